@@ -1,0 +1,1 @@
+"""Dial a person or a bot by key, not by address."""

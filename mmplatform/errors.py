@@ -1,0 +1,154 @@
+"""Every error this platform raises, in one tree.
+
+::
+
+    MMError
+    ├── LocalError                 something here is wrong: the caller, the disk, the configuration
+    │   ├── InvalidTopic           a topic or pattern is malformed
+    │   ├── ControlTopic           a control topic was addressed to a remote peer
+    │   ├── InvalidKey             not a signId
+    │   ├── InvalidPayload         not encodable, or larger than 64 MiB
+    │   │   └── CodecError         bytes that do not decode
+    │   ├── NotRunning             the platform (or the link) is not started, or is stopping
+    │   ├── QueueFull              a bounded queue with the policy "error" is full
+    │   ├── IdentityError          the key file cannot be used
+    │   └── StorageError           the storage failed
+    │       ├── StorageFull        no space left
+    │       ├── StorageReadOnly    the folder cannot be written
+    │       ├── StorageCorrupt     the database is damaged
+    │       └── FolderInUse        another process runs on this folder
+    ├── RemoteError                the other side is wrong, or away
+    │   ├── ProtocolError          it broke a wire format; the link is closed with the reason
+    │   ├── BadSignature           a signature does not verify
+    │   ├── InvalidRecord          a NodeInfo is malformed, unproven or expired
+    │   │   └── TicketError        a ticket cannot be read
+    │   ├── Unreachable            no link to the peer could be made
+    │   ├── RequestFailed          the remote handler raised
+    │   ├── RequestTimeout         no reply came in time
+    │   └── NoResponders           nobody listens to the topic
+    ├── DeliveryError              an accepted message ended undelivered
+    │   ├── Expired
+    │   ├── Refused
+    │   └── Cancelled
+    └── PluginError                a transport or service cannot be loaded
+"""
+
+
+class MMError(Exception):
+    """Base of every error of this platform."""
+
+
+class LocalError(MMError):
+    """Something on this side is wrong."""
+
+
+class InvalidTopic(LocalError, ValueError):
+    """A topic or a subscription pattern is malformed."""
+
+
+class ControlTopic(LocalError):
+    """Control topics are local: they are never sent to, nor accepted from, a remote peer."""
+
+
+class InvalidKey(LocalError, ValueError):
+    """The text is not the canonical base64 of an Ed25519 public key."""
+
+
+class InvalidPayload(LocalError, ValueError):
+    """The payload cannot be encoded or is too large."""
+
+
+class CodecError(InvalidPayload):
+    """Bytes that are not the MessagePack value they should be."""
+
+
+class NotRunning(LocalError):
+    """The platform is not started, or is stopping."""
+
+
+class QueueFull(LocalError):
+    """A bounded queue whose policy is ``error`` is full."""
+
+
+class IdentityError(LocalError):
+    """The key file is missing parts, unreadable or open to other users."""
+
+
+class StorageError(LocalError):
+    """The storage failed; nothing of the batch was kept."""
+
+
+class StorageFull(StorageError):
+    """No space is left on the device."""
+
+
+class StorageReadOnly(StorageError):
+    """The folder or file cannot be written."""
+
+
+class StorageCorrupt(StorageError):
+    """The database file is damaged."""
+
+
+class FolderInUse(StorageError):
+    """Another process already runs on this data folder."""
+
+
+class RemoteError(MMError):
+    """The other side is wrong, or away."""
+
+
+class ProtocolError(RemoteError):
+    """The peer broke a wire format. ``reason`` is a short stable word, the text explains it."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+class BadSignature(RemoteError):
+    """A signature does not verify."""
+
+
+class InvalidRecord(RemoteError, ValueError):
+    """A NodeInfo is malformed, not proven by its key, or expired."""
+
+
+class TicketError(InvalidRecord):
+    """The text is not a whole ticket."""
+
+
+class Unreachable(RemoteError):
+    """No link to the peer could be made (or, for a realtime message, none is up)."""
+
+
+class RequestFailed(RemoteError):
+    """The remote handler raised; the text is what it said."""
+
+
+class RequestTimeout(RemoteError, TimeoutError):
+    """No reply came in time."""
+
+
+class NoResponders(RemoteError):
+    """Nobody listens to the topic of a request."""
+
+
+class DeliveryError(MMError):
+    """An accepted message ended undelivered."""
+
+
+class Expired(DeliveryError):
+    """Its time to live ended before the peer confirmed it."""
+
+
+class Refused(DeliveryError):
+    """The peer will not take it; the text is the peer's reason."""
+
+
+class Cancelled(DeliveryError):
+    """It was cancelled here before the peer confirmed it."""
+
+
+class PluginError(MMError):
+    """A transport or service cannot be loaded; the text names the distribution and the remedy."""

@@ -1,0 +1,1 @@
+"""The platform's own transports; each one is a plugin."""
