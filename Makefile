@@ -1,0 +1,112 @@
+# Short targets for everything; `make` lists them. Nothing needs to be installed first but python3 (3.11 or newer).
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# What can be set: make test T=tests/mmplatform/test_bus.py, make bench QUICK=1, make chaos CYCLES=20
+PYTHON ?= python3
+T ?=
+JOBS ?= 2
+QUICK ?=
+CYCLES ?= 200
+
+BENCH := benchmarks.run
+CHAOS := tests.chaos
+SYSTEM_PARTS :=
+BENCH_SYSTEM_PARTS := redis-server
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(VENV)/.installed-run
+DEV := $(VENV)/.installed-dev
+DOCS := $(VENV)/.installed-docs
+PEERS := $(VENV)/.installed-bench
+SETTINGS := setup.cfg pyproject.toml
+UV := $(shell command -v uv)
+INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+
+# $(call system_parts,packages): as root installs the Debian packages that are missing, else names the command
+define system_parts
+missing=; for part in $(1); do dpkg -s $$part >/dev/null 2>&1 || missing+=" $$part"; done; \
+if [ -z "$$missing" ]; then :; \
+elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	echo "== system parts:$$missing"; apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
+else echo "== missing system parts; install them with: sudo apt-get install$$missing"; fi
+endef
+
+.PHONY: help demo test check format bench chaos docs clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+		|| sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1  \2/p' $(MAKEFILE_LIST)
+
+demo: $(RUN) ## two encrypted peers, a crash and a cut: nothing is lost
+	@$(BIN)/mm demo
+
+test: $(DEV) ## every test, with branch coverage (T=path for a part of them, without coverage)
+	@$(call system_parts,$(SYSTEM_PARTS))
+	@echo "== pytest $(or $(T),(all, $(JOBS) at a time, with coverage))"
+	@$(BIN)/python -m pytest $(if $(T),$(T),-n $(JOBS) --dist loadfile --cov --cov-report=term)
+
+check: $(DEV) ## style, types, import contracts, test vectors
+	@echo "== ruff"; $(BIN)/ruff check .; $(BIN)/ruff format --check .
+	@echo "== mypy --strict"; $(BIN)/mypy
+	@echo "== pyright"; PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
+	@echo "== import contracts"; PYTHONPATH=.:services:transports $(BIN)/lint-imports --config setup.cfg
+	@echo "== vectors"; $(BIN)/python docs/protocol/make_vectors.py --check
+
+format: $(DEV) ## put every file into the style that check wants
+	@$(BIN)/ruff check --fix .; $(BIN)/ruff format .
+
+bench: $(PEERS) ## this platform beside its peers, one table (QUICK=1: under a minute)
+	@$(call system_parts,$(BENCH_SYSTEM_PARTS))
+	@$(BIN)/python -m $(BENCH) $(if $(QUICK),--quick)
+
+chaos: $(DEV) ## SIGKILLs and cuts at random points under load (CYCLES=200)
+	@$(BIN)/python -m $(CHAOS) --cycles $(CYCLES)
+
+docs: $(DOCS) ## HTML pages in docs/_build/html
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+clean: ## remove .venv and everything that was made
+	rm -rf $(VENV) build dist *.egg-info docs/_build htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache \
+		.import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp a set of extras; a newer setup.cfg or pyproject.toml makes it stale.
+$(RUN): $(SETTINGS) | $(BIN)/python
+	@echo "== installing mm-platform into $(VENV)"
+	@$(INSTALL) -e '.[cli,fast]'
+	@touch $@
+
+$(DEV): $(RUN)
+	@echo "== installing what tests and checks need"
+	@$(INSTALL) -e '.[cli,fast,test,check]'
+	@touch $@
+
+$(DOCS): $(RUN)
+	@echo "== installing what the docs need"
+	@$(INSTALL) -e '.[docs]'
+	@touch $@
+
+$(PEERS): $(RUN)
+	@echo "== installing the peers to measure beside"
+	@$(INSTALL) -e '.[cli,fast,bench]'
+	@touch $@
+
+# Debian's python3 comes without ensurepip, which venv needs; uv needs neither.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "mm-platform needs Python 3.11 or newer; name one with: make PYTHON=python3.11"; exit 1; }
+ifdef UV
+	@echo "== creating $(VENV) with uv"
+	@$(UV) venv --quiet --seed --python $(PYTHON) $(VENV)
+else
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(call system_parts,python3-venv); }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+		|| { echo "$(PYTHON) cannot create virtual environments (no ensurepip); or install uv"; exit 1; }
+	@echo "== creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+endif
