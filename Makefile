@@ -24,7 +24,7 @@ DOCS := $(VENV)/.installed-docs
 PEERS := $(VENV)/.installed-bench
 SETTINGS := setup.cfg pyproject.toml
 UV := $(shell command -v uv)
-INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+INSTALL := PYTHONWARNINGS=ignore $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
 # $(call system_parts,packages): as root installs the Debian packages that are missing, else names the command
 define system_parts

@@ -1,0 +1,180 @@
+"""What a user installs: the right folders, nothing else; entry points load with the declared dependencies alone."""
+
+import configparser
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+SOURCE_ROOTS = {"mmplatform": ".", "mm_services": "services", "mm_transports": "transports"}
+SOURCES = ("mmplatform", "services", "transports", "setup.cfg", "pyproject.toml", "README.rst", "LICENSE")
+LOAD_ENTRY_POINTS = """
+from importlib.metadata import distribution
+points = [p for p in distribution("mm-platform").entry_points if p.group.startswith("mmplatform.")]
+assert {"tcp", "memory"} <= {p.name for p in points}, points
+for point in points:
+    assert callable(point.load()), point
+"""
+
+
+def settings() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+def words(option: str) -> list[str]:
+    return settings()["options"][option].split()
+
+
+def packages_on_disk() -> Iterator[str]:
+    for package, root in SOURCE_ROOTS.items():
+        base = ROOT / root
+        for source in (base / package).rglob("*.py"):
+            yield ".".join(source.parent.relative_to(base).parts)
+
+
+def test_packages_list_equals_the_folders() -> None:
+    assert words("packages") == sorted(
+        set(packages_on_disk()), key=lambda name: (list(SOURCE_ROOTS).index(name.split(".")[0]), name)
+    )
+
+
+def test_every_folder_with_code_is_a_package() -> None:
+    for package in words("packages"):
+        assert (ROOT / SOURCE_ROOTS[package.split(".")[0]] / package.replace(".", "/") / "__init__.py").exists(), (
+            package
+        )
+
+
+def test_entry_points_name_what_exists() -> None:
+    for point in distribution("mm-platform").entry_points:
+        assert callable(point.load()), point
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy to build in, so that no build/ of an earlier day gets into the wheel."""
+    copy = tmp_path_factory.mktemp("checkout")
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(
+                ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
+            )
+        else:
+            shutil.copy(ROOT / name, copy / name)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", folder, checkout, cwd=folder)
+    return next(folder.glob("*.whl"))
+
+
+class FreshVenv:
+    """A venv with the declared dependencies and nothing else; copied from this one, so no network is needed."""
+
+    def __init__(self, folder: Path, *requirements: str) -> None:
+        run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
+        self.folder = folder
+        self.python = folder / "bin" / "python"
+        self.site = next(folder.glob("lib/python3*/site-packages"))
+        for needed in closure(requirements):
+            self._copy(needed)
+
+    def install(self, *arguments: str | Path) -> None:
+        pip = (sys.executable, "-m", "pip", "--python", self.python, "install")
+        run(*pip, "--no-deps", "--no-index", "--no-build-isolation", *arguments, cwd=self.folder)
+
+    def execute(self, code: str) -> str:
+        return run(self.python, "-I", "-W", "error", "-c", code, cwd=self.folder)
+
+    def _copy(self, needed: Distribution) -> None:
+        for file in needed.files or ():
+            source = Path(str(needed.locate_file(file)))
+            if ".." not in file.parts and source.suffix != ".pyc" and source.exists():
+                (self.site / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, self.site / file)
+
+
+def closure(requirements: tuple[str, ...]) -> Iterator[Distribution]:
+    waiting, seen = [Requirement(text) for text in requirements], set[tuple[str, str]]()
+    while waiting:
+        requirement = waiting.pop()
+        found = distribution(requirement.name)
+        assert requirement.specifier.contains(found.version, prereleases=True), f"{requirement}, found {found.version}"
+        for extra in ("", *requirement.extras):
+            name = (canonicalize_name(requirement.name), extra)
+            if name in seen:
+                continue
+            seen.add(name)
+            inner = (Requirement(text) for text in found.requires or ())
+            waiting += [one for one in inner if one.marker is None or one.marker.evaluate({"extra": extra})]
+        yield found
+
+
+def core_requirements() -> list[str]:
+    return words("install_requires")
+
+
+def cli_requirements() -> list[str]:
+    return settings()["options.extras_require"]["cli"].split()
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> FreshVenv:
+    venv = FreshVenv(tmp_path_factory.mktemp("core") / "venv", *core_requirements())
+    venv.install(wheel)
+    return venv
+
+
+@pytest.mark.slow
+def test_wheel_holds_three_typed_packages_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    folders = {name.split("/")[0] for name in names}
+    assert {name for name in folders if not name.endswith(".dist-info")} == set(SOURCE_ROOTS)
+    assert {f"{package}/py.typed" for package in SOURCE_ROOTS} <= set(names)
+    assert [name for name in names if name.endswith("/LICENSE")]
+
+
+@pytest.mark.slow
+def test_wheel_runs_with_the_declared_dependencies_alone(installed: FreshVenv) -> None:
+    installed.execute("import mmplatform, mm_services, mm_transports\n" + LOAD_ENTRY_POINTS)
+
+
+@pytest.mark.slow
+def test_mm_without_its_extra_says_what_to_install(installed: FreshVenv) -> None:
+    done = subprocess.run([installed.folder / "bin" / "mm"], cwd=installed.folder, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "mm-platform[cli]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_mm_says_its_version(wheel: Path, tmp_path: Path) -> None:
+    venv = FreshVenv(tmp_path / "venv", *core_requirements(), *cli_requirements())
+    venv.install(wheel)
+    assert settings()["metadata"]["version"] in run(venv.folder / "bin" / "mm", "--version", cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_editable_install_loads_its_entry_points(checkout: Path, tmp_path: Path) -> None:
+    venv = FreshVenv(tmp_path / "venv", *core_requirements(), "setuptools>=77")
+    venv.install("--editable", checkout)
+    venv.execute(f"import mmplatform\nassert mmplatform.__file__.startswith({str(checkout)!r})\n" + LOAD_ENTRY_POINTS)
