@@ -1,0 +1,1 @@
+"""Where: one remote peer, its links, and who is at which address."""
