@@ -1,0 +1,1 @@
+"""mm, the command line: one file a group of commands."""
