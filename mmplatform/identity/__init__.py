@@ -1,0 +1,1 @@
+"""Who: keys, signed records, circles and tickets."""
