@@ -1,0 +1,71 @@
+"""The storage contract: ordered bytes to bytes, atomic writes, group commit (design sections 1 and 8).
+
+- A write is atomic: all of its rows are kept, or none. ``None`` as a value deletes the key.
+- Writes become visible in the order of the calls; a read sees every write called before it.
+- What is written in one loop turn, or while a commit runs, shares one transaction and therefore one fate.
+- The future of a write resolves once its rows are kept: with ``sync`` they survive a power cut, without it they
+  survive the end of the process only. Cancelling the future does not take the write back.
+- A write that failed was not kept; once the cause is gone, later writes work again without another ``open``.
+- After ``close``, which first commits what is queued, everything but ``open`` raises :class:`StorageError`.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from mmplatform.errors import InvalidPayload
+
+Row = tuple[bytes, bytes | None]
+
+MAX_KEY = 1024
+MAX_VALUE = 256 * 1024 * 1024
+
+
+class Storage(ABC):
+    """An ordered key-value store of one event loop; ``async with`` opens and closes it."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Make the rows available; does nothing when already open."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Commit what is queued and let go of the files; does nothing when already closed."""
+
+    @abstractmethod
+    async def get(self, key: bytes) -> bytes | None:
+        """The value of ``key``, or None."""
+
+    @abstractmethod
+    async def scan(self, prefix: bytes, start: bytes = b"", limit: int = 0) -> list[tuple[bytes, bytes]]:
+        """Rows whose key begins with ``prefix`` and is not below ``start``, in key order; ``limit`` 0 means all."""
+
+    @abstractmethod
+    def write(self, rows: Sequence[Row], *, sync: bool = True) -> asyncio.Future[None]:
+        """Put and delete ``rows`` as one; the future resolves when they are kept."""
+
+    async def put(self, key: bytes, value: bytes) -> None:
+        await self.write([(key, value)])
+
+    async def delete(self, key: bytes) -> None:
+        await self.write([(key, None)])
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def check_rows(rows: Sequence[Row]) -> None:
+    """Refuse at the call what would make the whole shared transaction fail later."""
+    for key, value in rows:
+        if type(key) is not bytes or (value is not None and type(value) is not bytes):
+            raise TypeError(f"keys and values are bytes, not {type(key).__name__} and {type(value).__name__}")
+        if len(key) > MAX_KEY or (value is not None and len(value) > MAX_VALUE):
+            raise InvalidPayload(f"a key has at most {MAX_KEY} bytes and a value at most {MAX_VALUE}")

@@ -1,0 +1,193 @@
+"""The SQLite file itself, used by one thread: layout, few statements a commit, recovery, typed errors.
+
+Every step of a statement gives up the GIL, and winning it back from a busy loop costs up to a switch interval
+(5 ms). So many rows are one multi-row statement, and one statement alone needs no BEGIN and COMMIT.
+"""
+
+import errno
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mmplatform.errors import FolderInUse, StorageCorrupt, StorageError, StorageFull, StorageReadOnly
+
+Found = list[tuple[bytes, bytes]]
+Statement = tuple[str, list[bytes]]
+
+GET = "SELECT key, value FROM kv WHERE key = ?"
+SCAN = "SELECT key, value FROM kv WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
+SCAN_TO_END = "SELECT key, value FROM kv WHERE key >= ? ORDER BY key LIMIT ?"
+
+FORMAT = 1
+CREATE = "CREATE TABLE IF NOT EXISTS kv(key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL) WITHOUT ROWID"
+
+ROWS_A_STATEMENT = 256
+CACHED_STATEMENTS = 64
+LOG_LIMIT = 16 * 1024 * 1024
+NEARLY_FULL = 64 * 1024
+NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
+READ_ONLY = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
+
+
+class Database:
+    """One file, one connection, one thread. After a failure the next call starts from a sound connection."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection: sqlite3.Connection | None = None
+        self._syncing = True
+
+    def open(self) -> None:
+        with self._typed_failures():
+            self._connected()
+
+    def commit(self, rows: Mapping[bytes, bytes | None], sync: bool) -> None:
+        """Keep all of ``rows`` or none; on a full disk once more after the log has given back its room."""
+        with self._typed_failures():
+            statements = _statements(rows)
+            connection = self._connected()
+            self._switch_sync(connection, sync)
+            try:
+                _execute(connection, statements)
+            except sqlite3.Error as error:
+                if not self._is_full(error):
+                    raise
+                _checkpoint(connection)
+                _execute(connection, statements)
+
+    def read(self, sql: str, arguments: tuple[bytes | int, ...]) -> Found:
+        with self._typed_failures():
+            return self._connected().execute(sql, arguments).fetchall()
+
+    def close(self) -> None:
+        """Fold the log into the file. When that fails nothing is lost: the next open reads the log."""
+        if self._connection is not None:
+            _checkpoint(self._connection)
+            self._drop()
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            _make_private(self.path)
+            self._connection = sqlite3.connect(
+                self.path, timeout=1.0, isolation_level=None, cached_statements=CACHED_STATEMENTS
+            )
+            self._prepare(self._connection)
+        return self._connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """EXCLUSIVE keeps others out and needs no shared-memory file; fullfsync makes macOS really write."""
+        for setting in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "fullfsync=1"):
+            connection.execute(f"PRAGMA {setting}")
+        connection.execute("PRAGMA temp_store=MEMORY")
+        connection.execute(f"PRAGMA journal_size_limit={LOG_LIMIT}")
+        self._syncing = True
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > FORMAT:
+            raise StorageError(f"{self.path} has format {version}, made by a newer version; upgrade mm-platform")
+        if version < FORMAT:
+            _execute(connection, [(CREATE, []), (f"PRAGMA user_version={FORMAT}", [])])
+
+    def _switch_sync(self, connection: sqlite3.Connection, sync: bool) -> None:
+        if sync != self._syncing:
+            connection.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
+            self._syncing = sync
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    @contextmanager
+    def _typed_failures(self) -> Iterator[None]:
+        try:
+            yield
+        except StorageError:
+            self._drop()
+            raise
+        except Exception as error:
+            self._drop()
+            raise self._typed(error) from error
+
+    def _typed(self, error: Exception) -> StorageError:
+        """What went wrong, where, and what the reader of the message can do about it."""
+        where, code = f"{self.path}: {error}", _code(error)
+        if self._is_full(error):
+            return StorageFull(f"{where}; free some space on this disk, later writes then work again")
+        if isinstance(error, FileNotFoundError):
+            return StorageError(f"{where}; make the folder {self.path.parent} first")
+        if code in READ_ONLY or getattr(error, "errno", 0) in NOT_PERMITTED or not self._is_writable():
+            return StorageReadOnly(f"{where}; make the folder and the file writable for this user")
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return StorageCorrupt(f"{where}; restore the file from a backup, or move it away to start empty")
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return FolderInUse(f"{where}; another process has it open: stop that one, or use another folder")
+        return StorageError(f"{where}; check the disk and the system log, later writes are tried again")
+
+    def _is_writable(self) -> bool:
+        """SQLite reports a read-only file system as an I/O error when it is the log that cannot be made."""
+        return all(os.access(path, os.W_OK) for path in (self.path.parent, self.path) if path.exists())
+
+    def _is_full(self, error: Exception) -> bool:
+        """SQLite reports a full disk as one of several errors, depending on which file could not grow."""
+        if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or _code(error) == sqlite3.SQLITE_FULL:
+            return True
+        if _code(error) not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+            return False
+        with suppress(OSError):
+            return shutil.disk_usage(self.path.parent).free < NEARLY_FULL
+        return False
+
+
+def _statements(rows: Mapping[bytes, bytes | None]) -> list[Statement]:
+    puts = [(key, value) for key, value in rows.items() if value is not None]
+    deletes = [key for key, value in rows.items() if value is None]
+    statements: list[Statement] = []
+    for first in range(0, len(puts), ROWS_A_STATEMENT):
+        some = puts[first : first + ROWS_A_STATEMENT]
+        sql = "INSERT OR REPLACE INTO kv VALUES (?,?)" + ",(?,?)" * (len(some) - 1)
+        statements.append((sql, [part for row in some for part in row]))
+    for first in range(0, len(deletes), ROWS_A_STATEMENT):
+        keys = deletes[first : first + ROWS_A_STATEMENT]
+        statements.append(("DELETE FROM kv WHERE key IN (?" + ",?" * (len(keys) - 1) + ")", keys))
+    return statements
+
+
+def _execute(connection: sqlite3.Connection, statements: list[Statement]) -> None:
+    """As one transaction; a statement alone is one by itself."""
+    if len(statements) == 1:
+        connection.execute(*statements[0])
+        return
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for sql, arguments in statements:
+            connection.execute(sql, arguments)
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        with suppress(sqlite3.Error):
+            connection.rollback()
+        raise
+
+
+def _checkpoint(connection: sqlite3.Connection) -> None:
+    with suppress(sqlite3.Error):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _make_private(path: Path) -> None:
+    """The log takes its mode from the database, so this one is set before SQLite sees the file.
+
+    An existing file is never opened here: closing it would let go of the lock another connection of this process has.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    if os.name == "posix" and path.stat().st_mode & 0o777 != 0o600:
+        path.chmod(0o600)
+
+
+def _code(error: Exception) -> int:
+    """SQLite's primary result code; the upper bytes only refine it."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

@@ -1,0 +1,88 @@
+"""The data folder of a node: private, and held by one process at a time (design section 1)."""
+
+import os
+import sys
+from contextlib import suppress
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mmplatform.errors import FolderInUse, StorageError, StorageReadOnly
+
+if sys.platform == "win32":  # pragma: no cover
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        """Windows keeps others from reading locked bytes, so the lock lies far behind the pid."""
+        os.lseek(descriptor, 1 << 20, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class DataFolder:
+    """Paths are known at once; ``open`` makes the folder and takes its lock, ``close`` or the process' end frees it.
+
+    The lock belongs to the open file, not to the pid written inside, so one left by a killed process is never stale.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = Path(path).expanduser().absolute()
+        self.identity = self.path / "identity"
+        self.database = self.path / "data.db"
+        self.control = self.path / "control.sock"
+        self._lock_file = self.path / "lock"
+        self._descriptor: int | None = None
+
+    def open(self) -> None:
+        """Raises :class:`FolderInUse` when a process holds the folder; does nothing when this object does."""
+        if self._descriptor is not None:
+            return
+        try:
+            self._make_private()
+            self._descriptor = self._take_lock()
+        except PermissionError as error:
+            raise StorageReadOnly(f"{error}; make {self.path} writable for this user, or use another folder") from error
+        except OSError as error:
+            raise StorageError(f"{error}; {self.path} cannot be used as a data folder, choose another") from error
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _make_private(self) -> None:
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.name == "posix" and self.path.stat().st_mode & 0o777 != 0o700:
+            self.path.chmod(0o700)
+
+    def _take_lock(self) -> int:
+        descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            _lock(descriptor)
+        except OSError as error:
+            holder = os.read(descriptor, 20).decode("ascii", "replace")
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError | PermissionError):
+                raise FolderInUse(
+                    f"{self.path} is in use by process {holder or 'unknown'}; stop it, or use another folder"
+                ) from None
+            raise
+        with suppress(OSError):  # a full disk must not keep a node from starting: it could never free space
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode())
+        return descriptor

@@ -1,0 +1,177 @@
+"""Rows in one SQLite file, written by a thread of its own in grouped transactions (design section 8, trick 7).
+
+The loop side collects everything called in one loop turn, and everything that arrives while the thread is busy, into
+one batch; the thread commits the batch as one transaction and answers all of it with one ``call_soon_threadsafe``.
+What happens to the file is in :mod:`mmplatform.storage.database`.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from os import PathLike
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from mmplatform.errors import StorageError
+from mmplatform.storage.contract import Row, Storage, check_rows
+from mmplatform.storage.database import GET, SCAN, SCAN_TO_END, Database, Found
+
+T = TypeVar("T")
+
+Outcome = Found | StorageError | None
+
+
+class SQLiteStorage(Storage):
+    """The contract on a file in WAL mode. The folder must exist; the file is made with mode 0600."""
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = Path(path)
+        self._worker: _Worker | None = None
+        self._closing: _Worker | None = None
+        self._batch = _Batch()
+        self._busy = False
+
+    async def open(self) -> None:
+        if self._worker is not None:
+            return
+        await self.close()
+        worker = self._worker = _Worker(Database(self.path), asyncio.get_running_loop(), self._finished)
+        try:
+            await asyncio.shield(worker.opened)
+        except BaseException:
+            worker.queue.put(None)
+            self._worker = None
+            raise
+
+    async def close(self) -> None:
+        if self._worker is not None:
+            if self._batch:
+                self._worker.queue.put(self._take())
+            self._worker.queue.put(None)
+            self._closing, self._worker = self._worker, None
+        if self._closing is not None:
+            await asyncio.shield(self._closing.closed)
+            self._closing.thread.join()
+
+    async def get(self, key: bytes) -> bytes | None:
+        found = await self._read(GET, (key,))
+        return found[0][1] if found else None
+
+    async def scan(self, prefix: bytes, start: bytes = b"", limit: int = 0) -> list[tuple[bytes, bytes]]:
+        first, end, count = max(prefix, start), _after(prefix), limit if limit > 0 else -1
+        if end is None:
+            return await self._read(SCAN_TO_END, (first, count))
+        return await self._read(SCAN, (first, end, count))
+
+    def write(self, rows: Sequence[Row], *, sync: bool = True) -> asyncio.Future[None]:
+        worker = self._opened_worker()
+        check_rows(rows)
+        future: asyncio.Future[None] = worker.loop.create_future()
+        self._schedule(worker)
+        self._batch.rows.update(rows)
+        self._batch.sync = self._batch.sync or sync
+        self._batch.writers.append(future)
+        return future
+
+    def _read(self, sql: str, arguments: tuple[bytes | int, ...]) -> asyncio.Future[Found]:
+        worker = self._opened_worker()
+        future: asyncio.Future[Found] = worker.loop.create_future()
+        self._schedule(worker)
+        self._batch.reads.append((sql, arguments, future))
+        return future
+
+    def _schedule(self, worker: "_Worker") -> None:
+        """To be called before anything is added: the first of a turn sends the batch one turn later."""
+        if not self._batch and not self._busy:
+            worker.loop.call_soon(self._send, worker)
+
+    def _send(self, worker: "_Worker") -> None:
+        if self._batch and not self._busy and worker is self._worker:
+            self._busy = True
+            worker.queue.put(self._take())
+
+    def _take(self) -> "_Batch":
+        batch, self._batch = self._batch, _Batch()
+        return batch
+
+    def _finished(
+        self, worker: "_Worker", batch: "_Batch", failure: StorageError | None, results: list[Outcome]
+    ) -> None:
+        """Woken writers run before ``_send``, so what they write next still joins the batch that goes out then."""
+        for writer in batch.writers:
+            _resolve(writer, failure)
+        for (_, _, reader), result in zip(batch.reads, results, strict=True):
+            _resolve(reader, result)
+        self._busy = False
+        if self._batch:
+            worker.loop.call_soon(self._send, worker)
+
+    def _opened_worker(self) -> "_Worker":
+        if self._worker is None:
+            raise StorageError(f"{self.path} is not open; open() it first, and use nothing after close()")
+        return self._worker
+
+
+class _Batch:
+    """What one transaction writes and who waits for it; reads run after the commit, so they see it."""
+
+    def __init__(self) -> None:
+        self.rows: dict[bytes, bytes | None] = {}
+        self.sync = False
+        self.writers: list[asyncio.Future[None]] = []
+        self.reads: list[tuple[str, tuple[bytes | int, ...], asyncio.Future[Found]]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.writers or self.reads)
+
+
+class _Worker:
+    """The thread: opens the database, serves batches until None comes, closes the database."""
+
+    def __init__(self, database: Database, loop: asyncio.AbstractEventLoop, finished: Callable[..., None]) -> None:
+        self.loop = loop
+        self.opened: asyncio.Future[None] = loop.create_future()
+        self.closed: asyncio.Future[None] = loop.create_future()
+        self.queue: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._database = database
+        self._finished = finished
+        self.thread = threading.Thread(target=self._run, name=f"mm-storage {database.path.name}", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        self._post(_resolve, self.opened, self._attempt(self._database.open))
+        for batch in iter(self.queue.get, None):
+            failure = self._attempt(self._database.commit, batch.rows, batch.sync) if batch.rows else None
+            results = [self._attempt(self._database.read, sql, arguments) for sql, arguments, _ in batch.reads]
+            self._post(self._finished, self, batch, failure, results)
+        self._database.close()
+        self._post(_resolve, self.closed, None)
+
+    def _attempt(self, job: Callable[..., T], *arguments: object) -> T | StorageError:
+        try:
+            return job(*arguments)
+        except StorageError as error:
+            return error
+
+    def _post(self, callback: Callable[..., None], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop was closed under an open storage: nobody is left to tell
+            self.loop.call_soon_threadsafe(callback, *arguments)
+
+
+def _resolve(future: asyncio.Future[Any], outcome: Outcome) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, StorageError):
+        error = type(outcome)(*outcome.args)
+        error.__cause__ = outcome.__cause__
+        future.set_exception(error)
+    else:
+        future.set_result(outcome)
+
+
+def _after(prefix: bytes) -> bytes | None:
+    """The lowest key above every key that begins with ``prefix``; None when there is no such key."""
+    stem = prefix.rstrip(b"\xff")
+    return stem[:-1] + bytes([stem[-1] + 1]) if stem else None

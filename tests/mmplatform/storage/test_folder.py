@@ -1,0 +1,121 @@
+"""The data folder: private, one process at a time."""
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmplatform.errors import FolderInUse, StorageError, StorageReadOnly
+from mmplatform.storage import folder as module
+from mmplatform.storage.folder import DataFolder
+
+ROOT = Path(__file__).parents[3]
+
+HOLDER = """
+import sys
+from mmplatform.storage.folder import DataFolder
+
+folder = DataFolder(sys.argv[1])
+folder.open()
+print("held", flush=True)
+sys.stdin.readline()
+folder.close()
+print("free", flush=True)
+sys.stdin.readline()
+"""
+
+
+def holder(path: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def test_it_is_made_private_with_its_parents(tmp_path: Path) -> None:
+    with DataFolder(tmp_path / "a" / "b") as folder:
+        assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+        assert stat.S_IMODE((folder.path / "lock").stat().st_mode) == 0o600
+        assert (folder.path / "lock").read_text() == str(os.getpid())
+
+
+def test_an_open_folder_is_made_private(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir(mode=0o755)
+    with DataFolder(tmp_path / "a") as folder:
+        assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+
+
+def test_paths_are_known_before_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = DataFolder("~/alice")
+    assert folder.path == tmp_path / "alice"
+    assert [folder.identity.name, folder.database.name, folder.control.name] == ["identity", "data.db", "control.sock"]
+    assert not folder.path.exists()
+
+
+def test_the_same_folder_twice_in_one_process(tmp_path: Path) -> None:
+    first, second = DataFolder(tmp_path), DataFolder(tmp_path)
+    first.open()
+    first.open()
+    with pytest.raises(FolderInUse, match=f"process {os.getpid()}; stop it, or use another folder"):
+        second.open()
+    first.close()
+    first.close()
+    second.open()
+    second.close()
+
+
+def test_a_second_process_is_told_the_pid_until_the_first_closes(tmp_path: Path) -> None:
+    with holder(tmp_path) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with pytest.raises(FolderInUse, match=f"in use by process {process.pid};"):
+            DataFolder(tmp_path).open()
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"free\n"
+        with DataFolder(tmp_path):
+            process.stdin.close()
+
+
+def test_a_killed_process_lets_go(tmp_path: Path) -> None:
+    with holder(tmp_path) as process:
+        process.kill()
+        process.wait()
+        assert (tmp_path / "lock").read_text() == str(process.pid)
+        with DataFolder(tmp_path):
+            assert (tmp_path / "lock").read_text() == str(os.getpid())
+
+
+def test_a_holder_that_could_not_write_its_pid(tmp_path: Path) -> None:
+    with DataFolder(tmp_path):
+        (tmp_path / "lock").write_bytes(b"")
+        with pytest.raises(FolderInUse, match="process unknown"):
+            DataFolder(tmp_path).open()
+
+
+def test_a_file_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="choose another"):
+        DataFolder(tmp_path / "file").open()
+
+
+def test_no_permission_and_no_locks_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "no")
+
+    def no_locks(_: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", refuse)
+        with pytest.raises(StorageReadOnly, match=r"make .* writable"):
+            DataFolder(tmp_path).open()
+    monkeypatch.setattr(module, "_lock", no_locks)
+    with pytest.raises(StorageError, match="no locks"):
+        DataFolder(tmp_path).open()
