@@ -1,0 +1,158 @@
+"""``python -m benchmarks.run``: measure, print the tables, write ``results/latest.json`` and ``results/full.json``."""
+
+import argparse
+import asyncio
+import contextlib
+import importlib.util
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks import local, pipelining, results, table, targets, tls
+from benchmarks.progress import Progress
+from benchmarks.registry import PEERS, Entry
+from benchmarks.results import PLATFORM, Measurement
+from benchmarks.runner import Runner, Settings, plan
+from benchmarks.workloads import PIPELINING, WORKLOADS
+
+HERE = Path(__file__).resolve().parent
+LOCAL = "local"
+PARTS = (*WORKLOADS, PIPELINING.name, LOCAL)
+FULL_ROUNDS = 5
+QUICK_SHARE = 0.3
+LOCAL_TIMEOUT = 120.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    options.rounds = options.rounds or (1 if options.quick else FULL_ROUNDS)
+    started = time.monotonic()
+    entries = [PEERS[name] for name in options.peers]
+    missing = {entry.name: entry.missing for entry in entries if entry.missing}
+    present = [entry for entry in entries if entry.name not in missing]
+    rows, local_rows = asyncio.run(_measure(options, present))
+    seconds = time.monotonic() - started
+    return _conclude(options, rows, local_rows, missing, seconds)
+
+
+async def _measure(options: argparse.Namespace, entries: Sequence[Entry]) -> tuple[list[Measurement], list[local.Row]]:
+    settings = Settings(
+        options.state,
+        options.loop,
+        share=QUICK_SHARE if options.quick else 1.0,
+        timeout=10.0 if options.quick else 30.0,
+    )
+    steps = plan(entries, [part for part in options.only if part != LOCAL], options.rounds)
+    if any(entry.tls for entry in entries):
+        tls.create(options.state / "tls")
+    runner, rows, local_rows = Runner(settings), list[Measurement](), list[local.Row]()
+    with _progress(len(steps) + (LOCAL in options.only)) as progress:
+        for step in steps:
+            progress.begin(f"round {step[0] + 1}: {step[1].name} {step[2].name}")
+            row = await runner.run(step)
+            rows += [row] if row else []
+            progress.end(row)
+        if LOCAL in options.only:
+            progress.begin("in one process")
+            local_rows = await _local(options.quick)
+            progress.end()
+    return rows, local_rows
+
+
+async def _local(quick: bool) -> list[local.Row]:
+    command = [sys.executable, "-m", "benchmarks.local", *(["--quick"] if quick else [])]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=HERE.parent)
+    try:
+        async with asyncio.timeout(LOCAL_TIMEOUT):
+            output, _ = await process.communicate()
+        return [local.Row(**row) for row in json.loads(output)]
+    except (TimeoutError, ValueError) as error:
+        return [local.Row("everything", "", error=f"python -m benchmarks.local: {error or 'time-out'}")]
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def _conclude(
+    options: argparse.Namespace,
+    rows: Sequence[Measurement],
+    local_rows: Sequence[local.Row],
+    missing: dict[str, str],
+    seconds: float,
+) -> int:
+    """Print and write; the exit code is 1 when the platform itself could not be measured."""
+    summaries, failed = results.summarise(rows), results.failures(rows)
+    costs = pipelining.costs(rows)
+    in_process = {row.name: row.mm for row in local_rows if row.mm is not None}
+    verdicts = targets.measured(summaries, pipelining.collapse(costs) if costs else None, in_process)
+    tables = [table.render(summaries, failed, missing)] if summaries or failed or missing else []
+    tables += [pipelining.render(costs)] if costs else []
+    tables += [f"{PIPELINING.name}  failed: {failed[PIPELINING.name]}"] if PIPELINING.name in failed else []
+    tables += [local.render(local_rows)] if local_rows else []
+    tables += [targets.render(verdicts)]
+    print("\n\n".join(tables))
+    results.write(options.output, results.latest(summaries))
+    more = {
+        "settings": {"quick": options.quick, "rounds": options.rounds, "loop": options.loop, "seconds": round(seconds)},
+        "missing": missing,
+        "failed": failed,
+        "pipelining": costs,
+        "local": [asdict(row) for row in local_rows],
+        "targets": [{"name": t.name, "limit": t.limit, "at_most": t.at_most, "measured": v} for t, v in verdicts],
+    }
+    results.write(options.output.with_name("full.json"), results.full(rows, summaries, **more))
+    print(f"\n{seconds:.0f} s; written: {options.output} and {options.output.with_name('full.json')}")
+    return 1 if PLATFORM in missing or any(PLATFORM in peers for peers in failed.values()) else 0
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Progress]:
+    progress = Progress(total)
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description="This platform beside its peers.")
+    parser.add_argument("--quick", action="store_true", help="one round of fewer messages: under a minute")
+    parser.add_argument("--only", type=_choices(PARTS), default=list(PARTS), help=f"of {','.join(PARTS)}")
+    parser.add_argument("--peers", type=_choices(tuple(PEERS)), default=list(PEERS), help=f"of {','.join(PEERS)}")
+    parser.add_argument("--rounds", type=_positive, default=None, help=f"default {FULL_ROUNDS}, with --quick 1")
+    parser.add_argument(
+        "--output", type=Path, default=HERE / "results" / "latest.json", help="full.json goes beside it"
+    )
+    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default=_default_loop(), help="of all asyncio peers")
+    parser.add_argument("--state", type=Path, default=HERE / ".state", help="folder for logs and what brokers store")
+    return parser
+
+
+def _choices(known: Sequence[str]) -> Callable[[str], list[str]]:
+    def parse(text: str) -> list[str]:
+        chosen = [name.strip() for name in text.split(",") if name.strip()]
+        unknown = [name for name in chosen if name not in known]
+        if unknown or not chosen:
+            raise argparse.ArgumentTypeError(f"{', '.join(unknown) or 'nothing'} is not of {', '.join(known)}")
+        return chosen
+
+    return parse
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def _default_loop() -> str:
+    return "uvloop" if importlib.util.find_spec("uvloop") else "asyncio"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
