@@ -21,14 +21,16 @@ from benchmarks.workloads import PIPELINING, WORKLOADS
 HERE = Path(__file__).resolve().parent
 LOCAL = "local"
 PARTS = (*WORKLOADS, PIPELINING.name, LOCAL)
-FULL_ROUNDS = 5
+FULL_ROUNDS, FULL_SECONDS = 5, 330
+QUICK_ROUNDS, QUICK_SECONDS = 3, 45
 QUICK_SHARE = 0.3
 LOCAL_TIMEOUT = 120.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    options.rounds = options.rounds or (1 if options.quick else FULL_ROUNDS)
+    options.rounds = options.rounds or (QUICK_ROUNDS if options.quick else FULL_ROUNDS)
+    options.seconds = options.seconds or (QUICK_SECONDS if options.quick else FULL_SECONDS)
     started = time.monotonic()
     entries = [PEERS[name] for name in options.peers]
     missing = {entry.name: entry.missing for entry in entries if entry.missing}
@@ -45,21 +47,31 @@ async def _measure(options: argparse.Namespace, entries: Sequence[Entry]) -> tup
         share=QUICK_SHARE if options.quick else 1.0,
         timeout=10.0 if options.quick else 30.0,
     )
+    deadline = time.monotonic() + options.seconds
     steps = plan(entries, [part for part in options.only if part != LOCAL], options.rounds)
     if any(entry.tls for entry in entries):
         tls.create(options.state / "tls")
     runner, rows, local_rows = Runner(settings), list[Measurement](), list[local.Row]()
     with _progress(len(steps) + (LOCAL in options.only)) as progress:
-        for step in steps:
-            progress.begin(f"round {step[0] + 1}: {step[1].name} {step[2].name}")
-            row = await runner.run(step)
-            rows += [row] if row else []
-            progress.end(row)
         if LOCAL in options.only:
             progress.begin("in one process")
             local_rows = await _local(options.quick)
             progress.end()
+        begun = time.monotonic()
+        for number, task, entry in steps:
+            if rows and number > rows[-1].round and not _time_for(number, begun, deadline):
+                break
+            progress.begin(f"round {number + 1}: {task.name} {entry.name}")
+            row = await runner.run((number, task, entry))
+            rows += [row] if row else []
+            progress.end(row)
     return rows, local_rows
+
+
+def _time_for(number: int, begun: float, deadline: float) -> bool:
+    """Whether one more round, as long as the ``number`` before it, would end in time."""
+    now = time.monotonic()
+    return now + (now - begun) / number <= deadline
 
 
 async def _local(quick: bool) -> list[local.Row]:
@@ -87,17 +99,20 @@ def _conclude(
     """Print and write; the exit code is 1 when the platform itself could not be measured."""
     summaries, failed = results.summarise(rows), results.failures(rows)
     costs = pipelining.costs(rows)
+    rounds = max((row.round for row in rows), default=-1) + 1
     in_process = {row.name: row.mm for row in local_rows if row.mm is not None}
     verdicts = targets.measured(summaries, pipelining.collapse(costs) if costs else None, in_process)
     tables = [table.render(summaries, failed, missing)] if summaries or failed or missing else []
     tables += [pipelining.render(costs)] if costs else []
-    tables += [f"{PIPELINING.name}  failed: {failed[PIPELINING.name]}"] if PIPELINING.name in failed else []
+    tables += [
+        f"{PIPELINING.name}  {peer}  failed: {reason}" for peer, reason in failed.get(PIPELINING.name, {}).items()
+    ]
     tables += [local.render(local_rows)] if local_rows else []
     tables += [targets.render(verdicts)]
     print("\n\n".join(tables))
     results.write(options.output, results.latest(summaries))
     more = {
-        "settings": {"quick": options.quick, "rounds": options.rounds, "loop": options.loop, "seconds": round(seconds)},
+        "settings": {"quick": options.quick, "rounds": rounds, "loop": options.loop, "seconds": round(seconds)},
         "missing": missing,
         "failed": failed,
         "pipelining": costs,
@@ -105,7 +120,9 @@ def _conclude(
         "targets": [{"name": t.name, "limit": t.limit, "at_most": t.at_most, "measured": v} for t, v in verdicts],
     }
     results.write(options.output.with_name("full.json"), results.full(rows, summaries, **more))
-    print(f"\n{seconds:.0f} s; written: {options.output} and {options.output.with_name('full.json')}")
+    print(
+        f"\n{rounds} rounds in {seconds:.0f} s; written: {options.output} and {options.output.with_name('full.json')}"
+    )
     return 1 if PLATFORM in missing or any(PLATFORM in peers for peers in failed.values()) else 0
 
 
@@ -120,10 +137,15 @@ def _progress(total: int) -> Iterator[Progress]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description="This platform beside its peers.")
-    parser.add_argument("--quick", action="store_true", help="one round of fewer messages: under a minute")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer messages a round, as many rounds as fit into a minute"
+    )
     parser.add_argument("--only", type=_choices(PARTS), default=list(PARTS), help=f"of {','.join(PARTS)}")
     parser.add_argument("--peers", type=_choices(tuple(PEERS)), default=list(PEERS), help=f"of {','.join(PEERS)}")
-    parser.add_argument("--rounds", type=_positive, default=None, help=f"default {FULL_ROUNDS}, with --quick 1")
+    parser.add_argument("--rounds", type=_positive, help=f"{FULL_ROUNDS}, with --quick {QUICK_ROUNDS}")
+    parser.add_argument(
+        "--seconds", type=_positive, help=f"start no round that ends later: {FULL_SECONDS}, {QUICK_SECONDS}"
+    )
     parser.add_argument(
         "--output", type=Path, default=HERE / "results" / "latest.json", help="full.json goes beside it"
     )

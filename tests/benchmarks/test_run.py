@@ -44,6 +44,12 @@ def test_a_missing_peer_is_named_never_skipped(
     assert full["missing"] == {"zmq-curve": "no Python module no_such_module (make bench installs it)"}
 
 
+def test_no_round_begins_that_would_end_too_late(tmp_path: Path) -> None:
+    assert run_quick(tmp_path, "--peers", "naive", "--only", "W1", "--rounds", "1000", "--seconds", "1") == 0
+    full = json.loads((tmp_path / "results" / "full.json").read_text())
+    assert 1 <= full["settings"]["rounds"] < 1000
+
+
 def test_without_the_platform_itself_a_run_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PEERS, "mm", Entry("mm", "x:X", {"W1": 1}, ("no_such_module",)))
     assert run_quick(tmp_path, "--peers", "mm", "--only", "W1") == 1
