@@ -1,0 +1,94 @@
+"""Circles: sets of keys that decide the scope a message arrives in (design section 2).
+
+This node (by its key or as ``local``) and its owner's other devices are ``self``, friends are ``friends``, everybody
+else is ``public``.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Literal
+
+from mmplatform.identity.keys import SignId, parse_sign_id
+
+Scope = Literal["self", "friends", "public"]
+
+_CONTROL_PREFIXES: Final = ("transports.", "directory.")
+_CIRCLE_UPDATES: Final = ("friends.updateRequest", "devices.updateRequest")
+
+
+class Circle:
+    """A named set of signIds, in the order they came; each key is checked before anything changes."""
+
+    def __init__(self, name: str, members: Iterable[str] = ()) -> None:
+        self.name = name
+        self._members = _parsed(members)
+        self._watchers: list[Callable[[], None]] = []
+
+    def in_scope(self, sign_id: str) -> bool:
+        return sign_id in self._members
+
+    def update(self, keys: Iterable[str]) -> None:
+        """Replace all members."""
+        self._members = _parsed(keys)
+        self._changed()
+
+    def add(self, key: str) -> None:
+        self._members |= _parsed([key])
+        self._changed()
+
+    def discard(self, key: str) -> None:
+        if key in self._members:
+            del self._members[SignId(key)]
+            self._changed()
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call ``changed`` after every change."""
+        self._watchers.append(changed)
+
+    def __iter__(self) -> Iterator[SignId]:
+        return iter(tuple(self._members))
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._members
+
+    def __repr__(self) -> str:
+        return f"Circle({self.name!r}, {len(self)} members)"
+
+    def _changed(self) -> None:
+        for changed in self._watchers:
+            changed()
+
+
+class Circles:
+    """Who is what to us. The table holds members only, so strangers cost nothing."""
+
+    def __init__(self, devices: Circle, friends: Circle, own: SignId) -> None:
+        self.devices, self.friends, self.own = devices, friends, own
+        self._scopes: dict[str, Scope] = {}
+        for circle in (devices, friends):
+            circle.watch(self._rebuild)
+        self._rebuild()
+
+    def scope(self, sender: str) -> Scope:
+        return self._scopes.get(sender, "public")
+
+    def _rebuild(self) -> None:
+        """Devices come last, as a friend who is also a device is a device."""
+        self._scopes = dict.fromkeys(self.friends, "friends")
+        self._scopes.update(dict.fromkeys((*self.devices, self.own, "local"), "self"))
+
+
+def is_control_topic(topic: str) -> bool:
+    """Topics that steer this node: ``transports.>``, ``directory.>``, ``*.update`` and requests for circles.
+
+    They are local only: a remote peer of any scope can neither write nor be sent them.
+    """
+    if topic.startswith(_CONTROL_PREFIXES) or topic in _CIRCLE_UPDATES:
+        return True
+    return topic.partition(".")[2] == "update"
+
+
+def _parsed(keys: Iterable[str]) -> dict[SignId, None]:
+    return {parse_sign_id(key): None for key in keys}

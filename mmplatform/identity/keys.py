@@ -1,0 +1,210 @@
+"""Keys: one Ed25519 pair names a node and signs for it, its X25519 image receives (docs/protocol/identity.rst).
+
+``signId`` and ``boxId`` are the same 44 characters of base64 to the eye and never interchangeable: they are
+distinct types. Every signed or hashed string carries a label, so nothing signed for one purpose serves another.
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from os import PathLike
+from pathlib import Path
+from typing import Final, NewType, NoReturn
+
+import nacl.bindings as sodium
+from nacl.exceptions import CryptoError
+
+from mmplatform.errors import BadSignature, IdentityError, InvalidKey
+
+SignId = NewType("SignId", str)
+BoxId = NewType("BoxId", str)
+
+KEY_SIZE: Final = 32
+SIGNATURE_SIZE: Final = 64
+
+_FIELD_PRIME: Final = 2**255 - 19
+_SECRET_SIZE: Final = 64
+_LONGEST_FILE: Final = 1024
+
+
+class Identity:
+    """The secret half of a node. Shows only its signId and boxId when printed."""
+
+    __slots__ = ("_sign_secret", "box_id", "box_key", "box_secret", "sign_id", "sign_key")
+
+    def __init__(self, sign_secret: bytes) -> None:
+        """From the 64-byte Ed25519 secret key: the seed, then the public key."""
+        if len(sign_secret) != _SECRET_SIZE:
+            raise IdentityError(f"an Ed25519 secret key has {_SECRET_SIZE} bytes, not {len(sign_secret)}")
+        self.sign_key, self._sign_secret = sodium.crypto_sign_seed_keypair(sign_secret[:KEY_SIZE])
+        if self._sign_secret != sign_secret:
+            raise IdentityError("the two halves of the secret key do not belong together")
+        self.box_secret = sodium.crypto_sign_ed25519_sk_to_curve25519(sign_secret)
+        self.sign_id = sign_id_of(self.sign_key)
+        self.box_id = box_id_of(self.sign_id)
+        self.box_key = raw_key(self.box_id)
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> "Identity":
+        if len(seed) != KEY_SIZE:
+            raise IdentityError(f"a seed has {KEY_SIZE} bytes, not {len(seed)}")
+        return cls(sodium.crypto_sign_seed_keypair(seed)[1])
+
+    @classmethod
+    def generate(cls, random: Callable[[int], bytes] = secrets.token_bytes) -> "Identity":
+        return cls.from_seed(random(KEY_SIZE))
+
+    @classmethod
+    def load_or_create(cls, path: str | PathLike[str]) -> "Identity":
+        """The identity kept in the file at ``path``; made and kept there when there is no such file.
+
+        A file that is there but cannot be used raises :class:`IdentityError` and is never replaced.
+        """
+        path = Path(path)
+        try:
+            return _load(path)
+        except FileNotFoundError:
+            _create(path, cls.generate())
+            return _load(path)
+
+    def sign(self, label: str, *parts: bytes) -> bytes:
+        """The Ed25519 signature over :func:`labelled`."""
+        return sodium.crypto_sign(labelled(label, *parts), self._sign_secret)[:SIGNATURE_SIZE]
+
+    def __repr__(self) -> str:
+        return f"Identity(sign_id={self.sign_id!r}, box_id={self.box_id!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an Identity is not to be pickled or copied: it holds the secret key")
+
+
+def labelled(label: str, *parts: bytes) -> bytes:
+    """The label and each part, every one behind its length in 4 bytes: two different lists never look alike."""
+    return b"".join(len(part).to_bytes(4, "big") + part for part in (label.encode(), *parts))
+
+
+def digest(label: str, *parts: bytes) -> bytes:
+    """``H`` of the specification: BLAKE2b-256 over :func:`labelled`."""
+    return hashlib.blake2b(labelled(label, *parts), digest_size=32).digest()
+
+
+def verify(sign_key: bytes, signature: bytes, label: str, *parts: bytes) -> None:
+    """Raises :class:`BadSignature` unless ``sign_key`` made ``signature`` for this label and these parts."""
+    if len(sign_key) != KEY_SIZE or len(signature) != SIGNATURE_SIZE:
+        raise BadSignature(f"a key has {KEY_SIZE} bytes and a signature {SIGNATURE_SIZE}")
+    try:
+        sodium.crypto_sign_open(signature + labelled(label, *parts), sign_key)
+    except CryptoError:
+        raise BadSignature(f"not made by this key for {label!r}") from None
+
+
+def parse_sign_id(text: str) -> SignId:
+    """``text`` as a signId: canonical base64 of 32 bytes that are a sound Ed25519 public key, or InvalidKey."""
+    if not isinstance(text, str):
+        raise InvalidKey(f"a signId is text, not {type(text).__name__}")
+    sign_id = SignId(text)
+    box_id_of(sign_id)
+    return sign_id
+
+
+@lru_cache(maxsize=4096)
+def raw_key(key: SignId | BoxId) -> bytes:
+    """The 32 bytes of a signId or boxId."""
+    if not isinstance(key, str) or len(key) != 44 or not key.isascii():
+        raise InvalidKey("a key is 44 characters of standard base64")
+    try:
+        raw = base64.b64decode(key, validate=True)
+    except binascii.Error as error:
+        raise InvalidKey(f"a key is 44 characters of standard base64: {error}") from None
+    if len(raw) != KEY_SIZE or _text(raw) != key:
+        raise InvalidKey("not the canonical base64 of 32 bytes")
+    return raw
+
+
+def sign_id_of(sign_key: bytes) -> SignId:
+    """The text form of a raw Ed25519 public key."""
+    if len(sign_key) != KEY_SIZE:
+        raise InvalidKey(f"a key has {KEY_SIZE} bytes, not {len(sign_key)}")
+    return SignId(_text(sign_key))
+
+
+@lru_cache(maxsize=4096)
+def box_id_of(sign_id: SignId) -> BoxId:
+    """The X25519 image; InvalidKey when the bytes are no point, not canonical, or of low or mixed order."""
+    raw = raw_key(sign_id)
+    if int.from_bytes(raw, "little") & (2**255 - 1) >= _FIELD_PRIME:
+        raise InvalidKey("not the canonical form of a point")
+    try:
+        return BoxId(_text(sodium.crypto_sign_ed25519_pk_to_curve25519(raw)))
+    except CryptoError:
+        raise InvalidKey("not a point of the prime-order group, so nobody holds a secret for it") from None
+
+
+def is_box_key(raw: bytes) -> bool:
+    """Whether a box to this raw X25519 key can be made: 32 bytes that are not of low order."""
+    try:
+        return len(raw) == KEY_SIZE and len(sodium.crypto_scalarmult(b"\x01" * KEY_SIZE, raw)) == KEY_SIZE
+    except CryptoError:
+        return False
+
+
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode("ascii")
+
+
+def _load(path: Path) -> Identity:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(_LONGEST_FILE)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise IdentityError(f"{error}; make the key file readable for this user") from error
+    if os.name == "posix" and mode & 0o077:
+        raise IdentityError(f"{path} is open to other users; if nobody has read it, run: chmod 600 {path}")
+    try:
+        return Identity(base64.b64decode(content.strip(), validate=True))
+    except (binascii.Error, IdentityError) as error:
+        raise IdentityError(
+            f"{path} is not a key file ({error}); restore it from a backup, or move it away to become somebody new"
+        ) from None
+
+
+def _create(path: Path, identity: Identity) -> None:
+    """All or nothing, also through a power cut, and never over a file that another process made meanwhile."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(base64.b64encode(identity._sign_secret) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            _publish(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise IdentityError(
+            f"cannot keep a new key: {error}; make {path.parent} a folder this user can write"
+        ) from error
+
+
+def _publish(temporary: Path, path: Path) -> None:
+    """A link fails where a rename would replace; file systems without links have only the rename."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    except OSError:
+        temporary.rename(path)
+    if os.name == "posix":  # pragma: no branch
+        folder = os.open(path.parent, os.O_RDONLY)
+        with suppress(OSError):  # some network file systems cannot sync a folder
+            os.fsync(folder)
+        os.close(folder)

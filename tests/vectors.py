@@ -1,0 +1,15 @@
+"""Loads the cases of docs/protocol/vectors for ``pytest.mark.parametrize``."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+VECTORS = Path(__file__).parents[1] / "docs" / "protocol" / "vectors"
+
+
+def cases(file: str, group: str) -> list[Any]:
+    """One parameter set a case, named by its ``name``."""
+    listed = json.loads((VECTORS / f"{file}.json").read_text("utf-8"))[group]
+    return [pytest.param(case, id=case["name"]) for case in listed]
