@@ -1,17 +1,24 @@
-"""Vectors of session.rst, from a second implementation: nacl and hashlib only, nothing of mmplatform.session.
+"""Vectors of session.rst, for make_vectors.py; like it a second implementation, which never uses mmplatform.
 
-``session()`` gives the content of vectors/session.json. Bytes are hex. ``draws`` are what each side takes from its
+``session_json()`` gives the content of vectors/session.json. Bytes are hex. ``draws`` are what each side takes from its
 random source, in order. A case of ``invalid`` names the machine, the frames it has taken before, and the frame it
 refuses with ``reason``.
 """
 
+import base64
 from hashlib import blake2b, sha256
 from typing import Any
 
-from nacl.bindings import crypto_box_beforenm, crypto_box_easy_afternm, crypto_scalarmult_base, crypto_secretbox_easy
-
-from mmplatform.identity.keys import Identity
-from mmplatform.identity.nodeinfo import NodeInfo
+import msgpack
+from nacl.bindings import (
+    crypto_box_beforenm,
+    crypto_box_easy_afternm,
+    crypto_scalarmult_base,
+    crypto_secretbox_easy,
+    crypto_sign,
+    crypto_sign_ed25519_pk_to_curve25519,
+    crypto_sign_seed_keypair,
+)
 
 NOW = 1_750_000_000
 FIXED = {
@@ -27,7 +34,7 @@ SIZES = {"link_id": 16, "cookie_nonce": 16, "hello_nonce": 16}
 Case = dict[str, Any]
 
 
-def session() -> Case:
+def session_json() -> Case:
     valid = [
         Link("the shortest: no addresses, no resume state"),
         Link(
@@ -38,10 +45,31 @@ def session() -> Case:
         Link("INITIATE after the minute key turned", initiate_at=NOW + 60),
     ]
     return {
-        "spec": "docs/protocol/session.rst",
+        "specification": "docs/protocol/session.rst",
         "valid": [link.transcript() for link in valid],
         "invalid": invalid_cases(),
     }
+
+
+class Peer:
+    """A long-term key pair and what is made with it."""
+
+    def __init__(self, name: str) -> None:
+        self.seed = seed(name)
+        self.sign_key, self._secret = crypto_sign_seed_keypair(self.seed)
+        self.box_key = crypto_sign_ed25519_pk_to_curve25519(self.sign_key)
+        self.sign_id = base64.b64encode(self.sign_key).decode()
+
+    def sign(self, label: str, *parts: bytes) -> bytes:
+        return crypto_sign(labelled(label, *parts), self._secret)[:64]
+
+    def record(self, addresses: tuple[str, ...]) -> bytes:
+        """Its NodeInfo: seq 1, no mail key, good for a day (identity.rst)."""
+        expires = NOW + 86400
+        numbers = [number.to_bytes(8, "big") for number in (1, expires)]
+        texts = [address.encode() for address in addresses]
+        signature = self.sign("mm/1 nodeinfo", self.sign_key, self.box_key, b"", *numbers, *texts)
+        return bytes(msgpack.packb([self.sign_key, self.box_key, b"", list(addresses), 1, expires, signature]))
 
 
 class Link:
@@ -61,11 +89,8 @@ class Link:
         **changed: bytes,
     ) -> None:
         self.name, self.resume, self.initiate_at = name, resume, initiate_at
-        self.client_seed, self.server_seed = seed(client), seed(server)
-        self.client, self.server = Identity.from_seed(self.client_seed), Identity.from_seed(self.server_seed)
-        self.records = [record(self.client, addresses), record(self.server, addresses)]
-        if ready_as:
-            self.records[1] = record(Identity.from_seed(seed(ready_as)), addresses)
+        self.client, self.server = Peer(client), Peer(server)
+        self.records = [self.client.record(addresses), Peer(ready_as or server).record(addresses)]
         self.random = {key: seed(text)[: SIZES.get(key, 32)] for key, text in FIXED.items()} | changed
         self._hello(hello_fill)
         self._cookie()
@@ -91,7 +116,7 @@ class Link:
         self.cookie_frame = b"mm\1\2" + n + box(self.hello_key, b"mm1-cook" + n, content)
         self.cookie_hash = h("mm/1 cookie", self.server_short, self.cookie)
 
-    def _initiate(self, signer: Identity | None = None, server_key: bytes = b"", length: int | None = None) -> None:
+    def _initiate(self, signer: Peer | None = None, server_key: bytes = b"", length: int | None = None) -> None:
         self.key = crypto_box_beforenm(self.server_short, self.random["client_short"])
         mine, resume = self.records[0], self.resume[0]
         signed = (self.hello_hash, self.cookie_hash, server_key or self.server.sign_key, mine, resume)
@@ -119,14 +144,14 @@ class Link:
             "initiate_at": self.initiate_at,
             "jar_key": draw["jar_key"],
             "client": {
-                "seed": self.client_seed.hex(),
+                "seed": self.client.seed.hex(),
                 "sign_id": self.client.sign_id,
                 "record": self.records[0].hex(),
                 "resume": self.resume[0].hex(),
                 "draws": [draw["client_short"], draw["hello_nonce"]],
             },
             "server": {
-                "seed": self.server_seed.hex(),
+                "seed": self.server.seed.hex(),
                 "sign_id": self.server.sign_id,
                 "record": self.records[1].hex(),
                 "resume": self.resume[1].hex(),
@@ -235,12 +260,12 @@ def seed(text: str) -> bytes:
     return sha256(b"mm/1 session vectors: " + text.encode()).digest()
 
 
-def record(identity: Identity, addresses: tuple[str, ...]) -> bytes:
-    return NodeInfo.create(identity, addresses, seq=1, expires=NOW + 86400).encode()
-
-
 def h(label: str, *parts: bytes) -> bytes:
-    return blake2b(b"".join(len(p).to_bytes(4, "big") + p for p in (label.encode(), *parts)), digest_size=32).digest()
+    return blake2b(labelled(label, *parts), digest_size=32).digest()
+
+
+def labelled(label: str, *parts: bytes) -> bytes:
+    return b"".join(len(part).to_bytes(4, "big") + part for part in (label.encode(), *parts))
 
 
 def box(key: bytes, nonce: bytes, content: bytes) -> bytes:
