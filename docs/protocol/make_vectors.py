@@ -202,7 +202,9 @@ def signed(pair: Pair, plain: dict[str, Any], label: str = "mm/1 nodeinfo") -> l
 
 
 def packed(record: Any) -> bytes:
-    return bytes(msgpack.packb(record, use_bin_type=True))
+    data = msgpack.packb(record, use_bin_type=True)
+    assert isinstance(data, bytes)
+    return data
 
 
 def valid_records(alice: Pair, bob: Pair) -> list[Case]:

@@ -62,9 +62,7 @@ async def test_a_read_sees_the_writes_called_before_it(store: Storage) -> None:
 
 
 async def test_writes_apply_in_the_order_of_the_calls(store: Storage) -> None:
-    for number in range(50):
-        last = store.write([(b"k", b"%d" % number)], sync=number % 2 == 0)
-    await last
+    await asyncio.gather(*(store.write([(b"k", b"%d" % number)], sync=number % 2 == 0) for number in range(50)))
     assert await store.get(b"k") == b"49"
     await store.write([(b"k", None), (b"k", b"again"), (b"l", b"1"), (b"l", None)])
     assert await store.scan(b"") == [(b"k", b"again")]
