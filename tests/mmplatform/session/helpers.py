@@ -1,16 +1,23 @@
 """A scripted pair for the session tests: fixed identities, seeded randomness, every frame kept."""
 
-from collections.abc import Callable, Iterable
+import copy
+import re
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
+from pathlib import Path
 from typing import TypeVar
 
 from mmplatform.errors import ProtocolError
 from mmplatform.identity.keys import Identity
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.session.events import Established, Event, Identified, Send
-from mmplatform.session.handshake import CookieJar, Initiator, Responder
+from mmplatform.session.handshake import CookieJar, Initiator, Machine, Responder, State
+from mmplatform.session.packets import Type
 from mmplatform.session.session import Session
 
+ROOT = Path(__file__).parents[3]
+SOURCE = "".join(path.read_text() for path in sorted((ROOT / "mmplatform/session").glob("*.py")))
+REASONS = set(re.findall(r'ProtocolError\("([a-z-]+)"', SOURCE))
 NOW = 1_750_000_000.0
 E = TypeVar("E", Send, Identified, Established)
 
@@ -111,3 +118,54 @@ class Pair:
         """The client's session and the server's."""
         self.at_client = only(self.initiator.receive(self.ready(), self.now), Established)
         return self.at_client.session, self.at_server.session
+
+
+def states() -> Iterator[tuple[str, Machine]]:
+    """Every live state of both machines, by the table's names."""
+    for name, steps in (("start", 0), ("hello sent", 1), ("initiate sent", 3), ("done", 5)):
+        yield name, run(steps).initiator
+    for name, steps in (("listening", 0), ("identified", 4), ("done", 5)):
+        yield name, run(steps).responder
+
+
+def run(steps: int, seed: str = "pair") -> Pair:
+    pair = Pair(seed)
+    if steps:
+        step: Callable[[], object] = [pair.hello, pair.cookie, pair.initiate, pair.identified, pair.established][
+            steps - 1
+        ]
+        step()
+    return pair
+
+
+def frames(seed: str = "pair") -> dict[Type, bytes]:
+    pair = Pair(seed)
+    pair.established()
+    return {
+        Type.HELLO: pair.hello_frame,
+        Type.COOKIE: pair.cookie_frame,
+        Type.INITIATE: pair.initiate_frame,
+        Type.READY: pair.ready_frame,
+    }
+
+
+def receivers() -> dict[Type, tuple[Machine, bytes]]:
+    """For each type: the machine that waits for it, and the frame it waits for."""
+    at = {steps: run(steps) for steps in range(5)}
+    ready = Pair()
+    ready.ready()
+    return {
+        Type.HELLO: (at[0].responder, at[1].hello_frame),
+        Type.COOKIE: (at[2].initiator, at[2].cookie_frame),
+        Type.INITIATE: (at[3].responder, at[3].initiate_frame),
+        Type.READY: (ready.initiator, ready.ready_frame),
+    }
+
+
+def take(machine: Machine, frame: bytes, now: float = NOW) -> str:
+    """The reason why a copy of ``machine`` refuses ``frame``, or nothing."""
+    trial = copy.copy(machine)
+    reason = reason_of(lambda: trial.receive(frame, now))
+    assert trial.dead == reason
+    assert (trial.state is State.DEAD) == bool(reason)
+    return reason
