@@ -1,1 +1,82 @@
-"""Dial a person or a bot by key, not by address."""
+"""Dial a person or a bot by key, not by address.
+
+::
+
+    async with Platform("~/.mm/alice") as platform:
+        platform.messaging.on("friends.chat", lambda topic, sender, payload: print(payload))
+        delivery = await platform.messaging.send("chat", peer, {"text": "hi"})
+        await delivery
+"""
+
+from mmplatform.errors import (
+    BadSignature,
+    Cancelled,
+    CodecError,
+    ControlTopic,
+    DeliveryError,
+    Expired,
+    FolderInUse,
+    IdentityError,
+    InvalidKey,
+    InvalidPayload,
+    InvalidRecord,
+    InvalidTopic,
+    LocalError,
+    MMError,
+    NoResponders,
+    NotRunning,
+    PluginError,
+    ProtocolError,
+    QueueFull,
+    Refused,
+    RemoteError,
+    RequestFailed,
+    RequestTimeout,
+    StorageCorrupt,
+    StorageError,
+    StorageFull,
+    StorageReadOnly,
+    TicketError,
+    Unreachable,
+)
+from mmplatform.identity.keys import SignId
+from mmplatform.message import Delivery, Message, Outcome, Retry
+from mmplatform.node import Platform
+
+__all__ = [
+    "BadSignature",
+    "Cancelled",
+    "CodecError",
+    "ControlTopic",
+    "Delivery",
+    "DeliveryError",
+    "Expired",
+    "FolderInUse",
+    "IdentityError",
+    "InvalidKey",
+    "InvalidPayload",
+    "InvalidRecord",
+    "InvalidTopic",
+    "LocalError",
+    "MMError",
+    "Message",
+    "NoResponders",
+    "NotRunning",
+    "Outcome",
+    "Platform",
+    "PluginError",
+    "ProtocolError",
+    "QueueFull",
+    "Refused",
+    "RemoteError",
+    "RequestFailed",
+    "RequestTimeout",
+    "Retry",
+    "SignId",
+    "StorageCorrupt",
+    "StorageError",
+    "StorageFull",
+    "StorageReadOnly",
+    "TicketError",
+    "Unreachable",
+]

@@ -7,10 +7,11 @@ Application payloads are free-form (:func:`encode`, :func:`decode`).
 from typing import Generic, TypeVar
 
 import msgspec
-from msgspec import Struct as Struct
-from msgspec import field as field
+from msgspec import Meta, Struct, field
 
 from mmplatform.errors import CodecError, InvalidPayload
+
+__all__ = ["Decoder", "Meta", "Struct", "decode", "encode", "field"]
 
 T = TypeVar("T")
 

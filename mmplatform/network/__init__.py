@@ -1,1 +1,1 @@
-"""Where: one remote peer, its links, and who is at which address."""
+"""Where peers are and how to reach them: transports, links, the dialer, the directory and one object a remote peer."""

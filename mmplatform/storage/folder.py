@@ -44,7 +44,7 @@ class DataFolder:
         if self._descriptor is not None:
             return
         try:
-            self._make_private()
+            self.make()
             self._descriptor = self._take_lock()
         except PermissionError as error:
             raise StorageReadOnly(f"{error}; make {self.path} writable for this user, or use another folder") from error
@@ -65,7 +65,8 @@ class DataFolder:
     ) -> None:
         self.close()
 
-    def _make_private(self) -> None:
+    def make(self) -> None:
+        """Create the folder when it is not there, private to this user."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.name == "posix" and self.path.stat().st_mode & 0o777 != 0o700:
             self.path.chmod(0o700)

@@ -1,0 +1,171 @@
+"""Makes durable what was handled, then lets it be acknowledged (design section 5).
+
+Rows are small (a few numbers a stream), written once a loop turn at most and never while a write is under way. They
+need no sync: a row lost to a power cut was either acknowledged, and the sender's base then says so, or it was not.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from mmplatform.codec import Decoder
+from mmplatform.delivery.fragments import KNOWN, STRANGERS, Budget
+from mmplatform.delivery.receiver import Kept, Receiver, Stream
+from mmplatform.delivery.wire import Ack
+from mmplatform.errors import CodecError, StorageError
+from mmplatform.storage.contract import Row, Storage
+
+KEEP_MS: Final = 15 * 24 * 3600 * 1000  # twice the default time to live, and a day
+MAX_STRANGERS: Final = 10_000
+RETRY_AFTER: Final = 1.0  # seconds until a failed write is tried again
+
+_kept = Decoder(Kept, 1024 * 1024)
+
+
+class Inbox:
+    """What a node has handled of every peer. ``acknowledge(peer, acks)`` is called once it is saved."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        now: Callable[[], float],
+        known: Callable[[str], bool],
+        acknowledge: Callable[[str, list[Ack]], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._storage, self._now, self._known = storage, now, known
+        self._acknowledge, self._failed = acknowledge, failed
+        self._saved: dict[str, list[tuple[int, int, bytes]]] = {}  # as read at the start, until the peer is met
+        self._receivers: dict[str, Receiver] = {}
+        self._dirty: dict[str, Receiver] = {}
+        self._busy = False
+        self._budgets = Budget(KNOWN), Budget(STRANGERS)
+        self._timer: asyncio.TimerHandle | None = None
+        self._strangers = 0
+
+    async def open(self) -> None:
+        """Read what earlier runs handled; drop what is too old to come again."""
+        gone: list[Row] = []
+        newest: dict[str, int] = {}
+        oldest_kept = int(self._now() * 1000) - KEEP_MS
+        for key, value in await self._storage.scan(b"inbox/"):
+            peer, lane, epoch = key[6:50].decode(), key[51], int.from_bytes(key[52:])
+            try:
+                seen = _kept.decode(value).seen
+            except CodecError:
+                seen = 0
+            if seen < oldest_kept:
+                gone.append((key, None))
+                continue
+            newest[peer] = max(seen, newest.get(peer, 0))
+            self._saved.setdefault(peer, []).append((lane, epoch, value))
+        strangers = sorted((seen, peer) for peer, seen in newest.items() if not self._known(peer))
+        for _, peer in strangers[: max(0, len(strangers) - MAX_STRANGERS)]:
+            gone += [(_key(peer, lane, epoch), None) for lane, epoch, _ in self._saved.pop(peer)]
+        self._strangers = min(len(strangers), MAX_STRANGERS)
+        if gone:
+            await self._storage.write(gone, sync=False)
+
+    async def close(self) -> None:
+        """Save what is handled."""
+        if self._timer is not None:
+            self._timer.cancel()
+        rows = [
+            self._row(peer, stream, kept)
+            for peer, receiver in self._dirty.items()
+            for stream, kept, _ in receiver.checkpoint()
+        ]
+        if rows:
+            try:
+                await self._storage.write(rows, sync=False)
+            except StorageError as error:
+                self._failed(error)
+        for receiver in self._receivers.values():
+            receiver.close()
+
+    def receiver(self, peer: str) -> Receiver:
+        """The receiving machine of ``peer``, as earlier runs left it."""
+        receiver = self._receivers.get(peer)
+        if receiver is None:
+            known = self._known(peer)
+            receiver = Receiver(self._budgets[0 if known else 1])
+            for lane, epoch, value in self._saved.pop(peer, []):
+                receiver.restore(lane, epoch, value)
+            self._receivers[peer] = receiver
+            if not known:
+                self._strangers += 1
+                if self._strangers > MAX_STRANGERS:
+                    self._forget_oldest_stranger()
+        return receiver
+
+    def save(self, peer: str, receiver: Receiver) -> None:
+        """Something of ``peer`` was handled: save it soon, then acknowledge."""
+        if peer in self._dirty:
+            return
+        if not self._dirty and not self._busy:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._dirty[peer] = receiver
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, {}
+        rows: list[Row] = []
+        saving: list[tuple[str, Receiver, list[tuple[Stream, bytes, Ack]]]] = []
+        for peer, receiver in dirty.items():
+            checkpoint = receiver.checkpoint()
+            saving.append((peer, receiver, checkpoint))
+            rows += [self._row(peer, stream, kept) for stream, kept, _ in checkpoint]
+            rows += [(_key(peer, lane, epoch), None) for lane, epoch in receiver.forgotten]
+            receiver.forgotten.clear()
+        if not rows:
+            return
+        self._busy = True
+        try:
+            future = self._storage.write(rows, sync=False)
+        except Exception as error:
+            self._not_saved(saving, error)
+            return
+        future.add_done_callback(partial(self._written, saving))
+
+    def _written(
+        self, saving: list[tuple[str, Receiver, list[tuple[Stream, bytes, Ack]]]], done: asyncio.Future[None]
+    ) -> None:
+        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+        if error is not None:
+            self._not_saved(saving, error)
+            return
+        self._busy = False
+        for peer, _, checkpoint in saving:
+            self._acknowledge(peer, [ack for _, _, ack in checkpoint])
+        if self._dirty:
+            self._flush()
+
+    def _not_saved(
+        self, saving: list[tuple[str, Receiver, list[tuple[Stream, bytes, Ack]]]], error: BaseException
+    ) -> None:
+        """Nothing is acknowledged until it is saved; the disk may have room again in a second."""
+        self._failed(error if isinstance(error, StorageError) else StorageError(str(error)))
+        for peer, receiver, checkpoint in saving:
+            for stream, _, _ in checkpoint:
+                stream.dirty = True
+            self._dirty[peer] = receiver
+        self._timer = asyncio.get_running_loop().call_later(RETRY_AFTER, self._again)
+
+    def _again(self) -> None:
+        self._busy = False
+        self._flush()
+
+    def _row(self, peer: str, stream: Stream, kept: bytes) -> Row:
+        return _key(peer, stream.lane, stream.epoch), kept
+
+    def _forget_oldest_stranger(self) -> None:
+        """The one met longest ago that has nothing unsaved; its rows stay until the next start prunes them."""
+        for peer in self._receivers:
+            if not self._known(peer) and peer not in self._dirty:
+                self._receivers.pop(peer).close()
+                self._strangers -= 1
+                return
+
+
+def _key(peer: str, lane: int, epoch: int) -> bytes:
+    return b"inbox/" + peer.encode() + b"/" + bytes([lane]) + epoch.to_bytes(8)

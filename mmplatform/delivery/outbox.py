@@ -1,0 +1,496 @@
+"""Keeps every accepted message until it is settled: saved first, then sent (design section 5).
+
+What was put in one loop turn is one row a lane, saved in one transaction; the senders hold only the front of each
+lane in memory, the rest is read back when its turn comes. Rows are deleted when all their messages are settled.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+from weakref import ReferenceType, ref
+
+from mmplatform.codec import Decoder, Struct, encode
+from mmplatform.delivery.sender import LANES, Sender, Settled
+from mmplatform.delivery.wire import Record, size_of
+from mmplatform.errors import CodecError, StorageCorrupt, StorageError
+from mmplatform.message import CANCELLED, DELIVERED, Delivery, Outcome, Priority, parse_id
+from mmplatform.storage.contract import Row as StorageRow
+from mmplatform.storage.contract import Storage
+
+PEER_BYTES: Final = 256 * 1024 * 1024  # what may wait for one peer before send() waits too
+RESIDENT_BYTES: Final = 8 * 1024 * 1024  # of one lane, in memory while its peer is linked
+AWAY_BYTES: Final = 1024 * 1024  # and while it is not
+RUNS_KEPT: Final = 256  # earlier runs whose messages can still be asked for by id
+ROW_BYTES: Final = 1024 * 1024
+FATES_KEPT: Final = 10_000  # messages that ended otherwise than delivered stay known until this many newer ones did
+DELIVERIES_SWEPT: Final = 16_384  # forget Delivery objects nobody holds whenever a lane has this many more
+
+
+class Segment(Struct, array_like=True):
+    """The value of one row."""
+
+    epoch: int
+    records: list[Record]
+
+
+class Fate(Struct, array_like=True):
+    state: str
+    reason: str
+
+
+_segments = Decoder(Segment, 256 * 1024 * 1024)
+_fates = Decoder(Fate, 4096)
+_runs = Decoder(list[tuple[int, int]], 1024 * 1024)
+
+
+class Row(NamedTuple):
+    """Where one segment is kept, and what is in it."""
+
+    key: bytes
+    first: int
+    last: int
+    size: int
+
+
+class Waiting(NamedTuple):
+    """One message that is not settled; ``expires_in`` in seconds, ``size`` in bytes of payload."""
+
+    id: str
+    peer: str
+    topic: str
+    size: int
+    priority: str
+    expires_in: float
+    state: str
+
+
+class Shelf:
+    """One lane of one peer: its rows in order; the first ``loaded`` of them are with the sender."""
+
+    __slots__ = (
+        "deliveries", "lane", "loaded", "loader", "next_seq", "peer", "pushed", "resident", "rows", "staged",
+        "sweep_at",
+    )  # fmt: skip
+
+    def __init__(self, peer: str, lane: int) -> None:
+        self.peer, self.lane = peer, lane
+        self.rows: deque[Row] = deque()
+        self.loaded = 0
+        self.resident = 0  # bytes of the loaded rows
+        self.pushed: tuple[bytes, int] = (
+            b"",
+            0,
+        )  # epoch prefix of the last row given to the sender, and its last number
+        self.loader: asyncio.Task[None] | None = None
+        self.next_seq = 1
+        self.staged: list[tuple[Record, asyncio.Future[None]]] = []
+        self.deliveries: dict[int, ReferenceType[Delivery]] = {}
+        self.sweep_at = DELIVERIES_SWEPT
+
+    def sweep(self) -> None:
+        self.deliveries = {seq: held for seq, held in self.deliveries.items() if held() is not None}
+        self.sweep_at = len(self.deliveries) + DELIVERIES_SWEPT
+
+
+class Box:
+    """All that waits for one peer."""
+
+    __slots__ = ("bytes", "linked", "room", "sender", "shelves")
+
+    def __init__(self, peer: str) -> None:
+        self.sender = Sender()
+        self.shelves = [Shelf(peer, lane) for lane in range(LANES)]
+        self.bytes = 0
+        self.linked = False
+        self.room: asyncio.Future[None] | None = None
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a sender should wait in :meth:`Outbox.room`."""
+        return self.bytes >= PEER_BYTES
+
+    @property
+    def empty(self) -> bool:
+        return not any(shelf.rows or shelf.staged for shelf in self.shelves)
+
+
+class Outbox:
+    """The durable queue of a node. ``wake(peer)`` is called when there is something new to send to it."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        epoch: int,
+        now: Callable[[], float],
+        wake: Callable[[str], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self.epoch = epoch
+        self._storage, self._now, self._wake, self._failed = storage, now, wake, failed
+        self._boxes: dict[str, Box] = {}
+        self._staged: list[Shelf] = []
+        self._attached: list[StorageRow] = []
+        self._deleted: list[StorageRow] = []
+        self._cancelled: set[tuple[str, int, int, int]] = set()
+        self._epochs: dict[int, int] = {}  # ordinal of a run -> its epoch; keys sort by ordinal, so runs go in order
+        self._ordinals: dict[int, int] = {}
+        self._settled_waiters: list[tuple[Box | None, asyncio.Future[None]]] = []
+        self._closed = False
+
+    async def open(self) -> None:
+        """Take up what an earlier run left, and register this run's epoch."""
+        await self._take_up()
+        await self._register()
+        for key, _ in await self._storage.scan(b"cancelled/"):
+            self._cancelled.add(parse_id(key[10:].decode()))
+        await self._forget_fates()
+
+    async def close(self) -> None:
+        """Save what is staged and stop reading; nothing that was accepted is lost."""
+        if self._staged:
+            self._flush()
+        self._closed = True
+        loaders = [shelf.loader for box in self._boxes.values() for shelf in box.shelves if shelf.loader is not None]
+        for loader in loaders:
+            loader.cancel()
+        await asyncio.gather(*loaders, return_exceptions=True)
+
+    def box(self, peer: str) -> Box:
+        """What waits for ``peer``."""
+        box = self._boxes.get(peer)
+        if box is None:
+            box = self._boxes[peer] = Box(peer)
+        return box
+
+    def peers(self) -> list[str]:
+        """Peers for whom something waits."""
+        return [peer for peer, box in self._boxes.items() if not box.empty]
+
+    def put(
+        self, box: Box, lane: int, topic: str, protocol: str, payload: bytes, expires_ms: int
+    ) -> tuple[Delivery, asyncio.Future[None]]:
+        """Accept one message. The future resolves once it is saved, or raises the StorageError that prevented it."""
+        shelf = box.shelves[lane]
+        seq = shelf.next_seq
+        shelf.next_seq = seq + 1
+        record = Record(seq, expires_ms, topic, protocol, payload)
+        saved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not shelf.staged:
+            if not self._staged:
+                asyncio.get_running_loop().call_soon(self._flush)
+            self._staged.append(shelf)
+        shelf.staged.append((record, saved))
+        box.bytes += size_of(record)
+        delivery = Delivery(shelf.peer, lane, self.epoch, seq)
+        shelf.deliveries[seq] = ref(delivery)
+        if len(shelf.deliveries) > shelf.sweep_at:
+            shelf.sweep()
+        return delivery, saved
+
+    def attach(self, rows: Sequence[StorageRow]) -> None:
+        """Save ``rows`` in the same transaction as what was put in this loop turn."""
+        self._attached += rows
+
+    async def room(self, box: Box) -> None:
+        """Wait until less than PEER_BYTES wait for the peer."""
+        while box.bytes >= PEER_BYTES:
+            if box.room is None or box.room.done():
+                box.room = asyncio.get_running_loop().create_future()
+            await asyncio.shield(box.room)
+
+    async def empty(self, peer: str | None = None) -> None:
+        """Wait until all that waits (for one peer, or for all) is settled."""
+        while not (self.box(peer).empty if peer is not None else all(box.empty for box in self._boxes.values())):
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._settled_waiters.append((None if peer is None else self.box(peer), future))
+            await future
+
+    def settle(self, peer: str, settled: Settled) -> None:
+        """Tell the waiting of the outcomes and delete the rows that hold nothing else."""
+        box = self.box(peer)
+        shelf = box.shelves[settled.lane]
+        for seq, outcome in settled.outcomes.items():
+            self._note_fate(f"{settled.epoch}.{settled.lane}.{seq}@{peer}", outcome)
+        if settled.epoch == self.epoch:
+            pop, outcomes = shelf.deliveries.pop, settled.outcomes
+            for seq in settled.seqs:
+                held = pop(seq, None)
+                delivery = held() if held is not None else None
+                if delivery is not None:
+                    delivery.settle(outcomes.get(seq, DELIVERED) if outcomes else DELIVERED)
+        if settled.epoch in self._ordinals:
+            self._drop_rows(box, shelf, self._prefix(shelf, settled.epoch), settled.base)
+
+    def refill(self, peer: str) -> None:
+        """Read the next rows of lanes that run low; called when a link came up or something was settled."""
+        box = self._boxes.get(peer)
+        if box is None or self._closed:
+            return
+        for shelf in box.shelves:
+            low = shelf.resident < (RESIDENT_BYTES // 2 if box.linked else 1)
+            if low and shelf.loader is None and shelf.loaded < len(shelf.rows):
+                shelf.loader = asyncio.get_running_loop().create_task(self._load(box, shelf), name="mm outbox reader")
+
+    async def waiting(self, peer: str | None = None) -> list[Waiting]:
+        """What is not settled, oldest first within each peer and lane."""
+        found: list[Waiting] = []
+        now_ms = self._now() * 1000
+        for name, box in list(self._boxes.items()):
+            if peer is not None and name != peer:
+                continue
+            for shelf in box.shelves:
+                for row in list(shelf.rows):
+                    value = await self._storage.get(row.key)
+                    segment = _segments.decode(value) if value is not None else Segment(0, [])
+                    base = box.sender.base(shelf.lane, segment.epoch)
+                    for record in segment.records:
+                        known = (name, shelf.lane, segment.epoch, record.seq)
+                        if record.seq >= base and known not in self._cancelled and record.expires > now_ms:
+                            flying = box.linked and box.sender.in_flight(shelf.lane, segment.epoch, record.seq)
+                            found.append(
+                                Waiting(
+                                    f"{segment.epoch}.{shelf.lane}.{record.seq}@{name}",
+                                    name,
+                                    record.topic,
+                                    len(record.payload),
+                                    Priority(shelf.lane).name.lower(),
+                                    (record.expires - now_ms) / 1000,
+                                    "sent" if flying else "waiting",
+                                )
+                            )
+        return found
+
+    async def cancel(self, delivery_id: str) -> bool:
+        """Take back one message. False when it is on its way, settled or unknown. Raises ValueError for a bad id."""
+        peer, lane, epoch, seq = parse_id(delivery_id)
+        box = self._boxes.get(peer)
+        if box is None or await self.state(delivery_id) not in ("waiting", "sent"):
+            return False
+        if box.sender.holds(lane, epoch, seq) and not box.sender.cancel(lane, epoch, seq):
+            return False
+        self._cancelled.add((peer, lane, epoch, seq))
+        self._note_fate(delivery_id, CANCELLED)
+        await self._storage.put(b"cancelled/" + delivery_id.encode(), b"")
+        self.settle(peer, Settled(lane, epoch, box.sender.base(lane, epoch), [seq], {seq: CANCELLED}))
+        return True
+
+    async def state(self, delivery_id: str) -> str:
+        """waiting | sent | delivered | expired | refused | cancelled | unknown. Raises ValueError for a bad id."""
+        peer, lane, epoch, seq = parse_id(delivery_id)
+        fate = await self._storage.get(b"fate/" + delivery_id.encode())
+        if fate is not None:
+            return _fates.decode(fate).state
+        box = self._boxes.get(peer)
+        if epoch not in self._ordinals or (box is None and epoch == self.epoch):
+            return "unknown"
+        if box is None:
+            return "delivered"
+        shelf = box.shelves[lane]
+        if epoch == self.epoch and not 0 < seq < shelf.next_seq:
+            return "unknown"
+        prefix = self._prefix(shelf, epoch)
+        held = any(row.key.startswith(prefix) and row.first <= seq <= row.last for row in shelf.rows)
+        staged = epoch == self.epoch and any(record.seq == seq for record, _ in shelf.staged)
+        if not staged and (not held or seq < box.sender.base(lane, epoch)):
+            return "delivered"
+        return "sent" if box.linked and box.sender.in_flight(lane, epoch, seq) else "waiting"
+
+    def _flush(self) -> None:
+        shelves, self._staged = self._staged, []
+        rows: list[StorageRow] = []
+        kept: list[tuple[Shelf, list[tuple[Record, asyncio.Future[None]]], list[tuple[Row, list[Record]]]]] = []
+        for shelf in shelves:
+            staged, shelf.staged = shelf.staged, []
+            parts = [self._row(shelf, records) for records in _split([record for record, _ in staged])]
+            rows += [(row.key, encode(Segment(self.epoch, records))) for row, records in parts]
+            kept.append((shelf, staged, parts))
+        rows += self._attached
+        self._attached = []
+        if not rows:
+            return
+        try:
+            future = self._storage.write(rows, sync=True)
+        except Exception as error:
+            self._not_saved(kept, error)
+            return
+        future.add_done_callback(lambda done: self._saved(kept, done))
+
+    def _row(self, shelf: Shelf, records: list[Record]) -> tuple[Row, list[Record]]:
+        first, last = records[0].seq, records[-1].seq
+        key = self._prefix(shelf, self.epoch) + first.to_bytes(8) + last.to_bytes(8)
+        return Row(key, first, last, sum(map(size_of, records))), records
+
+    def _saved(
+        self,
+        kept: list[tuple[Shelf, list[tuple[Record, asyncio.Future[None]]], list[tuple[Row, list[Record]]]]],
+        done: asyncio.Future[None],
+    ) -> None:
+        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+        if error is not None:
+            self._not_saved(kept, error)
+            return
+        for shelf, staged, parts in kept:
+            box = self._boxes[shelf.peer]
+            for row, records in parts:
+                shelf.rows.append(row)
+                limit = RESIDENT_BYTES if box.linked else AWAY_BYTES
+                if shelf.loaded == len(shelf.rows) - 1 and shelf.resident < limit:
+                    self._push(box, shelf, row, self.epoch, records)
+            for _, saved in staged:
+                if not saved.done():
+                    saved.set_result(None)
+            self._wake(shelf.peer)
+
+    def _not_saved(
+        self,
+        kept: list[tuple[Shelf, list[tuple[Record, asyncio.Future[None]]], list[tuple[Row, list[Record]]]]],
+        error: BaseException,
+    ) -> None:
+        """Their numbers are used up: the next row leaves a gap, which :meth:`_push` fills with tombstones."""
+        for shelf, staged, parts in kept:
+            self._boxes[shelf.peer].bytes -= sum(row.size for row, _ in parts)
+            for record, saved in staged:
+                shelf.deliveries.pop(record.seq, None)
+                if not saved.done():
+                    saved.set_exception(error if isinstance(error, StorageError) else StorageError(str(error)))
+
+    def _push(self, box: Box, shelf: Shelf, row: Row, epoch: int, records: list[Record]) -> None:
+        """Give one row to the sender; numbers that were never saved, or are damaged, become tombstones."""
+        ordinal, last = row.key[:-16], row.last
+        before = shelf.pushed[1] if shelf.pushed[0] == ordinal else row.first - 1
+        if records and before + 1 == records[0].seq and len(records) == last - before and not self._cancelled:
+            box.sender.push(shelf.lane, epoch, records)
+        else:
+            held = {r.seq: r for r in records if (shelf.peer, shelf.lane, epoch, r.seq) not in self._cancelled}
+            box.sender.push(shelf.lane, epoch, [held.get(seq) or Record(seq, 0) for seq in range(before + 1, last + 1)])
+        shelf.pushed = (ordinal, last)
+        shelf.loaded += 1
+        shelf.resident += row.size
+
+    async def _load(self, box: Box, shelf: Shelf) -> None:
+        try:
+            limit = RESIDENT_BYTES if box.linked else AWAY_BYTES
+            while shelf.loaded < len(shelf.rows) and shelf.resident < limit:
+                row = shelf.rows[shelf.loaded]
+                value = await self._storage.get(row.key)
+                if shelf.loaded >= len(shelf.rows) or shelf.rows[shelf.loaded] is not row:
+                    continue
+                epoch, records = await self._read(row, value)
+                self._push(box, shelf, row, epoch, records)
+                self._wake(shelf.peer)
+        except StorageError as error:
+            self._failed(error)
+        finally:
+            shelf.loader = None
+
+    async def _read(self, row: Row, value: bytes | None) -> tuple[int, list[Record]]:
+        """The records of a row; a damaged one is put aside and the rest goes on."""
+        epoch = self._epochs[int.from_bytes(row.key[-20:-16])]
+        try:
+            if value is None:
+                raise CodecError("the row is gone")
+            segment = _segments.decode(value)
+            if segment.epoch != epoch:
+                raise CodecError("the row is of another run")
+            return epoch, segment.records
+        except CodecError as error:
+            self._failed(StorageCorrupt(f"messages {row.first} to {row.last} are damaged and were put aside: {error}"))
+            await self._storage.write([(b"quarantine/" + row.key, value or b"")])
+            return epoch, []
+
+    def _drop_rows(self, box: Box, shelf: Shelf, prefix: bytes, base: int) -> None:
+        rows = shelf.rows
+        while rows and rows[0].last < base and rows[0].key.startswith(prefix) and shelf.loaded:
+            row = rows.popleft()
+            shelf.loaded -= 1
+            shelf.resident -= row.size
+            box.bytes -= row.size
+            self._delete(row.key)
+        if box.room is not None and not box.room.done() and box.bytes < PEER_BYTES:
+            box.room.set_result(None)
+        if self._settled_waiters and box.empty:
+            waiters, self._settled_waiters = self._settled_waiters, []
+            for _, waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def _delete(self, key: bytes) -> None:
+        """A deletion that is lost costs a repeated send, which the peer recognises: no need to wait or to sync."""
+        if not self._deleted:
+            asyncio.get_running_loop().call_soon(self._delete_now)
+        self._deleted.append((key, None))
+
+    def _delete_now(self) -> None:
+        rows, self._deleted = self._deleted, []
+        try:
+            self._storage.write(rows, sync=False).add_done_callback(_ignore)
+        except StorageError as error:
+            self._failed(error)
+
+    def _note_fate(self, delivery_id: str, outcome: Outcome) -> None:
+        if outcome.state == "delivered":
+            return
+        row = (b"fate/" + delivery_id.encode(), encode(Fate(outcome.state, outcome.reason)))
+        try:
+            self._storage.write([row], sync=False).add_done_callback(_ignore)
+        except StorageError as error:
+            self._failed(error)
+
+    def _prefix(self, shelf: Shelf, epoch: int) -> bytes:
+        lane = b"outbox/" + shelf.peer.encode() + b"/" + bytes([shelf.lane])
+        return lane + self._ordinals[epoch].to_bytes(4)
+
+    async def _register(self) -> None:
+        """Give this run the next ordinal; runs of which nothing is left are forgotten beyond the last few."""
+        known = await self._storage.get(b"node/epochs")
+        runs = dict(_runs.decode(known)) if known else {}
+        held = {int.from_bytes(row.key[-20:-16]) for box in self._boxes.values() for s in box.shelves for row in s.rows}
+        runs[max(runs, default=0) + 1] = self.epoch
+        self._epochs = {ordinal: runs[ordinal] for ordinal in sorted(runs)[-RUNS_KEPT:]}
+        self._epochs |= {ordinal: runs.get(ordinal, 0) for ordinal in held}
+        self._ordinals = {epoch: ordinal for ordinal, epoch in self._epochs.items()}
+        await self._storage.put(b"node/epochs", encode(sorted(self._epochs.items())))
+
+    async def _take_up(self) -> None:
+        start = b""
+        while True:
+            rows = await self._storage.scan(b"outbox/", start, limit=8)
+            for key, value in rows:
+                peer, lane = key[7:51].decode(), key[52]
+                first, last = int.from_bytes(key[-16:-8]), int.from_bytes(key[-8:])
+                box = self.box(peer)
+                box.shelves[lane].rows.append(Row(key, first, last, len(value)))
+                box.bytes += len(value)
+            if len(rows) < 8:
+                return
+            start = rows[-1][0] + b"\0"
+
+    async def _forget_fates(self) -> None:
+        keys = [key for key, _ in await self._storage.scan(b"fate/")]
+        gone: list[StorageRow] = [(key, None) for key in keys[: max(0, len(keys) - FATES_KEPT)]]
+        for peer, lane, epoch, seq in list(self._cancelled):
+            box = self._boxes.get(peer)
+            if box is None or not any(row.first <= seq <= row.last for row in box.shelves[lane].rows):
+                self._cancelled.discard((peer, lane, epoch, seq))
+                gone.append((b"cancelled/" + f"{epoch}.{lane}.{seq}@{peer}".encode(), None))
+        if gone:
+            await self._storage.write(gone, sync=False)
+
+
+def _split(records: list[Record]) -> list[list[Record]]:
+    """Rows of about ROW_BYTES, so that reading one back is bounded."""
+    parts: list[list[Record]] = []
+    size = ROW_BYTES
+    for record in records:
+        if size >= ROW_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(record)
+        size += size_of(record)
+    return parts
+
+
+def _ignore(done: asyncio.Future[None]) -> None:
+    if not done.cancelled():
+        done.exception()

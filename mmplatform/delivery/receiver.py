@@ -1,0 +1,261 @@
+"""The receiving machine of one peer: each message once, in order, acknowledged when handled. Sans-I/O.
+
+A stream is (lane, epoch). :meth:`Receiver.accept` gives the records to hand to handlers, in order and never twice;
+:meth:`Receiver.finish` notes that one is handled. What is handled is first made durable (:meth:`Receiver.checkpoint`
+gives the rows to save), then acknowledged; a node that is killed between the two repeats those messages only.
+"""
+
+from typing import Final
+
+from mmplatform.codec import Decoder, Struct, encode
+from mmplatform.delivery.fragments import Assembler, Budget
+from mmplatform.delivery.wire import (
+    MAX_FRAME,
+    MAX_OUTCOMES,
+    MAX_RANGES,
+    WINDOW,
+    WINDOW_BYTES,
+    Ack,
+    Batch,
+    Record,
+    decode_record,
+    size_of,
+    to_ranges,
+)  # fmt: skip
+from mmplatform.errors import ProtocolError
+
+MAX_STREAMS: Final = 64  # per peer; each start of its node opens one a lane, old ones are forgotten oldest first
+PARTIAL_EVERY: Final = 1024 * 1024  # bytes of a large message between two reports of its progress
+
+
+class Kept(Struct, array_like=True):
+    """What is saved of one stream."""
+
+    upto: int
+    ranges: list[tuple[int, int]]
+    outcomes: list[tuple[int, int, str]]
+    seen: int
+
+
+_kept = Decoder(Kept, 1024 * 1024)
+
+
+class Stream:
+    """What has come in of one lane and epoch."""
+
+    __slots__ = (
+        "assembler", "dirty", "done", "epoch", "finished", "lane", "next", "outcomes", "pending_bytes", "piece_seq",
+        "reported", "seen", "stale", "stash",
+    )  # fmt: skip
+
+    def __init__(self, lane: int, epoch: int, assembler: Assembler) -> None:
+        self.lane, self.epoch, self.assembler = lane, epoch, assembler
+        self.done = 0  # all up to here is handled
+        self.next = 1  # the next number to hand out
+        self.finished: set[int] = set()  # handled, above done
+        self.stash: dict[int, Record] = {}  # came before its turn, over another link
+        self.outcomes: list[tuple[int, int, str]] = []
+        self.piece_seq = 0  # whose pieces the assembler holds
+        self.reported = 0  # bytes of it told to the sender
+        self.dirty = False  # handled something that is not saved
+        self.stale = False  # the sender should hear again what is saved
+        self.seen = 0
+        self.pending_bytes = 0
+
+    def finish(self, seq: int, reason: str) -> None:
+        self.dirty = True
+        if reason:
+            self._note(seq, reason)
+        if seq == self.done + 1:
+            self.done = seq
+            if self.finished:
+                while self.done + 1 in self.finished:
+                    self.done += 1
+                    self.finished.discard(self.done)
+        elif seq > self.done:
+            self.finished.add(seq)
+
+    def finish_run(self, low: int, high: int) -> None:
+        """All of ``low`` to ``high`` was handled without exception: the usual case, in one step."""
+        if low != self.done + 1 or self.finished:
+            for seq in range(low, high + 1):
+                self.finish(seq, "")
+        else:
+            self.done = high
+            self.dirty = True
+
+    def begin_at(self, base: int) -> None:
+        """The sender holds nothing below ``base``."""
+        if base > self.done + 1:
+            self.done = base - 1
+            self.finished = {seq for seq in self.finished if seq > self.done}
+            while self.done + 1 in self.finished:
+                self.done += 1
+                self.finished.discard(self.done)
+            self.stash = {seq: record for seq, record in self.stash.items() if seq > self.done}
+            if self.piece_seq and self.piece_seq <= self.done:
+                self.forget_pieces()
+            self.next = max(self.next, self.done + 1)
+            self.dirty = True
+        if self.outcomes and self.outcomes[0][1] < base:
+            self.outcomes = [entry for entry in self.outcomes if entry[1] >= base]
+
+    def forget_pieces(self) -> None:
+        self.assembler.clear()
+        self.piece_seq = self.reported = 0
+
+    def ack(self) -> Ack:
+        ranges = to_ranges(self.finished)[:MAX_RANGES] if self.finished else []
+        partial = [self.piece_seq, self.assembler.held] if self.piece_seq else []
+        return Ack(self.lane, self.epoch, self.done, ranges, list(self.outcomes), partial)
+
+    def kept(self) -> bytes:
+        return encode(Kept(self.done, to_ranges(self.finished), self.outcomes, self.seen))
+
+    def _note(self, seq: int, reason: str) -> None:
+        if self.outcomes and self.outcomes[-1][2] == reason and self.outcomes[-1][1] == seq - 1:
+            self.outcomes[-1] = (self.outcomes[-1][0], seq, reason)
+        else:
+            self.outcomes.append((seq, seq, reason))
+            del self.outcomes[: len(self.outcomes) - MAX_OUTCOMES]
+
+
+class Receiver:
+    """All streams from one peer."""
+
+    def __init__(self, budget: Budget, largest: int = MAX_FRAME) -> None:
+        self._budget = budget
+        self._largest = largest
+        self._streams: dict[tuple[int, int], Stream] = {}
+        self.forgotten: list[tuple[int, int]] = []  # streams whose saved rows may go
+
+    def restore(self, lane: int, epoch: int, data: bytes) -> None:
+        """Take up a stream as saved; raises CodecError."""
+        kept = _kept.decode(data)
+        stream = self._open(lane, epoch)
+        stream.done, stream.outcomes, stream.seen = kept.upto, kept.outcomes, kept.seen
+        stream.finished = {seq for low, high in kept.ranges for seq in range(low, min(high, kept.upto + WINDOW) + 1)}
+        stream.next = stream.done + 1
+
+    def accept(self, batch: Batch, now_ms: int) -> tuple[Stream, list[Record]]:
+        """The records to hand to handlers now, in order, none twice. Tombstones are among them.
+
+        Raises ProtocolError: ``window`` (the sender passed its window), ``bad-piece``, ``bad-packet``, ``overloaded``.
+        """
+        stream = self._streams.get((batch.lane, batch.epoch)) or self._open(batch.lane, batch.epoch)
+        stream.seen = now_ms
+        if batch.base > stream.done + 1 or stream.outcomes:
+            stream.begin_at(batch.base)
+        ready = self._in_turn(stream, batch.records)
+        for piece in batch.pieces:
+            whole = self._put_together(stream, piece.seq, piece.offset, piece.total, piece.data)
+            if whole is not None:
+                ready += self._in_turn(stream, [whole])
+        if 0 < stream.piece_seq < stream.next:
+            stream.forget_pieces()  # a tombstone took the place of the rest
+        return stream, ready
+
+    def acks(self) -> list[Ack]:
+        """Everything handled so far, for the resume state of a new link: only what is saved may be claimed.
+
+        A stream with many exceptional outcomes would not fit; it is acknowledged once the link is up.
+        """
+        acks = []
+        for stream in sorted(self._streams.values(), key=lambda stream: -stream.seen)[:8]:
+            if stream.dirty or len(stream.outcomes) > 16:
+                stream.stale = True
+            else:
+                acks.append(stream.ack())
+        return acks
+
+    def checkpoint(self) -> list[tuple[Stream, bytes, Ack]]:
+        """What to save now, and the acknowledgement to send once it is saved."""
+        changed = [stream for stream in self._streams.values() if stream.dirty]
+        for stream in changed:
+            stream.dirty = stream.stale = False
+        return [(stream, stream.kept(), stream.ack()) for stream in changed]
+
+    def reminders(self) -> list[Ack]:
+        """Acknowledgements owed for what came again, and the progress of large messages."""
+        due = [stream for stream in self._streams.values() if stream.stale and not stream.dirty]
+        for stream in due:
+            stream.stale = False
+        return [stream.ack() for stream in due]
+
+    def close(self) -> None:
+        """Give back the memory of values in assembly."""
+        for stream in self._streams.values():
+            stream.forget_pieces()
+
+    def _in_turn(self, stream: Stream, records: list[Record]) -> list[Record]:
+        ready: list[Record] = []
+        expected = stream.next
+        for record in records:
+            seq = record.seq
+            if seq == expected:
+                expected += 1
+                ready.append(record)
+                if stream.stash or stream.finished:
+                    expected = _follow(stream, expected, ready)
+            elif seq < expected:
+                stream.stale = True
+            else:
+                _put_by(stream, record)
+        if expected - 1 > stream.done + WINDOW:
+            raise ProtocolError("window", f"message {expected - 1} while {stream.done + 1} is not handled")
+        stream.next = expected
+        return ready
+
+    def _put_together(self, stream: Stream, seq: int, offset: int, total: int, data: bytes) -> Record | None:
+        if seq < stream.next or seq in stream.stash:
+            stream.stale = True
+            return None
+        if seq != stream.piece_seq:
+            if offset:
+                return None  # its beginning was lost with a link; the acknowledgement says what is held
+            stream.forget_pieces()
+            stream.piece_seq = seq
+        if offset > stream.assembler.held:
+            return None
+        whole = stream.assembler.add(offset, min(total, self._largest + 1), data)
+        if whole is None:
+            if stream.assembler.held - stream.reported >= PARTIAL_EVERY:
+                stream.reported, stream.stale = stream.assembler.held, True
+            return None
+        stream.piece_seq = stream.reported = 0
+        record = decode_record(whole)
+        if record.seq != seq:
+            raise ProtocolError("bad-piece", "the pieces hold another message")
+        return record
+
+    def _open(self, lane: int, epoch: int) -> Stream:
+        if len(self._streams) >= MAX_STREAMS:
+            oldest = min(self._streams, key=lambda key: self._streams[key].seen)
+            self._streams.pop(oldest).forget_pieces()
+            self.forgotten.append(oldest)
+        stream = Stream(lane, epoch, Assembler(self._budget, self._largest))
+        self._streams[lane, epoch] = stream
+        return stream
+
+
+def _follow(stream: Stream, expected: int, ready: list[Record]) -> int:
+    """Take from the stash what is now in turn, and pass what an earlier run has handled."""
+    while True:
+        if expected in stream.finished:
+            expected += 1
+        elif expected in stream.stash:
+            ready.append(stream.stash.pop(expected))
+            stream.pending_bytes -= size_of(ready[-1])
+            expected += 1
+        else:
+            return expected
+
+
+def _put_by(stream: Stream, record: Record) -> None:
+    if record.seq > stream.done + WINDOW:
+        raise ProtocolError("window", f"message {record.seq} while {stream.done + 1} is not handled")
+    if record.seq not in stream.stash:
+        stream.pending_bytes += size_of(record)
+        if stream.pending_bytes > 2 * WINDOW_BYTES + MAX_FRAME:
+            raise ProtocolError("window", "too many bytes before their turn")
+        stream.stash[record.seq] = record

@@ -1,0 +1,297 @@
+"""The sending machine of one peer: sequences, priorities, windows, resending and tombstones. Sans-I/O.
+
+A stream is (lane, epoch). Its records wait in order; :meth:`Sender.take` moves them into flight as far as the window
+allows; an acknowledgement settles them; a lost link puts what is in flight back in front. A lane sends one epoch to
+its end before the next begins, so order holds across restarts.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from mmplatform.delivery.wire import WINDOW, WINDOW_BYTES, Ack, Batch, Piece, Record, encode_packet, size_of
+from mmplatform.message import DELIVERED, EXPIRED, UNHANDLED, Outcome, Priority
+
+LANES: Final = len(Priority)
+NEVER: Final = 2**53
+
+
+class Settled:
+    """What one event settled in one stream: sequence numbers, and the outcome of those not simply delivered."""
+
+    __slots__ = ("base", "epoch", "lane", "outcomes", "seqs")
+
+    def __init__(self, lane: int, epoch: int, base: int, seqs: list[int], outcomes: dict[int, Outcome]) -> None:
+        self.lane = lane
+        self.epoch = epoch
+        self.base = base
+        self.seqs = seqs
+        self.outcomes = outcomes
+
+
+class Stream:
+    """The unsettled records of one lane and epoch."""
+
+    __slots__ = ("acked", "base", "blob", "confirmed", "epoch", "flight", "flying", "offset", "top", "waiting")
+
+    def __init__(self, epoch: int, base: int) -> None:
+        self.epoch = epoch
+        self.base = base  # below it nothing is held
+        self.top = base - 1  # the highest number pushed
+        self.waiting: deque[Record] = deque()
+        self.flight: deque[Record] = deque()
+        self.flying = 0  # bytes in flight
+        self.acked: set[int] = set()  # settled by a range, above base
+        self.blob = b""  # the encoding of waiting[0] while it goes out in pieces
+        self.offset = 0  # of the blob, sent
+        self.confirmed = 0  # of the blob, held by the peer
+
+    def rewind(self) -> None:
+        """The link is gone: all that is not acknowledged waits again, in order."""
+        self.waiting.extendleft(record for record in reversed(self.flight) if record.seq not in self.acked)
+        self.flight.clear()
+        self.flying = 0
+        self.offset = self.confirmed
+
+    def skip_tombstones(self) -> None:
+        """Tombstones that nothing unsettled precedes need not travel: the base passes them."""
+        while self.waiting and not self.flight and not self.waiting[0].topic and not self.offset:
+            self.base = self.waiting.popleft().seq + 1
+
+    @property
+    def empty(self) -> bool:
+        return not self.waiting and not self.flight
+
+
+class Sender:
+    """All streams to one peer."""
+
+    def __init__(self) -> None:
+        self._lanes: list[deque[Stream]] = [deque() for _ in range(LANES)]
+        self._earliest = NEVER
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits and nothing is in flight."""
+        return all(stream.empty for lane in self._lanes for stream in lane)
+
+    @property
+    def unsettled(self) -> int:
+        """Records held."""
+        return sum(len(stream.waiting) + len(stream.flight) for lane in self._lanes for stream in lane)
+
+    def base(self, lane: int, epoch: int) -> int:
+        """The lowest number of a stream that is not settled; 0 when the stream is not held."""
+        stream = self._stream(lane, epoch)
+        return stream.base if stream is not None else 0
+
+    def holds(self, lane: int, epoch: int, seq: int) -> bool:
+        """Whether the record was pushed and is not settled."""
+        stream = self._stream(lane, epoch)
+        return stream is not None and stream.base <= seq <= stream.top
+
+    def in_flight(self, lane: int, epoch: int, seq: int) -> bool:
+        """Whether the record, or a part of it, went out over the present link."""
+        stream = self._stream(lane, epoch)
+        if stream is None or not stream.base <= seq <= stream.top:
+            return False
+        return not stream.waiting or seq < stream.waiting[0].seq or (seq == stream.waiting[0].seq and stream.offset > 0)
+
+    def push(self, lane: int, epoch: int, records: Iterable[Record]) -> None:
+        """Saved records, contiguous and in order, behind all that was pushed before."""
+        streams = self._lanes[lane]
+        stream = streams[-1] if streams and streams[-1].epoch == epoch else None
+        for record in records:
+            if stream is None:
+                stream = Stream(epoch, record.seq)
+                streams.append(stream)
+            if record.seq >= stream.base:
+                stream.waiting.append(record)
+                stream.top = record.seq
+                if record.expires < self._earliest:
+                    self._earliest = record.expires
+
+    def link_up(self, acks: Iterable[Ack]) -> list[Settled]:
+        """A new link: start at the lowest unsettled number. ``acks`` is what the peer said it has."""
+        for lane in self._lanes:
+            for stream in lane:
+                stream.confirmed = 0
+                stream.rewind()
+        return [settled for ack in acks if (settled := self.acknowledge(ack)) is not None]
+
+    def link_down(self) -> None:
+        """The link is gone: all that is unsettled waits for the next one."""
+        for lane in self._lanes:
+            for stream in lane:
+                stream.rewind()
+
+    def take(self, budget: int, largest: int, now_ms: int) -> tuple[list[Batch], list[Settled]]:
+        """Up to about ``budget`` bytes to send now, by priority; records above ``largest`` bytes go in pieces.
+
+        Also returns what was found to have expired; a tombstone takes its place.
+        """
+        batches: list[Batch] = []
+        expired: list[Settled] = []
+        for number, lane in enumerate(self._lanes):
+            while len(lane) > 1 and lane[0].empty:
+                lane.popleft()
+            if budget <= 0 or not lane or not lane[0].waiting:
+                continue
+            stream = lane[0]
+            gone: list[int] = []
+            records, pieces, budget = _fill(stream, budget, largest, now_ms, gone)
+            if gone:
+                expired.append(Settled(number, stream.epoch, stream.base, gone, dict.fromkeys(gone, EXPIRED)))
+            if records or pieces:
+                batches.append(Batch(number, stream.epoch, stream.base, records, pieces))
+        return batches, expired
+
+    def acknowledge(self, ack: Ack) -> Settled | None:
+        """What the peer confirmed; None when it is nothing new."""
+        stream = self._stream(ack.lane, ack.epoch)
+        if stream is None:
+            return None
+        if ack.partial and stream.waiting and len(ack.partial) == 2 and stream.waiting[0].seq == ack.partial[0]:
+            _confirm(stream, ack.partial[1])
+        seqs: list[int] = []
+        flight, acked = stream.flight, stream.acked
+        upto = min(ack.upto, stream.top)
+        if upto >= stream.base:
+            for queue in (flight, stream.waiting):
+                while queue and queue[0].seq <= upto:
+                    record = queue.popleft()
+                    if queue is flight:
+                        stream.flying -= size_of(record)
+                    else:
+                        stream.blob, stream.offset, stream.confirmed = b"", 0, 0
+                    if record.seq in acked:
+                        acked.discard(record.seq)
+                    else:
+                        seqs.append(record.seq)
+            stream.base = upto + 1
+        if ack.ranges:
+            seqs += _acknowledge_ranges(stream, ack.ranges)
+        if not seqs:
+            return None
+        outcomes = _outcomes(seqs, ack.outcomes) if ack.outcomes else {}
+        stream.skip_tombstones()
+        return Settled(ack.lane, ack.epoch, stream.base, seqs, outcomes)
+
+    def cancel(self, lane: int, epoch: int, seq: int) -> bool:
+        """Put a tombstone in place of a record that waits; False when it is in flight, in pieces or unknown."""
+        stream = self._stream(lane, epoch)
+        if stream is None or (stream.offset and stream.waiting[0].seq == seq):
+            return False
+        for index, record in enumerate(stream.waiting):
+            if record.seq == seq and record.topic:
+                stream.waiting[index] = Record(seq, record.expires)
+                stream.skip_tombstones()
+                return True
+        return False
+
+    def expire(self, now_ms: int) -> list[Settled]:
+        """Turn what waits past its time into tombstones. What is in flight is the peer's to judge."""
+        found: list[Settled] = []
+        for number, lane in enumerate(self._lanes):
+            for stream in lane:
+                gone = []
+                for index, record in enumerate(stream.waiting):
+                    if record.topic and record.expires <= now_ms and not (index == 0 and stream.offset):
+                        stream.waiting[index] = Record(record.seq, record.expires)
+                        gone.append(record.seq)
+                if gone:
+                    stream.skip_tombstones()
+                    found.append(Settled(number, stream.epoch, stream.base, gone, dict.fromkeys(gone, EXPIRED)))
+        times = [r.expires for lane in self._lanes for stream in lane for r in stream.waiting if r.topic]
+        self._earliest = min(times, default=NEVER)
+        return found
+
+    @property
+    def next_expiry(self) -> int:
+        """No record that waits expires before this (Unix milliseconds)."""
+        return self._earliest
+
+    def _stream(self, lane: int, epoch: int) -> Stream | None:
+        for stream in self._lanes[lane]:
+            if stream.epoch == epoch:
+                return stream
+        return None
+
+
+def _fill(
+    stream: Stream, budget: int, largest: int, now_ms: int, gone: list[int]
+) -> tuple[list[Record], list[Piece], int]:
+    records: list[Record] = []
+    pieces: list[Piece] = []
+    waiting, flight = stream.waiting, stream.flight
+    top = stream.base + WINDOW
+    while waiting and budget > 0 and stream.flying < WINDOW_BYTES:
+        record = waiting[0]
+        if record.seq >= top:
+            break
+        if record.expires <= now_ms and record.topic and not stream.offset:
+            gone.append(record.seq)
+            record = Record(record.seq, record.expires)
+        size = size_of(record)
+        if size > largest:
+            sent = _cut(stream, record, min(budget, largest), pieces)
+            budget -= sent
+            if not sent:
+                break
+            if stream.offset < len(stream.blob):
+                continue
+            stream.blob, stream.offset, stream.confirmed = b"", 0, 0
+        else:
+            records.append(record)
+            budget -= size
+        waiting.popleft()
+        flight.append(record)
+        stream.flying += size
+    return records, pieces, budget
+
+
+def _cut(stream: Stream, record: Record, room: int, pieces: list[Piece]) -> int:
+    """Add the next piece of a large record; 0 when the window is full."""
+    if not stream.blob:
+        stream.blob = encode_packet(record)
+    open_bytes = WINDOW_BYTES - stream.flying - (stream.offset - stream.confirmed)
+    data = stream.blob[stream.offset : stream.offset + max(0, min(room, open_bytes))]
+    if data:
+        pieces.append(Piece(record.seq, stream.offset, len(stream.blob), data))
+        stream.offset += len(data)
+    return len(data)
+
+
+def _confirm(stream: Stream, held: int) -> None:
+    if not stream.blob:
+        stream.blob = encode_packet(stream.waiting[0])
+    if stream.confirmed < held < len(stream.blob):
+        stream.confirmed = held
+        stream.offset = max(stream.offset, held)
+
+
+def _acknowledge_ranges(stream: Stream, ranges: list[tuple[int, int]]) -> list[int]:
+    """Only what is held is looked at, however wide the ranges claim to be."""
+    fresh: list[int] = []
+    if not stream.flight and not stream.waiting:
+        return fresh
+    first = stream.flight[0].seq if stream.flight else stream.waiting[0].seq
+    last = stream.waiting[-1].seq if stream.waiting else stream.flight[-1].seq
+    for low, high in ranges:
+        fresh += [
+            seq for seq in range(max(low, first), min(high, last, stream.base + WINDOW) + 1) if seq not in stream.acked
+        ]
+    stream.acked.update(fresh)
+    if fresh and stream.waiting and stream.waiting[0].seq <= max(fresh):
+        # Settled while it waited: the peer had it from an earlier link, or from an earlier run of this node.
+        stream.waiting = deque(record for record in stream.waiting if record.seq not in stream.acked)
+        stream.blob, stream.offset, stream.confirmed = b"", 0, 0
+    return fresh
+
+
+def _outcomes(seqs: list[int], exceptions: list[tuple[int, int, str]]) -> dict[int, Outcome]:
+    found: dict[int, Outcome] = {}
+    for low, high, reason in exceptions:
+        outcome = {"unhandled": UNHANDLED, "expired": EXPIRED}.get(reason) or Outcome("refused", False, reason)
+        found.update((seq, outcome) for seq in seqs if low <= seq <= high)
+    return {seq: outcome for seq, outcome in found.items() if outcome is not DELIVERED}

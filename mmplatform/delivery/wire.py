@@ -1,0 +1,183 @@
+"""What travels inside a session: frames of messages and acknowledgements (docs/protocol/delivery.rst).
+
+Every value is a MessagePack array, every integer is below 2**53, times are Unix milliseconds of the sender's clock.
+"""
+
+from typing import Annotated, Final
+
+from mmplatform.codec import Decoder, Meta, Struct, encode
+from mmplatform.errors import CodecError, ProtocolError
+from mmplatform.message import MAX_PAYLOAD, MAX_TOPIC
+
+WINDOW: Final = 8192  # messages of one lane that may be unsettled at the receiver
+WINDOW_BYTES: Final = 4 * 1024 * 1024  # their bytes
+MAX_RANGES: Final = 64  # ranges in one acknowledgement
+MAX_OUTCOMES: Final = 1024  # exceptional outcomes a receiver remembers per stream
+MAX_FRAME: Final = MAX_PAYLOAD + 64 * 1024  # one frame put together from its parts
+OVERHEAD: Final = 32  # what a record costs beyond its payload and topic, at most
+
+Integer = Annotated[int, Meta(ge=0, lt=2**53)]
+Lane = Annotated[int, Meta(ge=0, le=3)]
+Topic = Annotated[str, Meta(max_length=MAX_TOPIC)]
+Short = Annotated[str, Meta(max_length=200)]
+
+
+class Record(Struct, array_like=True, gc=False):
+    """A numbered message. One without a topic is a tombstone: it was cancelled, expired or never saved."""
+
+    seq: Integer
+    expires: Integer
+    topic: Topic = ""
+    protocol: Short = ""
+    payload: bytes = b""
+
+
+class Piece(Struct, array_like=True, gc=False):
+    """A part of the encoding of one numbered message that is too large for a frame."""
+
+    seq: Integer
+    offset: Integer
+    total: Integer
+    data: bytes
+
+
+class Batch(Struct, array_like=True):
+    """Messages of one stream. Below ``base`` the sender holds nothing: all of it is settled."""
+
+    lane: Lane
+    epoch: Integer
+    base: Integer
+    records: list[Record]
+    pieces: list[Piece]
+
+
+class Ack(Struct, array_like=True):
+    """All up to ``upto`` is handled, and ``ranges`` above it; ``outcomes`` names what was not simply delivered.
+
+    ``partial`` is (sequence, bytes held) of a message whose pieces are coming in, or empty.
+    """
+
+    lane: Lane
+    epoch: Integer
+    upto: Integer
+    ranges: Annotated[list[tuple[Integer, Integer]], Meta(max_length=MAX_RANGES)]
+    outcomes: Annotated[list[tuple[Integer, Integer, Short]], Meta(max_length=MAX_OUTCOMES)]
+    partial: Annotated[list[Integer], Meta(max_length=2)]
+
+
+class Event(Struct, array_like=True, gc=False):
+    """A realtime message: no number, no state."""
+
+    topic: Topic
+    protocol: Short
+    payload: bytes
+
+
+class Request(Struct, array_like=True, gc=False):
+    id: Integer
+    topic: Topic
+    protocol: Short
+    payload: bytes
+
+
+class Reply(Struct, array_like=True, gc=False):
+    """``status`` is one of the constants below; the payload of a failure is its text in UTF-8."""
+
+    id: Integer
+    status: Integer
+    payload: bytes
+
+
+OK: Final = 0
+FAILED: Final = 1
+NO_RESPONDERS: Final = 2
+
+
+class Frame(Struct, array_like=True, tag=0):
+    now: Integer
+    acks: list[Ack]
+    batches: list[Batch]
+    events: list[Event]
+    requests: list[Request]
+    replies: list[Reply]
+
+
+class Part(Struct, array_like=True, tag=1):
+    """A slice of the encoding of one frame that is larger than the link takes."""
+
+    offset: Integer
+    total: Integer
+    data: bytes
+
+
+class Ping(Struct, array_like=True, tag=2):
+    id: Integer
+
+
+class Pong(Struct, array_like=True, tag=3):
+    id: Integer
+
+
+class Close(Struct, array_like=True, tag=4):
+    """The sender closes the link, and why (a reason word of the specification)."""
+
+    reason: Short
+
+
+class Resume(Struct, array_like=True):
+    """Carried by the handshake: which run of the node this is, its clock, and what it has handled so far."""
+
+    instance: Integer
+    now: Integer
+    acks: list[Ack]
+
+
+Packet = Frame | Part | Ping | Pong | Close
+
+_packets: Decoder[Packet] = Decoder(Packet, MAX_FRAME)  # type: ignore[arg-type]  # a union is not a class
+_resumes = Decoder(Resume, 64 * 1024)
+_records = Decoder(Record, MAX_FRAME)
+
+
+def decode_packet(data: bytes) -> Packet:
+    """The packet in ``data``; raises ProtocolError("bad-packet")."""
+    try:
+        return _packets.decode(data)
+    except CodecError as error:
+        raise ProtocolError("bad-packet", str(error)) from None
+
+
+def decode_resume(data: bytes) -> Resume:
+    """The resume state a handshake carried; raises ProtocolError("bad-packet")."""
+    try:
+        return _resumes.decode(data)
+    except CodecError as error:
+        raise ProtocolError("bad-packet", str(error)) from None
+
+
+def decode_record(data: bytes) -> Record:
+    """The record put together from pieces; raises ProtocolError("bad-packet")."""
+    try:
+        return _records.decode(data)
+    except CodecError as error:
+        raise ProtocolError("bad-packet", str(error)) from None
+
+
+def encode_packet(packet: Packet | Resume | Record) -> bytes:
+    return encode(packet)
+
+
+def size_of(record: Record) -> int:
+    """What the record weighs in windows and quotas, in bytes."""
+    return len(record.payload) + len(record.topic) + OVERHEAD
+
+
+def to_ranges(numbers: set[int]) -> list[tuple[int, int]]:
+    """The numbers as inclusive ranges, in order."""
+    ranges: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1] = (ranges[-1][0], number)
+        else:
+            ranges.append((number, number))
+    return ranges

@@ -1,0 +1,199 @@
+"""Who is where: signed records of peers, kept over restarts, and the question on the bus when one is missing.
+
+Services (mDNS, DHT, ...) answer ``self.transports.requestNodeInfo`` with ``self.transports.nodeInfo``; every record is
+verified where it enters, whoever brings it, and the highest sequence number wins.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from mmplatform.bus import Bus
+from mmplatform.codec import Decoder, Struct, encode
+from mmplatform.errors import CodecError, InvalidKey, InvalidRecord, StorageError
+from mmplatform.identity.keys import SignId, parse_sign_id
+from mmplatform.identity.nodeinfo import NodeInfo, newest
+from mmplatform.storage.contract import Storage
+
+LOOKUP_TIMEOUT: Final = 10.0  # seconds
+ASK_AGAIN: Final = 5.0  # seconds during which a failed look-up is not repeated
+MAX_STRANGERS: Final = 4096  # peers without a name of whom we keep a record
+
+
+class Kept(Struct, array_like=True):
+    record: bytes
+    name: str
+    found_by: str
+
+
+class Entry:
+    """What is known of one peer."""
+
+    __slots__ = ("found_by", "name", "node_info")
+
+    def __init__(self, node_info: NodeInfo | None = None, name: str = "", found_by: str = "") -> None:
+        self.node_info = node_info
+        self.name = name
+        self.found_by = found_by
+
+
+_kept = Decoder(Kept, 16 * 1024)
+
+
+class Directory:
+    """The address book of one node."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        bus: Bus,
+        own: SignId,
+        now: Callable[[], float],
+        changed: Callable[[SignId], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._storage, self._bus, self._own, self._now = storage, bus, own, now
+        self._changed, self._failed = changed, failed
+        self._entries: dict[SignId, Entry] = {}
+        self._names: dict[str, SignId] = {}
+        self._waiting: dict[SignId, list[asyncio.Future[NodeInfo]]] = {}
+        self._missed: dict[SignId, float] = {}
+        self.mine: NodeInfo | None = None
+        bus.on("self.transports.nodeInfo", self._heard)
+        bus.on("self.transports.requestMyNodeInfo", lambda topic, sender, payload: self.publish())
+
+    async def open(self) -> None:
+        """Read what earlier runs knew."""
+        for key, value in await self._storage.scan(b"peer/"):
+            try:
+                kept = _kept.decode(value)
+                peer = parse_sign_id(key[5:].decode())
+                node_info = NodeInfo.decode(kept.record, self._now()) if kept.record else None
+            except InvalidRecord:
+                node_info = None  # expired since
+            except (CodecError, InvalidKey) as error:
+                self._failed(error)
+                continue
+            self._remember(peer, Entry(node_info, kept.name, kept.found_by))
+
+    def known(self, peer: SignId) -> NodeInfo | None:
+        """The record of ``peer`` that is at hand and valid."""
+        entry = self._entries.get(peer)
+        info = entry.node_info if entry is not None else None
+        return info if info is not None and info.expires > self._now() else None
+
+    def name(self, peer: SignId) -> str:
+        """The name given to ``peer`` here, or ""."""
+        entry = self._entries.get(peer)
+        return entry.name if entry is not None else ""
+
+    def found_by(self, peer: SignId) -> str:
+        """Who brought the record: ticket, handshake, mdns, ..."""
+        entry = self._entries.get(peer)
+        return entry.found_by if entry is not None else ""
+
+    def peers(self) -> list[SignId]:
+        """Everybody of whom something is known."""
+        return list(self._entries)
+
+    def resolve(self, text: str) -> SignId:
+        """The signId that a person means by a name or by a signId; raises InvalidKey."""
+        if text in self._names:
+            return self._names[text]
+        try:
+            return parse_sign_id(text)
+        except InvalidKey:
+            names = ", ".join(sorted(self._names)) or "nobody has a name yet"
+            raise InvalidKey(f"{text!r} is neither a signId nor the name of a peer here ({names})") from None
+
+    def put(self, node_info: NodeInfo, found_by: str) -> bool:
+        """Take up a verified record; False when an equal or newer one is known."""
+        peer = node_info.sign_id
+        if peer == self._own:
+            return False
+        entry = self._entries.get(peer) or Entry()
+        if entry.node_info is not None and newest(entry.node_info, node_info) is entry.node_info:
+            return False
+        entry.node_info, entry.found_by = node_info, found_by
+        self._remember(peer, entry)
+        self._save(peer)
+        self._missed.pop(peer, None)
+        for future in self._waiting.pop(peer, []):
+            if not future.done():
+                future.set_result(node_info)
+        self._changed(peer)
+        return True
+
+    async def set_name(self, peer: SignId, name: str) -> None:
+        """Call ``peer`` by ``name`` from now on; a name that another peer had moves."""
+        entry = self._entries.get(peer) or Entry()
+        before = self._names.get(name)
+        if before is not None and before != peer:
+            self._entries[before].name = ""
+            self._save(before)
+        self._names.pop(entry.name, None)
+        entry.name = name
+        self._remember(peer, entry)
+        await self._storage.put(b"peer/" + peer.encode(), self._row(entry))
+
+    async def find(self, peer: SignId) -> NodeInfo | None:
+        """The record of ``peer``: at hand, or from a service that answers within LOOKUP_TIMEOUT seconds."""
+        info = self.known(peer)
+        loop = asyncio.get_running_loop()
+        if info is not None or self._missed.get(peer, 0.0) > loop.time():
+            return info
+        future: asyncio.Future[NodeInfo] = loop.create_future()
+        self._waiting.setdefault(peer, []).append(future)
+        try:
+            if not self._bus.emit("self", "transports.requestNodeInfo", self._own, peer):
+                return None
+            async with asyncio.timeout(LOOKUP_TIMEOUT):
+                return await future
+        except TimeoutError:
+            if len(self._missed) > MAX_STRANGERS:
+                self._missed.clear()
+            self._missed[peer] = loop.time() + ASK_AGAIN
+            return None
+        finally:
+            waiting = self._waiting.get(peer)
+            if waiting is not None and future in waiting:
+                waiting.remove(future)
+                if not waiting:
+                    del self._waiting[peer]
+
+    def publish(self) -> None:
+        """Tell the services our own record."""
+        if self.mine is not None:
+            self._bus.emit("self", "transports.myNodeInfo", self._own, self.mine.payload())
+
+    def _heard(self, topic: str, sender: str, payload: Any) -> None:
+        found_by = str(payload.get("foundBy", "service")) if isinstance(payload, dict) else ""
+        self.put(NodeInfo.from_payload(payload, self._now()), found_by[:32])
+
+    def _remember(self, peer: SignId, entry: Entry) -> None:
+        self._entries[peer] = entry
+        if entry.name:
+            self._names[entry.name] = peer
+        if len(self._entries) - len(self._names) > MAX_STRANGERS:
+            oldest = next(p for p, e in self._entries.items() if not e.name and p != peer)
+            del self._entries[oldest]
+            self._write(oldest, None)
+
+    def _save(self, peer: SignId) -> None:
+        self._write(peer, self._row(self._entries[peer]))
+
+    def _write(self, peer: SignId, row: bytes | None) -> None:
+        try:
+            self._storage.write([(b"peer/" + peer.encode(), row)], sync=False).add_done_callback(self._written)
+        except StorageError as error:
+            self._failed(error)
+
+    def _written(self, done: asyncio.Future[None]) -> None:
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, Exception):
+            self._failed(error)
+
+    @staticmethod
+    def _row(entry: Entry) -> bytes:
+        record = entry.node_info.encode() if entry.node_info is not None else b""
+        return encode(Kept(record, entry.name, entry.found_by))

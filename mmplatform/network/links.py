@@ -1,0 +1,139 @@
+"""Makes links, in both directions: runs the handshakes and hands each link to the peer it proved to be with."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from mmplatform.delivery.fragments import Assembler, Budget
+from mmplatform.delivery.wire import MAX_FRAME, Frame
+from mmplatform.errors import MMError, ProtocolError, Unreachable
+from mmplatform.identity.keys import Identity, SignId
+from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.network.link import Link
+from mmplatform.network.transport import Connection
+from mmplatform.session.cookies import CookieJar
+from mmplatform.session.handshake import Initiator, Responder
+
+MAX_UNPROVEN: Final = 256  # connections whose other end has not yet proved who it is
+PARTS: Final = 256 * 1024 * 1024  # bytes of frames in parts, all links together
+
+
+class PeerOfLink(Protocol):
+    """The part of a peer that links are for."""
+
+    def resume(self) -> bytes: ...
+
+    def link_ready(self, link: Link, resume: bytes) -> None: ...
+
+    def link_lost(self, link: Link, error: Exception | None) -> None: ...
+
+    def link_writable(self, link: Link) -> None: ...
+
+    def frame_received(self, link: Link, frame: Frame) -> None: ...
+
+
+class Links:
+    """All connections of a node that have no peer yet. ``peer_of`` gives the peer a proven key belongs to."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        node_info: Callable[[], bytes],
+        peer_of: Callable[[NodeInfo], PeerOfLink],
+        known: Callable[[SignId], PeerOfLink],
+        now: Callable[[], float],
+        random: Callable[[int], bytes],
+    ) -> None:
+        self._identity, self._node_info = identity, node_info
+        self._peer_of, self._known, self._now, self._random = peer_of, known, now, random
+        self._jar = CookieJar(random)
+        self._budget = Budget(PARTS)
+        self._unproven: dict[Link, asyncio.Future[Link] | None] = {}
+        self._open: set[Link] = set()
+        self._gone = asyncio.Event()
+        self.refused = 0  # connections turned away because too many were unproven
+
+    def accept(self, connection: Connection) -> Link:
+        """Somebody dialled us."""
+        machine = Responder(self._identity, self._node_info, self._jar, self._random)
+        link = Link(connection, machine, self, self._now, Assembler(self._budget, MAX_FRAME))
+        self._open.add(link)
+        if len(self._unproven) >= MAX_UNPROVEN:
+            self.refused += 1
+            connection.abort()
+        else:
+            self._unproven[link] = None
+        return link
+
+    def dialled(self, connection: Connection, peer: SignId, opened: asyncio.Future[Link]) -> Link:
+        """We dialled; ``opened`` gets the link once the handshake is through, or what ended it."""
+        machine = Initiator(self._identity, self._node_info(), peer, self._known(peer).resume, self._random)
+        link = Link(connection, machine, self, self._now, Assembler(self._budget, MAX_FRAME))
+        self._open.add(link)
+        self._unproven[link] = opened
+        return link
+
+    async def close(self) -> None:
+        """Wait until every connection is gone; those without a session end at once."""
+        for link in list(self._unproven):
+            link.connection.abort()
+        try:
+            async with asyncio.timeout(1.0):
+                while self._open:
+                    self._gone.clear()
+                    await self._gone.wait()
+        except TimeoutError:
+            for link in self._open:
+                link.connection.abort()
+            await asyncio.sleep(0)
+
+    def link_identified(self, link: Link, peer: NodeInfo, resume: bytes) -> bytes:
+        if peer.sign_id == self._identity.sign_id:
+            raise ProtocolError("own-key", "the other end has our own key")
+        return self._peer_of(peer).resume()
+
+    def link_ready(self, link: Link, peer: NodeInfo, resume: bytes) -> None:
+        opened = self._unproven.pop(link, None)
+        owner = self._peer_of(peer)
+        owner.link_ready(link, resume)
+        link.owner = _Owned(owner, self)
+        if opened is not None and not opened.done():
+            opened.set_result(link)
+
+    def link_lost(self, link: Link, error: Exception | None) -> None:
+        """It ended before anybody proved anything."""
+        opened = self._unproven.pop(link, None)
+        self.forget(link)
+        if opened is not None and not opened.done():
+            opened.set_exception(error if isinstance(error, MMError) else Unreachable(str(error)))
+
+    def link_writable(self, link: Link) -> None:
+        """Nothing is queued for a link without a session."""
+
+    def frame_received(self, link: Link, frame: Frame) -> None:
+        """A link without a session has no frames."""
+
+    def forget(self, link: Link) -> None:
+        """The connection is gone."""
+        self._open.discard(link)
+        self._gone.set()
+
+
+class _Owned:
+    """Passes what a link says to its peer, and keeps count of open connections."""
+
+    def __init__(self, peer: PeerOfLink, links: Links) -> None:
+        self.frame_received = peer.frame_received
+        self.link_writable = peer.link_writable
+        self._peer = peer
+        self._links = links
+
+    def link_identified(self, link: Link, peer: NodeInfo, resume: bytes) -> bytes:
+        raise ProtocolError("wrong-state", "the link is identified already")
+
+    def link_ready(self, link: Link, peer: NodeInfo, resume: bytes) -> None:
+        raise ProtocolError("wrong-state", "the link is ready already")
+
+    def link_lost(self, link: Link, error: Exception | None) -> None:
+        self._links.forget(link)
+        self._peer.link_lost(link, error)

@@ -1,0 +1,38 @@
+"""Finds transports and services by name among the installed distributions; imports one when it is asked for."""
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final
+
+from mmplatform.errors import PluginError
+
+TRANSPORTS: Final = "mmplatform.transports"
+SERVICES: Final = "mmplatform.services"
+
+
+def names(group: str) -> list[str]:
+    """The names that distributions registered in ``group``."""
+    return sorted({entry.name for entry in entry_points(group=group)})
+
+
+def load(group: str, name: str) -> object:
+    """What ``name`` stands for. Raises PluginError with the remedy: unknown, claimed twice, or not importable."""
+    found = entry_points(group=group, name=name)
+    kind = group.rpartition(".")[2].removesuffix("s")
+    if not found:
+        known = ", ".join(names(group)) or "none is installed"
+        raise PluginError(f"there is no {kind} {name!r} ({known}); is mm-platform, or the plugin, installed here?")
+    sources = {_distribution(entry) for entry in found}
+    if len(sources) > 1:
+        raise PluginError(f"the {kind} {name!r} is claimed by {' and '.join(sorted(sources))}; uninstall one of them")
+    entry = next(iter(found))
+    try:
+        return entry.load()
+    except Exception as error:
+        remedy = f"pip install 'mm-platform[{name}]'" if _distribution(entry) == "mm-platform" else "reinstall it"
+        raise PluginError(
+            f"the {kind} {name!r} of {_distribution(entry)} cannot be loaded ({error}); {remedy}"
+        ) from error
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else "an unknown distribution"

@@ -1,0 +1,15 @@
+"""The service contract: a plugin that talks to the platform over the bus and has a life between start and stop."""
+
+from abc import ABC, abstractmethod
+
+
+class Service(ABC):
+    """Built by a callable that takes the platform, as in ``Kademlia(platform)``; the platform starts and stops it."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Begin; the platform is listening and its storage is open."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """End; no task, timer or socket stays."""

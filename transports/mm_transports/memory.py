@@ -1,0 +1,127 @@
+"""Frames between two ends in one process, with scripted cuts and delays: for tests, yours included.
+
+Nodes of one :class:`Network` reach each other at ``memory://name``. ``network.cut()`` ends every connection,
+``network.up = False`` lets nobody dial, ``network.delay`` holds each frame that many seconds, and
+``network.drop(frame)`` decides which frames are lost (a link whose frame is lost is cut, as an ordered connection
+cannot skip one).
+"""
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+from typing import ClassVar
+
+from mmplatform.errors import LocalError, Unreachable
+from mmplatform.network.transport import LENGTH_LIMIT, Accept, Connection, Receiver, Transport
+
+
+class Network:
+    """Everybody who can reach each other."""
+
+    def __init__(self) -> None:
+        self.up = True
+        self.delay = 0.0
+        self.drop: Callable[[bytes], bool] = lambda frame: False
+        self.max_frame = LENGTH_LIMIT
+        self._listening: dict[str, Accept] = {}
+        self._open: set[MemoryConnection] = set()
+        self._numbers = count(1)
+
+    def cut(self) -> None:
+        """End every connection at once; frames under way are lost."""
+        for connection in list(self._open):
+            connection.abort()
+
+
+_default = Network()
+
+
+class Memory(Transport):
+    """``memory://name``."""
+
+    scheme: ClassVar[str] = "memory"
+
+    def __init__(self, network: Network | None = None) -> None:
+        self.network = network or _default
+        self._names: list[str] = []
+
+    async def dial(self, address: str, accept: Accept) -> Connection:
+        if not address.startswith("memory://"):
+            raise ValueError(f"{address!r} is not memory://name")
+        answer = self.network._listening.get(address)
+        if answer is None or not self.network.up:
+            raise Unreachable(f"{address}: nobody is there")
+        near, far = MemoryConnection(self.network, address), MemoryConnection(self.network, "memory://dialler")
+        near._join(far, accept)
+        far._join(near, answer)
+        return near
+
+    async def listen(self, hint: str, accept: Accept) -> list[str]:
+        name = hint.removeprefix("memory://")
+        address = f"memory://{name}" if name not in ("", "0") else f"memory://{next(self.network._numbers)}"
+        if address in self.network._listening:
+            raise LocalError(f"somebody listens at {address} already")
+        self.network._listening[address] = accept
+        self._names.append(address)
+        return [address]
+
+    async def close(self) -> None:
+        for name in self._names:
+            self.network._listening.pop(name, None)
+        self._names = []
+
+
+class MemoryConnection(Connection):
+    """One end. Frames come to the other end's receiver in a later loop turn."""
+
+    cost = 0
+
+    def __init__(self, network: Network, address: str) -> None:
+        self.address = address
+        self.max_frame = network.max_frame
+        self._network = network
+        self._other: MemoryConnection | None = None
+        self._receiver: Receiver
+        self._loop = asyncio.get_running_loop()
+
+    def write(self, frame: bytes) -> None:
+        other = self._other
+        if other is None:
+            return
+        if self._network.drop(frame):
+            self.abort()
+        elif self._network.delay:
+            self._loop.call_later(self._network.delay, other._deliver, frame)
+        else:
+            self._loop.call_soon(other._deliver, frame)
+
+    def close(self) -> None:
+        other = self._other
+        if other is not None:
+            self._loop.call_later(self._network.delay, other._lose, None)
+            self._loop.call_later(self._network.delay, self._lose, None)
+
+    def abort(self) -> None:
+        other, self._other = self._other, None
+        if other is not None:
+            other._other = None
+            for end in (self, other):
+                self._loop.call_soon(end._lost, ConnectionResetError("the connection was cut"))
+
+    def _join(self, other: "MemoryConnection", accept: Accept) -> None:
+        self._other = other
+        self._network._open.add(self)
+        self._receiver = accept(self)
+
+    def _deliver(self, frame: bytes) -> None:
+        if self._other is not None:
+            self._receiver.frame_received(memoryview(frame))
+
+    def _lose(self, error: Exception | None) -> None:
+        if self._other is not None:
+            self._other = None
+            self._lost(error)
+
+    def _lost(self, error: Exception | None) -> None:
+        self._network._open.discard(self)
+        self._receiver.connection_lost(error)

@@ -1,0 +1,161 @@
+"""Frames over TCP: four bytes of length, big endian, then the frame (docs/protocol/session.rst, "Framing").
+
+Reading fills one buffer that is used over and over; there is no task, timer or stream object on the data path.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from typing import ClassVar, Final
+from urllib.parse import urlsplit
+
+from mmplatform.errors import LocalError, ProtocolError, Unreachable
+from mmplatform.network.transport import LENGTH_LIMIT, Accept, Connection, Receiver, Transport
+
+CONNECT_TIMEOUT: Final = 5.0  # seconds; far above any round trip, far below the patience of a user
+HIGH_WATER: Final = 512 * 1024  # bytes in the send buffer above which the sender is paused
+BUFFER: Final = LENGTH_LIMIT + 4
+COST: Final = 10
+
+
+class TCP(Transport):
+    """``tcp://host:port``, IPv4 and IPv6."""
+
+    scheme: ClassVar[str] = "tcp"
+
+    def __init__(self) -> None:
+        self._servers: list[asyncio.Server] = []
+
+    async def dial(self, address: str, accept: Accept) -> Connection:
+        host, port = parse_address(address)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                _, connection = await loop.create_connection(lambda: TCPConnection(accept), host, port)
+        except (OSError, TimeoutError) as error:
+            raise Unreachable(f"{address}: {str(error) or 'no answer'}") from None
+        return connection
+
+    async def listen(self, hint: str, accept: Accept) -> list[str]:
+        host, port = parse_address(hint)
+        loop = asyncio.get_running_loop()
+        try:
+            server = await loop.create_server(lambda: TCPConnection(accept), host, port, reuse_address=True)
+        except OSError as error:
+            raise LocalError(f"cannot listen on {hint}: {error.strerror or error}") from None
+        self._servers.append(server)
+        return [format_address(*name[:2]) for s in server.sockets for name in reachable(s.getsockname())]
+
+    async def close(self) -> None:
+        servers, self._servers = self._servers, []
+        for server in servers:
+            server.close()
+
+
+class TCPConnection(asyncio.BufferedProtocol, Connection):
+    """Both ends of a TCP connection are this."""
+
+    max_frame = LENGTH_LIMIT
+    cost = COST
+
+    def __init__(self, accept: Accept) -> None:
+        self.address = ""
+        self._accept = accept
+        self._receiver: Receiver
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray(BUFFER)
+        self._view = memoryview(self._buffer)
+        self._start = self._end = 0
+        self._error: Exception | None = None
+
+    def write(self, frame: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(len(frame).to_bytes(4) + frame)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+        peer = transport.get_extra_info("peername")
+        self.address = format_address(*peer[:2]) if peer else "tcp:closed"
+        self._receiver = self._accept(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._receiver.connection_lost(self._error or exc)
+
+    def pause_writing(self) -> None:
+        self._receiver.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._receiver.resume_writing()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._view[self._end :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        start, end = self._start, self._end + nbytes
+        buffer, view, received = self._buffer, self._view, self._receiver.frame_received
+        while end - start >= 4:
+            size = int.from_bytes(buffer[start : start + 4])
+            if size > LENGTH_LIMIT:
+                self._refuse(size)
+                return
+            if end - start - 4 < size:
+                break
+            start += 4 + size
+            received(view[start - size : start])
+            if self._transport is None or self._transport.is_closing():
+                start = end
+                break
+        if start == end:
+            start = end = 0
+        elif start:
+            # What is left is shorter than a frame; at the front it has room to become whole.
+            buffer[: end - start] = buffer[start:end]
+            start, end = 0, end - start
+        self._start, self._end = start, end
+
+    def _refuse(self, size: int) -> None:
+        self._error = ProtocolError("too-long", f"a frame of {size} bytes was announced, {LENGTH_LIMIT} is the limit")
+        self._end = self._start = 0
+        self.abort()
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """(host, port) of ``tcp://host:port``; raises ValueError."""
+    parts = urlsplit(address)
+    if parts.scheme != "tcp" or not parts.hostname or parts.port is None or parts.path or parts.query:
+        raise ValueError(f"{address!r} is not tcp://host:port")
+    return parts.hostname, parts.port
+
+
+def format_address(host: str, port: int) -> str:
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def reachable(name: tuple[str, int]) -> Iterable[tuple[str, int]]:
+    """The addresses a socket bound to ``name`` answers on; loopback only when there is no other."""
+    host, port = name[:2]
+    if host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        return [(host, port)]
+    import ifaddr  # slow to import, and needed by listeners on all interfaces only
+
+    wanted = socket.AF_INET6 if host == "::" else socket.AF_INET
+    found = [
+        ip.ip if isinstance(ip.ip, str) else ip.ip[0]
+        for adapter in ifaddr.get_adapters()
+        for ip in adapter.ips
+        if ip.is_IPv6 == (wanted == socket.AF_INET6)
+    ]
+    loopback = [ip for ip in found if ip.startswith("127.") or ip == "::1"]
+    others = [ip for ip in found if ip not in loopback and not ip.startswith("fe80:") and not ip.startswith("169.254.")]
+    return [(ip, port) for ip in others or loopback]
