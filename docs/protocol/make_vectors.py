@@ -15,6 +15,7 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 import nacl.bindings as sodium
+from session_vectors import session_json
 
 Case = dict[str, Any]
 VECTORS = Path(__file__).parent / "vectors"
@@ -343,6 +344,7 @@ def b32(data: bytes) -> str:
 FILES: dict[str, Callable[[], Case]] = {
     "identity.json": identity_json,
     "nodeinfo.json": nodeinfo_json,
+    "session.json": session_json,
 }
 
 

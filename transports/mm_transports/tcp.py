@@ -6,7 +6,7 @@ Reading fills one buffer that is used over and over; there is no task, timer or 
 import asyncio
 import socket
 from collections.abc import Iterable
-from typing import ClassVar, Final
+from typing import ClassVar, Final, cast
 from urllib.parse import urlsplit
 
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
@@ -81,8 +81,7 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
         transport.set_write_buffer_limits(high=HIGH_WATER)
         peer = transport.get_extra_info("peername")
         self.address = format_address(*peer[:2]) if peer else "tcp:closed"
