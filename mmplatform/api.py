@@ -4,18 +4,31 @@ An :class:`API` encodes payloads and keeps subscriptions; below it is an :class:
 platform itself, or any layer in between (compression, logging, ...) that has the same three methods.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from mmplatform.bus import DONE, NOBODY, Bus, OnError, Result
-from mmplatform.errors import InvalidPayload, InvalidTopic, Refused
+from mmplatform.errors import InvalidPayload, Refused, RequestFailed
 from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Outcome, Priority
 
 LOCAL: Final = "local"
 PLAIN: Final = (bytes, str, int, float, bool, type(None))  # values that nobody can change under another's hands
 
-Finished = Callable[[Result], None] | None
-OnMessage = Callable[[str, str, str, bytes, Finished], Result | None]
+Finished = Callable[[Result], None]
+
+
+class Inlet(Protocol):
+    """Where the remote messages of one protocol go in. Topics are checked; payloads are not."""
+
+    def take_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
+        """A realtime message: nobody waits for its end."""
+
+    def take_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
+        """A durable message: its result, or None when ``finished`` will be called with it."""
+
+    def take_request(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
+        """As ``take_message``; the value of the result is the reply in bytes."""
 
 
 class Upstream(Protocol):
@@ -29,24 +42,25 @@ class Upstream(Protocol):
     def failed(self) -> OnError:
         """Told of handlers that raise."""
 
-    async def post(
+    def post(
         self,
         destination: str,
         topic: str,
         protocol: str,
         payload: bytes,
-        *,
         realtime: bool = False,
         expire_after: float = DEFAULT_EXPIRY,
         priority: Priority | str | int = Priority.NORMAL,
-    ) -> Delivery:
+    ) -> Coroutine[Any, Any, Delivery]:
         """Send bytes to a peer."""
 
-    async def ask(self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float) -> bytes:
-        """Request and wait for the reply's bytes."""
+    def ask(
+        self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float
+    ) -> Coroutine[Any, Any, bytes] | asyncio.Future[bytes]:
+        """Request; awaiting it gives the reply's bytes."""
 
-    def attach(self, protocol: str, on_message: OnMessage, on_request: OnMessage) -> None:
-        """Have the messages and requests of ``protocol`` handed to these."""
+    def attach(self, protocol: str, inlet: Inlet) -> None:
+        """Have the messages and requests of ``protocol`` handed to ``inlet``."""
 
 
 class API:
@@ -58,11 +72,13 @@ class API:
         self.protocol = protocol
         self.bus = Bus(upstream.failed)
         self.on, self.once, self.off = self.bus.on, self.bus.once, self.bus.off
-        self._upstream, self._encode, self._decode = upstream, encode, decode
-        self._post, self._own = upstream.post, upstream.sign_id
-        upstream.attach(protocol, self._received, self._requested)
+        self._encode, self._decode = encode, decode
+        self._post, self._ask, self._own = upstream.post, upstream.ask, upstream.sign_id
+        self._routes = self.bus.routes
+        self.malformed = 0  # remote messages whose payload could not be decoded
+        upstream.attach(protocol, self)
 
-    async def send(
+    def send(
         self,
         topic: str,
         destination: str = LOCAL,
@@ -71,8 +87,8 @@ class API:
         realtime: bool = False,
         expire_after: float = DEFAULT_EXPIRY,
         priority: Priority | str | int = Priority.NORMAL,
-    ) -> Delivery:
-        """Send ``payload`` to everybody at ``destination`` who listens to ``topic`` there.
+    ) -> Coroutine[Any, Any, Delivery]:
+        """Send ``payload`` to everybody at ``destination`` who listens to ``topic`` there; to be awaited.
 
         Returns once the message is saved here; awaiting the :class:`~mmplatform.Delivery` waits until the peer's
         handlers are done. ``destination`` is a signId, or "local" for the subscribers of this process.
@@ -81,11 +97,12 @@ class API:
         StorageError or NotRunning; then nothing was accepted.
         """
         if destination == LOCAL or destination == self._own:
-            return await self._send_local(topic, payload)
-        return await self._post(
-            destination, topic, self.protocol, self._encode(payload),
-            realtime=realtime, expire_after=expire_after, priority=priority,
-        )  # fmt: skip
+            return self._send_local(topic, payload)
+        try:
+            data = self._encode(payload)
+        except Exception as error:
+            raise _not_encodable(payload, error) from None
+        return self._post(destination, topic, self.protocol, data, realtime, expire_after, priority)
 
     async def request(self, topic: str, destination: str = LOCAL, payload: Any = None, *, timeout: float = 10.0) -> Any:
         """Ask one peer and return what its handler returned. The link is dialled when there is none.
@@ -98,7 +115,15 @@ class API:
             if result.error is not None:
                 raise result.error
             return result.value
-        return self._decode(await self._upstream.ask(destination, topic, self.protocol, self._encode(payload), timeout))
+        try:
+            data = self._encode(payload)
+        except Exception as error:
+            raise _not_encodable(payload, error) from None
+        reply = await self._ask(destination, topic, self.protocol, data, timeout)
+        try:
+            return self._decode(reply)
+        except Exception as error:
+            raise RequestFailed(f"the reply cannot be decoded: {error}") from None
 
     async def _send_local(self, topic: str, payload: Any) -> Delivery:
         delivery = Delivery(self._own)
@@ -118,22 +143,36 @@ class API:
         """What a handler may change without the sender noticing, as if it had travelled."""
         return payload if type(payload) in PLAIN else self._decode(self._encode(payload))
 
-    def _received(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
+    def take_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
+        """See :class:`Inlet`. What cannot be decoded is dropped and counted."""
         try:
+            route = self._routes[scope][topic]
+        except KeyError:
             route = self.bus.route(scope, topic)
-        except InvalidTopic:
-            return Result(None, Refused("bad-topic"))
+        if route is None:
+            return
+        try:
+            value = self._decode(payload)
+        except Exception:
+            self.malformed += 1
+            return
+        self.bus.deliver(route, sender, value)
+
+    def take_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
+        """See :class:`Inlet`."""
+        route = self.bus.route(scope, topic)
         if route is None:
             return NOBODY
         try:
             value = self._decode(payload)
-        except InvalidPayload:
+        except Exception:
+            self.malformed += 1
             return Result(None, Refused("bad-payload"))
         return self.bus.deliver(route, sender, value, finished)
 
-    def _requested(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
-        assert finished is not None
-        result = self._received(scope, topic, sender, payload, lambda result: finished(self._sealed(result)))
+    def take_request(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
+        """See :class:`Inlet`."""
+        result = self.take_message(scope, topic, sender, payload, lambda result: finished(self._sealed(result)))
         return None if result is None else self._sealed(result)
 
     def _sealed(self, result: Result) -> Result:
@@ -142,8 +181,14 @@ class API:
             return result
         try:
             return Result(self._encode(result.value))
-        except InvalidPayload as error:
-            return Result(None, error)
+        except Exception as error:
+            return Result(None, _not_encodable(result.value, error))
+
+
+def _not_encodable(payload: object, error: Exception) -> InvalidPayload:
+    if isinstance(error, InvalidPayload):
+        return error
+    return InvalidPayload(f"cannot encode a {type(payload).__name__}: {error}")
 
 
 def outcome_of(result: Result) -> Outcome:

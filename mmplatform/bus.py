@@ -196,7 +196,7 @@ class Bus:
         self.failed = failed
         self._listeners = EventEmitter()
         self._index = _Node()
-        self._routes: dict[str, dict[str, Route | None]] = {}
+        self.routes: dict[str, dict[str, Route | None]] = {}
         self._numbers = count()
         self._retired: set[asyncio.Task[None]] = set()
 
@@ -249,7 +249,7 @@ class Bus:
     def route(self, scope: str, topic: str) -> Route | None:
         """The subscribers of ``scope.topic``, None when there are none. Raises InvalidTopic for a malformed topic."""
         try:
-            return self._routes[scope][topic]
+            return self.routes[scope][topic]
         except KeyError:
             return self._find(scope, topic)
 
@@ -362,7 +362,7 @@ class Bus:
         for segment in pattern.split("."):
             node = node.children.setdefault(segment, _Node(segment == ">"))
         node.ends = True
-        self._routes.clear()
+        self.routes.clear()
         return handler
 
     def _remove(self, subscriber: Subscriber) -> bool:
@@ -376,7 +376,7 @@ class Bus:
             # What waits in its queue is still handled; close() ends the worker with the bus.
             self._retired.add(task)
             task.add_done_callback(self._retired.discard)
-        self._routes.clear()
+        self.routes.clear()
         return True
 
     def _prune(self, segments: list[str]) -> None:
@@ -398,7 +398,7 @@ class Bus:
         name = f"{scope}.{topic}"
         found = [s for pattern in self._matching(name.split(".")) for s in self._at(pattern)]
         route = Route(name, tuple(sorted(found, key=lambda s: s.number))) if found else None
-        routes = self._routes.setdefault(scope, {})
+        routes = self.routes.setdefault(scope, {})
         if len(routes) >= MAX_ROUTES:
             routes.clear()
         routes[topic] = route

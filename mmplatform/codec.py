@@ -11,12 +11,17 @@ from msgspec import Meta, Struct, field
 
 from mmplatform.errors import CodecError, InvalidPayload
 
-__all__ = ["Decoder", "Meta", "Struct", "decode", "encode", "field"]
+__all__ = ["Decoder", "Meta", "Struct", "decode", "encode", "field", "pack", "unpack"]
 
 T = TypeVar("T")
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder()
+
+
+pack = _encoder.encode
+unpack = _decoder.decode
+"""The two below without their typed errors, for hot paths that treat every exception alike."""
 
 
 def encode(value: object) -> bytes:

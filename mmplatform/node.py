@@ -14,13 +14,22 @@ from typing import Any, Final, NamedTuple, Self, TypeVar, overload
 from pyee.base import EventEmitter
 
 from mmplatform import plugins
-from mmplatform.api import API, LOCAL, OnMessage, outcome_of, raw
-from mmplatform.bus import DONE, NOBODY, Result
-from mmplatform.codec import Decoder, decode, encode
+from mmplatform.api import API, LOCAL, Inlet, outcome_of, raw
+from mmplatform.bus import DONE, MAX_ROUTES, NOBODY, Result
+from mmplatform.codec import Decoder, encode, pack, unpack
 from mmplatform.delivery.inbox import Inbox
 from mmplatform.delivery.outbox import Outbox
 from mmplatform.delivery.wire import Ack, Event
-from mmplatform.errors import ControlTopic, InvalidPayload, LocalError, MMError, NotRunning, Refused, StorageError
+from mmplatform.errors import (
+    ControlTopic,
+    InvalidPayload,
+    InvalidTopic,
+    LocalError,
+    MMError,
+    NotRunning,
+    Refused,
+    StorageError,
+)
 from mmplatform.identity.circles import Circle, Circles, is_control_topic
 from mmplatform.identity.keys import BoxId, Identity, SignId, parse_sign_id
 from mmplatform.identity.nodeinfo import NodeInfo
@@ -28,7 +37,6 @@ from mmplatform.identity.ticket import PREFIX, parse_ticket, ticket
 from mmplatform.message import (
     DEFAULT_EXPIRY,
     MAX_PAYLOAD,
-    SENT,
     Delivery,
     Message,
     Outcome,
@@ -98,11 +106,12 @@ class Platform:
         self.instance = secrets.randbits(52) + 1  # of this run: the epoch of what it sends
 
         self._running = False
-        self._apis: dict[str, tuple[OnMessage, OnMessage]] = {}
+        self._inlets: dict[str, Inlet] = {}  # by protocol
+        self._allowed: set[str] = set()  # topics from peers that were looked at and are no control topics
         self._events = EventEmitter()
         self._watched = False  # somebody listens to every message
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.messaging = API(self, "ms", encode, decode)
+        self.messaging = API(self, "ms", pack, unpack)
         self.torrenting = API(self, "bt", raw, bytes)
 
         self._circles = Circles(self.devices, self.friends, self.identity.sign_id)
@@ -233,9 +242,7 @@ class Platform:
         """The low-level form of ``messaging.send``: bytes of any protocol; ``ms`` payloads are MessagePack."""
         if destination in (LOCAL, self.sign_id):
             return self._send_local(topic, protocol, payload)
-        return await self.post(
-            destination, topic, protocol, payload, realtime=realtime, expire_after=expire_after, priority=priority
-        )
+        return await self.post(destination, topic, protocol, payload, realtime, expire_after, priority)
 
     async def connect(self, peer: str, timeout: float = 10.0) -> None:
         """Have a link to ``peer`` up. Raises Unreachable with the reason after ``timeout`` seconds."""
@@ -291,11 +298,11 @@ class Platform:
 
     # What APIs and services call.
 
-    def attach(self, protocol: str, on_message: OnMessage, on_request: OnMessage) -> None:
+    def attach(self, protocol: str, inlet: Inlet) -> None:
         """Hand the messages and requests of ``protocol`` to an API. Raises LocalError when another one has it."""
-        if protocol in self._apis:
+        if protocol in self._inlets:
             raise LocalError(f"the protocol {protocol!r} has an API already")
-        self._apis[protocol] = (on_message, on_request)
+        self._inlets[protocol] = inlet
 
     async def post(
         self,
@@ -303,7 +310,6 @@ class Platform:
         topic: str,
         protocol: str,
         payload: bytes,
-        *,
         realtime: bool = False,
         expire_after: float = DEFAULT_EXPIRY,
         priority: Priority | str | int = Priority.NORMAL,
@@ -316,10 +322,11 @@ class Platform:
         if len(payload) > MAX_PAYLOAD:
             raise InvalidPayload(f"{len(payload)} bytes; a message carries at most {MAX_PAYLOAD}")
         if realtime:
-            sent = peer.send_event(Event(topic, protocol, payload), len(payload) + len(topic) + 8)
-            if peer.crowded:
+            if not peer.send_event(Event(topic, protocol, payload), len(payload) + len(topic) + 8):
+                return _event(destination, NO_LINK)
+            if peer.busy:
                 await peer.room()
-            return _event(destination, SENT if sent else NO_LINK)
+            return peer.sent
         if expire_after <= 0:
             raise ValueError(f"expire_after={expire_after}: seconds, more than none")
         box = peer.box
@@ -331,16 +338,14 @@ class Platform:
         await saved
         return delivery
 
-    async def ask(self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float) -> bytes:
-        """Request and wait for the reply's bytes; see :meth:`mmplatform.api.API.request`."""
+    def ask(self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float) -> asyncio.Future[bytes]:
+        """Request; the future gets the reply's bytes. See :meth:`mmplatform.api.API.request`."""
         _check_remote(topic)
         self._check_running()
         peer = self._peers.get(destination) or self.peer(parse_sign_id(destination))
         if len(payload) > MAX_PAYLOAD:
             raise InvalidPayload(f"{len(payload)} bytes; a request carries at most {MAX_PAYLOAD}")
-        if peer.crowded:
-            await peer.room()
-        return await peer.request(topic, protocol, payload, timeout)
+        return peer.request(topic, protocol, payload, timeout)
 
     def failed(self, error: Exception, topic: str = "") -> None:
         """Report what went wrong in a handler or inside: to ``error`` listeners, else to the log."""
@@ -379,25 +384,38 @@ class Platform:
         topic: str,
         protocol: str,
         payload: bytes,
-        finished: Callable[[Result], None] | None,
+        finished: Callable[[Result], None],
     ) -> Result | None:
         """Hand a remote message to its API. Control topics are refused from everybody."""
-        if is_control_topic(topic):
-            return Result(None, Refused("control-topic"))
+        if topic not in self._allowed and not self._allow(topic):
+            return Result(None, Refused("bad-topic"))
         if self._watched:
             self._emit("message", Message(topic, protocol, payload, peer, scope))
-        api = self._apis.get(protocol)
-        result = api[0](scope, topic, peer, payload, finished) if api is not None else NOBODY
+        inlet = self._inlets.get(protocol)
+        result = inlet.take_message(scope, topic, peer, payload, finished) if inlet is not None else NOBODY
         return DONE if result is NOBODY and self._watched else result
+
+    def dispatch_events(self, scope: str, peer: str, events: list[Event]) -> None:
+        """Hand realtime messages to their APIs."""
+        allowed, inlets = self._allowed, self._inlets
+        for event in events:
+            topic = event.topic
+            if topic not in allowed and not self._allow(topic):
+                continue
+            if self._watched:
+                self._emit("message", Message(topic, event.protocol, event.payload, peer, scope))
+            inlet = inlets.get(event.protocol)
+            if inlet is not None:
+                inlet.take_event(scope, topic, peer, event.payload)
 
     def serve(
         self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: Callable[[Result], None]
     ) -> Result | None:
         """Hand a remote request to its API; the value of the result are bytes."""
-        if is_control_topic(topic):
-            return Result(None, Refused("control-topic"))
-        api = self._apis.get(protocol)
-        return api[1](scope, topic, peer, payload, finished) if api is not None else NOBODY
+        if topic not in self._allowed and not self._allow(topic):
+            return Result(None, Refused("bad-topic"))
+        inlet = self._inlets.get(protocol)
+        return inlet.take_request(scope, topic, peer, payload, finished) if inlet is not None else NOBODY
 
     def connected(self, peer: Peer) -> None:
         """The first link to ``peer`` is up."""
@@ -526,17 +544,29 @@ class Platform:
 
     def _send_local(self, topic: str, protocol: str, payload: bytes) -> Delivery:
         check_topic(topic)
-        if protocol not in self._apis:
+        if protocol not in self._inlets:
             raise LocalError(f"no API has the protocol {protocol!r}")
         delivery = Delivery(self.sign_id)
 
         def settle(result: Result) -> None:
             delivery.settle(outcome_of(result))
 
-        result = self._apis[protocol][0]("self", topic, self.sign_id, payload, settle)
+        result = self._inlets[protocol].take_message("self", topic, self.sign_id, payload, settle)
         if result is not None:
             settle(result)
         return delivery
+
+    def _allow(self, topic: str) -> bool:
+        """Whether a peer may use ``topic``: well formed, and no control topic."""
+        try:
+            allowed = not is_control_topic(check_topic(topic))
+        except InvalidTopic:
+            return False
+        if allowed:
+            if len(self._allowed) >= MAX_ROUTES:
+                self._allowed.clear()
+            self._allowed.add(topic)
+        return allowed
 
     def _status(self, key: SignId) -> PeerStatus:
         peer = self._peers.get(key)

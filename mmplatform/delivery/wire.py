@@ -94,7 +94,10 @@ NO_RESPONDERS: Final = 2
 
 
 class Frame(Struct, array_like=True, tag=0):
+    """Below ``floor`` the sender waits for no reply: the peer may forget those it remembers."""
+
     now: Integer
+    floor: Integer
     acks: list[Ack]
     batches: list[Batch]
     events: list[Event]

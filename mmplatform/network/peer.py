@@ -27,6 +27,7 @@ from mmplatform.delivery.wire import (
 )  # fmt: skip
 from mmplatform.errors import LocalError, MMError, NotRunning, QueueFull, Refused, Unreachable
 from mmplatform.identity.keys import SignId
+from mmplatform.message import SENT, Delivery
 from mmplatform.network.dialer import Backoff, Dialer
 from mmplatform.network.directory import Directory
 from mmplatform.network.link import Link
@@ -61,14 +62,10 @@ class Node(Protocol):
     def scope(self, peer: SignId) -> str: ...
 
     def dispatch(
-        self,
-        scope: str,
-        peer: str,
-        topic: str,
-        protocol: str,
-        payload: bytes,
-        finished: Callable[[Result], None] | None,
+        self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: OnResult
     ) -> Result | None: ...
+
+    def dispatch_events(self, scope: str, peer: str, events: list[Event]) -> None: ...
 
     def serve(
         self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: OnResult
@@ -101,6 +98,9 @@ class Peer:
         self._requests: list[Request] = []
         self._replies: list[Reply] = []
         self._queued = 0  # bytes of the three
+        self.busy = False  # a frame's worth was queued: senders should pass through room()
+        self.sent = Delivery(sign_id)  # what every realtime message that was queued became
+        self.sent.settle(SENT)
         self._armed = False
         self._room: asyncio.Future[None] | None = None
         self._asked = Asked()
@@ -121,27 +121,24 @@ class Peer:
             self.dial()
             return False
         self._events.append(event)
-        self._queue(size)
+        self._queued = queued = self._queued + size
+        if queued >= FULL:
+            self.busy = True
+            self._flush()
+        elif not self._armed:
+            self._armed = True
+            self._loop.call_soon(self._turn)
         return True
 
-    async def request(self, topic: str, protocol: str, payload: bytes, timeout: float) -> bytes:
-        """Ask; the payload of the reply. Raises RequestTimeout, RequestFailed or NoResponders."""
+    def request(self, topic: str, protocol: str, payload: bytes, timeout: float) -> asyncio.Future[bytes]:
+        """Ask; the payload of the reply, or RequestTimeout, RequestFailed or NoResponders."""
         request, future = self._asked.ask(topic, protocol, payload, timeout)
         if self.link is not None:
             self._requests.append(request)
             self._queue(len(payload) + len(topic) + 16)
         else:
             self.dial()
-        try:
-            return await future
-        except asyncio.CancelledError:
-            self._asked.forget(request)
-            raise
-
-    @property
-    def crowded(self) -> bool:
-        """Whether a sender should wait in :meth:`room` before it queues more."""
-        return self._queued >= FULL
+        return future
 
     @property
     def idle(self) -> bool:
@@ -150,6 +147,8 @@ class Peer:
 
     async def room(self) -> None:
         """Wait until the link has taken what is queued; returns at once when there is no link."""
+        self.busy = False
+        await asyncio.sleep(0)  # a sender in a loop must not keep everybody else from running
         while self._queued >= FULL and self.link is not None:
             if self._room is None or self._room.done():
                 self._room = self._loop.create_future()
@@ -280,11 +279,12 @@ class Peer:
         scope = node.scope(me)
         for batch in frame.batches:
             self._take_in(batch, frame.now, scope)
-        dispatch = node.dispatch
-        for event in frame.events:
-            dispatch(scope, me, event.topic, event.protocol, event.payload, None)
-        for request in frame.requests:
-            self._serve(request, scope)
+        if frame.events:
+            node.dispatch_events(scope, me, frame.events)
+        if frame.requests:
+            self._answered.forget(frame.floor)
+            for request in frame.requests:
+                self._serve(request, scope)
         for reply in frame.replies:
             self._asked.answered(reply)
         if self.link is not None:
@@ -360,6 +360,7 @@ class Peer:
     def _queue(self, size: int) -> None:
         self._queued += size
         if self._queued >= FULL:
+            self.busy = True
             self._flush()
         elif not self._armed:
             self._armed = True
@@ -386,7 +387,7 @@ class Peer:
                 return
             acks, events, requests, replies = list(self._acks.values()), self._events, self._requests, self._replies
             self._acks, self._events, self._requests, self._replies, self._queued = {}, [], [], [], 0
-            link.send(Frame(now_ms, acks, batches, events, requests, replies))
+            link.send(Frame(now_ms, self._asked.floor, acks, batches, events, requests, replies))
             if self._room is not None:
                 self._make_room()
 

@@ -5,15 +5,13 @@ peer answers what it has seen from memory instead of asking its handlers twice.
 """
 
 import asyncio
-from collections import OrderedDict
 from typing import Final
 
 from mmplatform.delivery.wire import FAILED, NO_RESPONDERS, OK, Reply, Request
 from mmplatform.errors import NoResponders, ProtocolError, RequestFailed, RequestTimeout
 
-REMEMBERED: Final = 1024  # replies
-REMEMBERED_BYTES: Final = 4 * 1024 * 1024
-UNFINISHED: Final = 8192  # requests of one peer that handlers may have in hand
+UNFINISHED: Final = 65_536  # requests of one peer that may be unanswered at once
+REMEMBERED_BYTES: Final = 64 * 1024 * 1024  # of replies that the peer has not confirmed
 
 
 class Asked:
@@ -23,34 +21,35 @@ class Asked:
         self._waiting: dict[int, tuple[float, asyncio.Future[bytes], Request]] = {}
         self._number = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
 
     @property
     def unanswered(self) -> list[Request]:
         """What the next link must carry again."""
-        return [request for _, _, request in self._waiting.values()]
+        return [request for _, future, request in self._waiting.values() if not future.done()]
+
+    @property
+    def floor(self) -> int:
+        """Below this number nobody waits for a reply."""
+        return next(iter(self._waiting), self._number + 1)
 
     def ask(self, topic: str, protocol: str, payload: bytes, timeout: float) -> tuple[Request, asyncio.Future[bytes]]:
         """A new request, and the future of the reply's payload."""
         self._number = number = self._number + 1
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[bytes] = loop.create_future()
+        future: asyncio.Future[bytes] = self._loop.create_future()
         request = Request(number, topic, protocol, payload)
-        deadline = loop.time() + timeout
+        deadline = self._loop.time() + timeout
         self._waiting[number] = (deadline, future, request)
         if self._timer is None or deadline < self._timer.when():
             self._arm(deadline)
         return request, future
-
-    def forget(self, request: Request) -> None:
-        """The caller waits no longer."""
-        self._waiting.pop(request.id, None)
 
     def answered(self, reply: Reply) -> None:
         """A reply from this peer; one that nobody waits for (any longer) is ignored."""
         entry = self._waiting.pop(reply.id, None)
         if entry is None or entry[1].done():
             return
-        future, request = entry[1], entry[2]
+        _, future, request = entry
         if reply.status == OK:
             future.set_result(reply.payload)
         elif reply.status == NO_RESPONDERS:
@@ -70,12 +69,12 @@ class Asked:
     def _arm(self, deadline: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(deadline, self._sweep)
+        self._timer = self._loop.call_at(deadline, self._sweep)
 
     def _sweep(self) -> None:
         self._timer = None
-        now = asyncio.get_running_loop().time()
-        late = [number for number, (deadline, _, _) in self._waiting.items() if deadline <= now]
+        now = self._loop.time()
+        late = [n for n, (deadline, future, _) in self._waiting.items() if deadline <= now or future.done()]
         for number in late:
             _, future, request = self._waiting.pop(number)
             if not future.done():
@@ -89,44 +88,52 @@ class Answered:
 
     def __init__(self) -> None:
         self.instance = 0
-        self._replies: OrderedDict[int, Reply | None] = OrderedDict()
+        self._replies: dict[int, Reply | None] = {}  # None while handlers are at work
+        self._floor = 1
         self._bytes = 0
-        self._unfinished = 0
 
     def begin(self, instance: int) -> None:
         """A link to run ``instance`` of the peer is up: a new run numbers its requests anew."""
         if instance != self.instance:
             self.instance = instance
             self._replies.clear()
-            self._bytes = self._unfinished = 0
+            self._floor, self._bytes = 1, 0
+
+    def forget(self, floor: int) -> None:
+        """The peer waits for nothing below ``floor``."""
+        if floor - self._floor <= len(self._replies):
+            for number in range(self._floor, floor):
+                self._drop(number)
+        else:
+            for number in [number for number in self._replies if number < floor]:
+                self._drop(number)
+        self._floor = max(floor, self._floor)
 
     def seen(self, request: Request) -> Reply | bool:
         """The reply to send again, True when handlers still work on it, False when it is new (and now is known)."""
         if request.id in self._replies:
             return self._replies[request.id] or True
-        if self._unfinished >= UNFINISHED:
+        if request.id < self._floor:
+            return True
+        if len(self._replies) >= UNFINISHED:
             raise ProtocolError("window", f"more than {UNFINISHED} requests at once")
-        self._unfinished += 1
         self._replies[request.id] = None
         return False
 
     def reply(self, instance: int, reply: Reply) -> bool:
-        """Remember it; False when the run that asked is gone."""
-        if instance != self.instance:
+        """Remember it; False when the run that asked is gone or waits no longer."""
+        if instance != self.instance or reply.id < self._floor:
             return False
-        if reply.id in self._replies:
-            self._unfinished -= 1
-            self._replies[reply.id] = reply
-            self._bytes += len(reply.payload)
-            while len(self._replies) - self._unfinished > REMEMBERED or self._bytes > REMEMBERED_BYTES:
-                self._forget_oldest()
+        self._replies[reply.id] = reply
+        self._bytes += len(reply.payload)
+        while self._bytes > REMEMBERED_BYTES:
+            self._drop(next(number for number, kept in self._replies.items() if kept is not None))
         return True
 
-    def _forget_oldest(self) -> None:
-        number = next(number for number, reply in self._replies.items() if reply is not None)
-        oldest = self._replies.pop(number)
-        assert oldest is not None
-        self._bytes -= len(oldest.payload)
+    def _drop(self, number: int) -> None:
+        reply = self._replies.pop(number, None)
+        if reply is not None:
+            self._bytes -= len(reply.payload)
 
 
 def failure(request: Request, error: BaseException) -> Reply:
