@@ -16,6 +16,7 @@ LOCAL: Final = "local"
 PLAIN: Final = (bytes, str, int, float, bool, type(None))  # values that nobody can change under another's hands
 
 Finished = Callable[[Result], None]
+OnReply = Callable[[bytes | Result], None]
 
 
 class Inlet(Protocol):
@@ -27,8 +28,10 @@ class Inlet(Protocol):
     def take_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
         """A durable message: its result, or None when ``finished`` will be called with it."""
 
-    def take_request(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
-        """As ``take_message``; the value of the result is the reply in bytes."""
+    def take_request(
+        self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
+    ) -> bytes | Result | None:
+        """As ``take_message``; a result with a value is that value in bytes."""
 
 
 class Upstream(Protocol):
@@ -170,17 +173,19 @@ class API:
             return Result(None, Refused("bad-payload"))
         return self.bus.deliver(route, sender, value, finished)
 
-    def take_request(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
+    def take_request(
+        self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
+    ) -> bytes | Result | None:
         """See :class:`Inlet`."""
-        result = self.take_message(scope, topic, sender, payload, lambda result: finished(self._sealed(result)))
-        return None if result is None else self._sealed(result)
+        result = self.take_message(scope, topic, sender, payload, lambda result: finished(self._reply(result)))
+        return None if result is None else self._reply(result)
 
-    def _sealed(self, result: Result) -> Result:
-        """The result with its value as it travels."""
+    def _reply(self, result: Result) -> bytes | Result:
+        """The result as it travels."""
         if result is NOBODY or result.error is not None:
             return result
         try:
-            return Result(self._encode(result.value))
+            return self._encode(result.value)
         except Exception as error:
             return Result(None, _not_encodable(result.value, error))
 

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar, overload
 from pyee.base import EventEmitter
 
 from mmplatform import plugins
-from mmplatform.api import API, LOCAL, Inlet, outcome_of, raw
+from mmplatform.api import API, LOCAL, Inlet, OnReply, outcome_of, raw
 from mmplatform.bus import DONE, MAX_ROUTES, NOBODY, Result
 from mmplatform.codec import Decoder, encode, pack, unpack
 from mmplatform.delivery.inbox import Inbox
@@ -409,9 +409,9 @@ class Platform:
                 inlet.take_event(scope, topic, peer, event.payload)
 
     def serve(
-        self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: Callable[[Result], None]
-    ) -> Result | None:
-        """Hand a remote request to its API; the value of the result are bytes."""
+        self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: OnReply
+    ) -> bytes | Result | None:
+        """Hand a remote request to its API; the reply in bytes, or what went wrong."""
         if topic not in self._allowed and not self._allow(topic):
             return Result(None, Refused("bad-topic"))
         inlet = self._inlets.get(protocol)

@@ -41,6 +41,7 @@ REPLACED: Final = "replaced"
 TAKEN_OVER: Final = "taken-over"
 
 OnResult = Callable[[Result], None]
+OnReply = Callable[[bytes | Result], None]
 
 
 class Node(Protocol):
@@ -68,8 +69,8 @@ class Node(Protocol):
     def dispatch_events(self, scope: str, peer: str, events: list[Event]) -> None: ...
 
     def serve(
-        self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: OnResult
-    ) -> Result | None: ...
+        self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: OnReply
+    ) -> bytes | Result | None: ...
 
     def connected(self, peer: "Peer") -> None: ...
 
@@ -136,6 +137,8 @@ class Peer:
         if self.link is not None:
             self._requests.append(request)
             self._queue(len(payload) + len(topic) + 16)
+            if self._asked.alone:
+                self._flush()
         else:
             self.dial()
         return future
@@ -334,23 +337,26 @@ class Peer:
 
     def _serve(self, request: Request, scope: str) -> None:
         seen = self._answered.seen(request)
-        if isinstance(seen, Reply):
-            self._replies.append(seen)
         if seen is not False:
+            if seen is not True:
+                self._replies.append(seen)
             return
         finished = partial(self._answer, request, self._answered.instance)
         result = self._node.serve(scope, self.sign_id, request.topic, request.protocol, request.payload, finished)
-        if result is not None:
-            finished(result)
-
-    def _answer(self, request: Request, instance: int, result: Result) -> None:
-        if result is NOBODY:
-            reply = nobody(request)
-        elif result.error is not None:
-            reply = failure(request, result.error)
+        if result is None:
+            self._answered.begun(request)
         else:
-            assert isinstance(result.value, bytes)
-            reply = Reply(request.id, OK, result.value)
+            self._answer(request, self._answered.instance, result)
+
+    def _answer(self, request: Request, instance: int, result: bytes | Result) -> None:
+        if type(result) is bytes:
+            reply = Reply(request.id, OK, result)
+        elif result is NOBODY:
+            reply = nobody(request)
+        else:
+            assert isinstance(result, Result)
+            assert result.error is not None
+            reply = failure(request, result.error)
         if self._answered.reply(instance, reply) and self.link is not None:
             self._replies.append(reply)
             self._queue(len(reply.payload) + 16)

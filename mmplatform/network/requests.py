@@ -33,6 +33,11 @@ class Asked:
         """Below this number nobody waits for a reply."""
         return next(iter(self._waiting), self._number + 1)
 
+    @property
+    def alone(self) -> bool:
+        """Whether one caller waits and no more: nothing will come to share its frame."""
+        return len(self._waiting) == 1
+
     def ask(self, topic: str, protocol: str, payload: bytes, timeout: float) -> tuple[Request, asyncio.Future[bytes]]:
         """A new request, and the future of the reply's payload."""
         self._number = number = self._number + 1
@@ -110,15 +115,18 @@ class Answered:
         self._floor = max(floor, self._floor)
 
     def seen(self, request: Request) -> Reply | bool:
-        """The reply to send again, True when handlers still work on it, False when it is new (and now is known)."""
+        """The reply to send again, True when handlers still work on it or nobody waits for it, False when it is new."""
         if request.id in self._replies:
             return self._replies[request.id] or True
         if request.id < self._floor:
             return True
         if len(self._replies) >= UNFINISHED:
             raise ProtocolError("window", f"more than {UNFINISHED} requests at once")
-        self._replies[request.id] = None
         return False
+
+    def begun(self, request: Request) -> None:
+        """Handlers are at work on it."""
+        self._replies[request.id] = None
 
     def reply(self, instance: int, reply: Reply) -> bool:
         """Remember it; False when the run that asked is gone or waits no longer."""
