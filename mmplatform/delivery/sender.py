@@ -69,6 +69,7 @@ class Sender:
     def __init__(self) -> None:
         self._lanes: list[deque[Stream]] = [deque() for _ in range(LANES)]
         self._earliest = NEVER
+        self.ready = False  # take() may find something
 
     @property
     def idle(self) -> bool:
@@ -99,6 +100,7 @@ class Sender:
 
     def push(self, lane: int, epoch: int, records: Iterable[Record]) -> None:
         """Saved records, contiguous and in order, behind all that was pushed before."""
+        self.ready = True
         streams = self._lanes[lane]
         stream = streams[-1] if streams and streams[-1].epoch == epoch else None
         for record in records:
@@ -113,6 +115,7 @@ class Sender:
 
     def link_up(self, acks: Iterable[Ack]) -> list[Settled]:
         """A new link: start at the lowest unsettled number. ``acks`` is what the peer said it has."""
+        self.ready = True
         for lane in self._lanes:
             for stream in lane:
                 stream.confirmed = 0
@@ -144,6 +147,7 @@ class Sender:
                 expired.append(Settled(number, stream.epoch, stream.base, gone, dict.fromkeys(gone, EXPIRED)))
             if records or pieces:
                 batches.append(Batch(number, stream.epoch, stream.base, records, pieces))
+        self.ready = bool(batches)
         return batches, expired
 
     def acknowledge(self, ack: Ack) -> Settled | None:
@@ -151,6 +155,7 @@ class Sender:
         stream = self._stream(ack.lane, ack.epoch)
         if stream is None:
             return None
+        self.ready = True
         if ack.partial and stream.waiting and len(ack.partial) == 2 and stream.waiting[0].seq == ack.partial[0]:
             _confirm(stream, ack.partial[1])
         seqs: list[int] = []

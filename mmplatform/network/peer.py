@@ -34,6 +34,7 @@ from mmplatform.network.link import Link
 from mmplatform.network.requests import Answered, Asked, failure, nobody
 
 FULL: Final = 64 * 1024  # bytes queued that leave at once
+EAGER: Final = 32  # requests or replies that leave at once: the other side works while this one goes on
 LIFETIME: Final = 3600.0  # seconds after which a link is replaced by a fresh one
 LONGEST_TIMER: Final = 3600.0  # the wall clock may be set: look again at least this often
 DUPLICATE: Final = "duplicate"  # reasons for closing a link
@@ -136,9 +137,12 @@ class Peer:
         request, future = self._asked.ask(topic, protocol, payload, timeout)
         if self.link is not None:
             self._requests.append(request)
-            self._queue(len(payload) + len(topic) + 16)
-            if self._asked.alone:
+            size = len(payload) + len(topic) + 16
+            if len(self._requests) >= EAGER or self._asked.alone:
+                self._queued += size
                 self._flush()
+            else:
+                self._queue(size)
         else:
             self.dial()
         return future
@@ -290,8 +294,7 @@ class Peer:
                 self._serve(request, scope)
         for reply in frame.replies:
             self._asked.answered(reply)
-        if self.link is not None:
-            self._flush()
+        self._flush()
 
     def _take_in(self, batch: Batch, sender_now: int, scope: str) -> None:
         stream, ready = self._receiver.accept(batch, int(self._node.now() * 1000))
@@ -360,6 +363,8 @@ class Peer:
         if self._answered.reply(instance, reply) and self.link is not None:
             self._replies.append(reply)
             self._queue(len(reply.payload) + 16)
+            if len(self._replies) >= EAGER:
+                self._flush()
 
     # Inside.
 
@@ -383,14 +388,16 @@ class Peer:
 
     def _flush(self) -> None:
         """Send what is queued and what the window allows, as long as the connection takes it."""
-        link = self.link
-        while link is not None and not link.paused and link.ready:
+        link, sender = self.link, self._sender
+        while link is not None and not link.paused and (self._queued or sender.ready or self._acks):
             now_ms = int(self._node.now() * 1000)
-            batches, expired = self._sender.take(FULL - self._queued, link.largest, now_ms)
-            for settled in expired:
-                self._node.outbox.settle(self.sign_id, settled)
-            if not (batches or self._queued or self._acks):
-                return
+            batches: list[Batch] = []
+            if sender.ready:
+                batches, expired = sender.take(FULL - self._queued, link.largest, now_ms)
+                for settled in expired:
+                    self._node.outbox.settle(self.sign_id, settled)
+                if not (batches or self._queued or self._acks):
+                    return
             acks, events, requests, replies = list(self._acks.values()), self._events, self._requests, self._replies
             self._acks, self._events, self._requests, self._replies, self._queued = {}, [], [], [], 0
             link.send(Frame(now_ms, self._asked.floor, acks, batches, events, requests, replies))
