@@ -1,9 +1,11 @@
 """Finds transports and services by name among the installed distributions; imports one when it is asked for."""
 
-from importlib.metadata import EntryPoint, entry_points
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mmplatform.errors import PluginError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 TRANSPORTS: Final = "mmplatform.transports"
 SERVICES: Final = "mmplatform.services"
@@ -11,11 +13,15 @@ SERVICES: Final = "mmplatform.services"
 
 def names(group: str) -> list[str]:
     """The names that distributions registered in ``group``."""
+    from importlib.metadata import entry_points  # slow to import, and needed for plugins by name only
+
     return sorted({entry.name for entry in entry_points(group=group)})
 
 
 def load(group: str, name: str) -> object:
     """What ``name`` stands for. Raises PluginError with the remedy: unknown, claimed twice, or not importable."""
+    from importlib.metadata import entry_points
+
     found = entry_points(group=group, name=name)
     kind = group.rpartition(".")[2].removesuffix("s")
     if not found:
@@ -34,5 +40,5 @@ def load(group: str, name: str) -> object:
         ) from error
 
 
-def _distribution(entry: EntryPoint) -> str:
+def _distribution(entry: "EntryPoint") -> str:
     return entry.dist.name if entry.dist is not None else "an unknown distribution"
