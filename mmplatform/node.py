@@ -116,7 +116,7 @@ class Platform:
 
         self._circles = Circles(self.devices, self.friends, self.identity.sign_id)
         self.outbox = Outbox(self.storage, self.instance, self.now, self._wake, self.failed)
-        self.inbox = Inbox(self.storage, self.now, self._is_known, self._acknowledge, self.failed)
+        self.inbox = Inbox(self.storage, self.now, self.known, self._acknowledge, self.failed)
         self.directory = directory or Directory(
             self.storage, self.messaging.bus, self.sign_id, self.now, self._found, self.failed
         )
@@ -154,6 +154,7 @@ class Platform:
             await self.stop()
             raise
         self._subscribe_circles()
+        self._links.started = True
         self.directory.publish()
         for peer in {*self.outbox.peers(), *self.friends, *self.devices} - {self.sign_id}:
             if self.directory.known(SignId(peer)) is not None or not self.outbox.box(peer).empty:
@@ -166,7 +167,7 @@ class Platform:
         A platform runs once; make a new one to start again."""
         if not self._running:
             return
-        self._running = False
+        self._running = self._links.started = False
         if self._refresh is not None:
             self._refresh.cancel()
         for service in reversed(self._started):
@@ -426,13 +427,17 @@ class Platform:
         """The last link to ``peer`` is gone."""
         self._emit("disconnected", peer.sign_id, reason)
         self._tell("transports.offline", peer.sign_id)
-        if peer.box.empty and peer.idle and not self._is_known(peer.sign_id):
-            self._peers.pop(peer.sign_id, None)
+        self.release(peer)
 
     def unreachable(self, peer: Peer, reason: str) -> None:
         """An attempt to reach ``peer`` failed."""
         log.debug("%s cannot be reached: %s", peer.sign_id, reason)
         self._tell("transports.failed", peer.sign_id)
+
+    def release(self, peer: Peer) -> None:
+        """Forget a stranger of whom nothing is wanted."""
+        if peer.idle and not self.known(peer.sign_id):
+            self._peers.pop(peer.sign_id, None)
 
     # Inside.
 
@@ -527,7 +532,8 @@ class Platform:
         self.directory.put(info, "handshake")
         return self.peer(info.sign_id)
 
-    def _is_known(self, peer: str) -> bool:
+    def known(self, peer: str) -> bool:
+        """Whether ``peer`` is a friend, a device, or somebody with a name here."""
         return peer in self.friends or peer in self.devices or bool(self.directory.name(SignId(peer)))
 
     def _found(self, peer: SignId) -> None:

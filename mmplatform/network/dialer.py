@@ -87,6 +87,7 @@ class Dialer:
         except (MMError, OSError, ValueError) as error:
             raise Unreachable(f"{address}: {error}") from None
         except asyncio.CancelledError:
+            opened.cancel()
             for link in links:
                 if not link.ready:
                     link.connection.abort()

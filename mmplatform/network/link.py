@@ -16,6 +16,7 @@ from mmplatform.session.session import Session
 HANDSHAKE_TIMEOUT: Final = 10.0  # seconds
 KEEPALIVE: Final = 4.0  # seconds of silence after which the peer is asked whether it is there
 SILENCES: Final = 3  # so many of them end the link
+LINGER: Final = 5.0  # seconds a closed connection may take to send what is queued
 BOX: Final = 16  # bytes a box adds
 
 
@@ -52,19 +53,18 @@ class Link:
         self.paused = False
         self.error: Exception | None = None
         self.rtt = 0.0  # seconds, of the last ping
-        self.opened = now()
         self._machine: Initiator | Responder | None = machine
         self.owner = owner
         self._now = now
         self._session: Session | None = None
-        self._assembler = assembler
+        self.assembler = assembler  # of frames that come in parts
         self._room = connection.max_frame - BOX
         self._heard = True
         self._silences = 0
-        self._ping_sent = 0.0
         self._pings: dict[int, tuple[float, asyncio.Future[float] | None]] = {}
         self._ping_number = 0
         self._loop = asyncio.get_running_loop()
+        self.opened = self._loop.time()
         self._timer = self._loop.call_later(HANDSHAKE_TIMEOUT, self._too_slow)
         if isinstance(machine, Initiator):
             connection.write(machine.hello())
@@ -106,7 +106,6 @@ class Link:
         if self.error is None:
             self.send(Close(reason))
             self._end(RemoteError(reason))
-            self.connection.close()
 
     def frame_received(self, frame: memoryview) -> None:
         self._heard = True
@@ -120,11 +119,12 @@ class Link:
 
     def connection_lost(self, error: Exception | None) -> None:
         self._end(error or RemoteError("closed by the peer"))
+        self._timer.cancel()
         for _, answer in self._pings.values():
             if answer is not None and not answer.done():
                 answer.set_exception(RemoteError(f"the link ended: {self.error}"))
         self._pings.clear()
-        self._assembler.clear()
+        self.assembler.clear()
         self.owner.link_lost(self, self.error)
 
     def pause_writing(self) -> None:
@@ -161,7 +161,7 @@ class Link:
     def _packet(self, data: bytes) -> None:
         packet = decode_packet(data)
         if type(packet) is Part:
-            whole = self._assembler.add(packet.offset, packet.total, packet.data)
+            whole = self.assembler.add(packet.offset, packet.total, packet.data)
             if whole is None:
                 return
             packet = decode_packet(whole)
@@ -170,12 +170,12 @@ class Link:
                 if self.error is None:
                     self.owner.frame_received(self, packet)
             case Ping(id=number):
-                self.send(Pong(number))
+                if not self.paused:  # else a peer that asks and never reads would fill the memory with answers
+                    self.send(Pong(number))
             case Pong(id=number):
                 self._answered(number)
             case Close(reason=reason):
                 self._end(RemoteError(f"closed by the peer: {reason}"))
-                self.connection.close()
             case Part():
                 raise ProtocolError("bad-packet", "a part inside parts")
 
@@ -185,18 +185,22 @@ class Link:
             if self._session is not None and not self._session.dead:
                 self.send(Close(error.reason))
             self._end(error)
-            self.connection.close()
 
-    def _end(self, error: Exception) -> None:
+    def _end(self, error: Exception, at_once: bool = False) -> None:
+        """Close the connection; one whose other end does not take what is queued is cut after LINGER seconds."""
         if self.error is None:
             self.error = error
             self._timer.cancel()
             if self._session is not None:
                 self._session.close()
+            if at_once:
+                self.connection.abort()
+            else:
+                self._timer = self._loop.call_later(LINGER, self.connection.abort)
+                self.connection.close()
 
     def _too_slow(self) -> None:
-        self._end(RemoteError("the handshake took too long"))
-        self.connection.abort()
+        self._end(RemoteError("the handshake took too long"), at_once=True)
 
     def _tick(self) -> None:
         """The one timer of a link: silence is answered by a question, then by the end."""
@@ -205,20 +209,22 @@ class Link:
         else:
             self._silences += 1
             if self._silences >= SILENCES:
-                self._end(RemoteError("the peer fell silent"))
-                self.connection.abort()
+                self._end(RemoteError("the peer fell silent"), at_once=True)
                 return
+            self._pings = {
+                n: (sent, answer) for n, (sent, answer) in self._pings.items() if answer and not answer.done()
+            }
             self._ask(None)
         self._timer = self._loop.call_later(KEEPALIVE, self._tick)
 
     def _answered(self, number: int) -> None:
         if number in self._pings:
             sent, answer = self._pings.pop(number)
-            self.rtt = self._now() - sent
+            self.rtt = self._loop.time() - sent
             if answer is not None and not answer.done():
                 answer.set_result(self.rtt)
 
     def _ask(self, answer: asyncio.Future[float] | None) -> None:
         self._ping_number += 1
-        self._pings[self._ping_number] = (self._now(), answer)
+        self._pings[self._ping_number] = (self._loop.time(), answer)
         self.send(Ping(self._ping_number))

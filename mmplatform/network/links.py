@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from mmplatform.delivery.fragments import Assembler, Budget
+from mmplatform.delivery.fragments import KNOWN, STRANGERS, Assembler, Budget
 from mmplatform.delivery.wire import MAX_FRAME, Frame
 from mmplatform.errors import MMError, ProtocolError, Unreachable
 from mmplatform.identity.keys import Identity, SignId
@@ -15,11 +15,14 @@ from mmplatform.session.cookies import CookieJar
 from mmplatform.session.handshake import Initiator, Responder
 
 MAX_UNPROVEN: Final = 256  # connections whose other end has not yet proved who it is
-PARTS: Final = 256 * 1024 * 1024  # bytes of frames in parts, all links together
+CLOSING: Final = 1.0  # seconds that connections have to send their last frames when the node stops
 
 
 class PeerOfLink(Protocol):
     """The part of a peer that links are for."""
+
+    @property
+    def known(self) -> bool: ...
 
     def resume(self) -> bytes: ...
 
@@ -47,22 +50,26 @@ class Links:
         self._identity, self._node_info = identity, node_info
         self._peer_of, self._known, self._now, self._random = peer_of, known, now, random
         self._jar = CookieJar(random)
-        self._budget = Budget(PARTS)
-        self._unproven: dict[Link, asyncio.Future[Link] | None] = {}
+        self._known_budget, self._budget = Budget(KNOWN), Budget(STRANGERS)
+        self._unproven: dict[Link, None] = {}  # who dialled us, oldest first
+        self._dialled: dict[Link, asyncio.Future[Link]] = {}
         self._open: set[Link] = set()
         self._gone = asyncio.Event()
-        self.refused = 0  # connections turned away because too many were unproven
+        self.started = False  # until then nobody is let in: applications have not subscribed yet
+        self.refused = 0  # connections cut because too many were unproven
 
     def accept(self, connection: Connection) -> Link:
-        """Somebody dialled us."""
+        """Somebody dialled us. When too many have not proven who they are, the oldest gives way: connections that
+        are held open and never used keep nobody out."""
         machine = Responder(self._identity, self._node_info, self._jar, self._random)
         link = Link(connection, machine, self, self._now, Assembler(self._budget, MAX_FRAME))
         self._open.add(link)
         if len(self._unproven) >= MAX_UNPROVEN:
+            oldest = next(iter(self._unproven))
+            del self._unproven[oldest]
             self.refused += 1
-            connection.abort()
-        else:
-            self._unproven[link] = None
+            oldest.connection.abort()
+        self._unproven[link] = None
         return link
 
     def dialled(self, connection: Connection, peer: SignId, opened: asyncio.Future[Link]) -> Link:
@@ -70,39 +77,40 @@ class Links:
         machine = Initiator(self._identity, self._node_info(), peer, self._known(peer).resume, self._random)
         link = Link(connection, machine, self, self._now, Assembler(self._budget, MAX_FRAME))
         self._open.add(link)
-        self._unproven[link] = opened
+        self._dialled[link] = opened
         return link
 
     async def close(self) -> None:
         """Wait until every connection is gone; those without a session end at once."""
-        for link in list(self._unproven):
+        for link in [*self._unproven, *self._dialled]:
             link.connection.abort()
-        try:
-            async with asyncio.timeout(1.0):
-                while self._open:
-                    self._gone.clear()
-                    await self._gone.wait()
-        except TimeoutError:
-            for link in self._open:
+        if not await self._all_gone():
+            for link in list(self._open):
                 link.connection.abort()
-            await asyncio.sleep(0)
+            await self._all_gone()
 
     def link_identified(self, link: Link, peer: NodeInfo, resume: bytes) -> bytes:
         if peer.sign_id == self._identity.sign_id:
             raise ProtocolError("own-key", "the other end has our own key")
+        if not self.started:
+            raise ProtocolError("starting", "this node is not ready yet")
         return self._peer_of(peer).resume()
 
     def link_ready(self, link: Link, peer: NodeInfo, resume: bytes) -> None:
-        opened = self._unproven.pop(link, None)
         owner = self._peer_of(peer)
         owner.link_ready(link, resume)
         link.owner = _Owned(owner, self)
+        if owner.known:
+            link.assembler = Assembler(self._known_budget, MAX_FRAME)
+        self._unproven.pop(link, None)
+        opened = self._dialled.pop(link, None)
         if opened is not None and not opened.done():
             opened.set_result(link)
 
     def link_lost(self, link: Link, error: Exception | None) -> None:
         """It ended before anybody proved anything."""
-        opened = self._unproven.pop(link, None)
+        self._unproven.pop(link, None)
+        opened = self._dialled.pop(link, None)
         self.forget(link)
         if opened is not None and not opened.done():
             opened.set_exception(error if isinstance(error, MMError) else Unreachable(str(error)))
@@ -117,6 +125,16 @@ class Links:
         """The connection is gone."""
         self._open.discard(link)
         self._gone.set()
+
+    async def _all_gone(self) -> bool:
+        try:
+            async with asyncio.timeout(CLOSING):
+                while self._open:
+                    self._gone.clear()
+                    await self._gone.wait()
+        except TimeoutError:
+            return False
+        return True
 
 
 class _Owned:

@@ -6,7 +6,7 @@ What is queued in one turn of the event loop leaves in one frame, one box and on
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from mmplatform.bus import NOBODY, Result
 from mmplatform.delivery.inbox import Inbox
@@ -25,23 +25,38 @@ from mmplatform.delivery.wire import (
     decode_resume,
     encode_packet,
 )  # fmt: skip
-from mmplatform.errors import LocalError, MMError, NotRunning, QueueFull, Refused, Unreachable
+from mmplatform.errors import (
+    InvalidPayload,
+    LocalError,
+    MMError,
+    NotRunning,
+    ProtocolError,
+    QueueFull,
+    Refused,
+    Unreachable,
+)
 from mmplatform.identity.keys import SignId
-from mmplatform.message import SENT, Delivery
+from mmplatform.message import MAX_PAYLOAD, SENT, Delivery
 from mmplatform.network.dialer import Backoff, Dialer
 from mmplatform.network.directory import Directory
 from mmplatform.network.link import Link
-from mmplatform.network.requests import Answered, Asked, failure, nobody
+from mmplatform.network.requests import UNFINISHED, Answered, Asked, failure, nobody
 
 FULL: Final = 64 * 1024  # bytes queued that leave at once
 EAGER: Final = 32  # requests or replies that leave at once: the other side works while this one goes on
 LIFETIME: Final = 3600.0  # seconds after which a link is replaced by a fresh one
+RENEW_AGAIN: Final = 60.0  # seconds until a fresh link that could not be had is tried for again
+STABLE: Final = 5.0  # a link that was lost sooner and brought nothing is not dialled again at once
+GLARE: Final = 10.0  # seconds between two links within which both ends may have dialled at once
+PORTION: Final = 1024 * 1024  # of a larger queue, bytes that one frame carries
+BACKLOG: Final = 64 * 1024 * 1024  # bytes of replies for a peer that asks and does not read
 LONGEST_TIMER: Final = 3600.0  # the wall clock may be set: look again at least this often
 DUPLICATE: Final = "duplicate"  # reasons for closing a link
 REPLACED: Final = "replaced"
 TAKEN_OVER: Final = "taken-over"
 
 OnResult = Callable[[Result], None]
+Queued = TypeVar("Queued", Event, Request, Reply)
 OnReply = Callable[[bytes | Result], None]
 
 
@@ -63,6 +78,8 @@ class Node(Protocol):
 
     def scope(self, peer: SignId) -> str: ...
 
+    def known(self, peer: str) -> bool: ...
+
     def dispatch(
         self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: OnResult
     ) -> Result | None: ...
@@ -78,6 +95,8 @@ class Node(Protocol):
     def disconnected(self, peer: "Peer", reason: str) -> None: ...
 
     def unreachable(self, peer: "Peer", reason: str) -> None: ...
+
+    def release(self, peer: "Peer") -> None: ...
 
     def failed(self, error: Exception, topic: str = "") -> None: ...
 
@@ -113,6 +132,7 @@ class Peer:
         self._arrivals: list[asyncio.Future[Link]] = []
         self._expiry: asyncio.TimerHandle | None = None
         self._renewal: asyncio.TimerHandle | None = None
+        self._useful = False  # the link in use brought acknowledgements
         self._closed = False
 
     # What goes out.
@@ -148,9 +168,19 @@ class Peer:
         return future
 
     @property
+    def known(self) -> bool:
+        """Whether it is a friend, a device, or somebody with a name here."""
+        return self._node.known(self.sign_id)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody here waits for the peer."""
+        return not self.box.empty or bool(self._arrivals or self._asked.unanswered)
+
+    @property
     def idle(self) -> bool:
-        """Whether nobody here waits for the peer."""
-        return self._dialling is None and not self._arrivals and not self._asked.unanswered
+        """Whether nothing here needs this object."""
+        return self._dialling is None and not self._links and not self.wanted
 
     async def room(self) -> None:
         """Wait until the link has taken what is queued; returns at once when there is no link."""
@@ -177,10 +207,10 @@ class Peer:
 
     # Links.
 
-    def dial(self) -> None:
-        """Try to reach the peer, and go on while something waits for it."""
+    def dial(self, pause: float = 0.0) -> None:
+        """Try to reach the peer, after ``pause`` seconds, and go on while something waits for it."""
         if self._dialling is None and self.link is None and not self._closed:
-            self._dialling = self._loop.create_task(self._keep_dialling(), name=f"mm dial {self.sign_id}")
+            self._dialling = self._loop.create_task(self._keep_dialling(pause), name=f"mm dial {self.sign_id}")
 
     def nudge(self) -> None:
         """There is news of the peer: do not wait for the next attempt."""
@@ -191,7 +221,7 @@ class Peer:
         """The link in use, dialled when there is none. Raises Unreachable with the reason."""
         try:
             async with asyncio.timeout(timeout):
-                while self.link is None:
+                while self.link is None or not self.link.ready:
                     if self._closed:
                         raise NotRunning("the platform is stopping")
                     arrival: asyncio.Future[Link] = self._loop.create_future()
@@ -232,7 +262,14 @@ class Peer:
 
     def link_ready(self, link: Link, resume: bytes) -> None:
         """A link is up: use it, unless it is the lesser of two that both ends dialled at once."""
-        state = decode_resume(resume)
+        try:
+            state = decode_resume(resume)
+        except ProtocolError:
+            self._node.release(self)
+            raise
+        if self._closed:
+            link.close("stopping")
+            return
         link.instance = state.instance
         self._links.append(link)
         old = self.link
@@ -242,9 +279,7 @@ class Peer:
         self._answered.begin(state.instance)
         self._use(link, state.acks)
         if old is not None:
-            old.close(
-                DUPLICATE if old.dialled != link.dialled else REPLACED if old.instance == link.instance else TAKEN_OVER
-            )
+            old.close(_why_closed(old, link))
         else:
             self._node.connected(self)
 
@@ -254,6 +289,7 @@ class Peer:
         if link is not self.link:
             return
         self.link, self.box.linked = None, False
+        self._renew_after(None)
         self._sender.link_down()
         other = next((other for other in reversed(self._links) if other.ready), None)
         if other is not None:
@@ -263,11 +299,13 @@ class Peer:
         self._events, self._requests, self._replies, self._acks, self._queued = [], [], [], {}, 0
         self._make_room()
         self._node.disconnected(self, self.reason)
+        self._watch_expiry()
+        if self._useful or self._loop.time() - link.opened >= STABLE:
+            self._backoff.reset()
         if self.reason.endswith(TAKEN_OVER):
             self._node.failed(LocalError(f"another node runs with this key: {self.sign_id} now talks to that one"))
-        elif not self.box.empty or self._asked.unanswered or self._arrivals:
-            self._watch_expiry()
-            self.dial()
+        elif self.wanted:
+            self.dial(0.0 if self._useful else self._backoff.next())
 
     def link_writable(self, link: Link) -> None:
         if link is self.link:
@@ -281,6 +319,7 @@ class Peer:
             if settled is not None:
                 self._node.outbox.settle(self.sign_id, settled)
         if frame.acks:
+            self._useful = True
             self._node.outbox.refill(self.sign_id)
         node, me = self._node, self.sign_id
         scope = node.scope(me)
@@ -339,10 +378,13 @@ class Peer:
         self._node.inbox.save(self.sign_id, self._receiver)
 
     def _serve(self, request: Request, scope: str) -> None:
+        if len(self._replies) >= UNFINISHED or self._queued > BACKLOG:
+            raise ProtocolError("not-reading", "it asks on and does not read the replies")
         seen = self._answered.seen(request)
         if seen is not False:
             if seen is not True:
                 self._replies.append(seen)
+                self._queued += len(seen.payload) + 16
             return
         finished = partial(self._answer, request, self._answered.instance)
         result = self._node.serve(scope, self.sign_id, request.topic, request.protocol, request.payload, finished)
@@ -352,14 +394,13 @@ class Peer:
             self._answer(request, self._answered.instance, result)
 
     def _answer(self, request: Request, instance: int, result: bytes | Result) -> None:
-        if type(result) is bytes:
+        if type(result) is bytes and len(result) <= MAX_PAYLOAD:
             reply = Reply(request.id, OK, result)
         elif result is NOBODY:
             reply = nobody(request)
         else:
-            assert isinstance(result, Result)
-            assert result.error is not None
-            reply = failure(request, result.error)
+            error = result.error if isinstance(result, Result) else None
+            reply = failure(request, error or InvalidPayload(f"the reply is not bytes, or more than {MAX_PAYLOAD}"))
         if self._answered.reply(instance, reply) and self.link is not None:
             self._replies.append(reply)
             self._queue(len(reply.payload) + 16)
@@ -389,11 +430,16 @@ class Peer:
     def _flush(self) -> None:
         """Send what is queued and what the window allows, as long as the connection takes it."""
         link, sender = self.link, self._sender
-        while link is not None and not link.paused and (self._queued or sender.ready or self._acks):
+        if link is None or link.error is not None:
+            return
+        while not link.paused and (self._queued or sender.ready or self._acks):
             now_ms = int(self._node.now() * 1000)
+            if self._queued > PORTION:
+                link.send(self._portion(now_ms))
+                continue
             batches: list[Batch] = []
             if sender.ready:
-                batches, expired = sender.take(FULL - self._queued, link.largest, now_ms)
+                batches, expired = sender.take(max(FULL - self._queued, FULL // 8), link.largest, now_ms)
                 for settled in expired:
                     self._node.outbox.settle(self.sign_id, settled)
                 if not (batches or self._queued or self._acks):
@@ -404,6 +450,16 @@ class Peer:
             if self._room is not None:
                 self._make_room()
 
+    def _portion(self, now_ms: int) -> Frame:
+        """Some of a queue that outgrew one frame, in order; the largest message still has a frame of its own."""
+        room = PORTION
+        events, room = _take(self._events, room)
+        requests, room = _take(self._requests, room)
+        replies, room = _take(self._replies, room)
+        left = self._events or self._requests or self._replies
+        self._queued = max(self._queued - PORTION + room, 1) if left else 0
+        return Frame(now_ms, self._asked.floor, [], [], events, requests, replies)
+
     def _make_room(self) -> None:
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
@@ -413,6 +469,8 @@ class Peer:
         """Of two links that both ends dialled at once, the one dialled by the smaller signId stays; else the newer."""
         if not old.ready or link.dialled == old.dialled or link.instance != old.instance:
             return True
+        if link.opened - old.opened > GLARE:
+            return True  # no coincidence: the other end has lost the old one
         return link.dialled == (self._node.sign_id < self.sign_id)
 
     def _use(self, link: Link, acks: list[Ack]) -> None:
@@ -421,12 +479,10 @@ class Peer:
             self._node.outbox.settle(self.sign_id, settled)
         self._requests = self._asked.unanswered
         self._queued += sum(len(request.payload) + len(request.topic) + 16 for request in self._requests)
-        self._backoff.reset()
+        self._useful = False
+        self._nudge.set()
         self._node.outbox.refill(self.sign_id)
-        if self._renewal is not None:
-            self._renewal.cancel()
-        if link.dialled:
-            self._renewal = self._loop.call_later(LIFETIME, self._renew)
+        self._renew_after(LIFETIME if link.dialled else None)
         for arrival in self._arrivals:
             if not arrival.done():
                 arrival.set_result(link)
@@ -434,24 +490,43 @@ class Peer:
 
     def _renew(self) -> None:
         """A fresh link has fresh keys; the old one closes when it is up, and nothing is lost between them."""
-        if self._dialling is None and not self._closed:
-            self._dialling = self._loop.create_task(self._dial_once(), name=f"mm renew {self.sign_id}")
+        if self._dialling is None:
+            self._dialling = self._loop.create_task(self._dial_anew(), name=f"mm renew {self.sign_id}")
 
-    async def _keep_dialling(self) -> None:
+    def _renew_after(self, seconds: float | None) -> None:
+        if self._renewal is not None:
+            self._renewal.cancel()
+        self._renewal = self._loop.call_later(seconds, self._renew) if seconds is not None else None
+
+    async def _dial_anew(self) -> None:
         try:
-            while self.link is None and not self._closed:
-                if await self._dial_once():
-                    return
-                if self.box.empty and not self._asked.unanswered and not self._arrivals:
-                    return
-                self._nudge.clear()
-                try:
-                    async with asyncio.timeout(self._backoff.next()):
-                        await self._nudge.wait()
-                except TimeoutError:
-                    pass
+            if not await self._dial_once() and self.link is not None:
+                self._renew_after(RENEW_AGAIN)
         finally:
             self._dialling = None
+            if self.wanted:
+                self.dial()
+
+    async def _keep_dialling(self, pause: float) -> None:
+        try:
+            if pause:
+                await self._rest(pause)
+            while self.link is None and not self._closed:
+                await self._dial_once()
+                if self.link is not None or not self.wanted:
+                    return
+                await self._rest(self._backoff.next())
+        finally:
+            self._dialling = None
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait, or less when there is news."""
+        self._nudge.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._nudge.wait()
+        except TimeoutError:
+            pass
 
     async def _dial_once(self) -> bool:
         try:
@@ -464,13 +539,12 @@ class Peer:
                 self.reason = str(error)
                 self._node.unreachable(self, self.reason)
             return False
-        finally:
-            if asyncio.current_task() is self._dialling and self.link is not None:
-                self._dialling = None
         return True
 
     def _watch_expiry(self) -> None:
         """One timer for all that waits for an absent peer."""
+        if self._closed:
+            return
         due = self._sender.next_expiry / 1000 - self._node.now()
         if self._expiry is not None:
             self._expiry.cancel()
@@ -485,7 +559,22 @@ class Peer:
             self._watch_expiry()
 
 
+def _take(queue: list[Queued], room: int) -> tuple[list[Queued], int]:
+    """The first of ``queue`` that fit into ``room`` bytes, at least one when nothing was taken before."""
+    count = 0
+    for item in queue:
+        size = len(item.payload) + 16
+        if room < PORTION and size > room:
+            break
+        room -= size
+        count += 1
+    taken = queue[:count]
+    del queue[:count]
+    return taken, room
+
+
 def _why_closed(old: Link, link: Link) -> str:
+    """What the end of the link that gives way is told."""
     if old.instance != link.instance:
         return TAKEN_OVER
     return REPLACED if old.dialled == link.dialled else DUPLICATE
@@ -495,4 +584,8 @@ def _reason(result: Result) -> str:
     """What the sender is told of a result; an exception in a handler is this node's affair and counts as handled."""
     if result is NOBODY:
         return "unhandled"
-    return str(result.error)[:200] if isinstance(result.error, QueueFull | Refused) else ""
+    return (
+        str(result.error)[:200].encode(errors="replace").decode()
+        if isinstance(result.error, QueueFull | Refused)
+        else ""
+    )

@@ -8,10 +8,11 @@ import asyncio
 from typing import Final
 
 from mmplatform.delivery.wire import FAILED, NO_RESPONDERS, OK, Reply, Request
-from mmplatform.errors import NoResponders, ProtocolError, RequestFailed, RequestTimeout
+from mmplatform.errors import NoResponders, ProtocolError, QueueFull, RequestFailed, RequestTimeout
 
-UNFINISHED: Final = 65_536  # requests of one peer that may be unanswered at once
+UNFINISHED: Final = 65_536  # requests of one peer that may be unanswered at once, and replies remembered
 REMEMBERED_BYTES: Final = 64 * 1024 * 1024  # of replies that the peer has not confirmed
+FORGOTTEN: Final = b"answered before, and the reply was lost with a link; ask again"
 
 
 class Asked:
@@ -39,7 +40,11 @@ class Asked:
         return len(self._waiting) == 1
 
     def ask(self, topic: str, protocol: str, payload: bytes, timeout: float) -> tuple[Request, asyncio.Future[bytes]]:
-        """A new request, and the future of the reply's payload."""
+        """A new request, and the future of the reply's payload. Raises QueueFull when UNFINISHED wait already."""
+        if len(self._waiting) >= UNFINISHED:
+            self._sweep()
+            if len(self._waiting) >= UNFINISHED:
+                raise QueueFull(f"{UNFINISHED} requests wait for this peer's replies")
         self._number = number = self._number + 1
         future: asyncio.Future[bytes] = self._loop.create_future()
         request = Request(number, topic, protocol, payload)
@@ -77,7 +82,9 @@ class Asked:
         self._timer = self._loop.call_at(deadline, self._sweep)
 
     def _sweep(self) -> None:
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         now = self._loop.time()
         late = [n for n, (deadline, future, _) in self._waiting.items() if deadline <= now or future.done()]
         for number in late:
@@ -93,7 +100,8 @@ class Answered:
 
     def __init__(self) -> None:
         self.instance = 0
-        self._replies: dict[int, Reply | None] = {}  # None while handlers are at work
+        self._working: set[int] = set()  # handlers have these in hand
+        self._replies: dict[int, Reply] = {}  # in the order of the answers
         self._floor = 1
         self._bytes = 0
 
@@ -101,6 +109,7 @@ class Answered:
         """A link to run ``instance`` of the peer is up: a new run numbers its requests anew."""
         if instance != self.instance:
             self.instance = instance
+            self._working.clear()
             self._replies.clear()
             self._floor, self._bytes = 1, 0
 
@@ -117,25 +126,37 @@ class Answered:
     def seen(self, request: Request) -> Reply | bool:
         """The reply to send again, True when handlers still work on it or nobody waits for it, False when it is new."""
         if request.id in self._replies:
-            return self._replies[request.id] or True
-        if request.id < self._floor:
+            return self._replies[request.id]
+        if request.id < self._floor or request.id in self._working:
             return True
-        if len(self._replies) >= UNFINISHED:
+        if len(self._working) >= UNFINISHED:
             raise ProtocolError("window", f"more than {UNFINISHED} requests at once")
         return False
 
     def begun(self, request: Request) -> None:
         """Handlers are at work on it."""
-        self._replies[request.id] = None
+        self._working.add(request.id)
 
     def reply(self, instance: int, reply: Reply) -> bool:
-        """Remember it; False when the run that asked is gone or waits no longer."""
-        if instance != self.instance or reply.id < self._floor:
+        """Remember it; False when the run that asked is gone or waits no longer.
+
+        Replies that a link took with it are the last ones, and no more than UNFINISHED: older ones have arrived.
+        """
+        if instance != self.instance:
+            return False
+        if self._working:
+            self._working.discard(reply.id)
+        if reply.id < self._floor:
             return False
         self._replies[reply.id] = reply
         self._bytes += len(reply.payload)
-        while self._bytes > REMEMBERED_BYTES:
-            self._drop(next(number for number, kept in self._replies.items() if kept is not None))
+        while self._bytes > REMEMBERED_BYTES:  # that it was answered is remembered, so that no handler runs twice
+            number = next(iter(self._replies))
+            self._drop(number)
+            self._replies[number] = Reply(number, FAILED, FORGOTTEN)
+            self._bytes += len(FORGOTTEN)
+        if len(self._replies) > UNFINISHED:
+            self._drop(next(iter(self._replies)))
         return True
 
     def _drop(self, number: int) -> None:
@@ -146,7 +167,11 @@ class Answered:
 
 def failure(request: Request, error: BaseException) -> Reply:
     """What the peer may know of an exception here: its text, no trace."""
-    return Reply(request.id, FAILED, f"{type(error).__name__}: {error}".encode()[:1000])
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:
+        text = type(error).__name__
+    return Reply(request.id, FAILED, text.encode(errors="replace")[:1000])
 
 
 def nobody(request: Request) -> Reply:
