@@ -12,7 +12,7 @@ from weakref import ReferenceType, ref
 
 from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.delivery.sender import LANES, Sender, Settled
-from mmplatform.delivery.wire import Record, size_of
+from mmplatform.delivery.wire import OVERHEAD, Record, size_of
 from mmplatform.errors import CodecError, StorageCorrupt, StorageError
 from mmplatform.message import CANCELLED, DELIVERED, Delivery, Outcome, Priority, parse_id
 from mmplatform.storage.contract import Row as StorageRow
@@ -70,7 +70,7 @@ class Shelf:
 
     __slots__ = (
         "deliveries", "lane", "loaded", "loader", "next_seq", "peer", "pushed", "resident", "rows", "staged",
-        "sweep_at",
+        "staged_bytes", "sweep_at", "waiters", "writing",
     )  # fmt: skip
 
     def __init__(self, peer: str, lane: int) -> None:
@@ -84,7 +84,10 @@ class Shelf:
         )  # epoch prefix of the last row given to the sender, and its last number
         self.loader: asyncio.Task[None] | None = None
         self.next_seq = 1
-        self.staged: list[tuple[Record, asyncio.Future[None]]] = []
+        self.staged: list[Record] = []  # put in this loop turn
+        self.staged_bytes = 0
+        self.waiters: list[asyncio.Future[None]] = []  # for them to be saved
+        self.writing = 0  # transactions under way
         self.deliveries: dict[int, ReferenceType[Delivery]] = {}
         self.sweep_at = DELIVERIES_SWEPT
 
@@ -112,7 +115,15 @@ class Box:
 
     @property
     def empty(self) -> bool:
-        return not any(shelf.rows or shelf.staged for shelf in self.shelves)
+        return not any(shelf.rows or shelf.staged or shelf.writing for shelf in self.shelves)
+
+
+class Saving(NamedTuple):
+    """What one transaction saves of one lane."""
+
+    shelf: Shelf
+    waiters: list[asyncio.Future[None]]
+    parts: list[tuple[Row, list[Record]]]
 
 
 class Outbox:
@@ -137,9 +148,11 @@ class Outbox:
         self._ordinals: dict[int, int] = {}
         self._settled_waiters: list[tuple[Box | None, asyncio.Future[None]]] = []
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop
 
     async def open(self) -> None:
         """Take up what an earlier run left, and register this run's epoch."""
+        self._loop = asyncio.get_running_loop()
         await self._take_up()
         await self._register()
         for key, _ in await self._storage.scan(b"cancelled/"):
@@ -174,18 +187,16 @@ class Outbox:
         shelf = box.shelves[lane]
         seq = shelf.next_seq
         shelf.next_seq = seq + 1
-        record = Record(seq, expires_ms, topic, protocol, payload)
-        saved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not shelf.staged:
-            if not self._staged:
-                asyncio.get_running_loop().call_soon(self._flush)
-            self._staged.append(shelf)
-        shelf.staged.append((record, saved))
-        box.bytes += size_of(record)
+            self._stage(shelf)
+        shelf.staged.append(Record(seq, expires_ms, topic, protocol, payload))
+        saved = self._loop.create_future()
+        shelf.waiters.append(saved)
+        size = len(payload) + OVERHEAD
+        shelf.staged_bytes += size
+        box.bytes += size
         delivery = Delivery(shelf.peer, lane, self.epoch, seq)
         shelf.deliveries[seq] = ref(delivery)
-        if len(shelf.deliveries) > shelf.sweep_at:
-            shelf.sweep()
         return delivery, saved
 
     def attach(self, rows: Sequence[StorageRow]) -> None:
@@ -230,7 +241,7 @@ class Outbox:
         for shelf in box.shelves:
             low = shelf.resident < (RESIDENT_BYTES // 2 if box.linked else 1)
             if low and shelf.loader is None and shelf.loaded < len(shelf.rows):
-                shelf.loader = asyncio.get_running_loop().create_task(self._load(box, shelf), name="mm outbox reader")
+                shelf.loader = self._loop.create_task(self._load(box, shelf), name="mm outbox reader")
 
     async def waiting(self, peer: str | None = None) -> list[Waiting]:
         """What is not settled, oldest first within each peer and lane."""
@@ -291,69 +302,74 @@ class Outbox:
             return "unknown"
         prefix = self._prefix(shelf, epoch)
         held = any(row.key.startswith(prefix) and row.first <= seq <= row.last for row in shelf.rows)
-        staged = epoch == self.epoch and any(record.seq == seq for record, _ in shelf.staged)
+        staged = epoch == self.epoch and any(record.seq == seq for record in shelf.staged)
         if not staged and (not held or seq < box.sender.base(lane, epoch)):
             return "delivered"
         return "sent" if box.linked and box.sender.in_flight(lane, epoch, seq) else "waiting"
 
+    def _stage(self, shelf: Shelf) -> None:
+        if not self._staged:
+            self._loop.call_soon(self._flush)
+        self._staged.append(shelf)
+        if len(shelf.deliveries) > shelf.sweep_at:
+            shelf.sweep()
+
     def _flush(self) -> None:
         shelves, self._staged = self._staged, []
-        rows: list[StorageRow] = []
-        kept: list[tuple[Shelf, list[tuple[Record, asyncio.Future[None]]], list[tuple[Row, list[Record]]]]] = []
-        for shelf in shelves:
-            staged, shelf.staged = shelf.staged, []
-            parts = [self._row(shelf, records) for records in _split([record for record, _ in staged])]
-            rows += [(row.key, encode(Segment(self.epoch, records))) for row, records in parts]
-            kept.append((shelf, staged, parts))
-        rows += self._attached
-        self._attached = []
-        if not rows:
+        batch = [self._take_staged(shelf) for shelf in shelves]
+        rows = [(row.key, encode(Segment(self.epoch, records))) for saving in batch for row, records in saving.parts]
+        attached, self._attached = self._attached, []
+        if not rows and not attached:
             return
         try:
-            future = self._storage.write(rows, sync=True)
+            future = self._storage.write([*rows, *attached], sync=True)
         except Exception as error:
-            self._not_saved(kept, error)
+            self._not_saved(batch, error)
             return
-        future.add_done_callback(lambda done: self._saved(kept, done))
+        future.add_done_callback(lambda done: self._saved(batch, done))
 
-    def _row(self, shelf: Shelf, records: list[Record]) -> tuple[Row, list[Record]]:
+    def _take_staged(self, shelf: Shelf) -> Saving:
+        records, waiters, size = shelf.staged, shelf.waiters, shelf.staged_bytes
+        shelf.staged, shelf.waiters, shelf.staged_bytes = [], [], 0
+        shelf.writing += 1
+        parts = [records] if size <= ROW_BYTES else _split(records)
+        return Saving(shelf, waiters, [(self._row(shelf, part), part) for part in parts])
+
+    def _row(self, shelf: Shelf, records: list[Record]) -> Row:
         first, last = records[0].seq, records[-1].seq
         key = self._prefix(shelf, self.epoch) + first.to_bytes(8) + last.to_bytes(8)
-        return Row(key, first, last, sum(map(size_of, records))), records
+        return Row(key, first, last, sum([len(record.payload) for record in records]) + OVERHEAD * len(records))
 
-    def _saved(
-        self,
-        kept: list[tuple[Shelf, list[tuple[Record, asyncio.Future[None]]], list[tuple[Row, list[Record]]]]],
-        done: asyncio.Future[None],
-    ) -> None:
+    def _saved(self, batch: list[Saving], done: asyncio.Future[None]) -> None:
         error = asyncio.CancelledError() if done.cancelled() else done.exception()
         if error is not None:
-            self._not_saved(kept, error)
+            self._not_saved(batch, error)
             return
-        for shelf, staged, parts in kept:
+        for shelf, waiters, parts in batch:
+            shelf.writing -= 1
             box = self._boxes[shelf.peer]
+            limit = RESIDENT_BYTES if box.linked else AWAY_BYTES
             for row, records in parts:
                 shelf.rows.append(row)
-                limit = RESIDENT_BYTES if box.linked else AWAY_BYTES
                 if shelf.loaded == len(shelf.rows) - 1 and shelf.resident < limit:
                     self._push(box, shelf, row, self.epoch, records)
-            for _, saved in staged:
-                if not saved.done():
-                    saved.set_result(None)
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
             self._wake(shelf.peer)
 
-    def _not_saved(
-        self,
-        kept: list[tuple[Shelf, list[tuple[Record, asyncio.Future[None]]], list[tuple[Row, list[Record]]]]],
-        error: BaseException,
-    ) -> None:
+    def _not_saved(self, batch: list[Saving], error: BaseException) -> None:
         """Their numbers are used up: the next row leaves a gap, which :meth:`_push` fills with tombstones."""
-        for shelf, staged, parts in kept:
+        reason = error if isinstance(error, StorageError) else StorageError(str(error))
+        for shelf, waiters, parts in batch:
+            shelf.writing -= 1
             self._boxes[shelf.peer].bytes -= sum(row.size for row, _ in parts)
-            for record, saved in staged:
-                shelf.deliveries.pop(record.seq, None)
-                if not saved.done():
-                    saved.set_exception(error if isinstance(error, StorageError) else StorageError(str(error)))
+            for row, _ in parts:
+                for seq in range(row.first, row.last + 1):
+                    shelf.deliveries.pop(seq, None)
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_exception(reason)
 
     def _push(self, box: Box, shelf: Shelf, row: Row, epoch: int, records: list[Record]) -> None:
         """Give one row to the sender; numbers that were never saved, or are damaged, become tombstones."""
@@ -418,7 +434,7 @@ class Outbox:
     def _delete(self, key: bytes) -> None:
         """A deletion that is lost costs a repeated send, which the peer recognises: no need to wait or to sync."""
         if not self._deleted:
-            asyncio.get_running_loop().call_soon(self._delete_now)
+            self._loop.call_soon(self._delete_now)
         self._deleted.append((key, None))
 
     def _delete_now(self) -> None:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from mmplatform.delivery.wire import WINDOW, WINDOW_BYTES, Ack, Batch, Piece, Record, encode_packet, size_of
+from mmplatform.delivery.wire import OVERHEAD, WINDOW, WINDOW_BYTES, Ack, Batch, Piece, Record, encode_packet, size_of
 from mmplatform.message import DELIVERED, EXPIRED, UNHANDLED, Outcome, Priority
 
 LANES: Final = len(Priority)
@@ -159,20 +159,9 @@ class Sender:
         if ack.partial and stream.waiting and len(ack.partial) == 2 and stream.waiting[0].seq == ack.partial[0]:
             _confirm(stream, ack.partial[1])
         seqs: list[int] = []
-        flight, acked = stream.flight, stream.acked
         upto = min(ack.upto, stream.top)
         if upto >= stream.base:
-            for queue in (flight, stream.waiting):
-                while queue and queue[0].seq <= upto:
-                    record = queue.popleft()
-                    if queue is flight:
-                        stream.flying -= size_of(record)
-                    else:
-                        stream.blob, stream.offset, stream.confirmed = b"", 0, 0
-                    if record.seq in acked:
-                        acked.discard(record.seq)
-                    else:
-                        seqs.append(record.seq)
+            _settle_upto(stream, upto, seqs)
             stream.base = upto + 1
         if ack.ranges:
             seqs += _acknowledge_ranges(stream, ack.ranges)
@@ -237,7 +226,7 @@ def _fill(
         if record.expires <= now_ms and record.topic and not stream.offset:
             gone.append(record.seq)
             record = Record(record.seq, record.expires)
-        size = size_of(record)
+        size = len(record.payload) + OVERHEAD
         if size > largest:
             sent = _cut(stream, record, min(budget, largest), pieces)
             budget -= sent
@@ -273,6 +262,22 @@ def _confirm(stream: Stream, held: int) -> None:
     if stream.confirmed < held < len(stream.blob):
         stream.confirmed = held
         stream.offset = max(stream.offset, held)
+
+
+def _settle_upto(stream: Stream, upto: int, seqs: list[int]) -> None:
+    """Let go of all up to ``upto``; ``seqs`` gets those that no range had settled before."""
+    flight, waiting, acked = stream.flight, stream.waiting, stream.acked
+    while flight and flight[0].seq <= upto:
+        record = flight.popleft()
+        stream.flying -= len(record.payload) + OVERHEAD
+        seqs.append(record.seq)
+    if waiting and waiting[0].seq <= upto:  # the peer had it from an earlier link, or run of this node
+        stream.blob, stream.offset, stream.confirmed = b"", 0, 0
+        while waiting and waiting[0].seq <= upto:
+            seqs.append(waiting.popleft().seq)
+    if acked:
+        seqs[:] = [seq for seq in seqs if seq not in acked]
+        stream.acked = {seq for seq in acked if seq > upto}
 
 
 def _acknowledge_ranges(stream: Stream, ranges: list[tuple[int, int]]) -> list[int]:

@@ -14,7 +14,7 @@ WINDOW_BYTES: Final = 4 * 1024 * 1024  # their bytes
 MAX_RANGES: Final = 64  # ranges in one acknowledgement
 MAX_OUTCOMES: Final = 1024  # exceptional outcomes a receiver remembers per stream
 MAX_FRAME: Final = MAX_PAYLOAD + 64 * 1024  # one frame put together from its parts
-OVERHEAD: Final = 32  # what a record costs beyond its payload and topic, at most
+OVERHEAD: Final = 64  # what a record with an ordinary topic weighs beyond its payload
 
 Integer = Annotated[int, Meta(ge=0, lt=2**53)]
 Lane = Annotated[int, Meta(ge=0, le=3)]
@@ -172,7 +172,7 @@ def encode_packet(packet: Packet | Resume | Record) -> bytes:
 
 def size_of(record: Record) -> int:
     """What the record weighs in windows and quotas, in bytes."""
-    return len(record.payload) + len(record.topic) + OVERHEAD
+    return len(record.payload) + OVERHEAD
 
 
 def to_ranges(numbers: set[int]) -> list[tuple[int, int]]:
