@@ -5,19 +5,21 @@ segments), in any position. pyee keeps who listens to which pattern; an index ov
 name matches, and the answer is cached until a subscription changes.
 
 A plain function runs at once, inside :meth:`Bus.deliver`. A coroutine function has a bounded queue and its own
-worker, so a slow one delays nobody else; its messages start in order.
+worker, so a slow one delays nobody else; its messages start in order. Whoever can wait does so in :meth:`Bus.room`
+until a full queue has space; what nobody waits for (realtime messages) is dropped then, and counted.
 """
 
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from itertools import count
+from types import CoroutineType
 from typing import Any, Final, Literal, Protocol, TypeVar, overload
 
 from pyee.base import EventEmitter
 
-from mmplatform.errors import NoResponders, QueueFull
+from mmplatform.errors import NoResponders, NotRunning, QueueFull
 from mmplatform.message import Retry, check_pattern, check_topic
 
 Handler = Callable[[str, str, Any], Any]
@@ -25,6 +27,8 @@ H = TypeVar("H", bound=Handler)
 Policy = Literal["block", "drop-oldest", "error"]
 
 MAX_ROUTES: Final = 8192  # a peer that invents topics must not grow the cache for ever
+UNHELD: Final = 16  # times the queue: what may wait of messages that nobody holds back
+RAISED: Final = (Exception, asyncio.CancelledError)  # a handler may let out that something of its own was cancelled
 
 
 class Result:
@@ -73,7 +77,7 @@ class Subscriber:
     """One handler of one pattern; ``dropped`` counts the messages its full queue turned away."""
 
     __slots__ = (
-        "_bus", "_idle", "_queue", "_space", "_workers", "concurrency", "dropped", "handler",
+        "_bus", "_idle", "_queue", "_space", "_workers", "active", "concurrency", "dropped", "handler",
         "is_async", "limit", "number", "once", "pattern", "policy",
     )  # fmt: skip
 
@@ -88,19 +92,20 @@ class Subscriber:
             getattr(handler, "__call__", None)  # noqa: B004 - an object whose __call__ is async
         )
         self.number = next(bus._numbers)
+        self.active = True  # False once off() or its one message ended the subscription
         self.dropped = 0
         self._bus = bus
         self._queue: deque[_Item] = deque()
         self._idle: asyncio.Future[None] | None = None
         self._space: asyncio.Future[None] | None = None
-        self._workers: set[asyncio.Task[None]] = set()
+        self._workers = 0
 
-    def __call__(self, name: str, sender: str, payload: Any) -> Any:
-        return self.handler(name, sender, payload)
+    def __call__(self, *_: object) -> None:
+        """pyee keeps callables, and calls those of its own event ``new_listener``; messages go to ``handler``."""
 
     @property
     def full(self) -> bool:
-        return len(self._queue) >= self.limit
+        return self.active and len(self._queue) >= self.limit
 
     @property
     def waiting(self) -> int:
@@ -108,62 +113,83 @@ class Subscriber:
         return len(self._queue)
 
     async def space(self) -> None:
-        """Wait until the queue has room."""
+        """Wait until the queue has room; raises NotRunning when the bus closes first."""
         while self.full:
             if self._space is None or self._space.done():
                 self._space = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._space)
+            if self._bus.closed:
+                raise NotRunning("the platform is stopping")
 
     def offer(self, item: _Item) -> None:
         """Queue one message; the policy decides what gives way when the queue is full."""
-        if len(self._queue) >= self.limit and self.policy != "block":
-            self.dropped += 1
-            if self.policy == "error":
-                item[3].add(None, QueueFull(f"{self.pattern}: {self.limit} messages wait for this handler"))
-                item[3].release()
-                return
-            oldest = self._queue.popleft()
-            oldest[3].add(None, QueueFull(f"{self.pattern}: dropped, a newer message took its place"))
-            oldest[3].release()
+        if self._bus.closed:
+            return  # it stays unfinished, and comes again
+        if len(self._queue) >= self.limit and not self._make_way(item[3]):
+            return
         self._queue.append(item)
         if self._idle is not None:
             if not self._idle.done():
                 self._idle.set_result(None)
             self._idle = None
-        elif len(self._workers) < self.concurrency:
-            task = asyncio.get_running_loop().create_task(self._work(), name=f"mm handler {self.pattern}")
-            self._workers.add(task)
-            task.add_done_callback(self._workers.discard)
+        elif self._workers < self.concurrency:
+            self._workers += 1
+            self._bus._keep(asyncio.get_running_loop().create_task(self._work(), name=f"mm handler {self.pattern}"))
 
-    def close(self) -> list[asyncio.Task[None]]:
-        """Stop the workers; what is unfinished stays unacknowledged and comes again."""
-        workers = list(self._workers)
-        for task in workers:
-            task.cancel()
-        return workers
+    def end(self) -> None:
+        """The subscription is over: what waits in the queue is still handled, then the worker ends."""
+        self.active = False
+        for waiter in (self._idle, self._space):
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+
+    def close(self) -> None:
+        """What waits is let go."""
+        self._queue.clear()
+        self.end()
+
+    def _make_way(self, newest: _Pending) -> bool:
+        """The queue is full: whether the newest message gets in all the same."""
+        if self.policy == "block" and (newest.finished is not None or len(self._queue) < self.limit * UNHELD):
+            return True  # its sender waits in room(), or a window bounds how many can come
+        self.dropped += 1
+        if self.policy == "drop-oldest":
+            oldest = self._queue.popleft()[3]
+            oldest.add(None, QueueFull(f"{self.pattern}: dropped, a newer message took its place"))
+            oldest.release()
+            return True
+        newest.add(None, QueueFull(f"{self.pattern}: {self.limit} messages wait for this handler"))
+        newest.release()
+        return False
 
     async def _work(self) -> None:
-        while True:
-            while self._queue:
-                item = self._queue.popleft()
-                if self._space is not None and not self._space.done():
-                    self._space.set_result(None)
-                await self._run(item)
-            if self._idle is not None:
-                return
-            self._idle = asyncio.get_running_loop().create_future()
-            await self._idle
+        try:
+            while True:
+                while self._queue:
+                    if self._space is not None and not self._space.done():
+                        self._space.set_result(None)
+                    await self._run(self._queue.popleft())  # no name for it here: an idle worker keeps no payload
+                if self._idle is not None or not self.active or self._bus.closed:
+                    return
+                self._idle = asyncio.get_running_loop().create_future()
+                await self._idle
+        finally:
+            self._workers -= 1
+            if self._workers == 0:
+                self._idle = None
 
     async def _run(self, item: _Item) -> None:
         name, sender, payload, pending = item
         try:
             pending.add(await self.handler(name, sender, payload), None)
         except Retry as retry:
-            asyncio.get_running_loop().call_later(retry.after, self.offer, item)
+            self._bus.later(retry.after, self.offer, item)
             return
-        except Exception as error:
-            pending.add(None, error)
-            self._bus.failed(error, name)
+        except RAISED as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # this worker is cancelled, not something that the handler waited for
+            pending.add(None, self._bus.report(error, name))
         pending.release()
 
 
@@ -197,8 +223,11 @@ class Bus:
         self._listeners = EventEmitter()
         self._index = _Node()
         self.routes: dict[str, dict[str, Route | None]] = {}
+        self.closed = False
         self._numbers = count()
-        self._retired: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timers: set[asyncio.TimerHandle] = set()  # of messages that a handler wants again
+        self._asked: set[asyncio.Future[Result]] = set()
 
     @overload
     def on(
@@ -263,24 +292,27 @@ class Bus:
             for position, handler in enumerate(route.plain):
                 try:
                     value = handler(name, sender, payload)
-                except Exception as error:
-                    if isinstance(error, Retry):
-                        return self._deliver_slowly(route, sender, payload, finished, position, error)
-                    self.failed(error, name)
+                except Retry as retry:
+                    return self._deliver_slowly(route, sender, payload, finished, position, retry, result)
+                except RAISED as error:
+                    reported = self.report(error, name)
                     if result is DONE:
-                        result = Result(None, error)
+                        result = Result(None, reported)
                 else:
-                    if value is not None and result is DONE:
-                        result = Result(value)
+                    if value is not None:
+                        if type(value) is CoroutineType:
+                            self._turn_async(route.subscribers[position], value)
+                            return self._deliver_slowly(route, sender, payload, finished, position, None, result)
+                        if result is DONE:
+                            result = Result(value)
             return result
         return self._deliver_slowly(route, sender, payload, finished)
 
     async def room(self, route: Route) -> None:
         """Wait for those subscribers of ``route`` whose policy is ``block`` and whose queue is full."""
         if route.plain is None:
-            for subscriber in route.subscribers:
-                if subscriber.policy == "block" and subscriber.full:
-                    await subscriber.space()
+            while full := [s for s in route.subscribers if s.policy == "block" and s.full]:
+                await full[0].space()
 
     def emit(self, scope: str, topic: str, sender: str, payload: Any) -> bool:
         """Hand a message to whoever listens; False when nobody does."""
@@ -291,19 +323,53 @@ class Bus:
 
     async def request(self, scope: str, topic: str, sender: str, payload: Any) -> Result:
         """Deliver and wait for the result; raises NoResponders at once when nobody listens."""
+        if self.closed:
+            raise NotRunning("the platform is stopping")
         route = self.route(scope, topic)
         if route is None:
             raise NoResponders(f"nobody listens to {scope}.{topic}")
+        await self.room(route)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         result = self.deliver(route, sender, payload, lambda r: None if future.done() else future.set_result(r))
-        return await future if result is None else result
+        if result is not None:
+            return result
+        self._asked.add(future)
+        future.add_done_callback(self._asked.discard)
+        return await future
+
+    def report(self, error: BaseException, topic: str) -> Exception:
+        """Tell of what a handler raised; the error as it counts in the result."""
+        known = error if isinstance(error, Exception) else RuntimeError("something the handler waits for was cancelled")
+        self.failed(known, topic)
+        return known
+
+    def later(self, delay: float, again: Callable[..., None], *arguments: Any) -> None:
+        """Call ``again`` after ``delay`` seconds, unless the bus closes before."""
+        if self.closed:
+            return
+
+        def due() -> None:
+            self._timers.discard(timer)
+            again(*arguments)
+
+        timer = asyncio.get_running_loop().call_later(delay, due)
+        self._timers.add(timer)
 
     async def close(self) -> None:
-        """Stop all workers. Messages whose handlers did not finish count as not handled."""
-        tasks = [task for subscriber in self.subscribers() for task in subscriber.close()]
-        for task in self._retired:
+        """Stop all workers; a handler may call it. Messages whose handlers did not finish count as not handled."""
+        self.closed = True
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        for subscriber in self.subscribers():
+            subscriber.close()
+        for future in list(self._asked):
+            if not future.done():
+                future.set_exception(NotRunning("the platform is stopping"))
+        tasks = self._tasks - {asyncio.current_task()}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, *self._retired, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _deliver_slowly(
         self,
@@ -313,18 +379,26 @@ class Bus:
         finished: Callable[[Result], None] | None,
         skip: int = 0,
         retry: Retry | None = None,
+        result: Result = DONE,
     ) -> Result | None:
-        """The way for async handlers, ``once`` and Retry; ``skip`` handlers have run, the next one raised ``retry``."""
+        """The way for async handlers, ``once`` and Retry.
+
+        ``skip`` handlers have run and gave ``result``, the next one raised ``retry``.
+        """
         pending = _Pending(finished)
+        pending.result = result
         for subscriber in route.subscribers[skip:]:
-            if subscriber.once and not self._remove(subscriber):
-                continue  # an earlier handler of this very message used it up
+            if not (subscriber.active or retry):
+                continue  # it ended since the route was looked up, or an earlier message used it up
             pending.remaining += 1
-            if subscriber.is_async:
-                subscriber.offer((route.name, sender, payload, pending))
-            elif retry is not None:
+            if retry is not None:
                 self._again(retry, subscriber, route.name, sender, payload, pending)
                 retry = None
+                continue
+            if subscriber.once:
+                self._remove(subscriber)
+            if subscriber.is_async:
+                subscriber.offer((route.name, sender, payload, pending))
             else:
                 self._call(subscriber, route.name, sender, payload, pending)
         if pending.remaining == 1:
@@ -334,19 +408,30 @@ class Bus:
 
     def _call(self, subscriber: Subscriber, name: str, sender: str, payload: Any, pending: _Pending) -> None:
         try:
-            pending.add(subscriber.handler(name, sender, payload), None)
+            value = subscriber.handler(name, sender, payload)
         except Retry as retry:
             self._again(retry, subscriber, name, sender, payload, pending)
             return
-        except Exception as error:
-            pending.add(None, error)
-            self.failed(error, name)
+        except RAISED as error:
+            pending.add(None, self.report(error, name))
+        else:
+            if type(value) is CoroutineType:
+                self._turn_async(subscriber, value)
+                subscriber.offer((name, sender, payload, pending))
+                return
+            pending.add(value, None)
         pending.release()
+
+    def _turn_async(self, subscriber: Subscriber, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """A plain function (a lambda, a decorator) made a coroutine: queue its messages from now on, this one too."""
+        coroutine.close()
+        subscriber.is_async = True
+        self.routes.clear()
 
     def _again(
         self, retry: Retry, subscriber: Subscriber, name: str, sender: str, payload: Any, pending: _Pending
     ) -> None:
-        asyncio.get_running_loop().call_later(retry.after, self._call, subscriber, name, sender, payload, pending)
+        self.later(retry.after, self._call, subscriber, name, sender, payload, pending)
 
     def _subscribe(
         self, pattern: str, handler: H | None, once: bool, concurrency: int, queue: int, policy: Policy
@@ -366,18 +451,18 @@ class Bus:
         return handler
 
     def _remove(self, subscriber: Subscriber) -> bool:
-        try:
-            self._listeners.remove_listener(subscriber.pattern, subscriber)
-        except KeyError:
+        if not subscriber.active:
             return False
+        subscriber.end()
+        self._listeners.remove_listener(subscriber.pattern, subscriber)
         if not self._at(subscriber.pattern):
             self._prune(subscriber.pattern.split("."))
-        for task in subscriber._workers:
-            # What waits in its queue is still handled; close() ends the worker with the bus.
-            self._retired.add(task)
-            task.add_done_callback(self._retired.discard)
         self.routes.clear()
         return True
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _prune(self, segments: list[str]) -> None:
         path = [self._index]
