@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from mmplatform.bus import DONE, NOBODY, Bus, OnError, Result
-from mmplatform.errors import InvalidPayload, Refused, RequestFailed
+from mmplatform.errors import InvalidPayload, Refused, RequestFailed, RequestTimeout
 from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Outcome, Priority
 
 LOCAL: Final = "local"
@@ -32,6 +32,9 @@ class Inlet(Protocol):
         self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
     ) -> bytes | Result | None:
         """As ``take_message``; a result with a value is that value in bytes."""
+
+    async def close(self) -> None:
+        """The platform stops: end all handlers."""
 
 
 class Upstream(Protocol):
@@ -78,6 +81,7 @@ class API:
         self._encode, self._decode = encode, decode
         self._post, self._ask, self._own = upstream.post, upstream.ask, upstream.sign_id
         self._routes = self.bus.routes
+        self.close = self.bus.close
         self.malformed = 0  # remote messages whose payload could not be decoded
         upstream.attach(protocol, self)
 
@@ -114,7 +118,11 @@ class API:
         NoResponders at once when nobody listens.
         """
         if destination == LOCAL or destination == self._own:
-            result = await self.bus.request("self", topic, self._own, self._isolated(payload))
+            try:
+                async with asyncio.timeout(timeout):
+                    result = await self.bus.request("self", topic, self._own, self._isolated(payload))
+            except TimeoutError:
+                raise RequestTimeout(f"no reply to {topic} in time") from None
             if result.error is not None:
                 raise result.error
             return result.value

@@ -5,7 +5,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import lru_cache
 from os import PathLike
 from types import TracebackType
@@ -21,18 +21,22 @@ from mmplatform.delivery.inbox import Inbox
 from mmplatform.delivery.outbox import Outbox
 from mmplatform.delivery.wire import Ack, Event
 from mmplatform.errors import (
+    CodecError,
     ControlTopic,
+    InvalidKey,
     InvalidPayload,
     InvalidTopic,
     LocalError,
-    MMError,
     NotRunning,
+    ProtocolError,
     Refused,
+    StorageCorrupt,
     StorageError,
+    Unreachable,
 )
 from mmplatform.identity.circles import Circle, Circles, is_control_topic
 from mmplatform.identity.keys import BoxId, Identity, SignId, parse_sign_id
-from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.identity.nodeinfo import MAX_ADDRESSES, NodeInfo
 from mmplatform.identity.ticket import PREFIX, parse_ticket, ticket
 from mmplatform.message import (
     DEFAULT_EXPIRY,
@@ -55,7 +59,10 @@ from mmplatform.storage.memory import MemoryStorage
 
 NODE_INFO_VALID: Final = 30 * 24 * 3600  # seconds a ticket stays good
 NODE_INFO_REFRESH: Final = 24 * 3600.0
+REFRESH_AGAIN: Final = 3600.0  # seconds until a refresh that failed is tried again
 LISTEN: Final = ("tcp://0.0.0.0:0",)
+LONGEST_EXPIRY: Final = 1e9  # seconds, some thirty years
+MAX_PROTOCOL: Final = 200  # characters of its name
 NO_LINK: Final = Outcome("dropped", False, "no link to the peer is up")
 EVENTS: Final = ("ready", "connection", "disconnected", "message", "error")
 
@@ -105,7 +112,7 @@ class Platform:
         self.devices = devices if isinstance(devices, Circle) else Circle("devices", devices)
         self.instance = secrets.randbits(52) + 1  # of this run: the epoch of what it sends
 
-        self._running = False
+        self._running = self._stopping = False
         self._inlets: dict[str, Inlet] = {}  # by protocol
         self._allowed: set[str] = set()  # topics from peers that were looked at and are no control topics
         self._events = EventEmitter()
@@ -135,6 +142,8 @@ class Platform:
         """Open the storage, listen, start the services. Raises what stands in the way, with everything closed again."""
         if self._running:
             return
+        if self._stopping:
+            raise LocalError("a platform runs once; make a new one to start again")
         try:
             if self.folder is not None:
                 self.folder.open()
@@ -143,8 +152,9 @@ class Platform:
             await self.outbox.open()
             await self.inbox.open()
             await self.directory.open()
-            self._running = True
             await self._listen()
+            self._running = True
+            self._subscribe_circles()
             for build in self._services:
                 service = build(self)
                 await service.start()
@@ -153,9 +163,10 @@ class Platform:
             self._running = True
             await self.stop()
             raise
-        self._subscribe_circles()
         self._links.started = True
         self.directory.publish()
+        for circle in (self.friends, self.devices):
+            self._tell(f"{circle.name}.updateRequest", {})
         for peer in {*self.outbox.peers(), *self.friends, *self.devices} - {self.sign_id}:
             if self.directory.known(SignId(peer)) is not None or not self.outbox.box(peer).empty:
                 self.peer(SignId(peer)).dial()
@@ -165,21 +176,22 @@ class Platform:
         """Stop the services, save what is accepted, close links, transports and storage.
 
         A platform runs once; make a new one to start again."""
-        if not self._running:
+        if not self._running or self._stopping:
             return
-        self._running = self._links.started = False
+        self._stopping, self._links.started = True, False
         if self._refresh is not None:
             self._refresh.cancel()
         for service in reversed(self._started):
-            await _orderly(service.stop(), self.failed)
-        await asyncio.gather(*(transport.close() for transport in self._transports.values()), return_exceptions=True)
-        for api in (self.messaging, self.torrenting):
-            await api.bus.close()
+            await _orderly(service.stop, self.failed)
+        self._running = False
+        for transport in self._transports.values():
+            await _orderly(transport.close, self.failed)
         await asyncio.gather(*(peer.close() for peer in list(self._peers.values())))
         await self._links.close()
-        await _orderly(self.inbox.close(), self.failed)
-        await _orderly(self.outbox.close(), self.failed)
-        await _orderly(self.storage.close(), self.failed)
+        for inlet in self._inlets.values():
+            await _orderly(inlet.close, self.failed)  # nothing comes in any more that could start another handler
+        for store in (self.inbox, self.outbox, self.storage):
+            await _orderly(store.close, self.failed)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -258,9 +270,12 @@ class Platform:
     async def ping(self, peer: str, timeout: float = 10.0) -> float:
         """The round trip to ``peer`` in seconds, through the session. Raises Unreachable."""
         self._check_running()
-        async with asyncio.timeout(timeout):
-            link = await self.peer(parse_sign_id(peer)).connect(timeout)
-            return await link.ping()
+        try:
+            async with asyncio.timeout(timeout):
+                link = await self.peer(parse_sign_id(peer)).connect(timeout)
+                return await link.ping()
+        except TimeoutError:
+            raise Unreachable(f"{peer}: no answer within {timeout} s") from None
 
     async def flush(self, peer: str | None = None, timeout: float | None = None) -> None:
         """Wait until all that was sent (to ``peer``) is settled. Raises TimeoutError; nothing is lost then."""
@@ -290,6 +305,7 @@ class Platform:
             await self.directory.set_name(peer, name)
         if circle is not None:
             {"friends": self.friends, "devices": self.devices}[circle].add(peer)
+        await self.storage.write([])  # saved with all that was written before it
         return peer
 
     def peers(self) -> list[PeerStatus]:
@@ -320,16 +336,16 @@ class Platform:
         if not self._running:
             raise NotRunning("the platform is not running")
         peer = self._peers.get(destination) or self.peer(parse_sign_id(destination))
-        if len(payload) > MAX_PAYLOAD:
-            raise InvalidPayload(f"{len(payload)} bytes; a message carries at most {MAX_PAYLOAD}")
+        if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._inlets:
+            _check_form(payload, protocol)
         if realtime:
             if not peer.send_event(Event(topic, protocol, payload), len(payload) + len(topic) + 8):
                 return _event(destination, NO_LINK)
             if peer.busy:
                 await peer.room()
             return peer.sent
-        if expire_after <= 0:
-            raise ValueError(f"expire_after={expire_after}: seconds, more than none")
+        if not 0 < expire_after < LONGEST_EXPIRY:
+            raise ValueError(f"expire_after={expire_after}: seconds, more than none and at most {LONGEST_EXPIRY}")
         box = peer.box
         if box.crowded:
             await self.outbox.room(box)
@@ -344,8 +360,8 @@ class Platform:
         _check_remote(topic)
         self._check_running()
         peer = self._peers.get(destination) or self.peer(parse_sign_id(destination))
-        if len(payload) > MAX_PAYLOAD:
-            raise InvalidPayload(f"{len(payload)} bytes; a request carries at most {MAX_PAYLOAD}")
+        if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._inlets:
+            _check_form(payload, protocol)
         return peer.request(topic, protocol, payload, timeout)
 
     def failed(self, error: Exception, topic: str = "") -> None:
@@ -393,7 +409,13 @@ class Platform:
         if self._watched:
             self._emit("message", Message(topic, protocol, payload, peer, scope))
         inlet = self._inlets.get(protocol)
-        result = inlet.take_message(scope, topic, peer, payload, finished) if inlet is not None else NOBODY
+        if inlet is None:
+            return DONE if self._watched else NOBODY
+        try:
+            result = inlet.take_message(scope, topic, peer, payload, finished)
+        except Exception as error:  # of a layer between the API and us: it must not end the link of the peer
+            self.failed(error, topic)
+            return Result(None, error)
         return DONE if result is NOBODY and self._watched else result
 
     def dispatch_events(self, scope: str, peer: str, events: list[Event]) -> None:
@@ -407,7 +429,10 @@ class Platform:
                 self._emit("message", Message(topic, event.protocol, event.payload, peer, scope))
             inlet = inlets.get(event.protocol)
             if inlet is not None:
-                inlet.take_event(scope, topic, peer, event.payload)
+                try:
+                    inlet.take_event(scope, topic, peer, event.payload)
+                except Exception as error:
+                    self.failed(error, topic)
 
     def serve(
         self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: OnReply
@@ -416,7 +441,13 @@ class Platform:
         if topic not in self._allowed and not self._allow(topic):
             return Result(None, Refused("bad-topic"))
         inlet = self._inlets.get(protocol)
-        return inlet.take_request(scope, topic, peer, payload, finished) if inlet is not None else NOBODY
+        if inlet is None:
+            return NOBODY
+        try:
+            return inlet.take_request(scope, topic, peer, payload, finished)
+        except Exception as error:
+            self.failed(error, topic)
+            return Result(None, error)
 
     def connected(self, peer: Peer) -> None:
         """The first link to ``peer`` is up."""
@@ -460,8 +491,11 @@ class Platform:
     async def _load_circles(self) -> None:
         for circle in (self.friends, self.devices):
             saved = await self.storage.get(f"circle/{circle.name}".encode())
-            for key in _strings.decode(saved) if saved is not None else []:
-                circle.add(key)
+            try:
+                for key in _strings.decode(saved) if saved is not None else []:
+                    circle.add(key)
+            except (CodecError, InvalidKey) as error:
+                raise StorageCorrupt(f"the saved {circle.name} cannot be read ({error}); restore a backup") from None
             circle.watch(lambda circle=circle: self._save_circle(circle))  # type: ignore[misc]  # bound by default
             if len(circle) and saved is None:
                 self._save_circle(circle)
@@ -481,12 +515,14 @@ class Platform:
             self.messaging.bus.on(
                 f"self.{circle.name}.update", lambda topic, sender, payload, circle=circle: circle.update(payload)
             )
-            self._tell(f"{circle.name}.updateRequest", {})
 
     async def _listen(self) -> None:
         """Listen where asked; a port left open (0) is the one of the last run when it is still free."""
         before = await self.storage.get(b"node/listening")
-        ports = dict(zip(self._listen_hints, _strings.decode(before) if before else [], strict=False))
+        try:
+            ports = dict(zip(self._listen_hints, _strings.decode(before) if before else [], strict=False))
+        except CodecError:
+            ports = {}  # damaged; it is no more than a wish
         addresses: list[str] = []
         used: list[str] = []
         for hint in self._listen_hints:
@@ -494,7 +530,7 @@ class Platform:
             addresses += found
             used.append(found[0].rpartition(":")[2] if found else "")
         await self.storage.put(b"node/listening", encode(used))
-        await self._renew_record(tuple(addresses))
+        await self._renew_record(tuple(addresses[:MAX_ADDRESSES]))
 
     async def _listen_at(self, hint: str, port: str) -> list[str]:
         scheme = hint.partition(":")[0]
@@ -504,7 +540,7 @@ class Platform:
         if hint.endswith(":0") and port.isdigit():
             try:
                 return await transport.listen(hint[:-1] + port, self._links.accept)
-            except LocalError:
+            except (LocalError, ValueError):
                 log.debug("port %s of the last run is taken; another one will do", port)
         try:
             return await transport.listen(hint, self._links.accept)
@@ -516,16 +552,23 @@ class Platform:
         seq = max(int.from_bytes(saved or b"\0") + 1, int(self.now() * 1000))
         await self.storage.put(b"node/seq", seq.to_bytes(8))
         self.directory.mine = NodeInfo.create(self.identity, addresses, seq, int(self.now()) + NODE_INFO_VALID)
+        self._renew_later(NODE_INFO_REFRESH, addresses)
+
+    def _renew_later(self, seconds: float, addresses: tuple[str, ...]) -> None:
         loop = asyncio.get_running_loop()
-        self._refresh = loop.call_later(NODE_INFO_REFRESH, lambda: self._spawn(self._renew_and_publish(addresses)))
+        self._refresh = loop.call_later(seconds, lambda: self._spawn(self._renew_and_publish(addresses)))
 
     async def _renew_and_publish(self, addresses: tuple[str, ...]) -> None:
-        await self._renew_record(addresses)
+        try:
+            await self._renew_record(addresses)
+        except StorageError as error:
+            self.failed(error)
+            self._renew_later(REFRESH_AGAIN, addresses)
         self.directory.publish()
 
     def _record(self) -> bytes:
         if self.directory.mine is None:
-            raise NotRunning("the platform is not listening yet")
+            raise ProtocolError("starting", "the platform is not listening yet")
         return self.directory.mine.encode()
 
     def _peer_of(self, info: NodeInfo) -> Peer:
@@ -623,6 +666,16 @@ def _check_remote(topic: str) -> None:
         raise ControlTopic(f"{topic}: control topics are local; they cannot be sent to a peer")
 
 
+def _check_form(payload: object, protocol: str) -> None:
+    """A message its peer could not read would be sent again for ever."""
+    if type(payload) is not bytes:
+        raise InvalidPayload(f"{type(payload).__name__} instead of bytes")
+    if len(payload) > MAX_PAYLOAD:
+        raise InvalidPayload(f"{len(payload)} bytes; a message carries at most {MAX_PAYLOAD}")
+    if not protocol.isascii() or len(protocol) > MAX_PROTOCOL:
+        raise InvalidPayload(f"{protocol!r}: a protocol has a name of at most {MAX_PROTOCOL} ASCII characters")
+
+
 @lru_cache(maxsize=1024)
 def _event(destination: str, outcome: Outcome) -> Delivery:
     """Realtime messages have no state of their own: all with the same end share one object."""
@@ -650,9 +703,9 @@ def _service(service: str | Callable[[Platform], Service]) -> Callable[[Platform
     return loaded
 
 
-async def _orderly(step: Any, failed: Callable[[Exception], None]) -> None:
+async def _orderly(step: Callable[[], Awaitable[None]], failed: Callable[[Exception], None]) -> None:
     """One step of stopping must not keep the next from happening."""
     try:
-        await step
-    except MMError as error:
+        await step()
+    except Exception as error:
         failed(error)
