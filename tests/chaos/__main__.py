@@ -1,0 +1,138 @@
+"""Two nodes under load; in every cycle one of them is SIGKILLed, or their link is cut, at a random moment.
+
+``python -m tests.chaos [--cycles 200] [--seed N]``. The last line is ``cycles N, sent N, lost 0, out of order 0,
+repeated 0, repeated at kill N``, and the exit code is 0 only when the three zeros are zeros.
+"""
+
+import argparse
+import asyncio
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.chaos.proxy import Proxy
+from tests.chaos.verdict import INSTANT, Verdict, judge
+
+DEADLINE = 20.0  # seconds for a node to come up, or for messages to flow again
+CYCLE_TIME = 3.0  # seconds a cycle may take on average before the run gives up
+
+
+class Node:
+    """One of the two processes; killed and started again."""
+
+    def __init__(self, role: str, folder: Path) -> None:
+        self.role, self.folder = role, folder
+        self.process: asyncio.subprocess.Process
+        self.kills: list[float] = []
+
+    async def start(self, argument: str) -> str:
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.chaos.nodes", self.role, str(self.folder), argument,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        return (await self.line()).removeprefix("ready").strip()
+
+    async def line(self, timeout: float = DEADLINE) -> str:
+        assert self.process.stdout is not None
+        line = await asyncio.wait_for(self.process.stdout.readline(), timeout)
+        if not line:
+            raise RuntimeError(f"the {self.role} ended with code {await self.process.wait()}")
+        return line.decode().strip()
+
+    async def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.kills.append(time.monotonic())
+        await self.process.wait()
+
+    async def finish(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"stop\n")
+        await self.process.stdin.drain()
+
+
+class Chaos:
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.log = folder / "received.log"
+        self.port_file = folder / "port"
+        self.sender, self.receiver = Node("sender", folder / "a"), Node("receiver", folder / "b")
+        self.proxy = Proxy(lambda: int(self.port_file.read_text()))
+        self.cuts = 0
+
+    async def run(self, cycles: int) -> Verdict:
+        await self.proxy.start()
+        try:
+            ticket = await self.receiver.start(self.proxy.address)
+            await self.sender.start(ticket)
+            for cycle in range(cycles):
+                await self.flowing()
+                await asyncio.sleep(self.random.uniform(0.0, 0.2))
+                await self.one_cycle(ticket)
+                self.report(cycle + 1, cycles)
+            await self.flowing()
+            await self.sender.finish()
+            sent = int((await self.sender.line(90.0)).split()[1])
+            await self.receiver.finish()
+            await asyncio.gather(self.sender.process.wait(), self.receiver.process.wait())
+            return judge(self.log, sent, self.receiver.kills)
+        finally:
+            for node in (self.sender, self.receiver):
+                if node.process.returncode is None:
+                    node.process.kill()
+            await self.proxy.close()
+
+    async def one_cycle(self, ticket: str) -> None:
+        match self.random.choice(["sender", "receiver", "cut", "cut", "both"]):
+            case "cut":
+                self.cuts += self.proxy.cut()
+            case "sender":
+                await self.sender.kill()
+                await self.sender.start(ticket)
+            case "receiver":
+                await self.receiver.kill()
+                await self.receiver.start(self.proxy.address)
+            case _:
+                await asyncio.gather(self.sender.kill(), self.receiver.kill())
+                await self.receiver.start(self.proxy.address)
+                await self.sender.start(ticket)
+
+    async def flowing(self) -> None:
+        """Wait until the handler has run again."""
+        size, deadline = self.log.stat().st_size, time.monotonic() + DEADLINE
+        while self.log.stat().st_size <= size:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"nothing arrived for {DEADLINE} s")
+            await asyncio.sleep(0.01)
+
+    def report(self, cycle: int, cycles: int) -> None:
+        if sys.stderr.isatty():
+            kills = f"{len(self.sender.kills)} + {len(self.receiver.kills)} kills, {self.cuts} cuts"
+            print(f"\rcycle {cycle}/{cycles}: {kills} ", end="\n" if cycle == cycles else "", file=sys.stderr)
+
+
+async def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--cycles", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="mm-chaos-") as folder:
+        chaos = Chaos(Path(folder), options.seed)
+        print(f"seed {options.seed}")
+        async with asyncio.timeout(60 + CYCLE_TIME * options.cycles):
+            verdict = await chaos.run(options.cycles)
+        print(
+            f"killed sender {len(chaos.sender.kills)} times, receiver {len(chaos.receiver.kills)} times,"
+            f" cut {chaos.cuts} links; repeated at kill: handled in the last {INSTANT} s before a SIGKILL"
+        )
+        print(
+            f"cycles {options.cycles}, sent {verdict.sent}, lost {verdict.lost}, out of order {verdict.out_of_order},"
+            f" repeated {verdict.repeated}, repeated at kill {verdict.repeated_at_kill}"
+        )
+        return 0 if verdict.good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,72 @@
+"""The two processes of the chaos run: ``python -m tests.chaos.nodes sender|receiver FOLDER ADDRESS [TICKET]``.
+
+The sender numbers its messages; the next number is saved in the same transaction as the message, so a killed sender
+goes on exactly where ``send`` accepted. The receiver's handler appends number and time to a log and is done.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+from mm_transports.tcp import TCP
+from mmplatform import Platform
+from mmplatform.network.transport import Accept
+
+NEXT = b"chaos/next"
+BURST = 20  # messages accepted side by side
+PAUSE = 0.004  # seconds between bursts: load, not a flood
+LARGE_EVERY = 997
+LARGE = b"\0" * 300_000  # travels in pieces
+
+
+class BehindProxy(TCP):
+    """Listens on loopback, and says that it is to be dialled at the proxy."""
+
+    def __init__(self, proxy: str, port_file: Path) -> None:
+        super().__init__()
+        self._proxy, self._port_file = proxy, port_file
+
+    async def listen(self, hint: str, accept: Accept) -> list[str]:
+        found = await super().listen(hint, accept)
+        self._port_file.write_text(found[0].rpartition(":")[2])
+        return [self._proxy]
+
+
+async def send(folder: Path, ticket: str) -> None:
+    async with Platform(folder, connection_info=["tcp://127.0.0.1:0"]) as platform:
+        peer = await platform.add(ticket)
+        saved = await platform.storage.get(NEXT)
+        number = int(saved or b"1")
+        print("ready", flush=True)
+        stop = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
+        while not stop.done():
+            sends = []
+            for _ in range(BURST):
+                payload = [number, LARGE if number % LARGE_EVERY == 0 else b"x" * 100]
+                number += 1
+                platform.outbox.attach([(NEXT, b"%d" % number)])
+                sends.append(asyncio.create_task(platform.messaging.send("chaos", peer, payload)))
+            await asyncio.gather(*sends)
+            await asyncio.sleep(PAUSE)
+        await platform.flush(timeout=60)
+        print(f"sent {number - 1}", flush=True)
+
+
+async def receive(folder: Path, proxy: str) -> None:
+    log = os.open(folder.parent / "received.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    transport = BehindProxy(proxy, folder.parent / "port")
+    async with Platform(folder, connection_info=["tcp://127.0.0.1:0"], transports=[transport]) as platform:
+        os.write(log, b"start\n")
+        platform.messaging.on(
+            "public.chaos",
+            lambda topic, sender, payload: os.write(log, b"%d %d\n" % (payload[0], time.monotonic_ns())) and None,
+        )
+        print(f"ready {platform.ticket()}", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+
+
+if __name__ == "__main__":
+    role, where, rest = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+    asyncio.run(send(where, rest) if role == "sender" else receive(where, rest))
