@@ -3,17 +3,22 @@
 A stream is (lane, epoch). Its records wait in order; :meth:`Sender.take` moves them into flight as far as the window
 allows; an acknowledgement settles them; a lost link puts what is in flight back in front. A lane sends one epoch to
 its end before the next begins, so order holds across restarts.
+
+What is sent is always contiguous from the base: in place of what was settled above it travel tombstones, so that a
+peer that lost its state waits for nothing that never comes.
 """
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from mmplatform.delivery.wire import OVERHEAD, WINDOW, WINDOW_BYTES, Ack, Batch, Piece, Record, encode_packet, size_of
+from mmplatform.delivery.wire import OVERHEAD, WINDOW, WINDOW_BYTES, Ack, Batch, Piece, Record, encode_packet
 from mmplatform.message import DELIVERED, EXPIRED, UNHANDLED, Outcome, Priority
 
 LANES: Final = len(Priority)
 NEVER: Final = 2**53
+LEAST: Final = 4 * 1024  # bytes of durable messages a frame may always carry, however much else is queued
 
 
 class Settled:
@@ -41,22 +46,30 @@ class Stream:
         self.waiting: deque[Record] = deque()
         self.flight: deque[Record] = deque()
         self.flying = 0  # bytes in flight
-        self.acked: set[int] = set()  # settled by a range, above base
+        self.acked: set[int] = set()  # settled above base: by a range, expired or cancelled
         self.blob = b""  # the encoding of waiting[0] while it goes out in pieces
         self.offset = 0  # of the blob, sent
         self.confirmed = 0  # of the blob, held by the peer
 
     def rewind(self) -> None:
         """The link is gone: all that is not acknowledged waits again, in order."""
-        self.waiting.extendleft(record for record in reversed(self.flight) if record.seq not in self.acked)
+        self.waiting.extendleft(_buried(reversed(self.flight), self.acked))
         self.flight.clear()
         self.flying = 0
-        self.offset = self.confirmed
+        self.drop_blob()
+
+    def drop_blob(self) -> None:
+        """Forget how far the first waiting record went out in pieces; a partial acknowledgement can tell again."""
+        self.blob, self.offset, self.confirmed = b"", 0, 0
 
     def skip_tombstones(self) -> None:
         """Tombstones that nothing unsettled precedes need not travel: the base passes them."""
-        while self.waiting and not self.flight and not self.waiting[0].topic and not self.offset:
+        if self.flight or not self.waiting or self.waiting[0].topic:
+            return
+        while self.waiting and not self.waiting[0].topic:
             self.base = self.waiting.popleft().seq + 1
+        self.drop_blob()
+        self.acked = {seq for seq in self.acked if seq >= self.base}
 
     @property
     def empty(self) -> bool:
@@ -91,6 +104,11 @@ class Sender:
         stream = self._stream(lane, epoch)
         return stream is not None and stream.base <= seq <= stream.top
 
+    def settled(self, lane: int, epoch: int, seq: int) -> bool:
+        """Whether the record was pushed and needs nothing more."""
+        stream = self._stream(lane, epoch)
+        return stream is not None and (seq < stream.base or seq in stream.acked)
+
     def in_flight(self, lane: int, epoch: int, seq: int) -> bool:
         """Whether the record, or a part of it, went out over the present link."""
         stream = self._stream(lane, epoch)
@@ -112,20 +130,22 @@ class Sender:
                 stream.top = record.seq
                 if record.expires < self._earliest:
                     self._earliest = record.expires
+        if stream is not None:
+            stream.skip_tombstones()
 
     def link_up(self, acks: Iterable[Ack]) -> list[Settled]:
         """A new link: start at the lowest unsettled number. ``acks`` is what the peer said it has."""
         self.ready = True
-        for lane in self._lanes:
-            for stream in lane:
-                stream.confirmed = 0
-                stream.rewind()
+        self.link_down()
         return [settled for ack in acks if (settled := self.acknowledge(ack)) is not None]
 
     def link_down(self) -> None:
         """The link is gone: all that is unsettled waits for the next one."""
         for lane in self._lanes:
             for stream in lane:
+                for record in stream.flight:
+                    if record.expires < self._earliest and record.topic and record.seq not in stream.acked:
+                        self._earliest = record.expires
                 stream.rewind()
 
     def take(self, budget: int, largest: int, now_ms: int) -> tuple[list[Batch], list[Settled]]:
@@ -135,6 +155,7 @@ class Sender:
         """
         batches: list[Batch] = []
         expired: list[Settled] = []
+        budget = max(budget, LEAST)
         for number, lane in enumerate(self._lanes):
             while len(lane) > 1 and lane[0].empty:
                 lane.popleft()
@@ -159,16 +180,17 @@ class Sender:
         if ack.partial and stream.waiting and len(ack.partial) == 2 and stream.waiting[0].seq == ack.partial[0]:
             _confirm(stream, ack.partial[1])
         seqs: list[int] = []
+        before = stream.base
         upto = min(ack.upto, stream.top)
-        if upto >= stream.base:
+        if upto >= before:
             _settle_upto(stream, upto, seqs)
             stream.base = upto + 1
         if ack.ranges:
             seqs += _acknowledge_ranges(stream, ack.ranges)
-        if not seqs:
+        stream.skip_tombstones()
+        if not seqs and stream.base == before:
             return None
         outcomes = _outcomes(seqs, ack.outcomes) if ack.outcomes else {}
-        stream.skip_tombstones()
         return Settled(ack.lane, ack.epoch, stream.base, seqs, outcomes)
 
     def cancel(self, lane: int, epoch: int, seq: int) -> bool:
@@ -179,6 +201,7 @@ class Sender:
         for index, record in enumerate(stream.waiting):
             if record.seq == seq and record.topic:
                 stream.waiting[index] = Record(seq, record.expires)
+                stream.acked.add(seq)
                 stream.skip_tombstones()
                 return True
         return False
@@ -188,12 +211,11 @@ class Sender:
         found: list[Settled] = []
         for number, lane in enumerate(self._lanes):
             for stream in lane:
-                gone = []
-                for index, record in enumerate(stream.waiting):
-                    if record.topic and record.expires <= now_ms and not (index == 0 and stream.offset):
-                        stream.waiting[index] = Record(record.seq, record.expires)
-                        gone.append(record.seq)
+                first = stream.waiting[0].seq if stream.offset else 0
+                gone = [r.seq for r in stream.waiting if r.topic and r.expires <= now_ms and r.seq != first]
                 if gone:
+                    stream.acked.update(gone)
+                    stream.waiting = deque(_buried(stream.waiting, stream.acked))
                     stream.skip_tombstones()
                     found.append(Settled(number, stream.epoch, stream.base, gone, dict.fromkeys(gone, EXPIRED)))
         times = [r.expires for lane in self._lanes for stream in lane for r in stream.waiting if r.topic]
@@ -225,6 +247,7 @@ def _fill(
             break
         if record.expires <= now_ms and record.topic and not stream.offset:
             gone.append(record.seq)
+            stream.acked.add(record.seq)
             record = Record(record.seq, record.expires)
         size = len(record.payload) + OVERHEAD
         if size > largest:
@@ -234,10 +257,11 @@ def _fill(
                 break
             if stream.offset < len(stream.blob):
                 continue
-            stream.blob, stream.offset, stream.confirmed = b"", 0, 0
         else:
             records.append(record)
             budget -= size
+        if stream.blob:
+            stream.drop_blob()
         waiting.popleft()
         flight.append(record)
         stream.flying += size
@@ -272,7 +296,7 @@ def _settle_upto(stream: Stream, upto: int, seqs: list[int]) -> None:
         stream.flying -= len(record.payload) + OVERHEAD
         seqs.append(record.seq)
     if waiting and waiting[0].seq <= upto:  # the peer had it from an earlier link, or run of this node
-        stream.blob, stream.offset, stream.confirmed = b"", 0, 0
+        stream.drop_blob()
         while waiting and waiting[0].seq <= upto:
             seqs.append(waiting.popleft().seq)
     if acked:
@@ -286,22 +310,32 @@ def _acknowledge_ranges(stream: Stream, ranges: list[tuple[int, int]]) -> list[i
     if not stream.flight and not stream.waiting:
         return fresh
     first = stream.flight[0].seq if stream.flight else stream.waiting[0].seq
-    last = stream.waiting[-1].seq if stream.waiting else stream.flight[-1].seq
+    last = min(stream.waiting[-1].seq if stream.waiting else stream.flight[-1].seq, stream.base + WINDOW)
     for low, high in ranges:
-        fresh += [
-            seq for seq in range(max(low, first), min(high, last, stream.base + WINDOW) + 1) if seq not in stream.acked
-        ]
+        fresh += [seq for seq in range(max(low, first), min(high, last) + 1) if seq not in stream.acked]
+        first = max(first, high + 1)
     stream.acked.update(fresh)
-    if fresh and stream.waiting and stream.waiting[0].seq <= max(fresh):
+    if fresh and stream.waiting and stream.waiting[0].seq <= fresh[-1]:
         # Settled while it waited: the peer had it from an earlier link, or from an earlier run of this node.
-        stream.waiting = deque(record for record in stream.waiting if record.seq not in stream.acked)
-        stream.blob, stream.offset, stream.confirmed = b"", 0, 0
+        if stream.waiting[0].seq in stream.acked:
+            stream.drop_blob()
+        stream.waiting = deque(_buried(stream.waiting, stream.acked))
     return fresh
 
 
+def _buried(records: Iterable[Record], settled: set[int]) -> Iterable[Record]:
+    """The records, with a tombstone for each that is settled."""
+    return (Record(r.seq, 0) if r.seq in settled else r for r in records) if settled else records
+
+
 def _outcomes(seqs: list[int], exceptions: list[tuple[int, int, str]]) -> dict[int, Outcome]:
+    """Each number is looked up in the (disjoint) exceptions, however many and wide they claim to be."""
     found: dict[int, Outcome] = {}
-    for low, high, reason in exceptions:
-        outcome = {"unhandled": UNHANDLED, "expired": EXPIRED}.get(reason) or Outcome("refused", False, reason)
-        found.update((seq, outcome) for seq in seqs if low <= seq <= high)
-    return {seq: outcome for seq, outcome in found.items() if outcome is not DELIVERED}
+    exceptions = sorted(exceptions)
+    starts = [low for low, _, _ in exceptions]
+    for seq in seqs:
+        position = bisect_right(starts, seq) - 1
+        if position >= 0 and seq <= exceptions[position][1]:
+            reason = exceptions[position][2]
+            found[seq] = {"unhandled": UNHANDLED, "expired": EXPIRED}.get(reason) or Outcome("refused", False, reason)
+    return found
