@@ -125,7 +125,7 @@ class Platform:
         self.outbox = Outbox(self.storage, self.instance, self.now, self._wake, self.failed)
         self.inbox = Inbox(self.storage, self.now, self.known, self._acknowledge, self.failed)
         self.directory = directory or Directory(
-            self.storage, self.messaging.bus, self.sign_id, self.now, self._found, self.failed
+            self.storage, self.messaging.bus, self.sign_id, self.now, self._found, self.failed, self.known
         )
         self._transports = {t.scheme: t for t in map(_transport, transports)}
         self._links = Links(self.identity, self._record, self._peer_of, self.peer, self.now, secrets.token_bytes)

@@ -51,7 +51,10 @@ class Directory:
         now: Callable[[], float],
         changed: Callable[[SignId], None],
         failed: Callable[[Exception], None],
+        keep: Callable[[SignId], bool] | None = None,
     ) -> None:
+        """``keep`` tells who is no stranger: strangers are forgotten oldest first when there are too many."""
+        self._keep = keep or (lambda peer: bool(self.name(peer)))
         self._storage, self._bus, self._own, self._now = storage, bus, own, now
         self._changed, self._failed = changed, failed
         self._entries: dict[SignId, Entry] = {}
@@ -174,10 +177,11 @@ class Directory:
         self._entries[peer] = entry
         if entry.name:
             self._names[entry.name] = peer
-        if len(self._entries) - len(self._names) > MAX_STRANGERS:
-            oldest = next(p for p, e in self._entries.items() if not e.name and p != peer)
-            del self._entries[oldest]
-            self._write(oldest, None)
+        if not entry.name and len(self._entries) - len(self._names) > MAX_STRANGERS:
+            oldest = next((p for p in self._entries if p != peer and not self._keep(p)), None)
+            if oldest is not None:
+                del self._entries[oldest]
+                self._write(oldest, None)
 
     def _save(self, peer: SignId) -> None:
         self._write(peer, self._row(self._entries[peer]))

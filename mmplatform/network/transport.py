@@ -1,7 +1,7 @@
 """The transport contract: whole frames in order between two ends, in the callback style of asyncio protocols.
 
-A transport knows nothing of keys, messages or peers. Every callback comes from the event loop, never from within
-``write``, ``close`` or ``abort``.
+A transport knows nothing of keys, messages or peers. Every callback but ``pause_writing`` comes from the event loop,
+never from within ``write``, ``close`` or ``abort``.
 """
 
 from abc import ABC, abstractmethod
@@ -21,7 +21,7 @@ class Receiver(Protocol):
         """The last callback, exactly once; None when this side closed it or the other end closed it in order."""
 
     def pause_writing(self) -> None:
-        """More is buffered than should be: write only what cannot wait."""
+        """More is buffered than should be: write only what cannot wait. May come from within ``write``."""
 
     def resume_writing(self) -> None:
         """The buffer has drained."""

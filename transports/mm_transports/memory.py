@@ -7,6 +7,7 @@ cannot skip one).
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from itertools import count
 from typing import ClassVar
@@ -57,6 +58,8 @@ class Memory(Transport):
         return near
 
     async def listen(self, hint: str, accept: Accept) -> list[str]:
+        if not hint.startswith("memory://"):
+            raise ValueError(f"{hint!r} is not memory://name")
         name = hint.removeprefix("memory://")
         address = f"memory://{name}" if name not in ("", "0") else f"memory://{next(self.network._numbers)}"
         if address in self.network._listening:
@@ -82,24 +85,24 @@ class MemoryConnection(Connection):
         self._network = network
         self._other: MemoryConnection | None = None
         self._receiver: Receiver
+        self._coming: deque[bytes | None] = deque()  # frames under way to this end, then None for the close
+        self._closed = False
         self._loop = asyncio.get_running_loop()
 
     def write(self, frame: bytes) -> None:
         other = self._other
-        if other is None:
+        if other is None or self._closed:
             return
         if self._network.drop(frame):
             self.abort()
-        elif self._network.delay:
-            self._loop.call_later(self._network.delay, other._deliver, frame)
         else:
-            self._loop.call_soon(other._deliver, frame)
+            other._expect(frame)
 
     def close(self) -> None:
-        other = self._other
-        if other is not None:
-            self._loop.call_later(self._network.delay, other._lose, None)
-            self._loop.call_later(self._network.delay, self._lose, None)
+        if self._other is not None and not self._closed:
+            self._closed = True
+            self._other._expect(None)
+            self._loop.call_later(self._network.delay, self._lose)
 
     def abort(self) -> None:
         other, self._other = self._other, None
@@ -113,14 +116,25 @@ class MemoryConnection(Connection):
         self._network._open.add(self)
         self._receiver = accept(self)
 
-    def _deliver(self, frame: bytes) -> None:
-        if self._other is not None:
+    def _expect(self, frame: bytes | None) -> None:
+        """Whatever the delays, frames come in the order they were sent: a timer only says that the next one may."""
+        self._coming.append(frame)
+        if self._network.delay:
+            self._loop.call_later(self._network.delay, self._deliver)
+        else:
+            self._loop.call_soon(self._deliver)
+
+    def _deliver(self) -> None:
+        frame = self._coming.popleft()
+        if frame is None:
+            self._lose()
+        elif self._other is not None and not self._closed:
             self._receiver.frame_received(memoryview(frame))
 
-    def _lose(self, error: Exception | None) -> None:
+    def _lose(self) -> None:
         if self._other is not None:
             self._other = None
-            self._lost(error)
+            self._lost(None)
 
     def _lost(self, error: Exception | None) -> None:
         self._network._open.discard(self)
