@@ -106,6 +106,11 @@ class Delivery:
         """Whether it has ended."""
         return self._outcome is not None
 
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended, None while it has not; unlike awaiting it, this does not raise."""
+        return self._outcome
+
     def settle(self, outcome: Outcome) -> None:
         """End it; only the first outcome counts."""
         if self._outcome is None:
