@@ -1,1 +1,16 @@
-"""mm, the command line: one file a group of commands."""
+"""mm, the command line: one file a group of commands. Importing it needs nothing, running it mm-platform[cli]."""
+
+import sys
+
+
+def main() -> int:
+    """The entry point: runs the command and returns the exit code."""
+    try:
+        from mmplatform.cli.app import run
+
+        return run()
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("click", "rich", "segno"):
+            raise
+        sys.stderr.write(f"mm needs {error.name}, which is missing; install it with: pip install 'mm-platform[cli]'\n")
+        return 1

@@ -1,0 +1,205 @@
+"""A node in this process that other commands can use too, and the way to whichever node runs on a data folder."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from mmplatform.bus import NOBODY, Result
+from mmplatform.cli import sockets
+from mmplatform.cli.control import Channel, MemoryPipe, NodeStopped, SocketPipe, serve
+from mmplatform.cli.operations import OPERATIONS
+from mmplatform.cli.output import note
+from mmplatform.cli.subscriptions import Subscriptions
+from mmplatform.errors import FolderInUse, Refused
+from mmplatform.node import LISTEN, Platform
+from mmplatform.storage.folder import DataFolder
+
+HANDOVER: Final = 5.0  # seconds for a node that starts or stops to answer, or to let go of the folder
+LOOK_AGAIN: Final = 0.05
+
+Held = tuple[str, str, str, str, bytes, Callable[[Result], None]]
+
+
+class Node(Protocol):
+    """What commands are written against: the node of this process or another one's."""
+
+    own: bool  # it ends with this command
+
+    async def open(self, operation: str, **arguments: Any) -> Channel:
+        """Begin an operation of operations.py."""
+        ...
+
+    async def call(self, operation: str, **arguments: Any) -> Any:
+        """The result of one that has no items."""
+
+
+class CommandNode(Platform):
+    """A platform that, when ``taking`` is False, leaves messages nobody here listens to with their sender.
+
+    The node that ``mm peers`` starts for a moment must not answer for one with listeners that is to come.
+    """
+
+    def __init__(self, folder: str | PathLike[str], listen: Sequence[str], taking: bool) -> None:
+        super().__init__(folder, connection_info=listen)
+        self._taking = taking
+        self._kept_back: list[Held] = []
+
+    def dispatch(
+        self,
+        scope: str,
+        peer: str,
+        topic: str,
+        protocol: str,
+        payload: bytes,
+        finished: Callable[[Result], None],
+    ) -> Result | None:
+        result = super().dispatch(scope, peer, topic, protocol, payload, finished)
+        if result is not NOBODY or self._taking:
+            return result
+        self._kept_back.append((scope, peer, topic, protocol, payload, finished))
+        return None
+
+    def offer_again(self) -> None:
+        """Somebody new listens."""
+        held, self._kept_back = self._kept_back, []
+        for message in held:
+            result = self.dispatch(*message)
+            if result is not None:
+                message[-1](result)
+
+
+class Host:
+    """Runs a platform on a folder and serves its control socket. ``taking``: a node for its own sake (run, on).
+
+    ``expected``: a pattern to be subscribed to before anybody can reach this node.
+    """
+
+    own = True
+
+    def __init__(self, folder: Path, *, listen: Sequence[str] = (), taking: bool = False, expected: str | None = None):
+        self.platform = CommandNode(folder, listen or LISTEN, taking)
+        self.subscriptions = Subscriptions(self.platform, taking, self.platform.offer_again)
+        self.started = time.time()
+        self._expected = expected
+        self._server: asyncio.Server | None = None
+        self._serving: set[asyncio.Task[None]] = set()
+
+    async def open(self, operation: str, **arguments: Any) -> Channel:
+        ours, theirs = MemoryPipe.pair()
+        await ours.write(["open", operation, arguments])
+        return Channel(ours, self._serve(theirs))
+
+    async def call(self, operation: str, **arguments: Any) -> Any:
+        async with await self.open(operation, **arguments) as channel:
+            return await channel.end()
+
+    async def __aenter__(self) -> Self:
+        platform = self.platform
+        assert platform.folder is not None
+        platform.on("error", self._failed)
+        platform.folder.open()
+        try:
+            await platform.storage.open()
+            await self.subscriptions.restore(self._expected)
+            await platform.start()
+            self._server = await asyncio.start_unix_server(
+                self._accept, sock=sockets.bind(platform.folder.control), limit=sockets.BUFFER
+            )
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    async def _stop(self) -> None:
+        folder = self.platform.folder
+        assert folder is not None
+        if self._server is not None:
+            self._server.close()
+            with suppress(OSError):
+                folder.control.unlink(missing_ok=True)
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+        self.subscriptions.close()
+        await self.platform.stop()
+        await self.platform.storage.close()
+        folder.close()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if sockets.is_ours(writer.get_extra_info("socket")):
+            self._serve(SocketPipe(reader, writer))
+        else:
+            writer.close()
+
+    def _serve(self, pipe: MemoryPipe | SocketPipe) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(serve(pipe, OPERATIONS, self), name="mm control")
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        return task
+
+    @staticmethod
+    def _failed(error: Exception, topic: str) -> None:
+        if not isinstance(error, Refused):
+            note(f"mm: {f'{topic}: ' if topic else ''}{error}", once=True)
+
+
+class Remote:
+    """The node of another process."""
+
+    own = False
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def answers(self) -> bool:
+        """Whether there is one."""
+        streams = await sockets.connect(self._path)
+        if streams is not None:
+            streams[1].close()
+        return streams is not None
+
+    async def open(self, operation: str, **arguments: Any) -> Channel:
+        streams = await sockets.connect(self._path)
+        if streams is None:
+            raise NodeStopped("the node that this command was using has stopped; run the command again")
+        pipe = SocketPipe(*streams)
+        await pipe.write(["open", operation, arguments])
+        return Channel(pipe)
+
+    async def call(self, operation: str, **arguments: Any) -> Any:
+        async with await self.open(operation, **arguments) as channel:
+            return await channel.end()
+
+
+@asynccontextmanager
+async def node(folder: Path, *, expected: str | None = None) -> AsyncIterator[Node]:
+    """The node that runs on ``folder``, else one of our own while the block runs. ``expected``: the pattern that
+    a node of our own shall listen to from its first moment; such a one takes in messages, as ``mm run`` does."""
+    there = Remote(DataFolder(folder).control)
+    until = time.monotonic() + HANDOVER
+    while True:
+        if await there.answers():
+            yield there
+            return
+        host = partial(Host, folder, taking=expected is not None, expected=expected)
+        try:
+            async with host() as own:
+                yield own
+                return
+        except FolderInUse as error:
+            if time.monotonic() > until:
+                raise FolderInUse(
+                    f"{error} (it serves no control.sock: not an mm command, or one that hangs)"
+                ) from None
+        await asyncio.sleep(LOOK_AGAIN)

@@ -1,0 +1,136 @@
+"""mm on: prints messages, and confirms each only once its line is written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from mmplatform.cli.app import FAILED, OK, Interrupted, Settings, execute, mm, pass_settings
+from mmplatform.cli.control import PARTING, Channel, NodeStopped
+from mmplatform.cli.host import node
+from mmplatform.cli.output import note, printable, to_json
+from mmplatform.cli.stdio import Worker, is_terminal, reader_gone, write_all
+from mmplatform.message import check_pattern
+
+Message = tuple[str, str, str, Any]  # topic, sender, name, payload
+
+
+@mm.command("on")
+@click.argument("pattern")
+@click.option("--count", type=click.IntRange(min=1), help="End after so many messages.")
+@click.option("--payload", "payload_only", is_flag=True, help="Print the payload only.")
+@pass_settings
+def listen(settings: Settings, pattern: str, count: int | None, payload_only: bool) -> int:
+    """Print messages whose scope.topic matches PATTERN (* is one segment, > the rest), one a line.
+
+    A message is confirmed to its sender once its line is written: what is not written when this command is killed
+    comes again when it is started again. Control characters are shown escaped; --json tells everything, with bytes
+    that are no text as {"base64": ...}.
+
+    \b
+      mm on 'friends.chat'
+      mm on '*.>' --json | jq .payload
+      mm on friends.lines --payload > received.txt
+      mm on public.job --count 1
+    """
+    check_pattern(pattern)
+    form = _payload if payload_only else _as_json if settings.json else _for_people
+    printer = _Printer(form, count)
+    try:
+        execute(lambda: _listen(settings, pattern, printer))
+    except Interrupted:
+        return OK if count is None else FAILED  # Ctrl-C is how it ends, unless messages were counted
+    return OK
+
+
+async def _listen(settings: Settings, pattern: str, printer: _Printer) -> None:
+    """Whichever node this command uses may stop: then it starts one itself, or finds the next."""
+    printer.open()
+    gone = asyncio.ensure_future(reader_gone(1))
+    try:
+        while not printer.done and not gone.done():
+            with suppress(NodeStopped):
+                async with (
+                    node(settings.data, expected=pattern) as there,
+                    await there.open("listen", pattern=pattern) as channel,
+                ):
+                    if is_terminal(2) and not settings.json:
+                        note(f"listening to {pattern}; Ctrl-C ends it", once=True)
+                    await _until_gone(channel, printer, gone)
+    finally:
+        gone.cancel()
+
+
+async def _until_gone(channel: Channel, printer: _Printer, gone: asyncio.Future[None]) -> None:
+    printing = asyncio.ensure_future(_print(channel, printer))
+    try:
+        await asyncio.wait([printing, gone], return_when=asyncio.FIRST_COMPLETED)
+        if printing.done():
+            printing.result()
+    finally:
+        printing.cancel()
+        await asyncio.gather(printing, return_exceptions=True)
+
+
+async def _print(channel: Channel, printer: _Printer) -> None:
+    """Ctrl-C between a line and its confirmation would print it again next time: that step is finished first."""
+    async for batch in channel:
+        if batch:
+            step = asyncio.ensure_future(_print_one(channel, printer, batch))
+            try:
+                await asyncio.shield(step)
+            except asyncio.CancelledError:
+                await asyncio.wait([step], timeout=PARTING)
+                raise
+        if printer.done:
+            return
+
+
+async def _print_one(channel: Channel, printer: _Printer, batch: list[Message]) -> None:
+    await channel.send(await printer.print(batch))
+
+
+class _Printer:
+    """Writes in a thread: whoever reads our stdout may be slow."""
+
+    def __init__(self, form: Callable[[Message], str], count: int | None) -> None:
+        self._form, self._left = form, count
+        self._worker: Worker | None = None
+
+    def open(self) -> None:
+        self._worker = Worker("mm stdout")
+
+    @property
+    def done(self) -> bool:
+        return self._left == 0
+
+    async def print(self, batch: list[Message]) -> int:
+        """How many of them are written. Raises BrokenPipeError."""
+        assert self._worker is not None
+        wanted = batch if self._left is None else batch[: self._left]
+        data = "".join([f"{self._form(message)}\n" for message in wanted]).encode(errors="replace")
+        await self._worker.do(lambda: write_all(1, data))
+        if self._left is not None:
+            self._left -= len(wanted)
+        return len(wanted)
+
+
+def _as_json(message: Message) -> str:
+    topic, sender, name, payload = message
+    return to_json({"topic": topic, "sender": sender, "name": name, "payload": payload})
+
+
+def _for_people(message: Message) -> str:
+    topic, sender, name, payload = message
+    return f"{topic} {name or sender} {printable(payload)}"
+
+
+def _payload(message: Message) -> str:
+    payload = message[3]
+    if isinstance(payload, str) and not is_terminal(1):
+        return payload
+    return printable(payload)

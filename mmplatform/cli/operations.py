@@ -1,0 +1,135 @@
+"""What a node does for commands, by name; each runs in the node's process (see control.py for how it is asked)."""
+
+import os
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from mmplatform.cli import outgoing
+from mmplatform.cli.control import Operation, Served
+from mmplatform.errors import LocalError
+from mmplatform.identity.keys import SignId
+
+if TYPE_CHECKING:
+    from mmplatform.cli.host import Host
+
+CHUNK: Final = 500  # waiting messages in one frame
+
+
+async def identity(host: "Host", served: Served) -> dict[str, Any]:
+    """Who and where this node is."""
+    platform = host.platform
+    assert platform.directory.mine is not None
+    return {
+        "signId": platform.sign_id,
+        "boxId": platform.box_id,
+        "ticket": platform.ticket(),
+        "listening": list(platform.directory.mine.connection_info),
+        "pid": os.getpid(),
+        "uptime": time.time() - host.started,
+    }
+
+
+async def add(host: "Host", served: Served, ticket: str, name: str, circle: str | None) -> dict[str, Any]:
+    """Know a peer; the answer comes once that is saved."""
+    platform = host.platform
+    peer = await platform.add(ticket, circle=circle) if ticket != platform.ticket() else platform.sign_id
+    if peer == platform.sign_id:
+        platform.friends.discard(peer)
+        platform.devices.discard(peer)
+        raise LocalError("this is the ticket of this node itself; add it on the other one")
+    if name:
+        await platform.directory.set_name(peer, name)
+    await platform.storage.get(b"")  # a read comes after the writes before it
+    reachable = platform.directory.known(peer) is not None
+    if reachable:
+        platform.peer(peer).nudge()
+    return {"signId": peer, "name": platform.directory.name(peer), "scope": platform.scope(peer), "known": reachable}
+
+
+async def peers(host: "Host", served: Served) -> list[dict[str, Any]]:
+    """Everybody known."""
+    return [
+        {
+            "signId": status.sign_id, "name": status.name, "scope": status.scope, "connected": status.connected,
+            "address": status.address, "rtt": status.rtt, "waiting": status.waiting, "foundBy": status.found_by,
+            "reason": status.reason,
+        }
+        for status in host.platform.peers()
+    ]  # fmt: skip
+
+
+async def send(host: "Host", served: Served, **arguments: Any) -> dict[str, Any]:
+    return await outgoing.send(host.platform, served, **arguments)
+
+
+async def lines(host: "Host", served: Served, **arguments: Any) -> dict[str, Any]:
+    return await outgoing.lines(host.platform, served, **arguments)
+
+
+async def request(host: "Host", served: Served, peer: str, topic: str, payload: Any, timeout: float) -> Any:
+    """Ask a peer; its answer."""
+    destination = host.platform.directory.resolve(peer)
+    return await host.platform.messaging.request(topic, destination, payload, timeout=timeout)
+
+
+async def ping(host: "Host", served: Served, peer: str, timeout: float) -> float:
+    """Seconds there and back."""
+    return await outgoing.ping(host.platform, peer, timeout)
+
+
+async def listen(host: "Host", served: Served, pattern: str) -> None:
+    """Batches of [topic, sender, name, payload]; the command sends back how many more it has written."""
+    await host.subscriptions.read(pattern, served)
+
+
+async def waiting(host: "Host", served: Served, peer: str | None) -> int:
+    """What is not settled, in chunks, oldest first; how many."""
+    platform = host.platform
+    wanted = platform.directory.resolve(peer) if peer is not None else None
+    reasons = {status.sign_id: status for status in platform.peers()}
+    found = await platform.outbox.waiting(wanted)
+    for start in range(0, len(found), CHUNK):
+        chunk = []
+        for message in found[start : start + CHUNK]:
+            status = reasons.get(SignId(message.peer))
+            chunk.append(
+                {
+                    "id": message.id, "peer": message.peer, "name": platform.directory.name(SignId(message.peer)),
+                    "topic": message.topic, "size": message.size, "priority": message.priority,
+                    "expiresIn": round(message.expires_in, 3), "state": message.state,
+                    "why": _why(message.state, status is not None and status.connected, status and status.reason),
+                }
+            )  # fmt: skip
+        await served.send(chunk)
+    return len(found)
+
+
+async def cancel(host: "Host", served: Served, id: str) -> dict[str, Any]:  # noqa: A002 - the word of the command
+    """Take back a message that waits."""
+    try:
+        done = await host.platform.outbox.cancel(id)
+        return {"id": id, "cancelled": done, "state": await host.platform.delivery(id)}
+    except ValueError:
+        raise LocalError(f"{id!r} is not the id of a message; mm outbox lists them") from None
+
+
+async def cut(host: "Host", served: Served, peer: str) -> bool:
+    """Abort the connection to a peer, as a broken cable would (for mm demo and tests)."""
+    link = host.platform.peer(host.platform.directory.resolve(peer)).link
+    if link is not None:
+        link.connection.abort()
+    return link is not None
+
+
+def _why(state: str, connected: bool, reason: str | None) -> str:
+    if state == "sent":
+        return "its handlers there are at work"
+    return "it is its turn next" if connected else (reason or "the peer was not dialled yet")
+
+
+OPERATIONS: Final[dict[str, Operation]] = {
+    operation.__name__: operation
+    for operation in (
+        identity, add, peers, send, lines, request, ping, listen, waiting, cancel, cut
+    )
+}  # fmt: skip

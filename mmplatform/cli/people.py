@@ -1,0 +1,123 @@
+"""mm id, add and peers: who we are and whom we know."""
+
+import sys
+from typing import Any
+
+import click
+
+from mmplatform.cli.app import OK, Failure, Settings, execute, mm, pass_settings
+from mmplatform.cli.host import node
+from mmplatform.cli.output import emit, note, say, table
+from mmplatform.errors import InvalidKey
+from mmplatform.identity.keys import parse_sign_id
+
+LONGEST_NAME = 64
+
+
+@mm.command("id")
+@click.option("--ticket", is_flag=True, help="Print the ticket: address and where we listen, to be given to a peer.")
+@click.option("--qr", is_flag=True, help="Show the ticket as a QR code.")
+@pass_settings
+def identity(settings: Settings, ticket: bool, qr: bool) -> int:
+    """Print our address, the signId.
+
+    \b
+      mm id
+      mm id --ticket | ssh bob mm add - --friend --name alice
+      mm id --qr
+    """
+    found = execute(lambda: _ask(settings, "identity"))
+    if settings.json:
+        emit(found)
+    elif qr:
+        _show_qr(found["ticket"])
+    else:
+        say(found["ticket"] if ticket else found["signId"])
+    return OK
+
+
+@mm.command()
+@click.argument("ticket")
+@click.option("--friend", "circle", flag_value="friends", help="Its messages arrive as friends.TOPIC.")
+@click.option("--device", "circle", flag_value="devices", help="It is another device of yours: self.TOPIC.")
+@click.option("--name", default="", help="What to call it here.")
+@pass_settings
+def add(settings: Settings, ticket: str, circle: str | None, name: str) -> int:
+    """Know a peer by its TICKET, signId or name here; - reads it from stdin.
+
+    Without --friend or --device its messages arrive as public.TOPIC.
+
+    \b
+      mm add mm1ca5mfjq... --friend --name bob
+      mm add bob --device
+    """
+    if name:
+        _check_name(name)
+    if ticket == "-":
+        ticket = sys.stdin.read().strip()
+    found = execute(lambda: _ask(settings, "add", ticket=ticket, name=name, circle=circle))
+    if settings.json:
+        emit(found)
+        return OK
+    called = f"{found['name']} ({found['signId']})" if found["name"] else found["signId"]
+    say(f"{called} is known; its messages arrive as {found['scope']}.TOPIC")
+    if not found["known"]:
+        note("where it listens is not known: it has to reach this node first, or add its ticket")
+    return OK
+
+
+@mm.command()
+@pass_settings
+def peers(settings: Settings) -> int:
+    """List whom we know, and whether there is a link.
+
+    \b
+      mm peers
+      mm peers --json | jq -r 'select(.connected).name'
+    """
+    found = execute(lambda: _ask(settings, "peers"))
+    for peer in found if settings.json else ():
+        emit(peer)
+    if not settings.json:
+        if not found:
+            note("nobody yet; mm add TICKET makes a peer known, mm id --ticket prints ours")
+        table(("NAME", "SIGNID", "SCOPE", "LINK", "NOTE"), map(_row, found))
+    return OK
+
+
+async def _ask(settings: Settings, operation: str, **arguments: Any) -> Any:
+    async with node(settings.data) as there:
+        return await there.call(operation, **arguments)
+
+
+def _row(peer: dict[str, Any]) -> tuple[str, ...]:
+    rtt = f" {peer['rtt'] * 1000:.1f} ms" if peer["rtt"] else ""
+    link = f"{peer['address']}{rtt}" if peer["connected"] else "-"
+    notes = ["messages wait for it"] if peer["waiting"] else []
+    if not peer["connected"] and peer["reason"]:
+        notes.append(peer["reason"])
+    return peer["name"] or "-", peer["signId"], peer["scope"], link, "; ".join(notes)
+
+
+def _check_name(name: str) -> None:
+    try:
+        parse_sign_id(name)
+    except InvalidKey:
+        if name.isprintable() and len(name) <= LONGEST_NAME and not name.startswith("-") and name.strip() == name:
+            return
+    raise click.BadParameter(
+        f"{name!r}: a name is up to {LONGEST_NAME} printable characters, does not begin with - and is no signId",
+        param_hint="--name",
+    )
+
+
+def _show_qr(text: str) -> None:
+    try:
+        import segno
+    except ModuleNotFoundError:
+        raise Failure("QR codes need segno; install it with: pip install 'mm-platform[cli]'") from None
+    import io
+
+    shown = io.StringIO()
+    segno.make(text.upper(), error="l").terminal(shown, compact=True)
+    say(shown.getvalue().rstrip("\n"))

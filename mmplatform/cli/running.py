@@ -1,0 +1,77 @@
+"""mm run: a node in the foreground."""
+
+import asyncio
+import os
+from typing import Any
+
+import click
+
+from mmplatform.cli.app import OK, Interrupted, Settings, execute, mm, pass_settings
+from mmplatform.cli.host import Host
+from mmplatform.cli.output import emit, say
+
+
+@mm.command("run")
+@click.option("--listen", multiple=True, metavar="URI", help="Where to listen; by default tcp://0.0.0.0:0, any port.")
+@pass_settings
+def run_node(settings: Settings, listen: tuple[str, ...]) -> int:
+    """Run the node in the foreground until Ctrl-C; other mm commands on the same data folder use it.
+
+    A port chosen by the system is kept over restarts, so tickets stay good.
+
+    \b
+      mm run
+      mm run --listen tcp://0.0.0.0:7000 --listen 'tcp://[::]:7000'
+      mm --data /srv/bot run --json
+    """
+    try:
+        execute(lambda: _run(settings, listen))
+    except Interrupted:
+        if not settings.json:
+            say("stopped")
+    return OK
+
+
+async def _run(settings: Settings, listen: tuple[str, ...]) -> None:
+    host = Host(settings.data, listen=listen, taking=True)
+    news = _News(settings.json, host)
+    async with host:
+        news.ready()
+        await asyncio.Event().wait()
+
+
+class _News:
+    """What happens to the node, one line each."""
+
+    def __init__(self, as_json: bool, host: Host) -> None:
+        self._json, self._platform = as_json, host.platform
+        self._platform.on("connection", self._connected)
+        self._platform.on("disconnected", self._disconnected)
+
+    def ready(self) -> None:
+        mine = self._platform.directory.mine
+        assert mine is not None
+        listening = list(mine.connection_info)
+        if self._json:
+            self._emit("ready", signId=self._platform.sign_id, listening=listening, pid=os.getpid())
+            return
+        say(f"{self._platform.sign_id} listens on {', '.join(listening)}")
+        say("Ctrl-C stops it; mm id --ticket prints what peers need to reach it")
+
+    def _connected(self, peer: str) -> None:
+        if self._json:
+            self._emit("connection", signId=peer, name=self._name(peer))
+        else:
+            say(f"connected: {self._name(peer) or peer}")
+
+    def _disconnected(self, peer: str, reason: str) -> None:
+        if self._json:
+            self._emit("disconnected", signId=peer, name=self._name(peer), reason=reason)
+        else:
+            say(f"disconnected: {self._name(peer) or peer} ({reason})")
+
+    def _name(self, peer: Any) -> str:
+        return self._platform.directory.name(peer)
+
+    def _emit(self, event: str, **details: Any) -> None:
+        emit({"event": event, **details})
