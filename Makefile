@@ -24,7 +24,7 @@ DOCS := $(VENV)/.installed-docs
 PEERS := $(VENV)/.installed-bench
 SETTINGS := setup.cfg pyproject.toml
 UV := $(shell command -v uv)
-INSTALL := PYTHONWARNINGS=ignore $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+INSTALL := PYTHONWARNINGS=ignore $(if $(UV),$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
 # $(call system_parts,packages): as root installs the Debian packages that are missing, else names the command
 define system_parts
@@ -78,6 +78,7 @@ clean: ## remove .venv and everything that was made
 $(RUN): $(SETTINGS) | $(BIN)/python
 	@echo "== installing mm-platform into $(VENV)"
 	@$(INSTALL) -e '.[cli,fast]'
+	@$(BIN)/python -m compileall -q mmplatform services transports
 	@touch $@
 
 $(DEV): $(RUN)

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 import nacl.bindings as sodium
+from delivery_vectors import delivery_json
 from session_vectors import session_json
 
 Case = dict[str, Any]
@@ -345,6 +346,7 @@ FILES: dict[str, Callable[[], Case]] = {
     "identity.json": identity_json,
     "nodeinfo.json": nodeinfo_json,
     "session.json": session_json,
+    "delivery.json": delivery_json,
 }
 
 

@@ -1,0 +1,45 @@
+"""Every packet of docs/protocol/vectors/delivery.json, both ways, and every invalid one with its reason."""
+
+import json
+from typing import Any
+
+import pytest
+
+from mmplatform.codec import encode
+from mmplatform.delivery.wire import decode_packet, decode_resume
+from mmplatform.errors import ProtocolError
+from tests.vectors import VECTORS, cases
+
+
+def readable(value: Any) -> Any:
+    """The JSON form of the vectors."""
+    if isinstance(value, bytes):
+        return {"hex": value.hex()}
+    if isinstance(value, list | tuple):
+        return [readable(inner) for inner in value]
+    if hasattr(value, "__struct_fields__"):
+        fields = [readable(getattr(value, name)) for name in value.__struct_fields__]
+        tag = value.__struct_config__.tag
+        return fields if tag is None else [tag, *fields]
+    return value
+
+
+@pytest.mark.parametrize("case", cases("delivery", "packets"))
+def test_packet_is_read_and_written_as_specified(case: dict[str, Any]) -> None:
+    packet = decode_packet(bytes.fromhex(case["hex"]))
+    assert readable(packet) == case["packet"]
+    assert encode(packet).hex() == case["hex"]
+
+
+@pytest.mark.parametrize("case", cases("delivery", "invalid"))
+def test_invalid_packet_is_refused_with_its_reason(case: dict[str, Any]) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        decode_packet(bytes.fromhex(case["hex"]))
+    assert caught.value.reason == case["reason"]
+
+
+def test_resume_is_read_and_written_as_specified() -> None:
+    case = json.loads((VECTORS / "delivery.json").read_text("utf-8"))["resume"]
+    resume = decode_resume(bytes.fromhex(case["hex"]))
+    assert readable(resume) == case["value"]
+    assert encode(resume).hex() == case["hex"]
