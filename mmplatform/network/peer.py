@@ -305,7 +305,7 @@ class Peer:
         if self.reason.endswith(TAKEN_OVER):
             self._node.failed(LocalError(f"another node runs with this key: {self.sign_id} now talks to that one"))
         elif self.wanted:
-            self.dial(0.0 if self._useful else self._backoff.next())
+            self.dial(0.0 if self._useful or self._arrivals else self._backoff.next())
 
     def link_writable(self, link: Link) -> None:
         if link is self.link:
@@ -318,8 +318,8 @@ class Peer:
             settled = self._sender.acknowledge(ack)
             if settled is not None:
                 self._node.outbox.settle(self.sign_id, settled)
+        self._useful = True
         if frame.acks:
-            self._useful = True
             self._node.outbox.refill(self.sign_id)
         node, me = self._node, self.sign_id
         scope = node.scope(me)
