@@ -1,0 +1,171 @@
+"""What is TCP's own: framing by length, pauses, addresses, sockets that end."""
+
+import asyncio
+import socket
+
+import pytest
+
+from mm_transports import tcp
+from mm_transports.tcp import TCP, format_address, parse_address, reachable
+from mmplatform.errors import LocalError, ProtocolError, Unreachable
+from mmplatform.network.transport import LENGTH_LIMIT, Connection
+from tests.mm_transports.test_contract import End, Host
+
+
+@pytest.fixture
+async def host() -> Host:
+    host = Host(TCP(), "tcp://127.0.0.1:0")
+    [host.address] = await host.transport.listen(host.hint, host.accept)
+    return host
+
+
+async def stranger(host: Host) -> tuple[socket.socket, End]:
+    """A bare socket to the host, and the host's end."""
+    plain = socket.socket()
+    plain.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(plain, parse_address(host.address))
+    return plain, await host.came.get()
+
+
+async def ended(host: Host, plain: socket.socket, end: End) -> None:
+    plain.close()
+    await asyncio.wait_for(end.gone.wait(), 5)
+    await host.transport.close()
+
+
+async def test_bytes_in_any_pieces_make_the_same_frames(host: Host) -> None:
+    plain, end = await stranger(host)
+    frames = [b"a", b"", b"b" * 70_000, b"cc"]
+    stream = b"".join(len(frame).to_bytes(4) + frame for frame in frames)
+    for cut in [*range(1, 12), 4096]:
+        for start in range(0, len(stream), max(cut, len(stream) // 40)):
+            await asyncio.get_running_loop().sock_sendall(plain, stream[start : start + max(cut, len(stream) // 40)])
+        assert [await end.frames.get() for _ in frames] == frames
+    for byte in stream[:10]:
+        await asyncio.get_running_loop().sock_sendall(plain, bytes([byte]))
+    assert [await end.frames.get() for _ in range(2)] == frames[:2]
+    await ended(host, plain, end)
+
+
+async def test_an_oversized_length_ends_the_connection_before_anything_is_kept(host: Host) -> None:
+    plain, end = await stranger(host)
+    plain.send((LENGTH_LIMIT + 1).to_bytes(4) + b"x")
+    await asyncio.wait_for(end.gone.wait(), 5)
+    [error] = end.lost
+    assert isinstance(error, ProtocolError)
+    assert error.reason == "too-long"
+    await ended(host, plain, end)
+
+
+async def test_what_follows_a_frame_that_closed_the_connection_is_dropped(host: Host) -> None:
+    plain, end = await stranger(host)
+    keep = end.frame_received
+    end.frame_received = lambda frame: (keep(frame), end.connection.close())
+    plain.send((b"\0\0\0\1a" * 3) + b"\0\0")
+    await asyncio.wait_for(end.gone.wait(), 5)
+    assert await end.frames.get() == b"a"
+    assert end.frames.empty()
+    await ended(host, plain, end)
+
+
+async def test_a_reader_that_is_slow_pauses_the_writer(host: Host) -> None:
+    plain, end = await stranger(host)
+    while "pause" not in end.calls:
+        end.connection.write(bytes(LENGTH_LIMIT))
+    received = 0
+    while "resume" not in end.calls:
+        received += len(await asyncio.get_running_loop().sock_recv(plain, 1 << 20))
+    assert end.calls == ["pause", "resume"]
+    await ended(host, plain, end)
+
+
+async def test_a_close_that_cannot_send_is_ended_by_abort(host: Host) -> None:
+    plain, end = await stranger(host)
+    while "pause" not in end.calls:
+        end.connection.write(bytes(LENGTH_LIMIT))
+    end.connection.close()
+    end.connection.abort()
+    await ended(host, plain, end)
+
+
+async def test_nobody_listens(host: Host) -> None:
+    await host.transport.close()
+    with pytest.raises(Unreachable, match=host.address):
+        await host.transport.dial(host.address, host.accept)
+
+
+async def test_no_answer_in_time(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: object) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(tcp, "CONNECT_TIMEOUT", 0.01)
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", never)
+    with pytest.raises(Unreachable, match="no answer"):
+        await host.transport.dial(host.address, host.accept)
+    await host.transport.close()
+
+
+async def test_a_port_in_use_is_named(host: Host) -> None:
+    with pytest.raises(LocalError, match="in use"):
+        await TCP().listen(host.address, host.accept)
+    await host.transport.close()
+
+
+async def test_a_connection_that_is_gone_before_it_was_made_is_harmless() -> None:
+    class Gone(asyncio.Transport):
+        def get_extra_info(self, name: str, default: object = None) -> object:
+            return None
+
+        def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+    ends: list[End] = []
+
+    def accept(connection: Connection) -> End:
+        ends.append(End(connection))
+        return ends[0]
+
+    connection = tcp.TCPConnection(accept)
+    connection.write(b"x")
+    connection.close()
+    connection.abort()
+    connection.connection_made(Gone())
+    assert connection.address == "tcp:closed"
+    connection.connection_lost(OSError("gone"))
+    assert [str(error) for error in ends[0].lost] == ["gone"]
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [
+        ("tcp://1.2.3.4:5", ("1.2.3.4", 5)),
+        ("tcp://[::1]:80", ("::1", 80)),
+        ("tcp://host.example:1", ("host.example", 1)),
+    ],
+)
+def test_addresses_there_and_back(address: str, parts: tuple[str, int]) -> None:
+    assert parse_address(address) == parts
+    assert format_address(*parts) == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["tcp://host", "udp://host:1", "tcp://:1", "host:1", "tcp://host:1/x", "tcp://h:1?q", "tcp://h:99999", ""],
+)
+def test_no_addresses(address: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the text is urllib's for some
+        parse_address(address)
+
+
+class Adapter:
+    def __init__(self, *ips: str) -> None:
+        self.ips = [type("IP", (), {"ip": (ip, 0, 0) if ":" in ip else ip, "is_IPv6": ":" in ip}) for ip in ips]
+
+
+def test_all_interfaces_are_named_by_what_others_can_dial(monkeypatch: pytest.MonkeyPatch) -> None:
+    adapters = [Adapter("127.0.0.1", "::1"), Adapter("10.0.0.2", "169.254.1.1", "fe80::1", "2001:db8::2")]
+    monkeypatch.setattr("ifaddr.get_adapters", lambda: adapters)
+    assert list(reachable(("0.0.0.0", 5))) == [("10.0.0.2", 5)]
+    assert list(reachable(("::", 5))) == [("2001:db8::2", 5)]
+    assert list(reachable(("192.0.2.1", 5))) == [("192.0.2.1", 5)]
+    monkeypatch.setattr("ifaddr.get_adapters", lambda: adapters[:1])
+    assert list(reachable(("0.0.0.0", 5))) == [("127.0.0.1", 5)]
