@@ -85,7 +85,7 @@ class Identity:
 
 def labelled(label: str, *parts: bytes) -> bytes:
     """The label and each part, every one behind its length in 4 bytes: two different lists never look alike."""
-    return b"".join(len(part).to_bytes(4, "big") + part for part in (label.encode(), *parts))
+    return b"".join([len(part).to_bytes(4, "big") + part for part in (label.encode(), *parts)])
 
 
 def digest(label: str, *parts: bytes) -> bytes:

@@ -26,13 +26,13 @@ from nacl.bindings import (
 from nacl.exceptions import CryptoError
 
 from mmplatform.errors import BadSignature, InvalidKey, InvalidRecord, ProtocolError
-from mmplatform.identity.keys import Identity, SignId, box_id_of, raw_key, verify
+from mmplatform.identity.keys import Identity, SignId, box_id_of, digest, raw_key, verify
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.session import packets
 from mmplatform.session.cookies import CookieJar as CookieJar
 from mmplatform.session.events import Established, Event, Identified, Send
 from mmplatform.session.packets import KEY, LINK_ID, NONCE, Introduction, Type
-from mmplatform.session.session import Session, digest
+from mmplatform.session.session import Session
 
 HELLO_LABEL: Final = b"mm1-helo"
 COOKIE_LABEL: Final = b"mm1-cook"

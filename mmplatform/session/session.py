@@ -8,14 +8,13 @@ Wiping is dropping the references. Python cannot overwrite a ``bytes`` object: t
 its content until the allocator uses it again, and whoever reads the memory (or swap) of the process may find it.
 """
 
-from hashlib import blake2b
 from typing import Final
 
 from nacl.bindings import crypto_box_easy_afternm, crypto_box_open_easy_afternm
 from nacl.exceptions import CryptoError
 
 from mmplatform.errors import ProtocolError
-from mmplatform.identity.keys import labelled
+from mmplatform.identity.keys import digest
 from mmplatform.session.packets import MAX_FRAME, MAX_PLAINTEXT
 
 REKEY_EVERY: Final = 2**16
@@ -23,11 +22,6 @@ CLIENT_LABEL: Final = b"mm1-c2s-"
 SERVER_LABEL: Final = b"mm1-s2c-"
 
 _REKEY_MASK: Final = REKEY_EVERY - 1
-
-
-def digest(label: str, *parts: bytes) -> bytes:
-    """H of the specification: BLAKE2b-256 over the label and the parts, each with its length in front."""
-    return blake2b(labelled(label, *parts), digest_size=32).digest()
 
 
 class Session:

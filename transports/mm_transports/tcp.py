@@ -15,6 +15,7 @@ from mmplatform.network.transport import LENGTH_LIMIT, Accept, Connection, Recei
 CONNECT_TIMEOUT: Final = 5.0  # seconds; far above any round trip, far below the patience of a user
 HIGH_WATER: Final = 512 * 1024  # bytes in the send buffer above which the sender is paused
 BUFFER: Final = LENGTH_LIMIT + 4
+SMALL_BUFFER: Final = 4096  # to begin with: most connections of a large node are idle
 COST: Final = 10
 
 
@@ -63,7 +64,7 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
         self._accept = accept
         self._receiver: Receiver
         self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray(BUFFER)
+        self._buffer = bytearray(SMALL_BUFFER)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
         self._error: Exception | None = None
@@ -102,6 +103,7 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
 
     def buffer_updated(self, nbytes: int) -> None:
         start, end = self._start, self._end + nbytes
+        was_full = end == len(self._buffer)
         buffer, view, received = self._buffer, self._view, self._receiver.frame_received
         while end - start >= 4:
             size = int.from_bytes(buffer[start : start + 4])
@@ -122,6 +124,13 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
             buffer[: end - start] = buffer[start:end]
             start, end = 0, end - start
         self._start, self._end = start, end
+        if was_full and len(buffer) < BUFFER:
+            self._grow()
+
+    def _grow(self) -> None:
+        grown = bytearray(BUFFER)
+        grown[: self._end] = self._buffer[: self._end]
+        self._buffer, self._view = grown, memoryview(grown)
 
     def _refuse(self, size: int) -> None:
         self._error = ProtocolError("too-long", f"a frame of {size} bytes was announced, {LENGTH_LIMIT} is the limit")

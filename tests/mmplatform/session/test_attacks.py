@@ -16,7 +16,7 @@ from nacl.bindings import (
 )
 from nacl.exceptions import CryptoError
 
-from mmplatform.identity.keys import SignId, box_id_of, raw_key
+from mmplatform.identity.keys import SignId, box_id_of, digest, raw_key
 from mmplatform.session import packets
 from mmplatform.session.cookies import CookieJar
 from mmplatform.session.handshake import (
@@ -28,7 +28,6 @@ from mmplatform.session.handshake import (
     signed_parts,
 )
 from mmplatform.session.packets import Introduction, Type
-from mmplatform.session.session import digest
 from tests.mmplatform.session.helpers import (
     ALICE,
     BOB,
