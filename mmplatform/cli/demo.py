@@ -99,7 +99,7 @@ def receive(settings: Settings, output: Path) -> int:
 
 async def _receive(folder: Path, output: Path) -> None:
     known = {number for number, _ in _records(_cut_torn(output))}
-    host = Host(folder, listen=[LOOPBACK], taking=True)
+    host = Host(folder, listen=[LOOPBACK], purpose="run")
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def heard(topic: str, sender: str, payload: Any) -> None:

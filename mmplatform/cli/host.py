@@ -30,6 +30,7 @@ class Node(Protocol):
     """What commands are written against: the node of this process or another one's."""
 
     own: bool  # it ends with this command
+    yielding: asyncio.Event  # set when it should make way for mm run
 
     async def open(self, operation: str, **arguments: Any) -> Channel:
         """Begin an operation of operations.py."""
@@ -75,17 +76,23 @@ class CommandNode(Platform):
 
 
 class Host:
-    """Runs a platform on a folder and serves its control socket. ``taking``: a node for its own sake (run, on).
+    """Runs a platform on a folder and serves its control socket.
 
-    ``expected``: a pattern to be subscribed to before anybody can reach this node.
+    ``purpose``: "run" and "on" are nodes for their own sake, "command" is there for a moment. ``expected``: a pattern
+    to be subscribed to before anybody can reach this node.
     """
 
     own = True
 
-    def __init__(self, folder: Path, *, listen: Sequence[str] = (), taking: bool = False, expected: str | None = None):
+    def __init__(
+        self, folder: Path, *, listen: Sequence[str] = (), purpose: str = "command", expected: str | None = None
+    ) -> None:
+        taking = purpose != "command"
         self.platform = CommandNode(folder, listen or LISTEN, taking)
         self.subscriptions = Subscriptions(self.platform, taking, self.platform.offer_again)
         self.started = time.time()
+        self.purpose = purpose
+        self.yielding = asyncio.Event()
         self._expected = expected
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
@@ -161,6 +168,7 @@ class Remote:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.yielding = asyncio.Event()
 
     async def answers(self) -> bool:
         """Whether there is one."""
@@ -192,7 +200,7 @@ async def node(folder: Path, *, expected: str | None = None) -> AsyncIterator[No
         if await there.answers():
             yield there
             return
-        host = partial(Host, folder, taking=expected is not None, expected=expected)
+        host = partial(Host, folder, purpose="command" if expected is None else "on", expected=expected)
         try:
             async with host() as own:
                 yield own

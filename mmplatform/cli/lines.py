@@ -86,24 +86,22 @@ async def send_lines(settings: Settings, options: dict[str, Any], as_json: bool,
     """The exit code."""
     keep = not options["realtime"] and not is_terminal(0)  # nobody types the same lines again
     async with node(settings.data) as there, await there.open("lines", **options, keep=keep, wait=wait) as channel:
-        run = _Run(settings, channel, options["peer"], as_json)
+        run = _Run(settings, channel, options["peer"], as_json, keep)
         try:
             await run.to_the_end(fresh)
         except NodeStopped:
-            raise NodeStopped(
-                f"the node stopped; {run.saved:,} lines are saved: run the same command again, it continues there"
-            ) from None
+            raise NodeStopped(f"the node stopped; {run.standing()}") from None
         except asyncio.CancelledError:
-            run.interrupted()
+            note(f"interrupted; {run.standing()}")
             raise
     return _tell(settings, options, run, wait)
 
 
 class _Run:
-    def __init__(self, settings: Settings, channel: Channel, peer: str, as_json: bool) -> None:
+    def __init__(self, settings: Settings, channel: Channel, peer: str, as_json: bool, keep: bool) -> None:
         self.input = Input(None)
         self.report: dict[str, Any] = {"accepted": 0, "delivered": 0, "waiting": 0}
-        self._channel, self._as_json = channel, as_json
+        self._channel, self._as_json, self._keep = channel, as_json, keep
         self._free = asyncio.Semaphore(IN_FLIGHT)
         self._progress = Progress(settings.json, peer)
         self._read = False
@@ -131,12 +129,12 @@ class _Run:
             await asyncio.gather(feeder, return_exceptions=True)
         self.report = self._channel.result
 
-    def interrupted(self) -> None:
-        """What holds after Ctrl-C."""
+    def standing(self) -> str:
+        """What holds when the command ends before its time."""
+        again = "the same command with the same input continues there" if self._keep else "mm run sends what waits"
         if self._read:
-            note(f"interrupted; {counted(self.report['waiting'], 'lines')} wait on disk: mm run sends them")
-        else:
-            note(f"interrupted after line {self.saved:,}; the same command with the same input continues there")
+            again = "mm run sends what waits, and so does the same command"
+        return f"{counted(self.saved, 'lines')} saved, {self.report['waiting']:,} of them not delivered yet; {again}"
 
     def _reported(self, report: dict[str, Any]) -> None:
         self.report = report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -11,10 +12,11 @@ import click
 
 from mmplatform.cli.app import FAILED, OK, Interrupted, Settings, execute, mm, pass_settings
 from mmplatform.cli.control import PARTING, Channel, NodeStopped
-from mmplatform.cli.host import node
+from mmplatform.cli.host import HANDOVER, LOOK_AGAIN, Remote, node
 from mmplatform.cli.output import note, printable, to_json
 from mmplatform.cli.stdio import Worker, is_terminal, reader_gone, write_all
 from mmplatform.message import check_pattern
+from mmplatform.storage.folder import DataFolder
 
 Message = tuple[str, str, str, Any]  # topic, sender, name, payload
 
@@ -53,6 +55,7 @@ async def _listen(settings: Settings, pattern: str, printer: _Printer) -> None:
     gone = asyncio.ensure_future(reader_gone(1))
     try:
         while not printer.done and not gone.done():
+            yielded = False
             with suppress(NodeStopped):
                 async with (
                     node(settings.data, expected=pattern) as there,
@@ -60,20 +63,34 @@ async def _listen(settings: Settings, pattern: str, printer: _Printer) -> None:
                 ):
                     if is_terminal(2) and not settings.json:
                         note(f"listening to {pattern}; Ctrl-C ends it", once=True)
-                    await _until_gone(channel, printer, gone)
+                    await _until_gone(channel, printer, gone, there.yielding)
+                    yielded = there.yielding.is_set()
+            if yielded:
+                await _successor(settings)
     finally:
         gone.cancel()
 
 
-async def _until_gone(channel: Channel, printer: _Printer, gone: asyncio.Future[None]) -> None:
+async def _successor(settings: Settings) -> None:
+    """mm run asked for the folder: let it have it."""
+    until = time.monotonic() + HANDOVER
+    there = Remote(DataFolder(settings.data).control)
+    while time.monotonic() < until and not await there.answers():  # noqa: ASYNC110 - another process sets no event
+        await asyncio.sleep(LOOK_AGAIN)
+
+
+async def _until_gone(channel: Channel, printer: _Printer, gone: asyncio.Future[None], yielding: asyncio.Event) -> None:
     printing = asyncio.ensure_future(_print(channel, printer))
+    asked = asyncio.ensure_future(yielding.wait())
     try:
-        await asyncio.wait([printing, gone], return_when=asyncio.FIRST_COMPLETED)
+        waiting: list[asyncio.Future[Any]] = [printing, gone, asked]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if printing.done():
             printing.result()
     finally:
         printing.cancel()
-        await asyncio.gather(printing, return_exceptions=True)
+        asked.cancel()
+        await asyncio.gather(printing, asked, return_exceptions=True)
 
 
 async def _print(channel: Channel, printer: _Printer) -> None:

@@ -121,6 +121,15 @@ async def cut(host: "Host", served: Served, peer: str) -> bool:
     return link is not None
 
 
+async def give_way(host: "Host", served: Served) -> str:
+    """mm run wants the folder: a node that is there for mm on makes way, and mm on becomes its client.
+
+    Returns what this node is for."""
+    if host.purpose == "on":
+        host.yielding.set()
+    return host.purpose
+
+
 def _why(state: str, connected: bool, reason: str | None) -> str:
     if state == "sent":
         return "its handlers there are at work"
@@ -130,6 +139,6 @@ def _why(state: str, connected: bool, reason: str | None) -> str:
 OPERATIONS: Final[dict[str, Operation]] = {
     operation.__name__: operation
     for operation in (
-        identity, add, peers, send, lines, request, ping, listen, waiting, cancel, cut
+        identity, add, peers, send, lines, request, ping, listen, waiting, cancel, cut, give_way
     )
 }  # fmt: skip

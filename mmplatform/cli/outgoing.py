@@ -85,18 +85,19 @@ async def lines(
     if realtime:
         await platform.connect(destination, timeout or 10.0)
     run = Lines(platform, destination, topic, Priority.parse(priority), expire_after, realtime)
-    await served.send(await run.position() if keep else None)
+    position = await run.position() if keep else None
+    await served.send(None if position is None else [position.count, position.digest, position.marks])
     while not isinstance(batch := await served.receive(), bool):
         payloads, count, digest, marks = batch
         await run.accept([encode(payload) for payload in payloads], Position(count, digest, marks) if keep else None)
         await served.send(run.report())
-    if keep:
-        await run.finish()
     await served.send({**run.report(), "end": True})
     if realtime:
         await platform.ping(destination, timeout or 10.0)
     elif wait:
         await run.settled(served, timeout, continued=batch)
+    if keep and not (wait and run.report()["waiting"]):
+        await run.finish()
     return run.report()
 
 
@@ -122,7 +123,7 @@ class Lines:
         return _positions.decode(saved) if saved is not None else None
 
     async def finish(self) -> None:
-        """The whole input is accepted; the same command starts from its first line again."""
+        """The command has done what it was asked to: the same one starts from its first line again."""
         await self._platform.storage.delete(self._key)
 
     async def accept(self, payloads: list[bytes], position: Position | None) -> None:

@@ -2,13 +2,17 @@
 
 import asyncio
 import os
+import time
 from typing import Any
 
 import click
 
 from mmplatform.cli.app import OK, Interrupted, Settings, execute, mm, pass_settings
-from mmplatform.cli.host import Host
+from mmplatform.cli.control import NodeStopped
+from mmplatform.cli.host import HANDOVER, LOOK_AGAIN, Host, Remote
 from mmplatform.cli.output import emit, say
+from mmplatform.errors import FolderInUse
+from mmplatform.storage.folder import DataFolder
 
 
 @mm.command("run")
@@ -33,11 +37,26 @@ def run_node(settings: Settings, listen: tuple[str, ...]) -> int:
 
 
 async def _run(settings: Settings, listen: tuple[str, ...]) -> None:
-    host = Host(settings.data, listen=listen, taking=True)
-    news = _News(settings.json, host)
-    async with host:
-        news.ready()
-        await asyncio.Event().wait()
+    """Short commands on the same folder are waited for, and mm on makes way."""
+    until = time.monotonic() + HANDOVER
+    while True:
+        host = Host(settings.data, listen=listen, purpose="run")
+        news = _News(settings.json, host)
+        try:
+            async with host:
+                news.ready()
+                await asyncio.Event().wait()
+        except FolderInUse:
+            if time.monotonic() > until or not await _makes_way(settings):
+                raise
+        await asyncio.sleep(LOOK_AGAIN)
+
+
+async def _makes_way(settings: Settings) -> bool:
+    try:
+        return bool(await Remote(DataFolder(settings.data).control).call("give_way") != "run")
+    except NodeStopped:
+        return True  # it is starting or stopping
 
 
 class _News:

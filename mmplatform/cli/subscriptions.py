@@ -19,9 +19,9 @@ from mmplatform.node import Platform
 
 LINGER: Final = 60.0  # seconds
 CONCURRENCY: Final = 4096  # messages in hand; the window of a peer is 8192
-BATCH: Final = 512  # messages in one frame to the command, and what a SIGKILL can at most repeat
+BATCH: Final = 128  # messages in one frame to the command
 BATCH_BYTES: Final = 256 * 1024
-UNWRITTEN: Final = 4 * BATCH  # messages that are with the command and not acknowledged
+UNWRITTEN: Final = 3 * BATCH  # messages that are with the command and not acknowledged
 
 Item = tuple[str, str, str, Any, "asyncio.Future[None]"]
 NOBODY_CAME: Final = "unhandled"
