@@ -11,30 +11,10 @@ from typing import Any, Final, Protocol
 from mmplatform.bus import DONE, NOBODY, Bus, OnError, Result
 from mmplatform.errors import InvalidPayload, Refused, RequestFailed, RequestTimeout
 from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Outcome, Priority
+from mmplatform.network.gate import Finished, Inlet, OnReply
 
 LOCAL: Final = "local"
 PLAIN: Final = (bytes, str, int, float, bool, type(None))  # values that nobody can change under another's hands
-
-Finished = Callable[[Result], None]
-OnReply = Callable[[bytes | Result], None]
-
-
-class Inlet(Protocol):
-    """Where the remote messages of one protocol go in. Topics are checked; payloads are not."""
-
-    def take_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
-        """A realtime message: nobody waits for its end."""
-
-    def take_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
-        """A durable message: its result, or None when ``finished`` will be called with it."""
-
-    def take_request(
-        self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
-    ) -> bytes | Result | None:
-        """As ``take_message``; a result with a value is that value in bytes."""
-
-    async def close(self) -> None:
-        """The platform stops: end all handlers."""
 
 
 class Upstream(Protocol):

@@ -11,11 +11,9 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar, overload
 
-from pyee.base import EventEmitter
-
 from mmplatform import plugins
-from mmplatform.api import API, LOCAL, Inlet, OnReply, outcome_of, raw
-from mmplatform.bus import DONE, MAX_ROUTES, NOBODY, Result
+from mmplatform.api import API, LOCAL, outcome_of, raw
+from mmplatform.bus import Result
 from mmplatform.codec import Decoder, encode, pack, unpack
 from mmplatform.delivery.inbox import Inbox
 from mmplatform.delivery.outbox import Outbox
@@ -25,31 +23,30 @@ from mmplatform.errors import (
     ControlTopic,
     InvalidKey,
     InvalidPayload,
-    InvalidTopic,
     LocalError,
     NotRunning,
-    ProtocolError,
-    Refused,
     StorageCorrupt,
     StorageError,
     Unreachable,
 )
+from mmplatform.events import Events
 from mmplatform.identity.circles import Circle, Circles, is_control_topic
 from mmplatform.identity.keys import BoxId, Identity, SignId, parse_sign_id
-from mmplatform.identity.nodeinfo import MAX_ADDRESSES, NodeInfo
+from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.identity.ticket import PREFIX, parse_ticket, ticket
 from mmplatform.message import (
     DEFAULT_EXPIRY,
     MAX_PAYLOAD,
     Delivery,
-    Message,
     Outcome,
     Priority,
     check_topic,
 )  # fmt: skip
 from mmplatform.network.dialer import Dialer
 from mmplatform.network.directory import Directory
+from mmplatform.network.gate import Gate
 from mmplatform.network.links import Links
+from mmplatform.network.listener import Listener
 from mmplatform.network.peer import Peer
 from mmplatform.network.transport import Transport
 from mmplatform.service import Service
@@ -57,14 +54,10 @@ from mmplatform.storage.contract import Storage
 from mmplatform.storage.folder import DataFolder
 from mmplatform.storage.memory import MemoryStorage
 
-NODE_INFO_VALID: Final = 30 * 24 * 3600  # seconds a ticket stays good
-NODE_INFO_REFRESH: Final = 24 * 3600.0
-REFRESH_AGAIN: Final = 3600.0  # seconds until a refresh that failed is tried again
 LISTEN: Final = ("tcp://0.0.0.0:0",)
 LONGEST_EXPIRY: Final = 1e9  # seconds, some thirty years
 MAX_PROTOCOL: Final = 200  # characters of its name
 NO_LINK: Final = Outcome("dropped", False, "no link to the peer is up")
-EVENTS: Final = ("ready", "connection", "disconnected", "message", "error")
 
 log = logging.getLogger("mmplatform")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -113,11 +106,10 @@ class Platform:
         self.instance = secrets.randbits(52) + 1  # of this run: the epoch of what it sends
 
         self._running = self._stopping = False
-        self._inlets: dict[str, Inlet] = {}  # by protocol
-        self._allowed: set[str] = set()  # topics from peers that were looked at and are no control topics
-        self._events = EventEmitter()
-        self._watched = False  # somebody listens to every message
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._events = Events()
+        self.failed = self._events.failed
+        self.gate = Gate(self._events)
+        self.attach = self.gate.attach
         self.messaging = API(self, "ms", pack, unpack)
         self.torrenting = API(self, "bt", raw, bytes)
 
@@ -128,13 +120,17 @@ class Platform:
             self.storage, self.messaging.bus, self.sign_id, self.now, self._found, self.failed, self.known
         )
         self._transports = {t.scheme: t for t in map(_transport, transports)}
-        self._links = Links(self.identity, self._record, self._peer_of, self.peer, self.now, secrets.token_bytes)
+        self._links = Links(
+            self.identity, lambda: self._listener.encoded(), self._peer_of, self.peer, self.now, secrets.token_bytes
+        )
+        self._listener = Listener(
+            self.identity, self.storage, self._transports, connection_info, self._links.accept,
+            self.now, self._renewed, self._events.spawn, self.failed,
+        )  # fmt: skip
         self.dialer = Dialer(self._transports, self._links.dialled)
         self._services = [_service(service) for service in services]
         self._started: list[Service] = []
-        self._listen_hints = tuple(connection_info)
         self._peers: dict[str, Peer] = {}
-        self._refresh: asyncio.TimerHandle | None = None
 
     # Life.
 
@@ -152,7 +148,7 @@ class Platform:
             await self.outbox.open()
             await self.inbox.open()
             await self.directory.open()
-            await self._listen()
+            await self._listener.open()
             self._running = True
             self._subscribe_circles()
             for build in self._services:
@@ -170,7 +166,7 @@ class Platform:
         for peer in {*self.outbox.peers(), *self.friends, *self.devices} - {self.sign_id}:
             if self.directory.known(SignId(peer)) is not None or not self.outbox.box(peer).empty:
                 self.peer(SignId(peer)).dial()
-        self._emit("ready")
+        self._events.emit("ready")
 
     async def stop(self) -> None:
         """Stop the services, save what is accepted, close links, transports and storage.
@@ -179,8 +175,7 @@ class Platform:
         if not self._running or self._stopping:
             return
         self._stopping, self._links.started = True, False
-        if self._refresh is not None:
-            self._refresh.cancel()
+        self._listener.close()
         for service in reversed(self._started):
             await _orderly(service.stop, self.failed)
         self._running = False
@@ -188,13 +183,11 @@ class Platform:
             await _orderly(transport.close, self.failed)
         await asyncio.gather(*(peer.close() for peer in list(self._peers.values())))
         await self._links.close()
-        for inlet in self._inlets.values():
+        for inlet in self.gate.inlets.values():
             await _orderly(inlet.close, self.failed)  # nothing comes in any more that could start another handler
         for store in (self.inbox, self.outbox, self.storage):
             await _orderly(store.close, self.failed)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._events.close()
         if self.folder is not None:
             self.folder.close()
 
@@ -233,12 +226,9 @@ class Platform:
 
         ready(), connection(peer), disconnected(peer, reason), message(Message), error(exception, topic).
         """
-        if event not in EVENTS:
-            raise ValueError(f"{event!r} is not an event; there are {', '.join(EVENTS)}")
         if handler is None:
             return lambda function: self.on(event, function)
-        self._events.add_listener(event, handler)
-        self._watched = self._watched or event == "message"
+        self._events.add(event, handler)
         return handler
 
     async def send(
@@ -315,11 +305,10 @@ class Platform:
 
     # What APIs and services call.
 
-    def attach(self, protocol: str, inlet: Inlet) -> None:
-        """Hand the messages and requests of ``protocol`` to an API. Raises LocalError when another one has it."""
-        if protocol in self._inlets:
-            raise LocalError(f"the protocol {protocol!r} has an API already")
-        self._inlets[protocol] = inlet
+    async def advertise(self, owner: str, addresses: Sequence[str]) -> None:
+        """Have the ``addresses`` (URIs) of a service or transport in our record, in place of those it had before."""
+        self._check_running()
+        await self._listener.advertise(owner, addresses)
 
     async def post(
         self,
@@ -336,7 +325,7 @@ class Platform:
         if not self._running:
             raise NotRunning("the platform is not running")
         peer = self._peers.get(destination) or self.peer(parse_sign_id(destination))
-        if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._inlets:
+        if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self.gate.inlets:
             _check_form(payload, protocol)
         if realtime:
             if not peer.send_event(Event(topic, protocol, payload), len(payload) + len(topic) + 8):
@@ -360,16 +349,9 @@ class Platform:
         _check_remote(topic)
         self._check_running()
         peer = self._peers.get(destination) or self.peer(parse_sign_id(destination))
-        if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._inlets:
+        if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self.gate.inlets:
             _check_form(payload, protocol)
         return peer.request(topic, protocol, payload, timeout)
-
-    def failed(self, error: Exception, topic: str = "") -> None:
-        """Report what went wrong in a handler or inside: to ``error`` listeners, else to the log."""
-        if self._events.listeners("error"):
-            self._emit("error", error, topic)
-        else:
-            log.error("%s%s", f"handler of {topic}: " if topic else "", error, exc_info=error if topic else None)
 
     # What peers and stores call.
 
@@ -394,69 +376,14 @@ class Platform:
             peer = self._peers[sign_id] = Peer(self, sign_id)
         return peer
 
-    def dispatch(
-        self,
-        scope: str,
-        peer: str,
-        topic: str,
-        protocol: str,
-        payload: bytes,
-        finished: Callable[[Result], None],
-    ) -> Result | None:
-        """Hand a remote message to its API. Control topics are refused from everybody."""
-        if topic not in self._allowed and not self._allow(topic):
-            return Result(None, Refused("bad-topic"))
-        if self._watched:
-            self._emit("message", Message(topic, protocol, payload, peer, scope))
-        inlet = self._inlets.get(protocol)
-        if inlet is None:
-            return DONE if self._watched else NOBODY
-        try:
-            result = inlet.take_message(scope, topic, peer, payload, finished)
-        except Exception as error:  # of a layer between the API and us: it must not end the link of the peer
-            self.failed(error, topic)
-            return Result(None, error)
-        return DONE if result is NOBODY and self._watched else result
-
-    def dispatch_events(self, scope: str, peer: str, events: list[Event]) -> None:
-        """Hand realtime messages to their APIs."""
-        allowed, inlets = self._allowed, self._inlets
-        for event in events:
-            topic = event.topic
-            if topic not in allowed and not self._allow(topic):
-                continue
-            if self._watched:
-                self._emit("message", Message(topic, event.protocol, event.payload, peer, scope))
-            inlet = inlets.get(event.protocol)
-            if inlet is not None:
-                try:
-                    inlet.take_event(scope, topic, peer, event.payload)
-                except Exception as error:
-                    self.failed(error, topic)
-
-    def serve(
-        self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: OnReply
-    ) -> bytes | Result | None:
-        """Hand a remote request to its API; the reply in bytes, or what went wrong."""
-        if topic not in self._allowed and not self._allow(topic):
-            return Result(None, Refused("bad-topic"))
-        inlet = self._inlets.get(protocol)
-        if inlet is None:
-            return NOBODY
-        try:
-            return inlet.take_request(scope, topic, peer, payload, finished)
-        except Exception as error:
-            self.failed(error, topic)
-            return Result(None, error)
-
     def connected(self, peer: Peer) -> None:
         """The first link to ``peer`` is up."""
-        self._emit("connection", peer.sign_id)
+        self._events.emit("connection", peer.sign_id)
         self._tell("transports.online", peer.sign_id)
 
     def disconnected(self, peer: Peer, reason: str) -> None:
         """The last link to ``peer`` is gone."""
-        self._emit("disconnected", peer.sign_id, reason)
+        self._events.emit("disconnected", peer.sign_id, reason)
         self._tell("transports.offline", peer.sign_id)
         self.release(peer)
 
@@ -516,60 +443,10 @@ class Platform:
                 f"self.{circle.name}.update", lambda topic, sender, payload, circle=circle: circle.update(payload)
             )
 
-    async def _listen(self) -> None:
-        """Listen where asked; a port left open (0) is the one of the last run when it is still free."""
-        before = await self.storage.get(b"node/listening")
-        try:
-            ports = dict(zip(self._listen_hints, _strings.decode(before) if before else [], strict=False))
-        except CodecError:
-            ports = {}  # damaged; it is no more than a wish
-        addresses: list[str] = []
-        used: list[str] = []
-        for hint in self._listen_hints:
-            found = await self._listen_at(hint, ports.get(hint, ""))
-            addresses += found
-            used.append(found[0].rpartition(":")[2] if found else "")
-        await self.storage.put(b"node/listening", encode(used))
-        await self._renew_record(tuple(addresses[:MAX_ADDRESSES]))
-
-    async def _listen_at(self, hint: str, port: str) -> list[str]:
-        scheme = hint.partition(":")[0]
-        if scheme not in self._transports:
-            raise LocalError(f"cannot listen on {hint}: the transport {scheme!r} is not among {list(self._transports)}")
-        transport = self._transports[scheme]
-        if hint.endswith(":0") and port.isdigit():
-            try:
-                return await transport.listen(hint[:-1] + port, self._links.accept)
-            except (LocalError, ValueError):
-                log.debug("port %s of the last run is taken; another one will do", port)
-        try:
-            return await transport.listen(hint, self._links.accept)
-        except ValueError as error:
-            raise LocalError(f"cannot listen on {hint}: {error}") from None
-
-    async def _renew_record(self, addresses: tuple[str, ...]) -> None:
-        saved = await self.storage.get(b"node/seq")
-        seq = max(int.from_bytes(saved or b"\0") + 1, int(self.now() * 1000))
-        await self.storage.put(b"node/seq", seq.to_bytes(8))
-        self.directory.mine = NodeInfo.create(self.identity, addresses, seq, int(self.now()) + NODE_INFO_VALID)
-        self._renew_later(NODE_INFO_REFRESH, addresses)
-
-    def _renew_later(self, seconds: float, addresses: tuple[str, ...]) -> None:
-        loop = asyncio.get_running_loop()
-        self._refresh = loop.call_later(seconds, lambda: self._spawn(self._renew_and_publish(addresses)))
-
-    async def _renew_and_publish(self, addresses: tuple[str, ...]) -> None:
-        try:
-            await self._renew_record(addresses)
-        except StorageError as error:
-            self.failed(error)
-            self._renew_later(REFRESH_AGAIN, addresses)
-        self.directory.publish()
-
-    def _record(self) -> bytes:
-        if self.directory.mine is None:
-            raise ProtocolError("starting", "the platform is not listening yet")
-        return self.directory.mine.encode()
+    def _renewed(self) -> None:
+        self.directory.mine = self._listener.record
+        if self._links.started:
+            self.directory.publish()
 
     def _peer_of(self, info: NodeInfo) -> Peer:
         self.directory.put(info, "handshake")
@@ -593,29 +470,17 @@ class Platform:
 
     def _send_local(self, topic: str, protocol: str, payload: bytes) -> Delivery:
         check_topic(topic)
-        if protocol not in self._inlets:
+        if protocol not in self.gate.inlets:
             raise LocalError(f"no API has the protocol {protocol!r}")
         delivery = Delivery(self.sign_id)
 
         def settle(result: Result) -> None:
             delivery.settle(outcome_of(result))
 
-        result = self._inlets[protocol].take_message("self", topic, self.sign_id, payload, settle)
+        result = self.gate.inlets[protocol].take_message("self", topic, self.sign_id, payload, settle)
         if result is not None:
             settle(result)
         return delivery
-
-    def _allow(self, topic: str) -> bool:
-        """Whether a peer may use ``topic``: well formed, and no control topic."""
-        try:
-            allowed = not is_control_topic(check_topic(topic))
-        except InvalidTopic:
-            return False
-        if allowed:
-            if len(self._allowed) >= MAX_ROUTES:
-                self._allowed.clear()
-            self._allowed.add(topic)
-        return allowed
 
     def _status(self, key: SignId) -> PeerStatus:
         peer = self._peers.get(key)
@@ -634,26 +499,6 @@ class Platform:
 
     def _tell(self, topic: str, payload: object) -> None:
         self.messaging.bus.emit("self", topic, self.sign_id, payload)
-
-    def _emit(self, event: str, *arguments: object) -> None:
-        for handler in self._events.listeners(event):
-            try:
-                outcome = handler(*arguments)
-            except Exception:
-                log.exception("a handler of the event %r failed", event)
-            else:
-                if asyncio.iscoroutine(outcome):
-                    self._spawn(outcome)
-
-    def _spawn(self, coroutine: Any) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("a handler of an event failed", exc_info=task.exception())
 
     def _check_running(self) -> None:
         if not self._running:

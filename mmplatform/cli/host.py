@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from mmplatform.bus import NOBODY, Result
+from mmplatform.bus import Result
 from mmplatform.cli import sockets
 from mmplatform.cli.control import Channel, MemoryPipe, NodeStopped, SocketPipe, serve
 from mmplatform.cli.operations import OPERATIONS
@@ -48,31 +48,20 @@ class CommandNode(Platform):
 
     def __init__(self, folder: str | PathLike[str], listen: Sequence[str], taking: bool) -> None:
         super().__init__(folder, connection_info=listen)
-        self._taking = taking
         self._kept_back: list[Held] = []
-
-    def dispatch(
-        self,
-        scope: str,
-        peer: str,
-        topic: str,
-        protocol: str,
-        payload: bytes,
-        finished: Callable[[Result], None],
-    ) -> Result | None:
-        result = super().dispatch(scope, peer, topic, protocol, payload, finished)
-        if result is not NOBODY or self._taking:
-            return result
-        self._kept_back.append((scope, peer, topic, protocol, payload, finished))
-        return None
+        if not taking:
+            self.gate.unheard = self._keep_back
 
     def offer_again(self) -> None:
         """Somebody new listens."""
         held, self._kept_back = self._kept_back, []
         for message in held:
-            result = self.dispatch(*message)
+            result = self.gate.message(*message)
             if result is not None:
                 message[-1](result)
+
+    def _keep_back(self, *message: Any) -> None:
+        self._kept_back.append(message)
 
 
 class Host:

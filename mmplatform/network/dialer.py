@@ -17,10 +17,10 @@ LONGEST_DELAY: Final = 60.0
 
 
 class Backoff:
-    """Delays that double up to a minute, each shortened at random by up to half so that peers do not come in step."""
+    """Delays that double up to ``longest`` seconds, each shortened by up to half so that peers do not come in step."""
 
-    def __init__(self, random: Callable[[], float]) -> None:
-        self._random = random
+    def __init__(self, random: Callable[[], float], longest: float = LONGEST_DELAY) -> None:
+        self._random, self._longest = random, longest
         self._delay = FIRST_DELAY
 
     def reset(self) -> None:
@@ -28,7 +28,7 @@ class Backoff:
 
     def next(self) -> float:
         """Seconds to wait now."""
-        delay, self._delay = self._delay, min(self._delay * 2, LONGEST_DELAY)
+        delay, self._delay = self._delay, min(self._delay * 2, self._longest)
         return delay * (1 - self._random() / 2)
 
 

@@ -4,7 +4,6 @@ What is queued in one turn of the event loop leaves in one frame, one box and on
 """
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
@@ -39,6 +38,7 @@ from mmplatform.identity.keys import SignId
 from mmplatform.message import MAX_PAYLOAD, SENT, Delivery
 from mmplatform.network.dialer import Backoff, Dialer
 from mmplatform.network.directory import Directory
+from mmplatform.network.gate import Gate
 from mmplatform.network.link import Link
 from mmplatform.network.requests import UNFINISHED, Answered, Asked, failure, nobody
 
@@ -46,7 +46,8 @@ FULL: Final = 64 * 1024  # bytes queued that leave at once
 EAGER: Final = 32  # requests or replies that leave at once: the other side works while this one goes on
 LIFETIME: Final = 3600.0  # seconds after which a link is replaced by a fresh one
 RENEW_AGAIN: Final = 60.0  # seconds until a fresh link that could not be had is tried for again
-STABLE: Final = 5.0  # a link that was lost sooner and brought nothing is not dialled again at once
+STABLE: Final = 5.0  # a link that was lost sooner and brought nothing is not dialled again at once,
+FLAPPING: Final = 2.0  # but after so many seconds at most: the peer is there
 GLARE: Final = 10.0  # seconds between two links within which both ends may have dialled at once
 PORTION: Final = 1024 * 1024  # of a larger queue, bytes that one frame carries
 BACKLOG: Final = 64 * 1024 * 1024  # bytes of replies for a peer that asks and does not read
@@ -55,9 +56,7 @@ DUPLICATE: Final = "duplicate"  # reasons for closing a link
 REPLACED: Final = "replaced"
 TAKEN_OVER: Final = "taken-over"
 
-OnResult = Callable[[Result], None]
 Queued = TypeVar("Queued", Event, Request, Reply)
-OnReply = Callable[[bytes | Result], None]
 
 
 class Node(Protocol):
@@ -68,6 +67,7 @@ class Node(Protocol):
     inbox: Inbox
     directory: Directory
     dialer: Dialer
+    gate: Gate
 
     @property
     def sign_id(self) -> SignId: ...
@@ -79,16 +79,6 @@ class Node(Protocol):
     def scope(self, peer: SignId) -> str: ...
 
     def known(self, peer: str) -> bool: ...
-
-    def dispatch(
-        self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: OnResult
-    ) -> Result | None: ...
-
-    def dispatch_events(self, scope: str, peer: str, events: list[Event]) -> None: ...
-
-    def serve(
-        self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: OnReply
-    ) -> bytes | Result | None: ...
 
     def connected(self, peer: "Peer") -> None: ...
 
@@ -128,7 +118,7 @@ class Peer:
         self._answered = Answered()
         self._dialling: asyncio.Task[Any] | None = None
         self._nudge = asyncio.Event()
-        self._backoff = Backoff(node.random)
+        self._backoff, self._flaps = Backoff(node.random), Backoff(node.random, FLAPPING)
         self._arrivals: list[asyncio.Future[Link]] = []
         self._expiry: asyncio.TimerHandle | None = None
         self._renewal: asyncio.TimerHandle | None = None
@@ -300,12 +290,13 @@ class Peer:
         self._make_room()
         self._node.disconnected(self, self.reason)
         self._watch_expiry()
+        self._backoff.reset()
         if self._useful or self._loop.time() - link.opened >= STABLE:
-            self._backoff.reset()
+            self._flaps.reset()
         if self.reason.endswith(TAKEN_OVER):
             self._node.failed(LocalError(f"another node runs with this key: {self.sign_id} now talks to that one"))
         elif self.wanted:
-            self.dial(0.0 if self._useful or self._arrivals else self._backoff.next())
+            self.dial(0.0 if self._useful or self._arrivals else self._flaps.next())
 
     def link_writable(self, link: Link) -> None:
         if link is self.link:
@@ -326,7 +317,7 @@ class Peer:
         for batch in frame.batches:
             self._take_in(batch, frame.now, scope)
         if frame.events:
-            node.dispatch_events(scope, me, frame.events)
+            node.gate.events(scope, me, frame.events)
         if frame.requests:
             self._answered.forget(frame.floor)
             for request in frame.requests:
@@ -363,7 +354,7 @@ class Peer:
             return ""
         if record.expires <= sender_now:
             return "expired"
-        result = self._node.dispatch(
+        result = self._node.gate.message(
             scope,
             self.sign_id,
             record.topic,
@@ -387,7 +378,9 @@ class Peer:
                 self._queued += len(seen.payload) + 16
             return
         finished = partial(self._answer, request, self._answered.instance)
-        result = self._node.serve(scope, self.sign_id, request.topic, request.protocol, request.payload, finished)
+        result = self._node.gate.request(
+            scope, self.sign_id, request.topic, request.protocol, request.payload, finished
+        )
         if result is None:
             self._answered.begun(request)
         else:
@@ -512,10 +505,10 @@ class Peer:
             if pause:
                 await self._rest(pause)
             while self.link is None and not self._closed:
-                await self._dial_once()
+                opened = await self._dial_once()
                 if self.link is not None or not self.wanted:
                     return
-                await self._rest(self._backoff.next())
+                await self._rest(self._flaps.next() if opened else self._backoff.next())
         finally:
             self._dialling = None
 

@@ -1,0 +1,64 @@
+"""The events of a platform, on pyee: who listens to what, and the tasks of async listeners."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from pyee.base import EventEmitter
+
+NAMES: Final = ("ready", "connection", "disconnected", "message", "error")
+
+log = logging.getLogger("mmplatform")
+
+
+class Events:
+    """``watched`` is True once somebody listens to every message; the data path asks before it builds one."""
+
+    def __init__(self) -> None:
+        self.watched = False
+        self._listeners = EventEmitter()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def add(self, event: str, handler: Callable[..., Any]) -> None:
+        """Call ``handler``, which may be async, for every ``event``. Raises ValueError for a name there is not."""
+        if event not in NAMES:
+            raise ValueError(f"{event!r} is not an event; there are {', '.join(NAMES)}")
+        self._listeners.add_listener(event, handler)
+        self.watched = self.watched or event == "message"
+
+    def emit(self, event: str, *arguments: object) -> None:
+        """Tell the listeners; one that raises goes to the log and stops nobody."""
+        for handler in self._listeners.listeners(event):
+            try:
+                outcome = handler(*arguments)
+            except Exception:
+                log.exception("a handler of the event %r failed", event)
+            else:
+                if asyncio.iscoroutine(outcome):
+                    self.spawn(outcome)
+
+    def failed(self, error: Exception, topic: str = "") -> None:
+        """Report what went wrong in a handler or inside: to ``error`` listeners, else to the log."""
+        if self._listeners.listeners("error"):
+            self.emit("error", error, topic)
+        else:
+            log.error("%s%s", f"handler of {topic}: " if topic else "", error, exc_info=error if topic else None)
+
+    def spawn(self, coroutine: Any) -> None:
+        """Run ``coroutine`` until it ends or the platform stops."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    async def close(self) -> None:
+        """End what still runs."""
+        tasks = self._tasks - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a handler of an event failed", exc_info=task.exception())
