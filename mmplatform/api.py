@@ -8,10 +8,11 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
-from mmplatform.bus import DONE, NOBODY, Bus, OnError, Result
+from mmplatform.bus import Bus, OnError
 from mmplatform.errors import InvalidPayload, Refused, RequestFailed, RequestTimeout
 from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Outcome, Priority
 from mmplatform.network.gate import Finished, Inlet, OnReply
+from mmplatform.subscriber import DONE, NOBODY, Result
 
 LOCAL: Final = "local"
 PLAIN: Final = (bytes, str, int, float, bool, type(None))  # values that nobody can change under another's hands

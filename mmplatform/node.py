@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple, Self, TypeVar, overload
 
 from mmplatform import plugins
 from mmplatform.api import API, LOCAL, outcome_of, raw
-from mmplatform.bus import Result
 from mmplatform.codec import Decoder, encode, pack, unpack
 from mmplatform.delivery.inbox import Inbox
 from mmplatform.delivery.outbox import Outbox
@@ -53,6 +52,7 @@ from mmplatform.service import Service
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.folder import DataFolder
 from mmplatform.storage.memory import MemoryStorage
+from mmplatform.subscriber import Result
 
 LISTEN: Final = ("tcp://0.0.0.0:0",)
 LONGEST_EXPIRY: Final = 1e9  # seconds, some thirty years

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from mmplatform.bus import Result
 from mmplatform.cli import sockets
 from mmplatform.cli.control import Channel, MemoryPipe, NodeStopped, SocketPipe, serve
 from mmplatform.cli.operations import OPERATIONS
@@ -19,6 +18,7 @@ from mmplatform.cli.subscriptions import Subscriptions
 from mmplatform.errors import FolderInUse, Refused
 from mmplatform.node import LISTEN, Platform
 from mmplatform.storage.folder import DataFolder
+from mmplatform.subscriber import Result
 
 HANDOVER: Final = 5.0  # seconds for a node that starts or stops to answer, or to let go of the folder
 LOOK_AGAIN: Final = 0.05

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from mmplatform.bus import DONE, MAX_ROUTES, NOBODY, Result
+from mmplatform.bus import MAX_ROUTES
 from mmplatform.delivery.wire import Event
 from mmplatform.errors import InvalidTopic, LocalError, Refused
 from mmplatform.events import Events
 from mmplatform.identity.circles import is_control_topic
 from mmplatform.message import Message, check_topic
+from mmplatform.subscriber import DONE, NOBODY, Result
 
 Finished = Callable[[Result], None]
 OnReply = Callable[[bytes | Result], None]

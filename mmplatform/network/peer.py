@@ -7,7 +7,6 @@ import asyncio
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
-from mmplatform.bus import NOBODY, Result
 from mmplatform.delivery.inbox import Inbox
 from mmplatform.delivery.outbox import Outbox
 from mmplatform.delivery.receiver import Stream
@@ -41,6 +40,7 @@ from mmplatform.network.directory import Directory
 from mmplatform.network.gate import Gate
 from mmplatform.network.link import Link
 from mmplatform.network.requests import UNFINISHED, Answered, Asked, failure, nobody
+from mmplatform.subscriber import NOBODY, Result
 
 FULL: Final = 64 * 1024  # bytes queued that leave at once
 EAGER: Final = 32  # requests or replies that leave at once: the other side works while this one goes on

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmplatform import bus as module
-from mmplatform.bus import MAX_ROUTES, UNHELD, Bus, Result
+from mmplatform.bus import MAX_ROUTES, Bus
 from mmplatform.errors import InvalidTopic, NoResponders, NotRunning, QueueFull
 from mmplatform.message import Retry
+from mmplatform.subscriber import UNHELD, Result
 
 
 class Errors(list[tuple[Exception, str]]):
@@ -126,7 +127,7 @@ def test_a_name_reaches_exactly_the_patterns_that_match(
         pattern, _, handler = live.pop(data.draw(st.integers(0, len(live) - 1)))
         assert bus.off(".".join(pattern), handler)
         check()
-    assert not bus._index.children, "the index keeps nothing of what is gone"
+    assert not bus._patterns._root.children, "the index keeps nothing of what is gone"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""An index of subscription patterns: which of them match a name. ``*`` is one segment, ``>`` one or more, anywhere."""
+
+
+class _Node:
+    """One segment of a pattern."""
+
+    __slots__ = ("children", "ends", "rest")
+
+    def __init__(self, rest: bool = False) -> None:
+        self.children: dict[str, _Node] = {}
+        self.ends = False
+        self.rest = rest  # this node was reached by ">" and may swallow further segments
+
+
+class Patterns:
+    """A set of patterns."""
+
+    def __init__(self) -> None:
+        self._root = _Node()
+
+    def add(self, pattern: str) -> None:
+        """Take ``pattern`` in; again is the same as once."""
+        node = self._root
+        for segment in pattern.split("."):
+            node = node.children.setdefault(segment, _Node(segment == ">"))
+        node.ends = True
+
+    def discard(self, pattern: str) -> None:
+        """Take ``pattern``, which must be in, out."""
+        segments = pattern.split(".")
+        path = [self._root]
+        for segment in segments:
+            path.append(path[-1].children[segment])
+        path[-1].ends = False
+        for parent, segment in zip(reversed(path[:-1]), reversed(segments), strict=True):
+            child = parent.children[segment]
+            if child.ends or child.children:
+                return
+            del parent.children[segment]
+
+    def matching(self, name: str) -> list[str]:
+        """The patterns that match. All states are walked at once: segments times live states, never exponential."""
+        states: dict[int, tuple[_Node, str]] = {id(self._root): (self._root, "")}
+        for segment in name.split("."):
+            following: dict[int, tuple[_Node, str]] = {}
+            for node, path in states.values():
+                if node.rest:
+                    following[id(node)] = (node, path)
+                for key in (segment, "*", ">"):
+                    child = node.children.get(key)
+                    if child is not None:
+                        following[id(child)] = (child, f"{path}.{key}" if path else key)
+            states = following
+        return [path for node, path in states.values() if node.ends]
