@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from mmplatform.cli.control import Served
 from mmplatform.codec import Decoder, Struct, encode
-from mmplatform.delivery.outbox import Box
-from mmplatform.errors import ControlTopic, DeliveryError, InvalidPayload, LocalError, MMError, Unreachable
+from mmplatform.delivery.shelf import Box
+from mmplatform.errors import ControlTopic, DeliveryError, InvalidKey, InvalidPayload, LocalError, MMError, Unreachable
 from mmplatform.identity.circles import is_control_topic
 from mmplatform.identity.keys import SignId
 from mmplatform.message import MAX_PAYLOAD, Delivery, Outcome, Priority, check_topic
@@ -22,6 +22,7 @@ from mmplatform.node import Platform
 
 AWAY_AFTER: Final = 3.0  # seconds without a link after which a waiting command says so
 REPORT_EVERY: Final = 0.1  # seconds between two reports of progress
+ALTERNATIVE: Final = "; without --realtime it would be saved, and sent later"
 HELD: Final = 100_000  # lines whose outcomes are watched one by one; of those beyond only that they are settled
 
 
@@ -50,9 +51,9 @@ async def send(
     timeout: float | None,
 ) -> dict[str, Any]:
     """One message. ``wait`` None: until it is delivered, or the peer is found to be away."""
-    destination = platform.directory.resolve(peer)
+    destination = resolve(platform, peer)
     if realtime and destination != platform.sign_id:
-        await platform.connect(destination, timeout or 10.0)
+        await connect(platform, peer, timeout or 10.0, ALTERNATIVE)
     delivery = await platform.messaging.send(
         topic, destination, payload, realtime=realtime, expire_after=expire_after, priority=priority
     )
@@ -81,9 +82,9 @@ async def lines(
     """Many messages. Told first: the position of an interrupted run, or None. Then for each
     [payloads, count, digest, marks] the lines are saved and a report is sent. The input ends with True when an
     interrupted run was continued, else with False."""
-    destination = platform.directory.resolve(peer)
+    destination = resolve(platform, peer)
     if realtime:
-        await platform.connect(destination, timeout or 10.0)
+        await connect(platform, peer, timeout or 10.0, ALTERNATIVE)
     run = Lines(platform, destination, topic, Priority.parse(priority), expire_after, realtime)
     position = await run.position() if keep else None
     await served.send(None if position is None else [position.count, position.digest, position.marks])
@@ -175,7 +176,7 @@ class Lines:
             "delivered": max(0, self.accepted - waiting - sum(bad.values())),
             "waiting": waiting,
             **bad,
-            **_link(self._platform, self._peer),
+            **link_to(self._platform, self._peer),
         }
 
     async def settled(self, served: Served, timeout: float | None, *, continued: bool) -> None:
@@ -216,7 +217,7 @@ async def _settled(platform: Platform, delivery: Delivery, patient: bool, timeou
         while not ended.done():
             await asyncio.wait([ended], timeout=REPORT_EVERY)
             now = loop.time()
-            if _link(platform, SignId(delivery.peer))["connected"]:
+            if link_to(platform, SignId(delivery.peer))["connected"]:
                 linked = now
             if deadline is not None and now >= deadline:
                 return
@@ -242,7 +243,7 @@ def _word(delivery: Delivery) -> str:
 
 def _ending(platform: Platform, delivery: Delivery) -> dict[str, Any]:
     if not delivery.done:
-        link = _link(platform, SignId(delivery.peer))
+        link = link_to(platform, SignId(delivery.peer))
         reason = "not confirmed yet: its handlers there are at work" if link["connected"] else link["reason"]
         return {"state": "saved", "reason": reason, "connected": link["connected"]}
     outcome = delivery.outcome
@@ -250,7 +251,7 @@ def _ending(platform: Platform, delivery: Delivery) -> dict[str, Any]:
     return {"state": outcome.state, "handled": outcome.handled, "reason": outcome.reason}
 
 
-def _link(platform: Platform, peer: SignId) -> dict[str, Any]:
+def link_to(platform: Platform, peer: SignId) -> dict[str, Any]:
     """Whether there is a link, and why not."""
     if peer == platform.sign_id:
         return {"connected": True, "reason": ""}
@@ -263,8 +264,27 @@ def _link(platform: Platform, peer: SignId) -> dict[str, Any]:
 
 async def ping(platform: Platform, peer: str, timeout: float) -> float:
     """The round trip in seconds."""
-    destination = platform.directory.resolve(peer)
+    destination = resolve(platform, peer)
+    await connect(platform, peer, timeout)
     try:
         return await platform.ping(destination, timeout)
-    except TimeoutError:
+    except (TimeoutError, Unreachable):
         raise Unreachable(f"{peer}: no answer within {timeout:g} s") from None
+
+
+async def connect(platform: Platform, peer: str, timeout: float, advice: str = "") -> None:
+    """Have a link to a peer. Raises Unreachable, which says why there is none."""
+    destination = resolve(platform, peer)
+    try:
+        await platform.connect(destination, timeout)
+    except (TimeoutError, Unreachable):
+        reason = link_to(platform, destination)["reason"]
+        raise Unreachable(f"{peer} cannot be reached: {reason}{advice}") from None
+
+
+def resolve(platform: Platform, peer: str) -> SignId:
+    """The signId of a peer by its name or signId; raises InvalidKey."""
+    try:
+        return platform.directory.resolve(peer)
+    except InvalidKey as error:
+        raise InvalidKey(f"{error}; mm add TICKET --name NAME makes a peer known") from None

@@ -5,33 +5,23 @@ lane in memory, the rest is read back when its turn comes. Rows are deleted when
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
-from weakref import ReferenceType, ref
+from weakref import ref
 
 from mmplatform.codec import Decoder, Struct, encode
-from mmplatform.delivery.sender import LANES, Sender, Settled
-from mmplatform.delivery.wire import OVERHEAD, Record, size_of
+from mmplatform.delivery.sender import Settled
+from mmplatform.delivery.shelf import PEER_BYTES, ROW_BYTES, Box, Row, Saving, Segment, Shelf, segments, split
+from mmplatform.delivery.wire import OVERHEAD, Record
 from mmplatform.errors import CodecError, StorageCorrupt, StorageError
 from mmplatform.message import CANCELLED, DELIVERED, Delivery, Outcome, Priority, parse_id
 from mmplatform.storage.contract import Row as StorageRow
 from mmplatform.storage.contract import Storage
 
-PEER_BYTES: Final = 256 * 1024 * 1024  # what may wait for one peer before send() waits too
 RESIDENT_BYTES: Final = 8 * 1024 * 1024  # of one lane, in memory while its peer is linked
 AWAY_BYTES: Final = 1024 * 1024  # and while it is not
 RUNS_KEPT: Final = 256  # earlier runs whose messages can still be asked for by id
-ROW_BYTES: Final = 1024 * 1024
 FATES_KEPT: Final = 10_000  # messages that ended otherwise than delivered stay known until this many newer ones did
-DELIVERIES_SWEPT: Final = 16_384  # forget Delivery objects nobody holds whenever a lane has this many more
-
-
-class Segment(Struct, array_like=True):
-    """The value of one row."""
-
-    epoch: int
-    records: list[Record]
 
 
 class Fate(Struct, array_like=True):
@@ -39,18 +29,8 @@ class Fate(Struct, array_like=True):
     reason: str
 
 
-_segments = Decoder(Segment, 256 * 1024 * 1024)
 _fates = Decoder(Fate, 4096)
 _runs = Decoder(list[tuple[int, int]], 1024 * 1024)
-
-
-class Row(NamedTuple):
-    """Where one segment is kept, and what is in it."""
-
-    key: bytes
-    first: int
-    last: int
-    size: int
 
 
 class Waiting(NamedTuple):
@@ -63,67 +43,6 @@ class Waiting(NamedTuple):
     priority: str
     expires_in: float
     state: str
-
-
-class Shelf:
-    """One lane of one peer: its rows in order; the first ``loaded`` of them are with the sender."""
-
-    __slots__ = (
-        "deliveries", "lane", "loaded", "loader", "next_seq", "peer", "pushed", "resident", "rows", "staged",
-        "staged_bytes", "sweep_at", "waiters", "writing",
-    )  # fmt: skip
-
-    def __init__(self, peer: str, lane: int) -> None:
-        self.peer, self.lane = peer, lane
-        self.rows: deque[Row] = deque()
-        self.loaded = 0
-        self.resident = 0  # bytes of the loaded rows
-        self.pushed: tuple[bytes, int] = (
-            b"",
-            0,
-        )  # epoch prefix of the last row given to the sender, and its last number
-        self.loader: asyncio.Task[None] | None = None
-        self.next_seq = 1
-        self.staged: list[Record] = []  # put in this loop turn
-        self.staged_bytes = 0
-        self.waiters: list[asyncio.Future[None]] = []  # for them to be saved
-        self.writing = 0  # transactions under way
-        self.deliveries: dict[int, ReferenceType[Delivery]] = {}
-        self.sweep_at = DELIVERIES_SWEPT
-
-    def sweep(self) -> None:
-        self.deliveries = {seq: held for seq, held in self.deliveries.items() if held() is not None}
-        self.sweep_at = len(self.deliveries) + DELIVERIES_SWEPT
-
-
-class Box:
-    """All that waits for one peer."""
-
-    __slots__ = ("bytes", "linked", "room", "sender", "shelves")
-
-    def __init__(self, peer: str) -> None:
-        self.sender = Sender()
-        self.shelves = [Shelf(peer, lane) for lane in range(LANES)]
-        self.bytes = 0
-        self.linked = False
-        self.room: asyncio.Future[None] | None = None
-
-    @property
-    def crowded(self) -> bool:
-        """Whether a sender should wait in :meth:`Outbox.room`."""
-        return self.bytes >= PEER_BYTES
-
-    @property
-    def empty(self) -> bool:
-        return not any(shelf.rows or shelf.staged or shelf.writing for shelf in self.shelves)
-
-
-class Saving(NamedTuple):
-    """What one transaction saves of one lane."""
-
-    shelf: Shelf
-    waiters: list[asyncio.Future[None]]
-    parts: list[tuple[Row, list[Record]]]
 
 
 class Outbox:
@@ -253,7 +172,7 @@ class Outbox:
             for shelf in box.shelves:
                 for row in list(shelf.rows):
                     value = await self._storage.get(row.key)
-                    segment = _segments.decode(value) if value is not None else Segment(0, [])
+                    segment = segments.decode(value) if value is not None else Segment(0, [])
                     base = box.sender.base(shelf.lane, segment.epoch)
                     for record in segment.records:
                         known = (name, shelf.lane, segment.epoch, record.seq)
@@ -332,7 +251,7 @@ class Outbox:
         records, waiters, size = shelf.staged, shelf.waiters, shelf.staged_bytes
         shelf.staged, shelf.waiters, shelf.staged_bytes = [], [], 0
         shelf.writing += 1
-        parts = [records] if size <= ROW_BYTES else _split(records)
+        parts = [records] if size <= ROW_BYTES else split(records)
         return Saving(shelf, waiters, [(self._row(shelf, part), part) for part in parts])
 
     def _row(self, shelf: Shelf, records: list[Record]) -> Row:
@@ -406,7 +325,7 @@ class Outbox:
         try:
             if value is None:
                 raise CodecError("the row is gone")
-            segment = _segments.decode(value)
+            segment = segments.decode(value)
             if segment.epoch != epoch:
                 raise CodecError("the row is of another run")
             return epoch, segment.records
@@ -492,19 +411,6 @@ class Outbox:
                 gone.append((b"cancelled/" + f"{epoch}.{lane}.{seq}@{peer}".encode(), None))
         if gone:
             await self._storage.write(gone, sync=False)
-
-
-def _split(records: list[Record]) -> list[list[Record]]:
-    """Rows of about ROW_BYTES, so that reading one back is bounded."""
-    parts: list[list[Record]] = []
-    size = ROW_BYTES
-    for record in records:
-        if size >= ROW_BYTES:
-            parts.append([])
-            size = 0
-        parts[-1].append(record)
-        size += size_of(record)
-    return parts
 
 
 def _ignore(done: asyncio.Future[None]) -> None:

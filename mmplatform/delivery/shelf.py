@@ -1,0 +1,108 @@
+"""Where messages wait: the rows of a lane on disk, the front of it in memory, and who waits for what."""
+
+import asyncio
+from collections import deque
+from typing import Final, NamedTuple
+from weakref import ReferenceType
+
+from mmplatform.codec import Decoder, Struct
+from mmplatform.delivery.sender import LANES, Sender
+from mmplatform.delivery.wire import Record, size_of
+from mmplatform.message import Delivery
+
+PEER_BYTES: Final = 256 * 1024 * 1024  # what may wait for one peer before send() waits too
+ROW_BYTES: Final = 1024 * 1024
+DELIVERIES_SWEPT: Final = 16_384  # forget Delivery objects nobody holds whenever a lane has this many more
+
+
+class Segment(Struct, array_like=True):
+    """The value of one row."""
+
+    epoch: int
+    records: list[Record]
+
+
+segments = Decoder(Segment, 256 * 1024 * 1024)
+
+
+class Row(NamedTuple):
+    """Where one segment is kept, and what is in it."""
+
+    key: bytes
+    first: int
+    last: int
+    size: int
+
+
+class Shelf:
+    """One lane of one peer: its rows in order; the first ``loaded`` of them are with the sender."""
+
+    __slots__ = (
+        "deliveries", "lane", "loaded", "loader", "next_seq", "peer", "pushed", "resident", "rows", "staged",
+        "staged_bytes", "sweep_at", "waiters", "writing",
+    )  # fmt: skip
+
+    def __init__(self, peer: str, lane: int) -> None:
+        self.peer, self.lane = peer, lane
+        self.rows: deque[Row] = deque()
+        self.loaded = 0
+        self.resident = 0  # bytes of the loaded rows
+        self.pushed: tuple[bytes, int] = (
+            b"",
+            0,
+        )  # epoch prefix of the last row given to the sender, and its last number
+        self.loader: asyncio.Task[None] | None = None
+        self.next_seq = 1
+        self.staged: list[Record] = []  # put in this loop turn
+        self.staged_bytes = 0
+        self.waiters: list[asyncio.Future[None]] = []  # for them to be saved
+        self.writing = 0  # transactions under way
+        self.deliveries: dict[int, ReferenceType[Delivery]] = {}
+        self.sweep_at = DELIVERIES_SWEPT
+
+    def sweep(self) -> None:
+        self.deliveries = {seq: held for seq, held in self.deliveries.items() if held() is not None}
+        self.sweep_at = len(self.deliveries) + DELIVERIES_SWEPT
+
+
+class Box:
+    """All that waits for one peer."""
+
+    __slots__ = ("bytes", "linked", "room", "sender", "shelves")
+
+    def __init__(self, peer: str) -> None:
+        self.sender = Sender()
+        self.shelves = [Shelf(peer, lane) for lane in range(LANES)]
+        self.bytes = 0
+        self.linked = False
+        self.room: asyncio.Future[None] | None = None
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a sender should wait in :meth:`Outbox.room`."""
+        return self.bytes >= PEER_BYTES
+
+    @property
+    def empty(self) -> bool:
+        return not any(shelf.rows or shelf.staged or shelf.writing for shelf in self.shelves)
+
+
+class Saving(NamedTuple):
+    """What one transaction saves of one lane."""
+
+    shelf: Shelf
+    waiters: list[asyncio.Future[None]]
+    parts: list[tuple[Row, list[Record]]]
+
+
+def split(records: list[Record]) -> list[list[Record]]:
+    """Rows of about ROW_BYTES, so that reading one back is bounded."""
+    parts: list[list[Record]] = []
+    size = ROW_BYTES
+    for record in records:
+        if size >= ROW_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(record)
+        size += size_of(record)
+    return parts
