@@ -85,7 +85,7 @@ class Dialer:
             await self._transports[address.partition(":")[0]].dial(address, accept)
             return await opened
         except (MMError, OSError, ValueError) as error:
-            raise Unreachable(f"{address}: {error}") from None
+            raise Unreachable(str(error) if address in str(error) else f"{address}: {error}") from None
         except asyncio.CancelledError:
             opened.cancel()
             for link in links:
