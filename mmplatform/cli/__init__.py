@@ -1,10 +1,12 @@
 """mm, the command line: one file a group of commands. Importing it needs nothing, running it mm-platform[cli]."""
 
+import signal
 import sys
 
 
 def main() -> int:
     """The entry point: runs the command and returns the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command can stop in good order: no traceback
     try:
         from mmplatform.cli.app import run
 

@@ -122,8 +122,13 @@ def completion(shell: str) -> None:
 
 def execute(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     """Run a command's coroutine; SIGINT and SIGTERM cancel it, a second one ends the process at once."""
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_interruptible(main))
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_interruptible(main))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def _interruptible(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

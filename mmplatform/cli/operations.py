@@ -1,17 +1,19 @@
 """What a node does for commands, by name; each runs in the node's process (see control.py for how it is asked)."""
 
+import asyncio
 import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from mmplatform.cli import outgoing
 from mmplatform.cli.control import Operation, Served
-from mmplatform.errors import LocalError
+from mmplatform.errors import LocalError, RequestTimeout
 from mmplatform.identity.keys import SignId
 
 if TYPE_CHECKING:
     from mmplatform.cli.host import Host
 
+FIRST_DIALS: Final = 1.0  # seconds
 CHUNK: Final = 500  # waiting messages in one frame
 
 
@@ -68,8 +70,14 @@ async def lines(host: "Host", served: Served, **arguments: Any) -> dict[str, Any
 
 async def request(host: "Host", served: Served, peer: str, topic: str, payload: Any, timeout: float) -> Any:
     """Ask a peer; its answer."""
-    destination = host.platform.directory.resolve(peer)
-    return await host.platform.messaging.request(topic, destination, payload, timeout=timeout)
+    platform = host.platform
+    destination = outgoing.resolve(platform, peer)
+    try:
+        return await platform.messaging.request(topic, destination, payload, timeout=timeout)
+    except RequestTimeout as error:
+        link = outgoing.link_to(platform, destination)
+        why = "its handlers have not answered" if link["connected"] else link["reason"]
+        raise RequestTimeout(f"{error} ({why})") from None
 
 
 async def ping(host: "Host", served: Served, peer: str, timeout: float) -> float:
@@ -85,7 +93,8 @@ async def listen(host: "Host", served: Served, pattern: str) -> None:
 async def waiting(host: "Host", served: Served, peer: str | None) -> int:
     """What is not settled, in chunks, oldest first; how many."""
     platform = host.platform
-    wanted = platform.directory.resolve(peer) if peer is not None else None
+    wanted = outgoing.resolve(platform, peer) if peer is not None else None
+    await _dialled(host)
     reasons = {status.sign_id: status for status in platform.peers()}
     found = await platform.outbox.waiting(wanted)
     for start in range(0, len(found), CHUNK):
@@ -104,6 +113,15 @@ async def waiting(host: "Host", served: Served, peer: str | None) -> int:
     return len(found)
 
 
+async def _dialled(host: "Host") -> None:
+    """A node that has just started should first try to reach those for whom something waits: that tells why."""
+    until = time.monotonic() + FIRST_DIALS
+    while time.monotonic() < until:
+        if all(s.connected or s.reason for s in host.platform.peers() if s.waiting):
+            return
+        await asyncio.sleep(0.02)
+
+
 async def cancel(host: "Host", served: Served, id: str) -> dict[str, Any]:  # noqa: A002 - the word of the command
     """Take back a message that waits."""
     try:
@@ -115,7 +133,7 @@ async def cancel(host: "Host", served: Served, id: str) -> dict[str, Any]:  # no
 
 async def cut(host: "Host", served: Served, peer: str) -> bool:
     """Abort the connection to a peer, as a broken cable would (for mm demo and tests)."""
-    link = host.platform.peer(host.platform.directory.resolve(peer)).link
+    link = host.platform.peer(outgoing.resolve(host.platform, peer)).link
     if link is not None:
         link.connection.abort()
     return link is not None

@@ -80,7 +80,7 @@ def peers(settings: Settings) -> int:
         emit(peer)
     if not settings.json:
         if not found:
-            note("nobody yet; mm add TICKET makes a peer known, mm id --ticket prints ours")
+            note("nobody yet; mm add TICKET makes a peer known, mm id --ticket prints our own ticket")
         table(("NAME", "SIGNID", "SCOPE", "LINK", "NOTE"), map(_row, found))
     return OK
 
