@@ -42,16 +42,17 @@ class Assembler:
         return len(self._data)
 
     def add(self, offset: int, total: int, data: bytes) -> bytes | None:
-        """Take one slice; the whole value once its last byte is there. A slice already held is ignored.
+        """Take one slice; the whole value once its last byte is there. What of it is already held is ignored.
 
         Raises ProtocolError("bad-piece") for a gap, an overrun, an empty slice or a total that is too large or changes.
         """
         if not data or total > self._limit or offset + len(data) > total or (self.total and total != self.total):
             raise ProtocolError("bad-piece", f"{len(data)} bytes at {offset} of {total}")
-        if offset + len(data) <= self.held:
-            return None
-        if offset != self.held:
+        if offset > self.held:
             raise ProtocolError("bad-piece", f"slice at {offset}, expected {self.held}")
+        data = data[self.held - offset :]  # another link may have cut it elsewhere
+        if not data:
+            return None
         self._budget.reserve(len(data))
         self.total = total
         self._data += data

@@ -17,6 +17,7 @@ from mmplatform.delivery.wire import (
     WINDOW_BYTES,
     Ack,
     Batch,
+    Integer,
     Record,
     decode_record,
     size_of,
@@ -31,25 +32,27 @@ PARTIAL_EVERY: Final = 1024 * 1024  # bytes of a large message between two repor
 class Kept(Struct, array_like=True):
     """What is saved of one stream."""
 
-    upto: int
-    ranges: list[tuple[int, int]]
-    outcomes: list[tuple[int, int, str]]
-    seen: int
+    upto: Integer
+    ranges: list[tuple[Integer, Integer]]
+    outcomes: list[tuple[Integer, Integer, str]]
+    seen: Integer
 
 
-_kept = Decoder(Kept, 1024 * 1024)
+MAX_KEPT: Final = 4 * 1024 * 1024
+_kept = Decoder(Kept, MAX_KEPT)
 
 
 class Stream:
     """What has come in of one lane and epoch."""
 
     __slots__ = (
-        "assembler", "dirty", "done", "epoch", "finished", "lane", "next", "outcomes", "pending_bytes", "piece_seq",
-        "reported", "seen", "stale", "stash",
+        "assembler", "budget", "dirty", "done", "epoch", "finished", "lane", "next", "outcomes", "pending_bytes",
+        "piece_seq", "reported", "seen", "stale", "stash",
     )  # fmt: skip
 
-    def __init__(self, lane: int, epoch: int, assembler: Assembler) -> None:
-        self.lane, self.epoch, self.assembler = lane, epoch, assembler
+    def __init__(self, lane: int, epoch: int, budget: Budget, largest: int) -> None:
+        self.lane, self.epoch, self.budget = lane, epoch, budget
+        self.assembler = Assembler(budget, largest)
         self.done = 0  # all up to here is handled
         self.next = 1  # the next number to hand out
         self.finished: set[int] = set()  # handled, above done
@@ -92,13 +95,38 @@ class Stream:
             while self.done + 1 in self.finished:
                 self.done += 1
                 self.finished.discard(self.done)
-            self.stash = {seq: record for seq, record in self.stash.items() if seq > self.done}
+            for seq in [seq for seq in self.stash if seq <= self.done]:
+                self.unstash(seq)
             if self.piece_seq and self.piece_seq <= self.done:
                 self.forget_pieces()
             self.next = max(self.next, self.done + 1)
             self.dirty = True
         if self.outcomes and self.outcomes[0][1] < base:
             self.outcomes = [entry for entry in self.outcomes if entry[1] >= base]
+
+    def put_by(self, record: Record) -> None:
+        """Keep what came before its turn. Raises ProtocolError: ``window`` or ``overloaded``."""
+        if record.seq > self.done + WINDOW:
+            raise ProtocolError("window", f"message {record.seq} while {self.done + 1} is not handled")
+        if record.seq not in self.stash:
+            size = size_of(record)
+            if self.pending_bytes + size > 2 * WINDOW_BYTES + MAX_FRAME:
+                raise ProtocolError("window", "too many bytes before their turn")
+            self.budget.reserve(size)
+            self.pending_bytes += size
+            self.stash[record.seq] = record
+
+    def unstash(self, seq: int) -> Record:
+        record = self.stash.pop(seq)
+        self.pending_bytes -= size_of(record)
+        self.budget.release(size_of(record))
+        return record
+
+    def forget(self) -> None:
+        """Give back all memory; it comes again."""
+        self.forget_pieces()
+        for seq in list(self.stash):
+            self.unstash(seq)
 
     def forget_pieces(self) -> None:
         self.assembler.clear()
@@ -134,7 +162,8 @@ class Receiver:
         kept = _kept.decode(data)
         stream = self._open(lane, epoch)
         stream.done, stream.outcomes, stream.seen = kept.upto, kept.outcomes, kept.seen
-        stream.finished = {seq for low, high in kept.ranges for seq in range(low, min(high, kept.upto + WINDOW) + 1)}
+        first, last = kept.upto + 1, kept.upto + WINDOW
+        stream.finished = {n for low, high in kept.ranges for n in range(max(low, first), min(high, last) + 1)}
         stream.next = stream.done + 1
 
     def accept(self, batch: Batch, now_ms: int) -> tuple[Stream, list[Record]]:
@@ -146,11 +175,16 @@ class Receiver:
         stream.seen = now_ms
         if batch.base > stream.done + 1 or stream.outcomes:
             stream.begin_at(batch.base)
-        ready = self._in_turn(stream, batch.records)
-        for piece in batch.pieces:
-            whole = self._put_together(stream, piece.seq, piece.offset, piece.total, piece.data)
-            if whole is not None:
-                ready += self._in_turn(stream, [whole])
+        first = stream.next
+        try:
+            ready = self._in_turn(stream, batch.records)
+            for piece in batch.pieces:
+                whole = self._put_together(stream, piece.seq, piece.offset, piece.total, piece.data)
+                if whole is not None:
+                    ready += self._in_turn(stream, [whole])
+        except ProtocolError:
+            stream.next = first  # none of it is handed out: all comes again over the next link
+            raise
         if 0 < stream.piece_seq < stream.next:
             stream.forget_pieces()  # a tombstone took the place of the rest
         return stream, ready
@@ -183,13 +217,15 @@ class Receiver:
         return [stream.ack() for stream in due]
 
     def close(self) -> None:
-        """Give back the memory of values in assembly."""
+        """Give back the memory of values in assembly, and of what came before its turn."""
         for stream in self._streams.values():
-            stream.forget_pieces()
+            stream.forget()
 
     def _in_turn(self, stream: Stream, records: list[Record]) -> list[Record]:
         ready: list[Record] = []
         expected = stream.next
+        if stream.stash:
+            expected = _follow(stream, expected, ready)
         for record in records:
             seq = record.seq
             if seq == expected:
@@ -200,7 +236,7 @@ class Receiver:
             elif seq < expected:
                 stream.stale = True
             else:
-                _put_by(stream, record)
+                stream.put_by(record)
         if expected - 1 > stream.done + WINDOW:
             raise ProtocolError("window", f"message {expected - 1} while {stream.done + 1} is not handled")
         stream.next = expected
@@ -211,12 +247,12 @@ class Receiver:
             stream.stale = True
             return None
         if seq != stream.piece_seq:
-            if offset:
-                return None  # its beginning was lost with a link; the acknowledgement says what is held
+            if offset or stream.next <= stream.piece_seq < seq:
+                raise ProtocolError("bad-piece", f"slice of {seq} while {stream.piece_seq or stream.next} is due")
             stream.forget_pieces()
             stream.piece_seq = seq
-        if offset > stream.assembler.held:
-            return None
+        if offset < stream.assembler.held:
+            stream.stale = True  # it does not know what we hold
         whole = stream.assembler.add(offset, min(total, self._largest + 1), data)
         if whole is None:
             if stream.assembler.held - stream.reported >= PARTIAL_EVERY:
@@ -231,9 +267,9 @@ class Receiver:
     def _open(self, lane: int, epoch: int) -> Stream:
         if len(self._streams) >= MAX_STREAMS:
             oldest = min(self._streams, key=lambda key: self._streams[key].seen)
-            self._streams.pop(oldest).forget_pieces()
+            self._streams.pop(oldest).forget()
             self.forgotten.append(oldest)
-        stream = Stream(lane, epoch, Assembler(self._budget, self._largest))
+        stream = Stream(lane, epoch, self._budget, self._largest)
         self._streams[lane, epoch] = stream
         return stream
 
@@ -244,18 +280,7 @@ def _follow(stream: Stream, expected: int, ready: list[Record]) -> int:
         if expected in stream.finished:
             expected += 1
         elif expected in stream.stash:
-            ready.append(stream.stash.pop(expected))
-            stream.pending_bytes -= size_of(ready[-1])
+            ready.append(stream.unstash(expected))
             expected += 1
         else:
             return expected
-
-
-def _put_by(stream: Stream, record: Record) -> None:
-    if record.seq > stream.done + WINDOW:
-        raise ProtocolError("window", f"message {record.seq} while {stream.done + 1} is not handled")
-    if record.seq not in stream.stash:
-        stream.pending_bytes += size_of(record)
-        if stream.pending_bytes > 2 * WINDOW_BYTES + MAX_FRAME:
-            raise ProtocolError("window", "too many bytes before their turn")
-        stream.stash[record.seq] = record

@@ -11,8 +11,9 @@ from mmplatform.message import MAX_PAYLOAD, MAX_TOPIC
 
 WINDOW: Final = 8192  # messages of one lane that may be unsettled at the receiver
 WINDOW_BYTES: Final = 4 * 1024 * 1024  # their bytes
+MAX_ACKS: Final = 256  # acknowledgements, and batches, in one frame
 MAX_RANGES: Final = 64  # ranges in one acknowledgement
-MAX_OUTCOMES: Final = 1024  # exceptional outcomes a receiver remembers per stream
+MAX_OUTCOMES: Final = WINDOW  # exceptional outcomes a receiver remembers per stream: forgotten is told as delivered
 MAX_FRAME: Final = MAX_PAYLOAD + 64 * 1024  # one frame put together from its parts
 OVERHEAD: Final = 64  # what a record with an ordinary topic weighs beyond its payload
 
@@ -47,8 +48,8 @@ class Batch(Struct, array_like=True):
     lane: Lane
     epoch: Integer
     base: Integer
-    records: list[Record]
-    pieces: list[Piece]
+    records: Annotated[list[Record], Meta(max_length=WINDOW)]
+    pieces: Annotated[list[Piece], Meta(max_length=WINDOW)]
 
 
 class Ack(Struct, array_like=True):
@@ -98,8 +99,8 @@ class Frame(Struct, array_like=True, tag=0):
 
     now: Integer
     floor: Integer
-    acks: list[Ack]
-    batches: list[Batch]
+    acks: Annotated[list[Ack], Meta(max_length=MAX_ACKS)]
+    batches: Annotated[list[Batch], Meta(max_length=MAX_ACKS)]
     events: list[Event]
     requests: list[Request]
     replies: list[Reply]
@@ -132,7 +133,7 @@ class Resume(Struct, array_like=True):
 
     instance: Integer
     now: Integer
-    acks: list[Ack]
+    acks: Annotated[list[Ack], Meta(max_length=MAX_ACKS)]
 
 
 Packet = Frame | Part | Ping | Pong | Close
