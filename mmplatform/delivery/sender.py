@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from mmplatform.delivery.wire import OVERHEAD, WINDOW, WINDOW_BYTES, Ack, Batch, Piece, Record, encode_packet
-from mmplatform.message import DELIVERED, EXPIRED, UNHANDLED, Outcome, Priority
+from mmplatform.message import EXPIRED, UNHANDLED, Outcome, Priority
 
 LANES: Final = len(Priority)
 NEVER: Final = 2**53
