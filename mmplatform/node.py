@@ -181,6 +181,7 @@ class Platform:
         self._running = False
         for transport in self._transports.values():
             await _orderly(transport.close, self.failed)
+        await _orderly(self._saved, self.failed)
         await asyncio.gather(*(peer.close() for peer in list(self._peers.values())))
         await self._links.close()
         for inlet in self.gate.inlets.values():
@@ -431,6 +432,12 @@ class Platform:
         if self._running or circle:
             row = (f"circle/{circle.name}".encode(), encode([str(key) for key in circle]))
             self.storage.write([row]).add_done_callback(self._written)
+
+    async def _saved(self) -> None:
+        """What handlers have finished is on disk, so that its acknowledgements may leave with the last frames."""
+        await asyncio.sleep(0)
+        await self.storage.write([])
+        await asyncio.sleep(0)
 
     def _written(self, done: asyncio.Future[None]) -> None:
         error = None if done.cancelled() else done.exception()

@@ -239,6 +239,7 @@ class Peer:
         if self._dialling is not None:
             self._dialling.cancel()
             await asyncio.gather(self._dialling, return_exceptions=True)
+        self._flush()
         self.disconnect("stopping")
         error = NotRunning("the platform stopped")
         self._asked.close(error)
