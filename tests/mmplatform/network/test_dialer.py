@@ -93,7 +93,7 @@ async def test_every_address_and_its_reason_is_named() -> None:
     dial, transport = dialer(a=OSError("no route"), b="refused", c=Unreachable("tcp://c:1: slow"))
     with pytest.raises(Unreachable) as caught:
         await dial.dial(PEER, tuple(transport.script))
-    assert str(caught.value) == "tcp://a:1: no route; tcp://b:1: closed by the peer; tcp://c:1: tcp://c:1: slow"
+    assert str(caught.value) == "tcp://a:1: no route; tcp://b:1: closed by the peer; tcp://c:1: slow"
 
 
 async def test_addresses_of_other_transports_are_passed_over_and_loopback_comes_last() -> None:
