@@ -12,6 +12,7 @@ from mmplatform.message import MAX_PAYLOAD, MAX_TOPIC
 WINDOW: Final = 8192  # messages of one lane that may be unsettled at the receiver
 WINDOW_BYTES: Final = 4 * 1024 * 1024  # their bytes
 MAX_ACKS: Final = 256  # acknowledgements, and batches, in one frame
+MAX_ITEMS: Final = 128 * 1024  # realtime messages, requests and replies in one frame, of each
 MAX_RANGES: Final = 64  # ranges in one acknowledgement
 MAX_OUTCOMES: Final = WINDOW  # exceptional outcomes a receiver remembers per stream: forgotten is told as delivered
 MAX_FRAME: Final = MAX_PAYLOAD + 64 * 1024  # one frame put together from its parts
@@ -101,9 +102,9 @@ class Frame(Struct, array_like=True, tag=0):
     floor: Integer
     acks: Annotated[list[Ack], Meta(max_length=MAX_ACKS)]
     batches: Annotated[list[Batch], Meta(max_length=MAX_ACKS)]
-    events: list[Event]
-    requests: list[Request]
-    replies: list[Reply]
+    events: Annotated[list[Event], Meta(max_length=MAX_ITEMS)]
+    requests: Annotated[list[Request], Meta(max_length=MAX_ITEMS)]
+    replies: Annotated[list[Reply], Meta(max_length=MAX_ITEMS)]
 
 
 class Part(Struct, array_like=True, tag=1):
