@@ -255,7 +255,7 @@ class _Process:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        while not await self.node.answers():
+        while not self.node.answers():
             if self._process.returncode is not None:
                 raise Failure(f"{self._name} did not start: {self._log.read_text(errors='replace').strip()}")
             await asyncio.sleep(0.02)

@@ -2,10 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
@@ -16,14 +15,14 @@ from mmplatform.cli.operations import OPERATIONS
 from mmplatform.cli.output import note
 from mmplatform.cli.subscriptions import Subscriptions
 from mmplatform.errors import FolderInUse, Refused
+from mmplatform.network.gate import Finished, Gate
 from mmplatform.node import LISTEN, Platform
 from mmplatform.storage.folder import DataFolder
-from mmplatform.subscriber import Result
 
 HANDOVER: Final = 5.0  # seconds for a node that starts or stops to answer, or to let go of the folder
 LOOK_AGAIN: Final = 0.05
 
-Held = tuple[str, str, str, str, bytes, Callable[[Result], None]]
+Held = tuple[str, str, str, str, bytes, Finished]
 
 
 class Node(Protocol):
@@ -40,28 +39,25 @@ class Node(Protocol):
         """The result of one that has no items."""
 
 
-class CommandNode(Platform):
-    """A platform that, when ``taking`` is False, leaves messages nobody here listens to with their sender.
+class KeptBack:
+    """Leaves messages that nobody here listens to with their senders: the node that ``mm peers`` starts for a moment
+    must not answer for one with listeners that is to come."""
 
-    The node that ``mm peers`` starts for a moment must not answer for one with listeners that is to come.
-    """
-
-    def __init__(self, folder: str | PathLike[str], listen: Sequence[str], taking: bool) -> None:
-        super().__init__(folder, connection_info=listen)
-        self._kept_back: list[Held] = []
-        if not taking:
-            self.gate.unheard = self._keep_back
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._held: list[Held] = []
+        gate.unheard = self._keep
 
     def offer_again(self) -> None:
         """Somebody new listens."""
-        held, self._kept_back = self._kept_back, []
+        held, self._held = self._held, []
         for message in held:
-            result = self.gate.message(*message)
+            result = self._gate.message(*message)
             if result is not None:
                 message[-1](result)
 
-    def _keep_back(self, *message: Any) -> None:
-        self._kept_back.append(message)
+    def _keep(self, *message: *Held) -> None:
+        self._held.append(message)
 
 
 class Host:
@@ -77,8 +73,9 @@ class Host:
         self, folder: Path, *, listen: Sequence[str] = (), purpose: str = "command", expected: str | None = None
     ) -> None:
         taking = purpose != "command"
-        self.platform = CommandNode(folder, listen or LISTEN, taking)
-        self.subscriptions = Subscriptions(self.platform, taking, self.platform.offer_again)
+        self.platform = Platform(folder, connection_info=listen or LISTEN)
+        opened = _nothing if taking else KeptBack(self.platform.gate).offer_again
+        self.subscriptions = Subscriptions(self.platform, taking, opened)
         self.started = time.time()
         self.purpose = purpose
         self.yielding = asyncio.Event()
@@ -159,12 +156,9 @@ class Remote:
         self._path = path
         self.yielding = asyncio.Event()
 
-    async def answers(self) -> bool:
+    def answers(self) -> bool:
         """Whether there is one."""
-        streams = await sockets.connect(self._path)
-        if streams is not None:
-            streams[1].close()
-        return streams is not None
+        return sockets.answers(self._path)
 
     async def open(self, operation: str, **arguments: Any) -> Channel:
         streams = await sockets.connect(self._path)
@@ -186,7 +180,7 @@ async def node(folder: Path, *, expected: str | None = None) -> AsyncIterator[No
     there = Remote(DataFolder(folder).control)
     until = time.monotonic() + HANDOVER
     while True:
-        if await there.answers():
+        if there.answers():
             yield there
             return
         host = partial(Host, folder, purpose="command" if expected is None else "on", expected=expected)
@@ -200,3 +194,7 @@ async def node(folder: Path, *, expected: str | None = None) -> AsyncIterator[No
                     f"{error} (it serves no control.sock: not an mm command, or one that hangs)"
                 ) from None
         await asyncio.sleep(LOOK_AGAIN)
+
+
+def _nothing() -> None:
+    """A node for its own sake takes in everything."""

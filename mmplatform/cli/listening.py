@@ -75,7 +75,7 @@ async def _successor(settings: Settings) -> None:
     """mm run asked for the folder: let it have it."""
     until = time.monotonic() + HANDOVER
     there = Remote(DataFolder(settings.data).control)
-    while time.monotonic() < until and not await there.answers():  # noqa: ASYNC110 - another process sets no event
+    while time.monotonic() < until and not there.answers():  # noqa: ASYNC110 - another process sets no event
         await asyncio.sleep(LOOK_AGAIN)
 
 

@@ -37,21 +37,16 @@ def bind(path: Path) -> socket.socket:
 
 async def connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
     """Streams to the node that listens at ``path``; None when there is none."""
-    caller = _unix_socket()
-    try:
-        with _short(path) as address:
-            caller.connect(address)
-        caller.setblocking(False)
-        return await asyncio.open_unix_connection(sock=caller, limit=BUFFER)
-    except (ConnectionError, FileNotFoundError):
+    caller = _dial(path)
+    return None if caller is None else await asyncio.open_unix_connection(sock=caller, limit=BUFFER)
+
+
+def answers(path: Path) -> bool:
+    """Whether a node listens at ``path``."""
+    caller = _dial(path)
+    if caller is not None:
         caller.close()
-        return None
-    except PermissionError:
-        caller.close()
-        raise LocalError(f"{path} belongs to another user's node; use a data folder of your own") from None
-    except BaseException:
-        caller.close()
-        raise
+    return caller is not None
 
 
 def is_ours(peer: socket.socket) -> bool:
@@ -67,6 +62,24 @@ def _unix_socket() -> socket.socket:
     if not hasattr(socket, "AF_UNIX"):  # pragma: no cover
         raise LocalError("mm needs Unix sockets, which this system has not; use the Python API")
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+
+
+def _dial(path: Path) -> socket.socket | None:
+    caller = _unix_socket()
+    try:
+        with _short(path) as address:
+            caller.connect(address)
+        caller.setblocking(False)
+        return caller
+    except (ConnectionError, FileNotFoundError, NotADirectoryError):
+        caller.close()
+        return None
+    except PermissionError:
+        caller.close()
+        raise LocalError(f"{path} cannot be opened by this user; use a data folder of your own") from None
+    except BaseException:
+        caller.close()
+        raise
 
 
 @contextmanager
