@@ -1,6 +1,7 @@
 """One connection and the session on it: handshake, keep-alive, parts of frames that are too large, and the close."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -220,11 +221,11 @@ class Link:
     def _answered(self, number: int) -> None:
         if number in self._pings:
             sent, answer = self._pings.pop(number)
-            self.rtt = self._loop.time() - sent
+            self.rtt = time.perf_counter() - sent
             if answer is not None and not answer.done():
                 answer.set_result(self.rtt)
 
     def _ask(self, answer: asyncio.Future[float] | None) -> None:
         self._ping_number += 1
-        self._pings[self._ping_number] = (self._loop.time(), answer)
+        self._pings[self._ping_number] = (time.perf_counter(), answer)
         self.send(Ping(self._ping_number))
