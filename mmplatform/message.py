@@ -136,7 +136,7 @@ def parse_id(text: str) -> tuple[str, int, int, int]:
     """(peer, lane, epoch, seq) of a delivery id; raises ValueError."""
     numbers, _, peer = text.partition("@")
     epoch, lane, seq = (int(part) for part in numbers.split("."))
-    if not peer or not 0 <= lane <= Priority.LOW:
+    if not peer or not 0 <= lane <= Priority.LOW or seq < 1 or f"{epoch}.{lane}.{seq}@{peer}" != text:
         raise ValueError(f"not a delivery id: {text!r}")
     return peer, lane, epoch, seq
 
