@@ -12,8 +12,9 @@ from typing import Final
 from mmplatform.codec import Decoder
 from mmplatform.delivery.fragments import KNOWN, STRANGERS, Budget
 from mmplatform.delivery.receiver import MAX_KEPT, Kept, Receiver, Stream
+from mmplatform.delivery.sender import LANES
 from mmplatform.delivery.wire import Ack
-from mmplatform.errors import CodecError, StorageError
+from mmplatform.errors import StorageCorrupt, StorageError
 from mmplatform.storage.contract import Row, Storage
 
 KEEP_MS: Final = 15 * 24 * 3600 * 1000  # twice the default time to live, and a day
@@ -43,6 +44,7 @@ class Inbox:
         self._budgets = Budget(KNOWN), Budget(STRANGERS)
         self._timer: asyncio.TimerHandle | None = None
         self._strangers = 0
+        self._closed = False
 
     async def open(self) -> None:
         """Read what earlier runs handled; drop what is too old to come again."""
@@ -50,11 +52,13 @@ class Inbox:
         newest: dict[str, int] = {}
         oldest_kept = int(self._now() * 1000) - KEEP_MS
         for key, value in await self._storage.scan(b"inbox/"):
-            peer, lane, epoch = key[6:50].decode(), key[51], int.from_bytes(key[52:])
             try:
+                peer, lane, epoch = _parse_key(key)
                 seen = _kept.decode(value).seen
-            except CodecError:
-                seen = 0
+            except ValueError as error:  # a CodecError is one
+                self._failed(StorageCorrupt(f"what was handled of a peer is damaged and was put aside: {error}"))
+                gone += [(b"quarantine/" + key, value), (key, None)]
+                continue
             if seen < oldest_kept:
                 gone.append((key, None))
                 continue
@@ -65,15 +69,20 @@ class Inbox:
             gone += [(_key(peer, lane, epoch), None) for lane, epoch, _ in self._saved.pop(peer)]
         self._strangers = min(len(strangers), MAX_STRANGERS)
         if gone:
-            await self._storage.write(gone, sync=False)
+            try:
+                await self._storage.write(gone, sync=False)
+            except StorageError as error:
+                self._failed(error)
 
     async def close(self) -> None:
         """Save what is handled."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
+        dirty, self._dirty = self._dirty, {}
         rows = [
-            self._row(peer, stream, kept)
-            for peer, receiver in self._dirty.items()
+            (_key(peer, stream.lane, stream.epoch), kept)
+            for peer, receiver in dirty.items()
             for stream, kept, _ in receiver.checkpoint()
         ]
         if rows:
@@ -90,10 +99,11 @@ class Inbox:
         if receiver is None:
             known = self._known(peer)
             receiver = Receiver(self._budgets[0 if known else 1])
-            for lane, epoch, value in self._saved.pop(peer, []):
+            saved = self._saved.pop(peer, [])
+            for lane, epoch, value in saved:
                 receiver.restore(lane, epoch, value)
             self._receivers[peer] = receiver
-            if not known:
+            if not (known or saved):  # those with rows were counted at the start
                 self._strangers += 1
                 if self._strangers > MAX_STRANGERS:
                     self._forget_oldest_stranger()
@@ -101,7 +111,7 @@ class Inbox:
 
     def save(self, peer: str, receiver: Receiver) -> None:
         """Something of ``peer`` was handled: save it soon, then acknowledge."""
-        if peer in self._dirty:
+        if peer in self._dirty or self._closed:
             return
         if not self._dirty and not self._busy:
             asyncio.get_running_loop().call_soon(self._flush)
@@ -112,11 +122,11 @@ class Inbox:
         rows: list[Row] = []
         saving: list[tuple[str, Receiver, list[tuple[Stream, bytes, Ack]]]] = []
         for peer, receiver in dirty.items():
-            checkpoint = receiver.checkpoint()
-            saving.append((peer, receiver, checkpoint))
-            rows += [self._row(peer, stream, kept) for stream, kept, _ in checkpoint]
             rows += [(_key(peer, lane, epoch), None) for lane, epoch in receiver.forgotten]
             receiver.forgotten.clear()
+            checkpoint = receiver.checkpoint()
+            saving.append((peer, receiver, checkpoint))
+            rows += [(_key(peer, stream.lane, stream.epoch), kept) for stream, kept, _ in checkpoint]
         if not rows:
             return
         self._busy = True
@@ -137,7 +147,7 @@ class Inbox:
         self._busy = False
         for peer, _, checkpoint in saving:
             self._acknowledge(peer, [ack for _, _, ack in checkpoint])
-        if self._dirty:
+        if self._dirty and not self._closed:
             self._flush()
 
     def _not_saved(
@@ -145,6 +155,8 @@ class Inbox:
     ) -> None:
         """Nothing is acknowledged until it is saved; the disk may have room again in a second."""
         self._failed(error if isinstance(error, StorageError) else StorageError(str(error)))
+        if self._closed:
+            return
         for peer, receiver, checkpoint in saving:
             for stream, _, _ in checkpoint:
                 stream.dirty = True
@@ -154,9 +166,6 @@ class Inbox:
     def _again(self) -> None:
         self._busy = False
         self._flush()
-
-    def _row(self, peer: str, stream: Stream, kept: bytes) -> Row:
-        return _key(peer, stream.lane, stream.epoch), kept
 
     def _forget_oldest_stranger(self) -> None:
         """The one met longest ago that has nothing unsaved; its rows stay until the next start prunes them."""
@@ -169,3 +178,9 @@ class Inbox:
 
 def _key(peer: str, lane: int, epoch: int) -> bytes:
     return b"inbox/" + peer.encode() + b"/" + bytes([lane]) + epoch.to_bytes(8)
+
+
+def _parse_key(key: bytes) -> tuple[str, int, int]:
+    if len(key) != 60 or key[51] >= LANES:
+        raise ValueError(f"a key of {len(key)} bytes")
+    return key[6:50].decode("ascii"), key[51], int.from_bytes(key[52:])
