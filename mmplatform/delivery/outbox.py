@@ -11,9 +11,21 @@ from weakref import ref
 
 from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.delivery.sender import Settled
-from mmplatform.delivery.shelf import PEER_BYTES, ROW_BYTES, Box, Row, Saving, Segment, Shelf, segments, split
+from mmplatform.delivery.shelf import (
+    PEER_BYTES,
+    ROW_BYTES,
+    Box,
+    Row,
+    Saving,
+    Segment,
+    Shelf,
+    cancelled_key,
+    parse_key,
+    segments,
+    split,
+)  # fmt: skip
 from mmplatform.delivery.wire import OVERHEAD, Record
-from mmplatform.errors import CodecError, StorageCorrupt, StorageError
+from mmplatform.errors import CodecError, NotRunning, StorageCorrupt, StorageError
 from mmplatform.message import CANCELLED, DELIVERED, Delivery, Outcome, Priority, parse_id
 from mmplatform.storage.contract import Row as StorageRow
 from mmplatform.storage.contract import Storage
@@ -21,6 +33,7 @@ from mmplatform.storage.contract import Storage
 RESIDENT_BYTES: Final = 8 * 1024 * 1024  # of one lane, in memory while its peer is linked
 AWAY_BYTES: Final = 1024 * 1024  # and while it is not
 RUNS_KEPT: Final = 256  # earlier runs whose messages can still be asked for by id
+DAMAGED: Final = Outcome("refused", False, "damaged on this disk before it was sent")
 FATES_KEPT: Final = 10_000  # messages that ended otherwise than delivered stay known until this many newer ones did
 
 
@@ -74,15 +87,18 @@ class Outbox:
         self._loop = asyncio.get_running_loop()
         await self._take_up()
         await self._register()
-        for key, _ in await self._storage.scan(b"cancelled/"):
-            self._cancelled.add(parse_id(key[10:].decode()))
+        await self._take_up_cancelled()
         await self._forget_fates()
 
     async def close(self) -> None:
         """Save what is staged and stop reading; nothing that was accepted is lost."""
         if self._staged:
             self._flush()
+        if self._deleted:
+            self._delete_now()
         self._closed = True
+        for box in self._boxes.values():
+            self._relieve(box)
         loaders = [shelf.loader for box in self._boxes.values() for shelf in box.shelves if shelf.loader is not None]
         for loader in loaders:
             loader.cancel()
@@ -125,6 +141,7 @@ class Outbox:
     async def room(self, box: Box) -> None:
         """Wait until less than PEER_BYTES wait for the peer."""
         while box.bytes >= PEER_BYTES:
+            self._check_open()
             if box.room is None or box.room.done():
                 box.room = asyncio.get_running_loop().create_future()
             await asyncio.shield(box.room)
@@ -132,6 +149,7 @@ class Outbox:
     async def empty(self, peer: str | None = None) -> None:
         """Wait until all that waits (for one peer, or for all) is settled."""
         while not (self.box(peer).empty if peer is not None else all(box.empty for box in self._boxes.values())):
+            self._check_open()
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._settled_waiters.append((None if peer is None else self.box(peer), future))
             await future
@@ -172,11 +190,14 @@ class Outbox:
             for shelf in box.shelves:
                 for row in list(shelf.rows):
                     value = await self._storage.get(row.key)
-                    segment = segments.decode(value) if value is not None else Segment(0, [])
-                    base = box.sender.base(shelf.lane, segment.epoch)
+                    try:
+                        segment = segments.decode(value or b"")
+                    except CodecError:
+                        continue  # the loader reports it
                     for record in segment.records:
                         known = (name, shelf.lane, segment.epoch, record.seq)
-                        if record.seq >= base and known not in self._cancelled and record.expires > now_ms:
+                        settled = box.sender.settled(shelf.lane, segment.epoch, record.seq)
+                        if not settled and known not in self._cancelled and record.expires > now_ms:
                             flying = box.linked and box.sender.in_flight(shelf.lane, segment.epoch, record.seq)
                             found.append(
                                 Waiting(
@@ -197,12 +218,19 @@ class Outbox:
         box = self._boxes.get(peer)
         if box is None or await self.state(delivery_id) not in ("waiting", "sent"):
             return False
-        if box.sender.holds(lane, epoch, seq) and not box.sender.cancel(lane, epoch, seq):
+        if box.sender.holds(lane, epoch, seq) and box.sender.in_flight(lane, epoch, seq):
             return False
-        self._cancelled.add((peer, lane, epoch, seq))
-        self._note_fate(delivery_id, CANCELLED)
-        await self._storage.put(b"cancelled/" + delivery_id.encode(), b"")
+        known = (peer, lane, epoch, seq)
+        await self._storage.put(cancelled_key(known), b"")
+        if known in self._cancelled:
+            return True
+        gone = self._place(box, lane, epoch, seq) not in ("waiting", "sent")
+        if gone or (box.sender.holds(lane, epoch, seq) and not box.sender.cancel(lane, epoch, seq)):
+            self._delete(cancelled_key(known))  # it went out meanwhile
+            return False
+        self._cancelled.add(known)
         self.settle(peer, Settled(lane, epoch, box.sender.base(lane, epoch), [seq], {seq: CANCELLED}))
+        self.refill(peer)
         return True
 
     async def state(self, delivery_id: str) -> str:
@@ -216,15 +244,18 @@ class Outbox:
             return "unknown"
         if box is None:
             return "delivered"
-        shelf = box.shelves[lane]
-        if epoch == self.epoch and not 0 < seq < shelf.next_seq:
-            return "unknown"
-        prefix = self._prefix(shelf, epoch)
-        held = any(row.key.startswith(prefix) and row.first <= seq <= row.last for row in shelf.rows)
-        staged = epoch == self.epoch and any(record.seq == seq for record in shelf.staged)
-        if not staged and (not held or seq < box.sender.base(lane, epoch)):
+        return self._place(box, lane, epoch, seq)
+
+    def _place(self, box: Box, lane: int, epoch: int, seq: int) -> str:
+        """The state of a message that is not known to have ended."""
+        shelf, prefix = box.shelves[lane], self._prefix(box.shelves[lane], epoch)
+        if box.sender.settled(lane, epoch, seq):
             return "delivered"
-        return "sent" if box.linked and box.sender.in_flight(lane, epoch, seq) else "waiting"
+        if any(row.key.startswith(prefix) and row.first <= seq <= row.last for row in shelf.rows):
+            return "sent" if box.linked and box.sender.in_flight(lane, epoch, seq) else "waiting"
+        if epoch != self.epoch:
+            return "delivered"
+        return "waiting" if (shelf.staged or shelf.writing) and seq < shelf.next_seq else "unknown"
 
     def _stage(self, shelf: Shelf) -> None:
         if not self._staged:
@@ -236,11 +267,11 @@ class Outbox:
     def _flush(self) -> None:
         shelves, self._staged = self._staged, []
         batch = [self._take_staged(shelf) for shelf in shelves]
-        rows = [(row.key, encode(Segment(self.epoch, records))) for saving in batch for row, records in saving.parts]
         attached, self._attached = self._attached, []
-        if not rows and not attached:
+        if not batch and not attached:
             return
         try:
+            rows = [(row.key, encode(Segment(self.epoch, part))) for saving in batch for row, part in saving.parts]
             future = self._storage.write([*rows, *attached], sync=True)
         except Exception as error:
             self._not_saved(batch, error)
@@ -272,13 +303,15 @@ class Outbox:
                 shelf.rows.append(row)
                 if shelf.loaded == len(shelf.rows) - 1 and shelf.resident < limit:
                     self._push(box, shelf, row, self.epoch, records)
+            if shelf.loaded < len(shelf.rows):
+                self.refill(shelf.peer)
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
             self._wake(shelf.peer)
 
     def _not_saved(self, batch: list[Saving], error: BaseException) -> None:
-        """Their numbers are used up: the next row leaves a gap, which :meth:`_push` fills with tombstones."""
+        """Their numbers are used again, unless later ones are given out: then :meth:`_push` fills the gap."""
         reason = error if isinstance(error, StorageError) else StorageError(str(error))
         for shelf, waiters, parts in batch:
             shelf.writing -= 1
@@ -286,9 +319,12 @@ class Outbox:
             for row, _ in parts:
                 for seq in range(row.first, row.last + 1):
                     shelf.deliveries.pop(seq, None)
+            if not (shelf.staged or shelf.writing) and shelf.next_seq == parts[-1][0].last + 1:
+                shelf.next_seq = parts[0][0].first
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_exception(reason)
+            self._relieve(self._boxes[shelf.peer])
 
     def _push(self, box: Box, shelf: Shelf, row: Row, epoch: int, records: list[Record]) -> None:
         """Give one row to the sender; numbers that were never saved, or are damaged, become tombstones."""
@@ -302,6 +338,8 @@ class Outbox:
         shelf.pushed = (ordinal, last)
         shelf.loaded += 1
         shelf.resident += row.size
+        if box.sender.base(shelf.lane, epoch) > last:  # nothing of it needs to be sent
+            self._drop_rows(box, shelf, ordinal, last + 1)
 
     async def _load(self, box: Box, shelf: Shelf) -> None:
         try:
@@ -313,6 +351,10 @@ class Outbox:
                     continue
                 epoch, records = await self._read(row, value)
                 self._push(box, shelf, row, epoch, records)
+                if not records:
+                    lost = range(row.first, row.last + 1)
+                    base = box.sender.base(shelf.lane, epoch)
+                    self.settle(shelf.peer, Settled(shelf.lane, epoch, base, list(lost), dict.fromkeys(lost, DAMAGED)))
                 self._wake(shelf.peer)
         except StorageError as error:
             self._failed(error)
@@ -321,18 +363,28 @@ class Outbox:
 
     async def _read(self, row: Row, value: bytes | None) -> tuple[int, list[Record]]:
         """The records of a row; a damaged one is put aside and the rest goes on."""
-        epoch = self._epochs[int.from_bytes(row.key[-20:-16])]
+        ordinal = int.from_bytes(row.key[-20:-16])
+        epoch = self._epochs[ordinal]
         try:
             if value is None:
                 raise CodecError("the row is gone")
             segment = segments.decode(value)
-            if segment.epoch != epoch:
+            if not epoch:  # the list of runs was damaged
+                epoch = self._epochs[ordinal] = segment.epoch
+                self._ordinals[epoch] = ordinal
+            if segment.epoch != epoch or not segment.records:
                 raise CodecError("the row is of another run")
             return epoch, segment.records
         except CodecError as error:
             self._failed(StorageCorrupt(f"messages {row.first} to {row.last} are damaged and were put aside: {error}"))
-            await self._storage.write([(b"quarantine/" + row.key, value or b"")])
+            await self._put_aside(row.key, value or b"")
             return epoch, []
+
+    async def _put_aside(self, key: bytes, value: bytes) -> None:
+        try:
+            await self._storage.write([(b"quarantine/" + key, value), (key, None)])
+        except StorageError as error:
+            self._failed(error)
 
     def _drop_rows(self, box: Box, shelf: Shelf, prefix: bytes, base: int) -> None:
         rows = shelf.rows
@@ -342,9 +394,21 @@ class Outbox:
             shelf.resident -= row.size
             box.bytes -= row.size
             self._delete(row.key)
-        if box.room is not None and not box.room.done() and box.bytes < PEER_BYTES:
+            if self._cancelled:
+                self._forget_cancelled(shelf, row)
+        self._relieve(box)
+
+    def _forget_cancelled(self, shelf: Shelf, row: Row) -> None:
+        place = (shelf.peer, shelf.lane, self._epochs[int.from_bytes(row.key[-20:-16])])
+        for known in [c for c in self._cancelled if c[:3] == place and row.first <= c[3] <= row.last]:
+            self._cancelled.discard(known)
+            self._delete(cancelled_key(known))
+
+    def _relieve(self, box: Box) -> None:
+        """Wake those who wait for room, or for all to be settled."""
+        if box.room is not None and not box.room.done() and (box.bytes < PEER_BYTES or self._closed):
             box.room.set_result(None)
-        if self._settled_waiters and box.empty:
+        if self._settled_waiters and (box.empty or self._closed):
             waiters, self._settled_waiters = self._settled_waiters, []
             for _, waiter in waiters:
                 if not waiter.done():
@@ -358,6 +422,8 @@ class Outbox:
 
     def _delete_now(self) -> None:
         rows, self._deleted = self._deleted, []
+        if not rows:
+            return
         try:
             self._storage.write(rows, sync=False).add_done_callback(_ignore)
         except StorageError as error:
@@ -379,12 +445,16 @@ class Outbox:
     async def _register(self) -> None:
         """Give this run the next ordinal; runs of which nothing is left are forgotten beyond the last few."""
         known = await self._storage.get(b"node/epochs")
-        runs = dict(_runs.decode(known)) if known else {}
+        try:
+            runs = dict(_runs.decode(known)) if known else {}
+        except CodecError as error:  # the rows say it too, see _read
+            self._failed(StorageCorrupt(f"the list of earlier runs is damaged: {error}"))
+            runs = {}
         held = {int.from_bytes(row.key[-20:-16]) for box in self._boxes.values() for s in box.shelves for row in s.rows}
-        runs[max(runs, default=0) + 1] = self.epoch
+        runs[max({*runs, *held}, default=0) + 1] = self.epoch
         self._epochs = {ordinal: runs[ordinal] for ordinal in sorted(runs)[-RUNS_KEPT:]}
         self._epochs |= {ordinal: runs.get(ordinal, 0) for ordinal in held}
-        self._ordinals = {epoch: ordinal for ordinal, epoch in self._epochs.items()}
+        self._ordinals = {epoch: ordinal for ordinal, epoch in self._epochs.items() if epoch}
         await self._storage.put(b"node/epochs", encode(sorted(self._epochs.items())))
 
     async def _take_up(self) -> None:
@@ -392,8 +462,12 @@ class Outbox:
         while True:
             rows = await self._storage.scan(b"outbox/", start, limit=8)
             for key, value in rows:
-                peer, lane = key[7:51].decode(), key[52]
-                first, last = int.from_bytes(key[-16:-8]), int.from_bytes(key[-8:])
+                place = parse_key(key)
+                if place is None:
+                    self._failed(StorageCorrupt("a row of the outbox has a damaged key and was put aside"))
+                    await self._put_aside(key, value)
+                    continue
+                peer, lane, first, last = place
                 box = self.box(peer)
                 box.shelves[lane].rows.append(Row(key, first, last, len(value)))
                 box.bytes += len(value)
@@ -401,16 +475,35 @@ class Outbox:
                 return
             start = rows[-1][0] + b"\0"
 
+    async def _take_up_cancelled(self) -> None:
+        for key, _ in await self._storage.scan(b"cancelled/"):
+            try:
+                known = parse_id(key[10:].decode())
+            except ValueError:
+                known = ("", 0, 0, 0)
+            box = self._boxes.get(known[0])
+            if box is not None and any(row.first <= known[3] <= row.last for row in box.shelves[known[1]].rows):
+                self._cancelled.add(known)
+            else:
+                self._delete(key)
+
     async def _forget_fates(self) -> None:
+        """Those of the oldest runs go first."""
         keys = [key for key, _ in await self._storage.scan(b"fate/")]
-        gone: list[StorageRow] = [(key, None) for key in keys[: max(0, len(keys) - FATES_KEPT)]]
-        for peer, lane, epoch, seq in list(self._cancelled):
-            box = self._boxes.get(peer)
-            if box is None or not any(row.first <= seq <= row.last for row in box.shelves[lane].rows):
-                self._cancelled.discard((peer, lane, epoch, seq))
-                gone.append((b"cancelled/" + f"{epoch}.{lane}.{seq}@{peer}".encode(), None))
-        if gone:
-            await self._storage.write(gone, sync=False)
+        if len(keys) > FATES_KEPT:
+            for key in sorted(keys, key=self._age_of_fate)[: len(keys) - FATES_KEPT]:
+                self._delete(key)
+
+    def _age_of_fate(self, key: bytes) -> tuple[int, int]:
+        try:
+            _, _, epoch, seq = parse_id(key[5:].decode())
+        except ValueError:
+            return 0, 0
+        return self._ordinals.get(epoch, 0), seq
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise NotRunning("the platform is stopping")
 
 
 def _ignore(done: asyncio.Future[None]) -> None:

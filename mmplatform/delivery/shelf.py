@@ -12,6 +12,7 @@ from mmplatform.message import Delivery
 
 PEER_BYTES: Final = 256 * 1024 * 1024  # what may wait for one peer before send() waits too
 ROW_BYTES: Final = 1024 * 1024
+KEY_SIZE: Final = 73  # outbox/ + peer + / + lane + ordinal of the run + first + last
 DELIVERIES_SWEPT: Final = 16_384  # forget Delivery objects nobody holds whenever a lane has this many more
 
 
@@ -106,3 +107,17 @@ def split(records: list[Record]) -> list[list[Record]]:
         parts[-1].append(record)
         size += size_of(record)
     return parts
+
+
+def parse_key(key: bytes) -> tuple[str, int, int, int] | None:
+    """(peer, lane, first, last) of the key of a row, None for one that nobody here made."""
+    first, last = int.from_bytes(key[-16:-8]), int.from_bytes(key[-8:])
+    if len(key) != KEY_SIZE or not key[7:51].isascii() or key[52] >= LANES or not 0 < first <= last < first + ROW_BYTES:
+        return None
+    return key[7:51].decode(), key[52], first, last
+
+
+def cancelled_key(known: tuple[str, int, int, int]) -> bytes:
+    """Where the mark of a cancelled message is kept."""
+    peer, lane, epoch, seq = known
+    return f"cancelled/{epoch}.{lane}.{seq}@{peer}".encode()
