@@ -1,0 +1,29 @@
+"""A service: built with the platform, started and stopped by it; it talks over the bus."""
+
+import asyncio
+import time
+
+from mmplatform import Platform
+from mmplatform.service import Service
+
+
+class Clock(Service):
+    def __init__(self, platform):
+        self.bus = platform.messaging
+
+    async def start(self):
+        self.bus.on("self.clock.ask", self.answer)
+
+    async def stop(self):
+        self.bus.off("self.clock.ask", self.answer)
+
+    def answer(self, topic, sender, payload):
+        return time.strftime("%H:%M")
+
+
+async def main() -> None:
+    async with Platform(services=[Clock]) as platform:  # or by name: services=["clock"], see setup.cfg's entry points
+        print("it is", await platform.messaging.request("clock.ask"))
+
+
+asyncio.run(main())

@@ -1,0 +1,27 @@
+"""Two peers: friends by ticket, a message with its outcome, a request with its reply."""
+
+import asyncio
+from tempfile import mkdtemp
+
+from mmplatform import Platform
+
+
+async def main() -> None:
+    async with Platform(mkdtemp()) as alice, Platform(mkdtemp()) as bob:
+
+        @bob.messaging.on("friends.chat")
+        async def heard(topic, sender, payload):
+            print(f"{topic}: {payload}")
+
+        @bob.messaging.on("friends.add")
+        def add(topic, sender, payload):
+            return sum(payload)
+
+        await bob.add(alice.ticket(), name="alice", circle="friends")
+        peer = await alice.add(bob.ticket(), name="bob", circle="friends")
+        delivery = await alice.messaging.send("chat", peer, {"text": "hi"})  # kept safe here
+        print(await delivery)  # handled there
+        print(await alice.messaging.request("add", peer, [1, 2], timeout=5))
+
+
+asyncio.run(main())

@@ -1,0 +1,81 @@
+"""Every example is a program that runs, says what it should, and is short enough to be read at once."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+LONGEST = 30  # lines, but for those that the formatter puts between
+
+SAYS = {
+    "two_peers": [r"friends.chat: {'text': 'hi'}", r"Outcome\(state='delivered', handled=True, reason=''\)", "3"],
+    "request_reply": [
+        "0.25",
+        "bob's public.divide failed: division by zero",
+        "RequestFailed: ZeroDivisionError: division by zero",
+        "RequestTimeout: .*",
+        "NoResponders: .*multiply",
+    ],
+    "wildcards": [
+        "self.home.[*].temp +self.home.attic.temp = 31",
+        "self.home.> +self.home.attic.temp = 31",
+        "self.home.attic.temp self.home.attic.temp = 31",
+        "self.home.> +self.home.cellar.hum = 70",
+        "[*].home.[*].hum +self.home.cellar.hum = 70",
+        "unhandled",
+    ],
+    "realtime_sensor": [r"Outcome\(state='dropped'.*no link.*\)", r"\[20.0, 21.0, 22.0, 23.0, 24.0\]"],
+    "offline_buffer": ["waiting", "news 0", "news 1", "news 2", "delivered"],
+    "priorities": [f"{name} {n}" for name in ("control", "high", "normal", "low") for n in (1, 2)],
+    "own_transport_layer": [r"\d\d bytes came", "30000 were meant"],
+    "service_plugin": ["it is .*"],
+    "memory_transport_test": [],
+}
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join(str(ROOT / part) for part in (".", "services", "transports"))
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": "error", "PYTHONASYNCIODEBUG": "1"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=EXAMPLES, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_every_example_is_here() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == SAYS.keys()
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_it_runs_and_says(name: str) -> None:
+    done = run(f"{name}.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(SAYS[name]), done.stdout
+    for line, pattern in zip(lines, SAYS[name], strict=True):
+        assert re.fullmatch(pattern, line), line
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_it_is_short(name: str) -> None:
+    text = (EXAMPLES / f"{name}.py").read_text().replace("\n\n\n", "\n")
+    assert len(text.splitlines()) <= LONGEST
+
+
+def test_the_test_among_them_is_a_test() -> None:
+    done = run(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "-c", os.devnull, "memory_transport_test.py"
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_program_of_the_readme_is_the_first_example() -> None:
+    text = (ROOT / "README.rst").read_text()
+    block = text[text.index("    import asyncio\n    from mmplatform import Platform") :]
+    assert "asyncio.run(main())" in block
+    for line in ("delivery = await alice.messaging.send(", "@bob.messaging.on(", "alice.messaging.request("):
+        assert line in block
+        assert line in (EXAMPLES / "two_peers.py").read_text()
