@@ -6,6 +6,7 @@ lane in memory, the rest is read back when its turn comes. Rows are deleted when
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 from weakref import ref
 
@@ -75,6 +76,7 @@ class Outbox:
         self._staged: list[Shelf] = []
         self._attached: list[StorageRow] = []
         self._deleted: list[StorageRow] = []
+        self._deleting = False
         self._cancelled: set[tuple[str, int, int, int]] = set()
         self._epochs: dict[int, int] = {}  # ordinal of a run -> its epoch; keys sort by ordinal, so runs go in order
         self._ordinals: dict[int, int] = {}
@@ -416,18 +418,25 @@ class Outbox:
 
     def _delete(self, key: bytes) -> None:
         """A deletion that is lost costs a repeated send, which the peer recognises: no need to wait or to sync."""
-        if not self._deleted:
+        if not self._deleting:
+            self._deleting = True
             self._loop.call_soon(self._delete_now)
         self._deleted.append((key, None))
 
     def _delete_now(self) -> None:
+        self._deleting = False
         rows, self._deleted = self._deleted, []
         if not rows:
             return
         try:
-            self._storage.write(rows, sync=False).add_done_callback(_ignore)
+            self._storage.write(rows, sync=False).add_done_callback(partial(self._deletion_done, rows))
         except StorageError as error:
             self._failed(error)
+
+    def _deletion_done(self, rows: list[StorageRow], done: asyncio.Future[None]) -> None:
+        """What could not be deleted, as on a full disk, goes with the next."""
+        if done.cancelled() or done.exception() is not None:
+            self._deleted[:0] = rows
 
     def _note_fate(self, delivery_id: str, outcome: Outcome) -> None:
         if outcome.state == "delivered":
