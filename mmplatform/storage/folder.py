@@ -1,5 +1,6 @@
 """The data folder of a node: private, and held by one process at a time (design section 1)."""
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -49,6 +50,8 @@ class DataFolder:
         except PermissionError as error:
             raise StorageReadOnly(f"{error}; make {self.path} writable for this user, or use another folder") from error
         except OSError as error:
+            if error.errno == errno.EROFS:
+                raise StorageReadOnly(f"{error}; mount it writable, or use another folder") from error
             raise StorageError(f"{error}; {self.path} cannot be used as a data folder, choose another") from error
 
     def close(self) -> None:
