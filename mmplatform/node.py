@@ -329,11 +329,11 @@ class Platform:
         if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self.gate.inlets:
             _check_form(payload, protocol)
         if realtime:
-            if not peer.send_event(Event(topic, protocol, payload), len(payload) + len(topic) + 8):
+            if not peer.exchange.send_event(Event(topic, protocol, payload), len(payload) + len(topic) + 8):
                 return _event(destination, NO_LINK)
-            if peer.busy:
-                await peer.room()
-            return peer.sent
+            if peer.exchange.busy:
+                await peer.exchange.room()
+            return peer.exchange.sent
         if not 0 < expire_after < LONGEST_EXPIRY:
             raise ValueError(f"expire_after={expire_after}: seconds, more than none and at most {LONGEST_EXPIRY}")
         box = peer.box
@@ -352,7 +352,7 @@ class Platform:
         peer = self._peers.get(destination) or self.peer(parse_sign_id(destination))
         if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self.gate.inlets:
             _check_form(payload, protocol)
-        return peer.request(topic, protocol, payload, timeout)
+        return peer.exchange.request(topic, protocol, payload, timeout)
 
     # What peers and stores call.
 
@@ -473,7 +473,7 @@ class Platform:
 
     def _acknowledge(self, peer: str, acks: list[Ack]) -> None:
         if peer in self._peers:
-            self._peers[peer].acknowledge(acks)
+            self._peers[peer].exchange.acknowledge(acks)
 
     def _send_local(self, topic: str, protocol: str, payload: bytes) -> Delivery:
         check_topic(topic)

@@ -44,8 +44,8 @@ from mmplatform.codec import encode
 from mmplatform.identity.circles import Circle
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.message import Delivery
+from mmplatform.network import exchange as exchange_module
 from mmplatform.network import listener
-from mmplatform.network import peer as peer_module
 from mmplatform.service import Service
 from mmplatform.storage.memory import MemoryStorage
 from mmplatform.subscriber import Result
@@ -303,7 +303,7 @@ async def test_a_reply_counts_only_from_the_peer_that_was_asked() -> None:
         link = eve.peer(alice.sign_id).link
         assert link is not None
         for number in range(10):
-            link.send(peer_module.Frame(0, 1, [], [], [], [], [peer_module.Reply(number, 0, encode("eve"))]))
+            link.send(exchange_module.Frame(0, 1, [], [], [], [], [exchange_module.Reply(number, 0, encode("eve"))]))
         assert await eve.ping(alice.sign_id) >= 0  # they arrived
         assert not asking.done()
         finish.set()
@@ -352,9 +352,9 @@ async def test_a_device_cannot_write_a_control_topic(caplog: pytest.LogCaptureFi
             delivery, saved = alice.outbox.put(box, 2, topic, "ms", encode([]), 2**52)
             await saved
             settled.append(delivery)
-            peer.send_event(peer_module.Event(topic, "ms", encode([])), 10)
+            peer.exchange.send_event(exchange_module.Event(topic, "ms", encode([])), 10)
             with pytest.raises(RequestFailed, match="bad-topic"):
-                await peer.request(topic, "ms", encode([]), 5)
+                await peer.exchange.request(topic, "ms", encode([]), 5)
         for delivery in settled:
             outcome = await asyncio.gather(delivery, return_exceptions=True)
             assert "bad-topic" in str(outcome[0])

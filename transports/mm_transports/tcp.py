@@ -91,6 +91,8 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._receiver.connection_lost(self._error or exc)
+        # The memory need not wait until the garbage collector has found the cycle this is part of.
+        self._buffer, self._view = bytearray(), memoryview(b"")
 
     def pause_writing(self) -> None:
         self._receiver.pause_writing()

@@ -33,9 +33,9 @@ from mmplatform.delivery.wire import (
 from mmplatform.errors import ProtocolError, Unreachable
 from mmplatform.identity.keys import Identity
 from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.network import exchange as exchange_module
 from mmplatform.network import link as link_module
 from mmplatform.network import links as links_module
-from mmplatform.network import peer as peer_module
 from mmplatform.network.link import Link
 from mmplatform.network.transport import LENGTH_LIMIT, Connection
 from mmplatform.session.cookies import CookieJar
@@ -598,7 +598,7 @@ async def test_large_frames_are_not_announced_for_free(victim: Victim) -> None:
 async def test_a_peer_that_asks_and_never_reads(
     victim: Victim, attacker: Callable[..., Attacker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peer_module, "BACKLOG", 4_000_000)
+    monkeypatch.setattr(exchange_module, "BACKLOG", 4_000_000)
     victim.node.messaging.on("public.big", lambda topic, sender, payload: bytes(100_000))
     before = resident()
     one = await attacker().established()

@@ -11,9 +11,11 @@ from mm_transports.memory import Network
 from mmplatform import Platform, RequestFailed, Unreachable
 from mmplatform.delivery.wire import Event, Reply, Request
 from mmplatform.errors import NotRunning
+from mmplatform.network import exchange as exchange_module
 from mmplatform.network import link as link_module
 from mmplatform.network import peer as module
-from mmplatform.network.peer import Peer, _take
+from mmplatform.network.exchange import PORTION, _take
+from mmplatform.network.peer import Peer
 from mmplatform.storage.memory import MemoryStorage
 from tests.mmplatform.network.helpers import World, collect, identity, listen_to, until
 
@@ -143,7 +145,7 @@ async def test_a_reply_lost_with_the_link_is_sent_again_without_asking_the_handl
 
 async def test_one_slow_request_beside_very_many_quick_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmplatform.network.requests.UNFINISHED", 100)
-    monkeypatch.setattr(module, "UNFINISHED", 100)
+    monkeypatch.setattr(exchange_module, "UNFINISHED", 100)
     async with World().nodes() as [alice, bob]:
         finish = asyncio.Event()
         bob.messaging.on("friends.quick", lambda topic, sender, payload: payload)
@@ -279,7 +281,7 @@ async def test_a_stopping_node_ends_those_who_wait() -> None:
     connecting = asyncio.create_task(alice.connect(identity(9).sign_id, timeout=20))
     asking = asyncio.create_task(alice.messaging.request("x", identity(9).sign_id, timeout=20))
     peer = alice.peer(identity(9).sign_id)
-    await until(lambda: peer._arrivals and peer._asked.unanswered)
+    await until(lambda: peer._arrivals and peer.exchange.asked.unanswered)
     await alice.stop()
     for task in (connecting, asking):
         with pytest.raises(NotRunning):
@@ -368,7 +370,7 @@ async def test_a_stranger_is_forgotten_when_it_goes_and_a_friend_is_not() -> Non
 
 
 async def test_a_queue_larger_than_a_frame_goes_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PORTION", 10_000)
+    monkeypatch.setattr(exchange_module, "PORTION", 10_000)
     async with World().nodes() as [alice, bob]:
         heard = collect(bob)
         bob.messaging.on("friends.echo", lambda topic, sender, payload: payload)
@@ -382,7 +384,7 @@ async def test_a_queue_larger_than_a_frame_goes_in_portions(monkeypatch: pytest.
             asyncio.create_task(alice.messaging.request("echo", bob.sign_id, bytes([n]) * 3000)) for n in range(10)
         ]
         delivery = await alice.messaging.send("durable", bob.sign_id, "too")
-        await until(lambda: len(peer._events) == 6 and len(peer._requests) == 10)
+        await until(lambda: len(peer.exchange._events) == 6 and len(peer.exchange._requests) == 10)
         frames: list[int] = []
         send = peer.link.send
         monkeypatch.setattr(peer.link, "send", lambda frame: (frames.append(len(frame.events)), send(frame)))
@@ -392,15 +394,15 @@ async def test_a_queue_larger_than_a_frame_goes_in_portions(monkeypatch: pytest.
         await delivery
         assert [len(payload) for payload in heard if isinstance(payload, bytes) and len(payload) != 3000] == sizes
         assert len(frames) > 5
-        assert peer._queued == 0
+        assert peer.exchange._queued == 0
 
 
 def test_a_portion_is_never_empty_and_never_more_than_it_may() -> None:
-    queue = [Event("t", "ms", bytes(size)) for size in (module.PORTION * 3, 10, module.PORTION - 26, 10)]
-    assert [len(taken.payload) for taken in _take(queue, module.PORTION)[0]] == [module.PORTION * 3]
-    first, room = _take(queue, module.PORTION)
+    queue = [Event("t", "ms", bytes(size)) for size in (PORTION * 3, 10, PORTION - 26, 10)]
+    assert [len(taken.payload) for taken in _take(queue, PORTION)[0]] == [PORTION * 3]
+    first, room = _take(queue, PORTION)
     assert [len(taken.payload) for taken in first] == [10]
-    more, room = _take([Request(1, "t", "ms", bytes(module.PORTION))], room)
+    more, room = _take([Request(1, "t", "ms", bytes(PORTION))], room)
     assert more == []
     assert _take([Reply(1, 0, b"")], room)[0] == [Reply(1, 0, b"")]
 
