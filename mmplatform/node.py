@@ -435,9 +435,10 @@ class Platform:
 
     async def _saved(self) -> None:
         """What handlers have finished is on disk, so that its acknowledgements may leave with the last frames."""
-        await asyncio.sleep(0)
-        await self.storage.write([])
-        await asyncio.sleep(0)
+        if self._peers:
+            await asyncio.sleep(0)
+            await self.storage.write([])
+            await asyncio.sleep(0)
 
     def _written(self, done: asyncio.Future[None]) -> None:
         error = None if done.cancelled() else done.exception()

@@ -40,6 +40,7 @@ class Listener:
         self._accept, self._now, self._renewed, self._spawn, self._failed = accept, now, renewed, spawn, failed
         self._addresses: dict[str, tuple[str, ...]] = {}  # by who listens there: "" for the transports
         self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def open(self) -> None:
         """Listen where asked; a port left open (0) is the one of the last run when it is still free."""
@@ -64,6 +65,7 @@ class Listener:
 
     def close(self) -> None:
         """Renew no more. Transports are closed by whoever made them."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
 
@@ -100,6 +102,8 @@ class Listener:
     def _renew_later(self, seconds: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._closed:
+            return
         self._timer = asyncio.get_running_loop().call_later(seconds, lambda: self._spawn(self._renew_again()))
 
     async def _renew_again(self) -> None:
