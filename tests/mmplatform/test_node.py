@@ -436,7 +436,9 @@ async def test_a_forged_record_on_the_bus_is_refused_and_told() -> None:
         assert bob.directory.mine is not None
         events = listen_to(alice)
         forged = bob.directory.mine.payload()
-        forged["record"] = bytes(forged["record"])[:-1] + b"\x00"  # type: ignore[call-overload]
+        record = bytearray(forged["record"])  # type: ignore[call-overload]
+        record[-1] ^= 1
+        forged["record"] = bytes(record)
         await alice.messaging.send("transports.nodeInfo", "local", forged)
         assert [event[1] for event in events] == ["InvalidRecord"]
         assert alice.directory.known(bob.sign_id) is None
