@@ -26,6 +26,7 @@ class Owner(Protocol):
 
     def link_identified(self, link: "Link", peer: NodeInfo, resume: bytes) -> bytes:
         """Somebody who dialled us proved who it is: our resume state for it; raises ProtocolError to refuse."""
+        ...
 
     def link_ready(self, link: "Link", peer: NodeInfo, resume: bytes) -> None: ...
 
