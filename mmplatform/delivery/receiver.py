@@ -145,7 +145,8 @@ class Stream:
             self.outcomes[-1] = (self.outcomes[-1][0], seq, reason)
         else:
             self.outcomes.append((seq, seq, reason))
-            del self.outcomes[: len(self.outcomes) - MAX_OUTCOMES]
+            if len(self.outcomes) > MAX_OUTCOMES:
+                del self.outcomes[0]
 
 
 class Receiver:
