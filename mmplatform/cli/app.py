@@ -145,10 +145,10 @@ async def _interruptible(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupt)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        raise Interrupted from None
+    await asyncio.wait([task])
+    if task.cancelled():
+        raise Interrupted
+    return task.result()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

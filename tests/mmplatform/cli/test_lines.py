@@ -157,14 +157,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "SILENT_FOR", 0.2)
 
 
-def test_ctrl_c_says_what_holds(pair: Pair) -> None:
+def test_ctrl_c_says_what_holds(pair: Pair, here: Here) -> None:
     alice, _ = pair
     read, write = os.pipe()
     process = alice.start("send", "bob", "lines", "--lines", stdin=read)
     os.close(read)
     os.write(write, b"one\n")
-    until(lambda: alice.control.is_socket() and b"one" in (alice.folder / "data.db-wal").read_bytes())
-    until(lambda: Path(f"/proc/{process.pid}").exists())
+    until(lambda: alice.holder() == process.pid)
+    until(lambda: waiting(alice, here))
     assert end(process) == FAILED
     os.close(write)
     assert "the same command with the same input continues there" in alice.err

@@ -100,10 +100,11 @@ def test_to_ourselves(node: Node, here: Here) -> None:
     assert (done.returncode, done.stderr) == (OK, b"2 lines accepted, 2 delivered\n")
 
 
-def test_interrupted_while_it_waits(pair: Pair) -> None:
+def test_interrupted_while_it_waits(pair: Pair, here: Here) -> None:
     alice, _ = pair
     process = alice.start("send", "bob", "chat", "hello", "--wait")
-    until(lambda: alice.control.is_socket() and b"hello" in (alice.folder / "data.db-wal").read_bytes())
+    until(lambda: alice.holder() == process.pid)
+    until(lambda: here("outbox", "--json", data=alice.folder)[1])
     assert end(process) == FAILED
     assert alice.err.startswith("saved (")
 
