@@ -174,8 +174,10 @@ def run(arguments: list[str] | None = None) -> int:
         return result if type(result) is int else OK
     except Interrupted:
         return FAILED
-    except BrokenPipeError:
-        _forget_stdout()
+    except SystemExit as ending:
+        if not isinstance(ending.__context__, BrokenPipeError):
+            raise
+        _forget_stdout()  # click ends so when whoever read our stdout has gone
         return OK
     except Exception as error:
         if debugging():
