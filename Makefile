@@ -13,8 +13,7 @@ CYCLES ?= 200
 
 BENCH := benchmarks.run
 CHAOS := tests.chaos
-SYSTEM_PARTS :=
-BENCH_SYSTEM_PARTS := redis-server
+SYSTEM_PARTS := redis-server
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -59,7 +58,7 @@ format: $(DEV) ## put every file into the style that check wants
 	@$(BIN)/ruff check --fix .; $(BIN)/ruff format .
 
 bench: $(PEERS) ## this platform beside its peers, one table (QUICK=1: under a minute)
-	@$(call system_parts,$(BENCH_SYSTEM_PARTS))
+	@$(call system_parts,$(SYSTEM_PARTS))
 	@$(BIN)/python -m $(BENCH) $(if $(QUICK),--quick)
 
 chaos: $(DEV) ## SIGKILLs and cuts at random points under load (CYCLES=200)
@@ -83,7 +82,7 @@ $(RUN): $(SETTINGS) | $(BIN)/python
 
 $(DEV): $(RUN)
 	@echo "== installing what tests and checks need"
-	@$(INSTALL) -e '.[cli,fast,test,check]'
+	@$(INSTALL) -e '.[cli,fast,test,check,bench]'
 	@touch $@
 
 $(DOCS): $(RUN)

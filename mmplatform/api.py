@@ -24,10 +24,12 @@ class Upstream(Protocol):
     @property
     def sign_id(self) -> str:
         """Our own signId; what is sent to it stays here."""
+        ...
 
     @property
     def failed(self) -> OnError:
         """Told of handlers that raise."""
+        ...
 
     def post(
         self,
@@ -40,11 +42,13 @@ class Upstream(Protocol):
         priority: Priority | str | int = Priority.NORMAL,
     ) -> Coroutine[Any, Any, Delivery]:
         """Send bytes to a peer."""
+        ...
 
     def ask(
         self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float
     ) -> Coroutine[Any, Any, bytes] | asyncio.Future[bytes]:
         """Request; awaiting it gives the reply's bytes."""
+        ...
 
     def attach(self, protocol: str, inlet: Inlet) -> None:
         """Have the messages and requests of ``protocol`` handed to ``inlet``."""
@@ -105,7 +109,7 @@ class API:
             except TimeoutError:
                 raise RequestTimeout(f"no reply to {topic} in time") from None
             if result.error is not None:
-                raise result.error
+                raise RequestFailed(f"{type(result.error).__name__}: {result.error}") from result.error
             return result.value
         try:
             data = self._encode(payload)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import lru_cache
 from os import PathLike
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self, TypeVar, overload
+from typing import Any, Final, NamedTuple, Self, TypeVar, cast, overload
 
 from mmplatform import plugins
 from mmplatform.api import API, LOCAL, outcome_of, raw
@@ -397,6 +397,7 @@ class Platform:
         """Forget a stranger of whom nothing is wanted."""
         if peer.idle and not self.known(peer.sign_id):
             self._peers.pop(peer.sign_id, None)
+            self.outbox.release(peer.sign_id)
 
     # Inside.
 
@@ -553,7 +554,7 @@ def _service(service: str | Callable[[Platform], Service]) -> Callable[[Platform
     loaded = plugins.load(plugins.SERVICES, service)
     if not callable(loaded):
         raise LocalError(f"the plugin {service!r} is not a service")
-    return loaded
+    return cast(Callable[[Platform], Service], loaded)
 
 
 async def _orderly(step: Callable[[], Awaitable[None]], failed: Callable[[Exception], None]) -> None:

@@ -113,6 +113,12 @@ class Outbox:
             box = self._boxes[peer] = Box(peer)
         return box
 
+    def release(self, peer: str) -> None:
+        """Forget a peer to whom nothing was ever sent in this run, and for whom nothing waits."""
+        box = self._boxes.get(peer)
+        if box is not None and box.empty and all(shelf.next_seq == 1 for shelf in box.shelves):
+            del self._boxes[peer]
+
     def peers(self) -> list[str]:
         """Peers for whom something waits."""
         return [peer for peer, box in self._boxes.items() if not box.empty]

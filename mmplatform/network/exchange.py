@@ -133,8 +133,13 @@ class Exchange:
         self.link, self.box.linked = None, False
         self._sender.link_down()
 
-    def drop(self) -> None:
-        """There is no other link: realtime messages and replies are lost."""
+    def drop(self, known: bool) -> None:
+        """There is no other link: realtime messages and replies are lost.
+
+        Of somebody who is not ``known`` the parts of unfinished messages are too: he must not hold memory while away.
+        """
+        if not known:
+            self._receiver.close()
         self._events, self._requests, self._replies, self._acks, self._queued = [], [], [], {}, 0
         self._make_room()
 

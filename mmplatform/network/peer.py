@@ -180,7 +180,7 @@ class Peer:
             self._use(other, [])
             return
         self.reason = str(error) if error is not None else "closed"
-        self.exchange.drop()
+        self.exchange.drop(self.known)
         self._node.disconnected(self, self.reason)
         self._watch_expiry()
         self._backoff.reset()
