@@ -85,6 +85,14 @@ class Group(click.Group):
         super().__init__(*arguments, **options)
         self.params += common_options()
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """A reader of our stdout that has gone is a clean end; click would call it a failure."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _forget_stdout()
+            return OK
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(self.commands, key=lambda name: (*ORDER, name).index(name))
 
@@ -174,10 +182,8 @@ def run(arguments: list[str] | None = None) -> int:
         return result if type(result) is int else OK
     except Interrupted:
         return FAILED
-    except SystemExit as ending:
-        if not isinstance(ending.__context__, BrokenPipeError):
-            raise
-        _forget_stdout()  # click ends so when whoever read our stdout has gone
+    except BrokenPipeError:
+        _forget_stdout()
         return OK
     except Exception as error:
         if debugging():
