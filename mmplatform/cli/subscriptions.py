@@ -18,6 +18,7 @@ from mmplatform.identity.keys import SignId
 from mmplatform.node import Platform
 
 LINGER: Final = 60.0  # seconds
+PARTING: Final = 0.25  # seconds in which a node notices that a command is gone
 CONCURRENCY: Final = 4096  # messages in hand; the window of a peer is 8192
 BATCH: Final = 128  # messages in one frame to the command
 BATCH_BYTES: Final = 256 * 1024
@@ -141,9 +142,7 @@ class Subscriptions:
 
     async def read(self, pattern: str, served: Served) -> None:
         """Serve one ``mm on`` to its end."""
-        subscription = next((one for one in self._all.get(pattern, []) if one.reader is None), None)
-        if subscription is None:
-            subscription = self._make(pattern)
+        subscription = await self._unread(pattern) or self._make(pattern)
         if subscription.timer is not None:
             subscription.timer.cancel()
             subscription.timer = None
@@ -162,6 +161,19 @@ class Subscriptions:
         for subscription in self._everyone():
             if subscription.timer is not None:
                 subscription.timer.cancel()
+
+    async def _unread(self, pattern: str) -> Subscription | None:
+        """One that waits for a reader. That of a command killed just now may be about to: it holds what that one
+        had not written, and must not be passed by."""
+        until = asyncio.get_running_loop().time() + PARTING
+        while several := self._all.get(pattern):
+            for subscription in several:
+                if subscription.reader is None:
+                    return subscription
+            if asyncio.get_running_loop().time() >= until:
+                break
+            await asyncio.sleep(PARTING / 20)
+        return None
 
     def _make(self, pattern: str) -> Subscription:
         subscription = Subscription(self._platform, pattern)

@@ -258,3 +258,19 @@ def test_sizes() -> None:
     assert USAGE == 2
     assert Settings().json is False
     assert listening.HANDOVER
+
+
+async def test_one_who_comes_while_the_last_one_goes_gets_what_that_one_had_in_hand(tmp_path: Path) -> None:
+    async with Host(tmp_path / "a", listen=LOOPBACK, purpose="run") as a:
+        platform = a.platform
+        first = await a.open("listen", pattern="self.x")
+        assert await anext(first) == []
+        delivery = await platform.messaging.send("x", platform.sign_id, 1)
+        assert [message[3] for message in await anext(first)] == [1]
+        second = await a.open("listen", pattern="self.x")
+        first.close()
+        assert await anext(second) == []
+        assert [message[3] for message in await anext(second)] == [1]
+        await second.send(1)
+        assert (await delivery).handled
+        second.close()
