@@ -7,6 +7,7 @@ platform itself, or any layer in between (compression, logging, ...) that has th
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
+from weakref import WeakSet
 
 from mmplatform.bus import Bus, OnError
 from mmplatform.errors import InvalidPayload, Refused, RequestFailed, RequestTimeout
@@ -66,7 +67,7 @@ class API:
         self._encode, self._decode = encode, decode
         self._post, self._ask, self._own = upstream.post, upstream.ask, upstream.sign_id
         self._routes = self.bus.routes
-        self.close = self.bus.close
+        self._unfinished: WeakSet[Delivery] = WeakSet()  # local ones whose handlers are at work
         self.malformed = 0  # remote messages whose payload could not be decoded
         upstream.attach(protocol, self)
 
@@ -133,7 +134,15 @@ class API:
         result = self.bus.deliver(route, self._own, payload, lambda result: delivery.settle(outcome_of(result)))
         if result is not None:
             delivery.settle(outcome_of(result))
+        else:
+            self._unfinished.add(delivery)
         return delivery
+
+    async def close(self) -> None:
+        """The platform stops: end all handlers."""
+        await self.bus.close()
+        for delivery in self._unfinished:
+            delivery.stop()
 
     def _isolated(self, payload: Any) -> Any:
         """What a handler may change without the sender noticing, as if it had travelled."""

@@ -7,7 +7,7 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Final
 
-from mmplatform.errors import Cancelled, Expired, InvalidTopic, MMError, Refused
+from mmplatform.errors import Cancelled, Expired, InvalidTopic, MMError, NotRunning, Refused
 
 MAX_PAYLOAD: Final = 64 * 1024 * 1024
 MAX_TOPIC: Final = 255
@@ -75,10 +75,11 @@ class Delivery:
     """One accepted message. ``await`` it for its :class:`Outcome` once the peer's handlers are done.
 
     Raises :class:`~mmplatform.errors.Expired`, :class:`~mmplatform.errors.Refused` or
-    :class:`~mmplatform.errors.Cancelled` when it ended otherwise. Dropping the object drops nothing but the news.
+    :class:`~mmplatform.errors.Cancelled` when it ended otherwise, and :class:`~mmplatform.errors.NotRunning` when the
+    platform stops first; a durable message is then kept. Dropping the object drops nothing but the news.
     """
 
-    __slots__ = ("__weakref__", "_outcome", "_waiter", "epoch", "lane", "peer", "sent", "seq")
+    __slots__ = ("__weakref__", "_outcome", "_stopped", "_waiter", "epoch", "lane", "peer", "sent", "seq")
 
     def __init__(self, peer: str, lane: int = 0, epoch: int = 0, seq: int = 0) -> None:
         self.peer = peer
@@ -87,6 +88,7 @@ class Delivery:
         self.seq = seq
         self.sent = False
         self._outcome: Outcome | None = None
+        self._stopped = False
         self._waiter: asyncio.Future[None] | None = None
 
     @property
@@ -118,8 +120,17 @@ class Delivery:
             if self._waiter is not None and not self._waiter.done():
                 self._waiter.set_result(None)
 
+    def stop(self) -> None:
+        """This node ends before the message did: whoever waits is told. The message is kept."""
+        if self._outcome is None:
+            self._stopped = True
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(None)
+
     def __await__(self) -> Generator[object, None, Outcome]:
         while self._outcome is None:
+            if self._stopped:
+                raise NotRunning(f"the platform stopped before {self.id} ended; it goes on after a restart")
             if self._waiter is None or self._waiter.cancelled():
                 self._waiter = asyncio.get_running_loop().create_future()
             yield from asyncio.shield(self._waiter).__await__()

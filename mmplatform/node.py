@@ -171,7 +171,8 @@ class Platform:
     async def stop(self) -> None:
         """Stop the services, save what is accepted, close links, transports and storage.
 
-        A platform runs once; make a new one to start again."""
+        A platform runs once; make a new one to start again. A handler that wants it starts it as a task: the message
+        in hand counts as handled only when its handler has ended."""
         if not self._running or self._stopping:
             return
         self._stopping, self._links.started = True, False

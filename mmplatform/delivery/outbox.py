@@ -105,6 +105,9 @@ class Outbox:
         for loader in loaders:
             loader.cancel()
         await asyncio.gather(*loaders, return_exceptions=True)
+        for box in self._boxes.values():
+            for shelf in box.shelves:
+                shelf.stop()
 
     def box(self, peer: str) -> Box:
         """What waits for ``peer``."""

@@ -217,6 +217,11 @@ class Receiver:
             stream.stale = False
         return [stream.ack() for stream in due]
 
+    @property
+    def short_of_memory(self) -> bool:
+        """Whether values in assembly, of all peers, take more than half of what they may."""
+        return self._budget.used > self._budget.limit // 2
+
     def close(self) -> None:
         """Give back the memory of values in assembly, and of what came before its turn."""
         for stream in self._streams.values():

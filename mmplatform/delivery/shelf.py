@@ -61,6 +61,13 @@ class Shelf:
         self.deliveries: dict[int, ReferenceType[Delivery]] = {}
         self.sweep_at = DELIVERIES_SWEPT
 
+    def stop(self) -> None:
+        """Tell who waits for a delivery that this node will not see its end."""
+        for held in self.deliveries.values():
+            delivery = held()
+            if delivery is not None:
+                delivery.stop()
+
     def sweep(self) -> None:
         self.deliveries = {seq: held for seq, held in self.deliveries.items() if held() is not None}
         self.sweep_at = len(self.deliveries) + DELIVERIES_SWEPT

@@ -126,7 +126,8 @@ class Exchange:
         self._requests = self.asked.unanswered
         self._queued += sum(len(request.payload) + len(request.topic) + 16 for request in self._requests)
         self._node.outbox.refill(self._peer)
-        self.arm()
+        # What was acknowledged over a link that died meanwhile may not have arrived.
+        self.acknowledge([*self._receiver.acks(), *self._receiver.reminders()])
 
     def pause(self) -> None:
         """The link is gone: what is durable, and requests, wait for the next one."""
@@ -136,9 +137,9 @@ class Exchange:
     def drop(self, known: bool) -> None:
         """There is no other link: realtime messages and replies are lost.
 
-        Of somebody who is not ``known`` the parts of unfinished messages are too: he must not hold memory while away.
+        So are the parts of unfinished messages when memory is short, or the peer is not ``known``.
         """
-        if not known:
+        if not known or self._receiver.short_of_memory:
             self._receiver.close()
         self._events, self._requests, self._replies, self._acks, self._queued = [], [], [], {}, 0
         self._make_room()

@@ -18,6 +18,7 @@ STABLE: Final = 5.0  # a link that was lost sooner and brought nothing is not di
 FLAPPING: Final = 2.0  # but after so many seconds at most: the peer is there
 GLARE: Final = 10.0  # seconds between two links within which both ends may have dialled at once
 LONGEST_TIMER: Final = 3600.0  # the wall clock may be set: look again at least this often
+NEVER: Final = 8e12  # Unix seconds: later than any message may expire
 DUPLICATE: Final = "duplicate"  # reasons for closing a link
 REPLACED: Final = "replaced"
 TAKEN_OVER: Final = "taken-over"
@@ -63,6 +64,7 @@ class Peer:
         self._backoff, self._flaps = Backoff(node.random), Backoff(node.random, FLAPPING)
         self._arrivals: list[asyncio.Future[Link]] = []
         self._expiry: asyncio.TimerHandle | None = None
+        self._expiry_due = NEVER
         self._renewal: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -88,10 +90,10 @@ class Peer:
 
     def wake(self) -> None:
         """Something durable waits."""
+        self._watch_expiry()
         if self.link is not None:
             self.exchange.arm()
         else:
-            self._watch_expiry()
             self.dial()
 
     # Links.
@@ -274,19 +276,19 @@ class Peer:
         return True
 
     def _watch_expiry(self) -> None:
-        """One timer for all that waits for an absent peer."""
-        if self._closed:
+        """One timer for all that waits."""
+        due = self.exchange.next_expiry
+        if self._closed or due >= self._expiry_due:
             return
-        due = self.exchange.next_expiry - self._node.now()
         if self._expiry is not None:
             self._expiry.cancel()
-        self._expiry = self._loop.call_later(min(max(due, 0.0), LONGEST_TIMER), self._expire) if due < 1e9 else None
+        self._expiry_due = due
+        self._expiry = self._loop.call_later(min(max(due - self._node.now(), 0.0), LONGEST_TIMER), self._expire)
 
     def _expire(self) -> None:
-        self._expiry = None
+        self._expiry, self._expiry_due = None, NEVER
         self.exchange.expire()
-        if self.link is None:
-            self._watch_expiry()
+        self._watch_expiry()
 
 
 def _why_closed(old: Link, link: Link) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmplatform.errors import Cancelled, Expired, InvalidTopic, MMError, Refused
+from mmplatform.errors import Cancelled, Expired, InvalidTopic, MMError, NotRunning, Refused
 from mmplatform.message import (
     CANCELLED,
     DELIVERED,
@@ -154,3 +154,25 @@ def test_topics_that_are_not(topic: str) -> None:
 
 def test_retry_says_when() -> None:
     assert str(Retry(2)) == "again in 2 s"
+
+
+async def test_whoever_awaits_a_delivery_is_told_when_the_platform_stops_first() -> None:
+    delivery = Delivery("peer", 2, 5, 1)
+    waiting = asyncio.ensure_future(_outcome(delivery))
+    await asyncio.sleep(0)
+    delivery.stop()
+    with pytest.raises(NotRunning, match=r"5\.2\.1@peer"):
+        await waiting
+    with pytest.raises(NotRunning):
+        await delivery
+
+
+async def test_a_delivery_that_ended_is_not_stopped() -> None:
+    delivery = Delivery("peer")
+    delivery.settle(DELIVERED)
+    delivery.stop()
+    assert await delivery is DELIVERED
+
+
+async def _outcome(delivery: Delivery) -> Outcome:
+    return await delivery

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mm_transports.memory import Network
-from mmplatform import Platform, Unreachable
+from mmplatform import Delivery, Expired, MMError, Platform, Unreachable
 from mmplatform.errors import NotRunning
 from mmplatform.network import link as link_module
 from mmplatform.network import peer as module
@@ -314,3 +314,56 @@ async def test_a_link_that_fell_silent_is_dialled_again(monkeypatch: pytest.Monk
         monkeypatch.setattr(link.connection, "write", lambda frame: None)  # a cable that swallows all
         await (await alice.messaging.send("n", bob.sign_id, 1))
         assert heard == [1]
+
+
+async def test_what_waits_behind_a_full_window_expires_while_the_link_is_up() -> None:
+    async with World().nodes() as [alice, bob]:
+        finish = asyncio.Event()
+
+        async def slow(topic: str, sender: str, payload: Any) -> None:
+            await finish.wait()
+
+        bob.messaging.on("friends.slow", slow)
+        large = bytes(3 * 1024 * 1024)
+        stuck = [await alice.messaging.send("slow", bob.sign_id, large) for _ in range(2)]
+        brief = await alice.messaging.send("slow", bob.sign_id, "late", expire_after=0.05)
+        with pytest.raises(Expired):
+            await asyncio.wait_for(brief, 5)
+        finish.set()
+        for delivery in stuck:
+            assert (await delivery).handled
+
+
+async def test_awaiting_a_delivery_ends_when_the_platform_stops() -> None:
+    async with World().nodes() as [alice, bob]:
+        await alice.connect(bob.sign_id)
+        alice.messaging.on("self.slow", lambda topic, sender, payload: asyncio.Event().wait())
+        far = await alice.messaging.send("nobody", identity(99).sign_id, 1)
+        near = await alice.messaging.send("slow", "local", 1)
+        waiting = [asyncio.ensure_future(_ended(delivery)) for delivery in (far, near)]
+        await asyncio.sleep(0)
+        await alice.stop()
+        assert await asyncio.gather(*waiting) == ["NotRunning", "NotRunning"]
+
+
+async def _ended(delivery: Delivery) -> str:
+    try:
+        return (await delivery).state
+    except MMError as error:
+        return type(error).__name__
+
+
+async def test_acknowledgements_that_a_dying_link_took_with_it_are_given_again() -> None:
+    async with World().nodes() as [alice, bob]:
+        heard = collect(bob)
+        await (await alice.messaging.send("chat", bob.sign_id, 1))
+        peer = bob.peer(alice.sign_id)
+        link = peer.link
+        assert link is not None
+        frames: list[Any] = []
+        link.send = frames.append  # type: ignore[method-assign]
+        peer.exchange.pause()
+        peer.exchange.begin(link, [])
+        peer.exchange.flush()
+        assert [ack.upto for frame in frames for ack in frame.acks] == [1]
+        assert len(heard) == 1
