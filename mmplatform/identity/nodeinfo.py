@@ -105,7 +105,7 @@ class NodeInfo:
         if len(self.connection_info) > MAX_ADDRESSES:
             _reject("addresses", f"{len(self.connection_info)}, at most {MAX_ADDRESSES} allowed")
         for address in self.connection_info:
-            if len(address) > MAX_ADDRESS or not _ADDRESS.fullmatch(address):
+            if not is_address(address):
                 _reject("addresses", f"not a URI of at most {MAX_ADDRESS} visible ASCII characters: {address[:80]!r}")
         if not 0 <= self.seq <= MAX_NUMBER:
             _reject("seq", f"{self.seq} is not between 0 and 2**53 - 1")
@@ -117,6 +117,11 @@ class NodeInfo:
         numbers = [number.to_bytes(8, "big") for number in (self.seq, self.expires)]
         addresses = [address.encode("ascii") for address in self.connection_info]
         return [raw_key(self.sign_id), raw_key(self.box_id), self.mail_key, *numbers, *addresses]
+
+
+def is_address(value: object) -> bool:
+    """Whether ``value`` may stand in a record: a URI of visible ASCII characters."""
+    return isinstance(value, str) and len(value) <= MAX_ADDRESS and _ADDRESS.fullmatch(value) is not None
 
 
 def newest(first: NodeInfo, second: NodeInfo) -> NodeInfo:

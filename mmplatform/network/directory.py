@@ -1,7 +1,8 @@
 """Who is where: signed records of peers, kept over restarts, and the question on the bus when one is missing.
 
 Services (mDNS, DHT, ...) answer ``self.transports.requestNodeInfo`` with ``self.transports.nodeInfo``; every record is
-verified where it enters, whoever brings it, and the highest sequence number wins.
+verified where it enters, whoever brings it, and the highest sequence number wins. The topics are listed in
+docs/find-your-peers.rst, "Topics".
 """
 
 import asyncio
@@ -11,12 +12,12 @@ from typing import Any, Final
 from mmplatform.bus import Bus
 from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.errors import CodecError, InvalidKey, InvalidRecord, StorageError
-from mmplatform.identity.keys import SignId, parse_sign_id
+from mmplatform.identity.keys import BoxId, SignId, box_id_of, parse_sign_id
 from mmplatform.identity.nodeinfo import NodeInfo, newest
+from mmplatform.network.hints import Hints
+from mmplatform.network.lookups import Lookups
 from mmplatform.storage.contract import Storage
 
-LOOKUP_TIMEOUT: Final = 10.0  # seconds
-ASK_AGAIN: Final = 5.0  # seconds during which a failed look-up is not repeated
 MAX_STRANGERS: Final = 4096  # peers without a name of whom we keep a record
 
 
@@ -59,11 +60,16 @@ class Directory:
         self._changed, self._failed = changed, failed
         self._entries: dict[SignId, Entry] = {}
         self._names: dict[str, SignId] = {}
-        self._waiting: dict[SignId, list[asyncio.Future[NodeInfo]]] = {}
-        self._missed: dict[SignId, float] = {}
+        self._boxes: dict[BoxId, SignId] = {box_id_of(own): own}
+        self._hints = Hints(now)
+        self._lookups = Lookups(lambda peer: bus.emit("self", "transports.requestNodeInfo", own, peer))
         self.mine: NodeInfo | None = None
         bus.on("self.transports.nodeInfo", self._heard)
+        bus.on("self.transports.addresses", self._hinted)
+        bus.on("self.transports.nodeInfoGone", self._gone)
         bus.on("self.transports.requestMyNodeInfo", lambda topic, sender, payload: self.publish())
+        bus.on("self.directory.get", self._resolve_box)
+        bus.on("self.directory.put", self._learn_box)
 
     async def open(self) -> None:
         """Read what earlier runs knew."""
@@ -77,7 +83,10 @@ class Directory:
             except (CodecError, InvalidKey) as error:
                 self._failed(error)
                 continue
-            self._remember(peer, Entry(node_info, kept.name, kept.found_by))
+            if node_info is None and not kept.name:
+                self._write(peer, None)
+            else:
+                self._remember(peer, Entry(node_info, kept.name, kept.found_by))
 
     def known(self, peer: SignId) -> NodeInfo | None:
         """The record of ``peer`` that is at hand and valid."""
@@ -120,10 +129,7 @@ class Directory:
         entry.node_info, entry.found_by = node_info, found_by
         self._remember(peer, entry)
         self._save(peer)
-        self._missed.pop(peer, None)
-        for future in self._waiting.pop(peer, []):
-            if not future.done():
-                future.set_result(node_info)
+        self._lookups.answered(peer)
         self._changed(peer)
         return True
 
@@ -140,29 +146,22 @@ class Directory:
         await self._storage.put(b"peer/" + peer.encode(), self._row(entry))
 
     async def find(self, peer: SignId) -> NodeInfo | None:
-        """The record of ``peer``: at hand, or from a service that answers within LOOKUP_TIMEOUT seconds."""
-        info = self.known(peer)
-        loop = asyncio.get_running_loop()
-        if info is not None or self._missed.get(peer, 0.0) > loop.time():
-            return info
-        future: asyncio.Future[NodeInfo] = loop.create_future()
-        self._waiting.setdefault(peer, []).append(future)
-        try:
-            if not self._bus.emit("self", "transports.requestNodeInfo", self._own, peer):
-                return None
-            async with asyncio.timeout(LOOKUP_TIMEOUT):
-                return await future
-        except TimeoutError:
-            if len(self._missed) > MAX_STRANGERS:
-                self._missed.clear()
-            self._missed[peer] = loop.time() + ASK_AGAIN
-            return None
-        finally:
-            waiting = self._waiting.get(peer)
-            if waiting is not None and future in waiting:
-                waiting.remove(future)
-                if not waiting:
-                    del self._waiting[peer]
+        """The record of ``peer``: at hand, or the first valid one that a service brings in time."""
+        if self.known(peer) is None:
+            await self._lookups.find(peer)
+        return self.known(peer)
+
+    async def locate(self, peer: SignId) -> tuple[str, ...]:
+        """Where to dial ``peer``, likeliest first: the addresses of its record, then those that were only named."""
+        info, hinted = self.known(peer), self._hints.of(peer)
+        if info is None and not hinted:
+            info, hinted = await self.find(peer), self._hints.of(peer)
+        own = info.connection_info if info is not None else ()
+        return own + tuple(address for address in hinted if address not in own)
+
+    def doubt(self, peer: SignId) -> None:
+        """It was not where :meth:`locate` said: it may have moved, so look for a newer record meanwhile."""
+        self._lookups.doubt(peer)
 
     def publish(self) -> None:
         """Tell the services our own record."""
@@ -173,15 +172,48 @@ class Directory:
         found_by = str(payload.get("foundBy", "service")) if isinstance(payload, dict) else ""
         self.put(NodeInfo.from_payload(payload, self._now()), found_by[:32])
 
+    def _hinted(self, topic: str, sender: str, payload: Any) -> None:
+        peer = self._hints.put(payload)
+        self._lookups.answered(peer)
+        self._changed(peer)
+
+    def _gone(self, topic: str, sender: str, payload: Any) -> None:
+        """Whoever found a peer lost it again. Those we know by name or circle stay, with the record they signed."""
+        peer, found_by = parse_sign_id(payload["signId"]), payload["foundBy"]
+        self._hints.discard(peer, found_by)
+        if self.found_by(peer) == found_by and not self._keep(peer):
+            self._forget(peer)
+
+    def _resolve_box(self, topic: str, sender: str, payload: Any) -> None:
+        """boxId -> signId. Other keys are for services to answer."""
+        if isinstance(payload, str) and payload in self._boxes:
+            self._bus.emit(
+                "self", "directory.getReply", self._own, {"key": payload, "value": self._boxes[BoxId(payload)]}
+            )
+
+    def _learn_box(self, topic: str, sender: str, payload: Any) -> None:
+        """boxId -> signId, which proves itself: one is the image of the other. The rest is for services to keep."""
+        try:
+            key, peer = payload["key"], parse_sign_id(payload["value"])
+        except (InvalidKey, LookupError, TypeError):
+            return
+        if key == box_id_of(peer) and peer not in self._entries and peer != self._own:
+            self._remember(peer, Entry(found_by="directory.put"))
+
     def _remember(self, peer: SignId, entry: Entry) -> None:
         self._entries[peer] = entry
+        self._boxes[box_id_of(peer)] = peer
         if entry.name:
             self._names[entry.name] = peer
         if not entry.name and len(self._entries) - len(self._names) > MAX_STRANGERS:
             oldest = next((p for p in self._entries if p != peer and not self._keep(p)), None)
             if oldest is not None:
-                del self._entries[oldest]
-                self._write(oldest, None)
+                self._forget(oldest)
+
+    def _forget(self, peer: SignId) -> None:
+        del self._entries[peer]
+        self._boxes.pop(box_id_of(peer), None)
+        self._write(peer, None)
 
     def _save(self, peer: SignId) -> None:
         self._write(peer, self._row(self._entries[peer]))

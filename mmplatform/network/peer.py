@@ -264,11 +264,12 @@ class Peer:
 
     async def _dial_once(self) -> bool:
         try:
-            info = await self._node.directory.find(self.sign_id)
-            if info is None:
+            addresses = await self._node.directory.locate(self.sign_id)
+            if not addresses:
                 raise Unreachable("no address of it is known; add its ticket, or run a service that finds it")
-            await self._node.dialer.dial(self.sign_id, info.connection_info)
+            await self._node.dialer.dial(self.sign_id, addresses)
         except MMError as error:
+            self._node.directory.doubt(self.sign_id)
             if self.link is None:
                 self.reason = str(error)
                 self._node.unreachable(self, self.reason)

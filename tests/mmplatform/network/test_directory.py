@@ -113,6 +113,15 @@ async def test_a_damaged_row_is_told_and_the_rest_is_read(book: Book) -> None:
     assert len(again.errors) == 2
 
 
+async def test_a_stranger_whose_record_expired_leaves_nothing_behind(book: Book) -> None:
+    book.directory.put(record(), "mdns")
+    again = Book(book.storage)
+    again.now += 2000
+    await again.open()
+    assert again.directory.peers() == []
+    assert await book.storage.scan(b"peer/") == []
+
+
 async def test_strangers_give_way_oldest_first_and_friends_never(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_STRANGERS", 3)
     friend = identity(10).sign_id
@@ -147,41 +156,120 @@ async def test_a_missing_record_is_asked_for_and_the_answer_awaited(book: Book) 
     first, second = await asyncio.gather(book.directory.find(BOB.sign_id), book.directory.find(BOB.sign_id))
     assert first == second == record()
     assert book.directory.found_by(BOB.sign_id) == "mdns"
-    assert questions[0] == (OWN.sign_id, BOB.sign_id)
     assert await book.directory.find(BOB.sign_id) == record()
-    assert len(questions) == 2
-    assert not book.directory._waiting
+    assert questions == [(OWN.sign_id, BOB.sign_id)]
+    await book.bus.close()
+
+
+async def test_several_services_are_asked_at_once_and_the_first_valid_answer_counts(book: Book) -> None:
+    asked: list[str] = []
+
+    @book.bus.on("self.transports.requestNodeInfo")
+    async def slow(topic: str, sender: str, payload: Any) -> None:
+        asked.append("slow")
+        await asyncio.Event().wait()
+
+    @book.bus.on("self.transports.requestNodeInfo")
+    def hostile(topic: str, sender: str, payload: Any) -> None:
+        asked.append("hostile")
+        book.bus.emit("self", "transports.nodeInfo", "local", FORGERIES["signature"])
+        book.bus.emit("self", "transports.nodeInfo", "local", record(EVE).payload())
+
+    @book.bus.on("self.transports.requestNodeInfo")
+    async def honest(topic: str, sender: str, payload: Any) -> None:
+        asked.append("honest")
+        book.bus.emit("self", "transports.nodeInfo", "local", {**record().payload(), "foundBy": "kademlia"})
+
+    assert await book.directory.find(BOB.sign_id) == record()
+    assert sorted(asked) == ["honest", "hostile", "slow"]
+    assert book.directory.found_by(BOB.sign_id) == "kademlia"
+    assert book.bus_errors == [("signature", "self.transports.nodeInfo")]
     await book.bus.close()
 
 
 async def test_nobody_to_ask(book: Book) -> None:
     assert await book.directory.find(BOB.sign_id) is None
-    assert not book.directory._waiting
+    assert await book.directory.locate(BOB.sign_id) == ()
 
 
-async def test_a_question_without_an_answer_is_not_repeated_for_a_while(
-    book: Book, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "LOOKUP_TIMEOUT", 0.01)
-    monkeypatch.setattr(module, "MAX_STRANGERS", 1)
+async def test_records_of_others_do_not_drive_known_ones_out(book: Book) -> None:
+    """MicroMinion wiped the whole cache at every tick."""
+    book.directory.put(record(), "ticket")
+    book.now += 999
+    book.directory.put(record(EVE, expires=book.now + 5), "mdns")
+    assert book.directory.known(BOB.sign_id) == record()
+
+
+async def test_a_peer_that_is_not_where_its_record_says_is_looked_for_meanwhile(book: Book) -> None:
     questions: list[str] = []
     book.bus.on("self.transports.requestNodeInfo", lambda topic, sender, payload: questions.append(payload))
-    for peer in (BOB, BOB, EVE, identity(4)):
-        assert await book.directory.find(peer.sign_id) is None
-    assert questions == [BOB.sign_id, EVE.sign_id, identity(4).sign_id]
-    assert len(book.directory._missed) <= 2
-    book.directory.put(record(identity(4)), "ticket")
-    assert await book.directory.find(identity(4).sign_id) is not None
-
-
-async def test_one_caller_gives_up_and_the_other_gets_its_answer(book: Book) -> None:
-    book.bus.on("self.transports.requestNodeInfo", lambda topic, sender, payload: None)
-    one, other = (asyncio.create_task(book.directory.find(BOB.sign_id)) for _ in range(2))
-    await asyncio.sleep(0)
-    one.cancel()
-    await asyncio.gather(one, return_exceptions=True)
     book.directory.put(record(), "ticket")
-    assert await other == record()
+    book.directory.doubt(BOB.sign_id)
+    book.directory.doubt(BOB.sign_id)
+    assert questions == [BOB.sign_id]
+    assert await book.directory.locate(BOB.sign_id) == ("tcp://192.0.2.1:1",)
+    moved = record(seq=2, address="tcp://192.0.2.2:2")
+    book.bus.emit("self", "transports.nodeInfo", "local", moved.payload())
+    assert await book.directory.locate(BOB.sign_id) == ("tcp://192.0.2.2:2",)
+    assert book.changed == [BOB.sign_id] * 2
+
+
+def hint(*addresses: str) -> dict[str, Any]:
+    return {"signId": BOB.sign_id, "connectionInfo": list(addresses), "foundBy": "mdns"}
+
+
+async def test_an_address_without_a_record_is_good_enough_to_dial(book: Book) -> None:
+    book.bus.on(
+        "self.transports.requestNodeInfo",
+        lambda topic, sender, payload: book.bus.emit(
+            "self", "transports.addresses", "local", hint("tcp://[fe80::1]:1")
+        ),
+    )
+    assert await book.directory.locate(BOB.sign_id) == ("tcp://[fe80::1]:1",)
+    assert book.directory.known(BOB.sign_id) is None
+    assert book.changed == [BOB.sign_id]
+    book.directory.put(record(), "handshake")
+    assert await book.directory.locate(BOB.sign_id) == ("tcp://192.0.2.1:1", "tcp://[fe80::1]:1")
+
+
+async def test_who_is_gone_is_forgotten_unless_known_or_found_in_another_way(book: Book) -> None:
+    for peer, found_by in ((BOB, "mdns"), (EVE, "handshake"), (identity(4), "mdns")):
+        book.directory.put(record(peer), found_by)
+    await book.directory.set_name(identity(4).sign_id, "dave")
+    book.bus.emit("self", "transports.addresses", "local", hint("tcp://192.0.2.1:7"))
+    for peer in (BOB, EVE, identity(4), identity(5)):
+        book.bus.emit("self", "transports.nodeInfoGone", "local", {"signId": peer.sign_id, "foundBy": "mdns"})
+    assert book.directory.peers() == [EVE.sign_id, identity(4).sign_id]
+    assert await book.directory.locate(BOB.sign_id) == ()
+    assert len(await book.storage.scan(b"peer/")) == 2
+
+
+async def test_a_box_id_is_turned_into_a_sign_id(book: Book) -> None:
+    replies: list[Any] = []
+    book.bus.on("self.directory.getReply", lambda topic, sender, payload: replies.append(payload))
+    ask = lambda key: book.bus.emit("self", "directory.get", "local", key)  # noqa: E731
+    ask(BOB.box_id)
+    ask({"another": "key"})
+    book.directory.put(record(), "ticket")
+    ask(BOB.box_id)
+    ask(OWN.box_id)
+    assert replies == [{"key": who.box_id, "value": who.sign_id} for who in (BOB, OWN)]
+    assert book.bus_errors == []
+
+
+async def test_a_box_id_that_was_put_must_be_the_image_of_its_sign_id(book: Book) -> None:
+    replies: list[Any] = []
+    book.bus.on("self.directory.getReply", lambda topic, sender, payload: replies.append(payload["value"]))
+    put = lambda payload: book.bus.emit("self", "directory.put", "local", payload)  # noqa: E731
+    put({"key": BOB.box_id, "value": BOB.sign_id})
+    for stranger in ({"key": EVE.box_id, "value": BOB.sign_id}, {"key": "a", "value": b"b"}, {}, None, "text"):
+        put(stranger)
+    put({"key": OWN.box_id, "value": OWN.sign_id})
+    for box_id in (BOB.box_id, EVE.box_id):
+        book.bus.emit("self", "directory.get", "local", box_id)
+    assert replies == [BOB.sign_id]
+    assert book.directory.peers() == [BOB.sign_id]
+    assert book.bus_errors == []
 
 
 FORGERIES: dict[str, Any] = {

@@ -1,0 +1,76 @@
+"""Questions about peers on the bus: one a miss however many wait, the first answer for all, misses remembered."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from mmplatform.identity.keys import SignId
+
+LOOKUP_TIMEOUT: Final = 10.0  # seconds
+ASK_AGAIN: Final = 5.0  # seconds during which neither a failed look-up nor a doubt is repeated
+MAX_REMEMBERED: Final = 4096  # peers of whom we know that we asked
+
+
+class Lookups:
+    """``ask(peer)`` puts the question to every service at once; it returns False when there is none."""
+
+    def __init__(self, ask: Callable[[SignId], bool]) -> None:
+        self._ask = ask
+        self._waiting: dict[SignId, set[asyncio.Future[None]]] = {}
+        self._asked = Recent()
+        self._missed = Recent()
+
+    async def find(self, peer: SignId) -> None:
+        """Return once a service has answered, none is there, or LOOKUP_TIMEOUT seconds have passed; at once when
+        that was so a moment ago."""
+        if peer in self._missed:
+            return
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(peer, set())
+        waiting.add(answer)
+        try:
+            if len(waiting) == 1 and not self._ask(peer):
+                return
+            async with asyncio.timeout(LOOKUP_TIMEOUT):
+                await answer
+        except TimeoutError:
+            self._missed.add(peer)
+        finally:
+            waiting.discard(answer)
+            if not waiting and self._waiting.get(peer) is waiting:
+                del self._waiting[peer]
+
+    def doubt(self, peer: SignId) -> None:
+        """What is known of ``peer`` did not help: let the services look for better, and wait for nothing."""
+        if peer not in self._asked and peer not in self._missed and peer not in self._waiting:
+            self._asked.add(peer)
+            self._ask(peer)
+
+    def answered(self, peer: SignId) -> None:
+        """There is news of ``peer``."""
+        self._missed.discard(peer)
+        for answer in self._waiting.pop(peer, ()):
+            if not answer.done():
+                answer.set_result(None)
+
+
+class Recent:
+    """Who was added in the last ASK_AGAIN seconds; when it is full the oldest gives way."""
+
+    def __init__(self) -> None:
+        self._until: dict[SignId, float] = {}
+
+    def __contains__(self, peer: SignId) -> bool:
+        return self._until.get(peer, 0.0) > asyncio.get_running_loop().time()
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def add(self, peer: SignId) -> None:
+        self._until.pop(peer, None)
+        if len(self._until) >= MAX_REMEMBERED:
+            del self._until[next(iter(self._until))]
+        self._until[peer] = asyncio.get_running_loop().time() + ASK_AGAIN
+
+    def discard(self, peer: SignId) -> None:
+        self._until.pop(peer, None)
