@@ -1,8 +1,12 @@
-"""Where this node can be reached: listens, remembers its ports, and keeps its signed record up to date."""
+"""Where this node can be reached: listens, remembers its ports, and keeps its signed record up to date.
+
+Services and transports may have addresses of their own in the record (``advertise``). The addresses of a transport
+that listens on every interface are read again every LOOK_AGAIN seconds (0.2 ms), as interfaces come and go.
+"""
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from mmplatform.codec import Decoder, encode
@@ -15,6 +19,7 @@ from mmplatform.storage.contract import Storage
 VALID: Final = 30 * 24 * 3600  # seconds a record, and so a ticket, stays good
 REFRESH: Final = 24 * 3600.0
 REFRESH_AGAIN: Final = 60.0  # seconds after a record could not be saved
+LOOK_AGAIN: Final = 5.0  # seconds
 
 log = logging.getLogger("mmplatform")
 _strings: Decoder[list[str]] = Decoder(list[str], 1024 * 1024)
@@ -38,8 +43,10 @@ class Listener:
         self.record: NodeInfo | None = None
         self._identity, self._storage, self._transports, self._hints = identity, storage, transports, tuple(hints)
         self._accept, self._now, self._renewed, self._spawn, self._failed = accept, now, renewed, spawn, failed
-        self._addresses: dict[str, tuple[str, ...]] = {}  # by who listens there: "" for the transports
+        self._addresses: dict[str, tuple[str, ...]] = {}  # by who listens there: a scheme or the name of a service
+        self._renewing = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
+        self._look: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def open(self) -> None:
@@ -49,25 +56,35 @@ class Listener:
             ports = dict(zip(self._hints, _strings.decode(before) if before else [], strict=False))
         except CodecError:
             ports = {}  # damaged; it is no more than a wish
-        addresses: list[str] = []
         used: list[str] = []
         for hint in self._hints:
             found = await self._listen(hint, ports.get(hint, ""))
-            addresses += found
+            scheme = hint.partition(":")[0]
+            self._addresses[scheme] = (*self._addresses.get(scheme, ()), *found)
             used.append(found[0].rpartition(":")[2] if found else "")
         await self._storage.put(b"node/listening", encode(used))
-        await self.advertise("", addresses)
+        await self._renew()
+        self._look_later()
 
     async def advertise(self, owner: str, addresses: Sequence[str]) -> None:
         """Have ``addresses`` of ``owner`` in our record, in place of those it had there before."""
-        self._addresses[owner] = tuple(addresses)
-        await self._renew()
+        if self._addresses.get(owner, ()) != tuple(addresses):
+            self._addresses[owner] = tuple(addresses)
+            await self._renew()
+
+    async def look_again(self) -> None:
+        """Have the addresses in our record that transports can be reached at now."""
+        for scheme, transport in self._transports.items():
+            found = transport.reachable()
+            if found is not None:
+                await self.advertise(scheme, found)
 
     def close(self) -> None:
         """Renew no more. Transports are closed by whoever made them."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._look):
+            if timer is not None:
+                timer.cancel()
 
     def encoded(self) -> bytes:
         """The record for a handshake; raises ProtocolError("starting") before there is one."""
@@ -91,11 +108,12 @@ class Listener:
             raise LocalError(f"cannot listen on {hint}: {error}") from None
 
     async def _renew(self) -> None:
-        saved = await self._storage.get(b"node/seq")
-        seq = max(int.from_bytes(saved or b"\0") + 1, int(self._now() * 1000))
-        await self._storage.put(b"node/seq", seq.to_bytes(8))
-        addresses = [address for found in self._addresses.values() for address in found][:MAX_ADDRESSES]
-        self.record = NodeInfo.create(self._identity, tuple(addresses), seq, int(self._now()) + VALID)
+        async with self._renewing:
+            saved = await self._storage.get(b"node/seq")
+            seq = max(int.from_bytes(saved or b"\0") + 1, int(self._now() * 1000))
+            await self._storage.put(b"node/seq", seq.to_bytes(8))
+            addresses = _fair_share(list(self._addresses.values()))
+            self.record = NodeInfo.create(self._identity, addresses, seq, int(self._now()) + VALID)
         self._renew_later(REFRESH)
         self._renewed()
 
@@ -104,11 +122,34 @@ class Listener:
             self._timer.cancel()
         if self._closed:
             return
-        self._timer = asyncio.get_running_loop().call_later(seconds, lambda: self._spawn(self._renew_again()))
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(seconds, lambda: self._spawn(self._carefully(self._renew)))
 
-    async def _renew_again(self) -> None:
+    def _look_later(self) -> None:
+        if not self._closed and any(transport.reachable() is not None for transport in self._transports.values()):
+            loop = asyncio.get_running_loop()
+            self._look = loop.call_later(LOOK_AGAIN, lambda: self._spawn(self._carefully(self._look_now)))
+
+    async def _look_now(self) -> None:
+        self._look_later()
+        await self.look_again()
+
+    async def _carefully(self, renew: Callable[[], Awaitable[None]]) -> None:
         try:
-            await self._renew()
+            await renew()
         except StorageError as error:
             self._failed(error)
             self._renew_later(REFRESH_AGAIN)
+
+
+def _fair_share(addresses: list[tuple[str, ...]]) -> tuple[str, ...]:
+    """As many as a record holds: the first of everybody, then the second, so that a host with many interfaces does
+    not push out the one address of a service. In the order they were given."""
+    ranked = sorted((rank, owner) for owner, found in enumerate(addresses) for rank in range(len(found)))
+    chosen = set(ranked[:MAX_ADDRESSES])
+    return tuple(
+        address
+        for owner, found in enumerate(addresses)
+        for rank, address in enumerate(found)
+        if (rank, owner) in chosen
+    )

@@ -67,6 +67,10 @@ class Transport(ABC):
     async def listen(self, hint: str, accept: Accept) -> list[str]:
         """Accept connections near ``hint`` (port 0: any); the addresses others may dial. Raises LocalError."""
 
+    def reachable(self) -> list[str] | None:
+        """The addresses of all listeners as they are now; None when they never change."""
+        return None
+
     @abstractmethod
     async def close(self) -> None:
         """Stop listening. Connections that are open stay so."""

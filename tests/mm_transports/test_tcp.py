@@ -169,3 +169,28 @@ def test_all_interfaces_are_named_by_what_others_can_dial(monkeypatch: pytest.Mo
     assert list(reachable(("192.0.2.1", 5))) == [("192.0.2.1", 5)]
     monkeypatch.setattr("ifaddr.get_adapters", lambda: adapters[:1])
     assert list(reachable(("0.0.0.0", 5))) == [("127.0.0.1", 5)]
+
+
+async def test_a_link_without_a_router_still_has_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ifaddr
+
+    def adapters(*found: str) -> None:
+        ips = [ifaddr.IP(ip, 24, "") for ip in found]
+        monkeypatch.setattr(ifaddr, "get_adapters", lambda: [ifaddr.Adapter("a", "a", ips)])
+
+    adapters("127.0.0.1", "169.254.7.7")
+    assert list(reachable(("0.0.0.0", 5))) == [("169.254.7.7", 5)]
+    adapters("127.0.0.1")
+    assert list(reachable(("0.0.0.0", 5))) == [("127.0.0.1", 5)]
+
+
+async def test_the_addresses_of_a_listener_on_all_interfaces_are_read_anew(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert host.transport.reachable() is None
+    [everywhere] = [await host.transport.listen("tcp://0.0.0.0:0", host.accept)]
+    assert host.transport.reachable() == [host.address, *everywhere]
+    port = parse_address(everywhere[0])[1]
+    monkeypatch.setattr(tcp, "reachable", lambda name: [("192.0.2.7", name[1])] if name[1] == port else [])
+    assert host.transport.reachable() == [f"tcp://192.0.2.7:{port}"]
+    await host.transport.close()

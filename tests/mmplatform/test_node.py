@@ -422,12 +422,26 @@ async def test_the_topics_of_the_original(monkeypatch: pytest.MonkeyPatch) -> No
         await alice.disconnect(bob.sign_id)
         await until(lambda: len(seen) == 3)
         assert seen[1:] == [("online", bob.sign_id), ("offline", bob.sign_id)]
-        monkeypatch.setattr("mmplatform.network.directory.LOOKUP_TIMEOUT", 0.01)
+        monkeypatch.setattr("mmplatform.network.lookups.LOOKUP_TIMEOUT", 0.01)
         with pytest.raises(Unreachable):
             await alice.connect(identity(9).sign_id, timeout=0.1)
         assert ("failed", identity(9).sign_id) in seen
         assert asked == [bob.sign_id, identity(9).sign_id]
         assert {status.found_by for status in alice.peers()} >= {"service"}
+
+
+async def test_a_live_session_needs_no_look_up() -> None:
+    world = World()
+    async with world.node(1) as alice, world.node(2) as bob:
+        questions: list[str] = []
+        bob.messaging.on("self.transports.requestNodeInfo", lambda topic, sender, payload: questions.append(payload))
+        got = collect(alice, "public.>")
+        await alice.add(bob.ticket())
+        await alice.connect(bob.sign_id)
+        bob.directory._forget(alice.sign_id)
+        await (await bob.messaging.send("chat", alice.sign_id, "hi"))
+        assert got == ["hi"]
+        assert questions == []
 
 
 async def test_a_forged_record_on_the_bus_is_refused_and_told() -> None:

@@ -17,6 +17,7 @@ HIGH_WATER: Final = 512 * 1024  # bytes in the send buffer above which the sende
 BUFFER: Final = LENGTH_LIMIT + 4
 SMALL_BUFFER: Final = 4096  # to begin with: most connections of a large node are idle
 COST: Final = 10
+EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
 class TCP(Transport):
@@ -45,7 +46,13 @@ class TCP(Transport):
         except OSError as error:
             raise LocalError(f"cannot listen on {hint}: {error.strerror or error}") from None
         self._servers.append(server)
-        return [format_address(*name[:2]) for s in server.sockets for name in reachable(s.getsockname())]
+        return _addresses(server)
+
+    def reachable(self) -> list[str] | None:
+        names = [sock.getsockname()[0] for server in self._servers for sock in server.sockets]
+        if not any(name in EVERYWHERE for name in names):
+            return None
+        return [address for server in self._servers for address in _addresses(server)]
 
     async def close(self) -> None:
         servers, self._servers = self._servers, []
@@ -152,10 +159,15 @@ def format_address(host: str, port: int) -> str:
     return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
 
 
+def _addresses(server: asyncio.Server) -> list[str]:
+    return [format_address(*name[:2]) for sock in server.sockets for name in reachable(sock.getsockname())]
+
+
 def reachable(name: tuple[str, int]) -> Iterable[tuple[str, int]]:
-    """The addresses a socket bound to ``name`` answers on; loopback only when there is no other."""
+    """The addresses a socket bound to ``name`` answers on. Those that IPv4 hosts give themselves on a link without a
+    router count when there is no better one, loopback when there is none at all."""
     host, port = name[:2]
-    if host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+    if host not in EVERYWHERE:
         return [(host, port)]
     import ifaddr  # slow to import, and needed by listeners on all interfaces only
 
@@ -167,5 +179,6 @@ def reachable(name: tuple[str, int]) -> Iterable[tuple[str, int]]:
         if ip.is_IPv6 == (wanted == socket.AF_INET6)
     ]
     loopback = [ip for ip in found if ip.startswith("127.") or ip == "::1"]
-    others = [ip for ip in found if ip not in loopback and not ip.startswith("fe80:") and not ip.startswith("169.254.")]
-    return [(ip, port) for ip in others or loopback]
+    local = [ip for ip in found if ip.startswith("169.254.")]
+    others = [ip for ip in found if ip not in (*loopback, *local) and not ip.startswith("fe80:")]
+    return [(ip, port) for ip in others or local or loopback]

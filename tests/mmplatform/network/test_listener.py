@@ -1,18 +1,19 @@
 """Where a node listens, and the record that says so."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import pytest
 
 from mmplatform.codec import encode
-from mmplatform.errors import LocalError, ProtocolError, StorageError
-from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.errors import LocalError, ProtocolError, StorageError, Unreachable
+from mmplatform.identity.nodeinfo import MAX_ADDRESSES, NodeInfo
 from mmplatform.network import listener as module
 from mmplatform.network.listener import Listener
+from mmplatform.network.transport import Accept, Connection, Transport
 from mmplatform.storage.memory import MemoryStorage
-from tests.mmplatform.network.helpers import identity, until
+from tests.mmplatform.network.helpers import World, identity, until
 
 NOW = 1_750_000_000.0
 
@@ -33,6 +34,9 @@ class Ports:
         if hint == "tcp://bad:0":
             raise ValueError("no such host")
         return [hint.replace(":0", ":5000") if hint.endswith(":0") else hint]
+
+    def reachable(self) -> None:
+        """They never change."""
 
 
 class Node:
@@ -141,3 +145,139 @@ async def test_the_record_is_renewed_in_time_and_a_failure_is_tried_again(monkey
     await node.listener._renew()
     assert node.listener._timer.cancelled() or node.listener._timer.when() < asyncio.get_running_loop().time()
     node.storage._loop = None
+
+
+class Roaming(Transport):
+    """A transport whose addresses a test changes; None: they never change."""
+
+    scheme: ClassVar[str] = "roaming"
+
+    def __init__(self, addresses: list[str] | None) -> None:
+        self.addresses = addresses
+
+    async def dial(self, address: str, accept: Accept) -> Connection:
+        raise Unreachable(address)
+
+    async def listen(self, hint: str, accept: Accept) -> list[str]:
+        return list(self.addresses or ["roaming:fixed"])
+
+    def reachable(self) -> list[str] | None:
+        return self.addresses
+
+    async def close(self) -> None:
+        pass
+
+
+class Here:
+    """A listener and the records it made."""
+
+    def __init__(self, addresses: list[str] | None) -> None:
+        self.transport = Roaming(addresses)
+        self.storage = MemoryStorage()
+        self.records: list[Sequence[str]] = []
+        self.sequences: list[int] = []
+        self.tasks: list[asyncio.Task[Any]] = []
+        self.errors: list[Exception] = []
+        self.listener = Listener(
+            identity(1),
+            self.storage,
+            {"roaming": self.transport},
+            ["roaming:any"],
+            lambda connection: None,  # type: ignore[arg-type,return-value]
+            lambda: NOW,
+            self._renewed,
+            lambda work: self.tasks.append(asyncio.ensure_future(work)),
+            self.errors.append,
+        )
+
+    def _renewed(self) -> None:
+        assert self.listener.record is not None
+        self.records.append(self.listener.record.connection_info)
+        self.sequences.append(self.listener.record.seq)
+
+    async def open(self) -> "Here":
+        await self.storage.open()
+        await self.listener.open()
+        return self
+
+    async def close(self) -> None:
+        self.listener.close()
+        await asyncio.gather(*self.tasks)
+
+
+async def test_a_service_puts_its_addresses_into_the_record_and_replaces_them() -> None:
+    here = await Here(None).open()
+    await here.listener.advertise("kad", ["kad://192.0.2.1:4000"])
+    await here.listener.advertise("kad", ["kad://192.0.2.1:4000"])
+    await here.listener.advertise("kad", ["kad://192.0.2.1:4001"])
+    await here.listener.advertise("kad", [])
+    assert here.records == [
+        ("roaming:fixed",),
+        ("roaming:fixed", "kad://192.0.2.1:4000"),
+        ("roaming:fixed", "kad://192.0.2.1:4001"),
+        ("roaming:fixed",),
+    ]
+    assert here.sequences == sorted(set(here.sequences))
+    await here.close()
+
+
+async def test_who_advertises_at_once_gets_a_sequence_number_each() -> None:
+    here = await Here(None).open()
+    await asyncio.gather(*(here.listener.advertise(f"s{n}", [f"s{n}:x"]) for n in range(5)))
+    assert here.sequences == sorted(set(here.sequences))
+    assert here.records[-1] == ("roaming:fixed", *(f"s{n}:x" for n in range(5)))
+    await here.close()
+
+
+async def test_many_interfaces_do_not_push_out_the_one_address_of_a_service() -> None:
+    here = await Here([f"roaming:{n}" for n in range(30)]).open()
+    assert len(here.records[0]) == MAX_ADDRESSES
+    await here.listener.advertise("kad", ["kad:1", "kad:2"])
+    assert here.records[-1] == (*(f"roaming:{n}" for n in range(MAX_ADDRESSES - 2)), "kad:1", "kad:2")
+    await here.close()
+
+
+async def test_the_record_follows_the_interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_AGAIN", 0.001)
+    here = await Here(["roaming:wifi"]).open()
+    here.transport.addresses = ["roaming:wifi", "roaming:cable"]
+    await until(lambda: len(here.records) == 2)
+    here.transport.addresses = ["roaming:cable"]
+    await until(lambda: len(here.records) == 3)
+    await here.close()
+    assert here.records[1:] == [("roaming:wifi", "roaming:cable"), ("roaming:cable",)]
+    assert here.errors == []
+
+
+async def test_nothing_is_watched_that_never_changes() -> None:
+    here = await Here(None).open()
+    await here.listener.look_again()
+    assert here.listener._look is None
+    assert len(here.records) == 1
+    await here.close()
+
+
+async def test_a_storage_that_fails_is_told_and_the_record_renewed_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_AGAIN", 0.001)
+    monkeypatch.setattr(module, "REFRESH_AGAIN", 0.001)
+    here = await Here(["roaming:wifi"]).open()
+    await here.storage.close()
+    here.transport.addresses = ["roaming:cable"]
+    await until(lambda: here.errors)
+    assert isinstance(here.errors[0], StorageError)
+    await here.storage.open()
+    await until(lambda: here.records[-1] == ("roaming:cable",))
+    await here.close()
+
+
+@pytest.mark.parametrize("kind", ["memory", "tcp"])
+async def test_a_platform_publishes_what_a_service_advertised(kind: str) -> None:
+    async with World(kind).node(1) as node:
+        seen: list[Any] = []
+        node.messaging.on("self.transports.myNodeInfo", lambda topic, sender, payload: seen.append(payload))
+        before = node.directory.mine
+        await node.advertise("kad", ["kad://192.0.2.1:4000"])
+        assert node.directory.mine is not None
+        assert before is not None
+        assert seen[-1]["connectionInfo"] == [*before.connection_info, "kad://192.0.2.1:4000"]
+        assert node.directory.mine.seq > before.seq
