@@ -1,0 +1,89 @@
+"""What a node says of itself in a TXT record, and what is believed of it (docs/find-your-peers-lan.rst, "The record").
+
+::
+
+    v=1               version of this layout; others are ignored
+    id=<signId>       whose announcement it is
+    r0=<base64> r1=…  the signed NodeInfo in pieces, when all of it fits
+
+A record that came along is proven at once. Without one, ``id`` and the addresses are only named, and the handshake
+proves them.
+"""
+
+import base64
+import binascii
+import hashlib
+import secrets
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+from mmplatform.errors import InvalidKey, InvalidRecord
+from mmplatform.identity.keys import SignId, parse_sign_id
+from mmplatform.identity.nodeinfo import NodeInfo
+
+SERVICE_TYPE: Final = "_mm._tcp.local."
+VERSION: Final = b"1"
+MAX_TXT: Final = 1300  # bytes of all strings together, so that one Ethernet frame holds the answer (RFC 6763, 6.1)
+PIECE: Final = 250  # characters of a record in one string, which holds 255 bytes with its name
+MAX_PIECES: Final = 6
+MAX_ADDRESSES: Final = 16
+
+Properties = Mapping[bytes, bytes | None]
+
+
+class Announcement(NamedTuple):
+    """``info`` is None when no record came along; then ``addresses`` are only named."""
+
+    sign_id: SignId
+    info: NodeInfo | None
+    addresses: tuple[str, ...]
+
+
+def instance_name(sign_id: str) -> str:
+    """Ours for this run: short, and unlike that of the run before, whose records others may still remember."""
+    return f"{hashlib.blake2b(sign_id.encode(), digest_size=4).hexdigest()}-{secrets.token_hex(3)}"
+
+
+def write(info: NodeInfo) -> dict[str, bytes]:
+    """The strings that announce ``info``."""
+    strings = {"v": VERSION, "id": info.sign_id.encode()}
+    text = base64.b64encode(info.encode())
+    pieces = {f"r{n}": text[start : start + PIECE] for n, start in enumerate(range(0, len(text), PIECE))}
+    size = sum(len(key) + len(value) + 2 for key, value in (strings | pieces).items())
+    return strings | pieces if size <= MAX_TXT else strings
+
+
+def read(properties: Properties, named: Iterable[str], now: float) -> Announcement:
+    """What is announced, at the addresses ``named`` beside it. Raises InvalidRecord or InvalidKey with the reason."""
+    if properties.get(b"v") != VERSION:
+        raise InvalidRecord("version: the announcement is of another version")
+    sign_id = parse_sign_id((properties.get(b"id") or b"").decode("ascii", "replace"))
+    text = b"".join(properties.get(f"r{n}".encode()) or b"" for n in range(MAX_PIECES))
+    if not text:
+        return Announcement(sign_id, None, tuple(named)[:MAX_ADDRESSES])
+    try:
+        info = NodeInfo.decode(base64.b64decode(text, validate=True), now)
+    except binascii.Error as error:
+        raise InvalidRecord(f"malformed: {error}") from None
+    if info.sign_id != sign_id:
+        raise InvalidRecord("sign-id: the announcement carries somebody else's record")
+    return Announcement(sign_id, info, info.connection_info)
+
+
+def tcp_endpoints(addresses: Iterable[str]) -> list[tuple[str, int]]:
+    """(host, port) of the addresses that begin with ``tcp:``; the rest, and what is malformed, is left out."""
+    found = []
+    for address in addresses:
+        try:
+            parts = urlsplit(address)
+            if parts.scheme == "tcp" and parts.hostname and parts.port:
+                found.append((parts.hostname, parts.port))
+        except ValueError:
+            continue
+    return found
+
+
+__all__ = [
+    "SERVICE_TYPE", "Announcement", "InvalidKey", "InvalidRecord", "instance_name", "read", "tcp_endpoints", "write",
+]  # fmt: skip

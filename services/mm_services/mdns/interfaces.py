@@ -1,0 +1,65 @@
+"""The interfaces of this host: on which to announce an address, and who is on the same link."""
+
+import ipaddress
+import socket
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import ifaddr
+
+GROUP: Final = "224.0.0.251"
+PATIENCE: Final = 0.3  # seconds that a packet may take from this host to itself
+
+
+def multicast_on(hosts: Iterable[str]) -> list[str | int]:
+    """Where to announce that ``hosts``, addresses of this machine, can be reached: all IPv4 addresses of the
+    interfaces that have them, and the numbers of those that speak IPv6. Loopback counts when there is nothing else."""
+    wanted = {host.partition("%")[0] for host in hosts}
+    chosen: list[str | int] = []
+    for adapter in ifaddr.get_adapters():
+        addresses = [_text(ip) for ip in adapter.ips]
+        if wanted.isdisjoint(addresses):
+            continue
+        chosen += [address for address in addresses if ":" not in address]
+        if adapter.index is not None and any(":" in address and address != "::1" for address in addresses):
+            chosen.append(adapter.index)
+    return chosen
+
+
+def on_link(hosts: Sequence[str]) -> list[str]:
+    """Those of ``hosts`` that are on a network of one of our interfaces, so that asking them bothers nobody else."""
+    networks = [
+        ipaddress.ip_interface(f"{_text(ip)}/{ip.network_prefix}").network
+        for adapter in ifaddr.get_adapters()
+        for ip in adapter.ips
+    ]
+    found = []
+    for host in hosts:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            continue
+        if any(address in network for network in networks if network.version == address.version):
+            found.append(host)
+    return found
+
+
+def hears_itself(interface: str) -> bool:
+    """Whether a multicast packet sent on ``interface``, an IPv4 address, comes back; it does not leave the host."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(PATIENCE)
+        try:
+            member = socket.inet_aton(GROUP) + socket.inet_aton(interface)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(interface))
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 0)
+            sock.bind(("", 0))
+            sock.sendto(b"", (GROUP, sock.getsockname()[1]))
+            sock.recv(1)
+        except OSError:
+            return False
+    return True
+
+
+def _text(ip: ifaddr.IP) -> str:
+    return ip.ip if isinstance(ip.ip, str) else ip.ip[0]

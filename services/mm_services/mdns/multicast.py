@@ -1,0 +1,132 @@
+"""The only file that knows zeroconf: one announced instance, one browser, and what they hear."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from zeroconf import Error as ZeroconfError
+from zeroconf import IPVersion, ServiceStateChange, Zeroconf
+from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
+
+from mm_services.mdns.announcement import SERVICE_TYPE, Properties
+
+RESOLVE: Final = 3000  # milliseconds that the answers about an instance may take
+MAX_RESOLVING: Final = 32  # instances that are asked about at a time; the rest is not waited for
+
+log = logging.getLogger("mmplatform.mdns")
+
+
+class Multicast:
+    """``heard(name, properties, addresses)`` is called for every instance that says something new, our own too;
+    ``goodbye(name)`` for every one that is withdrawn or not renewed. Both may be called with anything at all."""
+
+    def __init__(self, heard: Callable[[str, Properties, list[str]], None], goodbye: Callable[[str], None]) -> None:
+        self._heard, self._goodbye = heard, goodbye
+        self._zeroconf: AsyncZeroconf | None = None
+        self._browser: AsyncServiceBrowser | None = None
+        self._interfaces: Sequence[str | int] = ()
+        self._info: AsyncServiceInfo | None = None
+        self._resolving: dict[str, asyncio.Task[None]] = {}
+
+    async def open(self, interfaces: Sequence[str | int]) -> None:
+        """Speak and listen on ``interfaces``, in place of those before. Raises OSError."""
+        try:
+            if self._zeroconf is None:
+                self._zeroconf = AsyncZeroconf(list(interfaces), ip_version=IPVersion.All)
+                await self._zeroconf.zeroconf.async_wait_for_start()
+            elif self._interfaces != interfaces:
+                await self._zeroconf.async_update_interfaces(list(interfaces))
+            else:
+                return
+        except (ZeroconfError, RuntimeError) as error:
+            await self.close()
+            raise OSError(f"zeroconf: {error or type(error).__name__}") from error
+        except OSError:
+            await self.close()
+            raise
+        self._interfaces = interfaces
+        await self.look()
+
+    async def announce(self, name: str, hosts: Sequence[str], port: int, strings: dict[str, bytes]) -> None:
+        """Be there as instance ``name``, or change what is said; returns once everybody could hear. Raises OSError."""
+        assert self._zeroconf is not None
+        info = AsyncServiceInfo(
+            SERVICE_TYPE,
+            f"{name}.{SERVICE_TYPE}" if self._info is None else self._info.name,
+            port=port,
+            addresses=[_packed(host) for host in hosts],
+            properties=strings,
+            server=f"{name}.local.",
+        )
+        try:
+            if self._info is None:
+                sent = await self._zeroconf.async_register_service(info, allow_name_change=True)
+            else:
+                sent = await self._zeroconf.async_update_service(info)
+            self._info = info
+            await sent
+        except ZeroconfError as error:
+            raise OSError(f"zeroconf: {error or type(error).__name__}") from error
+
+    async def look(self) -> None:
+        """Ask everybody to say who they are, whatever was heard before."""
+        if self._zeroconf is not None:
+            if self._browser is not None:
+                await self._browser.async_cancel()
+            self._browser = AsyncServiceBrowser(self._zeroconf.zeroconf, SERVICE_TYPE, handlers=[self._state_changed])
+
+    async def close(self) -> None:
+        """Say goodbye and end everything."""
+        zeroconf, self._zeroconf = self._zeroconf, None
+        browser, self._browser = self._browser, None
+        self._info, self._interfaces = None, ()
+        tasks = list(self._resolving.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if zeroconf is not None:
+            with suppress(ZeroconfError, OSError):
+                if browser is not None:
+                    await browser.async_cancel()
+                await zeroconf.async_close()
+
+    def _state_changed(
+        self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
+    ) -> None:
+        """Called by the browser in the event loop; nothing that others sent may raise here."""
+        try:
+            if state_change is ServiceStateChange.Removed:
+                self._goodbye(name)
+            else:
+                self._resolve(zeroconf, name)
+        except Exception as error:
+            log.debug("%r is ignored: %s", name, error)
+
+    def _resolve(self, zeroconf: Zeroconf, name: str) -> None:
+        info = AsyncServiceInfo(SERVICE_TYPE, name)
+        if info.load_from_cache(zeroconf):
+            self._tell(info)
+        elif name not in self._resolving and len(self._resolving) < MAX_RESOLVING:
+            task = asyncio.get_running_loop().create_task(self._ask(zeroconf, info), name="mm mdns resolve")
+            self._resolving[name] = task
+            task.add_done_callback(lambda task: self._resolving.pop(name, None))
+
+    async def _ask(self, zeroconf: Zeroconf, info: AsyncServiceInfo) -> None:
+        try:
+            if await info.async_request(zeroconf, RESOLVE):
+                self._tell(info)
+        except Exception as error:
+            log.debug("%r is ignored: %s", info.name, error)
+
+    def _tell(self, info: AsyncServiceInfo) -> None:
+        addresses = [
+            f"tcp://[{a}]:{info.port}" if ":" in a else f"tcp://{a}:{info.port}" for a in info.parsed_scoped_addresses()
+        ]
+        self._heard(info.name, info.properties, addresses)
+
+
+def _packed(host: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)

@@ -1,0 +1,149 @@
+"""Who is on this network: announced instances, whether they still answer, and when to ask them again. No I/O.
+
+mDNS keeps what a crashed peer said for up to 75 minutes, and anybody may say goodbye in another's name. So nobody is
+believed to be here, or gone, because of a packet alone: who has no link with us is asked every PERIOD seconds. Who does
+not answer is told as gone and asked less and less often, until its announcement ends or it answers again.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from mm_services.mdns.announcement import Announcement
+from mmplatform.identity.keys import SignId
+
+PERIOD: Final = 5.0  # seconds between two questions
+SECOND_TRY: Final = 2.0  # seconds after a question that was not answered at all
+FAREWELL: Final = 1.0  # seconds after a goodbye: who stops in order says it first
+RAREST: Final = 80.0  # seconds between two questions to somebody who is gone
+MAX_NEIGHBOURS: Final = 256
+PER_SECOND: Final = 20  # questions; with more than a hundred neighbours they come less often
+
+
+@dataclass(slots=True, eq=False)
+class Neighbour:
+    """One announced instance."""
+
+    name: str
+    said: Announcement
+    due: float  # when to ask whether it is there
+    announced: bool = True
+    here: bool = True
+    misses: int = 0
+
+
+class Neighbours:
+    """``found`` is called with who came or changed, ``gone`` with a peer none of whose instances is here any more.
+
+    ``keep`` tells whom to hold on to when there are too many.
+    """
+
+    def __init__(
+        self, found: Callable[[Announcement], None], gone: Callable[[SignId], None], keep: Callable[[SignId], bool]
+    ) -> None:
+        self._found, self._gone, self._keep = found, gone, keep
+        self._all: dict[str, Neighbour] = {}
+        self._linked: set[SignId] = set()
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[Announcement]:
+        """What those say who are here."""
+        return iter([neighbour.said for neighbour in self._all.values() if neighbour.here])
+
+    def heard(self, name: str, said: Announcement, now: float) -> None:
+        """An instance announced itself, for the first time or anew."""
+        known = self._all.get(name)
+        if known is not None and known.said == said:
+            known.announced = True
+            if not known.here:
+                known.due = now
+            return
+        if known is None and not self._make_room(said):
+            return
+        self._all[name] = Neighbour(name, said, now + PERIOD)
+        for other in self._of(said.sign_id):
+            if _seq(other.said) < _seq(said):
+                del self._all[other.name]  # a run that ended without goodbye
+        if known is not None and known.said.sign_id != said.sign_id:
+            self._tell_gone(known)
+        self._found(said)
+
+    def goodbye(self, name: str, now: float) -> None:
+        """An instance is withdrawn, or somebody says so."""
+        neighbour = self._all.get(name)
+        if neighbour is None:
+            return
+        neighbour.announced = False
+        if neighbour.here:
+            neighbour.due = min(neighbour.due, now + FAREWELL)
+        else:
+            del self._all[name]
+
+    def linked(self, peer: SignId) -> None:
+        """A link to ``peer`` is up: its keep-alive asks better than we could."""
+        self._linked.add(peer)
+
+    def unlinked(self, peer: SignId, now: float) -> None:
+        """The link is gone; perhaps the peer, too."""
+        self._linked.discard(peer)
+        for neighbour in self._of(peer):
+            neighbour.due = now
+
+    def next_due(self) -> float | None:
+        """When somebody is to be asked."""
+        return min((n.due for n in self._all.values() if n.said.sign_id not in self._linked), default=None)
+
+    def ask(self, now: float) -> list[Neighbour]:
+        """Whom to ask now; each answer goes to :meth:`answered` or :meth:`silent`."""
+        due = [n for n in self._all.values() if n.due <= now and n.said.sign_id not in self._linked]
+        period = max(PERIOD, len(self._all) / PER_SECOND)
+        for neighbour in due:
+            neighbour.due = now + period
+        return due
+
+    def answered(self, neighbour: Neighbour) -> None:
+        """It is there."""
+        neighbour.misses = 0
+        if not neighbour.here and self._all.get(neighbour.name) is neighbour:
+            neighbour.here = True
+            self._found(neighbour.said)
+
+    def silent(self, neighbour: Neighbour, sure: bool, now: float) -> None:
+        """It did not answer; ``sure`` when its host says that nobody listens there."""
+        neighbour.misses += 1
+        if not neighbour.here:
+            neighbour.due = now + min(PERIOD * 2**neighbour.misses, RAREST)
+        elif sure or neighbour.misses > 1:
+            neighbour.here = False
+            self._tell_gone(neighbour)
+        else:
+            neighbour.due = now + SECOND_TRY
+        if not (neighbour.here or neighbour.announced):
+            self._all.pop(neighbour.name, None)
+
+    def _tell_gone(self, neighbour: Neighbour) -> None:
+        peer = neighbour.said.sign_id
+        if peer not in self._linked and not any(other.here for other in self._of(peer)):
+            self._gone(peer)
+
+    def _of(self, peer: SignId) -> list[Neighbour]:
+        return [neighbour for neighbour in self._all.values() if neighbour.said.sign_id == peer]
+
+    def _make_room(self, said: Announcement) -> bool:
+        """When too many are remembered, those who are not here give way, then the oldest of the strangers."""
+        if len(self._all) < MAX_NEIGHBOURS:
+            return True
+        strangers = [n for n in self._all.values() if not self._keep(n.said.sign_id)]
+        oldest = min(strangers, key=lambda neighbour: neighbour.here, default=None)
+        if oldest is None:
+            return self._keep(said.sign_id)
+        del self._all[oldest.name]
+        if oldest.here:
+            self._tell_gone(oldest)
+        return True
+
+
+def _seq(said: Announcement) -> int:
+    return said.info.seq if said.info is not None else 0

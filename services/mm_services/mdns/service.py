@@ -1,0 +1,238 @@
+"""MulticastDNS: announces our record on the local network, browses for others, and hands them to the bus.
+
+Says ``transports.nodeInfo`` and ``transports.nodeInfoBootstrap`` for who is found, ``transports.addresses`` when an
+announcement has no record, ``transports.nodeInfoGone`` for who does not answer any more (docs/find-your-peers-lan.rst).
+"""
+
+import asyncio
+import ipaddress
+import logging
+from contextlib import suppress
+from typing import Any, Final
+
+from mm_services.mdns import interfaces
+from mm_services.mdns.announcement import Announcement, Properties, instance_name, read, tcp_endpoints, write
+from mm_services.mdns.multicast import Multicast
+from mm_services.mdns.neighbours import Neighbour, Neighbours
+from mmplatform.errors import InvalidKey, InvalidRecord
+from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.node import Platform
+from mmplatform.service import Service
+
+FOUND_BY: Final = "mdns"
+TRY_AGAIN: Final = 10.0  # seconds after multicast could not be used
+LOOK_AGAIN: Final = 5.0  # seconds between two questions to everybody
+PROBE: Final = 1.5  # seconds that opening a connection may take on one network
+PROBES: Final = 16  # at a time
+MAX_ENDPOINTS: Final = 3  # of a neighbour are tried
+
+log = logging.getLogger("mmplatform.mdns")
+
+
+class MulticastDNS(Service):
+    """``trouble`` says why nobody can be found, as far as it is known."""
+
+    def __init__(self, platform: Platform) -> None:
+        self.trouble = ""
+        self.ignored = 0  # announcements that were not what they should be
+        self._platform = platform
+        self._bus = platform.messaging.bus
+        self._name = instance_name(platform.sign_id)
+        self._multicast = Multicast(self._heard, self._goodbye)
+        self._neighbours = Neighbours(self._found, self._gone, platform.known)
+        self._record: NodeInfo | None = None
+        self._renewed, self._stirred = asyncio.Event(), asyncio.Event()
+        self._looked = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._probing = asyncio.Semaphore(PROBES)
+        self._handlers = {
+            "self.transports.myNodeInfo": self._on_record,
+            "self.transports.online": self._on_online,
+            "self.transports.offline": self._on_offline,
+            "self.transports.failed": self._on_offline,
+            "self.transports.requestNodeInfo": self._on_request,
+            "self.transports.requestBootstrapNodeInfo": self._on_bootstrap,
+        }
+
+    async def start(self) -> None:
+        """Returns at once: probing for a free name takes a second, hearing who is there much less."""
+        for topic, handler in self._handlers.items():
+            self._bus.on(topic, handler)
+        self._spawn(self._keep_announcing())
+        self._spawn(self._keep_asking())
+        self._emit("transports.requestMyNodeInfo", {})
+
+    async def stop(self) -> None:
+        for topic, handler in self._handlers.items():
+            self._bus.off(topic, handler)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._multicast.close()
+
+    # What the bus says.
+
+    def _on_record(self, topic: str, sender: str, payload: Any) -> None:
+        self._record = NodeInfo.from_payload(payload, self._platform.now())
+        self._renewed.set()
+
+    def _on_online(self, topic: str, sender: str, payload: Any) -> None:
+        self._neighbours.linked(payload)
+        self._stirred.set()
+
+    def _on_offline(self, topic: str, sender: str, payload: Any) -> None:
+        self._neighbours.unlinked(payload, self._now())
+        self._stirred.set()
+
+    async def _on_request(self, topic: str, sender: str, payload: Any) -> None:
+        """Whoever is here was told already: perhaps a packet was lost, or the directory forgot."""
+        for said in self._neighbours:
+            if said.sign_id == payload:
+                self._tell(said)
+                return
+        if self._looked + LOOK_AGAIN < self._now():
+            self._looked = self._now()
+            await self._multicast.look()
+
+    def _on_bootstrap(self, topic: str, sender: str, payload: Any) -> None:
+        for said in self._neighbours:
+            self._tell_bootstrap(said)
+
+    # What the network says.
+
+    def _heard(self, name: str, properties: Properties, addresses: list[str]) -> None:
+        try:
+            said = read(properties, addresses, self._platform.now())
+        except (InvalidKey, InvalidRecord) as error:
+            self.ignored += 1
+            log.debug("%r is ignored: %s", name, error)
+            return
+        if said.sign_id != self._platform.sign_id:
+            self._neighbours.heard(name, said, self._now())
+            self._stirred.set()
+
+    def _goodbye(self, name: str) -> None:
+        self._neighbours.goodbye(name, self._now())
+        self._stirred.set()
+
+    # What the bus is told.
+
+    def _found(self, said: Announcement) -> None:
+        log.debug("%s is here", said.sign_id)
+        self._tell(said)
+        self._tell_bootstrap(said)
+
+    def _gone(self, peer: str) -> None:
+        log.debug("%s is gone", peer)
+        self._emit("transports.nodeInfoGone", {"signId": peer, "foundBy": FOUND_BY})
+
+    def _tell(self, said: Announcement) -> None:
+        if said.info is not None:
+            self._emit("transports.nodeInfo", said.info.payload() | {"foundBy": FOUND_BY})
+        else:
+            named = {"signId": said.sign_id, "connectionInfo": list(said.addresses), "foundBy": FOUND_BY}
+            self._emit("transports.addresses", named)
+
+    def _tell_bootstrap(self, said: Announcement) -> None:
+        if said.info is not None:
+            self._emit("transports.nodeInfoBootstrap", said.info.payload() | {"foundBy": FOUND_BY})
+
+    def _emit(self, topic: str, payload: object) -> None:
+        self._bus.emit("self", topic, self._platform.sign_id, payload)
+
+    # Announcing.
+
+    async def _keep_announcing(self) -> None:
+        pause: float | None = None
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._renewed.wait()
+            self._renewed.clear()
+            try:
+                await self._announce()
+                pause = None
+            except OSError as error:
+                self._trouble(f"multicast cannot be used: {error}")
+                pause = TRY_AGAIN
+
+    async def _announce(self) -> None:
+        record = self._record
+        assert record is not None
+        endpoints = [(host, port) for host, port in tcp_endpoints(record.connection_info) if _is_ip(host)]
+        chosen = interfaces.multicast_on([host for host, _ in endpoints])
+        if not chosen:
+            await self._multicast.close()
+            raise OSError("none of our addresses is one of an interface here")
+        await self._multicast.open(chosen)
+        port = endpoints[0][1]
+        hosts = [host for host, other in endpoints if other == port]
+        echo = asyncio.gather(*(asyncio.to_thread(interfaces.hears_itself, i) for i in chosen if isinstance(i, str)))
+        await self._multicast.announce(self._name, hosts, port, write(record))
+        heard = await echo
+        self._trouble("" if any(heard) or not heard else "multicast packets do not come back on any interface")
+
+    def _trouble(self, trouble: str) -> None:
+        if trouble and trouble != self.trouble:
+            log.warning("mdns: %s", trouble)
+        self.trouble = trouble
+
+    # Asking who is there still.
+
+    async def _keep_asking(self) -> None:
+        while True:
+            self._stirred.clear()
+            due = self._neighbours.next_due()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if due is None else max(0.0, due - self._now())):
+                    await self._stirred.wait()
+            for neighbour in self._neighbours.ask(self._now()):
+                self._spawn(self._ask(neighbour))
+
+    async def _ask(self, neighbour: Neighbour) -> None:
+        endpoints = tcp_endpoints(neighbour.said.addresses)
+        near = set(interfaces.on_link([host for host, _ in endpoints]))
+        asked = [(host, port) for host, port in endpoints if host in near][:MAX_ENDPOINTS]
+        async with self._probing:
+            answers = await asyncio.gather(*(_probe(host, port) for host, port in asked))
+        if True in answers or not answers:
+            self._neighbours.answered(neighbour)
+        else:
+            self._neighbours.silent(neighbour, None not in answers, self._now())
+        self._stirred.set()
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work, name="mm mdns")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._platform.failed(error)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+async def _probe(host: str, port: int) -> bool | None:
+    """Whether somebody listens there; None when it cannot be said."""
+    try:
+        async with asyncio.timeout(PROBE):
+            _, writer = await asyncio.open_connection(host, port)
+    except ConnectionRefusedError:
+        return False
+    except (OSError, TimeoutError, ValueError):
+        return None
+    writer.transport.abort()
+    return True
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
