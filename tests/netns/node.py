@@ -1,0 +1,54 @@
+"""A node for the lab: prints what happens as JSON lines, each with the time; says hello to ``--to`` or to ``found``."""
+
+import argparse
+import asyncio
+import json
+import time
+from contextlib import suppress
+from typing import Any
+
+from mmplatform import Platform
+
+
+def tell(event: str, **details: Any) -> None:
+    print(json.dumps({"event": event, "at": time.monotonic(), **details}), flush=True)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--listen", action="append", default=[])
+    parser.add_argument("--service", action="append", default=[])
+    parser.add_argument("--add", action="append", default=[], help="a ticket")
+    parser.add_argument("--to", default="", help="a signId, or 'found': whoever is found first")
+    options = parser.parse_args()
+    platform = Platform(connection_info=options.listen or ["tcp://0.0.0.0:0"], services=options.service)
+    on, sending = platform.messaging.on, set()
+
+    async def greet(peer: str) -> None:
+        tell("sent", to=peer)
+        await (await platform.messaging.send("hello", peer, "hello"))
+        tell("delivered", to=peer)
+
+    def found(topic: str, sender: str, payload: Any) -> None:
+        tell("found", peer=payload["signId"], by=payload["foundBy"])
+        if options.to == "found" and not sending:
+            sending.add(asyncio.create_task(greet(payload["signId"])))
+
+    on("self.transports.nodeInfo", found)
+    on("self.transports.nodeInfoGone", lambda topic, sender, payload: tell("gone", peer=payload["signId"]))
+    on("self.transports.offline", lambda topic, sender, payload: tell("offline", peer=payload))
+    on("*.hello", lambda topic, sender, payload: tell("heard", sender=sender, scope=topic.partition(".")[0]))
+    async with platform:
+        for ticket in options.add:
+            await platform.add(ticket)
+        mine = platform.directory.mine
+        assert mine is not None
+        tell("ready", signId=platform.sign_id, listening=list(mine.connection_info), ticket=platform.ticket())
+        if len(options.to) == 44:
+            await greet(options.to)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main())
