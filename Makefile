@@ -14,6 +14,7 @@ CYCLES ?= 200
 BENCH := benchmarks.run
 CHAOS := tests.chaos
 SYSTEM_PARTS := redis-server
+LAB_PARTS := avahi-daemon avahi-utils dbus iproute2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -43,7 +44,7 @@ demo: $(RUN) ## two encrypted peers, a crash and a cut: nothing is lost
 	@$(BIN)/mm demo
 
 test: $(DEV) ## every test, with branch coverage (T=path for a part of them, without coverage)
-	@$(call system_parts,$(SYSTEM_PARTS))
+	@$(call system_parts,$(SYSTEM_PARTS) $(LAB_PARTS))
 	@echo "== pytest $(or $(T),(all, $(JOBS) at a time, with coverage))"
 	@$(BIN)/python -m pytest $(if $(T),$(T),-n $(JOBS) --dist loadfile --cov --cov-report=term)
 
@@ -76,13 +77,13 @@ clean: ## remove .venv and everything that was made
 # One stamp a set of extras; a newer setup.cfg or pyproject.toml makes it stale.
 $(RUN): $(SETTINGS) | $(BIN)/python
 	@echo "== installing mm-platform into $(VENV)"
-	@$(INSTALL) -e '.[cli,fast]'
+	@$(INSTALL) -e '.[cli,fast,mdns]'
 	@$(BIN)/python -m compileall -q mmplatform services transports
 	@touch $@
 
 $(DEV): $(RUN)
 	@echo "== installing what tests and checks need"
-	@$(INSTALL) -e '.[cli,fast,test,check,bench]'
+	@$(INSTALL) -e '.[cli,fast,mdns,test,check,bench]'
 	@touch $@
 
 $(DOCS): $(RUN)

@@ -219,6 +219,11 @@ class Platform:
         """Whether the node runs."""
         return self._running and self.directory.mine is not None
 
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """Those that run."""
+        return tuple(self._started)
+
     @overload
     def on(self, event: str, handler: F) -> F: ...
     @overload

@@ -18,6 +18,15 @@ def names(group: str) -> list[str]:
     return sorted({entry.name for entry in entry_points(group=group)})
 
 
+def usable(group: str, name: str) -> bool:
+    """Whether :func:`load` would find ``name``, with the libraries it needs."""
+    try:
+        load(group, name)
+    except PluginError:
+        return False
+    return True
+
+
 def load(group: str, name: str) -> object:
     """What ``name`` stands for. Raises PluginError with the remedy: unknown, claimed twice, or not importable."""
     from importlib.metadata import entry_points

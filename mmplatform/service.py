@@ -6,6 +6,9 @@ from abc import ABC, abstractmethod
 class Service(ABC):
     """Built by a callable that takes the platform, as in ``Kademlia(platform)``; the platform starts and stops it."""
 
+    trouble = ""
+    """Why it cannot do its work at present, as far as it knows; empty when it can."""
+
     @abstractmethod
     async def start(self) -> None:
         """Begin; the platform is listening and its storage is open."""

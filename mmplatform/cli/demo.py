@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 import mmplatform
+from mmplatform import plugins
 from mmplatform.cli.app import FAILED, OK, Failure, Settings, execute, mm, pass_settings
 from mmplatform.cli.control import Channel
 from mmplatform.cli.host import Host, Remote
@@ -33,6 +34,7 @@ LOOPBACK: Final = "tcp://127.0.0.1:0"
 STEPS: Final = 100
 PACE: Final = 0.02  # seconds a step takes at least, so that the crash and the cut meet lines on their way
 PATIENCE: Final = 30.0  # seconds for anything at all to happen
+DISCOVERY: Final = 5.0  # seconds; it takes little more than one to be announced
 HEADER: Final = 12  # bytes before each line in bob's file: number, length
 
 
@@ -99,7 +101,7 @@ def receive(settings: Settings, output: Path) -> int:
 
 async def _receive(folder: Path, output: Path) -> None:
     known = {number for number, _ in _records(_cut_torn(output))}
-    host = Host(folder, listen=[LOOPBACK], purpose="run")
+    host = Host(folder, listen=[LOOPBACK], services=_services(), purpose="run")
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def heard(topic: str, sender: str, payload: Any) -> None:
@@ -118,7 +120,8 @@ class _Demo:
         self._text = text
         self._lines = io.BytesIO(text).readlines()
         self._output = folder / "received"
-        self._alice = _Process("alice", folder / "alice", "run", "--listen", LOOPBACK)
+        chosen = ("--service", (_services() or ["none"])[0])
+        self._alice = _Process("alice", folder / "alice", "run", "--listen", LOOPBACK, *chosen)
         self._bob = _Process("bob", folder / "bob", "demo-receive", str(self._output))
         self._began = time.monotonic()
         self._report: dict[str, Any] = {"delivered": 0}
@@ -139,12 +142,34 @@ class _Demo:
     async def _introduce(self) -> None:
         await asyncio.gather(self._alice.start(), self._bob.start())
         alice, bob = await asyncio.gather(self._alice.node.call("identity"), self._bob.node.call("identity"))
-        await self._alice.node.call("add", ticket=bob["ticket"], name="bob", circle="friends")
-        await self._bob.node.call("add", ticket=alice["ticket"], name="alice", circle="friends")
         for name, node in (("alice", alice), ("bob", bob)):
             self._tell(name, f"process {node['pid']}, key {node['signId'][:8]}..., {node['listening'][0]}")
+        await self._alice.node.call("add", ticket=bob["signId"], name="bob", circle="friends")
+        await self._bob.node.call("add", ticket=alice["signId"], name="alice", circle="friends")
+        obstacle = await self._not_found(bob["signId"])
+        if obstacle:
+            self._tell("paired", f"by tickets: {obstacle}")
+            await self._alice.node.call("add", ticket=bob["ticket"], name="", circle=None)
+            await self._bob.node.call("add", ticket=alice["ticket"], name="", circle=None)
+        else:
+            self._tell("paired", "alice, who has only bob's key, found him by mDNS")
         what = f"of {self._source}" if self._source is not None else "of our own documentation"
         self._tell("sending", f"{counted(len(self._lines), 'lines')} {what} from alice to bob")
+
+    async def _not_found(self, bob: str) -> str:
+        """Wait until alice found bob; or why that will not be."""
+        until = time.monotonic() + DISCOVERY
+        while time.monotonic() < until:
+            services = await self._alice.node.call("services")
+            if not services:
+                return "mDNS is not installed (pip install 'mm-platform[mdns]')"
+            if services["mdns"]:
+                return f"mDNS finds nobody here ({services['mdns']})"
+            known = {peer["signId"]: peer for peer in await self._alice.node.call("peers")}
+            if known.get(bob, {}).get("foundBy") == "mdns":
+                return ""
+            await asyncio.sleep(0.02)
+        return f"mDNS found nobody within {DISCOVERY:.0f} s"
 
     async def _send(self) -> None:
         """Half of the lines, the crash while they are on their way, more lines, the cut, the rest."""
@@ -277,6 +302,10 @@ class _Process:
         except TimeoutError:  # pragma: no cover - it hangs
             self._process.kill()
             await self._process.wait()
+
+
+def _services() -> list[str]:
+    return ["mdns"] if plugins.usable(plugins.SERVICES, "mdns") else []
 
 
 def _text(source: Path | None) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
+from mmplatform import plugins
 from mmplatform.cli import sockets
 from mmplatform.cli.control import Channel, MemoryPipe, NodeStopped, SocketPipe, serve
 from mmplatform.cli.operations import OPERATIONS
@@ -21,8 +22,15 @@ from mmplatform.storage.folder import DataFolder
 
 HANDOVER: Final = 5.0  # seconds for a node that starts or stops to answer, or to let go of the folder
 LOOK_AGAIN: Final = 0.05
+DISCOVERY: Final = ("mdns", "kademlia")
 
 Held = tuple[str, str, str, str, bytes, Finished]
+
+
+def discovery() -> list[str]:
+    """The services that find peers and are installed here. They run unless others are named: who runs a node wants to
+    be reached, and what they tell is what a ticket tells, to those on the same network or those who know our key."""
+    return [name for name in DISCOVERY if plugins.usable(plugins.SERVICES, name)]
 
 
 class Node(Protocol):
@@ -70,10 +78,17 @@ class Host:
     own = True
 
     def __init__(
-        self, folder: Path, *, listen: Sequence[str] = (), purpose: str = "command", expected: str | None = None
+        self,
+        folder: Path,
+        *,
+        listen: Sequence[str] = (),
+        services: Sequence[str] = (),
+        purpose: str = "command",
+        expected: str | None = None,
     ) -> None:
         taking = purpose != "command"
-        self.platform = Platform(folder, connection_info=listen or LISTEN)
+        self.services = services
+        self.platform = Platform(folder, connection_info=listen or LISTEN, services=services)
         opened = _nothing if taking else KeptBack(self.platform.gate).offer_again
         self.subscriptions = Subscriptions(self.platform, taking, opened)
         self.started = time.time()
@@ -183,7 +198,11 @@ async def node(folder: Path, *, expected: str | None = None) -> AsyncIterator[No
         if there.answers():
             yield there
             return
-        host = partial(Host, folder, purpose="command" if expected is None else "on", expected=expected)
+        host = (
+            partial(Host, folder)
+            if expected is None
+            else partial(Host, folder, purpose="on", expected=expected, services=discovery())
+        )
         try:
             async with host() as own:
                 yield own

@@ -60,6 +60,11 @@ async def peers(host: "Host", served: Served) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+async def services(host: "Host", served: Served) -> dict[str, str]:
+    """What runs beside the platform, and what troubles it."""
+    return {name: service.trouble for name, service in zip(host.services, host.platform.services, strict=False)}
+
+
 async def send(host: "Host", served: Served, **arguments: Any) -> dict[str, Any]:
     return await outgoing.send(host.platform, served, **arguments)
 
@@ -157,6 +162,6 @@ def _why(state: str, connected: bool, reason: str | None) -> str:
 OPERATIONS: Final[dict[str, Operation]] = {
     operation.__name__: operation
     for operation in (
-        identity, add, peers, send, lines, request, ping, listen, waiting, cancel, cut, give_way
+        identity, add, peers, services, send, lines, request, ping, listen, waiting, cancel, cut, give_way
     )
 }  # fmt: skip

@@ -62,14 +62,14 @@ def add(settings: Settings, ticket: str, circle: str | None, name: str) -> int:
     called = f"{found['name']} ({found['signId']})" if found["name"] else found["signId"]
     say(f"{called} is known; its messages arrive as {found['scope']}.TOPIC")
     if not found["known"]:
-        note("where it listens is not known: it has to reach this node first, or add its ticket")
+        note("where it listens is not known: it has to be found by mm run, or reach this node first, or add its ticket")
     return OK
 
 
 @mm.command()
 @pass_settings
 def peers(settings: Settings) -> int:
-    """List whom we know, and whether there is a link.
+    """List whom we know, how each was found, and whether there is a link.
 
     \b
       mm peers
@@ -81,7 +81,7 @@ def peers(settings: Settings) -> int:
     if not settings.json:
         if not found:
             note("nobody yet; mm add TICKET makes a peer known, mm id --ticket prints our own ticket")
-        table(("NAME", "SIGNID", "SCOPE", "LINK", "NOTE"), map(_row, found))
+        table(("NAME", "SIGNID", "SCOPE", "FOUND BY", "LINK", "NOTE"), map(_row, found))
     return OK
 
 
@@ -96,7 +96,7 @@ def _row(peer: dict[str, Any]) -> tuple[str, ...]:
     notes = ["messages wait for it"] if peer["waiting"] else []
     if not peer["connected"] and peer["reason"]:
         notes.append(peer["reason"])
-    return peer["name"] or "-", peer["signId"], peer["scope"], link, "; ".join(notes)
+    return peer["name"] or "-", peer["signId"], peer["scope"], peer["foundBy"] or "-", link, "; ".join(notes)
 
 
 def _check_name(name: str) -> None:

@@ -9,7 +9,7 @@ import click
 
 from mmplatform.cli.app import OK, Interrupted, Settings, execute, mm, pass_settings
 from mmplatform.cli.control import NodeStopped
-from mmplatform.cli.host import HANDOVER, LOOK_AGAIN, Host, Remote
+from mmplatform.cli.host import HANDOVER, LOOK_AGAIN, Host, Remote, discovery
 from mmplatform.cli.output import emit, say
 from mmplatform.errors import FolderInUse
 from mmplatform.storage.folder import DataFolder
@@ -17,8 +17,12 @@ from mmplatform.storage.folder import DataFolder
 
 @mm.command("run")
 @click.option("--listen", multiple=True, metavar="URI", help="Where to listen; by default tcp://0.0.0.0:0, any port.")
+@click.option(
+    "--service", "services", multiple=True, metavar="NAME",
+    help="What runs beside it; by default the installed ones that find peers: mdns, kademlia. none: nothing.",
+)  # fmt: skip
 @pass_settings
-def run_node(settings: Settings, listen: tuple[str, ...]) -> int:
+def run_node(settings: Settings, listen: tuple[str, ...], services: tuple[str, ...]) -> int:
     """Run the node in the foreground until Ctrl-C; other mm commands on the same data folder use it.
 
     A port chosen by the system is kept over restarts, so tickets stay good.
@@ -26,21 +30,26 @@ def run_node(settings: Settings, listen: tuple[str, ...]) -> int:
     \b
       mm run
       mm run --listen tcp://0.0.0.0:7000 --listen 'tcp://[::]:7000'
+      mm run --service mdns                 # found on the same network, and nowhere else
       mm --data /srv/bot run --json
     """
     try:
-        execute(lambda: _run(settings, listen))
+        execute(lambda: _run(settings, listen, _chosen(services)))
     except Interrupted:
         if not settings.json:
             say("stopped")
     return OK
 
 
-async def _run(settings: Settings, listen: tuple[str, ...]) -> None:
+def _chosen(services: tuple[str, ...]) -> list[str]:
+    return [name for name in services if name != "none"] if services else discovery()
+
+
+async def _run(settings: Settings, listen: tuple[str, ...], services: list[str]) -> None:
     """Short commands on the same folder are waited for, and mm on makes way."""
     until = time.monotonic() + HANDOVER
     while True:
-        host = Host(settings.data, listen=listen, purpose="run")
+        host = Host(settings.data, listen=listen, services=services, purpose="run")
         news = _News(settings.json, host)
         try:
             async with host:
@@ -63,7 +72,7 @@ class _News:
     """What happens to the node, one line each."""
 
     def __init__(self, as_json: bool, host: Host) -> None:
-        self._json, self._platform = as_json, host.platform
+        self._json, self._platform, self._services = as_json, host.platform, host.services
         self._platform.on("connection", self._connected)
         self._platform.on("disconnected", self._disconnected)
 
@@ -72,9 +81,17 @@ class _News:
         assert mine is not None
         listening = list(mine.connection_info)
         if self._json:
-            self._emit("ready", signId=self._platform.sign_id, listening=listening, pid=os.getpid())
+            self._emit(
+                "ready",
+                signId=self._platform.sign_id,
+                listening=listening,
+                pid=os.getpid(),
+                services=list(self._services),
+            )
             return
         say(f"{self._platform.sign_id} listens on {', '.join(listening)}")
+        if self._services:
+            say(f"finds and is found by {', '.join(self._services)}")
         say("Ctrl-C stops it; mm id --ticket prints what peers need to reach it")
 
     def _connected(self, peer: str) -> None:

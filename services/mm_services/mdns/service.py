@@ -167,10 +167,10 @@ class MulticastDNS(Service):
         await self._multicast.open(chosen)
         port = endpoints[0][1]
         hosts = [host for host, other in endpoints if other == port]
-        echo = asyncio.gather(*(asyncio.to_thread(interfaces.hears_itself, i) for i in chosen if isinstance(i, str)))
+        tried = [interface for interface in chosen if isinstance(interface, str)]
+        echoes = await asyncio.gather(*(asyncio.to_thread(interfaces.hears_itself, interface) for interface in tried))
+        self._trouble("" if any(echoes) or not tried else "multicast packets do not come back on any interface")
         await self._multicast.announce(self._name, hosts, port, write(record))
-        heard = await echo
-        self._trouble("" if any(heard) or not heard else "multicast packets do not come back on any interface")
 
     def _trouble(self, trouble: str) -> None:
         if trouble and trouble != self.trouble:

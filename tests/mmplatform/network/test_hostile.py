@@ -109,7 +109,7 @@ async def victim() -> AsyncIterator[Victim]:
         # The node listens already: what it calls for each connection is replaced where the server keeps it.
         await node._transports["tcp"].close()
         [address] = await TCP.listen(node._transports["tcp"], "tcp://127.0.0.1:0", node._links.accept)  # type: ignore[arg-type]
-        await node._listener.advertise("", [address])
+        await node._listener.advertise("tcp", [address])
         await honest.add(node.ticket(), circle="friends")
         await node.add(honest.ticket(), circle="friends")
         await honest.connect(node.sign_id)
