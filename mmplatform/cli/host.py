@@ -1,6 +1,7 @@
 """A node in this process that other commands can use too, and the way to whichever node runs on a data folder."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -28,9 +29,17 @@ Held = tuple[str, str, str, str, bytes, Finished]
 
 
 def discovery() -> list[str]:
-    """The services that find peers and are installed here. They run unless others are named: who runs a node wants to
-    be reached, and what they tell is what a ticket tells, to those on the same network or those who know our key."""
+    """The services of MM_SERVICES, else those that find peers and are installed here: who runs a node wants to be
+    reached, and they tell what a ticket tells, to those on the same network or those who know our key."""
+    named = os.environ.get("MM_SERVICES")
+    if named is not None:
+        return chosen(named.replace(",", " ").split())
     return [name for name in DISCOVERY if plugins.usable(plugins.SERVICES, name)]
+
+
+def chosen(services: Sequence[str]) -> list[str]:
+    """Those named; ``none`` stands for none at all."""
+    return [name for name in services if name != "none"]
 
 
 class Node(Protocol):

@@ -9,7 +9,7 @@ import click
 
 from mmplatform.cli.app import OK, Interrupted, Settings, execute, mm, pass_settings
 from mmplatform.cli.control import NodeStopped
-from mmplatform.cli.host import HANDOVER, LOOK_AGAIN, Host, Remote, discovery
+from mmplatform.cli.host import HANDOVER, LOOK_AGAIN, Host, Remote, chosen, discovery
 from mmplatform.cli.output import emit, say
 from mmplatform.errors import FolderInUse
 from mmplatform.storage.folder import DataFolder
@@ -19,7 +19,7 @@ from mmplatform.storage.folder import DataFolder
 @click.option("--listen", multiple=True, metavar="URI", help="Where to listen; by default tcp://0.0.0.0:0, any port.")
 @click.option(
     "--service", "services", multiple=True, metavar="NAME",
-    help="What runs beside it; by default the installed ones that find peers: mdns, kademlia. none: nothing.",
+    help="What runs beside it, or none; by default what finds peers (mdns, kademlia).  [env: MM_SERVICES]",
 )  # fmt: skip
 @pass_settings
 def run_node(settings: Settings, listen: tuple[str, ...], services: tuple[str, ...]) -> int:
@@ -34,15 +34,11 @@ def run_node(settings: Settings, listen: tuple[str, ...], services: tuple[str, .
       mm --data /srv/bot run --json
     """
     try:
-        execute(lambda: _run(settings, listen, _chosen(services)))
+        execute(lambda: _run(settings, listen, chosen(services) if services else discovery()))
     except Interrupted:
         if not settings.json:
             say("stopped")
     return OK
-
-
-def _chosen(services: tuple[str, ...]) -> list[str]:
-    return [name for name in services if name != "none"] if services else discovery()
 
 
 async def _run(settings: Settings, listen: tuple[str, ...], services: list[str]) -> None:

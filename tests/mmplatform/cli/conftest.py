@@ -11,6 +11,12 @@ from mmplatform.cli.host import Host
 from tests.mmplatform.cli.helpers import LOOPBACK, Node
 
 
+@pytest.fixture(autouse=True)
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes of tests that run at the same time must not find each other."""
+    monkeypatch.setenv("MM_SERVICES", "none")
+
+
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Node]:
     made = Node(tmp_path / "node")

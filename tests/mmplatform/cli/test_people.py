@@ -41,7 +41,7 @@ def test_a_peer_is_added_named_and_listed(here: Here, tmp_path: Path) -> None:
     assert json.loads(here("--json", "add", sign_id, "--device")[1])["scope"] == "self"
     peer = json.loads(here("peers", "--json")[1])
     assert (peer["name"], peer["signId"], peer["connected"]) == ("bob", sign_id, False)
-    assert here("peers")[1].startswith(f"bob\t{sign_id}\tself\t-")
+    assert here("peers")[1].startswith(f"bob\t{sign_id}\tself\tticket\t-")
 
 
 def test_a_key_without_an_address(here: Here, tmp_path: Path) -> None:
