@@ -295,6 +295,7 @@ class Platform:
         if ticket_or_key.strip().lower().startswith(PREFIX):
             info = parse_ticket(ticket_or_key, self.now())
             self.directory.put(info, "ticket")
+            self._tell("transports.nodeInfoBootstrap", info.payload() | {"foundBy": "ticket"})
             peer = info.sign_id
         else:
             peer = self.directory.resolve(ticket_or_key.strip())

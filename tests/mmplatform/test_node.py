@@ -430,6 +430,15 @@ async def test_the_topics_of_the_original(monkeypatch: pytest.MonkeyPatch) -> No
         assert {status.found_by for status in alice.peers()} >= {"service"}
 
 
+async def test_a_ticket_is_a_way_into_the_network_for_services() -> None:
+    world = World()
+    async with world.node(1) as alice, world.node(2) as bob:
+        seen: list[Any] = []
+        alice.messaging.on("self.transports.nodeInfoBootstrap", lambda topic, sender, payload: seen.append(payload))
+        await alice.add(bob.ticket())
+        assert [(one["signId"], one["foundBy"]) for one in seen] == [(bob.sign_id, "ticket")]
+
+
 async def test_a_live_session_needs_no_look_up() -> None:
     world = World()
     async with world.node(1) as alice, world.node(2) as bob:

@@ -1,8 +1,12 @@
-"""A node for the lab: prints what happens as JSON lines, each with the time; says hello to ``--to`` or to ``found``."""
+"""A node for the lab: prints what happens as JSON lines, each with the time.
+
+Says hello to ``--to``: a signId, or ``found``, whoever is found first; or to the signIds that come in on stdin.
+"""
 
 import argparse
 import asyncio
 import json
+import sys
 import time
 from contextlib import suppress
 from typing import Any
@@ -19,20 +23,23 @@ async def main() -> None:
     parser.add_argument("--listen", action="append", default=[])
     parser.add_argument("--service", action="append", default=[])
     parser.add_argument("--add", action="append", default=[], help="a ticket")
-    parser.add_argument("--to", default="", help="a signId, or 'found': whoever is found first")
+    parser.add_argument("--to", default="")
+    parser.add_argument("--when-told", action="store_true")
     options = parser.parse_args()
     platform = Platform(connection_info=options.listen or ["tcp://0.0.0.0:0"], services=options.service)
-    on, sending = platform.messaging.on, set()
+    on = platform.messaging.on
+    sending: list[asyncio.Task[None]] = []
 
     async def greet(peer: str) -> None:
         tell("sent", to=peer)
         await (await platform.messaging.send("hello", peer, "hello"))
         tell("delivered", to=peer)
+        tell("peers", foundBy={status.sign_id: status.found_by for status in platform.peers()})
 
     def found(topic: str, sender: str, payload: Any) -> None:
         tell("found", peer=payload["signId"], by=payload["foundBy"])
         if options.to == "found" and not sending:
-            sending.add(asyncio.create_task(greet(payload["signId"])))
+            sending.append(asyncio.create_task(greet(payload["signId"])))
 
     on("self.transports.nodeInfo", found)
     on("self.transports.nodeInfoGone", lambda topic, sender, payload: tell("gone", peer=payload["signId"]))
@@ -44,8 +51,9 @@ async def main() -> None:
         mine = platform.directory.mine
         assert mine is not None
         tell("ready", signId=platform.sign_id, listening=list(mine.connection_info), ticket=platform.ticket())
-        if len(options.to) == 44:
-            await greet(options.to)
+        if options.when_told:
+            while line := await asyncio.to_thread(sys.stdin.readline):
+                await greet(line.strip())
         await asyncio.Event().wait()
 
 

@@ -18,12 +18,26 @@ class Told:
         self.began = time.monotonic()
         named = [word for service in services for word in ("--service", service)]
         self.process = lab.start(
-            host, sys.executable, "-m", "tests.netns.node", *named, *options, stdout=subprocess.PIPE, text=False
+            host,
+            sys.executable,
+            "-m",
+            "tests.netns.node",
+            *named,
+            *options,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=False,
         )
         self._lines: list[bytes] = []
         self._rest = b""
         ready = self.until("ready")
         self.sign_id, self.ticket, self.listening = ready["signId"], ready["ticket"], ready["listening"]
+
+    def tell(self, line: str) -> None:
+        """To a node that was started with ``--when-told``."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n".encode())
+        self.process.stdin.flush()
 
     def until(self, event: str, timeout: float = 20.0, **details: Any) -> dict[str, Any]:
         """The next event of that kind; the ones before it are passed over."""
