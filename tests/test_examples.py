@@ -35,6 +35,7 @@ SAYS = {
     "own_transport_layer": [r"\d\d bytes came", "30000 were meant"],
     "service_plugin": ["it is .*"],
     "memory_transport_test": [],
+    "find_by_key": ["bob heard: hello, whoever has this key", "delivered", "found by mdns"],
 }
 
 

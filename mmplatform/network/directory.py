@@ -2,7 +2,7 @@
 
 Services (mDNS, DHT, ...) answer ``self.transports.requestNodeInfo`` with ``self.transports.nodeInfo``; every record is
 verified where it enters, whoever brings it, and the highest sequence number wins. The topics are listed in
-docs/find-your-peers.rst, "Topics".
+docs/find-your-peers-lan.rst, "Topics".
 """
 
 import asyncio

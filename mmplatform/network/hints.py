@@ -33,7 +33,7 @@ class Hints:
         addresses = payload.get("connectionInfo") if isinstance(payload, dict) else None
         if not isinstance(addresses, list) or not all(map(is_address, addresses)):
             raise InvalidRecord("malformed: addresses come as {signId, connectionInfo: [URI], foundBy}")
-        peer = parse_sign_id(payload.get("signId"))
+        peer = parse_sign_id(payload.get("signId", ""))
         self._hints.pop(peer, None)
         if len(self._hints) >= MAX_PEERS:
             del self._hints[next(iter(self._hints))]

@@ -1,0 +1,21 @@
+"""Nothing but the key: mDNS finds the peer on the same network (pip install 'mm-platform[mdns]')."""
+
+import asyncio
+
+from mmplatform import Platform
+
+
+async def main() -> None:
+    async with Platform(services=["mdns"]) as alice, Platform(services=["mdns"]) as bob:
+
+        @bob.messaging.on("public.chat")
+        def heard(topic, sender, payload):
+            print(f"bob heard: {payload}")
+
+        delivery = await alice.messaging.send("chat", bob.sign_id, "hello, whoever has this key")
+        print((await delivery).state)
+        [status] = [peer for peer in alice.peers() if peer.sign_id == bob.sign_id]
+        print("found by", status.found_by)
+
+
+asyncio.run(main())
