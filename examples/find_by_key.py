@@ -2,11 +2,12 @@
 
 import asyncio
 
+from mm_services.mdns import MulticastDNS
 from mmplatform import Platform
 
 
-async def main() -> None:
-    async with Platform(services=["mdns"]) as alice, Platform(services=["mdns"]) as bob:
+async def main() -> None:  # by name: services=["mdns"]
+    async with Platform(services=[MulticastDNS]) as alice, Platform(services=[MulticastDNS]) as bob:
 
         @bob.messaging.on("public.chat")
         def heard(topic, sender, payload):

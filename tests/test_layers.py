@@ -21,6 +21,7 @@ VIOLATIONS = {
     "messagepack": ("mmplatform/session/packets.py", "import msgspec"),
     "nacl": ("mmplatform/message.py", "import nacl"),
     "pyee": ("mmplatform/message.py", "import pyee"),
+    "zeroconf": ("services/mm_services/mdns/service.py", "import zeroconf"),
     "plugin-libraries": ("mmplatform/message.py", "import zeroconf"),
     "terminal": ("mmplatform/message.py", "import rich"),
 }

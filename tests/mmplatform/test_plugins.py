@@ -45,6 +45,11 @@ def test_an_unknown_name_lists_the_known_ones(installed: list[Found]) -> None:
         load(TRANSPORTS, "x")
 
 
+def test_usable_is_what_can_be_loaded(installed: list[Found]) -> None:
+    installed += [Found("a", "json:loads", "one"), Found("b", "no_such_module:x", "one")]
+    assert [plugins.usable(TRANSPORTS, name) for name in ("a", "b", "c")] == [True, False, False]
+
+
 def test_a_name_claimed_by_two_distributions_names_both(installed: list[Found]) -> None:
     installed += [Found("a", "m:x", "two"), Found("a", "m:x", None)]
     with pytest.raises(PluginError, match="claimed by an unknown distribution and two"):

@@ -43,7 +43,7 @@ class Multicast:
                 return
         except (ZeroconfError, RuntimeError) as error:
             await self.close()
-            raise OSError(f"zeroconf: {error or type(error).__name__}") from error
+            raise OSError(f"zeroconf: {str(error) or type(error).__name__}") from error
         except OSError:
             await self.close()
             raise
@@ -69,7 +69,7 @@ class Multicast:
             self._info = info
             await sent
         except ZeroconfError as error:
-            raise OSError(f"zeroconf: {error or type(error).__name__}") from error
+            raise OSError(f"zeroconf: {str(error) or type(error).__name__}") from error
 
     async def look(self) -> None:
         """Ask everybody to say who they are, whatever was heard before."""
@@ -88,7 +88,7 @@ class Multicast:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if zeroconf is not None:
-            with suppress(ZeroconfError, OSError):
+            with suppress(ZeroconfError, OSError, RuntimeError):
                 if browser is not None:
                     await browser.async_cancel()
                 await zeroconf.async_close()

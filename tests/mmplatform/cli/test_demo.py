@@ -43,6 +43,24 @@ def test_it_ends_as_it_should(temporary: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
+def test_its_nodes_find_each_other_or_it_says_why_not(
+    monkeypatch: pytest.MonkeyPatch, here: Here, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"x\n" * 100)
+    _, out, _ = here("demo", "--input", str(source))
+    assert "found him by mDNS" in out or "by tickets: mDNS finds nobody here" in out
+    with monkeypatch.context() as absent:
+        absent.setattr(demo, "_services", list)
+        code, out, _ = here("demo", "--input", str(source))
+    assert code == OK
+    assert "by tickets: mDNS is not installed" in out
+    monkeypatch.setattr(demo, "DISCOVERY", 0.0)
+    code, out, _ = here("demo", "--input", str(source))
+    assert code == OK
+    assert "by tickets: mDNS found nobody within 0 s" in out
+
+
 @pytest.mark.parametrize("data", [b"one line without an end", b"\n\r\n\xff\xfe\n" * 40])
 def test_any_file_in_json(here: Here, tmp_path: Path, data: bytes) -> None:
     source = tmp_path / "source"
