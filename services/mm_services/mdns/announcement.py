@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from mmplatform.errors import InvalidKey, InvalidRecord
+from mmplatform.errors import InvalidRecord
 from mmplatform.identity.keys import SignId, parse_sign_id
 from mmplatform.identity.nodeinfo import NodeInfo
 
@@ -82,8 +82,3 @@ def tcp_endpoints(addresses: Iterable[str]) -> list[tuple[str, int]]:
         except ValueError:
             continue
     return found
-
-
-__all__ = [
-    "SERVICE_TYPE", "Announcement", "InvalidKey", "InvalidRecord", "instance_name", "read", "tcp_endpoints", "write",
-]  # fmt: skip
