@@ -1,12 +1,13 @@
 """Questions about peers on the bus: one a miss however many wait, the first answer for all, misses remembered."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from mmplatform.identity.keys import SignId
 
 LOOKUP_TIMEOUT: Final = 10.0  # seconds
+REPEATS: Final = (0.5, 1.0, 2.0, 4.0)  # seconds between its questions: who just started may not be known everywhere
 ASK_AGAIN: Final = 5.0  # seconds during which neither a failed look-up nor a doubt is repeated
 MAX_REMEMBERED: Final = 4096  # peers of whom we know that we asked
 
@@ -32,7 +33,7 @@ class Lookups:
             if len(waiting) == 1 and not self._ask(peer):
                 return
             async with asyncio.timeout(LOOKUP_TIMEOUT):
-                await answer
+                await self._insist(peer, answer, REPEATS if len(waiting) == 1 else ())
         except TimeoutError:
             self._missed.add(peer)
         finally:
@@ -52,6 +53,15 @@ class Lookups:
         for answer in self._waiting.pop(peer, ()):
             if not answer.done():
                 answer.set_result(None)
+
+    async def _insist(self, peer: SignId, answer: asyncio.Future[None], pauses: Sequence[float]) -> None:
+        """Wait for the answer and repeat the question; one of those who wait does that for all."""
+        for pause in pauses:
+            done, _ = await asyncio.wait({answer}, timeout=pause)
+            if done:
+                return
+            self._ask(peer)
+        await answer
 
 
 class Recent:

@@ -7,6 +7,7 @@ import pytest
 from mmplatform.identity.keys import SignId
 from mmplatform.network import lookups as module
 from mmplatform.network.lookups import Lookups, Recent
+from tests.mmplatform.network.helpers import until
 
 BOB, EVE, DAVE = SignId("bob"), SignId("eve"), SignId("dave")
 
@@ -47,6 +48,17 @@ async def test_without_services_nobody_waits_and_nothing_is_remembered() -> None
     await asked.lookups.find(BOB)
     await asked.lookups.find(BOB)
     assert asked.questions == [BOB, BOB]
+
+
+async def test_the_question_is_repeated_while_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that starts at this moment is in no directory when it is asked for first."""
+    monkeypatch.setattr(module, "REPEATS", (0.001, 0.001, 0.001))
+    asked = Asked()
+    finding = [asyncio.create_task(asked.lookups.find(BOB)) for _ in range(5)]
+    await until(lambda: len(asked.questions) == 4)
+    asked.lookups.answered(BOB)
+    await asyncio.gather(*finding)
+    assert asked.questions == [BOB] * 4
 
 
 async def test_a_miss_is_remembered_until_there_is_news(monkeypatch: pytest.MonkeyPatch) -> None:
