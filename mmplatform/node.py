@@ -164,7 +164,11 @@ class Platform:
         for circle in (self.friends, self.devices):
             self._tell(f"{circle.name}.updateRequest", {})
         for peer in {*self.outbox.peers(), *self.friends, *self.devices} - {self.sign_id}:
-            if self.directory.known(SignId(peer)) is not None or not self.outbox.box(peer).empty:
+            if self.directory.known(SignId(peer)) is None and self.outbox.box(peer).empty:
+                continue
+            if self._listener.moved and (peer in self.friends or peer in self.devices):
+                self.peer(SignId(peer)).introduce()
+            else:
                 self.peer(SignId(peer)).dial()
         self._events.emit("ready")
 

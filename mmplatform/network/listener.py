@@ -41,6 +41,7 @@ class Listener:
         failed: Callable[[Exception], None],
     ) -> None:
         self.record: NodeInfo | None = None
+        self.moved = False  # since the last run
         self._identity, self._storage, self._transports, self._hints = identity, storage, transports, tuple(hints)
         self._accept, self._now, self._renewed, self._spawn, self._failed = accept, now, renewed, spawn, failed
         self._addresses: dict[str, tuple[str, ...]] = {}  # by who listens there: a scheme or the name of a service
@@ -62,7 +63,9 @@ class Listener:
             scheme = hint.partition(":")[0]
             self._addresses[scheme] = (*self._addresses.get(scheme, ()), *found)
             used.append(found[0].rpartition(":")[2] if found else "")
-        await self._storage.put(b"node/listening", encode(used))
+        addresses = encode([address for found in self._addresses.values() for address in found])
+        self.moved = await self._storage.get(b"node/addresses") not in (None, addresses)
+        await self._storage.write([(b"node/listening", encode(used)), (b"node/addresses", addresses)])
         await self._renew()
         self._look_later()
 

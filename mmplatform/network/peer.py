@@ -63,6 +63,7 @@ class Peer:
         self._nudge = asyncio.Event()
         self._backoff, self._flaps = Backoff(node.random), Backoff(node.random, FLAPPING)
         self._arrivals: list[asyncio.Future[Link]] = []
+        self._introducing = False
         self._expiry: asyncio.TimerHandle | None = None
         self._expiry_due = NEVER
         self._renewal: asyncio.TimerHandle | None = None
@@ -81,7 +82,7 @@ class Peer:
     @property
     def wanted(self) -> bool:
         """Whether somebody here waits for the peer."""
-        return not self.box.empty or bool(self._arrivals or self.exchange.asked.unanswered)
+        return not self.box.empty or bool(self._arrivals or self._introducing or self.exchange.asked.unanswered)
 
     @property
     def idle(self) -> bool:
@@ -102,6 +103,11 @@ class Peer:
         """Try to reach the peer, after ``pause`` seconds, and go on while something waits for it."""
         if self._dialling is None and self.link is None and not self._closed:
             self._dialling = self._loop.create_task(self._keep_dialling(pause), name=f"mm dial {self.sign_id}")
+
+    def introduce(self) -> None:
+        """Try to reach the peer until it was reached once: it cannot know where we are now."""
+        self._introducing = True
+        self.dial()
 
     def nudge(self) -> None:
         """There is news of the peer: do not wait for the next attempt."""
@@ -214,7 +220,7 @@ class Peer:
         return link.dialled == (self._node.sign_id < self.sign_id)
 
     def _use(self, link: Link, acks: list[Ack]) -> None:
-        self.reason = ""
+        self.reason, self._introducing = "", False
         self.exchange.begin(link, acks)
         self._nudge.set()
         self._renew_after(LIFETIME if link.dialled else None)

@@ -1015,3 +1015,17 @@ async def test_a_message_of_64_mib_arrives_whole_with_bounded_memory(tmp_path: P
     assert took.split()[:2] == [digest, "took"]
     assert int(sender_mib) < 6 * 64
     assert int(took.split()[2]) < 6 * 64
+
+
+async def test_a_node_that_moved_calls_its_friends_until_they_answer() -> None:
+    world = World()
+    stores = [MemoryStorage(), MemoryStorage()]
+    async with world.node(1, storage=stores[0]) as alice, world.node(2, storage=stores[1]) as bob:
+        await alice.add(bob.ticket(), circle="friends")
+        await bob.add(alice.ticket(), circle="friends")
+    async with world.node(1, storage=stores[0], connection_info=["memory://elsewhere"]) as alice:
+        heard = collect(alice)
+        await until(lambda: alice.peer(identity(2).sign_id).reason)
+        async with world.node(2, storage=stores[1], connection_info=["memory://2"]) as bob:
+            await (await bob.messaging.send("chat", alice.sign_id, "found"))
+        assert heard == ["found"]
