@@ -1,5 +1,6 @@
 """Where a DHT node is: a UDP address, its ``kad://`` form, how far it is passed on (directory.rst, "Addresses")."""
 
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -51,6 +52,7 @@ def parse_uri(uri: str) -> tuple[str, int]:
     return parts.hostname, parts.port
 
 
+@lru_cache(maxsize=16384)
 def scope_of(host: bytes) -> int | None:
     """LOOPBACK, PRIVATE or PUBLIC; None for what is no address of one node that others can send to."""
     if len(host) == 4:

@@ -12,7 +12,8 @@ from typing import Final
 from mm_services.kademlia.address import Address, network_of
 from mm_services.kademlia.contact import Contact, K
 
-ALPHA: Final = 6  # questions under way that are not late
+ALPHA: Final = 10  # questions under way that are not late; twice as many once the closest we know of has answered
+SPARE: Final = 8  # beyond the k closest, asked while we wait for those anyway: some will turn out to be dead
 MAX_CANDIDATES: Final = 1024
 MAX_ASKED: Final = 256
 PER_NETWORK: Final = 2  # answers from one public network that count among the k
@@ -65,9 +66,15 @@ class Lookup:
 
     def next(self) -> Contact | None:
         """Whom to ask now; None while enough is under way."""
-        if self._under_way >= self._alpha or self.asked >= MAX_ASKED:
+        if self._under_way >= 2 * self._alpha or self.asked >= MAX_ASKED:
             return None
-        candidate = next((c for c in self._window() if c.state == NEW), None)
+        window = self._window(self._k + SPARE)
+        near = window[: self._k]
+        arrived = bool(near) and near[0].state == ANSWERED
+        if self._under_way >= self._alpha and not arrived:
+            return None
+        waiting = any(c.state == ASKED for c in near)
+        candidate = next((c for c in (window if waiting else near) if c.state == NEW), None)
         if candidate is None:
             return None
         candidate.state = ASKED
@@ -129,8 +136,8 @@ class Lookup:
         elif candidate.sources:
             candidate.sources.add(source)
 
-    def _window(self) -> list[Candidate]:
-        """The k closest that may be alive: neither dead, nor late, nor named by liars only."""
+    def _window(self, size: int = 0) -> list[Candidate]:
+        """The ``size`` (k) closest that may be alive: neither dead, nor late, nor named by liars only."""
         found: list[Candidate] = []
         networks: dict[bytes | None, int] = {}
         last: int | None = None  # the distance of whoever answered last; the same node may be named with two addresses
@@ -144,7 +151,7 @@ class Lookup:
             elif candidate.distance == last or not self._may_be_alive(candidate):
                 continue
             found.append(candidate)
-            if len(found) >= self._k:
+            if len(found) >= (size or self._k):
                 break
         return found
 

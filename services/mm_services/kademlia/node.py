@@ -88,7 +88,7 @@ class Node:
             done(found)
 
         search = Search(self.peers, key, finished, heard, self.store.get(key, self.peers.now))
-        search.start()
+        self.upkeep.once_joined(search.start)
         return search
 
     def put(self, key: int, record: Record, done: Callable[[int], None]) -> None:
@@ -98,7 +98,7 @@ class Node:
             mine = self._keep_if_close(key, record, found)
             Spread(self.peers, key, record, done).start(found.closest, int(mine))
 
-        Search(self.peers, key, finished, want_record=False).start()
+        self.upkeep.once_joined(Search(self.peers, key, finished, want_record=False).start)
 
     def bootstrap(self, addresses: Iterable[tuple[Address, bytes | None]], done: Callable[[int], None]) -> None:
         """Ask ``addresses`` (with the key each should have, if known), then find our place from whoever answers.

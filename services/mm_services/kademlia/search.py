@@ -48,9 +48,12 @@ class Search:
         self.over = self._going = False
         self._peers, self._done, self._heard, self._want = peers, done, heard, want_record
         self._found = Found(known)
-        self._lookup = Lookup(target, peers.id, peers.closest(target, k), k, alpha)
+        self._k, self._alpha = k, alpha
+        self._lookup = Lookup(target, peers.id, (), k, alpha)
 
     def start(self) -> None:
+        known = self._peers.closest(self.target, self._k)
+        self._lookup = Lookup(self.target, self._peers.id, known, self._k, self._alpha)
         for table in self._peers.tables.values():
             table.touch(self.target, self._peers.now)
         self._go_on()

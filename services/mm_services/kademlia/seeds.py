@@ -1,6 +1,7 @@
 """Whom to ask first: configured addresses, the contacts of the last run, and records that name a DHT address."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final
 
 from mm_services.kademlia.address import Address, is_usable, of_text, parse_uri
@@ -53,6 +54,22 @@ async def save(storage: Storage, ports: list[int], peers: Peers) -> None:
     step = max(1, len(entries) // SAVED)
     contacts = [Kept(c.sign_key, c.address.host, c.address.port) for c in entries[::step][:SAVED]]
     await storage.put(STATE, encode(State(ports, contacts)))
+
+
+def sort_out(uris: Iterable[str]) -> tuple[Seeds, list[str]]:
+    """Those with an IP address, ready to be asked, and those with a name. Raises LocalError."""
+    ready: Seeds = []
+    names: list[str] = []
+    for uri in uris:
+        try:
+            host, port = parse_uri(uri)
+        except ValueError as error:
+            raise LocalError(str(error)) from None
+        try:
+            ready.append((of_text(host, port), None))
+        except ValueError:
+            names.append(uri)
+    return ready, names
 
 
 async def resolve(uri: str) -> list[Address]:

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from mm_services.kademlia.address import PRIVATE, Address, of_text, parse_uri, scope_of
@@ -23,7 +23,7 @@ from mm_services.kademlia.peers import Mode
 from mm_services.kademlia.publishing import Publishing
 from mm_services.kademlia.records import Record
 from mm_services.kademlia.search import Found
-from mm_services.kademlia.seeds import resolve, restore, save, seeds_of
+from mm_services.kademlia.seeds import resolve, restore, save, seeds_of, sort_out
 from mm_services.kademlia.udp import Sockets
 from mmplatform.api import API
 from mmplatform.errors import LocalError, NotRunning
@@ -34,6 +34,8 @@ from mmplatform.storage.contract import Storage
 
 LISTEN: Final = ("kad://0.0.0.0:0", "kad://[::]:0")
 SAVE_EVERY: Final = 600.0  # seconds
+MAX_AGAIN: Final = 256  # look-ups that wait to be repeated
+LOOK_AGAIN: Final = (0.5, 1.0, 2.0, 4.0)  # seconds after a look-up that found nothing; the directory waits for 10
 
 log = logging.getLogger("mm_services.kademlia")
 
@@ -75,6 +77,7 @@ class Kademlia(Service):
         self._own: frozenset[Address] = frozenset()
         self._ports: list[int] = []
         self._save_at = 0.0
+        self._again: dict[int, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -103,9 +106,10 @@ class Kademlia(Service):
             self._node = None
             raise
         self._bridge.open()
-        self._node.upkeep.join([*kept, *self._known()])
-        if self._bootstrap:
-            self._spawn(self._join_configured())
+        configured, names = sort_out(self._bootstrap)
+        self._node.upkeep.join([*configured, *kept, *self._known()])
+        if names:
+            self._spawn(self._join_named(names))
         self._save_at = self.now() + SAVE_EVERY
         self._set_timer()
         for topic in ("requestMyNodeInfo", "requestBootstrapNodeInfo"):
@@ -117,6 +121,8 @@ class Kademlia(Service):
         self._bridge.close()
         if self._timer is not None:
             self._timer.cancel()
+        for timer in self._again.values():
+            timer.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -191,10 +197,24 @@ class Kademlia(Service):
         finally:
             search.cancel()
 
-    def look_up(self, key: int, heard: Any) -> None:
-        """Have ``heard(record)`` called for the first valid record, and for each newer one."""
+    def look_up(self, key: int, heard: Callable[[Record], None], pauses: Sequence[float] = LOOK_AGAIN) -> None:
+        """Have ``heard`` called with the first valid record, and with each newer one.
+
+        While there is none it is looked up again: whoever has just started has not published yet."""
+        if self._node is None or key in self._again:
+            return
+        loop = asyncio.get_running_loop()
+
+        def done(found: Found) -> None:
+            if found.record is None and pauses and len(self._again) < MAX_AGAIN:
+                self._again[key] = loop.call_later(pauses[0], again)
+
+        def again() -> None:
+            self._again.pop(key, None)
+            self.look_up(key, heard, pauses[1:])
+
         self._tick()
-        self.node.get(key, lambda found: None, heard)
+        self._node.get(key, done, heard)
         self._wake()
 
     def publish_node_info(self, info: NodeInfo) -> None:
@@ -235,8 +255,8 @@ class Kademlia(Service):
         others = [address for address in own if (scope_of(address.host) or 0) >= PRIVATE]
         await self._platform.advertise("kad", sorted(str(address) for address in others or own))
 
-    async def _join_configured(self) -> None:
-        seeds = [(address, None) for uri in self._bootstrap for address in await resolve(uri)]
+    async def _join_named(self, uris: list[str]) -> None:
+        seeds = [(address, None) for uri in uris for address in await resolve(uri)]
         self._tick()
         self.node.upkeep.join(seeds)
         self._wake()

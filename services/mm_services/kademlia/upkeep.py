@@ -48,6 +48,7 @@ class Upkeep:
         self.deadline = node.peers.now + TICK
         self._retry = FIRST_RETRY
         self._joining = False
+        self._waiting: list[Callable[[], None]] = []
 
     def join(self, seeds: Iterable[tuple[Address, bytes | None]] = ()) -> None:
         """Find our place, with these addresses as well; tried again while nobody answers."""
@@ -55,6 +56,13 @@ class Upkeep:
         if not self._joining and (self.seeds or self._node.peers.count):
             self._joining = True
             self._node.bootstrap(self.seeds, self._joined)
+
+    def once_joined(self, action: Callable[[], None]) -> None:
+        """At once, or when the first nodes have answered: before, there is nobody to ask."""
+        if self._joining and not self._node.peers.count:
+            self._waiting.append(action)
+        else:
+            action()
 
     def publish(
         self, name: str, make: Make, every: float = PUBLISH, done: Callable[[int], None] | None = None
@@ -102,6 +110,9 @@ class Upkeep:
     def _joined(self, count: int) -> None:
         self._joining = False
         now = self._node.peers.now
+        waiting, self._waiting = self._waiting, []
+        for action in waiting:
+            action()
         if not count:
             self.deadline = min(self.deadline, now + self._retry)
             return
