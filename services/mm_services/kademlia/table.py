@@ -117,8 +117,12 @@ class Table:
 
     def is_closest(self, target: int, but: int) -> bool:
         """Whether nobody here, ``but`` one node, is closer to ``target`` than we are."""
-        bucket = self._buckets.get(prefix_length(self.own, target))
-        return bucket is None or not bucket.entries.keys() - {but}
+        shared, distance = prefix_length(self.own, target), self.own ^ target
+        bucket = self._buckets.get(shared)
+        if bucket is not None and bucket.entries.keys() - {but}:
+            return False  # each of them is closer
+        deeper = (b.entries for number, b in self._buckets.items() if number > shared)
+        return not any(node ^ target < distance and node != but for entries in deeper for node in entries)
 
     def touch(self, target: int, now: float) -> None:
         """A look-up passed the bucket of ``target``."""
