@@ -70,10 +70,16 @@ class Host:
     own = True
 
     def __init__(
-        self, folder: Path, *, listen: Sequence[str] = (), purpose: str = "command", expected: str | None = None
+        self,
+        folder: Path,
+        *,
+        listen: Sequence[str] = (),
+        purpose: str = "command",
+        expected: str | None = None,
+        services: Sequence[str] = (),
     ) -> None:
         taking = purpose != "command"
-        self.platform = Platform(folder, connection_info=listen or LISTEN)
+        self.platform = Platform(folder, connection_info=listen or LISTEN, services=services)
         opened = _nothing if taking else KeptBack(self.platform.gate).offer_again
         self.subscriptions = Subscriptions(self.platform, taking, opened)
         self.started = time.time()

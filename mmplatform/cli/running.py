@@ -17,8 +17,9 @@ from mmplatform.storage.folder import DataFolder
 
 @mm.command("run")
 @click.option("--listen", multiple=True, metavar="URI", help="Where to listen; by default tcp://0.0.0.0:0, any port.")
+@click.option("--service", "services", multiple=True, metavar="NAME", help="A service to run, kademlia for the DHT.")
 @pass_settings
-def run_node(settings: Settings, listen: tuple[str, ...]) -> int:
+def run_node(settings: Settings, listen: tuple[str, ...], services: tuple[str, ...]) -> int:
     """Run the node in the foreground until Ctrl-C; other mm commands on the same data folder use it.
 
     A port chosen by the system is kept over restarts, so tickets stay good.
@@ -29,18 +30,18 @@ def run_node(settings: Settings, listen: tuple[str, ...]) -> int:
       mm --data /srv/bot run --json
     """
     try:
-        execute(lambda: _run(settings, listen))
+        execute(lambda: _run(settings, listen, services))
     except Interrupted:
         if not settings.json:
             say("stopped")
     return OK
 
 
-async def _run(settings: Settings, listen: tuple[str, ...]) -> None:
+async def _run(settings: Settings, listen: tuple[str, ...], services: tuple[str, ...]) -> None:
     """Short commands on the same folder are waited for, and mm on makes way."""
     until = time.monotonic() + HANDOVER
     while True:
-        host = Host(settings.data, listen=listen, purpose="run")
+        host = Host(settings.data, listen=listen, purpose="run", services=services)
         news = _News(settings.json, host)
         try:
             async with host:

@@ -7,7 +7,6 @@ from mm_services.kademlia.contact import Contact, node_id
 from mm_services.kademlia.records import Record, make_record, open_record
 from mm_services.kademlia.search import Found
 from mmplatform.identity.keys import Identity
-
 from tests.sim.dht.members import Member
 from tests.sim.dht.network import START, Network
 

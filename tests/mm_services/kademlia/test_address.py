@@ -1,18 +1,29 @@
 """Addresses: what they are, and whom they may be told to."""
 
 import pytest
+
 from mm_services.kademlia.address import (
-    LOOPBACK, PRIVATE, PUBLIC, Address, is_usable, may_tell, network_of, of_text, parse_uri, payer_of, scope_of,
+    LOOPBACK,
+    PRIVATE,
+    PUBLIC,
+    Address,
+    is_usable,
+    may_tell,
+    network_of,
+    of_text,
+    parse_uri,
+    payer_of,
+    scope_of,
 )  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("text", "scope"),
     [
-        ("127.0.0.1", LOOPBACK), ("::1", LOOPBACK), ("10.1.2.3", PRIVATE), ("172.31.255.255", PRIVATE), ("fd00::1", PRIVATE),
-        ("192.168.0.1", PRIVATE), ("169.254.1.1", PRIVATE), ("100.64.0.1", PRIVATE), ("8.8.8.8", PUBLIC), ("172.32.0.1", PUBLIC),
-        ("2001:db8::1", PUBLIC), ("0.0.0.0", None), ("224.0.0.1", None), ("255.255.255.255", None), ("::", None),
-        ("ff02::1", None), ("fe80::1", None),
+        ("127.0.0.1", LOOPBACK), ("::1", LOOPBACK), ("10.1.2.3", PRIVATE), ("172.31.255.255", PRIVATE),
+        ("fd00::1", PRIVATE), ("192.168.0.1", PRIVATE), ("169.254.1.1", PRIVATE), ("100.64.0.1", PRIVATE),
+        ("8.8.8.8", PUBLIC), ("172.32.0.1", PUBLIC), ("2001:db8::1", PUBLIC), ("0.0.0.0", None), ("224.0.0.1", None),
+        ("255.255.255.255", None), ("::", None), ("ff02::1", None), ("fe80::1", None),
     ],
 )  # fmt: skip
 def test_scope(text: str, scope: int | None) -> None:

@@ -8,11 +8,12 @@ import asyncio
 import random
 from pathlib import Path
 
-import mm_services.kademlia as package
 import pytest
+
+import mm_services.kademlia as package
 from mm_services.kademlia import seeds
 from mm_services.kademlia.address import Address
-from mm_services.kademlia.contact import K, Contact, node_id, prove
+from mm_services.kademlia.contact import Contact, K, node_id, prove
 from mm_services.kademlia.node import Node
 from mm_services.kademlia.store import PER_KEY, PER_PAYER
 from mm_services.kademlia.store import Store as Records
@@ -34,9 +35,8 @@ from mm_services.kademlia.wire import (
 )
 from mmplatform.codec import encode
 from mmplatform.storage.memory import MemoryStorage
-
 from tests.mm_services.kademlia.helpers import NOW, World, address, contact, identity, record
-from tests.sim.dht.members import Hoarder, Member, Pool, Poisoner
+from tests.sim.dht.members import Hoarder, Member, Poisoner, Pool
 from tests.sim.dht.network import Network
 
 

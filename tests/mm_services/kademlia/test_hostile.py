@@ -7,9 +7,10 @@ import tracemalloc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mm_services.kademlia.address import Address
 from mm_services.kademlia.calls import MAX_CALLS
-from mm_services.kademlia.contact import K, Contact, prove
+from mm_services.kademlia.contact import Contact, K, prove
 from mm_services.kademlia.limits import PAYERS
 from mm_services.kademlia.node import Node
 from mm_services.kademlia.wire import (
@@ -26,7 +27,6 @@ from mm_services.kademlia.wire import (
     place,
 )
 from mmplatform.codec import encode
-
 from tests.mm_services.kademlia.helpers import NOW, World, address, identity, record
 
 OWN = Address(b"\x01\x02\x03\x04", 4000)
@@ -34,12 +34,13 @@ OWN = Address(b"\x01\x02\x03\x04", 4000)
 
 def good_datagrams() -> list[bytes]:
     other = identity(2)
+    proof = Proof(*prove(other, address(2), NOW))
     known = [Known(bytes([n]) * 32, bytes([n + 1, 1, 1, 1]), 4000) for n in range(K)]
     return [
         pack_find(Find(b"t" * 8, other.sign_key, place(OWN), b"", True, 3, bytes(32), K, 0)),
         pack(Find(b"t" * 8, b"", place(OWN), b"k" * 8, False, 1, bytes(32), 0, 5)),
         pack(Store(b"t" * 8, b"k" * 8, key_bytes(7), record(other).data)),
-        pack(Reply(b"t" * 8, other.sign_key, place(OWN), b"k" * 8, Proof(*prove(other, address(2), NOW)), 0, b"", known, False)),
+        pack(Reply(b"t" * 8, other.sign_key, place(OWN), b"k" * 8, proof, 0, b"", known, False)),
         pack(Reply(b"t" * 8, other.sign_key, place(OWN), b"", None, 2, record(other).data, [], True)),
         pack(Verdict(b"t" * 8, 0)),
     ]  # fmt: skip

@@ -7,7 +7,6 @@ from mm_services.kademlia.rtt import FIRST, LONGEST, REMEMBERED, SHORTEST, Round
 from mm_services.kademlia.store import PER_KEY, Store
 from mm_services.kademlia.wire import FULL, OLDER, STORED, Answer, Query, Verdict, pack, parse
 from mm_services.kademlia.wire import Store as StoreQuery
-
 from tests.mm_services.kademlia.helpers import NOW, address, identity, record
 
 

@@ -2,10 +2,10 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mm_services.kademlia.address import Address
 from mm_services.kademlia.contact import Contact
 from mm_services.kademlia.lookup import ALPHA, MAX_ASKED, MAX_CANDIDATES, Lookup
-
 from tests.mm_services.kademlia.helpers import contact
 
 TARGET = 1 << 255

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mm_services.kademlia.contact import box_id_key, node_id, record_key, sign_id_key
 from mm_services.kademlia.records import LONGEST, MAX_NAME, MAX_VALUE, make_record, newer, open_record
 from mm_services.kademlia.wire import MAX_RECORD
 from mmplatform.codec import decode, encode
 from mmplatform.errors import InvalidRecord
 from mmplatform.identity.nodeinfo import NodeInfo
-
 from tests.mm_services.kademlia.helpers import NOW, identity, record
 
 EXPIRES = int(NOW) + 100

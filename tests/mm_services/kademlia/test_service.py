@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from mm_services.kademlia import Kademlia
 from mm_services.kademlia.service import LISTEN
 from mmplatform import Platform
@@ -51,7 +52,7 @@ async def nodes() -> AsyncIterator[Nodes]:
 
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the DHT tells of no such event
             await asyncio.sleep(0.005)
 
 

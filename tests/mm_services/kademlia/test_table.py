@@ -2,10 +2,10 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from mm_services.kademlia.address import Address
-from mm_services.kademlia.contact import K, Contact, prefix_length
-from mm_services.kademlia.table import PER_NETWORK, SPARES, STRIKES, Table
 
+from mm_services.kademlia.address import Address
+from mm_services.kademlia.contact import Contact, K, prefix_length
+from mm_services.kademlia.table import PER_NETWORK, SPARES, STRIKES, Table
 from tests.mm_services.kademlia.helpers import NOW, contact
 
 OWN = contact(0).id

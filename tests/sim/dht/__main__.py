@@ -24,13 +24,10 @@ def main() -> int:
         print(f"{'nodes':>7} {'log2 n':>7} {'mean hops':>10} {'asked':>6} {'p50 ms':>7}")
         for size in options.hops:
             quiet = _quiet(size, options.seed)
-            print(
-                f"{size:7} {log2(size):7.1f} {_mean(quiet.hops):10.2f} {_mean(quiet.asked):6.1f} {quiet.percentile(50):7.0f}",
-                flush=True,
-            )
-    print(
-        f"\n{options.nodes} nodes, 40 ms round trip, 5 % loss, 30 % dead, 20 % hostile; seed {options.seed}, {options.look_ups} look-ups"
-    )
+            mean, asked = _mean(quiet.hops), _mean(quiet.asked)
+            print(f"{size:7} {log2(size):7.1f} {mean:10.2f} {asked:6.1f} {quiet.percentile(50):7.0f}", flush=True)
+    print(f"\n{options.nodes} nodes, seed {options.seed}, {options.look_ups} look-ups:", end=" ")
+    print("40 ms round trip, 5 % loss, 30 % dead, 20 % hostile")
     ours, seconds = _timed(lambda: run(options.nodes, options.seed, options.look_ups, **SHARES))
     try:
         from tests.sim.dht import stock
@@ -38,10 +35,8 @@ def main() -> int:
         print("  the stock package is not installed: pip install 'mm-platform[dht]'")
     else:
         theirs, their_seconds = _timed(lambda: stock.run(options.nodes, options.seed, options.look_ups, **SHARES))
-        print(
-            f"  kademlia (stock): {_line(theirs)}, forged values returned {theirs.wrong}   [{their_seconds:.0f} s to simulate]"
-        )
-    print(f"  mm_services.kademlia: {_line(ours)}, forged values returned {ours.wrong}   [{seconds:.0f} s to simulate]")
+        _say("kademlia (stock)", theirs, their_seconds)
+    _say("mm_services.kademlia", ours, seconds)
     print(_line(ours))
     return 0 if ours.share() >= 99 and not ours.wrong else 1
 
@@ -56,6 +51,10 @@ def _quiet(size: int, seed: int) -> Measured:
 def _timed(work):  # type: ignore[no-untyped-def]
     began = time.perf_counter()
     return work(), time.perf_counter() - began
+
+
+def _say(name: str, measured: Measured, seconds: float) -> None:
+    print(f"  {name}: {_line(measured)}, forged values returned {measured.wrong}   [{seconds:.0f} s to simulate]")
 
 
 def _line(measured: Measured) -> str:

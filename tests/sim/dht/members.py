@@ -7,10 +7,9 @@ from typing import Any
 from mm_services.kademlia.address import Address
 from mm_services.kademlia.contact import Contact, K, node_id, prove
 from mm_services.kademlia.node import Node
-from mm_services.kademlia.records import Record, make_record
+from mm_services.kademlia.records import make_record
 from mm_services.kademlia.wire import (
     Find,
-    Message,
     Proof,
     Reply,
     Store,
@@ -22,7 +21,6 @@ from mm_services.kademlia.wire import (
     place,
 )
 from mmplatform.identity.keys import Identity
-
 from tests.sim.dht.network import Network
 
 
@@ -36,8 +34,8 @@ class Member:
     ) -> None:
         self.network = network
         self.address = address or network.address()
-        self.identity = identity or Identity.from_seed(network.bytes(32))
-        self.node = self.machine(self.identity, self.send, network.bytes, network.now, **options)
+        self.identity = identity or Identity.from_seed(network.draw(32))
+        self.node = self.machine(self.identity, self.send, network.draw, network.now, **options)
         self.node.peers.own = frozenset([self.address])
         self._wakes = float("inf")
         network.endpoints[self.address] = self
@@ -140,11 +138,11 @@ class Garbler(Hostile):
         good = self.reply(query, came_from, limit, b"", 0, []) or b""
         kind = self.network.random.randrange(3)
         if kind == 0:
-            return self.network.bytes(200)
+            return self.network.draw(200)
         if kind == 1:
             return good[: self.network.random.randrange(len(good))]
         place_ = self.network.random.randrange(4, len(good))
-        return good[:place_] + self.network.bytes(1) + good[place_ + 1 :]
+        return good[:place_] + self.network.draw(1) + good[place_ + 1 :]
 
 
 class Hoarder(Hostile):
@@ -178,7 +176,7 @@ class Pool:
     def __init__(self, network: Network, size: int = 20_000) -> None:
         self.network = network
         self.sybils: list[Sybil] = []
-        self._keys = sorted((node_id(key), key) for key in (network.bytes(32) for _ in range(size)))
+        self._keys = sorted((node_id(key), key) for key in (network.draw(32) for _ in range(size)))
 
     def near(self, target: int) -> list[Contact]:
         where = bisect_left(self._keys, (target, b""))
@@ -187,10 +185,9 @@ class Pool:
 
     def identity_near(self, target: int, tries: int = 200) -> Identity:
         """What somebody finds who makes so many keys."""
-        found = (Identity.from_seed(self.network.bytes(32)) for _ in range(tries))
+        found = (Identity.from_seed(self.network.draw(32)) for _ in range(tries))
         return min(found, key=lambda identity: node_id(identity.sign_key) ^ target)
 
 
 Kind = type[Hostile]
 KINDS: tuple[Kind, ...] = (Poisoner, Garbler, Hoarder, Sybil)
-__all__ = ["KINDS", "Contact", "Hoarder", "Hostile", "Member", "Message", "Pool", "Poisoner", "Record", "Sybil"]

@@ -30,7 +30,7 @@ class Network:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
 
-    def bytes(self, size: int) -> bytes:
+    def draw(self, size: int) -> bytes:
         """Randomness for machines."""
         return self.random.randbytes(size)
 

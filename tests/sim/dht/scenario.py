@@ -8,7 +8,6 @@ from typing import Final
 from mm_services.kademlia.address import Address
 from mm_services.kademlia.records import Record, make_record, open_record
 from mm_services.kademlia.search import Found
-
 from tests.sim.dht.members import KINDS, Hostile, Member, Pool, Sybil
 from tests.sim.dht.network import Network
 
