@@ -11,7 +11,7 @@ import pytest
 from mm_services.kademlia import Kademlia
 from mm_services.kademlia.service import LISTEN
 from mmplatform import Platform
-from mmplatform.errors import InvalidKey, InvalidRecord, LocalError, NotRunning
+from mmplatform.errors import InvalidKey, InvalidRecord, LocalError, NotRunning, RequestFailed
 from mmplatform.identity.keys import Identity
 
 pytestmark = pytest.mark.usefixtures("nothing_escapes")
@@ -193,7 +193,7 @@ async def test_what_cannot_be() -> None:
             await service.put("large", bytes(1025))
         with pytest.raises(InvalidRecord, match="lasts"):
             await service.put("short", b"", expire_after=1)
-        with pytest.raises(LocalError, match="takes"):
+        with pytest.raises(RequestFailed, match="takes"):
             await platform.messaging.request("directory.put", payload="no")
         assert isinstance(made.errors.pop(), LocalError)  # it surfaces as an error of the platform, too
         with pytest.raises(LocalError, match="cannot listen"):
