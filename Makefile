@@ -10,9 +10,12 @@ T ?=
 JOBS ?= 2
 QUICK ?=
 CYCLES ?= 200
+NODES ?= 200
+SEED ?= 1
 
 BENCH := benchmarks.run
 CHAOS := tests.chaos
+DHT_SIM := tests.sim.dht
 SYSTEM_PARTS := redis-server
 LAB_PARTS := avahi-daemon avahi-utils dbus iproute2
 
@@ -35,10 +38,10 @@ elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 else echo "== missing system parts; install them with: sudo apt-get install$$missing"; fi
 endef
 
-.PHONY: help demo test check format bench chaos docs clean
+.PHONY: help demo test check format bench chaos dht-sim docs clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf '  make %-7s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf '  make %-7s %s\n' "$$name" "$$what"; done
 
 demo: $(RUN) ## two encrypted peers, a crash and a cut: nothing is lost
 	@$(BIN)/mm demo
@@ -65,6 +68,9 @@ bench: $(PEERS) ## this platform beside its peers, one table (QUICK=1: under a m
 chaos: $(DEV) ## SIGKILLs and cuts at random points under load (CYCLES=200)
 	@$(BIN)/python -m $(CHAOS) --cycles $(CYCLES)
 
+dht-sim: $(DEV) ## the DHT on a lossy, hostile virtual network, beside the stock package (NODES=200 SEED=1)
+	@PYTHONPATH=.:services:transports $(BIN)/python -m $(DHT_SIM) --nodes $(NODES) --seed $(SEED)
+
 docs: $(DOCS) ## HTML pages in docs/_build/html
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
@@ -83,7 +89,7 @@ $(RUN): $(SETTINGS) | $(BIN)/python
 
 $(DEV): $(RUN)
 	@echo "== installing what tests and checks need"
-	@$(INSTALL) -e '.[cli,fast,mdns,test,check,bench]'
+	@$(INSTALL) -e '.[cli,fast,mdns,dht,test,check,bench]'
 	@touch $@
 
 $(DOCS): $(RUN)

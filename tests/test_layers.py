@@ -18,6 +18,8 @@ VIOLATIONS = {
     "plugins": ("mmplatform/errors.py", "import mm_transports"),
     "rows": ("mmplatform/errors.py", "import mmplatform.codec"),
     "sans-io": ("mmplatform/session/packets.py", "import time"),
+    "dht-sans-io": ("services/mm_services/kademlia/table.py", "import time"),
+    "stock-kademlia": ("services/mm_services/kademlia/service.py", "import kademlia"),
     "messagepack": ("mmplatform/session/packets.py", "import msgspec"),
     "nacl": ("mmplatform/message.py", "import nacl"),
     "pyee": ("mmplatform/message.py", "import pyee"),

@@ -16,6 +16,7 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]
 import nacl.bindings as sodium
 from delivery_vectors import delivery_json
+from directory_vectors import directory_json
 from session_vectors import session_json
 
 Case = dict[str, Any]
@@ -347,6 +348,7 @@ FILES: dict[str, Callable[[], Case]] = {
     "nodeinfo.json": nodeinfo_json,
     "session.json": session_json,
     "delivery.json": delivery_json,
+    "directory.json": lambda: directory_json(labelled, H),
 }
 
 

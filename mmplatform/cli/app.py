@@ -22,7 +22,7 @@ OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
 DEFAULT_FOLDER: Final = "~/.mm"
-ORDER: Final = ("id", "add", "peers", "run", "send", "on", "request", "ping", "outbox", "demo", "completion")
+ORDER: Final = ("id", "add", "peers", "run", "send", "on", "request", "ping", "outbox", "dht", "demo", "completion")
 
 
 class Failure(click.ClickException):
@@ -194,9 +194,9 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _load_commands() -> None:
-    from mmplatform.cli import demo, listening, messages, people, running, waiting
+    from mmplatform.cli import demo, dht, listening, messages, people, running, waiting
 
-    for module in (people, running, messages, listening, waiting, demo):
+    for module in (people, running, messages, listening, waiting, dht, demo):
         assert module.__name__ in sys.modules  # each adds its commands to mm when it is imported
 
 

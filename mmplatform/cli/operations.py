@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mmplatform.cli import outgoing
 from mmplatform.cli.control import Operation, Served
-from mmplatform.errors import LocalError, RequestTimeout
+from mmplatform.errors import InvalidKey, LocalError, RequestTimeout
 from mmplatform.identity.keys import SignId
 
 if TYPE_CHECKING:
     from mmplatform.cli.host import Host
+    from mmplatform.node import Platform
 
 FIRST_DIALS: Final = 1.0  # seconds
 CHUNK: Final = 500  # waiting messages in one frame
@@ -136,6 +137,24 @@ async def cancel(host: "Host", served: Served, id: str) -> dict[str, Any]:  # no
         raise LocalError(f"{id!r} is not the id of a message; mm outbox lists them") from None
 
 
+async def directory(host: "Host", served: Served, topic: str, payload: Any, timeout: float) -> Any:
+    """Ask the services that answer directory.* here; a name of a peer in front of a key becomes its signId."""
+    platform = host.platform
+    if topic not in ("directory.get", "directory.put", "directory.bootstrap", "directory.state"):
+        raise LocalError(f"{topic} is no topic of the directory")
+    if topic == "directory.get":
+        payload = _named(platform, payload)
+    return await platform.messaging.request(topic, payload=payload, timeout=timeout)
+
+
+def _named(platform: "Platform", key: str) -> str:
+    name, slash, rest = key.partition("/")
+    try:
+        return f"{platform.directory.resolve(name)}{slash}{rest}"
+    except InvalidKey:
+        return key  # a signId with a slash in it, or a name of our own record
+
+
 async def cut(host: "Host", served: Served, peer: str) -> bool:
     """Abort the connection to a peer, as a broken cable would (for mm demo and tests)."""
     link = host.platform.peer(outgoing.resolve(host.platform, peer)).link
@@ -162,6 +181,6 @@ def _why(state: str, connected: bool, reason: str | None) -> str:
 OPERATIONS: Final[dict[str, Operation]] = {
     operation.__name__: operation
     for operation in (
-        identity, add, peers, services, send, lines, request, ping, listen, waiting, cancel, cut, give_way
+        identity, add, peers, services, send, lines, request, ping, listen, waiting, cancel, directory, cut, give_way
     )
 }  # fmt: skip

@@ -1,0 +1,95 @@
+"""Where a DHT node is: a UDP address, its ``kad://`` form, how far it is passed on (directory.rst, "Addresses")."""
+
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+SCHEME: Final = "kad"
+IPV4: Final = 1
+IPV6: Final = 2
+LOOPBACK: Final = 0
+PRIVATE: Final = 1
+PUBLIC: Final = 2
+
+_PRIVATE4: Final = (  # first and last 4 bytes of each block
+    (bytes([10, 0, 0, 0]), bytes([10, 255, 255, 255])),
+    (bytes([100, 64, 0, 0]), bytes([100, 127, 255, 255])),
+    (bytes([169, 254, 0, 0]), bytes([169, 254, 255, 255])),
+    (bytes([172, 16, 0, 0]), bytes([172, 31, 255, 255])),
+    (bytes([192, 168, 0, 0]), bytes([192, 168, 255, 255])),
+)
+_LOOPBACK6: Final = bytes(15) + b"\x01"
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+
+
+class Address(NamedTuple):
+    """``host`` is the 4 or 16 bytes of an IP address."""
+
+    host: bytes
+    port: int
+
+    @property
+    def family(self) -> int:
+        return IPV4 if len(self.host) == 4 else IPV6
+
+    def __str__(self) -> str:
+        text = str(ip_address(self.host))
+        return f"{SCHEME}://[{text}]:{self.port}" if self.family == IPV6 else f"{SCHEME}://{text}:{self.port}"
+
+
+def of_text(host: str, port: int) -> Address:
+    """The address of an IP in text form; raises ValueError. An IPv4 address inside IPv6 becomes IPv4."""
+    raw = ip_address(host.partition("%")[0]).packed
+    return Address(raw[12:] if raw.startswith(_MAPPED) else raw, port)
+
+
+def parse_uri(uri: str) -> tuple[str, int]:
+    """Host (a name or an IP) and port of ``kad://host:port``; raises ValueError."""
+    parts = urlsplit(uri)
+    if parts.scheme != SCHEME or not parts.hostname or parts.port is None:
+        raise ValueError(f"{uri!r} is not {SCHEME}://host:port")
+    return parts.hostname, parts.port
+
+
+@lru_cache(maxsize=16384)
+def scope_of(host: bytes) -> int | None:
+    """LOOPBACK, PRIVATE or PUBLIC; None for what is no address of one node that others can send to."""
+    if len(host) == 4:
+        if host[0] == 127:
+            return LOOPBACK
+        if host[0] == 0 or host[0] >= 224:
+            return None
+        return PRIVATE if any(first <= host <= last for first, last in _PRIVATE4) else PUBLIC
+    if len(host) != 16 or host.startswith(_MAPPED) or host[0] == 0xFF or not any(host):
+        return None
+    if host == _LOOPBACK6:
+        return LOOPBACK
+    if host[0] == 0xFE and host[1] & 0xC0 == 0x80:
+        return None  # link-local: means nothing without the interface
+    return PRIVATE if host[0] & 0xFE == 0xFC else PUBLIC
+
+
+def is_usable(address: Address) -> bool:
+    """Whether a datagram may be sent there."""
+    return 0 < address.port < 65536 and scope_of(address.host) is not None
+
+
+def may_tell(told: bytes, to: bytes) -> bool:
+    """Whether the host ``told`` means something to the host ``to``: private addresses stay in private networks."""
+    scope, reach = scope_of(told), scope_of(to)
+    return scope is not None and reach is not None and scope >= reach
+
+
+def network_of(host: bytes) -> bytes | None:
+    """The network whose hosts one owner can have many of; None where hosts are known to differ (private ones)."""
+    if scope_of(host) != PUBLIC:
+        return None
+    return host[:3] if len(host) == 4 else host[:6]
+
+
+def payer_of(address: Address) -> bytes:
+    """Who is charged for what comes from here: the host, for IPv6 its /64, for loopback the process."""
+    if scope_of(address.host) == LOOPBACK:
+        return address.host + address.port.to_bytes(2, "big")
+    return address.host if len(address.host) == 4 else address.host[:8]

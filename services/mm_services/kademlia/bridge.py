@@ -1,0 +1,137 @@
+"""Between the bus and the DHT: which topics are heard, what their payloads mean, and what is answered.
+
+``directory.get`` takes ``{"signId": ..., "key": name}`` or ``"signId/name"`` for the application record of somebody,
+a bare ``name`` for our own, a signId or a boxId for a NodeInfo. It is answered by ``directory.getReply``
+(``{key, value, ...}``), and to ``request("directory.get")`` directly. ``directory.put`` takes ``{key, value}``.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from mm_services.kademlia.contact import box_id_key, node_id, sign_id_key
+from mm_services.kademlia.records import Record
+from mmplatform.bus import Bus
+from mmplatform.codec import decode, encode
+from mmplatform.errors import CodecError, InvalidKey, LocalError
+from mmplatform.identity.keys import BoxId, Identity, parse_sign_id, raw_key
+from mmplatform.identity.nodeinfo import NodeInfo
+
+if TYPE_CHECKING:
+    from mm_services.kademlia.service import Kademlia
+
+FOUND_BY: Final = "dht"
+KEY_LENGTH: Final = 44
+AT_ONCE: Final = 32  # directory.get and put that run side by side
+EXPIRE_AFTER: Final = 3600.0
+
+
+class Bridge:
+    """The subscriptions of one service."""
+
+    def __init__(self, service: "Kademlia", bus: Bus, identity: Identity) -> None:
+        self._service, self._bus, self._identity = service, bus, identity
+        self._topics: dict[str, Callable[..., Any]] = {
+            "self.transports.requestNodeInfo": self._request_node_info,
+            "self.transports.myNodeInfo": self._my_node_info,
+            "self.transports.nodeInfoBootstrap": self._bootstrap_node_info,
+            "self.transports.nodeInfo": self._node_info,
+            "self.directory.get": self._get,
+            "self.directory.put": self._put,
+            "self.directory.bootstrap": self._bootstrap,
+            "self.directory.state": self._state,
+        }
+
+    def open(self) -> None:
+        for topic, handler in self._topics.items():
+            self._bus.on(topic, handler, concurrency=AT_ONCE)
+
+    def close(self) -> None:
+        for topic, handler in self._topics.items():
+            self._bus.off(topic, handler)
+
+    def _request_node_info(self, topic: str, sender: str, payload: Any) -> None:
+        """The first valid record is passed on at once, and every newer one that turns up."""
+        key = sign_id_key(parse_sign_id(payload))
+        self._service.look_up(key, self._found)
+
+    def _my_node_info(self, topic: str, sender: str, payload: Any) -> None:
+        self._service.publish_node_info(NodeInfo.from_payload(payload, self._service.now()))
+
+    def _bootstrap_node_info(self, topic: str, sender: str, payload: Any) -> None:
+        self._service.learn([NodeInfo.from_payload(payload, self._service.now())])
+
+    def _node_info(self, topic: str, sender: str, payload: Any) -> None:
+        """What others found may help us to begin."""
+        if isinstance(payload, dict) and payload.get("foundBy") != FOUND_BY and not self._service.node.peers.count:
+            self._bootstrap_node_info(topic, sender, payload)
+
+    async def _get(self, topic: str, sender: str, payload: Any) -> Any:
+        asked = payload.get("key") if isinstance(payload, dict) else payload
+        owner, name = self._parse(payload)
+        found = await self._node_info_of(owner) if name is None else await self._record_of(owner, name)
+        if found is not None or name is not None:  # of a boxId that nobody knows others may know more
+            self._bus.emit("self", "directory.getReply", self._identity.sign_id, {"key": asked, **(found or NOTHING)})
+        return found
+
+    async def _put(self, topic: str, sender: str, payload: Any) -> int:
+        if not isinstance(payload, dict) or not isinstance(payload.get("key"), str) or "value" not in payload:
+            raise LocalError("directory.put takes {'key': name, 'value': value} and, if wanted, 'expireAfter': seconds")
+        name = payload["key"]
+        if payload["value"] is None:
+            await self._service.withdraw(name)
+            return 0
+        return await self._service.put(name, encode(payload["value"]), float(payload.get("expireAfter", EXPIRE_AFTER)))
+
+    async def _bootstrap(self, topic: str, sender: str, payload: Any) -> int:
+        return await self._service.bootstrap(*([payload] if isinstance(payload, str) else payload))
+
+    def _state(self, topic: str, sender: str, payload: Any) -> dict[str, Any]:
+        return self._service.state()
+
+    async def _node_info_of(self, owner: str) -> dict[str, Any] | None:
+        """By signId; if it is none of a known node, by boxId."""
+        for key in (node_id(raw_key(BoxId(owner))), box_id_key(BoxId(owner))):
+            record = await self._service.newest(key)
+            if record is not None and record.info is not None:
+                self._found(record)
+                return {"value": record.info.sign_id, "foundBy": FOUND_BY, "nodeInfo": record.info.payload()}
+        return None
+
+    async def _record_of(self, owner: str, name: str) -> dict[str, Any] | None:
+        record = await self._service.get(owner, name)
+        if record is None:
+            return None
+        try:
+            value = decode(record.value)
+        except CodecError:
+            value = record.value  # whoever signed it did not use directory.put
+        return {"value": value, "signId": owner, "seq": record.seq, "expireTime": record.expires * 1000}
+
+    def _found(self, record: Record) -> None:
+        if record.info is not None:
+            payload = {**record.info.payload(), "foundBy": FOUND_BY}
+            self._bus.emit("self", "transports.nodeInfo", self._identity.sign_id, payload)
+
+    def _parse(self, payload: Any) -> tuple[str, str | None]:
+        """(whose, name), name None for a NodeInfo."""
+        if isinstance(payload, dict):
+            owner, name = payload.get("signId", self._identity.sign_id), payload.get("key")
+            if not isinstance(owner, str) or not isinstance(name, str):
+                raise InvalidKey("directory.get takes {'signId': whose, 'key': name}, both text")
+            return owner, name
+        if not isinstance(payload, str) or not payload:
+            raise InvalidKey("directory.get takes a signId, a boxId, 'signId/name', or a name")
+        if len(payload) > KEY_LENGTH and payload[KEY_LENGTH] == "/" and _is_key(payload[:KEY_LENGTH]):
+            return payload[:KEY_LENGTH], payload[KEY_LENGTH + 1 :]
+        return (payload, None) if _is_key(payload) else (self._identity.sign_id, payload)
+
+
+NOTHING: Final[dict[str, Any]] = {"value": None}
+
+
+def _is_key(text: str) -> bool:
+    try:
+        raw_key(BoxId(text))
+    except InvalidKey:
+        return False
+    return True

@@ -1,0 +1,100 @@
+"""Whom to ask first: configured addresses, the contacts of the last run, and records that name a DHT address."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+from mm_services.kademlia.address import Address, is_usable, of_text, parse_uri
+from mm_services.kademlia.peers import Peers
+from mmplatform.codec import Decoder, Struct, encode
+from mmplatform.errors import CodecError, LocalError
+from mmplatform.identity.keys import raw_key
+from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.storage.contract import Storage
+
+SAVED: Final = 64  # contacts kept over a restart
+RESOLVE: Final = 5.0  # seconds for the name of a configured node
+STATE: Final = b"dht/state"
+
+Seeds = list[tuple[Address, bytes | None]]
+
+
+class Kept(Struct, array_like=True):
+    """A contact over a restart."""
+
+    sign_key: bytes
+    host: bytes
+    port: int
+
+
+class State(Struct, array_like=True):
+    """What is saved: the ports and contacts of the last run."""
+
+    ports: list[int]
+    contacts: list[Kept]
+
+
+_states = Decoder(State, 64 * 1024)
+
+
+async def restore(storage: Storage) -> tuple[list[int], Seeds]:
+    """The ports and contacts of the last run; a damaged state is none, it was no more than a hint."""
+    saved = await storage.get(STATE)
+    try:
+        state = _states.decode(saved) if saved is not None else State([], [])
+    except CodecError:
+        return [], []
+    kept = [(Address(kept.host, kept.port), kept.sign_key) for kept in state.contacts]
+    return [p for p in state.ports if 0 <= p < 65536], [(a, k) for a, k in kept if is_usable(a) and len(k) == 32]
+
+
+async def save(storage: Storage, ports: list[int], peers: Peers) -> None:
+    """Contacts of all buckets alike: neighbours to find our place, distant ones in case the neighbours are gone."""
+    entries = [entry.contact for table in peers.tables.values() for entry in table]
+    step = max(1, len(entries) // SAVED)
+    contacts = [Kept(c.sign_key, c.address.host, c.address.port) for c in entries[::step][:SAVED]]
+    await storage.put(STATE, encode(State(ports, contacts)))
+
+
+def sort_out(uris: Iterable[str]) -> tuple[Seeds, list[str]]:
+    """Those with an IP address, ready to be asked, and those with a name. Raises LocalError."""
+    ready: Seeds = []
+    names: list[str] = []
+    for uri in uris:
+        try:
+            host, port = parse_uri(uri)
+        except ValueError as error:
+            raise LocalError(str(error)) from None
+        try:
+            ready.append((of_text(host, port), None))
+        except ValueError:
+            names.append(uri)
+    return ready, names
+
+
+async def resolve(uri: str) -> list[Address]:
+    """The addresses of a ``kad://`` URI; none when its host is a name that is not known. Raises LocalError."""
+    try:
+        host, port = parse_uri(uri)
+        async with asyncio.timeout(RESOLVE):
+            found = await asyncio.get_running_loop().getaddrinfo(host, port)
+    except ValueError as error:
+        raise LocalError(str(error)) from None
+    except (OSError, TimeoutError):
+        return []
+    addresses = dict.fromkeys(of_text(*name[:2]) for *_, name in found)
+    return [address for address in addresses if is_usable(address)]
+
+
+def seeds_of(info: NodeInfo) -> Seeds:
+    """The DHT addresses in a record."""
+    found: Seeds = []
+    for uri in info.connection_info:
+        if uri.startswith("kad://"):
+            try:
+                address = of_text(*parse_uri(uri))
+            except ValueError:
+                continue  # a name, which its owner can make point anywhere
+            if is_usable(address):
+                found.append((address, raw_key(info.sign_id)))
+    return found

@@ -1,0 +1,319 @@
+"""``Kademlia(platform)``: the DHT as a service. It talks to the platform over the bus (docs/find-your-peers.rst).
+
+==================================  ===============================================================================
+hears self.transports.…             requestNodeInfo (a signId; answered by nodeInfo with ``foundBy`` "dht"),
+                                    myNodeInfo (published), nodeInfoBootstrap (its ``kad://`` addresses are asked)
+hears self.directory.…              get, put, bootstrap, state: see bridge.py
+says self.transports.…              requestMyNodeInfo, requestBootstrapNodeInfo (both at its start), nodeInfo
+==================================  ===============================================================================
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Protocol
+
+from mm_services.kademlia.address import PRIVATE, Address, of_text, parse_uri, scope_of
+from mm_services.kademlia.bridge import Bridge
+from mm_services.kademlia.contact import record_key, sign_id_key
+from mm_services.kademlia.node import Node
+from mm_services.kademlia.peers import Mode
+from mm_services.kademlia.publishing import Publishing
+from mm_services.kademlia.records import Record
+from mm_services.kademlia.search import Found
+from mm_services.kademlia.seeds import resolve, restore, save, seeds_of, sort_out
+from mm_services.kademlia.udp import Sockets
+from mmplatform.api import API
+from mmplatform.errors import LocalError, NotRunning
+from mmplatform.identity.keys import Identity, parse_sign_id, raw_key
+from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.service import Service
+from mmplatform.storage.contract import Storage
+
+LISTEN: Final = ("kad://0.0.0.0:0", "kad://[::]:0")
+SAVE_EVERY: Final = 600.0  # seconds
+MAX_AGAIN: Final = 256  # look-ups that wait to be repeated
+LOOK_AGAIN: Final = (0.5, 1.0, 2.0, 4.0)  # seconds after a look-up that found nothing; the directory waits for 10
+
+log = logging.getLogger("mm_services.kademlia")
+
+
+class Host(Protocol):
+    """What of a Platform this needs."""
+
+    identity: Identity
+    storage: Storage
+    messaging: API
+
+    async def advertise(self, owner: str, addresses: Sequence[str]) -> None: ...
+
+
+class Kademlia(Service):
+    """``listen``: one ``kad://host:port`` a family. ``bootstrap``: nodes to ask first, as ``kad://`` URIs.
+
+    ``public``: addresses others reach us at that no interface has (a forwarded port). ``mode``: "auto" is a client
+    towards peers that cannot reach us, "server" and "client" are what they say.
+    """
+
+    def __init__(
+        self,
+        platform: Host,
+        listen: Sequence[str] = LISTEN,
+        bootstrap: Sequence[str] = (),
+        public: Sequence[str] = (),
+        mode: Mode = "auto",
+    ) -> None:
+        self._platform, self._listen, self._bootstrap, self._mode = platform, listen, tuple(bootstrap), mode
+        self._public = frozenset(of_text(*parse_uri(uri)) for uri in public)
+        self._bus = platform.messaging.bus
+        self._bridge = Bridge(self, self._bus, platform.identity)
+        self._sockets: Sockets | None = None
+        self._node: Node | None = None
+        self._publishing: Publishing | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._wakes = 0.0
+        self._own: frozenset[Address] = frozenset()
+        self._ports: list[int] = []
+        self._save_at = 0.0
+        self._again: dict[int, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def node(self) -> Node:
+        """The machine inside; raises NotRunning."""
+        if self._node is None:
+            raise NotRunning("the DHT is not running; start the platform first")
+        return self._node
+
+    # Life.
+
+    async def start(self) -> None:
+        ports, kept = await restore(self._platform.storage)
+        self._sockets = Sockets(self._received)
+        try:
+            await self._open(self._sockets, ports)
+            self._node = Node(
+                self._platform.identity, self._sockets.send, secrets.token_bytes, self.now(),
+                mode=self._mode, families=self._sockets.families,
+            )  # fmt: skip
+            self._publishing = Publishing(self._platform.identity, self._platform.storage, self._node)
+            await self._publishing.open(self.now())
+            await self._advertise()
+        except BaseException:
+            self._sockets.close()
+            self._node = None
+            raise
+        self._bridge.open()
+        configured, names = sort_out(self._bootstrap)
+        self._node.upkeep.join([*configured, *kept, *self._known()])
+        if names:
+            self._spawn(self._join_named(names))
+        self._save_at = self.now() + SAVE_EVERY
+        self._set_timer()
+        for topic in ("requestMyNodeInfo", "requestBootstrapNodeInfo"):
+            self._bus.emit("self", f"transports.{topic}", self._platform.identity.sign_id, {})
+
+    async def stop(self) -> None:
+        if self._node is None:
+            return
+        self._bridge.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        for timer in self._again.values():
+            timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._sockets is not None:
+            self._sockets.close()
+        await self._save()
+        self._node = None
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return time.time()
+
+    # What applications call.
+
+    async def find(self, sign_id: str) -> NodeInfo | None:
+        """The newest NodeInfo of ``sign_id`` that the network has, or None. Raises InvalidKey."""
+        record = await self.newest(sign_id_key(parse_sign_id(sign_id)))
+        return record.info if record is not None else None
+
+    async def get(self, sign_id: str, name: str) -> Record | None:
+        """The newest application record ``name`` that ``sign_id`` signed, or None. Raises InvalidKey."""
+        return await self.newest(record_key(raw_key(parse_sign_id(sign_id)), name))
+
+    async def put(self, name: str, value: bytes, expire_after: float = 3600.0) -> int:
+        """Sign ``value`` (at most 1 KiB) and keep it on the network while we run; on how many nodes it is now.
+
+        It is gone ``expire_after`` seconds after we stopped, at the latest. Raises InvalidRecord."""
+        self._tick()
+        return await self._publications().put(name, value, expire_after, self.now(), self._wake)
+
+    async def withdraw(self, name: str) -> None:
+        """Sign and store our record ``name`` no more; copies end when they expire."""
+        await self._publications().withdraw(name)
+
+    async def bootstrap(self, *addresses: str) -> int:
+        """Ask the nodes at these ``kad://`` addresses, too; how many contacts are known then. Raises LocalError."""
+        seeds = [(address, None) for uri in addresses for address in await resolve(uri)]
+        if not seeds:
+            raise LocalError(f"none of {', '.join(addresses)} can be resolved to an address")
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        node = self.node
+        self._tick()
+        node.bootstrap(seeds, lambda count: None if future.done() else future.set_result(count))
+        node.upkeep.join(seeds)
+        self._wake()
+        return await future
+
+    def state(self) -> dict[str, Any]:
+        """For people: who we are in the network, and what we hold."""
+        peers = self.node.peers
+        return {
+            "id": f"{peers.id:064x}",
+            "addresses": sorted(str(address) for address in self._own),
+            "contacts": peers.count,
+            "server": all(peers.serves(address) for address in self._own) and bool(self._own),
+            "records": len(self.node.store),
+            "published": {name: one.stored for name, one in self.node.upkeep.publications.items()},
+            "roundTrip": peers.calls.round_trips.mean,
+            "asking": len(peers.calls),
+        }
+
+    # What the bridge calls.
+
+    async def newest(self, key: int) -> Record | None:
+        """The newest record under ``key`` once the closest nodes have answered. Cancelling it leaves nothing behind."""
+        future: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        self._tick()
+        search = self.node.get(key, lambda found: None if future.done() else future.set_result(found))
+        self._wake()
+        try:
+            return (await future).record
+        finally:
+            search.cancel()
+
+    def look_up(self, key: int, heard: Callable[[Record], None], pauses: Sequence[float] = LOOK_AGAIN) -> None:
+        """Have ``heard`` called with the first valid record, and with each newer one.
+
+        While there is none it is looked up again: whoever has just started has not published yet."""
+        if self._node is None or key in self._again:
+            return
+        loop = asyncio.get_running_loop()
+
+        def done(found: Found) -> None:
+            if found.record is None and pauses and len(self._again) < MAX_AGAIN:
+                self._again[key] = loop.call_later(pauses[0], again)
+
+        def again() -> None:
+            self._again.pop(key, None)
+            self.look_up(key, heard, pauses[1:])
+
+        self._tick()
+        self._node.get(key, done, heard)
+        self._wake()
+
+    def publish_node_info(self, info: NodeInfo) -> None:
+        """Our own record. Raises InvalidRecord when it is too long for a datagram."""
+        self._tick()
+        self._publications().node_info(info)
+        self._wake()
+
+    def learn(self, infos: Iterable[NodeInfo]) -> None:
+        """Ask the DHT addresses of these nodes."""
+        seeds = [seed for info in infos for seed in seeds_of(info)]
+        if seeds:
+            self._tick()
+            self.node.upkeep.join(seeds)
+            self._wake()
+
+    # Inside.
+
+    async def _open(self, sockets: Sockets, ports: list[int]) -> None:
+        """Without a family of two the node lives; without both it does not."""
+        self._ports = []
+        for number, uri in enumerate(self._listen):
+            try:
+                bound = await sockets.listen(uri, ports[number] if number < len(ports) else 0)
+            except LocalError as error:
+                if (number + 1 == len(self._listen) and not sockets.families) or self._listen != LISTEN:
+                    raise
+                log.debug("%s", error)
+                self._ports.append(0)
+            else:
+                self._ports.append(bound.port)
+
+    async def _advertise(self) -> None:
+        own = (self._sockets.own() if self._sockets is not None else frozenset()) | self._public
+        if own == self._own:
+            return
+        self._own = self.node.peers.own = own
+        others = [address for address in own if (scope_of(address.host) or 0) >= PRIVATE]
+        await self._platform.advertise("kad", sorted(str(address) for address in others or own))
+
+    async def _join_named(self, uris: list[str]) -> None:
+        seeds = [(address, None) for uri in uris for address in await resolve(uri)]
+        self._tick()
+        self.node.upkeep.join(seeds)
+        self._wake()
+
+    def _received(self, data: bytes, came_from: Address) -> None:
+        if self._node is not None:
+            self._node.receive(data, came_from, self.now())
+            self._wake()
+
+    def _tick(self) -> None:
+        """Tell the machine the time before it is used."""
+        self.node.peers.now = self.now()
+
+    def _wake(self) -> None:
+        """Something may have become due earlier."""
+        if self._node is not None and self._node.deadline() < self._wakes:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._wakes = self.node.deadline()
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, self._wakes - self.now()), self._due)
+
+    def _due(self) -> None:
+        now = self.now()
+        minute = self.node.upkeep.deadline <= now
+        if minute and not self.node.peers.count:
+            self.node.upkeep.seeds = list(dict.fromkeys([*self.node.upkeep.seeds, *self._known()]))[:64]
+        self.node.due(now)
+        if minute:
+            self._spawn(self._advertise())
+        if now >= self._save_at:
+            self._save_at = now + SAVE_EVERY
+            self._spawn(self._save())
+        self._set_timer()
+
+    def _known(self) -> list[tuple[Address, bytes | None]]:
+        """The DHT addresses of everybody in the address book: tickets, mDNS, earlier sessions."""
+        directory = getattr(self._platform, "directory", None)
+        infos = [directory.known(peer) for peer in directory.peers()] if directory is not None else []
+        return [seed for info in infos if info is not None for seed in seeds_of(info)][:64]
+
+    async def _save(self) -> None:
+        await save(self._platform.storage, self._ports, self.node.peers)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work, name="kademlia")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self._bus.failed(error, "kademlia")
+
+    def _publications(self) -> Publishing:
+        if self._publishing is None or self._node is None:
+            raise NotRunning("the DHT is not running; start the platform first")
+        return self._publishing
