@@ -15,7 +15,7 @@ from mmplatform.session.handshake import Initiator, Responder
 from mmplatform.session.session import Session
 
 HANDSHAKE_TIMEOUT: Final = 10.0  # seconds
-KEEPALIVE: Final = 4.0  # seconds of silence after which the peer is asked whether it is there
+KEEPALIVE: Final = 3.5  # seconds of silence after which the peer is asked whether it is there
 SILENCES: Final = 3  # so many of them end the link
 LINGER: Final = 5.0  # seconds a closed connection may take to send what is queued
 BOX: Final = 16  # bytes a box adds

@@ -52,6 +52,8 @@ class Search:
         self._lookup = Lookup(target, peers.id, (), k, alpha)
 
     def start(self) -> None:
+        if self._heard is not None and self._found.record is not None:
+            self._heard(self._found.record)  # we hold it ourselves; those who are asked only tell of newer ones
         known = self._peers.closest(self.target, self._k)
         self._lookup = Lookup(self.target, self._peers.id, known, self._k, self._alpha)
         for table in self._peers.tables.values():

@@ -82,7 +82,7 @@ async def resolve(uri: str) -> list[Address]:
         raise LocalError(str(error)) from None
     except (OSError, TimeoutError):
         return []
-    addresses = dict.fromkeys(of_text(*name[:2]) for *_, name in found)
+    addresses = dict.fromkeys(of_text(str(name[0]), int(name[1])) for *_, name in found)
     return [address for address in addresses if is_usable(address)]
 
 

@@ -65,7 +65,8 @@ class Kademlia(Service):
         public: Sequence[str] = (),
         mode: Mode = "auto",
     ) -> None:
-        self._platform, self._listen, self._bootstrap, self._mode = platform, listen, tuple(bootstrap), mode
+        self._platform, self._listen, self._bootstrap = platform, listen, tuple(bootstrap)
+        self._mode: Mode = mode
         self._public = frozenset(of_text(*parse_uri(uri)) for uri in public)
         self._bus = platform.messaging.bus
         self._bridge = Bridge(self, self._bus, platform.identity)
