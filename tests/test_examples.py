@@ -13,6 +13,7 @@ EXAMPLES = ROOT / "examples"
 LONGEST = 30  # lines, but for those that the formatter puts between
 
 SAYS = {
+    "find_across_networks": ["bob heard: found you", "bob is busy"],
     "two_peers": [r"friends.chat: {'text': 'hi'}", r"Outcome\(state='delivered', handled=True, reason=''\)", "3"],
     "request_reply": [
         "0.25",

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import click
 
-from mmplatform.cli.app import OK, Failure, Settings, execute, mm, pass_settings
+from mmplatform.cli.app import OK, Failure, Group, Settings, execute, mm, pass_settings
 from mmplatform.cli.host import node
 from mmplatform.cli.output import counted, emit, note, printable, say, table
 from mmplatform.errors import NoResponders
@@ -13,7 +13,7 @@ PATIENCE: Final = 15.0  # seconds
 LASTS: Final = 3600.0
 
 
-@mm.group("dht", invoke_without_command=True)
+@mm.group("dht", cls=Group, invoke_without_command=True)
 @click.pass_context
 def dht(context: click.Context) -> int:
     """Show the state of the DHT, by which nodes find each other across networks.

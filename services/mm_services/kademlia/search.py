@@ -30,7 +30,9 @@ class Found:
 
 
 class Search:
-    """``done(found)`` is called once, ``heard(record)`` for the first valid record and for each newer one."""
+    """``done(found)`` is called once, ``heard(record)`` for the first valid record and for each newer one.
+
+    ``known``: what we hold ourselves. It is heard at once, and the look-up goes on."""
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mm_services.kademlia import Kademlia
+from mm_services.kademlia.contact import sign_id_key
 from mm_services.kademlia.service import LISTEN
 from mmplatform import Platform
 from mmplatform.errors import InvalidKey, InvalidRecord, LocalError, NotRunning, RequestFailed
@@ -68,6 +69,16 @@ async def test_a_message_finds_its_way_by_signid_alone_within_two_seconds() -> N
             await (await a.messaging.send("chat", c.sign_id, "hello"))
             assert await heard == (a.sign_id, "hello")
         assert a.directory.found_by(c.sign_id) in ("dht", "handshake")
+
+
+async def test_a_record_that_we_hold_ourselves_is_told_as_well() -> None:
+    """Whoever starts later hands us its record: nobody in the network has a newer one than we."""
+    async with nodes() as made:
+        await made.add()
+        a, c = await made.add(), await made.add()
+        await until(lambda: made.services[1].node.store.get(sign_id_key(c.sign_id), made.services[1].now()))
+        async with asyncio.timeout(2):
+            await a.connect(c.sign_id)
 
 
 async def test_find_gives_the_record_and_none_for_nobody() -> None:
