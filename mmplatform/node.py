@@ -24,6 +24,7 @@ from mmplatform.errors import (
     InvalidPayload,
     LocalError,
     NotRunning,
+    RemoteError,
     StorageCorrupt,
     StorageError,
     Unreachable,
@@ -273,8 +274,12 @@ class Platform:
         self._check_running()
         try:
             async with asyncio.timeout(timeout):
-                link = await self.peer(parse_sign_id(peer)).connect(timeout)
-                return await link.ping()
+                while True:
+                    link = await self.peer(parse_sign_id(peer)).connect(timeout)
+                    try:
+                        return await link.ping()
+                    except RemoteError:
+                        continue  # that link is gone (both ends may have dialled at once); there is, or comes, another
         except TimeoutError:
             raise Unreachable(f"{peer}: no answer within {timeout} s") from None
 
