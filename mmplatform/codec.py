@@ -57,3 +57,10 @@ class Decoder(Generic[T]):
             return self._decode(data)
         except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise CodecError(str(error)) from None
+
+    def decode_exact(self, data: bytes) -> T:
+        """As :meth:`decode`, for what is signed or hashed: there is one encoding of a value, and this must be it."""
+        value = self.decode(data)
+        if encode(value) != data:
+            raise CodecError("not the shortest MessagePack form")
+        return value

@@ -148,11 +148,9 @@ _decoder = Decoder(_Wire, MAX_RECORD)
 def _proven(data: bytes) -> NodeInfo:
     """Everything but the expiry, which time changes; every handshake repeats the same bytes."""
     try:
-        wire = _decoder.decode(data)
+        wire = _decoder.decode_exact(data)
     except CodecError as error:
         _reject("malformed", str(error))
-    if encode(wire) != data:
-        _reject("malformed", "not the shortest MessagePack form")
     if (len(wire.sign_key), len(wire.box_key), len(wire.signature)) != (KEY_SIZE, KEY_SIZE, SIGNATURE_SIZE):
         _reject("malformed", "a key or the signature has the wrong length")
     info = _from_wire(wire)

@@ -74,13 +74,7 @@ class Exchange:
             self._dial()
             return False
         self._events.append(event)
-        self._queued = queued = self._queued + size
-        if queued >= FULL:
-            self.busy = True
-            self.flush()
-        elif not self._armed:
-            self._armed = True
-            self._loop.call_soon(self._turn)
+        self._queue(size)
         return True
 
     def request(self, topic: str, protocol: str, payload: bytes, timeout: float) -> asyncio.Future[bytes]:
@@ -260,8 +254,7 @@ class Exchange:
             self.busy = True
             self.flush()
         elif not self._armed:
-            self._armed = True
-            self._loop.call_soon(self._turn)
+            self.arm()
 
     def arm(self) -> None:
         """Send what is queued at the end of this loop turn."""

@@ -16,6 +16,7 @@ from mmplatform.bus import MAX_ROUTES, Bus
 from mmplatform.errors import InvalidTopic, NoResponders, NotRunning, QueueFull
 from mmplatform.message import Retry
 from mmplatform.subscriber import UNHELD, Result
+from tests.mmplatform.brute_force import matches
 
 
 class Errors(list[tuple[Exception, str]]):
@@ -91,15 +92,6 @@ def others() -> set[asyncio.Task[Any]]:
 SEGMENTS = ["a", "b", "c"]
 names = st.lists(st.sampled_from(SEGMENTS), min_size=2, max_size=5)
 patterns = st.lists(st.sampled_from([*SEGMENTS, "*", ">"]), min_size=1, max_size=5)
-
-
-def matches(pattern: list[str], name: list[str]) -> bool:
-    """Brute force, straight from the definition."""
-    if not pattern or not name:
-        return not pattern and not name
-    if pattern[0] == ">":
-        return any(matches(pattern[1:], name[used:]) for used in range(1, len(name) + 1))
-    return pattern[0] in ("*", name[0]) and matches(pattern[1:], name[1:])
 
 
 @settings(max_examples=500, deadline=None)

@@ -4,18 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmplatform.patterns import Patterns
+from tests.mmplatform.brute_force import matches
 
 SEGMENTS = ["a", "b", "c"]
 names = st.lists(st.sampled_from(SEGMENTS), min_size=1, max_size=5)
 patterns = st.lists(st.sampled_from([*SEGMENTS, "*", ">"]), min_size=1, max_size=5)
-
-
-def matches(pattern: list[str], name: list[str]) -> bool:
-    if not pattern or not name:
-        return not pattern and not name
-    if pattern[0] == ">":
-        return any(matches(pattern[1:], name[used:]) for used in range(1, len(name) + 1))
-    return pattern[0] in ("*", name[0]) and matches(pattern[1:], name[1:])
 
 
 @settings(deadline=None)

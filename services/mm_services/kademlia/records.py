@@ -96,11 +96,9 @@ def _of_info(info: NodeInfo, data: bytes) -> Record:
 @lru_cache(maxsize=1024)
 def _application(data: bytes) -> Record:
     try:
-        wire = _decoder.decode(data)
+        wire = _decoder.decode_exact(data)
     except CodecError as error:
         _reject("malformed", str(error))
-    if encode(wire) != data:
-        _reject("malformed", "not the shortest MessagePack form")
     parts = _parts(wire.name, wire.value, wire.seq, wire.expires)
     try:
         verify(wire.sign_key, wire.signature, LABEL, *parts)
