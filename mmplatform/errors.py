@@ -23,6 +23,7 @@
     │   ├── InvalidRecord          a NodeInfo is malformed, unproven or expired
     │   │   └── TicketError        a ticket cannot be read
     │   ├── Unreachable            no link to the peer could be made
+    │   ├── MailDeclined           a relay does not keep an envelope
     │   ├── RequestFailed          the remote handler raised
     │   ├── RequestTimeout         no reply came in time
     │   └── NoResponders           nobody listens to the topic
@@ -120,6 +121,15 @@ class TicketError(InvalidRecord):
 
 class Unreachable(RemoteError):
     """No link to the peer could be made (or, for a realtime message, none is up)."""
+
+
+class MailDeclined(RemoteError):
+    """A relay does not keep an envelope. ``reason`` is a short stable word; another try is worth its while after
+    ``retry`` seconds, unless that is 0."""
+
+    def __init__(self, reason: str, retry: float = 0.0) -> None:
+        super().__init__(f"the relay keeps no more mail: {reason}")
+        self.reason, self.retry = reason, retry
 
 
 class RequestFailed(RemoteError):

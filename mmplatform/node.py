@@ -120,7 +120,7 @@ class Platform:
         self.directory = directory or Directory(
             self.storage, self.messaging.bus, self.sign_id, self.now, self._found, self.failed, self.known
         )
-        self._transports = {t.scheme: t for t in map(_transport, transports)}
+        self._transports = {scheme: t for t in map(_transport, transports) for scheme in t.schemes}
         self._links = Links(
             self.identity, lambda: self._listener.encoded(), self._peer_of, self.peer, self.now, secrets.token_bytes
         )

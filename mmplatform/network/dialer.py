@@ -82,7 +82,7 @@ class Dialer:
             return links[0]
 
         try:
-            await self._transports[address.partition(":")[0]].dial(address, accept)
+            await self._transports[address.partition(":")[0]].dial(address, peer, accept)
             return await opened
         except (MMError, OSError, ValueError) as error:
             raise Unreachable(str(error) if address in str(error) else f"{address}: {error}") from None

@@ -1,12 +1,16 @@
 """The transport contract: whole frames in order between two ends, in the callback style of asyncio protocols.
 
-A transport knows nothing of keys, messages or peers. Every callback but ``pause_writing`` comes from the event loop,
-never from within ``write``, ``close`` or ``abort``.
+Frames are opaque to a transport. Every callback but ``pause_writing`` comes from the event loop, never from within
+``write``, ``close`` or ``abort``. A transport whose addresses lead to a meeting point and not to a host (a relay) uses
+the peer's key to find it there; one that keeps mail for those who are away takes envelopes for them.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Final, Protocol
+
+from mmplatform.errors import Unreachable
+from mmplatform.identity.keys import Identity, SignId
 
 LENGTH_LIMIT: Final = 256 * 1024  # no transport carries a longer frame (docs/protocol/session.rst)
 
@@ -53,15 +57,49 @@ class Connection(ABC):
 Accept = Callable[[Connection], Receiver]
 
 
-class Transport(ABC):
-    """One way to move frames. ``scheme`` is the first part of its addresses, as in ``tcp://host:port``."""
+class Node(Protocol):
+    """What a transport may ask of, and tell, the platform it belongs to."""
 
-    scheme: ClassVar[str]
+    identity: Identity
+
+    def now(self) -> float:
+        """Unix seconds."""
+
+    def random(self) -> float:
+        """0 to 1, for jitter."""
+
+    def failed(self, error: Exception, topic: str = "") -> None:
+        """Something for the ``error`` event."""
+
+    async def advertise(self, owner: str, addresses: Sequence[str]) -> None:
+        """Have these in our record, in place of those ``owner`` had there before."""
+
+    def present(self, peer: SignId) -> None:
+        """``peer``, which could not be reached, can be reached now."""
+
+    def mail_came(self, envelope: bytes, taken: Callable[[bool], None]) -> None:
+        """An envelope for us. ``taken`` is called once: True when all in it is handled and saved, False when it
+        cannot be opened."""
+
+    def mail_ended(self, peer: SignId, id: bytes, state: str) -> None:
+        """What became of an envelope that was deposited: delivered, expired, refused or overflow."""
+
+    def mail_room(self, peer: SignId) -> None:
+        """Mail to ``peer`` that was declined is welcome now."""
+
+
+class Transport(ABC):
+    """One way to move frames. ``schemes`` are the first parts of its addresses, as in ``tcp://host:port``."""
+
+    schemes: ClassVar[tuple[str, ...]]
+
+    def attach(self, node: Node) -> None:  # noqa: B027 - most transports need nothing of it
+        """Called once by the platform, before anything else."""
 
     @abstractmethod
-    async def dial(self, address: str, accept: Accept) -> Connection:
-        """Connect. ``accept`` gives the receiver before the first frame comes. Raises Unreachable, or ValueError
-        for an address that is not of this scheme."""
+    async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
+        """Connect to ``peer`` at ``address``. ``accept`` gives the receiver before the first frame comes. Raises
+        Unreachable, or ValueError for an address that is not of these schemes."""
 
     @abstractmethod
     async def listen(self, hint: str, accept: Accept) -> list[str]:
@@ -70,6 +108,13 @@ class Transport(ABC):
     def reachable(self) -> list[str] | None:
         """The addresses of all listeners as they are now; None when they never change."""
         return None
+
+    async def deposit(self, address: str, peer: SignId, id: bytes, expires: int, envelope: bytes) -> int:
+        """Leave an envelope for ``peer`` at the relay at ``address``; returns once it is on the relay's disk, with the
+        Unix milliseconds until when it is kept (at most ``expires``). The same 16-byte ``id`` twice is kept once.
+
+        Raises MailDeclined with the relay's reason, or Unreachable."""
+        raise Unreachable(f"{address}: nobody keeps mail there")
 
     @abstractmethod
     async def close(self) -> None:

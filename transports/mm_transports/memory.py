@@ -13,6 +13,7 @@ from itertools import count
 from typing import ClassVar
 
 from mmplatform.errors import LocalError, Unreachable
+from mmplatform.identity.keys import SignId
 from mmplatform.network.transport import LENGTH_LIMIT, Accept, Connection, Receiver, Transport
 
 
@@ -40,13 +41,13 @@ _default = Network()
 class Memory(Transport):
     """``memory://name``."""
 
-    scheme: ClassVar[str] = "memory"
+    schemes: ClassVar[tuple[str, ...]] = ("memory",)
 
     def __init__(self, network: Network | None = None) -> None:
         self.network = network or _default
         self._names: list[str] = []
 
-    async def dial(self, address: str, accept: Accept) -> Connection:
+    async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
         if not address.startswith("memory://"):
             raise ValueError(f"{address!r} is not memory://name")
         answer = self.network._listening.get(address)

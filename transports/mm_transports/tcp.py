@@ -10,6 +10,7 @@ from typing import ClassVar, Final, cast
 from urllib.parse import urlsplit
 
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
+from mmplatform.identity.keys import SignId
 from mmplatform.network.transport import LENGTH_LIMIT, Accept, Connection, Receiver, Transport
 
 CONNECT_TIMEOUT: Final = 5.0  # seconds; far above any round trip, far below the patience of a user
@@ -23,12 +24,12 @@ EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 class TCP(Transport):
     """``tcp://host:port``, IPv4 and IPv6."""
 
-    scheme: ClassVar[str] = "tcp"
+    schemes: ClassVar[tuple[str, ...]] = ("tcp",)
 
     def __init__(self) -> None:
         self._servers: list[asyncio.Server] = []
 
-    async def dial(self, address: str, accept: Accept) -> Connection:
+    async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
         host, port = parse_address(address)
         loop = asyncio.get_running_loop()
         try:

@@ -1,0 +1,212 @@
+"""What clients and relays say to each other, one record a thing said (docs/protocol/relay.rst).
+
+Keys are 32 raw bytes, link numbers are drawn by the side that opens a link, times are Unix milliseconds.
+"""
+
+from typing import Annotated, Final
+
+from mmplatform.codec import Meta, Struct
+
+VERSION: Final = "mm-relay.1"  # a WebSocket subprotocol: client and relay agree on the highest both name
+MAX_FRAME: Final = 256 * 1024  # bytes of one session frame
+MAX_MAIL: Final = 1024 * 1024 + 16 * 1024  # bytes of one envelope
+MAX_ITEMS: Final = 4096  # in one WebSocket message
+MAX_MESSAGE: Final = 2 * 1024 * 1024  # bytes of one WebSocket message
+KEY_SIZE: Final = 32
+ID_SIZE: Final = 16
+
+Key = Annotated[bytes, Meta(min_length=KEY_SIZE, max_length=KEY_SIZE)]
+Id = Annotated[bytes, Meta(min_length=ID_SIZE, max_length=ID_SIZE)]
+Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
+Integer = Annotated[int, Meta(ge=0, lt=2**53)]
+Name = Annotated[str, Meta(max_length=255)]
+Address = Annotated[str, Meta(max_length=256)]
+Reason = Annotated[str, Meta(max_length=200)]
+FrameBytes = Annotated[bytes, Meta(max_length=MAX_FRAME)]
+Envelope = Annotated[bytes, Meta(max_length=MAX_MAIL)]
+
+PEER: Final = 0  # roles
+RELAY: Final = 1
+
+
+class Limits(Struct, array_like=True, gc=False, frozen=True):
+    """What this relay allows. 0 means no limit of its own."""
+
+    frame: Integer  # bytes of one session frame
+    mail: Integer  # bytes of one envelope
+    mail_ttl: Integer  # milliseconds an envelope is kept at most
+    recipient_bytes: Integer  # of mail waiting for one recipient
+    recipient_count: Integer
+    sender_bytes: Integer  # of mail waiting from one sender
+    sender_count: Integer
+    rate_bytes: Integer  # a second, of one connection
+    rate_items: Integer
+    window_bytes: Integer  # of mail that is under way to a recipient
+    window_count: Integer
+
+
+# Signing in.
+
+
+class Challenge(Struct, array_like=True, tag=0, gc=False):
+    """Relay to client, first of all: sign this."""
+
+    nonce: Key
+    relay: Key
+    name: Name
+
+
+class SignIn(Struct, array_like=True, tag=1, gc=False):
+    """Client to relay; more items may follow at once. ``nonce`` is for the relay to sign, ``address`` where a relay
+    that signs in is reached itself."""
+
+    key: Key
+    nonce: Key
+    signature: Signature
+    role: Integer = PEER
+    address: Address = ""
+
+
+class Welcome(Struct, array_like=True, tag=2, gc=False):
+    """Relay to client: it holds its key, too, and this is what it allows."""
+
+    signature: Signature
+    now: Integer
+    limits: Limits
+
+
+class Bye(Struct, array_like=True, tag=3, gc=False):
+    """Either side, last of all. ``retry`` is how long the other should stay away, in milliseconds."""
+
+    reason: Reason
+    retry: Integer = 0
+
+
+# Live links. ``peer`` is the recipient on the way to the relay and the sender on the way from it.
+
+
+class Open(Struct, array_like=True, tag=4, gc=False):
+    """The first frame of a new link. ``via`` is a relay of the peer, when that is not this one."""
+
+    peer: Key
+    link: Integer
+    data: FrameBytes
+    via: Address = ""
+
+
+class Data(Struct, array_like=True, tag=5, gc=False):
+    """The next frame of a link."""
+
+    peer: Key
+    link: Integer
+    data: FrameBytes
+
+
+class Shut(Struct, array_like=True, tag=6, gc=False):
+    """The link is over: ``closed``, ``absent``, ``gone``, ``overflow``, ``denied``, ``unknown``, ``unreachable``."""
+
+    peer: Key
+    link: Integer
+    reason: Reason
+
+
+class Pause(Struct, array_like=True, tag=7, gc=False):
+    """Too much waits for the peer: write no more to it until Resume."""
+
+    peer: Key
+
+
+class Resume(Struct, array_like=True, tag=8, gc=False):
+    peer: Key
+
+
+class Present(Struct, array_like=True, tag=9, gc=False):
+    """A peer that was absent when the client wanted to open a link to it has signed in."""
+
+    peer: Key
+
+
+# Mail.
+
+
+class Deposit(Struct, array_like=True, tag=10, gc=False):
+    """Keep this for ``peer`` until it has acknowledged it or ``expires``. Saying it twice with one id keeps it once."""
+
+    peer: Key
+    id: Id
+    expires: Integer
+    envelope: Envelope
+    via: Address = ""
+
+
+class Stored(Struct, array_like=True, tag=11, gc=False):
+    """It is on disk. ``expires`` is what the relay allows."""
+
+    peer: Key
+    id: Id
+    expires: Integer
+
+
+class Declined(Struct, array_like=True, tag=12, gc=False):
+    """It is not kept: ``overflow`` (of the recipient's box), ``quota`` (of the sender), ``too-large``, ``denied``,
+    ``expired``, ``storage``, ``unreachable``. Worth another try after ``retry`` milliseconds, unless that is 0."""
+
+    peer: Key
+    id: Id
+    reason: Reason
+    retry: Integer = 0
+
+
+class Room(Struct, array_like=True, tag=13, gc=False):
+    """There is room again for mail to ``peer`` that was declined."""
+
+    peer: Key
+
+
+class Ended(Struct, array_like=True, tag=14, gc=False):
+    """What became of mail that was kept: ``delivered``, ``expired``, ``refused`` (the recipient could not open it)
+    or ``overflow``."""
+
+    number: Integer
+    peer: Key
+    id: Id
+    state: Reason
+
+
+class Noted(Struct, array_like=True, tag=15, gc=False):
+    """All Ended up to ``number`` are saved here: forget them."""
+
+    number: Integer
+
+
+class Mail(Struct, array_like=True, tag=16, gc=False):
+    """From the box of the client. ``peer`` is who deposited it, as far as the relay knows."""
+
+    number: Integer
+    peer: Key
+    envelope: Envelope
+
+
+class Taken(Struct, array_like=True, tag=17, gc=False):
+    """The client's handlers are done with these and that is saved; ``refused`` ones it could not open."""
+
+    numbers: Annotated[list[Integer], Meta(max_length=MAX_ITEMS)]
+    refused: bool = False
+
+
+Said = Open | Data | Shut | Pause | Resume | Present | Deposit | Stored | Declined | Room | Ended | Noted
+
+
+class Carried(Struct, array_like=True, tag=18, gc=False):
+    """Between relays, and between processes of one: what ``source`` says to ``target``. Of what a relay says itself
+    the source is the relay's key."""
+
+    source: Key
+    target: Key
+    said: Said
+
+
+Item = (
+    Challenge | SignIn | Welcome | Bye | Open | Data | Shut | Pause | Resume | Present | Deposit | Stored | Declined
+    | Room | Ended | Noted | Mail | Taken | Carried
+)  # fmt: skip

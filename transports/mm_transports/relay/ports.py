@@ -1,0 +1,78 @@
+"""What the routing core needs of the world and offers to it; it knows neither WebSocket nor bytes.
+
+``Router`` (routing.py) and ``Mailroom`` (mailroom.py) are called with a :class:`Session` and an item; they answer by
+``Session.tell``. A front door (server side of a WebSocket, another protocol, the processes of a fleet, another relay)
+gives sessions.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Protocol
+
+from mm_transports.relay.items import Carried, Item
+
+
+class Session(Protocol):
+    """Somebody who is signed in. ``key`` is proven."""
+
+    key: bytes
+    role: int  # items.PEER or items.RELAY
+    address: str  # of a relay, where it is reached itself
+
+    def tell(self, item: Item) -> None:
+        """Queue an item for it; never blocks."""
+
+    @property
+    def full(self) -> bool:
+        """More waits in its connection than should; the router is told by ``Router.writable`` when that has gone."""
+
+    def end(self, reason: str, retry: float = 0.0) -> None:
+        """Say Bye and close; ``retry`` in seconds."""
+
+
+class Fleet(ABC):
+    """The processes that are one relay together: who is signed in where, and items between them.
+
+    A relay of one process has none. Delivery between processes is at most once, in order for one pair of processes;
+    what must not be lost is in the store.
+    """
+
+    @abstractmethod
+    async def open(self, carried: Callable[[Carried], None], displaced: Callable[[bytes], None]) -> None:
+        """Begin. ``carried`` gets items for peers that are signed in here; ``displaced`` the keys of peers that have
+        signed in elsewhere since."""
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+    @abstractmethod
+    def here(self, key: bytes) -> None:
+        """``key`` has signed in at this process: the newest wins. Kept fresh until ``gone``."""
+
+    @abstractmethod
+    def gone(self, key: bytes) -> None: ...
+
+    @abstractmethod
+    async def locate(self, key: bytes) -> str:
+        """The process where ``key`` is signed in (never this one), or ""."""
+
+    @abstractmethod
+    def send(self, process: str, carried: Carried) -> None:
+        """Give it to the process; batched by loop turn."""
+
+    @abstractmethod
+    def publish(self, carried: Carried) -> None:
+        """Give it to every other process."""
+
+
+class Lanes(ABC):
+    """Links to other relays, one lane each: a dead relay delays only its own lane."""
+
+    @abstractmethod
+    def carry(self, address: str, carried: Carried) -> bool:
+        """Queue an item for the relay at ``address``, dialled when need be; False when it is not reachable or its lane
+        is full (the caller says Shut or Pause)."""
+
+    @abstractmethod
+    def wake(self, address: str) -> None:
+        """Mail or notes wait in the store for the relay at ``address``."""

@@ -1,0 +1,128 @@
+"""The contract of mail stores: boxes of envelopes with quotas, and notes of how they ended.
+
+- A box belongs to a key: a peer's signId, or the key of another relay for what is on its way there.
+- ``put`` resolves once the envelope survives the death of the process (SQLite: and of the machine); everything put in
+  one loop turn shares one commit. The same (sender, target, id) put again keeps the first and resolves with it.
+- Quotas count what is kept, per box and per sender, exactly, also between processes that share one store.
+- An envelope leaves the store in one step with the note of how it ended: kept or noted, never both, never neither.
+- A note stays until :meth:`forget_notes`, or as long as an envelope may be kept at most.
+- Numbers grow within a box and are never used again. Mail is handed out in their order.
+- After ``close`` everything but ``open`` raises :class:`~mmplatform.errors.StorageError`.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from mmplatform.errors import LocalError
+
+
+class Kept(NamedTuple):
+    """One envelope. ``origin`` is the address of the relay it came through, empty when its sender signed in here;
+    ``via`` the address of the relay it is to go to, empty in the box of its recipient."""
+
+    number: int
+    sender: bytes
+    target: bytes
+    id: bytes
+    expires: int  # Unix milliseconds
+    envelope: bytes
+    origin: str = ""
+    via: str = ""
+
+
+class Note(NamedTuple):
+    """What became of one envelope; its box is the sender's key, or that of the relay it came through."""
+
+    number: int
+    box: bytes
+    sender: bytes
+    target: bytes
+    id: bytes
+    state: str
+    origin: str = ""
+
+
+class Caps(NamedTuple):
+    """The most that may wait; 0 means no limit."""
+
+    box_bytes: int = 0
+    box_count: int = 0
+    sender_bytes: int = 0
+    sender_count: int = 0
+
+
+class Usage(NamedTuple):
+    """What is kept altogether."""
+
+    envelopes: int
+    size: int  # bytes
+    boxes: int
+    notes: int
+
+
+class OverQuota(LocalError):
+    """The envelope is not kept; ``reason`` is ``overflow`` (of the box) or ``quota`` (of the sender)."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"no room: {reason}")
+        self.reason = reason
+
+
+class MailStore(ABC):
+    """``async with`` opens and closes it."""
+
+    @abstractmethod
+    async def open(self) -> None: ...
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+    @abstractmethod
+    def put(self, box: bytes, mail: Kept, caps: Caps) -> asyncio.Future[Kept]:
+        """Keep ``mail`` (its number is given here, its expiry may be an earlier one's); OverQuota when it is too much,
+        StorageError when it cannot be kept."""
+
+    @abstractmethod
+    async def collect(self, box: bytes, after: int, count: int, size: int) -> list[Kept]:
+        """The next of a box with a number above ``after``: at most ``count``, and ``size`` bytes but at least one."""
+
+    @abstractmethod
+    def end(self, box: bytes, numbers: Sequence[int], state: str) -> asyncio.Future[list[Note]]:
+        """Remove these envelopes; the notes that took their place (none for those not there). With state "" they
+        leave no note: they are kept elsewhere now."""
+
+    @abstractmethod
+    async def expire(self, now: int, count: int) -> list[Note]:
+        """End at most ``count`` envelopes whose time is up (Unix milliseconds), as "expired", and drop notes that are
+        too old; the new notes."""
+
+    @abstractmethod
+    def add_note(self, note: Note) -> asyncio.Future[Note]:
+        """Keep a note that came from another relay, under a new number; the same (box, target, id) twice once."""
+
+    @abstractmethod
+    async def notes(self, box: bytes, after: int, count: int) -> list[Note]:
+        """The notes of a box with a number above ``after``, in order."""
+
+    @abstractmethod
+    def forget_notes(self, box: bytes, upto: int) -> asyncio.Future[None]: ...
+
+    @abstractmethod
+    async def boxes(self, after: bytes, count: int) -> list[tuple[bytes, str]]:
+        """Boxes of other relays with something in them, of mail or notes, and the address of that relay (``via`` of the
+        mail, ``origin`` of the notes), in order of their keys."""
+
+    @abstractmethod
+    async def usage(self) -> Usage: ...
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
