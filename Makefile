@@ -17,7 +17,8 @@ BENCH := benchmarks.run
 CHAOS := tests.chaos
 DHT_SIM := tests.sim.dht
 SYSTEM_PARTS := redis-server
-LAB_PARTS := avahi-daemon avahi-utils dbus iproute2
+LAB_PARTS := avahi-daemon avahi-utils dbus iproute2 nftables
+BENCH_PARTS := redis-server mosquitto
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -62,7 +63,7 @@ format: $(DEV) ## put every file into the style that check wants
 	@$(BIN)/ruff check --fix .; $(BIN)/ruff format .
 
 bench: $(PEERS) ## this platform beside its peers, one table (QUICK=1: under a minute)
-	@$(call system_parts,$(SYSTEM_PARTS))
+	@$(call system_parts,$(BENCH_PARTS))
 	@$(BIN)/python -m $(BENCH) $(if $(QUICK),--quick)
 
 chaos: $(DEV) ## SIGKILLs and cuts at random points under load (CYCLES=200)

@@ -2,7 +2,7 @@
 
 ::
 
-    with Lab("a", "b") as lab:
+    with Lab("a", "b", "relay", nats={"a": "symmetric", "b": "port-restricted"}) as lab:
         process = lab.start("a", sys.executable, "-m", "tests.netns.node")
 """
 
@@ -10,13 +10,28 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import pytest
 
-SYSTEM_PARTS = {"ip": "iproute2", "dbus-daemon": "dbus", "avahi-daemon": "avahi-daemon", "avahi-browse": "avahi-utils"}
+from tests.netns.nat import ruleset
+
+SYSTEM_PARTS = {
+    "ip": "iproute2",
+    "dbus-daemon": "dbus",
+    "avahi-daemon": "avahi-daemon",
+    "avahi-browse": "avahi-utils",
+    "nft": "nftables",
+}
+    "ip": "iproute2",
+    "dbus-daemon": "dbus",
+    "avahi-daemon": "avahi-daemon",
+    "avahi-browse": "avahi-utils",
+    "nft": "nftables",
+}
 
 DBUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -42,10 +57,15 @@ def needs(*programs: str) -> pytest.MarkDecorator:
 
 
 class Lab:
-    """One namespace a host, each with ``eth0`` on one bridge: 10.77.0.1, 10.77.0.2, ... and fd77::1, fd77::2, ..."""
+    """One namespace a host, each with ``eth0`` on one bridge: 10.77.0.1, 10.77.0.2, ... and fd77::1, fd77::2, ...
 
-    def __init__(self, *hosts: str, multicast: bool = True) -> None:
+    ``nats`` puts a router of that kind (:mod:`tests.netns.nat`) in front of a host: the router has the address on the
+    bridge, the host 10.78.N.2 behind it.
+    """
+
+    def __init__(self, *hosts: str, multicast: bool = True, nats: Mapping[str, str] | None = None) -> None:
         self.hosts = hosts
+        self._nats = dict(nats or {})
         self.folder = Path(tempfile.mkdtemp(prefix="mm-lab-"))
         self._name = f"mm{os.getpid()}"
         self._multicast = multicast
@@ -58,7 +78,11 @@ class Lab:
             self._ip("link", "add", "br0", "type", "bridge", "mcast_snooping", "0", inside="switch")
             self._ip("link", "set", "br0", "up", inside="switch")
             for number, host in enumerate(self.hosts, 1):
-                self._add_host(host, number)
+                if host in self._nats:
+                    self._add_host(self._router(host), number)
+                    self._put_behind(host, number, self._nats[host])
+                else:
+                    self._add_host(host, number)
         except BaseException:
             self._remove()
             raise
@@ -70,7 +94,7 @@ class Lab:
         self._remove()
 
     def address(self, host: str) -> str:
-        """Its IPv4 address."""
+        """Its IPv4 address; of one behind a NAT that of the router."""
         return f"10.77.0.{self.hosts.index(host) + 1}"
 
     def start(self, host: str, *command: str, **options: Any) -> "subprocess.Popen[Any]":
@@ -83,8 +107,7 @@ class Lab:
 
     def run(self, host: str, *command: str, timeout: float = 30.0, **options: Any) -> str:
         """The output of a command on ``host``."""
-        inside = ["ip", "netns", "exec", self._space(host), *command]
-        return subprocess.run(inside, check=True, capture_output=True, text=True, timeout=timeout, **options).stdout
+        return self._run(host, *command, timeout=timeout, **options)
 
     def plug(self, host: str, up: bool) -> None:
         """Put the cable of ``host`` in, or pull it: packets are lost, nobody is told."""
@@ -107,8 +130,30 @@ class Lab:
             self._ip("link", "set", "eth0", "multicast", "off", inside=host)
             self._ip("route", "add", "unreachable", "224.0.0.0/4", inside=host)
 
+    def _put_behind(self, host: str, number: int, kind: str) -> None:
+        router, inside = self._router(host), f"10.78.{number}."
+        self._ip("netns", "add", self._space(host))
+        end = ("type", "veth", "peer", "name", "eth0", "netns", self._space(host))
+        self._ip("link", "add", "inside", *end, inside=router)
+        self._ip("addr", "add", f"{inside}1/24", "dev", "inside", inside=router)
+        self._ip("link", "set", "inside", "up", inside=router)
+        self._ip("addr", "add", f"{inside}2/24", "dev", "eth0", inside=host)
+        for device in ("lo", "eth0"):
+            self._ip("link", "set", device, "up", inside=host)
+        self._ip("route", "add", "default", "via", f"{inside}1", inside=host)
+        self._run(router, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        self._run(router, "nft", "-f", "-", input=ruleset(kind, f"{inside}2"))
+
+    @staticmethod
+    def _router(host: str) -> str:
+        return f"{host}-nat"
+
     def _space(self, host: str) -> str:
         return f"{self._name}-{host}"
+
+    def _run(self, space: str, *command: str, timeout: float = 30.0, **options: Any) -> str:
+        inside = ["ip", "netns", "exec", self._space(space), *command]
+        return subprocess.run(inside, check=True, capture_output=True, text=True, timeout=timeout, **options).stdout
 
     def _ip(self, *arguments: str, inside: str = "") -> None:
         where = ["-n", self._space(inside)] if inside else []
@@ -118,7 +163,7 @@ class Lab:
         for process in self._processes:
             process.kill()
             process.communicate()
-        for host in (*self.hosts, "switch"):
+        for host in (*self.hosts, *map(self._router, self._nats), "switch"):
             subprocess.run(["ip", "netns", "del", self._space(host)], check=False, capture_output=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
