@@ -26,12 +26,6 @@ SYSTEM_PARTS = {
     "avahi-browse": "avahi-utils",
     "nft": "nftables",
 }
-    "ip": "iproute2",
-    "dbus-daemon": "dbus",
-    "avahi-daemon": "avahi-daemon",
-    "avahi-browse": "avahi-utils",
-    "nft": "nftables",
-}
 
 DBUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
