@@ -47,6 +47,7 @@ from mmplatform.network.directory import Directory
 from mmplatform.network.gate import Gate
 from mmplatform.network.links import Links
 from mmplatform.network.listener import Listener
+from mmplatform.network.mail import Mailer
 from mmplatform.network.peer import Peer
 from mmplatform.network.transport import Transport
 from mmplatform.service import Service
@@ -84,7 +85,8 @@ class Platform:
 
     ``storage``: a data folder (made when missing), a Storage, or None for memory only. ``friends`` and ``devices``:
     signIds or a Circle. ``identity``: an Identity, else the one in the data folder, else a new one.
-    ``connection_info``: where to listen. ``transports`` and ``services``: names of installed plugins, or objects.
+    ``connection_info``: where to listen. ``relays``: addresses of relays through which others may reach this node, and
+    that keep its mail while it is away. ``transports`` and ``services``: names of installed plugins, or objects.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Platform:
         identity: Identity | None = None,
         directory: Directory | None = None,
         connection_info: Sequence[str] = LISTEN,
+        relays: Sequence[str] = (),
         transports: Sequence[str | Transport] = ("tcp",),
         services: Sequence[str | Callable[["Platform"], Service]] = (),
     ) -> None:
@@ -120,18 +123,22 @@ class Platform:
         self.directory = directory or Directory(
             self.storage, self.messaging.bus, self.sign_id, self.now, self._found, self.failed, self.known
         )
-        self._transports = {scheme: t for t in map(_transport, transports) for scheme in t.schemes}
+        self.mailer = Mailer()
+        self._transports = _loaded(transports, relays)
+        by_scheme = {scheme: transport for transport in self._transports for scheme in transport.schemes}
         self._links = Links(
             self.identity, lambda: self._listener.encoded(), self._peer_of, self.peer, self.now, secrets.token_bytes
         )
         self._listener = Listener(
-            self.identity, self.storage, self._transports, connection_info, self._links.accept,
+            self.identity, self.storage, by_scheme, (*connection_info, *relays), self._links.accept,
             self.now, self._renewed, self._events.spawn, self.failed,
         )  # fmt: skip
-        self.dialer = Dialer(self._transports, self._links.dialled)
+        self.dialer = Dialer(by_scheme, self._links.dialled)
         self._services = [_service(service) for service in services]
         self._started: list[Service] = []
         self._peers: dict[str, Peer] = {}
+        for transport in self._transports:
+            transport.attach(self)
 
     # Life.
 
@@ -185,7 +192,7 @@ class Platform:
         for service in reversed(self._started):
             await _orderly(service.stop, self.failed)
         self._running = False
-        for transport in self._transports.values():
+        for transport in self._transports:
             await _orderly(transport.close, self.failed)
         await _orderly(self._saved, self.failed)
         await asyncio.gather(*(peer.close() for peer in list(self._peers.values())))
@@ -370,7 +377,25 @@ class Platform:
             _check_form(payload, protocol)
         return peer.exchange.request(topic, protocol, payload, timeout)
 
-    # What peers and stores call.
+    # What transports call.
+
+    def present(self, peer: SignId) -> None:
+        """``peer``, which could not be reached, can be reached now."""
+        self._found(peer)
+
+    def mail_came(self, envelope: bytes, taken: Callable[[bool], None]) -> None:
+        """An envelope for us; see :class:`mmplatform.network.transport.Node`."""
+        self.mailer.came(envelope, taken)
+
+    def mail_ended(self, peer: SignId, mail_id: bytes, state: str) -> None:
+        """What became of an envelope that was deposited."""
+        self.mailer.ended(peer, mail_id, state)
+
+    def mail_room(self, peer: SignId) -> None:
+        """Mail to ``peer`` that was declined is welcome now."""
+        self.mailer.wake(peer)
+
+    # What peers, stores and transports call.
 
     def now(self) -> float:
         """Unix seconds."""
@@ -552,6 +577,14 @@ def _event(destination: str, outcome: Outcome) -> Delivery:
     delivery = Delivery(destination)
     delivery.settle(outcome)
     return delivery
+
+
+def _loaded(transports: Sequence[str | Transport], relays: Sequence[str]) -> list[Transport]:
+    found = [_transport(transport) for transport in transports]
+    schemes = {scheme for transport in found for scheme in transport.schemes}
+    if any(relay.partition(":")[0] not in schemes for relay in relays):
+        found.append(_transport("relay"))
+    return found
 
 
 def _transport(transport: str | Transport) -> Transport:

@@ -44,7 +44,7 @@ class Listener:
         self.moved = False  # since the last run
         self._identity, self._storage, self._transports, self._hints = identity, storage, transports, tuple(hints)
         self._accept, self._now, self._renewed, self._spawn, self._failed = accept, now, renewed, spawn, failed
-        self._addresses: dict[str, tuple[str, ...]] = {}  # by who listens there: a scheme or the name of a service
+        self._addresses: dict[str, tuple[str, ...]] = {}  # by who listens there: a service, a transport's first scheme
         self._renewing = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._look: asyncio.TimerHandle | None = None
@@ -60,9 +60,9 @@ class Listener:
         used: list[str] = []
         for hint in self._hints:
             found = await self._listen(hint, ports.get(hint, ""))
-            scheme = hint.partition(":")[0]
-            self._addresses[scheme] = (*self._addresses.get(scheme, ()), *found)
-            used.append(found[0].rpartition(":")[2] if found else "")
+            owner = self._transports[hint.partition(":")[0]].schemes[0]
+            self._addresses[owner] = (*self._addresses.get(owner, ()), *found)
+            used.append(found[0].rpartition(":")[2] if found and hint.endswith(":0") else "")
         addresses = encode([address for found in self._addresses.values() for address in found])
         self.moved = await self._storage.get(b"node/addresses") not in (None, addresses)
         await self._storage.write([(b"node/listening", encode(used)), (b"node/addresses", addresses)])
@@ -77,10 +77,10 @@ class Listener:
 
     async def look_again(self) -> None:
         """Have the addresses in our record that transports can be reached at now."""
-        for scheme, transport in self._transports.items():
+        for transport in dict.fromkeys(self._transports.values()):
             found = transport.reachable()
             if found is not None:
-                await self.advertise(scheme, found)
+                await self.advertise(transport.schemes[0], found)
 
     def close(self) -> None:
         """Renew no more. Transports are closed by whoever made them."""

@@ -81,7 +81,7 @@ class Node(Protocol):
         """An envelope for us. ``taken`` is called once: True when all in it is handled and saved, False when it
         cannot be opened."""
 
-    def mail_ended(self, peer: SignId, id: bytes, state: str) -> None:
+    def mail_ended(self, peer: SignId, mail_id: bytes, state: str) -> None:
         """What became of an envelope that was deposited: delivered, expired, refused or overflow."""
 
     def mail_room(self, peer: SignId) -> None:
@@ -109,9 +109,9 @@ class Transport(ABC):
         """The addresses of all listeners as they are now; None when they never change."""
         return None
 
-    async def deposit(self, address: str, peer: SignId, id: bytes, expires: int, envelope: bytes) -> int:
+    async def deposit(self, address: str, peer: SignId, mail_id: bytes, expires: int, envelope: bytes) -> int:
         """Leave an envelope for ``peer`` at the relay at ``address``; returns once it is on the relay's disk, with the
-        Unix milliseconds until when it is kept (at most ``expires``). The same 16-byte ``id`` twice is kept once.
+        Unix milliseconds until when it is kept (at most ``expires``). The same 16-byte ``mail_id`` twice is kept once.
 
         Raises MailDeclined with the relay's reason, or Unreachable."""
         raise Unreachable(f"{address}: nobody keeps mail there")

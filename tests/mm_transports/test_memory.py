@@ -6,7 +6,7 @@ import pytest
 
 from mm_transports.memory import Memory, Network
 from mmplatform.errors import Unreachable
-from tests.mm_transports.test_contract import End, Host
+from tests.mm_transports.test_contract import PEER, End, Host
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ async def test_names_are_kept_or_made(host: Host) -> None:
 async def test_everybody_shares_one_network_unless_told_otherwise(host: Host) -> None:
     assert Memory().network is Memory().network
     with pytest.raises(Unreachable, match="nobody"):
-        await Memory().dial(host.address, host.accept)
+        await Memory().dial(host.address, PEER, host.accept)
 
 
 async def test_a_network_that_is_down_lets_nobody_dial(host: Host) -> None:

@@ -9,7 +9,7 @@ from mm_transports import tcp
 from mm_transports.tcp import TCP, format_address, parse_address, reachable
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.network.transport import LENGTH_LIMIT, Connection
-from tests.mm_transports.test_contract import End, Host
+from tests.mm_transports.test_contract import PEER, End, Host
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ async def test_a_close_that_cannot_send_is_ended_by_abort(host: Host) -> None:
 async def test_nobody_listens(host: Host) -> None:
     await host.transport.close()
     with pytest.raises(Unreachable, match=host.address):
-        await host.transport.dial(host.address, host.accept)
+        await host.transport.dial(host.address, PEER, host.accept)
 
 
 async def test_no_answer_in_time(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ async def test_no_answer_in_time(host: Host, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(tcp, "CONNECT_TIMEOUT", 0.01)
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", never)
     with pytest.raises(Unreachable, match="no answer"):
-        await host.transport.dial(host.address, host.accept)
+        await host.transport.dial(host.address, PEER, host.accept)
     await host.transport.close()
 
 

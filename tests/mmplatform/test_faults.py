@@ -290,7 +290,7 @@ async def test_a_clock_that_is_set_in_the_middle_of_traffic(who: str, hours: int
 
     def node(number: int) -> Skewed:
         plain = world.node(number)
-        options = {"identity": plain.identity, "transports": list(plain._transports.values())}
+        options = {"identity": plain.identity, "transports": plain._transports}
         return Skewed(**options, connection_info=["memory://0"])
 
     alice, bob = node(1), node(2)

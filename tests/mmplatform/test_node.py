@@ -659,8 +659,8 @@ async def test_services_start_in_order_and_stop_in_reverse_and_may_send_while_th
 async def test_plugins_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: dict[str, object] = {"instance": Memory(World().network), "class": Memory, "junk": "x", "svc": Broken}
     monkeypatch.setattr(module.plugins, "load", lambda group, name: loaded[name])
-    assert list(Platform(transports=["instance"])._transports) == ["memory"]
-    assert list(Platform(transports=["class"])._transports) == ["memory"]
+    assert [t.schemes for t in Platform(transports=["instance"])._transports] == [("memory",)]
+    assert [t.schemes for t in Platform(transports=["class"])._transports] == [("memory",)]
     with pytest.raises(LocalError, match="not a transport"):
         Platform(transports=["junk"])
     with pytest.raises(LocalError, match="not a service"):

@@ -30,7 +30,7 @@ class FakeLink:
 class FakeTransport:
     """``script[address]`` says what becomes of an attempt."""
 
-    scheme: ClassVar[str] = "tcp"
+    schemes: ClassVar[tuple[str, ...]] = ("tcp",)
 
     def __init__(self, script: dict[str, Callable[[], Any]]) -> None:
         self.script = script
@@ -39,7 +39,8 @@ class FakeTransport:
         self.opened: dict[str, asyncio.Future[Any]] = {}
         self._now = ""
 
-    async def dial(self, address: str, accept: Callable[[Any], FakeLink]) -> None:
+    async def dial(self, address: str, peer: str, accept: Callable[[Any], FakeLink]) -> None:
+        assert peer == PEER
         self.dialled.append(address)
         outcome = self.script[address]()
         if isinstance(outcome, Exception):

@@ -107,8 +107,8 @@ async def victim() -> AsyncIterator[Victim]:
     async with world.node(2) as node, world.node(1) as honest:
         victim = Victim(node, honest)
         # The node listens already: what it calls for each connection is replaced where the server keeps it.
-        await node._transports["tcp"].close()
-        [address] = await TCP.listen(node._transports["tcp"], "tcp://127.0.0.1:0", node._links.accept)  # type: ignore[arg-type]
+        await node._transports[0].close()
+        [address] = await TCP.listen(node._transports[0], "tcp://127.0.0.1:0", node._links.accept)  # type: ignore[arg-type]
         await node._listener.advertise("tcp", [address])
         await honest.add(node.ticket(), circle="friends")
         await node.add(honest.ticket(), circle="friends")

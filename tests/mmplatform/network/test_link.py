@@ -79,7 +79,7 @@ class Pair:
 
         transport = Memory(self.network)
         [address] = await transport.listen("memory://0", server)
-        await transport.dial(address, client)
+        await transport.dial(address, BOB.sign_id, client)
 
     async def both_ready(self) -> "Pair":
         await self.dial()

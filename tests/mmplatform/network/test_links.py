@@ -8,6 +8,7 @@ import pytest
 from mm_transports.memory import Memory, Network
 from mmplatform.delivery.wire import Resume, encode_packet
 from mmplatform.errors import ProtocolError, RemoteError, Unreachable
+from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.network import links as module
 from mmplatform.network.link import Link
@@ -57,7 +58,11 @@ class Node:
 
     async def dial(self, other: "Node", key: str) -> Link:
         opened: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
-        await self.transport.dial(other.address, lambda connection: self.links.dialled(connection, key, opened))  # type: ignore[arg-type]
+        await self.transport.dial(
+            other.address,
+            SignId(key),
+            lambda connection: self.links.dialled(connection, key, opened),  # type: ignore[arg-type]
+        )
         return await asyncio.wait_for(opened, 5)
 
 
@@ -136,7 +141,7 @@ async def test_those_who_prove_nothing_give_way_oldest_first(
     alice, bob = nodes
     idle: list[Idle] = []
     for _ in range(10):
-        await bob.transport.dial(bob.address, lambda connection: idle.append(Idle(connection)) or idle[-1])  # type: ignore[func-returns-value]
+        await bob.transport.dial(bob.address, BOB.sign_id, lambda connection: idle.append(Idle(connection)) or idle[-1])  # type: ignore[func-returns-value]
     await until(lambda: sum(one.lost for one in idle) == 6)
     assert [one.lost for one in idle] == [True] * 6 + [False] * 4
     assert bob.links.refused == 6

@@ -8,6 +8,7 @@ import pytest
 
 from mmplatform.codec import encode
 from mmplatform.errors import LocalError, ProtocolError, StorageError, Unreachable
+from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import MAX_ADDRESSES, NodeInfo
 from mmplatform.network import listener as module
 from mmplatform.network.listener import Listener
@@ -21,7 +22,7 @@ NOW = 1_750_000_000.0
 class Ports:
     """A transport that gives the port asked for, or the next one."""
 
-    scheme = "tcp"
+    schemes = ("tcp",)
 
     def __init__(self, *taken: str) -> None:
         self.taken = set(taken)
@@ -150,12 +151,12 @@ async def test_the_record_is_renewed_in_time_and_a_failure_is_tried_again(monkey
 class Roaming(Transport):
     """A transport whose addresses a test changes; None: they never change."""
 
-    scheme: ClassVar[str] = "roaming"
+    schemes: ClassVar[tuple[str, ...]] = ("roaming",)
 
     def __init__(self, addresses: list[str] | None) -> None:
         self.addresses = addresses
 
-    async def dial(self, address: str, accept: Accept) -> Connection:
+    async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
         raise Unreachable(address)
 
     async def listen(self, hint: str, accept: Accept) -> list[str]:
@@ -281,3 +282,36 @@ async def test_a_platform_publishes_what_a_service_advertised(kind: str) -> None
         assert before is not None
         assert seen[-1]["connectionInfo"] == [*before.connection_info, "kad://192.0.2.1:4000"]
         assert node.directory.mine.seq > before.seq
+
+
+class Twofold(Roaming):
+    """One transport for two schemes, as a relay's; what it is told."""
+
+    schemes: ClassVar[tuple[str, ...]] = ("twofold+one", "twofold+two")
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.calls: list[object] = []
+
+    def attach(self, node: object) -> None:
+        self.calls.append(node)
+
+    async def listen(self, hint: str, accept: Accept) -> list[str]:
+        return [hint]
+
+    async def close(self) -> None:
+        self.calls.append("close")
+
+
+async def test_a_transport_of_two_schemes_is_attached_and_closed_once() -> None:
+    transport = Twofold()
+    node = World().node(
+        1, relays=["twofold+one://a:4000/K", "twofold+two://b"], transports=[transport], connection_info=()
+    )
+    assert transport.calls == [node]
+    async with node:
+        assert node.directory.mine is not None
+        assert node.directory.mine.connection_info == tuple(relays)
+        remembered = await node.storage.get(b"node/listening")
+        assert remembered == encode(["", ""])  # a relay has no port of ours to keep
+    assert transport.calls == [node, "close"]
