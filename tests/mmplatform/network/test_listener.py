@@ -305,9 +305,8 @@ class Twofold(Roaming):
 
 async def test_a_transport_of_two_schemes_is_attached_and_closed_once() -> None:
     transport = Twofold()
-    node = World().node(
-        1, relays=["twofold+one://a:4000/K", "twofold+two://b"], transports=[transport], connection_info=()
-    )
+    relays = ["twofold+one://a:4000/K", "twofold+two://b"]
+    node = World().node(1, relays=relays, transports=[transport], connection_info=())
     assert transport.calls == [node]
     async with node:
         assert node.directory.mine is not None
