@@ -194,7 +194,14 @@ class Taken(Struct, array_like=True, tag=17, gc=False):
     refused: bool = False
 
 
-Said = Open | Data | Shut | Pause | Resume | Present | Deposit | Stored | Declined | Room | Ended | Noted
+class Waiting(Struct, array_like=True, tag=19, gc=False):
+    """Between processes of one relay only: mail or notes for the target are in the store. With an ``address`` they
+    are for the relay there. A hint that may get lost."""
+
+    address: Address = ""
+
+
+Said = Open | Data | Shut | Pause | Resume | Present | Deposit | Stored | Declined | Room | Ended | Noted | Waiting
 
 
 class Carried(Struct, array_like=True, tag=18, gc=False):
@@ -208,5 +215,5 @@ class Carried(Struct, array_like=True, tag=18, gc=False):
 
 Item = (
     Challenge | SignIn | Welcome | Bye | Open | Data | Shut | Pause | Resume | Present | Deposit | Stored | Declined
-    | Room | Ended | Noted | Mail | Taken | Carried
+    | Room | Ended | Noted | Mail | Taken | Carried | Waiting
 )  # fmt: skip

@@ -13,7 +13,11 @@ from mm_transports.relay.items import Carried, Item
 
 
 class Session(Protocol):
-    """Somebody who is signed in. ``key`` is proven."""
+    """Somebody who is signed in. ``key`` is proven.
+
+    Of a PEER the newest session counts, the one before is ended. Sessions of one RELAY key may be several (the
+    processes of that relay): none displaces another, and what comes back goes to the one a peer was last heard by.
+    """
 
     key: bytes
     role: int  # items.PEER or items.RELAY
@@ -28,6 +32,17 @@ class Session(Protocol):
 
     def end(self, reason: str, retry: float = 0.0) -> None:
         """Say Bye and close; ``retry`` in seconds."""
+
+
+class Post(Protocol):
+    """What the mailroom and the lanes need of the router."""
+
+    def tell(self, key: bytes, item: Item) -> bool:
+        """To the peer ``key`` wherever it is signed in: here, or in the fleet (then True means it is on its way).
+        Waiting is never told to the peer: the router of the other process calls ``Mailroom.nudged`` with it."""
+
+    def receive(self, session: Session, item: Item) -> None:
+        """A live item of a session, or of a lane, which is a session that did not sign in."""
 
 
 class Fleet(ABC):
@@ -63,6 +78,11 @@ class Fleet(ABC):
     @abstractmethod
     def publish(self, carried: Carried) -> None:
         """Give it to every other process."""
+
+    async def lease(self, name: bytes, seconds: float) -> bool:
+        """Hold ``name`` for so long; True when it is ours (still, or again). Mail for another relay is forwarded by
+        the process that holds the lease of that relay's key; twice would be harmless, and a waste."""
+        return True
 
 
 class Lanes(ABC):

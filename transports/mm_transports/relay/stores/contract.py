@@ -3,7 +3,7 @@
 - A box belongs to a key: a peer's signId, or the key of another relay for what is on its way there.
 - ``put`` resolves once the envelope survives the death of the process (SQLite: and of the machine); everything put in
   one loop turn shares one commit. The same (sender, target, id) put again keeps the first and resolves with it.
-- Quotas count what is kept, per box and per sender, exactly, also between processes that share one store.
+- Quotas count what is kept, per box, per sender and per relay it came through, exactly, also between processes that share one store.
 - An envelope leaves the store in one step with the note of how it ended: kept or noted, never both, never neither.
 - A note stays until :meth:`forget_notes`, or as long as an envelope may be kept at most.
 - Numbers grow within a box and are never used again. Mail is handed out in their order.
@@ -52,6 +52,8 @@ class Caps(NamedTuple):
     box_count: int = 0
     sender_bytes: int = 0
     sender_count: int = 0
+    origin_bytes: int = 0  # of all that came through one relay, whoever it says the senders are
+    origin_count: int = 0
 
 
 class Usage(NamedTuple):
@@ -64,7 +66,8 @@ class Usage(NamedTuple):
 
 
 class OverQuota(LocalError):
-    """The envelope is not kept; ``reason`` is ``overflow`` (of the box) or ``quota`` (of the sender)."""
+    """The envelope is not kept; ``reason`` is ``overflow`` (of the box) or ``quota`` (of the sender, or
+    of the relay it came through)."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"no room: {reason}")
@@ -114,6 +117,10 @@ class MailStore(ABC):
     async def boxes(self, after: bytes, count: int) -> list[tuple[bytes, str]]:
         """Boxes of other relays with something in them, of mail or notes, and the address of that relay (``via`` of the
         mail, ``origin`` of the notes), in order of their keys."""
+
+    @abstractmethod
+    async def filled(self, box: bytes) -> tuple[int, int]:
+        """How many envelopes are kept in a box, and their bytes, as the quota counts them."""
 
     @abstractmethod
     async def usage(self) -> Usage: ...
