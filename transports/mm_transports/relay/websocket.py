@@ -1,0 +1,335 @@
+"""WebSocket connections of relays and their clients: whole binary messages in order, in the callback style of asyncio.
+
+The websockets library does the protocol (its Sans-I/O half), this file and websocket_server.py the sockets. No task and
+no timer a message: one timer a connection sees to the upgrade, the keep-alive and the close in turn.
+"""
+
+import asyncio
+import functools
+import ssl as tls
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any, Final, Protocol, cast
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidURI
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
+
+from mm_transports.relay.items import MAX_MESSAGE
+from mmplatform.errors import Unreachable
+
+CONNECT_TIMEOUT: Final = 10.0  # seconds, for TCP, TLS and the upgrade
+PING_EVERY: Final = 12.0  # seconds of silence; what is silent three times as long is gone
+SILENCES: Final = 2  # pings without an answer
+CLOSE_TIMEOUT: Final = 2.0  # seconds for the other end to answer a close, and to take what is buffered
+HIGH_WATER: Final = 256 * 1024  # bytes in the send buffer above which the owner is paused
+UNREAD_PONGS: Final = 16  # pings that are answered while the other end reads nothing
+
+
+class Owner(Protocol):
+    """What a connection calls, from the event loop only (``pause_writing`` also from within ``send``)."""
+
+    def message_received(self, message: bytes) -> None: ...
+
+    def connection_lost(self, reason: str) -> None:
+        """The last callback, exactly once."""
+
+    def pause_writing(self) -> None:
+        """More is buffered than should be."""
+
+    def resume_writing(self) -> None: ...
+
+
+OwnerOf = Callable[["WebSocket"], Owner]
+
+
+class WebSocket(asyncio.Protocol):
+    """One connection; whoever it belongs to is made when it is open, and may send at once."""
+
+    remote = ""  # where the other end is, for people and logs
+    ip = ""
+
+    def __init__(self, protocol: ServerProtocol | ClientProtocol, owner_of: OwnerOf, ping_every: float) -> None:
+        self._protocol = protocol
+        self._owner_of = owner_of
+        self._ping_every = ping_every
+        self._owner: Owner | None = None
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._heard = self._asked = 0.0
+        self._silences = self._pongs = 0
+        self._partial = bytearray()
+        self._corked = self._ending = self._reading_paused = self._stuffed = False
+        self._why = ""
+
+    @property
+    def subprotocol(self) -> str:
+        """What both ends agreed to speak."""
+        return self._protocol.subprotocol or ""
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that the socket has not taken yet."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def send(self, message: bytes) -> None:
+        """Queue one message; never blocks. After close or loss it does nothing."""
+        if self._protocol.state is State.OPEN and not self._ending:
+            self._protocol.send_binary(message)
+            self._flush()
+
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Send what is queued, then close; an end that takes too long is cut off. Nothing is received any more."""
+        if self._ending or self._transport is None:
+            return
+        self._why = self._why or f"closed here: {reason or code}"
+        if self._protocol.state is not State.OPEN:
+            self.abort()
+            return
+        self._protocol.send_close(code, reason.encode()[:123].decode(errors="ignore"))
+        self._end()
+        self._flush()
+
+    def abort(self, why: str = "closed here") -> None:
+        """Close at once; what is queued is lost."""
+        self._ending = True
+        self._why = self._why or why
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pause_reading(self) -> None:
+        if not self._reading_paused and self._transport is not None and not self._transport.is_closing():
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._reading_paused and self._transport is not None:
+            self._reading_paused = False
+            self._heard = self._loop.time()  # the silence was ours
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+        peer = transport.get_extra_info("peername") or ("gone", 0)
+        self._named(*peer[:2])
+        self._heard = self._loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = self._loop.time()
+        self._protocol.receive_data(data)
+        self._corked = True  # all answers to what came in one piece leave in one piece
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
+                self._frame(event)
+            else:
+                self._handshake(event)
+        self._corked = False
+        if self._protocol.state is not State.OPEN and self._owner is not None and not self._ending:
+            self._end()
+        self._flush()
+
+    def eof_received(self) -> None:
+        self._protocol.receive_eof()
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport, self._ending = None, True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._protocol.receive_eof()
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.connection_lost(self._reason(exc))
+
+    def pause_writing(self) -> None:
+        self._stuffed = True
+        if self._owner is not None:
+            self._owner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._stuffed, self._pongs = False, 0
+        if self._owner is not None:
+            self._owner.resume_writing()
+
+    # What comes in.
+
+    def _handshake(self, event: Any) -> None:
+        raise NotImplementedError
+
+    def _begin(self) -> None:
+        self._wait(self._ping_every, self._tick)
+        self._owner = self._owner_of(self)
+
+    def _frame(self, frame: Frame) -> None:
+        if self._ending or self._owner is None:
+            return
+        if frame.opcode is Opcode.BINARY and frame.fin:
+            self._owner.message_received(bytes(frame.data))
+        elif frame.opcode is Opcode.BINARY or frame.opcode is Opcode.CONT:
+            self._partial += frame.data
+            if frame.fin:
+                message, self._partial = bytes(self._partial), bytearray()
+                self._owner.message_received(message)
+        elif frame.opcode is Opcode.TEXT:
+            self.close(CloseCode.UNSUPPORTED_DATA, "binary messages only")
+        elif frame.opcode is Opcode.PING and self._stuffed:
+            self._pongs += 1
+            if self._pongs > UNREAD_PONGS:
+                self.abort("it pings and reads nothing")
+
+    # What goes out.
+
+    def _flush(self) -> None:
+        if self._corked or self._transport is None:
+            return
+        writes = self._protocol.data_to_send()
+        if not writes:
+            return
+        self._transport.write(writes[0] if len(writes) == 1 else b"".join(writes))
+        if not writes[-1]:  # the library's sign for the end of the stream
+            self._end()
+            if self._transport.is_closing():
+                return
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            else:
+                self._transport.close()
+
+    # Time.
+
+    def _wait(self, delay: float, then: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(delay, then)
+
+    def _end(self) -> None:
+        if not self._ending:
+            self._ending = True
+            self.resume_reading()
+            self._wait(CLOSE_TIMEOUT, self.abort)
+
+    def _tick(self) -> None:
+        """Ping what has been silent; a side that does not read itself only shows that it is there."""
+        now = self._loop.time()
+        if self._heard > self._asked:
+            self._silences = 0
+        if self._reading_paused:
+            self._protocol.send_pong(b"")
+        elif (quiet := now - self._heard) < self._ping_every:
+            self._wait(self._ping_every - quiet, self._tick)
+            return
+        elif self._silences == SILENCES:
+            self.abort("it answers no pings")
+            return
+        else:
+            self._silences += 1
+            self._asked = now
+            self._protocol.send_ping(b"")
+        self._flush()
+        self._wait(self._ping_every, self._tick)
+
+    def _named(self, host: str, port: int) -> None:
+        self.ip = host
+        self.remote = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def _reason(self, exc: Exception | None) -> str:
+        received, failed = self._protocol.close_rcvd, self._protocol.parser_exc
+        if self._why:
+            return self._why
+        if received is not None:
+            return f"closed by the other end: {received.reason or received.code}"
+        if failed is not None and not isinstance(failed, EOFError):
+            return str(failed)
+        return f"lost: {exc}" if exc is not None else "lost"
+
+
+class _Dialled(WebSocket):
+    """The client's end."""
+
+    def __init__(self, url: str, subprotocols: Sequence[str], owner_of: OwnerOf, ping_every: float) -> None:
+        wanted = [Subprotocol(name) for name in subprotocols]
+        super().__init__(
+            ClientProtocol(parse_uri(url), subprotocols=wanted, max_size=MAX_MESSAGE), owner_of, ping_every
+        )
+        self._url = url
+        self.opened: asyncio.Future[None] = self._loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        protocol = cast(ClientProtocol, self._protocol)
+        protocol.send_request(protocol.connect())
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        refused = self._protocol.handshake_exc
+        self._fail(str(refused) if refused is not None else self._reason(exc))
+
+    def _handshake(self, event: Any) -> None:
+        assert isinstance(event, Response)
+        if event.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            said = bytes(event.body[:200]).decode("ascii", "replace").strip().partition("\n")[0]
+            self._fail(f"HTTP {event.status_code} {said if said.isprintable() else ''}".strip())
+        elif self._protocol.state is not State.OPEN:
+            self._fail(str(self._protocol.handshake_exc))
+        elif not self.subprotocol:
+            self._fail("no relay: it agrees to no version of what relays speak")
+        else:
+            self._begin()
+            if not self.opened.done():
+                self.opened.set_result(None)
+
+    def _fail(self, why: str) -> None:
+        if not self.opened.done():
+            self.opened.set_exception(Unreachable(f"{self._url}: {why}"))
+            self.opened.exception()  # whoever waits for it may have given up already
+            self.abort(why)
+
+
+async def connect(
+    url: str,
+    subprotocols: Sequence[str],
+    owner_of: OwnerOf,
+    *,
+    ssl: tls.SSLContext | None = None,
+    timeout: float = CONNECT_TIMEOUT,
+    ping_every: float = PING_EVERY,
+) -> WebSocket:
+    """Connect to ``ws://`` or ``wss://host[:port]/path``. Raises Unreachable, which says why."""
+    try:
+        where = parse_uri(url)
+    except InvalidURI as error:
+        raise Unreachable(str(error)) from None
+    context = (ssl or _trusting_the_system()) if where.secure else None
+    loop = asyncio.get_running_loop()
+    made: _Dialled | None = None
+    try:
+        async with asyncio.timeout(timeout):
+            _, made = await loop.create_connection(
+                lambda: _Dialled(url, subprotocols, owner_of, ping_every), where.host, where.port, ssl=context
+            )
+            await made.opened
+    except (OSError, TimeoutError) as error:
+        if made is not None:
+            made.abort("no answer")
+        raise Unreachable(f"{url}: {str(error) or 'no answer'}") from None
+    except asyncio.CancelledError:
+        if made is not None:
+            made.abort("cancelled")
+        raise
+    return made
+
+
+@functools.cache
+def _trusting_the_system() -> tls.SSLContext:
+    return tls.create_default_context()  # reads every certificate of the system, 20 ms
