@@ -152,6 +152,9 @@ MEASURES: dict[str, Callable[[Client, Job, Connect], Awaitable[Result]]] = {
     "W3": _one_way,
     "W4": _sessions,
     "W5": _durable,
+    "R1": _one_way,
+    "R2": _round_trips,
+    "R5": _durable,
     PIPELINING.name: _pipelining,
 }
 

@@ -48,6 +48,15 @@ PEERS = {
             ("mmplatform",),
         ),
         Entry(
+            "mm-relay",
+            "mm_relay:MMRelay",
+            {"R1": 400_000, "R2": 4_000, "R5": 60_000},
+            ("mmplatform", "websockets", "prometheus_client"),
+            "mm",
+            tls=True,
+        ),
+        Entry("mm-direct", "mm:MM", {"R2": 6_000}, ("mmplatform",)),
+        Entry(
             "naive",
             "naive:Naive",
             {"W1": 60_000, "W2a": 8_000, "W2b": 40_000, "W3": 5_000, "W4": 1_000},
@@ -68,7 +77,7 @@ PEERS = {
         Entry(
             "nats-tls",
             "nats_tls:NatsTls",
-            {"W1": 100_000, "W2a": 3_000, "W2b": 25_000, "W3": 2_000, "W4": 150},
+            {"W1": 100_000, "W2a": 3_000, "W2b": 25_000, "W3": 2_000, "W4": 150, "R1": 100_000, "R2": 3_000},
             ("nats",),
             "nats-server",
             tls=True,
@@ -80,8 +89,23 @@ PEERS = {
             ("zenoh",),
             tls=True,
         ),
-        Entry("redis-fsync", "redis_fsync:RedisFsync", {"W5": 20_000}, ("redis",), "redis-server"),
-        Entry("jetstream-fsync", "jetstream_fsync:JetStreamFsync", {"W5": 4_000}, ("nats",), "nats-server", tls=True),
+        Entry("redis-fsync", "redis_fsync:RedisFsync", {"W5": 20_000, "R5": 20_000}, ("redis",), "redis-server"),
+        Entry(
+            "jetstream-fsync",
+            "jetstream_fsync:JetStreamFsync",
+            {"W5": 4_000, "R5": 4_000},
+            ("nats",),
+            "nats-server",
+            tls=True,
+        ),
+        Entry(
+            "mosquitto-tls",
+            "mosquitto_tls:MosquittoTls",
+            {"R1": 15_000},
+            ("aiomqtt",),
+            "mosquitto",
+            tls=True,
+        ),
     )
 }
 """The platform first, then its peers in the order of the table."""

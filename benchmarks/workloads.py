@@ -24,6 +24,9 @@ WORKLOADS = {
         Workload("W3", "one way, 64 KiB", "MB/s", size=65536, to_receiver=True),
         Workload("W4", "fresh secure session p50", "ms", lower_is_better=True),
         Workload("W5", "durable, fsynced, acknowledged", "messages/s", to_receiver=True),
+        Workload("R1", "one way through a relay or broker, 100 B", "messages/s", to_receiver=True),
+        Workload("R2", "round trip p50 through a relay or broker", "us", lower_is_better=True),
+        Workload("R5", "stored at the relay or broker, fsynced, recipient absent", "messages/s"),
     )
 }
 """The workloads of ``latest.json``, in the order of the table."""

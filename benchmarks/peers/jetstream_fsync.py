@@ -22,7 +22,8 @@ class JetStreamFsync(Peer):
         stream = (await dial(self.job)).jetstream()
         await stream.add_stream(name=STREAM, subjects=[SUBJECT], storage="file")
         subscription = await stream.pull_subscribe(SUBJECT, durable=CONSUMER, stream=STREAM)
-        self._work = asyncio.create_task(consume(subscription, sink))
+        if self.job.workload.to_receiver:
+            self._work = asyncio.create_task(consume(subscription, sink))
         return {}
 
     async def connect(self, info: Info) -> Client:

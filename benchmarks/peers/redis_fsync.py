@@ -22,7 +22,8 @@ class RedisFsync(Peer):
     async def serve(self, sink: Sink) -> Info:
         server = Redis(port=self.job.port)
         await server.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
-        self._work = asyncio.create_task(consume(server, sink))
+        if self.job.workload.to_receiver:
+            self._work = asyncio.create_task(consume(server, sink))
         return {}
 
     async def connect(self, info: Info) -> Client:

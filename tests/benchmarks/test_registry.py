@@ -4,18 +4,21 @@ from benchmarks.contract import Peer
 from benchmarks.registry import PEERS, Entry, find_program, load
 from benchmarks.workloads import PIPELINING, WORKLOADS
 
-NAMES = ["mm", "naive", "zmq-curve", "zmq-curve-asyncio", "nats-tls", "zenoh-tls", "redis-fsync", "jetstream-fsync"]
+NAMES = [
+    "mm", "mm-relay", "mm-direct", "naive", "zmq-curve", "zmq-curve-asyncio", "nats-tls", "zenoh-tls", "redis-fsync",
+    "jetstream-fsync", "mosquitto-tls",
+]  # fmt: skip
 
 
 def test_the_names_that_readers_of_the_results_rely_on() -> None:
     assert list(PEERS) == NAMES
-    assert list(WORKLOADS) == ["W1", "W2a", "W2b", "W3", "W4", "W5"]
+    assert list(WORKLOADS) == ["W1", "W2a", "W2b", "W3", "W4", "W5", "R1", "R2", "R5"]
 
 
 def test_the_platform_does_everything_and_every_workload_has_a_peer() -> None:
-    assert set(PEERS["mm"].counts) == {*WORKLOADS, PIPELINING.name}
+    assert {*PEERS["mm"].counts, *PEERS["mm-relay"].counts} == {*WORKLOADS, PIPELINING.name}
     for name in WORKLOADS:
-        assert [peer for peer, entry in PEERS.items() if name in entry.counts and peer != "mm"]
+        assert [peer for peer, entry in PEERS.items() if name in entry.counts and peer not in ("mm", "mm-relay")]
 
 
 @pytest.mark.parametrize("name", NAMES)
