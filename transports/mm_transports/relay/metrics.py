@@ -1,0 +1,151 @@
+"""What happens at a relay, counted; and the page of it that Prometheus reads.
+
+Whoever knows adds to a field: that costs nothing worth mentioning on the path of a frame. The library is asked when
+somebody reads the page.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from mmplatform.errors import PluginError
+
+if TYPE_CHECKING:
+    from prometheus_client.registry import CollectorRegistry
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+LATENCIES: Final = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 300.0, 3600.0, 86400.0)  # seconds mail waits for its recipient
+
+
+class Metrics:
+    """Plain fields: add to the counters, set the gauges."""
+
+    def __init__(self) -> None:
+        # Front doors
+        self.connections = 0  # gauge: sockets that have upgraded
+        self.signed_in = 0  # gauge
+        self.refused: Counter[str] = Counter()  # connections and sign-ins, by reason
+        self.items_in = self.items_out = 0
+        self.bytes_in = self.bytes_out = 0
+        self.paused = 0  # times a connection was not read for a while because of its rate
+        # Live frames
+        self.frames = self.frame_bytes = 0  # passed on
+        self.queued_frames = self.queued_bytes = 0  # gauges: waiting for a slow connection
+        self.dropped: Counter[str] = Counter()  # by reason: absent, gone, overflow ...
+        # Mail
+        self.stored = self.stored_bytes = 0
+        self.declined: Counter[str] = Counter()  # by reason
+        self.ended: Counter[str] = Counter()  # by state: delivered, expired, refused, overflow, forwarded
+        self.mailbox_count = self.mailbox_bytes = self.mailboxes = self.notes = 0  # gauges, as of the last look
+        self.store_errors = 0
+        # Other relays
+        self.lanes_up = self.lanes_queued = 0  # gauges: connections, items waiting for them
+        # Latency of mail, from stored to taken
+        self.delivery_count, self.delivery_sum = 0, 0.0
+        self.delivery_buckets = [0] * (len(LATENCIES) + 1)
+
+    def delivered(self, seconds: float) -> None:
+        """Mail was taken so long after it was stored."""
+        self.delivery_buckets[bisect_left(LATENCIES, seconds)] += 1
+        self.delivery_count += 1
+        self.delivery_sum += seconds
+
+
+class Page:
+    """The metrics as Prometheus reads them. Raises PluginError when prometheus_client is missing."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        try:
+            from prometheus_client import CollectorRegistry, generate_latest
+        except ImportError as error:
+            raise PluginError(
+                f"metrics need prometheus_client ({error}); pip install 'mm-platform[relay]', or leave metrics out"
+            ) from None
+        self._registry: CollectorRegistry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_Collector(metrics))
+        self._generate = generate_latest
+
+    def render(self) -> bytes:
+        return self._generate(self._registry)
+
+
+class _Collector:
+    """What prometheus_client asks for the samples."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def describe(self) -> list[Any]:
+        return []
+
+    def collect(self) -> Iterator[Any]:
+        yield from self._gauges()
+        yield from self._counters()
+        yield from self._labelled()
+        yield self._latency()
+
+    def _gauges(self) -> Iterator[Any]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        metrics = self._metrics
+        for name, text, value in (
+            ("connections", "Open WebSockets.", metrics.connections),
+            ("signed_in", "Connections that have proven a key.", metrics.signed_in),
+            ("queue_frames", "Live frames waiting for slow connections.", metrics.queued_frames),
+            ("queue_bytes", "Bytes of live frames waiting for slow connections.", metrics.queued_bytes),
+            ("mail_waiting", "Envelopes kept.", metrics.mailbox_count),
+            ("mail_waiting_bytes", "Bytes of the envelopes kept.", metrics.mailbox_bytes),
+            ("mailboxes", "Boxes with mail in them.", metrics.mailboxes),
+            ("notes_waiting", "Ends of mail that senders have not heard of yet.", metrics.notes),
+            ("lanes_up", "Connections to other relays.", metrics.lanes_up),
+            ("lanes_queue_items", "Items waiting for other relays.", metrics.lanes_queued),
+        ):
+            yield GaugeMetricFamily(f"mm_relay_{name}", text, value)
+
+    def _counters(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily
+
+        metrics = self._metrics
+        for name, text, value in (
+            ("received_items", "Items from connections.", metrics.items_in),
+            ("received_bytes", "Bytes of messages from connections.", metrics.bytes_in),
+            ("sent_items", "Items to connections.", metrics.items_out),
+            ("sent_bytes", "Bytes of messages to connections.", metrics.bytes_out),
+            ("rate_pauses", "Times a connection was not read because of its rate.", metrics.paused),
+            ("frames", "Live frames passed on.", metrics.frames),
+            ("frame_bytes", "Bytes of live frames passed on.", metrics.frame_bytes),
+            ("stored", "Envelopes accepted.", metrics.stored),
+            ("stored_bytes", "Bytes of envelopes accepted.", metrics.stored_bytes),
+            ("store_errors", "Failures of the store.", metrics.store_errors),
+        ):
+            yield CounterMetricFamily(f"mm_relay_{name}", text, value)
+
+    def _labelled(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily
+
+        metrics = self._metrics
+        for name, label, text, values in (
+            ("refused", "reason", "Connections and sign-ins refused.", metrics.refused),
+            ("dropped", "reason", "Live frames that reached nobody.", metrics.dropped),
+            ("declined", "reason", "Envelopes declined.", metrics.declined),
+            ("ended", "state", "Envelopes by what became of them.", metrics.ended),
+        ):
+            family = CounterMetricFamily(f"mm_relay_{name}", text, labels=[label])
+            for value, count in values.items():
+                family.add_metric([value], count)
+            yield family
+
+    def _latency(self) -> Any:
+        from prometheus_client.core import HistogramMetricFamily
+
+        metrics, below, buckets = self._metrics, 0, []
+        for limit, count in zip((*map(str, LATENCIES), "+Inf"), metrics.delivery_buckets, strict=True):
+            below += count
+            buckets.append((limit, below))
+        return HistogramMetricFamily(
+            "mm_relay_delivery_seconds",
+            "From an envelope being stored to its recipient having taken it.",
+            buckets=buckets,
+            sum_value=metrics.delivery_sum,
+        )
