@@ -4,12 +4,14 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-# What can be set: make test T=tests/mmplatform/test_bus.py, make bench QUICK=1, make chaos CYCLES=20
+# What can be set: make test T=tests/mmplatform/test_bus.py, make bench QUICK=1, make chaos CYCLES=20 RELAY=1
 PYTHON ?= python3
 T ?=
 JOBS ?= 2
 QUICK ?=
-CYCLES ?= 200
+RELAY ?=
+STORE ?= sqlite
+CYCLES ?= $(if $(RELAY),100,200)
 NODES ?= 200
 SEED ?= 1
 
@@ -66,8 +68,8 @@ bench: $(PEERS) ## this platform beside its peers, one table (QUICK=1: under a m
 	@$(call system_parts,$(BENCH_PARTS))
 	@$(BIN)/python -m $(BENCH) $(if $(QUICK),--quick)
 
-chaos: $(DEV) ## SIGKILLs and cuts at random points under load (CYCLES=200)
-	@$(BIN)/python -m $(CHAOS) --cycles $(CYCLES)
+chaos: $(DEV) ## SIGKILLs and cuts at random points under load (CYCLES=200; RELAY=1 STORE=sqlite or redis)
+	@$(BIN)/python -m $(CHAOS) --cycles $(CYCLES) $(if $(RELAY),--relay $(STORE))
 
 dht-sim: $(DEV) ## the DHT on a lossy, hostile virtual network, beside the stock package (NODES=200 SEED=1)
 	@PYTHONPATH=.:services:transports $(BIN)/python -m $(DHT_SIM) --nodes $(NODES) --seed $(SEED)

@@ -1,6 +1,8 @@
 """Two nodes under load; in every cycle one of them is SIGKILLed, or their link is cut, at a random moment.
 
-``python -m tests.chaos [--cycles 200] [--seed N]``. The last line is ``cycles N, sent N, lost 0, out of order 0,
+``python -m tests.chaos [--cycles 200] [--seed N] [--relay sqlite|redis]``. With a relay the two can reach each other
+through it alone; it is killed as well, it keeps mail while one of them is away for a while, and with ``redis`` three
+processes are the relay together. The last line is ``cycles N, sent N, lost 0, out of order 0,
 repeated 0, repeated at kill N``, and the exit code is 0 only when the three zeros are zeros.
 """
 
@@ -14,9 +16,11 @@ import time
 from pathlib import Path
 
 from tests.chaos.proxy import Proxy
+from tests.chaos.relays import Relays
 from tests.chaos.verdict import INSTANT, Verdict, judge
 
 DEADLINE = 20.0  # seconds for a node to come up, or for messages to flow again
+AWAY = 1.5  # seconds at most for which a killed node stays away while mail collects at the relay
 CYCLE_TIME = 3.0  # seconds a cycle may take on average before the run gives up
 
 
@@ -28,9 +32,9 @@ class Node:
         self.process: asyncio.subprocess.Process
         self.kills: list[float] = []
 
-    async def start(self, argument: str) -> str:
+    async def start(self, *arguments: str) -> str:
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.chaos.nodes", self.role, str(self.folder), argument,
+            sys.executable, "-m", "tests.chaos.nodes", self.role, str(self.folder), *arguments,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         return (await self.line()).removeprefix("ready").strip()
@@ -54,19 +58,21 @@ class Node:
 
 
 class Chaos:
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, store: str = "") -> None:
         self.random = random.Random(seed)
         self.log = folder / "received.log"
         self.port_file = folder / "port"
         self.sender, self.receiver = Node("sender", folder / "a"), Node("receiver", folder / "b")
-        self.proxy = Proxy(lambda: int(self.port_file.read_text()))
+        self.relays = Relays(folder, store, self.random) if store else None
+        self.proxy = self.relays.proxy if self.relays else Proxy(lambda: int(self.port_file.read_text()))
         self.cuts = 0
 
     async def run(self, cycles: int) -> Verdict:
-        await self.proxy.start()
+        await (self.relays or self.proxy).start()
         try:
-            ticket = await self.receiver.start(self.proxy.address)
-            await self.sender.start(ticket)
+            self.address = self.relays.address if self.relays else self.proxy.address
+            ticket = await self.receiver.start(self.address)
+            await self.sender.start(self.address, ticket)
             for cycle in range(cycles):
                 await self.flowing()
                 await asyncio.sleep(self.random.uniform(0.0, 0.2))
@@ -82,22 +88,35 @@ class Chaos:
             for node in (self.sender, self.receiver):
                 if node.process.returncode is None:
                     node.process.kill()
-            await self.proxy.close()
+            await (self.relays or self.proxy).close()
 
     async def one_cycle(self, ticket: str) -> None:
-        match self.random.choice(["sender", "receiver", "cut", "cut", "both"]):
+        with_relay = ["relay", "relay", "all", "sender away", "receiver away"] if self.relays else []
+        match self.random.choice(["sender", "receiver", "cut", "cut", "both", *with_relay]):
             case "cut":
                 self.cuts += self.proxy.cut()
             case "sender":
                 await self.sender.kill()
-                await self.sender.start(ticket)
+                await self.sender.start(self.address, ticket)
             case "receiver":
                 await self.receiver.kill()
-                await self.receiver.start(self.proxy.address)
+                await self.receiver.start(self.address)
+            case "relay":
+                assert self.relays
+                await self.relays.kill()
+            case "sender away":
+                await self.sender.kill()
+                await asyncio.sleep(self.random.uniform(0.0, AWAY))
+                await self.sender.start(self.address, ticket)
+            case "receiver away":
+                await self.receiver.kill()
+                await asyncio.sleep(self.random.uniform(0.0, AWAY))
+                await self.receiver.start(self.address)
             case _:
-                await asyncio.gather(self.sender.kill(), self.receiver.kill())
-                await self.receiver.start(self.proxy.address)
-                await self.sender.start(ticket)
+                kills = [self.sender.kill(), self.receiver.kill()]
+                await asyncio.gather(*kills, *([self.relays.kill()] if self.relays else []))
+                await self.receiver.start(self.address)
+                await self.sender.start(self.address, ticket)
 
     async def flowing(self) -> None:
         """Wait until the handler has run again."""
@@ -117,15 +136,16 @@ async def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--cycles", type=int, default=200)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--relay", choices=("sqlite", "redis"), default="", help="through a relay on this store alone")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mm-chaos-") as folder:
-        chaos = Chaos(Path(folder), options.seed)
+        chaos = Chaos(Path(folder), options.seed, options.relay)
         print(f"seed {options.seed}")
         async with asyncio.timeout(60 + CYCLE_TIME * options.cycles):
             verdict = await chaos.run(options.cycles)
         print(
             f"killed sender {len(chaos.sender.kills)} times, receiver {len(chaos.receiver.kills)} times,"
-            f" cut {chaos.cuts} links; repeated at kill: handled in the last {INSTANT} s before a SIGKILL"
+            f" relay {chaos.relays.kills if chaos.relays else 0} times, cut {chaos.cuts} links; repeated at kill: handled in the last {INSTANT} s before a SIGKILL"
         )
         print(
             f"cycles {options.cycles}, sent {verdict.sent}, lost {verdict.lost}, out of order {verdict.out_of_order},"

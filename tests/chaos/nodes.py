@@ -1,5 +1,7 @@
 """The two processes of the chaos run: ``python -m tests.chaos.nodes sender|receiver FOLDER ADDRESS [TICKET]``.
 
+ADDRESS is that of the proxy in front of the receiver, or of the relay through which alone both can be reached.
+
 The sender numbers its messages; the next number is saved in the same transaction as the message, so a killed sender
 goes on exactly where ``send`` accepted. The receiver's handler appends number and time to a log and is done.
 """
@@ -34,8 +36,8 @@ class BehindProxy(TCP):
         return [self._proxy]
 
 
-async def send(folder: Path, ticket: str) -> None:
-    async with Platform(folder, connection_info=["tcp://127.0.0.1:0"]) as platform:
+async def send(folder: Path, address: str, ticket: str) -> None:
+    async with node(folder, address, TCP()) as platform:
         peer = await platform.add(ticket)
         saved = await platform.storage.get(NEXT)
         number = int(saved or b"1")
@@ -54,10 +56,9 @@ async def send(folder: Path, ticket: str) -> None:
         print(f"sent {number - 1}", flush=True)
 
 
-async def receive(folder: Path, proxy: str) -> None:
+async def receive(folder: Path, address: str) -> None:
     log = os.open(folder.parent / "received.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    transport = BehindProxy(proxy, folder.parent / "port")
-    async with Platform(folder, connection_info=["tcp://127.0.0.1:0"], transports=[transport]) as platform:
+    async with node(folder, address, BehindProxy(address, folder.parent / "port")) as platform:
         os.write(log, b"start\n")
         platform.messaging.on(
             "public.chaos",
@@ -67,6 +68,12 @@ async def receive(folder: Path, proxy: str) -> None:
         await asyncio.to_thread(sys.stdin.readline)
 
 
+def node(folder: Path, address: str, transport: TCP) -> Platform:
+    if address.startswith("relay+"):
+        return Platform(folder, connection_info=(), relays=[address])
+    return Platform(folder, connection_info=["tcp://127.0.0.1:0"], transports=[transport])
+
+
 if __name__ == "__main__":
-    role, where, rest = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
-    asyncio.run(send(where, rest) if role == "sender" else receive(where, rest))
+    role, where, *rest = sys.argv[1:]
+    asyncio.run(send(Path(where), *rest) if role == "sender" else receive(Path(where), *rest))

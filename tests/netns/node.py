@@ -1,11 +1,13 @@
 """A node for the lab: prints what happens as JSON lines, each with the time.
 
-Says hello to ``--to``: a signId, or ``found``, whoever is found first; or to the signIds that come in on stdin.
+Says hello to ``--to``: a signId, or ``found``, whoever is found first; or to the signIds that come in on stdin, or asks
+them when ``ask SIGNID N`` comes in: N requests, one after the other.
 """
 
 import argparse
 import asyncio
 import json
+import statistics
 import sys
 import time
 from contextlib import suppress
@@ -21,12 +23,14 @@ def tell(event: str, **details: Any) -> None:
 async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--listen", action="append", default=[])
+    parser.add_argument("--relay", action="append", default=[])
     parser.add_argument("--service", action="append", default=[])
     parser.add_argument("--add", action="append", default=[], help="a ticket")
     parser.add_argument("--to", default="")
     parser.add_argument("--when-told", action="store_true")
     options = parser.parse_args()
-    platform = Platform(connection_info=options.listen or ["tcp://0.0.0.0:0"], services=options.service)
+    listen = options.listen or ["tcp://0.0.0.0:0"]
+    platform = Platform(connection_info=listen, services=options.service, relays=options.relay)
     on = platform.messaging.on
     sending: list[asyncio.Task[None]] = []
 
@@ -36,6 +40,15 @@ async def main() -> None:
         tell("delivered", to=peer)
         tell("peers", foundBy={status.sign_id: status.found_by for status in platform.peers()})
 
+    async def ask(peer: str, count: int) -> None:
+        times: list[float] = []
+        for number in range(count):
+            began = time.perf_counter()
+            assert await platform.messaging.request("echo", peer, number) == number
+            times.append(time.perf_counter() - began)
+        status = next(status for status in platform.peers() if status.sign_id == peer)
+        tell("answered", by=peer, p50=statistics.median(times), first=times[0], over=status.address)
+
     def found(topic: str, sender: str, payload: Any) -> None:
         tell("found", peer=payload["signId"], by=payload["foundBy"])
         if options.to == "found" and not sending:
@@ -44,6 +57,7 @@ async def main() -> None:
     on("self.transports.nodeInfo", found)
     on("self.transports.nodeInfoGone", lambda topic, sender, payload: tell("gone", peer=payload["signId"]))
     on("self.transports.offline", lambda topic, sender, payload: tell("offline", peer=payload))
+    on("*.echo", lambda topic, sender, payload: payload)
     on("*.hello", lambda topic, sender, payload: tell("heard", sender=sender, scope=topic.partition(".")[0]))
     async with platform:
         for ticket in options.add:
@@ -53,7 +67,11 @@ async def main() -> None:
         tell("ready", signId=platform.sign_id, listening=list(mine.connection_info), ticket=platform.ticket())
         if options.when_told:
             while line := await asyncio.to_thread(sys.stdin.readline):
-                await greet(line.strip())
+                match line.split():
+                    case ["ask", peer, count]:
+                        await ask(peer, int(count))
+                    case [peer]:
+                        await greet(peer)
         await asyncio.Event().wait()
 
 

@@ -1,0 +1,38 @@
+"""Two nodes behind symmetric NATs, which nothing can punch a hole through, and a relay both can dial."""
+
+import json
+import sys
+
+import pytest
+
+from tests.netns.lab import Lab, needs
+from tests.netns.told import Told
+
+pytestmark = [needs("nft"), pytest.mark.slow]
+PORT = 8080
+QUESTIONS = 500
+
+
+def start_relay(lab: Lab, host: str) -> str:
+    """The address of a relay on ``host``."""
+    process = lab.start(
+        host, sys.executable, "-m", "mmplatform.cli", "--json", "relay", "--data", str(lab.folder / host),
+        "--listen", f"0.0.0.0:{PORT}", "--public-url", f"ws://{lab.address(host)}:{PORT}/",
+    )  # fmt: skip
+    assert process.stdout is not None
+    address: str = json.loads(process.stdout.readline())["address"]
+    return address
+
+
+def test_request_and_reply_between_two_symmetric_nats() -> None:
+    with Lab("a", "b", "relay", nats={"a": "symmetric", "b": "symmetric"}) as lab:
+        address = start_relay(lab, "relay")
+        b = Told(lab, "b", "--relay", address, services=())
+        a = Told(lab, "a", "--relay", address, "--add", b.ticket, "--when-told", services=())
+        a.tell(f"ask {b.sign_id} {QUESTIONS}")
+        through = a.until("answered")
+        assert through["over"].startswith("relay+ws")
+        a.tell(b.sign_id)
+        assert b.until("heard", sender=a.sign_id)
+        a.until("delivered", to=b.sign_id)
+        print(f"p50 {through['p50'] * 1e6:.0f} us through the relay, the first {through['first'] * 1e3:.0f} ms")
