@@ -145,7 +145,8 @@ async def main() -> int:
             verdict = await chaos.run(options.cycles)
         print(
             f"killed sender {len(chaos.sender.kills)} times, receiver {len(chaos.receiver.kills)} times,"
-            f" relay {chaos.relays.kills if chaos.relays else 0} times, cut {chaos.cuts} links; repeated at kill: handled in the last {INSTANT} s before a SIGKILL"
+            f" relay {chaos.relays.kills if chaos.relays else 0} times,"
+            f" cut {chaos.cuts} links; repeated at kill: handled in the last {INSTANT} s before a SIGKILL"
         )
         print(
             f"cycles {options.cycles}, sent {verdict.sent}, lost {verdict.lost}, out of order {verdict.out_of_order},"

@@ -65,13 +65,9 @@ async def main() -> None:
         mine = platform.directory.mine
         assert mine is not None
         tell("ready", signId=platform.sign_id, listening=list(mine.connection_info), ticket=platform.ticket())
-        if options.when_told:
-            while line := await asyncio.to_thread(sys.stdin.readline):
-                match line.split():
-                    case ["ask", peer, count]:
-                        await ask(peer, int(count))
-                    case [peer]:
-                        await greet(peer)
+        while options.when_told and (line := await asyncio.to_thread(sys.stdin.readline)):
+            what, *rest = line.split()
+            await (ask(rest[0], int(rest[1])) if what == "ask" else greet(what))
         await asyncio.Event().wait()
 
 
