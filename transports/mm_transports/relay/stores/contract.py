@@ -2,8 +2,10 @@
 
 - A box belongs to a key: a peer's signId, or the key of another relay for what is on its way there.
 - ``put`` resolves once the envelope survives the death of the process (SQLite: and of the machine); everything put in
-  one loop turn shares one commit. The same (sender, target, id) put again keeps the first and resolves with it.
-- Quotas count what is kept, per box, per sender and per relay it came through, exactly, also between processes that share one store.
+  one loop turn shares one commit. The same (origin, sender, target, id) put again keeps the first and resolves with it.
+- Quotas count what is kept, per box, per (origin, sender) and per origin, exactly, also between processes that share
+  one store. ``origin`` belongs in both names: a relay can claim any sender, and must not use up the quota or take
+  the name of somebody who signs in here.
 - An envelope leaves the store in one step with the note of how it ended: kept or noted, never both, never neither.
 - A note stays until :meth:`forget_notes`, or as long as an envelope may be kept at most.
 - Numbers grow within a box and are never used again. Mail is handed out in their order.
