@@ -17,6 +17,7 @@ import msgpack  # type: ignore[import-untyped]
 import nacl.bindings as sodium
 from delivery_vectors import delivery_json
 from directory_vectors import directory_json
+from mail_vectors import mail_json
 from session_vectors import session_json
 
 Case = dict[str, Any]
@@ -349,6 +350,7 @@ FILES: dict[str, Callable[[], Case]] = {
     "session.json": session_json,
     "delivery.json": delivery_json,
     "directory.json": lambda: directory_json(labelled, H),
+    "mail.json": lambda: mail_json(labelled, H),
 }
 
 
