@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mmplatform.errors import PluginError
 
 if TYPE_CHECKING:
-    from prometheus_client.registry import CollectorRegistry
+    pass
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 LATENCIES: Final = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 300.0, 3600.0, 86400.0)  # seconds mail waits for its recipient
