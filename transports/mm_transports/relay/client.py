@@ -1,0 +1,251 @@
+"""One signed-in connection to one relay, kept up: connects, signs in, batches what is told, comes back after a loss.
+
+Nothing waits for the relay's welcome: what was told while the connection was being made goes out in one message with
+the sign-in (docs/protocol/relay.rst).
+"""
+
+import asyncio
+import secrets
+import ssl
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from mm_transports.relay import signin
+from mm_transports.relay.address import RelayAddress
+from mm_transports.relay.items import (
+    MAX_ITEMS,
+    PEER,
+    Bye,
+    Carried,
+    Challenge,
+    Data,
+    Deposit,
+    Item,
+    Limits,
+    Open,
+    SignIn,
+    Taken,
+    Welcome,
+)  # fmt: skip
+from mm_transports.relay.line import CLOSING, Line
+from mm_transports.relay.wire import encode_items
+from mmplatform.errors import Unreachable
+from mmplatform.identity.keys import Identity, raw_key
+from mmplatform.network.dialer import Backoff
+
+STABLE: Final = 5.0  # a connection that held so long was a good one: the next attempt comes at once
+LONGEST_PAUSE: Final = 20.0  # seconds between two attempts
+HIGH_WATER: Final = 1024 * 1024  # bytes told and not yet handed to the connection above which it counts as full
+DROP: Final = 16 * 1024 * 1024  # bytes above which nothing more is taken
+BATCH: Final = 256 * 1024  # bytes of items in one message, but for a single larger one
+
+
+class ClientOwner(Protocol):
+    """What a client calls, always from the event loop."""
+
+    def relay_up(self, client: "Client", limits: Limits) -> None:
+        """Signed in, and the relay has proven its key."""
+
+    def relay_said(self, client: "Client", item: Item) -> None:
+        """Anything but what belongs to signing in; a ProtocolError raised here ends the connection."""
+
+    def relay_down(self, client: "Client", reason: str) -> None:
+        """A connection was lost, or one could not be made; what was told and not sent is gone."""
+
+    def relay_writable(self, client: "Client") -> None:
+        """It is no longer ``full``."""
+
+
+class Client:
+    """``limits`` are those of the last welcome (None before the first), ``reason`` says why it is not up."""
+
+    def __init__(
+        self,
+        address: RelayAddress,
+        identity: Identity,
+        owner: ClientOwner,
+        *,
+        role: int = PEER,
+        own_address: str = "",
+        random: Callable[[], float],
+        now: Callable[[], float],
+        keep: bool = True,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        """``keep``: come back for ever after a loss; else one connection is all. ``own_address``: where a relay that
+        signs in (role RELAY) is reached itself."""
+        self.address = address
+        self.limits: Limits | None = None
+        self.reason = "not connected yet"
+        self.skew = 0.0  # seconds the relay's clock is ahead of ours
+        self._identity, self._owner, self._role, self._own_address = identity, owner, role, own_address
+        self._key = raw_key(address.key)
+        self._random, self._now, self._keep, self._ssl = random, now, keep, ssl_context
+        self._backoff = Backoff(random, LONGEST_PAUSE)
+        self._loop = asyncio.get_running_loop()
+        self._line: Line | None = None  # the connection that is being made, or is there
+        self._task: asyncio.Task[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+        self._items: list[Item] = []
+        self._bytes = 0
+        self._armed = False
+        self._closed = False
+
+    @property
+    def up(self) -> bool:
+        """Signed in."""
+        return self._line is not None and self._line.welcomed
+
+    @property
+    def open(self) -> bool:
+        """Up, or about to be: what is told now goes out with the sign-in."""
+        return self._line is not None
+
+    @property
+    def full(self) -> bool:
+        """More is under way than should be: tell only what cannot wait, until the owner hears relay_writable."""
+        return self._bytes > HIGH_WATER or (self._line is not None and self._line.paused)
+
+    def start(self) -> None:
+        """Begin to connect; what is told from now on is kept for the sign-in."""
+        if self._task is None and not self._closed:
+            self._line = Line(self, self.address.url, self._ssl)
+            self._task = self._loop.create_task(self._keep_connected(), name=f"mm relay {self.address.url}")
+
+    async def connected(self, timeout: float) -> None:
+        """Wait until it is signed in. Raises Unreachable with the reason."""
+        try:
+            async with asyncio.timeout(timeout):
+                while not self.up:
+                    if self._closed or self._task is None or self._task.done():
+                        raise Unreachable(f"{self.address.text}: {self.reason}")
+                    waiter: asyncio.Future[None] = self._loop.create_future()
+                    self._waiting.append(waiter)
+                    await waiter
+        except TimeoutError:
+            raise Unreachable(f"{self.address.text}: {self.reason}") from None
+
+    def tell(self, item: Item) -> bool:
+        """Say this to the relay, in one message with all else of this turn of the loop. False, and it is dropped,
+        while there is no connection and none is being made."""
+        line = self._line
+        if line is None or self._bytes > DROP:
+            return False
+        self._items.append(item)
+        self._bytes += _size(item)
+        if line.signed and not self._armed:
+            self._armed = True
+            self._loop.call_soon(self.flush)
+        return True
+
+    def leave(self) -> None:
+        """Send what was told and say goodbye; the owner hears relay_down at once, nothing after it."""
+        self._closed = True
+        was_up, line = self.up, self._line
+        if was_up:
+            self.tell(Bye("closed"))
+            self.flush()
+        if line is not None:
+            line.end("closed")
+        if self._task is not None and not was_up:
+            self._task.cancel()
+        self._wake()
+
+    async def close(self) -> None:
+        """:meth:`leave`, and wait until the connection is gone."""
+        self.leave()
+        task = self._task
+        if task is not None:
+            await asyncio.wait([task], timeout=CLOSING)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    # Connecting, again and again.
+
+    async def _keep_connected(self) -> None:
+        while not self._closed:
+            line = self._line = self._line or Line(self, self.address.url, self._ssl)
+            began = self._loop.time()
+            try:
+                await line.run()
+            finally:
+                line.abort("the connection was lost")
+            if line.welcomed and self._loop.time() - began >= STABLE:
+                self._backoff.reset()
+            if not self._keep or self._closed:
+                return
+            await asyncio.sleep(max(self._backoff.next(), line.retry * (1 + self._random() / 4)))
+
+    def over(self, line: Line) -> None:
+        """This connection is of no use any more."""
+        if self._line is not line:
+            return
+        self._line, self.reason = None, line.reason
+        self._items, self._bytes = [], 0
+        self._owner.relay_down(self, line.reason)
+        if not self._keep or self._closed:
+            self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # What the line calls.
+
+    def sign_in(self, asked: Challenge) -> SignIn:
+        """The answer to a challenge, with all that was told so far behind it in the same message."""
+        given = signin.answer(self._identity, asked, self._key, secrets.token_bytes(32), self._role, self._own_address)
+        self._items.insert(0, given)
+        self._bytes += _size(given)
+        return given
+
+    def signed_in(self, line: Line, welcome: Welcome) -> None:
+        self.limits, self.reason = welcome.limits, ""
+        self.skew = welcome.now / 1000 - self._now()
+        self._owner.relay_up(self, welcome.limits)
+        self._wake()
+
+    def said(self, item: Item) -> None:
+        self._owner.relay_said(self, item)
+
+    def writable(self) -> None:
+        if not self.full:
+            self._owner.relay_writable(self)
+
+    def flush(self) -> None:
+        self._armed = False
+        line = self._line
+        if line is None or not line.signed:
+            return
+        was_full = self.full
+        items, self._items, self._bytes = self._items, [], 0
+        batch: list[Item] = []
+        size = 0
+        for item in items:
+            more = _size(item)
+            if batch and (size + more > BATCH or len(batch) >= MAX_ITEMS):
+                line.send(encode_items(batch))
+                batch, size = [], 0
+            batch.append(item)
+            size += more
+        if batch:
+            line.send(encode_items(batch))
+        if was_full and not self.full:
+            self._owner.relay_writable(self)
+
+
+def _size(item: Item) -> int:
+    """About how many bytes it is in a message; never fewer."""
+    match item:
+        case Open(data=data) | Data(data=data):
+            return len(data) + 320
+        case Deposit(envelope=envelope):
+            return len(envelope) + 400
+        case Carried(said=said):
+            return _size(said) + 80
+        case Taken(numbers=numbers):
+            return 9 * len(numbers) + 16
+        case _:
+            return 700

@@ -1,0 +1,123 @@
+"""One live link through a relay, as a connection: frames to and from one peer under one number."""
+
+from typing import Final, Protocol
+
+from mm_transports.relay.items import Data, Item, Open, Shut
+from mmplatform.errors import RemoteError, Unreachable
+from mmplatform.network.transport import Accept, Connection, Receiver
+
+COST: Final = 40
+STUFFED: Final = 1  # why a connection is paused: our way to the relay is full,
+SLOW: Final = 2  # or too much waits at the relay for the peer
+WORDS: Final = {
+    "absent": "the peer is not at the relay now",
+    "gone": "the peer has left the relay",
+    "overflow": "the peer did not take what was sent to it",
+    "denied": "refused there",
+    "unknown": "the peer knows nothing of this link",
+    "unreachable": "the peer's relay cannot be reached through ours",
+}
+
+
+class Road(Protocol):
+    """What carries it: our connection to the relay."""
+
+    @property
+    def full(self) -> bool: ...
+
+    def tell(self, item: Item) -> bool: ...
+
+    def stuffed(self, connection: "RelayConnection") -> None:
+        """It was paused, and is to be released when the road is writable."""
+
+    def leave(self, connection: "RelayConnection", error: Exception | None) -> None:
+        """It is over; see that :meth:`RelayConnection.lose` is called in a later turn of the loop."""
+
+
+class RelayConnection(Connection):
+    """``number`` is the link's, ``answered`` tells whether anything has come from the peer on it."""
+
+    cost = COST
+
+    def __init__(self, road: Road, peer: bytes, number: int, max_frame: int, address: str, via: str = "") -> None:
+        """``via``: a relay of the peer when that is not the one our road leads to."""
+        self.peer, self.number, self.max_frame, self.address, self.via = peer, number, max_frame, address, via
+        self.answered = False
+        self._road = road
+        self._receiver: Receiver | None = None
+        self._opened = False
+        self._over = False
+        self._held = 0
+
+    def join(self, accept: Accept, opened: bool) -> None:
+        """Give it its receiver; ``opened``: the peer has sent the first frame."""
+        self._opened = self.answered = opened
+        self._receiver = accept(self)
+        if self._held:
+            self._receiver.pause_writing()
+
+    # What its owner calls.
+
+    def write(self, frame: bytes) -> None:
+        if self._over:
+            return
+        if self._opened:
+            self._road.tell(Data(self.peer, self.number, frame))
+        else:
+            self._opened = True
+            self._road.tell(Open(self.peer, self.number, frame, self.via))
+        if self._road.full and not self._held & STUFFED:
+            self._road.stuffed(self)
+            self.hold(STUFFED)
+
+    def close(self) -> None:
+        self._leave("closed", None)
+
+    def abort(self) -> None:
+        self._leave("gone", ConnectionAbortedError("closed here"))
+
+    # What the road calls.
+
+    def received(self, frame: bytes) -> None:
+        self.answered = True
+        if self._receiver is not None and not self._over:
+            self._receiver.frame_received(memoryview(frame))
+
+    def shut(self, reason: str) -> None:
+        """The peer, or the relay in its place, has ended the link."""
+        if reason == "closed":
+            self.end(None)
+        else:
+            self.end(self.error(WORDS.get(reason, reason)))
+
+    def end(self, error: Exception | None) -> None:
+        """It is over, without a word to the peer."""
+        if not self._over:
+            self._over = True
+            self._road.leave(self, error)
+
+    def error(self, why: str) -> Exception:
+        text = f"{self.address}: {why}"
+        return RemoteError(text) if self.answered else Unreachable(text)
+
+    def hold(self, why: int) -> None:
+        if not self._held and self._receiver is not None:
+            self._receiver.pause_writing()
+        self._held |= why
+
+    def release(self, why: int) -> None:
+        was, self._held = self._held, self._held & ~why
+        if was and not self._held and self._receiver is not None and not self._over:
+            self._receiver.resume_writing()
+
+    def lose(self, error: Exception | None) -> None:
+        """The last callback."""
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.connection_lost(error)
+
+    def _leave(self, reason: str, error: Exception | None) -> None:
+        if not self._over:
+            if self._opened:
+                self._road.tell(Shut(self.peer, self.number, reason))
+            self.end(error)
