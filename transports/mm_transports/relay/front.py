@@ -92,7 +92,7 @@ class Hall:
         """Why an address may not connect now, or ""."""
         refusal = "draining" if self.draining else self.crowd.refuses(ip)
         if refusal:
-            self.metrics.refused[refusal] += 1
+            self.metrics.refused(refusal)
         return refusal
 
     def drain(self) -> None:
@@ -230,7 +230,7 @@ class Front:
         now = self._loop.time()
         wait = max(self._items.spend(items, now), self._bytes.spend(size, now))
         if wait and not self._ended:
-            self._hall.metrics.paused += 1
+            self._hall.metrics.rate_pauses += 1
             self._socket.pause_reading()
             self._timer.cancel()
             self._timer = self._loop.call_later(wait, self._socket.resume_reading)
@@ -242,7 +242,7 @@ class Front:
         self._leave()
 
     def _refuse(self, reason: str, retry: float) -> None:
-        self._hall.metrics.refused[reason.partition(":")[0]] += 1
+        self._hall.metrics.refused(reason.partition(":")[0])
         self.end(reason, retry)
 
     def _leave(self) -> None:

@@ -19,37 +19,56 @@ LATENCIES: Final = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 300.0, 3600.0, 86400.0)  #
 
 
 class Metrics:
-    """Plain fields: add to the counters, set the gauges."""
+    """Plain fields, to add to (counters) and to set (gauges), and methods for what has a reason or a size."""
 
     def __init__(self) -> None:
         # Front doors
         self.connections = 0  # gauge: sockets that have upgraded
         self.signed_in = 0  # gauge
-        self.refused: Counter[str] = Counter()  # connections and sign-ins, by reason
         self.items_in = self.items_out = 0
         self.bytes_in = self.bytes_out = 0
-        self.paused = 0  # times a connection was not read for a while because of its rate
+        self.rate_pauses = 0  # times a connection was not read for a while because of its rate
         # Live frames
         self.frames = self.frame_bytes = 0  # passed on
-        self.queued_frames = self.queued_bytes = 0  # gauges: waiting for a slow connection
-        self.dropped: Counter[str] = Counter()  # by reason: absent, gone, overflow ...
-        # Mail
-        self.stored = self.stored_bytes = 0
-        self.declined: Counter[str] = Counter()  # by reason
-        self.ended: Counter[str] = Counter()  # by state: delivered, expired, refused, overflow, forwarded
-        self.mailbox_count = self.mailbox_bytes = self.mailboxes = self.notes = 0  # gauges, as of the last look
-        self.store_errors = 0
+        self.queued_frames = self.queued_bytes = 0  # gauges: waiting for slow connections
         # Other relays
         self.lanes_up = self.lanes_queued = 0  # gauges: connections, items waiting for them
-        # Latency of mail, from stored to taken
-        self.delivery_count, self.delivery_sum = 0, 0.0
-        self.delivery_buckets = [0] * (len(LATENCIES) + 1)
+        self.store_errors = 0
+        self.envelopes = 0
+        self.usage = Usage(0, 0, 0, 0)
+        self.reasons: dict[str, Counter[str]] = {
+            what: Counter() for what in ("refused", "dropped", "declined", "ended")
+        }
+        self.latencies = [0] * (len(LATENCIES) + 1)
+        self.latency_sum = 0.0
 
-    def delivered(self, seconds: float) -> None:
-        """Mail was taken so long after it was stored."""
-        self.delivery_buckets[bisect_left(LATENCIES, seconds)] += 1
-        self.delivery_count += 1
-        self.delivery_sum += seconds
+    def refused(self, reason: str) -> None:
+        """A connection, or a sign-in."""
+        self.reasons["refused"][reason] += 1
+
+    def dropped(self, reason: str, count: int = 1) -> None:
+        """Live frames that reached nobody: absent, gone, overflow, denied ..."""
+        self.reasons["dropped"][reason] += count
+
+    # Mail (policy.MailMetrics).
+
+    def stored(self) -> None:
+        self.envelopes += 1
+
+    def declined(self, reason: str) -> None:
+        self.reasons["declined"][reason] += 1
+
+    def ended(self, state: str) -> None:
+        self.reasons["ended"][state] += 1
+
+    def delivery_latency(self, seconds: float) -> None:
+        """From the deposit to the recipient's acknowledgement."""
+        self.latencies[bisect_left(LATENCIES, seconds)] += 1
+        self.latency_sum += seconds
+
+    def mailbox(self, usage: Usage) -> None:
+        """What the store keeps, as of now."""
+        self.usage = usage
 
 
 class Page:
@@ -57,13 +76,14 @@ class Page:
 
     def __init__(self, metrics: Metrics) -> None:
         try:
-            from prometheus_client import CollectorRegistry, generate_latest
+            from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
         except ImportError as error:
             raise PluginError(
                 f"metrics need prometheus_client ({error}); pip install 'mm-platform[relay]', or leave metrics out"
             ) from None
-        self._registry: CollectorRegistry = CollectorRegistry(auto_describe=False)
+        self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Collector(metrics))
+        ProcessCollector(registry=self._registry)
         self._generate = generate_latest
 
     def render(self) -> bytes:
@@ -94,10 +114,10 @@ class _Collector:
             ("signed_in", "Connections that have proven a key.", metrics.signed_in),
             ("queue_frames", "Live frames waiting for slow connections.", metrics.queued_frames),
             ("queue_bytes", "Bytes of live frames waiting for slow connections.", metrics.queued_bytes),
-            ("mail_waiting", "Envelopes kept.", metrics.mailbox_count),
-            ("mail_waiting_bytes", "Bytes of the envelopes kept.", metrics.mailbox_bytes),
-            ("mailboxes", "Boxes with mail in them.", metrics.mailboxes),
-            ("notes_waiting", "Ends of mail that senders have not heard of yet.", metrics.notes),
+            ("mail_waiting", "Envelopes kept.", metrics.usage.envelopes),
+            ("mail_waiting_bytes", "Bytes of the envelopes kept.", metrics.usage.size),
+            ("mailboxes", "Boxes with mail in them.", metrics.usage.boxes),
+            ("notes_waiting", "Ends of mail that senders have not heard of yet.", metrics.usage.notes),
             ("lanes_up", "Connections to other relays.", metrics.lanes_up),
             ("lanes_queue_items", "Items waiting for other relays.", metrics.lanes_queued),
         ):
@@ -112,11 +132,10 @@ class _Collector:
             ("received_bytes", "Bytes of messages from connections.", metrics.bytes_in),
             ("sent_items", "Items to connections.", metrics.items_out),
             ("sent_bytes", "Bytes of messages to connections.", metrics.bytes_out),
-            ("rate_pauses", "Times a connection was not read because of its rate.", metrics.paused),
+            ("rate_pauses", "Times a connection was not read because of its rate.", metrics.rate_pauses),
             ("frames", "Live frames passed on.", metrics.frames),
             ("frame_bytes", "Bytes of live frames passed on.", metrics.frame_bytes),
-            ("stored", "Envelopes accepted.", metrics.stored),
-            ("stored_bytes", "Bytes of envelopes accepted.", metrics.stored_bytes),
+            ("stored", "Envelopes accepted.", metrics.envelopes),
             ("store_errors", "Failures of the store.", metrics.store_errors),
         ):
             yield CounterMetricFamily(f"mm_relay_{name}", text, value)
@@ -126,10 +145,10 @@ class _Collector:
 
         metrics = self._metrics
         for name, label, text, values in (
-            ("refused", "reason", "Connections and sign-ins refused.", metrics.refused),
-            ("dropped", "reason", "Live frames that reached nobody.", metrics.dropped),
-            ("declined", "reason", "Envelopes declined.", metrics.declined),
-            ("ended", "state", "Envelopes by what became of them.", metrics.ended),
+            ("refused", "reason", "Connections and sign-ins refused.", metrics.reasons["refused"]),
+            ("dropped", "reason", "Live frames that reached nobody.", metrics.reasons["dropped"]),
+            ("declined", "reason", "Envelopes declined.", metrics.reasons["declined"]),
+            ("ended", "state", "Envelopes by what became of them.", metrics.reasons["ended"]),
         ):
             family = CounterMetricFamily(f"mm_relay_{name}", text, labels=[label])
             for value, count in values.items():
@@ -140,12 +159,12 @@ class _Collector:
         from prometheus_client.core import HistogramMetricFamily
 
         metrics, below, buckets = self._metrics, 0, []
-        for limit, count in zip((*map(str, LATENCIES), "+Inf"), metrics.delivery_buckets, strict=True):
+        for limit, count in zip((*map(str, LATENCIES), "+Inf"), metrics.latencies, strict=True):
             below += count
             buckets.append((limit, below))
         return HistogramMetricFamily(
             "mm_relay_delivery_seconds",
             "From an envelope being stored to its recipient having taken it.",
             buckets=buckets,
-            sum_value=metrics.delivery_sum,
+            sum_value=metrics.latency_sum,
         )
