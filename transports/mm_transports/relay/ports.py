@@ -53,9 +53,10 @@ class Fleet(ABC):
     """
 
     @abstractmethod
-    async def open(self, carried: Callable[[Carried], None], displaced: Callable[[bytes], None]) -> None:
-        """Begin. ``carried`` gets items for peers that are signed in here; ``displaced`` the keys of peers that have
-        signed in elsewhere since."""
+    async def open(self, carried: Callable[[str, Carried], None], displaced: Callable[[bytes], None]) -> None:
+        """Begin. ``carried`` gets what other processes ``send`` here and ``publish``, with the name of the process
+        it is from (answers go back there without a look-up); ``displaced`` the keys of peers that have signed in
+        elsewhere since."""
 
     @abstractmethod
     async def close(self) -> None: ...
@@ -89,9 +90,14 @@ class Lanes(ABC):
     """Links to other relays, one lane each: a dead relay delays only its own lane."""
 
     @abstractmethod
-    def carry(self, address: str, carried: Carried) -> bool:
-        """Queue an item for the relay at ``address``, dialled when need be; False when it is not reachable or its lane
-        is full (the caller says Shut or Pause)."""
+    def lane(self, address: str) -> Session | None:
+        """The lane to the relay at ``address`` (its key, role RELAY): the same one as long as it lives, dialled when
+        need be; None when the address is no good or there are too many lanes.
+
+        It is ``full`` until it is connected and whenever it should be told no more; then the router keeps what waits,
+        in a queue a pair. The lane tells it ``Router.writable``, gives it the Carried of live items that come back by
+        ``Router.receive``, and says ``Router.sign_out`` when the connection is lost or cannot be made (the next
+        ``lane`` may dial again). It never says ``sign_in``."""
 
     @abstractmethod
     def wake(self, address: str) -> None:
