@@ -7,8 +7,11 @@
   one store. ``origin`` belongs in both names: a relay can claim any sender, and must not use up the quota or take
   the name of somebody who signs in here.
 - An envelope leaves the store in one step with the note of how it ended: kept or noted, never both, never neither.
-- A note stays until :meth:`forget_notes`, or as long as an envelope may be kept at most.
+- A note stays until :meth:`forget_notes`, for NOTES_KEPT, or until its box has MOST_NOTES newer ones.
 - Numbers grow within a box and are never used again. Mail is handed out in their order.
+- What a call that returns a future has to say, errors too, comes with the future. One that failed changed nothing; when
+  it is Redis that went away in the middle, this is not known, and the call may be made again.
+- What is damaged is set aside and told to the store's ``failed``; it costs nothing but itself.
 - After ``close`` everything but ``open`` raises :class:`~mmplatform.errors.StorageError`.
 """
 
@@ -16,9 +19,14 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
+from mm_transports.relay.address import parse_relay
 from mmplatform.errors import LocalError
+from mmplatform.identity.keys import raw_key
+
+NOTES_KEPT: Final = 15 * 24 * 3600 * 1000  # milliseconds: the longest an envelope is kept, and a day
+MOST_NOTES: Final = 65_536  # of one box; who never comes for them must not fill the disk
 
 
 class Kept(NamedTuple):
@@ -62,9 +70,19 @@ class Usage(NamedTuple):
     """What is kept altogether."""
 
     envelopes: int
-    size: int  # bytes
-    boxes: int
+    size: int  # bytes of the envelopes
+    boxes: int  # with envelopes in them
     notes: int
+
+
+def note_box(sender: bytes, origin: str) -> bytes:
+    """The box of the note of an envelope: of its sender, or of the relay it came through."""
+    if not origin:
+        return sender
+    try:
+        return raw_key(parse_relay(origin).key)
+    except ValueError:
+        return sender
 
 
 class OverQuota(LocalError):
