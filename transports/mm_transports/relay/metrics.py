@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from mm_transports.relay.stores.contract import Usage
 from mmplatform.errors import PluginError
 
 if TYPE_CHECKING:
     pass
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+REASONS: Final = ("refused", "dropped", "declined", "ended")
 LATENCIES: Final = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 300.0, 3600.0, 86400.0)  # seconds mail waits for its recipient
 
 
