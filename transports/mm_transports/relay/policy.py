@@ -1,0 +1,35 @@
+"""Whom a relay serves, with which relays it federates, and what it keeps at most in all."""
+
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from mm_transports.relay.address import parse_relay
+from mmplatform.identity.keys import raw_key
+
+MIB: Final = 1024 * 1024
+
+
+class Policy(NamedTuple):
+    """What an operator decides. 0 means no limit."""
+
+    denied: frozenset[bytes] = frozenset()  # peers and relays that are not served
+    relays: frozenset[bytes] | None = None  # only these may federate; None: all that are not denied
+    relay_bytes: int = 256 * MIB  # of mail kept that came through one relay
+    relay_count: int = 100_000
+    total_bytes: int = 0  # of mail in the store
+    total_notes: int = 1_000_000  # above, no more is taken from other relays
+
+    def serves(self, key: bytes) -> bool:
+        return key not in self.denied
+
+    def federates(self, key: bytes) -> bool:
+        return key not in self.denied and (self.relays is None or key in self.relays)
+
+
+@lru_cache(maxsize=4096)
+def relay_key(address: str) -> bytes:
+    """The key in the address of a relay; empty when it is not one."""
+    try:
+        return raw_key(parse_relay(address).key)
+    except ValueError:
+        return b""
