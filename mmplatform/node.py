@@ -32,6 +32,7 @@ from mmplatform.errors import (
 from mmplatform.events import Events
 from mmplatform.identity.circles import Circle, Circles, is_control_topic
 from mmplatform.identity.keys import BoxId, Identity, SignId, parse_sign_id
+from mmplatform.identity.mailkeys import MailKeys
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.identity.ticket import PREFIX, parse_ticket, ticket
 from mmplatform.message import (
@@ -129,8 +130,9 @@ class Platform:
         self._links = Links(
             self.identity, lambda: self._listener.encoded(), self._peer_of, self.peer, self.now, secrets.token_bytes
         )
+        self.mail_keys = MailKeys(self.storage, self.now, secrets.token_bytes)
         self._listener = Listener(
-            self.identity, self.storage, by_scheme, (*connection_info, *relays), self._links.accept,
+            self.identity, self.mail_keys, self.storage, by_scheme, (*connection_info, *relays), self._links.accept,
             self.now, self._renewed, self._events.spawn, self.failed,
         )  # fmt: skip
         self.dialer = Dialer(by_scheme, self._links.dialled)

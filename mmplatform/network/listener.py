@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from mmplatform.codec import Decoder, encode
-from mmplatform.errors import CodecError, LocalError, ProtocolError, StorageError
+from mmplatform.errors import CodecError, LocalError, ProtocolError, StorageCorrupt, StorageError
 from mmplatform.identity.keys import Identity
+from mmplatform.identity.mailkeys import MailKeys
 from mmplatform.identity.nodeinfo import MAX_ADDRESSES, NodeInfo
 from mmplatform.network.transport import Accept, Transport
 from mmplatform.storage.contract import Storage
@@ -31,6 +32,7 @@ class Listener:
     def __init__(
         self,
         identity: Identity,
+        mail_keys: MailKeys,
         storage: Storage,
         transports: Mapping[str, Transport],
         hints: Sequence[str],
@@ -42,7 +44,8 @@ class Listener:
     ) -> None:
         self.record: NodeInfo | None = None
         self.moved = False  # since the last run
-        self._identity, self._storage, self._transports, self._hints = identity, storage, transports, tuple(hints)
+        self._identity, self._mail_keys, self._storage = identity, mail_keys, storage
+        self._transports, self._hints = transports, tuple(hints)
         self._accept, self._now, self._renewed, self._spawn, self._failed = accept, now, renewed, spawn, failed
         self._addresses: dict[str, tuple[str, ...]] = {}  # by who listens there: a service, a transport's first scheme
         self._renewing = asyncio.Lock()
@@ -52,6 +55,10 @@ class Listener:
 
     async def open(self) -> None:
         """Listen where asked; a port left open (0) is the one of the last run when it is still free."""
+        try:
+            await self._mail_keys.open()
+        except StorageCorrupt as error:
+            self._failed(error)
         before = await self._storage.get(b"node/listening")
         try:
             ports = dict(zip(self._hints, _strings.decode(before) if before else [], strict=False))
@@ -116,8 +123,11 @@ class Listener:
             seq = max(int.from_bytes(saved or b"\0") + 1, int(self._now() * 1000))
             await self._storage.put(b"node/seq", seq.to_bytes(8))
             addresses = _fair_share(list(self._addresses.values()))
-            self.record = NodeInfo.create(self._identity, addresses, seq, int(self._now()) + VALID)
-        self._renew_later(REFRESH)
+            await self._mail_keys.rotate_if_due()
+            self.record = NodeInfo.create(
+                self._identity, addresses, seq, int(self._now()) + VALID, self._mail_keys.current
+            )
+        self._renew_later(min(REFRESH, max(self._mail_keys.due - self._now(), 1.0)))
         self._renewed()
 
     def _renew_later(self, seconds: float) -> None:

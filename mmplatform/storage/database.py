@@ -82,6 +82,8 @@ class Database:
         for setting in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "fullfsync=1"):
             connection.execute(f"PRAGMA {setting}")
         connection.execute("PRAGMA temp_store=MEMORY")
+        if not connection.execute("PRAGMA secure_delete").fetchone()[0]:  # Debian's is stricter by itself
+            connection.execute("PRAGMA secure_delete=FAST")  # old mail keys are gone when they are deleted
         connection.execute(f"PRAGMA journal_size_limit={LOG_LIMIT}")
         self._syncing = True
         version = connection.execute("PRAGMA user_version").fetchone()[0]

@@ -1,14 +1,16 @@
 """Where a node listens, and the record that says so."""
 
 import asyncio
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import pytest
 
 from mmplatform.codec import encode
-from mmplatform.errors import LocalError, ProtocolError, StorageError, Unreachable
+from mmplatform.errors import LocalError, ProtocolError, StorageCorrupt, StorageError, Unreachable
 from mmplatform.identity.keys import SignId
+from mmplatform.identity.mailkeys import KEEP, ROTATE, MailKeys
 from mmplatform.identity.nodeinfo import MAX_ADDRESSES, NodeInfo
 from mmplatform.network import listener as module
 from mmplatform.network.listener import Listener
@@ -54,13 +56,16 @@ class Node:
             self.renewals += 1
 
         accept: Callable[[Any], Any] = lambda connection: None  # noqa: E731
+        self.now = NOW
+        self.mail_keys = MailKeys(storage, lambda: self.now, secrets.token_bytes)
         self.listener = Listener(
             identity(1),
+            self.mail_keys,
             storage,
             {"tcp": ports},
             hints,
             accept,
-            lambda: NOW,
+            lambda: self.now,
             renewed,
             spawn,
             self.errors.append,  # type: ignore[dict-item]
@@ -87,6 +92,35 @@ async def test_the_record_says_where_and_is_ours() -> None:
     assert (record.sign_id, record.seq, record.expires) == (identity(1).sign_id, NOW * 1000, NOW + module.VALID)
     assert node.renewals == 1
     node.listener.close()
+
+
+async def test_the_mail_key_in_the_record_is_replaced_weekly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REFRESH", 0.002)
+    node = await Node(Ports(), MemoryStorage(), "tcp://a:1").open()
+    keys = [node.mail_keys.current]
+    for days in (7, 14):
+        node.now = NOW + days * 24 * 3600
+        seen = node.renewals
+        await until(lambda seen=seen: node.renewals > seen + 1)
+        record = NodeInfo.decode(node.listener.encoded(), node.now)
+        keys.append(record.mail_key)
+        assert record.mail_key == node.mail_keys.current
+    node.listener.close()
+    assert len(set(keys)) == 3
+    assert len(node.mail_keys.secrets()) == 3
+    node.now += KEEP + ROTATE
+    assert len(node.mail_keys.secrets()) == 1
+
+
+async def test_damaged_mail_keys_are_told_and_replaced() -> None:
+    storage = MemoryStorage()
+    await storage.open()
+    await storage.put(b"node/mailkeys", b"damaged")
+    node = await Node(Ports(), storage, "tcp://a:1").open()
+    node.listener.close()
+    assert [type(error) for error in node.errors] == [StorageCorrupt]
+    assert node.listener.record is not None
+    assert node.listener.record.mail_key == node.mail_keys.current != b""
 
 
 async def test_the_port_of_the_last_run_is_wished_for() -> None:
@@ -181,6 +215,7 @@ class Here:
         self.errors: list[Exception] = []
         self.listener = Listener(
             identity(1),
+            MailKeys(self.storage, lambda: NOW, secrets.token_bytes),
             self.storage,
             {"roaming": self.transport},
             ["roaming:any"],
