@@ -98,8 +98,9 @@ class Transport(ABC):
 
     @abstractmethod
     async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
-        """Connect to ``peer`` at ``address``. ``accept`` gives the receiver before the first frame comes. Raises
-        Unreachable, or ValueError for an address that is not of these schemes."""
+        """Connect to ``peer`` at ``address``. ``accept`` gives the receiver before the first frame comes; the side that
+        dials writes the first frame. Raises Unreachable (at a meeting point it may come later, as what the connection
+        is lost by), or ValueError for an address that is not of these schemes."""
 
     @abstractmethod
     async def listen(self, hint: str, accept: Accept) -> list[str]:
@@ -108,6 +109,10 @@ class Transport(ABC):
     def reachable(self) -> list[str] | None:
         """The addresses of all listeners as they are now; None when they never change."""
         return None
+
+    def troubles(self) -> dict[str, str]:
+        """Listeners that stand at a meeting point, by address, with what is wrong there now, or ""."""
+        return {}
 
     async def deposit(self, address: str, peer: SignId, mail_id: bytes, expires: int, envelope: bytes) -> int:
         """Leave an envelope for ``peer`` at the relay at ``address``; returns once it is on the relay's disk, with the

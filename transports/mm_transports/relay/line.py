@@ -19,9 +19,11 @@ SUSPICION: Final = 60.0  # seconds that a relay is left alone which broke the pr
 LONGEST_RETRY: Final = 600.0  # seconds that a relay may ask us to stay away
 CLOSING: Final = 1.0  # seconds for the close to be answered
 TAKEN_OVER: Final = "taken-over"
+WRONG_RELAY: Final = "wrong-relay"
+DENIED: Final = "denied"
 WORDS: Final = {
     TAKEN_OVER: "taken-over: another node has signed in with this key",
-    "denied": "denied: the relay does not serve this key; ask whoever runs it",
+    DENIED: "denied: the relay does not serve this key; ask whoever runs it",
 }
 MISSING: Final = "relays need the package websockets; install it with: pip install websockets"
 
