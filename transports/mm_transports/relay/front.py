@@ -92,7 +92,7 @@ class Hall:
         """Why an address may not connect now, or ""."""
         refusal = "draining" if self.draining else self.crowd.refuses(ip)
         if refusal:
-            self.metrics.refused(refusal)
+            self.metrics.refused[refusal] += 1
         return refusal
 
     def drain(self) -> None:
@@ -242,7 +242,7 @@ class Front:
         self._leave()
 
     def _refuse(self, reason: str, retry: float) -> None:
-        self._hall.metrics.refused(reason.partition(":")[0])
+        self._hall.metrics.refused[reason.partition(":")[0]] += 1
         self.end(reason, retry)
 
     def _leave(self) -> None:

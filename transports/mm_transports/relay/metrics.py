@@ -7,70 +7,46 @@ somebody reads the page.
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from mm_transports.relay.stores.contract import Usage
 from mmplatform.errors import PluginError
 
-if TYPE_CHECKING:
-    pass
-
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-REASONS: Final = ("refused", "dropped", "declined", "ended")
 LATENCIES: Final = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 300.0, 3600.0, 86400.0)  # seconds mail waits for its recipient
 
 
 class Metrics:
-    """Plain fields, to add to (counters) and to set (gauges), and methods for what has a reason or a size."""
+    """Plain fields: add to the counters, set the gauges."""
 
     def __init__(self) -> None:
         # Front doors
         self.connections = 0  # gauge: sockets that have upgraded
         self.signed_in = 0  # gauge
+        self.refused: Counter[str] = Counter()  # connections and sign-ins, by reason
         self.items_in = self.items_out = 0
         self.bytes_in = self.bytes_out = 0
         self.rate_pauses = 0  # times a connection was not read for a while because of its rate
         # Live frames
         self.frames = self.frame_bytes = 0  # passed on
-        self.queued_frames = self.queued_bytes = 0  # gauges: waiting for slow connections
+        self.queued_frames = self.queued_bytes = 0  # gauges: waiting for a slow connection
+        self.dropped: Counter[str] = Counter()  # by reason: absent, gone, overflow ...
+        # Mail
+        self.stored = self.stored_bytes = 0
+        self.declined: Counter[str] = Counter()  # by reason
+        self.ended: Counter[str] = Counter()  # by state: delivered, expired, refused, overflow, forwarded
+        self.mailbox_count = self.mailbox_bytes = self.mailboxes = self.notes = 0  # gauges, as of the last look
+        self.store_errors = 0
         # Other relays
         self.lanes_up = self.lanes_queued = 0  # gauges: connections, items waiting for them
-        self.store_errors = 0
-        self.envelopes = 0
-        self.usage = Usage(0, 0, 0, 0)
-        self.reasons: dict[str, Counter[str]] = {
-            what: Counter() for what in ("refused", "dropped", "declined", "ended")
-        }
-        self.latencies = [0] * (len(LATENCIES) + 1)
-        self.latency_sum = 0.0
+        # Latency of mail, from stored to taken
+        self.delivery_count, self.delivery_sum = 0, 0.0
+        self.delivery_buckets = [0] * (len(LATENCIES) + 1)
 
-    def refused(self, reason: str) -> None:
-        """A connection, or a sign-in."""
-        self.reasons["refused"][reason] += 1
-
-    def dropped(self, reason: str, count: int = 1) -> None:
-        """Live frames that reached nobody: absent, gone, overflow, denied ..."""
-        self.reasons["dropped"][reason] += count
-
-    # Mail (policy.MailMetrics).
-
-    def stored(self) -> None:
-        self.envelopes += 1
-
-    def declined(self, reason: str) -> None:
-        self.reasons["declined"][reason] += 1
-
-    def ended(self, state: str) -> None:
-        self.reasons["ended"][state] += 1
-
-    def delivery_latency(self, seconds: float) -> None:
-        """From the deposit to the recipient's acknowledgement."""
-        self.latencies[bisect_left(LATENCIES, seconds)] += 1
-        self.latency_sum += seconds
-
-    def mailbox(self, usage: Usage) -> None:
-        """What the store keeps, as of now."""
-        self.usage = usage
+    def delivered(self, seconds: float) -> None:
+        """Mail was taken so long after it was stored."""
+        self.delivery_buckets[bisect_left(LATENCIES, seconds)] += 1
+        self.delivery_count += 1
+        self.delivery_sum += seconds
 
 
 class Page:
@@ -116,10 +92,10 @@ class _Collector:
             ("signed_in", "Connections that have proven a key.", metrics.signed_in),
             ("queue_frames", "Live frames waiting for slow connections.", metrics.queued_frames),
             ("queue_bytes", "Bytes of live frames waiting for slow connections.", metrics.queued_bytes),
-            ("mail_waiting", "Envelopes kept.", metrics.usage.envelopes),
-            ("mail_waiting_bytes", "Bytes of the envelopes kept.", metrics.usage.size),
-            ("mailboxes", "Boxes with mail in them.", metrics.usage.boxes),
-            ("notes_waiting", "Ends of mail that senders have not heard of yet.", metrics.usage.notes),
+            ("mail_waiting", "Envelopes kept.", metrics.mailbox_count),
+            ("mail_waiting_bytes", "Bytes of the envelopes kept.", metrics.mailbox_bytes),
+            ("mailboxes", "Boxes with mail in them.", metrics.mailboxes),
+            ("notes_waiting", "Ends of mail that senders have not heard of yet.", metrics.notes),
             ("lanes_up", "Connections to other relays.", metrics.lanes_up),
             ("lanes_queue_items", "Items waiting for other relays.", metrics.lanes_queued),
         ):
@@ -137,7 +113,8 @@ class _Collector:
             ("rate_pauses", "Times a connection was not read because of its rate.", metrics.rate_pauses),
             ("frames", "Live frames passed on.", metrics.frames),
             ("frame_bytes", "Bytes of live frames passed on.", metrics.frame_bytes),
-            ("stored", "Envelopes accepted.", metrics.envelopes),
+            ("stored", "Envelopes accepted.", metrics.stored),
+            ("stored_bytes", "Bytes of envelopes accepted.", metrics.stored_bytes),
             ("store_errors", "Failures of the store.", metrics.store_errors),
         ):
             yield CounterMetricFamily(f"mm_relay_{name}", text, value)
@@ -147,10 +124,10 @@ class _Collector:
 
         metrics = self._metrics
         for name, label, text, values in (
-            ("refused", "reason", "Connections and sign-ins refused.", metrics.reasons["refused"]),
-            ("dropped", "reason", "Live frames that reached nobody.", metrics.reasons["dropped"]),
-            ("declined", "reason", "Envelopes declined.", metrics.reasons["declined"]),
-            ("ended", "state", "Envelopes by what became of them.", metrics.reasons["ended"]),
+            ("refused", "reason", "Connections and sign-ins refused.", metrics.refused),
+            ("dropped", "reason", "Live frames that reached nobody.", metrics.dropped),
+            ("declined", "reason", "Envelopes declined.", metrics.declined),
+            ("ended", "state", "Envelopes by what became of them.", metrics.ended),
         ):
             family = CounterMetricFamily(f"mm_relay_{name}", text, labels=[label])
             for value, count in values.items():
@@ -161,12 +138,12 @@ class _Collector:
         from prometheus_client.core import HistogramMetricFamily
 
         metrics, below, buckets = self._metrics, 0, []
-        for limit, count in zip((*map(str, LATENCIES), "+Inf"), metrics.latencies, strict=True):
+        for limit, count in zip((*map(str, LATENCIES), "+Inf"), metrics.delivery_buckets, strict=True):
             below += count
             buckets.append((limit, below))
         return HistogramMetricFamily(
             "mm_relay_delivery_seconds",
             "From an envelope being stored to its recipient having taken it.",
             buckets=buckets,
-            sum_value=metrics.latency_sum,
+            sum_value=metrics.delivery_sum,
         )
