@@ -383,7 +383,8 @@ class Platform:
 
     def present(self, peer: SignId) -> None:
         """``peer``, which could not be reached, can be reached now."""
-        self._found(peer)
+        if peer in self._peers:
+            self._peers[peer].present()
 
     def mail_came(self, envelope: bytes, taken: Callable[[bool], None]) -> None:
         """An envelope for us; see :class:`mmplatform.network.transport.Node`."""

@@ -16,6 +16,7 @@ LIFETIME: Final = 3600.0  # seconds after which a link is replaced by a fresh on
 RENEW_AGAIN: Final = 60.0  # seconds until a fresh link that could not be had is tried for again
 STABLE: Final = 5.0  # a link that was lost sooner and brought nothing is not dialled again at once,
 FLAPPING: Final = 2.0  # but after so many seconds at most: the peer is there
+SOON: Final = 0.02  # seconds until a peer is dialled again that has just come
 GLARE: Final = 10.0  # seconds between two links within which both ends may have dialled at once
 LONGEST_TIMER: Final = 3600.0  # the wall clock may be set: look again at least this often
 NEVER: Final = 8e12  # Unix seconds: later than any message may expire
@@ -63,7 +64,7 @@ class Peer:
         self._nudge = asyncio.Event()
         self._backoff, self._flaps = Backoff(node.random), Backoff(node.random, FLAPPING)
         self._arrivals: list[asyncio.Future[Link]] = []
-        self._introducing = False
+        self._introducing = self._present = False
         self._expiry: asyncio.TimerHandle | None = None
         self._expiry_due = NEVER
         self._renewal: asyncio.TimerHandle | None = None
@@ -113,6 +114,11 @@ class Peer:
         """There is news of the peer: do not wait for the next attempt."""
         self._backoff.reset()
         self._nudge.set()
+
+    def present(self) -> None:
+        """It can be reached now. When that is heard while an attempt is just failing, the next one follows at once."""
+        self._present = True
+        self.nudge()
 
     async def connect(self, timeout: float) -> Link:
         """The link in use, dialled when there is none. Raises Unreachable with the reason."""
@@ -261,6 +267,8 @@ class Peer:
 
     async def _rest(self, seconds: float) -> None:
         """Wait, or less when there is news."""
+        if self._present:
+            seconds = min(seconds, SOON)
         self._nudge.clear()
         try:
             async with asyncio.timeout(seconds):
@@ -269,6 +277,7 @@ class Peer:
             pass
 
     async def _dial_once(self) -> bool:
+        self._present = False
         try:
             addresses = await self._node.directory.locate(self.sign_id)
             if not addresses:

@@ -46,7 +46,7 @@ class Station:
         self._owner, self._node = owner, node
         self._own = node.identity.sign_key
         self._loop = asyncio.get_running_loop()
-        self._text = address.url.rstrip("/")
+        self._text = f"relay+{address.url.rstrip('/')}"
         self._links: dict[tuple[bytes, int], RelayConnection] = {}
         self._counts: dict[bytes, int] = {}
         self._stuffed: list[RelayConnection] = []
