@@ -50,7 +50,7 @@ class Decoder(Generic[T]):
         self._decode = msgspec.msgpack.Decoder(wire_type).decode
         self._max_size = max_size
 
-    def decode(self, data: bytes) -> T:
+    def decode(self, data: bytes | bytearray) -> T:
         if len(data) > self._max_size:
             raise CodecError(f"{len(data)} bytes, at most {self._max_size} allowed")
         try:

@@ -144,7 +144,7 @@ _resumes = Decoder(Resume, 64 * 1024)
 _records = Decoder(Record, MAX_FRAME)
 
 
-def decode_packet(data: bytes) -> Packet:
+def decode_packet(data: bytes | bytearray) -> Packet:
     """The packet in ``data``; raises ProtocolError("bad-packet")."""
     try:
         return _packets.decode(data)

@@ -113,7 +113,7 @@ class Link:
         self._heard = True
         try:
             if self._session is not None:
-                self._packet(self._session.open(bytes(frame)))
+                self._packet(self._session.open(frame))
             elif self.error is None:
                 self._handshake(bytes(frame))
         except ProtocolError as error:
@@ -160,7 +160,7 @@ class Link:
         self._timer = self._loop.call_later(KEEPALIVE, self._tick)
         self.owner.link_ready(self, event.peer, event.resume)
 
-    def _packet(self, data: bytes) -> None:
+    def _packet(self, data: bytearray) -> None:
         packet = decode_packet(data)
         if type(packet) is Part:
             whole = self.assembler.add(packet.offset, packet.total, packet.data)

@@ -42,7 +42,7 @@ class Connection(ABC):
     """Lower is better: 0 memory, 10 LAN or WAN tcp, 20 webrtc, 40 relay."""
 
     @abstractmethod
-    def write(self, frame: bytes) -> None:
+    def write(self, frame: bytes | bytearray) -> None:
         """Queue one frame; never blocks. After close or loss it does nothing."""
 
     @abstractmethod

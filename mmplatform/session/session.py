@@ -10,11 +10,11 @@ its content until the allocator uses it again, and whoever reads the memory (or 
 
 from typing import Final
 
-from nacl.bindings import crypto_box_easy_afternm, crypto_box_open_easy_afternm
 from nacl.exceptions import CryptoError
 
 from mmplatform.errors import ProtocolError
 from mmplatform.identity.keys import digest
+from mmplatform.session import box
 from mmplatform.session.packets import MAX_FRAME, MAX_PLAINTEXT
 
 REKEY_EVERY: Final = 2**16
@@ -48,13 +48,13 @@ class Session:
         client_key, server_key = data_keys(shared, transcript)
         return cls(server_key, SERVER_LABEL, client_key, CLIENT_LABEL)
 
-    def seal(self, plaintext: bytes) -> bytes:
+    def seal(self, plaintext: bytes) -> bytearray:
         """The next frame to send. Too long a plaintext is refused ("too-long") and changes nothing."""
         if len(plaintext) > MAX_PLAINTEXT:
             raise ProtocolError("too-long", f"a frame carries at most {MAX_PLAINTEXT} bytes, not {len(plaintext)}")
         number = self._sealed
         try:
-            frame = crypto_box_easy_afternm(plaintext, self._seal_label + number.to_bytes(16, "big"), self._seal_key)
+            frame = box.seal(plaintext, self._seal_label + number.to_bytes(16, "big"), self._seal_key)
         except CryptoError:  # the only way to fail: the key is gone
             raise ProtocolError("dead", f"the session ended: {self.dead}") from None
         self._sealed = number = number + 1
@@ -62,13 +62,13 @@ class Session:
             self._seal_key = next_key(self._seal_key)
         return frame
 
-    def open(self, frame: bytes) -> bytes:
+    def open(self, frame: bytes | memoryview) -> bytearray:
         """The plaintext of the next frame received; anything else kills the session ("bad-box")."""
         number = self._opened
         try:
             if len(frame) > MAX_FRAME:
                 raise CryptoError("longer than any frame")
-            plain = crypto_box_open_easy_afternm(frame, self._open_label + number.to_bytes(16, "big"), self._open_key)
+            plain = box.unseal(frame, self._open_label + number.to_bytes(16, "big"), self._open_key)
         except CryptoError:
             raise self._violated(frame) from None
         self._opened = number = number + 1
@@ -80,7 +80,7 @@ class Session:
         """Drop the keys. Sealing and opening raise "dead" from now on."""
         self._end("closed")
 
-    def _violated(self, frame: bytes) -> ProtocolError:
+    def _violated(self, frame: bytes | memoryview) -> ProtocolError:
         if self.dead:
             return ProtocolError("dead", f"the session ended: {self.dead}")
         self._end("bad-box")

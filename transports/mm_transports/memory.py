@@ -23,7 +23,7 @@ class Network:
     def __init__(self) -> None:
         self.up = True
         self.delay = 0.0
-        self.drop: Callable[[bytes], bool] = lambda frame: False
+        self.drop: Callable[[bytes | bytearray], bool] = lambda frame: False
         self.max_frame = LENGTH_LIMIT
         self._listening: dict[str, Accept] = {}
         self._open: set[MemoryConnection] = set()
@@ -86,11 +86,11 @@ class MemoryConnection(Connection):
         self._network = network
         self._other: MemoryConnection | None = None
         self._receiver: Receiver
-        self._coming: deque[bytes | None] = deque()  # frames under way to this end, then None for the close
+        self._coming: deque[bytes | bytearray | None] = deque()  # frames under way to this end, then None for the close
         self._closed = False
         self._loop = asyncio.get_running_loop()
 
-    def write(self, frame: bytes) -> None:
+    def write(self, frame: bytes | bytearray) -> None:
         other = self._other
         if other is None or self._closed:
             return
@@ -117,7 +117,7 @@ class MemoryConnection(Connection):
         self._network._open.add(self)
         self._receiver = accept(self)
 
-    def _expect(self, frame: bytes | None) -> None:
+    def _expect(self, frame: bytes | bytearray | None) -> None:
         """Whatever the delays, frames come in the order they were sent: a timer only says that the next one may."""
         self._coming.append(frame)
         if self._network.delay:

@@ -77,9 +77,10 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
         self._start = self._end = 0
         self._error: Exception | None = None
 
-    def write(self, frame: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(len(frame).to_bytes(4) + frame)
+    def write(self, frame: bytes | bytearray) -> None:
+        if self._transport is None:
+            return
+        self._transport.write(len(frame).to_bytes(4) + frame)
 
     def close(self) -> None:
         if self._transport is not None:
@@ -131,7 +132,7 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
             start = end = 0
         elif start:
             # What is left is shorter than a frame; at the front it has room to become whole.
-            buffer[: end - start] = buffer[start:end]
+            view[: end - start] = view[start:end]
             start, end = 0, end - start
         self._start, self._end = start, end
         if was_full and len(buffer) < BUFFER:

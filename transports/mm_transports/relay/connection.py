@@ -1,6 +1,6 @@
 """One live link through a relay, as a connection: frames to and from one peer under one number."""
 
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from mm_transports.relay.items import Data, Item, Open, Shut
 from mmplatform.errors import RemoteError, Unreachable
@@ -58,14 +58,15 @@ class RelayConnection(Connection):
 
     # What its owner calls.
 
-    def write(self, frame: bytes) -> None:
+    def write(self, frame: bytes | bytearray) -> None:
         if self._over:
             return
+        data = cast(bytes, frame)  # it is encoded and never looked at again, and a copy would cost
         if self._opened:
-            self._road.tell(Data(self.peer, self.number, frame))
+            self._road.tell(Data(self.peer, self.number, data))
         else:
             self._opened = True
-            self._road.tell(Open(self.peer, self.number, frame, self.via))
+            self._road.tell(Open(self.peer, self.number, data, self.via))
         if self._road.full and not self._held & STUFFED:
             self._road.stuffed(self)
             self.hold(STUFFED)
