@@ -18,6 +18,7 @@ import nacl.bindings as sodium
 from delivery_vectors import delivery_json
 from directory_vectors import directory_json
 from mail_vectors import mail_json
+from relay_vectors import relay_json
 from session_vectors import session_json
 
 Case = dict[str, Any]
@@ -351,6 +352,7 @@ FILES: dict[str, Callable[[], Case]] = {
     "delivery.json": delivery_json,
     "directory.json": lambda: directory_json(labelled, H),
     "mail.json": lambda: mail_json(labelled, H),
+    "relay.json": lambda: relay_json(labelled),
 }
 
 

@@ -50,7 +50,7 @@ def check_welcome(asked: Challenge, given: SignIn, welcomed: Welcome) -> None:
 
 
 def _claims(asked: Challenge, key: bytes, nonce: bytes, role: int, address: str) -> list[bytes]:
-    return [asked.nonce, asked.relay, asked.name.encode(), key, nonce, bytes([role & 0xFF]), address.encode()]
+    return [asked.nonce, asked.relay, asked.name.encode(), key, nonce, role.to_bytes(8), address.encode()]
 
 
 def _welcome_claims(asked: Challenge, given: SignIn) -> list[bytes]:

@@ -9,11 +9,13 @@
     either -> [Bye], close
 """
 
+from typing import Annotated
+
 from mm_transports.relay.items import MAX_ITEMS, MAX_MESSAGE, Item
-from mmplatform.codec import Decoder, encode
+from mmplatform.codec import Decoder, Meta, encode
 from mmplatform.errors import CodecError, ProtocolError
 
-_batches: Decoder[list[Item]] = Decoder(list[Item], MAX_MESSAGE)
+_batches: Decoder[list[Item]] = Decoder(Annotated[list[Item], Meta(max_length=MAX_ITEMS)], MAX_MESSAGE)  # type: ignore[arg-type]
 
 
 def encode_items(items: list[Item]) -> bytes:
@@ -24,9 +26,6 @@ def encode_items(items: list[Item]) -> bytes:
 def decode_items(message: bytes) -> list[Item]:
     """The items of one WebSocket message; raises ProtocolError("bad-item")."""
     try:
-        items = _batches.decode(message)
+        return _batches.decode(message)
     except CodecError as error:
         raise ProtocolError("bad-item", str(error)) from None
-    if len(items) > MAX_ITEMS:
-        raise ProtocolError("bad-item", f"{len(items)} items in one message, {MAX_ITEMS} is the limit")
-    return items
