@@ -56,22 +56,29 @@ class Box:
         self.notes: list[int] = []
 
 
-class Sender:
+class Tally:
+    """Of a sender, or of a relay that mail comes through (its key is empty, then)."""
+
     __slots__ = ("count", "key", "size")
 
     def __init__(self, key: bytes) -> None:
         self.key = key
         self.count = self.size = 0
 
+    def add(self, count: int, size: int) -> int:
+        self.count += count
+        self.size += size
+        return self.count
+
 
 class Index:
     def __init__(self) -> None:
         self.mail: dict[int, Mark] = {}  # all but what is withdrawn
         self.noted: dict[int, NoteMark] = {}
-        self._known: dict[tuple[bytes, bytes, bytes], int] = {}
+        self._known: dict[tuple[str, bytes, bytes, bytes], int] = {}
         self._known_notes: dict[tuple[bytes, bytes, bytes], int] = {}
         self._boxes: dict[bytes, Box] = {}
-        self._senders: dict[bytes, Sender] = {}
+        self._tallies: dict[tuple[str, bytes], Tally] = {}
         self._relays: dict[bytes, Box] = {}
         self._deadlines: list[int] = []  # a heap of (time, number), as one integer each
         self._ages: list[int] = []
@@ -79,32 +86,41 @@ class Index:
 
     # Envelopes.
 
-    def known(self, sender: bytes, target: bytes, id: bytes) -> int:  # noqa: A002 - what it is
+    def known(self, origin: str, sender: bytes, target: bytes, id: bytes) -> int:  # noqa: A002 - what it is
         """The number of the envelope put as this, or 0; one that is being removed is no longer known."""
-        number = self._known.get((sender, target, id), 0)
+        number = self._known.get((origin, sender, target, id), 0)
         return number if number in self.mail else 0
 
-    def check(self, box: bytes, sender: bytes, size: int, caps: Caps) -> None:
+    def check(self, mark: Mark, caps: Caps) -> None:
         """Raise OverQuota when one envelope more is too much."""
-        of_box, of_sender = self._boxes.get(box), self._senders.get(sender)
-        if over(of_box, size, caps.box_count, caps.box_bytes):
+        if over(self._boxes.get(mark.box), mark.size, caps.box_count, caps.box_bytes):
             raise OverQuota("overflow")
-        if over(of_sender, size, caps.sender_count, caps.sender_bytes):
+        if over(self._tallies.get((mark.origin, mark.sender)), mark.size, caps.sender_count, caps.sender_bytes):
+            raise OverQuota("quota")
+        relay = self._tallies.get((mark.origin, b"")) if mark.origin else None
+        if mark.origin and over(relay, mark.size, caps.origin_count, caps.origin_bytes):
             raise OverQuota("quota")
 
     def reserve(self, number: int, mark: Mark) -> None:
-        box = self._box(mark.box)
-        sender = self._senders.get(mark.sender)
-        if sender is None:
-            sender = self._senders[mark.sender] = Sender(mark.sender)
+        box, sender = self._box(mark.box), self._tally(mark.origin, mark.sender)
         mark.target = box.key if mark.target == box.key else mark.target
         mark.box, mark.sender = box.key, sender.key
         self.mail[number] = mark
-        self._known[mark.sender, mark.target, mark.id] = number
+        self._known[mark.origin, mark.sender, mark.target, mark.id] = number
         self._occupied += not box.count
-        box.count, box.size = box.count + 1, box.size + mark.size
-        sender.count, sender.size = sender.count + 1, sender.size + mark.size
-        self._count, self._size = self._count + 1, self._size + mark.size
+        self._count_in(box, mark, 1)
+
+    def _count_in(self, box: Box, mark: Mark, count: int) -> None:
+        """``count`` is 1 for an envelope more, -1 for one less."""
+        size = count * mark.size
+        box.count, box.size = box.count + count, box.size + size
+        self._count, self._size = self._count + count, self._size + size
+        for sender in (mark.sender, b"") if mark.origin else (mark.sender,):
+            if not self._tally(mark.origin, sender).add(count, size):
+                del self._tallies[mark.origin, sender]
+
+    def filled(self, box: bytes) -> tuple[int, int]:
+        return (self._boxes[box].count, self._boxes[box].size) if box in self._boxes else (0, 0)
 
     def show(self, number: int) -> None:
         mark = self.mail[number]
@@ -132,16 +148,12 @@ class Index:
     def drop(self, number: int, mark: Mark) -> None:
         """It is on disk no more, or never was."""
         self.mail.pop(number, None)
-        name = mark.sender, mark.target, mark.id
+        name = mark.origin, mark.sender, mark.target, mark.id
         if self._known.get(name) == number:
             del self._known[name]
-        box, sender = self._boxes[mark.box], self._senders[mark.sender]
-        box.count, box.size = box.count - 1, box.size - mark.size
-        sender.count, sender.size = sender.count - 1, sender.size - mark.size
-        self._count, self._size = self._count - 1, self._size - mark.size
+        box = self._boxes[mark.box]
+        self._count_in(box, mark, -1)
         self._occupied -= not box.count
-        if not sender.count:
-            del self._senders[mark.sender]
         self._leave(box)
 
     def following(self, box: bytes, after: int, count: int, size: int) -> list[int]:
@@ -227,6 +239,12 @@ class Index:
             box = self._boxes[key] = Box(key)
         return box
 
+    def _tally(self, origin: str, sender: bytes) -> Tally:
+        tally = self._tallies.get((origin, sender))
+        if tally is None:
+            tally = self._tallies[origin, sender] = Tally(sender)
+        return tally
+
     def _mark_relay(self, box: Box, address: str) -> None:
         box.address = address
         self._relays[box.key] = box
@@ -238,7 +256,7 @@ class Index:
                 del self._boxes[box.key]
 
 
-def over(tally: Box | Sender | None, size: int, most: int, most_bytes: int) -> bool:
+def over(tally: Box | Tally | None, size: int, most: int, most_bytes: int) -> bool:
     count, used = (tally.count, tally.size) if tally is not None else (0, 0)
     return 0 < most <= count or 0 < most_bytes < used + size
 

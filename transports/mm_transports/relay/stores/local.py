@@ -88,18 +88,18 @@ class LocalStore(MailStore):
 
     def put(self, box: bytes, mail: Kept, caps: Caps) -> asyncio.Future[Kept]:
         result: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
-        known = self._index.known(mail.sender, mail.target, mail.id)
+        known = self._index.known(mail.origin, mail.sender, mail.target, mail.id)
         if known:
             self._put_again(result, mail, known)
             return result
+        mark = Mark(box, mail.sender, mail.target, mail.id, mail.expires, len(mail.envelope), mail.origin, mail.via)
         try:
             self._opened()
-            self._index.check(box, mail.sender, len(mail.envelope), caps)
+            self._index.check(mark, caps)
         except LocalError as error:
             result.set_exception(error)
             return result
         kept = mail._replace(number=self._next())
-        mark = Mark(box, mail.sender, mail.target, mail.id, mail.expires, len(mail.envelope), mail.origin, mail.via)
         self._index.reserve(kept.number, mark)
         rows = [(row_key(KEPT, box, kept.number), encode(mark)), (row_key(MAIL, box, kept.number), mail.envelope)]
         self._write(
@@ -189,6 +189,10 @@ class LocalStore(MailStore):
     async def boxes(self, after: bytes, count: int) -> list[tuple[bytes, str]]:
         self._opened()
         return self._index.relays(after, count)
+
+    async def filled(self, box: bytes) -> tuple[int, int]:
+        self._opened()
+        return self._index.filled(box)
 
     async def usage(self) -> Usage:
         self._opened()

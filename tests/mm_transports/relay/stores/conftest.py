@@ -1,0 +1,46 @@
+"""One redis-server for all tests that do not hurt it, and a store of each kind."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from mm_transports.relay.stores.contract import MailStore
+from tests.mm_transports.relay.redis_server import RedisServer
+from tests.mm_transports.relay.stores.homes import Home, memory_home, redis_home, sqlite_home
+
+prefixes = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    server = RedisServer()
+    yield server.start()
+    server.remove()
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """One that a test may kill."""
+    server = RedisServer()
+    yield server.start()
+    server.remove()
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+async def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
+    if request.param == "memory":
+        return memory_home()
+    if request.param == "sqlite":
+        return sqlite_home(tmp_path)
+    server: RedisServer = request.getfixturevalue("shared_redis")
+    await server.started()
+    return redis_home(server.url, f"test-{next(prefixes)}")
+
+
+@pytest.fixture
+async def store(home: Home) -> AsyncIterator[MailStore]:
+    async with home.store() as opened:
+        yield opened
+    assert home.failures == []

@@ -1,0 +1,244 @@
+"""The home of the redis library: calls in order, one round trip for all of a loop turn; and listening to channels.
+
+One connection of our own for each. Calls are never repeated by themselves, as nobody knows what became of one whose
+answer did not come: they fail with StorageError, and the next call connects again. Redis Cluster is not supported
+(scripts name their keys as they go); a single Redis or Valkey, with replicas and Sentinel or not, is what this is for.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from redis.asyncio import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
+
+from mmplatform.errors import StorageError, StorageFull, StorageReadOnly
+
+ANSWER_WITHIN: Final = 10.0  # seconds
+BATCH_BYTES: Final = 4 * 1024 * 1024  # of one round trip
+MOST_WAITING: Final = 128 * 1024 * 1024  # bytes of calls
+RETRY_FIRST, RETRY_MOST = 0.05, 2.0  # seconds between attempts to listen again
+
+Connection = Any  # the library types it in parts only
+Word = bytes | str | int
+FAILURES: Final = (RedisError, OSError, TimeoutError, EOFError)
+
+
+class Call(NamedTuple):
+    words: Sequence[Word]
+    size: int
+    answer: asyncio.Future[Any]
+
+
+class RedisCalls:
+    """``scripts`` are Lua texts by name, loaded with each new connection."""
+
+    def __init__(self, url: str, scripts: Mapping[str, str], *, within: float = ANSWER_WITHIN) -> None:
+        self._url, self._scripts, self._within = url, scripts, within
+        self._hashes: dict[str, bytes] = {}
+        self._connection: Connection | None = None
+        self._queue: deque[Call] = deque()
+        self._waiting = 0
+        self._worker: asyncio.Task[None] | None = None
+        self.opened = False
+
+    def open(self) -> None:
+        self.opened = True
+
+    async def close(self) -> None:
+        """Make the calls that are queued, then hang up."""
+        self.opened = False
+        while self._worker is not None:
+            await asyncio.shield(self._worker)
+        await self._hang_up()
+
+    def call(self, *words: Word) -> asyncio.Future[Any]:
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        size = sum(len(word) for word in words if not isinstance(word, int))
+        if not self.opened:
+            answer.set_exception(StorageError("it is not open; open() it first, and use nothing after close()"))
+        elif self._waiting + size > MOST_WAITING:
+            answer.set_exception(StorageError(f"{where(self._url)} is too slow: {self._waiting} bytes wait for it"))
+        else:
+            self._queue.append(Call(words, size, answer))
+            self._waiting += size
+            if self._worker is None:
+                self._worker = asyncio.create_task(self._work())
+        return answer
+
+    def script(self, name: str, *words: Word) -> asyncio.Future[Any]:
+        """``words`` are its ARGV."""
+        return self.call("EVALSHA", f"script:{name}", 0, *words)
+
+    async def _work(self) -> None:
+        """Begins one loop turn after the first call, and so finds all that were made in that turn."""
+        try:
+            while self._queue:
+                await self._round_trip(self._take())
+        finally:
+            self._worker = None
+
+    def _take(self) -> list[Call]:
+        calls: list[Call] = []
+        size = 0
+        while self._queue and (not calls or size + self._queue[0].size <= BATCH_BYTES):
+            calls.append(self._queue.popleft())
+            size += calls[-1].size
+        self._waiting -= size
+        return calls
+
+    async def _round_trip(self, calls: list[Call]) -> None:
+        answered = 0
+        try:
+            async with asyncio.timeout(self._within):
+                connection = await self._connected()
+                commands = [self._resolved(call.words) for call in calls]
+                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                for call in calls:
+                    await self._answer(connection, call)
+                    answered += 1
+        except FAILURES as error:
+            for call in calls[answered:]:
+                fail(call.answer, typed(error, self._url))
+            await self._hang_up()
+
+    async def _answer(self, connection: Connection, call: Call) -> None:
+        try:
+            answer = await connection.read_response()
+        except ResponseError as error:
+            fail(call.answer, typed(error, self._url))
+            if isinstance(error, NoScriptError):
+                self._hashes = {}  # somebody flushed the scripts
+        else:
+            if not call.answer.done():
+                call.answer.set_result(answer)
+
+    async def _connected(self) -> Connection:
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = new_connection(self._url)
+        if not connection.is_connected:
+            self._hashes = {}
+            await connection.connect()
+        if not self._hashes:
+            for name, text in self._scripts.items():
+                await connection.send_command("SCRIPT", "LOAD", text)
+                self._hashes[name] = await connection.read_response()
+        return connection
+
+    def _resolved(self, words: Sequence[Word]) -> Sequence[Word]:
+        if words[0] != "EVALSHA":
+            return words
+        return "EVALSHA", self._hashes[str(words[1]).removeprefix("script:")], *words[2:]
+
+    async def _hang_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(*FAILURES):
+                await connection.disconnect(nowait=True)
+
+
+class RedisListener:
+    """Hears what is published on ``channels``: ``heard(channel, message)``. ``up`` is called whenever it listens
+    (again); what was published while it did not is lost. A connection over which nothing comes for ``silence``
+    seconds, not even the answer to a ping, is replaced."""
+
+    def __init__(
+        self,
+        url: str,
+        channels: Sequence[str],
+        heard: Callable[[str, bytes], None],
+        up: Callable[[], None],
+        *,
+        silence: float = ANSWER_WITHIN,
+    ) -> None:
+        self._url, self._channels, self._heard, self._up, self._silence = url, channels, heard, up, silence
+        self._task: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        self._task = asyncio.create_task(self._listen_for_ever())
+
+    async def close(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _listen_for_ever(self) -> None:
+        pause = RETRY_FIRST
+        while True:
+            connection = new_connection(self._url)
+            try:
+                async with asyncio.timeout(self._silence):
+                    await connection.connect()
+                    await connection.send_command("SUBSCRIBE", *self._channels)
+                    for _ in self._channels:
+                        await connection.read_response()
+                pause = RETRY_FIRST
+                self._up()
+                await self._listen(connection)
+            except FAILURES:
+                pass
+            finally:
+                with suppress(*FAILURES):
+                    await connection.disconnect(nowait=True)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, RETRY_MOST)
+
+    async def _listen(self, connection: Connection) -> None:
+        """Until the connection fails. The pings are sent by another task, as a read that is given up cannot go on."""
+        loop = asyncio.get_running_loop()
+        pings = asyncio.create_task(self._ping(connection))
+        try:
+            async with asyncio.timeout(self._silence) as patience:
+                while True:
+                    answer = await connection.read_response()
+                    patience.reschedule(loop.time() + self._silence)
+                    if answer[0] == b"message":
+                        self._heard(answer[1].decode(), answer[2])
+        finally:
+            pings.cancel()
+
+    async def _ping(self, connection: Connection) -> None:
+        with suppress(*FAILURES):
+            while True:
+                await asyncio.sleep(self._silence / 3)
+                await connection.send_command("PING", check_health=False)
+
+
+def new_connection(url: str) -> Connection:
+    """RESP2, as the messages of channels are plain answers there; no retries, no time-outs: those are ours."""
+    options: dict[str, Any] = {"protocol": 2, "retry": Retry(NoBackoff(), 0), "socket_timeout": None}
+    pool: Any = ConnectionPool.from_url(url, **options)
+    return pool.make_connection()
+
+
+def where(url: str) -> str:
+    """The server without user and password."""
+    parts = urlsplit(url)
+    return f"redis at {parts.path}" if parts.scheme == "unix" else f"redis at {parts.hostname}:{parts.port or 6379}"
+
+
+def typed(error: BaseException, url: str) -> StorageError:
+    """What went wrong, where, and what the reader of the message can do about it."""
+    text = f"{where(url)}: {error or type(error).__name__}"
+    if isinstance(error, OutOfMemoryError) or "OOM" in str(error):
+        return StorageFull(f"{text}; give it more memory (maxmemory), later calls then work again")
+    if "MISCONF" in str(error):
+        return StorageFull(f"{text}; redis cannot write its disk: free some space there")
+    if isinstance(error, ReadOnlyError):
+        return StorageReadOnly(f"{text}; this is a replica, give the address of the primary")
+    if isinstance(error, ResponseError):
+        return StorageError(f"{text}; check the version and the log of redis (7.0 or newer, or Valkey)")
+    return StorageError(f"{text}; start it or check the address, later calls connect again")
+
+
+def fail(answer: asyncio.Future[Any], error: StorageError) -> None:
+    if not answer.done():
+        answer.set_exception(error)

@@ -1,0 +1,229 @@
+"""The steps of RedisStore, each one Lua script and so atomic, between processes too.
+
+Keys, after the prefix::
+
+    :number          string   the last number given, to envelopes and notes of every box
+    :mail:<box>      stream   number-0 -> s(ender) t(arget) i(d) x (expires) e(nvelope) o(rigin) v(ia)
+                              n (box of the note)
+    :notes:<box>     stream   number-0 -> s t i a (state) o
+    :known           hash     sender target id origin -> box number
+    :noted           hash     box target id -> number
+    :expiry          zset     box number, by the time it expires
+    :ages            zset     box number of a note, by the time it was made
+    :box:bytes       hash     what is kept in each box; its count is the length of its stream
+    :from:bytes :from:count   hash   what is kept of each "sender origin", and of each origin
+    :size            string   bytes of all envelopes
+    :relays          zset     boxes of other relays, by key;   :addresses  hash  their addresses
+    :quarantine      stream   the last entries that could not be read
+
+Nothing but ``:number`` is left of an emptied relay. The first write of a script that adds is one that Redis refuses
+when its memory is used up, so that such a script does nothing then; a script that removes begins with a removal,
+which it allows. ARGV[1] is the prefix.
+"""
+
+from typing import Final
+
+_COMMON: Final = """
+local P = ARGV[1]
+local call = redis.call
+
+local function number()
+  return string.format('%.0f', call('INCR', P .. ':number'))
+end
+
+local function fields(entry)
+  local found = {}
+  for i = 1, #entry[2], 2 do found[entry[2][i]] = entry[2][i + 1] end
+  return found
+end
+
+local function bare(id)
+  return string.sub(id, 1, string.find(id, '-', 1, true) - 1)
+end
+
+local function mark_relay(box, address)
+  call('ZADD', P .. ':relays', 0, box)
+  call('HSET', P .. ':addresses', box, address)
+end
+
+local function leave(box)
+  if call('EXISTS', P .. ':mail:' .. box, P .. ':notes:' .. box) == 0 then
+    call('ZREM', P .. ':relays', box)
+    call('HDEL', P .. ':addresses', box)
+  end
+end
+
+local function drop_note(box, entry)
+  local stream, known, f = P .. ':notes:' .. box, P .. ':noted', fields(entry)
+  local name = box .. (f.t or '') .. (f.i or '')
+  call('XDEL', stream, entry[1])
+  call('ZREM', P .. ':ages', box .. bare(entry[1]))
+  if call('HGET', known, name) == bare(entry[1]) then call('HDEL', known, name) end
+  if call('XLEN', stream) == 0 then
+    call('DEL', stream)
+    leave(box)
+  end
+end
+
+local function note(box, sender, target, id, state, origin, made, most)
+  local stream, n = P .. ':notes:' .. box, number()
+  call('XADD', stream, n .. '-0', 's', sender, 't', target, 'i', id, 'a', state, 'o', origin)
+  call('ZADD', P .. ':ages', made, box .. n)
+  call('HSET', P .. ':noted', box .. target .. id, n)
+  if origin ~= '' then mark_relay(box, origin) end
+  while call('XLEN', stream) > most do
+    drop_note(box, call('XRANGE', stream, '-', '+', 'COUNT', 1)[1])
+  end
+  return n
+end
+
+local function count_in(from, count, size)
+  if call('HINCRBY', P .. ':from:count', from, count) <= 0 then
+    call('HDEL', P .. ':from:count', from)
+    call('HDEL', P .. ':from:bytes', from)
+  else
+    call('HINCRBY', P .. ':from:bytes', from, size)
+  end
+end
+
+local function remove(box, n, state, made, most)
+  local stream = P .. ':mail:' .. box
+  local entry = call('XRANGE', stream, n .. '-0', n .. '-0')[1]
+  call('ZREM', P .. ':expiry', box .. n)
+  if not entry then return nil end
+  local f = fields(entry)
+  local size = #(f.e or '')
+  call('XDEL', stream, entry[1])
+  if call('XLEN', stream) == 0 then
+    call('DEL', stream)
+    call('HDEL', P .. ':box:bytes', box)
+    leave(box)
+  else
+    call('HINCRBY', P .. ':box:bytes', box, -size)
+  end
+  if call('DECRBY', P .. ':size', size) <= 0 then call('DEL', P .. ':size') end
+  if not (f.s and f.t and f.i) then return nil end
+  local origin = f.o or ''
+  count_in(f.s .. origin, -1, -size)
+  if origin ~= '' then count_in(origin, -1, -size) end
+  local name = f.s .. f.t .. f.i .. origin
+  if call('HGET', P .. ':known', name) == box .. n then call('HDEL', P .. ':known', name) end
+  if state == '' then return nil end
+  local into = f.n or f.s
+  return {note(into, f.s, f.t, f.i, state, origin, made, most), into, f.s, f.t, f.i, state, origin}
+end
+"""
+
+_PUT: Final = """
+local box, sender, target, id, expires, envelope, origin, via, into = unpack(ARGV, 2, 10)
+local box_bytes, box_count = tonumber(ARGV[11]), tonumber(ARGV[12])
+local name = sender .. target .. id .. origin
+local kept = call('HGET', P .. ':known', name)
+if kept then
+  local at = call('ZSCORE', P .. ':expiry', kept)
+  if at then return {string.sub(kept, 33), at} end
+end
+local stream, size = P .. ':mail:' .. box, #envelope
+local function over(count, used, most, most_bytes)
+  return (most > 0 and tonumber(count or 0) >= most) or (most_bytes > 0 and tonumber(used or 0) + size > most_bytes)
+end
+local function from_over(from, most_bytes, most)
+  return over(call('HGET', P .. ':from:count', from), call('HGET', P .. ':from:bytes', from), tonumber(most),
+    tonumber(most_bytes))
+end
+if over(call('XLEN', stream), call('HGET', P .. ':box:bytes', box), box_count, box_bytes) then return 'overflow' end
+if from_over(sender .. origin, ARGV[13], ARGV[14]) then return 'quota' end
+if origin ~= '' and from_over(origin, ARGV[15], ARGV[16]) then return 'quota' end
+local n = number()
+call('XADD', stream, n .. '-0', 's', sender, 't', target, 'i', id, 'x', expires, 'e', envelope, 'o', origin,
+  'v', via, 'n', into)
+call('HSET', P .. ':known', name, box .. n)
+call('ZADD', P .. ':expiry', expires, box .. n)
+call('HINCRBY', P .. ':box:bytes', box, size)
+count_in(sender .. origin, 1, size)
+if origin ~= '' then count_in(origin, 1, size) end
+call('INCRBY', P .. ':size', size)
+if via ~= '' then mark_relay(box, via) end
+return {n, expires}
+"""
+
+_COLLECT: Final = """
+local stream, start = P .. ':mail:' .. ARGV[2], ARGV[3] .. '-0'
+local count, left, found = tonumber(ARGV[4]), tonumber(ARGV[5]), {}
+while #found < count do
+  local entries = call('XRANGE', stream, start, '+', 'COUNT', math.min(count - #found, 16))
+  for _, entry in ipairs(entries) do
+    left = left - #(fields(entry).e or '')
+    if #found > 0 and left < 0 then return found end
+    found[#found + 1] = entry
+  end
+  if #entries < 16 then return found end
+  start = '(' .. entries[#entries][1]
+end
+return found
+"""
+
+_END: Final = """
+local box, state, made, most = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local notes = {}
+for i = 6, #ARGV do notes[#notes + 1] = remove(box, ARGV[i], state, made, most) end
+return notes
+"""
+
+_EXPIRE: Final = """
+local now, before, count, made, most = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+local notes, due = {}, call('ZRANGEBYSCORE', P .. ':expiry', '-inf', now, 'LIMIT', 0, count)
+for _, member in ipairs(due) do
+  notes[#notes + 1] = remove(string.sub(member, 1, 32), string.sub(member, 33), 'expired', made, most)
+end
+for _, member in ipairs(call('ZRANGEBYSCORE', P .. ':ages', '-inf', '(' .. before, 'LIMIT', 0, count)) do
+  local box, id = string.sub(member, 1, 32), string.sub(member, 33) .. '-0'
+  local entry = call('XRANGE', P .. ':notes:' .. box, id, id)[1]
+  if entry then drop_note(box, entry) else call('ZREM', P .. ':ages', member) end
+end
+return {#due, notes}
+"""
+
+_NOTE: Final = """
+local box, sender, target, id, state, origin, made = unpack(ARGV, 2, 8)
+return call('HGET', P .. ':noted', box .. target .. id)
+  or note(box, sender, target, id, state, origin, made, tonumber(ARGV[9]))
+"""
+
+_FORGET: Final = """
+local entries = call('XRANGE', P .. ':notes:' .. ARGV[2], '-', ARGV[3] .. '-0', 'COUNT', ARGV[4])
+for _, entry in ipairs(entries) do drop_note(ARGV[2], entry) end
+return #entries
+"""
+
+_BOXES: Final = """
+local found, after = {}, ARGV[2] == '' and '-' or '(' .. ARGV[2]
+for _, box in ipairs(call('ZRANGEBYLEX', P .. ':relays', after, '+', 'LIMIT', 0, ARGV[3])) do
+  found[#found + 1] = {box, call('HGET', P .. ':addresses', box)}
+end
+return found
+"""
+
+_USAGE: Final = """
+return {call('ZCARD', P .. ':expiry'), tonumber(call('GET', P .. ':size') or 0), call('HLEN', P .. ':box:bytes'),
+  call('ZCARD', P .. ':ages')}
+"""
+
+_ASIDE: Final = """
+local box, id = ARGV[2], ARGV[3] .. '-0'
+local entry = call('XRANGE', P .. ':mail:' .. box, id, id)[1]
+if not entry then return 0 end
+local words = {}
+for i = 1, #entry[2] do words[i] = entry[2][i] end
+call('XADD', P .. ':quarantine', 'MAXLEN', 1000, '*', 'box', box, 'number', ARGV[3], unpack(words))
+remove(box, ARGV[3], 'refused', ARGV[4], tonumber(ARGV[5]))
+return 1
+"""
+
+SCRIPTS: Final = {
+    name: _COMMON + text
+    for name, text in {
+        "put": _PUT, "collect": _COLLECT, "end": _END, "expire": _EXPIRE, "note": _NOTE, "forget": _FORGET,
+        "boxes": _BOXES, "usage": _USAGE, "aside": _ASIDE,
+    }.items()
+}  # fmt: skip
