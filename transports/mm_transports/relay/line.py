@@ -137,7 +137,7 @@ class Line:
         try:
             return await websocket.connect(self._url, [VERSION], self.opened, ssl=self._ssl, timeout=CONNECT_TIMEOUT)
         except Unreachable as error:
-            raise Unreachable(f"{error}{_advice(error.__context__)}") from None
+            raise Unreachable(f"{error}{_advice(self._url, error.__context__)}") from None
 
     def _received(self, item: Item) -> None:
         if isinstance(item, Bye):
@@ -186,7 +186,7 @@ class Line:
         self.end(str(error))
 
 
-def _advice(error: BaseException | None) -> str:
+def _advice(url: str, error: BaseException | None) -> str:
     """What can be done about it."""
     if isinstance(error, socket.gaierror):
         return "; check the name in the address, and that this host can resolve names"
@@ -195,6 +195,6 @@ def _advice(error: BaseException | None) -> str:
             "; the relay's certificate is not trusted here: for a private authority set SSL_CERT_FILE to its"
             " certificate, or give Relay(ssl_context=...)"
         )
-    if isinstance(error, ssl.SSLError):
+    if isinstance(error, ssl.SSLError | ConnectionResetError) and url.startswith("wss:"):
         return "; does the relay speak TLS there? without it the address begins with relay+ws://"
     return ""
