@@ -41,6 +41,7 @@ class Deposits:
         self._metrics, self._on_kept, self._on_crowded = metrics, kept, crowded
         own = Caps(limits.recipient_bytes, limits.recipient_count, limits.sender_bytes, limits.sender_count)
         self._own_caps = own
+        self._lane_caps = own._replace(box_bytes=policy.relay_bytes, box_count=policy.relay_count)
         self._relay_caps = own._replace(origin_bytes=policy.relay_bytes, origin_count=policy.relay_count)
         self._pending: dict[bytes, int] = {}
         self._all_pending = 0
@@ -67,8 +68,9 @@ class Deposits:
 
     def _put(self, session: Session, box: bytes, mail: Kept, deposit: Deposit) -> None:
         size = len(mail.envelope) + OVERHEAD
+        caps = self._relay_caps if mail.origin else self._lane_caps if mail.via else self._own_caps
         try:
-            future = self._store.put(box, mail, self._relay_caps if mail.origin else self._own_caps)
+            future = self._store.put(box, mail, caps)
         except StorageError:
             self._decline(session, mail.sender, deposit, "storage")
             return

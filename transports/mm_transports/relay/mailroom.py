@@ -53,7 +53,7 @@ class Mailroom:
             policy = policy._replace(relays=frozenset())
         self._key, self._store, self._post, self._lanes, self._now = key, store, post, lanes, now
         self._metrics, self._shared = metrics, shared
-        self._rooms = Rooms(key, store, limits, post)
+        self._rooms = Rooms(key, store, limits, policy, post)
         self._deposits = Deposits(key, store, limits, policy, now, metrics, self._kept, self._rooms.crowded)
         self._collecting = Collecting(store, limits, now, metrics, self._ended)
         self._federated = Federated(key, store, policy, self._deposits, lambda note: self._spread([note]))
@@ -102,15 +102,14 @@ class Mailroom:
         if not isinstance(carried.said, Waiting):
             return
         if carried.said.address and self._lanes is not None:
-            self._lanes.wake(carried.said.address)
+            self._lanes.nudged(carried.said.address)
         else:
             self._collecting.wake(carried.target)
 
-    def route(self, notes: Sequence[Note]) -> None:
-        """Mail has ended: count it and tell the senders, here, elsewhere in the fleet, or at another relay."""
-        for note in notes:
-            self._metrics.ended[note.state] += 1
-        self._spread(notes)
+    def left(self, box: bytes, notes: Sequence[Note]) -> None:
+        """A lane has ended mail of a box, or handed it to the other relay (then there are no notes)."""
+        self._rooms.freed(box)
+        self._route(notes)
 
     async def tick(self) -> None:
         """What is to be done from time to time: end what has expired, tell of room, try again what failed."""
@@ -129,7 +128,7 @@ class Mailroom:
         with suppress(StorageError):
             for _ in range(EXPIRED_A_TICK):
                 notes = await self._store.expire(int(self._now() * 1000), EXPIRED_AT_ONCE)
-                self.route(notes)
+                self._route(notes)
                 ended += len(notes)
                 if len(notes) < EXPIRED_AT_ONCE:
                     break
@@ -160,8 +159,12 @@ class Mailroom:
             born = self._born.pop((box, number), None)
             if born is not None:
                 self._metrics.delivered(self._now() - born)
-        self._rooms.freed(box)
-        self.route(notes)
+        self.left(box, notes)
+
+    def _route(self, notes: Sequence[Note]) -> None:
+        for note in notes:
+            self._metrics.ended[note.state] += 1
+        self._spread(notes)
 
     def _spread(self, notes: Iterable[Note]) -> None:
         for note in notes:

@@ -14,7 +14,7 @@ class Policy(NamedTuple):
 
     denied: frozenset[bytes] = frozenset()  # peers and relays that are not served
     relays: frozenset[bytes] | None = None  # only these may federate; None: all that are not denied
-    relay_bytes: int = 256 * MIB  # of mail kept that came through one relay
+    relay_bytes: int = 256 * MIB  # of mail kept that came through one relay, and of mail kept for one
     relay_count: int = 100_000
     total_bytes: int = 0  # of mail in the store
     total_notes: int = 1_000_000  # above, no more is taken from other relays

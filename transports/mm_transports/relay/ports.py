@@ -44,6 +44,12 @@ class Post(Protocol):
     def receive(self, session: Session, item: Item) -> None:
         """A live item of a session, or of a lane, which is a session that did not sign in."""
 
+    def writable(self, session: Session) -> None:
+        """It is no longer full."""
+
+    def sign_out(self, session: Session) -> None:
+        """It has ended; of a lane: it is not connected (any more)."""
+
 
 class Fleet(ABC):
     """The processes that are one relay together: who is signed in where, and items between them.
@@ -102,3 +108,7 @@ class Lanes(ABC):
     @abstractmethod
     def wake(self, address: str) -> None:
         """Mail or notes wait in the store for the relay at ``address``."""
+
+    def nudged(self, address: str) -> None:
+        """The same, by another process of this relay: told no further."""
+        self.wake(address)

@@ -3,6 +3,7 @@
 from typing import Final
 
 from mm_transports.relay.items import RELAY, Carried, Limits, Room
+from mm_transports.relay.policy import Policy
 from mm_transports.relay.ports import Post, Session
 from mm_transports.relay.stores.contract import MailStore
 from mmplatform.errors import StorageError
@@ -17,9 +18,8 @@ _Waiting = dict[tuple[bytes, bytes], Session | None]  # (sender, target) -> the 
 class Rooms:
     """Boxes that were full."""
 
-    def __init__(self, key: bytes, store: MailStore, limits: Limits, post: Post) -> None:
-        self._key, self._store, self._post = key, store, post
-        self._bytes, self._count = limits.recipient_bytes, limits.recipient_count
+    def __init__(self, key: bytes, store: MailStore, limits: Limits, policy: Policy, post: Post) -> None:
+        self._key, self._store, self._limits, self._policy, self._post = key, store, limits, policy, post
         self._full: dict[bytes, _Waiting] = {}
         self._freed: set[bytes] = set()
 
@@ -49,13 +49,17 @@ class Rooms:
             except StorageError:
                 self._freed.add(box)
                 return
-            if self._roomy(count, size):
-                self._tell(self._full.pop(box, {}))
-            elif box in self._full:
-                self._full[box] = self._full.pop(box)  # to the end: all get their turn
+            waiting = self._full.pop(box, {})
+            if self._roomy(box, waiting, count, size):
+                self._tell(waiting)
+            elif waiting:
+                self._full[box] = waiting  # at the end: all get their turn
 
-    def _roomy(self, count: int, size: int) -> bool:
-        return (not self._bytes or size * 4 < self._bytes * 3) and (not self._count or count * 4 < self._count * 3)
+    def _roomy(self, box: bytes, waiting: _Waiting, count: int, size: int) -> bool:
+        most_bytes, most = self._limits.recipient_bytes, self._limits.recipient_count
+        if any(target != box for _, target in waiting):
+            most_bytes, most = self._policy.relay_bytes, self._policy.relay_count
+        return (not most_bytes or size * 4 < most_bytes * 3) and (not most or count * 4 < most * 3)
 
     def _tell(self, waiting: _Waiting) -> None:
         for (sender, target), relay in waiting.items():
