@@ -1,5 +1,6 @@
 """Secret: two peers agree on keys in four frames, then seal and open every frame (docs/protocol/session.rst).
 
 Sans-I/O: bytes, ``now`` and ``random`` come in as arguments; bytes and events come out.
-Read in the order a link meets them: packets, cookies, handshake, events, session.
+Read in the order a link meets them: packets, cookies, handshake, events, session. Mail, which needs no link, is
+sealed in envelope (docs/protocol/mail.rst).
 """

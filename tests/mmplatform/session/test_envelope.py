@@ -1,6 +1,7 @@
 """Sealed mail: round trips, size classes, and everything that must not open."""
 
 import json
+import re
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
@@ -17,7 +18,7 @@ from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.session import envelope as module
 from mmplatform.session.envelope import MAIL_LIFE, MAX_CONTENT, MAX_ENVELOPE, SHORTEST, SMALLEST, padded, seal
 from mmplatform.session.packets import MAX_RECORD
-from tests.mmplatform.session.helpers import ALICE, BOB, EVE, NOW, RECORDS, draws, record_of, refused
+from tests.mmplatform.session.helpers import ALICE, BOB, EVE, NOW, RECORDS, ROOT, draws, record_of, refused
 from tests.vectors import VECTORS, cases
 
 MAIL_SECRET = bytes(range(32))
@@ -252,6 +253,13 @@ def test_a_record_that_is_not_the_senders_proves_nothing() -> None:
     refused("bad-signature", lambda: opened(handmade(record=RECORDS[EVE.sign_id])))
     refused("bad-record", lambda: opened(handmade(record=RECORDS[ALICE.sign_id][:-1] + b"\0")))
     refused("bad-record", lambda: opened(handmade(record=b"")))
+
+
+def test_the_specification_lists_every_reason() -> None:
+    source = (ROOT / "mmplatform/session/envelope.py").read_text()
+    spec = (ROOT / "docs/protocol/mail.rst").read_text().split("Opening\n-------")[1].split("Whatever the word")[0]
+    listed = re.findall(r"``([a-z-]+)``", "".join(re.findall(r"^   \* - (.*)$", spec, re.M)))
+    assert set(listed) == set(re.findall(r'ProtocolError\("([a-z-]+)"', source))
 
 
 # Another implementation's bytes.
