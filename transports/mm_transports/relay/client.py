@@ -117,7 +117,7 @@ class Client:
         try:
             async with asyncio.timeout(timeout):
                 while not self.up:
-                    if self._closed or self._task is None or self._task.done():
+                    if self._closed or self._task is None or not (self._keep or self._line):
                         raise Unreachable(f"{self.address.text}: {self.reason}")
                     waiter: asyncio.Future[None] = self._loop.create_future()
                     self._waiting.append(waiter)

@@ -109,6 +109,7 @@ class Station:
         self._failures = 0
         for connection in list(self._links.values()):
             if connection.max_frame > self._max_frame():  # it was made before this was known
+                self.missed(connection.peer)
                 connection.end(connection.error(f"the relay carries frames of {limits.frame} bytes at most"))
         missed, self._missed = self._missed, {}
         for peer in missed:
