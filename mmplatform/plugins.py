@@ -1,4 +1,4 @@
-"""Finds transports and services by name among the installed distributions; imports one when it is asked for."""
+"""Finds transports, services and servers by name among the installed distributions; imports one when it is asked for."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 TRANSPORTS: Final = "mmplatform.transports"
 SERVICES: Final = "mmplatform.services"
+SERVERS: Final = "mmplatform.servers"
 
 
 def names(group: str) -> list[str]:

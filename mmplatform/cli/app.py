@@ -22,7 +22,23 @@ OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
 DEFAULT_FOLDER: Final = "~/.mm"
-ORDER: Final = ("id", "add", "peers", "run", "send", "on", "request", "ping", "outbox", "dht", "demo", "completion")
+ORDER: Final = (
+    "id", "add", "peers", "run", "send", "on", "request", "ping", "outbox", "dht", "relay", "demo", "completion",
+)  # fmt: skip
+    "id",
+    "add",
+    "peers",
+    "run",
+    "send",
+    "on",
+    "request",
+    "ping",
+    "outbox",
+    "dht",
+    "relay",
+    "demo",
+    "completion",
+)
 
 
 class Failure(click.ClickException):
@@ -194,9 +210,9 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _load_commands() -> None:
-    from mmplatform.cli import demo, dht, listening, messages, people, running, waiting
+    from mmplatform.cli import demo, dht, listening, messages, people, relay, running, waiting
 
-    for module in (people, running, messages, listening, waiting, dht, demo):
+    for module in (people, running, messages, listening, waiting, dht, relay, demo):
         assert module.__name__ in sys.modules  # each adds its commands to mm when it is imported
 
 

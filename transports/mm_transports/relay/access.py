@@ -1,11 +1,10 @@
 """Who may use a relay: keys of peers, other relays, and how many connections. Sans-I/O."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Final
-from urllib.parse import urlsplit
 
 from mm_transports.relay.address import parse_relay
 from mm_transports.relay.items import PEER, RELAY, SignIn
@@ -24,6 +23,7 @@ class Access:
     federate: str = "any"
     federate_allow: Collection[bytes] = frozenset()
     federate_deny: Collection[bytes] = frozenset()
+    reaches: Callable[[str], bool] = lambda address: True  # what comes back goes to the address a relay names
 
     def refuses(self, given: SignIn) -> str:
         """Why whoever signs in may not, or ""."""
@@ -36,26 +36,14 @@ class Access:
     def refuses_peer(self, key: bytes) -> str:
         return "denied" if key in self.deny or (self.allow and key not in self.allow) else ""
 
-    def refuses_lane(self, address: str) -> str:
-        """Why mail and frames are not carried to the relay at ``address``, or "". Users name these addresses: those of
-        a private network, and those without TLS, are only dialled when the key is in ``federate_allow``."""
-        try:
-            relay = parse_relay(address)
-        except ValueError:
-            return "unreachable"
-        key = raw_key(relay.key)
-        if refusal := self._refuses_federation(key):
-            return refusal
-        if key not in self.federate_allow and (not relay.url.startswith("wss:") or _private(relay.url)):
-            return "denied"
-        return ""
-
     def _refuses_relay(self, key: bytes, address: str) -> str:
         try:
             if raw_key(parse_relay(address).key) != key:
                 return "wrong-address"
         except ValueError:
             return "wrong-address"
+        if not self.reaches(address):
+            return "unreachable"
         return self._refuses_federation(key)
 
     def _refuses_federation(self, key: bytes) -> str:
@@ -108,11 +96,3 @@ def _network(ip: str) -> str:
     address = ip_address(ip.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)
     return str(mapped) if mapped else str(ip_network((int(address), 64), strict=False))
-
-
-def _private(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return not ip_address(host).is_global
-    except ValueError:
-        return host == "localhost" or "." not in host or host.endswith((".localhost", ".local", ".internal"))

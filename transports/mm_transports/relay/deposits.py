@@ -104,7 +104,7 @@ class Deposits:
             return "unreachable"
         if not (self._policy.serves(sender) and self._policy.serves(deposit.peer)):
             return "denied"
-        if relay != self._key and (origin or not self._policy.federates(relay)):  # and no third relay
+        if relay != self._key and (origin or not self._policy.reaches(deposit.via)):  # and no third relay
             return "denied"
         return "" if self._has_room(session.key, len(deposit.envelope)) else "storage"
 

@@ -6,6 +6,7 @@ is not read until it has paid for that; nothing is dropped.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 from mm_transports.relay import signin
@@ -43,7 +44,7 @@ SMALL: Final = 256  # what an item without content counts as: with reasons at th
 DENIED_RETRY: Final = 3600.0  # seconds
 DRAIN_RETRY: Final = 10.0  # seconds at most until those sent away come back
 _FROM_PEERS: Final = frozenset({Open, Data, Shut, Pause, Resume, Deposit, Noted, Taken})
-_FROM_RELAYS: Final = _FROM_PEERS | {Carried}
+_FROM_RELAYS: Final = frozenset({Carried})
 
 
 class Core(Protocol):
@@ -83,6 +84,8 @@ class Hall:
         self.sign_in_within = sign_in_within
         self.draining = False
         self.fronts: set[Front] = set()
+        self.sockets: set[WebSocket] = set()
+        self._emptied: asyncio.Event | None = None
 
     def open(self, socket: WebSocket) -> "Front":
         """The owner of a new connection."""
@@ -100,6 +103,21 @@ class Hall:
         self.draining = True
         for front in list(self.fronts):
             front.end("draining", DRAIN_RETRY * (1 + self.random(1)[0] / 255) / 2)
+
+    async def empty(self, patience: float) -> None:
+        """Wait until all connections are closed; those that take longer are cut off."""
+        self._emptied = asyncio.Event()
+        if self.sockets:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), patience)
+        for socket in list(self.sockets):
+            socket.abort()
+
+    def closed(self, socket: WebSocket) -> None:
+        """A connection is no more."""
+        self.sockets.discard(socket)
+        if not self.sockets and self._emptied is not None:
+            self._emptied.set()
 
     def reconsider(self, access: Access) -> None:
         """Lists have changed: who may not be here any more is sent away."""
@@ -128,6 +146,7 @@ class Front:
         self._timer = self._loop.call_later(hall.sign_in_within, self.end, "sign in sooner")
         self._asked = signin.challenge(hall.identity, hall.name, hall.random(32))
         hall.fronts.add(self)
+        hall.sockets.add(socket)
         hall.crowd.enter(socket.ip)
         hall.metrics.connections += 1
         socket.send(encode_items([self._asked]))
@@ -179,6 +198,7 @@ class Front:
         self._timer.cancel()
         self._waiting.clear()
         self._leave()
+        self._hall.closed(self._socket)
 
     def pause_writing(self) -> None:
         self._stuffed = True

@@ -95,7 +95,7 @@ class RelayLanes(Lanes):
 
     def _lane(self, address: str) -> Lane | None:
         key = relay_key(address)
-        if self._hub is None or not key or key == self._key or not self._policy.federates(key):
+        if self._hub is None or not key or key == self._key or not self._policy.reaches(address):
             return None
         lane = self._lanes.get(key)
         if lane is None:

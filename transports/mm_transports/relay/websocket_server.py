@@ -38,9 +38,11 @@ async def serve(
     subprotocols: Sequence[str] = (VERSION,),
     ping_every: float = PING_EVERY,
     upgrade_timeout: float = CONNECT_TIMEOUT,
+    start: bool = True,
 ) -> asyncio.Server:
     """Listen. ``http`` answers plain GETs of a path; ``admit`` gives the reason why an address may not connect.
-    ``proxies`` are believed when they say in X-Forwarded-For for whom they speak. Raises LocalError."""
+    ``proxies`` are believed when they say in X-Forwarded-For for whom they speak. Without ``start`` the port
+    is taken and nobody is let in before ``Server.start_serving``. Raises LocalError."""
     entrance = _Entrance(owner_of, http, admit, proxies, subprotocols, ping_every, upgrade_timeout)
     loop = asyncio.get_running_loop()
     try:
@@ -50,6 +52,7 @@ async def serve(
             port,
             ssl=ssl,
             backlog=BACKLOG,
+            start_serving=start,
             ssl_handshake_timeout=upgrade_timeout if ssl is not None else None,
         )
     except OSError as error:
