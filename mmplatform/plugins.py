@@ -1,4 +1,4 @@
-"""Finds transports, services and servers by name among the installed distributions; imports one when it is asked for."""
+"""Finds transports, services and servers by name among installed distributions; imports one when it is asked for."""
 
 from typing import TYPE_CHECKING, Final
 

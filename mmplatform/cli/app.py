@@ -25,20 +25,6 @@ DEFAULT_FOLDER: Final = "~/.mm"
 ORDER: Final = (
     "id", "add", "peers", "run", "send", "on", "request", "ping", "outbox", "dht", "relay", "demo", "completion",
 )  # fmt: skip
-    "id",
-    "add",
-    "peers",
-    "run",
-    "send",
-    "on",
-    "request",
-    "ping",
-    "outbox",
-    "dht",
-    "relay",
-    "demo",
-    "completion",
-)
 
 
 class Failure(click.ClickException):

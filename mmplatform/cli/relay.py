@@ -66,11 +66,9 @@ def _options(command: Any) -> Any:
 
 @mm.command("relay")
 @click.option(
-    "--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="TOML, with these flags as keys."
+    "--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="TOML; its keys are these flags."
 )
-@click.option(
-    "--demo", is_flag=True, help="A relay for this machine in a folder of its own, with no TLS, to try it out."
-)
+@click.option("--demo", is_flag=True, help="For this machine, in a folder of its own, with no TLS: to try it out.")
 @_options
 @pass_settings
 def relay(settings: Settings, /, file: Path | None, demo: bool, **given: Any) -> int:
