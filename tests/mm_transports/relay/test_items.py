@@ -1,5 +1,6 @@
 """What may be said: every item, its tag, and bounds that hold before anything else looks at it."""
 
+import re
 import typing
 from typing import Any
 
@@ -14,6 +15,7 @@ from mmplatform.errors import ProtocolError
 from mmplatform.session.envelope import MAX_ENVELOPE
 from mmplatform.session.packets import MAX_FRAME
 from tests.mm_transports.relay.values import ANY_ITEM, ITEMS, SAID
+from tests.vectors import VECTORS
 
 KEY, ID, SIGNATURE = bytes(32), bytes(16), bytes(64)
 
@@ -29,6 +31,23 @@ def test_every_item_has_a_strategy_here_and_a_tag_of_its_own() -> None:
     assert set(ITEMS) == set(kinds)
     assert set(SAID) == set(typing.get_args(items.Said))
     assert sorted(kind.__struct_config__.tag for kind in kinds) == list(range(20))
+
+
+def test_the_specification_lists_every_item_and_its_fields() -> None:
+    spec = (VECTORS.parent / "relay.rst").read_text()
+    rows = re.findall(r"^   \* - ([0-9, ]+)\n     - (.+)\n     - .+\n     - (.+)$", spec, re.M)
+    listed = {}
+    for tags, names, fields in rows:
+        for tag, name in zip(tags.split(", "), names.split(", "), strict=True):
+            listed[int(tag)] = (name, re.sub(r" \([^)]*\)", "", fields).split(", "))
+    assert sorted(listed) == list(range(20))
+    for kind in typing.get_args(items.Item):
+        name, fields = listed[kind.__struct_config__.tag]
+        assert name == kind.__name__
+        assert len(fields) == len(kind.__struct_fields__)
+        assert sum("=" in field for field in fields) == len(kind.__struct_defaults__)
+    for limit in (items.MAX_FRAME, items.MAX_MAIL, items.MAX_ITEMS, items.MAX_MESSAGE, items.VERSION):
+        assert str(limit) in spec
 
 
 @given(st.lists(ANY_ITEM, max_size=10))
