@@ -1,4 +1,8 @@
-"""From the addresses of a peer to a live link: all are tried, staggered, and the first that opens wins."""
+"""From the addresses of a peer to a live link: all are tried, staggered, and the first that opens wins.
+
+Direct addresses come first, one after the other; those of relays join in one step later, as they lead there as a rule
+but never as fast; loopback comes last.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -10,7 +14,8 @@ from mmplatform.network.link import Link
 from mmplatform.network.transport import Connection, Transport
 
 STAGGER: Final = 0.25  # seconds between two attempts (the same as RFC 8305 recommends)
-MAX_ADDRESSES: Final = 8  # of one record are tried
+MAX_ADDRESSES: Final = 8  # of one record are tried,
+MAX_RELAYS: Final = 3  # and of these so many relays
 
 FIRST_DELAY: Final = 0.25  # seconds before the second attempt
 LONGEST_DELAY: Final = 60.0
@@ -45,18 +50,16 @@ class Dialer:
 
     async def dial(self, peer: SignId, addresses: tuple[str, ...]) -> Link:
         """The first link that is ready. Raises Unreachable, which names every address and what became of it."""
-        usable = [a for a in addresses if a.partition(":")[0] in self._transports][:MAX_ADDRESSES]
+        usable = [a for a in addresses if a.partition(":")[0] in self._transports]
         if not usable:
             known = ", ".join(addresses) or "none"
             raise Unreachable(f"no address of the peer can be dialled from here (it gave: {known})")
-        usable.sort(key=lambda address: "://127." in address or "://[::1]" in address)
+        remaining = _steps(usable)
         attempts: dict[asyncio.Task[Link], str] = {}
         reasons: list[str] = []
-        remaining = list(usable)
         try:
             while remaining or attempts:
-                if remaining:
-                    address = remaining.pop(0)
+                for address in remaining.pop(0) if remaining else ():
                     attempts[asyncio.create_task(self._attempt(peer, address), name=f"mm dial {address}")] = address
                 done, _ = await asyncio.wait(
                     attempts, timeout=STAGGER if remaining else None, return_when=asyncio.FIRST_COMPLETED
@@ -92,3 +95,24 @@ class Dialer:
                 if not link.ready:
                     link.connection.abort()
             raise
+
+
+def _steps(usable: list[str]) -> list[list[str]]:
+    """What starts together, in the order of starting."""
+    far = [address for address in usable if not _loopback(address)]
+    relays = [address for address in far if address.startswith("relay+")][:MAX_RELAYS]
+    direct = [address for address in far if not address.startswith("relay+")][: MAX_ADDRESSES - len(relays)]
+    near = [address for address in usable if _loopback(address)][: MAX_ADDRESSES - len(relays) - len(direct)]
+    if not direct:
+        direct, relays = relays, []
+    steps = [[address] for address in direct]
+    for number, address in enumerate(relays, 1):
+        if number < len(steps):
+            steps[number].append(address)
+        else:
+            steps.append([address])
+    return steps + [[address] for address in near]
+
+
+def _loopback(address: str) -> bool:
+    return "://127." in address or "://[::1]" in address

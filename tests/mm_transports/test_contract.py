@@ -1,7 +1,9 @@
 """What every transport promises (mmplatform/network/transport.py), held by each of them."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 import pytest
@@ -42,37 +44,70 @@ class End:
 
 @dataclass
 class Host:
-    """Somebody who listens and keeps who came."""
+    """Somebody who listens and keeps who came. Where transports meet at a relay, ``dialler`` is that of the other."""
 
     transport: Transport
     hint: str
     address: str = ""
+    dialler: Transport | None = None
+    peer: SignId = PEER
     came: asyncio.Queue[End] = field(default_factory=asyncio.Queue)
+
+    @property
+    def where(self) -> str:
+        """How errors name it: without the key of a relay; as a pattern."""
+        return re.escape(self.address.rpartition("/")[0] if self.dialler else self.address)
 
     def accept(self, connection: Connection) -> End:
         self.came.put_nowait(End(connection))
         return self.came._queue[-1]
 
     async def dial(self) -> tuple[End, End]:
-        """Our end and theirs."""
+        """Our end and theirs, which comes with the first frame that we write."""
         ends: list[End] = []
 
         def accept(connection: Connection) -> End:
             ends.append(End(connection))
             return ends[0]
 
-        connection = await self.transport.dial(self.address, PEER, accept)
+        connection = await (self.dialler or self.transport).dial(self.address, self.peer, accept)
         assert ends[0].connection is connection
-        return ends[0], await self.came.get()
+        connection.write(b"hello")
+        far, lost = asyncio.ensure_future(self.came.get()), asyncio.ensure_future(ends[0].gone.wait())
+        await asyncio.wait([far, lost], return_when=asyncio.FIRST_COMPLETED)
+        if lost.done() and not far.done():
+            far.cancel()
+            assert isinstance(ends[0].lost[0], Unreachable)
+            raise ends[0].lost[0]
+        lost.cancel()
+        assert await far.result().frames.get() == b"hello"
+        return ends[0], far.result()
 
 
-@pytest.fixture(params=["tcp", "memory"])
+@pytest.fixture(params=["tcp", "memory", "relay"])
 async def host(request: pytest.FixtureRequest) -> AsyncIterator[Host]:
-    host = Host(TCP(), "tcp://127.0.0.1:0") if request.param == "tcp" else Host(Memory(Network()), "memory://0")
-    [host.address] = await host.transport.listen(host.hint, host.accept)
-    async with asyncio.timeout(20):
-        yield host
-    await host.transport.close()
+    async with AsyncExitStack() as stack:
+        if request.param == "relay":
+            host = await meeting(stack)
+        else:
+            host = Host(TCP(), "tcp://127.0.0.1:0") if request.param == "tcp" else Host(Memory(Network()), "memory://0")
+        [host.address] = await host.transport.listen(host.hint, host.accept)
+        stack.push_async_callback(host.transport.close)
+        async with asyncio.timeout(20):
+            yield host
+
+
+async def meeting(stack: AsyncExitStack) -> Host:
+    """Two nodes and a relay between them."""
+    from tests.mm_transports.relay.test_transport import Node
+    from tests.mm_transports.relay.tiny import Tiny
+    from tests.mmplatform.network.helpers import identity
+
+    relay = await Tiny(identity(200)).start()
+    stack.push_async_callback(relay.stop)
+    near, far = Node(identity(1)), Node(identity(2))
+    stack.push_async_callback(near.relay.close)
+    return Host(far.relay, relay.address, dialler=near.relay, peer=identity(2).sign_id)
 
 
 async def closed(*ends: End) -> None:
@@ -83,7 +118,7 @@ async def closed(*ends: End) -> None:
 
 
 async def test_the_address_names_the_scheme(host: Host) -> None:
-    assert host.address.startswith(f"{host.transport.schemes[0]}://")
+    assert host.address.partition("://")[0] in host.transport.schemes
     assert not host.address.endswith(":0")
 
 
@@ -146,7 +181,7 @@ async def test_close_of_the_transport_ends_listening_and_nothing_else(host: Host
     near, far = await host.dial()
     await host.transport.close()
     await host.transport.close()
-    with pytest.raises(Unreachable, match=host.address):
+    with pytest.raises(Unreachable, match=host.where):
         await host.dial()
     near.connection.write(b"still here")
     assert await far.frames.get() == b"still here"
@@ -154,13 +189,13 @@ async def test_close_of_the_transport_ends_listening_and_nothing_else(host: Host
 
 
 async def test_an_address_is_one_listener_s(host: Host) -> None:
-    with pytest.raises(LocalError, match=host.address):
+    with pytest.raises(LocalError, match=host.where):
         await host.transport.listen(host.address, host.accept)
 
 
 async def test_what_connections_say_of_themselves(host: Host) -> None:
     near, far = await host.dial()
-    assert near.connection.address == host.address
+    assert host.address.startswith(near.connection.address)
     assert far.connection.address.startswith(host.transport.schemes)
     assert near.connection.max_frame == far.connection.max_frame >= 64 * 1024
     assert near.connection.cost == far.connection.cost

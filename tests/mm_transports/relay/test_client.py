@@ -340,7 +340,7 @@ class Script:
     def _reply(self, item: Any) -> None:
         if self.replies:
             said = self.replies.pop(0)
-            said = said(self, item) if callable(said) else said
+            said = said(self, item) if not isinstance(said, bytes | list) else said
             self.socket.send(said if isinstance(said, bytes) else encode_items(said))
 
     def connection_lost(self, reason: str) -> None: ...

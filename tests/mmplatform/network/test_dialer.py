@@ -135,3 +135,17 @@ def test_delays_double_up_to_a_minute_with_jitter() -> None:
     backoff.reset()
     assert backoff.next() == FIRST_DELAY
     assert Backoff(lambda: 1.0).next() == FIRST_DELAY / 2
+
+
+async def test_relays_join_one_step_later_and_loopback_comes_last() -> None:
+    tcp, relay = [f"tcp://h:{n}" for n in range(9)], [f"relay+wss://r{n}/k" for n in range(4)]
+    near = ["tcp://127.0.0.1:1", "relay+ws://127.0.0.1:2/k"]
+    steps = module._steps
+    assert steps([near[0], tcp[0], relay[0], tcp[1], relay[1], tcp[2], near[1]]) == [
+        [tcp[0]], [tcp[1], relay[0]], [tcp[2], relay[1]], [near[0]], [near[1]],
+    ]  # fmt: skip
+    assert steps([relay[0], tcp[0], relay[1]]) == [[tcp[0]], [relay[0]], [relay[1]]]
+    assert steps([relay[0], relay[1], near[0]]) == [[relay[0]], [relay[1]], [near[0]]]
+    assert steps(near) == [[near[0]], [near[1]]]
+    many = [address for step in steps([*tcp, *relay, *near]) for address in step]
+    assert sorted(many) == sorted([*tcp[:5], *relay[:3]])
