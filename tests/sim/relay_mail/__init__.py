@@ -1,0 +1,1 @@
+"""Mail through one and two relays under trouble, played from a seed."""
