@@ -26,6 +26,7 @@ VIOLATIONS = {
     "zeroconf": ("services/mm_services/mdns/service.py", "import zeroconf"),
     "plugin-libraries": ("mmplatform/message.py", "import zeroconf"),
     "terminal": ("mmplatform/message.py", "import rich"),
+    "relay-libraries": ("transports/mm_transports/relay/items.py", "import redis"),
 }
 
 
