@@ -23,6 +23,7 @@
     │   ├── InvalidRecord          a NodeInfo is malformed, unproven or expired
     │   │   └── TicketError        a ticket cannot be read
     │   ├── Unreachable            no link to the peer could be made
+    │   │   └── MailUncertain      a relay may, or may not, keep an envelope
     │   ├── MailDeclined           a relay does not keep an envelope
     │   ├── RequestFailed          the remote handler raised
     │   ├── RequestTimeout         no reply came in time
@@ -130,6 +131,10 @@ class MailDeclined(RemoteError):
     def __init__(self, reason: str, retry: float = 0.0) -> None:
         super().__init__(f"the relay keeps no more mail: {reason}")
         self.reason, self.retry = reason, retry
+
+
+class MailUncertain(Unreachable):
+    """The connection to a relay ended before it said whether it keeps an envelope."""
 
 
 class RequestFailed(RemoteError):

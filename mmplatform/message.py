@@ -79,14 +79,14 @@ class Delivery:
     platform stops first; a durable message is then kept. Dropping the object drops nothing but the news.
     """
 
-    __slots__ = ("__weakref__", "_outcome", "_stopped", "_waiter", "epoch", "lane", "peer", "sent", "seq")
+    __slots__ = ("__weakref__", "_outcome", "_stopped", "_waiter", "epoch", "lane", "peer", "relayed", "sent", "seq")
 
     def __init__(self, peer: str, lane: int = 0, epoch: int = 0, seq: int = 0) -> None:
         self.peer = peer
         self.lane = lane
         self.epoch = epoch
         self.seq = seq
-        self.sent = False
+        self.sent = self.relayed = False
         self._outcome: Outcome | None = None
         self._stopped = False
         self._waiter: asyncio.Future[None] | None = None
@@ -98,9 +98,12 @@ class Delivery:
 
     @property
     def state(self) -> str:
-        """waiting | sent | delivered | expired | refused | cancelled (realtime: sent | dropped)."""
+        """waiting | sent | relayed (on a relay's disk) | delivered | expired | refused | cancelled (realtime:
+        sent | dropped)."""
         if self._outcome is not None:
             return self._outcome.state
+        if self.relayed:
+            return "relayed"
         return "sent" if self.sent else "waiting"
 
     @property

@@ -124,9 +124,9 @@ class Platform:
         self.directory = directory or Directory(
             self.storage, self.messaging.bus, self.sign_id, self.now, self._found, self.failed, self.known
         )
-        self.mailer = Mailer()
         self._transports = _loaded(transports, relays)
         by_scheme = {scheme: transport for transport in self._transports for scheme in transport.schemes}
+        self.mailer = Mailer(self, by_scheme)
         self._links = Links(
             self.identity, lambda: self._listener.encoded(), self._peer_of, self.peer, self.now, secrets.token_bytes
         )
@@ -160,6 +160,7 @@ class Platform:
             await self.directory.open()
             await self._listener.open()
             self._running = True
+            self.mailer.open()
             self._subscribe_circles()
             for build in self._services:
                 service = build(self)
@@ -194,6 +195,7 @@ class Platform:
         for service in reversed(self._started):
             await _orderly(service.stop, self.failed)
         self._running = False
+        await _orderly(self.mailer.close, self.failed)
         for transport in self._transports:
             await _orderly(transport.close, self.failed)
         await _orderly(self._saved, self.failed)
@@ -393,10 +395,11 @@ class Platform:
     def mail_ended(self, peer: SignId, mail_id: bytes, state: str) -> None:
         """What became of an envelope that was deposited."""
         self.mailer.ended(peer, mail_id, state)
+        self._found(peer)  # it was there a moment ago
 
     def mail_room(self, peer: SignId) -> None:
         """Mail to ``peer`` that was declined is welcome now."""
-        self.mailer.wake(peer)
+        self.mailer.nudge(peer)
 
     # What peers, stores and transports call.
 
@@ -423,6 +426,7 @@ class Platform:
 
     def connected(self, peer: Peer) -> None:
         """The first link to ``peer`` is up."""
+        self.mailer.here(peer.sign_id)
         self._events.emit("connection", peer.sign_id)
         self._tell("transports.online", peer.sign_id)
 
@@ -434,13 +438,19 @@ class Platform:
 
     def unreachable(self, peer: Peer, reason: str) -> None:
         """An attempt to reach ``peer`` failed."""
+        self.mailer.away(peer.sign_id)
         log.debug("%s cannot be reached: %s", peer.sign_id, reason)
         self._tell("transports.failed", peer.sign_id)
+
+    def waiting(self, peer: Peer) -> None:
+        """Something waits for ``peer``, and there is no link."""
+        self.mailer.wake(peer.sign_id)
 
     def release(self, peer: Peer) -> None:
         """Forget a stranger of whom nothing is wanted."""
         if peer.idle and not self.known(peer.sign_id):
             self._peers.pop(peer.sign_id, None)
+            self.mailer.release(peer.sign_id)
             self.outbox.release(peer.sign_id)
 
     # Inside.
@@ -505,6 +515,10 @@ class Platform:
         self.directory.put(info, "handshake")
         return self.peer(info.sign_id)
 
+    def linked(self, peer: str) -> bool:
+        """Whether a link to ``peer`` is up."""
+        return peer in self._peers and self._peers[peer].link is not None
+
     def known(self, peer: str) -> bool:
         """Whether ``peer`` is a friend, a device, or somebody with a name here."""
         return peer in self.friends or peer in self.devices or bool(self.directory.name(SignId(peer)))
@@ -512,6 +526,7 @@ class Platform:
     def _found(self, peer: SignId) -> None:
         if peer in self._peers:
             self._peers[peer].nudge()
+            self.mailer.nudge(peer)
 
     def _wake(self, peer: str) -> None:
         if self._running:
@@ -520,6 +535,7 @@ class Platform:
     def _acknowledge(self, peer: str, acks: list[Ack]) -> None:
         if peer in self._peers:
             self._peers[peer].exchange.acknowledge(acks)
+        self.mailer.saved(SignId(peer), acks)
 
     def _send_local(self, topic: str, protocol: str, payload: bytes) -> Delivery:
         check_topic(topic)

@@ -11,6 +11,9 @@ from typing import Final, NamedTuple
 from weakref import ref
 
 from mmplatform.codec import Decoder, Struct, encode
+from mmplatform.delivery.letters import PREFIX as LETTERS
+from mmplatform.delivery.letters import RELAYED, TOLD, Letter, peer_of
+from mmplatform.delivery.packing import Packer
 from mmplatform.delivery.sender import Settled
 from mmplatform.delivery.shelf import (
     PEER_BYTES,
@@ -25,7 +28,7 @@ from mmplatform.delivery.shelf import (
     segments,
     split,
 )  # fmt: skip
-from mmplatform.delivery.wire import OVERHEAD, Record
+from mmplatform.delivery.wire import OVERHEAD, Ack, Record
 from mmplatform.errors import CodecError, NotRunning, StorageCorrupt, StorageError
 from mmplatform.message import CANCELLED, DELIVERED, Delivery, Outcome, Priority, parse_id
 from mmplatform.storage.contract import Row as StorageRow
@@ -48,7 +51,8 @@ _runs = Decoder(list[tuple[int, int]], 1024 * 1024)
 
 
 class Waiting(NamedTuple):
-    """One message that is not settled; ``expires_in`` in seconds, ``size`` in bytes of payload."""
+    """One message that is not settled; ``expires_in`` in seconds, ``size`` in bytes of payload. ``why`` is what keeps
+    it from being mailed, when something does."""
 
     id: str
     peer: str
@@ -57,6 +61,7 @@ class Waiting(NamedTuple):
     priority: str
     expires_in: float
     state: str
+    why: str = ""
 
 
 class Outbox:
@@ -82,6 +87,10 @@ class Outbox:
         self._ordinals: dict[int, int] = {}
         self._settled_waiters: list[tuple[Box | None, asyncio.Future[None]]] = []
         self._closed = False
+        self.packer = Packer(
+            storage, lambda run: self._epochs[run], lambda epoch: self._ordinals.get(epoch, 0),
+            lambda known: known in self._cancelled, now,
+        )  # fmt: skip
         self._loop: asyncio.AbstractEventLoop
 
     async def open(self) -> None:
@@ -90,6 +99,7 @@ class Outbox:
         await self._take_up()
         await self._register()
         await self._take_up_cancelled()
+        await self._take_up_letters()
         await self._forget_fates()
 
     async def close(self) -> None:
@@ -113,8 +123,12 @@ class Outbox:
         """What waits for ``peer``."""
         box = self._boxes.get(peer)
         if box is None:
-            box = self._boxes[peer] = Box(peer)
+            box = self._boxes[peer] = Box(peer, self._note)
         return box
+
+    def boxes(self) -> list[Box]:
+        """What waits, of everybody."""
+        return list(self._boxes.values())
 
     def release(self, peer: str) -> None:
         """Forget a peer to whom nothing was ever sent in this run, and for whom nothing waits."""
@@ -165,6 +179,32 @@ class Outbox:
             self._settled_waiters.append((None if peer is None else self.box(peer), future))
             await future
 
+    def acknowledge(self, peer: str, ack: Ack) -> None:
+        """The peer handled these. What of them is still on disk only is settled as it is read."""
+        box = self.box(peer)
+        if ack.epoch not in self._ordinals:
+            return
+        settled = box.sender.acknowledge(ack)
+        if settled is not None:
+            self.settle(peer, settled)
+        shelf = box.shelves[ack.lane]
+        if shelf.loaded < len(shelf.rows):
+            highest = max(ack.upto, ack.ranges[-1][1] if ack.ranges else 0)
+            known = box.heard.get((ack.lane, ack.epoch))
+            if highest > box.sender.top(ack.lane, ack.epoch) and (known is None or known.upto <= ack.upto):
+                box.heard[ack.lane, ack.epoch] = ack
+
+    def relayed(self, box: Box, letter: Letter) -> None:
+        """Tell the deliveries in a letter whether it is at a relay."""
+        shelf = box.shelves[letter.lane]
+        if letter.epoch != self.epoch or not shelf.deliveries:
+            return
+        for seq in range(letter.first, letter.last + 1):
+            held = shelf.deliveries.get(seq)
+            delivery = held() if held is not None else None
+            if delivery is not None:
+                delivery.relayed = letter.state >= RELAYED
+
     def settle(self, peer: str, settled: Settled) -> None:
         """Tell the waiting of the outcomes and delete the rows that hold nothing else."""
         box = self.box(peer)
@@ -180,6 +220,8 @@ class Outbox:
                     delivery.settle(outcomes.get(seq, DELIVERED) if outcomes else DELIVERED)
         if settled.epoch in self._ordinals:
             self._drop_rows(box, shelf, self._prefix(shelf, settled.epoch), settled.base)
+            if box.letters:
+                box.letters.settle(settled.lane, settled.epoch, settled.base)
 
     def refill(self, peer: str) -> None:
         """Read the next rows of lanes that run low; called when a link came up or something was settled."""
@@ -209,7 +251,7 @@ class Outbox:
                         known = (name, shelf.lane, segment.epoch, record.seq)
                         settled = box.sender.settled(shelf.lane, segment.epoch, record.seq)
                         if not settled and known not in self._cancelled and record.expires > now_ms:
-                            flying = box.linked and box.sender.in_flight(shelf.lane, segment.epoch, record.seq)
+                            state = self._waiting_state(box, shelf.lane, segment.epoch, record.seq)
                             found.append(
                                 Waiting(
                                     f"{segment.epoch}.{shelf.lane}.{record.seq}@{name}",
@@ -218,7 +260,8 @@ class Outbox:
                                     len(record.payload),
                                     Priority(shelf.lane).name.lower(),
                                     (record.expires - now_ms) / 1000,
-                                    "sent" if flying else "waiting",
+                                    state,
+                                    (shelf.why or box.why) if state == "waiting" else "",
                                 )
                             )
         return found
@@ -231,11 +274,14 @@ class Outbox:
             return False
         if box.sender.holds(lane, epoch, seq) and box.sender.in_flight(lane, epoch, seq):
             return False
+        if box.letters.state(lane, epoch, seq) >= TOLD:
+            return False
         known = (peer, lane, epoch, seq)
         await self._storage.put(cancelled_key(known), b"")
         if known in self._cancelled:
             return True
         gone = self._place(box, lane, epoch, seq) not in ("waiting", "sent")
+        gone = gone or box.letters.state(lane, epoch, seq) >= TOLD
         if gone or (box.sender.holds(lane, epoch, seq) and not box.sender.cancel(lane, epoch, seq)):
             self._delete(cancelled_key(known))  # it went out meanwhile
             return False
@@ -245,7 +291,8 @@ class Outbox:
         return True
 
     async def state(self, delivery_id: str) -> str:
-        """waiting | sent | delivered | expired | refused | cancelled | unknown. Raises ValueError for a bad id."""
+        """waiting | sent | relayed | delivered | expired | refused | cancelled | unknown. Raises ValueError for a bad
+        id."""
         peer, lane, epoch, seq = parse_id(delivery_id)
         fate = await self._storage.get(b"fate/" + delivery_id.encode())
         if fate is not None:
@@ -263,10 +310,16 @@ class Outbox:
         if box.sender.settled(lane, epoch, seq):
             return "delivered"
         if any(row.key.startswith(prefix) and row.first <= seq <= row.last for row in shelf.rows):
-            return "sent" if box.linked and box.sender.in_flight(lane, epoch, seq) else "waiting"
+            return self._waiting_state(box, lane, epoch, seq)
         if epoch != self.epoch:
             return "delivered"
         return "waiting" if (shelf.staged or shelf.writing) and seq < shelf.next_seq else "unknown"
+
+    def _waiting_state(self, box: Box, lane: int, epoch: int, seq: int) -> str:
+        """The state of a message that is kept."""
+        if box.linked and box.sender.in_flight(lane, epoch, seq):
+            return "sent"
+        return "relayed" if box.letters.state(lane, epoch, seq) >= RELAYED else "waiting"
 
     def _stage(self, shelf: Shelf) -> None:
         if not self._staged:
@@ -362,6 +415,8 @@ class Outbox:
                     continue
                 epoch, records = await self._read(row, value)
                 self._push(box, shelf, row, epoch, records)
+                if box.heard:
+                    self._hear_again(box, shelf, epoch)
                 if not records:
                     lost = range(row.first, row.last + 1)
                     base = box.sender.base(shelf.lane, epoch)
@@ -371,6 +426,15 @@ class Outbox:
             self._failed(error)
         finally:
             shelf.loader = None
+
+    def _hear_again(self, box: Box, shelf: Shelf, epoch: int) -> None:
+        """More was acknowledged than was in memory then."""
+        ack = box.heard.get((shelf.lane, epoch))
+        settled = box.sender.acknowledge(ack) if ack is not None else None
+        if settled is not None:
+            self.settle(shelf.peer, settled)
+        if shelf.loaded >= len(shelf.rows):
+            box.heard = {place: ack for place, ack in box.heard.items() if place[0] != shelf.lane}
 
     async def _read(self, row: Row, value: bytes | None) -> tuple[int, list[Record]]:
         """The records of a row; a damaged one is put aside and the rest goes on."""
@@ -401,6 +465,7 @@ class Outbox:
         rows = shelf.rows
         while rows and rows[0].last < base and rows[0].key.startswith(prefix) and shelf.loaded:
             row = rows.popleft()
+            shelf.dropped += 1
             shelf.loaded -= 1
             shelf.resident -= row.size
             box.bytes -= row.size
@@ -450,7 +515,10 @@ class Outbox:
     def _note_fate(self, delivery_id: str, outcome: Outcome) -> None:
         if outcome.state == "delivered":
             return
-        row = (b"fate/" + delivery_id.encode(), encode(Fate(outcome.state, outcome.reason)))
+        self._note((b"fate/" + delivery_id.encode(), encode(Fate(outcome.state, outcome.reason))))
+
+    def _note(self, row: StorageRow) -> None:
+        """Write what is no loss when it is lost."""
         try:
             self._storage.write([row], sync=False).add_done_callback(_ignore)
         except StorageError as error:
@@ -504,6 +572,21 @@ class Outbox:
                 self._cancelled.add(known)
             else:
                 self._delete(key)
+
+    async def _take_up_letters(self) -> None:
+        for key, value in await self._storage.scan(LETTERS):
+            box = self._boxes.get(peer_of(key))
+            try:
+                if box is None:
+                    raise CodecError("all in it is settled")
+                letter = box.letters.restore(value)
+                if letter.epoch not in self._ordinals or self._place(box, letter.lane, letter.epoch, letter.last) in (
+                    "delivered",
+                    "unknown",
+                ):
+                    box.letters.drop(letter)
+            except CodecError:
+                self._delete(key)  # at worst it is mailed once more
 
     async def _forget_fates(self) -> None:
         """Those of the oldest runs go first."""

@@ -167,6 +167,17 @@ class Receiver:
         stream.finished = {n for low, high in kept.ranges for n in range(max(low, first), min(high, last) + 1)}
         stream.next = stream.done + 1
 
+    def progress(self, lane: int, epoch: int) -> tuple[int, int]:
+        """Up to where a stream was handed out, and handled."""
+        stream = self._streams.get((lane, epoch))
+        return (stream.next - 1, stream.done) if stream is not None else (0, 0)
+
+    def owe(self, lane: int, epoch: int) -> None:
+        """The sender waits for an acknowledgement of this stream, whether there is anything new or not."""
+        stream = self._streams.get((lane, epoch))
+        if stream is not None:
+            stream.dirty = True
+
     def accept(self, batch: Batch, now_ms: int) -> tuple[Stream, list[Record]]:
         """The records to hand to handlers now, in order, none twice. Tombstones are among them.
 

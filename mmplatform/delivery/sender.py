@@ -99,6 +99,11 @@ class Sender:
         stream = self._stream(lane, epoch)
         return stream.base if stream is not None else 0
 
+    def top(self, lane: int, epoch: int) -> int:
+        """The highest number of a stream that was pushed; 0 when the stream is not held."""
+        stream = self._stream(lane, epoch)
+        return stream.top if stream is not None else 0
+
     def holds(self, lane: int, epoch: int, seq: int) -> bool:
         """Whether the record was pushed and is not settled."""
         stream = self._stream(lane, epoch)

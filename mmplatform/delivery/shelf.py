@@ -2,13 +2,16 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final, NamedTuple
 from weakref import ReferenceType
 
 from mmplatform.codec import Decoder, Struct
+from mmplatform.delivery.letters import Letters
 from mmplatform.delivery.sender import LANES, Sender
-from mmplatform.delivery.wire import Record, size_of
+from mmplatform.delivery.wire import Ack, Record, size_of
 from mmplatform.message import Delivery
+from mmplatform.storage.contract import Row as StorageRow
 
 PEER_BYTES: Final = 256 * 1024 * 1024  # what may wait for one peer before send() waits too
 ROW_BYTES: Final = 1024 * 1024
@@ -39,8 +42,9 @@ class Shelf:
     """One lane of one peer: its rows in order; the first ``loaded`` of them are with the sender."""
 
     __slots__ = (
-        "deliveries", "lane", "loaded", "loader", "next_seq", "peer", "pushed", "resident", "rows", "staged",
-        "staged_bytes", "sweep_at", "waiters", "writing",
+        "deliveries", "dropped", "drops", "lane", "loaded", "loader", "mailed", "next_seq", "peer", "pushed",
+        "resident", "rows", "staged", "staged_bytes", "sweep_at", "too_large", "waiters", "why",
+        "writing",
     )  # fmt: skip
 
     def __init__(self, peer: str, lane: int) -> None:
@@ -60,6 +64,11 @@ class Shelf:
         self.writing = 0  # transactions under way
         self.deliveries: dict[int, ReferenceType[Delivery]] = {}
         self.sweep_at = DELIVERIES_SWEPT
+        self.why = ""  # what keeps the next of it from being mailed
+        self.too_large = (0, 0, 0)  # epoch, number and bytes of a message that no letter holds
+        self.dropped = 0  # rows that left ``rows`` at the front so far
+        self.mailed = 0  # rows in letters, counted likewise,
+        self.drops = 0  # when so many letters had been dropped
 
     def stop(self) -> None:
         """Tell who waits for a delivery that this node will not see its end."""
@@ -76,10 +85,14 @@ class Shelf:
 class Box:
     """All that waits for one peer."""
 
-    __slots__ = ("bytes", "linked", "room", "sender", "shelves")
+    __slots__ = ("bytes", "heard", "letters", "linked", "peer", "room", "sender", "shelves", "why")
 
-    def __init__(self, peer: str) -> None:
+    def __init__(self, peer: str, save: Callable[[StorageRow], None]) -> None:
+        self.peer = peer
         self.sender = Sender()
+        self.letters = Letters(peer, save)
+        self.heard: dict[tuple[int, int], Ack] = {}  # acknowledgements of more than is in memory
+        self.why = ""  # what keeps it from being mailed at all
         self.shelves = [Shelf(peer, lane) for lane in range(LANES)]
         self.bytes = 0
         self.linked = False

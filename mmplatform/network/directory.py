@@ -153,9 +153,13 @@ class Directory:
 
     async def locate(self, peer: SignId) -> tuple[str, ...]:
         """Where to dial ``peer``, likeliest first: the addresses of its record, then those that were only named."""
+        if not self.addresses(peer):
+            await self.find(peer)
+        return self.addresses(peer)
+
+    def addresses(self, peer: SignId) -> tuple[str, ...]:
+        """What :meth:`locate` finds at hand."""
         info, hinted = self.known(peer), self._hints.of(peer)
-        if info is None and not hinted:
-            info, hinted = await self.find(peer), self._hints.of(peer)
         own = info.connection_info if info is not None else ()
         return own + tuple(address for address in hinted if address not in own)
 

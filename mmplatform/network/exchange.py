@@ -115,8 +115,9 @@ class Exchange:
         """Go on over ``link``: ``acks`` is what the peer said it has, what it lacks is sent again."""
         self.link, self.box.linked, self.useful = link, True, False
         self._answered.begin(link.instance)
-        for settled in self._sender.link_up(acks):
-            self._node.outbox.settle(self._peer, settled)
+        self._sender.link_up(())
+        for ack in acks:
+            self._node.outbox.acknowledge(self._peer, ack)
         self._requests = self.asked.unanswered
         self._queued += sum(len(request.payload) + len(request.topic) + 16 for request in self._requests)
         self._node.outbox.refill(self._peer)
@@ -154,9 +155,7 @@ class Exchange:
     def frame_received(self, frame: Frame) -> None:
         """One frame of the peer: acknowledgements first, then what it sends."""
         for ack in frame.acks:
-            settled = self._sender.acknowledge(ack)
-            if settled is not None:
-                self._node.outbox.settle(self._peer, settled)
+            self._node.outbox.acknowledge(self._peer, ack)
         self.useful = True
         if frame.acks:
             self._node.outbox.refill(self._peer)
@@ -173,6 +172,30 @@ class Exchange:
         for reply in frame.replies:
             self.asked.answered(reply)
         self.flush()
+
+    def mail_received(self, frame: Frame) -> None:
+        """As much as may come by mail. All of it is acknowledged again, even if it came before. Raises ProtocolError,
+        "window" or "overloaded" when it should be tried again later."""
+        for ack in frame.acks:
+            self._node.outbox.acknowledge(self._peer, ack)
+        if frame.acks:
+            self._node.outbox.refill(self._peer)
+        scope = self._node.scope(self._peer)
+        # The sender's clock has moved on since it was sealed; ours is the best guess by how much.
+        now = max(frame.now, int(self._node.now() * 1000))
+        for batch in frame.batches:
+            self._take_in(batch, now, scope)
+            if self.handed(batch):
+                self._receiver.owe(batch.lane, batch.epoch)
+                self._node.inbox.save(self._peer, self._receiver)
+
+    def handed(self, batch: Batch) -> bool:
+        """Whether all in it is with the handlers, or they are done."""
+        return not batch.records or self._receiver.progress(batch.lane, batch.epoch)[0] >= batch.records[-1].seq
+
+    def progress(self, frame: Frame) -> list[tuple[int, int]]:
+        """How far the streams of a frame are: as long as it stays the same, mail that is held need not be tried."""
+        return [self._receiver.progress(batch.lane, batch.epoch) for batch in frame.batches]
 
     def _take_in(self, batch: Batch, sender_now: int, scope: str) -> None:
         stream, ready = self._receiver.accept(batch, int(self._node.now() * 1000))

@@ -44,6 +44,8 @@ class Node(exchange.Node, Protocol):
 
     def unreachable(self, peer: "Peer", reason: str) -> None: ...
 
+    def waiting(self, peer: "Peer") -> None: ...
+
     def release(self, peer: "Peer") -> None: ...
 
     def failed(self, error: Exception, topic: str = "") -> None: ...
@@ -96,6 +98,7 @@ class Peer:
         if self.link is not None:
             self.exchange.arm()
         else:
+            self._node.waiting(self)
             self.dial()
 
     # Links.

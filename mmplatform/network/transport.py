@@ -118,7 +118,8 @@ class Transport(ABC):
         """Leave an envelope for ``peer`` at the relay at ``address``; returns once it is on the relay's disk, with the
         Unix milliseconds until when it is kept (at most ``expires``). The same 16-byte ``mail_id`` twice is kept once.
 
-        Raises MailDeclined with the relay's reason, or Unreachable."""
+        Raises MailDeclined with the relay's reason, MailUncertain when it was said to the relay but not answered, or
+        Unreachable when it was not."""
         raise Unreachable(f"{address}: nobody keeps mail there")
 
     @abstractmethod

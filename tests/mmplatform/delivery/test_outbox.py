@@ -326,7 +326,7 @@ async def test_waiting_tells_what_waits(node: Node) -> None:
     node.take(CAROL)
     waiting = {each.id: each for each in await node.outbox.waiting()}
     assert waiting.keys() == {first.id, second.id}
-    assert waiting[first.id][1:] == (BOB, "chat", 5, "normal", 60.0, "waiting")
+    assert waiting[first.id][1:] == (BOB, "chat", 5, "normal", 60.0, "waiting", "")
     assert waiting[second.id].state == "sent"
     assert [each.id for each in await node.outbox.waiting(CAROL)] == [second.id]
 

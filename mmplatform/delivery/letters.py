@@ -1,0 +1,163 @@
+"""What of the messages for one peer is at relays: in letters, each one envelope of consecutive messages of one stream.
+
+A letter is on disk before its envelope leaves, so a restart deposits what it does not know to be stored again under the
+same id, which a relay keeps once, and nothing else. It is forgotten when its messages are settled, or dropped when the
+relay did not keep it: what it held is then put into new letters.
+"""
+
+import secrets
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from mmplatform.codec import Decoder, Struct, encode
+from mmplatform.delivery.wire import Integer, Lane
+from mmplatform.errors import CodecError
+from mmplatform.storage.contract import Row
+
+PREFIX: Final = b"letter/"
+ID_SIZE: Final = 16
+MAX_LETTERS: Final = 4096  # of one peer: more mail waits until some of it is acknowledged
+
+PLANNED: Final = 0  # no relay has it
+TOLD: Final = 1  # a relay may have it
+RELAYED: Final = 2  # it is on the disk of a relay
+ENDED: Final = 3  # the relay has it no more, and says that the peer took it, or that it could not
+
+FIRST_PATIENCE: Final = 30.0  # seconds in which the acknowledgement of a letter that was taken should come
+LONGEST_PATIENCE: Final = 3600.0
+
+
+class Letter(Struct, array_like=True):
+    """``until`` (Unix milliseconds): the relay keeps it so long; of one that ended, when it is mailed again."""
+
+    id: bytes
+    lane: Lane
+    epoch: Integer
+    first: Integer
+    last: Integer
+    state: Integer = PLANNED
+    until: Integer = 0
+    relay: str = ""
+
+
+_letters = Decoder(Letter, 4096)
+
+
+class Letters:
+    """The letters of one peer. ``save`` writes a row without waiting."""
+
+    def __init__(self, peer: str, save: Callable[[Row], None]) -> None:
+        self._peer, self._save = peer, save
+        self._by_id: dict[bytes, Letter] = {}
+        self._streams: dict[tuple[int, int], list[Letter]] = {}  # each in order, none overlaps another
+        self._patience = FIRST_PATIENCE
+        self.drops = 0  # letters dropped so far: where the next message to mail is must be looked up again
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Letter]:
+        return iter(list(self._by_id.values()))
+
+    @property
+    def full(self) -> bool:
+        return len(self._by_id) >= MAX_LETTERS
+
+    def restore(self, value: bytes) -> Letter:
+        """Take up a letter as an earlier run saved it; raises CodecError."""
+        letter = _letters.decode(value)
+        if self._gap_is_less(letter):
+            raise CodecError("two letters hold the same message")
+        self._add(letter)
+        return letter
+
+    def find(self, mail_id: bytes) -> Letter | None:
+        return self._by_id.get(mail_id)
+
+    def state(self, lane: int, epoch: int, seq: int) -> int:
+        """How far the letter with this message is; PLANNED when there is none."""
+        if not self._by_id:
+            return PLANNED
+        letters = self._streams.get((lane, epoch), [])
+        place = bisect_left(letters, seq, key=_last)
+        return letters[place].state if place < len(letters) and letters[place].first <= seq else PLANNED
+
+    def gap(self, lane: int, epoch: int, first: int, last: int) -> tuple[int, int] | None:
+        """The first numbers between ``first`` and ``last`` that are in no letter."""
+        if first > last:
+            return None
+        letters = self._streams.get((lane, epoch), [])
+        for place in range(bisect_left(letters, first, key=_last), len(letters)):
+            if letters[place].first > first:
+                return first, min(last, letters[place].first - 1)
+            first = letters[place].last + 1
+            if first > last:
+                return None
+        return first, last
+
+    def others(self, lane: int, epoch: int) -> list[Letter]:
+        """Letters with messages of the lane of other runs."""
+        streams = [letters for at, letters in self._streams.items() if at[0] == lane and at[1] != epoch]
+        return [letter for letters in streams for letter in letters]
+
+    def plan(self, lane: int, epoch: int, first: int, last: int) -> Letter:
+        """A new letter, under an id that tells nobody anything."""
+        letter = Letter(secrets.token_bytes(ID_SIZE), lane, epoch, first, last)
+        self._add(letter)
+        return letter
+
+    def put(self, letter: Letter, state: int, until: int = 0, relay: str = "") -> None:
+        """What became of a letter."""
+        letter.state, letter.until, letter.relay = state, until, relay or letter.relay
+        if letter.id in self._by_id:
+            self._save((self._key(letter), encode(letter)))
+
+    def drop(self, letter: Letter) -> None:
+        """What it held is not at a relay: it goes into other letters, should it still wait then."""
+        if self._by_id.pop(letter.id, None) is None:
+            return
+        stream = self._streams[letter.lane, letter.epoch]
+        stream.remove(letter)
+        if not stream:
+            del self._streams[letter.lane, letter.epoch]
+        self.drops += 1
+        self._save((self._key(letter), None))
+
+    def settle(self, lane: int, epoch: int, base: int) -> None:
+        """All below ``base`` is settled."""
+        self._patience = FIRST_PATIENCE
+        stream = self._streams.get((lane, epoch), [])
+        settled = [letter for letter in stream if letter.last < base]
+        for letter in settled:
+            del self._by_id[letter.id]
+            self._save((self._key(letter), None))
+        if len(settled) == len(stream):
+            self._streams.pop((lane, epoch), None)
+        else:
+            del stream[: len(settled)]
+
+    def patience(self) -> float:
+        """Seconds until what ended without an acknowledgement is mailed again: twice as many each time."""
+        patience, self._patience = self._patience, min(self._patience * 2, LONGEST_PATIENCE)
+        return patience
+
+    def _gap_is_less(self, letter: Letter) -> bool:
+        bounds = letter.first, letter.last
+        return letter.first > letter.last or self.gap(letter.lane, letter.epoch, *bounds) != bounds
+
+    def _add(self, letter: Letter) -> None:
+        self._by_id[letter.id] = letter
+        insort(self._streams.setdefault((letter.lane, letter.epoch), []), letter, key=_last)
+
+    def _key(self, letter: Letter) -> bytes:
+        return PREFIX + self._peer.encode() + letter.id
+
+
+def peer_of(key: bytes) -> str:
+    """Whose letter is kept under ``key``."""
+    return key[len(PREFIX) : -ID_SIZE].decode("ascii", "replace")
+
+
+def _last(letter: Letter) -> int:
+    return letter.last
