@@ -8,7 +8,17 @@ import pytest
 
 from mm_transports.relay import collecting, deposits, federated, rooms
 from mm_transports.relay.items import (
-    RELAY, Carried, Declined, Deposit, Ended, Mail, Noted, Room, Stored, Taken, Waiting,
+    RELAY,
+    Carried,
+    Declined,
+    Deposit,
+    Ended,
+    Mail,
+    Noted,
+    Room,
+    Stored,
+    Taken,
+    Waiting,
 )  # fmt: skip
 from mm_transports.relay.policy import Policy, relay_key
 from mm_transports.relay.stores.contract import Note

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable
 from hashlib import blake2b
 from itertools import count
@@ -147,6 +148,7 @@ class Line:
         self.key = relay_key(address.text)
         self.full = False
         self.up = self._over = False
+        self._coming: deque[Callable[[], object]] = deque()
         self._there: Office | None = None
         self._session: LineSession | None = None
         self._connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -172,8 +174,14 @@ class Line:
         self.lose("closed")
 
     def later(self, what: Callable[[], object]) -> None:
-        loop = asyncio.get_running_loop()
-        loop.call_later(self.lines.delay, lambda: None if self._over else what())
+        """In order: timers of one moment are in none."""
+        self._coming.append(what)
+        asyncio.get_running_loop().call_later(self.lines.delay, self._next)
+
+    def _next(self) -> None:
+        what = self._coming.popleft()
+        if not self._over:
+            what()
 
     def lose(self, reason: str) -> None:
         if self._over:

@@ -191,14 +191,18 @@ class Lane:
                 return
 
     async def _over(self) -> None:
-        was_up, self._up, self._client = self._up, False, None
+        self._lost()
+        self._client = None
         task, self._mail_task = self._mail_task, None
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         if self._forwarder.idle:
             self._mail = False
-        if was_up:
+
+    def _lost(self) -> None:
+        if self._up:
+            self._up = False
             self._hub.metrics.lanes_up -= 1
             self._hub.post.sign_out(self)
 
@@ -237,6 +241,7 @@ class Lane:
 
     def relay_down(self, client: Client, reason: str) -> None:
         if client is self._client:
+            self._lost()
             self._down.set()
 
     def relay_writable(self, client: Client) -> None:
