@@ -14,6 +14,7 @@ MAX_UNREAD: Final = 1024  # items of the relay's own for a connection that takes
 MAX_PAIRS: Final = 1024  # a peer speaks to; of more the oldest idle one is forgotten, and with it who hears "gone"
 MAX_CARRIED: Final = 16_384  # the same of another relay: the routes learned from it
 MAX_OF_PROCESS: Final = 262_144  # and of a process of the fleet
+FEW_LINKS: Final = 16  # are shut one by one
 MAX_DETOURS: Final = 1024  # links that go another way because of one seat
 
 
@@ -65,6 +66,8 @@ class Passing:
 
     def pause(self, pair: Pair, who: int) -> None:
         """Its source is told to write no more until :meth:`resume`, by each ``who`` that said pause."""
+        if not self.decides(pair):
+            return
         if not pair.paused:
             self._answer(pair, Pause(pair.target))
         pair.paused |= who
@@ -120,7 +123,34 @@ class Passing:
         pair.uses += 1
         seat.by_link[key, link] = pair, cause
         cause.detours[seat, (key, link)] = None
+        usual = seat.pairs.get(key)
+        if usual is not None and usual.paused and not self.decides(usual):
+            self.resume(usual, usual.paused)
         return pair
+
+    def decides(self, pair: Pair) -> bool:
+        """Whether it may stop, or end, all links between its ends: the source chose it, the target is proven to be
+        there, or there is no other way. Else a relay that claims to speak for the target could."""
+        payer, outlet = pair.payer, pair.outlet
+        if pair.chosen or outlet.is_peer or outlet.process:
+            return True
+        key = payer.key_to(pair.source, pair.target)
+        if payer.pairs.get(key, pair) is not pair:
+            return False
+        return all(its_key != key or its_pair is pair for (its_key, _), (its_pair, _) in payer.by_link.items())
+
+    def end_links(self, pair: Pair, reason: str) -> None:
+        """The source of a pair is gone: its target is told that all their links are over, those that went this way."""
+        payer, outlet = pair.payer, pair.outlet
+        key = outlet.key_to(pair.target, pair.source)
+        back = payer.incoming.get((outlet, pair.target, pair.source))
+        others = key in outlet.pairs or outlet.heard.get(key, payer) is not payer
+        if payer.is_peer or payer.process or (self.decides(back) if back is not None else not others):
+            self.send(pair, Shut(pair.source, 0, reason))
+            return
+        for (its_key, link), (its_pair, _) in list(outlet.by_link.items()):
+            if its_key == key and its_pair is back:
+                self.send(pair, Shut(pair.source, link, reason))
 
     def straighten(self, seat: Seat, key: Key, link: int) -> None:
         """The link is over, or goes the way of the others now."""
@@ -154,8 +184,10 @@ class Passing:
 
     def close(self, pair: Pair, reason: str) -> None:
         """:meth:`forget` it and tell its source that its links are over."""
+        decides = self.decides(pair)
         self.forget(pair)
-        self.say(pair.payer, pair.target, pair.source, Shut(pair.target, 0, reason))
+        if decides:
+            self.say(pair.payer, pair.target, pair.source, Shut(pair.target, 0, reason))
 
     def leave(self, seat: Seat, reason: str) -> None:
         """A seat is empty: everybody it exchanged frames with is told, behind the last frames it sent."""
@@ -163,13 +195,13 @@ class Passing:
         for pair in list(seat.incoming.values()):
             if pair.uses and not pair.payer.void:
                 own[self.find(seat, pair.target, pair.source, pair.payer)] = None
+        for pair in own:
+            if not pair.outlet.void:
+                self.end_links(pair, reason)
         for pair in list(seat.incoming.values()):
             self.forget(pair)
         for other, (key, link) in list(seat.detours):
             self.straighten(other, key, link)
-        for pair in own:
-            if not pair.outlet.void:
-                self.send(pair, Shut(pair.source, 0, reason))
         for key, link in list(seat.by_link):
             self.straighten(seat, key, link)
         for pair in own:
@@ -241,11 +273,16 @@ class Passing:
         self._gauge()
 
     def _overflow(self, pair: Pair) -> None:
-        """Its source wrote on while it was told to pause: its links are over."""
-        self._metrics.dropped["overflow"] += len(self._queues.clear(pair))
+        """Its source wrote on while it was told to pause: the links that lost something are over."""
+        dropped = self._queues.clear(pair)
+        self._metrics.dropped["overflow"] += len(dropped)
         self.resume(pair, pair.paused)
-        self._answer(pair, Shut(pair.target, 0, "overflow"))
-        self._queues.put(pair, Shut(pair.source, 0, "overflow"))
+        links = list({item.link: None for item in dropped if isinstance(item, (Open, Data, Shut))})
+        if len(links) > FEW_LINKS:
+            links = [0] if self.decides(pair) else links[:FEW_LINKS]
+        for link in links:
+            self._answer(pair, Shut(pair.target, link, "overflow"))
+            self._queues.put(pair, Shut(pair.source, link, "overflow"))
 
     def _answer(self, pair: Pair, item: Said) -> None:
         """The relay to the source, in the name of the target."""

@@ -64,9 +64,22 @@ class Seat:
 
 
 class Pair:
-    """``uses`` counts the entries of ``pairs`` and ``by_link`` that lead here: at 0 nothing more can come."""
+    """``uses`` counts the entries of ``pairs`` and ``by_link`` that lead here: at 0 nothing more can come. ``chosen``:
+    its source has opened links by it, so it believes what is said of the target there."""
 
-    __slots__ = ("credit", "items", "outlet", "paused", "payer", "resume_at", "size", "source", "target", "uses")
+    __slots__ = (
+        "chosen",
+        "credit",
+        "items",
+        "outlet",
+        "paused",
+        "payer",
+        "resume_at",
+        "size",
+        "source",
+        "target",
+        "uses",
+    )
 
     def __init__(self, source: bytes, target: bytes, payer: Seat, outlet: Seat) -> None:
         self.source, self.target, self.payer, self.outlet = source, target, payer, outlet
@@ -76,6 +89,7 @@ class Pair:
         self.paused = 0
         self.resume_at = 0
         self.uses = 0
+        self.chosen = False
 
     def wrap(self, item: Said) -> Item:
         """As the session at the outlet is told it."""

@@ -190,6 +190,7 @@ class Router:
             pair = usual or self._passing.pair(seat, source, target, outlet)
         else:
             pair = self._passing.detour(seat, key, item.link, outlet, seat, (source, target))
+        pair.chosen = seat.is_peer
         if not outlet.void:
             self._passing.arrives(pair, item.link)
         item.peer, item.via = source, ""
@@ -262,10 +263,15 @@ class Router:
     def _far_shut(self, seat: Seat, source: bytes, target: bytes, item: Shut) -> None:
         """All links at once only of those that lead there."""
         back = self._leaving(seat, target, source)
-        if item.link == 0 and back is None and (source, target) not in seat.pairs:
+        if item.link:
+            self._frame(seat, source, target, item)
+        elif pair := seat.pairs.get((source, target)):
+            self._passing.end_links(pair, item.reason)
+        elif back is not None and self._passing.decides(back):
+            self._passing.say(back.payer, source, target, item)
+        else:
             self._metrics.dropped["stray"] += 1
             return
-        self._frame(seat, source, target, item)
         if item.reason not in NOWHERE:
             return
         if seat.process and self._finder is not None:
