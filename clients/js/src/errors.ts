@@ -1,0 +1,62 @@
+/** The error tree: what went wrong here (Local), at or with the other side (Remote), or with one message (Delivery). */
+
+export class MMError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = new.target.name;
+  }
+}
+
+export class LocalError extends MMError {}
+export class NotRunning extends LocalError {}
+export class InvalidKey extends LocalError {}
+export class InvalidTopic extends LocalError {}
+export class InvalidPayload extends LocalError {}
+export class ControlTopic extends LocalError {}
+export class CodecError extends LocalError {}
+export class StorageError extends LocalError {}
+export class TicketError extends LocalError {}
+export class IdentityError extends LocalError {}
+
+export class RemoteError extends MMError {}
+export class Unreachable extends RemoteError {}
+export class BadSignature extends RemoteError {}
+export class NoResponders extends RemoteError {}
+export class RequestTimeout extends RemoteError {}
+export class RequestFailed extends RemoteError {}
+
+/** A signed record that is not to be believed; `reason` is a word of docs/protocol/identity.rst. */
+export class InvalidRecord extends RemoteError {
+  constructor(
+    readonly reason: string,
+    detail: string,
+  ) {
+    super(`${reason}: ${detail}`);
+  }
+}
+
+/** The peer broke the protocol; `reason` is a word of the specification. */
+export class ProtocolError extends RemoteError {
+  constructor(
+    readonly reason: string,
+    detail: string = "",
+  ) {
+    super(detail ? `${reason}: ${detail}` : reason);
+  }
+}
+
+export class DeliveryError extends MMError {}
+export class Expired extends DeliveryError {}
+export class Refused extends DeliveryError {}
+
+/** A handler throws it to have this one message again after `after` seconds, while later ones pass. */
+export class Retry extends Error {
+  constructor(readonly after: number = 1) {
+    super(`again in ${after} s`);
+  }
+}
+
+/** What was thrown, as an Error. */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
+}
