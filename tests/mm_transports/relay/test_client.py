@@ -116,14 +116,14 @@ async def test_the_first_items_leave_in_one_message_with_the_sign_in(relay: Tiny
         assert sorted(relay.messages.values()) == [1, 2]  # alice's second one is her goodbye
 
 
-async def test_what_is_told_in_one_turn_is_one_message(relay: Tiny) -> None:
+async def test_the_first_of_a_turn_leaves_at_once_and_all_others_in_one_message(relay: Tiny) -> None:
     async with client(relay.address) as (alice, _):
         await alice.connected(5)
         before = relay.messages.total()
         for number in range(100):
             alice.tell(Data(NOBODY, number, b"x"))
         await until(lambda: len(relay.said) == 100)
-        assert relay.messages.total() == before + 1
+        assert relay.messages.total() == before + 2
 
 
 async def test_many_bytes_are_several_messages_in_order(relay: Tiny) -> None:

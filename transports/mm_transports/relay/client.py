@@ -126,16 +126,19 @@ class Client:
             raise Unreachable(f"{self.address.text}: {self.reason}") from None
 
     def tell(self, item: Item) -> bool:
-        """Say this to the relay, in one message with all else of this turn of the loop. False, and it is dropped,
-        while there is no connection and none is being made."""
+        """Say this to the relay: the first item of a turn of the loop at once, as it is the only one as a rule, all
+        others of the turn in one message. False, and it is dropped, while there is no connection and none is being
+        made."""
         line = self._line
         if line is None or self._bytes > DROP:
             return False
-        self._items.append(item)
-        self._bytes += _size(item)
         if line.signed and not self._armed:
             self._armed = True
             self._loop.call_soon(self.flush)
+            line.send(encode_items([item]))
+        else:
+            self._items.append(item)
+            self._bytes += _size(item)
         return True
 
     def leave(self) -> None:
@@ -217,7 +220,7 @@ class Client:
     def flush(self) -> None:
         self._armed = False
         line = self._line
-        if line is None or not line.signed:
+        if line is None or not line.signed or not self._items:
             return
         was_full = self.full
         items, self._items, self._bytes = self._items, [], 0
