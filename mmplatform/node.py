@@ -43,6 +43,7 @@ from mmplatform.message import (
     Priority,
     check_topic,
 )  # fmt: skip
+from mmplatform.network.deferred import Deferred
 from mmplatform.network.dialer import Dialer
 from mmplatform.network.directory import Directory
 from mmplatform.network.gate import Gate
@@ -58,6 +59,8 @@ from mmplatform.storage.memory import MemoryStorage
 from mmplatform.subscriber import Result
 
 LISTEN: Final = ("tcp://0.0.0.0:0",)
+TRANSPORTS: Final = ("tcp",)  # and relays, loaded when there is something to do at one
+RELAYS: Final = ("relay+wss", "relay+ws")
 LONGEST_EXPIRY: Final = 1e9  # seconds, some thirty years
 MAX_PROTOCOL: Final = 200  # characters of its name
 NO_LINK: Final = Outcome("dropped", False, "no link to the peer is up")
@@ -100,7 +103,7 @@ class Platform:
         directory: Directory | None = None,
         connection_info: Sequence[str] = LISTEN,
         relays: Sequence[str] = (),
-        transports: Sequence[str | Transport] = ("tcp",),
+        transports: Sequence[str | Transport] = TRANSPORTS,
         services: Sequence[str | Callable[["Platform"], Service]] = (),
     ) -> None:
         self.folder = DataFolder(storage) if isinstance(storage, str | PathLike) else None
@@ -234,6 +237,11 @@ class Platform:
     def ready(self) -> bool:
         """Whether the node runs."""
         return self._running and self.directory.mine is not None
+
+    @property
+    def relays(self) -> dict[str, str]:
+        """Our home relays, by address, with what is wrong there now, or ""."""
+        return {address: trouble for transport in self._transports for address, trouble in transport.troubles().items()}
 
     @property
     def services(self) -> tuple[Service, ...]:
@@ -603,6 +611,8 @@ def _loaded(transports: Sequence[str | Transport], relays: Sequence[str]) -> lis
     schemes = {scheme for transport in found for scheme in transport.schemes}
     if any(relay.partition(":")[0] not in schemes for relay in relays):
         found.append(_transport("relay"))
+    elif transports is TRANSPORTS:
+        found.append(Deferred(RELAYS, lambda: _transport("relay")))
     return found
 
 
