@@ -1,0 +1,36 @@
+"""Every accepted envelope ends in exactly one way and its sender sees it, whatever happens to relays and sessions."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.sim.relay_mail.scenario import Life
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_g1_g3_g4_g5_g10_a_troubled_life(seed: int) -> None:
+    outcome = Life(seed).run()
+    assert outcome.wrong == [], f"python -m tests.sim.relay_mail --seed {seed}"
+    assert outcome.accepted > 60
+    assert outcome.ends["delivered"] > 30
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_g2_g14_without_trouble_everything_comes_once_and_in_order(seed: int) -> None:
+    outcome = Life(seed, trouble=False).run()
+    assert outcome.wrong == []
+    assert outcome.repeated == 0
+    assert outcome.ends["delivered"] > 100
+
+
+def test_one_seed_gives_one_run() -> None:
+    assert Life(7).run() == Life(7).run()
+
+
+def test_the_command_plays_a_run_again() -> None:
+    command = [sys.executable, "-m", "tests.sim.relay_mail", "--seed", "3", "--steps", "60"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("seed 3: accepted ")
+    assert done.stdout.endswith("wrong: nothing\n")
