@@ -1,0 +1,172 @@
+"""Whole platforms over the real relay: nothing but the relay between them, and it may stop in the middle."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mm_transports.relay.config import Config
+from mm_transports.relay.server import RelayServer
+from mm_transports.relay.transport import Relay
+from mmplatform import Platform
+from tests.mmplatform.network.helpers import collect, identity, until
+
+
+class Running:
+    """A relay on a folder, at one port over its restarts."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.folder, self.port, self.settings = folder, 0, settings
+        self.address = ""
+        self.server: RelayServer
+
+    async def start(self) -> "Running":
+        config = Config(data=self.folder, listen=f"127.0.0.1:{self.port}", drain=0, **self.settings)
+        self.server = RelayServer(config)
+        ready = await self.server.start()
+        self.address, self.port = ready["address"], int(ready["listening"].rpartition(":")[2])
+        return self
+
+    async def stop(self) -> None:
+        await self.server.stop()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmplatform.network.dialer.FIRST_DELAY", 0.05)
+    monkeypatch.setattr("mm_transports.relay.front.DRAIN_RETRY", 0.1)
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack, asyncio.timeout(60):
+        yield stack
+
+
+async def relay(stack: AsyncExitStack, folder: Path, **settings: Any) -> Running:
+    running = await Running(folder, **settings).start()
+    stack.push_async_callback(running.stop)
+    return running
+
+
+async def node(stack: AsyncExitStack, number: int, *relays: Running, **options: Any) -> Platform:
+    defaults: dict[str, Any] = {
+        "identity": identity(number), "connection_info": [], "transports": [Relay()],
+        "relays": [relay.address for relay in relays],
+    }  # fmt: skip
+    return await stack.enter_async_context(Platform(**(defaults | options)))
+
+
+async def friends(*nodes: Platform) -> None:
+    for one in nodes:
+        for other in nodes:
+            if one is not other:
+                await one.add(other.ticket(), circle="friends")
+
+
+async def echo(topic: str, sender: str, payload: Any) -> Any:
+    return payload
+
+
+async def test_requests_and_messages(stack: AsyncExitStack, tmp_path: Path) -> None:
+    home = await relay(stack, tmp_path)
+    alice, bob = await node(stack, 1, home), await node(stack, 2, home)
+    await friends(alice, bob)
+    got = collect(bob, "friends.chat")
+    bob.messaging.on("friends.echo", echo)
+    assert await alice.messaging.request("echo", bob.sign_id, [1, 2]) == [1, 2]
+    for number in range(200):
+        last = await alice.messaging.send("chat", bob.sign_id, number)
+    await last
+    assert got == list(range(200))
+    [status] = alice.peers()
+    assert status.connected
+    assert home.address.startswith(status.address)
+    assert alice.relays == {home.address: ""}
+
+
+async def test_64_mib(stack: AsyncExitStack, tmp_path: Path) -> None:
+    home = await relay(stack, tmp_path)
+    alice, bob = await node(stack, 1, home), await node(stack, 2, home)
+    await friends(alice, bob)
+    got = collect(bob, "friends.file")
+    payload = bytes(range(256)) * (256 * 1024 - 1)
+    await (await alice.messaging.send("file", bob.sign_id, payload))
+    assert [len(part) for part in got] == [len(payload)]
+    assert got[0] == payload
+
+
+async def test_through_restarts_of_the_relay(stack: AsyncExitStack, tmp_path: Path) -> None:
+    home = await relay(stack, tmp_path)
+    alice, bob = await node(stack, 1, home), await node(stack, 2, home)
+    await friends(alice, bob)
+    got = collect(bob, "friends.chat")
+    deliveries = []
+    for number in range(300):
+        deliveries.append(await alice.messaging.send("chat", bob.sign_id, number))
+        if number % 100 == 50:
+            await until(lambda: got)
+            await home.stop()
+            await home.start()
+    await asyncio.gather(*deliveries)
+    assert got == list(range(300))
+
+
+async def test_over_two_relays(stack: AsyncExitStack, tmp_path: Path) -> None:
+    """Each is at home elsewhere; the relays carry between them."""
+    one, two = await relay(stack, tmp_path / "1"), await relay(stack, tmp_path / "2")
+    alice, bob = await node(stack, 1, one), await node(stack, 2, two)
+    await friends(alice, bob)
+    got = collect(bob, "friends.chat")
+    bob.messaging.on("friends.echo", echo)
+    assert await alice.messaging.request("echo", bob.sign_id, "hi") == "hi"
+    await (await alice.messaging.send("chat", bob.sign_id, 1))
+    assert got == [1]
+
+
+async def test_without_a_relay_of_its_own(stack: AsyncExitStack, tmp_path: Path) -> None:
+    home = await relay(stack, tmp_path)
+    bob, guest = await node(stack, 2, home), await node(stack, 1)
+    await friends(bob, guest)
+    bob.messaging.on("friends.echo", echo)
+    assert await guest.messaging.request("echo", bob.sign_id, "hi") == "hi"
+    assert guest.relays == {}
+
+
+async def test_one_of_two_relays_is_dead(stack: AsyncExitStack, tmp_path: Path) -> None:
+    dead, alive = await Running(tmp_path / "1").start(), await relay(stack, tmp_path / "2")
+    await dead.stop()
+    alice, bob = await node(stack, 1, dead, alive), await node(stack, 2, dead, alive)
+    await friends(alice, bob)
+    bob.messaging.on("friends.echo", echo)
+    assert await alice.messaging.request("echo", bob.sign_id, "hi") == "hi"
+    await until(lambda: alice.relays[dead.address])
+    assert alice.relays[alive.address] == ""
+
+
+async def test_the_relay_comes_after_the_nodes(stack: AsyncExitStack, tmp_path: Path) -> None:
+    home = await Running(tmp_path).start()
+    await home.stop()
+    alice, bob = await node(stack, 1, home), await node(stack, 2, home)
+    await friends(alice, bob)
+    bob.messaging.on("friends.echo", echo)
+    asked = asyncio.create_task(alice.messaging.request("echo", bob.sign_id, "hi", timeout=30))
+    await until(lambda: alice.relays[home.address] and bob.relays[home.address])
+    await home.start()
+    stack.push_async_callback(home.stop)
+    assert await asked == "hi"
+
+
+async def test_nothing_stays_open(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        home = await relay(stack, tmp_path)
+        async with AsyncExitStack() as inner:
+            alice, bob = await node(inner, 1, home), await node(inner, 2, home)
+            await friends(alice, bob)
+            bob.messaging.on("friends.echo", echo)
+            await alice.messaging.request("echo", bob.sign_id, "hi")
+        assert home.server.metrics.signed_in == 0
+        assert [task for task in asyncio.all_tasks() if task.get_name().startswith("mm relay ws")] == []
