@@ -1,7 +1,7 @@
-"""One redis-server for all tests that do not hurt it, and a store of each kind."""
+"""A store of each kind."""
 
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,21 +11,6 @@ from tests.mm_transports.relay.redis_server import RedisServer
 from tests.mm_transports.relay.stores.homes import Home, memory_home, redis_home, sqlite_home
 
 prefixes = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def shared_redis() -> Iterator[RedisServer]:
-    server = RedisServer()
-    yield server.start()
-    server.remove()
-
-
-@pytest.fixture
-def own_redis() -> Iterator[RedisServer]:
-    """One that a test may kill."""
-    server = RedisServer()
-    yield server.start()
-    server.remove()
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis"])
