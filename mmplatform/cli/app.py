@@ -70,6 +70,13 @@ def common_options() -> list[click.Parameter]:
     ]  # fmt: skip
 
 
+relay_option = click.option(
+    "--relay", "relays", multiple=True, metavar="ADDRESS",
+    help="Be reached through this relay, and have mail kept there; may be repeated. The folder remembers them; none"
+    " forgets.  [env: MM_RELAYS]",
+)  # fmt: skip
+
+
 class Command(click.Command):
     """One command of mm; its docstring's part behind a line with \\b is shown as it is written."""
 

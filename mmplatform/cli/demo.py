@@ -101,7 +101,7 @@ def receive(settings: Settings, output: Path) -> int:
 
 async def _receive(folder: Path, output: Path) -> None:
     known = {number for number, _ in _records(_cut_torn(output))}
-    host = Host(folder, listen=[LOOPBACK], services=_services(), purpose="run")
+    host = Host(folder, listen=[LOOPBACK], relays=["none"], services=_services(), purpose="run")
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def heard(topic: str, sender: str, payload: Any) -> None:
@@ -121,7 +121,7 @@ class _Demo:
         self._lines = io.BytesIO(text).readlines()
         self._output = folder / "received"
         chosen = ("--service", (_services() or ["none"])[0])
-        self._alice = _Process("alice", folder / "alice", "run", "--listen", LOOPBACK, *chosen)
+        self._alice = _Process("alice", folder / "alice", "run", "--listen", LOOPBACK, "--relay", "none", *chosen)
         self._bob = _Process("bob", folder / "bob", "demo-receive", str(self._output))
         self._began = time.monotonic()
         self._report: dict[str, Any] = {"delivered": 0}

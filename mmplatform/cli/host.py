@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol, Self
 from mmplatform import plugins
 from mmplatform.cli import sockets
 from mmplatform.cli.control import Channel, MemoryPipe, NodeStopped, SocketPipe, serve
+from mmplatform.cli.homes import homes, remember
 from mmplatform.cli.operations import OPERATIONS
 from mmplatform.cli.output import note
 from mmplatform.cli.subscriptions import Subscriptions
@@ -81,7 +82,8 @@ class Host:
     """Runs a platform on a folder and serves its control socket.
 
     ``purpose``: "run" and "on" are nodes for their own sake, "command" is there for a moment. ``expected``: a pattern
-    to be subscribed to before anybody can reach this node.
+    to be subscribed to before anybody can reach this node. ``listen`` and ``relays`` may be ("none",); the folder
+    remembers relays that are given.
     """
 
     own = True
@@ -91,13 +93,18 @@ class Host:
         folder: Path,
         *,
         listen: Sequence[str] = (),
+        relays: Sequence[str] = (),
         services: Sequence[str] = (),
         purpose: str = "command",
         expected: str | None = None,
     ) -> None:
         taking = purpose != "command"
         self.services = services
-        self.platform = Platform(folder, connection_info=listen or LISTEN, services=services)
+        self._given = relays
+        self.relays = homes(folder, relays)
+        self.platform = Platform(
+            folder, connection_info=chosen(listen or LISTEN), relays=self.relays, services=services
+        )
         opened = _nothing if taking else KeptBack(self.platform.gate).offer_again
         self.subscriptions = Subscriptions(self.platform, taking, opened)
         self.started = time.time()
@@ -125,6 +132,8 @@ class Host:
             await platform.storage.open()
             await self.subscriptions.restore(self._expected)
             await platform.start()
+            if self._given:
+                remember(platform.folder.path, self.relays)
             self._server = await asyncio.start_unix_server(
                 self._accept, sock=sockets.bind(platform.folder.control), limit=sockets.BUFFER
             )
@@ -198,19 +207,22 @@ class Remote:
 
 
 @asynccontextmanager
-async def node(folder: Path, *, expected: str | None = None) -> AsyncIterator[Node]:
+async def node(folder: Path, *, expected: str | None = None, relays: Sequence[str] = ()) -> AsyncIterator[Node]:
     """The node that runs on ``folder``, else one of our own while the block runs. ``expected``: the pattern that
-    a node of our own shall listen to from its first moment; such a one takes in messages, as ``mm run`` does."""
+    a node of our own shall listen to from its first moment; such a one takes in messages, as ``mm run`` does.
+    ``relays`` are for a node of our own, too."""
     there = Remote(DataFolder(folder).control)
     until = time.monotonic() + HANDOVER
     while True:
         if there.answers():
+            if relays:
+                note("a node runs on this folder already, with relays of its own: --relay is for the one that starts")
             yield there
             return
         host = (
-            partial(Host, folder)
+            partial(Host, folder, relays=relays)
             if expected is None
-            else partial(Host, folder, purpose="on", expected=expected, services=discovery())
+            else partial(Host, folder, relays=relays, purpose="on", expected=expected, services=discovery())
         )
         try:
             async with host() as own:

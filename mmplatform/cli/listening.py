@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from mmplatform.cli.app import FAILED, OK, Interrupted, Settings, execute, mm, pass_settings
+from mmplatform.cli.app import FAILED, OK, Interrupted, Settings, execute, mm, pass_settings, relay_option
 from mmplatform.cli.control import PARTING, Channel, NodeStopped
 from mmplatform.cli.host import HANDOVER, LOOK_AGAIN, Remote, node
 from mmplatform.cli.output import note, printable, to_json
@@ -25,8 +25,9 @@ Message = tuple[str, str, str, Any]  # topic, sender, name, payload
 @click.argument("pattern")
 @click.option("--count", type=click.IntRange(min=1), help="End after so many messages.")
 @click.option("--payload", "payload_only", is_flag=True, help="Print the payload only.")
+@relay_option
 @pass_settings
-def listen(settings: Settings, pattern: str, count: int | None, payload_only: bool) -> int:
+def listen(settings: Settings, pattern: str, count: int | None, payload_only: bool, relays: tuple[str, ...]) -> int:
     """Print messages whose scope.topic matches PATTERN (* is one segment, > the rest), one a line.
 
     A message is confirmed to its sender once its line is written: what is not written when this command is killed
@@ -43,13 +44,13 @@ def listen(settings: Settings, pattern: str, count: int | None, payload_only: bo
     form = _payload if payload_only else _as_json if settings.json else _for_people
     printer = _Printer(form, count)
     try:
-        execute(lambda: _listen(settings, pattern, printer))
+        execute(lambda: _listen(settings, pattern, printer, relays))
     except Interrupted:
         return OK if count is None else FAILED  # Ctrl-C is how it ends, unless messages were counted
     return OK
 
 
-async def _listen(settings: Settings, pattern: str, printer: _Printer) -> None:
+async def _listen(settings: Settings, pattern: str, printer: _Printer, relays: tuple[str, ...]) -> None:
     """Whichever node this command uses may stop: then it starts one itself, or finds the next."""
     printer.open()
     gone = asyncio.ensure_future(reader_gone(1))
@@ -58,7 +59,7 @@ async def _listen(settings: Settings, pattern: str, printer: _Printer) -> None:
             yielded = False
             with suppress(NodeStopped):
                 async with (
-                    node(settings.data, expected=pattern) as there,
+                    node(settings.data, expected=pattern, relays=relays) as there,
                     await there.open("listen", pattern=pattern) as channel,
                 ):
                     if is_terminal(2) and not settings.json:

@@ -9,6 +9,7 @@ from mmplatform.cli import outgoing
 from mmplatform.cli.control import Operation, Served
 from mmplatform.errors import InvalidKey, LocalError, RequestTimeout
 from mmplatform.identity.keys import SignId
+from mmplatform.network.transport import CONNECTING
 
 if TYPE_CHECKING:
     from mmplatform.cli.host import Host
@@ -64,6 +65,15 @@ async def peers(host: "Host", served: Served) -> list[dict[str, Any]]:
 async def services(host: "Host", served: Served) -> dict[str, str]:
     """What runs beside the platform, and what troubles it."""
     return {name: service.trouble for name, service in zip(host.services, host.platform.services, strict=False)}
+
+
+async def relays(host: "Host", served: Served) -> dict[str, str]:
+    """Our home relays, with what is wrong there or ""; one that has just been dialled is given a moment."""
+    platform = host.platform
+    until = time.monotonic() + FIRST_DIALS
+    while time.monotonic() < until and CONNECTING in platform.relays.values():  # noqa: ASYNC110 - it may never be
+        await asyncio.sleep(0.02)
+    return platform.relays
 
 
 async def send(host: "Host", served: Served, **arguments: Any) -> dict[str, Any]:
@@ -181,6 +191,7 @@ def _why(state: str, connected: bool, reason: str | None) -> str:
 OPERATIONS: Final[dict[str, Operation]] = {
     operation.__name__: operation
     for operation in (
-        identity, add, peers, services, send, lines, request, ping, listen, waiting, cancel, directory, cut, give_way
+        identity, add, peers, services, relays, send, lines, request, ping, listen, waiting, cancel, directory, cut,
+        give_way,
     )
 }  # fmt: skip

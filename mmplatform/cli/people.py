@@ -26,10 +26,15 @@ def identity(settings: Settings, ticket: bool, qr: bool) -> int:
       mm id --ticket | ssh bob mm add - --friend --name alice
       mm id --qr
     """
-    found = execute(lambda: _ask(settings, "identity"))
+    found = execute(lambda: _with_relays(settings, "identity"))
+    relays = found["relays"]
     if settings.json:
-        emit(found)
-    elif qr:
+        emit(found["identity"] | {"relays": relays})
+        return OK
+    found = found["identity"]
+    if not ticket and not qr:
+        _tell(relays)
+    if qr:
         _show_qr(found["ticket"])
     else:
         say(found["ticket"] if ticket else found["signId"])
@@ -75,19 +80,31 @@ def peers(settings: Settings) -> int:
       mm peers
       mm peers --json | jq -r 'select(.connected).name'
     """
-    found = execute(lambda: _ask(settings, "peers"))
+    both = execute(lambda: _with_relays(settings, "peers"))
+    found = both["peers"]
     for peer in found if settings.json else ():
         emit(peer)
     if not settings.json:
         if not found:
             note("nobody yet; mm add TICKET makes a peer known, mm id --ticket prints our own ticket")
         table(("NAME", "SIGNID", "SCOPE", "FOUND BY", "LINK", "NOTE"), map(_row, found))
+        _tell(both["relays"])
     return OK
 
 
 async def _ask(settings: Settings, operation: str, **arguments: Any) -> Any:
     async with node(settings.data) as there:
         return await there.call(operation, **arguments)
+
+
+async def _with_relays(settings: Settings, operation: str) -> dict[str, Any]:
+    async with node(settings.data) as there:
+        return {operation: await there.call(operation), "relays": await there.call("relays")}
+
+
+def _tell(relays: dict[str, str]) -> None:
+    for address, trouble in relays.items():
+        note(f"{address}: {trouble or 'up'}")
 
 
 def _row(peer: dict[str, Any]) -> tuple[str, ...]:

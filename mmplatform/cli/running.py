@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mmplatform.cli.app import OK, Interrupted, Settings, execute, mm, pass_settings
+from mmplatform.cli.app import OK, Interrupted, Settings, execute, mm, pass_settings, relay_option
 from mmplatform.cli.control import NodeStopped
 from mmplatform.cli.host import HANDOVER, LOOK_AGAIN, Host, Remote, chosen, discovery
 from mmplatform.cli.output import emit, say
@@ -16,13 +16,14 @@ from mmplatform.storage.folder import DataFolder
 
 
 @mm.command("run")
-@click.option("--listen", multiple=True, metavar="URI", help="Where to listen; by default tcp://0.0.0.0:0, any port.")
+@click.option("--listen", multiple=True, metavar="URI", help="Where to listen, or none; by default tcp://0.0.0.0:0.")
+@relay_option
 @click.option(
     "--service", "services", multiple=True, metavar="NAME",
     help="What runs beside it, or none; by default what finds peers (mdns, kademlia).  [env: MM_SERVICES]",
 )  # fmt: skip
 @pass_settings
-def run_node(settings: Settings, listen: tuple[str, ...], services: tuple[str, ...]) -> int:
+def run_node(settings: Settings, listen: tuple[str, ...], relays: tuple[str, ...], services: tuple[str, ...]) -> int:
     """Run the node in the foreground until Ctrl-C; other mm commands on the same data folder use it.
 
     A port chosen by the system is kept over restarts, so tickets stay good.
@@ -31,21 +32,22 @@ def run_node(settings: Settings, listen: tuple[str, ...], services: tuple[str, .
       mm run
       mm run --listen tcp://0.0.0.0:7000 --listen 'tcp://[::]:7000'
       mm run --service mdns                 # found on the same network, and nowhere else
+      mm run --relay relay+wss://relay.example/KEY   # reached through it from anywhere; it keeps mail, too
       mm --data /srv/bot run --json
     """
     try:
-        execute(lambda: _run(settings, listen, chosen(services) if services else discovery()))
+        execute(lambda: _run(settings, listen, relays, chosen(services) if services else discovery()))
     except Interrupted:
         if not settings.json:
             say("stopped")
     return OK
 
 
-async def _run(settings: Settings, listen: tuple[str, ...], services: list[str]) -> None:
+async def _run(settings: Settings, listen: tuple[str, ...], relays: tuple[str, ...], services: list[str]) -> None:
     """Short commands on the same folder are waited for, and mm on makes way."""
     until = time.monotonic() + HANDOVER
     while True:
-        host = Host(settings.data, listen=listen, services=services, purpose="run")
+        host = Host(settings.data, listen=listen, relays=relays, services=services, purpose="run")
         news = _News(settings.json, host)
         try:
             async with host:
@@ -68,7 +70,7 @@ class _News:
     """What happens to the node, one line each."""
 
     def __init__(self, as_json: bool, host: Host) -> None:
-        self._json, self._platform, self._services = as_json, host.platform, host.services
+        self._json, self._platform, self._services, self._relays = as_json, host.platform, host.services, host.relays
         self._platform.on("connection", self._connected)
         self._platform.on("disconnected", self._disconnected)
 
@@ -83,9 +85,13 @@ class _News:
                 listening=listening,
                 pid=os.getpid(),
                 services=list(self._services),
+                relays=list(self._relays),
             )
             return
-        say(f"{self._platform.sign_id} listens on {', '.join(listening)}")
+        direct = [address for address in listening if address not in self._relays]
+        say(f"{self._platform.sign_id} listens on {', '.join(direct) or 'nothing'}")
+        for relay in self._relays:
+            say(f"is reached through {relay}")
         if self._services:
             say(f"finds and is found by {', '.join(self._services)}")
         say("Ctrl-C stops it; mm id --ticket prints what peers need to reach it")

@@ -12,6 +12,7 @@ from typing import ClassVar, Final, Protocol
 from mmplatform.errors import Unreachable
 from mmplatform.identity.keys import Identity, SignId
 
+CONNECTING: Final = "connecting"  # what is wrong at a meeting point at first
 LENGTH_LIMIT: Final = 256 * 1024  # no transport carries a longer frame (docs/protocol/session.rst)
 
 

@@ -32,6 +32,7 @@ from mm_transports.relay.wire import encode_items
 from mmplatform.errors import Unreachable
 from mmplatform.identity.keys import Identity, raw_key
 from mmplatform.network.dialer import Backoff
+from mmplatform.network.transport import CONNECTING
 
 STABLE: Final = 5.0  # a connection that held so long was a good one: the next attempt comes at once
 LONGEST_PAUSE: Final = 20.0  # seconds between two attempts
@@ -76,7 +77,7 @@ class Client:
         signs in (role RELAY) is reached itself."""
         self.address = address
         self.limits: Limits | None = None
-        self.reason = "not connected yet"
+        self.reason = CONNECTING
         self.skew = 0.0  # seconds the relay's clock is ahead of ours
         self._identity, self._owner, self._role, self._own_address = identity, owner, role, own_address
         self._key = raw_key(address.key)
