@@ -371,7 +371,7 @@ async def test_who_is_too_fast_is_not_read_for_a_while_and_loses_nothing(
     guest.say(last)
     assert await within(door.core.items.get()) == last
     assert 0.2 < asyncio.get_running_loop().time() - started < 5
-    assert door.hall.metrics.rate_pauses == 1
+    assert door.hall.metrics.rate_pauses
     guest.socket.close()
     await guest.lost()
 
