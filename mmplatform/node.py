@@ -129,11 +129,11 @@ class Platform:
         )
         self._transports = _loaded(transports, relays)
         by_scheme = {scheme: transport for transport in self._transports for scheme in transport.schemes}
-        self.mailer = Mailer(self, by_scheme)
+        self.mail_keys = MailKeys(self.storage, self.now, secrets.token_bytes)
+        self.mailer = Mailer(self, by_scheme, self.mail_keys.secrets)
         self._links = Links(
             self.identity, lambda: self._listener.encoded(), self._peer_of, self.peer, self.now, secrets.token_bytes
         )
-        self.mail_keys = MailKeys(self.storage, self.now, secrets.token_bytes)
         self._listener = Listener(
             self.identity, self.mail_keys, self.storage, by_scheme, (*connection_info, *relays), self._links.accept,
             self.now, self._renewed, self._events.spawn, self.failed,

@@ -45,7 +45,7 @@ class Parts:
 
         key = identity.sign_key
         self.policy = policy = policy_of(config, address)
-        self.store, self._fleet = stored(config, key, folder, now, failed)
+        self.store, self._fleet = stored(config, key, folder, metrics, now, failed)
         jitter = random.SystemRandom().random
         self._lanes = RelayLanes(
             key, self.store, dialler(identity, address, random=jitter, now=now), now=now, random=jitter,
@@ -112,7 +112,12 @@ def policy_of(config: Config, address: str) -> Policy:
 
 
 def stored(
-    config: Config, key: bytes, folder: Path, now: Callable[[], float], failed: Callable[[Exception], None]
+    config: Config,
+    key: bytes,
+    folder: Path,
+    metrics: Metrics,
+    now: Callable[[], float],
+    failed: Callable[[Exception], None],
 ) -> tuple[MailStore, Fleet | None]:
     """Where mail is kept, and the other processes of this relay when there may be some."""
     if config.store == "memory":
@@ -120,12 +125,14 @@ def stored(
     if config.store == "sqlite":
         return LocalStore(SQLiteStorage(folder / MAIL), now=now, failed=failed), None
     try:
-        from mm_transports.relay.fleet import RedisFleet  # type: ignore[import-not-found,unused-ignore]
+        from mm_transports.relay.fleet import RedisFleet
         from mm_transports.relay.stores.redis import RedisStore
     except ImportError as error:
         raise LocalError(f"store: {error}; Redis needs a library: pip install 'mm-platform[relay]'") from None
-    prefix = f"mm-relay:{key.hex()[:16]}"
-    return (
-        RedisStore(config.store, prefix, now=now, failed=failed),
-        RedisFleet(config.store, prefix, secrets.token_hex(8)),
-    )
+
+    def dropped(reason: str, count: int) -> None:
+        metrics.dropped[reason] += count
+
+    prefix = f"mm-relay:{key.hex()[:16]}"  # relays that share one Redis keep apart
+    store = RedisStore(config.store, prefix, now=now, failed=failed)
+    return store, RedisFleet(config.store, prefix, secrets.token_hex(4), dropped=dropped)
