@@ -134,23 +134,27 @@ class Passing:
         payer, outlet = pair.payer, pair.outlet
         if pair.chosen or outlet.is_peer or outlet.process:
             return True
-        key = payer.key_to(pair.source, pair.target)
-        if payer.pairs.get(key, pair) is not pair:
-            return False
-        return all(its_key != key or its_pair is pair for (its_key, _), (its_pair, _) in payer.by_link.items())
+        return self._only(payer, payer.key_to(pair.source, pair.target), outlet)
 
     def end_links(self, pair: Pair, reason: str) -> None:
         """The source of a pair is gone: its target is told that all their links are over, those that went this way."""
         payer, outlet = pair.payer, pair.outlet
         key = outlet.key_to(pair.target, pair.source)
         back = payer.incoming.get((outlet, pair.target, pair.source))
-        others = key in outlet.pairs or outlet.heard.get(key, payer) is not payer
-        if payer.is_peer or payer.process or (self.decides(back) if back is not None else not others):
+        if payer.is_peer or payer.process or (back is not None and back.chosen) or self._only(outlet, key, payer):
             self.send(pair, Shut(pair.source, 0, reason))
             return
         for (its_key, link), (its_pair, _) in list(outlet.by_link.items()):
             if its_key == key and its_pair is back:
                 self.send(pair, Shut(pair.source, link, reason))
+
+    def _only(self, seat: Seat, key: Key, way: Seat) -> bool:
+        """Whether all that ``seat`` says to ``key`` leaves by one session, or others of the same relay."""
+        usual = seat.pairs.get(key)
+        outlet = usual.outlet if usual is not None else seat.heard.get(key, way)
+        return outlet.key == way.key and all(
+            its_key != key or pair.outlet.key == way.key for (its_key, _), (pair, _) in seat.by_link.items()
+        )
 
     def straighten(self, seat: Seat, key: Key, link: int) -> None:
         """The link is over, or goes the way of the others now."""
@@ -181,6 +185,7 @@ class Passing:
         self.resume(pair, pair.paused)
         self._disuse(pair)
         self._detach(pair)
+        self._gauge()
 
     def close(self, pair: Pair, reason: str) -> None:
         """:meth:`forget` it and tell its source that its links are over."""
@@ -215,6 +220,7 @@ class Passing:
         if not pair.items or outlet.void or (self._left, pair.source, pair.target) in outlet.incoming:
             self._queues.clear(pair)
             self._detach(pair)
+            self._gauge()
         else:
             self._unhear(pair)
             self._queues.move(pair, self._left, outlet)

@@ -228,6 +228,12 @@ class Router:
         self._metrics.dropped[reason] += 1
         self._passing.say(seat, target, source, Shut(target, link, reason))
         if reason == "absent" and not seat.process:
+            self._watch(seat, source, target)
+
+    def _watch(self, seat: Seat, source: bytes, target: bytes) -> None:
+        if self.present(target):  # it has come meanwhile
+            self._passing.say(seat, target, source, Present(target))
+        else:
             self._watches.add(seat, source, target)
 
     # Other relays and processes.
@@ -263,7 +269,10 @@ class Router:
     def _far_shut(self, seat: Seat, source: bytes, target: bytes, item: Shut) -> None:
         """All links at once only of those that lead there."""
         back = self._leaving(seat, target, source)
-        if item.link:
+        asker = back.payer if back is not None else self._here.get(target)
+        if item.link and item.reason == "absent" and asker is not None:
+            self._passing.say(asker, source, target, item)  # nothing goes before it, and Present may follow
+        elif item.link:
             self._frame(seat, source, target, item)
         elif pair := seat.pairs.get((source, target)):
             self._passing.end_links(pair, item.reason)
@@ -272,13 +281,16 @@ class Router:
         else:
             self._metrics.dropped["stray"] += 1
             return
-        if item.reason not in NOWHERE:
-            return
+        if item.reason in NOWHERE:
+            self._not_there(seat, source, target, item, back)
+
+    def _not_there(self, seat: Seat, source: bytes, target: bytes, item: Shut, back: Pair | None) -> None:
         if seat.process and self._finder is not None:
             self._finder.lost(source, seat.process)
+        asker = back.payer if back is not None else self._here.get(target)
+        if seat.process and item.reason == "absent" and asker is not None:
+            self._watch(asker, target, source)
         if back is not None:
-            if seat.process and item.reason == "absent":
-                self._watches.add(back.payer, target, source)
             self._passing.forget(back)
         if item.link == 0 and (pair := seat.pairs.get((source, target))):
             self._passing.part(pair)

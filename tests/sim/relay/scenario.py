@@ -1,0 +1,177 @@
+"""One seeded run: trouble for a while, then everybody reads, and what must be true is looked at."""
+
+from dataclasses import dataclass, field
+
+from mm_transports.relay.items import RELAY, Carried, Data, Open, Pause, Present, Resume, Shut
+from mm_transports.relay.queues import Bounds
+from tests.sim.relay.peer import EVIL, Peer
+from tests.sim.relay.world import Door, Relay, World, key_of
+
+SMALL = Bounds(pause=4000, pair=20_000, peer=60_000, relay=60_000, seat=80_000, total=300_000)
+
+
+@dataclass
+class Outcome:
+    seed: int
+    delivered: int = 0
+    opened: int = 0
+    overflowed: int = 0
+    paused: int = 0
+    most: int = 0  # bytes waiting in one router
+    wrong: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"seed {self.seed}: {self.opened} links, {self.delivered} frames, {self.paused} pauses, {self.overflowed} "
+            f"frames overflowed, {self.most} bytes waited at most, wrong: {'; '.join(self.wrong) or 'nothing'}"
+        )
+
+
+class Scenario:
+    def __init__(
+        self, seed: int, relays: dict[str, int], peers: int, *, liars: bool = False, cuts: bool = False
+    ) -> None:
+        self.outcome = Outcome(seed)
+        self.world = World(seed, relays, SMALL)
+        self.random = self.world.random
+        self.cuts, self.cut_any = cuts, False
+        self.peers = [
+            Peer(self.world, key_of(f"peer{number}"), number % 5 == 4, self.outcome.wrong) for number in range(peers)
+        ]
+        self.homes = {peer.key: self.random.choice(list(self.world.by_address)) for peer in self.peers}
+        self.liars: list[Door] = []
+        if liars:
+            self.liars = [Door(relay, key_of("liar"), RELAY, room=20).enter() for relay in self.world.relays]
+
+    async def run(self, steps: int) -> Outcome:
+        await self.world.open()
+        for _ in range(steps):
+            self.trouble(self.random.choice(self.peers))
+            await self.world.move(self.random.choice((0, 0, 1, 3, 10)))
+            self._look()
+        await self.settle()
+        self._judge()
+        await self._empty()
+        await self.world.close()
+        return self.outcome
+
+    # What happens.
+
+    def trouble(self, peer: Peer) -> None:
+        chance = self.random.random()
+        if peer.run is None or chance < 0.02:
+            if self.random.random() < 0.3 or peer.run is not None:
+                peer.come(
+                    self.random.choice(self.world.by_address[self.homes[peer.key]]), self.random.choice((1, 4, 30))
+                )
+        elif chance < 0.03:
+            peer.go()
+        elif chance < 0.08:
+            peer.run.door.stopped = True
+        elif chance < 0.13:
+            peer.run.door.go_on()
+        elif chance < 0.35:
+            peer.read(self.random.choice((1, 5, 50)))
+        elif chance < 0.42:
+            other = self.random.choice(self.peers)
+            if other is not peer:
+                peer.open(other.key, self.random.getrandbits(53), self.homes[other.key])
+        elif chance < 0.44 and self.liars:
+            self._lie(self.random.choice(self.liars))
+        elif chance < 0.445 and self.cuts:
+            self._cut()
+        elif live := peer.live():
+            ends = self.random.choice(live)
+            for _ in range(self.random.choice((1, 1, 5, 20))):
+                peer.write(*ends, self.random.choice((0, 10, 800)))
+
+    def _lie(self, liar: Door) -> None:
+        source, target = (self.random.choice(self.peers).key for _ in range(2))
+        said = self.random.choice(
+            [
+                Open(target, self.random.getrandbits(53), EVIL), Data(target, self.random.getrandbits(53), EVIL),
+                Shut(target, 0, self.random.choice(("closed", "gone", "absent", "overflow"))), Pause(target),
+                Resume(target), Present(target),
+            ]
+        )  # fmt: skip
+        liar.say(Carried(source, target, said))
+        liar.read(self.random.choice((0, 0, 5)))
+
+    def _cut(self) -> None:
+        lanes = [lane for relay in self.world.relays for lane in relay.lanes.lanes.values()]
+        if lanes:
+            self.cut_any = True
+            self.random.choice(lanes).cut()
+
+    async def settle(self) -> None:
+        """Everybody reads until nothing is left to read."""
+        for liar in self.liars:
+            liar.leave()
+        for peer in self.peers:
+            if peer.run is not None:
+                peer.run.door.go_on()
+        while True:
+            await self.world.move()
+            waiting = [peer for peer in self.peers if peer.run is not None and peer.run.door.waiting]
+            if not waiting:
+                return
+            for peer in waiting:
+                peer.read(1000)
+
+    # What must be true.
+
+    def _look(self) -> None:
+        for relay in self.world.relays:
+            queues = relay.router._passing._queues
+            self.outcome.most = max(self.outcome.most, queues.size)
+            if queues.size > SMALL.total:
+                self.outcome.wrong.append(f"{queues.size} bytes wait")
+
+    def _judge(self) -> None:
+        outcome, here = self.outcome, {peer.key: peer for peer in self.peers if peer.run is not None}
+        outcome.delivered = sum(peer.delivered for peer in self.peers)
+        outcome.opened = sum(peer.opened for peer in self.peers)
+        outcome.paused = sum(peer.pauses for peer in self.peers)
+        for relay in self.world.relays:
+            outcome.overflowed += relay.metrics.dropped["overflow"]
+            if relay.metrics.queued_bytes or relay.router._passing._queues.size:
+                outcome.wrong.append("something waits and nobody is slow")
+        for peer in here.values():
+            run = peer.run
+            assert run is not None
+            if run.paused:
+                outcome.wrong.append(f"{peer.name} was never told to resume")
+            for absent in run.absent & here.keys():
+                if not self.cut_any and not self.liars:
+                    outcome.wrong.append(f"{peer.name} was not told that {absent.decode()} came")
+            for (other, number), link in run.links.items():
+                if link.over:
+                    continue
+                far = here[other].run.links.get((peer.key, number)) if other in here else None  # type: ignore[union-attr]
+                if far is None:
+                    outcome.wrong.append(f"{peer.name} was not told that {other.decode()} has gone")
+                elif not far.over and far.heard != link.sent:
+                    outcome.wrong.append(f"{far.heard} of {link.sent} frames came from {peer.name}")
+
+    async def _empty(self) -> None:
+        """When all have left nothing is kept of them."""
+        for peer in self.peers:
+            peer.go()
+        await self.world.move()
+        for relay in self.world.relays:
+            for lane in list(relay.lanes.lanes.values()):
+                lane.cut()
+        await self.world.move()
+        for relay in self.world.relays:
+            self._is_empty(relay)
+
+    def _is_empty(self, relay: Relay) -> None:
+        router = relay.router
+        queues = router._passing._queues
+        kept = len(router._seats) + len(router._here) + len(router._watches) + queues.size + queues.count
+        if router._finder is not None:
+            for seat in router._finder._processes.values():
+                kept += len(seat.pairs) + len(seat.incoming) + len(seat.heard) + len(seat.by_link) + len(seat.detours)
+            kept += len(router._finder._sought)
+        if kept:
+            self.outcome.wrong.append(f"{kept} things are kept of peers that left")
