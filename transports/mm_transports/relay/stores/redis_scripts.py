@@ -99,13 +99,13 @@ local function remove(box, n, state, made, most)
     call('HDEL', P .. ':box:bytes', box)
     leave(box)
   else
-    call('HINCRBY', P .. ':box:bytes', box, -size)
+    call('HINCRBY', P .. ':box:bytes', box, 0 - size)
   end
   if call('DECRBY', P .. ':size', size) <= 0 then call('DEL', P .. ':size') end
   if not (f.s and f.t and f.i) then return nil end
   local origin = f.o or ''
-  count_in(f.s .. origin, -1, -size)
-  if origin ~= '' then count_in(origin, -1, -size) end
+  count_in(f.s .. origin, -1, 0 - size)
+  if origin ~= '' then count_in(origin, -1, 0 - size) end
   local name = f.s .. f.t .. f.i .. origin
   if call('HGET', P .. ':known', name) == box .. n then call('HDEL', P .. ':known', name) end
   if state == '' then return nil end
