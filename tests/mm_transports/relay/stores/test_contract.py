@@ -15,6 +15,7 @@ from tests.mm_transports.relay.stores.homes import ALL, LATER, NO_CAPS, Home, id
 
 RELAY = Identity.from_seed(bytes(32))
 ADDRESS = format_relay("wss://relay.example/", RELAY.sign_id)
+OTHER_ADDRESS = format_relay("wss://other.example/", Identity.from_seed(bytes([1] * 32)).sign_id)
 RELAY_KEY = raw_key(RELAY.sign_id)
 
 
@@ -140,7 +141,7 @@ async def test_quotas_to_the_byte(store: MailStore, caps: Caps, reason: str) -> 
 
 async def test_names_and_quotas_of_senders_are_per_relay_they_came_through(store: MailStore) -> None:
     caps = Caps(sender_count=2, origin_count=3, origin_bytes=300)
-    kept = [await put(store, mail(origin=origin, id=5, size=100), caps) for origin in ("", ADDRESS, "other")]
+    kept = [await put(store, mail(origin=origin, id=5, size=100), caps) for origin in ("", ADDRESS, OTHER_ADDRESS)]
     assert len({one.number for one in kept}) == 3
     assert await refusal(store, mail("zoe", origin=ADDRESS, size=201), caps) == "quota"
     assert await refusal(store, mail(origin=ADDRESS, size=0), caps) == ""

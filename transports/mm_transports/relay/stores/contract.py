@@ -4,8 +4,8 @@
 - ``put`` resolves once the envelope survives the death of the process (SQLite: and of the machine); everything put in
   one loop turn shares one commit. The same (origin, sender, target, id) put again keeps the first and resolves with it.
 - Quotas count what is kept, per box, per (origin, sender) and per origin, exactly, also between processes that share
-  one store. ``origin`` belongs in both names: a relay can claim any sender, and must not use up the quota or take
-  the name of somebody who signs in here.
+  one store. ``origin`` (that is, the key in it: a relay may give itself any host) belongs in both names: a relay can
+  claim any sender, and must not use up the quota or take the name of somebody who signs in here.
 - An envelope leaves the store in one step with the note of how it ended: kept or noted, never both, never neither.
 - A note stays until :meth:`forget_notes`, for NOTES_KEPT, or until its box has MOST_NOTES newer ones.
 - Numbers grow within a box and are never used again. Mail is handed out in their order.
@@ -21,9 +21,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from mm_transports.relay.address import parse_relay
+from mm_transports.relay.policy import relay_key
 from mmplatform.errors import LocalError
-from mmplatform.identity.keys import raw_key
 
 NOTES_KEPT: Final = 15 * 24 * 3600 * 1000  # milliseconds: the longest an envelope is kept, and a day
 MOST_NOTES: Final = 65_536  # of one box; who never comes for them must not fill the disk
@@ -77,12 +76,7 @@ class Usage(NamedTuple):
 
 def note_box(sender: bytes, origin: str) -> bytes:
     """The box of the note of an envelope: of its sender, or of the relay it came through."""
-    if not origin:
-        return sender
-    try:
-        return raw_key(parse_relay(origin).key)
-    except ValueError:
-        return sender
+    return relay_key(origin) or sender
 
 
 class OverQuota(LocalError):

@@ -10,6 +10,7 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 from mm_transports.relay.items import Address, Id, Integer, Key, Reason
+from mm_transports.relay.policy import relay_key
 from mm_transports.relay.stores.contract import Caps, Note, OverQuota, Usage
 from mmplatform.codec import Struct
 
@@ -75,10 +76,10 @@ class Index:
     def __init__(self) -> None:
         self.mail: dict[int, Mark] = {}  # all but what is withdrawn
         self.noted: dict[int, NoteMark] = {}
-        self._known: dict[tuple[str, bytes, bytes, bytes], int] = {}
+        self._known: dict[tuple[bytes, bytes, bytes, bytes], int] = {}  # the first is the key of the relay
         self._known_notes: dict[tuple[bytes, bytes, bytes], int] = {}
         self._boxes: dict[bytes, Box] = {}
-        self._tallies: dict[tuple[str, bytes], Tally] = {}
+        self._tallies: dict[tuple[bytes, bytes], Tally] = {}
         self._relays: dict[bytes, Box] = {}
         self._deadlines: list[int] = []  # a heap of (time, number), as one integer each
         self._ages: list[int] = []
@@ -88,25 +89,26 @@ class Index:
 
     def known(self, origin: str, sender: bytes, target: bytes, id: bytes) -> int:  # noqa: A002 - what it is
         """The number of the envelope put as this, or 0; one that is being removed is no longer known."""
-        number = self._known.get((origin, sender, target, id), 0)
+        number = self._known.get((relay_key(origin), sender, target, id), 0)
         return number if number in self.mail else 0
 
     def check(self, mark: Mark, caps: Caps) -> None:
         """Raise OverQuota when one envelope more is too much."""
         if over(self._boxes.get(mark.box), mark.size, caps.box_count, caps.box_bytes):
             raise OverQuota("overflow")
-        if over(self._tallies.get((mark.origin, mark.sender)), mark.size, caps.sender_count, caps.sender_bytes):
+        origin = relay_key(mark.origin)
+        if over(self._tallies.get((origin, mark.sender)), mark.size, caps.sender_count, caps.sender_bytes):
             raise OverQuota("quota")
-        relay = self._tallies.get((mark.origin, b"")) if mark.origin else None
-        if mark.origin and over(relay, mark.size, caps.origin_count, caps.origin_bytes):
+        relay = self._tallies.get((origin, b"")) if origin else None
+        if origin and over(relay, mark.size, caps.origin_count, caps.origin_bytes):
             raise OverQuota("quota")
 
     def reserve(self, number: int, mark: Mark) -> None:
-        box, sender = self._box(mark.box), self._tally(mark.origin, mark.sender)
+        box, sender = self._box(mark.box), self._tally(relay_key(mark.origin), mark.sender)
         mark.target = box.key if mark.target == box.key else mark.target
         mark.box, mark.sender = box.key, sender.key
         self.mail[number] = mark
-        self._known[mark.origin, mark.sender, mark.target, mark.id] = number
+        self._known[relay_key(mark.origin), mark.sender, mark.target, mark.id] = number
         self._occupied += not box.count
         self._count_in(box, mark, 1)
 
@@ -115,9 +117,10 @@ class Index:
         size = count * mark.size
         box.count, box.size = box.count + count, box.size + size
         self._count, self._size = self._count + count, self._size + size
-        for sender in (mark.sender, b"") if mark.origin else (mark.sender,):
-            if not self._tally(mark.origin, sender).add(count, size):
-                del self._tallies[mark.origin, sender]
+        origin = relay_key(mark.origin)
+        for sender in (mark.sender, b"") if origin else (mark.sender,):
+            if not self._tally(origin, sender).add(count, size):
+                del self._tallies[origin, sender]
 
     def filled(self, box: bytes) -> tuple[int, int]:
         return (self._boxes[box].count, self._boxes[box].size) if box in self._boxes else (0, 0)
@@ -148,7 +151,7 @@ class Index:
     def drop(self, number: int, mark: Mark) -> None:
         """It is on disk no more, or never was."""
         self.mail.pop(number, None)
-        name = mark.origin, mark.sender, mark.target, mark.id
+        name = relay_key(mark.origin), mark.sender, mark.target, mark.id
         if self._known.get(name) == number:
             del self._known[name]
         box = self._boxes[mark.box]
@@ -239,7 +242,7 @@ class Index:
             box = self._boxes[key] = Box(key)
         return box
 
-    def _tally(self, origin: str, sender: bytes) -> Tally:
+    def _tally(self, origin: bytes, sender: bytes) -> Tally:
         tally = self._tallies.get((origin, sender))
         if tally is None:
             tally = self._tallies[origin, sender] = Tally(sender)
