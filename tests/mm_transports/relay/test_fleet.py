@@ -311,6 +311,18 @@ def sent(one: Process, two: Process) -> bool:
     return 9 in two.links
 
 
+async def test_who_listens_too_slowly_is_cut_off_and_comes_back(own_redis: RedisServer) -> None:
+    """Redis gives up on a listener behind which 32 MiB wait (client-output-buffer-limit)."""
+    async with running(own_redis, "one", "two") as [one, two]:
+        await own_redis.command("CONFIG", "SET", "client-output-buffer-limit", '"pubsub 1mb 1mb 1"')
+        one.fleet.here(ALICE)
+        for number in range(100):
+            one.fleet.send(two.name, data(number, MAX_FRAME))
+        await until(lambda: sent(one, two))
+        assert two.links[:-1] != list(range(100))
+        await located(two, ALICE, one.name)
+
+
 async def test_opening_without_redis_says_so() -> None:
     process = Process("unix:///nowhere/at/all", "x", "one")
     with pytest.raises(StorageError, match="start it"):

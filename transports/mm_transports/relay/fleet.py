@@ -2,8 +2,10 @@
 
 A process has a new name each time it starts, so nobody mistakes it for the one that died. Live items are at most
 once: when Redis is away, or nobody listens for that process, they are dropped, and whoever sent a frame is told Shut,
-as a link cannot go on with a gap. Presence is registered again as soon as Redis is back. The keys are
-named in :mod:`mm_transports.relay.fleet_scripts`.
+as a link cannot go on with a gap. (Of what Redis drops behind a process that reads too slowly nobody is told: the
+links notice by themselves. Give `client-output-buffer-limit pubsub` room for a second of traffic.)
+Presence is registered again as soon as Redis is back. The keys are named in
+:mod:`mm_transports.relay.fleet_scripts`.
 """
 
 import asyncio

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mm_transports.relay.stores.contract import Caps, OverQuota, Usage
-from mm_transports.relay.stores.local import KEPT, MAIL, NOTE, NUMBER, QUARANTINE
+from mm_transports.relay.stores.rows import KEPT, MAIL, NOTE, NUMBER, QUARANTINE
 from mmplatform.errors import StorageCorrupt, StorageError, StorageFull
 from tests.mm_transports.relay.redis_server import RedisServer
 from tests.mm_transports.relay.stores.homes import (

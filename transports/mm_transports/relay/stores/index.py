@@ -1,8 +1,8 @@
 """What a local store keeps, in memory: exact quotas, order, deadlines; the envelopes themselves are on disk.
 
-About 0.4 KB for an envelope and 0.5 KB for a note (test_index.py). An envelope is *reserved* when it is put (it counts), *visible*
-once it is on disk, *withdrawn* when it is being removed (it still counts), and then *dropped*, or *restored* when
-the disk did not take the removal. No I/O here.
+About 0.4 KB for an envelope and 0.5 KB for a note (test_index.py). An envelope is *reserved* when it is put (it
+counts), *visible* once it is on disk, *withdrawn* when it is being removed (it still counts), and then *dropped*, or
+*restored* when the disk did not take the removal. No I/O here.
 """
 
 from bisect import bisect_left, bisect_right, insort

@@ -1,23 +1,15 @@
 """Mail in the ordered storage of the core: a SQLite file for one relay process, or memory for tests.
 
-::
-
-    relay/number               numbers up to this one may have been given
-    relay/kept/ box number     Mark: all of an envelope but its bytes; opening reads these only
-    relay/mail/ box number     its bytes
-    relay/note/ box number     NoteMark
-    quarantine/...             rows that could not be read
-
-What is put in one loop turn shares one commit (the storage sees to that).
+The rows are in :mod:`mm_transports.relay.stores.rows`. What is put in one loop turn shares
+one commit (the storage sees to that).
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from mm_transports.relay.items import MAX_MAIL
 from mm_transports.relay.stores.contract import (
     MOST_NOTES,
     NOTES_KEPT,
@@ -29,24 +21,12 @@ from mm_transports.relay.stores.contract import (
     note_box,
 )  # fmt: skip
 from mm_transports.relay.stores.index import Index, Mark, NoteMark
-from mmplatform.codec import Decoder, encode
-from mmplatform.errors import CodecError, LocalError, StorageCorrupt, StorageError
+from mm_transports.relay.stores.rows import KEPT, MAIL, NOTE, NUMBER, NUMBERS_RESERVED, Rows, row_key
+from mmplatform.codec import encode
+from mmplatform.errors import LocalError, StorageError
 from mmplatform.storage.contract import Row, Storage
 
-NUMBER: Final = b"relay/number"
-KEPT: Final = b"relay/kept/"
-MAIL: Final = b"relay/mail/"
-NOTE: Final = b"relay/note/"
-QUARANTINE: Final = b"quarantine/"
-
-NUMBERS_RESERVED: Final = 65_536  # at a time, so that a number is not given again after its envelope has gone
-ROWS_READ: Final = 8192  # at a time
-
 T = TypeVar("T")
-
-_marks = Decoder(Mark, 4096)
-_notes = Decoder(NoteMark, 4096)
-_numbers = Decoder(int, 16)
 
 
 class LocalStore(MailStore):
@@ -59,7 +39,7 @@ class LocalStore(MailStore):
         now: Callable[[], float] = time.time,
         failed: Callable[[Exception], None] = lambda error: None,
     ) -> None:
-        self._storage, self._now, self._failed = storage, now, failed
+        self._storage, self._now, self._rows = storage, now, Rows(storage, failed)
         self._index = Index()
         self._saving: dict[int, asyncio.Future[None]] = {}  # envelopes and notes on their way to the disk
         self._last = self._reserved = 0
@@ -71,9 +51,9 @@ class LocalStore(MailStore):
         await self._storage.open()
         self._index, self._saving = Index(), {}
         try:
-            await self._load(KEPT, _marks, self._take_up)
-            await self._load(NOTE, _notes, self._index.add_note)
-            self._last = self._reserved = max(self._last, await self._number())
+            await self._rows.load(self._take_up, self._index.add_note)
+            used = max([0, *self._index.mail, *self._index.noted])
+            self._last = self._reserved = max(self._last, used, await self._rows.number())
         except BaseException:
             await self._storage.close()
             raise
@@ -121,7 +101,7 @@ class LocalStore(MailStore):
             if mark is None:
                 continue  # ended meanwhile
             if envelope is None or len(envelope) != mark.size:
-                await self._set_aside_mail(box, number, key, envelope)
+                await self._refuse(box, number, key, envelope)
                 continue
             found.append(Kept(number, mark.sender, mark.target, mark.id, mark.expires, envelope, mark.origin, mark.via))
         return found
@@ -330,55 +310,14 @@ class LocalStore(MailStore):
         if self._loop is None:
             raise closed()
 
-    # Opening.
-
-    async def _number(self) -> int:
-        row = await self._storage.get(NUMBER)
-        used = max([0, *self._index.mail, *self._index.noted])
-        try:
-            return max(_numbers.decode(row) if row is not None else 0, used)
-        except CodecError as error:
-            raise StorageCorrupt(f"the numbers of the relay's mail are damaged: {error}; restore a backup") from None
-
     def _take_up(self, number: int, mark: Mark) -> None:
         self._index.reserve(number, mark)
         self._index.show(number)
 
-    async def _load(self, prefix: bytes, decoder: Decoder[Any], take: Callable[[int, Any], None]) -> None:
-        start = prefix
-        while rows := await self._storage.scan(prefix, start, ROWS_READ):
-            for key, value in rows:
-                number = int.from_bytes(key[-8:])
-                try:
-                    mark = decoder.decode(value)
-                    if key != row_key(prefix, mark.box, number) or getattr(mark, "size", 0) > MAX_MAIL:
-                        raise CodecError("it does not belong to its key")
-                except CodecError as error:
-                    await self._set_aside(key, value, str(error))
-                else:
-                    take(number, mark)
-            start = rows[-1][0] + b"\x00"
-
-    async def _set_aside(self, key: bytes, value: bytes, why: str) -> None:
-        """Move a row that cannot be read, with the envelope it belongs to, out of the way."""
-        rows: list[Row] = [(QUARANTINE + key, value), (key, None)]
-        mail = MAIL + key.removeprefix(KEPT)
-        envelope = await self._storage.get(mail) if key.startswith(KEPT) else None
-        if envelope is not None:
-            rows += [(QUARANTINE + mail, envelope), (mail, None)]
-        await self._storage.write(rows)
-        self._failed(StorageCorrupt(f"a row of the relay's mail is damaged ({why}); put aside as {QUARANTINE + key!r}"))
-
-    async def _set_aside_mail(self, box: bytes, number: int, key: bytes, envelope: bytes | None) -> None:
-        """Its sender is told ``refused``, and sends again what nobody acknowledged."""
-        if envelope is not None:
-            await self._storage.write([(QUARANTINE + key, envelope)])
+    async def _refuse(self, box: bytes, number: int, key: bytes, envelope: bytes | None) -> None:
+        """Its sender is told, and sends again what nobody acknowledged."""
+        await self._rows.set_aside_mail(key, envelope)
         await self.end(box, [number], "refused")
-        self._failed(StorageCorrupt(f"an envelope of the relay's mail is damaged; put aside as {QUARANTINE + key!r}"))
-
-
-def row_key(prefix: bytes, box: bytes, number: int) -> bytes:
-    return prefix + box + number.to_bytes(8)
 
 
 def closed() -> StorageError:
