@@ -155,6 +155,19 @@ async def test_names_and_quotas_of_senders_are_per_relay_they_came_through(store
     assert await refusal(store, mail("max", origin=ADDRESS, size=0), caps) == "quota"
 
 
+async def test_a_relay_is_its_key_whatever_host_it_names(store: MailStore) -> None:
+    moved = format_relay("wss://elsewhere.example/", RELAY.sign_id)
+    caps = Caps(sender_count=2, origin_count=3)
+    first = await put(store, mail(origin=ADDRESS, id=5), caps)
+    assert (await put(store, mail(origin=moved, id=5), caps)).number == first.number
+    assert await refusal(store, mail(origin=moved), caps) == ""
+    assert await refusal(store, mail(origin=moved), caps) == "quota"
+    assert await refusal(store, mail("zoe", origin=moved), caps) == ""
+    assert await refusal(store, mail("max", origin=ADDRESS), caps) == "quota"
+    await store.end(key("bob"), [first.number], "")
+    assert await refusal(store, mail("max", origin=moved), caps) == ""
+
+
 async def test_how_full_a_box_is(store: MailStore) -> None:
     kept = [await put(store, mail(size=size)) for size in (0, 100, 20)]
     assert await store.filled(key("bob")) == (3, 120)

@@ -9,10 +9,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from mm_transports.relay.address import format_relay
 from mm_transports.relay.stores.contract import Caps, Kept, Note, OverQuota, Usage
+from mmplatform.identity.keys import Identity
 from tests.mm_transports.relay.redis_server import RedisServer
 from tests.mm_transports.relay.stores.homes import ALL, Home, key, mail, memory_home, redis_home, sqlite_home
 
+RELAY = format_relay("wss://relay.example/", Identity.from_seed(bytes(32)).sign_id)
 CAPS = Caps(box_bytes=60, box_count=4, sender_bytes=70, sender_count=5, origin_bytes=50, origin_count=3)
 prefixes = itertools.count(1)
 
@@ -43,7 +46,7 @@ class StoreMachine(RuleBasedStateMachine):
         number=st.integers(1, 9),
         size=st.integers(0, 30),
         expires=times,
-        origin=st.sampled_from(["", "r"]),
+        origin=st.sampled_from(["", RELAY]),
     )
     def put(self, sender: int, recipient: int, number: int, size: int, expires: int, origin: str) -> None:
         one = mail(sender, recipient, size, id=number, expires=expires, origin=origin)

@@ -6,12 +6,12 @@ Keys, after the prefix::
     :mail:<box>      stream   number-0 -> s(ender) t(arget) i(d) x (expires) e(nvelope) o(rigin) v(ia)
                               n (box of the note)
     :notes:<box>     stream   number-0 -> s t i a (state) o
-    :known           hash     sender target id origin -> box number
+    :known           hash     sender target id relay -> box number
     :noted           hash     box target id -> number
     :expiry          zset     box number, by the time it expires
     :ages            zset     box number of a note, by the time it was made
     :box:bytes       hash     what is kept in each box; its count is the length of its stream
-    :from:bytes :from:count   hash   what is kept of each "sender origin", and of each origin
+    :from:bytes :from:count   hash   what is kept of each "sender relay", and of each relay
     :size            string   bytes of all envelopes
     :relays          zset     boxes of other relays, by key;   :addresses  hash  their addresses
     :quarantine      stream   the last entries that could not be read
@@ -103,13 +103,13 @@ local function remove(box, n, state, made, most)
   end
   if call('DECRBY', P .. ':size', size) <= 0 then call('DEL', P .. ':size') end
   if not (f.s and f.t and f.i) then return nil end
-  local origin = f.o or ''
-  count_in(f.s .. origin, -1, 0 - size)
-  if origin ~= '' then count_in(origin, -1, 0 - size) end
-  local name = f.s .. f.t .. f.i .. origin
+  local origin, into = f.o or '', f.n or f.s
+  local relay = origin ~= '' and into or ''
+  count_in(f.s .. relay, -1, 0 - size)
+  if relay ~= '' then count_in(relay, -1, 0 - size) end
+  local name = f.s .. f.t .. f.i .. relay
   if call('HGET', P .. ':known', name) == box .. n then call('HDEL', P .. ':known', name) end
   if state == '' then return nil end
-  local into = f.n or f.s
   return {note(into, f.s, f.t, f.i, state, origin, made, most), into, f.s, f.t, f.i, state, origin}
 end
 """
@@ -117,7 +117,8 @@ end
 _PUT: Final = """
 local box, sender, target, id, expires, envelope, origin, via, into = unpack(ARGV, 2, 10)
 local box_bytes, box_count = tonumber(ARGV[11]), tonumber(ARGV[12])
-local name = sender .. target .. id .. origin
+local relay = origin ~= '' and into or ''
+local name = sender .. target .. id .. relay
 local kept = call('HGET', P .. ':known', name)
 if kept then
   local at = call('ZSCORE', P .. ':expiry', kept)
@@ -132,16 +133,16 @@ local function from_over(from, most_bytes, most)
     tonumber(most_bytes))
 end
 if over(call('XLEN', stream), call('HGET', P .. ':box:bytes', box), box_count, box_bytes) then return 'overflow' end
-if from_over(sender .. origin, ARGV[13], ARGV[14]) then return 'quota' end
-if origin ~= '' and from_over(origin, ARGV[15], ARGV[16]) then return 'quota' end
+if from_over(sender .. relay, ARGV[13], ARGV[14]) then return 'quota' end
+if relay ~= '' and from_over(relay, ARGV[15], ARGV[16]) then return 'quota' end
 local n = number()
 call('XADD', stream, n .. '-0', 's', sender, 't', target, 'i', id, 'x', expires, 'e', envelope, 'o', origin,
   'v', via, 'n', into)
 call('HSET', P .. ':known', name, box .. n)
 call('ZADD', P .. ':expiry', expires, box .. n)
 call('HINCRBY', P .. ':box:bytes', box, size)
-count_in(sender .. origin, 1, size)
-if origin ~= '' then count_in(origin, 1, size) end
+count_in(sender .. relay, 1, size)
+if relay ~= '' then count_in(relay, 1, size) end
 call('INCRBY', P .. ':size', size)
 if via ~= '' then mark_relay(box, via) end
 return {n, expires}
