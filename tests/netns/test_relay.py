@@ -20,8 +20,10 @@ def start_relay(lab: Lab, host: str) -> str:
         "--listen", f"0.0.0.0:{PORT}", "--public-url", f"ws://{lab.address(host)}:{PORT}/",
     )  # fmt: skip
     assert process.stdout is not None
-    address: str = json.loads(process.stdout.readline())["address"]
-    return address
+    told: dict[str, str] = {}
+    while told.get("event") != "ready":
+        told = json.loads(process.stdout.readline())
+    return told["address"]
 
 
 def test_request_and_reply_between_two_symmetric_nats() -> None:
