@@ -29,7 +29,7 @@ from mm_transports.relay.items import (
 )  # fmt: skip
 from mm_transports.relay.ports import Session
 from mm_transports.relay.transport import Relay
-from mmplatform.errors import LocalError, MailDeclined, RemoteError, Unreachable
+from mmplatform.errors import LocalError, MailDeclined, MailUncertain, RemoteError, Unreachable
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.network.transport import Connection
 from tests.mm_transports.relay.tiny import Tiny
@@ -555,23 +555,32 @@ async def test_a_loss_while_mail_is_under_way(relay: Tiny, pair: tuple[Node, Nod
     await until(lambda: relay.said)
     await relay.stop()
     for task in both:
-        with pytest.raises(Unreachable):
+        with pytest.raises(MailUncertain):
             await task
     assert len(relay.said) == 1  # the same twice is one deposit
     await until(lambda: not alice.relay._homes[RELAY.sign_id].client.open)
-    with pytest.raises(Unreachable):
+    with pytest.raises(Unreachable) as caught:
         await alice.deposit(relay, BOB)
+    assert caught.type is Unreachable
     relay.intercept = lambda session, item: False
     await relay.start()
     await until(lambda: ALICE.sign_key in relay.sessions)
     assert await alice.deposit(relay, BOB) == LATER
 
 
+async def test_a_guest_that_never_got_there_is_certain(nodes: Any) -> None:
+    tiny = await Tiny(RELAY).start()
+    await tiny.stop()
+    with pytest.raises(Unreachable) as caught:
+        await nodes(ALICE).deposit(tiny, BOB)
+    assert caught.type is Unreachable
+
+
 async def test_no_answer(relay: Tiny, pair: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postbox, "ANSWER_TIMEOUT", 0.02)
     alice, _ = pair
     relay.intercept = lambda session, item: True
-    with pytest.raises(Unreachable, match="no answer"):
+    with pytest.raises(MailUncertain, match="no answer"):
         await alice.deposit(relay, BOB)
     relay.sessions[ALICE.sign_key].tell(Stored(BOB.sign_key, MAIL_ID, LATER))  # late
     relay.intercept = lambda session, item: False

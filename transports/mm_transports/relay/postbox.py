@@ -10,7 +10,7 @@ from typing import Final
 
 from mm_transports.relay.client import Client
 from mm_transports.relay.items import MAX_ITEMS, Declined, Deposit, Ended, Item, Mail, Noted, Room, Stored, Taken
-from mmplatform.errors import MailDeclined, ProtocolError, Unreachable
+from mmplatform.errors import MailDeclined, MailUncertain, ProtocolError, Unreachable
 from mmplatform.identity.keys import sign_id_of
 from mmplatform.network.transport import Node
 
@@ -47,7 +47,7 @@ class Postbox:
         return not (self._deposits or self._turns or self._in_hand)
 
     async def deposit(self, peer: bytes, mail_id: bytes, expires: int, envelope: bytes, via: str) -> int:
-        """Until when the relay keeps it. Raises MailDeclined or Unreachable."""
+        """Until when the relay keeps it. Raises MailDeclined, MailUncertain or Unreachable."""
         limits = self._client.limits
         if limits is not None and 0 < limits.mail < len(envelope):
             raise MailDeclined("too-large")
@@ -56,14 +56,14 @@ class Postbox:
         key = (peer, mail_id)
         if key not in self._deposits:
             if not self._client.tell(Deposit(peer, mail_id, expires, envelope, via)):
-                raise self._lost(self._client.reason)
+                raise Unreachable(f"{self._client.address.text}: {self._client.reason}")
             self._deposits[key] = self._loop.create_future(), len(envelope)
             self._deposit_bytes += len(envelope)
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 return min(expires, await asyncio.shield(self._deposits[key][0]))
         except TimeoutError:
-            error = self._lost("no answer to a deposit")
+            error = MailUncertain(f"{self._client.address.text}: no answer to a deposit")
             self._settle(key, error)
             raise error from None
 
@@ -89,8 +89,9 @@ class Postbox:
         self._noted = -1
         for untold in self._untold.values():
             untold.clear()
+        kind = MailUncertain if self._client.spoke else Unreachable
         for key in list(self._deposits):
-            self._settle(key, self._lost(reason))
+            self._settle(key, kind(f"{self._client.address.text}: {reason}"))
         self.writable()
 
     def writable(self) -> None:
@@ -127,9 +128,6 @@ class Postbox:
             answer.set_exception(result)
             answer.exception()  # who waited for it may have given up
         self.writable()
-
-    def _lost(self, reason: str) -> Unreachable:
-        return Unreachable(f"{self._client.address.text}: {reason}")
 
     def _ended(self, note: Ended) -> None:
         if note.state not in STATES:
