@@ -51,6 +51,7 @@ from mmplatform.network.links import Links
 from mmplatform.network.listener import Listener
 from mmplatform.network.mail import Mailer
 from mmplatform.network.peer import Peer
+from mmplatform.network.signals import PROTOCOL, Signals
 from mmplatform.network.transport import Transport
 from mmplatform.service import Service
 from mmplatform.storage.contract import Storage
@@ -142,6 +143,8 @@ class Platform:
         self._services = [_service(service) for service in services]
         self._started: list[Service] = []
         self._peers: dict[str, Peer] = {}
+        self._signals = Signals(by_scheme, self._peers.get)
+        self.attach(PROTOCOL, self._signals)
         for transport in self._transports:
             transport.attach(self)
 
@@ -408,6 +411,10 @@ class Platform:
     def mail_room(self, peer: SignId) -> None:
         """Mail to ``peer`` that was declined is welcome now."""
         self.mailer.nudge(peer)
+
+    def signal(self, peer: SignId, scheme: str, data: bytes) -> bool:
+        """Have the transport of ``scheme`` at ``peer`` get ``data``; see :class:`mmplatform.network.transport.Node`."""
+        return self._signals.send(peer, scheme, data)
 
     # What peers, stores and transports call.
 

@@ -26,7 +26,7 @@ for point in points:
     try:
         assert callable(plugins.load(point.group, point.name)), point
     except PluginError as error:  # its library is an extra, and the error says which
-        assert point.name == "mdns" and "mm-platform[mdns]" in str(error), error
+        assert point.name in ("mdns", "webrtc") and f"mm-platform[{point.name}]" in str(error), error
 """
 
 

@@ -2,7 +2,8 @@
 
 Frames are opaque to a transport. Every callback but ``pause_writing`` comes from the event loop, never from within
 ``write``, ``close`` or ``abort``. A transport whose addresses lead to a meeting point and not to a host (a relay) uses
-the peer's key to find it there; one that keeps mail for those who are away takes envelopes for them.
+the peer's key to find it there; one that keeps mail for those who are away takes envelopes for them; one that must
+agree with the peer on how to meet (webrtc) exchanges signals over whatever link is up.
 """
 
 from abc import ABC, abstractmethod
@@ -14,6 +15,7 @@ from mmplatform.identity.keys import Identity, SignId
 
 CONNECTING: Final = "connecting"  # what is wrong at a meeting point at first
 LENGTH_LIMIT: Final = 256 * 1024  # no transport carries a longer frame (docs/protocol/session.rst)
+SIGNAL_LIMIT: Final = 16 * 1024  # bytes of a signal
 
 
 class Receiver(Protocol):
@@ -88,6 +90,13 @@ class Node(Protocol):
     def mail_room(self, peer: SignId) -> None:
         """Mail to ``peer`` that was declined is welcome now."""
 
+    def linked(self, peer: str) -> bool:
+        """Whether a link to ``peer`` is up."""
+
+    def signal(self, peer: SignId, scheme: str, data: bytes) -> bool:
+        """Have the transport of ``scheme`` at ``peer`` get ``data``, at most once, over any link that is up; False
+        when none is. At most SIGNAL_LIMIT bytes."""
+
 
 class Transport(ABC):
     """One way to move frames. ``schemes`` are the first parts of its addresses, as in ``tcp://host:port``."""
@@ -122,6 +131,9 @@ class Transport(ABC):
         Raises MailDeclined with the relay's reason, MailUncertain when it was said to the relay but not answered, or
         Unreachable when it was not."""
         raise Unreachable(f"{address}: nobody keeps mail there")
+
+    def signalled(self, peer: SignId, data: bytes) -> None:  # noqa: B027 - most transports need nothing of it
+        """What the transport at ``peer``, who has proven its key, says by ``Node.signal``. It is hostile input."""
 
     @abstractmethod
     async def close(self) -> None:

@@ -1,0 +1,157 @@
+"""One try to open a channel with a peer, from either side: an offer, its answer, and what became of it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from mm_transports.webrtc.connection import ADDRESS, WebRTCConnection
+from mm_transports.webrtc.pair import Pair, Servers
+from mm_transports.webrtc.sdp import MAX_CANDIDATES, Candidate, Description, parse, parse_candidate
+from mm_transports.webrtc.signalling import ANSWER, END, OFFER, Signal
+from mmplatform.errors import ProtocolError, Unreachable
+from mmplatform.network.transport import Accept
+
+CONNECT_TIMEOUT: Final = 8.0  # seconds from the offer to the open channel
+
+Say = Callable[[Signal], bool]
+
+
+class Attempt:
+    """``ours``: we offer. ``number`` names it in every signal. Whatever ends it ends in ``close``."""
+
+    def __init__(self, number: bytes, ours: bool, servers: Servers, say: Say) -> None:
+        self.number, self.ours = number, ours
+        self._servers, self._say = servers, say
+        self._loop = asyncio.get_running_loop()
+        self._connection: asyncio.Future[WebRTCConnection] = self._loop.create_future()
+        self._answer: asyncio.Future[Description] = self._loop.create_future()
+        self._offer: Signal | None = None
+        self._stage = "no-candidates: this host has no address to be reached at"
+        self._late: list[Candidate | None] = []  # candidates that came before the description they belong to
+        self._tried = 0
+        self._adding: set[asyncio.Task[None]] = set()
+        self._accept: Accept
+        self.pair = Pair(servers, self._opened, lambda: self.fail(self._unlinked()))
+
+    async def dial(self, accept: Accept) -> WebRTCConnection:
+        """Offer, wait for the answer, and for the channel. Raises Unreachable."""
+        self._accept = accept
+        return await self._in_time(self._dial)
+
+    async def serve(self, offer: str, accept: Accept) -> None:
+        """Answer an offer and wait for the channel. Raises Unreachable."""
+        self._accept = accept
+        await self._in_time(lambda: self._serve(offer))
+
+    def answered(self, text: str) -> None:
+        """The peer's answer; of two the first counts."""
+        if self.ours and not self._answer.done() and not self._connection.done():
+            try:
+                self._answer.set_result(parse(text))
+            except ProtocolError as error:
+                self.fail(str(error))
+
+    def trickled(self, line: str) -> None:
+        """A candidate the peer found later, or an empty line for the end of them."""
+        try:
+            candidate = parse_candidate(line) if line else None
+        except ProtocolError as error:
+            self.fail(str(error))
+            return
+        if line and candidate is None:
+            return
+        self._tried += 1
+        if self._tried > MAX_CANDIDATES + 1:
+            return
+        if self._stage.startswith("connecting"):
+            self._add(candidate)
+        else:
+            self._late.append(candidate)
+
+    def repeat(self) -> None:
+        """The peer may not have heard our offer."""
+        if self._offer is not None:
+            self._say(self._offer)
+
+    def fail(self, reason: str) -> None:
+        """It is over, unless the channel is open."""
+        if not self._connection.done():
+            self._connection.set_exception(Unreachable(f"{ADDRESS} {reason}"))
+            self._connection.exception()  # seen: nobody may be waiting
+
+    async def close(self) -> None:
+        """Leave nothing behind, unless the channel is open."""
+        self.fail("closed: given up")
+        self._answer.cancel()
+        if self._connection.exception() is not None:
+            if self._offer is not None:
+                self._say(Signal(END, self.number, "gone"))
+            for task in self._adding:
+                task.cancel()
+            await self.pair.close()
+
+    # Inside.
+
+    async def _in_time(self, run: Callable[[], Awaitable[WebRTCConnection]]) -> WebRTCConnection:
+        task = asyncio.ensure_future(run())
+        try:
+            await asyncio.wait([task, self._connection], timeout=CONNECT_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+            if not self._connection.done() and task.done():
+                task.result()
+            if not self._connection.done():
+                self.fail(self._unlinked())
+            return self._connection.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _dial(self) -> WebRTCConnection:
+        offer = await self.pair.offer()
+        self._offer = Signal(OFFER, self.number, offer.text())
+        self._check(offer)
+        if not self._say(self._offer):
+            raise Unreachable(f"{ADDRESS} no-link: the link to signal over is gone")
+        self._stage = f"no-answer: the peer did not answer within {CONNECT_TIMEOUT:g} s"
+        answer = await self._answer
+        await self.pair.answered(answer)
+        return await self._connect(answer)
+
+    async def _serve(self, text: str) -> WebRTCConnection:
+        offer = parse(text)
+        answer = await self.pair.answer(offer)
+        self._check(answer)
+        self._say(Signal(ANSWER, self.number, answer.text()))
+        return await self._connect(offer)
+
+    async def _connect(self, remote: Description) -> WebRTCConnection:
+        self._stage = "connecting"
+        if remote.complete and not remote.candidates:
+            raise Unreachable(f"{ADDRESS} no-candidates: the peer has no address to be reached at")
+        self._tried += len(remote.candidates)
+        for candidate in self._late[: MAX_CANDIDATES + 1 - len(remote.candidates)]:
+            self._add(candidate)
+        return await asyncio.shield(self._connection)
+
+    def _check(self, description: Description) -> None:
+        if not description.candidates:
+            raise Unreachable(f"{ADDRESS} {self._stage}")
+
+    def _add(self, candidate: Candidate | None) -> None:
+        task = self._loop.create_task(self.pair.add(candidate), name="mm webrtc candidate")
+        self._adding.add(task)
+        task.add_done_callback(self._adding.discard)
+
+    def _opened(self) -> WebRTCConnection:
+        connection = WebRTCConnection(self.pair, self._accept)
+        self._connection.set_result(connection)
+        return connection
+
+    def _unlinked(self) -> str:
+        """Why, for people: the first word is stable."""
+        if not self._stage.startswith("connecting"):
+            return self._stage
+        local = self.pair.local
+        direct = local is not None and any(candidate.kind != "host" for candidate in local.candidates)
+        if (self._servers.stun or self._servers.turn) and not direct:
+            return "udp-blocked: the STUN server did not answer, and no other way to the peer was found"
+        return "failed: no packet got through; the NATs at both ends do not allow a direct way"

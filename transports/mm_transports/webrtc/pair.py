@@ -1,0 +1,171 @@
+"""The home of aiortc: one peer connection with one data channel, and all of its traps in one place.
+
+- Without ``iceServers`` aiortc asks a public STUN server: they are always given.
+- An unreachable STUN server costs 5 s, and cancelling leaves tasks behind: gathering is capped where aioice waits.
+- A peer connection that fails stays "connecting" for long: whoever waits has a deadline of its own.
+- Handlers must not raise: the library would stop reading.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, NamedTuple, Protocol, cast
+
+from aiortc import RTCConfiguration, RTCIceCandidate, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc.rtcicetransport import parse_stun_turn_uri
+
+from mm_transports.webrtc.connection import LOW_WATER
+from mm_transports.webrtc.pieces import PIECE
+from mm_transports.webrtc.sdp import Candidate, Description, parse
+
+GATHERING: Final = 1.5  # seconds, hard; what is there by then is offered
+CHANNEL: Final = 0  # the number of the one channel, which both ends know
+
+
+class Turn(NamedTuple):
+    """A TURN server: ``turn:host[:port][?transport=tcp]`` or ``turns:...``."""
+
+    url: str
+    username: str
+    password: str
+
+
+class Servers(NamedTuple):
+    """What helps to find candidates; aiortc uses the first of each."""
+
+    stun: tuple[str, ...] = ()
+    turn: tuple[Turn, ...] = ()
+
+
+class Sink(Protocol):
+    """What a channel calls; none of it may raise."""
+
+    def received(self, data: bytes | str) -> None: ...
+
+    def drained(self) -> None: ...
+
+    def ended(self) -> None: ...
+
+
+class Pair:
+    """``opened()`` is called when the channel is open and gives its sink; ``failed()`` when it will never be."""
+
+    def __init__(self, servers: Servers, opened: Callable[[], Sink], failed: Callable[[], None]) -> None:
+        self.piece = PIECE
+        self.local: Description | None = None
+        self._opened, self._failed = opened, failed
+        self._sink: Sink | None = None
+        self._over = False
+        self._describing: asyncio.Task[None] | None = None
+        self._pc = RTCPeerConnection(RTCConfiguration(iceServers=_ice_servers(servers)))
+        # The same number at both ends: no message is needed to open it, and no other channel is welcome.
+        self._channel = self._pc.createDataChannel("mm", negotiated=True, id=CHANNEL)
+        self._channel.bufferedAmountLowThreshold = LOW_WATER
+        self._listen()
+        self._cap_gathering()
+
+    async def offer(self) -> Description:
+        """Our offer, with all candidates that were found in time."""
+        return await self._describe()
+
+    async def answer(self, offer: Description) -> Description:
+        """Our answer. Raises ValueError for what the library refuses."""
+        await self._accept(offer, "offer")
+        return await self._describe()
+
+    async def answered(self, answer: Description) -> None:
+        """The peer's answer; connecting begins. Raises ValueError for what the library refuses."""
+        await self._accept(answer, "answer")
+
+    async def add(self, candidate: Candidate | None) -> None:
+        """A candidate that the peer found later; None: that was all."""
+        if self._over:
+            return
+        found = None
+        if candidate is not None:
+            where = (candidate.host, candidate.port, candidate.priority, "udp", candidate.kind)
+            found = RTCIceCandidate(1, candidate.foundation, *where, sdpMLineIndex=0)
+        with suppress(ValueError):  # it came after the one that said there are no more
+            await self._pc.addIceCandidate(found)
+
+    @property
+    def buffered(self) -> int:
+        return self._channel.bufferedAmount
+
+    def send(self, data: bytes) -> None:
+        if self._channel.readyState == "open":
+            self._channel.send(data)
+
+    async def close(self) -> None:
+        self._over = True
+        if self._describing is not None:
+            await asyncio.wait([self._describing])  # cancelling would leave the tasks of the library behind
+        await self._pc.close()
+
+    # Inside.
+
+    async def _describe(self) -> Description:
+        self._describing = asyncio.create_task(self._pc.setLocalDescription(), name="mm webrtc gather")
+        await asyncio.shield(self._describing)
+        self.local = parse(self._pc.localDescription.sdp)
+        return self.local
+
+    async def _accept(self, description: Description, kind: str) -> None:
+        self.piece = min(PIECE, description.max_message or PIECE)
+        try:
+            await self._pc.setRemoteDescription(RTCSessionDescription(description.text(), kind))
+        except Exception as error:  # closed meanwhile, or not to its taste: it has no errors of its own for that
+            raise ValueError(str(error)) from None
+
+    def _listen(self) -> None:
+        channel, pc = self._channel, self._pc
+        channel.on("open", self._open)
+        channel.on("message", self._message)
+        channel.on("bufferedamountlow", self._low)
+        channel.on("close", self._closed)
+        pc.on("datachannel", lambda _: self._closed())
+        pc.on("connectionstatechange", self._state)
+
+    def _cap_gathering(self) -> None:
+        """aioice waits 5 s for its servers; with less it goes on with what it has, and cleans up."""
+        ice = cast(Any, self._pc.sctp).transport.transport.iceGatherer._connection
+        ice.get_component_candidates = partial(ice.get_component_candidates, timeout=GATHERING)
+
+    def _open(self) -> None:
+        if not self._over:
+            self._sink = self._opened()
+
+    def _message(self, data: bytes | str) -> None:
+        if self._sink is not None:
+            self._sink.received(data)
+
+    def _low(self) -> None:
+        if self._sink is not None:
+            self._sink.drained()
+
+    def _closed(self) -> None:
+        if self._sink is not None:
+            self._sink.ended()
+        elif not self._over:
+            self._failed()
+
+    def _state(self) -> None:
+        if self._pc.connectionState in ("failed", "closed"):
+            self._closed()
+
+
+def _ice_servers(servers: Servers) -> list[RTCIceServer]:
+    stun = [RTCIceServer(url) for url in servers.stun]
+    return stun + [RTCIceServer(turn.url, turn.username, turn.password) for turn in servers.turn]
+
+
+def check_urls(urls: Sequence[str], *schemes: str) -> None:
+    """Raises ValueError for what is no address of such a server."""
+    for url in urls:
+        try:
+            parsed = parse_stun_turn_uri(url)
+        except ValueError:
+            parsed = {"scheme": ""}
+        if parsed["scheme"] not in schemes:
+            raise ValueError(f"{url!r} is not {' or '.join(f'{scheme}:host[:port]' for scheme in schemes)}")

@@ -1,0 +1,202 @@
+"""WebRTC as a transport: direct links through NATs, made over any link to the peer that is up already.
+
+Its address is ``webrtc:``, the same for every peer. There is at most one attempt with a peer at a time; when both ends
+offer at once, the offer of the smaller signId wins (docs/protocol/webrtc.rst).
+"""
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, ClassVar, Final, NamedTuple
+
+from mm_transports.webrtc.attempt import Attempt
+from mm_transports.webrtc.connection import ADDRESS
+from mm_transports.webrtc.pair import Servers, Turn, check_urls
+from mm_transports.webrtc.rates import Rates
+from mm_transports.webrtc.signalling import (
+    ANSWER,
+    ATTEMPT,
+    CANDIDATE,
+    END,
+    OFFER,
+    Signal,
+    decode_signal,
+    encode_signal,
+)  # fmt: skip
+from mmplatform.errors import LocalError, ProtocolError, Unreachable
+from mmplatform.identity.keys import SignId
+from mmplatform.network.transport import Accept, Connection, Node, Transport
+
+MAX_SERVING: Final = 32  # offers that are being answered at the same time
+REMEMBERED: Final = 256  # attempts that were served: their offers are not answered again
+
+log = logging.getLogger("mmplatform")
+
+
+class Found(NamedTuple):
+    """How many candidates of each kind this host has now: its own addresses, those STUN and TURN servers gave."""
+
+    own: int
+    reflexive: int
+    relayed: int
+
+
+class WebRTC(Transport):
+    """``webrtc:``. ``stun``: URLs (``stun:host[:port]``); ``turn``: (URL, user name, password) each. Without any, links
+    are made between hosts that reach each other's own addresses; nobody is asked. The first of each kind is used."""
+
+    schemes: ClassVar[tuple[str, ...]] = ("webrtc",)
+
+    def __init__(self, *, stun: Sequence[str] = (), turn: Sequence[tuple[str, str, str]] = ()) -> None:
+        check_urls(stun, "stun", "stuns")
+        check_urls([url for url, _, _ in turn], "turn", "turns")
+        self.node: Node
+        self._servers = Servers(tuple(stun), tuple(Turn(*server) for server in turn))
+        self._accept: Accept | None = None
+        self._attempts: dict[SignId, Attempt] = {}
+        self._served: deque[bytes] = deque(maxlen=REMEMBERED)
+        self._rates = Rates()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    def attach(self, node: Node) -> None:
+        self.node = node
+
+    async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
+        """Raises Unreachable with a reason word: no-link, crossed, busy, no-candidates, no-answer, udp-blocked,
+        failed, or what the peer said."""
+        _check(address)
+        if self._closed:
+            raise Unreachable(f"{ADDRESS} stopping: this node is stopping")
+        if peer in self._attempts:
+            raise Unreachable(f"{ADDRESS} busy: a direct link to the peer is being made")
+        if not self.node.linked(peer):
+            raise Unreachable(f"{ADDRESS} no-link: no link to the peer is up to signal over")
+        attempt = self._attempt(peer, secrets.token_bytes(ATTEMPT), ours=True)
+        try:
+            return await attempt.dial(accept)
+        except (ValueError, ProtocolError) as error:
+            raise Unreachable(f"{ADDRESS} bad-answer: {error}") from None
+        finally:
+            self._done(peer, attempt)
+
+    async def listen(self, hint: str, accept: Accept) -> list[str]:
+        _check(hint)
+        if self._accept is not None:
+            raise LocalError(f"{ADDRESS} this node answers offers already")
+        self._accept = accept
+        return [ADDRESS]
+
+    def signalled(self, peer: SignId, data: bytes) -> None:
+        try:
+            signal = decode_signal(data)
+        except ProtocolError as error:
+            log.debug("%s: %s", peer, error)
+            return
+        if signal.kind == OFFER:
+            self._offered(peer, signal)
+            return
+        attempt = self._attempts.get(peer)
+        if attempt is not None and attempt.number == signal.attempt:
+            _heard(attempt, signal)
+        elif signal.kind == ANSWER:
+            self._say(peer, Signal(END, signal.attempt, "gone"))
+
+    async def probe(self) -> Found:
+        """What this host could offer now; takes GATHERING seconds at most."""
+        attempt = Attempt(b"", True, self._servers, lambda _: False)
+        try:
+            kinds = [candidate.kind for candidate in (await attempt.pair.offer()).candidates]
+        finally:
+            await attempt.close()
+        return Found(kinds.count("host"), kinds.count("srflx"), kinds.count("relay"))
+
+    async def close(self) -> None:
+        """Connections that are open stay so."""
+        self._closed, self._accept = True, None
+        for attempt in list(self._attempts.values()):
+            attempt.fail("stopping: this node is stopping")
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    # Inside.
+
+    def _offered(self, peer: SignId, signal: Signal) -> None:
+        """Answer it, unless it is old, the lesser of two, or too much."""
+        attempt = self._attempts.get(peer)
+        if signal.attempt in self._served:
+            return
+        if attempt is not None and attempt.ours and self.node.identity.sign_id < peer:
+            attempt.repeat()
+            return
+        refusal = self._refusal(peer)
+        if refusal:
+            self._say(peer, Signal(END, signal.attempt, refusal))
+            return
+        if attempt is not None:
+            attempt.fail("crossed: the peer dialled at the same time, and its offer is answered")
+            self._done(peer, attempt)
+        self._served.append(signal.attempt)
+        self._spawn(self._serve(peer, signal))
+
+    def _refusal(self, peer: SignId) -> str:
+        if self._accept is None or self._closed:
+            return "not-listening"
+        serving = sum(not attempt.ours for attempt in self._attempts.values())
+        if serving >= MAX_SERVING or not self._rates.admit(peer, asyncio.get_running_loop().time()):
+            return "busy"
+        return ""
+
+    def _serve(self, peer: SignId, signal: Signal) -> Coroutine[Any, Any, None]:
+        attempt = self._attempt(peer, signal.attempt, ours=False)
+        accept = self._accept
+        assert accept is not None
+
+        async def serve() -> None:
+            try:
+                await attempt.serve(signal.body, accept)
+            except (Unreachable, ValueError) as error:
+                log.debug("an offer of %s: %s", peer, error)
+                self._say(peer, Signal(END, signal.attempt, "failed"))
+            except ProtocolError as error:
+                log.debug("an offer of %s: %s", peer, error)
+                self._say(peer, Signal(END, signal.attempt, error.reason))
+            finally:
+                self._done(peer, attempt)
+
+        return serve()
+
+    def _attempt(self, peer: SignId, number: bytes, ours: bool) -> Attempt:
+        attempt = self._attempts[peer] = Attempt(number, ours, self._servers, partial(self._say, peer))
+        return attempt
+
+    def _done(self, peer: SignId, attempt: Attempt) -> None:
+        """Its sockets are closed in the background: whoever waits for another way need not wait for that."""
+        if self._attempts.get(peer) is attempt:
+            del self._attempts[peer]
+        self._spawn(attempt.close())
+
+    def _say(self, peer: SignId, signal: Signal) -> bool:
+        return self.node.signal(peer, ADDRESS.rstrip(":"), encode_signal(signal))
+
+    def _spawn(self, run: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(run, name="mm webrtc")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _heard(attempt: Attempt, signal: Signal) -> None:
+    hear: dict[int, Callable[[str], None]] = {
+        ANSWER: attempt.answered,
+        CANDIDATE: attempt.trickled,
+        END: lambda reason: attempt.fail(f"{reason}: said the peer"),
+    }
+    hear[signal.kind](signal.body)
+
+
+def _check(address: str) -> None:
+    if address != ADDRESS:
+        raise ValueError(f"{address!r} is not {ADDRESS}")
