@@ -35,7 +35,8 @@ def frames(door: Door) -> list[tuple[bytes, int, bytes]]:
 def chat(one: Door, other: Door, link: int = 1) -> None:
     one.say(Open(other.key, link, b"first"))
     other.say(Data(one.key, link, b"answer"))
-    one.read(), other.read()
+    one.read()
+    other.read()
 
 
 class TestOneRelay:
@@ -456,7 +457,8 @@ class TestFederation:
             assert Data(B, 1, b"answer") in told
             assert not [item for item in told if isinstance(item, Pause)]
             assert {item.link for item in told if isinstance(item, Shut)} <= {66}
-            a.leave(), b.leave()
+            a.leave()
+            b.leave()
             await federation.move()
 
     async def test_a_liar_fills_no_memory(self, federation: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -472,14 +474,17 @@ class TestFederation:
             rival.say(Carried(who, A, Open(A, number, b"")))
             evil.say(Carried(who, A, Open(A, 1000 + number, b"")))
             evil.say(Carried(who, key_of("nobody"), Open(A, number, b"")))
-            evil.read(), rival.read()
+            evil.read()
+            rival.read()
         queues = ours.router._passing._queues
         seats = ours.router._seats
         assert queues.size <= FEW.seat
         assert all(len(seats[each].pairs) <= 20 and len(seats[each].detours) <= 10 for each in (evil, rival))
         assert len(seats[a].heard) <= 40
         assert len(seats[a].by_link) <= 20
-        evil.leave(), rival.leave(), a.leave()
+        evil.leave()
+        rival.leave()
+        a.leave()
         assert queues.size == 0
         assert not seats
 

@@ -34,6 +34,7 @@ class Peer:
         self.world, self.key, self.rude, self.wrong = world, key, rude, wrong
         self.run: Run | None = None
         self.delivered = self.opened = self.pauses = 0
+        self.closed: set[tuple[bytes, int]] = set()  # links it held that were over for it before it went
 
     @property
     def name(self) -> str:
@@ -82,16 +83,19 @@ class Peer:
             run.over = True
             self.run = None
 
-    def hear(self, run: Run, item: Item) -> None:
+    def hear(self, run: Run, item: Item) -> None:  # noqa: C901 - a table
         match item:
             case Open() | Data():
                 self._frame(run, item)
             case Shut(peer=peer, link=0):
-                for (other, _), link in run.links.items():
-                    link.over = link.over or other == peer
+                for (other, number), link in run.links.items():
+                    if other == peer:
+                        link.over = True
+                        self.closed.add((peer, number))
             case Shut(peer=peer, link=number, reason=reason):
                 if (peer, number) in run.links:
                     run.links[peer, number].over = True
+                    self.closed.add((peer, number))
                 if reason == "absent":
                     run.absent.add(peer)
             case Pause(peer=peer):

@@ -7,7 +7,7 @@ from typing import Final
 
 from mm_transports.relay.items import Carried, Data, Item, Open, Pause, Resume, Said, Shut
 from mm_transports.relay.metrics import Metrics
-from mm_transports.relay.queues import HERE, Bounds, Key, Pair, Queues, Seat
+from mm_transports.relay.queues import HERE, THERE, Bounds, Key, Pair, Queues, Seat
 from mm_transports.relay.void import Void
 
 MAX_UNREAD: Final = 1024  # items of the relay's own for a connection that takes nothing; one more ends it
@@ -40,9 +40,9 @@ class Passing:
 
     def note(self, seat: Seat, item: Item) -> None:
         """As :meth:`say`. A connection that asks for more of this than it reads is ended."""
+        if seat.over or seat.void:
+            return
         if seat.session.full:
-            if seat.void:
-                return
             seat.unread += 1
             if seat.unread > MAX_UNREAD:
                 self._metrics.dropped["unread"] += 1
@@ -107,6 +107,7 @@ class Passing:
         """It leaves another way from now on, with what waits in it."""
         self._unhear(pair)
         self._queues.move(pair, pair.payer, outlet)
+        self.resume(pair, THERE)  # where it led will not say so any more
         if not outlet.void:
             for item in pair.items:
                 if isinstance(item, Open):
@@ -196,6 +197,7 @@ class Passing:
 
     def leave(self, seat: Seat, reason: str) -> None:
         """A seat is empty: everybody it exchanged frames with is told, behind the last frames it sent."""
+        seat.over = True
         own = dict.fromkeys([*seat.pairs.values(), *(pair for pair, _ in seat.by_link.values())])
         for pair in list(seat.incoming.values()):
             if pair.uses and not pair.payer.void:

@@ -38,8 +38,8 @@ class Seat:
     """Where one session sits: the pairs it brings, and what waits for it."""
 
     __slots__ = (
-        "by_link", "detours", "heard", "held", "incoming", "is_lane", "is_peer", "key", "owed", "pairs",
-        "process", "ring", "session", "unread", "void", "watches",
+        "by_link", "detours", "heard", "held", "incoming", "is_lane", "is_peer", "key", "over", "owed",
+        "pairs", "process", "ring", "session", "unread", "void", "watches",
     )  # fmt: skip
 
     def __init__(self, session: Session, process: str = "") -> None:
@@ -47,6 +47,7 @@ class Seat:
         self.session, self.key, self.process = session, session.key, process
         self.is_peer, self.is_lane = session.role == PEER, False
         self.void = isinstance(session, Void)
+        self.over = False  # the session has ended
         self.pairs: dict[Key, Pair] = {}  # what it says, by whom it says it to
         self.by_link: dict[Link, tuple[Pair, Seat]] = {}  # single links that go another way, and whose doing that is
         self.detours: dict[tuple[Seat, Link], None] = {}  # entries in the ``by_link`` of others it is the cause of

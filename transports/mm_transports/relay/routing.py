@@ -176,7 +176,7 @@ class Router:
             return
         key = seat.key_to(source, target)
         usual = seat.pairs.get(key)
-        if usual is not None and usual.outlet.process and self._finder is not None and not usual.outlet.void:
+        if usual is not None and usual.outlet.process and self._finder is not None and not usual.paused & THERE:
             self._finder.lost(target)  # it was dialled before: perhaps because it is there no more
         via = item.via if seat.is_peer and not self._is_own(item.via) else ""
         outlet = self._way(seat, target, via)
