@@ -1,5 +1,6 @@
 """Settings: from files and flags, and what is said of wrong ones."""
 
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,25 @@ def test_a_wildcard_is_told_as_the_name_of_this_host(monkeypatch: pytest.MonkeyP
 def test_any_value_is_taken_or_refused(name: str, value: Any) -> None:
     with suppress(LocalError):
         assert isinstance(load({name: value}), Config)
+
+
+def test_the_settings_in_deploy_are_good() -> None:
+    config = load({}, Path(__file__).parents[3] / "deploy" / "relay.toml")
+    assert config.metrics == "127.0.0.1:9464"
+    for name in (
+        "mail_ttl",
+        "recipient_bytes",
+        "sender_bytes",
+        "total_bytes",
+        "max_connections",
+        "rate_bytes",
+        "rate_items",
+    ):
+        assert getattr(config, name) == getattr(Config(), name), "the file shows the defaults"
+
+
+def test_the_flags_in_deploy_are_there() -> None:
+    folder = Path(__file__).parents[3] / "deploy"
+    text = (folder / "compose.yml").read_text() + (folder / "Dockerfile").read_text()
+    used = set(re.findall(r"--([a-z-]+)[= \"]", text.replace('", "', " "))) & {*NAMES, "listen", "public-url"}
+    assert {"listen", "public-url", "identity", "store", "proxies", "metrics", "data"} <= used
