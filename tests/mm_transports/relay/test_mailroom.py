@@ -428,6 +428,52 @@ async def test_who_waits_for_room_is_bounded(office: Office, monkeypatch: pytest
     assert [to for to, _ in office.post.told] == [key(3), key(4)] * 2
 
 
+async def test_room_is_told_later_when_the_store_fails(office: Office) -> None:
+    alice = arrive(office, "alice")
+    assert office.mailroom is not None
+    full = office.mailroom._rooms
+    full.crowded(key("bob"), alice.key, key("bob"), alice)
+    full.freed(key("bob"))
+    await office.store.close()
+    await tick(office)
+    await office.store.open()
+    await tick(office)
+    assert alice.heard(Room) == [Room(key("bob"))]
+
+
+async def test_a_session_that_ends_while_its_mail_is_read_is_told_nothing(office: Office) -> None:
+    alice = arrive(office, "alice")
+    await say(office, alice, deposit("bob"))
+    for reading in ("collect", "notes"):
+        gate = asyncio.Event()
+        whole = getattr(office.store, reading)
+
+        async def slow(*words: Any, whole: Any = whole, gate: asyncio.Event = gate) -> Any:
+            await gate.wait()
+            return await whole(*words)
+
+        setattr(office.store, reading, slow)
+        bob = arrive(office, "bob")
+        await settle()
+        office.sign_out(bob)
+        gate.set()
+        await settle()
+        assert bob.said == []
+        setattr(office.store, reading, whole)
+
+
+async def test_closing_in_the_middle_of_a_read(office: Office) -> None:
+    async def never(*words: Any) -> Any:
+        await asyncio.Event().wait()
+
+    office.store.notes = never
+    bob = arrive(office, "bob")
+    await settle()
+    assert office.mailroom is not None
+    await office.mailroom.close()
+    assert bob.said == []
+
+
 # Fleets.
 
 

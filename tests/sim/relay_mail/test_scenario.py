@@ -8,24 +8,24 @@ import pytest
 from tests.sim.relay_mail.scenario import Life
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_g1_g3_g4_g5_g10_a_troubled_life(seed: int) -> None:
-    outcome = Life(seed).run()
-    assert outcome.wrong == [], f"python -m tests.sim.relay_mail --seed {seed}"
-    assert outcome.accepted > 60
+    outcome = Life(seed, steps=150).run()
+    assert outcome.wrong == [], f"python -m tests.sim.relay_mail --steps 150 --seed {seed}"
+    assert outcome.accepted > 50
     assert outcome.ends["delivered"] > 30
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_g2_g14_without_trouble_everything_comes_once_and_in_order(seed: int) -> None:
-    outcome = Life(seed, trouble=False).run()
+    outcome = Life(seed, steps=100, trouble=False).run()
     assert outcome.wrong == []
     assert outcome.repeated == 0
     assert outcome.ends["delivered"] > 100
 
 
 def test_one_seed_gives_one_run() -> None:
-    assert Life(7).run() == Life(7).run()
+    assert Life(7, steps=40).run() == Life(7, steps=40).run()
 
 
 def test_the_command_plays_a_run_again() -> None:

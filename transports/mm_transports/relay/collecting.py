@@ -53,9 +53,6 @@ class Collecting:
         if reader is not None and reader.session is session:
             self._forget(reader)
 
-    def here(self, key: bytes) -> bool:
-        return key in self._readers
-
     def wake(self, key: bytes, *, mail: bool = True, notes: bool = True) -> bool:
         """There is something new in the store for ``key``; False when it is not signed in here."""
         reader = self._readers.get(key)
@@ -164,12 +161,8 @@ class Collecting:
         reader.mail |= bool(mails)  # there is an end only where nothing comes back: sizes cut short, too
 
     def _end(self, reader: "_Reader", numbers: list[int], state: str) -> None:
-        try:
-            future = self._store.end(reader.session.key, numbers, state)
-        except StorageError:
-            self._unsettled(reader, numbers, state)
-            return
-        future.add_done_callback(partial(self._settled, reader, numbers, state))
+        settled = partial(self._settled, reader, numbers, state)
+        self._store.end(reader.session.key, numbers, state).add_done_callback(settled)
 
     def _settled(self, reader: "_Reader", numbers: list[int], state: str, future: asyncio.Future[list[Note]]) -> None:
         if future.cancelled():

@@ -69,14 +69,10 @@ class Deposits:
     def _put(self, session: Session, box: bytes, mail: Kept, deposit: Deposit) -> None:
         size = len(mail.envelope) + OVERHEAD
         caps = self._relay_caps if mail.origin else self._lane_caps if mail.via else self._own_caps
-        try:
-            future = self._store.put(box, mail, caps)
-        except StorageError:
-            self._decline(session, mail.sender, deposit, "storage")
-            return
         self._pending[session.key] = self._pending.get(session.key, 0) + size
         self._all_pending += size
-        future.add_done_callback(partial(self._done, session, box, mail.sender, deposit))
+        done = partial(self._done, session, box, mail.sender, deposit)
+        self._store.put(box, mail, caps).add_done_callback(done)
 
     def _done(
         self, session: Session, box: bytes, sender: bytes, deposit: Deposit, future: asyncio.Future[Kept]

@@ -14,7 +14,6 @@ from mm_transports.relay.items import RELAY, Carried, Deposit, Ended, Noted
 from mm_transports.relay.policy import Policy, relay_key
 from mm_transports.relay.ports import Session
 from mm_transports.relay.stores.contract import MailStore, Note, Usage
-from mmplatform.errors import StorageError
 
 STATES: Final = ("delivered", "expired", "refused", "overflow")
 ACKS: Final = 4096  # notes of one session that wait for the disk
@@ -68,13 +67,8 @@ class Federated:
             return
         state = ended.state if ended.state in STATES else "refused"
         note = Note(0, sender, sender, ended.peer, ended.id, state)
-        try:
-            future = self._store.add_note(note)
-        except StorageError:
-            acks.failed(ended.number)
-            return
         acks.waiting[ended.number] = False
-        future.add_done_callback(partial(self._noted, session, ended.number))
+        self._store.add_note(note).add_done_callback(partial(self._noted, session, ended.number))
 
     def _full(self) -> bool:
         return 0 < self._policy.total_notes <= self._notes

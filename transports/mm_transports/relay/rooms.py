@@ -42,8 +42,6 @@ class Rooms:
         if all_boxes:
             self._freed.update(list(self._full)[:CHECKS])
         for box in [self._freed.pop() for _ in range(min(CHECKS, len(self._freed)))]:
-            if box not in self._full:
-                continue
             try:
                 count, size = await self._store.filled(box)
             except StorageError:
