@@ -218,7 +218,7 @@ export class Reader {
     let size = this.stringSize(type);
     if (size >= 0) return this.utf8(size);
     size = this.binarySize(type);
-    if (size >= 0) return this.take(size);
+    if (size >= 0) return this.take(size).slice();
     size = this.arrayLength(type);
     if (size >= 0) return this.elements(this.announced(size), depth);
     size = this.mapLength(type);
