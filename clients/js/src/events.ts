@@ -1,0 +1,40 @@
+/** The events of a platform. */
+
+import { asError } from "./errors.js";
+
+export interface Events {
+  /** Somebody connected: its signId. */
+  connection: [peer: string];
+  disconnected: [peer: string, reason: string];
+  /** Something went wrong that no call can report: in a handler (with its topic), a relay, the storage. */
+  error: [error: Error, topic: string];
+}
+
+type Listener<E extends keyof Events> = (...values: Events[E]) => void;
+
+export class Emitter {
+  private readonly listeners: { [E in keyof Events]: Listener<E>[] } = { connection: [], disconnected: [], error: [] };
+
+  on<E extends keyof Events>(event: E, listener: Listener<E>): void {
+    this.listeners[event].push(listener);
+  }
+
+  off<E extends keyof Events>(event: E, listener: Listener<E>): void {
+    const position = this.listeners[event].indexOf(listener);
+    if (position >= 0) this.listeners[event].splice(position, 1);
+  }
+
+  /** An error nobody listens to is shown on the console, not swallowed. */
+  emit<E extends keyof Events>(event: E, ...values: Events[E]): void {
+    const listeners = [...this.listeners[event]];
+    if (event === "error" && !listeners.length) console.error("mm-platform:", ...values);
+    for (const listener of listeners) {
+      try {
+        listener(...values);
+      } catch (thrown) {
+        if (event === "error") console.error("mm-platform:", thrown);
+        else this.emit("error", asError(thrown), event);
+      }
+    }
+  }
+}

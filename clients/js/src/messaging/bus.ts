@@ -1,0 +1,75 @@
+/** Local publish and subscribe: exact names and wildcards, the match cached by name. */
+
+import { checkPattern, matches } from "./topics.js";
+import { NOBODY, Pending, Subscriber, type Handler, type Result } from "./subscriber.js";
+
+const MAX_ROUTES = 4096;
+
+export class Bus {
+  private subscribers: Subscriber[] = [];
+  private readonly routes = new Map<string, Subscriber[]>();
+  private closed = false;
+
+  constructor(private readonly failed: (error: Error, topic: string) => void) {}
+
+  /** The function ends the subscription. */
+  on(pattern: string, handler: Handler): () => void {
+    return this.add(pattern, handler, false);
+  }
+
+  /** As `on`, for one message. */
+  once(pattern: string, handler: Handler): () => void {
+    return this.add(pattern, handler, true);
+  }
+
+  off(pattern: string, handler: Handler): void {
+    this.remove(this.subscribers.filter((one) => one.pattern === pattern && one.handler === handler));
+  }
+
+  listens(name: string): boolean {
+    return this.route(name).length > 0;
+  }
+
+  /** Hand a message to all whose pattern matches `scope.topic`; `finished` is called once, perhaps at once. */
+  deliver(scope: string, topic: string, sender: string, payload: unknown, finished: (result: Result) => void): void {
+    if (this.closed) return; // it stays unfinished, and comes again
+    const name = `${scope}.${topic}`;
+    const route = this.route(name);
+    if (!route.length) {
+      finished(NOBODY);
+      return;
+    }
+    const pending = new Pending(route.length, finished);
+    for (const subscriber of [...route]) subscriber.offer({ name, sender, payload, pending });
+  }
+
+  close(): void {
+    this.closed = true;
+    for (const subscriber of this.subscribers) subscriber.close();
+  }
+
+  private add(pattern: string, handler: Handler, once: boolean): () => void {
+    checkPattern(pattern);
+    const end = (): void => this.remove([subscriber]);
+    const subscriber = new Subscriber(pattern, handler, once ? end : () => {}, this.failed);
+    this.subscribers.push(subscriber);
+    this.routes.clear();
+    return end;
+  }
+
+  /** What waits in their queues is still handled. */
+  private remove(gone: Subscriber[]): void {
+    this.subscribers = this.subscribers.filter((one) => !gone.includes(one));
+    this.routes.clear();
+  }
+
+  private route(name: string): Subscriber[] {
+    let route = this.routes.get(name);
+    if (route) return route;
+    const segments = name.split(".");
+    route = this.subscribers.filter((subscriber) => matches(subscriber.segments, segments));
+    if (this.routes.size >= MAX_ROUTES) this.routes.clear();
+    this.routes.set(name, route);
+    return route;
+  }
+}

@@ -1,0 +1,227 @@
+/** One remote peer: its links, and the loop that dials it while something waits. */
+
+import { decodeResume, type Ack, type Frame } from "../delivery/wire.js";
+import { asError, LocalError, Unreachable } from "../errors.js";
+import type { SignId } from "../identity/keys.js";
+import type { NodeInfo } from "../identity/nodeinfo.js";
+import { Backoff } from "./backoff.js";
+import { Exchange, type ExchangeNode } from "./exchange.js";
+import type { Link } from "./link.js";
+import type { PeerOfLink } from "./links.js";
+
+const LIFETIME = 3_600_000; // milliseconds after which a link is replaced by a fresh one
+const RENEW_AGAIN = 60_000;
+const LONGEST_PAUSE = 60_000;
+const GLARE = 10_000; // between two links within which both ends may have dialled at once
+const LONGEST_TIMER = 3_600_000;
+const DUPLICATE = "duplicate"; // reasons for closing a link
+const REPLACED = "replaced";
+const TAKEN_OVER = "taken-over";
+
+/** What a peer needs of the node it belongs to. */
+export interface PeerNode extends ExchangeNode {
+  readonly signId: SignId;
+  dial(peer: SignId): Promise<Link>;
+  connected(peer: SignId): void;
+  disconnected(peer: SignId, reason: string): void;
+  failed(error: Error): void;
+}
+
+/** `reason` says why there is no link, as far as it is known. */
+export class Peer implements PeerOfLink {
+  readonly exchange: Exchange;
+  reason = "";
+  private readonly links: Link[] = []; // all that are ready
+  private readonly backoff = new Backoff(LONGEST_PAUSE);
+  private dialling = false;
+  private nudged: () => void = () => {};
+  private arrivals: { resolve(): void; reject(error: Error): void }[] = [];
+  private renewal: ReturnType<typeof setTimeout> | undefined;
+  private expiry: ReturnType<typeof setTimeout> | undefined;
+  private expiryDue = Infinity;
+  private introducing = false;
+  private closed = false;
+
+  constructor(
+    private readonly node: PeerNode,
+    readonly signId: SignId,
+  ) {
+    this.exchange = new Exchange(node, signId, () => this.dial());
+  }
+
+  /** The one in use. */
+  get link(): Link | undefined {
+    return this.exchange.link;
+  }
+
+  /** Something durable waits. */
+  wake(): void {
+    this.watchExpiry();
+    if (this.link) this.exchange.arm();
+    else this.dial();
+  }
+
+  /** Try to reach the peer, and go on while something waits for it. */
+  dial(): void {
+    if (!this.dialling && !this.link && !this.closed) void this.keepDialling();
+  }
+
+  /** Try until it was reached once: what waits for us at its side need not wait for its next attempt. */
+  introduce(): void {
+    this.introducing = true;
+    this.dial();
+  }
+
+  /** There is news of the peer: do not wait for the next attempt. */
+  nudge(): void {
+    this.backoff.reset();
+    this.nudged();
+  }
+
+  /** Wait for a link, dialled when there is none. */
+  async connect(timeout: number): Promise<void> {
+    if (this.link?.ready) return;
+    await new Promise<void>((resolve, reject) => {
+      const late = (): void => reject(new Unreachable(`${this.signId}: ${this.reason || "no answer"}`));
+      const timer = setTimeout(late, timeout);
+      this.arrivals.push({ resolve: () => (clearTimeout(timer), resolve()), reject: (error) => (clearTimeout(timer), reject(error)) });
+      this.nudge();
+      this.dial();
+    });
+  }
+
+  disconnect(reason: string): void {
+    for (const link of [...this.links]) link.close(reason);
+  }
+
+  /** End everything; what waits is kept. */
+  close(error: Error): void {
+    this.closed = true;
+    clearTimeout(this.renewal);
+    clearTimeout(this.expiry);
+    this.nudged();
+    this.exchange.flush();
+    this.disconnect("stopping");
+    this.exchange.asked.close(error);
+    for (const { reject } of this.arrivals.splice(0)) reject(error);
+  }
+
+  resume(): Uint8Array {
+    return this.exchange.resume();
+  }
+
+  /** A link is up: use it, unless it is the lesser of two that both ends dialled at once. */
+  linkReady(link: Link, _peer: NodeInfo, resume: Uint8Array): void {
+    const state = decodeResume(resume);
+    link.instance = state.instance;
+    this.links.push(link);
+    const old = this.link;
+    if (this.closed) {
+      link.close("stopping");
+      return;
+    }
+    if (old && !this.supersedes(link, old)) {
+      link.close(DUPLICATE);
+      return;
+    }
+    this.use(link, state.acks);
+    if (old) old.close(whyClosed(old, link));
+    else this.node.connected(this.signId);
+  }
+
+  linkLost(link: Link, error: Error): void {
+    const position = this.links.indexOf(link);
+    if (position >= 0) this.links.splice(position, 1);
+    if (link !== this.link) return;
+    clearTimeout(this.renewal);
+    const other = this.links.findLast((one) => one.ready);
+    this.exchange.pause(other !== undefined);
+    if (other) {
+      this.use(other, []);
+      return;
+    }
+    this.reason = error.message;
+    this.node.disconnected(this.signId, this.reason);
+    if (this.exchange.useful) this.backoff.reset();
+    this.watchExpiry();
+    if (this.reason.endsWith(TAKEN_OVER)) this.node.failed(new LocalError(`another node runs with this key: ${this.signId} now talks to that one`));
+    else if (this.wanted) this.dial();
+  }
+
+  frameReceived(_link: Link, frame: Frame): void {
+    this.exchange.frameReceived(frame);
+  }
+
+  linkWritable(link: Link): void {
+    if (link === this.link) this.exchange.flush();
+  }
+
+  private get wanted(): boolean {
+    return this.introducing || this.arrivals.length > 0 || this.exchange.asked.some || !this.node.outbox.isEmpty(this.signId);
+  }
+
+  /** Of two links that both ends dialled at once, the one dialled by the smaller signId stays; else the newer. */
+  private supersedes(link: Link, old: Link): boolean {
+    if (!old.ready || link.dialled === old.dialled || link.instance !== old.instance) return true;
+    if (link.opened - old.opened > GLARE) return true; // no coincidence: the other end has lost the old one
+    return link.dialled === this.node.signId < this.signId;
+  }
+
+  private use(link: Link, acks: Ack[]): void {
+    this.reason = "";
+    this.introducing = false;
+    this.exchange.begin(link, acks);
+    this.nudged();
+    if (link.dialled) this.renewAfter(LIFETIME);
+    for (const { resolve } of this.arrivals.splice(0)) resolve();
+  }
+
+  /** A fresh link has fresh keys; the old one closes when it is up, and nothing is lost between them. */
+  private renewAfter(delay: number): void {
+    clearTimeout(this.renewal);
+    this.renewal = setTimeout(() => {
+      this.node.dial(this.signId).catch(() => this.renewAfter(RENEW_AGAIN));
+    }, delay);
+  }
+
+  private async keepDialling(): Promise<void> {
+    this.dialling = true;
+    while (!this.link && !this.closed) {
+      try {
+        await this.node.dial(this.signId);
+      } catch (error) {
+        this.reason = asError(error).message;
+      }
+      if (this.link || this.closed || !this.wanted) break;
+      await this.rest(this.backoff.next());
+    }
+    this.dialling = false;
+  }
+
+  /** Wait, or less when there is news. */
+  private rest(delay: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, delay);
+      this.nudged = () => (clearTimeout(timer), resolve());
+    });
+  }
+
+  /** One timer for all that waits. */
+  private watchExpiry(): void {
+    const due = this.link ? Infinity : this.exchange.nextExpiry;
+    if (this.closed || due >= this.expiryDue) return;
+    clearTimeout(this.expiry);
+    this.expiryDue = due;
+    this.expiry = setTimeout(() => {
+      this.expiryDue = Infinity;
+      this.exchange.expire();
+      this.watchExpiry();
+    }, Math.min(Math.max(due - Date.now(), 0), LONGEST_TIMER));
+  }
+}
+
+/** What the end of the link that gives way is told. */
+function whyClosed(old: Link, link: Link): string {
+  if (old.instance !== link.instance) return TAKEN_OVER;
+  return old.dialled === link.dialled ? REPLACED : DUPLICATE;
+}

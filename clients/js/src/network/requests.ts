@@ -1,0 +1,139 @@
+/**
+ * Requests and their replies with one peer. A request is realtime, but it outlives a link: those still unanswered are
+ * sent again over the next one, and the peer answers what it has seen from memory instead of asking its handlers twice.
+ */
+
+import { textLeniently, utf8 } from "../bytes.js";
+import { NoResponders, ProtocolError, RequestFailed, RequestTimeout } from "../errors.js";
+import { FAILED, NO_RESPONDERS, OK, type Reply, type Request } from "../delivery/wire.js";
+
+const UNFINISHED = 65536; // requests of one peer that may be unanswered at once, and replies remembered
+const REMEMBERED_BYTES = 64 * 1024 * 1024;
+const FORGOTTEN = utf8("answered before, and the reply was lost with a link; ask again");
+
+interface Waiting {
+  request: Request;
+  resolve(payload: Uint8Array): void;
+  reject(error: Error): void;
+}
+
+/** Our requests to one peer. */
+export class Asked {
+  private readonly waiting = new Map<number, Waiting>();
+  private number = 0;
+
+  /** What the next link must carry again. */
+  get unanswered(): Request[] {
+    return Array.from(this.waiting.values(), ({ request }) => request);
+  }
+
+  get some(): boolean {
+    return this.waiting.size > 0;
+  }
+
+  /** Below this number nobody waits for a reply. */
+  get floor(): number {
+    const [lowest] = this.waiting.keys();
+    return lowest ?? this.number + 1;
+  }
+
+  /** A new request, and the promise of the reply's payload. `timeout` is in milliseconds. */
+  ask(topic: string, protocol: string, payload: Uint8Array, timeout: number): { request: Request; reply: Promise<Uint8Array> } {
+    const request = { id: ++this.number, topic, protocol, payload };
+    const reply = new Promise<Uint8Array>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.waiting.delete(request.id);
+        reject(new RequestTimeout(`no reply to ${topic} in time`));
+      }, timeout);
+      const ended = <T>(end: (value: T) => void) => (value: T): void => {
+        clearTimeout(timer);
+        end(value);
+      };
+      this.waiting.set(request.id, { request, resolve: ended(resolve), reject: ended(reject) });
+    });
+    return { request, reply };
+  }
+
+  /** A reply from this peer; one that nobody waits for (any longer) is ignored. */
+  answered(reply: Reply): void {
+    const waiting = this.waiting.get(reply.id);
+    if (!waiting) return;
+    this.waiting.delete(reply.id);
+    if (reply.status === OK) waiting.resolve(reply.payload);
+    else if (reply.status === NO_RESPONDERS) waiting.reject(new NoResponders(`nobody at the peer listens to ${waiting.request.topic}`));
+    else waiting.reject(new RequestFailed(textLeniently(reply.payload).slice(0, 1000)));
+  }
+
+  /** Nobody will answer any more. */
+  close(error: Error): void {
+    const waiting = [...this.waiting.values()];
+    this.waiting.clear();
+    for (const { reject } of waiting) reject(error);
+  }
+}
+
+/** The requests of one run of one peer's node that we answered, or are about to. */
+export class Answered {
+  instance = 0;
+  private readonly working = new Set<number>(); // handlers have these in hand
+  private readonly replies = new Map<number, Reply>(); // in the order of the answers
+  private floor = 1;
+  private bytes = 0;
+
+  /** A link to run `instance` of the peer is up: a new run numbers its requests anew. */
+  begin(instance: number): void {
+    if (instance === this.instance) return;
+    this.instance = instance;
+    this.working.clear();
+    this.replies.clear();
+    this.floor = 1;
+    this.bytes = 0;
+  }
+
+  /** The peer waits for nothing below `floor`. */
+  forget(floor: number): void {
+    for (const number of [...this.replies.keys()]) if (number < floor) this.drop(number);
+    this.floor = Math.max(floor, this.floor);
+  }
+
+  /** The reply to send again, true when handlers still work on it or nobody waits for it, false when it is new. */
+  seen(request: Request): Reply | boolean {
+    const reply = this.replies.get(request.id);
+    if (reply) return reply;
+    if (request.id < this.floor || this.working.has(request.id)) return true;
+    if (this.working.size >= UNFINISHED) throw new ProtocolError("window", `more than ${UNFINISHED} requests at once`);
+    return false;
+  }
+
+  /** Handlers are at work on it. */
+  begun(request: Request): void {
+    this.working.add(request.id);
+  }
+
+  /** Remember it; false when the run that asked is gone or waits no longer. */
+  reply(instance: number, reply: Reply): boolean {
+    if (instance !== this.instance) return false;
+    this.working.delete(reply.id);
+    if (reply.id < this.floor) return false;
+    this.replies.set(reply.id, reply);
+    this.bytes += reply.payload.length;
+    this.bound();
+    return true;
+  }
+
+  /** That it was answered is remembered longer than the answer, so that no handler runs twice. */
+  private bound(): void {
+    for (const number of this.replies.keys()) {
+      if (this.bytes <= REMEMBERED_BYTES) break;
+      this.drop(number);
+      this.replies.set(number, { id: number, status: FAILED, payload: FORGOTTEN });
+      this.bytes += FORGOTTEN.length;
+    }
+    if (this.replies.size > UNFINISHED) this.drop(this.replies.keys().next().value!);
+  }
+
+  private drop(number: number): void {
+    this.bytes -= this.replies.get(number)?.payload.length ?? 0;
+    this.replies.delete(number);
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * The transport contract: whole frames in order between two ends. Frames are opaque to a transport. Every callback but
+ * `pauseWriting` comes from the event loop, never from within `write`, `close` or `abort`.
+ */
+
+import type { Identity, SignId } from "../identity/keys.js";
+
+/** No transport carries a longer frame (docs/protocol/session.rst). */
+export const LENGTH_LIMIT = 256 * 1024;
+
+/** What a connection calls. */
+export interface Receiver {
+  frameReceived(frame: Uint8Array): void;
+  /** The last callback, exactly once; undefined when either end closed it in order. */
+  connectionLost(error: Error | undefined): void;
+  /** More is buffered than should be: write only what cannot wait. May come from within `write`. */
+  pauseWriting(): void;
+  resumeWriting(): void;
+}
+
+/** One open connection. */
+export interface Connection {
+  /** Where the other end is, for people and logs. */
+  readonly address: string;
+  readonly maxFrame: number;
+  /** Lower is better: 20 webrtc, 40 relay. */
+  readonly cost: number;
+  /** Queue one frame; never blocks. After close or loss it does nothing. */
+  write(frame: Uint8Array): void;
+  /** Send what is queued, then close. */
+  close(): void;
+  /** Close at once; what is queued is lost. */
+  abort(): void;
+}
+
+export type Accept = (connection: Connection) => Receiver;
+
+/** What a transport may ask of, and tell, the platform it belongs to. */
+export interface TransportNode {
+  readonly identity: Identity;
+  failed(error: Error): void;
+  /** `peer`, which could not be reached, can be reached now. */
+  present(peer: SignId): void;
+}
+
+/** One way to move frames. `schemes` are the first parts of its addresses, as in `relay+wss://host/KEY`. */
+export interface Transport {
+  readonly schemes: readonly string[];
+  /** Called once by the platform, before anything else. */
+  attach(node: TransportNode): void;
+  /**
+   * Connect to `peer` at `address`. `accept` gives the receiver before the first frame comes; the side that dials writes
+   * the first frame. Throws Unreachable (at a meeting point it may come later, as what the connection is lost by).
+   */
+  dial(address: string, peer: SignId, accept: Accept): Promise<Connection>;
+  /** Accept connections at `hint`; the addresses others may dial. */
+  listen(hint: string, accept: Accept): Promise<string[]>;
+  /** Stop listening and let go of everything. */
+  close(): Promise<void>;
+}

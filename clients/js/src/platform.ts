@@ -1,0 +1,310 @@
+/** A node: keys, storage, transports, peers and messaging, wired in one place. */
+
+import { decode, encode, Reader, Writer } from "./codec.js";
+import { fromBigEndian, random } from "./bytes.js";
+import { Delivery } from "./delivery/delivery.js";
+import { Inbox } from "./delivery/inbox.js";
+import { Outbox } from "./delivery/outbox.js";
+import { SENT } from "./delivery/outcome.js";
+import { MAX_PAYLOAD, type Event, type Record as Message, type Request } from "./delivery/wire.js";
+import { asError, ControlTopic, InvalidPayload, InvalidTopic, LocalError, Refused } from "./errors.js";
+import { Emitter, type Events } from "./events.js";
+import { Circle, Circles, isControlTopic, type Scope } from "./identity/circles.js";
+import { Identity, parseSignId, type SignId } from "./identity/keys.js";
+import { createNodeInfo, type NodeInfo } from "./identity/nodeinfo.js";
+import { parseTicket, ticket } from "./identity/ticket.js";
+import { Messaging, PROTOCOL, stopping, type Upstream } from "./messaging/messaging.js";
+import { NOBODY, type Result } from "./messaging/subscriber.js";
+import { checkTopic } from "./messaging/topics.js";
+import { Directory } from "./network/directory.js";
+import type { Link } from "./network/link.js";
+import { Links } from "./network/links.js";
+import { Peer, type PeerNode } from "./network/peer.js";
+import type { Transport, TransportNode } from "./network/transport.js";
+import { Relay } from "./relay/transport.js";
+import type { Storage } from "./storage/contract.js";
+import { IndexedDBStorage } from "./storage/indexeddb.js";
+import { MemoryStorage } from "./storage/memory.js";
+
+const VALID = 14 * 24 * 3600; // seconds that a record of ours is good
+const DEFAULT_TIMEOUT = 10; // seconds
+
+export interface Options {
+  /** What is kept over a reload: IndexedDB where there is one, else memory, unless told. */
+  storage?: Storage;
+  /** Home relays, where others reach us: `relay+wss://host/KEY`. */
+  relays?: readonly string[];
+  /** Further ways to move frames. */
+  transports?: readonly Transport[];
+}
+
+export class Platform implements PeerNode, TransportNode, Upstream {
+  readonly messaging: Messaging;
+  readonly friends: Circle;
+  readonly devices: Circle;
+  readonly outbox: Outbox;
+  readonly inbox: Inbox;
+  private readonly circles: Circles;
+  private readonly directory: Directory;
+  private readonly links: Links;
+  private readonly peers = new Map<string, Peer>();
+  private readonly events = new Emitter();
+  private readonly transports: readonly Transport[];
+  private own!: NodeInfo;
+  private addresses: string[] = [];
+  private closed = false;
+
+  /** A node that is up. Throws LocalError, IdentityError or StorageError. */
+  static async create(options: Options = {}): Promise<Platform> {
+    const storage = options.storage ?? (globalThis.indexedDB ? await IndexedDBStorage.open() : new MemoryStorage());
+    const kept = new Map(await storage.read("node/"));
+    const identity = await identityIn(storage, kept);
+    const run = (kept.has("node/run") ? new Reader(kept.get("node/run")!).uint() : 0) + 1;
+    await storage.write([["node/run", number(run)]], true);
+    const platform = new Platform(storage, identity, run, kept, options.transports ?? []);
+    await platform.start(options.relays ?? []);
+    return platform;
+  }
+
+  private constructor(
+    private readonly storage: Storage,
+    readonly identity: Identity,
+    run: number,
+    kept: Map<string, Uint8Array>,
+    transports: readonly Transport[],
+  ) {
+    const failed = (error: Error): void => this.failed(error);
+    const epoch = fromBigEndian(random(6)) + 1; // also the name of this run for requests
+    this.instance = epoch;
+    this.devices = this.circle("devices", kept);
+    this.friends = this.circle("friends", kept);
+    this.circles = new Circles(this.devices, this.friends, identity.signId);
+    this.outbox = new Outbox(storage, run, epoch, (peer) => this.peer(peer as SignId).wake(), failed);
+    this.inbox = new Inbox(storage, (peer, acks) => this.peer(peer as SignId).exchange.acknowledge(acks), failed);
+    this.directory = new Directory(storage, (peer) => this.circles.known(peer), failed);
+    const record = (): Uint8Array => this.record();
+    this.links = new Links(identity, record, (info) => this.peerOf(info), (peer) => this.peer(peer));
+    this.messaging = new Messaging(this, (error, topic) => this.failed(error, topic));
+    this.transports = [new Relay(), ...transports];
+  }
+
+  readonly instance: number;
+
+  get signId(): SignId {
+    return this.identity.signId;
+  }
+
+  on<E extends keyof Events>(event: E, listener: (...values: Events[E]) => void): void {
+    this.events.on(event, listener);
+  }
+
+  off<E extends keyof Events>(event: E, listener: (...values: Events[E]) => void): void {
+    this.events.off(event, listener);
+  }
+
+  /** One pasteable string that says who this is and where it is reached. */
+  ticket(): string {
+    this.record();
+    return ticket(this.own);
+  }
+
+  /** Learn of a peer by its ticket or signId, and put it into a circle, if one is named. */
+  add(ticketOrKey: string, circle?: "friends" | "devices"): SignId {
+    let signId: SignId;
+    if (ticketOrKey.trimStart().toLowerCase().startsWith("mm")) {
+      const info = parseTicket(ticketOrKey, Date.now() / 1000);
+      this.directory.learn(info);
+      signId = info.signId;
+    } else {
+      signId = parseSignId(ticketOrKey);
+    }
+    if (circle) this[circle].add(signId);
+    this.directory.befriend(signId);
+    this.peers.get(signId)?.nudge();
+    return signId;
+  }
+
+  /** Wait for a link to the peer. Throws Unreachable with the reason. */
+  async connect(peer: string, timeout: number = DEFAULT_TIMEOUT): Promise<void> {
+    this.checkOpen();
+    await this.peer(parseSignId(peer)).connect(timeout * 1000);
+  }
+
+  /** The round trip to the peer in milliseconds; a link is dialled when there is none. */
+  async ping(peer: string, timeout: number = DEFAULT_TIMEOUT): Promise<number> {
+    await this.connect(peer, timeout);
+    return this.peer(peer as SignId).link!.ping();
+  }
+
+  isConnected(peer: string): boolean {
+    return this.peers.get(peer)?.link !== undefined;
+  }
+
+  /** Wait until all that waits for the peer is settled. */
+  flush(peer: string): Promise<void> {
+    return this.outbox.empty(parseSignId(peer));
+  }
+
+  /** How many messages sent in this run are not settled yet. */
+  unsettled(peer: string): number {
+    return this.outbox.unsettled(peer);
+  }
+
+  /** Stop. What waits is kept, and goes on after the next start. */
+  async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    this.messaging.close();
+    await this.outbox.close();
+    await this.inbox.close();
+    this.links.close();
+    for (const peer of this.peers.values()) peer.close(stopping());
+    for (const transport of this.transports) await transport.close();
+    await this.storage.close();
+  }
+
+  // What messaging calls.
+
+  async post(destination: string, lane: number, event: Event, realtime: boolean, expires: number): Promise<Delivery> {
+    this.checkSending(event);
+    const peer = this.peer(parseSignId(destination));
+    if (realtime) {
+      const delivery = new Delivery(destination);
+      const sent = peer.exchange.sendEvent(event);
+      delivery.settle(sent ? SENT : { state: "dropped", handled: false, reason: peer.reason || "no link is up" });
+      return delivery;
+    }
+    await this.outbox.room(destination);
+    return this.outbox.put(destination, lane, event.topic, event.protocol, event.payload, expires);
+  }
+
+  async ask(destination: string, event: Event, timeout: number): Promise<Uint8Array> {
+    this.checkSending(event);
+    return this.peer(parseSignId(destination)).exchange.request(event.topic, event.protocol, event.payload, timeout);
+  }
+
+  // What peers call.
+
+  scope(peer: SignId): Scope {
+    return this.circles.scope(peer);
+  }
+
+  message(scope: Scope, peer: SignId, { topic, protocol, payload }: Message | Event, finished: (result: Result) => void): void {
+    if (!isAllowed(topic)) finished({ error: new Refused("bad-topic") });
+    else if (protocol !== PROTOCOL) finished(NOBODY);
+    else this.messaging.take(scope, topic, peer, payload, finished);
+  }
+
+  request(scope: Scope, peer: SignId, { topic, protocol, payload }: Request, finished: (result: Result<Uint8Array>) => void): void {
+    if (!isAllowed(topic)) finished({ error: new Refused("bad-topic") });
+    else if (protocol !== PROTOCOL) finished(NOBODY);
+    else this.messaging.takeRequest(scope, topic, peer, payload, finished);
+  }
+
+  /** By the addresses of its record; without any it may be at one of our own relays. */
+  dial(peer: SignId): Promise<Link> {
+    const addresses = this.directory.find(peer)?.addresses ?? this.addresses;
+    return this.links.dial(peer, addresses, this.transports);
+  }
+
+  connected(peer: SignId): void {
+    this.events.emit("connection", peer);
+  }
+
+  disconnected(peer: SignId, reason: string): void {
+    this.events.emit("disconnected", peer, reason);
+  }
+
+  failed(error: Error, topic: string = ""): void {
+    this.events.emit("error", error, topic);
+  }
+
+  present(peer: SignId): void {
+    this.peers.get(peer)?.nudge();
+  }
+
+  // Inside.
+
+  private async start(relays: readonly string[]): Promise<void> {
+    await this.directory.open();
+    await this.inbox.open();
+    await this.outbox.open();
+    for (const transport of this.transports) transport.attach(this);
+    for (const relay of relays) {
+      const scheme = relay.slice(0, relay.indexOf(":"));
+      const transport = this.transports.find((one) => one.schemes.includes(scheme));
+      if (!transport) throw new LocalError(`${relay}: there is no transport for it`);
+      this.addresses.push(...(await transport.listen(relay, this.links.accept)));
+    }
+    for (const peer of this.outbox.peers()) this.peer(peer as SignId).wake();
+    for (const peer of [...this.devices, ...this.friends]) if (peer !== this.signId) this.peer(peer).introduce();
+  }
+
+  /** Our own record, signed anew in time. */
+  private record(): Uint8Array {
+    const now = Math.floor(Date.now() / 1000);
+    const old = this.own as NodeInfo | undefined;
+    if (!old || old.expires < now + VALID / 2 || old.addresses.length !== this.addresses.length) {
+      const seq = Math.max(Date.now(), (old?.seq ?? 0) + 1);
+      this.own = createNodeInfo(this.identity, this.addresses, seq, now + VALID);
+    }
+    return this.own.record;
+  }
+
+  private peerOf(info: NodeInfo): Peer {
+    this.directory.learn(info);
+    return this.peer(info.signId);
+  }
+
+  private peer(signId: SignId): Peer {
+    let peer = this.peers.get(signId);
+    if (!peer) this.peers.set(signId, (peer = new Peer(this, signId)));
+    return peer;
+  }
+
+  private circle(name: string, kept: Map<string, Uint8Array>): Circle {
+    const members = kept.has(`node/${name}`) ? (decode(kept.get(`node/${name}`)!) as string[]) : [];
+    const circle: Circle = new Circle(name, members, () => {
+      const saved = this.storage.write([[`node/${name}`, encode([...circle])]], true);
+      saved.catch((error: unknown) => this.failed(asError(error)));
+      for (const peer of circle) this.directory.befriend(peer);
+    });
+    return circle;
+  }
+
+  private checkSending(event: Event): void {
+    this.checkOpen();
+    if (isControlTopic(event.topic)) throw new ControlTopic(`${event.topic} steers a node and is not sent to others`);
+    if (event.payload.length > MAX_PAYLOAD) throw new InvalidPayload(`a payload has at most ${MAX_PAYLOAD} bytes`);
+  }
+
+  private checkOpen(): void {
+    if (this.closed) throw stopping();
+  }
+}
+
+/** Whether a peer may use `topic`: well formed, and no control topic. */
+function isAllowed(topic: string): boolean {
+  try {
+    checkTopic(topic);
+    return !isControlTopic(topic);
+  } catch (error) {
+    if (error instanceof InvalidTopic) return false;
+    throw error;
+  }
+}
+
+/** The key of this node; made and kept when there is none. One that is there and cannot be used is never replaced. */
+async function identityIn(storage: Storage, kept: Map<string, Uint8Array>): Promise<Identity> {
+  const secret = kept.get("node/identity");
+  if (secret) return Identity.fromSecret(secret);
+  const identity = Identity.generate();
+  await storage.write([["node/identity", identity.secret()]], true);
+  return identity;
+}
+
+function number(value: number): Uint8Array {
+  const writer = new Writer();
+  writer.uint(value);
+  return writer.done();
+}

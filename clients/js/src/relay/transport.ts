@@ -1,0 +1,68 @@
+/** Relays as a transport: home relays, where others reach us, and the way to everybody else's. */
+
+import { Unreachable } from "../errors.js";
+import type { SignId } from "../identity/keys.js";
+import type { Accept, Connection, Transport, TransportNode } from "../network/transport.js";
+import { parseRelay, SCHEMES, type RelayAddress } from "./address.js";
+import { Station } from "./station.js";
+
+const MAX_GUESTS = 16; // relays where we are a guest at the same time
+
+export class Relay implements Transport {
+  readonly schemes = SCHEMES;
+  private node!: TransportNode;
+  private readonly homes = new Map<SignId, Station>();
+  private readonly guests = new Map<string, Station>();
+  private closed = false;
+  private readonly changed = (): void => {
+    for (const station of this.stations()) station.client.check();
+  };
+
+  attach(node: TransportNode): void {
+    this.node = node;
+    globalThis.addEventListener?.("online", this.changed);
+  }
+
+  /** At once: that the peer is absent shows as the loss of the connection, by Unreachable. */
+  async dial(address: string, peer: SignId, accept: Accept): Promise<Connection> {
+    if (this.closed) throw new Unreachable("this node is stopping");
+    const relay = parseRelay(address);
+    const home = this.homes.get(relay.key);
+    if (home) return home.dial(peer, accept, "");
+    const through = [...this.homes.values()].find((station) => station.client.up);
+    return through ? through.dial(peer, accept, relay.text) : this.guest(relay).dial(peer, accept, "");
+  }
+
+  /** Sign in at the relay and stay; it need not be there yet. */
+  async listen(hint: string, accept: Accept): Promise<string[]> {
+    const relay = parseRelay(hint);
+    const station = new Station(relay, this.node, true, () => {});
+    station.accept = accept;
+    this.homes.set(relay.key, station);
+    return [relay.text];
+  }
+
+  /** Why home relays are not connected, by address; "" for those that are. */
+  troubles(): Map<string, string> {
+    return new Map(Array.from(this.homes.values(), (station) => [station.address.text, station.client.reason]));
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    globalThis.removeEventListener?.("online", this.changed);
+    for (const station of this.stations()) station.close();
+  }
+
+  private guest(relay: RelayAddress): Station {
+    const known = this.guests.get(relay.text);
+    if (known) return known;
+    if (this.guests.size >= MAX_GUESTS) throw new Unreachable(`connections to ${MAX_GUESTS} other relays are in use already`);
+    const station = new Station(relay, this.node, false, () => this.guests.delete(relay.text));
+    this.guests.set(relay.text, station);
+    return station;
+  }
+
+  private stations(): Station[] {
+    return [...this.homes.values(), ...this.guests.values()];
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * Rows in the browser's IndexedDB. One tab at a time has a database open, by a lock that dies with its tab: two nodes
+ * with one key and one queue would push each other out.
+ */
+
+import { LocalError, StorageError } from "../errors.js";
+import type { Row, Storage } from "./contract.js";
+
+const STORE = "rows";
+const LOCK_TIMEOUT = 5000; // milliseconds that the page before this one may take to go
+
+export class IndexedDBStorage implements Storage {
+  private constructor(
+    private readonly database: IDBDatabase,
+    private readonly unlock: () => void,
+  ) {}
+
+  /** Throws LocalError when another tab has it open. */
+  static async open(name: string = "mm-platform"): Promise<IndexedDBStorage> {
+    const unlock = await lock(name);
+    try {
+      return new IndexedDBStorage(await openDatabase(name), unlock);
+    } catch (error) {
+      unlock();
+      throw error;
+    }
+  }
+
+  read(prefix: string): Promise<[string, Uint8Array][]> {
+    return new Promise((resolve, reject) => {
+      const store = this.database.transaction(STORE).objectStore(STORE);
+      const range = IDBKeyRange.bound(prefix, `${prefix}\uffff`);
+      const keys = store.getAllKeys(range);
+      const values = store.getAll(range);
+      values.onsuccess = () => resolve(keys.result.map((key, index) => [key as string, values.result[index] as Uint8Array]));
+      values.onerror = () => reject(failure(values.error));
+    });
+  }
+
+  write(rows: Row[], durable: boolean): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const transaction = this.database.transaction(STORE, "readwrite", { durability: durable ? "strict" : "relaxed" });
+      transaction.oncomplete = () => resolve();
+      transaction.onabort = () => reject(failure(transaction.error));
+      const store = transaction.objectStore(STORE);
+      for (const [key, value] of rows) {
+        if (value) store.put(value.slice(), key); // a view would be stored with all of the buffer behind it
+        else store.delete(key);
+      }
+      transaction.commit(); // not waiting for the requests: what a page has written before it goes is kept
+    });
+  }
+
+  async close(): Promise<void> {
+    this.database.close();
+    this.unlock();
+  }
+}
+
+function openDatabase(name: string): Promise<IDBDatabase> {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(name, 1);
+    request.onupgradeneeded = () => request.result.createObjectStore(STORE);
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(failure(request.error));
+  });
+}
+
+/** Gives the function that lets go again. */
+async function lock(name: string): Promise<() => void> {
+  let unlock = (): void => {};
+  const held = new Promise<void>((resolve) => (unlock = resolve));
+  await new Promise<void>((resolve, reject) => {
+    const options = { signal: AbortSignal.timeout(LOCK_TIMEOUT) };
+    const granted = (): Promise<void> => {
+      resolve();
+      return held;
+    };
+    navigator.locks.request(`mm ${name}`, options, granted).catch(() => {
+      reject(new LocalError(`another tab has ${name} open; close it, or give this one a storage of its own`));
+    });
+  });
+  return unlock;
+}
+
+function failure(error: DOMException | null): StorageError {
+  return new StorageError(`the browser did not keep it: ${error?.message ?? "no reason given"}`);
+}

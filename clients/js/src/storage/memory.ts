@@ -1,0 +1,21 @@
+/** Rows in memory, for tests, and for nodes that keep nothing. They survive `close`, as a disk would. */
+
+import type { Row, Storage } from "./contract.js";
+
+export class MemoryStorage implements Storage {
+  private readonly rows = new Map<string, Uint8Array>();
+
+  async read(prefix: string): Promise<[string, Uint8Array][]> {
+    const found = [...this.rows].filter(([key]) => key.startsWith(prefix));
+    return found.sort(([first], [second]) => (first < second ? -1 : 1));
+  }
+
+  async write(rows: Row[]): Promise<void> {
+    for (const [key, value] of rows) {
+      if (value) this.rows.set(key, value);
+      else this.rows.delete(key);
+    }
+  }
+
+  async close(): Promise<void> {}
+}
