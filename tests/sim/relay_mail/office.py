@@ -85,10 +85,10 @@ class Played:
         self.writables: list[Session] = []
         self.lost: list[Session] = []
 
-    def tell(self, to: bytes, item: Item) -> bool:
-        session = self.sessions.get(to)
+    def tell(self, key: bytes, item: Item) -> bool:
+        session = self.sessions.get(key)
         if session is None:
-            self.told.append((to, item))
+            self.told.append((key, item))
             return False
         session.tell(item)
         return True

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from tests.sim.relay_mail.clock import run
@@ -60,8 +60,8 @@ class Life:
             self.wrong,
         )
 
-    def _actions(self) -> list[tuple[Callable[[], object], float]]:
-        calm: list[tuple[Callable[[], object], float]] = [(self._write, 10)]
+    def _actions(self) -> list[tuple[Callable[[], Awaitable[None]], float]]:
+        calm: list[tuple[Callable[[], Awaitable[None]], float]] = [(self._write, 10)]
         if not self.trouble:
             return calm
         return [*calm, (self._vanish, 3), (self._arrive, 3), (self._kill, 1), (self._cut, 1), (self._jump, 0.3)]
