@@ -315,6 +315,26 @@ async def test_a_message_that_is_too_large_ends_the_connection(host: Host, parts
         assert theirs.messages.empty()
 
 
+async def test_what_is_half_sent_is_bounded_over_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mm_transports.relay.websocket_server.MAX_HALF_SENT", 300_000)
+    half = b"\x82\xff" + (1_000_000).to_bytes(8) + b"mask" + bytes(200_000)
+    async with (
+        hosting() as host,
+        stranger(host, UPGRADE + "\r\n") as (_, first),
+        stranger(host, UPGRADE + "\r\n") as (_, second),
+    ):
+        ends = await host.end(), await host.end()
+        ours = await dial(host)
+        theirs = await host.end()
+        first.write(half)
+        second.write(half)
+        await asyncio.wait([end.gone for end in ends], timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        assert [await end.lost() for end in ends if end.gone.done()] == ["too much is half sent"]
+        ours.socket.send(b"untouched")
+        assert await theirs.heard() == b"untouched"
+        await closed(ours, theirs)
+
+
 async def test_random_bytes_end_the_connection_and_nothing_else(host: Host) -> None:
     chance = random.Random(7)
     for _ in range(40):

@@ -19,6 +19,8 @@ from mm_transports.relay.websocket import CONNECT_TIMEOUT, PING_EVERY, OwnerOf, 
 from mmplatform.errors import LocalError
 
 MAX_UPGRADING: Final = 1024  # connections that have not sent their request yet
+MAX_HALF_SENT: Final = 256 * 1024 * 1024  # bytes of messages that have not come to their end, of all connections
+SMALL: Final = 64 * 1024  # a connection with less of them is never ended for it
 BACKLOG: Final = 1024
 PLAIN: Final = "text/plain; charset=utf-8"
 
@@ -71,6 +73,7 @@ class _Entrance:
     ping_every: float
     upgrade_timeout: float
     upgrading: set["_Served"] = field(default_factory=set)
+    half_sent: int = 0
 
     def choose(self, protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol:
         for ours in self.subprotocols:
@@ -89,6 +92,7 @@ class _Served(WebSocket):
         protocol = ServerProtocol(select_subprotocol=choose, max_size=MAX_MESSAGE)
         super().__init__(protocol, entrance.owner_of, entrance.ping_every)
         self._entrance = entrance
+        self._half_sent = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -98,9 +102,20 @@ class _Served(WebSocket):
         self._entrance.upgrading.add(self)
         self._wait(self._entrance.upgrade_timeout, lambda: self.abort("no request in time"))
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._count(len(self._protocol.reader.buffer) + len(self._partial))
+        if self._entrance.half_sent > MAX_HALF_SENT and self._half_sent > SMALL:
+            self.abort("too much is half sent")
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._count(0)
         self._entrance.upgrading.discard(self)
         super().connection_lost(exc)
+
+    def _count(self, half_sent: int) -> None:
+        self._entrance.half_sent += half_sent - self._half_sent
+        self._half_sent = half_sent
 
     def _handshake(self, event: Any) -> None:
         assert isinstance(event, Request)
