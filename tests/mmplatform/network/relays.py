@@ -77,10 +77,10 @@ class Relay:
         for kept in self.order(self.waiting(peer)):
             if len(mailbox.under_way) >= self.window:
                 return
-            if kept.number not in mailbox.under_way:
-                mailbox.under_way.add(kept.number)
+            if (self.name, kept.number) not in mailbox.under_way:
+                mailbox.under_way.add((self.name, kept.number))
                 for _ in range(self.copies):
-                    mailbox.give(kept)
+                    mailbox.give(self, kept)
 
     def end(self, peer: SignId, kept: Kept, state: str) -> None:
         if self.boxes.get(peer, {}).pop(kept.sender.encode() + kept.id, None) is None:
@@ -107,7 +107,7 @@ class Mailbox(Transport):
 
     def __init__(self, *relays: Relay) -> None:
         self.relays = {relay.address: relay for relay in relays}
-        self.under_way: set[int] = set()
+        self.under_way: set[tuple[str, int]] = set()
         self.node: Node
         self.own: list[Relay] = []
         self.dead = False  # the process was killed: nothing it says arrives
@@ -128,7 +128,7 @@ class Mailbox(Transport):
         for relay in self.own:
             if not self.dead:
                 relay.here[me] = self
-                self.under_way.clear()
+                self.under_way -= {mark for mark in self.under_way if mark[0] == relay.name}
                 relay.tell(me)
                 relay.push(me)
 
@@ -146,13 +146,12 @@ class Mailbox(Transport):
         await asyncio.sleep(0)
         return until
 
-    def give(self, kept: Kept) -> None:
+    def give(self, relay: Relay, kept: Kept) -> None:
         """One envelope, in a later loop turn."""
-        relay = next(relay for relay in self.own if relay.here.get(self.node.identity.sign_id) is self)
 
         def taken(good: bool) -> None:
             if not self.dead:
-                self.under_way.discard(kept.number)
+                self.under_way.discard((relay.name, kept.number))
                 relay.end(self.node.identity.sign_id, kept, "delivered" if good else "refused")
 
         def come() -> None:
@@ -213,17 +212,22 @@ class Disk(MemoryStorage):
 
 
 class Person:
-    """One node through all its runs. ``heard`` is what its handlers were given, by runs that were alive."""
+    """One node through all its runs. ``runs`` has what the handlers of each were given while it was alive."""
 
     def __init__(self, number: int, *relays: Relay, network: Network | None = None, disk: Disk | None = None) -> None:
         self.identity = identity(number)
         self.sign_id = self.identity.sign_id
         self.relays, self.network, self.disk = relays, network, disk or Disk()
-        self.heard: list[Any] = []
+        self.runs: list[list[Any]] = []
+        self.killed: set[int] = set()  # which of the runs
         self.friends: list[Person] = []
         self.errors: list[Exception] = []
         self.hold: asyncio.Event | None = None  # handlers wait for it
         self.node: Platform | None = None
+
+    @property
+    def heard(self) -> list[Any]:
+        return [payload for run in self.runs for payload in run]
 
     @property
     def up(self) -> Platform:
@@ -250,12 +254,15 @@ class Person:
             relays=[relay.address for relay in self.relays],
         )
 
+        run: list[Any] = []
+        self.runs.append(run)
+
         @node.messaging.on("friends.>")
         async def heard(topic: str, sender: str, payload: Any) -> None:
             if self.hold is not None:
                 await self.hold.wait()
             if self.node is node:
-                self.heard.append(payload)
+                run.append(payload)
 
         node.on("error", lambda error, topic: self.errors.append(error))
         await node.start()
@@ -271,6 +278,7 @@ class Person:
     async def kill(self) -> None:
         """As SIGKILL: nothing that the node does from now on reaches a relay, another node, or its disk."""
         node, self.node = self.up, None
+        self.killed.add(len(self.runs) - 1)
         for transport in node._transports:
             if isinstance(transport, Mailbox):
                 transport.sign_out()

@@ -486,7 +486,8 @@ async def test_runs_of_a_sender_do_not_overtake_each_other_on_their_way_through_
         assert other.deposits == 0
         await bob.start()
         slow.up = True
-        slow.here[bob.sign_id].sign_in()
+        await until(lambda: bob.sign_id in slow.here)
+        slow.push(bob.sign_id)
         alice.up.mail_room(bob.sign_id)
         await second
     assert bob.heard == [1, 2]
