@@ -463,8 +463,14 @@ class Outbox:
 
     def _drop_rows(self, box: Box, shelf: Shelf, prefix: bytes, base: int) -> None:
         rows = shelf.rows
-        while rows and rows[0].last < base and rows[0].key.startswith(prefix) and shelf.loaded:
-            row = rows.popleft()
+        while rows and shelf.loaded:
+            row = rows[0]
+            if row.key.startswith(prefix):
+                if row.last >= base:
+                    break
+            elif box.sender.base(shelf.lane, self._epochs[int.from_bytes(row.key[-20:-16])]) <= row.last:
+                break  # by mail a later run may be settled before an earlier one
+            rows.popleft()
             shelf.dropped += 1
             shelf.loaded -= 1
             shelf.resident -= row.size

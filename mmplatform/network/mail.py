@@ -22,6 +22,7 @@ from mmplatform.network.transport import Transport
 
 LONGEST_WATCH: Final = 3600.0  # seconds: the wall clock may be set
 AT_ONCE: Final = 30.0  # what the relay could not deliver is mailed again so many times sooner than what it says it did
+MOST_EARLY: Final = 1024  # envelopes that come before we are ready; later ones come again at the next sign-in
 NEVER: Final = 2**53
 
 
@@ -41,6 +42,7 @@ class Mailer:
         self._outgoing: dict[SignId, Outgoing] = {}
         self._incoming: Incoming | None = None
         self._acks: AckMail
+        self._early: list[tuple[bytes, Callable[[bool], None]]] | None = []  # what comes before we are ready
         self._watch: asyncio.TimerHandle | None = None
         self._watch_due = NEVER
 
@@ -52,6 +54,9 @@ class Mailer:
             for letter in box.letters:
                 if letter.state >= RELAYED:
                     self._watch_until(letter.until)
+        early, self._early = self._early or [], None
+        for envelope, taken in early:
+            self._incoming.came(envelope, taken)
 
     async def close(self) -> None:
         """Stop; what is under way is told again after a restart, under the same id."""
@@ -70,6 +75,8 @@ class Mailer:
         """An envelope for us; ``taken`` is called once it was handled and saved, or cannot be."""
         if self._incoming is not None:
             self._incoming.came(envelope, taken)
+        elif self._early is not None and len(self._early) < MOST_EARLY:
+            self._early.append((envelope, taken))
 
     def saved(self, peer: SignId, acks: list[Ack]) -> None:
         """What of the messages of ``peer`` is handled is on disk."""

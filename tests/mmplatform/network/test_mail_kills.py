@@ -11,7 +11,7 @@ import pytest
 
 from mm_transports.memory import Network
 from mmplatform.delivery import letters
-from mmplatform.network import outgoing, replies
+from mmplatform.network import incoming, outgoing, replies
 from tests.mmplatform.network.helpers import until
 from tests.mmplatform.network.relays import Disk, Person, Relay, people, shuffled
 
@@ -143,6 +143,7 @@ async def test_nothing_is_lost_or_comes_twice(seed: int, linked: bool, monkeypat
     monkeypatch.setattr(letters, "LONGEST_PATIENCE", 1.0)
     monkeypatch.setattr(outgoing, "LONGEST_PAUSE", 0.3)
     monkeypatch.setattr(replies, "INTERVAL", 0.01)
+    monkeypatch.setattr(incoming, "PATIENCE", 0.3)
     life = Life(seed, Network() if linked else None)
     async with people(life.alice, life.bob):
         for _ in range(STEPS):
