@@ -1,4 +1,4 @@
-"""Mail on its way to another relay: what is in that relay's box, in order, by a window of a few.
+"""Mail on its way to another relay: what is in that relay's box, in order, by a window.
 
 An envelope leaves the box when the other relay says that it has stored it; a kill in between sends it again, and the
 other relay knows it by its name. What it has no room for waits, and only that sender's mail to that recipient with it.
@@ -17,7 +17,7 @@ from mm_transports.relay.metrics import Metrics
 from mm_transports.relay.stores.contract import Kept, MailStore, Note
 from mmplatform.errors import StorageError, Unreachable
 
-WINDOW_COUNT: Final = 32  # envelopes under way
+WINDOW_COUNT: Final = 256  # envelopes under way
 WINDOW_BYTES: Final = 4 * 1024 * 1024
 NOTES_WINDOW: Final = 256
 PATIENCE: Final = 30.0  # seconds without any answer while something is under way
