@@ -43,7 +43,7 @@ def send(
     """Send PAYLOAD (text; - or nothing reads stdin) to the listeners of TOPIC at PEER.
 
     Once accepted a message is on disk, and is sent until PEER confirms it or it expires, by whichever node next runs
-    on this data folder. Exit code 0: delivered, or saved for when PEER is reachable. 1: refused, expired, not
+    on this data folder. Exit code 0: delivered, relayed, or saved for when PEER is reachable. 1: refused, expired, not
     delivered within --timeout, or not accepted.
 
     \b
@@ -87,7 +87,7 @@ async def _send(
     else:
         _tell(result, options["peer"], options["topic"], own, wait)
     bad = result["state"] in ("refused", "expired", "cancelled", "dropped")
-    return FAILED if bad or (result["state"] == "saved" and wait is True) else OK
+    return FAILED if bad or (result["state"] in ("saved", "relayed") and wait is True) else OK
 
 
 def _tell(result: dict[str, Any], peer: str, topic: str, own: bool, wait: bool | None) -> None:
@@ -96,6 +96,8 @@ def _tell(result: dict[str, Any], peer: str, topic: str, own: bool, wait: bool |
         say("delivered" if result["handled"] else f"delivered, but nobody there listens to {topic}")
     elif state == "sent":
         say("sent")
+    elif state == "relayed":
+        say(f"relayed: a relay keeps it until {peer} is there")
     elif state != "saved":
         say(f"{state}: {reason}")
     elif wait is False:

@@ -122,7 +122,8 @@ async def waiting(host: "Host", served: Served, peer: str | None) -> int:
                     "id": message.id, "peer": message.peer, "name": platform.directory.name(SignId(message.peer)),
                     "topic": message.topic, "size": message.size, "priority": message.priority,
                     "expiresIn": round(message.expires_in, 3), "state": message.state,
-                    "why": _why(message.state, status is not None and status.connected, status and status.reason),
+                    "why": message.why
+                    or _why(message.state, status is not None and status.connected, status and status.reason),
                 }
             )  # fmt: skip
         await served.send(chunk)
@@ -185,6 +186,8 @@ async def give_way(host: "Host", served: Served) -> str:
 def _why(state: str, connected: bool, reason: str | None) -> str:
     if state == "sent":
         return "its handlers there are at work"
+    if state == "relayed":
+        return "a relay keeps it until its peer has confirmed it"
     return "it is its turn next" if connected else (reason or "the peer was not dialled yet")
 
 

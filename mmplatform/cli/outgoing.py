@@ -21,6 +21,8 @@ from mmplatform.message import MAX_PAYLOAD, Delivery, Outcome, Priority, check_t
 from mmplatform.node import Platform
 
 AWAY_AFTER: Final = 3.0  # seconds without a link after which a waiting command says so
+MAILED_AFTER: Final = 15.0  # seconds, instead, while one of its relays may take the message
+RELAYED: Final = "a relay keeps it until its peer is there"
 REPORT_EVERY: Final = 0.1  # seconds between two reports of progress
 ALTERNATIVE: Final = "; without --realtime it would be saved, and sent later"
 HELD: Final = 100_000  # lines whose outcomes are watched one by one; of those beyond only that they are settled
@@ -208,7 +210,8 @@ class Lines:
 
 
 async def _settled(platform: Platform, delivery: Delivery, patient: bool, timeout: float | None) -> None:
-    """Wait for the end; without patience only as long as there is, or may soon be, a link to the peer."""
+    """Wait for the end; without patience only as long as there is, or may soon be, a link to the peer, or until a relay
+    has it."""
     ended = asyncio.ensure_future(_end_of(delivery))
     loop = asyncio.get_running_loop()
     linked = loop.time()
@@ -221,7 +224,10 @@ async def _settled(platform: Platform, delivery: Delivery, patient: bool, timeou
                 linked = now
             if deadline is not None and now >= deadline:
                 return
-            if not patient and deadline is None and now - linked >= AWAY_AFTER:
+            if patient or deadline is not None:
+                continue
+            away = MAILED_AFTER if platform.mailer.hopeful(SignId(delivery.peer)) else AWAY_AFTER
+            if now > linked and (delivery.state == "relayed" or now - linked >= away):
                 return
     finally:
         ended.cancel()
@@ -244,6 +250,8 @@ def _word(delivery: Delivery) -> str:
 def _ending(platform: Platform, delivery: Delivery) -> dict[str, Any]:
     if not delivery.done:
         link = link_to(platform, SignId(delivery.peer))
+        if delivery.state == "relayed" and not link["connected"]:
+            return {"state": "relayed", "reason": RELAYED, "connected": False}
         reason = "not confirmed yet: its handlers there are at work" if link["connected"] else link["reason"]
         return {"state": "saved", "reason": reason, "connected": link["connected"]}
     outcome = delivery.outcome

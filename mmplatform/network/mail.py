@@ -120,6 +120,10 @@ class Mailer:
         else:
             self.wake(peer)
 
+    def hopeful(self, peer: SignId) -> bool:
+        """Whether what waits for ``peer`` may soon be at a relay."""
+        return bool(self._postman.relays(peer)) and not self._node.outbox.box(peer).why
+
     def release(self, peer: SignId) -> None:
         """Nobody here is interested in ``peer`` any more."""
         if peer not in self._outgoing:
