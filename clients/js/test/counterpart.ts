@@ -1,0 +1,110 @@
+/** The other end of tests in Python: one JSON command a line in, one answer a line out. */
+
+import { createInterface } from "node:readline";
+
+import { fromHex, hex, random } from "../src/bytes.js";
+import { encode } from "../src/codec.js";
+import { decodePacket, encodePacket } from "../src/delivery/wire.js";
+import { Identity, type SignId } from "../src/identity/keys.js";
+import { createNodeInfo } from "../src/identity/nodeinfo.js";
+import { parseTicket, ticket } from "../src/identity/ticket.js";
+import { MemoryStorage, Platform } from "../src/index.js";
+import { CookieJar } from "../src/session/cookies.js";
+import { Initiator, Responder, type Event } from "../src/session/handshake.js";
+import type { Session } from "../src/session/session.js";
+
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- commands of many shapes
+type Command = any;
+
+const YEAR = 365 * 24 * 3600;
+const now = (): number => Date.now() / 1000;
+const storage = new MemoryStorage();
+let machine: Initiator | Responder;
+let session: Session;
+let platform: Platform;
+let heard: unknown[][] = [];
+
+function told(events: Event[]): unknown[] {
+  return events.map((event) => {
+    if (event.type === "send") return [event.type, hex(event.frame)];
+    if (event.type === "established") session = event.session;
+    return [event.type, event.peer.signId, hex(event.resume)];
+  });
+}
+
+function recordOf(identity: Identity): Uint8Array {
+  return createNodeInfo(identity, ["tcp://192.0.2.1:1"], Date.now(), Math.floor(now()) + YEAR).record;
+}
+
+const commands: Record<string, (command: Command) => unknown> = {
+  initiator: ({ seed, server, resume }) => {
+    const identity = new Identity(fromHex(seed));
+    machine = new Initiator(identity, recordOf(identity), server as SignId, () => fromHex(resume), random);
+    return hex(machine.hello());
+  },
+  responder: ({ seed }) => {
+    const identity = new Identity(fromHex(seed));
+    machine = new Responder(identity, () => recordOf(identity), new CookieJar(random), random);
+    return identity.signId;
+  },
+  receive: ({ frame }) => told(machine.receive(fromHex(frame), now())),
+  accept: ({ resume }) => told((machine as Responder).accept(fromHex(resume))),
+  seal: ({ plaintext }) => hex(session.seal(fromHex(plaintext))),
+  open: ({ frame }) => hex(session.open(fromHex(frame))),
+  repack: ({ packet }) => hex(encodePacket(decodePacket(fromHex(packet)))),
+  ticket: ({ seed }) => {
+    const identity = new Identity(fromHex(seed));
+    return ticket(parseTicket(ticket(createNodeInfo(identity, ["relay+wss://a.example/x"], 1, Math.floor(now()) + YEAR)), now()));
+  },
+  readTicket: ({ ticket: text }) => {
+    const info = parseTicket(text, now());
+    return [info.signId, info.boxId, info.addresses];
+  },
+  // A whole node.
+  start: async ({ relays }) => {
+    platform = await Platform.create({ storage, relays });
+    platform.on("error", (error, topic) => heard.push(["error", topic, error.message]));
+    platform.messaging.on("*.chat.>", (name, sender, payload) => {
+      heard.push([name, sender, payload]);
+    });
+    platform.messaging.on("friends.add", (_, __, payload) => (payload as number[]).reduce((sum, one) => sum + one, 0));
+    platform.messaging.on("friends.fail", () => {
+      throw new TypeError("no");
+    });
+    return { signId: platform.signId, ticket: platform.ticket() };
+  },
+  stop: () => platform.close(),
+  add: ({ ticket: text, circle }) => platform.add(text, circle),
+  connect: ({ peer }) => platform.connect(peer),
+  ping: ({ peer }) => platform.ping(peer),
+  send: async ({ topic, peer, payloads, size, options }) => {
+    const sent = (payloads as unknown[]).map((payload) =>
+      platform.messaging.send(topic, peer, size ? { payload, fill: new Uint8Array(size) } : payload, options),
+    );
+    return (await Promise.all(sent)).map(({ state }) => state);
+  },
+  outcome: async ({ topic, peer, payload }) => {
+    const delivery = await platform.messaging.send(topic, peer, payload);
+    return delivery.done().catch((error: Error) => error.name);
+  },
+  request: ({ topic, peer, payload }) =>
+    platform.messaging.request(topic, peer, payload).catch((error: Error) => `${error.name}: ${error.message}`),
+  flush: ({ peer }) => platform.flush(peer),
+  heard: () => {
+    const all = heard;
+    heard = [];
+    return all.map((one) => hex(encode(one)));
+  },
+};
+
+const lines = createInterface({ input: process.stdin });
+lines.on("line", async (line) => {
+  const command = JSON.parse(line) as Command;
+  try {
+    const result = await commands[command.do]!(command);
+    console.log(JSON.stringify({ id: command.id, result: result ?? null }));
+  } catch (error) {
+    console.log(JSON.stringify({ id: command.id, error: `${(error as Error).name}: ${(error as Error).message}` }));
+  }
+});
+lines.on("close", () => process.exit(0));
