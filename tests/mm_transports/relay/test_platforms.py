@@ -170,3 +170,41 @@ async def test_nothing_stays_open(tmp_path: Path) -> None:
             await alice.messaging.request("echo", bob.sign_id, "hi")
         assert home.server.metrics.signed_in == 0
         assert [task for task in asyncio.all_tasks() if task.get_name().startswith("mm relay ws")] == []
+
+
+@pytest.mark.parametrize("relays", [1, 2])
+async def test_mail_for_who_is_away(stack: AsyncExitStack, tmp_path: Path, relays: int) -> None:
+    """Never at the same time at the relay, which restarts in between; with two relays each has one of its own."""
+    homes = [await relay(stack, tmp_path / str(number)) for number in range(relays)]
+    folders = {number: tmp_path / f"node{number}" for number in (1, 2)}
+
+    def person(number: int) -> Platform:
+        return Platform(
+            folders[number],
+            identity=identity(number),
+            friends=[identity(3 - number).sign_id],
+            connection_info=[],
+            transports=[Relay()],
+            relays=[homes[(number - 1) % relays].address],
+        )
+
+    async with person(2) as bob:
+        ticket = bob.ticket()
+    async with person(1) as alice:
+        await alice.add(ticket, circle="friends")
+        deliveries = [await alice.messaging.send("chat", identity(2).sign_id, number) for number in range(300)]
+        await until(lambda: deliveries[-1].state == "relayed")
+    for home in homes:
+        await home.stop()
+        await home.start()
+    bob = person(2)
+    got = collect(bob, "friends.chat")
+    async with bob:
+        await until(lambda: len(got) == 300)
+        [way] = bob._transports
+        assert isinstance(way, Relay)
+        await until(lambda: all(station.postbox.idle for station in way._homes.values()))  # taken, and acknowledged
+    async with person(1) as alice:
+        await alice.flush(identity(2).sign_id)
+        assert await alice.delivery(deliveries[0].id) == "delivered"
+    assert got == list(range(300))
