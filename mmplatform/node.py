@@ -457,6 +457,10 @@ class Platform:
         log.debug("%s cannot be reached: %s", peer.sign_id, reason)
         self._tell("transports.failed", peer.sign_id)
 
+    def slow(self, peer: Peer) -> None:
+        """It takes long to reach ``peer``."""
+        self.mailer.away(peer.sign_id)
+
     def waiting(self, peer: Peer) -> None:
         """Something waits for ``peer``, and there is no link."""
         self.mailer.wake(peer.sign_id)

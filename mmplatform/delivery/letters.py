@@ -5,7 +5,6 @@ same id, which a relay keeps once, and nothing else. It is forgotten when its me
 relay did not keep it: what it held is then put into new letters.
 """
 
-import secrets
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -45,10 +44,10 @@ _letters = Decoder(Letter, 4096)
 
 
 class Letters:
-    """The letters of one peer. ``save`` writes a row without waiting."""
+    """The letters of one peer. ``save`` writes a row without waiting; ``random`` is drawn for each id."""
 
-    def __init__(self, peer: str, save: Callable[[Row], None]) -> None:
-        self._peer, self._save = peer, save
+    def __init__(self, peer: str, save: Callable[[Row], None], random: Callable[[int], bytes]) -> None:
+        self._peer, self._save, self._random = peer, save, random
         self._by_id: dict[bytes, Letter] = {}
         self._streams: dict[tuple[int, int], list[Letter]] = {}  # each in order, none overlaps another
         self._patience = FIRST_PATIENCE
@@ -103,7 +102,7 @@ class Letters:
 
     def plan(self, lane: int, epoch: int, first: int, last: int) -> Letter:
         """A new letter, under an id that tells nobody anything."""
-        letter = Letter(secrets.token_bytes(ID_SIZE), lane, epoch, first, last)
+        letter = Letter(self._random(ID_SIZE), lane, epoch, first, last)
         self._add(letter)
         return letter
 

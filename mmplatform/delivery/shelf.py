@@ -1,6 +1,7 @@
 """Where messages wait: the rows of a lane on disk, the front of it in memory, and who waits for what."""
 
 import asyncio
+import secrets
 from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -90,7 +91,7 @@ class Box:
     def __init__(self, peer: str, save: Callable[[StorageRow], None]) -> None:
         self.peer = peer
         self.sender = Sender()
-        self.letters = Letters(peer, save)
+        self.letters = Letters(peer, save, secrets.token_bytes)
         self.heard: dict[tuple[int, int], Ack] = {}  # acknowledgements of more than is in memory
         self.why = ""  # what keeps it from being mailed at all
         self.shelves = [Shelf(peer, lane) for lane in range(LANES)]

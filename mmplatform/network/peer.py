@@ -19,6 +19,7 @@ FLAPPING: Final = 2.0  # but after so many seconds at most: the peer is there
 SOON: Final = 0.02  # seconds until a peer is dialled again that has just come
 GLARE: Final = 10.0  # seconds between two links within which both ends may have dialled at once
 LONGEST_TIMER: Final = 3600.0  # the wall clock may be set: look again at least this often
+SLOW: Final = 2.0  # seconds of an attempt to reach the peer after which its mail does not wait for the end of it
 NEVER: Final = 8e12  # Unix seconds: later than any message may expire
 DUPLICATE: Final = "duplicate"  # reasons for closing a link
 REPLACED: Final = "replaced"
@@ -43,6 +44,8 @@ class Node(exchange.Node, Protocol):
     def disconnected(self, peer: "Peer", reason: str) -> None: ...
 
     def unreachable(self, peer: "Peer", reason: str) -> None: ...
+
+    def slow(self, peer: "Peer") -> None: ...
 
     def waiting(self, peer: "Peer") -> None: ...
 
@@ -281,6 +284,7 @@ class Peer:
 
     async def _dial_once(self) -> bool:
         self._present = False
+        slow = self._loop.call_later(SLOW, self._still_dialling)
         try:
             addresses = await self._node.directory.locate(self.sign_id)
             if not addresses:
@@ -292,7 +296,13 @@ class Peer:
                 self.reason = str(error)
                 self._node.unreachable(self, self.reason)
             return False
+        finally:
+            slow.cancel()
         return True
+
+    def _still_dialling(self) -> None:
+        if self.link is None:
+            self._node.slow(self)
 
     def _watch_expiry(self) -> None:
         """One timer for all that waits."""

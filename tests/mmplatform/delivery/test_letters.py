@@ -1,5 +1,7 @@
 """Letters: which messages are in which, what is left, and what survives a restart."""
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ PEER = "B" * 43 + "="
 class Desk:
     def __init__(self) -> None:
         self.rows: dict[bytes, bytes] = {}
-        self.letters = Letters(PEER, self.save)
+        self.letters = Letters(PEER, self.save, random.Random(1).randbytes)
 
     def save(self, row: Row) -> None:
         if row[1] is None:
@@ -35,6 +37,7 @@ class Desk:
 
     def restarted(self) -> "Desk":
         desk = Desk()
+        desk.letters._random = self.letters._random
         desk.rows = dict(self.rows)
         for value in self.rows.values():
             desk.letters.restore(value)

@@ -13,10 +13,10 @@ from mmplatform.delivery.wire import WINDOW, Batch, Event, Frame, Piece, Ping, e
 from mmplatform.errors import Expired, RequestTimeout
 from mmplatform.identity.keys import Identity
 from mmplatform.identity.nodeinfo import NodeInfo
-from mmplatform.network import incoming
+from mmplatform.network import incoming, peer
 from mmplatform.session.envelope import seal
 from tests.mmplatform.network.helpers import collect, identity, until
-from tests.mmplatform.network.relays import Person, Relay, people, shuffled
+from tests.mmplatform.network.relays import Mailbox, Person, Relay, people, shuffled
 
 
 async def sent(person: Person, to: Person, *payloads: Any, **options: Any) -> list[Any]:
@@ -491,3 +491,17 @@ async def test_runs_of_a_sender_do_not_overtake_each_other_on_their_way_through_
         alice.up.mail_room(bob.sign_id)
         await second
     assert bob.heard == [1, 2]
+
+
+async def test_mail_does_not_wait_for_the_end_of_a_slow_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def for_ever(*_: object) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(peer, "SLOW", 0.01)
+    monkeypatch.setattr(Mailbox, "dial", for_ever)
+    relay = Relay()
+    alice, bob = Person(1, relay), Person(2, relay)
+    async with people(alice, bob):
+        await alice.start()
+        [delivery] = await sent(alice, bob, 1)
+        await until(lambda: delivery.state == "relayed")
