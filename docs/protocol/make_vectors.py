@@ -20,6 +20,7 @@ from directory_vectors import directory_json
 from mail_vectors import mail_json
 from relay_vectors import relay_json
 from session_vectors import session_json
+from webrtc_vectors import webrtc_json
 
 Case = dict[str, Any]
 VECTORS = Path(__file__).parent / "vectors"
@@ -353,6 +354,7 @@ FILES: dict[str, Callable[[], Case]] = {
     "directory.json": lambda: directory_json(labelled, H),
     "mail.json": lambda: mail_json(labelled, H),
     "relay.json": lambda: relay_json(labelled),
+    "webrtc.json": webrtc_json,
 }
 
 

@@ -12,6 +12,7 @@ from mmplatform.errors import ProtocolError, Unreachable
 from mmplatform.network.transport import Accept
 
 CONNECT_TIMEOUT: Final = 8.0  # seconds from the offer to the open channel
+CONNECTING: Final = "connecting"
 
 Say = Callable[[Signal], bool]
 
@@ -28,7 +29,9 @@ class Attempt:
         self._offer: Signal | None = None
         self._stage = "no-candidates: this host has no address to be reached at"
         self._late: list[Candidate | None] = []  # candidates that came before the description they belong to
+        self._told = ours  # the peer need not be told of the end: it does not know of an offer yet
         self._tried = 0
+        self._described = False  # the pair knows the peer's description
         self._adding: set[asyncio.Task[None]] = set()
         self._accept: Accept
         self.pair = Pair(servers, self._opened, lambda: self.fail(self._unlinked()))
@@ -38,7 +41,7 @@ class Attempt:
         self._accept = accept
         return await self._in_time(self._dial)
 
-    async def serve(self, offer: str, accept: Accept) -> None:
+    async def serve(self, offer: Description, accept: Accept) -> None:
         """Answer an offer and wait for the channel. Raises Unreachable."""
         self._accept = accept
         await self._in_time(lambda: self._serve(offer))
@@ -63,10 +66,15 @@ class Attempt:
         self._tried += 1
         if self._tried > MAX_CANDIDATES + 1:
             return
-        if self._stage.startswith("connecting"):
+        if self._described:
             self._add(candidate)
         else:
             self._late.append(candidate)
+
+    def ended(self, reason: str) -> None:
+        """The peer has given it up."""
+        self._told = True
+        self.fail(f"{reason}: said the peer")
 
     def repeat(self) -> None:
         """The peer may not have heard our offer."""
@@ -84,8 +92,9 @@ class Attempt:
         self.fail("closed: given up")
         self._answer.cancel()
         if self._connection.exception() is not None:
-            if self._offer is not None:
-                self._say(Signal(END, self.number, "gone"))
+            if not self._told:
+                self._told = True
+                self._say(Signal(END, self.number, "gone" if self.ours else "failed"))
             for task in self._adding:
                 task.cancel()
             await self.pair.close()
@@ -111,26 +120,31 @@ class Attempt:
         self._check(offer)
         if not self._say(self._offer):
             raise Unreachable(f"{ADDRESS} no-link: the link to signal over is gone")
+        self._told = False
         self._stage = f"no-answer: the peer did not answer within {CONNECT_TIMEOUT:g} s"
-        answer = await self._answer
+        answer = self._checked(await self._answer)
+        self._stage = CONNECTING
         await self.pair.answered(answer)
         return await self._connect(answer)
 
-    async def _serve(self, text: str) -> WebRTCConnection:
-        offer = parse(text)
-        answer = await self.pair.answer(offer)
+    async def _serve(self, offer: Description) -> WebRTCConnection:
+        answer = await self.pair.answer(self._checked(offer))
         self._check(answer)
+        self._stage = CONNECTING
         self._say(Signal(ANSWER, self.number, answer.text()))
         return await self._connect(offer)
 
     async def _connect(self, remote: Description) -> WebRTCConnection:
-        self._stage = "connecting"
-        if remote.complete and not remote.candidates:
-            raise Unreachable(f"{ADDRESS} no-candidates: the peer has no address to be reached at")
+        self._described = True
         self._tried += len(remote.candidates)
         for candidate in self._late[: MAX_CANDIDATES + 1 - len(remote.candidates)]:
             self._add(candidate)
         return await asyncio.shield(self._connection)
+
+    def _checked(self, remote: Description) -> Description:
+        if remote.complete and not remote.candidates:
+            raise Unreachable(f"{ADDRESS} no-candidates: the peer has no address to be reached at")
+        return remote
 
     def _check(self, description: Description) -> None:
         if not description.candidates:
@@ -148,7 +162,7 @@ class Attempt:
 
     def _unlinked(self) -> str:
         """Why, for people: the first word is stable."""
-        if not self._stage.startswith("connecting"):
+        if self._stage != CONNECTING:
             return self._stage
         local = self.pair.local
         direct = local is not None and any(candidate.kind != "host" for candidate in local.candidates)

@@ -85,8 +85,8 @@ class Description:
 
 def parse(text: str) -> Description:
     """The description in ``text``. Raises ProtocolError("bad-sdp")."""
-    lines = text.splitlines()
-    if len(lines) > MAX_LINES or not lines or lines[0] != "v=0":
+    lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+    if len(lines) > MAX_LINES or lines[0] != "v=0":
         raise _bad("not a session description")
     media = [line for line in lines if line.startswith("m=")]
     if len(media) != 1 or not re.fullmatch(_MEDIA + "[0-9]+ UDP/DTLS/SCTP webrtc-datachannel", media[0]):

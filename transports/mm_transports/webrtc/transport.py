@@ -16,6 +16,7 @@ from mm_transports.webrtc.attempt import Attempt
 from mm_transports.webrtc.connection import ADDRESS
 from mm_transports.webrtc.pair import Servers, Turn, check_urls
 from mm_transports.webrtc.rates import Rates
+from mm_transports.webrtc.sdp import Description, parse
 from mm_transports.webrtc.signalling import (
     ANSWER,
     ATTEMPT,
@@ -136,11 +137,18 @@ class WebRTC(Transport):
         if refusal:
             self._say(peer, Signal(END, signal.attempt, refusal))
             return
+        try:
+            offer = parse(signal.body)
+        except ProtocolError as error:
+            log.debug("an offer of %s: %s", peer, error)
+            self._say(peer, Signal(END, signal.attempt, error.reason))
+            return
         if attempt is not None:
             attempt.fail("crossed: the peer dialled at the same time, and its offer is answered")
             self._done(peer, attempt)
         self._served.append(signal.attempt)
-        self._spawn(self._serve(peer, signal))
+        assert self._accept is not None
+        self._spawn(self._serve(peer, self._attempt(peer, signal.attempt, ours=False), offer, self._accept))
 
     def _refusal(self, peer: SignId) -> str:
         if self._accept is None or self._closed:
@@ -150,24 +158,13 @@ class WebRTC(Transport):
             return "busy"
         return ""
 
-    def _serve(self, peer: SignId, signal: Signal) -> Coroutine[Any, Any, None]:
-        attempt = self._attempt(peer, signal.attempt, ours=False)
-        accept = self._accept
-        assert accept is not None
-
-        async def serve() -> None:
-            try:
-                await attempt.serve(signal.body, accept)
-            except (Unreachable, ValueError) as error:
-                log.debug("an offer of %s: %s", peer, error)
-                self._say(peer, Signal(END, signal.attempt, "failed"))
-            except ProtocolError as error:
-                log.debug("an offer of %s: %s", peer, error)
-                self._say(peer, Signal(END, signal.attempt, error.reason))
-            finally:
-                self._done(peer, attempt)
-
-        return serve()
+    async def _serve(self, peer: SignId, attempt: Attempt, offer: Description, accept: Accept) -> None:
+        try:
+            await attempt.serve(offer, accept)
+        except (Unreachable, ValueError) as error:
+            log.debug("an offer of %s: %s", peer, error)
+        finally:
+            self._done(peer, attempt)
 
     def _attempt(self, peer: SignId, number: bytes, ours: bool) -> Attempt:
         attempt = self._attempts[peer] = Attempt(number, ours, self._servers, partial(self._say, peer))
@@ -192,7 +189,7 @@ def _heard(attempt: Attempt, signal: Signal) -> None:
     hear: dict[int, Callable[[str], None]] = {
         ANSWER: attempt.answered,
         CANDIDATE: attempt.trickled,
-        END: lambda reason: attempt.fail(f"{reason}: said the peer"),
+        END: attempt.ended,
     }
     hear[signal.kind](signal.body)
 
