@@ -1,6 +1,7 @@
 """Whole platforms over the real relay: nothing but the relay between them, and it may stop in the middle."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -158,6 +159,19 @@ async def test_the_relay_comes_after_the_nodes(stack: AsyncExitStack, tmp_path: 
     await home.start()
     stack.push_async_callback(home.stop)
     assert await asked == "hi"
+
+
+async def test_who_uses_no_relay_loads_nothing_of_it() -> None:
+    code = (
+        "import asyncio, sys, mmplatform\n"
+        "async def main():\n"
+        "    async with mmplatform.Platform(connection_info=['tcp://127.0.0.1:0']) as platform:\n"
+        "        assert platform.relays == {}\n"
+        "asyncio.run(main())\n"
+        "assert not [name for name in sys.modules if name.startswith(('websockets', 'mm_transports.relay'))]\n"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, env={"PYTHONPATH": ":".join(sys.path)})
+    assert await process.wait() == 0
 
 
 async def test_nothing_stays_open(tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ class Station:
         self._counts: dict[bytes, int] = {}
         self._stuffed: list[RelayConnection] = []
         self._slow: set[bytes] = set()
-        self._missed: dict[bytes, None] = {}
+        self._missed: dict[bytes, None] = {}  # peers that were not reached, and
+        self._unmailed: dict[bytes, None] = {}  # those for whom mail could not be left, since we were last signed in
         self._failures = 0
         self._draining = False
         self._ending: asyncio.Task[None] | None = None
@@ -76,6 +77,15 @@ class Station:
         if peer in self._slow:
             connection.hold(SLOW)
         return connection
+
+    async def deposit(self, peer: bytes, mail_id: bytes, expires: int, envelope: bytes, via: str) -> int:
+        """See :meth:`Postbox.deposit`."""
+        try:
+            return await self.postbox.deposit(peer, mail_id, expires, envelope, via)
+        except Unreachable:
+            if len(self._unmailed) < MAX_MISSED:
+                self._unmailed[peer] = None
+            raise
 
     def missed(self, peer: bytes) -> None:
         """Tell the node when there is a chance again to reach ``peer`` here."""
@@ -114,6 +124,9 @@ class Station:
         missed, self._missed = self._missed, {}
         for peer in missed:
             self._node.present(sign_id_of(peer))
+        unmailed, self._unmailed = self._unmailed, {}
+        for peer in unmailed:
+            self._node.mail_room(sign_id_of(peer))
 
     def relay_said(self, client: Client, item: Item) -> None:
         match item:

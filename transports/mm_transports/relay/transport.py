@@ -61,13 +61,13 @@ class Relay(Transport):
         relay = parse_relay(address)
         station, via = self._way(relay)
         try:
-            return await station.postbox.deposit(raw_key(peer), mail_id, expires, envelope, via)
+            return await station.deposit(raw_key(peer), mail_id, expires, envelope, via)
         except MailDeclined as error:
             if not via or error.reason not in NO_MAIL_LANE:
                 raise
         self.lane_failed(station, via)
         station, via = self._way(relay)
-        return await station.postbox.deposit(raw_key(peer), mail_id, expires, envelope, via)
+        return await station.deposit(raw_key(peer), mail_id, expires, envelope, via)
 
     async def close(self) -> None:
         """Connections to relays end with the last link over them."""
