@@ -1,4 +1,4 @@
-"""NATS JetStream over TLS, a file store synced at every message, 512 publishers, every message acknowledged."""
+"""NATS JetStream over TLS, a file store synced at every message, 1024 publishers, every message acknowledged."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from benchmarks.contract import Client, Info, Peer, Sink, pipelined
 from benchmarks.peers.nats_tls import SUBJECT, command, dial
 
 STREAM, CONSUMER = "BENCH", "bench"
-PUBLISHERS = 512
+PUBLISHERS = 1024
 FETCH = 500
 
 

@@ -7,7 +7,7 @@ from benchmarks.contract import Client, Info, Job, Peer, Sink, pipelined
 from mmplatform import Platform
 
 TOPIC, ECHO = "bench", "echo"
-SENDERS = 512
+SENDERS = 1024
 
 
 class MM(Peer):

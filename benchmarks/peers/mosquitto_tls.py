@@ -9,7 +9,7 @@ from benchmarks.contract import Client, Info, Job, Peer, Sink, pipelined
 from benchmarks.registry import find_program
 
 TOPIC = "bench"
-PUBLISHERS = 512
+PUBLISHERS = 1024
 QOS = 1
 
 
