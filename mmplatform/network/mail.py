@@ -20,6 +20,7 @@ from mmplatform.network.postman import Postman
 from mmplatform.network.replies import AckMail
 from mmplatform.network.transport import Transport
 
+UNDER_WAY: Final = 256  # envelopes that wait for the answer of a relay, to all peers
 LONGEST_WATCH: Final = 3600.0  # seconds: the wall clock may be set
 AT_ONCE: Final = 30.0  # what the relay could not deliver is mailed again so many times sooner than what it says it did
 MOST_EARLY: Final = 1024  # envelopes that come before we are ready; later ones come again at the next sign-in
@@ -40,6 +41,7 @@ class Mailer:
         self._postman = Postman(node, transports)
         self._away: set[SignId] = set()  # peers that could not be reached, since they last were
         self._outgoing: dict[SignId, Outgoing] = {}
+        self._slots = asyncio.Semaphore(UNDER_WAY)
         self._incoming: Incoming | None = None
         self._acks: AckMail
         self._early: list[tuple[bytes, Callable[[bool], None]]] | None = []  # what comes before we are ready
@@ -108,7 +110,7 @@ class Mailer:
             self._outgoing[peer].wake()
         elif not box.empty:
             if self._postman.relays(peer):
-                self._outgoing[peer] = Outgoing(self._node, peer, self._postman, self._stored, self._done)
+                self._outgoing[peer] = Outgoing(self._node, peer, self._postman, self._slots, self._stored, self._done)
             else:
                 box.why = ""
 

@@ -32,19 +32,20 @@ class Node(Protocol):
 
 
 class Outgoing:
-    """Runs from :meth:`wake` until nothing is left to mail; ``done(peer)`` is called then, ``stored(peer, letter)`` for
-    each letter that a relay keeps."""
+    """Runs until nothing is left to mail; ``done(peer)`` is called then, ``stored(peer, letter)`` for each letter that a
+    relay keeps. ``slots`` bounds what is under way to all peers together."""
 
     def __init__(
         self,
         node: Node,
         peer: SignId,
         postman: Postman,
+        slots: asyncio.Semaphore,
         stored: Callable[[SignId, Letter], None],
         done: Callable[[SignId], None],
     ) -> None:
         self._node, self._peer, self._postman, self._stored, self._done = node, peer, postman, stored, done
-        self._box = node.outbox.box(peer)
+        self._box, self._slots = node.outbox.box(peer), slots
         self._flying: dict[bytes, asyncio.Task[None]] = {}
         self._backoff = Backoff(node.random, LONGEST_PAUSE)
         self._pause = 0.0  # seconds, after a failure
@@ -88,7 +89,7 @@ class Outgoing:
                     continue
                 self._landed.clear()
                 self._news = False
-                packed = await self._next() if len(self._flying) < UNDER_WAY else None
+                packed = await self._next_in_turn() if len(self._flying) < UNDER_WAY else None
                 if packed is not None:
                     self._send(packed)
                 elif self._flying:
@@ -100,6 +101,17 @@ class Outgoing:
         finally:
             if not self._flying:
                 self._done(self._peer)
+
+    async def _next_in_turn(self) -> Packed | None:
+        """The next letter, once there is a slot for it."""
+        await self._slots.acquire()
+        packed = None
+        try:
+            packed = await self._next()
+        finally:
+            if packed is None or self.stopped:
+                self._slots.release()
+        return packed if not self.stopped else None
 
     async def _next(self) -> Packed | None:
         """A letter of which it is not known that a relay has it, else a new one, of the first lane that has any."""
@@ -120,8 +132,6 @@ class Outgoing:
 
     def _send(self, packed: Packed) -> None:
         letter = packed.letter
-        if self.stopped:
-            return
         self._box.letters.put(letter, TOLD)
         self._flying[letter.id] = asyncio.get_running_loop().create_task(
             self._deposit(packed), name=f"mm letter {self._peer}"
@@ -131,7 +141,8 @@ class Outgoing:
         letter, box = packed.letter, self._box
         content = encode_packet(Frame(int(self._node.now() * 1000), 0, [], [packed.batch], [], [], []))
         try:
-            relay, until = await self._postman.deposit(self._peer, letter.id, packed.expires, content, packed.only)
+            relays = [packed.only] if packed.only else self._postman.relays(self._peer)
+            relay, until = await self._postman.deposit(self._peer, letter.id, packed.expires, content, relays)
         except NotMailed as error:
             box.letters.put(letter, TOLD if error.uncertain else PLANNED)
             box.why = str(error)
@@ -142,6 +153,7 @@ class Outgoing:
             self._backoff.reset()
             self._stored(self._peer, letter)
         finally:
+            self._slots.release()
             del self._flying[letter.id]
             self._landed.set()
             if self._task.done() and not self._flying:

@@ -2,11 +2,11 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-from mmplatform.errors import MailDeclined, MailUncertain, Unreachable
+from mmplatform.errors import MailDeclined, MailUncertain, ProtocolError, Unreachable
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.network.directory import Directory
 from mmplatform.network.transport import Transport
@@ -25,6 +25,10 @@ class Node(Protocol):
     directory: Directory
 
     def now(self) -> float: ...
+
+    def known(self, peer: str) -> bool: ...
+
+    def failed(self, error: Exception, topic: str = "") -> None: ...
 
 
 class NotMailed(Unreachable):
@@ -52,10 +56,9 @@ class Postman:
         return sorted(usable, key=lambda address: self._avoided.get(address, 0.0))
 
     async def deposit(
-        self, peer: SignId, mail_id: bytes, expires: int, content: bytes, only: str = ""
+        self, peer: SignId, mail_id: bytes, expires: int, content: bytes, relays: Sequence[str]
     ) -> tuple[str, int]:
-        """The relay that keeps it, and until when in Unix milliseconds. Raises NotMailed."""
-        relays = [only] if only else self.relays(peer)
+        """The first of ``relays`` that keeps it, and until when in Unix milliseconds. Raises NotMailed."""
         if not relays:
             raise NotMailed(["no relay of it is known"], 0.0, False)
         envelope = self._seal(peer, content)
@@ -73,13 +76,23 @@ class Postman:
             except (MailUncertain, TimeoutError) as error:
                 reasons.append(f"{_host(relay)}: {str(error) or 'no answer'}")
                 uncertain = True
-            except (Unreachable, OSError, ValueError, LookupError) as error:
+            except (Unreachable, OSError, ValueError) as error:
                 reasons.append(f"{_host(relay)}: {error}")
+            except Exception as error:  # of a plugin: what waits for its peer goes on all the same
+                reasons.append(f"{_host(relay)}: {error!r}")
+                self._node.failed(error)
             else:
                 self._avoided.pop(relay, None)
                 return relay, until
             self._avoided[relay] = self._node.now() + AVOID
         raise NotMailed(reasons, min(filter(None, retries), default=0.0), uncertain)
+
+    def relays_of_sender(self, peer: SignId) -> list[str]:
+        """Where ``peer`` may be told that its mail has come. Of strangers these are our own relays only: whoever
+        writes to us must not choose where we connect to."""
+        mine = self._node.directory.mine
+        own = mine.connection_info if mine is not None else ()
+        return [relay for relay in self.relays(peer) if relay in own or self._node.known(peer)]
 
     def forgive(self, peer: SignId) -> None:
         """There is news of ``peer``: try its relays in their order again."""
@@ -92,7 +105,10 @@ class Postman:
             raise NotMailed(["the platform is not listening yet"], 0.0, False)
         info = node.directory.known(peer)
         mail_key = info.mail_key if info is not None else b""
-        return seal(node.identity, node.directory.mine.encode(), peer, mail_key, content, secrets.token_bytes)
+        try:
+            return seal(node.identity, node.directory.mine.encode(), peer, mail_key, content, secrets.token_bytes)
+        except ProtocolError as error:
+            raise NotMailed([str(error)], 0.0, False) from None
 
 
 def _host(relay: str) -> str:

@@ -84,7 +84,7 @@ class AckMail:
     def _due(self, peer: SignId) -> None:
         debt = self._debts[peer]
         debt.timer = None
-        if self._node.linked(peer) or not self._postman.relays(peer):
+        if self._node.linked(peer) or not self._postman.relays_of_sender(peer):
             self._give_back(peer, debt)
         elif debt.taken:
             debt.sending = self._loop.create_task(self._send(peer, debt), name=f"mm acknowledge {peer}")
@@ -105,7 +105,8 @@ class AckMail:
         content = encode_packet(Frame(int(now * 1000), 0, _fitting(acks), [], [], [], []))
         expires = int((now + DEFAULT_EXPIRY) * 1000)
         with suppress(NotMailed):
-            await self._postman.deposit(peer, secrets.token_bytes(ID_SIZE), expires, content)
+            relays = self._postman.relays_of_sender(peer)
+            await self._postman.deposit(peer, secrets.token_bytes(ID_SIZE), expires, content, relays)
         debt.sending = None
         debt.timer = self._loop.call_later(INTERVAL, self._due, peer)
         for taken in given_back:

@@ -505,3 +505,20 @@ async def test_mail_does_not_wait_for_the_end_of_a_slow_attempt(monkeypatch: pyt
         await alice.start()
         [delivery] = await sent(alice, bob, 1)
         await until(lambda: delivery.state == "relayed")
+
+
+@pytest.mark.parametrize("common", [True, False])
+async def test_a_stranger_does_not_choose_where_we_connect_to(common: bool) -> None:
+    relay, foreign = Relay(), Relay("foreign")
+    alice, bob = Person(1, *([relay] if common else []), foreign), Person(2, relay)
+    async with people(alice, bob):
+        await alice.start()
+        bob.friends, everywhere = [], {relay.address: relay, foreign.address: foreign}
+        await bob.start()
+        bob.up._transports[0].relays = everywhere  # type: ignore[attr-defined]
+        heard = collect(bob.up, "public.>")
+        [delivery] = await sent(alice, bob, "hello")
+        await until(lambda: heard == ["hello"] and not relay.waiting(bob.sign_id))
+        if common:
+            await delivery
+        assert foreign.deposits == 0

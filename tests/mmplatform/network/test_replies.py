@@ -31,10 +31,13 @@ class Post:
     def linked(self, peer: str) -> bool:
         return self.there
 
-    def relays(self, peer: str) -> list[str]:
+    def relays_of_sender(self, peer: str) -> list[str]:
         return self.known
 
-    async def deposit(self, peer: str, mail_id: bytes, expires: int, content: bytes) -> tuple[str, int]:
+    async def deposit(
+        self, peer: str, mail_id: bytes, expires: int, content: bytes, relays: list[str]
+    ) -> tuple[str, int]:
+        assert relays == self.known
         await asyncio.sleep(0)
         if not self.up:
             raise NotMailed(["down"], 0.0, False)
