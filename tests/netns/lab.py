@@ -25,6 +25,7 @@ SYSTEM_PARTS = {
     "avahi-daemon": "avahi-daemon",
     "avahi-browse": "avahi-utils",
     "nft": "nftables",
+    "turnserver": "coturn",
 }
 
 DBUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"

@@ -12,16 +12,23 @@ from tests.netns.lab import Lab
 
 
 class Told:
-    """``tests.netns.node`` on ``host``, with the services named; started when this returns."""
+    """``module`` on ``host``, with the services named; started when this returns."""
 
-    def __init__(self, lab: Lab, host: str, *options: str, services: tuple[str, ...] = ("mdns",)) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        host: str,
+        *options: str,
+        services: tuple[str, ...] = ("mdns",),
+        module: str = "tests.netns.node",
+    ) -> None:
         self.began = time.monotonic()
         named = [word for service in services for word in ("--service", service)]
         self.process = lab.start(
             host,
             sys.executable,
             "-m",
-            "tests.netns.node",
+            module,
             *named,
             *options,
             stdin=subprocess.PIPE,
@@ -41,13 +48,17 @@ class Told:
 
     def until(self, event: str, timeout: float = 20.0, **details: Any) -> dict[str, Any]:
         """The next event of that kind; the ones before it are passed over."""
+        return self.until_any(event, timeout=timeout, **details)
+
+    def until_any(self, *events: str, timeout: float = 20.0, **details: Any) -> dict[str, Any]:
+        """The next event of one of these kinds."""
         deadline = time.monotonic() + timeout
         while True:
             while self._lines:
                 told: dict[str, Any] = json.loads(self._lines.pop(0))
-                if told["event"] == event and details.items() <= told.items():
+                if told["event"] in events and details.items() <= told.items():
                     return told
-            self._read(deadline, f"{event} {details or ''}")
+            self._read(deadline, f"{' or '.join(events)} {details or ''}")
 
     def _read(self, deadline: float, awaited: str) -> None:
         assert self.process.stdout is not None
