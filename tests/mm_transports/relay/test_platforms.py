@@ -79,9 +79,8 @@ async def test_requests_and_messages(stack: AsyncExitStack, tmp_path: Path) -> N
     got = collect(bob, "friends.chat")
     bob.messaging.on("friends.echo", echo)
     assert await alice.messaging.request("echo", bob.sign_id, [1, 2]) == [1, 2]
-    for number in range(200):
-        last = await alice.messaging.send("chat", bob.sign_id, number)
-    await last
+    deliveries = [await alice.messaging.send("chat", bob.sign_id, number) for number in range(200)]
+    await deliveries[-1]
     assert got == list(range(200))
     [status] = alice.peers()
     assert status.connected

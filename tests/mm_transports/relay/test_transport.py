@@ -81,6 +81,12 @@ class Node:
     def mail_room(self, peer: SignId) -> None:
         self.rooms.append(peer)
 
+    def linked(self, peer: str) -> bool:
+        raise AssertionError("nobody asked for it")
+
+    def signal(self, peer: SignId, scheme: str, data: bytes) -> bool:
+        raise AssertionError("nobody asked for it")
+
     def accept(self, connection: Connection) -> End:
         self.ends.append(End(connection))
         self.came.put_nowait(self.ends[-1])
