@@ -66,7 +66,7 @@ class Shelf:
         self.deliveries: dict[int, ReferenceType[Delivery]] = {}
         self.sweep_at = DELIVERIES_SWEPT
         self.why = ""  # what keeps the next of it from being mailed
-        self.too_large = (0, 0, 0)  # epoch, number and bytes of a message that no letter holds
+        self.too_large: tuple[int, int, int] = (0, 0, 0)  # epoch, number and bytes of a message that no letter holds
         self.dropped = 0  # rows that left ``rows`` at the front so far
         self.mailed = 0  # rows in letters, counted likewise,
         self.drops = 0  # when so many letters had been dropped

@@ -32,8 +32,8 @@ class Node(Protocol):
 
 
 class Outgoing:
-    """Runs until nothing is left to mail; ``done(peer)`` is called then, ``stored(peer, letter)`` for each letter that a
-    relay keeps. ``slots`` bounds what is under way to all peers together."""
+    """Runs until nothing is left to mail; ``done(peer)`` is called then, ``stored(peer, letter)`` for each letter that
+    a relay keeps. ``slots`` bounds what is under way to all peers together."""
 
     def __init__(
         self,
