@@ -322,14 +322,17 @@ async def test_messages_are_cut_at_their_largest_and_big_items_go_alone(opened: 
     await guest.lost()
 
 
-async def test_full_by_what_waits_in_this_turn(opened: Any) -> None:
+async def test_much_in_one_turn_is_written_within_the_turn(opened: Any) -> None:
     door = await opened()
     guest, session = await door.guest()
-    while not session.full:
-        session.tell(Data(bytes(32), 1, bytes(10_000)))
-    assert await within(door.core.drained.get()) is session
-    assert not session.full
-    assert sum(guest.sizes) <= BATCH + 20_000
+    told = [Data(bytes(32), number, bytes(10_000)) for number in range(60)]
+    for item in told:
+        session.tell(item)
+    assert door.hall.metrics.bytes_out > BATCH
+    session.tell(items.Pause(OTHER.sign_key))
+    assert door.hall.metrics.items_out == len(told) + 2, "a pause waits for nothing; welcome and all the rest are out"
+    assert [await guest.hears() for _ in told] == told
+    assert await guest.hears() == items.Pause(OTHER.sign_key)
     guest.socket.close()
     await guest.lost()
 

@@ -38,7 +38,6 @@ from mmplatform.errors import ProtocolError
 from mmplatform.identity.keys import Identity
 
 SIGN_IN_WITHIN: Final = 10.0  # seconds
-HIGH_WATER: Final = 256 * 1024  # bytes that wait to be written in this turn of the loop
 BATCH: Final = 256 * 1024  # bytes of items in one message; a larger item goes alone
 SMALL: Final = 256  # what an item without content counts as: with reasons at their longest 1.2 KiB
 DENIED_RETRY: Final = 3600.0  # seconds
@@ -138,7 +137,7 @@ class Front:
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Item] = []
         self._size = 0  # of those
-        self._stuffed = self._was_full = self._ended = False
+        self._stuffed = self._was_full = self._scheduled = self._ended = False
         self._given: SignIn | None = None
         now = self._loop.time()
         self._bytes = Bucket(hall.limits.rate_bytes, now)
@@ -156,23 +155,25 @@ class Front:
     def tell(self, item: Item) -> None:
         if self._ended:
             return
-        if not self._waiting:
+        if not self._scheduled:
+            self._scheduled = True
             self._loop.call_soon(self._flush)
         self._waiting.append(item)
         self._size += _size(item)
+        # Under load a turn of uvloop reads megabytes: the socket should not stand idle, nor a pause wait for its end.
+        if self._size >= BATCH or isinstance(item, Pause):
+            self._write()
 
     @property
     def full(self) -> bool:
-        if self._stuffed or self._size >= HIGH_WATER:
-            self._was_full = True
-            return True
-        return False
+        self._was_full |= self._stuffed
+        return self._stuffed
 
     def end(self, reason: str, retry: float = 0.0) -> None:
         if self._ended:
             return
         self._waiting.append(Bye(reason[:200], int(retry * 1000)))
-        self._flush()
+        self._write()
         self._ended = True
         self._timer.cancel()
         self._socket.close(1000, reason)
@@ -256,7 +257,7 @@ class Front:
             self._timer = self._loop.call_later(wait, self._socket.resume_reading)
 
     def _depart(self) -> None:
-        self._flush()
+        self._write()
         self._ended = True
         self._socket.close(1000, "bye")
         self._leave()
@@ -279,6 +280,11 @@ class Front:
     # What goes out.
 
     def _flush(self) -> None:
+        self._scheduled = False
+        self._write()
+        self._tell_writable()
+
+    def _write(self) -> None:
         items, self._waiting, self._size = self._waiting, [], 0
         if not items or self._ended:
             return
@@ -292,7 +298,6 @@ class Front:
                 start, size = index, 0
             size += more
         self._send(items[start:] if start else items)
-        self._tell_writable()
 
     def _send(self, items: list[Item]) -> None:
         message = encode_items(items)

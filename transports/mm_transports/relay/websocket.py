@@ -6,6 +6,7 @@ no timer a message: one timer a connection sees to the upgrade, the keep-alive a
 
 import asyncio
 import functools
+import socket
 import ssl as tls
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
@@ -120,6 +121,10 @@ class WebSocket(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
         transport.set_write_buffer_limits(high=HIGH_WATER)
+        plain = transport.get_extra_info("socket")
+        if plain is not None and plain.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            # Not megabytes in the kernel that a pause cannot hold back any more
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, HIGH_WATER)
         peer = transport.get_extra_info("peername") or ("gone", 0)
         self._named(*peer[:2])
         self._heard = self._loop.time()

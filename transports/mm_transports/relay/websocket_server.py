@@ -1,6 +1,7 @@
 """The listening side of a relay's WebSockets: upgrades, plain pages on the same port, who may come in, TLS."""
 
 import asyncio
+import socket
 import ssl as tls
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from mmplatform.errors import LocalError
 
 MAX_UPGRADING: Final = 1024  # connections that have not sent their request yet
 MAX_HALF_SENT: Final = 256 * 1024 * 1024  # bytes of messages that have not come to their end, of all connections
+UNDER_WAY: Final = 1024 * 1024  # bytes on their way from a client: they still come after it was told to pause
 SMALL: Final = 64 * 1024  # a connection with less of them is never ended for it
 BACKLOG: Final = 1024
 PLAIN: Final = "text/plain; charset=utf-8"
@@ -96,6 +98,9 @@ class _Served(WebSocket):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        plain = transport.get_extra_info("socket")
+        if plain is not None:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNDER_WAY)
         if len(self._entrance.upgrading) >= MAX_UPGRADING:
             self.abort("too many connections without a request")
             return
