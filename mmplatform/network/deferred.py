@@ -38,6 +38,10 @@ class Deferred(Transport):
     async def deposit(self, address: str, peer: SignId, mail_id: bytes, expires: int, envelope: bytes) -> int:
         return await self._transport(address).deposit(address, peer, mail_id, expires, envelope)
 
+    def signalled(self, peer: SignId, data: bytes) -> None:
+        if self._loaded is not None:  # a peer cannot have it loaded
+            self._loaded.signalled(peer, data)
+
     async def close(self) -> None:
         self._closed = True
         if self._loaded is not None:

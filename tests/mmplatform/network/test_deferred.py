@@ -35,6 +35,7 @@ async def test_it_is_loaded_with_the_first_address() -> None:
     assert await far.frames.get() == b"x"
     assert len(loaded) == 1
     assert loaded[0].attached == "node"  # type: ignore[attr-defined]
+    deferred.signalled(PEER, b"which memory does not listen to")
     assert deferred.reachable() is None
     assert deferred.troubles() == {"memory://bob": ""}
     with pytest.raises(Unreachable, match="nobody keeps mail"):
