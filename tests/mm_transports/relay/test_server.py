@@ -4,6 +4,7 @@ import asyncio
 import json
 import ssl
 import stat
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from benchmarks import tls
 from mm_transports.relay import items, signin
 from mm_transports.relay.address import parse_relay
-from mm_transports.relay.items import Data, Deposit, Mail, Open, Shut, Stored, Taken, Welcome
+from mm_transports.relay.items import Data, Deposit, Mail, Open, Pause, Resume, Shut, Stored, Taken, Welcome
 from mm_transports.relay.server import RelayServer
 from mm_transports.relay.websocket import WebSocket, connect
 from mmplatform.errors import FolderInUse, LocalError, StorageError, Unreachable
@@ -235,6 +236,35 @@ async def test_redis_that_is_away(start: Any, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"redis at .*start it or check the address"):
         await start(store=f"unix://{tmp_path}/nobody")
     await start()
+
+
+async def test_without_the_library_of_redis_the_remedy_is_named(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mm_transports.relay.fleet", None)
+    with pytest.raises(LocalError, match=r"pip install 'mm-platform\[relay\]'"):
+        await start(store="redis://127.0.0.1:1")
+
+
+async def test_who_obeys_a_pause_overflows_nothing(start: Any) -> None:
+    relay = await start(rate_bytes=0, rate_items=0)
+    alice, bob = await relay.guest(ALICE), await relay.guest(BOB)
+    bob.socket.pause_reading()
+    alice.say(Open(BOB.sign_key, 1, b""))
+    sent = 0
+    while alice.told.empty():
+        alice.say(*[Data(BOB.sign_key, 1, sent.to_bytes(100))] * 200)
+        sent += 1
+        await asyncio.sleep(0)
+    assert await alice.hears() == Pause(BOB.sign_key)
+    bob.socket.resume_reading()
+    assert isinstance(await bob.hears(), Open)
+    for number in range(sent):
+        for _ in range(200):
+            item = await bob.hears()
+            assert isinstance(item, Data)
+            assert int.from_bytes(item.data) == number
+    assert await alice.hears() == Resume(BOB.sign_key)
+    assert not relay.server.metrics.dropped
+    await left(alice, bob)
 
 
 @needs_redis
