@@ -92,7 +92,7 @@ $(RUN): $(SETTINGS) | $(BIN)/python
 
 $(DEV): $(RUN)
 	@echo "== installing what tests and checks need"
-	@$(INSTALL) -e '.[cli,fast,mdns,webrtc,dht,test,check,bench]'
+	@$(INSTALL) -e '.[cli,fast,mdns,webrtc,dht,relay,test,check,bench]'
 	@touch $@
 
 $(DOCS): $(RUN)
