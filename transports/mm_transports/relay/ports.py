@@ -29,6 +29,7 @@ class Session(Protocol):
     @property
     def full(self) -> bool:
         """More waits in its connection than should; the router is told by ``Router.writable`` when that has gone."""
+        ...
 
     def end(self, reason: str, retry: float = 0.0) -> None:
         """Say Bye and close; ``retry`` in seconds."""
@@ -40,6 +41,7 @@ class Post(Protocol):
     def tell(self, key: bytes, item: Item) -> bool:
         """To the peer ``key`` wherever it is signed in: here, or in the fleet (then True means it is on its way).
         Waiting is never told to the peer: the router of the other process calls ``Mailroom.nudged`` with it."""
+        ...
 
     def receive(self, session: Session, item: Item) -> None:
         """A live item of a session, or of a lane, which is a session that did not sign in."""

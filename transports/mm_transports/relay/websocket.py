@@ -125,8 +125,9 @@ class WebSocket(asyncio.Protocol):
         if plain is not None and plain.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
             # Not megabytes in the kernel that a pause cannot hold back any more
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, HIGH_WATER)
-        peer = transport.get_extra_info("peername") or ("gone", 0)
-        self._named(*peer[:2])
+        peer = transport.get_extra_info("peername")
+        if peer:
+            self._named(peer[0], peer[1])
         self._heard = self._loop.time()
 
     def data_received(self, data: bytes) -> None:

@@ -101,8 +101,8 @@ class _Served(WebSocket):
         plain = transport.get_extra_info("socket")
         if plain is not None:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNDER_WAY)
-        if len(self._entrance.upgrading) >= MAX_UPGRADING:
-            self.abort("too many connections without a request")
+        if not self.ip or len(self._entrance.upgrading) >= MAX_UPGRADING:
+            self.abort("too many connections without a request, or gone already")
             return
         self._entrance.upgrading.add(self)
         self._wait(self._entrance.upgrade_timeout, lambda: self.abort("no request in time"))
