@@ -12,7 +12,6 @@ import { Receiver } from "./receiver.js";
 import type { Ack } from "./wire.js";
 
 const ASSEMBLY = 128 * 1024 * 1024; // bytes of values in assembly, of all peers
-const WRITES = 4; // under way at once
 const RETRY_AFTER = 1000; // milliseconds until a failed write is tried again
 
 /** `acknowledge(peer, acks)` is called once it is saved. */
@@ -20,7 +19,6 @@ export class Inbox {
   private readonly receivers = new Map<string, Receiver>();
   private readonly budget = new Budget(ASSEMBLY);
   private dirty = new Set<string>();
-  private writes = 0;
   private armed = false;
   private closed = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -64,7 +62,7 @@ export class Inbox {
   }
 
   private arm(): void {
-    if (this.armed || this.closed || this.timer || this.writes >= WRITES || !this.dirty.size) return;
+    if (this.armed || this.closed || this.timer || !this.dirty.size) return;
     this.armed = true;
     queueMicrotask(() => {
       this.armed = false;
@@ -84,7 +82,6 @@ export class Inbox {
       return { peer, checkpoint };
     });
     if (!rows.length) return;
-    this.writes++;
     try {
       await this.storage.write(rows, false);
       for (const { peer, checkpoint } of saving) this.acknowledge(peer, checkpoint.map(({ ack }) => ack));
@@ -95,9 +92,6 @@ export class Inbox {
         this.dirty.add(peer);
       }
       this.again();
-    } finally {
-      this.writes--;
-      this.arm();
     }
   }
 

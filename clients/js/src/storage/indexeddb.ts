@@ -5,6 +5,7 @@
 
 import { LocalError, StorageError } from "../errors.js";
 import type { Row, Storage } from "./contract.js";
+import { Journal } from "./journal.js";
 
 const STORE = "rows";
 const LOCK_TIMEOUT = 5000; // milliseconds that the page before this one may take to go
@@ -12,6 +13,7 @@ const LOCK_TIMEOUT = 5000; // milliseconds that the page before this one may tak
 export class IndexedDBStorage implements Storage {
   private constructor(
     private readonly database: IDBDatabase,
+    private readonly journal: Journal,
     private readonly unlock: () => void,
   ) {}
 
@@ -19,7 +21,11 @@ export class IndexedDBStorage implements Storage {
   static async open(name: string = "mm-platform"): Promise<IndexedDBStorage> {
     const unlock = await lock(name);
     try {
-      return new IndexedDBStorage(await openDatabase(name), unlock);
+      const journal = new Journal(name);
+      const storage = new IndexedDBStorage(await openDatabase(name), journal, unlock);
+      const left = journal.rows();
+      if (left.length) await storage.transaction(left, true).then(journal.note(left));
+      return storage;
     } catch (error) {
       unlock();
       throw error;
@@ -37,7 +43,19 @@ export class IndexedDBStorage implements Storage {
     });
   }
 
-  write(rows: Row[], durable: boolean): Promise<void> {
+  /** What need not be durable is noted in the journal first; it is safe from a reload at once. */
+  async write(rows: Row[], durable: boolean): Promise<void> {
+    const forget = this.journal.note(durable ? [] : rows);
+    await this.transaction(rows, durable);
+    forget();
+  }
+
+  async close(): Promise<void> {
+    this.database.close();
+    this.unlock();
+  }
+
+  private transaction(rows: Row[], durable: boolean): Promise<void> {
     return new Promise((resolve, reject) => {
       const transaction = this.database.transaction(STORE, "readwrite", { durability: durable ? "strict" : "relaxed" });
       transaction.oncomplete = () => resolve();
@@ -47,13 +65,8 @@ export class IndexedDBStorage implements Storage {
         if (value) store.put(value.slice(), key); // a view would be stored with all of the buffer behind it
         else store.delete(key);
       }
-      transaction.commit(); // not waiting for the requests: what a page has written before it goes is kept
+      transaction.commit();
     });
-  }
-
-  async close(): Promise<void> {
-    this.database.close();
-    this.unlock();
   }
 }
 

@@ -1,0 +1,104 @@
+"""A page in Chromium and a Python node, with a relay between them; the page is reloaded in the middle."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import pytest
+
+from mm_transports.relay.config import Config
+from mm_transports.relay.server import RelayServer
+from mm_transports.relay.transport import Relay
+from mmplatform import Platform
+from tests.clients.chromium import Chromium
+from tests.clients.javascript import built
+
+ROOT: Final = Path(__file__).parents[2]
+COUNT: Final = 1000
+PACE: Final = 0.001  # seconds between two messages to the page: some come before the reload, some during, some after
+
+pytestmark = pytest.mark.slow
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | {".js": "text/javascript"}
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def site() -> Iterator[str]:
+    """The URL under which a web server has the checkout."""
+    built("bundle")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(ROOT)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+async def browser(tmp_path: Path) -> AsyncIterator[Chromium]:
+    async with Chromium(tmp_path / "chromium") as browser, asyncio.timeout(90):
+        yield browser
+        assert not browser.errors
+
+
+@pytest.fixture
+async def relay(tmp_path: Path) -> AsyncIterator[str]:
+    """Its address."""
+    server = RelayServer(Config(data=tmp_path / "relay", listen="127.0.0.1:0", drain=0))
+    yield (await server.start())["address"]
+    await server.stop()
+
+
+async def test_a_reload_loses_nothing_that_was_accepted(site: str, browser: Chromium, relay: str) -> None:
+    got: list[int] = []
+    enough, all_came = asyncio.Event(), asyncio.Event()
+
+    async def take(topic: str, sender: str, payload: int) -> None:
+        got.append(payload)
+        if len(got) == COUNT // 4:
+            enough.set()
+        if payload == COUNT:
+            all_came.set()
+
+    async def heard() -> list[int]:
+        return [int(one) for one in (await browser.evaluate("localStorage.getItem('heard') ?? ''")).split()]
+
+    async with Platform(connection_info=[], transports=[Relay()], relays=[relay]) as bot:
+        bot.messaging.on("friends.chat", take)
+        url = f"{site}/tests/clients/page.html?{urlencode({'relay': relay, 'ticket': bot.ticket()})}"
+        await browser.goto(url)
+        peer = await browser.evaluate("window.started.then(({platform}) => platform.signId)")
+        await bot.add(peer, circle="friends")
+
+        async def send_all() -> None:
+            for number in range(1, COUNT + 1):
+                await bot.messaging.send("chat", peer, number)
+                await asyncio.sleep(PACE)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(send_all())
+            await browser.evaluate("window.sendRange(1, 250)")
+            await enough.wait()
+            await browser.evaluate("window.heardAtLeast(250)")
+            unsettled = await browser.evaluate("window.sendRange(251, 500)")
+            await browser.reload()
+            before = await heard()
+            assert unsettled > 0, "all was settled before the reload"
+            assert len(before) < COUNT, "all was heard before the reload"
+            await browser.evaluate(f"window.sendRange(501, {COUNT})")
+        await bot.flush(peer, timeout=30)
+        await all_came.wait()
+        print(f"at the reload {unsettled} from the page were unsettled, and {len(before)} to it were handled")
+    assert got == list(range(1, COUNT + 1))
+    assert await heard() == got
