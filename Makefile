@@ -19,6 +19,7 @@ BENCH := benchmarks.run
 CHAOS := tests.chaos
 DHT_SIM := tests.sim.dht
 SYSTEM_PARTS := redis-server
+BROWSER_PARTS := chromium
 LAB_PARTS := avahi-daemon avahi-utils dbus iproute2 nftables
 BENCH_PARTS := redis-server mosquitto
 
@@ -28,6 +29,7 @@ RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 DOCS := $(VENV)/.installed-docs
 PEERS := $(VENV)/.installed-bench
+CLIENT := clients/js/node_modules/.installed
 SETTINGS := setup.cfg pyproject.toml
 UV := $(shell command -v uv)
 INSTALL := PYTHONWARNINGS=ignore $(if $(UV),$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
@@ -49,8 +51,8 @@ help: ## this list
 demo: $(RUN) ## two encrypted peers, a crash and a cut: nothing is lost
 	@$(BIN)/mm demo
 
-test: $(DEV) ## every test, with branch coverage (T=path for a part of them, without coverage)
-	@$(call system_parts,$(SYSTEM_PARTS) $(LAB_PARTS))
+test: $(DEV) $(CLIENT) ## every test, with branch coverage (T=path for a part of them, without coverage)
+	@$(call system_parts,$(SYSTEM_PARTS) $(BROWSER_PARTS) $(LAB_PARTS))
 	@echo "== pytest $(or $(T),(all, $(JOBS) at a time, with coverage))"
 	@$(BIN)/python -m pytest $(if $(T),$(T),-n $(JOBS) --dist loadfile --cov --cov-report=term)
 
@@ -80,7 +82,7 @@ docs: $(DOCS) ## HTML pages in docs/_build/html
 
 clean: ## remove .venv and everything that was made
 	rm -rf $(VENV) build dist *.egg-info docs/_build htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache \
-		.import_linter_cache .hypothesis
+		.import_linter_cache .hypothesis clients/js/node_modules clients/js/build clients/js/dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp a set of extras; a newer setup.cfg or pyproject.toml makes it stale.
@@ -104,6 +106,12 @@ $(PEERS): $(RUN)
 	@echo "== installing the peers to measure beside"
 	@$(INSTALL) -e '.[cli,fast,bench]'
 	@touch $@
+
+# Tests of the browser client say what is missing where there is no Node.js; Debian 12 has only an older one.
+$(CLIENT): clients/js/package-lock.json
+	@if node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null; then \
+		echo "== installing what the browser client needs"; npm ci --prefix clients/js --silent --no-audit --no-fund && touch $@; \
+	else echo "== missing Node.js 20 or newer: the tests of clients/js are skipped (https://nodejs.org/en/download)"; fi
 
 # Debian's python3 comes without ensurepip, which venv needs; uv needs neither.
 $(BIN)/python:

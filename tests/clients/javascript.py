@@ -11,13 +11,13 @@ from typing import Any, Final
 import pytest
 
 CLIENT: Final = Path(__file__).parents[2] / "clients" / "js"
-INSTALL: Final = "apt-get install nodejs npm (20 or newer), then: npm ci --prefix clients/js"
+INSTALL: Final = "Node.js 20 or newer (https://nodejs.org/en/download), then: npm ci --prefix clients/js"
 
 
 def built(*scripts: str) -> None:
     """Run npm scripts of the client, one process at a time; skips the test where node or its packages are missing."""
-    if shutil.which("node") is None or not (CLIENT / "node_modules").is_dir():
-        pytest.skip(f"node or the packages of clients/js are missing; install them with: {INSTALL}")
+    if shutil.which("npm") is None or not (CLIENT / "node_modules").is_dir():
+        pytest.skip(f"Node.js or the packages of clients/js are missing; install {INSTALL}")
     with (CLIENT / "node_modules" / ".building").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for script in scripts:

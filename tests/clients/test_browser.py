@@ -1,6 +1,8 @@
 """A page in Chromium and a Python node, with a relay between them; the page is reloaded in the middle."""
 
 import asyncio
+import re
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -21,6 +23,23 @@ from tests.clients.javascript import built
 ROOT: Final = Path(__file__).parents[2]
 COUNT: Final = 1000
 PACE: Final = 0.001  # seconds between two messages to the page: some come before the reload, some during, some after
+
+SAY: Final = """
+    (async () => {
+        const status = document.getElementById("status");
+        while (status.textContent === "starting") await new Promise((go) => setTimeout(go, 5));
+        document.getElementById("text").value = "%s";
+        document.getElementById("form").requestSubmit();
+    })()
+"""
+LAST_ANSWER: Final = """
+    (async () => {
+        const answers = () => document.querySelectorAll("#messages li:not(.mine)");
+        window.seen ??= 0;
+        while (answers().length <= window.seen) await new Promise((go) => setTimeout(go, 5));
+        return answers()[window.seen++].textContent;
+    })()
+"""
 
 pytestmark = pytest.mark.slow
 
@@ -102,3 +121,20 @@ async def test_a_reload_loses_nothing_that_was_accepted(site: str, browser: Chro
         print(f"at the reload {unsettled} from the page were unsettled, and {len(before)} to it were handled")
     assert got == list(range(1, COUNT + 1))
     assert await heard() == got
+
+
+async def test_the_example(site: str, browser: Chromium, relay: str) -> None:
+    """examples/browser-chat: the page and its bot, as its README says."""
+    bot = await asyncio.create_subprocess_exec(
+        sys.executable, str(ROOT / "examples/browser-chat/bot.py"), relay, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert bot.stdout is not None
+        url = (await bot.stdout.readline()).decode().strip()
+        await browser.goto(url.replace("http://127.0.0.1:8000", site))
+        for text, answer in ("hello", "you said: hello"), ("/time", r"\d\d:\d\d:\d\d"):
+            await browser.evaluate(SAY % text)
+            assert re.fullmatch(answer, await browser.evaluate(LAST_ANSWER))
+    finally:
+        bot.terminate()
+        await bot.wait()

@@ -5,6 +5,8 @@ export type { Outcome } from "./delivery/outcome.js";
 export * from "./errors.js";
 export type { Circle, Scope } from "./identity/circles.js";
 export { Identity, type SignId } from "./identity/keys.js";
+export type { NodeInfo } from "./identity/nodeinfo.js";
+export { parseTicket } from "./identity/ticket.js";
 export type { Messaging, Priority, SendOptions } from "./messaging/messaging.js";
 export type { Handler } from "./messaging/subscriber.js";
 export type { Accept, Connection, Receiver, Transport, TransportNode } from "./network/transport.js";

@@ -1,0 +1,26 @@
+"""A bot that answers the page beside this file: `python bot.py RELAY`, where `mm relay --demo` prints the RELAY."""
+
+import asyncio
+import sys
+from datetime import datetime
+from tempfile import mkdtemp
+
+from mmplatform import Platform
+
+
+async def main(relay: str) -> None:
+    async with Platform(mkdtemp(), relays=[relay]) as bot:
+
+        @bot.messaging.on("public.chat")
+        async def heard(topic, sender, payload):
+            await bot.messaging.send("chat", sender, {"text": f"you said: {payload['text']}"})
+
+        @bot.messaging.on("public.time")
+        def time(topic, sender, payload):
+            return f"{datetime.now():%H:%M:%S}"
+
+        print(f"http://127.0.0.1:8000/examples/browser-chat/#{bot.ticket()}", flush=True)
+        await asyncio.Event().wait()
+
+
+asyncio.run(main(*sys.argv[1:]))
