@@ -63,6 +63,13 @@ class Arrival:
             if batch.records
         }
 
+    def waits_for(self, frame: Frame) -> bool:
+        """Whether it is held, and messages of the same stream in ``frame`` come before its own."""
+        return not self.handed and any(
+            batch.records and self.missing.get((batch.lane, batch.epoch), (0, 0))[0] > batch.records[0].seq
+            for batch in frame.batches
+        )
+
     def saved(self, ack: Ack) -> None:
         """All in ``ack`` is handled and saved."""
         bounds = self.missing.get((ack.lane, ack.epoch))
@@ -142,7 +149,7 @@ class Incoming:
             sender.exchange.mail_received(frame)
             self._node.release(sender)
             self._loop.call_soon(self._settled, taken)
-        elif self._admit(peer, len(envelope)):
+        elif self._admit(peer, frame, len(envelope)):
             stranger = not self._node.known(peer)
             self._take_in(Arrival(peer, frame, len(envelope), taken, stranger, self._loop.time()))
         else:
@@ -162,7 +169,16 @@ class Incoming:
         assert isinstance(frame, Frame)
         return peer, frame
 
-    def _admit(self, peer: SignId, size: int) -> bool:
+    def _admit(self, peer: SignId, frame: Frame, size: int) -> bool:
+        """Whether there is room; what is held and comes after it gives way, as it waits for this."""
+        while not self._has_room(peer, size):
+            later = next((a for a in reversed(self._arrivals.get(peer, [])) if a.waits_for(frame)), None)
+            if later is None:
+                return False
+            self._give_up(later)
+        return True
+
+    def _has_room(self, peer: SignId, size: int) -> bool:
         held = sum(arrival.size for arrival in self._arrivals.get(peer, ()))
         if held + size > PEER_BYTES:
             return False

@@ -193,6 +193,11 @@ class Disk(MemoryStorage):
         self._later(self._turns())
         return future
 
+    async def close(self) -> None:
+        while self._writing:
+            self._finish()
+        await super().close()
+
     def after_kill(self) -> "Disk":
         return Disk(self._kept, self._turns)
 
@@ -201,6 +206,8 @@ class Disk(MemoryStorage):
 
     def _finish(self) -> None:
         """The oldest write, whichever timer was first: writes become durable in their order."""
+        if not self._writing:
+            return  # all was written when it was closed
         rows, future = self._writing.pop(0)
         for key, value in rows:
             if value is None:
@@ -255,13 +262,14 @@ class Person:
         )
 
         run: list[Any] = []
+        number = len(self.runs)
         self.runs.append(run)
 
         @node.messaging.on("friends.>")
         async def heard(topic: str, sender: str, payload: Any) -> None:
             if self.hold is not None:
                 await self.hold.wait()
-            if self.node is node:
+            if number not in self.killed:
                 run.append(payload)
 
         node.on("error", lambda error, topic: self.errors.append(error))

@@ -9,7 +9,7 @@ import pytest
 
 from mm_transports.memory import Network
 from mmplatform.delivery import letters, packing
-from mmplatform.delivery.wire import WINDOW, Batch, Event, Frame, Piece, Ping, encode_packet
+from mmplatform.delivery.wire import WINDOW, Batch, Event, Frame, Piece, Ping, Record, encode_packet
 from mmplatform.errors import Expired, RequestTimeout
 from mmplatform.identity.keys import Identity
 from mmplatform.identity.nodeinfo import NodeInfo
@@ -522,3 +522,46 @@ async def test_a_stranger_does_not_choose_where_we_connect_to(common: bool) -> N
         if common:
             await delivery
         assert foreign.deposits == 0
+
+
+@pytest.mark.parametrize("bound", ["HELD_BYTES", "STRANGERS_BYTES", "PEER_BYTES"])
+async def test_what_is_held_is_bounded_and_comes_again(bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(letters, "FIRST_PATIENCE", 0.3)
+    monkeypatch.setattr(incoming, bound, 100_000)
+    relay = Relay()
+    alice, bob = Person(1, relay), Person(2, relay)
+    async with people(alice, bob):
+        await alice.start()
+        for number in range(6):
+            [last] = await sent(alice, bob, [number, "x" * 30_000])
+            await until(lambda last=last: last.state == "relayed")  # type: ignore[misc]
+        if bound == "STRANGERS_BYTES":
+            bob.friends = []
+        await bob.start()
+        heard = collect(bob.up, "public.>") if bound == "STRANGERS_BYTES" else bob.runs[-1]
+        hold = asyncio.Event()
+        bob.hold = hold
+        if bound != "STRANGERS_BYTES":
+            await until(lambda: relay.refused)
+            hold.set()
+        await until(lambda: not alice.up.outbox.peers())
+        assert [number for number, _ in heard] == list(range(6))
+        assert bob.up.mailer._incoming is not None
+        await until(lambda: bob.up.mailer._incoming._bytes == bob.up.mailer._incoming._strangers_bytes == 0)
+
+
+async def test_a_sender_that_skips_numbers_for_ever_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(incoming, "PATIENCE", 0.05)
+    relay = Relay()
+    bob, carol = Person(2, relay), identity(3)
+    info = NodeInfo.create(carol, [], 1, int(time.time()) + 1000).encode()
+    batch = Batch(2, 7, 1, [Record(5, 2**52, "chat", "ms", b"\x01")], [])
+    content = encode_packet(Frame(1, 0, [], [batch], [], [], []))
+    async with people(bob):
+        await bob.start()
+        relay.put_raw(bob.sign_id, seal(carol, info, bob.sign_id, b"", content, secrets.token_bytes))
+        await until(lambda: relay.refused == 1)
+        assert carol.sign_id not in bob.up._peers
+        assert bob.up.mailer._acks._debts == {}
