@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar, cast, overload
 
 from mmplatform import plugins
 from mmplatform.api import API, LOCAL, outcome_of, raw
+from mmplatform.check import Check, unchecked
 from mmplatform.codec import Decoder, encode, pack, unpack
 from mmplatform.delivery.inbox import Inbox
 from mmplatform.delivery.outbox import Outbox
@@ -47,10 +48,12 @@ from mmplatform.network.deferred import Deferred
 from mmplatform.network.dialer import Dialer
 from mmplatform.network.directory import Directory
 from mmplatform.network.gate import Gate
+from mmplatform.network.link import Link
 from mmplatform.network.links import Links
 from mmplatform.network.listener import Listener
 from mmplatform.network.mail import Mailer
 from mmplatform.network.peer import Peer
+from mmplatform.network.probe import Probe, probe
 from mmplatform.network.signals import PROTOCOL, Signals
 from mmplatform.network.transport import Transport
 from mmplatform.service import Service
@@ -250,6 +253,27 @@ class Platform:
     def services(self) -> tuple[Service, ...]:
         """Those that run."""
         return tuple(self._started)
+
+    # What a diagnosis asks.
+
+    async def checks(self) -> list[Check]:
+        """What our transports and services say about themselves, as ``mm doctor`` shows it."""
+        parts = [*self._transports, *self._started]
+        found = await asyncio.gather(*(_checked(part) for part in parts))
+        return [*self._listener.checks(), *(check for checks in found for check in checks)]
+
+    def clocks(self) -> dict[str, float]:
+        """Seconds that the clocks of relays and peers are ahead of ours."""
+        found = {who: skew for transport in self._transports for who, skew in transport.clocks().items()}
+        return found | {self.directory.name(peer) or peer: link.skew for peer, link in self.links()}
+
+    def links(self) -> list[tuple[SignId, Link]]:
+        """Every link that is up, with whose it is."""
+        return [(peer.sign_id, link) for peer in self._peers.values() for link in peer.links]
+
+    async def probe(self, peer: SignId, address: str) -> Probe:
+        """Whether ``peer`` answers at ``address``; its links notice nothing."""
+        return await probe(self.dialer.transports, self.identity, peer, address)
 
     @overload
     def on(self, event: str, handler: F) -> F: ...
@@ -644,6 +668,14 @@ def _service(service: str | Callable[[Platform], Service]) -> Callable[[Platform
     if not callable(loaded):
         raise LocalError(f"the plugin {service!r} is not a service")
     return cast(Callable[[Platform], Service], loaded)
+
+
+async def _checked(part: Transport | Service) -> list[Check]:
+    """A plugin that cannot examine itself must not keep the others from it."""
+    try:
+        return await part.checks()
+    except Exception as error:
+        return [unchecked(type(part).__name__, f"its checks failed: {type(error).__name__}: {error}")]
 
 
 async def _orderly(step: Callable[[], Awaitable[None]], failed: Callable[[Exception], None]) -> None:

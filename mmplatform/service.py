@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 
+from mmplatform.check import Check
+
 
 class Service(ABC):
     """Built by a callable that takes the platform, as in ``Kademlia(platform)``; the platform starts and stops it."""
@@ -16,3 +18,7 @@ class Service(ABC):
     @abstractmethod
     async def stop(self) -> None:
         """End; no task, timer or socket stays."""
+
+    async def checks(self) -> list[Check]:
+        """What ``mm doctor`` says about it; may take some seconds to find out."""
+        return []

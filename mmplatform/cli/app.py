@@ -23,7 +23,7 @@ FAILED: Final = 1
 USAGE: Final = 2
 DEFAULT_FOLDER: Final = "~/.mm"
 ORDER: Final = (
-    "id", "add", "peers", "run", "send", "on", "request", "ping", "outbox", "dht", "relay", "demo", "completion",
+    "id", "add", "peers", "run", "send", "on", "request", "ping", "outbox", "doctor", "dht", "relay", "demo", "completion",
 )  # fmt: skip
 
 
@@ -203,9 +203,9 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _load_commands() -> None:
-    from mmplatform.cli import demo, dht, listening, messages, people, relay, running, waiting
+    from mmplatform.cli import demo, dht, doctor, listening, messages, people, relay, running, waiting
 
-    for module in (people, running, messages, listening, waiting, dht, relay, demo):
+    for module in (people, running, messages, listening, waiting, doctor, dht, relay, demo):
         assert module.__name__ in sys.modules  # each adds its commands to mm when it is imported
 
 

@@ -166,6 +166,15 @@ def _named(platform: "Platform", key: str) -> str:
         return key  # a signId with a slash in it, or a name of our own record
 
 
+async def diagnose(host: "Host", served: Served, peer: str | None, servers: list[str]) -> list[list[str]]:
+    """What is wrong with this node, and with the way to a peer; see mmplatform/diagnosis."""
+    from mmplatform.diagnosis import examine  # used by mm doctor only
+
+    platform = host.platform
+    wanted = outgoing.resolve(platform, peer) if peer is not None else None
+    return [list(check) for check in await examine(platform, wanted, servers)]
+
+
 async def cut(host: "Host", served: Served, peer: str) -> bool:
     """Abort the connection to a peer, as a broken cable would (for mm demo and tests)."""
     link = host.platform.peer(outgoing.resolve(host.platform, peer)).link
@@ -194,7 +203,7 @@ def _why(state: str, connected: bool, reason: str | None) -> str:
 OPERATIONS: Final[dict[str, Operation]] = {
     operation.__name__: operation
     for operation in (
-        identity, add, peers, services, relays, send, lines, request, ping, listen, waiting, cancel, directory, cut,
+        identity, add, peers, services, relays, send, lines, request, ping, listen, waiting, cancel, directory, diagnose, cut,
         give_way,
     )
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import ClassVar
 
+from mmplatform.check import Check
 from mmplatform.errors import MMError, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.network.transport import Accept, Connection, Node, Transport
@@ -41,6 +42,12 @@ class Deferred(Transport):
     def signalled(self, peer: SignId, data: bytes) -> None:
         if self._loaded is not None:  # a peer cannot have it loaded
             self._loaded.signalled(peer, data)
+
+    async def checks(self) -> list[Check]:
+        return await self._loaded.checks() if self._loaded is not None else []
+
+    def clocks(self) -> dict[str, float]:
+        return self._loaded.clocks() if self._loaded is not None else {}
 
     async def close(self) -> None:
         self._closed = True

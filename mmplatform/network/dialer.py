@@ -45,12 +45,12 @@ class Dialer:
         transports: Mapping[str, Transport],
         open_link: Callable[[Connection, SignId, asyncio.Future[Link]], Link],
     ) -> None:
-        self._transports = transports
+        self.transports = transports
         self._open_link = open_link
 
     async def dial(self, peer: SignId, addresses: tuple[str, ...]) -> Link:
         """The first link that is ready. Raises Unreachable, which names every address and what became of it."""
-        usable = [a for a in addresses if a.partition(":")[0] in self._transports]
+        usable = [a for a in addresses if a.partition(":")[0] in self.transports]
         if not usable:
             known = ", ".join(addresses) or "none"
             raise Unreachable(f"no address of the peer can be dialled from here (it gave: {known})")
@@ -85,7 +85,7 @@ class Dialer:
             return links[0]
 
         try:
-            await self._transports[address.partition(":")[0]].dial(address, peer, accept)
+            await self.transports[address.partition(":")[0]].dial(address, peer, accept)
             return await opened
         except (MMError, OSError, ValueError) as error:
             raise Unreachable(str(error) if address in str(error) else f"{address}: {error}") from None

@@ -64,6 +64,7 @@ class Directory:
         self._hints = Hints(now)
         self._lookups = Lookups(lambda peer: bus.emit("self", "transports.requestNodeInfo", own, peer))
         self.mine: NodeInfo | None = None
+        self._expired: set[SignId] = set()  # when this run began
         bus.on("self.transports.nodeInfo", self._heard)
         bus.on("self.transports.addresses", self._hinted)
         bus.on("self.transports.nodeInfoGone", self._gone)
@@ -80,6 +81,7 @@ class Directory:
                 node_info = NodeInfo.decode(kept.record, self._now()) if kept.record else None
             except InvalidRecord:
                 node_info = None  # expired since
+                self._expired.add(peer)
             except (CodecError, InvalidKey) as error:
                 self._failed(error)
                 continue
@@ -93,6 +95,11 @@ class Directory:
         entry = self._entries.get(peer)
         info = entry.node_info if entry is not None else None
         return info if info is not None and info.expires > self._now() else None
+
+    def expired(self, peer: SignId) -> bool:
+        """Whether there was a record of ``peer`` that is too old now."""
+        entry = self._entries.get(peer)
+        return self.known(peer) is None and (peer in self._expired or (entry is not None and entry.node_info is not None))
 
     def name(self, peer: SignId) -> str:
         """The name given to ``peer`` here, or ""."""

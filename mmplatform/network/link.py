@@ -55,6 +55,7 @@ class Link:
         self.paused = False
         self.error: Exception | None = None
         self.rtt = 0.0  # seconds, of the last ping
+        self.skew = 0.0  # seconds the peer's clock was ahead of ours when the link began; its owner sets it
         self._machine: Initiator | Responder | None = machine
         self.owner = owner
         self._now = now

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
+from mmplatform.check import Check, ok, warning
 from mmplatform.codec import Decoder, encode
 from mmplatform.errors import CodecError, LocalError, ProtocolError, StorageCorrupt, StorageError
 from mmplatform.identity.keys import Identity
@@ -48,6 +49,7 @@ class Listener:
         self._transports, self._hints = transports, tuple(hints)
         self._accept, self._now, self._renewed, self._spawn, self._failed = accept, now, renewed, spawn, failed
         self._addresses: dict[str, tuple[str, ...]] = {}  # by who listens there: a service, a transport's first scheme
+        self._displaced: list[str] = []  # ports of the last run that others have now
         self._renewing = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._look: asyncio.TimerHandle | None = None
@@ -89,6 +91,18 @@ class Listener:
             if found is not None:
                 await self.advertise(transport.schemes[0], found)
 
+    def checks(self) -> list[Check]:
+        """Whether we listen where we were last found."""
+        if not self._displaced:
+            return [ok("listening", f"on {sum(map(len, self._addresses.values()))} addresses")]
+        return [
+            warning(
+                "listening", "port-in-use",
+                f"another program has port {', '.join(self._displaced)}, where this node listened last",
+                "stop that program (ss -ltnp names it) and start this node again, or give out new tickets",
+            )
+        ]  # fmt: skip
+
     def close(self) -> None:
         """Renew no more. Transports are closed by whoever made them."""
         self._closed = True
@@ -112,6 +126,7 @@ class Listener:
                 return await transport.listen(hint[:-1] + port, self._accept)
             except (LocalError, ValueError):
                 log.debug("port %s of the last run is taken; another one will do", port)
+                self._displaced.append(port)
         try:
             return await transport.listen(hint, self._accept)
         except ValueError as error:

@@ -81,6 +81,11 @@ class Peer:
         return self.exchange.link
 
     @property
+    def links(self) -> list[Link]:
+        """All that are ready."""
+        return [link for link in self._links if link.ready]
+
+    @property
     def known(self) -> bool:
         """Whether it is a friend, a device, or somebody with a name here."""
         return self._node.known(self.sign_id)
@@ -176,7 +181,7 @@ class Peer:
         if self._closed:
             link.close("stopping")
             return
-        link.instance = state.instance
+        link.instance, link.skew = state.instance, state.now / 1000 - self._node.now()
         self._links.append(link)
         old = self.link
         if old is not None and not self._supersedes(link, old):

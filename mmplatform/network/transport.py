@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Final, Protocol
 
+from mmplatform.check import Check
 from mmplatform.errors import Unreachable
 from mmplatform.identity.keys import Identity, SignId
 
@@ -131,6 +132,14 @@ class Transport(ABC):
         Raises MailDeclined with the relay's reason, MailUncertain when it was said to the relay but not answered, or
         Unreachable when it was not."""
         raise Unreachable(f"{address}: nobody keeps mail there")
+
+    async def checks(self) -> list[Check]:
+        """What ``mm doctor`` says about it; may take some seconds to find out."""
+        return []
+
+    def clocks(self) -> dict[str, float]:
+        """Clocks it has heard of: seconds ahead of ours, by whose they are."""
+        return {}
 
     def signalled(self, peer: SignId, data: bytes) -> None:  # noqa: B027 - most transports need nothing of it
         """What the transport at ``peer``, who has proven its key, says by ``Node.signal``. It is hostile input."""

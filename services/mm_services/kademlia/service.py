@@ -26,6 +26,7 @@ from mm_services.kademlia.search import Found
 from mm_services.kademlia.seeds import resolve, restore, save, seeds_of, sort_out
 from mm_services.kademlia.udp import Sockets
 from mmplatform.api import API
+from mmplatform.check import Check, fault, ok, unchecked, warning
 from mmplatform.errors import LocalError, NotRunning
 from mmplatform.identity.keys import Identity, parse_sign_id, raw_key
 from mmplatform.identity.nodeinfo import NodeInfo
@@ -33,6 +34,11 @@ from mmplatform.service import Service
 from mmplatform.storage.contract import Storage
 
 LISTEN: Final = ("kad://0.0.0.0:0", "kad://[::]:0")
+SUBJECT: Final = "dht"
+FIRST_MEETING: Final = 5.0  # seconds
+BOOTSTRAP: Final = (
+    "name a node that runs: mm dht bootstrap kad://HOST:PORT, or add the ticket of one; see that UDP is let through"
+)
 SAVE_EVERY: Final = 600.0  # seconds
 MAX_AGAIN: Final = 256  # look-ups that wait to be repeated
 LOOK_AGAIN: Final = (0.5, 1.0, 2.0, 4.0)  # seconds after a look-up that found nothing; the directory waits for 10
@@ -184,6 +190,20 @@ class Kademlia(Service):
             "roundTrip": peers.calls.round_trips.mean,
             "asking": len(peers.calls),
         }
+
+    async def checks(self) -> list[Check]:
+        """Whether there is anybody to ask; a node that has just started is given time to meet them."""
+        if self._node is None:
+            return [unchecked(SUBJECT, "it does not run")]
+        until = self.now() + FIRST_MEETING
+        while self._node is not None and not self._node.peers.count and self.now() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        peers, asked = self.node.peers, len(self.node.upkeep.seeds)
+        if peers.count:
+            return [ok(SUBJECT, f"{peers.count} nodes met, {len(self.node.store)} records kept for others")]
+        if asked:
+            return [fault(SUBJECT, "dht-empty", f"none of the {asked} nodes known from before answers", BOOTSTRAP)]
+        return [warning(SUBJECT, "dht-empty", "no other node is known, so nobody can be looked up", BOOTSTRAP)]
 
     # What the bridge calls.
 

@@ -1,13 +1,16 @@
 """The interfaces of this host: on which to announce an address, and who is on the same link."""
 
 import ipaddress
+import secrets
 import socket
+import time
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 import ifaddr
 
 GROUP: Final = "224.0.0.251"
+PORT: Final = 5353
 PATIENCE: Final = 0.3  # seconds that a packet may take from this host to itself
 
 
@@ -59,6 +62,31 @@ def hears_itself(interface: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def lets_mdns_through(interface: str) -> str:
+    """Why a packet to the port of mDNS, sent on ``interface``, does not come back to this host; "" when it does."""
+    question = secrets.token_bytes(2) + bytes(10)  # an mDNS message that asks nothing
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            for option in (socket.SO_REUSEADDR, getattr(socket, "SO_REUSEPORT", socket.SO_REUSEADDR)):
+                sock.setsockopt(socket.SOL_SOCKET, option, 1)
+            member = socket.inet_aton(GROUP) + socket.inet_aton(interface)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(interface))
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 0)
+            sock.bind(("", PORT))
+            sock.sendto(question, (GROUP, PORT))
+            until = time.monotonic() + PATIENCE
+            while (left := until - time.monotonic()) > 0:
+                sock.settimeout(left)
+                if sock.recv(512) == question:
+                    return ""
+        except TimeoutError:
+            pass
+        except OSError as error:
+            return error.strerror or str(error)
+    return "packets do not come back"
 
 
 def _text(ip: ifaddr.IP) -> str:

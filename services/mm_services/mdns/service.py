@@ -14,12 +14,19 @@ from mm_services.mdns import interfaces
 from mm_services.mdns.announcement import Announcement, Properties, instance_name, read, tcp_endpoints, write
 from mm_services.mdns.multicast import Multicast
 from mm_services.mdns.neighbours import Neighbour, Neighbours
+from mmplatform.check import Check, fault, ok, warning
 from mmplatform.errors import InvalidKey, InvalidRecord
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.node import Platform
 from mmplatform.service import Service
 
 FOUND_BY: Final = "mdns"
+SUBJECT: Final = "mdns"
+LISTEN: Final = "listen on a network: mm run --listen tcp://0.0.0.0:0"
+ALLOW: Final = (
+    "let UDP to 224.0.0.251 port 5353 out and in at the firewall of this host; where the network has no multicast, run"
+    " without this service and add tickets"
+)
 TRY_AGAIN: Final = 10.0  # seconds after multicast could not be used
 LOOK_AGAIN: Final = 5.0  # seconds between two questions to everybody
 PROBE: Final = 1.5  # seconds that opening a connection may take on one network
@@ -69,6 +76,20 @@ class MulticastDNS(Service):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._multicast.close()
+
+    async def checks(self) -> list[Check]:
+        """Tries every IPv4 interface anew; what lies between this host and others shows only when one is found."""
+        endpoints = tcp_endpoints(self._record.connection_info) if self._record is not None else []
+        chosen = interfaces.multicast_on([host for host, _ in endpoints if _is_ip(host)])
+        tried = [interface for interface in chosen if isinstance(interface, str)]
+        if not endpoints:
+            return [warning(SUBJECT, "not-announced", "we listen nowhere, so there is nothing to announce", LISTEN)]
+        said = await asyncio.gather(*(asyncio.to_thread(interfaces.lets_mdns_through, one) for one in tried))
+        if "" in said or not (tried or self.trouble):
+            heard = len(list(self._neighbours))
+            return [ok(SUBJECT, f"announced on {len(chosen)} interfaces, {heard} neighbours heard")]
+        why = "; ".join(f"{one}: {text}" for one, text in zip(tried, said, strict=True)) or self.trouble
+        return [fault(SUBJECT, "multicast-blocked", f"multicast cannot be used on any interface ({why})", ALLOW)]
 
     # What the bus says.
 

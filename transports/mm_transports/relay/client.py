@@ -78,6 +78,7 @@ class Client:
         self.address = address
         self.limits: Limits | None = None
         self.reason = CONNECTING
+        self.cause: BaseException | None = None  # behind the reason, when the system refused the connection
         self.spoke = False  # whether anything that was told over the last connection may have left
         self.skew = 0.0  # seconds the relay's clock is ahead of ours
         self._identity, self._owner, self._role, self._own_address = identity, owner, role, own_address
@@ -185,7 +186,7 @@ class Client:
         """This connection is of no use any more."""
         if self._line is not line:
             return
-        self._line, self.reason, self.spoke = None, line.reason, line.signed
+        self._line, self.reason, self.cause, self.spoke = None, line.reason, line.cause, line.signed
         self._items, self._bytes = [], 0
         self._owner.relay_down(self, line.reason)
         if not self._keep or self._closed:

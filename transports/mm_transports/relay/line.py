@@ -56,6 +56,7 @@ class Line:
         self.paused = False
         self.reason = ""
         self.retry = 0.0
+        self.cause: BaseException | None = None  # why no connection could be made, when the system said so
         self._gone = asyncio.Event()
         self._client, self._url, self._ssl = client, url, ssl_context
         self._socket: WebSocket | None = None
@@ -137,6 +138,7 @@ class Line:
         try:
             return await websocket.connect(self._url, [VERSION], self.opened, ssl=self._ssl, timeout=CONNECT_TIMEOUT)
         except Unreachable as error:
+            self.cause = error.__context__
             raise Unreachable(f"{error}{_advice(self._url, error.__context__)}") from None
 
     def _received(self, item: Item) -> None:

@@ -5,6 +5,7 @@ import ssl
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from mm_transports.relay.address import SCHEMES, RelayAddress, parse_relay
+from mmplatform.check import Check
 from mmplatform.errors import LocalError, MailDeclined, NotRunning, Unreachable
 from mmplatform.identity.keys import SignId, raw_key
 from mmplatform.network.transport import Accept, Connection, Node, Transport
@@ -56,6 +57,15 @@ class Relay(Transport):
 
     def troubles(self) -> dict[str, str]:
         return {station.address.text: station.client.reason for station in self._homes.values()}
+
+    async def checks(self) -> list[Check]:
+        from mm_transports.relay.checks import examine
+
+        return list(await asyncio.gather(*(examine(station.client) for station in self._homes.values())))
+
+    def clocks(self) -> dict[str, float]:
+        stations = (*self._homes.values(), *self._guests.values())
+        return {f"the relay {s.address.url}": s.client.skew for s in stations if s.client.limits is not None}
 
     async def deposit(self, address: str, peer: SignId, mail_id: bytes, expires: int, envelope: bytes) -> int:
         relay = parse_relay(address)

@@ -27,8 +27,10 @@ from mm_transports.webrtc.signalling import (
     decode_signal,
     encode_signal,
 )  # fmt: skip
+from mmplatform.check import Check
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import SignId
+from mmplatform.network import stun
 from mmplatform.network.transport import Accept, Connection, Node, Transport
 
 MAX_SERVING: Final = 32  # offers that are being answered at the same time
@@ -105,6 +107,10 @@ class WebRTC(Transport):
             _heard(attempt, signal)
         elif signal.kind == ANSWER:
             self._say(peer, Signal(END, signal.attempt, "gone"))
+
+    async def checks(self) -> list[Check]:
+        """The STUN servers, and by them UDP."""
+        return await stun.examine(self._servers.stun) if self._servers.stun else []
 
     async def probe(self) -> Found:
         """What this host could offer now; takes GATHERING seconds at most."""

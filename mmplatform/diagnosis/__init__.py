@@ -1,0 +1,51 @@
+"""What is wrong with a node, and what to do about it: the checks behind ``mm doctor`` (docs/when-it-does-not-work.rst).
+
+``folder.py`` looks at a data folder on which no node runs. :func:`examine` asks a running node: the checks of its
+transports and services (they know themselves what may be wrong with them), then the rest of the files here.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from mmplatform.check import Check, unchecked
+from mmplatform.diagnosis import causes, clock, folder, peers, reach
+from mmplatform.errors import Unreachable
+from mmplatform.identity.keys import SignId
+from mmplatform.network import stun
+from mmplatform.node import Platform
+
+FIRST_LINK = 5.0  # seconds for a link to the peer that is asked about
+
+__all__ = ["examine"]
+
+
+async def examine(platform: Platform, peer: SignId | None = None, servers: Sequence[str] = ()) -> list[Check]:
+    """All checks of a running node; ``peer``: how it can be reached, too. ``servers``: STUN servers to try UDP with."""
+    linked = asyncio.ensure_future(_linked(platform, peer))
+    contributed, asked = await asyncio.gather(platform.checks(), stun.examine(servers) if servers else _nothing())
+    await linked
+    found = [
+        *(await folder.of_node(platform)),
+        *reach.examine(platform),
+        *contributed,
+        *asked,
+        *clock.examine(platform.clocks()),
+    ]
+    if not any(check.subject == stun.SUBJECT for check in found):
+        found.append(unchecked(stun.SUBJECT, "no STUN server is named to try it with; --stun stun:HOST names one"))
+    if peer is not None:
+        found += await peers.examine(platform, peer)
+    return causes.sorted_out(found)
+
+
+async def _linked(platform: Platform, peer: SignId | None) -> None:
+    """A link tells most about a peer, its clock for one."""
+    if peer is not None:
+        try:
+            await platform.connect(peer, FIRST_LINK)
+        except Unreachable:
+            pass  # peers.py says why
+
+
+async def _nothing() -> list[Check]:
+    return []

@@ -1,0 +1,43 @@
+"""Whether this host's clock is right, by the clocks of relays and peers it talks to."""
+
+from collections.abc import Mapping
+from statistics import median
+from typing import Final
+
+from mmplatform.check import Check, fault, ok, unchecked, warning
+
+SUBJECT: Final = "clock"
+TOLERATED: Final = 5.0  # seconds; a message may expire as many too early or too late
+TOO_FAR: Final = 60.0
+SET_IT: Final = "set it, and keep it set with NTP (timedatectl set-ntp true)"
+
+
+def examine(clocks: Mapping[str, float]) -> list[Check]:
+    """``clocks``: seconds ahead of ours, by whose they are. What most of them say is the time."""
+    if not clocks:
+        return [unchecked(SUBJECT, "no relay and no peer is connected to compare with")]
+    ours = median(clocks.values())
+    if abs(ours) <= TOLERATED:
+        others = [(who, skew) for who, skew in clocks.items() if abs(skew) > TOLERATED]
+        return [ok(SUBJECT, f"within {TOLERATED:.0f} s of {_counted(len(clocks) - len(others))}")] + [
+            _said(f"{SUBJECT} of {who}", skew, f"the clock of {who} is {_off(skew)}", "have its owner set it")
+            for who, skew in others
+        ]
+    if len(clocks) == 1:
+        who = next(iter(clocks))
+        text = f"the clocks here and of {who} differ: that one is {_off(ours)}"
+        return [_said(SUBJECT, ours, text, f"see which one is wrong; {SET_IT}")]
+    return [_said(SUBJECT, ours, f"the clock of this host is {_off(-ours)}, as {_counted(len(clocks))} say", SET_IT)]
+
+
+def _said(subject: str, skew: float, text: str, remedy: str) -> Check:
+    made = fault if abs(skew) > TOO_FAR else warning
+    return made(subject, "clock-skew", f"{text}; messages expire too early or too late", remedy)
+
+
+def _off(skew: float) -> str:
+    return f"{abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}"
+
+
+def _counted(number: int) -> str:
+    return f"{number} others" if number != 1 else "1 other"

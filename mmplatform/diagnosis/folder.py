@@ -1,0 +1,145 @@
+"""Whether a node can live in a data folder: its disk, its rights, its key and its database."""
+
+import asyncio
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from mmplatform.check import Check, fault, ok, warning
+from mmplatform.errors import (
+    FolderInUse,
+    IdentityError,
+    LocalError,
+    MMError,
+    PluginError,
+    StorageCorrupt,
+    StorageError,
+    StorageFull,
+    StorageReadOnly,
+)  # fmt: skip
+from mmplatform.identity.keys import Identity
+from mmplatform.node import Platform
+from mmplatform.storage.database import Database
+from mmplatform.storage.folder import DataFolder
+
+SUBJECT: Final = "data folder"
+LISTENING: Final = "listening"
+LITTLE: Final = 64 * 1024 * 1024  # bytes free
+TRIED: Final = 64 * 1024  # bytes written to see whether one can
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+NOT_LET: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+_KINDS: Final[tuple[tuple[type[MMError], str, str, str], ...]] = (
+    (StorageFull, SUBJECT, "disk-full", "free some space; what was accepted is safe, and nothing more is accepted"),
+    (StorageReadOnly, SUBJECT, "folder-read-only", "make the folder writable for this user"),
+    (StorageCorrupt, "database", "database-damaged", "restore data.db from a backup, or move it away to start empty"),
+    (FolderInUse, SUBJECT, "folder-in-use", "stop the other process, or use another folder (--data)"),
+    (StorageError, SUBJECT, "storage", "see the disk and the system log"),
+    (IdentityError, "key", "key-unusable", "restore the file `identity` from a backup, private to this user (0600)"),
+    (PluginError, "plugins", "plugin-missing", "install what is missing"),
+)
+
+
+async def without_node(path: Path) -> list[Check]:
+    """The folder, while no node runs on it; a folder that is not there yet is fine when it can be made."""
+    return await asyncio.to_thread(lambda: list(_looked_at(DataFolder(path))))
+
+
+async def of_node(platform: Platform) -> list[Check]:
+    """The folder of a running node, and whether its storage takes what it should keep."""
+    if platform.folder is None:
+        return []
+    path = platform.folder.path
+    try:
+        await platform.storage.write([(b"node/doctor", None)])
+    except StorageError as error:
+        return [explained(error)]
+    return [await asyncio.to_thread(_written, path)]
+
+
+def explained(error: MMError) -> Check:
+    """Why a node does not start."""
+    for kind, subject, word, remedy in _KINDS:
+        if isinstance(error, kind):
+            return fault(subject, word, str(error), remedy)
+    taken = _errno(error) == errno.EADDRINUSE
+    if taken:
+        return fault(
+            LISTENING, "port-in-use", str(error),
+            "stop the program that has the port (ss -ltnp names it), or listen on another one",
+        )  # fmt: skip
+    if isinstance(error, LocalError) and "cannot listen" in str(error):
+        return fault(LISTENING, "cannot-listen", str(error), "listen on an address that this host has")
+    return fault("start", "cannot-start", str(error), "")
+
+
+def _looked_at(folder: DataFolder) -> Iterator[Check]:
+    if not folder.path.exists():
+        parent = next(path for path in folder.path.parents if path.exists())
+        yield ok(SUBJECT, f"{folder.path} will be made") if os.access(parent, os.W_OK) else fault(
+            SUBJECT, "folder-read-only", f"{folder.path} cannot be made: {parent} is not writable",
+            "make it writable for this user, or use another folder (--data)",
+        )  # fmt: skip
+        return
+    yield _written(folder.path)
+    try:
+        with folder:
+            if folder.identity.exists():
+                Identity.load_or_create(folder.identity)
+            yield from _database(folder)
+    except MMError as error:
+        yield explained(error)
+
+
+def _written(path: Path) -> Check:
+    """Write, and take it away again."""
+    trial = path / f".doctor-{os.getpid()}"
+    try:
+        with trial.open("wb") as file:
+            file.write(os.urandom(TRIED))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno in FULL:
+            return explained(StorageFull(f"{path}: {error.strerror}"))
+        if error.errno in NOT_LET:
+            return explained(StorageReadOnly(f"{path}: {error.strerror}"))
+        return explained(StorageError(f"{path}: {error}"))
+    finally:
+        try:
+            trial.unlink(missing_ok=True)
+        except OSError:
+            pass
+    free = shutil.disk_usage(path).free
+    if free < LITTLE:
+        return warning(
+            SUBJECT, "disk-nearly-full", f"{free // 1024} KiB are left on the disk of {path}",
+            "free some space: a node that cannot save accepts nothing",
+        )  # fmt: skip
+    return ok(SUBJECT, f"{path} is writable, {free // 2**20:,} MiB are free")
+
+
+def _database(folder: DataFolder) -> Iterator[Check]:
+    if not folder.database.exists():
+        return
+    database = Database(folder.database)
+    try:
+        database.open()
+        said = database.read("PRAGMA quick_check(1)", ())
+    finally:
+        database.close()
+    if [tuple(row) for row in said] == [("ok",)]:
+        yield ok("database", "it is sound")
+    else:
+        yield explained(StorageCorrupt(f"{folder.database}: {said[0][0] if said else 'not readable'}"))
+
+
+def _errno(error: BaseException | None) -> int:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno:
+            return error.errno
+        error = error.__cause__ or error.__context__
+    return 0

@@ -1,0 +1,96 @@
+"""How one peer can be reached: its record, each of its addresses, what waits for it, and the links that are up."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from mmplatform.check import Check, fault, ok, unchecked, warning
+from mmplatform.identity.keys import SignId
+from mmplatform.network.postman import SCHEME
+from mmplatform.network.probe import Answer, Probe
+from mmplatform.node import Platform
+
+MOST: Final = 8  # addresses are tried
+ASK: Final = "ask for its ticket of today (mm id --ticket there) and add it: mm add TICKET"
+
+
+async def examine(platform: Platform, peer: SignId) -> list[Check]:
+    """Whether a message sent now would arrive now, later, or not at all."""
+    name = platform.directory.name(peer) or peer
+    record = await _record(platform, peer, name)
+    probes = await asyncio.gather(*(platform.probe(peer, a) for a in platform.directory.addresses(peer)[:MOST]))
+    checks = [record, *_addresses(name, probes, platform.linked(peer))]
+    checks += _links(platform, peer, name)
+    return checks + await _mail(platform, peer, name)
+
+
+async def _record(platform: Platform, peer: SignId, name: str) -> Check:
+    directory, subject = platform.directory, f"record of {name}"
+    info = directory.known(peer) or await directory.find(peer)
+    if info is not None:
+        days = (info.expires - platform.now()) / 86400
+        return ok(subject, f"found by {directory.found_by(peer) or 'its handshake'}, good for {days:.0f} more days")
+    if directory.addresses(peer):
+        return ok(subject, "none is at hand; its addresses were only named")
+    if directory.expired(peer):
+        return fault(subject, "record-expired", "the record at hand has expired: it has not been heard of for long", ASK)
+    looked = ", ".join(type(service).__name__ for service in platform.services) or "no service that could find it runs"
+    return fault(subject, "record-missing", f"nothing tells where it is (asked: {looked})", ASK)
+
+
+def _addresses(name: str, probes: Sequence[Probe], linked: bool) -> list[Check]:
+    reached = linked or any(probe.answer is Answer.PROVEN for probe in probes)
+    away = any(probe.answer is Answer.ABSENT for probe in probes)
+    checks = [_address(name, probe, reached) for probe in probes]
+    if reached or not probes or any(check.word == "wrong-key" for check in checks):
+        return checks
+    where = f"{len(probes)} address{'es' * (len(probes) > 1)} tried, none leads to it"
+    if away:
+        return [
+            *checks,
+            warning(name, "peer-absent", f"it is not there now: {where}", "nothing: mail waits for it at its relay"),
+        ]
+    if any(probe.address.startswith(SCHEME) for probe in probes):
+        remedy = "see that its node and its relay run"
+    else:
+        remedy = "see that its node runs, that its port is let through, or that both sides use a relay"
+    return [*checks, fault(name, "peer-unreachable", where, remedy)]
+
+
+def _address(name: str, probe: Probe, reached: bool) -> Check:
+    subject = f"{name} at {probe.address}"
+    if probe.answer is Answer.PROVEN:
+        return ok(subject, probe.text)
+    if probe.answer is Answer.OTHER:
+        made = warning if reached else fault
+        return made(subject, "wrong-key", f"somebody else is there: {probe.text}", ASK)
+    return unchecked(subject, probe.text)
+
+
+def _links(platform: Platform, peer: SignId, name: str) -> list[Check]:
+    subject = f"links to {name}"
+    links = [link for owner, link in platform.links() if owner == peer]
+    if not links:
+        return [unchecked(subject, "none is up")]
+    shown = ", ".join(
+        f"{link.connection.address}" + (f" ({link.rtt * 1000:.1f} ms)" if link.rtt else "") for link in links
+    )
+    return [ok(subject, shown)]
+
+
+async def _mail(platform: Platform, peer: SignId, name: str) -> list[Check]:
+    waiting = await platform.outbox.waiting(peer)
+    subject = f"messages for {name}"
+    if not waiting:
+        return [ok(subject, "none waits")]
+    count = f"{len(waiting)} wait" if len(waiting) > 1 else "1 waits"
+    relayed = sum(message.state == "relayed" for message in waiting)
+    why = next((message.why for message in waiting if message.why), "")
+    if why:
+        return [
+            warning(
+                subject, "mail-declined", f"{count}, and no relay keeps them: {why}",
+                "they are kept here and go when it is reached; keep this node running",
+            )
+        ]  # fmt: skip
+    return [ok(subject, f"{count}, {relayed} of them at a relay; each is kept until it is confirmed or expires")]

@@ -1,0 +1,46 @@
+"""Where others can reach this node."""
+
+import ipaddress
+from typing import Final
+from urllib.parse import urlsplit
+
+from mmplatform.check import Check, fault, ok, warning
+from mmplatform.network.postman import SCHEME
+from mmplatform.node import Platform
+
+SUBJECT: Final = "reached from elsewhere"
+
+
+def examine(platform: Platform) -> list[Check]:
+    """Behind a NAT only relays (and links made over them) lead here."""
+    mine = platform.directory.mine
+    addresses = mine.connection_info if mine is not None else ()
+    relays = [address for address in addresses if address.startswith(SCHEME)]
+    direct = [address for address in addresses if address.startswith("tcp:")]
+    shown = ", ".join(direct) or "nowhere"
+    if relays:
+        return [ok(SUBJECT, f"through {len(relays)} relay{'s' * (len(relays) > 1)}, and listens on {shown}")]
+    if not direct:
+        return [
+            fault(
+                SUBJECT, "no-relay", "it listens nowhere and has no relay: nobody can reach it",
+                "run it with --relay ADDRESS, or with --listen tcp://0.0.0.0:0",
+            )
+        ]  # fmt: skip
+    if any(_is_public(address) for address in direct):
+        return [ok(SUBJECT, f"it listens on {shown}")]
+    return [
+        warning(
+            SUBJECT, "no-relay",
+            f"it listens on {shown}, which only hosts on the same network can dial, and no relay is configured",
+            "name a relay that both sides can dial: mm run --relay relay+wss://HOST/KEY (mm relay runs one)",
+        )
+    ]  # fmt: skip
+
+
+def _is_public(address: str) -> bool:
+    host = urlsplit(address).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        return bool(host)  # a name that somebody chose

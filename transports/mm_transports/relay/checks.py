@@ -1,0 +1,57 @@
+"""What is wrong at a home relay, step by step as a connection is made: name, TCP, TLS, WebSocket, its key, sign-in."""
+
+import asyncio
+import socket
+import ssl
+from typing import Final
+
+from mm_transports.relay.client import Client
+from mm_transports.relay.line import CONNECT_TIMEOUT, DENIED, TAKEN_OVER, WRONG_RELAY
+from mmplatform.check import Check, fault, ok
+from mmplatform.network.transport import CONNECTING
+
+LOOK: Final = 0.05  # seconds
+MOST_LOOKS: Final = int((CONNECT_TIMEOUT + 2) / LOOK)
+
+_SAID: Final = {
+    WRONG_RELAY: (
+        "wrong-key",
+        "another relay answers there: ask whoever runs it for its address of today, the key is its last part",
+    ),
+    DENIED: ("relay-denied", "have whoever runs the relay allow the key of this node, or use another relay"),
+    TAKEN_OVER: (
+        "key-in-use",
+        "a key is for one node: stop the other one, or give this one a data folder and a key of its own",
+    ),
+}
+
+
+async def examine(client: Client) -> Check:
+    """One home relay; a connection that is being made is waited for."""
+    for _ in range(MOST_LOOKS):
+        if client.reason != CONNECTING:
+            break
+        await asyncio.sleep(LOOK)
+    subject = f"relay {client.address.text}"
+    if client.up:
+        return ok(subject, "signed in, its key is the right one")
+    return fault(subject, *_explained(client))
+
+
+def _explained(client: Client) -> tuple[str, str, str]:
+    """(word, text, remedy)"""
+    reason, cause = client.reason, client.cause
+    for begin, (word, remedy) in _SAID.items():
+        if reason.startswith(begin):
+            return word, reason, remedy
+    if isinstance(cause, socket.gaierror):
+        return "relay-name", reason, "correct the address, or see that this host can resolve names (DNS)"
+    if isinstance(cause, ssl.SSLError):
+        return "relay-tls", reason, "see the certificate of the relay and what this host trusts (SSL_CERT_FILE)"
+    if " HTTP " in reason or "no relay:" in reason:
+        return (
+            "relay-version",
+            reason,
+            "something else answers there, or a relay of another version: see the address, upgrade the older side",
+        )
+    return "relay-down", reason, "see that the relay runs and that TCP to its port is let through, or use another one"
