@@ -258,7 +258,7 @@ class Platform:
 
     async def checks(self) -> list[Check]:
         """What our transports and services say about themselves, as ``mm doctor`` shows it."""
-        parts = [*self._transports, *self._started]
+        parts: list[Transport | Service] = [*self._transports, *self._started]
         found = await asyncio.gather(*(_checked(part) for part in parts))
         return [*self._listener.checks(), *(check for checks in found for check in checks)]
 

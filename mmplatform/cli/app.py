@@ -23,7 +23,8 @@ FAILED: Final = 1
 USAGE: Final = 2
 DEFAULT_FOLDER: Final = "~/.mm"
 ORDER: Final = (
-    "id", "add", "peers", "run", "send", "on", "request", "ping", "outbox", "doctor", "dht", "relay", "demo", "completion",
+    "id", "add", "peers", "run", "send", "on", "request", "ping", "outbox", "doctor", "dht", "relay", "demo",
+    "completion",
 )  # fmt: skip
 
 

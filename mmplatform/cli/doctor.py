@@ -6,10 +6,10 @@ from typing import Final
 
 import click
 
+from mmplatform.check import Check, State, unchecked
 from mmplatform.cli.app import FAILED, OK, Settings, execute, mm, pass_settings, relay_option
 from mmplatform.cli.host import Host, Node, Remote, chosen, discovery
 from mmplatform.cli.output import counted, emit, printable, say
-from mmplatform.check import Check, State, fault, unchecked
 from mmplatform.diagnosis import causes, folder
 from mmplatform.errors import FolderInUse, MMError
 from mmplatform.network import stun
@@ -26,7 +26,11 @@ MANUAL: Final = "docs/when-it-does-not-work.rst says more about each word in bra
 @relay_option
 @click.option("--service", "services", multiple=True, metavar="NAME", help="What would run beside it; as of mm run.")
 @click.option(
-    "--stun", "servers", multiple=True, metavar="URL", help="Try UDP with this server, stun:HOST[:PORT]; may be repeated."
+    "--stun",
+    "servers",
+    multiple=True,
+    metavar="URL",
+    help="Try UDP with this server, stun:HOST[:PORT].",
 )
 @pass_settings
 def doctor(

@@ -203,7 +203,7 @@ def _why(state: str, connected: bool, reason: str | None) -> str:
 OPERATIONS: Final[dict[str, Operation]] = {
     operation.__name__: operation
     for operation in (
-        identity, add, peers, services, relays, send, lines, request, ping, listen, waiting, cancel, directory, diagnose, cut,
-        give_way,
+        identity, add, peers, services, relays, send, lines, request, ping, listen, waiting, cancel, directory,
+        diagnose, cut, give_way,
     )
 }  # fmt: skip

@@ -6,6 +6,7 @@ transports and services (they know themselves what may be wrong with them), then
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from mmplatform.check import Check, unchecked
 from mmplatform.diagnosis import causes, clock, folder, peers, reach
@@ -41,10 +42,8 @@ async def examine(platform: Platform, peer: SignId | None = None, servers: Seque
 async def _linked(platform: Platform, peer: SignId | None) -> None:
     """A link tells most about a peer, its clock for one."""
     if peer is not None:
-        try:
+        with suppress(Unreachable):  # peers.py says why
             await platform.connect(peer, FIRST_LINK)
-        except Unreachable:
-            pass  # peers.py says why
 
 
 async def _nothing() -> list[Check]:

@@ -5,6 +5,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -109,10 +110,8 @@ def _written(path: Path) -> Check:
             return explained(StorageReadOnly(f"{path}: {error.strerror}"))
         return explained(StorageError(f"{path}: {error}"))
     finally:
-        try:
+        with suppress(OSError):
             trial.unlink(missing_ok=True)
-        except OSError:
-            pass
     free = shutil.disk_usage(path).free
     if free < LITTLE:
         return warning(
@@ -127,14 +126,10 @@ def _database(folder: DataFolder) -> Iterator[Check]:
         return
     database = Database(folder.database)
     try:
-        database.open()
-        said = database.read("PRAGMA quick_check(1)", ())
+        damage = database.damage()
     finally:
         database.close()
-    if [tuple(row) for row in said] == [("ok",)]:
-        yield ok("database", "it is sound")
-    else:
-        yield explained(StorageCorrupt(f"{folder.database}: {said[0][0] if said else 'not readable'}"))
+    yield explained(StorageCorrupt(f"{folder.database}: {damage}")) if damage else ok("database", "it is sound")
 
 
 def _errno(error: BaseException | None) -> int:

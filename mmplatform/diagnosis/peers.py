@@ -33,7 +33,7 @@ async def _record(platform: Platform, peer: SignId, name: str) -> Check:
     if directory.addresses(peer):
         return ok(subject, "none is at hand; its addresses were only named")
     if directory.expired(peer):
-        return fault(subject, "record-expired", "the record at hand has expired: it has not been heard of for long", ASK)
+        return fault(subject, "record-expired", "the record at hand has expired: it was away for long", ASK)
     looked = ", ".join(type(service).__name__ for service in platform.services) or "no service that could find it runs"
     return fault(subject, "record-missing", f"nothing tells where it is (asked: {looked})", ASK)
 

@@ -99,7 +99,8 @@ class Directory:
     def expired(self, peer: SignId) -> bool:
         """Whether there was a record of ``peer`` that is too old now."""
         entry = self._entries.get(peer)
-        return self.known(peer) is None and (peer in self._expired or (entry is not None and entry.node_info is not None))
+        held = entry is not None and entry.node_info is not None
+        return self.known(peer) is None and (held or peer in self._expired)
 
     def name(self, peer: SignId) -> str:
         """The name given to ``peer`` here, or ""."""

@@ -61,7 +61,9 @@ async def ask(url: str) -> Said:
     number = secrets.token_bytes(12)
     try:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-        transport, _ = await loop.create_datagram_endpoint(lambda: _Asking(heard), remote_addr=found[0][4][:2])
+        transport, _ = await loop.create_datagram_endpoint(
+            lambda: _Asking(heard), remote_addr=(str(found[0][4][0]), port)
+        )
     except socket.gaierror as error:
         return Said(url, host, port, "unknown", f"{host}: {error.strerror or error}")
     except OSError as error:

@@ -62,6 +62,12 @@ class Database:
         with self._typed_failures():
             return self._connected().execute(sql, arguments).fetchall()
 
+    def damage(self) -> str:
+        """What SQLite's own check finds wrong with the file, or ""; reads all of it."""
+        with self._typed_failures():
+            said = str(self._connected().execute("PRAGMA quick_check(1)").fetchone()[0])
+        return "" if said == "ok" else said
+
     def close(self) -> None:
         """Fold the log into the file. When that fails nothing is lost: the next open reads the log."""
         if self._connection is not None:
