@@ -7,13 +7,12 @@ on its disk.
 import asyncio
 from pathlib import Path
 
-from mm_transports.relay.transport import Relay
-
 from benchmarks import tls
 from benchmarks.contract import Client, Info, Job, Sink, pipelined
 from benchmarks.peers.mm import MM, SENDERS, TOPIC, MMClient
 from benchmarks.registry import find_program
 from mm_transports.relay.address import format_relay
+from mm_transports.relay.transport import Relay
 from mmplatform import Platform
 from mmplatform.identity.keys import Identity
 
@@ -62,7 +61,7 @@ class StoredClient(MMClient):
 
         await pipelined(send, count, SENDERS)
         for delivery in deliveries:
-            while delivery.state != "relayed":
+            while delivery.state != "relayed":  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(LOOK_AGAIN)
 
     async def close(self) -> None:
