@@ -68,9 +68,11 @@ class Node(Protocol):
 
     def now(self) -> float:
         """Unix seconds."""
+        ...
 
     def random(self) -> float:
         """0 to 1, for jitter."""
+        ...
 
     def failed(self, error: Exception, topic: str = "") -> None:
         """Something for the ``error`` event."""
@@ -93,10 +95,12 @@ class Node(Protocol):
 
     def linked(self, peer: str) -> bool:
         """Whether a link to ``peer`` is up."""
+        ...
 
     def signal(self, peer: SignId, scheme: str, data: bytes) -> bool:
         """Have the transport of ``scheme`` at ``peer`` get ``data``, at most once, over any link that is up; False
         when none is. At most SIGNAL_LIMIT bytes."""
+        ...
 
 
 class Transport(ABC):
