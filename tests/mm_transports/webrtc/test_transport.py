@@ -5,6 +5,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 
+import psutil
 import pytest
 
 from mm_transports.webrtc import attempt, transport
@@ -48,6 +49,18 @@ async def test_an_offer_and_an_answer_make_a_channel(nodes: tuple[Node, Node]) -
     far.connection.close()
     await asyncio.gather(near.gone.wait(), far.gone.wait())
     assert (near.lost, far.lost) == ([None], [None])
+
+
+async def test_no_sockets_are_left_of_channels_that_were_closed(nodes: tuple[Node, Node]) -> None:
+    first, second = nodes
+    before = psutil.Process().num_fds()
+    for number in range(6):
+        near = await first.dial()
+        far = await second.came.get()
+        end = near.connection if number % 2 else far.connection
+        end.close() if number < 3 else end.abort()
+        await asyncio.gather(near.gone.wait(), far.gone.wait())
+    await until(lambda: psutil.Process().num_fds() == before)
 
 
 async def test_without_a_link_nothing_is_tried(nodes: tuple[Node, Node]) -> None:
