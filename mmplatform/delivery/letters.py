@@ -28,7 +28,8 @@ LONGEST_PATIENCE: Final = 3600.0
 
 
 class Letter(Struct, array_like=True):
-    """``until`` (Unix milliseconds): the relay keeps it so long; of one that ended, when it is mailed again."""
+    """``until`` (Unix milliseconds): when the relay is asked whether it has it; of one that ended, when it is mailed
+    again."""
 
     id: bytes
     lane: Lane

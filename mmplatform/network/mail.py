@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 
-from mmplatform.delivery.letters import ENDED, RELAYED, Letter, Letters
+from mmplatform.delivery.letters import ENDED, PLANNED, RELAYED, TOLD, Letter, Letters
 from mmplatform.delivery.shelf import Box
 from mmplatform.delivery.wire import Ack
 from mmplatform.identity.keys import SignId
@@ -21,6 +21,7 @@ from mmplatform.network.replies import AckMail
 from mmplatform.network.transport import Transport
 
 UNDER_WAY: Final = 256  # envelopes that wait for the answer of a relay, to all peers
+ASK_AGAIN: Final = 24 * 3600.0  # seconds after which a relay is asked whether it still keeps a letter
 LONGEST_WATCH: Final = 3600.0  # seconds: the wall clock may be set
 AT_ONCE: Final = 30.0  # what the relay could not deliver is mailed again so many times sooner than what it says it did
 MOST_EARLY: Final = 1024  # envelopes that come before we are ready; later ones come again at the next sign-in
@@ -143,7 +144,11 @@ class Mailer:
         self._watch_until(letter.until)
 
     def _stored(self, peer: SignId, letter: Letter) -> None:
-        self._node.outbox.relayed(self._node.outbox.box(peer), letter)
+        box = self._node.outbox.box(peer)
+        ask_again = int((self._node.now() + ASK_AGAIN) * 1000)
+        if letter.until > ask_again:
+            box.letters.put(letter, RELAYED, ask_again)
+        self._node.outbox.relayed(box, letter)
         self._watch_until(letter.until)
 
     def _done(self, peer: SignId) -> None:
@@ -161,7 +166,8 @@ class Mailer:
         self._watch = asyncio.get_running_loop().call_later(wait, self._look)
 
     def _look(self) -> None:
-        """Mail again what relays keep no more and nobody acknowledged."""
+        """Mail again what relays keep no more and nobody acknowledged, and ask for what they should still keep by
+        depositing it again under its id: they may have lost it, or we what they said of it."""
         self._watch, self._watch_due = None, NEVER
         now_ms = int(self._node.now() * 1000)
         for box in self._node.outbox.boxes():
@@ -176,8 +182,11 @@ class Mailer:
             if letter.until > now_ms:
                 self._watch_until(letter.until)
                 continue
-            letters.drop(letter)
-            letter.state = 0
+            if letter.state == ENDED:
+                letters.drop(letter)
+                letter.state = PLANNED
+            else:
+                letters.put(letter, TOLD)
             self._node.outbox.relayed(box, letter)
             dropped = True
         return dropped
