@@ -167,9 +167,9 @@ class Platform:
             await self.outbox.open()
             await self.inbox.open()
             await self.directory.open()
+            self.mailer.open()  # before anything can be dialled or come
             await self._listener.open()
             self._running = True
-            self.mailer.open()
             self._subscribe_circles()
             for build in self._services:
                 service = build(self)
@@ -180,6 +180,7 @@ class Platform:
             await self.stop()
             raise
         self._links.started = True
+        self.mailer.begin()
         self.directory.publish()
         for circle in (self.friends, self.devices):
             self._tell(f"{circle.name}.updateRequest", {})

@@ -92,7 +92,13 @@ class Incoming:
         self._bytes = self._strangers_bytes = 0
         self._loop = asyncio.get_running_loop()
         self._sweep: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._begun = self._closed = False
+
+    def begin(self) -> None:
+        """Handle what comes, and what has come so far: handlers are there."""
+        self._begun = True
+        if self._queue:
+            self._loop.call_soon(self._next)
 
     def came(self, envelope: bytes, taken: Taken) -> None:
         """An envelope for us."""
@@ -103,7 +109,7 @@ class Incoming:
             return
         self._bytes += len(envelope)
         self._queue.append((envelope, taken))
-        if len(self._queue) == 1:
+        if self._begun and len(self._queue) == 1:
             self._loop.call_soon(self._next)
 
     def saved(self, peer: SignId, acks: list[Ack]) -> None:

@@ -24,7 +24,6 @@ UNDER_WAY: Final = 256  # envelopes that wait for the answer of a relay, to all 
 ASK_AGAIN: Final = 24 * 3600.0  # seconds after which a relay is asked whether it still keeps a letter
 LONGEST_WATCH: Final = 3600.0  # seconds: the wall clock may be set
 AT_ONCE: Final = 30.0  # what the relay could not deliver is mailed again so many times sooner than what it says it did
-MOST_EARLY: Final = 1024  # envelopes that come before we are ready; later ones come again at the next sign-in
 NEVER: Final = 2**53
 
 
@@ -45,21 +44,22 @@ class Mailer:
         self._slots = asyncio.Semaphore(UNDER_WAY)
         self._incoming: Incoming | None = None
         self._acks: AckMail
-        self._early: list[tuple[bytes, Callable[[bool], None]]] | None = []  # what comes before we are ready
         self._watch: asyncio.TimerHandle | None = None
         self._watch_due = NEVER
 
     def open(self) -> None:
-        """Mail may come and go from now on."""
+        """Mail may go from now on; what comes waits for :meth:`begin`."""
         self._acks = AckMail(self._node, self._postman)
         self._incoming = Incoming(self._node, self._secrets, self._acks)
         for box in self._node.outbox.boxes():
             for letter in box.letters:
                 if letter.state >= RELAYED:
                     self._watch_until(letter.until)
-        early, self._early = self._early or [], None
-        for envelope, taken in early:
-            self._incoming.came(envelope, taken)
+
+    def begin(self) -> None:
+        """Services run and applications are about to listen: handle what comes, and what came."""
+        if self._incoming is not None:
+            self._incoming.begin()
 
     async def close(self) -> None:
         """Stop; what is under way is told again after a restart, under the same id."""
@@ -78,8 +78,6 @@ class Mailer:
         """An envelope for us; ``taken`` is called once it was handled and saved, or cannot be."""
         if self._incoming is not None:
             self._incoming.came(envelope, taken)
-        elif self._early is not None and len(self._early) < MOST_EARLY:
-            self._early.append((envelope, taken))
 
     def saved(self, peer: SignId, acks: list[Ack]) -> None:
         """What of the messages of ``peer`` is handled is on disk."""

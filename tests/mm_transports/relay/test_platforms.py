@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from mm_transports.relay.config import Config
 from mm_transports.relay.server import RelayServer
 from mm_transports.relay.transport import Relay
 from mmplatform import Platform
+from mmplatform.service import Service
 from tests.mmplatform.network.helpers import collect, identity, until
 
 
@@ -171,6 +172,37 @@ async def test_who_uses_no_relay_loads_nothing_of_it() -> None:
     )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, env={"PYTHONPATH": ":".join(sys.path)})
     assert await process.wait() == 0
+
+
+class Slow(Service):
+    """Takes its time to start: until ``ready``, and some turns of the loop more."""
+
+    def __init__(self, ready: Callable[[], object]) -> None:
+        self._ready = ready
+
+    async def start(self) -> None:
+        await until(self._ready)
+        for _ in range(100):
+            await asyncio.sleep(0)
+
+    async def stop(self) -> None: ...
+
+
+async def test_mail_that_comes_during_the_start_waits_for_handlers(stack: AsyncExitStack, tmp_path: Path) -> None:
+    home = await relay(stack, tmp_path / "relay")
+    alice, bob = await node(stack, 1, home), await node(stack, 2, home, storage=tmp_path / "bob")
+    await friends(alice, bob)
+    await bob.stop()
+    deliveries = [await alice.messaging.send("chat", bob.sign_id, number) for number in range(3)]
+    await until(lambda: all(delivery.state == "relayed" for delivery in deliveries))
+    await alice.stop()
+    gone = home.server.metrics.bytes_out
+    bob = await node(stack, 2, home, storage=tmp_path / "bob", friends=[alice.sign_id], services=[
+        lambda platform: Slow(lambda: home.server.metrics.bytes_out > gone + 1024)
+    ])  # fmt: skip
+    got = collect(bob, "friends.chat")
+    await until(lambda: len(got) == 3)
+    assert got == [0, 1, 2]
 
 
 async def test_nothing_stays_open(tmp_path: Path) -> None:
