@@ -27,14 +27,15 @@ CYCLE_TIME = 3.0  # seconds a cycle may take on average before the run gives up
 class Node:
     """One of the two processes; killed and started again."""
 
-    def __init__(self, role: str, folder: Path) -> None:
-        self.role, self.folder = role, folder
-        self.process: asyncio.subprocess.Process
+    process: asyncio.subprocess.Process
+
+    def __init__(self, role: str, folder: Path, module: str = "tests.chaos.nodes") -> None:
+        self.role, self.folder, self._module = role, folder, module
         self.kills: list[float] = []
 
     async def start(self, *arguments: str) -> str:
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.chaos.nodes", self.role, str(self.folder), *arguments,
+            sys.executable, "-m", self._module, self.role, str(self.folder), *arguments,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         return (await self.line()).removeprefix("ready").strip()
@@ -55,6 +56,13 @@ class Node:
         assert self.process.stdin is not None
         self.process.stdin.write(b"stop\n")
         await self.process.stdin.drain()
+
+    async def close(self) -> None:
+        """Whatever it does: over."""
+        if hasattr(self, "process"):
+            if self.process.returncode is None:
+                self.process.kill()
+            await self.process.communicate()
 
 
 class Chaos:
