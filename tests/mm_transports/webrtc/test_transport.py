@@ -7,14 +7,17 @@ from collections.abc import AsyncIterator
 
 import psutil
 import pytest
+from aioice import ice
 
 from mm_transports.webrtc import attempt, transport
 from mm_transports.webrtc.sdp import Candidate, Description
 from mm_transports.webrtc.signalling import ANSWER, CANDIDATE, END, OFFER, Signal
 from mm_transports.webrtc.transport import WebRTC
+from mmplatform.check import State
 from mmplatform.errors import LocalError, Unreachable
 from tests.mm_transports.webrtc.nodes import Node, joined, needs_addresses
 from tests.mmplatform.network.helpers import identity, until
+from tests.netns import stun
 
 pytestmark = needs_addresses
 SOMEWHERE = Candidate("1", 1, "203.0.113.1", 50000, "host")  # a documentation address: nobody is there
@@ -332,6 +335,40 @@ async def test_a_silent_stun_server_costs_as_long_as_gathering_may_take() -> Non
     assert not found.reflexive
     assert not found.relayed
     await webrtc.close()
+
+
+async def test_what_mm_doctor_is_told() -> None:
+    class Server(asyncio.DatagramProtocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = transport
+
+        def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+            self.transport.sendto(stun.answer(data, *addr), addr)
+
+    here = ("127.0.0.1", 0)
+    server, _ = await asyncio.get_running_loop().create_datagram_endpoint(Server, local_addr=here)
+    webrtc = WebRTC(stun=[f"stun:127.0.0.1:{server.get_extra_info('sockname')[1]}"])
+    udp, first, direct = await webrtc.checks()
+    assert {udp.state, first.state, direct.state} == {State.OK}
+    assert "a direct link can be offered" in direct.text
+    assert "0 from STUN" not in direct.text
+    server.close()
+    await webrtc.close()
+
+
+async def test_a_host_without_addresses_offers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ice, "get_host_addresses", lambda **_: [])
+    first, second = joined(Node(identity(1)), Node(identity(2)))
+    await first.webrtc.listen("webrtc:", first.accept)
+    [check] = await first.webrtc.checks()
+    assert (check.state, check.word) == (State.FAULT, "no-candidates")
+    with pytest.raises(Unreachable, match="no-candidates: this host"):
+        await first.dial()
+    assert not first.said
+    second.say(OFFER, NUMBER, NOBODY.text())
+    await until(lambda: first.said)
+    assert first.said == [Signal(END, NUMBER, "failed")]
+    await first.webrtc.close()
 
 
 @pytest.mark.parametrize("url", ["http://x", "stun", "turn:x", "stun:x?transport=udp", ""])

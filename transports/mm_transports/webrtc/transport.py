@@ -27,13 +27,14 @@ from mm_transports.webrtc.signalling import (
     decode_signal,
     encode_signal,
 )  # fmt: skip
-from mmplatform.check import Check
+from mmplatform.check import Check, fault, ok
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.network import stun
 from mmplatform.network.transport import Accept, Connection, Node, Transport
 
 MAX_SERVING: Final = 32  # offers that are being answered at the same time
+SUBJECT: Final = "direct links (WebRTC)"
 REMEMBERED: Final = 256  # attempts that were served: their offers are not answered again
 
 log = logging.getLogger("mmplatform")
@@ -108,10 +109,6 @@ class WebRTC(Transport):
         elif signal.kind == ANSWER:
             self._say(peer, Signal(END, signal.attempt, "gone"))
 
-    async def checks(self) -> list[Check]:
-        """The STUN servers, and by them UDP."""
-        return await stun.examine(self._servers.stun) if self._servers.stun else []
-
     async def probe(self) -> Found:
         """What this host could offer now; takes GATHERING seconds at most."""
         attempt = Attempt(b"", True, self._servers, lambda _: False)
@@ -120,6 +117,15 @@ class WebRTC(Transport):
         finally:
             await attempt.close()
         return Found(kinds.count("host"), kinds.count("srflx"), kinds.count("relay"))
+
+    async def checks(self) -> list[Check]:
+        plain = [url for url in self._servers.stun if url.startswith("stun:")]
+        found, servers = await asyncio.gather(self.probe(), stun.examine(plain))
+        if not any(found):
+            text = "no address to be reached at: this host has none but loopback"
+            return [*servers, fault(SUBJECT, "no-candidates", text, "connect this host to a network")]
+        kinds = f"{found.own} addresses of its own, {found.reflexive} from STUN, {found.relayed} from TURN"
+        return [*servers, ok(SUBJECT, f"a direct link can be offered: {kinds}")]
 
     async def close(self) -> None:
         """Connections that are open stay so."""
