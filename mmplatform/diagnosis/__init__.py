@@ -6,16 +6,15 @@ transports and services (they know themselves what may be wrong with them), then
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 
 from mmplatform.check import Check, unchecked
 from mmplatform.diagnosis import causes, clock, folder, peers, reach
-from mmplatform.errors import Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.network import stun
 from mmplatform.node import Platform
 
 FIRST_LINK = 5.0  # seconds for a link to the peer that is asked about
+LOOK = 0.05
 
 __all__ = ["examine"]
 
@@ -41,9 +40,13 @@ async def examine(platform: Platform, peer: SignId | None = None, servers: Seque
 
 async def _linked(platform: Platform, peer: SignId | None) -> None:
     """A link tells most about a peer, its clock for one."""
-    if peer is not None:
-        with suppress(Unreachable):  # peers.py says why
-            await platform.connect(peer, FIRST_LINK)
+    if peer is None:
+        return
+    connecting = asyncio.ensure_future(platform.connect(peer, FIRST_LINK))
+    while not connecting.done() and not platform.peer(peer).reason:
+        await asyncio.wait([connecting], timeout=LOOK)
+    connecting.cancel()
+    await asyncio.gather(connecting, return_exceptions=True)  # peers.py says why
 
 
 async def _nothing() -> list[Check]:

@@ -99,10 +99,7 @@ def _written(path: Path) -> Check:
     """Write, and take it away again."""
     trial = path / f".doctor-{os.getpid()}"
     try:
-        with trial.open("wb") as file:
-            file.write(os.urandom(TRIED))
-            file.flush()
-            os.fsync(file.fileno())
+        _write(trial)
     except OSError as error:
         if error.errno in FULL:
             return explained(StorageFull(f"{path}: {error.strerror}"))
@@ -119,6 +116,13 @@ def _written(path: Path) -> Check:
             "free some space: a node that cannot save accepts nothing",
         )  # fmt: skip
     return ok(SUBJECT, f"{path} is writable, {free // 2**20:,} MiB are free")
+
+
+def _write(path: Path) -> None:
+    with path.open("wb") as file:
+        file.write(os.urandom(TRIED))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _database(folder: DataFolder) -> Iterator[Check]:

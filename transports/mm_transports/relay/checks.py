@@ -46,7 +46,7 @@ def _explained(client: Client) -> tuple[str, str, str]:
             return word, reason, remedy
     if isinstance(cause, socket.gaierror):
         return "relay-name", reason, "correct the address, or see that this host can resolve names (DNS)"
-    if isinstance(cause, ssl.SSLError):
+    if isinstance(cause, ssl.SSLError | ConnectionResetError) and client.address.url.startswith("wss:"):
         return "relay-tls", reason, "see the certificate of the relay and what this host trusts (SSL_CERT_FILE)"
     if " HTTP " in reason or "no relay:" in reason:
         return (
