@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pyee.base import EventEmitter
 
-NAMES: Final = ("ready", "connection", "disconnected", "message", "error")
+NAMES: Final = ("ready", "connection", "disconnected", "path", "message", "error")
 
 log = logging.getLogger("mmplatform")
 

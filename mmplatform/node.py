@@ -283,7 +283,9 @@ class Platform:
     def on(self, event: str, handler: F | None = None) -> F | Callable[[F], F]:
         """Call ``handler`` for an event; also a decorator. Handlers may be async.
 
-        ready(), connection(peer), disconnected(peer, reason), message(Message), error(exception, topic).
+        ready(), connection(peer), disconnected(peer, reason), path(peer, address, rtt, why), message(Message),
+        error(exception, topic). ``path``: another link to the peer is used from now on, and why: "first", "better",
+        "lost", "silent" (the one before did not answer), "replaced" or "taken-over".
         """
         if handler is None:
             return lambda function: self.on(event, function)
@@ -475,6 +477,10 @@ class Platform:
         self._events.emit("disconnected", peer.sign_id, reason)
         self._tell("transports.offline", peer.sign_id)
         self.release(peer)
+
+    def moved(self, peer: Peer, link: Link, why: str) -> None:
+        """What is sent to ``peer`` goes over ``link`` from now on."""
+        self._events.emit("path", peer.sign_id, link.connection.address, link.trip, why)
 
     def unreachable(self, peer: Peer, reason: str) -> None:
         """An attempt to reach ``peer`` failed."""

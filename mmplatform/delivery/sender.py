@@ -58,6 +58,19 @@ class Stream:
         self.flying = 0
         self.drop_blob()
 
+    def take_back(self, largest: int) -> None:
+        """Have the first that is in flight in pieces, and all after it, wait again."""
+        at = next((n for n, r in enumerate(self.flight) if len(r.payload) + OVERHEAD > largest), None)
+        if at is None:
+            self.offset = self.confirmed
+            return
+        self.drop_blob()
+        back = list(self.flight)[at:]
+        for record in back:
+            self.flight.pop()
+            self.flying -= len(record.payload) + OVERHEAD
+        self.waiting.extendleft(_buried(reversed(back), self.acked))
+
     def drop_blob(self) -> None:
         """Forget how far the first waiting record went out in pieces; a partial acknowledgement can tell again."""
         self.blob, self.offset, self.confirmed = b"", 0, 0
@@ -148,10 +161,17 @@ class Sender:
         """The link is gone: all that is unsettled waits for the next one."""
         for lane in self._lanes:
             for stream in lane:
-                for record in stream.flight:
-                    if record.expires < self._earliest and record.topic and record.seq not in stream.acked:
-                        self._earliest = record.expires
+                self._look_at(stream)
                 stream.rewind()
+
+    def hand_over(self, largest: int) -> None:
+        """Another link takes over and this one, of which messages above ``largest`` bytes went in pieces, goes on to
+        deliver what went out: that need not be sent again, but for pieces, which must come in order."""
+        self.ready = True
+        for lane in self._lanes:
+            for stream in lane:
+                self._look_at(stream)
+                stream.take_back(largest)
 
     def take(self, budget: int, largest: int, now_ms: int) -> tuple[list[Batch], list[Settled]]:
         """Up to about ``budget`` bytes to send now, by priority; records above ``largest`` bytes go in pieces.
@@ -231,6 +251,12 @@ class Sender:
     def next_expiry(self) -> int:
         """No record that waits expires before this (Unix milliseconds)."""
         return self._earliest
+
+    def _look_at(self, stream: Stream) -> None:
+        """What is in flight may expire again."""
+        for record in stream.flight:
+            if record.expires < self._earliest and record.topic and record.seq not in stream.acked:
+                self._earliest = record.expires
 
     def _stream(self, lane: int, epoch: int) -> Stream | None:
         for stream in self._lanes[lane]:

@@ -1,21 +1,18 @@
 """From the addresses of a peer to a live link: all are tried, staggered, and the first that opens wins.
 
-Direct addresses come first, one after the other; those of relays join in one step later, as they lead there as a rule
-but never as fast; loopback comes last.
+Which start when is for ``paths.py`` to say; a failure lets the next one start at once.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from mmplatform.errors import MMError, Unreachable
 from mmplatform.identity.keys import SignId
+from mmplatform.network import paths
 from mmplatform.network.link import Link
+from mmplatform.network.paths import Candidate
 from mmplatform.network.transport import Connection, Transport
-
-STAGGER: Final = 0.25  # seconds between two attempts (the same as RFC 8305 recommends)
-MAX_ADDRESSES: Final = 8  # of one record are tried,
-MAX_RELAYS: Final = 3  # and of these so many relays
 
 FIRST_DELAY: Final = 0.25  # seconds before the second attempt
 LONGEST_DELAY: Final = 60.0
@@ -48,28 +45,50 @@ class Dialer:
         self.transports = transports
         self._open_link = open_link
 
-    async def dial(self, peer: SignId, addresses: tuple[str, ...]) -> Link:
+    def candidates(self, addresses: Sequence[str]) -> list[Candidate]:
+        """Those that can be dialled from here."""
+        found = []
+        for address in addresses:
+            transport = self.transports.get(address.partition(":")[0])
+            if transport is not None:
+                cost = paths.cost_of(address, transport.cost)
+                found.append(Candidate(address, cost, transport.near(address), transport.over_link))
+        return found
+
+    async def dial(
+        self, peer: SignId, addresses: Sequence[str], failed: Callable[[str, str], None] = lambda address, reason: None
+    ) -> Link:
         """The first link that is ready. Raises Unreachable, which names every address and what became of it."""
-        usable = [a for a in addresses if a.partition(":")[0] in self.transports]
-        if not usable:
+        starts = paths.first(self.candidates(addresses))
+        if not starts:
             known = ", ".join(addresses) or "none"
             raise Unreachable(f"no address of the peer can be dialled from here (it gave: {known})")
-        remaining = _steps(usable)
+        return await self.race(peer, starts, failed)
+
+    async def race(self, peer: SignId, starts: Sequence[tuple[float, str]], failed: Callable[[str, str], None]) -> Link:
+        """As :meth:`dial`, for (after how many seconds, address) in order; ``failed`` hears what became of each."""
+        loop = asyncio.get_running_loop()
+        remaining, begun = list(starts), loop.time()
         attempts: dict[asyncio.Task[Link], str] = {}
         reasons: list[str] = []
+        ahead = 0.0  # seconds that failures have brought the rest forward
         try:
             while remaining or attempts:
-                for address in remaining.pop(0) if remaining else ():
+                wait = remaining[0][0] - ahead - (loop.time() - begun) if remaining else None
+                if remaining and (not attempts or (wait is not None and wait <= 0)):
+                    _, address = remaining.pop(0)
                     attempts[asyncio.create_task(self._attempt(peer, address), name=f"mm dial {address}")] = address
-                done, _ = await asyncio.wait(
-                    attempts, timeout=STAGGER if remaining else None, return_when=asyncio.FIRST_COMPLETED
-                )
+                    continue
+                done, _ = await asyncio.wait(attempts, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     address = attempts.pop(task)
                     error = task.exception()
                     if error is None:
                         return task.result()
+                    failed(address, str(error))
                     reasons.append(str(error) if address in str(error) else f"{address}: {error}")
+                if done and remaining:
+                    ahead = max(ahead, remaining[0][0] - (loop.time() - begun))
         finally:
             for task in attempts:
                 task.cancel()
@@ -82,6 +101,7 @@ class Dialer:
 
         def accept(connection: Connection) -> Link:
             links.append(self._open_link(connection, peer, opened))
+            links[0].dialled_at = address
             return links[0]
 
         try:
@@ -95,24 +115,3 @@ class Dialer:
                 if not link.ready:
                     link.connection.abort()
             raise
-
-
-def _steps(usable: list[str]) -> list[list[str]]:
-    """What starts together, in the order of starting."""
-    far = [address for address in usable if not _loopback(address)]
-    relays = [address for address in far if address.startswith("relay+")][:MAX_RELAYS]
-    direct = [address for address in far if not address.startswith("relay+")][: MAX_ADDRESSES - len(relays)]
-    near = [address for address in usable if _loopback(address)][: MAX_ADDRESSES - len(relays) - len(direct)]
-    if not direct:
-        direct, relays = relays, []
-    steps = [[address] for address in direct]
-    for number, address in enumerate(relays, 1):
-        if number < len(steps):
-            steps[number].append(address)
-        else:
-            steps.append([address])
-    return steps + [[address] for address in near]
-
-
-def _loopback(address: str) -> bool:
-    return "://127." in address or "://[::1]" in address

@@ -43,17 +43,19 @@ class Node(Protocol):
 
 
 class Exchange:
-    """``link`` is the one in use, None while there is none; ``dial`` is called when one is needed."""
+    """``link`` is the one in use, None while there is none; ``dial`` is called when one is needed, ``said`` when
+    something went out that wants an answer, until ``heeded`` is set."""
 
-    def __init__(self, node: Node, peer: SignId, dial: Callable[[], None]) -> None:
+    def __init__(self, node: Node, peer: SignId, dial: Callable[[], None], said: Callable[[], None]) -> None:
         self.link: Link | None = None
+        self.heeded = False
         self.box: Box = node.outbox.box(peer)
         self.busy = False  # a frame's worth was queued: senders should pass through room()
         self.useful = False  # the link in use brought something
         self.sent = Delivery(peer)  # what every realtime message that was queued became
         self.sent.settle(SENT)
         self.asked = Asked()
-        self._node, self._peer, self._dial = node, peer, dial
+        self._node, self._peer, self._dial, self._said = node, peer, dial, said
         self._sender = self.box.sender
         self._receiver = node.inbox.receiver(peer)
         self._answered = Answered()
@@ -118,11 +120,23 @@ class Exchange:
         self._sender.link_up(())
         for ack in acks:
             self._node.outbox.acknowledge(self._peer, ack)
-        self._requests = self.asked.unanswered
-        self._queued += sum(len(request.payload) + len(request.topic) + 16 for request in self._requests)
+        self.ask_again()
         self._node.outbox.refill(self._peer)
         # What was acknowledged over a link that died meanwhile may not have arrived.
         self.acknowledge([*self._receiver.acks(), *self._receiver.reminders()])
+
+    def move(self, link: Link) -> None:
+        """Go on over ``link``, while the one in use delivers what went out over it and need not be sent again."""
+        old, self.link = self.link, link
+        assert old is not None
+        self._sender.hand_over(old.largest)
+        self.arm()
+
+    def ask_again(self) -> None:
+        """Replies may have been lost."""
+        self._requests = self.asked.unanswered
+        self._queued += sum(len(request.payload) + len(request.topic) + 16 for request in self._requests)
+        self.arm()
 
     def pause(self) -> None:
         """The link is gone: what is durable, and requests, wait for the next one."""
@@ -309,6 +323,10 @@ class Exchange:
             acks, events, requests, replies = list(self._acks.values()), self._events, self._requests, self._replies
             self._acks, self._events, self._requests, self._replies, self._queued = {}, [], [], [], 0
             link.send(Frame(now_ms, self.asked.floor, acks, batches, events, requests, replies))
+            if batches or requests or events or replies:
+                link.outstanding = True
+                if not self.heeded:
+                    self._said()
             if self._room is not None:
                 self._make_room()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -9,6 +10,7 @@ from mmplatform.delivery.fragments import Assembler
 from mmplatform.delivery.wire import Close, Frame, Part, Ping, Pong, decode_packet, encode_packet
 from mmplatform.errors import ProtocolError, RemoteError
 from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.network.paths import RELAYED, cost_of
 from mmplatform.network.transport import Connection
 from mmplatform.session.events import Established, Identified, Send
 from mmplatform.session.handshake import Initiator, Responder
@@ -16,6 +18,8 @@ from mmplatform.session.session import Session
 
 HANDSHAKE_TIMEOUT: Final = 10.0  # seconds
 KEEPALIVE: Final = 3.5  # seconds of silence after which the peer is asked whether it is there
+SPARE_KEEPALIVE: Final = 15.0  # the same, of a link that is kept warm only
+TRIPS: Final = 4  # round trips of which the shortest counts
 SILENCES: Final = 3  # so many of them end the link
 LINGER: Final = 5.0  # seconds a closed connection may take to send what is queued
 BOX: Final = 16  # bytes a box adds
@@ -38,7 +42,10 @@ class Owner(Protocol):
 
 
 class Link:
-    """``error`` says why it ended, once it has. ``dialled`` is True on the side that opened it."""
+    """``error`` says why it ended, once it has. ``dialled`` is True on the side that opened it, at ``dialled_at``.
+
+    Of two links of one ``way`` one is enough. ``cost``, ``trip`` and ``doubted`` are what ``paths.py`` weighs.
+    """
 
     def __init__(
         self,
@@ -56,6 +63,14 @@ class Link:
         self.error: Exception | None = None
         self.rtt = 0.0  # seconds, of the last ping
         self.skew = 0.0  # seconds the peer's clock was ahead of ours when the link began; its owner sets it
+        self.trips: deque[float] = deque(maxlen=TRIPS)  # the last round trips, the handshake's first
+        self.cost = cost_of(connection.address, connection.cost)
+        self.way = (connection.cost, connection.address if connection.cost >= RELAYED else "")
+        self.doubted = 0.0
+        self.dialled_at = ""
+        self.keepalive = KEEPALIVE
+        self.outstanding = False  # what wants an answer went out after the last that came in
+        self.bytes_in = self.bytes_out = self.frames_in = 0
         self._machine: Initiator | Responder | None = machine
         self.owner = owner
         self._now = now
@@ -68,6 +83,7 @@ class Link:
         self._ping_number = 0
         self._loop = asyncio.get_running_loop()
         self.opened = self._loop.time()
+        self._asked = self.opened if self.dialled else 0.0  # when the last frame of ours in the handshake went out
         self._timer = self._loop.call_later(HANDSHAKE_TIMEOUT, self._too_slow)
         if isinstance(machine, Initiator):
             connection.write(machine.hello())
@@ -76,6 +92,11 @@ class Link:
     def ready(self) -> bool:
         """Whether the session is established and the connection is there."""
         return self._session is not None and self.error is None
+
+    @property
+    def trip(self) -> float:
+        """The shortest of the last round trips: the path's own, not that of what is queued before it."""
+        return min(self.trips, default=0.0)
 
     @property
     def largest(self) -> int:
@@ -88,6 +109,7 @@ class Link:
         if session is None or self.error is not None:
             return
         data = encode_packet(packet)
+        self.bytes_out += len(data)
         if len(data) <= self._room:
             self.connection.write(session.seal(data))
             return
@@ -96,13 +118,25 @@ class Link:
             part = encode_packet(Part(offset, len(data), data[offset : offset + step]))
             self.connection.write(session.seal(part))
 
+    def keep(self, seconds: float) -> None:
+        """Ask after so many seconds of silence from now on."""
+        sooner, self.keepalive = seconds < self.keepalive, seconds
+        if sooner and self.ready:
+            self._timer.cancel()
+            self._timer = self._loop.call_later(seconds, self._tick)
+
     async def ping(self) -> float:
         """The round trip in seconds; raises what ended the link when it ends first."""
-        if not self.ready:
-            raise RemoteError(f"the link ended: {self.error}")
+        return await self.ask()
+
+    def ask(self) -> asyncio.Future[float]:
+        """As :meth:`ping`. What was sent before has come to the other end when this is done."""
         future: asyncio.Future[float] = self._loop.create_future()
-        self._ask(future)
-        return await future
+        if self.ready:
+            self._ask(future)
+        else:
+            future.set_exception(RemoteError(f"the link ended: {self.error}"))
+        return future
 
     def close(self, reason: str) -> None:
         """Tell the peer why, send what is queued and close."""
@@ -111,7 +145,8 @@ class Link:
             self._end(RemoteError(reason))
 
     def frame_received(self, frame: memoryview) -> None:
-        self._heard = True
+        self._heard, self.outstanding = True, False
+        self.bytes_in += len(frame)
         try:
             if self._session is not None:
                 self._packet(self._session.open(frame))
@@ -141,6 +176,10 @@ class Link:
     def _handshake(self, frame: bytes) -> None:
         machine = self._machine
         assert machine is not None
+        now = self._loop.time()
+        if self._asked:
+            self.trips.append(now - self._asked)
+        self._asked = now
         for event in machine.receive(frame, self._now()):
             match event:
                 case Send(frame=answer):
@@ -158,7 +197,7 @@ class Link:
     def _established(self, event: Established) -> None:
         self._session, self.peer, self._machine = event.session, event.peer, None
         self._timer.cancel()
-        self._timer = self._loop.call_later(KEEPALIVE, self._tick)
+        self._timer = self._loop.call_later(self.keepalive, self._tick)
         self.owner.link_ready(self, event.peer, event.resume)
 
     def _packet(self, data: bytearray) -> None:
@@ -171,6 +210,7 @@ class Link:
         match packet:
             case Frame():
                 if self.error is None:
+                    self.frames_in += 1
                     self.owner.frame_received(self, packet)
             case Ping(id=number):
                 if not self.paused:  # else a peer that asks and never reads would fill the memory with answers
@@ -218,12 +258,13 @@ class Link:
                 n: (sent, answer) for n, (sent, answer) in self._pings.items() if answer and not answer.done()
             }
             self._ask(None)
-        self._timer = self._loop.call_later(KEEPALIVE, self._tick)
+        self._timer = self._loop.call_later(self.keepalive, self._tick)
 
     def _answered(self, number: int) -> None:
         if number in self._pings:
             sent, answer = self._pings.pop(number)
             self.rtt = time.perf_counter() - sent
+            self.trips.append(self.rtt)
             if answer is not None and not answer.done():
                 answer.set_result(self.rtt)
 

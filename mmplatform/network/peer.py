@@ -6,10 +6,11 @@ from typing import Any, Final, Protocol
 from mmplatform.delivery.wire import Ack, Frame, decode_resume
 from mmplatform.errors import LocalError, MMError, NotRunning, ProtocolError, Unreachable
 from mmplatform.identity.keys import SignId
-from mmplatform.network import exchange
+from mmplatform.network import exchange, paths
 from mmplatform.network.dialer import Backoff, Dialer
 from mmplatform.network.directory import Directory
 from mmplatform.network.exchange import Exchange
+from mmplatform.network.keeper import LOST, REPLACED, Keeper
 from mmplatform.network.link import Link
 
 LIFETIME: Final = 3600.0  # seconds after which a link is replaced by a fresh one
@@ -22,8 +23,8 @@ LONGEST_TIMER: Final = 3600.0  # the wall clock may be set: look again at least 
 SLOW: Final = 2.0  # seconds of an attempt to reach the peer after which its mail does not wait for the end of it
 NEVER: Final = 8e12  # Unix seconds: later than any message may expire
 DUPLICATE: Final = "duplicate"  # reasons for closing a link
-REPLACED: Final = "replaced"
 TAKEN_OVER: Final = "taken-over"
+FIRST: Final = "first"  # why a link is used
 
 
 class Node(exchange.Node, Protocol):
@@ -43,6 +44,8 @@ class Node(exchange.Node, Protocol):
 
     def disconnected(self, peer: "Peer", reason: str) -> None: ...
 
+    def moved(self, peer: "Peer", link: Link, why: str) -> None: ...
+
     def unreachable(self, peer: "Peer", reason: str) -> None: ...
 
     def slow(self, peer: "Peer") -> None: ...
@@ -60,7 +63,8 @@ class Peer:
     def __init__(self, node: Node, sign_id: SignId) -> None:
         self.sign_id = sign_id
         self.reason = ""
-        self.exchange = Exchange(node, sign_id, self.dial)
+        self.keeper = Keeper(node, self)
+        self.exchange = Exchange(node, sign_id, self.dial, self.keeper.said)
         self.box = self.exchange.box
         self._links: list[Link] = []  # all that are ready
         self._node = node
@@ -125,6 +129,13 @@ class Peer:
         """There is news of the peer: do not wait for the next attempt."""
         self._backoff.reset()
         self._nudge.set()
+        self.keeper.news()
+
+    def network_changed(self) -> None:
+        """Our own addresses changed."""
+        self._backoff.reset()
+        self._nudge.set()
+        self.keeper.network_changed()
 
     def present(self) -> None:
         """It can be reached now. When that is heard while an attempt is just failing, the next one follows at once."""
@@ -163,6 +174,7 @@ class Peer:
         if self._dialling is not None:
             self._dialling.cancel()
             await asyncio.gather(self._dialling, return_exceptions=True)
+        await self.keeper.close()
         self.exchange.flush()
         self.disconnect("stopping")
         error = NotRunning("the platform stopped")
@@ -183,27 +195,56 @@ class Peer:
             return
         link.instance, link.skew = state.instance, state.now / 1000 - self._node.now()
         self._links.append(link)
-        old = self.link
-        if old is not None and not self._supersedes(link, old):
+        active = self.link
+        if active is None:
+            self.use(link, state.acks, FIRST)
+            self._node.connected(self)
+            return
+        if active.instance != link.instance:
+            self.use(link, state.acks, TAKEN_OVER)
+            for other in self.links:
+                if other.instance != link.instance:
+                    other.close(TAKEN_OVER)
+            return
+        twin = next((other for other in self.links if other.way == link.way and other is not link), None)
+        if twin is not None and not self._supersedes(link, twin):
             link.close(DUPLICATE)
             return
-        self._use(link, state.acks)
-        if old is not None:
-            old.close(_why_closed(old, link))
+        if active is twin or not active.ready:
+            self.use(link, state.acks, REPLACED)
         else:
-            self._node.connected(self)
+            self.keeper.joined(link)
+        if twin is not None:
+            twin.close(REPLACED if twin.dialled == link.dialled else DUPLICATE)
+
+    def use(self, link: Link, acks: list[Ack], why: str) -> None:
+        """Go on over ``link``; ``acks`` is what the peer said it has, what it lacks is sent again."""
+        self.reason, self._introducing = "", False
+        self.exchange.begin(link, acks)
+        self._chosen(link, why)
+
+    def move(self, link: Link, why: str) -> None:
+        """Go on over ``link``, while the one in use, which is fine, delivers what went out over it."""
+        old = self.link
+        assert old is not None
+        self.exchange.move(link)
+        self.keeper.drain(old)
+        self._chosen(link, why)
 
     def link_lost(self, link: Link, error: Exception | None) -> None:
         if link in self._links:
             self._links.remove(link)
+        self.keeper.lost(link)
         if link is not self.link:
             return
         self.exchange.pause()
         self._renew_after(None)
-        other = next((other for other in reversed(self._links) if other.ready), None)
+        other = paths.best(self.links, None, self._loop.time())
         if other is not None:
-            self._use(other, [])
+            self.use(other, [], LOST)
+            self.keeper.question(other)
             return
+        self.keeper.rest()
         self.reason = str(error) if error is not None else "closed"
         self.exchange.drop(self.known)
         self._node.disconnected(self, self.reason)
@@ -221,6 +262,8 @@ class Peer:
             self.exchange.flush()
 
     def frame_received(self, link: Link, frame: Frame) -> None:
+        if link is not self.exchange.link:
+            self.keeper.heard_over(link)
         self.exchange.frame_received(frame)
 
     def resume(self) -> bytes:
@@ -236,11 +279,11 @@ class Peer:
             return True  # no coincidence: the other end has lost the old one
         return link.dialled == (self._node.sign_id < self.sign_id)
 
-    def _use(self, link: Link, acks: list[Ack]) -> None:
-        self.reason, self._introducing = "", False
-        self.exchange.begin(link, acks)
+    def _chosen(self, link: Link, why: str) -> None:
         self._nudge.set()
         self._renew_after(LIFETIME if link.dialled else None)
+        self.keeper.chosen(link)
+        self._node.moved(self, link, why)
         for arrival in self._arrivals:
             if not arrival.done():
                 arrival.set_result(link)
@@ -292,9 +335,11 @@ class Peer:
         slow = self._loop.call_later(SLOW, self._still_dialling)
         try:
             addresses = await self._node.directory.locate(self.sign_id)
+            if self.link is not None and self.link.dialled_at in addresses:
+                addresses = (self.link.dialled_at,)  # a fresh one of the same kind
             if not addresses:
                 raise Unreachable("no address of it is known; add its ticket, or run a service that finds it")
-            await self._node.dialer.dial(self.sign_id, addresses)
+            await self._node.dialer.dial(self.sign_id, addresses, self.keeper.failed)
         except MMError as error:
             self._node.directory.doubt(self.sign_id)
             if self.link is None:
@@ -323,10 +368,3 @@ class Peer:
         self._expiry, self._expiry_due = None, NEVER
         self.exchange.expire()
         self._watch_expiry()
-
-
-def _why_closed(old: Link, link: Link) -> str:
-    """What the end of the link that gives way is told."""
-    if old.instance != link.instance:
-        return TAKEN_OVER
-    return REPLACED if old.dialled == link.dialled else DUPLICATE

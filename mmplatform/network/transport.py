@@ -107,6 +107,10 @@ class Transport(ABC):
     """One way to move frames. ``schemes`` are the first parts of its addresses, as in ``tcp://host:port``."""
 
     schemes: ClassVar[tuple[str, ...]]
+    cost: ClassVar[int] = 10
+    """Of its connections."""
+    over_link: ClassVar[bool] = False
+    """Whether it can dial only while another link to the peer is up, as it signals over that one."""
 
     def attach(self, node: Node) -> None:  # noqa: B027 - most transports need nothing of it
         """Called once by the platform, before anything else."""
@@ -120,6 +124,10 @@ class Transport(ABC):
     @abstractmethod
     async def listen(self, hint: str, accept: Accept) -> list[str]:
         """Accept connections near ``hint`` (port 0: any); the addresses others may dial. Raises LocalError."""
+
+    def near(self, address: str) -> bool:
+        """Whether dialling there needs no new connection: a meeting point where we are signed in."""
+        return False
 
     def reachable(self) -> list[str] | None:
         """The addresses of all listeners as they are now; None when they never change."""

@@ -42,6 +42,7 @@ class Memory(Transport):
     """``memory://name``."""
 
     schemes: ClassVar[tuple[str, ...]] = ("memory",)
+    cost: ClassVar[int] = 0
 
     def __init__(self, network: Network | None = None) -> None:
         self.network = network or _default

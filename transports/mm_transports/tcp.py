@@ -25,6 +25,7 @@ class TCP(Transport):
     """``tcp://host:port``, IPv4 and IPv6."""
 
     schemes: ClassVar[tuple[str, ...]] = ("tcp",)
+    cost: ClassVar[int] = COST
 
     def __init__(self) -> None:
         self._servers: list[asyncio.Server] = []

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from mmplatform.errors import RemoteError, Unreachable
-from mmplatform.network import dialer as module
+from mmplatform.network import paths
 from mmplatform.network.dialer import FIRST_DELAY, LONGEST_DELAY, Backoff, Dialer
 from tests.mmplatform.network.helpers import identity
 
@@ -31,6 +31,8 @@ class FakeTransport:
     """``script[address]`` says what becomes of an attempt."""
 
     schemes: ClassVar[tuple[str, ...]] = ("tcp",)
+    cost = 10
+    over_link = False
 
     def __init__(self, script: dict[str, Callable[[], Any]]) -> None:
         self.script = script
@@ -38,6 +40,9 @@ class FakeTransport:
         self.links: list[FakeLink] = []
         self.opened: dict[str, asyncio.Future[Any]] = {}
         self._now = ""
+
+    def near(self, address: str) -> bool:
+        return False
 
     async def dial(self, address: str, peer: str, accept: Callable[[Any], FakeLink]) -> None:
         assert peer == PEER
@@ -71,7 +76,7 @@ def dialer(**script: Any) -> tuple[Dialer, FakeTransport]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STAGGER", 0.01)
+    monkeypatch.setattr(paths, "SPREAD", 0.03)
 
 
 async def test_the_first_that_opens_wins_and_the_rest_is_cut() -> None:
@@ -84,7 +89,7 @@ async def test_the_first_that_opens_wins_and_the_rest_is_cut() -> None:
 
 
 async def test_a_failure_does_not_wait_for_the_stagger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STAGGER", 60)
+    monkeypatch.setattr(paths, "SPREAD", 60)
     dial, transport = dialer(a=OSError("no route"), b="refused", c="ready")
     async with asyncio.timeout(5):
         await dial.dial(PEER, tuple(transport.script))
@@ -111,7 +116,7 @@ async def test_no_more_than_a_few_addresses_are_tried() -> None:
     dial, transport = dialer(**{f"h{n}": "refused" for n in range(20)})
     with pytest.raises(Unreachable):
         await dial.dial(PEER, tuple(transport.script))
-    assert len(transport.dialled) == module.MAX_ADDRESSES
+    assert len(transport.dialled) == paths.MAX_ADDRESSES
 
 
 async def test_a_link_that_opened_while_the_dialling_was_given_up_is_kept() -> None:
@@ -135,17 +140,3 @@ def test_delays_double_up_to_a_minute_with_jitter() -> None:
     backoff.reset()
     assert backoff.next() == FIRST_DELAY
     assert Backoff(lambda: 1.0).next() == FIRST_DELAY / 2
-
-
-async def test_relays_join_one_step_later_and_loopback_comes_last() -> None:
-    tcp, relay = [f"tcp://h:{n}" for n in range(9)], [f"relay+wss://r{n}/k" for n in range(4)]
-    near = ["tcp://127.0.0.1:1", "relay+ws://127.0.0.1:2/k"]
-    steps = module._steps
-    assert steps([near[0], tcp[0], relay[0], tcp[1], relay[1], tcp[2], near[1]]) == [
-        [tcp[0]], [tcp[1], relay[0]], [tcp[2], relay[1]], [near[0]], [near[1]],
-    ]  # fmt: skip
-    assert steps([relay[0], tcp[0], relay[1]]) == [[tcp[0]], [relay[0]], [relay[1]]]
-    assert steps([relay[0], relay[1], near[0]]) == [[relay[0]], [relay[1]], [near[0]]]
-    assert steps(near) == [[near[0]], [near[1]]]
-    many = [address for step in steps([*tcp, *relay, *near]) for address in step]
-    assert sorted(many) == sorted([*tcp[:5], *relay[:3]])

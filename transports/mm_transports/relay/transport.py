@@ -8,6 +8,7 @@ from mm_transports.relay.address import SCHEMES, RelayAddress, parse_relay
 from mmplatform.check import Check
 from mmplatform.errors import LocalError, MailDeclined, NotRunning, Unreachable
 from mmplatform.identity.keys import SignId, raw_key
+from mmplatform.network.paths import RELAYED
 from mmplatform.network.transport import Accept, Connection, Node, Transport
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Relay(Transport):
     certificate of a private authority, when SSL_CERT_FILE is not enough."""
 
     schemes: ClassVar[tuple[str, ...]] = SCHEMES
+    cost: ClassVar[int] = RELAYED
 
     def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
         self.node: Node
@@ -54,6 +56,17 @@ class Relay(Transport):
         self.accept = accept
         self._homes[relay.key] = self._station(relay, home=True)
         return [relay.text]
+
+    def near(self, address: str) -> bool:
+        """A relay where we are signed in, or that the one we are signed in at reaches for us."""
+        try:
+            relay = parse_relay(address)
+        except ValueError:
+            return False
+        known = self._homes.get(relay.key) or self._guests.get(relay.text)
+        if known is not None:
+            return known.client.up
+        return self._through(relay) is not None
 
     def troubles(self) -> dict[str, str]:
         return {station.address.text: station.client.reason for station in self._homes.values()}
@@ -109,11 +122,16 @@ class Relay(Transport):
         guest = self._guests.get(relay.text)
         if guest is not None:
             return guest, ""
+        through = self._through(relay)
+        return (through, relay.text) if through is not None else (self._guest(relay), "")
+
+    def _through(self, relay: RelayAddress) -> "Station | None":
+        """The relay that may reach another one for us."""
         now = asyncio.get_running_loop().time()
         for home in self._homes.values():
             if home.client.up and self._no_lane.get((home.address.key, relay.text), 0.0) < now:
-                return home, relay.text
-        return self._guest(relay), ""
+                return home
+        return None
 
     def _guest(self, relay: RelayAddress) -> "Station":
         if len(self._guests) >= MAX_GUESTS:

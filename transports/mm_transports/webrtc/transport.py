@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, ClassVar, Final, NamedTuple
 
 from mm_transports.webrtc.attempt import Attempt
-from mm_transports.webrtc.connection import ADDRESS
+from mm_transports.webrtc.connection import ADDRESS, COST
 from mm_transports.webrtc.pair import Servers, Turn, check_urls
 from mm_transports.webrtc.rates import Rates
 from mm_transports.webrtc.sdp import Description, parse
@@ -53,6 +53,8 @@ class WebRTC(Transport):
     are made between hosts that reach each other's own addresses; nobody is asked. The first of each kind is used."""
 
     schemes: ClassVar[tuple[str, ...]] = ("webrtc",)
+    cost: ClassVar[int] = COST
+    over_link: ClassVar[bool] = True
 
     def __init__(self, *, stun: Sequence[str] = (), turn: Sequence[tuple[str, str, str]] = ()) -> None:
         check_urls(stun, "stun", "stuns")
