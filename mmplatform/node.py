@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import lru_cache
 from os import PathLike
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self, TypeVar, cast, overload
+from typing import Any, Final, Self, TypeVar, cast, overload
 
 from mmplatform import plugins
 from mmplatform.api import API, LOCAL, outcome_of, raw
@@ -55,6 +55,7 @@ from mmplatform.network.mail import Mailer
 from mmplatform.network.peer import Peer
 from mmplatform.network.probe import Probe, probe
 from mmplatform.network.signals import PROTOCOL, Signals
+from mmplatform.network.status import PeerStatus, links_of
 from mmplatform.network.transport import Transport
 from mmplatform.service import Service
 from mmplatform.storage.contract import Storage
@@ -72,20 +73,6 @@ NO_LINK: Final = Outcome("dropped", False, "no link to the peer is up")
 log = logging.getLogger("mmplatform")
 F = TypeVar("F", bound=Callable[..., Any])
 _strings: Decoder[list[str]] = Decoder(list[str], 16 * 1024 * 1024)
-
-
-class PeerStatus(NamedTuple):
-    """One peer as it is now; ``rtt`` in seconds (0 when not measured), ``waiting`` True when messages wait for it."""
-
-    sign_id: SignId
-    name: str
-    scope: str
-    connected: bool
-    address: str
-    rtt: float
-    waiting: bool
-    found_by: str
-    reason: str
 
 
 class Platform:
@@ -142,6 +129,7 @@ class Platform:
             self.identity, self.mail_keys, self.storage, by_scheme, (*connection_info, *relays), self._links.accept,
             self.now, self._renewed, self._events.spawn, self.failed,
         )  # fmt: skip
+        self._listener.changed = self.network_changed
         self.dialer = Dialer(by_scheme, self._links.dialled)
         self._services = [_service(service) for service in services]
         self._started: list[Service] = []
@@ -317,6 +305,12 @@ class Platform:
         """Close the links to ``peer``; the next message dials again."""
         if peer in self._peers:
             self._peers[peer].disconnect("closed")
+
+    def network_changed(self) -> None:
+        """Have every link say that it is there, and look for better ones at once. The platform does so itself when
+        the addresses of this host change; call it when you know sooner."""
+        for peer in self._peers.values():
+            peer.network_changed()
 
     async def ping(self, peer: str, timeout: float = 10.0) -> float:
         """The round trip to ``peer`` in seconds, through the session. Raises Unreachable."""
@@ -614,6 +608,8 @@ class Platform:
             not self.outbox.box(key).empty if key in self.outbox.peers() else False,
             self.directory.found_by(key),
             peer.reason if peer is not None else "",
+            links_of(peer) if peer is not None else (),
+            dict(peer.keeper.troubles) if peer is not None else {},
         )
 
     def _tell(self, topic: str, payload: object) -> None:

@@ -9,6 +9,7 @@ from mmplatform.cli import outgoing
 from mmplatform.cli.control import Operation, Served
 from mmplatform.errors import InvalidKey, LocalError, RequestTimeout
 from mmplatform.identity.keys import SignId
+from mmplatform.network.status import LinkStatus
 from mmplatform.network.transport import CONNECTING
 
 if TYPE_CHECKING:
@@ -56,10 +57,18 @@ async def peers(host: "Host", served: Served) -> list[dict[str, Any]]:
         {
             "signId": status.sign_id, "name": status.name, "scope": status.scope, "connected": status.connected,
             "address": status.address, "rtt": status.rtt, "waiting": status.waiting, "foundBy": status.found_by,
-            "reason": status.reason,
+            "reason": status.reason, "links": [_link(link) for link in status.links],
+            "troubles": dict(status.troubles),
         }
         for status in host.platform.peers()
     ]  # fmt: skip
+
+
+def _link(link: LinkStatus) -> dict[str, Any]:
+    return {
+        "address": link.address, "state": link.state, "rtt": link.rtt,
+        "bytesIn": link.bytes_in, "bytesOut": link.bytes_out,
+    }  # fmt: skip
 
 
 async def services(host: "Host", served: Served) -> dict[str, str]:

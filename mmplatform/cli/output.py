@@ -87,6 +87,18 @@ def lasting(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def amount(size: int) -> str:
+    """Bytes for people: 900 B, 12 KiB, 3.4 GiB."""
+    if size < 1024:
+        return f"{size} B"
+    scaled = float(size)
+    for unit in ("KiB", "MiB", "GiB", "TiB"):
+        scaled /= 1024
+        if scaled < 1000 or unit == "TiB":
+            break
+    return f"{scaled:.3g} {unit}"
+
+
 def counted(number: int, what: str) -> str:
     return f"{number:,} {what}" if number != 1 else f"1 {what.removesuffix('s')}"
 

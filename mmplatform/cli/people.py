@@ -7,7 +7,7 @@ import click
 
 from mmplatform.cli.app import OK, Failure, Settings, execute, mm, pass_settings
 from mmplatform.cli.host import node
-from mmplatform.cli.output import emit, note, say, table
+from mmplatform.cli.output import amount, emit, note, say, table
 from mmplatform.errors import InvalidKey
 from mmplatform.identity.keys import parse_sign_id
 
@@ -108,12 +108,18 @@ def _tell(relays: dict[str, str]) -> None:
 
 
 def _row(peer: dict[str, Any]) -> tuple[str, ...]:
-    rtt = f" {peer['rtt'] * 1000:.1f} ms" if peer["rtt"] else ""
-    link = f"{peer['address']}{rtt}" if peer["connected"] else "-"
+    link = _link(peer["links"][0]) if peer["connected"] else "-"
     notes = ["messages wait for it"] if peer["waiting"] else []
     if not peer["connected"] and peer["reason"]:
         notes.append(peer["reason"])
+    notes += [f"{other['state']}: {_link(other)}" for other in peer["links"][1:]]
+    notes += [f"not {address}: {why}" for address, why in peer["troubles"].items() if peer["connected"]]
     return peer["name"] or "-", peer["signId"], peer["scope"], peer["foundBy"] or "-", link, "; ".join(notes)
+
+
+def _link(link: dict[str, Any]) -> str:
+    rtt = f" {link['rtt'] * 1000:.1f} ms" if link["rtt"] else ""
+    return f"{link['address']}{rtt}, {amount(link['bytesIn'])} in, {amount(link['bytesOut'])} out"
 
 
 def _check_name(name: str) -> None:

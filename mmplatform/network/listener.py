@@ -45,6 +45,7 @@ class Listener:
     ) -> None:
         self.record: NodeInfo | None = None
         self.moved = False  # since the last run
+        self.changed: Callable[[], None] = _nothing  # called when our addresses are others than a moment ago
         self._identity, self._mail_keys, self._storage = identity, mail_keys, storage
         self._transports, self._hints = transports, tuple(hints)
         self._accept, self._now, self._renewed, self._spawn, self._failed = accept, now, renewed, spawn, failed
@@ -88,8 +89,12 @@ class Listener:
         """Have the addresses in our record that transports can be reached at now."""
         for transport in dict.fromkeys(self._transports.values()):
             found = transport.reachable()
-            if found is not None:
-                await self.advertise(transport.schemes[0], found)
+            if found is None:
+                continue
+            changed = self._addresses.get(transport.schemes[0], ()) != tuple(found)
+            await self.advertise(transport.schemes[0], found)
+            if changed:
+                self.changed()
 
     def checks(self) -> list[Check]:
         """Whether we listen where we were last found."""
@@ -168,6 +173,10 @@ class Listener:
         except StorageError as error:
             self._failed(error)
             self._renew_later(REFRESH_AGAIN)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _fair_share(addresses: list[tuple[str, ...]]) -> tuple[str, ...]:

@@ -127,9 +127,9 @@ def first(candidates: Sequence[Candidate]) -> list[tuple[float, str]]:
     """(after how many seconds, address) of all to try when there is no link, in the order of starting.
 
     Direct addresses first, then, soon, relays where we are signed in, then the rest; loopback comes last, as it is
-    as a rule somebody else's.
+    as a rule somebody else's. Those that need a link count when there is nothing else, so that somebody says so.
     """
-    usable = [c for c in candidates if not c.over_link]
+    usable = [c for c in candidates if not c.over_link] or list(candidates)
     relays = [c for c in usable if c.cost >= RELAYED][:MAX_RELAYS]
     direct = [c for c in usable if c.cost < RELAYED]
     direct = sorted(direct, key=lambda c: is_loopback(c.address))[: MAX_ADDRESSES - len(relays)]

@@ -90,6 +90,11 @@ class Peer:
         return [link for link in self._links if link.ready]
 
     @property
+    def ranked(self) -> list[Link]:
+        """All there are, the one in use first."""
+        return sorted(self._links, key=lambda link: (link is not self.link, not link.ready, paths.weight(link)))
+
+    @property
     def known(self) -> bool:
         """Whether it is a friend, a device, or somebody with a name here."""
         return self._node.known(self.sign_id)

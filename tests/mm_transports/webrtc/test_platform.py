@@ -34,6 +34,7 @@ async def test_a_direct_link_is_made_over_another_one_and_outlives_it() -> None:
             await alice.dialer.dial(bob.sign_id, ("webrtc:",))
         await alice.connect(bob.sign_id)
         await alice.dialer.dial(bob.sign_id, ("webrtc:",))
+        network.up = False
         network.cut()
         for number in range(3000):
             await alice.messaging.send("count", bob.sign_id, number)
