@@ -136,6 +136,7 @@ class Platform:
         self._peers: dict[str, Peer] = {}
         self._signals = Signals(by_scheme, self._peers.get)
         self.attach(PROTOCOL, self._signals)
+        self.gate.hidden.add(PROTOCOL)
         for transport in self._transports:
             transport.attach(self)
 

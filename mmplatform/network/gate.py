@@ -39,6 +39,7 @@ class Gate:
 
     def __init__(self, events: Events) -> None:
         self.inlets: dict[str, Inlet] = {}  # by protocol
+        self.hidden: set[str] = set()  # protocols of the platform's own: the ``message`` event is not about them
         self.unheard: Unheard | None = None  # asked for the result of durable messages that nobody listens to
         self._events = events
         self._allowed: set[str] = set()  # topics that were looked at
@@ -77,7 +78,7 @@ class Gate:
             topic = event.topic
             if topic not in allowed and not self._allow(topic):
                 continue
-            if self._events.watched:
+            if self._events.watched and event.protocol not in self.hidden:
                 self._events.emit("message", Message(topic, event.protocol, event.payload, peer, scope))
             inlet = inlets.get(event.protocol)
             if inlet is not None:

@@ -47,6 +47,8 @@ async def test_a_signal_reaches_the_same_transport_of_the_peer_and_no_other(worl
     silent.schemes = ("other",)
     alice = world.node(1, transports=[*world.node(1)._transports, near])
     bob = world.node(2, transports=[*world.node(2)._transports, far, silent])
+    seen: list[object] = []
+    bob.on("message", seen.append)
     async with alice, bob, asyncio.timeout(20):
         assert not near.node.linked(bob.sign_id)
         assert not near.node.signal(bob.sign_id, "signaller", b"too early")
@@ -61,6 +63,7 @@ async def test_a_signal_reaches_the_same_transport_of_the_peer_and_no_other(worl
         assert far.node.signal(alice.sign_id, "signaller", b"back")
         assert await near.heard.get() == (bob.sign_id, b"back")
     assert silent.heard.empty()
+    assert not seen  # they are the platform's own affair
     assert not near.node.linked(bob.sign_id)
 
 

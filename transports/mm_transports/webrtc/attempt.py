@@ -6,7 +6,7 @@ from typing import Final
 
 from mm_transports.webrtc.connection import ADDRESS, WebRTCConnection
 from mm_transports.webrtc.pair import Pair, Servers
-from mm_transports.webrtc.sdp import MAX_CANDIDATES, Candidate, Description, parse, parse_candidate
+from mm_transports.webrtc.sdp import MAX_CANDIDATES, Candidate, Description, chosen, parse, parse_candidate
 from mm_transports.webrtc.signalling import ANSWER, END, OFFER, Signal
 from mmplatform.errors import ProtocolError, Unreachable
 from mmplatform.network.transport import Accept
@@ -30,7 +30,7 @@ class Attempt:
         self._stage = "no-candidates: this host has no address to be reached at"
         self._late: list[Candidate | None] = []  # candidates that came before the description they belong to
         self._told = ours  # the peer need not be told of the end: it does not know of an offer yet
-        self._tried = 0
+        self._tried: list[Candidate] = []
         self._described = False  # the pair knows the peer's description
         self._adding: set[asyncio.Task[None]] = set()
         self._accept: Accept
@@ -63,12 +63,9 @@ class Attempt:
             return
         if line and candidate is None:
             return
-        self._tried += 1
-        if self._tried > MAX_CANDIDATES + 1:
-            return
         if self._described:
-            self._add(candidate)
-        else:
+            self._try(candidate)
+        elif len(self._late) <= MAX_CANDIDATES:
             self._late.append(candidate)
 
     def ended(self, reason: str) -> None:
@@ -136,9 +133,9 @@ class Attempt:
 
     async def _connect(self, remote: Description) -> WebRTCConnection:
         self._described = True
-        self._tried += len(remote.candidates)
-        for candidate in self._late[: MAX_CANDIDATES + 1 - len(remote.candidates)]:
-            self._add(candidate)
+        self._tried += remote.candidates
+        for candidate in self._late:
+            self._try(candidate)
         return await asyncio.shield(self._connection)
 
     def _checked(self, remote: Description) -> Description:
@@ -150,7 +147,12 @@ class Attempt:
         if not description.candidates:
             raise Unreachable(f"{ADDRESS} {self._stage}")
 
-    def _add(self, candidate: Candidate | None) -> None:
+    def _try(self, candidate: Candidate | None) -> None:
+        if candidate is not None:
+            known, full = candidate in self._tried, len(self._tried) >= MAX_CANDIDATES
+            if known or full or candidate not in chosen([*self._tried, candidate]):
+                return
+            self._tried.append(candidate)
         task = self._loop.create_task(self.pair.add(candidate), name="mm webrtc candidate")
         self._adding.add(task)
         task.add_done_callback(self._adding.discard)

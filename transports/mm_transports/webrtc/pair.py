@@ -86,7 +86,7 @@ class Pair:
         if candidate is not None:
             where = (candidate.host, candidate.port, candidate.priority, "udp", candidate.kind)
             found = RTCIceCandidate(1, candidate.foundation, *where, sdpMLineIndex=0)
-        with suppress(ValueError):  # it came after the one that said there are no more
+        with suppress(ValueError, OSError):  # it came after the last one, or names cannot be looked up here
             await self._pc.addIceCandidate(found)
 
     @property
