@@ -184,6 +184,47 @@ async def test_control_topics_are_neither_sent_nor_taken(python: Platform, relay
         await other.do("send", topic="friends.update", peer=OURS.sign_id, payloads=[1])
 
 
+async def test_mail_both_ways(relay: str, tmp_path: Path, other: Counterpart) -> None:
+    """The two are never there at the same time, but to become friends."""
+
+    def python() -> Platform:
+        return Platform(tmp_path / "python", connection_info=[], transports=[Relay()], relays=[relay])
+
+    async with python() as first:
+        peer = await friends(first, other, relay)
+        ours = first.sign_id
+        await other.do("connect", peer=ours)
+        await other.do("stop")
+        for number in range(20):
+            delivery = await first.messaging.send("chat.mail", peer, number)
+        while await first.delivery(delivery.id) != "relayed":  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.01)
+    await other.do("start", relays=[relay])
+    assert [one[2] for one in await heard(other, 20)] == list(range(20))
+    await other.do("send", topic="chat.back", peer=ours, payloads=list(range(30)))
+    await other.do("mailed", peer=ours)
+    await other.do("stop")
+    got: list[int] = []
+    all_came = asyncio.Event()
+
+    async with python() as second:
+
+        @second.messaging.on("friends.chat.back")
+        def take(topic: str, sender: str, payload: int) -> None:
+            got.append(payload)
+            if len(got) == 30:
+                all_came.set()
+
+        await all_came.wait()
+        await second.flush(peer, timeout=10)
+        assert got == list(range(30))
+        await other.do("start", relays=[relay])
+        await other.do("flush", peer=ours)
+        assert await second.messaging.request("add", peer, [1, 2]) == 3
+    assert got == list(range(30))
+    assert await other.do("heard") == []
+
+
 async def test_large_messages_travel_in_pieces(python: Platform, relay: str, other: Counterpart) -> None:
     peer = await friends(python, other, relay)
     got: list[Any] = []

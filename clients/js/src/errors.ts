@@ -20,6 +20,8 @@ export class IdentityError extends LocalError {}
 
 export class RemoteError extends MMError {}
 export class Unreachable extends RemoteError {}
+/** A relay does not keep an envelope. */
+export class MailDeclined extends RemoteError {}
 export class BadSignature extends RemoteError {}
 export class NoResponders extends RemoteError {}
 export class RequestTimeout extends RemoteError {}

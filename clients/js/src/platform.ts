@@ -6,7 +6,7 @@ import { Delivery } from "./delivery/delivery.js";
 import { Inbox } from "./delivery/inbox.js";
 import { Outbox } from "./delivery/outbox.js";
 import { SENT } from "./delivery/outcome.js";
-import { MAX_PAYLOAD, type Event, type Record as Message, type Request } from "./delivery/wire.js";
+import { MAX_PAYLOAD, type Batch, type Event, type Record as Message, type Request } from "./delivery/wire.js";
 import { asError, ControlTopic, InvalidPayload, InvalidTopic, LocalError, Refused } from "./errors.js";
 import { Emitter, type Events } from "./events.js";
 import { Circle, Circles, isControlTopic, type Scope } from "./identity/circles.js";
@@ -17,8 +17,10 @@ import { Messaging, PROTOCOL, stopping, type Upstream } from "./messaging/messag
 import { NOBODY, type Result } from "./messaging/subscriber.js";
 import { checkTopic } from "./messaging/topics.js";
 import { Directory } from "./network/directory.js";
+import type { Exchange } from "./network/exchange.js";
 import type { Link } from "./network/link.js";
 import { Links } from "./network/links.js";
+import { Mailer, type MailNode } from "./network/mail.js";
 import { Peer, type PeerNode } from "./network/peer.js";
 import type { Transport, TransportNode } from "./network/transport.js";
 import { Relay } from "./relay/transport.js";
@@ -38,18 +40,19 @@ export interface Options {
   transports?: readonly Transport[];
 }
 
-export class Platform implements PeerNode, TransportNode, Upstream {
+export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
   readonly messaging: Messaging;
   readonly friends: Circle;
   readonly devices: Circle;
   readonly outbox: Outbox;
   readonly inbox: Inbox;
   private readonly circles: Circles;
-  private readonly directory: Directory;
+  readonly directory: Directory;
+  readonly transports: readonly Transport[];
+  private readonly mailer: Mailer;
   private readonly links: Links;
   private readonly peers = new Map<string, Peer>();
   private readonly events = new Emitter();
-  private readonly transports: readonly Transport[];
   private own!: NodeInfo;
   private addresses: string[] = [];
   private closed = false;
@@ -86,6 +89,7 @@ export class Platform implements PeerNode, TransportNode, Upstream {
     this.links = new Links(identity, record, (info) => this.peerOf(info), (peer) => this.peer(peer));
     this.messaging = new Messaging(this, (error, topic) => this.failed(error, topic));
     this.transports = [new Relay(), ...transports];
+    this.mailer = new Mailer(this);
   }
 
   readonly instance: number;
@@ -157,6 +161,7 @@ export class Platform implements PeerNode, TransportNode, Upstream {
     this.messaging.close();
     await this.outbox.close();
     await this.inbox.close();
+    this.mailer.close();
     this.links.close();
     for (const peer of this.peers.values()) peer.close(stopping());
     for (const transport of this.transports) await transport.close();
@@ -223,6 +228,36 @@ export class Platform implements PeerNode, TransportNode, Upstream {
     this.peers.get(peer)?.nudge();
   }
 
+  unreachable(peer: SignId): void {
+    void this.mailer.away(peer);
+  }
+
+  // What transports and mail call.
+
+  mailCame(envelope: Uint8Array, taken: (good: boolean) => void): void {
+    this.mailer.came(envelope, taken);
+  }
+
+  mailEnded(peer: SignId, state: string): void {
+    this.mailer.ended(peer, state);
+  }
+
+  exchange(peer: SignId): Exchange {
+    return this.peer(peer).exchange;
+  }
+
+  waits(peer: SignId): boolean {
+    return !this.outbox.isEmpty(peer);
+  }
+
+  letter(peer: SignId, room: number): { batches: Batch[]; mailed: () => void } {
+    return this.outbox.sender(peer).letter(room);
+  }
+
+  forgetMailed(peer: SignId): void {
+    this.outbox.sender(peer).forgetMailed();
+  }
+
   // Inside.
 
   private async start(relays: readonly string[]): Promise<void> {
@@ -241,7 +276,7 @@ export class Platform implements PeerNode, TransportNode, Upstream {
   }
 
   /** Our own record, signed anew in time. */
-  private record(): Uint8Array {
+  record(): Uint8Array {
     const now = Math.floor(Date.now() / 1000);
     const old = this.own as NodeInfo | undefined;
     if (!old || old.expires < now + VALID / 2 || old.addresses.length !== this.addresses.length) {

@@ -90,6 +90,9 @@ const commands: Record<string, (command: Command) => unknown> = {
   request: ({ topic, peer, payload }) =>
     platform.messaging.request(topic, peer, payload).catch((error: Error) => `${error.name}: ${error.message}`),
   flush: ({ peer }) => platform.flush(peer),
+  mailed: async ({ peer }) => {
+    while (platform.outbox.sender(peer).letter(1000).batches.length) await new Promise((go) => setTimeout(go, 10));
+  },
   heard: () => {
     const all = heard;
     heard = [];

@@ -13,8 +13,7 @@ const cases = vectors("mail");
 /** Long ones are written as a start and what is repeated after it. */
 function bytes(value: Case): Uint8Array {
   if (typeof value === "string") return fromHex(value);
-  const one = fromHex(value.repeat);
-  return concat(fromHex(value.start), ...new Array<Uint8Array>(value.times).fill(one));
+  return concat(fromHex(value.start), new Uint8Array(value.times).fill(parseInt(value.repeat, 16)));
 }
 
 function opened(item: Case) {

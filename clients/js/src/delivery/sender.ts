@@ -46,6 +46,7 @@ class Stream {
   blob = EMPTY; // the encoding of the first waiting record while it goes out in pieces
   offset = 0; // of the blob, sent
   confirmed = 0; // of the blob, held by the peer
+  mailed = 0; // the highest number that a relay keeps
 
   constructor(
     readonly epoch: number,
@@ -173,6 +174,33 @@ export class Sender {
     stream.skipTombstones();
     if (!seqs.length && stream.base === before) return undefined;
     return settle(ack.lane, stream, seqs, exceptions(ack.outcomes));
+  }
+
+  /**
+   * What waits and is not mailed, up to about `room` bytes, for an envelope; `mailed` is called once a relay keeps it. What
+   * does not fit into one waits for a link, and so does what is behind it.
+   */
+  letter(room: number): { batches: Batch[]; mailed: () => void } {
+    const found = this.lanes.flatMap((lane, number) => {
+      const stream = lane.find((one) => !one.empty);
+      const records: Record[] = [];
+      for (const record of stream?.waiting ?? []) {
+        if (record.seq <= stream!.mailed) continue;
+        room -= sizeOf(record) + record.topic.length * 4;
+        if (room < 0 || record.seq >= stream!.base + WINDOW) break;
+        records.push(record);
+      }
+      return stream && records.length ? [{ number, stream, records }] : [];
+    });
+    return {
+      batches: found.map(({ number, stream, records }) => ({ lane: number, epoch: stream.epoch, base: stream.base, records, pieces: [] })),
+      mailed: () => found.forEach(({ stream, records }) => (stream.mailed = records.at(-1)!.seq)),
+    };
+  }
+
+  /** What relays were given may be lost: it may be mailed again. */
+  forgetMailed(): void {
+    for (const lane of this.lanes) for (const stream of lane) stream.mailed = 0;
   }
 
   /** Turn what waits past its time into tombstones. What is in flight is the peer's to judge. */

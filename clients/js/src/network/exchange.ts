@@ -58,6 +58,7 @@ export class Exchange {
   private requests: Request[] = [];
   private replies: Reply[] = [];
   private armed = false;
+  private unsaved: Unsaved[] = []; // mail of which not everything is handled and saved
 
   constructor(
     private readonly node: ExchangeNode,
@@ -93,8 +94,26 @@ export class Exchange {
 
   /** These are saved: they may be told. */
   acknowledge(acks: Ack[]): void {
-    for (const ack of acks) this.acks.set(`${ack.lane}/${ack.epoch}`, ack);
+    for (const ack of acks) {
+      this.acks.set(`${ack.lane}/${ack.epoch}`, ack);
+      for (const unsaved of this.unsaved) unsaved.waits = unsaved.waits.filter((batch) => !covers(ack, batch));
+    }
+    if (this.unsaved.length) this.tellSaved();
     this.arm();
+  }
+
+  /** A frame that came by mail; resolves once all in it is handled and saved. */
+  mailReceived(frame: Frame): Promise<void> {
+    this.frameReceived(frame);
+    return new Promise((resolve) => {
+      this.unsaved.push({ waits: [...frame.batches], resolve });
+      this.acknowledge(this.receiver.acks()); // it may be there already
+    });
+  }
+
+  /** What a mailed acknowledgement says. */
+  mailedAcks(): Ack[] {
+    return this.receiver.acks();
   }
 
   /** What a handshake tells the peer about what we have. */
@@ -148,6 +167,12 @@ export class Exchange {
     for (const request of frame.requests) this.serve(request, scope);
     for (const reply of frame.replies) this.asked.answered(reply);
     this.arm();
+  }
+
+  private tellSaved(): void {
+    const all = this.unsaved;
+    this.unsaved = all.filter(({ waits }) => waits.length);
+    for (const { waits, resolve } of all) if (!waits.length) resolve();
   }
 
   private takeIn(batch: Batch, senderNow: number, scope: Scope): void {
@@ -221,6 +246,17 @@ export class Exchange {
   private get queued(): boolean {
     return this.events.length + this.requests.length + this.replies.length > 0;
   }
+}
+
+interface Unsaved {
+  waits: Batch[];
+  resolve: () => void;
+}
+
+/** Whether `ack` says that all of `batch` is handled. */
+function covers({ lane, epoch, upto, ranges }: Ack, batch: Batch): boolean {
+  if (batch.lane !== lane || batch.epoch !== epoch) return false;
+  return batch.records.every(({ seq }) => seq <= upto || ranges.some(([low, high]) => low <= seq && seq <= high));
 }
 
 /** The first of `queue` that fit into the room, at least one when nothing was taken before. */

@@ -24,6 +24,8 @@ export interface PeerNode extends ExchangeNode {
   dial(peer: SignId): Promise<Link>;
   connected(peer: SignId): void;
   disconnected(peer: SignId, reason: string): void;
+  /** An attempt to reach it failed. */
+  unreachable(peer: SignId): void;
   failed(error: Error): void;
 }
 
@@ -34,6 +36,7 @@ export class Peer implements PeerOfLink {
   private readonly links: Link[] = []; // all that are ready
   private readonly backoff = new Backoff(LONGEST_PAUSE);
   private dialling = false;
+  private resting = false; // between two attempts
   private nudged: () => void = () => {};
   private arrivals: { resolve(): void; reject(error: Error): void }[] = [];
   private renewal: ReturnType<typeof setTimeout> | undefined;
@@ -58,6 +61,7 @@ export class Peer implements PeerOfLink {
   wake(): void {
     this.watchExpiry();
     if (this.link) this.exchange.arm();
+    else if (this.resting) this.node.unreachable(this.signId);
     else this.dial();
   }
 
@@ -191,6 +195,7 @@ export class Peer implements PeerOfLink {
         await this.node.dial(this.signId);
       } catch (error) {
         this.reason = asError(error).message;
+        this.node.unreachable(this.signId);
       }
       if (this.link || this.closed || !this.wanted) break;
       await this.rest(this.backoff.next());
@@ -199,11 +204,13 @@ export class Peer implements PeerOfLink {
   }
 
   /** Wait, or less when there is news. */
-  private rest(delay: number): Promise<void> {
-    return new Promise((resolve) => {
+  private async rest(delay: number): Promise<void> {
+    this.resting = true;
+    await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, delay);
       this.nudged = () => (clearTimeout(timer), resolve());
     });
+    this.resting = false;
   }
 
   /** One timer for all that waits. */

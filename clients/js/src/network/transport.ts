@@ -41,6 +41,20 @@ export interface TransportNode {
   failed(error: Error): void;
   /** `peer`, which could not be reached, can be reached now. */
   present(peer: SignId): void;
+  /**
+   * An envelope for us. `taken` is called once: true when all in it is handled and saved, false when it cannot be opened;
+   * never when it should come again.
+   */
+  mailCame(envelope: Uint8Array, taken: (good: boolean) => void): void;
+  /** What became of an envelope that was deposited for `peer`: delivered, expired, refused or overflow. */
+  mailEnded(peer: SignId, state: string): void;
+}
+
+/** `id` has 16 bytes; `expires` is in Unix milliseconds. */
+export interface Mail {
+  id: Uint8Array;
+  expires: number;
+  envelope: Uint8Array;
 }
 
 /** One way to move frames. `schemes` are the first parts of its addresses, as in `relay+wss://host/KEY`. */
@@ -55,6 +69,11 @@ export interface Transport {
   dial(address: string, peer: SignId, accept: Accept): Promise<Connection>;
   /** Accept connections at `hint`; the addresses others may dial. */
   listen(hint: string, accept: Accept): Promise<string[]>;
+  /**
+   * Leave an envelope for `peer` at the relay at `address`; resolves once it is on the relay's disk. The same `id` twice
+   * is kept once. Throws Unreachable, or MailDeclined.
+   */
+  deposit?(address: string, peer: SignId, mail: Mail): Promise<void>;
   /** Stop listening and let go of everything. */
   close(): Promise<void>;
 }

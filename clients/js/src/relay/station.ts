@@ -3,11 +3,12 @@
 import { equal, fromBigEndian, hex, random } from "../bytes.js";
 import { LocalError, ProtocolError, Unreachable } from "../errors.js";
 import { signIdOf, rawKey, type SignId } from "../identity/keys.js";
-import { LENGTH_LIMIT, type Accept, type TransportNode } from "../network/transport.js";
+import { LENGTH_LIMIT, type Accept, type Mail, type TransportNode } from "../network/transport.js";
 import type { RelayAddress } from "./address.js";
 import { Client, type ClientOwner } from "./client.js";
 import { RelayConnection, type Road } from "./connection.js";
 import type { Item } from "./items.js";
+import { Postbox } from "./postbox.js";
 
 const MAX_LINKS = 1024; // over one relay
 const MAX_LINKS_PEER = 8; // of one peer
@@ -15,6 +16,7 @@ const MAX_LINKS_PEER = 8; // of one peer
 /** `accept` is for peers that dial us; undefined: nobody may. */
 export class Station implements ClientOwner, Road {
   readonly client: Client;
+  private readonly postbox: Postbox;
   accept: Accept | undefined;
   private readonly links = new Map<string, RelayConnection>();
   private readonly missed = new Set<SignId>();
@@ -31,6 +33,7 @@ export class Station implements ClientOwner, Road {
     private readonly gone: () => void,
   ) {
     this.client = new Client(address, node.identity, this, home);
+    this.postbox = new Postbox(this, node);
     this.client.start();
   }
 
@@ -57,6 +60,13 @@ export class Station implements ClientOwner, Road {
     return connection;
   }
 
+  /** Resolves once the relay keeps it. */
+  async deposit(peer: SignId, mail: Mail, via: string): Promise<void> {
+    if (!this.client.open) throw new Unreachable(`${this.address.text}: ${this.client.reason}`);
+    await this.postbox.deposit(rawKey(peer), mail, via);
+    this.leaveIfIdle();
+  }
+
   close(): void {
     this.client.leave();
   }
@@ -69,7 +79,7 @@ export class Station implements ClientOwner, Road {
 
   leave(connection: RelayConnection): void {
     this.links.delete(nameOf(connection.peer, connection.number));
-    if (!this.home && !this.links.size) this.client.leave();
+    this.leaveIfIdle();
   }
 
   // What the client calls.
@@ -107,21 +117,14 @@ export class Station implements ClientOwner, Road {
       case "present":
         this.node.present(signIdOf(item.peer));
         break;
-      case "mail": // this client opens no mail: the sender keeps its messages for a link
-        this.tell({ type: "taken", numbers: [item.number], refused: true });
-        break;
-      case "room":
-      case "ended":
-      case "stored":
-      case "declined":
-        break;
       default:
-        throw new ProtocolError("bad-item", `a relay does not say ${item.type}`);
+        if (!this.postbox.said(item)) throw new ProtocolError("bad-item", `a relay does not say ${item.type}`);
     }
   }
 
   relayDown(reason: string, serious: boolean): void {
     this.failures++;
+    this.postbox.down(reason);
     this.slow.clear();
     this.stuffedOnes = [];
     for (const connection of [...this.links.values()]) {
@@ -135,6 +138,10 @@ export class Station implements ClientOwner, Road {
 
   relayWritable(): void {
     for (const connection of this.stuffedOnes.splice(0)) connection.release("stuffed");
+  }
+
+  private leaveIfIdle(): void {
+    if (!this.home && !this.links.size && this.postbox.idle) this.client.leave();
   }
 
   private data(peer: Uint8Array, number: number, data: Uint8Array): void {

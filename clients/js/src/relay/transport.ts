@@ -2,7 +2,7 @@
 
 import { Unreachable } from "../errors.js";
 import type { SignId } from "../identity/keys.js";
-import type { Accept, Connection, Transport, TransportNode } from "../network/transport.js";
+import type { Accept, Connection, Mail, Transport, TransportNode } from "../network/transport.js";
 import { parseRelay, SCHEMES, type RelayAddress } from "./address.js";
 import { Station } from "./station.js";
 
@@ -25,12 +25,13 @@ export class Relay implements Transport {
 
   /** At once: that the peer is absent shows as the loss of the connection, by Unreachable. */
   async dial(address: string, peer: SignId, accept: Accept): Promise<Connection> {
-    if (this.closed) throw new Unreachable("this node is stopping");
-    const relay = parseRelay(address);
-    const home = this.homes.get(relay.key);
-    if (home) return home.dial(peer, accept, "");
-    const through = [...this.homes.values()].find((station) => station.client.up);
-    return through ? through.dial(peer, accept, relay.text) : this.guest(relay).dial(peer, accept, "");
+    const { station, via } = this.way(address);
+    return station.dial(peer, accept, via);
+  }
+
+  deposit(address: string, peer: SignId, mail: Mail): Promise<void> {
+    const { station, via } = this.way(address);
+    return station.deposit(peer, mail, via);
   }
 
   /** Sign in at the relay and stay; it need not be there yet. */
@@ -51,6 +52,16 @@ export class Relay implements Transport {
     this.closed = true;
     globalThis.removeEventListener?.("online", this.changed);
     for (const station of this.stations()) station.close();
+  }
+
+  /** Over which relay, and whether that one is asked to reach the other. */
+  private way(address: string): { station: Station; via: string } {
+    if (this.closed) throw new Unreachable("this node is stopping");
+    const relay = parseRelay(address);
+    const home = this.homes.get(relay.key);
+    if (home) return { station: home, via: "" };
+    const through = [...this.homes.values()].find((station) => station.client.up);
+    return through ? { station: through, via: relay.text } : { station: this.guest(relay), via: "" };
   }
 
   private guest(relay: RelayAddress): Station {
