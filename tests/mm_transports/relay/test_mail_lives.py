@@ -12,6 +12,7 @@ import pytest
 from mm_transports.relay.address import parse_relay
 from mm_transports.relay.client import Client
 from mm_transports.relay.items import Deposit, Ended, Item, Limits, Mail, Noted, Stored, Taken
+from tests.chaos.relay_process import RelayProcess
 from tests.mm_transports.relay.redis_server import RedisServer
 from tests.mm_transports.relay.test_platforms import Running, relay
 from tests.mmplatform.network.helpers import identity, until
@@ -56,7 +57,7 @@ class Person:
     def relay_writable(self, client: Client) -> None: ...
 
 
-async def arrive(stack: AsyncExitStack, who: Any, at: Running) -> tuple[Client, Person]:
+async def arrive(stack: AsyncExitStack, who: Any, at: Running | RelayProcess) -> tuple[Client, Person]:
     person = Person()
     client = Client(parse_relay(at.address), who, person, random=random.random, now=time.time)
     client.start()
