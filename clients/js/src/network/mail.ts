@@ -55,7 +55,7 @@ export class Mailer {
       const frame = frameOf(content);
       if (sender.signId === this.node.identity.signId) throw new ProtocolError("own-key");
       if (current) this.node.directory.learn(sender);
-      this.takeIn(sender, frame, taken).catch((error: unknown) => this.node.failed(asError(error)));
+      this.takeIn(sender, frame, taken).catch((error: unknown) => this.closed || this.node.failed(asError(error)));
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       taken(false);
