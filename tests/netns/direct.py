@@ -1,7 +1,8 @@
-"""A node for the lab that makes direct links when it is told to; prints what happens as JSON lines.
+"""A node for the lab with WebRTC; prints what happens as JSON lines.
 
-Reads from stdin: ``direct SIGNID`` makes a WebRTC link over the one that is up, ``measure SIGNID`` sends over whatever
-link there is. ``--add`` knows a ticket and connects.
+Reads from stdin: ``direct SIGNID`` waits until a WebRTC link is in use, ``dial SIGNID`` makes one beside the others,
+``gone SIGNID`` waits until there is none, ``measure SIGNID`` sends over whatever link there is. ``--add`` knows a
+ticket and connects.
 """
 
 import argparse
@@ -12,10 +13,11 @@ from contextlib import suppress
 
 from mm_transports.webrtc.transport import WebRTC
 from mmplatform import Platform
-from mmplatform.errors import Unreachable
 from mmplatform.identity.keys import SignId
+from mmplatform.network.status import PeerStatus
 from tests.netns.node import tell
 
+LOOK = 0.01  # seconds
 MESSAGES, LARGE = 5000, 100  # of 100 bytes, of 64 KiB
 
 
@@ -29,7 +31,6 @@ async def main() -> None:
     options = parser.parse_args()
     webrtc = WebRTC(stun=options.stun, turn=[tuple(server.split(",")) for server in options.turn])
     platform = Platform(connection_info=[*options.listen, "webrtc:"], relays=options.relay, transports=["tcp", webrtc])
-    platform.on("disconnected", lambda peer, reason: tell("disconnected", peer=peer, reason=reason))
     platform.messaging.on("*.data", lambda topic, sender, payload: None)
     async with platform:
         tell("ready", signId=platform.sign_id, listening=[], ticket=platform.ticket())
@@ -39,18 +40,30 @@ async def main() -> None:
             tell("connected", peer=peer, over=over(platform, peer))
         while line := await asyncio.to_thread(sys.stdin.readline):
             what, peer = line.split()
-            await {"direct": direct, "measure": measure}[what](platform, SignId(peer))
+            await {"direct": direct, "dial": dial, "gone": gone, "measure": measure}[what](platform, SignId(peer))
         await asyncio.Event().wait()
 
 
 async def direct(platform: Platform, peer: SignId) -> None:
     began = time.perf_counter()
-    try:
-        link = await platform.dialer.dial(peer, ("webrtc:",))
-    except Unreachable as error:
-        tell("failed", reason=str(error), after=time.perf_counter() - began)
-    else:
-        tell("direct", after=time.perf_counter() - began, rtt=await link.ping())
+    while over(platform, peer) != "webrtc:":
+        why = status_of(platform, peer).troubles.get("webrtc:", "")
+        if why and "busy" not in why and "crossed" not in why:
+            tell("failed", reason=why, after=time.perf_counter() - began)
+            return
+        await asyncio.sleep(LOOK)
+    tell("direct", after=time.perf_counter() - began, rtt=await platform.ping(peer))
+
+
+async def dial(platform: Platform, peer: SignId) -> None:
+    link = await platform.dialer.dial(peer, ("webrtc:",))
+    tell("dialled", over=link.connection.address)
+
+
+async def gone(platform: Platform, peer: SignId) -> None:
+    while any(link.address == "webrtc:" for link in status_of(platform, peer).links):  # noqa: ASYNC110 - no event tells it
+        await asyncio.sleep(LOOK)
+    tell("gone")
 
 
 async def measure(platform: Platform, peer: SignId) -> None:
@@ -65,7 +78,11 @@ async def measure(platform: Platform, peer: SignId) -> None:
 
 
 def over(platform: Platform, peer: SignId) -> str:
-    return next(status.address for status in platform.peers() if status.sign_id == peer)
+    return status_of(platform, peer).address
+
+
+def status_of(platform: Platform, peer: SignId) -> PeerStatus:
+    return next(status for status in platform.peers() if status.sign_id == peer)
 
 
 if __name__ == "__main__":

@@ -58,8 +58,8 @@ def test_nats_that_nothing_gets_through_are_named_and_the_relay_stays() -> None:
         a, b = start_pair(lab)
         a.tell(f"direct {b.sign_id}")
         failed = a.until("failed")
-        assert "webrtc: failed: no packet got through" in failed["reason"]
-        assert failed["after"] < 9
+        assert "failed: no packet got through" in failed["reason"]
+        assert failed["after"] < 10
         a.tell(f"measure {b.sign_id}")
         assert a.until("measured")["over"].startswith("relay+ws")
 
@@ -71,19 +71,19 @@ def test_a_stun_server_that_is_not_there_costs_little() -> None:
         assert a.until("direct")["after"] < 4.5  # 1.5 s at each end
 
 
-def test_a_dead_path_is_noticed_in_five_seconds() -> None:
+def test_a_dead_path_is_noticed_in_five_seconds_without_any_traffic() -> None:
     with Lab("a", "b") as lab:
         listen = ("--listen", "tcp://0.0.0.0:0")
         b = Told(lab, "b", *listen, services=(), module="tests.netns.direct")
         a = Told(lab, "a", *listen, "--add", b.ticket, services=(), module="tests.netns.direct")
         assert a.until("connected")["over"].startswith("tcp")
-        a.tell(f"direct {b.sign_id}")
-        pulled = a.until("direct")["at"]
+        a.tell(f"dial {b.sign_id}")
+        pulled = a.until("dialled")["at"]
         lab.plug("b", up=False)
-        gone = a.until("disconnected")
-        assert "webrtc: dead" in gone["reason"]
-        print(f"noticed after {gone['at'] - pulled:.2f} s")
-        assert gone["at"] - pulled < 6.5
+        a.tell(f"gone {b.sign_id}")
+        noticed = a.until("gone")["at"] - pulled
+        print(f"noticed after {noticed:.2f} s")
+        assert 3.0 < noticed < 6.5
 
 
 @needs("turnserver")
