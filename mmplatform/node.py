@@ -5,6 +5,7 @@ import logging
 import random
 import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import lru_cache
 from os import PathLike
@@ -104,6 +105,7 @@ class Platform:
         self.devices = devices if isinstance(devices, Circle) else Circle("devices", devices)
         self.instance = secrets.randbits(52) + 1  # of this run: the epoch of what it sends
 
+        self.realtime_dropped = 0  # messages for peers without a link
         self._running = self._stopping = False
         self._events = Events()
         self.failed = self._events.failed
@@ -261,6 +263,10 @@ class Platform:
         """Every link that is up, with whose it is."""
         return [(peer.sign_id, link) for peer in self._peers.values() for link in peer.links]
 
+    def traffic(self) -> tuple[Counter[str], Counter[str]]:
+        """Bytes that came and went so far, by the scheme of their links."""
+        return self._links.traffic()
+
     async def probe(self, peer: SignId, address: str) -> Probe:
         """Whether ``peer`` answers at ``address``; its links notice nothing."""
         return await probe(self.dialer.transports, self.identity, peer, address)
@@ -390,6 +396,7 @@ class Platform:
             _check_form(payload, protocol)
         if realtime:
             if not peer.exchange.send_event(Event(topic, protocol, payload), len(payload) + len(topic) + 8):
+                self.realtime_dropped += 1
                 return _event(destination, NO_LINK)
             if peer.exchange.busy:
                 await peer.exchange.room()

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import click
@@ -11,6 +13,7 @@ from mmplatform.cli.app import OK, Interrupted, Settings, execute, mm, pass_sett
 from mmplatform.cli.control import NodeStopped
 from mmplatform.cli.host import HANDOVER, LOOK_AGAIN, Host, Remote, chosen, discovery
 from mmplatform.cli.output import emit, say
+from mmplatform.diagnosis import metrics, scrape
 from mmplatform.errors import FolderInUse
 from mmplatform.storage.folder import DataFolder
 
@@ -22,8 +25,15 @@ from mmplatform.storage.folder import DataFolder
     "--service", "services", multiple=True, metavar="NAME",
     help="What runs beside it, or none; by default what finds peers (mdns, kademlia).  [env: MM_SERVICES]",
 )  # fmt: skip
+@click.option("--metrics", "metrics_at", metavar="[HOST:]PORT", help="Serve /metrics there, for Prometheus.")
 @pass_settings
-def run_node(settings: Settings, listen: tuple[str, ...], relays: tuple[str, ...], services: tuple[str, ...]) -> int:
+def run_node(
+    settings: Settings,
+    listen: tuple[str, ...],
+    relays: tuple[str, ...],
+    services: tuple[str, ...],
+    metrics_at: str | None,
+) -> int:
     """Run the node in the foreground until Ctrl-C; other mm commands on the same data folder use it.
 
     A port chosen by the system is kept over restarts, so tickets stay good.
@@ -33,30 +43,60 @@ def run_node(settings: Settings, listen: tuple[str, ...], relays: tuple[str, ...
       mm run --listen tcp://0.0.0.0:7000 --listen 'tcp://[::]:7000'
       mm run --service mdns                 # found on the same network, and nowhere else
       mm run --relay relay+wss://relay.example/KEY   # reached through it from anywhere; it keeps mail, too
+      mm run --metrics 9110                 # http://127.0.0.1:9110/metrics
       mm --data /srv/bot run --json
     """
+    if metrics_at is not None:
+        _check_metrics(metrics_at)
     try:
-        execute(lambda: _run(settings, listen, relays, chosen(services) if services else discovery()))
+        execute(lambda: _run(settings, listen, relays, chosen(services) if services else discovery(), metrics_at))
     except Interrupted:
         if not settings.json:
             say("stopped")
     return OK
 
 
-async def _run(settings: Settings, listen: tuple[str, ...], relays: tuple[str, ...], services: list[str]) -> None:
+async def _run(
+    settings: Settings,
+    listen: tuple[str, ...],
+    relays: tuple[str, ...],
+    services: list[str],
+    metrics_at: str | None,
+) -> None:
     """Short commands on the same folder are waited for, and mm on makes way."""
     until = time.monotonic() + HANDOVER
     while True:
         host = Host(settings.data, listen=listen, relays=relays, services=services, purpose="run")
         news = _News(settings.json, host)
         try:
-            async with host:
-                news.ready()
+            async with host, _metrics(host, metrics_at) as port:
+                news.ready(port)
                 await asyncio.Event().wait()
         except FolderInUse:
             if time.monotonic() > until or not await _makes_way(settings):
                 raise
         await asyncio.sleep(LOOK_AGAIN)
+
+
+@asynccontextmanager
+async def _metrics(host: Host, where: str | None) -> AsyncIterator[str]:
+    """Served while the block runs; where."""
+    if where is None:
+        yield ""
+        return
+    server = await scrape.serve(where, metrics.page(host.platform).render)
+    try:
+        name, port = server.sockets[0].getsockname()[:2]
+        yield f"http://{f'[{name}]' if ':' in name else name}:{port}/metrics"
+    finally:
+        server.close()
+
+
+def _check_metrics(where: str) -> None:
+    try:
+        scrape.parse(where)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--metrics") from None
 
 
 async def _makes_way(settings: Settings) -> bool:
@@ -74,7 +114,7 @@ class _News:
         self._platform.on("connection", self._connected)
         self._platform.on("disconnected", self._disconnected)
 
-    def ready(self) -> None:
+    def ready(self, metrics_at: str) -> None:
         mine = self._platform.directory.mine
         assert mine is not None
         listening = list(mine.connection_info)
@@ -86,6 +126,7 @@ class _News:
                 pid=os.getpid(),
                 services=list(self._services),
                 relays=list(self._relays),
+                metrics=metrics_at,
             )
             return
         direct = [address for address in listening if address not in self._relays]
@@ -94,6 +135,8 @@ class _News:
             say(f"is reached through {relay}")
         if self._services:
             say(f"finds and is found by {', '.join(self._services)}")
+        if metrics_at:
+            say(f"metrics are at {metrics_at}")
         say("Ctrl-C stops it; mm id --ticket prints what peers need to reach it")
 
     def _connected(self, peer: str) -> None:

@@ -43,7 +43,7 @@ class Inbox:
         self._busy = False
         self._budgets = Budget(KNOWN), Budget(STRANGERS)
         self._timer: asyncio.TimerHandle | None = None
-        self._strangers = 0
+        self._strangers = self._past = 0
         self._closed = False
 
     async def open(self) -> None:
@@ -109,6 +109,16 @@ class Inbox:
                     self._forget_oldest_stranger()
         return receiver
 
+    @property
+    def received(self) -> int:
+        """Messages handed to handlers in this run."""
+        return self._past + sum(receiver.accepted for receiver in self._receivers.values())
+
+    @property
+    def unfinished(self) -> int:
+        """Messages that handlers have at hand."""
+        return sum(receiver.unfinished for receiver in self._receivers.values())
+
     def save(self, peer: str, receiver: Receiver) -> None:
         """Something of ``peer`` was handled: save it soon, then acknowledge."""
         if peer in self._dirty or self._closed:
@@ -171,7 +181,9 @@ class Inbox:
         """The one met longest ago that has nothing unsaved; its rows stay until the next start prunes them."""
         for peer in self._receivers:
             if not self._known(peer) and peer not in self._dirty:
-                self._receivers.pop(peer).close()
+                receiver = self._receivers.pop(peer)
+                receiver.close()
+                self._past += receiver.accepted
                 self._strangers -= 1
                 return
 

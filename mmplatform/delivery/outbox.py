@@ -5,6 +5,7 @@ lane in memory, the rest is read back when its turn comes. Rows are deleted when
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple
@@ -87,6 +88,7 @@ class Outbox:
         self._ordinals: dict[int, int] = {}
         self._settled_waiters: list[tuple[Box | None, asyncio.Future[None]]] = []
         self._closed = False
+        self.ended: Counter[str] = Counter()  # messages settled in this run, by state
         self.packer = Packer(
             storage, lambda run: self._epochs[run], lambda epoch: self._ordinals.get(epoch, 0),
             lambda known: known in self._cancelled, now,
@@ -129,6 +131,21 @@ class Outbox:
     def boxes(self) -> list[Box]:
         """What waits, of everybody."""
         return list(self._boxes.values())
+
+    @property
+    def accepted(self) -> int:
+        """Messages put in this run."""
+        return sum(shelf.next_seq - 1 for box in self._boxes.values() for shelf in box.shelves)
+
+    @property
+    def count(self) -> int:
+        """About how many messages wait: those that were settled out of turn count until what is before them is."""
+        return sum(
+            row.last - max(row.first, box.sender.base(shelf.lane, self._epochs[_ordinal(row)])) + 1
+            for box in self._boxes.values()
+            for shelf in box.shelves
+            for row in shelf.rows
+        )
 
     def release(self, peer: str) -> None:
         """Forget a peer to whom nothing was ever sent in this run, and for whom nothing waits."""
@@ -209,7 +226,9 @@ class Outbox:
         """Tell the waiting of the outcomes and delete the rows that hold nothing else."""
         box = self.box(peer)
         shelf = box.shelves[settled.lane]
+        self.ended["delivered"] += len(settled.seqs) - len(settled.outcomes)
         for seq, outcome in settled.outcomes.items():
+            self.ended[outcome.state] += 1
             self._note_fate(f"{settled.epoch}.{settled.lane}.{seq}@{peer}", outcome)
         if settled.epoch == self.epoch:
             pop, outcomes = shelf.deliveries.pop, settled.outcomes
@@ -616,3 +635,8 @@ class Outbox:
 def _ignore(done: asyncio.Future[None]) -> None:
     if not done.cancelled():
         done.exception()
+
+
+def _ordinal(row: Row) -> int:
+    """Of the run that put it."""
+    return int.from_bytes(row.key[-20:-16])

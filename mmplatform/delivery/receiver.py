@@ -156,6 +156,7 @@ class Receiver:
         self._budget = budget
         self._largest = largest
         self._streams: dict[tuple[int, int], Stream] = {}
+        self.accepted = 0  # records handed out
         self.forgotten: list[tuple[int, int]] = []  # streams whose saved rows may go
 
     def restore(self, lane: int, epoch: int, data: bytes) -> None:
@@ -171,6 +172,11 @@ class Receiver:
         """Up to where a stream was handed out, and handled."""
         stream = self._streams.get((lane, epoch))
         return (stream.next - 1, stream.done) if stream is not None else (0, 0)
+
+    @property
+    def unfinished(self) -> int:
+        """Records handed out and not handled, in the order of their numbers."""
+        return sum(stream.next - 1 - stream.done for stream in self._streams.values())
 
     def owe(self, lane: int, epoch: int) -> None:
         """The sender waits for an acknowledgement of this stream, whether there is anything new or not."""
@@ -199,6 +205,7 @@ class Receiver:
             raise
         if 0 < stream.piece_seq < stream.next:
             stream.forget_pieces()  # a tombstone took the place of the rest
+        self.accepted += len(ready)
         return stream, ready
 
     def acks(self) -> list[Ack]:

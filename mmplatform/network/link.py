@@ -99,6 +99,11 @@ class Link:
         return min(self.trips, default=0.0)
 
     @property
+    def scheme(self) -> str:
+        """Of its connection's address: which transport it goes over."""
+        return self.connection.address.partition(":")[0]
+
+    @property
     def largest(self) -> int:
         """What one message may take of a frame, in bytes; larger durable ones travel in pieces."""
         return self._room // 2

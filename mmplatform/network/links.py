@@ -1,6 +1,7 @@
 """Makes links, in both directions: runs the handshakes and hands each link to the peer it proved to be with."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -56,6 +57,7 @@ class Links:
         self._open: set[Link] = set()
         self._gone = asyncio.Event()
         self.started = False  # until then nobody is let in: applications have not subscribed yet
+        self._past: tuple[Counter[str], Counter[str]] = (Counter(), Counter())  # bytes in and out of links that ended
         self.refused = 0  # connections cut because too many were unproven
 
     def accept(self, connection: Connection) -> Link:
@@ -79,6 +81,13 @@ class Links:
         self._open.add(link)
         self._dialled[link] = opened
         return link
+
+    def traffic(self) -> tuple[Counter[str], Counter[str]]:
+        """Bytes in and out so far, by scheme."""
+        found = self._past[0].copy(), self._past[1].copy()
+        for link in self._open:
+            _add(link, found)
+        return found
 
     async def close(self) -> None:
         """Wait until every connection is gone; those without a session end at once."""
@@ -123,7 +132,9 @@ class Links:
 
     def forget(self, link: Link) -> None:
         """The connection is gone."""
-        self._open.discard(link)
+        if link in self._open:
+            self._open.discard(link)
+            _add(link, self._past)
         self._gone.set()
 
     async def _all_gone(self) -> bool:
@@ -135,6 +146,11 @@ class Links:
         except TimeoutError:
             return False
         return True
+
+
+def _add(link: Link, traffic: tuple[Counter[str], Counter[str]]) -> None:
+    traffic[0][link.scheme] += link.bytes_in
+    traffic[1][link.scheme] += link.bytes_out
 
 
 class _Owned:

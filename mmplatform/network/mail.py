@@ -39,6 +39,7 @@ class Mailer:
     ) -> None:
         self._node, self._secrets = node, secrets
         self._postman = Postman(node, transports)
+        self.tally = self._postman.tally  # envelopes deposited, received, and declined with the reason
         self._away: set[SignId] = set()  # peers that could not be reached, since they last were
         self._outgoing: dict[SignId, Outgoing] = {}
         self._slots = asyncio.Semaphore(UNDER_WAY)
@@ -77,6 +78,7 @@ class Mailer:
     def came(self, envelope: bytes, taken: Callable[[bool], None]) -> None:
         """An envelope for us; ``taken`` is called once it was handled and saved, or cannot be."""
         if self._incoming is not None:
+            self.tally["received"] += 1
             self._incoming.came(envelope, taken)
 
     def saved(self, peer: SignId, acks: list[Ack]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from mmplatform.session.envelope import seal
 SCHEME: Final = "relay+"  # how the schemes of relays begin
 MAX_RELAYS: Final = 4  # of one peer
 DEPOSIT_TIMEOUT: Final = 30.0  # seconds: a relay that is slower is as good as dead
+REASONS: Final = 64  # that are counted apart: relays choose the words
 AVOID: Final = 60.0  # seconds in which a relay that failed is tried after the others
 
 
@@ -45,6 +47,7 @@ class Postman:
 
     def __init__(self, node: Node, transports: Mapping[str, Transport]) -> None:
         self._node, self._transports = node, transports
+        self.tally: Counter[str] = Counter()  # deposited, received, and declined with the reason
         self._avoided: dict[str, float] = {}  # address -> until when
 
     def relays(self, peer: SignId) -> list[str]:
@@ -73,6 +76,8 @@ class Postman:
             except MailDeclined as error:
                 reasons.append(f"{_host(relay)}: {error}")
                 retries.append(error.retry)
+                reason = f"declined {error.reason}"
+                self.tally[reason if len(self.tally) < REASONS else "declined otherwise"] += 1
             except (MailUncertain, TimeoutError) as error:
                 reasons.append(f"{_host(relay)}: {str(error) or 'no answer'}")
                 uncertain = True
@@ -83,6 +88,7 @@ class Postman:
                 self._node.failed(error)
             else:
                 self._avoided.pop(relay, None)
+                self.tally["deposited"] += 1
                 return relay, until
             self._avoided[relay] = self._node.now() + AVOID
         raise NotMailed(reasons, min(filter(None, retries), default=0.0), uncertain)

@@ -65,5 +65,5 @@ def test_without_the_library_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch
         return known(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(PluginError, match=r"pip install 'mm-platform\[relay\]'"):
+    with pytest.raises(PluginError, match=r"pip install 'mm-platform\[metrics\]'"):
         Page(Metrics())

@@ -1,17 +1,18 @@
 """What happens at a relay, counted; and the page of it that Prometheus reads.
 
-Whoever knows adds to a field: that costs nothing worth mentioning on the path of a frame. The library is asked when
-somebody reads the page.
+Whoever knows adds to a field: that costs nothing worth mentioning on the path of a frame.
 """
 
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
-from mmplatform.errors import PluginError
+from mmplatform import prometheus
+from mmplatform.prometheus import CONTENT_TYPE, Family, Histogram
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+__all__ = ["CONTENT_TYPE", "LATENCIES", "Metrics", "Page"]
+
 LATENCIES: Final = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 300.0, 3600.0, 86400.0)  # seconds mail waits for its recipient
 
 
@@ -49,101 +50,64 @@ class Metrics:
         self.delivery_sum += seconds
 
 
-class Page:
+class Page(prometheus.Page):
     """The metrics as Prometheus reads them. Raises PluginError when prometheus_client is missing."""
 
     def __init__(self, metrics: Metrics) -> None:
-        try:
-            from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-        except ImportError as error:
-            raise PluginError(
-                f"metrics need prometheus_client ({error}); pip install 'mm-platform[relay]', or leave metrics out"
-            ) from None
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Collector(metrics))
-        ProcessCollector(registry=self._registry)
-        self._generate = generate_latest
-
-    def render(self) -> bytes:
-        return self._generate(self._registry)
+        super().__init__(lambda: families(metrics))
 
 
-class _Collector:
-    """What prometheus_client asks for the samples."""
+def families(metrics: Metrics) -> Iterator[Family | Histogram]:
+    """All of them."""
+    yield from _gauges(metrics)
+    yield from _counters(metrics)
+    yield from _labelled(metrics)
+    yield Histogram(
+        "mm_relay_delivery_seconds",
+        "From an envelope being stored to its recipient having taken it.",
+        LATENCIES,
+        metrics.delivery_buckets,
+        metrics.delivery_sum,
+    )
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
 
-    def describe(self) -> list[Any]:
-        return []
+def _gauges(metrics: Metrics) -> Iterator[Family]:
+    for name, text, value in (
+        ("connections", "Open WebSockets.", metrics.connections),
+        ("signed_in", "Connections that have proven a key.", metrics.signed_in),
+        ("queue_frames", "Live frames waiting for slow connections.", metrics.queued_frames),
+        ("queue_bytes", "Bytes of live frames waiting for slow connections.", metrics.queued_bytes),
+        ("mail_waiting", "Envelopes kept.", metrics.mailbox_count),
+        ("mail_waiting_bytes", "Bytes of the envelopes kept.", metrics.mailbox_bytes),
+        ("mailboxes", "Boxes with mail in them.", metrics.mailboxes),
+        ("notes_waiting", "Ends of mail that senders have not heard of yet.", metrics.notes),
+        ("lanes_up", "Connections to other relays.", metrics.lanes_up),
+        ("lanes_queue_items", "Items waiting for other relays.", metrics.lanes_queued),
+    ):
+        yield Family("gauge", f"mm_relay_{name}", text, value)
 
-    def collect(self) -> Iterator[Any]:
-        yield from self._gauges()
-        yield from self._counters()
-        yield from self._labelled()
-        yield self._latency()
 
-    def _gauges(self) -> Iterator[Any]:
-        from prometheus_client.core import GaugeMetricFamily
+def _counters(metrics: Metrics) -> Iterator[Family]:
+    for name, text, value in (
+        ("received_items", "Items from connections.", metrics.items_in),
+        ("received_bytes", "Bytes of messages from connections.", metrics.bytes_in),
+        ("sent_items", "Items to connections.", metrics.items_out),
+        ("sent_bytes", "Bytes of messages to connections.", metrics.bytes_out),
+        ("rate_pauses", "Times a connection was not read because of its rate.", metrics.rate_pauses),
+        ("frames", "Live frames passed on.", metrics.frames),
+        ("frame_bytes", "Bytes of live frames passed on.", metrics.frame_bytes),
+        ("stored", "Envelopes accepted.", metrics.stored),
+        ("stored_bytes", "Bytes of envelopes accepted.", metrics.stored_bytes),
+        ("store_errors", "Failures of the store.", metrics.store_errors),
+    ):
+        yield Family("counter", f"mm_relay_{name}", text, value)
 
-        metrics = self._metrics
-        for name, text, value in (
-            ("connections", "Open WebSockets.", metrics.connections),
-            ("signed_in", "Connections that have proven a key.", metrics.signed_in),
-            ("queue_frames", "Live frames waiting for slow connections.", metrics.queued_frames),
-            ("queue_bytes", "Bytes of live frames waiting for slow connections.", metrics.queued_bytes),
-            ("mail_waiting", "Envelopes kept.", metrics.mailbox_count),
-            ("mail_waiting_bytes", "Bytes of the envelopes kept.", metrics.mailbox_bytes),
-            ("mailboxes", "Boxes with mail in them.", metrics.mailboxes),
-            ("notes_waiting", "Ends of mail that senders have not heard of yet.", metrics.notes),
-            ("lanes_up", "Connections to other relays.", metrics.lanes_up),
-            ("lanes_queue_items", "Items waiting for other relays.", metrics.lanes_queued),
-        ):
-            yield GaugeMetricFamily(f"mm_relay_{name}", text, value)
 
-    def _counters(self) -> Iterator[Any]:
-        from prometheus_client.core import CounterMetricFamily
-
-        metrics = self._metrics
-        for name, text, value in (
-            ("received_items", "Items from connections.", metrics.items_in),
-            ("received_bytes", "Bytes of messages from connections.", metrics.bytes_in),
-            ("sent_items", "Items to connections.", metrics.items_out),
-            ("sent_bytes", "Bytes of messages to connections.", metrics.bytes_out),
-            ("rate_pauses", "Times a connection was not read because of its rate.", metrics.rate_pauses),
-            ("frames", "Live frames passed on.", metrics.frames),
-            ("frame_bytes", "Bytes of live frames passed on.", metrics.frame_bytes),
-            ("stored", "Envelopes accepted.", metrics.stored),
-            ("stored_bytes", "Bytes of envelopes accepted.", metrics.stored_bytes),
-            ("store_errors", "Failures of the store.", metrics.store_errors),
-        ):
-            yield CounterMetricFamily(f"mm_relay_{name}", text, value)
-
-    def _labelled(self) -> Iterator[Any]:
-        from prometheus_client.core import CounterMetricFamily
-
-        metrics = self._metrics
-        for name, label, text, values in (
-            ("refused", "reason", "Connections and sign-ins refused.", metrics.refused),
-            ("dropped", "reason", "Live frames that reached nobody.", metrics.dropped),
-            ("declined", "reason", "Envelopes declined.", metrics.declined),
-            ("ended", "state", "Envelopes by what became of them.", metrics.ended),
-        ):
-            family = CounterMetricFamily(f"mm_relay_{name}", text, labels=[label])
-            for value, count in values.items():
-                family.add_metric([value], count)
-            yield family
-
-    def _latency(self) -> Any:
-        from prometheus_client.core import HistogramMetricFamily
-
-        metrics, below, buckets = self._metrics, 0, []
-        for limit, count in zip((*map(str, LATENCIES), "+Inf"), metrics.delivery_buckets, strict=True):
-            below += count
-            buckets.append((limit, below))
-        return HistogramMetricFamily(
-            "mm_relay_delivery_seconds",
-            "From an envelope being stored to its recipient having taken it.",
-            buckets=buckets,
-            sum_value=metrics.delivery_sum,
-        )
+def _labelled(metrics: Metrics) -> Iterator[Family]:
+    for name, label, text, values in (
+        ("refused", "reason", "Connections and sign-ins refused.", metrics.refused),
+        ("dropped", "reason", "Live frames that reached nobody.", metrics.dropped),
+        ("declined", "reason", "Envelopes declined.", metrics.declined),
+        ("ended", "state", "Envelopes by what became of them.", metrics.ended),
+    ):
+        yield Family("counter", f"mm_relay_{name}", text, {(value,): n for value, n in values.items()}, (label,))
