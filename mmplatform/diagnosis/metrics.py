@@ -30,8 +30,8 @@ def _links(platform: Platform) -> Iterator[Family]:
     trips: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
     for _, link in platform.links():
         up[link.scheme,] += 1
-        if link.rtt:
-            trips[link.scheme,].append(link.rtt)
+        if link.trip:
+            trips[link.scheme,].append(link.trip)
     came, went = platform.traffic()
     by = ("transport",)
     yield Family("gauge", "mm_node_links", "Links that are up.", up, by)

@@ -69,13 +69,12 @@ def _address(name: str, probe: Probe, reached: bool) -> Check:
 
 def _links(platform: Platform, peer: SignId, name: str) -> list[Check]:
     subject = f"links to {name}"
-    links = [link for owner, link in platform.links() if owner == peer]
-    if not links:
+    status = next((status for status in platform.peers() if status.sign_id == peer), None)
+    if status is None or not status.connected:
         return [unchecked(subject, "none is up")]
-    shown = ", ".join(
-        f"{link.connection.address}" + (f" ({link.rtt * 1000:.1f} ms)" if link.rtt else "") for link in links
-    )
-    return [ok(subject, shown)]
+    shown = [f"{link.state} {link.address}" + f" ({link.rtt * 1000:.1f} ms)" * (link.rtt > 0) for link in status.links]
+    unused = [f"not {address}: {why}" for address, why in status.troubles.items()]
+    return [ok(subject, "; ".join(shown + unused))]
 
 
 async def _mail(platform: Platform, peer: SignId, name: str) -> list[Check]:
