@@ -184,6 +184,29 @@ async def test_control_topics_are_neither_sent_nor_taken(python: Platform, relay
         await other.do("send", topic="friends.update", peer=OURS.sign_id, payloads=[1])
 
 
+async def test_the_relay_restarts(tmp_path: Path, other: Counterpart, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both come back by themselves, and nothing that was said meanwhile is lost."""
+    monkeypatch.setattr("mm_transports.relay.front.DRAIN_RETRY", 0.1)
+    server = RelayServer(Config(data=tmp_path, listen="127.0.0.1:0", drain=0))
+    ready = await server.start()
+    async with Platform(connection_info=[], transports=[Relay()], relays=[ready["address"]]) as python:
+        peer = await friends(python, other, ready["address"])
+        got: list[int] = []
+        python.messaging.on("friends.chat.>", lambda topic, sender, payload: got.append(payload))
+        await other.do("connect", peer=python.sign_id)
+        await server.stop()
+        await other.do("send", topic="chat.n", peer=python.sign_id, payloads=list(range(100)))
+        for number in range(100):
+            await python.messaging.send("chat.n", peer, number)
+        server = RelayServer(Config(data=tmp_path, listen=ready["listening"], drain=0))
+        await server.start()
+        await python.flush(peer, timeout=20)
+        await other.do("flush", peer=python.sign_id)
+        assert got == list(range(100))
+        assert [one[2] for one in await heard(other, 100) if one[0] == "friends.chat.n"] == got
+    await server.stop()
+
+
 async def test_mail_both_ways(relay: str, tmp_path: Path, other: Counterpart) -> None:
     """The two are never there at the same time, but to become friends."""
 
