@@ -3,7 +3,9 @@
 import asyncio
 import itertools
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +37,7 @@ class Chromium:
         self._process = await asyncio.create_subprocess_exec(
             program, *FLAGS, f"--user-data-dir={self._folder}", "about:blank",
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
         )  # fmt: skip
         self._socket = await connect(await self._address(), max_size=LONGEST_MESSAGE, compression=None)
         self._reader = asyncio.create_task(self._read(self._socket))
@@ -50,9 +53,15 @@ class Chromium:
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
         await self._socket.close()
-        self._process.terminate()
+        if self._process.returncode is None:
+            self._process.terminate()
         assert self._process.stderr is not None
         await self._process.stderr.read()
+        await self._process.wait()
+
+    async def kill(self) -> None:
+        """SIGKILL, to all of its processes."""
+        os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
 
     async def goto(self, url: str) -> None:

@@ -123,6 +123,26 @@ async def test_a_reload_loses_nothing_that_was_accepted(site: str, browser: Chro
     assert await heard() == got
 
 
+async def test_a_killed_browser_loses_nothing_that_was_accepted(site: str, relay: str, tmp_path: Path) -> None:
+    """What the page was told to be saved is on the disk."""
+    got: list[int] = []
+    profile = tmp_path / "chromium"
+    async with Platform(connection_info=[], transports=[Relay()], relays=[relay]) as bot, asyncio.timeout(90):
+        bot.messaging.on("public.chat", lambda topic, sender, payload: got.append(payload))
+        url = f"{site}/tests/clients/page.html?{urlencode({'relay': relay, 'ticket': bot.ticket()})}"
+        async with Chromium(profile) as first:
+            await first.goto(url)
+            peer = await first.evaluate("window.started.then(({platform}) => platform.signId)")
+            assert await first.evaluate("window.sendRange(1, 300)") > 0
+            await first.kill()
+        async with Chromium(profile) as second:
+            await second.goto(url)
+            assert await second.evaluate("window.started.then(({platform}) => platform.signId)") == peer
+            await second.evaluate("window.sendRange(301, 400)")
+            await second.evaluate("window.started.then(({platform, bot}) => platform.flush(bot))")
+    assert got == list(range(1, 401))
+
+
 async def test_the_example(site: str, browser: Chromium, relay: str) -> None:
     """examples/browser-chat: the page and its bot, as its README says."""
     bot = await asyncio.create_subprocess_exec(
