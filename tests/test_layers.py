@@ -27,6 +27,10 @@ VIOLATIONS = {
     "plugin-libraries": ("mmplatform/message.py", "import zeroconf"),
     "terminal": ("mmplatform/message.py", "import rich"),
     "relay-libraries": ("transports/mm_transports/relay/items.py", "import redis"),
+    "relay-core": ("transports/mm_transports/relay/queues.py", "import mm_transports.relay.wire"),
+    "webrtc": ("transports/mm_transports/webrtc/sdp.py", "import aiortc"),
+    "webrtc-sans-io": ("transports/mm_transports/webrtc/sdp.py", "import time"),
+    "prometheus": ("mmplatform/message.py", "import prometheus_client"),
 }
 
 

@@ -59,7 +59,7 @@ def test_without_the_platform_itself_a_run_fails(tmp_path: Path, monkeypatch: py
     ("arguments", "reason"),
     [
         (["--only", "W9"], "W9 is not of W1, W2a"),
-        (["--peers", "mm,grpc"], "grpc is not of mm, naive"),
+        (["--peers", "mm,grpc"], "grpc is not of mm, mm-relay"),
         (["--peers", ","], "nothing is not of"),
         (["--rounds", "0"], "at least 1"),
         (["--loop", "trio"], "invalid choice"),
@@ -75,6 +75,6 @@ def test_arguments_that_mean_nothing_are_refused(
 
 def test_by_default_everything_is_measured() -> None:
     options = run._parser().parse_args([])
-    assert options.only == ["W1", "W2a", "W2b", "W3", "W4", "W5", "W6", "local"]
+    assert options.only == ["W1", "W2a", "W2b", "W3", "W4", "W5", "R1", "R2", "R5", "W6", "local"]
     assert options.peers == list(PEERS)
     assert options.output == run.HERE / "results" / "latest.json"

@@ -498,6 +498,7 @@ async def test_what_is_taken_in_one_turn_is_told_at_once(relay: Tiny, pair: tupl
         taken(True)
     await until(lambda: len(alice.ended) == 20)
     assert [item.numbers for item in relay.said if isinstance(item, Taken)] == [list(range(1, 21))]
+    await until(lambda: Noted(20) in relay.said)
     assert [item for item in relay.said if isinstance(item, Noted)] == [Noted(20)]
 
 
