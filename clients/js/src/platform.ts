@@ -29,6 +29,7 @@ import { IndexedDBStorage } from "./storage/indexeddb.js";
 import { MemoryStorage } from "./storage/memory.js";
 
 const VALID = 14 * 24 * 3600; // seconds that a record of ours is good
+const MAX_PEERS = 1000; // beyond which those who are strangers and away are forgotten
 const DEFAULT_TIMEOUT = 10; // seconds
 
 export interface Options {
@@ -218,6 +219,7 @@ export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
 
   disconnected(peer: SignId, reason: string): void {
     this.events.emit("disconnected", peer, reason);
+    if (this.peers.size > MAX_PEERS) this.forgetStrangers();
   }
 
   failed(error: Error, topic: string = ""): void {
@@ -295,6 +297,11 @@ export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
     let peer = this.peers.get(signId);
     if (!peer) this.peers.set(signId, (peer = new Peer(this, signId)));
     return peer;
+  }
+
+  /** Those to whom nobody here has anything to say; what was handled of them is kept. */
+  private forgetStrangers(): void {
+    for (const [signId, peer] of this.peers) if (peer.idle && !this.circles.known(signId)) this.peers.delete(signId);
   }
 
   private circle(name: string, kept: Map<string, Uint8Array>): Circle {

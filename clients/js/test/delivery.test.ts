@@ -97,7 +97,7 @@ test("links that die at random lose, repeat and reorder nothing", () => {
       if (stream && !stream.partial.length) {
         const restarted = new Receiver(new Budget(1 << 28));
         const { stream: old } = receiver.accept({ lane: 2, epoch: 5, base: 1, records: [], pieces: [] }, 1);
-        restarted.restore(2, 5, old.kept());
+        restarted.restore(2, 5, old.kept(), 0);
         receiver = restarted;
         sender.linkUp([]);
       }

@@ -12,6 +12,7 @@ import { Receiver } from "./receiver.js";
 import type { Ack } from "./wire.js";
 
 const ASSEMBLY = 128 * 1024 * 1024; // bytes of values in assembly, of all peers
+const KEEP = 15 * 24 * 3_600_000; // milliseconds: twice the default time to live, and a day
 const RETRY_AFTER = 1000; // milliseconds until a failed write is tried again
 
 /** `acknowledge(peer, acks)` is called once it is saved. */
@@ -29,17 +30,19 @@ export class Inbox {
     private readonly failed: (error: Error) => void,
   ) {}
 
-  /** Read what earlier runs handled. */
+  /** Read what earlier runs handled; drop what is too old to come again. */
   async open(): Promise<void> {
+    const gone: Row[] = [];
     for (const [key, value] of await this.storage.read("inbox/")) {
       const peer = key.slice(6, 50);
       const [lane, epoch] = key.slice(51).split("/").map(Number);
       try {
-        this.receiver(peer).restore(lane!, epoch!, value);
+        if (!this.receiver(peer).restore(lane!, epoch!, value, Date.now() - KEEP)) gone.push([key, null]);
       } catch (error) {
         this.failed(asError(error));
       }
     }
+    if (gone.length) await this.storage.write(gone, false);
   }
 
   /** Save what is handled. */

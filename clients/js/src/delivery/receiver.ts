@@ -166,9 +166,13 @@ export class Receiver {
 
   constructor(private readonly budget: Budget) {}
 
-  /** Take up a stream as saved; throws CodecError. */
-  restore(lane: number, epoch: number, kept: Uint8Array): void {
-    this.stream(lane, epoch).restore(kept);
+  /** Take up a stream as saved, unless nothing came of it since `oldest`. Throws CodecError. */
+  restore(lane: number, epoch: number, kept: Uint8Array, oldest: number): boolean {
+    const stream = new Stream(lane, epoch, this.budget);
+    stream.restore(kept);
+    if (stream.seen < oldest) return false;
+    this.streams.set(nameOf(lane, epoch), stream);
+    return true;
   }
 
   /**
@@ -266,7 +270,7 @@ export class Receiver {
   }
 
   private stream(lane: number, epoch: number): Stream {
-    const name = `${lane}/${epoch}`;
+    const name = nameOf(lane, epoch);
     const known = this.streams.get(name);
     if (known) return known;
     if (this.streams.size >= MAX_STREAMS) this.forgetOldest();
@@ -277,10 +281,14 @@ export class Receiver {
 
   private forgetOldest(): void {
     const oldest = [...this.streams.values()].reduce((a, b) => (b.seen < a.seen ? b : a));
-    this.streams.delete(`${oldest.lane}/${oldest.epoch}`);
+    this.streams.delete(nameOf(oldest.lane, oldest.epoch));
     oldest.forget();
     this.forgotten.push(oldest);
   }
+}
+
+function nameOf(lane: number, epoch: number): string {
+  return `${lane}/${epoch}`;
 }
 
 function tooFar(seq: number, done: number): ProtocolError {

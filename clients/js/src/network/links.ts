@@ -55,14 +55,11 @@ export class Links implements LinkOwner {
       return transport ? [{ address, transport }] : [];
     });
     if (!ways.length) throw new Unreachable(`no address of the peer can be dialled from here (it gave: ${addresses.join(", ") || "none"})`);
-    let opened = false;
+    const race: Race = { started: [], won: false };
     const attempts = ways.map(async ({ address, transport }, index) => {
       await new Promise((resolve) => setTimeout(resolve, index * STAGGER));
-      if (opened) throw new Unreachable("not needed");
-      const link = await this.attempt(peer, address, transport);
-      if (opened) link.close("duplicate");
-      opened = true;
-      return link;
+      if (race.won) throw new Unreachable("not needed");
+      return this.attempt(peer, address, transport, race);
     });
     try {
       return await Promise.any(attempts);
@@ -104,17 +101,30 @@ export class Links implements LinkOwner {
     for (const link of [...this.unproven, ...this.dialled.keys()]) link.connection.abort();
   }
 
-  private attempt(peer: SignId, address: string, transport: Transport): Promise<Link> {
+  private attempt(peer: SignId, address: string, transport: Transport, race: Race): Promise<Link> {
     return new Promise((resolve, reject) => {
       const accept = (connection: Connection): Receiver => {
         const machine = new Initiator(this.identity, this.record(), peer, () => this.known(peer).resume(), random);
         const link = new Link(connection, machine, this, this.budget);
-        this.dialled.set(link, { resolve, reject });
+        race.started.push(link);
+        this.dialled.set(link, { resolve: (opened) => (win(race, opened), resolve(opened)), reject });
         return link;
       };
       transport.dial(address, peer, accept).catch(reject);
     });
   }
+}
+
+/** Attempts to reach one peer, of which one is enough. */
+interface Race {
+  readonly started: Link[];
+  won: boolean;
+}
+
+/** The others end before they become links: a second link to the peer would replace the first. */
+function win(race: Race, opened: Link): void {
+  race.won = true;
+  for (const link of race.started) if (link !== opened) link.connection.abort();
 }
 
 function ownedBy(owner: PeerOfLink): Pick<LinkOwner, "linkLost" | "frameReceived" | "linkWritable"> {

@@ -57,6 +57,11 @@ export class Peer implements PeerOfLink {
     return this.exchange.link;
   }
 
+  /** Whether nothing here needs this object. */
+  get idle(): boolean {
+    return !this.dialling && !this.links.length && !this.wanted;
+  }
+
   /** Something durable waits. */
   wake(): void {
     this.watchExpiry();
