@@ -132,6 +132,11 @@ class Exchange:
         self._sender.hand_over(old.largest)
         self.arm()
 
+    def show(self) -> None:
+        """Let the peer hear over which link we go on, with nothing else to say: it may miss replies."""
+        if self.link is not None:
+            self.link.send(Frame(int(self._node.now() * 1000), self.asked.floor, [], [], [], [], []))
+
     def ask_again(self) -> None:
         """Replies may have been lost."""
         self._requests = self.asked.unanswered

@@ -88,8 +88,8 @@ class Keeper:
         self._dialling: asyncio.Task[Any] | None = None
         self._addresses: tuple[str, ...] = ()
         self._moved = 0.0
-        self._incoming: Link | None = None
-        self._asked_again = 0.0
+        self._measured = 0.0
+        self.incoming: Link | None = None  # the last one a frame came in over
 
     # What the peer tells.
 
@@ -98,12 +98,14 @@ class Keeper:
         self._moved, self._silence = self._loop.time(), paths.Silence()
         for other in self._peer.links:
             other.keep(links.KEEPALIVE if other is link else links.SPARE_KEEPALIVE)
+        self._forgive(link)
         self._later("plan", 0.0, self._plan)
 
     def joined(self, link: Link) -> None:
         """Another link is up."""
         self._silence = paths.Silence()
         link.keep(links.SPARE_KEEPALIVE)
+        self._forgive(link)
         self._plan()
 
     def lost(self, link: Link) -> None:
@@ -120,8 +122,8 @@ class Keeper:
             return
         if draining is not None:
             self._restart()
-        elif link is self._incoming:
-            self._peer.exchange.ask_again()
+        elif link.frames_in:
+            self._peer.exchange.ask_again()  # it may have taken replies with it
         self._later("plan", 0.0, self._plan)
 
     def failed(self, address: str, reason: str) -> None:
@@ -136,17 +138,17 @@ class Keeper:
         self._later("look", LOOK, self._look)
 
     def heard_over(self, link: Link) -> None:
-        """A frame came in over a link that is not in use here: the peer may know why."""
+        """A frame came in over a link that is not in use here, or another one than the last: the peer may know why,
+        and replies may have been lost before it knew."""
         active = self._peer.link
-        if active is not None and not self._peer.exchange.heeded:
+        if active is not None and active is not link:
             active.outstanding = True
-            self.said()
-        if link is not self._incoming:
-            before, self._incoming = self._incoming, link
-            now = self._loop.time()
-            if before is not None and now - self._asked_again > paths.QUIET and before.outstanding:
-                self._asked_again = now
-                self._peer.exchange.ask_again()
+            if not self._peer.exchange.heeded:
+                self.said()
+        if link is not self.incoming:
+            self.incoming = link
+            if "ask" not in self._timers and self._peer.exchange.asked.unanswered:
+                self._later("ask", LOOK, self._ask_again)
 
     def news(self) -> None:
         """The peer may be somewhere else."""
@@ -175,7 +177,7 @@ class Keeper:
         self._draining.clear()
         self._needless.clear()
         self._heard.clear()
-        self._incoming = None
+        self.incoming = None
         self._peer.exchange.heeded = False
         if self._dialling is not None:
             self._dialling.cancel()
@@ -189,17 +191,29 @@ class Keeper:
 
     def drain(self, old: Link) -> None:
         """``old`` was moved away from: what went out over it arrives soon, or is sent again."""
-        timer = self._loop.call_later(DRAIN + 2 * old.trip, self._not_drained, old)
-        self._draining[old] = timer
-        old.ask().add_done_callback(partial(self._drained, old))
+        if old in self._draining:
+            self._draining[old].cancel()
+        timer = self._draining[old] = self._loop.call_later(DRAIN + 2 * old.trip, self._not_drained, old)
+        old.ask().add_done_callback(partial(self._drained, old, timer))
 
-    def _drained(self, old: Link, answer: asyncio.Future[float]) -> None:
-        if not answer.cancelled() and answer.exception() is None and old in self._draining:
+    def _drained(self, old: Link, timer: asyncio.TimerHandle, answer: asyncio.Future[float]) -> None:
+        if not answer.cancelled() and answer.exception() is None and self._draining.get(old) is timer:
             self._draining.pop(old).cancel()
 
     def _not_drained(self, old: Link) -> None:
         del self._draining[old]
         self._restart()
+
+    def _forgive(self, link: Link) -> None:
+        """Nobody misses ways that are no better than ``link``."""
+        worse = {c.address for c in self._node.dialer.candidates(list(self.troubles)) if c.cost >= link.cost}
+        for address in worse:
+            del self.troubles[address]
+
+    def _ask_again(self) -> None:
+        self._cancel("ask")
+        if self._peer.link is not None:
+            self._peer.exchange.ask_again()
 
     def _restart(self) -> None:
         active = self._peer.link
@@ -236,6 +250,10 @@ class Keeper:
         if self._heard:
             again.append(DOUBTED_LOOK)
         if len(up) > 1:
+            if now - self._measured >= WARM_LOOK:
+                self._measured = now
+                for link in up:
+                    _ask(link)
             again += [WARM_LOOK, self._prune(up, active, now)]
         again.append(self._improve(up, active, now))
         if min(again) < inf:
@@ -284,8 +302,7 @@ class Keeper:
         except MMError:
             pass  # noted by failed
         else:
-            self.troubles.pop(link.dialled_at, None)
-            self._retries.opened(link.dialled_at)
+            self._retries.opened(link.dialled_at, self._loop.time())
         finally:
             self._dialling = None
             if self._peer.link is not None:

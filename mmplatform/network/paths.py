@@ -208,8 +208,9 @@ class Retries:
         delay = 0.0 if stable else min(self.FIRST / 8 * self.FACTOR ** min(count, 30), self.LONGEST / 10)
         self._early[cost] = (count, now + delay)
 
-    def opened(self, address: str) -> None:
-        self._failures.pop(address, None)
+    def opened(self, address: str, now: float) -> None:
+        """It was reached; should the link there be of no use all the same, it is not dialled again at once."""
+        self._failures[address] = (0, now + self.FIRST)
 
     def due(self, candidate: Candidate) -> float:
         """When it may be tried."""

@@ -10,7 +10,7 @@ from mmplatform.network import exchange, paths
 from mmplatform.network.dialer import Backoff, Dialer
 from mmplatform.network.directory import Directory
 from mmplatform.network.exchange import Exchange
-from mmplatform.network.keeper import LOST, REPLACED, Keeper
+from mmplatform.network.keeper import LOST, REPLACED, SILENT, Keeper
 from mmplatform.network.link import Link
 
 LIFETIME: Final = 3600.0  # seconds after which a link is replaced by a fresh one
@@ -226,6 +226,8 @@ class Peer:
         """Go on over ``link``; ``acks`` is what the peer said it has, what it lacks is sent again."""
         self.reason, self._introducing = "", False
         self.exchange.begin(link, acks)
+        if why in (LOST, SILENT):
+            self.exchange.show()
         self._chosen(link, why)
 
     def move(self, link: Link, why: str) -> None:
@@ -267,7 +269,7 @@ class Peer:
             self.exchange.flush()
 
     def frame_received(self, link: Link, frame: Frame) -> None:
-        if link is not self.exchange.link:
+        if link is not self.exchange.link or link is not self.keeper.incoming:
             self.keeper.heard_over(link)
         self.exchange.frame_received(frame)
 
