@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,24 @@ async def test_the_relay_restarts(tmp_path: Path, other: Counterpart, monkeypatc
         assert got == list(range(100))
         assert [one[2] for one in await heard(other, 100) if one[0] == "friends.chat.n"] == got
     await server.stop()
+
+
+@pytest.mark.parametrize("federate", ["none", "any"])
+async def test_the_peer_is_at_another_relay(tmp_path: Path, other: Counterpart, federate: str) -> None:
+    """Its own relay does not lead there (it would not dial one of this machine in any case), so it is a guest there."""
+    async with AsyncExitStack() as stack:
+        addresses = []
+        for name in ("a", "b"):
+            server = RelayServer(Config(data=tmp_path / name, listen="127.0.0.1:0", drain=0, federate=federate))
+            addresses.append((await server.start())["address"])
+            stack.push_async_callback(server.stop)
+        ours, theirs = addresses
+        python = Platform(connection_info=[], transports=[Relay()], relays=[ours])
+        await stack.enter_async_context(python)
+        peer = await friends(python, other, theirs)
+        await other.do("connect", peer=python.sign_id)
+        assert await python.messaging.request("add", peer, [1, 2]) == 3
+        await other.do("stop")
 
 
 async def test_mail_both_ways(relay: str, tmp_path: Path, other: Counterpart) -> None:

@@ -42,7 +42,7 @@ export class RelayConnection implements Connection {
     readonly number: number,
     readonly maxFrame: number,
     readonly address: string,
-    private readonly via: string,
+    readonly via: string,
   ) {}
 
   /** Give it its receiver; `opened`: the peer has sent the first frame. */

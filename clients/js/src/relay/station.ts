@@ -11,9 +11,13 @@ import type { Item } from "./items.js";
 import { Postbox } from "./postbox.js";
 
 const MAX_LINKS = 1024; // over one relay
+const NO_LANE = ["unreachable", "denied", "unknown"]; // reasons why a relay does not lead to another one
 const MAX_LINKS_PEER = 8; // of one peer
 
-/** `accept` is for peers that dial us; undefined: nobody may. */
+/**
+ * `gone` is called when a guest's connection has ended, `laneFailed` when this relay does not reach that one.
+ * `accept` is for peers that dial us; undefined: nobody may.
+ */
 export class Station implements ClientOwner, Road {
   readonly client: Client;
   private readonly postbox: Postbox;
@@ -31,6 +35,7 @@ export class Station implements ClientOwner, Road {
     private readonly node: TransportNode,
     private readonly home: boolean,
     private readonly gone: () => void,
+    private readonly laneFailed: (via: string) => void,
   ) {
     this.client = new Client(address, node.identity, this, home);
     this.postbox = new Postbox(this, node);
@@ -104,7 +109,7 @@ export class Station implements ClientOwner, Road {
         this.opened(item.peer, item.link, item.data);
         break;
       case "shut":
-        for (const connection of this.named(item.peer, item.link)) connection.shut(item.reason);
+        for (const connection of this.named(item.peer, item.link)) this.shut(connection, item.reason);
         break;
       case "pause":
         if (this.slow.size < MAX_LINKS) this.slow.add(hex(item.peer));
@@ -164,6 +169,11 @@ export class Station implements ClientOwner, Road {
     const connection = new RelayConnection(this, peer, number, this.maxFrame, `relay+${this.address.url}`, via);
     this.links.set(nameOf(peer, number), connection);
     return connection;
+  }
+
+  private shut(connection: RelayConnection, reason: string): void {
+    if (connection.via && !connection.answered && NO_LANE.includes(reason)) this.laneFailed(connection.via);
+    connection.shut(reason);
   }
 
   /** The link of this number; number 0: all with that peer. */

@@ -7,12 +7,14 @@ import { parseRelay, SCHEMES, type RelayAddress } from "./address.js";
 import { Station } from "./station.js";
 
 const MAX_GUESTS = 16; // relays where we are a guest at the same time
+const NO_LANE = 300_000; // milliseconds for which a relay that does not reach another one is not asked to again
 
 export class Relay implements Transport {
   readonly schemes = SCHEMES;
   private node!: TransportNode;
   private readonly homes = new Map<SignId, Station>();
   private readonly guests = new Map<string, Station>();
+  private readonly noLanes = new Map<string, number>(); // which of our relays does not reach which other one, until when
   private closed = false;
   private readonly changed = (): void => {
     for (const station of this.stations()) station.client.check();
@@ -37,7 +39,7 @@ export class Relay implements Transport {
   /** Sign in at the relay and stay; it need not be there yet. */
   async listen(hint: string, accept: Accept): Promise<string[]> {
     const relay = parseRelay(hint);
-    const station = new Station(relay, this.node, true, () => {});
+    const station = new Station(relay, this.node, true, () => {}, (via) => this.noLane(relay.key, via));
     station.accept = accept;
     this.homes.set(relay.key, station);
     return [relay.text];
@@ -60,15 +62,24 @@ export class Relay implements Transport {
     const relay = parseRelay(address);
     const home = this.homes.get(relay.key);
     if (home) return { station: home, via: "" };
-    const through = [...this.homes.values()].find((station) => station.client.up);
+    const guest = this.guests.get(relay.text);
+    if (guest) return { station: guest, via: "" };
+    const now = performance.now();
+    const leads = ({ client, address }: Station): boolean => client.up && (this.noLanes.get(`${address.key} ${relay.text}`) ?? now) <= now;
+    const through = [...this.homes.values()].find(leads);
     return through ? { station: through, via: relay.text } : { station: this.guest(relay), via: "" };
+  }
+
+  private noLane(through: SignId, to: string): void {
+    if (this.noLanes.size >= MAX_GUESTS) this.noLanes.clear();
+    this.noLanes.set(`${through} ${to}`, performance.now() + NO_LANE);
   }
 
   private guest(relay: RelayAddress): Station {
     const known = this.guests.get(relay.text);
     if (known) return known;
     if (this.guests.size >= MAX_GUESTS) throw new Unreachable(`connections to ${MAX_GUESTS} other relays are in use already`);
-    const station = new Station(relay, this.node, false, () => this.guests.delete(relay.text));
+    const station = new Station(relay, this.node, false, () => this.guests.delete(relay.text), () => {});
     this.guests.set(relay.text, station);
     return station;
   }
