@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Final
 
 import click
@@ -81,28 +82,21 @@ async def _examined(
     found = await folder.without_node(settings.data)
     if causes.worst(found) is State.FAULT:
         return [*found, unchecked(UNSTARTED, "no node can start on this folder")]
-    try:
-        async with Host(settings.data, listen=listen, relays=relays, services=services) as own:
-            return found + await _asked(own, peer, servers)
-    except FolderInUse:
-        if there.answers():  # it has just started
-            return await _asked(there, peer, servers)
-        raise
-    except MMError as error:
-        if peer is not None and not _of_the_start(error):
+    async with AsyncExitStack() as stack:
+        try:
+            own = await stack.enter_async_context(Host(settings.data, listen=listen, relays=relays, services=services))
+        except FolderInUse:
+            if there.answers():  # it has just started
+                return await _asked(there, peer, servers)
             raise
-        return [*found, folder.explained(error), unchecked(UNSTARTED, "the node does not start")]
+        except MMError as error:
+            return [*found, folder.explained(error), unchecked(UNSTARTED, "the node does not start")]
+        return found + await _asked(own, peer, servers)
 
 
 async def _asked(node: Node, peer: str | None, servers: Sequence[str]) -> list[Check]:
     rows = await node.call("diagnose", peer=peer, servers=list(servers))
     return [Check(subject, State(state), word, text, remedy) for subject, state, word, text, remedy in rows]
-
-
-def _of_the_start(error: MMError) -> bool:
-    from mmplatform.errors import InvalidKey
-
-    return not isinstance(error, InvalidKey)
 
 
 def _show(check: Check) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from mmplatform.check import Check, fault, ok
+from mmplatform.check import Check, fault, ok, unchecked
 
 PORT: Final = 3478
 TRIES: Final = (0.3, 0.6, 1.1)  # seconds to wait after each request
@@ -50,6 +50,8 @@ async def examine(urls: Sequence[str]) -> list[Check]:
     if blocked and not passes:
         return [fault(SUBJECT, "udp-blocked", _blocked(blocked[0]), OPEN_UDP)]
     checks = [ok(SUBJECT, "it gets out, and answers get in")] if passes else []
+    if urls and not passes:
+        checks = [unchecked(SUBJECT, "no server could be reached to try it with")]
     return checks + [_server(one) for one in said]
 
 

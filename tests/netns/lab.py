@@ -25,6 +25,7 @@ SYSTEM_PARTS = {
     "avahi-daemon": "avahi-daemon",
     "avahi-browse": "avahi-utils",
     "nft": "nftables",
+    "mount": "mount",
     "turnserver": "coturn",
 }
 

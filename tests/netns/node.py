@@ -28,9 +28,15 @@ async def main() -> None:
     parser.add_argument("--add", action="append", default=[], help="a ticket")
     parser.add_argument("--to", default="")
     parser.add_argument("--when-told", action="store_true")
+    parser.add_argument("--clock", type=float, default=0.0, help="seconds its clock is ahead")
     options = parser.parse_args()
     listen = options.listen or ["tcp://0.0.0.0:0"]
-    platform = Platform(connection_info=listen, services=options.service, relays=options.relay)
+
+    class Shifted(Platform):
+        def now(self) -> float:
+            return time.time() + options.clock
+
+    platform = Shifted(connection_info=listen, services=options.service, relays=options.relay)
     on = platform.messaging.on
     sending: list[asyncio.Task[None]] = []
 

@@ -114,5 +114,5 @@ def test_a_port_alone_is_one_of_this_machine() -> None:
     assert scrape.parse(":9110") == ("127.0.0.1", 9110)
     assert scrape.parse("[::1]:9110") == ("::1", 9110)
     for wrong in ("nine", "host", "host:1/x", "a@b:1", "1:2:3"):
-        with pytest.raises(ValueError, match="neither|port|Port|literal"):
+        with pytest.raises(ValueError, match=r"neither|port|Port|literal"):
             scrape.parse(wrong)
