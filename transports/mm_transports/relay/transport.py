@@ -33,7 +33,7 @@ class Relay(Transport):
         self._ssl = ssl_context
         self._homes: dict[SignId, Station] = {}
         self._guests: dict[str, Station] = {}
-        self._no_lane: dict[tuple[SignId, str], float] = {}  # (through, to) -> until when
+        self._no_lane: dict[tuple[SignId, str, bool], float] = {}  # (through, to, whether for mail) -> until when
         self._idle: set[Station] = set()  # guests that nothing used when they were last looked at
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
@@ -82,14 +82,14 @@ class Relay(Transport):
 
     async def deposit(self, address: str, peer: SignId, mail_id: bytes, expires: int, envelope: bytes) -> int:
         relay = parse_relay(address)
-        station, via = self._way(relay)
+        station, via = self._way(relay, mail=True)
         try:
             return await station.deposit(raw_key(peer), mail_id, expires, envelope, via)
         except MailDeclined as error:
             if not via or error.reason not in NO_MAIL_LANE:
                 raise
-        self.lane_failed(station, via)
-        station, via = self._way(relay)
+        self.lane_failed(station, via, mail=True)
+        station, via = self._way(relay, mail=True)
         return await station.deposit(raw_key(peer), mail_id, expires, envelope, via)
 
     async def close(self) -> None:
@@ -101,10 +101,11 @@ class Relay(Transport):
 
     # What stations call.
 
-    def lane_failed(self, station: "Station", via: str) -> None:
+    def lane_failed(self, station: "Station", via: str, mail: bool = False) -> None:
+        """For live links only as a rule: mail for a relay that is down waits for it at ours."""
         if len(self._no_lane) >= MAX_GUESTS:
             del self._no_lane[next(iter(self._no_lane))]
-        self._no_lane[station.address.key, via] = asyncio.get_running_loop().time() + NO_LANE
+        self._no_lane[station.address.key, via, mail] = asyncio.get_running_loop().time() + NO_LANE
 
     def station_down(self, station: "Station") -> None:
         if self._guests.get(station.address.text) is station:
@@ -112,7 +113,7 @@ class Relay(Transport):
 
     # Inside.
 
-    def _way(self, relay: RelayAddress) -> "tuple[Station, str]":
+    def _way(self, relay: RelayAddress, mail: bool = False) -> "tuple[Station, str]":
         """Over which relay, and whether that one is asked to reach the other. Raises Unreachable."""
         if self._closed:
             raise Unreachable(f"{relay.text}: this node is stopping")
@@ -120,16 +121,16 @@ class Relay(Transport):
         if home is not None:
             return home, ""
         guest = self._guests.get(relay.text)
-        if guest is not None:
+        if guest is not None and (guest.client.up or not mail):
             return guest, ""
-        through = self._through(relay)
-        return (through, relay.text) if through is not None else (self._guest(relay), "")
+        through = self._through(relay, mail)
+        return (through, relay.text) if through is not None else (guest or self._guest(relay), "")
 
-    def _through(self, relay: RelayAddress) -> "Station | None":
+    def _through(self, relay: RelayAddress, mail: bool = False) -> "Station | None":
         """The relay that may reach another one for us."""
         now = asyncio.get_running_loop().time()
         for home in self._homes.values():
-            if home.client.up and self._no_lane.get((home.address.key, relay.text), 0.0) < now:
+            if home.client.up and self._no_lane.get((home.address.key, relay.text, mail), 0.0) < now:
                 return home
         return None
 
