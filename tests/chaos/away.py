@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.relay_process import RelayProcess
 from tests.chaos.__main__ import Node
 from tests.chaos.away_nodes import PAYLOAD, TOPIC
-from tests.chaos.relay_process import RelayProcess
 from tests.chaos.verdict import Verdict, judge
 from tests.mm_transports.relay.redis_server import RedisServer
 

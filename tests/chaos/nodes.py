@@ -1,6 +1,7 @@
 """The two processes of the chaos run: ``python -m tests.chaos.nodes sender|receiver FOLDER ADDRESS [TICKET]``.
 
-ADDRESS is that of the proxy in front of the receiver, or of the relay through which alone both can be reached.
+ADDRESS is that of the proxy in front of the receiver, or of the relay (or several, with commas between them) through
+which alone both can be reached.
 
 The sender numbers its messages; the next number is saved in the same transaction as the message, so a killed sender
 goes on exactly where ``send`` accepted. The receiver's handler appends number and time to a log and is done.
@@ -70,7 +71,7 @@ async def receive(folder: Path, address: str) -> None:
 
 def node(folder: Path, address: str, transport: TCP) -> Platform:
     if address.startswith("relay+"):
-        return Platform(folder, connection_info=(), relays=[address])
+        return Platform(folder, connection_info=(), relays=address.split(","))
     return Platform(folder, connection_info=["tcp://127.0.0.1:0"], transports=[transport])
 
 

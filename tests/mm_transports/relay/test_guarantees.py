@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks import tls
+from benchmarks.relay_process import RelayProcess
 from mm_transports.relay import items, signin, websocket_server
 from mm_transports.relay.address import format_relay, parse_relay
 from mm_transports.relay.items import (
@@ -39,7 +40,6 @@ from mmplatform import Platform
 from mmplatform.errors import Expired
 from mmplatform.identity.keys import Identity, raw_key
 from tests.chaos.__main__ import Node
-from tests.chaos.relay_process import RelayProcess
 from tests.chaos.verdict import judge
 from tests.mm_transports.relay.test_front import Guest, within
 from tests.mm_transports.relay.test_mail_lives import ALICE, BOB, arrive

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.relay_process import RelayProcess
 from mm_transports.relay.address import parse_relay
 from mm_transports.relay.client import Client
 from mm_transports.relay.items import Deposit, Ended, Item, Limits, Mail, Noted, Stored, Taken
-from tests.chaos.relay_process import RelayProcess
 from tests.mm_transports.relay.redis_server import RedisServer
 from tests.mm_transports.relay.test_platforms import Running, relay
 from tests.mmplatform.network.helpers import identity, until
