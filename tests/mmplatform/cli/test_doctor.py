@@ -152,10 +152,9 @@ def test_disk_full(tmp_path: Path, running: bool) -> None:
             node.serve("run", *LISTEN)
         else:
             assert node.mm("id").returncode == OK
-        with (disk / "filler").open("wb", buffering=0) as filler:
-            with suppress(OSError):
-                while True:
-                    filler.write(bytes(4096))
+        with (disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+            while True:
+                filler.write(bytes(4096))
         asked = node.mm("doctor", "--json", *LISTEN)
         assert faults(asked.stdout.decode()) == {"disk-full"}
         assert asked.returncode == FAILED
