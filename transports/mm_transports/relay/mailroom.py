@@ -108,7 +108,7 @@ class Mailroom:
 
     def left(self, box: bytes, notes: Sequence[Note]) -> None:
         """A lane has ended mail of a box, or handed it to the other relay (then there are no notes)."""
-        self._rooms.freed(box)
+        self._rooms.freed(box, {note.sender for note in notes})
         self._route(notes)
 
     async def tick(self) -> None:

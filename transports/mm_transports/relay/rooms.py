@@ -1,5 +1,6 @@
 """Who was told that a box is full, and is told when there is room again. Bounded: who falls out has ``retry``."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from mm_transports.relay.items import RELAY, Carried, Limits, Room
@@ -22,6 +23,7 @@ class Rooms:
         self._key, self._store, self._limits, self._policy, self._post = key, store, limits, policy, post
         self._full: dict[bytes, _Waiting] = {}
         self._freed: set[bytes] = set()
+        self._of: dict[bytes, set[bytes]] = {}  # sender -> boxes where it waits: its own quota may be what is full
 
     def crowded(self, box: bytes, sender: bytes, target: bytes, session: Session) -> None:
         """``sender`` found no room there."""
@@ -31,11 +33,15 @@ class Rooms:
             del waiting[next(iter(waiting))]
         if len(self._full) > BOXES:
             del self._full[next(iter(self._full))]
+        self._of.setdefault(sender, set()).add(box)
+        if len(self._of) > BOXES:
+            del self._of[next(iter(self._of))]
 
-    def freed(self, box: bytes) -> None:
-        """Something has left the box: it is looked at in the next round."""
-        if box in self._full:
-            self._freed.add(box)
+    def freed(self, box: bytes, senders: Iterable[bytes] = ()) -> None:
+        """Something of ``senders`` has left the box: it is looked at in the next round, as are those they wait for."""
+        for each in {box}.union(*(self._of.pop(sender, ()) for sender in senders)):
+            if each in self._full:
+                self._freed.add(each)
 
     async def check(self, *, all_boxes: bool = False) -> None:
         """Tell those who wait for a box that is below three quarters; ``all_boxes`` when other processes end mail."""
