@@ -330,6 +330,7 @@ class Exchange:
             link.send(Frame(now_ms, self.asked.floor, acks, batches, events, requests, replies))
             if batches or requests or events or replies:
                 link.outstanding = True
+                link.told += 1
                 if not self.heeded:
                     self._said()
             if self._room is not None:

@@ -89,13 +89,14 @@ class Keeper:
         self._addresses: tuple[str, ...] = ()
         self._moved = 0.0
         self._measured = 0.0
+        self._confirmed = 0  # what the link in use was told when it was last asked whether all has come
         self.incoming: Link | None = None  # the last one a frame came in over
 
     # What the peer tells.
 
     def chosen(self, link: Link) -> None:
         """``link`` is the one in use now."""
-        self._moved, self._silence = self._loop.time(), paths.Silence()
+        self._moved, self._silence, self._confirmed = self._loop.time(), paths.Silence(), -1
         for other in self._peer.links:
             other.keep(links.KEEPALIVE if other is link else links.SPARE_KEEPALIVE)
         self._forgive(link)
@@ -165,9 +166,7 @@ class Keeper:
 
     def question(self, link: Link) -> None:
         """Have ``link`` say that it is there; the one in use is doubted if it does not."""
-        heard = link.bytes_in
-        _ask(link)
-        self._loop.call_later(max(ANSWER, 4 * link.trip), self._questioned, link, heard)
+        self._loop.call_later(max(ANSWER, 4 * link.trip), self._questioned, link, _ask(link))
 
     def rest(self) -> None:
         """No link is up, or nothing is to happen any more."""
@@ -320,7 +319,7 @@ class Keeper:
         verdict = self._silence.look(
             self._loop.time(), active.bytes_in, active.bytes_out, active.outstanding, others, active.trip
         )
-        if verdict == paths.REST:
+        if verdict == paths.REST and not self._in_doubt(active):
             self._peer.exchange.heeded = False
             return
         if verdict == paths.PROBE:
@@ -331,6 +330,16 @@ class Keeper:
         elif verdict == paths.DIAL:
             self._rescue(active)
         self._later("look", LOOK, self._look)
+
+    def _in_doubt(self, active: Link) -> bool:
+        """Whether something is still to be acknowledged and may have met what came in last on its way: ask once."""
+        exchange = self._peer.exchange
+        if active.told == self._confirmed or (exchange.box.empty and not exchange.asked.unanswered):
+            return False
+        self._confirmed = active.told
+        _ask(active)
+        active.outstanding = True
+        return True
 
     def _doubt(self, link: Link) -> None:
         """It is silent: use another one, if there is, else dial."""
@@ -351,8 +360,8 @@ class Keeper:
             if starts:
                 self._dial(starts)
 
-    def _questioned(self, link: Link, heard: int) -> None:
-        if link.ready and link.bytes_in == heard and link is self._peer.link:
+    def _questioned(self, link: Link, answer: asyncio.Future[float]) -> None:
+        if link.ready and not answer.done() and link is self._peer.link:
             self._doubt(link)
 
     def _look_at_doubted(self, now: float) -> None:
@@ -376,8 +385,10 @@ class Keeper:
             timer.cancel()
 
 
-def _ask(link: Link) -> None:
-    link.ask().add_done_callback(_seen)
+def _ask(link: Link) -> asyncio.Future[float]:
+    answer = link.ask()
+    answer.add_done_callback(_seen)
+    return answer
 
 
 def _seen(answer: asyncio.Future[float]) -> None:

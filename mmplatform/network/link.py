@@ -70,6 +70,7 @@ class Link:
         self.dialled_at = ""
         self.keepalive = KEEPALIVE
         self.outstanding = False  # what wants an answer went out after the last that came in
+        self.told = 0  # frames that went out and want an answer
         self.bytes_in = self.bytes_out = self.frames_in = 0
         self._machine: Initiator | Responder | None = machine
         self.owner = owner

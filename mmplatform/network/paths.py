@@ -32,7 +32,10 @@ PATIENCE: Final = 10.0  # or this long at the end whose turn it is not
 QUIET: Final = 0.4  # seconds without an answer after which the path in use is asked whether it is there,
 GRACE: Final = 0.4  # and after which it is left when another path answers and it does not
 ROUNDS: Final = 3  # round trips that either takes at least
-RATE: Final = 2 * 1024 * 1024  # bytes a second: who has sent much may wait longer for the answer behind it,
+RATE: Final = (
+    2 * 1024 * 1024
+)  # bytes a second, when it has not carried more: who has sent much may wait longer for the answer behind it,
+DECAY: Final = 0.9  # of that rate, from look to look
 LONGEST_GRACE: Final = 2.0  # but no longer than this in all
 RESCUE: Final = 2.0  # seconds of silence after which other ways are dialled when no other path is up
 HOLD: Final = 2.0  # seconds for which a path that fell silent and came back is not used; doubles each time
@@ -239,6 +242,8 @@ class Silence:
     def __init__(self) -> None:
         self._heard = -1
         self._said = 0
+        self._looked = 0.0
+        self._rate: float = RATE
         self._since: float | None = None
         self._probed: float | None = None
         self._others = 0
@@ -250,7 +255,9 @@ class Silence:
         """``heard`` and ``said``: bytes that came in and went out over the path so far, ``others``: that came in over
         all others; ``outstanding``: something that wants an answer went out after the last that came in."""
         if heard != self._heard:
-            self._heard, self._said = heard, said
+            if now > self._looked > 0:
+                self._rate = max(RATE, self._rate * DECAY, (said - self._said) / (now - self._looked))
+            self._heard, self._said, self._looked = heard, said, now
             self._probed, self._dialled = None, False
             self._since = now if outstanding else None
         if not outstanding:
@@ -263,7 +270,7 @@ class Silence:
                 return WAIT
             self._probed, self._others = now, others
             return PROBE
-        grace = max(GRACE, ROUNDS * trip) + (said - self._said) / RATE
+        grace = max(GRACE, ROUNDS * trip) + (said - self._said) / self._rate
         if now - self._probed >= min(grace, LONGEST_GRACE) and others != self._others:
             return SWITCH
         if now - self._since >= RESCUE and not self._dialled:
