@@ -43,10 +43,10 @@ elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 else echo "== missing system parts; install them with: sudo apt-get install$$missing"; fi
 endef
 
-.PHONY: help demo test check format bench chaos dht-sim docs clean
+.PHONY: help demo test check format bench bench-relay chaos dht-sim docs clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf '  make %-7s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf '  make %-11s %s\n' "$$name" "$$what"; done
 
 demo: $(RUN) ## two encrypted peers, a crash and a cut: nothing is lost
 	@$(BIN)/mm demo
@@ -69,6 +69,10 @@ format: $(DEV) ## put every file into the style that check wants
 bench: $(PEERS) ## this platform beside its peers, one table (QUICK=1: under a minute)
 	@$(call system_parts,$(BENCH_PARTS))
 	@$(BIN)/python -m $(BENCH) $(if $(QUICK),--quick)
+
+bench-relay: $(PEERS) ## relays: beside brokers, idle connections, a flood, a dead relay (QUICK=1)
+	@$(call system_parts,$(BENCH_PARTS))
+	@ulimit -n "$$(ulimit -Hn)"; $(BIN)/python -m benchmarks.relay $(if $(QUICK),--quick)
 
 chaos: $(DEV) ## SIGKILLs and cuts at random points under load (CYCLES=200; RELAY=1 STORE=sqlite or redis)
 	@$(BIN)/python -m $(CHAOS) --cycles $(CYCLES) $(if $(RELAY),--relay $(STORE))

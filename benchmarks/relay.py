@@ -1,0 +1,74 @@
+"""All about relays in one go: ``python -m benchmarks.relay [--quick] [--output results/relay.json]``.
+
+Live and stored messages beside their peers (R1, R2, R5 of :mod:`benchmarks.run`), idle connections, honest pairs beside
+a flood, and a dead relay beside others. The exit code is 1 when a target was missed.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks import relay_dead_lane, relay_flood, relay_idle, results, run
+from benchmarks.table import aligned
+
+HERE = Path(__file__).resolve().parent
+WORKLOADS = "R1,R2,R5"
+CONNECTIONS, QUICK_CONNECTIONS = 5000, 500
+PEERS = "mm-relay,mm-direct,nats-tls,mosquitto-tls,redis-fsync,jetstream-fsync"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.relay", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller numbers and fewer rounds")
+    parser.add_argument("--output", type=Path, default=HERE / "results" / "relay.json")
+    options = parser.parse_args()
+    workloads = options.output.with_name("relay-workloads.json")
+    quick = ["--quick"] if options.quick else []
+    failed = run.main(["--only", WORKLOADS, "--peers", PEERS, "--output", str(workloads), *quick])
+    print()
+    found = asyncio.run(_measure(options.quick))
+    verdicts = _verdicts(found)
+    print(relay_idle.render([relay_idle.Row(**row) for row in found["idle"]]))
+    print()
+    print(aligned([("target", "wanted", "measured", ""), *verdicts]))
+    results.write(options.output, found | {"workloads": json.loads(workloads.read_text())})
+    print(f"\nwritten: {options.output}")
+    return 1 if failed or any(row[3] != "met" for row in verdicts) else 0
+
+
+async def _measure(quick: bool) -> dict[str, Any]:
+    connections = QUICK_CONNECTIONS if quick else CONNECTIONS
+    idle = [await relay_idle.measure(connections, plain) for plain in (False, True)]
+    flood = await relay_flood.measure(2 if quick else 4)
+    print(relay_flood.render(flood))
+    dead = await relay_dead_lane.measure(2 if quick else 5)
+    print(relay_dead_lane.render(dead) + "\n")
+    return {
+        "idle": [asdict(row) for row in idle],
+        "flood": asdict(flood) | {"ratio": flood.ratio},
+        "deadLane": asdict(dead) | {"share": dead.share},
+    }
+
+
+def _verdicts(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    lost, ratio, share = sum(row["lost"] for row in found["idle"]), found["flood"]["ratio"], found["deadLane"]["share"]
+    return [
+        ("idle connections lost", "<= 0", str(lost), _met(lost == 0)),
+        ("p99 beside a flood / p99", f"<= {relay_flood.LIMIT:g}", f"{ratio:.2f}", _met(ratio <= relay_flood.LIMIT)),
+        (
+            "throughput beside a dead relay / without", f">= {relay_dead_lane.LIMIT:g}", f"{share:.2f}",
+            _met(share >= relay_dead_lane.LIMIT),
+        ),
+    ]  # fmt: skip
+
+
+def _met(met: bool) -> str:
+    return "met" if met else "MISSED"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
