@@ -9,6 +9,7 @@
 """
 
 from mmplatform.errors import (
+    Absent,
     BadSignature,
     Cancelled,
     CodecError,
@@ -46,6 +47,7 @@ from mmplatform.message import Delivery, Message, Outcome, Retry
 from mmplatform.node import Platform
 
 __all__ = [
+    "Absent",
     "BadSignature",
     "Cancelled",
     "CodecError",

@@ -23,6 +23,7 @@
     │   ├── InvalidRecord          a NodeInfo is malformed, unproven or expired
     │   │   └── TicketError        a ticket cannot be read
     │   ├── Unreachable            no link to the peer could be made
+    │   │   ├── Absent             its meeting point answers, and the peer is not there
     │   │   └── MailUncertain      a relay may, or may not, keep an envelope
     │   ├── MailDeclined           a relay does not keep an envelope
     │   ├── RequestFailed          the remote handler raised
@@ -122,6 +123,10 @@ class TicketError(InvalidRecord):
 
 class Unreachable(RemoteError):
     """No link to the peer could be made (or, for a realtime message, none is up)."""
+
+
+class Absent(Unreachable):
+    """The meeting point of the peer (its relay) answers, and says that the peer is not there."""
 
 
 class MailDeclined(RemoteError):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from mmplatform.errors import MMError, ProtocolError, Unreachable
+from mmplatform.errors import Absent, MMError, ProtocolError, Unreachable
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.network.transport import Connection, Transport
 from mmplatform.session.handshake import Initiator
@@ -83,8 +83,7 @@ class _Asking:
 
     def connection_lost(self, error: Exception | None) -> None:
         if isinstance(error, Unreachable):
-            absent = "the peer is not at the relay" in str(error)
-            self._end(Answer.ABSENT if absent else Answer.UNREACHABLE, str(error))
+            self._end(Answer.ABSENT if isinstance(error, Absent) else Answer.UNREACHABLE, str(error))
         else:
             self._end(Answer.OTHER, "it takes the connection, and ends it when it is asked for this key")
 

@@ -3,7 +3,7 @@
 from typing import Final, Protocol, cast
 
 from mm_transports.relay.items import Data, Item, Open, Shut
-from mmplatform.errors import RemoteError, Unreachable
+from mmplatform.errors import Absent, RemoteError, Unreachable
 from mmplatform.network.transport import Accept, Connection, Receiver
 
 COST: Final = 40
@@ -99,7 +99,9 @@ class RelayConnection(Connection):
 
     def error(self, why: str) -> Exception:
         text = f"{self.address}: {why}"
-        return RemoteError(text) if self.answered else Unreachable(text)
+        if self.answered:
+            return RemoteError(text)
+        return Absent(text) if why == WORDS["absent"] else Unreachable(text)
 
     def hold(self, why: int) -> None:
         if not self._held and self._receiver is not None:
