@@ -99,7 +99,7 @@ class Listener:
     def checks(self) -> list[Check]:
         """Whether we listen where we were last found."""
         if not self._displaced:
-            return [ok("listening", f"on {sum(map(len, self._addresses.values()))} addresses")]
+            return [ok("listening", ", ".join(a for found in self._addresses.values() for a in found) or "nowhere")]
         return [
             warning(
                 "listening", "port-in-use",
