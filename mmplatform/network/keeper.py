@@ -32,7 +32,8 @@ STABLE: Final = 5.0  # a link that was lost sooner is not made again at once
 BETTER: Final = "better"  # why another link is used
 LOST: Final = "lost"
 SILENT: Final = "silent"
-REPLACED: Final = "replaced"
+REPLACED: Final = "replaced"  # reasons for closing a link
+RENEWED: Final = "renewed"
 
 
 class Node(Protocol):
@@ -88,6 +89,7 @@ class Keeper:
         self._dialling: asyncio.Task[Any] | None = None
         self._addresses: tuple[str, ...] = ()
         self._moved = 0.0
+        self._single = 0  # the instance of the peer that keeps one link only
         self._measured = 0.0
         self._confirmed = 0  # what the link in use was told when it was last asked whether all has come
         self.incoming: Link | None = None  # the last one a frame came in over
@@ -115,6 +117,9 @@ class Keeper:
         self._retries.ended(link.cost, self._loop.time() - link.opened >= STABLE, self._loop.time())
         self._needless.pop(link, None)
         self._heard.pop(link, None)
+        others = self._peer.links
+        if str(link.error).endswith(f": {REPLACED}") and len(others) == 1 and others[0].way != link.way:
+            self._single = link.instance
         draining = self._draining.pop(link, None)
         if draining is not None:
             draining.cancel()
@@ -265,18 +270,18 @@ class Keeper:
         wait = 0.0 if active.dialled else active.opened + paths.SECOND - now
         if wait > 0:
             return wait
-        candidates = self.candidates()
-        starts = paths.improving(candidates, up, active, self._retries.due, now)
+        candidates, single = self.candidates(), active.instance == self._single
+        starts = paths.improving(candidates, up, active, self._retries.due, now, single)
         if starts:
             self._dial(starts)
             return inf
-        return min((self._retries.due(c) - now for c in paths.wanted(candidates, up, active)), default=inf)
+        return min((self._retries.due(c) - now for c in paths.wanted(candidates, up, active, single)), default=inf)
 
     def _prune(self, up: list[Link], active: Link, now: float) -> float:
         """Close what nobody needs, once it is quiet; seconds until the next look at it."""
         spare = paths.spare(up, active)
         if spare is not None and spare.dialled and now - spare.opened > LIFETIME and spare not in self._draining:
-            spare.close(REPLACED)
+            spare.close(RENEWED)
         patience = paths.SETTLE if self._node.sign_id < self._peer.sign_id else paths.PATIENCE
         needless = [link for link in paths.needless(up, active) if link not in self._draining]
         before, self._needless = self._needless, {}

@@ -153,19 +153,25 @@ def improving(
     active: Path,
     due: Callable[[Candidate], float],
     now: float,
+    single: bool = False,
 ) -> list[tuple[float, str]]:
-    """What to dial now beside ``active``: what may be better, and a path to keep warm when there is none."""
-    ready = [c for c in wanted(candidates, paths, active) if due(c) <= now]
+    """What to dial now beside ``active``: what may be better, and a path to keep warm when there is none.
+
+    ``single``: the peer keeps one link only.
+    """
+    ready = [c for c in wanted(candidates, paths, active, single) if due(c) <= now]
     plain = [c for c in ready if not c.over_link][:MAX_ADDRESSES]
     starts = _spread([c.address for c in sorted(plain, key=lambda c: c.cost)], SPREAD)
     after = SIGNALLED_AFTER if any(c.cost < RELAYED for c in plain) else 0.0
     return starts + [(after, c.address) for c in ready if c.over_link]
 
 
-def wanted(candidates: Iterable[Candidate], paths: Collection[Path], active: Path) -> list[Candidate]:
+def wanted(
+    candidates: Iterable[Candidate], paths: Collection[Path], active: Path, single: bool = False
+) -> list[Candidate]:
     """The candidates that would improve things."""
     have = {path.cost for path in paths}
-    warm = len(paths) > 1
+    warm = single or len(paths) > 1
     return [
         c for c in candidates
         if (c.cost < active.cost and c.cost not in have and not (is_loopback(c.address) and active.cost < RELAYED))

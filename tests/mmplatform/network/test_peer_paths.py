@@ -10,6 +10,7 @@ import pytest
 from mmplatform import Platform
 from mmplatform.network import keeper, paths
 from mmplatform.network.link import Link
+from mmplatform.network.peer import Peer
 from tests.mmplatform.network.helpers import collect, listen_to, until
 from tests.mmplatform.network.ways import Way, active, fast, friends, links, middle, paths_of, slow, states
 
@@ -428,6 +429,32 @@ async def test_an_idle_pair_is_quiet() -> None:
         await asyncio.sleep(1.0)
         assert [link.bytes_out for link in (*links(alice, bob), *links(bob, alice))] == before
         assert not alice.peer(bob.sign_id).exchange.heeded
+
+
+async def test_a_peer_that_keeps_one_link_is_not_given_a_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths.Retries, "FIRST", 0.01)
+    ready = Peer.link_ready
+    quick, sure = fast(), slow()
+    async with friends(quick, sure) as [alice, bob]:
+
+        def link_ready(peer: Peer, link: Link, resume: bytes) -> None:
+            """As clients do that know of one link: the newest counts."""
+            ready(peer, link, resume)
+            for other in peer.links if peer._node is bob else ():
+                if other is not link:
+                    peer.use(link, [], "test")
+                    other.close("replaced")
+
+        monkeypatch.setattr(Peer, "link_ready", link_ready)
+        moves = paths_of(alice)
+        load = Load(alice, bob)
+        await until(lambda: quick.dials and sure.dials)
+        await until(lambda: active(alice, bob) == "fast" and len(links(alice, bob)) == 1)
+        before = len(moves)
+        await asyncio.sleep(0.3)
+        await load.stop()
+        assert len(moves) - before <= 2
+        assert states(alice, bob) == states(bob, alice) == {"fast": "active"}
 
 
 async def test_a_warm_link_that_is_old_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
