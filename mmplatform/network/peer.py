@@ -299,6 +299,8 @@ class Peer:
         """A fresh link has fresh keys; the old one closes when it is up, and nothing is lost between them."""
         if self._dialling is None:
             self._dialling = self._loop.create_task(self._dial_anew(), name=f"mm renew {self.sign_id}")
+        else:
+            self._renew_after(RENEW_AGAIN)
 
     def _renew_after(self, seconds: float | None) -> None:
         if self._renewal is not None:
