@@ -1,4 +1,4 @@
-"""What a dead relay costs those who do not need it: ``python -m benchmarks.relay_dead_lane [--rounds 5]``.
+"""What a dead relay costs those who do not need it: ``python -m benchmarks.relay_dead_lane [--rounds 12]``.
 
 Sender and receiver are at home at two relays that work. In every other round the sender also writes to peers at home
 at a third relay only, which refuses connections, and at a fourth, which takes no packet. Prints both throughputs.
@@ -25,7 +25,7 @@ from mm_transports.relay.address import format_relay
 from mmplatform import Delivery, Platform
 from mmplatform.identity.keys import Identity
 
-MESSAGES = 60_000  # of a round
+MESSAGES = 20_000  # of a round
 SENDERS = 256
 DEAD_PEERS = 10
 EVERY = 0.1  # seconds between two messages to each dead peer
@@ -150,7 +150,7 @@ def render(result: Result) -> str:
 
 async def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.relay_dead_lane", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
     result = await measure(options.rounds)

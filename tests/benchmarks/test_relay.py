@@ -1,0 +1,35 @@
+"""The benchmarks of relays, small: that they run, and that what they say is of the run."""
+
+import pytest
+
+from benchmarks import relay_dead_lane, relay_flood, relay_idle
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plain", [False, True])
+async def test_idle_connections(plain: bool) -> None:
+    row = await relay_idle.measure(20, plain, idle=0.1)
+    assert (row.connections, row.lost) == (20, 0)
+    assert row.rss_mb > row.rss_before_mb > 10
+    assert f"{row.connections}" in relay_idle.render([row])
+
+
+@pytest.mark.slow
+async def test_a_dead_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_dead_lane, "MESSAGES", 200)
+    result = await relay_dead_lane.measure(2)
+    assert len(result.quiet_rounds) == len(result.dead_rounds) == 2
+    assert result.to_the_dead > 0
+    assert min(result.quiet, result.dead) > 0
+    assert "messages/s" in relay_dead_lane.render(result)
+
+
+@pytest.mark.slow
+async def test_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_flood, "SECONDS", 0.5)
+    monkeypatch.setattr(relay_flood, "PAIRS", 2)
+    result = await relay_flood.measure(1)
+    assert result.deposited > 0
+    assert result.declined > 0, "the quotas are small"
+    assert 0 < result.quiet_p50 <= result.quiet_p99
+    assert "2 honest pairs" in relay_flood.render(result)
