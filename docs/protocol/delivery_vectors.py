@@ -7,7 +7,8 @@ import msgpack  # type: ignore[import-untyped]
 EPOCH = 4503599627370495
 NOW = 1_800_000_000_000
 ACK = [2, EPOCH, 7, [[9, 11]], [[3, 4, "unhandled"], [6, 6, "bad-payload"]], [12, 1048576]]
-BATCH = [2, EPOCH, 1, [[1, NOW + 1000, "chat", "ms", msgpack.packb({"text": "hi"})], [2, 0, "", "", b""]], []]
+RECORD = [1, NOW + 1000, "chat", "ms", msgpack.packb({"text": "hi"})]
+BATCH = [2, EPOCH, 1, [RECORD, [2, 0, "", "", b""]], []]
 PIECES = [0, EPOCH, 5, [], [[5, 0, 200_000, b"\x01\x02"]]]
 
 VALID: dict[str, list[Any]] = {
@@ -33,6 +34,12 @@ INVALID: dict[str, Any] = {
     "payload is text": [0, NOW, 1, [], [], [["t", "ms", "text"]], [], []],
     "topic of 256 characters": [0, NOW, 1, [], [], [["t" * 256, "ms", b""]], [], []],
     "65 ranges": [0, NOW, 1, [[0, EPOCH, 0, [[i * 2, i * 2] for i in range(65)], [], []]], [], [], [], []],
+    **{
+        f"a record of {count} elements": [0, NOW, 1, [], [[2, EPOCH, 1, [RECORD[:count]], []]], [], [], []]
+        for count in range(5)
+    },
+    "a piece of 3 elements": [0, NOW, 1, [], [[0, EPOCH, 5, [], [[5, 0, 200_000]]]], [], [], []],
+    "a batch of 4 elements": [0, NOW, 1, [], [[2, EPOCH, 1, []]], [], [], []],
     "reason of 201 characters": [4, "r" * 201],
 }
 

@@ -18,6 +18,7 @@ import nacl.bindings as sodium
 from delivery_vectors import delivery_json
 from directory_vectors import directory_json
 from mail_vectors import mail_json
+from mixed_order import ORDER_8, MixedPair
 from relay_vectors import relay_json
 from session_vectors import session_json
 from webrtc_vectors import webrtc_json
@@ -90,7 +91,6 @@ def pair_case(name: str, pair: Pair) -> Case:
 
 def invalid_sign_ids(pair: Pair) -> list[Case]:
     good = b64(pair.public)
-    order_8 = bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05")
     prime = (2**255 - 19).to_bytes(32, "little")
     texts = {
         "empty": ("", "length"),
@@ -105,8 +105,8 @@ def invalid_sign_ids(pair: Pair) -> list[Case]:
         "the neutral element": (b64(b"\x01" + bytes(31)), "low order"),
         "a point of order 2": (b64((2**255 - 20).to_bytes(32, "little")), "low order"),
         "a point of order 4": (b64(bytes(32)), "low order"),
-        "a point of order 8": (b64(order_8), "low order"),
-        "a key plus a point of order 8": (b64(sodium.crypto_core_ed25519_add(pair.public, order_8)), "mixed order"),
+        "a point of order 8": (b64(ORDER_8), "low order"),
+        "a key plus a point of order 8": (b64(sodium.crypto_core_ed25519_add(pair.public, ORDER_8)), "mixed order"),
         "not on the curve": (b64(b"\x02" + bytes(31)), "not on the curve"),
         "y is the field's prime": (b64(prime), "not canonical point"),
         "all bits set": (b64(b"\xff" * 32), "not canonical point"),
@@ -148,7 +148,8 @@ def signature_cases(alice: Pair, bob: Pair) -> list[Case]:
     good = alice.sign(label, *parts)
     order = 2**252 + 27742317777372353535851937790883648493
     plus_order = good[:32] + (int.from_bytes(good[32:], "little") + order).to_bytes(32, "little")
-    shapes: list[tuple[str, Pair, str, list[bytes], bytes, str]] = [
+    mixed = MixedPair(bytes(range(32)))
+    shapes: list[tuple[str, Pair | MixedPair, str, list[bytes], bytes, str]] = [
         ("valid", alice, label, parts, good, ""),
         ("another key", bob, label, parts, good, "key"),
         ("another label", alice, "mm/1 tesu", parts, good, "label"),
@@ -159,6 +160,7 @@ def signature_cases(alice: Pair, bob: Pair) -> list[Case]:
         ("empty", alice, label, parts, b"", "length"),
         ("the scalar plus the group order", alice, label, parts, plus_order, "malleable"),
         ("over the bare bytes", alice, label, parts, sodium.crypto_sign(b"abc", alice.secret)[:64], "no label"),
+        ("by a key of mixed order", mixed, label, parts, mixed.sign(labelled(label, *parts)), "key"),
     ]
     return [
         {

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 import nacl.bindings as sodium
+from mixed_order import MixedPair
 
 Case = dict[str, Any]
 Labelled = Callable[..., bytes]
@@ -151,7 +152,9 @@ class SignIn:
         self.signature = self.sign(secret, label, *changed.values())
         self.welcome = self.welcomed(self.relay_secret)
 
-    def sign(self, secret: bytes, label: str, *parts: bytes) -> bytes:
+    def sign(self, secret: bytes | MixedPair, label: str, *parts: bytes) -> bytes:
+        if isinstance(secret, MixedPair):
+            return secret.sign(self.labelled(label, *parts))
         return sodium.crypto_sign(self.labelled(label, *parts), secret)[:64]
 
     def welcomed(self, secret: bytes, **changed: bytes) -> bytes:
@@ -213,6 +216,9 @@ def invalid_sign_ins(labelled: Labelled) -> list[Case]:
     cases = [SignIn(labelled, signed=changes).refused(name, "bad-sign-in") for name, changes in signed.items()]
     cases.append(good.refused("no signature", "bad-sign-in", signature=bytes(64).hex()))
     cases.append(good.refused("a key of low order", "bad-sign-in", key=(b"\1" + bytes(31)).hex()))
+    mixed = MixedPair(b"\x01" * 32)
+    theirs = SignIn(labelled, signed={"secret": mixed, "client": mixed.public})
+    cases.append(theirs.refused("a key of mixed order", "bad-sign-in", key=mixed.public.hex()))
     cases.append(good.refused("another relay answers", "wrong-relay", dialled=other_public.hex()))
     welcomes = {
         "a welcome by another key": good.welcomed(other_secret),

@@ -29,7 +29,7 @@ from mmplatform.delivery.shelf import (
     segments,
     split,
 )  # fmt: skip
-from mmplatform.delivery.wire import OVERHEAD, Ack, Record
+from mmplatform.delivery.wire import OVERHEAD, Ack, Record, tombstone
 from mmplatform.errors import CodecError, NotRunning, StorageCorrupt, StorageError
 from mmplatform.message import CANCELLED, DELIVERED, Delivery, Outcome, Priority, parse_id
 from mmplatform.storage.contract import Row as StorageRow
@@ -417,7 +417,7 @@ class Outbox:
             box.sender.push(shelf.lane, epoch, records)
         else:
             held = {r.seq: r for r in records if (shelf.peer, shelf.lane, epoch, r.seq) not in self._cancelled}
-            box.sender.push(shelf.lane, epoch, [held.get(seq) or Record(seq, 0) for seq in range(before + 1, last + 1)])
+            box.sender.push(shelf.lane, epoch, [held.get(seq) or tombstone(seq) for seq in range(before + 1, last + 1)])
         shelf.pushed = (ordinal, last)
         shelf.loaded += 1
         shelf.resident += row.size

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from mmplatform.delivery.letters import RELAYED, Letter
 from mmplatform.delivery.shelf import Box, Row, Segment, Shelf, segments
-from mmplatform.delivery.wire import OVERHEAD, Batch, Record, size_of
+from mmplatform.delivery.wire import OVERHEAD, Batch, Record, size_of, tombstone
 from mmplatform.errors import CodecError
 from mmplatform.storage.contract import Storage
 
@@ -164,9 +164,11 @@ class Packer:
         for seq in wanted:
             record = held.get(seq)
             if record is None or self._needless(box, shelf, epoch, seq):
-                record = Record(seq, 0)
+                record = tombstone(seq)
             elif record.expires <= now_ms:
-                record = Record(seq, record.expires, record.topic, record.protocol)  # the peer says so: it was in time
+                record = Record(
+                    seq, record.expires, record.topic, record.protocol, b""
+                )  # the peer says: it was in time
             size = size_of(record)
             if size > LARGEST:
                 if not records:

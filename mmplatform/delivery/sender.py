@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from mmplatform.delivery.wire import OVERHEAD, WINDOW, WINDOW_BYTES, Ack, Batch, Piece, Record, encode_packet
+from mmplatform.delivery.wire import OVERHEAD, WINDOW, WINDOW_BYTES, Ack, Batch, Piece, Record, encode_packet, tombstone
 from mmplatform.message import EXPIRED, UNHANDLED, Outcome, Priority
 
 LANES: Final = len(Priority)
@@ -225,7 +225,7 @@ class Sender:
             return False
         for index, record in enumerate(stream.waiting):
             if record.seq == seq and record.topic:
-                stream.waiting[index] = Record(seq, record.expires)
+                stream.waiting[index] = tombstone(seq, record.expires)
                 stream.acked.add(seq)
                 stream.skip_tombstones()
                 return True
@@ -279,7 +279,7 @@ def _fill(
         if record.expires <= now_ms and record.topic and not stream.offset:
             gone.append(record.seq)
             stream.acked.add(record.seq)
-            record = Record(record.seq, record.expires)
+            record = tombstone(record.seq, record.expires)
         size = len(record.payload) + OVERHEAD
         if size > largest:
             sent = _cut(stream, record, min(budget, largest), pieces)
@@ -356,7 +356,7 @@ def _acknowledge_ranges(stream: Stream, ranges: list[tuple[int, int]]) -> list[i
 
 def _buried(records: Iterable[Record], settled: set[int]) -> Iterable[Record]:
     """The records, with a tombstone for each that is settled."""
-    return (Record(r.seq, 0) if r.seq in settled else r for r in records) if settled else records
+    return (tombstone(r.seq) if r.seq in settled else r for r in records) if settled else records
 
 
 def _outcomes(seqs: list[int], exceptions: list[tuple[int, int, str]]) -> dict[int, Outcome]:

@@ -29,9 +29,14 @@ class Record(Struct, array_like=True, gc=False):
 
     seq: Integer
     expires: Integer
-    topic: Topic = ""
-    protocol: Short = ""
-    payload: bytes = b""
+    topic: Topic
+    protocol: Short
+    payload: bytes
+
+
+def tombstone(seq: int, expires: int = 0) -> Record:
+    """What stands in the sequence for a message that is not, or no longer, to be delivered."""
+    return Record(seq, expires, "", "", b"")
 
 
 class Piece(Struct, array_like=True, gc=False):

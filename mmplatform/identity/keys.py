@@ -98,6 +98,10 @@ def verify(sign_key: bytes, signature: bytes, label: str, *parts: bytes) -> None
     if len(sign_key) != KEY_SIZE or len(signature) != SIGNATURE_SIZE:
         raise BadSignature(f"a key has {KEY_SIZE} bytes and a signature {SIGNATURE_SIZE}")
     try:
+        box_id_of(sign_id_of(sign_key))  # libsodium takes keys of mixed order here
+    except InvalidKey as error:
+        raise BadSignature(f"the key is none: {error}") from None
+    try:
         sodium.crypto_sign_open(signature + labelled(label, *parts), sign_key)
     except CryptoError:
         raise BadSignature(f"not made by this key for {label!r}") from None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from mmplatform.delivery.fragments import Budget
 from mmplatform.delivery.receiver import Receiver, Stream
 from mmplatform.delivery.sender import LANES, Sender, Settled
-from mmplatform.delivery.wire import Ack, Frame, Record, Resume, decode_packet, decode_resume, encode_packet
+from mmplatform.delivery.wire import Ack, Frame, Record, Resume, decode_packet, decode_resume, encode_packet, tombstone
 
 Key = tuple[int, int, int]  # lane, epoch, sequence
 
@@ -86,7 +86,7 @@ class Endpoint:
         self.next_seq = [1] * LANES
         for (lane, epoch), rows in self.disk.outbox.items():
             records = [
-                Record(seq, 0) if (lane, epoch, seq) in self.disk.cancelled else record for seq, record in rows.items()
+                tombstone(seq) if (lane, epoch, seq) in self.disk.cancelled else record for seq, record in rows.items()
             ]
             self.sender.push(lane, epoch, records)
             self.drop_rows(lane, epoch)

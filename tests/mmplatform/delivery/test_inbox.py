@@ -43,7 +43,7 @@ class Node:
     def take(self, *seqs: int, peer: str = BOB, epoch: int = 5, base: int = 1) -> list[int]:
         """Messages come in and are handled at once; the numbers that were new."""
         receiver = self.inbox.receiver(peer)
-        batch = Batch(2, epoch, base, [Record(seq, 1 << 50, "chat") for seq in seqs], [])
+        batch = Batch(2, epoch, base, [Record(seq, 1 << 50, "chat", "ms", b"") for seq in seqs], [])
         stream, ready = receiver.accept(batch, int(self.now * 1000))
         for record in ready:
             stream.finish(record.seq, "")
@@ -122,7 +122,9 @@ async def test_what_was_handled_is_known_after_a_restart(store: Callable[[], Sto
     async with running(store()) as node:
         node.take(1, 2, 3)
         receiver = node.inbox.receiver(BOB)
-        stream, ready = receiver.accept(Batch(2, 5, 1, [Record(n, 1 << 50, "t") for n in (4, 5, 6)], []), NOW)
+        stream, ready = receiver.accept(
+            Batch(2, 5, 1, [Record(n, 1 << 50, "t", "ms", b"") for n in (4, 5, 6)], []), NOW
+        )
         stream.finish(ready[1].seq, "busy")
         node.inbox.save(BOB, receiver)
         await until(lambda: node.told)

@@ -22,6 +22,7 @@ from mmplatform.delivery.wire import (
     Resume,
     decode_resume,
     encode_packet,
+    tombstone,
 )
 from mmplatform.errors import CodecError, ProtocolError
 
@@ -114,7 +115,7 @@ def test_streams_are_apart(node: Node) -> None:
 
 
 def test_tombstones_are_handed_out_too(node: Node) -> None:
-    _, ready = node.receiver.accept(Batch(2, EPOCH, 1, [record(1), Record(2, 0), record(3)], []), NOW)
+    _, ready = node.receiver.accept(Batch(2, EPOCH, 1, [record(1), tombstone(2), record(3)], []), NOW)
     assert [(each.seq, each.topic) for each in ready] == [(1, "t"), (2, ""), (3, "t")]
 
 
@@ -320,7 +321,7 @@ def test_progress_is_told_now_and_then(node: Node) -> None:
 
 def test_a_tombstone_in_place_of_the_rest(node: Node) -> None:
     node.take(batch(pieces=pieces(1, 5000, 700, end=2000)))
-    _, ready = node.receiver.accept(Batch(2, EPOCH, 1, [Record(1, 0), record(2)], []), NOW)
+    _, ready = node.receiver.accept(Batch(2, EPOCH, 1, [tombstone(1), record(2)], []), NOW)
     assert [each.seq for each in ready] == [1, 2]
     assert node.budget.used == 0
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmplatform.delivery.sender import LEAST, NEVER, Sender, Settled
-from mmplatform.delivery.wire import OVERHEAD, WINDOW, WINDOW_BYTES, Ack, Batch, Piece, Record, decode_record
+from mmplatform.delivery.wire import OVERHEAD, WINDOW, WINDOW_BYTES, Ack, Batch, Piece, Record, decode_record, tombstone
 from mmplatform.message import EXPIRED, UNHANDLED
 
 EPOCH = 5
@@ -420,10 +420,10 @@ def test_a_large_message_half_out_cannot_be_cancelled(sender: Sender) -> None:
 
 
 def test_tombstones_that_nothing_precedes_do_not_travel(sender: Sender) -> None:
-    sender.push(2, EPOCH, [Record(1, 0), Record(2, 0), record(3)])
+    sender.push(2, EPOCH, [tombstone(1), tombstone(2), record(3)])
     (batch,) = take(sender)
     assert (batch.base, topics([batch])) == (3, [(3, True)])
-    sender.push(2, EPOCH, [Record(4, 0), record(5)])
+    sender.push(2, EPOCH, [tombstone(4), record(5)])
     assert topics(take(sender)) == [(4, False), (5, True)]
 
 

@@ -38,6 +38,7 @@ from mmplatform.delivery.wire import (
     encode_packet,
     size_of,
     to_ranges,
+    tombstone,
 )
 from mmplatform.errors import ProtocolError
 
@@ -114,8 +115,9 @@ def test_the_bytes_are_what_another_messagepack_reads() -> None:
     ]  # fmt: skip
 
 
-def test_a_tombstone_is_short() -> None:
-    assert decode_record(encode([7, 0])) == Record(7, 0)
+def test_a_tombstone_has_all_elements() -> None:
+    assert encode_packet(tombstone(7)) == encode([7, 0, "", "", b""])
+    assert decode_record(encode_packet(tombstone(7, 9))) == tombstone(7, 9)
 
 
 # Foreign bytes.
@@ -185,7 +187,7 @@ def test_too_few_fields(size: int) -> None:
     [
         Frame(0, 0, [ACK] * (MAX_ACKS + 1), [], [], [], []),
         Frame(0, 0, [], [Batch(0, 1, 1, [], [])] * (MAX_ACKS + 1), [], [], []),
-        Frame(0, 0, [], [Batch(0, 1, 1, [Record(1, 1)] * (WINDOW + 1), [])], [], [], []),
+        Frame(0, 0, [], [Batch(0, 1, 1, [tombstone(1)] * (WINDOW + 1), [])], [], [], []),
         Frame(0, 0, [], [Batch(0, 1, 1, [], [Piece(1, 0, 1, b"")] * (WINDOW + 1))], [], [], []),
         Frame(0, 0, [Ack(0, 1, 1, [(1, 1)] * (MAX_RANGES + 1), [], [])], [], [], [], []),
         Frame(0, 0, [Ack(0, 1, 1, [], [(1, 1, "")] * (MAX_OUTCOMES + 1), [])], [], [], [], []),

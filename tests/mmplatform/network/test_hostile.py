@@ -29,6 +29,7 @@ from mmplatform.delivery.wire import (
     Resume,
     decode_packet,
     encode_packet,
+    tombstone,
 )
 from mmplatform.errors import ProtocolError, Unreachable
 from mmplatform.identity.keys import Identity
@@ -471,7 +472,7 @@ ATTACKS: dict[str, tuple[Any, str]] = {
     "a message far beyond the window": (
         Frame(0, 1, [], [Batch(2, 1, 1, [Record(9000, BIG, "t", "ms", b"")], [])], [], [], []), "window"),
     "more messages than the window": (
-        Frame(0, 1, [], [Batch(2, 1, 1, [Record(n, BIG) for n in range(2, 8192 + 3)], [])], [], [], []), "bad-packet"),
+        Frame(0, 1, [], [Batch(2, 1, 1, [tombstone(n) for n in range(2, 8192 + 3)], [])], [], [], []), "bad-packet"),
     "too many ranges": (Frame(0, 1, [Ack(2, 1, 0, [(n, n) for n in range(65)], [], [])], [], [], [], []), "bad-packet"),
     "too many outcomes": (
         Frame(0, 1, [Ack(2, 1, 0, [], [(n, n, "x") for n in range(9000)], [])], [], [], [], []), "bad-packet"),
@@ -487,7 +488,7 @@ ATTACKS: dict[str, tuple[Any, str]] = {
     "pieces that are no message": (
         Frame(0, 1, [], [Batch(2, 1, 1, [], [Piece(1, 0, 4, b"\xc1\xc1\xc1\xc1")])], [], [], []), "bad-packet"),
     "pieces of another message": (
-        Frame(0, 1, [], [Batch(2, 1, 1, [], [Piece(1, 0, 3, b"\x92\x05\x00")])], [], [], []), "bad-piece"),
+        Frame(0, 1, [], [Batch(2, 1, 1, [], [Piece(1, 0, 7, encode_packet(tombstone(5)))])], [], [], []), "bad-piece"),
     "a topic without end": (Frame(0, 1, [], [], [Event("x" * 256, "ms", b"")], [], []), "bad-packet"),
     "more realtime messages than a frame may have": (b"\x97\x00\x00\x01\x90\x90\xdd\x00\x10\x00\x00", "bad-packet"),
 }  # fmt: skip
@@ -525,7 +526,7 @@ HARMLESS: dict[str, Any] = {
     "a base that jumps to the end of numbers": Frame(
         0, 1, [], [Batch(2, 1, BIG, [], []), Batch(2, 1, 1, [Record(1, 1, "x", "ms", b"")], [])], [], [], []
     ),
-    "two hundred streams": Frame(0, 1, [], [Batch(2, n, 1, [Record(1, 0)], []) for n in range(200)], [], [], []),
+    "two hundred streams": Frame(0, 1, [], [Batch(2, n, 1, [tombstone(1)], []) for n in range(200)], [], [], []),
 }  # fmt: skip
 
 
