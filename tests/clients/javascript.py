@@ -3,28 +3,36 @@
 import asyncio
 import fcntl
 import json
-import shutil
 import subprocess
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-CLIENT: Final = Path(__file__).parents[2] / "clients" / "js"
-INSTALL: Final = "Node.js 20 or newer (https://nodejs.org/en/download), then: npm ci --prefix clients/js"
+from tests.clients.node import CLIENT, MISSING, Node, found
+
+INSTALL: Final = "the packages of clients/js are missing; install them with: python -m tests.clients.node ci"
 
 
 def built(*scripts: str) -> None:
     """Run npm scripts of the client, one process at a time; skips the test where node or its packages are missing."""
-    if shutil.which("npm") is None or not (CLIENT / "node_modules").is_dir():
-        pytest.skip(f"Node.js or the packages of clients/js are missing; install {INSTALL}")
+    node = _node()
     with (CLIENT / "node_modules" / ".building").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for script in scripts:
             done = subprocess.run(
-                ["npm", "run", "--silent", script], cwd=CLIENT, capture_output=True, text=True, check=False
-            )
+                [*node.npm, "run", "--silent", script],
+                cwd=CLIENT, env=node.env, capture_output=True, text=True, check=False,
+            )  # fmt: skip
             assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _node() -> Node:
+    node = found()
+    if node is None:
+        pytest.skip(MISSING)
+    if not (CLIENT / "node_modules").is_dir():
+        pytest.skip(INSTALL)
+    return node
 
 
 class Counterpart:
@@ -36,7 +44,7 @@ class Counterpart:
 
     async def __aenter__(self) -> "Counterpart":
         self._process = await asyncio.create_subprocess_exec(
-            "node", "--experimental-websocket", "--no-warnings", str(CLIENT / "build/test/counterpart.js"),
+            _node().program, "--experimental-websocket", "--no-warnings", str(CLIENT / "build/test/counterpart.js"),
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=64 * 1024 * 1024,
         )  # fmt: skip
         return self

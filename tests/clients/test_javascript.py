@@ -15,7 +15,19 @@ from mm_transports.relay.server import RelayServer
 from mm_transports.relay.transport import Relay
 from mmplatform import Platform, Refused
 from mmplatform.codec import decode
-from mmplatform.delivery.wire import Ack, Batch, Event, Frame, Part, Piece, Record, Reply, Request, encode_packet
+from mmplatform.delivery.wire import (
+    Ack,
+    Batch,
+    Event,
+    Frame,
+    Part,
+    Piece,
+    Record,
+    Reply,
+    Request,
+    encode_packet,
+    tombstone,
+)
 from mmplatform.identity.keys import Identity
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.identity.ticket import parse_ticket, ticket
@@ -95,7 +107,7 @@ async def exchange(ours: Established, other: Counterpart) -> None:
 async def test_packets_are_the_same_bytes(other: Counterpart) -> None:
     most = 2**53 - 1
     ack = Ack(3, most, 0, [(2, 2), (9, most)], [(1, 2, "é" * 200)], [5, 70000])
-    batch = Batch(0, 1, 2, [Record(2, most, "a.b", "ms", b"x" * 300), Record(3, 0)], [Piece(4, 65536, 2**32, b"p")])
+    batch = Batch(0, 1, 2, [Record(2, most, "a.b", "ms", b"x" * 300), tombstone(3)], [Piece(4, 65536, 2**32, b"p")])
     packets: list[Frame | Part] = [
         Frame(1, 2, [ack], [batch], [Event("𝄞" * 63, "ms", b"")], [Request(1, "t", "p", b"q")], [Reply(1, 2, b"")]),
         Part(0, 1, b"y" * 70000),
