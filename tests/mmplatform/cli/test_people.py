@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mmplatform.cli import people
 from mmplatform.cli.app import FAILED, OK
 from tests.mmplatform.cli.helpers import LOOPBACK, Node
 
@@ -71,6 +72,22 @@ def test_a_ticket_through_a_pipe(node: Node, here: Here, tmp_path: Path) -> None
     assert node.mm("add", "-", "--name", "bob", stdin=ticket.encode()).returncode == OK
 
 
+def test_every_link_of_a_peer_is_shown_and_why_there_is_no_better_one() -> None:
+    link = {"address": "relay+wss://r", "state": "active", "rtt": 0.0123, "bytesIn": 900, "bytesOut": 4_300_000}
+    spare = {"address": "relay+wss://s", "state": "standby", "rtt": 0, "bytesIn": 0, "bytesOut": 2048}
+    peer = {
+        "name": "bob", "signId": "K", "scope": "friends", "connected": True, "address": link["address"], "rtt": 0,
+        "waiting": False, "foundBy": "ticket", "reason": "", "links": [link, spare],
+        "troubles": {"tcp://8.8.8.8:1": "no route"},
+    }  # fmt: skip
+    assert people._row(peer)[-2:] == (
+        "relay+wss://r 12.3 ms, 900 B in, 4.1 MiB out",
+        "standby: relay+wss://s, 0 B in, 2 KiB out; not tcp://8.8.8.8:1: no route",
+    )
+    away = people._row(peer | {"connected": False, "links": [], "reason": "no answer"})
+    assert away[-2:] == ("-", "no answer")
+
+
 def test_all_of_it_through_a_running_node(pair: tuple[Node, Node], here: Here) -> None:
     alice, bob = pair
     alice.serve("run", "--listen", *LOOPBACK)
@@ -82,6 +99,13 @@ def test_all_of_it_through_a_running_node(pair: tuple[Node, Node], here: Here) -
     peer = json.loads(here("peers", "--json", data=alice.folder)[1])
     assert peer["connected"]
     assert peer["address"].startswith("tcp://127.0.0.1:")
-    assert " ms" in here("peers", data=alice.folder)[1]
+    [link] = peer["links"]
+    assert (link["address"], link["state"]) == (peer["address"], "active")
+    assert 0 < link["rtt"] < 5
+    assert min(link["bytesIn"], link["bytesOut"]) > 0
+    assert peer["troubles"] == {}
+    shown = here("peers", data=alice.folder)[1]
+    assert " ms, " in shown
+    assert " in, " in shown
     assert '"event":"connection"' in bob.out
     assert "connected: bob" in alice.out
