@@ -43,7 +43,7 @@ def main() -> int:
 async def _measure(quick: bool) -> dict[str, Any]:
     connections = QUICK_CONNECTIONS if quick else CONNECTIONS
     idle = [await relay_idle.measure(connections, plain) for plain in (False, True)]
-    flood = await relay_flood.measure(4 if quick else 8)
+    flood = await relay_flood.measure(2 if quick else 5)
     print(relay_flood.render(flood))
     dead = await relay_dead_lane.measure(6 if quick else 12)
     print(relay_dead_lane.render(dead) + "\n")
