@@ -27,7 +27,7 @@ def start_relay(lab: Lab, host: str) -> str:
 
 
 def test_request_and_reply_between_two_symmetric_nats() -> None:
-    with Lab("a", "b", "relay", nats={"a": "symmetric", "b": "symmetric"}) as lab:
+    with Lab("a", "b", "relay", "c", "d", nats={"a": "symmetric", "b": "symmetric"}) as lab:
         address = start_relay(lab, "relay")
         b = Told(lab, "b", "--relay", address, services=())
         a = Told(lab, "a", "--relay", address, "--add", b.ticket, "--when-told", services=())
@@ -37,4 +37,12 @@ def test_request_and_reply_between_two_symmetric_nats() -> None:
         a.tell(b.sign_id)
         assert b.until("heard", sender=a.sign_id)
         a.until("delivered", to=b.sign_id)
-        print(f"p50 {through['p50'] * 1e6:.0f} us through the relay, the first {through['first'] * 1e3:.0f} ms")
+        c = Told(lab, "c", services=())
+        d = Told(lab, "d", "--add", c.ticket, "--when-told", services=())
+        d.tell(f"ask {c.sign_id} {QUESTIONS}")
+        direct = d.until("answered")
+        assert direct["over"].startswith("tcp")
+        print(
+            f"p50 {through['p50'] * 1e6:.0f} us through the relay (the first {through['first'] * 1e3:.0f} ms),"
+            f" {direct['p50'] * 1e6:.0f} us direct: {through['p50'] / direct['p50']:.2f} x"
+        )
