@@ -26,6 +26,7 @@ from mmplatform.errors import (
     InvalidPayload,
     LocalError,
     NotRunning,
+    PluginError,
     RemoteError,
     StorageCorrupt,
     StorageError,
@@ -53,10 +54,12 @@ from mmplatform.network.link import Link
 from mmplatform.network.links import Links
 from mmplatform.network.listener import Listener
 from mmplatform.network.mail import Mailer
+from mmplatform.network.paths import RELAYED
 from mmplatform.network.peer import Peer
 from mmplatform.network.probe import Probe, probe
 from mmplatform.network.signals import PROTOCOL, Signals
 from mmplatform.network.status import PeerStatus, links_of
+from mmplatform.network.stun import check_servers
 from mmplatform.network.transport import Transport
 from mmplatform.service import Service
 from mmplatform.storage.contract import Storage
@@ -65,8 +68,11 @@ from mmplatform.storage.memory import MemoryStorage
 from mmplatform.subscriber import Result
 
 LISTEN: Final = ("tcp://0.0.0.0:0",)
-TRANSPORTS: Final = ("tcp",)  # and relays, loaded when there is something to do at one
+TRANSPORTS: Final = ("tcp",)  # and relays and WebRTC, loaded when there is something to do with them
 RELAYS: Final = ("relay+wss", "relay+ws")
+WEBRTC: Final = "webrtc"
+WEBRTC_LIBRARY: Final = "aiortc"  # of the extra [webrtc]
+WEBRTC_COST: Final = 20
 LONGEST_EXPIRY: Final = 1e9  # seconds, some thirty years
 MAX_PROTOCOL: Final = 200  # characters of its name
 NO_LINK: Final = Outcome("dropped", False, "no link to the peer is up")
@@ -82,7 +88,9 @@ class Platform:
     ``storage``: a data folder (made when missing), a Storage, or None for memory only. ``friends`` and ``devices``:
     signIds or a Circle. ``identity``: an Identity, else the one in the data folder, else a new one.
     ``connection_info``: where to listen. ``relays``: addresses of relays through which others may reach this node, and
-    that keep its mail while it is away. ``transports`` and ``services``: names of installed plugins, or objects.
+    that keep its mail while it is away. ``stun`` (URLs) and ``turn`` (URL, user name and password each): servers that
+    help to make direct links through NATs, which takes the extra [webrtc]; none is asked that is not named.
+    ``transports`` and ``services``: names of installed plugins, or objects.
     """
 
     def __init__(
@@ -95,6 +103,8 @@ class Platform:
         directory: Directory | None = None,
         connection_info: Sequence[str] = LISTEN,
         relays: Sequence[str] = (),
+        stun: Sequence[str] = (),
+        turn: Sequence[tuple[str, str, str]] = (),
         transports: Sequence[str | Transport] = TRANSPORTS,
         services: Sequence[str | Callable[["Platform"], Service]] = (),
     ) -> None:
@@ -120,15 +130,18 @@ class Platform:
         self.directory = directory or Directory(
             self.storage, self.messaging.bus, self.sign_id, self.now, self._found, self.failed, self.known
         )
-        self._transports = _loaded(transports, relays)
+        self._transports = _loaded(transports, relays, stun, turn)
         by_scheme = {scheme: transport for transport in self._transports for scheme in transport.schemes}
+        listen = [*connection_info, *relays]
+        if (relays or stun or turn) and WEBRTC in by_scheme and f"{WEBRTC}:" not in listen:
+            listen.append(f"{WEBRTC}:")  # who is reached over a relay would rather be reached without
         self.mail_keys = MailKeys(self.storage, self.now, secrets.token_bytes)
         self.mailer = Mailer(self, by_scheme, self.mail_keys.secrets)
         self._links = Links(
             self.identity, lambda: self._listener.encoded(), self._peer_of, self.peer, self.now, secrets.token_bytes
         )
         self._listener = Listener(
-            self.identity, self.mail_keys, self.storage, by_scheme, (*connection_info, *relays), self._links.accept,
+            self.identity, self.mail_keys, self.storage, by_scheme, listen, self._links.accept,
             self.now, self._renewed, self._events.spawn, self.failed,
         )  # fmt: skip
         self._listener.changed = self.network_changed
@@ -652,21 +665,34 @@ def _event(destination: str, outcome: Outcome) -> Delivery:
     return delivery
 
 
-def _loaded(transports: Sequence[str | Transport], relays: Sequence[str]) -> list[Transport]:
-    found = [_transport(transport) for transport in transports]
+def _loaded(
+    transports: Sequence[str | Transport],
+    relays: Sequence[str],
+    stun: Sequence[str],
+    turn: Sequence[tuple[str, str, str]],
+) -> list[Transport]:
+    found = [_transport(transport) for transport in transports if transport != WEBRTC]
     schemes = {scheme for transport in found for scheme in transport.schemes}
     if any(relay.partition(":")[0] not in schemes for relay in relays):
         found.append(_transport("relay"))
     elif transports is TRANSPORTS:
-        found.append(Deferred(RELAYS, lambda: _transport("relay")))
+        found.append(Deferred(RELAYS, lambda: _transport("relay"), RELAYED))
+    check_servers(stun, turn)
+    if WEBRTC in transports or (transports is TRANSPORTS and plugins.importable(WEBRTC_LIBRARY)):
+        found.append(Deferred((WEBRTC,), lambda: _transport(WEBRTC, stun=stun, turn=turn), WEBRTC_COST, True))
+    elif stun or turn:
+        raise PluginError(
+            "STUN and TURN servers are for WebRTC, which is not among the transports or not installed;"
+            " pip install 'mm-platform[webrtc]'"
+        )
     return found
 
 
-def _transport(transport: str | Transport) -> Transport:
+def _transport(transport: str | Transport, **options: Any) -> Transport:
     if isinstance(transport, Transport):
         return transport
     loaded = plugins.load(plugins.TRANSPORTS, transport)
-    made = loaded() if callable(loaded) else loaded
+    made = loaded(**options) if callable(loaded) else loaded
     if not isinstance(made, Transport):
         raise LocalError(f"the plugin {transport!r} is not a transport")
     return made

@@ -28,6 +28,13 @@ def usable(group: str, name: str) -> bool:
     return True
 
 
+def importable(library: str) -> bool:
+    """Whether ``library`` is installed; it is not imported."""
+    from importlib.util import find_spec
+
+    return find_spec(library) is not None
+
+
 def load(group: str, name: str) -> object:
     """What ``name`` stands for. Raises PluginError with the remedy: unknown, claimed twice, or not importable."""
     from importlib.metadata import entry_points

@@ -77,6 +77,17 @@ relay_option = click.option(
     " forgets.  [env: MM_RELAYS]",
 )  # fmt: skip
 
+stun_option = click.option(
+    "--stun", multiple=True, metavar="URL",
+    help="Ask this server where we are seen at, for direct links through NATs: stun:HOST[:PORT]. Remembered as relays"
+    " are.  [env: MM_STUN]",
+)  # fmt: skip
+turn_option = click.option(
+    "--turn", multiple=True, metavar="URL[,USER,PASSWORD]",
+    help="Have links carried by this server where no direct one can be made: turn:HOST[:PORT]. Remembered as relays"
+    " are.  [env: MM_TURN]",
+)  # fmt: skip
+
 
 class Command(click.Command):
     """One command of mm; its docstring's part behind a line with \\b is shown as it is written."""

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, Self
 from mmplatform import plugins
 from mmplatform.cli import sockets
 from mmplatform.cli.control import Channel, MemoryPipe, NodeStopped, SocketPipe, serve
-from mmplatform.cli.homes import homes, remember
+from mmplatform.cli.homes import RELAYS, STUN, TURN, homes, remember, servers
 from mmplatform.cli.operations import OPERATIONS
 from mmplatform.cli.output import note
 from mmplatform.cli.subscriptions import Subscriptions
@@ -82,8 +82,8 @@ class Host:
     """Runs a platform on a folder and serves its control socket.
 
     ``purpose``: "run" and "on" are nodes for their own sake, "command" is there for a moment. ``expected``: a pattern
-    to be subscribed to before anybody can reach this node. ``listen`` and ``relays`` may be ("none",); the folder
-    remembers relays that are given.
+    to be subscribed to before anybody can reach this node. ``listen``, ``relays``, ``stun`` and ``turn`` may be
+    ("none",); the folder remembers the last three.
     """
 
     own = True
@@ -94,17 +94,23 @@ class Host:
         *,
         listen: Sequence[str] = (),
         relays: Sequence[str] = (),
+        stun: Sequence[str] = (),
+        turn: Sequence[str] = (),
         services: Sequence[str] = (),
         purpose: str = "command",
         expected: str | None = None,
     ) -> None:
         taking = purpose != "command"
         self.services = services
-        self._given = relays
-        self.relays = homes(folder, relays)
+        said = {RELAYS: relays, STUN: stun, TURN: turn}
+        used = {kept: homes(folder, given, kept) for kept, given in said.items()}
+        self._news = {kept: used[kept] for kept, given in said.items() if given}  # for the folder to remember
+        self.relays, self.stun = used[RELAYS], used[STUN]
+        helpers = servers(used[STUN], used[TURN])
         self.platform = Platform(
-            folder, connection_info=chosen(listen or LISTEN), relays=self.relays, services=services
-        )
+            folder, connection_info=chosen(listen or LISTEN), relays=self.relays, stun=helpers.stun, turn=helpers.turn,
+            services=services,
+        )  # fmt: skip
         opened = _nothing if taking else KeptBack(self.platform.gate).offer_again
         self.subscriptions = Subscriptions(self.platform, taking, opened)
         self.started = time.time()
@@ -132,8 +138,8 @@ class Host:
             await platform.storage.open()
             await self.subscriptions.restore(self._expected)
             await platform.start()
-            if self._given:
-                remember(platform.folder.path, self.relays)
+            for kept, names in self._news.items():
+                remember(platform.folder.path, names, kept)
             self._server = await asyncio.start_unix_server(
                 self._accept, sock=sockets.bind(platform.folder.control), limit=sockets.BUFFER
             )

@@ -9,7 +9,17 @@ from typing import Any
 
 import click
 
-from mmplatform.cli.app import OK, Interrupted, Settings, execute, mm, pass_settings, relay_option
+from mmplatform.cli.app import (
+    OK,
+    Interrupted,
+    Settings,
+    execute,
+    mm,
+    pass_settings,
+    relay_option,
+    stun_option,
+    turn_option,
+)
 from mmplatform.cli.control import NodeStopped
 from mmplatform.cli.host import HANDOVER, LOOK_AGAIN, Host, Remote, chosen, discovery
 from mmplatform.cli.output import emit, say
@@ -21,6 +31,8 @@ from mmplatform.storage.folder import DataFolder
 @mm.command("run")
 @click.option("--listen", multiple=True, metavar="URI", help="Where to listen, or none; by default tcp://0.0.0.0:0.")
 @relay_option
+@stun_option
+@turn_option
 @click.option(
     "--service", "services", multiple=True, metavar="NAME",
     help="What runs beside it, or none; by default what finds peers (mdns, kademlia).  [env: MM_SERVICES]",
@@ -31,6 +43,8 @@ def run_node(
     settings: Settings,
     listen: tuple[str, ...],
     relays: tuple[str, ...],
+    stun: tuple[str, ...],
+    turn: tuple[str, ...],
     services: tuple[str, ...],
     metrics_at: str | None,
 ) -> int:
@@ -43,30 +57,26 @@ def run_node(
       mm run --listen tcp://0.0.0.0:7000 --listen 'tcp://[::]:7000'
       mm run --service mdns                 # found on the same network, and nowhere else
       mm run --relay relay+wss://relay.example/KEY   # reached through it from anywhere; it keeps mail, too
+      mm run --relay relay+wss://relay.example/KEY --stun stun:stun.example   # and then directly, through NATs, too
       mm run --metrics 9110                 # http://127.0.0.1:9110/metrics
       mm --data /srv/bot run --json
     """
     if metrics_at is not None:
         _check_metrics(metrics_at)
+    named = chosen(services) if services else discovery()
     try:
-        execute(lambda: _run(settings, listen, relays, chosen(services) if services else discovery(), metrics_at))
+        execute(lambda: _run(settings, metrics_at, listen=listen, relays=relays, stun=stun, turn=turn, services=named))
     except Interrupted:
         if not settings.json:
             say("stopped")
     return OK
 
 
-async def _run(
-    settings: Settings,
-    listen: tuple[str, ...],
-    relays: tuple[str, ...],
-    services: list[str],
-    metrics_at: str | None,
-) -> None:
+async def _run(settings: Settings, metrics_at: str | None, **options: Any) -> None:
     """Short commands on the same folder are waited for, and mm on makes way."""
     until = time.monotonic() + HANDOVER
     while True:
-        host = Host(settings.data, listen=listen, relays=relays, services=services, purpose="run")
+        host = Host(settings.data, purpose="run", **options)
         news = _News(settings.json, host)
         try:
             async with host, _metrics(host, metrics_at) as port:
@@ -110,7 +120,8 @@ class _News:
     """What happens to the node, one line each."""
 
     def __init__(self, as_json: bool, host: Host) -> None:
-        self._json, self._platform, self._services, self._relays = as_json, host.platform, host.services, host.relays
+        self._json, self._platform, self._services = as_json, host.platform, host.services
+        self._relays, self._stun = host.relays, host.stun
         self._platform.on("connection", self._connected)
         self._platform.on("disconnected", self._disconnected)
 
@@ -126,13 +137,17 @@ class _News:
                 pid=os.getpid(),
                 services=list(self._services),
                 relays=list(self._relays),
+                stun=list(self._stun),
                 metrics=metrics_at,
             )
             return
-        direct = [address for address in listening if address not in self._relays]
+        direct = [address for address in listening if address not in (*self._relays, "webrtc:")]
         say(f"{self._platform.sign_id} listens on {', '.join(direct) or 'nothing'}")
         for relay in self._relays:
             say(f"is reached through {relay}")
+        if "webrtc:" in listening:
+            helped = f", with the help of {', '.join(self._stun)}" if self._stun else ""
+            say(f"makes direct links through NATs{helped}")
         if self._services:
             say(f"finds and is found by {', '.join(self._services)}")
         if metrics_at:

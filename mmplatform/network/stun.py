@@ -6,6 +6,7 @@ is not there; one that says by ICMP that nobody listens is there, and UDP gets t
 
 import asyncio
 import errno
+import re
 import secrets
 import socket
 from collections.abc import Sequence
@@ -92,6 +93,15 @@ def parse_url(url: str) -> tuple[str, int]:
     if not url.startswith(("stun:", "stuns:")) or not parts.hostname:
         raise ValueError(f"{url!r} is not stun:host[:port]")
     return parts.hostname, parts.port or PORT
+
+
+def check_servers(stun: Sequence[str], turn: Sequence[tuple[str, str, str]]) -> None:
+    """Raises ValueError for what is no address of a STUN server, or of a TURN server with a user and a password."""
+    for url in stun:
+        parse_url(url)
+    for server in turn:
+        if len(server) != 3 or not re.fullmatch(r"turns?:[^/?\s]+(\?transport=(udp|tcp))?", server[0]):
+            raise ValueError(f"{server!r} is not a TURN server: turn:host[:port], a user name, a password")
 
 
 class _Asking(asyncio.DatagramProtocol):

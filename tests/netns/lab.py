@@ -29,6 +29,8 @@ SYSTEM_PARTS = {
     "turnserver": "coturn",
 }
 
+NOWHERE = "10.77.0.254"
+
 DBUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig><type>session</type><listen>unix:path={path}</listen><auth>EXTERNAL</auth>
@@ -45,22 +47,32 @@ publish-hinfo=no
 
 def needs(*programs: str) -> pytest.MarkDecorator:
     """Skip, and say why, where hosts cannot be made."""
+    reason = impossible(*programs)
+    return pytest.mark.skipif(bool(reason), reason=reason or "it can run")
+
+
+def impossible(*programs: str) -> str:
+    """Why hosts cannot be made here, or ""."""
     missing = [f"{program} ({SYSTEM_PARTS[program]})" for program in ("ip", *programs) if shutil.which(program) is None]
     reason = "network namespaces need root" if os.geteuid() else f"{', '.join(missing)} is missing" if missing else ""
     if not reason and subprocess.run(["ip", "netns", "list"], capture_output=True, check=False).returncode:
         reason = "this kernel or container has no network namespaces"
-    return pytest.mark.skipif(bool(reason), reason=reason or "it can run")
+    return reason
 
 
 class Lab:
     """One namespace a host, each with ``eth0`` on one bridge: 10.77.0.1, 10.77.0.2, ... and fd77::1, fd77::2, ...
 
     ``nats`` puts a router of that kind (:mod:`tests.netns.nat`) in front of a host: the router has the address on the
-    bridge, the host 10.78.N.2 behind it.
+    bridge, the host 10.78.N.2 behind it. ``swallow``: what is sent to addresses that are not there vanishes, as on the
+    Internet; else the sender is told at once.
     """
 
-    def __init__(self, *hosts: str, multicast: bool = True, nats: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, *hosts: str, multicast: bool = True, nats: Mapping[str, str] | None = None, swallow: bool = False
+    ) -> None:
         self.hosts = hosts
+        self._swallow = swallow
         self._nats = dict(nats or {})
         self.folder = Path(tempfile.mkdtemp(prefix="mm-lab-"))
         self._name = f"mm{os.getpid()}"
@@ -122,6 +134,9 @@ class Lab:
         self._ip("addr", "add", f"10.77.0.{number}/24", "dev", "eth0", inside=host)
         self._ip("addr", "add", f"fd77::{number}/64", "dev", "eth0", "nodad", inside=host)
         self._ip("link", "set", "eth0", "up", inside=host)
+        if self._swallow:
+            self._ip("neigh", "add", NOWHERE, "lladdr", "02:00:00:00:00:01", "dev", "eth0", inside=host)
+            self._ip("route", "add", "default", "via", NOWHERE, inside=host)
         if not self._multicast:
             self._ip("link", "set", "eth0", "multicast", "off", inside=host)
             self._ip("route", "add", "unreachable", "224.0.0.0/4", inside=host)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mmplatform.cli.homes import homes, remember
-from mmplatform.errors import StorageError
+from mmplatform.cli.homes import STUN, TURN, homes, remember, servers
+from mmplatform.errors import LocalError, StorageError
 from tests.mmplatform.cli.helpers import Node, until
 
 Here = Callable[..., tuple[int, str, str]]
@@ -39,6 +39,22 @@ def test_a_file_that_cannot_be_read_or_written(tmp_path: Path) -> None:
         homes(tmp_path)
     with pytest.raises(StorageError, match="not remembered"):
         remember(tmp_path, ["relay+ws://a/k"])
+
+
+def test_servers_are_remembered_as_relays_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remember(tmp_path, ["stun:a"], STUN)
+    remember(tmp_path, ["turn:a,user,pass,word", "turn:b"], TURN)
+    assert (tmp_path / "turn").stat().st_mode & 0o777 == 0o600
+    assert homes(tmp_path) == []
+    found = servers(homes(tmp_path, (), STUN), homes(tmp_path, (), TURN))
+    assert found == (["stun:a"], [("turn:a", "user", "pass,word"), ("turn:b", "", "")])
+    monkeypatch.setenv("MM_STUN", "stun:b, stuns:c:5349")
+    monkeypatch.setenv("MM_TURN", "turn:c,user,password turns:d?transport=tcp")
+    assert homes(tmp_path, (), STUN) == ["stun:b", "stuns:c:5349"]
+    assert homes(tmp_path, (), TURN) == ["turn:c,user,password", "turns:d?transport=tcp"]
+    for stun, turn in (["turn:a"], []), ([], ["stun:a"]), (["example.org"], []), ([], ["turn:"]):
+        with pytest.raises(LocalError, match="is not"):
+            servers(stun, turn)
 
 
 def test_an_address_that_is_none_is_not_remembered(here: Here) -> None:
