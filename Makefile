@@ -16,10 +16,12 @@ NODES ?= 200
 SEED ?= 1
 
 BENCH := benchmarks.run
+NAT := tests.netns.matrix
 CHAOS := tests.chaos
 DHT_SIM := tests.sim.dht
 SYSTEM_PARTS := redis-server
 BROWSER_PARTS := chromium
+NAT_PARTS := iproute2 nftables
 LAB_PARTS := avahi-daemon avahi-utils dbus iproute2 nftables
 BENCH_PARTS := redis-server mosquitto
 
@@ -43,7 +45,7 @@ elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 else echo "== missing system parts; install them with: sudo apt-get install$$missing"; fi
 endef
 
-.PHONY: help demo test check format bench bench-relay chaos dht-sim docs clean
+.PHONY: help demo test check format bench bench-relay chaos dht-sim nat docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf '  make %-11s %s\n' "$$name" "$$what"; done
@@ -79,6 +81,10 @@ chaos: $(DEV) ## SIGKILLs and cuts at random points under load (CYCLES=200; RELA
 
 dht-sim: $(DEV) ## the DHT on a lossy, hostile virtual network, beside the stock package (NODES=200 SEED=1)
 	@PYTHONPATH=.:services:transports $(BIN)/python -m $(DHT_SIM) --nodes $(NODES) --seed $(SEED)
+
+nat: $(DEV) ## every kind of NAT against every other: how soon a message is there, and the way direct (root)
+	@$(call system_parts,$(NAT_PARTS))
+	@PYTHONPATH=.:services:transports $(BIN)/python -m $(NAT)
 
 docs: $(DOCS) ## HTML pages in docs/_build/html
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html

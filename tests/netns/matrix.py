@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     if why:
         print(f"the NAT matrix cannot be made here: {why}")
         return 2
-    chosen = [_pair(argument) for argument in arguments] or list(product(KINDS, repeat=2))
+    chosen = [_pair(argument) for argument in arguments] or list(product(KINDS, KINDS))
     began = time.monotonic()
     with laboratory() as lab, ThreadPoolExecutor(AT_A_TIME) as pool:
         cells = dict(zip(chosen, pool.map(lambda kinds: measure(lab, kinds), chosen), strict=True))
