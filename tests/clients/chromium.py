@@ -16,6 +16,7 @@ INSTALL: Final = "apt-get install --no-install-recommends chromium"
 FLAGS: Final = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--remote-debugging-port=0",
+    "--disable-features=WebRtcHideLocalIpsWithMdns",  # its names take a second to look up
 )  # fmt: skip
 LONGEST_MESSAGE: Final = 64 * 1024 * 1024
 

@@ -16,9 +16,11 @@ import pytest
 from mm_transports.relay.config import Config
 from mm_transports.relay.server import RelayServer
 from mm_transports.relay.transport import Relay
+from mm_transports.webrtc.transport import WebRTC
 from mmplatform import Platform
 from tests.clients.chromium import Chromium
 from tests.clients.javascript import built
+from tests.mm_transports.webrtc.nodes import needs_addresses
 
 ROOT: Final = Path(__file__).parents[2]
 COUNT: Final = 1000
@@ -121,6 +123,56 @@ async def test_a_reload_loses_nothing_that_was_accepted(site: str, browser: Chro
         print(f"at the reload {unsettled} from the page were unsettled, and {len(before)} to it were handled")
     assert got == list(range(1, COUNT + 1))
     assert await heard() == got
+
+
+@needs_addresses
+async def test_over_a_data_channel(site: str, browser: Chromium, relay: str) -> None:
+    """1,000 messages each way, all of them over the direct link that both found; then it is cut, and the relay goes on."""
+    got: list[int] = []
+    all_came, again = asyncio.Event(), asyncio.Event()
+
+    def take(topic: str, sender: str, payload: int) -> None:
+        got.append(payload)
+        if payload == COUNT:
+            all_came.set()
+        if payload == COUNT + 100:
+            again.set()
+
+    transports = [Relay(), WebRTC()]
+    async with Platform(connection_info=["webrtc:"], transports=transports, relays=[relay]) as bot:
+        bot.messaging.on("friends.chat", take)
+        url = f"{site}/tests/clients/page.html?{urlencode({'relay': relay, 'ticket': bot.ticket()})}"
+        began = asyncio.get_running_loop().time()
+        await browser.goto(url)
+        peer = await browser.evaluate("window.started.then(({platform}) => platform.signId)")
+        await bot.add(peer, circle="friends")
+        await browser.evaluate("window.started.then(({platform, bot}) => platform.connect(bot))")
+        await browser.evaluate("window.onPath('webrtc:')")
+        while not (links := bot.peers()[0].links) or links[0].address != "webrtc:":
+            await asyncio.sleep(0.01)
+        direct = asyncio.get_running_loop().time()
+        before = {link.address: (link.bytes_in, link.bytes_out) for link in links}
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(browser.evaluate(f"window.sendRange(1, {COUNT})"))
+            for number in range(1, COUNT + 1):
+                await bot.messaging.send("chat", peer, number)
+        await all_came.wait()
+        await browser.evaluate(f"window.heardAtLeast({COUNT})")
+        sent = asyncio.get_running_loop().time()
+        after = {link.address: (link.bytes_in, link.bytes_out) for link in bot.peers()[0].links}
+        moved = {way: (after[way][0] - before[way][0], after[way][1] - before[way][1]) for way in before}
+        print(f"direct after {direct - began:.2f} s, {COUNT} each way in {sent - direct:.2f} s, bytes in and out: {moved}")
+        assert bot.peers()[0].links[0].address == "webrtc:"
+        assert await browser.evaluate("window.path()") == "webrtc:"
+        assert all(count > COUNT * 10 for count in moved["webrtc:"])
+        assert all(count < 1000 for way, counts in moved.items() if way != "webrtc:" for count in counts)
+        assert got == list(range(1, COUNT + 1))
+        cut = asyncio.get_running_loop().time()
+        await browser.evaluate(f"window.cut(), window.sendRange({COUNT + 1}, {COUNT + 100})")
+        await again.wait()
+        print(f"100 more {asyncio.get_running_loop().time() - cut:.2f} s after the cut")
+    assert got == list(range(1, COUNT + 101))
+    assert [int(one) for one in (await browser.evaluate("localStorage.getItem('heard')")).split()] == got[:COUNT]
 
 
 async def test_a_killed_browser_loses_nothing_that_was_accepted(site: str, relay: str, tmp_path: Path) -> None:

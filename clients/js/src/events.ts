@@ -6,6 +6,8 @@ export interface Events {
   /** Somebody connected: its signId. */
   connection: [peer: string];
   disconnected: [peer: string, reason: string];
+  /** What is said to a peer goes over this address now: a relay's, or "webrtc:" for a direct one. */
+  path: [peer: string, address: string];
   /** Something went wrong that no call can report: in a handler (with its topic), a relay, the storage. */
   error: [error: Error, topic: string];
 }
@@ -13,7 +15,7 @@ export interface Events {
 type Listener<E extends keyof Events> = (...values: Events[E]) => void;
 
 export class Emitter {
-  private readonly listeners: { [E in keyof Events]: Listener<E>[] } = { connection: [], disconnected: [], error: [] };
+  private readonly listeners: { [E in keyof Events]: Listener<E>[] } = { connection: [], disconnected: [], path: [], error: [] };
 
   on<E extends keyof Events>(event: E, listener: Listener<E>): void {
     this.listeners[event].push(listener);

@@ -10,6 +10,7 @@ export { parseTicket } from "./identity/ticket.js";
 export type { Messaging, Priority, SendOptions } from "./messaging/messaging.js";
 export type { Handler } from "./messaging/subscriber.js";
 export type { Accept, Connection, Receiver, Transport, TransportNode } from "./network/transport.js";
+export { WebRTC, type WebRTCOptions } from "./webrtc/transport.js";
 export { Platform, type Options } from "./platform.js";
 export type { Row, Storage } from "./storage/contract.js";
 export { IndexedDBStorage } from "./storage/indexeddb.js";

@@ -21,13 +21,17 @@ import type { Exchange } from "./network/exchange.js";
 import type { Link } from "./network/link.js";
 import { Links } from "./network/links.js";
 import { Mailer, type MailNode } from "./network/mail.js";
+import type { Way } from "./network/paths.js";
 import { Peer, type PeerNode } from "./network/peer.js";
 import type { Transport, TransportNode } from "./network/transport.js";
 import { Relay } from "./relay/transport.js";
+import { ADDRESS as DIRECT } from "./webrtc/connection.js";
+import { hasWebRTC, WebRTC } from "./webrtc/transport.js";
 import type { Storage } from "./storage/contract.js";
 import { IndexedDBStorage } from "./storage/indexeddb.js";
 import { MemoryStorage } from "./storage/memory.js";
 
+const SIGNALS = "rtc"; // the protocol in which transports speak to each other; the topic is the scheme
 const VALID = 14 * 24 * 3600; // seconds that a record of ours is good
 const MAX_PEERS = 1000; // beyond which those who are strangers and away are forgotten
 const DEFAULT_TIMEOUT = 10; // seconds
@@ -39,6 +43,10 @@ export interface Options {
   relays?: readonly string[];
   /** Further ways to move frames. */
   transports?: readonly Transport[];
+  /** STUN and TURN servers for direct links (WebRTC); by default none, so that nobody is asked. */
+  iceServers?: RTCIceServer[];
+  /** Whether direct links are made, where the browser can: peers then learn our IP addresses. On by default. */
+  direct?: boolean;
 }
 
 export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
@@ -57,6 +65,9 @@ export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
   private own!: NodeInfo;
   private addresses: string[] = [];
   private closed = false;
+  private readonly online = (): void => {
+    for (const peer of this.peers.values()) peer.nudge();
+  };
 
   /** A node that is up. Throws LocalError, IdentityError or StorageError. */
   static async create(options: Options = {}): Promise<Platform> {
@@ -65,7 +76,7 @@ export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
     const identity = await identityIn(storage, kept);
     const run = (kept.has("node/run") ? new Reader(kept.get("node/run")!).uint() : 0) + 1;
     await storage.write([["node/run", number(run)]], true);
-    const platform = new Platform(storage, identity, run, kept, options.transports ?? []);
+    const platform = new Platform(storage, identity, run, kept, transportsOf(options));
     await platform.start(options.relays ?? []);
     return platform;
   }
@@ -89,7 +100,7 @@ export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
     const record = (): Uint8Array => this.record();
     this.links = new Links(identity, record, (info) => this.peerOf(info), (peer) => this.peer(peer));
     this.messaging = new Messaging(this, (error, topic) => this.failed(error, topic));
-    this.transports = [new Relay(), ...transports];
+    this.transports = transports;
     this.mailer = new Mailer(this);
   }
 
@@ -141,6 +152,11 @@ export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
     return this.peer(peer as SignId).link!.ping();
   }
 
+  /** Over which address we speak to the peer: a relay's, "webrtc:" for a direct link, or undefined without a link. */
+  path(peer: string): string | undefined {
+    return this.peers.get(peer)?.link?.connection.address;
+  }
+
   isConnected(peer: string): boolean {
     return this.peers.get(peer)?.link !== undefined;
   }
@@ -159,6 +175,7 @@ export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
+    globalThis.removeEventListener?.("online", this.online);
     this.messaging.close();
     await this.outbox.close();
     await this.inbox.close();
@@ -195,7 +212,13 @@ export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
     return this.circles.scope(peer);
   }
 
-  message(scope: Scope, peer: SignId, { topic, protocol, payload }: Message | Event, finished: (result: Result) => void): void {
+  event(scope: Scope, peer: SignId, { topic, protocol, payload }: Event): void {
+    if (!isAllowed(topic)) return;
+    if (protocol === PROTOCOL) this.messaging.take(scope, topic, peer, payload, () => {});
+    else if (protocol === SIGNALS) this.transportOf(topic)?.signalled?.(peer, payload);
+  }
+
+  message(scope: Scope, peer: SignId, { topic, protocol, payload }: Message, finished: (result: Result) => void): void {
     if (!isAllowed(topic)) finished({ error: new Refused("bad-topic") });
     else if (protocol !== PROTOCOL) finished(NOBODY);
     else this.messaging.take(scope, topic, peer, payload, finished);
@@ -208,9 +231,24 @@ export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
   }
 
   /** By the addresses of its record; without any it may be at one of our own relays. */
-  dial(peer: SignId): Promise<Link> {
+  ways(peer: SignId): Way[] {
     const addresses = this.directory.find(peer)?.addresses ?? this.addresses;
+    return addresses.flatMap((address) => {
+      const transport = this.transportOf(address.slice(0, address.indexOf(":")));
+      return transport ? [{ address, cost: transport.cost, overLink: transport.overLink === true }] : [];
+    });
+  }
+
+  dial(peer: SignId, addresses: readonly string[]): Promise<Link> {
     return this.links.dial(peer, addresses, this.transports);
+  }
+
+  known(peer: SignId): boolean {
+    return this.circles.known(peer);
+  }
+
+  moved(peer: SignId, address: string): void {
+    this.events.emit("path", peer, address);
   }
 
   connected(peer: SignId): void {
@@ -235,6 +273,16 @@ export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
   }
 
   // What transports and mail call.
+
+  linked(peer: SignId): boolean {
+    return this.peers.get(peer)?.link !== undefined;
+  }
+
+  /** At once or not at all: a signal that is late is of no use. */
+  signal(peer: SignId, scheme: string, data: Uint8Array): boolean {
+    const there = this.peers.get(peer);
+    return there?.link !== undefined && there.exchange.sendEvent({ topic: scheme, protocol: SIGNALS, payload: data });
+  }
 
   mailCame(envelope: Uint8Array, taken: (good: boolean) => void): void {
     this.mailer.came(envelope, taken);
@@ -268,11 +316,13 @@ export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
     await this.outbox.open();
     for (const transport of this.transports) transport.attach(this);
     for (const relay of relays) {
-      const scheme = relay.slice(0, relay.indexOf(":"));
-      const transport = this.transports.find((one) => one.schemes.includes(scheme));
+      const transport = this.transportOf(relay.slice(0, relay.indexOf(":")));
       if (!transport) throw new LocalError(`${relay}: there is no transport for it`);
       this.addresses.push(...(await transport.listen(relay, this.links.accept)));
     }
+    const direct = this.transportOf("webrtc");
+    if (direct) this.addresses.push(...(await direct.listen(DIRECT, this.links.accept)));
+    globalThis.addEventListener?.("online", this.online);
     for (const peer of this.outbox.peers()) this.peer(peer as SignId).wake();
     for (const peer of [...this.devices, ...this.friends]) if (peer !== this.signId) this.peer(peer).introduce();
   }
@@ -286,6 +336,10 @@ export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
       this.own = createNodeInfo(this.identity, this.addresses, seq, now + VALID);
     }
     return this.own.record;
+  }
+
+  private transportOf(scheme: string): Transport | undefined {
+    return this.transports.find(({ schemes }) => schemes.includes(scheme));
   }
 
   private peerOf(info: NodeInfo): Peer {
@@ -323,6 +377,12 @@ export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
   private checkOpen(): void {
     if (this.closed) throw stopping();
   }
+}
+
+function transportsOf({ transports = [], iceServers = [], direct = true }: Options): Transport[] {
+  const own = [...transports.flatMap(({ schemes }) => schemes)];
+  const webrtc = direct && hasWebRTC() && !own.includes("webrtc") ? [new WebRTC({ iceServers })] : [];
+  return [new Relay(), ...webrtc, ...transports];
 }
 
 /** Whether a peer may use `topic`: well formed, and no control topic. */

@@ -40,11 +40,12 @@ export interface ExchangeNode {
   readonly inbox: Inbox;
   scope(peer: SignId): Scope;
   /** Hand a message of a peer to its handlers; `finished` is called once, perhaps at once. */
-  message(scope: Scope, peer: SignId, message: Record | Event, finished: (result: Result) => void): void;
+  event(scope: Scope, peer: SignId, event: Event): void;
+  message(scope: Scope, peer: SignId, message: Record, finished: (result: Result) => void): void;
   request(scope: Scope, peer: SignId, request: Request, finished: (result: Result<Uint8Array>) => void): void;
 }
 
-/** `link` is the one in use, undefined while there is none; `dial` is called when one is needed. */
+/** `link` is the one in use, undefined while there is none; `dial` is called when one is needed, `said` when it owes an answer. */
 export class Exchange {
   link: Link | undefined;
   /** The link in use brought something. */
@@ -64,6 +65,7 @@ export class Exchange {
     private readonly node: ExchangeNode,
     private readonly peer: SignId,
     private readonly dial: () => void,
+    private readonly said: () => void,
   ) {
     this.sender = node.outbox.sender(peer);
     this.receiver = node.inbox.receiver(peer);
@@ -132,6 +134,12 @@ export class Exchange {
     this.acknowledge([...this.receiver.acks(), ...this.receiver.reminders()]);
   }
 
+  /** A link that is not in use is gone: what it carried last may not have arrived, either way. */
+  sayAgain(): void {
+    this.requests = this.asked.unanswered;
+    this.acknowledge([...this.receiver.acks(), ...this.receiver.reminders()]);
+  }
+
   /** The link is gone: what is durable, and requests, wait for the next one; the rest is lost unless there is `another`. */
   pause(another: boolean): void {
     this.link = undefined;
@@ -162,7 +170,7 @@ export class Exchange {
     }
     const scope = this.node.scope(this.peer);
     for (const batch of frame.batches) this.takeIn(batch, frame.now, scope);
-    for (const event of frame.events) this.node.message(scope, this.peer, event, () => {});
+    for (const event of frame.events) this.node.event(scope, this.peer, event);
     if (frame.requests.length) this.answered.forget(frame.floor);
     for (const request of frame.requests) this.serve(request, scope);
     for (const reply of frame.replies) this.asked.answered(reply);
@@ -240,6 +248,10 @@ export class Exchange {
       const room = { left: PORTION };
       const [events, requests, replies] = [take(this.events, room), take(this.requests, room), take(this.replies, room)];
       link.send({ type: "frame", now, floor: this.asked.floor, acks, batches, events, requests, replies });
+      if (batches.length || requests.length) {
+        link.owesSince ||= performance.now();
+        this.said();
+      }
     }
   }
 

@@ -7,6 +7,7 @@ import type { NodeInfo } from "../identity/nodeinfo.js";
 import { MAC } from "../session/box.js";
 import { Initiator, type Responder } from "../session/handshake.js";
 import type { Session } from "../session/session.js";
+import { RELAYED } from "./paths.js";
 import type { Connection, Receiver } from "./transport.js";
 
 const HANDSHAKE_TIMEOUT = 10_000; // milliseconds
@@ -32,6 +33,11 @@ export class Link implements Receiver {
   instance = 0;
   paused = false;
   error: Error | undefined;
+  /** Where it was dialled; "" on the other side. */
+  dialledAt = "";
+  /** Since when something that wants an answer is out, and nothing has come in; 0 when nothing is. */
+  owesSince = 0;
+  framesIn = 0;
   /** Milliseconds, of the last ping. */
   rtt = 0;
   readonly opened = performance.now();
@@ -57,6 +63,19 @@ export class Link implements Receiver {
     this.room = connection.maxFrame - MAC;
     this.timer = setTimeout(() => this.end(new RemoteError("the handshake took too long"), true), HANDSHAKE_TIMEOUT);
     if (machine instanceof Initiator) connection.write(machine.hello());
+  }
+
+  get cost(): number {
+    return this.connection.cost;
+  }
+
+  /** Of two links of one way to a peer one is enough; each relay is a way of its own. */
+  get way(): string {
+    return this.direct ? String(this.cost) : `${this.cost} ${this.connection.address}`;
+  }
+
+  get direct(): boolean {
+    return this.cost < RELAYED;
   }
 
   /** Whether the session is established and the connection is there. */
@@ -101,6 +120,8 @@ export class Link implements Receiver {
 
   frameReceived(frame: Uint8Array): void {
     this.heard = true;
+    this.framesIn++;
+    this.owesSince = 0;
     if (this.error) return;
     try {
       if (this.session) this.packet(this.session.open(frame));

@@ -106,6 +106,7 @@ export class Links implements LinkOwner {
       const accept = (connection: Connection): Receiver => {
         const machine = new Initiator(this.identity, this.record(), peer, () => this.known(peer).resume(), random);
         const link = new Link(connection, machine, this, this.budget);
+        link.dialledAt = address;
         race.started.push(link);
         this.dialled.set(link, { resolve: (opened) => (win(race, opened), resolve(opened)), reject });
         return link;

@@ -6,8 +6,10 @@ import type { SignId } from "../identity/keys.js";
 import type { NodeInfo } from "../identity/nodeinfo.js";
 import { Backoff } from "./backoff.js";
 import { Exchange, type ExchangeNode } from "./exchange.js";
+import { Keeper, type Bundle } from "./keeper.js";
 import type { Link } from "./link.js";
 import type { PeerOfLink } from "./links.js";
+import { best, type Way } from "./paths.js";
 
 const LIFETIME = 3_600_000; // milliseconds after which a link is replaced by a fresh one
 const RENEW_AGAIN = 60_000;
@@ -21,8 +23,13 @@ const TAKEN_OVER = "taken-over";
 /** What a peer needs of the node it belongs to. */
 export interface PeerNode extends ExchangeNode {
   readonly signId: SignId;
-  dial(peer: SignId): Promise<Link>;
+  /** How the peer can be dialled from here. */
+  ways(peer: SignId): Way[];
+  dial(peer: SignId, addresses: readonly string[]): Promise<Link>;
+  known(peer: SignId): boolean;
   connected(peer: SignId): void;
+  /** It goes on over this address. */
+  moved(peer: SignId, address: string): void;
   disconnected(peer: SignId, reason: string): void;
   /** An attempt to reach it failed. */
   unreachable(peer: SignId): void;
@@ -30,10 +37,11 @@ export interface PeerNode extends ExchangeNode {
 }
 
 /** `reason` says why there is no link, as far as it is known. */
-export class Peer implements PeerOfLink {
+export class Peer implements PeerOfLink, Bundle {
   readonly exchange: Exchange;
   reason = "";
-  private readonly links: Link[] = []; // all that are ready
+  private readonly links: Link[] = []; // all that were up and are not lost
+  private readonly keeper: Keeper;
   private readonly backoff = new Backoff(LONGEST_PAUSE);
   private dialling = false;
   private resting = false; // between two attempts
@@ -49,12 +57,30 @@ export class Peer implements PeerOfLink {
     private readonly node: PeerNode,
     readonly signId: SignId,
   ) {
-    this.exchange = new Exchange(node, signId, () => this.dial());
+    this.keeper = new Keeper(this);
+    this.exchange = new Exchange(node, signId, () => this.reach(), () => this.keeper.said());
   }
 
   /** The one in use. */
   get link(): Link | undefined {
     return this.exchange.link;
+  }
+
+  /** All that are up. */
+  get ready(): Link[] {
+    return this.links.filter((link) => link.ready);
+  }
+
+  get known(): boolean {
+    return this.node.known(this.signId);
+  }
+
+  ways(): Way[] {
+    return this.node.ways(this.signId);
+  }
+
+  dial(ways: Way[]): Promise<Link> {
+    return this.node.dial(this.signId, ways.map(({ address }) => address));
   }
 
   /** Whether nothing here needs this object. */
@@ -67,23 +93,24 @@ export class Peer implements PeerOfLink {
     this.watchExpiry();
     if (this.link) this.exchange.arm();
     else if (this.resting) this.node.unreachable(this.signId);
-    else this.dial();
+    else this.reach();
   }
 
   /** Try to reach the peer, and go on while something waits for it. */
-  dial(): void {
+  reach(): void {
     if (!this.dialling && !this.link && !this.closed) void this.keepDialling();
   }
 
   /** Try until it was reached once: what waits for us at its side need not wait for its next attempt. */
   introduce(): void {
     this.introducing = true;
-    this.dial();
+    this.reach();
   }
 
   /** There is news of the peer: do not wait for the next attempt. */
   nudge(): void {
     this.backoff.reset();
+    this.keeper.news();
     this.nudged();
   }
 
@@ -95,7 +122,7 @@ export class Peer implements PeerOfLink {
       const timer = setTimeout(late, timeout);
       this.arrivals.push({ resolve: () => (clearTimeout(timer), resolve()), reject: (error) => (clearTimeout(timer), reject(error)) });
       this.nudge();
-      this.dial();
+      this.reach();
     });
   }
 
@@ -106,6 +133,7 @@ export class Peer implements PeerOfLink {
   /** End everything; what waits is kept. */
   close(error: Error): void {
     this.closed = true;
+    this.keeper.rest();
     clearTimeout(this.renewal);
     clearTimeout(this.expiry);
     this.nudged();
@@ -124,29 +152,41 @@ export class Peer implements PeerOfLink {
     const state = decodeResume(resume);
     link.instance = state.instance;
     this.links.push(link);
-    const old = this.link;
+    const active = this.link;
     if (this.closed) {
       link.close("stopping");
       return;
     }
-    if (old && !this.supersedes(link, old)) {
+    if (!active || active.instance !== link.instance) {
+      this.use(link, state.acks);
+      if (active) this.closeOlderRuns(link);
+      else this.node.connected(this.signId);
+      return;
+    }
+    const twin = this.ready.find((other) => other !== link && other.way === link.way);
+    if (twin && !this.supersedes(link, twin)) {
       link.close(DUPLICATE);
       return;
     }
-    this.use(link, state.acks);
-    if (old) old.close(whyClosed(old, link));
-    else this.node.connected(this.signId);
+    if (active === twin || !active.ready) this.use(link, state.acks);
+    else this.keeper.joined();
+    twin?.close(twin.dialled === link.dialled ? REPLACED : DUPLICATE);
   }
 
   linkLost(link: Link, error: Error): void {
     const position = this.links.indexOf(link);
     if (position >= 0) this.links.splice(position, 1);
-    if (link !== this.link) return;
+    if (link !== this.link) {
+      if (this.link) this.exchange.sayAgain();
+      this.keeper.lost(link);
+      return;
+    }
     clearTimeout(this.renewal);
-    const other = this.links.findLast((one) => one.ready);
+    const other = best(this.ready, undefined, 0, 0);
     this.exchange.pause(other !== undefined);
+    this.keeper.lost(link);
     if (other) {
-      this.use(other, []);
+      this.use(other);
       return;
     }
     this.reason = error.message;
@@ -154,7 +194,7 @@ export class Peer implements PeerOfLink {
     if (this.exchange.useful) this.backoff.reset();
     this.watchExpiry();
     if (this.reason.endsWith(TAKEN_OVER)) this.node.failed(new LocalError(`another node runs with this key: ${this.signId} now talks to that one`));
-    else if (this.wanted) this.dial();
+    else if (this.wanted) this.reach();
   }
 
   frameReceived(_link: Link, frame: Frame): void {
@@ -163,6 +203,11 @@ export class Peer implements PeerOfLink {
 
   linkWritable(link: Link): void {
     if (link === this.link) this.exchange.flush();
+  }
+
+  /** Another run of the peer's node is there now. */
+  private closeOlderRuns(link: Link): void {
+    for (const other of [...this.links]) if (other.instance !== link.instance) other.close(TAKEN_OVER);
   }
 
   private get wanted(): boolean {
@@ -176,12 +221,16 @@ export class Peer implements PeerOfLink {
     return link.dialled === this.node.signId < this.signId;
   }
 
-  private use(link: Link, acks: Ack[]): void {
+  /** Go on over `link`; `acks` is what the peer said it has, what it lacks is sent again. */
+  use(link: Link, acks: Ack[] = []): void {
     this.reason = "";
     this.introducing = false;
     this.exchange.begin(link, acks);
     this.nudged();
+    clearTimeout(this.renewal);
     if (link.dialled) this.renewAfter(LIFETIME);
+    this.keeper.chosen();
+    this.node.moved(this.signId, link.connection.address);
     for (const { resolve } of this.arrivals.splice(0)) resolve();
   }
 
@@ -189,7 +238,7 @@ export class Peer implements PeerOfLink {
   private renewAfter(delay: number): void {
     clearTimeout(this.renewal);
     this.renewal = setTimeout(() => {
-      this.node.dial(this.signId).catch(() => this.renewAfter(RENEW_AGAIN));
+      if (this.link) this.node.dial(this.signId, [this.link.dialledAt]).catch(() => this.renewAfter(RENEW_AGAIN));
     }, delay);
   }
 
@@ -197,7 +246,7 @@ export class Peer implements PeerOfLink {
     this.dialling = true;
     while (!this.link && !this.closed) {
       try {
-        await this.node.dial(this.signId);
+        await this.dial(this.ways().filter(({ overLink }) => !overLink));
       } catch (error) {
         this.reason = asError(error).message;
         this.node.unreachable(this.signId);
@@ -232,8 +281,3 @@ export class Peer implements PeerOfLink {
   }
 }
 
-/** What the end of the link that gives way is told. */
-function whyClosed(old: Link, link: Link): string {
-  if (old.instance !== link.instance) return TAKEN_OVER;
-  return old.dialled === link.dialled ? REPLACED : DUPLICATE;
-}

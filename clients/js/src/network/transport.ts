@@ -39,6 +39,10 @@ export type Accept = (connection: Connection) => Receiver;
 export interface TransportNode {
   readonly identity: Identity;
   failed(error: Error): void;
+  /** Whether a link to the peer is up. */
+  linked(peer: SignId): boolean;
+  /** Say something to the transport of `scheme` at the peer, over a link that is up; false when there is none. */
+  signal(peer: SignId, scheme: string, data: Uint8Array): boolean;
   /** `peer`, which could not be reached, can be reached now. */
   present(peer: SignId): void;
   /**
@@ -60,6 +64,10 @@ export interface Mail {
 /** One way to move frames. `schemes` are the first parts of its addresses, as in `relay+wss://host/KEY`. */
 export interface Transport {
   readonly schemes: readonly string[];
+  /** That of its connections. */
+  readonly cost: number;
+  /** It can be dialled only while another link to the peer is up. */
+  readonly overLink?: boolean;
   /** Called once by the platform, before anything else. */
   attach(node: TransportNode): void;
   /**
@@ -69,6 +77,8 @@ export interface Transport {
   dial(address: string, peer: SignId, accept: Accept): Promise<Connection>;
   /** Accept connections at `hint`; the addresses others may dial. */
   listen(hint: string, accept: Accept): Promise<string[]>;
+  /** What the peer's transport said with `signal`. */
+  signalled?(peer: SignId, data: Uint8Array): void;
   /**
    * Leave an envelope for `peer` at the relay at `address`; resolves once it is on the relay's disk. The same `id` twice
    * is kept once. Throws Unreachable, or MailDeclined.

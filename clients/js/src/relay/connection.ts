@@ -1,6 +1,7 @@
 /** One live link through a relay, as a connection: frames to and from one peer under one number. */
 
 import { RemoteError, Unreachable } from "../errors.js";
+import { RELAYED } from "../network/paths.js";
 import type { Accept, Connection, Receiver } from "../network/transport.js";
 import type { Item } from "./items.js";
 
@@ -27,7 +28,7 @@ export interface Road {
 export type Hold = "stuffed" | "slow";
 
 export class RelayConnection implements Connection {
-  readonly cost = 40;
+  readonly cost = RELAYED;
   /** Whether anything has come from the peer on it. */
   answered = false;
   private receiver: Receiver | undefined;

@@ -2,6 +2,7 @@
 
 import { Unreachable } from "../errors.js";
 import type { SignId } from "../identity/keys.js";
+import { RELAYED } from "../network/paths.js";
 import type { Accept, Connection, Mail, Transport, TransportNode } from "../network/transport.js";
 import { parseRelay, SCHEMES, type RelayAddress } from "./address.js";
 import { Station } from "./station.js";
@@ -11,6 +12,7 @@ const NO_LANE = 300_000; // milliseconds for which a relay that does not reach a
 
 export class Relay implements Transport {
   readonly schemes = SCHEMES;
+  readonly cost = RELAYED;
   private node!: TransportNode;
   private readonly homes = new Map<SignId, Station>();
   private readonly guests = new Map<string, Station>();
