@@ -1,7 +1,7 @@
 """A transport that is loaded when the first of its addresses is used: many nodes never meet one.
 
 Loading happens in a thread: it may take a second, and links that are up go on. One that answers signals (``over_link``)
-listens without being loaded, and is by the first signal that comes from a peer.
+listens without being loaded, and is by the first signal that comes from a peer, or when one is to be expected.
 """
 
 import asyncio
@@ -50,6 +50,10 @@ class Deferred(Transport):
     def near(self, address: str) -> bool:
         return self._loaded is not None and self._loaded.near(address)
 
+    def prepare(self) -> None:
+        if self._loaded is None and self._waking is None and not self._closed:
+            self._waking = asyncio.get_running_loop().create_task(self._wake(), name=f"mm load {self.schemes[0]}")
+
     def reachable(self) -> list[str] | None:
         return self._loaded.reachable() if self._loaded is not None else None
 
@@ -64,12 +68,11 @@ class Deferred(Transport):
             self._loaded.signalled(peer, data)
         elif self._listening and not self._closed and len(self._early) < EARLY:
             self._early.append((peer, data))
-            if self._waking is None:
-                self._waking = asyncio.get_running_loop().create_task(self._wake(), name=f"mm load {self.schemes[0]}")
+            self.prepare()
 
     async def checks(self) -> list[Check]:
         if self._listening and self._loaded is None:
-            await self._transport(self._listening[0][0])
+            await self._transport(f"{self.schemes[0]}:")
         return await self._loaded.checks() if self._loaded is not None else []
 
     def clocks(self) -> dict[str, float]:
@@ -109,7 +112,7 @@ class Deferred(Transport):
     async def _wake(self) -> None:
         """What cannot be loaded is not tried again for every signal."""
         try:
-            await self._transport(self._listening[0][0])
+            await self._transport(f"{self.schemes[0]}:")
         except MMError as error:
             self._listening.clear()
             self._early.clear()

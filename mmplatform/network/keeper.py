@@ -27,6 +27,7 @@ ANSWER: Final = 1.0  # seconds a link has to say that it is there, or four round
 DOUBTED_LOOK: Final = 1.0  # seconds between two questions to a link that fell silent
 WARM_LOOK: Final = 15.0  # seconds between two comparisons of links that are up
 LIFETIME: Final = 3600.0  # seconds after which a link that is kept warm is made anew
+PREPARE: Final = 0.2  # seconds after which a link over a relay is there for more than one message
 STABLE: Final = 5.0  # a link that was lost sooner is not made again at once
 
 BETTER: Final = "better"  # why another link is used
@@ -103,6 +104,8 @@ class Keeper:
             other.keep(links.KEEPALIVE if other is link else links.SPARE_KEEPALIVE)
         self._forgive(link)
         self._later("plan", 0.0, self._plan)
+        if link.cost >= paths.RELAYED:
+            self._later("prepare", PREPARE, self._prepare)
 
     def joined(self, link: Link) -> None:
         """Another link is up."""
@@ -225,6 +228,16 @@ class Keeper:
             self._peer.exchange.begin(active, [])
 
     # Planning.
+
+    def _prepare(self) -> None:
+        """Either end may soon punch a hole: what must be loaded for that may be loaded meanwhile."""
+        self._cancel("prepare")
+        active = self._peer.link
+        if active is None:
+            return
+        for candidate in paths.wanted(self.candidates(), self._peer.links, active):
+            if candidate.over_link:
+                self._node.dialer.transports[candidate.address.partition(":")[0]].prepare()
 
     def candidates(self) -> list[Candidate]:
         """What is known of where the peer is."""

@@ -129,6 +129,9 @@ class Transport(ABC):
         """Whether dialling there needs no new connection: a meeting point where we are signed in."""
         return False
 
+    def prepare(self) -> None:  # noqa: B027 - most transports are ready
+        """It will soon be dialled, or be signalled to."""
+
     def reachable(self) -> list[str] | None:
         """The addresses of all listeners as they are now; None when they never change."""
         return None

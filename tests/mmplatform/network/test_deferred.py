@@ -89,6 +89,23 @@ async def test_one_that_listens_for_signals_is_loaded_by_the_first() -> None:
     await deferred.close()
 
 
+async def test_one_that_is_soon_needed_is_loaded_meanwhile() -> None:
+    loaded = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def load() -> Transport:
+        loop.call_soon_threadsafe(loaded.set)
+        return Memory(Network())
+
+    deferred = Deferred(("memory",), load, 20, over_link=True)
+    for _ in range(2):
+        deferred.prepare()
+    await loaded.wait()
+    await deferred.close()
+    deferred.prepare()
+    assert not deferred.near("memory://bob")
+
+
 async def test_one_that_cannot_be_loaded_says_so_once() -> None:
     failures: list[Exception] = []
     failed = asyncio.Event()

@@ -2,6 +2,7 @@
 
 - Without ``iceServers`` aiortc asks a public STUN server: they are always given.
 - An unreachable STUN server costs 5 s, and cancelling leaves tasks behind: gathering is capped where aioice waits.
+- A check that meets a NAT before it has opened is lost, and repeated after 0.5 s: REPEAT is sooner.
 - A peer connection that fails stays "connecting" for long: whoever waits has a deadline of its own.
 - Handlers must not raise: the library would stop reading.
 """
@@ -12,6 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol, cast
 
+import aioice.stun
 from aiortc import RTCConfiguration, RTCIceCandidate, RTCIceServer, RTCPeerConnection, RTCSessionDescription
 from aiortc.rtcicetransport import parse_stun_turn_uri
 
@@ -20,7 +22,20 @@ from mm_transports.webrtc.pieces import PIECE
 from mm_transports.webrtc.sdp import Candidate, Description, parse
 
 GATHERING: Final = 1.5  # seconds, hard; what is there by then is offered
+REPEAT: Final = 0.1  # seconds after which a question to a server or to the peer is asked again; doubles each time
 CHANNEL: Final = 0  # the number of the one channel, which both ends know
+
+
+class Transaction(aioice.stun.Transaction):
+    """Asks again sooner. What is asked once, to see whether a link still stands, waits for its answer as ever."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if options.get("retransmissions") is None:
+            self.__timeout_delay = REPEAT  # of the library's class: this one has the same name
+
+
+aioice.stun.Transaction = Transaction  # type: ignore[misc]
 
 
 class Turn(NamedTuple):
