@@ -133,7 +133,7 @@ class Platform:
         self._transports = _loaded(transports, relays, stun, turn)
         by_scheme = {scheme: transport for transport in self._transports for scheme in transport.schemes}
         listen = [*connection_info, *relays]
-        if (relays or stun or turn) and WEBRTC in by_scheme and f"{WEBRTC}:" not in listen:
+        if (stun or turn or (relays and connection_info)) and WEBRTC in by_scheme and f"{WEBRTC}:" not in listen:
             listen.append(f"{WEBRTC}:")  # who is reached over a relay would rather be reached without
         self.mail_keys = MailKeys(self.storage, self.now, secrets.token_bytes)
         self.mailer = Mailer(self, by_scheme, self.mail_keys.secrets)

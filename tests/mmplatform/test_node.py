@@ -37,6 +37,7 @@ from mmplatform import (
     StorageError,
     TicketError,
     Unreachable,
+    plugins,
 )
 from mmplatform import node as module
 from mmplatform.api import API, Inlet, raw
@@ -1029,3 +1030,21 @@ async def test_a_node_that_moved_calls_its_friends_until_they_answer() -> None:
         async with world.node(2, storage=stores[1], connection_info=["memory://2"]) as bob:
             await (await bob.messaging.send("chat", alice.sign_id, "found"))
         assert heard == ["found"]
+
+
+async def test_webrtc_is_used_where_somebody_may_signal_and_loaded_when_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "importable", lambda library: library == "aiortc")
+    server = {"stun": ["stun:127.0.0.1"], "turn": [("turn:127.0.0.1", "user", "password")]}
+    for options, offered in (({}, False), (server, True), (server | {"connection_info": []}, True)):
+        loopback = {"connection_info": ["tcp://127.0.0.1:0"]}
+        async with Platform(**(loopback | options)) as platform:  # type: ignore[arg-type]
+            assert platform.directory.mine is not None
+            assert ("webrtc:" in platform.directory.mine.connection_info) == offered
+            assert platform.dialer.transports["webrtc"].over_link
+    for wrong in ({"stun": ["turn:x"]}, {"turn": [("stun:x", "", "")]}, {"turn": [("turn:x",)]}):
+        with pytest.raises(ValueError, match="is not"):
+            Platform(**wrong)  # type: ignore[arg-type]
+    monkeypatch.setattr(plugins, "importable", lambda library: False)
+    assert "webrtc" not in Platform().dialer.transports
+    with pytest.raises(PluginError, match=r"pip install 'mm-platform\[webrtc\]'"):
+        Platform(stun=["stun:127.0.0.1"])
