@@ -295,14 +295,14 @@ async def test_a_bye_of_the_client_ends_it(opened: Any) -> None:
     assert door.core.items.empty()
 
 
-async def test_what_is_told_in_one_turn_is_one_message(opened: Any) -> None:
+async def test_the_first_of_a_turn_leaves_at_once_and_the_others_as_one_message(opened: Any) -> None:
     door = await opened()
     guest, session = await door.guest()
     told = [Data(bytes(32), number, b"x" * 100) for number in range(500)]
     for item in told:
         session.tell(item)
     assert [await guest.hears() for _ in told] == told
-    assert len(guest.sizes) == 3  # challenge, welcome, these
+    assert len(guest.sizes) == 4  # challenge, welcome, the first of these, the others
     guest.socket.close()
     await guest.lost()
 

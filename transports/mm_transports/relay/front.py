@@ -1,7 +1,7 @@
 """The front door of a relay: the server's side of one WebSocket, from the challenge to the last goodbye.
 
-What a connection is told within one turn of the loop leaves as one message. A connection that sends faster than it may
-is not read until it has paid for that; nothing is dropped.
+The first item a connection is told within a turn of the loop leaves at once, all others as one message. A connection
+that sends faster than it may is not read until it has paid for that; nothing is dropped.
 """
 
 import asyncio
@@ -155,10 +155,12 @@ class Front:
     def tell(self, item: Item) -> None:
         if self._ended:
             return
-        if not self._scheduled:
+        self._waiting.append(item)
+        if not self._scheduled:  # the first of a turn is the only one as a rule: one turn less for a round trip
             self._scheduled = True
             self._loop.call_soon(self._flush)
-        self._waiting.append(item)
+            self._write()
+            return
         self._size += _size(item)
         # Under load a turn of uvloop reads megabytes: the socket should not stand idle, nor a pause wait for its end.
         if self._size >= BATCH or isinstance(item, Pause):
