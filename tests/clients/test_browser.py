@@ -161,7 +161,9 @@ async def test_over_a_data_channel(site: str, browser: Chromium, relay: str) -> 
         sent = asyncio.get_running_loop().time()
         after = {link.address: (link.bytes_in, link.bytes_out) for link in bot.peers()[0].links}
         moved = {way: (after[way][0] - before[way][0], after[way][1] - before[way][1]) for way in before}
-        print(f"direct after {direct - began:.2f} s, {COUNT} each way in {sent - direct:.2f} s, bytes in and out: {moved}")
+        print(
+            f"direct after {direct - began:.2f} s, {COUNT} each way in {sent - direct:.2f} s, bytes in and out: {moved}"
+        )
         assert bot.peers()[0].links[0].address == "webrtc:"
         assert await browser.evaluate("window.path()") == "webrtc:"
         assert all(count > COUNT * 10 for count in moved["webrtc:"])
