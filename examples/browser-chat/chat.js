@@ -17,7 +17,8 @@ const { addresses } = parseTicket(ticket, Date.now() / 1000);
 const platform = await Platform.create({ relays: addresses.filter((address) => address.startsWith("relay+")) });
 const bot = platform.add(ticket, "friends");
 
-platform.on("connection", () => (element("status").textContent = "connected, end to end encrypted"));
+const way = (address) => (address === "webrtc:" ? "directly" : "over the relay");
+platform.on("path", (peer, address) => (element("status").textContent = `connected ${way(address)}, end to end encrypted`));
 platform.on("disconnected", (peer, reason) => (element("status").textContent = `away: ${reason}`));
 platform.messaging.on("friends.chat", (name, sender, { text }) => void show(text));
 

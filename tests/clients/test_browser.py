@@ -4,6 +4,7 @@ import asyncio
 import re
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +22,7 @@ from mmplatform import Platform
 from tests.clients.chromium import Chromium
 from tests.clients.javascript import built
 from tests.mm_transports.webrtc.nodes import needs_addresses
+from tests.mmplatform.network.helpers import until
 
 ROOT: Final = Path(__file__).parents[2]
 COUNT: Final = 1000
@@ -81,7 +83,19 @@ async def relay(tmp_path: Path) -> AsyncIterator[str]:
     await server.stop()
 
 
-async def test_a_reload_loses_nothing_that_was_accepted(site: str, browser: Chromium, relay: str) -> None:
+def node(relay: str, direct: bool) -> Platform:
+    transports = [Relay(), WebRTC()] if direct else [Relay()]
+    return Platform(connection_info=["webrtc:"] if direct else [], transports=transports, relays=[relay])
+
+
+async def both_on_a_data_channel(bot: Platform, browser: Chromium) -> None:
+    await browser.evaluate("window.started.then(({platform, bot}) => platform.connect(bot))")
+    await browser.evaluate("window.onPath('webrtc:')")
+    await until(lambda: bot.peers()[0].address == "webrtc:")
+
+
+@pytest.mark.parametrize("path", ["relay", pytest.param("webrtc:", marks=needs_addresses)])
+async def test_a_reload_loses_nothing_that_was_accepted(site: str, browser: Chromium, relay: str, path: str) -> None:
     got: list[int] = []
     enough, all_came = asyncio.Event(), asyncio.Event()
 
@@ -95,12 +109,15 @@ async def test_a_reload_loses_nothing_that_was_accepted(site: str, browser: Chro
     async def heard() -> list[int]:
         return [int(one) for one in (await browser.evaluate("localStorage.getItem('heard') ?? ''")).split()]
 
-    async with Platform(connection_info=[], transports=[Relay()], relays=[relay]) as bot:
+    async with node(relay, direct=path == "webrtc:") as bot:
         bot.messaging.on("friends.chat", take)
         url = f"{site}/tests/clients/page.html?{urlencode({'relay': relay, 'ticket': bot.ticket()})}"
         await browser.goto(url)
         peer = await browser.evaluate("window.started.then(({platform}) => platform.signId)")
         await bot.add(peer, circle="friends")
+
+        if path == "webrtc:":
+            await both_on_a_data_channel(bot, browser)
 
         async def send_all() -> None:
             for number in range(1, COUNT + 1):
@@ -127,54 +144,54 @@ async def test_a_reload_loses_nothing_that_was_accepted(site: str, browser: Chro
 
 @needs_addresses
 async def test_over_a_data_channel(site: str, browser: Chromium, relay: str) -> None:
-    """1,000 messages each way, all of them over the direct link that both found; then it is cut, and the relay goes on."""
+    """1,000 messages each way, none of them over the relay; the link falls silent, and the relay goes on."""
     got: list[int] = []
-    all_came, again = asyncio.Event(), asyncio.Event()
+    came = asyncio.Condition()
 
-    def take(topic: str, sender: str, payload: int) -> None:
+    async def take(topic: str, sender: str, payload: int) -> None:
         got.append(payload)
-        if payload == COUNT:
-            all_came.set()
-        if payload == COUNT + 100:
-            again.set()
+        async with came:
+            came.notify_all()
 
-    transports = [Relay(), WebRTC()]
-    async with Platform(connection_info=["webrtc:"], transports=transports, relays=[relay]) as bot:
+    async def all_came(count: int) -> None:
+        async with came:
+            await came.wait_for(lambda: len(got) >= count)
+        await browser.evaluate(f"window.heardAtLeast({count})")
+
+    def counts() -> dict[str, tuple[int, int]]:
+        return {link.address: (link.bytes_in, link.bytes_out) for link in bot.peers()[0].links}
+
+    async def send_each_way(first: int, last: int) -> float:
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(browser.evaluate(f"window.sendRange({first}, {last})"))
+            for number in range(first, last + 1):
+                await bot.messaging.send("chat", peer, number)
+        await all_came(last)
+        return time.monotonic() - began
+
+    async with node(relay, direct=True) as bot:
         bot.messaging.on("friends.chat", take)
         url = f"{site}/tests/clients/page.html?{urlencode({'relay': relay, 'ticket': bot.ticket()})}"
-        began = asyncio.get_running_loop().time()
         await browser.goto(url)
         peer = await browser.evaluate("window.started.then(({platform}) => platform.signId)")
         await bot.add(peer, circle="friends")
-        await browser.evaluate("window.started.then(({platform, bot}) => platform.connect(bot))")
-        await browser.evaluate("window.onPath('webrtc:')")
-        while not (links := bot.peers()[0].links) or links[0].address != "webrtc:":
-            await asyncio.sleep(0.01)
-        direct = asyncio.get_running_loop().time()
-        before = {link.address: (link.bytes_in, link.bytes_out) for link in links}
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(browser.evaluate(f"window.sendRange(1, {COUNT})"))
-            for number in range(1, COUNT + 1):
-                await bot.messaging.send("chat", peer, number)
-        await all_came.wait()
-        await browser.evaluate(f"window.heardAtLeast({COUNT})")
-        sent = asyncio.get_running_loop().time()
-        after = {link.address: (link.bytes_in, link.bytes_out) for link in bot.peers()[0].links}
-        moved = {way: (after[way][0] - before[way][0], after[way][1] - before[way][1]) for way in before}
-        print(
-            f"direct after {direct - began:.2f} s, {COUNT} each way in {sent - direct:.2f} s, bytes in and out: {moved}"
-        )
-        assert bot.peers()[0].links[0].address == "webrtc:"
-        assert await browser.evaluate("window.path()") == "webrtc:"
-        assert all(count > COUNT * 10 for count in moved["webrtc:"])
-        assert all(count < 1000 for way, counts in moved.items() if way != "webrtc:" for count in counts)
-        assert got == list(range(1, COUNT + 1))
-        cut = asyncio.get_running_loop().time()
-        await browser.evaluate(f"window.cut(), window.sendRange({COUNT + 1}, {COUNT + 100})")
-        await again.wait()
-        print(f"100 more {asyncio.get_running_loop().time() - cut:.2f} s after the cut")
+        began = time.monotonic()
+        await both_on_a_data_channel(bot, browser)
+        direct = time.monotonic() - began
+        before = counts()
+        took = await send_each_way(1, COUNT)
+        moved = {way: (after[0] - before[way][0], after[1] - before[way][1]) for way, after in counts().items()}
+        assert bot.peers()[0].address == await browser.evaluate("window.path()") == "webrtc:"
+        assert all(count > COUNT * 10 for count in moved.pop("webrtc:"))
+        assert all(count < COUNT for way in moved.values() for count in way)
+        pair = bot.peer(peer).link.connection._channel
+        pair.send, pair._sink = lambda data: None, None  # the path is dead, and nobody says so
+        silent = await send_each_way(COUNT + 1, COUNT + 100)
+    print(f"direct in {direct:.2f} s, {COUNT} each way in {took:.2f} s, 100 more {silent:.2f} s after it fell silent")
+    assert silent < 5
     assert got == list(range(1, COUNT + 101))
-    assert [int(one) for one in (await browser.evaluate("localStorage.getItem('heard')")).split()] == got[:COUNT]
+    assert [int(one) for one in (await browser.evaluate("localStorage.getItem('heard')")).split()] == got
 
 
 async def test_a_killed_browser_loses_nothing_that_was_accepted(site: str, relay: str, tmp_path: Path) -> None:

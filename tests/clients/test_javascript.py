@@ -1,6 +1,7 @@
 """Two implementations against each other: vectors, handshakes and frames both ways, whole nodes over a real relay."""
 
 import asyncio
+import itertools
 import os
 import time
 from collections.abc import AsyncIterator
@@ -13,6 +14,9 @@ import pytest
 from mm_transports.relay.config import Config
 from mm_transports.relay.server import RelayServer
 from mm_transports.relay.transport import Relay
+from mm_transports.webrtc.pieces import PIECE, Assembly, split
+from mm_transports.webrtc.sdp import Candidate, Description
+from mm_transports.webrtc.signalling import OFFER, Signal, encode_signal
 from mmplatform import Platform, Refused
 from mmplatform.codec import decode
 from mmplatform.delivery.wire import (
@@ -122,6 +126,26 @@ async def test_tickets(other: Counterpart) -> None:
     assert (info.sign_id, info.connection_info) == (Identity.from_seed(SEED).sign_id, ("relay+wss://a.example/x",))
     made = NodeInfo.create(OURS, ["tcp://192.0.2.1:4000"], 7, int(time.time()) + 1000)
     assert await other.do("readTicket", ticket=ticket(made)) == [OURS.sign_id, OURS.box_id, ["tcp://192.0.2.1:4000"]]
+
+
+async def test_frames_on_a_data_channel(other: Counterpart) -> None:
+    """Either puts together what the other cut, and cuts it into the same pieces."""
+    for size, most in itertools.product((0, 1, 1199, 1200, 2398, 5000, 100_000), (1200, PIECE)):
+        frame = os.urandom(size)
+        pieces = list(split(frame, most))
+        assert await other.do("split", frame=frame.hex(), size=most) == [piece.hex() for piece in pieces]
+        assembled = await other.do("assemble", pieces=[piece.hex() for piece in pieces])
+        assert assembled == [None] * (len(pieces) - 1) + [frame.hex()]
+        assembly = Assembly()
+        assert [bytes(whole) for piece in pieces if (whole := assembly.add(piece)) is not None] == [frame]
+
+
+async def test_signals_of_a_data_channel(other: Counterpart) -> None:
+    candidates = tuple(Candidate("f+/", 2**32 - 1, host, 1024, "srflx") for host in ("192.0.2.1", "2001:db8::1"))
+    ours = Description("ufrag", "p" * 22, ":".join(["AB"] * 32), "actpass", "a_-", 1, 0, candidates, False)
+    assert await other.do("description", sdp=ours.text()) == ours.text()
+    signal = encode_signal(Signal(OFFER, os.urandom(8), ours.text()))
+    assert await other.do("signal", signal=signal.hex()) == signal.hex()
 
 
 # Whole nodes, with nothing but a relay between them.

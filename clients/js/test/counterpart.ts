@@ -12,6 +12,9 @@ import { MemoryStorage, Platform } from "../src/index.js";
 import { CookieJar } from "../src/session/cookies.js";
 import { Initiator, Responder, type Event } from "../src/session/handshake.js";
 import type { Session } from "../src/session/session.js";
+import { Assembly, split } from "../src/webrtc/pieces.js";
+import { describe, parse } from "../src/webrtc/sdp.js";
+import { decodeSignal, encodeSignal } from "../src/webrtc/signalling.js";
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- commands of many shapes
 type Command = any;
@@ -60,6 +63,13 @@ const commands: Record<string, (command: Command) => unknown> = {
     const info = parseTicket(text, now());
     return [info.signId, info.boxId, info.addresses];
   },
+  split: ({ frame, size }) => Array.from(split(fromHex(frame), size), hex),
+  assemble: ({ pieces }) => {
+    const assembly = new Assembly();
+    return (pieces as string[]).map((piece) => assembly.add(fromHex(piece))).map((frame) => (frame ? hex(frame) : null));
+  },
+  signal: ({ signal }) => hex(encodeSignal(decodeSignal(fromHex(signal)))),
+  description: ({ sdp }) => describe(parse(sdp)),
   // A whole node.
   start: async ({ relays }) => {
     platform = await Platform.create({ storage, relays });

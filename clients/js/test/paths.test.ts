@@ -48,8 +48,11 @@ test("hole punching is left alone for longer each time", () => {
   assert.equal(retries.due(RELAY), 0);
   retries.failed(RELAY, 100);
   assert.equal(retries.due(RELAY), 2100);
-  retries.held(RELAY);
-  assert.equal(retries.due(RELAY), 0);
+  retries.ended(false, true, 200);
+  assert.equal(retries.due(RELAY), 200);
+  retries.ended(false, false, 200);
+  retries.ended(false, false, 200);
+  assert.equal(retries.due(RELAY), 1200);
   retries.reset();
   assert.equal(retries.due(DIRECT), 0);
 });

@@ -134,6 +134,11 @@ export class Exchange {
     this.acknowledge([...this.receiver.acks(), ...this.receiver.reminders()]);
   }
 
+  /** Let the peer hear over which link we go on, with nothing else to say: it may miss replies. */
+  show(): void {
+    this.link?.send({ type: "frame", now: Date.now(), floor: this.asked.floor, acks: [], batches: [], events: [], requests: [], replies: [] });
+  }
+
   /** A link that is not in use is gone: what it carried last may not have arrived, either way. */
   sayAgain(): void {
     this.requests = this.asked.unanswered;

@@ -3,6 +3,7 @@
  * is kept warm; the link in use is watched while it owes an answer, and left when it falls silent and another one does not.
  */
 
+import type { Exchange } from "./exchange.js";
 import type { Link } from "./link.js";
 import { best, Retries, wanted, type Way } from "./paths.js";
 
@@ -18,6 +19,7 @@ const LIFETIME = 3_600_000; // milliseconds after which a link that is kept warm
 /** The peer whose links they are. */
 export interface Bundle {
   readonly link: Link | undefined;
+  readonly exchange: Exchange;
   /** All that are up. */
   readonly ready: readonly Link[];
   /** Whether we may dial it unasked. */
@@ -53,9 +55,8 @@ export class Keeper {
 
   /** A link is gone, whichever. */
   lost(link: Link): void {
-    const way = { address: "", cost: link.cost, overLink: link.direct };
-    if (performance.now() - link.opened < STABLE) this.retries.failed(way, performance.now());
-    else this.retries.held(way);
+    const now = performance.now();
+    this.retries.ended(link.direct, now - link.opened >= STABLE, now);
     if (this.peer.link) this.planIn(0);
     else this.rest();
   }
@@ -63,6 +64,14 @@ export class Keeper {
   /** Something went out over the link in use that wants an answer. */
   said(): void {
     this.looking ??= setInterval(() => this.look(), LOOK);
+  }
+
+  /** The peer speaks over another link than we do: it may know why. */
+  heardElsewhere(): void {
+    const { link: active } = this.peer;
+    if (!active) return;
+    active.owesSince ||= performance.now();
+    this.said();
   }
 
   /** The network changed, or there is news of the peer. */
@@ -146,6 +155,7 @@ export class Keeper {
       const other = best(others, undefined, now, this.moved);
       if (!other) return;
       this.peer.use(other);
+      this.peer.exchange.show();
       active.close("silent");
     }
   }

@@ -44,6 +44,7 @@ export function wanted(ways: readonly Way[], paths: readonly Path[], active: Pat
 
 /** When to try again what failed; hole punching is left alone for longer each time. `random()` is 0 to 1. */
 export class Retries {
+  private readonly early = new Map<boolean, number>(); // how many links ended early, one after the other
   private readonly failures = new Map<boolean, { count: number; due: number }>(); // by `overLink`
 
   constructor(private readonly random: () => number) {}
@@ -54,9 +55,11 @@ export class Retries {
     this.failures.set(overLink, { count: Math.min(count + 1, 30), due: now + delay * (1 - this.random() / 4) });
   }
 
-  /** A link that was made there held. */
-  held({ overLink }: Way): void {
-    this.failures.delete(overLink);
+  /** A link of that kind ended; one that was not `stable` is not made again at once. */
+  ended(overLink: boolean, stable: boolean, now: number): void {
+    const count = stable ? 0 : (this.early.get(overLink) ?? 0) + 1;
+    this.early.set(overLink, Math.min(count, 30));
+    this.failures.set(overLink, { count: 0, due: stable ? now : now + Math.min(250 * 2 ** count, 30_000) });
   }
 
   due({ overLink }: Way): number {
@@ -66,5 +69,6 @@ export class Retries {
   /** The network changed, or the peer is somewhere else: all may be tried at once. */
   reset(): void {
     this.failures.clear();
+    this.early.clear();
   }
 }

@@ -187,6 +187,7 @@ export class Peer implements PeerOfLink, Bundle {
     this.keeper.lost(link);
     if (other) {
       this.use(other);
+      this.exchange.show();
       return;
     }
     this.reason = error.message;
@@ -197,7 +198,8 @@ export class Peer implements PeerOfLink, Bundle {
     else if (this.wanted) this.reach();
   }
 
-  frameReceived(_link: Link, frame: Frame): void {
+  frameReceived(link: Link, frame: Frame): void {
+    if (link !== this.link) this.keeper.heardElsewhere();
     this.exchange.frameReceived(frame);
   }
 
