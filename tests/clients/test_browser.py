@@ -19,6 +19,7 @@ from mm_transports.relay.server import RelayServer
 from mm_transports.relay.transport import Relay
 from mm_transports.webrtc.transport import WebRTC
 from mmplatform import Platform
+from mmplatform.identity.keys import SignId
 from tests.clients.chromium import Chromium
 from tests.clients.javascript import built
 from tests.mm_transports.webrtc.nodes import needs_addresses
@@ -88,10 +89,18 @@ def node(relay: str, direct: bool) -> Platform:
     return Platform(connection_info=["webrtc:"] if direct else [], transports=transports, relays=[relay])
 
 
-async def both_on_a_data_channel(bot: Platform, browser: Chromium) -> None:
-    await browser.evaluate("window.started.then(({platform, bot}) => platform.connect(bot))")
+async def both_on_a_data_channel(bot: Platform, peer: SignId, browser: Chromium, bot_dials: bool) -> None:
+    """Whoever dials makes the offer."""
+    if bot_dials:
+        await bot.add(
+            await browser.evaluate("window.started.then(({platform}) => platform.ticket())"), circle="friends"
+        )
+        await bot.connect(peer)
+    else:
+        await browser.evaluate("window.started.then(({platform, bot}) => platform.connect(bot))")
     await browser.evaluate("window.onPath('webrtc:')")
     await until(lambda: bot.peers()[0].address == "webrtc:")
+    assert bot.peer(peer).link.dialled == bot_dials
 
 
 @pytest.mark.parametrize("path", ["relay", pytest.param("webrtc:", marks=needs_addresses)])
@@ -117,7 +126,7 @@ async def test_a_reload_loses_nothing_that_was_accepted(site: str, browser: Chro
         await bot.add(peer, circle="friends")
 
         if path == "webrtc:":
-            await both_on_a_data_channel(bot, browser)
+            await both_on_a_data_channel(bot, peer, browser, bot_dials=True)
 
         async def send_all() -> None:
             for number in range(1, COUNT + 1):
@@ -177,7 +186,7 @@ async def test_over_a_data_channel(site: str, browser: Chromium, relay: str) -> 
         peer = await browser.evaluate("window.started.then(({platform}) => platform.signId)")
         await bot.add(peer, circle="friends")
         began = time.monotonic()
-        await both_on_a_data_channel(bot, browser)
+        await both_on_a_data_channel(bot, peer, browser, bot_dials=False)
         direct = time.monotonic() - began
         before = counts()
         took = await send_each_way(1, COUNT)
