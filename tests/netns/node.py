@@ -13,6 +13,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
+import uvloop
+
 from mmplatform import Platform
 
 
@@ -24,6 +26,7 @@ async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--listen", action="append", default=[])
     parser.add_argument("--relay", action="append", default=[])
+    parser.add_argument("--transport", action="append", default=None, help="these and no others")
     parser.add_argument("--service", action="append", default=[])
     parser.add_argument("--add", action="append", default=[], help="a ticket")
     parser.add_argument("--to", default="")
@@ -36,7 +39,8 @@ async def main() -> None:
         def now(self) -> float:
             return time.time() + options.clock
 
-    platform = Shifted(connection_info=listen, services=options.service, relays=options.relay)
+    chosen = {"transports": options.transport} if options.transport else {}
+    platform = Shifted(connection_info=listen, services=options.service, relays=options.relay, **chosen)
     on = platform.messaging.on
     sending: list[asyncio.Task[None]] = []
 
@@ -79,4 +83,4 @@ async def main() -> None:
 
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
-        asyncio.run(main())
+        uvloop.run(main())  # as mm does
