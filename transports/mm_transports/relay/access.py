@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Final
 
-from mm_transports.relay.address import parse_relay
 from mm_transports.relay.items import PEER, RELAY, SignIn
-from mmplatform.identity.keys import raw_key
+from mm_transports.relay.policy import relay_key
 
 FEDERATE: Final = ("any", "listed", "none")
 
@@ -37,10 +36,7 @@ class Access:
         return "denied" if key in self.deny or (self.allow and key not in self.allow) else ""
 
     def _refuses_relay(self, key: bytes, address: str) -> str:
-        try:
-            if raw_key(parse_relay(address).key) != key:
-                return "wrong-address"
-        except ValueError:
+        if relay_key(address) != key:
             return "wrong-address"
         if not self.reaches(address):
             return "unreachable"

@@ -10,7 +10,6 @@ noise to sessions, which are end to end, and it moves no link of somebody else (
 from collections.abc import Callable
 from typing import Final
 
-from mm_transports.relay.address import parse_relay
 from mm_transports.relay.finding import Finder
 from mm_transports.relay.items import (
     Carried,
@@ -30,12 +29,12 @@ from mm_transports.relay.items import (
 )
 from mm_transports.relay.metrics import Metrics
 from mm_transports.relay.passing import Passing
+from mm_transports.relay.policy import relay_key
 from mm_transports.relay.ports import Fleet, Lanes, Session
 from mm_transports.relay.queues import THERE, Bounds, Pair, Seat
 from mm_transports.relay.void import Void
 from mm_transports.relay.watches import Watches
 from mmplatform.errors import ProtocolError
-from mmplatform.identity.keys import raw_key
 
 FROM_PEERS: Final = frozenset({"closed", "unknown", "denied"})  # what a peer may say of a link it shuts
 NOWHERE: Final = frozenset({"absent", "gone", "unreachable"})
@@ -178,7 +177,7 @@ class Router:
         usual = seat.pairs.get(key)
         if usual is not None and usual.outlet.process and self._finder is not None and not usual.paused & THERE:
             self._finder.lost(target)  # it was dialled before: perhaps because it is there no more
-        via = item.via if seat.is_peer and not self._is_own(item.via) else ""
+        via = item.via if seat.is_peer and relay_key(item.via) != self._key else ""
         outlet = self._way(seat, target, via)
         if outlet is None:
             self._refuse(seat, source, target, item.link, "unreachable" if via else "absent")
@@ -325,12 +324,6 @@ class Router:
             seat = self._seats[lane] = Seat(lane)
             seat.is_lane = True
         return seat
-
-    def _is_own(self, via: str) -> bool:
-        try:
-            return via != "" and raw_key(parse_relay(via).key) == self._key
-        except ValueError:
-            return False
 
     # Coming and going.
 
