@@ -38,7 +38,7 @@ from mmplatform.errors import ProtocolError
 
 FROM_PEERS: Final = frozenset({"closed", "unknown", "denied"})  # what a peer may say of a link it shuts
 NOWHERE: Final = frozenset({"absent", "gone", "unreachable"})
-_RELAYED: Final = (Stored, Declined, Room, Ended)  # what the relay itself may say by way of another process
+_RELAYED: Final = (Stored, Declined, Room, Ended, Waiting)  # what the relay itself may say by way of another process
 
 
 class Router:
@@ -118,7 +118,7 @@ class Router:
             if not isinstance(item, Waiting):
                 self._passing.note(seat, item)
             return True
-        if self._finder is None or not isinstance(item, (*_RELAYED, Waiting)):
+        if self._finder is None or not isinstance(item, _RELAYED):
             return False
         place = self._finder.seat(key)
         if place is None:
