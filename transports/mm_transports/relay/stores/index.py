@@ -172,14 +172,7 @@ class Index:
 
     def due(self, now: int, count: int) -> list[int]:
         """Visible envelopes whose time is up; each is named once."""
-        found: list[int] = []
-        while len(found) < count and self._deadlines and self._deadlines[0] >> NUMBER_BITS <= now:
-            number = heappop(self._deadlines) & (1 << NUMBER_BITS) - 1
-            if number in self.mail and number not in found[-1:]:  # what was restored has two deadlines
-                found.append(number)
-        if len(self._deadlines) > 2 * len(self.mail) + STALE:
-            self._deadlines = fresh(self._deadlines, self.mail)
-        return found
+        return ripe(self._deadlines, self.mail, now, count)
 
     # Notes.
 
@@ -218,14 +211,7 @@ class Index:
 
     def old_notes(self, before: int, count: int) -> list[int]:
         """Notes made before that time; each is named once."""
-        found: list[int] = []
-        while len(found) < count and self._ages and self._ages[0] >> NUMBER_BITS < before:
-            number = heappop(self._ages) & (1 << NUMBER_BITS) - 1
-            if number in self.noted:
-                found.append(number)
-        if len(self._ages) > 2 * len(self.noted) + STALE:
-            self._ages = fresh(self._ages, self.noted)
-        return found
+        return ripe(self._ages, self.noted, before - 1, count)
 
     # All.
 
@@ -272,7 +258,14 @@ def remove(numbers: list[int], number: int) -> bool:
     return True
 
 
-def fresh(deadlines: list[int], alive: dict[int, Mark] | dict[int, NoteMark]) -> list[int]:
-    kept = [deadline for deadline in deadlines if deadline & (1 << NUMBER_BITS) - 1 in alive]
-    heapify(kept)
-    return kept
+def ripe(deadlines: list[int], alive: dict[int, Mark] | dict[int, NoteMark], now: int, count: int) -> list[int]:
+    """Take from the heap what is up by ``now`` and still alive."""
+    found: list[int] = []
+    while len(found) < count and deadlines and deadlines[0] >> NUMBER_BITS <= now:
+        number = heappop(deadlines) & (1 << NUMBER_BITS) - 1
+        if number in alive and number not in found[-1:]:  # what was restored has two deadlines
+            found.append(number)
+    if len(deadlines) > 2 * len(alive) + STALE:
+        deadlines[:] = [deadline for deadline in deadlines if deadline & (1 << NUMBER_BITS) - 1 in alive]
+        heapify(deadlines)
+    return found
