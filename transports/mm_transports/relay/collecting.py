@@ -49,9 +49,7 @@ class Collecting:
         self._start(reader)
 
     def signed_out(self, session: Session) -> None:
-        reader = self._readers.get(session.key)
-        if reader is not None and reader.session is session:
-            self._forget(reader)
+        self._forget(self._reader(session))
 
     def wake(self, key: bytes, *, mail: bool = True, notes: bool = True) -> bool:
         """There is something new in the store for ``key``; False when it is not signed in here."""
@@ -64,8 +62,8 @@ class Collecting:
         return True
 
     def taken(self, session: Session, item: Taken) -> None:
-        reader = self._readers.get(session.key)
-        if reader is None or reader.session is not session:
+        reader = self._reader(session)
+        if reader is None:
             return
         numbers = [number for number in item.numbers if reader.settle(number)]
         if numbers:
@@ -73,8 +71,8 @@ class Collecting:
             self._start(reader)
 
     def noted(self, session: Session, item: Noted) -> None:
-        reader = self._readers.get(session.key)
-        if reader is None or reader.session is not session:
+        reader = self._reader(session)
+        if reader is None:
             return
         upto = reader.note(item.number)
         if upto:
@@ -102,6 +100,11 @@ class Collecting:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _reader(self, session: Session) -> "_Reader | None":
+        """None when it is no longer the session of its key."""
+        reader = self._readers.get(session.key)
+        return reader if reader is not None and reader.session is session else None
 
     def _forget(self, reader: "_Reader | None") -> None:
         if reader is not None:
