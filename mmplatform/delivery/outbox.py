@@ -141,7 +141,7 @@ class Outbox:
     def count(self) -> int:
         """About how many messages wait: those that were settled out of turn count until what is before them is."""
         return sum(
-            row.last - max(row.first, box.sender.base(shelf.lane, self._epochs[_ordinal(row)])) + 1
+            row.last - max(row.first, box.sender.base(shelf.lane, self._epochs[row.ordinal])) + 1
             for box in self._boxes.values()
             for shelf in box.shelves
             for row in shelf.rows
@@ -411,18 +411,18 @@ class Outbox:
 
     def _push(self, box: Box, shelf: Shelf, row: Row, epoch: int, records: list[Record]) -> None:
         """Give one row to the sender; numbers that were never saved, or are damaged, become tombstones."""
-        ordinal, last = row.key[:-16], row.last
-        before = shelf.pushed[1] if shelf.pushed[0] == ordinal else row.first - 1
+        run, last = row.run, row.last
+        before = shelf.pushed[1] if shelf.pushed[0] == run else row.first - 1
         if records and before + 1 == records[0].seq and len(records) == last - before and not self._cancelled:
             box.sender.push(shelf.lane, epoch, records)
         else:
             held = {r.seq: r for r in records if (shelf.peer, shelf.lane, epoch, r.seq) not in self._cancelled}
             box.sender.push(shelf.lane, epoch, [held.get(seq) or tombstone(seq) for seq in range(before + 1, last + 1)])
-        shelf.pushed = (ordinal, last)
+        shelf.pushed = (run, last)
         shelf.loaded += 1
         shelf.resident += row.size
         if box.sender.base(shelf.lane, epoch) > last:  # nothing of it needs to be sent
-            self._drop_rows(box, shelf, ordinal, last + 1)
+            self._drop_rows(box, shelf, run, last + 1)
 
     async def _load(self, box: Box, shelf: Shelf) -> None:
         try:
@@ -457,7 +457,7 @@ class Outbox:
 
     async def _read(self, row: Row, value: bytes | None) -> tuple[int, list[Record]]:
         """The records of a row; a damaged one is put aside and the rest goes on."""
-        ordinal = int.from_bytes(row.key[-20:-16])
+        ordinal = row.ordinal
         epoch = self._epochs[ordinal]
         try:
             if value is None:
@@ -487,7 +487,7 @@ class Outbox:
             if row.key.startswith(prefix):
                 if row.last >= base:
                     break
-            elif box.sender.base(shelf.lane, self._epochs[int.from_bytes(row.key[-20:-16])]) <= row.last:
+            elif box.sender.base(shelf.lane, self._epochs[row.ordinal]) <= row.last:
                 break  # by mail a later run may be settled before an earlier one
             rows.popleft()
             shelf.dropped += 1
@@ -500,7 +500,7 @@ class Outbox:
         self._relieve(box)
 
     def _forget_cancelled(self, shelf: Shelf, row: Row) -> None:
-        place = (shelf.peer, shelf.lane, self._epochs[int.from_bytes(row.key[-20:-16])])
+        place = (shelf.peer, shelf.lane, self._epochs[row.ordinal])
         for known in [c for c in self._cancelled if c[:3] == place and row.first <= c[3] <= row.last]:
             self._cancelled.discard(known)
             self._delete(cancelled_key(known))
@@ -561,7 +561,7 @@ class Outbox:
         except CodecError as error:  # the rows say it too, see _read
             self._failed(StorageCorrupt(f"the list of earlier runs is damaged: {error}"))
             runs = {}
-        held = {int.from_bytes(row.key[-20:-16]) for box in self._boxes.values() for s in box.shelves for row in s.rows}
+        held = {row.ordinal for box in self._boxes.values() for s in box.shelves for row in s.rows}
         runs[max({*runs, *held}, default=0) + 1] = self.epoch
         self._epochs = {ordinal: runs[ordinal] for ordinal in sorted(runs)[-RUNS_KEPT:]}
         self._epochs |= {ordinal: runs.get(ordinal, 0) for ordinal in held}
@@ -635,8 +635,3 @@ class Outbox:
 def _ignore(done: asyncio.Future[None]) -> None:
     if not done.cancelled():
         done.exception()
-
-
-def _ordinal(row: Row) -> int:
-    """Of the run that put it."""
-    return int.from_bytes(row.key[-20:-16])

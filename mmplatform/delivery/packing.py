@@ -60,7 +60,7 @@ class Packer:
         parts = self._unplanned(box, shelf)
         if not parts:
             return None
-        epoch = self._epoch_of(_ordinal(parts[0].row))
+        epoch = self._epoch_of(parts[0].row.ordinal)
         if self._still_too_large(box, shelf, epoch, parts[0].first):
             return None
         only = self._relay_of_earlier(box, lane, epoch)
@@ -84,7 +84,7 @@ class Packer:
         rows = [
             row
             for row in shelf.rows
-            if row.last >= letter.first and row.first <= letter.last and self._epoch_of(_ordinal(row)) == letter.epoch
+            if row.last >= letter.first and row.first <= letter.last and self._epoch_of(row.ordinal) == letter.epoch
         ]
         only = self._relay_of_earlier(box, letter.lane, letter.epoch)
         held = await self._read(shelf, [Part(row, row.first, row.last) for row in rows])
@@ -101,7 +101,7 @@ class Packer:
         lane, epoch = letter.lane, letter.epoch
         base = box.sender.base(lane, epoch)
         if not base:  # nothing of this run is in memory, so none of it is settled
-            base = next(r.first for r in box.shelves[lane].rows if self._epoch_of(_ordinal(r)) == epoch)
+            base = next(r.first for r in box.shelves[lane].rows if self._epoch_of(r.ordinal) == epoch)
         expires = max((record.expires for record in records if record.topic), default=int(self._now() * 1000) + 1000)
         return Packed(letter, Batch(lane, epoch, min(base, records[0].seq), records, []), expires, only)
 
@@ -114,16 +114,16 @@ class Packer:
         parts: list[Part] = []
         size = 0
         for index, row in enumerate(islice(shelf.rows, start, None), start):
-            epoch = self._epoch_of(_ordinal(row))
+            epoch = self._epoch_of(row.ordinal)
             base = box.sender.base(shelf.lane, epoch)
             # Numbers that were never saved belong to the row behind them.
-            first = before.last + 1 if before is not None and before.key[:-16] == row.key[:-16] else base or row.first
+            first = before.last + 1 if before is not None and before.run == row.run else base or row.first
             before = row
             gap = box.letters.gap(shelf.lane, epoch, max(min(first, row.first), base), row.last)
             if parts and (
                 gap is None
                 or gap[0] != parts[-1].last + 1
-                or row.key[:-16] != parts[-1].row.key[:-16]
+                or row.run != parts[-1].row.run
                 or size + row.size > LETTER_BYTES
             ):
                 break
@@ -200,7 +200,3 @@ class Packer:
             return ""
         relays = {letter.relay if letter.state >= RELAYED else "" for letter in earlier}
         return relays.pop() or None if len(relays) == 1 else None
-
-
-def _ordinal(row: Row) -> int:
-    return int.from_bytes(row.key[-20:-16])

@@ -38,6 +38,16 @@ class Row(NamedTuple):
     last: int
     size: int
 
+    @property
+    def run(self) -> bytes:
+        """What the keys of all rows begin with that one run put in a lane."""
+        return self.key[:-16]
+
+    @property
+    def ordinal(self) -> int:
+        """Of the run that put it."""
+        return int.from_bytes(self.key[-20:-16])
+
 
 class Shelf:
     """One lane of one peer: its rows in order; the first ``loaded`` of them are with the sender."""
