@@ -143,11 +143,10 @@ class Mailer:
         letters.put(letter, ENDED, int((self._node.now() + wait) * 1000))
         self._watch_until(letter.until)
 
-    def _stored(self, peer: SignId, letter: Letter) -> None:
+    def _stored(self, peer: SignId, letter: Letter, relay: str, until: int) -> None:
         box = self._node.outbox.box(peer)
         ask_again = int((self._node.now() + ASK_AGAIN) * 1000)
-        if letter.until > ask_again:
-            box.letters.put(letter, RELAYED, ask_again)
+        box.letters.put(letter, RELAYED, min(until, ask_again), relay)
         self._node.outbox.relayed(box, letter)
         self._watch_until(letter.until)
 

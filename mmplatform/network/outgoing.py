@@ -32,8 +32,8 @@ class Node(Protocol):
 
 
 class Outgoing:
-    """Runs until nothing is left to mail; ``done(peer)`` is called then, ``stored(peer, letter)`` for each letter that
-    a relay keeps. ``slots`` bounds what is under way to all peers together."""
+    """Runs until nothing is left to mail; ``done(peer)`` is called then, ``stored(peer, letter, relay, until)`` for
+    each letter that a relay keeps. ``slots`` bounds what is under way to all peers together."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Outgoing:
         peer: SignId,
         postman: Postman,
         slots: asyncio.Semaphore,
-        stored: Callable[[SignId, Letter], None],
+        stored: Callable[[SignId, Letter, str, int], None],
         done: Callable[[SignId], None],
     ) -> None:
         self._node, self._peer, self._postman, self._stored, self._done = node, peer, postman, stored, done
@@ -148,10 +148,9 @@ class Outgoing:
             box.why = str(error)
             self._pause = max(error.retry, self._backoff.next())
         else:
-            box.letters.put(letter, RELAYED, until, relay)
             box.why, self._pause = "", 0.0
             self._backoff.reset()
-            self._stored(self._peer, letter)
+            self._stored(self._peer, letter, relay, until)
         finally:
             self._slots.release()
             del self._flying[letter.id]
