@@ -626,7 +626,7 @@ class Platform:
             link is not None,
             link.connection.address if link is not None else "",
             link.rtt if link is not None else 0.0,
-            not self.outbox.box(key).empty if key in self.outbox.peers() else False,
+            self.outbox.waits(key),
             self.directory.found_by(key),
             peer.reason if peer is not None else "",
             links_of(peer) if peer is not None else (),

@@ -157,6 +157,11 @@ class Outbox:
         """Peers for whom something waits."""
         return [peer for peer, box in self._boxes.items() if not box.empty]
 
+    def waits(self, peer: str) -> bool:
+        """Whether something waits for ``peer``."""
+        box = self._boxes.get(peer)
+        return box is not None and not box.empty
+
     def put(
         self, box: Box, lane: int, topic: str, protocol: str, payload: bytes, expires_ms: int
     ) -> tuple[Delivery, asyncio.Future[None]]:
