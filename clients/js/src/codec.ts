@@ -198,13 +198,18 @@ export class Reader {
     return items;
   }
 
-  /** An array of `least` or more fields, read by `read` (which gets how many there are); what is beyond is skipped. */
-  struct<T>(least: number, read: (fields: number) => T, known: number = least): T {
+  /** An array of `least` or more fields, read by `read`; what is beyond is skipped. */
+  struct<T>(least: number, read: () => T): T {
     const fields = this.array();
     if (fields < least) throw new CodecError(`${fields} fields, at least ${least} expected`);
-    const value = read(fields);
-    for (let index = Math.min(known, fields); index < fields; index++) this.value();
+    const value = read();
+    this.skip(fields - least);
     return value;
+  }
+
+  /** Pass over so many values, of any type. */
+  skip(count: number): void {
+    for (; count > 0; count--) this.value();
   }
 
   /** Any value. */

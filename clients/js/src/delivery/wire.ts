@@ -318,7 +318,7 @@ function readPacket(reader: Reader, type: number, fields: number): Packet {
   const rest = <T>(expected: number, read: () => T): T => {
     if (fields < expected) throw new CodecError(`${fields} elements, at least ${expected} expected`);
     const value = read();
-    for (let index = expected; index < fields; index++) reader.value();
+    reader.skip(fields - expected);
     return value;
   };
   switch (type) {

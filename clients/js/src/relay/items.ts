@@ -122,7 +122,7 @@ function readItem(reader: Reader): Item {
     else if (absent !== undefined) item[name] = absent;
     else throw new CodecError(`${type} lacks its ${name}`);
   });
-  for (let index = fields.length + 1; index < length; index++) reader.value();
+  reader.skip(length - 1 - fields.length);
   return item as unknown as Item;
 }
 
