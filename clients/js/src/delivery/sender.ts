@@ -105,11 +105,6 @@ export class Sender {
     return this.lanes.every((lane) => lane.every((stream) => stream.empty));
   }
 
-  /** The lowest number of a stream that is not settled; 0 when the stream is not held. */
-  base(lane: number, epoch: number): number {
-    return this.stream(lane, epoch)?.base ?? 0;
-  }
-
   /** Saved records, in order, behind all that was pushed before; numbers left out become tombstones. */
   push(lane: number, epoch: number, records: Iterable<Record>): void {
     this.ready = true;

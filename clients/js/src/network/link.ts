@@ -28,7 +28,6 @@ export interface LinkOwner {
 /** `error` says why it ended, once it has. `dialled` is true on the side that opened it. */
 export class Link implements Receiver {
   readonly dialled: boolean;
-  peer: NodeInfo | undefined;
   /** Which run of the peer's node is at the other end; its owner sets it. */
   instance = 0;
   paused = false;
@@ -164,7 +163,6 @@ export class Link implements Receiver {
 
   private established(session: Session, peer: NodeInfo, resume: Uint8Array): void {
     this.session = session;
-    this.peer = peer;
     this.machine = undefined;
     this.again();
     this.owner.linkReady(this, peer, resume);

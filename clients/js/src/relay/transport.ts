@@ -47,11 +47,6 @@ export class Relay implements Transport {
     return [relay.text];
   }
 
-  /** Why home relays are not connected, by address; "" for those that are. */
-  troubles(): Map<string, string> {
-    return new Map(Array.from(this.homes.values(), (station) => [station.address.text, station.client.reason]));
-  }
-
   async close(): Promise<void> {
     this.closed = true;
     globalThis.removeEventListener?.("online", this.changed);
@@ -78,8 +73,6 @@ export class Relay implements Transport {
   }
 
   private guest(relay: RelayAddress): Station {
-    const known = this.guests.get(relay.text);
-    if (known) return known;
     if (this.guests.size >= MAX_GUESTS) throw new Unreachable(`connections to ${MAX_GUESTS} other relays are in use already`);
     const station = new Station(relay, this.node, false, () => this.guests.delete(relay.text), () => {});
     this.guests.set(relay.text, station);

@@ -32,10 +32,7 @@ export interface OpenCookie {
 export class CookieJar {
   private keys: MinuteKey[] = [];
 
-  constructor(
-    private readonly random: Random,
-    private readonly maxSpent: number = MAX_SPENT,
-  ) {}
+  constructor(private readonly random: Random) {}
 
   issue(
     nonce: Uint8Array,
@@ -60,7 +57,7 @@ export class CookieJar {
     if (Math.abs(now - issued) > COOKIE_LIFE) throw new ProtocolError("stale-cookie", `older than ${COOKIE_LIFE} seconds`);
     const name = hex(nonce);
     if (minute.spent.has(name)) throw new ProtocolError("spent-cookie", "it was used before");
-    if (minute.spent.size >= this.maxSpent) throw new ProtocolError("busy", "too many new links this minute");
+    if (minute.spent.size >= MAX_SPENT) throw new ProtocolError("busy", "too many new links this minute");
     return { serverSecret: plain.slice(32, 64), helloHash: plain.slice(88, 120), spend: () => minute.spent.add(name) };
   }
 

@@ -13,7 +13,7 @@ export const PIECE = 16 * 1024; // bytes of the largest: longer messages block t
 export const SMALLEST = 1200; // whoever takes only less is not talked to
 
 /** The pieces of a frame, of at most `size` bytes each. */
-export function* split(frame: Uint8Array, size: number = PIECE): Generator<Uint8Array> {
+export function* split(frame: Uint8Array, size: number): Generator<Uint8Array> {
   const room = size - 1;
   for (let offset = 0; ; offset += room) {
     const last = offset + room >= frame.length;
@@ -30,12 +30,10 @@ export class Assembly {
   private parts: Uint8Array[] = [];
   private held = 0;
 
-  constructor(private readonly limit: number = LENGTH_LIMIT) {}
-
   /** The frame that this piece of kind MORE or LAST completes. Throws ProtocolError. */
   add(piece: Uint8Array): Uint8Array | undefined {
     const part = piece.subarray(1);
-    if (this.held + part.length > this.limit) throw new ProtocolError("too-long", `a frame of more than ${this.limit} bytes`);
+    if (this.held + part.length > LENGTH_LIMIT) throw new ProtocolError("too-long", `a frame of more than ${LENGTH_LIMIT} bytes`);
     if (piece[0] === MORE) {
       if (!part.length) throw new ProtocolError("bad-piece", "nothing, and more to follow");
       this.parts.push(part);
