@@ -23,7 +23,7 @@ import { Links } from "./network/links.js";
 import { Mailer, type MailNode } from "./network/mail.js";
 import type { Way } from "./network/paths.js";
 import { Peer, type PeerNode } from "./network/peer.js";
-import type { Transport, TransportNode } from "./network/transport.js";
+import { dialable, schemeOf, transportOf, type Transport, type TransportNode } from "./network/transport.js";
 import { Relay } from "./relay/transport.js";
 import { ADDRESS as DIRECT } from "./webrtc/connection.js";
 import { hasWebRTC, WebRTC } from "./webrtc/transport.js";
@@ -215,7 +215,7 @@ export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
   event(scope: Scope, peer: SignId, { topic, protocol, payload }: Event): void {
     if (!isAllowed(topic)) return;
     if (protocol === PROTOCOL) this.messaging.take(scope, topic, peer, payload, () => {});
-    else if (protocol === SIGNALS) this.transportOf(topic)?.signalled?.(peer, payload);
+    else if (protocol === SIGNALS) transportOf(topic, this.transports)?.signalled?.(peer, payload);
   }
 
   message(scope: Scope, peer: SignId, { topic, protocol, payload }: Message, finished: (result: Result) => void): void {
@@ -233,10 +233,8 @@ export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
   /** By the addresses of its record; without any it may be at one of our own relays. */
   ways(peer: SignId): Way[] {
     const addresses = this.directory.find(peer)?.addresses ?? this.addresses;
-    return addresses.flatMap((address) => {
-      const transport = this.transportOf(address.slice(0, address.indexOf(":")));
-      return transport ? [{ address, cost: transport.cost, overLink: transport.overLink === true }] : [];
-    });
+    const ways = dialable(addresses, this.transports);
+    return ways.map(({ address, transport }) => ({ address, cost: transport.cost, overLink: transport.overLink === true }));
   }
 
   dial(peer: SignId, addresses: readonly string[]): Promise<Link> {
@@ -316,11 +314,11 @@ export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
     await this.outbox.open();
     for (const transport of this.transports) transport.attach(this);
     for (const relay of relays) {
-      const transport = this.transportOf(relay.slice(0, relay.indexOf(":")));
+      const transport = transportOf(schemeOf(relay), this.transports);
       if (!transport) throw new LocalError(`${relay}: there is no transport for it`);
       this.addresses.push(...(await transport.listen(relay, this.links.accept)));
     }
-    const direct = this.transportOf("webrtc");
+    const direct = transportOf("webrtc", this.transports);
     if (direct) this.addresses.push(...(await direct.listen(DIRECT, this.links.accept)));
     globalThis.addEventListener?.("online", this.online);
     for (const peer of this.outbox.peers()) this.peer(peer as SignId).wake();
@@ -336,10 +334,6 @@ export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
       this.own = createNodeInfo(this.identity, this.addresses, seq, now + VALID);
     }
     return this.own.record;
-  }
-
-  private transportOf(scheme: string): Transport | undefined {
-    return this.transports.find(({ schemes }) => schemes.includes(scheme));
   }
 
   private peerOf(info: NodeInfo): Peer {

@@ -8,7 +8,7 @@ import type { NodeInfo } from "../identity/nodeinfo.js";
 import { CookieJar } from "../session/cookies.js";
 import { Initiator, Responder } from "../session/handshake.js";
 import { Link, type LinkOwner } from "./link.js";
-import type { Connection, Receiver, Transport } from "./transport.js";
+import { dialable, type Connection, type Receiver, type Transport } from "./transport.js";
 
 const STAGGER = 250; // milliseconds between two attempts (the same as RFC 8305 recommends)
 const MAX_ADDRESSES = 8; // of one peer are tried
@@ -50,10 +50,7 @@ export class Links implements LinkOwner {
 
   /** A link to `peer` over the first of the addresses that answers; they are tried one after the other, staggered. */
   async dial(peer: SignId, addresses: readonly string[], transports: readonly Transport[]): Promise<Link> {
-    const ways = addresses.slice(0, MAX_ADDRESSES).flatMap((address) => {
-      const transport = transports.find((one) => one.schemes.includes(address.slice(0, address.indexOf(":"))));
-      return transport ? [{ address, transport }] : [];
-    });
+    const ways = dialable(addresses.slice(0, MAX_ADDRESSES), transports);
     if (!ways.length) throw new Unreachable(`no address of the peer can be dialled from here (it gave: ${addresses.join(", ") || "none"})`);
     const race: Race = { started: [], won: false };
     const attempts = ways.map(async ({ address, transport }, index) => {

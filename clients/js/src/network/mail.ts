@@ -11,7 +11,7 @@ import type { NodeInfo } from "../identity/nodeinfo.js";
 import { MAX_CONTENT, open, seal } from "../session/envelope.js";
 import type { Directory } from "./directory.js";
 import type { Exchange } from "./exchange.js";
-import type { Mail, Transport } from "./transport.js";
+import { dialable, type Dialable, type Mail, type Transport } from "./transport.js";
 
 const LONGEST = 14 * 24 * 3_600_000; // milliseconds that mail may wait
 const ROOM = MAX_CONTENT - 64 * 1024; // bytes of messages in one envelope
@@ -138,12 +138,9 @@ export class Mailer {
     if (reason) throw reason;
   }
 
-  private relaysOf(peer: SignId): { address: string; transport: Transport }[] {
+  private relaysOf(peer: SignId): Dialable[] {
     const addresses = this.node.directory.find(peer)?.addresses ?? [];
-    return addresses.flatMap((address) => {
-      const transport = this.node.transports.find((one) => one.deposit && one.schemes.includes(address.slice(0, address.indexOf(":"))));
-      return transport ? [{ address, transport }] : [];
-    });
+    return dialable(addresses, this.node.transports.filter(({ deposit }) => deposit));
   }
 
   /** The same for the same content, and a secret of ours: nobody can tell the content by it. */

@@ -87,3 +87,26 @@ export interface Transport {
   /** Stop listening and let go of everything. */
   close(): Promise<void>;
 }
+
+/** An address, and the transport that can dial it. */
+export interface Dialable {
+  readonly address: string;
+  readonly transport: Transport;
+}
+
+/** The transport among these for addresses of `scheme`. */
+export function transportOf(scheme: string, transports: readonly Transport[]): Transport | undefined {
+  return transports.find(({ schemes }) => schemes.includes(scheme));
+}
+
+/** Those of the addresses that one of the transports can dial. */
+export function dialable(addresses: readonly string[], transports: readonly Transport[]): Dialable[] {
+  return addresses.flatMap((address) => {
+    const transport = transportOf(schemeOf(address), transports);
+    return transport ? [{ address, transport }] : [];
+  });
+}
+
+export function schemeOf(address: string): string {
+  return address.slice(0, address.indexOf(":"));
+}
