@@ -1,5 +1,6 @@
 /** Puts large values together from consecutive slices, within a memory budget shared by all peers. */
 
+import { joined } from "../bytes.js";
 import { ProtocolError } from "../errors.js";
 
 /** Bytes that values in assembly may hold together. */
@@ -54,12 +55,7 @@ export class Assembler {
   }
 
   private putTogether(): Uint8Array {
-    const whole = new Uint8Array(this.total);
-    let position = 0;
-    for (const slice of this.slices) {
-      whole.set(slice, position);
-      position += slice.length;
-    }
+    const whole = joined(this.slices);
     this.clear();
     return whole;
   }
