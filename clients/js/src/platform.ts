@@ -1,6 +1,6 @@
 /** A node: keys, storage, transports, peers and messaging, wired in one place. */
 
-import { decode, encode, Reader, Writer } from "./codec.js";
+import { decode, encode, Reader } from "./codec.js";
 import { fromBigEndian, random } from "./bytes.js";
 import { Delivery } from "./delivery/delivery.js";
 import { Inbox } from "./delivery/inbox.js";
@@ -75,7 +75,7 @@ export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
     const kept = new Map(await storage.read("node/"));
     const identity = await identityIn(storage, kept);
     const run = (kept.has("node/run") ? new Reader(kept.get("node/run")!).uint() : 0) + 1;
-    await storage.write([["node/run", number(run)]], true);
+    await storage.write([["node/run", encode(run)]], true);
     const platform = new Platform(storage, identity, run, kept, transportsOf(options));
     await platform.start(options.relays ?? []);
     return platform;
@@ -273,7 +273,7 @@ export class Platform implements PeerNode, TransportNode, MailNode, Upstream {
   // What transports and mail call.
 
   linked(peer: SignId): boolean {
-    return this.peers.get(peer)?.link !== undefined;
+    return this.isConnected(peer);
   }
 
   /** At once or not at all: a signal that is late is of no use. */
@@ -397,10 +397,4 @@ async function identityIn(storage: Storage, kept: Map<string, Uint8Array>): Prom
   const identity = Identity.generate();
   await storage.write([["node/identity", identity.secret()]], true);
   return identity;
-}
-
-function number(value: number): Uint8Array {
-  const writer = new Writer();
-  writer.uint(value);
-  return writer.done();
 }

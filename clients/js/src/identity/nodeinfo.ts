@@ -3,7 +3,7 @@
  * Bytes from anywhere pass `decodeNodeInfo`, so a record in hand is a proven one.
  */
 
-import { bigEndian, compare, equal, utf8 } from "../bytes.js";
+import { bigEndian, compare, EMPTY, equal, utf8 } from "../bytes.js";
 import { MAX_INTEGER, Reader, Writer } from "../codec.js";
 import { BadSignature, CodecError, InvalidKey, InvalidRecord } from "../errors.js";
 import { boxIdOf, isBoxKey, KEY_SIZE, rawKey, signIdOf, SIGNATURE_SIZE, verify, type BoxId, type Identity, type SignId } from "./keys.js";
@@ -43,10 +43,10 @@ export function createNodeInfo(
   addresses: readonly string[],
   seq: number,
   expires: number,
-  mailKey: Uint8Array = new Uint8Array(0),
+  mailKey: Uint8Array = EMPTY,
 ): NodeInfo {
   const { signKey, boxKey } = identity;
-  const fields: Fields = { signKey, boxKey, mailKey, addresses: [...addresses], seq, expires, signature: new Uint8Array(0) };
+  const fields: Fields = { signKey, boxKey, mailKey, addresses: [...addresses], seq, expires, signature: EMPTY };
   check(fields);
   fields.signature = identity.sign(LABEL, ...signedParts(fields));
   return toNodeInfo(fields, written(fields));

@@ -3,7 +3,7 @@
  * one frame, one box and one write.
  */
 
-import { concat, EMPTY, utf8 } from "../bytes.js";
+import { EMPTY, utf8 } from "../bytes.js";
 import type { Inbox } from "../delivery/inbox.js";
 import type { Outbox } from "../delivery/outbox.js";
 import type { Receiver, Stream } from "../delivery/receiver.js";
@@ -129,9 +129,7 @@ export class Exchange {
     this.useful = false;
     this.answered.begin(link.instance);
     for (const settled of this.sender.linkUp(acks)) this.node.outbox.settle(this.peer, settled);
-    this.requests = this.asked.unanswered;
-    // What was acknowledged over a link that died meanwhile may not have arrived.
-    this.acknowledge([...this.receiver.acks(), ...this.receiver.reminders()]);
+    this.sayAgain();
   }
 
   /** Let the peer hear over which link we go on, with nothing else to say: it may miss replies. */
@@ -139,7 +137,7 @@ export class Exchange {
     this.link?.send({ type: "frame", now: Date.now(), floor: this.asked.floor, acks: [], batches: [], events: [], requests: [], replies: [] });
   }
 
-  /** A link that is not in use is gone: what it carried last may not have arrived, either way. */
+  /** A link is gone, or another one is used: what the old one carried last may not have arrived, either way. */
   sayAgain(): void {
     this.requests = this.asked.unanswered;
     this.acknowledge([...this.receiver.acks(), ...this.receiver.reminders()]);
@@ -298,5 +296,5 @@ function reasonOf(result: Result): string {
 function replyOf({ id }: Request, result: Result<Uint8Array>): Reply {
   if (result === NOBODY) return { id, status: NO_RESPONDERS, payload: EMPTY };
   if (!result.error) return { id, status: OK, payload: result.value ?? EMPTY };
-  return { id, status: FAILED, payload: concat(utf8(`${result.error.name}: ${result.error.message}`.slice(0, 1000))) };
+  return { id, status: FAILED, payload: utf8(`${result.error.name}: ${result.error.message}`.slice(0, 1000)) };
 }

@@ -15,6 +15,7 @@ const SECOND = 1500; // milliseconds the end that was dialled leaves to the othe
 const WARM_LOOK = 15_000; // milliseconds between two comparisons of links that are up
 const STABLE = 5000; // a link that was lost sooner is not made again at once
 const LIFETIME = 3_600_000; // milliseconds after which a link that is kept warm is made anew
+export const REPLACED = "replaced"; // the reason for closing a link that is
 
 /** The peer whose links they are. */
 export interface Bundle {
@@ -98,7 +99,7 @@ export class Keeper {
     const { link: active, ready } = this.peer;
     if (!active?.ready) return;
     const now = performance.now();
-    for (const link of ready) if (link !== active && link.dialled && now - link.opened > LIFETIME) link.close("replaced");
+    for (const link of ready) if (link !== active && link.dialled && now - link.opened > LIFETIME) link.close(REPLACED);
     if (ready.length > 1) this.planned = setTimeout(() => this.measure(), WARM_LOOK);
     if (this.dialling || !(active.dialled || this.peer.known)) return;
     const ways = wanted(this.peer.ways(), ready, active);

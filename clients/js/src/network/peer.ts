@@ -6,7 +6,7 @@ import type { SignId } from "../identity/keys.js";
 import type { NodeInfo } from "../identity/nodeinfo.js";
 import { Backoff } from "./backoff.js";
 import { Exchange, type ExchangeNode } from "./exchange.js";
-import { Keeper, type Bundle } from "./keeper.js";
+import { Keeper, REPLACED, type Bundle } from "./keeper.js";
 import type { Link } from "./link.js";
 import type { PeerOfLink } from "./links.js";
 import { best, type Way } from "./paths.js";
@@ -17,7 +17,6 @@ const LONGEST_PAUSE = 60_000;
 const GLARE = 10_000; // between two links within which both ends may have dialled at once
 const LONGEST_TIMER = 3_600_000;
 const DUPLICATE = "duplicate"; // reasons for closing a link
-const REPLACED = "replaced";
 const TAKEN_OVER = "taken-over";
 
 /** What a peer needs of the node it belongs to. */

@@ -3,7 +3,7 @@
  * Nothing waits for the relay's welcome: what was told meanwhile goes out in one message with the sign-in.
  */
 
-import { random } from "../bytes.js";
+import { EMPTY, random } from "../bytes.js";
 import { asError, ProtocolError } from "../errors.js";
 import { rawKey, type Identity } from "../identity/keys.js";
 import { Backoff } from "../network/backoff.js";
@@ -207,7 +207,7 @@ export class Client {
 
   private probe(): void {
     const asked = performance.now();
-    this.tell({ type: "data", peer: rawKey(this.identity.signId), link: 0, data: new Uint8Array(0) });
+    this.tell({ type: "data", peer: rawKey(this.identity.signId), link: 0, data: EMPTY });
     this.later(PROBE_TIMEOUT, () => {
       if (this.heard >= asked) this.listen();
       else this.over("the relay fell silent");

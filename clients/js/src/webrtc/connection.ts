@@ -1,5 +1,6 @@
 /** A data channel as a connection: pieces, back-pressure, a heartbeat, and the close both ways. */
 
+import { EMPTY } from "../bytes.js";
 import { asError, ProtocolError, RemoteError } from "../errors.js";
 import { LENGTH_LIMIT, type Accept, type Connection, type Receiver } from "../network/transport.js";
 import { Assembly, END, LAST, MORE, PING, PONG, split } from "./pieces.js";
@@ -96,7 +97,7 @@ export class WebRTCConnection implements Connection {
   // Inside.
 
   private take(data: unknown): void {
-    const piece = data instanceof ArrayBuffer ? new Uint8Array(data) : new Uint8Array(0);
+    const piece = data instanceof ArrayBuffer ? new Uint8Array(data) : EMPTY;
     const kind = piece[0];
     if (kind === LAST || kind === MORE) {
       const frame = this.assembly.add(piece);

@@ -1,6 +1,6 @@
 /** What two nodes say to each other to make a channel (docs/protocol/webrtc.rst, "Signalling"): bytes, both ways. */
 
-import { concat, utf8 } from "../bytes.js";
+import { concat, text, utf8 } from "../bytes.js";
 import { ProtocolError } from "../errors.js";
 
 const VERSION = 1;
@@ -33,7 +33,7 @@ export function decodeSignal(data: Uint8Array): Signal {
   if (data[0] !== VERSION || !kind) throw bad(`version ${data[0]}, kind ${data[1]}`);
   const rest = data.subarray(HEADER);
   if (rest.some((byte) => byte > 127)) throw bad("not ASCII");
-  const body = new TextDecoder().decode(rest);
+  const body = text(rest);
   if (kind === "end" && !/^[a-z][a-z-]{0,31}$/.test(body)) throw bad("not a reason word");
   return { kind, attempt: data.slice(2, HEADER), body };
 }
