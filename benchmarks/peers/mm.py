@@ -4,7 +4,7 @@ One way is ``realtime``; durable is the default send: stored here, delivered, ha
 """
 
 from benchmarks.contract import Client, Info, Job, Peer, Sink, pipelined
-from mmplatform import Platform
+from mmplatform import Delivery, Platform
 
 TOPIC, ECHO = "bench", "echo"
 SENDERS = 1024
@@ -53,15 +53,18 @@ class MMClient(Client):
         await (await self._platform.messaging.send(TOPIC, self._peer, payload))
 
     async def deliver_all(self, count: int, payload: bytes) -> None:
+        for delivery in await self.accepted(count, payload):
+            await delivery
+
+    async def accepted(self, count: int, payload: bytes) -> list[Delivery]:
         """As many senders as JetStream has; each goes on as soon as its message is durably accepted."""
-        deliveries = []
+        deliveries: list[Delivery] = []
 
         async def send() -> None:
             deliveries.append(await self._platform.messaging.send(TOPIC, self._peer, payload))
 
         await pipelined(send, count, SENDERS)
-        for delivery in deliveries:
-            await delivery
+        return deliveries
 
     async def close(self) -> None:
         await self._platform.disconnect(self._peer)

@@ -8,8 +8,8 @@ import asyncio
 from pathlib import Path
 
 from benchmarks import tls
-from benchmarks.contract import Client, Info, Job, Sink, pipelined
-from benchmarks.peers.mm import MM, SENDERS, TOPIC, MMClient
+from benchmarks.contract import Client, Info, Job, Sink
+from benchmarks.peers.mm import MM, MMClient
 from benchmarks.registry import find_program
 from mm_transports.relay.address import format_relay
 from mm_transports.relay.transport import Relay
@@ -54,13 +54,7 @@ class MMRelay(MM):
 
 class StoredClient(MMClient):
     async def deliver_all(self, count: int, payload: bytes) -> None:
-        deliveries = []
-
-        async def send() -> None:
-            deliveries.append(await self._platform.messaging.send(TOPIC, self._peer, payload))
-
-        await pipelined(send, count, SENDERS)
-        for delivery in deliveries:
+        for delivery in await self.accepted(count, payload):
             while delivery.state != "relayed":  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(LOOK_AGAIN)
 
