@@ -1,18 +1,14 @@
 """Relay processes behind one address, to be SIGKILLed: one on a file, or three on one Redis."""
 
-import asyncio
-import json
 import random
-import signal
-import sys
 from pathlib import Path
 
-from benchmarks.runner import free_port
+from benchmarks.relay_process import RelayProcess
 from mm_transports.relay.address import format_relay
 from mmplatform.identity.keys import Identity
 from tests.chaos.proxy import Proxy
+from tests.mm_transports.relay.redis_server import RedisServer
 
-DEADLINE = 20.0  # seconds for a process to come up
 FLEET = 3
 
 
@@ -21,79 +17,46 @@ class Relays:
 
     def __init__(self, folder: Path, store: str, chance: random.Random) -> None:
         self.kills = 0
-        self._folder, self._store, self._random = folder / "relay", store, chance
+        self._folder, self._random = folder / "relay", chance
         self._folder.mkdir(mode=0o700)
-        self._identity = Identity.load_or_create(self._folder / "identity")
-        self._ports = [free_port() for _ in range(FLEET if store == "redis" else 1)]
-        self._processes: dict[int, asyncio.subprocess.Process] = {}
-        self._redis: asyncio.subprocess.Process | None = None
-        self._redis_port = free_port()
+        self._key = self._folder / "identity"  # which they share
+        self._identity = Identity.load_or_create(self._key)
+        self._redis = RedisServer(appendfsync="everysec") if store == "redis" else None
+        self._processes: list[RelayProcess] = []
         self.proxy = Proxy(self._any_port)
 
     @property
     def address(self) -> str:
-        port = self.proxy.address.rpartition(":")[2]
-        return format_relay(f"ws://127.0.0.1:{port}/", self._identity.sign_id)
+        return format_relay(self._url, self._identity.sign_id)
 
     async def start(self) -> None:
-        if self._store == "redis":
-            self._redis = await asyncio.create_subprocess_exec(
-                "redis-server", "--port", str(self._redis_port), "--bind", "127.0.0.1", "--dir", str(self._folder),
-                "--appendonly", "yes", "--save", "", stdout=asyncio.subprocess.DEVNULL,
-            )  # fmt: skip
-            await reached(self._redis_port)
+        if self._redis is not None:
+            await self._redis.start().started()
         await self.proxy.start()
-        for port in self._ports:
-            await self._start(port)
+        options = ["--identity", str(self._key), "--public-url", self._url]
+        if self._redis is not None:
+            options += ["--store", self._redis.url]
+        for number in range(1 if self._redis is None else FLEET):
+            self._processes.append(RelayProcess(self._folder / str(number), *options))
+            await self._processes[-1].start()
 
     async def kill(self) -> None:
         """One of them, and start it again."""
-        port = self._random.choice(self._ports)
-        process = self._processes.pop(port)
-        process.send_signal(signal.SIGKILL)
+        relay = self._random.choice(self._processes)
+        await relay.kill()
         self.kills += 1
-        await process.wait()
-        await self._start(port)
+        await relay.start()
 
     async def close(self) -> None:
         await self.proxy.close()
-        for process in (*self._processes.values(), self._redis):
-            if process is not None and process.returncode is None:
-                process.kill()
-                await process.wait()
+        for relay in self._processes:
+            await relay.kill()
+        if self._redis is not None:
+            self._redis.remove()
+
+    @property
+    def _url(self) -> str:
+        return f"ws://127.0.0.1:{self.proxy.address.rpartition(':')[2]}/"
 
     def _any_port(self) -> int:
-        return self._random.choice(list(self._processes) or self._ports)
-
-    async def _start(self, port: int) -> None:
-        folder = self._folder
-        options = ["--public-url", self.address.removeprefix("relay+").rpartition("/")[0] + "/"]
-        if self._store == "redis":
-            folder = self._folder / str(port)  # of its own, with the key that they share
-            folder.mkdir(mode=0o700, exist_ok=True)
-            key = folder / "identity"
-            key.touch(mode=0o600)
-            key.write_bytes((self._folder / "identity").read_bytes())
-            options += ["--store", f"redis://127.0.0.1:{self._redis_port}"]
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "mmplatform.cli", "--json", "relay", "--data", str(folder),
-            "--listen", f"127.0.0.1:{port}", *options, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        assert process.stdout is not None
-        line = await asyncio.wait_for(process.stdout.readline(), DEADLINE)
-        assert line, f"the relay ended with code {await process.wait()}"
-        assert json.loads(line)["event"] == "ready"
-        self._processes[port] = process
-
-
-async def reached(port: int) -> None:
-    """Wait until something listens there."""
-    async with asyncio.timeout(DEADLINE):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.02)
-                continue
-            writer.close()
-            return
+        return self._random.choice([relay for relay in self._processes if relay.running] or self._processes).port
