@@ -13,20 +13,7 @@ from mm_transports.relay.items import MAX_ITEMS, MAX_MESSAGE, Data, Noted
 from mm_transports.relay.wire import decode_items, encode_items
 from mmplatform.errors import ProtocolError
 from tests.mm_transports.relay.values import ANY_ITEM
-from tests.vectors import cases
-
-
-def readable(value: Any) -> Any:
-    """The JSON form of the vectors."""
-    if isinstance(value, bytes):
-        return {"hex": value.hex()}
-    if isinstance(value, list | tuple):
-        return [readable(inner) for inner in value]
-    if hasattr(value, "__struct_fields__"):
-        fields = [readable(getattr(value, name)) for name in value.__struct_fields__]
-        tag = value.__struct_config__.tag
-        return fields if tag is None else [tag, *fields]
-    return value
+from tests.vectors import cases, readable
 
 
 def refused(message: bytes) -> None:

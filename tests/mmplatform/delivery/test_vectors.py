@@ -8,20 +8,7 @@ import pytest
 from mmplatform.codec import encode
 from mmplatform.delivery.wire import decode_packet, decode_resume
 from mmplatform.errors import ProtocolError
-from tests.vectors import VECTORS, cases
-
-
-def readable(value: Any) -> Any:
-    """The JSON form of the vectors."""
-    if isinstance(value, bytes):
-        return {"hex": value.hex()}
-    if isinstance(value, list | tuple):
-        return [readable(inner) for inner in value]
-    if hasattr(value, "__struct_fields__"):
-        fields = [readable(getattr(value, name)) for name in value.__struct_fields__]
-        tag = value.__struct_config__.tag
-        return fields if tag is None else [tag, *fields]
-    return value
+from tests.vectors import VECTORS, cases, readable
 
 
 @pytest.mark.parametrize("case", cases("delivery", "packets"))
