@@ -1,6 +1,22 @@
-"""What holds for every test: how long one case of Hypothesis takes says how busy the machine is, nothing else."""
+"""For every test: Hypothesis does not watch the clock, which says how busy the machine is; and what may not escape."""
 
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("mm", deadline=None)
 settings.load_profile("mm")
+
+
+@pytest.fixture
+async def nothing_escapes(caplog: pytest.LogCaptureFixture) -> AsyncIterator[list[dict[str, Any]]]:
+    """An exception that the event loop had to report, or an error in the log, fails the test."""
+    escaped: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: escaped.append(context))
+    yield escaped
+    assert escaped == []
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []

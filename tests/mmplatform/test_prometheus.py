@@ -1,13 +1,10 @@
 """Pages that Prometheus reads, read by the library's own parser."""
 
-import builtins
-from typing import Any
-
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from mmplatform.errors import PluginError
 from mmplatform.prometheus import Family, Histogram, Page
+from tests.prometheus import hide_the_library, samples
 
 
 def test_families_of_every_kind() -> None:
@@ -18,11 +15,7 @@ def test_families_of_every_kind() -> None:
             Histogram("mm_c", "C.", (0.5, 1.0), (1, 2, 3), 9.0),
         ]
     )
-    found = {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(page.render().decode())
-        for sample in family.samples
-    }
+    found = samples(page.render())
     assert found["mm_a",] == 3
     assert found["mm_b_total", "x", "y"] == 2
     assert found["mm_c_bucket", "0.5"] == 1
@@ -32,13 +25,6 @@ def test_families_of_every_kind() -> None:
 
 
 def test_without_the_library_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = builtins.__import__
-
-    def missing(name: str, *rest: Any) -> Any:
-        if name == "prometheus_client":
-            raise ImportError("No module named 'prometheus_client'")
-        return known(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    hide_the_library(monkeypatch)
     with pytest.raises(PluginError, match=r"pip install 'mm-platform\[metrics\]'"):
         Page(tuple)

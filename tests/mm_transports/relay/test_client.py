@@ -38,6 +38,8 @@ from mmplatform.errors import ProtocolError, Unreachable
 from tests.mm_transports.relay.tiny import LIMITS, Tiny
 from tests.mmplatform.network.helpers import identity, until
 
+pytestmark = pytest.mark.usefixtures("at_once")
+
 RELAY, ALICE, BOB = identity(200), identity(1), identity(2)
 NOBODY = identity(3).sign_key
 
@@ -62,19 +64,6 @@ class Recorder:
 
     def relay_writable(self, client: Client) -> None:
         self.events.append("writable")
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmplatform.network.dialer.FIRST_DELAY", 0.01)
-
-
-@pytest.fixture
-async def relay() -> AsyncIterator[Tiny]:
-    tiny = await Tiny(RELAY).start()
-    async with asyncio.timeout(20):
-        yield tiny
-    await tiny.stop()
 
 
 @contextlib.asynccontextmanager

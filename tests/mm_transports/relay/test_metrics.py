@@ -1,27 +1,16 @@
 """The page that Prometheus reads, read by the library's own parser."""
 
-import builtins
 import sys
-from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from mm_transports.relay.metrics import LATENCIES, Metrics, Page
 from mmplatform.errors import PluginError
-
-
-def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
-    page = Page(metrics).render().decode()
-    return {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-    }
+from tests.prometheus import hide_the_library, samples
 
 
 def test_everything_is_there_from_the_start() -> None:
-    found = samples(Metrics())
+    found = samples(Page(Metrics()).render())
     assert found["mm_relay_connections",] == found["mm_relay_stored_total",] == 0
     assert found["mm_relay_delivery_seconds_count",] == 0
     if sys.platform == "linux":
@@ -35,7 +24,7 @@ def test_what_was_counted() -> None:
     metrics.declined["overflow"] += 1
     metrics.ended["delivered"] += 4
     metrics.refused["denied"] += 1
-    found = samples(metrics)
+    found = samples(Page(metrics).render())
     assert found["mm_relay_signed_in",] == 3
     assert found["mm_relay_frames_total",] == 5
     assert found["mm_relay_queue_bytes",] == 7
@@ -49,7 +38,7 @@ def test_latency_is_a_histogram() -> None:
     metrics = Metrics()
     for seconds in (0.0, LATENCIES[0], 0.3, 10**9):
         metrics.delivered(seconds)
-    found = samples(metrics)
+    found = samples(Page(metrics).render())
     assert found["mm_relay_delivery_seconds_bucket", "0.01"] == 2
     assert found["mm_relay_delivery_seconds_bucket", "0.25"] == 2
     assert found["mm_relay_delivery_seconds_bucket", "1.0"] == 3
@@ -57,13 +46,6 @@ def test_latency_is_a_histogram() -> None:
 
 
 def test_without_the_library_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = builtins.__import__
-
-    def missing(name: str, *rest: Any) -> Any:
-        if name == "prometheus_client":
-            raise ImportError("No module named 'prometheus_client'")
-        return known(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    hide_the_library(monkeypatch)
     with pytest.raises(PluginError, match=r"pip install 'mm-platform\[metrics\]'"):
         Page(Metrics())

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -36,16 +36,7 @@ class Running:
         await self.server.stop()
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmplatform.network.dialer.FIRST_DELAY", 0.05)
-    monkeypatch.setattr("mm_transports.relay.front.DRAIN_RETRY", 0.1)
-
-
-@pytest.fixture
-async def stack() -> AsyncIterator[AsyncExitStack]:
-    async with AsyncExitStack() as stack, asyncio.timeout(60):
-        yield stack
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 async def relay(stack: AsyncExitStack, folder: Path, **settings: Any) -> Running:

@@ -37,6 +37,8 @@ from tests.mm_transports.test_contract import End
 from tests.mmplatform.network.helpers import identity, until
 
 ALICE, BOB, CARA = identity(1), identity(2), identity(3)
+pytestmark = pytest.mark.usefixtures("at_once")
+
 RELAY, OTHER = identity(200), identity(201)
 MAIL_ID = b"i" * 16
 LATER = 2_000_000_000_000
@@ -116,19 +118,6 @@ class Node:
 
     async def deposit(self, relay: Tiny, peer: Identity, mail_id: bytes = MAIL_ID, envelope: bytes = b"sealed") -> int:
         return await self.relay.deposit(relay.address, peer.sign_id, mail_id, LATER, envelope)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmplatform.network.dialer.FIRST_DELAY", 0.01)
-
-
-@pytest.fixture
-async def relay() -> AsyncIterator[Tiny]:
-    tiny = await Tiny(RELAY).start()
-    async with asyncio.timeout(20):
-        yield tiny
-    await tiny.stop()
 
 
 @pytest.fixture
