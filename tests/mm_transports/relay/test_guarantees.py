@@ -4,7 +4,6 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -52,17 +51,7 @@ WEEK = 7 * 86_400_000
 _ids = iter(range(1, 10**9))
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmplatform.network.dialer.FIRST_DELAY", 0.05)
-    monkeypatch.setattr("mm_transports.relay.front.DRAIN_RETRY", 0.1)
-
-
-@pytest.fixture
-async def stack() -> AsyncIterator[AsyncExitStack]:
-    async with asyncio.timeout(60), AsyncExitStack() as stack:
-        yield stack
-
+pytestmark = pytest.mark.usefixtures("quick")
 
 # What came of mail.
 
@@ -177,9 +166,7 @@ async def test_g04_what_is_too_much_is_refused_and_welcome_later(stack: AsyncExi
     assert (len(third.of(Stored)), third.of(Declined)[0].reason) == (1, "quota"), "by bytes"
     _, bob = await arrive(stack, BOB, home)
     await until(lambda: len(bob.of(Mail)) == 10)
-    bob.taking = True
-    bob_again, bob = await arrive(stack, BOB, home)
-    bob.taking = True
+    bob_again, bob = await arrive(stack, BOB, home, taking=True)
     await until(lambda: told.of(Room) and also.of(Room))
     assert len(bob.of(Mail)) == 10, "what was accepted is all there"
     alice.tell(letter(BOB))
@@ -217,8 +204,7 @@ async def test_g06_what_waits_survives_a_kill_of_the_relay(stack: AsyncExitStack
     await until(lambda: len(told.of(Stored)) == 500)
     await home.kill()
     await home.start()
-    client, bob = await arrive(stack, BOB, home)
-    bob.taking = True
+    client, bob = await arrive(stack, BOB, home, taking=True)
     await until(lambda: len(bob.of(Mail)) == 500)
     assert [mail.envelope for mail in bob.of(Mail)] == [one.envelope for one in sent]
     await until(lambda: len(told.of(Ended)) == 500)
@@ -269,8 +255,7 @@ async def test_g08_a_connection_that_is_half_open_is_found(
     assert told.of(Shut) == [Shut(BOB.sign_key, 0, "gone")], "those who spoke with it are told"
     assert home.server.metrics.signed_in == 1
     assert told.of(Ended) == [], "written is not delivered"
-    _, back = await arrive(stack, BOB, home)
-    back.taking = True
+    _, back = await arrive(stack, BOB, home, taking=True)
     await until(lambda: len(told.of(Ended)) == 20)
     assert [mail.envelope for mail in back.of(Mail)] == [one.envelope for one in sent]
     bob.socket.abort()
@@ -322,8 +307,7 @@ async def test_g10_relays_that_work_together(stack: AsyncExitStack, tmp_path: Pa
         for one in pair:
             alice.tell(one)
     alice.tell(large)
-    client, bob = await arrive(stack, BOB, there)
-    bob.taking = True
+    client, bob = await arrive(stack, BOB, there, taking=True)
     await until(lambda: len(told.of(Ended)) == 51)
     assert Counter(end.state for end in told.of(Ended)) == {"delivered": 50, "refused": 1}
     assert [mail.envelope for mail in bob.of(Mail)] == [one.envelope for one in sent]
@@ -333,8 +317,7 @@ async def test_g10_relays_that_work_together(stack: AsyncExitStack, tmp_path: Pa
     await client.close()
     await dead.start()
     stack.push_async_callback(dead.stop)
-    _, bob = await arrive(stack, BOB, dead)
-    bob.taking = True
+    _, bob = await arrive(stack, BOB, dead, taking=True)
     await until(lambda: len(told.of(Ended)) == 101, 30)
     assert [mail.envelope for mail in bob.of(Mail)] == [one.envelope for one in stuck]
     assert (await here.server.parts.store.usage()).envelopes == 0
@@ -531,8 +514,7 @@ async def test_g16_what_happens_is_counted(stack: AsyncExitStack, tmp_path: Path
     assert before['mm_relay_dropped_total{reason="absent"}'] == 1
     assert before['mm_relay_ended_total{state="expired"}'] == 1
     assert {"mm_relay_queue_frames", "mm_relay_queue_bytes", "mm_relay_lanes_queue_items"} <= before.keys()
-    _, bob = await arrive(stack, BOB, home)
-    bob.taking = True
+    await arrive(stack, BOB, home, taking=True)
     await until(lambda: len(told.of(Ended)) == 3 and home.server.metrics.mailbox_count == 0)
     after = await page(home)
     assert after["mm_relay_mail_waiting"] == 0

@@ -2,7 +2,6 @@
 
 import random
 import time
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -21,24 +20,15 @@ from tests.sim.relay_mail.office import deposit
 ALICE, BOB = identity(1), identity(2)
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmplatform.network.dialer.FIRST_DELAY", 0.05)
-    monkeypatch.setattr("mm_transports.relay.front.DRAIN_RETRY", 0.1)
-
-
-@pytest.fixture
-async def stack() -> AsyncIterator[AsyncExitStack]:
-    async with AsyncExitStack() as stack:
-        yield stack
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 class Person:
     """A client that remembers what it heard; ``taking`` ones take their mail."""
 
-    def __init__(self) -> None:
+    def __init__(self, taking: bool) -> None:
         self.heard: list[Item] = []
-        self.taking = False
+        self.taking = taking
 
     def of(self, kind: type[Any]) -> list[Any]:
         return [item for item in self.heard if isinstance(item, kind)]
@@ -57,8 +47,10 @@ class Person:
     def relay_writable(self, client: Client) -> None: ...
 
 
-async def arrive(stack: AsyncExitStack, who: Any, at: Running | RelayProcess) -> tuple[Client, Person]:
-    person = Person()
+async def arrive(
+    stack: AsyncExitStack, who: Any, at: Running | RelayProcess, *, taking: bool = False
+) -> tuple[Client, Person]:
+    person = Person(taking)
     client = Client(parse_relay(at.address), who, person, random=random.random, now=time.time)
     client.start()
     stack.push_async_callback(client.close)
@@ -78,8 +70,7 @@ async def test_mail_between_two_relays(stack: AsyncExitStack, tmp_path: Path) ->
     for one in sent:
         sender.tell(one)
     await until(lambda: len(alice.of(Stored)) == 100)
-    _, bob = await arrive(stack, BOB, there)
-    bob.taking = True
+    _, bob = await arrive(stack, BOB, there, taking=True)
     await until(lambda: len(alice.of(Ended)) == 100)
     assert [mail.envelope for mail in bob.of(Mail)] == [one.envelope for one in sent]
     assert {ended.state for ended in alice.of(Ended)} == {"delivered"}
@@ -94,8 +85,7 @@ async def test_mail_over_a_restart(stack: AsyncExitStack, tmp_path: Path) -> Non
     await until(lambda: len(alice.of(Stored)) == 50)
     await here.stop()
     await here.start()
-    _, bob = await arrive(stack, BOB, here)
-    bob.taking = True
+    _, bob = await arrive(stack, BOB, here, taking=True)
     await until(lambda: len(alice.of(Ended)) == 50, 20)
     assert len(bob.of(Mail)) == 50
 
@@ -110,14 +100,12 @@ async def test_mail_within_a_fleet_and_from_it_to_another_relay(
     other = await relay(stack, tmp_path / "other")
     first, alice = await arrive(stack, ALICE, one)
     second, carol = await arrive(stack, identity(3), two)
-    _, bob = await arrive(stack, BOB, two)
-    bob.taking = True
+    _, bob = await arrive(stack, BOB, two, taking=True)
     for letter in letters(20):
         first.tell(letter)
     await until(lambda: len(alice.of(Ended)) == 20)
     assert len(bob.of(Mail)) == 20
-    _, bob = await arrive(stack, BOB, other)
-    bob.taking = True
+    _, bob = await arrive(stack, BOB, other, taking=True)
     for number, letter in enumerate(letters(40, other.address)):
         (first if number % 2 else second).tell(letter)
     await until(lambda: len(alice.of(Ended)) == 40 and len(carol.of(Ended)) == 20, 20)
