@@ -13,7 +13,6 @@ from typing import Final, Protocol
 from mm_transports.relay import signin
 from mm_transports.relay.address import RelayAddress
 from mm_transports.relay.items import (
-    MAX_ITEMS,
     PEER,
     Bye,
     Carried,
@@ -28,7 +27,7 @@ from mm_transports.relay.items import (
     Welcome,
 )  # fmt: skip
 from mm_transports.relay.line import CLOSING, Line
-from mm_transports.relay.wire import encode_items
+from mm_transports.relay.wire import batches, encode_items
 from mmplatform.errors import Unreachable
 from mmplatform.identity.keys import Identity, raw_key
 from mmplatform.network.dialer import Backoff
@@ -38,7 +37,6 @@ STABLE: Final = 5.0  # a connection that held so long was a good one: the next a
 LONGEST_PAUSE: Final = 20.0  # seconds between two attempts
 HIGH_WATER: Final = 1024 * 1024  # bytes told and not yet handed to the connection above which it counts as full
 DROP: Final = 16 * 1024 * 1024  # bytes above which nothing more is taken
-BATCH: Final = 256 * 1024  # bytes of items in one message, but for a single larger one
 
 
 class ClientOwner(Protocol):
@@ -227,16 +225,7 @@ class Client:
             return
         was_full = self.full
         items, self._items, self._bytes = self._items, [], 0
-        batch: list[Item] = []
-        size = 0
-        for item in items:
-            more = _size(item)
-            if batch and (size + more > BATCH or len(batch) >= MAX_ITEMS):
-                line.send(encode_items(batch))
-                batch, size = [], 0
-            batch.append(item)
-            size += more
-        if batch:
+        for batch in batches(items, _size):
             line.send(encode_items(batch))
         if was_full and not self.full:
             self._owner.relay_writable(self)

@@ -33,12 +33,11 @@ from mm_transports.relay.metrics import Metrics
 from mm_transports.relay.ports import Session
 from mm_transports.relay.rates import Bucket
 from mm_transports.relay.websocket import WebSocket
-from mm_transports.relay.wire import decode_items, encode_items
+from mm_transports.relay.wire import BATCH, batches, decode_items, encode_items
 from mmplatform.errors import ProtocolError
 from mmplatform.identity.keys import Identity
 
 SIGN_IN_WITHIN: Final = 10.0  # seconds
-BATCH: Final = 256 * 1024  # bytes of items in one message; a larger item goes alone
 SMALL: Final = 256  # what an item without content counts as: with reasons at their longest 1.2 KiB
 DENIED_RETRY: Final = 3600.0  # seconds
 DRAIN_RETRY: Final = 10.0  # seconds at most until those sent away come back
@@ -292,19 +291,10 @@ class Front:
             return
         metrics = self._hall.metrics
         metrics.items_out += len(items)
-        start = size = 0
-        for index, item in enumerate(items):
-            more = _size(item)
-            if size + more > BATCH and index > start:
-                self._send(items[start:index])
-                start, size = index, 0
-            size += more
-        self._send(items[start:] if start else items)
-
-    def _send(self, items: list[Item]) -> None:
-        message = encode_items(items)
-        self._hall.metrics.bytes_out += len(message)
-        self._socket.send(message)
+        for batch in batches(items, _size):
+            message = encode_items(batch)
+            metrics.bytes_out += len(message)
+            self._socket.send(message)
 
     def _tell_writable(self) -> None:
         if self._was_full and not self._stuffed and not self._ended and self._given is not None:
