@@ -10,7 +10,8 @@ import pytest
 
 from tests.clients.node import CLIENT, MISSING, Node, found
 
-INSTALL: Final = "the packages of clients/js are missing; install them with: python -m tests.clients.node ci"
+INSTALL: Final = "the packages of clients/js are missing; install them with: make clients/js/node_modules/.installed"
+INSTALLED: Final = CLIENT / "node_modules" / ".installed"  # npm leaves a part of them behind when it fails
 
 
 def built(*scripts: str) -> None:
@@ -30,7 +31,7 @@ def _node() -> Node:
     node = found()
     if node is None:
         pytest.skip(MISSING)
-    if not (CLIENT / "node_modules").is_dir():
+    if not INSTALLED.exists():
         pytest.skip(INSTALL)
     return node
 
