@@ -31,7 +31,7 @@ from mmplatform.identity.keys import Identity
 
 CROWDS = 2  # processes of clients
 AT_ONCE = 64  # of one process that are signing in
-IDLE = 26.0  # seconds over which the idle relay is watched: two rounds of pings
+IDLE = 40.0  # seconds over which the idle relay is watched: who answers no pings is cut after 36
 PATIENCE = 120.0
 SPARE = 200  # files a process needs beside its connections
 

@@ -446,6 +446,22 @@ async def test_a_silent_connection_is_pinged_and_lives(host: Host) -> None:
         await closed(ours, theirs)
 
 
+def test_a_pong_within_the_millisecond_of_its_ping_counts() -> None:
+    """Relays run on uvloop, whose clock has whole milliseconds: on loopback nearly every pong is that quick."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def idle() -> None:
+        async with hosting(ping_every=0.02) as quick:
+            pairs = [(await dial(quick), await quick.end()) for _ in range(4)]
+            await asyncio.wait([theirs.gone for _, theirs in pairs], timeout=0.3, return_when=asyncio.FIRST_COMPLETED)
+            assert not [theirs.gone.result() for _, theirs in pairs if theirs.gone.done()]
+            for pair in pairs:
+                await closed(*pair)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(idle())
+
+
 async def test_a_half_open_connection_is_found() -> None:
     """The other end took the upgrade and never says anything again, as behind a NAT that has forgotten it."""
     started = asyncio.get_running_loop().time()

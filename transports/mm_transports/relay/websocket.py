@@ -63,7 +63,7 @@ class WebSocket(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._heard = self._asked = 0.0
+        self._heard = 0.0
         self._silences = self._pongs = 0
         self._partial = bytearray()
         self._corked = self._ending = self._reading_paused = self._stuffed = False
@@ -112,7 +112,7 @@ class WebSocket(asyncio.Protocol):
     def resume_reading(self) -> None:
         if self._reading_paused and self._transport is not None:
             self._reading_paused = False
-            self._heard = self._loop.time()  # the silence was ours
+            self._heard, self._silences = self._loop.time(), 0  # the silence was ours
             if not self._transport.is_closing():
                 self._transport.resume_reading()
 
@@ -131,7 +131,8 @@ class WebSocket(asyncio.Protocol):
         self._heard = self._loop.time()
 
     def data_received(self, data: bytes) -> None:
-        self._heard = self._loop.time()
+        # Reset here, as times would not tell: uvloop's are whole milliseconds, and a pong may come in that of its ping.
+        self._heard, self._silences = self._loop.time(), 0
         self._protocol.receive_data(data)
         self._corked = True  # all answers to what came in one piece leave in one piece
         for event in self._protocol.events_received():
@@ -227,8 +228,6 @@ class WebSocket(asyncio.Protocol):
     def _tick(self) -> None:
         """Ping what has been silent; a side that does not read itself only shows that it is there."""
         now = self._loop.time()
-        if self._heard > self._asked:
-            self._silences = 0
         if self._reading_paused:
             self._protocol.send_pong(b"")
         elif (quiet := now - self._heard) < self._ping_every:
@@ -239,7 +238,6 @@ class WebSocket(asyncio.Protocol):
             return
         else:
             self._silences += 1
-            self._asked = now
             self._protocol.send_ping(b"")
         self._flush()
         self._wait(self._ping_every, self._tick)
