@@ -149,6 +149,7 @@ class Peer:
 
     async def connect(self, timeout: float) -> Link:
         """The link in use, dialled when there is none. Raises Unreachable with the reason."""
+        tried = False  # and lost at once
         try:
             async with asyncio.timeout(timeout):
                 while self.link is None or not self.link.ready:
@@ -157,7 +158,8 @@ class Peer:
                     arrival: asyncio.Future[Link] = self._loop.create_future()
                     self._arrivals.append(arrival)
                     self.nudge()
-                    self.dial()
+                    self.dial(self._flaps.next() if tried else 0.0)
+                    tried = True
                     await arrival
         except TimeoutError:
             raise Unreachable(f"{self.sign_id}: {self.reason or 'no answer'}") from None
@@ -261,8 +263,8 @@ class Peer:
             self._flaps.reset()
         if self.reason.endswith(TAKEN_OVER):
             self._node.failed(LocalError(f"another node runs with this key: {self.sign_id} now talks to that one"))
-        elif self.wanted:
-            self.dial(0.0 if self.exchange.useful or self._arrivals else self._flaps.next())
+        else:
+            self._dial_again()
 
     def link_writable(self, link: Link) -> None:
         if link is self.link:
@@ -321,12 +323,17 @@ class Peer:
             if pause:
                 await self._rest(pause)
             while self.link is None and not self._closed:
-                opened = await self._dial_once()
-                if self.link is not None or not self.wanted:
+                if await self._dial_once() or not self.wanted:
                     return
-                await self._rest(self._flaps.next() if opened else self._backoff.next())
+                await self._rest(self._backoff.next())
         finally:
             self._dialling = None
+            self._dial_again()  # the link may be lost by now
+
+    def _dial_again(self) -> None:
+        """The link was lost: try to reach the peer if something waits for it."""
+        if self._dialling is None and self.link is None and self.wanted:
+            self.dial(0.0 if self.exchange.useful or self._arrivals else self._flaps.next())
 
     async def _rest(self, seconds: float) -> None:
         """Wait, or less when there is news."""

@@ -52,6 +52,17 @@ async def test_a_link_serves_both_directions(kind: str) -> None:
         assert linked(alice, bob)
 
 
+@KINDS
+async def test_a_peer_is_connected_again_at_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pause follows a disconnect of our own, though the loop that dialled may not have ended yet."""
+    monkeypatch.setattr("mmplatform.network.dialer.FIRST_DELAY", 1000.0)
+    monkeypatch.setattr(module, "FLAPPING", 1000.0)
+    async with World(kind).nodes() as [alice, bob]:
+        for _ in range(20):
+            await alice.connect(bob.sign_id)
+            await alice.disconnect(bob.sign_id)
+
+
 @pytest.mark.parametrize("seed", range(40))
 async def test_both_dial_at_once_and_one_link_stays(seed: int) -> None:
     chance = random.Random(seed)
