@@ -220,10 +220,10 @@ async def test_nobody_there() -> None:
 
 
 async def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nothing(*args: Any, **options: Any) -> Any:
+    def nothing(*args: Any, **options: Any) -> Any:
         raise socket.gaierror(-2, "Name or service not known")
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", nothing)
+    monkeypatch.setattr(socket, "getaddrinfo", nothing)
     async with client(format_relay("ws://relay.invalid/", RELAY.sign_id), keep=False) as (alice, _):
         with pytest.raises(Unreachable, match="not known; check the name in the address"):
             await alice.connected(5)

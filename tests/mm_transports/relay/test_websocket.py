@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -247,6 +248,19 @@ async def test_no_version_in_common_names_those_of_the_server(host: Host, offere
     with pytest.raises(Unreachable, match=rf"HTTP 400 .*this relay speaks {VERSION}; offered: {', '.join(offered)}"):
         await dial(host, offered)
     assert (await answer(host, UPGRADE.replace(VERSION, "") + "\r\n")).startswith(b"HTTP/1.1 400")
+
+
+async def test_every_address_of_a_name_is_tried(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing listens at 127.0.0.2 and 127.0.0.3."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{last}", host.port)) for last in (2, 1, 3)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: found)
+    url = f"ws://relay.example:{host.port}/"
+    socket_here = await connect(url, [VERSION], End)
+    assert socket_here.ip == "127.0.0.1"
+    socket_here.abort()
+    del found[1]
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.3"):
+        await connect(url, [VERSION], End)
 
 
 async def test_a_server_that_names_no_version_is_no_relay() -> None:

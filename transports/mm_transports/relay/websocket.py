@@ -22,6 +22,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from mm_transports.relay.items import MAX_MESSAGE
+from mm_transports.relay.names import look_up
 from mmplatform.errors import Unreachable
 
 CONNECT_TIMEOUT: Final = 10.0  # seconds, for TCP, TLS and the upgrade
@@ -319,9 +320,16 @@ async def connect(
     made: _Dialled | None = None
     try:
         async with asyncio.timeout(timeout):
-            _, made = await loop.create_connection(
-                lambda: _Dialled(url, subprotocols, owner_of, ping_every), where.host, where.port, ssl=context
-            )
+            left = list(await look_up(where.host, where.port))
+            while made is None:
+                try:
+                    _, made = await loop.create_connection(
+                        lambda: _Dialled(url, subprotocols, owner_of, ping_every), left.pop(0), where.port,
+                        ssl=context, server_hostname=where.host if where.secure else None,
+                    )  # fmt: skip
+                except OSError:
+                    if not left:
+                        raise
             await made.opened
     except (OSError, TimeoutError) as error:
         if made is not None:
