@@ -4,22 +4,29 @@
 - An unreachable STUN server costs 5 s, and cancelling leaves tasks behind: gathering is capped where aioice waits.
 - A check that meets a NAT before it has opened is lost, and repeated after 0.5 s: REPEAT is sooner.
 - A peer connection that fails stays "connecting" for long: whoever waits has a deadline of its own.
+- It loads PyAV, which only media need, and dnspython, which only names of browsers (``UUID.local``) need: not here.
 - Handlers must not raise: the library would stop reading.
 """
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from typing import Any, Final, NamedTuple, Protocol, cast
 
-import aioice.stun
-from aiortc import RTCConfiguration, RTCIceCandidate, RTCIceServer, RTCPeerConnection, RTCSessionDescription
-from aiortc.rtcicetransport import parse_stun_turn_uri
-
+from mm_transports.webrtc import lean
 from mm_transports.webrtc.connection import LOW_WATER
 from mm_transports.webrtc.pieces import PIECE
-from mm_transports.webrtc.sdp import Candidate, Description, parse
+from mm_transports.webrtc.sdp import Candidate, Description, is_name, parse
+
+NAMES: Final = "aioice.mdns"
+
+with lean.without({"av": {}, NAMES: {"is_mdns_hostname": is_name}}):
+    import aioice.stun
+    from aiortc import RTCConfiguration, RTCIceCandidate, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+    from aiortc.rtcicetransport import parse_stun_turn_uri
 
 GATHERING: Final = 1.5  # seconds, hard; what is there by then is offered
 REPEAT: Final = 0.1  # seconds after which a question to a server or to the peer is asked again; doubles each time
@@ -101,6 +108,7 @@ class Pair:
         if candidate is not None:
             where = (candidate.host, candidate.port, candidate.priority, "udp", candidate.kind)
             found = RTCIceCandidate(1, candidate.foundation, *where, sdpMLineIndex=0)
+            await _ready_for([candidate])
         with suppress(ValueError, OSError):  # it came after the last one, or names cannot be looked up here
             await self._pc.addIceCandidate(found)
 
@@ -128,6 +136,7 @@ class Pair:
 
     async def _accept(self, description: Description, kind: str) -> None:
         self.piece = min(PIECE, description.max_message or PIECE)
+        await _ready_for(description.candidates)
         try:
             await self._pc.setRemoteDescription(RTCSessionDescription(description.text(), kind))
         except Exception as error:  # closed meanwhile, or not to its taste: it has no errors of its own for that
@@ -168,6 +177,12 @@ class Pair:
     def _state(self) -> None:
         if self._pc.connectionState in ("failed", "closed"):
             self._closed()
+
+
+async def _ready_for(candidates: Sequence[Candidate]) -> None:
+    """What looks up names is loaded for the first one, in a thread: links that are up go on."""
+    if NAMES not in sys.modules and any(is_name(candidate.host) for candidate in candidates):
+        await asyncio.to_thread(import_module, NAMES)
 
 
 def _ice_servers(servers: Servers) -> list[RTCIceServer]:

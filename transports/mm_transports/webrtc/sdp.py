@@ -122,9 +122,14 @@ def parse_candidate(line: str) -> Candidate | None:
 def chosen(candidates: list[Candidate]) -> tuple[Candidate, ...]:
     """As many as may be tried; on a host with many interfaces those that others see come first."""
     distinct = dict.fromkeys(sorted(candidates, key=lambda candidate: candidate.kind == "host"))
-    named = [candidate for candidate in distinct if candidate.host.endswith(".local")]
+    named = [candidate for candidate in distinct if is_name(candidate.host)]
     spare = set(named[MAX_NAMES:])
     return tuple(candidate for candidate in distinct if candidate not in spare)[:MAX_CANDIDATES]
+
+
+def is_name(host: str) -> bool:
+    """Whether it is one of the names that browsers give instead of addresses."""
+    return host.endswith(".local")
 
 
 def _contactable(host: str) -> bool:
