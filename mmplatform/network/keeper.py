@@ -206,10 +206,12 @@ class Keeper:
     def _drained(self, old: Link, timer: asyncio.TimerHandle, answer: asyncio.Future[float]) -> None:
         if not answer.cancelled() and answer.exception() is None and self._draining.get(old) is timer:
             self._draining.pop(old).cancel()
+            self._later("plan", 0.0, self._plan)  # it may be closed now
 
     def _not_drained(self, old: Link) -> None:
         del self._draining[old]
         self._restart()
+        self._later("plan", 0.0, self._plan)
 
     def _forgive(self, link: Link) -> None:
         """Nobody misses ways that are no better than ``link``."""
@@ -278,17 +280,30 @@ class Keeper:
 
     def _improve(self, up: list[Link], active: Link, now: float) -> float:
         """Dial what may be better; seconds until the next look at it."""
-        if self._dialling is not None or not (active.dialled or self._peer.known):
+        if self._dialling is not None:
             return inf
-        wait = 0.0 if active.dialled else active.opened + paths.SECOND - now
-        if wait > 0:
-            return wait
         candidates, single = self.candidates(), active.instance == self._single
-        starts = paths.improving(candidates, up, active, self._retries.due, now, single)
+        due = self._retries.due if active.dialled else self._in_turn(candidates, active)
+        starts = paths.improving(candidates, up, active, due, now, single)
         if starts:
             self._dial(starts)
             return inf
-        return min((self._retries.due(c) - now for c in paths.wanted(candidates, up, active, single)), default=inf)
+        return min((due(c) - now for c in paths.wanted(candidates, up, active, single)), default=inf)
+
+    def _in_turn(self, candidates: list[Candidate], active: Link) -> Callable[[Candidate], float]:
+        """When a candidate may be tried by the end that was dialled; a stranger is told where we are by nothing but a
+        node that says so to everybody."""
+        known = self._peer.known
+        if not known:
+            candidates = [c for c in candidates if c.address not in self.troubles] if self._shown() else []
+        turns = paths.turns(candidates, known)
+        return lambda c: max(self._retries.due(c), active.opened + turns.get(c.address, inf))
+
+    def _shown(self) -> bool:
+        """Whether our own record has a way to us that is no relay."""
+        mine = self._node.directory.mine
+        own = self._node.dialer.candidates(mine.connection_info) if mine is not None else []
+        return any(c.cost < paths.RELAYED for c in own)
 
     def _prune(self, up: list[Link], active: Link, now: float) -> float:
         """Close what nobody needs, once it is quiet; seconds until the next look at it."""

@@ -8,7 +8,7 @@ a relay where there is one: it shares least with the one in use.
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -25,7 +25,10 @@ RELAY_STEP: Final = 0.05  # seconds between two relays that are at hand
 MAX_ADDRESSES: Final = 8  # of one record are tried,
 MAX_RELAYS: Final = 3  # and of these so many relays
 SIGNALLED_AFTER: Final = 0.5  # seconds that plain addresses have before hole punching starts
-SECOND: Final = 1.5  # seconds the end that was dialled leaves to the other one to improve things
+BACK: Final = 0.1  # seconds after which the end that was dialled tries where the other one may be reached directly,
+SECOND: Final = 1.5  # and those it leaves to the other one to improve things in any other way
+MAX_BACK: Final = 3  # addresses of a stranger are tried,
+LOWEST_PORT: Final = 1024  # on ports from here on: below are services, as a rule no nodes
 SETTLE: Final = 2.0  # seconds a path must have been needless and quiet before it is closed,
 PATIENCE: Final = 10.0  # or this long at the end whose turn it is not
 
@@ -69,6 +72,7 @@ class Path(Protocol):
 
 
 P = TypeVar("P", bound=Path)
+UNICAST: Final = IPv6Network("2000::/3")  # beside it are addresses that stand for IPv4 ones of any kind
 
 
 # What a path is worth.
@@ -91,6 +95,21 @@ def on_lan(address: str) -> bool:
 
 def is_loopback(address: str) -> bool:
     return "://127." in address or "://[::1]" in address
+
+
+def is_public(address: str) -> bool:
+    """Whether it leads to a host on the Internet, by its number, where a node may listen: all a stranger can have us
+    dial. By other addresses it could make us knock at doors of our own network."""
+    try:
+        parts = urlsplit(address)
+        ip, port = ip_address(parts.hostname or ""), parts.port or 0
+    except ValueError:
+        return False
+    if isinstance(ip, IPv6Address) and (ip not in UNICAST or ip.sixtofour is not None or ip.teredo is not None):
+        return False
+    if address != f"{parts.scheme}://{ip if ip.version == 4 else f'[{ip}]'}:{port}":
+        return False  # written in a way that others might read differently
+    return ip.is_global and not ip.is_multicast and port >= LOWEST_PORT
 
 
 def weight(path: Path) -> float:
@@ -159,11 +178,23 @@ def improving(
 
     ``single``: the peer keeps one link only.
     """
-    ready = [c for c in wanted(candidates, paths, active, single) if due(c) <= now]
-    plain = [c for c in ready if not c.over_link][:MAX_ADDRESSES]
+    useful = wanted(candidates, paths, active, single)
+    plain = [c for c in useful if not c.over_link and due(c) <= now][:MAX_ADDRESSES]
     starts = _spread([c.address for c in sorted(plain, key=lambda c: c.cost)], SPREAD)
     after = SIGNALLED_AFTER if any(c.cost < RELAYED for c in plain) else 0.0
-    return starts + [(after, c.address) for c in ready if c.over_link]
+    soon = now + SECOND if plain else now  # dead addresses take longer than that: nothing need wait for their end
+    signalled = [c for c in useful if c.over_link and due(c) <= soon]
+    return starts + [(max(after, due(c) - now), c.address) for c in signalled]
+
+
+def turns(candidates: Sequence[Candidate], known: bool) -> dict[str, float]:
+    """How many seconds after the link opened the end that was dialled may try what, by address. Where it can be
+    reached by plain addresses the end that dialled found out already, not so where that one can be. Of strangers
+    a few public addresses are tried, once, and nothing else."""
+    direct = [c for c in candidates if c.cost < RELAYED and not c.over_link]
+    if not known:
+        return dict.fromkeys([c.address for c in direct if is_public(c.address)][:MAX_BACK], BACK)
+    return {c.address: BACK if c in direct else SECOND for c in candidates}
 
 
 def wanted(

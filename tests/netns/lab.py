@@ -29,7 +29,8 @@ SYSTEM_PARTS = {
     "turnserver": "coturn",
 }
 
-NOWHERE = "10.77.0.254"
+LAN, INTERNET = "10.77.0.", "11.77.0."  # the second are public addresses, which nodes treat in another way
+NOWHERE = 254
 
 DBUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -64,15 +65,16 @@ class Lab:
     """One namespace a host, each with ``eth0`` on one bridge: 10.77.0.1, 10.77.0.2, ... and fd77::1, fd77::2, ...
 
     ``nats`` puts a router of that kind (:mod:`tests.netns.nat`) in front of a host: the router has the address on the
-    bridge, the host 10.78.N.2 behind it. ``swallow``: what is sent to addresses that are not there vanishes, as on the
-    Internet; else the sender is told at once.
+    bridge, the host 10.78.N.2 behind it. ``internet``: the bridge stands for the Internet. Its addresses are public
+    (11.77.0.1, ...), and what is sent to those that are not there vanishes; else the sender is told at once.
     """
 
     def __init__(
-        self, *hosts: str, multicast: bool = True, nats: Mapping[str, str] | None = None, swallow: bool = False
+        self, *hosts: str, multicast: bool = True, nats: Mapping[str, str] | None = None, internet: bool = False
     ) -> None:
         self.hosts = hosts
-        self._swallow = swallow
+        self._internet = internet
+        self._net = INTERNET if internet else LAN
         self._nats = dict(nats or {})
         self.folder = Path(tempfile.mkdtemp(prefix="mm-lab-"))
         self._name = f"mm{os.getpid()}"
@@ -103,7 +105,7 @@ class Lab:
 
     def address(self, host: str) -> str:
         """Its IPv4 address; of one behind a NAT that of the router."""
-        return f"10.77.0.{self.hosts.index(host) + 1}"
+        return f"{self._net}{self.hosts.index(host) + 1}"
 
     def start(self, host: str, *command: str, **options: Any) -> "subprocess.Popen[Any]":
         """A process on ``host``; ended with the lab at the latest."""
@@ -131,12 +133,13 @@ class Lab:
         self._ip("link", "add", f"port{number}", *end, inside="switch")
         self._ip("link", "set", f"port{number}", "master", "br0", "up", inside="switch")
         self._ip("link", "set", "lo", "up", inside=host)
-        self._ip("addr", "add", f"10.77.0.{number}/24", "dev", "eth0", inside=host)
+        self._ip("addr", "add", f"{self._net}{number}/24", "dev", "eth0", inside=host)
         self._ip("addr", "add", f"fd77::{number}/64", "dev", "eth0", "nodad", inside=host)
         self._ip("link", "set", "eth0", "up", inside=host)
-        if self._swallow:
-            self._ip("neigh", "add", NOWHERE, "lladdr", "02:00:00:00:00:01", "dev", "eth0", inside=host)
-            self._ip("route", "add", "default", "via", NOWHERE, inside=host)
+        if self._internet:
+            nowhere = f"{self._net}{NOWHERE}"
+            self._ip("neigh", "add", nowhere, "lladdr", "02:00:00:00:00:01", "dev", "eth0", inside=host)
+            self._ip("route", "add", "default", "via", nowhere, inside=host)
         if not self._multicast:
             self._ip("link", "set", "eth0", "multicast", "off", inside=host)
             self._ip("route", "add", "unreachable", "224.0.0.0/4", inside=host)

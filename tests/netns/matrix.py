@@ -1,9 +1,10 @@
 """Every kind of NAT against every other: how soon a message is there, and how soon the way is direct.
 
 ``make nat`` (or ``python -m tests.netns.matrix [KIND/KIND ...]``), as root. One lab, with a relay and a STUN server on
-the public segment; fresh processes for each cell, two cells at a time. The public segment swallows what is sent to
-addresses that are not there, as the Internet does. Exits with 0 when every message was delivered within DELIVERED
-seconds, and every pair of kinds that hole punching works for was direct, at both ends, within DIRECT seconds.
+the public segment; fresh processes for each cell, two cells at a time. The public segment is like the Internet: its
+addresses are public ones, and it swallows what is sent to those that are not there. Exits with 0 when every message was
+delivered within DELIVERED seconds, and every pair of kinds that a direct way exists for was direct, at both ends,
+within DIRECT seconds.
 """
 
 import sys
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
 def laboratory() -> Iterator["Laboratory"]:
     """All hosts of the matrix, and the servers."""
     hosts = {f"{side}-{kind.replace(' ', '-')}": nat for side in "ab" for kind, nat in KINDS.items()}
-    with Lab(*hosts, "public", nats={host: nat for host, nat in hosts.items() if nat}, swallow=True) as lab:
+    with Lab(*hosts, "public", nats={host: nat for host, nat in hosts.items() if nat}, internet=True) as lab:
         yield Laboratory(lab)
 
 

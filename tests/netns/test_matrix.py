@@ -18,7 +18,9 @@ def lab() -> Iterator[Laboratory]:
         yield made
 
 
-@pytest.mark.parametrize(("kinds", "over"), [((OPEN, OPEN), "tcp"), (("restricted", "restricted"), "webrtc")])
+@pytest.mark.parametrize(
+    ("kinds", "over"), [((OPEN, OPEN), "tcp"), ((OPEN, "restricted"), "tcp"), (("restricted", "restricted"), "webrtc")]
+)
 def test_delivered_at_once_and_direct_soon(lab: Laboratory, kinds: matrix.Pair, over: str) -> None:
     cell = measure(lab, kinds)
     print(cell)

@@ -8,7 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmplatform.network import paths
-from mmplatform.network.paths import Candidate, Retries, Silence, best, cost_of, first, improving, needless, spare
+from mmplatform.network.paths import (
+    BACK,
+    SECOND,
+    Candidate,
+    Retries,
+    Silence,
+    best,
+    cost_of,
+    first,
+    improving,
+    is_public,
+    needless,
+    spare,
+    turns,
+)
 
 LAN, WAN, RTC, RELAY = 5, 10, 20, 40
 
@@ -179,6 +193,54 @@ def test_what_is_dialled_beside_a_link() -> None:
     assert improving(everything, [over_relay], over_relay, lambda c: 2.0, 1.0) == []
     direct = Path(WAN)
     assert improving([tcp("127.0.0.1")], [direct], direct, never, 1.0) == []
+
+
+def test_what_is_due_soon_does_not_wait_for_dead_addresses() -> None:
+    wan, over_relay = tcp("8.8.8.8"), Path(RELAY)
+
+    def due(candidate: Candidate) -> float:
+        return 2.0 if candidate.over_link else 1.0
+
+    assert improving([wan, RTC_ADDRESS], [over_relay], over_relay, due, 1.0) == [(0.0, wan.address), (1.0, "webrtc:")]
+    assert improving([RTC_ADDRESS], [over_relay], over_relay, due, 1.0) == []
+    assert improving([wan, RTC_ADDRESS], [over_relay], over_relay, due, 0.3) == []
+
+
+def test_the_end_that_was_dialled_tries_plain_addresses_soon_and_leaves_the_rest_to_the_other() -> None:
+    lan, wan, far = tcp("10.0.0.1"), tcp("8.8.8.8"), relay(2)
+    expected = {lan.address: BACK, wan.address: BACK, "webrtc:": SECOND, far.address: SECOND}
+    assert turns([lan, wan, RTC_ADDRESS, far], known=True) == expected
+
+
+def test_of_a_stranger_a_few_public_addresses_are_tried() -> None:
+    public = [Candidate(f"tcp://8.8.8.{n}:7000", WAN) for n in range(9)]
+    found = [tcp("10.0.0.1"), *public, RTC_ADDRESS, relay(2)]
+    wanted = {candidate.address: BACK for candidate in public[: paths.MAX_BACK]}
+    assert turns(found, known=False) == wanted
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["tcp://8.8.8.8:1024", "tcp://[2606:4700::1]:7000", "tcp://198.41.0.4:65535"],
+)
+def test_public_addresses(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "tcp://8.8.8.8:1023", "tcp://8.8.8.8:443", "tcp://8.8.8.8", "tcp://8.8.8.8:x", "tcp://host.example:7000",
+        "tcp://10.0.0.1:7000", "tcp://172.16.0.1:7000", "tcp://192.168.1.1:7000", "tcp://100.64.0.1:7000",
+        "tcp://127.0.0.1:7000", "tcp://0.0.0.0:7000", "tcp://169.254.169.254:7000", "tcp://224.0.0.1:7000",
+        "tcp://255.255.255.255:7000", "tcp://[::1]:7000", "tcp://[fd00::1]:7000", "tcp://[fe80::1%25eth0]:7000",
+        "tcp://[ff0e::1]:7000", "tcp://[::ffff:10.0.0.1]:7000", "tcp://[64:ff9b::a00:1]:7000",
+        "tcp://[2002:a00:1::1]:7000", "tcp://[2001:0:a00:1::1]:7000", "tcp:", "webrtc:",
+        "tcp://10.0.0.1:7000@8.8.8.8:7000", "tcp://8.8.8.8:7000/10.0.0.1", "tcp://8.8.8.8:07000", "tcp://8.8.8.8:7000#",
+    ],
+)  # fmt: skip
+def test_addresses_that_a_stranger_cannot_have_us_dial(address: str) -> None:
+    assert not is_public(address)
 
 
 def test_hole_punching_is_left_alone_for_longer_and_longer() -> None:

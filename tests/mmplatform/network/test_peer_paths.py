@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
 
@@ -11,8 +13,19 @@ from mmplatform import Platform
 from mmplatform.network import keeper, paths
 from mmplatform.network.link import KEEPALIVE, SILENCES, Link
 from mmplatform.network.peer import Peer
-from tests.mmplatform.network.helpers import collect, listen_to, until
-from tests.mmplatform.network.ways import Way, active, fast, friends, links, middle, paths_of, slow, states
+from tests.mmplatform.network.helpers import collect, identity, listen_to, until
+from tests.mmplatform.network.ways import (
+    Way,
+    WayTransport,
+    active,
+    fast,
+    friends,
+    links,
+    middle,
+    paths_of,
+    slow,
+    states,
+)
 
 ALONE = (
     KEEPALIVE * SILENCES / 2
@@ -260,6 +273,7 @@ async def test_moving_back_and_forth_under_load(size: int, monkeypatch: pytest.M
 
 async def test_a_third_link_is_closed_when_it_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "SETTLE", 0.05)
+    monkeypatch.setattr(paths, "PATIENCE", 1e6)  # by the end whose turn it is
     quick, between, sure = fast(), middle(), slow()
     quick.allow(False)
     async with friends(quick, between, sure) as [alice, bob]:
@@ -289,6 +303,68 @@ async def test_a_way_that_needs_a_link_is_not_tried_for_ever() -> None:
         alice.network_changed()
         await until(lambda: active(alice, bob) == "middle")
         assert alice.peers()[0].troubles == {}
+
+
+PUBLIC, PRIVATE = "8.8.8.8:7000", "10.0.0.1:7000"
+
+
+@asynccontextmanager
+async def open_and_hidden(
+    quick: Way, where: str, shown: bool = True, known: bool = False
+) -> AsyncIterator[tuple[Platform, Platform]]:
+    """Alice can be dialled at ``where`` over ``quick``, Bob only over a relay; she has dialled him."""
+    sure, between = slow(), middle()
+    between.allow(False)
+    ways = [quick, between, sure]
+    hers, his = ["fast://" + where, "slow://0"], ["slow://0", *(["middle://0"] if shown else [])]
+    async with (
+        asyncio.timeout(60),
+        Platform(identity=identity(1), transports=[WayTransport(way) for way in ways], connection_info=hers) as alice,
+        Platform(identity=identity(2), transports=[WayTransport(way) for way in ways], connection_info=his) as bob,
+    ):
+        if known:
+            await bob.add(alice.ticket(), circle="friends")
+        await alice.add(bob.ticket())
+        await alice.connect(bob.sign_id)
+        yield alice, bob
+
+
+@pytest.mark.parametrize(("where", "known"), [(PUBLIC, False), (PUBLIC, True), (PRIVATE, True)])
+async def test_who_was_dialled_over_a_relay_dials_the_other_one_where_it_can_be_reached(
+    where: str, known: bool
+) -> None:
+    quick = fast()
+    async with open_and_hidden(quick, where, known=known) as (alice, bob):
+        await until(lambda: active(alice, bob) == active(bob, alice) == "fast")
+        assert quick.dials == [f"fast://{where}"]
+        assert [link.dialled for link in links(bob, alice) if link.connection.address == "fast://"] == [True]
+
+
+@pytest.mark.parametrize(("where", "shown"), [(PRIVATE, True), (PUBLIC, False)], ids=["private", "hidden"])
+async def test_a_stranger_cannot_have_us_dial_our_own_network_or_learn_where_one_is_that_does_not_say_so(
+    where: str, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "BACK", 0.0)
+    quick = fast()
+    async with open_and_hidden(quick, where, shown) as (alice, bob):
+        for _ in range(20):
+            bob.peer(alice.sign_id).nudge()
+            await asyncio.sleep(0.005)
+        assert quick.dials == []
+
+
+async def test_a_dead_address_of_a_stranger_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "BACK", 0.0)
+    monkeypatch.setattr(paths.Retries, "FIRST", 0.001)
+    quick = fast()
+    quick.hole = True
+    async with open_and_hidden(quick, PUBLIC) as (alice, bob):
+        await until(lambda: quick.dials)
+        for _ in range(20):
+            bob.peer(alice.sign_id).nudge()
+            await asyncio.sleep(0.005)
+        assert quick.dials == [f"fast://{PUBLIC}"]
+        assert active(bob, alice) == "slow"
 
 
 @pytest.mark.parametrize("seed", range(10))
