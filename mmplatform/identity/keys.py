@@ -11,7 +11,7 @@ import os
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from os import PathLike
 from pathlib import Path
 from typing import Final, NewType, NoReturn
@@ -85,7 +85,10 @@ class Identity:
 
 def labelled(label: str, *parts: bytes) -> bytes:
     """The label and each part, every one behind its length in 4 bytes: two different lists never look alike."""
-    return b"".join([len(part).to_bytes(4, "big") + part for part in (label.encode(), *parts)])
+    pieces = [_label(label)]
+    for part in parts:
+        pieces += (len(part).to_bytes(4, "big"), part)
+    return b"".join(pieces)
 
 
 def digest(label: str, *parts: bytes) -> bytes:
@@ -155,6 +158,12 @@ def is_box_key(raw: bytes) -> bool:
         return len(raw) == KEY_SIZE and len(sodium.crypto_scalarmult(b"\x01" * KEY_SIZE, raw)) == KEY_SIZE
     except CryptoError:
         return False
+
+
+@cache
+def _label(label: str) -> bytes:
+    raw = label.encode()
+    return len(raw).to_bytes(4, "big") + raw
 
 
 def _text(raw: bytes) -> str:

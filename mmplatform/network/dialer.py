@@ -90,9 +90,10 @@ class Dialer:
                 if done and remaining:
                     ahead = max(ahead, remaining[0][0] - (loop.time() - begun))
         finally:
-            for task in attempts:
-                task.cancel()
-            await asyncio.gather(*attempts, return_exceptions=True)
+            if attempts:
+                for task in attempts:
+                    task.cancel()
+                await asyncio.gather(*attempts, return_exceptions=True)
         raise Unreachable("; ".join(reasons))
 
     async def _attempt(self, peer: SignId, address: str) -> Link:

@@ -27,6 +27,7 @@ ANSWER: Final = 1.0  # seconds a link has to say that it is there, or four round
 DOUBTED_LOOK: Final = 1.0  # seconds between two questions to a link that fell silent
 WARM_LOOK: Final = 15.0  # seconds between two comparisons of links that are up
 LIFETIME: Final = 3600.0  # seconds after which a link that is kept warm is made anew
+SETTLED: Final = 0.02  # seconds a link has for what it was made for, before others are thought of
 PREPARE: Final = 0.2  # seconds after which a link over a relay is there for more than one message
 STABLE: Final = 5.0  # a link that was lost sooner is not made again at once
 
@@ -103,7 +104,7 @@ class Keeper:
         for other in self._peer.links:
             other.keep(links.KEEPALIVE if other is link else links.SPARE_KEEPALIVE)
         self._forgive(link)
-        self._later("plan", 0.0, self._plan)
+        self._later("plan", SETTLED, self._plan)
         if link.cost >= paths.RELAYED:
             self._later("prepare", PREPARE, self._prepare)
 

@@ -78,14 +78,15 @@ UNICAST: Final = IPv6Network("2000::/3")  # beside it are addresses that stand f
 # What a path is worth.
 
 
-@lru_cache(maxsize=1024)
 def cost_of(address: str, cost: int) -> int:
     """The cost of a link at ``address`` whose transport says ``cost``."""
-    return cost - LAN_BONUS if LAN_BONUS < cost < RELAYED and on_lan(address) else cost
+    return cost - LAN_BONUS if LAN_BONUS < cost < RELAYED and on_lan(address.rpartition(":")[0]) else cost
 
 
+@lru_cache(maxsize=1024)
 def on_lan(address: str) -> bool:
-    """Whether it leads to a host that needs no router between, as far as its address tells."""
+    """Whether it leads to a host that needs no router between, as far as its address, whose port does not matter,
+    tells."""
     try:
         ip = ip_address((urlsplit(address).hostname or "").partition("%")[0])
     except ValueError:
