@@ -5,14 +5,9 @@ absent peers as fast as its connection takes it, whatever the relay answers. Pri
 without, and what became of the flood.
 """
 
-import argparse
 import asyncio
-import json
-import os
 import random
-import secrets
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,12 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import relay_options
 from benchmarks.relay_process import RelayProcess
-from mm_transports.relay.address import parse_relay
-from mm_transports.relay.client import Client
-from mm_transports.relay.items import Declined, Deposit, Item, Limits, Open, Stored
+from benchmarks.relay_stranger import stranger
 from mmplatform import Platform
-from mmplatform.identity.keys import Identity
 
 PAIRS = 10
 EVERY = 0.02  # seconds between two requests of a pair
@@ -51,6 +44,13 @@ class Result:
     def ratio(self) -> float:
         return self.flood_p99 / self.quiet_p99
 
+    @property
+    def met(self) -> bool:
+        return self.ratio <= LIMIT
+
+    def figures(self) -> dict[str, Any]:
+        return asdict(self) | {"ratio": self.ratio}
+
 
 async def measure(rounds: int) -> Result:
     async with AsyncExitStack() as stack:
@@ -58,22 +58,17 @@ async def measure(rounds: int) -> Result:
         relay = await RelayProcess(folder / "relay", *QUOTAS).start()
         stack.push_async_callback(relay.kill)
         pairs = [await pair(stack, relay.address) for _ in range(PAIRS)]
-        flooder = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "benchmarks.relay_flood", "--be-the-flood", relay.address,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
-        stack.push_async_callback(flooder.communicate, b"end\n")
-        assert flooder.stdin is not None
-        assert flooder.stdout is not None
-        await flooder.stdout.readline()
+        flooder = await stack.enter_async_context(stranger(relay.address))
         await one_round(pairs, 1.0)
         quiet, flood = list[tuple[float, float]](), list[tuple[float, float]]()
         for number in range(rounds):
             for flooding in (True, False) if number % 2 else (False, True):
-                flooder.stdin.write(b"go\n" if flooding else b"stop\n")
+                if flooding:
+                    await flooder.begin()
+                else:
+                    flooder.tell("stop")
                 (flood if flooding else quiet).append(await one_round(pairs, SECONDS))
-        flooder.stdin.write(b"tell\n")
-        counts = json.loads(await asyncio.wait_for(flooder.stdout.readline(), 30))
+        counts = await flooder.counts()
         return Result(*(statistics.median(column) * 1000 for column in (*zip(*quiet), *zip(*flood))), **counts)  # noqa: B905
 
 
@@ -106,55 +101,6 @@ async def one_round(pairs: list[tuple[Platform, str]], seconds: float) -> tuple[
     return times[len(times) // 2], times[len(times) * 99 // 100]
 
 
-class Flood:
-    """Deposits for somebody who never comes, and opens links to others who do not: whatever it is told."""
-
-    def __init__(self) -> None:
-        self.on = False
-        self.counts = {"deposited": 0, "stored": 0, "declined": 0}
-        self._wake = asyncio.Event()
-
-    def relay_up(self, client: Client, limits: Limits) -> None: ...
-
-    def relay_said(self, client: Client, item: Item) -> None:
-        self.counts["stored"] += isinstance(item, Stored)
-        self.counts["declined"] += isinstance(item, Declined)
-
-    def relay_down(self, client: Client, reason: str) -> None:
-        if self.on:
-            print(f"the flood is out: {reason}", file=sys.stderr)
-
-    def relay_writable(self, client: Client) -> None:
-        self._wake.set()
-
-    async def run(self, address: str) -> None:
-        os.nice(10)  # it is another machine's work
-        client = Client(parse_relay(address), Identity.generate(), self, random=random.random, now=time.time)
-        client.start()
-        await client.connected(20)
-        print("ready", flush=True)
-        told = asyncio.create_task(self._listen())
-        nobody, envelope = Identity.generate().sign_key, bytes(10_000)
-        while not told.done():
-            if not self.on or client.full:
-                self._wake.clear()
-                await self._wake.wait()
-                continue
-            expires = int(time.time() * 1000) + 3_600_000
-            client.tell(Deposit(nobody, secrets.token_bytes(16), expires, envelope))
-            client.tell(Open(secrets.token_bytes(32), 1, envelope[:1000]))
-            self.counts["deposited"] += 1
-            await asyncio.sleep(0)
-
-    async def _listen(self) -> None:
-        while (line := await asyncio.to_thread(sys.stdin.readline)).strip() not in ("", "end"):
-            if line.strip() == "tell":
-                print(json.dumps(self.counts), flush=True)
-            self.on = line.strip() == "go"
-            self._wake.set()
-        self._wake.set()
-
-
 def render(result: Result) -> str:
     return (
         f"{PAIRS} honest pairs: p50 {result.quiet_p50:.2f} ms, p99 {result.quiet_p99:.2f} ms; beside a flood: p50"
@@ -164,19 +110,8 @@ def render(result: Result) -> str:
 
 
 async def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.relay_flood", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="write the figures there")
-    options = parser.parse_args()
-    result = await measure(options.rounds)
-    print(render(result))
-    if options.json:
-        options.json.write_text(json.dumps(asdict(result) | {"ratio": result.ratio}, indent=2))
-    return 0 if result.ratio <= LIMIT else 1
+    return await relay_options.run("relay_flood", __doc__, 5, measure, render)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--be-the-flood"]:
-        asyncio.run(Flood().run(sys.argv[2]))
-    else:
-        sys.exit(asyncio.run(main()))
+    sys.exit(asyncio.run(main()))

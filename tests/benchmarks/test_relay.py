@@ -16,12 +16,15 @@ async def test_idle_connections(plain: bool) -> None:
 
 @pytest.mark.slow
 async def test_a_dead_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_dead_lane, "TURNS", 2)
     monkeypatch.setattr(relay_dead_lane, "MESSAGES", 200)
-    result = await relay_dead_lane.measure(2)
-    assert len(result.quiet_rounds) == len(result.dead_rounds) == 2
-    assert result.to_the_dead > 0
-    assert min(result.quiet, result.dead) > 0
-    assert "messages/s" in relay_dead_lane.render(result)
+    monkeypatch.setattr(relay_dead_lane, "ENVELOPES", 50)
+    result = await relay_dead_lane.measure(1)
+    assert {kind: len(turns) for kind, turns in result.turns.items()} == {"quiet": 2, "dead": 2, "away": 2}
+    assert [turns[-1].kept > 0 for turns in result.turns.values()] == [False, True, True]
+    assert all(min(turn.live, turn.mail) > 0 for turns in result.turns.values() for turn in turns)
+    assert "beside dead relays" in relay_dead_lane.render(result)
+    assert result.met == (min(result.live_share, result.mail_share) >= relay_dead_lane.LIMIT)
 
 
 @pytest.mark.slow
