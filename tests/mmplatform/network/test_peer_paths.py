@@ -372,6 +372,7 @@ async def test_both_dial_over_every_way_at_once_and_end_up_with_the_same_links(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paths, "SETTLE", 0.02)
+    monkeypatch.setattr(paths, "BACK", 0.0)
     monkeypatch.setattr(paths, "SECOND", 0.0)
     monkeypatch.setattr(paths, "HEAD_START", 0.0)
     chance = random.Random(seed)

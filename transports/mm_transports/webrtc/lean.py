@@ -25,8 +25,9 @@ def without(absent: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
         yield
     finally:
         sys.meta_path.remove(finder)
-        for name in [name for name, module in sys.modules.items() if isinstance(module, StandIn)]:
-            del sys.modules[name]
+        for name, module in list(sys.modules.items()):  # other threads import meanwhile
+            if isinstance(module, StandIn):
+                del sys.modules[name]
 
 
 class StandIn(ModuleType):
