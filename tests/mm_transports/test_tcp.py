@@ -95,7 +95,7 @@ async def test_nobody_listens(host: Host) -> None:
 
 
 async def test_no_answer_in_time(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(*_: object) -> None:
+    async def never(*_: object, **options: object) -> None:
         await asyncio.get_running_loop().create_future()
 
     monkeypatch.setattr(tcp, "CONNECT_TIMEOUT", 0.01)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import ClassVar, Final, cast
 from urllib.parse import urlsplit
 
+from mm_transports import names
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.network.transport import LENGTH_LIMIT, Accept, Connection, Receiver, Transport
@@ -32,10 +33,9 @@ class TCP(Transport):
 
     async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
         host, port = parse_address(address)
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                _, connection = await loop.create_connection(lambda: TCPConnection(accept), host, port)
+                connection = await names.connect(lambda: TCPConnection(accept), host, port)
         except (OSError, TimeoutError) as error:
             raise Unreachable(f"{address}: {str(error) or 'no answer'}") from None
         return connection

@@ -21,8 +21,8 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
+from mm_transports import names
 from mm_transports.relay.items import MAX_MESSAGE
-from mm_transports.relay.names import look_up
 from mmplatform.errors import Unreachable
 
 CONNECT_TIMEOUT: Final = 10.0  # seconds, for TCP, TLS and the upgrade
@@ -316,20 +316,12 @@ async def connect(
     except InvalidURI as error:
         raise Unreachable(str(error)) from None
     context = (ssl or _trusting_the_system()) if where.secure else None
-    loop = asyncio.get_running_loop()
     made: _Dialled | None = None
     try:
         async with asyncio.timeout(timeout):
-            left = list(await look_up(where.host, where.port))
-            while made is None:
-                try:
-                    _, made = await loop.create_connection(
-                        lambda: _Dialled(url, subprotocols, owner_of, ping_every), left.pop(0), where.port,
-                        ssl=context, server_hostname=where.host if where.secure else None,
-                    )  # fmt: skip
-                except OSError:
-                    if not left:
-                        raise
+            made = await names.connect(
+                lambda: _Dialled(url, subprotocols, owner_of, ping_every), where.host, where.port, context
+            )
             await made.opened
     except (OSError, TimeoutError) as error:
         if made is not None:

@@ -1,25 +1,42 @@
-"""Names of relays to addresses, so that a name whose servers are dead holds up no other one.
+"""Connections to names, so that one whose servers are dead holds up no other.
 
 The loop's own look-ups share a few threads: two of uvloop, six of asyncio on two cores. A resolver takes half a minute
-to give a dead name up, so three of them, which any user may have named, kept every other relay from being dialled.
-Here each name has a thread of its own while it is asked for. There is a bound, and names that have answered before do
-not share it with those that never did.
+to give a dead name up, so three of them, which any user may have named, kept every other peer and relay from being
+dialled. Here each name has a thread of its own while it is asked for. There is a bound, and names that have answered
+before do not share it with those that never did.
 """
 
 import asyncio
 import socket
+from collections.abc import Callable
 from concurrent.futures import Future
 from ipaddress import ip_address
+from ssl import SSLContext
 from threading import Thread
-from typing import Final
+from typing import Final, TypeVar
 
 MOST: Final = 256  # names that are looked up at the same time, and as many more that have answered before
 REMEMBERED: Final = 4096  # names that answered
 
 Name = tuple[str, int]
+P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 _asked: dict[Name, Future[list[str]]] = {}
 _answered: dict[Name, None] = {}  # in the order of their last answers
+
+
+async def connect(protocol: Callable[[], P], host: str, port: int, ssl: SSLContext | None = None) -> P:
+    """To the first address of the host that works. Raises OSError."""
+    left = list(await look_up(host, port))
+    name, loop = host if ssl is not None else None, asyncio.get_running_loop()
+    while True:
+        try:
+            _, made = await loop.create_connection(protocol, left.pop(0), port, ssl=ssl, server_hostname=name)
+        except OSError:
+            if not left:
+                raise
+        else:
+            return made
 
 
 async def look_up(host: str, port: int) -> list[str]:

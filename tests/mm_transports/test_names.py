@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from mm_transports.relay import names
-from mm_transports.relay.names import look_up
+from mm_transports import names
+from mm_transports.names import look_up
 
 PORT = 443
 Dead = list[asyncio.Task[list[str]]]
