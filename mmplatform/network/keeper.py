@@ -281,15 +281,19 @@ class Keeper:
 
     def _improve(self, up: list[Link], active: Link, now: float) -> float:
         """Dial what may be better; seconds until the next look at it."""
-        if self._dialling is not None:
+        ours = active.dialled or self._peer.known or active.cost >= paths.RELAYED  # a stranger is called back, no more
+        if self._dialling is not None or not ours:
             return inf
         candidates, single = self.candidates(), active.instance == self._single
+        useful = paths.wanted(candidates, up, active, single)
+        if not useful:
+            return inf
         due = self._retries.due if active.dialled else self._in_turn(candidates, active)
         starts = paths.improving(candidates, up, active, due, now, single)
         if starts:
             self._dial(starts)
             return inf
-        return min((due(c) - now for c in paths.wanted(candidates, up, active, single)), default=inf)
+        return min(due(c) - now for c in useful)
 
     def _in_turn(self, candidates: list[Candidate], active: Link) -> Callable[[Candidate], float]:
         """When a candidate may be tried by the end that was dialled; a stranger is told where we are by nothing but a
