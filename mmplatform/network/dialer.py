@@ -67,6 +67,12 @@ class Dialer:
 
     async def race(self, peer: SignId, starts: Sequence[tuple[float, str]], failed: Callable[[str, str], None]) -> Link:
         """As :meth:`dial`, for (after how many seconds, address) in order; ``failed`` hears what became of each."""
+        if len(starts) == 1:  # no race, and no tasks for one
+            try:
+                return await self._attempt(peer, starts[0][1])
+            except Unreachable as reason:
+                failed(starts[0][1], str(reason))
+                raise
         loop = asyncio.get_running_loop()
         remaining, begun = list(starts), loop.time()
         attempts: dict[asyncio.Task[Link], str] = {}

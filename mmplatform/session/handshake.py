@@ -15,6 +15,7 @@ The machines are sans-I/O. They ask through events: Send, Identified (server), E
 
 from collections.abc import Callable
 from enum import Enum
+from hmac import compare_digest
 from typing import ClassVar, Final
 
 from nacl.bindings import (
@@ -194,8 +195,8 @@ class Initiator(Machine):
 
 
 class Responder(Machine):
-    """The server. ``random`` is drawn for the link id (16 bytes) at once, then at each HELLO for s' (32) and
-    the cookie's nonce (16)."""
+    """The server. ``random`` is drawn for the link id (16 bytes) and s' (32) at once, as there is time until HELLO
+    comes, then at each HELLO for the cookie's nonce (16), and from the second on for an s' (32) before that."""
 
     table = RESPONDER
 
@@ -208,6 +209,7 @@ class Responder(Machine):
         self._jar = jar
         self._random = random
         self._link_id = random(LINK_ID)
+        self._draw()
         self._hellos = 0
         self._key = b""
         self._hashes: tuple[bytes, ...] = ()
@@ -232,14 +234,16 @@ class Responder(Machine):
         if self._hellos >= MAX_HELLOS:
             raise ProtocolError("too-many-hellos", f"a link may send {MAX_HELLOS}")
         self._hellos += 1
+        if self._hellos > 1:
+            self._draw()
         hello = packets.unpack_hello(frame)
         key = _agree(hello.client_short, self._identity.box_secret)
         if _unbox(hello.box, HELLO_LABEL + hello.nonce, key) != packets.hello_content(hello.client_short):
             raise ProtocolError("bad-content", "HELLO's box does not repeat its header and key")
-        secret, nonce = self._random(KEY), self._random(NONCE)
+        nonce = self._random(NONCE)
         hashed = digest("mm/1 hello", frame)
-        cookie = self._jar.issue(nonce, hello.client_short, secret, self._link_id, hashed, now)
-        content = packets.cookie_content(crypto_scalarmult_base(secret), cookie)
+        cookie = self._jar.issue(nonce, hello.client_short, self._secret, self._link_id, hashed, now)
+        content = packets.cookie_content(self._short, cookie)
         box = crypto_box_easy_afternm(content, COOKIE_LABEL + nonce, key)
         return [Send(packets.pack_cookie(packets.Cookie(nonce, box)))]
 
@@ -248,7 +252,8 @@ class Responder(Machine):
         opened = self._jar.open(cookie, client_short, self._link_id, now)
         key = _agree(client_short, opened.server_secret)
         record, signature, resume = packets.unpack_introduction(Type.INITIATE, _unbox(box, INITIATE_NONCE, key))
-        server_short = crypto_scalarmult_base(opened.server_secret)
+        last = compare_digest(opened.server_secret, self._secret)
+        server_short = self._short if last else crypto_scalarmult_base(opened.server_secret)
         hashes = (opened.hello_hash, digest("mm/1 cookie", server_short, cookie))
         peer = _read_record(record, now)
         parts = signed_parts(hashes, self._identity.sign_key, record, resume)
@@ -261,8 +266,13 @@ class Responder(Machine):
         self._identified = Identified(peer, resume)
         return [self._identified]
 
+    def _draw(self) -> None:
+        """s' and S' of the next cookie."""
+        self._secret = self._random(KEY)
+        self._short = crypto_scalarmult_base(self._secret)
+
     def _wipe(self) -> None:
-        self._key = b""
+        self._key = self._secret = b""
         self._identified = None
 
 

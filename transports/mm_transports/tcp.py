@@ -6,6 +6,7 @@ Reading fills one buffer that is used over and over; there is no task, timer or 
 import asyncio
 import socket
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import ClassVar, Final, cast
 from urllib.parse import urlsplit
 
@@ -150,6 +151,7 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
         self.abort()
 
 
+@lru_cache(maxsize=1024)
 def parse_address(address: str) -> tuple[str, int]:
     """(host, port) of ``tcp://host:port``; raises ValueError."""
     parts = urlsplit(address)
