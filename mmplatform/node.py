@@ -18,7 +18,7 @@ from mmplatform.check import Check, unchecked
 from mmplatform.codec import Decoder, encode, pack, unpack
 from mmplatform.delivery.inbox import Inbox
 from mmplatform.delivery.outbox import Outbox
-from mmplatform.delivery.wire import Ack, Event
+from mmplatform.delivery.wire import Ack, Event, Resume, encode_packet
 from mmplatform.errors import (
     CodecError,
     ControlTopic,
@@ -138,7 +138,7 @@ class Platform:
         self.mail_keys = MailKeys(self.storage, self.now, secrets.token_bytes)
         self.mailer = Mailer(self, by_scheme, self.mail_keys.secrets)
         self._links = Links(
-            self.identity, lambda: self._listener.encoded(), self._peer_of, self.peer, self.now, secrets.token_bytes
+            self.identity, lambda: self._listener.encoded(), self._peer_of, self.resume, self.now, secrets.token_bytes
         )
         self._listener = Listener(
             self.identity, self.mail_keys, self.storage, by_scheme, listen, self._links.accept,
@@ -480,6 +480,10 @@ class Platform:
                 raise LocalError("this is our own key; send to it is local")
             peer = self._peers[sign_id] = Peer(self, sign_id)
         return peer
+
+    def resume(self, peer: SignId) -> bytes:
+        """What a handshake tells ``peer`` about what we have of it."""
+        return encode_packet(Resume(self.instance, int(self.now() * 1000), self.inbox.receiver(peer).acks()))
 
     def connected(self, peer: Peer) -> None:
         """The first link to ``peer`` is up."""

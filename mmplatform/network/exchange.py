@@ -12,7 +12,7 @@ from mmplatform.delivery.inbox import Inbox
 from mmplatform.delivery.outbox import Outbox
 from mmplatform.delivery.receiver import Stream
 from mmplatform.delivery.shelf import Box
-from mmplatform.delivery.wire import OK, Ack, Batch, Event, Frame, Record, Reply, Request, Resume, encode_packet
+from mmplatform.delivery.wire import OK, Ack, Batch, Event, Frame, Record, Reply, Request
 from mmplatform.errors import InvalidPayload, ProtocolError, QueueFull, Refused
 from mmplatform.identity.keys import SignId
 from mmplatform.message import MAX_PAYLOAD, SENT, Delivery
@@ -32,7 +32,6 @@ Queued = TypeVar("Queued", Event, Request, Reply)
 class Node(Protocol):
     """What an exchange needs of the node it belongs to."""
 
-    instance: int
     outbox: Outbox
     inbox: Inbox
     gate: Gate
@@ -108,10 +107,6 @@ class Exchange:
         for ack in acks:
             self._acks[ack.lane, ack.epoch] = ack
         self.arm()
-
-    def resume(self) -> bytes:
-        """What a handshake tells the peer about what we have."""
-        return encode_packet(Resume(self._node.instance, int(self._node.now() * 1000), self._receiver.acks()))
 
     def begin(self, link: Link, acks: list[Ack]) -> None:
         """Go on over ``link``: ``acks`` is what the peer said it has, what it lacks is sent again."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 from mmplatform.delivery.fragments import KNOWN, STRANGERS, Assembler, Budget
@@ -25,8 +26,6 @@ class PeerOfLink(Protocol):
     @property
     def known(self) -> bool: ...
 
-    def resume(self) -> bytes: ...
-
     def link_ready(self, link: Link, resume: bytes) -> None: ...
 
     def link_lost(self, link: Link, error: Exception | None) -> None: ...
@@ -37,19 +36,20 @@ class PeerOfLink(Protocol):
 
 
 class Links:
-    """All connections of a node that have no peer yet. ``peer_of`` gives the peer a proven key belongs to."""
+    """All connections of a node that have no peer yet. ``peer_of`` gives the peer a proven key belongs to, ``resume``
+    what a handshake tells a peer about what we have of it."""
 
     def __init__(
         self,
         identity: Identity,
         node_info: Callable[[], bytes],
         peer_of: Callable[[NodeInfo], PeerOfLink],
-        known: Callable[[SignId], PeerOfLink],
+        resume: Callable[[SignId], bytes],
         now: Callable[[], float],
         random: Callable[[int], bytes],
     ) -> None:
         self._identity, self._node_info = identity, node_info
-        self._peer_of, self._known, self._now, self._random = peer_of, known, now, random
+        self._peer_of, self._resume, self._now, self._random = peer_of, resume, now, random
         self._jar = CookieJar(random)
         self._known_budget, self._budget = Budget(KNOWN), Budget(STRANGERS)
         self._unproven: dict[Link, None] = {}  # who dialled us, oldest first
@@ -76,7 +76,7 @@ class Links:
 
     def dialled(self, connection: Connection, peer: SignId, opened: asyncio.Future[Link]) -> Link:
         """We dialled; ``opened`` gets the link once the handshake is through, or what ended it."""
-        machine = Initiator(self._identity, self._node_info(), peer, self._known(peer).resume, self._random)
+        machine = Initiator(self._identity, self._node_info(), peer, partial(self._resume, peer), self._random)
         link = Link(connection, machine, self, self._now, Assembler(self._budget, MAX_FRAME))
         self._open.add(link)
         self._dialled[link] = opened
@@ -103,7 +103,7 @@ class Links:
             raise ProtocolError("own-key", "the other end has our own key")
         if not self.started:
             raise ProtocolError("starting", "this node is not ready yet")
-        return self._peer_of(peer).resume()
+        return self._resume(peer.sign_id)
 
     def link_ready(self, link: Link, peer: NodeInfo, resume: bytes) -> None:
         owner = self._peer_of(peer)

@@ -275,9 +275,6 @@ class Peer:
             self.keeper.heard_over(link)
         self.exchange.frame_received(frame)
 
-    def resume(self) -> bytes:
-        return self.exchange.resume()
-
     # Inside.
 
     def _supersedes(self, link: Link, old: Link) -> bool:

@@ -27,9 +27,6 @@ class FakePeer:
         self.lost: list[Link] = []
         self.refuse = ""
 
-    def resume(self) -> bytes:
-        return encode_packet(Resume(1, 0, []))
-
     def link_ready(self, link: Link, resume: bytes) -> None:
         if self.refuse:
             raise ProtocolError(self.refuse)
@@ -43,13 +40,15 @@ class FakePeer:
     def frame_received(self, link: Link, frame: Any) -> None: ...
 
 
+def resume(peer: str) -> bytes:
+    return encode_packet(Resume(1, 0, []))
+
+
 class Node:
     def __init__(self, network: Network, who: Any) -> None:
         self.transport = Memory(network)
         self.peer = FakePeer()
-        self.links = Links(
-            who, lambda: record_of(who), lambda info: self.peer, lambda key: self.peer, lambda: NOW, draws(who.sign_id)
-        )
+        self.links = Links(who, lambda: record_of(who), lambda info: self.peer, resume, lambda: NOW, draws(who.sign_id))
         self.links.started = True
         self.address = ""
 

@@ -288,14 +288,14 @@ async def test_a_link_that_is_ready_after_the_stop_is_closed() -> None:
         spare = peer.link
         assert spare is not None
         peer._closed = True
-        peer.link_ready(spare, peer_of(bob, alice).resume())
+        peer.link_ready(spare, bob.resume(alice.sign_id))
         assert str(spare.error) == "stopping"
 
 
 async def test_a_stranger_with_a_bad_resume_state_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Platform, "resume", lambda node, peer: b"\xc1")
     world = World()
     async with world.node(1) as alice, world.node(2) as bob:
-        monkeypatch.setattr(Peer, "resume", lambda peer: b"\xc1")
         await alice.add(bob.ticket())
         with pytest.raises(Unreachable, match=r"closed by the peer|bad-packet"):
             await alice.connect(bob.sign_id, timeout=0.2)
