@@ -79,14 +79,14 @@ class Delivery:
     platform stops first; a durable message is then kept. Dropping the object drops nothing but the news.
     """
 
-    __slots__ = ("__weakref__", "_outcome", "_stopped", "_waiter", "epoch", "lane", "peer", "relayed", "sent", "seq")
+    __slots__ = ("__weakref__", "_outcome", "_stopped", "_waiter", "epoch", "lane", "peer", "relayed", "seq")
 
     def __init__(self, peer: str, lane: int = 0, epoch: int = 0, seq: int = 0) -> None:
         self.peer = peer
         self.lane = lane
         self.epoch = epoch
         self.seq = seq
-        self.sent = self.relayed = False
+        self.relayed = False
         self._outcome: Outcome | None = None
         self._stopped = False
         self._waiter: asyncio.Future[None] | None = None
@@ -98,13 +98,11 @@ class Delivery:
 
     @property
     def state(self) -> str:
-        """waiting | sent | relayed (on a relay's disk) | delivered | expired | refused | cancelled (realtime:
-        sent | dropped)."""
+        """waiting | relayed (on a relay's disk) | delivered | expired | refused | cancelled (realtime: sent | dropped).
+        Whether it went out over a link that is up, ``platform.delivery(id)`` tells."""
         if self._outcome is not None:
             return self._outcome.state
-        if self.relayed:
-            return "relayed"
-        return "sent" if self.sent else "waiting"
+        return "relayed" if self.relayed else "waiting"
 
     @property
     def done(self) -> bool:
