@@ -57,20 +57,23 @@ class Packer:
         keeps them from being mailed."""
         shelf = box.shelves[lane]
         shelf.why = ""
-        parts = self._unplanned(box, shelf)
-        if not parts:
-            return None
-        epoch = self._epoch_of(parts[0].row.ordinal)
-        if self._still_too_large(box, shelf, epoch, parts[0].first):
-            return None
-        only = self._relay_of_earlier(box, lane, epoch)
-        if not epoch or only is None:
-            shelf.why = "earlier messages are at several relays, or not yet at one; it goes behind them"
-            return None
-        drops = box.letters.drops
-        held = await self._read(shelf, parts)
-        if held is None or box.letters.drops != drops:
-            return None
+        while True:
+            seen = box.letters.drops, shelf.dropped
+            parts = self._unplanned(box, shelf)
+            if not parts:
+                return None
+            epoch = self._epoch_of(parts[0].row.ordinal)
+            if self._still_too_large(box, shelf, epoch, parts[0].first):
+                return None
+            only = self._relay_of_earlier(box, lane, epoch)
+            if not epoch or only is None:
+                shelf.why = "earlier messages are at several relays, or not yet at one; it goes behind them"
+                return None
+            held = await self._read(shelf, parts)
+            if held is None:
+                return None
+            if seen == (box.letters.drops, shelf.dropped):
+                break  # nothing of it was settled while it was read
         records = self._fill(box, shelf, epoch, range(parts[0].first, parts[-1].last + 1), held)
         more = len(records) <= parts[-1].last - parts[0].first or parts[-1].row is not shelf.rows[-1]
         if not records or not (more or any(record.topic for record in records)):
@@ -81,15 +84,22 @@ class Packer:
     async def again(self, box: Box, letter: Letter) -> Packed | None:
         """A letter of which it is not known that a relay keeps it, with what of it still waits."""
         shelf = box.shelves[letter.lane]
-        rows = [
-            row
-            for row in shelf.rows
-            if row.last >= letter.first and row.first <= letter.last and self._epoch_of(row.ordinal) == letter.epoch
-        ]
-        only = self._relay_of_earlier(box, letter.lane, letter.epoch)
-        held = await self._read(shelf, [Part(row, row.first, row.last) for row in rows])
-        if held is None or only is None or box.letters.find(letter.id) is not letter:
-            return None
+        while True:
+            dropped = shelf.dropped
+            rows = [
+                row
+                for row in shelf.rows
+                if row.last >= letter.first and row.first <= letter.last and self._epoch_of(row.ordinal) == letter.epoch
+            ]
+            if not rows:
+                box.letters.drop(letter)
+                return None
+            only = self._relay_of_earlier(box, letter.lane, letter.epoch)
+            held = await self._read(shelf, [Part(row, row.first, row.last) for row in rows])
+            if held is None or only is None or box.letters.find(letter.id) is not letter:
+                return None
+            if dropped == shelf.dropped:
+                break
         first = max(letter.first, box.sender.base(letter.lane, letter.epoch))
         records = self._fill(box, shelf, letter.epoch, range(first, letter.last + 1), held, LARGEST)
         if not records or records[-1].seq != letter.last:
