@@ -3,7 +3,8 @@
 Rule 1: a machine takes the one frame its state allows, in the state table below; any other is "wrong-type".
 Rule 2: the client proves its signId by a signature over the transcript, the server by reading HELLO's key. A
         stolen box key of either therefore lets nobody speak *to* it under another's name.
-Rule 3: the server keeps nothing of a HELLO; COOKIE carries it to the client and INITIATE carries it back.
+Rule 3: the server keeps nothing of a HELLO, only the s' it drew itself; COOKIE carries it to the client and INITIATE
+        carries it back.
 Rule 4: a cookie is good once, on the link that issued it, so no keys and no counters ever start twice.
 Rule 5: every length is checked before anything is opened or copied, and a NodeInfo counts only when its
         own signature, the transcript's (INITIATE) or the dialled key (READY) agree with it.
