@@ -130,6 +130,9 @@ class Chaos:
         """Wait until the handler has run again."""
         size, deadline = self.log.stat().st_size, time.monotonic() + DEADLINE
         while self.log.stat().st_size <= size:
+            for node in (self.sender, self.receiver):
+                if node.process.returncode is not None:
+                    raise RuntimeError(f"the {node.role} ended with code {node.process.returncode}")
             if time.monotonic() > deadline:
                 raise RuntimeError(f"nothing arrived for {DEADLINE} s")
             await asyncio.sleep(0.01)

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from mm_transports.tcp import TCP
 from mmplatform import Platform
@@ -70,9 +71,16 @@ async def receive(folder: Path, address: str) -> None:
 
 
 def node(folder: Path, address: str, transport: TCP) -> Platform:
+    asyncio.get_running_loop().set_exception_handler(_escaped)
     if address.startswith("relay+"):
         return Platform(folder, connection_info=(), relays=address.split(","))
     return Platform(folder, connection_info=["tcp://127.0.0.1:0"], transports=[transport])
+
+
+def _escaped(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """An exception that nobody took ends the run: its log may be whole all the same."""
+    loop.default_exception_handler(context)
+    os._exit(70)
 
 
 if __name__ == "__main__":
