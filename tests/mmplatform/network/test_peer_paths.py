@@ -32,6 +32,12 @@ ALONE = (
 )  # seconds: half of what a link takes to notice it by itself; figures are for benchmarks
 
 
+@pytest.fixture
+def one_dials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is told that the network changed; the other end, which has failed before, does not happen to try meanwhile."""
+    monkeypatch.setattr(paths.Retries, "FIRST", 1000.0)
+
+
 class Load:
     """Sends numbers until it is told to stop; notes the longest time in which nothing arrived."""
 
@@ -70,6 +76,7 @@ class Load:
         assert self.heard == list(range(len(self.deliveries)))
 
 
+@pytest.mark.usefixtures("one_dials")
 async def test_the_first_link_that_opens_is_used_and_a_better_one_takes_over() -> None:
     quick, sure = fast(), slow()
     quick.allow(False)
@@ -89,6 +96,7 @@ async def test_the_first_link_that_opens_is_used_and_a_better_one_takes_over() -
         assert [event for event in events if event[0] in ("disconnected", "error")] == []
 
 
+@pytest.mark.usefixtures("one_dials")
 async def test_a_link_that_is_moved_away_from_delivers_what_it_has_and_nothing_is_sent_again() -> None:
     quick, sure = fast(), slow()
     quick.allow(False)
@@ -107,6 +115,7 @@ async def test_a_link_that_is_moved_away_from_delivers_what_it_has_and_nothing_i
         assert set(records) == {"fast", "slow"}
 
 
+@pytest.mark.usefixtures("one_dials")
 async def test_a_link_that_does_not_deliver_what_it_has_costs_one_window() -> None:
     quick, sure = fast(), slow()
     quick.allow(False)
