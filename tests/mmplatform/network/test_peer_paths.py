@@ -34,8 +34,9 @@ ALONE = (
 
 @pytest.fixture
 def one_dials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is told that the network changed; the other end, which has failed before, does not happen to try meanwhile."""
-    monkeypatch.setattr(paths.Retries, "FIRST", 1000.0)
+    """The end that dialled first; the other one does not try meanwhile, which would make two links of one way."""
+    monkeypatch.setattr(paths, "BACK", 1000.0)
+    monkeypatch.setattr(paths, "SECOND", 1000.0)
 
 
 class Load:
