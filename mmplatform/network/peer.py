@@ -321,11 +321,11 @@ class Peer:
                 await self._rest(pause)
             while self.link is None and not self._closed:
                 if await self._dial_once() or not self.wanted:
-                    return
+                    break
                 await self._rest(self._backoff.next())
         finally:
             self._dialling = None
-            self._dial_again()  # the link may be lost by now
+        self._dial_again()  # the link may be lost by now
 
     def _dial_again(self) -> None:
         """The link was lost: try to reach the peer if something waits for it."""

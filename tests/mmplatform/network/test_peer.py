@@ -211,6 +211,24 @@ async def test_connect_after_disconnect_makes_a_new_link() -> None:
         await alice.disconnect(identity(9).sign_id)
 
 
+async def test_a_defect_met_while_dialling_is_met_once(
+    monkeypatch: pytest.MonkeyPatch, nothing_escapes: list[dict[str, Any]]
+) -> None:
+    asked: list[str] = []
+
+    async def locate(peer: str) -> tuple[str, ...]:
+        asked.append(peer)
+        raise ZeroDivisionError
+
+    async with World().nodes() as [alice, bob]:
+        monkeypatch.setattr(alice.directory, "locate", locate)
+        with pytest.raises(Unreachable):
+            await alice.connect(bob.sign_id, timeout=0.1)
+        assert asked == [bob.sign_id]
+        assert [type(context["exception"]) for context in nothing_escapes] == [ZeroDivisionError]
+        nothing_escapes.clear()
+
+
 async def test_unreachable_says_why() -> None:
     async with World().nodes(1) as [alice]:
         with pytest.raises(Unreachable, match="no address of it is known"):
