@@ -95,8 +95,10 @@ class Packer:
                 box.letters.drop(letter)
                 return None
             only = self._relay_of_earlier(box, letter.lane, letter.epoch)
+            if only is None:
+                return None
             held = await self._read(shelf, [Part(row, row.first, row.last) for row in rows])
-            if held is None or only is None or box.letters.find(letter.id) is not letter:
+            if held is None or box.letters.find(letter.id) is not letter:
                 return None
             if dropped == shelf.dropped:
                 break
@@ -176,9 +178,8 @@ class Packer:
             if record is None or self._needless(box, shelf, epoch, seq):
                 record = tombstone(seq)
             elif record.expires <= now_ms:
-                record = Record(
-                    seq, record.expires, record.topic, record.protocol, b""
-                )  # the peer says: it was in time
+                # Without its payload: the peer is the one to say whether it was in time.
+                record = Record(seq, record.expires, record.topic, record.protocol, b"")
             size = size_of(record)
             if size > LARGEST:
                 if not records:
