@@ -284,12 +284,12 @@ class Keeper:
         ours = active.dialled or self._peer.known or active.cost >= paths.RELAYED  # a stranger is called back, no more
         if self._dialling is not None or not ours:
             return inf
-        candidates, single = self.candidates(), active.instance == self._single
-        useful = paths.wanted(candidates, up, active, single)
+        candidates = self.candidates()
+        useful = paths.wanted(candidates, up, active, active.instance == self._single)
         if not useful:
             return inf
         due = self._retries.due if active.dialled else self._in_turn(candidates, active)
-        starts = paths.improving(candidates, up, active, due, now, single)
+        starts = paths.improving(useful, due, now)
         if starts:
             self._dial(starts)
             return inf
@@ -342,8 +342,8 @@ class Keeper:
             self._retries.opened(link.dialled_at, self._loop.time())
         finally:
             self._dialling = None
-            if self._peer.link is not None:
-                self._later("plan", 0.01, self._plan)
+        if self._peer.link is not None:
+            self._later("plan", 0.01, self._plan)
 
     # Watching.
 

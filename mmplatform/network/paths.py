@@ -167,19 +167,8 @@ def first(candidates: Sequence[Candidate]) -> list[tuple[float, str]]:
     return sorted(starts, key=lambda start: start[0])
 
 
-def improving(
-    candidates: Sequence[Candidate],
-    paths: Collection[Path],
-    active: Path,
-    due: Callable[[Candidate], float],
-    now: float,
-    single: bool = False,
-) -> list[tuple[float, str]]:
-    """What to dial now beside ``active``: what may be better, and a path to keep warm when there is none.
-
-    ``single``: the peer keeps one link only.
-    """
-    useful = wanted(candidates, paths, active, single)
+def improving(useful: Sequence[Candidate], due: Callable[[Candidate], float], now: float) -> list[tuple[float, str]]:
+    """What to dial now of what is :func:`wanted`."""
     plain = [c for c in useful if not c.over_link and due(c) <= now][:MAX_ADDRESSES]
     starts = _spread([c.address for c in sorted(plain, key=lambda c: c.cost)], SPREAD)
     after = SIGNALLED_AFTER if any(c.cost < RELAYED for c in plain) else 0.0
@@ -201,7 +190,10 @@ def turns(candidates: Sequence[Candidate], known: bool) -> dict[str, float]:
 def wanted(
     candidates: Iterable[Candidate], paths: Collection[Path], active: Path, single: bool = False
 ) -> list[Candidate]:
-    """The candidates that would improve things."""
+    """What to dial beside ``active`` when it is due: what may be better, and a path to keep warm when there is none.
+
+    ``single``: the peer keeps one link only.
+    """
     have = {path.cost for path in paths}
     warm = single or len(paths) > 1
     return [

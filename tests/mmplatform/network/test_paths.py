@@ -22,6 +22,7 @@ from mmplatform.network.paths import (
     needless,
     spare,
     turns,
+    wanted,
 )
 
 LAN, WAN, RTC, RELAY = 5, 10, 20, 40
@@ -183,16 +184,16 @@ def test_what_is_dialled_beside_a_link() -> None:
     lan, wan, near, far = tcp("10.0.0.1"), tcp("8.8.8.8"), relay(1, near=True), relay(2)
     everything = [wan, lan, RTC_ADDRESS, near, far]
     over_relay = Path(RELAY)
-    assert improving(everything, [over_relay], over_relay, never, 1.0) == [
+    assert improving(wanted(everything, [over_relay], over_relay), never, 1.0) == [
         (0.0, lan.address), (0.25, wan.address), (paths.SIGNALLED_AFTER, "webrtc:"),
     ]  # fmt: skip
-    assert improving([RTC_ADDRESS, near], [over_relay], over_relay, never, 1.0) == [(0.0, "webrtc:")]
+    assert improving(wanted([RTC_ADDRESS, near], [over_relay], over_relay), never, 1.0) == [(0.0, "webrtc:")]
     over_lan = Path(LAN)
-    assert improving(everything, [over_lan], over_lan, never, 1.0) == [(0.0, near.address)]
-    assert improving(everything, [over_lan, over_relay], over_lan, never, 1.0) == []
-    assert improving(everything, [over_relay], over_relay, lambda c: 2.0, 1.0) == []
+    assert improving(wanted(everything, [over_lan], over_lan), never, 1.0) == [(0.0, near.address)]
+    assert improving(wanted(everything, [over_lan, over_relay], over_lan), never, 1.0) == []
+    assert improving(wanted(everything, [over_relay], over_relay), lambda c: 2.0, 1.0) == []
     direct = Path(WAN)
-    assert improving([tcp("127.0.0.1")], [direct], direct, never, 1.0) == []
+    assert improving(wanted([tcp("127.0.0.1")], [direct], direct), never, 1.0) == []
 
 
 def test_what_is_due_soon_does_not_wait_for_dead_addresses() -> None:
@@ -201,9 +202,12 @@ def test_what_is_due_soon_does_not_wait_for_dead_addresses() -> None:
     def due(candidate: Candidate) -> float:
         return 2.0 if candidate.over_link else 1.0
 
-    assert improving([wan, RTC_ADDRESS], [over_relay], over_relay, due, 1.0) == [(0.0, wan.address), (1.0, "webrtc:")]
-    assert improving([RTC_ADDRESS], [over_relay], over_relay, due, 1.0) == []
-    assert improving([wan, RTC_ADDRESS], [over_relay], over_relay, due, 0.3) == []
+    assert improving(wanted([wan, RTC_ADDRESS], [over_relay], over_relay), due, 1.0) == [
+        (0.0, wan.address),
+        (1.0, "webrtc:"),
+    ]
+    assert improving(wanted([RTC_ADDRESS], [over_relay], over_relay), due, 1.0) == []
+    assert improving(wanted([wan, RTC_ADDRESS], [over_relay], over_relay), due, 0.3) == []
 
 
 def test_the_end_that_was_dialled_tries_plain_addresses_soon_and_leaves_the_rest_to_the_other() -> None:
