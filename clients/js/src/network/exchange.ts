@@ -39,8 +39,8 @@ export interface ExchangeNode {
   readonly outbox: Outbox;
   readonly inbox: Inbox;
   scope(peer: SignId): Scope;
-  /** Hand a message of a peer to its handlers; `finished` is called once, perhaps at once. */
   event(scope: Scope, peer: SignId, event: Event): void;
+  /** Hand a message of a peer to its handlers; `finished` is called once, perhaps at once. */
   message(scope: Scope, peer: SignId, message: Record, finished: (result: Result) => void): void;
   request(scope: Scope, peer: SignId, request: Request, finished: (result: Result<Uint8Array>) => void): void;
 }
