@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-# What can be set: make test T=tests/mmplatform/test_bus.py, make bench QUICK=1, make chaos CYCLES=20 RELAY=1
+# What can be set: make test T=tests/mmplatform/messaging/test_bus.py, make bench QUICK=1, make chaos CYCLES=20 RELAY=1
 PYTHON ?= python3
 T ?=
 JOBS ?= 2
@@ -68,7 +68,7 @@ check: $(DEV) ## style, types, import contracts, test vectors
 	@echo "== ruff"; $(BIN)/ruff check .; $(BIN)/ruff format --check .
 	@echo "== mypy --strict"; $(BIN)/mypy
 	@echo "== pyright"; PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
-	@echo "== import contracts"; PYTHONPATH=.:services:transports $(BIN)/lint-imports --config setup.cfg
+	@echo "== import contracts"; PYTHONPATH=.:relay:services:transports $(BIN)/lint-imports setup.cfg
 	@echo "== vectors"; $(BIN)/python docs/protocol/make_vectors.py --check
 
 format: $(DEV) ## put every file into the style that check wants
@@ -86,11 +86,11 @@ chaos: $(DEV) ## SIGKILLs and cuts at random points under load (CYCLES=200; RELA
 	@$(BIN)/python -m $(CHAOS) --cycles $(CYCLES) $(if $(RELAY),--relay $(STORE))
 
 dht-sim: $(DEV) ## the DHT on a lossy, hostile virtual network, beside the stock package (NODES=200 SEED=1)
-	@PYTHONPATH=.:services:transports $(BIN)/python -m $(DHT_SIM) --nodes $(NODES) --seed $(SEED)
+	@PYTHONPATH=.:relay:services:transports $(BIN)/python -m $(DHT_SIM) --nodes $(NODES) --seed $(SEED)
 
 nat: $(DEV) ## every kind of NAT against every other: how soon a message is there, and the way direct (root)
 	@$(call system_parts,$(NAT_PARTS))
-	@PYTHONPATH=.:services:transports $(BIN)/python -m $(NAT)
+	@PYTHONPATH=.:relay:services:transports $(BIN)/python -m $(NAT)
 
 docs: $(DOCS) ## HTML pages in docs/_build/html
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
@@ -105,7 +105,7 @@ clean: ## remove .venv and everything that was made
 $(RUN): $(SETTINGS) | $(BIN)/python
 	@echo "== installing mm-platform into $(VENV)"
 	@$(INSTALL) -e '.[cli,fast,mdns]'
-	@$(BIN)/python -m compileall -q mmplatform services transports
+	@$(BIN)/python -m compileall -q mmplatform relay services transports
 	@touch $@
 
 $(DEV): $(RUN)

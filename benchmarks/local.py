@@ -66,7 +66,7 @@ def emit(handlers: int, count: int) -> tuple[float, float]:
     """Emits a second through the platform's bus, and through a bare pyee emitter."""
     from pyee.base import EventEmitter
 
-    from mmplatform.bus import Bus
+    from mmplatform.messaging.bus import Bus
 
     bus, emitter = Bus(_raise), EventEmitter()
     for _ in range(handlers):
@@ -88,7 +88,7 @@ def emit(handlers: int, count: int) -> tuple[float, float]:
 @cache
 def wildcards() -> tuple[float, float]:
     """Names a second whose handlers are found among 10,000 patterns, the first time and from then on."""
-    from mmplatform.bus import Bus
+    from mmplatform.messaging.bus import Bus
 
     bus = Bus(_raise)
     for position in range(PATTERNS):

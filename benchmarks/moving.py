@@ -18,9 +18,9 @@ from mm_transports.tcp import TCP
 from mmplatform import Platform, Unreachable
 from mmplatform.delivery.wire import Frame
 from mmplatform.identity.keys import SignId
-from mmplatform.network.link import Link
-from mmplatform.network.peer import Peer
-from mmplatform.network.transport import Accept, Connection
+from mmplatform.links.link import Link
+from mmplatform.peers.peer import Peer
+from mmplatform.plugins.transport import Accept, Connection
 
 SIZES: Final = {100: 20_000, 65_536: 400}  # bytes of a message, and how many are under way at most
 TOGETHER: Final = 20  # messages in one turn of the loop

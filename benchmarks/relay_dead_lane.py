@@ -43,7 +43,7 @@ from benchmarks.relay_mailing import ENVELOPE, Mailing, mailing
 from benchmarks.relay_process import RelayProcess
 from benchmarks.relay_receiver import TOPIC
 from benchmarks.relay_stranger import Handle, stranger
-from mm_transports.relay.address import format_relay
+from mm_transports.relay.protocol.address import format_relay
 from mmplatform import Delivery, Platform
 from mmplatform.identity.keys import Identity
 

@@ -24,9 +24,9 @@ import psutil  # type: ignore[import-untyped]
 
 from benchmarks import tls
 from benchmarks.relay_process import RelayProcess
-from mm_transports.relay.address import parse_relay
 from mm_transports.relay.client import Client
-from mm_transports.relay.items import Item, Limits
+from mm_transports.relay.protocol.address import parse_relay
+from mm_transports.relay.protocol.items import Item, Limits
 from mmplatform.identity.keys import Identity
 
 CROWDS = 2  # processes of clients

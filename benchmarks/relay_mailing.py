@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from benchmarks.relay_stranger import HOUR
-from mm_transports.relay.address import parse_relay
 from mm_transports.relay.client import Client
-from mm_transports.relay.items import Declined, Deposit, Ended, Item, Limits, Mail, Noted, Taken
+from mm_transports.relay.protocol.address import parse_relay
+from mm_transports.relay.protocol.items import Declined, Deposit, Ended, Item, Limits, Mail, Noted, Taken
 from mmplatform.identity.keys import Identity
 
 ENVELOPE = bytes(1000)

@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from mm_transports.relay.address import format_relay
+from mm_transports.relay.protocol.address import format_relay
 from mmplatform.identity.keys import Identity
 
 DEADLINE = 20.0  # seconds for it to come up, or to go

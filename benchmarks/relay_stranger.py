@@ -18,9 +18,9 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from mm_transports.relay.address import parse_relay
 from mm_transports.relay.client import Client
-from mm_transports.relay.items import Declined, Deposit, Item, Limits, Open, Stored
+from mm_transports.relay.protocol.address import parse_relay
+from mm_transports.relay.protocol.items import Declined, Deposit, Item, Limits, Open, Stored
 from mmplatform.identity.keys import Identity
 
 FRAME = bytes(1000)

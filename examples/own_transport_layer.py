@@ -4,7 +4,7 @@ import asyncio
 import zlib
 
 from mmplatform import Platform
-from mmplatform.api import API, raw
+from mmplatform.messaging.api import API, raw
 
 
 class Compressed:

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from mmplatform import Platform
-from mmplatform.service import Service
+from mmplatform.plugins.service import Service
 
 
 class Clock(Service):

@@ -44,7 +44,7 @@ from mmplatform.errors import (
 )
 from mmplatform.identity.keys import SignId
 from mmplatform.message import Delivery, Message, Outcome, Retry
-from mmplatform.node import Platform
+from mmplatform.platform import Platform
 
 __all__ = [
     "Absent",

@@ -41,7 +41,7 @@ SAYS = {
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    paths = os.pathsep.join(str(ROOT / part) for part in (".", "services", "transports"))
+    paths = os.pathsep.join(str(ROOT / part) for part in (".", "relay", "services", "transports"))
     environment = {**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": "error"}
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=EXAMPLES, env=environment, capture_output=True, text=True, timeout=60)

@@ -14,11 +14,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-SOURCE_ROOTS = {"mmplatform": ".", "mm_services": "services", "mm_transports": "transports"}
-SOURCES = ("mmplatform", "services", "transports", "setup.cfg", "pyproject.toml", "README.rst", "LICENSE")
+SOURCE_ROOTS = {"mmplatform": ".", "mm_relay": "relay", "mm_services": "services", "mm_transports": "transports"}
+SOURCES = ("mmplatform", "relay", "services", "transports", "setup.cfg", "pyproject.toml", "README.rst", "LICENSE")
 LOAD_ENTRY_POINTS = """
 from importlib.metadata import distribution
-from mmplatform import plugins
+from mmplatform.plugins import loading as plugins
 from mmplatform.errors import PluginError
 points = [p for p in distribution("mm-platform").entry_points if p.group.startswith("mmplatform.")]
 assert {"tcp", "memory"} <= {p.name for p in points}, points

@@ -9,16 +9,16 @@ from typing import Any, Final
 
 import pytest
 
-from mm_transports.relay.config import Config
-from mm_transports.relay.server import RelayServer
+from mm_relay.config.settings import Config
+from mm_relay.server import RelayServer
 from mm_transports.relay.transport import Relay
 from mm_transports.tcp import TCP
 from mm_transports.webrtc.transport import WebRTC
 from mmplatform import Platform, Unreachable
 from mmplatform.identity.keys import SignId
-from mmplatform.network.transport import Accept, Connection, Transport
-from tests.mm_transports.webrtc.nodes import needs_addresses
-from tests.mmplatform.network.helpers import identity, listen_to, until
+from mmplatform.plugins.transport import Accept, Connection, Transport
+from tests.support.webrtc import needs_addresses
+from tests.support.world import identity, listen_to, until
 
 MESSAGES: Final = 20_000
 CUTS: Final = 30

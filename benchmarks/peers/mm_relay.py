@@ -11,7 +11,7 @@ from benchmarks import tls
 from benchmarks.contract import Client, Info, Job, Sink
 from benchmarks.peers.mm import MM, MMClient
 from benchmarks.registry import find_program
-from mm_transports.relay.address import format_relay
+from mm_transports.relay.protocol.address import format_relay
 from mm_transports.relay.transport import Relay
 from mmplatform import Platform
 from mmplatform.identity.keys import Identity

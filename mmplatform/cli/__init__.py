@@ -4,11 +4,11 @@ import signal
 import sys
 
 
-def main() -> int:
+def mm() -> int:
     """The entry point: runs the command and returns the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command can stop in good order: no traceback
     try:
-        from mmplatform.cli.app import run
+        from mmplatform.cli.main import run
 
         return run()
     except ModuleNotFoundError as error:

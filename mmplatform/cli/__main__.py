@@ -2,7 +2,7 @@
 
 import sys
 
-from mmplatform.cli import main
+from mmplatform.cli import mm
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(mm())

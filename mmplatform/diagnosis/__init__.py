@@ -7,11 +7,11 @@ transports and services (they know themselves what may be wrong with them), then
 import asyncio
 from collections.abc import Sequence
 
-from mmplatform.check import Check, unchecked
 from mmplatform.diagnosis import causes, clock, folder, peers, reach
 from mmplatform.identity.keys import SignId
-from mmplatform.network import stun
-from mmplatform.node import Platform
+from mmplatform.links import stun
+from mmplatform.platform import Platform
+from mmplatform.plugins.check import Check, unchecked
 
 FIRST_LINK = 5.0  # seconds for a link to the peer that is asked about
 LOOK = 0.05

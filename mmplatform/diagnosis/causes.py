@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from mmplatform.check import Check, State
+from mmplatform.plugins.check import Check, State
 
 FOLLOWS: Final = {  # word -> what explains it
     "dht-empty": ("udp-blocked",),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from mmplatform.check import Check, fault, ok, unchecked, warning
+from mmplatform.plugins.check import Check, fault, ok, unchecked, warning
 
 SUBJECT: Final = "clock"
 TOLERATED: Final = 5.0  # seconds; a message may expire as many too early or too late

@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from mmplatform.check import Check, fault, ok, warning
 from mmplatform.errors import (
     FolderInUse,
     IdentityError,
@@ -22,7 +21,8 @@ from mmplatform.errors import (
     StorageReadOnly,
 )  # fmt: skip
 from mmplatform.identity.keys import Identity
-from mmplatform.node import Platform
+from mmplatform.platform import Platform
+from mmplatform.plugins.check import Check, fault, ok, warning
 from mmplatform.storage.database import Database
 from mmplatform.storage.folder import DataFolder
 

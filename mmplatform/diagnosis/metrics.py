@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from statistics import fmean
 from typing import Final
 
-from mmplatform.node import Platform
+from mmplatform.platform import Platform
 from mmplatform.prometheus import Family, Page
 
 STATES: Final = ("delivered", "expired", "refused", "cancelled")

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from mmplatform.check import Check, fault, ok, unchecked, warning
 from mmplatform.identity.keys import SignId
-from mmplatform.network.postman import SCHEME
-from mmplatform.network.probe import Answer, Probe
-from mmplatform.node import Platform
+from mmplatform.links.probe import Answer, Probe
+from mmplatform.mail.depositing import SCHEME
+from mmplatform.platform import Platform
+from mmplatform.plugins.check import Check, fault, ok, unchecked, warning
 
 MOST: Final = 8  # addresses are tried
 ASK: Final = "ask for its ticket of today (mm id --ticket there) and add it: mm add TICKET"

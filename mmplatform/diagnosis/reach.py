@@ -4,9 +4,9 @@ import ipaddress
 from typing import Final
 from urllib.parse import urlsplit
 
-from mmplatform.check import Check, fault, ok, warning
-from mmplatform.network.postman import SCHEME
-from mmplatform.node import Platform
+from mmplatform.mail.depositing import SCHEME
+from mmplatform.platform import Platform
+from mmplatform.plugins.check import Check, fault, ok, warning
 
 SUBJECT: Final = "reached from elsewhere"
 

@@ -19,7 +19,7 @@ from benchmarks.relay_process import RelayProcess
 from tests.chaos.__main__ import Node
 from tests.chaos.away_nodes import PAYLOAD, TOPIC
 from tests.chaos.verdict import Verdict, judge
-from tests.mm_transports.relay.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 RUN = 32  # bytes of a record or a signature that would be too much to find
 PATIENCE = 60.0

@@ -16,7 +16,7 @@ from typing import Any
 
 from mm_transports.tcp import TCP
 from mmplatform import Platform
-from mmplatform.network.transport import Accept
+from mmplatform.plugins.transport import Accept
 
 NEXT = b"chaos/next"
 BURST = 20  # messages accepted side by side

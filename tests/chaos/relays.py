@@ -4,10 +4,10 @@ import random
 from pathlib import Path
 
 from benchmarks.relay_process import RelayProcess
-from mm_transports.relay.address import format_relay
+from mm_transports.relay.protocol.address import format_relay
 from mmplatform.identity.keys import Identity
 from tests.chaos.proxy import Proxy
-from tests.mm_transports.relay.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 FLEET = 3
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.away import Away
-from tests.mm_transports.relay.redis_server import needs_redis
+from tests.support.redis_server import needs_redis
 
 COUNT = 10_000
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mm_transports.relay.address import format_relay
+from mm_transports.relay.protocol.address import format_relay
 from tests.chaos.failover import Failover
 from tests.mm_transports.relay.test_platforms import echo, friends, node, relay
-from tests.mmplatform.network.helpers import collect, identity, until
+from tests.support.world import collect, identity, until
 
 
 @pytest.mark.slow

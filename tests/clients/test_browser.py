@@ -14,16 +14,16 @@ from urllib.parse import urlencode
 
 import pytest
 
-from mm_transports.relay.config import Config
-from mm_transports.relay.server import RelayServer
+from mm_relay.config.settings import Config
+from mm_relay.server import RelayServer
 from mm_transports.relay.transport import Relay
 from mm_transports.webrtc.transport import WebRTC
 from mmplatform import Platform
 from mmplatform.identity.keys import SignId
 from tests.clients.chromium import Chromium
 from tests.clients.javascript import built
-from tests.mm_transports.webrtc.nodes import needs_addresses
-from tests.mmplatform.network.helpers import until
+from tests.support.webrtc import needs_addresses
+from tests.support.world import until
 
 ROOT: Final = Path(__file__).parents[2]
 COUNT: Final = 1000

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from mm_transports.relay.config import Config
-from mm_transports.relay.server import RelayServer
+from mm_relay.config.settings import Config
+from mm_relay.server import RelayServer
 from mm_transports.relay.transport import Relay
-from mm_transports.webrtc.pieces import PIECE, Assembly, split
-from mm_transports.webrtc.sdp import Candidate, Description
-from mm_transports.webrtc.signalling import OFFER, Signal, encode_signal
+from mm_transports.webrtc.protocol.pieces import PIECE, Assembly, split
+from mm_transports.webrtc.protocol.sdp import Candidate, Description
+from mm_transports.webrtc.protocol.signalling import OFFER, Signal, encode_signal
 from mmplatform import Platform, Refused
 from mmplatform.codec import decode
 from mmplatform.delivery.wire import (
@@ -223,7 +223,7 @@ async def test_control_topics_are_neither_sent_nor_taken(python: Platform, relay
 
 async def test_the_relay_restarts(tmp_path: Path, other: Counterpart, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both come back by themselves, and nothing that was said meanwhile is lost."""
-    monkeypatch.setattr("mm_transports.relay.front.DRAIN_RETRY", 0.1)
+    monkeypatch.setattr("mm_relay.doors.native.DRAIN_RETRY", 0.1)
     server = RelayServer(Config(data=tmp_path, listen="127.0.0.1:0", drain=0))
     ready = await server.start()
     async with Platform(connection_info=[], transports=[Relay()], relays=[ready["address"]]) as python:

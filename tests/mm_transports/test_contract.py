@@ -1,4 +1,4 @@
-"""What every transport promises (mmplatform/network/transport.py), held by each of them."""
+"""What every transport promises (mmplatform/plugins/transport.py), held by each of them."""
 
 import asyncio
 import re
@@ -12,7 +12,7 @@ from mm_transports.memory import Memory, Network
 from mm_transports.tcp import TCP
 from mmplatform.errors import LocalError, Unreachable
 from mmplatform.identity.keys import SignId
-from mmplatform.network.transport import Connection, Transport
+from mmplatform.plugins.transport import Connection, Transport
 
 PEER = SignId("p" * 43 + "=")  # of no use to transports that lead to a host
 
@@ -102,8 +102,8 @@ async def host(request: pytest.FixtureRequest) -> AsyncIterator[Host]:
 async def meeting(stack: AsyncExitStack) -> Host:
     """Two nodes and a relay between them."""
     from tests.mm_transports.relay.test_transport import Node
-    from tests.mm_transports.relay.tiny import Tiny
-    from tests.mmplatform.network.helpers import identity
+    from tests.support.tiny_relay import Tiny
+    from tests.support.world import identity
 
     relay = await Tiny(identity(200)).start()
     stack.push_async_callback(relay.stop)
@@ -115,8 +115,8 @@ async def meeting(stack: AsyncExitStack) -> Host:
 def signalling(stack: AsyncExitStack) -> Host:
     """Two nodes that hear each other's signals."""
     pytest.importorskip("aiortc")
-    from tests.mm_transports.webrtc.nodes import Node, addresses, joined
-    from tests.mmplatform.network.helpers import identity
+    from tests.support.webrtc import Node, addresses, joined
+    from tests.support.world import identity
 
     if not addresses():
         pytest.skip("WebRTC offers no loopback addresses, and this machine has no others")

@@ -8,7 +8,7 @@ import pytest
 from mm_transports import tcp
 from mm_transports.tcp import TCP, format_address, parse_address, reachable
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
-from mmplatform.network.transport import LENGTH_LIMIT, Connection
+from mmplatform.plugins.transport import LENGTH_LIMIT, Connection
 from tests.mm_transports.test_contract import PEER, End, Host
 
 

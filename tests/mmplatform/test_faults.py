@@ -22,8 +22,8 @@ from mmplatform import (
     StorageFull,
     StorageReadOnly,
 )
-from mmplatform.delivery import inbox as inbox_module
-from tests.mmplatform.network.helpers import World, collect, identity, listen_to, until
+from mmplatform.durable import inbox as inbox_module
+from tests.support.world import World, collect, identity, listen_to, until
 
 DISK = 2 * 1024 * 1024
 

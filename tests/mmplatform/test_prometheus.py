@@ -4,7 +4,7 @@ import pytest
 
 from mmplatform.errors import PluginError
 from mmplatform.prometheus import Family, Histogram, Page
-from tests.prometheus import hide_the_library, samples
+from tests.support.prometheus import hide_the_library, samples
 
 
 def test_families_of_every_kind() -> None:

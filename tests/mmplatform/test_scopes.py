@@ -15,8 +15,8 @@ from mmplatform.codec import encode
 from mmplatform.delivery.wire import Event
 from mmplatform.identity.keys import SignId
 from mmplatform.message import Priority
-from mmplatform.subscriber import Result
-from tests.mmplatform.network.helpers import World, identity, until
+from mmplatform.messaging.subscriber import Result
+from tests.support.world import World, identity, until
 
 CASES = 100_000
 PEOPLE = [identity(number).sign_id for number in range(2, 12)]

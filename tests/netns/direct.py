@@ -14,7 +14,7 @@ from contextlib import suppress
 from mm_transports.webrtc.transport import WebRTC
 from mmplatform import Platform
 from mmplatform.identity.keys import SignId
-from mmplatform.network.status import PeerStatus
+from mmplatform.peers.status import PeerStatus
 from tests.netns.node import tell
 
 LOOK = 0.01  # seconds

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from mmplatform import plugins
+from mmplatform.plugins import loading as plugins
 from tests.netns.lab import Lab, needs
 from tests.netns.told import Told
 

@@ -1,4 +1,4 @@
-"""One node's half of one peer, as network/peer.py and the two stores use the machines, but pure and killable.
+"""One node's half of one peer, as peers/peer.py and the two stores use the machines, but pure and killable.
 
 Everything that would survive a kill is on the :class:`Disk`; a restart builds new machines from it.
 """

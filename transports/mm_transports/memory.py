@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from mmplatform.errors import LocalError, Unreachable
 from mmplatform.identity.keys import SignId
-from mmplatform.network.transport import LENGTH_LIMIT, Accept, Connection, Receiver, Transport
+from mmplatform.plugins.transport import LENGTH_LIMIT, Accept, Connection, Receiver, Transport
 
 
 class Network:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from mm_transports import names
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import SignId
-from mmplatform.network.transport import LENGTH_LIMIT, Accept, Connection, Receiver, Transport
+from mmplatform.plugins.transport import LENGTH_LIMIT, Accept, Connection, Receiver, Transport
 
 CONNECT_TIMEOUT: Final = 5.0  # seconds; far above any round trip, far below the patience of a user
 HIGH_WATER: Final = 512 * 1024  # bytes in the send buffer above which the sender is paused

@@ -8,13 +8,13 @@ a bare ``name`` for our own, a signId or a boxId for a NodeInfo. It is answered 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from mm_services.kademlia.contact import box_id_key, node_id, sign_id_key
-from mm_services.kademlia.records import Record
-from mmplatform.bus import Bus
+from mm_services.kademlia.protocol.contact import box_id_key, node_id, sign_id_key
+from mm_services.kademlia.protocol.records import Record
 from mmplatform.codec import decode, encode
 from mmplatform.errors import CodecError, InvalidKey, LocalError
 from mmplatform.identity.keys import BoxId, Identity, parse_sign_id, raw_key
 from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.messaging.bus import Bus
 
 if TYPE_CHECKING:
     from mm_services.kademlia.service import Kademlia

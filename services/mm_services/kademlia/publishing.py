@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from mm_services.kademlia.node import Node
-from mm_services.kademlia.records import LONGEST, MAX_NAME, make_record
-from mm_services.kademlia.upkeep import TICK
-from mm_services.kademlia.wire import MAX_RECORD
+from mm_services.kademlia.protocol.node import Node
+from mm_services.kademlia.protocol.records import LONGEST, MAX_NAME, make_record
+from mm_services.kademlia.protocol.upkeep import TICK
+from mm_services.kademlia.protocol.wire import MAX_RECORD
 from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.errors import CodecError, InvalidRecord
 from mmplatform.identity.keys import Identity

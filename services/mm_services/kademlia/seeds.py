@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterable
 from typing import Final
 
-from mm_services.kademlia.address import Address, is_usable, of_text, parse_uri
-from mm_services.kademlia.peers import Peers
+from mm_services.kademlia.protocol.address import Address, is_usable, of_text, parse_uri
+from mm_services.kademlia.protocol.peers import Peers
 from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.errors import CodecError, LocalError
 from mmplatform.identity.keys import raw_key

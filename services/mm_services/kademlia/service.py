@@ -15,22 +15,22 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
-from mm_services.kademlia.address import PRIVATE, Address, of_text, parse_uri, scope_of
 from mm_services.kademlia.bridge import Bridge
-from mm_services.kademlia.contact import record_key, sign_id_key
-from mm_services.kademlia.node import Node
-from mm_services.kademlia.peers import Mode
+from mm_services.kademlia.protocol.address import PRIVATE, Address, of_text, parse_uri, scope_of
+from mm_services.kademlia.protocol.contact import record_key, sign_id_key
+from mm_services.kademlia.protocol.node import Node
+from mm_services.kademlia.protocol.peers import Mode
+from mm_services.kademlia.protocol.records import Record
+from mm_services.kademlia.protocol.search import Found
 from mm_services.kademlia.publishing import Publishing
-from mm_services.kademlia.records import Record
-from mm_services.kademlia.search import Found
 from mm_services.kademlia.seeds import resolve, restore, save, seeds_of, sort_out
 from mm_services.kademlia.udp import Sockets
-from mmplatform.api import API
-from mmplatform.check import Check, fault, ok, unchecked, warning
 from mmplatform.errors import LocalError, NotRunning
 from mmplatform.identity.keys import Identity, parse_sign_id, raw_key
 from mmplatform.identity.nodeinfo import NodeInfo
-from mmplatform.service import Service
+from mmplatform.messaging.api import API
+from mmplatform.plugins.check import Check, fault, ok, unchecked, warning
+from mmplatform.plugins.service import Service
 from mmplatform.storage.contract import Storage
 
 LISTEN: Final = ("kad://0.0.0.0:0", "kad://[::]:0")

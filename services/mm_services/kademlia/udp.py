@@ -7,7 +7,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Final
 
-from mm_services.kademlia.address import IPV4, Address, of_text, parse_uri, scope_of
+from mm_services.kademlia.protocol.address import IPV4, Address, of_text, parse_uri, scope_of
 from mmplatform.errors import LocalError
 
 RECEIVE_BUFFER: Final = 1024 * 1024

@@ -14,11 +14,11 @@ from mm_services.mdns import interfaces
 from mm_services.mdns.announcement import Announcement, Properties, instance_name, read, tcp_endpoints, write
 from mm_services.mdns.multicast import Multicast
 from mm_services.mdns.neighbours import Neighbour, Neighbours
-from mmplatform.check import Check, fault, ok, warning
 from mmplatform.errors import InvalidKey, InvalidRecord
 from mmplatform.identity.nodeinfo import NodeInfo
-from mmplatform.node import Platform
-from mmplatform.service import Service
+from mmplatform.platform import Platform
+from mmplatform.plugins.check import Check, fault, ok, warning
+from mmplatform.plugins.service import Service
 
 FOUND_BY: Final = "mdns"
 SUBJECT: Final = "mdns"

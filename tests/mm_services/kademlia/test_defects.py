@@ -12,14 +12,14 @@ import pytest
 
 import mm_services.kademlia as package
 from mm_services.kademlia import seeds
-from mm_services.kademlia.address import Address
-from mm_services.kademlia.contact import Contact, K, node_id, prove
-from mm_services.kademlia.node import Node
-from mm_services.kademlia.store import PER_KEY, PER_PAYER
-from mm_services.kademlia.store import Store as Records
-from mm_services.kademlia.table import Table
-from mm_services.kademlia.upkeep import SPREAD, TICK
-from mm_services.kademlia.wire import (
+from mm_services.kademlia.protocol.address import Address
+from mm_services.kademlia.protocol.contact import Contact, K, node_id, prove
+from mm_services.kademlia.protocol.node import Node
+from mm_services.kademlia.protocol.store import PER_KEY, PER_PAYER
+from mm_services.kademlia.protocol.store import Store as Records
+from mm_services.kademlia.protocol.table import Table
+from mm_services.kademlia.protocol.upkeep import SPREAD, TICK
+from mm_services.kademlia.protocol.wire import (
     FULL,
     Find,
     Known,
@@ -35,9 +35,9 @@ from mm_services.kademlia.wire import (
 )
 from mmplatform.codec import encode
 from mmplatform.storage.memory import MemoryStorage
-from tests.mm_services.kademlia.helpers import NOW, World, address, contact, identity, record
 from tests.sim.dht.members import Hoarder, Member, Poisoner, Pool
 from tests.sim.dht.network import Network
+from tests.support.kademlia import NOW, World, address, contact, identity, record
 
 
 def test_defect_1_nobody_overwrites_the_record_of_another_and_one_liar_does_not_end_a_lookup() -> None:
@@ -295,7 +295,7 @@ def test_defect_14_a_lookup_repairs_the_holders_that_are_behind() -> None:
 
 
 def test_defect_14_no_pickle_no_weak_randomness_and_a_damaged_state_is_only_forgotten() -> None:
-    for file in Path(package.__file__).parent.glob("*.py"):
+    for file in Path(package.__file__).parent.rglob("*.py"):
         imported = {
             alias.name
             for node in ast.walk(ast.parse(file.read_text("utf-8")))

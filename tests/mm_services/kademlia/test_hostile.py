@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm_services.kademlia.address import Address
-from mm_services.kademlia.calls import MAX_CALLS
-from mm_services.kademlia.contact import Contact, K, prove
-from mm_services.kademlia.limits import PAYERS
-from mm_services.kademlia.node import Node
-from mm_services.kademlia.wire import (
+from mm_services.kademlia.protocol.address import Address
+from mm_services.kademlia.protocol.calls import MAX_CALLS
+from mm_services.kademlia.protocol.contact import Contact, K, prove
+from mm_services.kademlia.protocol.limits import PAYERS
+from mm_services.kademlia.protocol.node import Node
+from mm_services.kademlia.protocol.wire import (
     Find,
     Known,
     Proof,
@@ -27,7 +27,7 @@ from mm_services.kademlia.wire import (
     place,
 )
 from mmplatform.codec import encode
-from tests.mm_services.kademlia.helpers import NOW, World, address, identity, record
+from tests.support.kademlia import NOW, World, address, identity, record
 
 OWN = Address(b"\x01\x02\x03\x04", 4000)
 

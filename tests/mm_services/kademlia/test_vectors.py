@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from mm_services.kademlia.address import Address
-from mm_services.kademlia.contact import Contact, box_id_key, is_proven, node_id, record_key
-from mm_services.kademlia.records import make_record, open_record
-from mm_services.kademlia.wire import pack, parse
+from mm_services.kademlia.protocol.address import Address
+from mm_services.kademlia.protocol.contact import Contact, box_id_key, is_proven, node_id, record_key
+from mm_services.kademlia.protocol.records import make_record, open_record
+from mm_services.kademlia.protocol.wire import pack, parse
 from mmplatform.errors import InvalidRecord
 from mmplatform.identity.keys import Identity
-from tests.vectors import cases
+from tests.support.vectors import cases
 
 NOW = 1_800_000_000
 ALICE = Identity.from_seed(b"\x11" * 32)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mm_services.mdns.announcement import MAX_TXT, instance_name, read, tcp_endpoints, write
 from mmplatform.errors import InvalidKey, InvalidRecord
 from mmplatform.identity.nodeinfo import NodeInfo
-from tests.mmplatform.network.helpers import identity
+from tests.support.world import identity
 
 NOW = 1_750_000_000.0
 BOB, EVE = identity(2), identity(3)

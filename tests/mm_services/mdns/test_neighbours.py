@@ -7,7 +7,7 @@ from mm_services.mdns.announcement import Announcement
 from mm_services.mdns.neighbours import Neighbours
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.identity.nodeinfo import NodeInfo
-from tests.mmplatform.network.helpers import identity
+from tests.support.world import identity
 
 BOB, EVE = identity(2), identity(3)
 

@@ -14,7 +14,7 @@ from mm_transports.memory import Memory, Network
 from mmplatform import Platform
 from mmplatform.identity.keys import Identity
 from mmplatform.identity.nodeinfo import NodeInfo
-from tests.mmplatform.network.helpers import collect, until
+from tests.support.world import collect, until
 
 pytestmark = pytest.mark.usefixtures("multicast")
 

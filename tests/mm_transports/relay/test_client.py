@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from mm_relay.access import Access
+from mm_relay.doors.websocket_server import serve
 from mm_transports.relay import client as module
-from mm_transports.relay import line, signin
-from mm_transports.relay.access import Access
-from mm_transports.relay.address import format_relay, parse_relay
+from mm_transports.relay import websocket_session as line
 from mm_transports.relay.client import Client
-from mm_transports.relay.items import (
+from mm_transports.relay.protocol import signin
+from mm_transports.relay.protocol.address import format_relay, parse_relay
+from mm_transports.relay.protocol.items import (
     Bye,
     Carried,
     Challenge,
@@ -31,12 +33,11 @@ from mm_transports.relay.items import (
     Taken,
     Welcome,
 )  # fmt: skip
+from mm_transports.relay.protocol.wire import decode_items, encode_items
 from mm_transports.relay.websocket import WebSocket
-from mm_transports.relay.websocket_server import serve
-from mm_transports.relay.wire import decode_items, encode_items
 from mmplatform.errors import ProtocolError, Unreachable
-from tests.mm_transports.relay.tiny import LIMITS, Tiny
-from tests.mmplatform.network.helpers import identity, until
+from tests.support.tiny_relay import LIMITS, Tiny
+from tests.support.world import identity, until
 
 pytestmark = pytest.mark.usefixtures("at_once")
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mm_transports.relay.connection import SLOW, STUFFED, RelayConnection
-from mm_transports.relay.items import Data, Item, Open, Shut
+from mm_transports.relay.protocol.items import Data, Item, Open, Shut
 from mmplatform.errors import RemoteError, Unreachable
 from tests.mm_transports.test_contract import End
 

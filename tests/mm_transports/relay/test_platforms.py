@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from mm_transports.relay.config import Config
-from mm_transports.relay.server import RelayServer
+from mm_relay.config.settings import Config
+from mm_relay.server import RelayServer
 from mm_transports.relay.transport import Relay
 from mmplatform import Platform
-from mmplatform.service import Service
-from tests.mmplatform.network.helpers import collect, identity, until
+from mmplatform.plugins.service import Service
+from tests.support.world import collect, identity, until
 
 
 class Running:

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from mm_transports.relay import postbox, station, transport
-from mm_transports.relay.address import format_relay, parse_relay
-from mm_transports.relay.items import (
+from mm_relay.ports import Session
+from mm_transports.relay import mail as postbox
+from mm_transports.relay import multiplexer as station
+from mm_transports.relay import transport
+from mm_transports.relay.protocol.address import format_relay, parse_relay
+from mm_transports.relay.protocol.items import (
     Carried,
     Data,
     Declined,
@@ -27,14 +30,13 @@ from mm_transports.relay.items import (
     Stored,
     Taken,
 )  # fmt: skip
-from mm_transports.relay.ports import Session
 from mm_transports.relay.transport import Relay
 from mmplatform.errors import LocalError, MailDeclined, MailUncertain, RemoteError, Unreachable
 from mmplatform.identity.keys import Identity, SignId
-from mmplatform.network.transport import Connection
-from tests.mm_transports.relay.tiny import Tiny
+from mmplatform.plugins.transport import Connection
 from tests.mm_transports.test_contract import End
-from tests.mmplatform.network.helpers import identity, until
+from tests.support.tiny_relay import Tiny
+from tests.support.world import identity, until
 
 ALICE, BOB, CARA = identity(1), identity(2), identity(3)
 pytestmark = pytest.mark.usefixtures("at_once")

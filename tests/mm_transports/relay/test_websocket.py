@@ -17,9 +17,9 @@ import websockets.asyncio.server
 import websockets.exceptions
 
 from benchmarks import tls
-from mm_transports.relay.items import MAX_MESSAGE, VERSION
+from mm_relay.doors.websocket_server import serve
+from mm_transports.relay.protocol.items import MAX_MESSAGE, VERSION
 from mm_transports.relay.websocket import HIGH_WATER, WebSocket, connect
-from mm_transports.relay.websocket_server import serve
 from mmplatform.errors import LocalError, Unreachable
 
 PATIENCE = 10.0
@@ -330,7 +330,7 @@ async def test_a_message_that_is_too_large_ends_the_connection(host: Host, parts
 
 
 async def test_what_is_half_sent_is_bounded_over_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mm_transports.relay.websocket_server.MAX_HALF_SENT", 300_000)
+    monkeypatch.setattr("mm_relay.doors.websocket_server.MAX_HALF_SENT", 300_000)
     half = b"\x82\xff" + (1_000_000).to_bytes(8) + b"mask" + bytes(200_000)
     async with (
         hosting() as host,
@@ -401,7 +401,7 @@ async def test_a_request_that_never_ends_is_cut_off() -> None:
 
 
 async def test_too_many_without_a_request_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mm_transports.relay.websocket_server.MAX_UPGRADING", 1)
+    monkeypatch.setattr("mm_relay.doors.websocket_server.MAX_UPGRADING", 1)
     async with hosting() as host, stranger(host, UPGRADE) as (reader, writer):
         await settled()
         with pytest.raises(Unreachable):

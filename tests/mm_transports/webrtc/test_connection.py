@@ -6,12 +6,12 @@ import pytest
 
 from mm_transports.webrtc import connection
 from mm_transports.webrtc.connection import HIGH_WATER, WebRTCConnection
-from mm_transports.webrtc.pieces import END, LAST, MORE, PIECE, PING, PONG, split
+from mm_transports.webrtc.protocol.pieces import END, LAST, MORE, PIECE, PING, PONG, split
 from mmplatform.errors import ProtocolError, RemoteError
-from mmplatform.network.transport import LENGTH_LIMIT, Connection
+from mmplatform.plugins.transport import LENGTH_LIMIT, Connection
 from tests.mm_transports.test_contract import End
-from tests.mmplatform.network.helpers import until
-from tests.vectors import cases
+from tests.support.vectors import cases
+from tests.support.world import until
 
 
 class Channel:

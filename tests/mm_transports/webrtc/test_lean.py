@@ -43,7 +43,7 @@ def test_names_of_browsers_are_looked_up() -> None:
     run("""
 import asyncio, sys
 from mm_transports.webrtc import pair
-from mm_transports.webrtc.sdp import Candidate
+from mm_transports.webrtc.protocol.sdp import Candidate
 import aioice.ice
 assert aioice.ice.mdns.is_mdns_hostname("d0e4a3a8-1b2c-4d5e-8f90-123456789abc.local")
 assert not aioice.ice.mdns.is_mdns_hostname("192.0.2.1")

@@ -9,8 +9,8 @@ from mm_transports.memory import Memory, Network
 from mm_transports.webrtc.transport import WebRTC
 from mmplatform import Platform
 from mmplatform.errors import Unreachable
-from tests.mm_transports.webrtc.nodes import needs_addresses
-from tests.mmplatform.network.helpers import identity, until
+from tests.support.webrtc import needs_addresses
+from tests.support.world import identity, until
 
 pytestmark = needs_addresses
 

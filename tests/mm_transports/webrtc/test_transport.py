@@ -10,14 +10,14 @@ import pytest
 from aioice import ice
 
 from mm_transports.webrtc import attempt, transport
-from mm_transports.webrtc.sdp import Candidate, Description
-from mm_transports.webrtc.signalling import ANSWER, CANDIDATE, END, OFFER, Signal
+from mm_transports.webrtc.protocol.sdp import Candidate, Description
+from mm_transports.webrtc.protocol.signalling import ANSWER, CANDIDATE, END, OFFER, Signal
 from mm_transports.webrtc.transport import WebRTC
-from mmplatform.check import State
 from mmplatform.errors import LocalError, Unreachable
-from tests.mm_transports.webrtc.nodes import Node, joined, needs_addresses
-from tests.mmplatform.network.helpers import identity, until
+from mmplatform.plugins.check import State
 from tests.netns import stun
+from tests.support.webrtc import Node, joined, needs_addresses
+from tests.support.world import identity, until
 
 pytestmark = needs_addresses
 SOMEWHERE = Candidate("1", 1, "203.0.113.1", 50000, "host")  # a documentation address: nobody is there

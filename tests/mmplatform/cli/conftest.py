@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mmplatform.cli.app import run
-from mmplatform.cli.host import Host
-from tests.mmplatform.cli.helpers import LOOPBACK, Node
+from mmplatform.cli.main import run
+from mmplatform.cli.node.host import Host
+from tests.support.cli import LOOPBACK, Node
 
 
 @pytest.fixture(autouse=True)

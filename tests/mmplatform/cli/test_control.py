@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from mmplatform.cli import control, host, sockets
+from mmplatform.cli import control, sockets
 from mmplatform.cli.control import Channel, MemoryPipe, NodeStopped, Served, SocketPipe, serve
-from mmplatform.cli.host import Host, KeptBack, Remote, node
+from mmplatform.cli.node import host
+from mmplatform.cli.node.host import Host, KeptBack, Remote, node
 from mmplatform.codec import encode
 from mmplatform.errors import FolderInUse, InvalidPayload, LocalError, ProtocolError, Refused, Unreachable
 from mmplatform.storage.folder import DataFolder
-from tests.mmplatform.cli.helpers import LOOPBACK, Node, until
+from tests.support.cli import LOOPBACK, Node, until
 
 
 async def double(served: Served, value: Any) -> Any:

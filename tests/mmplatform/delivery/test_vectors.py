@@ -8,7 +8,7 @@ import pytest
 from mmplatform.codec import encode
 from mmplatform.delivery.wire import decode_packet, decode_resume
 from mmplatform.errors import ProtocolError
-from tests.vectors import VECTORS, cases, readable
+from tests.support.vectors import VECTORS, cases, readable
 
 
 @pytest.mark.parametrize("case", cases("delivery", "packets"))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mmplatform.check import State
 from mmplatform.diagnosis import clock
+from mmplatform.plugins.check import State
 
 
 @pytest.mark.parametrize(

@@ -12,19 +12,19 @@ from typing import Any
 import pytest
 
 from mm_services.kademlia import Kademlia
-from mm_transports.relay.address import format_relay
+from mm_transports.relay.protocol.address import format_relay
 from mm_transports.relay.transport import Relay
 from mm_transports.tcp import TCP
 from mm_transports.webrtc.transport import WebRTC
 from mmplatform import Platform
-from mmplatform.check import Check, State
 from mmplatform.diagnosis import examine, folder
 from mmplatform.diagnosis.causes import worst
 from mmplatform.errors import LocalError, StorageFull
 from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.plugins.check import Check, State
 from tests.mm_transports.relay.test_platforms import Running
-from tests.mmplatform.network.helpers import identity, until
 from tests.netns import stun as stun_server
+from tests.support.world import identity, until
 
 BASELINE = "no-relay"  # of a node on loopback without one
 
@@ -213,7 +213,7 @@ async def test_nobody_is_where_the_peer_was(stack: AsyncExitStack) -> None:
 async def test_a_peer_that_takes_the_connection_and_is_silent(
     stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmplatform.network.probe.ANSWER_TIMEOUT", 0.1)
+    monkeypatch.setattr("mmplatform.links.probe.ANSWER_TIMEOUT", 0.1)
     monkeypatch.setattr("mmplatform.diagnosis.FIRST_LINK", 0.1)
     alice = await node(stack, 1)
     gone = asyncio.Event()

@@ -14,7 +14,7 @@ from mmplatform import Platform
 from mmplatform.diagnosis import metrics, scrape
 from mmplatform.errors import LocalError
 from tests.mm_transports.relay.test_platforms import Running
-from tests.mmplatform.network.helpers import World, collect, identity, until
+from tests.support.world import World, collect, identity, until
 
 Samples = dict[tuple[str, ...], float]
 

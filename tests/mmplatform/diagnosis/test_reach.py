@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from mmplatform.check import State
 from mmplatform.diagnosis import reach
+from mmplatform.plugins.check import State
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 MANUAL = ROOT / "docs" / "when-it-does-not-work.rst"
-SOURCES = ("mmplatform", "services", "transports")
+SOURCES = ("mmplatform", "relay", "services", "transports")
 MAKERS = ("fault", "warning", "made")
 WORD = re.compile(r"[a-z]+(-[a-z]+)+|storage")
 TABLES = ("_KINDS", "_SAID")
@@ -19,7 +19,7 @@ def used() -> set[str]:
 def words(path: Path) -> set[str]:
     found: set[str] = set()
     text = path.read_text()
-    if "mmplatform.check import" not in text:
+    if "mmplatform.plugins.check import" not in text:
         return found
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in MAKERS:

@@ -26,7 +26,7 @@ from mmplatform.identity.keys import (
     sign_id_of,
     verify,
 )
-from tests.vectors import cases
+from tests.support.vectors import cases
 
 ALICE = Identity.from_seed(b"\x11" * 32)
 BOB = Identity.from_seed(b"\x22" * 32)

@@ -11,7 +11,7 @@ from mmplatform.errors import InvalidRecord
 from mmplatform.identity import nodeinfo
 from mmplatform.identity.keys import Identity, verify
 from mmplatform.identity.nodeinfo import MAX_NUMBER, MAX_RECORD, NodeInfo, newest
-from tests.vectors import cases
+from tests.support.vectors import cases
 
 NOW = 1_799_999_999
 ALICE = Identity.from_seed(b"\x11" * 32)

@@ -10,7 +10,7 @@ from mmplatform.errors import TicketError
 from mmplatform.identity.keys import Identity
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.identity.ticket import MAX_TEXT, parse_ticket, ticket
-from tests.vectors import cases
+from tests.support.vectors import cases
 
 NOW = 1_799_999_999
 ALICE = Identity.from_seed(b"\x11" * 32)

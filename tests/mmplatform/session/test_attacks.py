@@ -28,7 +28,7 @@ from mmplatform.session.handshake import (
     signed_parts,
 )
 from mmplatform.session.packets import Introduction, Type
-from tests.mmplatform.session.helpers import (
+from tests.support.sessions import (
     ALICE,
     BOB,
     EVE,

@@ -3,7 +3,7 @@
 import pytest
 
 from mmplatform.session.cookies import MAX_SPENT, CookieJar, OpenCookie
-from tests.mmplatform.session.helpers import NOW, draws, reason_of, refused
+from tests.support.sessions import NOW, draws, reason_of, refused
 
 CLIENT, SECRET, LINK, HASH = b"C" * 32, b"s" * 32, b"L" * 16, b"H" * 32
 

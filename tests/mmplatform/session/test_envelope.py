@@ -11,15 +11,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nacl.bindings import crypto_box_beforenm, crypto_box_easy_afternm, crypto_scalarmult_base
 
-from mm_transports.relay import items
+from mm_transports.relay.protocol import items
 from mmplatform.errors import InvalidKey, ProtocolError
 from mmplatform.identity.keys import Identity, SignId, digest, labelled, raw_key
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.session import envelope as module
 from mmplatform.session.envelope import MAIL_LIFE, MAX_CONTENT, MAX_ENVELOPE, SHORTEST, SMALLEST, padded, seal
 from mmplatform.session.packets import MAX_RECORD
-from tests.mmplatform.session.helpers import ALICE, BOB, EVE, NOW, RECORDS, ROOT, draws, record_of, refused
-from tests.vectors import VECTORS, cases
+from tests.support.sessions import ALICE, BOB, EVE, NOW, RECORDS, ROOT, draws, record_of, refused
+from tests.support.vectors import VECTORS, cases
 
 MAIL_SECRET = bytes(range(32))
 MAIL_KEY = crypto_scalarmult_base(MAIL_SECRET)

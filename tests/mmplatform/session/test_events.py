@@ -1,7 +1,7 @@
 """events.py: an event shown in a log shows no frame, no resume state, no key."""
 
 from mmplatform.session.events import Send
-from tests.mmplatform.session.helpers import Pair
+from tests.support.sessions import Pair
 
 
 def test_repr_shows_no_bytes_of_the_link() -> None:

@@ -25,7 +25,7 @@ from mmplatform.session.handshake import (
     State,
 )
 from mmplatform.session.packets import Type
-from tests.mmplatform.session.helpers import (
+from tests.support.sessions import (
     ALICE,
     BOB,
     NOW,

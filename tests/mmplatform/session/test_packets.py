@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mmplatform.session import packets
 from mmplatform.session.packets import Cookie, Hello, Initiate, Introduction, Type
-from tests.mmplatform.session.helpers import reason_of, refused
+from tests.support.sessions import reason_of, refused
 
 KEY, NONCE = st.binary(min_size=32, max_size=32), st.binary(min_size=16, max_size=16)
 

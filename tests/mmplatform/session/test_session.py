@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mmplatform.errors import ProtocolError
 from mmplatform.session.packets import MAX_FRAME, MAX_PLAINTEXT
 from mmplatform.session.session import REKEY_EVERY, Session, data_keys, next_key
-from tests.mmplatform.session.helpers import reason_of, refused
+from tests.support.sessions import reason_of, refused
 
 SHARED, TRANSCRIPT = b"k" * 32, b"t" * 32
 

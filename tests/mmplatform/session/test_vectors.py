@@ -11,7 +11,7 @@ from mmplatform.identity.keys import Identity, SignId
 from mmplatform.session.events import Established, Identified, Send
 from mmplatform.session.handshake import CookieJar, Initiator, Machine, Responder
 from mmplatform.session.session import data_keys
-from tests.mmplatform.session.helpers import only, reason_of
+from tests.support.sessions import only, reason_of
 
 VECTORS = json.loads((Path(__file__).parents[3] / "docs/protocol/vectors/session.json").read_text())
 Case = dict[str, Any]

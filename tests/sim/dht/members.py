@@ -4,11 +4,11 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any
 
-from mm_services.kademlia.address import Address
-from mm_services.kademlia.contact import Contact, K, node_id, prove
-from mm_services.kademlia.node import Node
-from mm_services.kademlia.records import make_record
-from mm_services.kademlia.wire import (
+from mm_services.kademlia.protocol.address import Address
+from mm_services.kademlia.protocol.contact import Contact, K, node_id, prove
+from mm_services.kademlia.protocol.node import Node
+from mm_services.kademlia.protocol.records import make_record
+from mm_services.kademlia.protocol.wire import (
     Find,
     Proof,
     Reply,

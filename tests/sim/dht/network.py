@@ -6,7 +6,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Final, Protocol
 
-from mm_services.kademlia.address import Address, scope_of
+from mm_services.kademlia.protocol.address import Address, scope_of
 
 START: Final = 1_800_000_000.0
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Final
 
-from mm_services.kademlia.address import Address
-from mm_services.kademlia.records import Record, make_record, open_record
-from mm_services.kademlia.search import Found
+from mm_services.kademlia.protocol.address import Address
+from mm_services.kademlia.protocol.records import Record, make_record, open_record
+from mm_services.kademlia.protocol.search import Found
 from tests.sim.dht.members import KINDS, Hostile, Member, Pool, Sybil
 from tests.sim.dht.network import Network
 
@@ -142,7 +142,7 @@ class Scenario:
         return made
 
     def _targets(self) -> list[int]:
-        from mm_services.kademlia.contact import record_key
+        from mm_services.kademlia.protocol.contact import record_key
 
         return [record_key(owner.identity.sign_key, f"record {number}") for number, owner in enumerate(self._owners)]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from mm_transports.relay.items import Data, Item, Open, Pause, Present, Resume, Shut
+from mm_transports.relay.protocol.items import Data, Item, Open, Pause, Present, Resume, Shut
 from tests.sim.relay.world import Door, Relay, World
 
 EVIL: Final = b"evil"  # how the frames of liars begin

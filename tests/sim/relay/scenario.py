@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from mm_transports.relay.items import RELAY, Carried, Data, Open, Pause, Present, Resume, Shut
-from mm_transports.relay.queues import Bounds
+from mm_relay.routing.flows import Bounds
+from mm_transports.relay.protocol.items import RELAY, Carried, Data, Open, Pause, Present, Resume, Shut
 from tests.sim.relay.peer import EVIL, Peer
 from tests.sim.relay.world import Door, Relay, World, key_of
 

@@ -5,13 +5,13 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from mm_transports.relay.address import format_relay
-from mm_transports.relay.items import PEER, RELAY, Carried, Item
-from mm_transports.relay.metrics import Metrics
-from mm_transports.relay.ports import Fleet, Lanes, Session
-from mm_transports.relay.queues import Bounds
-from mm_transports.relay.routing import Router
-from mm_transports.relay.wire import decode_items, encode_items
+from mm_relay.metrics import Metrics
+from mm_relay.ports import Fleet, Lanes, Session
+from mm_relay.routing.flows import Bounds
+from mm_relay.routing.router import Router
+from mm_transports.relay.protocol.address import format_relay
+from mm_transports.relay.protocol.items import PEER, RELAY, Carried, Item
+from mm_transports.relay.protocol.wire import decode_items, encode_items
 from mmplatform.identity.keys import Identity, sign_id_of
 
 

@@ -8,15 +8,15 @@ from hashlib import blake2b
 from itertools import count
 from typing import Any, Final, TypeVar, cast
 
-from mm_transports.relay.address import RelayAddress, format_relay
+from mm_relay.federation.links import RelayLanes
+from mm_relay.mailboxes.mailroom import Mailroom
+from mm_relay.metrics import Metrics
+from mm_relay.policy import Policy
+from mm_relay.ports import Fleet, Lanes, Session
+from mm_relay.stores.local import LocalStore
 from mm_transports.relay.client import Client, ClientOwner
-from mm_transports.relay.items import PEER, RELAY, Carried, Deposit, Item, Limits
-from mm_transports.relay.lanes import RelayLanes
-from mm_transports.relay.mailroom import Mailroom
-from mm_transports.relay.metrics import Metrics
-from mm_transports.relay.policy import Policy, relay_key
-from mm_transports.relay.ports import Fleet, Lanes, Session
-from mm_transports.relay.stores.local import LocalStore
+from mm_transports.relay.protocol.address import RelayAddress, format_relay, relay_key
+from mm_transports.relay.protocol.items import PEER, RELAY, Carried, Deposit, Item, Limits
 from mmplatform.errors import Unreachable
 from mmplatform.identity.keys import Identity
 from mmplatform.storage.memory import MemoryStorage

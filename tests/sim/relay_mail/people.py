@@ -5,7 +5,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable
 
-from mm_transports.relay.items import PEER, Declined, Deposit, Ended, Item, Mail, Noted, Stored, Taken
+from mm_transports.relay.protocol.items import PEER, Declined, Deposit, Ended, Item, Mail, Noted, Stored, Taken
 from tests.sim.relay_mail.office import Office, deposit, key
 
 

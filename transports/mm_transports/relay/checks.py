@@ -6,9 +6,9 @@ import ssl
 from typing import Final
 
 from mm_transports.relay.client import Client
-from mm_transports.relay.line import CONNECT_TIMEOUT, DENIED, TAKEN_OVER, WRONG_RELAY
-from mmplatform.check import Check, fault, ok
-from mmplatform.network.transport import CONNECTING
+from mm_transports.relay.websocket_session import CONNECT_TIMEOUT, DENIED, TAKEN_OVER, WRONG_RELAY
+from mmplatform.plugins.check import Check, fault, ok
+from mmplatform.plugins.transport import CONNECTING
 
 LOOK: Final = 0.05  # seconds
 MOST_LOOKS: Final = int((CONNECT_TIMEOUT + 2) / LOOK)

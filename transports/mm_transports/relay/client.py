@@ -10,9 +10,9 @@ import ssl
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from mm_transports.relay import signin
-from mm_transports.relay.address import RelayAddress
-from mm_transports.relay.items import (
+from mm_transports.relay.protocol import signin
+from mm_transports.relay.protocol.address import RelayAddress
+from mm_transports.relay.protocol.items import (
     PEER,
     Bye,
     Carried,
@@ -26,12 +26,12 @@ from mm_transports.relay.items import (
     Taken,
     Welcome,
 )  # fmt: skip
-from mm_transports.relay.line import CLOSING, Line
-from mm_transports.relay.wire import batches, encode_items
+from mm_transports.relay.protocol.wire import batches, encode_items
+from mm_transports.relay.websocket_session import CLOSING, Line
 from mmplatform.errors import Unreachable
 from mmplatform.identity.keys import Identity, raw_key
-from mmplatform.network.dialer import Backoff
-from mmplatform.network.transport import CONNECTING
+from mmplatform.links.dialer import Backoff
+from mmplatform.plugins.transport import CONNECTING
 
 STABLE: Final = 5.0  # a connection that held so long was a good one: the next attempt comes at once
 LONGEST_PAUSE: Final = 20.0  # seconds between two attempts

@@ -2,9 +2,9 @@
 
 from typing import Final, Protocol, cast
 
-from mm_transports.relay.items import Data, Item, Open, Shut
+from mm_transports.relay.protocol.items import Data, Item, Open, Shut
 from mmplatform.errors import Absent, RemoteError, Unreachable
-from mmplatform.network.transport import Accept, Connection, Receiver
+from mmplatform.plugins.transport import Accept, Connection, Receiver
 
 COST: Final = 40
 STUFFED: Final = 1  # why a connection is paused: our way to the relay is full,

@@ -4,15 +4,15 @@ import asyncio
 import ssl
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from mm_transports.relay.address import SCHEMES, RelayAddress, parse_relay
-from mmplatform.check import Check
+from mm_transports.relay.protocol.address import SCHEMES, RelayAddress, parse_relay
 from mmplatform.errors import LocalError, MailDeclined, NotRunning, Unreachable
 from mmplatform.identity.keys import SignId, raw_key
-from mmplatform.network.paths import RELAYED
-from mmplatform.network.transport import Accept, Connection, Node, Transport
+from mmplatform.links.paths import RELAYED
+from mmplatform.plugins.check import Check
+from mmplatform.plugins.transport import Accept, Connection, Node, Transport
 
 if TYPE_CHECKING:
-    from mm_transports.relay.station import Station
+    from mm_transports.relay.multiplexer import Station
 
 IDLE: Final = 120.0  # seconds after which a relay where we are a guest is left when nothing uses it, or a little later
 MAX_GUESTS: Final = 64  # relays where we are a guest at the same time
@@ -146,7 +146,7 @@ class Relay(Transport):
         return station
 
     def _station(self, relay: RelayAddress, home: bool) -> "Station":
-        from mm_transports.relay.station import Station  # a node that uses no relay need not load all this
+        from mm_transports.relay.multiplexer import Station  # a node that uses no relay need not load all this
 
         if self._closed:
             raise NotRunning("the transport is closed")

@@ -22,7 +22,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from mm_transports import names
-from mm_transports.relay.items import MAX_MESSAGE
+from mm_transports.relay.protocol.items import MAX_MESSAGE
 from mmplatform.errors import Unreachable
 
 CONNECT_TIMEOUT: Final = 10.0  # seconds, for TCP, TLS and the upgrade

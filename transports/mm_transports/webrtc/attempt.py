@@ -6,10 +6,10 @@ from typing import Final
 
 from mm_transports.webrtc.connection import ADDRESS, WebRTCConnection
 from mm_transports.webrtc.pair import Pair, Servers
-from mm_transports.webrtc.sdp import MAX_CANDIDATES, Candidate, Description, chosen, parse, parse_candidate
-from mm_transports.webrtc.signalling import ANSWER, END, OFFER, Signal
+from mm_transports.webrtc.protocol.sdp import MAX_CANDIDATES, Candidate, Description, chosen, parse, parse_candidate
+from mm_transports.webrtc.protocol.signalling import ANSWER, END, OFFER, Signal
 from mmplatform.errors import ProtocolError, Unreachable
-from mmplatform.network.transport import Accept
+from mmplatform.plugins.transport import Accept
 
 CONNECT_TIMEOUT: Final = 8.0  # seconds from the offer to the open channel
 CONNECTING: Final = "connecting"

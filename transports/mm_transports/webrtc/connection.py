@@ -3,9 +3,9 @@
 import asyncio
 from typing import Final, Protocol
 
-from mm_transports.webrtc.pieces import END, LAST, MORE, PING, PONG, Assembly, split
+from mm_transports.webrtc.protocol.pieces import END, LAST, MORE, PING, PONG, Assembly, split
 from mmplatform.errors import ProtocolError, RemoteError
-from mmplatform.network.transport import LENGTH_LIMIT, Accept, Connection
+from mmplatform.plugins.transport import LENGTH_LIMIT, Accept, Connection
 
 ADDRESS: Final = "webrtc:"
 COST: Final = 20

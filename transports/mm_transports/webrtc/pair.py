@@ -18,8 +18,8 @@ from typing import Any, Final, NamedTuple, Protocol, cast
 
 from mm_transports.webrtc import lean
 from mm_transports.webrtc.connection import LOW_WATER
-from mm_transports.webrtc.pieces import PIECE
-from mm_transports.webrtc.sdp import Candidate, Description, is_name, parse
+from mm_transports.webrtc.protocol.pieces import PIECE
+from mm_transports.webrtc.protocol.sdp import Candidate, Description, is_name, parse
 
 NAMES: Final = "aioice.mdns"
 

@@ -15,9 +15,9 @@ from typing import Any, ClassVar, Final, NamedTuple
 from mm_transports.webrtc.attempt import Attempt
 from mm_transports.webrtc.connection import ADDRESS, COST
 from mm_transports.webrtc.pair import Servers, Turn, check_urls
-from mm_transports.webrtc.rates import Rates
-from mm_transports.webrtc.sdp import Description, parse
-from mm_transports.webrtc.signalling import (
+from mm_transports.webrtc.protocol.rates import Rates
+from mm_transports.webrtc.protocol.sdp import Description, parse
+from mm_transports.webrtc.protocol.signalling import (
     ANSWER,
     ATTEMPT,
     CANDIDATE,
@@ -27,11 +27,11 @@ from mm_transports.webrtc.signalling import (
     decode_signal,
     encode_signal,
 )  # fmt: skip
-from mmplatform.check import Check, fault, ok
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import SignId
-from mmplatform.network import stun
-from mmplatform.network.transport import Accept, Connection, Node, Transport
+from mmplatform.links import stun
+from mmplatform.plugins.check import Check, fault, ok
+from mmplatform.plugins.transport import Accept, Connection, Node, Transport
 
 MAX_SERVING: Final = 32  # offers that are being answered at the same time
 SUBJECT: Final = "direct links (WebRTC)"

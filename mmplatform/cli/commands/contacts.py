@@ -1,0 +1,146 @@
+"""mm id, add and peers: who we are and whom we know."""
+
+import sys
+from typing import Any
+
+import click
+
+from mmplatform.cli.main import OK, Failure, Settings, execute, mm, pass_settings
+from mmplatform.cli.node.host import node
+from mmplatform.cli.output import amount, emit, note, say, table
+from mmplatform.errors import InvalidKey
+from mmplatform.identity.keys import parse_sign_id
+
+LONGEST_NAME = 64
+
+
+@mm.command("id")
+@click.option("--ticket", is_flag=True, help="Print the ticket: address and where we listen, to be given to a peer.")
+@click.option("--qr", is_flag=True, help="Show the ticket as a QR code.")
+@pass_settings
+def identity(settings: Settings, ticket: bool, qr: bool) -> int:
+    """Print our address, the signId.
+
+    \b
+      mm id
+      mm id --ticket | ssh bob mm add - --friend --name alice
+      mm id --qr
+    """
+    found = execute(lambda: _with_relays(settings, "identity"))
+    relays = found["relays"]
+    if settings.json:
+        emit(found["identity"] | {"relays": relays})
+        return OK
+    found = found["identity"]
+    if not ticket and not qr:
+        _tell(relays)
+    if qr:
+        _show_qr(found["ticket"])
+    else:
+        say(found["ticket"] if ticket else found["signId"])
+    return OK
+
+
+@mm.command()
+@click.argument("ticket")
+@click.option("--friend", "circle", flag_value="friends", help="Its messages arrive as friends.TOPIC.")
+@click.option("--device", "circle", flag_value="devices", help="It is another device of yours: self.TOPIC.")
+@click.option("--name", default="", help="What to call it here.")
+@pass_settings
+def add(settings: Settings, ticket: str, circle: str | None, name: str) -> int:
+    """Know a peer by its TICKET, signId or name here; - reads it from stdin.
+
+    Without --friend or --device its messages arrive as public.TOPIC.
+
+    \b
+      mm add mm1ca5mfjq... --friend --name bob
+      mm add bob --device
+    """
+    if name:
+        _check_name(name)
+    if ticket == "-":
+        ticket = sys.stdin.read().strip()
+    found = execute(lambda: _ask(settings, "add", ticket=ticket, name=name, circle=circle))
+    if settings.json:
+        emit(found)
+        return OK
+    called = f"{found['name']} ({found['signId']})" if found["name"] else found["signId"]
+    say(f"{called} is known; its messages arrive as {found['scope']}.TOPIC")
+    if not found["known"]:
+        note("where it listens is not known: it has to be found by mm run, or reach this node first, or add its ticket")
+    return OK
+
+
+@mm.command()
+@pass_settings
+def peers(settings: Settings) -> int:
+    """List whom we know, how each was found, and whether there is a link.
+
+    \b
+      mm peers
+      mm peers --json | jq -r 'select(.connected).name'
+    """
+    both = execute(lambda: _with_relays(settings, "peers"))
+    found = both["peers"]
+    for peer in found if settings.json else ():
+        emit(peer)
+    if not settings.json:
+        if not found:
+            note("nobody yet; mm add TICKET makes a peer known, mm id --ticket prints our own ticket")
+        table(("NAME", "SIGNID", "SCOPE", "FOUND BY", "LINK", "NOTE"), map(_row, found))
+        _tell(both["relays"])
+    return OK
+
+
+async def _ask(settings: Settings, operation: str, **arguments: Any) -> Any:
+    async with node(settings.data) as there:
+        return await there.call(operation, **arguments)
+
+
+async def _with_relays(settings: Settings, operation: str) -> dict[str, Any]:
+    async with node(settings.data) as there:
+        return {operation: await there.call(operation), "relays": await there.call("relays")}
+
+
+def _tell(relays: dict[str, str]) -> None:
+    for address, trouble in relays.items():
+        note(f"{address}: {trouble or 'up'}")
+
+
+def _row(peer: dict[str, Any]) -> tuple[str, ...]:
+    link = _link(peer["links"][0]) if peer["connected"] else "-"
+    notes = ["messages wait for it"] if peer["waiting"] else []
+    if not peer["connected"] and peer["reason"]:
+        notes.append(peer["reason"])
+    notes += [f"{other['state']}: {_link(other)}" for other in peer["links"][1:]]
+    notes += [f"not {address}: {why}" for address, why in peer["troubles"].items() if peer["connected"]]
+    return peer["name"] or "-", peer["signId"], peer["scope"], peer["foundBy"] or "-", link, "; ".join(notes)
+
+
+def _link(link: dict[str, Any]) -> str:
+    rtt = f" {link['rtt'] * 1000:.1f} ms" if link["rtt"] else ""
+    return f"{link['address']}{rtt}, {amount(link['bytesIn'])} in, {amount(link['bytesOut'])} out"
+
+
+def _check_name(name: str) -> None:
+    try:
+        parse_sign_id(name)
+    except InvalidKey:
+        if name.isprintable() and len(name) <= LONGEST_NAME and not name.startswith("-") and name.strip() == name:
+            return
+    raise click.BadParameter(
+        f"{name!r}: a name is up to {LONGEST_NAME} printable characters, does not begin with - and is no signId",
+        param_hint="--name",
+    )
+
+
+def _show_qr(text: str) -> None:
+    try:
+        import segno
+    except ModuleNotFoundError:
+        raise Failure("QR codes need segno; install it with: pip install 'mm-platform[cli]'") from None
+    import io
+
+    shown = io.StringIO()
+    segno.make(text.upper(), error="l").terminal(shown, compact=True)
+    say(shown.getvalue().rstrip("\n"))

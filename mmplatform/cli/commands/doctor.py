@@ -1,0 +1,123 @@
+"""mm doctor: what is wrong, and what to do about it."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Final
+
+import click
+
+from mmplatform.cli.main import FAILED, OK, Settings, execute, mm, pass_settings, relay_option
+from mmplatform.cli.node.host import Host, Node, Remote, chosen, discovery
+from mmplatform.cli.output import counted, emit, printable, say
+from mmplatform.diagnosis import causes, folder
+from mmplatform.errors import FolderInUse, MMError
+from mmplatform.links import stun
+from mmplatform.plugins.check import Check, State, unchecked
+from mmplatform.storage.folder import DataFolder
+
+COLOURS: Final = {State.OK: "green", State.WARNING: "yellow", State.FAULT: "red", State.UNCHECKED: "bright_black"}
+UNSTARTED: Final = "the rest"
+MANUAL: Final = "docs/when-it-does-not-work.rst says more about each word in brackets"
+
+
+@mm.command("doctor")
+@click.argument("peer", required=False)
+@click.option("--listen", multiple=True, metavar="URI", help="Where a node would listen, when none runs; as of mm run.")
+@relay_option
+@click.option("--service", "services", multiple=True, metavar="NAME", help="What would run beside it; as of mm run.")
+@click.option(
+    "--stun",
+    "servers",
+    multiple=True,
+    metavar="URL",
+    help="Try UDP with this server, stun:HOST[:PORT].",
+)
+@pass_settings
+def doctor(
+    settings: Settings,
+    peer: str | None,
+    listen: tuple[str, ...],
+    relays: tuple[str, ...],
+    services: tuple[str, ...],
+    servers: tuple[str, ...],
+) -> int:
+    """Say what is wrong with the node here, or with the way to a PEER, and what to do about it.
+
+    Each line is ok, a warning, a fault, or was not checked. The running node is examined; when none runs, one that is
+    started for that moment. Exits with 1 when there is a fault.
+
+    \b
+      mm doctor
+      mm doctor bob
+      mm doctor --stun stun:stun.example.org
+      mm doctor --json | jq -r 'select(.state == "fault").word'
+    """
+    for url in servers:
+        _check_url(url)
+    named = chosen(services) if services else discovery()
+    found = causes.sorted_out(execute(lambda: _examined(settings, peer, listen, relays, named, servers)))
+    for check in found:
+        if settings.json:
+            emit(check._asdict())
+        else:
+            _show(check)
+    worst = causes.worst(found)
+    if not settings.json:
+        _sum_up(found)
+    return FAILED if worst is State.FAULT else OK
+
+
+async def _examined(
+    settings: Settings,
+    peer: str | None,
+    listen: Sequence[str],
+    relays: Sequence[str],
+    services: list[str],
+    servers: Sequence[str],
+) -> list[Check]:
+    there = Remote(DataFolder(settings.data).control)
+    if there.answers():
+        return await _asked(there, peer, servers)
+    found = await folder.without_node(settings.data)
+    if causes.worst(found) is State.FAULT:
+        return [*found, unchecked(UNSTARTED, "no node can start on this folder")]
+    async with AsyncExitStack() as stack:
+        try:
+            own = await stack.enter_async_context(Host(settings.data, listen=listen, relays=relays, services=services))
+        except FolderInUse:
+            if there.answers():  # it has just started
+                return await _asked(there, peer, servers)
+            raise
+        except MMError as error:
+            return [*found, folder.explained(error), unchecked(UNSTARTED, "the node does not start")]
+        return found + await _asked(own, peer, servers)
+
+
+async def _asked(node: Node, peer: str | None, servers: Sequence[str]) -> list[Check]:
+    rows = await node.call("diagnose", peer=peer, servers=list(servers))
+    return [Check(subject, State(state), word, text, remedy) for subject, state, word, text, remedy in rows]
+
+
+def _show(check: Check) -> None:
+    mark = click.style(f"{check.state:11}", fg=COLOURS[check.state]) if sys.stdout.isatty() else f"{check.state:11}"
+    word = f" [{check.word}]" if check.word else ""
+    say(f"{mark} {printable(check.subject)}: {printable(check.text)}{word}")
+    if check.remedy:
+        say(f"{'':11} -> {printable(check.remedy)}")
+
+
+def _sum_up(found: Sequence[Check]) -> None:
+    faults = sum(check.state is State.FAULT for check in found)
+    warnings = sum(check.state is State.WARNING for check in found)
+    if faults or warnings:
+        say(f"{counted(faults, 'faults')}, {counted(warnings, 'warnings')}; {MANUAL}")
+    else:
+        say("nothing is wrong that can be seen from here")
+
+
+def _check_url(url: str) -> None:
+    try:
+        stun.parse_url(url)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--stun") from None

@@ -1,0 +1,176 @@
+"""mm send, request and ping: what goes to one peer."""
+
+import asyncio
+import sys
+from typing import Any
+
+import click
+
+from mmplatform.cli.commands.lines import send_lines
+from mmplatform.cli.main import FAILED, OK, Settings, execute, mm, pass_settings
+from mmplatform.cli.node.host import node
+from mmplatform.cli.output import emit, note, printable, say
+from mmplatform.cli.stdio import decoded, read_all
+from mmplatform.message import DEFAULT_EXPIRY
+
+json_payload = click.option("-j", "--json-payload", is_flag=True, help="The payload is JSON: send the value it means.")
+positive = click.FloatRange(min=0, min_open=True)
+
+
+@mm.command()
+@click.argument("peer")
+@click.argument("topic")
+@click.argument("payload", required=False)
+@json_payload
+@click.option("--lines", is_flag=True, help="Each line of stdin is a message; an interrupted run is continued.")
+@click.option("--fresh", is_flag=True, help="With --lines: send all, whatever an interrupted run had sent.")
+@click.option("--realtime", is_flag=True, help="At most once, never saved; fails when no link can be made.")
+@click.option("--expire-after", type=positive, default=DEFAULT_EXPIRY, metavar="S", help="Seconds, by default 7 days.")
+@click.option(
+    "--priority", type=click.Choice(["control", "high", "normal", "low"]), default="normal", show_default=True
+)
+@click.option(
+    "--wait/--no-wait", default=None,
+    help="Wait until the peer's handlers are done, however long; or not at all. By default one message waits while "
+    "the peer can be reached, and --lines waits for all.",
+)  # fmt: skip
+@click.option("--timeout", type=positive, metavar="S", help="Wait so many seconds at most; fails when not delivered.")
+@pass_settings
+def send(
+    settings: Settings, peer: str, topic: str, payload: str | None, json_payload: bool, lines: bool, fresh: bool,
+    realtime: bool, expire_after: float, priority: str, wait: bool | None, timeout: float | None,
+) -> int:  # fmt: skip
+    """Send PAYLOAD (text; - or nothing reads stdin) to the listeners of TOPIC at PEER.
+
+    Once accepted a message is on disk, and is sent until PEER confirms it or it expires, by whichever node next runs
+    on this data folder. Exit code 0: delivered, relayed, or saved for when PEER is reachable. 1: refused, expired, not
+    delivered within --timeout, or not accepted.
+
+    \b
+      mm send bob chat 'hello there'
+      mm send bob reading -j '{"celsius": 21.5}'
+      mm send bob photo - < cat.jpg
+      seq 100000 | mm send bob numbers --lines
+    """
+    options = {
+        "peer": peer, "topic": topic, "realtime": realtime, "expire_after": expire_after, "priority": priority,
+        "timeout": timeout,
+    }  # fmt: skip
+    if lines:
+        if payload not in (None, "-"):
+            raise click.UsageError("--lines reads stdin; give it no PAYLOAD")
+        return int(execute(lambda: send_lines(settings, options, json_payload, fresh, wait is not False)))
+    if fresh:
+        raise click.UsageError("--fresh belongs to --lines")
+    return int(execute(lambda: _send(settings, options, payload, json_payload, wait)))
+
+
+async def _send(
+    settings: Settings, options: dict[str, Any], payload: str | None, as_json: bool, wait: bool | None
+) -> int:
+    value = await _value(payload, as_json)
+    if wait is None and options["timeout"] is not None:
+        wait = True
+    result: dict[str, Any] = {}
+    async with node(settings.data) as there, await there.open("send", payload=value, wait=wait, **options) as channel:
+        try:
+            async for saved in channel:
+                result = {"id": saved["id"], "state": "saved", "reason": "interrupted", "connected": False}
+        except asyncio.CancelledError:
+            if result:
+                note(f"saved ({result['id']}); it is sent while a node runs on this folder: mm run")
+            raise
+        result = channel.result
+        own = there.own
+    if settings.json:
+        emit(result)
+    else:
+        _tell(result, options["peer"], options["topic"], own, wait)
+    bad = result["state"] in ("refused", "expired", "cancelled", "dropped")
+    return FAILED if bad or (result["state"] in ("saved", "relayed") and wait is True) else OK
+
+
+def _tell(result: dict[str, Any], peer: str, topic: str, own: bool, wait: bool | None) -> None:
+    state, reason = result["state"], result["reason"]
+    if state == "delivered":
+        say("delivered" if result["handled"] else f"delivered, but nobody there listens to {topic}")
+    elif state == "sent":
+        say("sent")
+    elif state == "relayed":
+        say(f"relayed: a relay keeps it until {peer} is there")
+    elif state != "saved":
+        say(f"{state}: {reason}")
+    elif wait is False:
+        say(f"saved ({result['id']})")
+    elif result["connected"]:
+        say(f"saved; {peer} has not confirmed it yet")
+    else:
+        say(f"saved; will be sent when {peer} is reachable ({reason})")
+    if state == "saved" and own:
+        note("it is sent while a node runs on this folder: keep one running with mm run")
+
+
+@mm.command()
+@click.argument("peer")
+@click.argument("topic")
+@click.argument("payload", required=False)
+@json_payload
+@click.option("--timeout", type=positive, default=10.0, show_default=True, metavar="S", help="Seconds.")
+@pass_settings
+def request(settings: Settings, peer: str, topic: str, payload: str | None, json_payload: bool, timeout: float) -> int:
+    """Ask PEER and print the answer of whoever serves TOPIC there.
+
+    PAYLOAD is text, - reads it from stdin; without one nothing is sent along.
+
+    \b
+      mm request bob time
+      mm request bob add -j '[1, 2]' --timeout 5
+    """
+
+    async def ask() -> Any:
+        value = await _value(payload, json_payload) if payload is not None else None
+        async with node(settings.data) as there:
+            return await there.call("request", peer=peer, topic=topic, payload=value, timeout=timeout)
+
+    reply = execute(ask)
+    if settings.json:
+        emit({"payload": reply})
+    else:
+        say(printable(reply))
+    return OK
+
+
+@mm.command()
+@click.argument("peer")
+@click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="How often.")
+@click.option("--timeout", type=positive, default=10.0, show_default=True, metavar="S", help="Seconds, each.")
+@pass_settings
+def ping(settings: Settings, peer: str, count: int, timeout: float) -> int:
+    """Measure the round trip to PEER, through the encrypted session.
+
+    \b
+      mm ping bob --count 10
+    """
+
+    async def measure() -> None:
+        async with node(settings.data) as there:
+            for number in range(1, count + 1):
+                seconds = await there.call("ping", peer=peer, timeout=timeout)
+                if settings.json:
+                    emit({"peer": peer, "number": number, "seconds": seconds})
+                else:
+                    say(f"{peer}: {seconds * 1000:.2f} ms")
+
+    execute(measure)
+    return OK
+
+
+async def _value(payload: str | None, as_json: bool) -> Any:
+    """What to send: the JSON value, or text, or bytes where stdin is no text."""
+    if payload is None or payload == "-":
+        if payload is None and sys.stdin.isatty():
+            note("reading the payload from the terminal; Ctrl-D ends it")
+        data = await read_all(0)
+    else:
+        data = payload.encode(errors="surrogateescape")
+    return decoded(data, as_json)

@@ -1,0 +1,154 @@
+"""mm on: prints messages, and confirms each only once its line is written."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from mmplatform.cli.control import PARTING, Channel, NodeStopped
+from mmplatform.cli.main import FAILED, OK, Interrupted, Settings, execute, mm, pass_settings, relay_option
+from mmplatform.cli.node.host import HANDOVER, LOOK_AGAIN, Remote, node
+from mmplatform.cli.output import note, printable, to_json
+from mmplatform.cli.stdio import Worker, is_terminal, reader_gone, write_all
+from mmplatform.message import check_pattern
+from mmplatform.storage.folder import DataFolder
+
+Message = tuple[str, str, str, Any]  # topic, sender, name, payload
+
+
+@mm.command("on")
+@click.argument("pattern")
+@click.option("--count", type=click.IntRange(min=1), help="End after so many messages.")
+@click.option("--payload", "payload_only", is_flag=True, help="Print the payload only.")
+@relay_option
+@pass_settings
+def listen(settings: Settings, pattern: str, count: int | None, payload_only: bool, relays: tuple[str, ...]) -> int:
+    """Print messages whose scope.topic matches PATTERN (* is one segment, > the rest), one a line.
+
+    A message is confirmed to its sender once its line is written: what is not written when this command is killed
+    comes again when it is started again. Control characters are shown escaped; --json tells everything, with bytes
+    that are no text as {"base64": ...}.
+
+    \b
+      mm on 'friends.chat'
+      mm on '*.>' --json | jq .payload
+      mm on friends.lines --payload > received.txt
+      mm on public.job --count 1
+    """
+    check_pattern(pattern)
+    form = _payload if payload_only else _as_json if settings.json else _for_people
+    printer = _Printer(form, count)
+    try:
+        execute(lambda: _listen(settings, pattern, printer, relays))
+    except Interrupted:
+        return OK if count is None else FAILED  # Ctrl-C is how it ends, unless messages were counted
+    return OK
+
+
+async def _listen(settings: Settings, pattern: str, printer: _Printer, relays: tuple[str, ...]) -> None:
+    """Whichever node this command uses may stop: then it starts one itself, or finds the next."""
+    printer.open()
+    gone = asyncio.ensure_future(reader_gone(1))
+    try:
+        while not printer.done and not gone.done():
+            yielded = False
+            with suppress(NodeStopped):
+                async with (
+                    node(settings.data, expected=pattern, relays=relays) as there,
+                    await there.open("listen", pattern=pattern) as channel,
+                ):
+                    if is_terminal(2) and not settings.json:
+                        note(f"listening to {pattern}; Ctrl-C ends it", once=True)
+                    await _until_gone(channel, printer, gone, there.yielding)
+                    yielded = there.yielding.is_set()
+            if yielded:
+                await _successor(settings)
+    finally:
+        gone.cancel()
+
+
+async def _successor(settings: Settings) -> None:
+    """mm run asked for the folder: let it have it."""
+    until = time.monotonic() + HANDOVER
+    there = Remote(DataFolder(settings.data).control)
+    while time.monotonic() < until and not there.answers():  # noqa: ASYNC110 - another process sets no event
+        await asyncio.sleep(LOOK_AGAIN)
+
+
+async def _until_gone(channel: Channel, printer: _Printer, gone: asyncio.Future[None], yielding: asyncio.Event) -> None:
+    printing = asyncio.ensure_future(_print(channel, printer))
+    asked = asyncio.ensure_future(yielding.wait())
+    try:
+        waiting: list[asyncio.Future[Any]] = [printing, gone, asked]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if printing.done():
+            printing.result()
+    finally:
+        printing.cancel()
+        asked.cancel()
+        await asyncio.gather(printing, asked, return_exceptions=True)
+
+
+async def _print(channel: Channel, printer: _Printer) -> None:
+    """Ctrl-C between a line and its confirmation would print it again next time: that step is finished first."""
+    async for batch in channel:
+        if batch:
+            step = asyncio.ensure_future(_print_one(channel, printer, batch))
+            try:
+                await asyncio.shield(step)
+            except asyncio.CancelledError:
+                await asyncio.wait([step], timeout=PARTING)
+                raise
+        if printer.done:
+            return
+
+
+async def _print_one(channel: Channel, printer: _Printer, batch: list[Message]) -> None:
+    await channel.send(await printer.print(batch))
+
+
+class _Printer:
+    """Writes in a thread: whoever reads our stdout may be slow."""
+
+    def __init__(self, form: Callable[[Message], str], count: int | None) -> None:
+        self._form, self._left = form, count
+        self._worker: Worker | None = None
+
+    def open(self) -> None:
+        self._worker = Worker("mm stdout")
+
+    @property
+    def done(self) -> bool:
+        return self._left == 0
+
+    async def print(self, batch: list[Message]) -> int:
+        """How many of them are written. Raises BrokenPipeError."""
+        assert self._worker is not None
+        wanted = batch if self._left is None else batch[: self._left]
+        data = "".join([f"{self._form(message)}\n" for message in wanted]).encode(errors="replace")
+        await self._worker.do(lambda: write_all(1, data))
+        if self._left is not None:
+            self._left -= len(wanted)
+        return len(wanted)
+
+
+def _as_json(message: Message) -> str:
+    topic, sender, name, payload = message
+    return to_json({"topic": topic, "sender": sender, "name": name, "payload": payload})
+
+
+def _for_people(message: Message) -> str:
+    topic, sender, name, payload = message
+    return f"{topic} {name or sender} {printable(payload)}"
+
+
+def _payload(message: Message) -> str:
+    payload = message[3]
+    if isinstance(payload, str) and not is_terminal(1):
+        return payload
+    return printable(payload)

@@ -1,0 +1,81 @@
+"""mm outbox: what waits to be sent, why, and how to take it back."""
+
+from typing import Any
+
+import click
+
+from mmplatform.cli.main import OK, Failure, Group, Settings, execute, mm, pass_settings
+from mmplatform.cli.node.host import node
+from mmplatform.cli.output import emit, lasting, note, say, table
+
+SHOWN = 50
+
+
+@mm.group(cls=Group, invoke_without_command=True)
+@click.option("--peer", help="Only what waits for this one.")
+@click.option("--limit", type=click.IntRange(min=1), help=f"Show so many at most; {SHOWN} without --json.")
+@click.pass_context
+def outbox(context: click.Context, peer: str | None, limit: int | None) -> int:
+    """List what is accepted and not yet confirmed, oldest first for each peer, and why.
+
+    \b
+      mm outbox
+      mm outbox --peer bob --json | jq -r .id
+      mm outbox cancel 'ID'
+    """
+    if context.invoked_subcommand is not None:
+        return OK
+    settings = context.ensure_object(Settings)
+    most = limit or (None if settings.json else SHOWN)
+
+    async def fetch() -> tuple[list[dict[str, Any]], int]:
+        found: list[dict[str, Any]] = []
+        async with node(settings.data) as there, await there.open("waiting", peer=peer) as channel:
+            async for chunk in channel:
+                found += chunk if most is None else chunk[: most - len(found)]
+        return found, channel.result
+
+    found, total = execute(fetch)
+    if settings.json:
+        for message in found:
+            emit(message)
+        return OK
+    if not total:
+        note("nothing waits")
+        return OK
+    table(("ID", "PEER", "TOPIC", "BYTES", "EXPIRES IN", "STATE", "WHY"), map(_row, found))
+    if total > len(found):
+        note(f"and {total - len(found):,} more; --limit {total} shows all, --json too")
+    return OK
+
+
+@outbox.command()
+@click.argument("id")
+@pass_settings
+def cancel(settings: Settings, id: str) -> int:  # noqa: A002 - the word in the usage line
+    """Take back the message ID, unless it is on its way already.
+
+    \b
+      mm outbox cancel "$(mm outbox --json | head -1 | jq -r .id)"
+    """
+
+    async def ask() -> Any:
+        async with node(settings.data) as there:
+            return await there.call("cancel", id=id)
+
+    found = execute(ask)
+    if not found["cancelled"]:
+        states = {"sent": "it is on its way", "unknown": "there is no such message", "waiting": "it is on its way"}
+        raise Failure(f"not cancelled: {states.get(found['state'], 'it is ' + found['state'])}")
+    if settings.json:
+        emit(found)
+    else:
+        say(f"cancelled {id}")
+    return OK
+
+
+def _row(message: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        message["id"], message["name"] or message["peer"], message["topic"], str(message["size"]),
+        lasting(message["expiresIn"]), message["state"], message["why"],
+    )  # fmt: skip

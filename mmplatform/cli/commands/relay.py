@@ -1,0 +1,171 @@
+"""mm relay: a relay in the foreground. The server comes from a plugin and is loaded when it is asked for."""
+
+import asyncio
+import signal
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final, cast
+
+import click
+
+from mmplatform.cli.main import OK, Interrupted, Settings, execute, mm, pass_settings
+from mmplatform.cli.output import emit, note, say
+from mmplatform.plugins import loading as plugins
+from mmplatform.plugins.server import Server
+
+LOOK_AGAIN: Final = 60.0  # seconds between two lines about what has happened
+
+# (name, metavar, help): each is a key of the file as well
+_GENERAL: Final = (
+    ("listen", "HOST:PORT", "Where to listen; by default 0.0.0.0:8443 with a certificate, else 127.0.0.1:8080."),
+    ("public-url", "URL", "What clients are to dial, as in wss://relay.example/; needed behind a proxy."),
+    ("tls-certificate", "FILE", "PEM, the chain of it; SIGHUP reads it again."),
+    ("tls-key", "FILE", "PEM."),
+    ("name", "TEXT", "What clients are told this relay is called."),
+    ("identity", "FILE", "The key; by default in the data folder. All processes of a fleet share one."),
+    ("store", "URL", "Where mail is kept: sqlite (the default), or redis://HOST[:PORT] for several processes."),
+    ("metrics", "HOST:PORT", "Serve /metrics there; 'same' is the port of the relay."),
+    ("federate", "WHO", "Other relays to work with: any (the default), listed, or none."),
+    ("max-connections", "N", "At most, of everybody."),
+    ("max-connections-per-address", "N", "At most, of one address."),
+    ("max-unproven", "N", "At most, that have not signed in."),
+    ("rate-bytes", "SIZE", "A second, of one connection."),
+    ("rate-items", "N", "A second, of one connection."),
+    ("max-frame", "SIZE", "Of a live frame."),
+    ("max-mail", "SIZE", "Of an envelope."),
+    ("mail-ttl", "TIME", "How long mail is kept at most, 14 d."),
+    ("recipient-bytes", "SIZE", "Of mail waiting for one recipient."),
+    ("recipient-count", "N", "Envelopes waiting for one recipient."),
+    ("sender-bytes", "SIZE", "Of mail waiting from one sender."),
+    ("sender-count", "N", "Envelopes waiting from one sender."),
+    ("relay-bytes", "SIZE", "Of mail waiting that came through one other relay."),
+    ("relay-count", "N", "Envelopes waiting that came through one other relay."),
+    ("total-bytes", "SIZE", "Of all mail waiting."),
+    ("window-bytes", "SIZE", "Of mail under way to a recipient."),
+    ("window-count", "N", "Envelopes under way to a recipient."),
+    ("drain", "TIME", "How long those who are connected have to leave."),
+)
+_LISTS: Final = (
+    ("allow", "KEY", "Serve only these peers (a signId); may be repeated."),
+    ("deny", "KEY", "Do not serve these; may be repeated."),
+    ("federate-allow", "RELAY", "The address of a relay to work with; may be repeated."),
+    ("federate-deny", "RELAY", "The address of a relay not to work with; may be repeated."),
+    ("proxies", "NETWORK", "Believe X-Forwarded-For from there, as in 127.0.0.0/8; may be repeated."),
+)
+
+
+def _options(command: Any) -> Any:
+    for name, metavar, text in reversed(_GENERAL):
+        command = click.option(f"--{name}", metavar=metavar, help=text)(command)
+    for name, metavar, text in reversed(_LISTS):
+        command = click.option(f"--{name}", metavar=metavar, help=text, multiple=True)(command)
+    return command
+
+
+@mm.command("relay")
+@click.option(
+    "--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="TOML; its keys are these flags."
+)
+@click.option("--demo", is_flag=True, help="For this machine, in a folder of its own, with no TLS: to try it out.")
+@_options
+@pass_settings
+def relay(settings: Settings, /, file: Path | None, demo: bool, **given: Any) -> int:
+    """Run a relay: peers that can only dial out meet here, and sealed mail waits for those who are away.
+
+    It sees who talks to whom, when and how much, and nothing of what they say. Data is in ~/.mm/relay, or in --data.
+
+    \b
+      mm relay --demo                       try it out on this machine
+      mm relay --tls-certificate cert.pem --tls-key key.pem --public-url wss://relay.example:8443/
+      mm relay --config /etc/mm/relay.toml
+    """
+    flags = {name.replace("_", "-"): value for name, value in given.items() if value not in (None, ())}
+    with ExitStack() as stack:
+        if demo:
+            if file is not None or flags.keys() - {"listen"}:
+                raise click.UsageError("--demo goes with no other setting but --listen")
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mm-relay-"))
+            flags = {"listen": "127.0.0.1:0", **flags, "data": folder}
+        elif settings.data != Settings().data:
+            flags["data"] = str(settings.data)
+        elif file is None:
+            flags["data"] = str(settings.data / "relay")
+        server = _server().configure(flags, file, _Notes(settings.json).note)
+        try:
+            execute(lambda: _run(settings, server, demo))
+        except Interrupted:
+            if not settings.json:
+                say("stopped")
+    return OK
+
+
+def _server() -> type[Server]:
+    return cast(type[Server], plugins.load(plugins.SERVERS, "relay"))
+
+
+async def _run(settings: Settings, server: Server, demo: bool) -> None:
+    facts = await server.start()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
+    if settings.json:
+        emit({"event": "ready", **facts})
+    else:
+        for line in _greeting(facts, demo):
+            say(line)
+    try:
+        await _report(settings, server)
+    finally:
+        if not settings.json:
+            note("sending everybody to another relay, or to come back")
+        await server.stop()
+
+
+async def _report(settings: Settings, server: Server) -> None:
+    """A line when something has happened."""
+    before = server.activity()
+    while True:
+        await asyncio.sleep(LOOK_AGAIN)
+        now = server.activity()
+        if now != before:
+            if settings.json:
+                emit({"event": "activity", **now})
+            else:
+                say(", ".join(_said(name, value) for name, value in now.items() if value or before[name]))
+        before = now
+
+
+def _said(name: str, value: int) -> str:
+    words = {"signedIn": "signed in", "frames": "frames passed on", "waiting": "envelopes waiting"}
+    return f"{value:,} {words.get(name, name)}"
+
+
+def _greeting(facts: dict[str, Any], demo: bool) -> Sequence[str]:
+    address = facts["address"]
+    if demo:
+        return (
+            "A relay for this machine, gone when it stops. In two other terminals, a node that listens nowhere:",
+            "",
+            f"  mm --data /tmp/alice run --listen none --relay {address}",
+            f"  mm --data /tmp/bob run --listen none --relay {address}",
+            "",
+            "Ctrl-C stops it.",
+        )
+    return (
+        address,
+        f"listens on {facts['listening']}, keeps mail in {facts['store']}",
+        "Ctrl-C stops it; peers use it with: mm run --relay ADDRESS",
+    )
+
+
+class _Notes:
+    """What the operator should know while it runs."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._json = as_json
+
+    def note(self, text: str) -> None:
+        if self._json:
+            emit({"event": "note", "text": text})
+        else:
+            note(f"mm relay: {text}", once=True)

@@ -1,0 +1,173 @@
+"""mm run: a node in the foreground."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import click
+
+from mmplatform.cli.control import NodeStopped
+from mmplatform.cli.main import (
+    OK,
+    Interrupted,
+    Settings,
+    execute,
+    mm,
+    pass_settings,
+    relay_option,
+    stun_option,
+    turn_option,
+)
+from mmplatform.cli.node.host import HANDOVER, LOOK_AGAIN, Host, Remote, chosen, discovery
+from mmplatform.cli.output import emit, say
+from mmplatform.diagnosis import metrics, scrape
+from mmplatform.errors import FolderInUse
+from mmplatform.storage.folder import DataFolder
+
+
+@mm.command("run")
+@click.option("--listen", multiple=True, metavar="URI", help="Where to listen, or none; by default tcp://0.0.0.0:0.")
+@relay_option
+@stun_option
+@turn_option
+@click.option(
+    "--service", "services", multiple=True, metavar="NAME",
+    help="What runs beside it, or none; by default what finds peers (mdns, kademlia).  [env: MM_SERVICES]",
+)  # fmt: skip
+@click.option("--metrics", "metrics_at", metavar="[HOST:]PORT", help="Serve /metrics there, for Prometheus.")
+@pass_settings
+def run_node(
+    settings: Settings,
+    listen: tuple[str, ...],
+    relays: tuple[str, ...],
+    stun: tuple[str, ...],
+    turn: tuple[str, ...],
+    services: tuple[str, ...],
+    metrics_at: str | None,
+) -> int:
+    """Run the node in the foreground until Ctrl-C; other mm commands on the same data folder use it.
+
+    A port chosen by the system is kept over restarts, so tickets stay good.
+
+    \b
+      mm run
+      mm run --listen tcp://0.0.0.0:7000 --listen 'tcp://[::]:7000'
+      mm run --service mdns                 # found on the same network, and nowhere else
+      mm run --relay relay+wss://relay.example/KEY   # reached through it from anywhere; it keeps mail, too
+      mm run --relay relay+wss://relay.example/KEY --stun stun:stun.example   # and then directly, through NATs, too
+      mm run --metrics 9110                 # http://127.0.0.1:9110/metrics
+      mm --data /srv/bot run --json
+    """
+    if metrics_at is not None:
+        _check_metrics(metrics_at)
+    named = chosen(services) if services else discovery()
+    try:
+        execute(lambda: _run(settings, metrics_at, listen=listen, relays=relays, stun=stun, turn=turn, services=named))
+    except Interrupted:
+        if not settings.json:
+            say("stopped")
+    return OK
+
+
+async def _run(settings: Settings, metrics_at: str | None, **options: Any) -> None:
+    """Short commands on the same folder are waited for, and mm on makes way."""
+    until = time.monotonic() + HANDOVER
+    while True:
+        host = Host(settings.data, purpose="run", **options)
+        news = _News(settings.json, host)
+        try:
+            async with host, _metrics(host, metrics_at) as port:
+                news.ready(port)
+                await asyncio.Event().wait()
+        except FolderInUse:
+            if time.monotonic() > until or not await _makes_way(settings):
+                raise
+        await asyncio.sleep(LOOK_AGAIN)
+
+
+@asynccontextmanager
+async def _metrics(host: Host, where: str | None) -> AsyncIterator[str]:
+    """Served while the block runs; where."""
+    if where is None:
+        yield ""
+        return
+    server = await scrape.serve(where, metrics.page(host.platform).render)
+    try:
+        name, port = server.sockets[0].getsockname()[:2]
+        yield f"http://{f'[{name}]' if ':' in name else name}:{port}/metrics"
+    finally:
+        server.close()
+
+
+def _check_metrics(where: str) -> None:
+    try:
+        scrape.parse(where)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--metrics") from None
+
+
+async def _makes_way(settings: Settings) -> bool:
+    try:
+        return bool(await Remote(DataFolder(settings.data).control).call("give_way") != "run")
+    except NodeStopped:
+        return True  # it is starting or stopping
+
+
+class _News:
+    """What happens to the node, one line each."""
+
+    def __init__(self, as_json: bool, host: Host) -> None:
+        self._json, self._platform, self._services = as_json, host.platform, host.services
+        self._relays, self._stun = host.relays, host.stun
+        self._platform.on("connection", self._connected)
+        self._platform.on("disconnected", self._disconnected)
+
+    def ready(self, metrics_at: str) -> None:
+        mine = self._platform.directory.mine
+        assert mine is not None
+        listening = list(mine.connection_info)
+        if self._json:
+            self._emit(
+                "ready",
+                signId=self._platform.sign_id,
+                listening=listening,
+                pid=os.getpid(),
+                services=list(self._services),
+                relays=list(self._relays),
+                stun=list(self._stun),
+                metrics=metrics_at,
+            )
+            return
+        direct = [address for address in listening if address not in (*self._relays, "webrtc:")]
+        say(f"{self._platform.sign_id} listens on {', '.join(direct) or 'nothing'}")
+        for relay in self._relays:
+            say(f"is reached through {relay}")
+        if "webrtc:" in listening:
+            helped = f", with the help of {', '.join(self._stun)}" if self._stun else ""
+            say(f"makes direct links through NATs{helped}")
+        if self._services:
+            say(f"finds and is found by {', '.join(self._services)}")
+        if metrics_at:
+            say(f"metrics are at {metrics_at}")
+        say("Ctrl-C stops it; mm id --ticket prints what peers need to reach it")
+
+    def _connected(self, peer: str) -> None:
+        if self._json:
+            self._emit("connection", signId=peer, name=self._name(peer))
+        else:
+            say(f"connected: {self._name(peer) or peer}")
+
+    def _disconnected(self, peer: str, reason: str) -> None:
+        if self._json:
+            self._emit("disconnected", signId=peer, name=self._name(peer), reason=reason)
+        else:
+            say(f"disconnected: {self._name(peer) or peer} ({reason})")
+
+    def _name(self, peer: Any) -> str:
+        return self._platform.directory.name(peer)
+
+    def _emit(self, event: str, **details: Any) -> None:
+        emit({"event": event, **details})

@@ -1,0 +1,246 @@
+"""A node in this process that other commands can use too, and the way to whichever node runs on a data folder."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from mmplatform.cli import sockets
+from mmplatform.cli.control import Channel, MemoryPipe, NodeStopped, SocketPipe, serve
+from mmplatform.cli.node.operations import OPERATIONS
+from mmplatform.cli.node.subscriptions import Subscriptions
+from mmplatform.cli.output import note
+from mmplatform.cli.remembered import RELAYS, STUN, TURN, homes, remember, servers
+from mmplatform.errors import FolderInUse, Refused
+from mmplatform.messaging.dispatch import Finished, Gate
+from mmplatform.platform import LISTEN, Platform
+from mmplatform.plugins import loading as plugins
+from mmplatform.storage.folder import DataFolder
+
+HANDOVER: Final = 5.0  # seconds for a node that starts or stops to answer, or to let go of the folder
+LOOK_AGAIN: Final = 0.05
+DISCOVERY: Final = ("mdns", "kademlia")
+
+Held = tuple[str, str, str, str, bytes, Finished]
+
+
+def discovery() -> list[str]:
+    """The services of MM_SERVICES, else those that find peers and are installed here: who runs a node wants to be
+    reached, and they tell what a ticket tells, to those on the same network or those who know our key."""
+    named = os.environ.get("MM_SERVICES")
+    if named is not None:
+        return chosen(named.replace(",", " ").split())
+    return [name for name in DISCOVERY if plugins.usable(plugins.SERVICES, name)]
+
+
+def chosen(services: Sequence[str]) -> list[str]:
+    """Those named; ``none`` stands for none at all."""
+    return [name for name in services if name != "none"]
+
+
+class Node(Protocol):
+    """What commands are written against: the node of this process or another one's."""
+
+    own: bool  # it ends with this command
+    yielding: asyncio.Event  # set when it should make way for mm run
+
+    async def open(self, operation: str, **arguments: Any) -> Channel:
+        """Begin an operation of operations.py."""
+        ...
+
+    async def call(self, operation: str, **arguments: Any) -> Any:
+        """The result of one that has no items."""
+
+
+class KeptBack:
+    """Leaves messages that nobody here listens to with their senders: the node that ``mm peers`` starts for a moment
+    must not answer for one with listeners that is to come."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._held: list[Held] = []
+        gate.unheard = self._keep
+
+    def offer_again(self) -> None:
+        """Somebody new listens."""
+        held, self._held = self._held, []
+        for message in held:
+            result = self._gate.message(*message)
+            if result is not None:
+                message[-1](result)
+
+    def _keep(self, *message: *Held) -> None:
+        self._held.append(message)
+
+
+class Host:
+    """Runs a platform on a folder and serves its control socket.
+
+    ``purpose``: "run" and "on" are nodes for their own sake, "command" is there for a moment. ``expected``: a pattern
+    to be subscribed to before anybody can reach this node. ``listen``, ``relays``, ``stun`` and ``turn`` may be
+    ("none",); the folder remembers the last three.
+    """
+
+    own = True
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        listen: Sequence[str] = (),
+        relays: Sequence[str] = (),
+        stun: Sequence[str] = (),
+        turn: Sequence[str] = (),
+        services: Sequence[str] = (),
+        purpose: str = "command",
+        expected: str | None = None,
+    ) -> None:
+        taking = purpose != "command"
+        self.services = services
+        said = {RELAYS: relays, STUN: stun, TURN: turn}
+        used = {kept: homes(folder, given, kept) for kept, given in said.items()}
+        self._news = {kept: used[kept] for kept, given in said.items() if given}  # for the folder to remember
+        self.relays, self.stun = used[RELAYS], used[STUN]
+        helpers = servers(used[STUN], used[TURN])
+        self.platform = Platform(
+            folder, connection_info=chosen(listen or LISTEN), relays=self.relays, stun=helpers.stun, turn=helpers.turn,
+            services=services,
+        )  # fmt: skip
+        opened = _nothing if taking else KeptBack(self.platform.gate).offer_again
+        self.subscriptions = Subscriptions(self.platform, taking, opened)
+        self.started = time.time()
+        self.purpose = purpose
+        self.yielding = asyncio.Event()
+        self._expected = expected
+        self._server: asyncio.Server | None = None
+        self._serving: set[asyncio.Task[None]] = set()
+
+    async def open(self, operation: str, **arguments: Any) -> Channel:
+        ours, theirs = MemoryPipe.pair()
+        await ours.write(["open", operation, arguments])
+        return Channel(ours, self._serve(theirs))
+
+    async def call(self, operation: str, **arguments: Any) -> Any:
+        async with await self.open(operation, **arguments) as channel:
+            return await channel.end()
+
+    async def __aenter__(self) -> Self:
+        platform = self.platform
+        assert platform.folder is not None
+        platform.on("error", self._failed)
+        platform.folder.open()
+        try:
+            await platform.storage.open()
+            await self.subscriptions.restore(self._expected)
+            await platform.start()
+            for kept, names in self._news.items():
+                remember(platform.folder.path, names, kept)
+            self._server = await asyncio.start_unix_server(
+                self._accept, sock=sockets.bind(platform.folder.control), limit=sockets.BUFFER
+            )
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    async def _stop(self) -> None:
+        folder = self.platform.folder
+        assert folder is not None
+        if self._server is not None:
+            self._server.close()
+            with suppress(OSError):
+                folder.control.unlink(missing_ok=True)
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+        self.subscriptions.close()
+        await self.platform.stop()
+        await self.platform.storage.close()
+        folder.close()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if sockets.is_ours(writer.get_extra_info("socket")):
+            self._serve(SocketPipe(reader, writer))
+        else:
+            writer.close()
+
+    def _serve(self, pipe: MemoryPipe | SocketPipe) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(serve(pipe, OPERATIONS, self), name="mm control")
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        return task
+
+    @staticmethod
+    def _failed(error: Exception, topic: str) -> None:
+        if not isinstance(error, Refused):
+            note(f"mm: {f'{topic}: ' if topic else ''}{error}", once=True)
+
+
+class Remote:
+    """The node of another process."""
+
+    own = False
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.yielding = asyncio.Event()
+
+    def answers(self) -> bool:
+        """Whether there is one."""
+        return sockets.answers(self._path)
+
+    async def open(self, operation: str, **arguments: Any) -> Channel:
+        streams = await sockets.connect(self._path)
+        if streams is None:
+            raise NodeStopped("the node that this command was using has stopped; run the command again")
+        pipe = SocketPipe(*streams)
+        await pipe.write(["open", operation, arguments])
+        return Channel(pipe)
+
+    async def call(self, operation: str, **arguments: Any) -> Any:
+        async with await self.open(operation, **arguments) as channel:
+            return await channel.end()
+
+
+@asynccontextmanager
+async def node(folder: Path, *, expected: str | None = None, relays: Sequence[str] = ()) -> AsyncIterator[Node]:
+    """The node that runs on ``folder``, else one of our own while the block runs. ``expected``: the pattern that
+    a node of our own shall listen to from its first moment; such a one takes in messages, as ``mm run`` does.
+    ``relays`` are for a node of our own, too."""
+    there = Remote(DataFolder(folder).control)
+    until = time.monotonic() + HANDOVER
+    while True:
+        if there.answers():
+            if relays:
+                note("a node runs on this folder already, with relays of its own: --relay is for the one that starts")
+            yield there
+            return
+        host = (
+            partial(Host, folder, relays=relays)
+            if expected is None
+            else partial(Host, folder, relays=relays, purpose="on", expected=expected, services=discovery())
+        )
+        try:
+            async with host() as own:
+                yield own
+                return
+        except FolderInUse as error:
+            if time.monotonic() > until:
+                raise FolderInUse(
+                    f"{error} (it serves no control.sock: not an mm command, or one that hangs)"
+                ) from None
+        await asyncio.sleep(LOOK_AGAIN)
+
+
+def _nothing() -> None:
+    """A node for its own sake takes in everything."""

@@ -1,0 +1,1 @@
+"""Who is where: signed records, names, hints without proof, and look-ups."""

@@ -1,0 +1,247 @@
+"""Who is where: signed records of peers, kept over restarts, and the question on the bus when one is missing.
+
+Services (mDNS, DHT, ...) answer ``self.transports.requestNodeInfo`` with ``self.transports.nodeInfo``; every record is
+verified where it enters, whoever brings it, and the highest sequence number wins. The topics are listed in
+docs/find-your-peers-lan.rst, "Topics".
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from mmplatform.codec import Decoder, Struct, encode
+from mmplatform.directory.hints import Hints
+from mmplatform.directory.lookups import Lookups
+from mmplatform.errors import CodecError, InvalidKey, InvalidRecord, StorageError
+from mmplatform.identity.keys import BoxId, SignId, box_id_of, parse_sign_id
+from mmplatform.identity.nodeinfo import NodeInfo, newest
+from mmplatform.messaging.bus import Bus
+from mmplatform.storage.contract import Storage
+
+MAX_STRANGERS: Final = 4096  # peers without a name of whom we keep a record
+
+
+class Kept(Struct, array_like=True):
+    record: bytes
+    name: str
+    found_by: str
+
+
+class Entry:
+    """What is known of one peer."""
+
+    __slots__ = ("found_by", "name", "node_info")
+
+    def __init__(self, node_info: NodeInfo | None = None, name: str = "", found_by: str = "") -> None:
+        self.node_info = node_info
+        self.name = name
+        self.found_by = found_by
+
+
+_kept = Decoder(Kept, 16 * 1024)
+
+
+class Directory:
+    """The address book of one node."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        bus: Bus,
+        own: SignId,
+        now: Callable[[], float],
+        changed: Callable[[SignId], None],
+        failed: Callable[[Exception], None],
+        keep: Callable[[SignId], bool] | None = None,
+    ) -> None:
+        """``keep`` tells who is no stranger: strangers are forgotten oldest first when there are too many."""
+        self._keep = keep or (lambda peer: bool(self.name(peer)))
+        self._storage, self._bus, self._own, self._now = storage, bus, own, now
+        self._changed, self._failed = changed, failed
+        self._entries: dict[SignId, Entry] = {}
+        self._names: dict[str, SignId] = {}
+        self._boxes: dict[BoxId, SignId] = {box_id_of(own): own}
+        self._hints = Hints(now)
+        self._lookups = Lookups(lambda peer: bus.emit("self", "transports.requestNodeInfo", own, peer))
+        self.mine: NodeInfo | None = None
+        self._expired: set[SignId] = set()  # when this run began
+        bus.on("self.transports.nodeInfo", self._heard)
+        bus.on("self.transports.addresses", self._hinted)
+        bus.on("self.transports.nodeInfoGone", self._gone)
+        bus.on("self.transports.requestMyNodeInfo", lambda topic, sender, payload: self.publish())
+        bus.on("self.directory.get", self._resolve_box)
+        bus.on("self.directory.put", self._learn_box)
+
+    async def open(self) -> None:
+        """Read what earlier runs knew."""
+        for key, value in await self._storage.scan(b"peer/"):
+            try:
+                kept = _kept.decode(value)
+                peer = parse_sign_id(key[5:].decode())
+                node_info = NodeInfo.decode(kept.record, self._now()) if kept.record else None
+            except InvalidRecord:
+                node_info = None  # expired since
+                self._expired.add(peer)
+            except (CodecError, InvalidKey) as error:
+                self._failed(error)
+                continue
+            if node_info is None and not kept.name:
+                self._write(peer, None)
+            else:
+                self._remember(peer, Entry(node_info, kept.name, kept.found_by))
+
+    def known(self, peer: SignId) -> NodeInfo | None:
+        """The record of ``peer`` that is at hand and valid."""
+        entry = self._entries.get(peer)
+        info = entry.node_info if entry is not None else None
+        return info if info is not None and info.expires > self._now() else None
+
+    def expired(self, peer: SignId) -> bool:
+        """Whether there was a record of ``peer`` that is too old now."""
+        entry = self._entries.get(peer)
+        held = entry is not None and entry.node_info is not None
+        return self.known(peer) is None and (held or peer in self._expired)
+
+    def name(self, peer: SignId) -> str:
+        """The name given to ``peer`` here, or ""."""
+        entry = self._entries.get(peer)
+        return entry.name if entry is not None else ""
+
+    def found_by(self, peer: SignId) -> str:
+        """Who brought the record: ticket, handshake, mdns, ..."""
+        entry = self._entries.get(peer)
+        return entry.found_by if entry is not None else ""
+
+    def peers(self) -> list[SignId]:
+        """Everybody of whom something is known."""
+        return list(self._entries)
+
+    def resolve(self, text: str) -> SignId:
+        """The signId that a person means by a name or by a signId; raises InvalidKey."""
+        if text in self._names:
+            return self._names[text]
+        try:
+            return parse_sign_id(text)
+        except InvalidKey:
+            names = ", ".join(sorted(self._names)) or "nobody has a name yet"
+            raise InvalidKey(f"{text!r} is neither a signId nor the name of a peer here ({names})") from None
+
+    def put(self, node_info: NodeInfo, found_by: str) -> bool:
+        """Take up a verified record; False when an equal or newer one is known."""
+        peer = node_info.sign_id
+        if peer == self._own:
+            return False
+        entry = self._entries.get(peer) or Entry()
+        if entry.node_info is not None and newest(entry.node_info, node_info) is entry.node_info:
+            return False
+        entry.node_info, entry.found_by = node_info, found_by
+        self._remember(peer, entry)
+        self._save(peer)
+        self._lookups.answered(peer)
+        self._changed(peer)
+        return True
+
+    async def set_name(self, peer: SignId, name: str) -> None:
+        """Call ``peer`` by ``name`` from now on; a name that another peer had moves."""
+        entry = self._entries.get(peer) or Entry()
+        before = self._names.get(name)
+        if before is not None and before != peer:
+            self._entries[before].name = ""
+            self._save(before)
+        self._names.pop(entry.name, None)
+        entry.name = name
+        self._remember(peer, entry)
+        await self._storage.put(b"peer/" + peer.encode(), self._row(entry))
+
+    async def find(self, peer: SignId) -> NodeInfo | None:
+        """The record of ``peer``: at hand, or the first valid one that a service brings in time."""
+        if self.known(peer) is None:
+            await self._lookups.find(peer)
+        return self.known(peer)
+
+    async def locate(self, peer: SignId) -> tuple[str, ...]:
+        """Where to dial ``peer``, likeliest first: the addresses of its record, then those that were only named."""
+        if not self.addresses(peer):
+            await self.find(peer)
+        return self.addresses(peer)
+
+    def addresses(self, peer: SignId) -> tuple[str, ...]:
+        """What :meth:`locate` finds at hand."""
+        info, hinted = self.known(peer), self._hints.of(peer)
+        own = info.connection_info if info is not None else ()
+        return own + tuple(address for address in hinted if address not in own)
+
+    def doubt(self, peer: SignId) -> None:
+        """It was not where :meth:`locate` said: it may have moved, so look for a newer record meanwhile."""
+        self._lookups.doubt(peer)
+
+    def publish(self) -> None:
+        """Tell the services our own record."""
+        if self.mine is not None:
+            self._bus.emit("self", "transports.myNodeInfo", self._own, self.mine.payload())
+
+    def _heard(self, topic: str, sender: str, payload: Any) -> None:
+        found_by = str(payload.get("foundBy", "service")) if isinstance(payload, dict) else ""
+        self.put(NodeInfo.from_payload(payload, self._now()), found_by[:32])
+
+    def _hinted(self, topic: str, sender: str, payload: Any) -> None:
+        peer = self._hints.put(payload)
+        self._lookups.answered(peer)
+        self._changed(peer)
+
+    def _gone(self, topic: str, sender: str, payload: Any) -> None:
+        """Whoever found a peer lost it again. Those we know by name or circle stay, with the record they signed."""
+        peer, found_by = parse_sign_id(payload["signId"]), payload["foundBy"]
+        self._hints.discard(peer, found_by)
+        if self.found_by(peer) == found_by and not self._keep(peer):
+            self._forget(peer)
+
+    def _resolve_box(self, topic: str, sender: str, payload: Any) -> None:
+        """boxId -> signId. Other keys are for services to answer."""
+        if isinstance(payload, str) and payload in self._boxes:
+            self._bus.emit(
+                "self", "directory.getReply", self._own, {"key": payload, "value": self._boxes[BoxId(payload)]}
+            )
+
+    def _learn_box(self, topic: str, sender: str, payload: Any) -> None:
+        """boxId -> signId, which proves itself: one is the image of the other. The rest is for services to keep."""
+        try:
+            key, peer = payload["key"], parse_sign_id(payload["value"])
+        except (InvalidKey, LookupError, TypeError):
+            return
+        if key == box_id_of(peer) and peer not in self._entries and peer != self._own:
+            self._remember(peer, Entry(found_by="directory.put"))
+
+    def _remember(self, peer: SignId, entry: Entry) -> None:
+        self._entries[peer] = entry
+        self._boxes[box_id_of(peer)] = peer
+        if entry.name:
+            self._names[entry.name] = peer
+        if not entry.name and len(self._entries) - len(self._names) > MAX_STRANGERS:
+            oldest = next((p for p in self._entries if p != peer and not self._keep(p)), None)
+            if oldest is not None:
+                self._forget(oldest)
+
+    def _forget(self, peer: SignId) -> None:
+        del self._entries[peer]
+        self._boxes.pop(box_id_of(peer), None)
+        self._write(peer, None)
+
+    def _save(self, peer: SignId) -> None:
+        self._write(peer, self._row(self._entries[peer]))
+
+    def _write(self, peer: SignId, row: bytes | None) -> None:
+        try:
+            self._storage.write([(b"peer/" + peer.encode(), row)], sync=False).add_done_callback(self._written)
+        except StorageError as error:
+            self._failed(error)
+
+    def _written(self, done: asyncio.Future[None]) -> None:
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, Exception):
+            self._failed(error)
+
+    @staticmethod
+    def _row(entry: Entry) -> bytes:
+        record = entry.node_info.encode() if entry.node_info is not None else b""
+        return encode(Kept(record, entry.name, entry.found_by))

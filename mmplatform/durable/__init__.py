@@ -1,0 +1,1 @@
+"""What survives a kill: the outbox, and notes of what was handled."""

@@ -1,0 +1,1 @@
+"""Connections whose other end has proven its key: dialled, accepted, kept alive."""

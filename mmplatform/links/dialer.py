@@ -1,0 +1,124 @@
+"""From the addresses of a peer to a live link: all are tried, staggered, and the first that opens wins.
+
+Which start when is for ``paths.py`` to say; a failure lets the next one start at once.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from mmplatform.errors import MMError, Unreachable
+from mmplatform.identity.keys import SignId
+from mmplatform.links import paths
+from mmplatform.links.link import Link
+from mmplatform.links.paths import Candidate
+from mmplatform.plugins.transport import Connection, Transport
+
+FIRST_DELAY: Final = 0.25  # seconds before the second attempt
+LONGEST_DELAY: Final = 60.0
+
+
+class Backoff:
+    """Delays that double up to ``longest`` seconds, each shortened by up to half so that peers do not come in step."""
+
+    def __init__(self, random: Callable[[], float], longest: float = LONGEST_DELAY) -> None:
+        self._random, self._longest = random, longest
+        self._delay = FIRST_DELAY
+
+    def reset(self) -> None:
+        self._delay = FIRST_DELAY
+
+    def next(self) -> float:
+        """Seconds to wait now."""
+        delay, self._delay = self._delay, min(self._delay * 2, self._longest)
+        return delay * (1 - self._random() / 2)
+
+
+class Dialer:
+    """Opens links. ``open_link(connection, peer, opened)`` starts the handshake and resolves the future at its end."""
+
+    def __init__(
+        self,
+        transports: Mapping[str, Transport],
+        open_link: Callable[[Connection, SignId, asyncio.Future[Link]], Link],
+    ) -> None:
+        self.transports = transports
+        self._open_link = open_link
+
+    def candidates(self, addresses: Sequence[str]) -> list[Candidate]:
+        """Those that can be dialled from here."""
+        found = []
+        for address in addresses:
+            transport = self.transports.get(address.partition(":")[0])
+            if transport is not None:
+                cost = paths.cost_of(address, transport.cost)
+                found.append(Candidate(address, cost, transport.near(address), transport.over_link))
+        return found
+
+    async def dial(
+        self, peer: SignId, addresses: Sequence[str], failed: Callable[[str, str], None] = lambda address, reason: None
+    ) -> Link:
+        """The first link that is ready. Raises Unreachable, which names every address and what became of it."""
+        starts = paths.first(self.candidates(addresses))
+        if not starts:
+            known = ", ".join(addresses) or "none"
+            raise Unreachable(f"no address of the peer can be dialled from here (it gave: {known})")
+        return await self.race(peer, starts, failed)
+
+    async def race(self, peer: SignId, starts: Sequence[tuple[float, str]], failed: Callable[[str, str], None]) -> Link:
+        """As :meth:`dial`, for (after how many seconds, address) in order; ``failed`` hears what became of each."""
+        if len(starts) == 1:  # no race, and no tasks for one
+            try:
+                return await self._attempt(peer, starts[0][1])
+            except Unreachable as reason:
+                failed(starts[0][1], str(reason))
+                raise
+        loop = asyncio.get_running_loop()
+        remaining, begun = list(starts), loop.time()
+        attempts: dict[asyncio.Task[Link], str] = {}
+        reasons: list[str] = []
+        ahead = 0.0  # seconds that failures have brought the rest forward
+        try:
+            while remaining or attempts:
+                wait = remaining[0][0] - ahead - (loop.time() - begun) if remaining else None
+                if remaining and (not attempts or (wait is not None and wait <= 0)):
+                    _, address = remaining.pop(0)
+                    attempts[asyncio.create_task(self._attempt(peer, address), name=f"mm dial {address}")] = address
+                    continue
+                done, _ = await asyncio.wait(attempts, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    address = attempts.pop(task)
+                    error = task.exception()
+                    if error is None:
+                        return task.result()
+                    failed(address, str(error))
+                    reasons.append(str(error) if address in str(error) else f"{address}: {error}")
+                if done and remaining:
+                    ahead = max(ahead, remaining[0][0] - (loop.time() - begun))
+        finally:
+            if attempts:
+                for task in attempts:
+                    task.cancel()
+                await asyncio.gather(*attempts, return_exceptions=True)
+        raise Unreachable("; ".join(reasons))
+
+    async def _attempt(self, peer: SignId, address: str) -> Link:
+        opened: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
+        links: list[Link] = []
+
+        def accept(connection: Connection) -> Link:
+            links.append(self._open_link(connection, peer, opened))
+            links[0].dialled_at = address
+            return links[0]
+
+        try:
+            await self.transports[address.partition(":")[0]].dial(address, peer, accept)
+            return await opened
+        except (MMError, OSError, ValueError) as error:
+            raise Unreachable(str(error) if address in str(error) else f"{address}: {error}") from None
+        except asyncio.CancelledError:
+            opened.cancel()
+            for link in links:
+                if not link.ready:
+                    link.connection.abort()
+            raise

@@ -1,0 +1,280 @@
+"""One connection and the session on it: handshake, keep-alive, parts of frames that are too large, and the close."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from mmplatform.delivery.fragments import Assembler
+from mmplatform.delivery.wire import Close, Frame, Part, Ping, Pong, decode_packet, encode_packet
+from mmplatform.errors import ProtocolError, RemoteError
+from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.links.paths import RELAYED, cost_of
+from mmplatform.plugins.transport import Connection
+from mmplatform.session.events import Established, Identified, Send
+from mmplatform.session.handshake import Initiator, Responder
+from mmplatform.session.session import Session
+
+HANDSHAKE_TIMEOUT: Final = 10.0  # seconds
+KEEPALIVE: Final = 3.5  # seconds of silence after which the peer is asked whether it is there
+SPARE_KEEPALIVE: Final = 15.0  # the same, of a link that is kept warm only
+TRIPS: Final = 4  # round trips of which the shortest counts
+SILENCES: Final = 3  # so many of them end the link
+LINGER: Final = 5.0  # seconds a closed connection may take to send what is queued
+BOX: Final = 16  # bytes a box adds
+
+
+class Owner(Protocol):
+    """What a link tells and asks."""
+
+    def link_identified(self, link: "Link", peer: NodeInfo, resume: bytes) -> bytes:
+        """Somebody who dialled us proved who it is: our resume state for it; raises ProtocolError to refuse."""
+        ...
+
+    def link_ready(self, link: "Link", peer: NodeInfo, resume: bytes) -> None: ...
+
+    def frame_received(self, link: "Link", frame: Frame) -> None: ...
+
+    def link_writable(self, link: "Link") -> None: ...
+
+    def link_lost(self, link: "Link", error: Exception | None) -> None: ...
+
+
+class Link:
+    """``error`` says why it ended, once it has. ``dialled`` is True on the side that opened it, at ``dialled_at``.
+
+    Of two links of one ``way`` one is enough. ``cost``, ``trip`` and ``doubted`` are what ``paths.py`` weighs.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        machine: Initiator | Responder,
+        owner: Owner,
+        now: Callable[[], float],
+        assembler: Assembler,
+    ) -> None:
+        self.connection = connection
+        self.dialled = isinstance(machine, Initiator)
+        self.peer: NodeInfo | None = None
+        self.instance = 0  # which run of the peer's node is at the other end; its owner sets it
+        self.paused = False
+        self.error: Exception | None = None
+        self.rtt = 0.0  # seconds, of the last ping
+        self.skew = 0.0  # seconds the peer's clock was ahead of ours when the link began; its owner sets it
+        self.trips: deque[float] = deque(maxlen=TRIPS)  # the last round trips, the handshake's first
+        self.cost = cost_of(connection.address, connection.cost)
+        self.way = (connection.cost, connection.address if connection.cost >= RELAYED else "")
+        self.doubted = 0.0
+        self.dialled_at = ""
+        self.keepalive = KEEPALIVE
+        self.outstanding = False  # what wants an answer went out after the last that came in
+        self.told = 0  # frames that went out and want an answer
+        self.bytes_in = self.bytes_out = self.frames_in = 0
+        self._machine: Initiator | Responder | None = machine
+        self.owner = owner
+        self._now = now
+        self._session: Session | None = None
+        self.assembler = assembler  # of frames that come in parts
+        self._room = connection.max_frame - BOX
+        self._heard = True
+        self._silences = 0
+        self._pings: dict[int, tuple[float, asyncio.Future[float] | None]] = {}
+        self._ping_number = 0
+        self._loop = asyncio.get_running_loop()
+        self.opened = self._loop.time()
+        self._asked = self.opened if self.dialled else 0.0  # when the last frame of ours in the handshake went out
+        self._timer = self._loop.call_later(HANDSHAKE_TIMEOUT, self._too_slow)
+        if isinstance(machine, Initiator):
+            connection.write(machine.hello())
+
+    @property
+    def ready(self) -> bool:
+        """Whether the session is established and the connection is there."""
+        return self._session is not None and self.error is None
+
+    @property
+    def trip(self) -> float:
+        """The shortest of the last round trips: the path's own, not that of what is queued before it."""
+        return min(self.trips, default=0.0)
+
+    @property
+    def scheme(self) -> str:
+        """Of its connection's address: which transport it goes over."""
+        return self.connection.address.partition(":")[0]
+
+    @property
+    def largest(self) -> int:
+        """What one message may take of a frame, in bytes; larger durable ones travel in pieces."""
+        return self._room // 2
+
+    def send(self, packet: Frame | Ping | Pong | Close) -> None:
+        """Seal and write one packet, in parts when it is larger than a frame."""
+        session = self._session
+        if session is None or self.error is not None:
+            return
+        data = encode_packet(packet)
+        self.bytes_out += len(data)
+        if len(data) <= self._room:
+            self.connection.write(session.seal(data))
+            return
+        step = self._room - 64
+        for offset in range(0, len(data), step):
+            part = encode_packet(Part(offset, len(data), data[offset : offset + step]))
+            self.connection.write(session.seal(part))
+
+    def keep(self, seconds: float) -> None:
+        """Ask after so many seconds of silence from now on."""
+        sooner, self.keepalive = seconds < self.keepalive, seconds
+        if sooner and self.ready:
+            self._timer.cancel()
+            self._timer = self._loop.call_later(seconds, self._tick)
+
+    async def ping(self) -> float:
+        """The round trip in seconds; raises what ended the link when it ends first."""
+        return await self.ask()
+
+    def ask(self) -> asyncio.Future[float]:
+        """As :meth:`ping`. What was sent before has come to the other end when this is done."""
+        future: asyncio.Future[float] = self._loop.create_future()
+        if self.ready:
+            self._ask(future)
+        else:
+            future.set_exception(RemoteError(f"the link ended: {self.error}"))
+        return future
+
+    def close(self, reason: str) -> None:
+        """Tell the peer why, send what is queued and close."""
+        if self.error is None:
+            self.send(Close(reason))
+            self._end(RemoteError(reason))
+
+    def frame_received(self, frame: memoryview) -> None:
+        self._heard, self.outstanding = True, False
+        self.bytes_in += len(frame)
+        try:
+            if self._session is not None:
+                self._packet(self._session.open(frame))
+            elif self.error is None:
+                self._handshake(bytes(frame))
+        except ProtocolError as error:
+            self._violated(error)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._end(error or RemoteError("closed by the peer"))
+        self._timer.cancel()
+        for _, answer in self._pings.values():
+            if answer is not None and not answer.done():
+                answer.set_exception(RemoteError(f"the link ended: {self.error}"))
+        self._pings.clear()
+        self.assembler.clear()
+        self.owner.link_lost(self, self.error)
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        if self.ready:
+            self.owner.link_writable(self)
+
+    def _handshake(self, frame: bytes) -> None:
+        machine = self._machine
+        assert machine is not None
+        now = self._loop.time()
+        if self._asked:
+            self.trips.append(now - self._asked)
+        self._asked = now
+        for event in machine.receive(frame, self._now()):
+            match event:
+                case Send(frame=answer):
+                    self.connection.write(answer)
+                case Identified(peer=peer, resume=resume):
+                    assert isinstance(machine, Responder)
+                    ready, established = machine.accept(self.owner.link_identified(self, peer, resume))
+                    assert isinstance(ready, Send)
+                    self.connection.write(ready.frame)
+                    assert isinstance(established, Established)
+                    self._established(established)
+                case Established():
+                    self._established(event)
+
+    def _established(self, event: Established) -> None:
+        self._session, self.peer, self._machine = event.session, event.peer, None
+        self._timer.cancel()
+        self._timer = self._loop.call_later(self.keepalive, self._tick)
+        self.owner.link_ready(self, event.peer, event.resume)
+
+    def _packet(self, data: bytearray) -> None:
+        packet = decode_packet(data)
+        if type(packet) is Part:
+            whole = self.assembler.add(packet.offset, packet.total, packet.data)
+            if whole is None:
+                return
+            packet = decode_packet(whole)
+        match packet:
+            case Frame():
+                if self.error is None:
+                    self.frames_in += 1
+                    self.owner.frame_received(self, packet)
+            case Ping(id=number):
+                if not self.paused:  # else a peer that asks and never reads would fill the memory with answers
+                    self.send(Pong(number))
+            case Pong(id=number):
+                self._answered(number)
+            case Close(reason=reason):
+                self._end(RemoteError(f"closed by the peer: {reason}"))
+            case Part():
+                raise ProtocolError("bad-packet", "a part inside parts")
+
+    def _violated(self, error: ProtocolError) -> None:
+        """The peer learns the reason word when there is a session to say it in; nothing it sent counts any more."""
+        if self.error is None:
+            if self._session is not None and not self._session.dead:
+                self.send(Close(error.reason))
+            self._end(error)
+
+    def _end(self, error: Exception, at_once: bool = False) -> None:
+        """Close the connection; one whose other end does not take what is queued is cut after LINGER seconds."""
+        if self.error is None:
+            self.error = error
+            self._timer.cancel()
+            if self._session is not None:
+                self._session.close()
+            if at_once:
+                self.connection.abort()
+            else:
+                self._timer = self._loop.call_later(LINGER, self.connection.abort)
+                self.connection.close()
+
+    def _too_slow(self) -> None:
+        self._end(RemoteError("the handshake took too long"), at_once=True)
+
+    def _tick(self) -> None:
+        """The one timer of a link: silence is answered by a question, then by the end."""
+        if self._heard:
+            self._heard, self._silences = False, 0
+        else:
+            self._silences += 1
+            if self._silences >= SILENCES:
+                self._end(RemoteError("the peer fell silent"), at_once=True)
+                return
+            self._pings = {
+                n: (sent, answer) for n, (sent, answer) in self._pings.items() if answer and not answer.done()
+            }
+            self._ask(None)
+        self._timer = self._loop.call_later(self.keepalive, self._tick)
+
+    def _answered(self, number: int) -> None:
+        if number in self._pings:
+            sent, answer = self._pings.pop(number)
+            self.rtt = time.perf_counter() - sent
+            self.trips.append(self.rtt)
+            if answer is not None and not answer.done():
+                answer.set_result(self.rtt)
+
+    def _ask(self, answer: asyncio.Future[float] | None) -> None:
+        self._ping_number += 1
+        self._pings[self._ping_number] = (time.perf_counter(), answer)
+        self.send(Ping(self._ping_number))

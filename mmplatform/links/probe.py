@@ -1,0 +1,101 @@
+"""Tries an address of a peer without making a link: HELLO, and whether its answer proves the peer's key.
+
+Only who holds the key can open HELLO and seal the COOKIE that answers it, so a COOKIE is proof; a connection that ends
+with no answer was to another key, or to no node at all. Links that are up notice nothing.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from mmplatform.errors import Absent, MMError, ProtocolError, Unreachable
+from mmplatform.identity.keys import Identity, SignId
+from mmplatform.plugins.transport import Connection, Transport
+from mmplatform.session.handshake import Initiator
+
+ANSWER_TIMEOUT: Final = 5.0  # seconds for the answer once there is a connection
+SIGNALLED: Final = "webrtc:"  # needs a link to be made over
+
+
+class Answer(StrEnum):
+    """What became of it."""
+
+    PROVEN = "proven"  # the peer is there
+    OTHER = "other"  # something is, and it does not have the key
+    SILENT = "silent"  # something takes the connection and says nothing
+    ABSENT = "absent"  # a relay answers, and the peer is not there
+    UNREACHABLE = "unreachable"
+    UNUSABLE = "unusable"  # from here, as no transport of ours leads there
+
+
+class Probe(NamedTuple):
+    address: str
+    answer: Answer
+    text: str
+
+
+async def probe(transports: Mapping[str, Transport], identity: Identity, peer: SignId, address: str) -> Probe:
+    """Ask whoever is at ``address``."""
+    transport = transports.get(address.partition(":")[0])
+    if transport is None:
+        return Probe(address, Answer.UNUSABLE, "no transport of this node leads there")
+    if address == SIGNALLED:
+        return Probe(address, Answer.UNUSABLE, "a direct link is made over another one")
+    asking = _Asking(identity, peer)
+    try:
+        connection = await transport.dial(address, peer, asking.start)
+    except (Unreachable, OSError, ValueError) as error:
+        return Probe(address, Answer.UNREACHABLE, _without(address, error))
+    except MMError as error:
+        return Probe(address, Answer.UNUSABLE, _without(address, error))
+    try:
+        await asyncio.wait([asking.outcome], timeout=ANSWER_TIMEOUT)
+    finally:
+        connection.abort()
+    if not asking.outcome.done():
+        asking.outcome.cancel()
+        return Probe(address, Answer.SILENT, f"it took the connection and said nothing in {ANSWER_TIMEOUT:.0f} s")
+    answer, text = asking.outcome.result()
+    return Probe(address, answer, _without(address, text))
+
+
+class _Asking:
+    """The receiver of the connection."""
+
+    def __init__(self, identity: Identity, peer: SignId) -> None:
+        self.outcome: asyncio.Future[tuple[Answer, str]] = asyncio.get_running_loop().create_future()
+        self._machine = Initiator(identity, b"", peer, bytes, secrets.token_bytes)
+
+    def start(self, connection: Connection) -> "_Asking":
+        connection.write(self._machine.hello())
+        return self
+
+    def frame_received(self, frame: memoryview) -> None:
+        try:
+            self._machine.receive(bytes(frame), time.time())
+        except ProtocolError as error:
+            self._end(Answer.OTHER, f"its answer is not sealed by the peer's key ({error})")
+        else:
+            self._end(Answer.PROVEN, "it answers with the peer's key")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if isinstance(error, Unreachable):
+            self._end(Answer.ABSENT if isinstance(error, Absent) else Answer.UNREACHABLE, str(error))
+        else:
+            self._end(Answer.OTHER, "it takes the connection, and ends it when it is asked for this key")
+
+    def pause_writing(self) -> None:
+        """One frame is always little enough."""
+
+    def resume_writing(self) -> None: ...
+
+    def _end(self, answer: Answer, text: str) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result((answer, text))
+
+
+def _without(address: str, error: object) -> str:
+    return str(error).removeprefix(f"{address}: ")

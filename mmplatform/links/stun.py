@@ -1,0 +1,155 @@
+"""Whether UDP gets out and back: a STUN binding request (RFC 8489) to each server, and what its silence means.
+
+A host that answers TCP, be it by a refusal, and not UDP is behind something that blocks UDP; one that answers nothing
+is not there; one that says by ICMP that nobody listens is there, and UDP gets through.
+"""
+
+import asyncio
+import errno
+import re
+import secrets
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from mmplatform.plugins.check import Check, fault, ok, unchecked
+
+PORT: Final = 3478
+TRIES: Final = (0.3, 0.6, 1.1)  # seconds to wait after each request
+TCP_TIMEOUT: Final = 2.0
+MAGIC: Final = bytes.fromhex("2112a442")
+REQUEST: Final = b"\0\1\0\0" + MAGIC
+SUCCESS: Final = b"\1\1"
+SUBJECT: Final = "UDP"
+OPEN_UDP: Final = (
+    "let UDP out and its answers in at the firewall of this host or network; until then messages go by TCP and relays"
+)
+
+
+@dataclass(frozen=True)
+class Said:
+    """``word``: answered, refused (nobody listens on that port), silent, blocked (here), unknown (no such name)."""
+
+    url: str
+    host: str
+    port: int
+    word: str
+    text: str
+
+
+async def examine(urls: Sequence[str]) -> list[Check]:
+    """One check for UDP as such, and one for each server at ``urls`` (``stun:host[:port]``)."""
+    said = await asyncio.gather(*(ask(url) for url in urls))
+    passes = any(one.word in ("answered", "refused") for one in said)
+    blocked = [one for one in said if one.word == "blocked"]
+    if not passes and not blocked:
+        silent = [one for one in said if one.word == "silent"]
+        alive = await asyncio.gather(*(_answers_tcp(one) for one in silent))
+        blocked = [one for one, answers in zip(silent, alive, strict=True) if answers]
+    if blocked and not passes:
+        return [fault(SUBJECT, "udp-blocked", _blocked(blocked[0]), OPEN_UDP)]
+    checks = [ok(SUBJECT, "it gets out, and answers get in")] if passes else []
+    if urls and not passes:
+        checks = [unchecked(SUBJECT, "no server could be reached to try it with")]
+    return checks + [_server(one) for one in said]
+
+
+async def ask(url: str) -> Said:
+    """Send binding requests until one is answered."""
+    host, port = parse_url(url)
+    loop = asyncio.get_running_loop()
+    heard: asyncio.Future[bytes] = loop.create_future()
+    number = secrets.token_bytes(12)
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        transport, _ = await loop.create_datagram_endpoint(
+            lambda: _Asking(heard), remote_addr=(str(found[0][4][0]), port)
+        )
+    except socket.gaierror as error:
+        return Said(url, host, port, "unknown", f"{host}: {error.strerror or error}")
+    except OSError as error:
+        return Said(url, host, port, "silent", str(error))
+    try:
+        for pause in TRIES:
+            transport.sendto(REQUEST + number)
+            done, _ = await asyncio.wait([heard], timeout=pause)
+            if done and heard.exception() is not None:
+                return _failed(url, host, port, heard.exception())
+            if done and heard.result()[:2] == SUCCESS and heard.result()[4:20] == MAGIC + number:
+                return Said(url, host, port, "answered", "it answers")
+            if done:
+                return Said(url, host, port, "refused", "what answers there is no STUN server")
+    finally:
+        transport.close()
+        heard.cancel()
+    return Said(url, host, port, "silent", "no answer")
+
+
+def parse_url(url: str) -> tuple[str, int]:
+    """(host, port) of ``stun:host[:port]``; raises ValueError."""
+    parts = urlsplit("//" + url.partition(":")[2].partition("?")[0])
+    if not url.startswith(("stun:", "stuns:")) or not parts.hostname:
+        raise ValueError(f"{url!r} is not stun:host[:port]")
+    return parts.hostname, parts.port or PORT
+
+
+def check_servers(stun: Sequence[str], turn: Sequence[tuple[str, str, str]]) -> None:
+    """Raises ValueError for what is no address of a STUN server, or of a TURN server with a user and a password."""
+    for url in stun:
+        parse_url(url)
+    for server in turn:
+        if len(server) != 3 or not re.fullmatch(r"turns?:[^/?\s]+(\?transport=(udp|tcp))?", server[0]):
+            raise ValueError(f"{server!r} is not a TURN server: turn:host[:port], a user name, a password")
+
+
+class _Asking(asyncio.DatagramProtocol):
+    def __init__(self, heard: "asyncio.Future[bytes]") -> None:
+        self._heard = heard
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        if not self._heard.done():
+            self._heard.set_result(data)
+
+    def error_received(self, exc: Exception) -> None:
+        if not self._heard.done():
+            self._heard.set_exception(exc)
+
+
+def _failed(url: str, host: str, port: int, error: BaseException | None) -> Said:
+    number = getattr(error, "errno", 0)
+    if number in (errno.EPERM, errno.EACCES):
+        return Said(url, host, port, "blocked", f"this host does not let it out: {error}")
+    if number == errno.ECONNREFUSED:
+        return Said(url, host, port, "refused", "nobody listens on that port")
+    return Said(url, host, port, "silent", str(error))
+
+
+async def _answers_tcp(said: Said) -> bool:
+    """Whether the host is there: it accepts, or refuses."""
+    try:
+        async with asyncio.timeout(TCP_TIMEOUT):
+            _, writer = await asyncio.open_connection(said.host, said.port)
+    except ConnectionRefusedError:
+        return True
+    except (OSError, TimeoutError):
+        return False
+    writer.transport.abort()
+    return True
+
+
+def _blocked(said: Said) -> str:
+    if said.word == "blocked":
+        return f"{said.url}: {said.text}"
+    return f"{said.host} answers over TCP, and nothing that is sent to it by UDP is answered"
+
+
+def _server(said: Said) -> Check:
+    subject = f"STUN server {said.url}"
+    if said.word == "answered":
+        return ok(subject, said.text)
+    remedy = "see that the server runs, or name another one; links through NATs need it"
+    if said.word == "unknown":
+        remedy = "correct the name, or see that this host can resolve names"
+    return fault(subject, "stun-unreachable", said.text, remedy)

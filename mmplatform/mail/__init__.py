@@ -1,0 +1,1 @@
+"""Mail for peers that are away: packed, sealed, left at relays, taken, acknowledged."""

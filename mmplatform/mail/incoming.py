@@ -1,0 +1,275 @@
+"""Mail for us: each envelope is opened, handled like what comes over a link, and given back to its relay when that is
+saved and its sender can know.
+
+Envelopes are opened one a loop turn, so that a full box keeps nobody waiting. What cannot be handled yet (a message
+before it is missing, or the handlers are too far behind) is held, within bounds, and tried again when there is
+progress; what is held too long goes back, and its sender mails it anew.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from mmplatform.delivery.wire import Ack, Frame, Packet, decode_packet
+from mmplatform.directory.directory import Directory
+from mmplatform.errors import ProtocolError
+from mmplatform.identity.keys import Identity, SignId
+from mmplatform.mail.acknowledgements import AckMail
+from mmplatform.peers.peer import Peer
+from mmplatform.session.envelope import open_envelope
+from mmplatform.storage.contract import Storage
+
+HELD_BYTES: Final = 64 * 1024 * 1024  # of envelopes that are not yet given back,
+STRANGERS_BYTES: Final = 8 * 1024 * 1024  # and of those, from peers that are nobody's friends
+PEER_BYTES: Final = 16 * 1024 * 1024  # and from one peer
+PATIENCE: Final = 60.0  # seconds without progress after which what is held goes back
+LATER: Final = ("window", "overloaded")  # reasons to try again
+
+Taken = Callable[[bool], None]
+
+
+class Node(Protocol):
+    """What incoming mail needs of the node."""
+
+    identity: Identity
+    directory: Directory
+    storage: Storage
+
+    def now(self) -> float: ...
+
+    def known(self, peer: str) -> bool: ...
+
+    def peer(self, sign_id: SignId) -> Peer: ...
+
+    def linked(self, peer: str) -> bool: ...
+
+    def release(self, peer: Peer) -> None: ...
+
+
+class Arrival:
+    """One opened envelope that is not given back. ``missing``: streams of which something is not handled and saved."""
+
+    __slots__ = ("frame", "handed", "missing", "peer", "progress", "size", "stranger", "taken", "tried")
+
+    def __init__(self, peer: SignId, frame: Frame, size: int, taken: Taken, stranger: bool, now: float) -> None:
+        self.peer, self.frame, self.size, self.taken, self.stranger = peer, frame, size, taken, stranger
+        self.tried = now
+        self.progress: list[tuple[int, int]] | None = None  # of its streams, when it was last tried
+        self.handed = False
+        self.missing = {
+            (batch.lane, batch.epoch): (batch.records[0].seq, batch.records[-1].seq)
+            for batch in frame.batches
+            if batch.records
+        }
+
+    def waits_for(self, frame: Frame) -> bool:
+        """Whether it is held, and messages of the same stream in ``frame`` come before its own."""
+        return not self.handed and any(
+            batch.records and self.missing.get((batch.lane, batch.epoch), (0, 0))[0] > batch.records[0].seq
+            for batch in frame.batches
+        )
+
+    def saved(self, ack: Ack) -> None:
+        """All in ``ack`` is handled and saved."""
+        bounds = self.missing.get((ack.lane, ack.epoch))
+        if bounds is not None:
+            first = max(bounds[0], ack.upto + 1)
+            for low, high in ack.ranges:
+                if low <= first <= high:
+                    first = high + 1
+            if first > bounds[1]:
+                del self.missing[ack.lane, ack.epoch]
+
+
+class Incoming:
+    """``secrets()`` gives the keys that mail may be sealed to."""
+
+    def __init__(self, node: Node, secrets: Callable[[], Iterable[bytes]], acks: AckMail) -> None:
+        self._node, self._secrets, self._acks = node, secrets, acks
+        self._queue: deque[tuple[bytes, Taken]] = deque()
+        self._arrivals: dict[SignId, list[Arrival]] = {}  # of each sender in the order they came
+        self._bytes = self._strangers_bytes = 0
+        self._loop = asyncio.get_running_loop()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._begun = self._closed = False
+
+    def begin(self) -> None:
+        """Handle what comes, and what has come so far: handlers are there."""
+        self._begun = True
+        if self._queue:
+            self._loop.call_soon(self._next)
+
+    def came(self, envelope: bytes, taken: Taken) -> None:
+        """An envelope for us."""
+        if self._closed:
+            return
+        if self._bytes + len(envelope) > HELD_BYTES:
+            taken(False)
+            return
+        self._bytes += len(envelope)
+        self._queue.append((envelope, taken))
+        if self._begun and len(self._queue) == 1:
+            self._loop.call_soon(self._next)
+
+    def saved(self, peer: SignId, acks: list[Ack]) -> None:
+        """What ``acks`` says is handled and on disk."""
+        arrivals = self._arrivals.get(peer)
+        if not arrivals:
+            return
+        self._acks.changed(peer, acks)
+        for arrival in list(arrivals):
+            for ack in acks:
+                arrival.saved(ack)
+            if not arrival.missing:
+                self._finish(arrival)
+        self._try_again(peer)
+
+    def linked(self, peer: SignId) -> None:
+        """A link came up: acknowledgements ride there, and it may bring what is missing."""
+        self._acks.linked(peer)
+        self._try_again(peer)
+
+    def close(self) -> None:
+        """What is not given back comes again after the next sign-in."""
+        self._closed = True
+        self._queue.clear()
+        if self._sweep is not None:
+            self._sweep.cancel()
+
+    def _next(self) -> None:
+        """Open one envelope."""
+        if self._closed or not self._queue:
+            return
+        envelope, taken = self._queue.popleft()
+        if self._queue:
+            self._loop.call_soon(self._next)
+        self._bytes -= len(envelope)
+        try:
+            peer, frame = self._open(envelope)
+        except ProtocolError:
+            taken(False)
+            return
+        if not frame.batches:
+            sender = self._node.peer(peer)
+            sender.exchange.mail_received(frame)
+            self._node.release(sender)
+            self._loop.call_soon(self._settled, taken)
+        elif self._admit(peer, frame, len(envelope)):
+            stranger = not self._node.known(peer)
+            self._take_in(Arrival(peer, frame, len(envelope), taken, stranger, self._loop.time()))
+        else:
+            taken(False)
+
+    def _open(self, envelope: bytes) -> tuple[SignId, Frame]:
+        node = self._node
+        opened = open_envelope(envelope, node.identity, self._secrets(), node.now())
+        peer = opened.sender.sign_id
+        if peer == node.identity.sign_id:
+            raise ProtocolError("own-key", "mail from ourselves")
+        frame = decode_packet(opened.content)
+        if not _is_mail(frame):
+            raise ProtocolError("bad-packet", "mail has messages in order and acknowledgements, nothing else")
+        if opened.current:
+            node.directory.put(opened.sender, "mail")
+        assert isinstance(frame, Frame)
+        return peer, frame
+
+    def _admit(self, peer: SignId, frame: Frame, size: int) -> bool:
+        """Whether there is room; what is held and comes after it gives way, as it waits for this."""
+        while not self._has_room(peer, size):
+            later = next((a for a in reversed(self._arrivals.get(peer, [])) if a.waits_for(frame)), None)
+            if later is None:
+                return False
+            self._give_up(later)
+        return True
+
+    def _has_room(self, peer: SignId, size: int) -> bool:
+        held = sum(arrival.size for arrival in self._arrivals.get(peer, ()))
+        if held + size > PEER_BYTES:
+            return False
+        return self._node.known(peer) or self._strangers_bytes + size <= STRANGERS_BYTES
+
+    def _take_in(self, arrival: Arrival) -> None:
+        self._count(arrival, arrival.size)
+        arrivals = self._arrivals.setdefault(arrival.peer, [])
+        arrivals.append(arrival)
+        self._try(arrival, arrivals)
+        if not arrival.handed and self._sweep is None:
+            self._sweep = self._loop.call_later(PATIENCE, self._sweep_up)
+
+    def _try_again(self, peer: SignId) -> None:
+        arrivals = self._arrivals.get(peer, [])
+        exchange = self._node.peer(peer).exchange if arrivals else None
+        for arrival in list(arrivals):
+            if not arrival.handed and exchange is not None:
+                if all(map(exchange.handed, arrival.frame.batches)):
+                    arrival.handed = True
+                elif arrival.progress != exchange.progress(arrival.frame):
+                    self._try(arrival, arrivals)
+
+    def _try(self, arrival: Arrival, arrivals: list[Arrival]) -> None:
+        """Hand it over, unless something before it must go first: runs of a sender do not overtake each other."""
+        streams = {batch.lane: batch.epoch for batch in arrival.frame.batches}
+        for earlier in arrivals[: arrivals.index(arrival)]:
+            if not earlier.handed and any(streams.get(b.lane, b.epoch) != b.epoch for b in earlier.frame.batches):
+                return
+        exchange = self._node.peer(arrival.peer).exchange
+        try:
+            exchange.mail_received(arrival.frame)
+        except ProtocolError as error:
+            if error.reason not in LATER:
+                self._give_up(arrival)
+                return
+        arrival.handed = all(map(exchange.handed, arrival.frame.batches))
+        arrival.progress, arrival.tried = exchange.progress(arrival.frame), self._loop.time()
+
+    def _finish(self, arrival: Arrival) -> None:
+        """It is handled and saved."""
+        self._remove(arrival)
+        self._acks.owe(arrival.peer, arrival.taken)
+
+    def _give_up(self, arrival: Arrival) -> None:
+        """It cannot be handled; its sender is told by the relay."""
+        self._remove(arrival)
+        if arrival.peer not in self._arrivals:
+            self._acks.forget(arrival.peer)
+        arrival.taken(False)
+
+    def _remove(self, arrival: Arrival) -> None:
+        arrivals = self._arrivals[arrival.peer]
+        arrivals.remove(arrival)
+        self._count(arrival, -arrival.size)
+        if not arrivals:
+            del self._arrivals[arrival.peer]
+            self._node.release(self._node.peer(arrival.peer))
+
+    def _count(self, arrival: Arrival, size: int) -> None:
+        self._bytes += size
+        if arrival.stranger:
+            self._strangers_bytes += size
+
+    def _settled(self, taken: Taken) -> None:
+        """Acknowledgements were mailed to us: what they settled is deleted by the write before this one."""
+        if not self._closed:
+            saved = self._node.storage.write([], sync=False)
+            saved.add_done_callback(lambda done: taken(True) if not (done.cancelled() or done.exception()) else None)
+
+    def _sweep_up(self) -> None:
+        self._sweep = None
+        now = self._loop.time()
+        held = [a for arrivals in self._arrivals.values() for a in arrivals if not a.handed]
+        for arrival in held:
+            if now - arrival.tried >= PATIENCE:
+                self._give_up(arrival)
+        if any(not arrival.handed for arrivals in self._arrivals.values() for arrival in arrivals):
+            self._sweep = self._loop.call_later(PATIENCE, self._sweep_up)
+
+
+def _is_mail(frame: Packet) -> bool:
+    return (
+        isinstance(frame, Frame)
+        and not (frame.events or frame.requests or frame.replies)
+        and not any(batch.pieces for batch in frame.batches)
+        and len({(batch.lane, batch.epoch) for batch in frame.batches}) == len(frame.batches)
+    )

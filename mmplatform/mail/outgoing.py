@@ -1,0 +1,174 @@
+"""Mail to one peer that is away: its letters are packed, sealed and left at its relays, a few at a time.
+
+No timer on the way out: as long as fewer than UNDER_WAY are on their way the next goes at once; meanwhile what is sent
+gathers for it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from mmplatform.delivery.letters import PLANNED, RELAYED, TOLD, Letter
+from mmplatform.delivery.wire import Frame, encode_packet
+from mmplatform.durable.outbox import Outbox
+from mmplatform.errors import StorageError
+from mmplatform.identity.keys import SignId
+from mmplatform.links.dialer import Backoff
+from mmplatform.mail.depositing import NotMailed, Postman
+from mmplatform.mail.packing import Packed, Packer
+
+UNDER_WAY: Final = 4  # envelopes of one peer that wait for the answer of a relay
+LONGEST_PAUSE: Final = 300.0  # seconds between two attempts when no relay takes anything
+
+
+class Node(Protocol):
+    """What mail to a peer needs of the node."""
+
+    outbox: Outbox
+
+    def now(self) -> float: ...
+
+    def random(self) -> float: ...
+
+
+class Outgoing:
+    """Runs until nothing is left to mail; ``done(peer)`` is called then, ``stored(peer, letter, relay, until)`` for
+    each letter that a relay keeps. ``slots`` bounds what is under way to all peers together."""
+
+    def __init__(
+        self,
+        node: Node,
+        peer: SignId,
+        packer: Packer,
+        postman: Postman,
+        slots: asyncio.Semaphore,
+        stored: Callable[[SignId, Letter, str, int], None],
+        done: Callable[[SignId], None],
+    ) -> None:
+        self._packer = packer
+        self._node, self._peer, self._postman, self._stored, self._done = node, peer, postman, stored, done
+        self._box, self._slots = node.outbox.box(peer), slots
+        self._flying: dict[bytes, asyncio.Task[None]] = {}
+        self._backoff = Backoff(node.random, LONGEST_PAUSE)
+        self._pause = 0.0  # seconds, after a failure
+        self._news = False  # there may be more to mail
+        self._landed = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self.stopped = False
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"mm mail {peer}")
+
+    def wake(self) -> None:
+        """There is something to mail."""
+        self._news = True
+        self._landed.set()
+
+    def nudge(self) -> None:
+        """A relay has room, or there is news of the peer: try again at once."""
+        self._backoff.reset()
+        self._pause = 0.0
+        self._hurry.set()
+        self.wake()
+
+    def stop(self) -> None:
+        """Start no other letter: there is a link. Those under way arrive."""
+        self.stopped = True
+        self._hurry.set()
+        self.wake()
+
+    async def close(self) -> None:
+        """End everything; what is under way is told again under the same id after a restart."""
+        self.stopped = True
+        tasks = [self._task, *self._flying.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self) -> None:
+        try:
+            while not self.stopped:
+                if self._pause:
+                    await self._rest()
+                    continue
+                self._landed.clear()
+                self._news = False
+                packed = await self._next_in_turn() if len(self._flying) < UNDER_WAY else None
+                if packed is not None:
+                    self._send(packed)
+                elif self._flying:
+                    await self._landed.wait()
+                elif not self._news:
+                    return
+        except StorageError as error:
+            self._box.why = str(error)
+        finally:
+            if not self._flying:
+                self._done(self._peer)
+
+    async def _next_in_turn(self) -> Packed | None:
+        """The next letter, once there is a slot for it."""
+        await self._slots.acquire()
+        packed = None
+        try:
+            packed = await self._next()
+        finally:
+            if packed is None or self.stopped:
+                self._slots.release()
+        return packed if not self.stopped else None
+
+    async def _next(self) -> Packed | None:
+        """A letter of which it is not known that a relay has it, else a new one, of the first lane that has any."""
+        box, packer = self._box, self._packer
+        for letter in box.letters:
+            if letter.state < RELAYED and letter.id not in self._flying:
+                packed = await packer.again(box, letter)
+                if packed is not None:
+                    return packed
+        if box.letters.full:
+            box.why = "very much mail is at its relays and not yet acknowledged"
+            return None
+        for shelf in box.shelves:
+            packed = await packer.next(box, shelf.lane)
+            if packed is not None:
+                return packed
+        return None
+
+    def _send(self, packed: Packed) -> None:
+        letter = packed.letter
+        self._box.letters.put(letter, TOLD)
+        self._flying[letter.id] = asyncio.get_running_loop().create_task(
+            self._deposit(packed), name=f"mm letter {self._peer}"
+        )
+
+    async def _deposit(self, packed: Packed) -> None:
+        letter, box = packed.letter, self._box
+        content = encode_packet(Frame(int(self._node.now() * 1000), 0, [], [packed.batch], [], [], []))
+        try:
+            relays = [packed.only] if packed.only else self._postman.relays(self._peer)
+            relay, until = await self._postman.deposit(self._peer, letter.id, packed.expires, content, relays)
+        except NotMailed as error:
+            box.letters.put(letter, TOLD if error.uncertain else PLANNED)
+            box.why = str(error)
+            self._pause = max(error.retry, self._backoff.next())
+        else:
+            box.why, self._pause = "", 0.0
+            self._backoff.reset()
+            self._stored(self._peer, letter, relay, until)
+        finally:
+            self._slots.release()
+            del self._flying[letter.id]
+            self._landed.set()
+            if self._task.done() and not self._flying:
+                self._done(self._peer)
+
+    async def _rest(self) -> None:
+        """Let what is under way land, then wait, or less when there is news."""
+        while self._flying:
+            self._landed.clear()
+            await self._landed.wait()
+        pause, self._pause = self._pause, 0.0
+        self._hurry.clear()
+        try:
+            async with asyncio.timeout(pause):
+                await self._hurry.wait()
+        except TimeoutError:
+            pass

@@ -1,0 +1,1 @@
+"""Handlers: local publish and subscribe, and the APIs on it."""

@@ -1,0 +1,214 @@
+"""The APIs on top of the platform, one a protocol: topics and payloads in, topics and payloads out.
+
+An :class:`API` encodes payloads and keeps subscriptions; below it is an :class:`Upstream` that moves bytes: the
+platform itself, or any layer in between (compression, logging, ...) that has the same three methods.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
+from weakref import WeakSet
+
+from mmplatform.errors import InvalidPayload, Refused, RequestFailed, RequestTimeout
+from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Outcome, Priority
+from mmplatform.messaging.bus import Bus, OnError
+from mmplatform.messaging.dispatch import Finished, Inlet, OnReply
+from mmplatform.messaging.subscriber import DONE, NOBODY, Result
+
+LOCAL: Final = "local"
+PLAIN: Final = (bytes, str, int, float, bool, type(None))  # values that nobody can change under another's hands
+
+
+class Upstream(Protocol):
+    """What an API stands on."""
+
+    @property
+    def sign_id(self) -> str:
+        """Our own signId; what is sent to it stays here."""
+        ...
+
+    @property
+    def failed(self) -> OnError:
+        """Told of handlers that raise."""
+        ...
+
+    def post(
+        self,
+        destination: str,
+        topic: str,
+        protocol: str,
+        payload: bytes,
+        realtime: bool = False,
+        expire_after: float = DEFAULT_EXPIRY,
+        priority: Priority | str | int = Priority.NORMAL,
+    ) -> Coroutine[Any, Any, Delivery]:
+        """Send bytes to a peer."""
+        ...
+
+    def ask(
+        self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float
+    ) -> Coroutine[Any, Any, bytes] | asyncio.Future[bytes]:
+        """Request; awaiting it gives the reply's bytes."""
+        ...
+
+    def attach(self, protocol: str, inlet: Inlet) -> None:
+        """Have the messages and requests of ``protocol`` handed to ``inlet``."""
+
+
+class API:
+    """Publish, subscribe and request over one protocol."""
+
+    def __init__(
+        self, upstream: Upstream, protocol: str, encode: Callable[[Any], bytes], decode: Callable[[bytes], Any]
+    ) -> None:
+        self.protocol = protocol
+        self.bus = Bus(upstream.failed)
+        self.on, self.once, self.off = self.bus.on, self.bus.once, self.bus.off
+        self._encode, self._decode = encode, decode
+        self._post, self._ask, self._own = upstream.post, upstream.ask, upstream.sign_id
+        self._routes = self.bus.routes
+        self._unfinished: WeakSet[Delivery] = WeakSet()  # local ones whose handlers are at work
+        self.malformed = 0  # remote messages whose payload could not be decoded
+        upstream.attach(protocol, self)
+
+    def send(
+        self,
+        topic: str,
+        destination: str = LOCAL,
+        payload: Any = None,
+        *,
+        realtime: bool = False,
+        expire_after: float = DEFAULT_EXPIRY,
+        priority: Priority | str | int = Priority.NORMAL,
+    ) -> Coroutine[Any, Any, Delivery]:
+        """Send ``payload`` to everybody at ``destination`` who listens to ``topic`` there; to be awaited.
+
+        Returns once the message is saved here; awaiting the :class:`~mmplatform.Delivery` waits until the peer's
+        handlers are done. ``destination`` is a signId, or "local" for the subscribers of this process.
+        ``realtime``: at most once, never saved, dropped when no link is up. ``expire_after``: seconds. Waits while
+        more than 256 MiB wait for that peer. Raises InvalidTopic, InvalidPayload, InvalidKey, ControlTopic,
+        StorageError or NotRunning; then nothing was accepted.
+        """
+        if destination == LOCAL or destination == self._own:
+            return self._send_local(topic, payload)
+        try:
+            data = self._encode(payload)
+        except Exception as error:
+            raise _not_encodable(payload, error) from None
+        return self._post(destination, topic, self.protocol, data, realtime, expire_after, priority)
+
+    async def request(self, topic: str, destination: str = LOCAL, payload: Any = None, *, timeout: float = 10.0) -> Any:
+        """Ask one peer and return what its handler returned. The link is dialled when there is none.
+
+        Raises RequestTimeout after ``timeout`` seconds, RequestFailed with the text of the remote exception, or
+        NoResponders at once when nobody listens.
+        """
+        if destination == LOCAL or destination == self._own:
+            try:
+                async with asyncio.timeout(timeout):
+                    result = await self.bus.request("self", topic, self._own, self._isolated(payload))
+            except TimeoutError:
+                raise RequestTimeout(f"no reply to {topic} in time") from None
+            if result.error is not None:
+                raise RequestFailed(f"{type(result.error).__name__}: {result.error}") from result.error
+            return result.value
+        try:
+            data = self._encode(payload)
+        except Exception as error:
+            raise _not_encodable(payload, error) from None
+        reply = await self._ask(destination, topic, self.protocol, data, timeout)
+        try:
+            return self._decode(reply)
+        except Exception as error:
+            raise RequestFailed(f"the reply cannot be decoded: {error}") from None
+
+    async def _send_local(self, topic: str, payload: Any) -> Delivery:
+        delivery = Delivery(self._own)
+        route = self.bus.route("self", topic)
+        if route is None:
+            self._isolated(payload)
+            delivery.settle(UNHANDLED)
+            return delivery
+        await self.bus.room(route)
+        payload = self._isolated(payload)
+        result = self.bus.deliver(route, self._own, payload, lambda result: delivery.settle(outcome_of(result)))
+        if result is not None:
+            delivery.settle(outcome_of(result))
+        else:
+            self._unfinished.add(delivery)
+        return delivery
+
+    async def close(self) -> None:
+        """The platform stops: end all handlers."""
+        await self.bus.close()
+        for delivery in self._unfinished:
+            delivery.stop()
+
+    def _isolated(self, payload: Any) -> Any:
+        """What a handler may change without the sender noticing, as if it had travelled."""
+        return payload if type(payload) in PLAIN else self._decode(self._encode(payload))
+
+    def take_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
+        """See :class:`Inlet`. What cannot be decoded is dropped and counted."""
+        try:
+            route = self._routes[scope][topic]
+        except KeyError:
+            route = self.bus.route(scope, topic)
+        if route is None:
+            return
+        try:
+            value = self._decode(payload)
+        except Exception:
+            self.malformed += 1
+            return
+        self.bus.deliver(route, sender, value)
+
+    def take_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
+        """See :class:`Inlet`."""
+        route = self.bus.route(scope, topic)
+        if route is None:
+            return NOBODY
+        try:
+            value = self._decode(payload)
+        except Exception:
+            self.malformed += 1
+            return Result(None, Refused("bad-payload"))
+        return self.bus.deliver(route, sender, value, finished)
+
+    def take_request(
+        self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
+    ) -> bytes | Result | None:
+        """See :class:`Inlet`."""
+        result = self.take_message(scope, topic, sender, payload, lambda result: finished(self._reply(result)))
+        return None if result is None else self._reply(result)
+
+    def _reply(self, result: Result) -> bytes | Result:
+        """The result as it travels."""
+        if result is NOBODY or result.error is not None:
+            return result
+        try:
+            return self._encode(result.value)
+        except Exception as error:
+            return Result(None, _not_encodable(result.value, error))
+
+
+def _not_encodable(payload: object, error: Exception) -> InvalidPayload:
+    if isinstance(error, InvalidPayload):
+        return error
+    return InvalidPayload(f"cannot encode a {type(payload).__name__}: {error}")
+
+
+def outcome_of(result: Result) -> Outcome:
+    """How a local message ended."""
+    if result is NOBODY:
+        return UNHANDLED
+    if result is DONE or result.error is None or not isinstance(result.error, Refused):
+        return DELIVERED
+    return Outcome("refused", False, str(result.error))
+
+
+def raw(payload: Any) -> bytes:
+    """The identity encoding: bytes only; raises InvalidPayload."""
+    if not isinstance(payload, bytes | bytearray | memoryview):
+        raise InvalidPayload(f"this protocol carries bytes, not {type(payload).__name__}")
+    return bytes(payload)

@@ -1,0 +1,305 @@
+"""Local publish/subscribe on pyee: exact names and wildcards, cached matches, bounded queues, errors surfaced.
+
+A name is ``scope.topic``. Patterns are names whose segments may be ``*`` (any one segment) or ``>`` (one or more
+segments), in any position. pyee keeps who listens to which pattern; an index over the patterns finds the ones a
+name matches, and the answer is cached until a subscription changes.
+
+A plain function runs at once, inside :meth:`Bus.deliver`. A coroutine function has a bounded queue and its own
+worker, so a slow one delays nobody else; its messages start in order. Whoever can wait does so in :meth:`Bus.room`
+until a full queue has space; what nobody waits for (realtime messages) is dropped then, and counted.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from itertools import count
+from types import CoroutineType
+from typing import Any, Final, Protocol, TypeVar, overload
+
+from pyee.base import EventEmitter
+
+from mmplatform.errors import NoResponders, NotRunning
+from mmplatform.message import Retry, check_pattern, check_topic
+from mmplatform.messaging.patterns import Patterns
+from mmplatform.messaging.subscriber import DONE, RAISED, Handler, Pending, Policy, Result, Subscriber
+
+H = TypeVar("H", bound=Handler)
+
+MAX_ROUTES: Final = 8192  # a peer that invents topics must not grow the cache for ever
+
+
+class OnError(Protocol):
+    def __call__(self, error: Exception, topic: str, /) -> None: ...
+
+
+class Route:
+    """The subscribers of one name. ``plain`` is set when all are functions that need no further thought."""
+
+    __slots__ = ("name", "plain", "subscribers")
+
+    def __init__(self, name: str, subscribers: tuple[Subscriber, ...]) -> None:
+        self.name = name
+        self.subscribers = subscribers
+        self.plain = None if any(s.is_async or s.once for s in subscribers) else tuple(s.handler for s in subscribers)
+
+
+class Bus:
+    """Subscriptions of one API. ``failed(error, topic)`` is told of every handler that raises."""
+
+    def __init__(self, failed: OnError) -> None:
+        self.failed = failed
+        self._listeners = EventEmitter()
+        self._patterns = Patterns()
+        self.routes: dict[str, dict[str, Route | None]] = {}
+        self.closed = False
+        self._numbers = count()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timers: set[asyncio.TimerHandle] = set()  # of messages that a handler wants again
+        self._asked: set[asyncio.Future[Result]] = set()
+
+    @overload
+    def on(
+        self, pattern: str, handler: H, *, concurrency: int = 1, queue: int = 1024, policy: Policy = "block"
+    ) -> H: ...
+    @overload
+    def on(
+        self, pattern: str, handler: None = None, *, concurrency: int = 1, queue: int = 1024, policy: Policy = "block"
+    ) -> Callable[[H], H]: ...
+    def on(
+        self,
+        pattern: str,
+        handler: H | None = None,
+        *,
+        concurrency: int = 1,
+        queue: int = 1024,
+        policy: Policy = "block",
+    ) -> H | Callable[[H], H]:
+        """Call ``handler(topic, sender, payload)`` for every message whose name matches; also a decorator.
+
+        Async handlers: at most ``queue`` messages wait; when more come, ``block`` makes the sender wait,
+        ``drop-oldest`` lets the oldest go and ``error`` refuses the newest (both counted). ``concurrency`` of them
+        run side by side.
+        """
+        return self._subscribe(pattern, handler, False, concurrency, queue, policy)
+
+    @overload
+    def once(self, pattern: str, handler: H) -> H: ...
+    @overload
+    def once(self, pattern: str, handler: None = None) -> Callable[[H], H]: ...
+    def once(self, pattern: str, handler: H | None = None) -> H | Callable[[H], H]:
+        """As :meth:`on`, for the first matching message only."""
+        return self._subscribe(pattern, handler, True, 1, 1024, "block")
+
+    def off(self, pattern: str, handler: Handler) -> bool:
+        """End the subscription; False when there was none."""
+        for subscriber in self._at(pattern):
+            if subscriber.handler == handler:
+                self._remove(subscriber)
+                return True
+        return False
+
+    def subscribers(self, pattern: str | None = None) -> list[Subscriber]:
+        """All subscriptions, or those of one pattern, in the order they were made."""
+        patterns = [str(p) for p in self._listeners.event_names()] if pattern is None else [pattern]
+        return sorted((s for p in patterns for s in self._at(p)), key=lambda s: s.number)
+
+    def route(self, scope: str, topic: str) -> Route | None:
+        """The subscribers of ``scope.topic``, None when there are none. Raises InvalidTopic for a malformed topic."""
+        try:
+            return self.routes[scope][topic]
+        except KeyError:
+            return self._find(scope, topic)
+
+    def deliver(
+        self, route: Route, sender: str, payload: Any, finished: Callable[[Result], None] | None = None
+    ) -> Result | None:
+        """Hand one message to its subscribers. Returns the result, or None when ``finished`` will be called later."""
+        name = route.name
+        if route.plain is not None:
+            result = DONE
+            for position, handler in enumerate(route.plain):
+                try:
+                    value = handler(name, sender, payload)
+                except Retry as retry:
+                    return self._deliver_slowly(route, sender, payload, finished, position, retry, result)
+                except RAISED as error:
+                    reported = self.report(error, name)
+                    if result is DONE:
+                        result = Result(None, reported)
+                else:
+                    if value is not None:
+                        if type(value) is CoroutineType:
+                            self._turn_async(route.subscribers[position], value)
+                            return self._deliver_slowly(route, sender, payload, finished, position, None, result)
+                        if result is DONE:
+                            result = Result(value)
+            return result
+        return self._deliver_slowly(route, sender, payload, finished)
+
+    async def room(self, route: Route) -> None:
+        """Wait for those subscribers of ``route`` whose policy is ``block`` and whose queue is full."""
+        if route.plain is None:
+            while full := [s for s in route.subscribers if s.policy == "block" and s.full]:
+                await full[0].space()
+
+    def emit(self, scope: str, topic: str, sender: str, payload: Any) -> bool:
+        """Hand a message to whoever listens; False when nobody does."""
+        route = self.route(scope, topic)
+        if route is not None:
+            self.deliver(route, sender, payload)
+        return route is not None
+
+    async def request(self, scope: str, topic: str, sender: str, payload: Any) -> Result:
+        """Deliver and wait for the result; raises NoResponders at once when nobody listens."""
+        if self.closed:
+            raise NotRunning("the platform is stopping")
+        route = self.route(scope, topic)
+        if route is None:
+            raise NoResponders(f"nobody listens to {scope}.{topic}")
+        await self.room(route)
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        result = self.deliver(route, sender, payload, lambda r: None if future.done() else future.set_result(r))
+        if result is not None:
+            return result
+        self._asked.add(future)
+        future.add_done_callback(self._asked.discard)
+        return await future
+
+    def report(self, error: BaseException, topic: str) -> Exception:
+        """Tell of what a handler raised; the error as it counts in the result."""
+        known = error if isinstance(error, Exception) else RuntimeError("something the handler waits for was cancelled")
+        self.failed(known, topic)
+        return known
+
+    def later(self, delay: float, again: Callable[..., None], *arguments: Any) -> None:
+        """Call ``again`` after ``delay`` seconds, unless the bus closes before."""
+        if self.closed:
+            return
+
+        def due() -> None:
+            self._timers.discard(timer)
+            again(*arguments)
+
+        timer = asyncio.get_running_loop().call_later(delay, due)
+        self._timers.add(timer)
+
+    async def close(self) -> None:
+        """Stop all workers; a handler may call it. Messages whose handlers did not finish count as not handled."""
+        self.closed = True
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        for subscriber in self.subscribers():
+            subscriber.close()
+        for future in list(self._asked):
+            if not future.done():
+                future.set_exception(NotRunning("the platform is stopping"))
+        tasks = self._tasks - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _deliver_slowly(
+        self,
+        route: Route,
+        sender: str,
+        payload: Any,
+        finished: Callable[[Result], None] | None,
+        skip: int = 0,
+        retry: Retry | None = None,
+        result: Result = DONE,
+    ) -> Result | None:
+        """The way for async handlers, ``once`` and Retry.
+
+        ``skip`` handlers have run and gave ``result``, the next one raised ``retry``.
+        """
+        pending = Pending(finished)
+        pending.result = result
+        for subscriber in route.subscribers[skip:]:
+            if not (subscriber.active or retry):
+                continue  # it ended since the route was looked up, or an earlier message used it up
+            pending.remaining += 1
+            if retry is not None:
+                self._again(retry, subscriber, route.name, sender, payload, pending)
+                retry = None
+                continue
+            if subscriber.once:
+                self._remove(subscriber)
+            if subscriber.is_async:
+                subscriber.offer((route.name, sender, payload, pending))
+            else:
+                self._call(subscriber, route.name, sender, payload, pending)
+        if pending.remaining == 1:
+            return pending.result
+        pending.release()
+        return None
+
+    def _call(self, subscriber: Subscriber, name: str, sender: str, payload: Any, pending: Pending) -> None:
+        try:
+            value = subscriber.handler(name, sender, payload)
+        except Retry as retry:
+            self._again(retry, subscriber, name, sender, payload, pending)
+            return
+        except RAISED as error:
+            pending.add(None, self.report(error, name))
+        else:
+            if type(value) is CoroutineType:
+                self._turn_async(subscriber, value)
+                subscriber.offer((name, sender, payload, pending))
+                return
+            pending.add(value, None)
+        pending.release()
+
+    def _turn_async(self, subscriber: Subscriber, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """A plain function (a lambda, a decorator) made a coroutine: queue its messages from now on, this one too."""
+        coroutine.close()
+        subscriber.is_async = True
+        self.routes.clear()
+
+    def _again(
+        self, retry: Retry, subscriber: Subscriber, name: str, sender: str, payload: Any, pending: Pending
+    ) -> None:
+        self.later(retry.after, self._call, subscriber, name, sender, payload, pending)
+
+    def _subscribe(
+        self, pattern: str, handler: H | None, once: bool, concurrency: int, queue: int, policy: Policy
+    ) -> H | Callable[[H], H]:
+        check_pattern(pattern)
+        if handler is None:
+            return lambda function: self._add(pattern, function, once, concurrency, queue, policy)
+        return self._add(pattern, handler, once, concurrency, queue, policy)
+
+    def _add(self, pattern: str, handler: H, once: bool, concurrency: int, queue: int, policy: Policy) -> H:
+        self._listeners.add_listener(
+            pattern, Subscriber(self, next(self._numbers), pattern, handler, once, concurrency, queue, policy)
+        )
+        self._patterns.add(pattern)
+        self.routes.clear()
+        return handler
+
+    def _remove(self, subscriber: Subscriber) -> bool:
+        if not subscriber.active:
+            return False
+        subscriber.end()
+        self._listeners.remove_listener(subscriber.pattern, subscriber)
+        if not self._at(subscriber.pattern):
+            self._patterns.discard(subscriber.pattern)
+        self.routes.clear()
+        return True
+
+    def keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _at(self, pattern: str) -> list[Subscriber]:
+        return [s for s in self._listeners.listeners(pattern) if isinstance(s, Subscriber)]
+
+    def _find(self, scope: str, topic: str) -> Route | None:
+        check_topic(topic)
+        name = f"{scope}.{topic}"
+        found = [s for pattern in self._patterns.matching(name) for s in self._at(pattern)]
+        route = Route(name, tuple(sorted(found, key=lambda s: s.number))) if found else None
+        routes = self.routes.setdefault(scope, {})
+        if len(routes) >= MAX_ROUTES:
+            routes.clear()
+        routes[topic] = route
+        return route

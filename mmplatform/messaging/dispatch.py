@@ -1,0 +1,115 @@
+"""Where remote messages enter: topics are checked, and each message goes to the API of its protocol."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from mmplatform.delivery.wire import Event
+from mmplatform.errors import InvalidTopic, LocalError, Refused
+from mmplatform.events import Events
+from mmplatform.identity.circles import is_control_topic
+from mmplatform.message import Message, check_topic
+from mmplatform.messaging.bus import MAX_ROUTES
+from mmplatform.messaging.subscriber import DONE, NOBODY, Result
+
+Finished = Callable[[Result], None]
+OnReply = Callable[[bytes | Result], None]
+Unheard = Callable[[str, str, str, str, bytes, Finished], Result | None]
+
+
+class Inlet(Protocol):
+    """Where the remote messages of one protocol go in. Topics are checked; payloads are not."""
+
+    def take_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
+        """A realtime message: nobody waits for its end."""
+
+    def take_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
+        """A durable message: its result, or None when ``finished`` will be called with it."""
+
+    def take_request(
+        self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
+    ) -> bytes | Result | None:
+        """As ``take_message``; a result with a value is that value in bytes."""
+
+    async def close(self) -> None:
+        """The platform stops: end all handlers."""
+
+
+class Gate:
+    """No peer of any scope gets a control topic past here."""
+
+    def __init__(self, events: Events) -> None:
+        self.inlets: dict[str, Inlet] = {}  # by protocol
+        self.hidden: set[str] = set()  # protocols of the platform's own: the ``message`` event is not about them
+        self.unheard: Unheard | None = None  # asked for the result of durable messages that nobody listens to
+        self._events = events
+        self._allowed: set[str] = set()  # topics that were looked at
+
+    def attach(self, protocol: str, inlet: Inlet) -> None:
+        """Hand what comes for ``protocol`` to ``inlet``. Raises LocalError when another one has it."""
+        if protocol in self.inlets:
+            raise LocalError(f"the protocol {protocol!r} has an API already")
+        self.inlets[protocol] = inlet
+
+    def message(
+        self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: Finished
+    ) -> Result | None:
+        """A durable message of a peer: its result, or None when ``finished`` will be called with it."""
+        if topic not in self._allowed and not self._allow(topic):
+            return Result(None, Refused("bad-topic"))
+        watched = self._events.watched
+        if watched:
+            self._events.emit("message", Message(topic, protocol, payload, peer, scope))
+        inlet = self.inlets.get(protocol)
+        try:
+            result = inlet.take_message(scope, topic, peer, payload, finished) if inlet is not None else NOBODY
+        except Exception as error:  # of a layer between the API and us: it must not end the link of the peer
+            self._events.failed(error, topic)
+            return Result(None, error)
+        if result is not NOBODY:
+            return result
+        if watched:
+            return DONE
+        return NOBODY if self.unheard is None else self.unheard(scope, peer, topic, protocol, payload, finished)
+
+    def events(self, scope: str, peer: str, events: list[Event]) -> None:
+        """Realtime messages of a peer."""
+        allowed, inlets = self._allowed, self.inlets
+        for event in events:
+            topic = event.topic
+            if topic not in allowed and not self._allow(topic):
+                continue
+            if self._events.watched and event.protocol not in self.hidden:
+                self._events.emit("message", Message(topic, event.protocol, event.payload, peer, scope))
+            inlet = inlets.get(event.protocol)
+            if inlet is not None:
+                try:
+                    inlet.take_event(scope, topic, peer, event.payload)
+                except Exception as error:
+                    self._events.failed(error, topic)
+
+    def request(
+        self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: OnReply
+    ) -> bytes | Result | None:
+        """A request of a peer: the reply in bytes, or what went wrong."""
+        if topic not in self._allowed and not self._allow(topic):
+            return Result(None, Refused("bad-topic"))
+        inlet = self.inlets.get(protocol)
+        if inlet is None:
+            return NOBODY
+        try:
+            return inlet.take_request(scope, topic, peer, payload, finished)
+        except Exception as error:
+            self._events.failed(error, topic)
+            return Result(None, error)
+
+    def _allow(self, topic: str) -> bool:
+        """Whether a peer may use ``topic``: well formed, and no control topic."""
+        try:
+            allowed = not is_control_topic(check_topic(topic))
+        except InvalidTopic:
+            return False
+        if allowed:
+            if len(self._allowed) >= MAX_ROUTES:
+                self._allowed.clear()
+            self._allowed.add(topic)
+        return allowed

@@ -1,0 +1,372 @@
+"""What is said over the link in use with one peer: queues, frames out, frames in.
+
+What is queued in one turn of the event loop leaves in one frame, one box and one write; 64 KiB leave at once.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol, TypeVar
+
+from mmplatform.delivery.receiver import Stream
+from mmplatform.delivery.wire import OK, Ack, Batch, Event, Frame, Record, Reply, Request
+from mmplatform.durable.inbox import Inbox
+from mmplatform.durable.outbox import Outbox
+from mmplatform.durable.queues import Box
+from mmplatform.errors import InvalidPayload, ProtocolError, QueueFull, Refused
+from mmplatform.identity.keys import SignId
+from mmplatform.links.link import Link
+from mmplatform.message import MAX_PAYLOAD, SENT, Delivery
+from mmplatform.messaging.dispatch import Gate
+from mmplatform.messaging.subscriber import NOBODY, Result
+from mmplatform.peers.requests import UNFINISHED, Answered, Asked, failure, nobody
+
+FULL: Final = 64 * 1024  # bytes queued that leave at once
+EAGER: Final = 32  # requests or replies that leave at once: the other side works while this one goes on
+PORTION: Final = 1024 * 1024  # of a larger queue, bytes that one frame carries
+BACKLOG: Final = 64 * 1024 * 1024  # bytes of replies for a peer that asks and does not read
+
+Queued = TypeVar("Queued", Event, Request, Reply)
+
+
+class Node(Protocol):
+    """What an exchange needs of the node it belongs to."""
+
+    outbox: Outbox
+    inbox: Inbox
+    gate: Gate
+
+    def now(self) -> float: ...
+
+    def scope(self, peer: SignId) -> str: ...
+
+
+class Exchange:
+    """``link`` is the one in use, None while there is none; ``dial`` is called when one is needed, ``said`` when
+    something went out that wants an answer, until ``heeded`` is set."""
+
+    def __init__(self, node: Node, peer: SignId, dial: Callable[[], None], said: Callable[[], None]) -> None:
+        self.link: Link | None = None
+        self.heeded = False
+        self.box: Box = node.outbox.box(peer)
+        self.busy = False  # a frame's worth was queued: senders should pass through room()
+        self.useful = False  # the link in use brought something
+        self.sent = Delivery(peer)  # what every realtime message that was queued became
+        self.sent.settle(SENT)
+        self.asked = Asked()
+        self._node, self._peer, self._dial, self._said = node, peer, dial, said
+        self._sender = self.box.sender
+        self._receiver = node.inbox.receiver(peer)
+        self._answered = Answered()
+        self._acks: dict[tuple[int, int], Ack] = {}
+        self._events: list[Event] = []
+        self._requests: list[Request] = []
+        self._replies: list[Reply] = []
+        self._queued = 0  # bytes of the three
+        self._armed = False
+        self._room: asyncio.Future[None] | None = None
+        self._loop = asyncio.get_running_loop()
+
+    # What goes out.
+
+    def send_event(self, event: Event, size: int) -> bool:
+        """Queue a realtime message; False when no link is up."""
+        if self.link is None:
+            self._dial()
+            return False
+        self._events.append(event)
+        self._queue(size)
+        return True
+
+    def request(self, topic: str, protocol: str, payload: bytes, timeout: float) -> asyncio.Future[bytes]:
+        """Ask; the payload of the reply, or RequestTimeout, RequestFailed or NoResponders."""
+        request, future = self.asked.ask(topic, protocol, payload, timeout)
+        if self.link is not None:
+            self._requests.append(request)
+            size = len(payload) + len(topic) + 16
+            if len(self._requests) >= EAGER or self.asked.alone:
+                self._queued += size
+                self.flush()
+            else:
+                self._queue(size)
+        else:
+            self._dial()
+        return future
+
+    async def room(self) -> None:
+        """Wait until the link has taken what is queued; returns at once when there is no link."""
+        self.busy = False
+        await asyncio.sleep(0)  # a sender in a loop must not keep everybody else from running
+        while self._queued >= FULL and self.link is not None:
+            if self._room is None or self._room.done():
+                self._room = self._loop.create_future()
+            await asyncio.shield(self._room)
+
+    def acknowledge(self, acks: list[Ack]) -> None:
+        """These are saved: they may be told."""
+        for ack in acks:
+            self._acks[ack.lane, ack.epoch] = ack
+        self.arm()
+
+    def begin(self, link: Link, acks: list[Ack]) -> None:
+        """Go on over ``link``: ``acks`` is what the peer said it has, what it lacks is sent again."""
+        self.link, self.box.linked, self.useful = link, True, False
+        self._answered.begin(link.instance)
+        self._sender.link_up(())
+        for ack in acks:
+            self._node.outbox.acknowledge(self._peer, ack)
+        self.ask_again()
+        self._node.outbox.refill(self._peer)
+        # What was acknowledged over a link that died meanwhile may not have arrived.
+        self.acknowledge([*self._receiver.acks(), *self._receiver.reminders()])
+
+    def move(self, link: Link) -> None:
+        """Go on over ``link``, while the one in use delivers what went out over it and need not be sent again."""
+        old, self.link = self.link, link
+        assert old is not None
+        self._sender.hand_over(old.largest)
+        self.arm()
+
+    def show(self) -> None:
+        """Let the peer hear over which link we go on, with nothing else to say: it may miss replies."""
+        if self.link is not None:
+            self.link.send(Frame(int(self._node.now() * 1000), self.asked.floor, [], [], [], [], []))
+
+    def ask_again(self) -> None:
+        """Replies may have been lost."""
+        self._requests = self.asked.unanswered
+        self._queued += sum(len(request.payload) + len(request.topic) + 16 for request in self._requests)
+        self.arm()
+
+    def pause(self) -> None:
+        """The link is gone: what is durable, and requests, wait for the next one."""
+        self.link, self.box.linked = None, False
+        self._sender.link_down()
+
+    def drop(self, known: bool) -> None:
+        """There is no other link: realtime messages and replies are lost.
+
+        So are the parts of unfinished messages when memory is short, or the peer is not ``known``.
+        """
+        if not known or self._receiver.short_of_memory:
+            self._receiver.close()
+        self._events, self._requests, self._replies, self._acks, self._queued = [], [], [], {}, 0
+        self._make_room()
+
+    @property
+    def next_expiry(self) -> float:
+        """Nothing that waits expires before this, in Unix seconds."""
+        return self._sender.next_expiry / 1000
+
+    def expire(self) -> None:
+        """End what waited too long."""
+        for settled in self._sender.expire(int(self._node.now() * 1000)):
+            self._node.outbox.settle(self._peer, settled)
+        self._node.outbox.refill(self._peer)
+
+    # What comes in.
+
+    def frame_received(self, frame: Frame) -> None:
+        """One frame of the peer: acknowledgements first, then what it sends."""
+        for ack in frame.acks:
+            self._node.outbox.acknowledge(self._peer, ack)
+        self.useful = True
+        if frame.acks:
+            self._node.outbox.refill(self._peer)
+        node, me = self._node, self._peer
+        scope = node.scope(me)
+        for batch in frame.batches:
+            self._take_in(batch, frame.now, scope)
+        if frame.events:
+            node.gate.events(scope, me, frame.events)
+        if frame.requests:
+            self._answered.forget(frame.floor)
+            for request in frame.requests:
+                self._serve(request, scope)
+        for reply in frame.replies:
+            self.asked.answered(reply)
+        self.flush()
+
+    def mail_received(self, frame: Frame) -> None:
+        """As much as may come by mail. All of it is acknowledged again, even if it came before. Raises ProtocolError,
+        "window" or "overloaded" when it should be tried again later."""
+        for ack in frame.acks:
+            self._node.outbox.acknowledge(self._peer, ack)
+        if frame.acks:
+            self._node.outbox.refill(self._peer)
+        scope = self._node.scope(self._peer)
+        # The sender's clock has moved on since it was sealed; ours is the best guess by how much.
+        now = max(frame.now, int(self._node.now() * 1000))
+        for batch in frame.batches:
+            self._take_in(batch, now, scope)
+            if self.handed(batch):
+                self._receiver.owe(batch.lane, batch.epoch)
+                self._node.inbox.save(self._peer, self._receiver)
+
+    def handed(self, batch: Batch) -> bool:
+        """Whether all in it is with the handlers, or they are done."""
+        return not batch.records or self._receiver.progress(batch.lane, batch.epoch)[0] >= batch.records[-1].seq
+
+    def progress(self, frame: Frame) -> list[tuple[int, int]]:
+        """How far the streams of a frame are: as long as it stays the same, mail that is held need not be tried."""
+        return [self._receiver.progress(batch.lane, batch.epoch) for batch in frame.batches]
+
+    def _take_in(self, batch: Batch, sender_now: int, scope: str) -> None:
+        stream, ready = self._receiver.accept(batch, int(self._node.now() * 1000))
+        begun = 0  # the first of a run of messages that were handled without further ado
+        seq = 0
+        for record in ready:
+            seq = record.seq
+            reason = self._hand_over(record, sender_now, scope, stream)
+            if reason == "":
+                begun = begun or seq
+                continue
+            if begun:
+                stream.finish_run(begun, seq - 1)
+                begun = 0
+            if reason is not None:
+                stream.finish(seq, reason)
+        if begun:
+            stream.finish_run(begun, seq)
+        if stream.dirty:
+            self._node.inbox.save(self._peer, self._receiver)
+        if stream.stale:
+            self.acknowledge(self._receiver.reminders())
+
+    def _hand_over(self, record: Record, sender_now: int, scope: str, stream: Stream) -> str | None:
+        """The outcome's reason word, "" when simply handled; None while handlers are at work."""
+        if not record.topic:
+            return ""
+        if record.expires <= sender_now:
+            return "expired"
+        result = self._node.gate.message(
+            scope,
+            self._peer,
+            record.topic,
+            record.protocol,
+            record.payload,
+            partial(self._handled, stream, record.seq),
+        )
+        return None if result is None else _reason(result)
+
+    def _handled(self, stream: Stream, seq: int, result: Result) -> None:
+        stream.finish(seq, _reason(result))
+        self._node.inbox.save(self._peer, self._receiver)
+
+    def _serve(self, request: Request, scope: str) -> None:
+        if len(self._replies) >= UNFINISHED or self._queued > BACKLOG:
+            raise ProtocolError("not-reading", "it asks on and does not read the replies")
+        seen = self._answered.seen(request)
+        if seen is not False:
+            if seen is not True:
+                self._replies.append(seen)
+                self._queued += len(seen.payload) + 16
+            return
+        finished = partial(self._answer, request, self._answered.instance)
+        result = self._node.gate.request(scope, self._peer, request.topic, request.protocol, request.payload, finished)
+        if result is None:
+            self._answered.begun(request)
+        else:
+            self._answer(request, self._answered.instance, result)
+
+    def _answer(self, request: Request, instance: int, result: bytes | Result) -> None:
+        if type(result) is bytes and len(result) <= MAX_PAYLOAD:
+            reply = Reply(request.id, OK, result)
+        elif result is NOBODY:
+            reply = nobody(request)
+        else:
+            error = result.error if isinstance(result, Result) else None
+            reply = failure(request, error or InvalidPayload(f"the reply is not bytes, or more than {MAX_PAYLOAD}"))
+        if self._answered.reply(instance, reply) and self.link is not None:
+            self._replies.append(reply)
+            self._queue(len(reply.payload) + 16)
+            if len(self._replies) >= EAGER:
+                self.flush()
+
+    # Inside.
+
+    def _queue(self, size: int) -> None:
+        self._queued += size
+        if self._queued >= FULL:
+            self.busy = True
+            self.flush()
+        elif not self._armed:
+            self.arm()
+
+    def arm(self) -> None:
+        """Send what is queued at the end of this loop turn."""
+        if not self._armed:
+            self._armed = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._armed = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what is queued and what the window allows, as long as the connection takes it."""
+        link, sender = self.link, self._sender
+        if link is None or link.error is not None:
+            return
+        while not link.paused and (self._queued or sender.ready or self._acks):
+            now_ms = int(self._node.now() * 1000)
+            if self._queued > PORTION:
+                link.send(self._portion(now_ms))
+                continue
+            batches: list[Batch] = []
+            if sender.ready:
+                batches, expired = sender.take(max(FULL - self._queued, FULL // 8), link.largest, now_ms)
+                for settled in expired:
+                    self._node.outbox.settle(self._peer, settled)
+                if not (batches or self._queued or self._acks):
+                    return
+            acks, events, requests, replies = list(self._acks.values()), self._events, self._requests, self._replies
+            self._acks, self._events, self._requests, self._replies, self._queued = {}, [], [], [], 0
+            link.send(Frame(now_ms, self.asked.floor, acks, batches, events, requests, replies))
+            if batches or requests or events or replies:
+                link.outstanding = True
+                link.told += 1
+                if not self.heeded:
+                    self._said()
+            if self._room is not None:
+                self._make_room()
+
+    def _portion(self, now_ms: int) -> Frame:
+        """Some of a queue that outgrew one frame, in order; the largest message still has a frame of its own."""
+        room = PORTION
+        events, room = _take(self._events, room)
+        requests, room = _take(self._requests, room)
+        replies, room = _take(self._replies, room)
+        left = self._events or self._requests or self._replies
+        self._queued = max(self._queued - PORTION + room, 1) if left else 0
+        return Frame(now_ms, self.asked.floor, [], [], events, requests, replies)
+
+    def _make_room(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        self._room = None
+
+
+def _take(queue: list[Queued], room: int) -> tuple[list[Queued], int]:
+    """The first of ``queue`` that fit into ``room`` bytes, at least one when nothing was taken before."""
+    count = 0
+    for item in queue:
+        size = len(item.payload) + 16
+        if room < PORTION and size > room:
+            break
+        room -= size
+        count += 1
+    taken = queue[:count]
+    del queue[:count]
+    return taken, room
+
+
+def _reason(result: Result) -> str:
+    """What the sender is told of a result; an exception in a handler is this node's affair and counts as handled."""
+    if result is NOBODY:
+        return "unhandled"
+    return (
+        str(result.error)[:200].encode(errors="replace").decode()
+        if isinstance(result.error, QueueFull | Refused)
+        else ""
+    )

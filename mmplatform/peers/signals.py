@@ -1,0 +1,50 @@
+"""What transports of two nodes say to each other to meet elsewhere: realtime messages of a protocol of their own.
+
+They ride on any session that is up, so whoever signals has proven its key, and nobody between reads or changes it.
+Nothing is stored or sent again: a signal that is late is of no use.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from mmplatform.delivery.wire import Event
+from mmplatform.identity.keys import SignId
+from mmplatform.messaging.dispatch import Finished, OnReply
+from mmplatform.messaging.subscriber import NOBODY, Result
+from mmplatform.peers.peer import Peer
+from mmplatform.plugins.transport import SIGNAL_LIMIT, Transport
+
+PROTOCOL: Final = "rtc"  # the topic is the scheme
+
+
+class Signals:
+    """An inlet of the gate; ``peers`` are those that have an object."""
+
+    def __init__(self, transports: Mapping[str, Transport], peer: Callable[[str], Peer | None]) -> None:
+        self._transports, self._peer = transports, peer
+
+    def send(self, peer: SignId, scheme: str, data: bytes) -> bool:
+        """False when no link to the peer is up."""
+        there = self._peer(peer)
+        if there is None or there.link is None or len(data) > SIGNAL_LIMIT:
+            return False
+        return there.exchange.send_event(Event(scheme, PROTOCOL, data), len(data) + len(scheme) + 8)
+
+    def take_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
+        """A signal of the sender's transport ``topic`` to ours. Its errors are the gate's to report."""
+        transport = self._transports.get(topic)
+        if transport is not None and len(payload) <= SIGNAL_LIMIT:
+            transport.signalled(SignId(sender), payload)
+
+    def take_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
+        """Signals are never durable."""
+        return NOBODY
+
+    def take_request(
+        self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
+    ) -> bytes | Result | None:
+        """Nor do they want an answer."""
+        return NOBODY
+
+    async def close(self) -> None:
+        """There is nothing to end: transports are closed by whoever made them."""

@@ -1,0 +1,49 @@
+"""Who may sign in at a relay: keys of peers and other relays. Sans-I/O."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final
+
+from mm_transports.relay.protocol.address import relay_key
+from mm_transports.relay.protocol.items import PEER, RELAY, SignIn
+
+FEDERATE: Final = ("any", "listed", "none")
+
+Network = IPv4Network | IPv6Network  # of proxies that are believed
+
+
+@dataclass(frozen=True)
+class Access:
+    """Keys are 32 raw bytes. Of peers: an empty ``allow`` lets everybody in whom ``deny`` does not name. Of relays:
+    those of ``federate_allow`` only when ``federate`` is "listed", nobody when it is "none"."""
+
+    allow: Collection[bytes] = frozenset()
+    deny: Collection[bytes] = frozenset()
+    federate: str = "any"
+    federate_allow: Collection[bytes] = frozenset()
+    federate_deny: Collection[bytes] = frozenset()
+    reaches: Callable[[str], bool] = lambda address: True  # what comes back goes to the address a relay names
+
+    def refuses(self, given: SignIn) -> str:
+        """Why whoever signs in may not, or ""."""
+        if given.role == PEER:
+            return self.refuses_peer(given.key)
+        if given.role == RELAY:
+            return self._refuses_relay(given.key, given.address)
+        return "unknown-role"
+
+    def refuses_peer(self, key: bytes) -> str:
+        return "denied" if key in self.deny or (self.allow and key not in self.allow) else ""
+
+    def _refuses_relay(self, key: bytes, address: str) -> str:
+        if relay_key(address) != key:
+            return "wrong-address"
+        if not self.reaches(address):
+            return "unreachable"
+        return self._refuses_federation(key)
+
+    def _refuses_federation(self, key: bytes) -> str:
+        if self.federate == "none" or key in self.federate_deny:
+            return "denied"
+        return "denied" if self.federate == "listed" and key not in self.federate_allow else ""

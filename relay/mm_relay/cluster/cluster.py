@@ -1,0 +1,273 @@
+"""Processes that are one relay, over Redis: who is signed in where, and items from process to process.
+
+A process has a new name each time it starts, so nobody mistakes it for the one that died. Live items are at most
+once: when Redis is away, or nobody listens for that process, they are dropped, and whoever sent a frame is told Shut,
+as a link cannot go on with a gap. (Of what Redis drops behind a process that reads too slowly nobody is told: the
+links notice by themselves. Give `client-output-buffer-limit pubsub` room for a second of traffic.)
+Presence is registered again as soon as Redis is back. The keys are named in
+:mod:`mm_relay.cluster.scripts`.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+from mm_relay.cluster.scripts import SCRIPTS
+from mm_relay.ports import Fleet
+from mm_relay.redis_client import ANSWER_WITHIN, RedisCalls, RedisListener, Word
+from mm_transports.relay.protocol.items import MAX_ITEMS, MAX_MESSAGE, Carried, Data, Deposit, Item, Open, Shut
+from mm_transports.relay.protocol.wire import decode_items, encode_items
+from mmplatform.errors import ProtocolError, StorageError
+
+TTL: Final = 15.0  # seconds until a process that died is forgotten, at most
+AT_ONCE: Final = 512  # keys of one script
+CHUNK: Final = MAX_MESSAGE // 2 - 64 * 1024  # bytes of one published message, before its last item
+
+
+class Presence:
+    """That a key is here; ``number`` is 0 until Redis has given one."""
+
+    __slots__ = ("displaced", "key", "number")
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.number = self.displaced = 0
+
+
+class RedisFleet(Fleet):
+    """``dropped(reason, count)`` is told of items that did not leave. ``process`` gets a suffix of its own."""
+
+    def __init__(
+        self,
+        url: str,
+        prefix: str,
+        process: str,
+        *,
+        ttl: float = TTL,
+        dropped: Callable[[str, int], None] = lambda reason, count: None,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.process = f"{process}.{random(4).hex()}"
+        self._prefix, self._ttl, self._dropped = prefix, ttl, dropped
+        self._calls = RedisCalls(url, SCRIPTS)
+        channels = [f"{prefix}:to:{self.process}", f"{prefix}:all", f"{prefix}:displaced:{self.process}"]
+        self._listener = RedisListener(url, channels, self._heard, self._listening, silence=ttl)
+        self._present: dict[bytes, Presence] = {}
+        self._arriving: list[Presence] = []
+        self._leaving: list[Presence] = []
+        self._outgoing: list[dict[str, list[Carried]]] = []  # by process ("" is all), in the order they leave in
+        self._flushing = False
+        self._wake = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        self._carried: Callable[[str, Carried], None]
+        self._displaced: Callable[[bytes], None]
+
+    async def open(self, carried: Callable[[str, Carried], None], displaced: Callable[[bytes], None]) -> None:
+        """Raises StorageError when Redis is not there."""
+        self._carried, self._displaced = carried, displaced
+        self._wake.clear()
+        self._calls.open()
+        self._listener.open()
+        try:
+            await self._calls.call("PING")
+            async with asyncio.timeout(ANSWER_WITHIN):
+                await self._wake.wait()
+        except BaseException as error:
+            await self._listener.close()
+            await self._calls.close()
+            if isinstance(error, TimeoutError):
+                raise StorageError("redis does not let this process listen; check its log and its limits") from None
+            raise
+        self._keeper = asyncio.create_task(self._keep_fresh())
+
+    async def close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeper
+            self._keeper = None
+        for key in list(self._present):
+            self.gone(key)
+        self._flush()
+        await self._listener.close()
+        await self._calls.close()
+
+    # Who is where.
+
+    def here(self, key: bytes) -> None:
+        presence = self._present[key] = Presence(key)
+        self._arriving.append(presence)
+        self._flush_soon()
+
+    def gone(self, key: bytes) -> None:
+        presence = self._present.pop(key, None)
+        if presence is not None:
+            self._leaving.append(presence)
+            self._flush_soon()
+
+    async def locate(self, key: bytes) -> str:
+        try:
+            process = (await self._script("locate", key)).decode()
+        except StorageError:
+            return ""
+        return process if process != self.process else ""
+
+    async def lease(self, name: bytes, seconds: float) -> bool:
+        try:
+            return bool(await self._script("lease", self.process, name, int(seconds * 1000)))
+        except StorageError:
+            return False
+
+    # Items.
+
+    def send(self, process: str, carried: Carried) -> None:
+        if not self._outgoing or "" in self._outgoing[-1]:
+            self._outgoing.append({})
+        self._outgoing[-1].setdefault(process, []).append(carried)
+        self._flush_soon()
+
+    def publish(self, carried: Carried) -> None:
+        if not self._outgoing or "" not in self._outgoing[-1]:
+            self._outgoing.append({"": []})
+        self._outgoing[-1][""].append(carried)
+        self._flush_soon()
+
+    # Once a loop turn.
+
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        self._register()
+        outgoing, self._outgoing = self._outgoing, []
+        for part in outgoing:
+            for process, items in part.items():
+                for chunk in chunks(items):
+                    self._publish(process, chunk)
+
+    def _register(self) -> None:
+        arriving = [presence for presence in self._arriving if self._present.get(presence.key) is presence]
+        leaving = [presence for presence in self._leaving if presence.number]
+        self._arriving, self._leaving = [], []
+        for some in batches(leaving):
+            self._script("gone", self.process, *pairs(some)).add_done_callback(forget)
+        for some in batches(arriving):
+            answer = self._script("here", self.process, int(self._ttl * 1000), *[presence.key for presence in some])
+            answer.add_done_callback(partial(self._registered, some))
+
+    def _registered(self, arrived: list[Presence], answer: asyncio.Future[Any]) -> None:
+        if answer.exception() is not None:
+            self._arriving += arrived  # again when Redis is back, or at the next refresh
+            return
+        for presence, number in zip(arrived, answer.result(), strict=True):
+            presence.number = int(number)
+            if self._present.get(presence.key) is not presence:  # it left meanwhile
+                self._leaving.append(presence)
+                self._flush_soon()
+            elif presence.displaced == presence.number:
+                self._lost(presence.key)
+
+    def _publish(self, process: str, items: list[Carried]) -> None:
+        channel = f"{self._prefix}:to:{process}" if process else f"{self._prefix}:all"
+        batch: list[Item] = list(items)
+        message = self.process.encode() + b"\n" + encode_items(batch)
+        self._calls.call("PUBLISH", channel, message).add_done_callback(partial(self._published, process, items))
+
+    def _published(self, process: str, items: list[Carried], answer: asyncio.Future[Any]) -> None:
+        if answer.exception() is not None:
+            self._dropped("fleet", len(items))
+        elif process and answer.result() == 0:
+            self._dropped("gone", len(items))
+        else:
+            return
+        for source, target, link in {
+            (item.source, item.target, item.said.link): None for item in items if isinstance(item.said, Open | Data)
+        }:
+            self._carried(process, Carried(target, source, Shut(target, link, "gone")))
+
+    # What comes.
+
+    def _heard(self, channel: str, message: bytes) -> None:
+        if channel == f"{self._prefix}:displaced:{self.process}":
+            number, _, key = message.partition(b" ")
+            presence = self._present.get(key)
+            if presence is not None and presence.number == int(number):
+                self._lost(key)
+            elif presence is not None:
+                presence.displaced = int(number)
+            return
+        process, _, items = message.partition(b"\n")
+        if process == self.process.encode():
+            return
+        try:
+            for item in decode_items(items):
+                if isinstance(item, Carried):
+                    self._carried(process.decode(), item)
+        except ProtocolError:
+            self._dropped("bad-item", 1)
+
+    def _lost(self, key: bytes) -> None:
+        del self._present[key]
+        self._displaced(key)
+
+    def _listening(self) -> None:
+        self._wake.set()
+
+    async def _keep_fresh(self) -> None:
+        """Often enough that one refresh may fail; at once when Redis has come back, as it may have forgotten."""
+        while True:
+            self._wake.clear()
+            await self._refresh()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._ttl / 3):
+                    await self._wake.wait()
+
+    async def _refresh(self) -> None:
+        self._register()
+        known = [presence for presence in self._present.values() if presence.number]
+        for some in batches(known):
+            try:
+                lost = await self._script("fresh", self.process, int(self._ttl * 1000), *pairs(some))
+            except StorageError:
+                return
+            numbers = {presence.key: presence for presence in some}
+            for key in lost:
+                if self._present.get(key) is numbers[key]:
+                    self._lost(key)
+
+    def _script(self, name: str, *words: Word) -> asyncio.Future[Any]:
+        return self._calls.script(name, self._prefix, *words)
+
+
+def batches(presences: list[Presence]) -> Iterable[list[Presence]]:
+    return (presences[first : first + AT_ONCE] for first in range(0, len(presences), AT_ONCE))
+
+
+def pairs(presences: list[Presence]) -> list[Word]:
+    return [word for presence in presences for word in (presence.key, presence.number)]
+
+
+def chunks(items: list[Carried]) -> Iterable[list[Carried]]:
+    """Parts that fit into one message."""
+    some: list[Carried] = []
+    size = 0
+    for item in items:
+        if some and (size > CHUNK or len(some) == MAX_ITEMS):
+            yield some
+            some, size = [], 0
+        some.append(item)
+        size += 256 + (len(item.said.data) if isinstance(item.said, Open | Data) else 0)
+        size += len(item.said.envelope) if isinstance(item.said, Deposit) else 0
+    if some:
+        yield some
+
+
+def forget(answer: asyncio.Future[Any]) -> None:
+    """A presence that could not be taken back ends with its time to live."""
+    answer.exception()

@@ -1,0 +1,1 @@
+"""Settings of a relay, from flags and TOML."""

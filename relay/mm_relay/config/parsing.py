@@ -1,0 +1,112 @@
+"""What settings of a relay may be, as text or as TOML has it; each raises ValueError saying what it should be."""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from mm_relay.access import FEDERATE, Network
+from mm_transports.relay.protocol.address import parse_relay
+from mmplatform.errors import InvalidKey
+from mmplatform.identity.keys import parse_sign_id, raw_key
+
+SAME_PORT: Final = "same"
+MIB: Final = 1024 * 1024
+DAY: Final = 86400
+_SIZES: Final = {"": 1, "b": 1, "k": 1000, "kb": 1000, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9,
+                 "kib": 1024, "mib": MIB, "gib": 1024 * MIB, "tib": MIB * MIB}  # fmt: skip
+_TIMES: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": DAY, "w": 7 * DAY}
+_NUMBER: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
+
+
+def text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a text")
+    return value
+
+
+def path(value: Any) -> Path:
+    return Path(text(str(value) if isinstance(value, Path) else value)).expanduser()
+
+
+def count(value: Any) -> int:
+    return _scaled(value, {"": 1, "k": 1000, "m": 10**6}, "a number (0 for no limit)")
+
+
+def size(value: Any) -> int:
+    return _scaled(value, _SIZES, "a size like 64 MiB (0 for no limit)")
+
+
+def duration(value: Any) -> int:
+    return _scaled(value, _TIMES, "a time like 14 d or 30 s")
+
+
+def _scaled(value: Any, units: Mapping[str, int], what: str) -> int:
+    match = None if isinstance(value, bool) else _NUMBER.fullmatch(str(value))
+    if match is None or match[2].lower() not in units:
+        raise ValueError(f"{value!r} is not {what}")
+    number = float(match[1]) * units[match[2].lower()]
+    if not math.isfinite(number) or number >= 2**53:
+        raise ValueError(f"{value!r} is too much")
+    return int(number)
+
+
+def listening(value: Any) -> str:
+    parts = urlsplit(f"//{text(value)}")
+    try:
+        if not parts.hostname or parts.port is None or parts.path:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"{value!r} is not HOST:PORT") from None
+    return str(value)
+
+
+def metrics(value: Any) -> str:
+    return SAME_PORT if value == SAME_PORT else listening(value)
+
+
+def url(value: Any) -> str:
+    parts = urlsplit(text(value))
+    if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{value!r} is not wss://HOST[:PORT][/PATH]")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/"
+
+
+def store(value: Any) -> str:
+    if value in ("sqlite", "memory") or urlsplit(text(value)).scheme in ("redis", "rediss", "unix"):
+        return text(value)
+    raise ValueError(f"{value!r} is not sqlite or redis://HOST[:PORT][/DB]")
+
+
+def federate(value: Any) -> str:
+    if value not in FEDERATE:
+        raise ValueError(f"{value!r} is none of {', '.join(FEDERATE)}")
+    return text(value)
+
+
+def each(parse: Callable[[str], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """A list of what ``parse`` takes."""
+
+    def parsed(value: Any) -> tuple[Any, ...]:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise ValueError(f"{value!r} is not a list")
+        return tuple(parse(text(one)) for one in value)
+
+    return parsed
+
+
+def network(name: str) -> Network:
+    return ip_network(name)
+
+
+def key(name: str) -> bytes:
+    """Of a peer (signId) or of a relay (its address, or the end of it)."""
+    try:
+        if ":" in name:
+            return raw_key(parse_relay(name).key)
+        return raw_key(parse_sign_id(name if len(name) != 43 else name.replace("-", "+").replace("_", "/") + "="))
+    except (InvalidKey, ValueError) as error:
+        raise ValueError(f"{name!r} is neither a signId nor the address of a relay ({error})") from None

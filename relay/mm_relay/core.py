@@ -1,0 +1,138 @@
+"""What stands behind the front doors of a relay, wired together: who passes on live frames, who keeps mail."""
+
+import random
+import secrets
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from mm_relay.config.settings import Config
+from mm_relay.federation.links import RelayLanes, dialler
+from mm_relay.mailboxes.mailroom import Mailroom
+from mm_relay.metrics import Metrics
+from mm_relay.policy import Policy, is_public
+from mm_relay.ports import Fleet, Session
+from mm_relay.routing.router import Router
+from mm_relay.stores.contract import MailStore
+from mm_relay.stores.local import LocalStore
+from mm_transports.relay.protocol.items import Carried, Data, Item, Open, Pause, Present, Resume, Shut
+from mmplatform.errors import LocalError
+from mmplatform.identity.keys import Identity
+from mmplatform.storage.memory import MemoryStorage
+from mmplatform.storage.sqlite import SQLiteStorage
+
+MAIL: Final = "mail.db"
+_LIVE: Final = frozenset({Open, Data, Shut, Pause, Resume, Present})
+
+
+class Parts:
+    """``async with`` opens and closes them; between, it is the core of the front doors."""
+
+    def __init__(
+        self,
+        config: Config,
+        identity: Identity,
+        address: str,
+        folder: Path,
+        metrics: Metrics,
+        now: Callable[[], float],
+        note: Callable[[str], None],
+    ) -> None:
+        def failed(error: Exception) -> None:
+            note(str(error))
+
+        key = identity.sign_key
+        self.policy = policy = policy_of(config, address)
+        self.store, self._fleet = stored(config, key, folder, metrics, now, failed)
+        jitter = random.SystemRandom().random
+        self._lanes = RelayLanes(
+            key, self.store, dialler(identity, address, random=jitter, now=now), now=now, random=jitter,
+            metrics=metrics, policy=policy, fleet=self._fleet,
+        )  # fmt: skip
+        self._router = Router(key, self._lanes, self._fleet, metrics)
+        self._mailroom = Mailroom(
+            key, self.store, self._router, self._lanes, config.limits(), now, metrics,
+            policy=policy, shared=self._fleet is not None,
+        )  # fmt: skip
+        self._router.on_sign_in(self._mailroom.signed_in, self._mailroom.signed_out)
+        self._router.on_nudge(self._mailroom.nudged)
+        self._opened = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as opening:
+            await opening.enter_async_context(self.store)
+            if self._fleet is not None:
+                opening.push_async_callback(self._fleet.close)
+            await self._router.open()
+            opening.push_async_callback(self._router.close)
+            await self._mailroom.open()
+            opening.push_async_callback(self._mailroom.close)
+            await self._lanes.open(self._router, self._mailroom.left)
+            opening.push_async_callback(self._lanes.close)
+            self._opened = opening.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._opened.aclose()
+
+    def sign_in(self, session: Session) -> None:
+        self._router.sign_in(session)
+
+    def sign_out(self, session: Session) -> None:
+        self._router.sign_out(session)
+
+    def receive(self, session: Session, item: Item) -> None:
+        kind = type(item.said) if type(item) is Carried else type(item)
+        if kind in _LIVE:
+            self._router.receive(session, item)
+        else:
+            self._mailroom.receive(session, item)
+
+    def writable(self, session: Session) -> None:
+        self._router.writable(session)
+
+
+def policy_of(config: Config, address: str) -> Policy:
+    """Whom the mailroom and the lanes serve. A relay of the public internet does not dial into its own network for
+    whoever asks; one at home or in a laboratory has its peers there."""
+    listed = frozenset(config.federate_allow if config.federate == "listed" else ())
+    return Policy(
+        denied=frozenset((*config.deny, *config.federate_deny)),
+        relays=None if config.federate == "any" else listed,
+        relay_bytes=config.relay_bytes,
+        relay_count=config.relay_count,
+        total_bytes=config.total_bytes,
+        anywhere=not is_public(address),
+        trusted=frozenset(config.federate_allow),
+    )
+
+
+def stored(
+    config: Config,
+    key: bytes,
+    folder: Path,
+    metrics: Metrics,
+    now: Callable[[], float],
+    failed: Callable[[Exception], None],
+) -> tuple[MailStore, Fleet | None]:
+    """Where mail is kept, and the other processes of this relay when there may be some."""
+    if config.store == "memory":
+        return LocalStore(MemoryStorage(), now=now, failed=failed), None
+    if config.store == "sqlite":
+        return LocalStore(SQLiteStorage(folder / MAIL), now=now, failed=failed), None
+    try:
+        from mm_relay.cluster.cluster import RedisFleet
+        from mm_relay.stores.redis import RedisStore
+    except ImportError as error:
+        raise LocalError(f"store: {error}; Redis needs a library: pip install 'mm-platform[relay]'") from None
+
+    def dropped(reason: str, count: int) -> None:
+        metrics.dropped[reason] += count
+
+    prefix = f"mm-relay:{key.hex()[:16]}"  # relays that share one Redis keep apart
+    store = RedisStore(config.store, prefix, now=now, failed=failed)
+    return store, RedisFleet(config.store, prefix, secrets.token_hex(4), dropped=dropped)

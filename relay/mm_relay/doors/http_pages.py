@@ -1,0 +1,28 @@
+"""What a relay answers to plain HTTP: ``/healthz`` for balancers, ``/metrics`` for Prometheus, ``/`` for people."""
+
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+
+from mm_relay.doors.websocket_server import PLAIN, Page
+from mm_relay.metrics import CONTENT_TYPE
+
+
+class Pages:
+    """``trouble`` says why nobody should come ("" when all is well), ``metrics`` gives the page of Prometheus."""
+
+    def __init__(self, greeting: str, trouble: Callable[[], str], metrics: Callable[[], bytes] | None) -> None:
+        self._greeting, self._trouble, self._metrics = greeting, trouble, metrics
+
+    def __call__(self, path: str) -> Page | None:
+        if path == "/metrics" and self._metrics is not None:
+            return HTTPStatus.OK, CONTENT_TYPE, self._metrics()
+        return self.without_metrics(path)
+
+    def without_metrics(self, path: str) -> Page | None:
+        """For a port that strangers see."""
+        if path == "/healthz":
+            trouble = self._trouble()
+            status = HTTPStatus.SERVICE_UNAVAILABLE if trouble else HTTPStatus.OK
+            return status, "application/json", json.dumps({"state": trouble or "ready"}).encode() + b"\n"
+        return (HTTPStatus.OK, PLAIN, f"{self._greeting}\n".encode()) if path == "/" else None

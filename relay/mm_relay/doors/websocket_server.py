@@ -1,0 +1,169 @@
+"""The listening side of a relay's WebSockets: upgrades, plain pages on the same port, who may come in, TLS."""
+
+import asyncio
+import socket
+import ssl as tls
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Any, Final, cast
+
+from websockets.datastructures import Headers
+from websockets.exceptions import NegotiationError
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from mm_relay.access import Network
+from mm_transports.relay.protocol.items import MAX_MESSAGE, VERSION
+from mm_transports.relay.websocket import CONNECT_TIMEOUT, PING_EVERY, OwnerOf, WebSocket
+from mmplatform.errors import LocalError
+
+MAX_UPGRADING: Final = 1024  # connections that have not sent their request yet
+MAX_HALF_SENT: Final = 256 * 1024 * 1024  # bytes of messages that have not come to their end, of all connections
+UNDER_WAY: Final = 1024 * 1024  # bytes on their way from a client: they still come after it was told to pause
+SMALL: Final = 64 * 1024  # a connection with less of them is never ended for it
+BACKLOG: Final = 1024
+PLAIN: Final = "text/plain; charset=utf-8"
+
+Page = tuple[int, str, bytes]  # status, content type, body
+
+
+async def serve(
+    host: str,
+    port: int,
+    owner_of: OwnerOf,
+    *,
+    ssl: tls.SSLContext | None = None,
+    http: Callable[[str], Page | None] = lambda path: None,
+    admit: Callable[[str], str] = lambda ip: "",
+    proxies: Sequence[Network] = (),
+    subprotocols: Sequence[str] = (VERSION,),
+    ping_every: float = PING_EVERY,
+    upgrade_timeout: float = CONNECT_TIMEOUT,
+    start: bool = True,
+) -> asyncio.Server:
+    """Listen. ``http`` answers plain GETs of a path; ``admit`` gives the reason why an address may not connect.
+    ``proxies`` are believed when they say in X-Forwarded-For for whom they speak. Without ``start`` the port
+    is taken and nobody is let in before ``Server.start_serving``. Raises LocalError."""
+    entrance = _Entrance(owner_of, http, admit, proxies, subprotocols, ping_every, upgrade_timeout)
+    loop = asyncio.get_running_loop()
+    try:
+        return await loop.create_server(
+            lambda: _Served(entrance),
+            host,
+            port,
+            ssl=ssl,
+            backlog=BACKLOG,
+            start_serving=start,
+            ssl_handshake_timeout=upgrade_timeout if ssl is not None else None,
+        )
+    except OSError as error:
+        raise LocalError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+
+
+@dataclass
+class _Entrance:
+    """What all connections of one listener share."""
+
+    owner_of: OwnerOf
+    http: Callable[[str], Page | None]
+    admit: Callable[[str], str]
+    proxies: Sequence[Network]
+    subprotocols: Sequence[str]
+    ping_every: float
+    upgrade_timeout: float
+    upgrading: set["_Served"] = field(default_factory=set)
+    half_sent: int = 0
+
+    def choose(self, protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol:
+        for ours in self.subprotocols:
+            if ours in offered:
+                return Subprotocol(ours)
+        raise NegotiationError(f"this relay speaks {', '.join(self.subprotocols)}; offered: {', '.join(offered)}")
+
+
+class _Served(WebSocket):
+    """The server's end."""
+
+    def __init__(self, entrance: _Entrance) -> None:
+        def choose(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol:
+            return entrance.choose(protocol, offered)
+
+        protocol = ServerProtocol(select_subprotocol=choose, max_size=MAX_MESSAGE)
+        super().__init__(protocol, entrance.owner_of, entrance.ping_every)
+        self._entrance = entrance
+        self._half_sent = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        plain = transport.get_extra_info("socket")
+        if plain is not None:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNDER_WAY)
+        if not self.ip or len(self._entrance.upgrading) >= MAX_UPGRADING:
+            self.abort("too many connections without a request, or gone already")
+            return
+        self._entrance.upgrading.add(self)
+        self._wait(self._entrance.upgrade_timeout, lambda: self.abort("no request in time"))
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._count(len(self._protocol.reader.buffer) + len(self._partial))
+        if self._entrance.half_sent > MAX_HALF_SENT and self._half_sent > SMALL:
+            self.abort("too much is half sent")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._count(0)
+        self._entrance.upgrading.discard(self)
+        super().connection_lost(exc)
+
+    def _count(self, half_sent: int) -> None:
+        self._entrance.half_sent += half_sent - self._half_sent
+        self._half_sent = half_sent
+
+    def _handshake(self, event: Any) -> None:
+        assert isinstance(event, Request)
+        self._entrance.upgrading.discard(self)
+        protocol = cast(ServerProtocol, self._protocol)
+        self._named(*_behind(self._entrance.proxies, event.headers, self.ip, self.remote))
+        if "Upgrade" not in event.headers:
+            response = _page(event, self._entrance.http(event.path.partition("?")[0]))
+        elif refusal := self._entrance.admit(self.ip):
+            response = protocol.reject(HTTPStatus.SERVICE_UNAVAILABLE, f"{refusal}\n")
+        else:
+            response = protocol.accept(event)
+        protocol.send_response(response)
+        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            self._begin()
+
+
+def _page(request: Request, page: Page | None) -> Response:
+    status, kind, body = page or (HTTPStatus.NOT_FOUND, PLAIN, b"there is nothing here\n")
+    headers = Headers([("Connection", "close"), ("Content-Length", str(len(body))), ("Content-Type", kind)])
+    if request.method not in ("GET", "HEAD"):
+        status, body = HTTPStatus.METHOD_NOT_ALLOWED, b""
+        headers = Headers([("Connection", "close"), ("Content-Length", "0"), ("Allow", "GET, HEAD")])
+    return Response(status, HTTPStatus(status).phrase, headers, b"" if request.method == "HEAD" else body)
+
+
+def _behind(proxies: Sequence[Network], headers: Headers, ip: str, remote: str) -> tuple[str, int]:
+    """Who connects: the last in X-Forwarded-For that is no proxy of ours. Others may write there what they like."""
+    port = int(remote.rpartition(":")[2])
+    if not proxies or not _in(ip, proxies):
+        return ip, port
+    passed = [name.strip() for line in headers.get_all("X-Forwarded-For") for name in line.split(",")]
+    for name in reversed(passed):
+        try:
+            ip_address(name)
+        except ValueError:
+            break
+        ip, port = name, 0
+        if not _in(name, proxies):
+            break
+    return ip, port
+
+
+def _in(ip: str, networks: Sequence[Network]) -> bool:
+    address = ip_address(ip)
+    return any(address in network for network in networks)

@@ -1,0 +1,1 @@
+"""Other relays, and what is on its way to them."""

@@ -1,0 +1,257 @@
+"""One lane: the connection to one other relay, a session to the router, and the way of its mail (forward.py).
+
+A lane belongs to a key. Where that relay is reached is what depositors say, so a lane tries the addresses it was given
+in turn and believes the one whose relay proves the key; the others cost it an attempt.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+from mm_relay.federation.mail_forwarder import Forwarder
+from mm_relay.metrics import Metrics
+from mm_relay.ports import Post
+from mm_relay.stores.contract import MailStore, Note
+from mm_transports.relay.client import Client, ClientOwner
+from mm_transports.relay.protocol.address import RelayAddress, parse_relay
+from mm_transports.relay.protocol.items import (
+    RELAY,
+    Carried,
+    Declined,
+    Deposit,
+    Ended,
+    Item,
+    Limits,
+    Noted,
+    Room,
+    Stored,
+    Waiting,
+)
+from mmplatform.errors import Unreachable
+from mmplatform.links.dialer import Backoff
+
+CONNECT_TIMEOUT: Final = 20.0  # seconds
+LONGEST_PAUSE: Final = 60.0  # between two rounds of attempts
+IDLE: Final = 3600.0  # seconds after which an unused lane is closed
+RENEW: Final = 10.0  # seconds after which the lease of the mail is renewed
+ADDRESSES: Final = 8  # of one relay
+STABLE: Final = 5.0  # seconds that a good connection holds: after one the next attempt comes at once
+
+Dial = Callable[[RelayAddress, ClientOwner], Client]
+
+
+class Hub(NamedTuple):
+    """What all lanes of a relay share. ``ours`` takes or renews the lease of the mail for a relay; ``ended`` is given
+    what ended in the box of a lane."""
+
+    own: bytes
+    store: MailStore
+    dial: Dial
+    post: Post
+    now: Callable[[], float]
+    random: Callable[[], float]
+    metrics: Metrics
+    ours: Callable[[bytes], Awaitable[bool]]
+    ended: Callable[[bytes, list[Note]], None]
+
+
+class Lane:
+    """``address`` is where the relay was reached last."""
+
+    role = RELAY
+
+    def __init__(self, key: bytes, address: str, hub: Hub) -> None:
+        self.key, self.address, self._hub = key, address, hub
+        self._addresses = [address]  # the one that was right first
+        self._forwarder = Forwarder(hub.own, key, hub.store, hub.now, hub.metrics, self._say, hub.ended)
+        self._client: Client | None = None
+        self._up = False
+        self._wanted = False  # for live items, since it is not connected
+        self._down = asyncio.Event()
+        self._backoff = Backoff(hub.random, LONGEST_PAUSE)
+        self._resting = False  # between two attempts
+        self._mail = False
+        self._mail_task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._used = 0.0
+
+    # For the router: a session.
+
+    def want(self) -> bool:
+        """Be connected; False while it waits for its next attempt."""
+        if not self._resting:
+            self._used = self._clock()
+            self._wanted = not self._up
+            self._start()
+        return not self._resting
+
+    def tell(self, item: Item) -> None:
+        if self._client is not None and self._up:
+            self._used = self._clock()
+            self._client.tell(item)
+
+    @property
+    def full(self) -> bool:
+        return not self._up or self._client is None or self._client.full
+
+    def end(self, reason: str, retry: float = 0.0) -> None:
+        self._down.set()
+
+    # For the mail.
+
+    def wake(self, address: str) -> None:
+        """There is mail for it, or a note."""
+        self.learn(address)
+        self._mail = True
+        self._forwarder.wake()
+        self._start()
+        if self._up:
+            self._start_mail()
+
+    def learn(self, address: str) -> None:
+        """It may be reached there, too."""
+        if address not in self._addresses:
+            if len(self._addresses) >= ADDRESSES:
+                del self._addresses[1]
+            self._addresses.append(address)
+
+    @property
+    def idle(self) -> bool:
+        return self._task is None
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    # The connection.
+
+    def _start(self) -> None:
+        if self._task is None:
+            self._used = self._clock()
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            while await self._needed():
+                if await self._try_all():
+                    self._backoff.reset()
+                else:
+                    self._wanted, self._resting = False, True
+                    self._hub.post.sign_out(self)
+                    await asyncio.sleep(self._backoff.next())
+                    self._resting = False
+        finally:
+            self._resting, self._task = False, None
+
+    async def _needed(self) -> bool:
+        if not self._wanted and self._mail:
+            self._mail = False
+            ours = await self._hub.ours(self.key)
+            self._mail = self._mail or ours  # more may have come meanwhile
+        return self._wanted or self._mail
+
+    async def _try_all(self) -> bool:
+        """Stay connected by the first address that works, until that is over; False when none held."""
+        for address in list(self._addresses):
+            began = self._clock()
+            if await self._try(address):
+                return self._clock() - began >= STABLE
+        return False
+
+    async def _try(self, address: str) -> bool:
+        self._down.clear()
+        client = self._client = self._hub.dial(parse_relay(address), self)
+        try:
+            client.start()
+            await client.connected(CONNECT_TIMEOUT)
+            self._reached(address)
+            await self._stay()
+        except Unreachable:
+            return False
+        finally:
+            await self._over()
+            await client.close()
+        return True
+
+    def _reached(self, address: str) -> None:
+        self._addresses.remove(address)
+        self._addresses.insert(0, address)
+        self.address = address
+
+    async def _stay(self) -> None:
+        """Until the connection is lost, or nothing went over it for a long time."""
+        while not self._down.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(IDLE / 4):
+                    await self._down.wait()
+            if self._clock() - self._used >= IDLE and self._forwarder.idle:
+                self._mail = False
+                return
+
+    async def _over(self) -> None:
+        self._lost()
+        self._client = None
+        task, self._mail_task = self._mail_task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if self._forwarder.idle:
+            self._mail = False
+
+    def _lost(self) -> None:
+        if self._up:
+            self._up = False
+            self._hub.metrics.lanes_up -= 1
+            self._hub.post.sign_out(self)
+
+    def _start_mail(self) -> None:
+        if self._mail_task is None or self._mail_task.done():
+            self._mail_task = asyncio.get_running_loop().create_task(self._send_mail())
+
+    async def _send_mail(self) -> None:
+        try:
+            await self._forwarder.run(lambda: self._hub.ours(self.key), RENEW)
+            self._mail = False  # another process has the lease
+        except Unreachable:
+            self._down.set()
+
+    # The client's owner.
+
+    def relay_up(self, client: Client, limits: Limits) -> None:
+        if client is self._client:
+            self._up, self._wanted = True, False
+            self._hub.metrics.lanes_up += 1
+            self._hub.post.writable(self)
+            if self._mail:
+                self._start_mail()
+
+    def relay_said(self, client: Client, item: Item) -> None:
+        if client is not self._client or not isinstance(item, Carried):
+            return
+        self._used = self._clock()
+        match item.said:
+            case Stored() | Declined() | Noted() | Room():
+                self._forwarder.said(item)
+            case Deposit() | Ended() | Waiting():
+                pass  # a relay brings these over a connection of its own, where they are checked
+            case _:
+                self._hub.post.receive(self, item)
+
+    def relay_down(self, client: Client, reason: str) -> None:
+        if client is self._client:
+            self._lost()
+            self._down.set()
+
+    def relay_writable(self, client: Client) -> None:
+        if client is self._client and self._up:
+            self._hub.post.writable(self)
+
+    def _say(self, carried: Carried) -> bool:
+        self._used = self._clock()
+        return self._client is not None and self._client.tell(carried)
+
+    @staticmethod
+    def _clock() -> float:
+        return asyncio.get_running_loop().time()

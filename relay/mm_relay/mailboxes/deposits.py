@@ -1,0 +1,127 @@
+"""Deposits: what is kept and what is declined (docs/protocol/relay.rst, "Mail").
+
+Each envelope costs one future of the store and no task; what came in one loop turn shares one commit.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from mm_relay.metrics import Metrics
+from mm_relay.policy import Policy
+from mm_relay.ports import Session
+from mm_relay.stores.contract import Caps, Kept, MailStore, OverQuota, Usage
+from mm_transports.relay.protocol.address import relay_key
+from mm_transports.relay.protocol.items import RELAY, Carried, Declined, Deposit, Limits, Stored
+from mmplatform.errors import StorageError
+
+RETRY: Final = {"overflow": 60_000, "quota": 60_000, "storage": 5_000}
+"""Milliseconds after which another try is worth its while; Room comes earlier."""
+PENDING_PER_KEY: Final = 16 * 1024 * 1024  # bytes of deposits that wait for the disk, of one session's key
+OVERHEAD: Final = 512  # bytes of memory beside each envelope
+PENDING: Final = 256 * 1024 * 1024  # of all
+
+
+class Deposits:
+    """``kept(box, mail)`` is called for what is stored, ``crowded(box, sender, target, session)`` for what found no
+    room."""
+
+    def __init__(
+        self,
+        key: bytes,
+        store: MailStore,
+        limits: Limits,
+        policy: Policy,
+        now: Callable[[], float],
+        metrics: Metrics,
+        kept: Callable[[bytes, Kept], None],
+        crowded: Callable[[bytes, bytes, bytes, Session], None],
+    ) -> None:
+        self._key, self._store, self._limits, self._policy, self._now = key, store, limits, policy, now
+        self._metrics, self._on_kept, self._on_crowded = metrics, kept, crowded
+        own = Caps(limits.recipient_bytes, limits.recipient_count, limits.sender_bytes, limits.sender_count)
+        self._own_caps = own
+        self._lane_caps = own._replace(box_bytes=policy.relay_bytes, box_count=policy.relay_count)
+        self._relay_caps = own._replace(origin_bytes=policy.relay_bytes, origin_count=policy.relay_count)
+        self._pending: dict[bytes, int] = {}
+        self._all_pending = 0
+        self._total = 0
+
+    def take(self, session: Session, sender: bytes, deposit: Deposit, origin: str = "") -> None:
+        """Keep it, or say why not. ``origin`` is the address of the relay that brings it for ``sender``."""
+        now = int(self._now() * 1000)
+        longest = self._limits.mail_ttl
+        expires = min(deposit.expires, now + longest) if longest else deposit.expires
+        relay = relay_key(deposit.via) if deposit.via else self._key
+        reason = self._objection(session, sender, deposit, relay, origin) if expires > now else "expired"
+        if reason:
+            self._decline(session, sender, deposit, reason)
+            return
+        away = relay != self._key
+        via = deposit.via if away else ""
+        mail = Kept(0, sender, deposit.peer, deposit.id, expires, deposit.envelope, origin, via)
+        self._put(session, relay if away else deposit.peer, mail, deposit)
+
+    def counted(self, usage: Usage) -> None:
+        """What the store holds now."""
+        self._total = usage.size
+
+    def _put(self, session: Session, box: bytes, mail: Kept, deposit: Deposit) -> None:
+        size = len(mail.envelope) + OVERHEAD
+        caps = self._relay_caps if mail.origin else self._lane_caps if mail.via else self._own_caps
+        self._pending[session.key] = self._pending.get(session.key, 0) + size
+        self._all_pending += size
+        done = partial(self._done, session, box, mail.sender, deposit)
+        self._store.put(box, mail, caps).add_done_callback(done)
+
+    def _done(
+        self, session: Session, box: bytes, sender: bytes, deposit: Deposit, future: asyncio.Future[Kept]
+    ) -> None:
+        self._release(session.key, len(deposit.envelope) + OVERHEAD)
+        error = StorageError("the store is closing") if future.cancelled() else future.exception()
+        if isinstance(error, OverQuota):
+            self._on_crowded(box, sender, deposit.peer, session)
+            self._decline(session, sender, deposit, error.reason)
+        elif error is not None:
+            self._metrics.store_errors += 1
+            self._decline(session, sender, deposit, "storage")
+        else:
+            mail = future.result()
+            self._metrics.stored += 1
+            self._metrics.stored_bytes += len(mail.envelope)
+            self._total += len(mail.envelope)
+            self._answer(session, sender, Stored(deposit.peer, deposit.id, mail.expires))
+            self._on_kept(box, mail)
+
+    def _objection(self, session: Session, sender: bytes, deposit: Deposit, relay: bytes, origin: str) -> str:
+        if self._limits.mail and len(deposit.envelope) > self._limits.mail:
+            return "too-large"
+        if not relay:
+            return "unreachable"
+        if not (self._policy.serves(sender) and self._policy.serves(deposit.peer)):
+            return "denied"
+        if relay != self._key and (origin or not self._policy.reaches(deposit.via)):  # and no third relay
+            return "denied"
+        return "" if self._has_room(session.key, len(deposit.envelope)) else "storage"
+
+    def _has_room(self, key: bytes, size: int) -> bool:
+        pending, total = self._pending.get(key, 0), self._policy.total_bytes
+        if pending and pending + size > PENDING_PER_KEY:
+            return False
+        return self._all_pending + size <= PENDING and not (total and self._total + size > total)
+
+    def _release(self, key: bytes, size: int) -> None:
+        self._all_pending -= size
+        left = self._pending.get(key, 0) - size
+        if left > 0:
+            self._pending[key] = left
+        else:
+            self._pending.pop(key, None)
+
+    def _decline(self, session: Session, sender: bytes, deposit: Deposit, reason: str) -> None:
+        self._metrics.declined[reason] += 1
+        self._answer(session, sender, Declined(deposit.peer, deposit.id, reason, RETRY.get(reason, 0)))
+
+    def _answer(self, session: Session, sender: bytes, said: Stored | Declined) -> None:
+        session.tell(Carried(self._key, sender, said) if session.role == RELAY else said)

@@ -1,0 +1,115 @@
+"""What other relays bring: mail from their peers to ours, and notes of what became of mail from ours to theirs.
+
+A relay is believed what it says of its own peers and no more: names and quotas are kept per relay (stores/contract.py),
+and everything that came through one relay has a quota of its own.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from mm_relay.mailboxes.deposits import Deposits
+from mm_relay.policy import Policy
+from mm_relay.ports import Session
+from mm_relay.stores.contract import MailStore, Note, Usage
+from mm_transports.relay.protocol.address import relay_key
+from mm_transports.relay.protocol.items import RELAY, Carried, Deposit, Ended, Noted
+
+STATES: Final = ("delivered", "expired", "refused", "overflow")
+ACKS: Final = 4096  # notes of one session that wait for the disk
+
+
+class Federated:
+    """``noted(note)`` is called for each note kept."""
+
+    def __init__(
+        self, key: bytes, store: MailStore, policy: Policy, deposits: Deposits, noted: Callable[[Note], None]
+    ) -> None:
+        self._key, self._store, self._policy, self._deposits, self._on_noted = key, store, policy, deposits, noted
+        self._acks: dict[Session, _Acks] = {}
+        self._notes = 0
+
+    def signed_in(self, session: Session) -> None:
+        """A relay that may not federate, or does not say where it is reached, has to go."""
+        if not self._policy.federates(session.key):
+            session.end("denied")
+        elif relay_key(session.address) != session.key:
+            session.end("bad-address")
+        else:
+            self._acks[session] = _Acks()
+
+    def signed_out(self, session: Session) -> None:
+        self._acks.pop(session, None)
+
+    def receive(self, session: Session, carried: Carried) -> None:
+        """Mail or a note; anything else is no business of the mailroom."""
+        if session.role != RELAY or session not in self._acks:
+            return
+        match carried.said:
+            case Deposit() as deposit:
+                if relay_key(deposit.via) == self._key:
+                    deposit.via = ""
+                self._deposits.take(session, carried.source, deposit, session.address)
+            case Ended() as ended:
+                self._note(session, carried.target, ended)
+            case _:
+                pass
+
+    def counted(self, usage: Usage) -> None:
+        self._notes = usage.notes
+
+    def _note(self, session: Session, sender: bytes, ended: Ended) -> None:
+        acks = self._acks[session]
+        if not acks.expects(ended.number):
+            return
+        if self._full() or len(acks.waiting) >= ACKS:
+            acks.failed(ended.number)  # unanswered, so it comes again
+            return
+        state = ended.state if ended.state in STATES else "refused"
+        note = Note(0, sender, sender, ended.peer, ended.id, state)
+        acks.waiting[ended.number] = False
+        self._store.add_note(note).add_done_callback(partial(self._noted, session, ended.number))
+
+    def _full(self) -> bool:
+        return 0 < self._policy.total_notes <= self._notes
+
+    def _noted(self, session: Session, number: int, future: asyncio.Future[Note]) -> None:
+        acks = self._acks.get(session)
+        if future.cancelled() or future.exception() is not None:
+            if acks is not None:
+                acks.failed(number)
+            return
+        self._notes += 1
+        self._on_noted(future.result())
+        upto = acks.done(number) if acks is not None else 0
+        if upto:
+            session.tell(Carried(self._key, session.key, Noted(upto)))
+
+
+class _Acks:
+    """Notes of one relay on their way to the disk; what is answered covers all before it."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[int, bool] = {}  # number -> is it kept
+        self._missing = 0  # the lowest that could not be kept: nothing above is taken before it came again
+
+    def expects(self, number: int) -> bool:
+        if self._missing and number > self._missing:
+            return False
+        self._missing = 0
+        return True
+
+    def failed(self, number: int) -> None:
+        self._missing = min(self._missing or number, number)
+        self.waiting = {other: kept for other, kept in self.waiting.items() if other < number}
+
+    def done(self, number: int) -> int:
+        """The number that can be answered now, 0 for none."""
+        if number in self.waiting:
+            self.waiting[number] = True
+        upto = 0
+        while self.waiting and self.waiting[first := next(iter(self.waiting))]:
+            upto = first
+            del self.waiting[first]
+        return upto

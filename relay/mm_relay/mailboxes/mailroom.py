@@ -1,0 +1,188 @@
+"""The mailroom: keeps mail for those who are away and hands it out when they are here (docs/protocol/relay.rst).
+
+Deposit -> ``Deposits`` (deposits.py) -> the store -> Stored; ``Collecting`` (collecting.py) -> Mail -> Taken -> the
+store ends it -> a note -> Ended to its sender -> Noted. An envelope is in the store, or a note of how it ended is: a
+kill at any point repeats a step and loses nothing. Mail for peers of other relays goes by lane (lanes.py); what other
+relays bring is checked in federated.py.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from mm_relay.mailboxes.deposits import Deposits
+from mm_relay.mailboxes.from_relays import Federated
+from mm_relay.mailboxes.full_boxes import Rooms
+from mm_relay.mailboxes.pickup import Collecting
+from mm_relay.metrics import Metrics
+from mm_relay.policy import Policy
+from mm_relay.ports import Lanes, Post, Session
+from mm_relay.stores.contract import Kept, MailStore, Note
+from mm_transports.relay.protocol.items import RELAY, Carried, Deposit, Item, Limits, Noted, Taken, Waiting
+from mmplatform.errors import StorageError
+
+TICK: Final = 1.0  # seconds between two looks at the clock
+EXPIRED_AT_ONCE: Final = 256  # envelopes ended in one transaction
+EXPIRED_A_TICK: Final = 16  # transactions of a tick
+LOST_NUDGES: Final = 32  # readers of a fleet that look by themselves in a tick
+BORN: Final = 65_536  # envelopes whose way is timed
+
+
+class Mailroom:
+    """Called with sessions and their items by the front doors, with the ends of mail by the lanes.
+
+    ``shared``: the store is that of a fleet, whose other processes may store for and end mail of those signed in here.
+    """
+
+    def __init__(
+        self,
+        key: bytes,
+        store: MailStore,
+        post: Post,
+        lanes: Lanes | None,
+        limits: Limits,
+        now: Callable[[], float],
+        metrics: Metrics,
+        *,
+        policy: Policy | None = None,
+        shared: bool = False,
+    ) -> None:
+        policy = policy or Policy()
+        if lanes is None:
+            policy = policy._replace(relays=frozenset())
+        self._key, self._store, self._post, self._lanes, self._now = key, store, post, lanes, now
+        self._metrics, self._shared = metrics, shared
+        self._rooms = Rooms(key, store, limits, policy, post)
+        self._deposits = Deposits(key, store, limits, policy, now, metrics, self._kept, self._rooms.crowded)
+        self._collecting = Collecting(store, limits, now, metrics, self._ended)
+        self._federated = Federated(key, store, policy, self._deposits, lambda note: self._spread([note]))
+        self._born: dict[tuple[bytes, int], float] = {}
+        self._nudged: set[bytes] = set()
+        self._timer: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Begin to end what expires; the store is open."""
+        self._timer = asyncio.get_running_loop().create_task(self._keep_ticking())
+
+    async def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            await asyncio.gather(self._timer, return_exceptions=True)
+        await self._collecting.close()
+
+    def signed_in(self, session: Session) -> None:
+        """It gets its notes, then its mail, as its windows allow."""
+        if session.role == RELAY:
+            self._federated.signed_in(session)
+        else:
+            self._collecting.signed_in(session)
+
+    def signed_out(self, session: Session) -> None:
+        """What it had not taken is for the next one."""
+        self._federated.signed_out(session)
+        self._collecting.signed_out(session)
+
+    def receive(self, session: Session, item: Item) -> None:
+        """Deposit, Taken and Noted of a peer; what is Carried by another relay and no live frame."""
+        match item:
+            case Carried():
+                self._federated.receive(session, item)
+            case Deposit() if session.role != RELAY:
+                self._deposits.take(session, session.key, item)
+            case Taken():
+                self._collecting.taken(session, item)
+            case Noted():
+                self._collecting.noted(session, item)
+            case _:
+                pass
+
+    def nudged(self, carried: Carried) -> None:
+        """Another process of this relay says that there is something in the store."""
+        if not isinstance(carried.said, Waiting):
+            return
+        if carried.said.address and self._lanes is not None:
+            self._lanes.nudged(carried.said.address)
+        else:
+            self._collecting.wake(carried.target)
+
+    def left(self, box: bytes, notes: Sequence[Note]) -> None:
+        """A lane has ended mail of a box, or handed it to the other relay (then there are no notes)."""
+        self._rooms.freed(box, {note.sender for note in notes})
+        self._route(notes)
+
+    async def tick(self) -> None:
+        """What is to be done from time to time: end what has expired, tell of room, try again what failed."""
+        expired = await self._expire()
+        await self._rooms.check(all_boxes=self._shared or expired)
+        self._collecting.again(LOST_NUDGES if self._shared else 0)
+        await self._count()
+
+    async def _keep_ticking(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            await self.tick()
+
+    async def _expire(self) -> bool:
+        ended = 0
+        with suppress(StorageError):
+            for _ in range(EXPIRED_A_TICK):
+                notes = await self._store.expire(int(self._now() * 1000), EXPIRED_AT_ONCE)
+                self._route(notes)
+                ended += len(notes)
+                if len(notes) < EXPIRED_AT_ONCE:
+                    break
+        return ended > 0
+
+    async def _count(self) -> None:
+        with suppress(StorageError):
+            usage = await self._store.usage()
+            metrics = self._metrics
+            metrics.mailbox_count, metrics.mailbox_bytes = usage.envelopes, usage.size
+            metrics.mailboxes, metrics.notes = usage.boxes, usage.notes
+            self._deposits.counted(usage)
+            self._federated.counted(usage)
+
+    def _kept(self, box: bytes, mail: Kept) -> None:
+        if mail.via:
+            if self._lanes is not None:
+                self._lanes.wake(mail.via)
+            return
+        self._born[box, mail.number] = self._now()
+        if len(self._born) > BORN:
+            del self._born[next(iter(self._born))]
+        if not self._collecting.wake(box, notes=False):
+            self._nudge(box)
+
+    def _ended(self, box: bytes, numbers: Sequence[int], notes: list[Note]) -> None:
+        for number in numbers:
+            born = self._born.pop((box, number), None)
+            if born is not None:
+                self._metrics.delivered(self._now() - born)
+        self.left(box, notes)
+
+    def _route(self, notes: Sequence[Note]) -> None:
+        for note in notes:
+            self._metrics.ended[note.state] += 1
+        self._spread(notes)
+
+    def _spread(self, notes: Iterable[Note]) -> None:
+        for note in notes:
+            if note.origin:
+                if self._lanes is not None:
+                    self._lanes.wake(note.origin)
+            elif not self._collecting.wake(note.box, mail=False):
+                self._nudge(note.box)
+
+    def _nudge(self, key: bytes) -> None:
+        """Once a loop turn: whoever has ``key`` signed in shall look into the store."""
+        if not self._shared:
+            return
+        if not self._nudged:
+            asyncio.get_running_loop().call_soon(self._send_nudges)
+        self._nudged.add(key)
+
+    def _send_nudges(self) -> None:
+        nudged, self._nudged = self._nudged, set()
+        for key in nudged:
+            self._post.tell(key, Waiting())

@@ -1,0 +1,226 @@
+"""Handing out mail and notes to those who are signed in here, in the order of their numbers.
+
+A session has one reader. It reads the store in order, never more than the windows allow, so it makes no difference
+whether something came before the sign-in, while signed in, or through another process: who stores something for a key
+wakes its reader. What was not acknowledged when a session ends is read again for the next one.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+from mm_relay.metrics import Metrics
+from mm_relay.ports import Session
+from mm_relay.stores.contract import MailStore, Note
+from mm_transports.relay.protocol.items import Ended, Limits, Mail, Noted, Taken
+from mmplatform.errors import StorageError
+
+READS: Final = 64  # of the store at a time, of all readers
+NOTES_WINDOW: Final = 256  # notes told to a session and not noted there
+WINDOW_COUNT: Final = 1024  # where the relay's limits say none
+WINDOW_BYTES: Final = 16 * 1024 * 1024
+
+
+class Collecting:
+    """``ended(box, numbers, notes)`` is called when mail of a box has left the store."""
+
+    def __init__(
+        self,
+        store: MailStore,
+        limits: Limits,
+        now: Callable[[], float],
+        metrics: Metrics,
+        ended: Callable[[bytes, Sequence[int], list[Note]], None],
+    ) -> None:
+        self._store, self._now, self._metrics, self._on_ended = store, now, metrics, ended
+        self._count = limits.window_count or WINDOW_COUNT
+        self._size = limits.window_bytes or WINDOW_BYTES
+        self._readers: dict[bytes, _Reader] = {}
+        self._failed: set[bytes] = set()  # readers that the store failed
+        self._reads = asyncio.Semaphore(READS)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def signed_in(self, session: Session) -> None:
+        """From now on this session gets what there is for its key; one that had the key before gets nothing more."""
+        self._forget(self._readers.get(session.key))
+        reader = self._readers[session.key] = _Reader(session)
+        self._start(reader)
+
+    def signed_out(self, session: Session) -> None:
+        self._forget(self._reader(session))
+
+    def wake(self, key: bytes, *, mail: bool = True, notes: bool = True) -> bool:
+        """There is something new in the store for ``key``; False when it is not signed in here."""
+        reader = self._readers.get(key)
+        if reader is None:
+            return False
+        reader.mail |= mail
+        reader.notes |= notes
+        self._start(reader)
+        return True
+
+    def taken(self, session: Session, item: Taken) -> None:
+        reader = self._reader(session)
+        if reader is None:
+            return
+        numbers = [number for number in item.numbers if reader.settle(number)]
+        if numbers:
+            self._end(reader, numbers, "refused" if item.refused else "delivered")
+            self._start(reader)
+
+    def noted(self, session: Session, item: Noted) -> None:
+        reader = self._reader(session)
+        if reader is None:
+            return
+        upto = reader.note(item.number)
+        if upto:
+            _ignore(self._store.forget_notes(session.key, upto))  # one that fails is told again next time
+            self._start(reader)
+
+    def again(self, share: int = 0) -> None:
+        """Try once more what the store failed; and look for what nobody told, with ``share`` of the readers."""
+        failed, self._failed = self._failed, set()
+        for key in failed:
+            reader = self._readers.get(key)
+            if reader is not None:
+                unsettled, reader.unsettled = reader.unsettled, []
+                for numbers, state in unsettled:
+                    self._end(reader, numbers, state)
+                self.wake(key)
+        for key in list(self._readers)[:share] if share else ():
+            self._readers[key] = self._readers.pop(key)  # to the end: all get their turn
+            self.wake(key)
+
+    async def close(self) -> None:
+        for reader in list(self._readers.values()):
+            self._forget(reader)
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _reader(self, session: Session) -> "_Reader | None":
+        """None when it is no longer the session of its key."""
+        reader = self._readers.get(session.key)
+        return reader if reader is not None and reader.session is session else None
+
+    def _forget(self, reader: "_Reader | None") -> None:
+        if reader is not None:
+            reader.gone = True
+            self._readers.pop(reader.session.key, None)
+            self._failed.discard(reader.session.key)
+
+    def _start(self, reader: "_Reader") -> None:
+        if reader.reading or not (reader.wants_notes() or reader.wants_mail(self._count, self._size)):
+            return
+        reader.reading = True
+        task = asyncio.get_running_loop().create_task(self._read(reader))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _read(self, reader: "_Reader") -> None:
+        try:
+            async with self._reads:
+                while not reader.gone:
+                    if reader.wants_notes():
+                        await self._read_notes(reader)
+                    elif reader.wants_mail(self._count, self._size):
+                        await self._read_mail(reader)
+                    else:
+                        break
+        except StorageError:
+            self._metrics.store_errors += 1
+            reader.mail = reader.notes = True
+            self._fail(reader)
+        finally:
+            reader.reading = False
+
+    async def _read_notes(self, reader: "_Reader") -> None:
+        count = NOTES_WINDOW - len(reader.told)
+        reader.notes = False
+        notes = await self._store.notes(reader.session.key, reader.note_after, count)
+        if reader.gone:
+            return
+        for note in notes:
+            reader.note_after = note.number
+            reader.told.append(note.number)
+            reader.session.tell(Ended(note.number, note.target, note.id, note.state))
+        reader.notes |= len(notes) == count
+
+    async def _read_mail(self, reader: "_Reader") -> None:
+        count, size = self._count - len(reader.under_way), self._size - reader.size
+        reader.mail = False
+        mails = await self._store.collect(reader.session.key, reader.mail_after, count, size)
+        if reader.gone:
+            return
+        now = self._now() * 1000
+        for mail in mails:
+            reader.mail_after = mail.number
+            if mail.expires > now:  # the others are about to be ended as expired
+                reader.push(mail.number, len(mail.envelope))
+                reader.session.tell(Mail(mail.number, mail.sender, mail.envelope))
+        reader.mail |= bool(mails)  # there is an end only where nothing comes back: sizes cut short, too
+
+    def _end(self, reader: "_Reader", numbers: list[int], state: str) -> None:
+        settled = partial(self._settled, reader, numbers, state)
+        self._store.end(reader.session.key, numbers, state).add_done_callback(settled)
+
+    def _settled(self, reader: "_Reader", numbers: list[int], state: str, future: asyncio.Future[list[Note]]) -> None:
+        if future.cancelled():
+            return
+        if future.exception() is None:
+            self._on_ended(reader.session.key, numbers, future.result())
+        else:
+            self._unsettled(reader, numbers, state)
+
+    def _unsettled(self, reader: "_Reader", numbers: list[int], state: str) -> None:
+        self._metrics.store_errors += 1
+        reader.unsettled.append((numbers, state))
+        self._fail(reader)
+
+    def _fail(self, reader: "_Reader") -> None:
+        if not reader.gone:
+            self._failed.add(reader.session.key)
+
+
+class _Reader:
+    """What one session has been told."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.mail = self.notes = True  # there may be more in the store
+        self.mail_after = self.note_after = 0
+        self.under_way: dict[int, int] = {}  # number of mail -> size
+        self.size = 0
+        self.told: deque[int] = deque()  # numbers of notes
+        self.unsettled: list[tuple[list[int], str]] = []  # taken, but the store failed
+        self.reading = self.gone = False
+
+    def wants_notes(self) -> bool:
+        return self.notes and len(self.told) <= NOTES_WINDOW // 2
+
+    def wants_mail(self, count: int, size: int) -> bool:
+        """By halves of the window: a read for every single acknowledgement would be a waste."""
+        return self.mail and len(self.under_way) * 2 <= count and self.size * 2 <= size
+
+    def push(self, number: int, size: int) -> None:
+        self.under_way[number] = size
+        self.size += size
+
+    def settle(self, number: int) -> bool:
+        size = self.under_way.pop(number, None)
+        self.size -= size or 0
+        return size is not None
+
+    def note(self, upto: int) -> int:
+        """The highest note that this covers, 0 for none."""
+        highest = 0
+        while self.told and self.told[0] <= upto:
+            highest = self.told.popleft()
+        return highest
+
+
+def _ignore(future: asyncio.Future[None]) -> None:
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -1,0 +1,191 @@
+"""A relay: builds its parts, wires them together, serves, and ends in good order.
+
+SIGKILL is safe at any moment: what was acknowledged is in the store, and clients keep what was not.
+"""
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+from mm_relay.access import Access
+from mm_relay.config import settings
+from mm_relay.config.parsing import SAME_PORT
+from mm_relay.config.settings import Config
+from mm_relay.core import Parts
+from mm_relay.doors.certificates import Certificate
+from mm_relay.doors.http_pages import Pages
+from mm_relay.doors.limits import Crowd
+from mm_relay.doors.native import Hall
+from mm_relay.doors.websocket_server import serve
+from mm_relay.metrics import Metrics
+from mm_relay.metrics import Page as MetricsPage
+from mm_transports.relay.protocol.address import format_relay
+from mm_transports.relay.websocket import Owner, WebSocket
+from mmplatform.errors import LocalError, StorageError
+from mmplatform.identity.keys import Identity
+from mmplatform.plugins.server import Server
+from mmplatform.storage.folder import DataFolder
+
+LOOK_AT_STORE: Final = 5.0  # seconds between two questions whether it answers, and for an answer
+READY: Final = ""
+
+
+class RelayServer(Server):
+    """One process of a relay. A data folder belongs to one process at a time."""
+
+    hall: Hall
+    parts: Parts
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        note: Callable[[str], None] = lambda text: None,
+        reread: Callable[[], Config] | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.config, self._note, self._now = config, note, now
+        self._reread = reread or (lambda: config)
+        self.metrics = Metrics()
+        self.trouble = "starting"  # why nobody should come, empty when everybody may
+        self._certificate: Certificate | None = None
+        self._opened = AsyncExitStack()
+
+    @classmethod
+    def configure(cls, flags: Mapping[str, Any], file: Path | None, note: Callable[[str], None]) -> Self:
+        return cls(settings.load(flags, file), note=note, reread=lambda: settings.load(flags, file))
+
+    async def start(self) -> dict[str, Any]:
+        try:
+            return await self._start()
+        except BaseException:
+            await self._opened.aclose()
+            raise
+
+    async def stop(self) -> None:
+        """The port stays open until everybody has gone, so that balancers are told why."""
+        self.trouble = "draining"
+        self.hall.drain()
+        await self.hall.empty(self.config.drain)
+        await self._opened.aclose()
+
+    def reload(self) -> None:
+        try:
+            access = self._access(self._reread())
+            if self._certificate is not None:
+                self._certificate.reload()
+        except LocalError as error:
+            self._note(f"{error}; nothing has changed")
+            return
+        self.hall.reconsider(access)
+        self._note("the certificate and the lists were read again")
+
+    def activity(self) -> dict[str, int]:
+        metrics = self.metrics
+        return {
+            "signedIn": metrics.signed_in,
+            "frames": metrics.frames,
+            "stored": metrics.stored,
+            "delivered": metrics.ended["delivered"],
+            "waiting": metrics.mailbox_count,
+            "declined": metrics.declined.total(),
+            "refused": metrics.refused.total(),
+        }
+
+    async def _start(self) -> dict[str, Any]:
+        config = self.config
+        if config.tls_certificate is not None and config.tls_key is not None:
+            self._certificate = Certificate(config.tls_certificate, config.tls_key)
+        folder = DataFolder(config.data)
+        folder.open()
+        self._opened.callback(folder.close)
+        identity = Identity.load_or_create(config.identity or folder.identity)
+        pages = Pages(
+            f"mm relay {config.name}".rstrip(),
+            lambda: self.trouble,
+            MetricsPage(self.metrics).render if config.metrics else None,
+        )
+        # Bound, so that the port is known and ours, but nobody is taken in before the parts are there.
+        listener = await self._listen(pages)
+        port: int = listener.sockets[0].getsockname()[1]
+        address = format_relay(config.url(port), identity.sign_id)
+        self.parts = Parts(config, identity, address, folder.path, self.metrics, self._now, self._note)
+        await self._opened.enter_async_context(self.parts)
+        self.hall = self._hall(identity, config.name or config.url(port))
+        await self._tell_metrics(pages)
+        watching = asyncio.get_running_loop().create_task(self._watch_store(), name="mm relay store")
+        self._opened.callback(watching.cancel)
+        await listener.start_serving()
+        self.trouble = READY
+        if settings.beyond_this_machine(config):
+            self._note("without TLS on a public address: right behind a proxy or in a laboratory only")
+        return {
+            "address": address,
+            "signId": identity.sign_id,
+            "listening": f"{config.address[0]}:{port}",
+            "store": config.store.partition("://")[0],
+            "pid": os.getpid(),
+        }
+
+    async def _listen(self, pages: Pages) -> asyncio.Server:
+        config = self.config
+        listener = await serve(
+            *config.address,
+            lambda socket: self.hall.open(socket),
+            ssl=self._certificate.context if self._certificate is not None else None,
+            http=pages if config.metrics == SAME_PORT else pages.without_metrics,
+            admit=lambda ip: self.hall.admit(ip),
+            proxies=config.proxies,
+            start=False,
+        )
+        self._opened.callback(listener.close)
+        return listener
+
+    async def _tell_metrics(self, pages: Pages) -> None:
+        if self.config.metrics and self.config.metrics != SAME_PORT:
+            listening = settings.host_and_port(self.config.metrics)
+            server = await serve(*listening, nobody, http=pages, admit=lambda ip: "no WebSockets here")
+            self._opened.callback(server.close)
+
+    def _hall(self, identity: Identity, name: str) -> Hall:
+        config = self.config
+        return Hall(
+            identity,
+            name[:255],
+            config.limits(),
+            self.parts,
+            access=self._access(config),
+            crowd=Crowd(config.max_connections, config.max_connections_per_address, config.max_unproven),
+            metrics=self.metrics,
+            now=self._now,
+            random=secrets.token_bytes,
+        )
+
+    def _access(self, config: Config) -> Access:
+        return replace(config.access(), reaches=self.parts.policy.reaches)
+
+    async def _watch_store(self) -> None:
+        """Balancers should send nobody here while the store does not answer."""
+        before = 0
+        while True:
+            await asyncio.sleep(LOOK_AT_STORE)
+            try:
+                async with asyncio.timeout(LOOK_AT_STORE):
+                    await self.parts.store.usage()
+                failing = self.metrics.store_errors > before
+            except (StorageError, TimeoutError):
+                failing = True
+            before = self.metrics.store_errors
+            if self.trouble in (READY, "store down"):
+                self.trouble = "store down" if failing else READY
+
+
+def nobody(socket: WebSocket) -> Owner:
+    """Of a listener that admits nobody."""
+    raise AssertionError(socket.remote)

@@ -1,0 +1,196 @@
+"""Mail in Redis or Valkey, shared by the processes of a fleet: one stream a box, every step one script.
+
+What is put in one loop turn is one round trip, and with ``appendfsync always`` one fsync. Redis must keep an
+append-only file, or a restart would lose what was acknowledged: ``open`` insists on it. With ``appendfsync everysec``
+(Redis' default) a machine that loses power may lose the last second; the death of processes loses nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from mm_relay.redis_client import RedisCalls, Word
+from mm_relay.stores.contract import (
+    MOST_NOTES,
+    NOTES_KEPT,
+    Caps,
+    Kept,
+    MailStore,
+    Note,
+    OverQuota,
+    Usage,
+    note_box,
+)
+from mm_relay.stores.redis_scripts import SCRIPTS
+from mmplatform.errors import StorageCorrupt, StorageError
+
+AT_ONCE: Final = 256  # envelopes or notes that one script removes: Redis serves nobody else meanwhile
+
+T = TypeVar("T")
+
+
+class RedisStore(MailStore):
+    """``failed`` is told what was set aside because it was damaged; ``now`` gives Unix seconds."""
+
+    def __init__(
+        self,
+        url: str,
+        prefix: str = "mm-relay",
+        *,
+        now: Callable[[], float] = time.time,
+        failed: Callable[[Exception], None] = lambda error: None,
+    ) -> None:
+        self._prefix, self._now, self._failed = prefix, now, failed
+        self._calls = RedisCalls(url, SCRIPTS)
+
+    async def open(self) -> None:
+        if self._calls.opened:
+            return
+        self._calls.open()
+        try:
+            check_settings(await self._calls.call("INFO"))
+        except BaseException:
+            await self._calls.close()
+            raise
+
+    async def close(self) -> None:
+        await self._calls.close()
+
+    def put(self, box: bytes, mail: Kept, caps: Caps) -> asyncio.Future[Kept]:
+        into = note_box(mail.sender, mail.origin)
+        words = mail.sender, mail.target, mail.id, mail.expires, mail.envelope, mail.origin, mail.via, into
+        answer = self._script("put", box, *words, *caps)
+        return then(answer, partial(as_kept, mail))
+
+    async def collect(self, box: bytes, after: int, count: int, size: int) -> list[Kept]:
+        found = []
+        for entry in await self._script("collect", box, after + 1, count, size):
+            try:
+                found.append(read_kept(entry))
+            except (KeyError, ValueError) as error:
+                await self._set_aside(box, number_of(entry), error)
+        return found
+
+    def end(self, box: bytes, numbers: Sequence[int], state: str) -> asyncio.Future[list[Note]]:
+        answers = [
+            self._script("end", box, state, self._time(), MOST_NOTES, *numbers[first : first + AT_ONCE])
+            for first in range(0, max(1, len(numbers)), AT_ONCE)
+        ]
+        return then(asyncio.gather(*answers), lambda parts: [as_note(words) for part in parts for words in part])
+
+    async def expire(self, now: int, count: int) -> list[Note]:
+        notes: list[Note] = []
+        while count > 0:
+            some = min(count, AT_ONCE)
+            ended, found = await self._script("expire", now, now - NOTES_KEPT, some, self._time(), MOST_NOTES)
+            notes += [as_note(words) for words in found]
+            if ended < some:
+                break
+            count -= some
+        return notes
+
+    def add_note(self, note: Note) -> asyncio.Future[Note]:
+        answer = self._script(
+            "note", note.box, note.sender, note.target, note.id, note.state, note.origin, self._time(), MOST_NOTES
+        )
+        return then(answer, lambda number: note._replace(number=int(number)))
+
+    async def notes(self, box: bytes, after: int, count: int) -> list[Note]:
+        stream = self._prefix.encode() + b":notes:" + box
+        found = await self._calls.call("XRANGE", stream, f"{after + 1}-0", "+", "COUNT", count)
+        return [read_note(box, entry) for entry in found]
+
+    def forget_notes(self, box: bytes, upto: int) -> asyncio.Future[None]:
+        return asyncio.ensure_future(self._forget(box, upto))
+
+    async def boxes(self, after: bytes, count: int) -> list[tuple[bytes, str]]:
+        return [(box, address.decode()) for box, address in await self._script("boxes", after, count)]
+
+    async def filled(self, box: bytes) -> tuple[int, int]:
+        prefix = self._prefix.encode()
+        count = self._calls.call("XLEN", prefix + b":mail:" + box)
+        size = self._calls.call("HGET", prefix + b":box:bytes", box)
+        return await count, int(await size or 0)
+
+    async def usage(self) -> Usage:
+        return Usage(*await self._script("usage"))
+
+    async def _forget(self, box: bytes, upto: int) -> None:
+        while await self._script("forget", box, upto, AT_ONCE) == AT_ONCE:
+            pass
+
+    async def _set_aside(self, box: bytes, number: int, error: Exception) -> None:
+        """Its sender is told ``refused``, if that can still be read, and sends again what nobody acknowledged."""
+        await self._script("aside", box, number, self._time(), MOST_NOTES)
+        self._failed(StorageCorrupt(f"envelope {number} in redis is damaged: {error!r}; put aside in :quarantine"))
+
+    def _script(self, name: str, *words: Word) -> asyncio.Future[Any]:
+        return self._calls.script(name, self._prefix, *words)
+
+    def _time(self) -> int:
+        return int(self._now() * 1000)
+
+
+def check_settings(info: bytes) -> None:
+    settings = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
+    if settings.get("aof_enabled") != "1":
+        raise StorageError(
+            "redis keeps no append-only file and would lose mail: set `appendonly yes` in its configuration"
+        )
+    if settings.get("maxmemory_policy", "").startswith("allkeys"):
+        raise StorageError("redis throws keys away when its memory is full: set `maxmemory-policy noeviction`")
+
+
+def then(answer: "asyncio.Future[Any]", change: Callable[[Any], T]) -> asyncio.Future[T]:
+    """A future of what ``change`` makes of the answer; giving it up does not take the call back."""
+    result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    def settle(answer: "asyncio.Future[Any]") -> None:
+        error = answer.exception()
+        if result.done():
+            return
+        try:
+            if error is not None:
+                raise error
+            result.set_result(change(answer.result()))
+        except Exception as failure:
+            result.set_exception(failure)
+
+    answer.add_done_callback(settle)
+    return result
+
+
+def as_kept(mail: Kept, answer: bytes | list[bytes]) -> Kept:
+    if isinstance(answer, bytes):
+        raise OverQuota(answer.decode())
+    return mail._replace(number=int(answer[0]), expires=int(float(answer[1])))
+
+
+def as_note(words: list[bytes]) -> Note:
+    number, box, sender, target, id_, state, origin = words
+    return Note(int(number), box, sender, target, id_, state.decode(), origin.decode())
+
+
+def read_kept(entry: tuple[bytes, list[bytes]]) -> Kept:
+    found = fields(entry)
+    names = (found[b"s"], found[b"t"], found[b"i"])
+    if [len(name) for name in names] != [32, 32, 16]:
+        raise ValueError("a key or an id of the wrong length")
+    expires, origin, via = int(found[b"x"]), found[b"o"].decode(), found[b"v"].decode()
+    return Kept(number_of(entry), *names, expires, found[b"e"], origin, via)
+
+
+def read_note(box: bytes, entry: tuple[bytes, list[bytes]]) -> Note:
+    found = fields(entry)
+    state, origin = found[b"a"].decode(), found[b"o"].decode()
+    return Note(number_of(entry), box, found[b"s"], found[b"t"], found[b"i"], state, origin)
+
+
+def fields(entry: tuple[bytes, list[bytes]]) -> dict[bytes, bytes]:
+    return dict(zip(entry[1][::2], entry[1][1::2], strict=False))
+
+
+def number_of(entry: tuple[bytes, list[bytes]]) -> int:
+    return int(entry[0].partition(b"-")[0])

@@ -1,0 +1,87 @@
+"""The rows of a local store: their keys, reading them when it opens, setting aside what is damaged.
+
+::
+
+    relay/number               numbers up to this one may have been given
+    relay/kept/ box number     Mark: all of an envelope but its bytes; opening reads these only
+    relay/mail/ box number     its bytes
+    relay/note/ box number     NoteMark
+    quarantine/...             rows that could not be read
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from mm_relay.stores.index import Mark, NoteMark
+from mm_transports.relay.protocol.items import MAX_MAIL
+from mmplatform.codec import Decoder
+from mmplatform.errors import CodecError, StorageCorrupt
+from mmplatform.storage.contract import Row, Storage
+
+NUMBER: Final = b"relay/number"
+KEPT: Final = b"relay/kept/"
+MAIL: Final = b"relay/mail/"
+NOTE: Final = b"relay/note/"
+QUARANTINE: Final = b"quarantine/"
+
+NUMBERS_RESERVED: Final = 65_536  # at a time, so that a number is not given again after its envelope has gone
+ROWS_READ: Final = 8192  # at a time
+
+_marks = Decoder(Mark, 4096)
+_notes = Decoder(NoteMark, 4096)
+_numbers = Decoder(int, 16)
+
+
+class Rows:
+    """``failed`` is told what was set aside."""
+
+    def __init__(self, storage: Storage, failed: Callable[[Exception], None]) -> None:
+        self._storage, self._failed = storage, failed
+
+    async def load(self, mail: Callable[[int, Mark], None], note: Callable[[int, NoteMark], None]) -> None:
+        """Name all that is kept, but for the bytes of the envelopes."""
+        await self._load(KEPT, _marks, mail)
+        await self._load(NOTE, _notes, note)
+
+    async def number(self) -> int:
+        """Up to where numbers may have been given; raises StorageCorrupt."""
+        row = await self._storage.get(NUMBER)
+        try:
+            return _numbers.decode(row) if row is not None else 0
+        except CodecError as error:
+            raise StorageCorrupt(f"the numbers of the relay's mail are damaged: {error}; restore a backup") from None
+
+    async def set_aside_mail(self, key: bytes, envelope: bytes | None) -> None:
+        """Copy an envelope that is not what it should be; the caller removes it."""
+        if envelope is not None:
+            await self._storage.write([(QUARANTINE + key, envelope)])
+        self._failed(StorageCorrupt(f"an envelope of the relay's mail is damaged; put aside as {QUARANTINE + key!r}"))
+
+    async def _load(self, prefix: bytes, decoder: Decoder[Any], take: Callable[[int, Any], None]) -> None:
+        start = prefix
+        while rows := await self._storage.scan(prefix, start, ROWS_READ):
+            for key, value in rows:
+                number = int.from_bytes(key[-8:])
+                try:
+                    mark = decoder.decode(value)
+                    if key != row_key(prefix, mark.box, number) or getattr(mark, "size", 0) > MAX_MAIL:
+                        raise CodecError("it does not belong to its key")
+                except CodecError as error:
+                    await self._set_aside(key, value, str(error))
+                else:
+                    take(number, mark)
+            start = rows[-1][0] + b"\x00"
+
+    async def _set_aside(self, key: bytes, value: bytes, why: str) -> None:
+        """Move a row that cannot be read, with the envelope it belongs to, out of the way."""
+        rows: list[Row] = [(QUARANTINE + key, value), (key, None)]
+        mail = MAIL + key.removeprefix(KEPT)
+        envelope = await self._storage.get(mail) if key.startswith(KEPT) else None
+        if envelope is not None:
+            rows += [(QUARANTINE + mail, envelope), (mail, None)]
+        await self._storage.write(rows)
+        self._failed(StorageCorrupt(f"a row of the relay's mail is damaged ({why}); put aside as {QUARANTINE + key!r}"))
+
+
+def row_key(prefix: bytes, box: bytes, number: int) -> bytes:
+    return prefix + box + number.to_bytes(8)

@@ -1,0 +1,1 @@
+"""The whole DHT node: datagrams and time in, datagrams out. Sans-I/O."""

@@ -1,0 +1,128 @@
+"""What the DHT keeps: signed NodeInfos and signed application records (directory.rst, "Records").
+
+Both prove themselves: bytes from anywhere pass :func:`open_record`, so a :class:`Record` in hand is signed by the key
+under whose name it is kept. The highest rank wins, which is the highest ``seq``.
+"""
+
+from functools import lru_cache
+from typing import Final, NoReturn
+
+from mm_services.kademlia.protocol.contact import box_id_key, record_key, sign_id_key
+from mm_services.kademlia.protocol.wire import MAX_RECORD
+from mmplatform.codec import Decoder, Struct, encode
+from mmplatform.errors import BadSignature, CodecError, InvalidRecord
+from mmplatform.identity.keys import Identity, raw_key, verify
+from mmplatform.identity.nodeinfo import MAX_NUMBER, NodeInfo
+
+LABEL: Final = "mm/1 record"
+MAX_NAME: Final = 64  # bytes of UTF-8
+MAX_VALUE: Final = 1024
+LONGEST: Final = 32 * 24 * 3600  # seconds into the future that a record may be dated
+
+_ALWAYS: Final = -1.0  # before everything expires: open_record looks at the date
+_NODE_INFO: Final = b"\x97"  # an array of seven; an application record is one of six
+
+
+class Record:
+    """A proven record. ``keys``: where it belongs. ``info`` or ``name`` and ``value`` say what it is."""
+
+    __slots__ = ("data", "expires", "info", "keys", "name", "rank", "seq", "sign_key", "value")
+
+    def __init__(
+        self,
+        data: bytes,
+        sign_key: bytes,
+        seq: int,
+        expires: int,
+        signature: bytes,
+        keys: tuple[int, ...],
+        info: NodeInfo | None = None,
+        name: str = "",
+        value: bytes = b"",
+    ) -> None:
+        self.data, self.sign_key, self.seq, self.expires = data, sign_key, seq, expires
+        self.rank = (seq, expires, signature)  # as nodeinfo.newest: everybody keeps the same of two equals
+        self.keys, self.info, self.name, self.value = keys, info, name, value
+
+
+class _Wire(Struct, array_like=True, forbid_unknown_fields=True):
+    sign_key: bytes
+    name: str
+    value: bytes
+    seq: int
+    expires: int
+    signature: bytes
+
+
+_decoder = Decoder(_Wire, MAX_RECORD)
+
+
+def make_record(identity: Identity, name: str, value: bytes, seq: int, expires: int) -> bytes:
+    """An application record of ``identity``, signed. Raises InvalidRecord."""
+    parts = _parts(name, value, seq, expires)
+    signature = identity.sign(LABEL, *parts)
+    return encode(_Wire(identity.sign_key, name, value, seq, expires, signature))
+
+
+def open_record(data: bytes, now: float) -> Record:
+    """The record in ``data``, proven and in date; raises :class:`InvalidRecord` that begins with the reason."""
+    if len(data) > MAX_RECORD:
+        _reject("size", f"{len(data)} bytes, at most {MAX_RECORD} allowed")
+    record = _node_info(data) if data.startswith(_NODE_INFO) else _application(data)
+    if record.expires <= now:
+        _reject("expired", f"it was good until {record.expires}, now is {int(now)}")
+    if record.expires > now + LONGEST:
+        _reject("expires", f"dated {record.expires - int(now)} seconds ahead, at most {LONGEST} allowed")
+    return record
+
+
+def newer(one: Record | None, other: Record | None) -> Record | None:
+    """The one that wins."""
+    if one is None or other is None:
+        return one or other
+    return other if other.rank > one.rank else one
+
+
+def _node_info(data: bytes) -> Record:
+    return _of_info(NodeInfo.decode(data, _ALWAYS), data)
+
+
+@lru_cache(maxsize=1024)
+def _of_info(info: NodeInfo, data: bytes) -> Record:
+    keys = (sign_id_key(info.sign_id), box_id_key(info.box_id))
+    return Record(data, raw_key(info.sign_id), info.seq, info.expires, info.signature, keys, info)
+
+
+@lru_cache(maxsize=1024)
+def _application(data: bytes) -> Record:
+    try:
+        wire = _decoder.decode_exact(data)
+    except CodecError as error:
+        _reject("malformed", str(error))
+    parts = _parts(wire.name, wire.value, wire.seq, wire.expires)
+    try:
+        verify(wire.sign_key, wire.signature, LABEL, *parts)
+    except BadSignature as error:
+        _reject("signature", str(error))
+    key = record_key(wire.sign_key, wire.name)
+    return Record(data, wire.sign_key, wire.seq, wire.expires, wire.signature, (key,), name=wire.name, value=wire.value)
+
+
+def _parts(name: str, value: bytes, seq: int, expires: int) -> tuple[bytes, ...]:
+    try:
+        raw = name.encode()
+    except UnicodeEncodeError:
+        _reject("name", "not Unicode text")
+    if not 0 < len(raw) <= MAX_NAME:
+        _reject("name", f"{len(raw)} bytes; a name has 1 to {MAX_NAME}")
+    if len(value) > MAX_VALUE:
+        _reject("value", f"{len(value)} bytes, at most {MAX_VALUE} allowed")
+    if not 0 <= seq <= MAX_NUMBER:
+        _reject("seq", f"{seq} is not between 0 and 2**53 - 1")
+    if not 0 <= expires <= MAX_NUMBER:
+        _reject("expires", f"{expires} is not between 0 and 2**53 - 1")
+    return raw, value, seq.to_bytes(8, "big"), expires.to_bytes(8, "big")
+
+
+def _reject(reason: str, detail: str) -> NoReturn:
+    raise InvalidRecord(f"{reason}: {detail}")

@@ -1,0 +1,84 @@
+"""What others ask of us: contacts, records, and to keep a record (directory.rst, "Answers", "Tokens and quotas").
+
+Pure: a query goes in, the bytes of the answer come out.
+"""
+
+from collections.abc import Callable
+
+from mm_services.kademlia.protocol.address import Address
+from mm_services.kademlia.protocol.contact import prove
+from mm_services.kademlia.protocol.limits import Rate, Tokens
+from mm_services.kademlia.protocol.peers import Peers
+from mm_services.kademlia.protocol.records import open_record
+from mm_services.kademlia.protocol.store import Store
+from mm_services.kademlia.protocol.wire import (
+    BAD_TOKEN,
+    INVALID,
+    MAX_DATAGRAM,
+    UNPROVEN_FACTOR,
+    Find,
+    Proof,
+    Reply,
+    Verdict,
+    address_of,
+    pack,
+    pack_reply,
+    place,
+)
+from mm_services.kademlia.protocol.wire import Store as StoreQuery
+from mmplatform.errors import InvalidRecord
+
+STORES: tuple[float, float] = (20.0, 100.0)  # a second and at once, of one address
+
+
+class Responder:
+    """Answers from the tables and the store."""
+
+    def __init__(self, peers: Peers, store: Store, random: Callable[[int], bytes]) -> None:
+        self.tokens = Tokens(random)
+        self._peers, self._store = peers, store
+        self._stores = Rate(*STORES)
+
+    def find(self, query: Find, came_from: Address, limit: int) -> bytes | None:
+        """Never longer than ``limit`` bytes."""
+        peers = self._peers
+        asked_at = address_of(query.to)
+        target = int.from_bytes(query.target, "big")
+        record = self._store.get(target, peers.now)
+        proof = None
+        if query.prove and asked_at in peers.own:
+            proof = Proof(*prove(peers.identity, asked_at, peers.now))
+        reply = Reply(
+            tx=query.tx,
+            sender=peers.identity.sign_key,
+            you=place(came_from),
+            token=self.tokens.token(came_from, peers.now),
+            proof=proof,
+            held=record.seq + 1 if record is not None else 0,
+            record=record.data if record is not None and record.seq >= query.after else b"",
+            contacts=[],
+            cut=False,
+        )
+        contacts = peers.closest(target, query.count, came_from, query.families) if query.count else []
+        return pack_reply(reply, contacts, limit)
+
+    def limit(self, query: Find, came_from: Address, size: int) -> int:
+        """How long the answer to ``size`` bytes may be: without a token its address may be a victim's."""
+        proven = self.tokens.good(query.token, came_from, self._peers.now)
+        return MAX_DATAGRAM if proven else min(MAX_DATAGRAM, UNPROVEN_FACTOR * size)
+
+    def store(self, query: StoreQuery, came_from: Address) -> bytes | None:
+        """Whatever is cheap is looked at before the signature is."""
+        now = self._peers.now
+        if not self.tokens.good(query.token, came_from, now):
+            return pack(Verdict(query.tx, BAD_TOKEN))
+        if not self._stores.allows(came_from, now):
+            return None
+        target = int.from_bytes(query.target, "big")
+        try:
+            record = open_record(query.record, now)
+        except InvalidRecord:
+            return pack(Verdict(query.tx, INVALID))
+        if target not in record.keys:
+            return pack(Verdict(query.tx, INVALID))
+        return pack(Verdict(query.tx, self._store.put(target, record, came_from, now)))

@@ -1,0 +1,623 @@
+"""Lanes between relays, in virtual time: mail forwarded and noted, cuts, wrong keys, full boxes, dead relays."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any
+
+import pytest
+
+from mm_relay.federation import link as lane
+from mm_relay.federation import links as lanes
+from mm_relay.federation import mail_forwarder as forward
+from mm_relay.federation.links import dialler
+from mm_relay.policy import Policy
+from mm_relay.ports import Fleet
+from mm_relay.stores.contract import Caps, Kept, Note
+from mm_transports.relay.client import Client
+from mm_transports.relay.protocol.address import format_relay, parse_relay
+from mm_transports.relay.protocol.items import (
+    RELAY,
+    Carried,
+    Data,
+    Declined,
+    Deposit,
+    Ended,
+    Limits,
+    Mail,
+    Noted,
+    Open,
+    Room,
+    Stored,
+    Taken,
+    Waiting,
+)  # fmt: skip
+from tests.sim.relay_mail.clock import run
+from tests.sim.relay_mail.office import LIMITS, START, Lines, Office, Told, deposit, key
+
+WIDE = Limits(0, 0, 0, 0, 0, 0, 0, 0, 0, 1_000_000, 1000)
+
+
+def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    @wraps(test)
+    def play(**fixtures: Any) -> None:
+        run(test(**fixtures))
+
+    return play
+
+
+async def two(**options: Any) -> tuple[Lines, Office, Office]:
+    lines = Lines()
+    return lines, await Office("x", lines, **options).open(), await Office("y", lines, **options).open()
+
+
+def arrive(office: Office, name: str) -> Told:
+    session = Told(key(name))
+    office.sign_in(session)
+    return session
+
+
+async def close(*offices: Office) -> None:
+    for office in offices:
+        await office.close()
+
+
+@virtual
+async def test_mail_goes_over_a_lane_and_its_end_comes_back() -> None:
+    lines, x, y = await two()
+    alice, bob = arrive(x, "alice"), arrive(y, "bob")
+    sent = [deposit("bob", via=y.address) for _ in range(4)]
+    for one in sent:
+        x.receive(alice, one)
+    await asyncio.sleep(1)
+    assert len(alice.heard(Stored)) == 4
+    mails = bob.heard(Mail)
+    assert [mail.envelope for mail in mails] == [one.envelope for one in sent]
+    assert {mail.peer for mail in mails} == {alice.key}
+    assert (await x.store.usage())[:1] == (0,)
+    assert x.metrics.ended == {"forwarded": 4}
+    y.receive(bob, Taken([mail.number for mail in mails]))
+    await asyncio.sleep(1)
+    assert [(ended.id, ended.state) for ended in alice.heard(Ended)] == [(one.id, "delivered") for one in sent]
+    assert (await y.store.usage()) == (0, 0, 0, 0)
+    assert lines.dialled == [y.address, x.address]
+    await close(x, y)
+
+
+@virtual
+async def test_g10_a_dead_relay_delays_only_its_own_lane() -> None:
+    lines, x, y = await two()
+    dead = Office("dead", lines)  # never opened
+    alice, bob = arrive(x, "alice"), arrive(y, "bob")
+    for _ in range(5):
+        x.receive(alice, deposit("carol", via=dead.address))
+        x.receive(alice, deposit("bob", via=y.address))
+    await asyncio.sleep(0.5)
+    assert len(bob.heard(Mail)) == LIMITS.window_count
+    assert await x.store.filled(dead.key) == (5, 50)
+    await dead.open()
+    carol = arrive(dead, "carol")
+    await asyncio.sleep(lane.LONGEST_PAUSE)
+    assert len(carol.heard(Mail)) == LIMITS.window_count
+    await close(x, y, dead)
+
+
+@virtual
+async def test_g10_a_cut_lane_loses_and_repeats_nothing() -> None:
+    lines, x, y = await two(limits=WIDE)
+    alice, bob = arrive(x, "alice"), arrive(y, "bob")
+    sent = [deposit("bob", via=y.address) for _ in range(400)]
+    for one in sent:
+        x.receive(alice, one)
+    await asyncio.sleep(0.07)
+    lines.cut(x.key, y.key)
+    assert 0 < (await y.store.usage()).envelopes < 400
+    await asyncio.sleep(120)
+    lines.mend(x.key, y.key)
+    await asyncio.sleep(120)
+    assert [mail.envelope for mail in bob.heard(Mail)] == [one.envelope for one in sent]
+    assert (await x.store.usage()).envelopes == 0
+    await close(x, y)
+
+
+@virtual
+async def test_a_restart_goes_on_with_what_is_in_the_store() -> None:
+    lines, x, y = await two(limits=WIDE)
+    lines.cut(x.key, y.key)
+    alice, bob = arrive(x, "alice"), arrive(y, "bob")
+    for _ in range(3):
+        x.receive(alice, deposit("bob", via=y.address))
+    await asyncio.sleep(1)
+    await x.close()
+    lines.mend(x.key, y.key)
+    await x.open()
+    await asyncio.sleep(1)
+    mails = bob.heard(Mail)
+    assert len(mails) == 3
+    await x.close()
+    y.receive(bob, Taken([mail.number for mail in mails]))
+    await asyncio.sleep(1)
+    await y.close()
+    await y.open()
+    await x.open()
+    alice = arrive(x, "alice")
+    await asyncio.sleep(2 * lane.LONGEST_PAUSE)
+    assert len(alice.heard(Ended)) == 3
+    assert (await y.store.usage()).notes == 0
+    await close(x, y)
+
+
+@virtual
+async def test_a_relay_with_another_key_than_its_address_gets_nothing() -> None:
+    _, x, y = await two()
+    liar = format_relay("wss://liar/", y.identity.sign_id)
+    alice, bob = arrive(x, "alice"), arrive(y, "bob")
+    x.receive(alice, deposit("bob", via=liar))
+    await asyncio.sleep(5)
+    assert bob.heard(Mail) == []
+    assert await x.store.filled(y.key) == (1, 10)
+    x.receive(alice, deposit("bob", via=y.address))
+    await asyncio.sleep(2 * lane.LONGEST_PAUSE)
+    assert len(bob.heard(Mail)) == 2, "a wrong address does not hold up mail when the right one is known as well"
+    for number in range(20):
+        x.receive(alice, deposit("bob", via=format_relay(f"wss://liar{number}/", y.identity.sign_id)))
+    x.receive(alice, deposit("bob", via=y.address))
+    await asyncio.sleep(1)
+    assert x.lanes is not None
+    assert len(x.lanes._lanes[y.key]._addresses) == lane.ADDRESSES
+    assert x.lanes._lanes[y.key]._addresses[0] == y.address
+    await close(x, y)
+
+
+@virtual
+async def test_a_full_box_holds_up_only_those_who_write_to_it() -> None:
+    lines, x, y = await two()
+    lines.cut(x.key, y.key)
+    alice, zoe = arrive(x, "alice"), arrive(x, "zoe")
+    for number in range(10):
+        local = arrive(y, f"local {number}")
+        for _ in range(2):
+            y.receive(local, deposit("bob", expires=START + 300))
+    sent = [deposit("bob", via=y.address) for _ in range(3)]
+    for one in sent:
+        x.receive(alice, one)
+    x.receive(zoe, deposit("carol", via=y.address))
+    lines.mend(x.key, y.key)
+    carol = arrive(y, "carol")
+    await asyncio.sleep(60)
+    assert len(carol.heard(Mail)) == 1
+    assert await x.store.filled(y.key) == (3, 30)
+    assert alice.heard(Ended) == []
+    bob = arrive(y, "bob")
+    seen: list[bytes] = []
+    for _ in range(20):
+        mails = bob.heard(Mail)
+        seen += [mail.envelope for mail in mails if mail.peer == alice.key]
+        y.receive(bob, Taken([mail.number for mail in mails]))
+        await asyncio.sleep(2)
+    assert seen == [one.envelope for one in sent], "Room wakes it long before the retry"
+    await close(x, y)
+
+
+@virtual
+@pytest.mark.parametrize(
+    ("limits", "state"),
+    [
+        (LIMITS.__class__(0, 5, *[0] * 7, 4000, 4), "refused"),
+        (LIMITS.__class__(0, 0, 0, 0, 0, 0, 0, 0, 0, 4000, 4), None),
+    ],
+)
+async def test_what_the_other_relay_never_takes_ends_as_refused(limits: Limits, state: str | None) -> None:
+    lines = Lines()
+    x, y = await Office("x", lines).open(), await Office("y", lines, limits=limits).open()
+    alice = arrive(x, "alice")
+    x.receive(alice, deposit("bob", via=y.address))
+    await asyncio.sleep(2)
+    assert [ended.state for ended in alice.heard(Ended)] == ([state] if state else [])
+    assert (await x.store.usage()).envelopes == 0
+    await close(x, y)
+
+
+@virtual
+async def test_what_expires_here_ends_here() -> None:
+    lines, x, y = await two()
+    lines.cut(x.key, y.key)
+    alice = arrive(x, "alice")
+    x.receive(alice, deposit("bob", via=y.address, expires=START + 30))
+    await asyncio.sleep(60)
+    assert [ended.state for ended in alice.heard(Ended)] == ["expired"]
+    await close(x, y)
+
+
+@virtual
+async def test_relays_that_may_not_federate_get_no_lane() -> None:
+    lines = Lines()
+    x = await Office("x", lines, policy=Policy(relays=frozenset())).open()
+    y = await Office("y", lines).open()
+    assert x.lanes is not None
+    assert x.lanes.lane(y.address) is None
+    assert x.lanes.lane(x.address) is None
+    assert x.lanes.lane("relay+wss://nonsense") is None
+    alice = arrive(x, "alice")
+    x.receive(alice, deposit("bob", via=y.address))
+    await asyncio.sleep(1)
+    assert [one.reason for one in alice.heard(Declined)] == ["denied"]
+    assert lines.dialled == []
+    await close(x, y)
+
+
+# Live: to the router a lane is a session.
+
+
+@virtual
+async def test_a_lane_is_full_until_it_is_up_and_says_when() -> None:
+    lines, x, y = await two()
+    assert x.lanes is not None
+    session = x.lanes.lane(y.address)
+    assert session is not None
+    assert (session.key, session.role, session.full) == (y.key, RELAY, True)
+    session.tell(Carried(key("alice"), key("bob"), Data(key("bob"), 1, b"too early")))
+    await asyncio.sleep(1)
+    assert x.post.writables == [session]
+    assert not session.full
+    assert x.lanes.lane(y.address) is session
+    heard: list[Any] = []
+    y.receive = lambda _, item: heard.append(item)  # type: ignore[method-assign]
+    opening = Carried(key("alice"), key("bob"), Open(key("bob"), 1, b"hello"))
+    session.tell(opening)
+    await asyncio.sleep(1)
+    assert heard == [opening]
+    answer = Carried(key("bob"), key("alice"), Data(key("alice"), 1, b"hi"))
+    back = lines.open[0]._session
+    assert back is not None
+    back.tell(answer)
+    back.tell(Carried(key("bob"), key("alice"), deposit("alice")))  # over its own lane, please
+    back.tell(Data(key("alice"), 1, b"not carried"))
+    await asyncio.sleep(1)
+    assert x.post.received == [(session, answer)]
+    lines.cut(x.key, y.key)
+    assert session.full
+    assert x.post.lost == [session]
+    assert x.metrics.lanes_up == 0
+    await close(x, y)
+
+
+@virtual
+async def test_a_dead_relay_is_told_at_once_and_while_it_rests_there_is_no_lane() -> None:
+    lines, x, y = await two()
+    lines.cut(x.key, y.key)
+    assert x.lanes is not None
+    session = x.lanes.lane(y.address)
+    assert session is not None
+    await asyncio.sleep(0.1)
+    assert x.post.lost == [session]
+    assert x.lanes.lane(y.address) is None
+    await asyncio.sleep(lane.LONGEST_PAUSE)
+    lines.mend(x.key, y.key)
+    assert x.lanes.lane(y.address) is session
+    await asyncio.sleep(1)
+    assert not session.full
+    session.end("enough")
+    await asyncio.sleep(1)
+    assert session.full
+    await close(x, y)
+
+
+@virtual
+async def test_an_idle_lane_is_closed_after_an_hour() -> None:
+    lines, x, y = await two()
+    alice = arrive(x, "alice")
+    x.receive(alice, deposit("bob", via=y.address))
+    await asyncio.sleep(60)
+    assert len(lines.open) == 1
+    await asyncio.sleep(4 * lane.IDLE)
+    assert lines.open == []
+    x.receive(alice, deposit("bob", via=y.address))
+    await asyncio.sleep(1)
+    assert await y.store.filled(key("bob")) == (1, 10)
+    await close(x, y)
+
+
+@virtual
+async def test_lanes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "LANES", 2)
+    lines, x, y = await two()
+    dead = [Office(f"dead {number}".replace(" ", ""), lines) for number in range(3)]
+    assert x.lanes is not None
+    assert [x.lanes.lane(one.address) is not None for one in dead] == [True, True, False]
+    await asyncio.sleep(2 * lane.LONGEST_PAUSE)
+    assert x.lanes.lane(y.address) is not None, "those that nobody wants any more make room"
+    await close(x, y)
+
+
+# A relay that does not answer.
+
+
+@virtual
+async def test_a_relay_that_does_not_answer_is_dialled_again() -> None:
+    lines, x, y = await two()
+    alice = arrive(x, "alice")
+    y.receive = lambda session, item: None  # type: ignore[method-assign]
+    x.receive(alice, deposit("bob", via=y.address))
+    await asyncio.sleep(3 * forward.PATIENCE)
+    assert len(lines.dialled) >= 3
+    del y.receive
+    await asyncio.sleep(2 * forward.PATIENCE)
+    assert await y.store.filled(key("bob")) == (1, 10)
+    await close(x, y)
+
+
+@virtual
+async def test_a_store_that_fails_is_asked_again() -> None:
+    lines, x, y = await two()
+    lines.cut(x.key, y.key)
+    alice = arrive(x, "alice")
+    x.receive(alice, deposit("bob", via=y.address))
+    await asyncio.sleep(1)
+    lines.mend(x.key, y.key)
+    await x.store.close()
+    await asyncio.sleep(3 * lane.LONGEST_PAUSE)
+    assert x.metrics.store_errors > 0
+    await x.store.open()
+    await asyncio.sleep(2 * forward.AGAIN)
+    assert await y.store.filled(key("bob")) == (1, 10)
+    await close(x, y)
+
+
+# The forwarder by itself.
+
+
+class Bench:
+    """A forwarder with somebody who answers by hand."""
+
+    def __init__(self, office: Office) -> None:
+        self.office, self.told, self.notes = office, list[Carried](), list[Note]()
+        self.forwarder = forward.Forwarder(
+            office.key, key("box"), office.store, office.now, office.metrics, self.tell, self.ended
+        )
+        self.task = asyncio.get_running_loop().create_task(self.forwarder.run(self.keep, 10.0))
+        self.ours = True
+
+    async def keep(self) -> bool:
+        return self.ours
+
+    def tell(self, carried: Carried) -> bool:
+        self.told.append(carried)
+        return True
+
+    def ended(self, box: bytes, notes: list[Note]) -> None:
+        self.notes += notes
+
+    async def put(self, target: str, size: int = 10, sender: str = "alice") -> Deposit:
+        one = deposit(target, size)
+        mail = Kept(0, key(sender), key(target), one.id, one.expires, one.envelope, "", "relay+wss://x")
+        await self.office.store.put(key("box"), mail, Caps())
+        self.forwarder.wake()
+        await asyncio.sleep(0.1)
+        return one
+
+    def answer(self, item: Any, sender: str = "alice") -> None:
+        self.forwarder.said(Carried(key("box"), key(sender), item))
+
+    def heard(self) -> list[Any]:
+        told, self.told = self.told, []
+        return [carried.said.id if isinstance(carried.said, Deposit | Ended) else carried for carried in told]
+
+
+async def bench() -> Bench:
+    return Bench(await Office("x").open())
+
+
+async def done(made: Bench) -> None:
+    made.task.cancel()
+    await asyncio.gather(made.task, return_exceptions=True)
+    await made.office.close()
+
+
+@virtual
+async def test_the_window_of_a_lane() -> None:
+    made = await bench()
+    sent = [await made.put(f"friend {number % 3}") for number in range(forward.WINDOW_COUNT + 5)]
+    assert made.heard() == [one.id for one in sent[: forward.WINDOW_COUNT]]
+    assert not made.forwarder.idle
+    made.answer(Stored(sent[0].peer, sent[0].id, 0))
+    made.answer(Stored(sent[0].peer, sent[0].id, 0))
+    made.answer(Stored(sent[0].peer, bytes(16), 0))
+    await asyncio.sleep(0.1)
+    assert made.heard() == [sent[forward.WINDOW_COUNT].id]
+    for one in sent[1:]:
+        made.answer(Stored(one.peer, one.id, 0))
+        await asyncio.sleep(0.01)
+    made.heard()
+    for one in sent[1:]:
+        made.answer(Stored(one.peer, one.id, 0))
+    await asyncio.sleep(0.1)
+    assert made.forwarder.idle
+    assert await made.office.store.filled(key("box")) == (0, 0)
+    assert made.notes == []
+    await done(made)
+
+
+@virtual
+@pytest.mark.parametrize(
+    ("reason", "retry", "state"),
+    [
+        ("expired", 0, "expired"),
+        ("too-large", 0, "refused"),
+        ("denied", 5, "refused"),
+        ("overflow", 0, "overflow"),
+        ("quota", 0, "overflow"),
+        ("storage", 0, "refused"),
+        ("anything", 7, "refused"),
+    ],
+)
+async def test_final_answers(reason: str, retry: int, state: str) -> None:
+    made = await bench()
+    one = await made.put("bob")
+    made.answer(Declined(one.peer, one.id, reason, retry))
+    await asyncio.sleep(0.1)
+    assert [note.state for note in made.notes] == [state]
+    assert await made.office.store.filled(key("box")) == (0, 0)
+    await done(made)
+
+
+@virtual
+async def test_a_pair_that_waits_keeps_its_order_and_delays_nobody() -> None:
+    made = await bench()
+    first = await made.put("bob")
+    assert made.heard() == [first.id]
+    made.answer(Declined(first.peer, first.id, "overflow", 60_000))
+    second, other = await made.put("bob"), await made.put("carol")
+    third = await made.put("bob", sender="zoe")
+    assert made.heard() == [other.id, third.id]
+    made.answer(Stored(other.peer, other.id, 0))
+    made.answer(Stored(third.peer, third.id, 0), "zoe")
+    await asyncio.sleep(50)
+    assert made.heard() == []
+    assert not made.forwarder.idle
+    await asyncio.sleep(11)
+    assert made.heard() == [first.id, second.id]
+    made.answer(Declined(first.peer, first.id, "quota", 60_000))
+    made.answer(Declined(second.peer, second.id, "quota", 60_000))
+    made.answer(Room(first.peer))
+    await asyncio.sleep(0.1)
+    assert made.heard() == [first.id, second.id]
+    await done(made)
+
+
+@virtual
+async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "HOLDS", 2)
+    made = await bench()
+    sent = [await made.put(f"friend {number}") for number in range(3)]
+    made.heard()
+    for one in sent:
+        made.answer(Declined(one.peer, one.id, "overflow", 10**9))
+    await asyncio.sleep(0.1)
+    assert made.heard() == [sent[0].id]
+    made.answer(Stored(sent[0].peer, sent[0].id, 0))
+    await asyncio.sleep(forward.LONGEST_HOLD)
+    assert made.heard() == [one.id for one in sent[1:]]
+    await done(made)
+
+
+@virtual
+async def test_notes_have_a_window_and_are_forgotten_when_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "NOTES_WINDOW", 3)
+    made = await bench()
+    store = made.office.store
+    for number in range(5):
+        note = Note(0, key("box"), key("alice"), key(number), number.to_bytes(16), "delivered", "relay+wss://x")
+        await store.add_note(note)
+    made.forwarder.wake()
+    await asyncio.sleep(0.1)
+    assert made.heard() == [number.to_bytes(16) for number in range(3)]
+    made.answer(Noted((await store.notes(key("box"), 0, 9))[1].number))
+    await asyncio.sleep(0.1)
+    assert made.heard() == [number.to_bytes(16) for number in (3, 4)]
+    made.answer(Noted(2**50))
+    made.answer(Noted(2**50))
+    await asyncio.sleep(0.1)
+    assert await store.notes(key("box"), 0, 9) == []
+    assert made.forwarder.idle
+    await done(made)
+
+
+@virtual
+async def test_a_lost_lease_ends_the_forwarding() -> None:
+    made = await bench()
+    made.ours = False
+    await asyncio.sleep(11)
+    assert made.task.done()
+    await done(made)
+
+
+@virtual
+async def test_an_end_that_the_store_failed_is_made_up_for() -> None:
+    made = await bench()
+    one = await made.put("bob")
+    await made.office.store.close()
+    made.answer(Stored(one.peer, one.id, 0))
+    await asyncio.sleep(1)
+    await made.office.store.open()
+    made.heard()
+    await asyncio.sleep(2 * forward.AGAIN)
+    assert made.heard() == [one.id]
+    await done(made)
+
+
+# Fleets.
+
+
+class Pair(Fleet):
+    """One process of a fleet; ``leases`` is shared by all."""
+
+    leases: dict[bytes, "Pair"]
+
+    def __init__(self, leases: dict[bytes, "Pair"]) -> None:
+        self.leases = leases
+        self.published: list[Carried] = []
+
+    async def open(self, carried: Any, displaced: Any) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def here(self, key: bytes) -> None: ...
+
+    def gone(self, key: bytes) -> None: ...
+
+    async def locate(self, key: bytes) -> str:
+        return ""
+
+    def send(self, process: str, carried: Carried) -> None: ...
+
+    def publish(self, carried: Carried) -> None:
+        self.published.append(carried)
+
+    async def lease(self, name: bytes, seconds: float) -> bool:
+        return self.leases.setdefault(name, self) is self
+
+
+@virtual
+async def test_one_process_of_a_fleet_forwards_and_the_others_tell_it() -> None:
+    lines, leases = Lines(), dict[bytes, Pair]()
+    one, two = Pair(leases), Pair(leases)
+    first = await Office("x", lines, fleet=one).open()
+    second = Office("x", lines, fleet=two)
+    second.store = first.store
+    await second.open()
+    y = await Office("y", lines).open()
+    alice, zoe = arrive(first, "alice"), arrive(second, "zoe")
+    first.receive(alice, deposit("bob", via=y.address))
+    await asyncio.sleep(1)
+    second.receive(zoe, deposit("bob", via=y.address))
+    await asyncio.sleep(1)
+    assert two.published == [Carried(first.key, y.key, Waiting(y.address))]
+    assert len(lines.dialled) == 1
+    assert await y.store.filled(key("bob")) == (1, 10)
+    assert first.mailroom is not None
+    first.mailroom.nudged(two.published[0])
+    await asyncio.sleep(1)
+    assert await y.store.filled(key("bob")) == (2, 20)
+    assert one.published == []
+    leases.clear()
+    leases[b"lane/" + y.key] = two  # the first has lost it
+    second.receive(zoe, deposit("bob", via=y.address))
+    await asyncio.sleep(30)
+    assert await y.store.filled(key("bob")) == (3, 30)
+    store = first.store
+    await second.lanes.close()  # type: ignore[union-attr]
+    await second.mailroom.close()  # type: ignore[union-attr]
+    await close(first, y)
+    assert store is not None
+
+
+@virtual
+async def test_the_client_of_a_lane_signs_in_as_a_relay() -> None:
+    office = Office("x")
+    made = dialler(office.identity, office.address, random=lambda: 0.5, now=office.now)
+    address = parse_relay(Office("y").address)
+    client = made(address, object())  # type: ignore[arg-type]
+    assert isinstance(client, Client)
+    assert client.address == address
+    await client.close()

@@ -1,0 +1,501 @@
+"""The router: live frames, pauses, absence, takeovers, fleets, other relays, and liars among them."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from mm_relay.ports import Session
+from mm_relay.routing import forwarding as passing
+from mm_relay.routing import watches
+from mm_relay.routing.flows import OVERHEAD, Bounds
+from mm_transports.relay.protocol.items import (
+    RELAY,
+    Carried,
+    Data,
+    Deposit,
+    Ended,
+    Item,
+    Open,
+    Pause,
+    Present,
+    Resume,
+    Shut,
+    Waiting,
+)
+from mmplatform.errors import ProtocolError
+from tests.sim.relay.world import Door, World, key_of, relay_key
+
+A, B, C, R = key_of("a"), key_of("b"), key_of("c"), relay_key("relay")
+FEW = Bounds(pause=4 * OVERHEAD, pair=16 * OVERHEAD, peer=64 * OVERHEAD, relay=64 * OVERHEAD, seat=64 * OVERHEAD)
+
+
+def frames(door: Door) -> list[tuple[bytes, int, bytes]]:
+    return [(item.peer, item.link, item.data) for item in door.read() if isinstance(item, (Open, Data))]
+
+
+def chat(one: Door, other: Door, link: int = 1) -> None:
+    one.say(Open(other.key, link, b"first"))
+    other.say(Data(one.key, link, b"answer"))
+    one.read()
+    other.read()
+
+
+class TestOneRelay:
+    def setup_method(self) -> None:
+        self.world = World(bounds=FEW)
+        self.relay = self.world.relays[0]
+        self.router = self.relay.router
+        self.a, self.b, self.c = (Door(self.relay, key).enter() for key in (A, B, C))
+
+    def fill(self, source: Door, target: Door, count: int, link: int = 1) -> None:
+        for number in range(count):
+            source.say(Data(target.key, link, b"%d" % number))
+
+    def test_a_frame_comes_with_the_key_of_its_sender(self) -> None:
+        self.a.say(Open(B, 7, b"hello", "relay+ws://ignored.test/"))
+        self.b.say(Data(A, 7, b"hi"))
+        assert self.b.read() == [Open(A, 7, b"hello")]
+        assert self.a.read() == [Data(B, 7, b"hi")]
+        assert (self.relay.metrics.frames, self.relay.metrics.frame_bytes) == (2, 7)
+
+    def test_a_peer_that_is_absent_is_told_of_when_it_comes(self) -> None:
+        self.b.leave()
+        self.a.say(Open(B, 7, b"hello"))
+        assert self.a.read() == [Shut(B, 7, "absent")]
+        Door(self.relay, B).enter()
+        assert self.a.read() == [Present(B)]
+        Door(self.relay, B).enter()
+        assert self.a.read() == []
+
+    def test_only_the_last_wishes_are_remembered(self) -> None:
+        for number in range(watches.OF_PEER + 1):
+            self.a.say(Open(key_of(f"x{number}"), 1, b""))
+        self.a.read()
+        Door(self.relay, key_of("x0")).enter()
+        assert self.a.read() == []
+        Door(self.relay, key_of("x1")).enter()
+        assert self.a.read() == [Present(key_of("x1"))]
+
+    def test_data_to_nobody(self) -> None:
+        self.a.say(Data(key_of("x"), 7, b"hello"))
+        self.a.say(Shut(key_of("x"), 7, "closed"))
+        assert self.a.read() == [Shut(key_of("x"), 7, "gone")]
+
+    @pytest.mark.parametrize("target", [A, R])
+    def test_no_link_to_oneself_or_the_relay(self, target: bytes) -> None:
+        self.a.say(Open(target, 7, b""))
+        self.a.say(Data(target, 7, b""))
+        assert self.a.read() == [Shut(target, 7, "denied"), Shut(target, 7, "gone")]
+
+    def test_gone_is_told_to_everybody_it_had_frames_with(self) -> None:
+        chat(self.a, self.b)
+        chat(self.c, self.a)
+        self.a.leave()
+        assert self.b.read() == self.c.read() == [Shut(A, 0, "gone")]
+        self.a.leave()
+        assert self.b.read() == []
+
+    def test_the_last_frames_come_before_gone(self) -> None:
+        self.b.stopped = True
+        self.a.say(Open(B, 1, b"0"))
+        self.fill(self.a, self.b, 2)
+        self.a.leave()
+        again = Door(self.relay, A).enter()
+        again.say(Open(B, 2, b"new"))
+        self.b.go_on()
+        assert self.b.read() == [
+            Open(A, 1, b"0"), Data(A, 1, b"0"), Data(A, 1, b"1"), Shut(A, 0, "gone"), Open(A, 2, b"new")
+        ]  # fmt: skip
+
+    def test_g7_the_newest_session_wins_and_the_end_of_the_old_removes_nothing(self) -> None:
+        chat(self.a, self.b)
+        newer = Door(self.relay, A).enter()
+        assert self.a.ended == "taken-over"
+        self.a.leave()
+        assert self.b.read() == [Shut(A, 0, "gone")]
+        chat(self.b, newer)
+        self.a.say(Data(B, 1, b"late"))
+        assert self.b.read() == []
+        assert self.router.present(A)
+        assert self.relay.metrics.dropped["late"] == 1
+
+    def test_g9_a_stopped_peer_delays_no_other_pair(self) -> None:
+        self.b.stopped = True
+        self.fill(self.a, self.b, 10)
+        self.a.say(Open(C, 1, b"to c"))
+        assert frames(self.c) == [(A, 1, b"to c")]
+        self.c.say(Open(A, 2, b"to a"))
+        assert (C, 2, b"to a") in frames(self.a)
+
+    def test_pause_then_resume_when_it_has_drained(self) -> None:
+        self.b.stopped = True
+        self.fill(self.a, self.b, 3)
+        assert self.a.read() == []
+        self.fill(self.a, self.b, 3)
+        assert self.a.read() == [Pause(B)]
+        self.b.go_on()
+        assert self.a.read() == [Resume(B)]
+        assert len(frames(self.b)) == 6
+        assert self.relay.metrics.queued_bytes == self.relay.metrics.queued_frames == 0
+
+    def test_who_ignores_a_pause_loses_the_link(self) -> None:
+        self.b.stopped = True
+        self.a.say(Open(B, 1, b""))
+        self.fill(self.a, self.b, 15)
+        assert self.a.read() == [Pause(B), Resume(B), Shut(B, 1, "overflow")]
+        self.b.go_on()
+        assert self.b.read()[0] == Shut(A, 1, "overflow")
+        assert self.relay.metrics.dropped["overflow"] == 16
+
+    def test_g14_pairs_have_their_turns_each_in_order(self) -> None:
+        self.b.stopped = True
+        self.fill(self.a, self.b, 4)
+        self.fill(self.c, self.b, 4)
+        self.b.stopped = False
+        self.router.writable(self.b)
+        told = frames(self.b)
+        assert [data for peer, _, data in told if peer == A] == [b"0", b"1", b"2", b"3"]
+        assert [data for peer, _, data in told if peer == C] == [b"0", b"1", b"2", b"3"]
+
+    def test_a_pause_ends_with_the_one_it_was_for(self) -> None:
+        self.b.stopped = True
+        self.fill(self.a, self.b, 6)
+        self.b.leave()
+        assert self.a.read() == [Pause(B), Shut(B, 0, "gone"), Resume(B)]
+
+    def test_who_asks_and_does_not_read_is_ended(self) -> None:
+        self.a.stopped = True
+        for number in range(passing.MAX_UNREAD + 1):
+            self.a.say(Open(key_of(f"x{number}"), 1, b""))
+        assert self.a.ended == "slow"
+        assert len(self.a.waiting) == passing.MAX_UNREAD
+
+    def test_what_a_peer_may_not_say(self) -> None:
+        chat(self.a, self.b)
+        self.a.say(Pause(B))
+        self.a.say(Shut(B, 1, "gone"))
+        assert self.b.read() == [Shut(A, 1, "closed")]
+        for item in (Carried(C, B, Shut(C, 0, "gone")), Present(B)):
+            with pytest.raises(ProtocolError):
+                self.a.say(item)
+        with pytest.raises(ProtocolError):
+            Door(self.relay, key_of("other"), RELAY).enter().say(Pause(B))
+
+    def test_tell_and_present(self) -> None:
+        assert self.router.tell(A, Ended(1, B, bytes(16), "delivered"))
+        assert self.router.tell(A, Waiting())
+        assert not self.router.tell(key_of("x"), Waiting())
+        assert self.a.read() == [Ended(1, B, bytes(16), "delivered")]
+        assert not self.router.present(key_of("x"))
+
+    def test_the_mailroom_hears_of_sessions(self) -> None:
+        heard: list[tuple[str, Session]] = []
+        self.router.on_sign_in(lambda session: heard.append(("in", session)), lambda s: heard.append(("out", s)))
+        newer = Door(self.relay, A).enter()
+        newer.enter()
+        newer.leave()
+        assert heard == [("out", self.a), ("in", newer), ("out", newer)]
+
+    def test_more_correspondents_than_are_remembered(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(passing, "MAX_PAIRS", 1)
+        chat(self.a, self.b)
+        chat(self.a, self.c, 2)
+        self.a.say(Data(B, 1, b"still"))
+        assert frames(self.b) == [(A, 1, b"still")]
+        self.b.stopped = True
+        self.a.say(Data(B, 1, b"waits"))
+        self.a.say(Data(C, 2, b"hi"))
+        assert self.a.read() == [Shut(B, 0, "overflow")]
+
+    def test_nothing_is_kept_of_those_who_left(self) -> None:
+        for door in (self.a, self.b, self.c):
+            for other in (A, B, C, key_of("x")):
+                door.say(Open(other, 1, b""))
+        for door in (self.a, self.b, self.c):
+            door.stopped = True
+            door.leave()
+        assert not self.router._seats
+        assert not self.router._here
+        assert not len(self.router._watches)
+        assert self.router._passing._queues.size == self.router._passing._queues.count == 0
+
+
+@pytest.fixture
+async def fleet() -> AsyncIterator[World]:
+    world = await World(relays={"relay": 3}, bounds=FEW).open()
+    yield world
+    await world.close()
+
+
+class TestFleet:
+    async def test_frames_queue_in_order_while_the_peer_is_looked_up(self, fleet: World) -> None:
+        a, b = Door(fleet.relays[0], A).enter(), Door(fleet.relays[1], B).enter()
+        a.say(Open(B, 1, b"0"))
+        a.say(Data(B, 1, b"1"))
+        assert b.read() == []
+        await fleet.move()
+        b.say(Data(A, 1, b"answer"))
+        await fleet.move()
+        assert frames(b) == [(A, 1, b"0"), (A, 1, b"1")]
+        assert frames(a) == [(B, 1, b"answer")]
+        a.say(Data(B, 1, b"2"))
+        assert not fleet.wires[0].asked
+        await fleet.move()
+        assert frames(b) == [(A, 1, b"2")]
+
+    async def test_absent_everywhere_then_present_elsewhere(self, fleet: World) -> None:
+        a = Door(fleet.relays[0], A).enter()
+        a.say(Open(B, 1, b"0"))
+        a.say(Data(B, 2, b"?"))
+        await fleet.move()
+        assert a.read() == [Shut(B, 2, "gone"), Shut(B, 1, "absent")]
+        Door(fleet.relays[2], B).enter()
+        await fleet.move()
+        assert a.read() == [Present(B)]
+        assert fleet.relays[0].router.present(B)
+
+    async def test_a_peer_that_signs_in_here_while_it_is_looked_up(self, fleet: World) -> None:
+        a = Door(fleet.relays[0], A).enter()
+        a.say(Open(B, 1, b"0"))
+        assert fleet.relays[0].router.tell(B, Waiting())
+        b = Door(fleet.relays[0], B).enter()
+        assert frames(b) == [(A, 1, b"0")]
+        await fleet.move()
+        assert a.read() == b.read() == []
+
+    async def test_redis_is_away(self, fleet: World) -> None:
+        a = Door(fleet.relays[0], A).enter()
+        fleet.wires[0].broken = True
+        a.say(Open(B, 1, b"0"))
+        await fleet.move()
+        assert a.read() == [Shut(B, 1, "unreachable")]
+
+    async def test_a_target_that_moved_to_another_process(self, fleet: World) -> None:
+        a, b = Door(fleet.relays[0], A).enter(), Door(fleet.relays[1], B).enter()
+        a.say(Open(B, 1, b"0"))
+        await fleet.move()
+        newer = Door(fleet.relays[2], B).enter()
+        await fleet.move()
+        assert b.ended == "taken-over"
+        assert a.read() == [Shut(B, 0, "gone")]
+        a.say(Open(B, 2, b"again"))
+        await fleet.move()
+        assert frames(newer) == [(A, 2, b"again")]
+
+    async def test_the_new_place_speaks_before_the_old_says_gone(self, fleet: World) -> None:
+        a, b = Door(fleet.relays[0], A).enter(), Door(fleet.relays[1], B).enter()
+        a.say(Open(B, 1, b"0"))
+        await fleet.move()
+        wires = fleet.wires[0]
+        newer = Door(fleet.relays[2], B).enter()
+        newer.say(Open(A, 2, b"from the new place"))
+        await fleet.move(0)
+        while wires.under_way["p2", "p0"]:
+            wires._deliver(("p2", "p0"), wires.under_way["p2", "p0"])
+        assert a.read() == [Shut(B, 0, "gone"), Open(B, 2, b"from the new place")]
+        await fleet.move()
+        a.say(Data(B, 2, b"answer"))
+        await fleet.move()
+        assert a.read() == []
+        assert frames(newer) == [(A, 2, b"answer")]
+        assert b.ended == "taken-over"
+
+    async def test_pauses_travel(self, fleet: World) -> None:
+        a, b = Door(fleet.relays[0], A).enter(), Door(fleet.relays[1], B).enter()
+        a.say(Open(B, 1, b"0"))
+        await fleet.move()
+        b.stopped = True
+        for _ in range(6):
+            a.say(Data(B, 1, b""))
+        await fleet.move()
+        assert a.read() == [Pause(B)]
+        b.go_on()
+        await fleet.move()
+        assert a.read() == [Resume(B)]
+
+    async def test_a_process_that_died_is_not_asked_for_ever(self, fleet: World) -> None:
+        a = Door(fleet.relays[0], A).enter()
+        fleet.relays[0].router._finder.found(B, "p9")  # type: ignore[union-attr]
+        fleet.wires[0].members["p9"] = fleet.wires[0].members["p1"]
+        fleet.relays[1].router._finder.lost(B)  # type: ignore[union-attr]
+        a.say(Open(B, 1, b"0"))
+        fleet.wires[0].under_way.clear()
+        b = Door(fleet.relays[1], B)
+        fleet.relays[1].router._here.pop(B, None)
+        fleet.wires[0].places[B] = "p1"
+        b.enter()
+        fleet.wires[0].under_way.clear()
+        a.say(Open(B, 2, b"1"))
+        await fleet.move()
+        assert frames(b) == [(A, 2, b"1")]
+
+    async def test_the_relay_itself_speaks_to_peers_elsewhere(self, fleet: World) -> None:
+        router, ended = fleet.relays[0].router, Ended(1, A, bytes(16), "delivered")
+        nudged: list[Carried] = []
+        fleet.relays[1].router.on_nudge(nudged.append)
+        b = Door(fleet.relays[1], B).enter()
+        assert router.tell(B, ended)
+        await fleet.move()
+        assert router.tell(B, Waiting())
+        assert not router.tell(B, Deposit(A, bytes(16), 0, b""))
+        await fleet.move()
+        assert b.read() == [ended]
+        assert [carried.target for carried in nudged] == [B]
+
+
+@pytest.fixture
+async def federation() -> AsyncIterator[World]:
+    world = await World(relays={"relay": 0, "other": 0, "liar": 0}, bounds=FEW).open()
+    yield world
+    await world.close()
+
+
+class TestFederation:
+    async def test_there_and_back(self, federation: World) -> None:
+        ours, other, _ = federation.relays
+        a, b = Door(ours, A).enter(), Door(other, B).enter()
+        a.say(Open(B, 1, b"0", other.address))
+        a.say(Data(B, 1, b"1"))
+        await federation.move()
+        assert b.read() == [Open(A, 1, b"0"), Data(A, 1, b"1")]
+        b.say(Data(A, 1, b"answer"))
+        await federation.move()
+        assert a.read() == [Data(B, 1, b"answer")]
+        b.leave()
+        await federation.move()
+        assert a.read() == [Shut(B, 0, "gone")]
+        a.say(Data(B, 1, b"?"))
+        assert a.read() == [Shut(B, 1, "gone")]
+
+    async def test_absent_there(self, federation: World) -> None:
+        ours, other, _ = federation.relays
+        a = Door(ours, A).enter()
+        a.say(Open(B, 1, b"0", other.address))
+        await federation.move()
+        assert a.read() == [Shut(B, 1, "absent")]
+        Door(other, B).enter()
+        await federation.move()
+        assert a.read() == [Present(B)]
+
+    async def test_no_such_relay_and_our_own(self, federation: World) -> None:
+        ours = federation.relays[0]
+        a, _ = Door(ours, A).enter(), Door(ours, B).enter()
+        a.say(Open(C, 1, b"0", "nonsense"))
+        a.say(Open(C, 2, b"0", ours.address))
+        assert a.read() == [Shut(C, 1, "unreachable"), Shut(C, 2, "absent")]
+
+    async def test_a_lane_that_is_lost(self, federation: World) -> None:
+        ours, other, _ = federation.relays
+        a, b = Door(ours, A).enter(), Door(other, B).enter()
+        a.say(Open(B, 1, b"0", other.address))
+        await federation.move()
+        ours.lanes.lanes[other.address].cut()
+        assert a.read() == [Shut(B, 0, "unreachable")]
+        assert b.read() == [Open(A, 1, b"0"), Shut(A, 0, "gone")]
+
+    async def test_pauses_travel(self, federation: World) -> None:
+        ours, other, _ = federation.relays
+        a, b = Door(ours, A).enter(), Door(other, B).enter()
+        a.say(Open(B, 1, b"0", other.address))
+        await federation.move()
+        b.stopped = True
+        for _ in range(6):
+            a.say(Data(B, 1, b""))
+        await federation.move()
+        assert a.read() == [Pause(B)]
+        b.go_on()
+        await federation.move()
+        assert a.read() == [Resume(B)]
+
+    async def test_a_lane_that_is_not_up_yet_pauses_too(self, federation: World) -> None:
+        ours, other, _ = federation.relays
+        a, b = Door(ours, A).enter(), Door(other, B).enter()
+        a.say(Open(B, 1, b"", other.address))
+        for _ in range(6):
+            a.say(Data(B, 1, b""))
+        assert a.read() == [Pause(B)]
+        await federation.move()
+        assert a.read() == [Resume(B)]
+        assert len(frames(b)) == 7
+
+    async def test_a_relay_speaks_for_nobody_who_is_here(self, federation: World) -> None:
+        ours = federation.relays[0]
+        a, b = Door(ours, A).enter(), Door(ours, B).enter()
+        chat(a, b)
+        evil = Door(ours, key_of("liar"), RELAY).enter()
+        for said in (Data(A, 1, b"x"), Open(A, 1, b"x"), Shut(A, 0, "gone"), Pause(A), Present(A), Shut(A, 1, "x")):
+            evil.say(Carried(B, A, said))
+        evil.say(Carried(R, A, Shut(B, 0, "gone")))
+        evil.say(Carried(C, A, Deposit(A, bytes(16), 0, b"")))
+        assert a.read() == []
+        assert ours.metrics.dropped["forged"] == 7
+        assert not evil.ended
+
+    async def test_a_liar_moves_no_link_and_stops_none(self, federation: World) -> None:
+        """Whether it comes before the true relay or after."""
+        for early in (True, False):
+            ours, other, _ = federation.relays
+            a, b = Door(ours, A).enter(), Door(other, B).enter()
+            evil = Door(ours, key_of("liar"), RELAY).enter()
+            if early:
+                evil.say(Carried(B, A, Open(A, 66, b"evil")))
+                a.say(Data(B, 66, b"who?"))
+            a.say(Open(B, 1, b"0", other.address))
+            await federation.move()
+            if not early:
+                evil.say(Carried(B, A, Open(A, 66, b"evil")))
+                a.say(Data(B, 66, b"who?"))
+            assert evil.read() == [Carried(A, B, Data(A, 66, b"who?"))]
+            for said in (Pause(A), Shut(A, 0, "closed"), Shut(A, 0, "gone")):
+                evil.say(Carried(B, A, said))
+            evil.leave()
+            b.say(Data(A, 1, b"answer"))
+            await federation.move()
+            a.say(Data(B, 1, b"1"))
+            await federation.move()
+            assert frames(b) == [(A, 1, b"0"), (A, 1, b"1")]
+            told = a.read()
+            assert Data(B, 1, b"answer") in told
+            assert not [item for item in told if isinstance(item, Pause)]
+            assert {item.link for item in told if isinstance(item, Shut)} <= {66}
+            a.leave()
+            b.leave()
+            await federation.move()
+
+    async def test_a_liar_fills_no_memory(self, federation: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(passing, "MAX_CARRIED", 20)
+        monkeypatch.setattr(passing, "MAX_DETOURS", 10)
+        ours = federation.relays[0]
+        a = Door(ours, A).enter()
+        evil = Door(ours, key_of("liar"), RELAY).enter()
+        rival = Door(ours, key_of("rival"), RELAY).enter()
+        a.stopped = True
+        for number in range(500):
+            who = key_of(f"x{number % 100}")
+            rival.say(Carried(who, A, Open(A, number, b"")))
+            evil.say(Carried(who, A, Open(A, 1000 + number, b"")))
+            evil.say(Carried(who, key_of("nobody"), Open(A, number, b"")))
+            evil.read()
+            rival.read()
+        queues = ours.router._passing._queues
+        seats = ours.router._seats
+        assert queues.size <= FEW.seat
+        assert all(len(seats[each].pairs) <= 20 and len(seats[each].detours) <= 10 for each in (evil, rival))
+        assert len(seats[a].heard) <= 40
+        assert len(seats[a].by_link) <= 20
+        evil.leave()
+        rival.leave()
+        a.leave()
+        assert queues.size == 0
+        assert not seats
+
+
+def test_items_are_told_as_they_are() -> None:
+    """A frame that is passed on is the object that came, with its sender's key in place of its recipient's."""
+    world = World()
+    a, b = (Door(world.relays[0], key).enter() for key in (A, B))
+    told: list[Item] = []
+    b.tell = told.append  # type: ignore[method-assign]
+    item = Data(B, 1, b"x")
+    world.relays[0].router.receive(a, item)
+    assert told[0] is item

@@ -1,0 +1,640 @@
+"""What a relay promises, G1 to G16: one test each, end to end with real relays; processes where something is killed."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import tls
+from benchmarks.relay_process import RelayProcess
+from mm_relay.doors import websocket_server
+from mm_relay.ports import Session
+from mm_transports.relay.protocol import items, signin
+from mm_transports.relay.protocol.address import format_relay, parse_relay
+from mm_transports.relay.protocol.items import (
+    Carried,
+    Challenge,
+    Data,
+    Declined,
+    Deposit,
+    Ended,
+    Item,
+    Mail,
+    Open,
+    Pause,
+    Room,
+    Shut,
+    Stored,
+    Taken,
+    Welcome,
+)  # fmt: skip
+from mm_transports.relay.transport import Relay
+from mm_transports.relay.websocket import PING_EVERY, connect
+from mmplatform import Platform
+from mmplatform.errors import Expired
+from mmplatform.identity.keys import Identity, raw_key
+from tests.chaos.__main__ import Node
+from tests.chaos.verdict import judge
+from tests.mm_relay.doors.test_native import Guest, within
+from tests.mm_relay.test_mail_lives import ALICE, BOB, arrive
+from tests.mm_transports.relay.test_platforms import Running, echo, friends, node, relay
+from tests.support.tiny_relay import Tiny
+from tests.support.world import collect, identity, until
+
+CAROL, MALLORY = identity(3), identity(4)
+WEEK = 7 * 86_400_000
+_ids = iter(range(1, 10**9))
+
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+# What came of mail.
+
+
+async def test_g01_what_the_receiver_has_not_acknowledged_is_kept(stack: AsyncExitStack, tmp_path: Path) -> None:
+    """Mail is deleted when its receiver has handled and acknowledged it, not when it was written to a socket: relay and
+    receiver may be SIGKILLed at any point, and nothing is lost of what the sender was told is kept."""
+    home = await process(stack, tmp_path / "relay")
+    receiver = Node("receiver", tmp_path / "b")
+    stack.push_async_callback(receiver.close)
+    alice = await stack.enter_async_context(Platform(connection_info=(), relays=[home.address]))
+    bob = await alice.add(await receiver.start(home.address))
+    log, sent = tmp_path / "received.log", 0
+    deliveries = []
+    for killed in (receiver.kill, home.kill, receiver.kill):
+        before = log.stat().st_size
+        for _ in range(100):
+            sent += 1
+            deliveries.append(await alice.messaging.send("chaos", bob, [sent, b"x" * 100]))
+        await until(partial(longer, log, before))
+        await killed()
+        for _ in range(100):
+            sent += 1
+            deliveries.append(await alice.messaging.send("chaos", bob, [sent, b"x" * 100]))
+        await (home.start() if killed == home.kill else receiver.start(home.address))
+    await asyncio.gather(*deliveries)
+    await receiver.finish()
+    await receiver.process.wait()
+    verdict = judge(log, sent, receiver.kills)
+    assert (verdict.lost, verdict.out_of_order, verdict.repeated) == (0, 0, 0)
+
+
+async def test_g02_one_message_is_handled_once(stack: AsyncExitStack, tmp_path: Path) -> None:
+    """One handler call for each message, though it comes by mail, by mail again under another name, and by a link."""
+    home = await relay(stack, tmp_path / "relay")
+    alice, bob = await node(stack, 1, home), await node(stack, 2, home, storage=tmp_path / "bob")
+    await friends(alice, bob)
+    await bob.stop()
+    sent = [await alice.messaging.send("chat", bob.sign_id, number) for number in range(100)]
+    await until(lambda: all(delivery.state == "relayed" for delivery in sent))
+    _, thief = await arrive(stack, BOB, home)  # of the connection's end: mail is seen and not taken
+    await until(lambda: thief.of(Mail))
+    letters = [mail.envelope for mail in thief.of(Mail)]
+    mallory, told = await arrive(stack, MALLORY, home)
+    for envelope in letters * 2:
+        mallory.tell(letter(BOB, envelope=envelope))
+    await until(lambda: len(told.of(Stored)) == 2 * len(letters))
+    bob = await node(stack, 2, home, storage=tmp_path / "bob")
+    got = collect(bob, "friends.chat")
+    await asyncio.gather(*sent)
+    await until(lambda: home.server.metrics.ended["delivered"] >= 3 * len(letters))
+    await alice.ping(bob.sign_id)
+    assert got == list(range(100))
+
+
+async def test_g03_every_message_ends_in_one_state_and_its_sender_is_told(
+    stack: AsyncExitStack, tmp_path: Path
+) -> None:
+    """Accepted mail ends as one of delivered, expired, refused, overflow; the sender is told which, once, also when it
+    was away meanwhile."""
+    far = Tiny(CAROL)
+    far.intercept = declines_for_ever
+    await far.start()
+    stack.push_async_callback(far.stop)
+    home = await relay(stack, tmp_path)
+    alice, told = await arrive(stack, ALICE, home)
+    wanted = {"delivered": letter(BOB), "refused": letter(BOB), "expired": letter(MALLORY, lasts=300)}
+    wanted["overflow"] = letter(BOB, via=far.address)
+    alice.tell(wanted["expired"])
+    alice.tell(wanted["overflow"])
+    await until(lambda: len(told.of(Ended)) == 2)
+    alice.tell(wanted["delivered"])
+    alice.tell(wanted["refused"])
+    await until(lambda: len(told.of(Stored)) == 4)
+    await alice.close()
+    bob, came = await arrive(stack, BOB, home)
+    await until(lambda: len(came.of(Mail)) == 2)
+    bob.tell(Taken([came.of(Mail)[0].number]))
+    bob.tell(Taken([came.of(Mail)[1].number], refused=True))
+    _, again = await arrive(stack, ALICE, home)
+    await until(lambda: len(again.of(Ended)) >= 2)
+    await until(lambda: home.server.metrics.notes == 0 and home.server.metrics.mailbox_count == 0)
+    ends = told.of(Ended) + again.of(Ended)
+    assert Counter(end.id for end in ends) == Counter(one.id for one in wanted.values()), "each once"
+    assert {end.state: end.id for end in ends} == {state: one.id for state, one in wanted.items()}
+    one = await node(stack, 5, home)
+    with pytest.raises(Expired):
+        await (await one.messaging.send("chat", CAROL.sign_id, "too late", expire_after=0.2))
+
+
+async def test_g04_what_is_too_much_is_refused_and_welcome_later(stack: AsyncExitStack, tmp_path: Path) -> None:
+    """A full box and a sender with too much refuse what is new, with the reason, by bytes and by count; nothing that
+    was accepted is dropped, and senders are told when there is room."""
+    home = await relay(
+        stack, tmp_path, recipient_count=10, sender_count=6, recipient_bytes=64_000, sender_bytes=30_000, mail_ttl=3600
+    )
+    alice, told = await arrive(stack, ALICE, home)
+    carol, also = await arrive(stack, CAROL, home)
+    for _ in range(8):
+        alice.tell(letter(BOB))
+    await until(lambda: len(told.of(Stored)) + len(told.of(Declined)) == 8)
+    assert (len(told.of(Stored)), {one.reason for one in told.of(Declined)}) == (6, {"quota"})
+    for _ in range(6):
+        carol.tell(letter(BOB))
+    await until(lambda: len(also.of(Stored)) + len(also.of(Declined)) == 6)
+    assert (len(also.of(Stored)), {one.reason for one in also.of(Declined)}) == (4, {"overflow"})
+    assert all(one.retry for one in told.of(Declined) + also.of(Declined)), "worth another try"
+    mallory, third = await arrive(stack, MALLORY, home)
+    mallory.tell(letter(CAROL, size=29_000))
+    mallory.tell(letter(CAROL, size=29_000))
+    await until(lambda: third.of(Declined) and third.of(Stored))
+    assert (len(third.of(Stored)), third.of(Declined)[0].reason) == (1, "quota"), "by bytes"
+    _, bob = await arrive(stack, BOB, home)
+    await until(lambda: len(bob.of(Mail)) == 10)
+    bob_again, bob = await arrive(stack, BOB, home, taking=True)
+    await until(lambda: told.of(Room) and also.of(Room))
+    assert len(bob.of(Mail)) == 10, "what was accepted is all there"
+    alice.tell(letter(BOB))
+    await until(lambda: len(told.of(Stored)) == 7)
+    await bob_again.close()
+
+
+async def test_g05_the_relay_keeps_time(stack: AsyncExitStack, tmp_path: Path) -> None:
+    """The relay ends mail whose time is up, and tells when it accepts it how long that is: at most its own limit."""
+    home = await relay(stack, tmp_path, mail_ttl=60)
+    alice, told = await arrive(stack, ALICE, home)
+    assert alice.limits is not None
+    assert alice.limits.mail_ttl == 60_000
+    long, short = letter(BOB), letter(BOB, lasts=200)
+    alice.tell(long)
+    alice.tell(short)
+    await until(lambda: len(told.of(Stored)) == 2)
+    until_when = {stored.id: stored.expires for stored in told.of(Stored)}
+    assert until_when[long.id] <= time.time() * 1000 + 60_000
+    assert until_when[short.id] == short.expires
+    await until(lambda: told.of(Ended))
+    assert [(end.id, end.state) for end in told.of(Ended)] == [(short.id, "expired")]
+    _, bob = await arrive(stack, BOB, home)
+    await until(lambda: bob.of(Mail))
+    assert [mail.envelope for mail in bob.of(Mail)] == [long.envelope]
+
+
+async def test_g06_what_waits_survives_a_kill_of_the_relay(stack: AsyncExitStack, tmp_path: Path) -> None:
+    """All mail that was accepted is there after a SIGKILL of the relay, in order."""
+    home = await process(stack, tmp_path)
+    alice, told = await arrive(stack, ALICE, home)
+    sent = [letter(BOB) for _ in range(500)]
+    for one in sent:
+        alice.tell(one)
+    await until(lambda: len(told.of(Stored)) == 500)
+    await home.kill()
+    await home.start()
+    client, bob = await arrive(stack, BOB, home, taking=True)
+    await until(lambda: len(bob.of(Mail)) == 500)
+    assert [mail.envelope for mail in bob.of(Mail)] == [one.envelope for one in sent]
+    await until(lambda: len(told.of(Ended)) == 500)
+    await client.close()
+
+
+# Who is connected.
+
+
+async def test_g07_the_newest_connection_stays(stack: AsyncExitStack, tmp_path: Path) -> None:
+    """A peer that signs in again has the newest connection: the one before is sent away, and its end takes nothing from
+    the new one."""
+    home = await relay(stack, tmp_path)
+    alice = await guest(home, ALICE)
+    old, new = await guest(home, BOB), await guest(home, BOB)
+    assert await old.ended() == "taken-over"
+    await until(lambda: home.server.metrics.connections == 2)
+    alice.say(Open(BOB.sign_key, 1, b"to the newest"), letter(BOB, envelope=b"also"))
+    assert await new.hears() == Open(ALICE.sign_key, 1, b"to the newest")
+    mail = await new.hears()
+    assert isinstance(mail, Mail)
+    assert mail.envelope == b"also"
+    new.say(Data(ALICE.sign_key, 1, b"and back"))
+    assert isinstance(await alice.hears(), Stored)
+    assert await alice.hears() == Data(BOB.sign_key, 1, b"and back"), "and no word that Bob has gone"
+    await left(alice, new)
+
+
+async def test_g08_a_connection_that_is_half_open_is_found(
+    stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay pings; an end that has vanished without a word is found in less than 40 s (here faster), and the mail
+    that was written to its socket comes again."""
+    assert 3 * PING_EVERY < 40
+    monkeypatch.setitem(websocket_server.serve.__kwdefaults__ or {}, "ping_every", 0.3)
+    home = await relay(stack, tmp_path)
+    hole = await Hole(home.port).start()
+    stack.push_async_callback(hole.close)
+    alice, told = await arrive(stack, ALICE, home)
+    bob = await guest(home, BOB, port=hole.port)
+    hole.swallows = True
+    alice.tell(Open(BOB.sign_key, 1, b"hello"))
+    sent = [letter(BOB) for _ in range(20)]
+    for one in sent:
+        alice.tell(one)
+    await until(lambda: len(told.of(Stored)) == 20)
+    await until(lambda: told.of(Shut))
+    assert told.of(Shut) == [Shut(BOB.sign_key, 0, "gone")], "those who spoke with it are told"
+    assert home.server.metrics.signed_in == 1
+    assert told.of(Ended) == [], "written is not delivered"
+    _, back = await arrive(stack, BOB, home, taking=True)
+    await until(lambda: len(told.of(Ended)) == 20)
+    assert [mail.envelope for mail in back.of(Mail)] == [one.envelope for one in sent]
+    bob.socket.abort()
+
+
+async def test_g09_who_reads_slowly_delays_nobody_else(stack: AsyncExitStack, tmp_path: Path) -> None:
+    """What waits for a slow reader is bounded, its writer is told to pause, and dropped for when it does not; from the
+    same writer to others everything passes at once meanwhile."""
+    home = await relay(stack, tmp_path)
+    alice, bob, slow = await guest(home, ALICE), await guest(home, BOB), await guest(home, CAROL)
+    alice.say(Open(CAROL.sign_key, 1, b"x"), Open(BOB.sign_key, 2, b"x"))
+    await bob.hears()
+    await slow.hears()
+    slow.socket.pause_reading()
+    frame, heard, most = bytes(100_000), list[Item](), 0
+    while not any(isinstance(item, Shut) for item in heard):
+        alice.say(*[Data(CAROL.sign_key, 1, frame)] * 10, Data(BOB.sign_key, 2, b"quick"))
+        assert await bob.hears() == Data(ALICE.sign_key, 2, b"quick"), "though there is much before it"
+        most = max(most, home.server.metrics.queued_bytes)
+        while not alice.told.empty():
+            heard.append(alice.told.get_nowait())
+    assert heard[0] == Pause(CAROL.sign_key)
+    assert Shut(CAROL.sign_key, 1, "overflow") in heard
+    assert all(item.peer == CAROL.sign_key for item in heard if isinstance(item, Pause | Shut)), "nobody else is named"
+    assert most < 10 * 1024 * 1024
+    assert home.server.metrics.dropped["overflow"]
+    slow.socket.resume_reading()
+    await left(alice, bob, slow)
+
+
+async def test_g10_relays_that_work_together(stack: AsyncExitStack, tmp_path: Path) -> None:
+    """Relays prove their keys to each other; what is too large for the other one is refused and told; what it has is
+    deleted here; a dead one delays only what is for it, and gets that when it is back."""
+    here = await relay(stack, tmp_path / "here")
+    there = await relay(stack, tmp_path / "there", max_mail=10_000)
+    dead = await Running(tmp_path / "dead").start()
+    await dead.stop()
+    for claimed in (there.address, "", "relay+ws://127.0.0.1:1/"):
+        impostor = await guest(here, MALLORY, role=items.RELAY, address=claimed, welcome=False)
+        assert await impostor.ended() == "wrong-address"
+    peer = await guest(here, MALLORY)
+    peer.say(Carried(ALICE.sign_key, BOB.sign_key, Open(BOB.sign_key, 1, b"forged")))
+    assert (await peer.ended()).startswith("bad-item"), "a peer is no relay"
+    alice, told = await arrive(stack, ALICE, here)
+    stuck = [letter(BOB, via=dead.address) for _ in range(50)]
+    sent = [letter(BOB, via=there.address) for _ in range(50)]
+    large = letter(BOB, via=there.address, size=20_000)
+    for pair in zip(stuck, sent, strict=True):
+        for one in pair:
+            alice.tell(one)
+    alice.tell(large)
+    client, bob = await arrive(stack, BOB, there, taking=True)
+    await until(lambda: len(told.of(Ended)) == 51)
+    assert Counter(end.state for end in told.of(Ended)) == {"delivered": 50, "refused": 1}
+    assert [mail.envelope for mail in bob.of(Mail)] == [one.envelope for one in sent]
+    kept = await here.server.parts.store.usage()
+    assert kept.envelopes == 50, "those for the dead one alone"
+    assert (await there.server.parts.store.usage()).envelopes == 0
+    await client.close()
+    await dead.start()
+    stack.push_async_callback(dead.stop)
+    _, bob = await arrive(stack, BOB, dead, taking=True)
+    await until(lambda: len(told.of(Ended)) == 101, 30)
+    assert [mail.envelope for mail in bob.of(Mail)] == [one.envelope for one in stuck]
+    assert (await here.server.parts.store.usage()).envelopes == 0
+
+
+# What can be forged.
+
+
+async def test_g11_signatures_cover_everything_and_are_good_once(stack: AsyncExitStack, tmp_path: Path) -> None:
+    """A sign-in is good for one connection at one relay; mail that was changed or is for another is refused."""
+    one, two = await relay(stack, tmp_path / "1"), await relay(stack, tmp_path / "2")
+    first = await knock(one)
+    asked = await first.hears()
+    assert isinstance(asked, Challenge)
+    given = signin.answer(ALICE, asked, raw_key(parse_relay(one.address).key), bytes(32))
+    first.say(given)
+    assert isinstance(await first.hears(), Welcome)
+    for place in (one, two):
+        replay = await knock(place)
+        await replay.hears()
+        replay.say(given)
+        assert (await replay.ended()).startswith("bad-sign-in")
+    elsewhere = await knock(two)
+    other = await elsewhere.hears()
+    assert isinstance(other, Challenge)
+    with pytest.raises(Exception, match="wrong-relay"):
+        signin.answer(ALICE, other, raw_key(parse_relay(one.address).key), bytes(32))
+    await left(first, elsewhere)
+
+    alice, bob = await node(stack, 1, one), await node(stack, 2, one, storage=tmp_path / "bob")
+    await friends(alice, bob)
+    await bob.stop()
+    await alice.messaging.send("chat", bob.sign_id, "as it was")
+    _, thief = await arrive(stack, BOB, one)
+    await until(lambda: thief.of(Mail))
+    envelope = thief.of(Mail)[0].envelope
+    mallory, told = await arrive(stack, MALLORY, one)
+    forged = [letter(BOB, envelope=flipped(envelope, place)) for place in range(0, len(envelope), 41)]
+    carol = await node(stack, 3, one)
+    heard = collect(carol, "public.>")
+    forged.append(letter(CAROL, envelope=envelope))
+    for deposit in forged:
+        mallory.tell(deposit)
+    await until(lambda: len(told.of(Stored)) == len(forged))
+    bob = await node(stack, 2, one, storage=tmp_path / "bob")
+    got = collect(bob, "friends.>")
+    await until(lambda: len(told.of(Ended)) == len(forged) and got)
+    assert {end.state for end in told.of(Ended)} == {"refused"}
+    await alice.ping(bob.sign_id)
+    assert (got, heard) == (["as it was"], [])
+
+
+async def test_g12_only_who_was_asked_can_answer(stack: AsyncExitStack, tmp_path: Path) -> None:
+    """A reply is taken from the peer that was asked and from nobody else, not even from the relay, whose own words
+    count only once it has proven its key."""
+    lying = Tiny(MALLORY)
+    forged: list[bytes] = []
+
+    def forge(session: Session, item: Item) -> bool:
+        """Before what Bob says passes, Alice gets it with a bit changed, as his."""
+        if isinstance(item, Data) and session.key == identity(2).sign_key and len(forged) < 3 and asked:
+            forged.append(item.data)
+            target = lying.sessions[item.peer]
+            target.tell(Data(session.key, item.link, flipped(item.data, len(item.data) - 1)))
+        return False
+
+    lying.intercept = forge
+    await lying.start()
+    stack.push_async_callback(lying.stop)
+    options = {"relays": [lying.address]}
+    alice, bob, carol = [await node(stack, number, **options) for number in (1, 2, 3)]
+    await friends(alice, bob, carol)
+    bob.messaging.on("friends.who", lambda topic, sender, payload: "bob")
+    carol.messaging.on("friends.who", lambda topic, sender, payload: "carol")
+    asked: list[str] = []
+    await alice.connect(bob.sign_id)
+    asked.append("who")
+    for _ in range(5):
+        assert await alice.messaging.request("who", bob.sign_id, timeout=20) == "bob"
+        assert await alice.messaging.request("who", carol.sign_id, timeout=20) == "carol"
+    assert len(forged) == 3, "it did lie"
+    pretender = format_relay(f"ws://127.0.0.1:{lying.port}/", CAROL.sign_id)
+    dave = await node(stack, 6, relays=[pretender])
+    await until(lambda: "another relay answers" in dave.relays[pretender])
+    assert dave.identity.sign_key not in lying.sessions
+
+
+# Time and order.
+
+
+async def test_g13_the_first_message_does_not_wait(stack: AsyncExitStack, tmp_path: Path) -> None:
+    """The first message of a node that has just signed in takes less than 50 ms, session and all, and replies come when
+    they come: nobody polls."""
+    home = await relay(stack, tmp_path)
+    bob = await node(stack, 2, home)
+    bob.messaging.on("public.echo", echo)
+    await until(lambda: not bob.relays[home.address])
+    first, ticket = [], bob.ticket()
+    for number in range(5):
+        one = await node(stack, 10 + number, home)
+        await until(partial(signed_in, one))
+        began = time.perf_counter()
+        await one.messaging.request("echo", await one.add(ticket), "hi")
+        first.append(time.perf_counter() - began)
+    assert min(first) < 0.05
+    later = []
+    for _ in range(100):
+        began = time.perf_counter()
+        await one.messaging.request("echo", bob.sign_id, "hi")
+        later.append(time.perf_counter() - began)
+    assert sorted(later)[50] < 0.01
+
+
+async def test_g14_first_in_first_out(stack: AsyncExitStack, tmp_path: Path) -> None:
+    """From one peer to another everything arrives in the order it was sent: by mail, then live, over one relay and over
+    two, large and small, whatever others send."""
+    one, two = await relay(stack, tmp_path / "1"), await relay(stack, tmp_path / "2")
+    bob = await node(stack, 2, two, storage=tmp_path / "bob")
+    senders = [await node(stack, 10, one), await node(stack, 11, two), await node(stack, 12, one)]
+    await friends(bob, *senders)
+    await bob.stop()
+    numbers, deliveries = Counter[str](), []
+
+    async def send(count: int) -> None:
+        for _ in range(count):
+            for sender in senders:
+                numbers[sender.sign_id] += 1
+                payload = [numbers[sender.sign_id], bytes(random.choice((10, 1000, 30_000)))]
+                deliveries.append(await sender.messaging.send("chat", bob.sign_id, payload))
+
+    await send(40)
+    await until(lambda: all(delivery.state == "relayed" for delivery in deliveries))
+    bob = await node(stack, 2, two, storage=tmp_path / "bob", friends=[sender.sign_id for sender in senders])
+    got: list[tuple[str, int]] = []
+    bob.messaging.on("friends.chat", lambda topic, sender, payload: got.append((sender, payload[0])))
+    await send(60)
+    await asyncio.gather(*deliveries)
+    for sender in senders:
+        assert [number for who, number in got if who == sender.sign_id] == list(range(1, 101))
+
+
+# What others see.
+
+
+async def test_g15_nothing_is_said_in_the_clear_unless_asked(stack: AsyncExitStack, tmp_path: Path) -> None:
+    """An address with TLS is never tried without, nor with a certificate that is not good; and without TLS, which the
+    address must say, frames and mail are sealed all the same."""
+    tls.create(tmp_path / "tls")
+    plain = await relay(stack, tmp_path / "plain")
+    files = {"tls_certificate": tmp_path / "tls" / tls.CERTIFICATE, "tls_key": tmp_path / "tls" / tls.KEY}
+    secure = await relay(stack, tmp_path / "secure", **files)
+    assert secure.address.startswith("relay+wss://")
+    trusting = tls.client_context(tmp_path / "tls")
+    alice = await node(stack, 1, secure, transports=[Relay(ssl_context=trusting)])
+    await until(lambda: not alice.relays[secure.address])
+    wrong = await node(stack, 3, secure)
+    await until(lambda: "certificate" in wrong.relays[secure.address])
+    upgraded = plain.address.replace("relay+ws:", "relay+wss:")
+    eve = await node(stack, 4, relays=[upgraded], transports=[Relay(ssl_context=trusting)])
+    await until(lambda: eve.relays[upgraded] not in ("", "connecting"))
+    downgraded = secure.address.replace("relay+wss:", "relay+ws:")
+    dave = await node(stack, 5, relays=[downgraded])
+    await until(lambda: dave.relays[downgraded] not in ("", "connecting"))
+    assert (plain.server.metrics.connections, secure.server.metrics.signed_in) == (0, 1)
+
+    hole = await Hole(plain.port).start()
+    stack.push_async_callback(hole.close)
+    through = plain.address.replace(f":{plain.port}/", f":{hole.port}/")
+    one, two = await node(stack, 6, relays=[through]), await node(stack, 7, relays=[through])
+    await friends(one, two)
+    got = collect(two, "friends.marker.topic")
+    await (await one.messaging.send("marker.topic", two.sign_id, "marker of payload"))
+    await two.stop()
+    sent = await one.messaging.send("marker.topic", two.sign_id, "marker of payload")
+    await until(lambda: sent.state == "relayed")
+    assert got == ["marker of payload"]
+    assert len(hole.seen) > 2000
+    assert b"marker" not in hole.seen
+
+
+async def test_g16_what_happens_is_counted(stack: AsyncExitStack, tmp_path: Path) -> None:
+    """The metrics tell what waits, what was dropped and declined and why, what expired, and how long mail took."""
+    home = await relay(stack, tmp_path, metrics="same", recipient_count=2)
+    alice, told = await arrive(stack, ALICE, home)
+    alice.tell(Open(BOB.sign_key, 1, b"nobody"))
+    for _ in range(3):
+        alice.tell(letter(BOB))
+    alice.tell(letter(CAROL, lasts=200))
+    await until(lambda: told.of(Ended) and told.of(Shut) and told.of(Declined))
+    before = await page(home)
+    assert before["mm_relay_mail_waiting"] == 2
+    assert before["mm_relay_signed_in"] == 1
+    assert before['mm_relay_declined_total{reason="overflow"}'] == 1
+    assert before['mm_relay_dropped_total{reason="absent"}'] == 1
+    assert before['mm_relay_ended_total{state="expired"}'] == 1
+    assert {"mm_relay_queue_frames", "mm_relay_queue_bytes", "mm_relay_lanes_queue_items"} <= before.keys()
+    await arrive(stack, BOB, home, taking=True)
+    await until(lambda: len(told.of(Ended)) == 3 and home.server.metrics.mailbox_count == 0)
+    after = await page(home)
+    assert after["mm_relay_mail_waiting"] == 0
+    assert after['mm_relay_ended_total{state="delivered"}'] == 2
+    assert after["mm_relay_delivery_seconds_count"] == 2
+    assert after['mm_relay_delivery_seconds_bucket{le="30.0"}'] == 2
+    assert 0 < after["mm_relay_delivery_seconds_sum"] < 60
+
+
+# Helpers.
+
+
+def letter(to: Identity, *, lasts: int = WEEK, via: str = "", size: int = 100, envelope: bytes = b"") -> Deposit:
+    """Mail for a raw client: the relay looks into no envelope."""
+    number = next(_ids)
+    content = envelope or b"%d." % number + bytes(size)
+    return Deposit(to.sign_key, number.to_bytes(16), int(time.time() * 1000) + lasts, content, via)
+
+
+def longer(file: Path, size: int) -> bool:
+    return file.stat().st_size > size
+
+
+def signed_in(one: Platform) -> bool:
+    return not any(one.relays.values())
+
+
+def flipped(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def declines_for_ever(session: Session, item: Item) -> bool:
+    """A relay that has no room and says that there never will be any."""
+    if isinstance(item, Carried) and isinstance(item.said, Deposit):
+        declined = Declined(item.said.peer, item.said.id, "overflow", 0)
+        session.tell(Carried(CAROL.sign_key, item.source, declined))
+    return True
+
+
+async def process(stack: AsyncExitStack, folder: Path) -> RelayProcess:
+    running = await RelayProcess(folder).start()
+    stack.push_async_callback(running.kill)
+    return running
+
+
+async def knock(at: Running, port: int = 0) -> Guest:
+    guests: list[Guest] = []
+
+    def owner_of(socket: Any) -> Guest:
+        guests.append(Guest(socket))
+        return guests[0]
+
+    await connect(f"ws://127.0.0.1:{port or at.port}/", [items.VERSION], owner_of)
+    return guests[0]
+
+
+async def guest(
+    at: Running, who: Identity, *, port: int = 0, role: int = items.PEER, address: str = "", welcome: bool = True
+) -> Guest:
+    """A client item by item, which does not come back."""
+    found = await knock(at, port)
+    asked = await found.hears()
+    assert isinstance(asked, Challenge)
+    found.say(signin.answer(who, asked, raw_key(parse_relay(at.address).key), bytes(32), role, address))
+    if welcome:
+        assert isinstance(await found.hears(), Welcome)
+    return found
+
+
+async def left(*guests: Guest) -> None:
+    for one in guests:
+        one.socket.close()
+        await one.lost()
+
+
+async def page(at: Running) -> dict[str, float]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    _, _, body = (await within(reader.read())).decode().partition("\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+    lines = [line.rpartition(" ") for line in body.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in lines}
+
+
+class Hole:
+    """A way to a port that can be closed without a word: what is sent into it is taken, and goes nowhere. ``seen`` is
+    what passed."""
+
+    def __init__(self, target: int) -> None:
+        self._target, self.port = target, 0
+        self.swallows = False
+        self.seen = bytearray()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def start(self) -> "Hole":
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def close(self) -> None:
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        self._writers += [writer, far_writer]
+        for ends in ((reader, far_writer), (far_reader, writer)):
+            task = asyncio.create_task(self._pump(*ends))
+            self._tasks.add(task)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                self.seen += data
+                if not self.swallows:
+                    writer.write(data)
+        if not self.swallows:
+            writer.transport.abort()

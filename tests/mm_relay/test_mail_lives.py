@@ -1,0 +1,112 @@
+"""Mail through real relays over real WebSockets: between two of them, over a restart, and with a fleet on Redis."""
+
+import random
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.relay_process import RelayProcess
+from mm_transports.relay.client import Client
+from mm_transports.relay.protocol.address import parse_relay
+from mm_transports.relay.protocol.items import Deposit, Ended, Item, Limits, Mail, Noted, Stored, Taken
+from tests.mm_transports.relay.test_platforms import Running, relay
+from tests.sim.relay_mail.office import deposit
+from tests.support.redis_server import RedisServer
+from tests.support.world import identity, until
+
+ALICE, BOB = identity(1), identity(2)
+
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+class Person:
+    """A client that remembers what it heard; ``taking`` ones take their mail."""
+
+    def __init__(self, taking: bool) -> None:
+        self.heard: list[Item] = []
+        self.taking = taking
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [item for item in self.heard if isinstance(item, kind)]
+
+    def relay_up(self, client: Client, limits: Limits) -> None: ...
+
+    def relay_said(self, client: Client, item: Item) -> None:
+        self.heard.append(item)
+        if isinstance(item, Mail) and self.taking:
+            client.tell(Taken([item.number]))
+        if isinstance(item, Ended):
+            client.tell(Noted(item.number))
+
+    def relay_down(self, client: Client, reason: str) -> None: ...
+
+    def relay_writable(self, client: Client) -> None: ...
+
+
+async def arrive(
+    stack: AsyncExitStack, who: Any, at: Running | RelayProcess, *, taking: bool = False
+) -> tuple[Client, Person]:
+    person = Person(taking)
+    client = Client(parse_relay(at.address), who, person, random=random.random, now=time.time)
+    client.start()
+    stack.push_async_callback(client.close)
+    await client.connected(10)
+    return client, person
+
+
+def letters(count: int, via: str = "") -> list[Deposit]:
+    made = [deposit("", 1000, via=via) for _ in range(count)]
+    return [Deposit(BOB.sign_key, one.id, one.expires, one.envelope, via) for one in made]
+
+
+async def test_mail_between_two_relays(stack: AsyncExitStack, tmp_path: Path) -> None:
+    here, there = await relay(stack, tmp_path / "x"), await relay(stack, tmp_path / "y")
+    sender, alice = await arrive(stack, ALICE, here)
+    sent = letters(100, there.address)
+    for one in sent:
+        sender.tell(one)
+    await until(lambda: len(alice.of(Stored)) == 100)
+    _, bob = await arrive(stack, BOB, there, taking=True)
+    await until(lambda: len(alice.of(Ended)) == 100)
+    assert [mail.envelope for mail in bob.of(Mail)] == [one.envelope for one in sent]
+    assert {ended.state for ended in alice.of(Ended)} == {"delivered"}
+    assert [ended.id for ended in alice.of(Ended)] == [one.id for one in sent]
+
+
+async def test_mail_over_a_restart(stack: AsyncExitStack, tmp_path: Path) -> None:
+    here = await relay(stack, tmp_path / "x")
+    sender, alice = await arrive(stack, ALICE, here)
+    for one in letters(50):
+        sender.tell(one)
+    await until(lambda: len(alice.of(Stored)) == 50)
+    await here.stop()
+    await here.start()
+    _, bob = await arrive(stack, BOB, here, taking=True)
+    await until(lambda: len(alice.of(Ended)) == 50, 20)
+    assert len(bob.of(Mail)) == 50
+
+
+async def test_mail_within_a_fleet_and_from_it_to_another_relay(
+    stack: AsyncExitStack, tmp_path: Path, shared_redis: RedisServer
+) -> None:
+    await shared_redis.started()
+    together: dict[str, Any] = {"store": shared_redis.url, "identity": tmp_path / "identity"}
+    one = await relay(stack, tmp_path / "one", **together)
+    two = await relay(stack, tmp_path / "two", **together)
+    other = await relay(stack, tmp_path / "other")
+    first, alice = await arrive(stack, ALICE, one)
+    second, carol = await arrive(stack, identity(3), two)
+    _, bob = await arrive(stack, BOB, two, taking=True)
+    for letter in letters(20):
+        first.tell(letter)
+    await until(lambda: len(alice.of(Ended)) == 20)
+    assert len(bob.of(Mail)) == 20
+    _, bob = await arrive(stack, BOB, other, taking=True)
+    for number, letter in enumerate(letters(40, other.address)):
+        (first if number % 2 else second).tell(letter)
+    await until(lambda: len(alice.of(Ended)) == 40 and len(carol.of(Ended)) == 20, 20)
+    assert len(bob.of(Mail)) == 40

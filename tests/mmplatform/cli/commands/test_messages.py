@@ -1,0 +1,278 @@
+"""mm send, on, request and outbox, between real processes."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmplatform.cli.commands import on as listening
+from mmplatform.cli.commands.messages import _tell
+from mmplatform.cli.main import FAILED, OK, USAGE, Settings
+from mmplatform.cli.node import sending as outgoing
+from mmplatform.cli.node import subscriptions
+from mmplatform.cli.node.host import Host
+from tests.support.cli import LOOPBACK, MM, Node, end, until
+
+Here = Callable[..., tuple[int, str, str]]
+Pair = tuple[Node, Node]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands in this process give up on an absent peer sooner."""
+    monkeypatch.setattr(outgoing, "AWAY_AFTER", 0.2)
+
+
+def test_every_kind_of_payload(pair: Pair, here: Here) -> None:
+    alice, bob = pair
+    on = bob.serve("on", "friends.>", "--json")
+    alice.serve("run", "--listen", *LOOPBACK)
+    data = alice.folder
+    assert here("send", "bob", "chat", "hello", data=data)[:2] == (OK, "delivered\n")
+    told = json.loads(here("send", "bob", "chat.x", "-j", '{"a": [1, 2.5, null]}', "--json", data=data)[1])
+    assert (told["state"], told["handled"]) == ("delivered", True)
+    assert alice.mm("send", "bob", "chat", "-", stdin=b"\xff\x00").returncode == OK
+    assert alice.mm("send", "bob", "chat", stdin="späť\n".encode()).returncode == OK
+    assert here("send", "bob", "chat", "now", "--realtime", data=data)[:2] == (OK, "sent\n")
+    assert here("send", "bob", "chat", "high", "--priority", "high", "--no-wait", data=data)[1].startswith("saved (")
+    until(lambda: bob.lines == 6)
+    messages = [json.loads(line) for line in bob.out.splitlines()]
+    assert [m["payload"] for m in messages] == [
+        "hello",
+        {"a": [1, 2.5, None]},
+        {"base64": "/wA="},
+        "späť\n",
+        "now",
+        "high",
+    ]
+    assert messages[1]["topic"] == "friends.chat.x"
+    assert {m["name"] for m in messages} == {"alice"}
+    code, out, _ = here("send", "bob", "chat", "x", "--timeout", "5", data=data)
+    assert (code, out) == (OK, "delivered\n")
+    assert end(on) == OK
+
+
+def test_nobody_listens(pair: Pair, here: Here) -> None:
+    alice, bob = pair
+    bob.serve("run", "--listen", *LOOPBACK)
+    code, out, _ = here("send", "bob", "chat", "hello", data=alice.folder)
+    assert (code, out) == (OK, "delivered, but nobody there listens to chat\n")
+    code, _, err = here("request", "bob", "chat", data=alice.folder)
+    assert code == FAILED
+    assert "nobody" in err
+
+
+def test_an_absent_peer(pair: Pair, here: Here) -> None:
+    alice, _ = pair
+    data = alice.folder
+    code, out, err = here("send", "bob", "chat", "hello", data=data)
+    assert code == OK
+    assert out.startswith("saved; will be sent when bob is reachable (tcp://127.0.0.1:")
+    assert "mm run" in err
+    assert here("send", "bob", "chat", "x", "--wait", "--timeout", "0.1", data=data)[0] == FAILED
+    assert "refused" in here("send", "bob", "chat", "x", "--realtime", "--timeout", "0.3", data=data)[2]
+    assert "refused" in here("ping", "bob", "--timeout", "0.3", data=data)[2]
+    assert "refused" in here("request", "bob", "x", "--timeout", "0.3", data=data)[2]
+    assert here("send", "bob", "chat", "x", "--expire-after", "0.05", data=data)[0] == FAILED
+    listed = [json.loads(line) for line in here("outbox", "--json", data=data)[1].splitlines()]
+    assert len(listed) == 2
+    assert {m["name"] for m in listed} == {"bob"}
+    assert "refused" in listed[0]["why"]
+    code, out, err = here("outbox", "--limit", "1", data=data)
+    assert out.count("\n") == 1
+    assert "and 1 more" in err
+    assert here("outbox", "cancel", listed[0]["id"], data=data)[:2] == (OK, f"cancelled {listed[0]['id']}\n")
+    assert json.loads(here("--json", "outbox", "cancel", listed[1]["id"], data=data)[1])["cancelled"]
+    assert "it is cancelled" in here("outbox", "cancel", listed[1]["id"], data=data)[2]
+    assert "nothing waits" in here("outbox", "--peer", "bob", data=data)[2]
+
+
+def test_to_ourselves(node: Node, here: Here) -> None:
+    own = here("id", data=node.folder)[1].strip()
+    node.serve("on", "self.chat")
+    assert here("send", own, "chat", "hello", data=node.folder)[:2] == (OK, "delivered\n")
+    assert node.out == f"self.chat {own} hello\n"
+    done = node.mm("send", own, "chat", "--lines", stdin=b"a\nb")
+    assert (done.returncode, done.stderr) == (OK, b"2 lines accepted, 2 delivered\n")
+
+
+def test_interrupted_while_it_waits(pair: Pair, here: Here) -> None:
+    alice, _ = pair
+    process = alice.start("send", "bob", "chat", "hello", "--wait")
+    until(lambda: alice.holder() == process.pid)
+    until(lambda: here("outbox", "--json", data=alice.folder)[1])
+    assert end(process) == FAILED
+    assert alice.err.startswith("saved (")
+
+
+def test_a_request_is_answered(pair: Pair, here: Here) -> None:
+    alice, bob = pair
+    bob.serve("on", "friends.ask")
+    assert here("request", "bob", "ask", "-", "--json", data=alice.folder)[1] == '{"payload":null}\n'
+    assert here("request", "bob", "ask", "-j", "[1]", data=alice.folder)[1] == "null\n"
+    assert bob.out.splitlines() == ["friends.ask alice ", "friends.ask alice [1]"]
+
+
+@pytest.mark.parametrize(
+    ("result", "shown"),
+    [
+        ({"state": "refused", "reason": "full", "id": "1"}, "refused: full\n"),
+        ({"state": "saved", "reason": "", "id": "1", "connected": True}, "saved; bob has not confirmed it yet\n"),
+    ],
+)
+def test_other_ends(result: dict[str, Any], shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _tell(result, "bob", "chat", False, None)
+    assert capsys.readouterr().out == shown
+
+
+# mm on
+
+
+def test_on_for_people(pair: Pair, here: Here) -> None:
+    alice, bob = pair
+    bob.serve("on", "friends.*")
+    alice.serve("run", "--listen", *LOOPBACK)
+    here("send", "bob", "chat", "two\nlines \x1b[31m", data=alice.folder)
+    assert bob.out == "friends.chat alice two\\nlines \\u001b[31m\n"
+
+
+def test_on_prints_payloads_and_counts(pair: Pair, here: Here) -> None:
+    alice, bob = pair
+    on = bob.serve("on", "friends.chat", "--payload", "--count", "2")
+    done = alice.mm("send", "bob", "chat", "--lines", "--no-wait", stdin=b"1\n2\n3\n")
+    assert done.returncode == OK
+    alice.serve("run", "--listen", *LOOPBACK)
+    assert on.wait(30) == OK
+    assert bob.out == "1\n2\n"
+    again = bob.start("on", "friends.chat", "--payload", "--count", "1")
+    assert again.wait(30) == OK
+    assert bob.out == "1\n2\n3\n"
+    assert end(bob.serve("on", "friends.chat", "--count", "1")) == FAILED
+
+
+def test_on_ends_with_its_reader(pair: Pair) -> None:
+    _, bob = pair
+    read, write = os.pipe()
+    process = bob.start("on", "friends.chat", stdout=write)
+    until(lambda: bob.holder() == process.pid)
+    os.close(write)
+    os.close(read)
+    assert process.wait(30) == OK
+    assert bob.err == ""
+
+
+def test_on_a_terminal_says_that_it_listens(pair: Pair) -> None:
+    _, bob = pair
+    main, side = pty.openpty()
+    process = subprocess.Popen((*MM, "--data", str(bob.folder), "on", "friends.chat"), stdout=side, stderr=side)
+    os.close(side)
+    assert b"listening to friends.chat" in os.read(main, 1000)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == OK
+    os.close(main)
+
+
+def test_on_as_a_client_is_killed_and_comes_back(pair: Pair, here: Here) -> None:
+    """What was not printed stays in the node, unconfirmed, and goes to the next one with that pattern."""
+    alice, bob = pair
+    bob.serve("run", "--listen", *LOOPBACK)
+    on = bob.start("on", "friends.chat")
+    until(lambda: here("send", "bob", "chat", "1", "--json", data=alice.folder)[1].count('"handled":true'))
+    on.kill()
+    on.wait()
+    code, told, _ = here("send", "bob", "chat", "2", "--timeout", "0.5", data=alice.folder)
+    assert (code, told) == (FAILED, "saved; bob has not confirmed it yet\n")
+    bob.start("on", "friends.chat")
+    until(lambda: "friends.chat alice 2\n" in bob.out)
+    assert bob.out.count(" alice 1\n") == 1
+
+
+def test_node_and_listener_are_killed_and_come_back(pair: Pair, here: Here) -> None:
+    """The node remembers who listened, so nothing is unheard between its start and that of the listener."""
+    alice, bob = pair
+    run = bob.serve("run", "--listen", *LOOPBACK)
+    on = bob.start("on", "friends.chat")
+    until(lambda: here("send", "bob", "chat", "1", "--json", data=alice.folder)[1].count('"handled":true'))
+    for process in (run, on):
+        process.kill()
+        process.wait()
+    bob.serve("run", "--listen", *LOOPBACK)
+    assert here("send", "bob", "chat", "2", "--timeout", "0.5", data=alice.folder)[0] == FAILED
+    bob.start("on", "friends.chat")
+    until(lambda: "friends.chat alice 2\n" in bob.out)
+
+
+def test_on_goes_on_when_its_node_stops_and_makes_way_for_another(pair: Pair, here: Here) -> None:
+    alice, bob = pair
+    run = bob.serve("run", "--listen", *LOOPBACK)
+    on = bob.start("on", "friends.chat")
+    until(lambda: here("send", "bob", "chat", "1", "--json", data=alice.folder)[1].count('"handled":true'))
+    run.kill()
+    run.wait()
+    until(lambda: bob.holder() == on.pid)
+    bob.serve("run", "--listen", *LOOPBACK)
+    assert on.poll() is None
+    assert here("send", "bob", "chat", "2", "--timeout", "20", data=alice.folder)[:2] == (OK, "delivered\n")
+    assert "friends.chat alice 2\n" in bob.out
+
+
+async def test_what_nobody_comes_back_for_ends_unheard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscriptions, "LINGER", 0.1)
+    async with (
+        Host(tmp_path / "a", listen=LOOPBACK, purpose="run") as a,
+        Host(tmp_path / "b", listen=LOOPBACK, purpose="run") as b,
+    ):
+        await a.call("add", ticket=b.platform.ticket(), name="b", circle="friends")
+        await b.call("add", ticket=a.platform.ticket(), name="a", circle="friends")
+        async with await b.open("listen", pattern="friends.x") as channel:
+            assert await anext(channel) == []
+            delivery = await a.platform.messaging.send("x", b.platform.sign_id, "lost?")
+            assert [message[3] for message in await anext(channel)] == ["lost?"]
+        outcome = await delivery
+        assert (outcome.handled, outcome.reason) == (False, "unhandled")
+        async with await b.open("listen", pattern="friends.x") as other:
+            assert await anext(other) == []
+            async with await b.open("listen", pattern="friends.*") as channel:
+                assert await anext(channel) == []
+                delivery = await a.platform.messaging.send("x", b.platform.sign_id, {"two": "readers"})
+                assert await anext(channel)
+            assert await anext(other)
+            await other.send(1)
+            assert (await delivery).handled
+
+
+async def test_a_reader_cannot_confirm_what_it_was_not_given(tmp_path: Path) -> None:
+    async with Host(tmp_path / "a", listen=LOOPBACK) as a, await a.open("listen", pattern="friends.x") as channel:
+        await anext(channel)
+        await channel.send(3)
+        with pytest.raises(Exception, match="3 messages acknowledged"):
+            await channel.end()
+
+
+def test_sizes() -> None:
+    assert [subscriptions._size(value) for value in ("abc", b"ab", None, 1.5, ["x"])] == [3, 2, 8, 8, 3]
+    assert USAGE == 2
+    assert Settings().json is False
+    assert listening.HANDOVER
+
+
+async def test_one_who_comes_while_the_last_one_goes_gets_what_that_one_had_in_hand(tmp_path: Path) -> None:
+    async with Host(tmp_path / "a", listen=LOOPBACK, purpose="run") as a:
+        platform = a.platform
+        first = await a.open("listen", pattern="self.x")
+        assert await anext(first) == []
+        delivery = await platform.messaging.send("x", platform.sign_id, 1)
+        assert [message[3] for message in await anext(first)] == [1]
+        second = await a.open("listen", pattern="self.x")
+        first.close()
+        assert await anext(second) == []
+        assert [message[3] for message in await anext(second)] == [1]
+        await second.send(1)
+        assert (await delivery).handled
+        second.close()

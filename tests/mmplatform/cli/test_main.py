@@ -1,0 +1,208 @@
+"""Options, exit codes, and how commands fail."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import mmplatform.cli
+from mmplatform.cli import main as app
+from mmplatform.cli.main import FAILED, OK, USAGE, Group, mm, run
+from tests.support.cli import MM, Node, end, until
+
+Here = Callable[..., tuple[int, str, str]]
+COMMANDS = [name for name in mm.commands if not mm.commands[name].hidden]
+
+
+def test_version_and_help(here: Here) -> None:
+    assert here("--version")[1].startswith("mm, version ")
+    code, out, _ = here("--help")
+    assert code == OK
+    assert [line.split()[0] for line in out.partition("Commands:")[2].split("\n") if line.strip()] == list(app.ORDER)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_the_common_options_and_shows_an_example(here: Here, command: str) -> None:
+    code, out, _ = here(command, "--help")
+    assert code == OK
+    assert "--json" in out
+    assert "--data" in out
+    assert f"mm {command}" in out.partition("\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["bogus"], "No such command 'bogus'"),
+        (["send"], "Missing argument 'PEER'"),
+        (["send", "bob", "chat", "x", "--lines"], "--lines reads stdin"),
+        (["send", "bob", "chat", "x", "--fresh"], "--fresh belongs to --lines"),
+        (["send", "bob", "chat", "-j", "{bad"], "not JSON"),
+        (["send", "bob", "chat", "x", "--expire-after", "0"], "--expire-after"),
+        (["add", "x", "--name", "-bob"], "--name"),
+        (["add", "x", "--name", "two\nlines"], "--name"),
+        (["completion", "tcsh"], "tcsh"),
+        (["demo", "--input", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_code_2(here: Here, arguments: list[str], says: str) -> None:
+    code, out, err = here(*arguments)
+    assert (code, out) == (USAGE, "")
+    assert says in err
+    assert err.count("\n") == 1
+    assert err.startswith("mm: ")
+    assert "--help" in err
+
+
+def test_mm_alone_shows_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == USAGE
+    assert "Commands:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "says"),
+    [
+        (["send", "nobody", "chat", "x"], "InvalidKey", "mm add TICKET"),
+        (["ping", "nobody"], "InvalidKey", "nobody"),
+        (["add", "mm1abc"], "TicketError", "copy it again"),
+        (["on", "a..b"], "InvalidTopic", "a..b"),
+        (["outbox", "cancel", "foo"], "LocalError", "mm outbox lists them"),
+        (["outbox", "cancel", "1.2.3@x"], "Failure", "no such message"),
+    ],
+)
+def test_failures_are_one_line_and_code_1(here: Here, arguments: list[str], kind: str, says: str) -> None:
+    code, out, err = here(*arguments)
+    assert (code, out) == (FAILED, "")
+    assert says in err
+    assert err.startswith("mm: ")
+    code, out, err = here("--json", *arguments)
+    assert (code, out) == (FAILED, "")
+    assert json.loads(err)["kind"] == kind
+    assert says in json.loads(err)["error"]
+
+
+def test_usage_errors_are_json_when_asked(here: Here) -> None:
+    code, _, err = here("send", "--json")
+    assert code == USAGE
+    assert json.loads(err)["kind"] == "UsageError"
+
+
+def test_folders_that_cannot_be_used_are_named(here: Here, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    assert here("id", data=file)[0] == USAGE
+    code, _, err = here("id", data=file / "below")
+    assert code == FAILED
+    assert str(file) in err
+
+
+def test_the_folder_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MM_DATA", str(tmp_path / "env"))
+    assert run(["id"]) == OK
+    assert (tmp_path / "env" / "identity").exists()
+    assert app.Settings().data == tmp_path / "env"
+
+
+def test_json_before_and_behind_the_command(here: Here) -> None:
+    before, behind = here("--json", "id"), here("id", "--json")
+    assert json.loads(before[1])["signId"] == json.loads(behind[1])["signId"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(here: Here, shell: str) -> None:
+    code, out, _ = here("completion", shell)
+    assert code == OK
+    assert "_MM_COMPLETE" in out
+
+
+def test_completion_completes() -> None:
+    environment = {**os.environ, "_MM_COMPLETE": "bash_complete", "COMP_WORDS": "mm out", "COMP_CWORD": "1"}
+    done = subprocess.run(MM, env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "plain,outbox"
+
+
+def broken() -> None:
+    raise RuntimeError("a bug")
+
+
+def test_a_defect_has_a_trace_only_when_debugging(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(mm.commands, "broken", Group.command_class("broken", callback=broken))
+    code, _, err = here("broken")
+    assert code == FAILED
+    assert err == "mm: RuntimeError: a bug (a defect of mm; MM_DEBUG=1 shows where)\n"
+    monkeypatch.setenv("MM_DEBUG", "1")
+    assert "Traceback" in here("broken")[2]
+
+
+@pytest.mark.parametrize("error", [OSError("disk on fire"), app.click.Abort(), app.click.ClickException("no")])
+def test_other_errors_are_one_line(here: Here, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setitem(mm.commands, "broken", Group.command_class("broken", callback=fail))
+    code, _, err = here("broken")
+    assert code == FAILED
+    assert err.count("\n") == 1
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in [name for name in sys.modules if name.startswith("mmplatform.cli.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "click", None)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert mmplatform.cli.mm() == FAILED
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "mm-platform[cli]" in capsys.readouterr().err
+
+
+def test_a_missing_library_of_somebody_else_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise ModuleNotFoundError("gone", name="gone")
+
+    monkeypatch.setattr(app, "run", fail)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(ModuleNotFoundError):
+            mmplatform.cli.mm()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_it_runs_without_uvloop(monkeypatch: pytest.MonkeyPatch, here: Here) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    assert here("id")[0] == OK
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_run_stops_in_good_order(node: Node, number: int) -> None:
+    process = node.serve("run", "--listen", "tcp://127.0.0.1:0")
+    assert node.mm("id").returncode == OK
+    assert end(process, number) == OK
+    assert not node.control.exists()
+    assert node.out.endswith("stopped\n")
+    assert "tcp://127.0.0.1:" in node.out
+    assert node.err == ""
+
+
+def test_run_speaks_json_and_refuses_a_second_node(node: Node) -> None:
+    process = node.serve("--json", "run", "--listen", "tcp://127.0.0.1:0")
+    ready = json.loads(until(lambda: node.out))
+    assert ready["event"] == "ready"
+    assert ready["pid"] == process.pid
+    done = node.mm("run")
+    assert done.returncode == FAILED
+    assert str(process.pid) in done.stderr.decode()
+    assert end(process) == OK
+
+
+def test_run_says_what_it_cannot_listen_on(node: Node) -> None:
+    done = node.mm("run", "--listen", "carrier-pigeon:1")
+    assert done.returncode == FAILED
+    assert b"carrier-pigeon" in done.stderr

@@ -1,0 +1,345 @@
+"""The inbox on both stores: acknowledged only when saved, remembered over restarts, strangers capped."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmplatform.codec import encode
+from mmplatform.delivery import receiver as receiving
+from mmplatform.delivery.receiver import Kept, Receiver
+from mmplatform.delivery.wire import Ack, Batch, Piece, Record
+from mmplatform.durable import inbox as module
+from mmplatform.durable.inbox import KEEP_MS, Inbox
+from mmplatform.errors import ProtocolError, StorageCorrupt, StorageError, StorageFull
+from mmplatform.storage.contract import Storage
+from mmplatform.storage.memory import MemoryStorage
+from mmplatform.storage.sqlite import SQLiteStorage
+
+BOB = "B" * 43 + "="
+NOW = 10**12
+
+
+def stranger(number: int) -> str:
+    return f"{number:043}="
+
+
+class Node:
+    """An inbox on a storage; ``told`` is what may be acknowledged."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.now = NOW / 1000
+        self.told: list[tuple[str, Ack]] = []
+        self.errors: list[Exception] = []
+        self.inbox = Inbox(storage, lambda: self.now, lambda peer: peer == BOB, self._tell, self.errors.append)
+
+    def _tell(self, peer: str, acks: list[Ack]) -> None:
+        self.told += [(peer, ack) for ack in acks]
+
+    def take(self, *seqs: int, peer: str = BOB, epoch: int = 5, base: int = 1) -> list[int]:
+        """Messages come in and are handled at once; the numbers that were new."""
+        receiver = self.inbox.receiver(peer)
+        batch = Batch(2, epoch, base, [Record(seq, 1 << 50, "chat", "ms", b"") for seq in seqs], [])
+        stream, ready = receiver.accept(batch, int(self.now * 1000))
+        for record in ready:
+            stream.finish(record.seq, "")
+        self.inbox.save(peer, receiver)
+        return [record.seq for record in ready]
+
+
+@asynccontextmanager
+async def running(storage: Storage) -> AsyncIterator[Node]:
+    async with storage:
+        node = Node(storage)
+        await node.inbox.open()
+        yield node
+        await node.inbox.close()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Storage]:
+    if request.param == "sqlite":
+        return lambda: SQLiteStorage(tmp_path / "data.db")
+    memory = MemoryStorage()
+    return lambda: memory
+
+
+@pytest.fixture
+async def node(store: Callable[[], Storage]) -> AsyncIterator[Node]:
+    async with running(store()) as node:
+        yield node
+
+
+async def turn() -> None:
+    await asyncio.sleep(0)
+
+
+async def until(true: Callable[[], Any]) -> None:
+    async with asyncio.timeout(20):
+        while not true():
+            await turn()
+
+
+class Writes:
+    """Stands in for a storage's write: each waits until it is told how it ends."""
+
+    def __init__(self, storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.futures: list[asyncio.Future[None]] = []
+        self.rows: list[list[tuple[bytes, bytes | None]]] = []
+        monkeypatch.setattr(storage, "write", self.write)
+
+    def write(self, rows: list[tuple[bytes, bytes | None]], *, sync: bool = True) -> asyncio.Future[None]:
+        assert not sync
+        self.rows.append(list(rows))
+        self.futures.append(asyncio.get_running_loop().create_future())
+        return self.futures[-1]
+
+
+async def test_nothing_is_acknowledged_before_it_is_saved(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        writes = Writes(node.storage, patched)
+        assert node.take(1, 2) == [1, 2]
+        assert node.take(3) == [3]
+        await until(lambda: writes.futures)
+        assert len(writes.futures) == 1, "one write for one turn"
+        assert node.take(4) == [4]
+        await asyncio.sleep(0)
+        assert (node.told, len(writes.futures)) == ([], 1), "none while one is under way"
+        writes.futures[0].set_result(None)
+        await until(lambda: node.told)
+        assert [ack.upto for _, ack in node.told] == [3]
+        await until(lambda: len(writes.futures) == 2)
+        writes.futures[1].set_result(None)
+        await until(lambda: len(node.told) == 2)
+        assert [ack.upto for _, ack in node.told] == [3, 4]
+
+
+async def test_what_was_handled_is_known_after_a_restart(store: Callable[[], Storage]) -> None:
+    async with running(store()) as node:
+        node.take(1, 2, 3)
+        receiver = node.inbox.receiver(BOB)
+        stream, ready = receiver.accept(
+            Batch(2, 5, 1, [Record(n, 1 << 50, "t", "ms", b"") for n in (4, 5, 6)], []), NOW
+        )
+        stream.finish(ready[1].seq, "busy")
+        node.inbox.save(BOB, receiver)
+        await until(lambda: node.told)
+    async with running(store()) as node:
+        assert node.take(*range(1, 8)) == [4, 6, 7]
+        assert node.inbox.receiver(BOB) is node.inbox.receiver(BOB)
+
+
+async def test_close_saves_what_is_handled(store: Callable[[], Storage]) -> None:
+    async with store() as storage:
+        node = Node(storage)
+        await node.inbox.open()
+        node.take(1)
+        await node.inbox.close()
+        node.take(2)
+    await asyncio.sleep(0)
+    assert node.errors == []
+    async with running(store()) as node:
+        assert node.take(1, 2) == [2]
+
+
+async def test_close_gives_back_memory(node: Node) -> None:
+    receiver = node.inbox.receiver(BOB)
+    receiver.accept(Batch(2, 5, 1, [Record(3, 1 << 50, "t", "ms", b"x" * 100)], [Piece(1, 0, 500, b"y" * 100)]), NOW)
+    assert node.inbox._budgets[0].used == 264
+    await node.inbox.close()
+    assert node.inbox._budgets[0].used == 0
+
+
+@pytest.mark.parametrize("how", ["raises", "fails", "cancelled"])
+async def test_a_failed_write_is_tried_again_and_only_then_acknowledged(
+    node: Node, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(module, "RETRY_AFTER", 0)
+
+    def write(rows: object, *, sync: bool = True) -> asyncio.Future[None]:
+        if how == "raises":
+            raise StorageFull("full")
+        future = asyncio.get_running_loop().create_future()
+        if how == "fails":
+            future.set_exception(OSError("odd"))
+        else:
+            future.cancel()
+        return future
+
+    with monkeypatch.context() as patched:
+        patched.setattr(node.storage, "write", write)
+        node.take(1)
+        await until(lambda: len(node.errors) > 1)
+        assert node.told == []
+        node.take(2)
+    await until(lambda: node.told)
+    assert [(peer, ack.upto) for peer, ack in node.told] == [(BOB, 2)]
+    assert all(isinstance(error, StorageError) for error in node.errors)
+
+
+@pytest.mark.parametrize("under_way", [False, True])
+async def test_after_close_nothing_is_tried_again(node: Node, monkeypatch: pytest.MonkeyPatch, under_way: bool) -> None:
+    with monkeypatch.context() as patched:
+        writes = Writes(node.storage, patched)
+        node.take(1)
+        await until(lambda: writes.futures)
+        if under_way:
+            node.take(2)
+        else:
+            writes.futures[0].set_exception(StorageFull("full"))
+            await until(lambda: node.errors)
+        closing = asyncio.ensure_future(node.inbox.close())
+        await until(lambda: len(writes.futures) == 2)
+        writes.futures[1].set_exception(StorageFull("full"))
+        await closing
+        if under_way:
+            writes.futures[0].set_exception(StorageFull("full"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(node.errors) == 2
+        assert len(writes.futures) == 2
+        assert node.inbox._timer is None or node.inbox._timer.cancelled()
+
+
+async def test_a_write_that_ends_after_close_is_still_told(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        writes = Writes(node.storage, patched)
+        node.take(1)
+        await until(lambda: writes.futures)
+        await node.inbox.close()
+        writes.futures[0].set_result(None)
+        await until(lambda: node.told)
+        assert len(writes.futures) == 1
+
+
+# What is forgotten.
+
+
+async def test_old_state_is_dropped_at_the_start(store: Callable[[], Storage]) -> None:
+    async with running(store()) as node:
+        node.take(1, epoch=5)
+        node.now += KEEP_MS / 1000
+        node.take(1, epoch=6)
+        await until(lambda: len(node.told) == 2)
+    async with store() as storage:
+        node = Node(storage)
+        node.now += KEEP_MS / 1000 + 1
+        await node.inbox.open()
+        assert [key[-1] for key, _ in await storage.scan(b"inbox/")] == [6]
+        assert node.take(1, epoch=6) == []
+        await node.inbox.close()
+
+
+async def test_strangers_are_capped_oldest_first(store: Callable[[], Storage], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_STRANGERS", 3)
+    async with running(store()) as node:
+        node.take(1)
+        for number in range(5):
+            node.now += 1
+            node.take(1, peer=stranger(number))
+            await until(lambda: not node.inbox._dirty and not node.inbox._busy)
+        assert list(node.inbox._receivers) == [BOB, *map(stranger, (2, 3, 4))]
+    async with running(store()) as node:
+        assert len(await node.storage.scan(b"inbox/")) == 4
+        assert [node.take(1, peer=stranger(number)) for number in (2, 3, 4)] == [[], [], []]
+        assert node.take(1) == []
+        assert len(node.inbox._receivers) == 4, "those with rows are not counted twice"
+        assert node.take(1, peer=stranger(0)) == [1]
+        assert len(node.inbox._receivers) == 4 or node.inbox._dirty
+
+
+async def test_a_stranger_with_something_unsaved_is_not_forgotten(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_STRANGERS", 1)
+    node.inbox.receiver(BOB)
+    node.take(1, peer=stranger(1))
+    node.inbox.receiver(stranger(2))
+    assert stranger(1) in node.inbox._receivers
+    assert stranger(2) not in node.inbox._receivers
+    node.inbox._dirty[stranger(2)] = node.inbox.receiver(stranger(2))
+    assert node.inbox._strangers >= 1
+    node.inbox._dirty.pop(stranger(2))
+
+
+async def test_forgotten_streams_lose_their_rows(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiving, "MAX_STREAMS", 2)
+    for epoch in (1, 2, 3, 1):
+        node.now += 1
+        node.take(1, epoch=epoch)
+    await until(lambda: not node.inbox._dirty and not node.inbox._busy)
+    assert [key[-1] for key, _ in await node.storage.scan(b"inbox/")] == [1, 3]
+
+
+async def test_friends_and_strangers_have_budgets_of_their_own(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.inbox._budgets[1].limit = 1000
+    for peer in (stranger(1), stranger(2)):
+        receiver = node.inbox.receiver(peer)
+        batch = Batch(2, 5, 1, [], [Piece(1, 0, 2000, bytes(600))])
+        if peer == stranger(1):
+            receiver.accept(batch, NOW)
+        else:
+            with pytest.raises(ProtocolError, match="overloaded"):
+                receiver.accept(batch, NOW)
+    node.inbox.receiver(BOB).accept(batch, NOW)
+
+
+# Damage.
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (b"inbox/short", b""),
+        (b"inbox/" + b"\xff" * 44 + b"/\x02" + bytes(8), b""),
+        (b"inbox/" + BOB.encode() + b"/\x07" + bytes(8), b""),
+        (b"inbox/" + BOB.encode() + b"/\x02" + bytes(8), b"\xc1"),
+        (b"inbox/" + BOB.encode() + b"/\x02" + bytes(8), encode([-1, [], [], NOW])),
+        (b"inbox/" + BOB.encode() + b"/\x02" + bytes(8), encode([1, [[-(2**60), 5]], [], NOW])),
+    ],
+)
+async def test_a_damaged_row_is_put_aside_and_told(store: Callable[[], Storage], key: bytes, value: bytes) -> None:
+    async with running(store()) as node:
+        node.take(1)
+        await until(lambda: node.told)
+        await node.storage.put(key, value)
+    async with running(store()) as node:
+        assert [type(error) for error in node.errors] == [StorageCorrupt]
+        assert await node.storage.get(b"quarantine/" + key) == value
+        assert await node.storage.get(key) is None
+        assert node.take(1, 2) == [2], "the rest is as it was"
+
+
+async def test_wide_ranges_in_a_row_cost_nothing(store: Callable[[], Storage]) -> None:
+    wide = encode(Kept(10, [(1, 5), (12, 2**53 - 1)], [], NOW))
+    async with store() as storage:
+        await storage.put(b"inbox/" + BOB.encode() + b"/\x02" + (5).to_bytes(8), wide)
+    async with running(store()) as node:
+        assert node.take(10, 11, 12, base=10) == [11]
+        (stream,) = node.inbox.receiver(BOB)._streams.values()
+        assert len(stream.finished) <= receiving.WINDOW
+
+
+async def test_a_start_on_a_full_disk(store: Callable[[], Storage], monkeypatch: pytest.MonkeyPatch) -> None:
+    async with store() as storage:
+        await storage.put(b"inbox/short", b"")
+        node = Node(storage)
+
+        def full(rows: object, *, sync: bool = True) -> asyncio.Future[None]:
+            raise StorageFull("full")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(storage, "write", full)
+            await node.inbox.open()
+        assert [type(error) for error in node.errors] == [StorageCorrupt, StorageFull]
+
+
+async def test_nothing_to_save_is_not_written(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        writes = Writes(node.storage, patched)
+        node.inbox.save(BOB, Receiver(node.inbox._budgets[0]))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert writes.futures == []

@@ -1,0 +1,115 @@
+"""Remote messages pass one door: no control topic, no malformed one, and no exception of a layer gets through."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmplatform.delivery.wire import Event
+from mmplatform.errors import LocalError, Refused
+from mmplatform.events import Events
+from mmplatform.identity.circles import is_control_topic
+from mmplatform.messaging import dispatch as module
+from mmplatform.messaging.dispatch import Gate
+from mmplatform.messaging.subscriber import DONE, NOBODY, Result
+
+SCOPES = st.sampled_from(["self", "friends", "public"])
+WORDS = st.sampled_from(
+    ["transports", "directory", "friends", "devices", "update", "updateRequest", "get", "a", "", "*"]
+)
+TOPICS = st.lists(WORDS, max_size=4).map(".".join) | st.text(max_size=20)
+
+
+class Api:
+    def __init__(self) -> None:
+        self.took: list[tuple[str, str, str]] = []
+        self.result: Any = DONE
+
+    def take(self, kind: str, scope: str, topic: str) -> Any:
+        self.took.append((kind, scope, topic))
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+    def take_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
+        self.take("event", scope, topic)
+
+    def take_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Any) -> Any:
+        return self.take("message", scope, topic)
+
+    def take_request(self, scope: str, topic: str, sender: str, payload: bytes, finished: Any) -> Any:
+        return self.take("request", scope, topic)
+
+    async def close(self) -> None: ...
+
+
+class Door:
+    def __init__(self) -> None:
+        self.events = Events()
+        self.errors: list[str] = []
+        self.events.add("error", lambda error, topic: self.errors.append(topic))
+        self.gate = Gate(self.events)
+        self.api = Api()
+        self.gate.attach("ms", self.api)
+
+    def knock(self, topic: str, protocol: str = "ms", scope: str = "public") -> list[Any]:
+        self.gate.events(scope, "eve", [Event(topic, protocol, b"")])
+        return [
+            self.gate.message(scope, "eve", topic, protocol, b"", lambda result: None),
+            self.gate.request(scope, "eve", topic, protocol, b"", lambda result: None),
+        ]
+
+
+@given(TOPICS, SCOPES)
+def test_no_scope_passes_a_control_topic(topic: str, scope: str) -> None:
+    door = Door()
+    for _ in range(2):  # what was looked at is remembered
+        results = door.knock(topic, scope=scope)
+        if is_control_topic(topic):
+            assert door.api.took == []
+        if door.api.took == []:
+            assert [str(result.error) for result in results] == ["bad-topic"] * 2
+            assert all(isinstance(result.error, Refused) for result in results)
+
+
+def test_a_protocol_has_one_api() -> None:
+    with pytest.raises(LocalError, match="'ms' has an API already"):
+        Door().gate.attach("ms", Api())
+
+
+def test_results_come_back_and_unknown_protocols_find_nobody() -> None:
+    door = Door()
+    door.api.result = result = Result("x")
+    assert door.knock("a") == [result, result]
+    assert door.knock("a", "zz") == [NOBODY, NOBODY]
+    assert [kind for kind, *_ in door.api.took] == ["event", "message", "request"]
+
+
+def test_a_layer_that_raises_is_told_and_answered() -> None:
+    door = Door()
+    door.api.result = error = ValueError("broken")
+    assert [result.error for result in door.knock("a")] == [error, error]
+    assert door.errors == ["a", "a", "a"]
+
+
+def test_those_who_watch_every_message_count_as_listeners() -> None:
+    door = Door()
+    door.api.result = NOBODY
+    assert door.knock("a") == [NOBODY, NOBODY]
+    asked: list[str] = []
+    door.gate.unheard = lambda scope, peer, topic, *rest: asked.append(topic)  # type: ignore[assignment, return-value]
+    assert door.knock("b")[0] is None
+    assert asked == ["b"]
+    seen: list[Any] = []
+    door.events.add("message", seen.append)
+    assert door.knock("c")[0] is DONE
+    assert [(message.topic, message.scope, message.sender) for message in seen] == [("c", "public", "eve")] * 2
+
+
+def test_a_peer_that_invents_topics_does_not_grow_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_ROUTES", 10)
+    door = Door()
+    for number in range(100):
+        door.knock(f"t{number}")
+        assert len(door.gate._allowed) <= 10

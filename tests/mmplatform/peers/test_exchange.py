@@ -1,0 +1,153 @@
+"""What is said to one peer and what comes from it: queues, portions, requests over cuts, expiry."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mmplatform import RequestFailed
+from mmplatform.delivery.wire import Event, Reply, Request
+from mmplatform.peers import exchange as module
+from mmplatform.peers.exchange import PORTION, _take
+from mmplatform.storage.memory import MemoryStorage
+from tests.mmplatform.peers.test_peer import linked, peer_of
+from tests.support.world import World, collect, identity, until
+
+
+async def test_a_request_survives_a_cut_and_its_handler_runs_once() -> None:
+    world = World()
+    async with world.nodes() as [alice, bob]:
+        runs: list[Any] = []
+        reached, cut = asyncio.Event(), asyncio.Event()
+
+        @bob.messaging.on("friends.add")
+        async def add(topic: str, sender: str, payload: Any) -> int:
+            runs.append(payload)
+            reached.set()
+            await cut.wait()
+            return sum(payload)
+
+        await alice.connect(bob.sign_id)
+        asking = asyncio.create_task(alice.messaging.request("add", bob.sign_id, [1, 2], timeout=20))
+        await reached.wait()
+        world.cut()
+        await until(lambda: peer_of(alice, bob).link is None)
+        cut.set()
+        assert await asking == 3
+        assert runs == [[1, 2]]
+
+
+async def test_a_reply_lost_with_the_link_is_sent_again_without_asking_the_handler_again() -> None:
+    world = World()
+    async with world.nodes() as [alice, bob]:
+        runs: list[Any] = []
+
+        @bob.messaging.on("friends.add")
+        def add(topic: str, sender: str, payload: Any) -> int:
+            runs.append(payload)
+            world.network.drop = lambda frame: True  # the reply is the next frame: it takes the link with it
+            return sum(payload)
+
+        await alice.connect(bob.sign_id)
+        asking = asyncio.create_task(alice.messaging.request("add", bob.sign_id, [1, 2], timeout=20))
+        await until(lambda: runs)
+        await until(lambda: peer_of(alice, bob).link is None)
+        world.network.drop = lambda frame: False
+        assert await asking == 3
+        assert runs == [[1, 2]]
+
+
+async def test_one_slow_request_beside_very_many_quick_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmplatform.peers.requests.UNFINISHED", 100)
+    monkeypatch.setattr(module, "UNFINISHED", 100)
+    async with World().nodes() as [alice, bob]:
+        finish = asyncio.Event()
+        bob.messaging.on("friends.quick", lambda topic, sender, payload: payload)
+
+        @bob.messaging.on("friends.slow")
+        async def slow(topic: str, sender: str, payload: Any) -> str:
+            await finish.wait()
+            return "slow"
+
+        asking = asyncio.create_task(alice.messaging.request("slow", bob.sign_id, timeout=30))
+        for n in range(10):
+            asked = [alice.messaging.request("quick", bob.sign_id, n, timeout=30) for _ in range(50)]
+            assert await asyncio.gather(*asked) == [n] * 50
+        finish.set()
+        assert await asking == "slow"
+        assert linked(alice, bob)
+
+
+async def test_a_queue_larger_than_a_frame_goes_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PORTION", 10_000)
+    async with World().nodes() as [alice, bob]:
+        heard = collect(bob)
+        bob.messaging.on("friends.echo", lambda topic, sender, payload: payload)
+        await alice.connect(bob.sign_id)
+        peer = peer_of(alice, bob)
+        assert peer.link is not None
+        peer.link.pause_writing()
+        sizes = [9_000, 30_000, 10, 25_000, 4_000, 6_000]
+        events = [asyncio.create_task(alice.messaging.send("n", bob.sign_id, bytes(s), realtime=True)) for s in sizes]
+        asked = [
+            asyncio.create_task(alice.messaging.request("echo", bob.sign_id, bytes([n]) * 3000)) for n in range(10)
+        ]
+        delivery = await alice.messaging.send("durable", bob.sign_id, "too")
+        await until(lambda: len(peer.exchange._events) == 6 and len(peer.exchange._requests) == 10)
+        frames: list[int] = []
+        send = peer.link.send
+        monkeypatch.setattr(peer.link, "send", lambda frame: (frames.append(len(frame.events)), send(frame)))
+        peer.link.resume_writing()
+        assert [await asking for asking in asked] == [bytes([n]) * 3000 for n in range(10)]
+        await asyncio.gather(*events)
+        await delivery
+        assert [len(payload) for payload in heard if isinstance(payload, bytes) and len(payload) != 3000] == sizes
+        assert len(frames) > 5
+        assert peer.exchange._queued == 0
+
+
+def test_a_portion_is_never_empty_and_never_more_than_it_may() -> None:
+    queue = [Event("t", "ms", bytes(size)) for size in (PORTION * 3, 10, PORTION - 26, 10)]
+    assert [len(taken.payload) for taken in _take(queue, PORTION)[0]] == [PORTION * 3]
+    first, room = _take(queue, PORTION)
+    assert [len(taken.payload) for taken in first] == [10]
+    more, room = _take([Request(1, "t", "ms", bytes(PORTION))], room)
+    assert more == []
+    assert _take([Reply(1, 0, b"")], room)[0] == [Reply(1, 0, b"")]
+
+
+async def test_a_durable_message_is_not_starved_by_a_full_queue() -> None:
+    async with World().nodes() as [alice, bob]:
+        heard = collect(bob)
+        await alice.connect(bob.sign_id)
+        stop = asyncio.Event()
+
+        async def flood() -> None:
+            while not stop.is_set():
+                await alice.messaging.send("flood", bob.sign_id, bytes(100_000), realtime=True)
+
+        flooding = asyncio.create_task(flood())
+        await (await alice.messaging.send("n", bob.sign_id, "durable"))
+        stop.set()
+        await flooding
+        assert "durable" in heard
+
+
+async def test_a_reply_that_cannot_travel_is_a_failure() -> None:
+    async with World().nodes() as [alice, bob]:
+        bob.messaging.on("friends.big", lambda topic, sender, payload: bytes(64 * 1024 * 1024 + 1))
+        bob.messaging.on("friends.odd", lambda topic, sender, payload: object())
+        for topic in ("big", "odd"):
+            with pytest.raises(RequestFailed, match="InvalidPayload"):
+                await alice.messaging.request(topic, bob.sign_id)
+        assert linked(alice, bob)
+
+
+async def test_messages_expire_while_the_peer_is_away() -> None:
+    storage = MemoryStorage()
+    async with World().node(1, storage=storage) as alice:
+        short = await alice.messaging.send("n", identity(9).sign_id, 1, expire_after=0.02)
+        long = await alice.messaging.send("n", identity(9).sign_id, 2, expire_after=60)
+        await until(lambda: short.done)
+        assert short.state == "expired"
+        assert long.state == "waiting"

@@ -1,0 +1,562 @@
+"""Several links with one peer: upgrades, hand-overs, warm standby, silence; whole platforms, scripted ways."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any
+
+import pytest
+
+from mmplatform import Platform
+from mmplatform.links import paths
+from mmplatform.links.link import KEEPALIVE, SILENCES, Link
+from mmplatform.peers import path_manager as keeper
+from mmplatform.peers.peer import Peer
+from tests.support.ways import (
+    Way,
+    WayTransport,
+    active,
+    fast,
+    friends,
+    links,
+    middle,
+    paths_of,
+    slow,
+    states,
+)
+from tests.support.world import collect, identity, listen_to, until
+
+ALONE = (
+    KEEPALIVE * SILENCES / 2
+)  # seconds: half of what a link takes to notice it by itself; figures are for benchmarks
+
+
+@pytest.fixture
+def one_dials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end that dialled first; the other one does not try meanwhile, which would make two links of one way."""
+    monkeypatch.setattr(paths, "BACK", 1000.0)
+    monkeypatch.setattr(paths, "SECOND", 1000.0)
+
+
+class Load:
+    """Sends numbers until it is told to stop; notes the longest time in which nothing arrived."""
+
+    def __init__(self, sender: Platform, receiver: Platform, size: int = 0) -> None:
+        self.sender, self.receiver, self.size = sender, receiver, size
+        self.heard: list[int] = []
+        self.gap = self.last = 0.0
+        self.enough = asyncio.Event()
+        self.deliveries: list[Any] = []
+        self.loop = asyncio.get_running_loop()
+        receiver.messaging.on("friends.load", self.take)
+        self.task = asyncio.create_task(self.run())
+
+    def take(self, topic: str, sender: str, payload: Any) -> None:
+        now = self.loop.time()
+        self.gap = max(self.gap, now - (self.last or now))
+        self.last = now
+        self.heard.append(payload[0])
+
+    async def run(self) -> None:
+        numbers = count()
+        while not self.enough.is_set():
+            payload = [next(numbers), bytes(self.size)]
+            self.deliveries.append(await self.sender.messaging.send("load", self.receiver.sign_id, payload))
+            if len(self.deliveries) % 50 == 0:
+                await asyncio.sleep(0.001)
+
+    async def more(self, number: int = 200) -> None:
+        wanted = len(self.heard) + number
+        await until(lambda: len(self.heard) >= wanted)
+
+    async def stop(self) -> None:
+        self.enough.set()
+        await self.task
+        assert all([(await delivery).state == "delivered" for delivery in self.deliveries])
+        assert self.heard == list(range(len(self.deliveries)))
+
+
+@pytest.mark.usefixtures("one_dials")
+async def test_the_first_link_that_opens_is_used_and_a_better_one_takes_over() -> None:
+    quick, sure = fast(), slow()
+    quick.allow(False)
+    async with friends(quick, sure) as [alice, bob]:
+        events, moves, theirs = listen_to(alice), paths_of(alice), paths_of(bob)
+        await alice.connect(bob.sign_id)
+        assert (active(alice, bob), active(bob, alice)) == ("slow", "slow")
+        load = Load(alice, bob)
+        await load.more()
+        quick.allow(True)
+        alice.network_changed()
+        await until(lambda: active(alice, bob) == active(bob, alice) == "fast")
+        await load.more()
+        await load.stop()
+        assert states(alice, bob) == states(bob, alice) == {"fast": "active", "slow": "standby"}
+        assert moves == theirs == [("slow", "first"), ("fast", "better")]
+        assert [event for event in events if event[0] in ("disconnected", "error")] == []
+
+
+@pytest.mark.usefixtures("one_dials")
+async def test_a_link_that_is_moved_away_from_delivers_what_it_has_and_nothing_is_sent_again() -> None:
+    quick, sure = fast(), slow()
+    quick.allow(False)
+    sure.network.delay = 0.05
+    async with friends(quick, sure) as [alice, bob]:
+        records = count_records(alice, bob)
+        await alice.connect(bob.sign_id)
+        load = Load(alice, bob)
+        await load.more()
+        quick.allow(True)
+        alice.network_changed()
+        await until(lambda: active(alice, bob) == "fast")
+        await load.more(2000)
+        await load.stop()
+        assert sum(records.values()) == len(load.heard)
+        assert set(records) == {"fast", "slow"}
+
+
+@pytest.mark.usefixtures("one_dials")
+async def test_a_link_that_does_not_deliver_what_it_has_costs_one_window() -> None:
+    quick, sure = fast(), slow()
+    quick.allow(False)
+    async with friends(quick, sure) as [alice, bob]:
+        records = count_records(alice, bob)
+        await alice.connect(bob.sign_id)
+        load = Load(alice, bob)
+        await load.more()
+        sure.network.delay = 3.0  # longer than anybody waits for it
+        await asyncio.sleep(0.05)
+        quick.allow(True)
+        alice.network_changed()
+        await until(lambda: active(alice, bob) == "fast")
+        await load.more()
+        await load.stop()
+        assert load.gap < 3.0
+        assert sum(records.values()) <= len(load.heard) + 2 * 8192
+        sure.network.delay = 0.0
+        sure.cut()
+
+
+def count_records(alice: Platform, bob: Platform) -> dict[str, int]:
+    """How many messages each way carried, repeats included."""
+    found: dict[str, int] = {}
+    peer = bob.peer(alice.sign_id)
+    received = peer.exchange.frame_received
+
+    def frame_received(link: Link, frame: Any) -> None:
+        number = sum(len(batch.records) for batch in frame.batches)
+        scheme = link.connection.address.partition(":")[0]
+        if number:
+            found[scheme] = found.get(scheme, 0) + number
+        original(link, frame)
+
+    original = peer.frame_received
+    peer.frame_received = frame_received  # type: ignore[method-assign]
+    assert received
+    return found
+
+
+async def test_the_warm_link_takes_over_at_once_when_the_one_in_use_is_cut() -> None:
+    quick, sure = fast(), slow()
+    async with friends(quick, sure) as [alice, bob]:
+        await alice.connect(bob.sign_id)
+        await until(lambda: states(alice, bob) == states(bob, alice) == {"fast": "active", "slow": "standby"})
+        events, moves = listen_to(alice), paths_of(alice)
+        load = Load(alice, bob)
+        await load.more()
+        quick.allow(False)
+        quick.cut()
+        assert (await next_move(moves)) == ("slow", "lost")
+        await load.more()
+        await load.stop()
+        assert load.gap < ALONE
+        assert events == []
+
+
+async def next_move(moves: list[tuple[str, str]]) -> tuple[str, str]:
+    await until(lambda: moves)
+    return moves.pop(0)
+
+
+@pytest.mark.parametrize("size", [10, 20_000])
+async def test_a_link_that_falls_silent_is_left_soon_and_used_again_later(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "HOLD", 0.2)
+    quick, sure = fast(), slow()
+    async with friends(quick, sure) as [alice, bob]:
+        await alice.connect(bob.sign_id)
+        await until(lambda: len(links(alice, bob)) == 2)
+        events, moves = listen_to(alice), paths_of(alice)
+        load = Load(alice, bob, size)
+        await load.more()
+        quick.hole = True
+        assert (await next_move(moves)) == ("slow", "silent")
+        await load.more()
+        assert load.gap < ALONE
+        assert states(alice, bob)["fast"] == "silent"
+        quick.hole = False
+        assert (await next_move(moves)) == ("fast", "better")
+        await load.more()
+        await load.stop()
+        assert events == []
+
+
+async def test_requests_are_answered_once_when_the_link_in_use_falls_silent() -> None:
+    quick, sure = fast(), slow()
+    async with friends(quick, sure) as [alice, bob]:
+        runs: list[Any] = []
+
+        @bob.messaging.on("friends.add")
+        async def add(topic: str, sender: str, payload: Any) -> int:
+            runs.append(payload[0])
+            await asyncio.sleep(0.05)
+            return sum(payload)
+
+        await alice.connect(bob.sign_id)
+        await until(lambda: len(links(alice, bob)) == 2)
+        asked = [asyncio.create_task(alice.messaging.request("add", bob.sign_id, [n, 1], timeout=5)) for n in range(40)]
+        await until(lambda: runs)
+        quick.hole = True
+        asked += [
+            asyncio.create_task(alice.messaging.request("add", bob.sign_id, [n, 1], timeout=5)) for n in range(40, 60)
+        ]
+        assert await asyncio.gather(*asked) == [n + 1 for n in range(60)]
+        assert sorted(runs) == list(range(60))
+
+
+async def test_a_reply_that_went_into_a_hole_is_asked_for_again() -> None:
+    quick, sure = fast(), slow()
+    async with friends(quick, sure) as [alice, bob]:
+        runs: list[Any] = []
+
+        @bob.messaging.on("friends.hole")
+        async def hole(topic: str, sender: str, payload: Any) -> int:
+            runs.append(payload)
+            quick.hole = True
+            return 7
+
+        await alice.connect(bob.sign_id)
+        await until(lambda: len(links(alice, bob)) == 2)
+        assert await alice.messaging.request("hole", bob.sign_id, 1, timeout=6) == 7
+        assert runs == [1]
+
+
+async def test_when_nothing_else_is_up_other_ways_are_dialled_while_the_one_in_use_is_silent() -> None:
+    quick, other = fast(), Way("other", 20)
+    other.allow(False)
+    async with friends(quick, other) as [alice, bob]:
+        heard = collect(bob)
+        await alice.connect(bob.sign_id)
+        events = listen_to(alice)
+        other.allow(True)
+        quick.hole = True
+        sending = await alice.messaging.send("n", bob.sign_id, 1)
+        await asyncio.wait_for(sending, 8)
+        assert heard == [1]
+        assert active(alice, bob) == "other"
+        assert events == []
+
+
+@pytest.mark.parametrize("size", [0, 3_000_000])
+async def test_moving_back_and_forth_under_load(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths.Retries, "FIRST", 0.01)
+    quick, sure = fast(), slow()
+    quick.network.delay, sure.network.delay = 0.002, 0.01
+    async with friends(quick, sure) as [alice, bob]:
+        events = listen_to(alice)
+        load = Load(alice, bob, size)
+        await load.more(1)
+        for turn in range(12):
+            await load.more(3 if size else 100)
+            await until(lambda: len(links(alice, bob)) == len(links(bob, alice)) == 2)
+            peer = (alice, bob)[turn % 2].peer((bob, alice)[turn % 2].sign_id)
+            other = next(link for link in peer.links if link is not peer.link)
+            peer.move(other, "test")
+            if turn % 3 == 2:
+                (quick, sure)[turn % 2].cut()
+        load.enough.set()
+        await load.stop()
+        assert [event for event in events if event[0] == "error"] == []
+
+
+async def test_a_third_link_is_closed_when_it_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "SETTLE", 0.05)
+    monkeypatch.setattr(paths, "PATIENCE", 1e6)  # by the end whose turn it is
+    quick, between, sure = fast(), middle(), slow()
+    quick.allow(False)
+    async with friends(quick, between, sure) as [alice, bob]:
+        await alice.connect(bob.sign_id)
+        assert active(alice, bob) == "slow"
+        await until(lambda: active(alice, bob) == active(bob, alice) == "middle")
+        load = Load(alice, bob)
+        quick.allow(True)
+        alice.network_changed()
+        await until(lambda: active(alice, bob) == active(bob, alice) == "fast")
+        await until(lambda: set(states(alice, bob)) == set(states(bob, alice)) == {"fast", "slow"})
+        await load.more()
+        await load.stop()
+
+
+async def test_a_way_that_needs_a_link_is_not_tried_for_ever() -> None:
+    between, sure = middle(), slow()
+    between.allow(False)
+    async with friends(between, sure) as [alice, bob]:
+        await alice.connect(bob.sign_id)
+        await until(lambda: between.dials)
+        await asyncio.sleep(0.3)
+        assert len(between.dials) <= 2  # each end once
+        [status] = alice.peers()
+        assert "nobody is there" in status.troubles[between.dials[0]]
+        between.allow(True)
+        alice.network_changed()
+        await until(lambda: active(alice, bob) == "middle")
+        assert alice.peers()[0].troubles == {}
+
+
+PUBLIC, PRIVATE = "8.8.8.8:7000", "10.0.0.1:7000"
+
+
+@asynccontextmanager
+async def open_and_hidden(
+    quick: Way, where: str, shown: bool = True, known: bool = False
+) -> AsyncIterator[tuple[Platform, Platform]]:
+    """Alice can be dialled at ``where`` over ``quick``, Bob only over a relay; she has dialled him."""
+    sure, between = slow(), middle()
+    between.allow(False)
+    ways = [quick, between, sure]
+    hers, his = ["fast://" + where, "slow://0"], ["slow://0", *(["middle://0"] if shown else [])]
+    async with (
+        asyncio.timeout(60),
+        Platform(identity=identity(1), transports=[WayTransport(way) for way in ways], connection_info=hers) as alice,
+        Platform(identity=identity(2), transports=[WayTransport(way) for way in ways], connection_info=his) as bob,
+    ):
+        if known:
+            await bob.add(alice.ticket(), circle="friends")
+        await alice.add(bob.ticket())
+        await alice.connect(bob.sign_id)
+        yield alice, bob
+
+
+@pytest.mark.parametrize(("where", "known"), [(PUBLIC, False), (PUBLIC, True), (PRIVATE, True)])
+async def test_who_was_dialled_over_a_relay_dials_the_other_one_where_it_can_be_reached(
+    where: str, known: bool
+) -> None:
+    quick = fast()
+    async with open_and_hidden(quick, where, known=known) as (alice, bob):
+        await until(lambda: active(alice, bob) == active(bob, alice) == "fast")
+        assert quick.dials == [f"fast://{where}"]
+        assert [link.dialled for link in links(bob, alice) if link.connection.address == "fast://"] == [True]
+
+
+@pytest.mark.parametrize(("where", "shown"), [(PRIVATE, True), (PUBLIC, False)], ids=["private", "hidden"])
+async def test_a_stranger_cannot_have_us_dial_our_own_network_or_learn_where_one_is_that_does_not_say_so(
+    where: str, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "BACK", 0.0)
+    quick = fast()
+    async with open_and_hidden(quick, where, shown) as (alice, bob):
+        for _ in range(20):
+            bob.peer(alice.sign_id).nudge()
+            await asyncio.sleep(0.005)
+        assert quick.dials == []
+
+
+async def test_a_dead_address_of_a_stranger_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "BACK", 0.0)
+    monkeypatch.setattr(paths.Retries, "FIRST", 0.001)
+    quick = fast()
+    quick.hole = True
+    async with open_and_hidden(quick, PUBLIC) as (alice, bob):
+        await until(lambda: quick.dials)
+        for _ in range(20):
+            bob.peer(alice.sign_id).nudge()
+            await asyncio.sleep(0.005)
+        assert quick.dials == [f"fast://{PUBLIC}"]
+        assert active(bob, alice) == "slow"
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_both_dial_over_every_way_at_once_and_end_up_with_the_same_links(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "SETTLE", 0.02)
+    monkeypatch.setattr(paths, "BACK", 0.0)
+    monkeypatch.setattr(paths, "SECOND", 0.0)
+    monkeypatch.setattr(paths, "HEAD_START", 0.0)
+    chance = random.Random(seed)
+    ways = [fast(), middle(), slow()]
+    for way in ways:
+        way.network.delay = chance.random() / 50
+    async with friends(*ways) as [alice, bob]:
+        one, other = Load(alice, bob), Load(bob, alice)
+        await asyncio.gather(alice.connect(bob.sign_id), bob.connect(alice.sign_id))
+        settled = {"fast": "active", "slow": "standby"}
+        await until(lambda: states(alice, bob) == states(bob, alice) == settled)
+        assert len(links(alice, bob)) == len(links(bob, alice)) == 2
+        await one.stop()
+        await other.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+async def test_nothing_is_lost_repeated_or_reordered_whatever_the_links_do(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths.Retries, "FIRST", 0.05)
+    monkeypatch.setattr(paths, "HOLD", 0.1)
+    chance = random.Random(seed)
+    ways = [fast(), middle(), slow()]
+    for way in ways:
+        way.network.delay = chance.random() / 100
+    async with friends(*ways) as [alice, bob]:
+        errors = listen_to(alice)
+        runs: list[int] = []
+
+        @bob.messaging.on("friends.ask")
+        async def ask(topic: str, sender: str, payload: Any) -> Any:
+            runs.append(payload)
+            return payload
+
+        loads = [Load(alice, bob, chance.choice([0, 0, 50_000])), Load(bob, alice)]
+        asked = []
+        for number in range(25):
+            asked.append(asyncio.create_task(alice.messaging.request("ask", bob.sign_id, number, timeout=40)))
+            await asyncio.sleep(chance.random() / 5)
+            way = chance.choice(ways)
+            match chance.randrange(4):
+                case 0 | 1:
+                    way.cut()
+                case 2:
+                    way.hole = not way.hole
+                case 3:
+                    way.allow(not way.network.up)
+        for way in ways:
+            way.hole = False
+            way.allow(True)
+        for load in loads:
+            await load.stop()
+        assert await asyncio.gather(*asked) == list(range(25))
+        assert sorted(runs) == list(range(25))
+        assert [event for event in errors if event[0] == "error"] == []
+
+
+async def test_connecting_takes_a_round_trip_and_the_handshake_when_a_relay_is_at_hand() -> None:
+    dead, sure = fast(), slow()
+    dead.mute = True
+    sure.network.delay = 0.05  # one way
+    async with friends(dead, sure) as [alice, bob]:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        await alice.connect(bob.sign_id)
+        taken = loop.time() - begun
+        assert taken < ALONE
+
+
+async def test_a_node_of_the_same_key_takes_over_every_link() -> None:
+    quick, sure = fast(), slow()
+    async with friends(quick, sure) as [alice, bob]:
+        await alice.connect(bob.sign_id)
+        await until(lambda: len(links(alice, bob)) == len(links(bob, alice)) == 2)
+        events = listen_to(alice)
+        async with friends(quick, sure, numbers=[1]) as [impostor]:
+            await impostor.add(bob.ticket())
+            await impostor.connect(bob.sign_id)
+            await until(lambda: any(event[0] == "error" for event in events))
+            await until(lambda: not links(alice, bob))
+            assert {link.instance for link in links(bob, alice)} == {impostor.instance}
+
+
+async def test_a_network_change_finds_dead_links_and_better_ones() -> None:
+    quick, sure = fast(), slow()
+    async with friends(quick, sure) as [alice, bob]:
+        await alice.connect(bob.sign_id)
+        await until(lambda: len(links(alice, bob)) == 2)
+        moves = paths_of(alice)
+        quick.hole = True
+        alice.network_changed()  # nothing is being said: nobody would have noticed
+        assert (await next_move(moves)) == ("slow", "silent")
+
+
+async def test_a_message_that_met_the_last_frame_of_a_link_on_its_way_is_not_forgotten() -> None:
+    quick, sure = fast(), slow()
+    async with friends(quick, sure) as [alice, bob]:
+        heard = collect(bob)
+        await alice.connect(bob.sign_id)
+        await until(lambda: len(links(alice, bob)) == len(links(bob, alice)) == 2)
+        link = alice.peer(bob.sign_id).link
+        assert link is not None
+        quick.hole = True
+        sending = await alice.messaging.send("n", bob.sign_id, 1)
+        await asyncio.sleep(0.01)
+        assert link.outstanding
+        link.outstanding = False  # as if something came that was sent before
+        await asyncio.wait_for(sending, 3)
+        assert heard == [1]
+
+
+async def test_the_listener_tells_when_addresses_change() -> None:
+    async with friends(fast()) as [alice, bob]:
+        await alice.connect(bob.sign_id)
+        changes: list[str] = []
+        transport = alice._transports[0]
+        transport.reachable = lambda: ["fast://elsewhere"]  # type: ignore[method-assign]
+        alice.peer(bob.sign_id).network_changed = lambda: changes.append("changed")  # type: ignore[method-assign]
+        await alice._listener.look_again()
+        await alice._listener.look_again()
+        assert changes == ["changed"]
+        assert alice.directory.mine is not None
+        assert "fast://elsewhere" in alice.directory.mine.connection_info
+
+
+async def test_an_idle_pair_is_quiet() -> None:
+    quick, sure = fast(), slow()
+    async with friends(quick, sure) as [alice, bob]:
+        await (await alice.messaging.send("n", bob.sign_id, 1))
+        await until(lambda: len(links(alice, bob)) == len(links(bob, alice)) == 2)
+        await asyncio.sleep(0.6)
+        before = [link.bytes_out for link in (*links(alice, bob), *links(bob, alice))]
+        await asyncio.sleep(1.0)
+        assert [link.bytes_out for link in (*links(alice, bob), *links(bob, alice))] == before
+        assert not alice.peer(bob.sign_id).exchange.heeded
+
+
+async def test_a_peer_that_keeps_one_link_is_not_given_a_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths.Retries, "FIRST", 0.01)
+    ready = Peer.link_ready
+    quick, sure = fast(), slow()
+    async with friends(quick, sure) as [alice, bob]:
+
+        def link_ready(peer: Peer, link: Link, resume: bytes) -> None:
+            """As clients do that know of one link: the newest counts."""
+            ready(peer, link, resume)
+            for other in peer.links if peer._node is bob else ():
+                if other is not link:
+                    peer.use(link, [], "test")
+                    other.close("replaced")
+
+        monkeypatch.setattr(Peer, "link_ready", link_ready)
+        moves = paths_of(alice)
+        load = Load(alice, bob)
+        await until(lambda: quick.dials and sure.dials)
+        await until(lambda: active(alice, bob) == "fast" and len(links(alice, bob)) == 1)
+        before = len(moves)
+        await asyncio.sleep(0.3)
+        await load.stop()
+        assert len(moves) - before <= 2
+        assert states(alice, bob) == states(bob, alice) == {"fast": "active"}
+
+
+async def test_a_warm_link_that_is_old_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "LIFETIME", 0.1)
+    monkeypatch.setattr(keeper, "WARM_LOOK", 0.05)
+    monkeypatch.setattr(paths.Retries, "FIRST", 0.01)
+    quick, sure = fast(), slow()
+    async with friends(quick, sure) as [alice, bob]:
+        await alice.connect(bob.sign_id)
+        await until(lambda: len(links(alice, bob)) == 2)
+        before = set(links(alice, bob))
+        await until(lambda: len(set(links(alice, bob)) - before) == 1 and len(links(alice, bob)) == 2)
+        assert active(alice, bob) == "fast"

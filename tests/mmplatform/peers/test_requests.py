@@ -1,0 +1,158 @@
+"""Who waits for which reply, and what is remembered of replies given."""
+
+import asyncio
+
+import pytest
+
+from mmplatform.delivery.wire import FAILED, OK, Reply, Request
+from mmplatform.errors import NoResponders, NotRunning, ProtocolError, QueueFull, RequestFailed, RequestTimeout
+from mmplatform.peers import requests
+from mmplatform.peers.requests import Answered, Asked, failure, nobody
+
+
+def request(number: int) -> Request:
+    return Request(number, "t", "ms", b"")
+
+
+async def test_each_reply_finds_its_caller() -> None:
+    asked = Asked()
+    (first, one), (second, two), (third, three) = (asked.ask("t", "ms", b"", 5) for _ in range(3))
+    assert [r.id for r in asked.unanswered] == [1, 2, 3]
+    assert not asked.alone
+    asked.answered(Reply(second.id, OK, b"two"))
+    asked.answered(nobody(third))
+    assert asked.alone
+    assert asked.floor == 1
+    asked.answered(Reply(first.id, 7, b"bad \xff"))
+    assert await two == b"two"
+    with pytest.raises(RequestFailed, match="bad \ufffd"):
+        await one
+    with pytest.raises(NoResponders, match="listens to t"):
+        await three
+    assert asked.floor == 4
+    asked.answered(Reply(first.id, OK, b"again"))
+    asked.answered(Reply(99, OK, b"never asked"))
+    assert asked.unanswered == []
+    asked.close(NotRunning("end"))
+
+
+async def test_time_outs_come_in_their_own_time_with_one_timer() -> None:
+    asked = Asked()
+    loop = asyncio.get_running_loop()
+    late, soon, middle = (asked.ask("t", "ms", b"", timeout)[1] for timeout in (60.0, 0.01, 0.02))
+    for future in (soon, middle):
+        with pytest.raises(RequestTimeout, match="in time"):
+            await future
+    assert not late.done()
+    assert asked._timer is not None
+    assert asked._timer.when() > loop.time() + 50
+    asked.close(NotRunning("the platform stopped"))
+    with pytest.raises(NotRunning):
+        await late
+    assert asked._timer.cancelled()
+
+
+async def test_a_caller_that_went_is_not_answered_and_not_asked_for_again() -> None:
+    asked = Asked()
+    asking, future = asked.ask("t", "ms", b"", 0.01)
+    _, other = asked.ask("t", "ms", b"", 5)
+    future.cancel()
+    assert [r.id for r in asked.unanswered] == [2]
+    asked.answered(Reply(asking.id, OK, b""))
+    other.cancel()
+    asked.close(NotRunning("end"))
+
+
+async def test_swept_callers_that_went_are_not_told() -> None:
+    asked = Asked()
+    _, future = asked.ask("t", "ms", b"", 0.01)
+    future.cancel()
+    _, other = asked.ask("t", "ms", b"", 0.01)
+    with pytest.raises(RequestTimeout):
+        await other
+    assert asked.unanswered == []
+
+
+async def test_too_many_requests_are_refused_here_and_those_nobody_waits_for_give_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(requests, "UNFINISHED", 3)
+    asked = Asked()
+    futures = [asked.ask("t", "ms", b"", 5)[1] for _ in range(3)]
+    with pytest.raises(QueueFull, match="3 requests"):
+        asked.ask("t", "ms", b"", 5)
+    futures[0].cancel()
+    asking, future = asked.ask("t", "ms", b"", 5)
+    assert asking.id == 4
+    for waiting in (*futures, future):
+        waiting.cancel()
+    asked.close(NotRunning("end"))
+
+
+def test_a_request_is_new_then_at_work_then_answered_then_forgotten() -> None:
+    answered = Answered()
+    answered.begin(7)
+    assert answered.seen(request(1)) is False
+    answered.begun(request(1))
+    assert answered.seen(request(1)) is True
+    assert answered.reply(7, Reply(1, OK, b"one"))
+    again = answered.seen(request(1))
+    assert isinstance(again, Reply)
+    assert again.payload == b"one"
+    answered.forget(2)
+    assert answered.seen(request(1)) is True
+    assert not answered.reply(7, Reply(1, OK, b"late"))
+    assert answered._bytes == 0
+    answered.forget(1)
+    assert answered._floor == 2
+    answered.reply(7, Reply(5, OK, b"five"))
+    answered.forget(10**9)
+    assert not answered._replies
+
+
+def test_a_new_run_of_the_peer_numbers_anew() -> None:
+    answered = Answered()
+    answered.begin(7)
+    answered.begun(request(1))
+    answered.begin(7)
+    assert answered.seen(request(1)) is True
+    answered.begin(8)
+    assert answered.seen(request(1)) is False
+    assert not answered.reply(7, Reply(1, OK, b"for the old run"))
+
+
+def test_requests_in_hand_are_bounded_and_answered_ones_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "UNFINISHED", 10)
+    answered = Answered()
+    answered.begun(request(1))
+    for number in range(2, 1000):
+        assert answered.seen(request(number)) is False
+        answered.reply(0, Reply(number, OK, b"x"))
+    assert len(answered._replies) == 10
+    assert answered._bytes == 10
+    for number in range(1000, 1009):
+        answered.begun(request(number))
+    with pytest.raises(ProtocolError, match="window"):
+        answered.seen(request(2000))
+
+
+def test_replies_too_large_to_keep_are_remembered_as_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "REMEMBERED_BYTES", 1000)
+    answered = Answered()
+    for number in range(1, 5):
+        answered.reply(0, Reply(number, OK, bytes(400)))
+    kinds = [answered.seen(request(number)) for number in range(1, 5)]
+    assert [kind.status for kind in kinds if isinstance(kind, Reply)].count(FAILED) >= 2
+    assert all(isinstance(kind, Reply) for kind in kinds)
+    assert answered._bytes <= 1000
+
+
+def test_what_a_peer_learns_of_an_error_is_its_text() -> None:
+    class Silent(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    assert failure(request(1), KeyError("k")).payload == b"KeyError: 'k'"
+    assert failure(request(1), ValueError("\udc80")).payload == b"ValueError: ?"
+    assert failure(request(1), Silent()).payload == b"Silent"
+    assert len(failure(request(1), ValueError("x" * 9999)).payload) == 1000

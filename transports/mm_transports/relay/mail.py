@@ -1,0 +1,202 @@
+"""The mail of a node at one relay: what it leaves there for others, and what waits there for it.
+
+What the relay sends again after a reconnect while it is in hand here is not given to the node twice; what was taken
+and not told is told then. Nothing is kept on disk: the relay and the node have it all.
+"""
+
+import asyncio
+from collections import OrderedDict
+from typing import Final
+
+from mm_transports.relay.client import Client
+from mm_transports.relay.protocol.items import (
+    MAX_ITEMS,
+    Declined,
+    Deposit,
+    Ended,
+    Item,
+    Mail,
+    Noted,
+    Room,
+    Stored,
+    Taken,
+)
+from mmplatform.errors import MailDeclined, MailUncertain, ProtocolError, Unreachable
+from mmplatform.identity.keys import sign_id_of
+from mmplatform.plugins.transport import Node
+
+ANSWER_TIMEOUT: Final = 30.0  # seconds for the relay to have it on its disk
+UNDER_WAY: Final = 32  # deposits, and
+UNDER_WAY_BYTES: Final = 4 * 1024 * 1024  # about so many bytes of them
+IN_HAND: Final = 4096  # envelopes of ours that are not taken yet: a relay that sends more is hostile,
+IN_HAND_BYTES: Final = 64 * 1024 * 1024  # as is one that sends more bytes
+REMEMBERED: Final = 4096  # envelopes taken of which the relay may not know that they are
+STATES: Final = ("delivered", "expired", "refused", "overflow", "unknown")
+
+Print = tuple[bytes, int, int]  # tells two envelopes with one number apart: a relay may have begun anew
+
+
+class Postbox:
+    """``client`` is the connection to the relay. Gives ProtocolError for what a relay may not say."""
+
+    def __init__(self, client: Client, node: Node) -> None:
+        self._client, self._node = client, node
+        self._loop = asyncio.get_running_loop()
+        self._deposits: dict[tuple[bytes, bytes], tuple[asyncio.Future[int], int]] = {}
+        self._deposit_bytes = 0
+        self._turns: list[asyncio.Future[None]] = []
+        self._in_hand: dict[int, Print] = {}
+        self._in_hand_bytes = 0
+        self._taken: OrderedDict[int, tuple[Print, bool]] = OrderedDict()
+        self._untold: dict[bool, list[int]] = {True: [], False: []}
+        self._noted = -1
+        self._armed = False
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is under way, either way."""
+        return not (self._deposits or self._turns or self._in_hand)
+
+    async def deposit(self, peer: bytes, mail_id: bytes, expires: int, envelope: bytes, via: str) -> int:
+        """Until when the relay keeps it. Raises MailDeclined, MailUncertain or Unreachable."""
+        limits = self._client.limits
+        if limits is not None and 0 < limits.mail < len(envelope):
+            raise MailDeclined("too-large")
+        while self._client.full or self._crowded(len(envelope)):
+            await self._turn()
+        key = (peer, mail_id)
+        if key not in self._deposits:
+            if not self._client.tell(Deposit(peer, mail_id, expires, envelope, via)):
+                raise Unreachable(f"{self._client.address.text}: {self._client.reason}")
+            self._deposits[key] = self._loop.create_future(), len(envelope)
+            self._deposit_bytes += len(envelope)
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                return min(expires, await asyncio.shield(self._deposits[key][0]))
+        except TimeoutError:
+            error = MailUncertain(f"{self._client.address.text}: no answer to a deposit")
+            self._settle(key, error)
+            raise error from None
+
+    def said(self, item: Item) -> bool:
+        """Take up what the relay said; False when it is not about mail."""
+        match item:
+            case Stored(peer=peer, id=mail_id, expires=expires):
+                self._settle((peer, mail_id), expires)
+            case Declined(peer=peer, id=mail_id, reason=reason, retry=retry):
+                self._settle((peer, mail_id), MailDeclined(reason, retry / 1000))
+            case Room(peer=peer):
+                self._node.mail_room(sign_id_of(peer))
+            case Ended():
+                self._ended(item)
+            case Mail():
+                self._came(item)
+            case _:
+                return False
+        return True
+
+    def down(self, reason: str) -> None:
+        """The connection is lost: what was not answered may be deposited again."""
+        self._noted = -1
+        for untold in self._untold.values():
+            untold.clear()
+        kind = MailUncertain if self._client.spoke else Unreachable
+        for key in list(self._deposits):
+            self._settle(key, kind(f"{self._client.address.text}: {reason}"))
+        self.writable()
+
+    def writable(self) -> None:
+        """Those who wait for their turn may look again."""
+        turns, self._turns = self._turns, []
+        for turn in turns:
+            if not turn.done():
+                turn.set_result(None)
+
+    # Leaving mail.
+
+    def _crowded(self, more: int) -> bool:
+        return bool(self._deposits) and (
+            len(self._deposits) >= UNDER_WAY or self._deposit_bytes + more > UNDER_WAY_BYTES
+        )
+
+    async def _turn(self) -> None:
+        turn: asyncio.Future[None] = self._loop.create_future()
+        self._turns.append(turn)
+        try:
+            await turn
+        finally:
+            if turn in self._turns:
+                self._turns.remove(turn)
+
+    def _settle(self, key: tuple[bytes, bytes], result: int | Exception) -> None:
+        answer, size = self._deposits.pop(key, (None, 0))
+        if answer is None:
+            return
+        self._deposit_bytes -= size
+        if isinstance(result, int):
+            answer.set_result(result)
+        else:
+            answer.set_exception(result)
+            answer.exception()  # who waited for it may have given up
+        self.writable()
+
+    def _ended(self, note: Ended) -> None:
+        if note.state not in STATES:
+            raise ProtocolError("bad-item", f"mail cannot end {note.state!r}")
+        self._node.mail_ended(sign_id_of(note.peer), note.id, note.state)
+        self._noted = max(self._noted, note.number)
+        self._arm()
+
+    # Taking mail.
+
+    def _came(self, mail: Mail) -> None:
+        number, size = mail.number, len(mail.envelope)
+        found = (mail.peer, size, hash(mail.envelope))
+        if self._in_hand.get(number) == found:
+            return
+        taken = self._taken.get(number)
+        if taken is not None and taken[0] == found:
+            self._tell(number, taken[1])
+            return
+        if len(self._in_hand) >= IN_HAND or self._in_hand_bytes + size > IN_HAND_BYTES:
+            raise ProtocolError("flood", "more mail than this node asked for")
+        self._in_hand[number] = found
+        self._in_hand_bytes += size
+        open_ones = [True]
+
+        def done(good: bool) -> None:
+            if open_ones:
+                open_ones.clear()
+                self._done(number, found, good)
+
+        self._node.mail_came(mail.envelope, done)
+
+    def _done(self, number: int, found: Print, good: bool) -> None:
+        self._in_hand_bytes -= found[1]
+        if self._in_hand.get(number) == found:
+            del self._in_hand[number]
+        self._taken[number] = found, good
+        while len(self._taken) > REMEMBERED:
+            self._taken.popitem(last=False)
+        self._tell(number, good)
+
+    def _tell(self, number: int, good: bool) -> None:
+        """With all else of this turn; while the relay is away it is told when the envelope comes again."""
+        if self._client.up:
+            self._untold[good].append(number)
+            self._arm()
+
+    def _arm(self) -> None:
+        if not self._armed:
+            self._armed = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._armed = False
+        for good, numbers in self._untold.items():
+            for start in range(0, len(numbers), MAX_ITEMS):
+                self._client.tell(Taken(numbers[start : start + MAX_ITEMS], refused=not good))
+            self._untold[good] = []
+        if self._noted >= 0:
+            self._client.tell(Noted(self._noted))
+            self._noted = -1

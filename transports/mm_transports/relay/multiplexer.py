@@ -1,0 +1,232 @@
+"""One relay as a node uses it: the links that lead over it, and who was missed there."""
+
+import asyncio
+import secrets
+import ssl
+from typing import Final, Protocol
+
+from mm_transports.relay.client import Client
+from mm_transports.relay.connection import SLOW, STUFFED, RelayConnection
+from mm_transports.relay.mail import Postbox
+from mm_transports.relay.protocol.address import RelayAddress
+from mm_transports.relay.protocol.items import Data, Item, Limits, Open, Pause, Present, Resume, Shut
+from mm_transports.relay.websocket_session import DENIED, TAKEN_OVER, WRONG_RELAY
+from mmplatform.errors import LocalError, ProtocolError, Unreachable
+from mmplatform.identity.keys import sign_id_of
+from mmplatform.plugins.transport import LENGTH_LIMIT, Accept, Node
+
+MAX_LINKS: Final = 4096  # over one relay
+MAX_LINKS_PEER: Final = 8  # of one peer
+MAX_MISSED: Final = 1024  # peers that are remembered as not reached
+
+
+class Owner(Protocol):
+    """The transport."""
+
+    node: Node
+    accept: Accept | None  # for peers that dial us; None: nobody may
+
+    def lane_failed(self, station: "Station", via: str) -> None:
+        """This relay does not reach that one."""
+
+    def station_down(self, station: "Station") -> None: ...
+
+
+class Station:
+    """``home``: we stay signed in there, and others may reach us; else we are a guest for a moment."""
+
+    def __init__(self, address: RelayAddress, owner: Owner, home: bool, ssl_context: ssl.SSLContext | None) -> None:
+        node = owner.node
+        self.address, self.home = address, home
+        self.client = Client(
+            address, node.identity, self, random=node.random, now=node.now, keep=home, ssl_context=ssl_context
+        )
+        self.postbox = Postbox(self.client, node)
+        self.tell = self.client.tell
+        self._owner, self._node = owner, node
+        self._own = node.identity.sign_key
+        self._loop = asyncio.get_running_loop()
+        self._text = f"relay+{address.url.rstrip('/')}"
+        self._links: dict[tuple[bytes, int], RelayConnection] = {}
+        self._counts: dict[bytes, int] = {}
+        self._stuffed: list[RelayConnection] = []
+        self._slow: set[bytes] = set()
+        self._missed: dict[bytes, None] = {}  # peers that were not reached, and
+        self._unmailed: dict[bytes, None] = {}  # those for whom mail could not be left, since we were last signed in
+        self._failures = 0
+        self._draining = False
+        self._ending: asyncio.Task[None] | None = None
+
+    @property
+    def full(self) -> bool:
+        return self.client.full
+
+    @property
+    def idle(self) -> bool:
+        return not self._links and self.postbox.idle
+
+    def dial(self, peer: bytes, accept: Accept, via: str) -> RelayConnection:
+        """A link to ``peer``; whether the peer is there shows when it answers. Raises Unreachable."""
+        if not self.client.open:
+            self.missed(peer)
+            raise Unreachable(f"{self.address.text}: {self.client.reason}")
+        if self._crowded(peer):
+            raise Unreachable(f"{self.address.text}: too many links over this relay")
+        connection = self._connection(peer, secrets.randbelow(2**53 - 1) + 1, via)
+        connection.join(accept, opened=False)
+        if peer in self._slow:
+            connection.hold(SLOW)
+        return connection
+
+    async def deposit(self, peer: bytes, mail_id: bytes, expires: int, envelope: bytes, via: str) -> int:
+        """See :meth:`Postbox.deposit`."""
+        try:
+            return await self.postbox.deposit(peer, mail_id, expires, envelope, via)
+        except Unreachable:
+            if len(self._unmailed) < MAX_MISSED:
+                self._unmailed[peer] = None
+            raise
+
+    def missed(self, peer: bytes) -> None:
+        """Tell the node when there is a chance again to reach ``peer`` here."""
+        if len(self._missed) < MAX_MISSED:
+            self._missed[peer] = None
+
+    async def close(self) -> None:
+        """Let nobody in any more; the connection goes with its last link."""
+        self._draining = True
+        if not self._links:
+            await self.client.close()
+
+    # What connections call.
+
+    def stuffed(self, connection: RelayConnection) -> None:
+        self._stuffed.append(connection)
+
+    def leave(self, connection: RelayConnection, error: Exception | None) -> None:
+        if self._links.pop((connection.peer, connection.number), None) is not None:
+            self._counts[connection.peer] -= 1
+            if not self._counts[connection.peer]:
+                del self._counts[connection.peer]
+        if self._draining and not self._links and self._ending is None:
+            self._ending = self._loop.create_task(self._end(connection, error), name=f"mm relay {self._text} ends")
+            return
+        self._loop.call_soon(connection.lose, error)
+
+    # What the client calls.
+
+    def relay_up(self, client: Client, limits: Limits) -> None:
+        self._failures = 0
+        for connection in list(self._links.values()):
+            if connection.max_frame > self._max_frame():  # it was made before this was known
+                self.missed(connection.peer)
+                connection.end(connection.error(f"the relay carries frames of {limits.frame} bytes at most"))
+        missed, self._missed = self._missed, {}
+        for peer in missed:
+            self._node.present(sign_id_of(peer))
+        unmailed, self._unmailed = self._unmailed, {}
+        for peer in unmailed:
+            self._node.mail_room(sign_id_of(peer))
+
+    def relay_said(self, client: Client, item: Item) -> None:
+        match item:
+            case Data(peer=peer, link=number, data=data):
+                self._data(peer, number, data)
+            case Open(peer=peer, link=number, data=data):
+                self._opened(peer, number, data)
+            case Shut(peer=peer, link=number, reason=reason):
+                self._shut(peer, number, reason)
+            case Pause(peer=peer):
+                self._pause(peer)
+            case Resume(peer=peer):
+                self._slow.discard(peer)
+                for connection in self._of(peer):
+                    connection.release(SLOW)
+            case Present(peer=peer):
+                self._node.present(sign_id_of(peer))
+            case _:
+                if not self.postbox.said(item):
+                    raise ProtocolError("bad-item", f"a relay does not say {type(item).__name__}")
+
+    def relay_down(self, client: Client, reason: str) -> None:
+        self._failures += 1
+        self._slow.clear()
+        self._stuffed = []
+        for connection in list(self._links.values()):
+            self.missed(connection.peer)
+            connection.end(connection.error(reason))
+        self.postbox.down(reason)
+        serious = reason.startswith((TAKEN_OVER, WRONG_RELAY, DENIED))
+        if self.home and not self._draining and (self._failures == 2 or (serious and self._failures == 1)):
+            self._node.failed(LocalError(f"{self.address.text}: {reason}; it is tried on and on"))
+        self._owner.station_down(self)
+
+    def relay_writable(self, client: Client) -> None:
+        stuffed, self._stuffed = self._stuffed, []
+        for connection in stuffed:
+            connection.release(STUFFED)
+        self.postbox.writable()
+
+    # Inside.
+
+    def _data(self, peer: bytes, number: int, data: bytes) -> None:
+        connection = self._links.get((peer, number))
+        if connection is not None:
+            connection.received(data)
+        elif not self.client.full:
+            self.tell(Shut(peer, number, "unknown"))
+
+    def _opened(self, peer: bytes, number: int, data: bytes) -> None:
+        accept = self._owner.accept
+        if (
+            accept is None
+            or self._draining
+            or peer == self._own
+            or (peer, number) in self._links
+            or self._crowded(peer)
+        ):
+            if not self.client.full:
+                self.tell(Shut(peer, number, "denied"))
+            return
+        connection = self._connection(peer, number, "")
+        connection.join(accept, opened=True)
+        connection.received(data)
+
+    def _shut(self, peer: bytes, number: int, reason: str) -> None:
+        found = self._of(peer) if number == 0 else [c for c in [self._links.get((peer, number))] if c is not None]
+        for connection in found:
+            if connection.via and not connection.answered and reason in ("unreachable", "denied", "unknown"):
+                self._owner.lane_failed(self, connection.via)
+            connection.shut(reason)
+
+    def _pause(self, peer: bytes) -> None:
+        if len(self._slow) < MAX_LINKS:
+            self._slow.add(peer)
+            for connection in self._of(peer):
+                connection.hold(SLOW)
+
+    def _of(self, peer: bytes) -> list[RelayConnection]:
+        if peer not in self._counts:
+            return []
+        return [connection for connection in self._links.values() if connection.peer == peer]
+
+    def _connection(self, peer: bytes, number: int, via: str) -> RelayConnection:
+        text = f"{via.rpartition('/')[0]} via {self._text}" if via else self._text
+        connection = RelayConnection(self, peer, number, self._max_frame(), text, via)
+        self._links[peer, number] = connection
+        self._counts[peer] = self._counts.get(peer, 0) + 1
+        return connection
+
+    def _crowded(self, peer: bytes) -> bool:
+        return len(self._links) >= MAX_LINKS or self._counts.get(peer, 0) >= MAX_LINKS_PEER
+
+    def _max_frame(self) -> int:
+        limits = self.client.limits
+        return min(LENGTH_LIMIT, limits.frame or LENGTH_LIMIT) if limits is not None else LENGTH_LIMIT
+
+    async def _end(self, last: RelayConnection, error: Exception | None) -> None:
+        """The last link is told to be gone when the connection is, too: nothing stays open behind its user's back."""
+        try:
+            await self.client.close()
+        finally:
+            last.lose(error)

@@ -1,0 +1,1 @@
+"""What nodes and relays say to each other (docs/protocol/relay.rst). Sans-I/O."""

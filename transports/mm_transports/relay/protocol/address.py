@@ -1,0 +1,70 @@
+"""Addresses of relays: ``relay+wss://host[:port][/path]/KEY``, KEY the relay's signId in base64url without padding.
+
+``relay+ws://`` is the same without TLS: for one machine, a laboratory, or behind a proxy on the same host.
+"""
+
+import base64
+from functools import lru_cache
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+from mmplatform.errors import InvalidKey
+from mmplatform.identity.keys import SignId, parse_sign_id, raw_key, sign_id_of
+from mmplatform.identity.nodeinfo import is_address
+
+SCHEMES: Final = ("relay+wss", "relay+ws")
+_KEY_LENGTH: Final = 43
+
+
+class RelayAddress(NamedTuple):
+    """``url`` is where the WebSocket is, ``key`` whom to expect there, ``text`` the one form the address has."""
+
+    text: str
+    url: str
+    key: SignId
+
+
+def parse_relay(text: str) -> RelayAddress:
+    """The parts of a relay's address; raises ValueError saying what is wrong."""
+    if not is_address(text):
+        raise ValueError(f"{text[:80]!r} is not an address: at most 256 visible ASCII characters")
+    parts = urlsplit(text)
+    path, _, key = parts.path.rpartition("/")
+    if parts.scheme not in SCHEMES or not parts.hostname or set(text) & set("?#@"):
+        raise ValueError(f"{text!r} is not relay+wss://host[:port]/KEY")
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{text!r}: {error}") from None
+    try:
+        sign_id = _key(key)
+    except (InvalidKey, ValueError):
+        raise ValueError(
+            f"{text!r} does not end with the key of a relay (43 characters; `mm relay` prints it)"
+        ) from None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    scheme = parts.scheme.removeprefix("relay+")
+    url = f"{scheme}://{host}" + (f":{port}" if port is not None else "") + path.rstrip("/") + "/"
+    return RelayAddress(format_relay(url, sign_id), url, sign_id)
+
+
+def format_relay(url: str, key: SignId) -> str:
+    """The address of the relay with ``key`` whose WebSocket is at ``url`` (``wss://host/``)."""
+    return f"relay+{url.rstrip('/')}/{base64.urlsafe_b64encode(raw_key(key)).decode().rstrip('=')}"
+
+
+@lru_cache(maxsize=4096)
+def relay_key(address: str) -> bytes:
+    """The key in the address of a relay; empty when it is not one."""
+    try:
+        return raw_key(parse_relay(address).key)
+    except ValueError:
+        return b""
+
+
+def _key(text: str) -> SignId:
+    """One key has one form: the characters a lenient decoder skips are refused."""
+    raw = base64.urlsafe_b64decode(text + "=") if len(text) == _KEY_LENGTH else b""
+    if base64.urlsafe_b64encode(raw).decode().rstrip("=") != text:
+        raise ValueError("not canonical base64")
+    return parse_sign_id(sign_id_of(raw))
