@@ -12,9 +12,9 @@ import { MemoryStorage, Platform } from "../src/index.js";
 import { CookieJar } from "../src/session/cookies.js";
 import { Initiator, Responder, type Event } from "../src/session/handshake.js";
 import type { Session } from "../src/session/session.js";
-import { Assembly, split } from "../src/webrtc/pieces.js";
-import { describe, parse } from "../src/webrtc/sdp.js";
-import { decodeSignal, encodeSignal } from "../src/webrtc/signalling.js";
+import { Assembly, split } from "../src/transports/webrtc/protocol/pieces.js";
+import { describe, parse } from "../src/transports/webrtc/protocol/sdp.js";
+import { decodeSignal, encodeSignal } from "../src/transports/webrtc/protocol/signalling.js";
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- commands of many shapes
 type Command = any;

@@ -1,6 +1,6 @@
 /** Local publish and subscribe: exact names and wildcards, the match cached by name. */
 
-import { checkPattern, matches } from "./topics.js";
+import { checkPattern, matches } from "./patterns.js";
 import { NOBODY, Pending, Subscriber, type Handler, type Result } from "./subscriber.js";
 
 const MAX_ROUTES = 4096;

@@ -1,0 +1,249 @@
+/** One connection and the session on it: handshake, keep-alive, parts of frames that are too large, and the close. */
+
+import { Assembler, type Budget } from "../delivery/fragments.js";
+import { decodePacket, encodePacket, MAX_FRAME, type Frame, type Packet } from "../delivery/wire.js";
+import { asError, ProtocolError, RemoteError } from "../errors.js";
+import type { NodeInfo } from "../identity/nodeinfo.js";
+import { MAC } from "../session/box.js";
+import { Initiator, type Responder } from "../session/handshake.js";
+import type { Session } from "../session/session.js";
+import { RELAYED } from "./paths.js";
+import type { Connection, Receiver } from "../plugins/transport.js";
+
+const HANDSHAKE_TIMEOUT = 10_000; // milliseconds
+const KEEPALIVE = 3500; // of silence after which the peer is asked whether it is there
+const SILENCES = 3; // so many of them end the link
+const LINGER = 5000; // that a closed connection may take to send what is queued
+
+/** What a link tells and asks. */
+export interface LinkOwner {
+  /** Somebody who dialled us proved who it is: our resume state for it; throws ProtocolError to refuse. */
+  linkIdentified(link: Link, peer: NodeInfo, resume: Uint8Array): Uint8Array;
+  linkReady(link: Link, peer: NodeInfo, resume: Uint8Array): void;
+  frameReceived(link: Link, frame: Frame): void;
+  linkWritable(link: Link): void;
+  linkLost(link: Link, error: Error): void;
+}
+
+/** `error` says why it ended, once it has. `dialled` is true on the side that opened it. */
+export class Link implements Receiver {
+  readonly dialled: boolean;
+  /** Which run of the peer's node is at the other end; its owner sets it. */
+  instance = 0;
+  paused = false;
+  error: Error | undefined;
+  /** Where it was dialled; "" on the other side. */
+  dialledAt = "";
+  /** Since when something that wants an answer is out, and nothing has come in; 0 when nothing is. */
+  owesSince = 0;
+  framesIn = 0;
+  /** Milliseconds, of the last ping. */
+  rtt = 0;
+  readonly opened = performance.now();
+  private machine: Initiator | Responder | undefined;
+  private session: Session | undefined;
+  private readonly assembler: Assembler;
+  private readonly room: number;
+  private heard = true;
+  private silences = 0;
+  private pings = new Map<number, { sent: number; answered: (rtt: number) => void }>();
+  private pingNumber = 0;
+  private timer: ReturnType<typeof setTimeout>;
+
+  constructor(
+    readonly connection: Connection,
+    machine: Initiator | Responder,
+    public owner: LinkOwner,
+    budget: Budget,
+  ) {
+    this.machine = machine;
+    this.dialled = machine instanceof Initiator;
+    this.assembler = new Assembler(budget, MAX_FRAME);
+    this.room = connection.maxFrame - MAC;
+    this.timer = setTimeout(() => this.end(new RemoteError("the handshake took too long"), true), HANDSHAKE_TIMEOUT);
+    if (machine instanceof Initiator) connection.write(machine.hello());
+  }
+
+  get cost(): number {
+    return this.connection.cost;
+  }
+
+  /** Of two links of one way to a peer one is enough; each relay is a way of its own. */
+  get way(): string {
+    return this.direct ? String(this.cost) : `${this.cost} ${this.connection.address}`;
+  }
+
+  get direct(): boolean {
+    return this.cost < RELAYED;
+  }
+
+  /** Whether the session is established and the connection is there. */
+  get ready(): boolean {
+    return this.session !== undefined && this.error === undefined;
+  }
+
+  /** What one message may take of a frame, in bytes; larger durable ones travel in pieces. */
+  get largest(): number {
+    return this.room >> 1;
+  }
+
+  /** Seal and write one packet, in parts when it is larger than a frame. */
+  send(packet: Packet): void {
+    if (!this.session || this.error) return;
+    const data = encodePacket(packet);
+    if (data.length <= this.room) {
+      this.connection.write(this.session.seal(data));
+      return;
+    }
+    const step = this.room - 64;
+    for (let offset = 0; offset < data.length; offset += step) {
+      const part = encodePacket({ type: "part", offset, total: data.length, data: data.subarray(offset, offset + step) });
+      this.connection.write(this.session.seal(part));
+    }
+  }
+
+  /** The round trip in milliseconds. */
+  ping(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      if (this.ready) this.ask(resolve);
+      else reject(new RemoteError("the link ended"));
+    });
+  }
+
+  /** Tell the peer why, send what is queued and close. */
+  close(reason: string): void {
+    if (this.error) return;
+    this.send({ type: "close", reason });
+    this.end(new RemoteError(reason));
+  }
+
+  frameReceived(frame: Uint8Array): void {
+    this.heard = true;
+    this.framesIn++;
+    this.owesSince = 0;
+    if (this.error) return;
+    try {
+      if (this.session) this.packet(this.session.open(frame));
+      else this.handshake(frame);
+    } catch (error) {
+      this.violated(asError(error));
+    }
+  }
+
+  connectionLost(error: Error | undefined): void {
+    this.end(error ?? new RemoteError("closed by the peer"));
+    clearTimeout(this.timer);
+    this.assembler.clear();
+    this.owner.linkLost(this, this.error!);
+  }
+
+  pauseWriting(): void {
+    this.paused = true;
+  }
+
+  resumeWriting(): void {
+    this.paused = false;
+    if (this.ready) this.owner.linkWritable(this);
+  }
+
+  private handshake(frame: Uint8Array): void {
+    const machine = this.machine!;
+    for (const event of machine.receive(frame, Date.now() / 1000)) {
+      if (event.type === "send") {
+        this.connection.write(event.frame);
+      } else if (event.type === "identified") {
+        const [ready, established] = (machine as Responder).accept(this.owner.linkIdentified(this, event.peer, event.resume));
+        this.connection.write(ready.frame);
+        this.established(established.session, established.peer, established.resume);
+      } else {
+        this.established(event.session, event.peer, event.resume);
+      }
+    }
+  }
+
+  private established(session: Session, peer: NodeInfo, resume: Uint8Array): void {
+    this.session = session;
+    this.machine = undefined;
+    this.again();
+    this.owner.linkReady(this, peer, resume);
+  }
+
+  private packet(data: Uint8Array): void {
+    let packet = decodePacket(data);
+    if (packet.type === "part") {
+      const whole = this.assembler.add(packet.offset, packet.total, packet.data);
+      if (!whole) return;
+      packet = decodePacket(whole);
+    }
+    switch (packet.type) {
+      case "frame":
+        this.owner.frameReceived(this, packet);
+        break;
+      case "ping": // a peer that asks and never reads would fill the memory with answers
+        if (!this.paused) this.send({ type: "pong", id: packet.id });
+        break;
+      case "pong":
+        this.pongReceived(packet.id);
+        break;
+      case "close":
+        this.end(new RemoteError(`closed by the peer: ${packet.reason}`));
+        break;
+      case "part":
+        throw new ProtocolError("bad-packet", "a part inside parts");
+    }
+  }
+
+  /** The peer learns the reason word when there is a session to say it in; nothing it sent counts any more. */
+  private violated(error: Error): void {
+    if (this.error) return;
+    const reason = error instanceof ProtocolError ? error.reason : "internal";
+    if (this.session && !this.session.dead) this.send({ type: "close", reason });
+    this.end(error);
+  }
+
+  /** Close the connection; one whose other end does not take what is queued is cut. */
+  private end(error: Error, atOnce: boolean = false): void {
+    if (this.error) return;
+    this.error = error;
+    clearTimeout(this.timer);
+    this.session?.close();
+    if (atOnce) {
+      this.connection.abort();
+    } else {
+      this.timer = setTimeout(() => this.connection.abort(), LINGER);
+      this.connection.close();
+    }
+  }
+
+  private again(): void {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.tick(), KEEPALIVE);
+  }
+
+  /** The one timer of a link: silence is answered by a question, then by the end. */
+  private tick(): void {
+    if (this.heard) {
+      this.heard = false;
+      this.silences = 0;
+    } else if (++this.silences >= SILENCES) {
+      this.end(new RemoteError("the peer fell silent"), true);
+      return;
+    } else {
+      this.ask(() => {});
+    }
+    this.again();
+  }
+
+  private pongReceived(number: number): void {
+    const ping = this.pings.get(number);
+    if (!ping) return;
+    this.pings.delete(number);
+    this.rtt = performance.now() - ping.sent;
+    ping.answered(this.rtt);
+  }
+
+  private ask(answered: (rtt: number) => void): void {
+    this.pings.set(++this.pingNumber, { sent: performance.now(), answered });
+    this.send({ type: "ping", id: this.pingNumber });
+  }
+}

@@ -1,0 +1,149 @@
+/** Publish, subscribe and request: topics and payloads in, topics and payloads out. */
+
+import { decode, encode } from "../codec.js";
+import { Delivery } from "../message.js";
+import { DELIVERED, outcomeOf, UNHANDLED } from "../delivery/outcome.js";
+import type { Event } from "../delivery/wire.js";
+import { NoResponders, NotRunning, Refused, RequestFailed, RequestTimeout } from "../errors.js";
+import { Bus } from "./bus.js";
+import { DONE, NOBODY, type Handler, type Result } from "./subscriber.js";
+import { checkTopic } from "./patterns.js";
+
+export const PROTOCOL = "ms";
+export const LOCAL = "local";
+const DEFAULT_EXPIRY = 7 * 24 * 3600; // seconds
+
+export interface SendOptions {
+  /** At most once, never saved, dropped when no link is up. */
+  realtime?: boolean;
+  /** Seconds; 7 days unless told. */
+  expireAfter?: number;
+  /** The four lanes, first to last; order is kept within one, never across. */
+  priority?: Priority;
+}
+
+export type Priority = "control" | "high" | "normal" | "low";
+const PRIORITIES: readonly Priority[] = ["control", "high", "normal", "low"];
+
+/** What moves bytes: the platform. */
+export interface Upstream {
+  readonly signId: string;
+  post(destination: string, lane: number, event: Event, realtime: boolean, expires: number): Promise<Delivery>;
+  ask(destination: string, event: Event, timeout: number): Promise<Uint8Array>;
+}
+
+/** Handlers get (name, sender, payload), the name being `scope.topic`. */
+export class Messaging {
+  private readonly bus: Bus;
+
+  constructor(
+    private readonly upstream: Upstream,
+    failed: (error: Error, topic: string) => void,
+  ) {
+    this.bus = new Bus(failed);
+  }
+
+  /**
+   * Call `handler` for every message whose name (`scope.topic`) matches `pattern`; `*` is one segment, `>` one or more.
+   * The message is acknowledged when the promise it returns has settled. The function returned ends the subscription.
+   */
+  on(pattern: string, handler: Handler): () => void {
+    return this.bus.on(pattern, handler);
+  }
+
+  once(pattern: string, handler: Handler): () => void {
+    return this.bus.once(pattern, handler);
+  }
+
+  off(pattern: string, handler: Handler): void {
+    this.bus.off(pattern, handler);
+  }
+
+  /** Send to everybody at `destination` who listens to `topic` there. Resolves once the message is saved here. */
+  async send(topic: string, destination: string = LOCAL, payload: unknown = null, options: SendOptions = {}): Promise<Delivery> {
+    const { realtime = false, expireAfter = DEFAULT_EXPIRY, priority = "normal" } = options;
+    const lane = PRIORITIES.indexOf(priority);
+    if (lane < 0) throw new RangeError(`priority ${priority}: one of ${PRIORITIES.join(", ")}`);
+    checkTopic(topic);
+    const data = encode(payload);
+    if (this.isLocal(destination)) return this.sendLocal(topic, data);
+    const expires = Math.floor(Date.now() + expireAfter * 1000);
+    return this.upstream.post(destination, lane, { topic, protocol: PROTOCOL, payload: data }, realtime, expires);
+  }
+
+  /**
+   * Ask one peer and return what its handler returned. Throws RequestTimeout after `timeout` seconds, RequestFailed with
+   * the text of the error there, or NoResponders at once when nobody listens.
+   */
+  async request(topic: string, destination: string = LOCAL, payload: unknown = null, { timeout = 10 } = {}): Promise<unknown> {
+    checkTopic(topic);
+    const data = encode(payload);
+    if (this.isLocal(destination)) return this.requestLocal(topic, data, timeout);
+    return decode(await this.upstream.ask(destination, { topic, protocol: PROTOCOL, payload: data }, timeout * 1000));
+  }
+
+  /** A message of a peer; its result may come later. What cannot be decoded is refused. */
+  take(scope: string, topic: string, sender: string, payload: Uint8Array, finished: (result: Result) => void): void {
+    if (!this.bus.listens(`${scope}.${topic}`)) {
+      finished(NOBODY);
+      return;
+    }
+    let value: unknown;
+    try {
+      value = decode(payload);
+    } catch {
+      finished({ error: new Refused("bad-payload") });
+      return;
+    }
+    this.bus.deliver(scope, topic, sender, value, finished);
+  }
+
+  /** As `take`; a result with a value is that value in bytes. */
+  takeRequest(scope: string, topic: string, sender: string, payload: Uint8Array, finished: (result: Result<Uint8Array>) => void): void {
+    this.take(scope, topic, sender, payload, (result) => finished(encoded(result)));
+  }
+
+  close(): void {
+    this.bus.close();
+  }
+
+  private isLocal(destination: string): boolean {
+    return destination === LOCAL || destination === this.upstream.signId;
+  }
+
+  private sendLocal(topic: string, data: Uint8Array): Delivery {
+    const delivery = new Delivery(this.upstream.signId);
+    this.take("self", topic, this.upstream.signId, data, (result) => {
+      if (result === NOBODY) delivery.settle(UNHANDLED);
+      else delivery.settle(result.error instanceof Refused ? outcomeOf(result.error.message) : DELIVERED);
+    });
+    return delivery;
+  }
+
+  private requestLocal(topic: string, data: Uint8Array, timeout: number): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new RequestTimeout(`no reply to ${topic} in time`)), timeout * 1000);
+      this.takeRequest("self", topic, this.upstream.signId, data, (result) => {
+        clearTimeout(timer);
+        if (result === NOBODY) reject(new NoResponders(`nobody listens to ${topic}`));
+        else if (result.error) reject(new RequestFailed(`${result.error.name}: ${result.error.message}`));
+        else resolve(decode(result.value!));
+      });
+    });
+  }
+}
+
+/** What the platform says while it stops. */
+export function stopping(): NotRunning {
+  return new NotRunning("the platform is stopping");
+}
+
+function encoded(result: Result): Result<Uint8Array> {
+  if (result === NOBODY) return NOBODY;
+  if (result.error) return { error: result.error };
+  try {
+    return { value: encode(result === DONE ? null : result.value) };
+  } catch (error) {
+    return { error: error as Error };
+  }
+}

@@ -1,0 +1,300 @@
+/**
+ * What is said over the link in use with one peer: queues, frames out, frames in. What is queued in one turn leaves in
+ * one frame, one box and one write.
+ */
+
+import { EMPTY, utf8 } from "../bytes.js";
+import type { Inbox } from "../durable/inbox.js";
+import type { Outbox } from "../durable/outbox.js";
+import type { Receiver, Stream } from "../delivery/receiver.js";
+import type { Sender } from "../delivery/sender.js";
+import {
+  encodeResume,
+  FAILED,
+  MAX_REASON,
+  NO_RESPONDERS,
+  OK,
+  type Ack,
+  type Batch,
+  type Event,
+  type Frame,
+  type Record,
+  type Reply,
+  type Request,
+} from "../delivery/wire.js";
+import { ProtocolError, Refused } from "../errors.js";
+import type { Scope } from "../identity/circles.js";
+import type { SignId } from "../identity/keys.js";
+import { NOBODY, type Result } from "../messaging/subscriber.js";
+import type { Link } from "../links/link.js";
+import { Answered, Asked } from "./requests.js";
+
+const FULL = 64 * 1024; // bytes of durable messages in one frame
+const PORTION = 1024 * 1024; // of a larger queue, bytes that one frame carries
+const BACKLOG = 64 * 1024 * 1024; // bytes of replies for a peer that asks and does not read
+
+/** What an exchange needs of the node it belongs to. */
+export interface ExchangeNode {
+  readonly instance: number;
+  readonly outbox: Outbox;
+  readonly inbox: Inbox;
+  scope(peer: SignId): Scope;
+  event(scope: Scope, peer: SignId, event: Event): void;
+  /** Hand a message of a peer to its handlers; `finished` is called once, perhaps at once. */
+  message(scope: Scope, peer: SignId, message: Record, finished: (result: Result) => void): void;
+  request(scope: Scope, peer: SignId, request: Request, finished: (result: Result<Uint8Array>) => void): void;
+}
+
+/** `link` is the one in use, undefined while there is none; `dial` is called when one is needed, `said` when it owes an answer. */
+export class Exchange {
+  link: Link | undefined;
+  /** The link in use brought something. */
+  useful = false;
+  readonly asked = new Asked();
+  private readonly answered = new Answered();
+  private readonly sender: Sender;
+  private readonly receiver: Receiver;
+  private acks = new Map<string, Ack>();
+  private events: Event[] = [];
+  private requests: Request[] = [];
+  private replies: Reply[] = [];
+  private armed = false;
+  private unsaved: Unsaved[] = []; // mail of which not everything is handled and saved
+
+  constructor(
+    private readonly node: ExchangeNode,
+    private readonly peer: SignId,
+    private readonly dial: () => void,
+    private readonly said: () => void,
+  ) {
+    this.sender = node.outbox.sender(peer);
+    this.receiver = node.inbox.receiver(peer);
+  }
+
+  /** Queue a realtime message; false when no link is up. */
+  sendEvent(event: Event): boolean {
+    if (!this.link) {
+      this.dial();
+      return false;
+    }
+    this.events.push(event);
+    this.arm();
+    return true;
+  }
+
+  /** Ask; the payload of the reply, or RequestTimeout, RequestFailed or NoResponders. */
+  request(topic: string, protocol: string, payload: Uint8Array, timeout: number): Promise<Uint8Array> {
+    const { request, reply } = this.asked.ask(topic, protocol, payload, timeout);
+    if (this.link) {
+      this.requests.push(request);
+      this.arm();
+    } else {
+      this.dial();
+    }
+    return reply;
+  }
+
+  /** These are saved: they may be told. */
+  acknowledge(acks: Ack[]): void {
+    for (const ack of acks) {
+      this.acks.set(`${ack.lane}/${ack.epoch}`, ack);
+      for (const unsaved of this.unsaved) unsaved.waits = unsaved.waits.filter((batch) => !covers(ack, batch));
+    }
+    if (this.unsaved.length) this.tellSaved();
+    this.arm();
+  }
+
+  /** A frame that came by mail; resolves once all in it is handled and saved. */
+  mailReceived(frame: Frame): Promise<void> {
+    this.frameReceived(frame);
+    return new Promise((resolve) => {
+      this.unsaved.push({ waits: [...frame.batches], resolve });
+      this.acknowledge(this.receiver.acks()); // it may be there already
+    });
+  }
+
+  /** What a mailed acknowledgement says. */
+  mailedAcks(): Ack[] {
+    return this.receiver.acks();
+  }
+
+  /** What a handshake tells the peer about what we have. */
+  resume(): Uint8Array {
+    return encodeResume({ instance: this.node.instance, now: Date.now(), acks: this.receiver.acks() });
+  }
+
+  /** Go on over `link`: `acks` is what the peer said it has, what it lacks is sent again. */
+  begin(link: Link, acks: Ack[]): void {
+    this.link = link;
+    this.useful = false;
+    this.answered.begin(link.instance);
+    for (const settled of this.sender.linkUp(acks)) this.node.outbox.settle(this.peer, settled);
+    this.sayAgain();
+  }
+
+  /** Let the peer hear over which link we go on, with nothing else to say: it may miss replies. */
+  show(): void {
+    this.link?.send({ type: "frame", now: Date.now(), floor: this.asked.floor, acks: [], batches: [], events: [], requests: [], replies: [] });
+  }
+
+  /** A link is gone, or another one is used: what the old one carried last may not have arrived, either way. */
+  sayAgain(): void {
+    this.requests = this.asked.unanswered;
+    this.acknowledge([...this.receiver.acks(), ...this.receiver.reminders()]);
+  }
+
+  /** The link is gone: what is durable, and requests, wait for the next one; the rest is lost unless there is `another`. */
+  pause(another: boolean): void {
+    this.link = undefined;
+    this.sender.linkDown();
+    if (another) return;
+    this.receiver.close();
+    this.events = [];
+    this.replies = [];
+    this.acks.clear();
+  }
+
+  /** Unix milliseconds: nothing that waits expires before this. */
+  get nextExpiry(): number {
+    return this.sender.nextExpiry;
+  }
+
+  /** End what waited too long. */
+  expire(): void {
+    for (const settled of this.sender.expire(Date.now())) this.node.outbox.settle(this.peer, settled);
+  }
+
+  /** One frame of the peer: acknowledgements first, then what it sends. */
+  frameReceived(frame: Frame): void {
+    this.useful = true;
+    for (const ack of frame.acks) {
+      const settled = this.sender.acknowledge(ack);
+      if (settled) this.node.outbox.settle(this.peer, settled);
+    }
+    const scope = this.node.scope(this.peer);
+    for (const batch of frame.batches) this.takeIn(batch, frame.now, scope);
+    for (const event of frame.events) this.node.event(scope, this.peer, event);
+    if (frame.requests.length) this.answered.forget(frame.floor);
+    for (const request of frame.requests) this.serve(request, scope);
+    for (const reply of frame.replies) this.asked.answered(reply);
+    this.arm();
+  }
+
+  private tellSaved(): void {
+    const all = this.unsaved;
+    this.unsaved = all.filter(({ waits }) => waits.length);
+    for (const { waits, resolve } of all) if (!waits.length) resolve();
+  }
+
+  private takeIn(batch: Batch, senderNow: number, scope: Scope): void {
+    const { stream, ready } = this.receiver.accept(batch, Date.now());
+    for (const record of ready) this.handOver(record, senderNow, scope, stream);
+    if (stream.dirty) this.node.inbox.save(this.peer);
+    if (stream.stale) this.acknowledge(this.receiver.reminders());
+  }
+
+  private handOver(record: Record, senderNow: number, scope: Scope, stream: Stream): void {
+    if (!record.topic) stream.finish(record.seq, "");
+    else if (record.expires <= senderNow) stream.finish(record.seq, "expired");
+    else {
+      this.node.message(scope, this.peer, record, (result) => {
+        stream.finish(record.seq, reasonOf(result));
+        this.node.inbox.save(this.peer);
+      });
+    }
+  }
+
+  private serve(request: Request, scope: Scope): void {
+    if (this.replies.reduce((sum, reply) => sum + reply.payload.length, 0) > BACKLOG) {
+      throw new ProtocolError("not-reading", "it asks on and does not read the replies");
+    }
+    const seen = this.answered.seen(request);
+    if (seen === true) return;
+    if (seen) {
+      this.replies.push(seen);
+      return;
+    }
+    const { instance } = this.answered;
+    this.answered.begun(request);
+    this.node.request(scope, this.peer, request, (result) => {
+      const reply = replyOf(request, result);
+      if (!this.answered.reply(instance, reply) || !this.link) return;
+      this.replies.push(reply);
+      this.arm();
+    });
+  }
+
+  /** Send what is queued at the end of this turn. */
+  arm(): void {
+    if (this.armed) return;
+    this.armed = true;
+    queueMicrotask(() => {
+      this.armed = false;
+      this.flush();
+    });
+  }
+
+  /** Send what is queued and what the window allows, as long as the connection takes it. */
+  flush(): void {
+    const { link, sender } = this;
+    while (link?.ready && !link.paused && (this.queued || sender.ready || this.acks.size)) {
+      const now = Date.now();
+      let batches: Batch[] = [];
+      if (sender.ready) {
+        const taken = sender.take(FULL, link.largest, now);
+        batches = taken.batches;
+        for (const settled of taken.expired) this.node.outbox.settle(this.peer, settled);
+        if (!batches.length && !this.queued && !this.acks.size) return;
+      }
+      const acks = [...this.acks.values()];
+      this.acks.clear();
+      const room = { left: PORTION };
+      const [events, requests, replies] = [take(this.events, room), take(this.requests, room), take(this.replies, room)];
+      link.send({ type: "frame", now, floor: this.asked.floor, acks, batches, events, requests, replies });
+      if (batches.length || requests.length) {
+        link.owesSince ||= performance.now();
+        this.said();
+      }
+    }
+  }
+
+  private get queued(): boolean {
+    return this.events.length + this.requests.length + this.replies.length > 0;
+  }
+}
+
+interface Unsaved {
+  waits: Batch[];
+  resolve: () => void;
+}
+
+/** Whether `ack` says that all of `batch` is handled. */
+function covers({ lane, epoch, upto, ranges }: Ack, batch: Batch): boolean {
+  if (batch.lane !== lane || batch.epoch !== epoch) return false;
+  return batch.records.every(({ seq }) => seq <= upto || ranges.some(([low, high]) => low <= seq && seq <= high));
+}
+
+/** The first of `queue` that fit into the room, at least one when nothing was taken before. */
+function take<T extends { payload: Uint8Array }>(queue: T[], room: { left: number }): T[] {
+  let count = 0;
+  for (const { payload } of queue) {
+    const size = payload.length + 16;
+    if (room.left < PORTION && size > room.left) break;
+    room.left -= size;
+    count++;
+  }
+  return queue.splice(0, count);
+}
+
+/** What the sender is told of a result; an error in a handler is this node's affair and counts as handled. */
+function reasonOf(result: Result): string {
+  if (result === NOBODY) return "unhandled";
+  return result.error instanceof Refused ? [...result.error.message].slice(0, MAX_REASON).join("") || "refused" : "";
+}
+
+/** What the peer may know of an error here: its text, no trace. */
+function replyOf({ id }: Request, result: Result<Uint8Array>): Reply {
+  if (result === NOBODY) return { id, status: NO_RESPONDERS, payload: EMPTY };
+  if (!result.error) return { id, status: OK, payload: result.value ?? EMPTY };
+  return { id, status: FAILED, payload: utf8(`${result.error.name}: ${result.error.message}`.slice(0, 1000)) };
+}

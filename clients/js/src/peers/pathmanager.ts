@@ -1,0 +1,163 @@
+/**
+ * Keeps the best path to a peer in use: while a link is up, better ways are dialled in the background and one over a relay
+ * is kept warm; the link in use is watched while it owes an answer, and left when it falls silent and another one does not.
+ */
+
+import type { Exchange } from "./exchange.js";
+import type { Link } from "../links/link.js";
+import { best, Retries, wanted, type Way } from "../links/paths.js";
+
+const LOOK = 200; // milliseconds between two looks at a link that owes an answer
+const QUIET = 400; // without an answer after which every link is asked whether it is there,
+const GRACE = 400; // and after which the one in use is left when another answers and it does not
+const ROUNDS = 3; // round trips that either takes at least
+const SECOND = 1500; // milliseconds the end that was dialled leaves to the other one to improve things
+const WARM_LOOK = 15_000; // milliseconds between two comparisons of links that are up
+const STABLE = 5000; // a link that was lost sooner is not made again at once
+const LIFETIME = 3_600_000; // milliseconds after which a link that is kept warm is made anew
+export const REPLACED = "replaced"; // the reason for closing a link that is
+
+/** The peer whose links they are. */
+export interface Bundle {
+  readonly link: Link | undefined;
+  readonly exchange: Exchange;
+  /** All that are up. */
+  readonly ready: readonly Link[];
+  /** Whether we may dial it unasked. */
+  readonly known: boolean;
+  ways(): Way[];
+  dial(ways: Way[]): Promise<Link>;
+  /** Go on over `link`: what is not acknowledged is sent again. */
+  use(link: Link): void;
+}
+
+export class Keeper {
+  private readonly retries = new Retries(Math.random);
+  private dialling = false;
+  private moved = 0;
+  private probed = 0;
+  private answers = new Map<Link, number>(); // what each link had brought when all were asked
+  private planned: ReturnType<typeof setTimeout> | undefined;
+  private looking: ReturnType<typeof setInterval> | undefined;
+
+  constructor(private readonly peer: Bundle) {}
+
+  /** Another link is in use now. */
+  chosen(): void {
+    this.moved = performance.now();
+    this.probed = 0;
+    this.planIn(0);
+  }
+
+  /** Another link is up: compare. */
+  joined(): void {
+    this.measure();
+  }
+
+  /** A link is gone, whichever. */
+  lost(link: Link): void {
+    const now = performance.now();
+    this.retries.ended(link.direct, now - link.opened >= STABLE, now);
+    if (this.peer.link) this.planIn(0);
+    else this.rest();
+  }
+
+  /** Something went out over the link in use that wants an answer. */
+  said(): void {
+    this.looking ??= setInterval(() => this.look(), LOOK);
+  }
+
+  /** The peer speaks over another link than we do: it may know why. */
+  heardElsewhere(): void {
+    const { link: active } = this.peer;
+    if (!active) return;
+    active.owesSince ||= performance.now();
+    this.said();
+  }
+
+  /** The network changed, or there is news of the peer. */
+  news(): void {
+    this.retries.reset();
+    if (this.peer.link) this.planIn(0);
+  }
+
+  /** No link is up, or nothing is to happen any more. */
+  rest(): void {
+    clearTimeout(this.planned);
+    clearInterval(this.looking);
+    this.looking = undefined;
+  }
+
+  // Planning.
+
+  private planIn(delay: number): void {
+    clearTimeout(this.planned);
+    this.planned = setTimeout(() => this.plan(), delay);
+  }
+
+  private plan(): void {
+    const { link: active, ready } = this.peer;
+    if (!active?.ready) return;
+    const now = performance.now();
+    for (const link of ready) if (link !== active && link.dialled && now - link.opened > LIFETIME) link.close(REPLACED);
+    if (ready.length > 1) this.planned = setTimeout(() => this.measure(), WARM_LOOK);
+    if (this.dialling || !(active.dialled || this.peer.known)) return;
+    const ways = wanted(this.peer.ways(), ready, active);
+    if (!ways.length) return;
+    const patience = active.dialled ? 0 : active.opened + SECOND - now;
+    const wait = Math.max(patience, Math.min(...ways.map((way) => this.retries.due(way))) - now);
+    if (wait > 0) this.planIn(wait);
+    else void this.improve(ways.filter((way) => this.retries.due(way) <= now));
+  }
+
+  private async improve(ways: Way[]): Promise<void> {
+    this.dialling = true;
+    try {
+      await this.peer.dial(ways);
+    } catch {
+      for (const way of ways) this.retries.failed(way, performance.now());
+    }
+    this.dialling = false;
+    if (this.peer.link) this.planIn(0);
+  }
+
+  /** Take the round trip of every link, then compare. */
+  private measure(): void {
+    void Promise.allSettled(this.peer.ready.map((link) => link.ping())).then(() => this.compare());
+  }
+
+  private compare(): void {
+    const { link: active, ready } = this.peer;
+    if (!active) return;
+    const top = best(ready, active, performance.now(), this.moved);
+    if (top && top !== active) this.peer.use(top);
+    else this.planIn(0);
+  }
+
+  // Watching.
+
+  private look(): void {
+    const { link: active, ready } = this.peer;
+    if (!active?.owesSince) {
+      clearInterval(this.looking);
+      this.looking = undefined;
+      this.probed = 0;
+      return;
+    }
+    const now = performance.now();
+    const slack = ROUNDS * active.rtt;
+    if (this.probed < active.owesSince) {
+      if (now - active.owesSince < Math.max(QUIET, slack)) return;
+      this.probed = now;
+      this.answers = new Map(ready.map((link) => [link, link.framesIn]));
+      for (const link of ready) link.ping().catch(() => {});
+    } else if (now - this.probed >= Math.max(GRACE, slack)) {
+      const others = ready.filter((link) => link !== active && link.framesIn > (this.answers.get(link) ?? Infinity));
+      const other = best(others, undefined, now, this.moved);
+      if (!other) return;
+      this.peer.use(other);
+      this.peer.exchange.show();
+      active.close("silent");
+    }
+  }
+}

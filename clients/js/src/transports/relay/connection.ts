@@ -1,0 +1,113 @@
+/** One live link through a relay, as a connection: frames to and from one peer under one number. */
+
+import { RemoteError, Unreachable } from "../../errors.js";
+import { RELAYED } from "../../links/paths.js";
+import type { Accept, Connection, Receiver } from "../../plugins/transport.js";
+import type { Item } from "./protocol/items.js";
+
+const WORDS: Record<string, string> = {
+  absent: "the peer is not at the relay now",
+  gone: "the peer has left the relay",
+  overflow: "the peer did not take what was sent to it",
+  denied: "refused there",
+  unknown: "the peer knows nothing of this link",
+  unreachable: "the peer's relay cannot be reached through ours",
+};
+
+/** What carries it: our connection to the relay. */
+export interface Road {
+  readonly full: boolean;
+  tell(item: Item): boolean;
+  /** It was paused, and is to be released when the road is writable. */
+  stuffed(connection: RelayConnection): void;
+  /** It is over. */
+  leave(connection: RelayConnection): void;
+}
+
+/** Why a connection is paused: our way to the relay is full, or too much waits at the relay for the peer. */
+export type Hold = "stuffed" | "slow";
+
+export class RelayConnection implements Connection {
+  readonly cost = RELAYED;
+  /** Whether anything has come from the peer on it. */
+  answered = false;
+  private receiver: Receiver | undefined;
+  private opened = false;
+  private over = false;
+  private readonly holds = new Set<Hold>();
+
+  /** `number` is the link's; `via` a relay of the peer when that is not the one our road leads to. */
+  constructor(
+    private readonly road: Road,
+    readonly peer: Uint8Array,
+    readonly number: number,
+    readonly maxFrame: number,
+    readonly address: string,
+    readonly via: string,
+  ) {}
+
+  /** Give it its receiver; `opened`: the peer has sent the first frame. */
+  join(accept: Accept, opened: boolean): void {
+    this.opened = this.answered = opened;
+    this.receiver = accept(this);
+    if (this.holds.size) this.receiver.pauseWriting();
+  }
+
+  write(frame: Uint8Array): void {
+    if (this.over) return;
+    const { peer, number: link, via } = this;
+    this.road.tell(this.opened ? { type: "data", peer, link, data: frame } : { type: "open", peer, link, data: frame, via });
+    this.opened = true;
+    if (this.road.full && !this.holds.has("stuffed")) {
+      this.road.stuffed(this);
+      this.hold("stuffed");
+    }
+  }
+
+  close(): void {
+    this.leave("closed");
+  }
+
+  abort(): void {
+    this.leave("gone");
+  }
+
+  /** A frame of the peer. */
+  received(frame: Uint8Array): void {
+    this.answered = true;
+    if (!this.over) this.receiver?.frameReceived(frame);
+  }
+
+  /** The peer, or the relay in its place, has ended the link. */
+  shut(reason: string): void {
+    this.end(reason === "closed" ? undefined : this.error(WORDS[reason] ?? reason));
+  }
+
+  /** It is over, without a word to the peer. */
+  end(error: Error | undefined): void {
+    if (this.over) return;
+    this.over = true;
+    this.road.leave(this);
+    queueMicrotask(() => this.receiver?.connectionLost(error));
+  }
+
+  error(why: string): Error {
+    const text = `${this.address}: ${why}`;
+    return this.answered ? new RemoteError(text) : new Unreachable(text);
+  }
+
+  hold(why: Hold): void {
+    if (!this.holds.size) this.receiver?.pauseWriting();
+    this.holds.add(why);
+  }
+
+  release(why: Hold): void {
+    if (this.holds.delete(why) && !this.holds.size && !this.over) this.receiver?.resumeWriting();
+  }
+
+  private leave(reason: string): void {
+    if (this.over) return;
+    if (this.opened) this.road.tell({ type: "shut", peer: this.peer, link: this.number, reason });
+    this.end(undefined);
+  }
+}

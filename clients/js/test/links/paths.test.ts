@@ -1,0 +1,58 @@
+/** The policy of paths: what to use, what to dial, when again. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { best, Retries, wanted } from "../../src/links/paths.js";
+
+const RELAY = { address: "relay", cost: 40, overLink: false };
+const DIRECT = { address: "webrtc:", cost: 20, overLink: true };
+const WAYS = [RELAY, DIRECT];
+const path = (cost: number, rtt = 0): { cost: number; rtt: number } => ({ cost, rtt });
+
+test("a direct path is used, unless it is much slower", () => {
+  const [relay, direct, slow] = [path(40, 30), path(20, 20), path(20, 200)];
+  assert.equal(best([relay, direct], relay, 0, 0), direct);
+  assert.equal(best([relay, slow], relay, 0, 0), relay);
+  assert.equal(best([relay, slow], slow, 9000, 0), relay);
+});
+
+test("paths that are nearly the same do not take turns", () => {
+  const [one, other] = [path(40, 60), path(40, 20)];
+  assert.equal(best([one, other], one, 0, 0), one);
+  const fast = path(40, 0);
+  assert.equal(best([path(40, 100), fast], path(40, 100), 0, 0), fast); // the active one is gone
+  const slow = path(40, 100);
+  assert.equal(best([slow, fast], slow, 4000, 0), slow);
+  assert.equal(best([slow, fast], slow, 6000, 0), fast);
+});
+
+test("without an active path the best is used, without any none", () => {
+  const direct = path(20);
+  assert.equal(best([path(40), direct], undefined, 0, 0), direct);
+  assert.equal(best([], undefined, 0, 0), undefined);
+});
+
+test("what is better is dialled, then a relay to keep warm", () => {
+  assert.deepEqual(wanted(WAYS, [path(40)], path(40)), [DIRECT]);
+  assert.deepEqual(wanted(WAYS, [path(40), path(20)], path(40)), []);
+  assert.deepEqual(wanted(WAYS, [path(20)], path(20)), [RELAY]);
+  assert.deepEqual(wanted(WAYS, [path(20), path(40)], path(20)), []);
+  assert.deepEqual(wanted([RELAY], [path(40)], path(40)), []);
+});
+
+test("hole punching is left alone for longer each time", () => {
+  const retries = new Retries(() => 0);
+  const dues = [0, 1, 2, 3, 4, 5, 6].map(() => (retries.failed(DIRECT, 0), retries.due(DIRECT)));
+  assert.deepEqual(dues, [10_000, 30_000, 90_000, 270_000, 810_000, 1_800_000, 1_800_000]);
+  assert.equal(retries.due(RELAY), 0);
+  retries.failed(RELAY, 100);
+  assert.equal(retries.due(RELAY), 2100);
+  retries.ended(false, true, 200);
+  assert.equal(retries.due(RELAY), 200);
+  retries.ended(false, false, 200);
+  retries.ended(false, false, 200);
+  assert.equal(retries.due(RELAY), 1200);
+  retries.reset();
+  assert.equal(retries.due(DIRECT), 0);
+});
