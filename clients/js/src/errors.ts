@@ -8,7 +8,11 @@ export class MMError extends Error {
 }
 
 export class LocalError extends MMError {}
-export class NotRunning extends LocalError {}
+export class NotRunning extends LocalError {
+  constructor(message: string = "the platform is stopping") {
+    super(message);
+  }
+}
 export class InvalidKey extends LocalError {}
 export class InvalidTopic extends LocalError {}
 export class InvalidPayload extends LocalError {}

@@ -9,7 +9,7 @@
  */
 
 import { EMPTY } from "../bytes.js";
-import { DELIVERED, EXPIRED, outcomeOf, type Outcome } from "./outcome.js";
+import { DELIVERED, EXPIRED, outcomeOf, type Outcome } from "../message.js";
 import { Queue } from "./queue.js";
 import {
   encodeRecord,

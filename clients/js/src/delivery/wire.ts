@@ -5,15 +5,14 @@
 
 import { Reader, Writer } from "../codec.js";
 import { CodecError, ProtocolError } from "../errors.js";
+import { MAX_PAYLOAD, MAX_TOPIC } from "../message.js";
 
 export const LANES = 4;
 export const WINDOW = 8192; // messages of one lane that may be unsettled at the receiver
 export const WINDOW_BYTES = 4 * 1024 * 1024; // their bytes
-export const MAX_PAYLOAD = 64 * 1024 * 1024;
 export const MAX_FRAME = MAX_PAYLOAD + 64 * 1024; // one frame put together from its parts
 export const MAX_RANGES = 64;
 export const MAX_OUTCOMES = 8192;
-export const MAX_TOPIC = 255;
 export const MAX_REASON = 200;
 export const OVERHEAD = 64; // what a record with an ordinary topic weighs beyond its payload
 const MAX_ACKS = 256;

@@ -1,71 +1,43 @@
 /**
  * Keeps every accepted message until it is settled: saved first, then sent. What was put in one turn is one row a lane,
  * saved in one transaction. Rows are deleted when all their messages are settled.
- *
- *     outbox/<peer>/<lane>/<run>/<first>   [epoch, [record]]
  */
 
-import { Reader, Writer } from "../codec.js";
-import { asError, NotRunning, type MMError } from "../errors.js";
-import type { Row, Storage } from "../storage/contract.js";
+import type { Sender, Settled } from "../delivery/sender.js";
+import { sizeOf, type Record } from "../delivery/wire.js";
+import { asError, NotRunning } from "../errors.js";
 import { Delivery } from "../message.js";
-import { Sender, type Settled } from "../delivery/sender.js";
-import { LANES, readRecord, sizeOf, writeList, writeRecord, type Record } from "../delivery/wire.js";
+import type { Row, Storage } from "../storage/contract.js";
+import { PeerQueue, type LaneQueue, type Staged } from "./queues.js";
+import { decodeRow, encodeRow, parseRowKey, PREFIX, rowKey } from "./rows.js";
+import type { Run } from "./runs.js";
 
 const PEER_BYTES = 64 * 1024 * 1024; // that may wait for one peer
 
-interface Kept {
+/** What is to be saved of one lane, in one row. */
+interface LaneWrite {
+  queue: PeerQueue;
+  lane: number;
+  staged: Staged;
   key: string;
-  epoch: number;
-  last: number;
-  size: number;
-}
-
-/** What was put in this turn. */
-interface Staged {
-  records: Record[];
-  waiters: { resolve: () => void; reject: (error: Error) => void }[];
-}
-
-/** What waits for one peer. */
-class Box {
-  readonly sender = new Sender();
-  readonly rows: Kept[][] = Array.from({ length: LANES }, () => []);
-  readonly staged: Staged[] = Array.from({ length: LANES }, () => ({ records: [], waiters: [] }));
-  readonly nextSeq: number[] = new Array<number>(LANES).fill(1);
-  readonly deliveries = new Map<string, Delivery>();
-  bytes = 0;
-  waiting: (() => void)[] = [];
-
-  constructor(readonly peer: string) {}
-
-  /** Wake those who wait for room, or for all to be settled. */
-  relieve(): void {
-    for (const wake of this.waiting.splice(0)) wake();
-  }
-
-  changed(): Promise<void> {
-    return new Promise((resolve) => this.waiting.push(resolve));
-  }
 }
 
 /** `wake(peer)` is called when there is something new to send to it. */
 export class Outbox {
-  private readonly boxes = new Map<string, Box>();
-  private staged = new Set<Box>();
+  private readonly queues = new Map<string, PeerQueue>();
+  private staged = new Set<PeerQueue>();
   private closed = false;
 
   constructor(
     private readonly storage: Storage,
-    private readonly run: number,
-    readonly epoch: number,
+    private readonly run: Run,
     private readonly wake: (peer: string) => void,
     private readonly failed: (error: Error) => void,
   ) {}
 
   /** Take up what earlier runs left. */
   async open(): Promise<void> {
-    for (const [key, value] of await this.storage.read("outbox/")) {
+    for (const [key, value] of await this.storage.read(PREFIX)) {
       try {
         this.takeUp(key, value);
       } catch (error) {
@@ -78,160 +50,148 @@ export class Outbox {
   async close(): Promise<void> {
     const saved = this.flush();
     this.closed = true;
-    for (const box of this.boxes.values()) {
-      for (const delivery of box.deliveries.values()) delivery.stop();
-      box.relieve();
+    for (const queue of this.queues.values()) {
+      for (const delivery of queue.deliveries.values()) delivery.stop();
+      queue.relieve();
     }
     await saved;
   }
 
   sender(peer: string): Sender {
-    return this.box(peer).sender;
+    return this.queue(peer).sender;
   }
 
   /** Peers for whom something waits. */
   peers(): string[] {
-    return [...this.boxes.values()].filter((box) => box.bytes).map((box) => box.peer);
+    return [...this.queues.values()].filter((queue) => queue.bytes).map((queue) => queue.peer);
   }
 
   isEmpty(peer: string): boolean {
-    return !this.boxes.get(peer)?.bytes;
+    return !this.queues.get(peer)?.bytes;
   }
 
   /** Messages that are not settled yet, of those put in this run. */
   unsettled(peer: string): number {
-    return this.boxes.get(peer)?.deliveries.size ?? 0;
+    return this.queues.get(peer)?.deliveries.size ?? 0;
   }
 
   /** Wait until less than PEER_BYTES wait for the peer. */
   async room(peer: string): Promise<void> {
-    const box = this.box(peer);
-    while (box.bytes >= PEER_BYTES) {
+    const queue = this.queue(peer);
+    while (queue.bytes >= PEER_BYTES) {
       this.checkOpen();
-      await box.changed();
+      await queue.changed();
     }
   }
 
   /** Wait until all that waits for the peer is settled. */
   async empty(peer: string): Promise<void> {
-    const box = this.box(peer);
-    while (box.bytes) {
+    const queue = this.queue(peer);
+    while (queue.bytes) {
       this.checkOpen();
-      await box.changed();
+      await queue.changed();
     }
   }
 
   /** Accept one message; the promise resolves once it is saved. `expires` is in Unix milliseconds. */
   put(peer: string, lane: number, topic: string, protocol: string, payload: Uint8Array, expires: number): Promise<Delivery> {
     this.checkOpen();
-    const box = this.box(peer);
-    const seq = box.nextSeq[lane]!++;
+    const queue = this.queue(peer);
+    const laneQueue = queue.lanes[lane]!;
+    const seq = laneQueue.nextSeq++;
     const record = { seq, expires, topic, protocol, payload };
-    const delivery = new Delivery(peer, lane, this.epoch, seq);
-    const staged = box.staged[lane]!;
+    const delivery = new Delivery(peer, lane, this.run.epoch, seq);
+    const { staged } = laneQueue;
     staged.records.push(record);
-    box.deliveries.set(`${lane}.${seq}`, delivery);
-    box.bytes += sizeOf(record);
+    queue.deliveries.set(`${lane}.${seq}`, delivery);
+    queue.bytes += sizeOf(record);
     if (!this.staged.size) queueMicrotask(() => void this.flush());
-    this.staged.add(box);
+    this.staged.add(queue);
     return new Promise((resolve, reject) => staged.waiters.push({ resolve: () => resolve(delivery), reject }));
   }
 
   /** Tell those who wait how messages ended, and delete the rows that hold nothing else. */
   settle(peer: string, settled: Settled): void {
-    const box = this.box(peer);
-    if (settled.epoch === this.epoch) {
+    const queue = this.queue(peer);
+    if (settled.epoch === this.run.epoch) {
       for (const [seq, outcome] of settled.outcomes) {
         const name = `${settled.lane}.${seq}`;
-        box.deliveries.get(name)?.settle(outcome);
-        box.deliveries.delete(name);
+        queue.deliveries.get(name)?.settle(outcome);
+        queue.deliveries.delete(name);
       }
     }
-    this.dropRows(box, settled.lane, settled.epoch, settled.base);
+    this.dropRows(queue, queue.lanes[settled.lane]!, settled.epoch, settled.base);
   }
 
-  private box(peer: string): Box {
-    let box = this.boxes.get(peer);
-    if (!box) this.boxes.set(peer, (box = new Box(peer)));
-    return box;
+  private queue(peer: string): PeerQueue {
+    let queue = this.queues.get(peer);
+    if (!queue) this.queues.set(peer, (queue = new PeerQueue(peer)));
+    return queue;
   }
 
   private takeUp(key: string, value: Uint8Array): void {
-    const { peer, lane } = parseKey(key);
-    const reader = new Reader(value);
-    reader.array();
-    const epoch = reader.uint();
-    this.kept(this.box(peer), lane, key, epoch, reader.list(() => readRecord(reader)));
+    const { peer, lane } = parseRowKey(key);
+    const { epoch, records } = decodeRow(value);
+    this.saved(this.queue(peer), lane, key, epoch, records);
   }
 
-  private kept(box: Box, lane: number, key: string, epoch: number, records: Record[]): void {
+  private saved(queue: PeerQueue, lane: number, key: string, epoch: number, records: Record[]): void {
     const size = records.reduce((sum, record) => sum + sizeOf(record), 0);
-    if (epoch !== this.epoch) box.bytes += size;
-    box.rows[lane]!.push({ key, epoch, last: records.at(-1)!.seq, size });
-    box.sender.push(lane, epoch, records);
+    if (epoch !== this.run.epoch) queue.bytes += size;
+    queue.lanes[lane]!.rows.push({ key, epoch, last: records.at(-1)!.seq, size });
+    queue.sender.push(lane, epoch, records);
   }
 
   private async flush(): Promise<void> {
-    const boxes = [...this.staged];
+    const queues = [...this.staged];
     this.staged = new Set();
-    const writes = boxes.flatMap((box) => box.staged.map((staged, lane) => ({ box, lane, staged }))).filter(({ staged }) => staged.records.length);
-    for (const { box, lane } of writes) box.staged[lane] = { records: [], waiters: [] };
+    const writes = queues.flatMap((queue) => this.unstage(queue));
     if (!writes.length) return;
-    const keyed = writes.map((write) => ({ ...write, key: this.key(write.box.peer, write.lane, write.staged.records[0]!.seq) }));
     try {
-      await this.storage.write(keyed.map(({ key, staged }) => [key, this.row(staged.records)]), true);
+      await this.storage.write(writes.map(({ key, staged }) => [key, encodeRow(this.run.epoch, staged.records)]), true);
     } catch (error) {
-      for (const { box, lane, staged } of keyed) this.notSaved(box, lane, staged, asError(error));
+      for (const { queue, lane, staged } of writes) this.notSaved(queue, lane, staged, asError(error));
       return;
     }
-    for (const { box, lane, staged, key } of keyed) {
-      this.kept(box, lane, key, this.epoch, staged.records);
+    for (const { queue, lane, staged, key } of writes) {
+      this.saved(queue, lane, key, this.run.epoch, staged.records);
       for (const { resolve } of staged.waiters) resolve();
     }
-    if (!this.closed) for (const box of boxes) this.wake(box.peer);
+    if (!this.closed) for (const queue of queues) this.wake(queue.peer);
+  }
+
+  private unstage(queue: PeerQueue): LaneWrite[] {
+    return queue.lanes.flatMap((laneQueue, lane) => {
+      const { staged } = laneQueue;
+      if (!staged.records.length) return [];
+      laneQueue.staged = { records: [], waiters: [] };
+      return [{ queue, lane, staged, key: rowKey(queue.peer, lane, this.run.number, staged.records[0]!.seq) }];
+    });
   }
 
   /** Their numbers become tombstones. */
-  private notSaved(box: Box, lane: number, { records, waiters }: Staged, error: Error): void {
+  private notSaved(queue: PeerQueue, lane: number, { records, waiters }: Staged, error: Error): void {
     for (const record of records) {
-      box.bytes -= sizeOf(record);
-      box.deliveries.delete(`${lane}.${record.seq}`);
+      queue.bytes -= sizeOf(record);
+      queue.deliveries.delete(`${lane}.${record.seq}`);
     }
     for (const { reject } of waiters) reject(error);
-    box.relieve();
+    queue.relieve();
   }
 
-  private dropRows(box: Box, lane: number, epoch: number, base: number): void {
-    const rows = box.rows[lane]!;
+  private dropRows(queue: PeerQueue, { rows }: LaneQueue, epoch: number, base: number): void {
     const deleted: Row[] = [];
     while (rows.length && rows[0]!.epoch === epoch && rows[0]!.last < base) {
       const row = rows.shift()!;
-      box.bytes -= row.size;
+      queue.bytes -= row.size;
       deleted.push([row.key, null]);
     }
     if (!deleted.length) return;
-    this.storage.write(deleted, false).catch((error: MMError) => this.failed(error));
-    box.relieve();
-  }
-
-  private row(records: Record[]): Uint8Array {
-    const writer = new Writer();
-    writer.array(2);
-    writer.uint(this.epoch);
-    writeList(writer, records, writeRecord);
-    return writer.done();
-  }
-
-  private key(peer: string, lane: number, first: number): string {
-    return `outbox/${peer}/${lane}/${String(this.run).padStart(10, "0")}/${String(first).padStart(16, "0")}`;
+    this.storage.write(deleted, false).catch((error: unknown) => this.failed(asError(error)));
+    queue.relieve();
   }
 
   private checkOpen(): void {
-    if (this.closed) throw new NotRunning("the platform is stopping");
+    if (this.closed) throw new NotRunning();
   }
-}
-
-/** A signId may hold slashes itself; it has 44 characters. */
-function parseKey(key: string): { peer: string; lane: number } {
-  return { peer: key.slice(7, 51), lane: Number(key.slice(52, 53)) };
 }

@@ -11,25 +11,33 @@ import { RELAYED } from "./paths.js";
 import type { Connection, Receiver } from "../plugins/transport.js";
 
 const HANDSHAKE_TIMEOUT = 10_000; // milliseconds
-const KEEPALIVE = 3500; // of silence after which the peer is asked whether it is there
-const SILENCES = 3; // so many of them end the link
-const LINGER = 5000; // that a closed connection may take to send what is queued
+const KEEPALIVE = 3500; // milliseconds of silence after which the peer is asked whether it is there
+const SILENCES = 3; // spans of KEEPALIVE without a word from the peer that end the link
+const LINGER = 5000; // milliseconds that a closed connection may take to send what is queued
 
-/** What a link tells and asks. */
+/** Whose link it is: the callbacks of a link that is up. */
 export interface LinkOwner {
-  /** Somebody who dialled us proved who it is: our resume state for it; throws ProtocolError to refuse. */
-  linkIdentified(link: Link, peer: NodeInfo, resume: Uint8Array): Uint8Array;
-  linkReady(link: Link, peer: NodeInfo, resume: Uint8Array): void;
   frameReceived(link: Link, frame: Frame): void;
   linkWritable(link: Link): void;
   linkLost(link: Link, error: Error): void;
 }
 
+/** Whose link it is until both ends have proven who they are; `linkReady` gives it its owner. */
+export interface HandshakeOwner {
+  /** Somebody who dialled us proved who it is: our resume state for it; throws ProtocolError to refuse. */
+  linkIdentified(peer: NodeInfo): Uint8Array;
+  linkReady(link: Link, peer: NodeInfo, resume: Uint8Array): void;
+  /** It ended before anybody proved anything. */
+  handshakeFailed(link: Link, error: Error): void;
+}
+
 /** `error` says why it ended, once it has. `dialled` is true on the side that opened it. */
 export class Link implements Receiver {
   readonly dialled: boolean;
+  /** Whose it is, once it is ready. */
+  owner: LinkOwner | undefined;
   /** Which run of the peer's node is at the other end; its owner sets it. */
-  instance = 0;
+  epoch = 0;
   paused = false;
   error: Error | undefined;
   /** Where it was dialled; "" on the other side. */
@@ -53,7 +61,7 @@ export class Link implements Receiver {
   constructor(
     readonly connection: Connection,
     machine: Initiator | Responder,
-    public owner: LinkOwner,
+    private readonly maker: HandshakeOwner,
     budget: Budget,
   ) {
     this.machine = machine;
@@ -68,8 +76,8 @@ export class Link implements Receiver {
     return this.connection.cost;
   }
 
-  /** Of two links of one way to a peer one is enough; each relay is a way of its own. */
-  get way(): string {
+  /** Of two links of one kind to a peer one is enough; each relay is a kind of its own. */
+  get kind(): string {
     return this.direct ? String(this.cost) : `${this.cost} ${this.connection.address}`;
   }
 
@@ -134,7 +142,8 @@ export class Link implements Receiver {
     this.end(error ?? new RemoteError("closed by the peer"));
     clearTimeout(this.timer);
     this.assembler.clear();
-    this.owner.linkLost(this, this.error!);
+    if (this.owner) this.owner.linkLost(this, this.error!);
+    else this.maker.handshakeFailed(this, this.error!);
   }
 
   pauseWriting(): void {
@@ -143,7 +152,7 @@ export class Link implements Receiver {
 
   resumeWriting(): void {
     this.paused = false;
-    if (this.ready) this.owner.linkWritable(this);
+    if (this.ready) this.owner?.linkWritable(this);
   }
 
   private handshake(frame: Uint8Array): void {
@@ -152,7 +161,7 @@ export class Link implements Receiver {
       if (event.type === "send") {
         this.connection.write(event.frame);
       } else if (event.type === "identified") {
-        const [ready, established] = (machine as Responder).accept(this.owner.linkIdentified(this, event.peer, event.resume));
+        const [ready, established] = (machine as Responder).accept(this.maker.linkIdentified(event.peer));
         this.connection.write(ready.frame);
         this.established(established.session, established.peer, established.resume);
       } else {
@@ -165,7 +174,7 @@ export class Link implements Receiver {
     this.session = session;
     this.machine = undefined;
     this.again();
-    this.owner.linkReady(this, peer, resume);
+    this.maker.linkReady(this, peer, resume);
   }
 
   private packet(data: Uint8Array): void {
@@ -177,7 +186,7 @@ export class Link implements Receiver {
     }
     switch (packet.type) {
       case "frame":
-        this.owner.frameReceived(this, packet);
+        this.owner?.frameReceived(this, packet);
         break;
       case "ping": // a peer that asks and never reads would fill the memory with answers
         if (!this.paused) this.send({ type: "pong", id: packet.id });

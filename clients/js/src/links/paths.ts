@@ -1,5 +1,5 @@
 /**
- * Which way to a peer to use, and which to try for. Pure policy, that of mmplatform/network/paths.py: a path weighs its
+ * Which way to a peer to use, and which to try for. Pure policy, that of mmplatform/links/paths.py: a path weighs its
  * round trip plus 5 ms for each point of its cost, and one over a relay is kept warm beside a direct one.
  */
 

@@ -1,13 +1,12 @@
 /** Publish, subscribe and request: topics and payloads in, topics and payloads out. */
 
 import { decode, encode } from "../codec.js";
-import { Delivery } from "../message.js";
-import { DELIVERED, outcomeOf, UNHANDLED } from "../delivery/outcome.js";
 import type { Event } from "../delivery/wire.js";
-import { NoResponders, NotRunning, Refused, RequestFailed, RequestTimeout } from "../errors.js";
+import { NoResponders, Refused, RequestFailed, RequestTimeout } from "../errors.js";
+import { checkTopic, DELIVERED, Delivery, outcomeOf, PRIORITIES, UNHANDLED, type Priority } from "../message.js";
 import { Bus } from "./bus.js";
+import type { ProtocolHandler } from "./dispatch.js";
 import { DONE, NOBODY, type Handler, type Result } from "./subscriber.js";
-import { checkTopic } from "./patterns.js";
 
 export const PROTOCOL = "ms";
 export const LOCAL = "local";
@@ -18,14 +17,11 @@ export interface SendOptions {
   realtime?: boolean;
   /** Seconds; 7 days unless told. */
   expireAfter?: number;
-  /** The four lanes, first to last; order is kept within one, never across. */
+  /** "normal" unless told. */
   priority?: Priority;
 }
 
-export type Priority = "control" | "high" | "normal" | "low";
-const PRIORITIES: readonly Priority[] = ["control", "high", "normal", "low"];
-
-/** What moves bytes: the platform. */
+/** What moves bytes to peers. `expires` is in Unix milliseconds, `timeout` in milliseconds. */
 export interface Upstream {
   readonly signId: string;
   post(destination: string, lane: number, event: Event, realtime: boolean, expires: number): Promise<Delivery>;
@@ -33,7 +29,7 @@ export interface Upstream {
 }
 
 /** Handlers get (name, sender, payload), the name being `scope.topic`. */
-export class Messaging {
+export class Messaging implements ProtocolHandler {
   private readonly bus: Bus;
 
   constructor(
@@ -82,8 +78,13 @@ export class Messaging {
     return decode(await this.upstream.ask(destination, { topic, protocol: PROTOCOL, payload: data }, timeout * 1000));
   }
 
-  /** A message of a peer; its result may come later. What cannot be decoded is refused. */
-  take(scope: string, topic: string, sender: string, payload: Uint8Array, finished: (result: Result) => void): void {
+  /** What a peer sent in realtime. */
+  onEvent(scope: string, topic: string, sender: string, payload: Uint8Array): void {
+    this.onMessage(scope, topic, sender, payload, () => {});
+  }
+
+  /** What a peer, or this node itself, sent; its result may come later. What cannot be decoded is refused. */
+  onMessage(scope: string, topic: string, sender: string, payload: Uint8Array, finished: (result: Result) => void): void {
     if (!this.bus.listens(`${scope}.${topic}`)) {
       finished(NOBODY);
       return;
@@ -98,9 +99,9 @@ export class Messaging {
     this.bus.deliver(scope, topic, sender, value, finished);
   }
 
-  /** As `take`; a result with a value is that value in bytes. */
-  takeRequest(scope: string, topic: string, sender: string, payload: Uint8Array, finished: (result: Result<Uint8Array>) => void): void {
-    this.take(scope, topic, sender, payload, (result) => finished(encoded(result)));
+  /** As `onMessage`; a result with a value is that value in bytes. */
+  onRequest(scope: string, topic: string, sender: string, payload: Uint8Array, finished: (result: Result<Uint8Array>) => void): void {
+    this.onMessage(scope, topic, sender, payload, (result) => finished(encoded(result)));
   }
 
   close(): void {
@@ -113,7 +114,7 @@ export class Messaging {
 
   private sendLocal(topic: string, data: Uint8Array): Delivery {
     const delivery = new Delivery(this.upstream.signId);
-    this.take("self", topic, this.upstream.signId, data, (result) => {
+    this.onMessage("self", topic, this.upstream.signId, data, (result) => {
       if (result === NOBODY) delivery.settle(UNHANDLED);
       else delivery.settle(result.error instanceof Refused ? outcomeOf(result.error.message) : DELIVERED);
     });
@@ -123,7 +124,7 @@ export class Messaging {
   private requestLocal(topic: string, data: Uint8Array, timeout: number): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new RequestTimeout(`no reply to ${topic} in time`)), timeout * 1000);
-      this.takeRequest("self", topic, this.upstream.signId, data, (result) => {
+      this.onRequest("self", topic, this.upstream.signId, data, (result) => {
         clearTimeout(timer);
         if (result === NOBODY) reject(new NoResponders(`nobody listens to ${topic}`));
         else if (result.error) reject(new RequestFailed(`${result.error.name}: ${result.error.message}`));
@@ -131,11 +132,6 @@ export class Messaging {
       });
     });
   }
-}
-
-/** What the platform says while it stops. */
-export function stopping(): NotRunning {
-  return new NotRunning("the platform is stopping");
 }
 
 function encoded(result: Result): Result<Uint8Array> {

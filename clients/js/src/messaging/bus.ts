@@ -1,6 +1,7 @@
 /** Local publish and subscribe: exact names and wildcards, the match cached by name. */
 
-import { checkPattern, matches } from "./patterns.js";
+import { checkPattern } from "../message.js";
+import { matches } from "./patterns.js";
 import { NOBODY, Pending, Subscriber, type Handler, type Result } from "./subscriber.js";
 
 const MAX_ROUTES = 4096;

@@ -4,6 +4,7 @@
  */
 
 import { EMPTY, utf8 } from "../bytes.js";
+import type { Contacts } from "../contacts.js";
 import type { Inbox } from "../durable/inbox.js";
 import type { Outbox } from "../durable/outbox.js";
 import type { Receiver, Stream } from "../delivery/receiver.js";
@@ -25,33 +26,33 @@ import {
 import { ProtocolError, Refused } from "../errors.js";
 import type { Scope } from "../identity/circles.js";
 import type { SignId } from "../identity/keys.js";
+import type { Dispatcher } from "../messaging/dispatch.js";
 import { NOBODY, type Result } from "../messaging/subscriber.js";
 import type { Link } from "../links/link.js";
-import { Answered, Asked } from "./requests.js";
+import { PendingRequests, ReplyCache } from "./requests.js";
 
 const FULL = 64 * 1024; // bytes of durable messages in one frame
-const PORTION = 1024 * 1024; // of a larger queue, bytes that one frame carries
+const PORTION = 1024 * 1024; // bytes of events, requests and replies in one frame
 const BACKLOG = 64 * 1024 * 1024; // bytes of replies for a peer that asks and does not read
 
-/** What an exchange needs of the node it belongs to. */
-export interface ExchangeNode {
-  readonly instance: number;
+/** What an exchange stands on. */
+export interface ExchangeContext {
+  /** Names this run of our node. */
+  readonly epoch: number;
   readonly outbox: Outbox;
   readonly inbox: Inbox;
-  scope(peer: SignId): Scope;
-  event(scope: Scope, peer: SignId, event: Event): void;
-  /** Hand a message of a peer to its handlers; `finished` is called once, perhaps at once. */
-  message(scope: Scope, peer: SignId, message: Record, finished: (result: Result) => void): void;
-  request(scope: Scope, peer: SignId, request: Request, finished: (result: Result<Uint8Array>) => void): void;
+  readonly contacts: Contacts;
+  readonly dispatcher: Dispatcher;
 }
 
-/** `link` is the one in use, undefined while there is none; `dial` is called when one is needed, `said` when it owes an answer. */
+/** `dial` is called when a link is needed, `requestSent` when something went out that wants an answer. */
 export class Exchange {
+  /** The one in use, undefined while there is none. */
   link: Link | undefined;
   /** The link in use brought something. */
   useful = false;
-  readonly asked = new Asked();
-  private readonly answered = new Answered();
+  readonly pending = new PendingRequests();
+  private readonly replyCache = new ReplyCache();
   private readonly sender: Sender;
   private readonly receiver: Receiver;
   private acks = new Map<string, Ack>();
@@ -62,13 +63,13 @@ export class Exchange {
   private unsaved: Unsaved[] = []; // mail of which not everything is handled and saved
 
   constructor(
-    private readonly node: ExchangeNode,
     private readonly peer: SignId,
+    private readonly context: ExchangeContext,
     private readonly dial: () => void,
-    private readonly said: () => void,
+    private readonly requestSent: () => void,
   ) {
-    this.sender = node.outbox.sender(peer);
-    this.receiver = node.inbox.receiver(peer);
+    this.sender = context.outbox.sender(peer);
+    this.receiver = context.inbox.receiver(peer);
   }
 
   /** Queue a realtime message; false when no link is up. */
@@ -84,7 +85,7 @@ export class Exchange {
 
   /** Ask; the payload of the reply, or RequestTimeout, RequestFailed or NoResponders. */
   request(topic: string, protocol: string, payload: Uint8Array, timeout: number): Promise<Uint8Array> {
-    const { request, reply } = this.asked.ask(topic, protocol, payload, timeout);
+    const { request, reply } = this.pending.ask(topic, protocol, payload, timeout);
     if (this.link) {
       this.requests.push(request);
       this.arm();
@@ -120,26 +121,26 @@ export class Exchange {
 
   /** What a handshake tells the peer about what we have. */
   resume(): Uint8Array {
-    return encodeResume({ instance: this.node.instance, now: Date.now(), acks: this.receiver.acks() });
+    return encodeResume({ instance: this.context.epoch, now: Date.now(), acks: this.receiver.acks() });
   }
 
   /** Go on over `link`: `acks` is what the peer said it has, what it lacks is sent again. */
-  begin(link: Link, acks: Ack[]): void {
+  resumeOver(link: Link, acks: Ack[]): void {
     this.link = link;
     this.useful = false;
-    this.answered.begin(link.instance);
-    for (const settled of this.sender.linkUp(acks)) this.node.outbox.settle(this.peer, settled);
+    this.replyCache.begin(link.epoch);
+    for (const settled of this.sender.linkUp(acks)) this.context.outbox.settle(this.peer, settled);
     this.sayAgain();
   }
 
   /** Let the peer hear over which link we go on, with nothing else to say: it may miss replies. */
-  show(): void {
-    this.link?.send({ type: "frame", now: Date.now(), floor: this.asked.floor, acks: [], batches: [], events: [], requests: [], replies: [] });
+  announceLink(): void {
+    this.link?.send({ type: "frame", now: Date.now(), floor: this.pending.floor, acks: [], batches: [], events: [], requests: [], replies: [] });
   }
 
   /** A link is gone, or another one is used: what the old one carried last may not have arrived, either way. */
   sayAgain(): void {
-    this.requests = this.asked.unanswered;
+    this.requests = this.pending.unanswered;
     this.acknowledge([...this.receiver.acks(), ...this.receiver.reminders()]);
   }
 
@@ -161,7 +162,7 @@ export class Exchange {
 
   /** End what waited too long. */
   expire(): void {
-    for (const settled of this.sender.expire(Date.now())) this.node.outbox.settle(this.peer, settled);
+    for (const settled of this.sender.expire(Date.now())) this.context.outbox.settle(this.peer, settled);
   }
 
   /** One frame of the peer: acknowledgements first, then what it sends. */
@@ -169,14 +170,14 @@ export class Exchange {
     this.useful = true;
     for (const ack of frame.acks) {
       const settled = this.sender.acknowledge(ack);
-      if (settled) this.node.outbox.settle(this.peer, settled);
+      if (settled) this.context.outbox.settle(this.peer, settled);
     }
-    const scope = this.node.scope(this.peer);
+    const scope = this.context.contacts.scope(this.peer);
     for (const batch of frame.batches) this.takeIn(batch, frame.now, scope);
-    for (const event of frame.events) this.node.event(scope, this.peer, event);
-    if (frame.requests.length) this.answered.forget(frame.floor);
+    for (const event of frame.events) this.context.dispatcher.event(scope, this.peer, event);
+    if (frame.requests.length) this.replyCache.forget(frame.floor);
     for (const request of frame.requests) this.serve(request, scope);
-    for (const reply of frame.replies) this.asked.answered(reply);
+    for (const reply of frame.replies) this.pending.answered(reply);
     this.arm();
   }
 
@@ -189,7 +190,7 @@ export class Exchange {
   private takeIn(batch: Batch, senderNow: number, scope: Scope): void {
     const { stream, ready } = this.receiver.accept(batch, Date.now());
     for (const record of ready) this.handOver(record, senderNow, scope, stream);
-    if (stream.dirty) this.node.inbox.save(this.peer);
+    if (stream.dirty) this.context.inbox.save(this.peer);
     if (stream.stale) this.acknowledge(this.receiver.reminders());
   }
 
@@ -197,9 +198,9 @@ export class Exchange {
     if (!record.topic) stream.finish(record.seq, "");
     else if (record.expires <= senderNow) stream.finish(record.seq, "expired");
     else {
-      this.node.message(scope, this.peer, record, (result) => {
+      this.context.dispatcher.message(scope, this.peer, record, (result) => {
         stream.finish(record.seq, reasonOf(result));
-        this.node.inbox.save(this.peer);
+        this.context.inbox.save(this.peer);
       });
     }
   }
@@ -208,17 +209,17 @@ export class Exchange {
     if (this.replies.reduce((sum, reply) => sum + reply.payload.length, 0) > BACKLOG) {
       throw new ProtocolError("not-reading", "it asks on and does not read the replies");
     }
-    const seen = this.answered.seen(request);
+    const seen = this.replyCache.seen(request);
     if (seen === true) return;
     if (seen) {
       this.replies.push(seen);
       return;
     }
-    const { instance } = this.answered;
-    this.answered.begun(request);
-    this.node.request(scope, this.peer, request, (result) => {
+    const { epoch } = this.replyCache;
+    this.replyCache.begun(request);
+    this.context.dispatcher.request(scope, this.peer, request, (result) => {
       const reply = replyOf(request, result);
-      if (!this.answered.reply(instance, reply) || !this.link) return;
+      if (!this.replyCache.reply(epoch, reply) || !this.link) return;
       this.replies.push(reply);
       this.arm();
     });
@@ -243,17 +244,17 @@ export class Exchange {
       if (sender.ready) {
         const taken = sender.take(FULL, link.largest, now);
         batches = taken.batches;
-        for (const settled of taken.expired) this.node.outbox.settle(this.peer, settled);
+        for (const settled of taken.expired) this.context.outbox.settle(this.peer, settled);
         if (!batches.length && !this.queued && !this.acks.size) return;
       }
       const acks = [...this.acks.values()];
       this.acks.clear();
       const room = { left: PORTION };
       const [events, requests, replies] = [take(this.events, room), take(this.requests, room), take(this.replies, room)];
-      link.send({ type: "frame", now, floor: this.asked.floor, acks, batches, events, requests, replies });
+      link.send({ type: "frame", now, floor: this.pending.floor, acks, batches, events, requests, replies });
       if (batches.length || requests.length) {
         link.owesSince ||= performance.now();
-        this.said();
+        this.requestSent();
       }
     }
   }

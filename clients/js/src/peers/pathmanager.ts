@@ -7,18 +7,18 @@ import type { Exchange } from "./exchange.js";
 import type { Link } from "../links/link.js";
 import { best, Retries, wanted, type Way } from "../links/paths.js";
 
-const LOOK = 200; // milliseconds between two looks at a link that owes an answer
-const QUIET = 400; // without an answer after which every link is asked whether it is there,
-const GRACE = 400; // and after which the one in use is left when another answers and it does not
-const ROUNDS = 3; // round trips that either takes at least
-const SECOND = 1500; // milliseconds the end that was dialled leaves to the other one to improve things
-const WARM_LOOK = 15_000; // milliseconds between two comparisons of links that are up
-const STABLE = 5000; // a link that was lost sooner is not made again at once
+const LOOK_EVERY = 200; // milliseconds between two looks at a link that owes an answer
+const ANSWER_WITHIN = 400; // milliseconds without an answer after which every link is asked whether it is there
+const LEAVE_AFTER = 400; // milliseconds later at which the link in use is left, when another one answered and it did not
+const ROUNDS = 3; // round trips that ANSWER_WITHIN and LEAVE_AFTER are at least
+const DIALLED_WAITS = 1500; // milliseconds the end that was dialled leaves to the other one to improve things
+const COMPARE_EVERY = 15_000; // milliseconds between two comparisons of links that are up
+const STABLE = 5000; // milliseconds: a link that was lost sooner is not made again at once
 const LIFETIME = 3_600_000; // milliseconds after which a link that is kept warm is made anew
 export const REPLACED = "replaced"; // the reason for closing a link that is
 
-/** The peer whose links they are. */
-export interface Bundle {
+/** The links to one peer. */
+export interface PeerLinks {
   readonly link: Link | undefined;
   readonly exchange: Exchange;
   /** All that are up. */
@@ -31,7 +31,7 @@ export interface Bundle {
   use(link: Link): void;
 }
 
-export class Keeper {
+export class PathManager {
   private readonly retries = new Retries(Math.random);
   private dialling = false;
   private moved = 0;
@@ -40,7 +40,7 @@ export class Keeper {
   private planned: ReturnType<typeof setTimeout> | undefined;
   private looking: ReturnType<typeof setInterval> | undefined;
 
-  constructor(private readonly peer: Bundle) {}
+  constructor(private readonly peer: PeerLinks) {}
 
   /** Another link is in use now. */
   chosen(): void {
@@ -59,30 +59,30 @@ export class Keeper {
     const now = performance.now();
     this.retries.ended(link.direct, now - link.opened >= STABLE, now);
     if (this.peer.link) this.planIn(0);
-    else this.rest();
+    else this.stop();
   }
 
   /** Something went out over the link in use that wants an answer. */
-  said(): void {
-    this.looking ??= setInterval(() => this.look(), LOOK);
+  requestSent(): void {
+    this.looking ??= setInterval(() => this.look(), LOOK_EVERY);
   }
 
   /** The peer speaks over another link than we do: it may know why. */
-  heardElsewhere(): void {
+  frameArrivedElsewhere(): void {
     const { link: active } = this.peer;
     if (!active) return;
     active.owesSince ||= performance.now();
-    this.said();
+    this.requestSent();
   }
 
   /** The network changed, or there is news of the peer. */
-  news(): void {
+  peerMayHaveMoved(): void {
     this.retries.reset();
     if (this.peer.link) this.planIn(0);
   }
 
   /** No link is up, or nothing is to happen any more. */
-  rest(): void {
+  stop(): void {
     clearTimeout(this.planned);
     clearInterval(this.looking);
     this.looking = undefined;
@@ -100,11 +100,11 @@ export class Keeper {
     if (!active?.ready) return;
     const now = performance.now();
     for (const link of ready) if (link !== active && link.dialled && now - link.opened > LIFETIME) link.close(REPLACED);
-    if (ready.length > 1) this.planned = setTimeout(() => this.measure(), WARM_LOOK);
+    if (ready.length > 1) this.planned = setTimeout(() => this.measure(), COMPARE_EVERY);
     if (this.dialling || !(active.dialled || this.peer.known)) return;
     const ways = wanted(this.peer.ways(), ready, active);
     if (!ways.length) return;
-    const patience = active.dialled ? 0 : active.opened + SECOND - now;
+    const patience = active.dialled ? 0 : active.opened + DIALLED_WAITS - now;
     const wait = Math.max(patience, Math.min(...ways.map((way) => this.retries.due(way))) - now);
     if (wait > 0) this.planIn(wait);
     else void this.improve(ways.filter((way) => this.retries.due(way) <= now));
@@ -147,16 +147,16 @@ export class Keeper {
     const now = performance.now();
     const slack = ROUNDS * active.rtt;
     if (this.probed < active.owesSince) {
-      if (now - active.owesSince < Math.max(QUIET, slack)) return;
+      if (now - active.owesSince < Math.max(ANSWER_WITHIN, slack)) return;
       this.probed = now;
       this.answers = new Map(ready.map((link) => [link, link.framesIn]));
       for (const link of ready) link.ping().catch(() => {});
-    } else if (now - this.probed >= Math.max(GRACE, slack)) {
+    } else if (now - this.probed >= Math.max(LEAVE_AFTER, slack)) {
       const others = ready.filter((link) => link !== active && link.framesIn > (this.answers.get(link) ?? Infinity));
       const other = best(others, undefined, now, this.moved);
       if (!other) return;
       this.peer.use(other);
-      this.peer.exchange.show();
+      this.peer.exchange.announceLink();
       active.close("silent");
     }
   }

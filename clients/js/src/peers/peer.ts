@@ -1,46 +1,53 @@
 /** One remote peer: its links, and the loop that dials it while something waits. */
 
 import { decodeResume, type Ack, type Frame } from "../delivery/wire.js";
+import type { Directory } from "../directory/directory.js";
+import type { OwnRecord } from "../directory/ownrecord.js";
 import { asError, LocalError, Unreachable } from "../errors.js";
 import type { SignId } from "../identity/keys.js";
-import type { NodeInfo } from "../identity/nodeinfo.js";
 import { Backoff } from "../links/backoff.js";
-import { Exchange, type ExchangeNode } from "./exchange.js";
-import { Keeper, REPLACED, type Bundle } from "./pathmanager.js";
+import type { Dialer } from "../links/dialer.js";
+import type { LinkedPeer } from "../links/factory.js";
 import type { Link } from "../links/link.js";
-import type { PeerOfLink } from "../links/factory.js";
 import { best, type Way } from "../links/paths.js";
+import { dialable, type Transport } from "../plugins/transport.js";
+import { Exchange, type ExchangeContext } from "./exchange.js";
+import { PathManager, REPLACED, type PeerLinks } from "./pathmanager.js";
 
 const LIFETIME = 3_600_000; // milliseconds after which a link is replaced by a fresh one
-const RENEW_AGAIN = 60_000;
-const LONGEST_PAUSE = 60_000;
-const GLARE = 10_000; // between two links within which both ends may have dialled at once
-const LONGEST_TIMER = 3_600_000;
-const DUPLICATE = "duplicate"; // reasons for closing a link
-const TAKEN_OVER = "taken-over";
+const RENEW_AGAIN = 60_000; // milliseconds after which that is tried again
+const LONGEST_PAUSE = 60_000; // milliseconds between two attempts to reach the peer
+const GLARE = 10_000; // milliseconds between two links within which both ends may have dialled at once
+const LONGEST_TIMER = 3_600_000; // milliseconds
+const DUPLICATE = "duplicate"; // the reason for closing the lesser of two links
+const TAKEN_OVER = "taken-over"; // the reason for closing links of an older run
 
-/** What a peer needs of the node it belongs to. */
-export interface PeerNode extends ExchangeNode {
-  readonly signId: SignId;
-  /** How the peer can be dialled from here. */
-  ways(peer: SignId): Way[];
-  dial(peer: SignId, addresses: readonly string[]): Promise<Link>;
-  known(peer: SignId): boolean;
-  connected(peer: SignId): void;
+/** What becomes of a peer. */
+export interface PeerEvents {
+  reached(peer: SignId): void;
   /** It goes on over this address. */
   moved(peer: SignId, address: string): void;
-  disconnected(peer: SignId, reason: string): void;
+  lost(peer: SignId, reason: string): void;
   /** An attempt to reach it failed. */
   unreachable(peer: SignId): void;
   failed(error: Error): void;
 }
 
-/** `reason` says why there is no link, as far as it is known. */
-export class Peer implements PeerOfLink, Bundle {
+/** What a peer stands on. */
+export interface PeerContext extends ExchangeContext {
+  readonly ownRecord: OwnRecord;
+  readonly directory: Directory;
+  readonly dialer: Dialer;
+  readonly transports: readonly Transport[];
+  readonly events: PeerEvents;
+}
+
+/** `own` is our key. `reason` says why there is no link, as far as it is known. */
+export class Peer implements LinkedPeer, PeerLinks {
   readonly exchange: Exchange;
   reason = "";
   private readonly links: Link[] = []; // all that were up and are not lost
-  private readonly keeper: Keeper;
+  private readonly paths: PathManager;
   private readonly backoff = new Backoff(LONGEST_PAUSE);
   private dialling = false;
   private resting = false; // between two attempts
@@ -53,11 +60,12 @@ export class Peer implements PeerOfLink, Bundle {
   private closed = false;
 
   constructor(
-    private readonly node: PeerNode,
+    private readonly own: SignId,
     readonly signId: SignId,
+    private readonly context: PeerContext,
   ) {
-    this.keeper = new Keeper(this);
-    this.exchange = new Exchange(node, signId, () => this.reach(), () => this.keeper.said());
+    this.paths = new PathManager(this);
+    this.exchange = new Exchange(signId, context, () => this.reach(), () => this.paths.requestSent());
   }
 
   /** The one in use. */
@@ -71,15 +79,18 @@ export class Peer implements PeerOfLink, Bundle {
   }
 
   get known(): boolean {
-    return this.node.known(this.signId);
+    return this.context.contacts.known(this.signId);
   }
 
+  /** By the addresses of its record; without any it may be at one of our own relays. */
   ways(): Way[] {
-    return this.node.ways(this.signId);
+    const { directory, ownRecord, transports } = this.context;
+    const ways = dialable(directory.find(this.signId)?.addresses ?? ownRecord.addresses, transports);
+    return ways.map(({ address, transport }) => ({ address, cost: transport.cost, overLink: transport.overLink === true }));
   }
 
   dial(ways: Way[]): Promise<Link> {
-    return this.node.dial(this.signId, ways.map(({ address }) => address));
+    return this.context.dialer.dial(this.signId, ways.map(({ address }) => address));
   }
 
   /** Whether nothing here needs this object. */
@@ -91,7 +102,7 @@ export class Peer implements PeerOfLink, Bundle {
   wake(): void {
     this.watchExpiry();
     if (this.link) this.exchange.arm();
-    else if (this.resting) this.node.unreachable(this.signId);
+    else if (this.resting) this.context.events.unreachable(this.signId);
     else this.reach();
   }
 
@@ -109,7 +120,7 @@ export class Peer implements PeerOfLink, Bundle {
   /** There is news of the peer: do not wait for the next attempt. */
   nudge(): void {
     this.backoff.reset();
-    this.keeper.news();
+    this.paths.peerMayHaveMoved();
     this.nudged();
   }
 
@@ -132,13 +143,13 @@ export class Peer implements PeerOfLink, Bundle {
   /** End everything; what waits is kept. */
   close(error: Error): void {
     this.closed = true;
-    this.keeper.rest();
+    this.paths.stop();
     clearTimeout(this.renewal);
     clearTimeout(this.expiry);
     this.nudged();
     this.exchange.flush();
     this.disconnect("stopping");
-    this.exchange.asked.close(error);
+    this.exchange.pending.close(error);
     for (const { reject } of this.arrivals.splice(0)) reject(error);
   }
 
@@ -147,28 +158,28 @@ export class Peer implements PeerOfLink, Bundle {
   }
 
   /** A link is up: use it, unless it is the lesser of two that both ends dialled at once. */
-  linkReady(link: Link, _peer: NodeInfo, resume: Uint8Array): void {
+  linkReady(link: Link, resume: Uint8Array): void {
     const state = decodeResume(resume);
-    link.instance = state.instance;
+    link.epoch = state.instance;
     this.links.push(link);
     const active = this.link;
     if (this.closed) {
       link.close("stopping");
       return;
     }
-    if (!active || active.instance !== link.instance) {
+    if (!active || active.epoch !== link.epoch) {
       this.use(link, state.acks);
       if (active) this.closeOlderRuns(link);
-      else this.node.connected(this.signId);
+      else this.context.events.reached(this.signId);
       return;
     }
-    const twin = this.ready.find((other) => other !== link && other.way === link.way);
+    const twin = this.ready.find((other) => other !== link && other.kind === link.kind);
     if (twin && !this.supersedes(link, twin)) {
       link.close(DUPLICATE);
       return;
     }
     if (active === twin || !active.ready) this.use(link, state.acks);
-    else this.keeper.joined();
+    else this.paths.joined();
     twin?.close(twin.dialled === link.dialled ? REPLACED : DUPLICATE);
   }
 
@@ -177,28 +188,28 @@ export class Peer implements PeerOfLink, Bundle {
     if (position >= 0) this.links.splice(position, 1);
     if (link !== this.link) {
       if (this.link) this.exchange.sayAgain();
-      this.keeper.lost(link);
+      this.paths.lost(link);
       return;
     }
     clearTimeout(this.renewal);
     const other = best(this.ready, undefined, 0, 0);
     this.exchange.pause(other !== undefined);
-    this.keeper.lost(link);
+    this.paths.lost(link);
     if (other) {
       this.use(other);
-      this.exchange.show();
+      this.exchange.announceLink();
       return;
     }
     this.reason = error.message;
-    this.node.disconnected(this.signId, this.reason);
+    this.context.events.lost(this.signId, this.reason);
     if (this.exchange.useful) this.backoff.reset();
     this.watchExpiry();
-    if (this.reason.endsWith(TAKEN_OVER)) this.node.failed(new LocalError(`another node runs with this key: ${this.signId} now talks to that one`));
+    if (this.reason.endsWith(TAKEN_OVER)) this.context.events.failed(new LocalError(`another node runs with this key: ${this.signId} now talks to that one`));
     else if (this.wanted) this.reach();
   }
 
   frameReceived(link: Link, frame: Frame): void {
-    if (link !== this.link) this.keeper.heardElsewhere();
+    if (link !== this.link) this.paths.frameArrivedElsewhere();
     this.exchange.frameReceived(frame);
   }
 
@@ -208,30 +219,30 @@ export class Peer implements PeerOfLink, Bundle {
 
   /** Another run of the peer's node is there now. */
   private closeOlderRuns(link: Link): void {
-    for (const other of [...this.links]) if (other.instance !== link.instance) other.close(TAKEN_OVER);
+    for (const other of [...this.links]) if (other.epoch !== link.epoch) other.close(TAKEN_OVER);
   }
 
   private get wanted(): boolean {
-    return this.introducing || this.arrivals.length > 0 || this.exchange.asked.some || !this.node.outbox.isEmpty(this.signId);
+    return this.introducing || this.arrivals.length > 0 || this.exchange.pending.some || !this.context.outbox.isEmpty(this.signId);
   }
 
   /** Of two links that both ends dialled at once, the one dialled by the smaller signId stays; else the newer. */
   private supersedes(link: Link, old: Link): boolean {
-    if (!old.ready || link.dialled === old.dialled || link.instance !== old.instance) return true;
+    if (!old.ready || link.dialled === old.dialled || link.epoch !== old.epoch) return true;
     if (link.opened - old.opened > GLARE) return true; // no coincidence: the other end has lost the old one
-    return link.dialled === this.node.signId < this.signId;
+    return link.dialled === this.own < this.signId;
   }
 
   /** Go on over `link`; `acks` is what the peer said it has, what it lacks is sent again. */
   use(link: Link, acks: Ack[] = []): void {
     this.reason = "";
     this.introducing = false;
-    this.exchange.begin(link, acks);
+    this.exchange.resumeOver(link, acks);
     this.nudged();
     clearTimeout(this.renewal);
     if (link.dialled) this.renewAfter(LIFETIME);
-    this.keeper.chosen();
-    this.node.moved(this.signId, link.connection.address);
+    this.paths.chosen();
+    this.context.events.moved(this.signId, link.connection.address);
     for (const { resolve } of this.arrivals.splice(0)) resolve();
   }
 
@@ -239,7 +250,7 @@ export class Peer implements PeerOfLink, Bundle {
   private renewAfter(delay: number): void {
     clearTimeout(this.renewal);
     this.renewal = setTimeout(() => {
-      if (this.link) this.node.dial(this.signId, [this.link.dialledAt]).catch(() => this.renewAfter(RENEW_AGAIN));
+      if (this.link) this.context.dialer.dial(this.signId, [this.link.dialledAt]).catch(() => this.renewAfter(RENEW_AGAIN));
     }, delay);
   }
 
@@ -250,7 +261,7 @@ export class Peer implements PeerOfLink, Bundle {
         await this.dial(this.ways().filter(({ overLink }) => !overLink));
       } catch (error) {
         this.reason = asError(error).message;
-        this.node.unreachable(this.signId);
+        this.context.events.unreachable(this.signId);
       }
       if (this.link || this.closed || !this.wanted) break;
       await this.rest(this.backoff.next());
@@ -281,4 +292,3 @@ export class Peer implements PeerOfLink, Bundle {
     }, Math.min(Math.max(due - Date.now(), 0), LONGEST_TIMER));
   }
 }
-

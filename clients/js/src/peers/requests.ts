@@ -11,15 +11,15 @@ const UNFINISHED = 65536; // requests of one peer that may be unanswered at once
 const REMEMBERED_BYTES = 64 * 1024 * 1024;
 const FORGOTTEN = utf8("answered before, and the reply was lost with a link; ask again");
 
-interface Waiting {
+interface PendingRequest {
   request: Request;
   resolve(payload: Uint8Array): void;
   reject(error: Error): void;
 }
 
 /** Our requests to one peer. */
-export class Asked {
-  private readonly waiting = new Map<number, Waiting>();
+export class PendingRequests {
+  private readonly waiting = new Map<number, PendingRequest>();
   private number = 0;
 
   /** What the next link must carry again. */
@@ -73,17 +73,17 @@ export class Asked {
 }
 
 /** The requests of one run of one peer's node that we answered, or are about to. */
-export class Answered {
-  instance = 0;
+export class ReplyCache {
+  epoch = 0;
   private readonly working = new Set<number>(); // handlers have these in hand
   private readonly replies = new Map<number, Reply>(); // in the order of the answers
   private floor = 1;
   private bytes = 0;
 
-  /** A link to run `instance` of the peer is up: a new run numbers its requests anew. */
-  begin(instance: number): void {
-    if (instance === this.instance) return;
-    this.instance = instance;
+  /** A link to the run `epoch` of the peer is up: a new run numbers its requests anew. */
+  begin(epoch: number): void {
+    if (epoch === this.epoch) return;
+    this.epoch = epoch;
     this.working.clear();
     this.replies.clear();
     this.floor = 1;
@@ -111,8 +111,8 @@ export class Answered {
   }
 
   /** Remember it; false when the run that asked is gone or waits no longer. */
-  reply(instance: number, reply: Reply): boolean {
-    if (instance !== this.instance) return false;
+  reply(epoch: number, reply: Reply): boolean {
+    if (epoch !== this.epoch) return false;
     this.working.delete(reply.id);
     if (reply.id < this.floor) return false;
     this.replies.set(reply.id, reply);

@@ -4,6 +4,7 @@
  */
 
 import type { Identity, SignId } from "../identity/keys.js";
+import type { MailHost } from "./mailcarrier.js";
 
 /** No transport carries a longer frame (docs/protocol/session.rst). */
 export const LENGTH_LIMIT = 256 * 1024;
@@ -35,8 +36,8 @@ export interface Connection {
 
 export type Accept = (connection: Connection) => Receiver;
 
-/** What a transport may ask of, and tell, the platform it belongs to. */
-export interface TransportNode {
+/** What a transport may ask of, and tell, the node it belongs to. */
+export interface TransportHost extends MailHost {
   readonly identity: Identity;
   failed(error: Error): void;
   /** Whether a link to the peer is up. */
@@ -45,20 +46,6 @@ export interface TransportNode {
   signal(peer: SignId, scheme: string, data: Uint8Array): boolean;
   /** `peer`, which could not be reached, can be reached now. */
   present(peer: SignId): void;
-  /**
-   * An envelope for us. `taken` is called once: true when all in it is handled and saved, false when it cannot be opened;
-   * never when it should come again.
-   */
-  mailCame(envelope: Uint8Array, taken: (good: boolean) => void): void;
-  /** What became of an envelope that was deposited for `peer`: delivered, expired, refused or overflow. */
-  mailEnded(peer: SignId, state: string): void;
-}
-
-/** `id` has 16 bytes; `expires` is in Unix milliseconds. */
-export interface Mail {
-  id: Uint8Array;
-  expires: number;
-  envelope: Uint8Array;
 }
 
 /** One way to move frames. `schemes` are the first parts of its addresses, as in `relay+wss://host/KEY`. */
@@ -68,8 +55,8 @@ export interface Transport {
   readonly cost: number;
   /** It can be dialled only while another link to the peer is up. */
   readonly overLink?: boolean;
-  /** Called once by the platform, before anything else. */
-  attach(node: TransportNode): void;
+  /** Called once by the node, before anything else. */
+  attach(host: TransportHost): void;
   /**
    * Connect to `peer` at `address`. `accept` gives the receiver before the first frame comes; the side that dials writes
    * the first frame. Throws Unreachable (at a meeting point it may come later, as what the connection is lost by).
@@ -79,28 +66,23 @@ export interface Transport {
   listen(hint: string, accept: Accept): Promise<string[]>;
   /** What the peer's transport said with `signal`. */
   signalled?(peer: SignId, data: Uint8Array): void;
-  /**
-   * Leave an envelope for `peer` at the relay at `address`; resolves once it is on the relay's disk. The same `id` twice
-   * is kept once. Throws Unreachable, or MailDeclined.
-   */
-  deposit?(address: string, peer: SignId, mail: Mail): Promise<void>;
   /** Stop listening and let go of everything. */
   close(): Promise<void>;
 }
 
 /** An address, and the transport that can dial it. */
-export interface Dialable {
+export interface Dialable<T extends Transport = Transport> {
   readonly address: string;
-  readonly transport: Transport;
+  readonly transport: T;
 }
 
 /** The transport among these for addresses of `scheme`. */
-export function transportOf(scheme: string, transports: readonly Transport[]): Transport | undefined {
+export function transportOf<T extends Transport>(scheme: string, transports: readonly T[]): T | undefined {
   return transports.find(({ schemes }) => schemes.includes(scheme));
 }
 
 /** Those of the addresses that one of the transports can dial. */
-export function dialable(addresses: readonly string[], transports: readonly Transport[]): Dialable[] {
+export function dialable<T extends Transport>(addresses: readonly string[], transports: readonly T[]): Dialable<T>[] {
   return addresses.flatMap((address) => {
     const transport = transportOf(schemeOf(address), transports);
     return transport ? [{ address, transport }] : [];

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { MemoryStorage, Platform, WebRTC } from "../../src/index.js";
-import type { Accept, Connection, Receiver, Transport, TransportNode } from "../../src/plugins/transport.js";
+import type { Accept, Connection, Receiver, Transport, TransportHost } from "../../src/plugins/transport.js";
 import { FakeNetwork } from "../support/peerconnection.js";
 
 /** A relay in memory: connections that can be cut. */
@@ -50,12 +50,12 @@ class MiddleConnection implements Connection {
 class ThroughTheMiddle implements Transport {
   readonly schemes = ["middle"];
   readonly cost = 40;
-  private node!: TransportNode;
+  private host!: TransportHost;
 
   constructor(private readonly middle: Middle) {}
 
-  attach(node: TransportNode): void {
-    this.node = node;
+  attach(host: TransportHost): void {
+    this.host = host;
   }
 
   async dial(address: string, _peer: string, accept: Accept): Promise<Connection> {
@@ -68,7 +68,7 @@ class ThroughTheMiddle implements Transport {
   }
 
   async listen(hint: string, accept: Accept): Promise<string[]> {
-    const address = `${hint}${this.node.identity.signId}`;
+    const address = `${hint}${this.host.identity.signId}`;
     this.middle.accepts.set(address, accept);
     return [address];
   }

@@ -8,8 +8,9 @@ import { asError, ProtocolError } from "../../errors.js";
 import { rawKey, type Identity } from "../../identity/keys.js";
 import { Backoff } from "../../links/backoff.js";
 import type { RelayAddress } from "./protocol/address.js";
-import { decodeItems, encodeItems, MAX_ITEMS, VERSION, type Item } from "./protocol/items.js";
+import type { Item } from "./protocol/items.js";
 import { answer, checkWelcome, type Challenge, type SignIn } from "./protocol/signin.js";
+import { decodeItems, encodeItems, MAX_ITEMS, VERSION } from "./protocol/wire.js";
 
 const SIGN_IN_TIMEOUT = 20_000; // milliseconds for name, TCP, TLS, the upgrade and the welcome
 const STABLE = 5000; // a connection that held so long was a good one

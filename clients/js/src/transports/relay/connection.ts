@@ -14,18 +14,18 @@ const WORDS: Record<string, string> = {
   unreachable: "the peer's relay cannot be reached through ours",
 };
 
-/** What carries it: our connection to the relay. */
-export interface Road {
+/** Our connection to the relay, as the links over it use it. */
+export interface RelayLink {
   readonly full: boolean;
   tell(item: Item): boolean;
-  /** It was paused, and is to be released when the road is writable. */
-  stuffed(connection: RelayConnection): void;
+  /** The connection paused because the relay link is full: release it when that is writable. */
+  pauseHere(connection: RelayConnection): void;
   /** It is over. */
   leave(connection: RelayConnection): void;
 }
 
 /** Why a connection is paused: our way to the relay is full, or too much waits at the relay for the peer. */
-export type Hold = "stuffed" | "slow";
+export type Hold = "here" | "there";
 
 export class RelayConnection implements Connection {
   readonly cost = RELAYED;
@@ -36,9 +36,9 @@ export class RelayConnection implements Connection {
   private over = false;
   private readonly holds = new Set<Hold>();
 
-  /** `number` is the link's; `via` a relay of the peer when that is not the one our road leads to. */
+  /** `number` is the link's; `via` a relay of the peer when that is not the one our connection leads to. */
   constructor(
-    private readonly road: Road,
+    private readonly relay: RelayLink,
     readonly peer: Uint8Array,
     readonly number: number,
     readonly maxFrame: number,
@@ -56,11 +56,11 @@ export class RelayConnection implements Connection {
   write(frame: Uint8Array): void {
     if (this.over) return;
     const { peer, number: link, via } = this;
-    this.road.tell(this.opened ? { type: "data", peer, link, data: frame } : { type: "open", peer, link, data: frame, via });
+    this.relay.tell(this.opened ? { type: "data", peer, link, data: frame } : { type: "open", peer, link, data: frame, via });
     this.opened = true;
-    if (this.road.full && !this.holds.has("stuffed")) {
-      this.road.stuffed(this);
-      this.hold("stuffed");
+    if (this.relay.full && !this.holds.has("here")) {
+      this.relay.pauseHere(this);
+      this.hold("here");
     }
   }
 
@@ -79,7 +79,7 @@ export class RelayConnection implements Connection {
   }
 
   /** The peer, or the relay in its place, has ended the link. */
-  shut(reason: string): void {
+  closedThere(reason: string): void {
     this.end(reason === "closed" ? undefined : this.error(WORDS[reason] ?? reason));
   }
 
@@ -87,7 +87,7 @@ export class RelayConnection implements Connection {
   end(error: Error | undefined): void {
     if (this.over) return;
     this.over = true;
-    this.road.leave(this);
+    this.relay.leave(this);
     queueMicrotask(() => this.receiver?.connectionLost(error));
   }
 
@@ -107,7 +107,7 @@ export class RelayConnection implements Connection {
 
   private leave(reason: string): void {
     if (this.over) return;
-    if (this.opened) this.road.tell({ type: "shut", peer: this.peer, link: this.number, reason });
+    if (this.opened) this.relay.tell({ type: "closed", peer: this.peer, link: this.number, reason });
     this.end(undefined);
   }
 }

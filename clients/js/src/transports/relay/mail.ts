@@ -3,24 +3,24 @@
 import { hex } from "../../bytes.js";
 import { MailDeclined, Unreachable } from "../../errors.js";
 import { signIdOf } from "../../identity/keys.js";
-import type { Mail, TransportNode } from "../../plugins/transport.js";
+import type { Mail, MailHost } from "../../plugins/mailcarrier.js";
 import type { Item } from "./protocol/items.js";
 
 const ANSWER_TIMEOUT = 30_000; // milliseconds for the relay to have it on its disk
 
-interface Waiting {
+interface PendingDeposit {
   promise: Promise<void>;
   resolve(): void;
   reject(error: Error): void;
 }
 
-export class Postbox {
-  private readonly deposits = new Map<string, Waiting>();
+export class RelayMailClient {
+  private readonly deposits = new Map<string, PendingDeposit>();
   private readonly inHand = new Set<number>(); // what the relay sends again meanwhile is not taken up twice
 
   constructor(
     private readonly relay: { tell(item: Item): boolean },
-    private readonly node: TransportNode,
+    private readonly host: MailHost,
   ) {}
 
   get idle(): boolean {
@@ -51,15 +51,15 @@ export class Postbox {
       case "declined":
         this.settle(nameOf(item.peer, item.id), new MailDeclined(item.reason));
         return true;
-      case "room":
-        this.node.mailEnded(signIdOf(item.peer), "room");
+      case "roomAgain":
+        this.host.mailFinished(signIdOf(item.peer), "room");
         return true;
       case "ended":
-        this.node.mailEnded(signIdOf(item.peer), item.state);
+        this.host.mailFinished(signIdOf(item.peer), item.state);
         this.relay.tell({ type: "noted", number: item.number });
         return true;
       case "mail":
-        this.came(item.number, item.envelope);
+        this.received(item.number, item.envelope);
         return true;
       default:
         return false;
@@ -72,12 +72,12 @@ export class Postbox {
     for (const name of [...this.deposits.keys()]) this.settle(name, new Unreachable(reason));
   }
 
-  private came(number: number, envelope: Uint8Array): void {
+  private received(number: number, envelope: Uint8Array): void {
     if (this.inHand.has(number)) return;
     this.inHand.add(number);
-    this.node.mailCame(envelope, (good) => {
+    this.host.mailReceived(envelope, (handled) => {
       this.inHand.delete(number);
-      this.relay.tell({ type: "taken", numbers: [number], refused: !good });
+      this.relay.tell({ type: "taken", numbers: [number], refused: !handled });
     });
   }
 
@@ -89,8 +89,8 @@ export class Postbox {
   }
 }
 
-function withResolvers(): Waiting {
-  let waiting!: Pick<Waiting, "resolve" | "reject">;
+function withResolvers(): PendingDeposit {
+  let waiting!: Pick<PendingDeposit, "resolve" | "reject">;
   const promise = new Promise<void>((resolve, reject) => (waiting = { resolve, reject }));
   return { promise, ...waiting };
 }

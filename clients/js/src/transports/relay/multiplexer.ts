@@ -1,44 +1,45 @@
-/** One relay as a node uses it: the links that lead over it, and who was missed there. */
+/** The links that go over one relay, and the peers that could not be reached there. */
 
 import { equal, fromBigEndian, hex, random } from "../../bytes.js";
 import { LocalError, ProtocolError, Unreachable } from "../../errors.js";
 import { signIdOf, rawKey, type SignId } from "../../identity/keys.js";
-import { LENGTH_LIMIT, type Accept, type Mail, type TransportNode } from "../../plugins/transport.js";
+import type { Mail } from "../../plugins/mailcarrier.js";
+import { LENGTH_LIMIT, type Accept, type TransportHost } from "../../plugins/transport.js";
 import type { RelayAddress } from "./protocol/address.js";
 import { Client, type ClientOwner } from "./client.js";
-import { RelayConnection, type Road } from "./connection.js";
+import { RelayConnection, type RelayLink } from "./connection.js";
 import type { Item } from "./protocol/items.js";
-import { Postbox } from "./mail.js";
+import { RelayMailClient } from "./mail.js";
 
 const MAX_LINKS = 1024; // over one relay
-const NO_LANE = ["unreachable", "denied", "unknown"]; // reasons why a relay does not lead to another one
+const NO_ROUTE_REASONS = ["unreachable", "denied", "unknown"]; // why a relay does not lead to another one
 const MAX_LINKS_PEER = 8; // of one peer
 
 /**
- * `gone` is called when a guest's connection has ended, `laneFailed` when this relay does not reach that one.
+ * `gone` is called when a guest's connection has ended, `routeFailed` when this relay does not reach that one.
  * `accept` is for peers that dial us; undefined: nobody may.
  */
-export class Station implements ClientOwner, Road {
+export class RelayMultiplexer implements ClientOwner, RelayLink {
   readonly client: Client;
-  private readonly postbox: Postbox;
+  private readonly mail: RelayMailClient;
   accept: Accept | undefined;
   private readonly links = new Map<string, RelayConnection>();
   private readonly missed = new Set<SignId>();
-  private readonly slow = new Set<string>();
-  private stuffedOnes: RelayConnection[] = [];
+  private readonly pausedThere = new Set<string>(); // peers for whom too much waits at the relay
+  private pausedHere: RelayConnection[] = [];
   private maxFrame = LENGTH_LIMIT;
   private failures = 0;
 
   /** `home`: we stay signed in there, and others may reach us; else we are a guest while a link lasts. */
   constructor(
     readonly address: RelayAddress,
-    private readonly node: TransportNode,
+    private readonly host: TransportHost,
     private readonly home: boolean,
     private readonly gone: () => void,
-    private readonly laneFailed: (via: string) => void,
+    private readonly routeFailed: (via: string) => void,
   ) {
-    this.client = new Client(address, node.identity, this, home);
-    this.postbox = new Postbox(this, node);
+    this.client = new Client(address, host.identity, this, home);
+    this.mail = new RelayMailClient(this, host);
     this.client.start();
   }
 
@@ -61,14 +62,14 @@ export class Station implements ClientOwner, Road {
     const number = fromBigEndian(random(6)) + 1;
     const connection = this.connection(key, number, via);
     connection.join(accept, false);
-    if (this.slow.has(hex(key))) connection.hold("slow");
+    if (this.pausedThere.has(hex(key))) connection.hold("there");
     return connection;
   }
 
   /** Resolves once the relay keeps it. */
   async deposit(peer: SignId, mail: Mail, via: string): Promise<void> {
     if (!this.client.open) throw new Unreachable(`${this.address.text}: ${this.client.reason}`);
-    await this.postbox.deposit(rawKey(peer), mail, via);
+    await this.mail.deposit(rawKey(peer), mail, via);
     this.leaveIfIdle();
   }
 
@@ -78,8 +79,8 @@ export class Station implements ClientOwner, Road {
 
   // What connections call.
 
-  stuffed(connection: RelayConnection): void {
-    this.stuffedOnes.push(connection);
+  pauseHere(connection: RelayConnection): void {
+    this.pausedHere.push(connection);
   }
 
   leave(connection: RelayConnection): void {
@@ -97,7 +98,7 @@ export class Station implements ClientOwner, Road {
     }
     const missed = [...this.missed];
     this.missed.clear();
-    for (const peer of missed) this.node.present(peer);
+    for (const peer of missed) this.host.present(peer);
   }
 
   relaySaid(item: Item): void {
@@ -108,56 +109,56 @@ export class Station implements ClientOwner, Road {
       case "open":
         this.opened(item.peer, item.link, item.data);
         break;
-      case "shut":
-        for (const connection of this.named(item.peer, item.link)) this.shut(connection, item.reason);
+      case "closed":
+        for (const connection of this.named(item.peer, item.link)) this.closedThere(connection, item.reason);
         break;
       case "pause":
-        if (this.slow.size < MAX_LINKS) this.slow.add(hex(item.peer));
-        for (const connection of this.named(item.peer, 0)) connection.hold("slow");
+        if (this.pausedThere.size < MAX_LINKS) this.pausedThere.add(hex(item.peer));
+        for (const connection of this.named(item.peer, 0)) connection.hold("there");
         break;
       case "resume":
-        this.slow.delete(hex(item.peer));
-        for (const connection of this.named(item.peer, 0)) connection.release("slow");
+        this.pausedThere.delete(hex(item.peer));
+        for (const connection of this.named(item.peer, 0)) connection.release("there");
         break;
       case "present":
-        this.node.present(signIdOf(item.peer));
+        this.host.present(signIdOf(item.peer));
         break;
       default:
-        if (!this.postbox.said(item)) throw new ProtocolError("bad-item", `a relay does not say ${item.type}`);
+        if (!this.mail.said(item)) throw new ProtocolError("bad-item", `a relay does not say ${item.type}`);
     }
   }
 
   relayDown(reason: string, serious: boolean): void {
     this.failures++;
-    this.postbox.down(reason);
-    this.slow.clear();
-    this.stuffedOnes = [];
+    this.mail.down(reason);
+    this.pausedThere.clear();
+    this.pausedHere = [];
     for (const connection of [...this.links.values()]) {
       this.missed.add(signIdOf(connection.peer));
       connection.end(connection.error(reason));
     }
     const once = this.failures === 2 || (serious && this.failures === 1);
-    if (this.home && once) this.node.failed(new LocalError(`${this.address.text}: ${reason}; it is tried on and on`));
+    if (this.home && once) this.host.failed(new LocalError(`${this.address.text}: ${reason}; it is tried on and on`));
     if (!this.home) this.gone();
   }
 
   relayWritable(): void {
-    for (const connection of this.stuffedOnes.splice(0)) connection.release("stuffed");
+    for (const connection of this.pausedHere.splice(0)) connection.release("here");
   }
 
   private leaveIfIdle(): void {
-    if (!this.home && !this.links.size && this.postbox.idle) this.client.leave();
+    if (!this.home && !this.links.size && this.mail.idle) this.client.leave();
   }
 
   private data(peer: Uint8Array, number: number, data: Uint8Array): void {
     const connection = this.links.get(nameOf(peer, number));
     if (connection) connection.received(data);
-    else if (!this.isOwn(peer)) this.tell({ type: "shut", peer, link: number, reason: "unknown" });
+    else if (!this.isOwn(peer)) this.tell({ type: "closed", peer, link: number, reason: "unknown" });
   }
 
   private opened(peer: Uint8Array, number: number, data: Uint8Array): void {
     if (!this.accept || this.isOwn(peer) || this.links.has(nameOf(peer, number)) || this.crowded(peer)) {
-      this.tell({ type: "shut", peer, link: number, reason: "denied" });
+      this.tell({ type: "closed", peer, link: number, reason: "denied" });
       return;
     }
     const connection = this.connection(peer.slice(), number, "");
@@ -171,9 +172,9 @@ export class Station implements ClientOwner, Road {
     return connection;
   }
 
-  private shut(connection: RelayConnection, reason: string): void {
-    if (connection.via && !connection.answered && NO_LANE.includes(reason)) this.laneFailed(connection.via);
-    connection.shut(reason);
+  private closedThere(connection: RelayConnection, reason: string): void {
+    if (connection.via && !connection.answered && NO_ROUTE_REASONS.includes(reason)) this.routeFailed(connection.via);
+    connection.closedThere(reason);
   }
 
   /** The link of this number; number 0: all with that peer. */
@@ -187,7 +188,7 @@ export class Station implements ClientOwner, Road {
   }
 
   private isOwn(peer: Uint8Array): boolean {
-    return equal(peer, this.node.identity.signKey);
+    return equal(peer, this.host.identity.signKey);
   }
 }
 

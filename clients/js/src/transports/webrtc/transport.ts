@@ -7,7 +7,7 @@
 import { equal, hex, random } from "../../bytes.js";
 import { LocalError, ProtocolError, Unreachable } from "../../errors.js";
 import type { SignId } from "../../identity/keys.js";
-import type { Accept, Connection, Transport, TransportNode } from "../../plugins/transport.js";
+import type { Accept, Connection, Transport, TransportHost } from "../../plugins/transport.js";
 import { Attempt } from "./attempt.js";
 import { ADDRESS, COST } from "./connection.js";
 import type { MakePair } from "./pair.js";
@@ -34,7 +34,7 @@ export class WebRTC implements Transport {
   readonly schemes = ["webrtc"];
   readonly cost = COST;
   readonly overLink = true;
-  private node!: TransportNode;
+  private host!: TransportHost;
   private accept: Accept | undefined;
   private readonly attempts = new Map<SignId, Attempt>();
   private readonly served: string[] = [];
@@ -48,8 +48,8 @@ export class WebRTC implements Transport {
     this.make = make;
   }
 
-  attach(node: TransportNode): void {
-    this.node = node;
+  attach(host: TransportHost): void {
+    this.host = host;
   }
 
   /**
@@ -59,7 +59,7 @@ export class WebRTC implements Transport {
   async dial(_address: string, peer: SignId, accept: Accept): Promise<Connection> {
     if (this.closed) throw new Unreachable(`${ADDRESS} stopping: this node is stopping`);
     if (this.attempts.has(peer)) throw new Unreachable(`${ADDRESS} busy: a direct link to the peer is being made`);
-    if (!this.node.linked(peer)) throw new Unreachable(`${ADDRESS} no-link: no link to the peer is up to signal over`);
+    if (!this.host.linked(peer)) throw new Unreachable(`${ADDRESS} no-link: no link to the peer is up to signal over`);
     const attempt = this.attempt(peer, random(ATTEMPT), true);
     try {
       return await attempt.dial(accept);
@@ -100,7 +100,7 @@ export class WebRTC implements Transport {
   private offered(peer: SignId, { attempt: number, body }: Signal): void {
     const attempt = this.attempts.get(peer);
     if (this.served.includes(hex(number))) return;
-    if (attempt?.ours && this.node.identity.signId < peer) {
+    if (attempt?.ours && this.host.identity.signId < peer) {
       attempt.repeat();
       return;
     }
@@ -144,7 +144,7 @@ export class WebRTC implements Transport {
   }
 
   private say(peer: SignId, signal: Signal): boolean {
-    return this.node.signal(peer, this.schemes[0]!, encodeSignal(signal));
+    return this.host.signal(peer, this.schemes[0]!, encodeSignal(signal));
   }
 }
 

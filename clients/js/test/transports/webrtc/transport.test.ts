@@ -6,7 +6,7 @@ import { after, test, type TestContext } from "node:test";
 import { hex } from "../../../src/bytes.js";
 import { Unreachable } from "../../../src/errors.js";
 import { Identity, type SignId } from "../../../src/identity/keys.js";
-import type { Connection, TransportNode } from "../../../src/plugins/transport.js";
+import type { Connection, TransportHost } from "../../../src/plugins/transport.js";
 import { parse } from "../../../src/transports/webrtc/protocol/sdp.js";
 import { decodeSignal, encodeSignal, type Signal } from "../../../src/transports/webrtc/protocol/signalling.js";
 import { WebRTC } from "../../../src/transports/webrtc/transport.js";
@@ -32,7 +32,7 @@ class Node {
     iceServers: RTCIceServer[] = [],
   ) {
     this.webrtc = new WebRTC({ make: network.make, iceServers });
-    this.webrtc.attach(this as unknown as TransportNode);
+    this.webrtc.attach(this as unknown as TransportHost);
   }
 
   linked(): boolean {

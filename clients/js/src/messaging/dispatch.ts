@@ -1,0 +1,54 @@
+/** Checks the topic of what peers send and hands it to the handler of its protocol. */
+
+import type { Event, Record as Message, Request } from "../delivery/wire.js";
+import { InvalidTopic, Refused } from "../errors.js";
+import { isControlTopic, type Scope } from "../identity/circles.js";
+import type { SignId } from "../identity/keys.js";
+import { checkTopic } from "../message.js";
+import { NOBODY, type Result } from "./subscriber.js";
+
+/** What a protocol implements. `finished` is called once, perhaps at once; NOBODY says that nobody listens. */
+export interface ProtocolHandler {
+  onEvent(scope: Scope, topic: string, sender: SignId, payload: Uint8Array): void;
+  onMessage(scope: Scope, topic: string, sender: SignId, payload: Uint8Array, finished: (result: Result) => void): void;
+  onRequest(scope: Scope, topic: string, sender: SignId, payload: Uint8Array, finished: (result: Result<Uint8Array>) => void): void;
+}
+
+/** A topic that is malformed, or steers a node, reaches no handler; a protocol without a handler has nobody who listens. */
+export class Dispatcher {
+  private readonly handlers = new Map<string, ProtocolHandler>();
+
+  /** Hand everything of `protocol` to `handler` from now on. */
+  attach(protocol: string, handler: ProtocolHandler): void {
+    this.handlers.set(protocol, handler);
+  }
+
+  event(scope: Scope, peer: SignId, { topic, protocol, payload }: Event): void {
+    if (isAllowed(topic)) this.handlers.get(protocol)?.onEvent(scope, topic, peer, payload);
+  }
+
+  message(scope: Scope, peer: SignId, { topic, protocol, payload }: Message, finished: (result: Result) => void): void {
+    const handler = this.handlers.get(protocol);
+    if (!isAllowed(topic)) finished({ error: new Refused("bad-topic") });
+    else if (handler) handler.onMessage(scope, topic, peer, payload, finished);
+    else finished(NOBODY);
+  }
+
+  request(scope: Scope, peer: SignId, { topic, protocol, payload }: Request, finished: (result: Result<Uint8Array>) => void): void {
+    const handler = this.handlers.get(protocol);
+    if (!isAllowed(topic)) finished({ error: new Refused("bad-topic") });
+    else if (handler) handler.onRequest(scope, topic, peer, payload, finished);
+    else finished(NOBODY);
+  }
+}
+
+/** Whether a peer may use `topic`: well formed, and no control topic. */
+function isAllowed(topic: string): boolean {
+  try {
+    checkTopic(topic);
+    return !isControlTopic(topic);
+  } catch (error) {
+    if (error instanceof InvalidTopic) return false;
+    throw error;
+  }
+}
