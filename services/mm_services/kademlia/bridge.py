@@ -5,8 +5,8 @@ a bare ``name`` for our own, a signId or a boxId for a NodeInfo. It is answered 
 (``{key, value, ...}``), and to ``request("directory.get")`` directly. ``directory.put`` takes ``{key, value}``.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol
 
 from mm_services.kademlia.protocol.contact import box_id_key, node_id, sign_id_key
 from mm_services.kademlia.protocol.records import Record
@@ -16,19 +16,43 @@ from mmplatform.identity.keys import BoxId, Identity, parse_sign_id, raw_key
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.messaging.bus import Bus
 
-if TYPE_CHECKING:
-    from mm_services.kademlia.service import Kademlia
-
 FOUND_BY: Final = "dht"
 KEY_LENGTH: Final = 44
 AT_ONCE: Final = 32  # directory.get and put that run side by side
 EXPIRE_AFTER: Final = 3600.0
 
 
+class Lookups(Protocol):
+    """What the bridge asks of the DHT; service.py says what each does."""
+
+    @property
+    def contacts(self) -> int: ...
+
+    def now(self) -> float: ...
+
+    def look_up(self, key: int, heard: Callable[[Record], None]) -> None: ...
+
+    def publish_node_info(self, info: NodeInfo) -> None: ...
+
+    def learn(self, infos: Iterable[NodeInfo]) -> None: ...
+
+    async def newest(self, key: int) -> Record | None: ...
+
+    async def get(self, sign_id: str, name: str) -> Record | None: ...
+
+    async def put(self, name: str, value: bytes, expire_after: float) -> int: ...
+
+    async def withdraw(self, name: str) -> None: ...
+
+    async def bootstrap(self, *addresses: str) -> int: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+
 class Bridge:
     """The subscriptions of one service."""
 
-    def __init__(self, service: "Kademlia", bus: Bus, identity: Identity) -> None:
+    def __init__(self, service: Lookups, bus: Bus, identity: Identity) -> None:
         self._service, self._bus, self._identity = service, bus, identity
         self._topics: dict[str, Callable[..., Any]] = {
             "self.transports.requestNodeInfo": self._request_node_info,
@@ -62,7 +86,7 @@ class Bridge:
 
     def _node_info(self, topic: str, sender: str, payload: Any) -> None:
         """What others found may help us to begin."""
-        if isinstance(payload, dict) and payload.get("foundBy") != FOUND_BY and not self._service.node.peers.count:
+        if isinstance(payload, dict) and payload.get("foundBy") != FOUND_BY and not self._service.contacts:
             self._bootstrap_node_info(topic, sender, payload)
 
     async def _get(self, topic: str, sender: str, payload: Any) -> Any:

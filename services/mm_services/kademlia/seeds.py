@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from mm_services.kademlia.protocol.address import Address, is_usable, of_text, parse_uri
+from mm_services.kademlia.protocol.joining import Seed
 from mm_services.kademlia.protocol.peers import Peers
 from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.errors import CodecError, LocalError
@@ -16,7 +17,7 @@ SAVED: Final = 64  # contacts kept over a restart
 RESOLVE: Final = 5.0  # seconds for the name of a configured node
 STATE: Final = b"dht/state"
 
-Seeds = list[tuple[Address, bytes | None]]
+Seeds = list[Seed]
 
 
 class Kept(Struct, array_like=True):

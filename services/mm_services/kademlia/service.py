@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 from mm_services.kademlia.bridge import Bridge
 from mm_services.kademlia.protocol.address import PRIVATE, Address, of_text, parse_uri, scope_of
 from mm_services.kademlia.protocol.contact import record_key, sign_id_key
+from mm_services.kademlia.protocol.joining import Seed
 from mm_services.kademlia.protocol.node import Node
 from mm_services.kademlia.protocol.peers import Mode
 from mm_services.kademlia.protocol.records import Record
@@ -93,6 +94,11 @@ class Kademlia(Service):
         if self._node is None:
             raise NotRunning("the DHT is not running; start the platform first")
         return self._node
+
+    @property
+    def contacts(self) -> int:
+        """How many other nodes are known; raises NotRunning."""
+        return self.node.peers.count
 
     # Life.
 
@@ -172,7 +178,7 @@ class Kademlia(Service):
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         node = self.node
         self._tick()
-        node.bootstrap(seeds, lambda count: None if future.done() else future.set_result(count))
+        node.joining.bootstrap(seeds, lambda count: None if future.done() else future.set_result(count))
         node.upkeep.join(seeds)
         self._wake()
         return await future
@@ -198,7 +204,7 @@ class Kademlia(Service):
         until = self.now() + FIRST_MEETING
         while self._node is not None and not self._node.peers.count and self.now() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
-        peers, asked = self.node.peers, len(self.node.upkeep.seeds)
+        peers, asked = self.node.peers, len(self.node.joining.seeds)
         if peers.count:
             return [ok(SUBJECT, f"{peers.count} nodes met, {len(self.node.store)} records kept for others")]
         if asked:
@@ -306,7 +312,7 @@ class Kademlia(Service):
         now = self.now()
         minute = self.node.upkeep.deadline <= now
         if minute and not self.node.peers.count:
-            self.node.upkeep.seeds = list(dict.fromkeys([*self.node.upkeep.seeds, *self._known()]))[:64]
+            self.node.joining.add(self._known())
         self.node.due(now)
         if minute:
             self._spawn(self._advertise())
@@ -315,7 +321,7 @@ class Kademlia(Service):
             self._spawn(self._save())
         self._set_timer()
 
-    def _known(self) -> list[tuple[Address, bytes | None]]:
+    def _known(self) -> list[Seed]:
         """The DHT addresses of everybody in the address book: tickets, mDNS, earlier sessions."""
         directory = getattr(self._platform, "directory", None)
         infos = [directory.known(peer) for peer in directory.peers()] if directory is not None else []

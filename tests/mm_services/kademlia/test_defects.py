@@ -40,6 +40,12 @@ from tests.sim.dht.network import Network
 from tests.support.kademlia import NOW, World, address, contact, identity, record
 
 
+def forget(member: Member) -> None:
+    """Have ``member`` hold no record any more."""
+    node = member.node
+    node.store = node._responder._store = node._replicas._store = node.upkeep._store = Records(member.id)
+
+
 def test_defect_1_nobody_overwrites_the_record_of_another_and_one_liar_does_not_end_a_lookup() -> None:
     world = World(12)
     owner, thief, reader = world.members[1:4]
@@ -274,7 +280,7 @@ def test_defect_14_a_stale_replica_is_refreshed_and_does_not_answer_for_the_netw
     world.put(owner, old)
     holder = next(m for m in world.holders(old.keys[0]) if m is not owner)
     world.put(owner, new)
-    holder.node.store = holder.node._responder._store = Records(holder.id)
+    forget(holder)
     holder.node.store.put(old.keys[0], old, None, world.network.now)
     assert world.get(holder, old.keys[0]).record.seq == 2  # type: ignore[union-attr]
     assert holder.node.store.get(old.keys[0], world.network.now).seq == 2  # type: ignore[union-attr]
@@ -287,7 +293,7 @@ def test_defect_14_a_lookup_repairs_the_holders_that_are_behind() -> None:
     world.put(owner, new)
     behind = [m for m in world.holders(new.keys[0]) if m is not reader][:5]
     for member in behind:
-        member.node.store = member.node._responder._store = Records(member.id)
+        forget(member)
         member.node.store.put(old.keys[0], old, None, world.network.now)
     world.get(reader, new.keys[0])
     world.run(2)

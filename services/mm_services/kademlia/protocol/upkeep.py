@@ -1,18 +1,17 @@
 """What a node does by itself, once a minute (directory.rst, "Upkeep"). Pure."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from mm_services.kademlia.protocol.address import Address
 from mm_services.kademlia.protocol.contact import ID_BITS, Contact, K
+from mm_services.kademlia.protocol.joining import Joining, Seed
+from mm_services.kademlia.protocol.peers import Peers
 from mm_services.kademlia.protocol.records import open_record
+from mm_services.kademlia.protocol.replicas import Replicas
 from mm_services.kademlia.protocol.search import Found, Search
 from mm_services.kademlia.protocol.spread import Spread
-from mm_services.kademlia.protocol.store import Held
+from mm_services.kademlia.protocol.store import Held, Store
 from mmplatform.errors import InvalidRecord
-
-if TYPE_CHECKING:
-    from mm_services.kademlia.protocol.node import Node
 
 TICK: Final = 60.0  # seconds
 FIRST_RETRY: Final = 1.0  # after a bootstrap that found nobody; doubles up to a tick
@@ -24,7 +23,6 @@ BATCH: Final = 8  # records passed on in one tick
 HAND_OVER: Final = 64  # records given to one newcomer
 
 Make = Callable[[float], bytes]
-Seeds = list[tuple[Address, bytes | None]]
 
 
 class Publication:
@@ -41,28 +39,18 @@ class Publication:
 class Upkeep:
     """The chores of one node."""
 
-    def __init__(self, node: "Node", random: Callable[[int], bytes]) -> None:
-        self.seeds: Seeds = []
+    def __init__(
+        self, peers: Peers, store: Store, joining: Joining, replicas: Replicas, random: Callable[[int], bytes]
+    ) -> None:
         self.publications: dict[str, Publication] = {}
-        self._node, self._random = node, random
-        self.deadline = node.peers.now + TICK
+        self._peers, self._store, self._joining, self._replicas = peers, store, joining, replicas
+        self._random = random
+        self.deadline = peers.now + TICK
         self._retry = FIRST_RETRY
-        self._joining = False
-        self._waiting: list[Callable[[], None]] = []
 
-    def join(self, seeds: Iterable[tuple[Address, bytes | None]] = ()) -> None:
+    def join(self, seeds: Iterable[Seed] = ()) -> None:
         """Find our place, with these addresses as well; tried again while nobody answers."""
-        self.seeds = list(dict.fromkeys([*seeds, *self.seeds]))[:64]
-        if not self._joining and (self.seeds or self._node.peers.count):
-            self._joining = True
-            self._node.bootstrap(self.seeds, self._joined)
-
-    def once_joined(self, action: Callable[[], None]) -> None:
-        """At once, or when the first nodes have answered: before, there is nobody to ask."""
-        if self._joining and not self._node.peers.count:
-            self._waiting.append(action)
-        else:
-            action()
+        self._joining.join(seeds, self._joined)
 
     def publish(
         self, name: str, make: Make, every: float = PUBLISH, done: Callable[[int], None] | None = None
@@ -75,65 +63,59 @@ class Upkeep:
     def due(self, now: float) -> None:
         if now < self.deadline:
             return
-        node = self._node
         self.deadline = now + TICK
-        node.store.sweep(now)
-        if not node.peers.count:
+        self._store.sweep(now)
+        if not self._peers.count:
             self._rejoin(now)
             return
         for publication in list(self.publications.values()):
             if publication.due <= now:
                 self._publish(publication)
-        for table in node.peers.tables.values():
+        for table in self._peers.tables.values():
             for number in table.stale(now, REFRESH)[:1]:
                 self._look_up(self._id_in(number))
             for entry in table.oldest(2):
                 if entry.seen + SILENT <= now:
-                    node.peers.check(entry.contact)
-        for held in node.store.unspread(now - SPREAD)[:BATCH]:
+                    self._peers.check(entry.contact)
+        for held in self._store.unspread(now - SPREAD)[:BATCH]:
             self._spread(held)
 
     def hand_over(self, contact: Contact) -> None:
         """A newcomer gets the records it is one of the k closest to, from the closest of those who have them."""
-        node = self._node
-        given = 0
-        for held in node.store.all():
-            if held.record.expires <= node.peers.now or not node.peers.is_closest(held.key, contact.id):
+        peers, given = self._peers, 0
+        for held in self._store.all():
+            if held.record.expires <= peers.now or not peers.is_closest(held.key, contact.id):
                 continue
-            near = node.peers.closest(held.key, K)
+            near = peers.closest(held.key, K)
             if contact.id ^ held.key <= near[-1].id ^ held.key:
-                Spread(node.peers, held.key, held.record, _nothing).start([contact])
+                Spread(peers, held.key, held.record, _nothing).start([contact])
                 given += 1
                 if given >= HAND_OVER:
                     return
 
     def _joined(self, count: int) -> None:
-        self._joining = False
-        now = self._node.peers.now
-        waiting, self._waiting = self._waiting, []
-        for action in waiting:
-            action()
+        now = self._peers.now
         if not count:
             self.deadline = min(self.deadline, now + self._retry)
             return
         self._retry = FIRST_RETRY
         for publication in self.publications.values():
             self._publish(publication)
-        for table in self._node.peers.tables.values():
+        for table in self._peers.tables.values():
             for number in table.stale(now, REFRESH):
                 self._look_up(self._id_in(number))
 
     def _rejoin(self, now: float) -> None:
         self._retry = min(TICK, 2 * self._retry)
-        self.deadline = now + self._retry if self.seeds else now + TICK
+        self.deadline = now + self._retry if self._joining.seeds else now + TICK
         self.join()
 
     def _publish(self, publication: Publication, done: Callable[[int], None] | None = None) -> None:
-        node = self._node
-        publication.due = node.peers.now + publication.every
-        data = publication.make(node.peers.now)
+        now = self._peers.now
+        publication.due = now + publication.every
+        data = publication.make(now)
         try:
-            record = open_record(data, node.peers.now)
+            record = open_record(data, now)
         except InvalidRecord:
             return  # it has expired
         left = len(record.keys)
@@ -146,22 +128,22 @@ class Upkeep:
                 done(count)
 
         for key in record.keys:
-            node.put(key, record, stored)
+            self._replicas.put(key, record, stored)
 
     def _spread(self, held: Held) -> None:
         """Its publisher is silent, or we are not among the closest any more; the date in the record does not change."""
-        held.refreshed = self._node.peers.now
-        self._node.put(held.key, held.record, _nothing)
+        held.refreshed = self._peers.now
+        self._replicas.put(held.key, held.record, _nothing)
 
     def _look_up(self, target: int) -> None:
         def done(found: Found) -> None:
             """Whoever answered is in the table."""
 
-        Search(self._node.peers, target, done, want_record=False).start()
+        Search(self._peers, target, done, want_record=False).start()
 
     def _id_in(self, number: int) -> int:
         """A random id that shares ``number`` bits with ours."""
-        own = self._node.peers.id
+        own = self._peers.id
         below = ID_BITS - 1 - number
         return (own >> below ^ 1) << below | int.from_bytes(self._random(32), "big") & ((1 << below) - 1)
 
