@@ -2,7 +2,7 @@
 
 import asyncio
 
-from mm_services.kademlia import Kademlia
+from mm_services.kademlia.service import Kademlia
 from mmplatform import Platform
 
 

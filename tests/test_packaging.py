@@ -26,7 +26,8 @@ for point in points:
     try:
         assert callable(plugins.load(point.group, point.name)), point
     except PluginError as error:  # its library is an extra, and the error says which
-        assert point.name in ("mdns", "webrtc") and f"mm-platform[{point.name}]" in str(error), error
+        extra = "cli" if point.group == plugins.COMMANDS else point.name
+        assert extra in ("mdns", "webrtc", "cli") and f"mm-platform[{extra}]" in str(error), error
 """
 
 

@@ -1,110 +1,34 @@
-"""The group ``mm``: options that every command has, how a command is run, and how it fails."""
+"""The group ``mm``: its commands in the order one needs them, those of plugins behind, and how a command fails."""
 
-import asyncio
 import logging
 import os
-import signal
 import sys
 import traceback
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Final
 
 import click
-from click.shell_completion import get_completion_class
 
-from mmplatform.cli.output import debugging, say, to_json
+from mmplatform.cli import plugin_commands
+from mmplatform.cli.command import FAILED, OK, USAGE, Group, Interrupted
+from mmplatform.cli.commands.completion import completion
+from mmplatform.cli.commands.contacts import add, identity, peers
+from mmplatform.cli.commands.demo import demo, receive
+from mmplatform.cli.commands.doctor import doctor
+from mmplatform.cli.commands.messages import ping, request, send
+from mmplatform.cli.commands.on import listen
+from mmplatform.cli.commands.outbox import outbox
+from mmplatform.cli.commands.run import run_node
+from mmplatform.cli.output import debugging, to_json
 from mmplatform.errors import MMError
 
-OK: Final = 0
-FAILED: Final = 1
-USAGE: Final = 2
-DEFAULT_FOLDER: Final = "~/.mm"
-ORDER: Final = (
-    "id", "add", "peers", "run", "send", "on", "request", "ping", "outbox", "doctor", "dht", "relay", "demo",
-    "completion",
+COMMANDS: Final = (
+    identity, add, peers, run_node, send, listen, request, ping, outbox, doctor, demo, receive, completion,
 )  # fmt: skip
 
 
-class Failure(click.ClickException):
-    """A command did not do what it was asked to."""
-
-
-class Interrupted(Exception):
-    """Ctrl-C, or SIGTERM."""
-
-
-@dataclass
-class Settings:
-    """Where the node lives and how to answer."""
-
-    data: Path = field(default_factory=lambda: Path(os.environ.get("MM_DATA") or DEFAULT_FOLDER).expanduser())
-    json: bool = False
-
-
-pass_settings = click.make_pass_decorator(Settings, ensure=True)
-
-
-def _set_data(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
-    if value is not None:
-        context.ensure_object(Settings).data = value.expanduser()
-
-
-def _set_json(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    if value:
-        context.ensure_object(Settings).json = True
-
-
-def common_options() -> list[click.Parameter]:
-    """Those that may stand before and behind the name of the command."""
-    folder = click.Path(file_okay=False, path_type=Path)
-    return [
-        click.Option(
-            ["--data"], type=folder, metavar="PATH", expose_value=False, callback=_set_data,
-            help=f"The data folder of the node.  [env: MM_DATA; default: {DEFAULT_FOLDER}]",
-        ),
-        click.Option(
-            ["--json"], is_flag=True, expose_value=False, callback=_set_json, help="Answer in JSON, one object a line."
-        ),
-    ]  # fmt: skip
-
-
-relay_option = click.option(
-    "--relay", "relays", multiple=True, metavar="ADDRESS",
-    help="Be reached through this relay, and have mail kept there; may be repeated. The folder remembers them; none"
-    " forgets.  [env: MM_RELAYS]",
-)  # fmt: skip
-
-stun_option = click.option(
-    "--stun", multiple=True, metavar="URL",
-    help="Ask this server where we are seen at, for direct links through NATs: stun:HOST[:PORT]. Remembered as relays"
-    " are.  [env: MM_STUN]",
-)  # fmt: skip
-turn_option = click.option(
-    "--turn", multiple=True, metavar="URL[,USER,PASSWORD]",
-    help="Have links carried by this server where no direct one can be made: turn:HOST[:PORT]. Remembered as relays"
-    " are.  [env: MM_TURN]",
-)  # fmt: skip
-
-
-class Command(click.Command):
-    """One command of mm; its docstring's part behind a line with \\b is shown as it is written."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.params += common_options()
-
-
-class Group(click.Group):
-    """Commands in the order one needs them, each with the common options."""
-
-    command_class = Command
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.params += common_options()
+class MainGroup(Group):
+    """The core's commands in the order they were added, then those of plugins, which are loaded when they are named."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """A reader of our stdout that has gone is a clean end; click would call it a failure."""
@@ -115,10 +39,21 @@ class Group(click.Group):
             return OK
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(self.commands, key=lambda name: (*ORDER, name).index(name))
+        return [*self.commands, *(name for name in plugin_commands.names() if name not in self.commands)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, cmd_name) or plugin_commands.find(cmd_name)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Say which commands of plugins stand back, because mm has one of that name itself."""
+        super().format_epilog(ctx, formatter)
+        for name in plugin_commands.names():
+            if name in self.commands:
+                formatter.write_paragraph()
+                formatter.write_text(plugin_commands.taken(name))
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=MainGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(version("mm-platform"), prog_name="mm")
 def mm() -> None:
     """Dial a person or a bot by key, not by address: encrypted, durable, ordered messages between peers.
@@ -134,59 +69,8 @@ def mm() -> None:
     """
 
 
-@mm.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
-    """Print the script that completes mm commands in a shell.
-
-    \b
-      mm completion bash > ~/.local/share/bash-completion/completions/mm
-      mm completion zsh > ~/.zfunc/_mm       # with fpath+=~/.zfunc before compinit
-      mm completion fish > ~/.config/fish/completions/mm.fish
-    """
-    found = get_completion_class(shell)
-    assert found is not None
-    say(found(mm, {}, "mm", "_MM_COMPLETE").source())
-
-
-def execute(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run a command's coroutine; SIGINT and SIGTERM cancel it, a second one ends the process at once."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_interruptible(main))
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-async def _interruptible(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    loop = asyncio.get_running_loop()
-    task = loop.create_task(main())
-    interrupted = False
-
-    def interrupt() -> None:
-        nonlocal interrupted
-        if interrupted:
-            os._exit(128 + signal.SIGINT)  # what was accepted is on disk
-        interrupted = True
-        task.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupt)
-    await asyncio.wait([task])
-    if task.cancelled():
-        raise Interrupted
-    return task.result()
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
+for _command in COMMANDS:
+    mm.add_command(_command)
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -196,7 +80,6 @@ def run(arguments: list[str] | None = None) -> int:
         logging.basicConfig(level=logging.DEBUG, format="%(asctime)s %(name)s %(message)s")
     else:
         logging.getLogger().addHandler(logging.NullHandler())
-    _load_commands()
     try:
         result = mm.main(arguments, prog_name="mm", standalone_mode=False)
         sys.stdout.flush()
@@ -212,17 +95,6 @@ def run(arguments: list[str] | None = None) -> int:
         code, text, kind = _explained(error)
         _complain(text, kind, "--json" in arguments)
         return code
-
-
-def _load_commands() -> None:
-    from mmplatform.cli.commands import contacts as people
-    from mmplatform.cli.commands import demo, dht, doctor, messages, relay
-    from mmplatform.cli.commands import on as listening
-    from mmplatform.cli.commands import outbox as waiting
-    from mmplatform.cli.commands import run as running
-
-    for module in (people, running, messages, listening, waiting, doctor, dht, relay, demo):
-        assert module.__name__ in sys.modules  # each adds its commands to mm when it is imported
 
 
 def _explained(error: Exception) -> tuple[int, str, str]:

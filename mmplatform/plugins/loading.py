@@ -1,4 +1,4 @@
-"""Finds transports, services and servers by name among installed distributions; imports one when it is asked for."""
+"""Finds transports, services, servers and commands by name among installed distributions, and imports them."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 TRANSPORTS: Final = "mmplatform.transports"
 SERVICES: Final = "mmplatform.services"
 SERVERS: Final = "mmplatform.servers"
+COMMANDS: Final = "mmplatform.commands"
 
 
 def names(group: str) -> list[str]:
@@ -17,6 +18,13 @@ def names(group: str) -> list[str]:
     from importlib.metadata import entry_points  # slow to import, and needed for plugins by name only
 
     return sorted({entry.name for entry in entry_points(group=group)})
+
+
+def owners(group: str, name: str) -> list[str]:
+    """The distributions that registered ``name`` in ``group``: none when it is unknown, several when it is disputed."""
+    from importlib.metadata import entry_points
+
+    return sorted({_distribution(entry) for entry in entry_points(group=group, name=name)})
 
 
 def usable(group: str, name: str) -> bool:
@@ -51,7 +59,8 @@ def load(group: str, name: str) -> object:
     try:
         return entry.load()
     except Exception as error:
-        remedy = f"pip install 'mm-platform[{name}]'" if _distribution(entry) == "mm-platform" else "reinstall it"
+        extra = "cli" if group == COMMANDS else name
+        remedy = f"pip install 'mm-platform[{extra}]'" if _distribution(entry) == "mm-platform" else "reinstall it"
         raise PluginError(
             f"the {kind} {name!r} of {_distribution(entry)} cannot be loaded ({error}); {remedy}"
         ) from error

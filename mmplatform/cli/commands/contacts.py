@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from mmplatform.cli.main import OK, Failure, Settings, execute, mm, pass_settings
+from mmplatform.cli.command import OK, Command, Failure, Settings, execute, pass_settings
 from mmplatform.cli.node.host import node
 from mmplatform.cli.output import amount, emit, note, say, table
 from mmplatform.errors import InvalidKey
@@ -14,7 +14,7 @@ from mmplatform.identity.keys import parse_sign_id
 LONGEST_NAME = 64
 
 
-@mm.command("id")
+@click.command("id", cls=Command)
 @click.option("--ticket", is_flag=True, help="Print the ticket: address and where we listen, to be given to a peer.")
 @click.option("--qr", is_flag=True, help="Show the ticket as a QR code.")
 @pass_settings
@@ -41,7 +41,7 @@ def identity(settings: Settings, ticket: bool, qr: bool) -> int:
     return OK
 
 
-@mm.command()
+@click.command("add", cls=Command)
 @click.argument("ticket")
 @click.option("--friend", "circle", flag_value="friends", help="Its messages arrive as friends.TOPIC.")
 @click.option("--device", "circle", flag_value="devices", help="It is another device of yours: self.TOPIC.")
@@ -71,7 +71,7 @@ def add(settings: Settings, ticket: str, circle: str | None, name: str) -> int:
     return OK
 
 
-@mm.command()
+@click.command("peers", cls=Command)
 @pass_settings
 def peers(settings: Settings) -> int:
     """List whom we know, how each was found, and whether there is a link.

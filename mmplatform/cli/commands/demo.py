@@ -21,8 +21,8 @@ from typing import Any, Final, NamedTuple
 import click
 
 import mmplatform
+from mmplatform.cli.command import FAILED, OK, Command, Failure, Settings, execute, pass_settings
 from mmplatform.cli.control import Channel
-from mmplatform.cli.main import FAILED, OK, Failure, Settings, execute, mm, pass_settings
 from mmplatform.cli.node.host import Host, Remote
 from mmplatform.cli.output import counted, emit, say
 from mmplatform.cli.stdio import is_terminal
@@ -60,7 +60,7 @@ class Verdict(NamedTuple):
         return self.same and self.delivered == self.sent and not (self.lost or self.duplicated or self.out_of_order)
 
 
-@mm.command()
+@click.command("demo", cls=Command)
 @click.option(
     "--input", "source", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
     help="The text to send; by default our own documentation.",
@@ -90,7 +90,7 @@ def demo(settings: Settings, source: Path | None) -> int:
     return OK if verdict.good else FAILED
 
 
-@mm.command("demo-receive", hidden=True)
+@click.command("demo-receive", cls=Command, hidden=True)
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
 @pass_settings
 def receive(settings: Settings, output: Path) -> int:

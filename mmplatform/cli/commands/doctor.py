@@ -7,8 +7,8 @@ from typing import Final
 
 import click
 
-from mmplatform.cli.main import FAILED, OK, Settings, execute, mm, pass_settings, relay_option
-from mmplatform.cli.node.host import Host, Node, Remote, chosen, discovery
+from mmplatform.cli.command import FAILED, OK, Command, Settings, execute, pass_settings, relay_option
+from mmplatform.cli.node.host import Host, NodeHandle, Remote, chosen, discovery
 from mmplatform.cli.output import counted, emit, printable, say
 from mmplatform.diagnosis import causes, folder
 from mmplatform.errors import FolderInUse, MMError
@@ -21,7 +21,7 @@ UNSTARTED: Final = "the rest"
 MANUAL: Final = "docs/when-it-does-not-work.rst says more about each word in brackets"
 
 
-@mm.command("doctor")
+@click.command("doctor", cls=Command)
 @click.argument("peer", required=False)
 @click.option("--listen", multiple=True, metavar="URI", help="Where a node would listen, when none runs; as of mm run.")
 @relay_option
@@ -94,7 +94,7 @@ async def _examined(
         return found + await _asked(own, peer, servers)
 
 
-async def _asked(node: Node, peer: str | None, servers: Sequence[str]) -> list[Check]:
+async def _asked(node: NodeHandle, peer: str | None, servers: Sequence[str]) -> list[Check]:
     rows = await node.call("diagnose", peer=peer, servers=list(servers))
     return [Check(subject, State(state), word, text, remedy) for subject, state, word, text, remedy in rows]
 

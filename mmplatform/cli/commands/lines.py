@@ -6,9 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, Final
 
+from mmplatform.cli.command import FAILED, OK, Settings
 from mmplatform.cli.commands.progress import Progress
 from mmplatform.cli.control import Channel, NodeStopped
-from mmplatform.cli.main import FAILED, OK, Settings
 from mmplatform.cli.node.host import node
 from mmplatform.cli.output import counted, emit, note
 from mmplatform.cli.stdio import decoded, is_terminal, read_lines

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from mmplatform.cli.command import FAILED, OK, Command, Settings, execute, pass_settings
 from mmplatform.cli.commands.lines import send_lines
-from mmplatform.cli.main import FAILED, OK, Settings, execute, mm, pass_settings
 from mmplatform.cli.node.host import node
 from mmplatform.cli.output import emit, note, printable, say
 from mmplatform.cli.stdio import decoded, read_all
@@ -17,7 +17,7 @@ json_payload = click.option("-j", "--json-payload", is_flag=True, help="The payl
 positive = click.FloatRange(min=0, min_open=True)
 
 
-@mm.command()
+@click.command("send", cls=Command)
 @click.argument("peer")
 @click.argument("topic")
 @click.argument("payload", required=False)
@@ -110,7 +110,7 @@ def _tell(result: dict[str, Any], peer: str, topic: str, own: bool, wait: bool |
         note("it is sent while a node runs on this folder: keep one running with mm run")
 
 
-@mm.command()
+@click.command("request", cls=Command)
 @click.argument("peer")
 @click.argument("topic")
 @click.argument("payload", required=False)
@@ -140,7 +140,7 @@ def request(settings: Settings, peer: str, topic: str, payload: str | None, json
     return OK
 
 
-@mm.command()
+@click.command("ping", cls=Command)
 @click.argument("peer")
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="How often.")
 @click.option("--timeout", type=positive, default=10.0, show_default=True, metavar="S", help="Seconds, each.")

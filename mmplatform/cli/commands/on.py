@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
+from mmplatform.cli.command import FAILED, OK, Command, Interrupted, Settings, execute, pass_settings, relay_option
 from mmplatform.cli.control import PARTING, Channel, NodeStopped
-from mmplatform.cli.main import FAILED, OK, Interrupted, Settings, execute, mm, pass_settings, relay_option
 from mmplatform.cli.node.host import HANDOVER, LOOK_AGAIN, Remote, node
 from mmplatform.cli.output import note, printable, to_json
 from mmplatform.cli.stdio import Worker, is_terminal, reader_gone, write_all
@@ -21,7 +21,7 @@ from mmplatform.storage.folder import DataFolder
 Message = tuple[str, str, str, Any]  # topic, sender, name, payload
 
 
-@mm.command("on")
+@click.command("on", cls=Command)
 @click.argument("pattern")
 @click.option("--count", type=click.IntRange(min=1), help="End after so many messages.")
 @click.option("--payload", "payload_only", is_flag=True, help="Print the payload only.")

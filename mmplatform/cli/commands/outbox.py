@@ -4,14 +4,14 @@ from typing import Any
 
 import click
 
-from mmplatform.cli.main import OK, Failure, Group, Settings, execute, mm, pass_settings
+from mmplatform.cli.command import OK, Failure, Group, Settings, execute, pass_settings
 from mmplatform.cli.node.host import node
 from mmplatform.cli.output import emit, lasting, note, say, table
 
 SHOWN = 50
 
 
-@mm.group(cls=Group, invoke_without_command=True)
+@click.group("outbox", cls=Group, invoke_without_command=True)
 @click.option("--peer", help="Only what waits for this one.")
 @click.option("--limit", type=click.IntRange(min=1), help=f"Show so many at most; {SHOWN} without --json.")
 @click.pass_context

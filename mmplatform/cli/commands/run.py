@@ -9,18 +9,18 @@ from typing import Any
 
 import click
 
-from mmplatform.cli.control import NodeStopped
-from mmplatform.cli.main import (
+from mmplatform.cli.command import (
     OK,
+    Command,
     Interrupted,
     Settings,
     execute,
-    mm,
     pass_settings,
     relay_option,
     stun_option,
     turn_option,
 )
+from mmplatform.cli.control import NodeStopped
 from mmplatform.cli.node.host import HANDOVER, LOOK_AGAIN, Host, Remote, chosen, discovery
 from mmplatform.cli.output import emit, say
 from mmplatform.diagnosis import metrics, scrape
@@ -28,7 +28,7 @@ from mmplatform.errors import FolderInUse
 from mmplatform.storage.folder import DataFolder
 
 
-@mm.command("run")
+@click.command("run", cls=Command)
 @click.option("--listen", multiple=True, metavar="URI", help="Where to listen, or none; by default tcp://0.0.0.0:0.")
 @relay_option
 @stun_option

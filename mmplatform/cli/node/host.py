@@ -43,7 +43,7 @@ def chosen(services: Sequence[str]) -> list[str]:
     return [name for name in services if name != "none"]
 
 
-class Node(Protocol):
+class NodeHandle(Protocol):
     """What commands are written against: the node of this process or another one's."""
 
     own: bool  # it ends with this command
@@ -213,7 +213,7 @@ class Remote:
 
 
 @asynccontextmanager
-async def node(folder: Path, *, expected: str | None = None, relays: Sequence[str] = ()) -> AsyncIterator[Node]:
+async def node(folder: Path, *, expected: str | None = None, relays: Sequence[str] = ()) -> AsyncIterator[NodeHandle]:
     """The node that runs on ``folder``, else one of our own while the block runs. ``expected``: the pattern that
     a node of our own shall listen to from its first moment; such a one takes in messages, as ``mm run`` does.
     ``relays`` are for a node of our own, too."""

@@ -3,26 +3,36 @@
 import asyncio
 import os
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
 
 from mmplatform.cli.control import Operation, Served
-from mmplatform.cli.node import sending as outgoing
-from mmplatform.errors import InvalidKey, LocalError, RequestTimeout
+from mmplatform.cli.node import sending
+from mmplatform.cli.node.subscriptions import Subscriptions
+from mmplatform.errors import LocalError, RequestTimeout
 from mmplatform.identity.keys import SignId
 from mmplatform.peers.status import LinkStatus
+from mmplatform.platform import Platform
 from mmplatform.plugins.transport import CONNECTING
-
-if TYPE_CHECKING:
-    from mmplatform.cli.node.host import Host
-    from mmplatform.platform import Platform
 
 FIRST_DIALS: Final = 1.0  # seconds
 CHUNK: Final = 500  # waiting messages in one frame
 
 
-async def identity(host: "Host", served: Served) -> dict[str, Any]:
+class Context(Protocol):
+    """The node that operations run in."""
+
+    platform: Platform
+    services: Sequence[str]  # the names of platform.services
+    subscriptions: Subscriptions
+    started: float  # Unix seconds
+    purpose: str  # "run", "on" or "command"
+    yielding: asyncio.Event  # set to have mm on make way for mm run
+
+
+async def identity(context: Context, served: Served) -> dict[str, Any]:
     """Who and where this node is."""
-    platform = host.platform
+    platform = context.platform
     assert platform.directory.mine is not None
     return {
         "signId": platform.sign_id,
@@ -30,13 +40,13 @@ async def identity(host: "Host", served: Served) -> dict[str, Any]:
         "ticket": platform.ticket(),
         "listening": list(platform.directory.mine.connection_info),
         "pid": os.getpid(),
-        "uptime": time.time() - host.started,
+        "uptime": time.time() - context.started,
     }
 
 
-async def add(host: "Host", served: Served, ticket: str, name: str, circle: str | None) -> dict[str, Any]:
+async def add(context: Context, served: Served, ticket: str, name: str, circle: str | None) -> dict[str, Any]:
     """Know a peer; the answer comes once that is saved."""
-    platform = host.platform
+    platform = context.platform
     peer = await platform.add(ticket, circle=circle) if ticket != platform.ticket() else platform.sign_id
     if peer == platform.sign_id:
         platform.friends.discard(peer)
@@ -51,7 +61,7 @@ async def add(host: "Host", served: Served, ticket: str, name: str, circle: str 
     return {"signId": peer, "name": platform.directory.name(peer), "scope": platform.scope(peer), "known": reachable}
 
 
-async def peers(host: "Host", served: Served) -> list[dict[str, Any]]:
+async def peers(context: Context, served: Served) -> list[dict[str, Any]]:
     """Everybody known."""
     return [
         {
@@ -60,7 +70,7 @@ async def peers(host: "Host", served: Served) -> list[dict[str, Any]]:
             "reason": status.reason, "links": [_link(link) for link in status.links],
             "troubles": dict(status.troubles),
         }
-        for status in host.platform.peers()
+        for status in context.platform.peers()
     ]  # fmt: skip
 
 
@@ -71,55 +81,64 @@ def _link(link: LinkStatus) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def services(host: "Host", served: Served) -> dict[str, str]:
+async def services(context: Context, served: Served) -> dict[str, str]:
     """What runs beside the platform, and what troubles it."""
-    return {name: service.trouble for name, service in zip(host.services, host.platform.services, strict=False)}
+    return {name: service.trouble for name, service in zip(context.services, context.platform.services, strict=False)}
 
 
-async def relays(host: "Host", served: Served) -> dict[str, str]:
+async def relays(context: Context, served: Served) -> dict[str, str]:
     """Our home relays, with what is wrong there or ""; one that has just been dialled is given a moment."""
-    platform = host.platform
+    platform = context.platform
     until = time.monotonic() + FIRST_DIALS
     while time.monotonic() < until and CONNECTING in platform.relays.values():  # noqa: ASYNC110 - it may never be
         await asyncio.sleep(0.02)
     return platform.relays
 
 
-async def send(host: "Host", served: Served, **arguments: Any) -> dict[str, Any]:
-    return await outgoing.send(host.platform, served, **arguments)
+async def send(context: Context, served: Served, **arguments: Any) -> dict[str, Any]:
+    return await sending.send(context.platform, served, **arguments)
 
 
-async def lines(host: "Host", served: Served, **arguments: Any) -> dict[str, Any]:
-    return await outgoing.lines(host.platform, served, **arguments)
+async def lines(context: Context, served: Served, **arguments: Any) -> dict[str, Any]:
+    return await sending.lines(context.platform, served, **arguments)
 
 
-async def request(host: "Host", served: Served, peer: str, topic: str, payload: Any, timeout: float) -> Any:
-    """Ask a peer; its answer."""
-    platform = host.platform
-    destination = outgoing.resolve(platform, peer)
+async def resolve(context: Context, served: Served, peer: str) -> SignId:
+    """The signId of a peer by its name here, or by itself. Raises InvalidKey."""
+    return sending.resolve(context.platform, peer)
+
+
+async def request(context: Context, served: Served, peer: str | None, topic: str, payload: Any, timeout: float) -> Any:
+    """Ask a peer, or with None whoever answers ``topic`` in this node, a service for example; the answer.
+
+    ``timeout``: seconds. Raises NoResponders, RequestTimeout or RequestFailed."""
+    platform = context.platform
+    if peer is None:
+        return await platform.messaging.request(topic, payload=payload, timeout=timeout)
+    destination = sending.resolve(platform, peer)
     try:
         return await platform.messaging.request(topic, destination, payload, timeout=timeout)
     except RequestTimeout as error:
-        link = outgoing.link_to(platform, destination)
+        link = sending.link_to(platform, destination)
         why = "its handlers have not answered" if link["connected"] else link["reason"]
         raise RequestTimeout(f"{error} ({why})") from None
 
 
-async def ping(host: "Host", served: Served, peer: str, timeout: float) -> float:
+async def ping(context: Context, served: Served, peer: str, timeout: float) -> float:
     """Seconds there and back."""
-    return await outgoing.ping(host.platform, peer, timeout)
+    return await sending.ping(context.platform, peer, timeout)
 
 
-async def listen(host: "Host", served: Served, pattern: str) -> None:
+async def listen(context: Context, served: Served, pattern: str) -> None:
     """Batches of [topic, sender, name, payload]; the command sends back how many more it has written."""
-    await host.subscriptions.read(pattern, served)
+    await context.subscriptions.read(pattern, served)
 
 
-async def waiting(host: "Host", served: Served, peer: str | None) -> int:
+async def waiting(context: Context, served: Served, peer: str | None) -> int:
     """What is not settled, in chunks, oldest first; how many."""
-    platform = host.platform
-    wanted = outgoing.resolve(platform, peer) if peer is not None else None
-    await _dialled(host)
+    platform = context.platform
+    wanted = sending.resolve(platform, peer) if peer is not None else None
+    await _dialled(context)
     reasons = {status.sign_id: status for status in platform.peers()}
     found = await platform.outbox.waiting(wanted)
     for start in range(0, len(found), CHUNK):
@@ -139,66 +158,48 @@ async def waiting(host: "Host", served: Served, peer: str | None) -> int:
     return len(found)
 
 
-async def _dialled(host: "Host") -> None:
+async def _dialled(context: Context) -> None:
     """A node that has just started should first try to reach those for whom something waits: that tells why."""
     until = time.monotonic() + FIRST_DIALS
     while time.monotonic() < until:
-        if all(s.connected or s.reason for s in host.platform.peers() if s.waiting):
+        if all(s.connected or s.reason for s in context.platform.peers() if s.waiting):
             return
         await asyncio.sleep(0.02)
 
 
-async def cancel(host: "Host", served: Served, id: str) -> dict[str, Any]:  # noqa: A002 - the word of the command
+async def cancel(context: Context, served: Served, id: str) -> dict[str, Any]:  # noqa: A002 - the word of the command
     """Take back a message that waits."""
     try:
-        done = await host.platform.outbox.cancel(id)
-        return {"id": id, "cancelled": done, "state": await host.platform.delivery(id)}
+        done = await context.platform.outbox.cancel(id)
+        return {"id": id, "cancelled": done, "state": await context.platform.delivery(id)}
     except ValueError:
         raise LocalError(f"{id!r} is not the id of a message; mm outbox lists them") from None
 
 
-async def directory(host: "Host", served: Served, topic: str, payload: Any, timeout: float) -> Any:
-    """Ask the services that answer directory.* here; a name of a peer in front of a key becomes its signId."""
-    platform = host.platform
-    if topic not in ("directory.get", "directory.put", "directory.bootstrap", "directory.state"):
-        raise LocalError(f"{topic} is no topic of the directory")
-    if topic == "directory.get":
-        payload = _named(platform, payload)
-    return await platform.messaging.request(topic, payload=payload, timeout=timeout)
-
-
-def _named(platform: "Platform", key: str) -> str:
-    name, slash, rest = key.partition("/")
-    try:
-        return f"{platform.directory.resolve(name)}{slash}{rest}"
-    except InvalidKey:
-        return key  # a signId with a slash in it, or a name of our own record
-
-
-async def diagnose(host: "Host", served: Served, peer: str | None, servers: list[str]) -> list[list[str]]:
+async def diagnose(context: Context, served: Served, peer: str | None, servers: list[str]) -> list[list[str]]:
     """What is wrong with this node, and with the way to a peer; see mmplatform/diagnosis."""
     from mmplatform.diagnosis import examine  # used by mm doctor only
 
-    platform = host.platform
-    wanted = outgoing.resolve(platform, peer) if peer is not None else None
+    platform = context.platform
+    wanted = sending.resolve(platform, peer) if peer is not None else None
     return [list(check) for check in await examine(platform, wanted, servers)]
 
 
-async def cut(host: "Host", served: Served, peer: str) -> bool:
+async def cut(context: Context, served: Served, peer: str) -> bool:
     """Abort the connection to a peer, as a broken cable would (for mm demo and tests)."""
-    link = host.platform.peer(outgoing.resolve(host.platform, peer)).link
+    link = context.platform.peer(sending.resolve(context.platform, peer)).link
     if link is not None:
         link.connection.abort()
     return link is not None
 
 
-async def give_way(host: "Host", served: Served) -> str:
+async def give_way(context: Context, served: Served) -> str:
     """mm run wants the folder: a node that is there for mm on makes way, and mm on becomes its client.
 
     Returns what this node is for."""
-    if host.purpose == "on":
-        host.yielding.set()
-    return host.purpose
+    if context.purpose == "on":
+        context.yielding.set()
+    return context.purpose
 
 
 def _why(state: str, connected: bool, reason: str | None) -> str:
@@ -212,7 +213,7 @@ def _why(state: str, connected: bool, reason: str | None) -> str:
 OPERATIONS: Final[dict[str, Operation]] = {
     operation.__name__: operation
     for operation in (
-        identity, add, peers, services, relays, send, lines, request, ping, listen, waiting, cancel, directory,
+        identity, add, peers, services, relays, send, lines, resolve, request, ping, listen, waiting, cancel,
         diagnose, cut, give_way,
     )
 }  # fmt: skip

@@ -1,5 +1,1 @@
-"""Find anyone: a Kademlia DHT of signed records. ``Kademlia(platform)`` is the service; see service.py."""
-
-from mm_services.kademlia.service import Kademlia
-
-__all__ = ["Kademlia"]
+"""Find anyone: a Kademlia DHT of signed records. service.py has the service, commands.py ``mm dht``."""

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mm_relay.commands import relay
 from mm_relay.config.settings import NAMES, PARSERS, Config, beyond_this_machine, load
 from mm_transports.relay.protocol.address import format_relay
 from mm_transports.relay.protocol.items import MAX_FRAME, MAX_MAIL
-from mmplatform.cli.commands import relay
 from mmplatform.errors import LocalError
 from mmplatform.identity.keys import Identity
 
@@ -31,7 +31,7 @@ def test_no_setting_is_needed() -> None:
 
 def test_every_setting_has_a_parser_and_a_flag() -> None:
     assert {name.replace("_", "-") for name in PARSERS} == set(NAMES)
-    flags = {option for parameter in relay.relay.params for option in parameter.opts}
+    flags = {option for parameter in relay.params for option in parameter.opts}
     assert {f"--{name}" for name in NAMES} <= flags
 
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from mm_services.kademlia import Kademlia
 from mm_services.kademlia.protocol.contact import sign_id_key
-from mm_services.kademlia.service import LISTEN
+from mm_services.kademlia.service import LISTEN, Kademlia
 from mmplatform import Platform
 from mmplatform.errors import InvalidKey, InvalidRecord, LocalError, NotRunning, RequestFailed
 from mmplatform.identity.keys import Identity

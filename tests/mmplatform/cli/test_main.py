@@ -1,29 +1,32 @@
 """Options, exit codes, and how commands fail."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 
 import mmplatform.cli
-from mmplatform.cli import main as app
-from mmplatform.cli.main import FAILED, OK, USAGE, Group, mm, run
-from tests.support.cli import MM, Node, end, until
+from mmplatform.cli import main
+from mmplatform.cli.command import FAILED, OK, USAGE, Command
+from mmplatform.cli.main import mm, run
+from tests.support.cli import Node, end, until
 
 Here = Callable[..., tuple[int, str, str]]
-COMMANDS = [name for name in mm.commands if not mm.commands[name].hidden]
+COMMANDS = [*(name for name in mm.commands if not mm.commands[name].hidden), "dht", "relay"]
 
 
 def test_version_and_help(here: Here) -> None:
     assert here("--version")[1].startswith("mm, version ")
     code, out, _ = here("--help")
     assert code == OK
-    assert [line.split()[0] for line in out.partition("Commands:")[2].split("\n") if line.strip()] == list(app.ORDER)
+    assert [line.split()[0] for line in out.partition("Commands:")[2].split("\n") if line.strip()] == [
+        "id", "add", "peers", "run", "send", "on", "request", "ping", "outbox", "doctor", "demo", "completion",
+        "dht", "relay",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -101,37 +104,12 @@ def test_folders_that_cannot_be_used_are_named(here: Here, tmp_path: Path) -> No
     assert str(file) in err
 
 
-def test_the_folder_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("MM_DATA", str(tmp_path / "env"))
-    assert run(["id"]) == OK
-    assert (tmp_path / "env" / "identity").exists()
-    assert app.Settings().data == tmp_path / "env"
-
-
-def test_json_before_and_behind_the_command(here: Here) -> None:
-    before, behind = here("--json", "id"), here("id", "--json")
-    assert json.loads(before[1])["signId"] == json.loads(behind[1])["signId"]
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_prints_a_script(here: Here, shell: str) -> None:
-    code, out, _ = here("completion", shell)
-    assert code == OK
-    assert "_MM_COMPLETE" in out
-
-
-def test_completion_completes() -> None:
-    environment = {**os.environ, "_MM_COMPLETE": "bash_complete", "COMP_WORDS": "mm out", "COMP_CWORD": "1"}
-    done = subprocess.run(MM, env=environment, capture_output=True, text=True)
-    assert done.stdout.strip() == "plain,outbox"
-
-
 def broken() -> None:
     raise RuntimeError("a bug")
 
 
 def test_a_defect_has_a_trace_only_when_debugging(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(mm.commands, "broken", Group.command_class("broken", callback=broken))
+    monkeypatch.setitem(mm.commands, "broken", Command("broken", callback=broken))
     code, _, err = here("broken")
     assert code == FAILED
     assert err == "mm: RuntimeError: a bug (a defect of mm; MM_DEBUG=1 shows where)\n"
@@ -139,12 +117,12 @@ def test_a_defect_has_a_trace_only_when_debugging(here: Here, monkeypatch: pytes
     assert "Traceback" in here("broken")[2]
 
 
-@pytest.mark.parametrize("error", [OSError("disk on fire"), app.click.Abort(), app.click.ClickException("no")])
+@pytest.mark.parametrize("error", [OSError("disk on fire"), click.Abort(), click.ClickException("no")])
 def test_other_errors_are_one_line(here: Here, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def fail() -> None:
         raise error
 
-    monkeypatch.setitem(mm.commands, "broken", Group.command_class("broken", callback=fail))
+    monkeypatch.setitem(mm.commands, "broken", Command("broken", callback=fail))
     code, _, err = here("broken")
     assert code == FAILED
     assert err.count("\n") == 1
@@ -166,29 +144,13 @@ def test_a_missing_library_of_somebody_else_is_a_defect(monkeypatch: pytest.Monk
     def fail() -> None:
         raise ModuleNotFoundError("gone", name="gone")
 
-    monkeypatch.setattr(app, "run", fail)
+    monkeypatch.setattr(main, "run", fail)
     before = signal.getsignal(signal.SIGINT)
     try:
         with pytest.raises(ModuleNotFoundError):
             mmplatform.cli.mm()
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def test_it_runs_without_uvloop(monkeypatch: pytest.MonkeyPatch, here: Here) -> None:
-    monkeypatch.setitem(sys.modules, "uvloop", None)
-    assert here("id")[0] == OK
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_run_stops_in_good_order(node: Node, number: int) -> None:
-    process = node.serve("run", "--listen", "tcp://127.0.0.1:0")
-    assert node.mm("id").returncode == OK
-    assert end(process, number) == OK
-    assert not node.control.exists()
-    assert node.out.endswith("stopped\n")
-    assert "tcp://127.0.0.1:" in node.out
-    assert node.err == ""
 
 
 def test_run_speaks_json_and_refuses_a_second_node(node: Node) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mm_services.kademlia import Kademlia
+from mm_services.kademlia.service import Kademlia
 from mm_transports.relay.protocol.address import format_relay
 from mm_transports.relay.transport import Relay
 from mm_transports.tcp import TCP

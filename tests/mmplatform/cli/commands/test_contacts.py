@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mmplatform.cli.commands import contacts as people
-from mmplatform.cli.main import FAILED, OK
+from mmplatform.cli.command import FAILED, OK
+from mmplatform.cli.commands import contacts
 from tests.support.cli import LOOPBACK, Node
 
 Here = Callable[..., tuple[int, str, str]]
@@ -80,11 +80,11 @@ def test_every_link_of_a_peer_is_shown_and_why_there_is_no_better_one() -> None:
         "waiting": False, "foundBy": "ticket", "reason": "", "links": [link, spare],
         "troubles": {"tcp://8.8.8.8:1": "no route"},
     }  # fmt: skip
-    assert people._row(peer)[-2:] == (
+    assert contacts._row(peer)[-2:] == (
         "relay+wss://r 12.3 ms, 900 B in, 4.1 MiB out",
         "standby: relay+wss://s, 0 B in, 2 KiB out; not tcp://8.8.8.8:1: no route",
     )
-    away = people._row(peer | {"connected": False, "links": [], "reason": "no answer"})
+    away = contacts._row(peer | {"connected": False, "links": [], "reason": "no answer"})
     assert away[-2:] == ("-", "no answer")
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 import mmplatform
+from mmplatform.cli.command import FAILED, OK
 from mmplatform.cli.commands import demo
 from mmplatform.cli.commands.demo import Verdict, _cut_torn, _Demo, _records, _text
-from mmplatform.cli.main import FAILED, OK
 from tests.support.cli import MM, until
 
 Here = Callable[..., tuple[int, str, str]]

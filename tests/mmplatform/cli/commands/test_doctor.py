@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from mmplatform.cli.main import FAILED, OK, USAGE
+from mmplatform.cli.command import FAILED, OK, USAGE
 from mmplatform.errors import NotRunning
 from mmplatform.storage.folder import DataFolder
 from tests.support.cli import LOOPBACK, Node

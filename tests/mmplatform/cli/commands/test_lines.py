@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from mmplatform.cli.command import FAILED, OK
 from mmplatform.cli.commands import lines, progress
 from mmplatform.cli.commands.lines import Input, Tally
-from mmplatform.cli.main import FAILED, OK
-from mmplatform.cli.node import sending as outgoing
+from mmplatform.cli.node import sending
 from mmplatform.cli.node.host import Host
 from mmplatform.errors import InvalidPayload, StorageError
 from mmplatform.message import Priority
@@ -34,7 +34,7 @@ def in_order(payloads: list[Any], count: int = COUNT) -> bool:
     return list(dict.fromkeys(payloads)) == [str(number) for number in range(1, count + 1)]
 
 
-def sending(node: Node, source: Path) -> "subprocess.Popen[bytes]":
+def start_sending(node: Node, source: Path) -> "subprocess.Popen[bytes]":
     with source.open("rb") as stdin:
         return node.start("send", "bob", "lines", "--lines", stdin=stdin)
 
@@ -61,11 +61,11 @@ def test_the_sender_is_killed(pair: Pair, source: Path, with_node: bool) -> None
     bob.serve("on", "friends.lines", "--json")
     if with_node:
         alice.serve("run", "--listen", *LOOPBACK)
-    first = sending(alice, source)
+    first = start_sending(alice, source)
     until(lambda: bob.lines > 500)
     first.kill()
     first.wait()
-    assert sending(alice, source).wait(30) == OK
+    assert start_sending(alice, source).wait(30) == OK
     until(lambda: bob.lines >= COUNT)
     assert bob.payloads() == [str(number) for number in range(1, COUNT + 1)]
     assert "of an interrupted run; --fresh sends all again" in alice.err
@@ -76,7 +76,7 @@ def test_the_sender_is_killed(pair: Pair, source: Path, with_node: bool) -> None
 def test_the_receiver_is_killed(pair: Pair, source: Path) -> None:
     alice, bob = pair
     on = bob.serve("on", "friends.lines", "--json")
-    sender = sending(alice, source)
+    sender = start_sending(alice, source)
     until(lambda: bob.lines > 500)
     on.kill()
     on.wait()
@@ -89,13 +89,13 @@ def test_the_node_under_the_sender_is_killed(pair: Pair, source: Path) -> None:
     alice, bob = pair
     bob.serve("on", "friends.lines", "--json")
     run = alice.serve("run", "--listen", *LOOPBACK)
-    sender = sending(alice, source)
+    sender = start_sending(alice, source)
     until(lambda: bob.lines > 500)
     run.kill()
     run.wait()
     assert sender.wait(30) == FAILED
     assert "the node stopped;" in alice.err
-    assert sending(alice, source).wait(30) == OK
+    assert start_sending(alice, source).wait(30) == OK
     assert bob.payloads() == [str(number) for number in range(1, COUNT + 1)]
 
 
@@ -104,7 +104,7 @@ def test_the_reader_of_the_lines_is_slow(pair: Pair, source: Path) -> None:
     alice, bob = pair
     on = bob.start("on", "friends.lines", "--payload", stdout=subprocess.PIPE)
     until(lambda: bob.holder() == on.pid)
-    sender = sending(alice, source)
+    sender = start_sending(alice, source)
     until(lambda: alice.control.is_socket())
     assert bob.mm("ping", "alice").returncode == OK
     assert on.stdout is not None
@@ -221,7 +221,7 @@ def test_realtime_and_unheard_lines(pair: Pair) -> None:
 
 
 async def test_what_is_beyond_the_watched_ones_counts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outgoing, "HELD", 5)
+    monkeypatch.setattr(sending, "HELD", 5)
     async with (
         Host(tmp_path / "a", listen=LOOPBACK, purpose="run") as a,
         Host(tmp_path / "b", listen=LOOPBACK, purpose="run") as b,
@@ -241,8 +241,8 @@ async def test_what_is_beyond_the_watched_ones_counts_too(tmp_path: Path, monkey
 async def test_a_disk_that_fails_stops_the_run_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Host(tmp_path / "a", listen=LOOPBACK) as a, Host(tmp_path / "b", listen=LOOPBACK) as b:
         await a.call("add", ticket=b.platform.ticket(), name="b", circle="friends")
-        run = outgoing.Lines(a.platform, b.platform.sign_id, "x", Priority.NORMAL, 60.0, False)
-        await run.accept([b"\x01"], outgoing.Position(1, b"", []))
+        run = sending.Lines(a.platform, b.platform.sign_id, "x", Priority.NORMAL, 60.0, False)
+        await run.accept([b"\x01"], sending.Position(1, b"", []))
 
         def full(*arguments: Any, **options: Any) -> Any:
             raise StorageError("no space")
@@ -250,7 +250,7 @@ async def test_a_disk_that_fails_stops_the_run_where_it_is(tmp_path: Path, monke
         with monkeypatch.context() as patch:
             patch.setattr(a.platform.storage, "write", full)
             with pytest.raises(StorageError):
-                await run.accept([b"\x02", b"\x03"], outgoing.Position(3, b"", []))
+                await run.accept([b"\x02", b"\x03"], sending.Position(3, b"", []))
         saved = await run.position()
         assert saved is not None
         assert saved.count == 1

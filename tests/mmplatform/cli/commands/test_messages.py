@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from mmplatform.cli.commands import on as listening
+from mmplatform.cli.command import FAILED, OK, USAGE, Settings
+from mmplatform.cli.commands import on
 from mmplatform.cli.commands.messages import _tell
-from mmplatform.cli.main import FAILED, OK, USAGE, Settings
-from mmplatform.cli.node import sending as outgoing
-from mmplatform.cli.node import subscriptions
+from mmplatform.cli.node import sending, subscriptions
 from mmplatform.cli.node.host import Host
 from tests.support.cli import LOOPBACK, MM, Node, end, until
 
@@ -26,7 +25,7 @@ Pair = tuple[Node, Node]
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands in this process give up on an absent peer sooner."""
-    monkeypatch.setattr(outgoing, "AWAY_AFTER", 0.2)
+    monkeypatch.setattr(sending, "AWAY_AFTER", 0.2)
 
 
 def test_every_kind_of_payload(pair: Pair, here: Here) -> None:
@@ -259,7 +258,7 @@ def test_sizes() -> None:
     assert [subscriptions._size(value) for value in ("abc", b"ab", None, 1.5, ["x"])] == [3, 2, 8, 8, 3]
     assert USAGE == 2
     assert Settings().json is False
-    assert listening.HANDOVER
+    assert on.HANDOVER
 
 
 async def test_one_who_comes_while_the_last_one_goes_gets_what_that_one_had_in_hand(tmp_path: Path) -> None:

@@ -1,19 +1,19 @@
-"""mm dht: what the DHT knows, and what we publish there. A running node does the work, over its control socket."""
+"""mm dht: what the DHT knows, and what we publish there. The service in the node does the work: see bridge.py."""
 
 from typing import Any, Final
 
 import click
 
-from mmplatform.cli.main import OK, Failure, Group, Settings, execute, mm, pass_settings
-from mmplatform.cli.node.host import node
+from mmplatform.cli.command import OK, Failure, Group, Settings, execute, pass_settings
+from mmplatform.cli.node.host import NodeHandle, node
 from mmplatform.cli.output import counted, emit, note, printable, say, table
-from mmplatform.errors import NoResponders
+from mmplatform.errors import InvalidKey, NoResponders
 
 PATIENCE: Final = 15.0  # seconds
 LASTS: Final = 3600.0
 
 
-@mm.group("dht", cls=Group, invoke_without_command=True)
+@click.group("dht", cls=Group, invoke_without_command=True)
 @click.pass_context
 def dht(context: click.Context) -> int:
     """Show the state of the DHT, by which nodes find each other across networks.
@@ -36,7 +36,7 @@ def get_record(settings: Settings, key: str) -> int:
       mm dht get bob
       mm dht get bob/status
     """
-    found = execute(lambda: _ask(settings, "directory.get", key))
+    found = execute(lambda: _ask(settings, "directory.get", key, named=True))
     if found is None:
         raise Failure(f"nobody in the DHT has {key}")
     if settings.json:
@@ -117,9 +117,19 @@ def _state(settings: Settings) -> int:
     return OK
 
 
-async def _ask(settings: Settings, topic: str, payload: Any) -> Any:
+async def _ask(settings: Settings, topic: str, payload: Any, *, named: bool = False) -> Any:
+    """The answer of the DHT in the node; ``named``: the name of a peer may stand in front of the payload, a key."""
     async with node(settings.data) as there:
         try:
-            return await there.call("directory", topic=topic, payload=payload, timeout=PATIENCE)
+            asked = await _with_sign_id(there, payload) if named else payload
+            return await there.call("request", peer=None, topic=topic, payload=asked, timeout=PATIENCE)
         except NoResponders:
             raise Failure("this node runs no DHT; start it with: mm run --service kademlia") from None
+
+
+async def _with_sign_id(there: NodeHandle, key: str) -> str:
+    name, slash, rest = key.partition("/")
+    try:
+        return f"{await there.call('resolve', peer=name)}{slash}{rest}"
+    except InvalidKey:
+        return key  # a signId with a slash in it, or a name of our own record

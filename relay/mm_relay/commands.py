@@ -1,4 +1,4 @@
-"""mm relay: a relay in the foreground. The server comes from a plugin and is loaded when it is asked for."""
+"""mm relay: a relay in the foreground. The server is a plugin and is loaded when the command runs, not for its help."""
 
 import asyncio
 import signal
@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 import click
 
-from mmplatform.cli.main import OK, Interrupted, Settings, execute, mm, pass_settings
+from mmplatform.cli.command import OK, Command, Interrupted, Settings, execute, pass_settings
 from mmplatform.cli.output import emit, note, say
 from mmplatform.plugins import loading as plugins
 from mmplatform.plugins.server import Server
@@ -64,7 +64,7 @@ def _options(command: Any) -> Any:
     return command
 
 
-@mm.command("relay")
+@click.command("relay", cls=Command)
 @click.option(
     "--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="TOML; its keys are these flags."
 )

@@ -167,7 +167,7 @@ def test_no_server_installed(here: Callable[..., tuple[int, str, str]], monkeypa
 def test_what_happened_is_told_now_and_then(tmp_path: Path) -> None:
     """A line a minute at most, and only when something has happened: here at every look."""
     code = (
-        "import sys; from mmplatform.cli.commands import relay; relay.LOOK_AGAIN = 0.01\n"
+        "import sys; from mm_relay import commands; commands.LOOK_AGAIN = 0.01\n"
         "from mmplatform.cli.main import run; sys.exit(run(sys.argv[1:]))"
     )
     process = subprocess.Popen(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmplatform.cli.main import FAILED, OK, USAGE
+from mmplatform.cli.command import FAILED, OK, USAGE
 from tests.support.cli import LOOPBACK, Node, until
 
 Here = Callable[..., tuple[int, str, str]]

@@ -1,0 +1,135 @@
+"""What every command is made of: the common options and settings, exit codes, and running a coroutine until Ctrl-C."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+DEFAULT_FOLDER: Final = "~/.mm"
+
+
+class Failure(click.ClickException):
+    """A command did not do what it was asked to."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C, or SIGTERM."""
+
+
+@dataclass
+class Settings:
+    """Where the node lives and how to answer."""
+
+    data: Path = field(default_factory=lambda: Path(os.environ.get("MM_DATA") or DEFAULT_FOLDER).expanduser())
+    json: bool = False
+
+
+pass_settings = click.make_pass_decorator(Settings, ensure=True)
+
+
+def _set_data(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        context.ensure_object(Settings).data = value.expanduser()
+
+
+def _set_json(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        context.ensure_object(Settings).json = True
+
+
+def common_options() -> list[click.Parameter]:
+    """Those that may stand before and behind the name of the command."""
+    folder = click.Path(file_okay=False, path_type=Path)
+    return [
+        click.Option(
+            ["--data"], type=folder, metavar="PATH", expose_value=False, callback=_set_data,
+            help=f"The data folder of the node.  [env: MM_DATA; default: {DEFAULT_FOLDER}]",
+        ),
+        click.Option(
+            ["--json"], is_flag=True, expose_value=False, callback=_set_json, help="Answer in JSON, one object a line."
+        ),
+    ]  # fmt: skip
+
+
+relay_option = click.option(
+    "--relay", "relays", multiple=True, metavar="ADDRESS",
+    help="Be reached through this relay, and have mail kept there; may be repeated. The folder remembers them; none"
+    " forgets.  [env: MM_RELAYS]",
+)  # fmt: skip
+
+stun_option = click.option(
+    "--stun", multiple=True, metavar="URL",
+    help="Ask this server where we are seen at, for direct links through NATs: stun:HOST[:PORT]. Remembered as relays"
+    " are.  [env: MM_STUN]",
+)  # fmt: skip
+turn_option = click.option(
+    "--turn", multiple=True, metavar="URL[,USER,PASSWORD]",
+    help="Have links carried by this server where no direct one can be made: turn:HOST[:PORT]. Remembered as relays"
+    " are.  [env: MM_TURN]",
+)  # fmt: skip
+
+
+class Command(click.Command):
+    """One command of mm; its docstring's part behind a line with \\b is shown as it is written."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.params += common_options()
+
+
+class Group(click.Group):
+    """Commands in the order one needs them, each with the common options."""
+
+    command_class = Command
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.params += common_options()
+
+
+def execute(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run a command's coroutine; SIGINT and SIGTERM cancel it, a second one ends the process at once."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_interruptible(main))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+async def _interruptible(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(main())
+    interrupted = False
+
+    def interrupt() -> None:
+        nonlocal interrupted
+        if interrupted:
+            os._exit(128 + signal.SIGINT)  # what was accepted is on disk
+        interrupted = True
+        task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt)
+    await asyncio.wait([task])
+    if task.cancelled():
+        raise Interrupted
+    return task.result()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
