@@ -1,7 +1,7 @@
-"""What a data folder was told of last is used by every command, until told otherwise: the relays it is at home at, and
-the STUN and TURN servers that help it to direct links.
+"""Remembers, per data folder, the home relays and the STUN and TURN servers given last.
 
-They are lines of the files ``relays``, ``stun`` and ``turn`` in the folder, for people to read and change.
+Every command uses them until others are given. They are lines of the files ``relays``, ``stun`` and ``turn`` in the
+folder, for people to read and change.
 """
 
 import os
@@ -17,8 +17,8 @@ from mmplatform.storage.folder import DataFolder
 NONE: Final = "none"
 
 
-class Kept(NamedTuple):
-    """One kind of addresses: its file, and how else they are said."""
+class RememberedAddresses(NamedTuple):
+    """One kind of addresses: the file in the folder, the environment variable and the option that name them."""
 
     file: str
     variable: str
@@ -26,31 +26,31 @@ class Kept(NamedTuple):
     separators: str
 
 
-RELAYS: Final = Kept("relays", "MM_RELAYS", "--relay", r"[\s,]+")
-STUN: Final = Kept("stun", "MM_STUN", "--stun", r"[\s,]+")
-TURN: Final = Kept("turn", "MM_TURN", "--turn", r"\s+")  # each has commas of its own
+RELAYS: Final = RememberedAddresses("relays", "MM_RELAYS", "--relay", r"[\s,]+")
+STUN: Final = RememberedAddresses("stun", "MM_STUN", "--stun", r"[\s,]+")
+TURN: Final = RememberedAddresses("turn", "MM_TURN", "--turn", r"\s+")  # each has commas of its own
 
 
-def homes(folder: Path, given: Sequence[str] = (), kept: Kept = RELAYS) -> list[str]:
-    """Those to use: the ``given`` ones, else those of the environment, else those the folder remembers."""
-    named = os.environ.get(kept.variable)
+def addresses(folder: Path, given: Sequence[str] = (), kind: RememberedAddresses = RELAYS) -> list[str]:
+    """The addresses to use: the ``given`` ones, else those of the environment, else those the folder remembers."""
+    named = os.environ.get(kind.variable)
     if not given and named is not None:
-        given = [name for name in re.split(kept.separators, named) if name] or [NONE]
+        given = [name for name in re.split(kind.separators, named) if name] or [NONE]
     if given:
         return list(dict.fromkeys(name for name in given if name != NONE))
     try:
-        return (DataFolder(folder).path / kept.file).read_text().split()
+        return (DataFolder(folder).path / kind.file).read_text().split()
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:
         raise StorageError(
-            f"the {kept.file} of {folder} cannot be read: {error}; mm run {kept.option} says them anew"
+            f"the {kind.file} of {folder} cannot be read: {error}; mm run {kind.option} says them anew"
         ) from None
 
 
-def remember(folder: Path, names: Sequence[str], kept: Kept = RELAYS) -> None:
+def remember(folder: Path, names: Sequence[str], kind: RememberedAddresses = RELAYS) -> None:
     """Use these from now on. The folder is ours while this happens. Raises StorageError."""
-    path = DataFolder(folder).path / kept.file
+    path = DataFolder(folder).path / kind.file
     try:
         if not names:
             path.unlink(missing_ok=True)
@@ -60,19 +60,19 @@ def remember(folder: Path, names: Sequence[str], kept: Kept = RELAYS) -> None:
         new.write_text("".join(f"{name}\n" for name in names))
         new.replace(path)
     except OSError as error:
-        raise StorageError(f"{error}; what {kept.option} names is used, and not remembered") from None
+        raise StorageError(f"{error}; what {kind.option} names is used, and not remembered") from None
 
 
-class Servers(NamedTuple):
+class HelperServers(NamedTuple):
     """As :class:`mmplatform.Platform` takes them."""
 
     stun: list[str]
     turn: list[tuple[str, str, str]]
 
 
-def servers(stun: Sequence[str], turn: Sequence[str]) -> Servers:
+def servers(stun: Sequence[str], turn: Sequence[str]) -> HelperServers:
     """Those of ``URL`` and ``URL[,USER,PASSWORD]``. Raises LocalError."""
-    found = Servers(list(stun), [_turn(server) for server in turn])
+    found = HelperServers(list(stun), [_turn(server) for server in turn])
     try:
         check_servers(*found)
     except ValueError as error:

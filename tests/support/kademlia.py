@@ -4,8 +4,8 @@ from typing import Any
 
 from mm_services.kademlia.protocol.address import Address
 from mm_services.kademlia.protocol.contact import Contact, node_id
-from mm_services.kademlia.protocol.records import Record, make_record, open_record
-from mm_services.kademlia.protocol.search import Found
+from mm_services.kademlia.protocol.records import SignedRecord, make_record, open_record
+from mm_services.kademlia.protocol.search import SearchResult
 from mmplatform.identity.keys import Identity
 from tests.sim.dht.members import Member
 from tests.sim.dht.network import START, Network
@@ -28,7 +28,7 @@ def contact(number: int) -> Contact:
 
 def record(
     owner: Identity, name: str = "name", value: bytes = b"value", seq: int = 1, expires: int = int(NOW) + 3600
-) -> Record:
+) -> SignedRecord:
     return open_record(make_record(owner, name, value, seq, expires), NOW)
 
 
@@ -45,14 +45,14 @@ class World:
     def run(self, seconds: float) -> None:
         self.network.run(self.network.now + seconds)
 
-    def put(self, member: Member, what: Record) -> int:
+    def put(self, member: Member, what: SignedRecord) -> int:
         stored: list[int] = []
         member.do(lambda: member.node.put(what.keys[0], what, stored.append))
         self.network.run(lambda: bool(stored))
         return stored[0]
 
-    def get(self, member: Member, key: int) -> Found:
-        found: list[Found] = []
+    def get(self, member: Member, key: int) -> SearchResult:
+        found: list[SearchResult] = []
         member.do(lambda: member.node.get(key, found.append))
         self.network.run(lambda: bool(found))
         return found[0]

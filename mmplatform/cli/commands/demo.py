@@ -38,7 +38,7 @@ DISCOVERY: Final = 5.0  # seconds; it takes little more than one to be announced
 HEADER: Final = 12  # bytes before each line in bob's file: number, length
 
 
-class Verdict(NamedTuple):
+class DemoResult(NamedTuple):
     """What bob's file shows."""
 
     sent: int
@@ -80,7 +80,7 @@ def demo(settings: Settings, source: Path | None) -> int:
         raise Failure(f"{source} is empty; there is nothing to send")
     folder = Path(tempfile.mkdtemp(prefix="mm-demo-"))
     try:
-        verdict: Verdict = execute(lambda: _Demo(settings.json, folder, text, source).run())
+        verdict: DemoResult = execute(lambda: _Demo(settings.json, folder, text, source).run())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if settings.json:
@@ -127,7 +127,7 @@ class _Demo:
         self._report: dict[str, Any] = {"delivered": 0}
         self._moved = asyncio.Event()
 
-    async def run(self) -> Verdict:
+    async def run(self) -> DemoResult:
         try:
             async with asyncio.timeout(PATIENCE + len(self._text) / 1e6):
                 await self._introduce()
@@ -234,7 +234,7 @@ class _Demo:
             self._moved.clear()
             await self._moved.wait()
 
-    def _verdict(self) -> Verdict:
+    def _verdict(self) -> DemoResult:
         received = list(_records(_cut_torn(self._output)))
         first: dict[int, bytes] = {}
         disorder, highest = 0, -1
@@ -248,7 +248,7 @@ class _Demo:
         self._tell("sha256", f"{ours} sent")
         self._tell("sha256", f"{theirs} received" + ("" if ours == theirs else ": NOT the same"))
         total = len(self._lines)
-        return Verdict(total, len(first), total - len(first), len(received) - len(first), disorder, ours == theirs)
+        return DemoResult(total, len(first), total - len(first), len(received) - len(first), disorder, ours == theirs)
 
     def _tell(self, what: str, details: str) -> None:
         seconds = time.monotonic() - self._began

@@ -20,7 +20,7 @@ SPOOLED: Final = 8 * 1024 * 1024  # bytes kept in memory while the input is comp
 DIGEST: Final = 16
 
 
-class Tally:
+class LineDigest:
     """Count and digest of lines; ``marks`` keeps the digests at powers of two."""
 
     def __init__(self) -> None:
@@ -44,13 +44,13 @@ class Input:
     turns out to be another one. ``tally`` is that of the lines accepted or to be sent next."""
 
     def __init__(self, position: list[Any] | None) -> None:
-        self.tally = Tally()
+        self.tally = LineDigest()
         self.skipped = 0
         self._goal: int = position[0] if position is not None else 0
         self._wanted: dict[int, bytes] = {}
         if position is not None:
             self._wanted = {**dict(position[2]), position[0]: position[1]}
-            self._seen = Tally()
+            self._seen = LineDigest()
             self._spool = tempfile.SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 - closed by _decide
 
     def unsent(self, lines: list[bytes]) -> list[bytes]:

@@ -15,7 +15,7 @@ from mmplatform.cli.control import Channel, MemoryPipe, NodeStopped, SocketPipe,
 from mmplatform.cli.node.operations import OPERATIONS
 from mmplatform.cli.node.subscriptions import Subscriptions
 from mmplatform.cli.output import note
-from mmplatform.cli.remembered import RELAYS, STUN, TURN, homes, remember, servers
+from mmplatform.cli.remembered import RELAYS, STUN, TURN, addresses, remember, servers
 from mmplatform.errors import FolderInUse, Refused
 from mmplatform.messaging.dispatch import Finished, Gate
 from mmplatform.platform import LISTEN, Platform
@@ -102,9 +102,9 @@ class Host:
     ) -> None:
         taking = purpose != "command"
         self.services = services
-        said = {RELAYS: relays, STUN: stun, TURN: turn}
-        used = {kept: homes(folder, given, kept) for kept, given in said.items()}
-        self._news = {kept: used[kept] for kept, given in said.items() if given}  # for the folder to remember
+        named = {RELAYS: relays, STUN: stun, TURN: turn}
+        used = {kind: addresses(folder, given, kind) for kind, given in named.items()}
+        self._to_remember = {kind: used[kind] for kind, given in named.items() if given}
         self.relays, self.stun = used[RELAYS], used[STUN]
         helpers = servers(used[STUN], used[TURN])
         self.platform = Platform(
@@ -138,8 +138,8 @@ class Host:
             await platform.storage.open()
             await self.subscriptions.restore(self._expected)
             await platform.start()
-            for kept, names in self._news.items():
-                remember(platform.folder.path, names, kept)
+            for kind, names in self._to_remember.items():
+                remember(platform.folder.path, names, kind)
             self._server = await asyncio.start_unix_server(
                 self._accept, sock=sockets.bind(platform.folder.control), limit=sockets.BUFFER
             )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 from mm_services.kademlia.protocol.contact import box_id_key, node_id, sign_id_key
-from mm_services.kademlia.protocol.records import Record
+from mm_services.kademlia.protocol.records import SignedRecord
 from mmplatform.codec import decode, encode
 from mmplatform.errors import CodecError, InvalidKey, LocalError
 from mmplatform.identity.keys import BoxId, Identity, parse_sign_id, raw_key
@@ -30,15 +30,15 @@ class Lookups(Protocol):
 
     def now(self) -> float: ...
 
-    def look_up(self, key: int, heard: Callable[[Record], None]) -> None: ...
+    def look_up(self, key: int, heard: Callable[[SignedRecord], None]) -> None: ...
 
     def publish_node_info(self, info: NodeInfo) -> None: ...
 
     def learn(self, infos: Iterable[NodeInfo]) -> None: ...
 
-    async def newest(self, key: int) -> Record | None: ...
+    async def newest(self, key: int) -> SignedRecord | None: ...
 
-    async def get(self, sign_id: str, name: str) -> Record | None: ...
+    async def get(self, sign_id: str, name: str) -> SignedRecord | None: ...
 
     async def put(self, name: str, value: bytes, expire_after: float) -> int: ...
 
@@ -131,7 +131,7 @@ class Bridge:
             value = record.value  # whoever signed it did not use directory.put
         return {"value": value, "signId": owner, "seq": record.seq, "expireTime": record.expires * 1000}
 
-    def _found(self, record: Record) -> None:
+    def _found(self, record: SignedRecord) -> None:
         if record.info is not None:
             payload = {**record.info.payload(), "foundBy": FOUND_BY}
             self._bus.emit("self", "transports.nodeInfo", self._identity.sign_id, payload)

@@ -20,7 +20,7 @@ STATE: Final = b"dht/state"
 Seeds = list[Seed]
 
 
-class Kept(Struct, array_like=True):
+class SavedContact(Struct, array_like=True):
     """A contact over a restart."""
 
     sign_key: bytes
@@ -28,21 +28,21 @@ class Kept(Struct, array_like=True):
     port: int
 
 
-class State(Struct, array_like=True):
+class SavedState(Struct, array_like=True):
     """What is saved: the ports and contacts of the last run."""
 
     ports: list[int]
-    contacts: list[Kept]
+    contacts: list[SavedContact]
 
 
-_states = Decoder(State, 64 * 1024)
+_states = Decoder(SavedState, 64 * 1024)
 
 
 async def restore(storage: Storage) -> tuple[list[int], Seeds]:
     """The ports and contacts of the last run; a damaged state is none, it was no more than a hint."""
     saved = await storage.get(STATE)
     try:
-        state = _states.decode(saved) if saved is not None else State([], [])
+        state = _states.decode(saved) if saved is not None else SavedState([], [])
     except CodecError:
         return [], []
     kept = [(Address(kept.host, kept.port), kept.sign_key) for kept in state.contacts]
@@ -53,8 +53,8 @@ async def save(storage: Storage, ports: list[int], peers: Peers) -> None:
     """Contacts of all buckets alike: neighbours to find our place, distant ones in case the neighbours are gone."""
     entries = [entry.contact for table in peers.tables.values() for entry in table]
     step = max(1, len(entries) // SAVED)
-    contacts = [Kept(c.sign_key, c.address.host, c.address.port) for c in entries[::step][:SAVED]]
-    await storage.put(STATE, encode(State(ports, contacts)))
+    contacts = [SavedContact(c.sign_key, c.address.host, c.address.port) for c in entries[::step][:SAVED]]
+    await storage.put(STATE, encode(SavedState(ports, contacts)))
 
 
 def sort_out(uris: Iterable[str]) -> tuple[Seeds, list[str]]:

@@ -21,8 +21,8 @@ from mm_services.kademlia.protocol.contact import record_key, sign_id_key
 from mm_services.kademlia.protocol.joining import Seed
 from mm_services.kademlia.protocol.node import Node
 from mm_services.kademlia.protocol.peers import Mode
-from mm_services.kademlia.protocol.records import Record
-from mm_services.kademlia.protocol.search import Found
+from mm_services.kademlia.protocol.records import SignedRecord
+from mm_services.kademlia.protocol.search import SearchResult
 from mm_services.kademlia.publishing import Publishing
 from mm_services.kademlia.seeds import resolve, restore, save, seeds_of, sort_out
 from mm_services.kademlia.udp import Sockets
@@ -47,7 +47,7 @@ LOOK_AGAIN: Final = (0.5, 1.0, 2.0, 4.0)  # seconds after a look-up that found n
 log = logging.getLogger("mm_services.kademlia")
 
 
-class Host(Protocol):
+class KademliaHost(Protocol):
     """What of a Platform this needs."""
 
     identity: Identity
@@ -66,7 +66,7 @@ class Kademlia(Service):
 
     def __init__(
         self,
-        platform: Host,
+        platform: KademliaHost,
         listen: Sequence[str] = LISTEN,
         bootstrap: Sequence[str] = (),
         public: Sequence[str] = (),
@@ -155,7 +155,7 @@ class Kademlia(Service):
         record = await self.newest(sign_id_key(parse_sign_id(sign_id)))
         return record.info if record is not None else None
 
-    async def get(self, sign_id: str, name: str) -> Record | None:
+    async def get(self, sign_id: str, name: str) -> SignedRecord | None:
         """The newest application record ``name`` that ``sign_id`` signed, or None. Raises InvalidKey."""
         return await self.newest(record_key(raw_key(parse_sign_id(sign_id)), name))
 
@@ -213,9 +213,9 @@ class Kademlia(Service):
 
     # What the bridge calls.
 
-    async def newest(self, key: int) -> Record | None:
+    async def newest(self, key: int) -> SignedRecord | None:
         """The newest record under ``key`` once the closest nodes have answered. Cancelling it leaves nothing behind."""
-        future: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[SearchResult] = asyncio.get_running_loop().create_future()
         self._tick()
         search = self.node.get(key, lambda found: None if future.done() else future.set_result(found))
         self._wake()
@@ -224,7 +224,7 @@ class Kademlia(Service):
         finally:
             search.cancel()
 
-    def look_up(self, key: int, heard: Callable[[Record], None], pauses: Sequence[float] = LOOK_AGAIN) -> None:
+    def look_up(self, key: int, heard: Callable[[SignedRecord], None], pauses: Sequence[float] = LOOK_AGAIN) -> None:
         """Have ``heard`` called with the first valid record, and with each newer one.
 
         While there is none it is looked up again: whoever has just started has not published yet."""
@@ -232,7 +232,7 @@ class Kademlia(Service):
             return
         loop = asyncio.get_running_loop()
 
-        def done(found: Found) -> None:
+        def done(found: SearchResult) -> None:
             if found.record is None and pauses and len(self._again) < MAX_AGAIN:
                 self._again[key] = loop.call_later(pauses[0], again)
 

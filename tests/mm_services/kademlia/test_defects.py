@@ -15,16 +15,15 @@ from mm_services.kademlia import seeds
 from mm_services.kademlia.protocol.address import Address
 from mm_services.kademlia.protocol.contact import Contact, K, node_id, prove
 from mm_services.kademlia.protocol.node import Node
-from mm_services.kademlia.protocol.store import PER_KEY, PER_PAYER
-from mm_services.kademlia.protocol.store import Store as Records
+from mm_services.kademlia.protocol.store import PER_KEY, PER_PAYER, RecordStore
 from mm_services.kademlia.protocol.table import Table
 from mm_services.kademlia.protocol.upkeep import SPREAD, TICK
 from mm_services.kademlia.protocol.wire import (
     FULL,
     Find,
+    FindReply,
     Known,
     Proof,
-    Reply,
     Store,
     Verdict,
     key_bytes,
@@ -43,7 +42,7 @@ from tests.support.kademlia import NOW, World, address, contact, identity, recor
 def forget(member: Member) -> None:
     """Have ``member`` hold no record any more."""
     node = member.node
-    node.store = node._responder._store = node._replicas._store = node.upkeep._store = Records(member.id)
+    node.store = node._responder._store = node._replicas._store = node.upkeep._store = RecordStore(member.id)
 
 
 def test_defect_1_nobody_overwrites_the_record_of_another_and_one_liar_does_not_end_a_lookup() -> None:
@@ -207,7 +206,7 @@ def test_defect_10_a_store_needs_a_token_and_has_quotas_and_ids_are_proven() -> 
     assert isinstance(answers[-1], Verdict)
     assert answers[-1].verdict == FULL
 
-    store = Records(0)
+    store = RecordStore(0)
     for number in range(PER_PAYER + 8):
         one = record(identity(number + 100))
         store.put(one.keys[0], one, flooder.address, NOW)
@@ -220,7 +219,7 @@ def test_defect_10_a_store_needs_a_token_and_has_quotas_and_ids_are_proven() -> 
     assert node_id(identity(5).sign_key) not in member.node.peers.tables[1]
     elsewhere = prove(identity(5), address(9), network.now)
     peers = member.node.peers
-    reply = Reply(b"t" * 8, identity(5).sign_key, place(member.address), b"", Proof(*elsewhere), 0, b"", [], False)
+    reply = FindReply(b"t" * 8, identity(5).sign_key, place(member.address), b"", Proof(*elsewhere), 0, b"", [], False)
     assert peers._take(reply, flooder.address, None) is None
 
 
@@ -326,7 +325,7 @@ def test_defect_14_an_answer_from_another_address_is_none() -> None:
     one.do(lambda: one.node.get(7, lambda found: None))
     world.run(0.001)
     call = next(iter(one.node.peers.calls._open.values()))
-    reply = Reply(
+    reply = FindReply(
         call.query.tx,
         other.identity.sign_key,
         place(one.address),

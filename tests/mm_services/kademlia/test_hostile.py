@@ -15,9 +15,9 @@ from mm_services.kademlia.protocol.limits import PAYERS
 from mm_services.kademlia.protocol.node import Node
 from mm_services.kademlia.protocol.wire import (
     Find,
+    FindReply,
     Known,
     Proof,
-    Reply,
     Store,
     Verdict,
     key_bytes,
@@ -40,8 +40,8 @@ def good_datagrams() -> list[bytes]:
         pack_find(Find(b"t" * 8, other.sign_key, place(OWN), b"", True, 3, bytes(32), K, 0)),
         pack(Find(b"t" * 8, b"", place(OWN), b"k" * 8, False, 1, bytes(32), 0, 5)),
         pack(Store(b"t" * 8, b"k" * 8, key_bytes(7), record(other).data)),
-        pack(Reply(b"t" * 8, other.sign_key, place(OWN), b"k" * 8, proof, 0, b"", known, False)),
-        pack(Reply(b"t" * 8, other.sign_key, place(OWN), b"", None, 2, record(other).data, [], True)),
+        pack(FindReply(b"t" * 8, other.sign_key, place(OWN), b"k" * 8, proof, 0, b"", known, False)),
+        pack(FindReply(b"t" * 8, other.sign_key, place(OWN), b"", None, 2, record(other).data, [], True)),
         pack(Verdict(b"t" * 8, 0)),
     ]  # fmt: skip
 
@@ -97,7 +97,7 @@ def test_a_hundred_thousand_random_and_mutated_datagrams() -> None:
 def test_any_bytes_are_a_message_or_none(data: bytes) -> None:
     parse(data)
     message = parse(b"mmk\x01" + data)
-    assert message is None or isinstance(message, Find | Store | Reply | Verdict)
+    assert message is None or isinstance(message, Find | Store | FindReply | Verdict)
 
 
 VALUES = st.recursive(
@@ -221,7 +221,7 @@ def test_contacts_in_a_reply_are_not_asked_where_they_must_not_be() -> None:
         b"\x08\x08\x08\x08",
         bytes(15) + b"\1",
     ]
-    reply = Reply(
+    reply = FindReply(
         b"t" * 8, b"b" * 32, place(OWN), b"", None, 0, b"", [Known(b"c" * 32, host, 9) for host in hosts], False
     )
     reply.contacts.append(Known(b"c" * 32, *world.members[0].address))

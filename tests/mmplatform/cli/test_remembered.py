@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmplatform.cli.remembered import STUN, TURN, homes, remember, servers
+from mmplatform.cli.remembered import STUN, TURN, addresses, remember, servers
 from mmplatform.errors import LocalError, StorageError
 from tests.support.cli import Node, until
 
@@ -16,27 +16,27 @@ Here = Callable[..., tuple[int, str, str]]
 def test_what_is_given_counts_then_the_environment_then_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert homes(tmp_path) == []
+    assert addresses(tmp_path) == []
     remember(tmp_path, ["relay+ws://a/k", "relay+ws://b/k"])
-    assert homes(tmp_path) == ["relay+ws://a/k", "relay+ws://b/k"]
-    assert homes(tmp_path, ["relay+ws://c/k", "relay+ws://c/k"]) == ["relay+ws://c/k"]
-    assert homes(tmp_path, ["none"]) == []
+    assert addresses(tmp_path) == ["relay+ws://a/k", "relay+ws://b/k"]
+    assert addresses(tmp_path, ["relay+ws://c/k", "relay+ws://c/k"]) == ["relay+ws://c/k"]
+    assert addresses(tmp_path, ["none"]) == []
     monkeypatch.setenv("MM_RELAYS", "relay+ws://d/k, relay+ws://e/k")
-    assert homes(tmp_path) == ["relay+ws://d/k", "relay+ws://e/k"]
-    assert homes(tmp_path, ["relay+ws://c/k"]) == ["relay+ws://c/k"]
+    assert addresses(tmp_path) == ["relay+ws://d/k", "relay+ws://e/k"]
+    assert addresses(tmp_path, ["relay+ws://c/k"]) == ["relay+ws://c/k"]
     for nothing in ("", "none"):
         monkeypatch.setenv("MM_RELAYS", nothing)
-        assert homes(tmp_path) == []
+        assert addresses(tmp_path) == []
     monkeypatch.delenv("MM_RELAYS")
     remember(tmp_path, [])
     remember(tmp_path, [])
-    assert homes(tmp_path) == []
+    assert addresses(tmp_path) == []
 
 
 def test_a_file_that_cannot_be_read_or_written(tmp_path: Path) -> None:
     (tmp_path / "relays").mkdir()
     with pytest.raises(StorageError, match="mm run --relay"):
-        homes(tmp_path)
+        addresses(tmp_path)
     with pytest.raises(StorageError, match="not remembered"):
         remember(tmp_path, ["relay+ws://a/k"])
 
@@ -45,13 +45,13 @@ def test_servers_are_remembered_as_relays_are(tmp_path: Path, monkeypatch: pytes
     remember(tmp_path, ["stun:a"], STUN)
     remember(tmp_path, ["turn:a,user,pass,word", "turn:b"], TURN)
     assert (tmp_path / "turn").stat().st_mode & 0o777 == 0o600
-    assert homes(tmp_path) == []
-    found = servers(homes(tmp_path, (), STUN), homes(tmp_path, (), TURN))
+    assert addresses(tmp_path) == []
+    found = servers(addresses(tmp_path, (), STUN), addresses(tmp_path, (), TURN))
     assert found == (["stun:a"], [("turn:a", "user", "pass,word"), ("turn:b", "", "")])
     monkeypatch.setenv("MM_STUN", "stun:b, stuns:c:5349")
     monkeypatch.setenv("MM_TURN", "turn:c,user,password turns:d?transport=tcp")
-    assert homes(tmp_path, (), STUN) == ["stun:b", "stuns:c:5349"]
-    assert homes(tmp_path, (), TURN) == ["turn:c,user,password", "turns:d?transport=tcp"]
+    assert addresses(tmp_path, (), STUN) == ["stun:b", "stuns:c:5349"]
+    assert addresses(tmp_path, (), TURN) == ["turn:c,user,password", "turns:d?transport=tcp"]
     for stun, turn in (["turn:a"], []), ([], ["stun:a"]), (["example.org"], []), ([], ["turn:"]):
         with pytest.raises(LocalError, match="is not"):
             servers(stun, turn)

@@ -10,8 +10,8 @@ from mm_services.kademlia.protocol.node import Node
 from mm_services.kademlia.protocol.records import make_record
 from mm_services.kademlia.protocol.wire import (
     Find,
+    FindReply,
     Proof,
-    Reply,
     Store,
     Verdict,
     address_of,
@@ -113,7 +113,9 @@ class Hostile(Member):
     ) -> bytes | None:
         """A reply that proves its sender."""
         proof = Proof(*prove(self.identity, address_of(query.to), self.network.now))
-        reply = Reply(query.tx, self.identity.sign_key, place(came_from), b"\x07" * 8, proof, held, record, [], False)
+        reply = FindReply(
+            query.tx, self.identity.sign_key, place(came_from), b"\x07" * 8, proof, held, record, [], False
+        )
         return pack_reply(reply, contacts, limit)
 
 

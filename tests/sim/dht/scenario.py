@@ -6,8 +6,8 @@ from math import ceil
 from typing import Final
 
 from mm_services.kademlia.protocol.address import Address
-from mm_services.kademlia.protocol.records import Record, make_record, open_record
-from mm_services.kademlia.protocol.search import Found
+from mm_services.kademlia.protocol.records import SignedRecord, make_record, open_record
+from mm_services.kademlia.protocol.search import SearchResult
 from tests.sim.dht.members import KINDS, Hostile, Member, Pool, Sybil
 from tests.sim.dht.network import Network
 
@@ -56,7 +56,7 @@ class Scenario:
         self.pool = Pool(self.network)
         hostile_count = round(nodes * hostile)
         self.honest = [Member(self.network) for _ in range(nodes - hostile_count)]
-        self.published: dict[int, Record] = {}
+        self.published: dict[int, SignedRecord] = {}
         self._dead = round(nodes * dead)
         self._owners = [self.random.choice(self.honest) for _ in range(records or nodes)]
         self.hostile = self._hostile(hostile_count)
@@ -107,7 +107,7 @@ class Scenario:
     def _look_up(self, member: Member, key: int, measured: Measured, open_: list[int]) -> None:
         began = self.network.now
 
-        def done(found: Found) -> None:
+        def done(found: SearchResult) -> None:
             open_[0] -= 1
             measured.looked_up += 1
             measured.times.append(self.network.now - began)

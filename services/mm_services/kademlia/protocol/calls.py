@@ -19,7 +19,7 @@ MAX_CALLS: Final = 4096
 Send = Callable[[bytes, Address], None]
 
 
-class Call:
+class OpenCall:
     """One question. ``late()`` after every unanswered datagram, then ``answered(answer)`` or ``failed()``, once."""
 
     __slots__ = (
@@ -59,8 +59,8 @@ class Calls:
     def __init__(self, send: Send, random: Callable[[int], bytes]) -> None:
         self.round_trips = RoundTrips()
         self._send, self._random = send, random
-        self._open: dict[bytes, Call] = {}  # by the number without its last byte
-        self._timers: list[tuple[float, int, Call]] = []
+        self._open: dict[bytes, OpenCall] = {}  # by the number without its last byte
+        self._timers: list[tuple[float, int, OpenCall]] = []
         self._order = count()
 
     def __len__(self) -> int:
@@ -76,23 +76,23 @@ class Calls:
         failed: Callable[[], None],
         late: Callable[[], None] | None = None,
         attempts: int = ATTEMPTS,
-    ) -> Call | None:
+    ) -> OpenCall | None:
         """Ask; None when too much is open already."""
         if len(self._open) >= MAX_CALLS:
             return None
-        call = Call(address, query, pack, answered, failed, late, attempts)
+        call = OpenCall(address, query, pack, answered, failed, late, attempts)
         call.query.tx = self._random(TX - 1) + b"\0"
         call.wait = self.round_trips.timeout(address)
         self._open[call.query.tx[:-1]] = call
         self._transmit(call, now)
         return call
 
-    def cancel(self, call: Call) -> None:
+    def cancel(self, call: OpenCall) -> None:
         """Nothing of it stays, and none of its functions is called any more."""
         self._open.pop(call.query.tx[:-1], None)
         call.deadline = 0.0
 
-    def receive(self, answer: Answer, address: Address, now: float) -> Call | None:
+    def receive(self, answer: Answer, address: Address, now: float) -> OpenCall | None:
         """The call that ``answer`` ends, or None when nobody asked ``address`` for it."""
         call = self._open.get(answer.tx[:-1])
         attempt = answer.tx[-1]
@@ -122,7 +122,7 @@ class Calls:
             heappop(self._timers)
         return self._timers[0][0] if self._timers else None
 
-    def _transmit(self, call: Call, now: float) -> None:
+    def _transmit(self, call: OpenCall, now: float) -> None:
         call.query.tx = call.query.tx[:-1] + bytes([call.attempts])
         call.sent.append(now)
         call.deadline = now + call.wait * (1.5**call.attempts)

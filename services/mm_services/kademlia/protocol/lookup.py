@@ -24,7 +24,7 @@ NEW, ASKED, ANSWERED, DEAD = range(4)
 Name = tuple[int, Address]  # whoever lies about the address of a node must not hide the node
 
 
-class Candidate:
+class LookupCandidate:
     """One contact on the way. ``sources``: who named it; empty for those we knew."""
 
     __slots__ = ("contact", "distance", "hops", "missed", "sources", "state")
@@ -35,7 +35,7 @@ class Candidate:
         self.missed = 0  # datagrams without an answer
         self.sources: set[int] = set()
 
-    def __lt__(self, other: "Candidate") -> bool:
+    def __lt__(self, other: "LookupCandidate") -> bool:
         return self.distance < other.distance
 
 
@@ -46,8 +46,8 @@ class Lookup:
         self.target = target
         self.asked = 0
         self._own, self._k, self._alpha = own, k, alpha
-        self._candidates: dict[Name, Candidate] = {}
-        self._sorted: list[Candidate] = []
+        self._candidates: dict[Name, LookupCandidate] = {}
+        self._sorted: list[LookupCandidate] = []
         self._alive: dict[int, int] = {}  # by responder: contacts it named that answered, and that did not
         self._dead: dict[int, int] = {}
         self._under_way = 0  # asked and not late
@@ -126,7 +126,7 @@ class Lookup:
         if candidate is None:
             if len(self._candidates) >= MAX_CANDIDATES:
                 return
-            candidate = Candidate(contact, contact.id ^ self.target, hops)
+            candidate = LookupCandidate(contact, contact.id ^ self.target, hops)
             self._candidates[contact.id, contact.address] = candidate
             insort(self._sorted, candidate)
             if source is not None:
@@ -136,9 +136,9 @@ class Lookup:
         elif candidate.sources:
             candidate.sources.add(source)
 
-    def _window(self, size: int = 0) -> list[Candidate]:
+    def _window(self, size: int = 0) -> list[LookupCandidate]:
         """The ``size`` (k) closest that may be alive: neither dead, nor late, nor named by liars only."""
-        found: list[Candidate] = []
+        found: list[LookupCandidate] = []
         networks: dict[bytes | None, int] = {}
         last: int | None = None  # the distance of whoever answered last; the same node may be named with two addresses
         for candidate in self._sorted:
@@ -155,13 +155,13 @@ class Lookup:
                 break
         return found
 
-    def _may_be_alive(self, candidate: Candidate) -> bool:
+    def _may_be_alive(self, candidate: LookupCandidate) -> bool:
         if candidate.state == ASKED:
             return not candidate.missed
         named_by_liars = candidate.sources and all(map(self._is_liar, candidate.sources))
         return candidate.state == NEW and not named_by_liars
 
-    def _before(self, window: list[Candidate], answered: int) -> Iterable[Candidate]:
+    def _before(self, window: list[LookupCandidate], answered: int) -> Iterable[LookupCandidate]:
         """All candidates as close as the window reaches, or all there are while it is not full."""
         if answered < self._k or not window:
             return self._sorted
@@ -172,6 +172,6 @@ class Lookup:
         dead = self._dead.get(responder, 0)
         return dead >= DEAD_ENDS and dead > 2 * (self._alive.get(responder, 0) + 1)
 
-    def _count(self, candidate: Candidate, ends: dict[int, int], change: int) -> None:
+    def _count(self, candidate: LookupCandidate, ends: dict[int, int], change: int) -> None:
         for source in candidate.sources:
             ends[source] = ends.get(source, 0) + change

@@ -14,13 +14,13 @@ from mm_services.kademlia.protocol.contact import Contact
 from mm_services.kademlia.protocol.joining import Joining
 from mm_services.kademlia.protocol.limits import Rate
 from mm_services.kademlia.protocol.peers import Mode, Peers
-from mm_services.kademlia.protocol.records import Record
+from mm_services.kademlia.protocol.records import SignedRecord
 from mm_services.kademlia.protocol.replicas import Replicas
-from mm_services.kademlia.protocol.responder import Responder
-from mm_services.kademlia.protocol.search import Found, Search
-from mm_services.kademlia.protocol.store import Store
+from mm_services.kademlia.protocol.responder import QueryResponder
+from mm_services.kademlia.protocol.search import Search, SearchResult
+from mm_services.kademlia.protocol.store import RecordStore
 from mm_services.kademlia.protocol.upkeep import Upkeep
-from mm_services.kademlia.protocol.wire import MAGIC, Find, Reply, Verdict, parse
+from mm_services.kademlia.protocol.wire import MAGIC, Find, FindReply, Verdict, parse
 from mmplatform.identity.keys import Identity
 
 QUERIES: Final = (200.0, 800.0)  # datagrams a second and at once, of one address
@@ -42,11 +42,11 @@ class Node:
     ) -> None:
         self.peers = Peers(identity, send, random, self._met, mode, families)
         self.peers.now = now
-        self.store = Store(self.peers.id)
+        self.store = RecordStore(self.peers.id)
         self.joining = Joining(self.peers)
         self._replicas = Replicas(self.peers, self.store, self.joining)
         self.upkeep = Upkeep(self.peers, self.store, self.joining, self._replicas, random)
-        self._responder = Responder(self.peers, self.store, random)
+        self._responder = QueryResponder(self.peers, self.store, random)
         self._send = send
         self._rate = Rate(*QUERIES)
 
@@ -59,7 +59,7 @@ class Node:
         if not datagram.startswith(MAGIC) or not self._rate.allows(came_from, now):
             return
         message = parse(datagram)
-        if isinstance(message, Reply | Verdict):
+        if isinstance(message, FindReply | Verdict):
             call = peers.calls.receive(message, came_from, now)
             if call is not None:
                 call.answered(message)
@@ -83,11 +83,13 @@ class Node:
 
     # What we want.
 
-    def get(self, key: int, done: Callable[[Found], None], heard: Callable[[Record], None] | None = None) -> Search:
+    def get(
+        self, key: int, done: Callable[[SearchResult], None], heard: Callable[[SignedRecord], None] | None = None
+    ) -> Search:
         """See :meth:`Replicas.get`."""
         return self._replicas.get(key, done, heard)
 
-    def put(self, key: int, record: Record, done: Callable[[int], None]) -> None:
+    def put(self, key: int, record: SignedRecord, done: Callable[[int], None]) -> None:
         """See :meth:`Replicas.put`."""
         self._replicas.put(key, record, done)
 

@@ -11,11 +11,21 @@ from mm_services.kademlia.protocol.calls import ATTEMPTS, Calls, Send
 from mm_services.kademlia.protocol.contact import Contact, K, is_proven, node_id
 from mm_services.kademlia.protocol.limits import TOKEN_STEP
 from mm_services.kademlia.protocol.table import Table
-from mm_services.kademlia.protocol.wire import Answer, Find, Query, Reply, address_of, key_bytes, pack, pack_find, place
+from mm_services.kademlia.protocol.wire import (
+    Answer,
+    Find,
+    FindReply,
+    Query,
+    address_of,
+    key_bytes,
+    pack,
+    pack_find,
+    place,
+)
 from mmplatform.identity.keys import Identity
 
 Mode = Literal["auto", "server", "client"]
-Answered = Callable[[Contact, Reply], None]
+Answered = Callable[[Contact, FindReply], None]
 
 NEVER: Final = 2**53 - 1  # a rank that no record has: only contacts are wanted
 REMEMBERED: Final = 4096
@@ -90,7 +100,7 @@ class Peers:
 
         def got(answer: Answer) -> None:
             contact = self._take(answer, address, sign_key)
-            if contact is not None and isinstance(answer, Reply):
+            if contact is not None and isinstance(answer, FindReply):
                 answered(contact, answer)
             else:
                 gone()
@@ -143,14 +153,14 @@ class Peers:
         """Whether we are closer to ``target`` than everybody we know, ``but`` one node."""
         return all(table.is_closest(target, but) for table in self.tables.values())
 
-    def named(self, reply: Reply, by: Contact) -> list[Contact]:
+    def named(self, reply: FindReply, by: Contact) -> list[Contact]:
         """The contacts in ``reply`` that mean something here."""
         found = (Contact(known.sign_key, address_of(known)) for known in reply.contacts)
         return [c for c in found if self.can_reach(c.address) and may_tell(c.address.host, by.address.host)]
 
     def _take(self, answer: Answer, address: Address, expected: bytes | None) -> Contact | None:
         """Who answered, proven; keeps what it brought."""
-        if not isinstance(answer, Reply) or answer.sender == self.identity.sign_key:
+        if not isinstance(answer, FindReply) or answer.sender == self.identity.sign_key:
             return None
         if expected is not None and answer.sender != expected:
             return None
@@ -171,7 +181,7 @@ class Peers:
             self._met(contact)
         return contact
 
-    def _is_proven(self, contact: Contact, reply: Reply) -> bool:
+    def _is_proven(self, contact: Contact, reply: FindReply) -> bool:
         name = (contact.sign_key, contact.address)
         if self._proven.get(name, 0) > self.now:
             return True

@@ -1,7 +1,7 @@
 """What the DHT keeps: signed NodeInfos and signed application records (directory.rst, "Records").
 
-Both prove themselves: bytes from anywhere pass :func:`open_record`, so a :class:`Record` in hand is signed by the key
-under whose name it is kept. The highest rank wins, which is the highest ``seq``.
+Both prove themselves: bytes from anywhere pass :func:`open_record`, so a :class:`SignedRecord` in hand is signed by the
+key under whose name it is kept. The highest rank wins, which is the highest ``seq``.
 """
 
 from functools import lru_cache
@@ -23,7 +23,7 @@ _ALWAYS: Final = -1.0  # before everything expires: open_record looks at the dat
 _NODE_INFO: Final = b"\x97"  # an array of seven; an application record is one of six
 
 
-class Record:
+class SignedRecord:
     """A proven record. ``keys``: where it belongs. ``info`` or ``name`` and ``value`` say what it is."""
 
     __slots__ = ("data", "expires", "info", "keys", "name", "rank", "seq", "sign_key", "value")
@@ -45,7 +45,7 @@ class Record:
         self.keys, self.info, self.name, self.value = keys, info, name, value
 
 
-class _Wire(Struct, array_like=True, forbid_unknown_fields=True):
+class _RecordWire(Struct, array_like=True, forbid_unknown_fields=True):
     sign_key: bytes
     name: str
     value: bytes
@@ -54,17 +54,17 @@ class _Wire(Struct, array_like=True, forbid_unknown_fields=True):
     signature: bytes
 
 
-_decoder = Decoder(_Wire, MAX_RECORD)
+_decoder = Decoder(_RecordWire, MAX_RECORD)
 
 
 def make_record(identity: Identity, name: str, value: bytes, seq: int, expires: int) -> bytes:
     """An application record of ``identity``, signed. Raises InvalidRecord."""
     parts = _parts(name, value, seq, expires)
     signature = identity.sign(LABEL, *parts)
-    return encode(_Wire(identity.sign_key, name, value, seq, expires, signature))
+    return encode(_RecordWire(identity.sign_key, name, value, seq, expires, signature))
 
 
-def open_record(data: bytes, now: float) -> Record:
+def open_record(data: bytes, now: float) -> SignedRecord:
     """The record in ``data``, proven and in date; raises :class:`InvalidRecord` that begins with the reason."""
     if len(data) > MAX_RECORD:
         _reject("size", f"{len(data)} bytes, at most {MAX_RECORD} allowed")
@@ -76,25 +76,25 @@ def open_record(data: bytes, now: float) -> Record:
     return record
 
 
-def newer(one: Record | None, other: Record | None) -> Record | None:
+def newer(one: SignedRecord | None, other: SignedRecord | None) -> SignedRecord | None:
     """The one that wins."""
     if one is None or other is None:
         return one or other
     return other if other.rank > one.rank else one
 
 
-def _node_info(data: bytes) -> Record:
+def _node_info(data: bytes) -> SignedRecord:
     return _of_info(NodeInfo.decode(data, _ALWAYS), data)
 
 
 @lru_cache(maxsize=1024)
-def _of_info(info: NodeInfo, data: bytes) -> Record:
+def _of_info(info: NodeInfo, data: bytes) -> SignedRecord:
     keys = (sign_id_key(info.sign_id), box_id_key(info.box_id))
-    return Record(data, raw_key(info.sign_id), info.seq, info.expires, info.signature, keys, info)
+    return SignedRecord(data, raw_key(info.sign_id), info.seq, info.expires, info.signature, keys, info)
 
 
 @lru_cache(maxsize=1024)
-def _application(data: bytes) -> Record:
+def _application(data: bytes) -> SignedRecord:
     try:
         wire = _decoder.decode_exact(data)
     except CodecError as error:
@@ -105,7 +105,9 @@ def _application(data: bytes) -> Record:
     except BadSignature as error:
         _reject("signature", str(error))
     key = record_key(wire.sign_key, wire.name)
-    return Record(data, wire.sign_key, wire.seq, wire.expires, wire.signature, (key,), name=wire.name, value=wire.value)
+    return SignedRecord(
+        data, wire.sign_key, wire.seq, wire.expires, wire.signature, (key,), name=wire.name, value=wire.value
+    )
 
 
 def _parts(name: str, value: bytes, seq: int, expires: int) -> tuple[bytes, ...]:

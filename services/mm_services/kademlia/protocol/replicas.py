@@ -5,24 +5,26 @@ from collections.abc import Callable
 from mm_services.kademlia.protocol.contact import K
 from mm_services.kademlia.protocol.joining import Joining
 from mm_services.kademlia.protocol.peers import Peers
-from mm_services.kademlia.protocol.records import Record, newer
-from mm_services.kademlia.protocol.search import Found, Search
+from mm_services.kademlia.protocol.records import SignedRecord, newer
+from mm_services.kademlia.protocol.search import Search, SearchResult
 from mm_services.kademlia.protocol.spread import Spread
-from mm_services.kademlia.protocol.store import Store
+from mm_services.kademlia.protocol.store import RecordStore
 
 
 class Replicas:
     """``store`` is our own share of them."""
 
-    def __init__(self, peers: Peers, store: Store, joining: Joining) -> None:
+    def __init__(self, peers: Peers, store: RecordStore, joining: Joining) -> None:
         self._peers, self._store, self._joining = peers, store, joining
 
-    def get(self, key: int, done: Callable[[Found], None], heard: Callable[[Record], None] | None = None) -> Search:
+    def get(
+        self, key: int, done: Callable[[SearchResult], None], heard: Callable[[SignedRecord], None] | None = None
+    ) -> Search:
         """Look for the newest record under ``key``; those of the closest that have an older one, or none, get it.
 
         ``heard`` is called with the first valid record and each newer one, ``done`` once with the result."""
 
-        def finished(found: Found) -> None:
+        def finished(found: SearchResult) -> None:
             self._repair(key, found)
             done(found)
 
@@ -30,16 +32,16 @@ class Replicas:
         self._joining.once_joined(search.start)
         return search
 
-    def put(self, key: int, record: Record, done: Callable[[int], None]) -> None:
+    def put(self, key: int, record: SignedRecord, done: Callable[[int], None]) -> None:
         """Store ``record`` on the k closest to ``key``; ``done`` gets the number that keep it, with us."""
 
-        def finished(found: Found) -> None:
+        def finished(found: SearchResult) -> None:
             mine = self._keep_if_close(key, record, found)
             Spread(self._peers, key, record, done).start(found.closest, int(mine))
 
         self._joining.once_joined(Search(self._peers, key, finished, want_record=False).start)
 
-    def _repair(self, key: int, found: Found) -> None:
+    def _repair(self, key: int, found: SearchResult) -> None:
         record = found.record
         if record is None or record.expires <= self._peers.now:
             return
@@ -47,7 +49,7 @@ class Replicas:
         behind = [contact for contact in found.closest if found.held.get(contact.id, 0) < record.seq + 1]
         Spread(self._peers, key, record, lambda stored: None).start(behind)
 
-    def _keep_if_close(self, key: int, record: Record, found: Found) -> bool:
+    def _keep_if_close(self, key: int, record: SignedRecord, found: SearchResult) -> bool:
         """Whether we are one of the k closest ourselves, and so keep the record."""
         own = self._peers.id ^ key
         held = self._store.get(key, self._peers.now)

@@ -10,15 +10,15 @@ from mm_services.kademlia.protocol.contact import prove
 from mm_services.kademlia.protocol.limits import Rate, Tokens
 from mm_services.kademlia.protocol.peers import Peers
 from mm_services.kademlia.protocol.records import open_record
-from mm_services.kademlia.protocol.store import Store
+from mm_services.kademlia.protocol.store import RecordStore
 from mm_services.kademlia.protocol.wire import (
     BAD_TOKEN,
     INVALID,
     MAX_DATAGRAM,
     UNPROVEN_FACTOR,
     Find,
+    FindReply,
     Proof,
-    Reply,
     Verdict,
     address_of,
     pack,
@@ -31,10 +31,10 @@ from mmplatform.errors import InvalidRecord
 STORES: tuple[float, float] = (20.0, 100.0)  # a second and at once, of one address
 
 
-class Responder:
+class QueryResponder:
     """Answers from the tables and the store."""
 
-    def __init__(self, peers: Peers, store: Store, random: Callable[[int], bytes]) -> None:
+    def __init__(self, peers: Peers, store: RecordStore, random: Callable[[int], bytes]) -> None:
         self.tokens = Tokens(random)
         self._peers, self._store = peers, store
         self._stores = Rate(*STORES)
@@ -48,7 +48,7 @@ class Responder:
         proof = None
         if query.prove and asked_at in peers.own:
             proof = Proof(*prove(peers.identity, asked_at, peers.now))
-        reply = Reply(
+        reply = FindReply(
             tx=query.tx,
             sender=peers.identity.sign_key,
             you=place(came_from),

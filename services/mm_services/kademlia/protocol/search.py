@@ -10,8 +10,8 @@ from typing import Final
 from mm_services.kademlia.protocol.contact import Contact, K
 from mm_services.kademlia.protocol.lookup import ALPHA, Lookup
 from mm_services.kademlia.protocol.peers import NEVER, Peers
-from mm_services.kademlia.protocol.records import Record, newer, open_record
-from mm_services.kademlia.protocol.wire import Reply
+from mm_services.kademlia.protocol.records import SignedRecord, newer, open_record
+from mm_services.kademlia.protocol.wire import FindReply
 from mmplatform.errors import InvalidRecord
 
 FEW: Final = 8  # contacts in a reply that was cut, below which it is asked for the rest
@@ -19,10 +19,10 @@ ASK_AGAIN: Final = 2
 
 
 @dataclass(slots=True)
-class Found:
+class SearchResult:
     """How a look-up ended. ``held``: 1 + seq, or 0, by node id, of the closest who answered honestly."""
 
-    record: Record | None = None
+    record: SignedRecord | None = None
     closest: list[Contact] = field(default_factory=list)
     held: dict[int, int] = field(default_factory=dict)
     asked: int = 0
@@ -38,9 +38,9 @@ class Search:
         self,
         peers: Peers,
         target: int,
-        done: Callable[[Found], None],
-        heard: Callable[[Record], None] | None = None,
-        known: Record | None = None,
+        done: Callable[[SearchResult], None],
+        heard: Callable[[SignedRecord], None] | None = None,
+        known: SignedRecord | None = None,
         *,
         want_record: bool = True,
         k: int = K,
@@ -49,7 +49,7 @@ class Search:
         self.target = target
         self.over = self._going = False
         self._peers, self._done, self._heard, self._want = peers, done, heard, want_record
-        self._found = Found(known)
+        self._found = SearchResult(known)
         self._k, self._alpha = k, alpha
         self._lookup = Lookup(target, peers.id, (), k, alpha)
 
@@ -83,7 +83,7 @@ class Search:
         best = self._found.record
         after = NEVER if not self._want else (0 if best is None else min(best.seq + 1, NEVER))
 
-        def answered(proven: Contact, reply: Reply) -> None:
+        def answered(proven: Contact, reply: FindReply) -> None:
             if not self.over:
                 self._answered(proven, reply, again)
 
@@ -99,7 +99,7 @@ class Search:
 
         self._peers.find(contact.address, contact.sign_key, self.target, answered, failed, late, after=after)
 
-    def _answered(self, contact: Contact, reply: Reply, again: int) -> None:
+    def _answered(self, contact: Contact, reply: FindReply, again: int) -> None:
         if not self._take(contact, reply):
             self._lookup.answered(contact, ())  # it sent a forged record: what it names is not looked at
         elif reply.cut and len(reply.contacts) < FEW and again < ASK_AGAIN:
@@ -109,7 +109,7 @@ class Search:
             self._lookup.answered(contact, self._peers.named(reply, contact))
         self._go_on()
 
-    def _take(self, contact: Contact, reply: Reply) -> bool:
+    def _take(self, contact: Contact, reply: FindReply) -> bool:
         """Keep the record if it is the newest. False: it is not what its sender claims."""
         if reply.record:
             try:
@@ -122,7 +122,7 @@ class Search:
         self._found.held[contact.id] = max(reply.held, self._found.held.get(contact.id, 0))
         return True
 
-    def _keep(self, record: Record, contact: Contact) -> None:
+    def _keep(self, record: SignedRecord, contact: Contact) -> None:
         best = newer(self._found.record, record)
         if best is not self._found.record:
             self._found.record = best

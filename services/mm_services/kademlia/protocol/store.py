@@ -8,7 +8,7 @@ from heapq import heapify, heappop, heappush, nlargest
 from typing import Final
 
 from mm_services.kademlia.protocol.address import Address, payer_of
-from mm_services.kademlia.protocol.records import Record
+from mm_services.kademlia.protocol.records import SignedRecord
 from mm_services.kademlia.protocol.wire import FULL, OLDER, STORED
 
 MAX_RECORDS: Final = 4096
@@ -22,11 +22,11 @@ class Held:
 
     __slots__ = ("key", "payer", "record", "refreshed")
 
-    def __init__(self, key: int, record: Record, payer: bytes, refreshed: float) -> None:
+    def __init__(self, key: int, record: SignedRecord, payer: bytes, refreshed: float) -> None:
         self.key, self.record, self.payer, self.refreshed = key, record, payer, refreshed
 
 
-class Store:
+class RecordStore:
     """Keeps what is closest to ``own`` when there is too much."""
 
     def __init__(self, own: int, max_records: int = MAX_RECORDS) -> None:
@@ -39,12 +39,12 @@ class Store:
     def __len__(self) -> int:
         return len(self._held)
 
-    def get(self, key: int, now: float) -> Record | None:
+    def get(self, key: int, now: float) -> SignedRecord | None:
         """The record under ``key``, unless it has expired."""
         held = self._held.get(key)
         return held.record if held is not None and held.record.expires > now else None
 
-    def put(self, key: int, record: Record, came_from: Address | None, now: float) -> int:
+    def put(self, key: int, record: SignedRecord, came_from: Address | None, now: float) -> int:
         """Keep a proven record that belongs under ``key``. STORED, OLDER or FULL. None: it comes from here."""
         self.sweep(now)
         held = self._held.get(key)

@@ -16,7 +16,7 @@ STRIKES: Final = 2  # exchanges (of three datagrams each) without an answer, aft
 PER_NETWORK: Final = 2  # contacts of one public network in one bucket
 
 
-class Entry:
+class TableEntry:
     """A contact that proved its key at its address."""
 
     __slots__ = ("contact", "seen", "strikes")
@@ -27,14 +27,14 @@ class Entry:
         self.strikes = 0
 
 
-class Bucket:
+class KBucket:
     """``entries`` and ``spares`` by id, the longest unseen first."""
 
     __slots__ = ("entries", "spares", "touched")
 
     def __init__(self) -> None:
-        self.entries: dict[int, Entry] = {}
-        self.spares: dict[int, Entry] = {}
+        self.entries: dict[int, TableEntry] = {}
+        self.spares: dict[int, TableEntry] = {}
         self.touched = 0.0
 
 
@@ -43,7 +43,7 @@ class Table:
 
     def __init__(self, own: int) -> None:
         self.own = own
-        self._buckets: dict[int, Bucket] = {}
+        self._buckets: dict[int, KBucket] = {}
 
     def __len__(self) -> int:
         return sum(len(bucket.entries) for bucket in self._buckets.values())
@@ -51,11 +51,11 @@ class Table:
     def __contains__(self, node: object) -> bool:
         return isinstance(node, int) and self.entry(node) is not None
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[TableEntry]:
         for bucket in self._buckets.values():
             yield from bucket.entries.values()
 
-    def entry(self, node: int) -> Entry | None:
+    def entry(self, node: int) -> TableEntry | None:
         bucket = self._buckets.get(prefix_length(self.own, node))
         return bucket.entries.get(node) if bucket is not None else None
 
@@ -76,11 +76,11 @@ class Table:
         """
         if contact.id == self.own:
             return False
-        bucket = self._buckets.setdefault(prefix_length(self.own, contact.id), Bucket())
+        bucket = self._buckets.setdefault(prefix_length(self.own, contact.id), KBucket())
         known = bucket.entries.pop(contact.id, None)
         if known is None and not self._admits(bucket, contact):
             return False
-        entry = Entry(contact, now)
+        entry = TableEntry(contact, now)
         if known is not None or len(bucket.entries) < K or self._evict(bucket):
             bucket.entries[contact.id] = entry
             bucket.spares.pop(contact.id, None)
@@ -135,16 +135,16 @@ class Table:
         deepest = max((number for number, bucket in self._buckets.items() if bucket.entries), default=-1)
         old = []
         for number in range(min(deepest + 1, ID_BITS)):
-            bucket = self._buckets.setdefault(number, Bucket())
+            bucket = self._buckets.setdefault(number, KBucket())
             if bucket.touched + age <= now:
                 old.append(number)
         return old
 
-    def oldest(self, count: int) -> list[Entry]:
+    def oldest(self, count: int) -> list[TableEntry]:
         """Who was not heard of for the longest time."""
         return sorted(self, key=lambda entry: entry.seen)[:count]
 
-    def _groups(self, target: int) -> Iterator[Iterable[Entry]]:
+    def _groups(self, target: int) -> Iterator[Iterable[TableEntry]]:
         shared = prefix_length(self.own, target)
         numbers = sorted(self._buckets, reverse=True)
         if shared in self._buckets:
@@ -154,14 +154,14 @@ class Table:
             if number < shared:
                 yield self._buckets[number].entries.values()
 
-    def _admits(self, bucket: Bucket, contact: Contact) -> bool:
+    def _admits(self, bucket: KBucket, contact: Contact) -> bool:
         network = network_of(contact.address.host)
         if network is None:
             return True
         same = sum(network_of(entry.contact.address.host) == network for entry in bucket.entries.values())
         return same < PER_NETWORK
 
-    def _evict(self, bucket: Bucket) -> bool:
+    def _evict(self, bucket: KBucket) -> bool:
         """Make room by dropping whoever let an exchange go unanswered; whoever answers stays."""
         shaky = next((node for node, entry in bucket.entries.items() if entry.strikes), None)
         if shaky is not None:

@@ -8,9 +8,9 @@ from mm_services.kademlia.protocol.joining import Joining, Seed
 from mm_services.kademlia.protocol.peers import Peers
 from mm_services.kademlia.protocol.records import open_record
 from mm_services.kademlia.protocol.replicas import Replicas
-from mm_services.kademlia.protocol.search import Found, Search
+from mm_services.kademlia.protocol.search import Search, SearchResult
 from mm_services.kademlia.protocol.spread import Spread
-from mm_services.kademlia.protocol.store import Held, Store
+from mm_services.kademlia.protocol.store import Held, RecordStore
 from mmplatform.errors import InvalidRecord
 
 TICK: Final = 60.0  # seconds
@@ -40,7 +40,7 @@ class Upkeep:
     """The chores of one node."""
 
     def __init__(
-        self, peers: Peers, store: Store, joining: Joining, replicas: Replicas, random: Callable[[int], bytes]
+        self, peers: Peers, store: RecordStore, joining: Joining, replicas: Replicas, random: Callable[[int], bytes]
     ) -> None:
         self.publications: dict[str, Publication] = {}
         self._peers, self._store, self._joining, self._replicas = peers, store, joining, replicas
@@ -136,7 +136,7 @@ class Upkeep:
         self._replicas.put(held.key, held.record, _nothing)
 
     def _look_up(self, target: int) -> None:
-        def done(found: Found) -> None:
+        def done(found: SearchResult) -> None:
             """Whoever answered is in the table."""
 
         Search(self._peers, target, done, want_record=False).start()

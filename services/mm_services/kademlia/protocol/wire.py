@@ -83,7 +83,7 @@ class Store(Struct, tag=2, array_like=True, forbid_unknown_fields=True):
     record: Annotated[bytes, Meta(min_length=1, max_length=MAX_RECORD)]
 
 
-class Reply(Struct, tag=3, array_like=True, forbid_unknown_fields=True):
+class FindReply(Struct, tag=3, array_like=True, forbid_unknown_fields=True):
     """To a Find. ``you``: where it came from. ``held``: 0, or 1 + seq of the record held. ``cut``: more did not fit."""
 
     tx: Tx
@@ -105,8 +105,8 @@ class Verdict(Struct, tag=4, array_like=True, forbid_unknown_fields=True, gc=Fal
 
 
 Query = Find | Store
-Answer = Reply | Verdict
-Message = Find | Store | Reply | Verdict
+Answer = FindReply | Verdict
+Message = Find | Store | FindReply | Verdict
 
 _messages: Decoder[Message] = Decoder(Message, MAX_DATAGRAM)  # type: ignore[arg-type]  # a union is not a class
 
@@ -134,7 +134,7 @@ def pack_find(find: Find) -> bytes:
     return pack(find)
 
 
-def pack_reply(reply: Reply, contacts: list[Contact], limit: int) -> bytes | None:
+def pack_reply(reply: FindReply, contacts: list[Contact], limit: int) -> bytes | None:
     """``reply`` with as many of ``contacts`` as fit into ``limit`` bytes; None when not even the bare one does."""
     limit = min(limit, MAX_DATAGRAM)
     bare = len(pack(reply))

@@ -4,7 +4,7 @@ from mm_services.kademlia.protocol.address import Address
 from mm_services.kademlia.protocol.calls import ATTEMPTS, MAX_CALLS, Calls
 from mm_services.kademlia.protocol.limits import PAYERS, TOKEN_STEP, Rate, Tokens
 from mm_services.kademlia.protocol.rtt import FIRST, LONGEST, REMEMBERED, SHORTEST, RoundTrips
-from mm_services.kademlia.protocol.store import PER_KEY, Store
+from mm_services.kademlia.protocol.store import PER_KEY, RecordStore
 from mm_services.kademlia.protocol.wire import FULL, OLDER, STORED, Answer, Query, Verdict, pack, parse
 from mm_services.kademlia.protocol.wire import Store as StoreQuery
 from tests.support.kademlia import NOW, address, identity, record
@@ -107,7 +107,7 @@ def test_open_calls_are_bounded() -> None:
 
 
 def test_the_store_keeps_the_newest_until_it_expires() -> None:
-    store, one = Store(0), identity(1)
+    store, one = RecordStore(0), identity(1)
     new, old = record(one, seq=2), record(one, seq=1)
     key = new.keys[0]
     assert store.put(key, old, address(1), NOW) == STORED
@@ -125,7 +125,7 @@ def test_the_store_keeps_the_newest_until_it_expires() -> None:
 
 
 def test_a_record_renewed_for_ever_does_not_grow_the_store() -> None:
-    store = Store(0, max_records=4)
+    store = RecordStore(0, max_records=4)
     for seq in range(100):
         one = record(identity(1), seq=seq, expires=int(NOW) + 1000 + seq)
         store.put(one.keys[0], one, None, NOW)
@@ -135,7 +135,7 @@ def test_a_record_renewed_for_ever_does_not_grow_the_store() -> None:
 
 
 def test_a_full_store_keeps_what_is_close() -> None:
-    store = Store(0, max_records=8)
+    store = RecordStore(0, max_records=8)
     far = [record(identity(n)) for n in range(1, 9)]
     for number, one in enumerate(far):
         assert store.put((1 << 255) + number, one, None, NOW) == STORED
@@ -147,6 +147,6 @@ def test_a_full_store_keeps_what_is_close() -> None:
 
 
 def test_one_signer_has_so_many_places() -> None:
-    store = Store(0)
+    store = RecordStore(0)
     verdicts = [store.put(n, record(identity(1), f"n{n}"), None, NOW) for n in range(PER_KEY + 1)]
     assert verdicts == [STORED] * PER_KEY + [FULL]

@@ -14,7 +14,7 @@ import pytest
 import mmplatform
 from mmplatform.cli.command import FAILED, OK
 from mmplatform.cli.commands import demo
-from mmplatform.cli.commands.demo import Verdict, _cut_torn, _Demo, _records, _text
+from mmplatform.cli.commands.demo import DemoResult, _cut_torn, _Demo, _records, _text
 from tests.support.cli import MM, until
 
 Here = Callable[..., tuple[int, str, str]]
@@ -110,7 +110,7 @@ def record(number: int, line: bytes) -> bytes:
 async def test_faults_are_counted(tmp_path: Path, received: list[tuple[int, bytes]], expected: tuple[Any, ...]) -> None:
     (tmp_path / "received").write_bytes(b"".join(record(*one) for one in received))
     found = _Demo(False, tmp_path, b"a\nb\nc\n", None)._verdict()
-    assert found == Verdict(*expected)
+    assert found == DemoResult(*expected)
     assert found.good is expected[-1]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from mmplatform.cli.command import FAILED, OK
 from mmplatform.cli.commands import lines, progress
-from mmplatform.cli.commands.lines import Input, Tally
+from mmplatform.cli.commands.lines import Input, LineDigest
 from mmplatform.cli.node import sending
 from mmplatform.cli.node.host import Host
 from mmplatform.errors import InvalidPayload, StorageError
@@ -259,7 +259,7 @@ async def test_a_disk_that_fails_stops_the_run_where_it_is(tmp_path: Path, monke
 
 
 def test_input_is_compared_at_powers_of_two() -> None:
-    tally = Tally()
+    tally = LineDigest()
     first = [b"%d\n" % number for number in range(100)]
     for line in first:
         tally.add(line)
