@@ -9,25 +9,25 @@ from types import TracebackType
 from typing import Final, Self
 
 from mm_relay.config.settings import Config
-from mm_relay.federation.links import RelayLanes, dialler
+from mm_relay.federation.links import FederationLinks, dialler
 from mm_relay.mailboxes.mailroom import Mailroom
 from mm_relay.metrics import Metrics
 from mm_relay.policy import Policy, is_public
-from mm_relay.ports import Fleet, Session
+from mm_relay.ports import Cluster, Session
 from mm_relay.routing.router import Router
 from mm_relay.stores.contract import MailStore
 from mm_relay.stores.local import LocalStore
-from mm_transports.relay.protocol.items import Carried, Data, Item, Open, Pause, Present, Resume, Shut
+from mm_transports.relay.protocol.items import Closed, Data, Forwarded, Item, Open, Pause, Present, Resume
 from mmplatform.errors import LocalError
 from mmplatform.identity.keys import Identity
 from mmplatform.storage.memory import MemoryStorage
 from mmplatform.storage.sqlite import SQLiteStorage
 
 MAIL: Final = "mail.db"
-_LIVE: Final = frozenset({Open, Data, Shut, Pause, Resume, Present})
+_LIVE: Final = frozenset({Open, Data, Closed, Pause, Resume, Present})
 
 
-class Parts:
+class RelayCore:
     """``async with`` opens and closes them; between, it is the core of the front doors."""
 
     def __init__(
@@ -45,16 +45,16 @@ class Parts:
 
         key = identity.sign_key
         self.policy = policy = policy_of(config, address)
-        self.store, self._fleet = stored(config, key, folder, metrics, now, failed)
+        self.store, self._cluster = stored(config, key, folder, metrics, now, failed)
         jitter = random.SystemRandom().random
-        self._lanes = RelayLanes(
+        self._federation = FederationLinks(
             key, self.store, dialler(identity, address, random=jitter, now=now), now=now, random=jitter,
-            metrics=metrics, policy=policy, fleet=self._fleet,
+            metrics=metrics, policy=policy, cluster=self._cluster,
         )  # fmt: skip
-        self._router = Router(key, self._lanes, self._fleet, metrics)
+        self._router = Router(key, self._federation, self._cluster, metrics)
         self._mailroom = Mailroom(
-            key, self.store, self._router, self._lanes, config.limits(), now, metrics,
-            policy=policy, shared=self._fleet is not None,
+            key, self.store, self._router, self._federation, config.limits(), now, metrics,
+            policy=policy, shared=self._cluster is not None,
         )  # fmt: skip
         self._router.on_sign_in(self._mailroom.signed_in, self._mailroom.signed_out)
         self._router.on_nudge(self._mailroom.nudged)
@@ -63,14 +63,14 @@ class Parts:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as opening:
             await opening.enter_async_context(self.store)
-            if self._fleet is not None:
-                opening.push_async_callback(self._fleet.close)
+            if self._cluster is not None:
+                opening.push_async_callback(self._cluster.close)
             await self._router.open()
             opening.push_async_callback(self._router.close)
             await self._mailroom.open()
             opening.push_async_callback(self._mailroom.close)
-            await self._lanes.open(self._router, self._mailroom.left)
-            opening.push_async_callback(self._lanes.close)
+            await self._federation.open(self._router, self._mailroom.left)
+            opening.push_async_callback(self._federation.close)
             self._opened = opening.pop_all()
         return self
 
@@ -86,7 +86,7 @@ class Parts:
         self._router.sign_out(session)
 
     def receive(self, session: Session, item: Item) -> None:
-        kind = type(item.said) if type(item) is Carried else type(item)
+        kind = type(item.inner) if type(item) is Forwarded else type(item)
         if kind in _LIVE:
             self._router.receive(session, item)
         else:
@@ -97,7 +97,7 @@ class Parts:
 
 
 def policy_of(config: Config, address: str) -> Policy:
-    """Whom the mailroom and the lanes serve. A relay of the public internet does not dial into its own network for
+    """Whom the mailroom and the federation serve. A relay of the public internet does not dial into its own network for
     whoever asks; one at home or in a laboratory has its peers there."""
     listed = frozenset(config.federate_allow if config.federate == "listed" else ())
     return Policy(
@@ -118,14 +118,14 @@ def stored(
     metrics: Metrics,
     now: Callable[[], float],
     failed: Callable[[Exception], None],
-) -> tuple[MailStore, Fleet | None]:
+) -> tuple[MailStore, Cluster | None]:
     """Where mail is kept, and the other processes of this relay when there may be some."""
     if config.store == "memory":
         return LocalStore(MemoryStorage(), now=now, failed=failed), None
     if config.store == "sqlite":
         return LocalStore(SQLiteStorage(folder / MAIL), now=now, failed=failed), None
     try:
-        from mm_relay.cluster.cluster import RedisFleet
+        from mm_relay.cluster.cluster import RedisCluster
         from mm_relay.stores.redis import RedisStore
     except ImportError as error:
         raise LocalError(f"store: {error}; Redis needs a library: pip install 'mm-platform[relay]'") from None
@@ -135,4 +135,4 @@ def stored(
 
     prefix = f"mm-relay:{key.hex()[:16]}"  # relays that share one Redis keep apart
     store = RedisStore(config.store, prefix, now=now, failed=failed)
-    return store, RedisFleet(config.store, prefix, secrets.token_hex(4), dropped=dropped)
+    return store, RedisCluster(config.store, prefix, secrets.token_hex(4), dropped=dropped)

@@ -38,7 +38,7 @@ class Metrics:
         self.mailbox_count = self.mailbox_bytes = self.mailboxes = self.notes = 0  # gauges, as of the last look
         self.store_errors = 0
         # Other relays
-        self.lanes_up = self.lanes_queued = 0  # gauges: connections, items waiting for them
+        self.federation_links_up = self.federation_links_queued = 0  # gauges: connections, items waiting for them
         # Latency of mail, from stored to taken
         self.delivery_count, self.delivery_sum = 0, 0.0
         self.delivery_buckets = [0] * (len(LATENCIES) + 1)
@@ -81,8 +81,8 @@ def _gauges(metrics: Metrics) -> Iterator[Family]:
         ("mail_waiting_bytes", "Bytes of the envelopes kept.", metrics.mailbox_bytes),
         ("mailboxes", "Boxes with mail in them.", metrics.mailboxes),
         ("notes_waiting", "Ends of mail that senders have not heard of yet.", metrics.notes),
-        ("lanes_up", "Connections to other relays.", metrics.lanes_up),
-        ("lanes_queue_items", "Items waiting for other relays.", metrics.lanes_queued),
+        ("lanes_up", "Connections to other relays.", metrics.federation_links_up),
+        ("lanes_queue_items", "Items waiting for other relays.", metrics.federation_links_queued),
     ):
         yield Family("gauge", f"mm_relay_{name}", text, value)
 

@@ -1,7 +1,7 @@
 """What the routing core needs of the world and offers to it; it knows neither WebSocket nor bytes.
 
-``Router`` (routing.py) and ``Mailroom`` (mailroom.py) are called with a :class:`Session` and an item; they answer by
-``Session.tell``. A front door (server side of a WebSocket, another protocol, the processes of a fleet, another relay)
+``Router`` (router.py) and ``Mailroom`` (mailroom.py) are called with a :class:`Session` and an item; they answer by
+``Session.tell``. A front door (server side of a WebSocket, another protocol, the processes of a cluster, another relay)
 gives sessions.
 """
 
@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
-from mm_transports.relay.protocol.items import Carried, Item
+from mm_transports.relay.protocol.items import Forwarded, Item
 
 
 class Session(Protocol):
@@ -36,24 +36,24 @@ class Session(Protocol):
 
 
 class Post(Protocol):
-    """What the mailroom and the lanes need of the router."""
+    """What the mailroom and the federation need of the router."""
 
     def tell(self, key: bytes, item: Item) -> bool:
-        """To the peer ``key`` wherever it is signed in: here, or in the fleet (then True means it is on its way).
-        Waiting is never told to the peer: the router of the other process calls ``Mailroom.nudged`` with it."""
+        """To the peer ``key`` wherever it is signed in: here, or in the cluster (then True means it is on its way).
+        MailWaiting is never told to the peer: the router of the other process calls ``Mailroom.nudged`` with it."""
         ...
 
     def receive(self, session: Session, item: Item) -> None:
-        """A live item of a session, or of a lane, which is a session that did not sign in."""
+        """A live item of a session, or of a federation link, which is a session that did not sign in."""
 
     def writable(self, session: Session) -> None:
         """It is no longer full."""
 
     def sign_out(self, session: Session) -> None:
-        """It has ended; of a lane: it is not connected (any more)."""
+        """It has ended; of a federation link: it is not connected (any more)."""
 
 
-class Fleet(ABC):
+class Cluster(ABC):
     """The processes that are one relay together: who is signed in where, and items between them.
 
     A relay of one process has none. Delivery between processes is at most once, in order for one pair of processes;
@@ -61,8 +61,8 @@ class Fleet(ABC):
     """
 
     @abstractmethod
-    async def open(self, carried: Callable[[str, Carried], None], displaced: Callable[[bytes], None]) -> None:
-        """Begin. ``carried`` gets what other processes ``send`` here and ``publish``, with the name of the process
+    async def open(self, forwarded: Callable[[str, Forwarded], None], displaced: Callable[[bytes], None]) -> None:
+        """Begin. ``forwarded`` gets what other processes ``send`` here and ``publish``, with the name of the process
         it is from (answers go back there without a look-up); ``displaced`` the keys of peers that have signed in
         elsewhere since."""
 
@@ -81,11 +81,11 @@ class Fleet(ABC):
         """The process where ``key`` is signed in (never this one), or ""."""
 
     @abstractmethod
-    def send(self, process: str, carried: Carried) -> None:
+    def send(self, process: str, forwarded: Forwarded) -> None:
         """Give it to the process; batched by loop turn."""
 
     @abstractmethod
-    def publish(self, carried: Carried) -> None:
+    def publish(self, forwarded: Forwarded) -> None:
         """Give it to every other process."""
 
     async def lease(self, name: bytes, seconds: float) -> bool:
@@ -94,18 +94,18 @@ class Fleet(ABC):
         return True
 
 
-class Lanes(ABC):
-    """Links to other relays, one lane each: a dead relay delays only its own lane."""
+class Federation(ABC):
+    """The links to other relays, one each: a dead relay delays only its own link."""
 
     @abstractmethod
-    def lane(self, address: str) -> Session | None:
-        """The lane to the relay at ``address`` (its key, role RELAY): the same one as long as it lives, dialled when
-        need be; None when the address is no good or there are too many lanes.
+    def link(self, address: str) -> Session | None:
+        """The link to the relay at ``address`` (its key, role RELAY): the same one as long as it lives, dialled when
+        need be; None when the address is no good or there are too many links.
 
         It is ``full`` until it is connected and whenever it should be told no more; then the router keeps what waits,
-        in a queue a pair. The lane tells it ``Router.writable``, gives it the Carried of live items that come back by
+        in a queue a flow. The link tells it ``Router.writable``, gives it the Forwarded of live items that come back by
         ``Router.receive``, and says ``Router.sign_out`` when the connection is lost or cannot be made (the next
-        ``lane`` may dial again). It never says ``sign_in``."""
+        ``link`` may dial again). It never says ``sign_in``."""
 
     @abstractmethod
     def wake(self, address: str) -> None:

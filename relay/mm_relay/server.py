@@ -17,7 +17,7 @@ from mm_relay.access import Access
 from mm_relay.config import settings
 from mm_relay.config.parsing import SAME_PORT
 from mm_relay.config.settings import Config
-from mm_relay.core import Parts
+from mm_relay.core import RelayCore
 from mm_relay.doors.certificates import Certificate
 from mm_relay.doors.http_pages import Pages
 from mm_relay.doors.limits import Crowd
@@ -40,7 +40,7 @@ class RelayServer(Server):
     """One process of a relay. A data folder belongs to one process at a time."""
 
     hall: Hall
-    parts: Parts
+    core: RelayCore
 
     def __init__(
         self,
@@ -111,12 +111,12 @@ class RelayServer(Server):
             lambda: self.trouble,
             MetricsPage(self.metrics).render if config.metrics else None,
         )
-        # Bound, so that the port is known and ours, but nobody is taken in before the parts are there.
+        # Bound, so that the port is known and ours, but nobody is taken in before the core is there.
         listener = await self._listen(pages)
         port: int = listener.sockets[0].getsockname()[1]
         address = format_relay(config.url(port), identity.sign_id)
-        self.parts = Parts(config, identity, address, folder.path, self.metrics, self._now, self._note)
-        await self._opened.enter_async_context(self.parts)
+        self.core = RelayCore(config, identity, address, folder.path, self.metrics, self._now, self._note)
+        await self._opened.enter_async_context(self.core)
         self.hall = self._hall(identity, config.name or config.url(port))
         await self._tell_metrics(pages)
         watching = asyncio.get_running_loop().create_task(self._watch_store(), name="mm relay store")
@@ -159,7 +159,7 @@ class RelayServer(Server):
             identity,
             name[:255],
             config.limits(),
-            self.parts,
+            self.core,
             access=self._access(config),
             crowd=Crowd(config.max_connections, config.max_connections_per_address, config.max_unproven),
             metrics=self.metrics,
@@ -168,7 +168,7 @@ class RelayServer(Server):
         )
 
     def _access(self, config: Config) -> Access:
-        return replace(config.access(), reaches=self.parts.policy.reaches)
+        return replace(config.access(), reaches=self.core.policy.reaches)
 
     async def _watch_store(self) -> None:
         """Balancers should send nobody here while the store does not answer."""
@@ -177,7 +177,7 @@ class RelayServer(Server):
             await asyncio.sleep(LOOK_AT_STORE)
             try:
                 async with asyncio.timeout(LOOK_AT_STORE):
-                    await self.parts.store.usage()
+                    await self.core.store.usage()
                 failing = self.metrics.store_errors > before
             except (StorageError, TimeoutError):
                 failing = True

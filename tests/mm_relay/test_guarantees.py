@@ -18,18 +18,18 @@ from mm_relay.ports import Session
 from mm_transports.relay.protocol import items, signin
 from mm_transports.relay.protocol.address import format_relay, parse_relay
 from mm_transports.relay.protocol.items import (
-    Carried,
     Challenge,
+    Closed,
     Data,
     Declined,
     Deposit,
     Ended,
+    Forwarded,
     Item,
     Mail,
     Open,
     Pause,
-    Room,
-    Shut,
+    RoomAgain,
     Stored,
     Taken,
     Welcome,
@@ -168,7 +168,7 @@ async def test_g04_what_is_too_much_is_refused_and_welcome_later(stack: AsyncExi
     _, bob = await arrive(stack, BOB, home)
     await until(lambda: len(bob.of(Mail)) == 10)
     bob_again, bob = await arrive(stack, BOB, home, taking=True)
-    await until(lambda: told.of(Room) and also.of(Room))
+    await until(lambda: told.of(RoomAgain) and also.of(RoomAgain))
     assert len(bob.of(Mail)) == 10, "what was accepted is all there"
     alice.tell(letter(BOB))
     await until(lambda: len(told.of(Stored)) == 7)
@@ -252,8 +252,8 @@ async def test_g08_a_connection_that_is_half_open_is_found(
     for one in sent:
         alice.tell(one)
     await until(lambda: len(told.of(Stored)) == 20)
-    await until(lambda: told.of(Shut))
-    assert told.of(Shut) == [Shut(BOB.sign_key, 0, "gone")], "those who spoke with it are told"
+    await until(lambda: told.of(Closed))
+    assert told.of(Closed) == [Closed(BOB.sign_key, 0, "gone")], "those who spoke with it are told"
     assert home.server.metrics.signed_in == 1
     assert told.of(Ended) == [], "written is not delivered"
     _, back = await arrive(stack, BOB, home, taking=True)
@@ -272,15 +272,17 @@ async def test_g09_who_reads_slowly_delays_nobody_else(stack: AsyncExitStack, tm
     await slow.hears()
     slow.socket.pause_reading()
     frame, heard, most = bytes(100_000), list[Item](), 0
-    while not any(isinstance(item, Shut) for item in heard):
+    while not any(isinstance(item, Closed) for item in heard):
         alice.say(*[Data(CAROL.sign_key, 1, frame)] * 10, Data(BOB.sign_key, 2, b"quick"))
         assert await bob.hears() == Data(ALICE.sign_key, 2, b"quick"), "though there is much before it"
         most = max(most, home.server.metrics.queued_bytes)
         while not alice.told.empty():
             heard.append(alice.told.get_nowait())
     assert heard[0] == Pause(CAROL.sign_key)
-    assert Shut(CAROL.sign_key, 1, "overflow") in heard
-    assert all(item.peer == CAROL.sign_key for item in heard if isinstance(item, Pause | Shut)), "nobody else is named"
+    assert Closed(CAROL.sign_key, 1, "overflow") in heard
+    assert all(item.peer == CAROL.sign_key for item in heard if isinstance(item, Pause | Closed)), (
+        "nobody else is named"
+    )
     assert most < 10 * 1024 * 1024
     assert home.server.metrics.dropped["overflow"]
     slow.socket.resume_reading()
@@ -298,7 +300,7 @@ async def test_g10_relays_that_work_together(stack: AsyncExitStack, tmp_path: Pa
         impostor = await guest(here, MALLORY, role=items.RELAY, address=claimed, welcome=False)
         assert await impostor.ended() == "wrong-address"
     peer = await guest(here, MALLORY)
-    peer.say(Carried(ALICE.sign_key, BOB.sign_key, Open(BOB.sign_key, 1, b"forged")))
+    peer.say(Forwarded(ALICE.sign_key, BOB.sign_key, Open(BOB.sign_key, 1, b"forged")))
     assert (await peer.ended()).startswith("bad-item"), "a peer is no relay"
     alice, told = await arrive(stack, ALICE, here)
     stuck = [letter(BOB, via=dead.address) for _ in range(50)]
@@ -312,16 +314,16 @@ async def test_g10_relays_that_work_together(stack: AsyncExitStack, tmp_path: Pa
     await until(lambda: len(told.of(Ended)) == 51)
     assert Counter(end.state for end in told.of(Ended)) == {"delivered": 50, "refused": 1}
     assert [mail.envelope for mail in bob.of(Mail)] == [one.envelope for one in sent]
-    kept = await here.server.parts.store.usage()
+    kept = await here.server.core.store.usage()
     assert kept.envelopes == 50, "those for the dead one alone"
-    assert (await there.server.parts.store.usage()).envelopes == 0
+    assert (await there.server.core.store.usage()).envelopes == 0
     await client.close()
     await dead.start()
     stack.push_async_callback(dead.stop)
     _, bob = await arrive(stack, BOB, dead, taking=True)
     await until(lambda: len(told.of(Ended)) == 101, 30)
     assert [mail.envelope for mail in bob.of(Mail)] == [one.envelope for one in stuck]
-    assert (await here.server.parts.store.usage()).envelopes == 0
+    assert (await here.server.core.store.usage()).envelopes == 0
 
 
 # What can be forged.
@@ -507,7 +509,7 @@ async def test_g16_what_happens_is_counted(stack: AsyncExitStack, tmp_path: Path
     for _ in range(3):
         alice.tell(letter(BOB))
     alice.tell(letter(CAROL, lasts=200))
-    await until(lambda: told.of(Ended) and told.of(Shut) and told.of(Declined))
+    await until(lambda: told.of(Ended) and told.of(Closed) and told.of(Declined))
     before = await page(home)
     assert before["mm_relay_mail_waiting"] == 2
     assert before["mm_relay_signed_in"] == 1
@@ -549,9 +551,9 @@ def flipped(data: bytes, place: int) -> bytes:
 
 def declines_for_ever(session: Session, item: Item) -> bool:
     """A relay that has no room and says that there never will be any."""
-    if isinstance(item, Carried) and isinstance(item.said, Deposit):
-        declined = Declined(item.said.peer, item.said.id, "overflow", 0)
-        session.tell(Carried(CAROL.sign_key, item.source, declined))
+    if isinstance(item, Forwarded) and isinstance(item.inner, Deposit):
+        declined = Declined(item.inner.peer, item.inner.id, "overflow", 0)
+        session.tell(Forwarded(CAROL.sign_key, item.source, declined))
     return True
 
 

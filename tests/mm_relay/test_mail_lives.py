@@ -1,4 +1,4 @@
-"""Mail through real relays over real WebSockets: between two of them, over a restart, and with a fleet on Redis."""
+"""Mail through real relays over real WebSockets: between two of them, over a restart, and with a cluster on Redis."""
 
 import random
 import time
@@ -90,7 +90,7 @@ async def test_mail_over_a_restart(stack: AsyncExitStack, tmp_path: Path) -> Non
     assert len(bob.of(Mail)) == 50
 
 
-async def test_mail_within_a_fleet_and_from_it_to_another_relay(
+async def test_mail_within_a_cluster_and_from_it_to_another_relay(
     stack: AsyncExitStack, tmp_path: Path, shared_redis: RedisServer
 ) -> None:
     await shared_redis.started()

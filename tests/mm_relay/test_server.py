@@ -15,7 +15,7 @@ from benchmarks import tls
 from mm_relay.server import RelayServer
 from mm_transports.relay.protocol import items, signin
 from mm_transports.relay.protocol.address import parse_relay
-from mm_transports.relay.protocol.items import Data, Deposit, Mail, Open, Pause, Resume, Shut, Stored, Taken, Welcome
+from mm_transports.relay.protocol.items import Closed, Data, Deposit, Mail, Open, Pause, Resume, Stored, Taken, Welcome
 from mm_transports.relay.websocket import WebSocket, connect
 from mmplatform.errors import FolderInUse, LocalError, StorageError, Unreachable
 from mmplatform.identity.keys import Identity, raw_key
@@ -92,7 +92,7 @@ async def test_frames_and_mail_and_the_same_key_after_a_restart(start: Any, tmp_
     assert await bob.hears() == Open(ALICE.sign_key, 1, b"hello")
     assert await bob.hears() == Data(ALICE.sign_key, 1, b"more")
     await left(bob)
-    assert await alice.hears() == Shut(BOB.sign_key, 0, "gone")
+    assert await alice.hears() == Closed(BOB.sign_key, 0, "gone")
     alice.say(Deposit(BOB.sign_key, bytes(16), LATER, b"sealed"))
     assert isinstance(await alice.hears(), Stored)
     assert relay.server.activity()["stored"] == 1
@@ -153,15 +153,15 @@ async def test_metrics_on_the_same_port_and_on_one_of_their_own(
 async def test_a_store_that_does_not_answer_is_told_to_balancers(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mm_relay.server.LOOK_AT_STORE", 0.01)
     relay = await start()
-    works = relay.server.parts.store.usage
+    works = relay.server.core.store.usage
 
     async def fails() -> Any:
         raise StorageError("no space left")
 
-    relay.server.parts.store.usage = fails
+    relay.server.core.store.usage = fails
     await until(lambda: relay.server.trouble == "store down")
     assert await relay.page("/healthz") == (503, b'{"state": "store down"}\n')
-    relay.server.parts.store.usage = works
+    relay.server.core.store.usage = works
     await until(lambda: not relay.server.trouble)
     relay.server.metrics.store_errors += 1
     await until(lambda: bool(relay.server.trouble))

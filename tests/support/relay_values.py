@@ -19,17 +19,17 @@ LIMITS = st.builds(Limits, *[INTEGERS] * len(Limits.__struct_fields__))
 SAID: dict[type[Any], st.SearchStrategy[Any]] = {
     items.Open: st.builds(items.Open, KEYS, INTEGERS, BYTES, ADDRESSES),
     items.Data: st.builds(items.Data, KEYS, INTEGERS, BYTES),
-    items.Shut: st.builds(items.Shut, KEYS, INTEGERS, REASONS),
+    items.Closed: st.builds(items.Closed, KEYS, INTEGERS, REASONS),
     items.Pause: st.builds(items.Pause, KEYS),
     items.Resume: st.builds(items.Resume, KEYS),
     items.Present: st.builds(items.Present, KEYS),
     items.Deposit: st.builds(items.Deposit, KEYS, IDS, INTEGERS, BYTES, ADDRESSES),
     items.Stored: st.builds(items.Stored, KEYS, IDS, INTEGERS),
     items.Declined: st.builds(items.Declined, KEYS, IDS, REASONS, INTEGERS),
-    items.Room: st.builds(items.Room, KEYS),
+    items.RoomAgain: st.builds(items.RoomAgain, KEYS),
     items.Ended: st.builds(items.Ended, INTEGERS, KEYS, IDS, REASONS),
     items.Noted: st.builds(items.Noted, INTEGERS),
-    items.Waiting: st.builds(items.Waiting, ADDRESSES),
+    items.MailWaiting: st.builds(items.MailWaiting, ADDRESSES),
 }
 ITEMS = SAID | {
     items.Challenge: st.builds(items.Challenge, KEYS, KEYS, st.text(max_size=255)),
@@ -38,6 +38,6 @@ ITEMS = SAID | {
     items.Bye: st.builds(items.Bye, REASONS, INTEGERS),
     items.Mail: st.builds(items.Mail, INTEGERS, KEYS, BYTES),
     items.Taken: st.builds(items.Taken, st.lists(INTEGERS, max_size=20), st.booleans()),
-    items.Carried: st.builds(items.Carried, KEYS, KEYS, st.one_of(*SAID.values())),
+    items.Forwarded: st.builds(items.Forwarded, KEYS, KEYS, st.one_of(*SAID.values())),
 }
 ANY_ITEM = st.one_of(*ITEMS.values())

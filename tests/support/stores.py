@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
-from mm_relay.stores.contract import Caps, Kept, MailStore, Note
+from mm_relay.stores.contract import Caps, MailStore, Note, StoredEnvelope
 from mm_relay.stores.local import LocalStore
 from mm_relay.stores.redis import RedisStore
 from mmplatform.storage.memory import MemoryStorage
@@ -60,18 +60,18 @@ def mail(
     expires: int = LATER,
     origin: str = "",
     via: str = "",
-) -> Kept:
+) -> StoredEnvelope:
     number = id or next(ids)
     envelope = (b"%d." % number).ljust(size, b"x")[:size]
-    return Kept(0, key(sender), key(target), number.to_bytes(16), expires, envelope, origin, via)
+    return StoredEnvelope(0, key(sender), key(target), number.to_bytes(16), expires, envelope, origin, via)
 
 
-async def put(store: MailStore, one: Kept, caps: Caps = NO_CAPS) -> Kept:
+async def put(store: MailStore, one: StoredEnvelope, caps: Caps = NO_CAPS) -> StoredEnvelope:
     """In the box of its target."""
     return await store.put(one.target, one, caps)
 
 
-async def waiting(store: MailStore, box: int | str = "bob") -> list[Kept]:
+async def waiting(store: MailStore, box: int | str = "bob") -> list[StoredEnvelope]:
     return await store.collect(key(box), 0, ALL, ALL)
 
 

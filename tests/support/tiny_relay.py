@@ -17,6 +17,7 @@ from mm_transports.relay.protocol.address import format_relay
 from mm_transports.relay.protocol.items import (
     MAX_FRAME,
     MAX_MAIL,
+    Closed,
     Data,
     Deposit,
     Ended,
@@ -26,7 +27,6 @@ from mm_transports.relay.protocol.items import (
     Noted,
     Open,
     Present,
-    Shut,
     Stored,
     Taken,
 )  # fmt: skip
@@ -106,7 +106,7 @@ class Tiny:
         if self.sessions.get(session.key) is session:
             del self.sessions[session.key]
             for other in self.sessions.values():
-                other.tell(Shut(session.key, 0, "gone"))
+                other.tell(Closed(session.key, 0, "gone"))
 
     def writable(self, session: Session) -> None: ...
 
@@ -119,13 +119,13 @@ class Tiny:
                 self.sessions[peer].tell(Open(session.key, link, data))
             case Open(peer=peer, link=link):
                 self.absent.setdefault(peer, set()).add(session.key)
-                session.tell(Shut(peer, link, "absent"))
+                session.tell(Closed(peer, link, "absent"))
             case Data(peer=peer, link=link, data=data) if peer in self.sessions:
                 self.sessions[peer].tell(Data(session.key, link, data))
             case Data(peer=peer, link=link):
-                session.tell(Shut(peer, link, "gone"))
-            case Shut(peer=peer, link=link, reason=reason) if peer in self.sessions:
-                self.sessions[peer].tell(Shut(session.key, link, reason))
+                session.tell(Closed(peer, link, "gone"))
+            case Closed(peer=peer, link=link, reason=reason) if peer in self.sessions:
+                self.sessions[peer].tell(Closed(session.key, link, reason))
             case Deposit(peer=peer, id=mail_id, expires=expires, envelope=envelope) if self.keeps_mail:
                 self._number += 1
                 self.mail.setdefault(peer, {})[self._number] = session.key, mail_id, envelope

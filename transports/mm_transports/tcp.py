@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import ClassVar, Final, cast
 from urllib.parse import urlsplit
 
-from mm_transports import names
+from mm_transports import resolving
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.plugins.transport import LENGTH_LIMIT, Accept, Connection, Receiver, Transport
@@ -36,7 +36,7 @@ class TCP(Transport):
         host, port = parse_address(address)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                connection = await names.connect(lambda: TCPConnection(accept), host, port)
+                connection = await resolving.connect(lambda: TCPConnection(accept), host, port)
         except (OSError, TimeoutError) as error:
             raise Unreachable(f"{address}: {str(error) or 'no answer'}") from None
         return connection

@@ -1,7 +1,7 @@
 """Processes that are one relay, over Redis: who is signed in where, and items from process to process.
 
 A process has a new name each time it starts, so nobody mistakes it for the one that died. Live items are at most
-once: when Redis is away, or nobody listens for that process, they are dropped, and whoever sent a frame is told Shut,
+once: when Redis is away, or nobody listens for that process, they are dropped, and whoever sent a frame is told Closed,
 as a link cannot go on with a gap. (Of what Redis drops behind a process that reads too slowly nobody is told: the
 links notice by themselves. Give `client-output-buffer-limit pubsub` room for a second of traffic.)
 Presence is registered again as soon as Redis is back. The keys are named in
@@ -16,9 +16,9 @@ from functools import partial
 from typing import Any, Final
 
 from mm_relay.cluster.scripts import SCRIPTS
-from mm_relay.ports import Fleet
+from mm_relay.ports import Cluster
 from mm_relay.redis_client import ANSWER_WITHIN, RedisCalls, RedisListener, Word
-from mm_transports.relay.protocol.items import MAX_ITEMS, MAX_MESSAGE, Carried, Data, Deposit, Item, Open, Shut
+from mm_transports.relay.protocol.items import MAX_ITEMS, MAX_MESSAGE, Closed, Data, Deposit, Forwarded, Item, Open
 from mm_transports.relay.protocol.wire import decode_items, encode_items
 from mmplatform.errors import ProtocolError, StorageError
 
@@ -37,7 +37,7 @@ class Presence:
         self.number = self.displaced = 0
 
 
-class RedisFleet(Fleet):
+class RedisCluster(Cluster):
     """``dropped(reason, count)`` is told of items that did not leave. ``process`` gets a suffix of its own."""
 
     def __init__(
@@ -58,16 +58,16 @@ class RedisFleet(Fleet):
         self._present: dict[bytes, Presence] = {}
         self._arriving: list[Presence] = []
         self._leaving: list[Presence] = []
-        self._outgoing: list[dict[str, list[Carried]]] = []  # by process ("" is all), in the order they leave in
+        self._outgoing: list[dict[str, list[Forwarded]]] = []  # by process ("" is all), in the order they leave in
         self._flushing = False
         self._wake = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
-        self._carried: Callable[[str, Carried], None]
+        self._forwarded: Callable[[str, Forwarded], None]
         self._displaced: Callable[[bytes], None]
 
-    async def open(self, carried: Callable[[str, Carried], None], displaced: Callable[[bytes], None]) -> None:
+    async def open(self, forwarded: Callable[[str, Forwarded], None], displaced: Callable[[bytes], None]) -> None:
         """Raises StorageError when Redis is not there."""
-        self._carried, self._displaced = carried, displaced
+        self._forwarded, self._displaced = forwarded, displaced
         self._wake.clear()
         self._calls.open()
         self._listener.open()
@@ -123,16 +123,16 @@ class RedisFleet(Fleet):
 
     # Items.
 
-    def send(self, process: str, carried: Carried) -> None:
+    def send(self, process: str, forwarded: Forwarded) -> None:
         if not self._outgoing or "" in self._outgoing[-1]:
             self._outgoing.append({})
-        self._outgoing[-1].setdefault(process, []).append(carried)
+        self._outgoing[-1].setdefault(process, []).append(forwarded)
         self._flush_soon()
 
-    def publish(self, carried: Carried) -> None:
+    def publish(self, forwarded: Forwarded) -> None:
         if not self._outgoing or "" not in self._outgoing[-1]:
             self._outgoing.append({"": []})
-        self._outgoing[-1][""].append(carried)
+        self._outgoing[-1][""].append(forwarded)
         self._flush_soon()
 
     # Once a loop turn.
@@ -173,13 +173,13 @@ class RedisFleet(Fleet):
             elif presence.displaced == presence.number:
                 self._lost(presence.key)
 
-    def _publish(self, process: str, items: list[Carried]) -> None:
+    def _publish(self, process: str, items: list[Forwarded]) -> None:
         channel = f"{self._prefix}:to:{process}" if process else f"{self._prefix}:all"
         batch: list[Item] = list(items)
         message = self.process.encode() + b"\n" + encode_items(batch)
         self._calls.call("PUBLISH", channel, message).add_done_callback(partial(self._published, process, items))
 
-    def _published(self, process: str, items: list[Carried], answer: asyncio.Future[Any]) -> None:
+    def _published(self, process: str, items: list[Forwarded], answer: asyncio.Future[Any]) -> None:
         if answer.exception() is not None:
             self._dropped("fleet", len(items))
         elif process and answer.result() == 0:
@@ -187,9 +187,9 @@ class RedisFleet(Fleet):
         else:
             return
         for source, target, link in {
-            (item.source, item.target, item.said.link): None for item in items if isinstance(item.said, Open | Data)
+            (item.source, item.target, item.inner.link): None for item in items if isinstance(item.inner, Open | Data)
         }:
-            self._carried(process, Carried(target, source, Shut(target, link, "gone")))
+            self._forwarded(process, Forwarded(target, source, Closed(target, link, "gone")))
 
     # What comes.
 
@@ -207,8 +207,8 @@ class RedisFleet(Fleet):
             return
         try:
             for item in decode_items(items):
-                if isinstance(item, Carried):
-                    self._carried(process.decode(), item)
+                if isinstance(item, Forwarded):
+                    self._forwarded(process.decode(), item)
         except ProtocolError:
             self._dropped("bad-item", 1)
 
@@ -253,17 +253,17 @@ def pairs(presences: list[Presence]) -> list[Word]:
     return [word for presence in presences for word in (presence.key, presence.number)]
 
 
-def chunks(items: list[Carried]) -> Iterable[list[Carried]]:
-    """Parts that fit into one message."""
-    some: list[Carried] = []
+def chunks(items: list[Forwarded]) -> Iterable[list[Forwarded]]:
+    """Split into lists that fit into one message each."""
+    some: list[Forwarded] = []
     size = 0
     for item in items:
         if some and (size > CHUNK or len(some) == MAX_ITEMS):
             yield some
             some, size = [], 0
         some.append(item)
-        size += 256 + (len(item.said.data) if isinstance(item.said, Open | Data) else 0)
-        size += len(item.said.envelope) if isinstance(item.said, Deposit) else 0
+        size += 256 + (len(item.inner.data) if isinstance(item.inner, Open | Data) else 0)
+        size += len(item.inner.envelope) if isinstance(item.inner, Deposit) else 0
     if some:
         yield some
 

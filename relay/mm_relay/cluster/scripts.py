@@ -1,4 +1,4 @@
-"""The steps of RedisFleet, each one Lua script and so atomic. Keys and channels, after the prefix (ARGV[1])::
+"""The steps of RedisCluster, each one Lua script and so atomic. Keys and channels, after the prefix (ARGV[1])::
 
 :here:<key>              "number process" with a time to live; the highest number wins
 :lease:<name>            process, with a time to live

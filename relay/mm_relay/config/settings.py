@@ -27,7 +27,7 @@ class Config:
     """Underscores here are dashes in files and flags. Sizes are bytes, times seconds, 0 is no limit."""
 
     data: Path = Path("~/.mm/relay")
-    identity: Path | None = None  # by default in the data folder; all processes of a fleet share it
+    identity: Path | None = None  # by default in the data folder; all processes of a cluster share it
     name: str = ""
     listen: str = ""
     public_url: str = ""

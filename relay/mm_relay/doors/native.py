@@ -11,27 +11,27 @@ from typing import Final, Protocol
 
 from mm_relay.access import Access
 from mm_relay.doors.limits import Crowd
-from mm_relay.doors.rates import Bucket
+from mm_relay.doors.rate_limit import Bucket
 from mm_relay.metrics import Metrics
 from mm_relay.ports import Session
 from mm_transports.relay.protocol import signin
 from mm_transports.relay.protocol.items import (
     RELAY,
     Bye,
-    Carried,
+    Closed,
     Data,
     Deposit,
+    Forwarded,
     Item,
     Limits,
     Mail,
+    MailWaiting,
     Noted,
     Open,
     Pause,
     Resume,
-    Shut,
     SignIn,
     Taken,
-    Waiting,
 )
 from mm_transports.relay.protocol.wire import BATCH, batches, decode_items, encode_items
 from mm_transports.relay.websocket import WebSocket
@@ -42,8 +42,8 @@ SIGN_IN_WITHIN: Final = 10.0  # seconds
 SMALL: Final = 256  # what an item without content counts as: with reasons at their longest 1.2 KiB
 DENIED_RETRY: Final = 3600.0  # seconds
 DRAIN_RETRY: Final = 10.0  # seconds at most until those sent away come back
-_FROM_PEERS: Final = frozenset({Open, Data, Shut, Pause, Resume, Deposit, Noted, Taken})
-_FROM_RELAYS: Final = frozenset({Carried})
+_FROM_PEERS: Final = frozenset({Open, Data, Closed, Pause, Resume, Deposit, Noted, Taken})
+_FROM_RELAYS: Final = frozenset({Forwarded})
 
 
 class Core(Protocol):
@@ -242,7 +242,7 @@ class Front:
             if self._ended:
                 return
             kind = type(item)
-            if kind not in allowed or (isinstance(item, Carried) and isinstance(item.said, Waiting)):
+            if kind not in allowed or (isinstance(item, Forwarded) and isinstance(item.inner, MailWaiting)):
                 if isinstance(item, Bye):
                     self._depart()
                     return
@@ -308,4 +308,4 @@ def _size(item: Item) -> int:
         return len(item.data) + SMALL
     if isinstance(item, Mail | Deposit):
         return len(item.envelope) + SMALL
-    return _size(item.said) + SMALL if isinstance(item, Carried) else SMALL
+    return _size(item.inner) + SMALL if isinstance(item, Forwarded) else SMALL

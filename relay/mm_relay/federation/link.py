@@ -1,7 +1,7 @@
-"""One lane: the connection to one other relay, a session to the router, and the way of its mail (forward.py).
+"""The connection to one other relay: a session to the router, and the way its mail goes (mail_forwarder.py).
 
-A lane belongs to a key. Where that relay is reached is what depositors say, so a lane tries the addresses it was given
-in turn and believes the one whose relay proves the key; the others cost it an attempt.
+A federation link belongs to a key. Depositors say where that relay is reached, so the link tries the addresses it was
+given in turn and believes the one whose relay proves the key; each of the others costs an attempt.
 """
 
 import asyncio
@@ -17,23 +17,23 @@ from mm_transports.relay.client import Client, ClientOwner
 from mm_transports.relay.protocol.address import RelayAddress, parse_relay
 from mm_transports.relay.protocol.items import (
     RELAY,
-    Carried,
     Declined,
     Deposit,
     Ended,
+    Forwarded,
     Item,
     Limits,
+    MailWaiting,
     Noted,
-    Room,
+    RoomAgain,
     Stored,
-    Waiting,
 )
 from mmplatform.errors import Unreachable
 from mmplatform.links.dialer import Backoff
 
 CONNECT_TIMEOUT: Final = 20.0  # seconds
 LONGEST_PAUSE: Final = 60.0  # between two rounds of attempts
-IDLE: Final = 3600.0  # seconds after which an unused lane is closed
+IDLE: Final = 3600.0  # seconds after which an unused link is closed
 RENEW: Final = 10.0  # seconds after which the lease of the mail is renewed
 ADDRESSES: Final = 8  # of one relay
 STABLE: Final = 5.0  # seconds that a good connection holds: after one the next attempt comes at once
@@ -41,9 +41,9 @@ STABLE: Final = 5.0  # seconds that a good connection holds: after one the next 
 Dial = Callable[[RelayAddress, ClientOwner], Client]
 
 
-class Hub(NamedTuple):
-    """What all lanes of a relay share. ``ours`` takes or renews the lease of the mail for a relay; ``ended`` is given
-    what ended in the box of a lane."""
+class FederationContext(NamedTuple):
+    """What all federation links of a relay share. ``ours`` takes or renews the lease of the mail for a relay; ``ended``
+    is given what ended in the box of a link."""
 
     own: bytes
     store: MailStore
@@ -56,20 +56,22 @@ class Hub(NamedTuple):
     ended: Callable[[bytes, list[Note]], None]
 
 
-class Lane:
+class FederationLink:
     """``address`` is where the relay was reached last."""
 
     role = RELAY
 
-    def __init__(self, key: bytes, address: str, hub: Hub) -> None:
-        self.key, self.address, self._hub = key, address, hub
+    def __init__(self, key: bytes, address: str, context: FederationContext) -> None:
+        self.key, self.address, self._context = key, address, context
         self._addresses = [address]  # the one that was right first
-        self._forwarder = Forwarder(hub.own, key, hub.store, hub.now, hub.metrics, self._say, hub.ended)
+        self._forwarder = Forwarder(
+            context.own, key, context.store, context.now, context.metrics, self._say, context.ended
+        )
         self._client: Client | None = None
         self._up = False
         self._wanted = False  # for live items, since it is not connected
         self._down = asyncio.Event()
-        self._backoff = Backoff(hub.random, LONGEST_PAUSE)
+        self._backoff = Backoff(context.random, LONGEST_PAUSE)
         self._resting = False  # between two attempts
         self._mail = False
         self._mail_task: asyncio.Task[None] | None = None
@@ -139,7 +141,7 @@ class Lane:
                     self._backoff.reset()
                 else:
                     self._wanted, self._resting = False, True
-                    self._hub.post.sign_out(self)
+                    self._context.post.sign_out(self)
                     await asyncio.sleep(self._backoff.next())
                     self._resting = False
         finally:
@@ -148,7 +150,7 @@ class Lane:
     async def _needed(self) -> bool:
         if not self._wanted and self._mail:
             self._mail = False
-            ours = await self._hub.ours(self.key)
+            ours = await self._context.ours(self.key)
             self._mail = self._mail or ours  # more may have come meanwhile
         return self._wanted or self._mail
 
@@ -162,7 +164,7 @@ class Lane:
 
     async def _try(self, address: str) -> bool:
         self._down.clear()
-        client = self._client = self._hub.dial(parse_relay(address), self)
+        client = self._client = self._context.dial(parse_relay(address), self)
         try:
             client.start()
             await client.connected(CONNECT_TIMEOUT)
@@ -203,8 +205,8 @@ class Lane:
     def _lost(self) -> None:
         if self._up:
             self._up = False
-            self._hub.metrics.lanes_up -= 1
-            self._hub.post.sign_out(self)
+            self._context.metrics.federation_links_up -= 1
+            self._context.post.sign_out(self)
 
     def _start_mail(self) -> None:
         if self._mail_task is None or self._mail_task.done():
@@ -212,7 +214,7 @@ class Lane:
 
     async def _send_mail(self) -> None:
         try:
-            await self._forwarder.run(lambda: self._hub.ours(self.key), RENEW)
+            await self._forwarder.run(lambda: self._context.ours(self.key), RENEW)
             self._mail = False  # another process has the lease
         except Unreachable:
             self._down.set()
@@ -222,22 +224,22 @@ class Lane:
     def relay_up(self, client: Client, limits: Limits) -> None:
         if client is self._client:
             self._up, self._wanted = True, False
-            self._hub.metrics.lanes_up += 1
-            self._hub.post.writable(self)
+            self._context.metrics.federation_links_up += 1
+            self._context.post.writable(self)
             if self._mail:
                 self._start_mail()
 
     def relay_said(self, client: Client, item: Item) -> None:
-        if client is not self._client or not isinstance(item, Carried):
+        if client is not self._client or not isinstance(item, Forwarded):
             return
         self._used = self._clock()
-        match item.said:
-            case Stored() | Declined() | Noted() | Room():
+        match item.inner:
+            case Stored() | Declined() | Noted() | RoomAgain():
                 self._forwarder.said(item)
-            case Deposit() | Ended() | Waiting():
+            case Deposit() | Ended() | MailWaiting():
                 pass  # a relay brings these over a connection of its own, where they are checked
             case _:
-                self._hub.post.receive(self, item)
+                self._context.post.receive(self, item)
 
     def relay_down(self, client: Client, reason: str) -> None:
         if client is self._client:
@@ -246,11 +248,11 @@ class Lane:
 
     def relay_writable(self, client: Client) -> None:
         if client is self._client and self._up:
-            self._hub.post.writable(self)
+            self._context.post.writable(self)
 
-    def _say(self, carried: Carried) -> bool:
+    def _say(self, forwarded: Forwarded) -> bool:
         self._used = self._clock()
-        return self._client is not None and self._client.tell(carried)
+        return self._client is not None and self._client.tell(forwarded)
 
     @staticmethod
     def _clock() -> float:

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Final
 
 from mm_relay.metrics import Metrics
-from mm_relay.stores.contract import Kept, MailStore, Note
-from mm_transports.relay.protocol.items import Carried, Declined, Deposit, Ended, Noted, Room, Stored
+from mm_relay.stores.contract import MailStore, Note, StoredEnvelope
+from mm_transports.relay.protocol.items import Declined, Deposit, Ended, Forwarded, Noted, RoomAgain, Stored
 from mmplatform.errors import StorageError, Unreachable
 
 WINDOW_COUNT: Final = 256  # envelopes under way
@@ -42,7 +42,7 @@ class Forwarder:
         store: MailStore,
         now: Callable[[], float],
         metrics: Metrics,
-        tell: Callable[[Carried], bool],
+        tell: Callable[[Forwarded], bool],
         ended: Callable[[bytes, list[Note]], None],
     ) -> None:
         self._own, self._box, self._store, self._now, self._metrics = own, box, store, now, metrics
@@ -75,18 +75,18 @@ class Forwarder:
             if self._overdue():
                 raise Unreachable(f"the relay has not answered for {PATIENCE:.0f} s")
 
-    def said(self, carried: Carried) -> None:
+    def said(self, forwarded: Forwarded) -> None:
         """What the other relay answers."""
-        match carried.said:
+        match forwarded.inner:
             case Stored(peer=peer, id=name):
-                self._settle((carried.target, peer, name), "")
+                self._settle((forwarded.target, peer, name), "")
             case Declined(peer=peer, id=name, reason=reason, retry=retry):
                 if retry and reason in TEMPORARY:
-                    self._hold((carried.target, peer, name), retry / 1000)
+                    self._hold((forwarded.target, peer, name), retry / 1000)
                 else:
-                    self._settle((carried.target, peer, name), STATES.get(reason, "refused"))
-            case Room(peer=peer):
-                self._let_go((carried.target, peer))
+                    self._settle((forwarded.target, peer, name), STATES.get(reason, "refused"))
+            case RoomAgain(peer=peer):
+                self._let_go((forwarded.target, peer))
             case Noted(number=number):
                 self._noted(number)
             case _:
@@ -128,7 +128,7 @@ class Forwarder:
                 self._cursor = mail.number
                 self._forward(mail)
 
-    def _forward(self, mail: Kept) -> None:
+    def _forward(self, mail: StoredEnvelope) -> None:
         name = (mail.sender, mail.target, mail.id)
         if name in self._under_way or mail.number in self._ending or mail.expires <= self._now() * 1000:
             return
@@ -138,7 +138,7 @@ class Forwarder:
         self._expect()
         self._under_way[name] = (mail.number, len(mail.envelope))
         self._size += len(mail.envelope)
-        self._tell(Carried(mail.sender, mail.target, Deposit(mail.target, mail.id, mail.expires, mail.envelope)))
+        self._tell(Forwarded(mail.sender, mail.target, Deposit(mail.target, mail.id, mail.expires, mail.envelope)))
 
     async def _send_notes(self) -> None:
         while (count := NOTES_WINDOW - len(self._told)) > 0:
@@ -148,7 +148,7 @@ class Forwarder:
                 self._note_cursor = note.number
                 self._told.append(note.number)
                 said = Ended(note.number, note.target, note.id, note.state)
-                self._tell(Carried(self._own, note.sender, said))
+                self._tell(Forwarded(self._own, note.sender, said))
             if len(notes) < count:
                 return
 

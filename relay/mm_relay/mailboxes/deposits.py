@@ -11,13 +11,13 @@ from typing import Final
 from mm_relay.metrics import Metrics
 from mm_relay.policy import Policy
 from mm_relay.ports import Session
-from mm_relay.stores.contract import Caps, Kept, MailStore, OverQuota, Usage
+from mm_relay.stores.contract import Caps, MailStore, OverQuota, StoredEnvelope, Usage
 from mm_transports.relay.protocol.address import relay_key
-from mm_transports.relay.protocol.items import RELAY, Carried, Declined, Deposit, Limits, Stored
+from mm_transports.relay.protocol.items import RELAY, Declined, Deposit, Forwarded, Limits, Stored
 from mmplatform.errors import StorageError
 
 RETRY: Final = {"overflow": 60_000, "quota": 60_000, "storage": 5_000}
-"""Milliseconds after which another try is worth its while; Room comes earlier."""
+"""Milliseconds after which another try is worth its while; RoomAgain comes earlier."""
 PENDING_PER_KEY: Final = 16 * 1024 * 1024  # bytes of deposits that wait for the disk, of one session's key
 OVERHEAD: Final = 512  # bytes of memory beside each envelope
 PENDING: Final = 256 * 1024 * 1024  # of all
@@ -35,14 +35,14 @@ class Deposits:
         policy: Policy,
         now: Callable[[], float],
         metrics: Metrics,
-        kept: Callable[[bytes, Kept], None],
+        kept: Callable[[bytes, StoredEnvelope], None],
         crowded: Callable[[bytes, bytes, bytes, Session], None],
     ) -> None:
         self._key, self._store, self._limits, self._policy, self._now = key, store, limits, policy, now
         self._metrics, self._on_kept, self._on_crowded = metrics, kept, crowded
         own = Caps(limits.recipient_bytes, limits.recipient_count, limits.sender_bytes, limits.sender_count)
         self._own_caps = own
-        self._lane_caps = own._replace(box_bytes=policy.relay_bytes, box_count=policy.relay_count)
+        self._federation_caps = own._replace(box_bytes=policy.relay_bytes, box_count=policy.relay_count)
         self._relay_caps = own._replace(origin_bytes=policy.relay_bytes, origin_count=policy.relay_count)
         self._pending: dict[bytes, int] = {}
         self._all_pending = 0
@@ -60,23 +60,23 @@ class Deposits:
             return
         away = relay != self._key
         via = deposit.via if away else ""
-        mail = Kept(0, sender, deposit.peer, deposit.id, expires, deposit.envelope, origin, via)
+        mail = StoredEnvelope(0, sender, deposit.peer, deposit.id, expires, deposit.envelope, origin, via)
         self._put(session, relay if away else deposit.peer, mail, deposit)
 
     def counted(self, usage: Usage) -> None:
         """What the store holds now."""
         self._total = usage.size
 
-    def _put(self, session: Session, box: bytes, mail: Kept, deposit: Deposit) -> None:
+    def _put(self, session: Session, box: bytes, mail: StoredEnvelope, deposit: Deposit) -> None:
         size = len(mail.envelope) + OVERHEAD
-        caps = self._relay_caps if mail.origin else self._lane_caps if mail.via else self._own_caps
+        caps = self._relay_caps if mail.origin else self._federation_caps if mail.via else self._own_caps
         self._pending[session.key] = self._pending.get(session.key, 0) + size
         self._all_pending += size
         done = partial(self._done, session, box, mail.sender, deposit)
         self._store.put(box, mail, caps).add_done_callback(done)
 
     def _done(
-        self, session: Session, box: bytes, sender: bytes, deposit: Deposit, future: asyncio.Future[Kept]
+        self, session: Session, box: bytes, sender: bytes, deposit: Deposit, future: asyncio.Future[StoredEnvelope]
     ) -> None:
         self._release(session.key, len(deposit.envelope) + OVERHEAD)
         error = StorageError("the store is closing") if future.cancelled() else future.exception()
@@ -124,4 +124,4 @@ class Deposits:
         self._answer(session, sender, Declined(deposit.peer, deposit.id, reason, RETRY.get(reason, 0)))
 
     def _answer(self, session: Session, sender: bytes, said: Stored | Declined) -> None:
-        session.tell(Carried(self._key, sender, said) if session.role == RELAY else said)
+        session.tell(Forwarded(self._key, sender, said) if session.role == RELAY else said)

@@ -14,13 +14,13 @@ from mm_relay.policy import Policy
 from mm_relay.ports import Session
 from mm_relay.stores.contract import MailStore, Note, Usage
 from mm_transports.relay.protocol.address import relay_key
-from mm_transports.relay.protocol.items import RELAY, Carried, Deposit, Ended, Noted
+from mm_transports.relay.protocol.items import RELAY, Deposit, Ended, Forwarded, Noted
 
 STATES: Final = ("delivered", "expired", "refused", "overflow")
 ACKS: Final = 4096  # notes of one session that wait for the disk
 
 
-class Federated:
+class FromRelays:
     """``noted(note)`` is called for each note kept."""
 
     def __init__(
@@ -42,17 +42,17 @@ class Federated:
     def signed_out(self, session: Session) -> None:
         self._acks.pop(session, None)
 
-    def receive(self, session: Session, carried: Carried) -> None:
+    def receive(self, session: Session, forwarded: Forwarded) -> None:
         """Mail or a note; anything else is no business of the mailroom."""
         if session.role != RELAY or session not in self._acks:
             return
-        match carried.said:
+        match forwarded.inner:
             case Deposit() as deposit:
                 if relay_key(deposit.via) == self._key:
                     deposit.via = ""
-                self._deposits.take(session, carried.source, deposit, session.address)
+                self._deposits.take(session, forwarded.source, deposit, session.address)
             case Ended() as ended:
-                self._note(session, carried.target, ended)
+                self._note(session, forwarded.target, ended)
             case _:
                 pass
 
@@ -84,7 +84,7 @@ class Federated:
         self._on_noted(future.result())
         upto = acks.done(number) if acks is not None else 0
         if upto:
-            session.tell(Carried(self._key, session.key, Noted(upto)))
+            session.tell(Forwarded(self._key, session.key, Noted(upto)))
 
 
 class _Acks:

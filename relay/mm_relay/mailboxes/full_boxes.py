@@ -1,4 +1,7 @@
-"""Who was told that a box is full, and is told when there is room again. Bounded: who falls out has ``retry``."""
+"""Remembers senders whose deposit was declined because a mailbox was full, and notifies them when it has room.
+
+Bounded; forgotten senders retry after ``Declined.retry``.
+"""
 
 from collections.abc import Iterable
 from typing import Final
@@ -6,7 +9,7 @@ from typing import Final
 from mm_relay.policy import Policy
 from mm_relay.ports import Post, Session
 from mm_relay.stores.contract import MailStore
-from mm_transports.relay.protocol.items import RELAY, Carried, Limits, Room
+from mm_transports.relay.protocol.items import RELAY, Forwarded, Limits, RoomAgain
 from mmplatform.errors import StorageError
 
 BOXES: Final = 1024  # remembered
@@ -16,8 +19,8 @@ CHECKS: Final = 64  # boxes looked at in one round
 _Waiting = dict[tuple[bytes, bytes], Session | None]  # (sender, target) -> the relay that brought it
 
 
-class Rooms:
-    """Boxes that were full."""
+class FullMailboxes:
+    """The mailboxes that were full, and who waits for room in each."""
 
     def __init__(self, key: bytes, store: MailStore, limits: Limits, policy: Policy, post: Post) -> None:
         self._key, self._store, self._limits, self._policy, self._post = key, store, limits, policy, post
@@ -67,8 +70,8 @@ class Rooms:
 
     def _tell(self, waiting: _Waiting) -> None:
         for (sender, target), relay in waiting.items():
-            room = Room(target)
+            room = RoomAgain(target)
             if relay is not None:
-                relay.tell(Carried(self._key, sender, room))
+                relay.tell(Forwarded(self._key, sender, room))
             else:
                 self._post.tell(sender, room)

@@ -1,9 +1,9 @@
 """The mailroom: keeps mail for those who are away and hands it out when they are here (docs/protocol/relay.rst).
 
-Deposit -> ``Deposits`` (deposits.py) -> the store -> Stored; ``Collecting`` (collecting.py) -> Mail -> Taken -> the
+Deposit -> ``Deposits`` (deposits.py) -> the store -> Stored; ``Pickup`` (pickup.py) -> Mail -> Taken -> the
 store ends it -> a note -> Ended to its sender -> Noted. An envelope is in the store, or a note of how it ended is: a
-kill at any point repeats a step and loses nothing. Mail for peers of other relays goes by lane (lanes.py); what other
-relays bring is checked in federated.py.
+kill at any point repeats a step and loses nothing. Mail for peers of other relays leaves by a federation link; what
+other relays bring is checked in from_relays.py.
 """
 
 import asyncio
@@ -12,27 +12,27 @@ from contextlib import suppress
 from typing import Final
 
 from mm_relay.mailboxes.deposits import Deposits
-from mm_relay.mailboxes.from_relays import Federated
-from mm_relay.mailboxes.full_boxes import Rooms
-from mm_relay.mailboxes.pickup import Collecting
+from mm_relay.mailboxes.from_relays import FromRelays
+from mm_relay.mailboxes.full_boxes import FullMailboxes
+from mm_relay.mailboxes.pickup import Pickup
 from mm_relay.metrics import Metrics
 from mm_relay.policy import Policy
-from mm_relay.ports import Lanes, Post, Session
-from mm_relay.stores.contract import Kept, MailStore, Note
-from mm_transports.relay.protocol.items import RELAY, Carried, Deposit, Item, Limits, Noted, Taken, Waiting
+from mm_relay.ports import Federation, Post, Session
+from mm_relay.stores.contract import MailStore, Note, StoredEnvelope
+from mm_transports.relay.protocol.items import RELAY, Deposit, Forwarded, Item, Limits, MailWaiting, Noted, Taken
 from mmplatform.errors import StorageError
 
 TICK: Final = 1.0  # seconds between two looks at the clock
 EXPIRED_AT_ONCE: Final = 256  # envelopes ended in one transaction
 EXPIRED_A_TICK: Final = 16  # transactions of a tick
-LOST_NUDGES: Final = 32  # readers of a fleet that look by themselves in a tick
+LOST_NUDGES: Final = 32  # readers of a cluster that look by themselves in a tick
 BORN: Final = 65_536  # envelopes whose way is timed
 
 
 class Mailroom:
-    """Called with sessions and their items by the front doors, with the ends of mail by the lanes.
+    """Called with sessions and their items by the front doors, with the ends of mail by the federation links.
 
-    ``shared``: the store is that of a fleet, whose other processes may store for and end mail of those signed in here.
+    ``shared``: the store is that of a cluster; its other processes may store mail for those signed in here, and end it.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Mailroom:
         key: bytes,
         store: MailStore,
         post: Post,
-        lanes: Lanes | None,
+        federation: Federation | None,
         limits: Limits,
         now: Callable[[], float],
         metrics: Metrics,
@@ -49,14 +49,14 @@ class Mailroom:
         shared: bool = False,
     ) -> None:
         policy = policy or Policy()
-        if lanes is None:
+        if federation is None:
             policy = policy._replace(relays=frozenset())
-        self._key, self._store, self._post, self._lanes, self._now = key, store, post, lanes, now
+        self._key, self._store, self._post, self._federation, self._now = key, store, post, federation, now
         self._metrics, self._shared = metrics, shared
-        self._rooms = Rooms(key, store, limits, policy, post)
-        self._deposits = Deposits(key, store, limits, policy, now, metrics, self._kept, self._rooms.crowded)
-        self._collecting = Collecting(store, limits, now, metrics, self._ended)
-        self._federated = Federated(key, store, policy, self._deposits, lambda note: self._spread([note]))
+        self._full = FullMailboxes(key, store, limits, policy, post)
+        self._deposits = Deposits(key, store, limits, policy, now, metrics, self._kept, self._full.crowded)
+        self._pickup = Pickup(store, limits, now, metrics, self._ended)
+        self._from_relays = FromRelays(key, store, policy, self._deposits, lambda note: self._spread([note]))
         self._born: dict[tuple[bytes, int], float] = {}
         self._nudged: set[bytes] = set()
         self._timer: asyncio.Task[None] | None = None
@@ -69,53 +69,53 @@ class Mailroom:
         if self._timer is not None:
             self._timer.cancel()
             await asyncio.gather(self._timer, return_exceptions=True)
-        await self._collecting.close()
+        await self._pickup.close()
 
     def signed_in(self, session: Session) -> None:
         """It gets its notes, then its mail, as its windows allow."""
         if session.role == RELAY:
-            self._federated.signed_in(session)
+            self._from_relays.signed_in(session)
         else:
-            self._collecting.signed_in(session)
+            self._pickup.signed_in(session)
 
     def signed_out(self, session: Session) -> None:
         """What it had not taken is for the next one."""
-        self._federated.signed_out(session)
-        self._collecting.signed_out(session)
+        self._from_relays.signed_out(session)
+        self._pickup.signed_out(session)
 
     def receive(self, session: Session, item: Item) -> None:
-        """Deposit, Taken and Noted of a peer; what is Carried by another relay and no live frame."""
+        """Deposit, Taken and Noted of a peer; what is Forwarded by another relay and no live frame."""
         match item:
-            case Carried():
-                self._federated.receive(session, item)
+            case Forwarded():
+                self._from_relays.receive(session, item)
             case Deposit() if session.role != RELAY:
                 self._deposits.take(session, session.key, item)
             case Taken():
-                self._collecting.taken(session, item)
+                self._pickup.taken(session, item)
             case Noted():
-                self._collecting.noted(session, item)
+                self._pickup.noted(session, item)
             case _:
                 pass
 
-    def nudged(self, carried: Carried) -> None:
+    def nudged(self, forwarded: Forwarded) -> None:
         """Another process of this relay says that there is something in the store."""
-        if not isinstance(carried.said, Waiting):
+        if not isinstance(forwarded.inner, MailWaiting):
             return
-        if carried.said.address and self._lanes is not None:
-            self._lanes.nudged(carried.said.address)
+        if forwarded.inner.address and self._federation is not None:
+            self._federation.nudged(forwarded.inner.address)
         else:
-            self._collecting.wake(carried.target)
+            self._pickup.wake(forwarded.target)
 
     def left(self, box: bytes, notes: Sequence[Note]) -> None:
-        """A lane has ended mail of a box, or handed it to the other relay (then there are no notes)."""
-        self._rooms.freed(box, {note.sender for note in notes})
+        """A federation link has ended mail of a box, or handed it to the other relay (then there are no notes)."""
+        self._full.freed(box, {note.sender for note in notes})
         self._route(notes)
 
     async def tick(self) -> None:
         """What is to be done from time to time: end what has expired, tell of room, try again what failed."""
         expired = await self._expire()
-        await self._rooms.check(all_boxes=self._shared or expired)
-        self._collecting.again(LOST_NUDGES if self._shared else 0)
+        await self._full.check(all_boxes=self._shared or expired)
+        self._pickup.again(LOST_NUDGES if self._shared else 0)
         await self._count()
 
     async def _keep_ticking(self) -> None:
@@ -141,17 +141,17 @@ class Mailroom:
             metrics.mailbox_count, metrics.mailbox_bytes = usage.envelopes, usage.size
             metrics.mailboxes, metrics.notes = usage.boxes, usage.notes
             self._deposits.counted(usage)
-            self._federated.counted(usage)
+            self._from_relays.counted(usage)
 
-    def _kept(self, box: bytes, mail: Kept) -> None:
+    def _kept(self, box: bytes, mail: StoredEnvelope) -> None:
         if mail.via:
-            if self._lanes is not None:
-                self._lanes.wake(mail.via)
+            if self._federation is not None:
+                self._federation.wake(mail.via)
             return
         self._born[box, mail.number] = self._now()
         if len(self._born) > BORN:
             del self._born[next(iter(self._born))]
-        if not self._collecting.wake(box, notes=False):
+        if not self._pickup.wake(box, notes=False):
             self._nudge(box)
 
     def _ended(self, box: bytes, numbers: Sequence[int], notes: list[Note]) -> None:
@@ -169,9 +169,9 @@ class Mailroom:
     def _spread(self, notes: Iterable[Note]) -> None:
         for note in notes:
             if note.origin:
-                if self._lanes is not None:
-                    self._lanes.wake(note.origin)
-            elif not self._collecting.wake(note.box, mail=False):
+                if self._federation is not None:
+                    self._federation.wake(note.origin)
+            elif not self._pickup.wake(note.box, mail=False):
                 self._nudge(note.box)
 
     def _nudge(self, key: bytes) -> None:
@@ -185,4 +185,4 @@ class Mailroom:
     def _send_nudges(self) -> None:
         nudged, self._nudged = self._nudged, set()
         for key in nudged:
-            self._post.tell(key, Waiting())
+            self._post.tell(key, MailWaiting())

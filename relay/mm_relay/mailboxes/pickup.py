@@ -23,7 +23,7 @@ WINDOW_COUNT: Final = 1024  # where the relay's limits say none
 WINDOW_BYTES: Final = 16 * 1024 * 1024
 
 
-class Collecting:
+class Pickup:
     """``ended(box, numbers, notes)`` is called when mail of a box has left the store."""
 
     def __init__(

@@ -1,9 +1,10 @@
-"""What waits for those who are slow: one queue a pair, drained in turn, within bounds. Pure.
+"""Deficit round robin over flows: what waits for slow sessions, one queue a flow, within bounds. Pure.
 
-A :class:`Seat` is one session, lane or process. A :class:`Pair` is what one source says to one target, from the seat
-that brings it to the seat by which it leaves. As long as nothing waits a frame passes without touching this file.
-Bytes that wait count three times: for the seat that brought them, for the seat they wait for, and for the whole relay.
-Above half of a bound sources are told to pause; above it the largest pairs of whoever is over give way.
+An :class:`Attachment` is one session, federation link or process. A :class:`Flow` is all that one source says to one
+target, from the attachment that brings it (ingress) to the attachment by which it leaves (egress). While nothing waits,
+a frame passes without touching this file. Bytes that wait count three times: for the ingress, for the egress, and for
+the whole relay. Above half of a bound, sources are told to pause; above the whole, the largest flows of whoever
+exceeds it are dropped.
 """
 
 from collections import deque
@@ -11,89 +12,80 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from mm_relay.ports import Session
-from mm_transports.relay.protocol.items import PEER, RELAY, Carried, Data, Item, Open, Said
+from mm_transports.relay.protocol.items import PEER, RELAY, Data, Forwardable, Forwarded, Item, Open
 
 OVERHEAD: Final = 256  # bytes a queued item takes beside its content
-QUANTUM: Final = 16 * 1024  # bytes a pair may say before the next one of the same seat has its turn
-HERE: Final = 1  # who asked for a pause: this router,
-THERE: Final = 2  # or the relay or process that is next on the way
+QUANTUM: Final = 16 * 1024  # bytes a flow may say before the next one of the same attachment has its turn
+HERE: Final = 1  # this router asked for the pause
+THERE: Final = 2  # the relay or process that is next on the way asked for it
 
-Key = bytes | tuple[bytes, bytes]  # the other side of a peer; source and target where a seat speaks for many
+Key = bytes | tuple[bytes, bytes]  # the other side of a peer; source and target where an attachment speaks for many
 Link = tuple[Key, int]
 
 
 class Bounds(NamedTuple):
     """Bytes that may wait."""
 
-    pause: int = 256 * 1024  # of a pair before its source is told to pause; to go on at a quarter of it
-    pair: int = 8 * 1024 * 1024  # of a pair; only who ignores the pause gets there
+    pause: int = 256 * 1024  # of a flow before its source is told to pause; to go on at a quarter of it
+    flow: int = 8 * 1024 * 1024  # of a flow; only who ignores the pause gets there
     peer: int = 32 * 1024 * 1024  # brought by one peer
     relay: int = 64 * 1024 * 1024  # brought by one other relay
-    seat: int = 64 * 1024 * 1024  # for one seat
+    attachment: int = 64 * 1024 * 1024  # for one attachment
     total: int = 512 * 1024 * 1024
 
 
-class Seat:
-    """Where one session sits: the pairs it brings, and what waits for it."""
+class Attachment:
+    """Where one session sits: the flows it brings, and what waits for it."""
 
     __slots__ = (
-        "by_link", "detours", "heard", "held", "incoming", "is_lane", "is_peer", "key", "over", "owed",
-        "pairs", "process", "ring", "session", "unread", "void", "watches",
+        "active", "by_link", "bytes_brought", "bytes_waiting", "detours", "flows", "heard", "incoming",
+        "is_federation_link", "is_null", "is_peer", "key", "over", "process", "session", "unread", "watches",
     )  # fmt: skip
 
     def __init__(self, session: Session, process: str = "") -> None:
-        """``process``: it stands for one of the fleet, which is trusted."""
+        """``process``: it stands for one of the cluster, which is trusted."""
         self.session, self.key, self.process = session, session.key, process
-        self.is_peer, self.is_lane = session.role == PEER, False
-        self.void = isinstance(session, Void)
+        self.is_peer, self.is_federation_link = session.role == PEER, False
+        self.is_null = isinstance(session, NullSession)
         self.over = False  # the session has ended
-        self.pairs: dict[Key, Pair] = {}  # what it says, by whom it says it to
-        self.by_link: dict[Link, tuple[Pair, Seat]] = {}  # single links that go another way, and whose doing that is
-        self.detours: dict[tuple[Seat, Link], None] = {}  # entries in the ``by_link`` of others it is the cause of
-        self.heard: dict[Key, Seat] = {}  # by which seat it has first heard of somebody: the way back
-        self.incoming: dict[tuple[Seat, bytes, bytes], Pair] = {}  # what is said to it
-        self.ring: deque[Pair] = deque()  # those of them in which something waits, the next in turn first
-        self.held = 0  # bytes that wait for it
-        self.owed = 0  # bytes it brought that wait anywhere
+        self.flows: dict[Key, Flow] = {}  # what it says, by whom it says it to
+        # Single links that leave by another egress than the rest of their flow, and who caused that
+        self.by_link: dict[Link, tuple[Flow, Attachment]] = {}
+        self.detours: dict[tuple[Attachment, Link], None] = {}  # entries in the ``by_link`` of others that it caused
+        self.heard: dict[Key, Attachment] = {}  # by which attachment it has first heard of somebody: the way back
+        self.incoming: dict[tuple[Attachment, bytes, bytes], Flow] = {}  # what is said to it
+        self.active: deque[Flow] = deque()  # those of them in which something waits, the next in turn first
+        self.bytes_waiting = 0  # bytes that wait for it
+        self.bytes_brought = 0  # bytes it brought that wait anywhere
         self.unread = 0  # items of the relay's own it was told since it was last writable
         self.watches: dict[tuple[bytes, bytes], None] = {}  # who would like to know whom present
 
     def key_to(self, source: bytes, target: bytes) -> Key:
-        """Where ``pairs`` has what ``source`` says to ``target``."""
+        """Where ``flows`` has what ``source`` says to ``target``."""
         return target if self.is_peer else (source, target)
 
 
-class Pair:
-    """``uses`` counts the entries of ``pairs`` and ``by_link`` that lead here: at 0 nothing more can come. ``chosen``:
-    its source has opened links by it, so it believes what is said of the target there."""
+class Flow:
+    """``uses``: references from ``flows`` and ``by_link``; at 0 no further item can arrive. ``chosen``: the source
+    opened a link over this flow, so it trusts the far side's statements about the target."""
 
     __slots__ = (
-        "chosen",
-        "credit",
-        "items",
-        "outlet",
-        "paused",
-        "payer",
-        "resume_at",
-        "size",
-        "source",
-        "target",
-        "uses",
-    )
+        "chosen", "deficit", "egress", "ingress", "items", "paused", "resume_at", "size", "source", "target", "uses",
+    )  # fmt: skip
 
-    def __init__(self, source: bytes, target: bytes, payer: Seat, outlet: Seat) -> None:
-        self.source, self.target, self.payer, self.outlet = source, target, payer, outlet
-        self.items: deque[Said] = deque()
+    def __init__(self, source: bytes, target: bytes, ingress: Attachment, egress: Attachment) -> None:
+        self.source, self.target, self.ingress, self.egress = source, target, ingress, egress
+        self.items: deque[Forwardable] = deque()
         self.size = 0
-        self.credit = 0
+        self.deficit = 0
         self.paused = 0
         self.resume_at = 0
         self.uses = 0
         self.chosen = False
 
-    def wrap(self, item: Said) -> Item:
-        """As the session at the outlet is told it."""
-        return item if self.outlet.is_peer else Carried(self.source, self.target, item)
+    def wrap(self, item: Forwardable) -> Item:
+        """As the session at the egress is told it."""
+        return item if self.egress.is_peer else Forwarded(self.source, self.target, item)
 
 
 class Queues:
@@ -103,123 +95,125 @@ class Queues:
         self.bounds = bounds
         self.size = 0
         self.count = 0
-        self._waiting: dict[Pair, None] = {}
+        self._waiting: dict[Flow, None] = {}
 
-    def put(self, pair: Pair, item: Said) -> list[Pair]:
-        """Queue it; the pairs that must give way now (usually none), to be cleared and shut."""
-        if not pair.items:
-            self._enter(pair)
+    def put(self, flow: Flow, item: Forwardable) -> list[Flow]:
+        """Queue it; returns the flows that must give way now (usually none), to be cleared and closed."""
+        if not flow.items:
+            self._enter(flow)
         size = cost(item)
-        pair.items.append(item)
+        flow.items.append(item)
         self.count += 1
-        self._count(pair, size)
-        return self._too_much(pair)
+        self._count(flow, size)
+        return self._too_much(flow)
 
-    def take(self, seat: Seat) -> tuple[Pair, Said]:
-        """What the seat is to be told next; its ring is not empty.
+    def take(self, attachment: Attachment) -> tuple[Flow, Forwardable]:
+        """What the attachment is to be told next; something waits for it.
 
-        Pairs have their turns by bytes: one with large frames gets no more than one with small ones.
+        Flows have their turns by bytes: one with large frames gets no more than one with small ones.
         """
-        ring = seat.ring
-        pair = ring[0]
-        while pair.credit < (size := cost(pair.items[0])):
-            pair.credit += QUANTUM
-            ring.rotate(-1)
-            pair = ring[0]
-        item = pair.items.popleft()
-        pair.credit -= size
+        active = attachment.active
+        flow = active[0]
+        while flow.deficit < (size := cost(flow.items[0])):
+            flow.deficit += QUANTUM
+            active.rotate(-1)
+            flow = active[0]
+        item = flow.items.popleft()
+        flow.deficit -= size
         self.count -= 1
-        self._count(pair, -size)
-        if not pair.items:
-            ring.popleft()
-            pair.credit = 0
-            del self._waiting[pair]
-        return pair, item
+        self._count(flow, -size)
+        if not flow.items:
+            active.popleft()
+            flow.deficit = 0
+            del self._waiting[flow]
+        return flow, item
 
-    def clear(self, pair: Pair) -> list[Said]:
+    def clear(self, flow: Flow) -> list[Forwardable]:
         """Drop what waits in it."""
-        items = list(pair.items)
+        items = list(flow.items)
         if items:
-            self._leave(pair)
+            self._leave(flow)
             self.count -= len(items)
-            self._count(pair, -pair.size)
-            pair.items.clear()
+            self._count(flow, -flow.size)
+            flow.items.clear()
         return items
 
-    def move(self, pair: Pair, payer: Seat, outlet: Seat) -> None:
+    def move(self, flow: Flow, ingress: Attachment, egress: Attachment) -> None:
         """From now on others bring it or are told it; what waits in it goes with it, in order."""
-        size = pair.size
+        size = flow.size
         if size:
-            self._leave(pair)
-            self._count(pair, -size)
-        pair.outlet.incoming.pop((pair.payer, pair.source, pair.target), None)
-        pair.payer, pair.outlet = payer, outlet
-        outlet.incoming[payer, pair.source, pair.target] = pair
+            self._leave(flow)
+            self._count(flow, -size)
+        flow.egress.incoming.pop((flow.ingress, flow.source, flow.target), None)
+        flow.ingress, flow.egress = ingress, egress
+        egress.incoming[ingress, flow.source, flow.target] = flow
         if size:
-            self._enter(pair)
-            self._count(pair, size)
+            self._enter(flow)
+            self._count(flow, size)
 
-    def crowded(self, pair: Pair) -> bool:
+    def crowded(self, flow: Flow) -> bool:
         """Whether its source should pause."""
         bounds = self.bounds
         return (
-            pair.size > bounds.pause
-            or pair.payer.owed * 2 > self._allowance(pair.payer)
-            or pair.outlet.held * 2 > bounds.seat
+            flow.size > bounds.pause
+            or flow.ingress.bytes_brought * 2 > self._allowance(flow.ingress)
+            or flow.egress.bytes_waiting * 2 > bounds.attachment
             or self.size * 2 > bounds.total
         )
 
-    def _too_much(self, pair: Pair) -> list[Pair]:
-        bounds, payer, outlet = self.bounds, pair.payer, pair.outlet
-        if pair.size > bounds.pair:
-            return [pair]
-        if (over := payer.owed - self._allowance(payer)) > 0:
-            return _largest((each for each in self._waiting if each.payer is payer), over + payer.owed // 8)
-        if (over := outlet.held - bounds.seat) > 0:
-            return _largest(outlet.ring, over + outlet.held // 8)
+    def _too_much(self, flow: Flow) -> list[Flow]:
+        bounds, ingress, egress = self.bounds, flow.ingress, flow.egress
+        if flow.size > bounds.flow:
+            return [flow]
+        if (over := ingress.bytes_brought - self._allowance(ingress)) > 0:
+            return _largest(
+                (each for each in self._waiting if each.ingress is ingress), over + ingress.bytes_brought // 8
+            )
+        if (over := egress.bytes_waiting - bounds.attachment) > 0:
+            return _largest(egress.active, over + egress.bytes_waiting // 8)
         if (over := self.size - bounds.total) > 0:
-            owner = max((each.payer for each in self._waiting), key=lambda seat: seat.owed)
-            return _largest((each for each in self._waiting if each.payer is owner), over + self.size // 8)
+            owner = max((each.ingress for each in self._waiting), key=lambda attachment: attachment.bytes_brought)
+            return _largest((each for each in self._waiting if each.ingress is owner), over + self.size // 8)
         return []
 
-    def _allowance(self, payer: Seat) -> int:
-        if payer.process:
+    def _allowance(self, ingress: Attachment) -> int:
+        if ingress.process:
             return self.bounds.total  # it has bounds of its own
-        return self.bounds.peer if payer.is_peer else self.bounds.relay
+        return self.bounds.peer if ingress.is_peer else self.bounds.relay
 
-    def _enter(self, pair: Pair) -> None:
-        pair.outlet.ring.append(pair)
-        self._waiting[pair] = None
+    def _enter(self, flow: Flow) -> None:
+        flow.egress.active.append(flow)
+        self._waiting[flow] = None
 
-    def _leave(self, pair: Pair) -> None:
-        pair.outlet.ring.remove(pair)
-        pair.credit = 0
-        del self._waiting[pair]
+    def _leave(self, flow: Flow) -> None:
+        flow.egress.active.remove(flow)
+        flow.deficit = 0
+        del self._waiting[flow]
 
-    def _count(self, pair: Pair, size: int) -> None:
-        pair.size += size
-        pair.payer.owed += size
-        pair.outlet.held += size
+    def _count(self, flow: Flow, size: int) -> None:
+        flow.size += size
+        flow.ingress.bytes_brought += size
+        flow.egress.bytes_waiting += size
         self.size += size
 
 
-def cost(item: Said) -> int:
+def cost(item: Forwardable) -> int:
     """Bytes of memory, roughly."""
     return len(item.data) + OVERHEAD if isinstance(item, (Data, Open)) else OVERHEAD
 
 
-def _largest(pairs: Iterable[Pair], enough: int) -> list[Pair]:
+def _largest(flows: Iterable[Flow], enough: int) -> list[Flow]:
     """The fewest that hold ``enough`` bytes together: an eighth more than is due, so that it is not soon due again."""
-    chosen: list[Pair] = []
-    for pair in sorted(pairs, key=lambda pair: -pair.size):
+    chosen: list[Flow] = []
+    for flow in sorted(flows, key=lambda flow: -flow.size):
         if enough <= 0:
             break
-        chosen.append(pair)
-        enough -= pair.size
+        chosen.append(flow)
+        enough -= flow.size
     return chosen
 
 
-class Void:
+class NullSession:
     """A session that takes nothing, for peers that are being looked for and those that have left.
 
     Always full: what is for it waits in its queues.

@@ -28,7 +28,7 @@ NOTES_KEPT: Final = 15 * 24 * 3600 * 1000  # milliseconds: the longest an envelo
 MOST_NOTES: Final = 65_536  # of one box; who never comes for them must not fill the disk
 
 
-class Kept(NamedTuple):
+class StoredEnvelope(NamedTuple):
     """One envelope. ``origin`` is the address of the relay it came through, empty when its sender signed in here;
     ``via`` the address of the relay it is to go to, empty in the box of its recipient."""
 
@@ -98,12 +98,12 @@ class MailStore(ABC):
     async def close(self) -> None: ...
 
     @abstractmethod
-    def put(self, box: bytes, mail: Kept, caps: Caps) -> asyncio.Future[Kept]:
+    def put(self, box: bytes, mail: StoredEnvelope, caps: Caps) -> asyncio.Future[StoredEnvelope]:
         """Keep ``mail`` (its number is given here, its expiry may be an earlier one's); OverQuota when it is too much,
         StorageError when it cannot be kept."""
 
     @abstractmethod
-    async def collect(self, box: bytes, after: int, count: int, size: int) -> list[Kept]:
+    async def collect(self, box: bytes, after: int, count: int, size: int) -> list[StoredEnvelope]:
         """The next of a box with a number above ``after``: at most ``count``, and ``size`` bytes but at least one."""
 
     @abstractmethod

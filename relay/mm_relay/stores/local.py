@@ -14,9 +14,9 @@ from mm_relay.stores.contract import (
     MOST_NOTES,
     NOTES_KEPT,
     Caps,
-    Kept,
     MailStore,
     Note,
+    StoredEnvelope,
     Usage,
     note_box,
 )  # fmt: skip
@@ -66,8 +66,8 @@ class LocalStore(MailStore):
 
     # Envelopes.
 
-    def put(self, box: bytes, mail: Kept, caps: Caps) -> asyncio.Future[Kept]:
-        result: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
+    def put(self, box: bytes, mail: StoredEnvelope, caps: Caps) -> asyncio.Future[StoredEnvelope]:
+        result: asyncio.Future[StoredEnvelope] = asyncio.get_running_loop().create_future()
         known = self._index.known(mail.origin, mail.sender, mail.target, mail.id)
         if known:
             self._put_again(result, mail, known)
@@ -87,7 +87,7 @@ class LocalStore(MailStore):
         )
         return result
 
-    async def collect(self, box: bytes, after: int, count: int, size: int) -> list[Kept]:
+    async def collect(self, box: bytes, after: int, count: int, size: int) -> list[StoredEnvelope]:
         self._opened()
         numbers = self._index.following(box, after, count, size)
         if not numbers:
@@ -103,7 +103,9 @@ class LocalStore(MailStore):
             if envelope is None or len(envelope) != mark.size:
                 await self._refuse(box, number, key, envelope)
                 continue
-            found.append(Kept(number, mark.sender, mark.target, mark.id, mark.expires, envelope, mark.origin, mark.via))
+            found.append(
+                StoredEnvelope(number, mark.sender, mark.target, mark.id, mark.expires, envelope, mark.origin, mark.via)
+            )
         return found
 
     def end(self, box: bytes, numbers: Sequence[int], state: str) -> asyncio.Future[list[Note]]:
@@ -235,14 +237,14 @@ class LocalStore(MailStore):
         else:
             saving.add_done_callback(partial(self._settled, result, done, lambda: None, 0, 0))
 
-    def _put_again(self, result: asyncio.Future[Kept], mail: Kept, number: int) -> None:
+    def _put_again(self, result: asyncio.Future[StoredEnvelope], mail: StoredEnvelope, number: int) -> None:
         if self._loop is None:
             result.set_exception(closed())
         else:
             expires = self._index.mail[number].expires
             self._answer(result, self._saving.get(number), lambda: mail._replace(number=number, expires=expires))
 
-    def _shown(self, kept: Kept) -> Kept:
+    def _shown(self, kept: StoredEnvelope) -> StoredEnvelope:
         self._index.show(kept.number)
         return kept
 

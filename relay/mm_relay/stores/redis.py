@@ -1,4 +1,4 @@
-"""Mail in Redis or Valkey, shared by the processes of a fleet: one stream a box, every step one script.
+"""Mail in Redis or Valkey, shared by the processes of a cluster: one stream a box, every step one script.
 
 What is put in one loop turn is one round trip, and with ``appendfsync always`` one fsync. Redis must keep an
 append-only file, or a restart would lose what was acknowledged: ``open`` insists on it. With ``appendfsync everysec``
@@ -16,10 +16,10 @@ from mm_relay.stores.contract import (
     MOST_NOTES,
     NOTES_KEPT,
     Caps,
-    Kept,
     MailStore,
     Note,
     OverQuota,
+    StoredEnvelope,
     Usage,
     note_box,
 )
@@ -58,13 +58,13 @@ class RedisStore(MailStore):
     async def close(self) -> None:
         await self._calls.close()
 
-    def put(self, box: bytes, mail: Kept, caps: Caps) -> asyncio.Future[Kept]:
+    def put(self, box: bytes, mail: StoredEnvelope, caps: Caps) -> asyncio.Future[StoredEnvelope]:
         into = note_box(mail.sender, mail.origin)
         words = mail.sender, mail.target, mail.id, mail.expires, mail.envelope, mail.origin, mail.via, into
         answer = self._script("put", box, *words, *caps)
         return then(answer, partial(as_kept, mail))
 
-    async def collect(self, box: bytes, after: int, count: int, size: int) -> list[Kept]:
+    async def collect(self, box: bytes, after: int, count: int, size: int) -> list[StoredEnvelope]:
         found = []
         for entry in await self._script("collect", box, after + 1, count, size):
             try:
@@ -162,7 +162,7 @@ def then(answer: "asyncio.Future[Any]", change: Callable[[Any], T]) -> asyncio.F
     return result
 
 
-def as_kept(mail: Kept, answer: bytes | list[bytes]) -> Kept:
+def as_kept(mail: StoredEnvelope, answer: bytes | list[bytes]) -> StoredEnvelope:
     if isinstance(answer, bytes):
         raise OverQuota(answer.decode())
     return mail._replace(number=int(answer[0]), expires=int(float(answer[1])))
@@ -173,13 +173,13 @@ def as_note(words: list[bytes]) -> Note:
     return Note(int(number), box, sender, target, id_, state.decode(), origin.decode())
 
 
-def read_kept(entry: tuple[bytes, list[bytes]]) -> Kept:
+def read_kept(entry: tuple[bytes, list[bytes]]) -> StoredEnvelope:
     found = fields(entry)
     names = (found[b"s"], found[b"t"], found[b"i"])
     if [len(name) for name in names] != [32, 32, 16]:
         raise ValueError("a key or an id of the wrong length")
     expires, origin, via = int(found[b"x"]), found[b"o"].decode(), found[b"v"].decode()
-    return Kept(number_of(entry), *names, expires, found[b"e"], origin, via)
+    return StoredEnvelope(number_of(entry), *names, expires, found[b"e"], origin, via)
 
 
 def read_note(box: bytes, entry: tuple[bytes, list[bytes]]) -> Note:

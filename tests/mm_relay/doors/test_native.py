@@ -10,13 +10,24 @@ import pytest
 from mm_relay.access import Access
 from mm_relay.doors.limits import Crowd
 from mm_relay.doors.native import BATCH, Hall
-from mm_relay.doors.rates import BURST
+from mm_relay.doors.rate_limit import BURST
 from mm_relay.doors.websocket_server import serve
 from mm_relay.metrics import Metrics
 from mm_relay.ports import Session
 from mm_transports.relay.protocol import items, signin
 from mm_transports.relay.protocol.address import format_relay
-from mm_transports.relay.protocol.items import Bye, Carried, Challenge, Data, Item, Limits, Open, Shut, SignIn, Welcome
+from mm_transports.relay.protocol.items import (
+    Bye,
+    Challenge,
+    Closed,
+    Data,
+    Forwarded,
+    Item,
+    Limits,
+    Open,
+    SignIn,
+    Welcome,
+)
 from mm_transports.relay.protocol.wire import decode_items, encode_items
 from mm_transports.relay.websocket import connect
 from mmplatform.errors import ProtocolError, Unreachable
@@ -239,7 +250,7 @@ async def test_bytes_that_are_no_items(opened: Any, message: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "item", [Welcome(bytes(64), 0, limits()), Carried(bytes(32), bytes(32), Shut(bytes(32), 1, "x"))]
+    "item", [Welcome(bytes(64), 0, limits()), Forwarded(bytes(32), bytes(32), Closed(bytes(32), 1, "x"))]
 )
 async def test_what_a_peer_may_not_say(opened: Any, item: Item) -> None:
     door = await opened()
@@ -255,10 +266,10 @@ async def test_relays_carry_and_nudge_nobody(opened: Any) -> None:
     guest.say(await guest.answer(OTHER, items.RELAY, address))
     session = await within(door.core.signed.get())
     assert (session.role, session.address) == (items.RELAY, address)
-    carried = Carried(bytes(32), bytes(32), Shut(bytes(32), 1, "closed"))
-    guest.say(carried)
-    assert await within(door.core.items.get()) == carried
-    guest.say(Carried(bytes(32), bytes(32), items.Waiting()))
+    forwarded = Forwarded(bytes(32), bytes(32), Closed(bytes(32), 1, "closed"))
+    guest.say(forwarded)
+    assert await within(door.core.items.get()) == forwarded
+    guest.say(Forwarded(bytes(32), bytes(32), items.MailWaiting()))
     assert (await guest.ended()).startswith("bad-item")
 
 
@@ -283,7 +294,7 @@ async def test_a_session_the_core_ends_from_within_receives_no_more(opened: Any)
     await guest.lost()
     await within(door.core.left.get())
     assert door.core.items.qsize() == 1
-    session.tell(Shut(bytes(32), 1, "nothing happens"))
+    session.tell(Closed(bytes(32), 1, "nothing happens"))
     session.end("again")
     assert door.core.left.empty()
 
@@ -312,7 +323,7 @@ async def test_messages_are_cut_at_their_largest_and_big_items_go_alone(opened: 
     door = await opened()
     guest, session = await door.guest()
     told: list[Item] = [items.Mail(number, bytes(32), bytes(items.MAX_MAIL)) for number in range(3)]
-    told += [Shut(bytes(32), number, "\N{SNOWMAN}" * 200) for number in range(9000)]
+    told += [Closed(bytes(32), number, "\N{SNOWMAN}" * 200) for number in range(9000)]
     told += [Data(bytes(32), 1, bytes(items.MAX_FRAME))] * 2
     for item in told:
         session.tell(item)
@@ -359,7 +370,7 @@ async def test_full_by_a_client_that_does_not_read(opened: Any) -> None:
 @pytest.mark.parametrize(
     ("limited", "said"),
     [
-        (limits(rate_items=100), [Shut(bytes(32), 1, "closed")] * int(100 * BURST + 30)),
+        (limits(rate_items=100), [Closed(bytes(32), 1, "closed")] * int(100 * BURST + 30)),
         (limits(rate_bytes=3_000), [Data(bytes(32), 1, bytes(int(3_000 * BURST + 1_000)))]),
     ],
 )
@@ -371,7 +382,7 @@ async def test_who_is_too_fast_is_not_read_for_a_while_and_loses_nothing(
     started = asyncio.get_running_loop().time()
     for item in said:
         assert await within(door.core.items.get()) == item
-    last = Shut(bytes(32), 2, "closed")
+    last = Closed(bytes(32), 2, "closed")
     guest.say(last)
     assert await within(door.core.items.get()) == last
     assert 0.2 < asyncio.get_running_loop().time() - started < 5

@@ -1,4 +1,4 @@
-"""Lanes between relays, in virtual time: mail forwarded and noted, cuts, wrong keys, full boxes, dead relays."""
+"""Federation between relays, in virtual time: mail forwarded and noted, cuts, wrong keys, full boxes, dead relays."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -7,30 +7,29 @@ from typing import Any
 
 import pytest
 
-from mm_relay.federation import link as lane
-from mm_relay.federation import links as lanes
+from mm_relay.federation import link, links
 from mm_relay.federation import mail_forwarder as forward
 from mm_relay.federation.links import dialler
 from mm_relay.policy import Policy
-from mm_relay.ports import Fleet
-from mm_relay.stores.contract import Caps, Kept, Note
+from mm_relay.ports import Cluster
+from mm_relay.stores.contract import Caps, Note, StoredEnvelope
 from mm_transports.relay.client import Client
 from mm_transports.relay.protocol.address import format_relay, parse_relay
 from mm_transports.relay.protocol.items import (
     RELAY,
-    Carried,
     Data,
     Declined,
     Deposit,
     Ended,
+    Forwarded,
     Limits,
     Mail,
+    MailWaiting,
     Noted,
     Open,
-    Room,
+    RoomAgain,
     Stored,
     Taken,
-    Waiting,
 )  # fmt: skip
 from tests.sim.relay_mail.clock import run
 from tests.sim.relay_mail.office import LIMITS, START, Lines, Office, Told, deposit, key
@@ -63,7 +62,7 @@ async def close(*offices: Office) -> None:
 
 
 @virtual
-async def test_mail_goes_over_a_lane_and_its_end_comes_back() -> None:
+async def test_mail_goes_over_a_link_and_its_end_comes_back() -> None:
     lines, x, y = await two()
     alice, bob = arrive(x, "alice"), arrive(y, "bob")
     sent = [deposit("bob", via=y.address) for _ in range(4)]
@@ -85,7 +84,7 @@ async def test_mail_goes_over_a_lane_and_its_end_comes_back() -> None:
 
 
 @virtual
-async def test_g10_a_dead_relay_delays_only_its_own_lane() -> None:
+async def test_g10_a_dead_relay_delays_only_its_own_link() -> None:
     lines, x, y = await two()
     dead = Office("dead", lines)  # never opened
     alice, bob = arrive(x, "alice"), arrive(y, "bob")
@@ -97,13 +96,13 @@ async def test_g10_a_dead_relay_delays_only_its_own_lane() -> None:
     assert await x.store.filled(dead.key) == (5, 50)
     await dead.open()
     carol = arrive(dead, "carol")
-    await asyncio.sleep(lane.LONGEST_PAUSE)
+    await asyncio.sleep(link.LONGEST_PAUSE)
     assert len(carol.heard(Mail)) == LIMITS.window_count
     await close(x, y, dead)
 
 
 @virtual
-async def test_g10_a_cut_lane_loses_and_repeats_nothing() -> None:
+async def test_g10_a_cut_link_loses_and_repeats_nothing() -> None:
     lines, x, y = await two(limits=WIDE)
     alice, bob = arrive(x, "alice"), arrive(y, "bob")
     sent = [deposit("bob", via=y.address) for _ in range(400)]
@@ -141,7 +140,7 @@ async def test_a_restart_goes_on_with_what_is_in_the_store() -> None:
     await y.open()
     await x.open()
     alice = arrive(x, "alice")
-    await asyncio.sleep(2 * lane.LONGEST_PAUSE)
+    await asyncio.sleep(2 * link.LONGEST_PAUSE)
     assert len(alice.heard(Ended)) == 3
     assert (await y.store.usage()).notes == 0
     await close(x, y)
@@ -157,15 +156,15 @@ async def test_a_relay_with_another_key_than_its_address_gets_nothing() -> None:
     assert bob.heard(Mail) == []
     assert await x.store.filled(y.key) == (1, 10)
     x.receive(alice, deposit("bob", via=y.address))
-    await asyncio.sleep(2 * lane.LONGEST_PAUSE)
+    await asyncio.sleep(2 * link.LONGEST_PAUSE)
     assert len(bob.heard(Mail)) == 2, "a wrong address does not hold up mail when the right one is known as well"
     for number in range(20):
         x.receive(alice, deposit("bob", via=format_relay(f"wss://liar{number}/", y.identity.sign_id)))
     x.receive(alice, deposit("bob", via=y.address))
     await asyncio.sleep(1)
-    assert x.lanes is not None
-    assert len(x.lanes._lanes[y.key]._addresses) == lane.ADDRESSES
-    assert x.lanes._lanes[y.key]._addresses[0] == y.address
+    assert x.federation is not None
+    assert len(x.federation._links[y.key]._addresses) == link.ADDRESSES
+    assert x.federation._links[y.key]._addresses[0] == y.address
     await close(x, y)
 
 
@@ -195,7 +194,7 @@ async def test_a_full_box_holds_up_only_those_who_write_to_it() -> None:
         seen += [mail.envelope for mail in mails if mail.peer == alice.key]
         y.receive(bob, Taken([mail.number for mail in mails]))
         await asyncio.sleep(2)
-    assert seen == [one.envelope for one in sent], "Room wakes it long before the retry"
+    assert seen == [one.envelope for one in sent], "RoomAgain wakes it long before the retry"
     await close(x, y)
 
 
@@ -230,14 +229,14 @@ async def test_what_expires_here_ends_here() -> None:
 
 
 @virtual
-async def test_relays_that_may_not_federate_get_no_lane() -> None:
+async def test_relays_that_may_not_federate_get_no_link() -> None:
     lines = Lines()
     x = await Office("x", lines, policy=Policy(relays=frozenset())).open()
     y = await Office("y", lines).open()
-    assert x.lanes is not None
-    assert x.lanes.lane(y.address) is None
-    assert x.lanes.lane(x.address) is None
-    assert x.lanes.lane("relay+wss://nonsense") is None
+    assert x.federation is not None
+    assert x.federation.link(y.address) is None
+    assert x.federation.link(x.address) is None
+    assert x.federation.link("relay+wss://nonsense") is None
     alice = arrive(x, "alice")
     x.receive(alice, deposit("bob", via=y.address))
     await asyncio.sleep(1)
@@ -246,55 +245,55 @@ async def test_relays_that_may_not_federate_get_no_lane() -> None:
     await close(x, y)
 
 
-# Live: to the router a lane is a session.
+# Live: to the router a link is a session.
 
 
 @virtual
-async def test_a_lane_is_full_until_it_is_up_and_says_when() -> None:
+async def test_a_link_is_full_until_it_is_up_and_says_when() -> None:
     lines, x, y = await two()
-    assert x.lanes is not None
-    session = x.lanes.lane(y.address)
+    assert x.federation is not None
+    session = x.federation.link(y.address)
     assert session is not None
     assert (session.key, session.role, session.full) == (y.key, RELAY, True)
-    session.tell(Carried(key("alice"), key("bob"), Data(key("bob"), 1, b"too early")))
+    session.tell(Forwarded(key("alice"), key("bob"), Data(key("bob"), 1, b"too early")))
     await asyncio.sleep(1)
     assert x.post.writables == [session]
     assert not session.full
-    assert x.lanes.lane(y.address) is session
+    assert x.federation.link(y.address) is session
     heard: list[Any] = []
     y.receive = lambda _, item: heard.append(item)  # type: ignore[method-assign]
-    opening = Carried(key("alice"), key("bob"), Open(key("bob"), 1, b"hello"))
+    opening = Forwarded(key("alice"), key("bob"), Open(key("bob"), 1, b"hello"))
     session.tell(opening)
     await asyncio.sleep(1)
     assert heard == [opening]
-    answer = Carried(key("bob"), key("alice"), Data(key("alice"), 1, b"hi"))
+    answer = Forwarded(key("bob"), key("alice"), Data(key("alice"), 1, b"hi"))
     back = lines.open[0]._session
     assert back is not None
     back.tell(answer)
-    back.tell(Carried(key("bob"), key("alice"), deposit("alice")))  # over its own lane, please
+    back.tell(Forwarded(key("bob"), key("alice"), deposit("alice")))  # over its own link, please
     back.tell(Data(key("alice"), 1, b"not carried"))
     await asyncio.sleep(1)
     assert x.post.received == [(session, answer)]
     lines.cut(x.key, y.key)
     assert session.full
     assert x.post.lost == [session]
-    assert x.metrics.lanes_up == 0
+    assert x.metrics.federation_links_up == 0
     await close(x, y)
 
 
 @virtual
-async def test_a_dead_relay_is_told_at_once_and_while_it_rests_there_is_no_lane() -> None:
+async def test_a_dead_relay_is_told_at_once_and_while_it_rests_there_is_no_link() -> None:
     lines, x, y = await two()
     lines.cut(x.key, y.key)
-    assert x.lanes is not None
-    session = x.lanes.lane(y.address)
+    assert x.federation is not None
+    session = x.federation.link(y.address)
     assert session is not None
     await asyncio.sleep(0.1)
     assert x.post.lost == [session]
-    assert x.lanes.lane(y.address) is None
-    await asyncio.sleep(lane.LONGEST_PAUSE)
+    assert x.federation.link(y.address) is None
+    await asyncio.sleep(link.LONGEST_PAUSE)
     lines.mend(x.key, y.key)
-    assert x.lanes.lane(y.address) is session
+    assert x.federation.link(y.address) is session
     await asyncio.sleep(1)
     assert not session.full
     session.end("enough")
@@ -304,13 +303,13 @@ async def test_a_dead_relay_is_told_at_once_and_while_it_rests_there_is_no_lane(
 
 
 @virtual
-async def test_an_idle_lane_is_closed_after_an_hour() -> None:
+async def test_an_idle_link_is_closed_after_an_hour() -> None:
     lines, x, y = await two()
     alice = arrive(x, "alice")
     x.receive(alice, deposit("bob", via=y.address))
     await asyncio.sleep(60)
     assert len(lines.open) == 1
-    await asyncio.sleep(4 * lane.IDLE)
+    await asyncio.sleep(4 * link.IDLE)
     assert lines.open == []
     x.receive(alice, deposit("bob", via=y.address))
     await asyncio.sleep(1)
@@ -319,14 +318,14 @@ async def test_an_idle_lane_is_closed_after_an_hour() -> None:
 
 
 @virtual
-async def test_lanes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "LANES", 2)
+async def test_links_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "MAX_LINKS", 2)
     lines, x, y = await two()
     dead = [Office(f"dead {number}".replace(" ", ""), lines) for number in range(3)]
-    assert x.lanes is not None
-    assert [x.lanes.lane(one.address) is not None for one in dead] == [True, True, False]
-    await asyncio.sleep(2 * lane.LONGEST_PAUSE)
-    assert x.lanes.lane(y.address) is not None, "those that nobody wants any more make room"
+    assert x.federation is not None
+    assert [x.federation.link(one.address) is not None for one in dead] == [True, True, False]
+    await asyncio.sleep(2 * link.LONGEST_PAUSE)
+    assert x.federation.link(y.address) is not None, "those that nobody wants any more make room"
     await close(x, y)
 
 
@@ -356,7 +355,7 @@ async def test_a_store_that_fails_is_asked_again() -> None:
     await asyncio.sleep(1)
     lines.mend(x.key, y.key)
     await x.store.close()
-    await asyncio.sleep(3 * lane.LONGEST_PAUSE)
+    await asyncio.sleep(3 * link.LONGEST_PAUSE)
     assert x.metrics.store_errors > 0
     await x.store.open()
     await asyncio.sleep(2 * forward.AGAIN)
@@ -371,7 +370,7 @@ class Bench:
     """A forwarder with somebody who answers by hand."""
 
     def __init__(self, office: Office) -> None:
-        self.office, self.told, self.notes = office, list[Carried](), list[Note]()
+        self.office, self.told, self.notes = office, list[Forwarded](), list[Note]()
         self.forwarder = forward.Forwarder(
             office.key, key("box"), office.store, office.now, office.metrics, self.tell, self.ended
         )
@@ -381,8 +380,8 @@ class Bench:
     async def keep(self) -> bool:
         return self.ours
 
-    def tell(self, carried: Carried) -> bool:
-        self.told.append(carried)
+    def tell(self, forwarded: Forwarded) -> bool:
+        self.told.append(forwarded)
         return True
 
     def ended(self, box: bytes, notes: list[Note]) -> None:
@@ -390,18 +389,18 @@ class Bench:
 
     async def put(self, target: str, size: int = 10, sender: str = "alice") -> Deposit:
         one = deposit(target, size)
-        mail = Kept(0, key(sender), key(target), one.id, one.expires, one.envelope, "", "relay+wss://x")
+        mail = StoredEnvelope(0, key(sender), key(target), one.id, one.expires, one.envelope, "", "relay+wss://x")
         await self.office.store.put(key("box"), mail, Caps())
         self.forwarder.wake()
         await asyncio.sleep(0.1)
         return one
 
     def answer(self, item: Any, sender: str = "alice") -> None:
-        self.forwarder.said(Carried(key("box"), key(sender), item))
+        self.forwarder.said(Forwarded(key("box"), key(sender), item))
 
     def heard(self) -> list[Any]:
         told, self.told = self.told, []
-        return [carried.said.id if isinstance(carried.said, Deposit | Ended) else carried for carried in told]
+        return [forwarded.inner.id if isinstance(forwarded.inner, Deposit | Ended) else forwarded for forwarded in told]
 
 
 async def bench() -> Bench:
@@ -415,7 +414,7 @@ async def done(made: Bench) -> None:
 
 
 @virtual
-async def test_the_window_of_a_lane() -> None:
+async def test_the_window_of_a_link() -> None:
     made = await bench()
     sent = [await made.put(f"friend {number % 3}") for number in range(forward.WINDOW_COUNT + 5)]
     assert made.heard() == [one.id for one in sent[: forward.WINDOW_COUNT]]
@@ -479,7 +478,7 @@ async def test_a_pair_that_waits_keeps_its_order_and_delays_nobody() -> None:
     assert made.heard() == [first.id, second.id]
     made.answer(Declined(first.peer, first.id, "quota", 60_000))
     made.answer(Declined(second.peer, second.id, "quota", 60_000))
-    made.answer(Room(first.peer))
+    made.answer(RoomAgain(first.peer))
     await asyncio.sleep(0.1)
     assert made.heard() == [first.id, second.id]
     await done(made)
@@ -549,16 +548,16 @@ async def test_an_end_that_the_store_failed_is_made_up_for() -> None:
 # Fleets.
 
 
-class Pair(Fleet):
-    """One process of a fleet; ``leases`` is shared by all."""
+class Pair(Cluster):
+    """One process of a cluster; ``leases`` is shared by all."""
 
     leases: dict[bytes, "Pair"]
 
     def __init__(self, leases: dict[bytes, "Pair"]) -> None:
         self.leases = leases
-        self.published: list[Carried] = []
+        self.published: list[Forwarded] = []
 
-    async def open(self, carried: Any, displaced: Any) -> None: ...
+    async def open(self, forwarded: Any, displaced: Any) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -569,21 +568,21 @@ class Pair(Fleet):
     async def locate(self, key: bytes) -> str:
         return ""
 
-    def send(self, process: str, carried: Carried) -> None: ...
+    def send(self, process: str, forwarded: Forwarded) -> None: ...
 
-    def publish(self, carried: Carried) -> None:
-        self.published.append(carried)
+    def publish(self, forwarded: Forwarded) -> None:
+        self.published.append(forwarded)
 
     async def lease(self, name: bytes, seconds: float) -> bool:
         return self.leases.setdefault(name, self) is self
 
 
 @virtual
-async def test_one_process_of_a_fleet_forwards_and_the_others_tell_it() -> None:
+async def test_one_process_of_a_cluster_forwards_and_the_others_tell_it() -> None:
     lines, leases = Lines(), dict[bytes, Pair]()
     one, two = Pair(leases), Pair(leases)
-    first = await Office("x", lines, fleet=one).open()
-    second = Office("x", lines, fleet=two)
+    first = await Office("x", lines, cluster=one).open()
+    second = Office("x", lines, cluster=two)
     second.store = first.store
     await second.open()
     y = await Office("y", lines).open()
@@ -592,7 +591,7 @@ async def test_one_process_of_a_fleet_forwards_and_the_others_tell_it() -> None:
     await asyncio.sleep(1)
     second.receive(zoe, deposit("bob", via=y.address))
     await asyncio.sleep(1)
-    assert two.published == [Carried(first.key, y.key, Waiting(y.address))]
+    assert two.published == [Forwarded(first.key, y.key, MailWaiting(y.address))]
     assert len(lines.dialled) == 1
     assert await y.store.filled(key("bob")) == (1, 10)
     assert first.mailroom is not None
@@ -606,14 +605,14 @@ async def test_one_process_of_a_fleet_forwards_and_the_others_tell_it() -> None:
     await asyncio.sleep(30)
     assert await y.store.filled(key("bob")) == (3, 30)
     store = first.store
-    await second.lanes.close()  # type: ignore[union-attr]
+    await second.federation.close()  # type: ignore[union-attr]
     await second.mailroom.close()  # type: ignore[union-attr]
     await close(first, y)
     assert store is not None
 
 
 @virtual
-async def test_the_client_of_a_lane_signs_in_as_a_relay() -> None:
+async def test_the_client_of_a_link_signs_in_as_a_relay() -> None:
     office = Office("x")
     made = dialler(office.identity, office.address, random=lambda: 0.5, now=office.now)
     address = parse_relay(Office("y").address)

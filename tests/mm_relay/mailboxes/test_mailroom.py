@@ -9,23 +9,23 @@ import pytest
 from mm_relay.mailboxes import deposits
 from mm_relay.mailboxes import from_relays as federated
 from mm_relay.mailboxes import full_boxes as rooms
-from mm_relay.mailboxes import pickup as collecting
+from mm_relay.mailboxes import pickup as pickup
 from mm_relay.policy import Policy
 from mm_relay.stores.contract import Note
 from mm_relay.stores.local import LocalStore
 from mm_transports.relay.protocol.address import relay_key
 from mm_transports.relay.protocol.items import (
     RELAY,
-    Carried,
     Declined,
     Deposit,
     Ended,
+    Forwarded,
     Mail,
+    MailWaiting,
     Noted,
-    Room,
+    RoomAgain,
     Stored,
     Taken,
-    Waiting,
 )  # fmt: skip
 from mmplatform.errors import StorageError
 from tests.sim.relay_mail.clock import settle
@@ -119,7 +119,7 @@ async def test_what_is_never_kept(office: Office, sent: Deposit, reason: str) ->
     assert office.metrics.declined == {reason: 1}
 
 
-async def test_a_relay_without_lanes_does_not_federate() -> None:
+async def test_a_relay_without_links_does_not_federate() -> None:
     office = await Office().open(ticking=False)
     alice, other = arrive(office, "alice"), relay(office)
     await say(office, alice, deposit("bob", via=OTHER.address))
@@ -230,7 +230,7 @@ async def test_the_store_in_all_is_bounded() -> None:
     await office.close()
 
 
-# Collecting.
+# Pickup.
 
 
 async def test_mail_comes_in_order_within_the_window_and_goes_on_after_taken(office: Office) -> None:
@@ -379,7 +379,7 @@ async def test_notes_come_before_mail(office: Office) -> None:
 async def test_notes_have_a_window_and_noted_beyond_it_forgets_nothing_untold(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collecting, "NOTES_WINDOW", 4)
+    monkeypatch.setattr(pickup, "NOTES_WINDOW", 4)
     for number in range(10):
         await office.store.add_note(Note(0, key("alice"), key("alice"), key(number), bytes(16), "delivered"))
     alice = arrive(office, "alice")
@@ -393,7 +393,7 @@ async def test_notes_have_a_window_and_noted_beyond_it_forgets_nothing_untold(
     await say(office, alice, Noted(2**53 - 1))
 
 
-# Room.
+# RoomAgain.
 
 
 async def test_room_is_told_to_who_was_declined_once_the_box_is_below_three_quarters(office: Office) -> None:
@@ -405,10 +405,10 @@ async def test_room_is_told_to_who_was_declined_once_the_box_is_below_three_quar
     for left in (16, 12):
         await say(office, bob, Taken([mail.number for mail in bob.heard(Mail)]))
         await tick(office)
-        rooms_told = [len(sender.heard(Room)) for sender in senders]
+        rooms_told = [len(sender.heard(RoomAgain)) for sender in senders]
         assert rooms_told == ([0] * 24 if left >= 15 else [0] * 20 + [1] * 4)
     await tick(office)
-    assert not any(sender.heard(Room) for sender in senders)
+    assert not any(sender.heard(RoomAgain) for sender in senders)
 
 
 async def test_room_after_expiry(office: Office) -> None:
@@ -417,14 +417,14 @@ async def test_room_after_expiry(office: Office) -> None:
         await say(office, sender, deposit("bob", expires=START + 60))
     office.at = START + 61
     await tick(office)
-    assert senders[20].heard(Room) == [Room(key("bob"))]
+    assert senders[20].heard(RoomAgain) == [RoomAgain(key("bob"))]
 
 
 async def test_who_waits_for_room_is_bounded(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rooms, "WAITING", 2)
     monkeypatch.setattr(rooms, "BOXES", 2)
     assert office.mailroom is not None
-    full = office.mailroom._rooms
+    full = office.mailroom._full
     for box in range(3):
         for sender in range(5):
             full.crowded(key(box), key(sender), key(box), Told(key(sender)))
@@ -435,14 +435,14 @@ async def test_who_waits_for_room_is_bounded(office: Office, monkeypatch: pytest
 async def test_room_is_told_later_when_the_store_fails(office: Office) -> None:
     alice = arrive(office, "alice")
     assert office.mailroom is not None
-    full = office.mailroom._rooms
+    full = office.mailroom._full
     full.crowded(key("bob"), alice.key, key("bob"), alice)
     full.freed(key("bob"))
     await office.store.close()
     await tick(office)
     await office.store.open()
     await tick(office)
-    assert alice.heard(Room) == [Room(key("bob"))]
+    assert alice.heard(RoomAgain) == [RoomAgain(key("bob"))]
 
 
 async def test_a_session_that_ends_while_its_mail_is_read_is_told_nothing(office: Office) -> None:
@@ -486,7 +486,7 @@ async def test_another_process_is_nudged_once_a_turn(office: Office) -> None:
     office.mailroom._shared = True
     alice = arrive(office, "alice")
     await say(office, alice, *[deposit("bob") for _ in range(5)])
-    assert office.post.told == [(key("bob"), Waiting())]
+    assert office.post.told == [(key("bob"), MailWaiting())]
 
 
 async def test_a_nudge_makes_a_reader_look(office: Office) -> None:
@@ -494,8 +494,8 @@ async def test_a_nudge_makes_a_reader_look(office: Office) -> None:
     bob = arrive(office, "bob")
     await settle()
     await office.store.put(key("bob"), _kept("bob"), deposits.Caps())
-    office.mailroom.nudged(Carried(office.key, key("bob"), Waiting()))
-    office.mailroom.nudged(Carried(office.key, key("bob"), Room(key("bob"))))
+    office.mailroom.nudged(Forwarded(office.key, key("bob"), MailWaiting()))
+    office.mailroom.nudged(Forwarded(office.key, key("bob"), RoomAgain(key("bob"))))
     await settle()
     assert len(bob.heard(Mail)) == 1
 
@@ -513,7 +513,7 @@ async def test_a_lost_nudge_is_made_up_for(office: Office) -> None:
 
 
 def _kept(target: str) -> Any:
-    return deposits.Kept(0, key("alice"), key(target), bytes(16), int(START * 2000), b"mail")
+    return deposits.StoredEnvelope(0, key("alice"), key(target), bytes(16), int(START * 2000), b"mail")
 
 
 # Other relays.
@@ -528,8 +528,8 @@ def relay(office: Office, of: Office = OTHER) -> Told:
 async def test_mail_another_relay_brings_and_the_note_it_gets(office: Office) -> None:
     there, bob = relay(office), arrive(office, "bob")
     sent = deposit("bob")
-    await say(office, there, Carried(key("alice"), key("bob"), sent))
-    assert [(one.target, type(one.said)) for one in there.heard(Carried)] == [(key("alice"), Stored)]
+    await say(office, there, Forwarded(key("alice"), key("bob"), sent))
+    assert [(one.target, type(one.inner)) for one in there.heard(Forwarded)] == [(key("alice"), Stored)]
     (mail,) = bob.heard(Mail)
     assert mail.peer == key("alice")
     await say(office, bob, Taken([mail.number]))
@@ -541,25 +541,25 @@ async def test_a_note_another_relay_brings(office: Office) -> None:
     there, alice = relay(office), arrive(office, "alice")
     for number in (3, 4):
         ended = Ended(number, key("bob"), number.to_bytes(16), "delivered" if number == 3 else "nonsense")
-        await say(office, there, Carried(OTHER.key, key("alice"), ended))
+        await say(office, there, Forwarded(OTHER.key, key("alice"), ended))
     assert [ended.state for ended in alice.heard(Ended)] == ["delivered", "refused"]
-    assert there.carried(Noted) == [Noted(3), Noted(4)]
+    assert there.forwarded(Noted) == [Noted(3), Noted(4)]
 
 
 async def test_notes_that_are_not_kept_are_not_answered_nor_what_comes_after_them(office: Office) -> None:
     there = relay(office)
 
-    def told(number: int) -> Carried:
-        return Carried(OTHER.key, key("alice"), Ended(number, key("bob"), number.to_bytes(16), "delivered"))
+    def told(number: int) -> Forwarded:
+        return Forwarded(OTHER.key, key("alice"), Ended(number, key("bob"), number.to_bytes(16), "delivered"))
 
     await say(office, there, told(1))
     await office.store.close()
     await say(office, there, told(2))
     await office.store.open()
     await say(office, there, told(3))
-    assert there.carried(Noted) == [Noted(1)]
+    assert there.forwarded(Noted) == [Noted(1)]
     await say(office, there, told(2), told(3))
-    assert there.carried(Noted)[-1] == Noted(3)
+    assert there.forwarded(Noted)[-1] == Noted(3)
 
 
 async def test_notes_of_relays_are_bounded(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -567,21 +567,21 @@ async def test_notes_of_relays_are_bounded(office: Office, monkeypatch: pytest.M
     there = relay(office)
     for number in (1, 2, 3):
         ended = Ended(number, key("bob"), number.to_bytes(16), "delivered")
-        office.receive(there, Carried(OTHER.key, key("alice"), ended))
+        office.receive(there, Forwarded(OTHER.key, key("alice"), ended))
     await settle()
-    assert there.carried(Noted) == [Noted(1)]
+    assert there.forwarded(Noted) == [Noted(1)]
     assert office.mailroom is not None
-    office.mailroom._federated._policy = Policy(total_notes=1)
+    office.mailroom._from_relays._policy = Policy(total_notes=1)
     await tick(office)
-    await say(office, there, Carried(OTHER.key, key("alice"), Ended(2, key("bob"), bytes(16), "delivered")))
-    assert there.carried(Noted) == []
+    await say(office, there, Forwarded(OTHER.key, key("alice"), Ended(2, key("bob"), bytes(16), "delivered")))
+    assert there.forwarded(Noted) == []
 
 
 async def test_a_relay_brings_no_mail_for_a_third(office: Office) -> None:
     there = relay(office)
-    await say(office, there, Carried(key("alice"), key("bob"), deposit("bob", via=THIRD.address)))
-    await say(office, there, Carried(key("alice"), key("bob"), deposit("bob", via=office.address)))
-    assert [type(one.said) for one in there.heard(Carried)] == [Declined, Stored]
+    await say(office, there, Forwarded(key("alice"), key("bob"), deposit("bob", via=THIRD.address)))
+    await say(office, there, Forwarded(key("alice"), key("bob"), deposit("bob", via=office.address)))
+    assert [type(one.inner) for one in there.heard(Forwarded)] == [Declined, Stored]
 
 
 async def test_quotas_of_a_relay_whoever_it_says_the_senders_are() -> None:
@@ -589,12 +589,12 @@ async def test_quotas_of_a_relay_whoever_it_says_the_senders_are() -> None:
     there, third = relay(office), relay(office, THIRD)
     for number in range(7):
         mail = deposit(f"friend {number}")
-        await say(office, there, Carried(key(f"sender {number}"), mail.peer, mail))
-    assert [one.reason for one in there.carried(Declined)] == ["quota"] * 2
+        await say(office, there, Forwarded(key(f"sender {number}"), mail.peer, mail))
+    assert [one.reason for one in there.forwarded(Declined)] == ["quota"] * 2
     for number in range(4):
         mail = deposit(f"enemy {number}", 1000)
-        await say(office, third, Carried(key(f"sender {number}"), mail.peer, mail))
-    assert [one.reason for one in third.carried(Declined)] == ["quota"] * 2
+        await say(office, third, Forwarded(key(f"sender {number}"), mail.peer, mail))
+    assert [one.reason for one in third.forwarded(Declined)] == ["quota"] * 2
     await office.close()
 
 
@@ -602,8 +602,8 @@ async def test_a_relay_uses_up_nobodys_quota_and_takes_nobodys_name(office: Offi
     there, alice, bob = relay(office), arrive(office, "alice"), arrive(office, "bob")
     mine = deposit("bob", 100)
     forged = Deposit(mine.peer, mine.id, mine.expires, b"forged")
-    await say(office, there, Carried(key("alice"), key("bob"), forged))
-    await say(office, there, *[Carried(key("alice"), key("x"), deposit("x", 400)) for _ in range(19)])
+    await say(office, there, Forwarded(key("alice"), key("bob"), forged))
+    await say(office, there, *[Forwarded(key("alice"), key("x"), deposit("x", 400)) for _ in range(19)])
     await say(office, alice, mine)
     assert len(alice.heard(Stored)) == 1
     assert [mail.envelope for mail in bob.heard(Mail)] == [b"forged", mine.envelope]
@@ -614,19 +614,19 @@ async def test_relays_that_may_not_federate_or_hide_where_they_are() -> None:
     stranger, liar, friend = relay(office, THIRD), Told(OTHER.key, RELAY, THIRD.address), relay(office)
     office.sign_in(liar)
     assert [stranger.ended, liar.ended, friend.ended] == ["denied", "bad-address", ""]
-    await say(office, stranger, Carried(key("alice"), key("bob"), deposit("bob")))
-    await say(office, friend, deposit("bob"), Carried(key("alice"), key("bob"), Room(key("bob"))))
+    await say(office, stranger, Forwarded(key("alice"), key("bob"), deposit("bob")))
+    await say(office, friend, deposit("bob"), Forwarded(key("alice"), key("bob"), RoomAgain(key("bob"))))
     assert (stranger.said, friend.said) == ([], [])
     office.sign_out(friend)
-    await say(office, friend, Carried(key("alice"), key("bob"), deposit("bob")))
+    await say(office, friend, Forwarded(key("alice"), key("bob"), deposit("bob")))
     assert friend.said == []
     await office.close()
 
 
 async def test_a_peer_cannot_speak_as_a_relay(office: Office) -> None:
     mallory = arrive(office, "mallory")
-    await say(office, mallory, Carried(key("alice"), key("bob"), deposit("bob")))
-    await say(office, mallory, Carried(office.key, key("alice"), Ended(1, key("bob"), bytes(16), "delivered")))
+    await say(office, mallory, Forwarded(key("alice"), key("bob"), deposit("bob")))
+    await say(office, mallory, Forwarded(office.key, key("alice"), Ended(1, key("bob"), bytes(16), "delivered")))
     assert mallory.said == []
     assert (await office.store.usage())[:1] == (0,)
 
@@ -634,11 +634,11 @@ async def test_a_peer_cannot_speak_as_a_relay(office: Office) -> None:
 async def test_room_for_what_a_relay_brought(office: Office) -> None:
     there = relay(office)
     for number in range(21):
-        await say(office, there, Carried(key(f"sender {number}"), key("bob"), deposit("bob", expires=START + 60)))
-    assert [one.reason for one in there.carried(Declined)] == ["overflow"]
+        await say(office, there, Forwarded(key(f"sender {number}"), key("bob"), deposit("bob", expires=START + 60)))
+    assert [one.reason for one in there.forwarded(Declined)] == ["overflow"]
     office.at = START + 61
     await tick(office)
-    assert there.heard(Carried) == [Carried(office.key, key("sender 20"), Room(key("bob")))]
+    assert there.heard(Forwarded) == [Forwarded(office.key, key("sender 20"), RoomAgain(key("bob")))]
 
 
 def test_keys_in_addresses() -> None:

@@ -1,15 +1,15 @@
-"""The queues of pairs against a model: order, turns, sums that are right, and nobody pays for another."""
+"""The queues of flows against a model: order, turns, sums that are right, and nobody pays for another."""
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from mm_relay.routing.flows import OVERHEAD, QUANTUM, Bounds, Pair, Queues, Seat, cost
-from mm_transports.relay.protocol.items import PEER, RELAY, Carried, Data, Shut
+from mm_relay.routing.flows import OVERHEAD, QUANTUM, Attachment, Bounds, Flow, Queues, cost
+from mm_transports.relay.protocol.items import PEER, RELAY, Closed, Data, Forwarded
 from tests.sim.relay.world import key_of
 
-BOUNDS = Bounds(pause=2000, pair=10_000, peer=20_000, relay=30_000, seat=25_000, total=60_000)
+BOUNDS = Bounds(pause=2000, flow=10_000, peer=20_000, relay=30_000, attachment=25_000, total=60_000)
 
 
 class FakeSession:
@@ -24,12 +24,12 @@ class FakeSession:
     def end(self, reason: str, retry: float = 0.0) -> None: ...
 
 
-def seat(name: str, role: int = PEER, process: str = "") -> Seat:
-    return Seat(FakeSession(name, role), process)
+def attachment(name: str, role: int = PEER, process: str = "") -> Attachment:
+    return Attachment(FakeSession(name, role), process)
 
 
-def pair(source: Seat, target: Seat) -> Pair:
-    return Pair(source.key, target.key, source, target)
+def flow(source: Attachment, target: Attachment) -> Flow:
+    return Flow(source.key, target.key, source, target)
 
 
 def data(size: int, number: int = 0) -> Data:
@@ -40,16 +40,16 @@ class Model(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.queues = Queues(BOUNDS)
-        self.sources = [seat("a"), seat("b"), seat("r", RELAY), seat("p", RELAY, "p1")]
-        self.targets = [seat("x"), seat("y"), seat("z", RELAY)]
-        self.pairs = [pair(source, target) for source in self.sources for target in self.targets]
-        self.model: dict[Pair, list[object]] = {each: [] for each in self.pairs}
+        self.sources = [attachment("a"), attachment("b"), attachment("r", RELAY), attachment("p", RELAY, "p1")]
+        self.targets = [attachment("x"), attachment("y"), attachment("z", RELAY)]
+        self.flows = [flow(source, target) for source in self.sources for target in self.targets]
+        self.model: dict[Flow, list[object]] = {each: [] for each in self.flows}
         self.number = 0
 
     @rule(index=st.integers(0, 11), size=st.one_of(st.integers(0, 200), st.integers(0, 9000)))
     def put(self, index: int, size: int) -> None:
         self.number += 1
-        chosen, item = self.pairs[index], data(size, self.number)
+        chosen, item = self.flows[index], data(size, self.number)
         self.model[chosen].append(item)
         for each in self.queues.put(chosen, item):
             assert each.items
@@ -59,25 +59,25 @@ class Model(RuleBasedStateMachine):
     @rule(index=st.integers(0, 2), times=st.integers(1, 30))
     def take(self, index: int, times: int) -> None:
         for _ in range(times):
-            if self.targets[index].ring:
+            if self.targets[index].active:
                 chosen, item = self.queues.take(self.targets[index])
-                assert chosen.outlet is self.targets[index]
+                assert chosen.egress is self.targets[index]
                 assert item is self.model[chosen].pop(0)
 
     @rule(index=st.integers(0, 11))
     def clear(self, index: int) -> None:
-        assert self.queues.clear(self.pairs[index]) == self.model[self.pairs[index]]
-        self.model[self.pairs[index]] = []
+        assert self.queues.clear(self.flows[index]) == self.model[self.flows[index]]
+        self.model[self.flows[index]] = []
 
-    @rule(index=st.integers(0, 11), payer=st.integers(0, 3), outlet=st.integers(0, 2))
-    def move(self, index: int, payer: int, outlet: int) -> None:
-        self.queues.move(self.pairs[index], self.sources[payer], self.targets[outlet])
+    @rule(index=st.integers(0, 11), ingress=st.integers(0, 3), egress=st.integers(0, 2))
+    def move(self, index: int, ingress: int, egress: int) -> None:
+        self.queues.move(self.flows[index], self.sources[ingress], self.targets[egress])
 
     @precondition(lambda self: self.queues.size)
     @rule()
     def all_come_out(self) -> None:
         for target in self.targets:
-            while target.ring:
+            while target.active:
                 chosen, item = self.queues.take(target)
                 assert item is self.model[chosen].pop(0)
 
@@ -88,16 +88,16 @@ class Model(RuleBasedStateMachine):
         assert self.queues.size == sum(sizes.values())
         assert self.queues.count == sum(len(items) for items in self.model.values())
         for source in self.sources:
-            assert source.owed == sum(size for each, size in sizes.items() if each.payer is source)
+            assert source.bytes_brought == sum(size for each, size in sizes.items() if each.ingress is source)
         for target in self.targets:
-            assert target.held == sum(size for each, size in sizes.items() if each.outlet is target)
-            assert set(target.ring) == {each for each in self.pairs if each.items and each.outlet is target}
-            assert len(set(target.ring)) == len(target.ring)
-        assert set(self.queues._waiting) == {each for each in self.pairs if each.items}
+            assert target.bytes_waiting == sum(size for each, size in sizes.items() if each.egress is target)
+            assert set(target.active) == {each for each in self.flows if each.items and each.egress is target}
+            assert len(set(target.active)) == len(target.active)
+        assert set(self.queues._waiting) == {each for each in self.flows if each.items}
 
     @invariant()
     def turns_are_bounded(self) -> None:
-        assert all(0 <= each.credit <= QUANTUM + 9000 + OVERHEAD for each in self.pairs)
+        assert all(0 <= each.deficit <= QUANTUM + 9000 + OVERHEAD for each in self.flows)
 
 
 class Bounded(Model):
@@ -107,10 +107,10 @@ class Bounded(Model):
 
     @invariant()
     def bounds_hold(self) -> None:
-        assert all(each.size <= BOUNDS.pair for each in self.pairs)
-        assert all(each.owed <= BOUNDS.peer for each in self.sources[:2])
-        assert self.sources[2].owed <= BOUNDS.relay
-        assert all(each.held <= BOUNDS.seat for each in self.targets)
+        assert all(each.size <= BOUNDS.flow for each in self.flows)
+        assert all(each.bytes_brought <= BOUNDS.peer for each in self.sources[:2])
+        assert self.sources[2].bytes_brought <= BOUNDS.relay
+        assert all(each.bytes_waiting <= BOUNDS.attachment for each in self.targets)
         assert self.queues.size <= BOUNDS.total
 
 
@@ -120,8 +120,8 @@ TestBounded = Bounded.TestCase
 
 
 def test_turns_are_by_bytes() -> None:
-    queues, target = Queues(), seat("x")
-    large, small = pair(seat("a"), target), pair(seat("b"), target)
+    queues, target = Queues(), attachment("x")
+    large, small = flow(attachment("a"), target), flow(attachment("b"), target)
     for _ in range(100):
         queues.put(large, data(QUANTUM))
     for _ in range(1000):
@@ -134,12 +134,12 @@ def test_turns_are_by_bytes() -> None:
 
 
 def test_the_largest_of_a_crowd_gives_way() -> None:
-    queues, target = Queues(BOUNDS), seat("x")
-    heavy = pair(seat("heavy"), target)
-    light = [pair(seat(f"light{number}"), target) for number in range(20)]
+    queues, target = Queues(BOUNDS), attachment("x")
+    heavy = flow(attachment("heavy"), target)
+    light = [flow(attachment(f"light{number}"), target) for number in range(20)]
     for _ in range(9):
         assert queues.put(heavy, data(1000 - OVERHEAD)) == []
-    victims: list[Pair] = []
+    victims: list[Flow] = []
     for number in range(20):
         victims += queues.put(light[number], data(850 - OVERHEAD))
         for each in victims:
@@ -149,28 +149,28 @@ def test_the_largest_of_a_crowd_gives_way() -> None:
 
 def test_who_takes_most_of_the_relay_gives_way() -> None:
     queues = Queues(BOUNDS)
-    heavy = [pair(source, seat(f"x{number}")) for source in [seat("heavy")] for number in range(10)]
+    heavy = [flow(source, attachment(f"x{number}")) for source in [attachment("heavy")] for number in range(10)]
     for each in heavy:
         queues.put(each, data(1900 - OVERHEAD))
-    victims: list[Pair] = []
+    victims: list[Flow] = []
     for number in range(11):
-        victims += queues.put(pair(seat(f"s{number}"), seat(f"t{number}")), data(4000 - OVERHEAD))
+        victims += queues.put(flow(attachment(f"s{number}"), attachment(f"t{number}")), data(4000 - OVERHEAD))
         for each in victims:
             queues.clear(each)
     assert victims
-    assert {each.payer for each in victims} == {heavy[0].payer}
+    assert {each.ingress for each in victims} == {heavy[0].ingress}
 
 
 @pytest.mark.parametrize(("count", "crowded"), [(1, False), (8, True)])
 def test_a_pause_is_due_early(count: int, crowded: bool) -> None:
     queues = Queues(BOUNDS)
-    each = pair(seat("a"), seat("x"))
+    each = flow(attachment("a"), attachment("x"))
     for _ in range(count):
         queues.put(each, data(0))
     assert queues.crowded(each) is crowded
 
 
 def test_a_seat_that_speaks_for_many_is_told_who_says_it_to_whom() -> None:
-    shut = Shut(key_of("a"), 1, "closed")
-    assert pair(seat("a"), seat("x")).wrap(shut) is shut
-    assert pair(seat("a"), seat("x", RELAY)).wrap(shut) == Carried(key_of("a"), key_of("x"), shut)
+    shut = Closed(key_of("a"), 1, "closed")
+    assert flow(attachment("a"), attachment("x")).wrap(shut) is shut
+    assert flow(attachment("a"), attachment("x", RELAY)).wrap(shut) == Forwarded(key_of("a"), key_of("x"), shut)

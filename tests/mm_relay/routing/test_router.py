@@ -1,32 +1,32 @@
-"""The router: live frames, pauses, absence, takeovers, fleets, other relays, and liars among them."""
+"""The router: live frames, pauses, absence, takeovers, clusters, other relays, and liars among them."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
 from mm_relay.ports import Session
-from mm_relay.routing import forwarding as passing
+from mm_relay.routing import forwarding as forwarding
 from mm_relay.routing import watches
 from mm_relay.routing.flows import OVERHEAD, Bounds
 from mm_transports.relay.protocol.items import (
     RELAY,
-    Carried,
+    Closed,
     Data,
     Deposit,
     Ended,
+    Forwarded,
     Item,
+    MailWaiting,
     Open,
     Pause,
     Present,
     Resume,
-    Shut,
-    Waiting,
 )
 from mmplatform.errors import ProtocolError
 from tests.sim.relay.world import Door, World, key_of, relay_key
 
 A, B, C, R = key_of("a"), key_of("b"), key_of("c"), relay_key("relay")
-FEW = Bounds(pause=4 * OVERHEAD, pair=16 * OVERHEAD, peer=64 * OVERHEAD, relay=64 * OVERHEAD, seat=64 * OVERHEAD)
+FEW = Bounds(pause=4 * OVERHEAD, flow=16 * OVERHEAD, peer=64 * OVERHEAD, relay=64 * OVERHEAD, attachment=64 * OVERHEAD)
 
 
 def frames(door: Door) -> list[tuple[bytes, int, bytes]]:
@@ -61,7 +61,7 @@ class TestOneRelay:
     def test_a_peer_that_is_absent_is_told_of_when_it_comes(self) -> None:
         self.b.leave()
         self.a.say(Open(B, 7, b"hello"))
-        assert self.a.read() == [Shut(B, 7, "absent")]
+        assert self.a.read() == [Closed(B, 7, "absent")]
         Door(self.relay, B).enter()
         assert self.a.read() == [Present(B)]
         Door(self.relay, B).enter()
@@ -78,20 +78,20 @@ class TestOneRelay:
 
     def test_data_to_nobody(self) -> None:
         self.a.say(Data(key_of("x"), 7, b"hello"))
-        self.a.say(Shut(key_of("x"), 7, "closed"))
-        assert self.a.read() == [Shut(key_of("x"), 7, "gone")]
+        self.a.say(Closed(key_of("x"), 7, "closed"))
+        assert self.a.read() == [Closed(key_of("x"), 7, "gone")]
 
     @pytest.mark.parametrize("target", [A, R])
     def test_no_link_to_oneself_or_the_relay(self, target: bytes) -> None:
         self.a.say(Open(target, 7, b""))
         self.a.say(Data(target, 7, b""))
-        assert self.a.read() == [Shut(target, 7, "denied"), Shut(target, 7, "gone")]
+        assert self.a.read() == [Closed(target, 7, "denied"), Closed(target, 7, "gone")]
 
     def test_gone_is_told_to_everybody_it_had_frames_with(self) -> None:
         chat(self.a, self.b)
         chat(self.c, self.a)
         self.a.leave()
-        assert self.b.read() == self.c.read() == [Shut(A, 0, "gone")]
+        assert self.b.read() == self.c.read() == [Closed(A, 0, "gone")]
         self.a.leave()
         assert self.b.read() == []
 
@@ -104,7 +104,7 @@ class TestOneRelay:
         again.say(Open(B, 2, b"new"))
         self.b.go_on()
         assert self.b.read() == [
-            Open(A, 1, b"0"), Data(A, 1, b"0"), Data(A, 1, b"1"), Shut(A, 0, "gone"), Open(A, 2, b"new")
+            Open(A, 1, b"0"), Data(A, 1, b"0"), Data(A, 1, b"1"), Closed(A, 0, "gone"), Open(A, 2, b"new")
         ]  # fmt: skip
 
     def test_g7_the_newest_session_wins_and_the_end_of_the_old_removes_nothing(self) -> None:
@@ -112,7 +112,7 @@ class TestOneRelay:
         newer = Door(self.relay, A).enter()
         assert self.a.ended == "taken-over"
         self.a.leave()
-        assert self.b.read() == [Shut(A, 0, "gone")]
+        assert self.b.read() == [Closed(A, 0, "gone")]
         chat(self.b, newer)
         self.a.say(Data(B, 1, b"late"))
         assert self.b.read() == []
@@ -142,12 +142,12 @@ class TestOneRelay:
         self.b.stopped = True
         self.a.say(Open(B, 1, b""))
         self.fill(self.a, self.b, 15)
-        assert self.a.read() == [Pause(B), Resume(B), Shut(B, 1, "overflow")]
+        assert self.a.read() == [Pause(B), Resume(B), Closed(B, 1, "overflow")]
         self.b.go_on()
-        assert self.b.read()[0] == Shut(A, 1, "overflow")
+        assert self.b.read()[0] == Closed(A, 1, "overflow")
         assert self.relay.metrics.dropped["overflow"] == 16
 
-    def test_g14_pairs_have_their_turns_each_in_order(self) -> None:
+    def test_g14_flows_have_their_turns_each_in_order(self) -> None:
         self.b.stopped = True
         self.fill(self.a, self.b, 4)
         self.fill(self.c, self.b, 4)
@@ -161,21 +161,21 @@ class TestOneRelay:
         self.b.stopped = True
         self.fill(self.a, self.b, 6)
         self.b.leave()
-        assert self.a.read() == [Pause(B), Shut(B, 0, "gone"), Resume(B)]
+        assert self.a.read() == [Pause(B), Closed(B, 0, "gone"), Resume(B)]
 
     def test_who_asks_and_does_not_read_is_ended(self) -> None:
         self.a.stopped = True
-        for number in range(passing.MAX_UNREAD + 1):
+        for number in range(forwarding.MAX_UNREAD + 1):
             self.a.say(Open(key_of(f"x{number}"), 1, b""))
         assert self.a.ended == "slow"
-        assert len(self.a.waiting) == passing.MAX_UNREAD
+        assert len(self.a.waiting) == forwarding.MAX_UNREAD
 
     def test_what_a_peer_may_not_say(self) -> None:
         chat(self.a, self.b)
         self.a.say(Pause(B))
-        self.a.say(Shut(B, 1, "gone"))
-        assert self.b.read() == [Shut(A, 1, "closed")]
-        for item in (Carried(C, B, Shut(C, 0, "gone")), Present(B)):
+        self.a.say(Closed(B, 1, "gone"))
+        assert self.b.read() == [Closed(A, 1, "closed")]
+        for item in (Forwarded(C, B, Closed(C, 0, "gone")), Present(B)):
             with pytest.raises(ProtocolError):
                 self.a.say(item)
         with pytest.raises(ProtocolError):
@@ -183,8 +183,8 @@ class TestOneRelay:
 
     def test_tell_and_present(self) -> None:
         assert self.router.tell(A, Ended(1, B, bytes(16), "delivered"))
-        assert self.router.tell(A, Waiting())
-        assert not self.router.tell(key_of("x"), Waiting())
+        assert self.router.tell(A, MailWaiting())
+        assert not self.router.tell(key_of("x"), MailWaiting())
         assert self.a.read() == [Ended(1, B, bytes(16), "delivered")]
         assert not self.router.present(key_of("x"))
 
@@ -197,7 +197,7 @@ class TestOneRelay:
         assert heard == [("out", self.a), ("in", newer), ("out", newer)]
 
     def test_more_correspondents_than_are_remembered(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(passing, "MAX_PAIRS", 1)
+        monkeypatch.setattr(forwarding, "MAX_FLOWS", 1)
         chat(self.a, self.b)
         chat(self.a, self.c, 2)
         self.a.say(Data(B, 1, b"still"))
@@ -205,7 +205,7 @@ class TestOneRelay:
         self.b.stopped = True
         self.a.say(Data(B, 1, b"waits"))
         self.a.say(Data(C, 2, b"hi"))
-        assert self.a.read() == [Shut(B, 0, "overflow")]
+        assert self.a.read() == [Closed(B, 0, "overflow")]
 
     def test_nothing_is_kept_of_those_who_left(self) -> None:
         for door in (self.a, self.b, self.c):
@@ -214,133 +214,133 @@ class TestOneRelay:
         for door in (self.a, self.b, self.c):
             door.stopped = True
             door.leave()
-        assert not self.router._seats
+        assert not self.router._attachments
         assert not self.router._here
         assert not len(self.router._watches)
-        assert self.router._passing._queues.size == self.router._passing._queues.count == 0
+        assert self.router._forwarding._queues.size == self.router._forwarding._queues.count == 0
 
 
 @pytest.fixture
-async def fleet() -> AsyncIterator[World]:
+async def cluster() -> AsyncIterator[World]:
     world = await World(relays={"relay": 3}, bounds=FEW).open()
     yield world
     await world.close()
 
 
 class TestFleet:
-    async def test_frames_queue_in_order_while_the_peer_is_looked_up(self, fleet: World) -> None:
-        a, b = Door(fleet.relays[0], A).enter(), Door(fleet.relays[1], B).enter()
+    async def test_frames_queue_in_order_while_the_peer_is_looked_up(self, cluster: World) -> None:
+        a, b = Door(cluster.relays[0], A).enter(), Door(cluster.relays[1], B).enter()
         a.say(Open(B, 1, b"0"))
         a.say(Data(B, 1, b"1"))
         assert b.read() == []
-        await fleet.move()
+        await cluster.move()
         b.say(Data(A, 1, b"answer"))
-        await fleet.move()
+        await cluster.move()
         assert frames(b) == [(A, 1, b"0"), (A, 1, b"1")]
         assert frames(a) == [(B, 1, b"answer")]
         a.say(Data(B, 1, b"2"))
-        assert not fleet.wires[0].asked
-        await fleet.move()
+        assert not cluster.wires[0].asked
+        await cluster.move()
         assert frames(b) == [(A, 1, b"2")]
 
-    async def test_absent_everywhere_then_present_elsewhere(self, fleet: World) -> None:
-        a = Door(fleet.relays[0], A).enter()
+    async def test_absent_everywhere_then_present_elsewhere(self, cluster: World) -> None:
+        a = Door(cluster.relays[0], A).enter()
         a.say(Open(B, 1, b"0"))
         a.say(Data(B, 2, b"?"))
-        await fleet.move()
-        assert a.read() == [Shut(B, 2, "gone"), Shut(B, 1, "absent")]
-        Door(fleet.relays[2], B).enter()
-        await fleet.move()
+        await cluster.move()
+        assert a.read() == [Closed(B, 2, "gone"), Closed(B, 1, "absent")]
+        Door(cluster.relays[2], B).enter()
+        await cluster.move()
         assert a.read() == [Present(B)]
-        assert fleet.relays[0].router.present(B)
+        assert cluster.relays[0].router.present(B)
 
-    async def test_a_peer_that_signs_in_here_while_it_is_looked_up(self, fleet: World) -> None:
-        a = Door(fleet.relays[0], A).enter()
+    async def test_a_peer_that_signs_in_here_while_it_is_looked_up(self, cluster: World) -> None:
+        a = Door(cluster.relays[0], A).enter()
         a.say(Open(B, 1, b"0"))
-        assert fleet.relays[0].router.tell(B, Waiting())
-        b = Door(fleet.relays[0], B).enter()
+        assert cluster.relays[0].router.tell(B, MailWaiting())
+        b = Door(cluster.relays[0], B).enter()
         assert frames(b) == [(A, 1, b"0")]
-        await fleet.move()
+        await cluster.move()
         assert a.read() == b.read() == []
 
-    async def test_redis_is_away(self, fleet: World) -> None:
-        a = Door(fleet.relays[0], A).enter()
-        fleet.wires[0].broken = True
+    async def test_redis_is_away(self, cluster: World) -> None:
+        a = Door(cluster.relays[0], A).enter()
+        cluster.wires[0].broken = True
         a.say(Open(B, 1, b"0"))
-        await fleet.move()
-        assert a.read() == [Shut(B, 1, "unreachable")]
+        await cluster.move()
+        assert a.read() == [Closed(B, 1, "unreachable")]
 
-    async def test_a_target_that_moved_to_another_process(self, fleet: World) -> None:
-        a, b = Door(fleet.relays[0], A).enter(), Door(fleet.relays[1], B).enter()
+    async def test_a_target_that_moved_to_another_process(self, cluster: World) -> None:
+        a, b = Door(cluster.relays[0], A).enter(), Door(cluster.relays[1], B).enter()
         a.say(Open(B, 1, b"0"))
-        await fleet.move()
-        newer = Door(fleet.relays[2], B).enter()
-        await fleet.move()
+        await cluster.move()
+        newer = Door(cluster.relays[2], B).enter()
+        await cluster.move()
         assert b.ended == "taken-over"
-        assert a.read() == [Shut(B, 0, "gone")]
+        assert a.read() == [Closed(B, 0, "gone")]
         a.say(Open(B, 2, b"again"))
-        await fleet.move()
+        await cluster.move()
         assert frames(newer) == [(A, 2, b"again")]
 
-    async def test_the_new_place_speaks_before_the_old_says_gone(self, fleet: World) -> None:
-        a, b = Door(fleet.relays[0], A).enter(), Door(fleet.relays[1], B).enter()
+    async def test_the_new_place_speaks_before_the_old_says_gone(self, cluster: World) -> None:
+        a, b = Door(cluster.relays[0], A).enter(), Door(cluster.relays[1], B).enter()
         a.say(Open(B, 1, b"0"))
-        await fleet.move()
-        wires = fleet.wires[0]
-        newer = Door(fleet.relays[2], B).enter()
+        await cluster.move()
+        wires = cluster.wires[0]
+        newer = Door(cluster.relays[2], B).enter()
         newer.say(Open(A, 2, b"from the new place"))
-        await fleet.move(0)
+        await cluster.move(0)
         while wires.under_way["p2", "p0"]:
             wires._deliver(("p2", "p0"), wires.under_way["p2", "p0"])
-        assert a.read() == [Shut(B, 0, "gone"), Open(B, 2, b"from the new place")]
-        await fleet.move()
+        assert a.read() == [Closed(B, 0, "gone"), Open(B, 2, b"from the new place")]
+        await cluster.move()
         a.say(Data(B, 2, b"answer"))
-        await fleet.move()
+        await cluster.move()
         assert a.read() == []
         assert frames(newer) == [(A, 2, b"answer")]
         assert b.ended == "taken-over"
 
-    async def test_pauses_travel(self, fleet: World) -> None:
-        a, b = Door(fleet.relays[0], A).enter(), Door(fleet.relays[1], B).enter()
+    async def test_pauses_travel(self, cluster: World) -> None:
+        a, b = Door(cluster.relays[0], A).enter(), Door(cluster.relays[1], B).enter()
         a.say(Open(B, 1, b"0"))
-        await fleet.move()
+        await cluster.move()
         b.stopped = True
         for _ in range(6):
             a.say(Data(B, 1, b""))
-        await fleet.move()
+        await cluster.move()
         assert a.read() == [Pause(B)]
         b.go_on()
-        await fleet.move()
+        await cluster.move()
         assert a.read() == [Resume(B)]
 
-    async def test_a_process_that_died_is_not_asked_for_ever(self, fleet: World) -> None:
-        a = Door(fleet.relays[0], A).enter()
-        fleet.relays[0].router._finder.found(B, "p9")  # type: ignore[union-attr]
-        fleet.wires[0].members["p9"] = fleet.wires[0].members["p1"]
-        fleet.relays[1].router._finder.lost(B)  # type: ignore[union-attr]
+    async def test_a_process_that_died_is_not_asked_for_ever(self, cluster: World) -> None:
+        a = Door(cluster.relays[0], A).enter()
+        cluster.relays[0].router._presence.found(B, "p9")  # type: ignore[union-attr]
+        cluster.wires[0].members["p9"] = cluster.wires[0].members["p1"]
+        cluster.relays[1].router._presence.lost(B)  # type: ignore[union-attr]
         a.say(Open(B, 1, b"0"))
-        fleet.wires[0].under_way.clear()
-        b = Door(fleet.relays[1], B)
-        fleet.relays[1].router._here.pop(B, None)
-        fleet.wires[0].places[B] = "p1"
+        cluster.wires[0].under_way.clear()
+        b = Door(cluster.relays[1], B)
+        cluster.relays[1].router._here.pop(B, None)
+        cluster.wires[0].places[B] = "p1"
         b.enter()
-        fleet.wires[0].under_way.clear()
+        cluster.wires[0].under_way.clear()
         a.say(Open(B, 2, b"1"))
-        await fleet.move()
+        await cluster.move()
         assert frames(b) == [(A, 2, b"1")]
 
-    async def test_the_relay_itself_speaks_to_peers_elsewhere(self, fleet: World) -> None:
-        router, ended = fleet.relays[0].router, Ended(1, A, bytes(16), "delivered")
-        nudged: list[Carried] = []
-        fleet.relays[1].router.on_nudge(nudged.append)
-        b = Door(fleet.relays[1], B).enter()
+    async def test_the_relay_itself_speaks_to_peers_elsewhere(self, cluster: World) -> None:
+        router, ended = cluster.relays[0].router, Ended(1, A, bytes(16), "delivered")
+        nudged: list[Forwarded] = []
+        cluster.relays[1].router.on_nudge(nudged.append)
+        b = Door(cluster.relays[1], B).enter()
         assert router.tell(B, ended)
-        await fleet.move()
-        assert router.tell(B, Waiting())
+        await cluster.move()
+        assert router.tell(B, MailWaiting())
         assert not router.tell(B, Deposit(A, bytes(16), 0, b""))
-        await fleet.move()
+        await cluster.move()
         assert b.read() == [ended]
-        assert [carried.target for carried in nudged] == [B]
+        assert [forwarded.target for forwarded in nudged] == [B]
 
 
 @pytest.fixture
@@ -363,16 +363,16 @@ class TestFederation:
         assert a.read() == [Data(B, 1, b"answer")]
         b.leave()
         await federation.move()
-        assert a.read() == [Shut(B, 0, "gone")]
+        assert a.read() == [Closed(B, 0, "gone")]
         a.say(Data(B, 1, b"?"))
-        assert a.read() == [Shut(B, 1, "gone")]
+        assert a.read() == [Closed(B, 1, "gone")]
 
     async def test_absent_there(self, federation: World) -> None:
         ours, other, _ = federation.relays
         a = Door(ours, A).enter()
         a.say(Open(B, 1, b"0", other.address))
         await federation.move()
-        assert a.read() == [Shut(B, 1, "absent")]
+        assert a.read() == [Closed(B, 1, "absent")]
         Door(other, B).enter()
         await federation.move()
         assert a.read() == [Present(B)]
@@ -382,16 +382,16 @@ class TestFederation:
         a, _ = Door(ours, A).enter(), Door(ours, B).enter()
         a.say(Open(C, 1, b"0", "nonsense"))
         a.say(Open(C, 2, b"0", ours.address))
-        assert a.read() == [Shut(C, 1, "unreachable"), Shut(C, 2, "absent")]
+        assert a.read() == [Closed(C, 1, "unreachable"), Closed(C, 2, "absent")]
 
-    async def test_a_lane_that_is_lost(self, federation: World) -> None:
+    async def test_a_link_that_is_lost(self, federation: World) -> None:
         ours, other, _ = federation.relays
         a, b = Door(ours, A).enter(), Door(other, B).enter()
         a.say(Open(B, 1, b"0", other.address))
         await federation.move()
-        ours.lanes.lanes[other.address].cut()
-        assert a.read() == [Shut(B, 0, "unreachable")]
-        assert b.read() == [Open(A, 1, b"0"), Shut(A, 0, "gone")]
+        ours.federation.links[other.address].cut()
+        assert a.read() == [Closed(B, 0, "unreachable")]
+        assert b.read() == [Open(A, 1, b"0"), Closed(A, 0, "gone")]
 
     async def test_pauses_travel(self, federation: World) -> None:
         ours, other, _ = federation.relays
@@ -407,7 +407,7 @@ class TestFederation:
         await federation.move()
         assert a.read() == [Resume(B)]
 
-    async def test_a_lane_that_is_not_up_yet_pauses_too(self, federation: World) -> None:
+    async def test_a_link_that_is_not_up_yet_pauses_too(self, federation: World) -> None:
         ours, other, _ = federation.relays
         a, b = Door(ours, A).enter(), Door(other, B).enter()
         a.say(Open(B, 1, b"", other.address))
@@ -423,10 +423,10 @@ class TestFederation:
         a, b = Door(ours, A).enter(), Door(ours, B).enter()
         chat(a, b)
         evil = Door(ours, key_of("liar"), RELAY).enter()
-        for said in (Data(A, 1, b"x"), Open(A, 1, b"x"), Shut(A, 0, "gone"), Pause(A), Present(A), Shut(A, 1, "x")):
-            evil.say(Carried(B, A, said))
-        evil.say(Carried(R, A, Shut(B, 0, "gone")))
-        evil.say(Carried(C, A, Deposit(A, bytes(16), 0, b"")))
+        for said in (Data(A, 1, b"x"), Open(A, 1, b"x"), Closed(A, 0, "gone"), Pause(A), Present(A), Closed(A, 1, "x")):
+            evil.say(Forwarded(B, A, said))
+        evil.say(Forwarded(R, A, Closed(B, 0, "gone")))
+        evil.say(Forwarded(C, A, Deposit(A, bytes(16), 0, b"")))
         assert a.read() == []
         assert ours.metrics.dropped["forged"] == 7
         assert not evil.ended
@@ -438,16 +438,16 @@ class TestFederation:
             a, b = Door(ours, A).enter(), Door(other, B).enter()
             evil = Door(ours, key_of("liar"), RELAY).enter()
             if early:
-                evil.say(Carried(B, A, Open(A, 66, b"evil")))
+                evil.say(Forwarded(B, A, Open(A, 66, b"evil")))
                 a.say(Data(B, 66, b"who?"))
             a.say(Open(B, 1, b"0", other.address))
             await federation.move()
             if not early:
-                evil.say(Carried(B, A, Open(A, 66, b"evil")))
+                evil.say(Forwarded(B, A, Open(A, 66, b"evil")))
                 a.say(Data(B, 66, b"who?"))
-            assert evil.read() == [Carried(A, B, Data(A, 66, b"who?"))]
-            for said in (Pause(A), Shut(A, 0, "closed"), Shut(A, 0, "gone")):
-                evil.say(Carried(B, A, said))
+            assert evil.read() == [Forwarded(A, B, Data(A, 66, b"who?"))]
+            for said in (Pause(A), Closed(A, 0, "closed"), Closed(A, 0, "gone")):
+                evil.say(Forwarded(B, A, said))
             evil.leave()
             b.say(Data(A, 1, b"answer"))
             await federation.move()
@@ -457,14 +457,14 @@ class TestFederation:
             told = a.read()
             assert Data(B, 1, b"answer") in told
             assert not [item for item in told if isinstance(item, Pause)]
-            assert {item.link for item in told if isinstance(item, Shut)} <= {66}
+            assert {item.link for item in told if isinstance(item, Closed)} <= {66}
             a.leave()
             b.leave()
             await federation.move()
 
     async def test_a_liar_fills_no_memory(self, federation: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(passing, "MAX_CARRIED", 20)
-        monkeypatch.setattr(passing, "MAX_DETOURS", 10)
+        monkeypatch.setattr(forwarding, "MAX_FORWARDED", 20)
+        monkeypatch.setattr(forwarding, "MAX_DETOURS", 10)
         ours = federation.relays[0]
         a = Door(ours, A).enter()
         evil = Door(ours, key_of("liar"), RELAY).enter()
@@ -472,22 +472,24 @@ class TestFederation:
         a.stopped = True
         for number in range(500):
             who = key_of(f"x{number % 100}")
-            rival.say(Carried(who, A, Open(A, number, b"")))
-            evil.say(Carried(who, A, Open(A, 1000 + number, b"")))
-            evil.say(Carried(who, key_of("nobody"), Open(A, number, b"")))
+            rival.say(Forwarded(who, A, Open(A, number, b"")))
+            evil.say(Forwarded(who, A, Open(A, 1000 + number, b"")))
+            evil.say(Forwarded(who, key_of("nobody"), Open(A, number, b"")))
             evil.read()
             rival.read()
-        queues = ours.router._passing._queues
-        seats = ours.router._seats
-        assert queues.size <= FEW.seat
-        assert all(len(seats[each].pairs) <= 20 and len(seats[each].detours) <= 10 for each in (evil, rival))
-        assert len(seats[a].heard) <= 40
-        assert len(seats[a].by_link) <= 20
+        queues = ours.router._forwarding._queues
+        attachments = ours.router._attachments
+        assert queues.size <= FEW.attachment
+        assert all(
+            len(attachments[each].flows) <= 20 and len(attachments[each].detours) <= 10 for each in (evil, rival)
+        )
+        assert len(attachments[a].heard) <= 40
+        assert len(attachments[a].by_link) <= 20
         evil.leave()
         rival.leave()
         a.leave()
         assert queues.size == 0
-        assert not seats
+        assert not attachments
 
 
 def test_items_are_told_as_they_are() -> None:

@@ -5,13 +5,13 @@ import pytest
 from mm_relay.routing import watches
 from mm_relay.routing.watches import Watches
 from mm_transports.relay.protocol.items import RELAY
-from tests.mm_relay.routing.test_flows import seat
+from tests.mm_relay.routing.test_flows import attachment
 
 A, B, C = (bytes([number]) * 32 for number in range(3))
 
 
 def test_each_is_told_once() -> None:
-    known, one, two = Watches(), seat("one"), seat("two")
+    known, one, two = Watches(), attachment("one"), attachment("two")
     known.add(one, A, C)
     known.add(one, A, C)
     known.add(two, B, C)
@@ -22,7 +22,7 @@ def test_each_is_told_once() -> None:
 
 
 def test_who_left_is_not_told() -> None:
-    known, one = Watches(), seat("one", RELAY)
+    known, one = Watches(), attachment("one", RELAY)
     known.add(one, A, C)
     known.add(one, B, C)
     known.leave(one)
@@ -32,7 +32,7 @@ def test_who_left_is_not_told() -> None:
 
 def test_the_oldest_wish_of_all_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watches, "IN_ALL", 2)
-    known, one, two = Watches(), seat("one"), seat("two")
+    known, one, two = Watches(), attachment("one"), attachment("two")
     known.add(one, A, B)
     known.add(two, B, A)
     known.add(two, B, C)

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from mm_relay.stores import contract
-from mm_relay.stores.contract import NOTES_KEPT, Caps, Kept, MailStore, Note, OverQuota, Usage
+from mm_relay.stores.contract import NOTES_KEPT, Caps, MailStore, Note, OverQuota, StoredEnvelope, Usage
 from mm_transports.relay.protocol.address import format_relay
 from mm_transports.relay.protocol.items import MAX_MAIL
 from mmplatform.errors import StorageError
@@ -112,7 +112,7 @@ async def test_after_its_end_the_same_is_new(store: MailStore) -> None:
 # Quotas.
 
 
-async def refusal(store: MailStore, one: Kept, caps: Caps) -> str:
+async def refusal(store: MailStore, one: StoredEnvelope, caps: Caps) -> str:
     try:
         await put(store, one, caps)
     except OverQuota as error:
@@ -401,7 +401,7 @@ async def test_who_does_not_wait_any_more_changes_nothing(store: MailStore) -> N
 
 async def test_many_boxes_and_senders_at_random(store: MailStore) -> None:
     chance = random.Random(4)
-    expected: dict[bytes, list[Kept]] = {key(box): [] for box in range(5)}
+    expected: dict[bytes, list[StoredEnvelope]] = {key(box): [] for box in range(5)}
     for _ in range(30):
         puts = [put(store, mail(chance.randrange(9), chance.randrange(5), chance.randrange(2000))) for _ in range(20)]
         for one in await asyncio.gather(*puts):

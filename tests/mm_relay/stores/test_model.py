@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from mm_relay.stores.contract import Caps, Kept, Note, OverQuota, Usage
+from mm_relay.stores.contract import Caps, Note, OverQuota, StoredEnvelope, Usage
 from mm_transports.relay.protocol.address import format_relay
 from mmplatform.identity.keys import Identity
 from tests.support.redis_server import RedisServer
@@ -31,7 +31,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.store = self.home.store()
         self.runner.run(self.store.open())
-        self.mail: list[Kept] = []
+        self.mail: list[StoredEnvelope] = []
         self.noted: list[Note] = []
         self.last = 0
 
@@ -65,10 +65,10 @@ class StoreMachine(RuleBasedStateMachine):
         self.last = kept.number
         self.mail.append(kept)
 
-    async def waited(self, one: Kept) -> Kept:
+    async def waited(self, one: StoredEnvelope) -> StoredEnvelope:
         return await self.store.put(one.target, one, CAPS)
 
-    def refusal(self, one: Kept) -> str:
+    def refusal(self, one: StoredEnvelope) -> str:
         box = [kept for kept in self.mail if kept.target == one.target]
         sender = [kept for kept in self.mail if (kept.sender, kept.origin) == (one.sender, one.origin)]
         origin = [kept for kept in self.mail if kept.origin == one.origin]
@@ -97,7 +97,7 @@ class StoreMachine(RuleBasedStateMachine):
         gone = [next(kept for kept in due if names_of(kept) == names_of(note)) for note in notes]
         self.left(gone, notes, "expired")
 
-    def left(self, gone: list[Kept], notes: list[Note], state: str) -> None:
+    def left(self, gone: list[StoredEnvelope], notes: list[Note], state: str) -> None:
         assert [(note.state, *names_of(note)) for note in notes] == [(state, *names_of(kept)) for kept in gone if state]
         self.mail = [kept for kept in self.mail if kept not in gone]
         assert all(note.number > self.last for note in notes[:1])
@@ -137,11 +137,11 @@ class StoreMachine(RuleBasedStateMachine):
         assert await self.store.usage() == Usage(len(self.mail), size, len(boxes), len(self.noted))
 
 
-def full(kept: list[Kept], one: Kept, count: int, size: int) -> bool:
+def full(kept: list[StoredEnvelope], one: StoredEnvelope, count: int, size: int) -> bool:
     return len(kept) >= count or sum(len(other.envelope) for other in kept) + len(one.envelope) > size
 
 
-def names_of(one: Kept | Note) -> tuple[bytes, bytes, bytes, str]:
+def names_of(one: StoredEnvelope | Note) -> tuple[bytes, bytes, bytes, str]:
     return one.sender, one.target, one.id, one.origin
 
 

@@ -21,10 +21,10 @@ from mm_transports.relay.protocol import signin
 from mm_transports.relay.protocol.address import format_relay, parse_relay
 from mm_transports.relay.protocol.items import (
     Bye,
-    Carried,
     Challenge,
     Data,
     Deposit,
+    Forwarded,
     Item,
     Limits,
     Open,
@@ -428,4 +428,4 @@ async def test_close_while_connecting_and_while_resting(relay: Tiny) -> None:
 async def test_a_relay_s_own_sign_in_says_where_it_is(relay: Tiny) -> None:
     async with client(relay.address, BOB, role=1, own_address="relay+ws://x/k") as (lane, _):
         await until(lambda: lane.up or lane.reason.startswith("denied") or not lane.open)
-        lane.tell(Carried(NOBODY, NOBODY, Present(NOBODY)))
+        lane.tell(Forwarded(NOBODY, NOBODY, Present(NOBODY)))

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from mm_transports.relay.connection import SLOW, STUFFED, RelayConnection
-from mm_transports.relay.protocol.items import Data, Item, Open, Shut
+from mm_transports.relay.connection import PAUSED_HERE, SLOW, RelayConnection
+from mm_transports.relay.protocol.items import Closed, Data, Item, Open
 from mmplatform.errors import RemoteError, Unreachable
 from tests.mm_transports.test_contract import End
 
 PEER = b"p" * 32
 
 
-class Road:
+class RelayLink:
     def __init__(self) -> None:
         self.full = False
         self.said: list[Item] = []
@@ -24,7 +24,7 @@ class Road:
         self.said.append(item)
         return True
 
-    def stuffed(self, connection: RelayConnection) -> None:
+    def paused_here(self, connection: RelayConnection) -> None:
         self.paused.append(connection)
 
     def leave(self, connection: RelayConnection, error: Exception | None) -> None:
@@ -33,12 +33,12 @@ class Road:
 
 
 @pytest.fixture
-def road() -> Road:
-    return Road()
+def link() -> RelayLink:
+    return RelayLink()
 
 
-def connected(road: Road, opened: bool = False, via: str = "", first: bytes = b"") -> tuple[RelayConnection, End]:
-    connection = RelayConnection(road, PEER, 7, 65536, "relay+ws://host", via)
+def connected(link: RelayLink, opened: bool = False, via: str = "", first: bytes = b"") -> tuple[RelayConnection, End]:
+    connection = RelayConnection(link, PEER, 7, 65536, "relay+ws://host", via)
     ends: list[End] = []
 
     def accept(made: Any) -> End:
@@ -56,23 +56,23 @@ async def turn() -> None:
     await asyncio.sleep(0)
 
 
-async def test_the_first_frame_opens_the_link(road: Road) -> None:
-    connection, _ = connected(road, via="relay+ws://other/k", first=b"hello")
+async def test_the_first_frame_opens_the_link(link: RelayLink) -> None:
+    connection, _ = connected(link, via="relay+ws://other/k", first=b"hello")
     connection.write(b"more")
-    assert road.said == [Open(PEER, 7, b"hello", "relay+ws://other/k"), Data(PEER, 7, b"more")]
+    assert link.said == [Open(PEER, 7, b"hello", "relay+ws://other/k"), Data(PEER, 7, b"more")]
 
 
-async def test_who_was_dialled_answers(road: Road) -> None:
-    connection, end = connected(road, opened=True)
+async def test_who_was_dialled_answers(link: RelayLink) -> None:
+    connection, end = connected(link, opened=True)
     connection.received(b"hello")
     connection.write(b"hi")
-    assert road.said == [Data(PEER, 7, b"hi")]
+    assert link.said == [Data(PEER, 7, b"hi")]
     assert end.frames.get_nowait() == b"hello"
 
 
 @pytest.mark.parametrize(("leave", "word"), [("close", "closed"), ("abort", "gone")])
-async def test_the_end_on_this_side(road: Road, leave: str, word: str) -> None:
-    connection, end = connected(road)
+async def test_the_end_on_this_side(link: RelayLink, leave: str, word: str) -> None:
+    connection, end = connected(link)
     connection.write(b"x")
     getattr(connection, leave)()
     assert end.lost == []  # never from within
@@ -80,19 +80,19 @@ async def test_the_end_on_this_side(road: Road, leave: str, word: str) -> None:
     connection.close()
     connection.abort()
     connection.received(b"late")
-    connection.shut("gone")
+    connection.closed("gone")
     await turn()
-    assert road.said == [Open(PEER, 7, b"x"), Shut(PEER, 7, word)]
-    assert len(end.lost) == len(road.left) == 1
+    assert link.said == [Open(PEER, 7, b"x"), Closed(PEER, 7, word)]
+    assert len(end.lost) == len(link.left) == 1
     assert (end.lost == [None]) == (leave == "close")
     assert end.frames.empty()
 
 
-async def test_a_link_that_was_never_opened_ends_without_a_word(road: Road) -> None:
-    connection, end = connected(road)
+async def test_a_link_that_was_never_opened_ends_without_a_word(link: RelayLink) -> None:
+    connection, end = connected(link)
     connection.close()
     await turn()
-    assert road.said == []
+    assert link.said == []
     assert end.lost == [None]
 
 
@@ -100,12 +100,12 @@ async def test_a_link_that_was_never_opened_ends_without_a_word(road: Road) -> N
     ("reason", "text"),
     [("absent", "not at the relay now"), ("gone", "has left"), ("denied", "refused"), ("something new", "new")],
 )
-async def test_the_other_side_ends_it(road: Road, reason: str, text: str) -> None:
+async def test_the_other_side_ends_it(link: RelayLink, reason: str, text: str) -> None:
     for answered in (False, True):
-        connection, end = connected(road)
+        connection, end = connected(link)
         if answered:
             connection.received(b"x")
-        connection.shut(reason)
+        connection.closed(reason)
         assert end.lost == []
         await turn()
         [error] = end.lost
@@ -113,39 +113,39 @@ async def test_the_other_side_ends_it(road: Road, reason: str, text: str) -> Non
         assert isinstance(error, RemoteError)
         assert text in str(error)
         assert "relay+ws://host" in str(error)
-    assert not [item for item in road.said if isinstance(item, Shut)]
+    assert not [item for item in link.said if isinstance(item, Closed)]
 
 
-async def test_an_orderly_close_is_no_error(road: Road) -> None:
-    connection, end = connected(road, opened=True)
-    connection.shut("closed")
+async def test_an_orderly_close_is_no_error(link: RelayLink) -> None:
+    connection, end = connected(link, opened=True)
+    connection.closed("closed")
     await turn()
     assert end.lost == [None]
 
 
-async def test_it_pauses_for_two_reasons_and_resumes_when_both_have_gone(road: Road) -> None:
-    connection, end = connected(road)
-    road.full = True
+async def test_it_pauses_for_two_reasons_and_resumes_when_both_have_gone(link: RelayLink) -> None:
+    connection, end = connected(link)
+    link.full = True
     connection.write(b"x")
     connection.write(b"y")
-    assert (end.calls, road.paused) == (["pause"], [connection])
+    assert (end.calls, link.paused) == (["pause"], [connection])
     connection.hold(SLOW)
-    connection.release(STUFFED)
-    connection.release(STUFFED)
+    connection.release(PAUSED_HERE)
+    connection.release(PAUSED_HERE)
     assert end.calls == ["pause"]
     connection.release(SLOW)
     connection.release(SLOW)
     assert end.calls == ["pause", "resume"]
 
 
-async def test_it_may_be_paused_before_it_has_a_receiver(road: Road) -> None:
-    road.full = True
-    _, end = connected(road, first=b"hello")
+async def test_it_may_be_paused_before_it_has_a_receiver(link: RelayLink) -> None:
+    link.full = True
+    _, end = connected(link, first=b"hello")
     assert end.calls == ["pause"]
 
 
-async def test_after_the_end_nobody_is_told_to_resume(road: Road) -> None:
-    connection, end = connected(road)
+async def test_after_the_end_nobody_is_told_to_resume(link: RelayLink) -> None:
+    connection, end = connected(link)
     connection.hold(SLOW)
     connection.abort()
     connection.release(SLOW)

@@ -239,7 +239,9 @@ async def test_mail_for_who_is_away(stack: AsyncExitStack, tmp_path: Path, relay
         await until(lambda: len(got) == 300)
         [way] = bob._transports
         assert isinstance(way, Relay)
-        await until(lambda: all(station.postbox.idle for station in way._homes.values()))  # taken, and acknowledged
+        await until(
+            lambda: all(multiplexer.mail_client.idle for multiplexer in way._homes.values())
+        )  # taken, and acknowledged
     async with person(1) as alice:
         await alice.flush(identity(2).sign_id)
         assert await alice.delivery(deliveries[0].id) == "delivered"

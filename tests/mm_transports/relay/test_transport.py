@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 
 from mm_relay.ports import Session
-from mm_transports.relay import mail as postbox
-from mm_transports.relay import multiplexer as station
+from mm_transports.relay import mail as mail_client
+from mm_transports.relay import multiplexer as multiplexer
 from mm_transports.relay import transport
 from mm_transports.relay.protocol.address import format_relay, parse_relay
 from mm_transports.relay.protocol.items import (
-    Carried,
+    Closed,
     Data,
     Declined,
     Deposit,
     Ended,
+    Forwarded,
     Item,
     Mail,
     Noted,
@@ -25,8 +26,7 @@ from mm_transports.relay.protocol.items import (
     Pause,
     Present,
     Resume,
-    Room,
-    Shut,
+    RoomAgain,
     Stored,
     Taken,
 )  # fmt: skip
@@ -222,8 +222,8 @@ async def test_a_node_that_started_anew_does_not_know_the_links_of_before(relay:
     near = await alice.dial(relay, BOB)
     await bob.came.get()
     relay.sessions[ALICE.sign_key].tell(Data(CARA.sign_key, 5, b"of another life"))
-    await until(lambda: Shut(CARA.sign_key, 5, "unknown") in relay.said)
-    relay.sessions[ALICE.sign_key].tell(Shut(CARA.sign_key, 5, "unknown"))  # nobody answers a Shut
+    await until(lambda: Closed(CARA.sign_key, 5, "unknown") in relay.said)
+    relay.sessions[ALICE.sign_key].tell(Closed(CARA.sign_key, 5, "unknown"))  # nobody answers a Closed
     near.connection.write(b"x")
     await until(lambda: isinstance(relay.said[-1], Data))
     assert near.lost == []
@@ -312,7 +312,7 @@ async def test_a_home_relay_that_does_not_federate_is_gone_around(relay: Tiny, o
 
     def refuse(session: Session, item: Item) -> bool:
         if isinstance(item, Open):
-            session.tell(Shut(item.peer, item.link, "unreachable"))
+            session.tell(Closed(item.peer, item.link, "unreachable"))
         if isinstance(item, Deposit):
             session.tell(Declined(item.peer, item.id, "unreachable"))
         return True
@@ -322,7 +322,7 @@ async def test_a_home_relay_that_does_not_federate_is_gone_around(relay: Tiny, o
     near = await alice.dial(other, CARA)
     assert await (await cara.came.get()).frames.get() == b"hello"
     assert near.connection.address == f"relay+ws://127.0.0.1:{other.port}"
-    alice.relay._no_lane.clear()
+    alice.relay._no_routes.clear()
     alice.relay._guests[other.address].client.leave()
     lost = await alice.dial(other, CARA)
     await lost.gone.wait()
@@ -398,15 +398,15 @@ async def test_a_guest_lets_nobody_in(relay: Tiny, nodes: Any) -> None:
 
 async def test_links_have_caps(relay: Tiny, pair: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:
     alice, bob = pair
-    monkeypatch.setattr(station, "MAX_LINKS_PEER", 2)
+    monkeypatch.setattr(multiplexer, "MAX_LINKS_PEER", 2)
     for _ in range(2):
         await alice.dial(relay, BOB)
         await bob.came.get()
     with pytest.raises(Unreachable, match="too many links"):
         await alice.dial(relay, BOB)
     relay.sessions[BOB.sign_key].tell(Open(ALICE.sign_key, 77, b"one more"))
-    await until(lambda: Shut(ALICE.sign_key, 77, "denied") in relay.said)
-    monkeypatch.setattr(station, "MAX_LINKS", 2)
+    await until(lambda: Closed(ALICE.sign_key, 77, "denied") in relay.said)
+    monkeypatch.setattr(multiplexer, "MAX_LINKS", 2)
     with pytest.raises(Unreachable, match="too many links"):
         await alice.dial(relay, CARA)
 
@@ -532,7 +532,7 @@ async def test_declined(relay: Tiny, pair: tuple[Node, Node]) -> None:
     with pytest.raises(MailDeclined) as caught:
         await alice.deposit(relay, BOB)
     assert (caught.value.reason, caught.value.retry) == ("overflow", 2.5)
-    relay.sessions[ALICE.sign_key].tell(Room(BOB.sign_key))
+    relay.sessions[ALICE.sign_key].tell(RoomAgain(BOB.sign_key))
     await until(lambda: alice.rooms == [BOB.sign_id])
 
 
@@ -575,7 +575,7 @@ async def test_a_guest_that_never_got_there_is_certain(nodes: Any) -> None:
 
 
 async def test_no_answer(relay: Tiny, pair: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postbox, "ANSWER_TIMEOUT", 0.02)
+    monkeypatch.setattr(mail_client, "ANSWER_TIMEOUT", 0.02)
     alice, _ = pair
     relay.intercept = lambda session, item: True
     with pytest.raises(MailUncertain, match="no answer"):
@@ -586,7 +586,7 @@ async def test_no_answer(relay: Tiny, pair: tuple[Node, Node], monkeypatch: pyte
 
 
 async def test_deposits_take_turns(relay: Tiny, pair: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postbox, "UNDER_WAY", 2)
+    monkeypatch.setattr(mail_client, "MAX_PENDING_DEPOSITS", 2)
     alice, _ = pair
     held: list[tuple[Session, Deposit]] = []
 
@@ -620,7 +620,7 @@ async def test_deposits_take_turns(relay: Tiny, pair: tuple[Node, Node], monkeyp
         ([Deposit(BOB.sign_key, MAIL_ID, 1, b"")], "does not say Deposit"),
         ([Taken([1])], "does not say Taken"),
         ([Noted(1)], "does not say Noted"),
-        ([Carried(BOB.sign_key, ALICE.sign_key, Present(BOB.sign_key))], "does not say Carried"),
+        ([Forwarded(BOB.sign_key, ALICE.sign_key, Present(BOB.sign_key))], "does not say Forwarded"),
         ([Ended(1, BOB.sign_key, MAIL_ID, "eaten")], "cannot end"),
         ([Mail(n, BOB.sign_key, b"") for n in range(4)], "flood"),
         ([Mail(n, BOB.sign_key, bytes(600)) for n in range(2)], "flood"),
@@ -629,8 +629,8 @@ async def test_deposits_take_turns(relay: Tiny, pair: tuple[Node, Node], monkeyp
 async def test_what_a_relay_may_not_say(
     relay: Tiny, pair: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch, items: list[Item], reason: str
 ) -> None:
-    monkeypatch.setattr(postbox, "IN_HAND", 3)
-    monkeypatch.setattr(postbox, "IN_HAND_BYTES", 1000)
+    monkeypatch.setattr(mail_client, "IN_HAND", 3)
+    monkeypatch.setattr(mail_client, "IN_HAND_BYTES", 1000)
     alice, _ = pair
     for item in items:
         relay.sessions[ALICE.sign_key].tell(item)
@@ -643,12 +643,12 @@ async def test_what_a_relay_says_of_nothing_we_know_changes_nothing(relay: Tiny,
     alice, bob = pair
     session = relay.sessions[ALICE.sign_key]
     for item in (
-        Shut(CARA.sign_key, 0, "gone"), Shut(CARA.sign_key, 9, "gone"), Pause(CARA.sign_key), Resume(BOB.sign_key),
+        Closed(CARA.sign_key, 0, "gone"), Closed(CARA.sign_key, 9, "gone"), Pause(CARA.sign_key), Resume(BOB.sign_key),
         Stored(CARA.sign_key, MAIL_ID, 1), Declined(CARA.sign_key, MAIL_ID, "quota"),
         Open(ALICE.sign_key, 5, b"from ourselves"),
     ):  # fmt: skip
         session.tell(item)
     await alice.dial(relay, BOB)
     await bob.came.get()
-    await until(lambda: Shut(ALICE.sign_key, 5, "denied") in relay.said)
+    await until(lambda: Closed(ALICE.sign_key, 5, "denied") in relay.said)
     assert alice.relay._homes[RELAY.sign_id].client.up

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from mm_transports.relay.protocol.items import Data, Item, Open, Pause, Present, Resume, Shut
+from mm_transports.relay.protocol.items import Closed, Data, Item, Open, Pause, Present, Resume
 from tests.sim.relay.world import Door, Relay, World
 
 EVIL: Final = b"evil"  # how the frames of liars begin
@@ -87,12 +87,12 @@ class Peer:
         match item:
             case Open() | Data():
                 self._frame(run, item)
-            case Shut(peer=peer, link=0):
+            case Closed(peer=peer, link=0):
                 for (other, number), link in run.links.items():
                     if other == peer:
                         link.over = True
                         self.closed.add((peer, number))
-            case Shut(peer=peer, link=number, reason=reason):
+            case Closed(peer=peer, link=number, reason=reason):
                 if (peer, number) in run.links:
                     run.links[peer, number].over = True
                     self.closed.add((peer, number))
@@ -119,7 +119,7 @@ class Peer:
             run.links[ends] = Link()
         link = run.links.get(ends)
         if link is None or link.over:
-            run.door.say(Shut(*ends, "unknown"))
+            run.door.say(Closed(*ends, "unknown"))
             return
         if number != link.heard:
             self.wrong.append(f"{self.name}: frame {number} of link {ends} in place of {link.heard}")

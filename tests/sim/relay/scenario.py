@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 
 from mm_relay.routing.flows import Bounds
-from mm_transports.relay.protocol.items import RELAY, Carried, Data, Open, Pause, Present, Resume, Shut
+from mm_transports.relay.protocol.items import RELAY, Closed, Data, Forwarded, Open, Pause, Present, Resume
 from tests.sim.relay.peer import EVIL, Peer
 from tests.sim.relay.world import Door, Relay, World, key_of
 
-SMALL = Bounds(pause=4000, pair=20_000, peer=60_000, relay=60_000, seat=80_000, total=300_000)
+SMALL = Bounds(pause=4000, flow=20_000, peer=60_000, relay=60_000, attachment=80_000, total=300_000)
 
 
 @dataclass
@@ -92,18 +92,18 @@ class Scenario:
         said = self.random.choice(
             [
                 Open(target, self.random.getrandbits(53), EVIL), Data(target, self.random.getrandbits(53), EVIL),
-                Shut(target, 0, self.random.choice(("closed", "gone", "absent", "overflow"))), Pause(target),
+                Closed(target, 0, self.random.choice(("closed", "gone", "absent", "overflow"))), Pause(target),
                 Resume(target), Present(target),
             ]
         )  # fmt: skip
-        liar.say(Carried(source, target, said))
+        liar.say(Forwarded(source, target, said))
         liar.read(self.random.choice((0, 0, 5)))
 
     def _cut(self) -> None:
-        lanes = [lane for relay in self.world.relays for lane in relay.lanes.lanes.values()]
-        if lanes:
+        federation = [link for relay in self.world.relays for link in relay.federation.links.values()]
+        if federation:
             self.cut_any = True
-            self.random.choice(lanes).cut()
+            self.random.choice(federation).cut()
 
     async def settle(self) -> None:
         """Everybody reads until nothing is left to read."""
@@ -124,7 +124,7 @@ class Scenario:
 
     def _look(self) -> None:
         for relay in self.world.relays:
-            queues = relay.router._passing._queues
+            queues = relay.router._forwarding._queues
             self.outcome.most = max(self.outcome.most, queues.size)
             if queues.size > SMALL.total:
                 self.outcome.wrong.append(f"{queues.size} bytes wait")
@@ -136,7 +136,7 @@ class Scenario:
         outcome.paused = sum(peer.pauses for peer in self.peers)
         for relay in self.world.relays:
             outcome.overflowed += relay.metrics.dropped["overflow"]
-            if relay.metrics.queued_bytes or relay.router._passing._queues.size:
+            if relay.metrics.queued_bytes or relay.router._forwarding._queues.size:
                 outcome.wrong.append("something waits and nobody is slow")
         for peer in here.values():
             self._judge_peer(peer, here)
@@ -146,7 +146,7 @@ class Scenario:
         assert run is not None
         if run.paused:
             wrong.append(f"{peer.name} was never told to resume {sorted(run.paused)}")
-        if len(self.world.by_address) == 1:  # else a lane may have gone, and the wish with it
+        if len(self.world.by_address) == 1:  # else a federation link may have gone, and the wish with it
             wrong += [f"{peer.name} was not told that {key.decode()} came" for key in run.absent & here.keys()]
         others = {other.key: other for other in self.peers}
         for (key, number), link in run.links.items():
@@ -167,19 +167,25 @@ class Scenario:
             peer.go()
         await self.world.move()
         for relay in self.world.relays:
-            for lane in list(relay.lanes.lanes.values()):
-                lane.cut()
+            for link in list(relay.federation.links.values()):
+                link.cut()
         await self.world.move()
         for relay in self.world.relays:
             self._is_empty(relay)
 
     def _is_empty(self, relay: Relay) -> None:
         router = relay.router
-        queues = router._passing._queues
-        kept = len(router._seats) + len(router._here) + len(router._watches) + queues.size + queues.count
-        if router._finder is not None:
-            for seat in router._finder._processes.values():
-                kept += len(seat.pairs) + len(seat.incoming) + len(seat.heard) + len(seat.by_link) + len(seat.detours)
-            kept += len(router._finder._sought)
+        queues = router._forwarding._queues
+        kept = len(router._attachments) + len(router._here) + len(router._watches) + queues.size + queues.count
+        if router._presence is not None:
+            for attachment in router._presence._processes.values():
+                kept += (
+                    len(attachment.flows)
+                    + len(attachment.incoming)
+                    + len(attachment.heard)
+                    + len(attachment.by_link)
+                    + len(attachment.detours)
+                )
+            kept += len(router._presence._sought)
         if kept:
             self.outcome.wrong.append(f"{kept} things are kept of peers that left")

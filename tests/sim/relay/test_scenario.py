@@ -1,4 +1,4 @@
-"""Seeded trouble for relays: order per pair, nothing twice, bounded memory, every pause resumed, every end told.
+"""Seeded trouble for relays: order per flow, nothing twice, bounded memory, every pause resumed, every end told.
 
 ``python -m tests.sim.relay`` plays a seed again.
 """
@@ -22,7 +22,7 @@ def test_g7_g9_g14_under_trouble(kind: str, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", ["federation", "all"])
-def test_liars_and_lanes_that_are_cut(kind: str, seed: int) -> None:
+def test_liars_and_links_that_are_cut(kind: str, seed: int) -> None:
     outcome = play(kind, seed, 500, liars=True, cuts=True)
     assert outcome.wrong == [], f"python -m tests.sim.relay --kind {kind} --seed {seed} --steps 500 --liars --cuts"
     assert outcome.delivered > 50

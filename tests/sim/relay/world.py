@@ -1,4 +1,7 @@
-"""Fake front doors, fleet and lanes around real routers; what is on its way moves when the test says so, as bytes."""
+"""Fake front doors, cluster and federation links around real routers.
+
+What is on its way moves when the test says so, as bytes.
+"""
 
 import asyncio
 import random
@@ -6,11 +9,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from mm_relay.metrics import Metrics
-from mm_relay.ports import Fleet, Lanes, Session
+from mm_relay.ports import Cluster, Federation, Session
 from mm_relay.routing.flows import Bounds
 from mm_relay.routing.router import Router
 from mm_transports.relay.protocol.address import format_relay
-from mm_transports.relay.protocol.items import PEER, RELAY, Carried, Item
+from mm_transports.relay.protocol.items import PEER, RELAY, Forwarded, Item
 from mm_transports.relay.protocol.wire import decode_items, encode_items
 from mmplatform.identity.keys import Identity, sign_id_of
 
@@ -86,11 +89,11 @@ class Wires:
     def __init__(self) -> None:
         self.members: dict[str, Member] = {}
         self.places: dict[bytes, str] = {}
-        self.under_way: dict[tuple[str, str], deque[Carried | bytes]] = {}
+        self.under_way: dict[tuple[str, str], deque[Forwarded | bytes]] = {}
         self.asked: list[tuple[asyncio.Future[str], bytes, str]] = []
         self.broken = False
 
-    def put(self, source: str, target: str, what: Carried | bytes) -> None:
+    def put(self, source: str, target: str, what: Forwarded | bytes) -> None:
         self.under_way.setdefault((source, target), deque()).append(what)
 
     def steps(self) -> Iterator[Callable[[], None]]:
@@ -100,13 +103,13 @@ class Wires:
         for asked in list(self.asked):
             yield lambda asked=asked: self._answer(asked)  # type: ignore[misc]
 
-    def _deliver(self, ends: tuple[str, str], queue: deque[Carried | bytes]) -> None:
+    def _deliver(self, ends: tuple[str, str], queue: deque[Forwarded | bytes]) -> None:
         what = queue.popleft()
         member = self.members[ends[1]]
         if isinstance(what, bytes):
             member.displaced(what)
         else:
-            member.carried(ends[0], what)
+            member.forwarded(ends[0], what)
 
     def _answer(self, asked: tuple[asyncio.Future[str], bytes, str]) -> None:
         self.asked.remove(asked)
@@ -119,13 +122,13 @@ class Wires:
                 future.set_result("" if place == asker else place)
 
 
-class Member(Fleet):
+class Member(Cluster):
     def __init__(self, wires: Wires, name: str) -> None:
         self.wires, self.name = wires, name
         wires.members[name] = self
 
-    async def open(self, carried: Callable[[str, Carried], None], displaced: Callable[[bytes], None]) -> None:
-        self.carried, self.displaced = carried, displaced
+    async def open(self, forwarded: Callable[[str, Forwarded], None], displaced: Callable[[bytes], None]) -> None:
+        self.forwarded, self.displaced = forwarded, displaced
 
     async def close(self) -> None: ...
 
@@ -144,18 +147,18 @@ class Member(Fleet):
         self.wires.asked.append((future, key, self.name))
         return await future
 
-    def send(self, process: str, carried: Carried) -> None:
-        item = copied(carried)
-        assert isinstance(item, Carried)
+    def send(self, process: str, forwarded: Forwarded) -> None:
+        item = copied(forwarded)
+        assert isinstance(item, Forwarded)
         self.wires.put(self.name, process, item)
 
-    def publish(self, carried: Carried) -> None:
+    def publish(self, forwarded: Forwarded) -> None:
         for name in self.wires.members:
             if name != self.name:
-                self.send(name, carried)
+                self.send(name, forwarded)
 
 
-class Lane:
+class FakeLink:
     """Our side of a connection to another relay; ``far`` is the session it has there once it is up."""
 
     role = RELAY
@@ -185,7 +188,7 @@ class Lane:
     def cut(self) -> None:
         if not self.over:
             self.over = True
-            del self.relay.lanes.lanes[self.address]
+            del self.relay.federation.links[self.address]
             self.relay.router.sign_out(self)
             if self.far is not None:
                 self.far.leave()
@@ -211,18 +214,18 @@ class Lane:
             self.relay.router.receive(self, item)
 
 
-class FakeLanes(Lanes):
+class FakeFederation(Federation):
     def __init__(self, relay: "Relay", world: "World", room: int) -> None:
         self.relay, self.world, self.room = relay, world, room
-        self.lanes: dict[str, Lane] = {}
+        self.links: dict[str, FakeLink] = {}
 
-    def lane(self, address: str) -> Session | None:
-        if address not in self.lanes:
+    def link(self, address: str) -> Session | None:
+        if address not in self.links:
             to = self.world.by_address.get(address)
             if to is None:
                 return None
-            self.lanes[address] = Lane(self.relay, self.world.random.choice(to), self.room)
-        return self.lanes[address]
+            self.links[address] = FakeLink(self.relay, self.world.random.choice(to), self.room)
+        return self.links[address]
 
     def wake(self, address: str) -> None: ...
 
@@ -234,13 +237,13 @@ class Relay:
         self.key = relay_key(name)
         self.address = format_relay(f"ws://{name}.test", sign_id_of(self.key))
         self.metrics = Metrics()
-        self.lanes = FakeLanes(self, world, room)
-        fleet = Member(wires, process) if wires is not None else None
-        self.router = Router(self.key, self.lanes, fleet, self.metrics, bounds)
+        self.federation = FakeFederation(self, world, room)
+        cluster = Member(wires, process) if wires is not None else None
+        self.router = Router(self.key, self.federation, cluster, self.metrics, bounds)
 
 
 class World:
-    """``relays``: the name of each and how many processes it has (0: one, and no fleet)."""
+    """``relays``: the name of each and how many processes it has (0: one, and no cluster)."""
 
     def __init__(
         self, seed: int = 0, relays: dict[str, int] | None = None, bounds: Bounds | None = None, room: int = 8
@@ -270,7 +273,7 @@ class World:
         """What could happen next between relays and processes."""
         steps = [step for wires in self.wires for step in wires.steps()]
         for relay in self.relays:
-            steps += [step for lane in relay.lanes.lanes.values() for step in lane.steps()]
+            steps += [step for link in relay.federation.links.values() for step in link.steps()]
         return steps
 
     async def move(self, most: int = 1 << 30) -> None:

@@ -1,4 +1,4 @@
-"""A relay's mailroom and lanes with everything around them played: sessions, the router, and lines to other relays."""
+"""A relay's mailroom and links with everything around them played: sessions, the router, and lines to other relays."""
 
 import asyncio
 import random
@@ -8,15 +8,15 @@ from hashlib import blake2b
 from itertools import count
 from typing import Any, Final, TypeVar, cast
 
-from mm_relay.federation.links import RelayLanes
+from mm_relay.federation.links import FederationLinks
 from mm_relay.mailboxes.mailroom import Mailroom
 from mm_relay.metrics import Metrics
 from mm_relay.policy import Policy
-from mm_relay.ports import Fleet, Lanes, Session
+from mm_relay.ports import Cluster, Federation, Session
 from mm_relay.stores.local import LocalStore
 from mm_transports.relay.client import Client, ClientOwner
 from mm_transports.relay.protocol.address import RelayAddress, format_relay, relay_key
-from mm_transports.relay.protocol.items import PEER, RELAY, Carried, Deposit, Item, Limits
+from mm_transports.relay.protocol.items import PEER, RELAY, Deposit, Forwarded, Item, Limits
 from mmplatform.errors import Unreachable
 from mmplatform.identity.keys import Identity
 from mmplatform.storage.memory import MemoryStorage
@@ -71,8 +71,8 @@ class Told:
         self.said = [item for item in self.said if not isinstance(item, kind)]
         return found
 
-    def carried(self, kind: type[I]) -> list[I]:
-        return [item.said for item in self.heard(Carried) if isinstance(item.said, kind)]
+    def forwarded(self, kind: type[I]) -> list[I]:
+        return [item.inner for item in self.heard(Forwarded) if isinstance(item.inner, kind)]
 
 
 class Played:
@@ -103,13 +103,13 @@ class Played:
         self.lost.append(session)
 
 
-class Woken(Lanes):
-    """Lanes that only remember who was woken."""
+class Woken(Federation):
+    """Federation that only remember who was woken."""
 
     def __init__(self) -> None:
         self.woken: list[str] = []
 
-    def lane(self, address: str) -> Session | None:
+    def link(self, address: str) -> Session | None:
         return None
 
     def wake(self, address: str) -> None:
@@ -237,20 +237,20 @@ class Office:
         limits: Limits = LIMITS,
         policy: Policy | None = None,
         storage: MemoryStorage | None = None,
-        fleet: Fleet | None = None,
+        cluster: Cluster | None = None,
         woken: Woken | None = None,
     ) -> None:
         self.identity = Identity.from_seed(key(name))
         self.key = self.identity.sign_key
         self.address = format_relay(f"wss://{name}/", self.identity.sign_id)
-        self.limits, self.policy, self.fleet = limits, policy, fleet
+        self.limits, self.policy, self.cluster = limits, policy, cluster
         self.storage = storage or MemoryStorage()
         self.lines = lines
         self.at: float | None = None
         self.post = Played()
         self.metrics = Metrics()
         self.store: Any = None
-        self.lanes: RelayLanes | None = None
+        self.federation: FederationLinks | None = None
         self.woken = woken
         self.mailroom: Mailroom | None = None
         if lines is not None:
@@ -263,7 +263,7 @@ class Office:
         self.store = self.store or LocalStore(self.storage, now=self.now)
         await self.store.open()
         if self.lines is not None:
-            self.lanes = RelayLanes(
+            self.federation = FederationLinks(
                 self.key,
                 self.store,
                 self.lines.dial(self),
@@ -271,21 +271,21 @@ class Office:
                 random=self.lines.random.random,
                 metrics=self.metrics,
                 policy=self.policy,
-                fleet=self.fleet,
+                cluster=self.cluster,
             )
         self.mailroom = Mailroom(
             self.key,
             self.store,
             self.post,
-            self.lanes or self.woken,
+            self.federation or self.woken,
             self.limits,
             self.now,
             self.metrics,
             policy=self.policy,
-            shared=self.fleet is not None,
+            shared=self.cluster is not None,
         )
-        if self.lanes is not None:
-            await self.lanes.open(self.post, self.mailroom.left)
+        if self.federation is not None:
+            await self.federation.open(self.post, self.mailroom.left)
         if ticking:
             await self.mailroom.open()
         return self
@@ -297,8 +297,8 @@ class Office:
             if self.key in (line.key, line.office.key):
                 line.lose("killed")
         self.post = Played()
-        if self.lanes is not None:
-            await self.lanes.close()
+        if self.federation is not None:
+            await self.federation.close()
         if mailroom is not None:
             await mailroom.close()
         await self.store.close()

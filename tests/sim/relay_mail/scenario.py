@@ -23,7 +23,7 @@ class Outcome(NamedTuple):
 
 
 class Life:
-    """``trouble``: relays are killed, lanes cut, sessions lost; without it everybody only writes and reads."""
+    """``trouble``: relays are killed, links cut, sessions lost; without it everybody only writes and reads."""
 
     def __init__(self, seed: int, *, steps: int = 200, people: int = 6, trouble: bool = True) -> None:
         self.seed, self.steps, self.trouble = seed, steps, trouble

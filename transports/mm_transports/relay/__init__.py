@@ -1,1 +1,1 @@
-"""Relays: peers that can only dial out talk live, and sealed mail waits for those who are away (design section 7)."""
+"""Relays: peers that can only dial out talk live, and sealed mail waits for those who are away."""

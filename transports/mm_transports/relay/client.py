@@ -15,10 +15,10 @@ from mm_transports.relay.protocol.address import RelayAddress
 from mm_transports.relay.protocol.items import (
     PEER,
     Bye,
-    Carried,
     Challenge,
     Data,
     Deposit,
+    Forwarded,
     Item,
     Limits,
     Open,
@@ -27,7 +27,7 @@ from mm_transports.relay.protocol.items import (
     Welcome,
 )  # fmt: skip
 from mm_transports.relay.protocol.wire import batches, encode_items
-from mm_transports.relay.websocket_session import CLOSING, Line
+from mm_transports.relay.websocket_session import CLOSING, WebSocketSession
 from mmplatform.errors import Unreachable
 from mmplatform.identity.keys import Identity, raw_key
 from mmplatform.links.dialer import Backoff
@@ -84,7 +84,7 @@ class Client:
         self._random, self._now, self._keep, self._ssl = random, now, keep, ssl_context
         self._backoff = Backoff(random, LONGEST_PAUSE)
         self._loop = asyncio.get_running_loop()
-        self._line: Line | None = None  # the connection that is being made, or is there
+        self._session: WebSocketSession | None = None  # the connection that is being made, or is there
         self._task: asyncio.Task[None] | None = None
         self._waiting: list[asyncio.Future[None]] = []
         self._items: list[Item] = []
@@ -95,22 +95,22 @@ class Client:
     @property
     def up(self) -> bool:
         """Signed in."""
-        return self._line is not None and self._line.welcomed
+        return self._session is not None and self._session.welcomed
 
     @property
     def open(self) -> bool:
         """Up, or about to be: what is told now goes out with the sign-in."""
-        return self._line is not None
+        return self._session is not None
 
     @property
     def full(self) -> bool:
         """More is under way than should be: tell only what cannot wait, until the owner hears relay_writable."""
-        return self._bytes > HIGH_WATER or (self._line is not None and self._line.paused)
+        return self._bytes > HIGH_WATER or (self._session is not None and self._session.paused)
 
     def start(self) -> None:
         """Begin to connect; what is told from now on is kept for the sign-in."""
         if self._task is None and not self._closed:
-            self._line = Line(self, self.address.url, self._ssl)
+            self._session = WebSocketSession(self, self.address.url, self._ssl)
             self._task = self._loop.create_task(self._keep_connected(), name=f"mm relay {self.address.url}")
 
     async def connected(self, timeout: float) -> None:
@@ -118,7 +118,7 @@ class Client:
         try:
             async with asyncio.timeout(timeout):
                 while not self.up:
-                    if self._closed or self._task is None or not (self._keep or self._line):
+                    if self._closed or self._task is None or not (self._keep or self._session):
                         raise Unreachable(f"{self.address.text}: {self.reason}")
                     waiter: asyncio.Future[None] = self._loop.create_future()
                     self._waiting.append(waiter)
@@ -130,13 +130,13 @@ class Client:
         """Say this to the relay: the first item of a turn of the loop at once, as it is the only one as a rule, all
         others of the turn in one message. False, and it is dropped, while there is no connection and none is being
         made."""
-        line = self._line
-        if line is None or self._bytes > DROP:
+        session = self._session
+        if session is None or self._bytes > DROP:
             return False
-        if line.signed and not self._armed:
+        if session.signed and not self._armed:
             self._armed = True
             self._loop.call_soon(self.flush)
-            line.send(encode_items([item]))
+            session.send(encode_items([item]))
         else:
             self._items.append(item)
             self._bytes += _size(item)
@@ -145,12 +145,12 @@ class Client:
     def leave(self) -> None:
         """Send what was told and say goodbye; the owner hears relay_down at once, nothing after it."""
         self._closed = True
-        was_up, line = self.up, self._line
+        was_up, session = self.up, self._session
         if was_up:
             self.tell(Bye("closed"))
             self.flush()
-        if line is not None:
-            line.end("closed")
+        if session is not None:
+            session.end("closed")
         if self._task is not None and not was_up:
             self._task.cancel()
         self._wake()
@@ -168,25 +168,25 @@ class Client:
 
     async def _keep_connected(self) -> None:
         while not self._closed:
-            line = self._line = self._line or Line(self, self.address.url, self._ssl)
+            session = self._session = self._session or WebSocketSession(self, self.address.url, self._ssl)
             began = self._loop.time()
             try:
-                await line.run()
+                await session.run()
             finally:
-                line.abort("the connection was lost")
-            if line.welcomed and self._loop.time() - began >= STABLE:
+                session.abort("the connection was lost")
+            if session.welcomed and self._loop.time() - began >= STABLE:
                 self._backoff.reset()
             if not self._keep or self._closed:
                 return
-            await asyncio.sleep(max(self._backoff.next(), line.retry * (1 + self._random() / 4)))
+            await asyncio.sleep(max(self._backoff.next(), session.retry * (1 + self._random() / 4)))
 
-    def over(self, line: Line) -> None:
+    def over(self, session: WebSocketSession) -> None:
         """This connection is of no use any more."""
-        if self._line is not line:
+        if self._session is not session:
             return
-        self._line, self.reason, self.cause, self.spoke = None, line.reason, line.cause, line.signed
+        self._session, self.reason, self.cause, self.spoke = None, session.reason, session.cause, session.signed
         self._items, self._bytes = [], 0
-        self._owner.relay_down(self, line.reason)
+        self._owner.relay_down(self, session.reason)
         if not self._keep or self._closed:
             self._wake()
 
@@ -196,7 +196,7 @@ class Client:
             if not waiter.done():
                 waiter.set_result(None)
 
-    # What the line calls.
+    # What the session calls.
 
     def sign_in(self, asked: Challenge) -> SignIn:
         """The answer to a challenge, with all that was told so far behind it in the same message."""
@@ -205,7 +205,7 @@ class Client:
         self._bytes += _size(given)
         return given
 
-    def signed_in(self, line: Line, welcome: Welcome) -> None:
+    def signed_in(self, session: WebSocketSession, welcome: Welcome) -> None:
         self.limits, self.reason = welcome.limits, ""
         self.skew = welcome.now / 1000 - self._now()
         self._owner.relay_up(self, welcome.limits)
@@ -220,13 +220,13 @@ class Client:
 
     def flush(self) -> None:
         self._armed = False
-        line = self._line
-        if line is None or not line.signed or not self._items:
+        session = self._session
+        if session is None or not session.signed or not self._items:
             return
         was_full = self.full
         items, self._items, self._bytes = self._items, [], 0
         for batch in batches(items, _size):
-            line.send(encode_items(batch))
+            session.send(encode_items(batch))
         if was_full and not self.full:
             self._owner.relay_writable(self)
 
@@ -238,8 +238,8 @@ def _size(item: Item) -> int:
             return len(data) + 320
         case Deposit(envelope=envelope):
             return len(envelope) + 400
-        case Carried(said=said):
-            return _size(said) + 80
+        case Forwarded(inner=inner):
+            return _size(inner) + 80
         case Taken(numbers=numbers):
             return 9 * len(numbers) + 16
         case _:

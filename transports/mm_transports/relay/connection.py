@@ -2,13 +2,13 @@
 
 from typing import Final, Protocol, cast
 
-from mm_transports.relay.protocol.items import Data, Item, Open, Shut
+from mm_transports.relay.protocol.items import Closed, Data, Item, Open
 from mmplatform.errors import Absent, RemoteError, Unreachable
 from mmplatform.plugins.transport import Accept, Connection, Receiver
 
 COST: Final = 40
-STUFFED: Final = 1  # why a connection is paused: our way to the relay is full,
-SLOW: Final = 2  # or too much waits at the relay for the peer
+PAUSED_HERE: Final = 1  # a connection is paused because our way to the relay is full
+SLOW: Final = 2  # a connection is paused because too much waits at the relay for the peer
 WORDS: Final = {
     "absent": "the peer is not at the relay now",
     "gone": "the peer has left the relay",
@@ -19,16 +19,16 @@ WORDS: Final = {
 }
 
 
-class Road(Protocol):
-    """What carries it: our connection to the relay."""
+class RelayLink(Protocol):
+    """What carries a connection: our own connection to the relay."""
 
     @property
     def full(self) -> bool: ...
 
     def tell(self, item: Item) -> bool: ...
 
-    def stuffed(self, connection: "RelayConnection") -> None:
-        """It was paused, and is to be released when the road is writable."""
+    def paused_here(self, connection: "RelayConnection") -> None:
+        """It was paused, and is to be released when this link is writable."""
 
     def leave(self, connection: "RelayConnection", error: Exception | None) -> None:
         """It is over; see that :meth:`RelayConnection.lose` is called in a later turn of the loop."""
@@ -39,11 +39,11 @@ class RelayConnection(Connection):
 
     cost = COST
 
-    def __init__(self, road: Road, peer: bytes, number: int, max_frame: int, address: str, via: str = "") -> None:
-        """``via``: a relay of the peer when that is not the one our road leads to."""
+    def __init__(self, link: RelayLink, peer: bytes, number: int, max_frame: int, address: str, via: str = "") -> None:
+        """``via``: a relay of the peer when that is not the one our link leads to."""
         self.peer, self.number, self.max_frame, self.address, self.via = peer, number, max_frame, address, via
         self.answered = False
-        self._road = road
+        self._link = link
         self._receiver: Receiver | None = None
         self._opened = False
         self._over = False
@@ -63,13 +63,13 @@ class RelayConnection(Connection):
             return
         data = cast(bytes, frame)  # it is encoded and never looked at again, and a copy would cost
         if self._opened:
-            self._road.tell(Data(self.peer, self.number, data))
+            self._link.tell(Data(self.peer, self.number, data))
         else:
             self._opened = True
-            self._road.tell(Open(self.peer, self.number, data, self.via))
-        if self._road.full and not self._held & STUFFED:
-            self._road.stuffed(self)
-            self.hold(STUFFED)
+            self._link.tell(Open(self.peer, self.number, data, self.via))
+        if self._link.full and not self._held & PAUSED_HERE:
+            self._link.paused_here(self)
+            self.hold(PAUSED_HERE)
 
     def close(self) -> None:
         self._leave("closed", None)
@@ -77,14 +77,14 @@ class RelayConnection(Connection):
     def abort(self) -> None:
         self._leave("gone", ConnectionAbortedError("closed here"))
 
-    # What the road calls.
+    # What the link to the relay calls.
 
     def received(self, frame: bytes) -> None:
         self.answered = True
         if self._receiver is not None and not self._over:
             self._receiver.frame_received(memoryview(frame))
 
-    def shut(self, reason: str) -> None:
+    def closed(self, reason: str) -> None:
         """The peer, or the relay in its place, has ended the link."""
         if reason == "closed":
             self.end(None)
@@ -95,7 +95,7 @@ class RelayConnection(Connection):
         """It is over, without a word to the peer."""
         if not self._over:
             self._over = True
-            self._road.leave(self, error)
+            self._link.leave(self, error)
 
     def error(self, why: str) -> Exception:
         text = f"{self.address}: {why}"
@@ -122,5 +122,5 @@ class RelayConnection(Connection):
     def _leave(self, reason: str, error: Exception | None) -> None:
         if not self._over:
             if self._opened:
-                self._road.tell(Shut(self.peer, self.number, reason))
+                self._link.tell(Closed(self.peer, self.number, reason))
             self.end(error)

@@ -17,7 +17,7 @@ from mm_transports.relay.protocol.items import (
     Item,
     Mail,
     Noted,
-    Room,
+    RoomAgain,
     Stored,
     Taken,
 )
@@ -26,17 +26,17 @@ from mmplatform.identity.keys import sign_id_of
 from mmplatform.plugins.transport import Node
 
 ANSWER_TIMEOUT: Final = 30.0  # seconds for the relay to have it on its disk
-UNDER_WAY: Final = 32  # deposits, and
-UNDER_WAY_BYTES: Final = 4 * 1024 * 1024  # about so many bytes of them
-IN_HAND: Final = 4096  # envelopes of ours that are not taken yet: a relay that sends more is hostile,
-IN_HAND_BYTES: Final = 64 * 1024 * 1024  # as is one that sends more bytes
+MAX_PENDING_DEPOSITS: Final = 32
+MAX_PENDING_BYTES: Final = 4 * 1024 * 1024  # of those deposits, approximately
+IN_HAND: Final = 4096  # envelopes of ours that are not taken yet; a relay that sends more is hostile
+IN_HAND_BYTES: Final = 64 * 1024 * 1024  # of those envelopes; a relay that sends more is hostile
 REMEMBERED: Final = 4096  # envelopes taken of which the relay may not know that they are
 STATES: Final = ("delivered", "expired", "refused", "overflow", "unknown")
 
 Print = tuple[bytes, int, int]  # tells two envelopes with one number apart: a relay may have begun anew
 
 
-class Postbox:
+class RelayMailClient:
     """``client`` is the connection to the relay. Gives ProtocolError for what a relay may not say."""
 
     def __init__(self, client: Client, node: Node) -> None:
@@ -85,7 +85,7 @@ class Postbox:
                 self._settle((peer, mail_id), expires)
             case Declined(peer=peer, id=mail_id, reason=reason, retry=retry):
                 self._settle((peer, mail_id), MailDeclined(reason, retry / 1000))
-            case Room(peer=peer):
+            case RoomAgain(peer=peer):
                 self._node.mail_room(sign_id_of(peer))
             case Ended():
                 self._ended(item)
@@ -116,7 +116,7 @@ class Postbox:
 
     def _crowded(self, more: int) -> bool:
         return bool(self._deposits) and (
-            len(self._deposits) >= UNDER_WAY or self._deposit_bytes + more > UNDER_WAY_BYTES
+            len(self._deposits) >= MAX_PENDING_DEPOSITS or self._deposit_bytes + more > MAX_PENDING_BYTES
         )
 
     async def _turn(self) -> None:

@@ -1,4 +1,4 @@
-"""One relay as a node uses it: the links that lead over it, and who was missed there."""
+"""One relay as a node uses it: the links that lead over it, and peers that could not be reached there."""
 
 import asyncio
 import secrets
@@ -6,10 +6,10 @@ import ssl
 from typing import Final, Protocol
 
 from mm_transports.relay.client import Client
-from mm_transports.relay.connection import SLOW, STUFFED, RelayConnection
-from mm_transports.relay.mail import Postbox
+from mm_transports.relay.connection import PAUSED_HERE, SLOW, RelayConnection
+from mm_transports.relay.mail import RelayMailClient
 from mm_transports.relay.protocol.address import RelayAddress
-from mm_transports.relay.protocol.items import Data, Item, Limits, Open, Pause, Present, Resume, Shut
+from mm_transports.relay.protocol.items import Closed, Data, Item, Limits, Open, Pause, Present, Resume
 from mm_transports.relay.websocket_session import DENIED, TAKEN_OVER, WRONG_RELAY
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import sign_id_of
@@ -26,13 +26,13 @@ class Owner(Protocol):
     node: Node
     accept: Accept | None  # for peers that dial us; None: nobody may
 
-    def lane_failed(self, station: "Station", via: str) -> None:
+    def no_route(self, multiplexer: "RelayMultiplexer", via: str) -> None:
         """This relay does not reach that one."""
 
-    def station_down(self, station: "Station") -> None: ...
+    def multiplexer_down(self, multiplexer: "RelayMultiplexer") -> None: ...
 
 
-class Station:
+class RelayMultiplexer:
     """``home``: we stay signed in there, and others may reach us; else we are a guest for a moment."""
 
     def __init__(self, address: RelayAddress, owner: Owner, home: bool, ssl_context: ssl.SSLContext | None) -> None:
@@ -41,7 +41,7 @@ class Station:
         self.client = Client(
             address, node.identity, self, random=node.random, now=node.now, keep=home, ssl_context=ssl_context
         )
-        self.postbox = Postbox(self.client, node)
+        self.mail_client = RelayMailClient(self.client, node)
         self.tell = self.client.tell
         self._owner, self._node = owner, node
         self._own = node.identity.sign_key
@@ -49,10 +49,10 @@ class Station:
         self._text = f"relay+{address.url.rstrip('/')}"
         self._links: dict[tuple[bytes, int], RelayConnection] = {}
         self._counts: dict[bytes, int] = {}
-        self._stuffed: list[RelayConnection] = []
+        self._paused_here: list[RelayConnection] = []
         self._slow: set[bytes] = set()
-        self._missed: dict[bytes, None] = {}  # peers that were not reached, and
-        self._unmailed: dict[bytes, None] = {}  # those for whom mail could not be left, since we were last signed in
+        self._missed: dict[bytes, None] = {}  # peers not reached since we were last signed in
+        self._unmailed: dict[bytes, None] = {}  # peers for whom no mail could be left since we were last signed in
         self._failures = 0
         self._draining = False
         self._ending: asyncio.Task[None] | None = None
@@ -63,7 +63,7 @@ class Station:
 
     @property
     def idle(self) -> bool:
-        return not self._links and self.postbox.idle
+        return not self._links and self.mail_client.idle
 
     def dial(self, peer: bytes, accept: Accept, via: str) -> RelayConnection:
         """A link to ``peer``; whether the peer is there shows when it answers. Raises Unreachable."""
@@ -79,9 +79,9 @@ class Station:
         return connection
 
     async def deposit(self, peer: bytes, mail_id: bytes, expires: int, envelope: bytes, via: str) -> int:
-        """See :meth:`Postbox.deposit`."""
+        """See :meth:`RelayMailClient.deposit`."""
         try:
-            return await self.postbox.deposit(peer, mail_id, expires, envelope, via)
+            return await self.mail_client.deposit(peer, mail_id, expires, envelope, via)
         except Unreachable:
             if len(self._unmailed) < MAX_MISSED:
                 self._unmailed[peer] = None
@@ -100,8 +100,8 @@ class Station:
 
     # What connections call.
 
-    def stuffed(self, connection: RelayConnection) -> None:
-        self._stuffed.append(connection)
+    def paused_here(self, connection: RelayConnection) -> None:
+        self._paused_here.append(connection)
 
     def leave(self, connection: RelayConnection, error: Exception | None) -> None:
         if self._links.pop((connection.peer, connection.number), None) is not None:
@@ -134,8 +134,8 @@ class Station:
                 self._data(peer, number, data)
             case Open(peer=peer, link=number, data=data):
                 self._opened(peer, number, data)
-            case Shut(peer=peer, link=number, reason=reason):
-                self._shut(peer, number, reason)
+            case Closed(peer=peer, link=number, reason=reason):
+                self._closed(peer, number, reason)
             case Pause(peer=peer):
                 self._pause(peer)
             case Resume(peer=peer):
@@ -145,27 +145,27 @@ class Station:
             case Present(peer=peer):
                 self._node.present(sign_id_of(peer))
             case _:
-                if not self.postbox.said(item):
+                if not self.mail_client.said(item):
                     raise ProtocolError("bad-item", f"a relay does not say {type(item).__name__}")
 
     def relay_down(self, client: Client, reason: str) -> None:
         self._failures += 1
         self._slow.clear()
-        self._stuffed = []
+        self._paused_here = []
         for connection in list(self._links.values()):
             self.missed(connection.peer)
             connection.end(connection.error(reason))
-        self.postbox.down(reason)
+        self.mail_client.down(reason)
         serious = reason.startswith((TAKEN_OVER, WRONG_RELAY, DENIED))
         if self.home and not self._draining and (self._failures == 2 or (serious and self._failures == 1)):
             self._node.failed(LocalError(f"{self.address.text}: {reason}; it is tried on and on"))
-        self._owner.station_down(self)
+        self._owner.multiplexer_down(self)
 
     def relay_writable(self, client: Client) -> None:
-        stuffed, self._stuffed = self._stuffed, []
-        for connection in stuffed:
-            connection.release(STUFFED)
-        self.postbox.writable()
+        paused_here, self._paused_here = self._paused_here, []
+        for connection in paused_here:
+            connection.release(PAUSED_HERE)
+        self.mail_client.writable()
 
     # Inside.
 
@@ -174,7 +174,7 @@ class Station:
         if connection is not None:
             connection.received(data)
         elif not self.client.full:
-            self.tell(Shut(peer, number, "unknown"))
+            self.tell(Closed(peer, number, "unknown"))
 
     def _opened(self, peer: bytes, number: int, data: bytes) -> None:
         accept = self._owner.accept
@@ -186,18 +186,18 @@ class Station:
             or self._crowded(peer)
         ):
             if not self.client.full:
-                self.tell(Shut(peer, number, "denied"))
+                self.tell(Closed(peer, number, "denied"))
             return
         connection = self._connection(peer, number, "")
         connection.join(accept, opened=True)
         connection.received(data)
 
-    def _shut(self, peer: bytes, number: int, reason: str) -> None:
+    def _closed(self, peer: bytes, number: int, reason: str) -> None:
         found = self._of(peer) if number == 0 else [c for c in [self._links.get((peer, number))] if c is not None]
         for connection in found:
             if connection.via and not connection.answered and reason in ("unreachable", "denied", "unknown"):
-                self._owner.lane_failed(self, connection.via)
-            connection.shut(reason)
+                self._owner.no_route(self, connection.via)
+            connection.closed(reason)
 
     def _pause(self, peer: bytes) -> None:
         if len(self._slow) < MAX_LINKS:

@@ -12,12 +12,12 @@ from mmplatform.plugins.check import Check
 from mmplatform.plugins.transport import Accept, Connection, Node, Transport
 
 if TYPE_CHECKING:
-    from mm_transports.relay.multiplexer import Station
+    from mm_transports.relay.multiplexer import RelayMultiplexer
 
 IDLE: Final = 120.0  # seconds after which a relay where we are a guest is left when nothing uses it, or a little later
 MAX_GUESTS: Final = 64  # relays where we are a guest at the same time
-NO_LANE: Final = 300.0  # seconds for which a relay that does not reach another one is not asked to again
-NO_MAIL_LANE: Final = ("unreachable", "denied")
+NO_ROUTE: Final = 300.0  # seconds for which a relay that does not reach another one is not asked to again
+NO_MAIL_ROUTE: Final = ("unreachable", "denied")
 
 
 class Relay(Transport):
@@ -31,10 +31,10 @@ class Relay(Transport):
         self.node: Node
         self.accept: Accept | None = None
         self._ssl = ssl_context
-        self._homes: dict[SignId, Station] = {}
-        self._guests: dict[str, Station] = {}
-        self._no_lane: dict[tuple[SignId, str, bool], float] = {}  # (through, to, whether for mail) -> until when
-        self._idle: set[Station] = set()  # guests that nothing used when they were last looked at
+        self._homes: dict[SignId, RelayMultiplexer] = {}
+        self._guests: dict[str, RelayMultiplexer] = {}
+        self._no_routes: dict[tuple[SignId, str, bool], float] = {}  # (through, to, whether for mail) -> until when
+        self._idle: set[RelayMultiplexer] = set()  # guests that nothing used when they were last looked at
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -44,8 +44,8 @@ class Relay(Transport):
     async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
         """At once: that the peer is absent shows as the loss of the connection, by Unreachable."""
         relay = parse_relay(address)
-        station, via = self._way(relay)
-        return station.dial(raw_key(peer), accept, via)
+        multiplexer, via = self._way(relay)
+        return multiplexer.dial(raw_key(peer), accept, via)
 
     async def listen(self, hint: str, accept: Accept) -> list[str]:
         """Sign in at the relay and stay; it need not be there yet. The address holds also while we are away: the
@@ -54,7 +54,7 @@ class Relay(Transport):
         if relay.key in self._homes:
             raise LocalError(f"{relay.text}: this is a home relay already")
         self.accept = accept
-        self._homes[relay.key] = self._station(relay, home=True)
+        self._homes[relay.key] = self._multiplexer(relay, home=True)
         return [relay.text]
 
     def near(self, address: str) -> bool:
@@ -69,51 +69,51 @@ class Relay(Transport):
         return self._through(relay) is not None
 
     def troubles(self) -> dict[str, str]:
-        return {station.address.text: station.client.reason for station in self._homes.values()}
+        return {multiplexer.address.text: multiplexer.client.reason for multiplexer in self._homes.values()}
 
     async def checks(self) -> list[Check]:
         from mm_transports.relay.checks import examine
 
-        return list(await asyncio.gather(*(examine(station.client) for station in self._homes.values())))
+        return list(await asyncio.gather(*(examine(multiplexer.client) for multiplexer in self._homes.values())))
 
     def clocks(self) -> dict[str, float]:
-        stations = (*self._homes.values(), *self._guests.values())
-        return {f"the relay {s.address.url}": s.client.skew for s in stations if s.client.limits is not None}
+        multiplexers = (*self._homes.values(), *self._guests.values())
+        return {f"the relay {s.address.url}": s.client.skew for s in multiplexers if s.client.limits is not None}
 
     async def deposit(self, address: str, peer: SignId, mail_id: bytes, expires: int, envelope: bytes) -> int:
         relay = parse_relay(address)
-        station, via = self._way(relay, mail=True)
+        multiplexer, via = self._way(relay, mail=True)
         try:
-            return await station.deposit(raw_key(peer), mail_id, expires, envelope, via)
+            return await multiplexer.deposit(raw_key(peer), mail_id, expires, envelope, via)
         except MailDeclined as error:
-            if not via or error.reason not in NO_MAIL_LANE:
+            if not via or error.reason not in NO_MAIL_ROUTE:
                 raise
-        self.lane_failed(station, via, mail=True)
-        station, via = self._way(relay, mail=True)
-        return await station.deposit(raw_key(peer), mail_id, expires, envelope, via)
+        self.no_route(multiplexer, via, mail=True)
+        multiplexer, via = self._way(relay, mail=True)
+        return await multiplexer.deposit(raw_key(peer), mail_id, expires, envelope, via)
 
     async def close(self) -> None:
         """Connections to relays end with the last link over them."""
         self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()
-        await asyncio.gather(*(station.close() for station in (*self._homes.values(), *self._guests.values())))
+        await asyncio.gather(*(multiplexer.close() for multiplexer in (*self._homes.values(), *self._guests.values())))
 
-    # What stations call.
+    # What multiplexers call.
 
-    def lane_failed(self, station: "Station", via: str, mail: bool = False) -> None:
+    def no_route(self, multiplexer: "RelayMultiplexer", via: str, mail: bool = False) -> None:
         """For live links only as a rule: mail for a relay that is down waits for it at ours."""
-        if len(self._no_lane) >= MAX_GUESTS:
-            del self._no_lane[next(iter(self._no_lane))]
-        self._no_lane[station.address.key, via, mail] = asyncio.get_running_loop().time() + NO_LANE
+        if len(self._no_routes) >= MAX_GUESTS:
+            del self._no_routes[next(iter(self._no_routes))]
+        self._no_routes[multiplexer.address.key, via, mail] = asyncio.get_running_loop().time() + NO_ROUTE
 
-    def station_down(self, station: "Station") -> None:
-        if self._guests.get(station.address.text) is station:
-            del self._guests[station.address.text]
+    def multiplexer_down(self, multiplexer: "RelayMultiplexer") -> None:
+        if self._guests.get(multiplexer.address.text) is multiplexer:
+            del self._guests[multiplexer.address.text]
 
     # Inside.
 
-    def _way(self, relay: RelayAddress, mail: bool = False) -> "tuple[Station, str]":
+    def _way(self, relay: RelayAddress, mail: bool = False) -> "tuple[RelayMultiplexer, str]":
         """Over which relay, and whether that one is asked to reach the other. Raises Unreachable."""
         if self._closed:
             raise Unreachable(f"{relay.text}: this node is stopping")
@@ -126,39 +126,39 @@ class Relay(Transport):
         through = self._through(relay, mail)
         return (through, relay.text) if through is not None else (guest or self._guest(relay), "")
 
-    def _through(self, relay: RelayAddress, mail: bool = False) -> "Station | None":
+    def _through(self, relay: RelayAddress, mail: bool = False) -> "RelayMultiplexer | None":
         """The relay that may reach another one for us."""
         now = asyncio.get_running_loop().time()
         for home in self._homes.values():
-            if home.client.up and self._no_lane.get((home.address.key, relay.text, mail), 0.0) < now:
+            if home.client.up and self._no_routes.get((home.address.key, relay.text, mail), 0.0) < now:
                 return home
         return None
 
-    def _guest(self, relay: RelayAddress) -> "Station":
+    def _guest(self, relay: RelayAddress) -> "RelayMultiplexer":
         if len(self._guests) >= MAX_GUESTS:
-            idle = next((station for station in self._guests.values() if station.idle), None)
+            idle = next((multiplexer for multiplexer in self._guests.values() if multiplexer.idle), None)
             if idle is None:
                 raise Unreachable(f"{relay.text}: connections to {MAX_GUESTS} other relays are in use already")
             idle.client.leave()
-        station = self._guests[relay.text] = self._station(relay, home=False)
+        multiplexer = self._guests[relay.text] = self._multiplexer(relay, home=False)
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(IDLE / 2, self._look)
-        return station
+        return multiplexer
 
-    def _station(self, relay: RelayAddress, home: bool) -> "Station":
-        from mm_transports.relay.multiplexer import Station  # a node that uses no relay need not load all this
+    def _multiplexer(self, relay: RelayAddress, home: bool) -> "RelayMultiplexer":
+        from mm_transports.relay.multiplexer import RelayMultiplexer  # a node that uses no relay need not load all this
 
         if self._closed:
             raise NotRunning("the transport is closed")
-        station = Station(relay, self, home, self._ssl)
-        station.client.start()
-        return station
+        multiplexer = RelayMultiplexer(relay, self, home, self._ssl)
+        multiplexer.client.start()
+        return multiplexer
 
     def _look(self) -> None:
         """Leave the relays that nothing has used for two looks."""
-        idle = {station for station in self._guests.values() if station.idle}
-        for station in idle & self._idle:
-            station.client.leave()
+        idle = {multiplexer for multiplexer in self._guests.values() if multiplexer.idle}
+        for multiplexer in idle & self._idle:
+            multiplexer.client.leave()
         self._idle = idle - self._idle
         loop = asyncio.get_running_loop()
         self._sweep = loop.call_later(IDLE / 2, self._look) if self._guests else None

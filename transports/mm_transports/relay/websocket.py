@@ -21,7 +21,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from mm_transports import names
+from mm_transports import resolving
 from mm_transports.relay.protocol.items import MAX_MESSAGE
 from mmplatform.errors import Unreachable
 
@@ -67,7 +67,7 @@ class WebSocket(asyncio.Protocol):
         self._heard = 0.0
         self._silences = self._pongs = 0
         self._partial = bytearray()
-        self._corked = self._ending = self._reading_paused = self._stuffed = False
+        self._corked = self._ending = self._reading_paused = self._writing_paused = False
         self._why = ""
 
     @property
@@ -160,12 +160,12 @@ class WebSocket(asyncio.Protocol):
             owner.connection_lost(self._reason(exc))
 
     def pause_writing(self) -> None:
-        self._stuffed = True
+        self._writing_paused = True
         if self._owner is not None:
             self._owner.pause_writing()
 
     def resume_writing(self) -> None:
-        self._stuffed, self._pongs = False, 0
+        self._writing_paused, self._pongs = False, 0
         if self._owner is not None:
             self._owner.resume_writing()
 
@@ -190,7 +190,7 @@ class WebSocket(asyncio.Protocol):
                 self._owner.message_received(message)
         elif frame.opcode is Opcode.TEXT:
             self.close(CloseCode.UNSUPPORTED_DATA, "binary messages only")
-        elif frame.opcode is Opcode.PING and self._stuffed:
+        elif frame.opcode is Opcode.PING and self._writing_paused:
             self._pongs += 1
             if self._pongs > UNREAD_PONGS:
                 self.abort("it pings and reads nothing")
@@ -319,7 +319,7 @@ async def connect(
     made: _Dialled | None = None
     try:
         async with asyncio.timeout(timeout):
-            made = await names.connect(
+            made = await resolving.connect(
                 lambda: _Dialled(url, subprotocols, owner_of, ping_every), where.host, where.port, context
             )
             await made.opened

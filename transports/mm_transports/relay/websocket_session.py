@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mm_transports.relay.websocket import WebSocket
 
 CONNECT_TIMEOUT: Final = 10.0  # seconds for name, TCP, TLS and the upgrade
-SIGN_IN_TIMEOUT: Final = 10.0  # more, for the welcome
+SIGN_IN_TIMEOUT: Final = 10.0  # seconds from the upgrade to the welcome
 SUSPICION: Final = 60.0  # seconds that a relay is left alone which broke the protocol, or says taken-over
 LONGEST_RETRY: Final = 600.0  # seconds that a relay may ask us to stay away
 CLOSING: Final = 1.0  # seconds for the close to be answered
@@ -28,14 +28,14 @@ WORDS: Final = {
 MISSING: Final = "relays need the package websockets; install it with: pip install websockets"
 
 
-class LineOwner(Protocol):
+class SessionOwner(Protocol):
     """The client."""
 
     def sign_in(self, asked: Challenge) -> SignIn:
         """The answer, which leaves with the next flush; raises ProtocolError when the wrong relay asks."""
         ...
 
-    def signed_in(self, line: "Line", welcome: Welcome) -> None: ...
+    def signed_in(self, session: "WebSocketSession", welcome: Welcome) -> None: ...
 
     def said(self, item: Item) -> None: ...
 
@@ -43,14 +43,14 @@ class LineOwner(Protocol):
 
     def writable(self) -> None: ...
 
-    def over(self, line: "Line") -> None:
+    def over(self, session: "WebSocketSession") -> None:
         """It is of no use any more."""
 
 
-class Line:
+class WebSocketSession:
     """One WebSocket, from the attempt to its end; ``retry`` is how long to leave the relay alone then."""
 
-    def __init__(self, client: LineOwner, url: str, ssl_context: ssl.SSLContext | None) -> None:
+    def __init__(self, client: SessionOwner, url: str, ssl_context: ssl.SSLContext | None) -> None:
         self.signed = False  # our sign-in is written, or will be in this turn
         self.welcomed = False
         self.paused = False
@@ -103,7 +103,7 @@ class Line:
 
     # The WebSocket's owner.
 
-    def opened(self, socket: "WebSocket") -> "Line":
+    def opened(self, socket: "WebSocket") -> "WebSocketSession":
         self._socket = socket
         if self._ending:
             socket.abort()

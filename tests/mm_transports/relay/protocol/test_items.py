@@ -29,7 +29,7 @@ def refused(value: Any) -> None:
 def test_every_item_has_a_strategy_here_and_a_tag_of_its_own() -> None:
     kinds = typing.get_args(items.Item)
     assert set(ITEMS) == set(kinds)
-    assert set(SAID) == set(typing.get_args(items.Said))
+    assert set(SAID) == set(typing.get_args(items.Forwardable))
     assert sorted(kind.__struct_config__.tag for kind in kinds) == list(range(20))
 
 
@@ -66,7 +66,7 @@ def test_a_later_version_may_add_fields_and_omit_none(item: Any) -> None:
 def test_sizes_agree_with_what_is_carried() -> None:
     assert items.MAX_FRAME == MAX_FRAME
     assert items.MAX_MAIL == MAX_ENVELOPE
-    largest = items.Carried(KEY, KEY, items.Deposit(KEY, ID, 2**53 - 1, bytes(items.MAX_MAIL), "a" * 256))
+    largest = items.Forwarded(KEY, KEY, items.Deposit(KEY, ID, 2**53 - 1, bytes(items.MAX_MAIL), "a" * 256))
     assert decode_items(encode_items([largest])) == [largest]
     full = [items.Noted(2**53 - 1)] * items.MAX_ITEMS
     assert decode_items(encode_items(full)) == full  # type: ignore[arg-type]

@@ -102,7 +102,7 @@ class Data(Struct, array_like=True, tag=5, gc=False):
     data: FrameBytes
 
 
-class Shut(Struct, array_like=True, tag=6, gc=False):
+class Closed(Struct, array_like=True, tag=6, gc=False):
     """The link is over: ``closed``, ``absent``, ``gone``, ``overflow``, ``denied``, ``unknown``, ``unreachable``."""
 
     peer: Key
@@ -157,7 +157,7 @@ class Declined(Struct, array_like=True, tag=12, gc=False):
     retry: Integer = 0
 
 
-class Room(Struct, array_like=True, tag=13, gc=False):
+class RoomAgain(Struct, array_like=True, tag=13, gc=False):
     """There is room again for mail to ``peer`` that was declined."""
 
     peer: Key
@@ -194,26 +194,29 @@ class Taken(Struct, array_like=True, tag=17, gc=False):
     refused: bool = False
 
 
-class Waiting(Struct, array_like=True, tag=19, gc=False):
+class MailWaiting(Struct, array_like=True, tag=19, gc=False):
     """Between processes of one relay only: mail or notes for the target are in the store. With an ``address`` they
     are for the relay there. A hint that may get lost."""
 
     address: Address = ""
 
 
-Said = Open | Data | Shut | Pause | Resume | Present | Deposit | Stored | Declined | Room | Ended | Noted | Waiting
+Forwardable = (
+    Open | Data | Closed | Pause | Resume | Present | Deposit | Stored | Declined | RoomAgain | Ended | Noted
+    | MailWaiting
+)  # fmt: skip
 
 
-class Carried(Struct, array_like=True, tag=18, gc=False):
+class Forwarded(Struct, array_like=True, tag=18, gc=False):
     """Between relays, and between processes of one: what ``source`` says to ``target``. Of what a relay says itself
     the source is the relay's key."""
 
     source: Key
     target: Key
-    said: Said
+    inner: Forwardable
 
 
 Item = (
-    Challenge | SignIn | Welcome | Bye | Open | Data | Shut | Pause | Resume | Present | Deposit | Stored | Declined
-    | Room | Ended | Noted | Mail | Taken | Carried | Waiting
+    Challenge | SignIn | Welcome | Bye | Open | Data | Closed | Pause | Resume | Present | Deposit | Stored | Declined
+    | RoomAgain | Ended | Noted | Mail | Taken | Forwarded | MailWaiting
 )  # fmt: skip

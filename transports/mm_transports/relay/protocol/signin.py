@@ -1,4 +1,4 @@
-"""Signing in: a challenge bound to this relay, this connection and this key (design, appendix A). Sans-I/O."""
+"""Signing in: a challenge bound to this relay, this connection and this key (docs/protocol/relay.rst). Sans-I/O."""
 
 import hmac
 from typing import Final

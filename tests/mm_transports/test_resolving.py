@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from mm_transports import names
-from mm_transports.names import look_up
+from mm_transports import resolving
+from mm_transports.resolving import look_up
 
 PORT = 443
 Dead = list[asyncio.Task[list[str]]]
@@ -35,7 +35,7 @@ class Resolver:
 async def resolver(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Resolver]:
     resolver = Resolver()
     monkeypatch.setattr(socket, "getaddrinfo", resolver)
-    monkeypatch.setattr(names, "_answered", {})
+    monkeypatch.setattr(resolving, "_answered", {})
     async with asyncio.timeout(20):
         yield resolver
         resolver.gave_up.set()
@@ -69,7 +69,7 @@ async def test_dead_names_hold_up_no_other(resolver: Resolver) -> None:
 async def test_what_was_known_is_looked_up_beside_any_number_of_dead_names(
     resolver: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(names, "MOST", 3)
+    monkeypatch.setattr(resolving, "MOST", 3)
     await look_up("localhost", PORT)
     await ask(3)
     with pytest.raises(OSError, match="other names are"):
@@ -107,7 +107,7 @@ async def test_no_name_at_all() -> None:
 
 
 async def test_what_is_remembered_is_bounded(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names, "REMEMBERED", 2)
+    monkeypatch.setattr(resolving, "REMEMBERED", 2)
     for port in (1, 2, 1, 3):
         await look_up("localhost", port)
-    assert list(names._answered) == [("localhost", 1), ("localhost", 3)]
+    assert list(resolving._answered) == [("localhost", 1), ("localhost", 3)]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_relay.doors.rates import BURST, Bucket
+from mm_relay.doors.rate_limit import BURST, Bucket
 
 
 def test_a_burst_is_free_and_then_the_rate_counts() -> None:
