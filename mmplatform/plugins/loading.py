@@ -1,4 +1,4 @@
-"""Finds transports, services, servers and commands by name among installed distributions, and imports them."""
+"""Finds plugins of each kind by name among installed distributions; imports one when it is asked for."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 TRANSPORTS: Final = "mmplatform.transports"
 SERVICES: Final = "mmplatform.services"
 SERVERS: Final = "mmplatform.servers"
+DOORS: Final = "mmplatform.doors"  # of the server "relay"
 COMMANDS: Final = "mmplatform.commands"
 
 

@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from mm_transports.relay.protocol.address import relay_key
-from mm_transports.relay.protocol.items import PEER, RELAY, SignIn
+from mm_transports.relay.protocol.items import PEER, RELAY
 
 FEDERATE: Final = ("any", "listed", "none")
 
@@ -25,12 +25,12 @@ class Access:
     federate_deny: Collection[bytes] = frozenset()
     reaches: Callable[[str], bool] = lambda address: True  # what comes back goes to the address a relay names
 
-    def refuses(self, given: SignIn) -> str:
-        """Why whoever signs in may not, or ""."""
-        if given.role == PEER:
-            return self.refuses_peer(given.key)
-        if given.role == RELAY:
-            return self._refuses_relay(given.key, given.address)
+    def refuses(self, key: bytes, role: int, address: str) -> str:
+        """Why the holder of ``key`` may not sign in, or "". ``address``: where a relay says it is reached itself."""
+        if role == PEER:
+            return self.refuses_peer(key)
+        if role == RELAY:
+            return self._refuses_relay(key, address)
         return "unknown-role"
 
     def refuses_peer(self, key: bytes) -> str:

@@ -53,6 +53,11 @@ _LISTS: Final = (
     ("federate-allow", "RELAY", "The address of a relay to work with; may be repeated."),
     ("federate-deny", "RELAY", "The address of a relay not to work with; may be repeated."),
     ("proxies", "NETWORK", "Believe X-Forwarded-For from there, as in 127.0.0.0/8; may be repeated."),
+    (
+        "door",
+        "NAME",
+        "Open this door, by the name of its plugin; may be repeated. Without it: native, where nodes come in.",
+    ),
 )
 
 

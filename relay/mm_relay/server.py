@@ -7,9 +7,10 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -19,16 +20,18 @@ from mm_relay.config.parsing import SAME_PORT
 from mm_relay.config.settings import Config
 from mm_relay.core import RelayCore
 from mm_relay.doors.certificates import Certificate
+from mm_relay.doors.connections import Connections
+from mm_relay.doors.door import Door
 from mm_relay.doors.http_pages import Pages
-from mm_relay.doors.limits import Crowd
-from mm_relay.doors.native import Hall
+from mm_relay.doors.limits import ConnectionLimits
+from mm_relay.doors.upgrade import Accepted, Refused, UpgradeRequest
 from mm_relay.doors.websocket_server import serve
 from mm_relay.metrics import Metrics
 from mm_relay.metrics import Page as MetricsPage
 from mm_transports.relay.protocol.address import format_relay
-from mm_transports.relay.websocket import Owner, WebSocket
-from mmplatform.errors import LocalError, StorageError
+from mmplatform.errors import LocalError, PluginError, StorageError
 from mmplatform.identity.keys import Identity
+from mmplatform.plugins import loading
 from mmplatform.plugins.server import Server
 from mmplatform.storage.folder import DataFolder
 
@@ -39,7 +42,7 @@ READY: Final = ""
 class RelayServer(Server):
     """One process of a relay. A data folder belongs to one process at a time."""
 
-    hall: Hall
+    connections: Connections
     core: RelayCore
 
     def __init__(
@@ -55,6 +58,7 @@ class RelayServer(Server):
         self.metrics = Metrics()
         self.trouble = "starting"  # why nobody should come, empty when everybody may
         self._certificate: Certificate | None = None
+        self._kinds: list[type[Door]] = []
         self._opened = AsyncExitStack()
 
     @classmethod
@@ -71,8 +75,8 @@ class RelayServer(Server):
     async def stop(self) -> None:
         """The port stays open until everybody has gone, so that balancers are told why."""
         self.trouble = "draining"
-        self.hall.drain()
-        await self.hall.empty(self.config.drain)
+        self.connections.drain()
+        await self.connections.empty(self.config.drain)
         await self._opened.aclose()
 
     def reload(self) -> None:
@@ -83,7 +87,7 @@ class RelayServer(Server):
         except LocalError as error:
             self._note(f"{error}; nothing has changed")
             return
-        self.hall.reconsider(access)
+        self.connections.reconsider(access)
         self._note("the certificate and the lists were read again")
 
     def activity(self) -> dict[str, int]:
@@ -102,6 +106,7 @@ class RelayServer(Server):
         config = self.config
         if config.tls_certificate is not None and config.tls_key is not None:
             self._certificate = Certificate(config.tls_certificate, config.tls_key)
+        self._kinds = doors(config.door)
         folder = DataFolder(config.data)
         folder.open()
         self._opened.callback(folder.close)
@@ -117,7 +122,7 @@ class RelayServer(Server):
         address = format_relay(config.url(port), identity.sign_id)
         self.core = RelayCore(config, identity, address, folder.path, self.metrics, self._now, self._note)
         await self._opened.enter_async_context(self.core)
-        self.hall = self._hall(identity, config.name or config.url(port))
+        self.connections = self._connections(identity, config.name or config.url(port))
         await self._tell_metrics(pages)
         watching = asyncio.get_running_loop().create_task(self._watch_store(), name="mm relay store")
         self._opened.callback(watching.cancel)
@@ -137,10 +142,10 @@ class RelayServer(Server):
         config = self.config
         listener = await serve(
             *config.address,
-            lambda socket: self.hall.open(socket),
+            lambda request: self.connections.answer(request),
+            max_message=max(kind.max_message for kind in self._kinds),
             ssl=self._certificate.context if self._certificate is not None else None,
             http=pages if config.metrics == SAME_PORT else pages.without_metrics,
-            admit=lambda ip: self.hall.admit(ip),
             proxies=config.proxies,
             start=False,
         )
@@ -150,18 +155,21 @@ class RelayServer(Server):
     async def _tell_metrics(self, pages: Pages) -> None:
         if self.config.metrics and self.config.metrics != SAME_PORT:
             listening = settings.host_and_port(self.config.metrics)
-            server = await serve(*listening, nobody, http=pages, admit=lambda ip: "no WebSockets here")
+            server = await serve(*listening, nobody, max_message=0, http=pages)
             self._opened.callback(server.close)
 
-    def _hall(self, identity: Identity, name: str) -> Hall:
+    def _connections(self, identity: Identity, name: str) -> Connections:
         config = self.config
-        return Hall(
+        return Connections(
             identity,
             name[:255],
             config.limits(),
             self.core,
+            kinds=self._kinds,
             access=self._access(config),
-            crowd=Crowd(config.max_connections, config.max_connections_per_address, config.max_unproven),
+            connection_limits=ConnectionLimits(
+                config.max_connections, config.max_connections_per_address, config.max_unproven
+            ),
             metrics=self.metrics,
             now=self._now,
             random=secrets.token_bytes,
@@ -186,6 +194,17 @@ class RelayServer(Server):
                 self.trouble = "store down" if failing else READY
 
 
-def nobody(socket: WebSocket) -> Owner:
-    """Of a listener that admits nobody."""
-    raise AssertionError(socket.remote)
+def doors(names: Sequence[str]) -> list[type[Door]]:
+    """The doors with these names. Raises PluginError."""
+    kinds = []
+    for name in names:
+        kind = loading.load(loading.DOORS, name)
+        if not (isinstance(kind, type) and issubclass(kind, Door)):
+            raise PluginError(f"the door {name!r} is no Door of mm_relay.doors.door; upgrade its package")
+        kinds.append(kind)
+    return kinds
+
+
+def nobody(request: UpgradeRequest) -> Accepted:
+    """Answer of a listener for pages only."""
+    raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "no WebSockets here")

@@ -223,7 +223,7 @@ async def test_control_topics_are_neither_sent_nor_taken(python: Platform, relay
 
 async def test_the_relay_restarts(tmp_path: Path, other: Counterpart, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both come back by themselves, and nothing that was said meanwhile is lost."""
-    monkeypatch.setattr("mm_relay.doors.native.DRAIN_RETRY", 0.1)
+    monkeypatch.setattr("mm_relay.doors.connections.DRAIN_RETRY", 0.1)
     server = RelayServer(Config(data=tmp_path, listen="127.0.0.1:0", drain=0))
     ready = await server.start()
     async with Platform(connection_info=[], transports=[Relay()], relays=[ready["address"]]) as python:

@@ -570,7 +570,7 @@ async def knock(at: Running, port: int = 0) -> Guest:
         guests.append(Guest(socket))
         return guests[0]
 
-    await connect(f"ws://127.0.0.1:{port or at.port}/", [items.VERSION], owner_of)
+    await connect(f"ws://127.0.0.1:{port or at.port}/", [items.VERSION], owner_of, max_message=items.MAX_MESSAGE)
     return guests[0]
 
 

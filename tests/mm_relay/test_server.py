@@ -42,7 +42,7 @@ class Relay:
             guests.append(Guest(socket))
             return guests[0]
 
-        await connect(self.address.url, [items.VERSION], owner_of, ssl=context)
+        await connect(self.address.url, [items.VERSION], owner_of, max_message=items.MAX_MESSAGE, ssl=context)
         guest = guests[0]
         asked = await guest.hears()
         guest.say(signin.answer(identity, asked, raw_key(self.address.key), bytes(32)))
@@ -147,7 +147,7 @@ async def test_metrics_on_the_same_port_and_on_one_of_their_own(
     assert (await apart.page("/metrics"))[0] == 404
     assert (await apart.page("/metrics", unused_tcp_port))[0] == 200
     with pytest.raises(Unreachable, match="no WebSockets here"):
-        await connect(f"ws://127.0.0.1:{unused_tcp_port}/", [items.VERSION], Guest)
+        await connect(f"ws://127.0.0.1:{unused_tcp_port}/", [items.VERSION], Guest, max_message=items.MAX_MESSAGE)
 
 
 async def test_a_store_that_does_not_answer_is_told_to_balancers(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:

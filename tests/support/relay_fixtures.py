@@ -46,7 +46,7 @@ async def relay() -> AsyncIterator[Tiny]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes come back to a whole relay soon, also after it was drained."""
     monkeypatch.setattr("mmplatform.links.dialer.FIRST_DELAY", 0.05)
-    monkeypatch.setattr("mm_relay.doors.native.DRAIN_RETRY", 0.1)
+    monkeypatch.setattr("mm_relay.doors.connections.DRAIN_RETRY", 0.1)
 
 
 @pytest.fixture

@@ -5,11 +5,14 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from mm_relay.access import Access
-from mm_relay.doors.limits import Crowd
-from mm_relay.doors.native import Hall
+from mm_relay.doors.connections import Connections
+from mm_relay.doors.limits import ConnectionLimits
+from mm_relay.doors.native import NativeDoor
+from mm_relay.doors.upgrade import Accepted, UpgradeRequest
 from mm_relay.doors.websocket_server import serve
 from mm_relay.metrics import Metrics
 from mm_relay.ports import Session
@@ -60,11 +63,13 @@ class Tiny:
         return format_relay(f"ws://127.0.0.1:{self.port}/", self.identity.sign_id)
 
     async def start(self, ssl: Any = None, **options: Any) -> "Tiny":
-        self.hall = Hall(
-            self.identity, "tiny", self.limits, self, access=self.access, crowd=Crowd(0, 0), metrics=Metrics(),
-            now=time.time, random=secrets.token_bytes,
+        self.host = Connections(
+            self.identity, "tiny", self.limits, self, kinds=[NativeDoor], access=self.access,
+            connection_limits=ConnectionLimits(), metrics=Metrics(), now=time.time, random=secrets.token_bytes,
         )  # fmt: skip
-        self._server = await serve("127.0.0.1", self.port, self.open, ssl=ssl, admit=self.hall.admit, **options)
+        self._server = await serve(
+            "127.0.0.1", self.port, self.answer, max_message=NativeDoor.max_message, ssl=ssl, **options
+        )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -77,19 +82,23 @@ class Tiny:
         await self._server.wait_closed()
         self.connections.clear()
 
-    def open(self, socket: WebSocket) -> Any:
+    def answer(self, request: UpgradeRequest) -> Accepted:
+        accepted = self.host.answer(request)
+        return accepted._replace(owner_of=partial(self.open, accepted.owner_of))
+
+    def open(self, owner_of: Callable[[WebSocket], Any], socket: WebSocket) -> Any:
         self.connections.append(socket)
-        front = self.hall.open(socket)
-        received = front.message_received
+        door = owner_of(socket)
+        received = door.message_received
 
         def counted(message: bytes) -> None:
             self.messages[socket.remote] += 1
             received(message)
 
-        front.message_received = counted  # type: ignore[method-assign]
-        return front
+        door.message_received = counted
+        return door
 
-    # The core of the hall.
+    # The core behind the door.
 
     def sign_in(self, session: Session) -> None:
         old = self.sessions.get(session.key)

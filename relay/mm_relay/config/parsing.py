@@ -12,6 +12,7 @@ from mm_relay.access import FEDERATE, Network
 from mm_transports.relay.protocol.address import parse_relay
 from mmplatform.errors import InvalidKey
 from mmplatform.identity.keys import parse_sign_id, raw_key
+from mmplatform.plugins import loading
 
 SAME_PORT: Final = "same"
 MIB: Final = 1024 * 1024
@@ -96,6 +97,14 @@ def each(parse: Callable[[str], Any]) -> Callable[[Any], tuple[Any, ...]]:
         return tuple(parse(text(one)) for one in value)
 
     return parsed
+
+
+def door(name: str) -> str:
+    """The name of a door that is installed; it is not imported."""
+    installed = loading.names(loading.DOORS)
+    if name not in installed:
+        raise ValueError(f"there is no door {name!r}; installed: {', '.join(installed) or 'none'}")
+    return name
 
 
 def network(name: str) -> Network:

@@ -31,6 +31,7 @@ class Config:
     name: str = ""
     listen: str = ""
     public_url: str = ""
+    door: tuple[str, ...] = ("native",)  # plugins; the first that takes a request has it
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     proxies: tuple[Network, ...] = ()
@@ -109,6 +110,7 @@ PARSERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "name": values.text,
     "listen": values.listening,
     "public_url": values.url,
+    "door": values.each(values.door),
     "tls_certificate": values.path,
     "tls_key": values.path,
     "proxies": values.each(values.network),
@@ -196,6 +198,8 @@ def _together(config: Config) -> list[str]:
         wrong.append("federate = listed: federate-allow lists nobody")
     if config.public_url.startswith("ws:") and config.tls_certificate is not None:
         wrong.append("public-url: a relay with TLS is wss://")
+    if not config.door or len(set(config.door)) < len(config.door):
+        wrong.append("door: at least one, and each of them once")
     if len(config.name) > 255:
         wrong.append("name: at most 255 characters")
     return wrong

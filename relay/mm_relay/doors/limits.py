@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 
 
 @dataclass
-class Crowd:
+class ConnectionLimits:
     """Counts connections against caps; 0 is no cap. An IPv6 network of 64 bits counts as one address."""
 
     most: int = 0
@@ -26,17 +26,20 @@ class Crowd:
             return "too many connections that have not signed in"
         return ""
 
-    def enter(self, ip: str) -> None:
+    def opened(self, ip: str) -> None:
+        """A connection from ``ip`` is there; it has not signed in."""
         self.total += 1
         self.unproven += 1
         self._addresses[_network(ip)] += 1
 
-    def prove(self) -> None:
+    def signed_in(self) -> None:
+        """One of those that had not signed in has."""
         self.unproven -= 1
 
-    def leave(self, ip: str, proven: bool) -> None:
+    def closed(self, ip: str, signed_in: bool) -> None:
+        """A connection from ``ip`` is no more; ``signed_in``: it had signed in."""
         self.total -= 1
-        self.unproven -= not proven
+        self.unproven -= not signed_in
         network = _network(ip)
         self._addresses[network] -= 1
         if not self._addresses[network]:

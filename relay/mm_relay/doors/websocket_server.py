@@ -10,14 +10,13 @@ from ipaddress import ip_address
 from typing import Any, Final, cast
 
 from websockets.datastructures import Headers
-from websockets.exceptions import NegotiationError
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from mm_relay.access import Network
-from mm_transports.relay.protocol.items import MAX_MESSAGE, VERSION
-from mm_transports.relay.websocket import CONNECT_TIMEOUT, PING_EVERY, OwnerOf, WebSocket
+from mm_relay.doors.upgrade import Answer, Refused, UpgradeRequest
+from mm_transports.relay.websocket import CONNECT_TIMEOUT, PING_EVERY, WebSocket
 from mmplatform.errors import LocalError
 
 MAX_UPGRADING: Final = 1024  # connections that have not sent their request yet
@@ -33,21 +32,31 @@ Page = tuple[int, str, bytes]  # status, content type, body
 async def serve(
     host: str,
     port: int,
-    owner_of: OwnerOf,
+    answer: Answer,
     *,
+    max_message: int,
     ssl: tls.SSLContext | None = None,
     http: Callable[[str], Page | None] = lambda path: None,
-    admit: Callable[[str], str] = lambda ip: "",
     proxies: Sequence[Network] = (),
-    subprotocols: Sequence[str] = (VERSION,),
     ping_every: float = PING_EVERY,
     upgrade_timeout: float = CONNECT_TIMEOUT,
     start: bool = True,
 ) -> asyncio.Server:
-    """Listen. ``http`` answers plain GETs of a path; ``admit`` gives the reason why an address may not connect.
-    ``proxies`` are believed when they say in X-Forwarded-For for whom they speak. Without ``start`` the port
-    is taken and nobody is let in before ``Server.start_serving``. Raises LocalError."""
-    entrance = _Entrance(owner_of, http, admit, proxies, subprotocols, ping_every, upgrade_timeout)
+    """Listen, until the server is closed.
+
+    Args:
+        answer: Says what becomes of a request for a WebSocket; a Refused it raises is told the client.
+        max_message: Bytes of the longest message, the longest that any door takes.
+        http: Answers plain GETs of a path.
+        proxies: Those that are believed when they say in X-Forwarded-For for whom they speak.
+        ping_every: Seconds of silence after which a client is asked whether it is there.
+        upgrade_timeout: Seconds for TLS, and for the request.
+        start: False to take the port and let nobody in before ``Server.start_serving``.
+
+    Raises:
+        LocalError: The port cannot be had.
+    """
+    entrance = _Entrance(answer, http, proxies, max_message, ping_every, upgrade_timeout)
     loop = asyncio.get_running_loop()
     try:
         return await loop.create_server(
@@ -67,32 +76,21 @@ async def serve(
 class _Entrance:
     """What all connections of one listener share."""
 
-    owner_of: OwnerOf
+    answer: Answer
     http: Callable[[str], Page | None]
-    admit: Callable[[str], str]
     proxies: Sequence[Network]
-    subprotocols: Sequence[str]
+    max_message: int
     ping_every: float
     upgrade_timeout: float
     upgrading: set["_Served"] = field(default_factory=set)
     half_sent: int = 0
-
-    def choose(self, protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol:
-        for ours in self.subprotocols:
-            if ours in offered:
-                return Subprotocol(ours)
-        raise NegotiationError(f"this relay speaks {', '.join(self.subprotocols)}; offered: {', '.join(offered)}")
 
 
 class _Served(WebSocket):
     """The server's end."""
 
     def __init__(self, entrance: _Entrance) -> None:
-        def choose(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol:
-            return entrance.choose(protocol, offered)
-
-        protocol = ServerProtocol(select_subprotocol=choose, max_size=MAX_MESSAGE)
-        super().__init__(protocol, entrance.owner_of, entrance.ping_every)
+        super().__init__(ServerProtocol(max_size=entrance.max_message), entrance.ping_every)
         self._entrance = entrance
         self._half_sent = 0
 
@@ -128,14 +126,30 @@ class _Served(WebSocket):
         protocol = cast(ServerProtocol, self._protocol)
         self._named(*_behind(self._entrance.proxies, event.headers, self.ip, self.remote))
         if "Upgrade" not in event.headers:
-            response = _page(event, self._entrance.http(event.path.partition("?")[0]))
-        elif refusal := self._entrance.admit(self.ip):
-            response = protocol.reject(HTTPStatus.SERVICE_UNAVAILABLE, f"{refusal}\n")
-        else:
-            response = protocol.accept(event)
+            protocol.send_response(_page(event, self._entrance.http(event.path.partition("?")[0])))
+            return
+        try:
+            accepted = self._entrance.answer(_upgrade_request(event, self.ip))
+        except Refused as refused:
+            protocol.send_response(protocol.reject(refused.status, f"{refused}\n"))
+            return
+        response = protocol.accept(event)
+        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS and accepted.subprotocol:
+            protocol.subprotocol = Subprotocol(accepted.subprotocol)
+            response.headers["Sec-WebSocket-Protocol"] = accepted.subprotocol
         protocol.send_response(response)
         if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            self._begin()
+            self._begin(accepted.owner_of, text=accepted.text)
+
+
+def _upgrade_request(request: Request, ip: str) -> UpgradeRequest:
+    path, _, query = request.path.partition("?")
+    headers: dict[str, str] = {}
+    for name, value in request.headers.raw_items():
+        key = name.lower()
+        headers[key] = f"{headers[key]}, {value}" if key in headers else value
+    offered = (name.strip() for name in headers.get("sec-websocket-protocol", "").split(","))
+    return UpgradeRequest(path, query, headers, tuple(name for name in offered if name), ip)
 
 
 def _page(request: Request, page: Page | None) -> Response:

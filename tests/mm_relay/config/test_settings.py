@@ -35,6 +35,15 @@ def test_every_setting_has_a_parser_and_a_flag() -> None:
     assert {f"--{name}" for name in NAMES} <= flags
 
 
+def test_doors_are_plugins_that_are_installed() -> None:
+    assert load({}).door == load({"door": ["native"]}).door == ("native",)
+    with pytest.raises(LocalError, match="^--door: there is no door 'nativ'; installed: .*native"):
+        load({"door": ["nativ"]})
+    for none_or_twice in ([], ["native", "native"]):
+        with pytest.raises(LocalError, match="door: at least one, and each of them once"):
+            load({"door": none_or_twice})
+
+
 def test_a_file_and_flags_that_win(tmp_path: Path) -> None:
     file = tmp_path / "relay.toml"
     file.write_text(

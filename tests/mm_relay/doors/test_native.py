@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from mm_relay.access import Access
-from mm_relay.doors.limits import Crowd
-from mm_relay.doors.native import BATCH, Hall
+from mm_relay.doors.connections import Connections
+from mm_relay.doors.limits import ConnectionLimits
+from mm_relay.doors.native import NativeDoor
 from mm_relay.doors.rate_limit import BURST
 from mm_relay.doors.websocket_server import serve
 from mm_relay.metrics import Metrics
@@ -28,7 +29,7 @@ from mm_transports.relay.protocol.items import (
     SignIn,
     Welcome,
 )
-from mm_transports.relay.protocol.wire import decode_items, encode_items
+from mm_transports.relay.protocol.wire import BATCH, decode_items, encode_items
 from mm_transports.relay.websocket import connect
 from mmplatform.errors import ProtocolError, Unreachable
 from mmplatform.identity.keys import Identity
@@ -65,11 +66,11 @@ class Core:
         self.drained.put_nowait(session)
 
 
-class Door:
-    """A hall that serves on a port."""
+class Entrance:
+    """Native doors behind a port."""
 
-    def __init__(self, hall: Hall, core: Core, url: str) -> None:
-        self.hall, self.core, self.url = hall, core, url
+    def __init__(self, connections: Connections, core: Core, url: str) -> None:
+        self.connections, self.core, self.url = connections, core, url
 
     async def knock(self) -> "Guest":
         guests: list[Guest] = []
@@ -78,7 +79,7 @@ class Door:
             guests.append(Guest(socket))
             return guests[0]
 
-        await connect(self.url, [items.VERSION], owner_of)
+        await connect(self.url, [items.VERSION], owner_of, max_message=items.MAX_MESSAGE)
         return guests[0]
 
     async def guest(self, identity: Identity = PEER, *more: Item, role: int = items.PEER) -> tuple["Guest", Session]:
@@ -130,24 +131,29 @@ def limits(**values: int) -> Limits:
 
 @pytest.fixture
 async def opened() -> AsyncIterator[Callable[..., Any]]:
-    servers, halls = [], []
+    servers: list[asyncio.Server] = []
+    made: list[Connections] = []
 
-    async def make(limited: Limits | None = None, **options: Any) -> Door:
+    async def make(limited: Limits | None = None, **options: Any) -> Entrance:
         core = Core()
-        chosen = {"access": Access(), "crowd": Crowd(), "metrics": Metrics(), "now": lambda: NOW, "random": os.urandom}
-        hall = Hall(RELAY, "test", limited or limits(), core, **(chosen | options))
-        server = await serve("127.0.0.1", 0, hall.open, admit=hall.admit)
+        chosen = {
+            "kinds": [NativeDoor], "access": Access(), "connection_limits": ConnectionLimits(), "metrics": Metrics(),
+            "now": lambda: NOW, "random": os.urandom,
+        }  # fmt: skip
+        connections = Connections(RELAY, "test", limited or limits(), core, **(chosen | options))
+        server = await serve("127.0.0.1", 0, connections.answer, max_message=NativeDoor.max_message)
         servers.append(server)
-        halls.append(hall)
-        return Door(hall, core, f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        made.append(connections)
+        return Entrance(connections, core, f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
 
     yield make
     for server in servers:
         server.close()
-    for hall in halls:
-        await hall.empty(0)
-        assert not hall.fronts
-        assert hall.metrics.connections == hall.metrics.signed_in == hall.crowd.total == hall.crowd.unproven == 0
+    for connections in made:
+        await connections.empty(0)
+        assert not connections.doors
+        metrics, limited = connections.metrics, connections.connection_limits
+        assert metrics.connections == metrics.signed_in == limited.total == limited.unproven == 0
     await settled()
 
 
@@ -164,7 +170,7 @@ async def test_signing_in_with_items_in_the_same_message(opened: Any) -> None:
     session = await within(door.core.signed.get())
     assert (session.key, session.role, session.address) == (PEER.sign_key, items.PEER, "")
     assert await within(door.core.items.get()) == frame
-    assert (door.hall.metrics.signed_in, door.hall.metrics.items_in) == (1, 2)
+    assert (door.connections.metrics.signed_in, door.connections.metrics.items_in) == (1, 2)
     guest.socket.close()
     assert await within(door.core.left.get()) is session
     await guest.lost()
@@ -225,7 +231,7 @@ async def test_denied(opened: Any) -> None:
     bye = await guest.hears()
     assert (bye.reason, bye.retry) == ("denied", 3_600_000)
     await guest.lost()
-    assert door.hall.metrics.refused == {"denied": 1}
+    assert door.connections.metrics.refused == {"denied": 1}
     assert door.core.items.empty()
 
 
@@ -233,7 +239,7 @@ async def test_lists_that_change_end_the_sessions_they_name(opened: Any) -> None
     door = await opened()
     guest, _ = await door.guest()
     other, _ = await door.guest(OTHER)
-    door.hall.reconsider(Access(deny={PEER.sign_key}))
+    door.connections.reconsider(Access(deny={PEER.sign_key}))
     assert await guest.ended() == "denied"
     other.say(Data(bytes(32), 1, b"still here"))
     await within(door.core.items.get())
@@ -340,9 +346,11 @@ async def test_much_in_one_turn_is_written_within_the_turn(opened: Any) -> None:
     told = [Data(bytes(32), number, bytes(10_000)) for number in range(60)]
     for item in told:
         session.tell(item)
-    assert door.hall.metrics.bytes_out > BATCH
+    assert door.connections.metrics.bytes_out > BATCH
     session.tell(items.Pause(OTHER.sign_key))
-    assert door.hall.metrics.items_out == len(told) + 2, "a pause waits for nothing; welcome and all the rest are out"
+    assert door.connections.metrics.items_out == len(told) + 2, (
+        "a pause waits for nothing; welcome and all the rest are out"
+    )
     assert [await guest.hears() for _ in told] == told
     assert await guest.hears() == items.Pause(OTHER.sign_key)
     guest.socket.close()
@@ -386,17 +394,17 @@ async def test_who_is_too_fast_is_not_read_for_a_while_and_loses_nothing(
     guest.say(last)
     assert await within(door.core.items.get()) == last
     assert 0.2 < asyncio.get_running_loop().time() - started < 5
-    assert door.hall.metrics.rate_pauses
+    assert door.connections.metrics.rate_pauses
     guest.socket.close()
     await guest.lost()
 
 
 async def test_caps_are_told_before_the_upgrade(opened: Any) -> None:
-    door = await opened(crowd=Crowd(most=1))
+    door = await opened(connection_limits=ConnectionLimits(most=1))
     guest, _ = await door.guest()
     with pytest.raises(Unreachable, match="HTTP 503 this relay is full"):
         await door.knock()
-    assert door.hall.metrics.refused == {"this relay is full": 1}
+    assert door.connections.metrics.refused == {"this relay is full": 1}
     guest.socket.close()
     await within(door.core.left.get())
     again, _ = await door.guest()
@@ -408,7 +416,7 @@ async def test_draining(opened: Any) -> None:
     door = await opened()
     guests = [(await door.guest(identity))[0] for identity in (PEER, OTHER)]
     unproven = await door.knock()
-    door.hall.drain()
+    door.connections.drain()
     with pytest.raises(Unreachable, match="draining"):
         await door.knock()
     for guest in (*guests, unproven):
@@ -416,8 +424,8 @@ async def test_draining(opened: Any) -> None:
             pass
         assert bye.reason == "draining"
         assert 5000 <= bye.retry <= 10_000
-    await door.hall.empty(PATIENCE)
-    assert not door.hall.sockets
+    await door.connections.empty(PATIENCE)
+    assert not door.connections.sockets
 
 
 async def test_draining_does_not_wait_for_those_who_do_not_answer(opened: Any) -> None:
@@ -428,9 +436,9 @@ async def test_draining_does_not_wait_for_those_who_do_not_answer(opened: Any) -
         for _ in range(20):
             session.tell(Data(bytes(32), 1, bytes(items.MAX_FRAME)))
         await settled()
-    door.hall.drain()
-    await within(door.hall.empty(0.05))
+    door.connections.drain()
+    await within(door.connections.empty(0.05))
     await settled()
-    assert not door.hall.sockets
+    assert not door.connections.sockets
     guest.socket.abort()
     await guest.lost()

@@ -15,11 +15,12 @@ import pytest
 from mm_relay.access import Access
 from mm_relay.doors.websocket_server import serve
 from mm_transports.relay import client as module
-from mm_transports.relay import websocket_session as line
+from mm_transports.relay import websocket_session
 from mm_transports.relay.client import Client
 from mm_transports.relay.protocol import signin
 from mm_transports.relay.protocol.address import format_relay, parse_relay
 from mm_transports.relay.protocol.items import (
+    MAX_MESSAGE,
     Bye,
     Challenge,
     Data,
@@ -37,6 +38,7 @@ from mm_transports.relay.protocol.wire import decode_items, encode_items
 from mm_transports.relay.websocket import WebSocket
 from mmplatform.errors import ProtocolError, Unreachable
 from tests.support.tiny_relay import LIMITS, Tiny
+from tests.support.upgrades import answering
 from tests.support.world import identity, until
 
 pytestmark = pytest.mark.usefixtures("at_once")
@@ -187,14 +189,14 @@ async def test_who_is_taken_over_does_not_fight(relay: Tiny) -> None:
             await until(lambda: len(owner.events) == 2)
             assert owner.events[1].startswith("taken-over: another node")
             assert not old.open
-            assert line.SUSPICION >= 60
+            assert websocket_session.SUSPICION >= 60
             await asyncio.sleep(0.05)  # far above the backoff of these tests
             assert new.up
             assert not old.open
 
 
 async def test_a_key_that_is_not_welcome(relay: Tiny) -> None:
-    relay.hall.access = Access(deny={ALICE.sign_key})
+    relay.host.access = Access(deny={ALICE.sign_key})
     async with client(relay.address, keep=False) as (alice, owner):
         with pytest.raises(Unreachable, match="denied: the relay does not serve this key"):
             await alice.connected(5)
@@ -231,7 +233,7 @@ async def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_no_relay_of_this_version() -> None:
-    server = await serve("127.0.0.1", 0, lambda socket: None, subprotocols=["mm-relay.99"])  # type: ignore[arg-type,return-value]
+    server = await serve("127.0.0.1", 0, answering(Script([]).open, ["mm-relay.99"]), max_message=MAX_MESSAGE)
     port = server.sockets[0].getsockname()[1]
     async with client(format_relay(f"ws://127.0.0.1:{port}/", RELAY.sign_id), keep=False) as (alice, _):
         with pytest.raises(Unreachable, match="mm-relay"):
@@ -373,7 +375,7 @@ def false_welcome(script: Script, given: SignIn) -> list[Item]:
 )
 async def test_hostile_relays(replies: list[Any], reason: str) -> None:
     script = Script(*replies)
-    server = await serve("127.0.0.1", 0, script.open)
+    server = await serve("127.0.0.1", 0, answering(script.open), max_message=MAX_MESSAGE)
     address = format_relay(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", RELAY.sign_id)
     async with client(address) as (alice, owner):
         owner.forbidden = Present
@@ -388,9 +390,9 @@ async def test_hostile_relays(replies: list[Any], reason: str) -> None:
 
 
 async def test_a_relay_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line, "SIGN_IN_TIMEOUT", 0.05)
+    monkeypatch.setattr(websocket_session, "SIGN_IN_TIMEOUT", 0.05)
     for script in (Script([]), Script(ask, [])):
-        server = await serve("127.0.0.1", 0, script.open)
+        server = await serve("127.0.0.1", 0, answering(script.open), max_message=MAX_MESSAGE)
         address = format_relay(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", RELAY.sign_id)
         async with client(address, keep=False) as (alice, _):
             with pytest.raises(Unreachable, match="does not answer the sign-in"):

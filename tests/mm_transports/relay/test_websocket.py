@@ -17,10 +17,12 @@ import websockets.asyncio.server
 import websockets.exceptions
 
 from benchmarks import tls
+from mm_relay.doors.upgrade import Accepted, Refused, UpgradeRequest
 from mm_relay.doors.websocket_server import serve
 from mm_transports.relay.protocol.items import MAX_MESSAGE, VERSION
 from mm_transports.relay.websocket import HIGH_WATER, WebSocket, connect
 from mmplatform.errors import LocalError, Unreachable
+from tests.support.upgrades import answering
 
 PATIENCE = 10.0
 UPGRADE = (
@@ -84,9 +86,16 @@ class Host:
 
 
 @asynccontextmanager
-async def hosting(**options: Any) -> AsyncIterator[Host]:
+async def hosting(
+    *,
+    subprotocols: Sequence[str] = (VERSION,),
+    admit: Callable[[str], str] = lambda ip: "",
+    text: bool = False,
+    **options: Any,
+) -> AsyncIterator[Host]:
     host = Host()
-    server = await serve("127.0.0.1", 0, host.owner_of, **options)
+    answer = answering(host.owner_of, subprotocols, admit, text=text)
+    server = await serve("127.0.0.1", 0, answer, max_message=MAX_MESSAGE, **options)
     host.port = server.sockets[0].getsockname()[1]
     host.scheme = "wss" if options.get("ssl") else "ws"
     try:
@@ -111,7 +120,7 @@ async def dial(host: Host, subprotocols: Sequence[str] = (VERSION,), **options: 
         ends.append(End(socket))
         return ends[0]
 
-    await connect(host.url, subprotocols, owner_of, **options)
+    await connect(host.url, subprotocols, owner_of, max_message=MAX_MESSAGE, **options)
     return ends[0]
 
 
@@ -127,7 +136,7 @@ async def stranger(host: Host, said: str) -> AsyncIterator[tuple[asyncio.StreamR
         await settled()
 
 
-async def answer(host: Host, said: str) -> bytes:
+async def answer_page(host: Host, said: str) -> bytes:
     """All that the server says to raw bytes until it closes."""
     async with stranger(host, said) as (reader, _):
         return await asyncio.wait_for(reader.read(), PATIENCE)
@@ -247,7 +256,7 @@ async def test_the_highest_version_both_know_is_spoken() -> None:
 async def test_no_version_in_common_names_those_of_the_server(host: Host, offered: list[str]) -> None:
     with pytest.raises(Unreachable, match=rf"HTTP 400 .*this relay speaks {VERSION}; offered: {', '.join(offered)}"):
         await dial(host, offered)
-    assert (await answer(host, UPGRADE.replace(VERSION, "") + "\r\n")).startswith(b"HTTP/1.1 400")
+    assert (await answer_page(host, UPGRADE.replace(VERSION, "") + "\r\n")).startswith(b"HTTP/1.1 400")
 
 
 async def test_every_address_of_a_name_is_tried(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,12 +264,12 @@ async def test_every_address_of_a_name_is_tried(host: Host, monkeypatch: pytest.
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{last}", host.port)) for last in (2, 1, 3)]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: found)
     url = f"ws://relay.example:{host.port}/"
-    socket_here = await connect(url, [VERSION], End)
+    socket_here = await connect(url, [VERSION], End, max_message=MAX_MESSAGE)
     assert socket_here.ip == "127.0.0.1"
     socket_here.abort()
     del found[1]
     with pytest.raises(Unreachable, match=r"127\.0\.0\.3"):
-        await connect(url, [VERSION], End)
+        await connect(url, [VERSION], End, max_message=MAX_MESSAGE)
 
 
 async def test_a_server_that_names_no_version_is_no_relay() -> None:
@@ -319,6 +328,43 @@ async def test_a_text_is_not_for_relays(host: Host) -> None:
         assert theirs.messages.empty()
 
 
+async def test_where_texts_are_spoken_bytes_end_the_connection() -> None:
+    async with (
+        hosting(text=True) as host,
+        websockets.asyncio.client.connect(host.url, subprotocols=[VERSION]) as client,  # type: ignore[list-item]
+    ):
+        theirs = await host.end()
+        await client.send(["in ", "pieces: \N{SNOWMAN}"])
+        assert await theirs.heard() == "in pieces: \N{SNOWMAN}".encode()
+        theirs.socket.send("an answer: \N{SNOWMAN}".encode())
+        assert await client.recv() == "an answer: \N{SNOWMAN}"
+        await client.send(b"bytes")
+        with pytest.raises(websockets.exceptions.ConnectionClosedError, match="text messages only"):
+            await client.recv()
+        await theirs.lost()
+        assert theirs.messages.empty()
+
+
+async def test_the_answer_sees_path_query_and_headers() -> None:
+    seen: list[UpgradeRequest] = []
+
+    def answer(request: UpgradeRequest) -> Accepted:
+        seen.append(request)
+        raise Refused(401, "no such token")
+
+    server = await serve("127.0.0.1", 0, answer, max_message=MAX_MESSAGE)
+    host = Host()
+    host.port = server.sockets[0].getsockname()[1]
+    request = UPGRADE.replace("GET / ", "GET /a%20b?token=1?2 ") + "X-Twice: one\r\nx-twice: two\r\n\r\n"
+    page = await answer_page(host, request)
+    assert page.startswith(b"HTTP/1.1 401 ")
+    assert page.endswith(b"\r\n\r\nno such token\n")
+    (one,) = seen
+    assert (one.path, one.query, one.ip, one.subprotocols) == ("/a%20b", "token=1?2", "127.0.0.1", (VERSION,))
+    assert one.headers["x-twice"] == "one, two"
+    server.close()
+
+
 @pytest.mark.parametrize("parts", [[bytes(MAX_MESSAGE + 1)], [bytes(MAX_MESSAGE), b"x"]])
 async def test_a_message_that_is_too_large_ends_the_connection(host: Host, parts: list[bytes]) -> None:
     async with websockets.asyncio.client.connect(host.url, subprotocols=[VERSION]) as client:  # type: ignore[list-item]
@@ -368,14 +414,14 @@ async def test_random_bytes_end_the_connection_and_nothing_else(host: Host) -> N
 async def test_plain_requests_are_answered_on_the_same_port() -> None:
     pages = {"/healthz": (200, "application/json", b"{}\n")}
     async with hosting(http=pages.get) as host:
-        got = await answer(host, "GET /healthz?verbose HTTP/1.1\r\nHost: x\r\n\r\n")
+        got = await answer_page(host, "GET /healthz?verbose HTTP/1.1\r\nHost: x\r\n\r\n")
         assert got.startswith(b"HTTP/1.1 200 OK\r\n")
         assert got.endswith(b"\r\n\r\n{}\n")
-        got = await answer(host, "HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        got = await answer_page(host, "HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"Content-Length: 3" in got
         assert got.endswith(b"\r\n\r\n")
-        assert (await answer(host, "GET / HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 404")
-        assert (await answer(host, "DELETE /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).startswith(b"HTTP/1.1 405")
+        assert (await answer_page(host, "GET / HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 404")
+        assert (await answer_page(host, "DELETE /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).startswith(b"HTTP/1.1 405")
 
 
 @pytest.mark.parametrize(
@@ -390,7 +436,7 @@ async def test_what_is_no_request_is_not_answered(host: Host, said: str) -> None
 
 @pytest.mark.parametrize(("said", "status"), [("GET /" + "x" * 9000, b"414"), (UPGRADE + "X: " + "x" * 9000, b"431")])
 async def test_a_request_that_is_too_long(host: Host, said: str, status: bytes) -> None:
-    assert (await answer(host, said + "\r\n\r\n")).startswith(b"HTTP/1.1 " + status)
+    assert (await answer_page(host, said + "\r\n\r\n")).startswith(b"HTTP/1.1 " + status)
 
 
 async def test_a_request_that_never_ends_is_cut_off() -> None:
@@ -444,7 +490,7 @@ async def test_forwarded_addresses_count_from_proxies_only(proxies: list[str], f
     admit: Callable[[str], str] = lambda ip: asked.append(ip) or "no"  # type: ignore[func-returns-value]  # noqa: E731
     async with hosting(admit=admit, proxies=[ip_network(name) for name in proxies]) as host:
         lines = "".join(f"X-Forwarded-For: {line}\r\n" for line in forwarded)
-        assert (await answer(host, UPGRADE + lines + "\r\n")).startswith(b"HTTP/1.1 503")
+        assert (await answer_page(host, UPGRADE + lines + "\r\n")).startswith(b"HTTP/1.1 503")
     assert asked == [seen]
 
 
@@ -567,23 +613,23 @@ async def test_tls_both_ways(tmp_path: Path) -> None:
 
 async def test_servers_that_are_not_there(host: Host) -> None:
     with pytest.raises(LocalError, match=rf"cannot listen on 127\.0\.0\.1:{host.port}: .*in use"):
-        await serve("127.0.0.1", host.port, host.owner_of)
+        await serve("127.0.0.1", host.port, answering(host.owner_of), max_message=MAX_MESSAGE)
     for url in ("http://x/", "ws://", "nonsense"):
         with pytest.raises(Unreachable):
-            await connect(url, [VERSION], End)
+            await connect(url, [VERSION], End, max_message=MAX_MESSAGE)
     async with other_server(ends=True) as (url, _):
         with pytest.raises(Unreachable, match=url):
-            await connect(url, [VERSION], End)
+            await connect(url, [VERSION], End, max_message=MAX_MESSAGE)
     with pytest.raises(Unreachable, match=url):
-        await connect(url, [VERSION], End)
+        await connect(url, [VERSION], End, max_message=MAX_MESSAGE)
 
 
 async def test_a_server_that_does_not_answer_in_time() -> None:
     async with other_server() as (url, came):
         with pytest.raises(Unreachable, match="no answer"):
-            await connect(url, [VERSION], End, timeout=0.05)
+            await connect(url, [VERSION], End, max_message=MAX_MESSAGE, timeout=0.05)
         (await came.get()).close()
-        dialling = asyncio.create_task(connect(url, [VERSION], End))
+        dialling = asyncio.create_task(connect(url, [VERSION], End, max_message=MAX_MESSAGE))
         came.put_nowait(await came.get())
         dialling.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -602,4 +648,4 @@ async def test_a_server_that_does_not_answer_in_time() -> None:
 async def test_a_server_that_is_no_relay(answered: str) -> None:
     async with other_server(answered, ends=True) as (url, _):
         with pytest.raises(Unreachable):
-            await connect(url, [VERSION], End)
+            await connect(url, [VERSION], End, max_message=MAX_MESSAGE)

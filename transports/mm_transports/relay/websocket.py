@@ -1,4 +1,4 @@
-"""WebSocket connections of relays and their clients: whole binary messages in order, in the callback style of asyncio.
+"""WebSocket connections of relays and their clients: whole messages in order, in the callback style of asyncio.
 
 The websockets library does the protocol (its Sans-I/O half), this file and websocket_server.py the sockets. No task and
 no timer a message: one timer a connection sees to the upgrade, the keep-alive and the close in turn.
@@ -22,7 +22,6 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from mm_transports import resolving
-from mm_transports.relay.protocol.items import MAX_MESSAGE
 from mmplatform.errors import Unreachable
 
 CONNECT_TIMEOUT: Final = 10.0  # seconds, for TCP, TLS and the upgrade
@@ -36,7 +35,8 @@ UNREAD_PONGS: Final = 16  # pings that are answered while the other end reads no
 class Owner(Protocol):
     """What a connection calls, from the event loop only (``pause_writing`` also from within ``send``)."""
 
-    def message_received(self, message: bytes) -> None: ...
+    def message_received(self, message: bytes) -> None:
+        """Text comes as it was sent: nobody has looked whether it is UTF-8."""
 
     def connection_lost(self, reason: str) -> None:
         """The last callback, exactly once."""
@@ -56,9 +56,9 @@ class WebSocket(asyncio.Protocol):
     remote = ""  # where the other end is, for people and logs
     ip = ""
 
-    def __init__(self, protocol: ServerProtocol | ClientProtocol, owner_of: OwnerOf, ping_every: float) -> None:
+    def __init__(self, protocol: ServerProtocol | ClientProtocol, ping_every: float) -> None:
         self._protocol = protocol
-        self._owner_of = owner_of
+        self._opcode, self._send = Opcode.BINARY, protocol.send_binary  # of messages, both ways
         self._ping_every = ping_every
         self._owner: Owner | None = None
         self._loop = asyncio.get_running_loop()
@@ -83,7 +83,7 @@ class WebSocket(asyncio.Protocol):
     def send(self, message: bytes) -> None:
         """Queue one message; never blocks. After close or loss it does nothing."""
         if self._protocol.state is State.OPEN and not self._ending:
-            self._protocol.send_binary(message)
+            self._send(message)
             self._flush()
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
@@ -174,22 +174,25 @@ class WebSocket(asyncio.Protocol):
     def _handshake(self, event: Any) -> None:
         raise NotImplementedError
 
-    def _begin(self) -> None:
+    def _begin(self, owner_of: OwnerOf, *, text: bool = False) -> None:
+        if text:
+            self._opcode, self._send = Opcode.TEXT, self._protocol.send_text
         self._wait(self._ping_every, self._tick)
-        self._owner = self._owner_of(self)
+        self._owner = owner_of(self)
 
     def _frame(self, frame: Frame) -> None:
         if self._ending or self._owner is None:
             return
-        if frame.opcode is Opcode.BINARY and frame.fin:
+        if frame.opcode is self._opcode and frame.fin:
             self._owner.message_received(bytes(frame.data))
-        elif frame.opcode is Opcode.BINARY or frame.opcode is Opcode.CONT:
+        elif frame.opcode is self._opcode or frame.opcode is Opcode.CONT:
             self._partial += frame.data
             if frame.fin:
                 message, self._partial = bytes(self._partial), bytearray()
                 self._owner.message_received(message)
-        elif frame.opcode is Opcode.TEXT:
-            self.close(CloseCode.UNSUPPORTED_DATA, "binary messages only")
+        elif frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
+            kind = "text" if self._opcode is Opcode.TEXT else "binary"
+            self.close(CloseCode.UNSUPPORTED_DATA, f"{kind} messages only")
         elif frame.opcode is Opcode.PING and self._writing_paused:
             self._pongs += 1
             if self._pongs > UNREAD_PONGS:
@@ -261,12 +264,12 @@ class WebSocket(asyncio.Protocol):
 class _Dialled(WebSocket):
     """The client's end."""
 
-    def __init__(self, url: str, subprotocols: Sequence[str], owner_of: OwnerOf, ping_every: float) -> None:
+    def __init__(
+        self, url: str, subprotocols: Sequence[str], owner_of: OwnerOf, max_message: int, ping_every: float
+    ) -> None:
         wanted = [Subprotocol(name) for name in subprotocols]
-        super().__init__(
-            ClientProtocol(parse_uri(url), subprotocols=wanted, max_size=MAX_MESSAGE), owner_of, ping_every
-        )
-        self._url = url
+        super().__init__(ClientProtocol(parse_uri(url), subprotocols=wanted, max_size=max_message), ping_every)
+        self._url, self._owner_of = url, owner_of
         self.opened: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -290,7 +293,7 @@ class _Dialled(WebSocket):
         elif not self.subprotocol:
             self._fail("no relay: it agrees to no version of what relays speak")
         else:
-            self._begin()
+            self._begin(self._owner_of)
             if not self.opened.done():
                 self.opened.set_result(None)
 
@@ -306,11 +309,23 @@ async def connect(
     subprotocols: Sequence[str],
     owner_of: OwnerOf,
     *,
+    max_message: int,
     ssl: tls.SSLContext | None = None,
     timeout: float = CONNECT_TIMEOUT,
     ping_every: float = PING_EVERY,
 ) -> WebSocket:
-    """Connect to ``ws://`` or ``wss://host[:port]/path``. Raises Unreachable, which says why."""
+    """Connect to ``ws://`` or ``wss://host[:port]/path``, for binary messages.
+
+    Args:
+        subprotocols: What we speak, the preferred one first; the other end has to agree to one.
+        owner_of: Makes the owner when the connection is open.
+        max_message: Bytes of the longest message the other end may send.
+        timeout: Seconds for name, TCP, TLS and the upgrade.
+        ping_every: Seconds of silence after which the other end is asked whether it is there.
+
+    Raises:
+        Unreachable: There is no connection; says why.
+    """
     try:
         where = parse_uri(url)
     except InvalidURI as error:
@@ -320,7 +335,7 @@ async def connect(
     try:
         async with asyncio.timeout(timeout):
             made = await resolving.connect(
-                lambda: _Dialled(url, subprotocols, owner_of, ping_every), where.host, where.port, context
+                lambda: _Dialled(url, subprotocols, owner_of, max_message, ping_every), where.host, where.port, context
             )
             await made.opened
     except (OSError, TimeoutError) as error:

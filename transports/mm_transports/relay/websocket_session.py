@@ -6,7 +6,7 @@ import ssl
 from typing import TYPE_CHECKING, Final, Protocol
 
 from mm_transports.relay.protocol import signin
-from mm_transports.relay.protocol.items import VERSION, Bye, Challenge, Item, SignIn, Welcome
+from mm_transports.relay.protocol.items import MAX_MESSAGE, VERSION, Bye, Challenge, Item, SignIn, Welcome
 from mm_transports.relay.protocol.wire import decode_items, encode_items
 from mmplatform.errors import ProtocolError, Unreachable
 
@@ -136,7 +136,9 @@ class WebSocketSession:
         except ModuleNotFoundError as error:
             raise Unreachable(f"{MISSING} ({error})") from None
         try:
-            return await websocket.connect(self._url, [VERSION], self.opened, ssl=self._ssl, timeout=CONNECT_TIMEOUT)
+            return await websocket.connect(
+                self._url, [VERSION], self.opened, max_message=MAX_MESSAGE, ssl=self._ssl, timeout=CONNECT_TIMEOUT
+            )
         except Unreachable as error:
             self.cause = error.__context__
             raise Unreachable(f"{error}{_advice(self._url, error.__context__)}") from None

@@ -1,0 +1,113 @@
+"""All connections of this process, by whichever door they came: who is let in, drained, looked at again."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
+from typing import Final
+
+from mm_relay.access import Access
+from mm_relay.doors.door import Core, Door
+from mm_relay.doors.limits import ConnectionLimits
+from mm_relay.doors.upgrade import Accepted, Refused, UpgradeRequest
+from mm_relay.metrics import Metrics
+from mm_transports.relay.protocol.items import Limits
+from mm_transports.relay.websocket import WebSocket
+from mmplatform.identity.keys import Identity
+
+SIGN_IN_WITHIN: Final = 10.0  # seconds
+DRAIN_RETRY: Final = 10.0  # seconds at most until those sent away come back
+
+
+class Connections:
+    """``kinds`` are the doors that are open; the first that takes a request has it."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        name: str,
+        limits: Limits,
+        core: Core,
+        *,
+        kinds: Sequence[type[Door]],
+        access: Access,
+        connection_limits: ConnectionLimits,
+        metrics: Metrics,
+        now: Callable[[], float],
+        random: Callable[[int], bytes],
+        sign_in_within: float = SIGN_IN_WITHIN,
+    ) -> None:
+        self.identity, self.name, self.limits, self.core = identity, name, limits, core
+        self.access, self.connection_limits, self.metrics = access, connection_limits, metrics
+        self.now, self.random = now, random
+        self.sign_in_within = sign_in_within
+        self.draining = False
+        self.doors: set[Door] = set()
+        self.sockets: set[WebSocket] = set()
+        self._kinds = kinds
+        self._emptied: asyncio.Event | None = None
+
+    def answer(self, request: UpgradeRequest) -> Accepted:
+        """Which door takes the request. Raises Refused: nobody may come now, or no door is for it."""
+        if refusal := self._refusal(request.ip):
+            self.metrics.refused[refusal] += 1
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, refusal)
+        for kind in self._kinds:
+            if kind.takes(request):
+                subprotocol = kind.subprotocol if kind.subprotocol in request.subprotocols else ""
+                return Accepted(partial(kind, host=self, request=request), subprotocol, kind.text)
+        spoken = ", ".join(kind.subprotocol for kind in self._kinds if kind.subprotocol)
+        offered = ", ".join(request.subprotocols)
+        raise Refused(HTTPStatus.BAD_REQUEST, f"this relay speaks {spoken}; offered: {offered}")
+
+    def drain(self) -> None:
+        """Send everybody away, to come back at moments that spread over some seconds."""
+        self.draining = True
+        for door in list(self.doors):
+            door.end("draining", DRAIN_RETRY * (1 + self.random(1)[0] / 255) / 2)
+
+    async def empty(self, patience: float) -> None:
+        """Wait until all connections are closed; those that take longer than ``patience`` seconds are cut off."""
+        self._emptied = asyncio.Event()
+        if self.sockets:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), patience)
+        for socket in list(self.sockets):
+            socket.abort()
+
+    def reconsider(self, access: Access) -> None:
+        """Lists have changed: who may not be here any more is sent away."""
+        self.access = access
+        for door in list(self.doors):
+            door.reconsider()
+
+    # What doors tell.
+
+    def opened(self, door: Door) -> None:
+        self.doors.add(door)
+        self.sockets.add(door.socket)
+        self.connection_limits.opened(door.ip)
+        self.metrics.connections += 1
+
+    def signed_in(self, door: Door) -> None:
+        self.connection_limits.signed_in()
+        self.metrics.signed_in += 1
+
+    def left(self, door: Door) -> None:
+        if door not in self.doors:
+            return
+        self.doors.discard(door)
+        self.connection_limits.closed(door.ip, door.signed_in)
+        self.metrics.connections -= 1
+        if door.signed_in:
+            self.metrics.signed_in -= 1
+            self.core.sign_out(door)
+
+    def closed(self, door: Door) -> None:
+        self.sockets.discard(door.socket)
+        if not self.sockets and self._emptied is not None:
+            self._emptied.set()
+
+    def _refusal(self, ip: str) -> str:
+        return "draining" if self.draining else self.connection_limits.refuses(ip)

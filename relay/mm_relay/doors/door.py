@@ -1,0 +1,296 @@
+"""What every front door of a relay does, whatever words its clients use: one WebSocket from its start to its end.
+
+The first item a connection is told within a turn of the loop leaves at once, all others as one message. A connection
+that sends faster than it may is not read until it has paid for that; nothing is dropped.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import ClassVar, Final, Protocol
+
+from mm_relay.access import Access
+from mm_relay.doors.rate_limit import Bucket
+from mm_relay.doors.upgrade import UpgradeRequest
+from mm_relay.metrics import Metrics
+from mm_relay.ports import Session
+from mm_transports.relay.protocol.items import (
+    PEER,
+    RELAY,
+    Bye,
+    Closed,
+    Data,
+    Deposit,
+    Forwarded,
+    Item,
+    Limits,
+    Mail,
+    MailWaiting,
+    Noted,
+    Open,
+    Pause,
+    Resume,
+    Taken,
+)
+from mm_transports.relay.protocol.wire import BATCH
+from mm_transports.relay.websocket import WebSocket
+from mmplatform.errors import ProtocolError
+from mmplatform.identity.keys import Identity
+
+SMALL: Final = 256  # what an item without content counts as: with reasons at their longest 1.2 KiB
+DENIED_RETRY: Final = 3600.0  # seconds
+_FROM_PEERS: Final = frozenset({Open, Data, Closed, Pause, Resume, Deposit, Noted, Taken})
+_FROM_RELAYS: Final = frozenset({Forwarded})
+
+
+class Core(Protocol):
+    """What stands behind the front doors."""
+
+    def sign_in(self, session: Session) -> None: ...
+
+    def sign_out(self, session: Session) -> None: ...
+
+    def receive(self, session: Session, item: Item) -> None:
+        """Raises ProtocolError for an item that ends the connection."""
+
+    def writable(self, session: Session) -> None:
+        """It was full and is no more."""
+
+
+class DoorHost(Protocol):
+    """What a door asks of the relay it leads to, and tells it."""
+
+    identity: Identity
+    name: str
+    limits: Limits
+    core: Core
+    access: Access
+    metrics: Metrics
+    sign_in_within: float  # seconds
+    now: Callable[[], float]  # Unix seconds
+    random: Callable[[int], bytes]
+
+    def opened(self, door: "Door") -> None:
+        """A connection is there."""
+
+    def signed_in(self, door: "Door") -> None:
+        """Its key is proven, and may be here."""
+
+    def left(self, door: "Door") -> None:
+        """Nothing is said over it any more; every call but the first does nothing."""
+
+    def closed(self, door: "Door") -> None:
+        """Its socket is closed."""
+
+
+class Door(ABC):
+    """One connection: the owner of its socket and, once it has signed in, a session of the core.
+
+    A subclass says which requests are for it, how a client proves its key, and how messages and items are translated.
+    It calls :meth:`begin_session` as soon as the key is proven: within its constructor when the request has the proof,
+    or in :meth:`sign_in`. Whoever has not signed in after some seconds is sent away.
+
+    Attributes:
+        subprotocol: What a client offers that wants this door; "" when the path decides.
+        text: Messages are text frames, as UTF-8; binary ones otherwise. A frame of the other kind ends the connection.
+        max_message: Bytes of the longest message a client may send.
+    """
+
+    subprotocol: ClassVar[str] = ""
+    text: ClassVar[bool] = False
+    max_message: ClassVar[int] = 1024 * 1024
+
+    key = b""
+    role = PEER
+    address = ""
+
+    @classmethod
+    def takes(cls, request: UpgradeRequest) -> bool:
+        """Whether the request is for this door. Raises Refused to answer it with a status of the door's own."""
+        return cls.subprotocol in request.subprotocols
+
+    def __init__(self, socket: WebSocket, host: DoorHost, request: UpgradeRequest) -> None:
+        """``request`` is not kept: headers of thousands of idle connections would fill the memory."""
+        self.socket, self.host, self.ip = socket, host, request.ip
+        self.signed_in = False
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[Item] = []
+        self._size = 0  # of those
+        self._writing_paused = self._was_full = self._scheduled = self._ended = False
+        now = self._loop.time()
+        self._bytes = Bucket(host.limits.rate_bytes, now)
+        self._items = Bucket(host.limits.rate_items, now)
+        self._timer = self._loop.call_later(host.sign_in_within, self.end, "sign in sooner")
+        host.opened(self)
+
+    # The words of a door.
+
+    @abstractmethod
+    def decode(self, message: bytes) -> list[Item]:
+        """The items of one message. Raises ProtocolError, which ends the connection."""
+
+    @abstractmethod
+    def encode(self, items: list[Item]) -> Iterable[bytes]:
+        """The messages that tell a client these items, in order; an item the client has no word for is left out."""
+
+    def sign_in(self, items: list[Item]) -> list[Item]:
+        """Take what a client says before it has signed in; returns what is left for the core. Raises ProtocolError,
+        as this one always does: it is for doors where the request has the proof."""
+        raise ProtocolError("bad-sign-in", "sign in first")
+
+    def greet(self) -> None:  # noqa: B027 - most clients need not be told
+        """Tell the client that it is signed in, before anybody else tells it anything."""
+
+    def begin_session(self, key: bytes, role: int = PEER, address: str = "") -> None:
+        """The client has proven ``key``: it is a session of the core from now on, or refused when it may not be here.
+
+        Args:
+            key: 32 raw bytes.
+            role: PEER or RELAY.
+            address: Where a relay is reached itself.
+        """
+        if refusal := self.host.access.refuses(key, role, address):
+            self.refuse(refusal, DENIED_RETRY)
+            return
+        self._timer.cancel()
+        self.key, self.role, self.address = key, role, address
+        self.signed_in = True
+        self.host.signed_in(self)
+        self.greet()
+        self.host.core.sign_in(self)
+
+    def refuse(self, reason: str, retry: float = 0.0) -> None:
+        """End the connection for something its client did, and count that. ``retry``: seconds it should stay away."""
+        self.host.metrics.refused[reason.partition(":")[0]] += 1
+        self.end(reason, retry)
+
+    # A session, for the core.
+
+    def tell(self, item: Item) -> None:
+        if self._ended:
+            return
+        self._waiting.append(item)
+        if not self._scheduled:  # the first of a turn is the only one as a rule: one turn less for a round trip
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+            self._write()
+            return
+        self._size += size_of(item)
+        # Under load a turn of uvloop reads megabytes: the socket should not stand idle, nor a pause wait for its end.
+        if self._size >= BATCH or isinstance(item, Pause):
+            self._write()
+
+    @property
+    def full(self) -> bool:
+        self._was_full |= self._writing_paused
+        return self._writing_paused
+
+    def end(self, reason: str, retry: float = 0.0) -> None:
+        if self._ended:
+            return
+        self._waiting.append(Bye(reason[:200], int(retry * 1000)))
+        self._write()
+        self._ended = True
+        self._timer.cancel()
+        self.socket.close(1000, reason)
+        self._loop.call_soon(self.host.left, self)  # the core may be in the middle of something
+
+    # The owner of a socket.
+
+    def message_received(self, message: bytes) -> None:
+        if self._ended:
+            return
+        try:
+            if len(message) > self.max_message:  # the listener's own bound is that of the door with the largest
+                raise ProtocolError("too-large", f"at most {self.max_message} bytes")
+            items = self.decode(message)
+            self.host.metrics.bytes_in += len(message)
+            self.host.metrics.items_in += len(items)
+            self._receive(items if self.signed_in else self.sign_in(items))
+        except ProtocolError as error:
+            self.refuse(str(error))
+        except UnicodeDecodeError:
+            self.refuse("bad-text: not UTF-8")
+        else:
+            self._spend(len(items), len(message))
+
+    def connection_lost(self, reason: str) -> None:
+        self._ended = True
+        self._timer.cancel()
+        self._waiting.clear()
+        self.host.left(self)
+        self.host.closed(self)
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        self._tell_writable()
+
+    def reconsider(self) -> None:
+        """End when its key may not be here any more."""
+        if self.signed_in and (refusal := self.host.access.refuses(self.key, self.role, self.address)):
+            self.refuse(refusal, DENIED_RETRY)
+
+    # What comes in.
+
+    def _receive(self, items: list[Item]) -> None:
+        receive = self.host.core.receive
+        allowed = _FROM_RELAYS if self.role == RELAY else _FROM_PEERS
+        for item in items:
+            if self._ended:
+                return
+            kind = type(item)
+            if kind not in allowed or (isinstance(item, Forwarded) and isinstance(item.inner, MailWaiting)):
+                if isinstance(item, Bye):
+                    self._depart()
+                    return
+                raise ProtocolError("bad-item", f"{kind.__name__} is not for a client to say")
+            receive(self, item)
+
+    def _spend(self, items: int, size: int) -> None:
+        now = self._loop.time()
+        wait = max(self._items.spend(items, now), self._bytes.spend(size, now))
+        if wait and not self._ended:
+            self.host.metrics.rate_pauses += 1
+            self.socket.pause_reading()
+            self._timer.cancel()
+            self._timer = self._loop.call_later(wait, self.socket.resume_reading)
+
+    def _depart(self) -> None:
+        self._write()
+        self._ended = True
+        self.socket.close(1000, "bye")
+        self.host.left(self)
+
+    # What goes out.
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        self._write()
+        self._tell_writable()
+
+    def _write(self) -> None:
+        items, self._waiting, self._size = self._waiting, [], 0
+        if not items or self._ended:
+            return
+        metrics = self.host.metrics
+        metrics.items_out += len(items)
+        for message in self.encode(items):
+            metrics.bytes_out += len(message)
+            self.socket.send(message)
+
+    def _tell_writable(self) -> None:
+        if self._was_full and not self._writing_paused and not self._ended and self.signed_in:
+            self._was_full = False
+            self.host.core.writable(self)
+
+
+def size_of(item: Item) -> int:
+    """Bytes of it in a message, roughly."""
+    if isinstance(item, Data | Open):
+        return len(item.data) + SMALL
+    if isinstance(item, Mail | Deposit):
+        return len(item.envelope) + SMALL
+    return size_of(item.inner) + SMALL if isinstance(item, Forwarded) else SMALL

@@ -1,0 +1,51 @@
+"""The request that asks for a WebSocket, and what a relay answers to it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mm_transports.relay.websocket import Owner, WebSocket
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeRequest:
+    """What a client sent before there was a WebSocket. Nothing of it is proven.
+
+    Attributes:
+        path: As it was sent, without the query; percent signs are not decoded.
+        query: All behind the first question mark, as it was sent.
+        headers: By names in lower case; one that came several times has its values joined by ", ".
+        subprotocols: Those offered, the preferred one first.
+        ip: Who connects, behind the proxies that are believed.
+    """
+
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    subprotocols: tuple[str, ...]
+    ip: str
+
+
+class Accepted(NamedTuple):
+    """The request becomes a WebSocket.
+
+    Attributes:
+        owner_of: Makes the owner of the connection when it is open.
+        subprotocol: What both ends speak from now on, "" to agree on none.
+        text: Messages of both directions are text frames; binary ones otherwise. The other kind ends the connection.
+    """
+
+    owner_of: Callable[[WebSocket], Owner]
+    subprotocol: str = ""
+    text: bool = False
+
+
+class Refused(Exception):
+    """The request is answered with an HTTP ``status`` and a line of text, and the connection ends."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+Answer = Callable[[UpgradeRequest], Accepted]  # raises Refused
