@@ -6,12 +6,12 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
-from importlib.metadata import Distribution, distribution
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+
+from tests.support.packages import FreshVenv, run
 
 ROOT = Path(__file__).parent.parent
 SOURCE_ROOTS = {"mmplatform": ".", "mm_relay": "relay", "mm_services": "services", "mm_transports": "transports"}
@@ -66,12 +66,6 @@ def test_entry_points_name_what_exists() -> None:
         assert callable(point.load()), point
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy to build in, so that no build/ of an earlier day gets into the wheel."""
@@ -91,48 +85,6 @@ def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", folder, checkout, cwd=folder)
     return next(folder.glob("*.whl"))
-
-
-class FreshVenv:
-    """A venv with the declared dependencies and nothing else; copied from this one, so no network is needed."""
-
-    def __init__(self, folder: Path, *requirements: str) -> None:
-        run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
-        self.folder = folder
-        self.python = folder / "bin" / "python"
-        self.site = next(folder.glob("lib/python3*/site-packages"))
-        for needed in closure(requirements):
-            self._copy(needed)
-
-    def install(self, *arguments: str | Path) -> None:
-        pip = (sys.executable, "-m", "pip", "--python", self.python, "install")
-        run(*pip, "--no-deps", "--no-index", "--no-build-isolation", *arguments, cwd=self.folder)
-
-    def execute(self, code: str) -> str:
-        return run(self.python, "-I", "-W", "error", "-c", code, cwd=self.folder)
-
-    def _copy(self, needed: Distribution) -> None:
-        for file in needed.files or ():
-            source = Path(str(needed.locate_file(file)))
-            if ".." not in file.parts and source.suffix != ".pyc" and source.exists():
-                (self.site / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(source, self.site / file)
-
-
-def closure(requirements: tuple[str, ...]) -> Iterator[Distribution]:
-    waiting, seen = [Requirement(text) for text in requirements], set[tuple[str, str]]()
-    while waiting:
-        requirement = waiting.pop()
-        found = distribution(requirement.name)
-        assert requirement.specifier.contains(found.version, prereleases=True), f"{requirement}, found {found.version}"
-        for extra in ("", *requirement.extras):
-            name = (canonicalize_name(requirement.name), extra)
-            if name in seen:
-                continue
-            seen.add(name)
-            inner = (Requirement(text) for text in found.requires or ())
-            waiting += [one for one in inner if one.marker is None or one.marker.evaluate({"extra": extra})]
-        yield found
 
 
 def core_requirements() -> list[str]:
