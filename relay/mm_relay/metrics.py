@@ -11,7 +11,7 @@ from typing import Final
 from mmplatform import prometheus
 from mmplatform.prometheus import CONTENT_TYPE, Family, Histogram
 
-__all__ = ["CONTENT_TYPE", "LATENCIES", "Metrics", "Page"]
+__all__ = ["CONTENT_TYPE", "LATENCIES", "Metrics", "MetricsPage"]
 
 LATENCIES: Final = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 300.0, 3600.0, 86400.0)  # seconds mail waits for its recipient
 
@@ -50,7 +50,7 @@ class Metrics:
         self.delivery_sum += seconds
 
 
-class Page(prometheus.Page):
+class MetricsPage(prometheus.Page):
     """The metrics as Prometheus reads them. Raises PluginError when prometheus_client is missing."""
 
     def __init__(self, metrics: Metrics) -> None:

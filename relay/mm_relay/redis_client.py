@@ -29,7 +29,7 @@ Word = bytes | str | int
 FAILURES: Final = (RedisError, OSError, TimeoutError, EOFError)
 
 
-class Call(NamedTuple):
+class RedisCall(NamedTuple):
     words: Sequence[Word]
     size: int
     answer: asyncio.Future[Any]
@@ -42,7 +42,7 @@ class RedisCalls:
         self._url, self._scripts, self._within = url, scripts, within
         self._hashes: dict[str, bytes] = {}
         self._connection: Connection | None = None
-        self._queue: deque[Call] = deque()
+        self._queue: deque[RedisCall] = deque()
         self._waiting = 0
         self._worker: asyncio.Task[None] | None = None
         self.opened = False
@@ -65,7 +65,7 @@ class RedisCalls:
         elif self._waiting + size > MOST_WAITING:
             answer.set_exception(StorageError(f"{where(self._url)} is too slow: {self._waiting} bytes wait for it"))
         else:
-            self._queue.append(Call(words, size, answer))
+            self._queue.append(RedisCall(words, size, answer))
             self._waiting += size
             if self._worker is None:
                 self._worker = asyncio.create_task(self._work())
@@ -83,8 +83,8 @@ class RedisCalls:
         finally:
             self._worker = None
 
-    def _take(self) -> list[Call]:
-        calls: list[Call] = []
+    def _take(self) -> list[RedisCall]:
+        calls: list[RedisCall] = []
         size = 0
         while self._queue and (not calls or size + self._queue[0].size <= BATCH_BYTES):
             calls.append(self._queue.popleft())
@@ -92,7 +92,7 @@ class RedisCalls:
         self._waiting -= size
         return calls
 
-    async def _round_trip(self, calls: list[Call]) -> None:
+    async def _round_trip(self, calls: list[RedisCall]) -> None:
         answered = 0
         try:
             async with asyncio.timeout(self._within):
@@ -107,7 +107,7 @@ class RedisCalls:
                 fail(call.answer, typed(error, self._url))
             await self._hang_up()
 
-    async def _answer(self, connection: Connection, call: Call) -> None:
+    async def _answer(self, connection: Connection, call: RedisCall) -> None:
         try:
             answer = await connection.read_response()
         except ResponseError as error:

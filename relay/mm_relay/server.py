@@ -24,10 +24,9 @@ from mm_relay.doors.connections import Connections
 from mm_relay.doors.door import Door
 from mm_relay.doors.http_pages import Pages
 from mm_relay.doors.limits import ConnectionLimits
-from mm_relay.doors.upgrade import Accepted, Refused, UpgradeRequest
+from mm_relay.doors.upgrade import Accepted, UpgradeRefused, UpgradeRequest
 from mm_relay.doors.websocket_server import serve
-from mm_relay.metrics import Metrics
-from mm_relay.metrics import Page as MetricsPage
+from mm_relay.metrics import Metrics, MetricsPage
 from mm_transports.relay.protocol.address import format_relay
 from mmplatform.errors import LocalError, PluginError, StorageError
 from mmplatform.identity.keys import Identity
@@ -207,4 +206,4 @@ def doors(names: Sequence[str]) -> list[type[Door]]:
 
 def nobody(request: UpgradeRequest) -> Accepted:
     """Answer of a listener for pages only."""
-    raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "no WebSockets here")
+    raise UpgradeRefused(HTTPStatus.SERVICE_UNAVAILABLE, "no WebSockets here")

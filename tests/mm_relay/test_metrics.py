@@ -4,13 +4,13 @@ import sys
 
 import pytest
 
-from mm_relay.metrics import LATENCIES, Metrics, Page
+from mm_relay.metrics import LATENCIES, Metrics, MetricsPage
 from mmplatform.errors import PluginError
 from tests.support.prometheus import hide_the_library, samples
 
 
 def test_everything_is_there_from_the_start() -> None:
-    found = samples(Page(Metrics()).render())
+    found = samples(MetricsPage(Metrics()).render())
     assert found["mm_relay_connections",] == found["mm_relay_stored_total",] == 0
     assert found["mm_relay_delivery_seconds_count",] == 0
     if sys.platform == "linux":
@@ -24,7 +24,7 @@ def test_what_was_counted() -> None:
     metrics.declined["overflow"] += 1
     metrics.ended["delivered"] += 4
     metrics.refused["denied"] += 1
-    found = samples(Page(metrics).render())
+    found = samples(MetricsPage(metrics).render())
     assert found["mm_relay_signed_in",] == 3
     assert found["mm_relay_frames_total",] == 5
     assert found["mm_relay_queue_bytes",] == 7
@@ -38,7 +38,7 @@ def test_latency_is_a_histogram() -> None:
     metrics = Metrics()
     for seconds in (0.0, LATENCIES[0], 0.3, 10**9):
         metrics.delivered(seconds)
-    found = samples(Page(metrics).render())
+    found = samples(MetricsPage(metrics).render())
     assert found["mm_relay_delivery_seconds_bucket", "0.01"] == 2
     assert found["mm_relay_delivery_seconds_bucket", "0.25"] == 2
     assert found["mm_relay_delivery_seconds_bucket", "1.0"] == 3
@@ -48,4 +48,4 @@ def test_latency_is_a_histogram() -> None:
 def test_without_the_library_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     hide_the_library(monkeypatch)
     with pytest.raises(PluginError, match=r"pip install 'mm-platform\[metrics\]'"):
-        Page(Metrics())
+        MetricsPage(Metrics())

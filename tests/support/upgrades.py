@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
-from mm_relay.doors.upgrade import Accepted, Answer, Refused, UpgradeRequest
+from mm_relay.doors.upgrade import Accepted, Answer, UpgradeRefused, UpgradeRequest
 from mm_transports.relay.protocol.items import VERSION
-from mm_transports.relay.websocket import Owner, WebSocket
+from mm_transports.relay.websocket import WebSocket, WebSocketOwner
 
 
 def answering(
-    owner_of: Callable[[WebSocket], Owner],
+    owner_of: Callable[[WebSocket], WebSocketOwner],
     subprotocols: Sequence[str] = (VERSION,),
     admit: Callable[[str], str] = lambda ip: "",
     *,
@@ -18,10 +18,12 @@ def answering(
 
     def answer(request: UpgradeRequest) -> Accepted:
         if refusal := admit(request.ip):
-            raise Refused(503, refusal)
+            raise UpgradeRefused(503, refusal)
         for ours in subprotocols:
             if ours in request.subprotocols:
                 return Accepted(owner_of, ours, text)
-        raise Refused(400, f"this relay speaks {', '.join(subprotocols)}; offered: {', '.join(request.subprotocols)}")
+        raise UpgradeRefused(
+            400, f"this relay speaks {', '.join(subprotocols)}; offered: {', '.join(request.subprotocols)}"
+        )
 
     return answer

@@ -10,7 +10,7 @@ from typing import Final
 from mm_relay.access import Access
 from mm_relay.doors.door import Core, Door
 from mm_relay.doors.limits import ConnectionLimits
-from mm_relay.doors.upgrade import Accepted, Refused, UpgradeRequest
+from mm_relay.doors.upgrade import Accepted, UpgradeRefused, UpgradeRequest
 from mm_relay.metrics import Metrics
 from mm_transports.relay.protocol.items import Limits
 from mm_transports.relay.websocket import WebSocket
@@ -49,17 +49,17 @@ class Connections:
         self._emptied: asyncio.Event | None = None
 
     def answer(self, request: UpgradeRequest) -> Accepted:
-        """Which door takes the request. Raises Refused: nobody may come now, or no door is for it."""
+        """Which door takes the request. Raises UpgradeRefused: nobody may come now, or no door is for it."""
         if refusal := self._refusal(request.ip):
             self.metrics.refused[refusal] += 1
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, refusal)
+            raise UpgradeRefused(HTTPStatus.SERVICE_UNAVAILABLE, refusal)
         for kind in self._kinds:
             if kind.takes(request):
                 subprotocol = kind.subprotocol if kind.subprotocol in request.subprotocols else ""
                 return Accepted(partial(kind, host=self, request=request), subprotocol, kind.text)
         spoken = ", ".join(kind.subprotocol for kind in self._kinds if kind.subprotocol)
         offered = ", ".join(request.subprotocols)
-        raise Refused(HTTPStatus.BAD_REQUEST, f"this relay speaks {spoken}; offered: {offered}")
+        raise UpgradeRefused(HTTPStatus.BAD_REQUEST, f"this relay speaks {spoken}; offered: {offered}")
 
     def drain(self) -> None:
         """Send everybody away, to come back at moments that spread over some seconds."""

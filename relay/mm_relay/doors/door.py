@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import ClassVar, Final, Protocol
 
 from mm_relay.access import Access
-from mm_relay.doors.rate_limit import Bucket
+from mm_relay.doors.rate_limit import TokenBucket
 from mm_relay.doors.upgrade import UpgradeRequest
 from mm_relay.metrics import Metrics
 from mm_relay.ports import Session
@@ -106,7 +106,7 @@ class Door(ABC):
 
     @classmethod
     def takes(cls, request: UpgradeRequest) -> bool:
-        """Whether the request is for this door. Raises Refused to answer it with a status of the door's own."""
+        """Whether the request is for this door. Raises UpgradeRefused to answer it with a status of the door's own."""
         return cls.subprotocol in request.subprotocols
 
     def __init__(self, socket: WebSocket, host: DoorHost, request: UpgradeRequest) -> None:
@@ -118,8 +118,8 @@ class Door(ABC):
         self._size = 0  # of those
         self._writing_paused = self._was_full = self._scheduled = self._ended = False
         now = self._loop.time()
-        self._bytes = Bucket(host.limits.rate_bytes, now)
-        self._items = Bucket(host.limits.rate_items, now)
+        self._bytes = TokenBucket(host.limits.rate_bytes, now)
+        self._items = TokenBucket(host.limits.rate_items, now)
         self._timer = self._loop.call_later(host.sign_in_within, self.end, "sign in sooner")
         host.opened(self)
 

@@ -5,7 +5,7 @@ from typing import Final
 BURST: Final = 4.0  # seconds' worth that may be spent at once
 
 
-class Bucket:
+class TokenBucket:
     """``rate`` tokens a second, 0 for no limit. What was read already is spent anyway, and waited for afterwards."""
 
     __slots__ = ("_at", "_level", "_rate")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mm_transports.relay.websocket import Owner, WebSocket
+from mm_transports.relay.websocket import WebSocket, WebSocketOwner
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,12 @@ class Accepted(NamedTuple):
         text: Messages of both directions are text frames; binary ones otherwise. The other kind ends the connection.
     """
 
-    owner_of: Callable[[WebSocket], Owner]
+    owner_of: Callable[[WebSocket], WebSocketOwner]
     subprotocol: str = ""
     text: bool = False
 
 
-class Refused(Exception):
+class UpgradeRefused(Exception):
     """The request is answered with an HTTP ``status`` and a line of text, and the connection ends."""
 
     def __init__(self, status: int, text: str) -> None:
@@ -48,4 +48,4 @@ class Refused(Exception):
         self.status = status
 
 
-Answer = Callable[[UpgradeRequest], Accepted]  # raises Refused
+Answer = Callable[[UpgradeRequest], Accepted]  # raises UpgradeRefused

@@ -15,7 +15,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from mm_relay.access import Network
-from mm_relay.doors.upgrade import Answer, Refused, UpgradeRequest
+from mm_relay.doors.upgrade import Answer, UpgradeRefused, UpgradeRequest
 from mm_transports.relay.websocket import CONNECT_TIMEOUT, PING_EVERY, WebSocket
 from mmplatform.errors import LocalError
 
@@ -45,7 +45,7 @@ async def serve(
     """Listen, until the server is closed.
 
     Args:
-        answer: Says what becomes of a request for a WebSocket; a Refused it raises is told the client.
+        answer: Says what becomes of a request for a WebSocket; a UpgradeRefused it raises is told the client.
         max_message: Bytes of the longest message, the longest that any door takes.
         http: Answers plain GETs of a path.
         proxies: Those that are believed when they say in X-Forwarded-For for whom they speak.
@@ -130,7 +130,7 @@ class _Served(WebSocket):
             return
         try:
             accepted = self._entrance.answer(_upgrade_request(event, self.ip))
-        except Refused as refused:
+        except UpgradeRefused as refused:
             protocol.send_response(protocol.reject(refused.status, f"{refused}\n"))
             return
         response = protocol.accept(event)

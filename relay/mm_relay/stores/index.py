@@ -46,7 +46,7 @@ class NoteMark(Struct, array_like=True, gc=False):
         return Note(number, self.box, self.sender, self.target, self.id, self.state, self.origin)
 
 
-class Box:
+class Mailbox:
     __slots__ = ("address", "count", "key", "notes", "numbers", "size")
 
     def __init__(self, key: bytes) -> None:
@@ -57,7 +57,7 @@ class Box:
         self.notes: list[int] = []
 
 
-class Tally:
+class QuotaTally:
     """Of a sender, or of a relay that mail comes through (its key is empty, then)."""
 
     __slots__ = ("count", "key", "size")
@@ -78,9 +78,9 @@ class Index:
         self.noted: dict[int, NoteMark] = {}
         self._known: dict[tuple[bytes, bytes, bytes, bytes], int] = {}  # the first is the key of the relay
         self._known_notes: dict[tuple[bytes, bytes, bytes], int] = {}
-        self._boxes: dict[bytes, Box] = {}
-        self._tallies: dict[tuple[bytes, bytes], Tally] = {}
-        self._relays: dict[bytes, Box] = {}
+        self._boxes: dict[bytes, Mailbox] = {}
+        self._tallies: dict[tuple[bytes, bytes], QuotaTally] = {}
+        self._relays: dict[bytes, Mailbox] = {}
         self._deadlines: list[int] = []  # a heap of (time, number), as one integer each
         self._ages: list[int] = []
         self._count = self._size = self._occupied = 0
@@ -112,7 +112,7 @@ class Index:
         self._occupied += not box.count
         self._count_in(box, mark, 1)
 
-    def _count_in(self, box: Box, mark: Mark, count: int) -> None:
+    def _count_in(self, box: Mailbox, mark: Mark, count: int) -> None:
         """``count`` is 1 for an envelope more, -1 for one less."""
         size = count * mark.size
         box.count, box.size = box.count + count, box.size + size
@@ -222,30 +222,30 @@ class Index:
     def usage(self) -> Usage:
         return Usage(self._count, self._size, self._occupied, len(self.noted))
 
-    def _box(self, key: bytes) -> Box:
+    def _box(self, key: bytes) -> Mailbox:
         box = self._boxes.get(key)
         if box is None:
-            box = self._boxes[key] = Box(key)
+            box = self._boxes[key] = Mailbox(key)
         return box
 
-    def _tally(self, origin: bytes, sender: bytes) -> Tally:
+    def _tally(self, origin: bytes, sender: bytes) -> QuotaTally:
         tally = self._tallies.get((origin, sender))
         if tally is None:
-            tally = self._tallies[origin, sender] = Tally(sender)
+            tally = self._tallies[origin, sender] = QuotaTally(sender)
         return tally
 
-    def _mark_relay(self, box: Box, address: str) -> None:
+    def _mark_relay(self, box: Mailbox, address: str) -> None:
         box.address = address
         self._relays[box.key] = box
 
-    def _leave(self, box: Box) -> None:
+    def _leave(self, box: Mailbox) -> None:
         if not box.numbers and not box.notes:
             self._relays.pop(box.key, None)
             if not box.count:
                 del self._boxes[box.key]
 
 
-def over(tally: Box | Tally | None, size: int, most: int, most_bytes: int) -> bool:
+def over(tally: Mailbox | QuotaTally | None, size: int, most: int, most_bytes: int) -> bool:
     count, used = (tally.count, tally.size) if tally is not None else (0, 0)
     return 0 < most <= count or 0 < most_bytes < used + size
 

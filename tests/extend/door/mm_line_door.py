@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from urllib.parse import parse_qs, urlencode
 
 from mm_relay.doors.door import Door, DoorHost
-from mm_relay.doors.upgrade import Refused, UpgradeRequest
+from mm_relay.doors.upgrade import UpgradeRefused, UpgradeRequest
 from mm_transports.relay.protocol.items import Bye, Closed, Data, Item, Open
 from mm_transports.relay.websocket import WebSocket
 from mmplatform.errors import BadSignature, InvalidKey, ProtocolError
@@ -26,7 +26,7 @@ class LineDoor(Door):
     @classmethod
     def takes(cls, request: UpgradeRequest) -> bool:
         if request.path == "/line" and not request.query:
-            raise Refused(401, "dial /line?key=...&until=...&proof=...")
+            raise UpgradeRefused(401, "dial /line?key=...&until=...&proof=...")
         return request.path == "/line"
 
     def __init__(self, socket: WebSocket, host: DoorHost, request: UpgradeRequest) -> None:

@@ -14,7 +14,7 @@ from mm_relay.doors.connections import Connections
 from mm_relay.doors.door import Door, DoorHost
 from mm_relay.doors.limits import ConnectionLimits
 from mm_relay.doors.native import NativeDoor
-from mm_relay.doors.upgrade import Refused, UpgradeRequest
+from mm_relay.doors.upgrade import UpgradeRefused, UpgradeRequest
 from mm_relay.doors.websocket_server import serve
 from mm_relay.metrics import Metrics
 from mm_transports.relay.protocol.items import MAX_MESSAGE, VERSION, Bye, Data, Item, Limits
@@ -33,7 +33,7 @@ class QueryDoor(Door):
     @classmethod
     def takes(cls, request: UpgradeRequest) -> bool:
         if request.path == "/closed":
-            raise Refused(403, "closed on Sundays")
+            raise UpgradeRefused(403, "closed on Sundays")
         return request.path == "/query"
 
     def __init__(self, socket: WebSocket, host: DoorHost, request: UpgradeRequest) -> None:
@@ -109,14 +109,14 @@ async def test_the_first_door_that_takes_a_request_has_it() -> None:
 
 async def test_what_no_door_takes_is_told_what_is_spoken() -> None:
     made, _ = connections(NativeDoor, QueryDoor, TextDoor)
-    with pytest.raises(Refused, match=f"this relay speaks {VERSION}, words; offered: a, b") as refused:
+    with pytest.raises(UpgradeRefused, match=f"this relay speaks {VERSION}, words; offered: a, b") as refused:
         made.answer(request("/", "a", "b"))
     assert refused.value.status == 400
 
 
 async def test_caps_come_before_doors() -> None:
     made, _ = connections(QueryDoor, connection_limits=ConnectionLimits(most=1, total=1))
-    with pytest.raises(Refused, match="this relay is full") as refused:
+    with pytest.raises(UpgradeRefused, match="this relay is full") as refused:
         made.answer(request("/closed"))
     assert refused.value.status == 503
     assert made.metrics.refused == {"this relay is full": 1}

@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_relay.doors.rate_limit import BURST, Bucket
+from mm_relay.doors.rate_limit import BURST, TokenBucket
 
 
 def test_a_burst_is_free_and_then_the_rate_counts() -> None:
-    bucket = Bucket(100, now=5.0)
+    bucket = TokenBucket(100, now=5.0)
     assert bucket.spend(int(100 * BURST), 5.0) == 0
     assert bucket.spend(50, 5.0) == 0.5
     assert bucket.spend(0, 5.25) == 0.25
@@ -16,12 +16,12 @@ def test_a_burst_is_free_and_then_the_rate_counts() -> None:
 
 
 def test_no_limit() -> None:
-    assert Bucket(0, 0.0).spend(10**12, 0.0) == 0
+    assert TokenBucket(0, 0.0).spend(10**12, 0.0) == 0
 
 
 @given(st.integers(1, 10**6), st.lists(st.tuples(st.integers(0, 10**6), st.floats(0, 10)), max_size=50))
 def test_who_waits_as_told_never_exceeds_the_rate(rate: int, spent: list[tuple[int, float]]) -> None:
-    bucket, now, total = Bucket(rate, 0.0), 0.0, 0
+    bucket, now, total = TokenBucket(rate, 0.0), 0.0, 0
     for amount, pause in spent:
         now += pause
         total += amount

@@ -17,7 +17,7 @@ import websockets.asyncio.server
 import websockets.exceptions
 
 from benchmarks import tls
-from mm_relay.doors.upgrade import Accepted, Refused, UpgradeRequest
+from mm_relay.doors.upgrade import Accepted, UpgradeRefused, UpgradeRequest
 from mm_relay.doors.websocket_server import serve
 from mm_transports.relay.protocol.items import MAX_MESSAGE, VERSION
 from mm_transports.relay.websocket import HIGH_WATER, WebSocket, connect
@@ -350,7 +350,7 @@ async def test_the_answer_sees_path_query_and_headers() -> None:
 
     def answer(request: UpgradeRequest) -> Accepted:
         seen.append(request)
-        raise Refused(401, "no such token")
+        raise UpgradeRefused(401, "no such token")
 
     server = await serve("127.0.0.1", 0, answer, max_message=MAX_MESSAGE)
     host = Host()

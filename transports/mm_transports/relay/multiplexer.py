@@ -20,7 +20,7 @@ MAX_LINKS_PEER: Final = 8  # of one peer
 MAX_MISSED: Final = 1024  # peers that are remembered as not reached
 
 
-class Owner(Protocol):
+class MultiplexerOwner(Protocol):
     """The transport."""
 
     node: Node
@@ -35,7 +35,9 @@ class Owner(Protocol):
 class RelayMultiplexer:
     """``home``: we stay signed in there, and others may reach us; else we are a guest for a moment."""
 
-    def __init__(self, address: RelayAddress, owner: Owner, home: bool, ssl_context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, address: RelayAddress, owner: MultiplexerOwner, home: bool, ssl_context: ssl.SSLContext | None
+    ) -> None:
         node = owner.node
         self.address, self.home = address, home
         self.client = Client(

@@ -32,7 +32,7 @@ HIGH_WATER: Final = 256 * 1024  # bytes in the send buffer above which the owner
 UNREAD_PONGS: Final = 16  # pings that are answered while the other end reads nothing
 
 
-class Owner(Protocol):
+class WebSocketOwner(Protocol):
     """What a connection calls, from the event loop only (``pause_writing`` also from within ``send``)."""
 
     def message_received(self, message: bytes) -> None:
@@ -47,7 +47,7 @@ class Owner(Protocol):
     def resume_writing(self) -> None: ...
 
 
-OwnerOf = Callable[["WebSocket"], Owner]
+OwnerOf = Callable[["WebSocket"], WebSocketOwner]
 
 
 class WebSocket(asyncio.Protocol):
@@ -60,7 +60,7 @@ class WebSocket(asyncio.Protocol):
         self._protocol = protocol
         self._opcode, self._send = Opcode.BINARY, protocol.send_binary  # of messages, both ways
         self._ping_every = ping_every
-        self._owner: Owner | None = None
+        self._owner: WebSocketOwner | None = None
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
