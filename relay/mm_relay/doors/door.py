@@ -120,7 +120,8 @@ class Door(ABC):
         now = self._loop.time()
         self._bytes = TokenBucket(host.limits.rate_bytes, now)
         self._items = TokenBucket(host.limits.rate_items, now)
-        self._timer = self._loop.call_later(host.sign_in_within, self.end, "sign in sooner")
+        self._sign_in_timer = self._loop.call_later(host.sign_in_within, self.end, "sign in sooner")
+        self._reading_timer: asyncio.TimerHandle | None = None
         host.opened(self)
 
     # The words of a door.
@@ -144,15 +145,19 @@ class Door(ABC):
     def begin_session(self, key: bytes, role: int = PEER, address: str = "") -> None:
         """The client has proven ``key``: it is a session of the core from now on, or refused when it may not be here.
 
+        To be called once; nothing happens when the connection has ended meanwhile.
+
         Args:
             key: 32 raw bytes.
             role: PEER or RELAY.
             address: Where a relay is reached itself.
         """
+        if self._ended:
+            return
         if refusal := self.host.access.refuses(key, role, address):
             self.refuse(refusal, DENIED_RETRY)
             return
-        self._timer.cancel()
+        self._sign_in_timer.cancel()
         self.key, self.role, self.address = key, role, address
         self.signed_in = True
         self.host.signed_in(self)
@@ -191,7 +196,7 @@ class Door(ABC):
         self._waiting.append(Bye(reason[:200], int(retry * 1000)))
         self._write()
         self._ended = True
-        self._timer.cancel()
+        self._cancel_timers()
         self.socket.close(1000, reason)
         self._loop.call_soon(self.host.left, self)  # the core may be in the middle of something
 
@@ -216,7 +221,7 @@ class Door(ABC):
 
     def connection_lost(self, reason: str) -> None:
         self._ended = True
-        self._timer.cancel()
+        self._cancel_timers()
         self._waiting.clear()
         self.host.left(self)
         self.host.closed(self)
@@ -255,8 +260,14 @@ class Door(ABC):
         if wait and not self._ended:
             self.host.metrics.rate_pauses += 1
             self.socket.pause_reading()
-            self._timer.cancel()
-            self._timer = self._loop.call_later(wait, self.socket.resume_reading)
+            if self._reading_timer is not None:
+                self._reading_timer.cancel()
+            self._reading_timer = self._loop.call_later(wait, self.socket.resume_reading)
+
+    def _cancel_timers(self) -> None:
+        self._sign_in_timer.cancel()
+        if self._reading_timer is not None:
+            self._reading_timer.cancel()
 
     def _depart(self) -> None:
         self._write()

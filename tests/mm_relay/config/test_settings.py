@@ -37,7 +37,7 @@ def test_every_setting_has_a_parser_and_a_flag() -> None:
 
 def test_doors_are_plugins_that_are_installed() -> None:
     assert load({}).door == load({"door": ["native"]}).door == ("native",)
-    with pytest.raises(LocalError, match="^--door: there is no door 'nativ'; installed: .*native"):
+    with pytest.raises(LocalError, match=r"^--door: there is no door 'nativ'; installed: .*native"):
         load({"door": ["nativ"]})
     for none_or_twice in ([], ["native", "native"]):
         with pytest.raises(LocalError, match="door: at least one, and each of them once"):

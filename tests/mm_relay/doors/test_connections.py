@@ -21,6 +21,7 @@ from mm_transports.relay.protocol.items import MAX_MESSAGE, VERSION, Bye, Data, 
 from mm_transports.relay.websocket import WebSocket
 from mmplatform.identity.keys import Identity
 from tests.mm_relay.doors.test_native import NOW, Core, limits, within
+from tests.support.world import until
 
 RELAY, PEER = (Identity.from_seed(bytes([number]) * 32) for number in (1, 2))
 
@@ -50,6 +51,11 @@ class QueryDoor(Door):
                 yield item.data
             elif isinstance(item, Bye):
                 yield item.reason.encode()
+
+
+class PatientDoor(QueryDoor):
+    def sign_in(self, items: list[Item]) -> list[Item]:
+        return []
 
 
 class TextDoor(QueryDoor):
@@ -157,6 +163,28 @@ async def test_a_door_without_words_before_the_sign_in_takes_none(served: Served
         await client.send(b"hello")
         assert await within(client.recv()) == b"bad-sign-in: sign in first"
     assert served.core.items.empty()
+
+
+async def test_a_proof_that_comes_after_the_end_signs_nobody_in(served: Served) -> None:
+    async with served.connect("/query"):
+        (door,) = served.connections.doors
+    await until(lambda: not served.connections.doors)
+    door.begin_session(PEER.sign_key)
+    assert not door.signed_in
+    assert served.core.signed.empty()
+
+
+async def test_who_has_not_signed_in_gains_no_time_by_being_too_fast() -> None:
+    made, _ = connections(PatientDoor, limited=limits(rate_items=1), sign_in_within=0.3)
+    server = await serve("127.0.0.1", 0, made.answer, max_message=MAX_MESSAGE)
+    at = Served(made, Core(), server.sockets[0].getsockname()[1])
+    async with at.connect("/query") as client:
+        for _ in range(10):
+            await client.send(b"not yet")
+        assert await within(client.recv()) == b"sign in sooner"
+    assert made.metrics.rate_pauses
+    server.close()
+    await made.empty(1)
 
 
 async def test_each_door_has_its_own_largest_message(served: Served) -> None:
