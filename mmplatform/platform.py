@@ -15,6 +15,7 @@ from typing import Any, Final, Self, TypeVar, cast, overload
 from mmplatform.codec import Decoder, encode, pack, unpack
 from mmplatform.delivery.wire import Ack, Event, Resume, encode_packet
 from mmplatform.directory.directory import Directory
+from mmplatform.durable import inspection
 from mmplatform.durable.inbox import Inbox
 from mmplatform.durable.outbox import Outbox
 from mmplatform.errors import (
@@ -353,7 +354,7 @@ class Platform:
 
     async def delivery(self, delivery_id: str) -> str:
         """The state of a message by the id of its Delivery, also after a restart; "unknown" for others."""
-        return await self.outbox.state(delivery_id)
+        return await inspection.state(self.outbox, delivery_id)
 
     def ticket(self) -> str:
         """Our address and where we listen as one line to paste; good for 30 days."""

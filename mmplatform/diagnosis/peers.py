@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+from mmplatform.durable import inspection
 from mmplatform.identity.keys import SignId
 from mmplatform.links.probe import Answer, Probe
 from mmplatform.mail.depositing import SCHEME
@@ -78,7 +79,7 @@ def _links(platform: Platform, peer: SignId, name: str) -> list[Check]:
 
 
 async def _mail(platform: Platform, peer: SignId, name: str) -> list[Check]:
-    waiting = await platform.outbox.waiting(peer)
+    waiting = await inspection.queued(platform.outbox, peer)
     subject = f"messages for {name}"
     if not waiting:
         return [ok(subject, "none waits")]

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from mmplatform.delivery.letters import ENDED, PLANNED, RELAYED, TOLD, Letter, Letters
 from mmplatform.delivery.wire import Ack
-from mmplatform.durable.queues import Box
+from mmplatform.durable.queues import PeerQueue
 from mmplatform.identity.keys import SignId
 from mmplatform.mail import depositing as postman
 from mmplatform.mail import incoming, outgoing
@@ -48,7 +48,7 @@ class Mailer:
         self._away: set[SignId] = set()  # peers that could not be reached, since they last were
         self._outgoing: dict[SignId, Outgoing] = {}
         self._slots = asyncio.Semaphore(UNDER_WAY)
-        self._packer = Packer(node.storage, node.outbox, node.now)
+        self._packer = Packer(node.storage, node.outbox.runs, node.outbox.fates, node.now)
         self._incoming: Incoming | None = None
         self._acks: AckMail
         self._watch: asyncio.TimerHandle | None = None
@@ -181,7 +181,7 @@ class Mailer:
             if box.letters and self._drop_old(box, box.letters, now_ms):
                 self.wake(SignId(box.peer))
 
-    def _drop_old(self, box: Box, letters: Letters, now_ms: int) -> bool:
+    def _drop_old(self, box: PeerQueue, letters: Letters, now_ms: int) -> bool:
         dropped = False
         for letter in letters:
             if letter.state < RELAYED:

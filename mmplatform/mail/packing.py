@@ -10,8 +10,10 @@ from typing import Final, NamedTuple
 
 from mmplatform.delivery.letters import RELAYED, Letter
 from mmplatform.delivery.wire import OVERHEAD, Batch, Record, size_of, tombstone
-from mmplatform.durable.outbox import Outbox
-from mmplatform.durable.queues import Box, Row, Segment, Shelf, segments
+from mmplatform.durable.fates import Fates
+from mmplatform.durable.queues import LaneQueue, PeerQueue
+from mmplatform.durable.rows import Row, Segment, segments
+from mmplatform.durable.runs import Runs
 from mmplatform.errors import CodecError
 from mmplatform.storage.contract import Storage
 
@@ -38,102 +40,101 @@ class Part(NamedTuple):
 
 
 class Packer:
-    """Reads rows of ``outbox`` from ``storage``."""
+    """Reads rows of an outbox from ``storage``; ``runs`` and ``fates`` are those of the outbox."""
 
-    def __init__(self, storage: Storage, outbox: Outbox, now: Callable[[], float]) -> None:
-        self._storage, self._now = storage, now
-        self._epoch_of, self._ordinal_of, self._cancelled = outbox.epoch_of, outbox.ordinal_of, outbox.is_cancelled
+    def __init__(self, storage: Storage, runs: Runs, fates: Fates, now: Callable[[], float]) -> None:
+        self._storage, self._runs, self._fates, self._now = storage, runs, fates, now
         self._last: tuple[bytes, Segment] | None = None  # a row that more than one letter is made of
 
-    async def next(self, box: Box, lane: int) -> Packed | None:
-        """Put the next messages of a lane in a letter. None when there are none, or ``why`` of the shelf says what
+    async def next(self, queue: PeerQueue, lane: int) -> Packed | None:
+        """Put the next messages of a lane in a letter. None when there are none, or ``why`` of the lane says what
         keeps them from being mailed."""
-        shelf = box.shelves[lane]
-        shelf.why = ""
+        lane_queue = queue.shelves[lane]
+        lane_queue.why = ""
         while True:
-            seen = box.letters.drops, shelf.dropped
-            parts = self._unplanned(box, shelf)
+            seen = queue.letters.drops, lane_queue.dropped
+            parts = self._unplanned(queue, lane_queue)
             if not parts:
                 return None
-            epoch = self._epoch_of(parts[0].row.ordinal)
-            if self._still_too_large(box, shelf, epoch, parts[0].first):
+            epoch = self._runs.epochs[parts[0].row.run]
+            if self._still_too_large(queue, lane_queue, epoch, parts[0].first):
                 return None
-            only = self._relay_of_earlier(box, lane, epoch)
+            only = self._relay_of_earlier(queue, lane, epoch)
             if not epoch or only is None:
-                shelf.why = "earlier messages are at several relays, or not yet at one; it goes behind them"
+                lane_queue.why = "earlier messages are at several relays, or not yet at one; it goes behind them"
                 return None
-            held = await self._read(shelf, parts)
+            held = await self._read(lane_queue, parts)
             if held is None:
                 return None
-            if seen == (box.letters.drops, shelf.dropped):
+            if seen == (queue.letters.drops, lane_queue.dropped):
                 break  # nothing of it was settled while it was read
-        records = self._fill(box, shelf, epoch, range(parts[0].first, parts[-1].last + 1), held)
-        more = len(records) <= parts[-1].last - parts[0].first or parts[-1].row is not shelf.rows[-1]
+        records = self._fill(queue, lane_queue, epoch, range(parts[0].first, parts[-1].last + 1), held)
+        more = len(records) <= parts[-1].last - parts[0].first or parts[-1].row is not lane_queue.rows[-1]
         if not records or not (more or any(record.topic for record in records)):
             return None
-        letter = box.letters.plan(lane, epoch, records[0].seq, records[-1].seq)
-        return self._packed(box, letter, records, only)
+        letter = queue.letters.plan(lane, epoch, records[0].seq, records[-1].seq)
+        return self._packed(queue, letter, records, only)
 
-    async def again(self, box: Box, letter: Letter) -> Packed | None:
+    async def again(self, queue: PeerQueue, letter: Letter) -> Packed | None:
         """A letter of which it is not known that a relay keeps it, with what of it still waits."""
-        shelf = box.shelves[letter.lane]
+        lane_queue = queue.shelves[letter.lane]
         while True:
-            dropped = shelf.dropped
+            dropped = lane_queue.dropped
             rows = [
                 row
-                for row in shelf.rows
-                if row.last >= letter.first and row.first <= letter.last and self._epoch_of(row.ordinal) == letter.epoch
+                for row in lane_queue.rows
+                if row.last >= letter.first and row.first <= letter.last and self._runs.epochs[row.run] == letter.epoch
             ]
             if not rows:
-                box.letters.drop(letter)
+                queue.letters.drop(letter)
                 return None
-            only = self._relay_of_earlier(box, letter.lane, letter.epoch)
+            only = self._relay_of_earlier(queue, letter.lane, letter.epoch)
             if only is None:
                 return None
-            held = await self._read(shelf, [Part(row, row.first, row.last) for row in rows])
-            if held is None or box.letters.find(letter.id) is not letter:
+            held = await self._read(lane_queue, [Part(row, row.first, row.last) for row in rows])
+            if held is None or queue.letters.find(letter.id) is not letter:
                 return None
-            if dropped == shelf.dropped:
+            if dropped == lane_queue.dropped:
                 break
-        first = max(letter.first, box.sender.base(letter.lane, letter.epoch))
-        records = self._fill(box, shelf, letter.epoch, range(first, letter.last + 1), held, LARGEST)
+        first = max(letter.first, queue.sender.base(letter.lane, letter.epoch))
+        records = self._fill(queue, lane_queue, letter.epoch, range(first, letter.last + 1), held, LARGEST)
         if not records or records[-1].seq != letter.last:
-            box.letters.drop(letter)
+            queue.letters.drop(letter)
             return None
-        return self._packed(box, letter, records, only)
+        return self._packed(queue, letter, records, only)
 
-    def _packed(self, box: Box, letter: Letter, records: list[Record], only: str) -> Packed:
+    def _packed(self, queue: PeerQueue, letter: Letter, records: list[Record], only: str) -> Packed:
         lane, epoch = letter.lane, letter.epoch
-        base = box.sender.base(lane, epoch)
+        base = queue.sender.base(lane, epoch)
         if not base:  # nothing of this run is in memory, so none of it is settled
-            base = next(r.first for r in box.shelves[lane].rows if self._epoch_of(r.ordinal) == epoch)
+            base = next(r.first for r in queue.shelves[lane].rows if self._runs.epochs[r.run] == epoch)
         expires = max((record.expires for record in records if record.topic), default=int(self._now() * 1000) + 1000)
         return Packed(letter, Batch(lane, epoch, min(base, records[0].seq), records, []), expires, only)
 
-    def _unplanned(self, box: Box, shelf: Shelf) -> list[Part]:
+    def _unplanned(self, queue: PeerQueue, lane_queue: LaneQueue) -> list[Part]:
         """The next of a lane that are in no letter: of rows of one run, without a gap, as much as one letter takes."""
-        if shelf.drops != box.letters.drops:
-            shelf.drops, shelf.mailed = box.letters.drops, 0
-        start = max(shelf.mailed - shelf.dropped, 0)
-        before = shelf.rows[start - 1] if 0 < start <= len(shelf.rows) else None
+        if lane_queue.drops != queue.letters.drops:
+            lane_queue.drops, lane_queue.mailed = queue.letters.drops, 0
+        start = max(lane_queue.mailed - lane_queue.dropped, 0)
+        before = lane_queue.rows[start - 1] if 0 < start <= len(lane_queue.rows) else None
         parts: list[Part] = []
         size = 0
-        for index, row in enumerate(islice(shelf.rows, start, None), start):
-            epoch = self._epoch_of(row.ordinal)
-            base = box.sender.base(shelf.lane, epoch)
+        for index, row in enumerate(islice(lane_queue.rows, start, None), start):
+            epoch = self._runs.epochs[row.run]
+            base = queue.sender.base(lane_queue.lane, epoch)
             # Numbers that were never saved belong to the row behind them.
-            first = before.last + 1 if before is not None and before.run == row.run else base or row.first
+            first = before.last + 1 if before is not None and before.prefix == row.prefix else base or row.first
             before = row
-            gap = box.letters.gap(shelf.lane, epoch, max(min(first, row.first), base), row.last)
+            gap = queue.letters.gap(lane_queue.lane, epoch, max(min(first, row.first), base), row.last)
             if parts and (
                 gap is None
                 or gap[0] != parts[-1].last + 1
-                or row.run != parts[-1].row.run
+                or row.prefix != parts[-1].row.prefix
                 or size + row.size > LETTER_BYTES
             ):
                 break
             if gap is None:
-                shelf.mailed = shelf.dropped + index + 1
+                lane_queue.mailed = lane_queue.dropped + index + 1
                 continue
             parts.append(Part(row, *gap))
             size += row.size
@@ -141,7 +142,7 @@ class Packer:
                 break
         return parts
 
-    async def _read(self, shelf: Shelf, parts: list[Part]) -> dict[int, Record] | None:
+    async def _read(self, lane_queue: LaneQueue, parts: list[Part]) -> dict[int, Record] | None:
         if not parts:
             return {}
         wanted = [part.row.key for part in parts]
@@ -154,7 +155,7 @@ class Packer:
             try:
                 segment = segments.decode(rows.get(key, b""))
             except CodecError:
-                shelf.why = "damaged on this disk: it is put aside once the peer is linked"
+                lane_queue.why = "damaged on this disk: it is put aside once the peer is linked"
                 return None
             if len(wanted) == 1 and LETTER_BYTES < parts[0].row.size <= KEPT_BYTES:
                 self._last = key, segment
@@ -162,13 +163,19 @@ class Packer:
         return held
 
     def _fill(
-        self, box: Box, shelf: Shelf, epoch: int, wanted: range, held: dict[int, Record], budget: int = LETTER_BYTES
+        self,
+        queue: PeerQueue,
+        lane_queue: LaneQueue,
+        epoch: int,
+        wanted: range,
+        held: dict[int, Record],
+        budget: int = LETTER_BYTES,
     ) -> list[Record]:
         now_ms = self._now() * 1000
         records: list[Record] = []
         for seq in wanted:
             record = held.get(seq)
-            if record is None or self._needless(box, shelf, epoch, seq):
+            if record is None or self._needless(queue, lane_queue, epoch, seq):
                 record = tombstone(seq)
             elif record.expires <= now_ms:
                 # Without its payload: the peer is the one to say whether it was in time.
@@ -176,8 +183,8 @@ class Packer:
             size = size_of(record)
             if size > LARGEST:
                 if not records:
-                    shelf.too_large = epoch, seq, size - OVERHEAD
-                    self._still_too_large(box, shelf, epoch, seq)
+                    lane_queue.too_large = epoch, seq, size - OVERHEAD
+                    self._still_too_large(queue, lane_queue, epoch, seq)
                 break
             if records and size > budget:
                 break
@@ -185,21 +192,23 @@ class Packer:
             records.append(record)
         return records
 
-    def _needless(self, box: Box, shelf: Shelf, epoch: int, seq: int) -> bool:
-        return box.sender.settled(shelf.lane, epoch, seq) or self._cancelled(shelf.peer, shelf.lane, epoch, seq)
+    def _needless(self, queue: PeerQueue, lane_queue: LaneQueue, epoch: int, seq: int) -> bool:
+        message = (queue.peer, lane_queue.lane, epoch, seq)
+        return queue.sender.settled(lane_queue.lane, epoch, seq) or message in self._fates.cancelled
 
-    def _still_too_large(self, box: Box, shelf: Shelf, epoch: int, seq: int) -> bool:
+    def _still_too_large(self, queue: PeerQueue, lane_queue: LaneQueue, epoch: int, seq: int) -> bool:
         """Whether the next message is one that was found to be too large; it need not be read again to know that."""
-        if shelf.too_large[:2] != (epoch, seq) or self._needless(box, shelf, epoch, seq):
+        if lane_queue.too_large[:2] != (epoch, seq) or self._needless(queue, lane_queue, epoch, seq):
             return False
-        shelf.why = f"a message of {shelf.too_large[2]} bytes is too large for mail: it waits for a link"
+        lane_queue.why = f"a message of {lane_queue.too_large[2]} bytes is too large for mail: it waits for a link"
         return True
 
-    def _relay_of_earlier(self, box: Box, lane: int, epoch: int) -> str | None:
+    def _relay_of_earlier(self, queue: PeerQueue, lane: int, epoch: int) -> str | None:
         """Where a letter must go for its lane to stay in order: behind the letters of earlier runs, to their relay.
         Empty when there are none, None when it has to wait."""
-        run = self._ordinal_of(epoch)
-        earlier = [letter for letter in box.letters.others(lane, epoch) if self._ordinal_of(letter.epoch) < run]
+        numbers = self._runs.numbers
+        run = numbers.get(epoch, 0)
+        earlier = [letter for letter in queue.letters.others(lane, epoch) if numbers.get(letter.epoch, 0) < run]
         if not earlier:
             return ""
         relays = {letter.relay if letter.state >= RELAYED else "" for letter in earlier}

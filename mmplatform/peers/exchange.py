@@ -12,7 +12,7 @@ from mmplatform.delivery.receiver import Stream
 from mmplatform.delivery.wire import OK, Ack, Batch, Event, Frame, Record, Reply, Request
 from mmplatform.durable.inbox import Inbox
 from mmplatform.durable.outbox import Outbox
-from mmplatform.durable.queues import Box
+from mmplatform.durable.queues import PeerQueue
 from mmplatform.errors import InvalidPayload, ProtocolError, QueueFull, Refused
 from mmplatform.identity.keys import SignId
 from mmplatform.links.link import Link
@@ -48,7 +48,7 @@ class Exchange:
     def __init__(self, node: Node, peer: SignId, dial: Callable[[], None], said: Callable[[], None]) -> None:
         self.link: Link | None = None
         self.heeded = False
-        self.box: Box = node.outbox.box(peer)
+        self.box: PeerQueue = node.outbox.box(peer)
         self.busy = False  # a frame's worth was queued: senders should pass through room()
         self.useful = False  # the link in use brought something
         self.sent = Delivery(peer)  # what every realtime message that was queued became

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mmplatform import Delivery, Platform
+from mmplatform.durable import inspection
 from mmplatform.identity.keys import Identity
 
 TOPIC = "sesame.markeroftopicpq7"
@@ -79,7 +80,7 @@ async def ask(folder: Path, relay: str) -> None:
             if set(states) == {"delivered"} or platform.now() > deadline:
                 break
             await asyncio.sleep(LOOK_AGAIN)
-        left = len(await platform.outbox.waiting())
+        left = len(await inspection.queued(platform.outbox))
         print(f"told {states['delivered']} {left}", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmplatform import Delivery, Platform
+from mmplatform.durable import inspection
 from tests.mm_transports.relay.test_platforms import echo, friends, node, relay
 from tests.support.world import collect, until
 
@@ -26,7 +27,7 @@ async def sent(by: Platform, to: str) -> list[Delivery]:
 
 
 async def reasons(of: Platform, to: str) -> set[str]:
-    return {waiting.why for waiting in await of.outbox.waiting(to) if waiting.state == "waiting"}
+    return {waiting.why for waiting in await inspection.queued(of.outbox, to) if waiting.state == "waiting"}
 
 
 async def test_a_flood_is_refused_and_all_of_it_arrives_in_the_end(stack: AsyncExitStack, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from mmplatform import (
     StorageReadOnly,
 )
 from mmplatform.durable import inbox as inbox_module
+from mmplatform.durable import inspection
 from tests.support.world import World, collect, identity, listen_to, until
 
 DISK = 2 * 1024 * 1024
@@ -218,7 +219,7 @@ async def test_a_damaged_database_is_named_and_left_alone(tmp_path: Path, damage
     assert path.read_bytes() == bad[damage]
     path.write_bytes(good)
     async with World().node(1, storage=tmp_path / "a") as alice:
-        assert len(await alice.outbox.waiting()) == 50
+        assert len(await inspection.queued(alice.outbox)) == 50
 
 
 def damage_row(path: Path, prefix: bytes, which: int) -> None:

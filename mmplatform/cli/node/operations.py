@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from mmplatform.cli.control import Operation, Served
 from mmplatform.cli.node import sending
 from mmplatform.cli.node.subscriptions import Subscriptions
+from mmplatform.durable import inspection
 from mmplatform.errors import LocalError, RequestTimeout
 from mmplatform.identity.keys import SignId
 from mmplatform.peers.status import LinkStatus
@@ -140,7 +141,7 @@ async def waiting(context: Context, served: Served, peer: str | None) -> int:
     wanted = sending.resolve(platform, peer) if peer is not None else None
     await _dialled(context)
     reasons = {status.sign_id: status for status in platform.peers()}
-    found = await platform.outbox.waiting(wanted)
+    found = await inspection.queued(platform.outbox, wanted)
     for start in range(0, len(found), CHUNK):
         chunk = []
         for message in found[start : start + CHUNK]:
@@ -170,7 +171,7 @@ async def _dialled(context: Context) -> None:
 async def cancel(context: Context, served: Served, id: str) -> dict[str, Any]:  # noqa: A002 - the word of the command
     """Take back a message that waits."""
     try:
-        done = await context.platform.outbox.cancel(id)
+        done = await inspection.cancel(context.platform.outbox, id)
         return {"id": id, "cancelled": done, "state": await context.platform.delivery(id)}
     except ValueError:
         raise LocalError(f"{id!r} is not the id of a message; mm outbox lists them") from None

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from mmplatform.cli.control import Served
 from mmplatform.codec import Decoder, Struct, encode
-from mmplatform.durable.queues import Box
+from mmplatform.durable.queues import PeerQueue
 from mmplatform.errors import ControlTopic, DeliveryError, InvalidKey, InvalidPayload, LocalError, MMError, Unreachable
 from mmplatform.identity.circles import is_control_topic
 from mmplatform.identity.keys import SignId
@@ -205,7 +205,7 @@ class Lines:
         if len(self._held) < HELD:
             self._held.append(delivery)
 
-    def _box(self) -> Box:
+    def _box(self) -> PeerQueue:
         return self._platform.outbox.box(self._peer)
 
 

@@ -10,6 +10,7 @@ import pytest
 from mm_transports.memory import Network
 from mmplatform.delivery import letters
 from mmplatform.delivery.wire import WINDOW, Batch, Event, Frame, Piece, Ping, Record, encode_packet
+from mmplatform.durable import inspection
 from mmplatform.errors import Expired, RequestTimeout
 from mmplatform.identity.keys import Identity
 from mmplatform.identity.nodeinfo import NodeInfo
@@ -32,9 +33,9 @@ async def test_a_message_to_somebody_who_is_away_is_relayed_then_delivered() -> 
         [delivery] = await sent(alice, bob, "hi")
         await until(lambda: delivery.state == "relayed")
         assert await alice.up.delivery(delivery.id) == "relayed"
-        [waiting] = await alice.up.outbox.waiting()
+        [waiting] = await inspection.queued(alice.up.outbox)
         assert (waiting.state, waiting.why) == ("relayed", "")
-        assert not await alice.up.outbox.cancel(delivery.id)
+        assert not await inspection.cancel(alice.up.outbox, delivery.id)
         await bob.start()
         outcome = await delivery
         assert outcome.state == "delivered"
@@ -200,13 +201,13 @@ async def test_what_is_declined_says_why_and_is_resumed(reason: str) -> None:
         await alice.start()
         [delivery] = await sent(alice, bob, 1)
         await until(lambda: alice.up.outbox.box(bob.sign_id).why)
-        [waiting] = await alice.up.outbox.waiting()
+        [waiting] = await inspection.queued(alice.up.outbox)
         assert waiting.state == delivery.state == "waiting"
         assert reason in waiting.why
         relay.declined = ""
         alice.up.mail_room(bob.sign_id)
         await until(lambda: delivery.state == "relayed")
-        [waiting] = await alice.up.outbox.waiting()
+        [waiting] = await inspection.queued(alice.up.outbox)
         assert waiting.why == ""
 
 
@@ -217,7 +218,7 @@ async def test_what_was_declined_can_be_cancelled() -> None:
         await alice.start()
         first, second = await sent(alice, bob, 1, 2)
         await until(lambda: alice.up.outbox.box(bob.sign_id).why)
-        assert await alice.up.outbox.cancel(first.id)
+        assert await inspection.cancel(alice.up.outbox, first.id)
         relay.declined = ""
         await until(lambda: second.state == "relayed")
         await bob.start()
@@ -233,7 +234,7 @@ async def test_a_relay_whose_answer_is_lost_keeps_the_letter_once() -> None:
         await alice.start()
         [delivery] = await sent(alice, bob, 1)
         await until(lambda: relay.deposits >= 2)
-        assert not await alice.up.outbox.cancel(delivery.id)  # it may be there
+        assert not await inspection.cancel(alice.up.outbox, delivery.id)  # it may be there
         await alice.stop()
         relay.deaf = False
         await alice.start()
@@ -345,7 +346,7 @@ async def test_a_message_larger_than_mail_stops_its_lane_and_says_why() -> None:
         before, large, after = await sent(alice, bob, "before", "x" * 1_200_000, "after")
         [other] = await sent(alice, bob, "other", priority="high")
         await until(lambda: before.state == other.state == "relayed")
-        waiting = {each.id: each for each in await alice.up.outbox.waiting()}
+        waiting = {each.id: each for each in await inspection.queued(alice.up.outbox)}
         assert waiting[large.id].state == waiting[after.id].state == "waiting"
         assert "too large for mail" in waiting[large.id].why
         assert "too large for mail" in waiting[after.id].why

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mmplatform.mail.packing import Packer
 from mmplatform.message import Priority
 from mmplatform.storage.memory import MemoryStorage
-from tests.mmplatform.durable.test_outbox import BOB, Node, until
+from tests.support.outbox import BOB, Node, until
 
 NORMAL = Priority.NORMAL
 
@@ -42,7 +42,7 @@ async def two_runs(storage: Slow) -> Node:
 
 
 def packer(node: Node) -> Packer:
-    return Packer(node.storage, node.outbox, node.clock)
+    return Packer(node.storage, node.outbox.runs, node.outbox.fates, node.clock)
 
 
 def settle_earlier(node: Node) -> None:

@@ -1,0 +1,136 @@
+"""What waits in an outbox, and in which state; taking a message back."""
+
+from typing import NamedTuple
+
+from mmplatform.delivery.letters import RELAYED, TOLD
+from mmplatform.delivery.sender import Settled
+from mmplatform.durable.outbox import Outbox
+from mmplatform.durable.queues import LaneQueue, PeerQueue
+from mmplatform.durable.rows import MessageKey, Segment, row_prefix, segments
+from mmplatform.errors import CodecError
+from mmplatform.message import CANCELLED, Priority, parse_id
+
+
+class QueuedMessage(NamedTuple):
+    """One message that is not settled; ``expires_in`` in seconds, ``size`` in bytes of payload. ``why`` is what keeps
+    it from being mailed, when something does."""
+
+    id: str
+    peer: str
+    topic: str
+    size: int
+    priority: str
+    expires_in: float
+    state: str
+    why: str = ""
+
+
+async def queued(outbox: Outbox, peer: str | None = None) -> list[QueuedMessage]:
+    """What is not settled, for one peer or for all, oldest first within each peer and lane."""
+    found: list[QueuedMessage] = []
+    now_ms = outbox.now() * 1000
+    for queue in outbox.boxes():
+        if peer is not None and queue.peer != peer:
+            continue
+        for lane_queue in queue.shelves:
+            for row in list(lane_queue.rows):
+                value = await outbox.storage.get(row.key)
+                try:
+                    segment = segments.decode(value or b"")
+                except CodecError:
+                    continue  # the outbox reports it when it loads the row
+                found += _queued_of(outbox, queue, lane_queue, segment, now_ms)
+    return found
+
+
+async def state(outbox: Outbox, delivery_id: str) -> str:
+    """waiting | sent | relayed | delivered | expired | refused | cancelled | unknown. Raises ValueError for a bad
+    id."""
+    peer, lane, epoch, seq = parse_id(delivery_id)
+    fate = await outbox.fates.state(delivery_id)
+    if fate is not None:
+        return fate
+    queue = outbox.find(peer)
+    if epoch not in outbox.runs.numbers or (queue is None and epoch == outbox.epoch):
+        return "unknown"
+    if queue is None:
+        return "delivered"
+    return _state_now(outbox, queue, lane, epoch, seq)
+
+
+async def cancel(outbox: Outbox, delivery_id: str) -> bool:
+    """Take back one message. False when it is on its way, settled or unknown. Raises ValueError for a bad id."""
+    message = parse_id(delivery_id)
+    peer, lane, epoch, seq = message
+    queue = outbox.find(peer)
+    if queue is None or await state(outbox, delivery_id) not in ("waiting", "sent"):
+        return False
+    sender = queue.sender
+    if sender.holds(lane, epoch, seq) and sender.in_flight(lane, epoch, seq):
+        return False
+    if queue.letters.state(lane, epoch, seq) >= TOLD:
+        return False
+    await outbox.fates.save_mark(message)
+    if message in outbox.fates.cancelled:
+        return True
+    if not _still_here(outbox, queue, message) or (
+        sender.holds(lane, epoch, seq) and not sender.cancel(lane, epoch, seq)
+    ):
+        outbox.fates.drop_mark(message)  # it went out meanwhile
+        return False
+    outbox.fates.cancelled.add(message)
+    outbox.settle(peer, Settled(lane, epoch, sender.base(lane, epoch), [seq], {seq: CANCELLED}))
+    outbox.refill(peer)
+    return True
+
+
+def _queued_of(
+    outbox: Outbox, queue: PeerQueue, lane_queue: LaneQueue, segment: Segment, now_ms: float
+) -> list[QueuedMessage]:
+    """What is not settled of one row."""
+    peer, lane, epoch = queue.peer, lane_queue.lane, segment.epoch
+    found = []
+    for record in segment.records:
+        settled = queue.sender.settled(lane, epoch, record.seq)
+        cancelled = (peer, lane, epoch, record.seq) in outbox.fates.cancelled
+        if settled or cancelled or record.expires <= now_ms:
+            continue
+        now = _state_of_kept(queue, lane, epoch, record.seq)
+        found.append(
+            QueuedMessage(
+                f"{epoch}.{lane}.{record.seq}@{peer}",
+                peer,
+                record.topic,
+                len(record.payload),
+                Priority(lane).name.lower(),
+                (record.expires - now_ms) / 1000,
+                now,
+                (lane_queue.why or queue.why) if now == "waiting" else "",
+            )
+        )
+    return found
+
+
+def _still_here(outbox: Outbox, queue: PeerQueue, message: MessageKey) -> bool:
+    _, lane, epoch, seq = message
+    here = _state_now(outbox, queue, lane, epoch, seq) in ("waiting", "sent")
+    return here and queue.letters.state(lane, epoch, seq) < TOLD
+
+
+def _state_now(outbox: Outbox, queue: PeerQueue, lane: int, epoch: int, seq: int) -> str:
+    """The state of a message of which no other end than delivery is known."""
+    lane_queue = queue.shelves[lane]
+    if queue.sender.settled(lane, epoch, seq):
+        return "delivered"
+    if lane_queue.keeps(row_prefix(queue.peer, lane, outbox.runs.numbers[epoch]), seq):
+        return _state_of_kept(queue, lane, epoch, seq)
+    if epoch != outbox.epoch:
+        return "delivered"
+    return "waiting" if (lane_queue.staged or lane_queue.writing) and seq < lane_queue.next_seq else "unknown"
+
+
+def _state_of_kept(queue: PeerQueue, lane: int, epoch: int, seq: int) -> str:
+    """The state of a message that is in a row."""
+    if queue.linked and queue.sender.in_flight(lane, epoch, seq):
+        return "sent"
+    return "relayed" if queue.letters.state(lane, epoch, seq) >= RELAYED else "waiting"

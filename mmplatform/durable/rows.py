@@ -1,0 +1,78 @@
+"""The rows of the outbox: how their keys and values are made and read.
+
+A key sorts by peer, lane, run and number, so a scan finds the messages of a lane in the order they were accepted.
+"""
+
+from typing import Final, NamedTuple
+
+from mmplatform.codec import Decoder, Struct
+from mmplatform.delivery.sender import LANES
+from mmplatform.delivery.wire import Record, size_of
+
+OUTBOX: Final = b"outbox/"  # what all keys of rows begin with
+CANCELLED: Final = b"cancelled/"  # and all marks of cancelled messages
+ROW_BYTES: Final = 1024 * 1024
+KEY_SIZE: Final = 73  # outbox/ + peer + / + lane + run + first + last
+
+MessageKey = tuple[str, int, int, int]  # peer, lane, epoch, number: what parse_id() finds in the id of a delivery
+
+
+class Segment(Struct, array_like=True):
+    """The value of one row: messages of one lane and epoch, in order."""
+
+    epoch: int
+    records: list[Record]
+
+
+segments = Decoder(Segment, 256 * 1024 * 1024)
+
+
+class Row(NamedTuple):
+    """Where one segment is kept, the numbers of its first and last message, and its bytes."""
+
+    key: bytes
+    first: int
+    last: int
+    size: int
+
+    @property
+    def prefix(self) -> bytes:
+        """What the keys of all rows begin with that one run put in a lane."""
+        return self.key[:-16]
+
+    @property
+    def run(self) -> int:
+        """The run that put it."""
+        return int.from_bytes(self.key[-20:-16])
+
+
+def row_prefix(peer: str, lane: int, run: int) -> bytes:
+    """What the keys of all rows begin with that one run put in a lane: see :attr:`Row.prefix`."""
+    return OUTBOX + peer.encode() + b"/" + bytes([lane]) + run.to_bytes(4)
+
+
+def split(records: list[Record]) -> list[list[Record]]:
+    """Rows of about ROW_BYTES, so that reading one back is bounded."""
+    parts: list[list[Record]] = []
+    size = ROW_BYTES
+    for record in records:
+        if size >= ROW_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(record)
+        size += size_of(record)
+    return parts
+
+
+def parse_key(key: bytes) -> tuple[str, int, int, int] | None:
+    """(peer, lane, first, last) of the key of a row, None for one that nobody here made."""
+    first, last = int.from_bytes(key[-16:-8]), int.from_bytes(key[-8:])
+    if len(key) != KEY_SIZE or not key[7:51].isascii() or key[52] >= LANES or not 0 < first <= last < first + ROW_BYTES:
+        return None
+    return key[7:51].decode(), key[52], first, last
+
+
+def cancelled_key(message: MessageKey) -> bytes:
+    """Where the mark of a cancelled message is kept."""
+    peer, lane, epoch, seq = message
+    return CANCELLED + f"{epoch}.{lane}.{seq}@{peer}".encode()

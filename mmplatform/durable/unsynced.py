@@ -1,0 +1,58 @@
+"""Writes whose loss does no harm: deletions, gathered over one turn of the loop, and notes. None waits for the disk."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from mmplatform.errors import StorageError
+from mmplatform.storage.contract import Row, Storage
+
+
+class UnsyncedRows:
+    """Rows of ``storage`` that are written without a sync. ``failed`` hears of what could not even be asked for."""
+
+    def __init__(self, storage: Storage, failed: Callable[[Exception], None]) -> None:
+        self._storage, self._failed = storage, failed
+        self._deletions: list[Row] = []
+        self._scheduled = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether deletions wait for the end of this turn of the loop."""
+        return bool(self._deletions)
+
+    def put(self, row: Row) -> None:
+        """Write one row now."""
+        try:
+            self._storage.write([row], sync=False).add_done_callback(_retrieve)
+        except StorageError as error:
+            self._failed(error)
+
+    def delete(self, key: bytes) -> None:
+        """Delete one row at the end of this turn of the loop. A lost deletion costs a send that the peer recognises."""
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._deletions.append((key, None))
+
+    def flush(self) -> None:
+        """Delete now what waits for it."""
+        self._scheduled = False
+        rows, self._deletions = self._deletions, []
+        if not rows:
+            return
+        try:
+            self._storage.write(rows, sync=False).add_done_callback(partial(self._deleted, rows))
+        except StorageError as error:
+            self._failed(error)
+
+    def _deleted(self, rows: list[Row], done: asyncio.Future[None]) -> None:
+        """Have what could not be deleted, as on a full disk, go with the next deletions."""
+        if done.cancelled() or done.exception() is not None:
+            self._deletions[:0] = rows
+
+
+def _retrieve(done: asyncio.Future[None]) -> None:
+    """Take note of the exception, so that asyncio does not report it as never seen."""
+    if not done.cancelled():
+        done.exception()
