@@ -5,7 +5,6 @@ Which start when is for ``paths.py`` to say; a failure lets the next one start a
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
 
 from mmplatform.errors import MMError, Unreachable
 from mmplatform.identity.keys import SignId
@@ -13,25 +12,6 @@ from mmplatform.links import paths
 from mmplatform.links.link import Link
 from mmplatform.links.paths import Candidate
 from mmplatform.plugins.transport import Connection, Transport
-
-FIRST_DELAY: Final = 0.25  # seconds before the second attempt
-LONGEST_DELAY: Final = 60.0
-
-
-class Backoff:
-    """Delays that double up to ``longest`` seconds, each shortened by up to half so that peers do not come in step."""
-
-    def __init__(self, random: Callable[[], float], longest: float = LONGEST_DELAY) -> None:
-        self._random, self._longest = random, longest
-        self._delay = FIRST_DELAY
-
-    def reset(self) -> None:
-        self._delay = FIRST_DELAY
-
-    def next(self) -> float:
-        """Seconds to wait now."""
-        delay, self._delay = self._delay, min(self._delay * 2, self._longest)
-        return delay * (1 - self._random() / 2)
 
 
 class Dialer:

@@ -13,7 +13,7 @@ from mmplatform.delivery.wire import Frame, encode_packet
 from mmplatform.durable.outbox import Outbox
 from mmplatform.errors import StorageError
 from mmplatform.identity.keys import SignId
-from mmplatform.links.dialer import Backoff
+from mmplatform.links.backoff import Backoff
 from mmplatform.mail.depositing import NotMailed, Postman
 from mmplatform.mail.packing import Packed, Packer
 

@@ -8,7 +8,8 @@ from mmplatform.directory.directory import Directory
 from mmplatform.errors import LocalError, MMError, NotRunning, ProtocolError, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.links import paths
-from mmplatform.links.dialer import Backoff, Dialer
+from mmplatform.links.backoff import Backoff
+from mmplatform.links.dialer import Dialer
 from mmplatform.links.link import Link
 from mmplatform.peers import exchange
 from mmplatform.peers.exchange import Exchange

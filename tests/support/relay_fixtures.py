@@ -30,7 +30,7 @@ def own_redis() -> Iterator[RedisServer]:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients of a small relay dial again at once."""
-    monkeypatch.setattr("mmplatform.links.dialer.FIRST_DELAY", 0.01)
+    monkeypatch.setattr("mmplatform.links.backoff.FIRST_DELAY", 0.01)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ async def relay() -> AsyncIterator[Tiny]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes come back to a whole relay soon, also after it was drained."""
-    monkeypatch.setattr("mmplatform.links.dialer.FIRST_DELAY", 0.05)
+    monkeypatch.setattr("mmplatform.links.backoff.FIRST_DELAY", 0.05)
     monkeypatch.setattr("mm_relay.doors.connections.DRAIN_RETRY", 0.1)
 
 

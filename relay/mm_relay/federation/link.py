@@ -29,7 +29,7 @@ from mm_transports.relay.protocol.items import (
     Stored,
 )
 from mmplatform.errors import Unreachable
-from mmplatform.links.dialer import Backoff
+from mmplatform.links.backoff import Backoff
 
 CONNECT_TIMEOUT: Final = 20.0  # seconds
 LONGEST_PAUSE: Final = 60.0  # between two rounds of attempts

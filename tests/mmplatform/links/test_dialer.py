@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import pytest
 
 from mmplatform.errors import RemoteError, Unreachable
 from mmplatform.links import paths
-from mmplatform.links.dialer import FIRST_DELAY, LONGEST_DELAY, Backoff, Dialer
+from mmplatform.links.dialer import Dialer
 from tests.support.world import identity
 
 PEER = identity(1).sign_id
@@ -130,13 +129,3 @@ async def test_a_link_that_opened_while_the_dialling_was_given_up_is_kept() -> N
     with pytest.raises(asyncio.CancelledError):
         await task
     assert [link.connection.aborted for link in transport.links] == [False, True]
-
-
-def test_delays_double_up_to_a_minute_with_jitter() -> None:
-    backoff = Backoff(lambda: 0.0)
-    delays = [backoff.next() for _ in range(12)]
-    assert delays[0] == FIRST_DELAY
-    assert all(later == min(2 * earlier, LONGEST_DELAY) for earlier, later in pairwise(delays))
-    backoff.reset()
-    assert backoff.next() == FIRST_DELAY
-    assert Backoff(lambda: 1.0).next() == FIRST_DELAY / 2

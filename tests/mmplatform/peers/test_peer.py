@@ -55,7 +55,7 @@ async def test_a_link_serves_both_directions(kind: str) -> None:
 @KINDS
 async def test_a_peer_is_connected_again_at_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No pause follows a disconnect of our own, though the loop that dialled may not have ended yet."""
-    monkeypatch.setattr("mmplatform.links.dialer.FIRST_DELAY", 1000.0)
+    monkeypatch.setattr("mmplatform.links.backoff.FIRST_DELAY", 1000.0)
     monkeypatch.setattr(module, "FLAPPING", 1000.0)
     async with World(kind).nodes() as [alice, bob]:
         for _ in range(20):

@@ -30,7 +30,7 @@ from mm_transports.relay.protocol.wire import batches, encode_items
 from mm_transports.relay.websocket_session import CLOSING, WebSocketSession
 from mmplatform.errors import Unreachable
 from mmplatform.identity.keys import Identity, raw_key
-from mmplatform.links.dialer import Backoff
+from mmplatform.links.backoff import Backoff
 from mmplatform.plugins.transport import CONNECTING
 
 STABLE: Final = 5.0  # a connection that held so long was a good one: the next attempt comes at once
