@@ -32,18 +32,6 @@ LOWEST_PORT: Final = 1024  # on ports from here on: below are services, as a rul
 SETTLE: Final = 2.0  # seconds a path must have been needless and quiet before it is closed,
 PATIENCE: Final = 10.0  # or this long at the end whose turn it is not
 
-QUIET: Final = 0.4  # seconds without an answer after which the path in use is asked whether it is there,
-GRACE: Final = 0.4  # and after which it is left when another path answers and it does not
-ROUNDS: Final = 3  # round trips that either takes at least
-RATE: Final = (
-    2 * 1024 * 1024
-)  # bytes a second, when it has not carried more: who has sent much may wait longer for the answer behind it,
-DECAY: Final = 0.9  # of that rate, from look to look
-LONGEST_GRACE: Final = 2.0  # but no longer than this in all
-RESCUE: Final = 2.0  # seconds of silence after which other ways are dialled when no other path is up
-HOLD: Final = 2.0  # seconds for which a path that fell silent and came back is not used; doubles each time
-LONGEST_HOLD: Final = 60.0
-
 
 class Candidate(NamedTuple):
     """An address that can be dialled from here."""
@@ -255,60 +243,3 @@ class Retries:
         """The network changed, or the peer has other addresses: all may be tried at once."""
         self._failures.clear()
         self._early.clear()
-
-
-# Whether the path in use still works.
-
-REST: Final = "rest"  # nothing is outstanding
-WAIT: Final = "wait"
-PROBE: Final = "probe"  # ask every path whether it is there
-SWITCH: Final = "switch"  # another path answers and this one does not
-DIAL: Final = "dial"  # it does not answer and there is no other one
-
-
-class Silence:
-    """Watches one path by looking at it a few times a second while something is outstanding."""
-
-    def __init__(self) -> None:
-        self._heard = -1
-        self._said = 0
-        self._looked = 0.0
-        self._rate: float = RATE
-        self._since: float | None = None
-        self._probed: float | None = None
-        self._others = 0
-        self._dialled = False
-
-    def look(
-        self, now: float, heard: int, said: int, outstanding: bool, others: int, trip: float
-    ) -> str:  # fmt: skip
-        """``heard`` and ``said``: bytes that came in and went out over the path so far, ``others``: that came in over
-        all others; ``outstanding``: something that wants an answer went out after the last that came in."""
-        if heard != self._heard:
-            if now > self._looked > 0:
-                self._rate = max(RATE, self._rate * DECAY, (said - self._said) / (now - self._looked))
-            self._heard, self._said, self._looked = heard, said, now
-            self._probed, self._dialled = None, False
-            self._since = now if outstanding else None
-        if not outstanding:
-            self._since = self._probed = None
-            return REST
-        if self._since is None:
-            self._since = now
-        if self._probed is None:
-            if now - self._since < max(QUIET, ROUNDS * trip):
-                return WAIT
-            self._probed, self._others = now, others
-            return PROBE
-        grace = max(GRACE, ROUNDS * trip) + (said - self._said) / self._rate
-        if now - self._probed >= min(grace, LONGEST_GRACE) and others != self._others:
-            return SWITCH
-        if now - self._since >= RESCUE and not self._dialled:
-            self._dialled = True
-            return DIAL
-        return WAIT
-
-
-def hold(times: int) -> float:
-    """Seconds for which a path that fell silent ``times`` times is not used after it was heard again."""
-    return float(min(HOLD * 2 ** min(max(times - 1, 0), 30), LONGEST_HOLD))

@@ -19,7 +19,9 @@ from mmplatform.links import paths
 from mmplatform.links.dialer import Dialer
 from mmplatform.links.link import Link
 from mmplatform.links.paths import Candidate
+from mmplatform.peers import liveness
 from mmplatform.peers.exchange import Exchange
+from mmplatform.peers.liveness import FailureDetector, quarantine
 
 LOOK: Final = 0.2  # seconds between two looks at a link that owes an answer
 DRAIN: Final = 0.3  # seconds a link that was moved away from has to deliver what went out, beyond two round trips
@@ -82,7 +84,7 @@ class Keeper:
         self._node, self._peer = node, peer
         self._loop = asyncio.get_running_loop()
         self._retries = paths.Retries(node.random)
-        self._silence = paths.Silence()
+        self._silence = FailureDetector()
         self._silences: dict[tuple[int, str], int] = {}
         self._heard: dict[Link, int] = {}  # of links that are doubted, the bytes that had come in when they were
         self._draining: dict[Link, asyncio.TimerHandle] = {}
@@ -100,7 +102,7 @@ class Keeper:
 
     def chosen(self, link: Link) -> None:
         """``link`` is the one in use now."""
-        self._moved, self._silence, self._confirmed = self._loop.time(), paths.Silence(), -1
+        self._moved, self._silence, self._confirmed = self._loop.time(), FailureDetector(), -1
         for other in self._peer.links:
             other.keep(links.KEEPALIVE if other is link else links.SPARE_KEEPALIVE)
         self._forgive(link)
@@ -110,14 +112,14 @@ class Keeper:
 
     def joined(self, link: Link) -> None:
         """Another link is up."""
-        self._silence = paths.Silence()
+        self._silence = FailureDetector()
         link.keep(links.SPARE_KEEPALIVE)
         self._forgive(link)
         self._plan()
 
     def lost(self, link: Link) -> None:
         """A link is gone, whichever."""
-        self._silence = paths.Silence()
+        self._silence = FailureDetector()
         self._retries.ended(link.cost, self._loop.time() - link.opened >= STABLE, self._loop.time())
         self._needless.pop(link, None)
         self._heard.pop(link, None)
@@ -357,15 +359,15 @@ class Keeper:
         verdict = self._silence.look(
             self._loop.time(), active.bytes_in, active.bytes_out, active.outstanding, others, active.trip
         )
-        if verdict == paths.REST and not self._in_doubt(active):
+        if verdict == liveness.IDLE and not self._in_doubt(active):
             self._peer.exchange.heeded = False
             return
-        if verdict == paths.PROBE:
+        if verdict == liveness.PROBE:
             for link in self._peer.links:
                 _ask(link)
-        elif verdict == paths.SWITCH:
+        elif verdict == liveness.SWITCH:
             self._doubt(active)
-        elif verdict == paths.DIAL:
+        elif verdict == liveness.DIAL:
             self._rescue(active)
         self._later("look", LOOK, self._look)
 
@@ -407,7 +409,7 @@ class Keeper:
         for link, heard in list(self._heard.items()):
             if link.bytes_in != heard:
                 del self._heard[link]
-                link.doubted = now + paths.hold(self._silences[link.way])
+                link.doubted = now + quarantine(self._silences[link.way])
             else:
                 _ask(link)
 

@@ -12,6 +12,7 @@ import pytest
 from mmplatform import Platform
 from mmplatform.links import paths
 from mmplatform.links.link import KEEPALIVE, SILENCES, Link
+from mmplatform.peers import liveness
 from mmplatform.peers import path_manager as keeper
 from mmplatform.peers.peer import Peer
 from tests.support.ways import (
@@ -184,7 +185,7 @@ async def next_move(moves: list[tuple[str, str]]) -> tuple[str, str]:
 async def test_a_link_that_falls_silent_is_left_soon_and_used_again_later(
     size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paths, "HOLD", 0.2)
+    monkeypatch.setattr(liveness, "QUARANTINE", 0.2)
     quick, sure = fast(), slow()
     async with friends(quick, sure) as [alice, bob]:
         await alice.connect(bob.sign_id)
@@ -406,7 +407,7 @@ async def test_nothing_is_lost_repeated_or_reordered_whatever_the_links_do(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paths.Retries, "FIRST", 0.05)
-    monkeypatch.setattr(paths, "HOLD", 0.1)
+    monkeypatch.setattr(liveness, "QUARANTINE", 0.1)
     chance = random.Random(seed)
     ways = [fast(), middle(), slow()]
     for way in ways:
