@@ -635,7 +635,7 @@ class Platform:
             self.directory.found_by(key),
             peer.reason if peer is not None else "",
             links_of(peer) if peer is not None else (),
-            dict(peer.keeper.troubles) if peer is not None else {},
+            dict(peer.path_manager.troubles) if peer is not None else {},
         )
 
     def _tell(self, topic: str, payload: object) -> None:

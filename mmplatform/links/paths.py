@@ -166,9 +166,9 @@ def improving(useful: Sequence[Candidate], due: Callable[[Candidate], float], no
 
 
 def turns(candidates: Sequence[Candidate], known: bool) -> dict[str, float]:
-    """How many seconds after the link opened the end that was dialled may try what, by address. Where it can be
-    reached by plain addresses the end that dialled found out already, not so where that one can be. Of strangers
-    a few public addresses are tried, once, and nothing else."""
+    """How many seconds after the link opened the end that was dialled may try what, by address. The dialling side has
+    already tried our direct addresses, but nobody has tried the dialling side's: so try those first. Of strangers a few
+    public addresses are tried, once, and nothing else."""
     direct = [c for c in candidates if c.cost < RELAYED and not c.over_link]
     if not known:
         return dict.fromkeys([c.address for c in direct if is_public(c.address)][:MAX_BACK], BACK)

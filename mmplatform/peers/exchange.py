@@ -42,19 +42,22 @@ class Node(Protocol):
 
 
 class Exchange:
-    """``link`` is the one in use, None while there is none; ``dial`` is called when one is needed, ``said`` when
-    something went out that wants an answer, until ``heeded`` is set."""
+    """What is said to ``peer`` and what comes from it. ``link`` is the one in use, None while there is none.
 
-    def __init__(self, node: Node, peer: SignId, dial: Callable[[], None], said: Callable[[], None]) -> None:
+    ``dial`` is called when a link is needed. ``on_request_sent`` is called for the first frame that expects an answer,
+    and again only after ``watched`` is cleared.
+    """
+
+    def __init__(self, node: Node, peer: SignId, dial: Callable[[], None], on_request_sent: Callable[[], None]) -> None:
         self.link: Link | None = None
-        self.heeded = False
+        self.watched = False
         self.box: PeerQueue = node.outbox.box(peer)
         self.busy = False  # a frame's worth was queued: senders should pass through room()
         self.useful = False  # the link in use brought something
         self.sent = Delivery(peer)  # what every realtime message that was queued became
         self.sent.settle(SENT)
         self.asked = Asked()
-        self._node, self._peer, self._dial, self._said = node, peer, dial, said
+        self._node, self._peer, self._dial, self._on_request_sent = node, peer, dial, on_request_sent
         self._sender = self.box.sender
         self._receiver = node.inbox.receiver(peer)
         self._answered = Answered()
@@ -108,7 +111,7 @@ class Exchange:
             self._acks[ack.lane, ack.epoch] = ack
         self.arm()
 
-    def begin(self, link: Link, acks: list[Ack]) -> None:
+    def resume_over(self, link: Link, acks: list[Ack]) -> None:
         """Go on over ``link``: ``acks`` is what the peer said it has, what it lacks is sent again."""
         self.link, self.box.linked, self.useful = link, True, False
         self._answered.begin(link.instance)
@@ -127,7 +130,7 @@ class Exchange:
         self._sender.hand_over(old.largest)
         self.arm()
 
-    def show(self) -> None:
+    def announce_link(self) -> None:
         """Let the peer hear over which link we go on, with nothing else to say: it may miss replies."""
         if self.link is not None:
             self.link.send(Frame(int(self._node.now() * 1000), self.asked.floor, [], [], [], [], []))
@@ -143,7 +146,7 @@ class Exchange:
         self.link, self.box.linked = None, False
         self._sender.link_down()
 
-    def drop(self, known: bool) -> None:
+    def discard_realtime(self, known: bool) -> None:
         """There is no other link: realtime messages and replies are lost.
 
         So are the parts of unfinished messages when memory is short, or the peer is not ``known``.
@@ -326,8 +329,8 @@ class Exchange:
             if batches or requests or events or replies:
                 link.outstanding = True
                 link.told += 1
-                if not self.heeded:
-                    self._said()
+                if not self.watched:
+                    self._on_request_sent()
             if self._room is not None:
                 self._make_room()
 

@@ -1,7 +1,7 @@
-"""Keeps the best path to a peer in use: what ``paths.py`` decides is looked up, timed and done here.
+"""Keeps the best link to a peer in use: what ``links/paths.py`` decides is looked up, timed and done here.
 
-While a link is up, better ones are dialled in the background, one is kept warm, the rest is closed; the link in use is
-watched while something is outstanding, and left when it falls silent and another one does not.
+While a link is up, better ones are dialled in the background, one is kept warm, the rest is closed. Whether the link
+in use still works is for ``link_monitor.py`` to notice.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ from functools import partial
 from math import inf
 from typing import Any, Final, Protocol
 
-from mmplatform.delivery.wire import Ack
 from mmplatform.directory.directory import Directory
 from mmplatform.errors import MMError
 from mmplatform.identity.keys import SignId
@@ -19,14 +18,10 @@ from mmplatform.links import paths
 from mmplatform.links.dialer import Dialer
 from mmplatform.links.link import Link
 from mmplatform.links.paths import Candidate
-from mmplatform.peers import liveness
-from mmplatform.peers.exchange import Exchange
-from mmplatform.peers.liveness import FailureDetector, quarantine
+from mmplatform.peers.link_monitor import SILENT, SUSPECT_LOOK, LinkMonitor, PeerLinks, ask
+from mmplatform.peers.timers import Timers
 
-LOOK: Final = 0.2  # seconds between two looks at a link that owes an answer
 DRAIN: Final = 0.3  # seconds a link that was moved away from has to deliver what went out, beyond two round trips
-ANSWER: Final = 1.0  # seconds a link has to say that it is there, or four round trips
-DOUBTED_LOOK: Final = 1.0  # seconds between two questions to a link that fell silent
 WARM_LOOK: Final = 15.0  # seconds between two comparisons of links that are up
 LIFETIME: Final = 3600.0  # seconds after which a link that is kept warm is made anew
 SETTLED: Final = 0.02  # seconds a link has for what it was made for, before others are thought of
@@ -35,13 +30,12 @@ STABLE: Final = 5.0  # a link that was lost sooner is not made again at once
 
 BETTER: Final = "better"  # why another link is used
 LOST: Final = "lost"
-SILENT: Final = "silent"
 REPLACED: Final = "replaced"  # reasons for closing a link
 RENEWED: Final = "renewed"
 
 
 class Node(Protocol):
-    """What a keeper needs of the node."""
+    """What a path manager needs of the node."""
 
     directory: Directory
     dialer: Dialer
@@ -52,77 +46,52 @@ class Node(Protocol):
     def random(self) -> float: ...
 
 
-class Bundle(Protocol):
-    """The peer whose links they are."""
+class PathManager:
+    """Decides which link to ``peer`` is used, which is kept warm and what is dialled beside them.
 
-    sign_id: SignId
-    exchange: Exchange
+    ``troubles`` says of addresses that failed why; ``monitor`` watches the link in use.
+    """
 
-    @property
-    def known(self) -> bool: ...
-
-    @property
-    def link(self) -> Link | None: ...
-
-    @property
-    def links(self) -> list[Link]:
-        """All that are up."""
-        ...
-
-    def use(self, link: Link, acks: list[Ack], why: str) -> None:
-        """Go on over ``link``: what is not acknowledged is sent again."""
-
-    def move(self, link: Link, why: str) -> None:
-        """Go on over ``link``, while the one in use delivers what it has."""
-
-
-class Keeper:
-    """``troubles`` says of addresses that failed why."""
-
-    def __init__(self, node: Node, peer: Bundle) -> None:
+    def __init__(self, node: Node, peer: PeerLinks) -> None:
         self.troubles: dict[str, str] = {}
+        self.monitor = LinkMonitor(peer, self._rescue, self._plan_in)
         self._node, self._peer = node, peer
         self._loop = asyncio.get_running_loop()
         self._retries = paths.Retries(node.random)
-        self._silence = FailureDetector()
-        self._silences: dict[tuple[int, str], int] = {}
-        self._heard: dict[Link, int] = {}  # of links that are doubted, the bytes that had come in when they were
         self._draining: dict[Link, asyncio.TimerHandle] = {}
         self._needless: dict[Link, tuple[float, int]] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers = Timers()
         self._dialling: asyncio.Task[Any] | None = None
         self._addresses: tuple[str, ...] = ()
         self._moved = 0.0
         self._single = 0  # the instance of the peer that keeps one link only
         self._measured = 0.0
-        self._confirmed = 0  # what the link in use was told when it was last asked whether all has come
-        self.incoming: Link | None = None  # the last one a frame came in over
 
     # What the peer tells.
 
     def chosen(self, link: Link) -> None:
         """``link`` is the one in use now."""
-        self._moved, self._silence, self._confirmed = self._loop.time(), FailureDetector(), -1
+        self._moved = self._loop.time()
+        self.monitor.chosen()
         for other in self._peer.links:
             other.keep(links.KEEPALIVE if other is link else links.SPARE_KEEPALIVE)
-        self._forgive(link)
-        self._later("plan", SETTLED, self._plan)
+        self._forget_failures(link)
+        self._plan_in(SETTLED)
         if link.cost >= paths.RELAYED:
-            self._later("prepare", PREPARE, self._prepare)
+            self._timers.set("prepare", PREPARE, self._prepare)
 
     def joined(self, link: Link) -> None:
         """Another link is up."""
-        self._silence = FailureDetector()
+        self.monitor.links_changed()
         link.keep(links.SPARE_KEEPALIVE)
-        self._forgive(link)
+        self._forget_failures(link)
         self._plan()
 
     def lost(self, link: Link) -> None:
         """A link is gone, whichever."""
-        self._silence = FailureDetector()
+        self.monitor.lost(link)
         self._retries.ended(link.cost, self._loop.time() - link.opened >= STABLE, self._loop.time())
         self._needless.pop(link, None)
-        self._heard.pop(link, None)
         others = self._peer.links
         if str(link.error).endswith(f": {REPLACED}") and len(others) == 1 and others[0].way != link.way:
             self._single = link.instance
@@ -136,7 +105,7 @@ class Keeper:
             self._restart()
         elif link.frames_in:
             self._peer.exchange.ask_again()  # it may have taken replies with it
-        self._later("plan", 0.0, self._plan)
+        self._plan_in(0.0)
 
     def failed(self, address: str, reason: str) -> None:
         """An address was dialled in vain."""
@@ -144,56 +113,33 @@ class Keeper:
         for candidate in self._node.dialer.candidates([address]):
             self._retries.failed(candidate, self._loop.time())
 
-    def said(self) -> None:
-        """Something went out that wants an answer."""
-        self._peer.exchange.heeded = True
-        self._later("look", LOOK, self._look)
-
-    def heard_over(self, link: Link) -> None:
-        """A frame came in over a link that is not in use here, or another one than the last: the peer may know why,
-        and replies may have been lost before it knew."""
-        active = self._peer.link
-        if active is not None and active is not link:
-            active.outstanding = True
-            if not self._peer.exchange.heeded:
-                self.said()
-        if link is not self.incoming:
-            self.incoming = link
-            if "ask" not in self._timers and self._peer.exchange.asked.unanswered:
-                self._later("ask", LOOK, self._ask_again)
-
-    def news(self) -> None:
-        """The peer may be somewhere else."""
+    def peer_may_have_moved(self) -> None:
+        """There is news of the peer: its addresses may be others."""
         if self._peer.link is not None:
-            self._later("plan", 0.0, self._plan)
+            self._plan_in(0.0)
 
     def network_changed(self) -> None:
         """Our own addresses changed: links may be dead without a word, and better ones possible."""
         self._retries.reset()
         for link in self._peer.links:
-            self.question(link)
+            self.monitor.ask_if_alive(link)
         if self._peer.link is not None:
-            self._later("plan", 0.0, self._plan)
+            self._plan_in(0.0)
 
-    def question(self, link: Link) -> None:
-        """Have ``link`` say that it is there; the one in use is doubted if it does not."""
-        self._loop.call_later(max(ANSWER, 4 * link.trip), self._questioned, link, _ask(link))
-
-    def rest(self) -> None:
-        """No link is up, or nothing is to happen any more."""
-        for timer in (*self._timers.values(), *self._draining.values()):
-            timer.cancel()
+    def stop(self) -> None:
+        """Do nothing more: no link is up."""
+        self.monitor.stop()
         self._timers.clear()
+        for timer in self._draining.values():
+            timer.cancel()
         self._draining.clear()
         self._needless.clear()
-        self._heard.clear()
-        self.incoming = None
-        self._peer.exchange.heeded = False
         if self._dialling is not None:
             self._dialling.cancel()
 
     async def close(self) -> None:
-        self.rest()
+        """Stop, and end what is being dialled."""
+        self.stop()
         if self._dialling is not None:
             await asyncio.gather(self._dialling, return_exceptions=True)
 
@@ -209,34 +155,28 @@ class Keeper:
     def _drained(self, old: Link, timer: asyncio.TimerHandle, answer: asyncio.Future[float]) -> None:
         if not answer.cancelled() and answer.exception() is None and self._draining.get(old) is timer:
             self._draining.pop(old).cancel()
-            self._later("plan", 0.0, self._plan)  # it may be closed now
+            self._plan_in(0.0)  # it may be closed now
 
     def _not_drained(self, old: Link) -> None:
         del self._draining[old]
         self._restart()
-        self._later("plan", 0.0, self._plan)
+        self._plan_in(0.0)
 
-    def _forgive(self, link: Link) -> None:
-        """Nobody misses ways that are no better than ``link``."""
+    def _forget_failures(self, link: Link) -> None:
+        """Forget why addresses failed that would be no better than ``link``."""
         worse = {c.address for c in self._node.dialer.candidates(list(self.troubles)) if c.cost >= link.cost}
         for address in worse:
             del self.troubles[address]
 
-    def _ask_again(self) -> None:
-        self._cancel("ask")
-        if self._peer.link is not None:
-            self._peer.exchange.ask_again()
-
     def _restart(self) -> None:
         active = self._peer.link
         if active is not None:
-            self._peer.exchange.begin(active, [])
+            self._peer.exchange.resume_over(active, [])
 
     # Planning.
 
     def _prepare(self) -> None:
         """Either end may soon punch a hole: what must be loaded for that may be loaded meanwhile."""
-        self._cancel("prepare")
         active = self._peer.link
         if active is None:
             return
@@ -255,11 +195,11 @@ class Keeper:
 
     def _plan(self) -> None:
         """Look at everything again, and when next."""
-        self._cancel("plan")
+        self._timers.cancel("plan")
         active, now = self._peer.link, self._loop.time()
         if active is None or not active.ready:
             return
-        self._look_at_doubted(now)
+        self.monitor.review_suspects(now)
         up = self._peer.links
         better = paths.best(up, active, now, self._moved)
         if better is not None and better is not active:
@@ -269,17 +209,17 @@ class Keeper:
                 self._peer.move(better, BETTER)
             return  # both plan again
         again = [inf, *(link.doubted - now for link in up if now < link.doubted < inf)]
-        if self._heard:
-            again.append(DOUBTED_LOOK)
+        if self.monitor.has_suspects:
+            again.append(SUSPECT_LOOK)
         if len(up) > 1:
             if now - self._measured >= WARM_LOOK:
                 self._measured = now
                 for link in up:
-                    _ask(link)
+                    ask(link)
             again += [WARM_LOOK, self._prune(up, active, now)]
         again.append(self._improve(up, active, now))
         if min(again) < inf:
-            self._later("plan", max(min(again), 0.01), self._plan)
+            self._plan_in(max(min(again), 0.01))
 
     def _improve(self, up: list[Link], active: Link, now: float) -> float:
         """Dial what may be better; seconds until the next look at it."""
@@ -298,8 +238,8 @@ class Keeper:
         return min(due(c) - now for c in useful)
 
     def _in_turn(self, candidates: list[Candidate], active: Link) -> Callable[[Candidate], float]:
-        """When a candidate may be tried by the end that was dialled; a stranger is told where we are by nothing but a
-        node that says so to everybody."""
+        """Return when this side, which was dialled, may dial a candidate itself. Strangers are dialled back only if our
+        own record already publishes a direct address; otherwise dialling would reveal ours."""
         known = self._peer.known
         if not known:
             candidates = [c for c in candidates if c.address not in self.troubles] if self._shown() else []
@@ -345,92 +285,14 @@ class Keeper:
         finally:
             self._dialling = None
         if self._peer.link is not None:
-            self._later("plan", 0.01, self._plan)
+            self._plan_in(0.01)
 
-    # Watching.
-
-    def _look(self) -> None:
-        self._cancel("look")
-        active = self._peer.link
-        if active is None:
-            self._peer.exchange.heeded = False
-            return
-        others = sum(link.bytes_in for link in self._peer.links if link is not active)
-        verdict = self._silence.look(
-            self._loop.time(), active.bytes_in, active.bytes_out, active.outstanding, others, active.trip
-        )
-        if verdict == liveness.IDLE and not self._in_doubt(active):
-            self._peer.exchange.heeded = False
-            return
-        if verdict == liveness.PROBE:
-            for link in self._peer.links:
-                _ask(link)
-        elif verdict == liveness.SWITCH:
-            self._doubt(active)
-        elif verdict == liveness.DIAL:
-            self._rescue(active)
-        self._later("look", LOOK, self._look)
-
-    def _in_doubt(self, active: Link) -> bool:
-        """Whether something is still to be acknowledged and may have met what came in last on its way: ask once."""
-        exchange = self._peer.exchange
-        if active.told == self._confirmed or (exchange.box.empty and not exchange.asked.unanswered):
-            return False
-        self._confirmed = active.told
-        _ask(active)
-        active.outstanding = True
-        return True
-
-    def _doubt(self, link: Link) -> None:
-        """It is silent: use another one, if there is, else dial."""
-        self._silences[link.way] = self._silences.get(link.way, 0) + 1
-        link.doubted, self._heard[link] = inf, link.bytes_in
-        other = paths.best([other for other in self._peer.links if other is not link], None, self._loop.time())
-        if other is not None:
-            self._peer.use(other, [], SILENT)
-            link.keep(links.KEEPALIVE)
-        else:
-            self._rescue(link, also=True)
-            self._later("plan", DOUBTED_LOOK, self._plan)
-
-    def _rescue(self, link: Link, also: bool = False) -> None:
+    def _rescue(self, link: Link, also: bool) -> None:
         """Dial what is not like ``link``, which is silent; ``also`` what is."""
         if self._dialling is None and (self._peer.known or link.dialled):
             starts = paths.first([c for c in self.candidates() if also or c.cost != link.cost])
             if starts:
                 self._dial(starts)
 
-    def _questioned(self, link: Link, answer: asyncio.Future[float]) -> None:
-        if link.ready and not answer.done() and link is self._peer.link:
-            self._doubt(link)
-
-    def _look_at_doubted(self, now: float) -> None:
-        """What is heard again may be used again, after a while."""
-        for link, heard in list(self._heard.items()):
-            if link.bytes_in != heard:
-                del self._heard[link]
-                link.doubted = now + quarantine(self._silences[link.way])
-            else:
-                _ask(link)
-
-    # Timers.
-
-    def _later(self, name: str, seconds: float, call: Callable[[], None]) -> None:
-        self._cancel(name)
-        self._timers[name] = self._loop.call_later(seconds, call)
-
-    def _cancel(self, name: str) -> None:
-        timer = self._timers.pop(name, None)
-        if timer is not None:
-            timer.cancel()
-
-
-def _ask(link: Link) -> asyncio.Future[float]:
-    answer = link.ask()
-    answer.add_done_callback(_seen)
-    return answer
-
-
-def _seen(answer: asyncio.Future[float]) -> None:
-    if not answer.cancelled():
-        answer.exception()
+    def _plan_in(self, seconds: float) -> None:
+        self._timers.set("plan", seconds, self._plan)

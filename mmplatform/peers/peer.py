@@ -13,7 +13,8 @@ from mmplatform.links.dialer import Dialer
 from mmplatform.links.link import Link
 from mmplatform.peers import exchange
 from mmplatform.peers.exchange import Exchange
-from mmplatform.peers.path_manager import LOST, REPLACED, SILENT, Keeper
+from mmplatform.peers.link_monitor import SILENT
+from mmplatform.peers.path_manager import LOST, REPLACED, PathManager
 
 LIFETIME: Final = 3600.0  # seconds after which a link is replaced by a fresh one
 RENEW_AGAIN: Final = 60.0  # seconds until a fresh link that could not be had is tried for again
@@ -65,8 +66,9 @@ class Peer:
     def __init__(self, node: Node, sign_id: SignId) -> None:
         self.sign_id = sign_id
         self.reason = ""
-        self.keeper = Keeper(node, self)
-        self.exchange = Exchange(node, sign_id, self.dial, self.keeper.said)
+        self.path_manager = PathManager(node, self)
+        self.monitor = self.path_manager.monitor
+        self.exchange = Exchange(node, sign_id, self.dial, self.monitor.request_sent)
         self.box = self.exchange.box
         self._links: list[Link] = []  # all that are ready
         self._node = node
@@ -136,13 +138,13 @@ class Peer:
         """There is news of the peer: do not wait for the next attempt."""
         self._backoff.reset()
         self._nudge.set()
-        self.keeper.news()
+        self.path_manager.peer_may_have_moved()
 
     def network_changed(self) -> None:
         """Our own addresses changed."""
         self._backoff.reset()
         self._nudge.set()
-        self.keeper.network_changed()
+        self.path_manager.network_changed()
 
     def present(self) -> None:
         """It can be reached now. When that is heard while an attempt is just failing, the next one follows at once."""
@@ -183,7 +185,7 @@ class Peer:
         if self._dialling is not None:
             self._dialling.cancel()
             await asyncio.gather(self._dialling, return_exceptions=True)
-        await self.keeper.close()
+        await self.path_manager.close()
         self.exchange.flush()
         self.disconnect("stopping")
         error = NotRunning("the platform stopped")
@@ -222,16 +224,16 @@ class Peer:
         if active is twin or not active.ready:
             self.use(link, state.acks, REPLACED)
         else:
-            self.keeper.joined(link)
+            self.path_manager.joined(link)
         if twin is not None:
             twin.close(REPLACED if twin.dialled == link.dialled else DUPLICATE)
 
     def use(self, link: Link, acks: list[Ack], why: str) -> None:
         """Go on over ``link``; ``acks`` is what the peer said it has, what it lacks is sent again."""
         self.reason, self._introducing = "", False
-        self.exchange.begin(link, acks)
+        self.exchange.resume_over(link, acks)
         if why in (LOST, SILENT):
-            self.exchange.show()
+            self.exchange.announce_link()
         self._chosen(link, why)
 
     def move(self, link: Link, why: str) -> None:
@@ -239,13 +241,13 @@ class Peer:
         old = self.link
         assert old is not None
         self.exchange.move(link)
-        self.keeper.drain(old)
+        self.path_manager.drain(old)
         self._chosen(link, why)
 
     def link_lost(self, link: Link, error: Exception | None) -> None:
         if link in self._links:
             self._links.remove(link)
-        self.keeper.lost(link)
+        self.path_manager.lost(link)
         if link is not self.link:
             return
         self.exchange.pause()
@@ -253,11 +255,11 @@ class Peer:
         other = paths.best(self.links, None, self._loop.time())
         if other is not None:
             self.use(other, [], LOST)
-            self.keeper.question(other)
+            self.monitor.ask_if_alive(other)
             return
-        self.keeper.rest()
+        self.path_manager.stop()
         self.reason = str(error) if error is not None else "closed"
-        self.exchange.drop(self.known)
+        self.exchange.discard_realtime(self.known)
         self._node.disconnected(self, self.reason)
         self._watch_expiry()
         self._backoff.reset()
@@ -273,8 +275,8 @@ class Peer:
             self.exchange.flush()
 
     def frame_received(self, link: Link, frame: Frame) -> None:
-        if link is not self.exchange.link or link is not self.keeper.incoming:
-            self.keeper.heard_over(link)
+        if link is not self.exchange.link or link is not self.monitor.incoming:
+            self.monitor.frame_arrived(link)
         self.exchange.frame_received(frame)
 
     # Inside.
@@ -290,7 +292,7 @@ class Peer:
     def _chosen(self, link: Link, why: str) -> None:
         self._nudge.set()
         self._renew_after(LIFETIME if link.dialled else None)
-        self.keeper.chosen(link)
+        self.path_manager.chosen(link)
         self._node.moved(self, link, why)
         for arrival in self._arrivals:
             if not arrival.done():
@@ -354,7 +356,7 @@ class Peer:
                 addresses = (self.link.dialled_at,)  # a fresh one of the same kind
             if not addresses:
                 raise Unreachable("no address of it is known; add its ticket, or run a service that finds it")
-            await self._node.dialer.dial(self.sign_id, addresses, self.keeper.failed)
+            await self._node.dialer.dial(self.sign_id, addresses, self.path_manager.failed)
         except MMError as error:
             self._node.directory.doubt(self.sign_id)
             if self.link is None:

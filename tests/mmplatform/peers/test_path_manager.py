@@ -1,20 +1,19 @@
-"""Several links with one peer: upgrades, hand-overs, warm standby, silence; whole platforms, scripted ways."""
+"""Several links with one peer: upgrades, hand-overs, warm standby; whole platforms, scripted ways."""
 
 import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import count
 from typing import Any
 
 import pytest
 
 from mmplatform import Platform
 from mmplatform.links import paths
-from mmplatform.links.link import KEEPALIVE, SILENCES, Link
-from mmplatform.peers import liveness
-from mmplatform.peers import path_manager as keeper
+from mmplatform.links.link import Link
+from mmplatform.peers import liveness, path_manager
 from mmplatform.peers.peer import Peer
+from tests.support.load import ALONE, Load, next_move
 from tests.support.ways import (
     Way,
     WayTransport,
@@ -27,11 +26,7 @@ from tests.support.ways import (
     slow,
     states,
 )
-from tests.support.world import collect, identity, listen_to, until
-
-ALONE = (
-    KEEPALIVE * SILENCES / 2
-)  # seconds: half of what a link takes to notice it by itself; figures are for benchmarks
+from tests.support.world import identity, listen_to, until
 
 
 @pytest.fixture
@@ -39,44 +34,6 @@ def one_dials(monkeypatch: pytest.MonkeyPatch) -> None:
     """The end that dialled first; the other one does not try meanwhile, which would make two links of one way."""
     monkeypatch.setattr(paths, "BACK", 1000.0)
     monkeypatch.setattr(paths, "SECOND", 1000.0)
-
-
-class Load:
-    """Sends numbers until it is told to stop; notes the longest time in which nothing arrived."""
-
-    def __init__(self, sender: Platform, receiver: Platform, size: int = 0) -> None:
-        self.sender, self.receiver, self.size = sender, receiver, size
-        self.heard: list[int] = []
-        self.gap = self.last = 0.0
-        self.enough = asyncio.Event()
-        self.deliveries: list[Any] = []
-        self.loop = asyncio.get_running_loop()
-        receiver.messaging.on("friends.load", self.take)
-        self.task = asyncio.create_task(self.run())
-
-    def take(self, topic: str, sender: str, payload: Any) -> None:
-        now = self.loop.time()
-        self.gap = max(self.gap, now - (self.last or now))
-        self.last = now
-        self.heard.append(payload[0])
-
-    async def run(self) -> None:
-        numbers = count()
-        while not self.enough.is_set():
-            payload = [next(numbers), bytes(self.size)]
-            self.deliveries.append(await self.sender.messaging.send("load", self.receiver.sign_id, payload))
-            if len(self.deliveries) % 50 == 0:
-                await asyncio.sleep(0.001)
-
-    async def more(self, number: int = 200) -> None:
-        wanted = len(self.heard) + number
-        await until(lambda: len(self.heard) >= wanted)
-
-    async def stop(self) -> None:
-        self.enough.set()
-        await self.task
-        assert all([(await delivery).state == "delivered" for delivery in self.deliveries])
-        assert self.heard == list(range(len(self.deliveries)))
 
 
 @pytest.mark.usefixtures("one_dials")
@@ -173,91 +130,6 @@ async def test_the_warm_link_takes_over_at_once_when_the_one_in_use_is_cut() -> 
         await load.more()
         await load.stop()
         assert load.gap < ALONE
-        assert events == []
-
-
-async def next_move(moves: list[tuple[str, str]]) -> tuple[str, str]:
-    await until(lambda: moves)
-    return moves.pop(0)
-
-
-@pytest.mark.parametrize("size", [10, 20_000])
-async def test_a_link_that_falls_silent_is_left_soon_and_used_again_later(
-    size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(liveness, "QUARANTINE", 0.2)
-    quick, sure = fast(), slow()
-    async with friends(quick, sure) as [alice, bob]:
-        await alice.connect(bob.sign_id)
-        await until(lambda: len(links(alice, bob)) == 2)
-        events, moves = listen_to(alice), paths_of(alice)
-        load = Load(alice, bob, size)
-        await load.more()
-        quick.hole = True
-        assert (await next_move(moves)) == ("slow", "silent")
-        await load.more()
-        assert load.gap < ALONE
-        assert states(alice, bob)["fast"] == "silent"
-        quick.hole = False
-        assert (await next_move(moves)) == ("fast", "better")
-        await load.more()
-        await load.stop()
-        assert events == []
-
-
-async def test_requests_are_answered_once_when_the_link_in_use_falls_silent() -> None:
-    quick, sure = fast(), slow()
-    async with friends(quick, sure) as [alice, bob]:
-        runs: list[Any] = []
-
-        @bob.messaging.on("friends.add")
-        async def add(topic: str, sender: str, payload: Any) -> int:
-            runs.append(payload[0])
-            await asyncio.sleep(0.05)
-            return sum(payload)
-
-        await alice.connect(bob.sign_id)
-        await until(lambda: len(links(alice, bob)) == 2)
-        asked = [asyncio.create_task(alice.messaging.request("add", bob.sign_id, [n, 1], timeout=5)) for n in range(40)]
-        await until(lambda: runs)
-        quick.hole = True
-        asked += [
-            asyncio.create_task(alice.messaging.request("add", bob.sign_id, [n, 1], timeout=5)) for n in range(40, 60)
-        ]
-        assert await asyncio.gather(*asked) == [n + 1 for n in range(60)]
-        assert sorted(runs) == list(range(60))
-
-
-async def test_a_reply_that_went_into_a_hole_is_asked_for_again() -> None:
-    quick, sure = fast(), slow()
-    async with friends(quick, sure) as [alice, bob]:
-        runs: list[Any] = []
-
-        @bob.messaging.on("friends.hole")
-        async def hole(topic: str, sender: str, payload: Any) -> int:
-            runs.append(payload)
-            quick.hole = True
-            return 7
-
-        await alice.connect(bob.sign_id)
-        await until(lambda: len(links(alice, bob)) == 2)
-        assert await alice.messaging.request("hole", bob.sign_id, 1, timeout=6) == 7
-        assert runs == [1]
-
-
-async def test_when_nothing_else_is_up_other_ways_are_dialled_while_the_one_in_use_is_silent() -> None:
-    quick, other = fast(), Way("other", 20)
-    other.allow(False)
-    async with friends(quick, other) as [alice, bob]:
-        heard = collect(bob)
-        await alice.connect(bob.sign_id)
-        events = listen_to(alice)
-        other.allow(True)
-        quick.hole = True
-        sending = await alice.messaging.send("n", bob.sign_id, 1)
-        await asyncio.wait_for(sending, 8)
-        assert heard == [1]
-        assert active(alice, bob) == "other"
         assert events == []
 
 
@@ -470,34 +342,6 @@ async def test_a_node_of_the_same_key_takes_over_every_link() -> None:
             assert {link.instance for link in links(bob, alice)} == {impostor.instance}
 
 
-async def test_a_network_change_finds_dead_links_and_better_ones() -> None:
-    quick, sure = fast(), slow()
-    async with friends(quick, sure) as [alice, bob]:
-        await alice.connect(bob.sign_id)
-        await until(lambda: len(links(alice, bob)) == 2)
-        moves = paths_of(alice)
-        quick.hole = True
-        alice.network_changed()  # nothing is being said: nobody would have noticed
-        assert (await next_move(moves)) == ("slow", "silent")
-
-
-async def test_a_message_that_met_the_last_frame_of_a_link_on_its_way_is_not_forgotten() -> None:
-    quick, sure = fast(), slow()
-    async with friends(quick, sure) as [alice, bob]:
-        heard = collect(bob)
-        await alice.connect(bob.sign_id)
-        await until(lambda: len(links(alice, bob)) == len(links(bob, alice)) == 2)
-        link = alice.peer(bob.sign_id).link
-        assert link is not None
-        quick.hole = True
-        sending = await alice.messaging.send("n", bob.sign_id, 1)
-        await asyncio.sleep(0.01)
-        assert link.outstanding
-        link.outstanding = False  # as if something came that was sent before
-        await asyncio.wait_for(sending, 3)
-        assert heard == [1]
-
-
 async def test_the_listener_tells_when_addresses_change() -> None:
     async with friends(fast()) as [alice, bob]:
         await alice.connect(bob.sign_id)
@@ -510,18 +354,6 @@ async def test_the_listener_tells_when_addresses_change() -> None:
         assert changes == ["changed"]
         assert alice.directory.mine is not None
         assert "fast://elsewhere" in alice.directory.mine.connection_info
-
-
-async def test_an_idle_pair_is_quiet() -> None:
-    quick, sure = fast(), slow()
-    async with friends(quick, sure) as [alice, bob]:
-        await (await alice.messaging.send("n", bob.sign_id, 1))
-        await until(lambda: len(links(alice, bob)) == len(links(bob, alice)) == 2)
-        await asyncio.sleep(0.6)
-        before = [link.bytes_out for link in (*links(alice, bob), *links(bob, alice))]
-        await asyncio.sleep(1.0)
-        assert [link.bytes_out for link in (*links(alice, bob), *links(bob, alice))] == before
-        assert not alice.peer(bob.sign_id).exchange.heeded
 
 
 async def test_a_peer_that_keeps_one_link_is_not_given_a_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -551,8 +383,8 @@ async def test_a_peer_that_keeps_one_link_is_not_given_a_second_one(monkeypatch:
 
 
 async def test_a_warm_link_that_is_old_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "LIFETIME", 0.1)
-    monkeypatch.setattr(keeper, "WARM_LOOK", 0.05)
+    monkeypatch.setattr(path_manager, "LIFETIME", 0.1)
+    monkeypatch.setattr(path_manager, "WARM_LOOK", 0.05)
     monkeypatch.setattr(paths.Retries, "FIRST", 0.01)
     quick, sure = fast(), slow()
     async with friends(quick, sure) as [alice, bob]:

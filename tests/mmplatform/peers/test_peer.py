@@ -392,7 +392,7 @@ async def test_acknowledgements_that_a_dying_link_took_with_it_are_given_again()
         frames: list[Any] = []
         link.send = frames.append  # type: ignore[method-assign]
         peer.exchange.pause()
-        peer.exchange.begin(link, [])
+        peer.exchange.resume_over(link, [])
         peer.exchange.flush()
         assert [ack.upto for frame in frames for ack in frame.acks] == [1]
         assert len(heard) == 1
