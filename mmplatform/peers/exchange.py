@@ -6,7 +6,7 @@ What is queued in one turn of the event loop leaves in one frame, one box and on
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 from mmplatform.delivery.receiver import Stream
 from mmplatform.delivery.wire import OK, Ack, Batch, Event, Frame, Record, Reply, Request
@@ -19,14 +19,12 @@ from mmplatform.links.link import Link
 from mmplatform.message import MAX_PAYLOAD, SENT, Delivery
 from mmplatform.messaging.dispatch import Gate
 from mmplatform.messaging.subscriber import NOBODY, Result
-from mmplatform.peers.requests import UNFINISHED, Answered, Asked, failure, nobody
+from mmplatform.peers.realtime_queue import EXTRA, PORTION, RealtimeQueue
+from mmplatform.peers.requests import UNFINISHED, PendingRequests, ReplyCache, failure, nobody
 
 FULL: Final = 64 * 1024  # bytes queued that leave at once
 EAGER: Final = 32  # requests or replies that leave at once: the other side works while this one goes on
-PORTION: Final = 1024 * 1024  # of a larger queue, bytes that one frame carries
 BACKLOG: Final = 64 * 1024 * 1024  # bytes of replies for a peer that asks and does not read
-
-Queued = TypeVar("Queued", Event, Request, Reply)
 
 
 class Node(Protocol):
@@ -56,18 +54,14 @@ class Exchange:
         self.useful = False  # the link in use brought something
         self.sent = Delivery(peer)  # what every realtime message that was queued became
         self.sent.settle(SENT)
-        self.asked = Asked()
+        self.pending = PendingRequests()
         self._node, self._peer, self._dial, self._on_request_sent = node, peer, dial, on_request_sent
         self._sender = self.box.sender
         self._receiver = node.inbox.receiver(peer)
-        self._answered = Answered()
+        self._reply_cache = ReplyCache()
         self._acks: dict[tuple[int, int], Ack] = {}
-        self._events: list[Event] = []
-        self._requests: list[Request] = []
-        self._replies: list[Reply] = []
-        self._queued = 0  # bytes of the three
+        self._queue = RealtimeQueue()
         self._armed = False
-        self._room: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
 
     # What goes out.
@@ -77,21 +71,21 @@ class Exchange:
         if self.link is None:
             self._dial()
             return False
-        self._events.append(event)
-        self._queue(size)
+        self._queue.events.append(event)
+        self._enqueued(size)
         return True
 
     def request(self, topic: str, protocol: str, payload: bytes, timeout: float) -> asyncio.Future[bytes]:
         """Ask; the payload of the reply, or RequestTimeout, RequestFailed or NoResponders."""
-        request, future = self.asked.ask(topic, protocol, payload, timeout)
+        request, future = self.pending.ask(topic, protocol, payload, timeout)
         if self.link is not None:
-            self._requests.append(request)
-            size = len(payload) + len(topic) + 16
-            if len(self._requests) >= EAGER or self.asked.alone:
-                self._queued += size
+            self._queue.requests.append(request)
+            size = len(payload) + len(topic) + EXTRA
+            if len(self._queue.requests) >= EAGER or self.pending.alone:
+                self._queue.bytes += size
                 self.flush()
             else:
-                self._queue(size)
+                self._enqueued(size)
         else:
             self._dial()
         return future
@@ -100,10 +94,8 @@ class Exchange:
         """Wait until the link has taken what is queued; returns at once when there is no link."""
         self.busy = False
         await asyncio.sleep(0)  # a sender in a loop must not keep everybody else from running
-        while self._queued >= FULL and self.link is not None:
-            if self._room is None or self._room.done():
-                self._room = self._loop.create_future()
-            await asyncio.shield(self._room)
+        while self._queue.bytes >= FULL and self.link is not None:
+            await self._queue.shrunk()
 
     def acknowledge(self, acks: list[Ack]) -> None:
         """These are saved: they may be told."""
@@ -114,7 +106,7 @@ class Exchange:
     def resume_over(self, link: Link, acks: list[Ack]) -> None:
         """Go on over ``link``: ``acks`` is what the peer said it has, what it lacks is sent again."""
         self.link, self.box.linked, self.useful = link, True, False
-        self._answered.begin(link.instance)
+        self._reply_cache.begin(link.instance)
         self._sender.link_up(())
         for ack in acks:
             self._node.outbox.acknowledge(self._peer, ack)
@@ -133,12 +125,11 @@ class Exchange:
     def announce_link(self) -> None:
         """Let the peer hear over which link we go on, with nothing else to say: it may miss replies."""
         if self.link is not None:
-            self.link.send(Frame(int(self._node.now() * 1000), self.asked.floor, [], [], [], [], []))
+            self.link.send(Frame(int(self._node.now() * 1000), self.pending.floor, [], [], [], [], []))
 
     def ask_again(self) -> None:
         """Replies may have been lost."""
-        self._requests = self.asked.unanswered
-        self._queued += sum(len(request.payload) + len(request.topic) + 16 for request in self._requests)
+        self._queue.ask_again(self.pending.unanswered)
         self.arm()
 
     def pause(self) -> None:
@@ -153,8 +144,8 @@ class Exchange:
         """
         if not known or self._receiver.short_of_memory:
             self._receiver.close()
-        self._events, self._requests, self._replies, self._acks, self._queued = [], [], [], {}, 0
-        self._make_room()
+        self._queue.discard()
+        self._acks = {}
 
     @property
     def next_expiry(self) -> float:
@@ -183,11 +174,11 @@ class Exchange:
         if frame.events:
             node.gate.events(scope, me, frame.events)
         if frame.requests:
-            self._answered.forget(frame.floor)
+            self._reply_cache.forget(frame.floor)
             for request in frame.requests:
                 self._serve(request, scope)
         for reply in frame.replies:
-            self.asked.answered(reply)
+            self.pending.resolve(reply)
         self.flush()
 
     def mail_received(self, frame: Frame) -> None:
@@ -257,20 +248,20 @@ class Exchange:
         self._node.inbox.save(self._peer, self._receiver)
 
     def _serve(self, request: Request, scope: str) -> None:
-        if len(self._replies) >= UNFINISHED or self._queued > BACKLOG:
+        if len(self._queue.replies) >= UNFINISHED or self._queue.bytes > BACKLOG:
             raise ProtocolError("not-reading", "it asks on and does not read the replies")
-        seen = self._answered.seen(request)
+        seen = self._reply_cache.seen(request)
         if seen is not False:
             if seen is not True:
-                self._replies.append(seen)
-                self._queued += len(seen.payload) + 16
+                self._queue.replies.append(seen)
+                self._queue.bytes += len(seen.payload) + EXTRA
             return
-        finished = partial(self._answer, request, self._answered.instance)
+        finished = partial(self._answer, request, self._reply_cache.instance)
         result = self._node.gate.request(scope, self._peer, request.topic, request.protocol, request.payload, finished)
         if result is None:
-            self._answered.begun(request)
+            self._reply_cache.begun(request)
         else:
-            self._answer(request, self._answered.instance, result)
+            self._answer(request, self._reply_cache.instance, result)
 
     def _answer(self, request: Request, instance: int, result: bytes | Result) -> None:
         if type(result) is bytes and len(result) <= MAX_PAYLOAD:
@@ -280,17 +271,17 @@ class Exchange:
         else:
             error = result.error if isinstance(result, Result) else None
             reply = failure(request, error or InvalidPayload(f"the reply is not bytes, or more than {MAX_PAYLOAD}"))
-        if self._answered.reply(instance, reply) and self.link is not None:
-            self._replies.append(reply)
-            self._queue(len(reply.payload) + 16)
-            if len(self._replies) >= EAGER:
+        if self._reply_cache.reply(instance, reply) and self.link is not None:
+            self._queue.replies.append(reply)
+            self._enqueued(len(reply.payload) + EXTRA)
+            if len(self._queue.replies) >= EAGER:
                 self.flush()
 
     # Inside.
 
-    def _queue(self, size: int) -> None:
-        self._queued += size
-        if self._queued >= FULL:
+    def _enqueued(self, size: int) -> None:
+        self._queue.bytes += size
+        if self._queue.bytes >= FULL:
             self.busy = True
             self.flush()
         elif not self._armed:
@@ -308,60 +299,32 @@ class Exchange:
 
     def flush(self) -> None:
         """Send what is queued and what the window allows, as long as the connection takes it."""
-        link, sender = self.link, self._sender
+        link, sender, queue = self.link, self._sender, self._queue
         if link is None or link.error is not None:
             return
-        while not link.paused and (self._queued or sender.ready or self._acks):
+        while not link.paused and (queue.bytes or sender.ready or self._acks):
             now_ms = int(self._node.now() * 1000)
-            if self._queued > PORTION:
-                link.send(self._portion(now_ms))
+            if queue.bytes > PORTION:
+                link.send(Frame(now_ms, self.pending.floor, [], [], *queue.portion()))
                 continue
             batches: list[Batch] = []
             if sender.ready:
-                batches, expired = sender.take(max(FULL - self._queued, FULL // 8), link.largest, now_ms)
+                batches, expired = sender.take(max(FULL - queue.bytes, FULL // 8), link.largest, now_ms)
                 for settled in expired:
                     self._node.outbox.settle(self._peer, settled)
-                if not (batches or self._queued or self._acks):
+                if not (batches or queue.bytes or self._acks):
                     return
-            acks, events, requests, replies = list(self._acks.values()), self._events, self._requests, self._replies
-            self._acks, self._events, self._requests, self._replies, self._queued = {}, [], [], [], 0
-            link.send(Frame(now_ms, self.asked.floor, acks, batches, events, requests, replies))
+            # Taken here, not by a method: often a frame is one request, and a call more would count.
+            acks, events, requests, replies = list(self._acks.values()), queue.events, queue.requests, queue.replies
+            self._acks, queue.events, queue.requests, queue.replies, queue.bytes = {}, [], [], [], 0
+            link.send(Frame(now_ms, self.pending.floor, acks, batches, events, requests, replies))
             if batches or requests or events or replies:
                 link.outstanding = True
                 link.told += 1
                 if not self.watched:
                     self._on_request_sent()
-            if self._room is not None:
-                self._make_room()
-
-    def _portion(self, now_ms: int) -> Frame:
-        """Some of a queue that outgrew one frame, in order; the largest message still has a frame of its own."""
-        room = PORTION
-        events, room = _take(self._events, room)
-        requests, room = _take(self._requests, room)
-        replies, room = _take(self._replies, room)
-        left = self._events or self._requests or self._replies
-        self._queued = max(self._queued - PORTION + room, 1) if left else 0
-        return Frame(now_ms, self.asked.floor, [], [], events, requests, replies)
-
-    def _make_room(self) -> None:
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
-        self._room = None
-
-
-def _take(queue: list[Queued], room: int) -> tuple[list[Queued], int]:
-    """The first of ``queue`` that fit into ``room`` bytes, at least one when nothing was taken before."""
-    count = 0
-    for item in queue:
-        size = len(item.payload) + 16
-        if room < PORTION and size > room:
-            break
-        room -= size
-        count += 1
-    taken = queue[:count]
-    del queue[:count]
-    return taken, room
+            if queue.waiter is not None:
+                queue.wake()
 
 
 def _reason(result: Result) -> str:

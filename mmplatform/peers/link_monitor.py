@@ -102,7 +102,7 @@ class LinkMonitor:
                 self.request_sent()
         if link is not self.incoming:
             self.incoming = link
-            if "ask" not in self._timers and self._peer.exchange.asked.unanswered:
+            if "ask" not in self._timers and self._peer.exchange.pending.unanswered:
                 self._timers.set("ask", LOOK, self._ask_again)
 
     def ask_if_alive(self, link: Link) -> None:
@@ -150,7 +150,7 @@ class LinkMonitor:
         """Ask once whether all has come, as long as something is not acknowledged: it may have met what came in last
         on its way."""
         exchange = self._peer.exchange
-        if active.told == self._confirmed or (exchange.box.empty and not exchange.asked.unanswered):
+        if active.told == self._confirmed or (exchange.box.empty and not exchange.pending.unanswered):
             return False
         self._confirmed = active.told
         ask(active)

@@ -106,7 +106,7 @@ class Peer:
     @property
     def wanted(self) -> bool:
         """Whether somebody here waits for the peer."""
-        return not self.box.empty or bool(self._arrivals or self._introducing or self.exchange.asked.unanswered)
+        return not self.box.empty or bool(self._arrivals or self._introducing or self.exchange.pending.unanswered)
 
     @property
     def idle(self) -> bool:
@@ -189,7 +189,7 @@ class Peer:
         self.exchange.flush()
         self.disconnect("stopping")
         error = NotRunning("the platform stopped")
-        self.exchange.asked.close(error)
+        self.exchange.pending.close(error)
         for arrival in self._arrivals:
             if not arrival.done():
                 arrival.set_exception(error)

@@ -15,7 +15,7 @@ REMEMBERED_BYTES: Final = 64 * 1024 * 1024  # of replies that the peer has not c
 FORGOTTEN: Final = b"answered before, and the reply was lost with a link; ask again"
 
 
-class Asked:
+class PendingRequests:
     """Our requests to one peer. One timer serves them all."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Asked:
             self._arm(deadline)
         return request, future
 
-    def answered(self, reply: Reply) -> None:
+    def resolve(self, reply: Reply) -> None:
         """A reply from this peer; one that nobody waits for (any longer) is ignored."""
         entry = self._waiting.pop(reply.id, None)
         if entry is None or entry[1].done():
@@ -95,7 +95,7 @@ class Asked:
             self._arm(min(deadline for deadline, _, _ in self._waiting.values()))
 
 
-class Answered:
+class ReplyCache:
     """The requests of one run of one peer's node that we answered, or are about to."""
 
     def __init__(self) -> None:
@@ -140,7 +140,8 @@ class Answered:
     def reply(self, instance: int, reply: Reply) -> bool:
         """Remember it; False when the run that asked is gone or waits no longer.
 
-        Replies that a link took with it are the last ones, and no more than UNFINISHED: older ones have arrived.
+        Only the latest replies, at most UNFINISHED, can have been lost with a link; older ones are known to have
+        arrived and may be forgotten.
         """
         if instance != self.instance:
             return False

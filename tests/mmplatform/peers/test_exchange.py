@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from mmplatform import RequestFailed
-from mmplatform.delivery.wire import Event, Reply, Request
 from mmplatform.peers import exchange as module
-from mmplatform.peers.exchange import PORTION, _take
+from mmplatform.peers import realtime_queue
 from mmplatform.storage.memory import MemoryStorage
 from tests.mmplatform.peers.test_peer import linked, peer_of
 from tests.support.world import World, collect, identity, until
@@ -80,6 +79,7 @@ async def test_one_slow_request_beside_very_many_quick_ones(monkeypatch: pytest.
 
 async def test_a_queue_larger_than_a_frame_goes_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PORTION", 10_000)
+    monkeypatch.setattr(realtime_queue, "PORTION", 10_000)
     async with World().nodes() as [alice, bob]:
         heard = collect(bob)
         bob.messaging.on("friends.echo", lambda topic, sender, payload: payload)
@@ -93,7 +93,7 @@ async def test_a_queue_larger_than_a_frame_goes_in_portions(monkeypatch: pytest.
             asyncio.create_task(alice.messaging.request("echo", bob.sign_id, bytes([n]) * 3000)) for n in range(10)
         ]
         delivery = await alice.messaging.send("durable", bob.sign_id, "too")
-        await until(lambda: len(peer.exchange._events) == 6 and len(peer.exchange._requests) == 10)
+        await until(lambda: len(peer.exchange._queue.events) == 6 and len(peer.exchange._queue.requests) == 10)
         frames: list[int] = []
         send = peer.link.send
         monkeypatch.setattr(peer.link, "send", lambda frame: (frames.append(len(frame.events)), send(frame)))
@@ -103,17 +103,7 @@ async def test_a_queue_larger_than_a_frame_goes_in_portions(monkeypatch: pytest.
         await delivery
         assert [len(payload) for payload in heard if isinstance(payload, bytes) and len(payload) != 3000] == sizes
         assert len(frames) > 5
-        assert peer.exchange._queued == 0
-
-
-def test_a_portion_is_never_empty_and_never_more_than_it_may() -> None:
-    queue = [Event("t", "ms", bytes(size)) for size in (PORTION * 3, 10, PORTION - 26, 10)]
-    assert [len(taken.payload) for taken in _take(queue, PORTION)[0]] == [PORTION * 3]
-    first, room = _take(queue, PORTION)
-    assert [len(taken.payload) for taken in first] == [10]
-    more, room = _take([Request(1, "t", "ms", bytes(PORTION))], room)
-    assert more == []
-    assert _take([Reply(1, 0, b"")], room)[0] == [Reply(1, 0, b"")]
+        assert peer.exchange._queue.bytes == 0
 
 
 async def test_a_durable_message_is_not_starved_by_a_full_queue() -> None:

@@ -244,7 +244,7 @@ async def test_a_stopping_node_ends_those_who_wait() -> None:
     connecting = asyncio.create_task(alice.connect(identity(9).sign_id, timeout=20))
     asking = asyncio.create_task(alice.messaging.request("x", identity(9).sign_id, timeout=20))
     peer = alice.peer(identity(9).sign_id)
-    await until(lambda: peer._arrivals and peer.exchange.asked.unanswered)
+    await until(lambda: peer._arrivals and peer.exchange.pending.unanswered)
     await alice.stop()
     for task in (connecting, asking):
         with pytest.raises(NotRunning):

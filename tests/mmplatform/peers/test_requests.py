@@ -7,7 +7,7 @@ import pytest
 from mmplatform.delivery.wire import FAILED, OK, Reply, Request
 from mmplatform.errors import NoResponders, NotRunning, ProtocolError, QueueFull, RequestFailed, RequestTimeout
 from mmplatform.peers import requests
-from mmplatform.peers.requests import Answered, Asked, failure, nobody
+from mmplatform.peers.requests import PendingRequests, ReplyCache, failure, nobody
 
 
 def request(number: int) -> Request:
@@ -15,29 +15,29 @@ def request(number: int) -> Request:
 
 
 async def test_each_reply_finds_its_caller() -> None:
-    asked = Asked()
+    asked = PendingRequests()
     (first, one), (second, two), (third, three) = (asked.ask("t", "ms", b"", 5) for _ in range(3))
     assert [r.id for r in asked.unanswered] == [1, 2, 3]
     assert not asked.alone
-    asked.answered(Reply(second.id, OK, b"two"))
-    asked.answered(nobody(third))
+    asked.resolve(Reply(second.id, OK, b"two"))
+    asked.resolve(nobody(third))
     assert asked.alone
     assert asked.floor == 1
-    asked.answered(Reply(first.id, 7, b"bad \xff"))
+    asked.resolve(Reply(first.id, 7, b"bad \xff"))
     assert await two == b"two"
     with pytest.raises(RequestFailed, match="bad \ufffd"):
         await one
     with pytest.raises(NoResponders, match="listens to t"):
         await three
     assert asked.floor == 4
-    asked.answered(Reply(first.id, OK, b"again"))
-    asked.answered(Reply(99, OK, b"never asked"))
+    asked.resolve(Reply(first.id, OK, b"again"))
+    asked.resolve(Reply(99, OK, b"never asked"))
     assert asked.unanswered == []
     asked.close(NotRunning("end"))
 
 
 async def test_time_outs_come_in_their_own_time_with_one_timer() -> None:
-    asked = Asked()
+    asked = PendingRequests()
     loop = asyncio.get_running_loop()
     late, soon, middle = (asked.ask("t", "ms", b"", timeout)[1] for timeout in (60.0, 0.01, 0.02))
     for future in (soon, middle):
@@ -53,18 +53,18 @@ async def test_time_outs_come_in_their_own_time_with_one_timer() -> None:
 
 
 async def test_a_caller_that_went_is_not_answered_and_not_asked_for_again() -> None:
-    asked = Asked()
+    asked = PendingRequests()
     asking, future = asked.ask("t", "ms", b"", 0.01)
     _, other = asked.ask("t", "ms", b"", 5)
     future.cancel()
     assert [r.id for r in asked.unanswered] == [2]
-    asked.answered(Reply(asking.id, OK, b""))
+    asked.resolve(Reply(asking.id, OK, b""))
     other.cancel()
     asked.close(NotRunning("end"))
 
 
 async def test_swept_callers_that_went_are_not_told() -> None:
-    asked = Asked()
+    asked = PendingRequests()
     _, future = asked.ask("t", "ms", b"", 0.01)
     future.cancel()
     _, other = asked.ask("t", "ms", b"", 0.01)
@@ -77,7 +77,7 @@ async def test_too_many_requests_are_refused_here_and_those_nobody_waits_for_giv
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(requests, "UNFINISHED", 3)
-    asked = Asked()
+    asked = PendingRequests()
     futures = [asked.ask("t", "ms", b"", 5)[1] for _ in range(3)]
     with pytest.raises(QueueFull, match="3 requests"):
         asked.ask("t", "ms", b"", 5)
@@ -90,7 +90,7 @@ async def test_too_many_requests_are_refused_here_and_those_nobody_waits_for_giv
 
 
 def test_a_request_is_new_then_at_work_then_answered_then_forgotten() -> None:
-    answered = Answered()
+    answered = ReplyCache()
     answered.begin(7)
     assert answered.seen(request(1)) is False
     answered.begun(request(1))
@@ -111,7 +111,7 @@ def test_a_request_is_new_then_at_work_then_answered_then_forgotten() -> None:
 
 
 def test_a_new_run_of_the_peer_numbers_anew() -> None:
-    answered = Answered()
+    answered = ReplyCache()
     answered.begin(7)
     answered.begun(request(1))
     answered.begin(7)
@@ -123,7 +123,7 @@ def test_a_new_run_of_the_peer_numbers_anew() -> None:
 
 def test_requests_in_hand_are_bounded_and_answered_ones_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "UNFINISHED", 10)
-    answered = Answered()
+    answered = ReplyCache()
     answered.begun(request(1))
     for number in range(2, 1000):
         assert answered.seen(request(number)) is False
@@ -138,7 +138,7 @@ def test_requests_in_hand_are_bounded_and_answered_ones_do_not_count(monkeypatch
 
 def test_replies_too_large_to_keep_are_remembered_as_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "REMEMBERED_BYTES", 1000)
-    answered = Answered()
+    answered = ReplyCache()
     for number in range(1, 5):
         answered.reply(0, Reply(number, OK, bytes(400)))
     kinds = [answered.seen(request(number)) for number in range(1, 5)]

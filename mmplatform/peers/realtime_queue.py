@@ -1,0 +1,68 @@
+"""Events, requests and replies of this turn of the loop, until they are in a frame."""
+
+import asyncio
+from typing import Final, TypeVar
+
+from mmplatform.delivery.wire import Event, Reply, Request
+
+PORTION: Final = 1024 * 1024  # bytes of a larger queue that one frame carries
+EXTRA: Final = 16  # bytes that a message takes beside its payload, about
+
+Queued = TypeVar("Queued", Event, Request, Reply)
+
+
+class RealtimeQueue:
+    """What is queued for one peer. Its owner appends to the three lists, and adds to ``bytes`` what they grew by."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.requests: list[Request] = []
+        self.replies: list[Reply] = []
+        self.bytes = 0  # of the three
+        self.waiter: asyncio.Future[None] | None = None  # of those in shrunk()
+
+    async def shrunk(self) -> None:
+        """Wait until some of the queue was sent, or all of it is discarded."""
+        if self.waiter is None or self.waiter.done():
+            self.waiter = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self.waiter)
+
+    def wake(self) -> None:
+        """End the waiting in :meth:`shrunk`."""
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+        self.waiter = None
+
+    def ask_again(self, requests: list[Request]) -> None:
+        """Queue all requests that wait for a reply, in place of those that were queued."""
+        self.requests = requests
+        self.bytes += sum(len(request.payload) + len(request.topic) + EXTRA for request in requests)
+
+    def discard(self) -> None:
+        """Forget everything: the link is gone."""
+        self.events, self.requests, self.replies, self.bytes = [], [], [], 0
+        self.wake()
+
+    def portion(self) -> tuple[list[Event], list[Request], list[Reply]]:
+        """Take some of a queue that outgrew one frame, in order; the largest message still has a frame of its own."""
+        events, room = take(self.events, PORTION)
+        requests, room = take(self.requests, room)
+        replies, room = take(self.replies, room)
+        left = self.events or self.requests or self.replies
+        self.bytes = max(self.bytes - PORTION + room, 1) if left else 0
+        return events, requests, replies
+
+
+def take(queue: list[Queued], room: int) -> tuple[list[Queued], int]:
+    """Take the first of ``queue`` that fit into ``room`` bytes, at least one when nothing was taken before; and the
+    bytes that are left."""
+    count = 0
+    for item in queue:
+        size = len(item.payload) + EXTRA
+        if room < PORTION and size > room:
+            break
+        room -= size
+        count += 1
+    taken = queue[:count]
+    del queue[:count]
+    return taken, room
