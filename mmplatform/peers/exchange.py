@@ -79,10 +79,11 @@ class Exchange:
         """Ask; the payload of the reply, or RequestTimeout, RequestFailed or NoResponders."""
         request, future = self.pending.ask(topic, protocol, payload, timeout)
         if self.link is not None:
-            self._queue.requests.append(request)
+            queue = self._queue
+            queue.requests.append(request)
             size = len(payload) + len(topic) + EXTRA
-            if len(self._queue.requests) >= EAGER or self.pending.alone:
-                self._queue.bytes += size
+            if len(queue.requests) >= EAGER or self.pending.alone:
+                queue.bytes += size
                 self.flush()
             else:
                 self._enqueued(size)
@@ -248,13 +249,14 @@ class Exchange:
         self._node.inbox.save(self._peer, self._receiver)
 
     def _serve(self, request: Request, scope: str) -> None:
-        if len(self._queue.replies) >= UNFINISHED or self._queue.bytes > BACKLOG:
+        queue = self._queue
+        if len(queue.replies) >= UNFINISHED or queue.bytes > BACKLOG:
             raise ProtocolError("not-reading", "it asks on and does not read the replies")
         seen = self._reply_cache.seen(request)
         if seen is not False:
             if seen is not True:
-                self._queue.replies.append(seen)
-                self._queue.bytes += len(seen.payload) + EXTRA
+                queue.replies.append(seen)
+                queue.bytes += len(seen.payload) + EXTRA
             return
         finished = partial(self._answer, request, self._reply_cache.instance)
         result = self._node.gate.request(scope, self._peer, request.topic, request.protocol, request.payload, finished)
@@ -280,8 +282,9 @@ class Exchange:
     # Inside.
 
     def _enqueued(self, size: int) -> None:
-        self._queue.bytes += size
-        if self._queue.bytes >= FULL:
+        queue = self._queue
+        queue.bytes += size
+        if queue.bytes >= FULL:
             self.busy = True
             self.flush()
         elif not self._armed:

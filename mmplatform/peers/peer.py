@@ -1,29 +1,23 @@
-"""One remote peer: its links, and the loop that dials it while something waits."""
+"""One remote peer: the links to it, which of them is in use, and what happens when one comes or goes."""
 
 import asyncio
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from mmplatform.delivery.wire import Ack, Frame, decode_resume
 from mmplatform.directory.directory import Directory
-from mmplatform.errors import LocalError, MMError, NotRunning, ProtocolError, Unreachable
+from mmplatform.errors import LocalError, NotRunning, ProtocolError
 from mmplatform.identity.keys import SignId
 from mmplatform.links import paths
-from mmplatform.links.backoff import Backoff
 from mmplatform.links.dialer import Dialer
 from mmplatform.links.link import Link
 from mmplatform.peers import exchange
 from mmplatform.peers.exchange import Exchange
 from mmplatform.peers.link_monitor import SILENT
 from mmplatform.peers.path_manager import LOST, REPLACED, PathManager
+from mmplatform.peers.reconnecting import Reconnector
 
-LIFETIME: Final = 3600.0  # seconds after which a link is replaced by a fresh one
-RENEW_AGAIN: Final = 60.0  # seconds until a fresh link that could not be had is tried for again
-STABLE: Final = 5.0  # a link that was lost sooner and brought nothing is not dialled again at once,
-FLAPPING: Final = 2.0  # but after so many seconds at most: the peer is there
-SOON: Final = 0.02  # seconds until a peer is dialled again that has just come
 GLARE: Final = 10.0  # seconds between two links within which both ends may have dialled at once
 LONGEST_TIMER: Final = 3600.0  # the wall clock may be set: look again at least this often
-SLOW: Final = 2.0  # seconds of an attempt to reach the peer after which its mail does not wait for the end of it
 NEVER: Final = 8e12  # Unix seconds: later than any message may expire
 DUPLICATE: Final = "duplicate"  # reasons for closing a link
 TAKEN_OVER: Final = "taken-over"
@@ -68,19 +62,14 @@ class Peer:
         self.reason = ""
         self.path_manager = PathManager(node, self)
         self.monitor = self.path_manager.monitor
-        self.exchange = Exchange(node, sign_id, self.dial, self.monitor.request_sent)
+        self.reconnector = Reconnector(self, node.directory, node.dialer, node.random)
+        self.exchange = Exchange(node, sign_id, self.reconnector.dial, self.monitor.request_sent)
         self.box = self.exchange.box
         self._links: list[Link] = []  # all that are ready
         self._node = node
         self._loop = asyncio.get_running_loop()
-        self._dialling: asyncio.Task[Any] | None = None
-        self._nudge = asyncio.Event()
-        self._backoff, self._flaps = Backoff(node.random), Backoff(node.random, FLAPPING)
-        self._arrivals: list[asyncio.Future[Link]] = []
-        self._introducing = self._present = False
         self._expiry: asyncio.TimerHandle | None = None
         self._expiry_due = NEVER
-        self._renewal: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
@@ -106,12 +95,12 @@ class Peer:
     @property
     def wanted(self) -> bool:
         """Whether somebody here waits for the peer."""
-        return not self.box.empty or bool(self._arrivals or self._introducing or self.exchange.pending.unanswered)
+        return not self.box.empty or self.reconnector.awaited or bool(self.exchange.pending.unanswered)
 
     @property
     def idle(self) -> bool:
         """Whether nothing here needs this object."""
-        return self._dialling is None and not self._links and not self.wanted
+        return not (self.reconnector.dialling or self._links or self.wanted)
 
     def wake(self) -> None:
         """Something durable waits."""
@@ -120,56 +109,36 @@ class Peer:
             self.exchange.arm()
         else:
             self._node.waiting(self)
-            self.dial()
+            self.reconnector.dial()
 
     # Links.
 
-    def dial(self, pause: float = 0.0) -> None:
-        """Try to reach the peer, after ``pause`` seconds, and go on while something waits for it."""
-        if self._dialling is None and self.link is None and not self._closed:
-            self._dialling = self._loop.create_task(self._keep_dialling(pause), name=f"mm dial {self.sign_id}")
+    def dial(self) -> None:
+        """Try to reach the peer, and go on while something waits for it."""
+        self.reconnector.dial()
 
     def introduce(self) -> None:
         """Try to reach the peer until it was reached once: it cannot know where we are now."""
-        self._introducing = True
-        self.dial()
+        self.reconnector.introduce()
 
     def nudge(self) -> None:
         """There is news of the peer: do not wait for the next attempt."""
-        self._backoff.reset()
-        self._nudge.set()
+        self.reconnector.nudge()
         self.path_manager.peer_may_have_moved()
 
     def network_changed(self) -> None:
         """Our own addresses changed."""
-        self._backoff.reset()
-        self._nudge.set()
+        self.reconnector.nudge()
         self.path_manager.network_changed()
 
     def present(self) -> None:
-        """It can be reached now. When that is heard while an attempt is just failing, the next one follows at once."""
-        self._present = True
-        self.nudge()
+        """It can be reached now."""
+        self.reconnector.present()
+        self.path_manager.peer_may_have_moved()
 
     async def connect(self, timeout: float) -> Link:
         """The link in use, dialled when there is none. Raises Unreachable with the reason."""
-        tried = False  # and lost at once
-        try:
-            async with asyncio.timeout(timeout):
-                while self.link is None or not self.link.ready:
-                    if self._closed:
-                        raise NotRunning("the platform is stopping")
-                    arrival: asyncio.Future[Link] = self._loop.create_future()
-                    self._arrivals.append(arrival)
-                    self.nudge()
-                    self.dial(self._flaps.next() if tried else 0.0)
-                    tried = True
-                    await arrival
-        except TimeoutError:
-            raise Unreachable(f"{self.sign_id}: {self.reason or 'no answer'}") from None
-        finally:
-            self._arrivals = [arrival for arrival in self._arrivals if not arrival.done()]
-        return self.link
+        return await self.reconnector.connect(timeout)
 
     def disconnect(self, reason: str) -> None:
         """Close every link; what waits is sent when the peer is next connected or written to."""
@@ -179,20 +148,13 @@ class Peer:
     async def close(self) -> None:
         """End everything; what waits is on disk."""
         self._closed = True
-        for timer in (self._expiry, self._renewal):
-            if timer is not None:
-                timer.cancel()
-        if self._dialling is not None:
-            self._dialling.cancel()
-            await asyncio.gather(self._dialling, return_exceptions=True)
+        if self._expiry is not None:
+            self._expiry.cancel()
+        await self.reconnector.close()
         await self.path_manager.close()
         self.exchange.flush()
         self.disconnect("stopping")
-        error = NotRunning("the platform stopped")
-        self.exchange.pending.close(error)
-        for arrival in self._arrivals:
-            if not arrival.done():
-                arrival.set_exception(error)
+        self.exchange.pending.close(NotRunning("the platform stopped"))
 
     def link_ready(self, link: Link, resume: bytes) -> None:
         """A link is up: use it, unless it is the lesser of two that both ends dialled at once."""
@@ -230,7 +192,7 @@ class Peer:
 
     def use(self, link: Link, acks: list[Ack], why: str) -> None:
         """Go on over ``link``; ``acks`` is what the peer said it has, what it lacks is sent again."""
-        self.reason, self._introducing = "", False
+        self.reason = ""
         self.exchange.resume_over(link, acks)
         if why in (LOST, SILENT):
             self.exchange.announce_link()
@@ -245,13 +207,14 @@ class Peer:
         self._chosen(link, why)
 
     def link_lost(self, link: Link, error: Exception | None) -> None:
+        """A link is gone: go on over another one that is up, else dial while something waits."""
         if link in self._links:
             self._links.remove(link)
         self.path_manager.lost(link)
         if link is not self.link:
             return
         self.exchange.pause()
-        self._renew_after(None)
+        self.reconnector.link_lost()
         other = paths.best(self.links, None, self._loop.time())
         if other is not None:
             self.use(other, [], LOST)
@@ -262,22 +225,33 @@ class Peer:
         self.exchange.discard_realtime(self.known)
         self._node.disconnected(self, self.reason)
         self._watch_expiry()
-        self._backoff.reset()
-        if self.exchange.useful or self._loop.time() - link.opened >= STABLE:
-            self._flaps.reset()
+        self.reconnector.last_link_lost(link)
         if self.reason.endswith(TAKEN_OVER):
             self._node.failed(LocalError(f"another node runs with this key: {self.sign_id} now talks to that one"))
         else:
-            self._dial_again()
+            self.reconnector.dial_again()
 
     def link_writable(self, link: Link) -> None:
+        """The connection of ``link`` takes more."""
         if link is self.link:
             self.exchange.flush()
 
     def frame_received(self, link: Link, frame: Frame) -> None:
+        """A frame came in over ``link``, whichever."""
         if link is not self.exchange.link or link is not self.monitor.incoming:
             self.monitor.frame_arrived(link)
         self.exchange.frame_received(frame)
+
+    # Called by the reconnector.
+
+    def unreachable(self, reason: str) -> None:
+        """An attempt to reach the peer failed, and there is no link."""
+        self.reason = reason
+        self._node.unreachable(self, reason)
+
+    def slow_to_reach(self) -> None:
+        """An attempt to reach the peer takes long, and there is no link."""
+        self._node.slow(self)
 
     # Inside.
 
@@ -290,86 +264,9 @@ class Peer:
         return link.dialled == (self._node.sign_id < self.sign_id)
 
     def _chosen(self, link: Link, why: str) -> None:
-        self._nudge.set()
-        self._renew_after(LIFETIME if link.dialled else None)
+        self.reconnector.link_chosen(link)
         self.path_manager.chosen(link)
         self._node.moved(self, link, why)
-        for arrival in self._arrivals:
-            if not arrival.done():
-                arrival.set_result(link)
-
-    def _renew(self) -> None:
-        """A fresh link has fresh keys; the old one closes when it is up, and nothing is lost between them."""
-        if self._dialling is None:
-            self._dialling = self._loop.create_task(self._dial_anew(), name=f"mm renew {self.sign_id}")
-        else:
-            self._renew_after(RENEW_AGAIN)
-
-    def _renew_after(self, seconds: float | None) -> None:
-        if self._renewal is not None:
-            self._renewal.cancel()
-        self._renewal = self._loop.call_later(seconds, self._renew) if seconds is not None else None
-
-    async def _dial_anew(self) -> None:
-        try:
-            if not await self._dial_once() and self.link is not None:
-                self._renew_after(RENEW_AGAIN)
-        finally:
-            self._dialling = None
-            if self.wanted:
-                self.dial()
-
-    async def _keep_dialling(self, pause: float) -> None:
-        try:
-            if pause:
-                await self._rest(pause)
-            while self.link is None and not self._closed:
-                if await self._dial_once() or not self.wanted:
-                    break
-                await self._rest(self._backoff.next())
-        finally:
-            self._dialling = None
-        self._dial_again()  # the link may be lost by now
-
-    def _dial_again(self) -> None:
-        """The link was lost: try to reach the peer if something waits for it."""
-        if self._dialling is None and self.link is None and self.wanted:
-            self.dial(0.0 if self.exchange.useful or self._arrivals else self._flaps.next())
-
-    async def _rest(self, seconds: float) -> None:
-        """Wait, or less when there is news."""
-        if self._present:
-            seconds = min(seconds, SOON)
-        self._nudge.clear()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._nudge.wait()
-        except TimeoutError:
-            pass
-
-    async def _dial_once(self) -> bool:
-        self._present = False
-        slow = self._loop.call_later(SLOW, self._still_dialling)
-        try:
-            addresses = await self._node.directory.locate(self.sign_id)
-            if self.link is not None and self.link.dialled_at in addresses:
-                addresses = (self.link.dialled_at,)  # a fresh one of the same kind
-            if not addresses:
-                raise Unreachable("no address of it is known; add its ticket, or run a service that finds it")
-            await self._node.dialer.dial(self.sign_id, addresses, self.path_manager.failed)
-        except MMError as error:
-            self._node.directory.doubt(self.sign_id)
-            if self.link is None:
-                self.reason = str(error)
-                self._node.unreachable(self, self.reason)
-            return False
-        finally:
-            slow.cancel()
-        return True
-
-    def _still_dialling(self) -> None:
-        if self.link is None:
-            self._node.slow(self)
 
     def _watch_expiry(self) -> None:
         """One timer for all that waits."""

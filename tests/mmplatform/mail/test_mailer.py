@@ -15,7 +15,7 @@ from mmplatform.errors import Expired, RequestTimeout
 from mmplatform.identity.keys import Identity
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.mail import incoming, packing
-from mmplatform.peers import peer
+from mmplatform.peers import reconnecting
 from mmplatform.session.envelope import seal
 from tests.support.relays import Mailbox, Person, Relay, people, shuffled
 from tests.support.world import collect, identity, until
@@ -499,7 +499,7 @@ async def test_mail_does_not_wait_for_the_end_of_a_slow_attempt(monkeypatch: pyt
     async def for_ever(*_: object) -> None:
         await asyncio.get_running_loop().create_future()
 
-    monkeypatch.setattr(peer, "SLOW", 0.01)
+    monkeypatch.setattr(reconnecting, "SLOW", 0.01)
     monkeypatch.setattr(Mailbox, "dial", for_ever)
     relay = Relay()
     alice, bob = Person(1, relay), Person(2, relay)

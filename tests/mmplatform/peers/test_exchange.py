@@ -9,7 +9,7 @@ from mmplatform import RequestFailed
 from mmplatform.peers import exchange as module
 from mmplatform.peers import realtime_queue
 from mmplatform.storage.memory import MemoryStorage
-from tests.mmplatform.peers.test_peer import linked, peer_of
+from tests.support.peers import linked, peer_of
 from tests.support.world import World, collect, identity, until
 
 
