@@ -190,7 +190,7 @@ class Platform:
         for circle in (self.friends, self.devices):
             self._tell(f"{circle.name}.updateRequest", {})
         for peer in {*self.outbox.peers(), *self.friends, *self.devices} - {self.sign_id}:
-            if self.directory.known(SignId(peer)) is None and self.outbox.box(peer).empty:
+            if self.directory.known(SignId(peer)) is None and self.outbox.queue(peer).empty:
                 continue
             if self._listener.moved and (peer in self.friends or peer in self.devices):
                 self.peer(SignId(peer)).introduce()
@@ -417,12 +417,12 @@ class Platform:
             return peer.exchange.sent
         if not 0 < expire_after < LONGEST_EXPIRY:
             raise ValueError(f"expire_after={expire_after}: seconds, more than none and at most {LONGEST_EXPIRY}")
-        box = peer.box
-        if box.crowded:
-            await self.outbox.room(box)
+        queue = peer.queue
+        if queue.crowded:
+            await self.outbox.room(queue)
         lane = priority if type(priority) is Priority else Priority.parse(priority)
         expires = int((time.time() + expire_after) * 1000)
-        delivery, saved = self.outbox.put(box, lane, topic, protocol, payload, expires)
+        delivery, saved = self.outbox.put(queue, lane, topic, protocol, payload, expires)
         await saved
         return delivery
 

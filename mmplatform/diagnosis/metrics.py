@@ -58,14 +58,14 @@ def _links(platform: Platform) -> Iterator[Family]:
 
 def _messages(platform: Platform) -> Iterator[Family]:
     outbox, inbox = platform.outbox, platform.inbox
-    boxes = outbox.boxes()
+    queues = outbox.queues()
     yield Family("counter", "mm_node_messages_accepted", "Durable messages that were accepted.", outbox.accepted)
     yield Family(
         "counter", "mm_node_messages_ended", "Durable messages by what became of them.",
         {(state,): outbox.ended[state] for state in STATES}, ("state",),
     )  # fmt: skip
     yield Family("gauge", "mm_node_outbox_messages", "Durable messages that are not settled.", outbox.count)
-    yield Family("gauge", "mm_node_outbox_bytes", "Bytes of them.", sum(box.bytes for box in boxes))
+    yield Family("gauge", "mm_node_outbox_bytes", "Bytes of them.", sum(queue.bytes for queue in queues))
     yield Family("gauge", "mm_node_outbox_peers", "Peers that messages wait for.", len(outbox.peers()))
     yield Family("counter", "mm_node_messages_received", "Durable messages handed to handlers.", inbox.received)
     yield Family("gauge", "mm_node_inbox_unfinished", "Durable messages with handlers at work.", inbox.unfinished)

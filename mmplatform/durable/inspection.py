@@ -29,10 +29,10 @@ async def queued(outbox: Outbox, peer: str | None = None) -> list[QueuedMessage]
     """What is not settled, for one peer or for all, oldest first within each peer and lane."""
     found: list[QueuedMessage] = []
     now_ms = outbox.now() * 1000
-    for queue in outbox.boxes():
+    for queue in outbox.queues():
         if peer is not None and queue.peer != peer:
             continue
-        for lane_queue in queue.shelves:
+        for lane_queue in queue.lanes:
             for row in list(lane_queue.rows):
                 value = await outbox.storage.get(row.key)
                 try:
@@ -119,7 +119,7 @@ def _still_here(outbox: Outbox, queue: PeerQueue, message: MessageKey) -> bool:
 
 def _state_now(outbox: Outbox, queue: PeerQueue, lane: int, epoch: int, seq: int) -> str:
     """The state of a message of which no other end than delivery is known."""
-    lane_queue = queue.shelves[lane]
+    lane_queue = queue.lanes[lane]
     if queue.sender.settled(lane, epoch, seq):
         return "delivered"
     if lane_queue.keeps(row_prefix(queue.peer, lane, outbox.runs.numbers[epoch]), seq):

@@ -59,7 +59,7 @@ class Outbox:
         """Take up what an earlier run left, and register this run's epoch."""
         self._loop = asyncio.get_running_loop()
         await self._take_up()
-        lanes = [lane_queue for queue in self._queues.values() for lane_queue in queue.shelves]
+        lanes = [lane_queue for queue in self._queues.values() for lane_queue in queue.lanes]
         await self.runs.register(self.storage, {row.run for lane in lanes for row in lane.rows}, self._failed)
         await self.fates.restore(self._keeps)
         await self._take_up_letters()
@@ -72,7 +72,7 @@ class Outbox:
         self._closed = True
         for queue in self._queues.values():
             self._relieve(queue)
-        lanes = [lane_queue for queue in self._queues.values() for lane_queue in queue.shelves]
+        lanes = [lane_queue for queue in self._queues.values() for lane_queue in queue.lanes]
         loaders = [lane_queue.loader for lane_queue in lanes if lane_queue.loader is not None]
         for loader in loaders:
             loader.cancel()
@@ -80,7 +80,7 @@ class Outbox:
         for lane_queue in lanes:
             lane_queue.stop()
 
-    def box(self, peer: str) -> PeerQueue:
+    def queue(self, peer: str) -> PeerQueue:
         """What waits for ``peer``; made when it is not there yet."""
         queue = self._queues.get(peer)
         if queue is None:
@@ -91,14 +91,14 @@ class Outbox:
         """What waits for ``peer``; None when nothing was ever put for it that this run knows of."""
         return self._queues.get(peer)
 
-    def boxes(self) -> list[PeerQueue]:
+    def queues(self) -> list[PeerQueue]:
         """What waits, of everybody."""
         return list(self._queues.values())
 
     @property
     def accepted(self) -> int:
         """Messages put in this run."""
-        return sum(lane_queue.next_seq - 1 for queue in self._queues.values() for lane_queue in queue.shelves)
+        return sum(lane_queue.next_seq - 1 for queue in self._queues.values() for lane_queue in queue.lanes)
 
     @property
     def count(self) -> int:
@@ -106,14 +106,14 @@ class Outbox:
         return sum(
             row.last - max(row.first, queue.sender.base(lane_queue.lane, self.runs.epochs[row.run])) + 1
             for queue in self._queues.values()
-            for lane_queue in queue.shelves
+            for lane_queue in queue.lanes
             for row in lane_queue.rows
         )
 
     def release(self, peer: str) -> None:
         """Forget a peer to whom nothing was ever sent in this run, and for whom nothing waits."""
         queue = self._queues.get(peer)
-        if queue is not None and queue.empty and all(lane_queue.next_seq == 1 for lane_queue in queue.shelves):
+        if queue is not None and queue.empty and all(lane_queue.next_seq == 1 for lane_queue in queue.lanes):
             del self._queues[peer]
 
     def peers(self) -> list[str]:
@@ -129,7 +129,7 @@ class Outbox:
         self, queue: PeerQueue, lane: int, topic: str, protocol: str, payload: bytes, expires_ms: int
     ) -> tuple[Delivery, asyncio.Future[None]]:
         """Accept one message. The future resolves once it is saved, or raises the StorageError that prevented it."""
-        lane_queue = queue.shelves[lane]
+        lane_queue = queue.lanes[lane]
         seq = lane_queue.next_seq
         lane_queue.next_seq = seq + 1
         if not lane_queue.staged:
@@ -158,7 +158,7 @@ class Outbox:
 
     async def empty(self, peer: str | None = None) -> None:
         """Wait until all that waits (for one peer, or for all) is settled."""
-        while not (self.box(peer).empty if peer is not None else all(queue.empty for queue in self._queues.values())):
+        while not (self.queue(peer).empty if peer is not None else all(queue.empty for queue in self._queues.values())):
             self._check_open()
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._settled_waiters.append(future)
@@ -166,13 +166,13 @@ class Outbox:
 
     def acknowledge(self, peer: str, ack: Ack) -> None:
         """The peer handled these. What of them is still on disk only is settled as it is read."""
-        queue = self.box(peer)
+        queue = self.queue(peer)
         if ack.epoch not in self.runs.numbers:
             return
         settled = queue.sender.acknowledge(ack)
         if settled is not None:
             self.settle(peer, settled)
-        lane_queue = queue.shelves[ack.lane]
+        lane_queue = queue.lanes[ack.lane]
         if lane_queue.loaded < len(lane_queue.rows):
             highest = max(ack.upto, ack.ranges[-1][1] if ack.ranges else 0)
             known = queue.heard.get((ack.lane, ack.epoch))
@@ -182,12 +182,12 @@ class Outbox:
     def relayed(self, queue: PeerQueue, letter: Letter) -> None:
         """Tell the deliveries in a letter whether it is at a relay."""
         if letter.epoch == self.epoch:
-            queue.shelves[letter.lane].relayed(letter.first, letter.last, letter.state >= RELAYED)
+            queue.lanes[letter.lane].relayed(letter.first, letter.last, letter.state >= RELAYED)
 
     def settle(self, peer: str, settled: Settled) -> None:
         """Tell the waiting of the outcomes and delete the rows that hold nothing else."""
-        queue = self.box(peer)
-        lane_queue = queue.shelves[settled.lane]
+        queue = self.queue(peer)
+        lane_queue = queue.lanes[settled.lane]
         self.ended["delivered"] += len(settled.seqs) - len(settled.outcomes)
         for seq, outcome in settled.outcomes.items():
             self.ended[outcome.state] += 1
@@ -210,7 +210,7 @@ class Outbox:
         queue = self._queues.get(peer)
         if queue is None or self._closed:
             return
-        for lane_queue in queue.shelves:
+        for lane_queue in queue.lanes:
             low = lane_queue.resident < (RESIDENT_BYTES // 2 if queue.linked else 1)
             if low and lane_queue.loader is None and lane_queue.loaded < len(lane_queue.rows):
                 lane_queue.loader = self._loop.create_task(self._load(queue, lane_queue), name="mm outbox reader")
@@ -400,8 +400,8 @@ class Outbox:
                     await self._put_aside(key, value)
                     continue
                 peer, lane, first, last = place
-                queue = self.box(peer)
-                queue.shelves[lane].rows.append(Row(key, first, last, len(value)))
+                queue = self.queue(peer)
+                queue.lanes[lane].rows.append(Row(key, first, last, len(value)))
                 queue.bytes += len(value)
             if len(rows) < 8:
                 return
@@ -414,7 +414,7 @@ class Outbox:
                 if queue is None:
                     raise CodecError("all in it is settled")
                 letter = queue.letters.restore(value)
-                run, lane_queue = self.runs.numbers.get(letter.epoch), queue.shelves[letter.lane]
+                run, lane_queue = self.runs.numbers.get(letter.epoch), queue.lanes[letter.lane]
                 if run is None or not lane_queue.keeps(row_prefix(queue.peer, letter.lane, run), letter.last):
                     queue.letters.drop(letter)
             except CodecError:
@@ -424,7 +424,7 @@ class Outbox:
         """Whether a row of any run holds a message of this number; the epoch may not be known yet."""
         peer, lane, _, seq = message
         queue = self._queues.get(peer)
-        return queue is not None and queue.shelves[lane].keeps(OUTBOX, seq)
+        return queue is not None and queue.lanes[lane].keeps(OUTBOX, seq)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -21,7 +21,7 @@ DELIVERIES_SWEPT: Final = 16_384  # forget Delivery objects nobody holds wheneve
 class PeerQueue:
     """All that waits for one peer. ``save`` writes a row of its letters without waiting."""
 
-    __slots__ = ("bytes", "heard", "letters", "linked", "peer", "room", "sender", "shelves", "why")
+    __slots__ = ("bytes", "heard", "lanes", "letters", "linked", "peer", "room", "sender", "why")
 
     def __init__(self, peer: str, save: Callable[[StorageRow], None]) -> None:
         self.peer = peer
@@ -29,7 +29,7 @@ class PeerQueue:
         self.letters = Letters(peer, save, secrets.token_bytes)
         self.heard: dict[tuple[int, int], Ack] = {}  # acknowledgements of more than is in memory
         self.why = ""  # what keeps it from being mailed at all
-        self.shelves = [LaneQueue(peer, lane) for lane in range(LANES)]
+        self.lanes = [LaneQueue(peer, lane) for lane in range(LANES)]
         self.bytes = 0
         self.linked = False
         self.room: asyncio.Future[None] | None = None
@@ -42,7 +42,7 @@ class PeerQueue:
     @property
     def empty(self) -> bool:
         """Whether nothing waits for the peer."""
-        return not any(lane.rows or lane.staged or lane.writing for lane in self.shelves)
+        return not any(lane.rows or lane.staged or lane.writing for lane in self.lanes)
 
 
 class LaneQueue:

@@ -58,8 +58,8 @@ class Mailer:
         """Mail may go from now on; what comes waits for :meth:`begin`."""
         self._acks = AckMail(self._node, self._postman)
         self._incoming = Incoming(self._node, self._secrets, self._acks)
-        for box in self._node.outbox.boxes():
-            for letter in box.letters:
+        for queue in self._node.outbox.queues():
+            for letter in queue.letters:
                 if letter.state >= RELAYED:
                     self._watch_until(letter.until)
 
@@ -112,16 +112,16 @@ class Mailer:
         """Something waits for ``peer``."""
         if peer not in self._away:
             return
-        box = self._node.outbox.box(peer)
+        queue = self._node.outbox.queue(peer)
         if peer in self._outgoing:
             self._outgoing[peer].wake()
-        elif not box.empty:
+        elif not queue.empty:
             if self._postman.relays(peer):
                 self._outgoing[peer] = Outgoing(
                     self._node, peer, self._packer, self._postman, self._slots, self._stored, self._done
                 )
             else:
-                box.why = ""
+                queue.why = ""
 
     def nudge(self, peer: SignId) -> None:
         """There is room at a relay of ``peer``, or news of where it is."""
@@ -133,7 +133,7 @@ class Mailer:
 
     def hopeful(self, peer: SignId) -> bool:
         """Whether what waits for ``peer`` may soon be at a relay."""
-        return bool(self._postman.relays(peer)) and not self._node.outbox.box(peer).why
+        return bool(self._postman.relays(peer)) and not self._node.outbox.queue(peer).why
 
     def release(self, peer: SignId) -> None:
         """Nobody here is interested in ``peer`` any more."""
@@ -143,7 +143,7 @@ class Mailer:
     def ended(self, peer: SignId, mail_id: bytes, state: str) -> None:
         """What became of an envelope that we left for ``peer``, as its relay says. What the peer itself has not
         acknowledged some time later is mailed again."""
-        letters = self._node.outbox.box(peer).letters
+        letters = self._node.outbox.queue(peer).letters
         letter = letters.find(mail_id)
         if letter is None or letter.state == ENDED:
             return
@@ -152,10 +152,10 @@ class Mailer:
         self._watch_until(letter.until)
 
     def _stored(self, peer: SignId, letter: Letter, relay: str, until: int) -> None:
-        box = self._node.outbox.box(peer)
+        queue = self._node.outbox.queue(peer)
         ask_again = int((self._node.now() + ASK_AGAIN) * 1000)
-        box.letters.put(letter, RELAYED, min(until, ask_again), relay)
-        self._node.outbox.relayed(box, letter)
+        queue.letters.put(letter, RELAYED, min(until, ask_again), relay)
+        self._node.outbox.relayed(queue, letter)
         self._watch_until(letter.until)
 
     def _done(self, peer: SignId) -> None:
@@ -177,11 +177,11 @@ class Mailer:
         depositing it again under its id: they may have lost it, or we what they said of it."""
         self._watch, self._watch_due = None, NEVER
         now_ms = int(self._node.now() * 1000)
-        for box in self._node.outbox.boxes():
-            if box.letters and self._drop_old(box, box.letters, now_ms):
-                self.wake(SignId(box.peer))
+        for queue in self._node.outbox.queues():
+            if queue.letters and self._drop_old(queue, queue.letters, now_ms):
+                self.wake(SignId(queue.peer))
 
-    def _drop_old(self, box: PeerQueue, letters: Letters, now_ms: int) -> bool:
+    def _drop_old(self, queue: PeerQueue, letters: Letters, now_ms: int) -> bool:
         dropped = False
         for letter in letters:
             if letter.state < RELAYED:
@@ -194,6 +194,6 @@ class Mailer:
                 letter.state = PLANNED
             else:
                 letters.put(letter, TOLD)
-            self._node.outbox.relayed(box, letter)
+            self._node.outbox.relayed(queue, letter)
             dropped = True
         return dropped

@@ -47,7 +47,7 @@ class Outgoing:
     ) -> None:
         self._packer = packer
         self._node, self._peer, self._postman, self._stored, self._done = node, peer, postman, stored, done
-        self._box, self._slots = node.outbox.box(peer), slots
+        self._queue, self._slots = node.outbox.queue(peer), slots
         self._flying: dict[bytes, asyncio.Task[None]] = {}
         self._backoff = Backoff(node.random, LONGEST_PAUSE)
         self._pause = 0.0  # seconds, after a failure
@@ -99,7 +99,7 @@ class Outgoing:
                 elif not self._news:
                     return
         except StorageError as error:
-            self._box.why = str(error)
+            self._queue.why = str(error)
         finally:
             if not self._flying:
                 self._done(self._peer)
@@ -117,40 +117,40 @@ class Outgoing:
 
     async def _next(self) -> Packed | None:
         """A letter of which it is not known that a relay has it, else a new one, of the first lane that has any."""
-        box, packer = self._box, self._packer
-        for letter in box.letters:
+        queue, packer = self._queue, self._packer
+        for letter in queue.letters:
             if letter.state < RELAYED and letter.id not in self._flying:
-                packed = await packer.again(box, letter)
+                packed = await packer.again(queue, letter)
                 if packed is not None:
                     return packed
-        if box.letters.full:
-            box.why = "very much mail is at its relays and not yet acknowledged"
+        if queue.letters.full:
+            queue.why = "very much mail is at its relays and not yet acknowledged"
             return None
-        for shelf in box.shelves:
-            packed = await packer.next(box, shelf.lane)
+        for lane_queue in queue.lanes:
+            packed = await packer.next(queue, lane_queue.lane)
             if packed is not None:
                 return packed
         return None
 
     def _send(self, packed: Packed) -> None:
         letter = packed.letter
-        self._box.letters.put(letter, TOLD)
+        self._queue.letters.put(letter, TOLD)
         self._flying[letter.id] = asyncio.get_running_loop().create_task(
             self._deposit(packed), name=f"mm letter {self._peer}"
         )
 
     async def _deposit(self, packed: Packed) -> None:
-        letter, box = packed.letter, self._box
+        letter, queue = packed.letter, self._queue
         content = encode_packet(Frame(int(self._node.now() * 1000), 0, [], [packed.batch], [], [], []))
         try:
             relays = [packed.only] if packed.only else self._postman.relays(self._peer)
             relay, until = await self._postman.deposit(self._peer, letter.id, packed.expires, content, relays)
         except NotMailed as error:
-            box.letters.put(letter, TOLD if error.uncertain else PLANNED)
-            box.why = str(error)
+            queue.letters.put(letter, TOLD if error.uncertain else PLANNED)
+            queue.why = str(error)
             self._pause = max(error.retry, self._backoff.next())
         else:
-            box.why, self._pause = "", 0.0
+            queue.why, self._pause = "", 0.0
             self._backoff.reset()
             self._stored(self._peer, letter, relay, until)
         finally:

@@ -49,7 +49,7 @@ class Packer:
     async def next(self, queue: PeerQueue, lane: int) -> Packed | None:
         """Put the next messages of a lane in a letter. None when there are none, or ``why`` of the lane says what
         keeps them from being mailed."""
-        lane_queue = queue.shelves[lane]
+        lane_queue = queue.lanes[lane]
         lane_queue.why = ""
         while True:
             seen = queue.letters.drops, lane_queue.dropped
@@ -77,7 +77,7 @@ class Packer:
 
     async def again(self, queue: PeerQueue, letter: Letter) -> Packed | None:
         """A letter of which it is not known that a relay keeps it, with what of it still waits."""
-        lane_queue = queue.shelves[letter.lane]
+        lane_queue = queue.lanes[letter.lane]
         while True:
             dropped = lane_queue.dropped
             rows = [
@@ -107,7 +107,7 @@ class Packer:
         lane, epoch = letter.lane, letter.epoch
         base = queue.sender.base(lane, epoch)
         if not base:  # nothing of this run is in memory, so none of it is settled
-            base = next(r.first for r in queue.shelves[lane].rows if self._runs.epochs[r.run] == epoch)
+            base = next(r.first for r in queue.lanes[lane].rows if self._runs.epochs[r.run] == epoch)
         expires = max((record.expires for record in records if record.topic), default=int(self._now() * 1000) + 1000)
         return Packed(letter, Batch(lane, epoch, min(base, records[0].seq), records, []), expires, only)
 

@@ -49,18 +49,18 @@ class Exchange:
     def __init__(self, node: Node, peer: SignId, dial: Callable[[], None], on_request_sent: Callable[[], None]) -> None:
         self.link: Link | None = None
         self.watched = False
-        self.box: PeerQueue = node.outbox.box(peer)
+        self.queue: PeerQueue = node.outbox.queue(peer)
         self.busy = False  # a frame's worth was queued: senders should pass through room()
         self.useful = False  # the link in use brought something
         self.sent = Delivery(peer)  # what every realtime message that was queued became
         self.sent.settle(SENT)
         self.pending = PendingRequests()
         self._node, self._peer, self._dial, self._on_request_sent = node, peer, dial, on_request_sent
-        self._sender = self.box.sender
+        self._sender = self.queue.sender
         self._receiver = node.inbox.receiver(peer)
         self._reply_cache = ReplyCache()
         self._acks: dict[tuple[int, int], Ack] = {}
-        self._queue = RealtimeQueue()
+        self._realtime = RealtimeQueue()
         self._armed = False
         self._loop = asyncio.get_running_loop()
 
@@ -71,7 +71,7 @@ class Exchange:
         if self.link is None:
             self._dial()
             return False
-        self._queue.events.append(event)
+        self._realtime.events.append(event)
         self._enqueued(size)
         return True
 
@@ -79,11 +79,11 @@ class Exchange:
         """Ask; the payload of the reply, or RequestTimeout, RequestFailed or NoResponders."""
         request, future = self.pending.ask(topic, protocol, payload, timeout)
         if self.link is not None:
-            queue = self._queue
-            queue.requests.append(request)
+            realtime = self._realtime
+            realtime.requests.append(request)
             size = len(payload) + len(topic) + EXTRA
-            if len(queue.requests) >= EAGER or self.pending.alone:
-                queue.bytes += size
+            if len(realtime.requests) >= EAGER or self.pending.alone:
+                realtime.bytes += size
                 self.flush()
             else:
                 self._enqueued(size)
@@ -95,8 +95,8 @@ class Exchange:
         """Wait until the link has taken what is queued; returns at once when there is no link."""
         self.busy = False
         await asyncio.sleep(0)  # a sender in a loop must not keep everybody else from running
-        while self._queue.bytes >= FULL and self.link is not None:
-            await self._queue.shrunk()
+        while self._realtime.bytes >= FULL and self.link is not None:
+            await self._realtime.shrunk()
 
     def acknowledge(self, acks: list[Ack]) -> None:
         """These are saved: they may be told."""
@@ -106,7 +106,7 @@ class Exchange:
 
     def resume_over(self, link: Link, acks: list[Ack]) -> None:
         """Go on over ``link``: ``acks`` is what the peer said it has, what it lacks is sent again."""
-        self.link, self.box.linked, self.useful = link, True, False
+        self.link, self.queue.linked, self.useful = link, True, False
         self._reply_cache.begin(link.instance)
         self._sender.link_up(())
         for ack in acks:
@@ -130,12 +130,12 @@ class Exchange:
 
     def ask_again(self) -> None:
         """Replies may have been lost."""
-        self._queue.ask_again(self.pending.unanswered)
+        self._realtime.ask_again(self.pending.unanswered)
         self.arm()
 
     def pause(self) -> None:
         """The link is gone: what is durable, and requests, wait for the next one."""
-        self.link, self.box.linked = None, False
+        self.link, self.queue.linked = None, False
         self._sender.link_down()
 
     def discard_realtime(self, known: bool) -> None:
@@ -145,7 +145,7 @@ class Exchange:
         """
         if not known or self._receiver.short_of_memory:
             self._receiver.close()
-        self._queue.discard()
+        self._realtime.discard()
         self._acks = {}
 
     @property
@@ -249,14 +249,14 @@ class Exchange:
         self._node.inbox.save(self._peer, self._receiver)
 
     def _serve(self, request: Request, scope: str) -> None:
-        queue = self._queue
-        if len(queue.replies) >= UNFINISHED or queue.bytes > BACKLOG:
+        realtime = self._realtime
+        if len(realtime.replies) >= UNFINISHED or realtime.bytes > BACKLOG:
             raise ProtocolError("not-reading", "it asks on and does not read the replies")
         seen = self._reply_cache.seen(request)
         if seen is not False:
             if seen is not True:
-                queue.replies.append(seen)
-                queue.bytes += len(seen.payload) + EXTRA
+                realtime.replies.append(seen)
+                realtime.bytes += len(seen.payload) + EXTRA
             return
         finished = partial(self._answer, request, self._reply_cache.instance)
         result = self._node.gate.request(scope, self._peer, request.topic, request.protocol, request.payload, finished)
@@ -274,17 +274,17 @@ class Exchange:
             error = result.error if isinstance(result, Result) else None
             reply = failure(request, error or InvalidPayload(f"the reply is not bytes, or more than {MAX_PAYLOAD}"))
         if self._reply_cache.reply(instance, reply) and self.link is not None:
-            self._queue.replies.append(reply)
+            self._realtime.replies.append(reply)
             self._enqueued(len(reply.payload) + EXTRA)
-            if len(self._queue.replies) >= EAGER:
+            if len(self._realtime.replies) >= EAGER:
                 self.flush()
 
     # Inside.
 
     def _enqueued(self, size: int) -> None:
-        queue = self._queue
-        queue.bytes += size
-        if queue.bytes >= FULL:
+        realtime = self._realtime
+        realtime.bytes += size
+        if realtime.bytes >= FULL:
             self.busy = True
             self.flush()
         elif not self._armed:
@@ -302,32 +302,33 @@ class Exchange:
 
     def flush(self) -> None:
         """Send what is queued and what the window allows, as long as the connection takes it."""
-        link, sender, queue = self.link, self._sender, self._queue
+        link, sender, realtime = self.link, self._sender, self._realtime
         if link is None or link.error is not None:
             return
-        while not link.paused and (queue.bytes or sender.ready or self._acks):
+        while not link.paused and (realtime.bytes or sender.ready or self._acks):
             now_ms = int(self._node.now() * 1000)
-            if queue.bytes > PORTION:
-                link.send(Frame(now_ms, self.pending.floor, [], [], *queue.portion()))
+            if realtime.bytes > PORTION:
+                link.send(Frame(now_ms, self.pending.floor, [], [], *realtime.portion()))
                 continue
             batches: list[Batch] = []
             if sender.ready:
-                batches, expired = sender.take(max(FULL - queue.bytes, FULL // 8), link.largest, now_ms)
+                batches, expired = sender.take(max(FULL - realtime.bytes, FULL // 8), link.largest, now_ms)
                 for settled in expired:
                     self._node.outbox.settle(self._peer, settled)
-                if not (batches or queue.bytes or self._acks):
+                if not (batches or realtime.bytes or self._acks):
                     return
             # Taken here, not by a method: often a frame is one request, and a call more would count.
-            acks, events, requests, replies = list(self._acks.values()), queue.events, queue.requests, queue.replies
-            self._acks, queue.events, queue.requests, queue.replies, queue.bytes = {}, [], [], [], 0
+            acks = list(self._acks.values())
+            events, requests, replies = realtime.events, realtime.requests, realtime.replies
+            self._acks, realtime.events, realtime.requests, realtime.replies, realtime.bytes = {}, [], [], [], 0
             link.send(Frame(now_ms, self.pending.floor, acks, batches, events, requests, replies))
             if batches or requests or events or replies:
                 link.outstanding = True
                 link.told += 1
                 if not self.watched:
                     self._on_request_sent()
-            if queue.waiter is not None:
-                queue.wake()
+            if realtime.waiter is not None:
+                realtime.wake()
 
 
 def _reason(result: Result) -> str:

@@ -150,7 +150,7 @@ class LinkMonitor:
         """Ask once whether all has come, as long as something is not acknowledged: it may have met what came in last
         on its way."""
         exchange = self._peer.exchange
-        if active.told == self._confirmed or (exchange.box.empty and not exchange.pending.unanswered):
+        if active.told == self._confirmed or (exchange.queue.empty and not exchange.pending.unanswered):
             return False
         self._confirmed = active.told
         ask(active)

@@ -64,7 +64,7 @@ class Peer:
         self.monitor = self.path_manager.monitor
         self.reconnector = Reconnector(self, node.directory, node.dialer, node.random)
         self.exchange = Exchange(node, sign_id, self.reconnector.dial, self.monitor.request_sent)
-        self.box = self.exchange.box
+        self.queue = self.exchange.queue
         self._links: list[Link] = []  # all that are ready
         self._node = node
         self._loop = asyncio.get_running_loop()
@@ -95,7 +95,7 @@ class Peer:
     @property
     def wanted(self) -> bool:
         """Whether somebody here waits for the peer."""
-        return not self.box.empty or self.reconnector.awaited or bool(self.exchange.pending.unanswered)
+        return not self.queue.empty or self.reconnector.awaited or bool(self.exchange.pending.unanswered)
 
     @property
     def idle(self) -> bool:

@@ -98,7 +98,7 @@ async def test_await_send_means_saved_and_await_delivery_means_handled() -> None
 
         delivery = await alice.messaging.send("work", bob.sign_id, 1)
         waiting = asyncio.ensure_future(delivery)
-        await until(lambda: alice.outbox.box(bob.sign_id).linked)
+        await until(lambda: alice.outbox.queue(bob.sign_id).linked)
         assert not waiting.done()
         assert await alice.delivery(delivery.id) in ("waiting", "sent")
         finish.set()
@@ -233,7 +233,7 @@ async def test_what_a_peer_could_never_read_is_refused_here() -> None:
                     await call(topic, bob.sign_id)
         unknown = await alice.send(destination=bob.sign_id, topic="n", protocol="xx", payload=b"?")
         assert await unknown == Outcome("delivered", False, "unhandled")
-        assert alice.outbox.box(bob.sign_id).empty
+        assert alice.outbox.queue(bob.sign_id).empty
 
 
 async def test_raw_bytes_have_their_own_api() -> None:
@@ -347,10 +347,10 @@ async def test_a_device_cannot_write_a_control_topic(caplog: pytest.LogCaptureFi
         await until(lambda: bob.peer(alice.sign_id).link)
         heard.clear()
         peer = alice.peer(bob.sign_id)
-        box = alice.outbox.box(bob.sign_id)
+        queue = alice.outbox.queue(bob.sign_id)
         settled: list[Delivery] = []
         for topic in ("devices.update", "transports.nodeInfo", "a..b", "*", "x.update"):
-            delivery, saved = alice.outbox.put(box, 2, topic, "ms", encode([]), 2**52)
+            delivery, saved = alice.outbox.put(queue, 2, topic, "ms", encode([]), 2**52)
             await saved
             settled.append(delivery)
             peer.exchange.send_event(exchange_module.Event(topic, "ms", encode([])), 10)

@@ -143,7 +143,7 @@ async def attack_for_real(attacker: Platform, victim: SignId, topics: list[str])
     await attacker.connect(victim)
     deliveries = []
     for topic in topics:
-        delivery, saved = attacker.outbox.put(peer.box, Priority.NORMAL, topic, "ms", encode([victim]), 1 << 50)
+        delivery, saved = attacker.outbox.put(peer.queue, Priority.NORMAL, topic, "ms", encode([victim]), 1 << 50)
         await saved
         deliveries.append(delivery)
         peer.exchange.send_event(Event(topic, "ms", encode([victim])), 10)

@@ -41,21 +41,21 @@ class Node:
         self.outbox = Outbox(storage, epoch, self.clock, self.woken.append, self.errors.append)
 
     async def send(self, payload: bytes = b"x", peer: str = BOB, lane: int = NORMAL, expires: int = LATER) -> Delivery:
-        delivery, saved = self.outbox.put(self.outbox.box(peer), lane, "chat", "ms", payload, expires)
+        delivery, saved = self.outbox.put(self.outbox.queue(peer), lane, "chat", "ms", payload, expires)
         await saved
         return delivery
 
     def link(self, peer: str = BOB, acks: Sequence[Ack] = ()) -> PeerQueue:
-        box = self.outbox.box(peer)
-        box.linked = True
-        for settled in box.sender.link_up(acks):
+        queue = self.outbox.queue(peer)
+        queue.linked = True
+        for settled in queue.sender.link_up(acks):
             self.outbox.settle(peer, settled)
         self.outbox.refill(peer)
-        return box
+        return queue
 
     def take(self, peer: str = BOB, budget: int = 1 << 20) -> list[Record]:
         """What goes out next; what has expired is settled."""
-        batches, expired = self.outbox.box(peer).sender.take(budget, 1 << 30, int(self.clock() * 1000))
+        batches, expired = self.outbox.queue(peer).sender.take(budget, 1 << 30, int(self.clock() * 1000))
         for settled in expired:
             self.outbox.settle(peer, settled)
         return [record for batch in batches for record in batch.records]
@@ -70,7 +70,7 @@ class Node:
         lane: int = NORMAL,
     ) -> None:
         ack = Ack(lane, epoch or self.outbox.epoch, upto, ranges or [], outcomes or [], [])
-        settled = self.outbox.box(peer).sender.acknowledge(ack)
+        settled = self.outbox.queue(peer).sender.acknowledge(ack)
         if settled is not None:
             self.outbox.settle(peer, settled)
         self.outbox.refill(peer)
@@ -78,14 +78,14 @@ class Node:
     async def drain(self, peer: str = BOB) -> list[tuple[int, Record]]:
         """Send and acknowledge until nothing is left; (epoch, record) in the order it went out."""
         out: list[tuple[int, Record]] = []
-        box = self.outbox.box(peer)
+        queue = self.outbox.queue(peer)
 
         def step() -> bool:
-            batches, _ = box.sender.take(1 << 20, 1 << 30, 0)
+            batches, _ = queue.sender.take(1 << 20, 1 << 30, 0)
             for batch in batches:
                 out.extend((batch.epoch, record) for record in batch.records)
                 self.acknowledge(batch.records[-1].seq, peer, batch.epoch, lane=batch.lane)
-            return box.empty
+            return queue.empty
 
         await until(step)
         return out

@@ -146,11 +146,11 @@ class Lines:
 
     async def _save(self, payloads: Sequence[bytes], position: Position | None) -> None:
         """What is put and attached in one turn of the loop shares one transaction: there is no await in between."""
-        box = self._box()
-        await self._platform.outbox.room(box)
+        queue = self._queue()
+        await self._platform.outbox.room(queue)
         expires = int((time.time() + self._expire_after) * 1000)
         put = self._platform.outbox.put
-        both = [put(box, self._lane, self._topic, "ms", payload, expires) for payload in payloads]
+        both = [put(queue, self._lane, self._topic, "ms", payload, expires) for payload in payloads]
         if position is not None:
             self._platform.outbox.attach([(self._key, encode(position))])
         try:
@@ -171,7 +171,7 @@ class Lines:
             self._outcomes[_word(delivery)] += 1
         counted = sum(self._outcomes.values())
         unwatched = self.accepted - counted - len(held)
-        waiting = len(held) + (unwatched if not self._box().empty else 0)
+        waiting = len(held) + (unwatched if not self._queue().empty else 0)
         bad = {word: self._outcomes[word] for word in self._outcomes if word not in ("delivered", "sent")}
         return {
             "accepted": self.accepted,
@@ -205,8 +205,8 @@ class Lines:
         if len(self._held) < HELD:
             self._held.append(delivery)
 
-    def _box(self) -> PeerQueue:
-        return self._platform.outbox.box(self._peer)
+    def _queue(self) -> PeerQueue:
+        return self._platform.outbox.queue(self._peer)
 
 
 async def _settled(platform: Platform, delivery: Delivery, patient: bool, timeout: float | None) -> None:

@@ -245,7 +245,9 @@ async def test_mail_that_is_declined(stack: AsyncExitStack, tmp_path: Path) -> N
     bob = identity(2).sign_id
     alice.directory.put(record(2, home.address), "ticket")
     await alice.messaging.send("chat", bob, "hi")
-    await until(lambda: alice.outbox.box(bob).why or any(shelf.why for shelf in alice.outbox.box(bob).shelves))
+    await until(
+        lambda: alice.outbox.queue(bob).why or any(lane_queue.why for lane_queue in alice.outbox.queue(bob).lanes)
+    )
     assert claimed(await examine(alice, bob)) == {"peer-absent", "mail-declined"}
 
 

@@ -25,8 +25,8 @@ async def test_every_end_is_told_and_remembered(store: Callable[[], Storage]) ->
         node.take(budget=100)  # the first few
         node.acknowledge(3, outcomes=[(2, 2, "unhandled"), (3, 3, "busy")])
         node.clock.now = 3000
-        node.outbox.box(BOB).sender.link_down()
-        for settled in node.outbox.box(BOB).sender.expire(3_000_000):
+        node.outbox.queue(BOB).sender.link_down()
+        for settled in node.outbox.queue(BOB).sender.expire(3_000_000):
             node.outbox.settle(BOB, settled)
         assert await delivered == Outcome("delivered", True)
         assert await unhandled == UNHANDLED
@@ -36,10 +36,10 @@ async def test_every_end_is_told_and_remembered(store: Callable[[], Storage]) ->
         ids = [delivery.id for delivery in (delivered, unhandled, refused, expired, cancelled)]
         ends = ["delivered", "delivered", "refused", "expired", "cancelled"]
         assert [await inspection.state(node.outbox, each) for each in ids] == ends
-        assert node.outbox.box(BOB).empty
+        assert node.outbox.queue(BOB).empty
     async with running(store(), 6) as node:
         assert [await inspection.state(node.outbox, each) for each in ids] == ends
-        assert node.outbox.box(BOB).empty
+        assert node.outbox.queue(BOB).empty
 
 
 async def test_fates_are_forgotten_oldest_run_first(
@@ -76,7 +76,7 @@ async def test_cancelled_stays_so_after_a_restart(store: Callable[[], Storage]) 
         await until(lambda: not node.outbox._unsynced.pending)
         assert await rows(node.storage, b"cancelled/") == [(f"cancelled/{second.id}".encode(), b"")]
         node.link()
-        await until(lambda: node.outbox.box(BOB).sender.unsettled)
+        await until(lambda: node.outbox.queue(BOB).sender.unsettled)
         assert [(record.seq, record.topic) for record in node.take()] == [(1, "chat"), (2, "")]
         node.acknowledge(2, epoch=5)
         assert await inspection.state(node.outbox, first.id) == "delivered"
@@ -86,11 +86,11 @@ async def test_cancelled_stays_so_after_a_restart(store: Callable[[], Storage]) 
 async def test_a_row_of_cancelled_messages_only_goes_away(store: Callable[[], Storage]) -> None:
     async with running(store()) as node:
         sent = await asyncio.gather(*(node.send() for _ in range(3)))
-        node.outbox.box(BOB).sender.take(1, 1, 0)
+        node.outbox.queue(BOB).sender.take(1, 1, 0)
         for delivery in sent:
             await node.storage.put(f"cancelled/{delivery.id}".encode(), b"")
     async with running(store(), 6) as node:
         node.link()
-        await until(lambda: node.outbox.box(BOB).empty)
+        await until(lambda: node.outbox.queue(BOB).empty)
         await until(lambda: not node.outbox._unsynced.pending)
         assert await rows(node.storage, b"outbox/") + await rows(node.storage, b"cancelled/") == []

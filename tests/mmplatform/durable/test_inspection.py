@@ -15,12 +15,12 @@ from tests.support.outbox import BOB, CAROL, NORMAL, Node, full, rows, turn, unt
 
 async def test_states_on_the_way(node: Node) -> None:
     first, second = await node.send(), await node.send()
-    box = node.link()
-    box.sender.take(1, 1 << 20, 0)
+    queue = node.link()
+    queue.sender.take(1, 1 << 20, 0)
     node.take(budget=1)
     assert await inspection.state(node.outbox, first.id) == "sent"
-    box.linked = False
-    box.sender.link_down()
+    queue.linked = False
+    queue.sender.link_down()
     assert await inspection.state(node.outbox, first.id) == "waiting"
     assert await inspection.state(node.outbox, second.id) == "waiting"
     assert await inspection.state(node.outbox, f"5.2.9@{BOB}") == "unknown"
@@ -52,10 +52,10 @@ async def test_cancel_takes_back_what_has_not_gone_out(node: Node) -> None:
     node.link()
     node.take(budget=1)
     assert not await inspection.cancel(node.outbox, first.id) or first.state == "cancelled"
-    sent = node.outbox.box(BOB).sender.in_flight(NORMAL, 5, 3)
+    sent = node.outbox.queue(BOB).sender.in_flight(NORMAL, 5, 3)
     assert sent, "small ones leave together"
-    node.outbox.box(BOB).sender.link_down()
-    node.outbox.box(BOB).linked = False
+    node.outbox.queue(BOB).sender.link_down()
+    node.outbox.queue(BOB).linked = False
     assert await inspection.cancel(node.outbox, second.id)
     assert not await inspection.cancel(node.outbox, second.id), "it is already"
     assert await inspection.state(node.outbox, second.id) == "cancelled"
@@ -110,8 +110,8 @@ async def test_a_message_that_leaves_while_it_is_cancelled(node: Node, monkeypat
 
 async def test_cancelling_all_in_memory_brings_up_the_rest(node: Node) -> None:
     sent = [await node.send(bytes(100_000)) for _ in range(30)]
-    box = node.link()
+    queue = node.link()
     for delivery in sent[:-1]:
         assert await inspection.cancel(node.outbox, delivery.id)
-    await until(lambda: box.sender.unsettled)
+    await until(lambda: queue.sender.unsettled)
     assert [record.seq for record in node.take() if record.topic] == [30]

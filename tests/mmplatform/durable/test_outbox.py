@@ -27,10 +27,10 @@ __all__ = ["small_disk"]
 
 
 async def test_a_message_is_saved_before_it_is_accepted(node: Node) -> None:
-    delivery, saved = node.outbox.put(node.outbox.box(BOB), NORMAL, "chat", "ms", b"x", LATER)
+    delivery, saved = node.outbox.put(node.outbox.queue(BOB), NORMAL, "chat", "ms", b"x", LATER)
     assert node.take() == []
     assert await inspection.state(node.outbox, delivery.id) == "waiting"
-    assert not node.outbox.box(BOB).empty
+    assert not node.outbox.queue(BOB).empty
     await saved
     assert len(await rows(node.storage, b"outbox/")) == 1
     assert node.woken == [BOB]
@@ -58,7 +58,7 @@ async def test_settled_rows_are_deleted(node: Node) -> None:
     await until(lambda: not node.outbox._unsynced.pending)
     assert await rows(node.storage, b"outbox/") == []
     assert await rows(node.storage, b"fate/") == []
-    assert node.outbox.box(BOB).bytes == 0
+    assert node.outbox.queue(BOB).bytes == 0
     assert node.outbox.peers() == []
 
 
@@ -71,7 +71,7 @@ async def test_what_waits_survives_a_restart_in_order(store: Callable[[], Storag
         assert await inspection.state(node.outbox, sent[3].id) == "waiting"
     for epoch in (6, 7):
         async with running(store(), epoch) as node:
-            assert node.outbox.box(BOB).bytes > 0
+            assert node.outbox.queue(BOB).bytes > 0
             assert [await inspection.state(node.outbox, delivery.id) for delivery in sent] == ["waiting"] * 10
             await node.send(b"10")
     async with running(store(), 8) as node:
@@ -89,13 +89,13 @@ async def test_a_lost_deletion_costs_a_repeat_that_the_peer_knows(store: Callabl
             await node.send(b"%d" % n)
     async with running(store(), 6) as node:
         node.link()
-        await until(lambda: node.outbox.box(BOB).sender.unsettled == 3)
+        await until(lambda: node.outbox.queue(BOB).sender.unsettled == 3)
         assert len(node.take()) == 3
         node.acknowledge(0, epoch=5, ranges=[(1, 1), (3, 3)])
         assert await inspection.state(node.outbox, f"5.2.3@{BOB}") == "delivered"
         assert [waiting.id for waiting in await inspection.queued(node.outbox)] == [f"5.2.2@{BOB}"]
         node.acknowledge(3, epoch=5)
-        assert node.outbox.box(BOB).empty
+        assert node.outbox.queue(BOB).empty
 
 
 # Waiting for the end.
@@ -134,7 +134,7 @@ async def test_close_ends_those_who_wait(store: Callable[[], Storage], monkeypat
         await node.send()
         waiting = [
             asyncio.ensure_future(node.outbox.empty()),
-            asyncio.ensure_future(node.outbox.room(node.outbox.box(BOB))),
+            asyncio.ensure_future(node.outbox.room(node.outbox.queue(BOB))),
         ]
         await turn()
         await node.outbox.close()
@@ -147,12 +147,12 @@ async def test_close_saves_what_was_put_in_the_same_turn(store: Callable[[], Sto
     async with store() as storage:
         node = Node(storage)
         await node.outbox.open()
-        _, saved = node.outbox.put(node.outbox.box(BOB), NORMAL, "chat", "ms", b"last", LATER)
+        _, saved = node.outbox.put(node.outbox.queue(BOB), NORMAL, "chat", "ms", b"last", LATER)
         await node.outbox.close()
         await saved
     async with running(store(), 6) as node:
         node.link()
-        await until(lambda: node.outbox.box(BOB).sender.unsettled)
+        await until(lambda: node.outbox.queue(BOB).sender.unsettled)
         assert [record.payload for record in node.take()] == [b"last"]
 
 
@@ -167,7 +167,7 @@ async def test_close_stops_readers_and_deletes_what_is_settled(store: Callable[[
         node.acknowledge(sent[-1].seq)
         await node.outbox.close()
         node.outbox.refill(BOB)
-        loader = node.outbox.box(BOB).shelves[NORMAL].loader
+        loader = node.outbox.queue(BOB).lanes[NORMAL].loader
         assert loader is None or loader.done()
     await turn()
     assert node.errors == []
@@ -184,7 +184,7 @@ async def test_a_failed_write_is_told_and_leaves_no_gap(node: Node, monkeypatch:
     for _ in range(100):
         with pytest.raises(StorageFull):
             await node.send(b"lost")
-    empty = node.outbox.box(BOB)
+    empty = node.outbox.queue(BOB)
     assert empty.bytes == 65
     mend()
     second = await node.send(b"2")
@@ -223,7 +223,7 @@ async def test_a_failed_write_wakes_those_who_wait_for_room(node: Node, monkeypa
     full(node.storage, monkeypatch, OSError)
     sending = asyncio.ensure_future(node.send(bytes(2000)))
     await turn()
-    room = asyncio.ensure_future(node.outbox.room(node.outbox.box(BOB)))
+    room = asyncio.ensure_future(node.outbox.room(node.outbox.queue(BOB)))
     empty = asyncio.ensure_future(node.outbox.empty(BOB))
     await asyncio.wait([sending, room, empty], timeout=1)
     assert isinstance(sending.exception(), StorageError)
@@ -269,7 +269,7 @@ async def test_a_giver_up_does_not_take_the_message_back(node: Node) -> None:
     await turn()
     sending.cancel()
     await asyncio.wait([sending])
-    await until(lambda: node.outbox.box(BOB).sender.unsettled)
+    await until(lambda: node.outbox.queue(BOB).sender.unsettled)
     assert len(node.take()) == 1
 
 

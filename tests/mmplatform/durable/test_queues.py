@@ -23,13 +23,13 @@ async def test_lanes_and_peers_are_kept_apart(node: Node) -> None:
 
 async def test_forgotten_deliveries_cost_nothing(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queues, "DELIVERIES_SWEPT", 10)
-    node.outbox.box(BOB).shelves[NORMAL].sweep_at = 10
+    node.outbox.queue(BOB).lanes[NORMAL].sweep_at = 10
     kept = await node.send()
     for _ in range(100):
         await node.send()
     gc.collect()
-    shelf = node.outbox.box(BOB).shelves[NORMAL]
-    assert len(shelf.deliveries) < 30
+    lane_queue = node.outbox.queue(BOB).lanes[NORMAL]
+    assert len(lane_queue.deliveries) < 30
     node.link()
     node.take()
     node.acknowledge(101)
@@ -39,16 +39,16 @@ async def test_forgotten_deliveries_cost_nothing(node: Node, monkeypatch: pytest
 async def test_what_does_not_fit_stays_on_disk(node: Node) -> None:
     size = 100_000
     sent = [await node.send(bytes([n]) + bytes(size)) for n in range(250)]
-    box = node.outbox.box(BOB)
-    assert box.sender.unsettled * size <= AWAY_BYTES + size
-    assert box.bytes > 25_000_000
+    queue = node.outbox.queue(BOB)
+    assert queue.sender.unsettled * size <= AWAY_BYTES + size
+    assert queue.bytes > 25_000_000
     assert await inspection.state(node.outbox, sent[200].id) == "waiting"
     assert await inspection.cancel(node.outbox, sent[200].id), "also what is on disk only"
     node.link()
     out: list[Record] = []
     most = 0
-    while not box.empty:
-        most = max(most, box.shelves[NORMAL].resident)
+    while not queue.empty:
+        most = max(most, queue.lanes[NORMAL].resident)
         records = node.take()
         out += records
         if records:
@@ -56,17 +56,17 @@ async def test_what_does_not_fit_stays_on_disk(node: Node) -> None:
         await turn()
     assert most <= RESIDENT_BYTES + size + 1000
     assert [record.payload[:1] for record in out if record.topic] == [bytes([n]) for n in range(250) if n != 200]
-    assert box.bytes == box.shelves[NORMAL].resident == 0
+    assert queue.bytes == queue.lanes[NORMAL].resident == 0
     assert all(delivery.done for delivery in sent)
 
 
 async def test_senders_wait_while_too_much_waits(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PEER_BYTES", 1000)
     monkeypatch.setattr(queues, "PEER_BYTES", 1000)
-    box = node.outbox.box(BOB)
+    queue = node.outbox.queue(BOB)
     await node.send(bytes(2000))
-    assert box.crowded
-    waiting = [asyncio.ensure_future(node.outbox.room(box)) for _ in range(3)]
+    assert queue.crowded
+    waiting = [asyncio.ensure_future(node.outbox.room(queue)) for _ in range(3)]
     await turn()
     assert not any(task.done() for task in waiting)
     waiting[0].cancel()
@@ -74,5 +74,5 @@ async def test_senders_wait_while_too_much_waits(node: Node, monkeypatch: pytest
     node.take()
     node.acknowledge(1)
     await asyncio.wait(waiting)
-    assert not box.crowded
-    await node.outbox.room(box)
+    assert not queue.crowded
+    await node.outbox.room(queue)

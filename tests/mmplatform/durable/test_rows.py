@@ -39,14 +39,14 @@ async def test_a_damaged_row_loses_its_own_messages_only(store: Callable[[], Sto
     async with running(store(), 6) as node:
         assert [each.id for each in await inspection.queued(node.outbox)] == [ids[0], ids[2]]
         node.link()
-        await until(lambda: node.outbox.box(BOB).sender.unsettled == 3)
+        await until(lambda: node.outbox.queue(BOB).sender.unsettled == 3)
         assert [record.payload for record in node.take() if record.topic] == [b"0", b"2"]
         assert [type(error) for error in node.errors] == [StorageCorrupt]
         assert await node.storage.get(b"quarantine/" + broken) == b"\xc1garbage"
         assert await node.storage.get(broken) is None
         node.acknowledge(3, epoch=5)
         assert [await inspection.state(node.outbox, each) for each in ids] == ["delivered", "refused", "delivered"]
-        assert node.outbox.box(BOB).empty
+        assert node.outbox.queue(BOB).empty
     async with running(store(), 7) as node:
         assert node.errors == []
 
@@ -59,7 +59,7 @@ async def test_a_row_that_says_something_else_is_put_aside(store: Callable[[], S
         await node.storage.put(key, value)
     async with running(store(), 6) as node:
         node.link()
-        await until(lambda: node.outbox.box(BOB).empty)
+        await until(lambda: node.outbox.queue(BOB).empty)
         assert await inspection.state(node.outbox, delivery.id) == "refused"
         assert len(node.errors) == 1
 
@@ -105,6 +105,6 @@ async def test_quarantine_on_a_full_disk_goes_on(store: Callable[[], Storage], m
         with monkeypatch.context() as patched:
             full(node.storage, patched)
             node.link()
-            await until(lambda: node.outbox.box(BOB).sender.unsettled)
+            await until(lambda: node.outbox.queue(BOB).sender.unsettled)
             assert [record.payload for record in node.take()] == [b"2"]
         assert [type(error) for error in node.errors] == [StorageCorrupt, StorageFull]

@@ -120,7 +120,7 @@ class Life:
         for person in (self.alice, self.bob):
             for peer in person.up._peers.values():
                 person.up.mail_room(peer.sign_id)
-        await until(lambda: all(p.up.outbox.box(q.sign_id).empty for p, q in self.pairs()), 40)
+        await until(lambda: all(p.up.outbox.queue(q.sign_id).empty for p, q in self.pairs()), 40)
 
     def pairs(self) -> list[tuple[Person, Person]]:
         return [(self.alice, self.bob), (self.bob, self.alice)]

@@ -61,9 +61,9 @@ async def test_ten_thousand_for_somebody_away_and_the_sender_gone_when_they_are_
         assert bob.heard == list(range(10_000))
         await bob.stop()
         await alice.start()
-        await until(lambda: alice.up.outbox.box(bob.sign_id).empty)
+        await until(lambda: alice.up.outbox.queue(bob.sign_id).empty)
         assert {await alice.up.delivery(name) for name in ids} == {"delivered"}
-        assert len(alice.up.outbox.box(bob.sign_id).letters) == 0
+        assert len(alice.up.outbox.queue(bob.sign_id).letters) == 0
         assert relay.deposits < letters * 3
     assert letters < 100
 
@@ -74,7 +74,7 @@ async def test_what_was_relayed_is_not_deposited_again_after_a_restart() -> None
     async with people(alice, bob):
         await alice.start()
         await sent(alice, bob, 1, 2, 3)
-        await until(lambda: all(letter.state == 2 for letter in alice.up.outbox.box(bob.sign_id).letters))
+        await until(lambda: all(letter.state == 2 for letter in alice.up.outbox.queue(bob.sign_id).letters))
         before = relay.deposits
         for _ in range(2):
             await alice.stop()
@@ -98,10 +98,10 @@ async def test_both_write_and_are_never_there_together() -> None:
             await until(lambda me=me: not relay.waiting(me.sign_id))
             await me.stop()
         await alice.start()
-        await until(lambda: alice.up.outbox.box(bob.sign_id).empty and not relay.waiting(alice.sign_id))
+        await until(lambda: alice.up.outbox.queue(bob.sign_id).empty and not relay.waiting(alice.sign_id))
         await alice.stop()
         await bob.start()
-        await until(lambda: bob.up.outbox.box(alice.sign_id).empty and not relay.waiting(bob.sign_id))
+        await until(lambda: bob.up.outbox.queue(alice.sign_id).empty and not relay.waiting(bob.sign_id))
     assert bob.heard == [*range(10), *range(20, 30), *range(40, 50)]
     assert alice.heard == [*range(10, 20), *range(30, 40), *range(50, 60)]
 
@@ -113,7 +113,7 @@ async def test_a_relay_that_mixes_everything_up_and_repeats_it() -> None:
         await alice.start()
         for number in range(300):
             await sent(alice, bob, [number, "x" * 3000])
-        await until(lambda: alice.up.outbox.box(bob.sign_id).letters.gap(2, alice.up.instance, 1, 300) is None)
+        await until(lambda: alice.up.outbox.queue(bob.sign_id).letters.gap(2, alice.up.instance, 1, 300) is None)
         await until(lambda: len(relay.waiting(bob.sign_id)) > 10)
         await bob.start()
         await alice.up.flush(timeout=20)
@@ -187,7 +187,7 @@ async def test_the_next_relay_is_taken_when_the_first_is_dead() -> None:
         deliveries = await sent(alice, bob, 1, 2, 3)
         await until(lambda: deliveries[-1].state == "relayed")
         assert dead.deposits == 0
-        assert {letter.relay for letter in alice.up.outbox.box(bob.sign_id).letters} == {good.address}
+        assert {letter.relay for letter in alice.up.outbox.queue(bob.sign_id).letters} == {good.address}
         await bob.start()
         await alice.up.flush(timeout=10)
     assert bob.heard == [1, 2, 3]
@@ -200,7 +200,7 @@ async def test_what_is_declined_says_why_and_is_resumed(reason: str) -> None:
     async with people(alice, bob):
         await alice.start()
         [delivery] = await sent(alice, bob, 1)
-        await until(lambda: alice.up.outbox.box(bob.sign_id).why)
+        await until(lambda: alice.up.outbox.queue(bob.sign_id).why)
         [waiting] = await inspection.queued(alice.up.outbox)
         assert waiting.state == delivery.state == "waiting"
         assert reason in waiting.why
@@ -217,7 +217,7 @@ async def test_what_was_declined_can_be_cancelled() -> None:
     async with people(alice, bob):
         await alice.start()
         first, second = await sent(alice, bob, 1, 2)
-        await until(lambda: alice.up.outbox.box(bob.sign_id).why)
+        await until(lambda: alice.up.outbox.queue(bob.sign_id).why)
         assert await inspection.cancel(alice.up.outbox, first.id)
         relay.declined = ""
         await until(lambda: second.state == "relayed")
@@ -238,7 +238,7 @@ async def test_a_relay_whose_answer_is_lost_keeps_the_letter_once() -> None:
         await alice.stop()
         relay.deaf = False
         await alice.start()
-        await until(lambda: all(letter.state == 2 for letter in alice.up.outbox.box(bob.sign_id).letters))
+        await until(lambda: all(letter.state == 2 for letter in alice.up.outbox.queue(bob.sign_id).letters))
         assert len(relay.waiting(bob.sign_id)) == 1
         await bob.start()
         await alice.up.flush(timeout=10)
@@ -484,7 +484,7 @@ async def test_runs_of_a_sender_do_not_overtake_each_other_on_their_way_through_
         slow.up = False
         await alice.start()
         [second] = await sent(alice, bob, 2)
-        await until(lambda: "slow" in alice.up.outbox.box(bob.sign_id).why)
+        await until(lambda: "slow" in alice.up.outbox.queue(bob.sign_id).why)
         assert other.deposits == 0
         await bob.start()
         slow.up = True

@@ -36,7 +36,7 @@ async def two_runs(storage: Slow) -> Node:
     await node.outbox.open()
     await node.send()
     node.link()
-    await until(lambda: node.outbox.box(BOB).sender.top(NORMAL, 6) == 1)
+    await until(lambda: node.outbox.queue(BOB).sender.top(NORMAL, 6) == 1)
     node.take()
     return node
 
@@ -49,14 +49,14 @@ def settle_earlier(node: Node) -> None:
     """All of the earlier run, so that its stream is forgotten."""
     node.acknowledge(3, epoch=5)
     node.take()
-    assert not node.outbox.box(BOB).sender.base(NORMAL, 5)
+    assert not node.outbox.queue(BOB).sender.base(NORMAL, 5)
 
 
 async def test_what_is_settled_while_it_is_read_is_in_no_letter() -> None:
     storage = Slow()
     node = await two_runs(storage)
     storage.meanwhile = lambda: settle_earlier(node)
-    packed = await packer(node).next(node.outbox.box(BOB), NORMAL)
+    packed = await packer(node).next(node.outbox.queue(BOB), NORMAL)
     assert packed is not None
     assert (packed.letter.epoch, packed.letter.first, packed.letter.last) == (6, 1, 1)
 
@@ -64,20 +64,20 @@ async def test_what_is_settled_while_it_is_read_is_in_no_letter() -> None:
 async def test_a_letter_of_which_all_is_settled_is_dropped() -> None:
     storage = Slow()
     node = await two_runs(storage)
-    box = node.outbox.box(BOB)
-    first = await packer(node).next(box, NORMAL)
+    queue = node.outbox.queue(BOB)
+    first = await packer(node).next(queue, NORMAL)
     assert first is not None
     assert (first.letter.epoch, len(first.batch.records)) == (5, 3)
     storage.meanwhile = lambda: settle_earlier(node)
-    assert await packer(node).again(box, first.letter) is None
-    assert len(box.letters) == 0
+    assert await packer(node).again(queue, first.letter) is None
+    assert len(queue.letters) == 0
 
 
 async def test_a_letter_without_rows_is_dropped() -> None:
     storage = Slow()
     node = await two_runs(storage)
-    box = node.outbox.box(BOB)
+    queue = node.outbox.queue(BOB)
     settle_earlier(node)
-    left = box.letters.plan(NORMAL, 5, 1, 3)
-    assert await packer(node).again(box, left) is None
-    assert len(box.letters) == 0
+    left = queue.letters.plan(NORMAL, 5, 1, 3)
+    assert await packer(node).again(queue, left) is None
+    assert len(queue.letters) == 0

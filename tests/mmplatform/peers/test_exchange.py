@@ -93,7 +93,7 @@ async def test_a_queue_larger_than_a_frame_goes_in_portions(monkeypatch: pytest.
             asyncio.create_task(alice.messaging.request("echo", bob.sign_id, bytes([n]) * 3000)) for n in range(10)
         ]
         delivery = await alice.messaging.send("durable", bob.sign_id, "too")
-        await until(lambda: len(peer.exchange._queue.events) == 6 and len(peer.exchange._queue.requests) == 10)
+        await until(lambda: len(peer.exchange._realtime.events) == 6 and len(peer.exchange._realtime.requests) == 10)
         frames: list[int] = []
         send = peer.link.send
         monkeypatch.setattr(peer.link, "send", lambda frame: (frames.append(len(frame.events)), send(frame)))
@@ -103,7 +103,7 @@ async def test_a_queue_larger_than_a_frame_goes_in_portions(monkeypatch: pytest.
         await delivery
         assert [len(payload) for payload in heard if isinstance(payload, bytes) and len(payload) != 3000] == sizes
         assert len(frames) > 5
-        assert peer.exchange._queue.bytes == 0
+        assert peer.exchange._realtime.bytes == 0
 
 
 async def test_a_durable_message_is_not_starved_by_a_full_queue() -> None:
