@@ -14,27 +14,32 @@ from typing import cast
 
 from benchmarks.contract import Peer
 
+EXTRA = "make bench installs it, with the extra [bench]"
+
 
 @dataclass(frozen=True)
 class Entry:
-    """``counts``: messages of one full round, by workload; the workloads that are not named are not measured."""
+    """``counts``: messages of one full round, by workload; the workloads that are not named are not measured.
+
+    ``modules`` come with the extra ``[bench]``, and so does ``program``, unless ``debian`` names the package it is in.
+    """
 
     name: str
     target: str
     counts: Mapping[str, int]
     modules: tuple[str, ...] = ()
     program: str = ""
+    debian: str = ""
     tls: bool = False
-    remedy: str = "make bench installs it"
 
     @property
     def missing(self) -> str:
         """Why this peer cannot run here; empty when it can."""
         absent = [module for module in self.modules if importlib.util.find_spec(module) is None]
         if absent:
-            return f"no Python module {', '.join(absent)} ({self.remedy})"
+            return f"no Python module {', '.join(absent)} ({EXTRA})"
         if self.program and not find_program(self.program):
-            return f"no program {self.program} ({self.remedy})"
+            return f"no program {self.program} ({f'apt-get install {self.debian}' if self.debian else EXTRA})"
         return ""
 
 
@@ -51,7 +56,7 @@ PEERS = {
             "mm-relay",
             "mm_relay:MMRelay",
             {"R1": 400_000, "R2": 4_000, "R5": 60_000},
-            ("mmplatform", "websockets", "prometheus_client"),
+            ("mmplatform", "click", "prometheus_client"),
             "mm",
             tls=True,
         ),
@@ -89,7 +94,14 @@ PEERS = {
             ("zenoh",),
             tls=True,
         ),
-        Entry("redis-fsync", "redis_fsync:RedisFsync", {"W5": 20_000, "R5": 20_000}, ("redis",), "redis-server"),
+        Entry(
+            "redis-fsync",
+            "redis_fsync:RedisFsync",
+            {"W5": 20_000, "R5": 20_000},
+            ("redis",),
+            "redis-server",
+            "redis-server",
+        ),
         Entry(
             "jetstream-fsync",
             "jetstream_fsync:JetStreamFsync",
@@ -103,6 +115,7 @@ PEERS = {
             "mosquitto_tls:MosquittoTls",
             {"R1": 15_000},
             ("aiomqtt",),
+            "mosquitto",
             "mosquitto",
             tls=True,
         ),

@@ -1,6 +1,8 @@
 """What a user installs: the right folders, nothing else; entry points load with the declared dependencies alone."""
 
 import configparser
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.registry import PEERS
 from tests.support.packages import FreshVenv, run
 
 ROOT = Path(__file__).parent.parent
+MAKEFILE = (ROOT / "Makefile").read_text()
 SOURCE_ROOTS = {"mmplatform": ".", "mm_relay": "relay", "mm_services": "services", "mm_transports": "transports"}
 SOURCES = ("mmplatform", "relay", "services", "transports", "setup.cfg", "pyproject.toml", "README.rst", "LICENSE")
 LOAD_ENTRY_POINTS = """
@@ -28,6 +32,13 @@ for point in points:
     except PluginError as error:  # its library is an extra, and the error says which
         extra = "cli" if point.group == plugins.COMMANDS else point.name
         assert extra in ("mdns", "webrtc", "cli") and f"mm-platform[{extra}]" in str(error), error
+"""
+# A program of Debian may be missing on this machine; what the extra brings may not.
+LOAD_PEERS = """
+from benchmarks.registry import PEERS, load
+for name, entry in PEERS.items():
+    assert not entry.missing or "apt-get" in entry.missing, (name, entry.missing)
+    load(name)
 """
 
 
@@ -136,3 +147,28 @@ def test_editable_install_loads_its_entry_points(checkout: Path, tmp_path: Path)
     venv = FreshVenv(tmp_path / "venv", *core_requirements(), "setuptools>=77")
     venv.install("--editable", checkout)
     venv.execute(f"import mmplatform\nassert mmplatform.__file__.startswith({str(checkout)!r})\n" + LOAD_ENTRY_POINTS)
+
+
+@pytest.mark.slow
+def test_make_bench_installs_what_every_peer_needs(wheel: Path, tmp_path: Path) -> None:
+    assert installed_by("PEERS") == "-e '.[bench]'"
+    venv = FreshVenv(tmp_path / "venv", "mm-platform[bench]")
+    venv.install(wheel)
+    venv.execute(f"import sys\nsys.path.append({str(ROOT)!r})\n" + LOAD_PEERS)
+    figures = tmp_path / "latest.json"
+    options = ("--quick", "--complete", "--rounds", "1", "--output", figures, "--state", tmp_path / "state")
+    run(venv.python, "-m", "benchmarks.run", "--peers", "mm-relay", "--only", "R1", *options, cwd=ROOT)
+    assert json.loads(figures.read_text())["R1"]["mm-relay"] > 0
+
+
+def test_make_bench_installs_the_system_parts_of_every_peer() -> None:
+    parts = re.search(r"^BENCH_PARTS := (.*)$", MAKEFILE, re.MULTILINE)
+    assert parts is not None
+    assert set(parts[1].split()) == {entry.debian for entry in PEERS.values() if entry.debian}
+
+
+def installed_by(stamp: str) -> str:
+    """What the recipe of a stamp in the Makefile hands to the installer."""
+    found = re.search(rf"^\$\({stamp}\):.*\n(?:\t.*\n)*?\t@\$\(INSTALL\) (.*)$", MAKEFILE, re.MULTILINE)
+    assert found is not None
+    return found[1]

@@ -32,9 +32,11 @@ def test_an_installed_peer_loads_and_a_missing_one_says_what_is_missing(name: st
 
 def test_a_missing_module_and_a_missing_program_are_named_with_the_remedy() -> None:
     module = Entry("x", "x:X", {}, ("no_such_module", "json"))
-    assert module.missing == "no Python module no_such_module (make bench installs it)"
+    assert module.missing == "no Python module no_such_module (make bench installs it, with the extra [bench])"
     program = Entry("x", "x:X", {}, ("json",), "no-such-program")
-    assert program.missing == "no program no-such-program (make bench installs it)"
+    assert program.missing == "no program no-such-program (make bench installs it, with the extra [bench])"
+    system = Entry("x", "x:X", {}, ("json",), "no-such-program", "no-such-package")
+    assert system.missing == "no program no-such-program (apt-get install no-such-package)"
     assert Entry("x", "x:X", {}, ("json",)).missing == ""
 
 

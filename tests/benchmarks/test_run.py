@@ -37,11 +37,15 @@ def test_a_missing_peer_is_named_never_skipped(
 ) -> None:
     monkeypatch.setitem(PEERS, "zmq-curve", Entry("zmq-curve", "x:X", {"W1": 1}, ("no_such_module",)))
     assert run_quick(tmp_path, "--peers", "zmq-curve", "--only", "W1") == 0
-    assert (
-        "  zmq-curve  not measured: no Python module no_such_module (make bench installs it)" in capsys.readouterr().out
-    )
+    reason = "no Python module no_such_module (make bench installs it, with the extra [bench])"
+    assert f"  zmq-curve  not measured: {reason}" in capsys.readouterr().out
     full = json.loads((tmp_path / "results" / "full.json").read_text())
-    assert full["missing"] == {"zmq-curve": "no Python module no_such_module (make bench installs it)"}
+    assert full["missing"] == {"zmq-curve": reason}
+
+
+def test_a_missing_peer_fails_a_run_that_has_to_be_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PEERS, "zmq-curve", Entry("zmq-curve", "x:X", {"W1": 1}, ("no_such_module",)))
+    assert run_quick(tmp_path, "--peers", "zmq-curve", "--only", "W1", "--complete") == 1
 
 
 def test_no_round_begins_that_would_end_too_late(tmp_path: Path) -> None:
@@ -50,9 +54,12 @@ def test_no_round_begins_that_would_end_too_late(tmp_path: Path) -> None:
     assert 1 <= full["settings"]["rounds"] < 1000
 
 
-def test_without_the_platform_itself_a_run_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PEERS, "mm", Entry("mm", "x:X", {"W1": 1}, ("no_such_module",)))
-    assert run_quick(tmp_path, "--peers", "mm", "--only", "W1") == 1
+@pytest.mark.parametrize(("own", "workload"), [("mm", "W1"), ("mm-relay", "R1")])
+def test_without_the_platform_itself_a_run_fails(
+    own: str, workload: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PEERS, own, Entry(own, "x:X", {workload: 1}, ("no_such_module",)))
+    assert run_quick(tmp_path, "--peers", own, "--only", workload) == 1
 
 
 @pytest.mark.parametrize(

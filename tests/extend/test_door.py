@@ -19,7 +19,7 @@ from mm_transports.relay.websocket import connect
 from mmplatform.errors import LocalError
 from mmplatform.identity.keys import Identity, raw_key
 from tests.mm_relay.doors.test_native import Guest, within
-from tests.support.packages import installed_beside
+from tests.support.packages import install_into
 
 PACKAGE = Path(__file__).parent / "door"
 ALICE, BOB = (Identity.from_seed(bytes([number]) * 32) for number in (11, 12))
@@ -52,7 +52,9 @@ class Relay:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return installed_beside(PACKAGE, tmp_path_factory.mktemp("door"))
+    site = tmp_path_factory.mktemp("door") / "site"
+    install_into(site, PACKAGE)
+    return site
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
-"""Installing packages without the network: a fresh venv, a folder on the path."""
+"""Virtual environments that hold what their test names and nothing else, made without a network."""
 
+import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
@@ -10,54 +13,76 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-PIP = (sys.executable, "-m", "pip")
-OFFLINE = ("--no-deps", "--no-index", "--no-build-isolation")
+ROOT = Path(__file__).parents[2]
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True)
+def run(*command: str | Path, cwd: Path, environment: dict[str, str] | None = None) -> str:
+    parts = [str(part) for part in command]
+    done = subprocess.run(parts, cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
-def installed_beside(package: Path, folder: Path) -> Path:
-    """A folder for ``sys.path`` with the package in it; its dependencies are those of this environment.
+def install_into(site: Path, package: Path) -> None:
+    """Install the distribution in the folder ``package`` into the folder ``site``, without what it depends on."""
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = shutil.copytree(package, Path(scratch, "source"))  # building leaves its traces there
+        options = ("--no-deps", "--no-index", "--no-build-isolation", "--target", site)
+        run(sys.executable, "-m", "pip", "install", *options, copy, cwd=site.parent)
 
-    It is built from a copy in ``folder``, so that the sources stay clean.
-    """
-    copy, target = folder / "source", folder / "installed"
-    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "build"))
-    run(*PIP, "install", *OFFLINE, "--target", target, copy, cwd=folder)
-    return target
+
+def run_tests(file: Path, site: Path) -> dict[str, int]:
+    """Run tests in a process that finds what is installed in ``site``; how many passed, failed and so on."""
+    paths = (site, *(ROOT / part for part in (".", "relay", "services", "transports")))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+    command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", file)
+    out = run(*command, cwd=site.parent, environment=environment)
+    return {word: int(count) for count, word in re.findall(r"(\d+) (\w+)", out.splitlines()[-1].partition(" in ")[0])}
 
 
 class FreshVenv:
-    """A venv with the declared dependencies and nothing else; copied from this one, so no network is needed."""
+    """A venv with the declared dependencies and nothing else; copied from this one, so no network is needed.
+
+    mm-platform is not copied, even where it is required: it is installed from what the test has built.
+    """
 
     def __init__(self, folder: Path, *requirements: str) -> None:
         run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
         self.folder = folder
         self.python = folder / "bin" / "python"
         self.site = next(folder.glob("lib/python3*/site-packages"))
-        for needed in closure(requirements):
-            self._copy(needed)
+        for needed in closure(*requirements):
+            if needed.name != "mm-platform":
+                self._copy(needed)
 
     def install(self, *arguments: str | Path) -> None:
-        run(*PIP, "--python", self.python, "install", *OFFLINE, *arguments, cwd=self.folder)
+        pip = (sys.executable, "-m", "pip", "--python", self.python, "install")
+        run(*pip, "--no-deps", "--no-index", "--no-build-isolation", *arguments, cwd=self.folder)
 
     def execute(self, code: str) -> str:
         return run(self.python, "-I", "-W", "error", "-c", code, cwd=self.folder)
 
     def _copy(self, needed: Distribution) -> None:
         for file in needed.files or ():
-            source = Path(str(needed.locate_file(file)))
-            if ".." not in file.parts and source.suffix != ".pyc" and source.exists():
+            source = Path(str(needed.locate_file(file))).resolve()
+            if ".." in file.parts and source.parent == Path(sys.prefix, "bin").resolve():
+                self._copy_program(source)
+            elif ".." not in file.parts and source.suffix != ".pyc" and source.exists():
                 (self.site / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, self.site / file)
 
+    def _copy_program(self, source: Path) -> None:
+        """With the Python of this venv in its first line, if it is a script."""
+        program = self.folder / "bin" / source.name
+        content = source.read_bytes()
+        if content.startswith(b"#!"):
+            content = content.replace(f"{sys.prefix}/bin/".encode(), f"{self.folder}/bin/".encode(), 1)
+        program.write_bytes(content)
+        program.chmod(0o755)
 
-def closure(requirements: tuple[str, ...]) -> Iterator[Distribution]:
-    """What the requirements need, each once."""
+
+def closure(*requirements: str) -> Iterator[Distribution]:
+    """The distributions that an installer would take for ``requirements``, as they are installed here."""
     waiting, seen = [Requirement(text) for text in requirements], set[tuple[str, str]]()
     while waiting:
         requirement = waiting.pop()
