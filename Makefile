@@ -110,7 +110,7 @@ $(RUN): $(SETTINGS) | $(BIN)/python
 
 $(DEV): $(RUN)
 	@echo "== installing what tests and checks need"
-	@$(INSTALL) -e '.[cli,fast,mdns,webrtc,dht,relay,test,check,bench]'
+	@$(INSTALL) -e '.[cli,fast,mdns,webrtc,relay,test,check,bench]'
 	@touch $@
 
 $(DOCS): $(RUN)
