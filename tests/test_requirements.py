@@ -14,7 +14,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ("mmplatform", "relay", "services", "transports")
-FOR_DEVELOPERS = {"test", "check", "docs", "bench"}
+FOR_DEVELOPERS = {"testing", "test", "check", "docs", "bench"}
+FOR_AUTHORS = {"pytest", "pytest-asyncio"}  # of [testing], for mm_transports.testing
 OURSELVES = "mm-platform"
 
 
@@ -66,7 +67,7 @@ def test_what_is_imported_is_required() -> None:
     names = set(imported()) - sys.stdlib_module_names
     unknown = {name for name in names if name not in packages_distributions()}
     assert not unknown, "installed nowhere here"
-    assert distributions(names) <= {name for _, name in required()}
+    assert distributions(names) <= {name for _, name in required()} | FOR_AUTHORS
 
 
 def test_all_has_every_extra_of_the_platform() -> None:

@@ -5,18 +5,18 @@ import asyncio
 import pytest
 
 from mm_transports.memory import Memory, Network
+from mm_transports.testing import PEER, End, Scene
 from mmplatform.errors import Unreachable
-from tests.mm_transports.test_contract import PEER, End, Host
 
 
 @pytest.fixture
-async def host() -> Host:
-    host = Host(Memory(Network()), "memory://bob")
-    [host.address] = await host.transport.listen(host.hint, host.accept)
+async def host() -> Scene:
+    host = Scene(Memory(Network()), "memory://bob")
+    await host.listen()
     return host
 
 
-def network_of(host: Host) -> Network:
+def network_of(host: Scene) -> Network:
     assert isinstance(host.transport, Memory)
     return host.transport.network
 
@@ -27,19 +27,19 @@ async def gone(*ends: End) -> None:
             await end.gone.wait()
 
 
-async def test_names_are_kept_or_made(host: Host) -> None:
+async def test_names_are_kept_or_made(host: Scene) -> None:
     assert host.address == "memory://bob"
     made = {(await host.transport.listen(hint, host.accept))[0] for hint in ("memory://0", "memory://")}
     assert len(made) == 2
 
 
-async def test_everybody_shares_one_network_unless_told_otherwise(host: Host) -> None:
+async def test_everybody_shares_one_network_unless_told_otherwise(host: Scene) -> None:
     assert Memory().network is Memory().network
     with pytest.raises(Unreachable, match="nobody"):
         await Memory().dial(host.address, PEER, host.accept)
 
 
-async def test_a_network_that_is_down_lets_nobody_dial(host: Host) -> None:
+async def test_a_network_that_is_down_lets_nobody_dial(host: Scene) -> None:
     near, far = await host.dial()
     network_of(host).up = False
     with pytest.raises(Unreachable):
@@ -48,7 +48,7 @@ async def test_a_network_that_is_down_lets_nobody_dial(host: Host) -> None:
     assert await far.frames.get() == b"x"
 
 
-async def test_a_cut_ends_everything_and_loses_what_is_under_way(host: Host) -> None:
+async def test_a_cut_ends_everything_and_loses_what_is_under_way(host: Scene) -> None:
     near, far = await host.dial()
     near.connection.write(b"x")
     network_of(host).cut()
@@ -61,7 +61,7 @@ async def test_a_cut_ends_everything_and_loses_what_is_under_way(host: Host) -> 
     assert await near.frames.get() == b"y"
 
 
-async def test_a_lost_frame_is_a_cut(host: Host) -> None:
+async def test_a_lost_frame_is_a_cut(host: Scene) -> None:
     near, far = await host.dial()
     network_of(host).drop = lambda frame: frame == b"2"
     for frame in (b"1", b"2", b"3"):
@@ -70,7 +70,7 @@ async def test_a_lost_frame_is_a_cut(host: Host) -> None:
     assert far.frames.empty()
 
 
-async def test_order_holds_when_the_delay_changes(host: Host) -> None:
+async def test_order_holds_when_the_delay_changes(host: Scene) -> None:
     near, far = await host.dial()
     network = network_of(host)
     for number, delay in enumerate([0.02, 0.0, 0.01, 0.0, 0.005]):

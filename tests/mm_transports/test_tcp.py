@@ -7,19 +7,19 @@ import pytest
 
 from mm_transports import tcp
 from mm_transports.tcp import TCP, format_address, parse_address, reachable
+from mm_transports.testing import PEER, End, Scene
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.plugins.transport import LENGTH_LIMIT, Connection
-from tests.mm_transports.test_contract import PEER, End, Host
 
 
 @pytest.fixture
-async def host() -> Host:
-    host = Host(TCP(), "tcp://127.0.0.1:0")
-    [host.address] = await host.transport.listen(host.hint, host.accept)
+async def host() -> Scene:
+    host = Scene(TCP(), "tcp://127.0.0.1:0")
+    await host.listen()
     return host
 
 
-async def stranger(host: Host) -> tuple[socket.socket, End]:
+async def stranger(host: Scene) -> tuple[socket.socket, End]:
     """A bare socket to the host, and the host's end."""
     plain = socket.socket()
     plain.setblocking(False)
@@ -27,13 +27,13 @@ async def stranger(host: Host) -> tuple[socket.socket, End]:
     return plain, await host.came.get()
 
 
-async def ended(host: Host, plain: socket.socket, end: End) -> None:
+async def ended(host: Scene, plain: socket.socket, end: End) -> None:
     plain.close()
     await asyncio.wait_for(end.gone.wait(), 5)
     await host.transport.close()
 
 
-async def test_bytes_in_any_pieces_make_the_same_frames(host: Host) -> None:
+async def test_bytes_in_any_pieces_make_the_same_frames(host: Scene) -> None:
     plain, end = await stranger(host)
     frames = [b"a", b"", b"b" * 70_000, b"cc"]
     stream = b"".join(len(frame).to_bytes(4) + frame for frame in frames)
@@ -47,7 +47,7 @@ async def test_bytes_in_any_pieces_make_the_same_frames(host: Host) -> None:
     await ended(host, plain, end)
 
 
-async def test_an_oversized_length_ends_the_connection_before_anything_is_kept(host: Host) -> None:
+async def test_an_oversized_length_ends_the_connection_before_anything_is_kept(host: Scene) -> None:
     plain, end = await stranger(host)
     plain.send((LENGTH_LIMIT + 1).to_bytes(4) + b"x")
     await asyncio.wait_for(end.gone.wait(), 5)
@@ -57,7 +57,7 @@ async def test_an_oversized_length_ends_the_connection_before_anything_is_kept(h
     await ended(host, plain, end)
 
 
-async def test_what_follows_a_frame_that_closed_the_connection_is_dropped(host: Host) -> None:
+async def test_what_follows_a_frame_that_closed_the_connection_is_dropped(host: Scene) -> None:
     plain, end = await stranger(host)
     keep = end.frame_received
     end.frame_received = lambda frame: (keep(frame), end.connection.close())
@@ -68,7 +68,7 @@ async def test_what_follows_a_frame_that_closed_the_connection_is_dropped(host: 
     await ended(host, plain, end)
 
 
-async def test_a_reader_that_is_slow_pauses_the_writer(host: Host) -> None:
+async def test_a_reader_that_is_slow_pauses_the_writer(host: Scene) -> None:
     plain, end = await stranger(host)
     while "pause" not in end.calls:
         end.connection.write(bytes(LENGTH_LIMIT))
@@ -79,7 +79,7 @@ async def test_a_reader_that_is_slow_pauses_the_writer(host: Host) -> None:
     await ended(host, plain, end)
 
 
-async def test_a_close_that_cannot_send_is_ended_by_abort(host: Host) -> None:
+async def test_a_close_that_cannot_send_is_ended_by_abort(host: Scene) -> None:
     plain, end = await stranger(host)
     while "pause" not in end.calls:
         end.connection.write(bytes(LENGTH_LIMIT))
@@ -88,13 +88,13 @@ async def test_a_close_that_cannot_send_is_ended_by_abort(host: Host) -> None:
     await ended(host, plain, end)
 
 
-async def test_nobody_listens(host: Host) -> None:
+async def test_nobody_listens(host: Scene) -> None:
     await host.transport.close()
     with pytest.raises(Unreachable, match=host.address):
         await host.transport.dial(host.address, PEER, host.accept)
 
 
-async def test_no_answer_in_time(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_answer_in_time(host: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(*_: object, **options: object) -> None:
         await asyncio.get_running_loop().create_future()
 
@@ -105,7 +105,7 @@ async def test_no_answer_in_time(host: Host, monkeypatch: pytest.MonkeyPatch) ->
     await host.transport.close()
 
 
-async def test_a_port_in_use_is_named(host: Host) -> None:
+async def test_a_port_in_use_is_named(host: Scene) -> None:
     with pytest.raises(LocalError, match="in use"):
         await TCP().listen(host.address, host.accept)
     await host.transport.close()
@@ -185,7 +185,7 @@ async def test_a_link_without_a_router_still_has_addresses(monkeypatch: pytest.M
 
 
 async def test_the_addresses_of_a_listener_on_all_interfaces_are_read_anew(
-    host: Host, monkeypatch: pytest.MonkeyPatch
+    host: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert host.transport.reachable() is None
     [everywhere] = [await host.transport.listen("tcp://0.0.0.0:0", host.accept)]

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 from aioice.ice import get_host_addresses
 
+from mm_transports.testing import End
 from mm_transports.webrtc.protocol.signalling import Signal, decode_signal, encode_signal
 from mm_transports.webrtc.transport import WebRTC
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.plugins.transport import Connection
-from tests.mm_transports.test_contract import End
 
 
 def addresses() -> list[str]:

@@ -1,50 +1,29 @@
 """Nodes for the network's tests: fixed identities, over loopback TCP or a memory network of their own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
-from mm_transports.memory import Memory, Network
 from mm_transports.tcp import TCP
+from mm_transports.testing.nodes import MemoryNodes
+from mm_transports.testing.nodes import identity as identity
 from mmplatform import Platform
-from mmplatform.identity.keys import Identity
-from mmplatform.plugins.transport import Transport
 
 DEADLINE = 20.0
 
 
-def identity(number: int) -> Identity:
-    return Identity.from_seed(bytes([number]) * 32)
-
-
-class World:
+class World(MemoryNodes):
     """Where nodes meet; ``kind`` is tcp or memory."""
 
     def __init__(self, kind: str = "memory") -> None:
+        super().__init__()
         self.kind = kind
-        self.network = Network()
 
     def node(self, number: int, **options: Any) -> Platform:
         """A node that is not started yet."""
-        transport: Transport = TCP() if self.kind == "tcp" else Memory(self.network)
-        defaults: dict[str, Any] = {
-            "identity": identity(number),
-            "transports": [transport],
-            "connection_info": ["tcp://127.0.0.1:0" if self.kind == "tcp" else "memory://0"],
-        }
-        return Platform(**(defaults | options))
-
-    @asynccontextmanager
-    async def nodes(self, count: int = 2, **options: Any) -> AsyncIterator[list[Platform]]:
-        """Started nodes that are all friends and know each other's addresses."""
-        async with AsyncExitStack() as stack, asyncio.timeout(60):
-            found = [await stack.enter_async_context(self.node(n + 1, **options)) for n in range(count)]
-            for one in found:
-                for other in found:
-                    if one is not other:
-                        await one.add(other.ticket(), circle="friends")
-            yield found
+        if self.kind == "tcp":
+            options = {"transports": [TCP()], "connection_info": ["tcp://127.0.0.1:0"]} | options
+        return super().node(number, **options)
 
     def cut(self, *nodes: Platform) -> None:
         """End every connection without a word."""

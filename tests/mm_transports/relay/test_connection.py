@@ -7,8 +7,8 @@ import pytest
 
 from mm_transports.relay.connection import PAUSED_HERE, SLOW, RelayConnection
 from mm_transports.relay.protocol.items import Closed, Data, Item, Open
+from mm_transports.testing import End
 from mmplatform.errors import RemoteError, Unreachable
-from tests.mm_transports.test_contract import End
 
 PEER = b"p" * 32
 

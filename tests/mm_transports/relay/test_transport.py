@@ -31,10 +31,10 @@ from mm_transports.relay.protocol.items import (
     Taken,
 )  # fmt: skip
 from mm_transports.relay.transport import Relay
+from mm_transports.testing import End
 from mmplatform.errors import LocalError, MailDeclined, MailUncertain, RemoteError, Unreachable
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.plugins.transport import Connection
-from tests.mm_transports.test_contract import End
 from tests.support.tiny_relay import Tiny
 from tests.support.world import identity, until
 

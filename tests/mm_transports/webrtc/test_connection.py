@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
+from mm_transports.testing import End
 from mm_transports.webrtc import connection
 from mm_transports.webrtc.connection import HIGH_WATER, WebRTCConnection
 from mm_transports.webrtc.protocol.pieces import END, LAST, MORE, PIECE, PING, PONG, split
 from mmplatform.errors import ProtocolError, RemoteError
 from mmplatform.plugins.transport import LENGTH_LIMIT, Connection
-from tests.mm_transports.test_contract import End
 from tests.support.vectors import cases
 from tests.support.world import until
 

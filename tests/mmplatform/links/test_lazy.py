@@ -6,11 +6,11 @@ import threading
 import pytest
 
 from mm_transports.memory import Memory, Network
+from mm_transports.testing import PEER, Scene
 from mmplatform.errors import PluginError, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.links.lazy import Deferred
 from mmplatform.plugins.transport import Accept, Transport
-from tests.mm_transports.test_contract import PEER, Host
 
 
 async def test_it_is_loaded_with_the_first_address() -> None:
@@ -32,8 +32,8 @@ async def test_it_is_loaded_with_the_first_address() -> None:
     deferred = Deferred(("memory",), load, 0)
     deferred.attach("node")  # type: ignore[arg-type]
     assert (deferred.schemes, deferred.reachable(), deferred.troubles(), loaded) == (("memory",), None, {}, [])
-    host = Host(deferred, "memory://bob")
-    [host.address] = await deferred.listen(host.hint, host.accept)
+    host = Scene(deferred, "memory://bob")
+    await host.listen()
     near, far = await host.dial()
     near.connection.write(b"x")
     assert await far.frames.get() == b"x"
