@@ -28,6 +28,7 @@ VIOLATIONS = {
     "zeroconf": ("services/mm_services/mdns/service.py", "import zeroconf"),
     "webrtc": ("transports/mm_transports/webrtc/protocol/sdp.py", "import aiortc"),
     "websockets": ("transports/mm_transports/relay/client.py", "import websockets"),
+    "kademlia": ("services/mm_services/stock_kademlia/service.py", "import kademlia"),
     "pytest": ("transports/mm_transports/memory.py", "import pytest"),
     "redis": ("transports/mm_transports/relay/protocol/items.py", "import redis"),
 }

@@ -32,7 +32,7 @@ def main() -> int:
     try:
         from tests.sim.dht import stock
     except ModuleNotFoundError:
-        print("  the stock package is not installed: pip install 'mm-platform[test]'")
+        print("  the stock package is not installed: pip install 'mm-platform[stock-dht]'")
     else:
         theirs, their_seconds = _timed(lambda: stock.run(options.nodes, options.seed, options.look_ups, **SHARES))
         _say("kademlia (stock)", theirs, their_seconds)

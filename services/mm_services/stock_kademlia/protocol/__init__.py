@@ -1,0 +1,1 @@
+"""What stands in that network; no I/O."""

@@ -1,0 +1,205 @@
+"""``StockKademlia``: one more directory, an existing network of the kademlia package, which need not be believed.
+
+====================  ==================================================================================
+hears self.transports  requestNodeInfo (a signId; answered by nodeInfo with ``foundBy`` "stock-dht"),
+                      myNodeInfo (published)
+says self.transports  requestMyNodeInfo (at its start), nodeInfo
+====================  ==================================================================================
+"""
+
+import asyncio
+import socket
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from mm_services.stock_kademlia.protocol.records import MAX_VALUE, newest_of, record_key
+from mmplatform.codec import Decoder, encode
+from mmplatform.errors import CodecError, LocalError, NotRunning, PluginError
+from mmplatform.identity.keys import SignId, parse_sign_id
+from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.platform import Platform
+from mmplatform.plugins.check import Check, fault, ok, unchecked, warning
+from mmplatform.plugins.service import Service
+
+if TYPE_CHECKING:
+    from mm_services.stock_kademlia.network import Address, StockNetwork
+
+FOUND_BY: Final = "stock-dht"
+SUBJECT: Final = "stock-dht"
+REPUBLISH: Final = 900.0  # seconds; whoever stores something else under our key hides us no longer
+TRY_AGAIN: Final = 10.0  # seconds after nobody was met, or kept our record
+LOOK_AGAIN: Final = (0.5, 1.0, 2.0, 4.0)  # seconds after a look-up that found nothing; the directory waits for 10
+MAX_LOOK_UPS: Final = 64  # side by side; the directory repeats a request that was not answered
+MAX_KEPT: Final = 32  # nodes remembered over a restart
+CONTACTS: Final = b"stock-dht/contacts"
+BOOTSTRAP: Final = (
+    "name a node that runs: StockKademlia(platform, bootstrap=['HOST:PORT']); see that UDP is let through"
+)
+FEWER: Final = "listen on fewer addresses"
+
+_contacts = Decoder(list[tuple[str, int]], 4096)
+
+
+class StockKademlia(Service):
+    """``bootstrap``: nodes of the network, as ``host:port``; those of the last run are asked, too.
+
+    ``port``: where we are reached over UDP (0: any), on ``host``. ``dropped`` counts values that were found and are not
+    records of whoever was looked up; ``kept`` is on how many nodes our record is.
+    """
+
+    def __init__(self, platform: Platform, bootstrap: Sequence[str] = (), port: int = 0, host: str = "0.0.0.0") -> None:  # noqa: S104
+        self.dropped = self.kept = 0
+        self._platform, self._bus = platform, platform.messaging.bus
+        self._bootstrap = [_parse(text) for text in bootstrap]
+        self._where = (host, port)
+        self._network: StockNetwork | None = None
+        self._known: list[Address] = []
+        self._record: NodeInfo | None = None
+        self._renewed = asyncio.Event()
+        self._looking: set[SignId] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._handlers = {
+            "self.transports.myNodeInfo": self._on_record,
+            "self.transports.requestNodeInfo": self._on_request,
+        }
+
+    # Life.
+
+    async def start(self) -> None:
+        """Returns before anybody is met. Raises PluginError without the library, LocalError when the port is taken."""
+        network = _make_network()
+        try:
+            await network.open(*self._where)
+        except OSError as error:
+            raise LocalError(f"stock_kademlia: UDP port {self._where[1]}: {error.strerror or error}") from None
+        self._network, self._known = network, await self._load()
+        for topic, handler in self._handlers.items():
+            self._bus.on(topic, handler)
+        self._spawn(self._keep_published(network))
+        self._emit("transports.requestMyNodeInfo", {})
+
+    async def stop(self) -> None:
+        if self._network is None:
+            return
+        for topic, handler in self._handlers.items():
+            self._bus.off(topic, handler)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        contacts = self._network.contacts[:MAX_KEPT]
+        self._network.close()
+        self._network = None
+        if contacts:
+            await self._platform.storage.put(CONTACTS, encode(contacts))
+
+    async def checks(self) -> list[Check]:
+        """Whether anybody was met, and keeps our record."""
+        if self._network is None:
+            return [unchecked(SUBJECT, "it does not run")]
+        met, size = len(self._network.contacts), len(self._record.encode()) if self._record is not None else 0
+        if size > MAX_VALUE:
+            return [fault(SUBJECT, "record-too-long", f"our record has {size} bytes, {MAX_VALUE} are carried", FEWER)]
+        if not met and self._bootstrap + self._known:
+            return [fault(SUBJECT, "stock-dht-empty", "none of the nodes that were named answers", BOOTSTRAP)]
+        if not met:
+            return [warning(SUBJECT, "stock-dht-empty", "no node is known, so nobody can be looked up", BOOTSTRAP)]
+        return [ok(SUBJECT, f"{met} nodes met, {self.kept} keep our record; {self.dropped} values were not believed")]
+
+    # What applications call.
+
+    async def find(self, sign_id: str) -> NodeInfo | None:
+        """The newest proven record of ``sign_id`` that the network has, or None. Raises InvalidKey, NotRunning."""
+        peer = parse_sign_id(sign_id)
+        if self._network is None:
+            raise NotRunning("stock_kademlia is not running; start the platform first")
+        values = await self._network.values(record_key(peer))
+        info, dropped = newest_of(values, peer, self._platform.now())
+        self.dropped += dropped
+        return info
+
+    # What the bus says.
+
+    def _on_record(self, topic: str, sender: str, payload: Any) -> None:
+        self._record = NodeInfo.from_payload(payload, self._platform.now())
+        self._renewed.set()
+
+    def _on_request(self, topic: str, sender: str, payload: Any) -> None:
+        peer = parse_sign_id(payload)
+        if peer not in self._looking and len(self._looking) < MAX_LOOK_UPS:
+            self._looking.add(peer)
+            self._spawn(self._look_up(peer))
+
+    # Inside.
+
+    async def _look_up(self, peer: SignId) -> None:
+        """While there is no record it is looked up again: whoever has just started has not published yet."""
+        try:
+            for pause in (*LOOK_AGAIN, None):
+                info = await self.find(peer)
+                if info is not None:
+                    self._emit("transports.nodeInfo", info.payload() | {"foundBy": FOUND_BY})
+                if info is not None or pause is None:
+                    return
+                await asyncio.sleep(pause)
+        finally:
+            self._looking.discard(peer)
+
+    async def _keep_published(self, network: "StockNetwork") -> None:
+        """Store the record when it changes, and from time to time: the network forgets, and anybody may overwrite."""
+        while True:
+            self._renewed.clear()
+            if not network.contacts:
+                await network.meet([*await _resolve(self._bootstrap), *self._known])
+            value = self._record.encode() if self._record is not None else b""
+            self.kept = (
+                await network.store(record_key(self._platform.sign_id), value) if 0 < len(value) <= MAX_VALUE else 0
+            )
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REPUBLISH if self.kept else TRY_AGAIN):
+                    await self._renewed.wait()
+
+    async def _load(self) -> "list[Address]":
+        row = await self._platform.storage.get(CONTACTS)
+        try:
+            return _contacts.decode(row) if row is not None else []
+        except CodecError:
+            return []  # damaged: the nodes that are named are asked
+
+    def _emit(self, topic: str, payload: object) -> None:
+        self._bus.emit("self", topic, self._platform.sign_id, payload)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name="mm stock_kademlia")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._platform.failed(error)
+
+
+def _make_network() -> "StockNetwork":
+    try:
+        from mm_services.stock_kademlia.network import StockNetwork
+    except ImportError as error:
+        raise PluginError(f"stock_kademlia needs a library ({error}); pip install 'mm-platform[stock-dht]'") from None
+    return StockNetwork()
+
+
+def _parse(text: str) -> "Address":
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise LocalError(f"stock_kademlia: {text!r} is not host:port")
+    return host, int(port)
+
+
+async def _resolve(named: "Sequence[Address]") -> "list[Address]":
+    """IPv4 addresses of the hosts; whoever has none is left out."""
+    loop = asyncio.get_running_loop()
+    asked = (loop.getaddrinfo(*one, family=socket.AF_INET, type=socket.SOCK_DGRAM) for one in named)
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    entries = [entry for answer in found if not isinstance(answer, BaseException) for entry in answer]
+    return [(str(entry[4][0]), int(entry[4][1])) for entry in entries]
