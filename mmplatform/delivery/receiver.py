@@ -29,7 +29,7 @@ MAX_STREAMS: Final = 64  # per peer; each start of its node opens one a lane, ol
 PARTIAL_EVERY: Final = 1024 * 1024  # bytes of a large message between two reports of its progress
 
 
-class Kept(Struct, array_like=True):
+class SequenceState(Struct, array_like=True):
     """What is saved of one stream."""
 
     upto: Integer
@@ -39,7 +39,7 @@ class Kept(Struct, array_like=True):
 
 
 MAX_KEPT: Final = 4 * 1024 * 1024
-_kept = Decoder(Kept, MAX_KEPT)
+_kept = Decoder(SequenceState, MAX_KEPT)
 
 
 class Stream:
@@ -138,7 +138,7 @@ class Stream:
         return Ack(self.lane, self.epoch, self.done, ranges, list(self.outcomes), partial)
 
     def kept(self) -> bytes:
-        return encode(Kept(self.done, to_ranges(self.finished), self.outcomes, self.seen))
+        return encode(SequenceState(self.done, to_ranges(self.finished), self.outcomes, self.seen))
 
     def _note(self, seq: int, reason: str) -> None:
         if self.outcomes and self.outcomes[-1][2] == reason and self.outcomes[-1][1] == seq - 1:

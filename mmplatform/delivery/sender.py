@@ -34,7 +34,7 @@ class Settled:
         self.outcomes = outcomes
 
 
-class Stream:
+class OutgoingStream:
     """The unsettled records of one lane and epoch."""
 
     __slots__ = ("acked", "base", "blob", "confirmed", "epoch", "flight", "flying", "offset", "top", "waiting")
@@ -93,7 +93,7 @@ class Sender:
     """All streams to one peer."""
 
     def __init__(self) -> None:
-        self._lanes: list[deque[Stream]] = [deque() for _ in range(LANES)]
+        self._lanes: list[deque[OutgoingStream]] = [deque() for _ in range(LANES)]
         self._earliest = NEVER
         self.ready = False  # take() may find something
 
@@ -141,7 +141,7 @@ class Sender:
         stream = streams[-1] if streams and streams[-1].epoch == epoch else None
         for record in records:
             if stream is None:
-                stream = Stream(epoch, record.seq)
+                stream = OutgoingStream(epoch, record.seq)
                 streams.append(stream)
             if record.seq >= stream.base:
                 stream.waiting.append(record)
@@ -252,13 +252,13 @@ class Sender:
         """No record that waits expires before this (Unix milliseconds)."""
         return self._earliest
 
-    def _look_at(self, stream: Stream) -> None:
+    def _look_at(self, stream: OutgoingStream) -> None:
         """What is in flight may expire again."""
         for record in stream.flight:
             if record.expires < self._earliest and record.topic and record.seq not in stream.acked:
                 self._earliest = record.expires
 
-    def _stream(self, lane: int, epoch: int) -> Stream | None:
+    def _stream(self, lane: int, epoch: int) -> OutgoingStream | None:
         for stream in self._lanes[lane]:
             if stream.epoch == epoch:
                 return stream
@@ -266,7 +266,7 @@ class Sender:
 
 
 def _fill(
-    stream: Stream, budget: int, largest: int, now_ms: int, gone: list[int]
+    stream: OutgoingStream, budget: int, largest: int, now_ms: int, gone: list[int]
 ) -> tuple[list[Record], list[Piece], int]:
     records: list[Record] = []
     pieces: list[Piece] = []
@@ -299,7 +299,7 @@ def _fill(
     return records, pieces, budget
 
 
-def _cut(stream: Stream, record: Record, room: int, pieces: list[Piece]) -> int:
+def _cut(stream: OutgoingStream, record: Record, room: int, pieces: list[Piece]) -> int:
     """Add the next piece of a large record; 0 when the window is full."""
     if not stream.blob:
         stream.blob = encode_packet(record)
@@ -311,7 +311,7 @@ def _cut(stream: Stream, record: Record, room: int, pieces: list[Piece]) -> int:
     return len(data)
 
 
-def _confirm(stream: Stream, held: int) -> None:
+def _confirm(stream: OutgoingStream, held: int) -> None:
     if not stream.blob:
         stream.blob = encode_packet(stream.waiting[0])
     if stream.confirmed < held < len(stream.blob):
@@ -319,7 +319,7 @@ def _confirm(stream: Stream, held: int) -> None:
         stream.offset = max(stream.offset, held)
 
 
-def _settle_upto(stream: Stream, upto: int, seqs: list[int]) -> None:
+def _settle_upto(stream: OutgoingStream, upto: int, seqs: list[int]) -> None:
     """Let go of all up to ``upto``; ``seqs`` gets those that no range had settled before."""
     flight, waiting, acked = stream.flight, stream.waiting, stream.acked
     while flight and flight[0].seq <= upto:
@@ -335,7 +335,7 @@ def _settle_upto(stream: Stream, upto: int, seqs: list[int]) -> None:
         stream.acked = {seq for seq in acked if seq > upto}
 
 
-def _acknowledge_ranges(stream: Stream, ranges: list[tuple[int, int]]) -> list[int]:
+def _acknowledge_ranges(stream: OutgoingStream, ranges: list[tuple[int, int]]) -> list[int]:
     """Only what is held is looked at, however wide the ranges claim to be."""
     fresh: list[int] = []
     if not stream.flight and not stream.waiting:

@@ -11,7 +11,7 @@ from typing import Final
 
 from mmplatform.codec import Decoder
 from mmplatform.delivery.fragments import KNOWN, STRANGERS, Budget
-from mmplatform.delivery.receiver import MAX_KEPT, Kept, Receiver, Stream
+from mmplatform.delivery.receiver import MAX_KEPT, Receiver, SequenceState, Stream
 from mmplatform.delivery.sender import LANES
 from mmplatform.delivery.wire import Ack
 from mmplatform.errors import StorageCorrupt, StorageError
@@ -21,7 +21,7 @@ KEEP_MS: Final = 15 * 24 * 3600 * 1000  # twice the default time to live, and a 
 MAX_STRANGERS: Final = 10_000
 RETRY_AFTER: Final = 1.0  # seconds until a failed write is tried again
 
-_kept = Decoder(Kept, MAX_KEPT)
+_kept = Decoder(SequenceState, MAX_KEPT)
 
 
 class Inbox:

@@ -65,7 +65,7 @@ async def ask(url: str) -> Said:
     try:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
         transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Asking(heard), remote_addr=(str(found[0][4][0]), port)
+            lambda: _FirstAnswer(heard), remote_addr=(str(found[0][4][0]), port)
         )
     except socket.gaierror as error:
         return Said(url, host, port, "unknown", f"{host}: {error.strerror or error}")
@@ -104,7 +104,7 @@ def check_servers(stun: Sequence[str], turn: Sequence[tuple[str, str, str]]) -> 
             raise ValueError(f"{server!r} is not a TURN server: turn:host[:port], a user name, a password")
 
 
-class _Asking(asyncio.DatagramProtocol):
+class _FirstAnswer(asyncio.DatagramProtocol):
     def __init__(self, heard: "asyncio.Future[bytes]") -> None:
         self._heard = heard
 

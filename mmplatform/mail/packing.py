@@ -31,7 +31,7 @@ class Packed(NamedTuple):
     only: str
 
 
-class Part(NamedTuple):
+class RowRange(NamedTuple):
     """Some of the messages of one row."""
 
     row: Row
@@ -91,7 +91,7 @@ class Packer:
             only = self._relay_of_earlier(queue, letter.lane, letter.epoch)
             if only is None:
                 return None
-            held = await self._read(lane_queue, [Part(row, row.first, row.last) for row in rows])
+            held = await self._read(lane_queue, [RowRange(row, row.first, row.last) for row in rows])
             if held is None or queue.letters.find(letter.id) is not letter:
                 return None
             if dropped == lane_queue.dropped:
@@ -111,13 +111,13 @@ class Packer:
         expires = max((record.expires for record in records if record.topic), default=int(self._now() * 1000) + 1000)
         return Packed(letter, Batch(lane, epoch, min(base, records[0].seq), records, []), expires, only)
 
-    def _unplanned(self, queue: PeerQueue, lane_queue: LaneQueue) -> list[Part]:
+    def _unplanned(self, queue: PeerQueue, lane_queue: LaneQueue) -> list[RowRange]:
         """The next of a lane that are in no letter: of rows of one run, without a gap, as much as one letter takes."""
         if lane_queue.drops != queue.letters.drops:
             lane_queue.drops, lane_queue.mailed = queue.letters.drops, 0
         start = max(lane_queue.mailed - lane_queue.dropped, 0)
         before = lane_queue.rows[start - 1] if 0 < start <= len(lane_queue.rows) else None
-        parts: list[Part] = []
+        parts: list[RowRange] = []
         size = 0
         for index, row in enumerate(islice(lane_queue.rows, start, None), start):
             epoch = self._runs.epochs[row.run]
@@ -136,13 +136,13 @@ class Packer:
             if gap is None:
                 lane_queue.mailed = lane_queue.dropped + index + 1
                 continue
-            parts.append(Part(row, *gap))
+            parts.append(RowRange(row, *gap))
             size += row.size
             if gap[1] < row.last or size > LETTER_BYTES:
                 break
         return parts
 
-    async def _read(self, lane_queue: LaneQueue, parts: list[Part]) -> dict[int, Record] | None:
+    async def _read(self, lane_queue: LaneQueue, parts: list[RowRange]) -> dict[int, Record] | None:
         if not parts:
             return {}
         wanted = [part.row.key for part in parts]

@@ -15,7 +15,7 @@ from mm_relay.config.settings import Config
 from mm_relay.server import RelayServer
 from mm_transports.relay.transport import Relay
 from mm_transports.webrtc.protocol.pieces import PIECE, Assembly, split
-from mm_transports.webrtc.protocol.sdp import Candidate, Description
+from mm_transports.webrtc.protocol.sdp import Description, IceCandidate
 from mm_transports.webrtc.protocol.signalling import OFFER, Signal, encode_signal
 from mmplatform import Platform, Refused
 from mmplatform.codec import decode
@@ -141,7 +141,7 @@ async def test_frames_on_a_data_channel(other: Counterpart) -> None:
 
 
 async def test_signals_of_a_data_channel(other: Counterpart) -> None:
-    candidates = tuple(Candidate("f+/", 2**32 - 1, host, 1024, "srflx") for host in ("192.0.2.1", "2001:db8::1"))
+    candidates = tuple(IceCandidate("f+/", 2**32 - 1, host, 1024, "srflx") for host in ("192.0.2.1", "2001:db8::1"))
     ours = Description("ufrag", "p" * 22, ":".join(["AB"] * 32), "actpass", "a_-", 1, 0, candidates, False)
     assert await other.do("description", sdp=ours.text()) == ours.text()
     signal = encode_signal(Signal(OFFER, os.urandom(8), ours.text()))

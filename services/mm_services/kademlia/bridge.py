@@ -22,7 +22,7 @@ AT_ONCE: Final = 32  # directory.get and put that run side by side
 EXPIRE_AFTER: Final = 3600.0
 
 
-class Lookups(Protocol):
+class DHT(Protocol):
     """What the bridge asks of the DHT; service.py says what each does."""
 
     @property
@@ -52,7 +52,7 @@ class Lookups(Protocol):
 class Bridge:
     """The subscriptions of one service."""
 
-    def __init__(self, service: Lookups, bus: Bus, identity: Identity) -> None:
+    def __init__(self, service: DHT, bus: Bus, identity: Identity) -> None:
         self._service, self._bus, self._identity = service, bus, identity
         self._topics: dict[str, Callable[..., Any]] = {
             "self.transports.requestNodeInfo": self._request_node_info,

@@ -43,14 +43,14 @@ def test_names_of_browsers_are_looked_up() -> None:
     run("""
 import asyncio, sys
 from mm_transports.webrtc import pair
-from mm_transports.webrtc.protocol.sdp import Candidate
+from mm_transports.webrtc.protocol.sdp import IceCandidate
 import aioice.ice
 assert aioice.ice.mdns.is_mdns_hostname("d0e4a3a8-1b2c-4d5e-8f90-123456789abc.local")
 assert not aioice.ice.mdns.is_mdns_hostname("192.0.2.1")
 assert pair.NAMES not in sys.modules
-asyncio.run(pair._ready_for([Candidate("1", 1, "192.0.2.1", 5000, "host")]))
+asyncio.run(pair._ready_for([IceCandidate("1", 1, "192.0.2.1", 5000, "host")]))
 assert pair.NAMES not in sys.modules
-asyncio.run(pair._ready_for([Candidate("1", 1, "d0e4a3a8-1b2c-4d5e-8f90-123456789abc.local", 5000, "host")]))
+asyncio.run(pair._ready_for([IceCandidate("1", 1, "d0e4a3a8-1b2c-4d5e-8f90-123456789abc.local", 5000, "host")]))
 assert aioice.ice.mdns.create_mdns_hostname().endswith(".local")
 assert aioice.ice.mdns.MDnsProtocol._true() is sys.modules[pair.NAMES].MDnsProtocol
 """)

@@ -10,7 +10,7 @@ import pytest
 from aioice import ice
 
 from mm_transports.webrtc import attempt, transport
-from mm_transports.webrtc.protocol.sdp import Candidate, Description
+from mm_transports.webrtc.protocol.sdp import Description, IceCandidate
 from mm_transports.webrtc.protocol.signalling import ANSWER, CANDIDATE, END, OFFER, Signal
 from mm_transports.webrtc.transport import WebRTC
 from mmplatform.errors import LocalError, Unreachable
@@ -20,7 +20,7 @@ from tests.support.webrtc import Node, joined, needs_addresses
 from tests.support.world import identity, until
 
 pytestmark = needs_addresses
-SOMEWHERE = Candidate("1", 1, "203.0.113.1", 50000, "host")  # a documentation address: nobody is there
+SOMEWHERE = IceCandidate("1", 1, "203.0.113.1", 50000, "host")  # a documentation address: nobody is there
 NOBODY = Description("abcd", "p" * 22, ":".join(["AB"] * 32), "actpass", candidates=(SOMEWHERE,))
 NUMBER = b"attempt1"
 

@@ -10,7 +10,7 @@ import pytest
 
 from mmplatform.codec import encode
 from mmplatform.delivery import receiver as receiving
-from mmplatform.delivery.receiver import Kept, Receiver
+from mmplatform.delivery.receiver import Receiver, SequenceState
 from mmplatform.delivery.wire import Ack, Batch, Piece, Record
 from mmplatform.durable import inbox as module
 from mmplatform.durable.inbox import KEEP_MS, Inbox
@@ -313,7 +313,7 @@ async def test_a_damaged_row_is_put_aside_and_told(store: Callable[[], Storage],
 
 
 async def test_wide_ranges_in_a_row_cost_nothing(store: Callable[[], Storage]) -> None:
-    wide = encode(Kept(10, [(1, 5), (12, 2**53 - 1)], [], NOW))
+    wide = encode(SequenceState(10, [(1, 5), (12, 2**53 - 1)], [], NOW))
     async with store() as storage:
         await storage.put(b"inbox/" + BOB.encode() + b"/\x02" + (5).to_bytes(8), wide)
     async with running(store()) as node:

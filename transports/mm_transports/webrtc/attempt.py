@@ -6,7 +6,7 @@ from typing import Final
 
 from mm_transports.webrtc.connection import ADDRESS, WebRTCConnection
 from mm_transports.webrtc.pair import Pair, Servers
-from mm_transports.webrtc.protocol.sdp import MAX_CANDIDATES, Candidate, Description, chosen, parse, parse_candidate
+from mm_transports.webrtc.protocol.sdp import MAX_CANDIDATES, Description, IceCandidate, chosen, parse, parse_candidate
 from mm_transports.webrtc.protocol.signalling import ANSWER, END, OFFER, Signal
 from mmplatform.errors import ProtocolError, Unreachable
 from mmplatform.plugins.transport import Accept
@@ -28,9 +28,9 @@ class Attempt:
         self._answer: asyncio.Future[Description] = self._loop.create_future()
         self._offer: Signal | None = None
         self._stage = "no-candidates: this host has no address to be reached at"
-        self._late: list[Candidate | None] = []  # candidates that came before the description they belong to
+        self._late: list[IceCandidate | None] = []  # candidates that came before the description they belong to
         self._told = ours  # the peer need not be told of the end: it does not know of an offer yet
-        self._tried: list[Candidate] = []
+        self._tried: list[IceCandidate] = []
         self._described = False  # the pair knows the peer's description
         self._adding: set[asyncio.Task[None]] = set()
         self._accept: Accept
@@ -147,7 +147,7 @@ class Attempt:
         if not description.candidates:
             raise Unreachable(f"{ADDRESS} {self._stage}")
 
-    def _try(self, candidate: Candidate | None) -> None:
+    def _try(self, candidate: IceCandidate | None) -> None:
         if candidate is not None:
             known, full = candidate in self._tried, len(self._tried) >= MAX_CANDIDATES
             if known or full or candidate not in chosen([*self._tried, candidate]):

@@ -15,7 +15,7 @@ BEAT: Final = 1.25  # seconds of silence after which the other end is asked whet
 SILENCES: Final = 3  # so many of them end the connection: the path is dead
 
 
-class Channel(Protocol):
+class DataChannel(Protocol):
     """The data channel, and all that is under it."""
 
     @property
@@ -42,7 +42,7 @@ class WebRTCConnection(Connection):
     max_frame = LENGTH_LIMIT
     cost = COST
 
-    def __init__(self, channel: Channel, accept: Accept) -> None:
+    def __init__(self, channel: DataChannel, accept: Accept) -> None:
         self._channel = channel
         self._assembly = Assembly()
         self._closing = self._over = self._paused = False

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple, Protocol, cast
 from mm_transports.webrtc import lean
 from mm_transports.webrtc.connection import LOW_WATER
 from mm_transports.webrtc.protocol.pieces import PIECE
-from mm_transports.webrtc.protocol.sdp import Candidate, Description, is_name, parse
+from mm_transports.webrtc.protocol.sdp import Description, IceCandidate, is_name, parse
 
 NAMES: Final = "aioice.mdns"
 
@@ -100,7 +100,7 @@ class Pair:
         """The peer's answer; connecting begins. Raises ValueError for what the library refuses."""
         await self._accept(answer, "answer")
 
-    async def add(self, candidate: Candidate | None) -> None:
+    async def add(self, candidate: IceCandidate | None) -> None:
         """A candidate that the peer found later; None: that was all."""
         if self._over:
             return
@@ -179,7 +179,7 @@ class Pair:
             self._closed()
 
 
-async def _ready_for(candidates: Sequence[Candidate]) -> None:
+async def _ready_for(candidates: Sequence[IceCandidate]) -> None:
     """What looks up names is loaded for the first one, in a thread: links that are up go on."""
     if NAMES not in sys.modules and any(is_name(candidate.host) for candidate in candidates):
         await asyncio.to_thread(import_module, NAMES)

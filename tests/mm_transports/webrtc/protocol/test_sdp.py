@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_transports.webrtc.protocol.sdp import MAX_CANDIDATES, Candidate, Description, parse, parse_candidate
+from mm_transports.webrtc.protocol.sdp import MAX_CANDIDATES, Description, IceCandidate, parse, parse_candidate
 from mmplatform.errors import ProtocolError
 from tests.support.vectors import VECTORS, cases
 
 FINGERPRINT = ":".join(["AB"] * 32)
-GOOD = Description("abcd", "p" * 22, FINGERPRINT, "actpass", candidates=(Candidate("1", 1, "10.9.0.1", 5000, "host"),))
+GOOD = Description(
+    "abcd", "p" * 22, FINGERPRINT, "actpass", candidates=(IceCandidate("1", 1, "10.9.0.1", 5000, "host"),)
+)
 LINES = st.lists(st.sampled_from([*GOOD.text().splitlines(), "a=setup:active", "a=mid:", "a=", "m=audio", "a=:"]))
 NOISE = st.text(st.characters(max_codepoint=255), max_size=80)
 
@@ -23,7 +25,7 @@ NOISE = st.text(st.characters(max_codepoint=255), max_size=80)
     st.one_of(st.just(0), st.integers(1200, 2**32 - 1)),
     st.lists(
         st.builds(
-            Candidate,
+            IceCandidate,
             st.from_regex("[A-Za-z0-9+/]{1,32}", fullmatch=True),
             st.integers(0, 2**32 - 1),
             st.one_of(st.integers(1, 254).map(lambda n: f"10.9.0.{n}"), st.just("2001:db8::7")),
@@ -36,7 +38,7 @@ NOISE = st.text(st.characters(max_codepoint=255), max_size=80)
     st.booleans(),
 )
 def test_what_is_written_is_read(
-    ufrag: str, setup: str, port: int, size: int, candidates: list[Candidate], complete: bool
+    ufrag: str, setup: str, port: int, size: int, candidates: list[IceCandidate], complete: bool
 ) -> None:
     whole = Description(ufrag, "p" * 22, FINGERPRINT, setup, "0", port, size, tuple(candidates), complete)
     assert parse(whole.text()) == whole

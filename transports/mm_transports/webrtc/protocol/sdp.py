@@ -31,7 +31,7 @@ _MEDIA: Final = "m=application "
 
 
 @dataclass(frozen=True)
-class Candidate:
+class IceCandidate:
     """A UDP address where the peer may be reached; ``host`` may be a name that mDNS knows."""
 
     foundation: str
@@ -57,7 +57,7 @@ class Description:
     mid: str = "0"
     port: int = 5000
     max_message: int = MAX_MESSAGE
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[IceCandidate, ...] = ()
     complete: bool = True
 
     def text(self) -> str:
@@ -106,7 +106,7 @@ def parse(text: str) -> Description:
     )
 
 
-def parse_candidate(line: str) -> Candidate | None:
+def parse_candidate(line: str) -> IceCandidate | None:
     """One ``candidate:...`` line; None for one that is of no use, or not to be contacted. Raises ProtocolError."""
     fields = line.removeprefix("candidate:").split(" ")
     if not line.startswith("candidate:") or len(fields) < 8 or fields[6] != "typ":
@@ -116,10 +116,10 @@ def parse_candidate(line: str) -> Candidate | None:
         raise _bad("foundation of a candidate")
     ranked, number = _number(priority, 0, 2**32 - 1), _number(port, 0, 65535)
     useful = component == "1" and protocol.lower() == "udp" and kind in _KINDS and number >= LOWEST_PORT
-    return Candidate(foundation, ranked, host, number, kind) if useful and _contactable(host) else None
+    return IceCandidate(foundation, ranked, host, number, kind) if useful and _contactable(host) else None
 
 
-def chosen(candidates: list[Candidate]) -> tuple[Candidate, ...]:
+def chosen(candidates: list[IceCandidate]) -> tuple[IceCandidate, ...]:
     """As many as may be tried; on a host with many interfaces those that others see come first."""
     distinct = dict.fromkeys(sorted(candidates, key=lambda candidate: candidate.kind == "host"))
     named = [candidate for candidate in distinct if is_name(candidate.host)]
