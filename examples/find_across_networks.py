@@ -7,9 +7,7 @@ from mmplatform import Platform
 
 
 def node(*bootstrap):
-    def dht(platform):
-        return Kademlia(platform, listen=["kad://127.0.0.1:0"], bootstrap=bootstrap)
-
+    dht = Kademlia(listen=["kad://127.0.0.1:0"], bootstrap=bootstrap)
     return Platform(connection_info=["tcp://127.0.0.1:0"], services=[dht])
 
 

@@ -7,7 +7,7 @@ from mmplatform import Platform
 
 
 async def main() -> None:  # by name: services=["mdns"]
-    async with Platform(services=[MulticastDNS]) as alice, Platform(services=[MulticastDNS]) as bob:
+    async with Platform(services=[MulticastDNS()]) as alice, Platform(services=[MulticastDNS()]) as bob:
 
         @bob.messaging.on("public.chat")
         def heard(topic, sender, payload):

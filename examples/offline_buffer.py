@@ -16,7 +16,7 @@ async def main() -> None:
             delivery = await alice.messaging.send("news", peer, number)
         print(delivery.state)
     async with Platform(bobs) as bob, Platform(alices) as alice:
-        bob.friends.add(alice.sign_id)
+        bob.contacts.friends.add(alice.sign_id)
         bob.messaging.on("friends.news", lambda topic, sender, payload: print("news", payload))
         await alice.flush(peer, timeout=30)
         print(await alice.delivery(delivery.id))

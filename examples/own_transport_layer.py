@@ -8,24 +8,24 @@ from mmplatform.messaging.api import API, raw
 
 
 class Compressed:
-    def __init__(self, platform):
-        self.platform, self.sign_id, self.failed, self.ask = platform, platform.sign_id, platform.failed, platform.ask
+    def __init__(self, upstream):
+        self.upstream, self.sign_id, self.failed, self.ask = upstream, upstream.sign_id, upstream.failed, upstream.ask
 
-    def attach(self, protocol, inlet):
-        self.inlet, self.close = inlet, inlet.close
-        self.platform.attach(protocol, self)
+    def attach(self, protocol, handler):
+        self.handler, self.close = handler, handler.close
+        self.upstream.attach(protocol, self)
 
     def post(self, peer, topic, protocol, payload, *options):
-        return self.platform.post(peer, topic, protocol, zlib.compress(payload), *options)
+        return self.upstream.post(peer, topic, protocol, zlib.compress(payload), *options)
 
-    def take_message(self, scope, topic, sender, payload, finished):
+    def on_message(self, scope, topic, sender, payload, finished):
         print(len(payload), "bytes came")
-        return self.inlet.take_message(scope, topic, sender, zlib.decompress(payload), finished)
+        return self.handler.on_message(scope, topic, sender, zlib.decompress(payload), finished)
 
 
 async def main() -> None:
     async with Platform() as alice, Platform() as bob:
-        sender, taker = (API(Compressed(node), "zip", raw, bytes) for node in (alice, bob))
+        sender, taker = (API(Compressed(node.upstream), "zip", raw, bytes) for node in (alice, bob))
         taker.on("public.text", lambda topic, sender, payload: print(len(payload), "were meant"))
         await (await sender.send("text", await alice.add(bob.ticket()), b"mm " * 10_000))
 

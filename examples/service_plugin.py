@@ -1,4 +1,4 @@
-"""A service: built with the platform, started and stopped by it; it talks over the bus."""
+"""A service: an object the application holds, started and stopped with the platform; it talks over the bus."""
 
 import asyncio
 import time
@@ -8,10 +8,8 @@ from mmplatform.plugins.service import Service
 
 
 class Clock(Service):
-    def __init__(self, platform):
-        self.bus = platform.messaging
-
-    async def start(self):
+    async def start(self, host):
+        self.bus = host.messaging
         self.bus.on("self.clock.ask", self.answer)
 
     async def stop(self):
@@ -22,7 +20,7 @@ class Clock(Service):
 
 
 async def main() -> None:
-    async with Platform(services=[Clock]) as platform:  # or by name: services=["clock"], see setup.cfg's entry points
+    async with Platform(services=[Clock()]) as platform:  # or by name: services=["clock"], see setup.cfg's entry points
         print("it is", await platform.messaging.request("clock.ask"))
 
 

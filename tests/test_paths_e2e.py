@@ -27,14 +27,14 @@ LONGEST_GAP: Final = 1.5  # seconds
 TICK: Final = 0.02  # seconds between two portions of messages
 
 
-class Gate:
+class Dispatcher:
     """Which transports can be dialled now."""
 
     def __init__(self) -> None:
         self.closed: set[str] = set()
 
 
-def gated(transport: type[Transport], name: str, gate: Gate) -> Transport:
+def gated(transport: type[Transport], name: str, gate: Dispatcher) -> Transport:
     class Gated(transport):  # type: ignore[misc, valid-type]
         async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
             if name in gate.closed:
@@ -47,7 +47,7 @@ def gated(transport: type[Transport], name: str, gate: Gate) -> Transport:
 
 
 @asynccontextmanager
-async def pair(folder: Path, gate: Gate) -> AsyncIterator[tuple[Platform, Platform]]:
+async def pair(folder: Path, gate: Dispatcher) -> AsyncIterator[tuple[Platform, Platform]]:
     server = RelayServer(Config(data=folder, listen="127.0.0.1:0", drain=0))
     address = (await server.start())["address"]
     try:
@@ -107,7 +107,7 @@ async def test_messages_flow_while_the_link_in_use_is_cut(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], messages: int, cuts: int, changes: bool
 ) -> None:
     """``changes``: the hosts notice that their network changed, so what failed a moment ago is tried again."""
-    gate = Gate()
+    gate = Dispatcher()
     async with asyncio.timeout(100), pair(tmp_path, gate) as (alice, bob):
         events = [*map(listen_to, (alice, bob))]
         await alice.connect(bob.sign_id)
@@ -119,7 +119,7 @@ async def test_messages_flow_while_the_link_in_use_is_cut(
         for number in range(cuts):
             await asyncio.sleep(EVERY)
             gate.closed = turns[number % 3]
-            link = alice.peer(bob.sign_id).link
+            link = alice.parts.peers.peer(bob.sign_id).link
             if link is not None:
                 cut[way(link.connection.address)] += 1
                 link.connection.abort()
@@ -142,16 +142,16 @@ async def test_messages_flow_while_the_link_in_use_is_cut(
 
 async def test_a_relay_at_hand_and_dead_addresses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Usable after at most one round trip of the relay and the handshake; what is dead costs at most 0.25 s."""
-    gate = Gate()
+    gate = Dispatcher()
     async with asyncio.timeout(60), pair(tmp_path, gate) as (alice, bob):
         loop = asyncio.get_running_loop()
         await alice.connect(bob.sign_id)
         await alice.disconnect(bob.sign_id)
-        await until(lambda: alice.peer(bob.sign_id).link is None)
+        await until(lambda: alice.parts.peers.peer(bob.sign_id).link is None)
         dead = [f"tcp://192.0.2.{n}:9" for n in range(1, 5)]
         [relay] = bob.relays
         begun = loop.time()
-        link = await alice.dialer.dial(bob.sign_id, (*dead, relay))
+        link = await alice.parts.dialer.dial(bob.sign_id, (*dead, relay))
         taken = loop.time() - begun
         with capsys.disabled():
             print(f"\nfour dead addresses and a relay at hand: {taken * 1000:.0f} ms, trip {link.trip * 1000:.1f} ms")

@@ -7,7 +7,7 @@ transports and services (they know themselves what may be wrong with them), then
 import asyncio
 from collections.abc import Sequence
 
-from mmplatform.diagnosis import causes, clock, folder, peers, reach
+from mmplatform.diagnosis import causes, clock, folder, peers, reach, sources
 from mmplatform.identity.keys import SignId
 from mmplatform.links import stun
 from mmplatform.platform import Platform
@@ -22,14 +22,16 @@ __all__ = ["examine"]
 async def examine(platform: Platform, peer: SignId | None = None, servers: Sequence[str] = ()) -> list[Check]:
     """All checks of a running node; ``peer``: how it can be reached, too. ``servers``: STUN servers to try UDP with."""
     linked = asyncio.ensure_future(_linked(platform, peer))
-    contributed, asked = await asyncio.gather(platform.checks(), stun.examine(servers) if servers else _nothing())
+    contributed, asked = await asyncio.gather(
+        sources.checks(platform), stun.examine(servers) if servers else _nothing()
+    )
     await linked
     found = [
         *(await folder.of_node(platform)),
         *reach.examine(platform),
         *contributed,
         *asked,
-        *clock.examine(platform.clocks()),
+        *clock.examine(sources.clocks(platform)),
     ]
     if not any(check.subject == stun.SUBJECT for check in found):
         found.append(unchecked(stun.SUBJECT, "no STUN server is named to try it with; --stun stun:HOST names one"))
@@ -43,7 +45,7 @@ async def _linked(platform: Platform, peer: SignId | None) -> None:
     if peer is None:
         return
     connecting = asyncio.ensure_future(platform.connect(peer, FIRST_LINK))
-    while not connecting.done() and not platform.peer(peer).reason:
+    while not connecting.done() and not platform.parts.peers.peer(peer).reason:
         await asyncio.wait([connecting], timeout=LOOK)
     connecting.cancel()
     await asyncio.gather(connecting, return_exceptions=True)  # peers.py says why

@@ -28,11 +28,11 @@ def families(platform: Platform) -> Iterator[Family]:
 def _links(platform: Platform) -> Iterator[Family]:
     up: Counter[tuple[str, ...]] = Counter()
     trips: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
-    for _, link in platform.links():
+    for _, link in platform.parts.peers.links():
         up[link.scheme,] += 1
         if link.trip:
             trips[link.scheme,].append(link.trip)
-    came, went = platform.traffic()
+    came, went = platform.parts.links.traffic()
     by = ("transport",)
     yield Family("gauge", "mm_node_links", "Links that are up.", up, by)
     yield Family(
@@ -57,7 +57,7 @@ def _links(platform: Platform) -> Iterator[Family]:
 
 
 def _messages(platform: Platform) -> Iterator[Family]:
-    outbox, inbox = platform.outbox, platform.inbox
+    outbox, inbox = platform.parts.outbox, platform.parts.inbox
     queues = outbox.queues()
     yield Family("counter", "mm_node_messages_accepted", "Durable messages that were accepted.", outbox.accepted)
     yield Family(
@@ -70,7 +70,10 @@ def _messages(platform: Platform) -> Iterator[Family]:
     yield Family("counter", "mm_node_messages_received", "Durable messages handed to handlers.", inbox.received)
     yield Family("gauge", "mm_node_inbox_unfinished", "Durable messages with handlers at work.", inbox.unfinished)
     yield Family(
-        "counter", "mm_node_realtime_dropped", "Realtime messages for peers without a link.", platform.realtime_dropped
+        "counter",
+        "mm_node_realtime_dropped",
+        "Realtime messages for peers without a link.",
+        platform.upstream.realtime_dropped,
     )
 
 
@@ -88,7 +91,7 @@ def _handlers(platform: Platform) -> Iterator[Family]:
 
 
 def _mail(platform: Platform) -> Iterator[Family]:
-    tally = platform.mailer.tally
+    tally = platform.parts.mailer.tally
     yield Family("counter", "mm_node_mail_deposited", "Envelopes that relays keep, or kept.", tally["deposited"])
     yield Family("counter", "mm_node_mail_received", "Envelopes that relays brought.", tally["received"])
     yield Family(

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+from mmplatform.diagnosis import sources
 from mmplatform.durable import inspection
 from mmplatform.identity.keys import SignId
 from mmplatform.links.probe import Answer, Probe
-from mmplatform.mail.depositing import SCHEME
 from mmplatform.platform import Platform
 from mmplatform.plugins.check import Check, fault, ok, unchecked, warning
 
@@ -17,10 +17,13 @@ ASK: Final = "ask for its ticket of today (mm id --ticket there) and add it: mm 
 
 async def examine(platform: Platform, peer: SignId) -> list[Check]:
     """Whether a message sent now would arrive now, later, or not at all."""
-    name = platform.directory.name(peer) or peer
+    name = platform.contacts.name(peer) or peer
     record = await _record(platform, peer, name)
-    probes = await asyncio.gather(*(platform.probe(peer, a) for a in platform.directory.addresses(peer)[:MOST]))
-    checks = [record, *_addresses(name, probes, platform.linked(peer))]
+    probes = await asyncio.gather(
+        *(sources.probe(platform, peer, a) for a in platform.directory.addresses(peer)[:MOST])
+    )
+    carried = any(platform.parts.mailer.carries(probe.address) for probe in probes)
+    checks = [record, *_addresses(name, probes, platform.parts.peers.linked(peer), carried)]
     checks += _links(platform, peer, name)
     return checks + await _mail(platform, peer, name)
 
@@ -29,7 +32,7 @@ async def _record(platform: Platform, peer: SignId, name: str) -> Check:
     directory, subject = platform.directory, f"record of {name}"
     info = directory.known(peer) or await directory.find(peer)
     if info is not None:
-        days = (info.expires - platform.now()) / 86400
+        days = (info.expires - platform.parts.now()) / 86400
         return ok(subject, f"found by {directory.found_by(peer) or 'its handshake'}, good for {days:.0f} more days")
     if directory.addresses(peer):
         return ok(subject, "none is at hand; its addresses were only named")
@@ -39,7 +42,7 @@ async def _record(platform: Platform, peer: SignId, name: str) -> Check:
     return fault(subject, "record-missing", f"nothing tells where it is (asked: {looked})", ASK)
 
 
-def _addresses(name: str, probes: Sequence[Probe], linked: bool) -> list[Check]:
+def _addresses(name: str, probes: Sequence[Probe], linked: bool, carried: bool) -> list[Check]:
     reached = linked or any(probe.answer is Answer.PROVEN for probe in probes)
     away = any(probe.answer is Answer.ABSENT for probe in probes)
     checks = [_address(name, probe, reached) for probe in probes]
@@ -51,7 +54,7 @@ def _addresses(name: str, probes: Sequence[Probe], linked: bool) -> list[Check]:
             *checks,
             warning(name, "peer-absent", f"it is not there now: {where}", "nothing: mail waits for it at its relay"),
         ]
-    if any(probe.address.startswith(SCHEME) for probe in probes):
+    if carried:
         remedy = "see that its node and its relay run"
     else:
         remedy = "see that its node runs, that its port is let through, or that both sides use a relay"
@@ -79,7 +82,7 @@ def _links(platform: Platform, peer: SignId, name: str) -> list[Check]:
 
 
 async def _mail(platform: Platform, peer: SignId, name: str) -> list[Check]:
-    waiting = await inspection.queued(platform.outbox, peer)
+    waiting = await inspection.queued(platform.parts.outbox, peer)
     subject = f"messages for {name}"
     if not waiting:
         return [ok(subject, "none waits")]

@@ -4,7 +4,6 @@ import ipaddress
 from typing import Final
 from urllib.parse import urlsplit
 
-from mmplatform.mail.depositing import SCHEME
 from mmplatform.platform import Platform
 from mmplatform.plugins.check import Check, fault, ok, warning
 
@@ -13,10 +12,11 @@ SUBJECT: Final = "reached from elsewhere"
 
 def examine(platform: Platform) -> list[Check]:
     """Behind a NAT only relays (and links made over them) lead here."""
-    mine = platform.directory.mine
+    mine = platform.directory.own_record
     addresses = mine.connection_info if mine is not None else ()
-    relays = [address for address in addresses if address.startswith(SCHEME)]
-    direct = [address for address in addresses if address.startswith("tcp:")]
+    relays = [address for address in addresses if platform.parts.mailer.carries(address)]
+    candidates = platform.parts.dialer.candidates(addresses)
+    direct = [c.address for c in candidates if not c.over_link and c.address not in relays]
     shown = ", ".join(direct) or "nowhere"
     if relays:
         return [ok(SUBJECT, f"through {len(relays)} relay{'s' * (len(relays) > 1)}, and listens on {shown}")]

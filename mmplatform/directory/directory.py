@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from mmplatform.codec import Decoder, Struct, encode
+from mmplatform.contacts import Contacts
 from mmplatform.directory.hints import Hints
 from mmplatform.directory.lookups import Lookups
 from mmplatform.errors import CodecError, InvalidKey, InvalidRecord, StorageError
@@ -21,7 +22,9 @@ from mmplatform.storage.contract import Storage
 MAX_STRANGERS: Final = 4096  # peers without a name of whom we keep a record
 
 
-class Kept(Struct, array_like=True):
+class DirectoryRow(Struct, array_like=True):
+    """What is saved of one peer."""
+
     record: bytes
     name: str
     found_by: str
@@ -30,40 +33,38 @@ class Kept(Struct, array_like=True):
 class Entry:
     """What is known of one peer."""
 
-    __slots__ = ("found_by", "name", "node_info")
+    __slots__ = ("found_by", "node_info")
 
-    def __init__(self, node_info: NodeInfo | None = None, name: str = "", found_by: str = "") -> None:
+    def __init__(self, node_info: NodeInfo | None = None, found_by: str = "") -> None:
         self.node_info = node_info
-        self.name = name
         self.found_by = found_by
 
 
-_kept = Decoder(Kept, 16 * 1024)
+_rows = Decoder(DirectoryRow, 16 * 1024)
 
 
 class Directory:
-    """The address book of one node."""
+    """The address book of one node. ``changed(peer)`` is called when there is news of where a peer is. Strangers are
+    forgotten oldest first when there are too many."""
 
     def __init__(
         self,
         storage: Storage,
         bus: Bus,
+        contacts: Contacts,
         own: SignId,
         now: Callable[[], float],
         changed: Callable[[SignId], None],
         failed: Callable[[Exception], None],
-        keep: Callable[[SignId], bool] | None = None,
     ) -> None:
-        """``keep`` tells who is no stranger: strangers are forgotten oldest first when there are too many."""
-        self._keep = keep or (lambda peer: bool(self.name(peer)))
-        self._storage, self._bus, self._own, self._now = storage, bus, own, now
+        self._storage, self._bus, self._contacts, self._own, self._now = storage, bus, contacts, own, now
         self._changed, self._failed = changed, failed
         self._entries: dict[SignId, Entry] = {}
-        self._names: dict[str, SignId] = {}
         self._boxes: dict[BoxId, SignId] = {box_id_of(own): own}
         self._hints = Hints(now)
         self._lookups = Lookups(lambda peer: bus.emit("self", "transports.requestNodeInfo", own, peer))
-        self.mine: NodeInfo | None = None
+        self.own_record: NodeInfo | None = None
+        self.publishing = False  # whether services run
         self._expired: set[SignId] = set()  # when this run began
         bus.on("self.transports.nodeInfo", self._heard)
         bus.on("self.transports.addresses", self._hinted)
@@ -76,7 +77,7 @@ class Directory:
         """Read what earlier runs knew."""
         for key, value in await self._storage.scan(b"peer/"):
             try:
-                kept = _kept.decode(value)
+                kept = _rows.decode(value)
                 peer = parse_sign_id(key[5:].decode())
                 node_info = NodeInfo.decode(kept.record, self._now()) if kept.record else None
             except InvalidRecord:
@@ -88,7 +89,8 @@ class Directory:
             if node_info is None and not kept.name:
                 self._write(peer, None)
             else:
-                self._remember(peer, Entry(node_info, kept.name, kept.found_by))
+                self._contacts.set_name(peer, kept.name)
+                self._remember(peer, Entry(node_info, kept.found_by))
 
     def known(self, peer: SignId) -> NodeInfo | None:
         """The record of ``peer`` that is at hand and valid."""
@@ -102,11 +104,6 @@ class Directory:
         held = entry is not None and entry.node_info is not None
         return self.known(peer) is None and (held or peer in self._expired)
 
-    def name(self, peer: SignId) -> str:
-        """The name given to ``peer`` here, or ""."""
-        entry = self._entries.get(peer)
-        return entry.name if entry is not None else ""
-
     def found_by(self, peer: SignId) -> str:
         """Who brought the record: ticket, handshake, mdns, ..."""
         entry = self._entries.get(peer)
@@ -115,16 +112,6 @@ class Directory:
     def peers(self) -> list[SignId]:
         """Everybody of whom something is known."""
         return list(self._entries)
-
-    def resolve(self, text: str) -> SignId:
-        """The signId that a person means by a name or by a signId; raises InvalidKey."""
-        if text in self._names:
-            return self._names[text]
-        try:
-            return parse_sign_id(text)
-        except InvalidKey:
-            names = ", ".join(sorted(self._names)) or "nobody has a name yet"
-            raise InvalidKey(f"{text!r} is neither a signId nor the name of a peer here ({names})") from None
 
     def put(self, node_info: NodeInfo, found_by: str) -> bool:
         """Take up a verified record; False when an equal or newer one is known."""
@@ -142,16 +129,14 @@ class Directory:
         return True
 
     async def set_name(self, peer: SignId, name: str) -> None:
-        """Call ``peer`` by ``name`` from now on; a name that another peer had moves."""
-        entry = self._entries.get(peer) or Entry()
-        before = self._names.get(name)
+        """Call ``peer`` by ``name`` from now on, also after restarts; a name that another peer had moves."""
+        before = self._contacts.named(name)
+        self._contacts.set_name(peer, name)
         if before is not None and before != peer:
-            self._entries[before].name = ""
             self._save(before)
-        self._names.pop(entry.name, None)
-        entry.name = name
+        entry = self._entries.get(peer) or Entry()
         self._remember(peer, entry)
-        await self._storage.put(b"peer/" + peer.encode(), self._row(entry))
+        await self._storage.put(b"peer/" + peer.encode(), self._row(peer, entry))
 
     async def find(self, peer: SignId) -> NodeInfo | None:
         """The record of ``peer``: at hand, or the first valid one that a service brings in time."""
@@ -171,14 +156,20 @@ class Directory:
         own = info.connection_info if info is not None else ()
         return own + tuple(address for address in hinted if address not in own)
 
-    def doubt(self, peer: SignId) -> None:
+    def refresh(self, peer: SignId) -> None:
         """It was not where :meth:`locate` said: it may have moved, so look for a newer record meanwhile."""
-        self._lookups.doubt(peer)
+        self._lookups.refresh(peer)
+
+    def renew_own(self, record: NodeInfo) -> None:
+        """Have ``record`` as our own from now on, and tell the services, once :attr:`publishing` is set."""
+        self.own_record = record
+        if self.publishing:
+            self.publish()
 
     def publish(self) -> None:
         """Tell the services our own record."""
-        if self.mine is not None:
-            self._bus.emit("self", "transports.myNodeInfo", self._own, self.mine.payload())
+        if self.own_record is not None:
+            self._bus.emit("self", "transports.myNodeInfo", self._own, self.own_record.payload())
 
     def _heard(self, topic: str, sender: str, payload: Any) -> None:
         found_by = str(payload.get("foundBy", "service")) if isinstance(payload, dict) else ""
@@ -193,7 +184,7 @@ class Directory:
         """Whoever found a peer lost it again. Those we know by name or circle stay, with the record they signed."""
         peer, found_by = parse_sign_id(payload["signId"]), payload["foundBy"]
         self._hints.discard(peer, found_by)
-        if self.found_by(peer) == found_by and not self._keep(peer):
+        if self.found_by(peer) == found_by and not self._contacts.known(peer):
             self._forget(peer)
 
     def _resolve_box(self, topic: str, sender: str, payload: Any) -> None:
@@ -215,10 +206,8 @@ class Directory:
     def _remember(self, peer: SignId, entry: Entry) -> None:
         self._entries[peer] = entry
         self._boxes[box_id_of(peer)] = peer
-        if entry.name:
-            self._names[entry.name] = peer
-        if not entry.name and len(self._entries) - len(self._names) > MAX_STRANGERS:
-            oldest = next((p for p in self._entries if p != peer and not self._keep(p)), None)
+        if not self._contacts.name(peer) and len(self._entries) - self._contacts.names > MAX_STRANGERS:
+            oldest = next((p for p in self._entries if p != peer and not self._contacts.known(p)), None)
             if oldest is not None:
                 self._forget(oldest)
 
@@ -228,7 +217,7 @@ class Directory:
         self._write(peer, None)
 
     def _save(self, peer: SignId) -> None:
-        self._write(peer, self._row(self._entries[peer]))
+        self._write(peer, self._row(peer, self._entries[peer]))
 
     def _write(self, peer: SignId, row: bytes | None) -> None:
         try:
@@ -241,7 +230,6 @@ class Directory:
         if isinstance(error, Exception):
             self._failed(error)
 
-    @staticmethod
-    def _row(entry: Entry) -> bytes:
+    def _row(self, peer: SignId, entry: Entry) -> bytes:
         record = entry.node_info.encode() if entry.node_info is not None else b""
-        return encode(Kept(record, entry.name, entry.found_by))
+        return encode(DirectoryRow(record, self._contacts.name(peer), entry.found_by))

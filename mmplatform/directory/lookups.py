@@ -41,7 +41,7 @@ class Lookups:
             if not waiting and self._waiting.get(peer) is waiting:
                 del self._waiting[peer]
 
-    def doubt(self, peer: SignId) -> None:
+    def refresh(self, peer: SignId) -> None:
         """What is known of ``peer`` did not help: let the services look for better, and wait for nothing."""
         if peer not in self._asked and peer not in self._missed and peer not in self._waiting:
             self._asked.add(peer)

@@ -11,6 +11,7 @@ from mmplatform.identity.keys import SignId
 from mmplatform.links import paths
 from mmplatform.links.link import Link
 from mmplatform.links.paths import Candidate
+from mmplatform.plugins.signalling import SignallingTransport
 from mmplatform.plugins.transport import Connection, Transport
 
 
@@ -32,7 +33,8 @@ class Dialer:
             transport = self.transports.get(address.partition(":")[0])
             if transport is not None:
                 cost = paths.cost_of(address, transport.cost)
-                found.append(Candidate(address, cost, transport.near(address), transport.over_link))
+                signalled = isinstance(transport, SignallingTransport)
+                found.append(Candidate(address, cost, transport.near(address), signalled))
         return found
 
     async def dial(

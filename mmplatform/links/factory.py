@@ -20,7 +20,7 @@ MAX_UNPROVEN: Final = 256  # connections whose other end has not yet proved who 
 CLOSING: Final = 1.0  # seconds that connections have to send their last frames when the node stops
 
 
-class PeerOfLink(Protocol):
+class LinkOwner(Protocol):
     """The part of a peer that links are for."""
 
     @property
@@ -35,7 +35,7 @@ class PeerOfLink(Protocol):
     def frame_received(self, link: Link, frame: Frame) -> None: ...
 
 
-class Links:
+class LinkFactory:
     """All connections of a node that have no peer yet. ``peer_of`` gives the peer a proven key belongs to, ``resume``
     what a handshake tells a peer about what we have of it."""
 
@@ -43,7 +43,7 @@ class Links:
         self,
         identity: Identity,
         node_info: Callable[[], bytes],
-        peer_of: Callable[[NodeInfo], PeerOfLink],
+        peer_of: Callable[[NodeInfo], LinkOwner],
         resume: Callable[[SignId], bytes],
         now: Callable[[], float],
         random: Callable[[int], bytes],
@@ -156,7 +156,7 @@ def _add(link: Link, traffic: tuple[Counter[str], Counter[str]]) -> None:
 class _Owned:
     """Passes what a link says to its peer, and keeps count of open connections."""
 
-    def __init__(self, peer: PeerOfLink, links: Links) -> None:
+    def __init__(self, peer: LinkOwner, links: LinkFactory) -> None:
         self.frame_received = peer.frame_received
         self.link_writable = peer.link_writable
         self._peer = peer

@@ -25,8 +25,8 @@ LINGER: Final = 5.0  # seconds a closed connection may take to send what is queu
 BOX: Final = 16  # bytes a box adds
 
 
-class Owner(Protocol):
-    """What a link tells and asks."""
+class LinkEvents(Protocol):
+    """Callbacks of a link."""
 
     def link_identified(self, link: "Link", peer: NodeInfo, resume: bytes) -> bytes:
         """Somebody who dialled us proved who it is: our resume state for it; raises ProtocolError to refuse."""
@@ -51,7 +51,7 @@ class Link:
         self,
         connection: Connection,
         machine: Initiator | Responder,
-        owner: Owner,
+        owner: LinkEvents,
         now: Callable[[], float],
         assembler: Assembler,
     ) -> None:

@@ -13,11 +13,11 @@ from typing import Final, NamedTuple
 
 from mmplatform.errors import Absent, MMError, ProtocolError, Unreachable
 from mmplatform.identity.keys import Identity, SignId
+from mmplatform.plugins.signalling import SignallingTransport
 from mmplatform.plugins.transport import Connection, Transport
 from mmplatform.session.handshake import Initiator
 
 ANSWER_TIMEOUT: Final = 5.0  # seconds for the answer once there is a connection
-SIGNALLED: Final = "webrtc:"  # needs a link to be made over
 
 
 class Answer(StrEnum):
@@ -42,7 +42,7 @@ async def probe(transports: Mapping[str, Transport], identity: Identity, peer: S
     transport = transports.get(address.partition(":")[0])
     if transport is None:
         return Probe(address, Answer.UNUSABLE, "no transport of this node leads there")
-    if address == SIGNALLED:
+    if isinstance(transport, SignallingTransport):
         return Probe(address, Answer.UNUSABLE, "a direct link is made over another one")
     asking = _Asking(identity, peer)
     try:

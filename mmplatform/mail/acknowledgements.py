@@ -4,113 +4,104 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final
 
 from mmplatform.delivery.letters import ID_SIZE
 from mmplatform.delivery.wire import Ack, Frame, encode_packet
 from mmplatform.identity.keys import SignId
-from mmplatform.mail.depositing import NotMailed, Postman
+from mmplatform.mail.depositing import Depositor, NotMailed
 from mmplatform.message import DEFAULT_EXPIRY
 
 INTERVAL: Final = 0.2
 MOST_OUTCOMES: Final = 1000  # in one envelope; what they are about is acknowledged first, the rest in its turn
 
-Taken = Callable[[bool], None]
+Done = Callable[[bool], None]
 
 
-class Node(Protocol):
-    """What acknowledging by mail needs of the node."""
-
-    def now(self) -> float: ...
-
-    def linked(self, peer: str) -> bool: ...
-
-
-class Debt:
+class Owed:
     """What one sender is to be told, and the envelopes to give back once a relay has it."""
 
-    __slots__ = ("acks", "sending", "taken", "timer")
+    __slots__ = ("acks", "done", "sending", "timer")
 
     def __init__(self) -> None:
         self.acks: dict[tuple[int, int], Ack] = {}
-        self.taken: list[Taken] = []
+        self.done: list[Done] = []
         self.timer: asyncio.TimerHandle | None = None
         self.sending: asyncio.Task[None] | None = None
 
 
-class AckMail:
+class MailedAcks:
     """``changed``, then ``owe``; envelopes are given back even when no relay takes the acknowledgement: their sender
     mails again what nobody acknowledged, and is told then. A dead relay of one sender must not fill our box."""
 
-    def __init__(self, node: Node, postman: Postman) -> None:
-        self._node, self._postman = node, postman
-        self._debts: dict[SignId, Debt] = {}
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, depositor: Depositor, linked: Callable[[str], bool], now: Callable[[], float]) -> None:
+        self._depositor, self._linked, self._now = depositor, linked, now
+        self._owed: dict[SignId, Owed] = {}
 
     def changed(self, peer: SignId, acks: list[Ack]) -> None:
         """This is what of the sender's messages is handled and saved."""
-        debt = self._debts.setdefault(peer, Debt())
-        debt.acks |= {(ack.lane, ack.epoch): ack for ack in acks}
+        owed = self._owed.setdefault(peer, Owed())
+        owed.acks |= {(ack.lane, ack.epoch): ack for ack in acks}
 
-    def owe(self, peer: SignId, taken: Taken) -> None:
+    def owe(self, peer: SignId, done: Done) -> None:
         """An envelope of this sender is done with: tell it, then give the envelope back."""
-        debt = self._debts.setdefault(peer, Debt())
-        debt.taken.append(taken)
-        if debt.timer is None and debt.sending is None:
-            debt.timer = self._loop.call_later(0, self._due, peer)
+        owed = self._owed.setdefault(peer, Owed())
+        owed.done.append(done)
+        if owed.timer is None and owed.sending is None:
+            owed.timer = asyncio.get_running_loop().call_later(0, self._due, peer)
 
     def linked(self, peer: SignId) -> None:
         """The link tells the sender."""
-        debt = self._debts.get(peer)
-        if debt is not None and debt.sending is None:
-            self._give_back(peer, debt)
+        owed = self._owed.get(peer)
+        if owed is not None and owed.sending is None:
+            self._give_back(peer, owed)
 
     def forget(self, peer: SignId) -> None:
         """Nothing of this sender is in hand any more."""
-        debt = self._debts.get(peer)
-        if debt is not None and debt.timer is None and debt.sending is None:
-            del self._debts[peer]
+        owed = self._owed.get(peer)
+        if owed is not None and owed.timer is None and owed.sending is None:
+            del self._owed[peer]
 
     async def close(self) -> None:
-        debts, self._debts = list(self._debts.values()), {}
-        sending = [debt.sending for debt in debts if debt.sending is not None]
-        for debt in debts:
-            if debt.timer is not None:
-                debt.timer.cancel()
+        owed_to, self._owed = list(self._owed.values()), {}
+        sending = [owed.sending for owed in owed_to if owed.sending is not None]
+        for owed in owed_to:
+            if owed.timer is not None:
+                owed.timer.cancel()
         for task in sending:
             task.cancel()
         await asyncio.gather(*sending, return_exceptions=True)
 
     def _due(self, peer: SignId) -> None:
-        debt = self._debts[peer]
-        debt.timer = None
-        if self._node.linked(peer) or not self._postman.relays_of_sender(peer):
-            self._give_back(peer, debt)
-        elif debt.taken:
-            debt.sending = self._loop.create_task(self._send(peer, debt), name=f"mm acknowledge {peer}")
+        owed = self._owed[peer]
+        owed.timer = None
+        if self._linked(peer) or not self._depositor.relays_of_sender(peer):
+            self._give_back(peer, owed)
+        elif owed.done:
+            owed.sending = asyncio.get_running_loop().create_task(self._send(peer, owed), name=f"mm acknowledge {peer}")
         else:
-            del self._debts[peer]
+            del self._owed[peer]
 
-    def _give_back(self, peer: SignId, debt: Debt) -> None:
-        if debt.timer is not None:
-            debt.timer.cancel()
-        del self._debts[peer]
-        for taken in debt.taken:
-            taken(True)
+    def _give_back(self, peer: SignId, owed: Owed) -> None:
+        if owed.timer is not None:
+            owed.timer.cancel()
+        del self._owed[peer]
+        for done in owed.done:
+            done(True)
 
-    async def _send(self, peer: SignId, debt: Debt) -> None:
-        acks, debt.acks = list(debt.acks.values()), {}
-        given_back, debt.taken = debt.taken, []
-        now = self._node.now()
+    async def _send(self, peer: SignId, owed: Owed) -> None:
+        acks, owed.acks = list(owed.acks.values()), {}
+        given_back, owed.done = owed.done, []
+        now = self._now()
         content = encode_packet(Frame(int(now * 1000), 0, _fitting(acks), [], [], [], []))
         expires = int((now + DEFAULT_EXPIRY) * 1000)
         with suppress(NotMailed):
-            relays = self._postman.relays_of_sender(peer)
-            await self._postman.deposit(peer, secrets.token_bytes(ID_SIZE), expires, content, relays)
-        debt.sending = None
-        debt.timer = self._loop.call_later(INTERVAL, self._due, peer)
-        for taken in given_back:
-            taken(True)
+            relays = self._depositor.relays_of_sender(peer)
+            await self._depositor.deposit(peer, secrets.token_bytes(ID_SIZE), expires, content, relays)
+        owed.sending = None
+        owed.timer = asyncio.get_running_loop().call_later(INTERVAL, self._due, peer)
+        for done in given_back:
+            done(True)
 
 
 def _fitting(acks: list[Ack]) -> list[Ack]:

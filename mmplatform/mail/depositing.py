@@ -1,36 +1,24 @@
-"""Leaves sealed envelopes at the relays of their recipient: at the first that keeps them."""
+"""Leaves sealed envelopes at the relays of their recipient, or other carriers of mail: at the first that keeps them."""
 
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 from urllib.parse import urlsplit
 
+from mmplatform.contacts import Contacts
 from mmplatform.directory.directory import Directory
 from mmplatform.errors import MailDeclined, MailUncertain, ProtocolError, Unreachable
 from mmplatform.identity.keys import Identity, SignId
-from mmplatform.plugins.transport import Transport
+from mmplatform.plugins.host import Failed
+from mmplatform.plugins.mail_carrier import MailCarrier
 from mmplatform.session.envelope import seal
 
-SCHEME: Final = "relay+"  # how the schemes of relays begin
 MAX_RELAYS: Final = 4  # of one peer
 DEPOSIT_TIMEOUT: Final = 30.0  # seconds: a relay that is slower is as good as dead
 REASONS: Final = 64  # that are counted apart: relays choose the words
 AVOID: Final = 60.0  # seconds in which a relay that failed is tried after the others
-
-
-class Node(Protocol):
-    """What the postman needs of the node."""
-
-    identity: Identity
-    directory: Directory
-
-    def now(self) -> float: ...
-
-    def known(self, peer: str) -> bool: ...
-
-    def failed(self, error: Exception, topic: str = "") -> None: ...
 
 
 class NotMailed(Unreachable):
@@ -42,19 +30,31 @@ class NotMailed(Unreachable):
         self.retry, self.uncertain = retry, uncertain
 
 
-class Postman:
-    """``transports`` by the scheme of their addresses."""
+class Depositor:
+    """``carriers`` by the scheme of the addresses where they keep mail."""
 
-    def __init__(self, node: Node, transports: Mapping[str, Transport]) -> None:
-        self._node, self._transports = node, transports
+    def __init__(
+        self,
+        identity: Identity,
+        directory: Directory,
+        contacts: Contacts,
+        carriers: Mapping[str, MailCarrier],
+        now: Callable[[], float],
+        failed: Failed,
+    ) -> None:
+        self._identity, self._directory, self._contacts, self._carriers = identity, directory, contacts, carriers
+        self._now, self._failed = now, failed
         self.tally: Counter[str] = Counter()  # deposited, received, and declined with the reason
         self._avoided: dict[str, float] = {}  # address -> until when
 
+    def carries(self, address: str) -> bool:
+        """Whether mail can be left at ``address`` from here."""
+        return address.partition(":")[0] in self._carriers
+
     def relays(self, peer: SignId) -> list[str]:
         """Where mail for ``peer`` may be left, likeliest first."""
-        found = [a for a in self._node.directory.addresses(peer) if a.startswith(SCHEME)]
-        usable = [a for a in found if a.partition(":")[0] in self._transports][:MAX_RELAYS]
-        now = self._node.now()
+        usable = [address for address in self._directory.addresses(peer) if self.carries(address)][:MAX_RELAYS]
+        now = self._now()
         self._avoided = {address: until for address, until in self._avoided.items() if until > now}
         return sorted(usable, key=lambda address: self._avoided.get(address, 0.0))
 
@@ -70,9 +70,9 @@ class Postman:
         uncertain = False
         for relay in relays:
             try:
-                transport = self._transports[relay.partition(":")[0]]
+                carrier = self._carriers[relay.partition(":")[0]]
                 async with asyncio.timeout(DEPOSIT_TIMEOUT):
-                    until = await transport.deposit(relay, peer, mail_id, expires, envelope)
+                    until = await carrier.deposit(relay, peer, mail_id, expires, envelope)
             except MailDeclined as error:
                 reasons.append(f"{_host(relay)}: {error}")
                 retries.append(error.retry)
@@ -85,34 +85,34 @@ class Postman:
                 reasons.append(f"{_host(relay)}: {error}")
             except Exception as error:  # of a plugin: what waits for its peer goes on all the same
                 reasons.append(f"{_host(relay)}: {error!r}")
-                self._node.failed(error)
+                self._failed(error)
             else:
                 self._avoided.pop(relay, None)
                 self.tally["deposited"] += 1
                 return relay, until
-            self._avoided[relay] = self._node.now() + AVOID
+            self._avoided[relay] = self._now() + AVOID
         raise NotMailed(reasons, min(filter(None, retries), default=0.0), uncertain)
 
     def relays_of_sender(self, peer: SignId) -> list[str]:
         """Where ``peer`` may be told that its mail has come. Of strangers these are our own relays only: whoever
         writes to us must not choose where we connect to."""
-        mine = self._node.directory.mine
-        own = mine.connection_info if mine is not None else ()
-        return [relay for relay in self.relays(peer) if relay in own or self._node.known(peer)]
+        record = self._directory.own_record
+        own = record.connection_info if record is not None else ()
+        return [relay for relay in self.relays(peer) if relay in own or self._contacts.known(peer)]
 
-    def forgive(self, peer: SignId) -> None:
+    def forget_failures(self, peer: SignId) -> None:
         """There is news of ``peer``: try its relays in their order again."""
         for relay in self.relays(peer):
             self._avoided.pop(relay, None)
 
     def _seal(self, peer: SignId, content: bytes) -> bytes:
-        node = self._node
-        if node.directory.mine is None:
+        record = self._directory.own_record
+        if record is None:
             raise NotMailed(["the platform is not listening yet"], 0.0, False)
-        info = node.directory.known(peer)
+        info = self._directory.known(peer)
         mail_key = info.mail_key if info is not None else b""
         try:
-            return seal(node.identity, node.directory.mine.encode(), peer, mail_key, content, secrets.token_bytes)
+            return seal(self._identity, record.encode(), peer, mail_key, content, secrets.token_bytes)
         except ProtocolError as error:
             raise NotMailed([str(error)], 0.0, False) from None
 

@@ -9,51 +9,32 @@ progress; what is held too long goes back, and its sender mails it anew.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Final
 
+from mmplatform.contacts import Contacts
 from mmplatform.delivery.wire import Ack, Frame, Packet, decode_packet
 from mmplatform.directory.directory import Directory
 from mmplatform.errors import ProtocolError
 from mmplatform.identity.keys import Identity, SignId
-from mmplatform.mail.acknowledgements import AckMail
-from mmplatform.peers.peer import Peer
+from mmplatform.mail.acknowledgements import Done, MailedAcks
+from mmplatform.peers.registry import Peers
 from mmplatform.session.envelope import open_envelope
 from mmplatform.storage.contract import Storage
 
-HELD_BYTES: Final = 64 * 1024 * 1024  # of envelopes that are not yet given back,
-STRANGERS_BYTES: Final = 8 * 1024 * 1024  # and of those, from peers that are nobody's friends
-PEER_BYTES: Final = 16 * 1024 * 1024  # and from one peer
+HELD_BYTES: Final = 64 * 1024 * 1024  # of envelopes that are not yet given back
+STRANGERS_BYTES: Final = 8 * 1024 * 1024  # of those from peers that nobody here knows
+PEER_BYTES: Final = 16 * 1024 * 1024  # of those from one peer
 PATIENCE: Final = 60.0  # seconds without progress after which what is held goes back
 LATER: Final = ("window", "overloaded")  # reasons to try again
-
-Taken = Callable[[bool], None]
-
-
-class Node(Protocol):
-    """What incoming mail needs of the node."""
-
-    identity: Identity
-    directory: Directory
-    storage: Storage
-
-    def now(self) -> float: ...
-
-    def known(self, peer: str) -> bool: ...
-
-    def peer(self, sign_id: SignId) -> Peer: ...
-
-    def linked(self, peer: str) -> bool: ...
-
-    def release(self, peer: Peer) -> None: ...
 
 
 class Arrival:
     """One opened envelope that is not given back. ``missing``: streams of which something is not handled and saved."""
 
-    __slots__ = ("frame", "handed", "missing", "peer", "progress", "size", "stranger", "taken", "tried")
+    __slots__ = ("done", "frame", "handed", "missing", "peer", "progress", "size", "stranger", "tried")
 
-    def __init__(self, peer: SignId, frame: Frame, size: int, taken: Taken, stranger: bool, now: float) -> None:
-        self.peer, self.frame, self.size, self.taken, self.stranger = peer, frame, size, taken, stranger
+    def __init__(self, peer: SignId, frame: Frame, size: int, done: Done, stranger: bool, now: float) -> None:
+        self.peer, self.frame, self.size, self.done, self.stranger = peer, frame, size, done, stranger
         self.tried = now
         self.progress: list[tuple[int, int]] | None = None  # of its streams, when it was last tried
         self.handed = False
@@ -85,30 +66,41 @@ class Arrival:
 class Incoming:
     """``secrets()`` gives the keys that mail may be sealed to."""
 
-    def __init__(self, node: Node, secrets: Callable[[], Iterable[bytes]], acks: AckMail) -> None:
-        self._node, self._secrets, self._acks = node, secrets, acks
-        self._queue: deque[tuple[bytes, Taken]] = deque()
+    def __init__(
+        self,
+        identity: Identity,
+        storage: Storage,
+        directory: Directory,
+        contacts: Contacts,
+        peers: Peers,
+        secrets: Callable[[], Iterable[bytes]],
+        acks: MailedAcks,
+        now: Callable[[], float],
+    ) -> None:
+        self._identity, self._storage, self._directory, self._contacts = identity, storage, directory, contacts
+        self._peers, self._secrets, self._acks, self._now = peers, secrets, acks, now
+        self._queue: deque[tuple[bytes, Done]] = deque()
         self._arrivals: dict[SignId, list[Arrival]] = {}  # of each sender in the order they came
         self._bytes = self._strangers_bytes = 0
-        self._loop = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop
         self._sweep: asyncio.TimerHandle | None = None
         self._begun = self._closed = False
 
     def begin(self) -> None:
         """Handle what comes, and what has come so far: handlers are there."""
-        self._begun = True
+        self._loop, self._begun = asyncio.get_running_loop(), True
         if self._queue:
             self._loop.call_soon(self._next)
 
-    def came(self, envelope: bytes, taken: Taken) -> None:
+    def received(self, envelope: bytes, done: Done) -> None:
         """An envelope for us."""
         if self._closed:
             return
         if self._bytes + len(envelope) > HELD_BYTES:
-            taken(False)
+            done(False)
             return
         self._bytes += len(envelope)
-        self._queue.append((envelope, taken))
+        self._queue.append((envelope, done))
         if self._begun and len(self._queue) == 1:
             self._loop.call_soon(self._next)
 
@@ -141,37 +133,36 @@ class Incoming:
         """Open one envelope."""
         if self._closed or not self._queue:
             return
-        envelope, taken = self._queue.popleft()
+        envelope, done = self._queue.popleft()
         if self._queue:
             self._loop.call_soon(self._next)
         self._bytes -= len(envelope)
         try:
             peer, frame = self._open(envelope)
         except ProtocolError:
-            taken(False)
+            done(False)
             return
         if not frame.batches:
-            sender = self._node.peer(peer)
+            sender = self._peers.peer(peer)
             sender.exchange.mail_received(frame)
-            self._node.release(sender)
-            self._loop.call_soon(self._settled, taken)
+            self._peers.released(sender)
+            self._loop.call_soon(self._settled, done)
         elif self._admit(peer, frame, len(envelope)):
-            stranger = not self._node.known(peer)
-            self._take_in(Arrival(peer, frame, len(envelope), taken, stranger, self._loop.time()))
+            stranger = not self._contacts.known(peer)
+            self._take_in(Arrival(peer, frame, len(envelope), done, stranger, self._loop.time()))
         else:
-            taken(False)
+            done(False)
 
     def _open(self, envelope: bytes) -> tuple[SignId, Frame]:
-        node = self._node
-        opened = open_envelope(envelope, node.identity, self._secrets(), node.now())
+        opened = open_envelope(envelope, self._identity, self._secrets(), self._now())
         peer = opened.sender.sign_id
-        if peer == node.identity.sign_id:
+        if peer == self._identity.sign_id:
             raise ProtocolError("own-key", "mail from ourselves")
         frame = decode_packet(opened.content)
         if not _is_mail(frame):
             raise ProtocolError("bad-packet", "mail has messages in order and acknowledgements, nothing else")
         if opened.current:
-            node.directory.put(opened.sender, "mail")
+            self._directory.put(opened.sender, "mail")
         assert isinstance(frame, Frame)
         return peer, frame
 
@@ -188,7 +179,7 @@ class Incoming:
         held = sum(arrival.size for arrival in self._arrivals.get(peer, ()))
         if held + size > PEER_BYTES:
             return False
-        return self._node.known(peer) or self._strangers_bytes + size <= STRANGERS_BYTES
+        return self._contacts.known(peer) or self._strangers_bytes + size <= STRANGERS_BYTES
 
     def _take_in(self, arrival: Arrival) -> None:
         self._count(arrival, arrival.size)
@@ -200,7 +191,7 @@ class Incoming:
 
     def _try_again(self, peer: SignId) -> None:
         arrivals = self._arrivals.get(peer, [])
-        exchange = self._node.peer(peer).exchange if arrivals else None
+        exchange = self._peers.peer(peer).exchange if arrivals else None
         for arrival in list(arrivals):
             if not arrival.handed and exchange is not None:
                 if all(map(exchange.handed, arrival.frame.batches)):
@@ -214,7 +205,7 @@ class Incoming:
         for earlier in arrivals[: arrivals.index(arrival)]:
             if not earlier.handed and any(streams.get(b.lane, b.epoch) != b.epoch for b in earlier.frame.batches):
                 return
-        exchange = self._node.peer(arrival.peer).exchange
+        exchange = self._peers.peer(arrival.peer).exchange
         try:
             exchange.mail_received(arrival.frame)
         except ProtocolError as error:
@@ -227,14 +218,14 @@ class Incoming:
     def _finish(self, arrival: Arrival) -> None:
         """It is handled and saved."""
         self._remove(arrival)
-        self._acks.owe(arrival.peer, arrival.taken)
+        self._acks.owe(arrival.peer, arrival.done)
 
     def _give_up(self, arrival: Arrival) -> None:
         """It cannot be handled; its sender is told by the relay."""
         self._remove(arrival)
         if arrival.peer not in self._arrivals:
             self._acks.forget(arrival.peer)
-        arrival.taken(False)
+        arrival.done(False)
 
     def _remove(self, arrival: Arrival) -> None:
         arrivals = self._arrivals[arrival.peer]
@@ -242,18 +233,18 @@ class Incoming:
         self._count(arrival, -arrival.size)
         if not arrivals:
             del self._arrivals[arrival.peer]
-            self._node.release(self._node.peer(arrival.peer))
+            self._peers.released(self._peers.peer(arrival.peer))
 
     def _count(self, arrival: Arrival, size: int) -> None:
         self._bytes += size
         if arrival.stranger:
             self._strangers_bytes += size
 
-    def _settled(self, taken: Taken) -> None:
+    def _settled(self, done: Done) -> None:
         """Acknowledgements were mailed to us: what they settled is deleted by the write before this one."""
         if not self._closed:
-            saved = self._node.storage.write([], sync=False)
-            saved.add_done_callback(lambda done: taken(True) if not (done.cancelled() or done.exception()) else None)
+            saved = self._storage.write([], sync=False)
+            saved.add_done_callback(lambda write: done(True) if not (write.cancelled() or write.exception()) else None)
 
     def _sweep_up(self) -> None:
         self._sweep = None

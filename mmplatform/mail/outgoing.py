@@ -6,50 +6,41 @@ gathers for it.
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from mmplatform.delivery.letters import PLANNED, RELAYED, TOLD, Letter
 from mmplatform.delivery.wire import Frame, encode_packet
-from mmplatform.durable.outbox import Outbox
+from mmplatform.durable.queues import PeerQueue
 from mmplatform.errors import StorageError
 from mmplatform.identity.keys import SignId
 from mmplatform.links.backoff import Backoff
-from mmplatform.mail.depositing import NotMailed, Postman
+from mmplatform.mail.depositing import Depositor, NotMailed
 from mmplatform.mail.packing import Packed, Packer
 
 UNDER_WAY: Final = 4  # envelopes of one peer that wait for the answer of a relay
 LONGEST_PAUSE: Final = 300.0  # seconds between two attempts when no relay takes anything
 
 
-class Node(Protocol):
-    """What mail to a peer needs of the node."""
-
-    outbox: Outbox
-
-    def now(self) -> float: ...
-
-    def random(self) -> float: ...
-
-
 class Outgoing:
-    """Runs until nothing is left to mail; ``done(peer)`` is called then, ``stored(peer, letter, relay, until)`` for
+    """Runs until nothing is left to mail; ``ended(peer)`` is called then, ``stored(peer, letter, relay, until)`` for
     each letter that a relay keeps. ``slots`` bounds what is under way to all peers together."""
 
     def __init__(
         self,
-        node: Node,
         peer: SignId,
+        queue: PeerQueue,
         packer: Packer,
-        postman: Postman,
+        depositor: Depositor,
         slots: asyncio.Semaphore,
         stored: Callable[[SignId, Letter, str, int], None],
-        done: Callable[[SignId], None],
+        ended: Callable[[SignId], None],
+        now: Callable[[], float],
+        random: Callable[[], float],
     ) -> None:
-        self._packer = packer
-        self._node, self._peer, self._postman, self._stored, self._done = node, peer, postman, stored, done
-        self._queue, self._slots = node.outbox.queue(peer), slots
+        self._peer, self._queue, self._packer, self._depositor, self._slots = peer, queue, packer, depositor, slots
+        self._stored, self._ended, self._now = stored, ended, now
         self._flying: dict[bytes, asyncio.Task[None]] = {}
-        self._backoff = Backoff(node.random, LONGEST_PAUSE)
+        self._backoff = Backoff(random, LONGEST_PAUSE)
         self._pause = 0.0  # seconds, after a failure
         self._news = False  # there may be more to mail
         self._landed = asyncio.Event()
@@ -102,7 +93,7 @@ class Outgoing:
             self._queue.why = str(error)
         finally:
             if not self._flying:
-                self._done(self._peer)
+                self._ended(self._peer)
 
     async def _next_in_turn(self) -> Packed | None:
         """The next letter, once there is a slot for it."""
@@ -141,10 +132,10 @@ class Outgoing:
 
     async def _deposit(self, packed: Packed) -> None:
         letter, queue = packed.letter, self._queue
-        content = encode_packet(Frame(int(self._node.now() * 1000), 0, [], [packed.batch], [], [], []))
+        content = encode_packet(Frame(int(self._now() * 1000), 0, [], [packed.batch], [], [], []))
         try:
-            relays = [packed.only] if packed.only else self._postman.relays(self._peer)
-            relay, until = await self._postman.deposit(self._peer, letter.id, packed.expires, content, relays)
+            relays = [packed.only] if packed.only else self._depositor.relays(self._peer)
+            relay, until = await self._depositor.deposit(self._peer, letter.id, packed.expires, content, relays)
         except NotMailed as error:
             queue.letters.put(letter, TOLD if error.uncertain else PLANNED)
             queue.why = str(error)
@@ -158,7 +149,7 @@ class Outgoing:
             del self._flying[letter.id]
             self._landed.set()
             if self._task.done() and not self._flying:
-                self._done(self._peer)
+                self._ended(self._peer)
 
     async def _rest(self) -> None:
         """Let what is under way land, then wait, or less when there is news."""

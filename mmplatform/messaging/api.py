@@ -12,7 +12,7 @@ from weakref import WeakSet
 from mmplatform.errors import InvalidPayload, Refused, RequestFailed, RequestTimeout
 from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Outcome, Priority
 from mmplatform.messaging.bus import Bus, OnError
-from mmplatform.messaging.dispatch import Finished, Inlet, OnReply
+from mmplatform.messaging.dispatch import Finished, OnReply, ProtocolHandler
 from mmplatform.messaging.subscriber import DONE, NOBODY, Result
 
 LOCAL: Final = "local"
@@ -51,18 +51,23 @@ class Upstream(Protocol):
         """Request; awaiting it gives the reply's bytes."""
         ...
 
-    def attach(self, protocol: str, inlet: Inlet) -> None:
-        """Have the messages and requests of ``protocol`` handed to ``inlet``."""
+    def attach(self, protocol: str, handler: ProtocolHandler) -> None:
+        """Have the messages and requests of ``protocol`` handed to ``handler``."""
 
 
 class API:
     """Publish, subscribe and request over one protocol."""
 
     def __init__(
-        self, upstream: Upstream, protocol: str, encode: Callable[[Any], bytes], decode: Callable[[bytes], Any]
+        self,
+        upstream: Upstream,
+        protocol: str,
+        encode: Callable[[Any], bytes],
+        decode: Callable[[bytes], Any],
+        bus: Bus | None = None,
     ) -> None:
         self.protocol = protocol
-        self.bus = Bus(upstream.failed)
+        self.bus = bus if bus is not None else Bus(upstream.failed)
         self.on, self.once, self.off = self.bus.on, self.bus.once, self.bus.off
         self._encode, self._decode = encode, decode
         self._post, self._ask, self._own = upstream.post, upstream.ask, upstream.sign_id
@@ -148,8 +153,8 @@ class API:
         """What a handler may change without the sender noticing, as if it had travelled."""
         return payload if type(payload) in PLAIN else self._decode(self._encode(payload))
 
-    def take_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
-        """See :class:`Inlet`. What cannot be decoded is dropped and counted."""
+    def on_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
+        """See :class:`ProtocolHandler`. What cannot be decoded is dropped and counted."""
         try:
             route = self._routes[scope][topic]
         except KeyError:
@@ -163,8 +168,8 @@ class API:
             return
         self.bus.deliver(route, sender, value)
 
-    def take_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
-        """See :class:`Inlet`."""
+    def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
+        """See :class:`ProtocolHandler`."""
         route = self.bus.route(scope, topic)
         if route is None:
             return NOBODY
@@ -175,11 +180,11 @@ class API:
             return Result(None, Refused("bad-payload"))
         return self.bus.deliver(route, sender, value, finished)
 
-    def take_request(
+    def on_request(
         self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
     ) -> bytes | Result | None:
-        """See :class:`Inlet`."""
-        result = self.take_message(scope, topic, sender, payload, lambda result: finished(self._reply(result)))
+        """See :class:`ProtocolHandler`."""
+        result = self.on_message(scope, topic, sender, payload, lambda result: finished(self._reply(result)))
         return None if result is None else self._reply(result)
 
     def _reply(self, result: Result) -> bytes | Result:

@@ -13,42 +13,42 @@ from mmplatform.messaging.subscriber import DONE, NOBODY, Result
 
 Finished = Callable[[Result], None]
 OnReply = Callable[[bytes | Result], None]
-Unheard = Callable[[str, str, str, str, bytes, Finished], Result | None]
+Fallback = Callable[[str, str, str, str, bytes, Finished], Result | None]
 
 
-class Inlet(Protocol):
-    """Where the remote messages of one protocol go in. Topics are checked; payloads are not."""
+class ProtocolHandler(Protocol):
+    """Takes the remote messages of one protocol. Topics are checked; payloads are not."""
 
-    def take_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
+    def on_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
         """A realtime message: nobody waits for its end."""
 
-    def take_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
+    def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
         """A durable message: its result, or None when ``finished`` will be called with it."""
 
-    def take_request(
+    def on_request(
         self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
     ) -> bytes | Result | None:
-        """As ``take_message``; a result with a value is that value in bytes."""
+        """As ``on_message``; a result with a value is that value in bytes."""
 
     async def close(self) -> None:
         """The platform stops: end all handlers."""
 
 
-class Gate:
-    """No peer of any scope gets a control topic past here."""
+class Dispatcher:
+    """Hands what peers send to the handler of its protocol. No peer of any scope gets a control topic past here."""
 
     def __init__(self, events: Events) -> None:
-        self.inlets: dict[str, Inlet] = {}  # by protocol
-        self.hidden: set[str] = set()  # protocols of the platform's own: the ``message`` event is not about them
-        self.unheard: Unheard | None = None  # asked for the result of durable messages that nobody listens to
+        self.protocols: dict[str, ProtocolHandler] = {}
+        self.internal: set[str] = set()  # protocols of the platform's own: the ``message`` event is not about them
+        self.fallback: Fallback | None = None  # asked for the result of durable messages that nobody listens to
         self._events = events
         self._allowed: set[str] = set()  # topics that were looked at
 
-    def attach(self, protocol: str, inlet: Inlet) -> None:
-        """Hand what comes for ``protocol`` to ``inlet``. Raises LocalError when another one has it."""
-        if protocol in self.inlets:
+    def attach(self, protocol: str, handler: ProtocolHandler) -> None:
+        """Hand what comes for ``protocol`` to ``handler``. Raises LocalError when another one has it."""
+        if protocol in self.protocols:
             raise LocalError(f"the protocol {protocol!r} has an API already")
-        self.inlets[protocol] = inlet
+        self.protocols[protocol] = handler
 
     def message(
         self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: Finished
@@ -59,9 +59,9 @@ class Gate:
         watched = self._events.watched
         if watched:
             self._events.emit("message", Message(topic, protocol, payload, peer, scope))
-        inlet = self.inlets.get(protocol)
+        handler = self.protocols.get(protocol)
         try:
-            result = inlet.take_message(scope, topic, peer, payload, finished) if inlet is not None else NOBODY
+            result = handler.on_message(scope, topic, peer, payload, finished) if handler is not None else NOBODY
         except Exception as error:  # of a layer between the API and us: it must not end the link of the peer
             self._events.failed(error, topic)
             return Result(None, error)
@@ -69,21 +69,21 @@ class Gate:
             return result
         if watched:
             return DONE
-        return NOBODY if self.unheard is None else self.unheard(scope, peer, topic, protocol, payload, finished)
+        return NOBODY if self.fallback is None else self.fallback(scope, peer, topic, protocol, payload, finished)
 
     def events(self, scope: str, peer: str, events: list[Event]) -> None:
         """Realtime messages of a peer."""
-        allowed, inlets = self._allowed, self.inlets
+        allowed, protocols = self._allowed, self.protocols
         for event in events:
             topic = event.topic
             if topic not in allowed and not self._allow(topic):
                 continue
-            if self._events.watched and event.protocol not in self.hidden:
+            if self._events.watched and event.protocol not in self.internal:
                 self._events.emit("message", Message(topic, event.protocol, event.payload, peer, scope))
-            inlet = inlets.get(event.protocol)
-            if inlet is not None:
+            handler = protocols.get(event.protocol)
+            if handler is not None:
                 try:
-                    inlet.take_event(scope, topic, peer, event.payload)
+                    handler.on_event(scope, topic, peer, event.payload)
                 except Exception as error:
                     self._events.failed(error, topic)
 
@@ -93,11 +93,11 @@ class Gate:
         """A request of a peer: the reply in bytes, or what went wrong."""
         if topic not in self._allowed and not self._allow(topic):
             return Result(None, Refused("bad-topic"))
-        inlet = self.inlets.get(protocol)
-        if inlet is None:
+        handler = self.protocols.get(protocol)
+        if handler is None:
             return NOBODY
         try:
-            return inlet.take_request(scope, topic, peer, payload, finished)
+            return handler.on_request(scope, topic, peer, payload, finished)
         except Exception as error:
             self._events.failed(error, topic)
             return Result(None, error)

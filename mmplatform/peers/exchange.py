@@ -6,7 +6,7 @@ What is queued in one turn of the event loop leaves in one frame, one box and on
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from mmplatform.delivery.receiver import Stream
 from mmplatform.delivery.wire import OK, Ack, Batch, Event, Frame, Record, Reply, Request
@@ -17,7 +17,7 @@ from mmplatform.errors import InvalidPayload, ProtocolError, QueueFull, Refused
 from mmplatform.identity.keys import SignId
 from mmplatform.links.link import Link
 from mmplatform.message import MAX_PAYLOAD, SENT, Delivery
-from mmplatform.messaging.dispatch import Gate
+from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.messaging.subscriber import NOBODY, Result
 from mmplatform.peers.realtime_queue import EXTRA, PORTION, RealtimeQueue
 from mmplatform.peers.requests import UNFINISHED, PendingRequests, ReplyCache, failure, nobody
@@ -27,18 +27,6 @@ EAGER: Final = 32  # requests or replies that leave at once: the other side work
 BACKLOG: Final = 64 * 1024 * 1024  # bytes of replies for a peer that asks and does not read
 
 
-class Node(Protocol):
-    """What an exchange needs of the node it belongs to."""
-
-    outbox: Outbox
-    inbox: Inbox
-    gate: Gate
-
-    def now(self) -> float: ...
-
-    def scope(self, peer: SignId) -> str: ...
-
-
 class Exchange:
     """What is said to ``peer`` and what comes from it. ``link`` is the one in use, None while there is none.
 
@@ -46,18 +34,29 @@ class Exchange:
     and again only after ``watched`` is cleared.
     """
 
-    def __init__(self, node: Node, peer: SignId, dial: Callable[[], None], on_request_sent: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        peer: SignId,
+        outbox: Outbox,
+        inbox: Inbox,
+        dispatcher: Dispatcher,
+        scope: Callable[[str], str],
+        now: Callable[[], float],
+        dial: Callable[[], None],
+        on_request_sent: Callable[[], None],
+    ) -> None:
         self.link: Link | None = None
         self.watched = False
-        self.queue: PeerQueue = node.outbox.queue(peer)
+        self.queue: PeerQueue = outbox.queue(peer)
         self.busy = False  # a frame's worth was queued: senders should pass through room()
         self.useful = False  # the link in use brought something
         self.sent = Delivery(peer)  # what every realtime message that was queued became
         self.sent.settle(SENT)
         self.pending = PendingRequests()
-        self._node, self._peer, self._dial, self._on_request_sent = node, peer, dial, on_request_sent
+        self._outbox, self._inbox, self._dispatcher, self._scope, self._now = outbox, inbox, dispatcher, scope, now
+        self._peer, self._dial, self._on_request_sent = peer, dial, on_request_sent
         self._sender = self.queue.sender
-        self._receiver = node.inbox.receiver(peer)
+        self._receiver = inbox.receiver(peer)
         self._reply_cache = ReplyCache()
         self._acks: dict[tuple[int, int], Ack] = {}
         self._realtime = RealtimeQueue()
@@ -110,9 +109,9 @@ class Exchange:
         self._reply_cache.begin(link.instance)
         self._sender.link_up(())
         for ack in acks:
-            self._node.outbox.acknowledge(self._peer, ack)
+            self._outbox.acknowledge(self._peer, ack)
         self.ask_again()
-        self._node.outbox.refill(self._peer)
+        self._outbox.refill(self._peer)
         # What was acknowledged over a link that died meanwhile may not have arrived.
         self.acknowledge([*self._receiver.acks(), *self._receiver.reminders()])
 
@@ -126,7 +125,7 @@ class Exchange:
     def announce_link(self) -> None:
         """Let the peer hear over which link we go on, with nothing else to say: it may miss replies."""
         if self.link is not None:
-            self.link.send(Frame(int(self._node.now() * 1000), self.pending.floor, [], [], [], [], []))
+            self.link.send(Frame(int(self._now() * 1000), self.pending.floor, [], [], [], [], []))
 
     def ask_again(self) -> None:
         """Replies may have been lost."""
@@ -155,25 +154,25 @@ class Exchange:
 
     def expire(self) -> None:
         """End what waited too long."""
-        for settled in self._sender.expire(int(self._node.now() * 1000)):
-            self._node.outbox.settle(self._peer, settled)
-        self._node.outbox.refill(self._peer)
+        for settled in self._sender.expire(int(self._now() * 1000)):
+            self._outbox.settle(self._peer, settled)
+        self._outbox.refill(self._peer)
 
     # What comes in.
 
     def frame_received(self, frame: Frame) -> None:
         """One frame of the peer: acknowledgements first, then what it sends."""
         for ack in frame.acks:
-            self._node.outbox.acknowledge(self._peer, ack)
+            self._outbox.acknowledge(self._peer, ack)
         self.useful = True
         if frame.acks:
-            self._node.outbox.refill(self._peer)
-        node, me = self._node, self._peer
-        scope = node.scope(me)
+            self._outbox.refill(self._peer)
+        me = self._peer
+        scope = self._scope(me)
         for batch in frame.batches:
             self._take_in(batch, frame.now, scope)
         if frame.events:
-            node.gate.events(scope, me, frame.events)
+            self._dispatcher.events(scope, me, frame.events)
         if frame.requests:
             self._reply_cache.forget(frame.floor)
             for request in frame.requests:
@@ -186,17 +185,17 @@ class Exchange:
         """As much as may come by mail. All of it is acknowledged again, even if it came before. Raises ProtocolError,
         "window" or "overloaded" when it should be tried again later."""
         for ack in frame.acks:
-            self._node.outbox.acknowledge(self._peer, ack)
+            self._outbox.acknowledge(self._peer, ack)
         if frame.acks:
-            self._node.outbox.refill(self._peer)
-        scope = self._node.scope(self._peer)
+            self._outbox.refill(self._peer)
+        scope = self._scope(self._peer)
         # The sender's clock has moved on since it was sealed; ours is the best guess by how much.
-        now = max(frame.now, int(self._node.now() * 1000))
+        now = max(frame.now, int(self._now() * 1000))
         for batch in frame.batches:
             self._take_in(batch, now, scope)
             if self.handed(batch):
                 self._receiver.owe(batch.lane, batch.epoch)
-                self._node.inbox.save(self._peer, self._receiver)
+                self._inbox.save(self._peer, self._receiver)
 
     def handed(self, batch: Batch) -> bool:
         """Whether all in it is with the handlers, or they are done."""
@@ -207,7 +206,7 @@ class Exchange:
         return [self._receiver.progress(batch.lane, batch.epoch) for batch in frame.batches]
 
     def _take_in(self, batch: Batch, sender_now: int, scope: str) -> None:
-        stream, ready = self._receiver.accept(batch, int(self._node.now() * 1000))
+        stream, ready = self._receiver.accept(batch, int(self._now() * 1000))
         begun = 0  # the first of a run of messages that were handled without further ado
         seq = 0
         for record in ready:
@@ -224,7 +223,7 @@ class Exchange:
         if begun:
             stream.finish_run(begun, seq)
         if stream.dirty:
-            self._node.inbox.save(self._peer, self._receiver)
+            self._inbox.save(self._peer, self._receiver)
         if stream.stale:
             self.acknowledge(self._receiver.reminders())
 
@@ -234,7 +233,7 @@ class Exchange:
             return ""
         if record.expires <= sender_now:
             return "expired"
-        result = self._node.gate.message(
+        result = self._dispatcher.message(
             scope,
             self._peer,
             record.topic,
@@ -246,7 +245,7 @@ class Exchange:
 
     def _handled(self, stream: Stream, seq: int, result: Result) -> None:
         stream.finish(seq, _reason(result))
-        self._node.inbox.save(self._peer, self._receiver)
+        self._inbox.save(self._peer, self._receiver)
 
     def _serve(self, request: Request, scope: str) -> None:
         realtime = self._realtime
@@ -259,7 +258,7 @@ class Exchange:
                 realtime.bytes += len(seen.payload) + EXTRA
             return
         finished = partial(self._answer, request, self._reply_cache.instance)
-        result = self._node.gate.request(scope, self._peer, request.topic, request.protocol, request.payload, finished)
+        result = self._dispatcher.request(scope, self._peer, request.topic, request.protocol, request.payload, finished)
         if result is None:
             self._reply_cache.begun(request)
         else:
@@ -306,7 +305,7 @@ class Exchange:
         if link is None or link.error is not None:
             return
         while not link.paused and (realtime.bytes or sender.ready or self._acks):
-            now_ms = int(self._node.now() * 1000)
+            now_ms = int(self._now() * 1000)
             if realtime.bytes > PORTION:
                 link.send(Frame(now_ms, self.pending.floor, [], [], *realtime.portion()))
                 continue
@@ -314,7 +313,7 @@ class Exchange:
             if sender.ready:
                 batches, expired = sender.take(max(FULL - realtime.bytes, FULL // 8), link.largest, now_ms)
                 for settled in expired:
-                    self._node.outbox.settle(self._peer, settled)
+                    self._outbox.settle(self._peer, settled)
                 if not (batches or realtime.bytes or self._acks):
                     return
             # Taken here, not by a method: often a frame is one request, and a call more would count.

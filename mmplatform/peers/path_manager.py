@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from mmplatform.directory.directory import Directory
 from mmplatform.errors import MMError
@@ -20,6 +20,7 @@ from mmplatform.links.link import Link
 from mmplatform.links.paths import Candidate
 from mmplatform.peers.link_monitor import SILENT, SUSPECT_LOOK, LinkMonitor, PeerLinks, ask
 from mmplatform.peers.timers import Timers
+from mmplatform.plugins.signalling import SignallingTransport
 
 DRAIN: Final = 0.3  # seconds a link that was moved away from has to deliver what went out, beyond two round trips
 WARM_LOOK: Final = 15.0  # seconds between two comparisons of links that are up
@@ -34,30 +35,20 @@ REPLACED: Final = "replaced"  # reasons for closing a link
 RENEWED: Final = "renewed"
 
 
-class Node(Protocol):
-    """What a path manager needs of the node."""
-
-    directory: Directory
-    dialer: Dialer
-
-    @property
-    def sign_id(self) -> SignId: ...
-
-    def random(self) -> float: ...
-
-
 class PathManager:
     """Decides which link to ``peer`` is used, which is kept warm and what is dialled beside them.
 
     ``troubles`` says of addresses that failed why; ``monitor`` watches the link in use.
     """
 
-    def __init__(self, node: Node, peer: PeerLinks) -> None:
+    def __init__(
+        self, peer: PeerLinks, own: SignId, directory: Directory, dialer: Dialer, random: Callable[[], float]
+    ) -> None:
         self.troubles: dict[str, str] = {}
         self.monitor = LinkMonitor(peer, self._rescue, self._plan_in)
-        self._node, self._peer = node, peer
+        self._peer, self._own, self._directory, self._dialer = peer, own, directory, dialer
         self._loop = asyncio.get_running_loop()
-        self._retries = paths.Retries(node.random)
+        self._retries = paths.Retries(random)
         self._draining: dict[Link, asyncio.TimerHandle] = {}
         self._needless: dict[Link, tuple[float, int]] = {}
         self._timers = Timers()
@@ -110,7 +101,7 @@ class PathManager:
     def failed(self, address: str, reason: str) -> None:
         """An address was dialled in vain."""
         self.troubles[address] = reason
-        for candidate in self._node.dialer.candidates([address]):
+        for candidate in self._dialer.candidates([address]):
             self._retries.failed(candidate, self._loop.time())
 
     def peer_may_have_moved(self) -> None:
@@ -164,7 +155,7 @@ class PathManager:
 
     def _forget_failures(self, link: Link) -> None:
         """Forget why addresses failed that would be no better than ``link``."""
-        worse = {c.address for c in self._node.dialer.candidates(list(self.troubles)) if c.cost >= link.cost}
+        worse = {c.address for c in self._dialer.candidates(list(self.troubles)) if c.cost >= link.cost}
         for address in worse:
             del self.troubles[address]
 
@@ -181,17 +172,18 @@ class PathManager:
         if active is None:
             return
         for candidate in paths.wanted(self.candidates(), self._peer.links, active):
-            if candidate.over_link:
-                self._node.dialer.transports[candidate.address.partition(":")[0]].prepare()
+            transport = self._dialer.transports[candidate.address.partition(":")[0]]
+            if isinstance(transport, SignallingTransport):
+                transport.prepare()
 
     def candidates(self) -> list[Candidate]:
         """What is known of where the peer is."""
-        addresses = self._node.directory.addresses(self._peer.sign_id)
+        addresses = self._directory.addresses(self._peer.sign_id)
         if addresses != self._addresses:
             self._addresses = addresses
             self._retries.reset()
             self.troubles = {address: why for address, why in self.troubles.items() if address in addresses}
-        return self._node.dialer.candidates(addresses)
+        return self._dialer.candidates(addresses)
 
     def _plan(self) -> None:
         """Look at everything again, and when next."""
@@ -248,8 +240,8 @@ class PathManager:
 
     def _shown(self) -> bool:
         """Whether our own record has a way to us that is no relay."""
-        mine = self._node.directory.mine
-        own = self._node.dialer.candidates(mine.connection_info) if mine is not None else []
+        record = self._directory.own_record
+        own = self._dialer.candidates(record.connection_info) if record is not None else []
         return any(c.cost < paths.RELAYED for c in own)
 
     def _prune(self, up: list[Link], active: Link, now: float) -> float:
@@ -257,7 +249,7 @@ class PathManager:
         spare = paths.spare(up, active)
         if spare is not None and spare.dialled and now - spare.opened > LIFETIME and spare not in self._draining:
             spare.close(RENEWED)
-        patience = paths.SETTLE if self._node.sign_id < self._peer.sign_id else paths.PATIENCE
+        patience = paths.SETTLE if self._own < self._peer.sign_id else paths.PATIENCE
         needless = [link for link in paths.needless(up, active) if link not in self._draining]
         before, self._needless = self._needless, {}
         again = inf
@@ -277,7 +269,7 @@ class PathManager:
 
     async def _race(self, starts: Sequence[tuple[float, str]]) -> None:
         try:
-            link = await self._node.dialer.race(self._peer.sign_id, starts, self.failed)
+            link = await self._dialer.race(self._peer.sign_id, starts, self.failed)
         except MMError:
             pass  # noted by failed
         else:

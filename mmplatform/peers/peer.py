@@ -1,20 +1,26 @@
 """One remote peer: the links to it, which of them is in use, and what happens when one comes or goes."""
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
+from mmplatform.contacts import Contacts
 from mmplatform.delivery.wire import Ack, Frame, decode_resume
 from mmplatform.directory.directory import Directory
+from mmplatform.durable.inbox import Inbox
+from mmplatform.durable.outbox import Outbox
 from mmplatform.errors import LocalError, NotRunning, ProtocolError
 from mmplatform.identity.keys import SignId
 from mmplatform.links import paths
 from mmplatform.links.dialer import Dialer
 from mmplatform.links.link import Link
-from mmplatform.peers import exchange
+from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.peers.exchange import Exchange
 from mmplatform.peers.link_monitor import SILENT
 from mmplatform.peers.path_manager import LOST, REPLACED, PathManager
 from mmplatform.peers.reconnecting import Reconnector
+from mmplatform.plugins.host import Failed
 
 GLARE: Final = 10.0  # seconds between two links within which both ends may have dialled at once
 LONGEST_TIMER: Final = 3600.0  # the wall clock may be set: look again at least this often
@@ -24,49 +30,63 @@ TAKEN_OVER: Final = "taken-over"
 FIRST: Final = "first"  # why a link is used
 
 
-class Node(exchange.Node, Protocol):
-    """What a peer needs of the node it belongs to."""
+class PeerEvents(Protocol):
+    """What happens to a peer, told to who keeps watch of all peers."""
 
+    def reached(self, peer: "Peer") -> None:
+        """The first link to ``peer`` is up."""
+
+    def lost(self, peer: "Peer", reason: str) -> None:
+        """The last link to ``peer`` is gone."""
+
+    def moved(self, peer: "Peer", link: Link, why: str) -> None:
+        """What is sent to ``peer`` goes over ``link`` from now on."""
+
+    def unreachable(self, peer: "Peer", reason: str) -> None:
+        """An attempt to reach ``peer`` failed."""
+
+    def slow(self, peer: "Peer") -> None:
+        """It takes long to reach ``peer``."""
+
+    def waiting(self, peer: "Peer") -> None:
+        """Something waits for ``peer``, and there is no link."""
+
+    def released(self, peer: "Peer") -> None:
+        """Nothing is wanted of ``peer`` any more."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The parts of a node that every peer works with; ``now`` in Unix seconds, ``random`` from 0 to 1."""
+
+    own: SignId
+    contacts: Contacts
     directory: Directory
     dialer: Dialer
-
-    @property
-    def sign_id(self) -> SignId: ...
-
-    def random(self) -> float: ...
-
-    def known(self, peer: str) -> bool: ...
-
-    def connected(self, peer: "Peer") -> None: ...
-
-    def disconnected(self, peer: "Peer", reason: str) -> None: ...
-
-    def moved(self, peer: "Peer", link: Link, why: str) -> None: ...
-
-    def unreachable(self, peer: "Peer", reason: str) -> None: ...
-
-    def slow(self, peer: "Peer") -> None: ...
-
-    def waiting(self, peer: "Peer") -> None: ...
-
-    def release(self, peer: "Peer") -> None: ...
-
-    def failed(self, error: Exception, topic: str = "") -> None: ...
+    outbox: Outbox
+    inbox: Inbox
+    dispatcher: Dispatcher
+    now: Callable[[], float]
+    random: Callable[[], float]
+    failed: Failed
 
 
 class Peer:
     """``reason`` says why there is no link, as far as it is known."""
 
-    def __init__(self, node: Node, sign_id: SignId) -> None:
+    def __init__(self, sign_id: SignId, around: Surroundings, events: PeerEvents) -> None:
         self.sign_id = sign_id
         self.reason = ""
-        self.path_manager = PathManager(node, self)
+        self.path_manager = PathManager(self, around.own, around.directory, around.dialer, around.random)
         self.monitor = self.path_manager.monitor
-        self.reconnector = Reconnector(self, node.directory, node.dialer, node.random)
-        self.exchange = Exchange(node, sign_id, self.reconnector.dial, self.monitor.request_sent)
+        self.reconnector = Reconnector(self, around.directory, around.dialer, around.random)
+        self.exchange = Exchange(
+            sign_id, around.outbox, around.inbox, around.dispatcher, around.contacts.scope, around.now,
+            self.reconnector.dial, self.monitor.request_sent,
+        )  # fmt: skip
         self.queue = self.exchange.queue
         self._links: list[Link] = []  # all that are ready
-        self._node = node
+        self._around, self._events = around, events
         self._loop = asyncio.get_running_loop()
         self._expiry: asyncio.TimerHandle | None = None
         self._expiry_due = NEVER
@@ -90,7 +110,7 @@ class Peer:
     @property
     def known(self) -> bool:
         """Whether it is a friend, a device, or somebody with a name here."""
-        return self._node.known(self.sign_id)
+        return self._around.contacts.known(self.sign_id)
 
     @property
     def wanted(self) -> bool:
@@ -108,7 +128,7 @@ class Peer:
         if self.link is not None:
             self.exchange.arm()
         else:
-            self._node.waiting(self)
+            self._events.waiting(self)
             self.reconnector.dial()
 
     # Links.
@@ -161,17 +181,17 @@ class Peer:
         try:
             state = decode_resume(resume)
         except ProtocolError:
-            self._node.release(self)
+            self._events.released(self)
             raise
         if self._closed:
             link.close("stopping")
             return
-        link.instance, link.skew = state.instance, state.now / 1000 - self._node.now()
+        link.instance, link.skew = state.instance, state.now / 1000 - self._around.now()
         self._links.append(link)
         active = self.link
         if active is None:
             self.use(link, state.acks, FIRST)
-            self._node.connected(self)
+            self._events.reached(self)
             return
         if active.instance != link.instance:
             self.use(link, state.acks, TAKEN_OVER)
@@ -223,11 +243,11 @@ class Peer:
         self.path_manager.stop()
         self.reason = str(error) if error is not None else "closed"
         self.exchange.discard_realtime(self.known)
-        self._node.disconnected(self, self.reason)
+        self._events.lost(self, self.reason)
         self._watch_expiry()
         self.reconnector.last_link_lost(link)
         if self.reason.endswith(TAKEN_OVER):
-            self._node.failed(LocalError(f"another node runs with this key: {self.sign_id} now talks to that one"))
+            self._around.failed(LocalError(f"another node runs with this key: {self.sign_id} now talks to that one"))
         else:
             self.reconnector.dial_again()
 
@@ -247,11 +267,11 @@ class Peer:
     def unreachable(self, reason: str) -> None:
         """An attempt to reach the peer failed, and there is no link."""
         self.reason = reason
-        self._node.unreachable(self, reason)
+        self._events.unreachable(self, reason)
 
     def slow_to_reach(self) -> None:
         """An attempt to reach the peer takes long, and there is no link."""
-        self._node.slow(self)
+        self._events.slow(self)
 
     # Inside.
 
@@ -261,12 +281,12 @@ class Peer:
             return True
         if link.opened - old.opened > GLARE:
             return True  # no coincidence: the other end has lost the old one
-        return link.dialled == (self._node.sign_id < self.sign_id)
+        return link.dialled == (self._around.own < self.sign_id)
 
     def _chosen(self, link: Link, why: str) -> None:
         self.reconnector.link_chosen(link)
         self.path_manager.chosen(link)
-        self._node.moved(self, link, why)
+        self._events.moved(self, link, why)
 
     def _watch_expiry(self) -> None:
         """One timer for all that waits."""
@@ -276,7 +296,7 @@ class Peer:
         if self._expiry is not None:
             self._expiry.cancel()
         self._expiry_due = due
-        self._expiry = self._loop.call_later(min(max(due - self._node.now(), 0.0), LONGEST_TIMER), self._expire)
+        self._expiry = self._loop.call_later(min(max(due - self._around.now(), 0.0), LONGEST_TIMER), self._expire)
 
     def _expire(self) -> None:
         self._expiry, self._expiry_due = None, NEVER

@@ -183,7 +183,7 @@ class Reconnector:
                 raise Unreachable("no address of it is known; add its ticket, or run a service that finds it")
             await self._dialer.dial(peer.sign_id, addresses, peer.path_manager.failed)
         except MMError as error:
-            self._directory.doubt(peer.sign_id)
+            self._directory.refresh(peer.sign_id)
             if peer.link is None:
                 peer.unreachable(str(error))
             return False

@@ -12,13 +12,14 @@ from mmplatform.identity.keys import SignId
 from mmplatform.messaging.dispatch import Finished, OnReply
 from mmplatform.messaging.subscriber import NOBODY, Result
 from mmplatform.peers.peer import Peer
-from mmplatform.plugins.transport import SIGNAL_LIMIT, Transport
+from mmplatform.plugins.signalling import SIGNAL_LIMIT, SignallingTransport
+from mmplatform.plugins.transport import Transport
 
 PROTOCOL: Final = "rtc"  # the topic is the scheme
 
 
 class Signals:
-    """An inlet of the gate; ``peers`` are those that have an object."""
+    """A protocol handler. ``peer`` gives the object of a peer, when there is one."""
 
     def __init__(self, transports: Mapping[str, Transport], peer: Callable[[str], Peer | None]) -> None:
         self._transports, self._peer = transports, peer
@@ -30,17 +31,17 @@ class Signals:
             return False
         return there.exchange.send_event(Event(scheme, PROTOCOL, data), len(data) + len(scheme) + 8)
 
-    def take_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
-        """A signal of the sender's transport ``topic`` to ours. Its errors are the gate's to report."""
+    def on_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
+        """A signal of the sender's transport ``topic`` to ours. Its errors are the dispatcher's to report."""
         transport = self._transports.get(topic)
-        if transport is not None and len(payload) <= SIGNAL_LIMIT:
+        if isinstance(transport, SignallingTransport) and len(payload) <= SIGNAL_LIMIT:
             transport.signalled(SignId(sender), payload)
 
-    def take_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
+    def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
         """Signals are never durable."""
         return NOBODY
 
-    def take_request(
+    def on_request(
         self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
     ) -> bytes | Result | None:
         """Nor do they want an answer."""

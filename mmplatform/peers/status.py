@@ -5,6 +5,9 @@ from math import inf
 from types import MappingProxyType
 from typing import NamedTuple
 
+from mmplatform.contacts import Contacts
+from mmplatform.directory.directory import Directory
+from mmplatform.durable.outbox import Outbox
 from mmplatform.identity.keys import SignId
 from mmplatform.peers.peer import Peer
 
@@ -39,7 +42,27 @@ class PeerStatus(NamedTuple):
     troubles: Mapping[str, str] = MappingProxyType({})
 
 
-def links_of(peer: Peer) -> tuple[LinkStatus, ...]:
+def status_of(
+    sign_id: SignId, peer: Peer | None, contacts: Contacts, directory: Directory, outbox: Outbox
+) -> PeerStatus:
+    """Of somebody known or connected; ``peer`` is None for whom there is no object."""
+    link = peer.link if peer is not None else None
+    return PeerStatus(
+        sign_id,
+        contacts.name(sign_id),
+        contacts.scope(sign_id),
+        link is not None,
+        link.connection.address if link is not None else "",
+        link.rtt if link is not None else 0.0,
+        outbox.waits(sign_id),
+        directory.found_by(sign_id),
+        peer.reason if peer is not None else "",
+        _links_of(peer) if peer is not None else (),
+        dict(peer.path_manager.troubles) if peer is not None else {},
+    )
+
+
+def _links_of(peer: Peer) -> tuple[LinkStatus, ...]:
     """The one in use first."""
     found = []
     for link in peer.ranked:

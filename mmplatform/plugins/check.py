@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class State(StrEnum):
-    """From fine to worst, but for the last, which says nothing."""
+    """Severity, in ascending order. UNCHECKED is no severity: the check did not run."""
 
     OK = "ok"
     WARNING = "warning"  # it works, but less well than it could
@@ -24,6 +24,18 @@ class Check(NamedTuple):
     word: str
     text: str
     remedy: str = ""
+
+
+class Diagnosable:
+    """Mixed into a transport, a carrier or a service that can examine itself for ``mm doctor``."""
+
+    async def checks(self) -> list[Check]:
+        """What is wrong with it, and what is not; may take some seconds to find out."""
+        return []
+
+    def clocks(self) -> dict[str, float]:
+        """Clocks it has heard of: seconds ahead of ours, by whose they are."""
+        return {}
 
 
 def ok(subject: str, text: str) -> Check:

@@ -1,4 +1,4 @@
-"""Finds plugins of each kind by name among installed distributions; imports one when it is asked for."""
+"""Finds plugins by name among installed distributions; imports one when it is asked for."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 TRANSPORTS: Final = "mmplatform.transports"
 SERVICES: Final = "mmplatform.services"
 SERVERS: Final = "mmplatform.servers"
+CARRIERS: Final = "mmplatform.carriers"
 DOORS: Final = "mmplatform.doors"  # of the server "relay"
 COMMANDS: Final = "mmplatform.commands"
 
@@ -37,26 +38,40 @@ def usable(group: str, name: str) -> bool:
     return True
 
 
-def importable(library: str) -> bool:
-    """Whether ``library`` is installed; it is not imported."""
-    from importlib.util import find_spec
-
-    return find_spec(library) is not None
-
-
 def load(group: str, name: str) -> object:
     """What ``name`` stands for. Raises PluginError with the remedy: unknown, claimed twice, or not importable."""
     from importlib.metadata import entry_points
 
     found = entry_points(group=group, name=name)
-    kind = group.rpartition(".")[2].removesuffix("s")
     if not found:
         known = ", ".join(names(group)) or "none is installed"
-        raise PluginError(f"there is no {kind} {name!r} ({known}); is mm-platform, or the plugin, installed here?")
+        raise PluginError(
+            f"there is no {_kind(group)} {name!r} ({known}); is mm-platform, or the plugin, installed here?"
+        )
+    return _loaded(group, name, list(found))
+
+
+def load_all(group: str) -> tuple[dict[str, object], list[PluginError]]:
+    """All of ``group`` that can be loaded, by name in order, and why the others cannot."""
+    from importlib.metadata import entry_points
+
+    entries = entry_points(group=group)
+    loaded: dict[str, object] = {}
+    failures: list[PluginError] = []
+    for name in sorted(entries.names):
+        try:
+            loaded[name] = _loaded(group, name, [entry for entry in entries if entry.name == name])
+        except PluginError as error:
+            failures.append(error)
+    return loaded, failures
+
+
+def _loaded(group: str, name: str, found: "list[EntryPoint]") -> object:
+    kind = _kind(group)
     sources = {_distribution(entry) for entry in found}
     if len(sources) > 1:
         raise PluginError(f"the {kind} {name!r} is claimed by {' and '.join(sorted(sources))}; uninstall one of them")
-    entry = next(iter(found))
+    entry = found[0]
     try:
         return entry.load()
     except Exception as error:
@@ -65,6 +80,10 @@ def load(group: str, name: str) -> object:
         raise PluginError(
             f"the {kind} {name!r} of {_distribution(entry)} cannot be loaded ({error}); {remedy}"
         ) from error
+
+
+def _kind(group: str) -> str:
+    return group.rpartition(".")[2].removesuffix("s")
 
 
 def _distribution(entry: "EntryPoint") -> str:

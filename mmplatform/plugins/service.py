@@ -1,24 +1,84 @@
-"""The service contract: a plugin that talks to the platform over the bus and has a life between start and stop."""
+"""The contract of services: what runs beside a node between its start and its stop, and talks to it over the bus.
+
+A service is an object that the application holds::
+
+    class Greeter(Service):
+        async def start(self, host: ServiceHost) -> None:
+            host.messaging.on("public.hello", lambda topic, sender, payload: f"hello {sender}")
+
+        async def stop(self) -> None:
+            pass
+
+    greeter = Greeter()
+    platform = Platform("~/.mm/alice", services=[greeter])
+
+One that is registered under ``mmplatform.services`` can be named instead, and ``platform.service(Greeter)`` finds it.
+"""
 
 from abc import ABC, abstractmethod
+from typing import Protocol
 
-from mmplatform.plugins.check import Check
+from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.messaging.api import API, Upstream
+from mmplatform.plugins.host import PluginHost
+from mmplatform.storage.contract import Storage
+
+
+class Known(Protocol):
+    """Who is known to the node."""
+
+    def scope(self, peer: str) -> str:
+        """What ``peer`` is to us: self, friends or public."""
+        ...
+
+    def known(self, peer: str) -> bool:
+        """Whether ``peer`` is a friend, a device, or somebody with a name here."""
+        ...
+
+    def name(self, peer: str) -> str:
+        """The name given to ``peer`` here, or ""."""
+        ...
+
+
+class ServiceHost(PluginHost, Protocol):
+    """All that a service knows of its node."""
+
+    @property
+    def messaging(self) -> API:
+        """Publish, subscribe, send and request, as the application does; ``messaging.bus`` is the local bus."""
+        ...
+
+    @property
+    def upstream(self) -> Upstream:
+        """For a protocol of the service's own: ``upstream.attach``, ``post`` and ``ask`` move its bytes."""
+        ...
+
+    @property
+    def contacts(self) -> Known:
+        """Who is known here."""
+        ...
+
+    def storage(self, prefix: bytes) -> Storage:
+        """The rows whose keys begin with ``prefix``, without it. Raises LocalError when they belong to the node or to
+        another service."""
+        ...
+
+    def records(self) -> list[NodeInfo]:
+        """The signed records of peers that are at hand and valid."""
+        ...
 
 
 class Service(ABC):
-    """Built by a callable that takes the platform, as in ``Kademlia(platform)``; the platform starts and stops it."""
+    """Started once by its node, and stopped by it. Subclass :class:`~mmplatform.plugins.check.Diagnosable`, too, to
+    be examined by ``mm doctor``."""
 
     trouble = ""
     """Why it cannot do its work at present, as far as it knows; empty when it can."""
 
     @abstractmethod
-    async def start(self) -> None:
-        """Begin; the platform is listening and its storage is open."""
+    async def start(self, host: ServiceHost) -> None:
+        """Begin; the node is listening and its storage is open."""
 
     @abstractmethod
     async def stop(self) -> None:
         """End; no task, timer or socket stays."""
-
-    async def checks(self) -> list[Check]:
-        """What ``mm doctor`` says about it; may take some seconds to find out."""
-        return []

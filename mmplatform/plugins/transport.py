@@ -2,21 +2,25 @@
 
 Frames are opaque to a transport. Every callback but ``pause_writing`` comes from the event loop, never from within
 ``write``, ``close`` or ``abort``. A transport whose addresses lead to a meeting point and not to a host (a relay) uses
-the peer's key to find it there; one that keeps mail for those who are away takes envelopes for them; one that must
-agree with the peer on how to meet (webrtc) exchanges signals over whatever link is up.
+the peer's key to find it there. Keeping mail (mail_carrier.py), meeting by signals (signalling.py) and being examined
+(check.py) are contracts of their own, for the transports that do so.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Final, Protocol
 
-from mmplatform.errors import Unreachable
-from mmplatform.identity.keys import Identity, SignId
-from mmplatform.plugins.check import Check
+from mmplatform.identity.keys import SignId
+from mmplatform.plugins.host import PluginHost
 
 CONNECTING: Final = "connecting"  # what is wrong at a meeting point at first
 LENGTH_LIMIT: Final = 256 * 1024  # no transport carries a longer frame (docs/protocol/session.rst)
-SIGNAL_LIMIT: Final = 16 * 1024  # bytes of a signal
+
+# What a connection costs: the lower, the sooner it is chosen. Between two, links.paths weighs round trips, too.
+IN_PROCESS: Final = 0
+DIRECT: Final = 10  # to an address of the peer, LAN or WAN
+PUNCHED: Final = 20  # through NATs, with more work a frame
+RELAYED: Final = 40
 
 
 class Receiver(Protocol):
@@ -43,7 +47,9 @@ class Connection(ABC):
     max_frame: int
     """The longest frame it carries, in bytes."""
     cost: int
-    """Lower is better: 0 memory, 10 LAN or WAN tcp, 20 webrtc, 40 relay."""
+    """Lower is better: IN_PROCESS, DIRECT, PUNCHED, RELAYED, or between."""
+    relayed: bool = False
+    """Whether frames go through a third party."""
 
     @abstractmethod
     def write(self, frame: bytes | bytearray) -> None:
@@ -61,37 +67,16 @@ class Connection(ABC):
 Accept = Callable[[Connection], Receiver]
 
 
-class Node(Protocol):
-    """What a transport may ask of, and tell, the platform it belongs to."""
+class TransportHost(PluginHost, Protocol):
+    """What a transport may ask of its node, and tell it."""
 
-    identity: Identity
-
-    def now(self) -> float:
-        """Unix seconds."""
-        ...
-
-    def random(self) -> float:
-        """0 to 1, for jitter."""
-        ...
-
-    def failed(self, error: Exception, topic: str = "") -> None:
-        """Something for the ``error`` event."""
-
-    async def advertise(self, owner: str, addresses: Sequence[str]) -> None:
-        """Have these in our record, in place of those ``owner`` had there before."""
+    stun: Sequence[str]
+    """URLs of servers that tell a host how it looks from outside (RFC 8489); named by the operator, maybe none."""
+    turn: Sequence[tuple[str, str, str]]
+    """URL, user name and password of servers that pass UDP on (RFC 8656)."""
 
     def present(self, peer: SignId) -> None:
         """``peer``, which could not be reached, can be reached now."""
-
-    def mail_came(self, envelope: bytes, taken: Callable[[bool], None]) -> None:
-        """An envelope for us. ``taken`` is called once: True when all in it is handled and saved, False when it
-        cannot be opened."""
-
-    def mail_ended(self, peer: SignId, mail_id: bytes, state: str) -> None:
-        """What became of an envelope that was deposited: delivered, expired, refused or overflow."""
-
-    def mail_room(self, peer: SignId) -> None:
-        """Mail to ``peer`` that was declined is welcome now."""
 
     def linked(self, peer: str) -> bool:
         """Whether a link to ``peer`` is up."""
@@ -99,7 +84,7 @@ class Node(Protocol):
 
     def signal(self, peer: SignId, scheme: str, data: bytes) -> bool:
         """Have the transport of ``scheme`` at ``peer`` get ``data``, at most once, over any link that is up; False
-        when none is. At most SIGNAL_LIMIT bytes."""
+        when none is. At most ``signalling.SIGNAL_LIMIT`` bytes."""
         ...
 
 
@@ -107,13 +92,17 @@ class Transport(ABC):
     """One way to move frames. ``schemes`` are the first parts of its addresses, as in ``tcp://host:port``."""
 
     schemes: ClassVar[tuple[str, ...]]
-    cost: ClassVar[int] = 10
+    cost: ClassVar[int] = DIRECT
     """Of its connections."""
-    over_link: ClassVar[bool] = False
-    """Whether it can dial only while another link to the peer is up, as it signals over that one."""
+    relayed: ClassVar[bool] = False
+    """Whether its connections go through a third party."""
+    everyday: ClassVar[bool] = True
+    """Whether a node that is told nothing about transports uses it once it is installed."""
+    listens_at: ClassVar[tuple[str, ...]] = ()
+    """Where a node that is told nothing listens with it."""
 
-    def attach(self, node: Node) -> None:  # noqa: B027 - most transports need nothing of it
-        """Called once by the platform, before anything else."""
+    def attach(self, host: TransportHost) -> None:  # noqa: B027 - most transports need nothing of it
+        """Take ``host``; called once, before anything else."""
 
     @abstractmethod
     async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
@@ -129,9 +118,6 @@ class Transport(ABC):
         """Whether dialling there needs no new connection: a meeting point where we are signed in."""
         return False
 
-    def prepare(self) -> None:  # noqa: B027 - most transports are ready
-        """It will soon be dialled, or be signalled to."""
-
     def reachable(self) -> list[str] | None:
         """The addresses of all listeners as they are now; None when they never change."""
         return None
@@ -139,25 +125,6 @@ class Transport(ABC):
     def troubles(self) -> dict[str, str]:
         """Listeners that stand at a meeting point, by address, with what is wrong there now, or ""."""
         return {}
-
-    async def deposit(self, address: str, peer: SignId, mail_id: bytes, expires: int, envelope: bytes) -> int:
-        """Leave an envelope for ``peer`` at the relay at ``address``; returns once it is on the relay's disk, with the
-        Unix milliseconds until when it is kept (at most ``expires``). The same 16-byte ``mail_id`` twice is kept once.
-
-        Raises MailDeclined with the relay's reason, MailUncertain when it was said to the relay but not answered, or
-        Unreachable when it was not."""
-        raise Unreachable(f"{address}: nobody keeps mail there")
-
-    async def checks(self) -> list[Check]:
-        """What ``mm doctor`` says about it; may take some seconds to find out."""
-        return []
-
-    def clocks(self) -> dict[str, float]:
-        """Clocks it has heard of: seconds ahead of ours, by whose they are."""
-        return {}
-
-    def signalled(self, peer: SignId, data: bytes) -> None:  # noqa: B027 - most transports need nothing of it
-        """What the transport at ``peer``, who has proven its key, says by ``Node.signal``. It is hostile input."""
 
     @abstractmethod
     async def close(self) -> None:

@@ -54,8 +54,8 @@ async def send(folder: Path, relay: str, ticket: str, count: str) -> None:
     identity.file = os.open(folder.parent / "signatures", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     async with Platform(folder, identity=identity, connection_info=(), relays=[relay]) as platform:
         peer = await platform.add(ticket)
-        assert platform.directory.mine is not None
-        (folder.parent / "record").write_bytes(platform.directory.mine.encode())
+        assert platform.directory.own_record is not None
+        (folder.parent / "record").write_bytes(platform.directory.own_record.encode())
         print("ready", flush=True)
         deliveries: list[Delivery] = []
         for first in range(1, int(count) + 1, AT_ONCE):
@@ -80,7 +80,7 @@ async def ask(folder: Path, relay: str) -> None:
             if set(states) == {"delivered"} or platform.now() > deadline:
                 break
             await asyncio.sleep(LOOK_AGAIN)
-        left = len(await inspection.queued(platform.outbox))
+        left = len(await inspection.queued(platform.parts.outbox))
         print(f"told {states['delivered']} {left}", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
 

@@ -50,7 +50,7 @@ async def send(folder: Path, address: str, ticket: str) -> None:
             for _ in range(BURST):
                 payload = [number, LARGE if number % LARGE_EVERY == 0 else b"x" * 100]
                 number += 1
-                platform.outbox.attach([(NEXT, b"%d" % number)])
+                platform.parts.outbox.attach([(NEXT, b"%d" % number)])
                 sends.append(asyncio.create_task(platform.messaging.send("chaos", peer, payload)))
             await asyncio.gather(*sends)
             await asyncio.sleep(PAUSE)

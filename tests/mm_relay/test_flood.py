@@ -27,7 +27,7 @@ async def sent(by: Platform, to: str) -> list[Delivery]:
 
 
 async def reasons(of: Platform, to: str) -> set[str]:
-    return {waiting.why for waiting in await inspection.queued(of.outbox, to) if waiting.state == "waiting"}
+    return {waiting.why for waiting in await inspection.queued(of.parts.outbox, to) if waiting.state == "waiting"}
 
 
 async def test_a_flood_is_refused_and_all_of_it_arrives_in_the_end(stack: AsyncExitStack, tmp_path: Path) -> None:

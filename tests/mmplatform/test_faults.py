@@ -110,7 +110,7 @@ async def test_a_full_disk_at_the_sender(disk: Disk) -> None:
             accepted.append(number)
         world.network.up = True
         await alice.add(bob.ticket())
-        alice.peer(bob.sign_id).nudge()
+        alice.parts.peers.peer(bob.sign_id).nudge()
         await alice.flush(bob.sign_id, timeout=20)
         assert [number for number, _ in heard] == accepted
 
@@ -126,7 +126,7 @@ async def test_a_sender_whose_disk_is_full_still_delivers_what_it_has(disk: Disk
         sent = [await alice.messaging.send("n", bob.sign_id, [number, bytes(20_000)]) for number in range(30)]
         disk.fill()
         world.network.up = True
-        alice.peer(bob.sign_id).nudge()
+        alice.parts.peers.peer(bob.sign_id).nudge()
         await asyncio.wait_for(asyncio.gather(*sent), 20)
         assert [number for number, _ in heard] == list(range(30))
         disk.give_back()
@@ -219,7 +219,7 @@ async def test_a_damaged_database_is_named_and_left_alone(tmp_path: Path, damage
     assert path.read_bytes() == bad[damage]
     path.write_bytes(good)
     async with World().node(1, storage=tmp_path / "a") as alice:
-        assert len(await inspection.queued(alice.outbox)) == 50
+        assert len(await inspection.queued(alice.parts.outbox)) == 50
 
 
 def damage_row(path: Path, prefix: bytes, which: int) -> None:
@@ -275,12 +275,12 @@ async def test_a_damaged_row_elsewhere_is_told_or_harmless(tmp_path: Path, prefi
 # Clocks.
 
 
-class Skewed(Platform):
-    """A node whose clock somebody sets."""
+class Clock:
+    """One that somebody sets."""
 
     skew = 0.0
 
-    def now(self) -> float:
+    def __call__(self) -> float:
         return time.time() + self.skew
 
 
@@ -289,20 +289,16 @@ class Skewed(Platform):
 async def test_a_clock_that_is_set_in_the_middle_of_traffic(who: str, hours: int) -> None:
     world = World()
 
-    def node(number: int) -> Skewed:
-        plain = world.node(number)
-        options = {"identity": plain.identity, "transports": plain._transports}
-        return Skewed(**options, connection_info=["memory://0"])
-
-    alice, bob = node(1), node(2)
+    clocks = Clock(), Clock()
+    alice, bob = world.node(1, now=clocks[0]), world.node(2, now=clocks[1])
     async with friends(alice, bob):
         heard = collect(bob, "friends.n")
         bob.messaging.on("friends.echo", lambda topic, sender, payload: payload)
         deliveries = []
         for number in range(300):
             if number == 100:
-                alice.skew = 3600 * hours if who != "receiver" else 0
-                bob.skew = 3600 * hours if who != "sender" else 0
+                clocks[0].skew = 3600 * hours if who != "receiver" else 0
+                clocks[1].skew = 3600 * hours if who != "sender" else 0
             if number == 200:
                 world.cut(alice)  # a new handshake under the new time
             deliveries.append(await alice.messaging.send("n", bob.sign_id, number, expire_after=7200))
@@ -314,14 +310,15 @@ async def test_a_clock_that_is_set_in_the_middle_of_traffic(who: str, hours: int
 
 async def test_a_clock_set_back_postpones_an_expiry_and_loses_nothing() -> None:
     world = World()
-    alice = Skewed(transports=[], connection_info=())
+    clock = Clock()
+    alice = Platform(transports=[], connection_info=(), now=clock)
     async with alice:
         delivery = await alice.messaging.send("n", identity(9).sign_id, 1, expire_after=0.5)
-        alice.skew = -3600
-        peer = alice.peer(identity(9).sign_id)
+        clock.skew = -3600
+        peer = alice.parts.peers.peer(identity(9).sign_id)
         peer._expire()
         assert delivery.state == "waiting"
-        alice.skew = 0
+        clock.skew = 0
         await asyncio.sleep(0)
         peer.wake()
         with pytest.raises(Expired):

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -38,17 +39,18 @@ from mmplatform import (
     TicketError,
     Unreachable,
 )
-from mmplatform import platform as module
-from mmplatform.codec import encode
+from mmplatform.codec import encode, pack, unpack
+from mmplatform.directory import own_record
 from mmplatform.identity.circles import Circle
+from mmplatform.identity.keys import Identity
 from mmplatform.identity.nodeinfo import NodeInfo
-from mmplatform.links import listener
 from mmplatform.message import Delivery
-from mmplatform.messaging.api import API, Inlet, raw
+from mmplatform.messaging.api import API, ProtocolHandler, raw
 from mmplatform.messaging.subscriber import Result
 from mmplatform.peers import exchange as exchange_module
-from mmplatform.plugins import loading as plugins
-from mmplatform.plugins.service import Service
+from mmplatform.plugins import loading
+from mmplatform.plugins.service import Service, ServiceHost
+from mmplatform.plugins.signalling import SignallingTransport
 from mmplatform.storage.memory import MemoryStorage
 from tests.support.world import World, collect, identity, listen_to, until
 
@@ -98,7 +100,7 @@ async def test_await_send_means_saved_and_await_delivery_means_handled() -> None
 
         delivery = await alice.messaging.send("work", bob.sign_id, 1)
         waiting = asyncio.ensure_future(delivery)
-        await until(lambda: alice.outbox.queue(bob.sign_id).linked)
+        await until(lambda: alice.parts.outbox.queue(bob.sign_id).linked)
         assert not waiting.done()
         assert await alice.delivery(delivery.id) in ("waiting", "sent")
         finish.set()
@@ -204,7 +206,7 @@ async def test_control_goes_first_and_low_last() -> None:
             for priority in ("low", "normal", "high", "control")
         ]
         world.network.up = True
-        alice.peer(bob.sign_id).nudge()
+        alice.parts.peers.peer(bob.sign_id).nudge()
         await asyncio.gather(*sent)
         assert heard == [f"{p} {n}" for p in ("control", "high", "normal", "low") for n in range(3)]
         with pytest.raises(ValueError, match="priority"):
@@ -233,7 +235,7 @@ async def test_what_a_peer_could_never_read_is_refused_here() -> None:
                     await call(topic, bob.sign_id)
         unknown = await alice.send(destination=bob.sign_id, topic="n", protocol="xx", payload=b"?")
         assert await unknown == Outcome("delivered", False, "unhandled")
-        assert alice.outbox.queue(bob.sign_id).empty
+        assert alice.parts.outbox.queue(bob.sign_id).empty
 
 
 async def test_raw_bytes_have_their_own_api() -> None:
@@ -272,7 +274,7 @@ async def test_requests_go_both_ways_and_fail_in_three_ways(kind: str) -> None:
         with pytest.raises(RequestFailed, match=r"^ValueError: not today$"):
             await alice.messaging.request("raise", bob.sign_id)
         with pytest.raises(NoResponders):
-            await alice.ask(bob.sign_id, "n", "xx", b"", 5)
+            await alice.upstream.ask(bob.sign_id, "n", "xx", b"", 5)
 
 
 async def test_a_request_nobody_can_take_times_out() -> None:
@@ -301,7 +303,7 @@ async def test_a_reply_counts_only_from_the_peer_that_was_asked() -> None:
         await eve.connect(alice.sign_id)
         asking = asyncio.create_task(alice.messaging.request("ask", bob.sign_id))
         await reached.wait()
-        link = eve.peer(alice.sign_id).link
+        link = eve.parts.peers.peer(alice.sign_id).link
         assert link is not None
         for number in range(10):
             link.send(exchange_module.Frame(0, 1, [], [], [], [], [exchange_module.Reply(number, 0, encode("eve"))]))
@@ -313,9 +315,9 @@ async def test_a_reply_counts_only_from_the_peer_that_was_asked() -> None:
 
 async def test_a_reply_that_does_not_decode_is_the_peer_s_failure() -> None:
     async with World().nodes() as [alice, bob]:
-        api = API(bob, "raw", raw, bytes)
+        api = API(bob.upstream, "raw", raw, bytes)
         api.on("friends.bad", lambda topic, sender, payload: b"\xc1")
-        asker = API(alice, "raw", raw, lambda data: module.unpack(data))
+        asker = API(alice.upstream, "raw", raw, lambda data: unpack(data))
         with pytest.raises(RequestFailed, match="decoded"):
             await asker.request("bad", bob.sign_id, b"")
 
@@ -331,9 +333,9 @@ async def test_scopes_follow_the_circles() -> None:
             bob.messaging.on(f"{scope}.hi", lambda topic, sender, payload: names.append(topic))
         await alice.add(bob.ticket())
         await (await alice.messaging.send("hi", bob.sign_id))
-        bob.friends.add(alice.sign_id)
+        bob.contacts.friends.add(alice.sign_id)
         await (await alice.messaging.send("hi", bob.sign_id))
-        bob.devices.add(alice.sign_id)
+        bob.contacts.devices.add(alice.sign_id)
         await (await alice.messaging.send("hi", bob.sign_id))
         assert names == ["public.hi", "friends.hi", "self.hi"]
         assert {status.scope for status in bob.peers()} == {"self"}
@@ -341,16 +343,16 @@ async def test_scopes_follow_the_circles() -> None:
 
 async def test_a_device_cannot_write_a_control_topic(caplog: pytest.LogCaptureFixture) -> None:
     async with World().nodes() as [alice, bob]:
-        bob.devices.add(alice.sign_id)
+        bob.contacts.devices.add(alice.sign_id)
         heard = collect(bob, "self.>")
         await alice.connect(bob.sign_id)
-        await until(lambda: bob.peer(alice.sign_id).link)
+        await until(lambda: bob.parts.peers.peer(alice.sign_id).link)
         heard.clear()
-        peer = alice.peer(bob.sign_id)
-        queue = alice.outbox.queue(bob.sign_id)
+        peer = alice.parts.peers.peer(bob.sign_id)
+        queue = alice.parts.outbox.queue(bob.sign_id)
         settled: list[Delivery] = []
         for topic in ("devices.update", "transports.nodeInfo", "a..b", "*", "x.update"):
-            delivery, saved = alice.outbox.put(queue, 2, topic, "ms", encode([]), 2**52)
+            delivery, saved = alice.parts.outbox.put(queue, 2, topic, "ms", encode([]), 2**52)
             await saved
             settled.append(delivery)
             peer.exchange.send_event(exchange_module.Event(topic, "ms", encode([])), 10)
@@ -360,7 +362,7 @@ async def test_a_device_cannot_write_a_control_topic(caplog: pytest.LogCaptureFi
             outcome = await asyncio.gather(delivery, return_exceptions=True)
             assert "bad-topic" in str(outcome[0])
         assert heard == []
-        assert alice.sign_id in bob.devices
+        assert alice.sign_id in bob.contacts.devices
 
 
 async def test_circles_are_updated_over_the_bus_and_kept(caplog: pytest.LogCaptureFixture) -> None:
@@ -371,28 +373,25 @@ async def test_circles_are_updated_over_the_bus_and_kept(caplog: pytest.LogCaptu
     class Friends(Service):
         """The one who knows the friends: pushes them at its start, and when asked."""
 
-        def __init__(self, platform: Platform) -> None:
-            self.platform = platform
-            platform.messaging.on("self.*.updateRequest", lambda topic, sender, payload: requests.append(topic))
-
-        async def start(self) -> None:
-            await self.platform.messaging.send("friends.update", "local", [keys[1], keys[2]])
+        async def start(self, host: ServiceHost) -> None:
+            host.messaging.on("self.*.updateRequest", lambda topic, sender, payload: requests.append(topic))
+            await host.messaging.send("friends.update", "local", [keys[1], keys[2]])
 
         async def stop(self) -> None: ...
 
-    async with World().node(1, storage=storage, services=[Friends], devices=[keys[5]]) as alice:
+    async with World().node(1, storage=storage, services=[Friends()], devices=[keys[5]]) as alice:
         assert requests == ["self.friends.updateRequest", "self.devices.updateRequest"]
-        assert list(alice.friends) == [keys[1], keys[2]]
+        assert list(alice.contacts.friends) == [keys[1], keys[2]]
         await alice.messaging.send("friends.update", "local", [keys[3]])
         await alice.messaging.send("devices.update", "local", [keys[4]])
         events = listen_to(alice)
         await alice.messaging.send("friends.update", "local", ["nobody"])
         assert [event[1] for event in events] == ["InvalidKey"]
     async with World().node(1, storage=storage) as again:
-        assert (list(again.friends), list(again.devices)) == ([keys[3]], [keys[4]])
-        again.friends.discard(keys[3])
+        assert (list(again.contacts.friends), list(again.contacts.devices)) == ([keys[3]], [keys[4]])
+        again.contacts.friends.discard(keys[3])
     async with World().node(1, storage=storage, friends=Circle("friends", [keys[6]])) as third:
-        assert list(third.friends) == [keys[6]]
+        assert list(third.contacts.friends) == [keys[6]]
 
 
 async def test_the_topics_of_the_original(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,8 +404,8 @@ async def test_the_topics_of_the_original(monkeypatch: pytest.MonkeyPatch) -> No
         )
     async with alice, world.node(2) as bob:
         assert [topic for topic, _ in seen] == ["myNodeInfo"]
-        assert NodeInfo.from_payload(seen[0][1], alice.now()).sign_id == alice.sign_id
-        assert seen[0][1]["expireTime"] > alice.now() * 1000
+        assert NodeInfo.from_payload(seen[0][1], time.time()).sign_id == alice.sign_id
+        assert seen[0][1]["expireTime"] > time.time() * 1000
         await alice.messaging.send("transports.requestMyNodeInfo", "local", {})
         assert seen.pop() == seen[0]
 
@@ -416,8 +415,8 @@ async def test_the_topics_of_the_original(monkeypatch: pytest.MonkeyPatch) -> No
         async def mdns(topic: str, sender: str, payload: str) -> None:
             asked.append(payload)
             if payload == bob.sign_id:
-                assert bob.directory.mine is not None
-                await alice.messaging.send("transports.nodeInfo", "local", bob.directory.mine.payload())
+                assert bob.directory.own_record is not None
+                await alice.messaging.send("transports.nodeInfo", "local", bob.directory.own_record.payload())
 
         await alice.connect(bob.sign_id)
         await alice.disconnect(bob.sign_id)
@@ -457,9 +456,9 @@ async def test_a_live_session_needs_no_look_up() -> None:
 async def test_a_forged_record_on_the_bus_is_refused_and_told() -> None:
     world = World()
     async with world.node(1) as alice, world.node(2) as bob:
-        assert bob.directory.mine is not None
+        assert bob.directory.own_record is not None
         events = listen_to(alice)
-        forged = bob.directory.mine.payload()
+        forged = bob.directory.own_record.payload()
         record = bytearray(forged["record"])  # type: ignore[call-overload]
         record[-1] ^= 1
         forged["record"] = bytes(record)
@@ -512,8 +511,8 @@ async def test_handlers_of_events_that_fail_are_logged(caplog: pytest.LogCapture
     node.on("ready", lambda: None)
     async with node:
         await until(lambda: len(caplog.records) == 2)
-        node.failed(LocalError("inside"))
-        node.failed(LocalError("in a handler"), "self.x")
+        node.upstream.failed(LocalError("inside"))
+        node.upstream.failed(LocalError("in a handler"), "self.x")
     assert [record.levelname for record in caplog.records] == ["ERROR"] * 4
 
 
@@ -573,10 +572,7 @@ async def test_start_twice_is_start_once() -> None:
 
 
 class Broken(Service):
-    def __init__(self, platform: Platform) -> None:
-        self.platform = platform
-
-    async def start(self) -> None:
+    async def start(self, host: ServiceHost) -> None:
         raise OSError("no such device")
 
     async def stop(self) -> None:
@@ -589,18 +585,17 @@ async def test_a_start_that_fails_half_way_closes_everything(where: str, tmp_pat
     order: list[str] = []
 
     class Good(Service):
-        def __init__(self, platform: Platform) -> None: ...
-        async def start(self) -> None:
+        async def start(self, host: ServiceHost) -> None:
             order.append("start")
 
         async def stop(self) -> None:
             order.append("stop")
 
-    options: dict[str, Any] = {"transports": [TCP()], "connection_info": ["tcp://127.0.0.1:0"], "services": [Good]}
+    options: dict[str, Any] = {"transports": [TCP()], "connection_info": ["tcp://127.0.0.1:0"], "services": [Good()]}
     error: type[Exception] = LocalError
     match where:
         case "service":
-            options["services"] = [Good, Broken]
+            options["services"] = [Good(), Broken()]
             error = OSError
         case "listen":
             options["connection_info"] = ["tcp://127.0.0.1:0", "tcp://192.0.2.254:1"]
@@ -631,21 +626,19 @@ async def test_services_start_in_order_and_stop_in_reverse_and_may_send_while_th
 
     def service(name: str, fails: bool = False) -> Any:
         class Named(Service):
-            def __init__(self, platform: Platform) -> None:
-                self.platform = platform
-
-            async def start(self) -> None:
-                assert self.platform.ready
+            async def start(self, host: ServiceHost) -> None:
+                self.host = host
+                assert node.ready
                 order.append(f"+{name}")
-                await self.platform.messaging.send("hello", identity(9).sign_id, name)
+                await host.messaging.send("hello", identity(9).sign_id, name)
 
             async def stop(self) -> None:
                 order.append(f"-{name}")
-                await self.platform.messaging.send("bye", identity(9).sign_id, name)
+                await self.host.messaging.send("bye", identity(9).sign_id, name)
                 if fails:
                     raise RuntimeError("cannot stop")
 
-        return Named
+        return Named()
 
     node = world.node(1, services=[service("a"), service("b", fails=True), service("c")])
     told = listen_to(node)
@@ -654,19 +647,19 @@ async def test_services_start_in_order_and_stop_in_reverse_and_may_send_while_th
         assert told == [("ready",)]
     assert order == ["+a", "+b", "+c", "-c", "-b", "-a"]
     assert told[1:] == [("error", "RuntimeError", "cannot stop", "")]
-    assert not node._links._open
+    assert not node.parts.links._open
 
 
 async def test_plugins_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: dict[str, object] = {"instance": Memory(World().network), "class": Memory, "junk": "x", "svc": Broken}
-    monkeypatch.setattr(module.plugins, "load", lambda group, name: loaded[name])
-    assert [t.schemes for t in Platform(transports=["instance"])._transports] == [("memory",)]
-    assert [t.schemes for t in Platform(transports=["class"])._transports] == [("memory",)]
-    with pytest.raises(LocalError, match="not a transport"):
+    monkeypatch.setattr(loading, "load", lambda group, name: loaded[name])
+    assert [t.schemes for t in Platform(transports=["instance"]).parts.transports] == [("memory",)]
+    assert [t.schemes for t in Platform(transports=["class"]).parts.transports] == [("memory",)]
+    with pytest.raises(LocalError, match="is no Transport"):
         Platform(transports=["junk"])
-    with pytest.raises(LocalError, match="not a service"):
+    with pytest.raises(LocalError, match="is no Service"):
         Platform(transports=["class"], services=["junk"])
-    assert Platform(transports=["class"], services=["svc"])._services == [Broken]
+    assert type(Platform(transports=["class"], services=["svc"]).service(Broken)) is Broken
     monkeypatch.undo()
     with pytest.raises(PluginError, match="carrier-pigeon"):
         Platform(transports=["carrier-pigeon"])
@@ -702,19 +695,19 @@ asyncio.run(main())
 async def test_a_restart_keeps_the_key_the_port_the_friends_and_what_waits(tmp_path: Path) -> None:
     options: dict[str, Any] = {"transports": ["tcp"], "connection_info": ["tcp://127.0.0.1:0"]}
     async with Platform(tmp_path / "b", **options) as bob:
-        bobs, address = bob.ticket(), bob.directory.mine
+        bobs, address = bob.ticket(), bob.directory.own_record
     async with Platform(tmp_path / "a", **options) as alice:
         peer = await alice.add(bobs, name="bob", circle="friends")
         waiting = [await alice.messaging.send("n", peer, n) for n in range(30)]
     assert {delivery.state for delivery in waiting} == {"waiting"}
     async with Platform(tmp_path / "b", **options, friends=[alice.sign_id]) as bob:
         heard = collect(bob)
-        assert bob.directory.mine is not None
+        assert bob.directory.own_record is not None
         assert address is not None
-        assert bob.directory.mine.connection_info == address.connection_info
-        assert bob.directory.mine.seq > address.seq
+        assert bob.directory.own_record.connection_info == address.connection_info
+        assert bob.directory.own_record.seq > address.seq
         async with Platform(tmp_path / "a", **options) as alice:
-            assert alice.directory.resolve("bob") == peer == bob.sign_id
+            assert alice.contacts.resolve("bob") == peer == bob.sign_id
             await alice.flush(peer, timeout=20)
             assert heard == list(range(30))
             assert {await alice.delivery(delivery.id) for delivery in waiting} == {"delivered"}
@@ -727,15 +720,15 @@ async def test_a_peer_that_comes_back_elsewhere_finds_its_messages() -> None:
             await alice.add(bob.ticket(), circle="friends")
             await bob.add(alice.ticket(), circle="friends")
             await alice.connect(bob.sign_id)
-            assert bob.directory.mine is not None
-            before = bob.directory.mine.connection_info
+            assert bob.directory.own_record is not None
+            before = bob.directory.own_record.connection_info
         async with world.node(3, connection_info=before):  # somebody else has the port now
             waiting = [await alice.messaging.send("n", bob.sign_id, n) for n in range(30)]
             bob = world.node(2, storage=storage)
             heard = collect(bob)
             async with bob:
-                assert bob.directory.mine is not None
-                assert bob.directory.mine.connection_info != before
+                assert bob.directory.own_record is not None
+                assert bob.directory.own_record.connection_info != before
                 await asyncio.wait_for(asyncio.gather(*waiting), 20)
                 assert heard == list(range(30))
 
@@ -745,12 +738,11 @@ async def test_what_came_before_the_application_listened_is_not_lost() -> None:
     world, storage = World("tcp"), MemoryStorage()
     async with world.node(2, storage=storage) as bob:
         ticket = bob.ticket()
-        assert bob.directory.mine is not None
-        port = bob.directory.mine.connection_info
+        assert bob.directory.own_record is not None
+        port = bob.directory.own_record.connection_info
 
     class Slow(Service):
-        def __init__(self, platform: Platform) -> None: ...
-        async def start(self) -> None:
+        async def start(self, host: ServiceHost) -> None:
             await until(lambda: tried >= 3)
 
         async def stop(self) -> None: ...
@@ -765,7 +757,7 @@ async def test_what_came_before_the_application_listened_is_not_lost() -> None:
 
         delivery = await alice.messaging.send("n", bob.sign_id, 1)
         alice.messaging.on("self.transports.failed", count)
-        async with world.node(2, storage=storage, connection_info=port, services=[Slow]) as bob:
+        async with world.node(2, storage=storage, connection_info=port, services=[Slow()]) as bob:
             heard = collect(bob, "public.n")
             assert (await delivery).handled
             assert heard == [1]
@@ -775,12 +767,12 @@ async def test_two_hundred_absent_peers_cost_a_task_and_a_timer_each(monkeypatch
     async with World("tcp").node(1) as alice:
         before, tasks = timers(), len(asyncio.all_tasks())
         for number in range(200):
-            key = module.Identity.generate()
-            info = NodeInfo.create(key, ["tcp://127.0.0.1:1"], 1, int(alice.now()) + 1000)
+            key = Identity.generate()
+            info = NodeInfo.create(key, ["tcp://127.0.0.1:1"], 1, int(time.time()) + 1000)
             alice.directory.put(info, "ticket")
             for n in range(3):
                 await alice.messaging.send("n", key.sign_id, number + n)
-        await until(lambda: all(peer.reason for peer in alice._peers.values()))
+        await until(lambda: all(peer.reason for peer in alice.parts.peers.by_id.values()))
         await until(lambda: len(asyncio.all_tasks()) - tasks <= 200)
         # When to dial again, and when the first message expires; the attempt that is under way has two more.
         await until(lambda: timers() - before <= 400)
@@ -817,17 +809,17 @@ async def test_a_host_with_many_addresses_names_the_first_sixteen(monkeypatch: p
             return [f"memory://{n}" for n in range(40)]
 
     async with Platform(transports=[Many()], connection_info=["memory://0"]) as node:
-        assert node.directory.mine is not None
-        assert len(node.directory.mine.connection_info) == 16
+        assert node.directory.own_record is not None
+        assert len(node.directory.own_record.connection_info) == 16
 
 
 async def test_a_record_is_renewed_and_a_failure_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "REFRESH", 0.01)
-    monkeypatch.setattr(listener, "REFRESH_AGAIN", 0.01)
+    monkeypatch.setattr(own_record, "REFRESH", 0.01)
+    monkeypatch.setattr(own_record, "REFRESH_AGAIN", 0.01)
     async with World().node(1) as alice:
-        assert alice.directory.mine is not None
-        first = alice.directory.mine.seq
-        await until(lambda: alice.directory.mine is not None and alice.directory.mine.seq > first)
+        assert alice.directory.own_record is not None
+        first = alice.directory.own_record.seq
+        await until(lambda: alice.directory.own_record is not None and alice.directory.own_record.seq > first)
         told = listen_to(alice)
         put = alice.storage.put
 
@@ -836,28 +828,28 @@ async def test_a_record_is_renewed_and_a_failure_is_told(monkeypatch: pytest.Mon
 
         monkeypatch.setattr(alice.storage, "put", full)
         await until(lambda: len(told) >= 2)
-        second = alice.directory.mine.seq
+        second = alice.directory.own_record.seq
         monkeypatch.setattr(alice.storage, "put", put)
-        await until(lambda: alice.directory.mine is not None and alice.directory.mine.seq > second)
+        await until(lambda: alice.directory.own_record is not None and alice.directory.own_record.seq > second)
 
 
 async def test_a_port_wish_that_cannot_be_had_or_read_is_no_obstacle() -> None:
     storage = MemoryStorage()
     options: dict[str, Any] = {"storage": storage, "transports": [TCP()], "connection_info": ["tcp://127.0.0.1:0"]}
     async with Platform(**options) as first:
-        assert first.directory.mine is not None
-        kept = first.directory.mine.connection_info[0]
+        assert first.directory.own_record is not None
+        kept = first.directory.own_record.connection_info[0]
     for saved in (b"\xc1", encode(["99999"]), encode([kept.rpartition(":")[2]])):
         await storage.open()
         await storage.put(b"node/listening", saved)
         async with Platform(transports=[TCP()], connection_info=[kept]), Platform(**options) as again:
-            assert again.directory.mine is not None
-            assert again.directory.mine.connection_info[0] != kept
+            assert again.directory.own_record is not None
+            assert again.directory.own_record.connection_info[0] != kept
 
 
 async def test_a_handshake_before_our_record_is_made_is_refused() -> None:
     with pytest.raises(ProtocolError, match="starting"):
-        World().node(1)._listener.encoded()
+        World().node(1).parts.own_record.encoded()
 
 
 async def test_what_was_handled_is_acknowledged_before_the_node_stops() -> None:
@@ -876,7 +868,7 @@ async def test_a_circle_that_cannot_be_saved_is_told() -> None:
         told = listen_to(alice)
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         alice.storage.write = lambda rows, sync=True: failed  # type: ignore[method-assign]
-        alice.friends.add(identity(5).sign_id)
+        alice.contacts.friends.add(identity(5).sign_id)
         failed.set_exception(StorageError("full"))
         await until(lambda: told)
         assert told[0][1:3] == ("StorageError", "full")
@@ -891,33 +883,35 @@ class Compressed:
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
-        self.sign_id, self.failed = platform.sign_id, platform.failed
+        self.sign_id, self.failed = platform.sign_id, platform.upstream.failed
 
     async def post(self, destination: str, topic: str, protocol: str, payload: bytes, *options: Any) -> Delivery:
-        return await self._platform.post(destination, topic, protocol, zlib.compress(payload), *options)
+        return await self._platform.upstream.post(destination, topic, protocol, zlib.compress(payload), *options)
 
     async def ask(self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float) -> bytes:
-        return zlib.decompress(await self._platform.ask(destination, topic, protocol, zlib.compress(payload), timeout))
+        return zlib.decompress(
+            await self._platform.upstream.ask(destination, topic, protocol, zlib.compress(payload), timeout)
+        )
 
-    def attach(self, protocol: str, inlet: Inlet) -> None:
-        self._platform.attach(protocol, Squeezed(inlet))
+    def attach(self, protocol: str, handler: ProtocolHandler) -> None:
+        self._platform.upstream.attach(protocol, Squeezed(handler))
 
 
 class Squeezed:
-    def __init__(self, inlet: Inlet) -> None:
-        self._inlet, self.close = inlet, inlet.close
+    def __init__(self, handler: ProtocolHandler) -> None:
+        self._handler, self.close = handler, handler.close
 
-    def take_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
-        self._inlet.take_event(scope, topic, sender, zlib.decompress(payload))
+    def on_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
+        self._handler.on_event(scope, topic, sender, zlib.decompress(payload))
 
-    def take_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Any) -> Result | None:
-        return self._inlet.take_message(scope, topic, sender, zlib.decompress(payload), finished)
+    def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Any) -> Result | None:
+        return self._handler.on_message(scope, topic, sender, zlib.decompress(payload), finished)
 
-    def take_request(self, scope: str, topic: str, sender: str, payload: bytes, finished: Any) -> Any:
+    def on_request(self, scope: str, topic: str, sender: str, payload: bytes, finished: Any) -> Any:
         def answer(reply: Any) -> Any:
             return zlib.compress(reply) if isinstance(reply, bytes) else reply
 
-        reply = self._inlet.take_request(
+        reply = self._handler.on_request(
             scope, topic, sender, zlib.decompress(payload), lambda reply: finished(answer(reply))
         )
         return answer(reply)
@@ -925,7 +919,7 @@ class Squeezed:
 
 async def test_apis_can_stand_on_layers() -> None:
     async with World().nodes() as [alice, bob]:
-        squeezed = {node: API(Compressed(node), "zms", module.pack, module.unpack) for node in (alice, bob)}
+        squeezed = {node: API(Compressed(node), "zms", pack, unpack) for node in (alice, bob)}
         heard: list[Any] = []
         squeezed[bob].on("friends.>", lambda topic, sender, payload: heard.append(payload))
 
@@ -942,18 +936,18 @@ async def test_apis_can_stand_on_layers() -> None:
         assert heard == [text] * 3
         assert max(sizes) < 200
         with pytest.raises(LocalError, match="has an API already"):
-            API(alice, "ms", raw, bytes)
+            API(alice.upstream, "ms", raw, bytes)
 
 
 async def test_a_layer_that_raises_ends_no_link() -> None:
     async with World().nodes() as [alice, bob]:
-        API(Compressed(bob), "zms", module.pack, module.unpack)
+        API(Compressed(bob), "zms", pack, unpack)
         told = listen_to(bob)
         delivery = await alice.send(destination=bob.sign_id, topic="n", protocol="zms", payload=b"not squeezed")
         assert (await delivery).handled
         await alice.send(destination=bob.sign_id, topic="n", protocol="zms", payload=b"?", realtime=True)
         with pytest.raises(RequestFailed, match="error"):
-            await alice.ask(bob.sign_id, "n", "zms", b"?", 5)
+            await alice.upstream.ask(bob.sign_id, "n", "zms", b"?", 5)
         await until(lambda: len(told) == 4)
         assert {event[0] for event in told} == {"connection", "error"}
 
@@ -1027,25 +1021,24 @@ async def test_a_node_that_moved_calls_its_friends_until_they_answer() -> None:
         await bob.add(alice.ticket(), circle="friends")
     async with world.node(1, storage=stores[0], connection_info=["memory://elsewhere"]) as alice:
         heard = collect(alice)
-        await until(lambda: alice.peer(identity(2).sign_id).reason)
+        await until(lambda: alice.parts.peers.peer(identity(2).sign_id).reason)
         async with world.node(2, storage=stores[1], connection_info=["memory://2"]) as bob:
             await (await bob.messaging.send("chat", alice.sign_id, "found"))
         assert heard == ["found"]
 
 
 async def test_webrtc_is_used_where_somebody_may_signal_and_loaded_when_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "importable", lambda library: library == "aiortc")
     server = {"stun": ["stun:127.0.0.1"], "turn": [("turn:127.0.0.1", "user", "password")]}
     for options, offered in (({}, False), (server, True), (server | {"connection_info": []}, True)):
         loopback = {"connection_info": ["tcp://127.0.0.1:0"]}
         async with Platform(**(loopback | options)) as platform:  # type: ignore[arg-type]
-            assert platform.directory.mine is not None
-            assert ("webrtc:" in platform.directory.mine.connection_info) == offered
-            assert platform.dialer.transports["webrtc"].over_link
+            assert platform.directory.own_record is not None
+            assert ("webrtc:" in platform.directory.own_record.connection_info) == offered
+            assert isinstance(platform.parts.dialer.transports["webrtc"], SignallingTransport)
     for wrong in ({"stun": ["turn:x"]}, {"turn": [("stun:x", "", "")]}, {"turn": [("turn:x",)]}):
         with pytest.raises(ValueError, match="is not"):
             Platform(**wrong)  # type: ignore[arg-type]
-    monkeypatch.setattr(plugins, "importable", lambda library: False)
-    assert "webrtc" not in Platform().dialer.transports
+    monkeypatch.setitem(sys.modules, "mm_transports.webrtc.lazy", None)
+    assert "webrtc" not in Platform().parts.dialer.transports
     with pytest.raises(PluginError, match=r"pip install 'mm-platform\[webrtc\]'"):
         Platform(stun=["stun:127.0.0.1"])

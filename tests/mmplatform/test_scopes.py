@@ -67,8 +67,8 @@ class Case:
     def change_circles(self) -> None:
         self.friends = set(self.draw.sample(PEOPLE, self.draw.randint(0, 5)))
         self.devices = set(self.draw.sample(PEOPLE, self.draw.randint(0, 3)))
-        self.platform.friends.update(self.friends)
-        self.platform.devices.update(self.devices)
+        self.platform.contacts.friends.update(self.friends)
+        self.platform.contacts.devices.update(self.devices)
 
     def change_handlers(self) -> None:
         bus = self.platform.messaging
@@ -86,8 +86,8 @@ class Case:
     def attack(self) -> None:
         sender = self.draw.choice(PEOPLE)
         topic = ".".join(self.draw.choices(WORDS, k=self.draw.choice([1, 2, 2, 2, 3, 4])))
-        scope = self.platform.scope(sender)
-        gate, data = self.platform.gate, encode("x")
+        scope = self.platform.contacts.scope(sender)
+        gate, data = self.platform.parts.dispatcher, encode("x")
         self.ran.clear()
         how = self.draw.randrange(3)
         result: Any = None
@@ -139,11 +139,11 @@ DISGUISES = ["self.chat", "self.directory.put", "friends.chat", "self", "local.c
 
 async def attack_for_real(attacker: Platform, victim: SignId, topics: list[str]) -> None:
     """What a changed node would send: past every check of its own, in all three ways."""
-    peer = attacker.peer(victim)
+    peer = attacker.parts.peers.peer(victim)
     await attacker.connect(victim)
     deliveries = []
     for topic in topics:
-        delivery, saved = attacker.outbox.put(peer.queue, Priority.NORMAL, topic, "ms", encode([victim]), 1 << 50)
+        delivery, saved = attacker.parts.outbox.put(peer.queue, Priority.NORMAL, topic, "ms", encode([victim]), 1 << 50)
         await saved
         deliveries.append(delivery)
         peer.exchange.send_event(Event(topic, "ms", encode([victim])), 10)
@@ -159,17 +159,17 @@ async def test_a_real_peer_of_any_scope(circle: str | None) -> None:
     async with world.node(1) as victim, world.node(2) as attacker:
         await attacker.add(victim.ticket())
         if circle is not None:
-            getattr(victim, circle).add(attacker.sign_id)
+            getattr(victim.contacts, circle).add(attacker.sign_id)
         scope = {"devices": "self", "friends": "friends", None: "public"}[circle]
         heard: list[str] = []
         for pattern in (">", "self.>", "friends.>", "public.>", "*.*", "self.*.update", *CONTROL_TOPICS):
             victim.messaging.on(
                 pattern, lambda topic, sender, payload: sender == attacker.sign_id and heard.append(topic)
             )
-        friends, devices = list(victim.friends), list(victim.devices)
+        friends, devices = list(victim.contacts.friends), list(victim.contacts.devices)
         await attack_for_real(attacker, victim.sign_id, [*CONTROL_TOPICS, *DISGUISES])
         assert set(heard) == {f"{scope}.{topic}" for topic in DISGUISES}
-        assert (list(victim.friends), list(victim.devices)) == (friends, devices)
+        assert (list(victim.contacts.friends), list(victim.contacts.devices)) == (friends, devices)
         for topic in CONTROL_TOPICS:
             with pytest.raises(ControlTopic):
                 await attacker.messaging.send(topic, victim.sign_id, 1)

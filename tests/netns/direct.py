@@ -56,7 +56,7 @@ async def direct(platform: Platform, peer: SignId) -> None:
 
 
 async def dial(platform: Platform, peer: SignId) -> None:
-    link = await platform.dialer.dial(peer, ("webrtc:",))
+    link = await platform.parts.dialer.dial(peer, ("webrtc:",))
     tell("dialled", over=link.connection.address)
 
 

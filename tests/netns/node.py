@@ -35,12 +35,11 @@ async def main() -> None:
     options = parser.parse_args()
     listen = options.listen or ["tcp://0.0.0.0:0"]
 
-    class Shifted(Platform):
-        def now(self) -> float:
-            return time.time() + options.clock
-
     chosen = {"transports": options.transport} if options.transport else {}
-    platform = Shifted(connection_info=listen, services=options.service, relays=options.relay, **chosen)
+    platform = Platform(
+        connection_info=listen, services=options.service, relays=options.relay,
+        now=lambda: time.time() + options.clock, **chosen,
+    )  # fmt: skip
     on = platform.messaging.on
     sending: list[asyncio.Task[None]] = []
 
@@ -72,7 +71,7 @@ async def main() -> None:
     async with platform:
         for ticket in options.add:
             await platform.add(ticket)
-        mine = platform.directory.mine
+        mine = platform.directory.own_record
         assert mine is not None
         tell("ready", signId=platform.sign_id, listening=list(mine.connection_info), ticket=platform.ticket())
         while options.when_told and (line := await asyncio.to_thread(sys.stdin.readline)):

@@ -13,7 +13,8 @@ from mmplatform import Platform
 from mmplatform.errors import MailDeclined, MailUncertain, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import NodeInfo
-from mmplatform.plugins.transport import Accept, Connection, Node, Transport
+from mmplatform.plugins.mail_carrier import MailCarrier, MailHost
+from mmplatform.plugins.transport import Accept, Connection, Transport
 from mmplatform.storage.contract import Row
 from mmplatform.storage.memory import MemoryStorage
 from tests.support.world import identity
@@ -97,10 +98,10 @@ class Relay:
     def tell(self, sender: SignId) -> None:
         if sender in self.here and self.up:
             for note in self.notes.pop(sender, []):
-                self.here[sender].node.mail_ended(*note)
+                self.here[sender].host.mail_finished(*note)
 
 
-class Mailbox(Transport):
+class Mailbox(Transport, MailCarrier):
     """One node's connection to relays, by ``relays`` of the world. Links cannot be made over it."""
 
     schemes: ClassVar[tuple[str, ...]] = ("relay+ws", "relay+wss")
@@ -108,12 +109,12 @@ class Mailbox(Transport):
     def __init__(self, *relays: Relay) -> None:
         self.relays = {relay.address: relay for relay in relays}
         self.under_way: set[tuple[str, int]] = set()
-        self.node: Node
+        self.host: MailHost
         self.own: list[Relay] = []
         self.dead = False  # the process was killed: nothing it says arrives
 
-    def attach(self, node: Node) -> None:
-        self.node = node
+    def carry(self, host: MailHost) -> None:
+        self.host = host
 
     async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
         raise Unreachable(f"{address}: the peer is absent")
@@ -124,7 +125,7 @@ class Mailbox(Transport):
         return [hint]
 
     def sign_in(self) -> None:
-        me = self.node.identity.sign_id
+        me = self.host.identity.sign_id
         for relay in self.own:
             if not self.dead:
                 relay.here[me] = self
@@ -139,8 +140,8 @@ class Mailbox(Transport):
             raise Unreachable(f"{address} is down")
         if relay.declined:
             raise MailDeclined(relay.declined, relay.retry)
-        now_ms = int(self.node.now() * 1000)
-        until = relay.put(peer, self.node.identity.sign_id, mail_id, min(expires, now_ms + relay.ttl_ms), envelope)
+        now_ms = int(self.host.now() * 1000)
+        until = relay.put(peer, self.host.identity.sign_id, mail_id, min(expires, now_ms + relay.ttl_ms), envelope)
         if relay.deaf:
             raise MailUncertain(f"{address}: the connection ended")
         await asyncio.sleep(0)
@@ -152,18 +153,18 @@ class Mailbox(Transport):
         def taken(good: bool) -> None:
             if not self.dead:
                 self.under_way.discard((relay.name, kept.number))
-                relay.end(self.node.identity.sign_id, kept, "delivered" if good else "refused")
+                relay.end(self.host.identity.sign_id, kept, "delivered" if good else "refused")
 
         def come() -> None:
             if not self.dead:
-                self.node.mail_came(kept.envelope, taken)
+                self.host.mail_received(kept.envelope, taken)
 
         asyncio.get_running_loop().call_soon(come)
 
     def sign_out(self) -> None:
         for relay in self.own:
-            if relay.here.get(self.node.identity.sign_id) is self:
-                del relay.here[self.node.identity.sign_id]
+            if relay.here.get(self.host.identity.sign_id) is self:
+                del relay.here[self.host.identity.sign_id]
 
     async def close(self) -> None:
         self.sign_out()
@@ -287,7 +288,7 @@ class Person:
         """As SIGKILL: nothing that the node does from now on reaches a relay, another node, or its disk."""
         node, self.node = self.up, None
         self.killed.add(len(self.runs) - 1)
-        for transport in node._transports:
+        for transport in node.parts.transports:
             if isinstance(transport, Mailbox):
                 transport.sign_out()
                 transport.dead = True

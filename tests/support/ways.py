@@ -10,6 +10,7 @@ from mmplatform import Platform
 from mmplatform.errors import Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.links.link import Link
+from mmplatform.plugins.signalling import SignallingTransport
 from mmplatform.plugins.transport import Accept, Connection, Receiver, Transport
 from tests.support.world import identity
 
@@ -23,6 +24,10 @@ class Way:
         self.hole = self.mute = False  # mute: who dials hears nothing at all
         self.dials: list[str] = []
 
+    def transport(self) -> "WayTransport":
+        """One for a node."""
+        return SignallingWay(self) if self.over_link else WayTransport(self)
+
     def cut(self) -> None:
         self.network.cut()
 
@@ -34,7 +39,7 @@ class WayTransport(Transport):
     def __init__(self, way: Way) -> None:
         self.way, self.memory = way, Memory(way.network)
         self.schemes = (way.scheme,)  # type: ignore[misc]  # one class for all ways
-        self.cost, self.over_link = way.cost, way.over_link  # type: ignore[misc]
+        self.cost = way.cost  # type: ignore[misc]
 
     def near(self, address: str) -> bool:
         return self.way.near and self.way.network.up
@@ -66,6 +71,14 @@ class WayTransport(Transport):
         return dressed
 
 
+class SignallingWay(WayTransport, SignallingTransport):
+    """One that is dialled over another link only."""
+
+    address = "none"
+
+    def signalled(self, peer: SignId, data: bytes) -> None: ...
+
+
 def fast() -> Way:
     return Way("fast", 10)
 
@@ -85,7 +98,7 @@ async def friends(*ways: Way, numbers: Sequence[int] = (1, 2), **options: Any) -
         found = [
             await stack.enter_async_context(
                 Platform(
-                    identity=identity(number), transports=[WayTransport(way) for way in ways],
+                    identity=identity(number), transports=[way.transport() for way in ways],
                     connection_info=[f"{way.scheme}://0" for way in ways], **options,
                 )
             )
@@ -99,7 +112,7 @@ async def friends(*ways: Way, numbers: Sequence[int] = (1, 2), **options: Any) -
 
 
 def links(node: Platform, other: Platform) -> list[Link]:
-    return node.peer(other.sign_id).links
+    return node.parts.peers.peer(other.sign_id).links
 
 
 def states(node: Platform, other: Platform) -> dict[str, str]:
@@ -109,7 +122,7 @@ def states(node: Platform, other: Platform) -> dict[str, str]:
 
 
 def active(node: Platform, other: Platform) -> str:
-    link = node.peer(other.sign_id).link
+    link = node.parts.peers.peer(other.sign_id).link
     return link.connection.address.partition(":")[0] if link is not None else ""
 
 

@@ -29,7 +29,7 @@ class World(MemoryNodes):
         """End every connection without a word."""
         self.network.cut()
         for node in nodes:
-            for peer in node._peers.values():
+            for peer in node.parts.peers.by_id.values():
                 for link in peer._links:
                     link.connection.abort()
 

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from mmplatform.errors import LocalError, Unreachable
 from mmplatform.identity.keys import SignId
-from mmplatform.plugins.transport import LENGTH_LIMIT, Accept, Connection, Receiver, Transport
+from mmplatform.plugins.transport import IN_PROCESS, LENGTH_LIMIT, Accept, Connection, Receiver, Transport
 
 
 class Network:
@@ -42,7 +42,8 @@ class Memory(Transport):
     """``memory://name``."""
 
     schemes: ClassVar[tuple[str, ...]] = ("memory",)
-    cost: ClassVar[int] = 0
+    cost: ClassVar[int] = IN_PROCESS
+    everyday: ClassVar[bool] = False
 
     def __init__(self, network: Network | None = None) -> None:
         self.network = network or _default
@@ -79,7 +80,7 @@ class Memory(Transport):
 class MemoryConnection(Connection):
     """One end. Frames come to the other end's receiver in a later loop turn."""
 
-    cost = 0
+    cost = IN_PROCESS
 
     def __init__(self, network: Network, address: str) -> None:
         self.address = address

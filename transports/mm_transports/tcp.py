@@ -13,13 +13,12 @@ from urllib.parse import urlsplit
 from mm_transports import resolving
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import SignId
-from mmplatform.plugins.transport import LENGTH_LIMIT, Accept, Connection, Receiver, Transport
+from mmplatform.plugins.transport import DIRECT, LENGTH_LIMIT, Accept, Connection, Receiver, Transport
 
 CONNECT_TIMEOUT: Final = 5.0  # seconds; far above any round trip, far below the patience of a user
 HIGH_WATER: Final = 512 * 1024  # bytes in the send buffer above which the sender is paused
 BUFFER: Final = LENGTH_LIMIT + 4
 SMALL_BUFFER: Final = 4096  # to begin with: most connections of a large node are idle
-COST: Final = 10
 EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
@@ -27,7 +26,8 @@ class TCP(Transport):
     """``tcp://host:port``, IPv4 and IPv6."""
 
     schemes: ClassVar[tuple[str, ...]] = ("tcp",)
-    cost: ClassVar[int] = COST
+    cost: ClassVar[int] = DIRECT
+    listens_at: ClassVar[tuple[str, ...]] = ("tcp://0.0.0.0:0",)
 
     def __init__(self) -> None:
         self._servers: list[asyncio.Server] = []
@@ -67,7 +67,7 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
     """Both ends of a TCP connection are this."""
 
     max_frame = LENGTH_LIMIT
-    cost = COST
+    cost = DIRECT
 
     def __init__(self, accept: Accept) -> None:
         self.address = ""

@@ -126,7 +126,7 @@ class _News:
         self._platform.on("disconnected", self._disconnected)
 
     def ready(self, metrics_at: str) -> None:
-        mine = self._platform.directory.mine
+        mine = self._platform.directory.own_record
         assert mine is not None
         listening = list(mine.connection_info)
         if self._json:
@@ -141,11 +141,12 @@ class _News:
                 metrics=metrics_at,
             )
             return
-        direct = [address for address in listening if address not in (*self._relays, "webrtc:")]
+        signalled = {c.address for c in self._platform.parts.dialer.candidates(listening) if c.over_link}
+        direct = [address for address in listening if address not in (*self._relays, *signalled)]
         say(f"{self._platform.sign_id} listens on {', '.join(direct) or 'nothing'}")
         for relay in self._relays:
             say(f"is reached through {relay}")
-        if "webrtc:" in listening:
+        if signalled:
             helped = f", with the help of {', '.join(self._stun)}" if self._stun else ""
             say(f"makes direct links through NATs{helped}")
         if self._services:
@@ -167,7 +168,7 @@ class _News:
             say(f"disconnected: {self._name(peer) or peer} ({reason})")
 
     def _name(self, peer: Any) -> str:
-        return self._platform.directory.name(peer)
+        return self._platform.contacts.name(peer)
 
     def _emit(self, event: str, **details: Any) -> None:
         emit({"event": event, **details})

@@ -17,8 +17,8 @@ from mmplatform.cli.node.subscriptions import Subscriptions
 from mmplatform.cli.output import note
 from mmplatform.cli.remembered import RELAYS, STUN, TURN, addresses, remember, servers
 from mmplatform.errors import FolderInUse, Refused
-from mmplatform.messaging.dispatch import Finished, Gate
-from mmplatform.platform import LISTEN, Platform
+from mmplatform.messaging.dispatch import Dispatcher, Finished
+from mmplatform.platform import Platform
 from mmplatform.plugins import loading as plugins
 from mmplatform.storage.folder import DataFolder
 
@@ -61,10 +61,10 @@ class KeptBack:
     """Leaves messages that nobody here listens to with their senders: the node that ``mm peers`` starts for a moment
     must not answer for one with listeners that is to come."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Dispatcher) -> None:
         self._gate = gate
         self._held: list[Held] = []
-        gate.unheard = self._keep
+        gate.fallback = self._keep
 
     def offer_again(self) -> None:
         """Somebody new listens."""
@@ -108,10 +108,10 @@ class Host:
         self.relays, self.stun = used[RELAYS], used[STUN]
         helpers = servers(used[STUN], used[TURN])
         self.platform = Platform(
-            folder, connection_info=chosen(listen or LISTEN), relays=self.relays, stun=helpers.stun, turn=helpers.turn,
-            services=services,
+            folder, connection_info=chosen(listen) if listen else None, relays=self.relays,
+            stun=helpers.stun, turn=helpers.turn, services=services,
         )  # fmt: skip
-        opened = _nothing if taking else KeptBack(self.platform.gate).offer_again
+        opened = _nothing if taking else KeptBack(self.platform.parts.dispatcher).offer_again
         self.subscriptions = Subscriptions(self.platform, taking, opened)
         self.started = time.time()
         self.purpose = purpose

@@ -34,12 +34,12 @@ class Context(Protocol):
 async def identity(context: Context, served: Served) -> dict[str, Any]:
     """Who and where this node is."""
     platform = context.platform
-    assert platform.directory.mine is not None
+    assert platform.directory.own_record is not None
     return {
         "signId": platform.sign_id,
         "boxId": platform.box_id,
         "ticket": platform.ticket(),
-        "listening": list(platform.directory.mine.connection_info),
+        "listening": list(platform.directory.own_record.connection_info),
         "pid": os.getpid(),
         "uptime": time.time() - context.started,
     }
@@ -50,16 +50,21 @@ async def add(context: Context, served: Served, ticket: str, name: str, circle: 
     platform = context.platform
     peer = await platform.add(ticket, circle=circle) if ticket != platform.ticket() else platform.sign_id
     if peer == platform.sign_id:
-        platform.friends.discard(peer)
-        platform.devices.discard(peer)
+        platform.contacts.friends.discard(peer)
+        platform.contacts.devices.discard(peer)
         raise LocalError("this is the ticket of this node itself; add it on the other one")
     if name:
         await platform.directory.set_name(peer, name)
     await platform.storage.get(b"")  # a read comes after the writes before it
     reachable = platform.directory.known(peer) is not None
     if reachable:
-        platform.peer(peer).nudge()
-    return {"signId": peer, "name": platform.directory.name(peer), "scope": platform.scope(peer), "known": reachable}
+        platform.parts.peers.peer(peer).nudge()
+    return {
+        "signId": peer,
+        "name": platform.contacts.name(peer),
+        "scope": platform.contacts.scope(peer),
+        "known": reachable,
+    }
 
 
 async def peers(context: Context, served: Served) -> list[dict[str, Any]]:
@@ -141,14 +146,14 @@ async def waiting(context: Context, served: Served, peer: str | None) -> int:
     wanted = sending.resolve(platform, peer) if peer is not None else None
     await _dialled(context)
     reasons = {status.sign_id: status for status in platform.peers()}
-    found = await inspection.queued(platform.outbox, wanted)
+    found = await inspection.queued(platform.parts.outbox, wanted)
     for start in range(0, len(found), CHUNK):
         chunk = []
         for message in found[start : start + CHUNK]:
             status = reasons.get(SignId(message.peer))
             chunk.append(
                 {
-                    "id": message.id, "peer": message.peer, "name": platform.directory.name(SignId(message.peer)),
+                    "id": message.id, "peer": message.peer, "name": platform.contacts.name(SignId(message.peer)),
                     "topic": message.topic, "size": message.size, "priority": message.priority,
                     "expiresIn": round(message.expires_in, 3), "state": message.state,
                     "why": message.why
@@ -171,7 +176,7 @@ async def _dialled(context: Context) -> None:
 async def cancel(context: Context, served: Served, id: str) -> dict[str, Any]:  # noqa: A002 - the word of the command
     """Take back a message that waits."""
     try:
-        done = await inspection.cancel(context.platform.outbox, id)
+        done = await inspection.cancel(context.platform.parts.outbox, id)
         return {"id": id, "cancelled": done, "state": await context.platform.delivery(id)}
     except ValueError:
         raise LocalError(f"{id!r} is not the id of a message; mm outbox lists them") from None
@@ -188,7 +193,7 @@ async def diagnose(context: Context, served: Served, peer: str | None, servers: 
 
 async def cut(context: Context, served: Served, peer: str) -> bool:
     """Abort the connection to a peer, as a broken cable would (for mm demo and tests)."""
-    link = context.platform.peer(sending.resolve(context.platform, peer)).link
+    link = context.platform.parts.peers.peer(sending.resolve(context.platform, peer)).link
     if link is not None:
         link.connection.abort()
     return link is not None

@@ -147,12 +147,12 @@ class Lines:
     async def _save(self, payloads: Sequence[bytes], position: Position | None) -> None:
         """What is put and attached in one turn of the loop shares one transaction: there is no await in between."""
         queue = self._queue()
-        await self._platform.outbox.room(queue)
+        await self._platform.parts.outbox.room(queue)
         expires = int((time.time() + self._expire_after) * 1000)
-        put = self._platform.outbox.put
+        put = self._platform.parts.outbox.put
         both = [put(queue, self._lane, self._topic, "ms", payload, expires) for payload in payloads]
         if position is not None:
-            self._platform.outbox.attach([(self._key, encode(position))])
+            self._platform.parts.outbox.attach([(self._key, encode(position))])
         try:
             await both[-1][1]
         except BaseException:
@@ -206,7 +206,7 @@ class Lines:
             self._held.append(delivery)
 
     def _queue(self) -> PeerQueue:
-        return self._platform.outbox.queue(self._peer)
+        return self._platform.parts.outbox.queue(self._peer)
 
 
 async def _settled(platform: Platform, delivery: Delivery, patient: bool, timeout: float | None) -> None:
@@ -226,7 +226,7 @@ async def _settled(platform: Platform, delivery: Delivery, patient: bool, timeou
                 return
             if patient or deadline is not None:
                 continue
-            away = MAILED_AFTER if platform.mailer.hopeful(SignId(delivery.peer)) else AWAY_AFTER
+            away = MAILED_AFTER if platform.parts.mailer.may_be_deposited(SignId(delivery.peer)) else AWAY_AFTER
             if now > linked and (delivery.state == "relayed" or now - linked >= away):
                 return
     finally:
@@ -264,7 +264,7 @@ def link_to(platform: Platform, peer: SignId) -> dict[str, Any]:
     if peer == platform.sign_id:
         return {"connected": True, "reason": ""}
     try:
-        found = platform.peer(peer)
+        found = platform.parts.peers.peer(peer)
     except MMError as error:  # pragma: no cover - the node is stopping
         return {"connected": False, "reason": str(error)}
     return {"connected": found.link is not None, "reason": found.reason or "it does not answer yet"}
@@ -293,6 +293,6 @@ async def connect(platform: Platform, peer: str, timeout: float, advice: str = "
 def resolve(platform: Platform, peer: str) -> SignId:
     """The signId of a peer by its name or signId; raises InvalidKey."""
     try:
-        return platform.directory.resolve(peer)
+        return platform.contacts.resolve(peer)
     except InvalidKey as error:
         raise InvalidKey(f"{error}; mm add TICKET --name NAME makes a peer known") from None

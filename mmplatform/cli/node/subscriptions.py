@@ -45,7 +45,7 @@ class Subscription:
             self._check_others(topic)
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.pending.append((topic, sender, self._platform.directory.name(SignId(sender)), payload, done))
+        self.pending.append((topic, sender, self._platform.contacts.name(SignId(sender)), payload, done))
         if self.reader is not None:
             self.reader.wake()
         await done

@@ -18,7 +18,7 @@ NODE_INFO: Final = "node info"  # no application record can have a name with thi
 SHORTEST: Final = 2 * TICK
 MAX_OWN: Final = 28  # below what others keep of one key (store.py)
 
-_PREFIX: Final = b"dht/record/"
+_PREFIX: Final = b"record/"
 
 
 class Wanted(Struct, array_like=True):

@@ -15,7 +15,7 @@ from mmplatform.storage.contract import Storage
 
 SAVED: Final = 64  # contacts kept over a restart
 RESOLVE: Final = 5.0  # seconds for the name of a configured node
-STATE: Final = b"dht/state"
+STATE: Final = b"state"
 
 Seeds = list[Seed]
 

@@ -1,4 +1,4 @@
-"""``Kademlia(platform)``: the DHT as a service. It talks to the platform over the bus (docs/find-your-peers.rst).
+"""``Kademlia()``: the DHT as a service. It talks to the platform over the bus (docs/find-your-peers.rst).
 
 ==================================  ===============================================================================
 hears self.transports.…             requestNodeInfo (a signId; answered by nodeInfo with ``foundBy`` "dht"),
@@ -13,7 +13,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from mm_services.kademlia.bridge import Bridge
 from mm_services.kademlia.protocol.address import PRIVATE, Address, of_text, parse_uri, scope_of
@@ -27,15 +27,16 @@ from mm_services.kademlia.publishing import Publishing
 from mm_services.kademlia.seeds import resolve, restore, save, seeds_of, sort_out
 from mm_services.kademlia.udp import Sockets
 from mmplatform.errors import LocalError, NotRunning
-from mmplatform.identity.keys import Identity, parse_sign_id, raw_key
+from mmplatform.identity.keys import parse_sign_id, raw_key
 from mmplatform.identity.nodeinfo import NodeInfo
-from mmplatform.messaging.api import API
-from mmplatform.plugins.check import Check, fault, ok, unchecked, warning
-from mmplatform.plugins.service import Service
+from mmplatform.messaging.bus import Bus
+from mmplatform.plugins.check import Check, Diagnosable, fault, ok, unchecked, warning
+from mmplatform.plugins.service import Service, ServiceHost
 from mmplatform.storage.contract import Storage
 
 LISTEN: Final = ("kad://0.0.0.0:0", "kad://[::]:0")
 SUBJECT: Final = "dht"
+ROWS: Final = b"dht/"  # what the keys of its rows begin with
 FIRST_MEETING: Final = 5.0  # seconds
 BOOTSTRAP: Final = (
     "name a node that runs: mm dht bootstrap kad://HOST:PORT, or add the ticket of one; see that UDP is let through"
@@ -47,17 +48,7 @@ LOOK_AGAIN: Final = (0.5, 1.0, 2.0, 4.0)  # seconds after a look-up that found n
 log = logging.getLogger("mm_services.kademlia")
 
 
-class KademliaHost(Protocol):
-    """What of a Platform this needs."""
-
-    identity: Identity
-    storage: Storage
-    messaging: API
-
-    async def advertise(self, owner: str, addresses: Sequence[str]) -> None: ...
-
-
-class Kademlia(Service):
+class Kademlia(Service, Diagnosable):
     """``listen``: one ``kad://host:port`` a family. ``bootstrap``: nodes to ask first, as ``kad://`` URIs.
 
     ``public``: addresses others reach us at that no interface has (a forwarded port). ``mode``: "auto" is a client
@@ -66,17 +57,18 @@ class Kademlia(Service):
 
     def __init__(
         self,
-        platform: KademliaHost,
         listen: Sequence[str] = LISTEN,
         bootstrap: Sequence[str] = (),
         public: Sequence[str] = (),
         mode: Mode = "auto",
     ) -> None:
-        self._platform, self._listen, self._bootstrap = platform, listen, tuple(bootstrap)
+        self._listen, self._bootstrap = listen, tuple(bootstrap)
+        self._host: ServiceHost
+        self._storage: Storage
+        self._bus: Bus
+        self._bridge: Bridge
         self._mode: Mode = mode
         self._public = frozenset(of_text(*parse_uri(uri)) for uri in public)
-        self._bus = platform.messaging.bus
-        self._bridge = Bridge(self, self._bus, platform.identity)
         self._sockets: Sockets | None = None
         self._node: Node | None = None
         self._publishing: Publishing | None = None
@@ -102,16 +94,18 @@ class Kademlia(Service):
 
     # Life.
 
-    async def start(self) -> None:
-        ports, kept = await restore(self._platform.storage)
+    async def start(self, host: ServiceHost) -> None:
+        self._host, self._bus, self._storage = host, host.messaging.bus, host.storage(ROWS)
+        self._bridge = Bridge(self, self._bus, host.identity)
+        ports, kept = await restore(self._storage)
         self._sockets = Sockets(self._received)
         try:
             await self._open(self._sockets, ports)
             self._node = Node(
-                self._platform.identity, self._sockets.send, secrets.token_bytes, self.now(),
+                host.identity, self._sockets.send, secrets.token_bytes, self.now(),
                 mode=self._mode, families=self._sockets.families,
             )  # fmt: skip
-            self._publishing = Publishing(self._platform.identity, self._platform.storage, self._node)
+            self._publishing = Publishing(host.identity, self._storage, self._node)
             await self._publishing.open(self.now())
             await self._advertise()
         except BaseException:
@@ -126,7 +120,7 @@ class Kademlia(Service):
         self._save_at = self.now() + SAVE_EVERY
         self._set_timer()
         for topic in ("requestMyNodeInfo", "requestBootstrapNodeInfo"):
-            self._bus.emit("self", f"transports.{topic}", self._platform.identity.sign_id, {})
+            self._bus.emit("self", f"transports.{topic}", host.identity.sign_id, {})
 
     async def stop(self) -> None:
         if self._node is None:
@@ -280,7 +274,7 @@ class Kademlia(Service):
             return
         self._own = self.node.peers.own = own
         others = [address for address in own if (scope_of(address.host) or 0) >= PRIVATE]
-        await self._platform.advertise("kad", sorted(str(address) for address in others or own))
+        await self._host.advertise("kad", sorted(str(address) for address in others or own))
 
     async def _join_named(self, uris: list[str]) -> None:
         seeds = [(address, None) for uri in uris for address in await resolve(uri)]
@@ -323,12 +317,10 @@ class Kademlia(Service):
 
     def _known(self) -> list[Seed]:
         """The DHT addresses of everybody in the address book: tickets, mDNS, earlier sessions."""
-        directory = getattr(self._platform, "directory", None)
-        infos = [directory.known(peer) for peer in directory.peers()] if directory is not None else []
-        return [seed for info in infos if info is not None for seed in seeds_of(info)][:64]
+        return [seed for info in self._host.records() for seed in seeds_of(info)][:64]
 
     async def _save(self) -> None:
-        await save(self._platform.storage, self._ports, self.node.peers)
+        await save(self._storage, self._ports, self.node.peers)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work, name="kademlia")

@@ -15,10 +15,11 @@ from mm_services.mdns.announcement import Announcement, Properties, instance_nam
 from mm_services.mdns.multicast import Multicast
 from mm_services.mdns.neighbours import Neighbour, Neighbours
 from mmplatform.errors import InvalidKey, InvalidRecord
+from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import NodeInfo
-from mmplatform.platform import Platform
-from mmplatform.plugins.check import Check, fault, ok, warning
-from mmplatform.plugins.service import Service
+from mmplatform.messaging.bus import Bus
+from mmplatform.plugins.check import Check, Diagnosable, fault, ok, warning
+from mmplatform.plugins.service import Service, ServiceHost
 
 FOUND_BY: Final = "mdns"
 SUBJECT: Final = "mdns"
@@ -36,17 +37,17 @@ MAX_ENDPOINTS: Final = 3  # of a neighbour are tried
 log = logging.getLogger("mmplatform.mdns")
 
 
-class MulticastDNS(Service):
+class MulticastDNS(Service, Diagnosable):
     """``trouble`` says why nobody can be found, as far as it is known."""
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self) -> None:
         self.trouble = ""
         self.ignored = 0  # announcements that were not what they should be
-        self._platform = platform
-        self._bus = platform.messaging.bus
-        self._name = instance_name(platform.sign_id)
+        self._host: ServiceHost
+        self._bus: Bus
+        self._own = SignId("")
         self._multicast = Multicast(self._heard, self._goodbye)
-        self._neighbours = Neighbours(self._found, self._gone, platform.known)
+        self._neighbours = Neighbours(self._found, self._gone, lambda peer: self._host.contacts.known(peer))
         self._record: NodeInfo | None = None
         self._renewed, self._stirred = asyncio.Event(), asyncio.Event()
         self._looked = 0.0
@@ -61,8 +62,9 @@ class MulticastDNS(Service):
             "self.transports.requestBootstrapNodeInfo": self._on_bootstrap,
         }
 
-    async def start(self) -> None:
+    async def start(self, host: ServiceHost) -> None:
         """Returns at once: probing for a free name takes a second, hearing who is there much less."""
+        self._host, self._bus, self._own = host, host.messaging.bus, host.identity.sign_id
         for topic, handler in self._handlers.items():
             self._bus.on(topic, handler)
         self._spawn(self._keep_announcing())
@@ -94,7 +96,7 @@ class MulticastDNS(Service):
     # What the bus says.
 
     def _on_record(self, topic: str, sender: str, payload: Any) -> None:
-        self._record = NodeInfo.from_payload(payload, self._platform.now())
+        self._record = NodeInfo.from_payload(payload, self._host.now())
         self._renewed.set()
 
     def _on_online(self, topic: str, sender: str, payload: Any) -> None:
@@ -123,12 +125,12 @@ class MulticastDNS(Service):
 
     def _heard(self, name: str, properties: Properties, addresses: list[str]) -> None:
         try:
-            said = read(properties, addresses, self._platform.now())
+            said = read(properties, addresses, self._host.now())
         except (InvalidKey, InvalidRecord) as error:
             self.ignored += 1
             log.debug("%r is ignored: %s", name, error)
             return
-        if said.sign_id != self._platform.sign_id:
+        if said.sign_id != self._own:
             self._neighbours.heard(name, said, self._now())
             self._stirred.set()
 
@@ -159,7 +161,7 @@ class MulticastDNS(Service):
             self._emit("transports.nodeInfoBootstrap", said.info.payload() | {"foundBy": FOUND_BY})
 
     def _emit(self, topic: str, payload: object) -> None:
-        self._bus.emit("self", topic, self._platform.sign_id, payload)
+        self._bus.emit("self", topic, self._own, payload)
 
     # Announcing.
 
@@ -191,7 +193,7 @@ class MulticastDNS(Service):
         tried = [interface for interface in chosen if isinstance(interface, str)]
         echoes = await asyncio.gather(*(asyncio.to_thread(interfaces.hears_itself, interface) for interface in tried))
         self._trouble("" if any(echoes) or not tried else "multicast packets do not come back on any interface")
-        await self._multicast.announce(self._name, hosts, port, write(record))
+        await self._multicast.announce(instance_name(self._own), hosts, port, write(record))
 
     def _trouble(self, trouble: str) -> None:
         if trouble and trouble != self.trouble:
@@ -231,7 +233,7 @@ class MulticastDNS(Service):
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Exception):
-            self._platform.failed(error)
+            self._host.failed(error)
 
     @staticmethod
     def _now() -> float:

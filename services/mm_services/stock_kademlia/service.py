@@ -18,9 +18,10 @@ from mmplatform.codec import Decoder, encode
 from mmplatform.errors import CodecError, LocalError, NotRunning, PluginError
 from mmplatform.identity.keys import SignId, parse_sign_id
 from mmplatform.identity.nodeinfo import NodeInfo
-from mmplatform.platform import Platform
-from mmplatform.plugins.check import Check, fault, ok, unchecked, warning
-from mmplatform.plugins.service import Service
+from mmplatform.messaging.bus import Bus
+from mmplatform.plugins.check import Check, Diagnosable, fault, ok, unchecked, warning
+from mmplatform.plugins.service import Service, ServiceHost
+from mmplatform.storage.contract import Storage
 
 if TYPE_CHECKING:
     from mm_services.stock_kademlia.network import Address, StockNetwork
@@ -32,25 +33,26 @@ TRY_AGAIN: Final = 10.0  # seconds after nobody was met, or kept our record
 LOOK_AGAIN: Final = (0.5, 1.0, 2.0, 4.0)  # seconds after a look-up that found nothing; the directory waits for 10
 MAX_LOOK_UPS: Final = 64  # side by side; the directory repeats a request that was not answered
 MAX_KEPT: Final = 32  # nodes remembered over a restart
-CONTACTS: Final = b"stock-dht/contacts"
-BOOTSTRAP: Final = (
-    "name a node that runs: StockKademlia(platform, bootstrap=['HOST:PORT']); see that UDP is let through"
-)
+ROWS: Final = b"stock-dht/"  # what the keys of its rows begin with
+CONTACTS: Final = b"contacts"
+BOOTSTRAP: Final = "name a node that runs: StockKademlia(bootstrap=['HOST:PORT']); see that UDP is let through"
 FEWER: Final = "listen on fewer addresses"
 
 _contacts = Decoder(list[tuple[str, int]], 4096)
 
 
-class StockKademlia(Service):
+class StockKademlia(Service, Diagnosable):
     """``bootstrap``: nodes of the network, as ``host:port``; those of the last run are asked, too.
 
     ``port``: where we are reached over UDP (0: any), on ``host``. ``dropped`` counts values that were found and are not
     records of whoever was looked up; ``kept`` is on how many nodes our record is.
     """
 
-    def __init__(self, platform: Platform, bootstrap: Sequence[str] = (), port: int = 0, host: str = "0.0.0.0") -> None:  # noqa: S104
+    def __init__(self, bootstrap: Sequence[str] = (), port: int = 0, host: str = "0.0.0.0") -> None:  # noqa: S104
         self.dropped = self.kept = 0
-        self._platform, self._bus = platform, platform.messaging.bus
+        self._host: ServiceHost
+        self._bus: Bus
+        self._storage: Storage
         self._bootstrap = [_parse(text) for text in bootstrap]
         self._where = (host, port)
         self._network: StockNetwork | None = None
@@ -66,8 +68,9 @@ class StockKademlia(Service):
 
     # Life.
 
-    async def start(self) -> None:
+    async def start(self, host: ServiceHost) -> None:
         """Returns before anybody is met. Raises PluginError without the library, LocalError when the port is taken."""
+        self._host, self._bus, self._storage = host, host.messaging.bus, host.storage(ROWS)
         network = _make_network()
         try:
             await network.open(*self._where)
@@ -91,7 +94,7 @@ class StockKademlia(Service):
         self._network.close()
         self._network = None
         if contacts:
-            await self._platform.storage.put(CONTACTS, encode(contacts))
+            await self._storage.put(CONTACTS, encode(contacts))
 
     async def checks(self) -> list[Check]:
         """Whether anybody was met, and keeps our record."""
@@ -114,14 +117,14 @@ class StockKademlia(Service):
         if self._network is None:
             raise NotRunning("stock_kademlia is not running; start the platform first")
         values = await self._network.values(record_key(peer))
-        info, dropped = newest_of(values, peer, self._platform.now())
+        info, dropped = newest_of(values, peer, self._host.now())
         self.dropped += dropped
         return info
 
     # What the bus says.
 
     def _on_record(self, topic: str, sender: str, payload: Any) -> None:
-        self._record = NodeInfo.from_payload(payload, self._platform.now())
+        self._record = NodeInfo.from_payload(payload, self._host.now())
         self._renewed.set()
 
     def _on_request(self, topic: str, sender: str, payload: Any) -> None:
@@ -153,21 +156,23 @@ class StockKademlia(Service):
                 await network.meet([*await _resolve(self._bootstrap), *self._known])
             value = self._record.encode() if self._record is not None else b""
             self.kept = (
-                await network.store(record_key(self._platform.sign_id), value) if 0 < len(value) <= MAX_VALUE else 0
+                await network.store(record_key(self._host.identity.sign_id), value)
+                if 0 < len(value) <= MAX_VALUE
+                else 0
             )
             with suppress(TimeoutError):
                 async with asyncio.timeout(REPUBLISH if self.kept else TRY_AGAIN):
                     await self._renewed.wait()
 
     async def _load(self) -> "list[Address]":
-        row = await self._platform.storage.get(CONTACTS)
+        row = await self._storage.get(CONTACTS)
         try:
             return _contacts.decode(row) if row is not None else []
         except CodecError:
             return []  # damaged: the nodes that are named are asked
 
     def _emit(self, topic: str, payload: object) -> None:
-        self._bus.emit("self", topic, self._platform.sign_id, payload)
+        self._bus.emit("self", topic, self._host.identity.sign_id, payload)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name="mm stock_kademlia")
@@ -178,7 +183,7 @@ class StockKademlia(Service):
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Exception):
-            self._platform.failed(error)
+            self._host.failed(error)
 
 
 def _make_network() -> "StockNetwork":

@@ -32,12 +32,8 @@ class Nodes:
         if bootstrap is None:
             bootstrap = self.services[0].state()["addresses"] if self.services else ()
 
-        def build(platform: Any) -> Kademlia:
-            service = Kademlia(platform, listen=listen, bootstrap=bootstrap, **options)
-            self.services.append(service)
-            return service
-
-        platform = Platform(storage, connection_info=["tcp://127.0.0.1:0"], services=[build])
+        self.services.append(Kademlia(listen=listen, bootstrap=bootstrap, **options))
+        platform = Platform(storage, connection_info=["tcp://127.0.0.1:0"], services=self.services[-1:])
         platform.on("error", lambda error, topic: self.errors.append(error))
         return await self._stack.enter_async_context(platform)
 
@@ -85,7 +81,7 @@ async def test_find_gives_the_record_and_none_for_nobody() -> None:
         for _ in range(4):
             await made.add()
         one, other = made.services[1], made.services[3]
-        platform = one._platform
+        platform = one._host
         await until(lambda: one.state()["published"].get("node info"))
         info = await other.find(platform.identity.sign_id)
         assert info is not None
@@ -132,7 +128,9 @@ async def test_a_ticket_with_a_dht_address_is_enough_to_begin() -> None:
         seed = await made.add()
         late = await made.add(bootstrap=())
         assert made.services[1].state()["contacts"] == 0
-        late.messaging.bus.emit("self", "transports.nodeInfoBootstrap", late.sign_id, seed.directory.mine.payload())
+        late.messaging.bus.emit(
+            "self", "transports.nodeInfoBootstrap", late.sign_id, seed.directory.own_record.payload()
+        )
         await until(lambda: made.services[1].state()["contacts"] == 1)
 
 
@@ -180,7 +178,7 @@ async def test_both_families() -> None:
         )
         await until(lambda: made.services[0].state()["contacts"] == 2)
         assert await made.services[2].put("name", b"\x05") >= 2
-        found = await made.services[1].get(made.services[2]._platform.identity.sign_id, "name")
+        found = await made.services[1].get(made.services[2]._host.identity.sign_id, "name")
         assert found is not None
         assert found.value == b"\x05"
 

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -53,7 +54,7 @@ async def test_a_key_is_enough_and_whoever_leaves_is_missed() -> None:
             assert bob.directory.found_by(alice.sign_id) == "mdns"
             await until(lambda: found and bootstrap)
             assert found[0]["foundBy"] == "mdns"
-            assert NodeInfo.from_payload(found[0], alice.now()) == bob.directory.mine
+            assert NodeInfo.from_payload(found[0], time.time()) == bob.directory.own_record
         await until(lambda: gone)
         assert gone == [{"signId": bob.sign_id, "foundBy": "mdns"}]
         assert service(alice).trouble == ""
@@ -84,7 +85,7 @@ async def test_who_asks_again_is_told_again() -> None:
         found = heard(alice, "nodeInfo", of=bob)
         await until(lambda: found)
         alice.directory._forget(bob.sign_id)
-        assert await alice.directory.find(bob.sign_id) == bob.directory.mine
+        assert await alice.directory.find(bob.sign_id) == bob.directory.own_record
         bootstrap = heard(alice, "nodeInfoBootstrap", of=bob)
         await alice.messaging.send("transports.requestBootstrapNodeInfo", "local", {})
         assert len(bootstrap) == 1
@@ -117,8 +118,8 @@ async def test_a_host_that_does_not_answer_is_missed_and_found_again(monkeypatch
     async with asyncio.timeout(20), node() as alice, node() as bob:
         found, gone = heard(alice, "nodeInfo", of=bob), heard(alice, "nodeInfoGone", of=bob)
         await until(lambda: found)
-        assert bob.directory.mine is not None
-        dead.add(int(bob.directory.mine.connection_info[0].rpartition(":")[2]))
+        assert bob.directory.own_record is not None
+        dead.add(int(bob.directory.own_record.connection_info[0].rpartition(":")[2]))
         await until(lambda: gone)
         assert alice.directory.known(bob.sign_id) is None
         dead.clear()

@@ -33,18 +33,13 @@ async def stock() -> AsyncIterator[StockNodes]:
 async def node(
     number: int, bootstrap: list[str], errors: list[Exception] | None = None, **options: Any
 ) -> AsyncIterator[tuple[Platform, StockKademlia]]:
-    made: list[StockKademlia] = []
-
-    def build(platform: Platform) -> StockKademlia:
-        made.append(StockKademlia(platform, bootstrap, host="127.0.0.1"))
-        return made[0]
-
+    service = StockKademlia(bootstrap, host="127.0.0.1")
     defaults: dict[str, Any] = {"identity": identity(number), "connection_info": ["tcp://127.0.0.1:0"]}
-    platform = Platform(**defaults | options, services=[build])
+    platform = Platform(**defaults | options, services=[service])
     failed: list[Exception] = [] if errors is None else errors
     platform.on("error", lambda error, topic: failed.append(error))
     async with platform:
-        yield platform, made[0]
+        yield platform, service
     assert errors is not None or failed == []
 
 
@@ -163,20 +158,19 @@ async def test_a_record_that_does_not_fit_is_said_and_not_published(
 
 async def test_a_taken_port_and_a_missing_library_are_named(monkeypatch: pytest.MonkeyPatch, stock: StockNodes) -> None:
     taken = int(stock.bootstrap[0].rpartition(":")[2])
-    platform = Platform(identity=identity(1), connection_info=[])
     with pytest.raises(LocalError, match=f"UDP port {taken}"):
-        await StockKademlia(platform, port=taken, host="127.0.0.1").start()
+        await Platform(connection_info=[], services=[StockKademlia(port=taken, host="127.0.0.1")]).start()
     monkeypatch.delitem(sys.modules, "mm_services.stock_kademlia.network")
     monkeypatch.setitem(sys.modules, "kademlia.node", None)
     with pytest.raises(PluginError, match=r"mm-platform\[stock-dht\]"):
-        await StockKademlia(platform).start()
-    await StockKademlia(platform).stop()
+        await Platform(connection_info=[], services=[StockKademlia()]).start()
+    await StockKademlia().stop()
 
 
 @pytest.mark.parametrize("text", ["host", "host:", ":1", "host:x", "host:0", "host:65536", ""])
 def test_an_address_that_is_none(text: str) -> None:
     with pytest.raises(LocalError, match="is not host:port"):
-        StockKademlia(Platform(identity=identity(1), connection_info=[]), [text])
+        StockKademlia([text])
 
 
 async def test_a_name_that_nobody_has_is_left_out(stock: StockNodes) -> None:

@@ -13,7 +13,7 @@ from mm_relay.config.settings import Config
 from mm_relay.server import RelayServer
 from mm_transports.relay.transport import Relay
 from mmplatform import Platform
-from mmplatform.plugins.service import Service
+from mmplatform.plugins.service import Service, ServiceHost
 from tests.support.world import collect, identity, until
 
 
@@ -159,7 +159,9 @@ async def test_who_uses_no_relay_loads_nothing_of_it() -> None:
         "    async with mmplatform.Platform(connection_info=['tcp://127.0.0.1:0']) as platform:\n"
         "        assert platform.relays == {}\n"
         "asyncio.run(main())\n"
-        "assert not [name for name in sys.modules if name.startswith(('websockets', 'mm_transports.relay'))]\n"
+        "shell = ['', '.protocol', '.protocol.address', '.transport']\n"  # what the core must know of it, and no more
+        "loaded = sorted(name for name in sys.modules if name.startswith(('websockets', 'mm_transports.relay')))\n"
+        "assert loaded == ['mm_transports.relay' + part for part in shell], loaded\n"
     )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, env={"PYTHONPATH": ":".join(sys.path)})
     assert await process.wait() == 0
@@ -171,7 +173,7 @@ class Slow(Service):
     def __init__(self, ready: Callable[[], object]) -> None:
         self._ready = ready
 
-    async def start(self) -> None:
+    async def start(self, host: ServiceHost) -> None:
         await until(self._ready)
         for _ in range(100):
             await asyncio.sleep(0)
@@ -189,7 +191,7 @@ async def test_mail_that_comes_during_the_start_waits_for_handlers(stack: AsyncE
     await alice.stop()
     gone = home.server.metrics.bytes_out
     bob = await node(stack, 2, home, storage=tmp_path / "bob", friends=[alice.sign_id], services=[
-        lambda platform: Slow(lambda: home.server.metrics.bytes_out > gone + 1024)
+        Slow(lambda: home.server.metrics.bytes_out > gone + 1024)
     ])  # fmt: skip
     got = collect(bob, "friends.chat")
     await until(lambda: len(got) == 3)
@@ -237,7 +239,7 @@ async def test_mail_for_who_is_away(stack: AsyncExitStack, tmp_path: Path, relay
     got = collect(bob, "friends.chat")
     async with bob:
         await until(lambda: len(got) == 300)
-        [way] = bob._transports
+        [way] = bob.parts.transports
         assert isinstance(way, Relay)
         await until(
             lambda: all(multiplexer.mail_client.idle for multiplexer in way._homes.values())

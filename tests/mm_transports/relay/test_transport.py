@@ -1,7 +1,7 @@
 """Relays as a transport: the way to a peer, links, mail, and what a relay, or a peer behind it, may not do."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -49,6 +49,9 @@ LATER = 2_000_000_000_000
 class Node:
     """A platform as its transport sees it; keeps what it is told."""
 
+    stun: Sequence[str] = ()
+    turn: Sequence[tuple[str, str, str]] = ()
+
     def __init__(self, who: Identity) -> None:
         self.identity = who
         self.errors: list[Exception] = []
@@ -60,6 +63,7 @@ class Node:
         self.ends: list[End] = []
         self.relay = Relay()
         self.relay.attach(self)
+        self.relay.carry(self)
 
     def now(self) -> float:
         return 1_700_000_000.0
@@ -76,13 +80,13 @@ class Node:
     def present(self, peer: SignId) -> None:
         self.seen.append(peer)
 
-    def mail_came(self, envelope: bytes, taken: Callable[[bool], None]) -> None:
-        self.mail.append((envelope, taken))
+    def mail_received(self, envelope: bytes, done: Callable[[bool], None]) -> None:
+        self.mail.append((envelope, done))
 
-    def mail_ended(self, peer: SignId, mail_id: bytes, state: str) -> None:
+    def mail_finished(self, peer: SignId, mail_id: bytes, state: str) -> None:
         self.ended.append((peer, mail_id, state))
 
-    def mail_room(self, peer: SignId) -> None:
+    def mail_welcome(self, peer: SignId) -> None:
         self.rooms.append(peer)
 
     def linked(self, peer: str) -> bool:

@@ -28,12 +28,12 @@ async def test_a_direct_link_is_made_over_another_one_and_outlives_it() -> None:
     heard: list[int] = []
     bob.messaging.on("*.count", lambda topic, sender, payload: heard.append(payload))
     async with alice, bob, asyncio.timeout(40):
-        assert "webrtc:" in bob.directory.mine.connection_info
+        assert "webrtc:" in bob.directory.own_record.connection_info
         await alice.add(bob.ticket())
         with pytest.raises(Unreachable, match="no-link"):
-            await alice.dialer.dial(bob.sign_id, ("webrtc:",))
+            await alice.parts.dialer.dial(bob.sign_id, ("webrtc:",))
         await alice.connect(bob.sign_id)
-        await alice.dialer.dial(bob.sign_id, ("webrtc:",))
+        await alice.parts.dialer.dial(bob.sign_id, ("webrtc:",))
         network.up = False
         network.cut()
         for number in range(3000):
@@ -55,7 +55,7 @@ async def test_messages_flow_on_while_links_change() -> None:
         await alice.connect(bob.sign_id)
         for number in range(2000):
             if number == 500:
-                upgrade = asyncio.create_task(alice.dialer.dial(bob.sign_id, ("webrtc:",)))
+                upgrade = asyncio.create_task(alice.parts.dialer.dial(bob.sign_id, ("webrtc:",)))
             await alice.messaging.send("count", bob.sign_id, number)
             if number == 1500:
                 assert (await upgrade).connection.address == "webrtc:"
@@ -73,7 +73,7 @@ async def test_the_direct_link_is_lost_and_nothing_with_it() -> None:
         for number in range(600):
             if number % 200 == 100:
                 await alice.connect(bob.sign_id)
-                link = await alice.dialer.dial(bob.sign_id, ("webrtc:",))
+                link = await alice.parts.dialer.dial(bob.sign_id, ("webrtc:",))
             await alice.messaging.send("count", bob.sign_id, number)
             if number % 200 == 150:
                 link.connection.abort()
@@ -87,6 +87,6 @@ async def test_platforms_that_stop_leave_nothing() -> None:
     async with node(1, network) as alice, node(2, network) as bob, asyncio.timeout(40):
         await alice.add(bob.ticket())
         await alice.connect(bob.sign_id)
-        await alice.dialer.dial(bob.sign_id, ("webrtc:",))
-        await until(lambda: bob.linked(alice.sign_id))
+        await alice.parts.dialer.dial(bob.sign_id, ("webrtc:",))
+        await until(lambda: bob.parts.peers.linked(alice.sign_id))
     assert asyncio.all_tasks() == before

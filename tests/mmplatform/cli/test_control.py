@@ -257,10 +257,10 @@ async def test_a_node_that_starts_meanwhile_is_used(tmp_path: Path) -> None:
 async def test_what_nobody_wanted_is_offered_to_who_comes(tmp_path: Path) -> None:
     """A node that is there for one command keeps back what it has no listener for."""
     platform = Host(tmp_path / "a", listen=LOOPBACK).platform
-    kept = KeptBack(platform.gate)
+    kept = KeptBack(platform.parts.dispatcher)
     results: list[Any] = []
     message = ("friends", "somebody", "chat", "ms", encode("hello"))
-    assert platform.gate.message(*message, results.append) is None
+    assert platform.parts.dispatcher.message(*message, results.append) is None
     kept.offer_again()
     assert results == []
     heard: list[Any] = []

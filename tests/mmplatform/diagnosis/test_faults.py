@@ -4,7 +4,7 @@ import asyncio
 import errno
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from mmplatform.diagnosis import examine, folder
 from mmplatform.diagnosis.causes import worst
 from mmplatform.errors import LocalError, StorageFull
 from mmplatform.identity.nodeinfo import NodeInfo
-from mmplatform.plugins.check import Check, State
+from mmplatform.plugins.check import Check, Diagnosable, State
 from tests.mm_transports.relay.test_platforms import Running
 from tests.netns import stun as stun_server
 from tests.support.world import identity, until
@@ -40,13 +40,9 @@ def said(checks: Iterable[Check], word: str) -> Check:
     return next(check for check in checks if check.word == word)
 
 
-class Shifted(Platform):
-    """Its clock is wrong."""
-
-    shift = 0.0
-
-    def now(self) -> float:
-        return time.time() + self.shift
+def shifted(seconds: float) -> Callable[[], float]:
+    """A clock that is wrong."""
+    return lambda: time.time() + seconds
 
 
 @pytest.fixture
@@ -55,11 +51,11 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
         yield stack
 
 
-async def node(stack: AsyncExitStack, number: int, kind: type[Platform] = Platform, **options: Any) -> Platform:
+async def node(stack: AsyncExitStack, number: int, **options: Any) -> Platform:
     defaults: dict[str, Any] = {
         "identity": identity(number), "connection_info": ["tcp://127.0.0.1:0"], "transports": [TCP(), Relay()],
     }  # fmt: skip
-    return await stack.enter_async_context(kind(**(defaults | options)))
+    return await stack.enter_async_context(Platform(**(defaults | options)))
 
 
 async def relay(stack: AsyncExitStack, folder: Path, **settings: Any) -> Running:
@@ -161,11 +157,7 @@ async def test_no_relay(stack: AsyncExitStack) -> None:
 async def test_clock_of_this_host(stack: AsyncExitStack, tmp_path: Path) -> None:
     home = await relay(stack, tmp_path)
     bob = await node(stack, 2, relays=[home.address])
-
-    class Late(Shifted):
-        shift = -3600.0
-
-    alice = await node(stack, 1, Late, relays=[home.address])
+    alice = await node(stack, 1, now=shifted(-3600.0), relays=[home.address])
     await alice.add(bob.ticket())
     checks = await examine(alice, bob.sign_id)
     assert claimed(checks) == {"clock-skew"}
@@ -175,11 +167,7 @@ async def test_clock_of_this_host(stack: AsyncExitStack, tmp_path: Path) -> None
 
 async def test_clock_of_a_peer(stack: AsyncExitStack, tmp_path: Path) -> None:
     home = await relay(stack, tmp_path)
-
-    class Early(Shifted):
-        shift = 600.0
-
-    bob, carol = await node(stack, 2, Early), await node(stack, 3)
+    bob, carol = await node(stack, 2, now=shifted(600.0)), await node(stack, 3)
     alice = await node(stack, 1, relays=[home.address])
     for peer in (bob, carol):
         await alice.add(peer.ticket())
@@ -194,8 +182,8 @@ async def test_clock_of_a_peer(stack: AsyncExitStack, tmp_path: Path) -> None:
 
 async def test_another_node_is_where_the_peer_was(stack: AsyncExitStack) -> None:
     alice, carol = await node(stack, 1), await node(stack, 3)
-    assert carol.directory.mine is not None
-    alice.directory.put(record(2, *carol.directory.mine.connection_info), "ticket")
+    assert carol.directory.own_record is not None
+    alice.directory.put(record(2, *carol.directory.own_record.connection_info), "ticket")
     assert claimed(await examine(alice, identity(2).sign_id)) == {"wrong-key", BASELINE}
 
 
@@ -246,7 +234,10 @@ async def test_mail_that_is_declined(stack: AsyncExitStack, tmp_path: Path) -> N
     alice.directory.put(record(2, home.address), "ticket")
     await alice.messaging.send("chat", bob, "hi")
     await until(
-        lambda: alice.outbox.queue(bob).why or any(lane_queue.why for lane_queue in alice.outbox.queue(bob).lanes)
+        lambda: (
+            alice.parts.outbox.queue(bob).why
+            or any(lane_queue.why for lane_queue in alice.parts.outbox.queue(bob).lanes)
+        )
     )
     assert claimed(await examine(alice, bob)) == {"peer-absent", "mail-declined"}
 
@@ -275,11 +266,8 @@ async def test_a_record_that_expired_while_the_node_was_away(stack: AsyncExitSta
     async with Platform(tmp_path, connection_info=[]) as before:
         before.directory.put(NodeInfo.create(identity(2), ["tcp://127.0.0.1:1"], 1, int(time.time()) + 2), "ticket")
         await before.directory.set_name(identity(2).sign_id, "bob")
-
-    class Later(Shifted):
-        shift = 10.0
-
-    alice = await stack.enter_async_context(Later(tmp_path, connection_info=["tcp://127.0.0.1:0"]))
+    later = Platform(tmp_path, connection_info=["tcp://127.0.0.1:0"], now=shifted(10.0))
+    alice = await stack.enter_async_context(later)
     assert claimed(await examine(alice, identity(2).sign_id)) == {"record-expired", BASELINE}
 
 
@@ -289,9 +277,7 @@ async def test_a_record_that_expired_while_the_node_was_away(stack: AsyncExitSta
 async def test_dht_whose_seeds_are_gone(stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mm_services.kademlia.service.FIRST_MEETING", 0.3)
     seed = f"kad://127.0.0.1:{closed_port(socket.SOCK_DGRAM)}"
-    alice = await node(
-        stack, 1, services=[lambda platform: Kademlia(platform, ["kad://127.0.0.1:0"], bootstrap=[seed])]
-    )
+    alice = await node(stack, 1, services=[Kademlia(["kad://127.0.0.1:0"], bootstrap=[seed])])
     checks = await examine(alice)
     assert claimed(checks) == {"dht-empty", BASELINE}
     assert said(checks, "dht-empty").state is State.FAULT
@@ -299,13 +285,13 @@ async def test_dht_whose_seeds_are_gone(stack: AsyncExitStack, monkeypatch: pyte
 
 async def test_dht_of_a_first_node(stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mm_services.kademlia.service.FIRST_MEETING", 0.3)
-    alice = await node(stack, 1, services=[lambda platform: Kademlia(platform, ["kad://127.0.0.1:0"])])
+    alice = await node(stack, 1, services=[Kademlia(["kad://127.0.0.1:0"])])
     checks = await examine(alice)
     assert said(checks, "dht-empty").state is State.WARNING
-    assert alice.directory.mine is not None
-    bob = await node(stack, 2, services=[lambda platform: Kademlia(
-        platform, ["kad://127.0.0.1:0"],
-        bootstrap=[a for a in alice.directory.mine.connection_info if a.startswith("kad:")],  # type: ignore[union-attr]
+    assert alice.directory.own_record is not None
+    bob = await node(stack, 2, services=[Kademlia(
+        ["kad://127.0.0.1:0"],
+        bootstrap=[a for a in alice.directory.own_record.connection_info if a.startswith("kad:")],  # type: ignore[union-attr]
     )])  # fmt: skip
     assert claimed(await examine(bob)) == {BASELINE}
 
@@ -422,8 +408,8 @@ async def test_port_in_use() -> None:
 
 async def test_port_of_the_last_run_in_use(stack: AsyncExitStack, tmp_path: Path) -> None:
     async with Platform(tmp_path, connection_info=["tcp://127.0.0.1:0"]) as before:
-        assert before.directory.mine is not None
-        port = int(before.directory.mine.connection_info[0].rpartition(":")[2])
+        assert before.directory.own_record is not None
+        port = int(before.directory.own_record.connection_info[0].rpartition(":")[2])
     taken = stack.enter_context(socket.socket())
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     taken.bind(("127.0.0.1", port))
@@ -441,7 +427,7 @@ def test_other_reasons_why_a_node_does_not_start() -> None:
 
 
 async def test_a_plugin_whose_checks_fail(stack: AsyncExitStack) -> None:
-    class Broken(TCP):
+    class Broken(TCP, Diagnosable):
         async def checks(self) -> list[Check]:
             raise ValueError("no")
 

@@ -52,7 +52,7 @@ async def test_messages_and_links() -> None:
         assert sent["mm_node_sent_bytes_total", "tcp"] > 100
         assert received["mm_node_handler_queue", "friends.chat"] == 0
         await alice.disconnect(bob.sign_id)
-        await until(lambda: not alice.links())
+        await until(lambda: not alice.parts.peers.links())
         later = await scraped(alice)
         assert ("mm_node_links", "tcp") not in later
         assert later["mm_node_sent_bytes_total", "tcp"] >= sent["mm_node_sent_bytes_total", "tcp"]
@@ -64,7 +64,7 @@ async def test_what_waits_expires_and_is_dropped() -> None:
         await alice.messaging.send("chat", bob, "later")
         await alice.messaging.send("chat", bob, "too late", expire_after=0.01)
         await alice.messaging.send("chat", bob, "now", realtime=True)
-        await until(lambda: alice.outbox.ended["expired"])
+        await until(lambda: alice.parts.outbox.ended["expired"])
         found = await scraped(alice)
         assert found["mm_node_messages_ended_total", "expired"] == 1
         assert found["mm_node_outbox_messages",] in (1, 2)  # the one out of turn may still be counted
@@ -85,7 +85,7 @@ async def test_relay_and_mail(tmp_path: Path) -> None:
         )
         await alice.add(ticket)
         await alice.messaging.send("chat", identity(2).sign_id, "hi")
-        await until(lambda: alice.mailer.tally["deposited"])
+        await until(lambda: alice.parts.mailer.tally["deposited"])
         found = await scraped(alice)
         assert found["mm_node_relay_up", home.address] == 1
         assert found["mm_node_mail_deposited_total",] == 1

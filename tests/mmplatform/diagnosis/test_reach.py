@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
+from mm_transports.relay.transport import Relay
+from mm_transports.tcp import TCP
 from mmplatform.diagnosis import reach
+from mmplatform.links.dialer import Dialer
 from mmplatform.plugins.check import State
 
 
@@ -23,7 +26,13 @@ from mmplatform.plugins.check import State
     ],
 )
 def test_addresses(addresses: list[str], state: State) -> None:
-    node: Any = SimpleNamespace(directory=SimpleNamespace(mine=SimpleNamespace(connection_info=addresses)))
+    transports = {scheme: kind() for kind in (TCP, Relay) for scheme in kind.schemes}
+    parts = SimpleNamespace(
+        mailer=SimpleNamespace(carries=lambda address: address.startswith("relay+")),
+        dialer=Dialer(transports, lambda *connection: None),  # type: ignore[arg-type,return-value]
+    )
+    record = SimpleNamespace(connection_info=addresses)
+    node: Any = SimpleNamespace(directory=SimpleNamespace(own_record=record), parts=parts)
     (check,) = reach.examine(node)
     assert check.state is state
     assert check.word == ("" if state is State.OK else "no-relay")

@@ -1,12 +1,14 @@
 """The address book: what enters is proven, the newest wins, questions go over the bus."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from mmplatform.codec import encode
+from mmplatform.contacts import Contacts
 from mmplatform.directory import directory as module
 from mmplatform.directory.directory import Directory
 from mmplatform.errors import InvalidKey, StorageError
@@ -27,16 +29,18 @@ def record(of: Any = BOB, seq: int = 1, expires: float = NOW + 1000, address: st
 class Book:
     """A directory and what it told."""
 
-    def __init__(self, storage: MemoryStorage | None = None, keep: Any = None) -> None:
+    def __init__(self, storage: MemoryStorage | None = None, friends: Iterable[str] = ()) -> None:
         self.storage = storage or MemoryStorage()
         self.now = NOW
         self.changed: list[SignId] = []
         self.errors: list[Exception] = []
         self.bus_errors: list[tuple[str, str]] = []
         self.bus = Bus(lambda error, topic: self.bus_errors.append((str(error).partition(":")[0], topic)))
+        self.contacts = Contacts(self.storage, OWN.sign_id, self.errors.append, friends)
         self.directory = Directory(
-            self.storage, self.bus, OWN.sign_id, lambda: self.now, self.changed.append, self.errors.append, keep
-        )
+            self.storage, self.bus, self.contacts, OWN.sign_id, lambda: self.now, self.changed.append,
+            self.errors.append,
+        )  # fmt: skip
 
     async def open(self) -> "Book":
         await self.storage.open()
@@ -77,17 +81,17 @@ async def test_our_own_record_is_not_kept_as_a_peer_s(book: Book) -> None:
 
 async def test_names(book: Book) -> None:
     with pytest.raises(InvalidKey, match="nobody has a name yet"):
-        book.directory.resolve("bob")
+        book.contacts.resolve("bob")
     await book.directory.set_name(BOB.sign_id, "bob")
-    assert book.directory.resolve("bob") == BOB.sign_id == book.directory.resolve(BOB.sign_id)
-    assert book.directory.name(BOB.sign_id) == "bob"
-    assert book.directory.name(EVE.sign_id) == ""
+    assert book.contacts.resolve("bob") == BOB.sign_id == book.contacts.resolve(BOB.sign_id)
+    assert book.contacts.name(BOB.sign_id) == "bob"
+    assert book.contacts.name(EVE.sign_id) == ""
     await book.directory.set_name(BOB.sign_id, "robert")
     with pytest.raises(InvalidKey, match=r"\(robert\)"):
-        book.directory.resolve("bob")
+        book.contacts.resolve("bob")
     await book.directory.set_name(EVE.sign_id, "robert")
-    assert book.directory.resolve("robert") == EVE.sign_id
-    assert book.directory.name(BOB.sign_id) == ""
+    assert book.contacts.resolve("robert") == EVE.sign_id
+    assert book.contacts.name(BOB.sign_id) == ""
 
 
 async def test_everything_is_there_after_a_restart(book: Book) -> None:
@@ -98,9 +102,9 @@ async def test_everything_is_there_after_a_restart(book: Book) -> None:
     again = Book(book.storage)
     again.now += 10
     await again.open()
-    assert again.directory.known(again.directory.resolve("bob")) == record()
+    assert again.directory.known(again.contacts.resolve("bob")) == record()
     assert again.directory.found_by(BOB.sign_id) == "ticket"
-    assert again.directory.resolve("eve") == EVE.sign_id
+    assert again.contacts.resolve("eve") == EVE.sign_id
     assert again.directory.known(identity(4).sign_id) is None
 
 
@@ -125,12 +129,12 @@ async def test_a_stranger_whose_record_expired_leaves_nothing_behind(book: Book)
 async def test_strangers_give_way_oldest_first_and_friends_never(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_STRANGERS", 3)
     friend = identity(10).sign_id
-    book = await Book(keep=lambda peer: peer == friend).open()
+    book = await Book(friends=[friend]).open()
     for number in range(10, 20):
         book.directory.put(record(identity(number)), "handshake")
     assert set(book.directory.peers()) == {friend, *(identity(n).sign_id for n in (18, 19))}
     assert len(await book.storage.scan(b"peer/")) == 3
-    only_friends = await Book(keep=lambda peer: True).open()
+    only_friends = await Book(friends=[identity(number).sign_id for number in range(10, 20)]).open()
     for number in range(10, 20):
         only_friends.directory.put(record(identity(number)), "handshake")
     assert len(only_friends.directory.peers()) == 10
@@ -204,8 +208,8 @@ async def test_a_peer_that_is_not_where_its_record_says_is_looked_for_meanwhile(
     questions: list[str] = []
     book.bus.on("self.transports.requestNodeInfo", lambda topic, sender, payload: questions.append(payload))
     book.directory.put(record(), "ticket")
-    book.directory.doubt(BOB.sign_id)
-    book.directory.doubt(BOB.sign_id)
+    book.directory.refresh(BOB.sign_id)
+    book.directory.refresh(BOB.sign_id)
     assert questions == [BOB.sign_id]
     assert await book.directory.locate(BOB.sign_id) == ("tcp://192.0.2.1:1",)
     moved = record(seq=2, address="tcp://192.0.2.2:2")
@@ -295,7 +299,7 @@ async def test_our_own_record_is_published_and_given_on_request(book: Book) -> N
     book.directory.publish()
     book.bus.emit("self", "transports.requestMyNodeInfo", "local", {})
     assert seen == []
-    book.directory.mine = record(OWN)
+    book.directory.own_record = record(OWN)
     book.directory.publish()
     book.bus.emit("self", "transports.requestMyNodeInfo", "local", {})
     assert seen == [record(OWN).payload()] * 2

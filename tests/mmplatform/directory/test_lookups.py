@@ -66,7 +66,7 @@ async def test_a_miss_is_remembered_until_there_is_news(monkeypatch: pytest.Monk
     asked = Asked()
     for peer in (BOB, BOB, EVE):
         await asked.lookups.find(peer)
-    asked.lookups.doubt(BOB)
+    asked.lookups.refresh(BOB)
     assert asked.questions == [BOB, EVE]
     asked.lookups.answered(BOB)
     await asked.lookups.find(BOB)
@@ -87,11 +87,11 @@ async def test_one_caller_gives_up_and_the_other_gets_its_answer() -> None:
 
 async def test_a_doubt_asks_once_in_a_while_and_not_while_somebody_waits() -> None:
     asked = Asked()
-    asked.lookups.doubt(BOB)
-    asked.lookups.doubt(BOB)
+    asked.lookups.refresh(BOB)
+    asked.lookups.refresh(BOB)
     finding = asyncio.create_task(asked.lookups.find(EVE))
     await asyncio.sleep(0)
-    asked.lookups.doubt(EVE)
+    asked.lookups.refresh(EVE)
     assert asked.questions == [BOB, EVE]
     asked.lookups.answered(EVE)
     await finding

@@ -1,4 +1,4 @@
-"""Links without a peer yet: who is let in, who gives way, and what becomes of a dialled one."""
+"""LinkFactory without a peer yet: who is let in, who gives way, and what becomes of a dialled one."""
 
 import asyncio
 from typing import Any
@@ -11,7 +11,7 @@ from mmplatform.errors import ProtocolError, RemoteError, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links import factory as module
-from mmplatform.links.factory import Links
+from mmplatform.links.factory import LinkFactory
 from mmplatform.links.link import Link
 from mmplatform.plugins.transport import Connection
 from tests.support.sessions import NOW, draws, record_of
@@ -48,7 +48,9 @@ class Node:
     def __init__(self, network: Network, who: Any) -> None:
         self.transport = Memory(network)
         self.peer = FakePeer()
-        self.links = Links(who, lambda: record_of(who), lambda info: self.peer, resume, lambda: NOW, draws(who.sign_id))
+        self.links = LinkFactory(
+            who, lambda: record_of(who), lambda info: self.peer, resume, lambda: NOW, draws(who.sign_id)
+        )
         self.links.started = True
         self.address = ""
 

@@ -3,6 +3,8 @@
 import asyncio
 
 from mm_transports.tcp import TCP
+from mm_transports.webrtc.lazy import LazyWebRTC
+from mmplatform.diagnosis import sources
 from mmplatform.errors import LocalError
 from mmplatform.identity.keys import SignId
 from mmplatform.links.probe import Answer, probe
@@ -13,14 +15,14 @@ from tests.support.world import World, identity
 async def test_the_peer_itself_and_another_one() -> None:
     async with World("tcp").nodes(3) as (alice, bob, carol):
         await alice.connect(bob.sign_id)
-        links = alice.links()
-        assert bob.directory.mine is not None
-        assert carol.directory.mine is not None
-        (there,), (elsewhere,) = bob.directory.mine.connection_info, carol.directory.mine.connection_info
-        assert (await alice.probe(bob.sign_id, there)).answer is Answer.PROVEN
-        assert (await alice.probe(bob.sign_id, elsewhere)).answer is Answer.OTHER
-        assert alice.links() == links
-        assert len(bob.links()) == 1
+        links = alice.parts.peers.links()
+        assert bob.directory.own_record is not None
+        assert carol.directory.own_record is not None
+        (there,), (elsewhere,) = bob.directory.own_record.connection_info, carol.directory.own_record.connection_info
+        assert (await sources.probe(alice, bob.sign_id, there)).answer is Answer.PROVEN
+        assert (await sources.probe(alice, bob.sign_id, elsewhere)).answer is Answer.OTHER
+        assert alice.parts.peers.links() == links
+        assert len(bob.parts.peers.links()) == 1
         await alice.ping(bob.sign_id)
 
 
@@ -31,7 +33,7 @@ async def test_addresses_that_lead_nowhere() -> None:
         ("pigeon:loft", Answer.UNUSABLE), ("tcp://127.0.0.1:1", Answer.UNREACHABLE), ("tcp:x", Answer.UNREACHABLE),
     ):  # fmt: skip
         assert (await probe(tcp, identity(1), peer, address)).answer is answer
-    webrtc = {"webrtc": TCP()}
+    webrtc = {"webrtc": LazyWebRTC()}
     assert (await probe(webrtc, identity(1), peer, "webrtc:")).answer is Answer.UNUSABLE
 
 

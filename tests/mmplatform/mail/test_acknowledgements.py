@@ -8,7 +8,7 @@ import pytest
 from mmplatform.delivery.wire import Ack, Frame, decode_packet
 from mmplatform.errors import LocalError
 from mmplatform.mail import acknowledgements as replies
-from mmplatform.mail.acknowledgements import MOST_OUTCOMES, AckMail, _fitting
+from mmplatform.mail.acknowledgements import MOST_OUTCOMES, MailedAcks, _fitting
 from mmplatform.mail.depositing import NotMailed
 from tests.support.world import identity, until
 
@@ -16,20 +16,14 @@ PEER = identity(2).sign_id
 
 
 class Post:
-    """A node and its postman."""
+    """A depositor."""
 
     def __init__(self) -> None:
         self.sent: list[list[Ack]] = []
         self.up = True
         self.there = False
         self.known = ["relay+ws://a/K"]
-        self.acks = AckMail(self, self)  # type: ignore[arg-type]
-
-    def now(self) -> float:
-        return 1_750_000_000.0
-
-    def linked(self, peer: str) -> bool:
-        return self.there
+        self.acks = MailedAcks(self, lambda peer: self.there, lambda: 1_750_000_000.0)  # type: ignore[arg-type]
 
     def relays_of_sender(self, peer: str) -> list[str]:
         return self.known
@@ -67,7 +61,7 @@ async def test_what_comes_in_one_turn_is_one_envelope_and_what_follows_waits(mon
     assert len(post.sent) == 1
     await until(lambda: given == [1, 2, 3, 4, 5])
     assert post.sent[1:] == [[ack(5)]]
-    await until(lambda: not post.acks._debts)
+    await until(lambda: not post.acks._owed)
     await post.acks.close()
 
 
@@ -90,7 +84,7 @@ async def test_a_link_that_comes_up_says_it() -> None:
     post.acks.linked(PEER)
     assert given == [True]
     await asyncio.sleep(0)
-    assert (post.sent, post.acks._debts) == ([], {})
+    assert (post.sent, post.acks._owed) == ([], {})
 
 
 async def test_who_wrote_nothing_that_was_handled_is_forgotten() -> None:
@@ -98,7 +92,7 @@ async def test_who_wrote_nothing_that_was_handled_is_forgotten() -> None:
     post.acks.changed(PEER, [ack(1)])
     post.acks.forget(PEER)
     post.acks.forget(PEER)
-    assert post.acks._debts == {}
+    assert post.acks._owed == {}
 
 
 def test_what_does_not_fit_is_not_claimed() -> None:

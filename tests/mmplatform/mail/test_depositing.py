@@ -7,8 +7,8 @@ import pytest
 
 from mmplatform.errors import MailDeclined, MailUncertain, Unreachable
 from mmplatform.identity.nodeinfo import NodeInfo
-from mmplatform.mail import depositing as postman
-from mmplatform.mail.depositing import NotMailed, Postman
+from mmplatform.mail import depositing
+from mmplatform.mail.depositing import Depositor, NotMailed
 from mmplatform.session.envelope import MAX_CONTENT
 from tests.support.world import identity
 
@@ -18,7 +18,7 @@ RELAYS = [f"relay+ws://{name}/K" for name in "abcde"]
 
 class Directory:
     def __init__(self) -> None:
-        self.mine: NodeInfo | None = NodeInfo.create(ALICE, RELAYS[:1], 1, int(time.time()) + 1000)
+        self.own_record: NodeInfo | None = NodeInfo.create(ALICE, RELAYS[:1], 1, int(time.time()) + 1000)
 
     def addresses(self, peer: str) -> tuple[str, ...]:
         return ("tcp://192.0.2.1:4", "relay+other://x/K", *RELAYS)
@@ -31,15 +31,14 @@ class Post:
     """A node whose relays do as ``script`` says."""
 
     def __init__(self, **script: Any) -> None:
-        self.identity, self.directory, self.script = ALICE, Directory(), script
+        self.directory, self.script = Directory(), script
         self.asked: list[str] = []
         self.errors: list[Exception] = []
         self.clock = 1_750_000_000.0
         self.friend = True
-        self.postman = Postman(self, {"relay+ws": self, "tcp": self})  # type: ignore[arg-type, dict-item]
-
-    def now(self) -> float:
-        return self.clock
+        self.depositor = Depositor(
+            ALICE, self.directory, self, {"relay+ws": self}, lambda: self.clock, self.failed,  # type: ignore[arg-type, dict-item]
+        )  # fmt: skip
 
     def known(self, peer: str) -> bool:
         return self.friend
@@ -56,7 +55,7 @@ class Post:
 
     async def leave(self, content: bytes = b"hi") -> tuple[str, int]:
         self.asked.clear()
-        return await self.postman.deposit(BOB.sign_id, b"i" * 16, 100, content, self.postman.relays(BOB.sign_id))
+        return await self.depositor.deposit(BOB.sign_id, b"i" * 16, 100, content, self.depositor.relays(BOB.sign_id))
 
 
 async def test_the_first_that_keeps_it() -> None:
@@ -65,10 +64,10 @@ async def test_the_first_that_keeps_it() -> None:
     assert post.asked == ["a", "b", "c"]
     assert await post.leave() == (RELAYS[2], 99)
     assert post.asked == ["c"]  # who failed is asked last,
-    post.clock += postman.AVOID + 1
+    post.clock += depositing.AVOID + 1
     await post.leave()
     assert post.asked == ["a", "b", "c"]  # for a while
-    post.postman.forgive(BOB.sign_id)
+    post.depositor.forget_failures(BOB.sign_id)
     await post.leave()
     assert post.asked == ["a", "b", "c"]
 
@@ -103,18 +102,18 @@ async def test_what_cannot_be_sealed() -> None:
     post = Post()
     with pytest.raises(NotMailed, match="too-long"):
         await post.leave(bytes(MAX_CONTENT + 1))
-    post.directory.mine = None
+    post.directory.own_record = None
     with pytest.raises(NotMailed, match="not listening"):
         await post.leave()
     with pytest.raises(NotMailed, match="no relay"):
-        await post.postman.deposit(BOB.sign_id, b"i" * 16, 100, b"", [])
+        await post.depositor.deposit(BOB.sign_id, b"i" * 16, 100, b"", [])
     assert post.asked == []
 
 
 def test_where_a_sender_is_told() -> None:
     post = Post()
-    assert post.postman.relays_of_sender(BOB.sign_id) == RELAYS[:4]
+    assert post.depositor.relays_of_sender(BOB.sign_id) == RELAYS[:4]
     post.friend = False
-    assert post.postman.relays_of_sender(BOB.sign_id) == RELAYS[:1]
-    post.directory.mine = None
-    assert post.postman.relays_of_sender(BOB.sign_id) == []
+    assert post.depositor.relays_of_sender(BOB.sign_id) == RELAYS[:1]
+    post.directory.own_record = None
+    assert post.depositor.relays_of_sender(BOB.sign_id) == []

@@ -118,9 +118,9 @@ class Life:
                 await person.start()
         await self.meet()
         for person in (self.alice, self.bob):
-            for peer in person.up._peers.values():
-                person.up.mail_room(peer.sign_id)
-        await until(lambda: all(p.up.outbox.queue(q.sign_id).empty for p, q in self.pairs()), 40)
+            for peer in person.up.parts.peers.by_id.values():
+                person.up.parts.mailer.nudge(peer.sign_id)
+        await until(lambda: all(p.up.parts.outbox.queue(q.sign_id).empty for p, q in self.pairs()), 40)
 
     def pairs(self) -> list[tuple[Person, Person]]:
         return [(self.alice, self.bob), (self.bob, self.alice)]

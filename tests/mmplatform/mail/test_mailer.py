@@ -33,9 +33,9 @@ async def test_a_message_to_somebody_who_is_away_is_relayed_then_delivered() -> 
         [delivery] = await sent(alice, bob, "hi")
         await until(lambda: delivery.state == "relayed")
         assert await alice.up.delivery(delivery.id) == "relayed"
-        [waiting] = await inspection.queued(alice.up.outbox)
+        [waiting] = await inspection.queued(alice.up.parts.outbox)
         assert (waiting.state, waiting.why) == ("relayed", "")
-        assert not await inspection.cancel(alice.up.outbox, delivery.id)
+        assert not await inspection.cancel(alice.up.parts.outbox, delivery.id)
         await bob.start()
         outcome = await delivery
         assert outcome.state == "delivered"
@@ -61,9 +61,9 @@ async def test_ten_thousand_for_somebody_away_and_the_sender_gone_when_they_are_
         assert bob.heard == list(range(10_000))
         await bob.stop()
         await alice.start()
-        await until(lambda: alice.up.outbox.queue(bob.sign_id).empty)
+        await until(lambda: alice.up.parts.outbox.queue(bob.sign_id).empty)
         assert {await alice.up.delivery(name) for name in ids} == {"delivered"}
-        assert len(alice.up.outbox.queue(bob.sign_id).letters) == 0
+        assert len(alice.up.parts.outbox.queue(bob.sign_id).letters) == 0
         assert relay.deposits < letters * 3
     assert letters < 100
 
@@ -74,7 +74,7 @@ async def test_what_was_relayed_is_not_deposited_again_after_a_restart() -> None
     async with people(alice, bob):
         await alice.start()
         await sent(alice, bob, 1, 2, 3)
-        await until(lambda: all(letter.state == 2 for letter in alice.up.outbox.queue(bob.sign_id).letters))
+        await until(lambda: all(letter.state == 2 for letter in alice.up.parts.outbox.queue(bob.sign_id).letters))
         before = relay.deposits
         for _ in range(2):
             await alice.stop()
@@ -98,10 +98,10 @@ async def test_both_write_and_are_never_there_together() -> None:
             await until(lambda me=me: not relay.waiting(me.sign_id))
             await me.stop()
         await alice.start()
-        await until(lambda: alice.up.outbox.queue(bob.sign_id).empty and not relay.waiting(alice.sign_id))
+        await until(lambda: alice.up.parts.outbox.queue(bob.sign_id).empty and not relay.waiting(alice.sign_id))
         await alice.stop()
         await bob.start()
-        await until(lambda: bob.up.outbox.queue(alice.sign_id).empty and not relay.waiting(bob.sign_id))
+        await until(lambda: bob.up.parts.outbox.queue(alice.sign_id).empty and not relay.waiting(bob.sign_id))
     assert bob.heard == [*range(10), *range(20, 30), *range(40, 50)]
     assert alice.heard == [*range(10, 20), *range(30, 40), *range(50, 60)]
 
@@ -113,7 +113,9 @@ async def test_a_relay_that_mixes_everything_up_and_repeats_it() -> None:
         await alice.start()
         for number in range(300):
             await sent(alice, bob, [number, "x" * 3000])
-        await until(lambda: alice.up.outbox.queue(bob.sign_id).letters.gap(2, alice.up.instance, 1, 300) is None)
+        await until(
+            lambda: alice.up.parts.outbox.queue(bob.sign_id).letters.gap(2, alice.up.parts.epoch, 1, 300) is None
+        )
         await until(lambda: len(relay.waiting(bob.sign_id)) > 10)
         await bob.start()
         await alice.up.flush(timeout=20)
@@ -187,7 +189,7 @@ async def test_the_next_relay_is_taken_when_the_first_is_dead() -> None:
         deliveries = await sent(alice, bob, 1, 2, 3)
         await until(lambda: deliveries[-1].state == "relayed")
         assert dead.deposits == 0
-        assert {letter.relay for letter in alice.up.outbox.queue(bob.sign_id).letters} == {good.address}
+        assert {letter.relay for letter in alice.up.parts.outbox.queue(bob.sign_id).letters} == {good.address}
         await bob.start()
         await alice.up.flush(timeout=10)
     assert bob.heard == [1, 2, 3]
@@ -200,14 +202,14 @@ async def test_what_is_declined_says_why_and_is_resumed(reason: str) -> None:
     async with people(alice, bob):
         await alice.start()
         [delivery] = await sent(alice, bob, 1)
-        await until(lambda: alice.up.outbox.queue(bob.sign_id).why)
-        [waiting] = await inspection.queued(alice.up.outbox)
+        await until(lambda: alice.up.parts.outbox.queue(bob.sign_id).why)
+        [waiting] = await inspection.queued(alice.up.parts.outbox)
         assert waiting.state == delivery.state == "waiting"
         assert reason in waiting.why
         relay.declined = ""
-        alice.up.mail_room(bob.sign_id)
+        alice.up.parts.mailer.nudge(bob.sign_id)
         await until(lambda: delivery.state == "relayed")
-        [waiting] = await inspection.queued(alice.up.outbox)
+        [waiting] = await inspection.queued(alice.up.parts.outbox)
         assert waiting.why == ""
 
 
@@ -217,8 +219,8 @@ async def test_what_was_declined_can_be_cancelled() -> None:
     async with people(alice, bob):
         await alice.start()
         first, second = await sent(alice, bob, 1, 2)
-        await until(lambda: alice.up.outbox.queue(bob.sign_id).why)
-        assert await inspection.cancel(alice.up.outbox, first.id)
+        await until(lambda: alice.up.parts.outbox.queue(bob.sign_id).why)
+        assert await inspection.cancel(alice.up.parts.outbox, first.id)
         relay.declined = ""
         await until(lambda: second.state == "relayed")
         await bob.start()
@@ -234,11 +236,11 @@ async def test_a_relay_whose_answer_is_lost_keeps_the_letter_once() -> None:
         await alice.start()
         [delivery] = await sent(alice, bob, 1)
         await until(lambda: relay.deposits >= 2)
-        assert not await inspection.cancel(alice.up.outbox, delivery.id)  # it may be there
+        assert not await inspection.cancel(alice.up.parts.outbox, delivery.id)  # it may be there
         await alice.stop()
         relay.deaf = False
         await alice.start()
-        await until(lambda: all(letter.state == 2 for letter in alice.up.outbox.queue(bob.sign_id).letters))
+        await until(lambda: all(letter.state == 2 for letter in alice.up.parts.outbox.queue(bob.sign_id).letters))
         assert len(relay.waiting(bob.sign_id)) == 1
         await bob.start()
         await alice.up.flush(timeout=10)
@@ -346,7 +348,7 @@ async def test_a_message_larger_than_mail_stops_its_lane_and_says_why() -> None:
         before, large, after = await sent(alice, bob, "before", "x" * 1_200_000, "after")
         [other] = await sent(alice, bob, "other", priority="high")
         await until(lambda: before.state == other.state == "relayed")
-        waiting = {each.id: each for each in await inspection.queued(alice.up.outbox)}
+        waiting = {each.id: each for each in await inspection.queued(alice.up.parts.outbox)}
         assert waiting[large.id].state == waiting[after.id].state == "waiting"
         assert "too large for mail" in waiting[large.id].why
         assert "too large for mail" in waiting[after.id].why
@@ -382,7 +384,7 @@ async def test_what_is_too_far_ahead_of_the_handlers_is_held() -> None:
         deliveries = await asyncio.gather(*(alice.up.messaging.send("chat", bob.sign_id, n) for n in range(count)))
         await until(lambda: deliveries[-1].state == "relayed")
         await bob.start()
-        await until(lambda: any(not a.handed for a in bob.up.mailer._incoming._arrivals.get(alice.sign_id, [])))
+        await until(lambda: any(not a.handed for a in bob.up.parts.mailer._incoming._arrivals.get(alice.sign_id, [])))
         assert bob.heard == []
         assert relay.waiting(bob.sign_id)
         bob.hold.set()
@@ -441,7 +443,7 @@ async def test_envelopes_that_are_none_are_refused(what: str) -> None:
         [delivery] = await sent(alice, bob, "still there")
         await delivery
         assert bob.heard == ["still there"]
-        assert carol.sign_id not in bob.up._peers
+        assert carol.sign_id not in bob.up.parts.peers.by_id
     assert bob.errors == []
 
 
@@ -456,8 +458,8 @@ async def test_strangers_may_write_and_are_forgotten() -> None:
         [delivery] = await sent(alice, bob, "hello")
         await delivery
         assert heard == ["hello"]
-        await until(lambda: alice.sign_id not in bob.up._peers)
-        await until(lambda: not bob.up.mailer._acks._debts)
+        await until(lambda: alice.sign_id not in bob.up.parts.peers.by_id)
+        await until(lambda: not bob.up.parts.mailer._acks._owed)
 
 
 async def test_a_record_that_came_by_mail_is_kept() -> None:
@@ -468,8 +470,8 @@ async def test_a_record_that_came_by_mail_is_kept() -> None:
         await sent(alice, bob, 1)
         await bob.start()
         await alice.up.flush(timeout=10)
-        assert alice.up.directory.mine is not None
-        assert bob.up.directory.known(alice.sign_id) == alice.up.directory.mine
+        assert alice.up.directory.own_record is not None
+        assert bob.up.directory.known(alice.sign_id) == alice.up.directory.own_record
         assert bob.up.directory.found_by(alice.sign_id) == "mail"
 
 
@@ -484,13 +486,13 @@ async def test_runs_of_a_sender_do_not_overtake_each_other_on_their_way_through_
         slow.up = False
         await alice.start()
         [second] = await sent(alice, bob, 2)
-        await until(lambda: "slow" in alice.up.outbox.queue(bob.sign_id).why)
+        await until(lambda: "slow" in alice.up.parts.outbox.queue(bob.sign_id).why)
         assert other.deposits == 0
         await bob.start()
         slow.up = True
         await until(lambda: bob.sign_id in slow.here)
         slow.push(bob.sign_id)
-        alice.up.mail_room(bob.sign_id)
+        alice.up.parts.mailer.nudge(bob.sign_id)
         await second
     assert bob.heard == [1, 2]
 
@@ -517,7 +519,7 @@ async def test_a_stranger_does_not_choose_where_we_connect_to(common: bool) -> N
         await alice.start()
         bob.friends, everywhere = [], {relay.address: relay, foreign.address: foreign}
         await bob.start()
-        bob.up._transports[0].relays = everywhere  # type: ignore[attr-defined]
+        bob.up.parts.transports[0].relays = everywhere  # type: ignore[attr-defined]
         heard = collect(bob.up, "public.>")
         [delivery] = await sent(alice, bob, "hello")
         await until(lambda: heard == ["hello"] and not relay.waiting(bob.sign_id))
@@ -546,10 +548,10 @@ async def test_what_is_held_is_bounded_and_comes_again(bound: str, monkeypatch: 
         if bound != "STRANGERS_BYTES":
             await until(lambda: relay.refused)
             hold.set()
-        await until(lambda: not alice.up.outbox.peers())
+        await until(lambda: not alice.up.parts.outbox.peers())
         assert [number for number, _ in heard] == list(range(6))
-        assert bob.up.mailer._incoming is not None
-        await until(lambda: bob.up.mailer._incoming._bytes == bob.up.mailer._incoming._strangers_bytes == 0)
+        assert bob.up.parts.mailer._incoming is not None
+        await until(lambda: bob.up.parts.mailer._incoming._bytes == bob.up.parts.mailer._incoming._strangers_bytes == 0)
 
 
 async def test_a_sender_that_skips_numbers_for_ever_is_forgotten(
@@ -565,5 +567,5 @@ async def test_a_sender_that_skips_numbers_for_ever_is_forgotten(
         await bob.start()
         relay.put_raw(bob.sign_id, seal(carol, info, bob.sign_id, b"", content, secrets.token_bytes))
         await until(lambda: relay.refused == 1)
-        assert carol.sign_id not in bob.up._peers
-        assert bob.up.mailer._acks._debts == {}
+        assert carol.sign_id not in bob.up.parts.peers.by_id
+        assert bob.up.parts.mailer._acks._owed == {}

@@ -10,7 +10,7 @@ from mmplatform.codec import decode, encode
 from mmplatform.errors import InvalidPayload, InvalidTopic, NoResponders, Refused, RequestFailed, RequestTimeout
 from mmplatform.message import DELIVERED, UNHANDLED, Delivery, Priority, Retry
 from mmplatform.messaging.api import API, raw
-from mmplatform.messaging.dispatch import Inlet
+from mmplatform.messaging.dispatch import ProtocolHandler
 from mmplatform.messaging.subscriber import NOBODY, Result
 
 OWN, BOB = "own", "bob"
@@ -23,7 +23,7 @@ class Wire:
         self.sign_id = OWN
         self.errors: list[tuple[Exception, str]] = []
         self.posted: list[tuple[Any, ...]] = []
-        self.inlets: dict[str, Inlet] = {}
+        self.inlets: dict[str, ProtocolHandler] = {}
         self.reply: bytes | Exception = encode("reply")
 
     def failed(self, error: Exception, topic: str = "", /) -> None:
@@ -39,7 +39,7 @@ class Wire:
             raise self.reply
         return self.reply
 
-    def attach(self, protocol: str, inlet: Inlet) -> None:
+    def attach(self, protocol: str, inlet: ProtocolHandler) -> None:
         self.inlets[protocol] = inlet
 
 
@@ -195,22 +195,22 @@ async def test_remote_messages_come_in_decoded(api: API) -> None:
     got: list[Any] = []
     api.on("friends.chat", lambda topic, sender, payload: got.append((topic, sender, payload)))
     for _ in range(2):
-        result = api.take_message("friends", "chat", BOB, encode([1]), lambda result: None)
+        result = api.on_message("friends", "chat", BOB, encode([1]), lambda result: None)
         assert isinstance(result, Result)
         assert result.error is None
-        api.take_event("friends", "chat", BOB, encode([2]))
+        api.on_event("friends", "chat", BOB, encode([2]))
     assert got == [("friends.chat", BOB, [1]), ("friends.chat", BOB, [2])] * 2
-    assert api.take_message("public", "chat", BOB, encode(1), lambda result: None) is NOBODY
-    api.take_event("public", "chat", BOB, encode(1))
+    assert api.on_message("public", "chat", BOB, encode(1), lambda result: None) is NOBODY
+    api.on_event("public", "chat", BOB, encode(1))
     assert len(got) == 4
 
 
 async def test_a_payload_that_does_not_decode_is_refused_and_counted(api: API) -> None:
     api.on("friends.>", lambda topic, sender, payload: None)
-    result = api.take_message("friends", "chat", BOB, b"\xc1", lambda result: None)
+    result = api.on_message("friends", "chat", BOB, b"\xc1", lambda result: None)
     assert result is not None
     assert str(result.error) == "bad-payload"
-    api.take_event("friends", "chat", BOB, b"")
+    api.on_event("friends", "chat", BOB, b"")
     assert api.malformed == 2
 
 
@@ -218,7 +218,7 @@ async def test_remote_messages_finish_when_their_handlers_do(api: API) -> None:
     slow = Slow()
     api.on("friends.chat", slow)
     finished: list[Result] = []
-    assert api.take_message("friends", "chat", BOB, encode(1), finished.append) is None
+    assert api.on_message("friends", "chat", BOB, encode(1), finished.append) is None
     await turns()
     assert finished == []
     slow.gate.set()
@@ -236,7 +236,7 @@ async def test_remote_requests(api: API) -> None:
     api.on("friends.odd.slow", made_odd)
 
     def ask(topic: str) -> Any:
-        return api.take_request("friends", topic, BOB, encode(1), replies.append)
+        return api.on_request("friends", topic, BOB, encode(1), replies.append)
 
     assert ask("now") == encode(2)
     assert ask("nobody") is NOBODY
@@ -262,7 +262,7 @@ async def test_retry_reaches_across(api: API) -> None:
         if len(calls) < 3:
             raise Retry(0)
 
-    assert api.take_message("friends", "chat", BOB, encode(1), finished.append) is None
+    assert api.on_message("friends", "chat", BOB, encode(1), finished.append) is None
     await turns(10)
     assert calls == [1, 1, 1]
     assert len(finished) == 1

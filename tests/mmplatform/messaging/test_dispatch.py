@@ -11,7 +11,7 @@ from mmplatform.errors import LocalError, Refused
 from mmplatform.events import Events
 from mmplatform.identity.circles import is_control_topic
 from mmplatform.messaging import dispatch as module
-from mmplatform.messaging.dispatch import Gate
+from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.messaging.subscriber import DONE, NOBODY, Result
 
 SCOPES = st.sampled_from(["self", "friends", "public"])
@@ -32,13 +32,13 @@ class Api:
             raise self.result
         return self.result
 
-    def take_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
+    def on_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
         self.take("event", scope, topic)
 
-    def take_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Any) -> Any:
+    def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Any) -> Any:
         return self.take("message", scope, topic)
 
-    def take_request(self, scope: str, topic: str, sender: str, payload: bytes, finished: Any) -> Any:
+    def on_request(self, scope: str, topic: str, sender: str, payload: bytes, finished: Any) -> Any:
         return self.take("request", scope, topic)
 
     async def close(self) -> None: ...
@@ -49,7 +49,7 @@ class Door:
         self.events = Events()
         self.errors: list[str] = []
         self.events.add("error", lambda error, topic: self.errors.append(topic))
-        self.gate = Gate(self.events)
+        self.gate = Dispatcher(self.events)
         self.api = Api()
         self.gate.attach("ms", self.api)
 
@@ -98,7 +98,7 @@ def test_those_who_watch_every_message_count_as_listeners() -> None:
     door.api.result = NOBODY
     assert door.knock("a") == [NOBODY, NOBODY]
     asked: list[str] = []
-    door.gate.unheard = lambda scope, peer, topic, *rest: asked.append(topic)  # type: ignore[assignment, return-value]
+    door.gate.fallback = lambda scope, peer, topic, *rest: asked.append(topic)  # type: ignore[assignment, return-value]
     assert door.knock("b")[0] is None
     assert asked == ["b"]
     seen: list[Any] = []

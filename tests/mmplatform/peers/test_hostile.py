@@ -55,14 +55,14 @@ class Victim:
         self.node, self.honest = node, honest
         self.links: deque[Link] = deque(maxlen=100)
         self.came = 0
-        accept = node._links.accept
+        accept = node.parts.links.accept
 
         def watched(connection: Connection) -> Link:
             self.came += 1
             self.links.append(accept(connection))
             return self.links[-1]
 
-        node._listener._accept = node._links.accept = watched  # type: ignore[method-assign]
+        node.parts.listener._accept = node.parts.links.accept = watched  # type: ignore[method-assign]
         self.heard = collect(node, "friends.honest")
         self.public = collect(node, "public.>")
         self.sent = 0
@@ -71,8 +71,8 @@ class Victim:
 
     @property
     def address(self) -> tuple[str, int]:
-        assert self.node.directory.mine is not None
-        return parse_address(self.node.directory.mine.connection_info[0])
+        assert self.node.directory.own_record is not None
+        return parse_address(self.node.directory.own_record.connection_info[0])
 
     async def talk(self) -> None:
         loop = asyncio.get_running_loop()
@@ -89,7 +89,7 @@ class Victim:
         self._stop = True
         await talking
         assert self.heard == list(range(self.sent))
-        link = self.honest.peer(self.node.sign_id).link
+        link = self.honest.parts.peers.peer(self.node.sign_id).link
         assert link is self.link
         assert self.slowest < 3
         assert self.public == []
@@ -98,7 +98,7 @@ class Victim:
         """Why the last ``count`` who connected were closed."""
         last = list(self.links)[-count:]
         await until(lambda: all(link.error is not None for link in last))
-        await until(lambda: all(link not in self.node._links._open for link in last))
+        await until(lambda: all(link not in self.node.parts.links._open for link in last))
         return [getattr(link.error, "reason", str(link.error)) for link in last]
 
 
@@ -108,17 +108,17 @@ async def victim() -> AsyncIterator[Victim]:
     async with world.node(2) as node, world.node(1) as honest:
         victim = Victim(node, honest)
         # The node listens already: what it calls for each connection is replaced where the server keeps it.
-        await node._transports[0].close()
-        [address] = await TCP.listen(node._transports[0], "tcp://127.0.0.1:0", node._links.accept)  # type: ignore[arg-type]
-        await node._listener.advertise("tcp", [address])
+        await node.parts.transports[0].close()
+        [address] = await TCP.listen(node.parts.transports[0], "tcp://127.0.0.1:0", node.parts.links.accept)  # type: ignore[arg-type]
+        await node.parts.own_record.advertise("tcp", [address])
         await honest.add(node.ticket(), circle="friends")
         await node.add(honest.ticket(), circle="friends")
         await honest.connect(node.sign_id)
-        victim.link = honest.peer(node.sign_id).link  # type: ignore[attr-defined]
+        victim.link = honest.parts.peers.peer(node.sign_id).link  # type: ignore[attr-defined]
         talking = asyncio.create_task(victim.talk())
         yield victim
         await victim.was_unaffected(talking)
-        await until(lambda: len(node._links._open) == 1)
+        await until(lambda: len(node.parts.links._open) == 1)
 
 
 class Attacker:
@@ -133,7 +133,7 @@ class Attacker:
         self.machine = self.new_machine()
 
     def new_machine(self) -> Initiator:
-        now = int(self.victim.node.now())
+        now = int(self.victim.node.parts.now())
         record = NodeInfo.create(self.identity, (), now, now + 1000).encode()
         resume = encode_packet(Resume(7, 0, []))
         return Initiator(self.identity, record, self.victim.node.sign_id, lambda: resume, random.randbytes)
@@ -160,7 +160,7 @@ class Attacker:
         await self.hello()
         self.send(self.frames["HELLO"])
         self.frames["COOKIE"] = await self.receive()
-        [answer] = self.machine.receive(self.frames["COOKIE"], self.victim.node.now())
+        [answer] = self.machine.receive(self.frames["COOKIE"], self.victim.node.parts.now())
         assert isinstance(answer, Send)
         self.frames["INITIATE"] = answer.frame
         return self
@@ -169,7 +169,7 @@ class Attacker:
         await self.cookie()
         self.send(self.frames["INITIATE"])
         self.frames["READY"] = await self.receive()
-        [done] = self.machine.receive(self.frames["READY"], self.victim.node.now())
+        [done] = self.machine.receive(self.frames["READY"], self.victim.node.parts.now())
         assert isinstance(done, Established)
         self.session = done.session
         return self
@@ -218,7 +218,7 @@ async def test_replayed_hello(victim: Victim, attacker: Callable[..., Attacker])
     again = await attacker().connect()
     again.send(*[recorded.frames["HELLO"]] * 4)
     assert await victim.closed() == ["too-many-hellos"]
-    assert identity(66).sign_id not in victim.node._peers
+    assert identity(66).sign_id not in victim.node.parts.peers.by_id
 
 
 async def test_replayed_initiate(victim: Victim, attacker: Callable[..., Attacker]) -> None:
@@ -233,13 +233,13 @@ async def test_replayed_initiate(victim: Victim, attacker: Callable[..., Attacke
     assert await victim.closed() == ["bad-cookie"]
     recorded.send(recorded.frames["INITIATE"])
     await until(lambda: isinstance(victim.links[1].error, ProtocolError) or victim.links[0].error)
-    assert len([peer for peer in victim.node._peers if peer == identity(66).sign_id]) <= 1
+    assert len([peer for peer in victim.node.parts.peers.by_id if peer == identity(66).sign_id]) <= 1
 
 
 @pytest.mark.parametrize("name", ["COOKIE", "READY"])
 async def test_replayed_answers_of_a_server(victim: Victim, name: str) -> None:
     """The victim dials somebody who answers with what it recorded from its own earlier handshake."""
-    now = int(victim.node.now())
+    now = int(victim.node.parts.now())
     liar = identity(77)
     jar = CookieJar(random.randbytes)
     recorded: dict[int, bytes] = {}
@@ -252,7 +252,7 @@ async def test_replayed_answers_of_a_server(victim: Victim, name: str) -> None:
         try:
             while True:
                 frame = await reader.readexactly(int.from_bytes(await reader.readexactly(4)))
-                events = responder.receive(frame, victim.node.now())
+                events = responder.receive(frame, victim.node.parts.now())
                 if isinstance(events[0], Identified):
                     events = responder.accept(encode_packet(Resume(1, 0, [])))
                 answer = next(event.frame for event in events if isinstance(event, Send))
@@ -270,7 +270,7 @@ async def test_replayed_answers_of_a_server(victim: Victim, name: str) -> None:
     record = NodeInfo.create(liar, (f"tcp://127.0.0.1:{port}",), now, now + 1000)
     victim.node.directory.put(record, "ticket")
     await victim.node.connect(liar.sign_id)
-    await until(lambda: victim.node.peer(liar.sign_id).link is None)
+    await until(lambda: victim.node.parts.peers.peer(liar.sign_id).link is None)
     with pytest.raises(Unreachable, match="bad-box"):
         await victim.node.connect(liar.sign_id, timeout=0.5)
     assert calls > 1
@@ -378,15 +378,15 @@ async def test_a_hundred_thousand_random_frames(victim: Victim) -> None:
     assert set(await victim.closed(10)) <= {
         "wrong-magic", "wrong-version", "wrong-type", "too-short", "too-long", "bad-box", "bad-key", "bad-cookie",
     }  # fmt: skip
-    assert not victim.node._links._unproven
+    assert not victim.node.parts.links._unproven
 
 
 async def test_half_open_connections_by_the_hundred_keep_nobody_out(victim: Victim) -> None:
     before = resident()
     sockets = [await asyncio.open_connection(*victim.address) for _ in range(400)]
     await until(lambda: victim.came == 401)
-    await until(lambda: len(victim.node._links._open) == 1 + links_module.MAX_UNPROVEN)
-    assert victim.node._links.refused == 400 - links_module.MAX_UNPROVEN
+    await until(lambda: len(victim.node.parts.links._open) == 1 + links_module.MAX_UNPROVEN)
+    assert victim.node.parts.links.refused == 400 - links_module.MAX_UNPROVEN
     newcomer = await Attacker(victim, identity(5)).established()
     newcomer.send(newcomer.sealed(Ping(1)))
     async for packet in newcomer.packets():
@@ -502,7 +502,7 @@ async def test_a_proven_peer_that_sends(victim: Victim, attacker: Callable[..., 
     assert await victim.closed() == [reason]
     told = [p async for p in _until_close(one)]
     assert told[-1].reason == reason
-    await until(lambda: identity(66).sign_id not in victim.node._peers)
+    await until(lambda: identity(66).sign_id not in victim.node.parts.peers.by_id)
 
 
 async def _until_close(one: Attacker) -> AsyncIterator[Any]:
@@ -548,7 +548,7 @@ async def test_absurd_acknowledgements_of_what_waits(victim: Victim, attacker: C
     one = await attacker().established()
     waiting = [await victim.node.messaging.send("n", one.identity.sign_id, n) for n in range(3000)]
     elsewhere = await victim.node.messaging.send("n", identity(9).sign_id, "for another")
-    epoch = victim.node.instance
+    epoch = victim.node.parts.epoch
     wide = Ack(2, epoch, 0, [(2, BIG)] * 64, [(0, BIG, "unhandled")], [])
     begun = asyncio.get_running_loop().time()
     one.send(one.sealed(Frame(0, 1, [wide] * 256, [], [], [], [])))
@@ -589,11 +589,11 @@ async def test_large_frames_are_not_announced_for_free(victim: Victim) -> None:
     attackers = [await Attacker(victim, identity(100 + n)).established() for n in range(10)]
     for one in attackers:
         one.send(one.sealed(Part(0, 60_000_000, bytes(1000))))
-    await until(lambda: victim.node._links._budget.used >= 10_000)
+    await until(lambda: victim.node.parts.links._budget.used >= 10_000)
     assert resident() - before < 30_000_000
     for one in attackers:
         await one.gone()
-    await until(lambda: victim.node._links._budget.used == 0)
+    await until(lambda: victim.node.parts.links._budget.used == 0)
 
 
 async def test_a_peer_that_asks_and_never_reads(
@@ -646,7 +646,7 @@ async def test_a_flood_of_strangers_leaves_nothing(victim: Victim) -> None:
                 one.sealed(Frame(0, 1, [], [Batch(2, 1, 1, [Record(1, BIG, "x", "ms", encode(1))], [])], [], [], []))
             )
         await one.gone()
-    await until(lambda: len(victim.node._links._open) == 1)
-    await until(lambda: len(victim.node._peers) == 1)
+    await until(lambda: len(victim.node.parts.links._open) == 1)
+    await until(lambda: len(victim.node.parts.peers.by_id) == 1)
     assert resident() - before < 20_000_000
     victim.public.clear()

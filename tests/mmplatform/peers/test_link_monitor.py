@@ -108,7 +108,7 @@ async def test_a_message_that_met_the_last_frame_of_a_link_on_its_way_is_not_for
         heard = collect(bob)
         await alice.connect(bob.sign_id)
         await until(lambda: len(links(alice, bob)) == len(links(bob, alice)) == 2)
-        link = alice.peer(bob.sign_id).link
+        link = alice.parts.peers.peer(bob.sign_id).link
         assert link is not None
         quick.hole = True
         sending = await alice.messaging.send("n", bob.sign_id, 1)
@@ -128,4 +128,4 @@ async def test_an_idle_pair_is_quiet() -> None:
         before = [link.bytes_out for link in (*links(alice, bob), *links(bob, alice))]
         await asyncio.sleep(1.0)
         assert [link.bytes_out for link in (*links(alice, bob), *links(bob, alice))] == before
-        assert not alice.peer(bob.sign_id).exchange.watched
+        assert not alice.parts.peers.peer(bob.sign_id).exchange.watched

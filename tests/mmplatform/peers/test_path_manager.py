@@ -100,7 +100,7 @@ async def test_a_link_that_does_not_deliver_what_it_has_costs_one_window() -> No
 def count_records(alice: Platform, bob: Platform) -> dict[str, int]:
     """How many messages each way carried, repeats included."""
     found: dict[str, int] = {}
-    peer = bob.peer(alice.sign_id)
+    peer = bob.parts.peers.peer(alice.sign_id)
     received = peer.exchange.frame_received
 
     def frame_received(link: Link, frame: Any) -> None:
@@ -145,7 +145,7 @@ async def test_moving_back_and_forth_under_load(size: int, monkeypatch: pytest.M
         for turn in range(12):
             await load.more(3 if size else 100)
             await until(lambda: len(links(alice, bob)) == len(links(bob, alice)) == 2)
-            peer = (alice, bob)[turn % 2].peer((bob, alice)[turn % 2].sign_id)
+            peer = (alice, bob)[turn % 2].parts.peers.peer((bob, alice)[turn % 2].sign_id)
             other = next(link for link in peer.links if link is not peer.link)
             peer.move(other, "test")
             if turn % 3 == 2:
@@ -232,7 +232,7 @@ async def test_a_stranger_cannot_have_us_dial_our_own_network_or_learn_where_one
     quick = fast()
     async with open_and_hidden(quick, where, shown) as (alice, bob):
         for _ in range(20):
-            bob.peer(alice.sign_id).nudge()
+            bob.parts.peers.peer(alice.sign_id).nudge()
             await asyncio.sleep(0.005)
         assert quick.dials == []
 
@@ -245,7 +245,7 @@ async def test_a_dead_address_of_a_stranger_is_tried_once(monkeypatch: pytest.Mo
     async with open_and_hidden(quick, PUBLIC) as (alice, bob):
         await until(lambda: quick.dials)
         for _ in range(20):
-            bob.peer(alice.sign_id).nudge()
+            bob.parts.peers.peer(alice.sign_id).nudge()
             await asyncio.sleep(0.005)
         assert quick.dials == [f"fast://{PUBLIC}"]
         assert active(bob, alice) == "slow"
@@ -339,21 +339,21 @@ async def test_a_node_of_the_same_key_takes_over_every_link() -> None:
             await impostor.connect(bob.sign_id)
             await until(lambda: any(event[0] == "error" for event in events))
             await until(lambda: not links(alice, bob))
-            assert {link.instance for link in links(bob, alice)} == {impostor.instance}
+            assert {link.instance for link in links(bob, alice)} == {impostor.parts.epoch}
 
 
 async def test_the_listener_tells_when_addresses_change() -> None:
     async with friends(fast()) as [alice, bob]:
         await alice.connect(bob.sign_id)
         changes: list[str] = []
-        transport = alice._transports[0]
+        transport = alice.parts.transports[0]
         transport.reachable = lambda: ["fast://elsewhere"]  # type: ignore[method-assign]
-        alice.peer(bob.sign_id).network_changed = lambda: changes.append("changed")  # type: ignore[method-assign]
-        await alice._listener.look_again()
-        await alice._listener.look_again()
+        alice.parts.peers.peer(bob.sign_id).network_changed = lambda: changes.append("changed")  # type: ignore[method-assign]
+        await alice.parts.listener.look_again()
+        await alice.parts.listener.look_again()
         assert changes == ["changed"]
-        assert alice.directory.mine is not None
-        assert "fast://elsewhere" in alice.directory.mine.connection_info
+        assert alice.directory.own_record is not None
+        assert "fast://elsewhere" in alice.directory.own_record.connection_info
 
 
 async def test_a_peer_that_keeps_one_link_is_not_given_a_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,7 +365,7 @@ async def test_a_peer_that_keeps_one_link_is_not_given_a_second_one(monkeypatch:
         def link_ready(peer: Peer, link: Link, resume: bytes) -> None:
             """As clients do that know of one link: the newest counts."""
             ready(peer, link, resume)
-            for other in peer.links if peer._node is bob else ():
+            for other in peer.links if peer._around.own == bob.sign_id else ():
                 if other is not link:
                     peer.use(link, [], "test")
                     other.close("replaced")

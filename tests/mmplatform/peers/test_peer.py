@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from mm_transports.memory import Network
-from mmplatform import Delivery, Expired, MMError, Platform, Unreachable
+from mmplatform import Delivery, Expired, MMError, Unreachable
 from mmplatform.links import link as link_module
 from mmplatform.peers import peer as module
+from mmplatform.peers.registry import Peers
 from tests.support.peers import linked, peer_of
 from tests.support.world import World, collect, identity, listen_to, until
 
@@ -141,19 +142,19 @@ async def test_a_link_that_is_ready_after_the_stop_is_closed() -> None:
         spare = peer.link
         assert spare is not None
         peer._closed = True
-        peer.link_ready(spare, bob.resume(alice.sign_id))
+        peer.link_ready(spare, bob.parts.peers.resume(alice.sign_id))
         assert str(spare.error) == "stopping"
 
 
 async def test_a_stranger_with_a_bad_resume_state_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Platform, "resume", lambda node, peer: b"\xc1")
+    monkeypatch.setattr(Peers, "resume", lambda peers, peer: b"\xc1")
     world = World()
     async with world.node(1) as alice, world.node(2) as bob:
         await alice.add(bob.ticket())
         with pytest.raises(Unreachable, match=r"closed by the peer|bad-packet"):
             await alice.connect(bob.sign_id, timeout=0.2)
-        assert bob._peers == {}
-        await until(lambda: not bob._links._open)
+        assert bob.parts.peers.by_id == {}
+        await until(lambda: not bob.parts.links._open)
 
 
 async def test_a_stranger_is_forgotten_when_it_goes_and_a_friend_is_not() -> None:
@@ -161,10 +162,10 @@ async def test_a_stranger_is_forgotten_when_it_goes_and_a_friend_is_not() -> Non
     async with world.node(1) as alice, world.node(2) as bob:
         await alice.add(bob.ticket(), circle="friends")
         await alice.connect(bob.sign_id)
-        await until(lambda: bob._peers)
+        await until(lambda: bob.parts.peers.by_id)
         await alice.disconnect(bob.sign_id)
-        await until(lambda: not bob._peers)
-        assert list(alice._peers) == [bob.sign_id]
+        await until(lambda: not bob.parts.peers.by_id)
+        assert list(alice.parts.peers.by_id) == [bob.sign_id]
 
 
 async def test_a_link_that_fell_silent_is_dialled_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +222,7 @@ async def test_acknowledgements_that_a_dying_link_took_with_it_are_given_again()
     async with World().nodes() as [alice, bob]:
         heard = collect(bob)
         await (await alice.messaging.send("chat", bob.sign_id, 1))
-        peer = bob.peer(alice.sign_id)
+        peer = bob.parts.peers.peer(alice.sign_id)
         link = peer.link
         assert link is not None
         frames: list[Any] = []

@@ -104,7 +104,7 @@ async def test_a_peer_that_takes_links_and_drops_them_is_not_dialled_in_a_storm(
 
         def drop(peer: Peer, link: Any, resume: bytes) -> None:
             ready(peer, link, resume)
-            if peer._node is bob:
+            if peer._around.own == bob.sign_id:
                 link.close("go away")
 
         monkeypatch.setattr(Peer, "link_ready", drop)
@@ -160,7 +160,7 @@ async def test_a_stopping_node_ends_those_who_wait() -> None:
     await alice.start()
     connecting = asyncio.create_task(alice.connect(identity(9).sign_id, timeout=20))
     asking = asyncio.create_task(alice.messaging.request("x", identity(9).sign_id, timeout=20))
-    peer = alice.peer(identity(9).sign_id)
+    peer = alice.parts.peers.peer(identity(9).sign_id)
     await until(lambda: peer.reconnector._arrivals and peer.exchange.pending.unanswered)
     await alice.stop()
     for task in (connecting, asking):

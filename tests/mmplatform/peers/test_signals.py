@@ -8,11 +8,12 @@ import pytest
 from mmplatform.errors import ProtocolError, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.peers.signals import PROTOCOL
-from mmplatform.plugins.transport import SIGNAL_LIMIT, Accept, Connection, Node, Transport
+from mmplatform.plugins.signalling import SIGNAL_LIMIT, SignallingTransport
+from mmplatform.plugins.transport import Accept, Connection, TransportHost
 from tests.support.world import World
 
 
-class Signaller(Transport):
+class Signaller(SignallingTransport):
     """Hears."""
 
     schemes: ClassVar[tuple[str, ...]] = ("signaller",)
@@ -20,8 +21,8 @@ class Signaller(Transport):
     def __init__(self) -> None:
         self.heard: asyncio.Queue[tuple[SignId, bytes]] = asyncio.Queue()
 
-    def attach(self, node: Node) -> None:
-        self.node = node
+    def attach(self, host: TransportHost) -> None:
+        self.host = host
 
     def signalled(self, peer: SignId, data: bytes) -> None:
         self.heard.put_nowait((peer, data))
@@ -45,31 +46,31 @@ def world() -> World:
 async def test_a_signal_reaches_the_same_transport_of_the_peer_and_no_other(world: World) -> None:
     near, far, silent = Signaller(), Signaller(), Signaller()
     silent.schemes = ("other",)
-    alice = world.node(1, transports=[*world.node(1)._transports, near])
-    bob = world.node(2, transports=[*world.node(2)._transports, far, silent])
+    alice = world.node(1, transports=[*world.node(1).parts.transports, near])
+    bob = world.node(2, transports=[*world.node(2).parts.transports, far, silent])
     seen: list[object] = []
     bob.on("message", seen.append)
     async with alice, bob, asyncio.timeout(20):
-        assert not near.node.linked(bob.sign_id)
-        assert not near.node.signal(bob.sign_id, "signaller", b"too early")
+        assert not near.host.linked(bob.sign_id)
+        assert not near.host.signal(bob.sign_id, "signaller", b"too early")
         await alice.add(bob.ticket())
         await alice.connect(bob.sign_id)
-        assert near.node.linked(bob.sign_id)
+        assert near.host.linked(bob.sign_id)
         for data in (b"", b"there", bytes(SIGNAL_LIMIT)):
-            assert near.node.signal(bob.sign_id, "signaller", data)
+            assert near.host.signal(bob.sign_id, "signaller", data)
             assert await far.heard.get() == (alice.sign_id, data)
-        assert not near.node.signal(bob.sign_id, "signaller", bytes(SIGNAL_LIMIT + 1))
-        assert near.node.signal(bob.sign_id, "unheard of", b"x")
-        assert far.node.signal(alice.sign_id, "signaller", b"back")
+        assert not near.host.signal(bob.sign_id, "signaller", bytes(SIGNAL_LIMIT + 1))
+        assert near.host.signal(bob.sign_id, "unheard of", b"x")
+        assert far.host.signal(alice.sign_id, "signaller", b"back")
         assert await near.heard.get() == (bob.sign_id, b"back")
     assert silent.heard.empty()
     assert not seen  # they are the platform's own affair
-    assert not near.node.linked(bob.sign_id)
+    assert not near.host.linked(bob.sign_id)
 
 
 async def test_what_peers_send_otherwise_under_its_name_is_no_signal(world: World) -> None:
     far = Signaller()
-    alice, bob = world.node(1), world.node(2, transports=[*world.node(2)._transports, far])
+    alice, bob = world.node(1), world.node(2, transports=[*world.node(2).parts.transports, far])
     async with alice, bob, asyncio.timeout(20):
         await alice.add(bob.ticket())
         await alice.connect(bob.sign_id)
@@ -84,13 +85,13 @@ async def test_what_peers_send_otherwise_under_its_name_is_no_signal(world: Worl
 async def test_what_a_transport_does_not_like_is_reported_and_ends_nothing(world: World) -> None:
     far = Signaller()
     errors: asyncio.Queue[Exception] = asyncio.Queue()
-    alice, bob = world.node(1), world.node(2, transports=[*world.node(2)._transports, far])
+    alice, bob = world.node(1), world.node(2, transports=[*world.node(2).parts.transports, far])
     bob.on("error", lambda error, topic: errors.put_nowait(error))
     async with alice, bob, asyncio.timeout(20):
         await alice.add(bob.ticket())
         await alice.connect(bob.sign_id)
         for data in (b"nonsense", b"sense"):
-            assert alice.signal(bob.sign_id, "signaller", data)
+            assert alice._transport_host.signal(bob.sign_id, "signaller", data)
             assert (await far.heard.get())[1] == data
         assert isinstance(await errors.get(), ProtocolError)
-        assert alice.linked(bob.sign_id)
+        assert alice.parts.peers.linked(bob.sign_id)

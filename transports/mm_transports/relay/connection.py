@@ -4,9 +4,8 @@ from typing import Final, Protocol, cast
 
 from mm_transports.relay.protocol.items import Closed, Data, Item, Open
 from mmplatform.errors import Absent, RemoteError, Unreachable
-from mmplatform.plugins.transport import Accept, Connection, Receiver
+from mmplatform.plugins.transport import RELAYED, Accept, Connection, Receiver
 
-COST: Final = 40
 PAUSED_HERE: Final = 1  # a connection is paused because our way to the relay is full
 SLOW: Final = 2  # a connection is paused because too much waits at the relay for the peer
 WORDS: Final = {
@@ -37,7 +36,8 @@ class RelayLink(Protocol):
 class RelayConnection(Connection):
     """``number`` is the link's, ``answered`` tells whether anything has come from the peer on it."""
 
-    cost = COST
+    cost = RELAYED
+    relayed = True
 
     def __init__(self, link: RelayLink, peer: bytes, number: int, max_frame: int, address: str, via: str = "") -> None:
         """``via``: a relay of the peer when that is not the one our link leads to."""

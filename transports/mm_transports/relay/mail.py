@@ -23,7 +23,7 @@ from mm_transports.relay.protocol.items import (
 )
 from mmplatform.errors import MailDeclined, MailUncertain, ProtocolError, Unreachable
 from mmplatform.identity.keys import sign_id_of
-from mmplatform.plugins.transport import Node
+from mmplatform.plugins.mail_carrier import MailHost
 
 ANSWER_TIMEOUT: Final = 30.0  # seconds for the relay to have it on its disk
 MAX_PENDING_DEPOSITS: Final = 32
@@ -39,8 +39,8 @@ Print = tuple[bytes, int, int]  # tells two envelopes with one number apart: a r
 class RelayMailClient:
     """``client`` is the connection to the relay. Gives ProtocolError for what a relay may not say."""
 
-    def __init__(self, client: Client, node: Node) -> None:
-        self._client, self._node = client, node
+    def __init__(self, client: Client, host: MailHost) -> None:
+        self._client, self._host = client, host
         self._loop = asyncio.get_running_loop()
         self._deposits: dict[tuple[bytes, bytes], tuple[asyncio.Future[int], int]] = {}
         self._deposit_bytes = 0
@@ -86,7 +86,7 @@ class RelayMailClient:
             case Declined(peer=peer, id=mail_id, reason=reason, retry=retry):
                 self._settle((peer, mail_id), MailDeclined(reason, retry / 1000))
             case RoomAgain(peer=peer):
-                self._node.mail_room(sign_id_of(peer))
+                self._host.mail_welcome(sign_id_of(peer))
             case Ended():
                 self._ended(item)
             case Mail():
@@ -143,7 +143,7 @@ class RelayMailClient:
     def _ended(self, note: Ended) -> None:
         if note.state not in STATES:
             raise ProtocolError("bad-item", f"mail cannot end {note.state!r}")
-        self._node.mail_ended(sign_id_of(note.peer), note.id, note.state)
+        self._host.mail_finished(sign_id_of(note.peer), note.id, note.state)
         self._noted = max(self._noted, note.number)
         self._arm()
 
@@ -169,7 +169,7 @@ class RelayMailClient:
                 open_ones.clear()
                 self._done(number, found, good)
 
-        self._node.mail_came(mail.envelope, done)
+        self._host.mail_received(mail.envelope, done)
 
     def _done(self, number: int, found: Print, good: bool) -> None:
         self._in_hand_bytes -= found[1]

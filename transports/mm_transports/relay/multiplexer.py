@@ -13,7 +13,8 @@ from mm_transports.relay.protocol.items import Closed, Data, Item, Limits, Open,
 from mm_transports.relay.websocket_session import DENIED, TAKEN_OVER, WRONG_RELAY
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import sign_id_of
-from mmplatform.plugins.transport import LENGTH_LIMIT, Accept, Node
+from mmplatform.plugins.mail_carrier import MailHost
+from mmplatform.plugins.transport import LENGTH_LIMIT, Accept, TransportHost
 
 MAX_LINKS: Final = 4096  # over one relay
 MAX_LINKS_PEER: Final = 8  # of one peer
@@ -23,7 +24,8 @@ MAX_MISSED: Final = 1024  # peers that are remembered as not reached
 class MultiplexerOwner(Protocol):
     """The transport."""
 
-    node: Node
+    host: TransportHost
+    mail_host: MailHost
     accept: Accept | None  # for peers that dial us; None: nobody may
 
     def no_route(self, multiplexer: "RelayMultiplexer", via: str) -> None:
@@ -38,15 +40,15 @@ class RelayMultiplexer:
     def __init__(
         self, address: RelayAddress, owner: MultiplexerOwner, home: bool, ssl_context: ssl.SSLContext | None
     ) -> None:
-        node = owner.node
+        host = owner.host
         self.address, self.home = address, home
         self.client = Client(
-            address, node.identity, self, random=node.random, now=node.now, keep=home, ssl_context=ssl_context
+            address, host.identity, self, random=host.random, now=host.now, keep=home, ssl_context=ssl_context
         )
-        self.mail_client = RelayMailClient(self.client, node)
+        self.mail_client = RelayMailClient(self.client, owner.mail_host)
         self.tell = self.client.tell
-        self._owner, self._node = owner, node
-        self._own = node.identity.sign_key
+        self._owner, self._host = owner, host
+        self._own = host.identity.sign_key
         self._loop = asyncio.get_running_loop()
         self._text = f"relay+{address.url.rstrip('/')}"
         self._links: dict[tuple[bytes, int], RelayConnection] = {}
@@ -125,10 +127,10 @@ class RelayMultiplexer:
                 connection.end(connection.error(f"the relay carries frames of {limits.frame} bytes at most"))
         missed, self._missed = self._missed, {}
         for peer in missed:
-            self._node.present(sign_id_of(peer))
+            self._host.present(sign_id_of(peer))
         unmailed, self._unmailed = self._unmailed, {}
         for peer in unmailed:
-            self._node.mail_room(sign_id_of(peer))
+            self._owner.mail_host.mail_welcome(sign_id_of(peer))
 
     def relay_said(self, client: Client, item: Item) -> None:
         match item:
@@ -145,7 +147,7 @@ class RelayMultiplexer:
                 for connection in self._of(peer):
                     connection.release(SLOW)
             case Present(peer=peer):
-                self._node.present(sign_id_of(peer))
+                self._host.present(sign_id_of(peer))
             case _:
                 if not self.mail_client.said(item):
                     raise ProtocolError("bad-item", f"a relay does not say {type(item).__name__}")
@@ -160,7 +162,7 @@ class RelayMultiplexer:
         self.mail_client.down(reason)
         serious = reason.startswith((TAKEN_OVER, WRONG_RELAY, DENIED))
         if self.home and not self._draining and (self._failures == 2 or (serious and self._failures == 1)):
-            self._node.failed(LocalError(f"{self.address.text}: {reason}; it is tried on and on"))
+            self._host.failed(LocalError(f"{self.address.text}: {reason}; it is tried on and on"))
         self._owner.multiplexer_down(self)
 
     def relay_writable(self, client: Client) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from mm_transports.relay.protocol.address import SCHEMES, RelayAddress, parse_relay
 from mmplatform.errors import LocalError, MailDeclined, NotRunning, Unreachable
 from mmplatform.identity.keys import SignId, raw_key
-from mmplatform.links.paths import RELAYED
-from mmplatform.plugins.check import Check
-from mmplatform.plugins.transport import Accept, Connection, Node, Transport
+from mmplatform.plugins.check import Check, Diagnosable
+from mmplatform.plugins.mail_carrier import MailCarrier, MailHost
+from mmplatform.plugins.transport import RELAYED, Accept, Connection, Transport, TransportHost
 
 if TYPE_CHECKING:
     from mm_transports.relay.multiplexer import RelayMultiplexer
@@ -20,15 +20,17 @@ NO_ROUTE: Final = 300.0  # seconds for which a relay that does not reach another
 NO_MAIL_ROUTE: Final = ("unreachable", "denied")
 
 
-class Relay(Transport):
+class Relay(Transport, MailCarrier, Diagnosable):
     """``relay+wss://host[:port][/path]/KEY`` and, without TLS, ``relay+ws://``. ``ssl_context``: for relays with a
     certificate of a private authority, when SSL_CERT_FILE is not enough."""
 
     schemes: ClassVar[tuple[str, ...]] = SCHEMES
     cost: ClassVar[int] = RELAYED
+    relayed: ClassVar[bool] = True
 
     def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
-        self.node: Node
+        self.host: TransportHost
+        self.mail_host: MailHost
         self.accept: Accept | None = None
         self._ssl = ssl_context
         self._homes: dict[SignId, RelayMultiplexer] = {}
@@ -38,8 +40,11 @@ class Relay(Transport):
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def attach(self, node: Node) -> None:
-        self.node = node
+    def attach(self, host: TransportHost) -> None:
+        self.host = host
+
+    def carry(self, host: MailHost) -> None:
+        self.mail_host = host
 
     async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
         """At once: that the peer is absent shows as the loss of the connection, by Unreachable."""

@@ -5,10 +5,9 @@ from typing import Final, Protocol
 
 from mm_transports.webrtc.protocol.pieces import END, LAST, MORE, PING, PONG, Assembly, split
 from mmplatform.errors import ProtocolError, RemoteError
-from mmplatform.plugins.transport import LENGTH_LIMIT, Accept, Connection
+from mmplatform.plugins.transport import LENGTH_LIMIT, PUNCHED, Accept, Connection
 
 ADDRESS: Final = "webrtc:"
-COST: Final = 20
 HIGH_WATER: Final = 256 * 1024  # bytes in the channel above which the sender is paused,
 LOW_WATER: Final = 64 * 1024  # and at which it goes on
 BEAT: Final = 1.25  # seconds of silence after which the other end is asked whether it is there
@@ -40,7 +39,7 @@ class WebRTCConnection(Connection):
 
     address = ADDRESS
     max_frame = LENGTH_LIMIT
-    cost = COST
+    cost = PUNCHED
 
     def __init__(self, channel: DataChannel, accept: Accept) -> None:
         self._channel = channel

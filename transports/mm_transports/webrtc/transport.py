@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, ClassVar, Final, NamedTuple
 
 from mm_transports.webrtc.attempt import Attempt
-from mm_transports.webrtc.connection import ADDRESS, COST
+from mm_transports.webrtc.connection import ADDRESS
 from mm_transports.webrtc.pair import Servers, Turn, check_urls
 from mm_transports.webrtc.protocol.rates import Rates
 from mm_transports.webrtc.protocol.sdp import Description, parse
@@ -30,8 +30,9 @@ from mm_transports.webrtc.protocol.signalling import (
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.links import stun
-from mmplatform.plugins.check import Check, fault, ok
-from mmplatform.plugins.transport import Accept, Connection, Node, Transport
+from mmplatform.plugins.check import Check, Diagnosable, fault, ok
+from mmplatform.plugins.signalling import SignallingTransport
+from mmplatform.plugins.transport import PUNCHED, Accept, Connection, TransportHost
 
 MAX_SERVING: Final = 32  # offers that are being answered at the same time
 SUBJECT: Final = "direct links (WebRTC)"
@@ -48,18 +49,18 @@ class Found(NamedTuple):
     relayed: int
 
 
-class WebRTC(Transport):
+class WebRTC(SignallingTransport, Diagnosable):
     """``webrtc:``. ``stun``: URLs (``stun:host[:port]``); ``turn``: (URL, user name, password) each. Without any, links
     are made between hosts that reach each other's own addresses; nobody is asked. The first of each kind is used."""
 
     schemes: ClassVar[tuple[str, ...]] = ("webrtc",)
-    cost: ClassVar[int] = COST
-    over_link: ClassVar[bool] = True
+    address: ClassVar[str] = ADDRESS
+    cost: ClassVar[int] = PUNCHED
 
     def __init__(self, *, stun: Sequence[str] = (), turn: Sequence[tuple[str, str, str]] = ()) -> None:
         check_urls(stun, "stun", "stuns")
         check_urls([url for url, _, _ in turn], "turn", "turns")
-        self.node: Node
+        self.host: TransportHost
         self._servers = Servers(tuple(stun), tuple(Turn(*server) for server in turn))
         self._accept: Accept | None = None
         self._attempts: dict[SignId, Attempt] = {}
@@ -68,8 +69,8 @@ class WebRTC(Transport):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
-    def attach(self, node: Node) -> None:
-        self.node = node
+    def attach(self, host: TransportHost) -> None:
+        self.host = host
 
     async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
         """Raises Unreachable with a reason word: no-link, crossed, busy, no-candidates, no-answer, udp-blocked,
@@ -79,7 +80,7 @@ class WebRTC(Transport):
             raise Unreachable(f"{ADDRESS} stopping: this node is stopping")
         if peer in self._attempts:
             raise Unreachable(f"{ADDRESS} busy: a direct link to the peer is being made")
-        if not self.node.linked(peer):
+        if not self.host.linked(peer):
             raise Unreachable(f"{ADDRESS} no-link: no link to the peer is up to signal over")
         attempt = self._attempt(peer, secrets.token_bytes(ATTEMPT), ours=True)
         try:
@@ -144,7 +145,7 @@ class WebRTC(Transport):
         attempt = self._attempts.get(peer)
         if signal.attempt in self._served:
             return
-        if attempt is not None and attempt.ours and self.node.identity.sign_id < peer:
+        if attempt is not None and attempt.ours and self.host.identity.sign_id < peer:
             attempt.repeat()
             return
         refusal = self._refusal(peer)
@@ -191,7 +192,7 @@ class WebRTC(Transport):
         self._spawn(attempt.close())
 
     def _say(self, peer: SignId, signal: Signal) -> bool:
-        return self.node.signal(peer, ADDRESS.rstrip(":"), encode_signal(signal))
+        return self.host.signal(peer, ADDRESS.rstrip(":"), encode_signal(signal))
 
     def _spawn(self, run: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(run, name="mm webrtc")

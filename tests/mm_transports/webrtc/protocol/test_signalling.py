@@ -16,7 +16,7 @@ from mm_transports.webrtc.protocol.signalling import (
     encode_signal,
 )  # fmt: skip
 from mmplatform.errors import ProtocolError
-from mmplatform.plugins.transport import SIGNAL_LIMIT
+from mmplatform.plugins.signalling import SIGNAL_LIMIT
 from tests.support.vectors import cases
 
 TEXT = st.text(st.characters(max_codepoint=127), max_size=200)

@@ -1,51 +1,49 @@
-"""A transport that is loaded when the first of its addresses is used: many nodes never meet one.
+"""A signalling transport whose libraries are loaded when it is first used: many nodes never meet one.
 
-Loading happens in a thread: it may take a second, and links that are up go on. One that answers signals (``over_link``)
-listens without being loaded, and is by the first signal that comes from a peer, or when one is to be expected.
+Loading happens in a thread: it may take a second, and links that are up go on. It listens without being loaded, and is
+by the first signal that comes from a peer, or when one is to be expected.
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import ClassVar, Final
+from abc import abstractmethod
+from typing import Final
 
 from mmplatform.errors import MMError, Unreachable
 from mmplatform.identity.keys import SignId
-from mmplatform.plugins.check import Check
-from mmplatform.plugins.transport import Accept, Connection, Node, Transport
+from mmplatform.plugins.check import Check, Diagnosable
+from mmplatform.plugins.signalling import SignallingTransport
+from mmplatform.plugins.transport import Accept, Connection, TransportHost
 
 EARLY: Final = 64  # signals that are kept while it is being loaded
 
 
-class Deferred(Transport):
-    """Stands for what ``load`` gives; ``cost`` and ``over_link`` are what that one will say."""
+class LazyTransport(SignallingTransport, Diagnosable):
+    """Stands for what :meth:`load` gives; ``schemes``, ``address`` and ``cost`` are those of that one."""
 
-    schemes: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(
-        self, schemes: tuple[str, ...], load: Callable[[], Transport], cost: int, over_link: bool = False
-    ) -> None:
-        self.schemes = schemes  # type: ignore[misc]  # the class stands for any transport
-        self.cost, self.over_link = cost, over_link  # type: ignore[misc]
-        self._load = load
-        self._loaded: Transport | None = None
+    def __init__(self) -> None:
+        self._loaded: SignallingTransport | None = None
         self._loading = asyncio.Lock()
-        self._node: Node | None = None
+        self._host: TransportHost | None = None
         self._listening: list[tuple[str, Accept]] = []
         self._early: list[tuple[SignId, bytes]] = []
         self._waking: asyncio.Task[None] | None = None
         self._closed = False
 
-    def attach(self, node: Node) -> None:
-        self._node = node
+    @abstractmethod
+    def load(self) -> SignallingTransport:
+        """Make it; called once, in a thread. Raises an MMError with the remedy."""
+
+    def attach(self, host: TransportHost) -> None:
+        self._host = host
 
     async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
         return await (await self._transport(address)).dial(address, peer, accept)
 
     async def listen(self, hint: str, accept: Accept) -> list[str]:
-        if self.over_link and self._loaded is None:
+        if self._loaded is None:
             self._listening.append((hint, accept))
             return [hint]
-        return await (await self._transport(hint)).listen(hint, accept)
+        return await self._loaded.listen(hint, accept)
 
     def near(self, address: str) -> bool:
         return self._loaded is not None and self._loaded.near(address)
@@ -60,9 +58,6 @@ class Deferred(Transport):
     def troubles(self) -> dict[str, str]:
         return self._loaded.troubles() if self._loaded is not None else {}
 
-    async def deposit(self, address: str, peer: SignId, mail_id: bytes, expires: int, envelope: bytes) -> int:
-        return await (await self._transport(address)).deposit(address, peer, mail_id, expires, envelope)
-
     def signalled(self, peer: SignId, data: bytes) -> None:
         if self._loaded is not None:
             self._loaded.signalled(peer, data)
@@ -72,11 +67,11 @@ class Deferred(Transport):
 
     async def checks(self) -> list[Check]:
         if self._listening and self._loaded is None:
-            await self._transport(f"{self.schemes[0]}:")
-        return await self._loaded.checks() if self._loaded is not None else []
+            await self._transport(self.address)
+        return await self._loaded.checks() if isinstance(self._loaded, Diagnosable) else []
 
     def clocks(self) -> dict[str, float]:
-        return self._loaded.clocks() if self._loaded is not None else {}
+        return self._loaded.clocks() if isinstance(self._loaded, Diagnosable) else {}
 
     async def close(self) -> None:
         self._closed = True
@@ -85,7 +80,7 @@ class Deferred(Transport):
         if self._loaded is not None:
             await self._loaded.close()
 
-    async def _transport(self, address: str) -> Transport:
+    async def _transport(self, address: str) -> SignallingTransport:
         async with self._loading:
             if self._loaded is None:
                 self._loaded = await self._made(address)
@@ -94,27 +89,27 @@ class Deferred(Transport):
                 self._early.clear()
             return self._loaded
 
-    async def _made(self, address: str) -> Transport:
+    async def _made(self, address: str) -> SignallingTransport:
         if self._closed:
             raise Unreachable(f"{address}: this node is stopping")
         try:
-            made = await asyncio.to_thread(self._load)
+            made = await asyncio.to_thread(self.load)
         except MMError as error:
             raise Unreachable(f"{address}: {error}") from None
         if self._closed:
             raise Unreachable(f"{address}: this node is stopping")
-        if self._node is not None:
-            made.attach(self._node)
+        if self._host is not None:
+            made.attach(self._host)
         for hint, accept in self._listening:
             await made.listen(hint, accept)
         return made
 
     async def _wake(self) -> None:
-        """What cannot be loaded is not tried again for every signal."""
+        """After a failed import, give up: do not retry on each incoming signal."""
         try:
-            await self._transport(f"{self.schemes[0]}:")
+            await self._transport(self.address)
         except MMError as error:
             self._listening.clear()
             self._early.clear()
-            if self._node is not None and not self._closed:
-                self._node.failed(error)
+            if self._host is not None and not self._closed:
+                self._host.failed(error)

@@ -1,0 +1,123 @@
+"""Of what a node is made: its storage and identity, and the plugins it was given, by name or as objects."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from typing import Any, Final, TypeVar
+
+from mmplatform.errors import LocalError, PluginError, StorageError
+from mmplatform.identity.keys import Identity
+from mmplatform.links.stun import check_servers
+from mmplatform.plugins import loading
+from mmplatform.plugins.mail_carrier import MailCarrier
+from mmplatform.plugins.service import Service
+from mmplatform.plugins.signalling import SignallingTransport
+from mmplatform.plugins.transport import Transport
+from mmplatform.storage.contract import Storage
+from mmplatform.storage.folder import DataFolder
+from mmplatform.storage.memory import MemoryStorage
+
+STUN_AND_TURN: Final = "STUN and TURN servers are for direct links through NATs, and no transport here makes any"
+
+Turn = tuple[str, str, str]  # URL, user name, password
+P = TypeVar("P")
+
+log = logging.getLogger("mmplatform")
+
+
+def folder_and_storage(given: str | PathLike[str] | Storage | None) -> tuple[DataFolder | None, Storage]:
+    """A data folder and the rows in it, or a storage alone; None is one in memory."""
+    if given is None:
+        return None, MemoryStorage()
+    if isinstance(given, Storage):
+        return None, given
+    from mmplatform.storage.sqlite import SQLiteStorage  # a node in memory needs no database library
+
+    folder = DataFolder(given)
+    return folder, SQLiteStorage(folder.database)
+
+
+def own_identity(given: Identity | None, folder: DataFolder | None) -> Identity:
+    """The one given, else the one in the folder, else a new one. Raises StorageError."""
+    if given is not None or folder is None:
+        return given or Identity.generate()
+    try:
+        folder.make()
+    except OSError as error:
+        raise StorageError(f"{folder.path} cannot be made: {error}; choose another data folder") from None
+    return Identity.load_or_create(folder.identity)
+
+
+def transports(
+    given: Sequence[str | Transport] | None, relays: Sequence[str], stun: Sequence[str], turn: Sequence[Turn]
+) -> list[Transport]:
+    """Those given, None for all that are installed for everyday use; and those that ``relays`` need. Raises
+    PluginError, also when ``stun`` or ``turn`` would help none of them."""
+    check_servers(stun, turn)
+    found = [_made(loading.TRANSPORTS, each, Transport) for each in given or ()]
+    failures: list[PluginError] = []
+    missing = {relay.partition(":")[0] for relay in relays} - _schemes(found)
+    if given is None or missing:
+        installed, failures = loading.load_all(loading.TRANSPORTS)
+        for name, kind in installed.items():
+            if given is not None and not missing & set(getattr(kind, "schemes", ())):
+                continue
+            if given is not None or getattr(kind, "everyday", True):
+                found.append(_made(loading.TRANSPORTS, name, Transport, kind))
+    if (stun or turn) and not any(isinstance(transport, SignallingTransport) for transport in found):
+        raise PluginError("; ".join([STUN_AND_TURN, *map(str, failures)]))
+    for failure in failures:
+        log.debug("%s", failure)
+    return found
+
+
+def services(given: Sequence[str | Service]) -> list[Service]:
+    """Those given; raises PluginError."""
+    return [_made(loading.SERVICES, each, Service) for each in given]
+
+
+def carriers(given: Sequence[str | MailCarrier], others: Iterable[object]) -> list[MailCarrier]:
+    """Those given, and those of ``others`` (transports, services) that keep mail, too."""
+    named = [_made(loading.CARRIERS, each, MailCarrier) for each in given]
+    return [*named, *(other for other in others if isinstance(other, MailCarrier))]
+
+
+def by_scheme(parts: Iterable[P]) -> dict[str, P]:
+    """Transports or carriers by the scheme of their addresses; the first that claims one has it."""
+    found: dict[str, P] = {}
+    for part in parts:
+        for scheme in getattr(part, "schemes", ()):
+            found.setdefault(scheme, part)
+    return found
+
+
+def hints(
+    transports: Sequence[Transport], given: Sequence[str] | None, relays: Sequence[str], helped: bool
+) -> list[str]:
+    """Where to listen: at the addresses given (None: where the transports do by themselves) and at the relays; and for
+    signals, when others can reach us to signal, or servers are named that help then (``helped``)."""
+    if given is None:
+        given = [hint for transport in transports for hint in transport.listens_at]
+    found = [*given, *relays]
+    if helped or (relays and given):
+        signalled = [transport.address for transport in transports if isinstance(transport, SignallingTransport)]
+        found += [address for address in signalled if address not in found]
+    return found
+
+
+def _schemes(found: Iterable[Transport]) -> set[str]:
+    return {scheme for transport in found for scheme in transport.schemes}
+
+
+def _made(group: str, given: Any, kind: type[P], loaded: object = None) -> P:
+    """``given``, or what the plugin of that name makes."""
+    if not isinstance(given, str):
+        if not isinstance(given, kind):
+            hint = f"; make one: {given.__name__}()" if isinstance(given, type) and issubclass(given, kind) else ""
+            raise LocalError(f"{given!r} is no {kind.__name__}{hint}")
+        return given
+    loaded = loaded if loaded is not None else loading.load(group, given)
+    made = loaded() if callable(loaded) else loaded
+    if not isinstance(made, kind):
+        raise LocalError(f"the plugin {given!r} is no {kind.__name__}")
+    return made

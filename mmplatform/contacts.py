@@ -1,0 +1,120 @@
+"""Who is known here: friends and devices as they are saved, the names given to peers, and the scope of a sender."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from mmplatform.codec import Decoder, encode
+from mmplatform.errors import CodecError, InvalidKey, StorageCorrupt
+from mmplatform.identity.circles import Circle, Circles, Scope
+from mmplatform.identity.keys import SignId, parse_sign_id
+from mmplatform.messaging.bus import Bus
+from mmplatform.storage.contract import Storage
+
+MAX_CIRCLE_BYTES: Final = 16 * 1024 * 1024
+
+_members: Decoder[list[str]] = Decoder(list[str], MAX_CIRCLE_BYTES)
+
+
+class Contacts:
+    """The people and machines that a node knows. ``friends`` and ``devices`` are circles: change them, and they are
+    saved. Names are kept by the directory, beside the records of their peers."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        own: SignId,
+        failed: Callable[[Exception], None],
+        friends: Circle | Iterable[str] = (),
+        devices: Circle | Iterable[str] = (),
+    ) -> None:
+        self.friends = friends if isinstance(friends, Circle) else Circle("friends", friends)
+        self.devices = devices if isinstance(devices, Circle) else Circle("devices", devices)
+        self._circles = Circles(self.devices, self.friends, own)
+        self._storage, self._failed = storage, failed
+        self._peers: dict[str, SignId] = {}  # by name
+        self._names: dict[SignId, str] = {}
+        self._open = False
+
+    async def open(self) -> None:
+        """Add the members that were saved. Raises StorageCorrupt."""
+        for circle in (self.friends, self.devices):
+            saved = await self._storage.get(_row(circle))
+            try:
+                for key in _members.decode(saved) if saved is not None else []:
+                    circle.add(key)
+            except (CodecError, InvalidKey) as error:
+                raise StorageCorrupt(f"the saved {circle.name} cannot be read ({error}); restore a backup") from None
+            circle.watch(lambda circle=circle: self._save(circle))  # type: ignore[misc]  # bound by default
+            if len(circle) and saved is None:
+                self._save(circle)
+        self._open = True
+
+    def close(self) -> None:
+        """Save no circle that is emptied from now on."""
+        self._open = False
+
+    def listen(self, bus: Bus) -> None:
+        """Replace the members of a circle by those that ``self.<circle>.update`` says."""
+        for circle in (self.friends, self.devices):
+            bus.on(f"self.{circle.name}.update", lambda topic, sender, payload, circle=circle: circle.update(payload))
+
+    def scope(self, peer: str) -> Scope:
+        """What ``peer`` is to us: self, friends or public."""
+        return self._circles.scope(peer)
+
+    def known(self, peer: str) -> bool:
+        """Whether ``peer`` is a friend, a device, or somebody with a name here."""
+        return peer in self.friends or peer in self.devices or peer in self._names
+
+    # Names.
+
+    def name(self, peer: str) -> str:
+        """The name given to ``peer`` here, or ""."""
+        return self._names.get(SignId(peer), "")
+
+    def named(self, name: str) -> SignId | None:
+        """The peer that has this name here."""
+        return self._peers.get(name)
+
+    @property
+    def names(self) -> int:
+        """How many peers have a name."""
+        return len(self._peers)
+
+    def resolve(self, text: str) -> SignId:
+        """The signId that a person means by a name or by a signId. Raises InvalidKey."""
+        if text in self._peers:
+            return self._peers[text]
+        try:
+            return parse_sign_id(text)
+        except InvalidKey:
+            names = ", ".join(sorted(self._peers)) or "nobody has a name yet"
+            raise InvalidKey(f"{text!r} is neither a signId nor the name of a peer here ({names})") from None
+
+    def set_name(self, peer: SignId, name: str) -> None:
+        """Call ``peer`` by ``name`` from now on, in this run; a name that another peer had moves. "" takes it away."""
+        before = self._peers.pop(name, None)
+        if before is not None:
+            del self._names[before]
+        old = self._names.pop(peer, None)
+        if old is not None:
+            self._peers.pop(old, None)
+        if name:
+            self._names[peer], self._peers[name] = name, peer
+
+    # Saving.
+
+    def _save(self, circle: Circle) -> None:
+        if self._open or circle:
+            row = (_row(circle), encode([str(key) for key in circle]))
+            self._storage.write([row]).add_done_callback(self._written)
+
+    def _written(self, done: asyncio.Future[None]) -> None:
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, Exception):
+            self._failed(error)
+
+
+def _row(circle: Circle) -> bytes:
+    return f"circle/{circle.name}".encode()

@@ -1,0 +1,40 @@
+"""Asks the transports and services of a node about themselves, and its links about their peers."""
+
+import asyncio
+
+from mmplatform.identity.keys import SignId
+from mmplatform.links.probe import Probe
+from mmplatform.links.probe import probe as probe_address
+from mmplatform.platform import Platform
+from mmplatform.plugins.check import Check, Diagnosable, unchecked
+
+
+async def checks(platform: Platform) -> list[Check]:
+    """What transports, carriers and services say about themselves."""
+    found = await asyncio.gather(*(_checked(part) for part in _parts(platform)))
+    return [*platform.parts.listener.checks(), *(check for checks in found for check in checks)]
+
+
+def clocks(platform: Platform) -> dict[str, float]:
+    """Seconds that the clocks of relays and peers are ahead of ours."""
+    found = {who: skew for part in _parts(platform) for who, skew in part.clocks().items()}
+    links = platform.parts.peers.links()
+    return found | {platform.contacts.name(peer) or peer: link.skew for peer, link in links}
+
+
+async def probe(platform: Platform, peer: SignId, address: str) -> Probe:
+    """Whether ``peer`` answers at ``address``; its links notice nothing."""
+    return await probe_address(platform.parts.dialer.transports, platform.identity, peer, address)
+
+
+def _parts(platform: Platform) -> list[Diagnosable]:
+    parts = (*platform.parts.transports, *platform.parts.carriers, *platform.services)
+    return list(dict.fromkeys(part for part in parts if isinstance(part, Diagnosable)))
+
+
+async def _checked(part: Diagnosable) -> list[Check]:
+    """A plugin that cannot examine itself must not keep the others from it."""
+    try:
+        return await part.checks()
+    except Exception as error:
+        return [unchecked(type(part).__name__, f"its checks failed: {type(error).__name__}: {error}")]

@@ -1,0 +1,52 @@
+"""Tells applications (events) and services (the local bus) what happens to peers."""
+
+import logging
+
+from mmplatform.delivery.wire import Ack
+from mmplatform.events import Events
+from mmplatform.identity.keys import SignId
+from mmplatform.links.link import Link
+from mmplatform.messaging.bus import Bus
+from mmplatform.peers.peer import Peer
+
+log = logging.getLogger("mmplatform")
+
+
+class Announcements:
+    """Watches all peers of a node, whose key is ``own``."""
+
+    def __init__(self, events: Events, bus: Bus, own: SignId) -> None:
+        self._events, self._bus, self._own = events, bus, own
+
+    def reached(self, peer: Peer) -> None:
+        self._events.emit("connection", peer.sign_id)
+        self._say("transports.online", peer.sign_id)
+
+    def lost(self, peer: Peer, reason: str) -> None:
+        self._events.emit("disconnected", peer.sign_id, reason)
+        self._say("transports.offline", peer.sign_id)
+
+    def moved(self, peer: Peer, link: Link, why: str) -> None:
+        self._events.emit("path", peer.sign_id, link.connection.address, link.trip, why)
+
+    def unreachable(self, peer: Peer, reason: str) -> None:
+        log.debug("%s cannot be reached: %s", peer.sign_id, reason)
+        self._say("transports.failed", peer.sign_id)
+
+    def slow(self, peer: Peer) -> None:
+        """The attempt goes on; how it ends is told."""
+
+    def waiting(self, peer: Peer) -> None:
+        """Applications know what they sent."""
+
+    def found(self, peer: Peer) -> None:
+        """Services told it themselves."""
+
+    def saved(self, peer: str, acks: list[Ack]) -> None:
+        """The senders are told, nobody else."""
+
+    def released(self, peer: Peer) -> None:
+        """Its last link was lost before, which was told."""
+
+    def _say(self, topic: str, peer: SignId) -> None:
+        self._bus.emit("self", topic, self._own, peer)

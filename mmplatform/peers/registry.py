@@ -1,0 +1,146 @@
+"""The remote peers of a node: one object each, made when it is needed and released when nothing wants it any more."""
+
+import asyncio
+from typing import Protocol
+
+from mmplatform.delivery.wire import Ack, Resume, encode_packet
+from mmplatform.errors import LocalError
+from mmplatform.identity.keys import SignId
+from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.links.link import Link
+from mmplatform.peers.peer import Peer, PeerEvents, Surroundings
+from mmplatform.peers.status import PeerStatus, status_of
+
+
+class PeerWatcher(PeerEvents, Protocol):
+    """Told what happens to every peer."""
+
+    def found(self, peer: Peer) -> None:
+        """There is news of where ``peer`` is."""
+
+    def saved(self, peer: str, acks: list[Ack]) -> None:
+        """What ``acks`` says is handled and on disk."""
+
+
+class Peers:
+    """``by_id`` holds the objects there are; ``running`` is set while the node runs: until then nobody is dialled."""
+
+    def __init__(self, around: Surroundings, epoch: int) -> None:
+        self.by_id: dict[str, Peer] = {}
+        self.running = False
+        self._around, self._epoch = around, epoch
+        self._watchers: list[PeerWatcher] = []
+
+    def watch(self, watcher: PeerWatcher) -> None:
+        """Tell ``watcher`` what happens to peers, in the order in which watchers came."""
+        self._watchers.append(watcher)
+
+    def peer(self, sign_id: SignId) -> Peer:
+        """The object of one remote peer. Raises LocalError for our own key."""
+        peer = self.by_id.get(sign_id)
+        if peer is None:
+            if sign_id == self._around.own:
+                raise LocalError("this is our own key; send to it is local")
+            peer = self.by_id[sign_id] = Peer(sign_id, self._around, self)
+        return peer
+
+    async def close(self) -> None:
+        """End every link; what waits is on disk."""
+        await asyncio.gather(*(peer.close() for peer in list(self.by_id.values())))
+
+    # What is asked of all peers.
+
+    def linked(self, peer: str) -> bool:
+        """Whether a link to ``peer`` is up."""
+        return peer in self.by_id and self.by_id[peer].link is not None
+
+    def links(self) -> list[tuple[SignId, Link]]:
+        """Every link that is up, with whose it is."""
+        return [(peer.sign_id, link) for peer in self.by_id.values() for link in peer.links]
+
+    def statuses(self) -> list[PeerStatus]:
+        """Everybody known or connected, as they are now."""
+        around = self._around
+        contacts, directory = around.contacts, around.directory
+        keys = dict.fromkeys([*contacts.friends, *contacts.devices, *directory.peers(), *map(SignId, self.by_id)])
+        return [
+            status_of(key, self.by_id.get(key), contacts, directory, around.outbox) for key in keys if key != around.own
+        ]
+
+    # What happens around peers.
+
+    def wake(self, peer: str) -> None:
+        """Something durable waits for ``peer``."""
+        if self.running:
+            self.peer(SignId(peer)).wake()
+
+    def saved(self, peer: str, acks: list[Ack]) -> None:
+        """What ``acks`` says is handled and on disk: it may be told."""
+        if peer in self.by_id:
+            self.by_id[peer].exchange.acknowledge(acks)
+        for watcher in self._watchers:
+            watcher.saved(peer, acks)
+
+    def found(self, peer: SignId) -> None:
+        """There is news of where ``peer`` is."""
+        if peer in self.by_id:
+            self.by_id[peer].nudge()
+            for watcher in self._watchers:
+                watcher.found(self.by_id[peer])
+
+    def present(self, peer: SignId) -> None:
+        """``peer``, which could not be reached, can be reached now."""
+        if peer in self.by_id:
+            self.by_id[peer].present()
+
+    def network_changed(self) -> None:
+        """Our own addresses changed."""
+        for peer in self.by_id.values():
+            peer.network_changed()
+
+    # What links ask (links/factory.py).
+
+    def identified(self, info: NodeInfo) -> Peer:
+        """The peer that proved to be at the other end of a new link."""
+        self._around.directory.put(info, "handshake")
+        return self.peer(info.sign_id)
+
+    def resume(self, peer: SignId) -> bytes:
+        """What a handshake tells ``peer`` about what we have of it."""
+        around = self._around
+        return encode_packet(Resume(self._epoch, int(around.now() * 1000), around.inbox.receiver(peer).acks()))
+
+    # What peers tell (PeerEvents).
+
+    def reached(self, peer: Peer) -> None:
+        for watcher in self._watchers:
+            watcher.reached(peer)
+
+    def lost(self, peer: Peer, reason: str) -> None:
+        for watcher in self._watchers:
+            watcher.lost(peer, reason)
+        self.released(peer)
+
+    def moved(self, peer: Peer, link: Link, why: str) -> None:
+        for watcher in self._watchers:
+            watcher.moved(peer, link, why)
+
+    def unreachable(self, peer: Peer, reason: str) -> None:
+        for watcher in self._watchers:
+            watcher.unreachable(peer, reason)
+
+    def slow(self, peer: Peer) -> None:
+        for watcher in self._watchers:
+            watcher.slow(peer)
+
+    def waiting(self, peer: Peer) -> None:
+        for watcher in self._watchers:
+            watcher.waiting(peer)
+
+    def released(self, peer: Peer) -> None:
+        """Forget a stranger of whom nothing is wanted."""
+        if peer.idle and not self._around.contacts.known(peer.sign_id):
+            self.by_id.pop(peer.sign_id, None)
+            for watcher in self._watchers:
+                watcher.released(peer)
+            self._around.outbox.release(peer.sign_id)

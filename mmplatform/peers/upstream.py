@@ -1,0 +1,130 @@
+"""What APIs stand on: checks a message and gives it to the outbox, or to a link. The bottom of every Upstream."""
+
+import asyncio
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final
+
+from mmplatform.delivery.wire import Event
+from mmplatform.durable.outbox import Outbox
+from mmplatform.errors import ControlTopic, InvalidPayload, LocalError, NotRunning
+from mmplatform.identity.circles import is_control_topic
+from mmplatform.identity.keys import SignId, parse_sign_id
+from mmplatform.message import DEFAULT_EXPIRY, MAX_PAYLOAD, Delivery, Outcome, Priority, check_topic
+from mmplatform.messaging.api import outcome_of
+from mmplatform.messaging.dispatch import Dispatcher
+from mmplatform.messaging.subscriber import Result
+from mmplatform.peers.registry import Peers
+from mmplatform.plugins.host import Failed
+
+LONGEST_EXPIRY: Final = 1e9  # seconds, some thirty years
+MAX_PROTOCOL: Final = 200  # characters of its name
+NO_LINK: Final = Outcome("dropped", False, "no link to the peer is up")
+
+
+class NodeUpstream:
+    """Moves the bytes of every protocol; ``sign_id``, ``failed`` and ``attach`` are what an Upstream has. ``running``
+    is set while the node runs."""
+
+    def __init__(
+        self,
+        own: SignId,
+        outbox: Outbox,
+        peers: Peers,
+        dispatcher: Dispatcher,
+        now: Callable[[], float],
+        failed: Failed,
+    ) -> None:
+        self.sign_id, self.failed, self.attach = own, failed, dispatcher.attach
+        self.running = False
+        self.realtime_dropped = 0  # messages for peers without a link
+        self._outbox, self._peers, self._by_id, self._now = outbox, peers, peers.by_id, now
+        self._protocols = dispatcher.protocols
+
+    async def post(
+        self,
+        destination: str,
+        topic: str,
+        protocol: str,
+        payload: bytes,
+        realtime: bool = False,
+        expire_after: float = DEFAULT_EXPIRY,
+        priority: Priority | str | int = Priority.NORMAL,
+    ) -> Delivery:
+        """Send bytes to a remote peer; see :meth:`mmplatform.messaging.api.API.send`."""
+        _check_remote(topic)
+        if not self.running:
+            raise NotRunning("the platform is not running")
+        peer = self._by_id.get(destination) or self._peers.peer(parse_sign_id(destination))
+        if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._protocols:
+            _check_form(payload, protocol)
+        if realtime:
+            if not peer.exchange.send_event(Event(topic, protocol, payload), len(payload) + len(topic) + 8):
+                self.realtime_dropped += 1
+                return _event(destination, NO_LINK)
+            if peer.exchange.busy:
+                await peer.exchange.room()
+            return peer.exchange.sent
+        if not 0 < expire_after < LONGEST_EXPIRY:
+            raise ValueError(f"expire_after={expire_after}: seconds, more than none and at most {LONGEST_EXPIRY}")
+        queue = peer.queue
+        if queue.crowded:
+            await self._outbox.room(queue)
+        lane = priority if type(priority) is Priority else Priority.parse(priority)
+        expires = int((self._now() + expire_after) * 1000)
+        delivery, saved = self._outbox.put(queue, lane, topic, protocol, payload, expires)
+        await saved
+        return delivery
+
+    def ask(self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float) -> asyncio.Future[bytes]:
+        """Request; the future gets the reply's bytes. See :meth:`mmplatform.messaging.api.API.request`."""
+        _check_remote(topic)
+        self.check_running()
+        peer = self._by_id.get(destination) or self._peers.peer(parse_sign_id(destination))
+        if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._protocols:
+            _check_form(payload, protocol)
+        return peer.exchange.request(topic, protocol, payload, timeout)
+
+    def send_local(self, topic: str, protocol: str, payload: bytes) -> Delivery:
+        """Hand bytes to the handler of ``protocol`` in this process."""
+        check_topic(topic)
+        if protocol not in self._protocols:
+            raise LocalError(f"no API has the protocol {protocol!r}")
+        delivery = Delivery(self.sign_id)
+
+        def settle(result: Result) -> None:
+            delivery.settle(outcome_of(result))
+
+        result = self._protocols[protocol].on_message("self", topic, self.sign_id, payload, settle)
+        if result is not None:
+            settle(result)
+        return delivery
+
+    def check_running(self) -> None:
+        """Raises NotRunning."""
+        if not self.running:
+            raise NotRunning("the platform is not running; use `async with`, or await start()")
+
+
+@lru_cache(maxsize=4096)
+def _check_remote(topic: str) -> None:
+    if is_control_topic(check_topic(topic)):
+        raise ControlTopic(f"{topic}: control topics are local; they cannot be sent to a peer")
+
+
+def _check_form(payload: object, protocol: str) -> None:
+    """A message its peer could not read would be sent again for ever."""
+    if type(payload) is not bytes:
+        raise InvalidPayload(f"{type(payload).__name__} instead of bytes")
+    if len(payload) > MAX_PAYLOAD:
+        raise InvalidPayload(f"{len(payload)} bytes; a message carries at most {MAX_PAYLOAD}")
+    if not protocol.isascii() or len(protocol) > MAX_PROTOCOL:
+        raise InvalidPayload(f"{protocol!r}: a protocol has a name of at most {MAX_PROTOCOL} ASCII characters")
+
+
+@lru_cache(maxsize=1024)
+def _event(destination: str, outcome: Outcome) -> Delivery:
+    """Realtime messages have no state of their own: all with the same end share one object."""
+    delivery = Delivery(destination)
+    delivery.settle(outcome)
+    return delivery

@@ -1,0 +1,54 @@
+"""The contract of whoever keeps mail for peers that are away: sealed envelopes go in, and come out at their recipient.
+
+A carrier may be a transport (a relay is both), a service, or an object of its own. Where it keeps mail for this node
+is an address in our record (``advertise``, or what a transport listens at); senders choose a carrier by its scheme.
+Envelopes are sealed: a carrier sees their recipient and their size. A message counts as delivered when its recipient
+has acknowledged it, whatever carriers say.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar, Protocol
+
+from mmplatform.identity.keys import SignId
+from mmplatform.plugins.host import PluginHost
+
+
+class MailHost(PluginHost, Protocol):
+    """What a carrier may tell the node it belongs to."""
+
+    def mail_received(self, envelope: bytes, done: Callable[[bool], None]) -> None:
+        """An envelope for us. ``done`` is called once: ``done(True)`` when all in it is handled and saved, so that
+        the carrier forgets it, ``done(False)`` when it cannot be opened."""
+
+    def mail_finished(self, peer: SignId, mail_id: bytes, state: str) -> None:
+        """What became of an envelope that was left for ``peer``: delivered, expired, refused or overflow."""
+
+    def mail_welcome(self, peer: SignId) -> None:
+        """Mail to ``peer`` that was declined is welcome now."""
+
+
+class MailCarrier(ABC):
+    """``schemes`` are the first parts of the addresses where it keeps mail, as in ``relay+wss://host/KEY``."""
+
+    schemes: ClassVar[tuple[str, ...]]
+
+    def carry(self, host: MailHost) -> None:  # noqa: B027 - a carrier may bring nothing itself
+        """Bring what comes for us to ``host`` from now on. Called once, when the node starts."""
+
+    @abstractmethod
+    async def deposit(self, address: str, peer: SignId, mail_id: bytes, expires: int, envelope: bytes) -> int:
+        """Leave an envelope for ``peer`` at ``address``, one of an address in the record of ``peer``.
+
+        Args:
+            mail_id: 16 bytes; the same one twice is kept once.
+            expires: Unix milliseconds until when it should be kept.
+            envelope: sealed bytes, at most 1 MiB.
+
+        Returns once it is safe (on the carrier's disk) with the Unix milliseconds until when it is kept, at most
+        ``expires``. Raises MailDeclined with the carrier's reason, MailUncertain when it was said but not answered,
+        or Unreachable when it was not.
+        """
+
+    async def close(self) -> None:  # noqa: B027 - most carriers end with the transport or service they are
+        """Stop; what was not acknowledged comes again."""

@@ -1,0 +1,58 @@
+"""What a service may ask of its node: the one implementation of :class:`mmplatform.plugins.service.ServiceHost`."""
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from mmplatform.contacts import Contacts
+from mmplatform.directory.directory import Directory
+from mmplatform.errors import LocalError
+from mmplatform.identity.keys import Identity
+from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.messaging.api import API, Upstream
+from mmplatform.plugins.host import Failed
+from mmplatform.storage.contract import Storage
+from mmplatform.storage.prefixed import PrefixedStorage
+
+OWN_ROWS: Final = (
+    b"cancelled/", b"circle/", b"fate/", b"inbox/", b"letter/", b"listen/", b"node/", b"outbox/", b"peer/",
+    b"quarantine/",
+)  # fmt: skip
+
+
+class NodeServiceHost:
+    """Shared by all services of a node."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        messaging: API,
+        upstream: Upstream,
+        contacts: Contacts,
+        directory: Directory,
+        storage: Storage,
+        advertise: Callable[[str, Sequence[str]], Awaitable[None]],
+        now: Callable[[], float],
+        failed: Failed,
+    ) -> None:
+        self.identity, self.messaging, self.upstream, self.contacts = identity, messaging, upstream, contacts
+        self.now, self.random, self.failed = now, random.random, failed
+        self._directory, self._storage, self._advertise = directory, storage, advertise
+        self._prefixes: list[bytes] = []
+
+    async def advertise(self, owner: str, addresses: Sequence[str]) -> None:
+        await self._advertise(owner, addresses)
+
+    def storage(self, prefix: bytes) -> Storage:
+        taken = [
+            other for other in (*OWN_ROWS, *self._prefixes) if other.startswith(prefix) or prefix.startswith(other)
+        ]
+        if not prefix.endswith(b"/") or taken:
+            whose = f"; {taken[0]!r} has an owner" if taken else ', it ends with "/"'
+            raise LocalError(f"{prefix!r} is no prefix for the rows of a service{whose}")
+        self._prefixes.append(prefix)
+        return PrefixedStorage(self._storage, prefix)
+
+    def records(self) -> list[NodeInfo]:
+        found = (self._directory.known(peer) for peer in self._directory.peers())
+        return [info for info in found if info is not None]

@@ -1,0 +1,40 @@
+"""What transports and carriers of mail may ask of their node, and tell it: the one implementation of
+:class:`mmplatform.plugins.transport.TransportHost` and :class:`mmplatform.plugins.mail_carrier.MailHost`."""
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+from mmplatform.identity.keys import Identity, SignId
+from mmplatform.mail.mailer import Mailer
+from mmplatform.peers.registry import Peers
+from mmplatform.peers.signals import Signals
+from mmplatform.plugins.host import Failed
+
+
+class NodeTransportHost:
+    """Shared by all transports and carriers of a node."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        peers: Peers,
+        mailer: Mailer,
+        signals: Signals,
+        advertise: Callable[[str, Sequence[str]], Awaitable[None]],
+        now: Callable[[], float],
+        failed: Failed,
+        stun: Sequence[str],
+        turn: Sequence[tuple[str, str, str]],
+    ) -> None:
+        self.identity, self.stun, self.turn = identity, stun, turn
+        self.now, self.random, self.failed = now, random.random, failed
+        self.present, self.linked, self.signal = peers.present, peers.linked, signals.send
+        self.mail_received, self.mail_welcome = mailer.received, mailer.nudge
+        self._peers, self._mailer, self._advertise = peers, mailer, advertise
+
+    async def advertise(self, owner: str, addresses: Sequence[str]) -> None:
+        await self._advertise(owner, addresses)
+
+    def mail_finished(self, peer: SignId, mail_id: bytes, state: str) -> None:
+        self._mailer.finished(peer, mail_id, state)
+        self._peers.found(peer)  # it was there a moment ago
