@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from typing import Any, Final, TypeVar
 
@@ -23,6 +25,24 @@ Turn = tuple[str, str, str]  # URL, user name, password
 P = TypeVar("P")
 
 log = logging.getLogger("mmplatform")
+
+
+@dataclass(frozen=True)
+class Plugins:
+    """What was added to a node. ``hints`` says where to listen; ``stun`` and ``turn`` servers help signalling
+    transports."""
+
+    transports: Sequence[Transport]
+    services: Sequence[Service]
+    carriers: Sequence[MailCarrier]
+    hints: Sequence[str]
+    stun: Sequence[str]
+    turn: Sequence[Turn]
+
+    @cached_property
+    def by_scheme(self) -> dict[str, Transport]:
+        """The transports by the scheme of their addresses."""
+        return by_scheme(self.transports)
 
 
 def folder_and_storage(given: str | PathLike[str] | Storage | None) -> tuple[DataFolder | None, Storage]:
@@ -48,7 +68,25 @@ def own_identity(given: Identity | None, folder: DataFolder | None) -> Identity:
     return Identity.load_or_create(folder.identity)
 
 
-def transports(
+def plugins(
+    transports: Sequence[str | Transport] | None,
+    services: Sequence[str | Service],
+    carriers: Sequence[str | MailCarrier],
+    connection_info: Sequence[str] | None,
+    relays: Sequence[str],
+    stun: Sequence[str],
+    turn: Sequence[Turn],
+) -> Plugins:
+    """All that was given to a Platform, by name or as objects. Raises PluginError, LocalError or ValueError."""
+    using = _transports(transports, relays, stun, turn)
+    serving = [_made(loading.SERVICES, each, Service) for each in services]
+    named = [_made(loading.CARRIERS, each, MailCarrier) for each in carriers]
+    carrying = [*named, *(part for part in (*using, *serving) if isinstance(part, MailCarrier))]
+    hints = _hints(using, connection_info, relays, helped=bool(stun or turn))
+    return Plugins(using, serving, carrying, hints, tuple(stun), tuple(turn))
+
+
+def _transports(
     given: Sequence[str | Transport] | None, relays: Sequence[str], stun: Sequence[str], turn: Sequence[Turn]
 ) -> list[Transport]:
     """Those given, None for all that are installed for everyday use; and those that ``relays`` need. Raises
@@ -71,17 +109,6 @@ def transports(
     return found
 
 
-def services(given: Sequence[str | Service]) -> list[Service]:
-    """Those given; raises PluginError."""
-    return [_made(loading.SERVICES, each, Service) for each in given]
-
-
-def carriers(given: Sequence[str | MailCarrier], others: Iterable[object]) -> list[MailCarrier]:
-    """Those given, and those of ``others`` (transports, services) that keep mail, too."""
-    named = [_made(loading.CARRIERS, each, MailCarrier) for each in given]
-    return [*named, *(other for other in others if isinstance(other, MailCarrier))]
-
-
 def by_scheme(parts: Iterable[P]) -> dict[str, P]:
     """Transports or carriers by the scheme of their addresses; the first that claims one has it."""
     found: dict[str, P] = {}
@@ -91,7 +118,7 @@ def by_scheme(parts: Iterable[P]) -> dict[str, P]:
     return found
 
 
-def hints(
+def _hints(
     transports: Sequence[Transport], given: Sequence[str] | None, relays: Sequence[str], helped: bool
 ) -> list[str]:
     """Where to listen: at the addresses given (None: where the transports do by themselves) and at the relays; and for

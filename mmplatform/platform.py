@@ -1,73 +1,29 @@
 """The platform: one visible place where everything is wired, and what applications call."""
 
 import asyncio
-import random
-import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from mmplatform import assembly
-from mmplatform.codec import pack, unpack
-from mmplatform.contacts import Contacts
-from mmplatform.directory.directory import Directory
-from mmplatform.directory.own_record import OwnRecord
 from mmplatform.durable import inspection
-from mmplatform.durable.inbox import Inbox
-from mmplatform.durable.outbox import Outbox
 from mmplatform.errors import LocalError, NotRunning, RemoteError, Unreachable
-from mmplatform.events import Events
 from mmplatform.identity.circles import Circle
 from mmplatform.identity.keys import BoxId, Identity, SignId, parse_sign_id
-from mmplatform.identity.mailkeys import MailKeys
 from mmplatform.identity.ticket import PREFIX, parse_ticket, ticket
-from mmplatform.links.dialer import Dialer
-from mmplatform.links.factory import LinkFactory
-from mmplatform.links.listener import Listener
-from mmplatform.mail.mailer import Mailer
 from mmplatform.message import DEFAULT_EXPIRY, Delivery, Priority
-from mmplatform.messaging.api import API, LOCAL, raw
-from mmplatform.messaging.bus import Bus
-from mmplatform.messaging.dispatch import Dispatcher
-from mmplatform.peers.announcements import Announcements
-from mmplatform.peers.peer import Surroundings
-from mmplatform.peers.registry import Peers
-from mmplatform.peers.signals import PROTOCOL, Signals
+from mmplatform.messaging.api import LOCAL
+from mmplatform.parts import Parts
 from mmplatform.peers.status import PeerStatus
-from mmplatform.peers.upstream import NodeUpstream
 from mmplatform.plugins.mail_carrier import MailCarrier
 from mmplatform.plugins.service import Service
 from mmplatform.plugins.transport import Transport
-from mmplatform.service_host import NodeServiceHost
 from mmplatform.storage.contract import Storage
-from mmplatform.transport_host import NodeTransportHost
 
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S")
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a platform is made of, for the command line, the metrics and the diagnosis; applications need none of it."""
-
-    epoch: int  # of this run: under which the peers know what it sends
-    now: Callable[[], float]
-    outbox: Outbox
-    inbox: Inbox
-    dispatcher: Dispatcher
-    peers: Peers
-    links: LinkFactory
-    dialer: Dialer
-    listener: Listener
-    own_record: OwnRecord
-    mail_keys: MailKeys
-    mailer: Mailer
-    transports: list[Transport]
-    services: list[Service]
-    carriers: list[MailCarrier]
 
 
 class Platform:
@@ -104,73 +60,12 @@ class Platform:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.folder, self.storage = assembly.folder_and_storage(storage)
-        self.identity = identity = assembly.own_identity(identity, self.folder)
-        own, epoch, store = identity.sign_id, secrets.randbits(52) + 1, self.storage
+        self.identity = assembly.own_identity(identity, self.folder)
+        plugins = assembly.plugins(transports, services, carriers, connection_info, relays, stun, turn)
+        self.parts = parts = Parts(self.folder, self.storage, self.identity, friends, devices, plugins, now)
+        self.contacts, self.directory, self.upstream = parts.contacts, parts.directory, parts.upstream
+        self.messaging, self.torrenting = parts.messaging, parts.torrenting
         self._running = self._stopping = False
-        self._events = events = Events()
-        failed, dispatcher, bus = events.failed, Dispatcher(events), Bus(events.failed)
-        mail_keys = MailKeys(store, now, secrets.token_bytes)
-        using, serving = assembly.transports(transports, relays, stun, turn), assembly.services(services)
-        by_scheme = assembly.by_scheme(using)
-        carrying = assembly.carriers(carriers, [*using, *serving])
-
-        # What follows uses what is above it; the few calls the other way are written out as lambdas.
-        self.contacts = Contacts(store, own, failed, friends, devices)
-        outbox = Outbox(store, epoch, now, lambda peer: peers.wake(peer), failed)
-        inbox = Inbox(store, now, self.contacts.known, lambda peer, acks: peers.saved(peer, acks), failed)
-        self.directory = Directory(store, bus, self.contacts, own, now, lambda peer: peers.found(peer), failed)
-        record = OwnRecord(identity, mail_keys, store, now, self.directory.renew_own, events.spawn, failed)
-        links = LinkFactory(
-            identity, record.encoded, lambda info: peers.identified(info), lambda peer: peers.resume(peer), now,
-            secrets.token_bytes,
-        )  # fmt: skip
-        dialer = Dialer(by_scheme, links.dialled)
-        around = Surroundings(
-            own, self.contacts, self.directory, dialer, outbox, inbox, dispatcher, now, random.random, failed
-        )
-        peers = Peers(around, epoch)
-        listener = Listener(
-            store, by_scheme, assembly.hints(using, connection_info, relays, bool(stun or turn)), links.accept,
-            record.advertise, peers.network_changed, events.spawn, failed,
-        )  # fmt: skip
-        mailer = Mailer(
-            identity, store, outbox, self.directory, self.contacts, peers, assembly.by_scheme(carrying),
-            mail_keys.secrets, now, random.random, failed,
-        )  # fmt: skip
-        peers.watch(mailer)
-        peers.watch(Announcements(events, bus, own))
-        self.upstream = NodeUpstream(own, outbox, peers, dispatcher, now, failed)
-        self.messaging = API(self.upstream, "ms", pack, unpack, bus)
-        self.torrenting = API(self.upstream, "bt", raw, bytes)
-        signals = Signals(by_scheme, peers.by_id.get)
-        dispatcher.attach(PROTOCOL, signals)
-        dispatcher.internal.add(PROTOCOL)
-        self._transport_host = NodeTransportHost(
-            identity, peers, mailer, signals, record.advertise, now, failed, stun, turn
-        )
-        self._service_host = NodeServiceHost(
-            identity, self.messaging, self.upstream, self.contacts, self.directory, store, record.advertise, now, failed
-        )
-        self.parts = Parts(
-            epoch,
-            now,
-            outbox,
-            inbox,
-            dispatcher,
-            peers,
-            links,
-            dialer,
-            listener,
-            record,
-            mail_keys,
-            mailer,
-            using,
-            serving,
-            carrying,
-        )
-        self._started: list[Service] = []
-        for transport in using:
-            transport.attach(self._transport_host)
 
     # Life.
 
@@ -180,50 +75,23 @@ class Platform:
             return
         if self._stopping:
             raise LocalError("a platform runs once; make a new one to start again")
+        self._running = True
         try:
-            await self._open()
+            await self.parts.open()
         except BaseException:
-            self._running = True
             await self.stop()
             raise
-        parts = self.parts
-        parts.links.started = self.directory.publishing = True
-        parts.mailer.begin()
-        self.directory.publish()
-        for circle in (self.contacts.friends, self.contacts.devices):
-            self._tell(f"{circle.name}.updateRequest", {})
-        self._dial_everybody()
-        self._events.emit("ready")
+        self.parts.begin()
 
     async def stop(self) -> None:
         """Stop the services, save what is accepted, close links, transports and storage.
 
         A platform runs once; make a new one to start again. A handler that wants it starts it as a task: the message
         in hand counts as handled only when its handler has ended."""
-        if not self._running or self._stopping:
-            return
-        parts, failed = self.parts, self._events.failed
-        self._stopping, parts.links.started, self.directory.publishing = True, False, False
-        parts.listener.close()
-        parts.own_record.close()
-        for service in reversed(self._started):
-            await _orderly(service.stop, failed)
-        self._set_running(False)
-        await _orderly(parts.mailer.close, failed)
-        for carrier in (carrier for carrier in self.parts.carriers if not isinstance(carrier, Transport | Service)):
-            await _orderly(carrier.close, failed)
-        for transport in parts.transports:
-            await _orderly(transport.close, failed)
-        await _orderly(self._saved, failed)
-        await parts.peers.close()
-        await parts.links.close()
-        for handler in parts.dispatcher.protocols.values():
-            await _orderly(handler.close, failed)  # nothing comes in any more that could start another handler
-        for store in (parts.inbox, parts.outbox, self.storage):
-            await _orderly(store.close, failed)
-        await self._events.close()
-        if self.folder is not None:
-            self.folder.close()
+        if self._running and not self._stopping:
+            self._stopping = True
+            await self.parts.close()
+            self._running = False
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -249,14 +117,14 @@ class Platform:
     @property
     def ready(self) -> bool:
         """Whether the node runs."""
-        return self._running and self.directory.own_record is not None
+        return self.upstream.running and self.directory.own_record is not None
 
     @property
     def relays(self) -> dict[str, str]:
         """Our home relays, by address, with what is wrong there now, or ""."""
         return {
             address: trouble
-            for transport in self.parts.transports
+            for transport in self.parts.plugins.transports
             for address, trouble in transport.troubles().items()
         }  # fmt: skip
 
@@ -271,11 +139,11 @@ class Platform:
     @property
     def services(self) -> tuple[Service, ...]:
         """Those that run."""
-        return tuple(self._started)
+        return tuple(self.parts.started)
 
     def service(self, kind: type[S]) -> S:
         """The service of class ``kind``, also one that was loaded by its name. Raises LocalError when there is none."""
-        for service in self.parts.services:
+        for service in self.parts.plugins.services:
             if isinstance(service, kind):
                 return service
         raise LocalError(f"no service of this platform is a {kind.__name__}; name it in Platform(services=[...])")
@@ -293,7 +161,7 @@ class Platform:
         """
         if handler is None:
             return lambda function: self.on(event, function)
-        self._events.add(event, handler)
+        self.parts.events.add(event, handler)
         return handler
 
     # Messages.
@@ -331,7 +199,7 @@ class Platform:
         if ticket_or_key.strip().lower().startswith(PREFIX):
             info = parse_ticket(ticket_or_key, self.parts.now())
             self.directory.put(info, "ticket")
-            self._tell("transports.nodeInfoBootstrap", info.payload() | {"foundBy": "ticket"})
+            self.parts.tell("transports.nodeInfoBootstrap", info.payload() | {"foundBy": "ticket"})
             peer = info.sign_id
         else:
             peer = self.contacts.resolve(ticket_or_key.strip())
@@ -379,60 +247,3 @@ class Platform:
         """Have the ``addresses`` (URIs) of ``owner`` in our record, in place of those it had there before."""
         self.upstream.check_running()
         await self.parts.own_record.advertise(owner, addresses)
-
-    # Inside.
-
-    async def _open(self) -> None:
-        parts = self.parts
-        if self.folder is not None:
-            self.folder.open()
-        await self.storage.open()
-        await self.contacts.open()
-        await parts.outbox.open()
-        await parts.inbox.open()
-        await self.directory.open()
-        parts.mailer.open()  # before anything can be dialled or come
-        for carrier in self.parts.carriers:
-            carrier.carry(self._transport_host)
-        await parts.own_record.open()
-        await parts.listener.open()
-        await parts.own_record.begin(parts.listener.addresses)
-        self._set_running(True)
-        self.contacts.listen(self.messaging.bus)
-        for service in parts.services:
-            await service.start(self._service_host)
-            self._started.append(service)
-
-    def _set_running(self, running: bool) -> None:
-        self._running = self.upstream.running = self.parts.peers.running = running
-        if not running:
-            self.contacts.close()
-
-    def _dial_everybody(self) -> None:
-        """Dial whom something waits for, and once each friend and device: what waits at their side need not wait."""
-        parts, contacts = self.parts, self.contacts
-        for peer in {*parts.outbox.peers(), *contacts.friends, *contacts.devices} - {self.sign_id}:
-            if self.directory.known(SignId(peer)) is None and parts.outbox.queue(peer).empty:
-                continue
-            if parts.listener.moved and (peer in contacts.friends or peer in contacts.devices):
-                parts.peers.peer(SignId(peer)).introduce()
-            else:
-                parts.peers.peer(SignId(peer)).dial()
-
-    async def _saved(self) -> None:
-        """What handlers have finished is on disk, so that its acknowledgements may leave with the last frames."""
-        if self.parts.peers.by_id:
-            await asyncio.sleep(0)
-            await self.storage.write([])
-            await asyncio.sleep(0)
-
-    def _tell(self, topic: str, payload: object) -> None:
-        self.messaging.bus.emit("self", topic, self.sign_id, payload)
-
-
-async def _orderly(step: Callable[[], Awaitable[None]], failed: Callable[[Exception], None]) -> None:
-    """One step of stopping must not keep the next from happening."""
-    try:
-        await step()
-    except Exception as error:
-        failed(error)

@@ -28,7 +28,7 @@ async def probe(platform: Platform, peer: SignId, address: str) -> Probe:
 
 
 def _parts(platform: Platform) -> list[Diagnosable]:
-    parts = (*platform.parts.transports, *platform.parts.carriers, *platform.services)
+    parts = (*platform.parts.plugins.transports, *platform.parts.plugins.carriers, *platform.services)
     return list(dict.fromkeys(part for part in parts if isinstance(part, Diagnosable)))
 
 

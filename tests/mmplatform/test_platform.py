@@ -653,8 +653,8 @@ async def test_services_start_in_order_and_stop_in_reverse_and_may_send_while_th
 async def test_plugins_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: dict[str, object] = {"instance": Memory(World().network), "class": Memory, "junk": "x", "svc": Broken}
     monkeypatch.setattr(loading, "load", lambda group, name: loaded[name])
-    assert [t.schemes for t in Platform(transports=["instance"]).parts.transports] == [("memory",)]
-    assert [t.schemes for t in Platform(transports=["class"]).parts.transports] == [("memory",)]
+    assert [t.schemes for t in Platform(transports=["instance"]).parts.plugins.transports] == [("memory",)]
+    assert [t.schemes for t in Platform(transports=["class"]).parts.plugins.transports] == [("memory",)]
     with pytest.raises(LocalError, match="is no Transport"):
         Platform(transports=["junk"])
     with pytest.raises(LocalError, match="is no Service"):

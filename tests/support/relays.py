@@ -288,7 +288,7 @@ class Person:
         """As SIGKILL: nothing that the node does from now on reaches a relay, another node, or its disk."""
         node, self.node = self.up, None
         self.killed.add(len(self.runs) - 1)
-        for transport in node.parts.transports:
+        for transport in node.parts.plugins.transports:
             if isinstance(transport, Mailbox):
                 transport.sign_out()
                 transport.dead = True

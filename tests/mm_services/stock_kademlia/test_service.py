@@ -110,7 +110,7 @@ async def test_whoever_publishes_later_is_found_by_a_look_up_under_way(
     monkeypatch.setattr(module, "LOOK_AGAIN", (0.05,) * 100)
     async with node(1, stock.bootstrap) as (alice, service):
         await published(service)
-        alice._tell("transports.requestNodeInfo", identity(2).sign_id)
+        alice.parts.tell("transports.requestNodeInfo", identity(2).sign_id)
         await until(lambda: service._looking)
         async with node(2, stock.bootstrap) as (bob, _):
             await until(lambda: alice.directory.known(bob.sign_id))

@@ -239,7 +239,7 @@ async def test_mail_for_who_is_away(stack: AsyncExitStack, tmp_path: Path, relay
     got = collect(bob, "friends.chat")
     async with bob:
         await until(lambda: len(got) == 300)
-        [way] = bob.parts.transports
+        [way] = bob.parts.plugins.transports
         assert isinstance(way, Relay)
         await until(
             lambda: all(multiplexer.mail_client.idle for multiplexer in way._homes.values())

@@ -82,10 +82,10 @@ async def test_a_transport_of_two_schemes_is_attached_and_closed_once() -> None:
     transport = Twofold()
     relays = ["twofold+one://a:4000/K", "twofold+two://b"]
     node = World().node(1, relays=relays, transports=[transport], connection_info=())
-    assert transport.calls == [node._transport_host]
+    assert transport.calls == [node.parts._transport_host]
     async with node:
         assert node.directory.own_record is not None
         assert node.directory.own_record.connection_info == tuple(relays)
         remembered = await node.storage.get(b"node/listening")
         assert remembered == encode(["", ""])  # a relay has no port of ours to keep
-    assert transport.calls == [node._transport_host, "close"]
+    assert transport.calls == [node.parts._transport_host, "close"]

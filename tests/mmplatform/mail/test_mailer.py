@@ -519,7 +519,7 @@ async def test_a_stranger_does_not_choose_where_we_connect_to(common: bool) -> N
         await alice.start()
         bob.friends, everywhere = [], {relay.address: relay, foreign.address: foreign}
         await bob.start()
-        bob.up.parts.transports[0].relays = everywhere  # type: ignore[attr-defined]
+        bob.up.parts.plugins.transports[0].relays = everywhere  # type: ignore[attr-defined]
         heard = collect(bob.up, "public.>")
         [delivery] = await sent(alice, bob, "hello")
         await until(lambda: heard == ["hello"] and not relay.waiting(bob.sign_id))

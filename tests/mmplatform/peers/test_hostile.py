@@ -108,8 +108,8 @@ async def victim() -> AsyncIterator[Victim]:
     async with world.node(2) as node, world.node(1) as honest:
         victim = Victim(node, honest)
         # The node listens already: what it calls for each connection is replaced where the server keeps it.
-        await node.parts.transports[0].close()
-        [address] = await TCP.listen(node.parts.transports[0], "tcp://127.0.0.1:0", node.parts.links.accept)  # type: ignore[arg-type]
+        await node.parts.plugins.transports[0].close()
+        [address] = await TCP.listen(node.parts.plugins.transports[0], "tcp://127.0.0.1:0", node.parts.links.accept)  # type: ignore[arg-type]
         await node.parts.own_record.advertise("tcp", [address])
         await honest.add(node.ticket(), circle="friends")
         await node.add(honest.ticket(), circle="friends")

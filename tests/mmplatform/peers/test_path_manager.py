@@ -346,7 +346,7 @@ async def test_the_listener_tells_when_addresses_change() -> None:
     async with friends(fast()) as [alice, bob]:
         await alice.connect(bob.sign_id)
         changes: list[str] = []
-        transport = alice.parts.transports[0]
+        transport = alice.parts.plugins.transports[0]
         transport.reachable = lambda: ["fast://elsewhere"]  # type: ignore[method-assign]
         alice.parts.peers.peer(bob.sign_id).network_changed = lambda: changes.append("changed")  # type: ignore[method-assign]
         await alice.parts.listener.look_again()

@@ -46,8 +46,8 @@ def world() -> World:
 async def test_a_signal_reaches_the_same_transport_of_the_peer_and_no_other(world: World) -> None:
     near, far, silent = Signaller(), Signaller(), Signaller()
     silent.schemes = ("other",)
-    alice = world.node(1, transports=[*world.node(1).parts.transports, near])
-    bob = world.node(2, transports=[*world.node(2).parts.transports, far, silent])
+    alice = world.node(1, transports=[*world.node(1).parts.plugins.transports, near])
+    bob = world.node(2, transports=[*world.node(2).parts.plugins.transports, far, silent])
     seen: list[object] = []
     bob.on("message", seen.append)
     async with alice, bob, asyncio.timeout(20):
@@ -70,7 +70,7 @@ async def test_a_signal_reaches_the_same_transport_of_the_peer_and_no_other(worl
 
 async def test_what_peers_send_otherwise_under_its_name_is_no_signal(world: World) -> None:
     far = Signaller()
-    alice, bob = world.node(1), world.node(2, transports=[*world.node(2).parts.transports, far])
+    alice, bob = world.node(1), world.node(2, transports=[*world.node(2).parts.plugins.transports, far])
     async with alice, bob, asyncio.timeout(20):
         await alice.add(bob.ticket())
         await alice.connect(bob.sign_id)
@@ -85,13 +85,13 @@ async def test_what_peers_send_otherwise_under_its_name_is_no_signal(world: Worl
 async def test_what_a_transport_does_not_like_is_reported_and_ends_nothing(world: World) -> None:
     far = Signaller()
     errors: asyncio.Queue[Exception] = asyncio.Queue()
-    alice, bob = world.node(1), world.node(2, transports=[*world.node(2).parts.transports, far])
+    alice, bob = world.node(1), world.node(2, transports=[*world.node(2).parts.plugins.transports, far])
     bob.on("error", lambda error, topic: errors.put_nowait(error))
     async with alice, bob, asyncio.timeout(20):
         await alice.add(bob.ticket())
         await alice.connect(bob.sign_id)
         for data in (b"nonsense", b"sense"):
-            assert alice._transport_host.signal(bob.sign_id, "signaller", data)
+            assert alice.parts._transport_host.signal(bob.sign_id, "signaller", data)
             assert (await far.heard.get())[1] == data
         assert isinstance(await errors.get(), ProtocolError)
         assert alice.parts.peers.linked(bob.sign_id)

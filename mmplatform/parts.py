@@ -1,0 +1,205 @@
+"""The parts of a node, wired in one visible place, and the order in which they begin and end."""
+
+import asyncio
+import random
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
+
+from mmplatform import assembly
+from mmplatform.assembly import Plugins
+from mmplatform.codec import pack, unpack
+from mmplatform.contacts import Contacts
+from mmplatform.directory.directory import Directory
+from mmplatform.directory.own_record import OwnRecord
+from mmplatform.durable.inbox import Inbox
+from mmplatform.durable.outbox import Outbox
+from mmplatform.events import Events
+from mmplatform.identity.circles import Circle
+from mmplatform.identity.keys import Identity, SignId
+from mmplatform.identity.mailkeys import MailKeys
+from mmplatform.links.dialer import Dialer
+from mmplatform.links.factory import LinkFactory
+from mmplatform.links.listener import Listener
+from mmplatform.mail.mailer import Mailer
+from mmplatform.messaging.api import API, raw
+from mmplatform.messaging.bus import Bus
+from mmplatform.messaging.dispatch import Dispatcher
+from mmplatform.peers.announcements import Announcements
+from mmplatform.peers.peer import Surroundings
+from mmplatform.peers.registry import Peers
+from mmplatform.peers.signals import PROTOCOL, Signals
+from mmplatform.peers.upstream import NodeUpstream
+from mmplatform.plugins.service import Service
+from mmplatform.plugins.transport import Transport
+from mmplatform.service_host import NodeServiceHost
+from mmplatform.storage.contract import Storage
+from mmplatform.storage.folder import DataFolder
+from mmplatform.transport_host import NodeTransportHost
+
+
+class Parts:
+    """What a platform is made of: for the command line, the metrics and the diagnosis; applications need none of it."""
+
+    def __init__(
+        self,
+        folder: DataFolder | None,
+        storage: Storage,
+        identity: Identity,
+        friends: Circle | Iterable[str],
+        devices: Circle | Iterable[str],
+        plugins: Plugins,
+        now: Callable[[], float],
+    ) -> None:
+        """Each line uses the lines above it; the few calls the other way are written out as lambdas."""
+        own = identity.sign_id
+        self.folder, self.storage, self.identity, self.now = folder, storage, identity, now
+        self.plugins, self.epoch = plugins, secrets.randbits(52) + 1  # of this run: peers know by it what it sends
+        self.events = events = Events()
+        failed, spawn, jitter = events.failed, events.spawn, random.random
+        self.dispatcher, self.bus = Dispatcher(events), Bus(failed)
+        self.contacts = Contacts(storage, own, failed, friends, devices)
+        self.outbox = Outbox(storage, self.epoch, now, lambda peer: self.peers.wake(peer), failed)
+        self.inbox = Inbox(storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed)
+        self.directory = Directory(
+            storage, self.bus, self.contacts, own, now, lambda peer: self.peers.found(peer), failed
+        )
+        self.mail_keys = MailKeys(storage, now, secrets.token_bytes)
+        self.own_record = OwnRecord(identity, self.mail_keys, storage, now, self.directory.renew_own, spawn, failed)
+        self.links = LinkFactory(
+            identity, self.own_record.encoded, lambda info: self.peers.identified(info),
+            lambda peer: self.peers.resume(peer), now, secrets.token_bytes,
+        )  # fmt: skip
+        self.dialer = Dialer(plugins.by_scheme, self.links.dialled)
+        self.peers = Peers(
+            Surroundings(
+                own, self.contacts, self.directory, self.dialer, self.outbox, self.inbox, self.dispatcher, now, jitter,
+                failed,
+            ),
+            self.epoch,
+        )  # fmt: skip
+        self.listener = Listener(
+            storage, plugins.by_scheme, plugins.hints, self.links.accept, self.own_record.advertise,
+            self.peers.network_changed, spawn, failed,
+        )  # fmt: skip
+        self.mailer = Mailer(
+            identity, storage, self.outbox, self.directory, self.contacts, self.peers,
+            assembly.by_scheme(plugins.carriers), self.mail_keys.secrets, now, jitter, failed,
+        )  # fmt: skip
+        self.peers.watch(self.mailer)
+        self.peers.watch(Announcements(events, self.bus, own))
+        self.upstream = NodeUpstream(own, self.outbox, self.peers, self.dispatcher, now, failed)
+        self.messaging = API(self.upstream, "ms", pack, unpack, self.bus)
+        self.torrenting = API(self.upstream, "bt", raw, bytes)
+        self.started: list[Service] = []
+        self._connect_plugins()
+
+    def _connect_plugins(self) -> None:
+        """Give transports, carriers and services their host, and signals of transports a protocol."""
+        signals = Signals(self.plugins.by_scheme, self.peers.by_id.get)
+        self.dispatcher.attach(PROTOCOL, signals)
+        self.dispatcher.internal.add(PROTOCOL)
+        advertise, failed = self.own_record.advertise, self.events.failed
+        self._transport_host = NodeTransportHost(
+            self.identity, self.peers, self.mailer, signals, advertise, self.now, failed, self.plugins.stun,
+            self.plugins.turn,
+        )  # fmt: skip
+        self._service_host = NodeServiceHost(
+            self.identity, self.messaging, self.upstream, self.contacts, self.directory, self.storage, advertise,
+            self.now, failed,
+        )  # fmt: skip
+        for transport in self.plugins.transports:
+            transport.attach(self._transport_host)
+
+    # Life.
+
+    async def open(self) -> None:
+        """Open the storage, listen, start the services."""
+        if self.folder is not None:
+            self.folder.open()
+        await self.storage.open()
+        await self.contacts.open()
+        await self.outbox.open()
+        await self.inbox.open()
+        await self.directory.open()
+        self.mailer.open()  # before anything can be dialled or come
+        for carrier in self.plugins.carriers:
+            carrier.carry(self._transport_host)
+        await self.own_record.open()
+        await self.listener.open()
+        await self.own_record.begin(self.listener.addresses)
+        self._set_running(True)
+        self.contacts.listen(self.bus)
+        for service in self.plugins.services:
+            await service.start(self._service_host)
+            self.started.append(service)
+
+    def begin(self) -> None:
+        """Let peers in, tell services who we are, and dial whom something waits for."""
+        self.links.started = self.directory.publishing = True
+        self.mailer.begin()
+        self.directory.publish()
+        for circle in (self.contacts.friends, self.contacts.devices):
+            self.tell(f"{circle.name}.updateRequest", {})
+        self._dial_everybody()
+        self.events.emit("ready")
+
+    async def close(self) -> None:
+        """End everything that was opened; what one part raises is told, and keeps no other from ending."""
+        failed = self.events.failed
+        self.links.started = self.directory.publishing = False
+        self.listener.close()
+        self.own_record.close()
+        for service in reversed(self.started):
+            await _orderly(service.stop, failed)
+        self._set_running(False)
+        await _orderly(self.mailer.close, failed)
+        for carrier in self.plugins.carriers:
+            if not isinstance(carrier, Transport | Service):
+                await _orderly(carrier.close, failed)
+        for transport in self.plugins.transports:
+            await _orderly(transport.close, failed)
+        await _orderly(self._saved, failed)
+        await self.peers.close()
+        await self.links.close()
+        for handler in self.dispatcher.protocols.values():
+            await _orderly(handler.close, failed)  # nothing comes in any more that could start another handler
+        for store in (self.inbox, self.outbox, self.storage):
+            await _orderly(store.close, failed)
+        await self.events.close()
+        if self.folder is not None:
+            self.folder.close()
+
+    def tell(self, topic: str, payload: object) -> None:
+        """Say something to the services of this node, on the local bus."""
+        self.bus.emit("self", topic, self.identity.sign_id, payload)
+
+    def _set_running(self, running: bool) -> None:
+        self.upstream.running = self.peers.running = running
+        if not running:
+            self.contacts.close()
+
+    def _dial_everybody(self) -> None:
+        """Dial whom something waits for, and once each friend and device: what waits at their side need not wait."""
+        contacts = self.contacts
+        for peer in {*self.outbox.peers(), *contacts.friends, *contacts.devices} - {self.identity.sign_id}:
+            if self.directory.known(SignId(peer)) is None and self.outbox.queue(peer).empty:
+                continue
+            if self.listener.moved and (peer in contacts.friends or peer in contacts.devices):
+                self.peers.peer(SignId(peer)).introduce()
+            else:
+                self.peers.peer(SignId(peer)).dial()
+
+    async def _saved(self) -> None:
+        """What handlers have finished is on disk, so that its acknowledgements may leave with the last frames."""
+        if self.peers.by_id:
+            await asyncio.sleep(0)
+            await self.storage.write([])
+            await asyncio.sleep(0)
+
+
+async def _orderly(step: Callable[[], Awaitable[None]], failed: Callable[[Exception], None]) -> None:
+    """One step of stopping must not keep the next from happening."""
+    try:
+        await step()
+    except Exception as error:
+        failed(error)
