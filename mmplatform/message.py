@@ -15,7 +15,7 @@ DEFAULT_EXPIRY: Final = 7 * 24 * 3600.0
 
 
 class Priority(IntEnum):
-    """The four lanes, first to last; order is kept within one, never across (design section 5)."""
+    """The four lanes, first to last; order is kept within one, never across."""
 
     CONTROL = 0
     HIGH = 1

@@ -1,4 +1,4 @@
-"""Makes durable what was handled, then lets it be acknowledged (design section 5).
+"""Makes durable what was handled, then lets it be acknowledged.
 
 Rows are small (a few numbers a stream), written once a loop turn at most and never while a write is under way. They
 need no sync: a row lost to a power cut was either acknowledged, and the sender's base then says so, or it was not.

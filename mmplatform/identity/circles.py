@@ -1,4 +1,4 @@
-"""Circles: sets of keys that decide the scope a message arrives in (design section 2).
+"""Circles: sets of keys that decide the scope a message arrives in.
 
 This node (by its key or as ``local``) and its owner's other devices are ``self``, friends are ``friends``, everybody
 else is ``public``.

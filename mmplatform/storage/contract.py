@@ -1,4 +1,4 @@
-"""The storage contract: ordered bytes to bytes, atomic writes, group commit (design sections 1 and 8).
+"""The storage contract: ordered bytes to bytes, atomic writes, group commit.
 
 - A write is atomic: all of its rows are kept, or none. ``None`` as a value deletes the key.
 - Writes become visible in the order of the calls; a read sees every write called before it.

@@ -1,4 +1,4 @@
-"""The data folder of a node: private, and held by one process at a time (design section 1)."""
+"""The data folder of a node: private, and held by one process at a time."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Rows in memory: for tests, simulations and nodes that need not outlive their process (design section 1)."""
+"""Rows in memory: for tests, simulations and nodes that need not outlive their process."""
 
 import asyncio
 from bisect import bisect_left

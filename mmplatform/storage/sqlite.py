@@ -1,4 +1,4 @@
-"""Rows in one SQLite file, written by a thread of its own in grouped transactions (design section 8, trick 7).
+"""Rows in one SQLite file, written by a thread of its own in grouped transactions.
 
 The loop side collects everything called in one loop turn, and everything that arrives while the thread is busy, into
 one batch; the thread commits the batch as one transaction and answers all of it with one ``call_soon_threadsafe``.

@@ -1,4 +1,4 @@
-"""One troubled life of two relays and their people, and what must be true at its end (facts/rmb.md section 9)."""
+"""One troubled life of two relays and their people, and what must be true at its end."""
 
 import asyncio
 import random
