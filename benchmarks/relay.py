@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import relay_dead_lane, relay_flood, relay_idle, results, run
+from benchmarks import relay_dead_link, relay_flood, relay_idle, results, run
 from benchmarks.table import aligned
 
 HERE = Path(__file__).resolve().parent
@@ -45,8 +45,8 @@ async def _measure(quick: bool) -> dict[str, Any]:
     idle = [await relay_idle.measure(connections, plain) for plain in (False, True)]
     flood = await relay_flood.measure(2 if quick else 5)
     print(relay_flood.render(flood))
-    dead = await relay_dead_lane.measure(1 if quick else 3)
-    print(relay_dead_lane.render(dead) + "\n")
+    dead = await relay_dead_link.measure(1 if quick else 3)
+    print(relay_dead_link.render(dead) + "\n")
     return {
         "idle": [asdict(row) for row in idle],
         "flood": flood.figures(),
@@ -61,8 +61,8 @@ def _verdicts(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
         ("idle connections lost", "<= 0", str(lost), _met(lost == 0)),
         ("p99 beside a flood / p99", f"<= {relay_flood.LIMIT:g}", f"{ratio:.2f}", _met(ratio <= relay_flood.LIMIT)),
         *(
-            (f"{what} beside dead relays / without", f">= {relay_dead_lane.LIMIT:g}", f"{share:.2f}",
-             _met(share >= relay_dead_lane.LIMIT))
+            (f"{what} beside dead relays / without", f">= {relay_dead_link.LIMIT:g}", f"{share:.2f}",
+             _met(share >= relay_dead_link.LIMIT))
             for what, share in shares
         ),
     ]  # fmt: skip

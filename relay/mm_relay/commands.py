@@ -24,7 +24,7 @@ _GENERAL: Final = (
     ("tls-certificate", "FILE", "PEM, the chain of it; SIGHUP reads it again."),
     ("tls-key", "FILE", "PEM."),
     ("name", "TEXT", "What clients are told this relay is called."),
-    ("identity", "FILE", "The key; by default in the data folder. All processes of a fleet share one."),
+    ("identity", "FILE", "The key; by default in the data folder. All processes of a cluster share one."),
     ("store", "URL", "Where mail is kept: sqlite (the default), or redis://HOST[:PORT] for several processes."),
     ("metrics", "HOST:PORT", "Serve /metrics there; 'same' is the port of the relay."),
     ("federate", "WHO", "Other relays to work with: any (the default), listed, or none."),

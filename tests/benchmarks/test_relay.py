@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import relay_dead_lane, relay_flood, relay_idle
+from benchmarks import relay_dead_link, relay_flood, relay_idle
 
 
 @pytest.mark.slow
@@ -15,16 +15,16 @@ async def test_idle_connections(plain: bool) -> None:
 
 
 @pytest.mark.slow
-async def test_a_dead_lane(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay_dead_lane, "TURNS", 2)
-    monkeypatch.setattr(relay_dead_lane, "MESSAGES", 200)
-    monkeypatch.setattr(relay_dead_lane, "ENVELOPES", 50)
-    result = await relay_dead_lane.measure(1)
+async def test_a_dead_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_dead_link, "TURNS", 2)
+    monkeypatch.setattr(relay_dead_link, "MESSAGES", 200)
+    monkeypatch.setattr(relay_dead_link, "ENVELOPES", 50)
+    result = await relay_dead_link.measure(1)
     assert {kind: len(turns) for kind, turns in result.turns.items()} == {"quiet": 2, "dead": 2, "away": 2}
     assert [turns[-1].kept > 0 for turns in result.turns.values()] == [False, True, True]
     assert all(min(turn.live, turn.mail) > 0 for turns in result.turns.values() for turn in turns)
-    assert "beside dead relays" in relay_dead_lane.render(result)
-    assert result.met == (min(result.live_share, result.mail_share) >= relay_dead_lane.LIMIT)
+    assert "beside dead relays" in relay_dead_link.render(result)
+    assert result.met == (min(result.live_share, result.mail_share) >= relay_dead_link.LIMIT)
 
 
 @pytest.mark.slow

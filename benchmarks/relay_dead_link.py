@@ -1,4 +1,4 @@
-"""What dead relays cost those who do not need them: ``python -m benchmarks.relay_dead_lane [--rounds 3]``.
+"""What dead relays cost those who do not need them: ``python -m benchmarks.relay_dead_link [--rounds 3]``.
 
 Relays A and B federate; the sender is at home at A alone, the recipient at B alone. Measured is what passes between
 them: live messages, acknowledged by the recipient, and mail, which A keeps on disk and forwards, B keeps on disk and
@@ -8,7 +8,7 @@ somebody
 - *quiet*: says nothing;
 - *dead*: writes mail and opens links at a steady pace to peers of three relays: one that refuses connections, one
   whose host takes no packet, and one that takes the connection and never says a word;
-- *away*: does the same to peers of A itself that are away, so that A keeps the same mail and has no lane for it.
+- *away*: does the same to peers of A itself that are away, so that A keeps the same mail and has no link for it.
 
 "Slows the others by" is the throughput of *dead* over that of *quiet*. That is the strictest reading: it charges the
 dead relays with all that somebody wrote to their peers, which A has to accept and keep whatever becomes of it. How
@@ -18,7 +18,7 @@ itself has less time for each on any machine.
 
 The grounds are measured in turns of less than a second, in an order that changes, and each turn is compared with the
 one beside it, as machines that do other things as well change from second to second; the other grounds are idle
-meanwhile. What a dead lane leaves behind (mail, timers, notes) stays with its ground. Each round begins anew: a lane
+meanwhile. What a dead link leaves behind (mail, timers, notes) stays with its ground. Each round begins anew: a link
 that just died tries most often.
 """
 
@@ -129,7 +129,7 @@ async def measure(rounds: int) -> Result:
 
 
 async def ground(stack: AsyncExitStack, kind: str) -> Ground:
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mm-dead-lane-")))
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mm-dead-link-")))
     here, there = [await running(stack, folder / name) for name in ("a", "b")]
     vias = stack.enter_context(dead_relays()) if kind == "dead" else []
     other = await stack.enter_async_context(stranger(here.address, *vias, pace=PACE, size=len(ENVELOPE)))
@@ -215,7 +215,7 @@ def render(result: Result) -> str:
 
 
 async def main() -> int:
-    return await relay_options.run("relay_dead_lane", __doc__, 3, measure, render)
+    return await relay_options.run("relay_dead_link", __doc__, 3, measure, render)
 
 
 if __name__ == "__main__":
