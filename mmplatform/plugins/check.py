@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class State(StrEnum):
+class CheckState(StrEnum):
     """Severity, in ascending order. UNCHECKED is no severity: the check did not run."""
 
     OK = "ok"
@@ -20,7 +20,7 @@ class Check(NamedTuple):
     """``subject`` is what was looked at, ``text`` what was seen, ``remedy`` what to do ("" when nothing)."""
 
     subject: str
-    state: State
+    state: CheckState
     word: str
     text: str
     remedy: str = ""
@@ -39,16 +39,16 @@ class Diagnosable:
 
 
 def ok(subject: str, text: str) -> Check:
-    return Check(subject, State.OK, "", text)
+    return Check(subject, CheckState.OK, "", text)
 
 
 def warning(subject: str, word: str, text: str, remedy: str) -> Check:
-    return Check(subject, State.WARNING, word, text, remedy)
+    return Check(subject, CheckState.WARNING, word, text, remedy)
 
 
 def fault(subject: str, word: str, text: str, remedy: str) -> Check:
-    return Check(subject, State.FAULT, word, text, remedy)
+    return Check(subject, CheckState.FAULT, word, text, remedy)
 
 
 def unchecked(subject: str, why: str) -> Check:
-    return Check(subject, State.UNCHECKED, "", why)
+    return Check(subject, CheckState.UNCHECKED, "", why)

@@ -23,7 +23,7 @@ PUNCHED: Final = 20  # through NATs, with more work a frame
 RELAYED: Final = 40
 
 
-class Receiver(Protocol):
+class FrameReceiver(Protocol):
     """What a connection calls."""
 
     def frame_received(self, frame: memoryview) -> None:
@@ -64,7 +64,7 @@ class Connection(ABC):
         """Close at once; what is queued is lost."""
 
 
-Accept = Callable[[Connection], Receiver]
+Accept = Callable[[Connection], FrameReceiver]
 
 
 class TransportHost(PluginHost, Protocol):

@@ -45,7 +45,7 @@ READY_NONCE: Final = b"mm1-redy" + bytes(16)
 MAX_HELLOS: Final = 3
 
 
-class State(Enum):
+class HandshakeState(Enum):
     START = "start"
     HELLO_SENT = "hello sent"
     INITIATE_SENT = "initiate sent"
@@ -62,17 +62,17 @@ class Call(Enum):
     ACCEPT = "accept()"
 
 
-Table = dict[State, dict[Type | Call, State]]
+Table = dict[HandshakeState, dict[Type | Call, HandshakeState]]
 
 INITIATOR: Final[Table] = {
-    State.START: {Call.HELLO: State.HELLO_SENT},
-    State.HELLO_SENT: {Type.COOKIE: State.INITIATE_SENT},
-    State.INITIATE_SENT: {Type.READY: State.DONE},
+    HandshakeState.START: {Call.HELLO: HandshakeState.HELLO_SENT},
+    HandshakeState.HELLO_SENT: {Type.COOKIE: HandshakeState.INITIATE_SENT},
+    HandshakeState.INITIATE_SENT: {Type.READY: HandshakeState.DONE},
 }
 
 RESPONDER: Final[Table] = {
-    State.LISTENING: {Type.HELLO: State.LISTENING, Type.INITIATE: State.IDENTIFIED},
-    State.IDENTIFIED: {Call.ACCEPT: State.DONE},
+    HandshakeState.LISTENING: {Type.HELLO: HandshakeState.LISTENING, Type.INITIATE: HandshakeState.IDENTIFIED},
+    HandshakeState.IDENTIFIED: {Call.ACCEPT: HandshakeState.DONE},
 }
 
 
@@ -81,7 +81,7 @@ class Machine:
 
     table: ClassVar[Table]
 
-    def __init__(self, start: State) -> None:
+    def __init__(self, start: HandshakeState) -> None:
         self.state = start
         self.dead = ""
 
@@ -106,11 +106,11 @@ class Machine:
     def _wipe(self) -> None:
         raise NotImplementedError  # pragma: no cover
 
-    def _allowed(self) -> dict[Type | Call, State]:
+    def _allowed(self) -> dict[Type | Call, HandshakeState]:
         return self.table.get(self.state, {})
 
     def _check_alive(self) -> None:
-        if self.state is State.DEAD:
+        if self.state is HandshakeState.DEAD:
             raise ProtocolError("dead", f"the handshake ended: {self.dead}")
 
     def _check_call(self, call: Call) -> None:
@@ -119,7 +119,7 @@ class Machine:
             raise ProtocolError("wrong-state", f"{call.value} is not possible: {self.state.value}")
 
     def _die(self, reason: str) -> None:
-        self.state = State.DEAD
+        self.state = HandshakeState.DEAD
         self.dead = reason
         self._wipe()
 
@@ -137,7 +137,7 @@ class Initiator(Machine):
         resume: Callable[[], bytes],
         random: Callable[[int], bytes],
     ) -> None:
-        super().__init__(State.START)
+        super().__init__(HandshakeState.START)
         self._identity = identity
         self._node_info = node_info
         self._server = server
@@ -158,7 +158,7 @@ class Initiator(Machine):
         box = crypto_box_easy_afternm(packets.hello_content(self._short), HELLO_LABEL + nonce, self._key)
         frame = packets.pack_hello(packets.Hello(self._short, nonce, box))
         self._hashes = (digest("mm/1 hello", frame),)
-        self.state = State.HELLO_SENT
+        self.state = HandshakeState.HELLO_SENT
         return frame
 
     def _step(self, kind: Type, frame: bytes, now: float) -> list[Event]:
@@ -204,7 +204,7 @@ class Responder(Machine):
     def __init__(
         self, identity: Identity, node_info: Callable[[], bytes], jar: CookieJar, random: Callable[[int], bytes]
     ) -> None:
-        super().__init__(State.LISTENING)
+        super().__init__(HandshakeState.LISTENING)
         self._identity = identity
         self._node_info = node_info
         self._jar = jar
@@ -224,7 +224,7 @@ class Responder(Machine):
         ready = packets.pack_ready(crypto_box_easy_afternm(content, READY_NONCE, self._key))
         session = Session.of_server(self._key, transcript(self._hashes, ready))
         peer, peer_resume = self._identified.peer, self._identified.resume
-        self.state = State.DONE
+        self.state = HandshakeState.DONE
         self._wipe()
         return [Send(ready), Established(session, peer, peer_resume)]
 

@@ -13,7 +13,7 @@ from mm_relay.federation.links import FederationLinks, dialler
 from mm_relay.mailboxes.mailroom import Mailroom
 from mm_relay.metrics import Metrics
 from mm_relay.policy import Policy, is_public
-from mm_relay.ports import Cluster, Session
+from mm_relay.ports import Cluster, RelaySession
 from mm_relay.routing.router import Router
 from mm_relay.stores.contract import MailStore
 from mm_relay.stores.local import LocalStore
@@ -79,20 +79,20 @@ class RelayCore:
     ) -> None:
         await self._opened.aclose()
 
-    def sign_in(self, session: Session) -> None:
+    def sign_in(self, session: RelaySession) -> None:
         self._router.sign_in(session)
 
-    def sign_out(self, session: Session) -> None:
+    def sign_out(self, session: RelaySession) -> None:
         self._router.sign_out(session)
 
-    def receive(self, session: Session, item: Item) -> None:
+    def receive(self, session: RelaySession, item: Item) -> None:
         kind = type(item.inner) if type(item) is Forwarded else type(item)
         if kind in _LIVE:
             self._router.receive(session, item)
         else:
             self._mailroom.receive(session, item)
 
-    def writable(self, session: Session) -> None:
+    def writable(self, session: RelaySession) -> None:
         self._router.writable(session)
 
 

@@ -1,8 +1,8 @@
 """What the routing core needs of the world and offers to it; it knows neither WebSocket nor bytes.
 
-``Router`` (router.py) and ``Mailroom`` (mailroom.py) are called with a :class:`Session` and an item; they answer by
-``Session.tell``. A front door (server side of a WebSocket, another protocol, the processes of a cluster, another relay)
-gives sessions.
+``Router`` (router.py) and ``Mailroom`` (mailroom.py) are called with a :class:`RelaySession` and an item; they answer
+by ``RelaySession.tell``. A front door (server side of a WebSocket, another protocol, the processes of a cluster,
+another relay) gives sessions.
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ from typing import Protocol
 from mm_transports.relay.protocol.items import Forwarded, Item
 
 
-class Session(Protocol):
+class RelaySession(Protocol):
     """Somebody who is signed in. ``key`` is proven.
 
     Of a PEER the newest session counts, the one before is ended. Sessions of one RELAY key may be several (the
@@ -43,13 +43,13 @@ class Post(Protocol):
         MailWaiting is never told to the peer: the router of the other process calls ``Mailroom.nudged`` with it."""
         ...
 
-    def receive(self, session: Session, item: Item) -> None:
+    def receive(self, session: RelaySession, item: Item) -> None:
         """A live item of a session, or of a federation link, which is a session that did not sign in."""
 
-    def writable(self, session: Session) -> None:
+    def writable(self, session: RelaySession) -> None:
         """It is no longer full."""
 
-    def sign_out(self, session: Session) -> None:
+    def sign_out(self, session: RelaySession) -> None:
         """It has ended; of a federation link: it is not connected (any more)."""
 
 
@@ -98,7 +98,7 @@ class Federation(ABC):
     """The links to other relays, one each: a dead relay delays only its own link."""
 
     @abstractmethod
-    def link(self, address: str) -> Session | None:
+    def link(self, address: str) -> RelaySession | None:
         """The link to the relay at ``address`` (its key, role RELAY): the same one as long as it lives, dialled when
         need be; None when the address is no good or there are too many links.
 

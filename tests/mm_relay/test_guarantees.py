@@ -14,7 +14,7 @@ import pytest
 from benchmarks import tls
 from benchmarks.relay_process import RelayProcess
 from mm_relay.doors import websocket_server
-from mm_relay.ports import Session
+from mm_relay.ports import RelaySession
 from mm_transports.relay.protocol import items, signin
 from mm_transports.relay.protocol.address import format_relay, parse_relay
 from mm_transports.relay.protocol.items import (
@@ -379,7 +379,7 @@ async def test_g12_only_who_was_asked_can_answer(stack: AsyncExitStack, tmp_path
     lying = Tiny(MALLORY)
     forged: list[bytes] = []
 
-    def forge(session: Session, item: Item) -> bool:
+    def forge(session: RelaySession, item: Item) -> bool:
         """Before what Bob says passes, Alice gets it with a bit changed, as his."""
         if isinstance(item, Data) and session.key == identity(2).sign_key and len(forged) < 3 and asked:
             forged.append(item.data)
@@ -549,7 +549,7 @@ def flipped(data: bytes, place: int) -> bytes:
     return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
 
-def declines_for_ever(session: Session, item: Item) -> bool:
+def declines_for_ever(session: RelaySession, item: Item) -> bool:
     """A relay that has no room and says that there never will be any."""
     if isinstance(item, Forwarded) and isinstance(item.inner, Deposit):
         declined = Declined(item.inner.peer, item.inner.id, "overflow", 0)

@@ -11,7 +11,7 @@ from mmplatform.errors import ProtocolError
 from mmplatform.identity.keys import Identity
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.session.events import Established, Event, Identified, Send
-from mmplatform.session.handshake import CookieJar, Initiator, Machine, Responder, State
+from mmplatform.session.handshake import CookieJar, HandshakeState, Initiator, Machine, Responder
 from mmplatform.session.packets import Type
 from mmplatform.session.session import Session
 
@@ -167,5 +167,5 @@ def take(machine: Machine, frame: bytes, now: float = NOW) -> str:
     trial = copy.copy(machine)
     reason = reason_of(lambda: trial.receive(frame, now))
     assert trial.dead == reason
-    assert (trial.state is State.DEAD) == bool(reason)
+    assert (trial.state is HandshakeState.DEAD) == bool(reason)
     return reason

@@ -15,7 +15,7 @@ from mm_relay.doors.native import NativeDoor
 from mm_relay.doors.upgrade import Accepted, UpgradeRequest
 from mm_relay.doors.websocket_server import serve
 from mm_relay.metrics import Metrics
-from mm_relay.ports import Session
+from mm_relay.ports import RelaySession
 from mm_transports.relay.protocol.address import format_relay
 from mm_transports.relay.protocol.items import (
     MAX_FRAME,
@@ -49,10 +49,10 @@ class Tiny:
         self.access = Access()
         self.said: list[Item] = []
         self.messages: Counter[str] = Counter()
-        self.sessions: dict[bytes, Session] = {}
+        self.sessions: dict[bytes, RelaySession] = {}
         self.absent: dict[bytes, set[bytes]] = {}
         self.mail: dict[bytes, dict[int, tuple[bytes, bytes, bytes]]] = {}
-        self.intercept: Callable[[Session, Item], bool] = lambda session, item: False
+        self.intercept: Callable[[RelaySession, Item], bool] = lambda session, item: False
         self.keeps_mail = True
         self.connections: list[WebSocket] = []
         self._server: asyncio.Server | None = None
@@ -100,7 +100,7 @@ class Tiny:
 
     # The core behind the door.
 
-    def sign_in(self, session: Session) -> None:
+    def sign_in(self, session: RelaySession) -> None:
         old = self.sessions.get(session.key)
         self.sessions[session.key] = session
         if old is not None:
@@ -111,15 +111,15 @@ class Tiny:
         for number, (peer, _, envelope) in self.mail.get(session.key, {}).items():
             session.tell(Mail(number, peer, envelope))
 
-    def sign_out(self, session: Session) -> None:
+    def sign_out(self, session: RelaySession) -> None:
         if self.sessions.get(session.key) is session:
             del self.sessions[session.key]
             for other in self.sessions.values():
                 other.tell(Closed(session.key, 0, "gone"))
 
-    def writable(self, session: Session) -> None: ...
+    def writable(self, session: RelaySession) -> None: ...
 
-    def receive(self, session: Session, item: Item) -> None:  # noqa: C901 - a table
+    def receive(self, session: RelaySession, item: Item) -> None:  # noqa: C901 - a table
         self.said.append(item)
         if self.intercept(session, item):
             return

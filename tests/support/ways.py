@@ -11,7 +11,7 @@ from mmplatform.errors import Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.links.link import Link
 from mmplatform.plugins.signalling import SignallingTransport
-from mmplatform.plugins.transport import Accept, Connection, Receiver, Transport
+from mmplatform.plugins.transport import Accept, Connection, FrameReceiver, Transport
 from tests.support.world import identity
 
 
@@ -61,7 +61,7 @@ class WayTransport(Transport):
         await self.memory.close()
 
     def _dressed(self, accept: Accept) -> Accept:
-        def dressed(connection: Connection) -> Receiver:
+        def dressed(connection: Connection) -> FrameReceiver:
             connection.cost = self.way.cost
             connection.address = f"{self.way.scheme}://"
             write = connection.write

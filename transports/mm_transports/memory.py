@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from mmplatform.errors import LocalError, Unreachable
 from mmplatform.identity.keys import SignId
-from mmplatform.plugins.transport import IN_PROCESS, LENGTH_LIMIT, Accept, Connection, Receiver, Transport
+from mmplatform.plugins.transport import IN_PROCESS, LENGTH_LIMIT, Accept, Connection, FrameReceiver, Transport
 
 
 class Network:
@@ -87,7 +87,7 @@ class MemoryConnection(Connection):
         self.max_frame = network.max_frame
         self._network = network
         self._other: MemoryConnection | None = None
-        self._receiver: Receiver
+        self._receiver: FrameReceiver
         self._coming: deque[bytes | bytearray | None] = deque()  # frames under way to this end, then None for the close
         self._closed = False
         self._loop = asyncio.get_running_loop()

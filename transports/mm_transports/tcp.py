@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from mm_transports import resolving
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import SignId
-from mmplatform.plugins.transport import DIRECT, LENGTH_LIMIT, Accept, Connection, Receiver, Transport
+from mmplatform.plugins.transport import DIRECT, LENGTH_LIMIT, Accept, Connection, FrameReceiver, Transport
 
 CONNECT_TIMEOUT: Final = 5.0  # seconds; far above any round trip, far below the patience of a user
 HIGH_WATER: Final = 512 * 1024  # bytes in the send buffer above which the sender is paused
@@ -72,7 +72,7 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
     def __init__(self, accept: Accept) -> None:
         self.address = ""
         self._accept = accept
-        self._receiver: Receiver
+        self._receiver: FrameReceiver
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray(SMALL_BUFFER)
         self._view = memoryview(self._buffer)

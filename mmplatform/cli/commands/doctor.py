@@ -13,10 +13,15 @@ from mmplatform.cli.output import counted, emit, printable, say
 from mmplatform.diagnosis import causes, folder
 from mmplatform.errors import FolderInUse, MMError
 from mmplatform.links import stun
-from mmplatform.plugins.check import Check, State, unchecked
+from mmplatform.plugins.check import Check, CheckState, unchecked
 from mmplatform.storage.folder import DataFolder
 
-COLOURS: Final = {State.OK: "green", State.WARNING: "yellow", State.FAULT: "red", State.UNCHECKED: "bright_black"}
+COLOURS: Final = {
+    CheckState.OK: "green",
+    CheckState.WARNING: "yellow",
+    CheckState.FAULT: "red",
+    CheckState.UNCHECKED: "bright_black",
+}
 UNSTARTED: Final = "the rest"
 MANUAL: Final = "docs/when-it-does-not-work.rst says more about each word in brackets"
 
@@ -65,7 +70,7 @@ def doctor(
     worst = causes.worst(found)
     if not settings.json:
         _sum_up(found)
-    return FAILED if worst is State.FAULT else OK
+    return FAILED if worst is CheckState.FAULT else OK
 
 
 async def _examined(
@@ -80,7 +85,7 @@ async def _examined(
     if there.answers():
         return await _asked(there, peer, servers)
     found = await folder.without_node(settings.data)
-    if causes.worst(found) is State.FAULT:
+    if causes.worst(found) is CheckState.FAULT:
         return [*found, unchecked(UNSTARTED, "no node can start on this folder")]
     async with AsyncExitStack() as stack:
         try:
@@ -96,7 +101,7 @@ async def _examined(
 
 async def _asked(node: NodeHandle, peer: str | None, servers: Sequence[str]) -> list[Check]:
     rows = await node.call("diagnose", peer=peer, servers=list(servers))
-    return [Check(subject, State(state), word, text, remedy) for subject, state, word, text, remedy in rows]
+    return [Check(subject, CheckState(state), word, text, remedy) for subject, state, word, text, remedy in rows]
 
 
 def _show(check: Check) -> None:
@@ -108,8 +113,8 @@ def _show(check: Check) -> None:
 
 
 def _sum_up(found: Sequence[Check]) -> None:
-    faults = sum(check.state is State.FAULT for check in found)
-    warnings = sum(check.state is State.WARNING for check in found)
+    faults = sum(check.state is CheckState.FAULT for check in found)
+    warnings = sum(check.state is CheckState.WARNING for check in found)
     if faults or warnings:
         say(f"{counted(faults, 'faults')}, {counted(warnings, 'warnings')}; {MANUAL}")
     else:

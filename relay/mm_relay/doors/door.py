@@ -13,7 +13,7 @@ from mm_relay.access import Access
 from mm_relay.doors.rate_limit import TokenBucket
 from mm_relay.doors.upgrade import UpgradeRequest
 from mm_relay.metrics import Metrics
-from mm_relay.ports import Session
+from mm_relay.ports import RelaySession
 from mm_transports.relay.protocol.items import (
     PEER,
     RELAY,
@@ -46,14 +46,14 @@ _FROM_RELAYS: Final = frozenset({Forwarded})
 class Core(Protocol):
     """What stands behind the front doors."""
 
-    def sign_in(self, session: Session) -> None: ...
+    def sign_in(self, session: RelaySession) -> None: ...
 
-    def sign_out(self, session: Session) -> None: ...
+    def sign_out(self, session: RelaySession) -> None: ...
 
-    def receive(self, session: Session, item: Item) -> None:
+    def receive(self, session: RelaySession, item: Item) -> None:
         """Raises ProtocolError for an item that ends the connection."""
 
-    def writable(self, session: Session) -> None:
+    def writable(self, session: RelaySession) -> None:
         """It was full and is no more."""
 
 

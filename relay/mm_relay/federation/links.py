@@ -7,7 +7,7 @@ from typing import Final
 from mm_relay.federation.link import RENEW, Dial, FederationContext, FederationLink
 from mm_relay.metrics import Metrics
 from mm_relay.policy import Policy
-from mm_relay.ports import Cluster, Federation, Post, Session
+from mm_relay.ports import Cluster, Federation, Post, RelaySession
 from mm_relay.stores.contract import MailStore, Note
 from mm_transports.relay.client import Client, ClientOwner
 from mm_transports.relay.protocol.address import RelayAddress, relay_key
@@ -61,7 +61,7 @@ class FederationLinks(Federation):
         await asyncio.gather(*(link.close() for link in self._links.values()))
         self._links.clear()
 
-    def link(self, address: str) -> Session | None:
+    def link(self, address: str) -> RelaySession | None:
         link = self._link(address)
         return link if link is not None and link.want() else None
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from mm_relay.metrics import Metrics
 from mm_relay.policy import Policy
-from mm_relay.ports import Session
+from mm_relay.ports import RelaySession
 from mm_relay.stores.contract import Caps, MailStore, OverQuota, StoredEnvelope, Usage
 from mm_transports.relay.protocol.address import relay_key
 from mm_transports.relay.protocol.items import RELAY, Declined, Deposit, Forwarded, Limits, Stored
@@ -36,7 +36,7 @@ class Deposits:
         now: Callable[[], float],
         metrics: Metrics,
         kept: Callable[[bytes, StoredEnvelope], None],
-        crowded: Callable[[bytes, bytes, bytes, Session], None],
+        crowded: Callable[[bytes, bytes, bytes, RelaySession], None],
     ) -> None:
         self._key, self._store, self._limits, self._policy, self._now = key, store, limits, policy, now
         self._metrics, self._on_kept, self._on_crowded = metrics, kept, crowded
@@ -48,7 +48,7 @@ class Deposits:
         self._all_pending = 0
         self._total = 0
 
-    def take(self, session: Session, sender: bytes, deposit: Deposit, origin: str = "") -> None:
+    def take(self, session: RelaySession, sender: bytes, deposit: Deposit, origin: str = "") -> None:
         """Keep it, or say why not. ``origin`` is the address of the relay that brings it for ``sender``."""
         now = int(self._now() * 1000)
         longest = self._limits.mail_ttl
@@ -67,7 +67,7 @@ class Deposits:
         """What the store holds now."""
         self._total = usage.size
 
-    def _put(self, session: Session, box: bytes, mail: StoredEnvelope, deposit: Deposit) -> None:
+    def _put(self, session: RelaySession, box: bytes, mail: StoredEnvelope, deposit: Deposit) -> None:
         size = len(mail.envelope) + OVERHEAD
         caps = self._relay_caps if mail.origin else self._federation_caps if mail.via else self._own_caps
         self._pending[session.key] = self._pending.get(session.key, 0) + size
@@ -76,7 +76,7 @@ class Deposits:
         self._store.put(box, mail, caps).add_done_callback(done)
 
     def _done(
-        self, session: Session, box: bytes, sender: bytes, deposit: Deposit, future: asyncio.Future[StoredEnvelope]
+        self, session: RelaySession, box: bytes, sender: bytes, deposit: Deposit, future: asyncio.Future[StoredEnvelope]
     ) -> None:
         self._release(session.key, len(deposit.envelope) + OVERHEAD)
         error = StorageError("the store is closing") if future.cancelled() else future.exception()
@@ -94,7 +94,7 @@ class Deposits:
             self._answer(session, sender, Stored(deposit.peer, deposit.id, mail.expires))
             self._on_kept(box, mail)
 
-    def _objection(self, session: Session, sender: bytes, deposit: Deposit, relay: bytes, origin: str) -> str:
+    def _objection(self, session: RelaySession, sender: bytes, deposit: Deposit, relay: bytes, origin: str) -> str:
         if self._limits.mail and len(deposit.envelope) > self._limits.mail:
             return "too-large"
         if not relay:
@@ -119,9 +119,9 @@ class Deposits:
         else:
             self._pending.pop(key, None)
 
-    def _decline(self, session: Session, sender: bytes, deposit: Deposit, reason: str) -> None:
+    def _decline(self, session: RelaySession, sender: bytes, deposit: Deposit, reason: str) -> None:
         self._metrics.declined[reason] += 1
         self._answer(session, sender, Declined(deposit.peer, deposit.id, reason, RETRY.get(reason, 0)))
 
-    def _answer(self, session: Session, sender: bytes, said: Stored | Declined) -> None:
+    def _answer(self, session: RelaySession, sender: bytes, said: Stored | Declined) -> None:
         session.tell(Forwarded(self._key, sender, said) if session.role == RELAY else said)

@@ -11,7 +11,7 @@ from typing import Final
 
 from mm_relay.mailboxes.deposits import Deposits
 from mm_relay.policy import Policy
-from mm_relay.ports import Session
+from mm_relay.ports import RelaySession
 from mm_relay.stores.contract import MailStore, Note, Usage
 from mm_transports.relay.protocol.address import relay_key
 from mm_transports.relay.protocol.items import RELAY, Deposit, Ended, Forwarded, Noted
@@ -27,10 +27,10 @@ class FromRelays:
         self, key: bytes, store: MailStore, policy: Policy, deposits: Deposits, noted: Callable[[Note], None]
     ) -> None:
         self._key, self._store, self._policy, self._deposits, self._on_noted = key, store, policy, deposits, noted
-        self._acks: dict[Session, _Acks] = {}
+        self._acks: dict[RelaySession, _Acks] = {}
         self._notes = 0
 
-    def signed_in(self, session: Session) -> None:
+    def signed_in(self, session: RelaySession) -> None:
         """A relay that may not federate, or does not say where it is reached, has to go."""
         if not self._policy.federates(session.key):
             session.end("denied")
@@ -39,10 +39,10 @@ class FromRelays:
         else:
             self._acks[session] = _Acks()
 
-    def signed_out(self, session: Session) -> None:
+    def signed_out(self, session: RelaySession) -> None:
         self._acks.pop(session, None)
 
-    def receive(self, session: Session, forwarded: Forwarded) -> None:
+    def receive(self, session: RelaySession, forwarded: Forwarded) -> None:
         """Mail or a note; anything else is no business of the mailroom."""
         if session.role != RELAY or session not in self._acks:
             return
@@ -59,7 +59,7 @@ class FromRelays:
     def counted(self, usage: Usage) -> None:
         self._notes = usage.notes
 
-    def _note(self, session: Session, sender: bytes, ended: Ended) -> None:
+    def _note(self, session: RelaySession, sender: bytes, ended: Ended) -> None:
         acks = self._acks[session]
         if not acks.expects(ended.number):
             return
@@ -74,7 +74,7 @@ class FromRelays:
     def _full(self) -> bool:
         return 0 < self._policy.total_notes <= self._notes
 
-    def _noted(self, session: Session, number: int, future: asyncio.Future[Note]) -> None:
+    def _noted(self, session: RelaySession, number: int, future: asyncio.Future[Note]) -> None:
         acks = self._acks.get(session)
         if future.cancelled() or future.exception() is not None:
             if acks is not None:

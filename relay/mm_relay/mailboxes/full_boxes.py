@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from mm_relay.policy import Policy
-from mm_relay.ports import Post, Session
+from mm_relay.ports import Post, RelaySession
 from mm_relay.stores.contract import MailStore
 from mm_transports.relay.protocol.items import RELAY, Forwarded, Limits, RoomAgain
 from mmplatform.errors import StorageError
@@ -16,7 +16,7 @@ BOXES: Final = 1024  # remembered
 WAITING: Final = 256  # who wait for one box
 CHECKS: Final = 64  # boxes looked at in one round
 
-_Waiting = dict[tuple[bytes, bytes], Session | None]  # (sender, target) -> the relay that brought it
+_Waiting = dict[tuple[bytes, bytes], RelaySession | None]  # (sender, target) -> the relay that brought it
 
 
 class FullMailboxes:
@@ -28,7 +28,7 @@ class FullMailboxes:
         self._freed: set[bytes] = set()
         self._of: dict[bytes, set[bytes]] = {}  # sender -> boxes where it waits: its own quota may be what is full
 
-    def crowded(self, box: bytes, sender: bytes, target: bytes, session: Session) -> None:
+    def crowded(self, box: bytes, sender: bytes, target: bytes, session: RelaySession) -> None:
         """``sender`` found no room there."""
         waiting = self._full.setdefault(box, {})
         waiting[sender, target] = session if session.role == RELAY else None

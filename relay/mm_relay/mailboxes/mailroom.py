@@ -17,7 +17,7 @@ from mm_relay.mailboxes.full_boxes import FullMailboxes
 from mm_relay.mailboxes.pickup import Pickup
 from mm_relay.metrics import Metrics
 from mm_relay.policy import Policy
-from mm_relay.ports import Federation, Post, Session
+from mm_relay.ports import Federation, Post, RelaySession
 from mm_relay.stores.contract import MailStore, Note, StoredEnvelope
 from mm_transports.relay.protocol.items import RELAY, Deposit, Forwarded, Item, Limits, MailWaiting, Noted, Taken
 from mmplatform.errors import StorageError
@@ -71,19 +71,19 @@ class Mailroom:
             await asyncio.gather(self._timer, return_exceptions=True)
         await self._pickup.close()
 
-    def signed_in(self, session: Session) -> None:
+    def signed_in(self, session: RelaySession) -> None:
         """It gets its notes, then its mail, as its windows allow."""
         if session.role == RELAY:
             self._from_relays.signed_in(session)
         else:
             self._pickup.signed_in(session)
 
-    def signed_out(self, session: Session) -> None:
+    def signed_out(self, session: RelaySession) -> None:
         """What it had not taken is for the next one."""
         self._from_relays.signed_out(session)
         self._pickup.signed_out(session)
 
-    def receive(self, session: Session, item: Item) -> None:
+    def receive(self, session: RelaySession, item: Item) -> None:
         """Deposit, Taken and Noted of a peer; what is Forwarded by another relay and no live frame."""
         match item:
             case Forwarded():

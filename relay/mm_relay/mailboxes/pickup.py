@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from mm_relay.metrics import Metrics
-from mm_relay.ports import Session
+from mm_relay.ports import RelaySession
 from mm_relay.stores.contract import MailStore, Note
 from mm_transports.relay.protocol.items import Ended, Limits, Mail, Noted, Taken
 from mmplatform.errors import StorageError
@@ -42,13 +42,13 @@ class Pickup:
         self._reads = asyncio.Semaphore(READS)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def signed_in(self, session: Session) -> None:
+    def signed_in(self, session: RelaySession) -> None:
         """From now on this session gets what there is for its key; one that had the key before gets nothing more."""
         self._forget(self._readers.get(session.key))
         reader = self._readers[session.key] = _Reader(session)
         self._start(reader)
 
-    def signed_out(self, session: Session) -> None:
+    def signed_out(self, session: RelaySession) -> None:
         self._forget(self._reader(session))
 
     def wake(self, key: bytes, *, mail: bool = True, notes: bool = True) -> bool:
@@ -61,7 +61,7 @@ class Pickup:
         self._start(reader)
         return True
 
-    def taken(self, session: Session, item: Taken) -> None:
+    def taken(self, session: RelaySession, item: Taken) -> None:
         reader = self._reader(session)
         if reader is None:
             return
@@ -70,7 +70,7 @@ class Pickup:
             self._end(reader, numbers, "refused" if item.refused else "delivered")
             self._start(reader)
 
-    def noted(self, session: Session, item: Noted) -> None:
+    def noted(self, session: RelaySession, item: Noted) -> None:
         reader = self._reader(session)
         if reader is None:
             return
@@ -101,7 +101,7 @@ class Pickup:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _reader(self, session: Session) -> "_Reader | None":
+    def _reader(self, session: RelaySession) -> "_Reader | None":
         """None when it is no longer the session of its key."""
         reader = self._readers.get(session.key)
         return reader if reader is not None and reader.session is session else None
@@ -188,7 +188,7 @@ class Pickup:
 class _Reader:
     """What one session has been told."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: RelaySession) -> None:
         self.session = session
         self.mail = self.notes = True  # there may be more in the store
         self.mail_after = self.note_after = 0

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from mm_relay.ports import Session
+from mm_relay.ports import RelaySession
 from mm_transports.relay.protocol.items import PEER, RELAY, Data, Forwardable, Forwarded, Item, Open
 
 OVERHEAD: Final = 256  # bytes a queued item takes beside its content
@@ -42,7 +42,7 @@ class Attachment:
         "is_federation_link", "is_null", "is_peer", "key", "over", "process", "session", "unread", "watches",
     )  # fmt: skip
 
-    def __init__(self, session: Session, process: str = "") -> None:
+    def __init__(self, session: RelaySession, process: str = "") -> None:
         """``process``: it stands for one of the cluster, which is trusted."""
         self.session, self.key, self.process = session, session.key, process
         self.is_peer, self.is_federation_link = session.role == PEER, False

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mm_relay.metrics import Metrics
-from mm_relay.ports import Cluster, Federation, Session
+from mm_relay.ports import Cluster, Federation, RelaySession
 from mm_relay.routing.flows import THERE, Attachment, Bounds, Flow, NullSession
 from mm_relay.routing.forwarding import Forwarding
 from mm_relay.routing.presence import PresenceLookup
@@ -64,12 +64,12 @@ class Router:
         self._watches = Watches()
         self._own = Attachment(NullSession(), "own")  # brings what the relay says itself
         self._here: dict[bytes, Attachment] = {}  # peers
-        self._attachments: dict[Session, Attachment] = {}  # peers, relays and federation links
-        self._signed_in: list[Callable[[Session], None]] = []
-        self._signed_out: list[Callable[[Session], None]] = []
+        self._attachments: dict[RelaySession, Attachment] = {}  # peers, relays and federation links
+        self._signed_in: list[Callable[[RelaySession], None]] = []
+        self._signed_out: list[Callable[[RelaySession], None]] = []
         self._nudged: Callable[[Forwarded], None] = lambda forwarded: None
 
-    def on_sign_in(self, signed_in: Callable[[Session], None], signed_out: Callable[[Session], None]) -> None:
+    def on_sign_in(self, signed_in: Callable[[RelaySession], None], signed_out: Callable[[RelaySession], None]) -> None:
         """Call these with every session that begins and ends, each once; one that is displaced ends first."""
         self._signed_in.append(signed_in)
         self._signed_out.append(signed_out)
@@ -89,7 +89,7 @@ class Router:
 
     # Who is here.
 
-    def sign_in(self, session: Session) -> None:
+    def sign_in(self, session: RelaySession) -> None:
         """The newest session of a peer counts; relays may have several."""
         if session in self._attachments:
             return
@@ -107,7 +107,7 @@ class Router:
         for callback in self._signed_in:
             callback(session)
 
-    def sign_out(self, session: Session) -> None:
+    def sign_out(self, session: RelaySession) -> None:
         """A session or a federation link is over; nothing happens when a newer one has displaced it."""
         attachment = self._attachments.get(session)
         if attachment is None:
@@ -142,7 +142,7 @@ class Router:
 
     # What they say.
 
-    def receive(self, session: Session, item: Item) -> None:
+    def receive(self, session: RelaySession, item: Item) -> None:
         """A live item; it is the router's from now on. Raises ProtocolError for one that ends the session."""
         attachment = self._attachments.get(session)
         if attachment is None:
@@ -161,7 +161,7 @@ class Router:
         else:
             raise ProtocolError("bad-item", f"{type(item).__name__} from a relay")
 
-    def writable(self, session: Session) -> None:
+    def writable(self, session: RelaySession) -> None:
         """It was full and is no more."""
         attachment = self._attachments.get(session)
         if attachment is not None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from mm_services.kademlia.protocol.address import Address, is_usable, of_text, parse_uri
 from mm_services.kademlia.protocol.joining import Seed
-from mm_services.kademlia.protocol.peers import Peers
+from mm_services.kademlia.protocol.peers import KnownNodes
 from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.errors import CodecError, LocalError
 from mmplatform.identity.keys import raw_key
@@ -49,7 +49,7 @@ async def restore(storage: Storage) -> tuple[list[int], Seeds]:
     return [p for p in state.ports if 0 <= p < 65536], [(a, k) for a, k in kept if is_usable(a) and len(k) == 32]
 
 
-async def save(storage: Storage, ports: list[int], peers: Peers) -> None:
+async def save(storage: Storage, ports: list[int], peers: KnownNodes) -> None:
     """Contacts of all buckets alike: neighbours to find our place, distant ones in case the neighbours are gone."""
     entries = [entry.contact for table in peers.tables.values() for entry in table]
     step = max(1, len(entries) // SAVED)

@@ -14,7 +14,7 @@ from mm_relay.doors.native import NativeDoor
 from mm_relay.doors.rate_limit import BURST
 from mm_relay.doors.websocket_server import serve
 from mm_relay.metrics import Metrics
-from mm_relay.ports import Session
+from mm_relay.ports import RelaySession
 from mm_transports.relay.protocol import items, signin
 from mm_transports.relay.protocol.address import format_relay
 from mm_transports.relay.protocol.items import (
@@ -44,25 +44,25 @@ class Core:
     """Remembers; ``then`` is called with what comes."""
 
     def __init__(self) -> None:
-        self.sessions: list[Session] = []
-        self.out: list[Session] = []
+        self.sessions: list[RelaySession] = []
+        self.out: list[RelaySession] = []
         self.items: asyncio.Queue[Item] = asyncio.Queue()
-        self.signed: asyncio.Queue[Session] = asyncio.Queue()
-        self.left: asyncio.Queue[Session] = asyncio.Queue()
-        self.drained: asyncio.Queue[Session] = asyncio.Queue()
-        self.then: Callable[[Session, Item], None] = lambda session, item: None
+        self.signed: asyncio.Queue[RelaySession] = asyncio.Queue()
+        self.left: asyncio.Queue[RelaySession] = asyncio.Queue()
+        self.drained: asyncio.Queue[RelaySession] = asyncio.Queue()
+        self.then: Callable[[RelaySession, Item], None] = lambda session, item: None
 
-    def sign_in(self, session: Session) -> None:
+    def sign_in(self, session: RelaySession) -> None:
         self.signed.put_nowait(session)
 
-    def sign_out(self, session: Session) -> None:
+    def sign_out(self, session: RelaySession) -> None:
         self.left.put_nowait(session)
 
-    def receive(self, session: Session, item: Item) -> None:
+    def receive(self, session: RelaySession, item: Item) -> None:
         self.items.put_nowait(item)
         self.then(session, item)
 
-    def writable(self, session: Session) -> None:
+    def writable(self, session: RelaySession) -> None:
         self.drained.put_nowait(session)
 
 
@@ -82,7 +82,9 @@ class Entrance:
         await connect(self.url, [items.VERSION], owner_of, max_message=items.MAX_MESSAGE)
         return guests[0]
 
-    async def guest(self, identity: Identity = PEER, *more: Item, role: int = items.PEER) -> tuple["Guest", Session]:
+    async def guest(
+        self, identity: Identity = PEER, *more: Item, role: int = items.PEER
+    ) -> tuple["Guest", RelaySession]:
         guest = await self.knock()
         guest.say(await guest.answer(identity, role=role), *more)
         assert isinstance(await guest.hears(), Welcome)
@@ -282,7 +284,7 @@ async def test_relays_carry_and_nudge_nobody(opened: Any) -> None:
 async def test_what_the_core_objects_to_ends_the_session(opened: Any) -> None:
     door = await opened()
 
-    def object_to(session: Session, item: Item) -> None:
+    def object_to(session: RelaySession, item: Item) -> None:
         raise ProtocolError("bad-link", "no")
 
     door.core.then = object_to

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mm_relay.ports import Session
+from mm_relay.ports import RelaySession
 from mm_relay.routing import forwarding as forwarding
 from mm_relay.routing import watches
 from mm_relay.routing.flows import OVERHEAD, Bounds
@@ -189,7 +189,7 @@ class TestOneRelay:
         assert not self.router.present(key_of("x"))
 
     def test_the_mailroom_hears_of_sessions(self) -> None:
-        heard: list[tuple[str, Session]] = []
+        heard: list[tuple[str, RelaySession]] = []
         self.router.on_sign_in(lambda session: heard.append(("in", session)), lambda s: heard.append(("out", s)))
         newer = Door(self.relay, A).enter()
         newer.enter()

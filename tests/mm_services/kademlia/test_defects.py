@@ -22,7 +22,7 @@ from mm_services.kademlia.protocol.wire import (
     FULL,
     Find,
     FindReply,
-    Known,
+    HearsayContact,
     Proof,
     Store,
     Verdict,
@@ -333,7 +333,7 @@ def test_defect_14_an_answer_from_another_address_is_none() -> None:
         None,
         0,
         b"",
-        [Known(b"k" * 32, b"\x09\x09\x09\x09", 1)],
+        [HearsayContact(b"k" * 32, b"\x09\x09\x09\x09", 1)],
         False,
     )
     one.receive(pack(reply), address(9), world.network.now)

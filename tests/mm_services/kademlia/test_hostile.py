@@ -16,7 +16,7 @@ from mm_services.kademlia.protocol.node import Node
 from mm_services.kademlia.protocol.wire import (
     Find,
     FindReply,
-    Known,
+    HearsayContact,
     Proof,
     Store,
     Verdict,
@@ -35,7 +35,7 @@ OWN = Address(b"\x01\x02\x03\x04", 4000)
 def good_datagrams() -> list[bytes]:
     other = identity(2)
     proof = Proof(*prove(other, address(2), NOW))
-    known = [Known(bytes([n]) * 32, bytes([n + 1, 1, 1, 1]), 4000) for n in range(K)]
+    known = [HearsayContact(bytes([n]) * 32, bytes([n + 1, 1, 1, 1]), 4000) for n in range(K)]
     return [
         pack_find(Find(b"t" * 8, other.sign_key, place(OWN), b"", True, 3, bytes(32), K, 0)),
         pack(Find(b"t" * 8, b"", place(OWN), b"k" * 8, False, 1, bytes(32), 0, 5)),
@@ -222,7 +222,15 @@ def test_contacts_in_a_reply_are_not_asked_where_they_must_not_be() -> None:
         bytes(15) + b"\1",
     ]
     reply = FindReply(
-        b"t" * 8, b"b" * 32, place(OWN), b"", None, 0, b"", [Known(b"c" * 32, host, 9) for host in hosts], False
+        b"t" * 8,
+        b"b" * 32,
+        place(OWN),
+        b"",
+        None,
+        0,
+        b"",
+        [HearsayContact(b"c" * 32, host, 9) for host in hosts],
+        False,
     )
-    reply.contacts.append(Known(b"c" * 32, *world.members[0].address))
+    reply.contacts.append(HearsayContact(b"c" * 32, *world.members[0].address))
     assert [c.address.host for c in one.named(reply, by)] == [b"\x08\x08\x08\x08"]

@@ -15,7 +15,7 @@ from mmplatform import Platform
 from mmplatform.errors import InvalidKey, LocalError, NotRunning, PluginError
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.plugins import loading
-from mmplatform.plugins.check import State
+from mmplatform.plugins.check import CheckState
 from mmplatform.storage.memory import MemoryStorage
 from tests.support.stock_dht import StockNodes, stock_nodes
 from tests.support.world import identity, until
@@ -57,7 +57,7 @@ async def test_two_platforms_find_each_other_by_key_alone(stock: StockNodes) -> 
         assert alice.directory.found_by(bob.sign_id) == "stock-dht"
         await published(theirs)
         assert len(stock.holders(record_key(bob.sign_id))) == 3
-        assert [check.state for check in await theirs.checks()] == [State.OK]
+        assert [check.state for check in await theirs.checks()] == [CheckState.OK]
 
 
 async def test_a_forged_value_is_not_believed(stock: StockNodes) -> None:
@@ -136,11 +136,11 @@ async def test_damaged_contacts_are_left_out(stock: StockNodes) -> None:
 async def test_nobody_is_known_or_nobody_answers(stock: StockNodes) -> None:
     async with node(1, []) as (_, service):
         [check] = await service.checks()
-        assert (check.state, check.word) == (State.WARNING, "stock-dht-empty")
+        assert (check.state, check.word) == (CheckState.WARNING, "stock-dht-empty")
     async with node(1, ["127.0.0.1:9"]) as (_, service):
         [check] = await service.checks()
-        assert (check.state, check.word) == (State.FAULT, "stock-dht-empty")
-    assert [check.state for check in await service.checks()] == [State.UNCHECKED]
+        assert (check.state, check.word) == (CheckState.FAULT, "stock-dht-empty")
+    assert [check.state for check in await service.checks()] == [CheckState.UNCHECKED]
     with pytest.raises(NotRunning):
         await service.find(identity(2).sign_id)
 
@@ -152,7 +152,7 @@ async def test_a_record_that_does_not_fit_is_said_and_not_published(
     async with node(1, stock.bootstrap) as (alice, service):
         await until(lambda: service._record is not None and service._network.contacts)  # type: ignore[union-attr]
         [check] = await service.checks()
-        assert (check.state, check.word) == (State.FAULT, "record-too-long")
+        assert (check.state, check.word) == (CheckState.FAULT, "record-too-long")
         assert stock.holders(record_key(alice.sign_id)) == []
 
 

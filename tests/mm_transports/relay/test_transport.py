@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mm_relay.ports import Session
+from mm_relay.ports import RelaySession
 from mm_transports.relay import mail as mail_client
 from mm_transports.relay import multiplexer as multiplexer
 from mm_transports.relay import transport
@@ -314,7 +314,7 @@ async def test_a_home_relay_that_does_not_federate_is_gone_around(relay: Tiny, o
     await alice.home(relay)
     await cara.home(other)
 
-    def refuse(session: Session, item: Item) -> bool:
+    def refuse(session: RelaySession, item: Item) -> bool:
         if isinstance(item, Open):
             session.tell(Closed(item.peer, item.link, "unreachable"))
         if isinstance(item, Deposit):
@@ -527,7 +527,7 @@ async def test_a_relay_that_began_anew_gives_numbers_again(relay: Tiny, pair: tu
 async def test_declined(relay: Tiny, pair: tuple[Node, Node]) -> None:
     alice, _ = pair
 
-    def decline(session: Session, item: Item) -> bool:
+    def decline(session: RelaySession, item: Item) -> bool:
         if isinstance(item, Deposit):
             session.tell(Declined(item.peer, item.id, "overflow", 2500))
         return True
@@ -592,9 +592,9 @@ async def test_no_answer(relay: Tiny, pair: tuple[Node, Node], monkeypatch: pyte
 async def test_deposits_take_turns(relay: Tiny, pair: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mail_client, "MAX_PENDING_DEPOSITS", 2)
     alice, _ = pair
-    held: list[tuple[Session, Deposit]] = []
+    held: list[tuple[RelaySession, Deposit]] = []
 
-    def hold(session: Session, item: Item) -> bool:
+    def hold(session: RelaySession, item: Item) -> bool:
         if isinstance(item, Deposit):
             held.append((session, item))
         return True

@@ -14,7 +14,7 @@ from mm_transports.webrtc.protocol.sdp import Description, IceCandidate
 from mm_transports.webrtc.protocol.signalling import ANSWER, CANDIDATE, END, OFFER, Signal
 from mm_transports.webrtc.transport import WebRTC
 from mmplatform.errors import LocalError, Unreachable
-from mmplatform.plugins.check import State
+from mmplatform.plugins.check import CheckState
 from tests.netns import stun
 from tests.support.webrtc import Node, joined, needs_addresses
 from tests.support.world import identity, until
@@ -349,7 +349,7 @@ async def test_what_mm_doctor_is_told() -> None:
     server, _ = await asyncio.get_running_loop().create_datagram_endpoint(Server, local_addr=here)
     webrtc = WebRTC(stun=[f"stun:127.0.0.1:{server.get_extra_info('sockname')[1]}"])
     udp, first, direct = await webrtc.checks()
-    assert {udp.state, first.state, direct.state} == {State.OK}
+    assert {udp.state, first.state, direct.state} == {CheckState.OK}
     assert "a direct link can be offered" in direct.text
     assert "0 from STUN" not in direct.text
     server.close()
@@ -361,7 +361,7 @@ async def test_a_host_without_addresses_offers_nothing(monkeypatch: pytest.Monke
     first, second = joined(Node(identity(1)), Node(identity(2)))
     await first.webrtc.listen("webrtc:", first.accept)
     [check] = await first.webrtc.checks()
-    assert (check.state, check.word) == (State.FAULT, "no-candidates")
+    assert (check.state, check.word) == (CheckState.FAULT, "no-candidates")
     with pytest.raises(Unreachable, match="no-candidates: this host"):
         await first.dial()
     assert not first.said

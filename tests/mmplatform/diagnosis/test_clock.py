@@ -3,7 +3,7 @@
 import pytest
 
 from mmplatform.diagnosis import clock
-from mmplatform.plugins.check import State
+from mmplatform.plugins.check import CheckState
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,8 @@ def test_what_most_say_is_the_time(others: dict[str, float], subjects: list[str]
 
 
 def test_how_bad_it_is() -> None:
-    assert clock.examine({"a": 30.0})[0].state is State.WARNING
-    assert clock.examine({"a": 61.0})[0].state is State.FAULT
+    assert clock.examine({"a": 30.0})[0].state is CheckState.WARNING
+    assert clock.examine({"a": 61.0})[0].state is CheckState.FAULT
     assert "is 61 s ahead" in clock.examine({"a": 61.0})[0].text
     assert "this host is 61 s behind" in clock.examine({"a": 61.0, "b": 62.0})[0].text
-    assert clock.examine({})[0].state is State.UNCHECKED
+    assert clock.examine({})[0].state is CheckState.UNCHECKED

@@ -21,7 +21,7 @@ from mmplatform.diagnosis import examine, folder
 from mmplatform.diagnosis.causes import worst
 from mmplatform.errors import LocalError, StorageFull
 from mmplatform.identity.nodeinfo import NodeInfo
-from mmplatform.plugins.check import Check, Diagnosable, State
+from mmplatform.plugins.check import Check, CheckState, Diagnosable
 from tests.mm_transports.relay.test_platforms import Running
 from tests.netns import stun as stun_server
 from tests.support.world import identity, until
@@ -31,7 +31,7 @@ BASELINE = "no-relay"  # of a node on loopback without one
 
 def claimed(checks: Iterable[Check]) -> set[str]:
     """Words of faults and warnings; each says what to do."""
-    found = [check for check in checks if check.state in (State.FAULT, State.WARNING)]
+    found = [check for check in checks if check.state in (CheckState.FAULT, CheckState.WARNING)]
     assert all(check.text and check.remedy and check.word for check in found)
     return {check.word for check in found}
 
@@ -81,9 +81,9 @@ async def test_nothing_is_wrong(stack: AsyncExitStack, tmp_path: Path) -> None:
     await alice.ping(bob.sign_id)
     checks = await examine(alice, bob.sign_id)
     assert claimed(checks) == set()
-    assert worst(checks) is State.OK
+    assert worst(checks) is CheckState.OK
     assert {"record of bob", "links to bob", "messages for bob", "clock"} <= {c.subject for c in checks}
-    assert next(c for c in checks if c.subject == "UDP").state is State.UNCHECKED
+    assert next(c for c in checks if c.subject == "UDP").state is CheckState.UNCHECKED
 
 
 # Relays.
@@ -148,7 +148,7 @@ async def test_relay_without_tls(stack: AsyncExitStack, tmp_path: Path) -> None:
 async def test_no_relay(stack: AsyncExitStack) -> None:
     assert claimed(await examine(await node(stack, 1))) == {"no-relay"}
     checks = await examine(await node(stack, 2, connection_info=[]))
-    assert said(checks, "no-relay").state is State.FAULT
+    assert said(checks, "no-relay").state is CheckState.FAULT
 
 
 # Clocks.
@@ -162,7 +162,7 @@ async def test_clock_of_this_host(stack: AsyncExitStack, tmp_path: Path) -> None
     checks = await examine(alice, bob.sign_id)
     assert claimed(checks) == {"clock-skew"}
     assert "this host is 3600 s behind" in said(checks, "clock-skew").text
-    assert said(checks, "clock-skew").state is State.FAULT
+    assert said(checks, "clock-skew").state is CheckState.FAULT
 
 
 async def test_clock_of_a_peer(stack: AsyncExitStack, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ async def test_nobody_is_where_the_peer_was(stack: AsyncExitStack) -> None:
     checks = await examine(alice, identity(2).sign_id)
     assert claimed(checks) == {"peer-unreachable", BASELINE}
     tried = next(check for check in checks if address in check.subject)
-    assert tried.state is State.UNCHECKED
+    assert tried.state is CheckState.UNCHECKED
     assert "Connect call failed" in tried.text
 
 
@@ -223,7 +223,7 @@ async def test_a_peer_that_is_not_at_its_relay(stack: AsyncExitStack, tmp_path: 
     await alice.messaging.send("chat", identity(2).sign_id, "hi")
     checks = await examine(alice, identity(2).sign_id)
     assert claimed(checks) == {"peer-absent"}
-    assert worst(checks) is State.WARNING
+    assert worst(checks) is CheckState.WARNING
     assert "1 waits" in next(check for check in checks if check.subject.startswith("messages")).text
 
 
@@ -280,14 +280,14 @@ async def test_dht_whose_seeds_are_gone(stack: AsyncExitStack, monkeypatch: pyte
     alice = await node(stack, 1, services=[Kademlia(["kad://127.0.0.1:0"], bootstrap=[seed])])
     checks = await examine(alice)
     assert claimed(checks) == {"dht-empty", BASELINE}
-    assert said(checks, "dht-empty").state is State.FAULT
+    assert said(checks, "dht-empty").state is CheckState.FAULT
 
 
 async def test_dht_of_a_first_node(stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mm_services.kademlia.service.FIRST_MEETING", 0.3)
     alice = await node(stack, 1, services=[Kademlia(["kad://127.0.0.1:0"])])
     checks = await examine(alice)
-    assert said(checks, "dht-empty").state is State.WARNING
+    assert said(checks, "dht-empty").state is CheckState.WARNING
     assert alice.directory.own_record is not None
     bob = await node(stack, 2, services=[Kademlia(
         ["kad://127.0.0.1:0"],
@@ -300,7 +300,7 @@ async def test_stun_server_that_is_gone(stack: AsyncExitStack) -> None:
     url = f"stun:127.0.0.1:{closed_port(socket.SOCK_DGRAM)}"
     checks = await examine(await node(stack, 1), servers=[url])
     assert claimed(checks) == {"stun-unreachable", BASELINE}
-    assert next(check for check in checks if check.subject == "UDP").state is State.OK
+    assert next(check for check in checks if check.subject == "UDP").state is CheckState.OK
 
 
 async def test_stun_server_of_the_webrtc_transport(stack: AsyncExitStack) -> None:
@@ -318,7 +318,7 @@ async def test_stun_server_of_the_webrtc_transport(stack: AsyncExitStack) -> Non
     alice = await node(stack, 1, transports=[TCP(), WebRTC(stun=[url])])
     checks = await examine(alice, servers=[url])
     assert claimed(checks) == {BASELINE}
-    assert [check.state for check in checks if check.subject == f"STUN server {url}"] == [State.OK]
+    assert [check.state for check in checks if check.subject == f"STUN server {url}"] == [CheckState.OK]
 
 
 async def test_udp_that_is_dropped_while_tcp_is_not(stack: AsyncExitStack) -> None:
@@ -433,7 +433,7 @@ async def test_a_plugin_whose_checks_fail(stack: AsyncExitStack) -> None:
 
     checks = await examine(await node(stack, 1, transports=[Broken()]))
     assert claimed(checks) == {BASELINE}
-    assert next(check for check in checks if check.subject == "Broken").state is State.UNCHECKED
+    assert next(check for check in checks if check.subject == "Broken").state is CheckState.UNCHECKED
 
 
 def another_key() -> str:

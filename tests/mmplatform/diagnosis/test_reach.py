@@ -9,23 +9,23 @@ from mm_transports.relay.transport import Relay
 from mm_transports.tcp import TCP
 from mmplatform.diagnosis import reach
 from mmplatform.links.dialer import Dialer
-from mmplatform.plugins.check import State
+from mmplatform.plugins.check import CheckState
 
 
 @pytest.mark.parametrize(
     ("addresses", "state"),
     [
-        ([], State.FAULT),
-        (["kad://10.0.0.1:1"], State.FAULT),
-        (["tcp://127.0.0.1:1"], State.WARNING),
-        (["tcp://10.0.0.1:1", "tcp://[fd00::1]:1", "tcp://100.64.0.1:1"], State.WARNING),
-        (["tcp://10.0.0.1:1", "tcp://8.8.8.8:1"], State.OK),
-        (["tcp://[2606:4700::1]:1"], State.OK),
-        (["tcp://node.example:1"], State.OK),
-        (["relay+wss://relay.example/KEY"], State.OK),
+        ([], CheckState.FAULT),
+        (["kad://10.0.0.1:1"], CheckState.FAULT),
+        (["tcp://127.0.0.1:1"], CheckState.WARNING),
+        (["tcp://10.0.0.1:1", "tcp://[fd00::1]:1", "tcp://100.64.0.1:1"], CheckState.WARNING),
+        (["tcp://10.0.0.1:1", "tcp://8.8.8.8:1"], CheckState.OK),
+        (["tcp://[2606:4700::1]:1"], CheckState.OK),
+        (["tcp://node.example:1"], CheckState.OK),
+        (["relay+wss://relay.example/KEY"], CheckState.OK),
     ],
 )
-def test_addresses(addresses: list[str], state: State) -> None:
+def test_addresses(addresses: list[str], state: CheckState) -> None:
     transports = {scheme: kind() for kind in (TCP, Relay) for scheme in kind.schemes}
     parts = SimpleNamespace(
         mailer=SimpleNamespace(carries=lambda address: address.startswith("relay+")),
@@ -35,4 +35,4 @@ def test_addresses(addresses: list[str], state: State) -> None:
     node: Any = SimpleNamespace(directory=SimpleNamespace(own_record=record), parts=parts)
     (check,) = reach.examine(node)
     assert check.state is state
-    assert check.word == ("" if state is State.OK else "no-relay")
+    assert check.word == ("" if state is CheckState.OK else "no-relay")

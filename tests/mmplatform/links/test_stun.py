@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mmplatform.links import stun
-from mmplatform.plugins.check import State
+from mmplatform.plugins.check import CheckState
 from tests.netns.stun import answer
 
 Reply = Callable[[bytes, Any], bytes | None]
@@ -45,7 +45,7 @@ async def test_a_server_that_answers_the_second_question() -> None:
         return answer(data, *addr) if len(asked) > 1 else None
 
     async with server(second) as url:
-        assert [check.state for check in await stun.examine([url])] == [State.OK, State.OK]
+        assert [check.state for check in await stun.examine([url])] == [CheckState.OK, CheckState.OK]
     assert len(set(asked)) == 1
 
 
@@ -72,7 +72,7 @@ async def test_a_name_that_means_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
     found = await stun.examine(["stun:nowhere.invalid"])
     assert [(check.state, check.word) for check in found] == [
-        (State.UNCHECKED, ""), (State.FAULT, "stun-unreachable"),
+        (CheckState.UNCHECKED, ""), (CheckState.FAULT, "stun-unreachable"),
     ]  # fmt: skip
     assert "correct the name" in found[1].remedy
 

@@ -21,8 +21,8 @@ from mmplatform.session.handshake import (
     READY_NONCE,
     RESPONDER,
     Call,
+    HandshakeState,
     Responder,
-    State,
 )
 from mmplatform.session.packets import Type
 from tests.support.sessions import (
@@ -58,7 +58,7 @@ def test_both_sides_know_each_other_and_share_keys() -> None:
     assert (pair.at_server.peer.sign_id, pair.at_server.resume) == (ALICE.sign_id, b"from the client")
     assert server.open(client.seal(b"ping")) == b"ping"
     assert client.open(server.seal(b"pong")) == b"pong"
-    assert pair.initiator.state is pair.responder.state is State.DONE
+    assert pair.initiator.state is pair.responder.state is HandshakeState.DONE
 
 
 def test_sizes_on_the_wire() -> None:
@@ -105,7 +105,7 @@ def test_three_hellos_a_link_and_any_of_their_cookies() -> None:
     assert len(set(cookies)) == 3
     [initiate] = pair.initiator.receive(cookies[0], NOW)
     pair.responder.receive(initiate.frame, NOW)  # type: ignore[union-attr]
-    assert pair.responder.state is State.IDENTIFIED
+    assert pair.responder.state is HandshakeState.IDENTIFIED
 
 
 def test_a_fourth_hello() -> None:
@@ -135,17 +135,17 @@ def test_a_frame_the_table_does_not_allow(kind: Type) -> None:
         allowed = kind in machine.table.get(machine.state, {})
         if not allowed:
             refused("wrong-type", lambda machine=machine: machine.receive(frame, NOW))  # type: ignore[misc]
-            assert (machine.state, machine.dead) == (State.DEAD, "wrong-type")
+            assert (machine.state, machine.dead) == (HandshakeState.DEAD, "wrong-type")
 
 
 def test_the_table_has_no_dead_ends() -> None:
-    for table, start in ((INITIATOR, State.START), (RESPONDER, State.LISTENING)):
-        reached, found = set[State](), [start]
+    for table, start in ((INITIATOR, HandshakeState.START), (RESPONDER, HandshakeState.LISTENING)):
+        reached, found = set[HandshakeState](), [start]
         while found:
             state = found.pop()
             reached.add(state)
             found += set(table.get(state, {}).values()) - reached
-        assert reached == {*table, State.DONE}
+        assert reached == {*table, HandshakeState.DONE}
     assert {*Type, *Call} == {step for table in (INITIATOR, RESPONDER) for steps in table.values() for step in steps}
 
 
@@ -204,7 +204,7 @@ def test_contents_that_open_but_are_wrong() -> None:
 
 
 def test_a_responder_needs_no_clock_of_its_own() -> None:
-    assert Responder(BOB, lambda: b"", CookieJar(draws("j")), draws("r")).state is State.LISTENING
+    assert Responder(BOB, lambda: b"", CookieJar(draws("j")), draws("r")).state is HandshakeState.LISTENING
 
 
 def test_every_reason_is_in_the_specification() -> None:

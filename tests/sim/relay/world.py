@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from mm_relay.metrics import Metrics
-from mm_relay.ports import Cluster, Federation, Session
+from mm_relay.ports import Cluster, Federation, RelaySession
 from mm_relay.routing.flows import Bounds
 from mm_relay.routing.router import Router
 from mm_transports.relay.protocol.address import format_relay
@@ -219,7 +219,7 @@ class FakeFederation(Federation):
         self.relay, self.world, self.room = relay, world, room
         self.links: dict[str, FakeLink] = {}
 
-    def link(self, address: str) -> Session | None:
+    def link(self, address: str) -> RelaySession | None:
         if address not in self.links:
             to = self.world.by_address.get(address)
             if to is None:

@@ -12,7 +12,7 @@ from mm_relay.federation.links import FederationLinks
 from mm_relay.mailboxes.mailroom import Mailroom
 from mm_relay.metrics import Metrics
 from mm_relay.policy import Policy
-from mm_relay.ports import Cluster, Federation, Session
+from mm_relay.ports import Cluster, Federation, RelaySession
 from mm_relay.stores.local import LocalStore
 from mm_transports.relay.client import Client, ClientOwner
 from mm_transports.relay.protocol.address import RelayAddress, format_relay, relay_key
@@ -79,11 +79,11 @@ class Played:
     """The router: knows who is here, and remembers what else it was told."""
 
     def __init__(self) -> None:
-        self.sessions: dict[bytes, Session] = {}
+        self.sessions: dict[bytes, RelaySession] = {}
         self.told: list[tuple[bytes, Item]] = []
-        self.received: list[tuple[Session, Item]] = []
-        self.writables: list[Session] = []
-        self.lost: list[Session] = []
+        self.received: list[tuple[RelaySession, Item]] = []
+        self.writables: list[RelaySession] = []
+        self.lost: list[RelaySession] = []
 
     def tell(self, key: bytes, item: Item) -> bool:
         session = self.sessions.get(key)
@@ -93,13 +93,13 @@ class Played:
         session.tell(item)
         return True
 
-    def receive(self, session: Session, item: Item) -> None:
+    def receive(self, session: RelaySession, item: Item) -> None:
         self.received.append((session, item))
 
-    def writable(self, session: Session) -> None:
+    def writable(self, session: RelaySession) -> None:
         self.writables.append(session)
 
-    def sign_out(self, session: Session) -> None:
+    def sign_out(self, session: RelaySession) -> None:
         self.lost.append(session)
 
 
@@ -109,7 +109,7 @@ class Woken(Federation):
     def __init__(self) -> None:
         self.woken: list[str] = []
 
-    def link(self, address: str) -> Session | None:
+    def link(self, address: str) -> RelaySession | None:
         return None
 
     def wake(self, address: str) -> None:
@@ -167,7 +167,7 @@ class Line:
     def tell(self, item: Item) -> bool:
         if not self.up:
             return False
-        self.later(lambda: self._there is not None and self._there.receive(cast(Session, self._session), item))
+        self.later(lambda: self._there is not None and self._there.receive(cast(RelaySession, self._session), item))
         return True
 
     async def close(self) -> None:
@@ -304,18 +304,18 @@ class Office:
         await self.store.close()
         self.store = None
 
-    def sign_in(self, session: Session) -> None:
+    def sign_in(self, session: RelaySession) -> None:
         assert self.mailroom is not None
         if session.role == PEER:
             self.post.sessions[session.key] = session
         self.mailroom.signed_in(session)
 
-    def sign_out(self, session: Session) -> None:
+    def sign_out(self, session: RelaySession) -> None:
         if self.post.sessions.get(session.key) is session:
             del self.post.sessions[session.key]
         if self.mailroom is not None:
             self.mailroom.signed_out(session)
 
-    def receive(self, session: Session, item: Item) -> None:
+    def receive(self, session: RelaySession, item: Item) -> None:
         if self.mailroom is not None:
             self.mailroom.receive(session, item)

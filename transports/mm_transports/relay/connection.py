@@ -4,7 +4,7 @@ from typing import Final, Protocol, cast
 
 from mm_transports.relay.protocol.items import Closed, Data, Item, Open
 from mmplatform.errors import Absent, RemoteError, Unreachable
-from mmplatform.plugins.transport import RELAYED, Accept, Connection, Receiver
+from mmplatform.plugins.transport import RELAYED, Accept, Connection, FrameReceiver
 
 PAUSED_HERE: Final = 1  # a connection is paused because our way to the relay is full
 SLOW: Final = 2  # a connection is paused because too much waits at the relay for the peer
@@ -44,7 +44,7 @@ class RelayConnection(Connection):
         self.peer, self.number, self.max_frame, self.address, self.via = peer, number, max_frame, address, via
         self.answered = False
         self._link = link
-        self._receiver: Receiver | None = None
+        self._receiver: FrameReceiver | None = None
         self._opened = False
         self._over = False
         self._held = 0

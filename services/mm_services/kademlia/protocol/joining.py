@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from mm_services.kademlia.protocol.address import Address
-from mm_services.kademlia.protocol.peers import Peers
+from mm_services.kademlia.protocol.peers import KnownNodes
 from mm_services.kademlia.protocol.search import Search
 
 MAX_SEEDS: Final = 64
@@ -15,7 +15,7 @@ Seed = tuple[Address, bytes | None]  # an address, with the key of the node ther
 class Joining:
     """``seeds``: whom to ask first, the latest named in front."""
 
-    def __init__(self, peers: Peers) -> None:
+    def __init__(self, peers: KnownNodes) -> None:
         self.seeds: list[Seed] = []
         self._peers = peers
         self._under_way = False

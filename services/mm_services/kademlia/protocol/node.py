@@ -13,7 +13,7 @@ from mm_services.kademlia.protocol.calls import Send
 from mm_services.kademlia.protocol.contact import Contact
 from mm_services.kademlia.protocol.joining import Joining
 from mm_services.kademlia.protocol.limits import Rate
-from mm_services.kademlia.protocol.peers import Mode, Peers
+from mm_services.kademlia.protocol.peers import KnownNodes, Mode
 from mm_services.kademlia.protocol.records import SignedRecord
 from mm_services.kademlia.protocol.replicas import Replicas
 from mm_services.kademlia.protocol.responder import QueryResponder
@@ -40,7 +40,7 @@ class Node:
         mode: Mode = "auto",
         families: int = IPV4 | IPV6,
     ) -> None:
-        self.peers = Peers(identity, send, random, self._met, mode, families)
+        self.peers = KnownNodes(identity, send, random, self._met, mode, families)
         self.peers.now = now
         self.store = RecordStore(self.peers.id)
         self.joining = Joining(self.peers)

@@ -32,7 +32,7 @@ REMEMBERED: Final = 4096
 OBSERVERS: Final = 16
 
 
-class Peers:
+class KnownNodes:
     """``own``: the addresses others reach us at. ``met(contact)`` is called for every one new in the table."""
 
     def __init__(

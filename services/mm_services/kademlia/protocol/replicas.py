@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from mm_services.kademlia.protocol.contact import K
 from mm_services.kademlia.protocol.joining import Joining
-from mm_services.kademlia.protocol.peers import Peers
+from mm_services.kademlia.protocol.peers import KnownNodes
 from mm_services.kademlia.protocol.records import SignedRecord, newer
 from mm_services.kademlia.protocol.search import Search, SearchResult
 from mm_services.kademlia.protocol.spread import Spread
@@ -14,7 +14,7 @@ from mm_services.kademlia.protocol.store import RecordStore
 class Replicas:
     """``store`` is our own share of them."""
 
-    def __init__(self, peers: Peers, store: RecordStore, joining: Joining) -> None:
+    def __init__(self, peers: KnownNodes, store: RecordStore, joining: Joining) -> None:
         self._peers, self._store, self._joining = peers, store, joining
 
     def get(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from mm_services.kademlia.protocol.address import Address
 from mm_services.kademlia.protocol.contact import prove
 from mm_services.kademlia.protocol.limits import Rate, Tokens
-from mm_services.kademlia.protocol.peers import Peers
+from mm_services.kademlia.protocol.peers import KnownNodes
 from mm_services.kademlia.protocol.records import open_record
 from mm_services.kademlia.protocol.store import RecordStore
 from mm_services.kademlia.protocol.wire import (
@@ -34,7 +34,7 @@ STORES: tuple[float, float] = (20.0, 100.0)  # a second and at once, of one addr
 class QueryResponder:
     """Answers from the tables and the store."""
 
-    def __init__(self, peers: Peers, store: RecordStore, random: Callable[[int], bytes]) -> None:
+    def __init__(self, peers: KnownNodes, store: RecordStore, random: Callable[[int], bytes]) -> None:
         self.tokens = Tokens(random)
         self._peers, self._store = peers, store
         self._stores = Rate(*STORES)

@@ -9,7 +9,7 @@ from typing import Final
 
 from mm_services.kademlia.protocol.contact import Contact, K
 from mm_services.kademlia.protocol.lookup import ALPHA, Lookup
-from mm_services.kademlia.protocol.peers import NEVER, Peers
+from mm_services.kademlia.protocol.peers import NEVER, KnownNodes
 from mm_services.kademlia.protocol.records import SignedRecord, newer, open_record
 from mm_services.kademlia.protocol.wire import FindReply
 from mmplatform.errors import InvalidRecord
@@ -36,7 +36,7 @@ class Search:
 
     def __init__(
         self,
-        peers: Peers,
+        peers: KnownNodes,
         target: int,
         done: Callable[[SearchResult], None],
         heard: Callable[[SignedRecord], None] | None = None,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from mm_services.kademlia.protocol.contact import Contact
-from mm_services.kademlia.protocol.peers import Peers
+from mm_services.kademlia.protocol.peers import KnownNodes
 from mm_services.kademlia.protocol.records import SignedRecord
 from mm_services.kademlia.protocol.wire import STORED, Answer, Query, Store, Verdict, key_bytes, pack
 
@@ -11,7 +11,7 @@ from mm_services.kademlia.protocol.wire import STORED, Answer, Query, Store, Ver
 class Spread:
     """``done(stored)`` is called once, with the number of nodes that said they keep it."""
 
-    def __init__(self, peers: Peers, key: int, record: SignedRecord, done: Callable[[int], None]) -> None:
+    def __init__(self, peers: KnownNodes, key: int, record: SignedRecord, done: Callable[[int], None]) -> None:
         self._peers, self._key, self._record, self._done = peers, key, record, done
         self._open = 0
         self._stored = 0

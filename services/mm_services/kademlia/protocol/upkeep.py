@@ -5,7 +5,7 @@ from typing import Final
 
 from mm_services.kademlia.protocol.contact import ID_BITS, Contact, K
 from mm_services.kademlia.protocol.joining import Joining, Seed
-from mm_services.kademlia.protocol.peers import Peers
+from mm_services.kademlia.protocol.peers import KnownNodes
 from mm_services.kademlia.protocol.records import open_record
 from mm_services.kademlia.protocol.replicas import Replicas
 from mm_services.kademlia.protocol.search import Search, SearchResult
@@ -40,7 +40,12 @@ class Upkeep:
     """The chores of one node."""
 
     def __init__(
-        self, peers: Peers, store: RecordStore, joining: Joining, replicas: Replicas, random: Callable[[int], bytes]
+        self,
+        peers: KnownNodes,
+        store: RecordStore,
+        joining: Joining,
+        replicas: Replicas,
+        random: Callable[[int], bytes],
     ) -> None:
         self.publications: dict[str, Publication] = {}
         self._peers, self._store, self._joining, self._replicas = peers, store, joining, replicas

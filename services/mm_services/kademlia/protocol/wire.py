@@ -41,7 +41,7 @@ class Place(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     port: Port
 
 
-class Known(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+class HearsayContact(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     """A contact, by hearsay."""
 
     sign_key: Key
@@ -93,7 +93,7 @@ class FindReply(Struct, tag=3, array_like=True, forbid_unknown_fields=True):
     proof: Proof | None
     held: Annotated[int, Meta(ge=0, le=2**53)]
     record: Annotated[bytes, Meta(max_length=MAX_RECORD)]
-    contacts: Annotated[list[Known], Meta(max_length=K)]
+    contacts: Annotated[list[HearsayContact], Meta(max_length=K)]
     cut: bool
 
 
@@ -149,7 +149,7 @@ def pack_reply(reply: FindReply, contacts: list[Contact], limit: int) -> bytes |
         if room < 0:
             reply.cut = True
             break
-        reply.contacts.append(Known(contact.sign_key, contact.address.host, contact.address.port))
+        reply.contacts.append(HearsayContact(contact.sign_key, contact.address.host, contact.address.port))
     return pack(reply)
 
 
@@ -157,7 +157,7 @@ def place(address: Address) -> Place:
     return Place(address.host, address.port)
 
 
-def address_of(place: Place | Known) -> Address:
+def address_of(place: Place | HearsayContact) -> Address:
     return Address(place.host, place.port)
 
 
