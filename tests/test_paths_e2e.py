@@ -154,6 +154,6 @@ async def test_a_relay_at_hand_and_dead_addresses(tmp_path: Path, capsys: pytest
         link = await alice.parts.dialer.dial(bob.sign_id, (*dead, relay))
         taken = loop.time() - begun
         with capsys.disabled():
-            print(f"\nfour dead addresses and a relay at hand: {taken * 1000:.0f} ms, trip {link.trip * 1000:.1f} ms")
+            print(f"\nfour dead addresses and a relay at hand: {taken * 1000:.0f} ms, rtt {link.min_rtt * 1000:.1f} ms")
         assert way(link.connection.address) == "relay"
         assert taken < 0.25

@@ -137,7 +137,7 @@ class Close(Struct, array_like=True, tag=4):
 class Resume(Struct, array_like=True):
     """Carried by the handshake: which run of the node this is, its clock, and what it has handled so far."""
 
-    instance: Integer
+    epoch: Integer
     now: Integer
     acks: Annotated[list[Ack], Meta(max_length=MAX_ACKS)]
 

@@ -27,21 +27,21 @@ def families(platform: Platform) -> Iterator[Family]:
 
 def _links(platform: Platform) -> Iterator[Family]:
     up: Counter[tuple[str, ...]] = Counter()
-    trips: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
+    round_trips: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
     for _, link in platform.parts.peers.links():
         up[link.scheme,] += 1
-        if link.trip:
-            trips[link.scheme,].append(link.trip)
+        if link.min_rtt:
+            round_trips[link.scheme,].append(link.min_rtt)
     came, went = platform.parts.links.traffic()
     by = ("transport",)
     yield Family("gauge", "mm_node_links", "Links that are up.", up, by)
     yield Family(
         "gauge", "mm_node_round_trip_seconds", "Round trip over the links that are up, on average.",
-        {scheme: fmean(found) for scheme, found in trips.items()}, by,
+        {scheme: fmean(found) for scheme, found in round_trips.items()}, by,
     )  # fmt: skip
     yield Family(
         "gauge", "mm_node_round_trip_max_seconds", "The longest round trip of the links that are up.",
-        {scheme: max(found) for scheme, found in trips.items()}, by,
+        {scheme: max(found) for scheme, found in round_trips.items()}, by,
     )  # fmt: skip
     yield Family(
         "counter", "mm_node_received_bytes", "Bytes of frames that came.", {(s,): n for s, n in came.items()}, by

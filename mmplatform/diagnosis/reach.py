@@ -16,7 +16,7 @@ def examine(platform: Platform) -> list[Check]:
     addresses = mine.connection_info if mine is not None else ()
     relays = [address for address in addresses if platform.parts.mailer.carries(address)]
     candidates = platform.parts.dialer.candidates(addresses)
-    direct = [c.address for c in candidates if not c.over_link and c.address not in relays]
+    direct = [c.address for c in candidates if not c.signalled and c.address not in relays]
     shown = ", ".join(direct) or "nowhere"
     if relays:
         return [ok(SUBJECT, f"through {len(relays)} relay{'s' * (len(relays) > 1)}, and listens on {shown}")]

@@ -32,9 +32,9 @@ class Dialer:
         for address in addresses:
             transport = self.transports.get(address.partition(":")[0])
             if transport is not None:
-                cost = paths.cost_of(address, transport.cost)
+                cost = paths.cost_of(address, transport.cost, transport.relayed)
                 signalled = isinstance(transport, SignallingTransport)
-                found.append(Candidate(address, cost, transport.near(address), signalled))
+                found.append(Candidate(address, cost, transport.relayed, transport.near(address), signalled))
         return found
 
     async def dial(

@@ -10,7 +10,7 @@ from mmplatform.delivery.fragments import Assembler
 from mmplatform.delivery.wire import Close, Frame, Part, Ping, Pong, decode_packet, encode_packet
 from mmplatform.errors import ProtocolError, RemoteError
 from mmplatform.identity.nodeinfo import NodeInfo
-from mmplatform.links.paths import RELAYED, cost_of
+from mmplatform.links.paths import cost_of
 from mmplatform.plugins.transport import Connection
 from mmplatform.session.events import Established, Identified, Send
 from mmplatform.session.handshake import Initiator, Responder
@@ -19,7 +19,7 @@ from mmplatform.session.session import Session
 HANDSHAKE_TIMEOUT: Final = 10.0  # seconds
 KEEPALIVE: Final = 3.5  # seconds of silence after which the peer is asked whether it is there
 SPARE_KEEPALIVE: Final = 15.0  # the same, of a link that is kept warm only
-TRIPS: Final = 4  # round trips of which the shortest counts
+RECENT_RTTS: Final = 4  # round trips of which the shortest counts
 SILENCES: Final = 3  # so many of them end the link
 LINGER: Final = 5.0  # seconds a closed connection may take to send what is queued
 BOX: Final = 16  # bytes a box adds
@@ -58,19 +58,20 @@ class Link:
         self.connection = connection
         self.dialled = isinstance(machine, Initiator)
         self.peer: NodeInfo | None = None
-        self.instance = 0  # which run of the peer's node is at the other end; its owner sets it
+        self.epoch = 0  # which run of the peer's node is at the other end; its owner sets it
         self.paused = False
         self.error: Exception | None = None
         self.rtt = 0.0  # seconds, of the last ping
         self.skew = 0.0  # seconds the peer's clock was ahead of ours when the link began; its owner sets it
-        self.trips: deque[float] = deque(maxlen=TRIPS)  # the last round trips, the handshake's first
-        self.cost = cost_of(connection.address, connection.cost)
-        self.way = (connection.cost, connection.address if connection.cost >= RELAYED else "")
-        self.doubted = 0.0
+        self.rtts: deque[float] = deque(maxlen=RECENT_RTTS)  # the last round trips, the handshake's first
+        self.relayed = connection.relayed
+        self.cost = cost_of(connection.address, connection.cost, self.relayed)
+        self.kind = (connection.cost, connection.address if self.relayed else "")
+        self.suspect_until = 0.0
         self.dialled_at = ""
         self.keepalive = KEEPALIVE
-        self.outstanding = False  # what wants an answer went out after the last that came in
-        self.told = 0  # frames that went out and want an answer
+        self.owes_answer = False  # what wants an answer went out after the last that came in
+        self.frames_awaiting_reply = 0  # frames that went out and want an answer
         self.bytes_in = self.bytes_out = self.frames_in = 0
         self._machine: Initiator | Responder | None = machine
         self.owner = owner
@@ -95,9 +96,9 @@ class Link:
         return self._session is not None and self.error is None
 
     @property
-    def trip(self) -> float:
+    def min_rtt(self) -> float:
         """The shortest of the last round trips: the path's own, not that of what is queued before it."""
-        return min(self.trips, default=0.0)
+        return min(self.rtts, default=0.0)
 
     @property
     def scheme(self) -> str:
@@ -151,7 +152,7 @@ class Link:
             self._end(RemoteError(reason))
 
     def frame_received(self, frame: memoryview) -> None:
-        self._heard, self.outstanding = True, False
+        self._heard, self.owes_answer = True, False
         self.bytes_in += len(frame)
         try:
             if self._session is not None:
@@ -184,7 +185,7 @@ class Link:
         assert machine is not None
         now = self._loop.time()
         if self._asked:
-            self.trips.append(now - self._asked)
+            self.rtts.append(now - self._asked)
         self._asked = now
         for event in machine.receive(frame, self._now()):
             match event:
@@ -270,7 +271,7 @@ class Link:
         if number in self._pings:
             sent, answer = self._pings.pop(number)
             self.rtt = time.perf_counter() - sent
-            self.trips.append(self.rtt)
+            self.rtts.append(self.rtt)
             if answer is not None and not answer.done():
                 answer.set_result(self.rtt)
 

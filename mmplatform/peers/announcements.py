@@ -27,7 +27,7 @@ class Announcements:
         self._say("transports.offline", peer.sign_id)
 
     def moved(self, peer: Peer, link: Link, why: str) -> None:
-        self._events.emit("path", peer.sign_id, link.connection.address, link.trip, why)
+        self._events.emit("path", peer.sign_id, link.connection.address, link.min_rtt, why)
 
     def unreachable(self, peer: Peer, reason: str) -> None:
         log.debug("%s cannot be reached: %s", peer.sign_id, reason)

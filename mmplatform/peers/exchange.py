@@ -106,7 +106,7 @@ class Exchange:
     def resume_over(self, link: Link, acks: list[Ack]) -> None:
         """Go on over ``link``: ``acks`` is what the peer said it has, what it lacks is sent again."""
         self.link, self.queue.linked, self.useful = link, True, False
-        self._reply_cache.begin(link.instance)
+        self._reply_cache.begin(link.epoch)
         self._sender.link_up(())
         for ack in acks:
             self._outbox.acknowledge(self._peer, ack)
@@ -257,14 +257,14 @@ class Exchange:
                 realtime.replies.append(seen)
                 realtime.bytes += len(seen.payload) + EXTRA
             return
-        finished = partial(self._answer, request, self._reply_cache.instance)
+        finished = partial(self._answer, request, self._reply_cache.epoch)
         result = self._dispatcher.request(scope, self._peer, request.topic, request.protocol, request.payload, finished)
         if result is None:
             self._reply_cache.begun(request)
         else:
-            self._answer(request, self._reply_cache.instance, result)
+            self._answer(request, self._reply_cache.epoch, result)
 
-    def _answer(self, request: Request, instance: int, result: bytes | Result) -> None:
+    def _answer(self, request: Request, epoch: int, result: bytes | Result) -> None:
         if type(result) is bytes and len(result) <= MAX_PAYLOAD:
             reply = Reply(request.id, OK, result)
         elif result is NOBODY:
@@ -272,7 +272,7 @@ class Exchange:
         else:
             error = result.error if isinstance(result, Result) else None
             reply = failure(request, error or InvalidPayload(f"the reply is not bytes, or more than {MAX_PAYLOAD}"))
-        if self._reply_cache.reply(instance, reply) and self.link is not None:
+        if self._reply_cache.reply(epoch, reply) and self.link is not None:
             self._realtime.replies.append(reply)
             self._enqueued(len(reply.payload) + EXTRA)
             if len(self._realtime.replies) >= EAGER:
@@ -322,8 +322,8 @@ class Exchange:
             self._acks, realtime.events, realtime.requests, realtime.replies, realtime.bytes = {}, [], [], [], 0
             link.send(Frame(now_ms, self.pending.floor, acks, batches, events, requests, replies))
             if batches or requests or events or replies:
-                link.outstanding = True
-                link.told += 1
+                link.owes_answer = True
+                link.frames_awaiting_reply += 1
                 if not self.watched:
                     self._on_request_sent()
             if realtime.waiter is not None:

@@ -97,7 +97,7 @@ class LinkMonitor:
         and replies may have been lost before it knew."""
         active = self._peer.link
         if active is not None and active is not link:
-            active.outstanding = True
+            active.owes_answer = True
             if not self._peer.exchange.watched:
                 self.request_sent()
         if link is not self.incoming:
@@ -107,14 +107,14 @@ class LinkMonitor:
 
     def ask_if_alive(self, link: Link) -> None:
         """Have ``link`` say that it is there; suspect it if it does not, and is in use."""
-        self._loop.call_later(max(ANSWER, 4 * link.trip), self._no_answer, link, ask(link))
+        self._loop.call_later(max(ANSWER, 4 * link.min_rtt), self._no_answer, link, ask(link))
 
     def review_suspects(self, now: float) -> None:
         """Let links that were heard again be used again, after a while; ask the others whether they are there."""
         for link, bytes_in in list(self._suspects.items()):
             if link.bytes_in != bytes_in:
                 del self._suspects[link]
-                link.doubted = now + quarantine(self._failures[link.way])
+                link.suspect_until = now + quarantine(self._failures[link.kind])
             else:
                 ask(link)
 
@@ -132,7 +132,7 @@ class LinkMonitor:
             return
         others_in = sum(link.bytes_in for link in self._peer.links if link is not active)
         verdict = self._detector.look(
-            self._loop.time(), active.bytes_in, active.bytes_out, active.outstanding, others_in, active.trip
+            self._loop.time(), active.bytes_in, active.bytes_out, active.owes_answer, others_in, active.min_rtt
         )
         if verdict == liveness.IDLE and not self._must_ask_again(active):
             self._peer.exchange.watched = False
@@ -150,17 +150,19 @@ class LinkMonitor:
         """Ask once whether all has come, as long as something is not acknowledged: it may have met what came in last
         on its way."""
         exchange = self._peer.exchange
-        if active.told == self._confirmed or (exchange.queue.empty and not exchange.pending.unanswered):
+        if active.frames_awaiting_reply == self._confirmed or (
+            exchange.queue.empty and not exchange.pending.unanswered
+        ):
             return False
-        self._confirmed = active.told
+        self._confirmed = active.frames_awaiting_reply
         ask(active)
-        active.outstanding = True
+        active.owes_answer = True
         return True
 
     def _suspect(self, link: Link) -> None:
         """Leave a silent link: use another one, if there is, else dial."""
-        self._failures[link.way] = self._failures.get(link.way, 0) + 1
-        link.doubted, self._suspects[link] = inf, link.bytes_in
+        self._failures[link.kind] = self._failures.get(link.kind, 0) + 1
+        link.suspect_until, self._suspects[link] = inf, link.bytes_in
         other = paths.best([other for other in self._peer.links if other is not link], None, self._loop.time())
         if other is not None:
             self._peer.use(other, [], SILENT)

@@ -55,7 +55,7 @@ class PathManager:
         self._dialling: asyncio.Task[Any] | None = None
         self._addresses: tuple[str, ...] = ()
         self._moved = 0.0
-        self._single = 0  # the instance of the peer that keeps one link only
+        self._single = 0  # the epoch of the peer that keeps one link only
         self._measured = 0.0
 
     # What the peer tells.
@@ -68,7 +68,7 @@ class PathManager:
             other.keep(links.KEEPALIVE if other is link else links.SPARE_KEEPALIVE)
         self._forget_failures(link)
         self._plan_in(SETTLED)
-        if link.cost >= paths.RELAYED:
+        if link.relayed:
             self._timers.set("prepare", PREPARE, self._prepare)
 
     def joined(self, link: Link) -> None:
@@ -84,8 +84,8 @@ class PathManager:
         self._retries.ended(link.cost, self._loop.time() - link.opened >= STABLE, self._loop.time())
         self._needless.pop(link, None)
         others = self._peer.links
-        if str(link.error).endswith(f": {REPLACED}") and len(others) == 1 and others[0].way != link.way:
-            self._single = link.instance
+        if str(link.error).endswith(f": {REPLACED}") and len(others) == 1 and others[0].kind != link.kind:
+            self._single = link.epoch
         draining = self._draining.pop(link, None)
         if draining is not None:
             draining.cancel()
@@ -140,7 +140,7 @@ class PathManager:
         """``old`` was moved away from: what went out over it arrives soon, or is sent again."""
         if old in self._draining:
             self._draining[old].cancel()
-        timer = self._draining[old] = self._loop.call_later(DRAIN + 2 * old.trip, self._not_drained, old)
+        timer = self._draining[old] = self._loop.call_later(DRAIN + 2 * old.min_rtt, self._not_drained, old)
         old.ask().add_done_callback(partial(self._drained, old, timer))
 
     def _drained(self, old: Link, timer: asyncio.TimerHandle, answer: asyncio.Future[float]) -> None:
@@ -195,12 +195,12 @@ class PathManager:
         up = self._peer.links
         better = paths.best(up, active, now, self._moved)
         if better is not None and better is not active:
-            if active.doubted > now:
+            if active.suspect_until > now:
                 self._peer.use(better, [], SILENT)
             else:
                 self._peer.move(better, BETTER)
             return  # both plan again
-        again = [inf, *(link.doubted - now for link in up if now < link.doubted < inf)]
+        again = [inf, *(link.suspect_until - now for link in up if now < link.suspect_until < inf)]
         if self.monitor.has_suspects:
             again.append(SUSPECT_LOOK)
         if len(up) > 1:
@@ -215,11 +215,11 @@ class PathManager:
 
     def _improve(self, up: list[Link], active: Link, now: float) -> float:
         """Dial what may be better; seconds until the next look at it."""
-        ours = active.dialled or self._peer.known or active.cost >= paths.RELAYED  # a stranger is called back, no more
+        ours = active.dialled or self._peer.known or active.relayed  # a stranger is called back, no more
         if self._dialling is not None or not ours:
             return inf
         candidates = self.candidates()
-        useful = paths.wanted(candidates, up, active, active.instance == self._single)
+        useful = paths.wanted(candidates, up, active, active.epoch == self._single)
         if not useful:
             return inf
         due = self._retries.due if active.dialled else self._in_turn(candidates, active)
@@ -242,14 +242,14 @@ class PathManager:
         """Whether our own record has a way to us that is no relay."""
         record = self._directory.own_record
         own = self._dialer.candidates(record.connection_info) if record is not None else []
-        return any(c.cost < paths.RELAYED for c in own)
+        return any(not c.relayed for c in own)
 
     def _prune(self, up: list[Link], active: Link, now: float) -> float:
         """Close what nobody needs, once it is quiet; seconds until the next look at it."""
         spare = paths.spare(up, active)
         if spare is not None and spare.dialled and now - spare.opened > LIFETIME and spare not in self._draining:
             spare.close(RENEWED)
-        patience = paths.SETTLE if self._own < self._peer.sign_id else paths.PATIENCE
+        patience = paths.CLOSE_AFTER if self._own < self._peer.sign_id else paths.CLOSE_ANYWAY_AFTER
         needless = [link for link in paths.needless(up, active) if link not in self._draining]
         before, self._needless = self._needless, {}
         again = inf

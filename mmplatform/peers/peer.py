@@ -186,20 +186,20 @@ class Peer:
         if self._closed:
             link.close("stopping")
             return
-        link.instance, link.skew = state.instance, state.now / 1000 - self._around.now()
+        link.epoch, link.skew = state.epoch, state.now / 1000 - self._around.now()
         self._links.append(link)
         active = self.link
         if active is None:
             self.use(link, state.acks, FIRST)
             self._events.reached(self)
             return
-        if active.instance != link.instance:
+        if active.epoch != link.epoch:
             self.use(link, state.acks, TAKEN_OVER)
             for other in self.links:
-                if other.instance != link.instance:
+                if other.epoch != link.epoch:
                     other.close(TAKEN_OVER)
             return
-        twin = next((other for other in self.links if other.way == link.way and other is not link), None)
+        twin = next((other for other in self.links if other.kind == link.kind and other is not link), None)
         if twin is not None and not self._supersedes(link, twin):
             link.close(DUPLICATE)
             return
@@ -277,7 +277,7 @@ class Peer:
 
     def _supersedes(self, link: Link, old: Link) -> bool:
         """Of two links that both ends dialled at once, the one dialled by the smaller signId stays; else the newer."""
-        if not old.ready or link.dialled == old.dialled or link.instance != old.instance:
+        if not old.ready or link.dialled == old.dialled or link.epoch != old.epoch:
             return True
         if link.opened - old.opened > GLARE:
             return True  # no coincidence: the other end has lost the old one

@@ -99,16 +99,16 @@ class ReplyCache:
     """The requests of one run of one peer's node that we answered, or are about to."""
 
     def __init__(self) -> None:
-        self.instance = 0
+        self.epoch = 0
         self._working: set[int] = set()  # handlers have these in hand
         self._replies: dict[int, Reply] = {}  # in the order of the answers
         self._floor = 1
         self._bytes = 0
 
-    def begin(self, instance: int) -> None:
-        """A link to run ``instance`` of the peer is up: a new run numbers its requests anew."""
-        if instance != self.instance:
-            self.instance = instance
+    def begin(self, epoch: int) -> None:
+        """A link to run ``epoch`` of the peer is up: a new run numbers its requests anew."""
+        if epoch != self.epoch:
+            self.epoch = epoch
             self._working.clear()
             self._replies.clear()
             self._floor, self._bytes = 1, 0
@@ -137,13 +137,13 @@ class ReplyCache:
         """Handlers are at work on it."""
         self._working.add(request.id)
 
-    def reply(self, instance: int, reply: Reply) -> bool:
+    def reply(self, epoch: int, reply: Reply) -> bool:
         """Remember it; False when the run that asked is gone or waits no longer.
 
         Only the latest replies, at most UNFINISHED, can have been lost with a link; older ones are known to have
         arrived and may be forgotten.
         """
-        if instance != self.instance:
+        if epoch != self.epoch:
             return False
         if self._working:
             self._working.discard(reply.id)

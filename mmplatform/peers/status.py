@@ -66,8 +66,8 @@ def _links_of(peer: Peer) -> tuple[LinkStatus, ...]:
     """The one in use first."""
     found = []
     for link in peer.ranked:
-        state = "active" if link is peer.link else "silent" if link.doubted == inf else "standby"
+        state = "active" if link is peer.link else "silent" if link.suspect_until == inf else "standby"
         if not link.ready:
             state = "closing"
-        found.append(LinkStatus(link.connection.address, state, link.trip, link.bytes_in, link.bytes_out))
+        found.append(LinkStatus(link.connection.address, state, link.min_rtt, link.bytes_in, link.bytes_out))
     return tuple(found)

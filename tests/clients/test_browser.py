@@ -100,7 +100,7 @@ async def both_on_a_data_channel(bot: Platform, peer: SignId, browser: Chromium,
         await browser.evaluate("window.started.then(({platform, bot}) => platform.connect(bot))")
     await browser.evaluate("window.onPath('webrtc:')")
     await until(lambda: bot.peers()[0].address == "webrtc:")
-    assert bot.peer(peer).link.dialled == bot_dials
+    assert bot.parts.peers.peer(peer).link.dialled == bot_dials
 
 
 @pytest.mark.parametrize("path", ["relay", pytest.param("webrtc:", marks=needs_addresses)])
@@ -194,7 +194,7 @@ async def test_over_a_data_channel(site: str, browser: Chromium, relay: str) -> 
         assert bot.peers()[0].address == await browser.evaluate("window.path()") == "webrtc:"
         assert all(count > COUNT * 10 for count in moved.pop("webrtc:"))
         assert all(count < COUNT for way in moved.values() for count in way)
-        pair = bot.peer(peer).link.connection._channel
+        pair = bot.parts.peers.peer(peer).link.connection._channel
         pair.send, pair._sink = lambda data: None, None  # the path is dead, and nobody says so
         silent = await send_each_way(COUNT + 1, COUNT + 100)
     print(f"direct in {direct:.2f} s, {COUNT} each way in {took:.2f} s, 100 more {silent:.2f} s after it fell silent")

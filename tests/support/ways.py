@@ -11,22 +11,24 @@ from mmplatform.errors import Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.links.link import Link
 from mmplatform.plugins.signalling import SignallingTransport
-from mmplatform.plugins.transport import Accept, Connection, FrameReceiver, Transport
+from mmplatform.plugins.transport import DIRECT, PUNCHED, RELAYED, Accept, Connection, FrameReceiver, Transport
 from tests.support.world import identity
 
 
 class Way:
-    """``hole``: frames vanish and nobody is told. ``near`` and ``over_link`` are those of the transport."""
+    """``hole``: frames vanish and nobody is told. ``near``, ``signalled``, ``relayed``: those of the transport."""
 
-    def __init__(self, scheme: str, cost: int, near: bool = False, over_link: bool = False) -> None:
-        self.scheme, self.cost, self.near, self.over_link = scheme, cost, near, over_link
+    def __init__(
+        self, scheme: str, cost: int, near: bool = False, signalled: bool = False, relayed: bool = False
+    ) -> None:
+        self.scheme, self.cost, self.near, self.signalled, self.relayed = scheme, cost, near, signalled, relayed
         self.network = Network()
         self.hole = self.mute = False  # mute: who dials hears nothing at all
         self.dials: list[str] = []
 
     def transport(self) -> "WayTransport":
         """One for a node."""
-        return SignallingWay(self) if self.over_link else WayTransport(self)
+        return SignallingWay(self) if self.signalled else WayTransport(self)
 
     def cut(self) -> None:
         self.network.cut()
@@ -39,7 +41,7 @@ class WayTransport(Transport):
     def __init__(self, way: Way) -> None:
         self.way, self.memory = way, Memory(way.network)
         self.schemes = (way.scheme,)  # type: ignore[misc]  # one class for all ways
-        self.cost = way.cost  # type: ignore[misc]
+        self.cost, self.relayed = way.cost, way.relayed  # type: ignore[misc]
 
     def near(self, address: str) -> bool:
         return self.way.near and self.way.network.up
@@ -62,7 +64,7 @@ class WayTransport(Transport):
 
     def _dressed(self, accept: Accept) -> Accept:
         def dressed(connection: Connection) -> FrameReceiver:
-            connection.cost = self.way.cost
+            connection.cost, connection.relayed = self.way.cost, self.way.relayed
             connection.address = f"{self.way.scheme}://"
             write = connection.write
             connection.write = lambda frame: None if self.way.hole else write(frame)  # type: ignore[method-assign]
@@ -80,16 +82,16 @@ class SignallingWay(WayTransport, SignallingTransport):
 
 
 def fast() -> Way:
-    return Way("fast", 10)
+    return Way("fast", DIRECT)
 
 
 def middle() -> Way:
-    return Way("middle", 20, over_link=True)
+    return Way("middle", PUNCHED, signalled=True)
 
 
 def slow() -> Way:
     """Like a relay where both are signed in."""
-    return Way("slow", 40, near=True)
+    return Way("slow", RELAYED, near=True, relayed=True)
 
 
 @asynccontextmanager

@@ -141,7 +141,7 @@ class _News:
                 metrics=metrics_at,
             )
             return
-        signalled = {c.address for c in self._platform.parts.dialer.candidates(listening) if c.over_link}
+        signalled = {c.address for c in self._platform.parts.dialer.candidates(listening) if c.signalled}
         direct = [address for address in listening if address not in (*self._relays, *signalled)]
         say(f"{self._platform.sign_id} listens on {', '.join(direct) or 'nothing'}")
         for relay in self._relays:

@@ -31,7 +31,7 @@ class FakeTransport:
 
     schemes: ClassVar[tuple[str, ...]] = ("tcp",)
     cost = 10
-    over_link = False
+    relayed = False
 
     def __init__(self, script: dict[str, Callable[[], Any]]) -> None:
         self.script = script
@@ -75,7 +75,7 @@ def dialer(**script: Any) -> tuple[Dialer, FakeTransport]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "SPREAD", 0.03)
+    monkeypatch.setattr(paths, "DIAL_SPREAD", 0.03)
 
 
 async def test_the_first_that_opens_wins_and_the_rest_is_cut() -> None:
@@ -88,7 +88,7 @@ async def test_the_first_that_opens_wins_and_the_rest_is_cut() -> None:
 
 
 async def test_a_failure_does_not_wait_for_the_stagger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "SPREAD", 60)
+    monkeypatch.setattr(paths, "DIAL_SPREAD", 60)
     dial, transport = dialer(a=OSError("no route"), b="refused", c="ready")
     async with asyncio.timeout(5):
         await dial.dial(PEER, tuple(transport.script))

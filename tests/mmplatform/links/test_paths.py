@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from mmplatform.links import paths
 from mmplatform.links.paths import (
-    BACK,
-    SECOND,
+    CALL_BACK_AFTER,
+    IMPROVE_AFTER,
     Candidate,
     Retries,
     best,
@@ -30,8 +30,12 @@ LAN, WAN, RTC, RELAY = 5, 10, 20, 40
 @dataclass(eq=False)
 class Path:
     cost: int
-    trip: float = 0.01
-    doubted: float = 0.0
+    min_rtt: float = 0.01
+    suspect_until: float = 0.0
+
+    @property
+    def relayed(self) -> bool:
+        return self.cost == RELAY
 
 
 some_paths = st.lists(
@@ -55,7 +59,7 @@ some_paths = st.lists(
     ],
 )  # fmt: skip
 def test_an_address_on_the_lan_costs_less(address: str, cost: int, expected: int) -> None:
-    assert cost_of(address, cost) == expected
+    assert cost_of(address, cost, relayed=cost == RELAY) == expected
 
 
 def test_preference_at_equal_round_trips() -> None:
@@ -78,8 +82,8 @@ def test_preference_at_equal_round_trips() -> None:
         (Path(WAN, 0.9), Path(RELAY, 0.05), 1.0, False),  # a moment after another move
         (Path(WAN, 0.030), Path(WAN, 0.025), 99.0, False),
         (Path(RELAY, 0.5), Path(RELAY, 0.1), 99.0, True),
-        (Path(RELAY, 0.02), Path(WAN, 0.02, doubted=200.0), 0.0, False),
-        (Path(WAN, 0.02, doubted=inf), Path(RELAY, 0.5), 0.0, True),
+        (Path(RELAY, 0.02), Path(WAN, 0.02, suspect_until=200.0), 0.0, False),
+        (Path(WAN, 0.02, suspect_until=inf), Path(RELAY, 0.5), 0.0, True),
         (Path(RELAY, 0.1), Path(WAN, 3.0), 99.0, False),  # direct, and no good
     ],
 )
@@ -94,7 +98,7 @@ def test_the_choice_is_stable(found: list[Path], index: int) -> None:
     assert (chosen is None) == (not found)
     if chosen is not None:
         assert best(found, chosen, 100.0, 100.0) is chosen, "a move is not followed by another one"
-        assert chosen.doubted <= 100.0 or all(path.doubted > 100.0 for path in found)
+        assert chosen.suspect_until <= 100.0 or all(path.suspect_until > 100.0 for path in found)
 
 
 @given(some_paths.filter(bool))
@@ -106,8 +110,8 @@ def test_one_is_used_one_is_warm_the_rest_goes(found: list[Path]) -> None:
     assert active not in rest
     assert (warm is None) == (len(found) == 1)
     assert warm is not active
-    if warm is not None and warm.cost < RELAY:
-        assert all(path.cost < RELAY for path in found if path is not active)
+    if warm is not None and not warm.relayed:
+        assert all(not path.relayed for path in found if path is not active)
 
 
 def test_both_ends_keep_the_same_links() -> None:
@@ -120,26 +124,26 @@ def test_both_ends_keep_the_same_links() -> None:
 
 def tcp(host: str, number: int = 1) -> Candidate:
     address = f"tcp://{host}:{number}"
-    return Candidate(address, cost_of(address, 10))
+    return Candidate(address, cost_of(address, 10, relayed=False))
 
 
 def relay(number: int, near: bool = False, host: str = "r") -> Candidate:
-    return Candidate(f"relay+wss://{host}{number}/K", RELAY, near)
+    return Candidate(f"relay+wss://{host}{number}/K", RELAY, relayed=True, near=near)
 
 
-RTC_ADDRESS = Candidate("webrtc:", RTC, over_link=True)
+RTC_ADDRESS = Candidate("webrtc:", RTC, signalled=True)
 
 
 def test_a_relay_at_hand_is_tried_almost_at_once() -> None:
     starts = first([tcp("8.8.8.8"), tcp("8.8.4.4"), relay(1), relay(2, near=True), RTC_ADDRESS])
     assert starts == [
         (0.0, "tcp://8.8.8.8:1"),
-        (paths.HEAD_START, "relay+wss://r2/K"),
-        (paths.SPREAD, "tcp://8.8.4.4:1"),
-        (paths.SPREAD, "relay+wss://r1/K"),
+        (paths.DIRECT_HEAD_START, "relay+wss://r2/K"),
+        (paths.DIAL_SPREAD, "tcp://8.8.4.4:1"),
+        (paths.DIAL_SPREAD, "relay+wss://r1/K"),
     ]
     assert first([relay(1, near=True)]) == [(0.0, "relay+wss://r1/K")]
-    assert first([relay(1), relay(2)]) == [(0.0, "relay+wss://r1/K"), (paths.SPREAD, "relay+wss://r2/K")]
+    assert first([relay(1), relay(2)]) == [(0.0, "relay+wss://r1/K"), (paths.DIAL_SPREAD, "relay+wss://r2/K")]
     assert first([RTC_ADDRESS]) == [(0.0, "webrtc:")]
     assert first([]) == []
 
@@ -172,7 +176,7 @@ def test_dead_addresses_cost_no_more_than_a_quarter_of_a_second(found: list[Cand
     assert bool(starts) == bool(found)
     assert not starts or starts[0][0] == 0.0
     near = [after for after, address in starts if by_address[address].near]
-    assert not near or near[0] <= paths.HEAD_START
+    assert not near or near[0] <= paths.DIRECT_HEAD_START
 
 
 def never(candidate: Candidate) -> float:
@@ -199,7 +203,7 @@ def test_what_is_due_soon_does_not_wait_for_dead_addresses() -> None:
     wan, over_relay = tcp("8.8.8.8"), Path(RELAY)
 
     def due(candidate: Candidate) -> float:
-        return 2.0 if candidate.over_link else 1.0
+        return 2.0 if candidate.signalled else 1.0
 
     assert improving(wanted([wan, RTC_ADDRESS], [over_relay], over_relay), due, 1.0) == [
         (0.0, wan.address),
@@ -211,14 +215,27 @@ def test_what_is_due_soon_does_not_wait_for_dead_addresses() -> None:
 
 def test_the_end_that_was_dialled_tries_plain_addresses_soon_and_leaves_the_rest_to_the_other() -> None:
     lan, wan, far = tcp("10.0.0.1"), tcp("8.8.8.8"), relay(2)
-    expected = {lan.address: BACK, wan.address: BACK, "webrtc:": SECOND, far.address: SECOND}
+    expected = {
+        lan.address: CALL_BACK_AFTER,
+        wan.address: CALL_BACK_AFTER,
+        "webrtc:": IMPROVE_AFTER,
+        far.address: IMPROVE_AFTER,
+    }
     assert turns([lan, wan, RTC_ADDRESS, far], known=True) == expected
+
+
+def test_what_is_relayed_is_told_by_the_transport_and_not_by_the_cost() -> None:
+    cheap = Candidate("relay+wss://10.0.0.1:1/K", WAN, relayed=True, near=True)
+    dear = Candidate("tcp://8.8.8.8:1", RELAY + 5)
+    assert cost_of(cheap.address, WAN, relayed=True) == WAN
+    assert first([cheap, dear]) == [(0.0, dear.address), (paths.DIRECT_HEAD_START, cheap.address)]
+    assert turns([cheap, dear], known=True) == {cheap.address: IMPROVE_AFTER, dear.address: CALL_BACK_AFTER}
 
 
 def test_of_a_stranger_a_few_public_addresses_are_tried() -> None:
     public = [Candidate(f"tcp://8.8.8.{n}:7000", WAN) for n in range(9)]
     found = [tcp("10.0.0.1"), *public, RTC_ADDRESS, relay(2)]
-    wanted = {candidate.address: BACK for candidate in public[: paths.MAX_BACK]}
+    wanted = {candidate.address: CALL_BACK_AFTER for candidate in public[: paths.MAX_CALL_BACKS]}
     assert turns(found, known=False) == wanted
 
 

@@ -113,8 +113,8 @@ async def test_a_message_that_met_the_last_frame_of_a_link_on_its_way_is_not_for
         quick.hole = True
         sending = await alice.messaging.send("n", bob.sign_id, 1)
         await asyncio.sleep(0.01)
-        assert link.outstanding
-        link.outstanding = False  # as if something came that was sent before
+        assert link.owes_answer
+        link.owes_answer = False  # as if something came that was sent before
         await asyncio.wait_for(sending, 3)
         assert heard == [1]
 

@@ -10,13 +10,13 @@ from mmplatform.peers.liveness import FailureDetector, quarantine
 class Watched:
     """A path that is looked at every 0.2 s."""
 
-    def __init__(self, trip: float = 0.01) -> None:
-        self.detector, self.trip, self.now = FailureDetector(), trip, 0.0
-        self.heard, self.said, self.others, self.outstanding = 10, 10, 10, False
+    def __init__(self, rtt: float = 0.01) -> None:
+        self.detector, self.rtt, self.now = FailureDetector(), rtt, 0.0
+        self.heard, self.said, self.others, self.owes_answer = 10, 10, 10, False
 
     def look(self) -> str:
         self.now += 0.2
-        return self.detector.look(self.now, self.heard, self.said, self.outstanding, self.others, self.trip)
+        return self.detector.look(self.now, self.heard, self.said, self.owes_answer, self.others, self.rtt)
 
     def until(self, verdict: str, limit: float = 30.0, others: int = 0) -> float:
         start = self.now
@@ -34,7 +34,7 @@ def test_nothing_outstanding_nothing_to_do() -> None:
 def test_a_silent_path_is_left_within_a_second_when_another_one_answers() -> None:
     path = Watched()
     path.look()
-    path.outstanding = True
+    path.owes_answer = True
     path.said += 1000
     asked = path.until(liveness.PROBE)
     assert asked + path.until(liveness.SWITCH, others=10) <= 1.21
@@ -43,19 +43,19 @@ def test_a_silent_path_is_left_within_a_second_when_another_one_answers() -> Non
 def test_a_peer_that_is_busy_is_not_left() -> None:
     """Neither path answers: its event loop is blocked, or nothing is there; other ways are tried after a while."""
     path = Watched()
-    path.outstanding = True
+    path.owes_answer = True
     asked = path.until(liveness.PROBE)
     assert asked + path.until(liveness.DIAL) >= liveness.RESCUE_AFTER
     assert {path.look() for _ in range(20)} == {liveness.WAIT}
     path.heard += 1
     assert path.look() == liveness.WAIT
-    path.outstanding = False
+    path.owes_answer = False
     assert path.look() == liveness.IDLE
 
 
 def test_who_has_sent_much_and_who_is_far_away_waits_longer() -> None:
-    path, far = Watched(), Watched(trip=0.4)
-    path.outstanding = far.outstanding = True
+    path, far = Watched(), Watched(rtt=0.4)
+    path.owes_answer = far.owes_answer = True
     path.look()
     path.said += 3 * 1024 * 1024
     path.until(liveness.PROBE)
@@ -65,11 +65,11 @@ def test_who_has_sent_much_and_who_is_far_away_waits_longer() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=60), st.floats(0, 0.1))
-def test_a_path_that_answers_within_a_look_is_never_left(events: list[tuple[bool, bool]], trip: float) -> None:
-    path = Watched(trip)
+def test_a_path_that_answers_within_a_look_is_never_left(events: list[tuple[bool, bool]], rtt: float) -> None:
+    path = Watched(rtt)
     for said, other in events:
         path.said += 100 * said
-        path.outstanding = said
+        path.owes_answer = said
         path.others += 10 * other
         path.heard += 10 * said  # it answered the one before
         assert path.look() in (liveness.IDLE, liveness.WAIT)

@@ -32,8 +32,8 @@ from tests.support.world import identity, listen_to, until
 @pytest.fixture
 def one_dials(monkeypatch: pytest.MonkeyPatch) -> None:
     """The end that dialled first; the other one does not try meanwhile, which would make two links of one way."""
-    monkeypatch.setattr(paths, "BACK", 1000.0)
-    monkeypatch.setattr(paths, "SECOND", 1000.0)
+    monkeypatch.setattr(paths, "CALL_BACK_AFTER", 1000.0)
+    monkeypatch.setattr(paths, "IMPROVE_AFTER", 1000.0)
 
 
 @pytest.mark.usefixtures("one_dials")
@@ -156,8 +156,8 @@ async def test_moving_back_and_forth_under_load(size: int, monkeypatch: pytest.M
 
 
 async def test_a_third_link_is_closed_when_it_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "SETTLE", 0.05)
-    monkeypatch.setattr(paths, "PATIENCE", 1e6)  # by the end whose turn it is
+    monkeypatch.setattr(paths, "CLOSE_AFTER", 0.05)
+    monkeypatch.setattr(paths, "CLOSE_ANYWAY_AFTER", 1e6)  # by the end whose turn it is
     quick, between, sure = fast(), middle(), slow()
     quick.allow(False)
     async with friends(quick, between, sure) as [alice, bob]:
@@ -228,7 +228,7 @@ async def test_who_was_dialled_over_a_relay_dials_the_other_one_where_it_can_be_
 async def test_a_stranger_cannot_have_us_dial_our_own_network_or_learn_where_one_is_that_does_not_say_so(
     where: str, shown: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paths, "BACK", 0.0)
+    monkeypatch.setattr(paths, "CALL_BACK_AFTER", 0.0)
     quick = fast()
     async with open_and_hidden(quick, where, shown) as (alice, bob):
         for _ in range(20):
@@ -238,7 +238,7 @@ async def test_a_stranger_cannot_have_us_dial_our_own_network_or_learn_where_one
 
 
 async def test_a_dead_address_of_a_stranger_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "BACK", 0.0)
+    monkeypatch.setattr(paths, "CALL_BACK_AFTER", 0.0)
     monkeypatch.setattr(paths.Retries, "FIRST", 0.001)
     quick = fast()
     quick.hole = True
@@ -255,10 +255,10 @@ async def test_a_dead_address_of_a_stranger_is_tried_once(monkeypatch: pytest.Mo
 async def test_both_dial_over_every_way_at_once_and_end_up_with_the_same_links(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paths, "SETTLE", 0.02)
-    monkeypatch.setattr(paths, "BACK", 0.0)
-    monkeypatch.setattr(paths, "SECOND", 0.0)
-    monkeypatch.setattr(paths, "HEAD_START", 0.0)
+    monkeypatch.setattr(paths, "CLOSE_AFTER", 0.02)
+    monkeypatch.setattr(paths, "CALL_BACK_AFTER", 0.0)
+    monkeypatch.setattr(paths, "IMPROVE_AFTER", 0.0)
+    monkeypatch.setattr(paths, "DIRECT_HEAD_START", 0.0)
     chance = random.Random(seed)
     ways = [fast(), middle(), slow()]
     for way in ways:
@@ -339,7 +339,7 @@ async def test_a_node_of_the_same_key_takes_over_every_link() -> None:
             await impostor.connect(bob.sign_id)
             await until(lambda: any(event[0] == "error" for event in events))
             await until(lambda: not links(alice, bob))
-            assert {link.instance for link in links(bob, alice)} == {impostor.parts.epoch}
+            assert {link.epoch for link in links(bob, alice)} == {impostor.parts.epoch}
 
 
 async def test_the_listener_tells_when_addresses_change() -> None:

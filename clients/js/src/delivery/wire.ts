@@ -107,7 +107,7 @@ export type Packet =
 
 /** Carried by the handshake: which run of the node this is, its clock, and what it has handled so far. */
 export interface Resume {
-  instance: number;
+  epoch: number;
   now: number;
   acks: Ack[];
 }
@@ -160,7 +160,7 @@ export function encodePacket(packet: Packet): Uint8Array {
 export function encodeResume(resume: Resume): Uint8Array {
   const writer = new Writer();
   writer.array(3);
-  writer.uint(resume.instance);
+  writer.uint(resume.epoch);
   writer.uint(resume.now);
   writeList(writer, resume.acks, writeAck);
   return writer.done();
@@ -272,7 +272,7 @@ export function decodePacket(data: Uint8Array): Packet {
 
 export function decodeResume(data: Uint8Array): Resume {
   return whole(data, MAX_RESUME, (reader) =>
-    reader.struct(3, () => ({ instance: reader.uint(), now: reader.uint(), acks: reader.list(() => readAck(reader), MAX_ACKS) })),
+    reader.struct(3, () => ({ epoch: reader.uint(), now: reader.uint(), acks: reader.list(() => readAck(reader), MAX_ACKS) })),
   );
 }
 

@@ -7,7 +7,6 @@ import type { NodeInfo } from "../identity/nodeinfo.js";
 import { MAC } from "../session/box.js";
 import { Initiator, type Responder } from "../session/handshake.js";
 import type { Session } from "../session/session.js";
-import { RELAYED } from "./paths.js";
 import type { Connection, Receiver } from "../plugins/transport.js";
 
 const HANDSHAKE_TIMEOUT = 10_000; // milliseconds
@@ -78,11 +77,12 @@ export class Link implements Receiver {
 
   /** Of two links of one kind to a peer one is enough; each relay is a kind of its own. */
   get kind(): string {
-    return this.direct ? String(this.cost) : `${this.cost} ${this.connection.address}`;
+    return this.relayed ? `${this.cost} ${this.connection.address}` : String(this.cost);
   }
 
-  get direct(): boolean {
-    return this.cost < RELAYED;
+  /** Whether frames go through a third party. */
+  get relayed(): boolean {
+    return this.connection.relayed;
   }
 
   /** Whether the session is established and the connection is there. */

@@ -121,7 +121,7 @@ export class Exchange {
 
   /** What a handshake tells the peer about what we have. */
   resume(): Uint8Array {
-    return encodeResume({ instance: this.context.epoch, now: Date.now(), acks: this.receiver.acks() });
+    return encodeResume({ epoch: this.context.epoch, now: Date.now(), acks: this.receiver.acks() });
   }
 
   /** Go on over `link`: `acks` is what the peer said it has, what it lacks is sent again. */

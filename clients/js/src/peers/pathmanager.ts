@@ -57,7 +57,7 @@ export class PathManager {
   /** A link is gone, whichever. */
   lost(link: Link): void {
     const now = performance.now();
-    this.retries.ended(link.direct, now - link.opened >= STABLE, now);
+    this.retries.ended(!link.relayed, now - link.opened >= STABLE, now);
     if (this.peer.link) this.planIn(0);
     else this.stop();
   }

@@ -86,7 +86,7 @@ export class Peer implements LinkedPeer, PeerLinks {
   ways(): Way[] {
     const { directory, ownRecord, transports } = this.context;
     const ways = dialable(directory.find(this.signId)?.addresses ?? ownRecord.addresses, transports);
-    return ways.map(({ address, transport }) => ({ address, cost: transport.cost, overLink: transport.overLink === true }));
+    return ways.map(({ address, transport: { cost, relayed, signalling } }) => ({ address, cost, relayed, signalled: signalling === true }));
   }
 
   dial(ways: Way[]): Promise<Link> {
@@ -160,7 +160,7 @@ export class Peer implements LinkedPeer, PeerLinks {
   /** A link is up: use it, unless it is the lesser of two that both ends dialled at once. */
   linkReady(link: Link, resume: Uint8Array): void {
     const state = decodeResume(resume);
-    link.epoch = state.instance;
+    link.epoch = state.epoch;
     this.links.push(link);
     const active = this.link;
     if (this.closed) {
@@ -258,7 +258,7 @@ export class Peer implements LinkedPeer, PeerLinks {
     this.dialling = true;
     while (!this.link && !this.closed) {
       try {
-        await this.dial(this.ways().filter(({ overLink }) => !overLink));
+        await this.dial(this.ways().filter(({ signalled }) => !signalled));
       } catch (error) {
         this.reason = asError(error).message;
         this.context.events.unreachable(this.signId);

@@ -9,6 +9,10 @@ import type { MailHost } from "./mailcarrier.js";
 /** No transport carries a longer frame (docs/protocol/session.rst). */
 export const LENGTH_LIMIT = 256 * 1024;
 
+/** What a connection costs: the lower, the sooner it is chosen. Between two, links/paths.ts weighs round trips, too. */
+export const PUNCHED = 20; // through NATs, with more work a frame
+export const RELAYED = 40;
+
 /** What a connection calls. */
 export interface Receiver {
   frameReceived(frame: Uint8Array): void;
@@ -24,8 +28,10 @@ export interface Connection {
   /** Where the other end is, for people and logs. */
   readonly address: string;
   readonly maxFrame: number;
-  /** Lower is better: 20 webrtc, 40 relay. */
+  /** Lower is better: PUNCHED, RELAYED, or between. */
   readonly cost: number;
+  /** Whether frames go through a third party. */
+  readonly relayed: boolean;
   /** Queue one frame; never blocks. After close or loss it does nothing. */
   write(frame: Uint8Array): void;
   /** Send what is queued, then close. */
@@ -53,8 +59,10 @@ export interface Transport {
   readonly schemes: readonly string[];
   /** That of its connections. */
   readonly cost: number;
-  /** It can be dialled only while another link to the peer is up. */
-  readonly overLink?: boolean;
+  /** Whether its connections go through a third party. */
+  readonly relayed: boolean;
+  /** It can be dialled only while another link to the peer is up: the two ends agree by signals how to meet. */
+  readonly signalling?: boolean;
   /** Called once by the node, before anything else. */
   attach(host: TransportHost): void;
   /**

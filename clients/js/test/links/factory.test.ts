@@ -17,6 +17,7 @@ const RECORD = createNodeInfo(PEER, ["bad:"], 1, Math.floor(Date.now() / 1000) +
 class BadResume implements Transport {
   readonly schemes = ["bad"];
   readonly cost = 10;
+  readonly relayed = false;
 
   attach(): void {}
 
@@ -35,7 +36,7 @@ class BadResume implements Transport {
         else if (event.type === "identified") later(responder.accept(fromHex("c1"))[0].frame);
       }
     };
-    const connection = { address: "bad:", maxFrame: 65536, cost: 10, write: (frame: Uint8Array) => queueMicrotask(() => write(frame)), close: end, abort: end };
+    const connection = { address: "bad:", maxFrame: 65536, cost: 10, relayed: false, write: (frame: Uint8Array) => queueMicrotask(() => write(frame)), close: end, abort: end };
     const receiver = accept(connection);
     return connection;
   }

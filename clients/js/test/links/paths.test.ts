@@ -3,12 +3,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { best, Retries, wanted } from "../../src/links/paths.js";
+import { best, Retries, wanted, type Path } from "../../src/links/paths.js";
 
-const RELAY = { address: "relay", cost: 40, overLink: false };
-const DIRECT = { address: "webrtc:", cost: 20, overLink: true };
+const RELAY = { address: "relay", cost: 40, relayed: true, signalled: false };
+const DIRECT = { address: "webrtc:", cost: 20, relayed: false, signalled: true };
 const WAYS = [RELAY, DIRECT];
-const path = (cost: number, rtt = 0): { cost: number; rtt: number } => ({ cost, rtt });
+const path = (cost: number, rtt = 0): Path => ({ cost, rtt, relayed: cost === 40 });
 
 test("a direct path is used, unless it is much slower", () => {
   const [relay, direct, slow] = [path(40, 30), path(20, 20), path(20, 200)];

@@ -21,6 +21,7 @@ class MiddleConnection implements Connection {
   readonly address = "middle:";
   readonly maxFrame = 65536;
   readonly cost = 40;
+  readonly relayed = true;
   receiver!: Receiver;
   other!: MiddleConnection;
   private over = false;
@@ -50,6 +51,7 @@ class MiddleConnection implements Connection {
 class ThroughTheMiddle implements Transport {
   readonly schemes = ["middle"];
   readonly cost = 40;
+  readonly relayed = true;
   private host!: TransportHost;
 
   constructor(private readonly middle: Middle) {}

@@ -1,8 +1,7 @@
 /** One live link through a relay, as a connection: frames to and from one peer under one number. */
 
 import { RemoteError, Unreachable } from "../../errors.js";
-import { RELAYED } from "../../links/paths.js";
-import type { Accept, Connection, Receiver } from "../../plugins/transport.js";
+import { RELAYED, type Accept, type Connection, type Receiver } from "../../plugins/transport.js";
 import type { Item } from "./protocol/items.js";
 
 const WORDS: Record<string, string> = {
@@ -29,6 +28,7 @@ export type Hold = "here" | "there";
 
 export class RelayConnection implements Connection {
   readonly cost = RELAYED;
+  readonly relayed = true;
   /** Whether anything has come from the peer on it. */
   answered = false;
   private receiver: Receiver | undefined;

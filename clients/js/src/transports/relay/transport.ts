@@ -2,9 +2,8 @@
 
 import { Unreachable } from "../../errors.js";
 import type { SignId } from "../../identity/keys.js";
-import { RELAYED } from "../../links/paths.js";
 import type { Mail, MailCarrier } from "../../plugins/mailcarrier.js";
-import type { Accept, Connection, Transport, TransportHost } from "../../plugins/transport.js";
+import { RELAYED, type Accept, type Connection, type Transport, type TransportHost } from "../../plugins/transport.js";
 import { parseRelay, SCHEMES, type RelayAddress } from "./protocol/address.js";
 import { RelayMultiplexer } from "./multiplexer.js";
 
@@ -14,6 +13,7 @@ const NO_ROUTE_FOR = 300_000; // milliseconds for which a relay that does not re
 export class Relay implements Transport, MailCarrier {
   readonly schemes = SCHEMES;
   readonly cost = RELAYED;
+  readonly relayed = true;
   private host!: TransportHost;
   private readonly homes = new Map<SignId, RelayMultiplexer>();
   private readonly guests = new Map<string, RelayMultiplexer>();

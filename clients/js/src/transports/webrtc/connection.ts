@@ -2,11 +2,10 @@
 
 import { EMPTY } from "../../bytes.js";
 import { asError, ProtocolError, RemoteError } from "../../errors.js";
-import { LENGTH_LIMIT, type Accept, type Connection, type Receiver } from "../../plugins/transport.js";
+import { LENGTH_LIMIT, PUNCHED, type Accept, type Connection, type Receiver } from "../../plugins/transport.js";
 import { Assembly, END, LAST, MORE, PING, PONG, split } from "./protocol/pieces.js";
 
 export const ADDRESS = "webrtc:";
-export const COST = 20;
 export const HIGH_WATER = 256 * 1024; // bytes in the channel above which the sender is paused,
 export const LOW_WATER = 64 * 1024; // and at which it goes on
 const BEAT = 1250; // milliseconds of silence after which the other end is asked whether it is there
@@ -28,7 +27,8 @@ export interface Channel {
 export class WebRTCConnection implements Connection {
   readonly address = ADDRESS;
   readonly maxFrame = LENGTH_LIMIT;
-  readonly cost = COST;
+  readonly cost = PUNCHED;
+  readonly relayed = false;
   private readonly assembly = new Assembly();
   private readonly receiver: Receiver;
   private closing = false;

@@ -7,9 +7,9 @@
 import { equal, hex, random } from "../../bytes.js";
 import { LocalError, ProtocolError, Unreachable } from "../../errors.js";
 import type { SignId } from "../../identity/keys.js";
-import type { Accept, Connection, Transport, TransportHost } from "../../plugins/transport.js";
+import { PUNCHED, type Accept, type Connection, type Transport, type TransportHost } from "../../plugins/transport.js";
 import { Attempt } from "./attempt.js";
-import { ADDRESS, COST } from "./connection.js";
+import { ADDRESS } from "./connection.js";
 import type { MakePair } from "./pair.js";
 import { Rates } from "./protocol/rates.js";
 import { parse, type Description } from "./protocol/sdp.js";
@@ -32,8 +32,9 @@ export function hasWebRTC(): boolean {
 
 export class WebRTC implements Transport {
   readonly schemes = ["webrtc"];
-  readonly cost = COST;
-  readonly overLink = true;
+  readonly cost = PUNCHED;
+  readonly relayed = false;
+  readonly signalling = true;
   private host!: TransportHost;
   private accept: Accept | undefined;
   private readonly attempts = new Map<SignId, Attempt>();
