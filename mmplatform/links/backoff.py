@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 FIRST_DELAY: Final = 0.25  # seconds before the second attempt
-LONGEST_DELAY: Final = 60.0
+LONGEST_DELAY: Final = 60.0  # seconds between attempts, unless told otherwise
 
 
 class Backoff:

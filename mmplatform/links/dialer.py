@@ -1,6 +1,6 @@
-"""From the addresses of a peer to a live link: all are tried, staggered, and the first that opens wins.
+"""Dials the addresses of a peer, staggered: the first link that opens wins.
 
-Which start when is for ``paths.py`` to say; a failure lets the next one start at once.
+``paths.py`` says which address starts when; a failure lets the next one start at once.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class Dialer:
         self._open_link = open_link
 
     def candidates(self, addresses: Sequence[str]) -> list[Candidate]:
-        """Those that can be dialled from here."""
+        """The ``addresses`` that can be dialled from here."""
         found = []
         for address in addresses:
             transport = self.transports.get(address.partition(":")[0])
@@ -40,7 +40,7 @@ class Dialer:
     async def dial(
         self, peer: SignId, addresses: Sequence[str], failed: Callable[[str, str], None] = lambda address, reason: None
     ) -> Link:
-        """The first link that is ready. Raises Unreachable, which names every address and what became of it."""
+        """The first link that is ready. Raises Unreachable, which names every address and why it failed."""
         starts = paths.first(self.candidates(addresses))
         if not starts:
             known = ", ".join(addresses) or "none"
@@ -48,7 +48,8 @@ class Dialer:
         return await self.race(peer, starts, failed)
 
     async def race(self, peer: SignId, starts: Sequence[tuple[float, str]], failed: Callable[[str, str], None]) -> Link:
-        """As :meth:`dial`, for (after how many seconds, address) in order; ``failed`` hears what became of each."""
+        """As :meth:`dial`, for ``starts``: (after how many seconds, address), in order. ``failed`` gets each address
+        that failed, and why."""
         if len(starts) == 1:  # no race, and no tasks for one
             try:
                 return await self._attempt(peer, starts[0][1])

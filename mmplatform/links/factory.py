@@ -21,7 +21,7 @@ CLOSING: Final = 1.0  # seconds that connections have to send their last frames 
 
 
 class LinkOwner(Protocol):
-    """The part of a peer that links are for."""
+    """The peer that a link belongs to, once the other end has proven its key."""
 
     @property
     def known(self) -> bool: ...
@@ -36,8 +36,11 @@ class LinkOwner(Protocol):
 
 
 class LinkFactory:
-    """All connections of a node that have no peer yet. ``peer_of`` gives the peer a proven key belongs to, ``resume``
-    what a handshake tells a peer about what we have of it."""
+    """Runs the handshakes of a node, and counts its open connections.
+
+    ``peer_of`` gives the peer that a proven key belongs to; ``resume`` gives the resume state that a handshake carries
+    to a peer: which of the peer's messages we have.
+    """
 
     def __init__(
         self,
@@ -52,17 +55,17 @@ class LinkFactory:
         self._peer_of, self._resume, self._now, self._random = peer_of, resume, now, random
         self._jar = CookieJar(random)
         self._known_budget, self._budget = Budget(KNOWN), Budget(STRANGERS)
-        self._unproven: dict[Link, None] = {}  # who dialled us, oldest first
+        self._unproven: dict[Link, None] = {}  # links that others dialled, oldest first
         self._dialled: dict[Link, asyncio.Future[Link]] = {}
         self._open: set[Link] = set()
         self._gone = asyncio.Event()
-        self.started = False  # until then nobody is let in: applications have not subscribed yet
+        self.started = False  # set once applications have subscribed: before, nobody is let in
         self._past: tuple[Counter[str], Counter[str]] = (Counter(), Counter())  # bytes in and out of links that ended
         self.refused = 0  # connections cut because too many were unproven
 
     def accept(self, connection: Connection) -> Link:
-        """Somebody dialled us. When too many have not proven who they are, the oldest gives way: connections that
-        are held open and never used keep nobody out."""
+        """Begin the handshake on a connection that somebody dialled to us. When too many are unproven, the oldest gives
+        way: connections that are held open and never used keep nobody out."""
         machine = Responder(self._identity, self._node_info, self._jar, self._random)
         link = Link(connection, machine, self, self._now, Assembler(self._budget, MAX_FRAME))
         self._open.add(link)
@@ -75,7 +78,8 @@ class LinkFactory:
         return link
 
     def dialled(self, connection: Connection, peer: SignId, opened: asyncio.Future[Link]) -> Link:
-        """We dialled; ``opened`` gets the link once the handshake is through, or what ended it."""
+        """Begin the handshake on a connection that we dialled; ``opened`` gets the link when the handshake is through,
+        or the error that ended it."""
         machine = Initiator(self._identity, self._node_info(), peer, partial(self._resume, peer), self._random)
         link = Link(connection, machine, self, self._now, Assembler(self._budget, MAX_FRAME))
         self._open.add(link)
@@ -90,7 +94,7 @@ class LinkFactory:
         return found
 
     async def close(self) -> None:
-        """Wait until every connection is gone; those without a session end at once."""
+        """Abort connections without a session, and wait until every other one is gone."""
         for link in [*self._unproven, *self._dialled]:
             link.connection.abort()
         if not await self._all_gone():
@@ -117,7 +121,7 @@ class LinkFactory:
             opened.set_result(link)
 
     def link_lost(self, link: Link, error: Exception | None) -> None:
-        """It ended before anybody proved anything."""
+        """End the attempt: ``link`` was lost before its handshake was through."""
         self._unproven.pop(link, None)
         opened = self._dialled.pop(link, None)
         self.forget(link)
@@ -131,7 +135,7 @@ class LinkFactory:
         """A link without a session has no frames."""
 
     def forget(self, link: Link) -> None:
-        """The connection is gone."""
+        """Count the bytes of ``link``, whose connection is gone, among those of the past."""
         if link in self._open:
             self._open.discard(link)
             _add(link, self._past)
@@ -154,7 +158,7 @@ def _add(link: Link, traffic: tuple[Counter[str], Counter[str]]) -> None:
 
 
 class _Owned:
-    """Passes what a link says to its peer, and keeps count of open connections."""
+    """Passes the callbacks of a link on to its peer, and tells the factory when the connection is gone."""
 
     def __init__(self, peer: LinkOwner, links: LinkFactory) -> None:
         self.frame_received = peer.frame_received

@@ -18,18 +18,19 @@ from mmplatform.session.session import Session
 
 HANDSHAKE_TIMEOUT: Final = 10.0  # seconds
 KEEPALIVE: Final = 3.5  # seconds of silence after which the peer is asked whether it is there
-SPARE_KEEPALIVE: Final = 15.0  # the same, of a link that is kept warm only
-RECENT_RTTS: Final = 4  # round trips of which the shortest counts
-SILENCES: Final = 3  # so many of them end the link
+SPARE_KEEPALIVE: Final = 15.0  # seconds of silence after which a link that is only kept warm asks the peer
+RECENT_RTTS: Final = 4  # the latest round trips, of which the shortest counts
+SILENCES: Final = 3  # spans of silence, one after the other, that end the link
 LINGER: Final = 5.0  # seconds a closed connection may take to send what is queued
-BOX: Final = 16  # bytes a box adds
+BOX: Final = 16  # bytes that sealing adds to a packet
 
 
 class LinkEvents(Protocol):
     """Callbacks of a link."""
 
     def link_identified(self, link: "Link", peer: NodeInfo, resume: bytes) -> bytes:
-        """Somebody who dialled us proved who it is: our resume state for it; raises ProtocolError to refuse."""
+        """Give our resume state for ``peer``, which dialled us and has proven its key. Raises ProtocolError to
+        refuse."""
         ...
 
     def link_ready(self, link: "Link", peer: NodeInfo, resume: bytes) -> None: ...
@@ -42,9 +43,10 @@ class LinkEvents(Protocol):
 
 
 class Link:
-    """``error`` says why it ended, once it has. ``dialled`` is True on the side that opened it, at ``dialled_at``.
+    """Runs the session on one connection. ``error`` says why the link ended, once it has.
 
-    Of two links of one ``way`` one is enough. ``cost``, ``trip`` and ``doubted`` are what ``paths.py`` weighs.
+    ``dialled`` is True on the side that dialled, at the address ``dialled_at``. Of two links of one ``kind`` one is
+    enough. ``paths.py`` weighs ``cost``, ``relayed``, ``min_rtt`` and ``suspect_until``.
     """
 
     def __init__(
@@ -58,26 +60,26 @@ class Link:
         self.connection = connection
         self.dialled = isinstance(machine, Initiator)
         self.peer: NodeInfo | None = None
-        self.epoch = 0  # which run of the peer's node is at the other end; its owner sets it
+        self.epoch = 0  # the run of the peer's node that is at the other end; the owner sets it
         self.paused = False
         self.error: Exception | None = None
         self.rtt = 0.0  # seconds, of the last ping
-        self.skew = 0.0  # seconds the peer's clock was ahead of ours when the link began; its owner sets it
-        self.rtts: deque[float] = deque(maxlen=RECENT_RTTS)  # the last round trips, the handshake's first
+        self.skew = 0.0  # seconds the peer's clock was ahead of ours when the link began; the owner sets it
+        self.rtts: deque[float] = deque(maxlen=RECENT_RTTS)  # seconds: the latest round trips, the handshake's first
         self.relayed = connection.relayed
         self.cost = cost_of(connection.address, connection.cost, self.relayed)
         self.kind = (connection.cost, connection.address if self.relayed else "")
-        self.suspect_until = 0.0
+        self.suspect_until = 0.0  # loop time before which the link is used only when there is no other one
         self.dialled_at = ""
-        self.keepalive = KEEPALIVE
-        self.owes_answer = False  # what wants an answer went out after the last that came in
-        self.frames_awaiting_reply = 0  # frames that went out and want an answer
+        self.keepalive = KEEPALIVE  # seconds of silence after which the peer is asked
+        self.owes_answer = False  # something that wants an answer went out after the last frame came in
+        self.frames_awaiting_reply = 0  # frames sent so far that want an answer
         self.bytes_in = self.bytes_out = self.frames_in = 0
         self._machine: Initiator | Responder | None = machine
         self.owner = owner
         self._now = now
         self._session: Session | None = None
-        self.assembler = assembler  # of frames that come in parts
+        self.assembler = assembler  # puts together frames that come in parts
         self._room = connection.max_frame - BOX
         self._heard = True
         self._silences = 0
@@ -85,7 +87,7 @@ class Link:
         self._ping_number = 0
         self._loop = asyncio.get_running_loop()
         self.opened = self._loop.time()
-        self._asked = self.opened if self.dialled else 0.0  # when the last frame of ours in the handshake went out
+        self._asked = self.opened if self.dialled else 0.0  # when our last frame of the handshake went out
         self._timer = self._loop.call_later(HANDSHAKE_TIMEOUT, self._too_slow)
         if isinstance(machine, Initiator):
             connection.write(machine.hello())
@@ -97,17 +99,18 @@ class Link:
 
     @property
     def min_rtt(self) -> float:
-        """The shortest of the last round trips: the path's own, not that of what is queued before it."""
+        """The shortest of the latest round trips, in seconds: the path's own time, without that of queues; 0 when not
+        measured."""
         return min(self.rtts, default=0.0)
 
     @property
     def scheme(self) -> str:
-        """Of its connection's address: which transport it goes over."""
+        """The scheme of the connection's address, which names the transport."""
         return self.connection.address.partition(":")[0]
 
     @property
     def largest(self) -> int:
-        """What one message may take of a frame, in bytes; larger durable ones travel in pieces."""
+        """Bytes that one message may take of a frame; larger durable messages travel in pieces."""
         return self._room // 2
 
     def send(self, packet: Frame | Ping | Pong | Close) -> None:
@@ -126,18 +129,18 @@ class Link:
             self.connection.write(session.seal(part))
 
     def keep(self, seconds: float) -> None:
-        """Ask after so many seconds of silence from now on."""
+        """Ask the peer whether it is there after ``seconds`` of silence, from now on."""
         sooner, self.keepalive = seconds < self.keepalive, seconds
         if sooner and self.ready:
             self._timer.cancel()
             self._timer = self._loop.call_later(seconds, self._tick)
 
     async def ping(self) -> float:
-        """The round trip in seconds; raises what ended the link when it ends first."""
+        """Measure the round trip, in seconds. Raises the error of the link when it ends first."""
         return await self.ask()
 
     def ask(self) -> asyncio.Future[float]:
-        """As :meth:`ping`. What was sent before has come to the other end when this is done."""
+        """As :meth:`ping`, without waiting. Once the future is done, all that was sent before has reached the peer."""
         future: asyncio.Future[float] = self._loop.create_future()
         if self.ready:
             self._ask(future)
@@ -220,7 +223,7 @@ class Link:
                     self.frames_in += 1
                     self.owner.frame_received(self, packet)
             case Ping(id=number):
-                if not self.paused:  # else a peer that asks and never reads would fill the memory with answers
+                if not self.paused:  # a peer that asks and never reads would fill the memory with answers
                     self.send(Pong(number))
             case Pong(id=number):
                 self._answered(number)
@@ -230,7 +233,7 @@ class Link:
                 raise ProtocolError("bad-packet", "a part inside parts")
 
     def _violated(self, error: ProtocolError) -> None:
-        """The peer learns the reason word when there is a session to say it in; nothing it sent counts any more."""
+        """Tell the peer the reason word, if there is a session to say it in, and end the link."""
         if self.error is None:
             if self._session is not None and not self._session.dead:
                 self.send(Close(error.reason))
@@ -253,7 +256,7 @@ class Link:
         self._end(RemoteError("the handshake took too long"), at_once=True)
 
     def _tick(self) -> None:
-        """The one timer of a link: silence is answered by a question, then by the end."""
+        """Answer silence by a question, then by the end. This is the one timer of a link."""
         if self._heard:
             self._heard, self._silences = False, 0
         else:

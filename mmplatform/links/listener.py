@@ -1,7 +1,7 @@
-"""Where this node can be reached: listens, remembers its ports, and notices new interfaces.
+"""Listens for connections, keeps its ports over restarts, and notices new interfaces.
 
-The addresses of a transport that listens on every interface are read again every LOOK_AGAIN seconds (0.2 ms), as
-interfaces come and go.
+The addresses of a transport that listens on every interface are read again every LOOK_AGAIN seconds, as interfaces
+come and go; reading them takes 0.2 ms.
 """
 
 import asyncio
@@ -15,15 +15,17 @@ from mmplatform.plugins.check import Check, ok, warning
 from mmplatform.plugins.transport import Accept, Transport
 from mmplatform.storage.contract import Storage
 
-LOOK_AGAIN: Final = 5.0  # seconds
+LOOK_AGAIN: Final = 5.0  # seconds between two readings of our addresses
 
 log = logging.getLogger("mmplatform")
 _strings: Decoder[list[str]] = Decoder(list[str], 1024 * 1024)
 
 
 class Listener:
-    """``addresses`` by the first scheme of their transport, once it is open. ``advertise(owner, addresses)`` is called
-    when those of a transport are others than a moment ago, and then ``changed()``."""
+    """Listens with the transports of a node. ``addresses``: where, by the first scheme of the transport.
+
+    When the addresses of a transport have changed, ``advertise(scheme, addresses)`` is called, and then ``changed()``.
+    """
 
     def __init__(
         self,
@@ -37,21 +39,21 @@ class Listener:
         failed: Callable[[Exception], None],
     ) -> None:
         self.addresses: dict[str, tuple[str, ...]] = {}
-        self.moved = False  # since the last run
+        self.moved = False  # whether the addresses are others than in the last run
         self._storage, self._transports, self._hints = storage, transports, tuple(hints)
         self._accept, self._advertise, self._changed = accept, advertise, changed
         self._spawn, self._failed = spawn, failed
-        self._displaced: list[str] = []  # ports of the last run that others have now
+        self._displaced: list[str] = []  # ports of the last run that other programs have now
         self._look: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def open(self) -> None:
-        """Listen where asked; a port left open (0) is the one of the last run when it is still free."""
+        """Listen at every hint; port 0 becomes the port of the last run when that is still free."""
         before = await self._storage.get(b"node/listening")
         try:
             ports = dict(zip(self._hints, _strings.decode(before) if before else [], strict=False))
         except CodecError:
-            ports = {}  # damaged; it is no more than a wish
+            ports = {}  # the row is damaged; ports are no more than a wish
         used: list[str] = []
         for hint in self._hints:
             found = await self._listen(hint, ports.get(hint, ""))
@@ -85,7 +87,7 @@ class Listener:
         ]  # fmt: skip
 
     def close(self) -> None:
-        """Look no more. Transports are closed by whoever made them."""
+        """Stop looking. Whoever made the transports closes them."""
         self._closed = True
         if self._look is not None:
             self._look.cancel()

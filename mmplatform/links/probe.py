@@ -1,7 +1,7 @@
 """Tries an address of a peer without making a link: HELLO, and whether its answer proves the peer's key.
 
-Only who holds the key can open HELLO and seal the COOKIE that answers it, so a COOKIE is proof; a connection that ends
-with no answer was to another key, or to no node at all. Links that are up notice nothing.
+Only the holder of the key can open HELLO and seal the COOKIE that answers HELLO, so a COOKIE is proof. A connection
+that ends without an answer led to another key, or to no node at all. Links that are up notice nothing.
 """
 
 import asyncio
@@ -21,24 +21,26 @@ ANSWER_TIMEOUT: Final = 5.0  # seconds for the answer once there is a connection
 
 
 class Answer(StrEnum):
-    """What became of it."""
+    """How a probe ended."""
 
     PROVEN = "proven"  # the peer is there
-    OTHER = "other"  # something is, and it does not have the key
+    OTHER = "other"  # something is there that does not have the key
     SILENT = "silent"  # something takes the connection and says nothing
     ABSENT = "absent"  # a relay answers, and the peer is not there
     UNREACHABLE = "unreachable"
-    UNUSABLE = "unusable"  # from here, as no transport of ours leads there
+    UNUSABLE = "unusable"  # no transport of ours leads there
 
 
 class Probe(NamedTuple):
+    """One address, and how its probe ended: in one word, and as ``text`` for people."""
+
     address: str
     answer: Answer
     text: str
 
 
 async def probe(transports: Mapping[str, Transport], identity: Identity, peer: SignId, address: str) -> Probe:
-    """Ask whoever is at ``address``."""
+    """Ask whoever is at ``address`` to prove the key of ``peer``."""
     transport = transports.get(address.partition(":")[0])
     if transport is None:
         return Probe(address, Answer.UNUSABLE, "no transport of this node leads there")
@@ -63,7 +65,7 @@ async def probe(transports: Mapping[str, Transport], identity: Identity, peer: S
 
 
 class _Asking:
-    """The receiver of the connection."""
+    """Says HELLO on a connection, and takes what comes."""
 
     def __init__(self, identity: Identity, peer: SignId) -> None:
         self.outcome: asyncio.Future[tuple[Answer, str]] = asyncio.get_running_loop().create_future()
@@ -88,7 +90,7 @@ class _Asking:
             self._end(Answer.OTHER, "it takes the connection, and ends it when it is asked for this key")
 
     def pause_writing(self) -> None:
-        """One frame is always little enough."""
+        """HELLO, the only frame sent, is short enough."""
 
     def resume_writing(self) -> None: ...
 

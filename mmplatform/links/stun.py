@@ -1,7 +1,7 @@
-"""Whether UDP gets out and back: a STUN binding request (RFC 8489) to each server, and what its silence means.
+"""Finds out whether UDP gets out and back: sends a STUN binding request (RFC 8489) to each server.
 
-A host that answers TCP, be it by a refusal, and not UDP is behind something that blocks UDP; one that answers nothing
-is not there; one that says by ICMP that nobody listens is there, and UDP gets through.
+A host that answers TCP, if only by a refusal, and not UDP is behind something that blocks UDP. A host that answers
+nothing is not there. A host that says by ICMP that nobody listens is there, and UDP gets through.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 from mmplatform.plugins.check import Check, fault, ok, unchecked
 
-PORT: Final = 3478
+PORT: Final = 3478  # of servers whose URL names none
 TRIES: Final = (0.3, 0.6, 1.1)  # seconds to wait after each request
-TCP_TIMEOUT: Final = 2.0
+TCP_TIMEOUT: Final = 2.0  # seconds for a host to accept or refuse
 MAGIC: Final = bytes.fromhex("2112a442")
 REQUEST: Final = b"\0\1\0\0" + MAGIC
 SUCCESS: Final = b"\1\1"
@@ -30,7 +30,10 @@ OPEN_UDP: Final = (
 
 @dataclass(frozen=True)
 class Said:
-    """``word``: answered, refused (nobody listens on that port), silent, blocked (here), unknown (no such name)."""
+    """The answer of one server, or why there is none.
+
+    ``word``: answered, refused (nobody listens on that port), silent, blocked (by this host), unknown (no such name).
+    """
 
     url: str
     host: str
@@ -96,7 +99,8 @@ def parse_url(url: str) -> tuple[str, int]:
 
 
 def check_servers(stun: Sequence[str], turn: Sequence[tuple[str, str, str]]) -> None:
-    """Raises ValueError for what is no address of a STUN server, or of a TURN server with a user and a password."""
+    """Raise ValueError unless ``stun`` are URLs of STUN servers, and ``turn`` of TURN servers, each with a user name
+    and a password."""
     for url in stun:
         parse_url(url)
     for server in turn:
@@ -127,7 +131,7 @@ def _failed(url: str, host: str, port: int, error: BaseException | None) -> Said
 
 
 async def _answers_tcp(said: Said) -> bool:
-    """Whether the host is there: it accepts, or refuses."""
+    """Whether the host accepts a TCP connection or refuses it, and so is there."""
     try:
         async with asyncio.timeout(TCP_TIMEOUT):
             _, writer = await asyncio.open_connection(said.host, said.port)

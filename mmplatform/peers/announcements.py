@@ -13,7 +13,7 @@ log = logging.getLogger("mmplatform")
 
 
 class Announcements:
-    """Watches all peers of a node, whose key is ``own``."""
+    """Watches all peers of the node with the key ``own``."""
 
     def __init__(self, events: Events, bus: Bus, own: SignId) -> None:
         self._events, self._bus, self._own = events, bus, own
@@ -34,19 +34,19 @@ class Announcements:
         self._say("transports.failed", peer.sign_id)
 
     def slow(self, peer: Peer) -> None:
-        """The attempt goes on; how it ends is told."""
+        """Say nothing: the attempt goes on, and its end will be told."""
 
     def waiting(self, peer: Peer) -> None:
-        """Applications know what they sent."""
+        """Say nothing: applications know what they sent."""
 
     def found(self, peer: Peer) -> None:
-        """Services told it themselves."""
+        """Say nothing: services brought the news."""
 
     def saved(self, peer: str, acks: list[Ack]) -> None:
-        """The senders are told, nobody else."""
+        """Say nothing: only the senders are told."""
 
     def released(self, peer: Peer) -> None:
-        """Its last link was lost before, which was told."""
+        """Say nothing: the loss of the last link was told before."""
 
     def _say(self, topic: str, peer: SignId) -> None:
         self._bus.emit("self", topic, self._own, peer)

@@ -1,6 +1,6 @@
-"""What is said over the link in use with one peer: queues, frames out, frames in.
+"""Exchanges frames with one peer over the link in use: queues, frames out, frames in.
 
-What is queued in one turn of the event loop leaves in one frame, one box and one write; 64 KiB leave at once.
+All that is queued in one turn of the event loop leaves in one frame, one box and one write; 64 KiB leave at once.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from mmplatform.peers.realtime_queue import EXTRA, PORTION, RealtimeQueue
 from mmplatform.peers.requests import UNFINISHED, PendingRequests, ReplyCache, failure, nobody
 
 FULL: Final = 64 * 1024  # bytes queued that leave at once
-EAGER: Final = 32  # requests or replies that leave at once: the other side works while this one goes on
+EAGER: Final = 32  # requests or replies queued that leave at once: the peer works on them while this side goes on
 BACKLOG: Final = 64 * 1024 * 1024  # bytes of replies for a peer that asks and does not read
 
 
 class Exchange:
-    """What is said to ``peer`` and what comes from it. ``link`` is the one in use, None while there is none.
+    """Sends to ``peer``, and takes what comes from it. ``link`` is the link in use, None while there is none.
 
     ``dial`` is called when a link is needed. ``on_request_sent`` is called for the first frame that expects an answer,
     and again only after ``watched`` is cleared.
@@ -50,7 +50,7 @@ class Exchange:
         self.queue: PeerQueue = outbox.queue(peer)
         self.busy = False  # a frame's worth was queued: senders should pass through room()
         self.useful = False  # the link in use brought something
-        self.sent = Delivery(peer)  # what every realtime message that was queued became
+        self.sent = Delivery(peer)  # the one Delivery of all realtime messages that were queued
         self.sent.settle(SENT)
         self.pending = PendingRequests()
         self._outbox, self._inbox, self._dispatcher, self._scope, self._now = outbox, inbox, dispatcher, scope, now
@@ -75,7 +75,7 @@ class Exchange:
         return True
 
     def request(self, topic: str, protocol: str, payload: bytes, timeout: float) -> asyncio.Future[bytes]:
-        """Ask; the payload of the reply, or RequestTimeout, RequestFailed or NoResponders."""
+        """Send a request; the future gets the reply's payload, or RequestTimeout, RequestFailed or NoResponders."""
         request, future = self.pending.ask(topic, protocol, payload, timeout)
         if self.link is not None:
             realtime = self._realtime
@@ -98,13 +98,13 @@ class Exchange:
             await self._realtime.shrunk()
 
     def acknowledge(self, acks: list[Ack]) -> None:
-        """These are saved: they may be told."""
+        """Send ``acks``, whose messages are handled and saved."""
         for ack in acks:
             self._acks[ack.lane, ack.epoch] = ack
         self.arm()
 
     def resume_over(self, link: Link, acks: list[Ack]) -> None:
-        """Go on over ``link``: ``acks`` is what the peer said it has, what it lacks is sent again."""
+        """Go on over ``link``. ``acks`` says what the peer has; what the peer lacks is sent again."""
         self.link, self.queue.linked, self.useful = link, True, False
         self._reply_cache.begin(link.epoch)
         self._sender.link_up(())
@@ -112,35 +112,35 @@ class Exchange:
             self._outbox.acknowledge(self._peer, ack)
         self.ask_again()
         self._outbox.refill(self._peer)
-        # What was acknowledged over a link that died meanwhile may not have arrived.
+        # Acknowledgements sent over a link that died meanwhile may not have arrived.
         self.acknowledge([*self._receiver.acks(), *self._receiver.reminders()])
 
     def move(self, link: Link) -> None:
-        """Go on over ``link``, while the one in use delivers what went out over it and need not be sent again."""
+        """Go on over ``link``, while the old link delivers what went out over it: nothing of that is sent again."""
         old, self.link = self.link, link
         assert old is not None
         self._sender.hand_over(old.largest)
         self.arm()
 
     def announce_link(self) -> None:
-        """Let the peer hear over which link we go on, with nothing else to say: it may miss replies."""
+        """Send an empty frame, so that the peer knows which link we go on over: the peer may miss replies."""
         if self.link is not None:
             self.link.send(Frame(int(self._now() * 1000), self.pending.floor, [], [], [], [], []))
 
     def ask_again(self) -> None:
-        """Replies may have been lost."""
+        """Send all unanswered requests again: replies may have been lost."""
         self._realtime.ask_again(self.pending.unanswered)
         self.arm()
 
     def pause(self) -> None:
-        """The link is gone: what is durable, and requests, wait for the next one."""
+        """Stop sending: the link is gone. Durable messages and requests wait for the next link."""
         self.link, self.queue.linked = None, False
         self._sender.link_down()
 
     def discard_realtime(self, known: bool) -> None:
-        """There is no other link: realtime messages and replies are lost.
+        """Drop realtime messages and replies: there is no other link.
 
-        So are the parts of unfinished messages when memory is short, or the peer is not ``known``.
+        Parts of unfinished messages are dropped too when memory is short, or the peer is not ``known``.
         """
         if not known or self._receiver.short_of_memory:
             self._receiver.close()
@@ -149,11 +149,11 @@ class Exchange:
 
     @property
     def next_expiry(self) -> float:
-        """Nothing that waits expires before this, in Unix seconds."""
+        """The time before which nothing that waits expires, in Unix seconds."""
         return self._sender.next_expiry / 1000
 
     def expire(self) -> None:
-        """End what waited too long."""
+        """Settle messages that waited too long."""
         for settled in self._sender.expire(int(self._now() * 1000)):
             self._outbox.settle(self._peer, settled)
         self._outbox.refill(self._peer)
@@ -161,7 +161,7 @@ class Exchange:
     # What comes in.
 
     def frame_received(self, frame: Frame) -> None:
-        """One frame of the peer: acknowledgements first, then what it sends."""
+        """Take one frame of the peer: acknowledgements first, then messages, requests and replies."""
         for ack in frame.acks:
             self._outbox.acknowledge(self._peer, ack)
         self.useful = True
@@ -182,14 +182,14 @@ class Exchange:
         self.flush()
 
     def mail_received(self, frame: Frame) -> None:
-        """As much as may come by mail. All of it is acknowledged again, even if it came before. Raises ProtocolError,
-        "window" or "overloaded" when it should be tried again later."""
+        """Take the acknowledgements and messages of a frame that came by mail; all messages are acknowledged again,
+        even if they came before. Raises ProtocolError, "window" or "overloaded" when to try again later."""
         for ack in frame.acks:
             self._outbox.acknowledge(self._peer, ack)
         if frame.acks:
             self._outbox.refill(self._peer)
         scope = self._scope(self._peer)
-        # The sender's clock has moved on since it was sealed; ours is the best guess by how much.
+        # The sender's clock has moved on since the frame was sealed; our clock is the best guess by how much.
         now = max(frame.now, int(self._now() * 1000))
         for batch in frame.batches:
             self._take_in(batch, now, scope)
@@ -198,11 +198,11 @@ class Exchange:
                 self._inbox.save(self._peer, self._receiver)
 
     def handed(self, batch: Batch) -> bool:
-        """Whether all in it is with the handlers, or they are done."""
+        """Whether handlers have got every message of ``batch``."""
         return not batch.records or self._receiver.progress(batch.lane, batch.epoch)[0] >= batch.records[-1].seq
 
     def progress(self, frame: Frame) -> list[tuple[int, int]]:
-        """How far the streams of a frame are: as long as it stays the same, mail that is held need not be tried."""
+        """How far the streams of ``frame`` are: while that stays the same, mail that is held need not be tried."""
         return [self._receiver.progress(batch.lane, batch.epoch) for batch in frame.batches]
 
     def _take_in(self, batch: Batch, sender_now: int, scope: str) -> None:
@@ -228,7 +228,7 @@ class Exchange:
             self.acknowledge(self._receiver.reminders())
 
     def _hand_over(self, record: Record, sender_now: int, scope: str, stream: Stream) -> str | None:
-        """The outcome's reason word, "" when simply handled; None while handlers are at work."""
+        """Give ``record`` to its handlers: the outcome's reason word, "" when handled, None while they are at work."""
         if not record.topic:
             return ""
         if record.expires <= sender_now:
@@ -316,7 +316,7 @@ class Exchange:
                     self._outbox.settle(self._peer, settled)
                 if not (batches or realtime.bytes or self._acks):
                     return
-            # Taken here, not by a method: often a frame is one request, and a call more would count.
+            # Empty the queue here, not in a method: often a frame is one request, and one more call would count.
             acks = list(self._acks.values())
             events, requests, replies = realtime.events, realtime.requests, realtime.replies
             self._acks, realtime.events, realtime.requests, realtime.replies, realtime.bytes = {}, [], [], [], 0
@@ -331,7 +331,7 @@ class Exchange:
 
 
 def _reason(result: Result) -> str:
-    """What the sender is told of a result; an exception in a handler is this node's affair and counts as handled."""
+    """The reason word for the sender; an exception in a handler is this node's affair and counts as handled."""
     if result is NOBODY:
         return "unhandled"
     return (

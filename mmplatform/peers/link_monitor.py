@@ -19,7 +19,7 @@ from mmplatform.peers.liveness import FailureDetector, quarantine
 from mmplatform.peers.timers import Timers
 
 LOOK: Final = 0.2  # seconds between two looks at a link that owes an answer
-ANSWER: Final = 1.0  # seconds a link has to say that it is there, or four round trips
+ANSWER: Final = 1.0  # seconds a link has to answer that it is there; four round trips when those take longer
 SUSPECT_LOOK: Final = 1.0  # seconds between two questions to a link that fell silent
 
 SILENT: Final = "silent"  # why another link is used
@@ -36,36 +36,36 @@ class PeerLinks(Protocol):
 
     @property
     def link(self) -> Link | None:
-        """The one in use."""
+        """The link in use."""
         ...
 
     @property
     def links(self) -> list[Link]:
-        """All that are up."""
+        """All links that are up."""
         ...
 
     def use(self, link: Link, acks: list[Ack], why: str) -> None:
         """Go on over ``link``: what is not acknowledged is sent again."""
 
     def move(self, link: Link, why: str) -> None:
-        """Go on over ``link``, while the one in use delivers what it has."""
+        """Go on over ``link``, while the old link delivers what went out over it."""
 
 
 class LinkMonitor:
     """Watches the link in use with ``peer``.
 
-    ``rescue(link, also)`` is called when ``link`` is silent and no other one is up: dial what is not like it, and
-    ``also`` what is. ``replan(seconds)`` asks for another look at all links.
+    ``rescue(link, also)`` is called when ``link`` is silent and no other one is up: it dials candidates unlike
+    ``link``, and with ``also`` those like ``link``. ``replan(seconds)`` asks for another look at all links.
     """
 
     def __init__(self, peer: PeerLinks, rescue: Callable[[Link, bool], None], replan: Callable[[float], None]) -> None:
-        self.incoming: Link | None = None  # the last one a frame came in over
+        self.incoming: Link | None = None  # the link that the last frame came in over
         self._peer, self._rescue, self._replan = peer, rescue, replan
         self._loop = asyncio.get_running_loop()
         self._detector = FailureDetector()
-        self._failures: dict[tuple[int, str], int] = {}  # how often links of one kind fell silent
-        self._suspects: dict[Link, int] = {}  # with the bytes that had come in over each when it fell silent
-        self._confirmed = -1  # requests that the link in use had carried when it was last asked whether all has come
+        self._failures: dict[tuple[int, str], int] = {}  # how often links of each kind fell silent
+        self._suspects: dict[Link, int] = {}  # silent links, with the bytes that had come in over each
+        self._confirmed = -1  # frames_awaiting_reply of the link in use when it was last asked whether all has come
         self._timers = Timers()
 
     @property
@@ -74,16 +74,16 @@ class LinkMonitor:
         return bool(self._suspects)
 
     def chosen(self) -> None:
-        """Another link is in use."""
+        """Watch from the beginning: another link is in use."""
         self.links_changed()
         self._confirmed = -1
 
     def links_changed(self) -> None:
-        """A link came or went: what others brought says nothing about them any more."""
+        """Count anew: a link came or went, so the bytes counted over other links cannot be compared any more."""
         self._detector = FailureDetector()
 
     def lost(self, link: Link) -> None:
-        """A link is gone."""
+        """Forget ``link``, which is gone."""
         self.links_changed()
         self._suspects.pop(link, None)
 
@@ -93,8 +93,8 @@ class LinkMonitor:
         self._timers.set("look", LOOK, self._look)
 
     def frame_arrived(self, link: Link) -> None:
-        """A frame came in over a link that is not in use here, or another one than the last. The peer may know why,
-        and replies may have been lost before it knew."""
+        """Watch the link in use, and ask again: a frame came in over a link that is not in use here, or not over the
+        link of the last frame. The peer may have left a dead link, and replies may have been lost before it did."""
         active = self._peer.link
         if active is not None and active is not link:
             active.owes_answer = True
@@ -106,7 +106,7 @@ class LinkMonitor:
                 self._timers.set("ask", LOOK, self._ask_again)
 
     def ask_if_alive(self, link: Link) -> None:
-        """Have ``link`` say that it is there; suspect it if it does not, and is in use."""
+        """Ask ``link`` whether it is there; suspect it if no answer comes and it is in use."""
         self._loop.call_later(max(ANSWER, 4 * link.min_rtt), self._no_answer, link, ask(link))
 
     def review_suspects(self, now: float) -> None:
@@ -147,8 +147,8 @@ class LinkMonitor:
         self._timers.set("look", LOOK, self._look)
 
     def _must_ask_again(self, active: Link) -> bool:
-        """Ask once whether all has come, as long as something is not acknowledged: it may have met what came in last
-        on its way."""
+        """Ask once whether all has come, as long as something is not acknowledged: the last frame that came in may have
+        left the peer before our last frame arrived there."""
         exchange = self._peer.exchange
         if active.frames_awaiting_reply == self._confirmed or (
             exchange.queue.empty and not exchange.pending.unanswered

@@ -1,25 +1,25 @@
 """The failure detector of one link: has it fallen silent while something on it wants an answer? Pure.
 
-It suspects a link only beside another one that answers at the same time: a peer that is busy answers over none.
+A link is suspected only beside another one that answers at the same time: a busy peer answers over none.
 """
 
 from typing import Final
 
 PROBE_AFTER: Final = 0.4  # seconds without an answer until the link is asked whether it is there
-SWITCH_AFTER: Final = 0.4  # seconds from that question until the link is left, when another one answers
-ROUND_TRIPS: Final = 3  # of the link: neither of the two is shorter
-LEAST_RATE: Final = 2 * 1024 * 1024  # bytes a second that a link is taken to carry: the answer is behind what was sent
-RATE_DECAY: Final = 0.9  # of a higher rate that was seen, from look to look
+SWITCH_AFTER: Final = 0.4  # seconds from the question until the link is left, when another one answers
+ROUND_TRIPS: Final = 3  # round trips of the link that PROBE_AFTER and SWITCH_AFTER last at least
+LEAST_RATE: Final = 2 * 1024 * 1024  # bytes a second a link is taken to carry: answers wait behind what was sent
+RATE_DECAY: Final = 0.9  # the part of a higher rate, once seen, that is left at the next look
 LONGEST_SWITCH: Final = 2.0  # seconds from the question until the link is left, however much was sent before it
 RESCUE_AFTER: Final = 2.0  # seconds of silence until other addresses are dialled, when no other link answers
 QUARANTINE: Final = 2.0  # seconds for which a link that fell silent and came back is not used; doubles each time
-LONGEST_QUARANTINE: Final = 60.0
+LONGEST_QUARANTINE: Final = 60.0  # seconds
 
 IDLE: Final = "idle"  # nothing wants an answer
-WAIT: Final = "wait"
+WAIT: Final = "wait"  # an answer may still come
 PROBE: Final = "probe"  # ask every link whether it is there
 SWITCH: Final = "switch"  # another link answers and this one does not
-DIAL: Final = "dial"  # it does not answer and there is no other one
+DIAL: Final = "dial"  # the link does not answer and there is no other one
 
 
 class FailureDetector:
@@ -27,12 +27,12 @@ class FailureDetector:
 
     def __init__(self) -> None:
         self._bytes_in = -1
-        self._bytes_out = 0  # when something last came in,
-        self._answered_at = 0.0  # and when that was
+        self._bytes_out = 0  # bytes that had gone out when something last came in
+        self._answered_at = 0.0  # when something last came in
         self._rate: float = LEAST_RATE
         self._silent_since: float | None = None
         self._probed_at: float | None = None
-        self._others_in = 0  # when it was probed
+        self._others_in = 0  # bytes that had come in over other links when this one was probed
         self._dialled = False
 
     def look(
@@ -42,8 +42,9 @@ class FailureDetector:
 
         Args:
             now: seconds, of any steady clock.
-            bytes_in: that came in over the link so far; ``bytes_out``: that went out.
-            awaits_answer: whether something that wants an answer went out after the last that came in.
+            bytes_in: bytes that came in over the link so far.
+            bytes_out: bytes that went out over the link so far.
+            awaits_answer: whether something that wants an answer went out after the last frame came in.
             others_in: bytes that came in over all other links to the peer so far.
             round_trip: of the link, in seconds.
         """

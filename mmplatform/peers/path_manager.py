@@ -1,7 +1,7 @@
-"""Keeps the best link to a peer in use: what ``links/paths.py`` decides is looked up, timed and done here.
+"""Keeps the best link to a peer in use: asks ``links/paths.py`` what to do, and when, and does it.
 
-While a link is up, better ones are dialled in the background, one is kept warm, the rest is closed. Whether the link
-in use still works is for ``link_monitor.py`` to notice.
+While a link is up, better ones are dialled in the background, one is kept warm, the rest are closed.
+``link_monitor.py`` notices when the link in use no longer works.
 """
 
 import asyncio
@@ -25,20 +25,20 @@ from mmplatform.plugins.signalling import SignallingTransport
 DRAIN: Final = 0.3  # seconds a link that was moved away from has to deliver what went out, beyond two round trips
 WARM_LOOK: Final = 15.0  # seconds between two comparisons of links that are up
 LIFETIME: Final = 3600.0  # seconds after which a link that is kept warm is made anew
-SETTLED: Final = 0.02  # seconds a link has for what it was made for, before others are thought of
-PREPARE: Final = 0.2  # seconds after which a link over a relay is there for more than one message
-STABLE: Final = 5.0  # a link that was lost sooner is not made again at once
+SETTLED: Final = 0.02  # seconds a new link has for what it was made for, before better ones are dialled
+PREPARE: Final = 0.2  # seconds in use after which a relayed link serves more than one message
+STABLE: Final = 5.0  # seconds: a link that is lost sooner is not made again at once
 
-BETTER: Final = "better"  # why another link is used
-LOST: Final = "lost"
-REPLACED: Final = "replaced"  # reasons for closing a link
-RENEWED: Final = "renewed"
+BETTER: Final = "better"  # why another link is used: it is better
+LOST: Final = "lost"  # why another link is used: the one in use was lost
+REPLACED: Final = "replaced"  # why a link is closed: another one makes it needless
+RENEWED: Final = "renewed"  # why a link is closed: it is old
 
 
 class PathManager:
     """Decides which link to ``peer`` is used, which is kept warm and what is dialled beside them.
 
-    ``troubles`` says of addresses that failed why; ``monitor`` watches the link in use.
+    ``troubles`` says why addresses failed, by address; ``monitor`` watches the link in use.
     """
 
     def __init__(
@@ -50,18 +50,18 @@ class PathManager:
         self._loop = asyncio.get_running_loop()
         self._retries = paths.Retries(random)
         self._draining: dict[Link, asyncio.TimerHandle] = {}
-        self._needless: dict[Link, tuple[float, int]] = {}
+        self._needless: dict[Link, tuple[float, int]] = {}  # since when, with the frames that had come in
         self._timers = Timers()
         self._dialling: asyncio.Task[Any] | None = None
         self._addresses: tuple[str, ...] = ()
-        self._moved = 0.0
+        self._moved = 0.0  # when the link in use was chosen
         self._single = 0  # the epoch of the peer that keeps one link only
-        self._measured = 0.0
+        self._measured = 0.0  # when all links were last asked for their round trip
 
     # What the peer tells.
 
     def chosen(self, link: Link) -> None:
-        """``link`` is the one in use now."""
+        """Make better links: ``link`` is in use now."""
         self._moved = self._loop.time()
         self.monitor.chosen()
         for other in self._peer.links:
@@ -72,14 +72,14 @@ class PathManager:
             self._timers.set("prepare", PREPARE, self._prepare)
 
     def joined(self, link: Link) -> None:
-        """Another link is up."""
+        """Compare ``link``, which is up, with the one in use."""
         self.monitor.links_changed()
         link.keep(links.SPARE_KEEPALIVE)
         self._forget_failures(link)
         self._plan()
 
     def lost(self, link: Link) -> None:
-        """A link is gone, whichever."""
+        """Forget ``link``, which is gone, whether it was in use or not."""
         self.monitor.lost(link)
         self._retries.ended(link.cost, self._loop.time() - link.opened >= STABLE, self._loop.time())
         self._needless.pop(link, None)
@@ -95,22 +95,23 @@ class PathManager:
         if draining is not None:
             self._restart()
         elif link.frames_in:
-            self._peer.exchange.ask_again()  # it may have taken replies with it
+            self._peer.exchange.ask_again()  # replies may have been lost with the link
         self._plan_in(0.0)
 
     def failed(self, address: str, reason: str) -> None:
-        """An address was dialled in vain."""
+        """Note that ``address`` was dialled in vain."""
         self.troubles[address] = reason
         for candidate in self._dialer.candidates([address]):
             self._retries.failed(candidate, self._loop.time())
 
     def peer_may_have_moved(self) -> None:
-        """There is news of the peer: its addresses may be others."""
+        """Plan again: there is news of the peer, whose addresses may be others."""
         if self._peer.link is not None:
             self._plan_in(0.0)
 
     def network_changed(self) -> None:
-        """Our own addresses changed: links may be dead without a word, and better ones possible."""
+        """Ask all links whether they are there, and plan again: our own addresses changed, so links may be dead without
+        a word, and better ones possible."""
         self._retries.reset()
         for link in self._peer.links:
             self.monitor.ask_if_alive(link)
@@ -137,7 +138,7 @@ class PathManager:
     # Moving.
 
     def drain(self, old: Link) -> None:
-        """``old`` was moved away from: what went out over it arrives soon, or is sent again."""
+        """Let ``old``, which was moved away from, deliver what went out over it; send that again when it takes long."""
         if old in self._draining:
             self._draining[old].cancel()
         timer = self._draining[old] = self._loop.call_later(DRAIN + 2 * old.min_rtt, self._not_drained, old)
@@ -146,7 +147,7 @@ class PathManager:
     def _drained(self, old: Link, timer: asyncio.TimerHandle, answer: asyncio.Future[float]) -> None:
         if not answer.cancelled() and answer.exception() is None and self._draining.get(old) is timer:
             self._draining.pop(old).cancel()
-            self._plan_in(0.0)  # it may be closed now
+            self._plan_in(0.0)  # ``old`` may be closed now
 
     def _not_drained(self, old: Link) -> None:
         del self._draining[old]
@@ -167,7 +168,7 @@ class PathManager:
     # Planning.
 
     def _prepare(self) -> None:
-        """Either end may soon punch a hole: what must be loaded for that may be loaded meanwhile."""
+        """Load what hole punching needs: either end may soon begin with it."""
         active = self._peer.link
         if active is None:
             return
@@ -177,7 +178,7 @@ class PathManager:
                 transport.prepare()
 
     def candidates(self) -> list[Candidate]:
-        """What is known of where the peer is."""
+        """The known addresses of the peer that can be dialled from here."""
         addresses = self._directory.addresses(self._peer.sign_id)
         if addresses != self._addresses:
             self._addresses = addresses
@@ -186,7 +187,7 @@ class PathManager:
         return self._dialer.candidates(addresses)
 
     def _plan(self) -> None:
-        """Look at everything again, and when next."""
+        """Look at all links: move, measure, close and dial; then set the time of the next look."""
         self._timers.cancel("plan")
         active, now = self._peer.link, self._loop.time()
         if active is None or not active.ready:
@@ -199,7 +200,7 @@ class PathManager:
                 self._peer.use(better, [], SILENT)
             else:
                 self._peer.move(better, BETTER)
-            return  # both plan again
+            return  # use() and move() plan again
         again = [inf, *(link.suspect_until - now for link in up if now < link.suspect_until < inf)]
         if self.monitor.has_suspects:
             again.append(SUSPECT_LOOK)
@@ -214,8 +215,8 @@ class PathManager:
             self._plan_in(max(min(again), 0.01))
 
     def _improve(self, up: list[Link], active: Link, now: float) -> float:
-        """Dial what may be better; seconds until the next look at it."""
-        ours = active.dialled or self._peer.known or active.relayed  # a stranger is called back, no more
+        """Dial candidates that may be better; the seconds until the next look at them."""
+        ours = active.dialled or self._peer.known or active.relayed  # strangers are called back, no more
         if self._dialling is not None or not ours:
             return inf
         candidates = self.candidates()
@@ -239,13 +240,13 @@ class PathManager:
         return lambda c: max(self._retries.due(c), active.opened + turns.get(c.address, inf))
 
     def _shown(self) -> bool:
-        """Whether our own record has a way to us that is no relay."""
+        """Whether our own record publishes an address that is not a relay's."""
         record = self._directory.own_record
         own = self._dialer.candidates(record.connection_info) if record is not None else []
         return any(not c.relayed for c in own)
 
     def _prune(self, up: list[Link], active: Link, now: float) -> float:
-        """Close what nobody needs, once it is quiet; seconds until the next look at it."""
+        """Close links that are needless, once they are quiet; the seconds until the next look at them."""
         spare = paths.spare(up, active)
         if spare is not None and spare.dialled and now - spare.opened > LIFETIME and spare not in self._draining:
             spare.close(RENEWED)
@@ -271,7 +272,7 @@ class PathManager:
         try:
             link = await self._dialer.race(self._peer.sign_id, starts, self.failed)
         except MMError:
-            pass  # noted by failed
+            pass  # ``failed`` has noted it
         else:
             self._retries.opened(link.dialled_at, self._loop.time())
         finally:
@@ -280,7 +281,7 @@ class PathManager:
             self._plan_in(0.01)
 
     def _rescue(self, link: Link, also: bool) -> None:
-        """Dial what is not like ``link``, which is silent; ``also`` what is."""
+        """Dial candidates of another cost than ``link``, which is silent; with ``also``, those of its cost, too."""
         if self._dialling is None and (self._peer.known or link.dialled):
             starts = paths.first([c for c in self.candidates() if also or c.cost != link.cost])
             if starts:

@@ -23,15 +23,15 @@ from mmplatform.peers.reconnecting import Reconnector
 from mmplatform.plugins.host import Failed
 
 GLARE: Final = 10.0  # seconds between two links within which both ends may have dialled at once
-LONGEST_TIMER: Final = 3600.0  # the wall clock may be set: look again at least this often
+LONGEST_TIMER: Final = 3600.0  # seconds between two looks at the wall clock, at most: it may be set
 NEVER: Final = 8e12  # Unix seconds: later than any message may expire
-DUPLICATE: Final = "duplicate"  # reasons for closing a link
-TAKEN_OVER: Final = "taken-over"
-FIRST: Final = "first"  # why a link is used
+DUPLICATE: Final = "duplicate"  # why a link is closed: both ends dialled at once, and the other link stays
+TAKEN_OVER: Final = "taken-over"  # why a link is closed, and another used: another run of the node took over
+FIRST: Final = "first"  # why a link is used: there was none
 
 
 class PeerEvents(Protocol):
-    """What happens to a peer, told to who keeps watch of all peers."""
+    """Callbacks of a peer, for those who watch all peers."""
 
     def reached(self, peer: "Peer") -> None:
         """The first link to ``peer`` is up."""
@@ -46,7 +46,7 @@ class PeerEvents(Protocol):
         """An attempt to reach ``peer`` failed."""
 
     def slow(self, peer: "Peer") -> None:
-        """It takes long to reach ``peer``."""
+        """An attempt to reach ``peer`` takes long."""
 
     def waiting(self, peer: "Peer") -> None:
         """Something waits for ``peer``, and there is no link."""
@@ -72,7 +72,7 @@ class Surroundings:
 
 
 class Peer:
-    """``reason`` says why there is no link, as far as it is known."""
+    """Keeps the links to one remote peer. ``reason`` says why there is no link, as far as that is known."""
 
     def __init__(self, sign_id: SignId, around: Surroundings, events: PeerEvents) -> None:
         self.sign_id = sign_id
@@ -85,7 +85,7 @@ class Peer:
             self.reconnector.dial, self.monitor.request_sent,
         )  # fmt: skip
         self.queue = self.exchange.queue
-        self._links: list[Link] = []  # all that are ready
+        self._links: list[Link] = []  # links that became ready, until they are lost
         self._around, self._events = around, events
         self._loop = asyncio.get_running_loop()
         self._expiry: asyncio.TimerHandle | None = None
@@ -94,22 +94,22 @@ class Peer:
 
     @property
     def link(self) -> Link | None:
-        """The one in use."""
+        """The link in use."""
         return self.exchange.link
 
     @property
     def links(self) -> list[Link]:
-        """All that are ready."""
+        """All links that are ready."""
         return [link for link in self._links if link.ready]
 
     @property
     def ranked(self) -> list[Link]:
-        """All there are, the one in use first."""
+        """All links: the one in use, then the others from best to worst, then those that are closing."""
         return sorted(self._links, key=lambda link: (link is not self.link, not link.ready, paths.weight(link)))
 
     @property
     def known(self) -> bool:
-        """Whether it is a friend, a device, or somebody with a name here."""
+        """Whether the peer is a friend, a device, or somebody with a name here."""
         return self._around.contacts.known(self.sign_id)
 
     @property
@@ -123,7 +123,7 @@ class Peer:
         return not (self.reconnector.dialling or self._links or self.wanted)
 
     def wake(self) -> None:
-        """Something durable waits."""
+        """Send the durable messages that wait, or dial."""
         self._watch_expiry()
         if self.link is not None:
             self.exchange.arm()
@@ -138,35 +138,35 @@ class Peer:
         self.reconnector.dial()
 
     def introduce(self) -> None:
-        """Try to reach the peer until it was reached once: it cannot know where we are now."""
+        """Try to reach the peer until it was reached once: the peer cannot know where we are now."""
         self.reconnector.introduce()
 
     def nudge(self) -> None:
-        """There is news of the peer: do not wait for the next attempt."""
+        """Begin the next attempt at once: there is news of the peer."""
         self.reconnector.nudge()
         self.path_manager.peer_may_have_moved()
 
     def network_changed(self) -> None:
-        """Our own addresses changed."""
+        """Begin the next attempt at once, and look at all links: our own addresses changed."""
         self.reconnector.nudge()
         self.path_manager.network_changed()
 
     def present(self) -> None:
-        """It can be reached now."""
+        """Begin the next attempt at once: the peer can be reached now."""
         self.reconnector.present()
         self.path_manager.peer_may_have_moved()
 
     async def connect(self, timeout: float) -> Link:
-        """The link in use, dialled when there is none. Raises Unreachable with the reason."""
+        """The link in use, dialled when there is none. Raises Unreachable with the reason after ``timeout`` seconds."""
         return await self.reconnector.connect(timeout)
 
     def disconnect(self, reason: str) -> None:
-        """Close every link; what waits is sent when the peer is next connected or written to."""
+        """Close every link; messages that wait are sent when the peer is next connected or written to."""
         for link in list(self._links):
             link.close(reason)
 
     async def close(self) -> None:
-        """End everything; what waits is on disk."""
+        """End everything; messages that wait are on disk."""
         self._closed = True
         if self._expiry is not None:
             self._expiry.cancel()
@@ -177,7 +177,8 @@ class Peer:
         self.exchange.pending.close(NotRunning("the platform stopped"))
 
     def link_ready(self, link: Link, resume: bytes) -> None:
-        """A link is up: use it, unless it is the lesser of two that both ends dialled at once."""
+        """Use ``link``, which is up, or keep it beside a better one; close it if it is the lesser of two that both ends
+        dialled at once."""
         try:
             state = decode_resume(resume)
         except ProtocolError:
@@ -211,7 +212,7 @@ class Peer:
             twin.close(REPLACED if twin.dialled == link.dialled else DUPLICATE)
 
     def use(self, link: Link, acks: list[Ack], why: str) -> None:
-        """Go on over ``link``; ``acks`` is what the peer said it has, what it lacks is sent again."""
+        """Go on over ``link``. ``acks`` says what the peer has; what the peer lacks is sent again."""
         self.reason = ""
         self.exchange.resume_over(link, acks)
         if why in (LOST, SILENT):
@@ -219,7 +220,7 @@ class Peer:
         self._chosen(link, why)
 
     def move(self, link: Link, why: str) -> None:
-        """Go on over ``link``, while the one in use, which is fine, delivers what went out over it."""
+        """Go on over ``link``, while the old link, which is fine, delivers what went out over it."""
         old = self.link
         assert old is not None
         self.exchange.move(link)
@@ -227,7 +228,7 @@ class Peer:
         self._chosen(link, why)
 
     def link_lost(self, link: Link, error: Exception | None) -> None:
-        """A link is gone: go on over another one that is up, else dial while something waits."""
+        """Go on over another link that is up, as ``link`` is gone; else dial while something waits."""
         if link in self._links:
             self._links.remove(link)
         self.path_manager.lost(link)
@@ -252,12 +253,12 @@ class Peer:
             self.reconnector.dial_again()
 
     def link_writable(self, link: Link) -> None:
-        """The connection of ``link`` takes more."""
+        """Send what is queued: the connection of ``link`` takes more."""
         if link is self.link:
             self.exchange.flush()
 
     def frame_received(self, link: Link, frame: Frame) -> None:
-        """A frame came in over ``link``, whichever."""
+        """Take a frame that came in over ``link``, whether that is in use or not."""
         if link is not self.exchange.link or link is not self.monitor.incoming:
             self.monitor.frame_arrived(link)
         self.exchange.frame_received(frame)
@@ -265,18 +266,19 @@ class Peer:
     # Called by the reconnector.
 
     def unreachable(self, reason: str) -> None:
-        """An attempt to reach the peer failed, and there is no link."""
+        """Tell that an attempt to reach the peer failed, and there is no link."""
         self.reason = reason
         self._events.unreachable(self, reason)
 
     def slow_to_reach(self) -> None:
-        """An attempt to reach the peer takes long, and there is no link."""
+        """Tell that an attempt to reach the peer takes long, and there is no link."""
         self._events.slow(self)
 
     # Inside.
 
     def _supersedes(self, link: Link, old: Link) -> bool:
-        """Of two links that both ends dialled at once, the one dialled by the smaller signId stays; else the newer."""
+        """Whether ``link`` stays and ``old`` goes: of two links that both ends dialled at once, the one dialled by the
+        smaller signId stays; else the newer."""
         if not old.ready or link.dialled == old.dialled or link.epoch != old.epoch:
             return True
         if link.opened - old.opened > GLARE:
@@ -289,7 +291,7 @@ class Peer:
         self._events.moved(self, link, why)
 
     def _watch_expiry(self) -> None:
-        """One timer for all that waits."""
+        """Set the one timer for all messages that wait."""
         due = self.exchange.next_expiry
         if self._closed or due >= self._expiry_due:
             return

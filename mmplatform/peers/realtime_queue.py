@@ -1,4 +1,4 @@
-"""Events, requests and replies of this turn of the loop, until they are in a frame."""
+"""Holds the events, requests and replies of this turn of the loop until they are in a frame."""
 
 import asyncio
 from typing import Final, TypeVar
@@ -12,14 +12,14 @@ Queued = TypeVar("Queued", Event, Request, Reply)
 
 
 class RealtimeQueue:
-    """What is queued for one peer. Its owner appends to the three lists, and adds to ``bytes`` what they grew by."""
+    """The queue to one peer. Its owner appends to the three lists, and adds to ``bytes`` what they grew by."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.requests: list[Request] = []
         self.replies: list[Reply] = []
-        self.bytes = 0  # of the three
-        self.waiter: asyncio.Future[None] | None = None  # of those in shrunk()
+        self.bytes = 0  # of the three lists, about
+        self.waiter: asyncio.Future[None] | None = None  # shared by all callers of shrunk()
 
     async def shrunk(self) -> None:
         """Wait until some of the queue was sent, or all of it is discarded."""

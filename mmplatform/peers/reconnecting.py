@@ -14,11 +14,11 @@ from mmplatform.peers.exchange import Exchange
 from mmplatform.peers.path_manager import PathManager
 
 LIFETIME: Final = 3600.0  # seconds after which a link is replaced by a fresh one
-RENEW_AGAIN: Final = 60.0  # seconds until a fresh link that could not be had is tried for again
+RENEW_AGAIN: Final = 60.0  # seconds after a renewal that failed until the next attempt
 STABLE: Final = 5.0  # seconds: a link that was lost sooner and brought nothing is not dialled again at once
-FLAPPING: Final = 2.0  # seconds at most until such a link is dialled again: the peer is there
-SOON: Final = 0.02  # seconds until a peer is dialled again that has just come
-SLOW: Final = 2.0  # seconds of an attempt to reach the peer after which its mail does not wait for the end of it
+FLAPPING: Final = 2.0  # seconds, at most, until a link that was lost so soon is dialled again: the peer is there
+SOON: Final = 0.02  # seconds until a peer that has just become reachable is dialled again
+SLOW: Final = 2.0  # seconds of an attempt to reach the peer after which mail no longer waits for the end of the attempt
 
 
 class DialledPeer(Protocol):
@@ -31,7 +31,7 @@ class DialledPeer(Protocol):
 
     @property
     def link(self) -> Link | None:
-        """The one in use."""
+        """The link in use."""
         ...
 
     @property
@@ -55,7 +55,7 @@ class Reconnector:
         self._dialling: asyncio.Task[Any] | None = None
         self._nudged = asyncio.Event()
         self._backoff, self._flaps = Backoff(random), Backoff(random, FLAPPING)
-        self._arrivals: list[asyncio.Future[Link]] = []  # of those in connect()
+        self._arrivals: list[asyncio.Future[Link]] = []  # one for each caller of connect()
         self._introducing = self._present = False
         self._renewal: asyncio.TimerHandle | None = None
         self._closed = False
@@ -76,24 +76,23 @@ class Reconnector:
             self._dialling = self._loop.create_task(self._keep_dialling(pause), name=f"mm dial {self._peer.sign_id}")
 
     def introduce(self) -> None:
-        """Try to reach the peer until it was reached once: it cannot know where we are now."""
+        """Try to reach the peer until it was reached once: the peer cannot know where we are now."""
         self._introducing = True
         self.dial()
 
     def nudge(self) -> None:
-        """Do not wait for the next attempt: there is news of the peer, or of our own addresses."""
+        """Begin the next attempt at once: there is news of the peer, or of our own addresses."""
         self._backoff.reset()
         self._nudged.set()
 
     def present(self) -> None:
-        """The peer can be reached now. When that is heard while an attempt is just failing, the next one follows at
-        once."""
+        """Begin the next attempt at once, also when one is just failing: the peer can be reached now."""
         self._present = True
         self.nudge()
 
     async def connect(self, timeout: float) -> Link:
         """The link in use, dialled when there is none. Raises Unreachable with the reason."""
-        tried = False  # and lost at once
+        tried = False  # whether a link came up and was lost at once
         try:
             async with asyncio.timeout(timeout):
                 while (link := self._peer.link) is None or not link.ready:
@@ -113,7 +112,7 @@ class Reconnector:
         return link
 
     def link_chosen(self, link: Link) -> None:
-        """``link`` is the one in use now."""
+        """Give ``link``, which is in use now, to those who wait for a link; renew it when it is old."""
         self._introducing = False
         self._nudged.set()
         self._renew_after(LIFETIME if link.dialled else None)
@@ -122,11 +121,11 @@ class Reconnector:
                 arrival.set_result(link)
 
     def link_lost(self) -> None:
-        """The link in use is gone; another one may follow."""
+        """Forget the renewal: the link in use is gone. Another one may follow."""
         self._renew_after(None)
 
     def last_link_lost(self, link: Link) -> None:
-        """``link`` was in use, and there is no other one."""
+        """Begin with short delays again: ``link``, which was in use, is gone, and there is no other one."""
         self._backoff.reset()
         if self._peer.exchange.useful or self._loop.time() - link.opened >= STABLE:
             self._flaps.reset()
@@ -160,7 +159,7 @@ class Reconnector:
         self.dial_again()  # the link may be lost by now
 
     async def _rest(self, seconds: float) -> None:
-        """Wait, or less when there is news."""
+        """Wait for ``seconds``, less when there is news."""
         if self._present:
             seconds = min(seconds, SOON)
         self._nudged.clear()
@@ -171,14 +170,14 @@ class Reconnector:
             pass
 
     async def _dial_once(self) -> bool:
-        """Whether a link came up, or was made anew."""
+        """Dial once; whether a link came up, or was made anew."""
         peer = self._peer
         self._present = False
         slow = self._loop.call_later(SLOW, self._still_dialling)
         try:
             addresses = await self._directory.locate(peer.sign_id)
             if peer.link is not None and peer.link.dialled_at in addresses:
-                addresses = (peer.link.dialled_at,)  # a fresh one of the same kind
+                addresses = (peer.link.dialled_at,)  # a fresh link of the same kind
             if not addresses:
                 raise Unreachable("no address of it is known; add its ticket, or run a service that finds it")
             await self._dialer.dial(peer.sign_id, addresses, peer.path_manager.failed)
@@ -203,7 +202,7 @@ class Reconnector:
         self._renewal = self._loop.call_later(seconds, self._renew) if seconds is not None else None
 
     def _renew(self) -> None:
-        """Dial a fresh link, which has fresh keys; the old one closes when it is up, and nothing is lost between."""
+        """Dial a fresh link, which has fresh keys; the old one closes once the fresh one is up, and nothing is lost."""
         if self._dialling is None:
             self._dialling = self._loop.create_task(self._dial_anew(), name=f"mm renew {self._peer.sign_id}")
         else:

@@ -13,17 +13,20 @@ from mmplatform.peers.status import PeerStatus, status_of
 
 
 class PeerWatcher(PeerEvents, Protocol):
-    """Told what happens to every peer."""
+    """Callbacks for what happens to every peer."""
 
     def found(self, peer: Peer) -> None:
         """There is news of where ``peer`` is."""
 
     def saved(self, peer: str, acks: list[Ack]) -> None:
-        """What ``acks`` says is handled and on disk."""
+        """The messages that ``acks`` names are handled and on disk."""
 
 
 class Peers:
-    """``by_id`` holds the objects there are; ``running`` is set while the node runs: until then nobody is dialled."""
+    """Makes and releases peers; ``by_id`` holds them.
+
+    ``running`` is set while the node runs: before, nobody is dialled.
+    """
 
     def __init__(self, around: Surroundings, epoch: int) -> None:
         self.by_id: dict[str, Peer] = {}
@@ -36,7 +39,7 @@ class Peers:
         self._watchers.append(watcher)
 
     def peer(self, sign_id: SignId) -> Peer:
-        """The object of one remote peer. Raises LocalError for our own key."""
+        """The object of one remote peer, made when there is none. Raises LocalError for our own key."""
         peer = self.by_id.get(sign_id)
         if peer is None:
             if sign_id == self._around.own:
@@ -45,7 +48,7 @@ class Peers:
         return peer
 
     async def close(self) -> None:
-        """End every link; what waits is on disk."""
+        """End every link; messages that wait are on disk."""
         await asyncio.gather(*(peer.close() for peer in list(self.by_id.values())))
 
     # What is asked of all peers.
@@ -55,11 +58,11 @@ class Peers:
         return peer in self.by_id and self.by_id[peer].link is not None
 
     def links(self) -> list[tuple[SignId, Link]]:
-        """Every link that is up, with whose it is."""
+        """Every link that is up, with the peer at its other end."""
         return [(peer.sign_id, link) for peer in self.by_id.values() for link in peer.links]
 
     def statuses(self) -> list[PeerStatus]:
-        """Everybody known or connected, as they are now."""
+        """The status of everybody known or connected."""
         around = self._around
         contacts, directory = around.contacts, around.directory
         keys = dict.fromkeys([*contacts.friends, *contacts.devices, *directory.peers(), *map(SignId, self.by_id)])
@@ -70,31 +73,31 @@ class Peers:
     # What happens around peers.
 
     def wake(self, peer: str) -> None:
-        """Something durable waits for ``peer``."""
+        """Send the durable messages that wait for ``peer``, or dial."""
         if self.running:
             self.peer(SignId(peer)).wake()
 
     def saved(self, peer: str, acks: list[Ack]) -> None:
-        """What ``acks`` says is handled and on disk: it may be told."""
+        """Acknowledge to ``peer`` the messages that ``acks`` names: they are handled and on disk."""
         if peer in self.by_id:
             self.by_id[peer].exchange.acknowledge(acks)
         for watcher in self._watchers:
             watcher.saved(peer, acks)
 
     def found(self, peer: SignId) -> None:
-        """There is news of where ``peer`` is."""
+        """Begin the next attempt to reach ``peer`` at once: there is news of where it is."""
         if peer in self.by_id:
             self.by_id[peer].nudge()
             for watcher in self._watchers:
                 watcher.found(self.by_id[peer])
 
     def present(self, peer: SignId) -> None:
-        """``peer``, which could not be reached, can be reached now."""
+        """Begin the next attempt to reach ``peer`` at once: it can be reached now."""
         if peer in self.by_id:
             self.by_id[peer].present()
 
     def network_changed(self) -> None:
-        """Our own addresses changed."""
+        """Have every peer look at its links: our own addresses changed."""
         for peer in self.by_id.values():
             peer.network_changed()
 
@@ -106,7 +109,7 @@ class Peers:
         return self.peer(info.sign_id)
 
     def resume(self, peer: SignId) -> bytes:
-        """What a handshake tells ``peer`` about what we have of it."""
+        """The resume state that a handshake carries to ``peer``: which of the peer's messages we have."""
         around = self._around
         return encode_packet(Resume(self._epoch, int(around.now() * 1000), around.inbox.receiver(peer).acks()))
 

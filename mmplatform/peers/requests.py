@@ -1,7 +1,7 @@
 """Requests and their replies with one peer: who waits for what, and what was already answered.
 
-A request is realtime, but it outlives a link: those still unanswered are sent again over the next one, and the
-peer answers what it has seen from memory instead of asking its handlers twice.
+A request is realtime, but outlives a link: requests that are still unanswered are sent again over the next link, and
+the peer answers those it has seen from memory instead of asking its handlers twice.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from mmplatform.delivery.wire import FAILED, NO_RESPONDERS, OK, Reply, Request
 from mmplatform.errors import NoResponders, ProtocolError, QueueFull, RequestFailed, RequestTimeout
 
 UNFINISHED: Final = 65_536  # requests of one peer that may be unanswered at once, and replies remembered
-REMEMBERED_BYTES: Final = 64 * 1024 * 1024  # of replies that the peer has not confirmed
+REMEMBERED_BYTES: Final = 64 * 1024 * 1024  # bytes of replies that are remembered, as the peer has not confirmed them
 FORGOTTEN: Final = b"answered before, and the reply was lost with a link; ask again"
 
 
@@ -26,21 +26,21 @@ class PendingRequests:
 
     @property
     def unanswered(self) -> list[Request]:
-        """What the next link must carry again."""
+        """The requests that the next link must carry again."""
         return [request for _, future, request in self._waiting.values() if not future.done()]
 
     @property
     def floor(self) -> int:
-        """Below this number nobody waits for a reply."""
+        """The number below which nobody waits for a reply."""
         return next(iter(self._waiting), self._number + 1)
 
     @property
     def alone(self) -> bool:
-        """Whether one caller waits and no more: nothing will come to share its frame."""
+        """Whether exactly one caller waits: no other request will come to share its frame."""
         return len(self._waiting) == 1
 
     def ask(self, topic: str, protocol: str, payload: bytes, timeout: float) -> tuple[Request, asyncio.Future[bytes]]:
-        """A new request, and the future of the reply's payload. Raises QueueFull when UNFINISHED wait already."""
+        """Make a request, and the future of the reply's payload. Raises QueueFull when UNFINISHED wait already."""
         if len(self._waiting) >= UNFINISHED:
             self._sweep()
             if len(self._waiting) >= UNFINISHED:
@@ -55,7 +55,7 @@ class PendingRequests:
         return request, future
 
     def resolve(self, reply: Reply) -> None:
-        """A reply from this peer; one that nobody waits for (any longer) is ignored."""
+        """Give ``reply`` to its caller; a reply that nobody waits for (any longer) is ignored."""
         entry = self._waiting.pop(reply.id, None)
         if entry is None or entry[1].done():
             return
@@ -68,7 +68,7 @@ class PendingRequests:
             future.set_exception(RequestFailed(reply.payload.decode(errors="replace")[:1000]))
 
     def close(self, error: Exception) -> None:
-        """Nobody will answer any more."""
+        """Fail all requests with ``error``: nobody will answer any more."""
         if self._timer is not None:
             self._timer.cancel()
         waiting, self._waiting = self._waiting, {}
@@ -96,7 +96,7 @@ class PendingRequests:
 
 
 class ReplyCache:
-    """The requests of one run of one peer's node that we answered, or are about to."""
+    """Remembers the requests of one run of the peer's node that we answered, or are about to answer."""
 
     def __init__(self) -> None:
         self.epoch = 0
@@ -106,7 +106,7 @@ class ReplyCache:
         self._bytes = 0
 
     def begin(self, epoch: int) -> None:
-        """A link to run ``epoch`` of the peer is up: a new run numbers its requests anew."""
+        """Forget everything when ``epoch`` is another run of the peer than before: it numbers its requests anew."""
         if epoch != self.epoch:
             self.epoch = epoch
             self._working.clear()
@@ -114,7 +114,7 @@ class ReplyCache:
             self._floor, self._bytes = 1, 0
 
     def forget(self, floor: int) -> None:
-        """The peer waits for nothing below ``floor``."""
+        """Forget replies below ``floor``: the peer waits for none of them."""
         if floor - self._floor <= len(self._replies):
             for number in range(self._floor, floor):
                 self._drop(number)
@@ -134,11 +134,11 @@ class ReplyCache:
         return False
 
     def begun(self, request: Request) -> None:
-        """Handlers are at work on it."""
+        """Note that handlers are at work on ``request``."""
         self._working.add(request.id)
 
     def reply(self, epoch: int, reply: Reply) -> bool:
-        """Remember it; False when the run that asked is gone or waits no longer.
+        """Remember ``reply``; False when the run that asked is gone or waits no longer.
 
         Only the latest replies, at most UNFINISHED, can have been lost with a link; older ones are known to have
         arrived and may be forgotten.
@@ -151,7 +151,7 @@ class ReplyCache:
             return False
         self._replies[reply.id] = reply
         self._bytes += len(reply.payload)
-        while self._bytes > REMEMBERED_BYTES:  # that it was answered is remembered, so that no handler runs twice
+        while self._bytes > REMEMBERED_BYTES:  # remember that it was answered, so that no handler runs twice
             number = next(iter(self._replies))
             self._drop(number)
             self._replies[number] = Reply(number, FAILED, FORGOTTEN)
@@ -167,7 +167,7 @@ class ReplyCache:
 
 
 def failure(request: Request, error: BaseException) -> Reply:
-    """What the peer may know of an exception here: its text, no trace."""
+    """The reply that tells the peer of an exception here: its text, no trace."""
     try:
         text = f"{type(error).__name__}: {error}"
     except Exception:

@@ -1,6 +1,6 @@
-"""What transports of two nodes say to each other to meet elsewhere: realtime messages of a protocol of their own.
+"""Carries the signals by which transports of two nodes agree to meet elsewhere, as realtime messages.
 
-They ride on any session that is up, so whoever signals has proven its key, and nobody between reads or changes it.
+Signals ride on any session that is up, so their sender has proven its key, and nobody between reads or changes them.
 Nothing is stored or sent again: a signal that is late is of no use.
 """
 
@@ -15,37 +15,37 @@ from mmplatform.peers.peer import Peer
 from mmplatform.plugins.signalling import SIGNAL_LIMIT, SignallingTransport
 from mmplatform.plugins.transport import Transport
 
-PROTOCOL: Final = "rtc"  # the topic is the scheme
+PROTOCOL: Final = "rtc"  # of signals; their topic is the scheme of the transport
 
 
 class Signals:
-    """A protocol handler. ``peer`` gives the object of a peer, when there is one."""
+    """Handles the protocol of signals. ``peer`` gives the object of a peer, when there is one."""
 
     def __init__(self, transports: Mapping[str, Transport], peer: Callable[[str], Peer | None]) -> None:
         self._transports, self._peer = transports, peer
 
     def send(self, peer: SignId, scheme: str, data: bytes) -> bool:
-        """False when no link to the peer is up."""
+        """Send ``data`` to the transport of ``scheme`` at ``peer``; False when no link to the peer is up."""
         there = self._peer(peer)
         if there is None or there.link is None or len(data) > SIGNAL_LIMIT:
             return False
         return there.exchange.send_event(Event(scheme, PROTOCOL, data), len(data) + len(scheme) + 8)
 
     def on_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
-        """A signal of the sender's transport ``topic`` to ours. Its errors are the dispatcher's to report."""
+        """Give a signal of the sender's transport ``topic`` to ours. The dispatcher reports errors of the transport."""
         transport = self._transports.get(topic)
         if isinstance(transport, SignallingTransport) and len(payload) <= SIGNAL_LIMIT:
             transport.signalled(SignId(sender), payload)
 
     def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
-        """Signals are never durable."""
+        """Refuse: signals are never durable."""
         return NOBODY
 
     def on_request(
         self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
     ) -> bytes | Result | None:
-        """Nor do they want an answer."""
+        """Refuse: signals are never requests."""
         return NOBODY
 
     async def close(self) -> None:
-        """There is nothing to end: transports are closed by whoever made them."""
+        """End nothing: whoever made the transports closes them."""

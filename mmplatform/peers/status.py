@@ -1,4 +1,4 @@
-"""What people may know of a peer and of the links to it."""
+"""Describes peers and the links to them, for people."""
 
 from collections.abc import Mapping
 from math import inf
@@ -13,8 +13,8 @@ from mmplatform.peers.peer import Peer
 
 
 class LinkStatus(NamedTuple):
-    """One link to a peer; ``rtt`` in seconds, the shortest of the last ones; ``state`` is active, standby, silent (it
-    does not answer) or closing."""
+    """One link to a peer. ``rtt`` is the shortest of the latest round trips, in seconds; ``state`` is active, standby,
+    silent (no answer comes) or closing."""
 
     address: str
     state: str
@@ -24,10 +24,10 @@ class LinkStatus(NamedTuple):
 
 
 class PeerStatus(NamedTuple):
-    """One peer as it is now; ``rtt`` in seconds (0 when not measured), ``waiting`` True when messages wait for it.
+    """One peer as it is now. ``rtt`` in seconds (0 when not measured); ``waiting``: whether messages wait for the peer.
 
-    ``links`` has the one in use first; ``troubles`` says of addresses that would be better, or could not be dialled,
-    why they are not used."""
+    ``links`` begins with the one in use; ``troubles`` says why addresses are not used that would be better, or could
+    not be dialled."""
 
     sign_id: SignId
     name: str
@@ -45,7 +45,7 @@ class PeerStatus(NamedTuple):
 def status_of(
     sign_id: SignId, peer: Peer | None, contacts: Contacts, directory: Directory, outbox: Outbox
 ) -> PeerStatus:
-    """Of somebody known or connected; ``peer`` is None for whom there is no object."""
+    """The status of ``sign_id``, who is known or connected; ``peer`` is None when there is no object."""
     link = peer.link if peer is not None else None
     return PeerStatus(
         sign_id,
@@ -63,7 +63,7 @@ def status_of(
 
 
 def _links_of(peer: Peer) -> tuple[LinkStatus, ...]:
-    """The one in use first."""
+    """All links to ``peer``, the one in use first."""
     found = []
     for link in peer.ranked:
         state = "active" if link is peer.link else "silent" if link.suspect_until == inf else "standby"

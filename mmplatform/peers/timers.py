@@ -15,7 +15,7 @@ class Timers:
         return name in self._timers
 
     def set(self, name: str, seconds: float, call: Callable[[], None]) -> None:
-        """Call ``call`` in so many seconds, in place of what ``name`` was set for."""
+        """Call ``call`` in ``seconds``, in place of what ``name`` was set for before."""
         self.cancel(name)
         self._timers[name] = self._loop.call_later(seconds, self._fire, name, call)
 

@@ -1,4 +1,4 @@
-"""What APIs stand on: checks a message and gives it to the outbox, or to a link. The bottom of every Upstream."""
+"""Checks the messages of APIs and gives them to the outbox, or to a link: the bottom of every Upstream."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,13 +18,13 @@ from mmplatform.peers.registry import Peers
 from mmplatform.plugins.host import Failed
 
 LONGEST_EXPIRY: Final = 1e9  # seconds, some thirty years
-MAX_PROTOCOL: Final = 200  # characters of its name
+MAX_PROTOCOL: Final = 200  # characters of the name of a protocol
 NO_LINK: Final = Outcome("dropped", False, "no link to the peer is up")
 
 
 class NodeUpstream:
-    """Moves the bytes of every protocol; ``sign_id``, ``failed`` and ``attach`` are what an Upstream has. ``running``
-    is set while the node runs."""
+    """Moves the bytes of every protocol; ``sign_id``, ``failed`` and ``attach`` are those of every Upstream.
+    ``running`` is set while the node runs."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class NodeUpstream:
         return delivery
 
     def ask(self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float) -> asyncio.Future[bytes]:
-        """Request; the future gets the reply's bytes. See :meth:`mmplatform.messaging.api.API.request`."""
+        """Send a request; the future gets the reply's bytes. See :meth:`mmplatform.messaging.api.API.request`."""
         _check_remote(topic)
         self.check_running()
         peer = self._by_id.get(destination) or self._peers.peer(parse_sign_id(destination))
@@ -101,7 +101,7 @@ class NodeUpstream:
         return delivery
 
     def check_running(self) -> None:
-        """Raises NotRunning."""
+        """Raise NotRunning unless the node runs."""
         if not self.running:
             raise NotRunning("the platform is not running; use `async with`, or await start()")
 
@@ -113,7 +113,7 @@ def _check_remote(topic: str) -> None:
 
 
 def _check_form(payload: object, protocol: str) -> None:
-    """A message its peer could not read would be sent again for ever."""
+    """Raise InvalidPayload for a message that the peer could not read: it would be sent again for ever."""
     if type(payload) is not bytes:
         raise InvalidPayload(f"{type(payload).__name__} instead of bytes")
     if len(payload) > MAX_PAYLOAD:
@@ -124,7 +124,7 @@ def _check_form(payload: object, protocol: str) -> None:
 
 @lru_cache(maxsize=1024)
 def _event(destination: str, outcome: Outcome) -> Delivery:
-    """Realtime messages have no state of their own: all with the same end share one object."""
+    """The Delivery of a realtime message, which has no state of its own: all with the same end share one object."""
     delivery = Delivery(destination)
     delivery.settle(outcome)
     return delivery
