@@ -1,4 +1,4 @@
-"""One connection and the session on it: handshake, keep-alive, parts of frames that are too large, and the close."""
+"""Runs the session on one connection: handshake, keep-alive, parts of frames that are too large, and the close."""
 
 import asyncio
 import time

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 LAN_BONUS: Final = 5  # points of cost that a path on the LAN is cheaper
 SECONDS_PER_COST: Final = 0.005  # seconds of round trip that one point of cost weighs as much as
 MIN_GAIN: Final = 0.01  # seconds that another path must weigh less than the active one to be moved to
-MAX_RATIO: Final = 0.8  # of the active path's weight: another path that weighs more is not moved to
+MAX_RATIO: Final = 0.8  # part of the active path's weight that another path must not exceed to be moved to
 MIN_DWELL: Final = 5.0  # seconds between a move and the next one that gains nothing but a shorter round trip
 
 DIAL_SPREAD: Final = 0.25  # seconds within which every attempt has started, however many addresses are dead
@@ -36,7 +36,7 @@ class Candidate(NamedTuple):
     """An address that can be dialled from here."""
 
     address: str
-    cost: int  # of links made there, as :func:`cost_of` has it
+    cost: int  # cost of links made there, as :func:`cost_of` has it
     relayed: bool = False  # links made there go through a third party
     near: bool = False  # a relay where we are signed in: nothing needs to be connected first
     signalled: bool = False  # can be dialled only while another link is up, to carry signals

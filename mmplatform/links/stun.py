@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from mmplatform.plugins.check import Check, fault, ok, unchecked
 
-PORT: Final = 3478  # of servers whose URL names none
+PORT: Final = 3478  # port of servers whose URL names none
 TRIES: Final = (0.3, 0.6, 1.1)  # seconds to wait after each request
 TCP_TIMEOUT: Final = 2.0  # seconds for a host to accept or refuse
 MAGIC: Final = bytes.fromhex("2112a442")

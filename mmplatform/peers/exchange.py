@@ -50,7 +50,7 @@ class Exchange:
         self.queue: PeerQueue = outbox.queue(peer)
         self.busy = False  # a frame's worth was queued: senders should pass through room()
         self.useful = False  # the link in use brought something
-        self.sent = Delivery(peer)  # the one Delivery of all realtime messages that were queued
+        self.sent = Delivery(peer)  # shared by all realtime messages that were queued
         self.sent.settle(SENT)
         self.pending = PendingRequests()
         self._outbox, self._inbox, self._dispatcher, self._scope, self._now = outbox, inbox, dispatcher, scope, now

@@ -38,7 +38,7 @@ class FailureDetector:
     def look(
         self, now: float, bytes_in: int, bytes_out: int, awaits_answer: bool, others_in: int, round_trip: float
     ) -> str:
-        """What to do about the link.
+        """Decide what to do about the link.
 
         Args:
             now: seconds, of any steady clock.

@@ -40,7 +40,7 @@ class PeerEvents(Protocol):
         """The last link to ``peer`` is gone."""
 
     def moved(self, peer: "Peer", link: Link, why: str) -> None:
-        """What is sent to ``peer`` goes over ``link`` from now on."""
+        """Frames to ``peer`` go over ``link`` from now on."""
 
     def unreachable(self, peer: "Peer", reason: str) -> None:
         """An attempt to reach ``peer`` failed."""

@@ -18,7 +18,7 @@ class RealtimeQueue:
         self.events: list[Event] = []
         self.requests: list[Request] = []
         self.replies: list[Reply] = []
-        self.bytes = 0  # of the three lists, about
+        self.bytes = 0  # size of the three lists, about
         self.waiter: asyncio.Future[None] | None = None  # shared by all callers of shrunk()
 
     async def shrunk(self) -> None:

@@ -15,7 +15,7 @@ from mmplatform.peers.peer import Peer
 from mmplatform.plugins.signalling import SIGNAL_LIMIT, SignallingTransport
 from mmplatform.plugins.transport import Transport
 
-PROTOCOL: Final = "rtc"  # of signals; their topic is the scheme of the transport
+PROTOCOL: Final = "rtc"  # name of the protocol of signals, whose topics are schemes of transports
 
 
 class Signals:
