@@ -41,8 +41,7 @@ class Contacts:
         for circle in (self.friends, self.devices):
             saved = await self._storage.get(_row(circle))
             try:
-                for key in _members.decode(saved) if saved is not None else []:
-                    circle.add(key)
+                circle.add(*_members.decode(saved) if saved is not None else ())
             except (CodecError, InvalidKey) as error:
                 raise StorageCorrupt(f"the saved {circle.name} cannot be read ({error}); restore a backup") from None
             circle.watch(lambda circle=circle: self._save(circle))  # type: ignore[misc]  # bound by default

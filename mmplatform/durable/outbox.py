@@ -51,7 +51,6 @@ class Outbox:
         self._queues: dict[str, PeerQueue] = {}
         self._staged: list[LaneQueue] = []
         self._attached: list[StorageRow] = []
-        self._settled_waiters: list[asyncio.Future[None]] = []
         self._closed = False
         self._loop: asyncio.AbstractEventLoop
 
@@ -158,11 +157,14 @@ class Outbox:
 
     async def empty(self, peer: str | None = None) -> None:
         """Wait until all that waits (for one peer, or for all) is settled."""
-        while not (self.queue(peer).empty if peer is not None else all(queue.empty for queue in self._queues.values())):
-            self._check_open()
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._settled_waiters.append(future)
-            await future
+        queues = self._queues.values() if peer is None else [self.queue(peer)]
+        while waiting := [queue for queue in queues if not queue.empty]:
+            for queue in waiting:  # one after the other: looking at all whenever one is empty is quadratic
+                while not queue.empty:
+                    self._check_open()
+                    if queue.emptied is None:
+                        queue.emptied = self._loop.create_future()
+                    await asyncio.shield(queue.emptied)
 
     def acknowledge(self, peer: str, ack: Ack) -> None:
         """The peer handled these. What of them is still on disk only is settled as it is read."""
@@ -304,22 +306,33 @@ class Outbox:
     async def _load(self, queue: PeerQueue, lane_queue: LaneQueue) -> None:
         try:
             limit = RESIDENT_BYTES if queue.linked else AWAY_BYTES
-            while lane_queue.loaded < len(lane_queue.rows) and lane_queue.resident < limit:
-                row = lane_queue.rows[lane_queue.loaded]
-                value = await self.storage.get(row.key)
-                if lane_queue.loaded >= len(lane_queue.rows) or lane_queue.rows[lane_queue.loaded] is not row:
-                    continue
-                epoch, records = await self._read(row, value)
-                self._push(queue, lane_queue, row, epoch, records)
-                if queue.heard:
-                    self._hear_again(queue, lane_queue, epoch)
-                if not records:
-                    self._give_up(queue, lane_queue.lane, row, epoch)
+            while rows := lane_queue.unread(limit):
+                values = await self._values(rows)
+                for row in rows:
+                    if lane_queue.loaded >= len(lane_queue.rows) or lane_queue.rows[lane_queue.loaded] is not row:
+                        break  # settled meanwhile: look again
+                    epoch, records = await self._read(row, values.get(row.key))
+                    self._push(queue, lane_queue, row, epoch, records)
+                    if queue.heard:
+                        self._hear_again(queue, lane_queue, epoch)
+                    if not records:
+                        self._give_up(queue, lane_queue.lane, row, epoch)
                 self._wake(queue.peer)
         except StorageError as error:
             self._failed(error)
         finally:
             lane_queue.loader = None
+
+    async def _values(self, rows: list[Row]) -> dict[bytes, bytes | None]:
+        """What is on disk of ``rows``, which stand one behind the other there: a look-up a row is what a backlog of
+        small rows costs most."""
+        if len(rows) == 1:
+            return {rows[0].key: await self.storage.get(rows[0].key)}
+        found: dict[bytes, bytes | None] = dict(await self.storage.scan(rows[0].lane_prefix, rows[0].key, len(rows)))
+        for row in rows:
+            if row.key not in found:  # others may stand between them, whose deletion is under way
+                found[row.key] = await self.storage.get(row.key)
+        return found
 
     def _give_up(self, queue: PeerQueue, lane: int, row: Row, epoch: int) -> None:
         """End the messages of a damaged row."""
@@ -383,11 +396,9 @@ class Outbox:
         """Wake those who wait for room, or for all to be settled."""
         if queue.room is not None and not queue.room.done() and (queue.bytes < PEER_BYTES or self._closed):
             queue.room.set_result(None)
-        if self._settled_waiters and (queue.empty or self._closed):
-            waiters, self._settled_waiters = self._settled_waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+        if queue.emptied is not None and (queue.empty or self._closed):
+            queue.emptied.set_result(None)
+            queue.emptied = None
 
     async def _take_up(self) -> None:
         start = b""

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Final, NamedTuple
 from weakref import ReferenceType
 
@@ -15,13 +16,15 @@ from mmplatform.message import Delivery
 from mmplatform.storage.contract import Row as StorageRow
 
 PEER_BYTES: Final = 256 * 1024 * 1024  # what may wait for one peer before send() waits too
+READ_ROWS: Final = 256  # are read back at once, at most
+READ_BYTES: Final = 1024 * 1024  # of them, unless one row has more
 DELIVERIES_SWEPT: Final = 16_384  # forget Delivery objects nobody holds whenever a lane has this many more
 
 
 class PeerQueue:
     """All that waits for one peer. ``save`` writes a row of its letters without waiting."""
 
-    __slots__ = ("bytes", "heard", "lanes", "letters", "linked", "peer", "room", "sender", "why")
+    __slots__ = ("bytes", "emptied", "heard", "lanes", "letters", "linked", "peer", "room", "sender", "why")
 
     def __init__(self, peer: str, save: Callable[[StorageRow], None]) -> None:
         self.peer = peer
@@ -32,7 +35,8 @@ class PeerQueue:
         self.lanes = [LaneQueue(peer, lane) for lane in range(LANES)]
         self.bytes = 0
         self.linked = False
-        self.room: asyncio.Future[None] | None = None
+        self.room: asyncio.Future[None] | None = None  # for those who wait until less waits
+        self.emptied: asyncio.Future[None] | None = None  # for those who wait until nothing waits
 
     @property
     def crowded(self) -> bool:
@@ -77,6 +81,20 @@ class LaneQueue:
     def keeps(self, prefix: bytes, seq: int) -> bool:
         """Whether a message is in one of the rows whose keys begin with ``prefix``."""
         return any(row.key.startswith(prefix) and row.first <= seq <= row.last for row in self.rows)
+
+    def unread(self, limit: int) -> list[Row]:
+        """The next rows to read back, as one look-up: as many as leave at most ``limit`` bytes in memory, at least one
+        as long as less than that is there."""
+        if self.resident >= limit:
+            return []
+        found: list[Row] = []
+        size = 0
+        for row in islice(self.rows, self.loaded, self.loaded + READ_ROWS):
+            size += row.size
+            if found and size > min(READ_BYTES, limit - self.resident):
+                break
+            found.append(row)
+        return found
 
     def relayed(self, first: int, last: int, relayed: bool) -> None:
         """Tell the deliveries from ``first`` to ``last`` whether they are at a relay."""

@@ -41,6 +41,11 @@ class Row(NamedTuple):
         return self.key[:-16]
 
     @property
+    def lane_prefix(self) -> bytes:
+        """What the keys of all rows of its lane begin with."""
+        return self.key[:-20]
+
+    @property
     def run(self) -> int:
         """The run that put it."""
         return int.from_bytes(self.key[-20:-16])

@@ -31,8 +31,9 @@ class Circle:
         self._members = _parsed(keys)
         self._changed()
 
-    def add(self, key: str) -> None:
-        self._members |= _parsed([key])
+    def add(self, *keys: str) -> None:
+        """Take in ``keys``; whoever watches is told once. Raises InvalidKey, and then none is taken in."""
+        self._members |= _parsed(keys)
         self._changed()
 
     def discard(self, key: str) -> None:

@@ -28,6 +28,17 @@ def test_a_circle_is_an_ordered_set() -> None:
     assert repr(circle) == "Circle('friends', 1 members)"
 
 
+def test_many_are_taken_in_as_one_change() -> None:
+    circle = Circle("friends")
+    changes: list[int] = []
+    circle.watch(lambda: changes.append(len(circle)))
+    circle.add(ALICE, BOB)
+    assert changes == [2]
+    with pytest.raises(InvalidKey):
+        circle.add(EVE, "nobody")
+    assert list(circle) == [ALICE, BOB]
+
+
 def test_a_circle_may_change_while_it_is_walked() -> None:
     circle = Circle("friends", KEYS)
     for key in circle:
