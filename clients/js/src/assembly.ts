@@ -6,7 +6,7 @@
 
 import { beginRun, type Run } from "./durable/runs.js";
 import { Identity } from "./identity/keys.js";
-import { schemeOf, transportOf, type Transport } from "./plugins/transport.js";
+import { schemeOf, type Transport, transportOf } from "./plugins/transport.js";
 import type { Storage } from "./storage/contract.js";
 import { IndexedDBStorage } from "./storage/indexeddb.js";
 import { MemoryStorage } from "./storage/memory.js";
@@ -46,7 +46,14 @@ export async function assemble(options: Options): Promise<Assembly> {
   const identity = await ownIdentity(storage, saved);
   const transports = transportsOf(options);
   const direct = transportOf(schemeOf(DIRECT), transports) ? [DIRECT] : [];
-  return { storage, saved, identity, run: await beginRun(storage, saved), transports, hints: [...(options.relays ?? []), ...direct] };
+  return {
+    storage,
+    saved,
+    identity,
+    run: await beginRun(storage, saved),
+    transports,
+    hints: [...(options.relays ?? []), ...direct],
+  };
 }
 
 function transportsOf({ transports = [], iceServers = [], direct = true }: Options): Transport[] {

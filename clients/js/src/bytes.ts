@@ -73,7 +73,8 @@ export function hex(bytes: Uint8Array): string {
 
 export function fromHex(digits: string): Uint8Array {
   const bytes = new Uint8Array(digits.length / 2);
-  for (let index = 0; index < bytes.length; index++) bytes[index] = parseInt(digits.slice(2 * index, 2 * index + 2), 16);
+  for (let index = 0; index < bytes.length; index++)
+    bytes[index] = parseInt(digits.slice(2 * index, 2 * index + 2), 16);
   return bytes;
 }
 

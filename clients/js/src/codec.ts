@@ -140,7 +140,8 @@ export class Reader {
 
   /** Throws unless everything was read. */
   end(): void {
-    if (this.position !== this.bytes.length) throw new CodecError(`${this.bytes.length - this.position} bytes too many`);
+    if (this.position !== this.bytes.length)
+      throw new CodecError(`${this.bytes.length - this.position} bytes too many`);
   }
 
   /** 0 to `most`. */
@@ -318,7 +319,8 @@ export class Reader {
   }
 
   private announced(length: number): number {
-    if (length > this.bytes.length - this.position) throw new CodecError("more elements announced than there are bytes");
+    if (length > this.bytes.length - this.position)
+      throw new CodecError("more elements announced than there are bytes");
     return length;
   }
 
@@ -370,7 +372,8 @@ function write(writer: Writer, value: unknown, depth: number): void {
   if (depth > MAX_DEPTH) throw new InvalidPayload("too deeply nested, or a circle");
   if (value === null || value === undefined) writer.nil();
   else if (typeof value === "boolean") writer.boolean(value);
-  else if (typeof value === "number") Number.isSafeInteger(value) && !Object.is(value, -0) ? writer.integer(value) : writer.float(value);
+  else if (typeof value === "number")
+    Number.isSafeInteger(value) && !Object.is(value, -0) ? writer.integer(value) : writer.float(value);
   else if (typeof value === "bigint") writer.bigint(value);
   else if (typeof value === "string") writer.string(value);
   else if (ArrayBuffer.isView(value)) writer.binary(new Uint8Array(value.buffer, value.byteOffset, value.byteLength));
@@ -379,7 +382,8 @@ function write(writer: Writer, value: unknown, depth: number): void {
   else if (Array.isArray(value) || value instanceof Set) writeArray(writer, Array.from(value), depth);
   else if (value instanceof Map) writeMap(writer, [...value], depth);
   else if (typeof value === "object" && isPlain(value)) writeMap(writer, definedEntries(value), depth);
-  else throw new InvalidPayload(`cannot encode a ${typeof value === "object" ? value.constructor?.name : typeof value}`);
+  else
+    throw new InvalidPayload(`cannot encode a ${typeof value === "object" ? value.constructor?.name : typeof value}`);
 }
 
 function writeArray(writer: Writer, items: unknown[], depth: number): void {

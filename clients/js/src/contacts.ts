@@ -42,7 +42,9 @@ export class Contacts {
   private load(name: CircleName, saved: ReadonlyMap<string, Uint8Array>): Circle {
     const row = saved.get(`node/${name}`);
     const circle: Circle = new Circle(name, row ? (decode(row) as string[]) : [], () => {
-      this.storage.write([[`node/${name}`, encode([...circle])]], true).catch((error: unknown) => this.failed(asError(error)));
+      this.storage
+        .write([[`node/${name}`, encode([...circle])]], true)
+        .catch((error: unknown) => this.failed(asError(error)));
       this.changed(circle);
     });
     return circle;

@@ -15,7 +15,12 @@ export interface Events {
 type Listener<E extends keyof Events> = (...values: Events[E]) => void;
 
 export class Emitter {
-  private readonly listeners: { [E in keyof Events]: Listener<E>[] } = { connection: [], disconnected: [], path: [], error: [] };
+  private readonly listeners: { [E in keyof Events]: Listener<E>[] } = {
+    connection: [],
+    disconnected: [],
+    path: [],
+    error: [],
+  };
 
   on<E extends keyof Events>(event: E, listener: Listener<E>): void {
     this.listeners[event].push(listener);

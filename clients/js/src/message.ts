@@ -1,7 +1,7 @@
 /** What applications see of a message: topic, priority, delivery and outcome. */
 
 import { utf8 } from "./bytes.js";
-import { Expired, InvalidTopic, NotRunning, Refused, type MMError } from "./errors.js";
+import { Expired, InvalidTopic, type MMError, NotRunning, Refused } from "./errors.js";
 
 export const MAX_PAYLOAD = 64 * 1024 * 1024; // bytes
 export const MAX_TOPIC = 255; // bytes

@@ -1,7 +1,7 @@
 /** A node: what applications call. The constructor wires all parts in one visible place. */
 
-import { assemble, type Assembly, type Options } from "./assembly.js";
-import { Contacts, type CircleName } from "./contacts.js";
+import { type Assembly, assemble, type Options } from "./assembly.js";
+import { type CircleName, Contacts } from "./contacts.js";
 import { Directory } from "./directory/directory.js";
 import { OwnRecord } from "./directory/ownrecord.js";
 import { Inbox } from "./durable/inbox.js";
@@ -9,16 +9,16 @@ import { Outbox } from "./durable/outbox.js";
 import { LocalError, NotRunning } from "./errors.js";
 import { Emitter, type Events } from "./events.js";
 import type { Circle } from "./identity/circles.js";
-import { parseSignId, type Identity, type SignId } from "./identity/keys.js";
+import { type Identity, parseSignId, type SignId } from "./identity/keys.js";
 import { parseTicket, ticket } from "./identity/ticket.js";
 import { Depositor } from "./mail/depositing.js";
 import { Mailer } from "./mail/mailer.js";
 import { Messaging, PROTOCOL } from "./messaging/api.js";
 import { Dispatcher } from "./messaging/dispatch.js";
 import { Peers } from "./peers/registry.js";
-import { Signals, SIGNALS } from "./peers/signals.js";
+import { SIGNALS, Signals } from "./peers/signals.js";
 import { NodeUpstream } from "./peers/upstream.js";
-import { schemeOf, transportOf, type Transport } from "./plugins/transport.js";
+import { schemeOf, type Transport, transportOf } from "./plugins/transport.js";
 import type { Storage } from "./storage/contract.js";
 import { NodeTransportHost } from "./transporthost.js";
 
@@ -68,13 +68,24 @@ export class Platform {
     this.inbox = new Inbox(storage, (peer, acks) => this.peers.get(peer as SignId).exchange.acknowledge(acks), failed);
     const { directory, outbox, inbox, ownRecord } = this;
     const { epoch } = run;
-    this.peers = new Peers(identity, { epoch, contacts, dispatcher, directory, ownRecord, outbox, inbox, transports }, this.events);
+    this.peers = new Peers(
+      identity,
+      { epoch, contacts, dispatcher, directory, ownRecord, outbox, inbox, transports },
+      this.events,
+    );
     this.upstream = new NodeUpstream(signId, outbox, this.peers);
     this.messaging = new Messaging(this.upstream, failed);
     const signals = new Signals(this.peers, transports);
     dispatcher.attach(PROTOCOL, this.messaging);
     dispatcher.attach(SIGNALS, signals);
-    this.mailer = new Mailer(identity, directory, outbox, this.peers, new Depositor(identity, ownRecord, directory, transports), failed);
+    this.mailer = new Mailer(
+      identity,
+      directory,
+      outbox,
+      this.peers,
+      new Depositor(identity, ownRecord, directory, transports),
+      failed,
+    );
     this.peers.observe(this.mailer);
     this.transportHost = new NodeTransportHost(identity, this.peers, signals, this.mailer, this.events);
   }

@@ -10,7 +10,7 @@ import { createNodeInfo } from "../src/identity/nodeinfo.js";
 import { parseTicket, ticket } from "../src/identity/ticket.js";
 import { MemoryStorage, Platform } from "../src/index.js";
 import { CookieJar } from "../src/session/cookies.js";
-import { Initiator, Responder, type Event } from "../src/session/handshake.js";
+import { type Event, Initiator, Responder } from "../src/session/handshake.js";
 import type { Session } from "../src/session/session.js";
 import { Assembly, split } from "../src/transports/webrtc/protocol/pieces.js";
 import { describe, parse } from "../src/transports/webrtc/protocol/sdp.js";
@@ -57,7 +57,9 @@ const commands: Record<string, (command: Command) => unknown> = {
   repack: ({ packet }) => hex(encodePacket(decodePacket(fromHex(packet)))),
   ticket: ({ seed }) => {
     const identity = new Identity(fromHex(seed));
-    return ticket(parseTicket(ticket(createNodeInfo(identity, ["relay+wss://a.example/x"], 1, Math.floor(now()) + YEAR)), now()));
+    return ticket(
+      parseTicket(ticket(createNodeInfo(identity, ["relay+wss://a.example/x"], 1, Math.floor(now()) + YEAR)), now()),
+    );
   },
   readTicket: ({ ticket: text }) => {
     const info = parseTicket(text, now());
@@ -66,7 +68,9 @@ const commands: Record<string, (command: Command) => unknown> = {
   split: ({ frame, size }) => Array.from(split(fromHex(frame), size), hex),
   assemble: ({ pieces }) => {
     const assembly = new Assembly();
-    return (pieces as string[]).map((piece) => assembly.add(fromHex(piece))).map((frame) => (frame ? hex(frame) : null));
+    return (pieces as string[])
+      .map((piece) => assembly.add(fromHex(piece)))
+      .map((frame) => (frame ? hex(frame) : null));
   },
   signal: ({ signal }) => hex(encodeSignal(decodeSignal(fromHex(signal)))),
   description: ({ sdp }) => describe(parse(sdp)),

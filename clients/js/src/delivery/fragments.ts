@@ -35,7 +35,13 @@ export class Assembler {
   /** Take one slice; the whole value once its last byte is there. What of it is already held is ignored. */
   add(offset: number, total: number, data: Uint8Array): Uint8Array | undefined {
     const end = offset + data.length;
-    if (!data.length || total > this.limit || end > total || (this.total && total !== this.total) || offset > this.held) {
+    if (
+      !data.length ||
+      total > this.limit ||
+      end > total ||
+      (this.total && total !== this.total) ||
+      offset > this.held
+    ) {
       throw new ProtocolError("bad-piece", `${data.length} bytes at ${offset} of ${total}, ${this.held} are held`);
     }
     const fresh = data.slice(this.held - offset); // another link may have cut it elsewhere

@@ -10,10 +10,15 @@ import { Reader, Writer } from "../codec.js";
 import { ProtocolError } from "../errors.js";
 import { Assembler, type Budget } from "./fragments.js";
 import {
+  type Ack,
+  type Batch,
   decodeRecord,
+  type Exception,
   MAX_FRAME,
   MAX_OUTCOMES,
   MAX_RANGES,
+  type Piece,
+  type Record,
   readException,
   readRange,
   sizeOf,
@@ -23,11 +28,6 @@ import {
   writeException,
   writeList,
   writeRange,
-  type Ack,
-  type Batch,
-  type Exception,
-  type Piece,
-  type Record,
 } from "./wire.js";
 
 const MAX_STREAMS = 64; // per peer; each start of its node opens one a lane, old ones are forgotten oldest first
@@ -75,7 +75,8 @@ export class Stream {
       this.next = Math.max(this.next, this.done + 1);
       this.dirty = true;
     }
-    if (this.outcomes[0] && this.outcomes[0][1] < base) this.outcomes = this.outcomes.filter(([, high]) => high >= base);
+    if (this.outcomes[0] && this.outcomes[0][1] < base)
+      this.outcomes = this.outcomes.filter(([, high]) => high >= base);
   }
 
   /** Keep what came before its turn. Throws ProtocolError: "window" or "overloaded". */
@@ -83,7 +84,8 @@ export class Stream {
     if (record.seq > this.done + WINDOW) throw tooFar(record.seq, this.done);
     if (this.stash.has(record.seq)) return;
     const size = sizeOf(record);
-    if (this.pendingBytes + size > 2 * WINDOW_BYTES + MAX_FRAME) throw new ProtocolError("window", "too many bytes before their turn");
+    if (this.pendingBytes + size > 2 * WINDOW_BYTES + MAX_FRAME)
+      throw new ProtocolError("window", "too many bytes before their turn");
     this.budget.reserve(size);
     this.pendingBytes += size;
     this.stash.set(record.seq, { ...record, payload: record.payload.slice() });
@@ -112,7 +114,14 @@ export class Stream {
   ack(): Ack {
     const { lane, epoch, done: upto, outcomes } = this;
     const partial = this.pieceSeq ? [this.pieceSeq, this.assembler.held] : [];
-    return { lane, epoch, upto, ranges: toRanges(this.finished).slice(0, MAX_RANGES), outcomes: outcomes.map((one) => [...one]), partial };
+    return {
+      lane,
+      epoch,
+      upto,
+      ranges: toRanges(this.finished).slice(0, MAX_RANGES),
+      outcomes: outcomes.map((one) => [...one]),
+      partial,
+    };
   }
 
   /** What is saved of it. */
@@ -131,7 +140,8 @@ export class Stream {
     reader.array();
     this.done = reader.uint();
     for (const [low, high] of reader.list(() => readRange(reader))) {
-      for (let seq = Math.max(low, this.done + 1); seq <= Math.min(high, this.done + WINDOW); seq++) this.finished.add(seq);
+      for (let seq = Math.max(low, this.done + 1); seq <= Math.min(high, this.done + WINDOW); seq++)
+        this.finished.add(seq);
     }
     this.outcomes = reader.list(() => readException(reader));
     this.seen = reader.uint();

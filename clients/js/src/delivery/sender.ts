@@ -9,21 +9,21 @@
  */
 
 import { EMPTY } from "../bytes.js";
-import { DELIVERED, EXPIRED, outcomeOf, type Outcome } from "../message.js";
+import { DELIVERED, EXPIRED, type Outcome, outcomeOf } from "../message.js";
 import { Queue } from "./queue.js";
 import {
-  encodeRecord,
-  LANES,
-  OVERHEAD,
-  sizeOf,
-  WINDOW,
-  WINDOW_BYTES,
   type Ack,
   type Batch,
   type Exception,
+  encodeRecord,
+  LANES,
+  OVERHEAD,
   type Piece,
   type Range,
   type Record,
+  sizeOf,
+  WINDOW,
+  WINDOW_BYTES,
 } from "./wire.js";
 
 const LEAST = 4 * 1024; // bytes of durable messages a frame may always carry, however much else is queued
@@ -148,7 +148,8 @@ export class Sender {
       left = filled.left;
       if (filled.expired.length) expired.push(settle(number, stream, filled.expired, () => EXPIRED));
       const { records, pieces } = filled;
-      if (records.length || pieces.length) batches.push({ lane: number, epoch: stream.epoch, base: stream.base, records, pieces });
+      if (records.length || pieces.length)
+        batches.push({ lane: number, epoch: stream.epoch, base: stream.base, records, pieces });
     });
     this.ready = batches.length > 0;
     return { batches, expired };
@@ -188,7 +189,13 @@ export class Sender {
       return stream && records.length ? [{ number, stream, records }] : [];
     });
     return {
-      batches: found.map(({ number, stream, records }) => ({ lane: number, epoch: stream.epoch, base: stream.base, records, pieces: [] })),
+      batches: found.map(({ number, stream, records }) => ({
+        lane: number,
+        epoch: stream.epoch,
+        base: stream.base,
+        records,
+        pieces: [],
+      })),
       mailed: () => found.forEach(({ stream, records }) => (stream.mailed = records.at(-1)!.seq)),
     };
   }
@@ -204,8 +211,11 @@ export class Sender {
     this.lanes.forEach((lane, number) => {
       for (const stream of lane) {
         const inPieces = stream.offset ? stream.waiting.first?.seq : 0;
-        const late = (record: Record): boolean => record.topic !== "" && record.expires <= now && record.seq !== inPieces;
-        const gone = Array.from(stream.waiting).filter(late).map((record) => record.seq);
+        const late = (record: Record): boolean =>
+          record.topic !== "" && record.expires <= now && record.seq !== inPieces;
+        const gone = Array.from(stream.waiting)
+          .filter(late)
+          .map((record) => record.seq);
         if (!gone.length) continue;
         for (const seq of gone) stream.acked.add(seq);
         stream.bury();

@@ -272,7 +272,11 @@ export function decodePacket(data: Uint8Array): Packet {
 
 export function decodeResume(data: Uint8Array): Resume {
   return whole(data, MAX_RESUME, (reader) =>
-    reader.struct(3, () => ({ epoch: reader.uint(), now: reader.uint(), acks: reader.list(() => readAck(reader), MAX_ACKS) })),
+    reader.struct(3, () => ({
+      epoch: reader.uint(),
+      now: reader.uint(),
+      acks: reader.list(() => readAck(reader), MAX_ACKS),
+    })),
   );
 }
 
@@ -371,11 +375,20 @@ function readBatch(reader: Reader): Batch {
 }
 
 function readPiece(reader: Reader): Piece {
-  return reader.struct(4, () => ({ seq: reader.uint(), offset: reader.uint(), total: reader.uint(), data: reader.binary() }));
+  return reader.struct(4, () => ({
+    seq: reader.uint(),
+    offset: reader.uint(),
+    total: reader.uint(),
+    data: reader.binary(),
+  }));
 }
 
 function readEvent(reader: Reader): Event {
-  return reader.struct(3, () => ({ topic: reader.string(MAX_TOPIC), protocol: reader.string(MAX_REASON), payload: reader.binary() }));
+  return reader.struct(3, () => ({
+    topic: reader.string(MAX_TOPIC),
+    protocol: reader.string(MAX_REASON),
+    payload: reader.binary(),
+  }));
 }
 
 function readRequest(reader: Reader): Request {

@@ -2,7 +2,7 @@
 
 import { asError, InvalidRecord } from "../errors.js";
 import type { SignId } from "../identity/keys.js";
-import { decodeNodeInfo, newest, type NodeInfo } from "../identity/nodeinfo.js";
+import { decodeNodeInfo, type NodeInfo, newest } from "../identity/nodeinfo.js";
 import type { Storage } from "../storage/contract.js";
 
 const REMEMBERED = 4096;
@@ -50,7 +50,9 @@ export class Directory {
   }
 
   private keep(info: NodeInfo): void {
-    this.storage.write([[`record/${info.signId}`, info.record]], false).catch((error: unknown) => this.failed(asError(error)));
+    this.storage
+      .write([[`record/${info.signId}`, info.record]], false)
+      .catch((error: unknown) => this.failed(asError(error)));
   }
 
   private forgetStranger(): void {

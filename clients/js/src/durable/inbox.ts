@@ -5,11 +5,11 @@
  *     inbox/<peer>/<lane>/<epoch>   what a Receiver keeps of one stream
  */
 
-import { asError } from "../errors.js";
-import type { Row, Storage } from "../storage/contract.js";
 import { Budget } from "../delivery/fragments.js";
 import { Receiver } from "../delivery/receiver.js";
 import type { Ack } from "../delivery/wire.js";
+import { asError } from "../errors.js";
+import type { Row, Storage } from "../storage/contract.js";
 
 const ASSEMBLY = 128 * 1024 * 1024; // bytes of values in assembly, of all peers
 const KEEP = 15 * 24 * 3_600_000; // milliseconds: twice the default time to live, and a day
@@ -87,7 +87,11 @@ export class Inbox {
     if (!rows.length) return;
     try {
       await this.storage.write(rows, false);
-      for (const { peer, checkpoint } of saving) this.acknowledge(peer, checkpoint.map(({ ack }) => ack));
+      for (const { peer, checkpoint } of saving)
+        this.acknowledge(
+          peer,
+          checkpoint.map(({ ack }) => ack),
+        );
     } catch (error) {
       this.failed(asError(error));
       for (const { peer, checkpoint } of saving) {

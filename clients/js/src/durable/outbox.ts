@@ -4,12 +4,12 @@
  */
 
 import type { Sender, Settled } from "../delivery/sender.js";
-import { sizeOf, type Record } from "../delivery/wire.js";
+import { type Record, sizeOf } from "../delivery/wire.js";
 import { asError, NotRunning } from "../errors.js";
 import { Delivery } from "../message.js";
 import type { Row, Storage } from "../storage/contract.js";
-import { PeerQueue, type LaneQueue, type Staged } from "./queues.js";
-import { decodeRow, encodeRow, parseRowKey, PREFIX, rowKey } from "./rows.js";
+import { type LaneQueue, PeerQueue, type Staged } from "./queues.js";
+import { decodeRow, encodeRow, PREFIX, parseRowKey, rowKey } from "./rows.js";
 import type { Run } from "./runs.js";
 
 const PEER_BYTES = 64 * 1024 * 1024; // that may wait for one peer
@@ -94,7 +94,14 @@ export class Outbox {
   }
 
   /** Accept one message; the promise resolves once it is saved. `expires` is in Unix milliseconds. */
-  put(peer: string, lane: number, topic: string, protocol: string, payload: Uint8Array, expires: number): Promise<Delivery> {
+  put(
+    peer: string,
+    lane: number,
+    topic: string,
+    protocol: string,
+    payload: Uint8Array,
+    expires: number,
+  ): Promise<Delivery> {
     this.checkOpen();
     const queue = this.queue(peer);
     const laneQueue = queue.lanes[lane]!;
@@ -148,7 +155,10 @@ export class Outbox {
     const writes = queues.flatMap((queue) => this.unstage(queue));
     if (!writes.length) return;
     try {
-      await this.storage.write(writes.map(({ key, staged }) => [key, encodeRow(this.run.epoch, staged.records)]), true);
+      await this.storage.write(
+        writes.map(({ key, staged }) => [key, encodeRow(this.run.epoch, staged.records)]),
+        true,
+      );
     } catch (error) {
       for (const { queue, lane, staged } of writes) this.notSaved(queue, lane, staged, asError(error));
       return;

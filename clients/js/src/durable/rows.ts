@@ -5,7 +5,7 @@
  */
 
 import { Reader, Writer } from "../codec.js";
-import { readRecord, writeList, writeRecord, type Record } from "../delivery/wire.js";
+import { type Record, readRecord, writeList, writeRecord } from "../delivery/wire.js";
 
 export const PREFIX = "outbox/";
 

@@ -7,7 +7,7 @@ import { ed25519, x25519 } from "@noble/curves/ed25519.js";
 import { blake2b } from "@noble/hashes/blake2.js";
 import { sha512 } from "@noble/hashes/sha2.js";
 
-import { base64, bigEndian, concat, equal, fromBase64, random, utf8, type Random } from "../bytes.js";
+import { base64, bigEndian, concat, equal, fromBase64, type Random, random, utf8 } from "../bytes.js";
 import { BadSignature, IdentityError, InvalidKey } from "../errors.js";
 
 declare const kind: unique symbol;
@@ -79,7 +79,8 @@ export function digest(label: string, ...parts: Uint8Array[]): Uint8Array {
  * cofactor, R compared as bytes: the same answer as libsodium for every input.
  */
 export function verify(signKey: Uint8Array, signature: Uint8Array, label: string, ...parts: Uint8Array[]): void {
-  if (!verifies(signKey, signature, labelled(label, ...parts))) throw new BadSignature(`not made by this key for ${label}`);
+  if (!verifies(signKey, signature, labelled(label, ...parts)))
+    throw new BadSignature(`not made by this key for ${label}`);
 }
 
 function verifies(signKey: Uint8Array, signature: Uint8Array, message: Uint8Array): boolean {

@@ -6,7 +6,18 @@
 import { bigEndian, compare, EMPTY, equal, utf8 } from "../bytes.js";
 import { MAX_INTEGER, Reader, Writer } from "../codec.js";
 import { BadSignature, CodecError, InvalidKey, InvalidRecord } from "../errors.js";
-import { boxIdOf, isBoxKey, KEY_SIZE, rawKey, signIdOf, SIGNATURE_SIZE, verify, type BoxId, type Identity, type SignId } from "./keys.js";
+import {
+  type BoxId,
+  boxIdOf,
+  type Identity,
+  isBoxKey,
+  KEY_SIZE,
+  rawKey,
+  SIGNATURE_SIZE,
+  type SignId,
+  signIdOf,
+  verify,
+} from "./keys.js";
 
 export const MAX_RECORD = 8 * 1024;
 const LABEL = "mm/1 nodeinfo";
@@ -56,7 +67,8 @@ export function createNodeInfo(
 export function decodeNodeInfo(data: Uint8Array, now: number): NodeInfo {
   if (data.length > MAX_RECORD) throw new InvalidRecord("size", `${data.length} bytes, at most ${MAX_RECORD} allowed`);
   const info = proven(data);
-  if (info.expires <= now) throw new InvalidRecord("expired", `it was good until ${info.expires}, now is ${Math.floor(now)}`);
+  if (info.expires <= now)
+    throw new InvalidRecord("expired", `it was good until ${info.expires}, now is ${Math.floor(now)}`);
   return info;
 }
 
@@ -139,7 +151,10 @@ function check(fields: Fields): void {
     throw new InvalidRecord("mail-key", "neither empty nor a usable X25519 key");
   }
   if (fields.addresses.length > MAX_ADDRESSES || !fields.addresses.every(isAddress)) {
-    throw new InvalidRecord("addresses", `at most ${MAX_ADDRESSES} URIs of at most ${MAX_ADDRESS} visible ASCII characters`);
+    throw new InvalidRecord(
+      "addresses",
+      `at most ${MAX_ADDRESSES} URIs of at most ${MAX_ADDRESS} visible ASCII characters`,
+    );
   }
   for (const name of ["seq", "expires"] as const) {
     const value = fields[name];
@@ -170,5 +185,13 @@ function written(fields: Fields): Uint8Array {
 function toNodeInfo(fields: Fields, record: Uint8Array): NodeInfo {
   const signId = signIdOf(fields.signKey);
   const { mailKey, addresses } = fields;
-  return { signId, boxId: boxIdOf(signId), mailKey, addresses, seq: Number(fields.seq), expires: Number(fields.expires), record };
+  return {
+    signId,
+    boxId: boxIdOf(signId),
+    mailKey,
+    addresses,
+    seq: Number(fields.seq),
+    expires: Number(fields.expires),
+    record,
+  };
 }

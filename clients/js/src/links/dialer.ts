@@ -18,7 +18,10 @@ export class Dialer {
   /** A link to `peer` over the first of the addresses that answers. Throws Unreachable with what each of them said. */
   async dial(peer: SignId, addresses: readonly string[]): Promise<Link> {
     const ways = dialable(addresses.slice(0, MAX_ADDRESSES), this.transports);
-    if (!ways.length) throw new Unreachable(`no address of the peer can be dialled from here (it gave: ${addresses.join(", ") || "none"})`);
+    if (!ways.length)
+      throw new Unreachable(
+        `no address of the peer can be dialled from here (it gave: ${addresses.join(", ") || "none"})`,
+      );
     const race = new Race();
     const attempts = ways.map(async ({ address, transport }, index) => {
       await new Promise((resolve) => setTimeout(resolve, index * STAGGER));
@@ -28,7 +31,9 @@ export class Dialer {
     try {
       return await Promise.any(attempts);
     } catch (error) {
-      throw error instanceof AggregateError ? new Unreachable(error.errors.map((one) => asError(one).message).join("; ")) : error;
+      throw error instanceof AggregateError
+        ? new Unreachable(error.errors.map((one) => asError(one).message).join("; "))
+        : error;
     }
   }
 }

@@ -8,7 +8,7 @@ import type { NodeInfo } from "../identity/nodeinfo.js";
 import type { Connection, Receiver, Transport } from "../plugins/transport.js";
 import { CookieJar } from "../session/cookies.js";
 import { Initiator, Responder } from "../session/handshake.js";
-import { Link, type HandshakeOwner, type LinkOwner } from "./link.js";
+import { type HandshakeOwner, Link, type LinkOwner } from "./link.js";
 
 const MAX_UNPROVEN = 64; // connections whose other end has not yet proved who it is
 const ASSEMBLY = 128 * 1024 * 1024; // bytes of frames in assembly, of all peers
@@ -73,7 +73,13 @@ export class LinkFactory implements HandshakeOwner {
   open(peer: SignId, address: string, transport: Transport, watch: LinkWatch): Promise<Link> {
     return new Promise((resolve, reject) => {
       const accept = (connection: Connection): Receiver => {
-        const machine = new Initiator(this.identity, this.own.record, peer, () => this.peers.get(peer).resume(), random);
+        const machine = new Initiator(
+          this.identity,
+          this.own.record,
+          peer,
+          () => this.peers.get(peer).resume(),
+          random,
+        );
         const link = new Link(connection, machine, this, this.budget);
         link.dialledAt = address;
         this.dialled.set(link, { resolve: (opened) => (watch.opened(opened), resolve(opened)), reject });

@@ -1,13 +1,13 @@
 /** One connection and the session on it: handshake, keep-alive, parts of frames that are too large, and the close. */
 
 import { Assembler, type Budget } from "../delivery/fragments.js";
-import { decodePacket, encodePacket, MAX_FRAME, type Frame, type Packet } from "../delivery/wire.js";
+import { decodePacket, encodePacket, type Frame, MAX_FRAME, type Packet } from "../delivery/wire.js";
 import { asError, ProtocolError, RemoteError } from "../errors.js";
 import type { NodeInfo } from "../identity/nodeinfo.js";
+import type { Connection, Receiver } from "../plugins/transport.js";
 import { MAC } from "../session/box.js";
 import { Initiator, type Responder } from "../session/handshake.js";
 import type { Session } from "../session/session.js";
-import type { Connection, Receiver } from "../plugins/transport.js";
 
 const HANDSHAKE_TIMEOUT = 10_000; // milliseconds
 const KEEPALIVE = 3500; // milliseconds of silence after which the peer is asked whether it is there
@@ -105,7 +105,12 @@ export class Link implements Receiver {
     }
     const step = this.room - 64;
     for (let offset = 0; offset < data.length; offset += step) {
-      const part = encodePacket({ type: "part", offset, total: data.length, data: data.subarray(offset, offset + step) });
+      const part = encodePacket({
+        type: "part",
+        offset,
+        total: data.length,
+        data: data.subarray(offset, offset + step),
+      });
       this.connection.write(this.session.seal(part));
     }
   }

@@ -28,7 +28,12 @@ export function weight({ rtt, cost }: Path): number {
 }
 
 /** The path to use. `active` stays unless another is clearly better; `moved`: when it became the active one. */
-export function best<P extends Path>(paths: readonly P[], active: P | undefined, now: number, moved: number): P | undefined {
+export function best<P extends Path>(
+  paths: readonly P[],
+  active: P | undefined,
+  now: number,
+  moved: number,
+): P | undefined {
   const [top] = [...paths].sort((a, b) => weight(a) - weight(b));
   if (!top || !active || !paths.includes(active)) return top;
   if (weight(top) > Math.min(weight(active) - MIN_GAIN, weight(active) * MAX_RATIO)) return active;

@@ -2,7 +2,7 @@
 
 import type { SignId } from "../identity/keys.js";
 import type { Peers } from "../peers/registry.js";
-import { LONGEST_WAIT, type Depositor } from "./depositing.js";
+import { type Depositor, LONGEST_WAIT } from "./depositing.js";
 
 const GATHER = 50; // milliseconds that an acknowledgement by mail waits for more
 

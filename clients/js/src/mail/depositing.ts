@@ -1,12 +1,12 @@
 /** Seals an envelope and leaves it at the first relay of its recipient that keeps it. */
 
 import { EMPTY, random } from "../bytes.js";
-import { encodePacket, type Ack, type Batch, type Frame } from "../delivery/wire.js";
+import { type Ack, type Batch, encodePacket, type Frame } from "../delivery/wire.js";
 import type { Directory } from "../directory/directory.js";
 import type { OwnRecord } from "../directory/ownrecord.js";
 import { digest, type Identity, type SignId } from "../identity/keys.js";
 import { carriesMail, type Mail, type MailCarrier } from "../plugins/mailcarrier.js";
-import { dialable, type Dialable, type Transport } from "../plugins/transport.js";
+import { type Dialable, dialable, type Transport } from "../plugins/transport.js";
 import { seal } from "../session/envelope.js";
 
 export const LONGEST_WAIT = 14 * 24 * 3_600_000; // milliseconds that mail may wait
@@ -37,7 +37,16 @@ export class Depositor {
 
   /** Leave these at one of the relays of the peer. `expires` is in Unix milliseconds. Throws what the last relay said. */
   async leave(peer: SignId, acks: Ack[], batches: Batch[], expires: number): Promise<void> {
-    const frame: Frame = { type: "frame", now: Date.now(), floor: 0, acks, batches, events: [], requests: [], replies: [] };
+    const frame: Frame = {
+      type: "frame",
+      now: Date.now(),
+      floor: 0,
+      acks,
+      batches,
+      events: [],
+      requests: [],
+      replies: [],
+    };
     const mailKey = this.refused.has(peer) ? EMPTY : (this.directory.find(peer)?.mailKey ?? EMPTY);
     const envelope = seal(this.identity, this.ownRecord.record, peer, mailKey, encodePacket(frame), random);
     await this.deposit(peer, { id: this.idOf({ ...frame, now: 0 }), expires: expires - CLOCK_MARGIN, envelope });

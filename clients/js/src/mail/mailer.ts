@@ -14,7 +14,7 @@ import type { Exchange } from "../peers/exchange.js";
 import type { Peers } from "../peers/registry.js";
 import { MAX_CONTENT, open } from "../session/envelope.js";
 import { MailedAcks } from "./acknowledgements.js";
-import { LONGEST_WAIT, type Depositor } from "./depositing.js";
+import { type Depositor, LONGEST_WAIT } from "./depositing.js";
 
 const LETTER_BYTES = MAX_CONTENT - 64 * 1024; // bytes of messages in one envelope
 const RESEND_AFTER = 30_000; // milliseconds between "delivered" and the recipient's own acknowledgement
@@ -60,11 +60,17 @@ export class Mailer {
   finished(peer: SignId, state: string): void {
     if (state === "refused") this.depositor.mailKeyRefused(peer);
     if (this.resending.has(peer) || this.closed) return;
-    this.resending.set(peer, setTimeout(() => {
-      this.resending.delete(peer);
-      this.outbox.sender(peer).forgetMailed();
-      if (!this.outbox.isEmpty(peer)) this.unreachable(peer);
-    }, state === "delivered" ? RESEND_AFTER : RESEND_AFTER / FAILED_SPEEDUP));
+    this.resending.set(
+      peer,
+      setTimeout(
+        () => {
+          this.resending.delete(peer);
+          this.outbox.sender(peer).forgetMailed();
+          if (!this.outbox.isEmpty(peer)) this.unreachable(peer);
+        },
+        state === "delivered" ? RESEND_AFTER : RESEND_AFTER / FAILED_SPEEDUP,
+      ),
+    );
   }
 
   /** The peer could not be reached: what waits for it goes by mail. */
@@ -79,7 +85,12 @@ export class Mailer {
         const { batches, mailed } = this.outbox.sender(peer).letter(LETTER_BYTES);
         if (!batches.length) break;
         const expires = Math.max(...batches.flatMap(({ records }) => records.map((record) => record.expires)));
-        await this.depositor.leave(peer, this.exchange(peer).mailedAcks(), batches, Math.min(expires, Date.now() + LONGEST_WAIT));
+        await this.depositor.leave(
+          peer,
+          this.exchange(peer).mailedAcks(),
+          batches,
+          Math.min(expires, Date.now() + LONGEST_WAIT),
+        );
         mailed();
       }
     } catch {

@@ -3,10 +3,10 @@
 import { decode, encode } from "../codec.js";
 import type { Event } from "../delivery/wire.js";
 import { NoResponders, Refused, RequestFailed, RequestTimeout } from "../errors.js";
-import { checkTopic, DELIVERED, Delivery, outcomeOf, PRIORITIES, UNHANDLED, type Priority } from "../message.js";
+import { checkTopic, DELIVERED, Delivery, outcomeOf, PRIORITIES, type Priority, UNHANDLED } from "../message.js";
 import { Bus } from "./bus.js";
 import type { ProtocolHandler } from "./dispatch.js";
-import { DONE, NOBODY, type Handler, type Result } from "./subscriber.js";
+import { DONE, type Handler, NOBODY, type Result } from "./subscriber.js";
 
 export const PROTOCOL = "ms";
 export const LOCAL = "local";
@@ -56,7 +56,12 @@ export class Messaging implements ProtocolHandler {
   }
 
   /** Send to everybody at `destination` who listens to `topic` there. Resolves once the message is saved here. */
-  async send(topic: string, destination: string = LOCAL, payload: unknown = null, options: SendOptions = {}): Promise<Delivery> {
+  async send(
+    topic: string,
+    destination: string = LOCAL,
+    payload: unknown = null,
+    options: SendOptions = {},
+  ): Promise<Delivery> {
     const { realtime = false, expireAfter = DEFAULT_EXPIRY, priority = "normal" } = options;
     const lane = PRIORITIES.indexOf(priority);
     if (lane < 0) throw new RangeError(`priority ${priority}: one of ${PRIORITIES.join(", ")}`);
@@ -71,7 +76,12 @@ export class Messaging implements ProtocolHandler {
    * Ask one peer and return what its handler returned. Throws RequestTimeout after `timeout` seconds, RequestFailed with
    * the text of the error there, or NoResponders at once when nobody listens.
    */
-  async request(topic: string, destination: string = LOCAL, payload: unknown = null, { timeout = 10 } = {}): Promise<unknown> {
+  async request(
+    topic: string,
+    destination: string = LOCAL,
+    payload: unknown = null,
+    { timeout = 10 } = {},
+  ): Promise<unknown> {
     checkTopic(topic);
     const data = encode(payload);
     if (this.isLocal(destination)) return this.requestLocal(topic, data, timeout);
@@ -84,7 +94,13 @@ export class Messaging implements ProtocolHandler {
   }
 
   /** What a peer, or this node itself, sent; its result may come later. What cannot be decoded is refused. */
-  onMessage(scope: string, topic: string, sender: string, payload: Uint8Array, finished: (result: Result) => void): void {
+  onMessage(
+    scope: string,
+    topic: string,
+    sender: string,
+    payload: Uint8Array,
+    finished: (result: Result) => void,
+  ): void {
     if (!this.bus.listens(`${scope}.${topic}`)) {
       finished(NOBODY);
       return;
@@ -100,7 +116,13 @@ export class Messaging implements ProtocolHandler {
   }
 
   /** As `onMessage`; a result with a value is that value in bytes. */
-  onRequest(scope: string, topic: string, sender: string, payload: Uint8Array, finished: (result: Result<Uint8Array>) => void): void {
+  onRequest(
+    scope: string,
+    topic: string,
+    sender: string,
+    payload: Uint8Array,
+    finished: (result: Result<Uint8Array>) => void,
+  ): void {
     this.onMessage(scope, topic, sender, payload, (result) => finished(encoded(result)));
   }
 

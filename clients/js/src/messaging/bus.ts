@@ -2,7 +2,7 @@
 
 import { checkPattern } from "../message.js";
 import { matches } from "./patterns.js";
-import { NOBODY, Pending, Subscriber, type Handler, type Result } from "./subscriber.js";
+import { type Handler, NOBODY, Pending, type Result, Subscriber } from "./subscriber.js";
 
 const MAX_ROUTES = 4096;
 

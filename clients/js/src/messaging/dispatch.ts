@@ -11,7 +11,13 @@ import { NOBODY, type Result } from "./subscriber.js";
 export interface ProtocolHandler {
   onEvent(scope: Scope, topic: string, sender: SignId, payload: Uint8Array): void;
   onMessage(scope: Scope, topic: string, sender: SignId, payload: Uint8Array, finished: (result: Result) => void): void;
-  onRequest(scope: Scope, topic: string, sender: SignId, payload: Uint8Array, finished: (result: Result<Uint8Array>) => void): void;
+  onRequest(
+    scope: Scope,
+    topic: string,
+    sender: SignId,
+    payload: Uint8Array,
+    finished: (result: Result<Uint8Array>) => void,
+  ): void;
 }
 
 /** A topic that is malformed, or steers a node, reaches no handler; a protocol without a handler has nobody who listens. */
@@ -34,7 +40,12 @@ export class Dispatcher {
     else finished(NOBODY);
   }
 
-  request(scope: Scope, peer: SignId, { topic, protocol, payload }: Request, finished: (result: Result<Uint8Array>) => void): void {
+  request(
+    scope: Scope,
+    peer: SignId,
+    { topic, protocol, payload }: Request,
+    finished: (result: Result<Uint8Array>) => void,
+  ): void {
     const handler = this.handlers.get(protocol);
     if (!isAllowed(topic)) finished({ error: new Refused("bad-topic") });
     else if (handler) handler.onRequest(scope, topic, peer, payload, finished);

@@ -5,30 +5,30 @@
 
 import { EMPTY, utf8 } from "../bytes.js";
 import type { Contacts } from "../contacts.js";
-import type { Inbox } from "../durable/inbox.js";
-import type { Outbox } from "../durable/outbox.js";
 import type { Receiver, Stream } from "../delivery/receiver.js";
 import type { Sender } from "../delivery/sender.js";
 import {
-  encodeResume,
-  FAILED,
-  MAX_REASON,
-  NO_RESPONDERS,
-  OK,
   type Ack,
   type Batch,
   type Event,
+  encodeResume,
+  FAILED,
   type Frame,
+  MAX_REASON,
+  NO_RESPONDERS,
+  OK,
   type Record,
   type Reply,
   type Request,
 } from "../delivery/wire.js";
+import type { Inbox } from "../durable/inbox.js";
+import type { Outbox } from "../durable/outbox.js";
 import { ProtocolError, Refused } from "../errors.js";
 import type { Scope } from "../identity/circles.js";
 import type { SignId } from "../identity/keys.js";
+import type { Link } from "../links/link.js";
 import type { Dispatcher } from "../messaging/dispatch.js";
 import { NOBODY, type Result } from "../messaging/subscriber.js";
-import type { Link } from "../links/link.js";
 import { PendingRequests, ReplyCache } from "./requests.js";
 
 const FULL = 64 * 1024; // bytes of durable messages in one frame
@@ -135,7 +135,16 @@ export class Exchange {
 
   /** Let the peer hear over which link we go on, with nothing else to say: it may miss replies. */
   announceLink(): void {
-    this.link?.send({ type: "frame", now: Date.now(), floor: this.pending.floor, acks: [], batches: [], events: [], requests: [], replies: [] });
+    this.link?.send({
+      type: "frame",
+      now: Date.now(),
+      floor: this.pending.floor,
+      acks: [],
+      batches: [],
+      events: [],
+      requests: [],
+      replies: [],
+    });
   }
 
   /** A link is gone, or another one is used: what the old one carried last may not have arrived, either way. */
@@ -250,7 +259,11 @@ export class Exchange {
       const acks = [...this.acks.values()];
       this.acks.clear();
       const room = { left: PORTION };
-      const [events, requests, replies] = [take(this.events, room), take(this.requests, room), take(this.replies, room)];
+      const [events, requests, replies] = [
+        take(this.events, room),
+        take(this.requests, room),
+        take(this.replies, room),
+      ];
       link.send({ type: "frame", now, floor: this.pending.floor, acks, batches, events, requests, replies });
       if (batches.length || requests.length) {
         link.owesSince ||= performance.now();

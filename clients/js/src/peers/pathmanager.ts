@@ -3,9 +3,9 @@
  * is kept warm; the link in use is watched while it owes an answer, and left when it falls silent and another one does not.
  */
 
-import type { Exchange } from "./exchange.js";
 import type { Link } from "../links/link.js";
-import { best, Retries, wanted, type Way } from "../links/paths.js";
+import { best, Retries, type Way, wanted } from "../links/paths.js";
+import type { Exchange } from "./exchange.js";
 
 const LOOK_EVERY = 200; // milliseconds between two looks at a link that owes an answer
 const ANSWER_WITHIN = 400; // milliseconds without an answer after which every link is asked whether it is there

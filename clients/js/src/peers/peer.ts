@@ -1,6 +1,6 @@
 /** One remote peer: its links, and the loop that dials it while something waits. */
 
-import { decodeResume, type Ack, type Frame } from "../delivery/wire.js";
+import { type Ack, decodeResume, type Frame } from "../delivery/wire.js";
 import type { Directory } from "../directory/directory.js";
 import type { OwnRecord } from "../directory/ownrecord.js";
 import { asError, LocalError, Unreachable } from "../errors.js";
@@ -12,7 +12,7 @@ import type { Link } from "../links/link.js";
 import { best, type Way } from "../links/paths.js";
 import { dialable, type Transport } from "../plugins/transport.js";
 import { Exchange, type ExchangeContext } from "./exchange.js";
-import { PathManager, REPLACED, type PeerLinks } from "./pathmanager.js";
+import { PathManager, type PeerLinks, REPLACED } from "./pathmanager.js";
 
 const LIFETIME = 3_600_000; // milliseconds after which a link is replaced by a fresh one
 const RENEW_AGAIN = 60_000; // milliseconds after which that is tried again
@@ -65,7 +65,12 @@ export class Peer implements LinkedPeer, PeerLinks {
     private readonly context: PeerContext,
   ) {
     this.paths = new PathManager(this);
-    this.exchange = new Exchange(signId, context, () => this.reach(), () => this.paths.requestSent());
+    this.exchange = new Exchange(
+      signId,
+      context,
+      () => this.reach(),
+      () => this.paths.requestSent(),
+    );
   }
 
   /** The one in use. */
@@ -86,11 +91,19 @@ export class Peer implements LinkedPeer, PeerLinks {
   ways(): Way[] {
     const { directory, ownRecord, transports } = this.context;
     const ways = dialable(directory.find(this.signId)?.addresses ?? ownRecord.addresses, transports);
-    return ways.map(({ address, transport: { cost, relayed, signalling } }) => ({ address, cost, relayed, signalled: signalling === true }));
+    return ways.map(({ address, transport: { cost, relayed, signalling } }) => ({
+      address,
+      cost,
+      relayed,
+      signalled: signalling === true,
+    }));
   }
 
   dial(ways: Way[]): Promise<Link> {
-    return this.context.dialer.dial(this.signId, ways.map(({ address }) => address));
+    return this.context.dialer.dial(
+      this.signId,
+      ways.map(({ address }) => address),
+    );
   }
 
   /** Whether nothing here needs this object. */
@@ -130,7 +143,10 @@ export class Peer implements LinkedPeer, PeerLinks {
     await new Promise<void>((resolve, reject) => {
       const late = (): void => reject(new Unreachable(`${this.signId}: ${this.reason || "no answer"}`));
       const timer = setTimeout(late, timeout);
-      this.arrivals.push({ resolve: () => (clearTimeout(timer), resolve()), reject: (error) => (clearTimeout(timer), reject(error)) });
+      this.arrivals.push({
+        resolve: () => (clearTimeout(timer), resolve()),
+        reject: (error) => (clearTimeout(timer), reject(error)),
+      });
       this.nudge();
       this.reach();
     });
@@ -204,7 +220,10 @@ export class Peer implements LinkedPeer, PeerLinks {
     this.context.events.lost(this.signId, this.reason);
     if (this.exchange.useful) this.backoff.reset();
     this.watchExpiry();
-    if (this.reason.endsWith(TAKEN_OVER)) this.context.events.failed(new LocalError(`another node runs with this key: ${this.signId} now talks to that one`));
+    if (this.reason.endsWith(TAKEN_OVER))
+      this.context.events.failed(
+        new LocalError(`another node runs with this key: ${this.signId} now talks to that one`),
+      );
     else if (this.wanted) this.reach();
   }
 
@@ -223,7 +242,12 @@ export class Peer implements LinkedPeer, PeerLinks {
   }
 
   private get wanted(): boolean {
-    return this.introducing || this.arrivals.length > 0 || this.exchange.pending.some || !this.context.outbox.isEmpty(this.signId);
+    return (
+      this.introducing ||
+      this.arrivals.length > 0 ||
+      this.exchange.pending.some ||
+      !this.context.outbox.isEmpty(this.signId)
+    );
   }
 
   /** Of two links that both ends dialled at once, the one dialled by the smaller signId stays; else the newer. */
@@ -250,7 +274,8 @@ export class Peer implements LinkedPeer, PeerLinks {
   private renewAfter(delay: number): void {
     clearTimeout(this.renewal);
     this.renewal = setTimeout(() => {
-      if (this.link) this.context.dialer.dial(this.signId, [this.link.dialledAt]).catch(() => this.renewAfter(RENEW_AGAIN));
+      if (this.link)
+        this.context.dialer.dial(this.signId, [this.link.dialledAt]).catch(() => this.renewAfter(RENEW_AGAIN));
     }, delay);
   }
 
@@ -285,10 +310,13 @@ export class Peer implements LinkedPeer, PeerLinks {
     if (this.closed || due >= this.expiryDue) return;
     clearTimeout(this.expiry);
     this.expiryDue = due;
-    this.expiry = setTimeout(() => {
-      this.expiryDue = Infinity;
-      this.exchange.expire();
-      this.watchExpiry();
-    }, Math.min(Math.max(due - Date.now(), 0), LONGEST_TIMER));
+    this.expiry = setTimeout(
+      () => {
+        this.expiryDue = Infinity;
+        this.exchange.expire();
+        this.watchExpiry();
+      },
+      Math.min(Math.max(due - Date.now(), 0), LONGEST_TIMER),
+    );
   }
 }

@@ -4,7 +4,7 @@ import type { Emitter } from "../events.js";
 import type { Identity, SignId } from "../identity/keys.js";
 import type { NodeInfo } from "../identity/nodeinfo.js";
 import { Dialer } from "../links/dialer.js";
-import { LinkFactory, type LinkedPeers } from "../links/factory.js";
+import { type LinkedPeers, LinkFactory } from "../links/factory.js";
 import type { Accept } from "../plugins/transport.js";
 import { Peer, type PeerContext, type PeerEvents } from "./peer.js";
 

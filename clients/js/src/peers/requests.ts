@@ -4,8 +4,8 @@
  */
 
 import { textLeniently, utf8 } from "../bytes.js";
-import { NoResponders, ProtocolError, RequestFailed, RequestTimeout } from "../errors.js";
 import { FAILED, NO_RESPONDERS, OK, type Reply, type Request } from "../delivery/wire.js";
+import { NoResponders, ProtocolError, RequestFailed, RequestTimeout } from "../errors.js";
 
 const UNFINISHED = 65536; // requests of one peer that may be unanswered at once, and replies remembered
 const REMEMBERED_BYTES = 64 * 1024 * 1024;
@@ -38,17 +38,24 @@ export class PendingRequests {
   }
 
   /** A new request, and the promise of the reply's payload. `timeout` is in milliseconds. */
-  ask(topic: string, protocol: string, payload: Uint8Array, timeout: number): { request: Request; reply: Promise<Uint8Array> } {
+  ask(
+    topic: string,
+    protocol: string,
+    payload: Uint8Array,
+    timeout: number,
+  ): { request: Request; reply: Promise<Uint8Array> } {
     const request = { id: ++this.number, topic, protocol, payload };
     const reply = new Promise<Uint8Array>((resolve, reject) => {
       const timer = setTimeout(() => {
         this.waiting.delete(request.id);
         reject(new RequestTimeout(`no reply to ${topic} in time`));
       }, timeout);
-      const ended = <T>(end: (value: T) => void) => (value: T): void => {
-        clearTimeout(timer);
-        end(value);
-      };
+      const ended =
+        <T>(end: (value: T) => void) =>
+        (value: T): void => {
+          clearTimeout(timer);
+          end(value);
+        };
       this.waiting.set(request.id, { request, resolve: ended(resolve), reject: ended(reject) });
     });
     return { request, reply };
@@ -60,7 +67,8 @@ export class PendingRequests {
     if (!waiting) return;
     this.waiting.delete(reply.id);
     if (reply.status === OK) waiting.resolve(reply.payload);
-    else if (reply.status === NO_RESPONDERS) waiting.reject(new NoResponders(`nobody at the peer listens to ${waiting.request.topic}`));
+    else if (reply.status === NO_RESPONDERS)
+      waiting.reject(new NoResponders(`nobody at the peer listens to ${waiting.request.topic}`));
     else waiting.reject(new RequestFailed(textLeniently(reply.payload).slice(0, 1000)));
   }
 

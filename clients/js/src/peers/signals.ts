@@ -1,10 +1,10 @@
 /** What transports of two nodes say to each other over a link that is up; the topic is the scheme of the transport. */
 
-import type { ProtocolHandler } from "../messaging/dispatch.js";
 import type { Scope } from "../identity/circles.js";
 import type { SignId } from "../identity/keys.js";
+import type { ProtocolHandler } from "../messaging/dispatch.js";
 import { NOBODY, type Result } from "../messaging/subscriber.js";
-import { transportOf, type Transport } from "../plugins/transport.js";
+import { type Transport, transportOf } from "../plugins/transport.js";
 import type { Peers } from "./registry.js";
 
 export const SIGNALS = "rtc"; // the protocol
@@ -25,11 +25,23 @@ export class Signals implements ProtocolHandler {
     transportOf(topic, this.transports)?.signalled?.(sender, payload);
   }
 
-  onMessage(_scope: Scope, _topic: string, _sender: SignId, _payload: Uint8Array, finished: (result: Result) => void): void {
+  onMessage(
+    _scope: Scope,
+    _topic: string,
+    _sender: SignId,
+    _payload: Uint8Array,
+    finished: (result: Result) => void,
+  ): void {
     finished(NOBODY);
   }
 
-  onRequest(_scope: Scope, _topic: string, _sender: SignId, _payload: Uint8Array, finished: (result: Result<Uint8Array>) => void): void {
+  onRequest(
+    _scope: Scope,
+    _topic: string,
+    _sender: SignId,
+    _payload: Uint8Array,
+    finished: (result: Result<Uint8Array>) => void,
+  ): void {
     finished(NOBODY);
   }
 }

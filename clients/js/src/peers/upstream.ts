@@ -39,7 +39,9 @@ export class NodeUpstream implements Upstream {
 
   async ask(destination: string, event: Event, timeout: number): Promise<Uint8Array> {
     this.check(event);
-    return this.peers.get(parseSignId(destination)).exchange.request(event.topic, event.protocol, event.payload, timeout);
+    return this.peers
+      .get(parseSignId(destination))
+      .exchange.request(event.topic, event.protocol, event.payload, timeout);
   }
 
   private check(event: Event): void {

@@ -3,7 +3,7 @@
  * serves all links of a node. Spent cookies are remembered exactly as long as their key, never less.
  */
 
-import { bigEndian, concat, equal, fromBigEndian, hex, utf8, type Random } from "../bytes.js";
+import { bigEndian, concat, equal, fromBigEndian, hex, type Random, utf8 } from "../bytes.js";
 import { ProtocolError } from "../errors.js";
 import { KEY_SIZE } from "../identity/keys.js";
 import * as box from "./box.js";
@@ -52,9 +52,11 @@ export class CookieJar {
     const nonce = cookie.slice(0, NONCE);
     const { minute, plain } = this.unseal(nonce, cookie.subarray(NONCE));
     if (!equal(plain.subarray(64, 80), linkId)) throw new ProtocolError("bad-cookie", "it was issued on another link");
-    if (!equal(plain.subarray(0, 32), clientShort)) throw new ProtocolError("bad-cookie", "it was issued for another key");
+    if (!equal(plain.subarray(0, 32), clientShort))
+      throw new ProtocolError("bad-cookie", "it was issued for another key");
     const issued = fromBigEndian(plain.subarray(80, 88)) / 1000;
-    if (Math.abs(now - issued) > COOKIE_LIFE) throw new ProtocolError("stale-cookie", `older than ${COOKIE_LIFE} seconds`);
+    if (Math.abs(now - issued) > COOKIE_LIFE)
+      throw new ProtocolError("stale-cookie", `older than ${COOKIE_LIFE} seconds`);
     const name = hex(nonce);
     if (minute.spent.has(name)) throw new ProtocolError("spent-cookie", "it was used before");
     if (minute.spent.size >= MAX_SPENT) throw new ProtocolError("busy", "too many new links this minute");

@@ -8,7 +8,16 @@
 
 import { bigEndian, concat, fromBigEndian, type Random } from "../bytes.js";
 import { BadSignature, InvalidRecord, ProtocolError } from "../errors.js";
-import { boxIdOf, digest, KEY_SIZE, rawKey, SIGNATURE_SIZE, verify, type Identity, type SignId } from "../identity/keys.js";
+import {
+  boxIdOf,
+  digest,
+  type Identity,
+  KEY_SIZE,
+  rawKey,
+  SIGNATURE_SIZE,
+  type SignId,
+  verify,
+} from "../identity/keys.js";
 import { decodeNodeInfo, MAX_RECORD, type NodeInfo } from "../identity/nodeinfo.js";
 import * as box from "./box.js";
 
@@ -64,7 +73,8 @@ export function open(envelope: Uint8Array, identity: Identity, secrets: readonly
   try {
     verify(rawKey(sender.signId), signature, LABEL, ephemeral, sealedTo, identity.signKey, record, content);
   } catch (error) {
-    if (error instanceof BadSignature) throw new ProtocolError("bad-signature", `${sender.signId} did not write this to us`);
+    if (error instanceof BadSignature)
+      throw new ProtocolError("bad-signature", `${sender.signId} did not write this to us`);
     throw error;
   }
   return { sender, content, current: sender.expires > now };
@@ -82,10 +92,14 @@ function checkOutside(envelope: Uint8Array): void {
   if (envelope.length >= 2 && (envelope[0] !== 0x6d || envelope[1] !== 0x6d)) {
     throw new ProtocolError("wrong-magic", "not an envelope of this protocol");
   }
-  if (envelope.length >= 3 && envelope[2] !== 1) throw new ProtocolError("wrong-version", `sealed by version ${envelope[2]}`);
-  if (envelope.length >= 4 && envelope[3] !== 16) throw new ProtocolError("wrong-type", `type ${envelope[3]} is no envelope`);
-  if (envelope.length < SHORTEST) throw new ProtocolError("too-short", `at least ${SHORTEST} bytes, not ${envelope.length}`);
-  if (envelope.length > MAX_ENVELOPE) throw new ProtocolError("too-long", `at most ${MAX_ENVELOPE} bytes, not ${envelope.length}`);
+  if (envelope.length >= 3 && envelope[2] !== 1)
+    throw new ProtocolError("wrong-version", `sealed by version ${envelope[2]}`);
+  if (envelope.length >= 4 && envelope[3] !== 16)
+    throw new ProtocolError("wrong-type", `type ${envelope[3]} is no envelope`);
+  if (envelope.length < SHORTEST)
+    throw new ProtocolError("too-short", `at least ${SHORTEST} bytes, not ${envelope.length}`);
+  if (envelope.length > MAX_ENVELOPE)
+    throw new ProtocolError("too-long", `at most ${MAX_ENVELOPE} bytes, not ${envelope.length}`);
 }
 
 /** Nothing outside names M, so each key is tried: it would tell how old the sender's record is. */
@@ -108,8 +122,13 @@ function unpack(plain: Uint8Array) {
   if (plain.length < end || plain.subarray(end).some((byte) => byte)) {
     throw new ProtocolError("bad-content", "the content's length reaches past the end, or other than zeros follow it");
   }
-  if (recordEnd - 2 > MAX_RECORD || end - start > MAX_CONTENT) throw new ProtocolError("too-long", "a NodeInfo or a content");
-  return { record: plain.slice(2, recordEnd), signature: plain.slice(recordEnd, start - 4), content: plain.slice(start, end) };
+  if (recordEnd - 2 > MAX_RECORD || end - start > MAX_CONTENT)
+    throw new ProtocolError("too-long", "a NodeInfo or a content");
+  return {
+    record: plain.slice(2, recordEnd),
+    signature: plain.slice(recordEnd, start - 4),
+    content: plain.slice(start, end),
+  };
 }
 
 /** It was good when the mail was sealed. */

@@ -6,9 +6,9 @@
  * values, time and randomness go in as arguments.
  */
 
-import { concat, EMPTY, equal, utf8, type Random } from "../bytes.js";
+import { concat, EMPTY, equal, type Random, utf8 } from "../bytes.js";
 import { BadSignature, InvalidRecord, ProtocolError } from "../errors.js";
-import { boxIdOf, digest, KEY_SIZE, rawKey, verify, type Identity, type SignId } from "../identity/keys.js";
+import { boxIdOf, digest, type Identity, KEY_SIZE, rawKey, type SignId, verify } from "../identity/keys.js";
 import { decodeNodeInfo, type NodeInfo } from "../identity/nodeinfo.js";
 import * as box from "./box.js";
 import type { CookieJar } from "./cookies.js";
@@ -118,7 +118,10 @@ export class Initiator extends Machine {
 
   private cookie(frame: Uint8Array): Event[] {
     const { nonce, box: sealed } = packets.unpackCookie(frame);
-    const { serverShort, cookie } = packets.unpackCookieContent(unbox(sealed, concat(COOKIE_LABEL, nonce), this.key), nonce);
+    const { serverShort, cookie } = packets.unpackCookieContent(
+      unbox(sealed, concat(COOKIE_LABEL, nonce), this.key),
+      nonce,
+    );
     this.key = box.agree(serverShort, this.secret);
     this.secret.fill(0);
     this.hashes.push(digest("mm/1 cookie", serverShort, cookie));
@@ -131,13 +134,21 @@ export class Initiator extends Machine {
     const resume = this.resume();
     const parts = [...this.hashes, rawKey(this.server), this.record, resume];
     const signature = this.identity.sign("mm/1 initiate", ...parts);
-    return box.seal(packets.packIntroduction(INITIATE, { record: this.record, signature, resume }), INITIATE_NONCE, this.key);
+    return box.seal(
+      packets.packIntroduction(INITIATE, { record: this.record, signature, resume }),
+      INITIATE_NONCE,
+      this.key,
+    );
   }
 
   private ready(frame: Uint8Array, now: number): Event[] {
-    const { record, resume } = packets.unpackIntroduction(READY, unbox(packets.unpackReady(frame), READY_NONCE, this.key));
+    const { record, resume } = packets.unpackIntroduction(
+      READY,
+      unbox(packets.unpackReady(frame), READY_NONCE, this.key),
+    );
     const peer = readRecord(record, now);
-    if (peer.signId !== this.server) throw new ProtocolError("wrong-peer", `dialled ${this.server}, answered by ${peer.signId}`);
+    if (peer.signId !== this.server)
+      throw new ProtocolError("wrong-peer", `dialled ${this.server}, answered by ${peer.signId}`);
     const session = Session.ofClient(this.key, transcript(this.hashes, frame));
     this.wipe();
     return [{ type: "established", session, peer, resume }];
@@ -174,7 +185,10 @@ export class Responder extends Machine {
     const session = Session.ofServer(this.key, transcript(this.hashes, ready));
     this.state = "done";
     this.wipe();
-    return [{ type: "send", frame: ready }, { type: "established", session, peer: this.peer!, resume: this.peerResume }];
+    return [
+      { type: "send", frame: ready },
+      { type: "established", session, peer: this.peer!, resume: this.peerResume },
+    ];
   }
 
   protected override step(type: Type, frame: Uint8Array, now: number): Event[] {

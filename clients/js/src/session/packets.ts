@@ -98,7 +98,10 @@ export function unpackCookie(frame: Uint8Array): { nonce: Uint8Array; box: Uint8
 }
 
 /** S' and the cookie to send back, from COOKIE's opened box and its nonce. */
-export function unpackCookieContent(content: Uint8Array, nonce: Uint8Array): { serverShort: Uint8Array; cookie: Uint8Array } {
+export function unpackCookieContent(
+  content: Uint8Array,
+  nonce: Uint8Array,
+): { serverShort: Uint8Array; cookie: Uint8Array } {
   checkRepeatedHeader(content, COOKIE);
   return { serverShort: content.slice(4, 36), cookie: concat(nonce, content.subarray(36)) };
 }
@@ -129,7 +132,8 @@ export function unpackIntroduction(type: Type, content: Uint8Array): Introductio
   checkRepeatedHeader(content, type);
   const recordEnd = 6 + fromBigEndian(content.subarray(4, 6));
   const resumeStart = recordEnd + (type === INITIATE ? SIGNATURE_SIZE : 0);
-  if (content.length < resumeStart) throw new ProtocolError("bad-content", "the NodeInfo's length reaches past the end");
+  if (content.length < resumeStart)
+    throw new ProtocolError("bad-content", "the NodeInfo's length reaches past the end");
   checkLimits(recordEnd - 6, content.length - resumeStart);
   const signature = type === INITIATE ? content.slice(recordEnd, resumeStart) : EMPTY;
   return { record: content.slice(6, recordEnd), signature, resume: content.slice(resumeStart) };
@@ -142,6 +146,8 @@ function checkRepeatedHeader(content: Uint8Array, type: Type): void {
 }
 
 function checkLimits(record: number, resume: number): void {
-  if (record > MAX_RECORD) throw new ProtocolError("too-long", `a NodeInfo has at most ${MAX_RECORD} bytes, not ${record}`);
-  if (resume > MAX_RESUME) throw new ProtocolError("too-long", `a resume state has at most ${MAX_RESUME} bytes, not ${resume}`);
+  if (record > MAX_RECORD)
+    throw new ProtocolError("too-long", `a NodeInfo has at most ${MAX_RECORD} bytes, not ${record}`);
+  if (resume > MAX_RESUME)
+    throw new ProtocolError("too-long", `a resume state has at most ${MAX_RESUME} bytes, not ${resume}`);
 }

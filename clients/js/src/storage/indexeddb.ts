@@ -38,7 +38,8 @@ export class IndexedDBStorage implements Storage {
       const range = IDBKeyRange.bound(prefix, `${prefix}\uffff`);
       const keys = store.getAllKeys(range);
       const values = store.getAll(range);
-      values.onsuccess = () => resolve(keys.result.map((key, index) => [key as string, values.result[index] as Uint8Array]));
+      values.onsuccess = () =>
+        resolve(keys.result.map((key, index) => [key as string, values.result[index] as Uint8Array]));
       values.onerror = () => reject(failure(values.error));
     });
   }
@@ -62,7 +63,8 @@ export class IndexedDBStorage implements Storage {
       transaction.onabort = () => reject(failure(transaction.error));
       const store = transaction.objectStore(STORE);
       for (const [key, value] of rows) {
-        if (value) store.put(value.slice(), key); // a view would be stored with all of the buffer behind it
+        if (value)
+          store.put(value.slice(), key); // a view would be stored with all of the buffer behind it
         else store.delete(key);
       }
       transaction.commit();

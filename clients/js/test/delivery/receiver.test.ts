@@ -11,5 +11,8 @@ test("a sender that passes its window is refused", () => {
   const receiver = new Receiver(new Budget(1 << 20));
   const record = { seq: 9000, expires: 1e15, topic: "t", protocol: "ms", payload: new Uint8Array(10) };
   const far = { lane: 2, epoch: 1, base: 1, records: [record], pieces: [] };
-  assert.equal(reasonOf(() => receiver.accept(far, 1)), "window");
+  assert.equal(
+    reasonOf(() => receiver.accept(far, 1)),
+    "window",
+  );
 });

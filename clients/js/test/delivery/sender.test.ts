@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { Budget } from "../../src/delivery/fragments.js";
 import { Receiver } from "../../src/delivery/receiver.js";
 import { Sender } from "../../src/delivery/sender.js";
-import { decodePacket, encodePacket, type Ack, type Batch, type Packet, type Record } from "../../src/delivery/wire.js";
+import { type Ack, type Batch, decodePacket, encodePacket, type Packet, type Record } from "../../src/delivery/wire.js";
 
 const LARGEST = 100_000;
 
@@ -44,7 +44,11 @@ test("links that die at random lose, repeat and reorder nothing", () => {
   while (log.at(-1) !== total || !sender.idle) {
     if (next <= total) {
       const upto = Math.min(total, next + Math.floor(random() * 200));
-      sender.push(2, 5, Array.from({ length: upto - next + 1 }, (_, index) => record(next + index, random() < 0.02 ? 250_000 : 20)));
+      sender.push(
+        2,
+        5,
+        Array.from({ length: upto - next + 1 }, (_, index) => record(next + index, random() < 0.02 ? 250_000 : 20)),
+      );
       next = upto + 1;
     }
     const { batches } = sender.take(65536, LARGEST, 1);
@@ -69,7 +73,10 @@ test("links that die at random lose, repeat and reorder nothing", () => {
       }
     }
   }
-  assert.deepEqual(log, Array.from({ length: total }, (_, index) => index + 1));
+  assert.deepEqual(
+    log,
+    Array.from({ length: total }, (_, index) => index + 1),
+  );
 });
 
 test("what expires becomes a tombstone, a lost receiver starts at the base", () => {
@@ -92,10 +99,16 @@ test("one epoch is sent to its end before the next", () => {
   sender.push(2, 8, [record(1), record(2)]);
   sender.push(2, 3, [record(1)]);
   const { batches } = sender.take(1000, LARGEST, 1);
-  assert.deepEqual(batches.map((batch) => [batch.epoch, batch.records.length]), [[8, 2]]);
+  assert.deepEqual(
+    batches.map((batch) => [batch.epoch, batch.records.length]),
+    [[8, 2]],
+  );
   assert.deepEqual(sender.take(1000, LARGEST, 1).batches, []);
   sender.acknowledge({ lane: 2, epoch: 8, upto: 2, ranges: [], outcomes: [], partial: [] });
-  assert.deepEqual(sender.take(1000, LARGEST, 1).batches.map((batch) => batch.epoch), [3]);
+  assert.deepEqual(
+    sender.take(1000, LARGEST, 1).batches.map((batch) => batch.epoch),
+    [3],
+  );
 });
 
 test("exceptions of ranges are told", () => {
@@ -103,8 +116,20 @@ test("exceptions of ranges are told", () => {
   sender.push(2, 8, [record(1), record(2), record(3), record(4)]);
   sender.take(1000, LARGEST, 1);
   const settled = sender.acknowledge({
-    lane: 2, epoch: 8, upto: 1, ranges: [[3, 2 ** 52]], outcomes: [[1, 1, "unhandled"], [4, 900, "bad-payload"]], partial: [],
+    lane: 2,
+    epoch: 8,
+    upto: 1,
+    ranges: [[3, 2 ** 52]],
+    outcomes: [
+      [1, 1, "unhandled"],
+      [4, 900, "bad-payload"],
+    ],
+    partial: [],
   })!;
   const told = [...settled.outcomes].map(([seq, outcome]) => [seq, outcome.state, outcome.reason]);
-  assert.deepEqual(told, [[1, "delivered", "unhandled"], [3, "delivered", ""], [4, "refused", "bad-payload"]]);
+  assert.deepEqual(told, [
+    [1, "delivered", "unhandled"],
+    [3, "delivered", ""],
+    [4, "refused", "bad-payload"],
+  ]);
 });

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { fromHex, random } from "../../src/bytes.js";
 import { Identity } from "../../src/identity/keys.js";
 import { createNodeInfo } from "../../src/identity/nodeinfo.js";
-import { MemoryStorage, Platform, type Accept, type Connection, type Transport } from "../../src/index.js";
+import { type Accept, type Connection, MemoryStorage, Platform, type Transport } from "../../src/index.js";
 import { CookieJar } from "../../src/session/cookies.js";
 import { Responder } from "../../src/session/handshake.js";
 
@@ -36,7 +36,15 @@ class BadResume implements Transport {
         else if (event.type === "identified") later(responder.accept(fromHex("c1"))[0].frame);
       }
     };
-    const connection = { address: "bad:", maxFrame: 65536, cost: 10, relayed: false, write: (frame: Uint8Array) => queueMicrotask(() => write(frame)), close: end, abort: end };
+    const connection = {
+      address: "bad:",
+      maxFrame: 65536,
+      cost: 10,
+      relayed: false,
+      write: (frame: Uint8Array) => queueMicrotask(() => write(frame)),
+      close: end,
+      abort: end,
+    };
     const receiver = accept(connection);
     return connection;
   }

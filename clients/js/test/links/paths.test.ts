@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { best, Retries, wanted, type Path } from "../../src/links/paths.js";
+import { best, type Path, Retries, wanted } from "../../src/links/paths.js";
 
 const RELAY = { address: "relay", cost: 40, relayed: true, signalled: false };
 const DIRECT = { address: "webrtc:", cost: 20, relayed: false, signalled: true };

@@ -23,7 +23,8 @@ test("local messages and requests", async () => {
     throw new Refused("no");
   });
   const end = platform.messaging.on("self.once", () => end());
-  const send = async (topic: string, payload?: unknown) => (await platform.messaging.send(topic, "local", payload)).done();
+  const send = async (topic: string, payload?: unknown) =>
+    (await platform.messaging.send(topic, "local", payload)).done();
   await Promise.all([send("slow", 1), send("slow", 2)]);
   assert.deepEqual(seen, [1, 2]);
   assert.equal((await send("retry")).state, "delivered");

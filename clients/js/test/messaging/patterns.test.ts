@@ -17,5 +17,6 @@ test("patterns", () => {
     [">.b.>.c", "a.b.b.c", true],
     ["a.>.c", "a.c", false],
   ];
-  for (const [pattern, name, expected] of cases) assert.equal(matches(pattern.split("."), name.split(".")), expected, `${pattern} ${name}`);
+  for (const [pattern, name, expected] of cases)
+    assert.equal(matches(pattern.split("."), name.split(".")), expected, `${pattern} ${name}`);
 });

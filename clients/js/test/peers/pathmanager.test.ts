@@ -139,7 +139,10 @@ test("links are cut while messages of all sizes flow: each comes once, in order"
   const paths = new Set<string>();
   for (const node of nodes) {
     node.on("path", (_, address) => paths.add(address));
-    node.messaging.on("friends.chat", (_, sender, payload) => void heard.get(sender)!.push((payload as { number: number }).number));
+    node.messaging.on(
+      "friends.chat",
+      (_, sender, payload) => void heard.get(sender)!.push((payload as { number: number }).number),
+    );
   }
   const say = async (from: Platform, to: Platform): Promise<void> => {
     for (let number = 0; number < COUNT; number++) {

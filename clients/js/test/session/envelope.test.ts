@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { concat, fromHex, hex } from "../../src/bytes.js";
 import { Identity, type SignId } from "../../src/identity/keys.js";
 import { open, padded, seal } from "../../src/session/envelope.js";
-import { reasonOf, scripted, vectors, type Case } from "../support/vectors.js";
+import { type Case, reasonOf, scripted, vectors } from "../support/vectors.js";
 
 const cases = vectors("mail");
 
@@ -40,14 +40,25 @@ for (const item of cases.readable) {
 }
 
 for (const item of cases.invalid) {
-  test(`no envelope: ${item.name}`, () => assert.equal(reasonOf(() => opened(item)), item.reason));
+  test(`no envelope: ${item.name}`, () =>
+    assert.equal(
+      reasonOf(() => opened(item)),
+      item.reason,
+    ));
 }
 
 test("the longest", () => {
   const item = cases.large;
   const sender = new Identity(fromHex(item.senderSeed));
   const content = bytes(item.content);
-  const made = seal(sender, fromHex(item.record), item.recipient as SignId, fromHex(item.mailKey), content, scripted(item.ephemeralSecret));
+  const made = seal(
+    sender,
+    fromHex(item.record),
+    item.recipient as SignId,
+    fromHex(item.mailKey),
+    content,
+    scripted(item.ephemeralSecret),
+  );
   assert.equal(made.length, item.size);
   assert.equal(opened({ ...item, envelope: hex(made) }).content.length, content.length);
 });

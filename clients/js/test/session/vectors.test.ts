@@ -6,9 +6,9 @@ import { test } from "node:test";
 import { EMPTY, fromHex, hex } from "../../src/bytes.js";
 import { Identity } from "../../src/identity/keys.js";
 import { CookieJar } from "../../src/session/cookies.js";
-import { Initiator, Responder, type Event } from "../../src/session/handshake.js";
+import { type Event, Initiator, Responder } from "../../src/session/handshake.js";
 import { dataKeys } from "../../src/session/session.js";
-import { reasonOf, scripted, vectors, type Case } from "../support/vectors.js";
+import { type Case, reasonOf, scripted, vectors } from "../support/vectors.js";
 
 const cases = vectors("session");
 
@@ -74,19 +74,41 @@ for (const item of cases.invalid) {
     const machine = item.machine === "client" ? initiator : responder;
     for (const frame of item.before) machine.receive(fromHex(frame), item.now);
     const frame = new Uint8Array([...fromHex(item.frame), ...new Uint8Array(item.zeros_after ?? 0)]);
-    assert.equal(reasonOf(() => machine.receive(frame, item.initiate_at)), item.reason);
+    assert.equal(
+      reasonOf(() => machine.receive(frame, item.initiate_at)),
+      item.reason,
+    );
     assert.equal(machine.dead, item.reason);
-    assert.equal(reasonOf(() => machine.receive(frame, item.initiate_at)), "dead");
+    assert.equal(
+      reasonOf(() => machine.receive(frame, item.initiate_at)),
+      "dead",
+    );
   });
 }
 
 test("a cookie is good once", () => {
   const { initiator, responder } = machines(cases.valid[0]);
   const jar = new CookieJar(scripted("11".repeat(32), "22".repeat(32), "33".repeat(32)));
-  const cookie = jar.issue(new Uint8Array(16), new Uint8Array(32), new Uint8Array(32), new Uint8Array(16), new Uint8Array(32), 100);
+  const cookie = jar.issue(
+    new Uint8Array(16),
+    new Uint8Array(32),
+    new Uint8Array(32),
+    new Uint8Array(16),
+    new Uint8Array(32),
+    100,
+  );
   jar.open(cookie, new Uint8Array(32), new Uint8Array(16), 101).spend();
-  assert.equal(reasonOf(() => jar.open(cookie, new Uint8Array(32), new Uint8Array(16), 102)), "spent-cookie");
-  assert.equal(reasonOf(() => responder.accept(EMPTY)), "wrong-state");
+  assert.equal(
+    reasonOf(() => jar.open(cookie, new Uint8Array(32), new Uint8Array(16), 102)),
+    "spent-cookie",
+  );
+  assert.equal(
+    reasonOf(() => responder.accept(EMPTY)),
+    "wrong-state",
+  );
   initiator.hello();
-  assert.equal(reasonOf(() => initiator.hello()), "wrong-state");
+  assert.equal(
+    reasonOf(() => initiator.hello()),
+    "wrong-state",
+  );
 });

@@ -19,9 +19,16 @@ test("the journal keeps what was noted last until that is in the database", () =
   });
   const journal = new Journal("db", storage);
   const first = journal.note([["a", new Uint8Array([1])]]);
-  const second = journal.note([["a", new Uint8Array([2])], ["b", null], ["large", new Uint8Array(5000)]]);
+  const second = journal.note([
+    ["a", new Uint8Array([2])],
+    ["b", null],
+    ["large", new Uint8Array(5000)],
+  ]);
   first();
-  assert.deepEqual(journal.rows(), [["a", new Uint8Array([2])], ["b", null]]);
+  assert.deepEqual(journal.rows(), [
+    ["a", new Uint8Array([2])],
+    ["b", null],
+  ]);
   second();
   assert.deepEqual(journal.rows(), []);
 });

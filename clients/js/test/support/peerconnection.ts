@@ -52,8 +52,15 @@ export class FakePeerConnection {
   async setLocalDescription(): Promise<void> {
     const candidate = { foundation: "1", priority: 1, host: "10.9.0.1", port: 5000, kind: "host" };
     const sdp = describe({
-      ufrag: this.ufrag, password: "p".repeat(22), fingerprint: FINGERPRINT, setup: this.remote ? "active" : "actpass",
-      mid: "0", port: 5000, maxMessage: 65536, candidates: this.network.candidates ? [candidate] : [], complete: false,
+      ufrag: this.ufrag,
+      password: "p".repeat(22),
+      fingerprint: FINGERPRINT,
+      setup: this.remote ? "active" : "actpass",
+      mid: "0",
+      port: 5000,
+      maxMessage: 65536,
+      candidates: this.network.candidates ? [candidate] : [],
+      complete: false,
     });
     this.localDescription = { sdp };
     if (!this.network.gathers) return;

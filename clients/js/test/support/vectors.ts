@@ -9,7 +9,9 @@ import { ProtocolError } from "../../src/errors.js";
 export type Case = any;
 
 export function vectors(name: string): Case {
-  return JSON.parse(readFileSync(new URL(`../../../../../docs/protocol/vectors/${name}.json`, import.meta.url), "utf8"));
+  return JSON.parse(
+    readFileSync(new URL(`../../../../../docs/protocol/vectors/${name}.json`, import.meta.url), "utf8"),
+  );
 }
 
 /** The given draws, in order; the last two are repeated for a second and third HELLO. */

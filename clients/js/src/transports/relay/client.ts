@@ -5,11 +5,11 @@
 
 import { EMPTY, random } from "../../bytes.js";
 import { asError, ProtocolError } from "../../errors.js";
-import { rawKey, type Identity } from "../../identity/keys.js";
+import { type Identity, rawKey } from "../../identity/keys.js";
 import { Backoff } from "../../links/backoff.js";
 import type { RelayAddress } from "./protocol/address.js";
 import type { Item } from "./protocol/items.js";
-import { answer, checkWelcome, type Challenge, type SignIn } from "./protocol/signin.js";
+import { answer, type Challenge, checkWelcome, type SignIn } from "./protocol/signin.js";
 import { decodeItems, encodeItems, MAX_ITEMS, VERSION } from "./protocol/wire.js";
 
 const SIGN_IN_TIMEOUT = 20_000; // milliseconds for name, TCP, TLS, the upgrade and the welcome
@@ -174,7 +174,8 @@ export class Client {
   private violated(error: Error): void {
     const reason = error instanceof ProtocolError ? error.reason : "internal";
     this.items = [{ type: "bye", reason, retry: 0 }];
-    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(encodeItems(this.items) as Uint8Array<ArrayBuffer>);
+    if (this.socket?.readyState === WebSocket.OPEN)
+      this.socket.send(encodeItems(this.items) as Uint8Array<ArrayBuffer>);
     this.over(error.message, SUSPICION, true);
   }
 

@@ -1,7 +1,7 @@
 /** One live link through a relay, as a connection: frames to and from one peer under one number. */
 
 import { RemoteError, Unreachable } from "../../errors.js";
-import { RELAYED, type Accept, type Connection, type Receiver } from "../../plugins/transport.js";
+import { type Accept, type Connection, RELAYED, type Receiver } from "../../plugins/transport.js";
 import type { Item } from "./protocol/items.js";
 
 const WORDS: Record<string, string> = {
@@ -56,7 +56,9 @@ export class RelayConnection implements Connection {
   write(frame: Uint8Array): void {
     if (this.over) return;
     const { peer, number: link, via } = this;
-    this.relay.tell(this.opened ? { type: "data", peer, link, data: frame } : { type: "open", peer, link, data: frame, via });
+    this.relay.tell(
+      this.opened ? { type: "data", peer, link, data: frame } : { type: "open", peer, link, data: frame, via },
+    );
     this.opened = true;
     if (this.relay.full && !this.holds.has("here")) {
       this.relay.pauseHere(this);

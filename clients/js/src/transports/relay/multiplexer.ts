@@ -2,14 +2,14 @@
 
 import { equal, fromBigEndian, hex, random } from "../../bytes.js";
 import { LocalError, ProtocolError, Unreachable } from "../../errors.js";
-import { signIdOf, rawKey, type SignId } from "../../identity/keys.js";
+import { rawKey, type SignId, signIdOf } from "../../identity/keys.js";
 import type { Mail } from "../../plugins/mailcarrier.js";
-import { LENGTH_LIMIT, type Accept, type TransportHost } from "../../plugins/transport.js";
-import type { RelayAddress } from "./protocol/address.js";
+import { type Accept, LENGTH_LIMIT, type TransportHost } from "../../plugins/transport.js";
 import { Client, type ClientOwner } from "./client.js";
 import { RelayConnection, type RelayLink } from "./connection.js";
-import type { Item } from "./protocol/items.js";
 import { RelayMailClient } from "./mail.js";
+import type { RelayAddress } from "./protocol/address.js";
+import type { Item } from "./protocol/items.js";
 
 const MAX_LINKS = 1024; // over one relay
 const NO_ROUTE_REASONS = ["unreachable", "denied", "unknown"]; // why a relay does not lead to another one
@@ -94,7 +94,8 @@ export class RelayMultiplexer implements ClientOwner, RelayLink {
     this.failures = 0;
     this.maxFrame = Math.min(LENGTH_LIMIT, limits[0] || LENGTH_LIMIT);
     for (const connection of [...this.links.values()]) {
-      if (connection.maxFrame > this.maxFrame) connection.end(connection.error(`the relay carries frames of ${this.maxFrame} bytes at most`));
+      if (connection.maxFrame > this.maxFrame)
+        connection.end(connection.error(`the relay carries frames of ${this.maxFrame} bytes at most`));
     }
     const missed = [...this.missed];
     this.missed.clear();

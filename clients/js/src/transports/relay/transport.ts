@@ -3,9 +3,9 @@
 import { Unreachable } from "../../errors.js";
 import type { SignId } from "../../identity/keys.js";
 import type { Mail, MailCarrier } from "../../plugins/mailcarrier.js";
-import { RELAYED, type Accept, type Connection, type Transport, type TransportHost } from "../../plugins/transport.js";
-import { parseRelay, SCHEMES, type RelayAddress } from "./protocol/address.js";
+import { type Accept, type Connection, RELAYED, type Transport, type TransportHost } from "../../plugins/transport.js";
 import { RelayMultiplexer } from "./multiplexer.js";
+import { parseRelay, type RelayAddress, SCHEMES } from "./protocol/address.js";
 
 const MAX_GUESTS = 16; // relays where we are a guest at the same time
 const NO_ROUTE_FOR = 300_000; // milliseconds for which a relay that does not reach another one is not asked to again
@@ -42,7 +42,13 @@ export class Relay implements Transport, MailCarrier {
   /** Sign in at the relay and stay; it need not be there yet. */
   async listen(hint: string, accept: Accept): Promise<string[]> {
     const relay = parseRelay(hint);
-    const multiplexer = new RelayMultiplexer(relay, this.host, true, () => {}, (via) => this.noRoute(relay.key, via));
+    const multiplexer = new RelayMultiplexer(
+      relay,
+      this.host,
+      true,
+      () => {},
+      (via) => this.noRoute(relay.key, via),
+    );
     multiplexer.accept = accept;
     this.homes.set(relay.key, multiplexer);
     return [relay.text];
@@ -63,7 +69,8 @@ export class Relay implements Transport, MailCarrier {
     const guest = this.guests.get(relay.text);
     if (guest) return { multiplexer: guest, via: "" };
     const now = performance.now();
-    const leads = ({ client, address }: RelayMultiplexer): boolean => client.up && (this.noRoutes.get(`${address.key} ${relay.text}`) ?? now) <= now;
+    const leads = ({ client, address }: RelayMultiplexer): boolean =>
+      client.up && (this.noRoutes.get(`${address.key} ${relay.text}`) ?? now) <= now;
     const through = [...this.homes.values()].find(leads);
     return through ? { multiplexer: through, via: relay.text } : { multiplexer: this.guest(relay), via: "" };
   }
@@ -74,8 +81,15 @@ export class Relay implements Transport, MailCarrier {
   }
 
   private guest(relay: RelayAddress): RelayMultiplexer {
-    if (this.guests.size >= MAX_GUESTS) throw new Unreachable(`connections to ${MAX_GUESTS} other relays are in use already`);
-    const multiplexer = new RelayMultiplexer(relay, this.host, false, () => this.guests.delete(relay.text), () => {});
+    if (this.guests.size >= MAX_GUESTS)
+      throw new Unreachable(`connections to ${MAX_GUESTS} other relays are in use already`);
+    const multiplexer = new RelayMultiplexer(
+      relay,
+      this.host,
+      false,
+      () => this.guests.delete(relay.text),
+      () => {},
+    );
     this.guests.set(relay.text, multiplexer);
     return multiplexer;
   }

@@ -3,8 +3,17 @@
 import { asError, ProtocolError, Unreachable } from "../../errors.js";
 import type { Accept } from "../../plugins/transport.js";
 import { ADDRESS, WebRTCConnection } from "./connection.js";
-import { Pair, type MakePair, type PairOwner } from "./pair.js";
-import { candidateLine, chosen, describe, MAX_CANDIDATES, parse, parseCandidate, type Candidate, type Description } from "./protocol/sdp.js";
+import { type MakePair, Pair, type PairOwner } from "./pair.js";
+import {
+  type Candidate,
+  candidateLine,
+  chosen,
+  type Description,
+  describe,
+  MAX_CANDIDATES,
+  parse,
+  parseCandidate,
+} from "./protocol/sdp.js";
 import type { Signal } from "./protocol/signalling.js";
 
 const CONNECT_TIMEOUT = 8000; // milliseconds from the offer to the open channel
@@ -173,7 +182,8 @@ export class Attempt implements PairOwner {
     if (candidate) {
       const line = candidateLine(candidate);
       const known = this.tried.some((one) => candidateLine(one) === line);
-      if (known || this.tried.length >= MAX_CANDIDATES || !chosen([...this.tried, candidate]).includes(candidate)) return;
+      if (known || this.tried.length >= MAX_CANDIDATES || !chosen([...this.tried, candidate]).includes(candidate))
+        return;
       this.tried.push(candidate);
     }
     void this.pair.add(candidate);

@@ -2,7 +2,7 @@
 
 import { EMPTY } from "../../bytes.js";
 import { asError, ProtocolError, RemoteError } from "../../errors.js";
-import { LENGTH_LIMIT, PUNCHED, type Accept, type Connection, type Receiver } from "../../plugins/transport.js";
+import { type Accept, type Connection, LENGTH_LIMIT, PUNCHED, type Receiver } from "../../plugins/transport.js";
 import { Assembly, END, LAST, MORE, PING, PONG, split } from "./protocol/pieces.js";
 
 export const ADDRESS = "webrtc:";

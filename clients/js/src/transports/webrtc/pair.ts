@@ -1,9 +1,9 @@
 /** The home of RTCPeerConnection: one peer connection with one data channel. */
 
-import { ADDRESS, LOW_WATER, type Channel } from "./connection.js";
 import { Unreachable } from "../../errors.js";
+import { ADDRESS, type Channel, LOW_WATER } from "./connection.js";
 import { PIECE } from "./protocol/pieces.js";
-import { candidateLine, describe, parse, parseCandidate, type Candidate, type Description } from "./protocol/sdp.js";
+import { type Candidate, candidateLine, type Description, describe, parse, parseCandidate } from "./protocol/sdp.js";
 
 const GATHERING = 1500; // milliseconds, hard; what is there by then is offered, the rest follows
 const CHANNEL = 0; // the number of the one channel, which both ends know

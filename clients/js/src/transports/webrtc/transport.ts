@@ -7,12 +7,12 @@
 import { equal, hex, random } from "../../bytes.js";
 import { LocalError, ProtocolError, Unreachable } from "../../errors.js";
 import type { SignId } from "../../identity/keys.js";
-import { PUNCHED, type Accept, type Connection, type Transport, type TransportHost } from "../../plugins/transport.js";
+import { type Accept, type Connection, PUNCHED, type Transport, type TransportHost } from "../../plugins/transport.js";
 import { Attempt } from "./attempt.js";
 import { ADDRESS } from "./connection.js";
 import type { MakePair } from "./pair.js";
 import { Rates } from "./protocol/rates.js";
-import { parse, type Description } from "./protocol/sdp.js";
+import { type Description, parse } from "./protocol/sdp.js";
 import { ATTEMPT, decodeSignal, encodeSignal, type Signal } from "./protocol/signalling.js";
 
 const MAX_SERVING = 32; // offers that are being answered at the same time
@@ -118,7 +118,10 @@ export class WebRTC implements Transport {
     this.served.push(hex(number));
     if (this.served.length > REMEMBERED) this.served.shift();
     const serving = this.attempt(peer, number, false);
-    serving.serve(offer, accept).catch(() => {}).finally(() => this.done(peer, serving));
+    serving
+      .serve(offer, accept)
+      .catch(() => {})
+      .finally(() => this.done(peer, serving));
   }
 
   /** The description in it, or the word by which it is refused. */

@@ -1,10 +1,10 @@
 /** How two WebRTC transports agree on a channel: offers both ways, glare, and the word for everything that goes wrong. */
 
 import assert from "node:assert/strict";
-import { after, test, type TestContext } from "node:test";
+import { after, type TestContext, test } from "node:test";
 
 import { hex } from "../../../src/bytes.js";
-import { Unreachable } from "../../../src/errors.js";
+import type { Unreachable } from "../../../src/errors.js";
 import { Identity, type SignId } from "../../../src/identity/keys.js";
 import type { Connection, TransportHost } from "../../../src/plugins/transport.js";
 import { parse } from "../../../src/transports/webrtc/protocol/sdp.js";
@@ -66,7 +66,10 @@ class Node {
 
   dial(): Promise<string> {
     const dialled = this.webrtc.dial("webrtc:", this.other!.identity.signId, this.accept);
-    return dialled.then(() => "open", (error: Unreachable) => error.message);
+    return dialled.then(
+      () => "open",
+      (error: Unreachable) => error.message,
+    );
   }
 }
 
@@ -96,7 +99,10 @@ test("an offer, its answer, and frames both ways", async () => {
   assert.equal(await small.dial(), "open");
   await settled();
   assert.deepEqual([small.kinds, large.kinds], [["offer"], ["answer"]]);
-  assert.deepEqual(network.pairs.map(({ configuration }) => configuration.iceServers), [[{ urls: "stun:192.0.2.1" }], []]);
+  assert.deepEqual(
+    network.pairs.map(({ configuration }) => configuration.iceServers),
+    [[{ urls: "stun:192.0.2.1" }], []],
+  );
   const [one, other] = [small.came[0]!, large.came[0]!];
   one.connection.write(new Uint8Array(40_000).fill(7));
   other.connection.write(Uint8Array.of(9));
@@ -132,17 +138,23 @@ test("reason words", async (context) => {
   assert.match(await small.dial(), /^webrtc: busy/);
   await first;
   small.other = undefined;
-  assert.match(await small.webrtc.dial("webrtc:", LARGE.signId, small.accept).catch((error: Error) => error.message) as string, /^webrtc: no-link/);
+  assert.match(
+    (await small.webrtc.dial("webrtc:", LARGE.signId, small.accept).catch((error: Error) => error.message)) as string,
+    /^webrtc: no-link/,
+  );
   small.other = large;
   await large.webrtc.close();
   assert.match(await small.dial(), /^webrtc: not-listening: said the peer/);
   await small.webrtc.close();
   assert.match(await small.dial(), /^webrtc: stopping/);
-  assert.match(await inTime(context, async () => {
-    const [lonely] = await two();
-    lonely.passes = () => false;
-    return lonely.dial();
-  }), /^webrtc: no-answer/);
+  assert.match(
+    await inTime(context, async () => {
+      const [lonely] = await two();
+      lonely.passes = () => false;
+      return lonely.dial();
+    }),
+    /^webrtc: no-answer/,
+  );
 });
 
 test("nothing gets through", async (context) => {
@@ -199,10 +211,22 @@ test("what is refused without an attempt", async () => {
   small.say("candidate", "", new Uint8Array(8).fill(2));
   small.webrtc.signalled(LARGE.signId, Uint8Array.of(1, 2, 3));
   await settled();
-  assert.deepEqual(large.said.map(({ attempt, body }) => [hex(attempt)[1], body]), [["0", "bad-sdp"], ["1", "gone"]]);
+  assert.deepEqual(
+    large.said.map(({ attempt, body }) => [hex(attempt)[1], body]),
+    [
+      ["0", "bad-sdp"],
+      ["1", "gone"],
+    ],
+  );
   for (let count = 0; count < 12; count++) small.say("offer", "nonsense", new Uint8Array(8).fill(9));
   await settled();
-  assert.deepEqual(large.said.slice(2).map(({ body }) => body).sort(), [...Array(9).fill("bad-sdp"), ...Array(3).fill("busy")].sort());
+  assert.deepEqual(
+    large.said
+      .slice(2)
+      .map(({ body }) => body)
+      .sort(),
+    [...Array(9).fill("bad-sdp"), ...Array(3).fill("busy")].sort(),
+  );
   assert.equal(network.pairs.length, 0);
 });
 

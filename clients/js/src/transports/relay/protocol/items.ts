@@ -1,7 +1,19 @@
 /** What a client and a relay say to each other (docs/protocol/relay.rst, "Items"). Those between relays are not for a client. */
 
 /** What fields are made of; a list of them with a default may be missing at the end of an item. */
-export type Kind = "key" | "id" | "signature" | "uint" | "name" | "address" | "reason" | "frame" | "envelope" | "limits" | "numbers" | "boolean";
+export type Kind =
+  | "key"
+  | "id"
+  | "signature"
+  | "uint"
+  | "name"
+  | "address"
+  | "reason"
+  | "frame"
+  | "envelope"
+  | "limits"
+  | "numbers"
+  | "boolean";
 export type Value = Uint8Array | number | string | boolean | number[];
 
 /** Limits of a relay: the first is bytes of a frame, the second of an envelope; 0 is no limit. */
@@ -30,7 +42,14 @@ type Field = [name: string, kind: Kind, absent?: Value];
 /** The fields of each item on the wire, in order; the tag of an item is its place in this list. */
 export const LAYOUTS: readonly (readonly [type: Item["type"], ...fields: Field[]])[] = [
   ["challenge", ["nonce", "key"], ["relay", "key"], ["name", "name"]],
-  ["signIn", ["key", "key"], ["nonce", "key"], ["signature", "signature"], ["role", "uint", 0], ["address", "address", ""]],
+  [
+    "signIn",
+    ["key", "key"],
+    ["nonce", "key"],
+    ["signature", "signature"],
+    ["role", "uint", 0],
+    ["address", "address", ""],
+  ],
   ["welcome", ["signature", "signature"], ["now", "uint"], ["limits", "limits"]],
   ["bye", ["reason", "reason"], ["retry", "uint", 0]],
   ["open", ["peer", "key"], ["link", "uint"], ["data", "frame"], ["via", "address", ""]],

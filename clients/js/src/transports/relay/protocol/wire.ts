@@ -3,7 +3,7 @@
 import { Reader, Writer } from "../../../codec.js";
 import { CodecError, ProtocolError } from "../../../errors.js";
 import { KEY_SIZE, SIGNATURE_SIZE } from "../../../identity/keys.js";
-import { LAYOUTS, type Item, type Kind, type Value } from "./items.js";
+import { type Item, type Kind, LAYOUTS, type Value } from "./items.js";
 
 export const VERSION = "mm-relay.1";
 const MAX_FRAME = 256 * 1024;

@@ -28,5 +28,7 @@ function isContactable6(host: string): boolean {
   if (halves.length === 2 ? count > 7 : count !== 8) return false;
   if (!(embedded ? groups.slice(0, -1) : groups).every((group) => /^[0-9a-fA-F]{1,4}$/.test(group))) return false;
   const first = halves[0] ? parseInt(groups[0]!, 16) : 0;
-  return (first >= 0x2000 && first < 0x4000) || (first >= 0xfc00 && first < 0xfe00) || (first >= 0xfec0 && first < 0xff00);
+  return (
+    (first >= 0x2000 && first < 0x4000) || (first >= 0xfc00 && first < 0xfe00) || (first >= 0xfec0 && first < 0xff00)
+  );
 }

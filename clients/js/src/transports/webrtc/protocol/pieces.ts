@@ -33,7 +33,8 @@ export class Assembly {
   /** The frame that this piece of kind MORE or LAST completes. Throws ProtocolError. */
   add(piece: Uint8Array): Uint8Array | undefined {
     const part = piece.subarray(1);
-    if (this.held + part.length > LENGTH_LIMIT) throw new ProtocolError("too-long", `a frame of more than ${LENGTH_LIMIT} bytes`);
+    if (this.held + part.length > LENGTH_LIMIT)
+      throw new ProtocolError("too-long", `a frame of more than ${LENGTH_LIMIT} bytes`);
     if (piece[0] === MORE) {
       if (!part.length) throw new ProtocolError("bad-piece", "nothing, and more to follow");
       this.parts.push(part);

@@ -77,7 +77,9 @@ export function parse(text: string): Description {
   const media = lines.filter((line) => line.startsWith("m="));
   if (media.length !== 1 || !MEDIA.test(media[0]!)) throw bad("not of one data channel");
   const found = attributes(lines);
-  const candidates = lines.filter((line) => line.startsWith("a=candidate:")).map((line) => parseCandidate(line.slice(2)));
+  const candidates = lines
+    .filter((line) => line.startsWith("a=candidate:"))
+    .map((line) => parseCandidate(line.slice(2)));
   return {
     ufrag: match(found, "ice-ufrag", `${ICE}{4,256}`),
     password: match(found, "ice-pwd", `${ICE}{22,256}`),
@@ -95,7 +97,16 @@ export function parse(text: string): Description {
 export function parseCandidate(line: string): Candidate | undefined {
   const fields = line.slice("candidate:".length).split(" ");
   if (!line.startsWith("candidate:") || fields.length < 8 || fields[6] !== "typ") throw bad("not a candidate");
-  const [foundation, component, protocol, rank, host, portText, , kind] = fields as [string, string, string, string, string, string, string, string];
+  const [foundation, component, protocol, rank, host, portText, , kind] = fields as [
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+  ];
   if (!new RegExp(`^${ICE}{1,32}$`).test(foundation)) throw bad("foundation of a candidate");
   const priority = number(rank, 0, 2 ** 32 - 1);
   const port = number(portText, 0, 65535);
@@ -133,7 +144,8 @@ function match(found: Map<string, string>, name: string, pattern: string): strin
 
 function number(text: string, lowest: number, highest: number): number {
   const value = Number(text);
-  if (!/^[0-9]{1,10}$/.test(text) || value < lowest || value > highest) throw bad("a number that is none, or out of range");
+  if (!/^[0-9]{1,10}$/.test(text) || value < lowest || value > highest)
+    throw bad("a number that is none, or out of range");
   return value;
 }
 

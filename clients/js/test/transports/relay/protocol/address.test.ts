@@ -10,7 +10,14 @@ test("addresses have one form", () => {
   const relay = parseRelay(`relay+ws://Relay.example:80/a//${key}`);
   assert.equal(relay.url, "ws://relay.example:80/a/");
   assert.equal(relay.text, `relay+ws://relay.example:80/a/${key}`);
-  for (const wrong of ["", `ws://host/${key}`, `relay+wss:///${key}`, `relay+wss://host/${key}?a`, `relay+wss://u@host/${key}`, "relay+wss://host/key"]) {
+  for (const wrong of [
+    "",
+    `ws://host/${key}`,
+    `relay+wss:///${key}`,
+    `relay+wss://host/${key}?a`,
+    `relay+wss://u@host/${key}`,
+    "relay+wss://host/key",
+  ]) {
     assert.throws(() => parseRelay(wrong));
   }
 });

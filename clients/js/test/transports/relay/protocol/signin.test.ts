@@ -5,8 +5,14 @@ import { test } from "node:test";
 
 import { fromHex, hex } from "../../../../src/bytes.js";
 import { Identity, signIdOf } from "../../../../src/identity/keys.js";
-import { answer, checkWelcome, type Challenge, type SignIn, type Welcome } from "../../../../src/transports/relay/protocol/signin.js";
-import { reasonOf, vectors, type Case } from "../../../support/vectors.js";
+import {
+  answer,
+  type Challenge,
+  checkWelcome,
+  type SignIn,
+  type Welcome,
+} from "../../../../src/transports/relay/protocol/signin.js";
+import { type Case, reasonOf, vectors } from "../../../support/vectors.js";
 
 const cases = vectors("relay");
 
@@ -29,14 +35,24 @@ for (const item of cases.invalidSignIns.filter(({ reason }: Case) => reason === 
     const asked = challengeOf(item, relay);
     if (item.dialled) {
       const client = Identity.generate();
-      assert.equal(reasonOf(() => answer(client, asked, signIdOf(fromHex(item.dialled)), fromHex(item.nonce))), "wrong-relay");
+      assert.equal(
+        reasonOf(() => answer(client, asked, signIdOf(fromHex(item.dialled)), fromHex(item.nonce))),
+        "wrong-relay",
+      );
       return;
     }
     const given: SignIn = {
-      type: "signIn", key: fromHex(item.key), nonce: fromHex(item.nonce), signature: fromHex(item.signature),
-      role: item.role, address: item.address,
+      type: "signIn",
+      key: fromHex(item.key),
+      nonce: fromHex(item.nonce),
+      signature: fromHex(item.signature),
+      role: item.role,
+      address: item.address,
     };
     const welcome: Welcome = { type: "welcome", signature: fromHex(item.welcomeSignature), now: 0, limits: [] };
-    assert.equal(reasonOf(() => checkWelcome(asked, given, welcome)), "wrong-relay");
+    assert.equal(
+      reasonOf(() => checkWelcome(asked, given, welcome)),
+      "wrong-relay",
+    );
   });
 }

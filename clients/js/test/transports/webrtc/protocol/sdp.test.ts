@@ -3,7 +3,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { candidateLine, chosen, describe, parse, parseCandidate } from "../../../../src/transports/webrtc/protocol/sdp.js";
+import {
+  candidateLine,
+  chosen,
+  describe,
+  parse,
+  parseCandidate,
+} from "../../../../src/transports/webrtc/protocol/sdp.js";
 import { reasonOf, vectors } from "../../../support/vectors.js";
 
 const cases = vectors("webrtc");
@@ -24,7 +30,11 @@ for (const item of cases.foreignDescriptions) {
 }
 
 for (const item of cases.invalidDescriptions) {
-  test(`no description: ${item.name}`, () => assert.equal(reasonOf(() => parse(item.sdp)), "bad-sdp"));
+  test(`no description: ${item.name}`, () =>
+    assert.equal(
+      reasonOf(() => parse(item.sdp)),
+      "bad-sdp",
+    ));
 }
 
 for (const item of cases.usefulCandidates) {
@@ -36,7 +46,11 @@ for (const item of cases.uselessCandidates) {
 }
 
 for (const item of cases.invalidCandidates) {
-  test(`no candidate: ${item.name}`, () => assert.equal(reasonOf(() => parseCandidate(item.line)), "bad-sdp"));
+  test(`no candidate: ${item.name}`, () =>
+    assert.equal(
+      reasonOf(() => parseCandidate(item.line)),
+      "bad-sdp",
+    ));
 }
 
 test("candidates that others see are tried first", () => {

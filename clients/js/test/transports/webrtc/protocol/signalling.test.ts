@@ -19,5 +19,9 @@ for (const item of cases.signals) {
 }
 
 for (const item of cases.invalidSignals) {
-  test(`no signal: ${item.name}`, () => assert.equal(reasonOf(() => decodeSignal(fromHex(item.hex))), "bad-signal"));
+  test(`no signal: ${item.name}`, () =>
+    assert.equal(
+      reasonOf(() => decodeSignal(fromHex(item.hex))),
+      "bad-signal",
+    ));
 }
