@@ -30,8 +30,11 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 DOCS := $(VENV)/.installed-docs
+NPM := $(BIN)/python -m tests.clients.node
 PEERS := $(VENV)/.installed-bench
+NODE := $(VENV)/.installed-node
 CLIENT := clients/js/node_modules/.installed
+CLIENT_DOCS := clients/js/docs/node_modules/.installed
 SETTINGS := setup.cfg pyproject.toml
 UV := $(shell command -v uv)
 INSTALL := PYTHONWARNINGS=ignore $(if $(UV),$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
@@ -50,6 +53,13 @@ elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 else echo "== missing system parts; install them with: sudo apt-get install$$missing"; fi
 endef
 
+# $(call with_client,script): an npm script of clients/js; without its packages (make test installs them) only a word
+define with_client
+if [ -e $(CLIENT) ] || [ -n "$${CI:-}" ]; then \
+	echo "== clients/js: $(1)"; $(MAKE) -s --no-print-directory $(CLIENT) && $(NPM) run --silent $(1); \
+else echo "== clients/js: left out; its packages come with: make $(CLIENT)"; fi
+endef
+
 .PHONY: help demo test check format bench bench-relay chaos dht-sim nat docs clean
 
 help: ## this list
@@ -64,15 +74,17 @@ test: $(DEV) ## every test, with branch coverage (T=path for a part of them, wit
 	@echo "== pytest $(or $(T),(all, $(JOBS) at a time, with coverage))"
 	@$(BIN)/python -m pytest $(if $(T),$(T),-n $(JOBS) --dist loadfile --cov --cov-report=term)
 
-check: $(DEV) ## style, types, import contracts, test vectors
+check: $(DEV) ## style, types, import contracts, test vectors; of clients/js too, once its packages are installed
 	@echo "== ruff"; $(BIN)/ruff check .; $(BIN)/ruff format --check .
 	@echo "== mypy --strict"; $(BIN)/mypy
 	@echo "== pyright"; PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 	@echo "== import contracts"; PYTHONPATH=.:relay:services:transports $(BIN)/lint-imports setup.cfg
 	@echo "== vectors"; $(BIN)/python docs/protocol/make_vectors.py --check
+	@$(call with_client,check)
 
 format: $(DEV) ## put every file into the style that check wants
 	@$(BIN)/ruff check --fix .; $(BIN)/ruff format .
+	@$(call with_client,format)
 
 bench: $(PEERS) ## this platform beside its peers, one table (QUICK=1: under a minute)
 	@$(call system_parts,$(BENCH_PARTS))
@@ -92,13 +104,14 @@ nat: $(DEV) ## every kind of NAT against every other: how soon a message is ther
 	@$(call system_parts,$(NAT_PARTS))
 	@PYTHONPATH=.:relay:services:transports $(BIN)/python -m $(NAT)
 
-docs: $(DOCS) ## HTML pages in docs/_build/html
+docs: $(DOCS) $(CLIENT_DOCS) ## HTML pages in docs/_build/html, those of clients/js below it
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@$(NPM) run --silent docs
 	@echo "docs/_build/html/index.html"
 
 clean: ## remove .venv and everything that was made
 	rm -rf $(VENV) build dist *.egg-info docs/_build htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache \
-		.import_linter_cache .hypothesis clients/js/node_modules clients/js/build clients/js/dist
+		.import_linter_cache .hypothesis clients/js/node_modules clients/js/docs/node_modules clients/js/build clients/js/dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp a set of extras; a newer setup.cfg or pyproject.toml makes it stale.
@@ -123,10 +136,20 @@ $(PEERS): $(RUN)
 	@$(INSTALL) -e '.[bench]'
 	@touch $@
 
-# Node.js comes with the [test] extra: Debian 12 has only an older one.
-$(CLIENT): clients/js/package-lock.json | $(DEV)
+# Node.js comes from PyPI: Debian 12 has only an older one.
+$(NODE): $(RUN)
+	@$(INSTALL) -e '.[node]'
+	@touch $@
+
+$(CLIENT): clients/js/package-lock.json | $(NODE)
 	@echo "== installing what the browser client needs"
-	@$(BIN)/python -m tests.clients.node ci --loglevel=error --no-audit --no-fund
+	@$(NPM) ci --loglevel=error --no-audit --no-fund
+	@touch $@
+
+# typedoc reads the types of what src/ imports, so the client's own packages are needed, too.
+$(CLIENT_DOCS): clients/js/docs/package-lock.json | $(CLIENT)
+	@echo "== installing what the docs of the browser client need"
+	@$(NPM) ci --prefix docs --loglevel=error --no-audit --no-fund
 	@touch $@
 
 # Debian's python3 comes without ensurepip, which venv needs; uv needs neither.

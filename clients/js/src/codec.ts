@@ -49,7 +49,10 @@ export class Writer {
   }
 
   bigint(value: bigint): void {
-    if (value >= -0x80000000n && value <= BigInt(MAX_INTEGER)) return this.integer(Number(value));
+    if (value >= -0x80000000n && value <= BigInt(MAX_INTEGER)) {
+      this.integer(Number(value));
+      return;
+    }
     if (value < -(2n ** 63n) || value >= 2n ** 64n) throw new InvalidPayload("an integer has at most 64 bits");
     this.grow(9);
     this.bytes[this.size] = value < 0n ? 0xd3 : 0xcf;

@@ -54,7 +54,9 @@ export class Platform {
   private constructor({ storage, saved, identity, run, transports }: Assembly) {
     const { signId } = identity;
     const failed = (error: Error, topic: string = ""): void => this.events.emit("error", error, topic);
-    const befriend = (circle: Circle): void => [...circle].forEach((peer) => this.directory.befriend(peer));
+    const befriend = (circle: Circle): void => {
+      for (const peer of [...circle]) this.directory.befriend(peer);
+    };
     const contacts = new Contacts(signId, storage, saved, befriend, failed);
     const dispatcher = new Dispatcher();
     this.storage = storage;

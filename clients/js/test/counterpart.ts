@@ -16,7 +16,7 @@ import { Assembly, split } from "../src/transports/webrtc/protocol/pieces.js";
 import { describe, parse } from "../src/transports/webrtc/protocol/sdp.js";
 import { decodeSignal, encodeSignal } from "../src/transports/webrtc/protocol/signalling.js";
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- commands of many shapes
+// biome-ignore lint/suspicious/noExplicitAny: commands of many shapes
 type Command = any;
 
 const YEAR = 365 * 24 * 3600;
@@ -114,14 +114,18 @@ const commands: Record<string, (command: Command) => unknown> = {
   },
 };
 
+function answer(line: object): void {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+}
+
 const lines = createInterface({ input: process.stdin });
 lines.on("line", async (line) => {
   const command = JSON.parse(line) as Command;
   try {
     const result = await commands[command.do]!(command);
-    console.log(JSON.stringify({ id: command.id, result: result ?? null }));
+    answer({ id: command.id, result: result ?? null });
   } catch (error) {
-    console.log(JSON.stringify({ id: command.id, error: `${(error as Error).name}: ${(error as Error).message}` }));
+    answer({ id: command.id, error: `${(error as Error).name}: ${(error as Error).message}` });
   }
 });
 lines.on("close", () => process.exit(0));

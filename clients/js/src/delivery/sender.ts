@@ -111,7 +111,10 @@ export class Sender {
     const streams = this.lanes[lane]!;
     let stream = streams.at(-1)?.epoch === epoch ? streams.at(-1) : undefined;
     for (const record of records) {
-      if (!stream) streams.push((stream = new Stream(epoch, record.seq)));
+      if (!stream) {
+        stream = new Stream(epoch, record.seq);
+        streams.push(stream);
+      }
       if (record.seq < stream.base) continue;
       while (stream.top + 1 < record.seq) stream.waiting.push(tombstone(++stream.top));
       stream.waiting.push(record);
@@ -196,7 +199,9 @@ export class Sender {
         records,
         pieces: [],
       })),
-      mailed: () => found.forEach(({ stream, records }) => (stream.mailed = records.at(-1)!.seq)),
+      mailed: () => {
+        for (const { stream, records } of found) stream.mailed = records.at(-1)!.seq;
+      },
     };
   }
 

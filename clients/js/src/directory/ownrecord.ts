@@ -23,7 +23,8 @@ export class OwnRecord {
     const old = this.signed;
     if (!old || old.expires < now + VALID / 2 || old.addresses.length !== this.addresses.length) {
       const seq = Math.max(Date.now(), (old?.seq ?? 0) + 1);
-      return (this.signed = createNodeInfo(this.identity, this.addresses, seq, now + VALID));
+      this.signed = createNodeInfo(this.identity, this.addresses, seq, now + VALID);
+      return this.signed;
     }
     return old;
   }

@@ -54,7 +54,10 @@ export class Inbox {
 
   receiver(peer: string): Receiver {
     let receiver = this.receivers.get(peer);
-    if (!receiver) this.receivers.set(peer, (receiver = new Receiver(this.budget)));
+    if (!receiver) {
+      receiver = new Receiver(this.budget);
+      this.receivers.set(peer, receiver);
+    }
     return receiver;
   }
 

@@ -132,7 +132,10 @@ export class Outbox {
 
   private queue(peer: string): PeerQueue {
     let queue = this.queues.get(peer);
-    if (!queue) this.queues.set(peer, (queue = new PeerQueue(peer)));
+    if (!queue) {
+      queue = new PeerQueue(peer);
+      this.queues.set(peer, queue);
+    }
     return queue;
   }
 

@@ -82,7 +82,13 @@ export class LinkFactory implements HandshakeOwner {
         );
         const link = new Link(connection, machine, this, this.budget);
         link.dialledAt = address;
-        this.dialled.set(link, { resolve: (opened) => (watch.opened(opened), resolve(opened)), reject });
+        this.dialled.set(link, {
+          resolve: (opened) => {
+            watch.opened(opened);
+            resolve(opened);
+          },
+          reject,
+        });
         watch.started(link);
         return link;
       };

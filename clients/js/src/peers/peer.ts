@@ -144,8 +144,14 @@ export class Peer implements LinkedPeer, PeerLinks {
       const late = (): void => reject(new Unreachable(`${this.signId}: ${this.reason || "no answer"}`));
       const timer = setTimeout(late, timeout);
       this.arrivals.push({
-        resolve: () => (clearTimeout(timer), resolve()),
-        reject: (error) => (clearTimeout(timer), reject(error)),
+        resolve: () => {
+          clearTimeout(timer);
+          resolve();
+        },
+        reject: (error) => {
+          clearTimeout(timer);
+          reject(error);
+        },
       });
       this.nudge();
       this.reach();
@@ -299,7 +305,10 @@ export class Peer implements LinkedPeer, PeerLinks {
     this.resting = true;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, delay);
-      this.nudged = () => (clearTimeout(timer), resolve());
+      this.nudged = () => {
+        clearTimeout(timer);
+        resolve();
+      };
     });
     this.resting = false;
   }

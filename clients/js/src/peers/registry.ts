@@ -40,7 +40,10 @@ export class Peers implements LinkedPeers, PeerEvents {
   /** The peer, made when there is none. */
   get(signId: SignId): Peer {
     let peer = this.peers.get(signId);
-    if (!peer) this.peers.set(signId, (peer = new Peer(this.identity.signId, signId, this.context)));
+    if (!peer) {
+      peer = new Peer(this.identity.signId, signId, this.context);
+      this.peers.set(signId, peer);
+    }
     return peer;
   }
 

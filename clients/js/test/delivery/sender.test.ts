@@ -35,7 +35,10 @@ function handle(receiver: Receiver, batches: Batch[], log: number[]): Ack[] {
 
 test("links that die at random lose, repeat and reorder nothing", () => {
   let seed = 7;
-  const random = (): number => (seed = (seed * 48271) % 2147483647) / 2147483647;
+  const random = (): number => {
+    seed = (seed * 48271) % 2147483647;
+    return seed / 2147483647;
+  };
   const sender = new Sender();
   let receiver = new Receiver(new Budget(1 << 28));
   const log: number[] = [];

@@ -43,7 +43,10 @@ test("what is better is dialled, then a relay to keep warm", () => {
 
 test("hole punching is left alone for longer each time", () => {
   const retries = new Retries(() => 0);
-  const dues = [0, 1, 2, 3, 4, 5, 6].map(() => (retries.failed(DIRECT, 0), retries.due(DIRECT)));
+  const dues = [0, 1, 2, 3, 4, 5, 6].map(() => {
+    retries.failed(DIRECT, 0);
+    return retries.due(DIRECT);
+  });
   assert.deepEqual(dues, [10_000, 30_000, 90_000, 270_000, 810_000, 1_800_000, 1_800_000]);
   assert.equal(retries.due(RELAY), 0);
   retries.failed(RELAY, 100);

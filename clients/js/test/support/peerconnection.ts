@@ -22,7 +22,9 @@ export class FakeNetwork {
     const other = this.pairs.find((pair) => pair.ufrag === one.remote && pair.remote === one.ufrag);
     if (!other || !this.reachable || one.closed || other.closed) return;
     [one.channel.other, other.channel.other] = [other.channel, one.channel];
-    queueMicrotask(() => [one, other].forEach(({ channel }) => channel.open()));
+    queueMicrotask(() => {
+      for (const { channel } of [one, other]) channel.open();
+    });
   }
 }
 

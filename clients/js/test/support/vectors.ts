@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { fromHex, hex } from "../../src/bytes.js";
 import { ProtocolError } from "../../src/errors.js";
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- JSON of many shapes
+// biome-ignore lint/suspicious/noExplicitAny: JSON of many shapes
 export type Case = any;
 
 export function vectors(name: string): Case {

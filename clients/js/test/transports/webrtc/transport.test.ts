@@ -80,7 +80,9 @@ async function two(network = new FakeNetwork(), iceServers: RTCIceServer[] = [])
   return [small, large];
 }
 
-after(() => open.forEach((connection) => connection.abort()));
+after(() => {
+  for (const connection of open) connection.abort();
+});
 
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -199,7 +201,7 @@ test("candidates that are found late follow", async (context) => {
   ours!.onicecandidate!({ candidate: null });
   await settled();
   assert.deepEqual(theirs!.added, ["candidate:5 1 udp 7 10.9.0.2 6000 typ host", ""]);
-  small.webrtc.close();
+  await small.webrtc.close();
   await dialled;
 });
 
