@@ -14,6 +14,8 @@ STORE ?= sqlite
 CYCLES ?= $(if $(RELAY),100,200)
 NODES ?= 200
 SEED ?= 1
+VERSION ?=
+OUT ?=
 
 BENCH := benchmarks.run
 NAT := tests.netns.matrix
@@ -30,6 +32,7 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 DOCS := $(VENV)/.installed-docs
+PUBLISHING := $(VENV)/.installed-release
 NPM := $(BIN)/python -m tests.clients.node
 PEERS := $(VENV)/.installed-bench
 NODE := $(VENV)/.installed-node
@@ -60,7 +63,7 @@ if [ -e $(CLIENT) ] || [ -n "$${CI:-}" ]; then \
 else echo "== clients/js: left out; its packages come with: make $(CLIENT)"; fi
 endef
 
-.PHONY: help demo test check format bench bench-relay chaos dht-sim nat docs clean
+.PHONY: help demo test check format bench bench-relay chaos dht-sim nat docs release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf '  make %-11s %s\n' "$$name" "$$what"; done
@@ -109,6 +112,9 @@ docs: $(DOCS) $(CLIENT_DOCS) ## HTML pages in docs/_build/html, those of clients
 	@$(NPM) run --silent docs
 	@echo "docs/_build/html/index.html"
 
+release: $(PUBLISHING) $(NODE) ## all that is published, in one folder (VERSION=x.y.z, OUT=folder; see docs/release.rst)
+	@$(BIN)/python -m tools.release $(if $(VERSION),--version $(VERSION)) $(if $(OUT),--out $(OUT))
+
 clean: ## remove .venv and everything that was made
 	rm -rf $(VENV) build dist *.egg-info docs/_build htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache \
 		.import_linter_cache .hypothesis clients/js/node_modules clients/js/docs/node_modules clients/js/build clients/js/dist
@@ -129,6 +135,11 @@ $(DEV): $(RUN)
 $(DOCS): $(RUN)
 	@echo "== installing what the docs need"
 	@$(INSTALL) -e '.[docs]'
+	@touch $@
+
+$(PUBLISHING): $(RUN)
+	@echo "== installing what a release needs"
+	@$(INSTALL) -e '.[release]'
 	@touch $@
 
 $(PEERS): $(RUN)

@@ -3,13 +3,10 @@
 import asyncio
 import re
 import sys
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
 import pytest
@@ -23,6 +20,7 @@ from mmplatform.identity.keys import SignId
 from tests.clients.chromium import Chromium
 from tests.clients.javascript import built
 from tests.support.webrtc import needs_addresses
+from tests.support.website import website
 from tests.support.world import until
 
 ROOT: Final = Path(__file__).parents[2]
@@ -49,24 +47,12 @@ LAST_ANSWER: Final = """
 pytestmark = pytest.mark.slow
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    extensions_map = SimpleHTTPRequestHandler.extensions_map | {".js": "text/javascript"}
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture
 def site() -> Iterator[str]:
     """The URL under which a web server has the checkout."""
     built("bundle")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(ROOT)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with website(ROOT) as url:
+        yield url
 
 
 @pytest.fixture
