@@ -10,9 +10,8 @@ until a full queue has space; what nobody waits for (realtime messages) is dropp
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from itertools import count
-from types import CoroutineType
 from typing import Any, Final, Protocol, TypeVar, overload
 
 from pyee.base import EventEmitter
@@ -20,7 +19,18 @@ from pyee.base import EventEmitter
 from mmplatform.errors import NoResponders, NotRunning
 from mmplatform.message import Retry, check_pattern, check_topic
 from mmplatform.messaging.patterns import Patterns
-from mmplatform.messaging.subscriber import DONE, RAISED, Handler, Pending, Policy, Result, Subscriber
+from mmplatform.messaging.subscriber import (
+    DONE,
+    PASSES,
+    VALUES,
+    Handler,
+    Pending,
+    Policy,
+    Result,
+    Subscriber,
+    check_handler,
+    is_awaitable,
+)
 
 H = TypeVar("H", bound=Handler)
 
@@ -119,19 +129,18 @@ class Bus:
             for position, handler in enumerate(route.plain):
                 try:
                     value = handler(name, sender, payload)
+                    if value is not None and type(value) not in VALUES and is_awaitable(value):
+                        self._turn_async(route.subscribers[position])
+                        return self._deliver_slowly(route, sender, payload, finished, position, value, result)
                 except Retry as retry:
                     return self._deliver_slowly(route, sender, payload, finished, position, retry, result)
-                except RAISED as error:
+                except BaseException as error:
                     reported = self.report(error, name)
                     if result is DONE:
                         result = Result(None, reported)
                 else:
-                    if value is not None:
-                        if type(value) is CoroutineType:
-                            self._turn_async(route.subscribers[position], value)
-                            return self._deliver_slowly(route, sender, payload, finished, position, None, result)
-                        if result is DONE:
-                            result = Result(value)
+                    if value is not None and result is DONE:
+                        result = Result(value)
             return result
         return self._deliver_slowly(route, sender, payload, finished)
 
@@ -165,8 +174,10 @@ class Bus:
         return await future
 
     def report(self, error: BaseException, topic: str) -> Exception:
-        """Tell of what a handler raised; the error as it counts in the result."""
-        known = error if isinstance(error, Exception) else RuntimeError("something the handler waits for was cancelled")
+        """Tell of what a handler raised; the error as it counts in the result. Raises what ends the program."""
+        if isinstance(error, PASSES):
+            raise error
+        known = error if isinstance(error, Exception) else _as_exception(error)
         self.failed(known, topic)
         return known
 
@@ -205,27 +216,30 @@ class Bus:
         payload: Any,
         finished: Callable[[Result], None] | None,
         skip: int = 0,
-        retry: Retry | None = None,
+        begun: Retry | Awaitable[Any] | None = None,
         result: Result = DONE,
     ) -> Result | None:
         """The way for async handlers, ``once`` and Retry.
 
-        ``skip`` handlers have run and gave ``result``, the next one raised ``retry``.
+        ``skip`` handlers have run and gave ``result``; the next one has run, too, and raised or returned ``begun``.
         """
         pending = Pending(finished)
         pending.result = result
         for subscriber in route.subscribers[skip:]:
-            if not (subscriber.active or retry):
+            if not (subscriber.active or begun):
                 continue  # it ended since the route was looked up, or an earlier message used it up
             pending.remaining += 1
-            if retry is not None:
-                self._again(retry, subscriber, route.name, sender, payload, pending)
-                retry = None
+            if isinstance(begun, Retry):
+                self._again(begun, subscriber, route.name, sender, payload, pending)
+            elif begun is not None:
+                subscriber.offer((route.name, sender, payload, pending, begun))
+            if begun is not None:
+                begun = None
                 continue
             if subscriber.once:
                 self._remove(subscriber)
             if subscriber.is_async:
-                subscriber.offer((route.name, sender, payload, pending))
+                subscriber.offer((route.name, sender, payload, pending, None))
             else:
                 self._call(subscriber, route.name, sender, payload, pending)
         if pending.remaining == 1:
@@ -236,22 +250,21 @@ class Bus:
     def _call(self, subscriber: Subscriber, name: str, sender: str, payload: Any, pending: Pending) -> None:
         try:
             value = subscriber.handler(name, sender, payload)
+            if value is not None and is_awaitable(value):
+                self._turn_async(subscriber)
+                subscriber.offer((name, sender, payload, pending, value))
+                return
         except Retry as retry:
             self._again(retry, subscriber, name, sender, payload, pending)
             return
-        except RAISED as error:
+        except BaseException as error:
             pending.add(None, self.report(error, name))
         else:
-            if type(value) is CoroutineType:
-                self._turn_async(subscriber, value)
-                subscriber.offer((name, sender, payload, pending))
-                return
             pending.add(value, None)
         pending.release()
 
-    def _turn_async(self, subscriber: Subscriber, coroutine: Coroutine[Any, Any, Any]) -> None:
-        """A plain function (a lambda, a decorator) made a coroutine: queue its messages from now on, this one too."""
-        coroutine.close()
+    def _turn_async(self, subscriber: Subscriber) -> None:
+        """Queue the messages of a plain function (a lambda, a decorator) that returned something to await."""
         subscriber.is_async = True
         self.routes.clear()
 
@@ -269,6 +282,7 @@ class Bus:
         return self._add(pattern, handler, once, concurrency, queue, policy)
 
     def _add(self, pattern: str, handler: H, once: bool, concurrency: int, queue: int, policy: Policy) -> H:
+        check_handler(handler)
         self._listeners.add_listener(
             pattern, Subscriber(self, next(self._numbers), pattern, handler, once, concurrency, queue, policy)
         )
@@ -303,3 +317,12 @@ class Bus:
             routes.clear()
         routes[topic] = route
         return route
+
+
+def _as_exception(error: BaseException) -> Exception:
+    """What is no Exception (a panic of another language, an outcome of a test framework), as one."""
+    if isinstance(error, asyncio.CancelledError):
+        return RuntimeError("something the handler waits for was cancelled")
+    made = RuntimeError(f"the handler raised {type(error).__name__}: {error}")
+    made.__cause__ = error
+    return made

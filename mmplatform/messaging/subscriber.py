@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, Protocol
 
 from mmplatform.errors import NotRunning, QueueFull
@@ -13,7 +13,8 @@ Handler = Callable[[str, str, Any], Any]
 Policy = Literal["block", "drop-oldest", "error"]
 
 UNHELD: Final = 16  # times the queue: what may wait of messages that nobody holds back
-RAISED: Final = (Exception, asyncio.CancelledError)  # a handler may let out that something of its own was cancelled
+PASSES: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)  # end the program, or the handler itself
+VALUES: Final = frozenset({bool, bytes, dict, float, int, list, str, tuple})  # types of values that nobody can await
 
 
 class Keeper(Protocol):
@@ -63,7 +64,7 @@ class Pending:
         return self.remaining == 0
 
 
-Item = tuple[str, str, Any, Pending]
+Item = tuple[str, str, Any, Pending, Awaitable[Any] | None]  # the last: what a plain handler gave, to be awaited
 
 
 class Subscriber:
@@ -89,9 +90,7 @@ class Subscriber:
             raise ValueError("concurrency and queue are at least 1; policy is block, drop-oldest or error")
         self.pattern, self.handler, self.once = pattern, handler, once
         self.concurrency, self.limit, self.policy = concurrency, limit, policy
-        self.is_async = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
-            getattr(handler, "__call__", None)  # noqa: B004 - an object whose __call__ is async
-        )
+        self.is_async = _is(inspect.iscoroutinefunction, handler)
         self.number = number
         self.active = True  # False once off() or its one message ended the subscription
         self.dropped = 0
@@ -125,8 +124,10 @@ class Subscriber:
     def offer(self, item: Item) -> None:
         """Queue one message; the policy decides what gives way when the queue is full."""
         if self._bus.closed:
-            return  # it stays unfinished, and comes again
+            _let_go(item)  # it stays unfinished, and comes again
+            return
         if len(self._queue) >= self.limit and not self._make_way(item[3]):
+            _let_go(item)
             return
         self._queue.append(item)
         if self._idle is not None:
@@ -146,7 +147,8 @@ class Subscriber:
 
     def close(self) -> None:
         """What waits is let go."""
-        self._queue.clear()
+        while self._queue:
+            _let_go(self._queue.popleft())
         self.end()
 
     def _make_way(self, newest: Pending) -> bool:
@@ -155,7 +157,9 @@ class Subscriber:
             return True  # its sender waits in room(), or a window bounds how many can come
         self.dropped += 1
         if self.policy == "drop-oldest":
-            oldest = self._queue.popleft()[3]
+            given_up = self._queue.popleft()
+            _let_go(given_up)
+            oldest = given_up[3]
             oldest.add(None, QueueFull(f"{self.pattern}: dropped, a newer message took its place"))
             oldest.release()
             return True
@@ -180,15 +184,54 @@ class Subscriber:
                 self._idle = None
 
     async def _run(self, item: Item) -> None:
-        name, sender, payload, pending = item
+        name, sender, payload, pending, begun = item
         try:
-            pending.add(await self.handler(name, sender, payload), None)
+            value = begun if begun is not None else self.handler(name, sender, payload)
+            pending.add((await value) if is_awaitable(value) else value, None)
         except Retry as retry:
-            self._bus.later(retry.after, self.offer, item)
+            self._bus.later(retry.after, self.offer, (name, sender, payload, pending, None))
             return
-        except RAISED as error:
+        except BaseException as error:
+            if isinstance(error, PASSES):
+                raise
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise  # this worker is cancelled, not something that the handler waited for
             pending.add(None, self._bus.report(error, name))
         pending.release()
+
+
+def check_handler(handler: Handler) -> None:
+    """Raise TypeError for what could never handle a message, saying what a handler is."""
+    if not callable(handler):
+        raise TypeError(f"{handler!r} is not callable; a handler is called with (topic, sender, payload)")
+    if _is(inspect.isasyncgenfunction, handler) or _is(inspect.isgeneratorfunction, handler):
+        raise TypeError(f"{handler!r} is a generator, and calling it runs nothing; a handler returns its value")
+    try:
+        inspect.signature(handler).bind("topic", "sender", None)
+    except TypeError as error:
+        raise TypeError(f"{handler!r} is called with (topic, sender, payload): {error}") from None
+    except ValueError:
+        pass  # a builtin that does not say what it takes
+
+
+def is_awaitable(value: object) -> bool:
+    """Whether ``value``, which a handler returned, is its work still to be done."""
+    if type(value) in VALUES:
+        return False
+    if inspect.isawaitable(value):
+        return True
+    if inspect.isasyncgen(value) or inspect.isgenerator(value):
+        raise TypeError("the handler returned a generator, which runs nothing; it returns its value")
+    return False
+
+
+def _let_go(item: Item) -> None:
+    """Close the coroutine of a message that is not handled: nobody will await it."""
+    if inspect.iscoroutine(item[4]):
+        item[4].close()
+
+
+def _is(question: Callable[[object], bool], handler: Handler) -> bool:
+    """Ask it of a function, or of an object's ``__call__``."""
+    return question(handler) or question(getattr(handler, "__call__", None))  # noqa: B004

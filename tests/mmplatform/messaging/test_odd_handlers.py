@@ -1,0 +1,259 @@
+"""Handlers of every make: what they return is awaited, once, or refused aloud; what they raise stops nobody."""
+
+import asyncio
+import collections.abc
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+from unittest.mock import AsyncMock
+
+import pytest
+
+from mmplatform.message import Retry
+from mmplatform.messaging.bus import Bus
+from mmplatform.messaging.subscriber import DONE, Result
+from tests.support.world import until
+
+
+class Panic(BaseException):
+    """As of a library in another language, or of a test framework."""
+
+
+class Heard:
+    """A bus, what its handlers did, and how each message ended."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        self.bus = Bus(lambda error, topic: self.errors.append(f"{type(error).__name__}: {error}"))
+        self.seen: list[Any] = []
+        self.done: list[Any] = []
+        self.ended: list[Result] = []
+
+    async def work(self, payload: Any, turns: int = 3) -> Any:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        self.done.append(payload)
+        return payload
+
+    def say(self, payload: Any, topic: str = "x") -> None:
+        route = self.bus.route("self", topic)
+        assert route is not None
+        result = self.bus.deliver(route, "me", payload, self.ended.append)
+        if result is not None:
+            self.ended.append(result)
+
+
+@pytest.fixture
+async def heard() -> AsyncIterator[Heard]:
+    made = Heard()
+    yield made
+    await made.bus.close()
+
+
+async def test_a_decorated_async_handler_runs_once_for_each_message(heard: Heard) -> None:
+    def logged(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*arguments: Any) -> Any:
+            heard.seen.append(arguments[-1])
+            return function(*arguments)
+
+        return wrapper
+
+    @heard.bus.on("self.x")
+    @logged
+    async def handler(topic: str, sender: str, payload: Any) -> Any:
+        return await heard.work(payload)
+
+    for number in range(3):
+        heard.say(number)
+    assert heard.ended == []
+    await until(lambda: len(heard.ended) == 3)
+    assert heard.seen == heard.done == [0, 1, 2]
+    assert [result.value for result in heard.ended] == [0, 1, 2]
+
+
+class Compiled(collections.abc.Coroutine[Any, Any, Any]):
+    """What compilers of Python make of an async function."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def send(self, value: Any) -> Any:
+        return self.inner.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self.inner.throw(*error)
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def __await__(self) -> Any:
+        return self.inner.__await__()
+
+
+@pytest.mark.parametrize("kind", ["lambda", "compiled", "task", "gather", "awaitable"])
+async def test_whatever_can_be_awaited_is_awaited_before_the_message_counts_as_handled(heard: Heard, kind: str) -> None:
+    class Awaitable:
+        def __init__(self, payload: Any) -> None:
+            self.payload = payload
+
+        def __await__(self) -> Any:
+            return heard.work(self.payload).__await__()
+
+    make: dict[str, Callable[[Any], Any]] = {
+        "lambda": heard.work,
+        "compiled": lambda payload: Compiled(heard.work(payload)),
+        "task": lambda payload: asyncio.ensure_future(heard.work(payload)),
+        "gather": lambda payload: asyncio.gather(heard.work(payload)),
+        "awaitable": Awaitable,
+    }
+    heard.bus.on("self.x", lambda topic, sender, payload: make[kind](payload))
+    for number in range(3):
+        heard.say(number)
+        assert len(heard.ended) == len(heard.done) == 0
+    await until(lambda: len(heard.ended) == 3)
+    assert heard.done == [0, 1, 2]
+    assert heard.errors == []
+
+
+async def test_an_async_mock_is_called_once_for_each_message(heard: Heard) -> None:
+    mock = AsyncMock(return_value="x")
+    heard.bus.on("self.x", mock)
+    for number in (1, 2):
+        heard.say(number)
+    await until(lambda: len(heard.ended) == 2)
+    assert [call.args[2] for call in mock.call_args_list] == [1, 2]
+
+
+@pytest.mark.parametrize("kind", ["async", "plain", "beside others"])
+async def test_what_is_no_exception_stops_no_message_behind_it(heard: Heard, kind: str) -> None:
+    def plain(topic: str, sender: str, payload: Any) -> None:
+        heard.seen.append(payload)
+        if payload == 1:
+            raise Panic("boom")
+
+    async def slow(topic: str, sender: str, payload: Any) -> None:
+        await asyncio.sleep(0)
+        plain(topic, sender, payload)
+
+    heard.bus.on("self.x", slow if kind == "async" else plain)
+    if kind == "beside others":
+        heard.bus.once("self.x", lambda topic, sender, payload: None)
+    for number in range(4):
+        heard.say(number)
+    await until(lambda: len(heard.ended) == 4)
+    assert heard.seen == [0, 1, 2, 3]
+    assert heard.errors == ["RuntimeError: the handler raised Panic: boom"]
+    assert [result.error is None for result in heard.ended] == [True, False, True, True]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+async def test_what_ends_the_program_is_no_affair_of_the_bus(heard: Heard, error: type[BaseException]) -> None:
+    def handler(topic: str, sender: str, payload: Any) -> None:
+        raise error
+
+    heard.bus.on("self.x", handler)
+    with pytest.raises(error):
+        heard.say(1)
+    assert heard.errors == []
+
+
+async def test_a_retry_out_of_something_awaited_calls_the_handler_again(heard: Heard) -> None:
+    async def work() -> str:
+        if len(heard.seen) == 1:
+            raise Retry(after=0.001)
+        return "at last"
+
+    def handler(topic: str, sender: str, payload: Any) -> Any:
+        heard.seen.append(payload)
+        return work()
+
+    heard.bus.on("self.x", handler)
+    heard.say(1)
+    await until(lambda: heard.ended)
+    assert (heard.seen, heard.ended[0].value) == ([1, 1], "at last")
+
+
+def no_arguments() -> None: ...
+
+
+def four(topic: str, sender: str, payload: Any, more: Any) -> None: ...
+
+
+def keyword(topic: str, sender: str, *, payload: Any) -> None: ...
+
+
+async def stream(topic: str, sender: str, payload: Any) -> AsyncIterator[int]:
+    yield 1
+
+
+def generate(topic: str, sender: str, payload: Any) -> Iterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("handler", "text"),
+    [
+        (no_arguments, "topic, sender, payload"),
+        (four, "missing a required argument: 'more'"),
+        (keyword, "topic, sender, payload"),
+        (stream, "is a generator"),
+        (generate, "is a generator"),
+        ("friends.chat", "not callable"),
+        (b"", "not callable"),
+    ],
+)
+def test_what_could_never_handle_a_message_is_refused_when_it_is_registered(handler: Any, text: str) -> None:
+    bus = Bus(lambda error, topic: None)
+    for register in (bus.on, bus.once):
+        with pytest.raises(TypeError, match=text):
+            register("self.x", handler)
+    assert bus.subscribers() == []
+
+
+def test_what_takes_more_than_it_is_given_is_welcome() -> None:
+    bus = Bus(lambda error, topic: None)
+
+    class Method:
+        def handle(self, topic: str, sender: str, payload: Any, more: int = 1) -> None: ...
+
+        async def __call__(self, *arguments: Any, **options: Any) -> None: ...
+
+    for handler in (print, dict, Method().handle, Method(), functools.partial(four, "first"), lambda *a: None):
+        bus.on("self.x", handler)  # type: ignore[arg-type]
+    assert len(bus.subscribers()) == 6
+
+
+@pytest.mark.parametrize("make", [stream, generate])
+async def test_a_generator_that_is_returned_is_an_error_and_not_taken_for_a_value(
+    heard: Heard, make: Callable[..., Any]
+) -> None:
+    heard.bus.on("self.x", lambda *arguments: make(*arguments))
+    heard.say(1)
+    [result] = heard.ended
+    assert isinstance(result.error, TypeError)
+    assert "generator" in heard.errors[0]
+
+
+async def test_values_are_given_back_as_they_are(heard: Heard) -> None:
+    values = [1, "x", b"y", {"a": 1}, [1], (1,), 1.5, True, Panic]
+    heard.bus.on("self.x", lambda topic, sender, payload: payload)
+    for value in values:
+        heard.say(value)
+    assert [result.value for result in heard.ended] == values
+    heard.say(None)
+    assert heard.ended[-1] is DONE
+
+
+async def test_coroutines_that_nobody_will_await_are_closed(recwarn: pytest.WarningsRecorder) -> None:
+    heard = Heard()
+    heard.bus.on("self.full", lambda topic, sender, payload: heard.work(payload), queue=1, policy="error")
+    heard.bus.on("self.old", lambda topic, sender, payload: heard.work(payload), queue=1, policy="drop-oldest")
+    for topic in ("full", "old"):
+        route = heard.bus.route("self", topic)
+        assert route is not None
+        for number in range(4):
+            heard.bus.deliver(route, "me", number, heard.ended.append)  # the same route: each calls the handler
+    await heard.bus.close()
+    heard.bus.deliver(route, "me", 4, heard.ended.append)
+    assert [str(warning.message) for warning in recwarn] == []
