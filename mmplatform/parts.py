@@ -29,6 +29,7 @@ from mmplatform.peers.peer import Surroundings
 from mmplatform.peers.registry import Peers
 from mmplatform.peers.signals import PROTOCOL, Signals
 from mmplatform.peers.upstream import NodeUpstream
+from mmplatform.plugins import topics
 from mmplatform.plugins.service import Service
 from mmplatform.plugins.transport import Transport
 from mmplatform.service_host import NodeServiceHost
@@ -123,7 +124,7 @@ class Parts:
         await self.directory.open()
         self.mailer.open()  # before anything can be dialled or come
         for carrier in self.plugins.carriers:
-            carrier.carry(self._transport_host)
+            await carrier.carry(self._transport_host)
         await self.own_record.open()
         await self.listener.open()
         await self.own_record.begin(self.listener.addresses)
@@ -138,8 +139,8 @@ class Parts:
         self.links.started = self.directory.publishing = True
         self.mailer.begin()
         self.directory.publish()
-        for circle in (self.contacts.friends, self.contacts.devices):
-            self.tell(f"{circle.name}.updateRequest", {})
+        for topic in (topics.FRIENDS_UPDATE_REQUEST, topics.DEVICES_UPDATE_REQUEST):
+            self.tell(topic, {})
         self._dial_everybody()
         self.events.emit("ready")
 

@@ -17,6 +17,7 @@ from mmplatform.message import DEFAULT_EXPIRY, Delivery, Priority
 from mmplatform.messaging.api import LOCAL
 from mmplatform.parts import Parts
 from mmplatform.peers.status import PeerStatus
+from mmplatform.plugins import topics
 from mmplatform.plugins.mail_carrier import MailCarrier
 from mmplatform.plugins.service import Service
 from mmplatform.plugins.transport import Transport
@@ -199,7 +200,7 @@ class Platform:
         if ticket_or_key.strip().lower().startswith(PREFIX):
             info = parse_ticket(ticket_or_key, self.parts.now())
             self.directory.put(info, "ticket")
-            self.parts.tell("transports.nodeInfoBootstrap", info.payload() | {"foundBy": "ticket"})
+            self.parts.tell(topics.NODE_INFO_BOOTSTRAP, info.payload() | {"foundBy": "ticket"})
             peer = info.sign_id
         else:
             peer = self.contacts.resolve(ticket_or_key.strip())

@@ -2,7 +2,7 @@
 
 Services (mDNS, DHT, ...) answer ``self.transports.requestNodeInfo`` with ``self.transports.nodeInfo``; every record is
 verified where it enters, whoever brings it, and the highest sequence number wins. The topics are listed in
-docs/find-your-peers-lan.rst, "Topics".
+docs/extend/service.rst.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from mmplatform.errors import CodecError, InvalidKey, InvalidRecord, StorageErro
 from mmplatform.identity.keys import BoxId, SignId, box_id_of, parse_sign_id
 from mmplatform.identity.nodeinfo import NodeInfo, newest
 from mmplatform.messaging.bus import Bus
+from mmplatform.plugins import topics
 from mmplatform.storage.contract import Storage
 
 MAX_STRANGERS: Final = 4096  # peers without a name of whom we keep a record
@@ -62,16 +63,16 @@ class Directory:
         self._entries: dict[SignId, Entry] = {}
         self._boxes: dict[BoxId, SignId] = {box_id_of(own): own}
         self._hints = Hints(now)
-        self._lookups = Lookups(lambda peer: bus.emit("self", "transports.requestNodeInfo", own, peer))
+        self._lookups = Lookups(lambda peer: bus.emit("self", topics.REQUEST_NODE_INFO, own, peer))
         self.own_record: NodeInfo | None = None
         self.publishing = False  # whether services run
         self._expired: set[SignId] = set()  # when this run began
-        bus.on("self.transports.nodeInfo", self._heard)
-        bus.on("self.transports.addresses", self._hinted)
-        bus.on("self.transports.nodeInfoGone", self._gone)
-        bus.on("self.transports.requestMyNodeInfo", lambda topic, sender, payload: self.publish())
-        bus.on("self.directory.get", self._resolve_box)
-        bus.on("self.directory.put", self._learn_box)
+        bus.on(f"self.{topics.NODE_INFO}", self._heard)
+        bus.on(f"self.{topics.ADDRESSES}", self._hinted)
+        bus.on(f"self.{topics.NODE_INFO_GONE}", self._gone)
+        bus.on(f"self.{topics.REQUEST_MY_NODE_INFO}", lambda topic, sender, payload: self.publish())
+        bus.on(f"self.{topics.DIRECTORY_GET}", self._resolve_box)
+        bus.on(f"self.{topics.DIRECTORY_PUT}", self._learn_box)
 
     async def open(self) -> None:
         """Read what earlier runs knew."""
@@ -169,7 +170,7 @@ class Directory:
     def publish(self) -> None:
         """Tell the services our own record."""
         if self.own_record is not None:
-            self._bus.emit("self", "transports.myNodeInfo", self._own, self.own_record.payload())
+            self._bus.emit("self", topics.MY_NODE_INFO, self._own, self.own_record.payload())
 
     def _heard(self, topic: str, sender: str, payload: Any) -> None:
         found_by = str(payload.get("foundBy", "service")) if isinstance(payload, dict) else ""
@@ -191,7 +192,7 @@ class Directory:
         """boxId -> signId. Other keys are for services to answer."""
         if isinstance(payload, str) and payload in self._boxes:
             self._bus.emit(
-                "self", "directory.getReply", self._own, {"key": payload, "value": self._boxes[BoxId(payload)]}
+                "self", topics.DIRECTORY_GET_REPLY, self._own, {"key": payload, "value": self._boxes[BoxId(payload)]}
             )
 
     def _learn_box(self, topic: str, sender: str, payload: Any) -> None:
@@ -201,7 +202,7 @@ class Directory:
         except (InvalidKey, LookupError, TypeError):
             return
         if key == box_id_of(peer) and peer not in self._entries and peer != self._own:
-            self._remember(peer, Entry(found_by="directory.put"))
+            self._remember(peer, Entry(found_by=topics.DIRECTORY_PUT))
 
     def _remember(self, peer: SignId, entry: Entry) -> None:
         self._entries[peer] = entry

@@ -8,6 +8,7 @@ from mmplatform.identity.keys import SignId
 from mmplatform.links.link import Link
 from mmplatform.messaging.bus import Bus
 from mmplatform.peers.peer import Peer
+from mmplatform.plugins import topics
 
 log = logging.getLogger("mmplatform")
 
@@ -20,18 +21,18 @@ class Announcements:
 
     def reached(self, peer: Peer) -> None:
         self._events.emit("connection", peer.sign_id)
-        self._say("transports.online", peer.sign_id)
+        self._say(topics.ONLINE, peer.sign_id)
 
     def lost(self, peer: Peer, reason: str) -> None:
         self._events.emit("disconnected", peer.sign_id, reason)
-        self._say("transports.offline", peer.sign_id)
+        self._say(topics.OFFLINE, peer.sign_id)
 
     def moved(self, peer: Peer, link: Link, why: str) -> None:
         self._events.emit("path", peer.sign_id, link.connection.address, link.min_rtt, why)
 
     def unreachable(self, peer: Peer, reason: str) -> None:
         log.debug("%s cannot be reached: %s", peer.sign_id, reason)
-        self._say("transports.failed", peer.sign_id)
+        self._say(topics.FAILED, peer.sign_id)
 
     def slow(self, peer: Peer) -> None:
         """Say nothing: the attempt goes on, and its end will be told."""

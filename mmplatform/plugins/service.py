@@ -16,7 +16,7 @@ One that is registered under ``mmplatform.services`` can be named instead, and `
 """
 
 from abc import ABC, abstractmethod
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol
 
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.messaging.api import API, Upstream
@@ -72,6 +72,9 @@ class Service(ABC):
     """Started once by its node, and stopped by it. Subclass :class:`~mmplatform.plugins.check.Diagnosable`, too, to
     be examined by ``mm doctor``."""
 
+    finds_peers: ClassVar[Literal["", "nearby", "anywhere"]] = ""
+    """Which peers it finds with nothing said to it: none, those on the same network, or any. ``mm run`` starts those
+    that find some, unless it is told what to start."""
     trouble = ""
     """Why it cannot do its work at present, as far as it knows; empty when it can."""
 

@@ -15,6 +15,7 @@ from mmplatform.errors import CodecError, InvalidKey, LocalError
 from mmplatform.identity.keys import BoxId, Identity, parse_sign_id, raw_key
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.messaging.bus import Bus
+from mmplatform.plugins import topics
 
 FOUND_BY: Final = "dht"
 KEY_LENGTH: Final = 44
@@ -55,14 +56,14 @@ class Bridge:
     def __init__(self, service: DHT, bus: Bus, identity: Identity) -> None:
         self._service, self._bus, self._identity = service, bus, identity
         self._topics: dict[str, Callable[..., Any]] = {
-            "self.transports.requestNodeInfo": self._request_node_info,
-            "self.transports.myNodeInfo": self._my_node_info,
-            "self.transports.nodeInfoBootstrap": self._bootstrap_node_info,
-            "self.transports.nodeInfo": self._node_info,
-            "self.directory.get": self._get,
-            "self.directory.put": self._put,
-            "self.directory.bootstrap": self._bootstrap,
-            "self.directory.state": self._state,
+            f"self.{topics.REQUEST_NODE_INFO}": self._request_node_info,
+            f"self.{topics.MY_NODE_INFO}": self._my_node_info,
+            f"self.{topics.NODE_INFO_BOOTSTRAP}": self._bootstrap_node_info,
+            f"self.{topics.NODE_INFO}": self._node_info,
+            f"self.{topics.DIRECTORY_GET}": self._get,
+            f"self.{topics.DIRECTORY_PUT}": self._put,
+            f"self.{topics.DIRECTORY_BOOTSTRAP}": self._bootstrap,
+            f"self.{topics.DIRECTORY_STATE}": self._state,
         }
 
     def open(self) -> None:
@@ -94,7 +95,9 @@ class Bridge:
         owner, name = self._parse(payload)
         found = await self._node_info_of(owner) if name is None else await self._record_of(owner, name)
         if found is not None or name is not None:  # of a boxId that nobody knows others may know more
-            self._bus.emit("self", "directory.getReply", self._identity.sign_id, {"key": asked, **(found or NOTHING)})
+            self._bus.emit(
+                "self", topics.DIRECTORY_GET_REPLY, self._identity.sign_id, {"key": asked, **(found or NOTHING)}
+            )
         return found
 
     async def _put(self, topic: str, sender: str, payload: Any) -> int:
@@ -134,7 +137,7 @@ class Bridge:
     def _found(self, record: SignedRecord) -> None:
         if record.info is not None:
             payload = {**record.info.payload(), "foundBy": FOUND_BY}
-            self._bus.emit("self", "transports.nodeInfo", self._identity.sign_id, payload)
+            self._bus.emit("self", topics.NODE_INFO, self._identity.sign_id, payload)
 
     def _parse(self, payload: Any) -> tuple[str, str | None]:
         """(whose, name), name None for a NodeInfo."""

@@ -8,6 +8,7 @@ from mmplatform.cli.command import OK, Failure, Group, Settings, execute, pass_s
 from mmplatform.cli.node.host import NodeHandle, node
 from mmplatform.cli.output import counted, emit, note, printable, say, table
 from mmplatform.errors import InvalidKey, NoResponders
+from mmplatform.plugins import topics
 
 PATIENCE: Final = 15.0  # seconds
 LASTS: Final = 3600.0
@@ -36,7 +37,7 @@ def get_record(settings: Settings, key: str) -> int:
       mm dht get bob
       mm dht get bob/status
     """
-    found = execute(lambda: _ask(settings, "directory.get", key, named=True))
+    found = execute(lambda: _ask(settings, topics.DIRECTORY_GET, key, named=True))
     if found is None:
         raise Failure(f"nobody in the DHT has {key}")
     if settings.json:
@@ -66,7 +67,7 @@ def put_record(settings: Settings, key: str, value: str | None, expire_after: fl
     if delete == (value is not None):
         raise click.UsageError("either a VALUE, or --delete")
     asked = {"key": key, "value": None if delete else value, "expireAfter": expire_after}
-    stored = execute(lambda: _ask(settings, "directory.put", asked))
+    stored = execute(lambda: _ask(settings, topics.DIRECTORY_PUT, asked))
     if settings.json:
         emit({"key": key, "stored": stored})
     elif delete:
@@ -85,7 +86,7 @@ def bootstrap(settings: Settings, address: str) -> int:
     \b
       mm dht bootstrap kad://seed.example:4000
     """
-    contacts = execute(lambda: _ask(settings, "directory.bootstrap", address))
+    contacts = execute(lambda: _ask(settings, topics.DIRECTORY_BOOTSTRAP, address))
     if not contacts:
         raise Failure(f"{address} does not answer; does a node with the DHT run there, and does UDP get through?")
     if settings.json:
@@ -96,7 +97,7 @@ def bootstrap(settings: Settings, address: str) -> int:
 
 
 def _state(settings: Settings) -> int:
-    found = execute(lambda: _ask(settings, "directory.state", None))
+    found = execute(lambda: _ask(settings, topics.DIRECTORY_STATE, None))
     if settings.json:
         emit(found)
         return OK

@@ -13,7 +13,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from mm_services.kademlia.bridge import Bridge
 from mm_services.kademlia.protocol.address import PRIVATE, Address, of_text, parse_uri, scope_of
@@ -30,6 +30,7 @@ from mmplatform.errors import LocalError, NotRunning
 from mmplatform.identity.keys import parse_sign_id, raw_key
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.messaging.bus import Bus
+from mmplatform.plugins import topics
 from mmplatform.plugins.check import Check, Diagnosable, fault, ok, unchecked, warning
 from mmplatform.plugins.service import Service, ServiceHost
 from mmplatform.storage.contract import Storage
@@ -54,6 +55,8 @@ class Kademlia(Service, Diagnosable):
     ``public``: addresses others reach us at that no interface has (a forwarded port). ``mode``: "auto" is a client
     towards peers that cannot reach us, "server" and "client" are what they say.
     """
+
+    finds_peers: ClassVar = "anywhere"
 
     def __init__(
         self,
@@ -119,8 +122,8 @@ class Kademlia(Service, Diagnosable):
             self._spawn(self._join_named(names))
         self._save_at = self.now() + SAVE_EVERY
         self._set_timer()
-        for topic in ("requestMyNodeInfo", "requestBootstrapNodeInfo"):
-            self._bus.emit("self", f"transports.{topic}", host.identity.sign_id, {})
+        for topic in (topics.REQUEST_MY_NODE_INFO, topics.REQUEST_BOOTSTRAP_NODE_INFO):
+            self._bus.emit("self", topic, host.identity.sign_id, {})
 
     async def stop(self) -> None:
         if self._node is None:

@@ -8,7 +8,7 @@ import asyncio
 import ipaddress
 import logging
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from mm_services.mdns import interfaces
 from mm_services.mdns.announcement import Announcement, Properties, instance_name, read, tcp_endpoints, write
@@ -18,6 +18,7 @@ from mmplatform.errors import InvalidKey, InvalidRecord
 from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.messaging.bus import Bus
+from mmplatform.plugins import topics
 from mmplatform.plugins.check import Check, Diagnosable, fault, ok, warning
 from mmplatform.plugins.service import Service, ServiceHost
 
@@ -40,6 +41,8 @@ log = logging.getLogger("mmplatform.mdns")
 class MulticastDNS(Service, Diagnosable):
     """``trouble`` says why nobody can be found, as far as it is known."""
 
+    finds_peers: ClassVar = "nearby"
+
     def __init__(self) -> None:
         self.trouble = ""
         self.ignored = 0  # announcements that were not what they should be
@@ -54,12 +57,12 @@ class MulticastDNS(Service, Diagnosable):
         self._tasks: set[asyncio.Task[None]] = set()
         self._probing = asyncio.Semaphore(PROBES)
         self._handlers = {
-            "self.transports.myNodeInfo": self._on_record,
-            "self.transports.online": self._on_online,
-            "self.transports.offline": self._on_offline,
-            "self.transports.failed": self._on_offline,
-            "self.transports.requestNodeInfo": self._on_request,
-            "self.transports.requestBootstrapNodeInfo": self._on_bootstrap,
+            f"self.{topics.MY_NODE_INFO}": self._on_record,
+            f"self.{topics.ONLINE}": self._on_online,
+            f"self.{topics.OFFLINE}": self._on_offline,
+            f"self.{topics.FAILED}": self._on_offline,
+            f"self.{topics.REQUEST_NODE_INFO}": self._on_request,
+            f"self.{topics.REQUEST_BOOTSTRAP_NODE_INFO}": self._on_bootstrap,
         }
 
     async def start(self, host: ServiceHost) -> None:
@@ -69,7 +72,7 @@ class MulticastDNS(Service, Diagnosable):
             self._bus.on(topic, handler)
         self._spawn(self._keep_announcing())
         self._spawn(self._keep_asking())
-        self._emit("transports.requestMyNodeInfo", {})
+        self._emit(topics.REQUEST_MY_NODE_INFO, {})
 
     async def stop(self) -> None:
         for topic, handler in self._handlers.items():
@@ -147,18 +150,18 @@ class MulticastDNS(Service, Diagnosable):
 
     def _gone(self, peer: str) -> None:
         log.debug("%s is gone", peer)
-        self._emit("transports.nodeInfoGone", {"signId": peer, "foundBy": FOUND_BY})
+        self._emit(topics.NODE_INFO_GONE, {"signId": peer, "foundBy": FOUND_BY})
 
     def _tell(self, said: Announcement) -> None:
         if said.info is not None:
-            self._emit("transports.nodeInfo", said.info.payload() | {"foundBy": FOUND_BY})
+            self._emit(topics.NODE_INFO, said.info.payload() | {"foundBy": FOUND_BY})
         else:
             named = {"signId": said.sign_id, "connectionInfo": list(said.addresses), "foundBy": FOUND_BY}
-            self._emit("transports.addresses", named)
+            self._emit(topics.ADDRESSES, named)
 
     def _tell_bootstrap(self, said: Announcement) -> None:
         if said.info is not None:
-            self._emit("transports.nodeInfoBootstrap", said.info.payload() | {"foundBy": FOUND_BY})
+            self._emit(topics.NODE_INFO_BOOTSTRAP, said.info.payload() | {"foundBy": FOUND_BY})
 
     def _emit(self, topic: str, payload: object) -> None:
         self._bus.emit("self", topic, self._own, payload)

@@ -19,6 +19,7 @@ from mmplatform.errors import CodecError, LocalError, NotRunning, PluginError
 from mmplatform.identity.keys import SignId, parse_sign_id
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.messaging.bus import Bus
+from mmplatform.plugins import topics
 from mmplatform.plugins.check import Check, Diagnosable, fault, ok, unchecked, warning
 from mmplatform.plugins.service import Service, ServiceHost
 from mmplatform.storage.contract import Storage
@@ -62,8 +63,8 @@ class StockKademlia(Service, Diagnosable):
         self._looking: set[SignId] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._handlers = {
-            "self.transports.myNodeInfo": self._on_record,
-            "self.transports.requestNodeInfo": self._on_request,
+            f"self.{topics.MY_NODE_INFO}": self._on_record,
+            f"self.{topics.REQUEST_NODE_INFO}": self._on_request,
         }
 
     # Life.
@@ -80,7 +81,7 @@ class StockKademlia(Service, Diagnosable):
         for topic, handler in self._handlers.items():
             self._bus.on(topic, handler)
         self._spawn(self._keep_published(network))
-        self._emit("transports.requestMyNodeInfo", {})
+        self._emit(topics.REQUEST_MY_NODE_INFO, {})
 
     async def stop(self) -> None:
         if self._network is None:
@@ -141,7 +142,7 @@ class StockKademlia(Service, Diagnosable):
             for pause in (*LOOK_AGAIN, None):
                 info = await self.find(peer)
                 if info is not None:
-                    self._emit("transports.nodeInfo", info.payload() | {"foundBy": FOUND_BY})
+                    self._emit(topics.NODE_INFO, info.payload() | {"foundBy": FOUND_BY})
                 if info is not None or pause is None:
                     return
                 await asyncio.sleep(pause)
