@@ -1,5 +1,6 @@
 """The import contracts of setup.cfg hold, and each of them bites when it is broken."""
 
+import ast
 import configparser
 import os
 import re
@@ -32,6 +33,11 @@ VIOLATIONS = {
     "pytest": ("transports/mm_transports/memory.py", "import pytest"),
     "redis": ("transports/mm_transports/relay/protocol/items.py", "import redis"),
 }
+
+
+# What the core must not spell out: how addresses of plugins begin, and the libraries and names of plugins
+SCHEMES = ("kad:", "memory:", "relay+", "tcp:", "webrtc")
+NAMES = ("aiortc", "kademlia", "mdns", "redis", "websockets", "zeroconf")
 
 
 def settings() -> configparser.ConfigParser:
@@ -73,6 +79,26 @@ def test_every_contract_bites(tmp_path: Path) -> None:
             source.write(f"\n{line}\n")
     verdicts = dict(re.findall(r"^(.+) (KEPT|BROKEN)\b", lint(tmp_path).stdout, re.MULTILINE))
     assert verdicts == dict.fromkeys(contracts().values(), "BROKEN")
+
+
+def plugin_names(source: str) -> list[str]:
+    """The string constants of a file that name a plugin. Docstrings do not count, nor what has a space in it: that is
+    for people, who are told ``pip install 'mm-platform[mdns]'``."""
+    tree = ast.parse(source)
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in docstrings)
+    texts = (node.value for node in constants if isinstance(node.value, str) and " " not in node.value)
+    return [text for text in texts if text.startswith(SCHEMES) or any(name in text for name in NAMES)]
+
+
+def test_the_core_names_no_plugin() -> None:
+    found = {str(file): plugin_names(file.read_text()) for file in (ROOT / "mmplatform").rglob("*.py")}
+    assert {file: names for file, names in found.items() if names} == {}
+
+
+@pytest.mark.parametrize("text", ["tcp://127.0.0.1:0", "relay+", "webrtc", "mdns", "import_redis_client", "kad://"])
+def test_a_plugin_that_is_named_is_found(text: str) -> None:
+    assert plugin_names(f"def f(x=f'{text}{{1}}'):\n    'tcp: in a docstring'\n    return 'for tcp: people'") == [text]
 
 
 def test_services_and_transports_are_not_importable_names() -> None:

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -23,14 +24,15 @@ import click
 import mmplatform
 from mmplatform.cli.command import FAILED, OK, Command, Failure, Settings, execute, pass_settings
 from mmplatform.cli.control import Channel
-from mmplatform.cli.node.host import Host, Remote
+from mmplatform.cli.node.host import Host, Remote, finders
 from mmplatform.cli.output import counted, emit, say
 from mmplatform.cli.stdio import is_terminal
 from mmplatform.plugins import loading as plugins
 from mmplatform.storage.folder import DataFolder
 
 TOPIC: Final = "demo"
-LOOPBACK: Final = "tcp://127.0.0.1:0"
+EVERYWHERE: Final = "//0.0.0.0:"  # where a transport that nobody told anything listens;
+LOOPBACK: Final = "//127.0.0.1:"  # the demo is for this host alone
 STEPS: Final = 100
 PACE: Final = 0.02  # seconds a step takes at least, so that the crash and the cut meet lines on their way
 PATIENCE: Final = 30.0  # seconds for anything at all to happen
@@ -101,7 +103,7 @@ def receive(settings: Settings, output: Path) -> int:
 
 async def _receive(folder: Path, output: Path) -> None:
     known = {number for number, _ in _records(_cut_torn(output))}
-    host = Host(folder, listen=[LOOPBACK], relays=["none"], services=_services(), purpose="run")
+    host = Host(folder, listen=_listen(), relays=["none"], services=_services(), purpose="run")
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def heard(topic: str, sender: str, payload: Any) -> None:
@@ -120,12 +122,13 @@ class _Demo:
         self._text = text
         self._lines = io.BytesIO(text).readlines()
         self._output = folder / "received"
-        chosen = ("--service", (_services() or ["none"])[0])
-        self._alice = _Process("alice", folder / "alice", "run", "--listen", LOOPBACK, "--relay", "none", *chosen)
+        chosen = [("--service", name) for name in _services() or ["none"]] + [("--listen", hint) for hint in _listen()]
+        self._alice = _Process("alice", folder / "alice", "run", "--relay", "none", *chain.from_iterable(chosen))
         self._bob = _Process("bob", folder / "bob", "demo-receive", str(self._output))
         self._began = time.monotonic()
         self._report: dict[str, Any] = {"delivered": 0}
         self._moved = asyncio.Event()
+        self._found_by = ""  # the service that did
 
     async def run(self) -> DemoResult:
         try:
@@ -146,30 +149,32 @@ class _Demo:
             self._tell(name, f"process {node['pid']}, key {node['signId'][:8]}..., {node['listening'][0]}")
         await self._alice.node.call("add", ticket=bob["signId"], name="bob", circle="friends")
         await self._bob.node.call("add", ticket=alice["signId"], name="alice", circle="friends")
-        obstacle = await self._not_found(bob["signId"])
+        obstacle = await self._search(bob["signId"])
         if obstacle:
             self._tell("paired", f"by tickets: {obstacle}")
             await self._alice.node.call("add", ticket=bob["ticket"], name="", circle=None)
             await self._bob.node.call("add", ticket=alice["ticket"], name="", circle=None)
         else:
-            self._tell("paired", "alice, who has only bob's key, found him by mDNS")
+            self._tell("paired", f"alice, who has only bob's key, found him by {self._found_by}")
         what = f"of {self._source}" if self._source is not None else "of our own documentation"
         self._tell("sending", f"{counted(len(self._lines), 'lines')} {what} from alice to bob")
 
-    async def _not_found(self, bob: str) -> str:
+    async def _search(self, bob: str) -> str:
         """Wait until alice found bob; or why that will not be."""
         until = time.monotonic() + DISCOVERY
+        services = await self._alice.node.call("services")
+        if not services:
+            return "no service that finds neighbours is installed (pip install 'mm-platform[all]')"
         while time.monotonic() < until:
             services = await self._alice.node.call("services")
-            if not services:
-                return "mDNS is not installed (pip install 'mm-platform[mdns]')"
-            if services["mdns"]:
-                return f"mDNS finds nobody here ({services['mdns']})"
+            if all(services.values()):
+                return "; ".join(f"{name} finds nobody here ({trouble})" for name, trouble in services.items())
             known = {peer["signId"]: peer for peer in await self._alice.node.call("peers")}
-            if known.get(bob, {}).get("foundBy") == "mdns":
+            self._found_by = known.get(bob, {}).get("foundBy", "")
+            if self._found_by in services:
                 return ""
             await asyncio.sleep(0.02)
-        return f"mDNS found nobody within {DISCOVERY:.0f} s"
+        return f"{' and '.join(services)} found nobody within {DISCOVERY:.0f} s"
 
     async def _send(self) -> None:
         """Half of the lines, the crash while they are on their way, more lines, the cut, the rest."""
@@ -305,7 +310,14 @@ class _Process:
 
 
 def _services() -> list[str]:
-    return ["mdns"] if plugins.usable(plugins.SERVICES, "mdns") else []
+    return finders("nearby")
+
+
+def _listen() -> list[str]:
+    """Where the installed transports listen by themselves, but at the loopback address."""
+    installed, _ = plugins.load_all(plugins.TRANSPORTS)
+    hints = [hint for kind in installed.values() for hint in getattr(kind, "listens_at", ())]
+    return [hint.replace(EVERYWHERE, LOOPBACK) for hint in hints if EVERYWHERE in hint]
 
 
 def _text(source: Path | None) -> bytes:

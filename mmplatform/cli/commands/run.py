@@ -29,13 +29,18 @@ from mmplatform.storage.folder import DataFolder
 
 
 @click.command("run", cls=Command)
-@click.option("--listen", multiple=True, metavar="URI", help="Where to listen, or none; by default tcp://0.0.0.0:0.")
+@click.option(
+    "--listen",
+    multiple=True,
+    metavar="URI",
+    help="Where to listen, or none; by default where transports do.",
+)
 @relay_option
 @stun_option
 @turn_option
 @click.option(
     "--service", "services", multiple=True, metavar="NAME",
-    help="What runs beside it, or none; by default what finds peers (mdns, kademlia).  [env: MM_SERVICES]",
+    help="What runs beside it, or none; by default those installed that find peers.  [env: MM_SERVICES]",
 )  # fmt: skip
 @click.option("--metrics", "metrics_at", metavar="[HOST:]PORT", help="Serve /metrics there, for Prometheus.")
 @pass_settings

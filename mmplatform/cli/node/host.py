@@ -24,7 +24,6 @@ from mmplatform.storage.folder import DataFolder
 
 HANDOVER: Final = 5.0  # seconds for a node that starts or stops to answer, or to let go of the folder
 LOOK_AGAIN: Final = 0.05
-DISCOVERY: Final = ("mdns", "kademlia")
 
 Held = tuple[str, str, str, str, bytes, Finished]
 
@@ -35,7 +34,13 @@ def discovery() -> list[str]:
     named = os.environ.get("MM_SERVICES")
     if named is not None:
         return chosen(named.replace(",", " ").split())
-    return [name for name in DISCOVERY if plugins.usable(plugins.SERVICES, name)]
+    return finders("nearby", "anywhere")
+
+
+def finders(*where: str) -> list[str]:
+    """The services installed here that say of themselves that they find peers there, by name."""
+    installed, _ = plugins.load_all(plugins.SERVICES)
+    return [name for name, kind in installed.items() if getattr(kind, "finds_peers", "") in where]
 
 
 def chosen(services: Sequence[str]) -> list[str]:
