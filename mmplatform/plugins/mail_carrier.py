@@ -33,8 +33,10 @@ class MailCarrier(ABC):
 
     schemes: ClassVar[tuple[str, ...]]
 
-    def carry(self, host: MailHost) -> None:  # noqa: B027 - a carrier may bring nothing itself
-        """Bring what comes for us to ``host`` from now on. Called once, when the node starts."""
+    async def carry(self, host: MailHost) -> None:  # noqa: B027 - a carrier may bring nothing itself
+        """Bring what comes for us to ``host`` from now on. Called once, when the node starts: before transports listen
+        and services start, and before our first record is signed, so that what is advertised here stands in it. Raises
+        LocalError when it cannot work; the node does not start then."""
 
     @abstractmethod
     async def deposit(self, address: str, peer: SignId, mail_id: bytes, expires: int, envelope: bytes) -> int:
@@ -50,5 +52,6 @@ class MailCarrier(ABC):
         or Unreachable when it was not.
         """
 
-    async def close(self) -> None:  # noqa: B027 - most carriers end with the transport or service they are
-        """Stop; what was not acknowledged comes again."""
+    async def close(self) -> None:  # noqa: B027 - one that is a service, too, ends when that is stopped
+        """Stop, also when :meth:`carry` was not called or has raised. What is not done with comes again in the next
+        run, so it is kept."""

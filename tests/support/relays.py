@@ -113,7 +113,7 @@ class Mailbox(Transport, MailCarrier):
         self.own: list[Relay] = []
         self.dead = False  # the process was killed: nothing it says arrives
 
-    def carry(self, host: MailHost) -> None:
+    async def carry(self, host: MailHost) -> None:
         self.host = host
 
     async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:

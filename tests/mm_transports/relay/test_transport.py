@@ -63,7 +63,7 @@ class Node:
         self.ends: list[End] = []
         self.relay = Relay()
         self.relay.attach(self)
-        self.relay.carry(self)
+        self.relay.mail_host = self  # as carry has it
 
     def now(self) -> float:
         return 1_700_000_000.0

@@ -43,7 +43,7 @@ class Relay(Transport, MailCarrier, Diagnosable):
     def attach(self, host: TransportHost) -> None:
         self.host = host
 
-    def carry(self, host: MailHost) -> None:
+    async def carry(self, host: MailHost) -> None:
         self.mail_host = host
 
     async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
