@@ -1,6 +1,5 @@
 """A door of somebody else: a package of its own, installed, named in the settings of a relay, and used."""
 
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -19,9 +18,7 @@ from mm_transports.relay.websocket import connect
 from mmplatform.errors import LocalError
 from mmplatform.identity.keys import Identity, raw_key
 from tests.mm_relay.doors.test_native import Guest, within
-from tests.support.packages import install_into
 
-PACKAGE = Path(__file__).parent / "door"
 ALICE, BOB = (Identity.from_seed(bytes([number]) * 32) for number in (11, 12))
 LONGEST = 120  # lines of all its files together
 
@@ -50,21 +47,9 @@ class Relay:
         return guests[0]
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    site = tmp_path_factory.mktemp("door") / "site"
-    install_into(site, PACKAGE)
-    return site
-
-
 @pytest.fixture
-def line_door(installed: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(installed))
-    monkeypatch.delitem(sys.modules, "mm_line_door", raising=False)
-    import mm_line_door  # type: ignore[import-not-found]
-
-    assert Path(mm_line_door.__file__).parent == installed
-    return mm_line_door  # type: ignore[no-any-return]
+def line_door(installed: Callable[[str, str], ModuleType]) -> ModuleType:
+    return installed("door", "mm_line_door")
 
 
 @pytest.fixture
@@ -87,9 +72,8 @@ def soon() -> int:
     return int(time.time()) + 60
 
 
-def test_a_door_is_small() -> None:
-    files = [file for file in PACKAGE.rglob("*") if file.suffix in (".py", ".toml", ".cfg")]
-    assert sum(len(file.read_text().splitlines()) for file in files) < LONGEST
+def test_a_door_is_small(length: Callable[[str], int]) -> None:
+    assert length("door") < LONGEST
 
 
 async def test_lines_between_two_clients_of_the_door(start: Any, line_door: Any) -> None:

@@ -1,10 +1,9 @@
 """A transport of somebody else: a distribution of its own, found by its entry point, held to the contract."""
 
-import re
-import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.packages import install_into, run_tests
+from tests.support.packages import install_into, run_tests, write_programs
 
 PAGE = Path(__file__).parents[2] / "docs" / "extend" / "transport.rst"
 PACKAGE = Path(__file__).parent / "transport"
@@ -17,17 +16,12 @@ def test_it_keeps_the_contract_and_carries_durable_messages(tmp_path: Path) -> N
     assert outcomes == {"passed": 11}
 
 
-def test_it_is_short() -> None:
-    files = [file for file in PACKAGE.iterdir() if file.suffix in (".py", ".toml")]
-    assert sum(len(file.read_text().splitlines()) for file in files) < LONGEST
+def test_it_is_short(length: Callable[[str], int]) -> None:
+    assert length("transport") < LONGEST
 
 
 def test_the_programs_of_the_page_work(tmp_path: Path) -> None:
     site = tmp_path / "site"
-    site.mkdir()
-    blocks = re.findall(r":caption: (\S+)\n\n((?:   .*\n|\n)+)", PAGE.read_text())
-    for name, code in blocks:
-        (site / name).write_text(textwrap.dedent(code))
-    assert [name for name, _ in blocks] == ["counting.py", "test_counting.py", "test_chat.py"]
+    assert write_programs(PAGE, site) == ["counting.py", "test_counting.py", "test_chat.py"]
     assert run_tests(site / "test_counting.py", site) == {"passed": 10}
     assert run_tests(site / "test_chat.py", site) == {"passed": 1}

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
@@ -38,6 +39,15 @@ def run_tests(file: Path, site: Path) -> dict[str, int]:
     command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", file)
     out = run(*command, cwd=site.parent, environment=environment)
     return {word: int(count) for count, word in re.findall(r"(\d+) (\w+)", out.splitlines()[-1].partition(" in ")[0])}
+
+
+def write_programs(page: Path, folder: Path) -> list[str]:
+    """Write the code blocks of ``page`` that have a caption into files of that name in ``folder``; their names."""
+    folder.mkdir(exist_ok=True)
+    blocks = re.findall(r":caption: (\S+)\n\n((?:   .*\n|\n)+)", page.read_text())
+    for name, code in blocks:
+        (folder / name).write_text(textwrap.dedent(code))
+    return [name for name, _ in blocks]
 
 
 class FreshVenv:

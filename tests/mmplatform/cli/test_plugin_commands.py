@@ -1,18 +1,14 @@
 """Commands of plugins: found by name, listed, run; and one that cannot be used touches no other."""
 
 import json
-import re
 import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mmplatform.cli.command import FAILED, OK
-from tests.support.cli import LOOPBACK, Node
 
-PAGE = Path(__file__).parents[3] / "docs" / "extend" / "command.rst"
 WORKS = 'import click\n\n\n@click.command("works")\ndef works():\n    """Work well."""\n    click.echo("done")\n'
 
 Here = Callable[..., tuple[int, str, str]]
@@ -47,7 +43,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PYTHONPATH", str(folder))
-    for name in ("one", "two", "weather"):
+    for name in ("one", "two"):
         for module in (name, f"{name}.commands"):
             monkeypatch.delitem(sys.modules, module, raising=False)
     return Site(folder)
@@ -116,21 +112,3 @@ def test_a_name_of_the_core_stays_with_the_core(site: Site, here: Here) -> None:
     assert "'id' of one is not used" in " ".join(here("--help")[1].split())
     code, out, _ = here("id")
     assert (code, len(out.strip())) == (OK, 44)
-
-
-def test_the_example_of_the_documentation(site: Site, node: Node) -> None:
-    """A plugin with a service and a command, as a stranger would install it; no file of ours knows of it."""
-    page = PAGE.read_text()
-    blocks = re.findall(r":caption: weather/(\w+)\.py\n\n((?:   .*\n|\n)+)", page)
-    modules = {name: textwrap.dedent(source) for name, source in blocks}
-    assert modules.keys() == {"commands", "service"}
-    found = re.search(r"\[options\.entry_points\]\n((?:    .*\n)+)", page)
-    assert found is not None
-    points = re.sub(r"^(mmplatform\.\w+) =$", r"[\1]", textwrap.dedent(found[1]), flags=re.MULTILINE)
-    site.install("weather", re.sub(r"^ +", "", points, flags=re.MULTILINE), **modules)
-    without = node.mm("weather", "Ghent")
-    assert without.returncode == FAILED
-    assert without.stderr == b"mm: this node has no weather; start it with: mm run --service weather\n"
-    node.serve("run", "--listen", *LOOPBACK, "--service", "weather")
-    assert node.mm("weather", "Ghent").stdout == b"5 degrees\n"
-    assert json.loads(node.mm("weather", "Ghent", "--json").stdout) == {"place": "Ghent", "degrees": 5}
