@@ -30,6 +30,7 @@ from mmplatform.peers.registry import Peers
 from mmplatform.peers.signals import PROTOCOL, Signals
 from mmplatform.peers.upstream import NodeUpstream
 from mmplatform.plugins import topics
+from mmplatform.plugins.mail_carrier import MailCarrier
 from mmplatform.plugins.service import Service
 from mmplatform.plugins.transport import Transport
 from mmplatform.service_host import NodeServiceHost
@@ -150,10 +151,14 @@ class Parts:
         self.links.started = self.directory.publishing = False
         self.listener.close()
         self.own_record.close()
+        carrying = [service for service in self.started if isinstance(service, MailCarrier)]
         for service in reversed(self.started):
-            await _orderly(service.stop, failed)
+            if service not in carrying:
+                await _orderly(service.stop, failed)
         self._set_running(False)
         await _orderly(self.mailer.close, failed)
+        for service in reversed(carrying):  # the mailer has left with them what it could
+            await _orderly(service.stop, failed)
         for carrier in self.plugins.carriers:
             if not isinstance(carrier, Transport | Service):
                 await _orderly(carrier.close, failed)

@@ -42,7 +42,7 @@ class SQLiteStorage(Storage):
             await asyncio.shield(worker.opened)
         except BaseException:
             worker.queue.put(None)
-            self._worker = None
+            self._closing, self._worker = worker, None  # close() waits for its end, as for that of one that opened
             raise
 
     async def close(self) -> None:

@@ -89,6 +89,31 @@ async def test_two_nodes_that_are_never_there_together(tmp_path: Path, kind: typ
     assert [one.steps for one in used] == [steps] * 4
 
 
+async def test_a_service_that_carries_mail_stops_after_the_mail(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    class Other(Service):
+        async def start(self, host: ServiceHost) -> None: ...
+
+        async def stop(self) -> None:
+            order.append("other")
+
+    class Carrying(ShelfService):
+        async def stop(self) -> None:
+            order.append("carrier")
+
+    platform = Platform(tmp_path, transports=[], services=[Other(), Carrying({})])
+    async with platform:
+        closes = platform.parts.mailer.close
+
+        async def close() -> None:
+            order.append("mail")
+            await closes()
+
+        platform.parts.mailer.close = close  # type: ignore[method-assign]
+    assert order == ["other", "mail", "carrier"]
+
+
 async def test_its_address_stands_in_the_first_record() -> None:
     records: list[list[str]] = []
     platform = Platform(transports=[], carriers=[Shelf({})])

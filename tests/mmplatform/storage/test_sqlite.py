@@ -175,6 +175,26 @@ async def test_a_cancelled_close_still_closes(tmp_path: Path, commits: Commits) 
     await store.close()
 
 
+async def test_a_failed_open_leaves_no_thread_once_it_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending = threading.Event()
+    closes = Database.close
+
+    def slow_close(database: Database) -> None:
+        assert ending.wait(10)
+        closes(database)
+
+    monkeypatch.setattr(Database, "close", slow_close)
+    (tmp_path / "data.db").write_bytes(b"no database" * 1000)
+    store = SQLiteStorage(tmp_path / "data.db")
+    with pytest.raises(StorageError):
+        await store.open()
+    asyncio.get_running_loop().call_later(0.01, ending.set)
+    await store.close()
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("mm-storage")] == []
+
+
 async def test_a_cancelled_open_leaves_no_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
     opens = Database.open
