@@ -78,10 +78,12 @@ def plugins(
     turn: Sequence[Turn],
 ) -> Plugins:
     """All that was given to a Platform, by name or as objects. Raises PluginError, LocalError or ValueError."""
-    using = _transports(transports, relays, stun, turn)
-    serving = [_made(loading.SERVICES, each, Service) for each in services]
     named = [_made(loading.CARRIERS, each, MailCarrier) for each in carriers]
-    carrying = [*named, *(part for part in (*using, *serving) if isinstance(part, MailCarrier))]
+    using = _transports(transports, relays, stun, turn)
+    using += [part for part in named if isinstance(part, Transport) and part not in using]
+    serving = [_made(loading.SERVICES, each, Service) for each in _once(services)]
+    serving += [part for part in named if isinstance(part, Service) and part not in serving]
+    carrying = list(dict.fromkeys([*named, *(part for part in (*using, *serving) if isinstance(part, MailCarrier))]))
     hints = _hints(using, connection_info, relays, helped=bool(stun or turn))
     return Plugins(using, serving, carrying, hints, tuple(stun), tuple(turn))
 
@@ -103,7 +105,7 @@ def _transports(
             if given is not None or getattr(kind, "everyday", True):
                 found.append(_made(loading.TRANSPORTS, name, Transport, kind))
     if (stun or turn) and not any(isinstance(transport, SignallingTransport) for transport in found):
-        raise PluginError("; ".join([STUN_AND_TURN, *map(str, failures)]))
+        raise PluginError(_without_signalling())
     for failure in failures:
         log.debug("%s", failure)
     return found
@@ -123,13 +125,31 @@ def _hints(
 ) -> list[str]:
     """Where to listen: at the addresses given (None: where the transports do by themselves) and at the relays; and for
     signals, when others can reach us to signal, or servers are named that help then (``helped``)."""
+    wanted = given is None or bool(given)
     if given is None:
         given = [hint for transport in transports for hint in transport.listens_at]
     found = [*given, *relays]
-    if helped or (relays and given):
+    if helped or (relays and wanted):
         signalled = [transport.address for transport in transports if isinstance(transport, SignallingTransport)]
         found += [address for address in signalled if address not in found]
     return found
+
+
+def _without_signalling() -> str:
+    """Why STUN and TURN servers help nobody here, and what to do."""
+    installed, failures = loading.load_all(loading.TRANSPORTS)
+    signalling = (SignallingTransport,)
+    fitting = [name for name, kind in installed.items() if isinstance(kind, type) and issubclass(kind, signalling)]
+    remedies = [f"add {name!r} to transports" for name in fitting] or list(map(str, failures))
+    return "; ".join([STUN_AND_TURN, *remedies])
+
+
+def _once(services: Sequence[str | Service]) -> Sequence[str | Service]:
+    """Raise LocalError for one that is there twice: two of a kind would share rows and topics."""
+    for number, service in enumerate(services):
+        if service in services[:number]:
+            raise LocalError(f"the service {service!r} is there twice")
+    return services
 
 
 def _schemes(found: Iterable[Transport]) -> set[str]:

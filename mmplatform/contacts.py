@@ -91,8 +91,11 @@ class Contacts:
             names = ", ".join(sorted(self._peers)) or "nobody has a name yet"
             raise InvalidKey(f"{text!r} is neither a signId nor the name of a peer here ({names})") from None
 
-    def set_name(self, peer: SignId, name: str) -> None:
-        """Call ``peer`` by ``name`` from now on, in this run; a name that another peer had moves. "" takes it away."""
+    def take_up_name(self, peer: SignId, name: str) -> None:
+        """Call ``peer`` by ``name`` from now on; a name that another peer had moves. "" takes it away.
+
+        For the directory, which saves names: :meth:`Directory.set_name` is for everybody else.
+        """
         before = self._peers.pop(name, None)
         if before is not None:
             del self._names[before]

@@ -151,16 +151,15 @@ class Parts:
         self.links.started = self.directory.publishing = False
         self.listener.close()
         self.own_record.close()
-        carrying = [service for service in self.started if isinstance(service, MailCarrier)]
         for service in reversed(self.started):
-            if service not in carrying:
+            if not isinstance(service, MailCarrier):
                 await _orderly(service.stop, failed)
         self._set_running(False)
         await _orderly(self.mailer.close, failed)
-        for service in reversed(carrying):  # the mailer has left with them what it could
-            await _orderly(service.stop, failed)
-        for carrier in self.plugins.carriers:
-            if not isinstance(carrier, Transport | Service):
+        for carrier in reversed(self.plugins.carriers):  # the mailer has left with them what it could
+            if isinstance(carrier, Service) and carrier in self.started:
+                await _orderly(carrier.stop, failed)
+            elif not isinstance(carrier, Transport):
                 await _orderly(carrier.close, failed)
         for transport in self.plugins.transports:
             await _orderly(transport.close, failed)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from enum import Enum, auto
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -25,6 +26,16 @@ from mmplatform.storage.contract import Storage
 
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S")
+
+
+class Life(Enum):
+    """Where a platform is in its life; it goes forward only."""
+
+    NEW = auto()
+    OPENING = auto()
+    RUNNING = auto()
+    CLOSING = auto()
+    CLOSED = auto()
 
 
 class Platform:
@@ -66,33 +77,42 @@ class Platform:
         self.parts = parts = Parts(self.folder, self.storage, self.identity, friends, devices, plugins, now)
         self.contacts, self.directory, self.upstream = parts.contacts, parts.directory, parts.upstream
         self.messaging, self.torrenting = parts.messaging, parts.torrenting
-        self._running = self._stopping = False
+        self._life = Life.NEW
+        self._start: asyncio.Task[None] | None = None
 
     # Life.
 
     async def start(self) -> None:
         """Open the storage, listen, start the services. Raises what stands in the way, with everything closed again."""
-        if self._running:
-            return
-        if self._stopping:
+        if self._life in (Life.CLOSING, Life.CLOSED):
             raise LocalError("a platform runs once; make a new one to start again")
-        self._running = True
+        if self._start is not None:
+            await self._started(asyncio.shield(self._start))
+            return
+        self._life = Life.OPENING
+        self._start = asyncio.get_running_loop().create_task(self._open(), name="mm start")
         try:
-            await self.parts.open()
-        except BaseException:
-            await self.stop()
+            await self._started(self._start)
+        except asyncio.CancelledError:
+            if self._life is Life.RUNNING:  # cancelled when all was open
+                await self._close()
             raise
-        self.parts.begin()
+        self.parts.begin()  # here: what the caller does next, without waiting, comes before all that peers do
 
     async def stop(self) -> None:
         """Stop the services, save what is accepted, close links, transports and storage.
 
         A platform runs once; make a new one to start again. A handler that wants it starts it as a task: the message
         in hand counts as handled only when its handler has ended."""
-        if self._running and not self._stopping:
-            self._stopping = True
-            await self.parts.close()
-            self._running = False
+        if self._life is Life.OPENING and self._start is not None:
+            self._start.cancel()  # it closes what it has opened
+            if asyncio.current_task() is self._start:
+                return
+            await asyncio.wait([self._start])
+            if self._life is Life.OPENING:  # cancelled before its first step
+                await self._close()
+        elif self._life is Life.RUNNING:
+            await self._close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -248,3 +268,32 @@ class Platform:
         """Have the ``addresses`` (URIs) of ``owner`` in our record, in place of those it had there before."""
         self.upstream.check_running()
         await self.parts.own_record.advertise(owner, addresses)
+
+    # Inside.
+
+    async def _open(self) -> None:
+        try:
+            await self.parts.open()
+        except BaseException:
+            await self._close()
+            raise
+        self._life = Life.RUNNING
+
+    async def _started(self, starting: asyncio.Future[None]) -> None:
+        """Wait for the start. Raises what it raises, and NotRunning when a stop ended it."""
+        if asyncio.current_task() is self._start:
+            return  # a service that starts calls it
+        try:
+            await starting
+        except asyncio.CancelledError:
+            waiting = asyncio.current_task()
+            if waiting is not None and not waiting.cancelling():
+                raise NotRunning("the platform was stopped while it started") from None
+            raise
+        if self._life is not Life.RUNNING:
+            raise NotRunning("the platform was stopped as it had started")
+
+    async def _close(self) -> None:
+        self._life = Life.CLOSING
+        await self.parts.close()
+        self._life = Life.CLOSED

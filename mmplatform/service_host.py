@@ -15,7 +15,7 @@ from mmplatform.storage.contract import Storage
 from mmplatform.storage.prefixed import PrefixedStorage
 
 OWN_ROWS: Final = (
-    b"cancelled/", b"circle/", b"fate/", b"inbox/", b"letter/", b"listen/", b"node/", b"outbox/", b"peer/",
+    b"cancelled/", b"circle/", b"fate/", b"inbox/", b"letter/", b"lines/", b"listen/", b"node/", b"outbox/", b"peer/",
     b"quarantine/",
 )  # fmt: skip
 
@@ -44,12 +44,12 @@ class NodeServiceHost:
         await self._advertise(owner, addresses)
 
     def storage(self, prefix: bytes) -> Storage:
-        taken = [
-            other for other in (*OWN_ROWS, *self._prefixes) if other.startswith(prefix) or prefix.startswith(other)
-        ]
-        if not prefix.endswith(b"/") or taken:
-            whose = f"; {taken[0]!r} has an owner" if taken else ', it ends with "/"'
-            raise LocalError(f"{prefix!r} is no prefix for the rows of a service{whose}")
+        why = "" if prefix.endswith(b"/") else 'it does not end with "/"'
+        for other in (*OWN_ROWS, *self._prefixes):
+            if not why and (other.startswith(prefix) or prefix.startswith(other)):
+                why = f"{other!r} are those of the node or of another service"
+        if why:
+            raise LocalError(f"a service cannot keep its rows under {prefix!r}: {why}")
         self._prefixes.append(prefix)
         return PrefixedStorage(self._storage, prefix)
 

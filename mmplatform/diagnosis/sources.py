@@ -24,7 +24,7 @@ def clocks(platform: Platform) -> dict[str, float]:
 
 async def probe(platform: Platform, peer: SignId, address: str) -> Probe:
     """Whether ``peer`` answers at ``address``; its links notice nothing."""
-    return await probe_address(platform.parts.dialer.transports, platform.identity, peer, address)
+    return await probe_address(platform.parts.dialer.transports, platform.identity, peer, address, platform.parts.now)
 
 
 def _parts(platform: Platform) -> list[Diagnosable]:

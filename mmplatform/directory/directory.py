@@ -90,7 +90,7 @@ class Directory:
             if node_info is None and not kept.name:
                 self._write(peer, None)
             else:
-                self._contacts.set_name(peer, kept.name)
+                self._contacts.take_up_name(peer, kept.name)
                 self._remember(peer, Entry(node_info, kept.found_by))
 
     def known(self, peer: SignId) -> NodeInfo | None:
@@ -132,7 +132,7 @@ class Directory:
     async def set_name(self, peer: SignId, name: str) -> None:
         """Call ``peer`` by ``name`` from now on, also after restarts; a name that another peer had moves."""
         before = self._contacts.named(name)
-        self._contacts.set_name(peer, name)
+        self._contacts.take_up_name(peer, name)
         if before is not None and before != peer:
             self._save(before)
         entry = self._entries.get(peer) or Entry()
@@ -218,7 +218,7 @@ class Directory:
         self._write(peer, None)
 
     def _save(self, peer: SignId) -> None:
-        self._write(peer, self._row(peer, self._entries[peer]))
+        self._write(peer, self._row(peer, self._entries.get(peer) or Entry()))
 
     def _write(self, peer: SignId, row: bytes | None) -> None:
         try:

@@ -6,8 +6,7 @@ that ends without an answer led to another key, or to no node at all. Links that
 
 import asyncio
 import secrets
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -39,14 +38,16 @@ class Probe(NamedTuple):
     text: str
 
 
-async def probe(transports: Mapping[str, Transport], identity: Identity, peer: SignId, address: str) -> Probe:
+async def probe(
+    transports: Mapping[str, Transport], identity: Identity, peer: SignId, address: str, now: Callable[[], float]
+) -> Probe:
     """Ask whoever is at ``address`` to prove the key of ``peer``."""
     transport = transports.get(address.partition(":")[0])
     if transport is None:
         return Probe(address, Answer.UNUSABLE, "no transport of this node leads there")
     if isinstance(transport, SignallingTransport):
         return Probe(address, Answer.UNUSABLE, "a direct link is made over another one")
-    asking = _Asking(identity, peer)
+    asking = _Asking(identity, peer, now)
     try:
         connection = await transport.dial(address, peer, asking.start)
     except (Unreachable, OSError, ValueError) as error:
@@ -67,8 +68,9 @@ async def probe(transports: Mapping[str, Transport], identity: Identity, peer: S
 class _Asking:
     """Says HELLO on a connection, and takes what comes."""
 
-    def __init__(self, identity: Identity, peer: SignId) -> None:
+    def __init__(self, identity: Identity, peer: SignId, now: Callable[[], float]) -> None:
         self.outcome: asyncio.Future[tuple[Answer, str]] = asyncio.get_running_loop().create_future()
+        self._now = now
         self._machine = Initiator(identity, b"", peer, bytes, secrets.token_bytes)
 
     def start(self, connection: Connection) -> "_Asking":
@@ -77,7 +79,7 @@ class _Asking:
 
     def frame_received(self, frame: memoryview) -> None:
         try:
-            self._machine.receive(bytes(frame), time.time())
+            self._machine.receive(bytes(frame), self._now())
         except ProtocolError as error:
             self._end(Answer.OTHER, f"its answer is not sealed by the peer's key ({error})")
         else:

@@ -80,7 +80,8 @@ class Service(ABC):
 
     @abstractmethod
     async def start(self, host: ServiceHost) -> None:
-        """Begin; the node is listening and its storage is open."""
+        """Begin; the node is listening and its storage is open. What it raises ends the start of the node, and
+        ``stop`` is not called then."""
 
     @abstractmethod
     async def stop(self) -> None:

@@ -148,7 +148,7 @@ class Lines:
         """What is put and attached in one turn of the loop shares one transaction: there is no await in between."""
         queue = self._queue()
         await self._platform.parts.outbox.room(queue)
-        expires = int((time.time() + self._expire_after) * 1000)
+        expires = int((self._platform.parts.now() + self._expire_after) * 1000)
         put = self._platform.parts.outbox.put
         both = [put(queue, self._lane, self._topic, "ms", payload, expires) for payload in payloads]
         if position is not None:

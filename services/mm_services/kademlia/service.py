@@ -11,7 +11,6 @@ says self.transports.…              requestMyNodeInfo, requestBootstrapNodeInf
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Final
 
@@ -143,7 +142,7 @@ class Kademlia(Service, Diagnosable):
 
     def now(self) -> float:
         """Unix seconds."""
-        return time.time()
+        return self._host.now()
 
     # What applications call.
 

@@ -1,6 +1,7 @@
 """Who answers at an address, without a link being made; links that are up notice nothing."""
 
 import asyncio
+import time
 
 from mm_transports.tcp import TCP
 from mm_transports.webrtc.lazy import LazyWebRTC
@@ -32,9 +33,9 @@ async def test_addresses_that_lead_nowhere() -> None:
     for address, answer in (
         ("pigeon:loft", Answer.UNUSABLE), ("tcp://127.0.0.1:1", Answer.UNREACHABLE), ("tcp:x", Answer.UNREACHABLE),
     ):  # fmt: skip
-        assert (await probe(tcp, identity(1), peer, address)).answer is answer
+        assert (await probe(tcp, identity(1), peer, address, time.time)).answer is answer
     webrtc = {"webrtc": LazyWebRTC()}
-    assert (await probe(webrtc, identity(1), peer, "webrtc:")).answer is Answer.UNUSABLE
+    assert (await probe(webrtc, identity(1), peer, "webrtc:", time.time)).answer is Answer.UNUSABLE
 
 
 async def test_a_transport_that_cannot() -> None:
@@ -42,7 +43,7 @@ async def test_a_transport_that_cannot() -> None:
         async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
             raise LocalError("it is stopping")
 
-    found = await probe({"tcp": Stopped()}, identity(1), identity(2).sign_id, "tcp://127.0.0.1:1")
+    found = await probe({"tcp": Stopped()}, identity(1), identity(2).sign_id, "tcp://127.0.0.1:1", time.time)
     assert (found.answer, found.text) == (Answer.UNUSABLE, "it is stopping")
 
 
@@ -55,6 +56,6 @@ async def test_somebody_who_answers_with_noise() -> None:
 
     async with await asyncio.start_server(noise, "127.0.0.1", 0) as server:
         address = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        found = await probe({"tcp": TCP()}, identity(1), identity(2).sign_id, address)
+        found = await probe({"tcp": TCP()}, identity(1), identity(2).sign_id, address, time.time)
     assert found.answer is Answer.OTHER
     assert "not sealed by the peer's key" in found.text

@@ -1,0 +1,105 @@
+"""Starts and stops that meet: whoever waits for the one hears of the other, and nothing stays open."""
+
+import asyncio
+from typing import Any
+
+import psutil
+import pytest
+
+from mmplatform import LocalError, NotRunning
+from mmplatform.plugins.service import Service, ServiceHost
+from tests.support.world import World
+
+
+class Gate(Service):
+    """Starts when it is told to."""
+
+    def __init__(self) -> None:
+        self.reached, self.opened = asyncio.Event(), asyncio.Event()
+        self.running = False
+
+    async def start(self, host: ServiceHost) -> None:
+        self.reached.set()
+        await self.opened.wait()
+        self.running = True
+
+    async def stop(self) -> None:
+        self.running = False
+
+
+class Noted(Service):
+    async def start(self, host: ServiceHost) -> None:
+        self.running = True
+
+    async def stop(self) -> None:
+        self.running = False
+
+
+def listening() -> set[int]:
+    """The ports where this process listens."""
+    return {entry.laddr.port for entry in psutil.Process().net_connections() if entry.status == psutil.CONN_LISTEN}
+
+
+async def test_a_stop_ends_a_start_and_waits_for_its_end() -> None:
+    before, first, gate = listening(), Noted(), Gate()
+    node = World("tcp").node(1, services=[first, gate])
+    starting = asyncio.create_task(node.start())
+    await gate.reached.wait()
+    await node.stop()
+    assert (node.ready, first.running, gate.running, listening()) == (False, False, False, before)
+    with pytest.raises(NotRunning, match="stopped while it started"):
+        await starting
+    with pytest.raises(LocalError, match="runs once"):
+        await node.start()
+
+
+@pytest.mark.parametrize("turns", range(1, 40, 3))
+async def test_a_stop_at_any_turn_of_a_start_leaves_nothing_running(turns: int) -> None:
+    before, node = listening(), World("tcp").node(1)
+    starting = asyncio.create_task(node.start())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await node.stop()
+    ended = (await asyncio.gather(starting, return_exceptions=True))[0]
+    assert not node.ready
+    assert isinstance(ended, NotRunning | LocalError | None)
+    assert listening() == before
+
+
+async def test_a_second_start_waits_for_the_first() -> None:
+    gate = Gate()
+    node = World().node(1, services=[gate])
+    starts = [asyncio.create_task(node.start()) for _ in range(2)]
+    await gate.reached.wait()
+    assert not any(start.done() for start in starts)
+    gate.opened.set()
+    await asyncio.gather(*starts)
+    assert gate.running
+    await node.stop()
+
+
+async def test_a_second_start_hears_why_the_first_failed() -> None:
+    class Broken(Service):
+        async def start(self, host: ServiceHost) -> None:
+            await asyncio.sleep(0)
+            raise OSError("no such device")
+
+        async def stop(self) -> None:
+            raise AssertionError("it never started")
+
+    node = World().node(1, services=[Broken()])
+    ended: list[Any] = await asyncio.gather(node.start(), node.start(), return_exceptions=True)
+    assert [str(error) for error in ended] == ["no such device"] * 2
+
+
+async def test_who_is_cancelled_while_it_starts_a_node_cancels_the_start() -> None:
+    gate = Gate()
+    node = World().node(1, services=[gate])
+    starting = asyncio.create_task(node.start())
+    await gate.reached.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert not node.ready
+    with pytest.raises(LocalError, match="runs once"):
+        await node.start()
