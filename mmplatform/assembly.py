@@ -1,13 +1,13 @@
 """Of what a node is made: its storage and identity, and the plugins it was given, by name or as objects."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from typing import Any, Final, TypeVar
 
-from mmplatform.errors import LocalError, PluginError, StorageError
+from mmplatform.errors import LocalError, MMError, PluginError, StorageError
 from mmplatform.identity.keys import Identity
 from mmplatform.links.stun import check_servers
 from mmplatform.plugins import loading
@@ -78,6 +78,10 @@ def plugins(
     turn: Sequence[Turn],
 ) -> Plugins:
     """All that was given to a Platform, by name or as objects. Raises PluginError, LocalError or ValueError."""
+    lists = {"transports": transports, "services": services, "carriers": carriers}
+    for option, given in (lists | {"connection_info": connection_info, "relays": relays, "stun": stun}).items():
+        if isinstance(given, str):
+            raise LocalError(f"{option} takes a list: {option}=[{given!r}]")
     named = [_made(loading.CARRIERS, each, MailCarrier) for each in carriers]
     using = _transports(transports, relays, stun, turn)
     using += [part for part in named if isinstance(part, Transport) and part not in using]
@@ -95,28 +99,45 @@ def _transports(
     PluginError, also when ``stun`` or ``turn`` would help none of them."""
     check_servers(stun, turn)
     found = [_made(loading.TRANSPORTS, each, Transport) for each in given or ()]
-    failures: list[PluginError] = []
     missing = {relay.partition(":")[0] for relay in relays} - _schemes(found)
-    if given is None or missing:
-        installed, failures = loading.load_all(loading.TRANSPORTS)
-        for name, kind in installed.items():
-            if given is not None and not missing & set(getattr(kind, "schemes", ())):
-                continue
-            if given is not None or getattr(kind, "everyday", True):
-                found.append(_made(loading.TRANSPORTS, name, Transport, kind))
+    if given is None:
+        found += _installed(lambda kind: getattr(kind, "everyday", True) or bool(missing & _claimed(kind)))
+    elif missing:
+        found += _installed(lambda kind: bool(missing & _claimed(kind)))
     if (stun or turn) and not any(isinstance(transport, SignallingTransport) for transport in found):
         raise PluginError(_without_signalling())
+    return found
+
+
+def _installed(wanted: Callable[[object], bool]) -> list[Transport]:
+    """The ``wanted`` ones of those that are installed. One of somebody else that is broken is told and left out: no
+    program named it. Raises PluginError when two claim a name."""
+    installed, failures = loading.load_all(loading.TRANSPORTS)
+    found = []
+    for name, kind in installed.items():
+        try:
+            if wanted(kind):
+                made = _made(loading.TRANSPORTS, name, Transport, kind)
+                if _claimed(made):
+                    found.append(made)
+        except (LocalError, PluginError) as error:
+            failures.append(PluginError(f"{error}; it is not used"))
     for failure in failures:
-        log.debug("%s", failure)
+        expected = isinstance(failure.__cause__, ImportError)  # a library that an extra brings
+        log.log(logging.DEBUG if expected else logging.WARNING, "%s", failure)
     return found
 
 
 def by_scheme(parts: Iterable[P]) -> dict[str, P]:
-    """Transports or carriers by the scheme of their addresses; the first that claims one has it."""
+    """Transports or carriers by the scheme of their addresses. Raises PluginError when two claim one, or one none."""
     found: dict[str, P] = {}
     for part in parts:
-        for scheme in getattr(part, "schemes", ()):
-            found.setdefault(scheme, part)
+        for scheme in _claimed(part):
+            if (other := found.setdefault(scheme, part)) is not part:
+                raise PluginError(
+                    f"{scheme}: is the scheme of {_origin(other)} and of {_origin(part)}; name one of them, as in "
+                    "Platform(transports=[...]), or uninstall the other"
+                )
     return found
 
 
@@ -153,7 +174,20 @@ def _once(services: Sequence[str | Service]) -> Sequence[str | Service]:
 
 
 def _schemes(found: Iterable[Transport]) -> set[str]:
-    return {scheme for transport in found for scheme in transport.schemes}
+    return {scheme for transport in found for scheme in _claimed(transport)}
+
+
+def _claimed(part: object) -> set[str]:
+    """The schemes of a transport or carrier, or of its class. Raises PluginError when it names none."""
+    schemes = getattr(part, "schemes", ())
+    if not schemes or isinstance(schemes, str) or not all(isinstance(scheme, str) for scheme in schemes):
+        raise PluginError(f'{_origin(part)} names no schemes of addresses, as in schemes = ("tcp",)')
+    return set(schemes)
+
+
+def _origin(part: object) -> str:
+    kind = part if isinstance(part, type) else type(part)
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _made(group: str, given: Any, kind: type[P], loaded: object = None) -> P:
@@ -164,7 +198,12 @@ def _made(group: str, given: Any, kind: type[P], loaded: object = None) -> P:
             raise LocalError(f"{given!r} is no {kind.__name__}{hint}")
         return given
     loaded = loaded if loaded is not None else loading.load(group, given)
-    made = loaded() if callable(loaded) else loaded
+    try:
+        made = loaded() if callable(loaded) else loaded
+    except MMError:
+        raise  # it says what it needs
+    except Exception as error:
+        raise PluginError(f"the plugin {given!r} cannot be made ({type(error).__name__}: {error})") from error
     if not isinstance(made, kind):
         raise LocalError(f"the plugin {given!r} is no {kind.__name__}")
     return made

@@ -14,6 +14,8 @@ CARRIERS: Final = "mmplatform.carriers"
 DOORS: Final = "mmplatform.doors"  # of the server "relay"
 COMMANDS: Final = "mmplatform.commands"
 
+OURS: Final = "mm-platform"
+
 
 def names(group: str) -> list[str]:
     """The names that distributions registered in ``group``."""
@@ -29,15 +31,6 @@ def owners(group: str, name: str) -> list[str]:
     return sorted({_distribution(entry) for entry in entry_points(group=group, name=name)})
 
 
-def usable(group: str, name: str) -> bool:
-    """Whether :func:`load` would find ``name``, with the libraries it needs."""
-    try:
-        load(group, name)
-    except PluginError:
-        return False
-    return True
-
-
 def load(group: str, name: str) -> object:
     """What ``name`` stands for. Raises PluginError with the remedy: unknown, claimed twice, or not importable."""
     from importlib.metadata import entry_points
@@ -48,37 +41,46 @@ def load(group: str, name: str) -> object:
         raise PluginError(
             f"there is no {_kind(group)} {name!r} ({known}); is mm-platform, or the plugin, installed here?"
         )
-    return _loaded(group, name, list(found))
+    return _loaded(group, name, _undisputed(group, name, list(found)))
 
 
 def load_all(group: str) -> tuple[dict[str, object], list[PluginError]]:
-    """All of ``group`` that can be loaded, by name in order, and why the others cannot."""
+    """All of ``group`` that can be loaded, by name in order, and why the others cannot.
+
+    Raises:
+        PluginError: a name is claimed twice. Neither is used then, so the program would do without it in silence.
+    """
     from importlib.metadata import entry_points
 
     entries = entry_points(group=group)
     loaded: dict[str, object] = {}
     failures: list[PluginError] = []
     for name in sorted(entries.names):
+        found = _undisputed(group, name, [entry for entry in entries if entry.name == name])
         try:
-            loaded[name] = _loaded(group, name, [entry for entry in entries if entry.name == name])
+            loaded[name] = _loaded(group, name, found)
         except PluginError as error:
             failures.append(error)
     return loaded, failures
 
 
-def _loaded(group: str, name: str, found: "list[EntryPoint]") -> object:
-    kind = _kind(group)
-    sources = {_distribution(entry) for entry in found}
+def _undisputed(group: str, name: str, found: "list[EntryPoint]") -> "list[EntryPoint]":
+    sources = sorted({_distribution(entry) for entry in found})
     if len(sources) > 1:
-        raise PluginError(f"the {kind} {name!r} is claimed by {' and '.join(sorted(sources))}; uninstall one of them")
+        raise PluginError(f"the {_kind(group)} {name!r} is claimed by {' and '.join(sources)}; uninstall one of them")
+    return found
+
+
+def _loaded(group: str, name: str, found: "list[EntryPoint]") -> object:
     entry = found[0]
     try:
         return entry.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         extra = "cli" if group == COMMANDS else name
-        remedy = f"pip install 'mm-platform[{extra}]'" if _distribution(entry) == "mm-platform" else "reinstall it"
+        remedy = f"pip install 'mm-platform[{extra}]'" if _distribution(entry) == OURS else "reinstall it"
+        what = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
         raise PluginError(
-            f"the {kind} {name!r} of {_distribution(entry)} cannot be loaded ({error}); {remedy}"
+            f"the {_kind(group)} {name!r} of {_distribution(entry)} cannot be loaded ({what}); {remedy}"
         ) from error
 
 

@@ -1,5 +1,8 @@
 """What a Platform is given, by name or as objects, becomes its plugins: each once, each by its kind."""
 
+import logging
+from typing import Any
+
 import pytest
 
 from mm_transports.relay.transport import Relay
@@ -7,6 +10,7 @@ from mm_transports.tcp import TCP
 from mm_transports.webrtc.lazy import LazyWebRTC
 from mmplatform import LocalError, Platform, PluginError
 from mmplatform.identity.keys import SignId
+from mmplatform.plugins import loading
 from mmplatform.plugins.mail_carrier import MailCarrier, MailHost
 from mmplatform.plugins.service import Service, ServiceHost
 
@@ -89,3 +93,63 @@ def test_whoever_is_reached_through_a_relay_offers_direct_links(
 def test_servers_that_would_help_nobody_are_told_with_the_transport_that_is_missing() -> None:
     with pytest.raises(PluginError, match="add 'webrtc' to transports"):
         Platform(transports=["tcp"], stun=["stun:127.0.0.1"])
+
+
+class NeedsMore(TCP):
+    schemes = ("more",)
+
+    def __init__(self, more: str) -> None:
+        raise AssertionError
+
+
+class Schemeless(TCP):
+    schemes = ()
+
+
+class Second(TCP):
+    """Claims tcp: beside ours."""
+
+
+def install(monkeypatch: pytest.MonkeyPatch, **others: object) -> None:
+    """Have the transports ``others`` installed beside TCP."""
+    monkeypatch.setattr(loading, "load_all", lambda group: ({**others, "tcp": TCP}, []))
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (NeedsMore, "cannot be made"),
+        (object, "is no Transport"),
+        ("text", "is no Transport"),
+        (Schemeless, "names no schemes"),
+    ],
+)
+def test_a_broken_transport_that_no_program_named_is_told_and_left_out(
+    kind: object, why: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(monkeypatch, other=kind)
+    with caplog.at_level(logging.WARNING, "mmplatform"):
+        transports = Platform().parts.plugins.transports
+    assert [type(transport) for transport in transports] == [TCP]
+    assert why in caplog.text
+
+
+def test_two_transports_of_one_scheme_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PluginError, match="tcp: is the scheme of"):
+        Platform(transports=["tcp", "tcp"])
+    install(monkeypatch, aaa=Second)
+    with pytest.raises(PluginError, match=r"of .*Second and of .*TCP; name one of them"):
+        Platform()
+
+
+@pytest.mark.parametrize("schemes", [(), "folder", (1,)])
+def test_a_carrier_without_schemes_is_refused(schemes: Any) -> None:
+    kind = type("Kind", (Carrying,), {"schemes": schemes})
+    with pytest.raises(PluginError, match="names no schemes"):
+        Platform(transports=["tcp"], carriers=[kind()])
+
+
+@pytest.mark.parametrize("option", ["transports", "services", "carriers", "relays", "stun", "connection_info"])
+def test_a_name_where_a_list_belongs_is_refused(option: str) -> None:
+    with pytest.raises(LocalError, match=rf"{option} takes a list: {option}=\['mdns'\]"):
+        Platform(**{option: "mdns"})  # type: ignore[arg-type]

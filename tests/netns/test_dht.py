@@ -4,15 +4,10 @@ import time
 
 import pytest
 
-from mmplatform.plugins import loading as plugins
 from tests.netns.lab import Lab, needs
 from tests.netns.told import Told
 
-pytestmark = [
-    needs(),
-    pytest.mark.slow,
-    pytest.mark.skipif(not plugins.usable(plugins.SERVICES, "kademlia"), reason="there is no kademlia service yet"),
-]
+pytestmark = [needs(), pytest.mark.slow]
 SERVICES = ("kademlia",)
 
 

@@ -127,6 +127,8 @@ async def test_its_address_stands_in_the_first_record() -> None:
 
 async def test_one_that_cannot_work_keeps_the_node_from_starting(tmp_path: Path) -> None:
     class Broken(Shelf):
+        schemes = ("broken",)
+
         async def carry(self, host: MailHost) -> None:
             raise LocalError("the shelf has fallen down")
 

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from mmplatform.cli.node.host import chosen, discovery
-from mmplatform.plugins import loading as plugins
 from tests.support.cli import Node, until
 
 
@@ -14,7 +13,7 @@ def test_services_run_that_find_peers_and_are_installed(monkeypatch: pytest.Monk
     monkeypatch.setenv("MM_SERVICES", "mdns, other")
     assert discovery() == ["mdns", "other"]
     monkeypatch.delenv("MM_SERVICES")
-    assert discovery() == ["kademlia", *(["mdns"] if plugins.usable(plugins.SERVICES, "mdns") else [])]
+    assert discovery() == ["kademlia", "mdns"]
     assert chosen(["none"]) == []
 
 
