@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from mmplatform.errors import LocalError, MMError, PluginError, StorageError
 from mmplatform.identity.keys import Identity
 from mmplatform.links.stun import check_servers
+from mmplatform.logs import escaped
 from mmplatform.plugins import loading
 from mmplatform.plugins.mail_carrier import MailCarrier
 from mmplatform.plugins.service import Service
@@ -124,7 +125,7 @@ def _installed(wanted: Callable[[object], bool]) -> list[Transport]:
             failures.append(PluginError(f"{error}; it is not used"))
     for failure in failures:
         expected = isinstance(failure.__cause__, ImportError)  # a library that an extra brings
-        log.log(logging.DEBUG if expected else logging.WARNING, "%s", failure)
+        log.log(logging.DEBUG if expected else logging.WARNING, "%s", escaped(failure))
     return found
 
 

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from pyee.base import EventEmitter
 
+from mmplatform.logs import escaped
+
 NAMES: Final = ("ready", "connection", "disconnected", "path", "message", "error")
 
 log = logging.getLogger("mmplatform")
@@ -43,7 +45,8 @@ class Events:
         if self._listeners.listeners("error"):
             self.emit("error", error, topic)
         else:
-            log.error("%s%s", f"handler of {topic}: " if topic else "", error, exc_info=error if topic else None)
+            text = f"handler of {topic}: {error}" if topic else str(error)
+            log.error("%s", escaped(text), exc_info=error if topic else None)
 
     def spawn(self, coroutine: Any) -> None:
         """Run ``coroutine`` until it ends or the platform stops."""

@@ -1,6 +1,7 @@
 """The parts of a node, wired in one visible place, and the order in which they begin and end."""
 
 import asyncio
+import logging
 import random
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
@@ -20,11 +21,13 @@ from mmplatform.identity.mailkeys import MailKeys
 from mmplatform.links.dialer import Dialer
 from mmplatform.links.factory import LinkFactory
 from mmplatform.links.listener import Listener
+from mmplatform.logs import escaped
 from mmplatform.mail.mailer import Mailer
 from mmplatform.messaging.api import API, raw
 from mmplatform.messaging.bus import Bus
 from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.peers.announcements import Announcements
+from mmplatform.peers.link_log import LinkLog
 from mmplatform.peers.peer import Surroundings
 from mmplatform.peers.registry import Peers
 from mmplatform.peers.signals import PROTOCOL, Signals
@@ -37,6 +40,8 @@ from mmplatform.service_host import NodeServiceHost
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.folder import DataFolder
 from mmplatform.transport_host import NodeTransportHost
+
+log = logging.getLogger("mmplatform")
 
 
 class Parts:
@@ -72,10 +77,11 @@ class Parts:
             lambda peer: self.peers.resume(peer), now, secrets.token_bytes,
         )  # fmt: skip
         self.dialer = Dialer(plugins.by_scheme, self.links.dialled)
+        self.link_log = LinkLog(self.contacts)
         self.peers = Peers(
             Surroundings(
                 own, self.contacts, self.directory, self.dialer, self.outbox, self.inbox, self.dispatcher, now, jitter,
-                failed,
+                failed, self.link_log,
             ),
             self.epoch,
         )  # fmt: skip
@@ -134,6 +140,7 @@ class Parts:
         for service in self.plugins.services:
             await service.start(self._service_host)
             self.started.append(service)
+            log.info("service %s started", type(service).__name__)
 
     def begin(self) -> None:
         """Let peers in, tell services who we are, and dial whom something waits for."""
@@ -143,6 +150,8 @@ class Parts:
         for topic in (topics.FRIENDS_UPDATE_REQUEST, topics.DEVICES_UPDATE_REQUEST):
             self.tell(topic, {})
         self._dial_everybody()
+        listening = [address for found in self.listener.addresses.values() for address in found]
+        log.info("started: %s, at %s", self.identity.sign_id, escaped(", ".join(listening) or "no address"))
         self.events.emit("ready")
 
     async def close(self) -> None:
@@ -153,12 +162,12 @@ class Parts:
         self.own_record.close()
         for service in reversed(self.started):
             if not isinstance(service, MailCarrier):
-                await _orderly(service.stop, failed)
+                await self._stop(service)
         self._set_running(False)
         await _orderly(self.mailer.close, failed)
         for carrier in reversed(self.plugins.carriers):  # the mailer has left with them what it could
             if isinstance(carrier, Service) and carrier in self.started:
-                await _orderly(carrier.stop, failed)
+                await self._stop(carrier)
             elif not isinstance(carrier, Transport):
                 await _orderly(carrier.close, failed)
         for transport in self.plugins.transports:
@@ -166,6 +175,7 @@ class Parts:
         await _orderly(self._saved, failed)
         await self.peers.close()
         await self.links.close()
+        self.link_log.close()
         for handler in self.dispatcher.protocols.values():
             await _orderly(handler.close, failed)  # nothing comes in any more that could start another handler
         for store in (self.inbox, self.outbox, self.storage):
@@ -173,10 +183,15 @@ class Parts:
         await self.events.close()
         if self.folder is not None:
             self.folder.close()
+        log.info("stopped: %s", self.identity.sign_id)
 
     def tell(self, topic: str, payload: object) -> None:
         """Say something to the services of this node, on the local bus."""
         self.bus.emit("self", topic, self.identity.sign_id, payload)
+
+    async def _stop(self, service: Service) -> None:
+        await _orderly(service.stop, self.events.failed)
+        log.info("service %s stopped", type(service).__name__)
 
     def _set_running(self, running: bool) -> None:
         self.upstream.running = self.peers.running = running

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import click
 
+from mmplatform.cli import logs
+
 OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
@@ -30,6 +32,8 @@ class Settings:
 
     data: Path = field(default_factory=lambda: Path(os.environ.get("MM_DATA") or DEFAULT_FOLDER).expanduser())
     json: bool = False
+    verbosity: int = 0  # how often -v was given
+    log_json: bool = False
 
 
 pass_settings = click.make_pass_decorator(Settings, ensure=True)
@@ -45,6 +49,20 @@ def _set_json(context: click.Context, parameter: click.Parameter, value: bool) -
         context.ensure_object(Settings).json = True
 
 
+def _set_verbosity(context: click.Context, parameter: click.Parameter, value: int) -> None:
+    if value:
+        settings = context.ensure_object(Settings)
+        settings.verbosity += value
+        logs.switch_on(settings.verbosity, settings.log_json)
+
+
+def _set_log_json(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        settings = context.ensure_object(Settings)
+        settings.log_json = True
+        logs.switch_on(settings.verbosity, settings.log_json)
+
+
 def common_options() -> list[click.Parameter]:
     """Those that may stand before and behind the name of the command."""
     folder = click.Path(file_okay=False, path_type=Path)
@@ -55,6 +73,14 @@ def common_options() -> list[click.Parameter]:
         ),
         click.Option(
             ["--json"], is_flag=True, expose_value=False, callback=_set_json, help="Answer in JSON, one object a line."
+        ),
+        click.Option(
+            ["-v"], count=True, expose_value=False, callback=_set_verbosity,
+            help="Log to stderr what happens to links, mail and relays; -vv: every frame, too.",
+        ),
+        click.Option(
+            ["--log-json"], is_flag=True, expose_value=False, callback=_set_log_json,
+            help="Log in JSON, one object a line.",
         ),
     ]  # fmt: skip
 

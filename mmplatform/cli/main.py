@@ -1,6 +1,5 @@
 """The group ``mm``: its commands in the order one needs them, those of plugins behind, and how a command fails."""
 
-import logging
 import os
 import sys
 import traceback
@@ -9,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from mmplatform.cli import plugin_commands
+from mmplatform.cli import logs, plugin_commands
 from mmplatform.cli.command import FAILED, OK, USAGE, Group, Interrupted
 from mmplatform.cli.commands.completion import completion
 from mmplatform.cli.commands.contacts import add, identity, peers
@@ -76,10 +75,7 @@ for _command in COMMANDS:
 def run(arguments: list[str] | None = None) -> int:
     """Run ``mm`` and return its exit code; what goes wrong is one line on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if debugging():
-        logging.basicConfig(level=logging.DEBUG, format="%(asctime)s %(name)s %(message)s")
-    else:
-        logging.getLogger().addHandler(logging.NullHandler())
+    logs.switch_on(0, as_json=False)
     try:
         result = mm.main(arguments, prog_name="mm", standalone_mode=False)
         sys.stdout.flush()
@@ -95,6 +91,8 @@ def run(arguments: list[str] | None = None) -> int:
         code, text, kind = _explained(error)
         _complain(text, kind, "--json" in arguments)
         return code
+    finally:
+        logs.switch_off()
 
 
 def _explained(error: Exception) -> tuple[int, str, str]:

@@ -3,14 +3,15 @@
 import base64
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import click
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]|\n")
+from mmplatform.logs import escape_controls
+
+TAB: Final = "\t"  # the one control character that steers no terminal
 _lastly: Final[list[str]] = []
 
 
@@ -59,7 +60,7 @@ def printable(value: Any) -> str:
             value = value.decode()
         except UnicodeDecodeError:
             return to_json(value)
-    return _CONTROL.sub(_escaped, value) if isinstance(value, str) else to_json(value)
+    return escape_controls(value, but=TAB) if isinstance(value, str) else to_json(value)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -101,10 +102,6 @@ def amount(size: int) -> str:
 
 def counted(number: int, what: str) -> str:
     return f"{number:,} {what}" if number != 1 else f"1 {what.removesuffix('s')}"
-
-
-def _escaped(match: re.Match[str]) -> str:
-    return json.dumps(match[0])[1:-1]
 
 
 def _keys_as_text(value: Any) -> Any:

@@ -6,6 +6,7 @@ docs/extend/service.rst.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -16,11 +17,14 @@ from mmplatform.directory.lookups import Lookups
 from mmplatform.errors import CodecError, InvalidKey, InvalidRecord, StorageError
 from mmplatform.identity.keys import BoxId, SignId, box_id_of, parse_sign_id
 from mmplatform.identity.nodeinfo import NodeInfo, newest
+from mmplatform.logs import escaped
 from mmplatform.messaging.bus import Bus
 from mmplatform.plugins import topics
 from mmplatform.storage.contract import Storage
 
 MAX_STRANGERS: Final = 4096  # peers without a name of whom we keep a record
+
+log = logging.getLogger("mmplatform.directory")
 
 
 class DirectoryRow(Struct, array_like=True):
@@ -123,6 +127,8 @@ class Directory:
         if entry.node_info is not None and newest(entry.node_info, node_info) is entry.node_info:
             return False
         entry.node_info, entry.found_by = node_info, found_by
+        addresses = len(node_info.connection_info)
+        log.debug("record of %s with %d addresses, by %s", peer, addresses, escaped(found_by), extra={"peer": peer})
         self._remember(peer, entry)
         self._save(peer)
         self._lookups.answered(peer)

@@ -5,6 +5,7 @@ lane in memory, the rest is read back when its turn comes. Rows are deleted when
 """
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -28,6 +29,8 @@ from mmplatform.storage.contract import Storage
 RESIDENT_BYTES: Final = 8 * 1024 * 1024  # of one lane, in memory while its peer is linked
 AWAY_BYTES: Final = 1024 * 1024  # and while it is not
 DAMAGED: Final = Outcome("refused", False, "damaged on this disk before it was sent")
+
+log = logging.getLogger("mmplatform.durable")
 
 
 class Outbox:
@@ -62,6 +65,7 @@ class Outbox:
         await self.runs.register(self.storage, {row.run for lane in lanes for row in lane.rows}, self._failed)
         await self.fates.restore(self._keeps)
         await self._take_up_letters()
+        log.info("%d messages of earlier runs wait for %d peers", self.count, len(self.peers()))
 
     async def close(self) -> None:
         """Save what is staged and stop reading; nothing that was accepted is lost."""

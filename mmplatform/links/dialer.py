@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from mmplatform.errors import MMError, Unreachable
@@ -11,8 +12,11 @@ from mmplatform.identity.keys import SignId
 from mmplatform.links import paths
 from mmplatform.links.link import Link
 from mmplatform.links.paths import Candidate
+from mmplatform.logs import escaped
 from mmplatform.plugins.signalling import SignallingTransport
 from mmplatform.plugins.transport import Connection, Transport
+
+log = logging.getLogger("mmplatform.links")
 
 
 class Dialer:
@@ -94,10 +98,14 @@ class Dialer:
             links[0].dialled_at = address
             return links[0]
 
+        log.debug("dialling %s at %s", peer, escaped(address), extra={"peer": peer})
         try:
             await self.transports[address.partition(":")[0]].dial(address, peer, accept)
-            return await opened
+            link = await opened
+            log.debug("link %d: %s answers at %s", link.id, peer, escaped(address), extra=_about(peer, links))
+            return link
         except (MMError, OSError, ValueError) as error:
+            log.debug("%s at %s: %s", peer, escaped(address), escaped(error), extra=_about(peer, links))
             raise Unreachable(str(error) if address in str(error) else f"{address}: {error}") from None
         except asyncio.CancelledError:
             opened.cancel()
@@ -105,3 +113,8 @@ class Dialer:
                 if not link.ready:
                     link.connection.abort()
             raise
+
+
+def _about(peer: SignId, links: Sequence[Link]) -> dict[str, object]:
+    """Attributes of a line about the attempt that made ``links``, if it came so far."""
+    return {"peer": peer, "link": links[0].id} if links else {"peer": peer}

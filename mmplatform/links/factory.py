@@ -1,6 +1,7 @@
 """Makes links, in both directions: runs the handshakes and hands each link to the peer it proved to be with."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -12,12 +13,15 @@ from mmplatform.errors import MMError, ProtocolError, Unreachable
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links.link import Link
+from mmplatform.logs import LineLimit, escaped
 from mmplatform.plugins.transport import Connection
 from mmplatform.session.cookies import CookieJar
 from mmplatform.session.handshake import Initiator, Responder
 
 MAX_UNPROVEN: Final = 256  # connections whose other end has not yet proved who it is
 CLOSING: Final = 1.0  # seconds that connections have to send their last frames when the node stops
+
+log = logging.getLogger("mmplatform.links")
 
 
 class LinkOwner(Protocol):
@@ -61,6 +65,7 @@ class LinkFactory:
         self._gone = asyncio.Event()
         self.started = False  # set once applications have subscribed: before, nobody is let in
         self._past: tuple[Counter[str], Counter[str]] = (Counter(), Counter())  # bytes in and out of links that ended
+        self._refusals = LineLimit(log, lines=0)
         self.refused = 0  # connections cut because too many were unproven
 
     def accept(self, connection: Connection) -> Link:
@@ -69,6 +74,7 @@ class LinkFactory:
         machine = Responder(self._identity, self._node_info, self._jar, self._random)
         link = Link(connection, machine, self, self._now, Assembler(self._budget, MAX_FRAME))
         self._open.add(link)
+        log.debug("link %d accepted from %s", link.id, escaped(connection.address), extra={"link": link.id})
         if len(self._unproven) >= MAX_UNPROVEN:
             oldest = next(iter(self._unproven))
             del self._unproven[oldest]
@@ -95,6 +101,7 @@ class LinkFactory:
 
     async def close(self) -> None:
         """Abort connections without a session, and wait until every other one is gone."""
+        self._refusals.close()
         for link in [*self._unproven, *self._dialled]:
             link.connection.abort()
         if not await self._all_gone():
@@ -124,6 +131,8 @@ class LinkFactory:
         """End the attempt: ``link`` was lost before its handshake was through."""
         self._unproven.pop(link, None)
         opened = self._dialled.pop(link, None)
+        if opened is None:
+            self._log_refusal(link, error)
         self.forget(link)
         if opened is not None and not opened.done():
             opened.set_exception(error if isinstance(error, MMError) else Unreachable(str(error)))
@@ -140,6 +149,14 @@ class LinkFactory:
             self._open.discard(link)
             _add(link, self._past)
         self._gone.set()
+
+    def _log_refusal(self, link: Link, error: Exception | None) -> None:
+        """Log that ``link``, which somebody dialled, came to nothing; at INFO the counts alone: anybody can do that."""
+        word = f" ({error.reason})" if isinstance(error, ProtocolError) else ""
+        self._refusals.info(
+            "", f"handshakes refused{word}", "link %d from %s refused: %s",
+            link.id, escaped(link.connection.address), escaped(error), link=link.id,
+        )  # fmt: skip
 
     async def _all_gone(self) -> bool:
         try:

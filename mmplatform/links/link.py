@@ -1,13 +1,15 @@
 """Runs the session on one connection: handshake, keep-alive, parts of frames that are too large, and the close."""
 
 import asyncio
+import itertools
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from mmplatform.delivery.fragments import Assembler
-from mmplatform.delivery.wire import Close, Frame, Part, Ping, Pong, decode_packet, encode_packet
+from mmplatform.delivery.wire import Close, Frame, Packet, Part, Ping, Pong, decode_packet, encode_packet
 from mmplatform.errors import ProtocolError, RemoteError
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links.paths import cost_of
@@ -23,6 +25,9 @@ RECENT_RTTS: Final = 4  # the latest round trips, of which the shortest counts
 SILENCES: Final = 3  # spans of silence, one after the other, that end the link
 LINGER: Final = 5.0  # seconds a closed connection may take to send what is queued
 BOX: Final = 16  # bytes that sealing adds to a packet
+
+log = logging.getLogger("mmplatform.links")
+_numbers = itertools.count(1)
 
 
 class LinkEvents(Protocol):
@@ -46,7 +51,9 @@ class Link:
     """Runs the session on one connection. ``error`` says why the link ended, once it has.
 
     ``dialled`` is True on the side that dialled, at the address ``dialled_at``. Of two links of one ``kind`` one is
-    enough. ``paths.py`` weighs ``cost``, ``relayed``, ``min_rtt`` and ``suspect_until``.
+    enough. ``paths.py`` weighs ``cost``, ``relayed``, ``min_rtt`` and ``suspect_until``. ``id`` is unique in this
+    process: the log says ``link 12``. Whether frames are logged is looked up when the link is made and every
+    ``keepalive`` seconds, not for each frame.
     """
 
     def __init__(
@@ -57,6 +64,7 @@ class Link:
         now: Callable[[], float],
         assembler: Assembler,
     ) -> None:
+        self.id = next(_numbers)
         self.connection = connection
         self.dialled = isinstance(machine, Initiator)
         self.peer: NodeInfo | None = None
@@ -81,6 +89,7 @@ class Link:
         self._session: Session | None = None
         self.assembler = assembler  # puts together frames that come in parts
         self._room = connection.max_frame - BOX
+        self._logged = log.isEnabledFor(logging.DEBUG)  # whether each frame is logged
         self._heard = True
         self._silences = 0
         self._pings: dict[int, tuple[float, asyncio.Future[float] | None]] = {}
@@ -90,7 +99,7 @@ class Link:
         self._asked = self.opened if self.dialled else 0.0  # when our last frame of the handshake went out
         self._timer = self._loop.call_later(HANDSHAKE_TIMEOUT, self._too_slow)
         if isinstance(machine, Initiator):
-            connection.write(machine.hello())
+            self._shake(machine.hello())
 
     @property
     def ready(self) -> bool:
@@ -120,6 +129,8 @@ class Link:
             return
         data = encode_packet(packet)
         self.bytes_out += len(data)
+        if self._logged:
+            self._log_frame("out", type(packet).__name__, len(data))
         if len(data) <= self._room:
             self.connection.write(session.seal(data))
             return
@@ -190,19 +201,27 @@ class Link:
         if self._asked:
             self.rtts.append(now - self._asked)
         self._asked = now
+        if self._logged:
+            self._log_frame("in", "handshake", len(frame))
         for event in machine.receive(frame, self._now()):
             match event:
                 case Send(frame=answer):
-                    self.connection.write(answer)
+                    self._shake(answer)
                 case Identified(peer=peer, resume=resume):
                     assert isinstance(machine, Responder)
                     ready, established = machine.accept(self.owner.link_identified(self, peer, resume))
                     assert isinstance(ready, Send)
-                    self.connection.write(ready.frame)
+                    self._shake(ready.frame)
                     assert isinstance(established, Established)
                     self._established(established)
                 case Established():
                     self._established(event)
+
+    def _shake(self, frame: bytes) -> None:
+        """Write a frame of the handshake."""
+        if self._logged:
+            self._log_frame("out", "handshake", len(frame))
+        self.connection.write(frame)
 
     def _established(self, event: Established) -> None:
         self._session, self.peer, self._machine = event.session, event.peer, None
@@ -212,11 +231,13 @@ class Link:
 
     def _packet(self, data: bytearray) -> None:
         packet = decode_packet(data)
+        if self._logged:
+            self._log_frame("in", type(packet).__name__, len(data))
         if type(packet) is Part:
-            whole = self.assembler.add(packet.offset, packet.total, packet.data)
+            whole = self._joined(packet)
             if whole is None:
                 return
-            packet = decode_packet(whole)
+            packet = whole
         match packet:
             case Frame():
                 if self.error is None:
@@ -229,8 +250,18 @@ class Link:
                 self._answered(number)
             case Close(reason=reason):
                 self._end(RemoteError(f"closed by the peer: {reason}"))
-            case Part():
-                raise ProtocolError("bad-packet", "a part inside parts")
+
+    def _joined(self, part: Part) -> Packet | None:
+        """The packet that ``part`` was the last part of; None while parts are missing."""
+        whole = self.assembler.add(part.offset, part.total, part.data)
+        if whole is None:
+            return None
+        packet = decode_packet(whole)
+        if type(packet) is Part:
+            raise ProtocolError("bad-packet", "a part inside parts")
+        if self._logged:
+            self._log_frame("in, whole", type(packet).__name__, len(whole))
+        return packet
 
     def _violated(self, error: ProtocolError) -> None:
         """Tell the peer the reason word, if there is a session to say it in, and end the link."""
@@ -257,6 +288,7 @@ class Link:
 
     def _tick(self) -> None:
         """Answer silence by a question, then by the end. This is the one timer of a link."""
+        self._logged = log.isEnabledFor(logging.DEBUG)
         if self._heard:
             self._heard, self._silences = False, 0
         else:
@@ -269,6 +301,10 @@ class Link:
             }
             self._ask(None)
         self._timer = self._loop.call_later(self.keepalive, self._tick)
+
+    def _log_frame(self, way: str, kind: str, size: int) -> None:
+        """Log the kind and the bytes of a frame, and nothing of what is in it."""
+        log.debug("link %d %s: %s, %d bytes", self.id, way, kind, size, extra={"link": self.id})
 
     def _answered(self, number: int) -> None:
         if number in self._pings:

@@ -11,13 +11,14 @@ from typing import Any, Final
 
 from mmplatform.codec import Decoder, encode
 from mmplatform.errors import CodecError, LocalError, StorageError
+from mmplatform.logs import escaped
 from mmplatform.plugins.check import Check, ok, warning
 from mmplatform.plugins.transport import Accept, Transport
 from mmplatform.storage.contract import Storage
 
 LOOK_AGAIN: Final = 5.0  # seconds between two readings of our addresses
 
-log = logging.getLogger("mmplatform")
+log = logging.getLogger("mmplatform.links")
 _strings: Decoder[list[str]] = Decoder(list[str], 1024 * 1024)
 
 
@@ -57,6 +58,7 @@ class Listener:
         used: list[str] = []
         for hint in self._hints:
             found = await self._listen(hint, ports.get(hint, ""))
+            log.info("listening on %s", escaped(", ".join(found)))
             owner = self._transports[hint.partition(":")[0]].schemes[0]
             self.addresses[owner] = (*self.addresses.get(owner, ()), *found)
             used.append(found[0].rpartition(":")[2] if found and hint.endswith(":0") else "")
@@ -71,6 +73,7 @@ class Listener:
             found, owner = transport.reachable(), transport.schemes[0]
             if found is not None and self.addresses.get(owner, ()) != tuple(found):
                 self.addresses[owner] = tuple(found)
+                log.info("listening on %s from now on", escaped(", ".join(found) or "nothing"))
                 await self._advertise(owner, found)
                 self._changed()
 
@@ -101,7 +104,7 @@ class Listener:
             try:
                 return await transport.listen(hint[:-1] + port, self._accept)
             except (LocalError, ValueError):
-                log.debug("port %s of the last run is taken; another one will do", port)
+                log.info("port %s of the last run is taken; another one will do", port)
                 self._displaced.append(port)
         try:
             return await transport.listen(hint, self._accept)

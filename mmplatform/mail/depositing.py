@@ -1,6 +1,7 @@
 """Leaves sealed envelopes at the relays of their recipient, or other carriers of mail: at the first that keeps them."""
 
 import asyncio
+import logging
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from mmplatform.contacts import Contacts
 from mmplatform.directory.directory import Directory
 from mmplatform.errors import MailDeclined, MailUncertain, ProtocolError, Unreachable
 from mmplatform.identity.keys import Identity, SignId
+from mmplatform.logs import escaped, short_id
 from mmplatform.plugins.host import Failed
 from mmplatform.plugins.mail_carrier import MailCarrier
 from mmplatform.session.envelope import seal
@@ -19,6 +21,8 @@ MAX_RELAYS: Final = 4  # of one peer
 DEPOSIT_TIMEOUT: Final = 30.0  # seconds: a relay that is slower is as good as dead
 REASONS: Final = 64  # that are counted apart: relays choose the words
 AVOID: Final = 60.0  # seconds in which a relay that failed is tried after the others
+
+log = logging.getLogger("mmplatform.mail")
 
 
 class NotMailed(Unreachable):
@@ -90,6 +94,8 @@ class Depositor:
                 self._avoided.pop(relay, None)
                 self.tally["deposited"] += 1
                 return relay, until
+            text = "mail %s for %s is not kept: %s"
+            log.debug(text, short_id(mail_id), peer, escaped(reasons[-1]), extra={"peer": peer})
             self._avoided[relay] = self._now() + AVOID
         raise NotMailed(reasons, min(filter(None, retries), default=0.0), uncertain)
 

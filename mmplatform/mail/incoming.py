@@ -7,6 +7,7 @@ progress; what is held too long goes back, and its sender mails it anew.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -16,6 +17,7 @@ from mmplatform.delivery.wire import Ack, Frame, Packet, decode_packet
 from mmplatform.directory.directory import Directory
 from mmplatform.errors import ProtocolError
 from mmplatform.identity.keys import Identity, SignId
+from mmplatform.logs import LineLimit, escaped
 from mmplatform.mail.acknowledgements import Done, MailedAcks
 from mmplatform.peers.registry import Peers
 from mmplatform.session.envelope import open_envelope
@@ -26,6 +28,8 @@ STRANGERS_BYTES: Final = 8 * 1024 * 1024  # of those from peers that nobody here
 PEER_BYTES: Final = 16 * 1024 * 1024  # of those from one peer
 PATIENCE: Final = 60.0  # seconds without progress after which what is held goes back
 LATER: Final = ("window", "overloaded")  # reasons to try again
+
+log = logging.getLogger("mmplatform.mail")
 
 
 class Arrival:
@@ -76,9 +80,10 @@ class Incoming:
         secrets: Callable[[], Iterable[bytes]],
         acks: MailedAcks,
         now: Callable[[], float],
+        lines: LineLimit,
     ) -> None:
         self._identity, self._storage, self._directory, self._contacts = identity, storage, directory, contacts
-        self._peers, self._secrets, self._acks, self._now = peers, secrets, acks, now
+        self._peers, self._secrets, self._acks, self._now, self._lines = peers, secrets, acks, now, lines
         self._queue: deque[tuple[bytes, Done]] = deque()
         self._arrivals: dict[SignId, list[Arrival]] = {}  # of each sender in the order they came
         self._bytes = self._strangers_bytes = 0
@@ -139,7 +144,8 @@ class Incoming:
         self._bytes -= len(envelope)
         try:
             peer, frame = self._open(envelope)
-        except ProtocolError:
+        except ProtocolError as error:
+            log.debug("mail of %d bytes is given back: %s", len(envelope), escaped(error))
             done(False)
             return
         if not frame.batches:
@@ -217,11 +223,16 @@ class Incoming:
 
     def _finish(self, arrival: Arrival) -> None:
         """It is handled and saved."""
+        self._lines.info(
+            "" if arrival.stranger else arrival.peer, "letters taken", "mail of %s, %d bytes, is taken",
+            arrival.peer, arrival.size, peer=arrival.peer,
+        )  # fmt: skip
         self._remove(arrival)
         self._acks.owe(arrival.peer, arrival.done)
 
     def _give_up(self, arrival: Arrival) -> None:
         """It cannot be handled; its sender is told by the relay."""
+        log.debug("mail of %s, %d bytes, is given back", arrival.peer, arrival.size, extra={"peer": arrival.peer})
         self._remove(arrival)
         if arrival.peer not in self._arrivals:
             self._acks.forget(arrival.peer)

@@ -6,6 +6,7 @@ acknowledged it end to end, whatever relays say.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -17,6 +18,7 @@ from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import PeerQueue
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.links.link import Link
+from mmplatform.logs import LineLimit, escaped, short_id
 from mmplatform.mail.acknowledgements import MailedAcks
 from mmplatform.mail.depositing import Depositor
 from mmplatform.mail.incoming import Incoming
@@ -33,6 +35,8 @@ ASK_AGAIN: Final = 24 * 3600.0  # seconds after which a relay is asked whether i
 LONGEST_WATCH: Final = 3600.0  # seconds: the wall clock may be set
 FAILED_SPEEDUP: Final = 30.0  # mail that a relay reports as undelivered is sent again so many times sooner
 NEVER: Final = 2**53
+
+log = logging.getLogger("mmplatform.mail")
 
 
 class Mailer:
@@ -57,7 +61,10 @@ class Mailer:
         self._depositor = Depositor(identity, directory, contacts, carriers, now, failed)
         self._packer = Packer(storage, outbox.runs, outbox.fates, now)
         self._acks = MailedAcks(self._depositor, peers.linked, now)
-        self._incoming = Incoming(identity, storage, directory, contacts, peers, secrets, self._acks, now)
+        self._lines = LineLimit(log)
+        self._incoming = Incoming(
+            identity, storage, directory, contacts, peers, secrets, self._acks, now, self._lines
+        )  # fmt: skip
         self.carries = self._depositor.carries
         self.tally = self._depositor.tally  # envelopes deposited, received, and declined with the reason
         self._away: set[SignId] = set()  # peers that could not be reached, since they last were
@@ -85,6 +92,7 @@ class Mailer:
             return
         self._open = False
         self._incoming.close()
+        self._lines.close()
         if self._watch is not None:
             self._watch.cancel()
         self._away.clear()
@@ -157,6 +165,7 @@ class Mailer:
     def finished(self, peer: SignId, mail_id: bytes, state: str) -> None:
         """What became of an envelope that we left for ``peer``, as its relay says. What the peer itself has not
         acknowledged some time later is mailed again."""
+        log.debug("mail %s for %s: %s, says its relay", short_id(mail_id), peer, escaped(state), extra={"peer": peer})
         letters = self._outbox.queue(peer).letters
         letter = letters.find(mail_id)
         if letter is None or letter.state == ENDED:
@@ -182,6 +191,10 @@ class Mailer:
                 queue.why = ""
 
     def _stored(self, peer: SignId, letter: Letter, relay: str, until: int) -> None:
+        self._lines.info(
+            peer, "letters left at relays", "mail %s for %s is left at %s", short_id(letter.id), peer, escaped(relay),
+            peer=peer,
+        )  # fmt: skip
         queue = self._outbox.queue(peer)
         ask_again = int((self._now() + ASK_AGAIN) * 1000)
         queue.letters.put(letter, RELAYED, min(until, ask_again), relay)

@@ -1,5 +1,6 @@
 """Where remote messages enter: topics are checked, and each message goes to the API of its protocol."""
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
@@ -7,6 +8,7 @@ from mmplatform.delivery.wire import Event
 from mmplatform.errors import InvalidTopic, LocalError, Refused
 from mmplatform.events import Events
 from mmplatform.identity.circles import is_control_topic
+from mmplatform.logs import escaped
 from mmplatform.message import Message, check_topic
 from mmplatform.messaging.bus import MAX_ROUTES
 from mmplatform.messaging.subscriber import DONE, NOBODY, Result
@@ -14,6 +16,8 @@ from mmplatform.messaging.subscriber import DONE, NOBODY, Result
 Finished = Callable[[Result], None]
 OnReply = Callable[[bytes | Result], None]
 Fallback = Callable[[str, str, str, str, bytes, Finished], Result | None]
+
+log = logging.getLogger("mmplatform.messaging")
 
 
 class ProtocolHandler(Protocol):
@@ -107,7 +111,9 @@ class Dispatcher:
         try:
             allowed = not is_control_topic(check_topic(topic))
         except InvalidTopic:
-            return False
+            allowed = False
+        if not allowed:
+            log.debug("a peer may not use the topic %s", escaped(topic))
         if allowed:
             if len(self._allowed) >= MAX_ROUTES:
                 self._allowed.clear()

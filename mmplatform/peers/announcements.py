@@ -1,7 +1,5 @@
 """Tells applications (events) and services (the local bus) what happens to peers."""
 
-import logging
-
 from mmplatform.delivery.wire import Ack
 from mmplatform.events import Events
 from mmplatform.identity.keys import SignId
@@ -9,8 +7,6 @@ from mmplatform.links.link import Link
 from mmplatform.messaging.bus import Bus
 from mmplatform.peers.peer import Peer
 from mmplatform.plugins import topics
-
-log = logging.getLogger("mmplatform")
 
 
 class Announcements:
@@ -31,7 +27,6 @@ class Announcements:
         self._events.emit("path", peer.sign_id, link.connection.address, link.min_rtt, why)
 
     def unreachable(self, peer: Peer, reason: str) -> None:
-        log.debug("%s cannot be reached: %s", peer.sign_id, reason)
         self._say(topics.FAILED, peer.sign_id)
 
     def slow(self, peer: Peer) -> None:

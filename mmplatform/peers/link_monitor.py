@@ -4,6 +4,7 @@ A link is watched only while something on it wants an answer: an idle peer costs
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from math import inf
 from typing import Final, Protocol
@@ -23,6 +24,8 @@ ANSWER: Final = 1.0  # seconds a link has to answer that it is there; four round
 SUSPECT_LOOK: Final = 1.0  # seconds between two questions to a link that fell silent
 
 SILENT: Final = "silent"  # why another link is used
+
+log = logging.getLogger("mmplatform.peers")
 
 
 class PeerLinks(Protocol):
@@ -161,6 +164,8 @@ class LinkMonitor:
 
     def _suspect(self, link: Link) -> None:
         """Leave a silent link: use another one, if there is, else dial."""
+        peer = self._peer.sign_id
+        log.debug("link %d with %s is silent", link.id, peer, extra={"link": link.id, "peer": peer})
         self._failures[link.kind] = self._failures.get(link.kind, 0) + 1
         link.suspect_until, self._suspects[link] = inf, link.bytes_in
         other = paths.best([other for other in self._peer.links if other is not link], None, self._loop.time())

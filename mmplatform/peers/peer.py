@@ -17,6 +17,7 @@ from mmplatform.links.dialer import Dialer
 from mmplatform.links.link import Link
 from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.peers.exchange import Exchange
+from mmplatform.peers.link_log import LinkLog
 from mmplatform.peers.link_monitor import SILENT
 from mmplatform.peers.path_manager import LOST, REPLACED, PathManager
 from mmplatform.peers.reconnecting import Reconnector
@@ -69,6 +70,7 @@ class Surroundings:
     now: Callable[[], float]
     random: Callable[[], float]
     failed: Failed
+    link_log: LinkLog
 
 
 class Peer:
@@ -86,6 +88,7 @@ class Peer:
         )  # fmt: skip
         self.queue = self.exchange.queue
         self._links: list[Link] = []  # links that became ready, until they are lost
+        self._last: Link | None = None  # the link that was chosen last, while any is up
         self._around, self._events = around, events
         self._loop = asyncio.get_running_loop()
         self._expiry: asyncio.TimerHandle | None = None
@@ -189,6 +192,7 @@ class Peer:
             return
         link.epoch, link.skew = state.epoch, state.now / 1000 - self._around.now()
         self._links.append(link)
+        self._around.link_log.linked(self.sign_id, link)
         active = self.link
         if active is None:
             self.use(link, state.acks, FIRST)
@@ -231,6 +235,7 @@ class Peer:
         """Go on over another link that is up, as ``link`` is gone; else dial while something waits."""
         if link in self._links:
             self._links.remove(link)
+            self._around.link_log.lost(self.sign_id, link, len(self.links))
         self.path_manager.lost(link)
         if link is not self.link:
             return
@@ -241,6 +246,7 @@ class Peer:
             self.use(other, [], LOST)
             self.monitor.ask_if_alive(other)
             return
+        self._last = None
         self.path_manager.stop()
         self.reason = str(error) if error is not None else "closed"
         self.exchange.discard_realtime(self.known)
@@ -268,6 +274,7 @@ class Peer:
     def unreachable(self, reason: str) -> None:
         """Tell that an attempt to reach the peer failed, and there is no link."""
         self.reason = reason
+        self._around.link_log.unreachable(self.sign_id, reason)
         self._events.unreachable(self, reason)
 
     def slow_to_reach(self) -> None:
@@ -288,6 +295,8 @@ class Peer:
     def _chosen(self, link: Link, why: str) -> None:
         self.reconnector.link_chosen(link)
         self.path_manager.chosen(link)
+        old, self._last = self._last, link
+        self._around.link_log.moved(self.sign_id, link, old, why)
         self._events.moved(self, link, why)
 
     def _watch_expiry(self) -> None:

@@ -4,6 +4,7 @@ SIGKILL is safe at any moment: what was acknowledged is in the store, and client
 """
 
 import asyncio
+import logging
 import os
 import secrets
 import time
@@ -30,12 +31,15 @@ from mm_relay.metrics import Metrics, MetricsPage
 from mm_transports.relay.protocol.address import format_relay
 from mmplatform.errors import LocalError, PluginError, StorageError
 from mmplatform.identity.keys import Identity
+from mmplatform.logs import escaped
 from mmplatform.plugins import loading
 from mmplatform.plugins.server import Server
 from mmplatform.storage.folder import DataFolder
 
 LOOK_AT_STORE: Final = 5.0  # seconds between two questions whether it answers, and for an answer
 READY: Final = ""
+
+log = logging.getLogger("mm_relay.server")
 
 
 class RelayServer(Server):
@@ -52,7 +56,7 @@ class RelayServer(Server):
         reread: Callable[[], Config] | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.config, self._note, self._now = config, note, now
+        self.config, self._on_note, self._now = config, note, now
         self._reread = reread or (lambda: config)
         self.metrics = Metrics()
         self.trouble = "starting"  # why nobody should come, empty when everybody may
@@ -77,6 +81,7 @@ class RelayServer(Server):
         self.connections.drain()
         await self.connections.empty(self.config.drain)
         await self._opened.aclose()
+        log.info("stopped")
 
     def reload(self) -> None:
         try:
@@ -129,6 +134,7 @@ class RelayServer(Server):
         self.trouble = READY
         if settings.beyond_this_machine(config):
             self._note("without TLS on a public address: right behind a proxy or in a laboratory only")
+        log.info("started: %s, listening on %s:%d", address, config.address[0], port)
         return {
             "address": address,
             "signId": identity.sign_id,
@@ -136,6 +142,10 @@ class RelayServer(Server):
             "store": config.store.partition("://")[0],
             "pid": os.getpid(),
         }
+
+    def _note(self, text: str) -> None:
+        log.info("%s", escaped(text))
+        self._on_note(text)
 
     async def _listen(self, pages: Pages) -> asyncio.Server:
         config = self.config
@@ -190,7 +200,9 @@ class RelayServer(Server):
                 failing = True
             before = self.metrics.store_errors
             if self.trouble in (READY, "store down"):
-                self.trouble = "store down" if failing else READY
+                before_that, self.trouble = self.trouble, "store down" if failing else READY
+                if self.trouble != before_that:
+                    log.warning("the store does not answer, or fails" if failing else "the store answers again")
 
 
 def doors(names: Sequence[str]) -> list[type[Door]]:

@@ -4,6 +4,7 @@ Reading fills one buffer that is used over and over; there is no task, timer or 
 """
 
 import asyncio
+import logging
 import socket
 from collections.abc import Iterable
 from functools import lru_cache
@@ -21,6 +22,8 @@ BUFFER: Final = LENGTH_LIMIT + 4
 SMALL_BUFFER: Final = 4096  # to begin with: most connections of a large node are idle
 EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
+log = logging.getLogger("mm_transports.tcp")
+
 
 class TCP(Transport):
     """``tcp://host:port``, IPv4 and IPv6."""
@@ -37,6 +40,7 @@ class TCP(Transport):
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 connection = await resolving.connect(lambda: TCPConnection(accept), host, port)
+            log.debug("connected to %s", connection.address)
         except (OSError, TimeoutError) as error:
             raise Unreachable(f"{address}: {str(error) or 'no answer'}") from None
         return connection
@@ -146,6 +150,7 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
         self._buffer, self._view = grown, memoryview(grown)
 
     def _refuse(self, size: int) -> None:
+        log.debug("%s announces a frame of %d bytes and is cut off", self.address, size)
         self._error = ProtocolError("too-long", f"a frame of {size} bytes was announced, {LENGTH_LIMIT} is the limit")
         self._end = self._start = 0
         self.abort()

@@ -9,6 +9,7 @@ Presence is registered again as soon as Redis is back. The keys are named in
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -21,10 +22,13 @@ from mm_relay.redis_client import ANSWER_WITHIN, RedisCalls, RedisListener, Word
 from mm_transports.relay.protocol.items import MAX_ITEMS, MAX_MESSAGE, Closed, Data, Deposit, Forwarded, Item, Open
 from mm_transports.relay.protocol.wire import decode_items, encode_items
 from mmplatform.errors import ProtocolError, StorageError
+from mmplatform.logs import escaped
 
 TTL: Final = 15.0  # seconds until a process that died is forgotten, at most
 AT_ONCE: Final = 512  # keys of one script
 CHUNK: Final = MAX_MESSAGE // 2 - 64 * 1024  # bytes of one published message, before its last item
+
+log = logging.getLogger("mm_relay.cluster")
 
 
 class Presence:
@@ -217,6 +221,7 @@ class RedisCluster(Cluster):
         self._displaced(key)
 
     def _listening(self) -> None:
+        log.info("process %s listens to the other processes of this relay", self.process)
         self._wake.set()
 
     async def _keep_fresh(self) -> None:
@@ -234,7 +239,8 @@ class RedisCluster(Cluster):
         for some in batches(known):
             try:
                 lost = await self._script("fresh", self.process, int(self._ttl * 1000), *pairs(some))
-            except StorageError:
+            except StorageError as error:
+                log.debug("%s", escaped(error))
                 return
             numbers = {presence.key: presence for presence in some}
             for key in lost:

@@ -1,6 +1,7 @@
 """All connections of this process, by whichever door they came: who is let in, drained, looked at again."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -12,12 +13,15 @@ from mm_relay.doors.door import Core, Door
 from mm_relay.doors.limits import ConnectionLimits
 from mm_relay.doors.upgrade import Accepted, UpgradeRefused, UpgradeRequest
 from mm_relay.metrics import Metrics
-from mm_transports.relay.protocol.items import Limits
+from mm_transports.relay.protocol.items import RELAY, Limits
 from mm_transports.relay.websocket import WebSocket
-from mmplatform.identity.keys import Identity
+from mmplatform.identity.keys import Identity, sign_id_of
+from mmplatform.logs import LineLimit, escaped
 
 SIGN_IN_WITHIN: Final = 10.0  # seconds
 DRAIN_RETRY: Final = 10.0  # seconds at most until those sent away come back
+
+log = logging.getLogger("mm_relay.doors")
 
 
 class Connections:
@@ -46,12 +50,15 @@ class Connections:
         self.doors: set[Door] = set()
         self.sockets: set[WebSocket] = set()
         self._kinds = kinds
+        self._lines = LineLimit(log)
         self._emptied: asyncio.Event | None = None
 
     def answer(self, request: UpgradeRequest) -> Accepted:
         """Which door takes the request. Raises UpgradeRefused: nobody may come now, or no door is for it."""
         if refusal := self._refusal(request.ip):
             self.metrics.refused[refusal] += 1
+            text = "a connection from %s is refused: %s"
+            self._lines.info("refused", f"refused ({refusal})", text, escaped(request.ip), refusal)
             raise UpgradeRefused(HTTPStatus.SERVICE_UNAVAILABLE, refusal)
         for kind in self._kinds:
             if kind.takes(request):
@@ -64,6 +71,7 @@ class Connections:
     def drain(self) -> None:
         """Send everybody away, to come back at moments that spread over some seconds."""
         self.draining = True
+        log.info("draining: %d connections are sent away", len(self.doors))
         for door in list(self.doors):
             door.end("draining", DRAIN_RETRY * (1 + self.random(1)[0] / 255) / 2)
 
@@ -73,6 +81,8 @@ class Connections:
         if self.sockets:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._emptied.wait(), patience)
+        log.info("drained: %d connections took too long and are cut off", len(self.sockets))
+        self._lines.close()
         for socket in list(self.sockets):
             socket.abort()
 
@@ -89,10 +99,20 @@ class Connections:
         self.sockets.add(door.socket)
         self.connection_limits.opened(door.ip)
         self.metrics.connections += 1
+        log.debug("connection %d from %s", door.id, escaped(door.ip), extra={"connection": door.id})
 
     def signed_in(self, door: Door) -> None:
         self.connection_limits.signed_in()
         self.metrics.signed_in += 1
+        self._say(door, "signed in", f"signed in from {door.ip}")
+
+    def refused(self, door: Door, reason: str) -> None:
+        word = reason.partition(":")[0]
+        self.metrics.refused[word] += 1
+        text = "connection %d from %s is refused: %s"
+        self._lines.info(
+            "refused", f"refused ({word})", text, door.id, escaped(door.ip), escaped(reason), connection=door.id
+        )  # fmt: skip
 
     def left(self, door: Door) -> None:
         if door not in self.doors:
@@ -100,7 +120,11 @@ class Connections:
         self.doors.discard(door)
         self.connection_limits.closed(door.ip, door.signed_in)
         self.metrics.connections -= 1
-        if door.signed_in:
+        if not door.signed_in:
+            extra = {"connection": door.id}
+            log.debug("connection %d ended without a sign-in: %s", door.id, escaped(door.ended_by), extra=extra)
+        else:
+            self._say(door, "signed out", f"signed out: {door.ended_by}")
             self.metrics.signed_in -= 1
             self.core.sign_out(door)
 
@@ -108,6 +132,14 @@ class Connections:
         self.sockets.discard(door.socket)
         if not self.sockets and self._emptied is not None:
             self._emptied.set()
+
+    def _say(self, door: Door, kind: str, what: str) -> None:
+        """Log what a key that was proven does; all of them share one allowance, as anybody can make more keys."""
+        if log.isEnabledFor(logging.INFO):
+            who, key = "relay" if door.role == RELAY else "peer", sign_id_of(door.key)
+            self._lines.info(
+                kind, kind, "connection %d: %s %s %s", door.id, who, key, escaped(what), connection=door.id, peer=key
+            )  # fmt: skip
 
     def _refusal(self, ip: str) -> str:
         return "draining" if self.draining else self.connection_limits.refuses(ip)

@@ -5,7 +5,10 @@ that sends faster than it may is not read until it has paid for that; nothing is
 """
 
 import asyncio
+import itertools
+import logging
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import ClassVar, Final, Protocol
 
@@ -42,6 +45,9 @@ DENIED_RETRY: Final = 3600.0  # seconds
 _FROM_PEERS: Final = frozenset({Open, Data, Closed, Pause, Resume, Deposit, Noted, Taken})
 _FROM_RELAYS: Final = frozenset({Forwarded})
 
+log = logging.getLogger("mm_relay.doors")
+_numbers = itertools.count(1)
+
 
 class Core(Protocol):
     """What stands behind the front doors."""
@@ -76,6 +82,9 @@ class DoorHost(Protocol):
     def signed_in(self, door: "Door") -> None:
         """Its key is proven, and may be here."""
 
+    def refused(self, door: "Door", reason: str) -> None:
+        """It is being ended for something its client did."""
+
     def left(self, door: "Door") -> None:
         """Nothing is said over it any more; every call but the first does nothing."""
 
@@ -94,6 +103,9 @@ class Door(ABC):
         subprotocol: What a client offers that wants this door; "" when the path decides.
         text: Messages are text frames, as UTF-8; binary ones otherwise. A frame of the other kind ends the connection.
         max_message: Bytes of the longest message a client may send.
+        id: A number that no other connection of this process has; the log says ``connection 12``. Whether items are
+            logged is looked up when the connection opens, not for each message.
+        ended_by: Why the connection ended, once it has.
     """
 
     subprotocol: ClassVar[str] = ""
@@ -103,6 +115,7 @@ class Door(ABC):
     key = b""
     role = PEER
     address = ""
+    ended_by = ""
 
     @classmethod
     def takes(cls, request: UpgradeRequest) -> bool:
@@ -112,7 +125,9 @@ class Door(ABC):
     def __init__(self, socket: WebSocket, host: DoorHost, request: UpgradeRequest) -> None:
         """``request`` is not kept: headers of thousands of idle connections would fill the memory."""
         self.socket, self.host, self.ip = socket, host, request.ip
+        self.id = next(_numbers)
         self.signed_in = False
+        self._logged = log.isEnabledFor(logging.DEBUG)
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Item] = []
         self._size = 0  # of those
@@ -166,7 +181,7 @@ class Door(ABC):
 
     def refuse(self, reason: str, retry: float = 0.0) -> None:
         """End the connection for something its client did, and count that. ``retry``: seconds it should stay away."""
-        self.host.metrics.refused[reason.partition(":")[0]] += 1
+        self.host.refused(self, reason)
         self.end(reason, retry)
 
     # A session, for the core.
@@ -195,7 +210,7 @@ class Door(ABC):
             return
         self._waiting.append(Bye(reason[:200], int(retry * 1000)))
         self._write()
-        self._ended = True
+        self._ended, self.ended_by = True, reason
         self._cancel_timers()
         self.socket.close(1000, reason)
         self._loop.call_soon(self.host.left, self)  # the core may be in the middle of something
@@ -211,6 +226,8 @@ class Door(ABC):
             items = self.decode(message)
             self.host.metrics.bytes_in += len(message)
             self.host.metrics.items_in += len(items)
+            if self._logged:
+                self._log_items("in", items, len(message))
             self._receive(items if self.signed_in else self.sign_in(items))
         except ProtocolError as error:
             self.refuse(str(error))
@@ -220,7 +237,7 @@ class Door(ABC):
             self._spend(len(items), len(message))
 
     def connection_lost(self, reason: str) -> None:
-        self._ended = True
+        self._ended, self.ended_by = True, self.ended_by or reason or "closed by the client"
         self._cancel_timers()
         self._waiting.clear()
         self.host.left(self)
@@ -271,7 +288,7 @@ class Door(ABC):
 
     def _depart(self) -> None:
         self._write()
-        self._ended = True
+        self._ended, self.ended_by = True, "it said goodbye"
         self.socket.close(1000, "bye")
         self.host.left(self)
 
@@ -288,9 +305,18 @@ class Door(ABC):
             return
         metrics = self.host.metrics
         metrics.items_out += len(items)
+        before = metrics.bytes_out
         for message in self.encode(items):
             metrics.bytes_out += len(message)
             self.socket.send(message)
+        if self._logged:
+            self._log_items("out", items, metrics.bytes_out - before)
+
+    def _log_items(self, way: str, items: list[Item], size: int) -> None:
+        """Log kinds of items and bytes of one message, and nothing of what is in them."""
+        kinds = Counter(type(item.inner if isinstance(item, Forwarded) else item).__name__ for item in items)
+        said = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        log.debug("connection %d %s: %s, %d bytes", self.id, way, said, size, extra={"connection": self.id})
 
     def _tell_writable(self) -> None:
         if self._was_full and not self._writing_paused and not self._ended and self.signed_in:

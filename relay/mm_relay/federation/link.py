@@ -5,6 +5,7 @@ given in turn and believes the one whose relay proves the key; each of the other
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, NamedTuple
@@ -29,7 +30,9 @@ from mm_transports.relay.protocol.items import (
     Stored,
 )
 from mmplatform.errors import Unreachable
+from mmplatform.identity.keys import sign_id_of
 from mmplatform.links.backoff import Backoff
+from mmplatform.logs import LineLimit, escaped
 
 CONNECT_TIMEOUT: Final = 20.0  # seconds
 LONGEST_PAUSE: Final = 60.0  # between two rounds of attempts
@@ -37,6 +40,8 @@ IDLE: Final = 3600.0  # seconds after which an unused link is closed
 RENEW: Final = 10.0  # seconds after which the lease of the mail is renewed
 ADDRESSES: Final = 8  # of one relay
 STABLE: Final = 5.0  # seconds that a good connection holds: after one the next attempt comes at once
+
+log = logging.getLogger("mm_relay.federation")
 
 Dial = Callable[[RelayAddress, ClientOwner], Client]
 
@@ -54,6 +59,7 @@ class FederationContext(NamedTuple):
     metrics: Metrics
     ours: Callable[[bytes], Awaitable[bool]]
     ended: Callable[[bytes, list[Note]], None]
+    lines: LineLimit
 
 
 class FederationLink:
@@ -170,7 +176,8 @@ class FederationLink:
             await client.connected(CONNECT_TIMEOUT)
             self._reached(address)
             await self._stay()
-        except Unreachable:
+        except Unreachable as error:
+            log.debug("%s cannot be reached: %s", escaped(address), escaped(error))
             return False
         finally:
             await self._over()
@@ -193,7 +200,7 @@ class FederationLink:
                 return
 
     async def _over(self) -> None:
-        self._lost()
+        self._lost("nothing is left to say")
         self._client = None
         task, self._mail_task = self._mail_task, None
         if task is not None:
@@ -202,9 +209,10 @@ class FederationLink:
         if self._forwarder.idle:
             self._mail = False
 
-    def _lost(self) -> None:
+    def _lost(self, reason: str) -> None:
         if self._up:
             self._up = False
+            self._log("federation links down", f"is down: {reason}")
             self._context.metrics.federation_links_up -= 1
             self._context.post.sign_out(self)
 
@@ -225,6 +233,7 @@ class FederationLink:
         if client is self._client:
             self._up, self._wanted = True, False
             self._context.metrics.federation_links_up += 1
+            self._log("federation links up", "is up")
             self._context.post.writable(self)
             if self._mail:
                 self._start_mail()
@@ -243,12 +252,17 @@ class FederationLink:
 
     def relay_down(self, client: Client, reason: str) -> None:
         if client is self._client:
-            self._lost()
+            self._lost(reason)
             self._down.set()
 
     def relay_writable(self, client: Client) -> None:
         if client is self._client and self._up:
             self._context.post.writable(self)
+
+    def _log(self, kind: str, what: str) -> None:
+        """Log what the link does; all links share one allowance, as users name the relays."""
+        where = self._client.address.text if self._client is not None else self.address
+        self._context.lines.info("", kind, "the link to %s %s", where, escaped(what), peer=sign_id_of(self.key))
 
     def _say(self, forwarded: Forwarded) -> bool:
         self._used = self._clock()

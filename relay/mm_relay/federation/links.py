@@ -1,6 +1,7 @@
 """Federation: one link (link.py) to each other relay, so that a dead relay delays only what is for it."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -14,11 +15,14 @@ from mm_transports.relay.protocol.address import RelayAddress, relay_key
 from mm_transports.relay.protocol.items import RELAY, Forwarded, MailWaiting
 from mmplatform.errors import StorageError
 from mmplatform.identity.keys import Identity
+from mmplatform.logs import LineLimit
 
 MAX_LINKS: Final = 1024  # at a time; mail of more waits in the store for its turn
 LEASE: Final = 3 * RENEW  # seconds
 SWEEP: Final = 30.0  # seconds between two looks for boxes that nobody was woken for
 BOXES: Final = 256  # read at a time
+
+log = logging.getLogger("mm_relay.federation")
 
 
 class FederationLinks(Federation):
@@ -41,6 +45,7 @@ class FederationLinks(Federation):
     ) -> None:
         self._key, self._store, self._dial, self._now, self._random = key, store, dial, now, random
         self._metrics, self._policy, self._cluster = metrics, policy or Policy(), cluster
+        self._lines = LineLimit(log)
         self._links: dict[bytes, FederationLink] = {}
         self._told: set[bytes] = set()  # woken here and not by another process
         self._context: FederationContext | None = None
@@ -49,8 +54,9 @@ class FederationLinks(Federation):
     async def open(self, post: Post, ended: Callable[[bytes, list[Note]], None]) -> None:
         """Begin with what waits in the store, which is open; ``ended`` is ``Mailroom.left``."""
         self._context = FederationContext(
-            self._key, self._store, self._dial, post, self._now, self._random, self._metrics, self._ours, ended
-        )
+            self._key, self._store, self._dial, post, self._now, self._random, self._metrics, self._ours, ended,
+            self._lines,
+        )  # fmt: skip
         self._sweeper = asyncio.get_running_loop().create_task(self._keep_sweeping())
 
     async def close(self) -> None:
@@ -60,6 +66,7 @@ class FederationLinks(Federation):
             await asyncio.gather(self._sweeper, return_exceptions=True)
         await asyncio.gather(*(link.close() for link in self._links.values()))
         self._links.clear()
+        self._lines.close()
 
     def link(self, address: str) -> RelaySession | None:
         link = self._link(address)

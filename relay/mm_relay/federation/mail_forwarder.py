@@ -6,6 +6,7 @@ Notes of mail that came from there go back the same way.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -16,6 +17,7 @@ from mm_relay.metrics import Metrics
 from mm_relay.stores.contract import MailStore, Note, StoredEnvelope
 from mm_transports.relay.protocol.items import Declined, Deposit, Ended, Forwarded, Noted, RoomAgain, Stored
 from mmplatform.errors import StorageError, Unreachable
+from mmplatform.logs import escaped
 
 WINDOW_COUNT: Final = 256  # envelopes under way
 WINDOW_BYTES: Final = 4 * 1024 * 1024
@@ -30,6 +32,8 @@ STATES: Final = {"overflow": "overflow", "quota": "overflow", "expired": "expire
 
 _Pair = tuple[bytes, bytes]  # sender and recipient
 _Name = tuple[bytes, bytes, bytes]  # and id
+
+log = logging.getLogger("mm_relay.federation")
 
 
 class Forwarder:
@@ -81,6 +85,7 @@ class Forwarder:
             case Stored(peer=peer, id=name):
                 self._settle((forwarded.target, peer, name), "")
             case Declined(peer=peer, id=name, reason=reason, retry=retry):
+                log.debug("another relay declines mail: %s", escaped(reason))
                 if retry and reason in TEMPORARY:
                     self._hold((forwarded.target, peer, name), retry / 1000)
                 else:

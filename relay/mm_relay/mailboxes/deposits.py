@@ -4,6 +4,7 @@ Each envelope costs one future of the store and no task; what came in one loop t
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -15,12 +16,16 @@ from mm_relay.stores.contract import Caps, MailStore, OverQuota, StoredEnvelope,
 from mm_transports.relay.protocol.address import relay_key
 from mm_transports.relay.protocol.items import RELAY, Declined, Deposit, Forwarded, Limits, Stored
 from mmplatform.errors import StorageError
+from mmplatform.identity.keys import sign_id_of
+from mmplatform.logs import escaped, short_id
 
 RETRY: Final = {"overflow": 60_000, "quota": 60_000, "storage": 5_000}
 """Milliseconds after which another try is worth its while; RoomAgain comes earlier."""
 PENDING_PER_KEY: Final = 16 * 1024 * 1024  # bytes of deposits that wait for the disk, of one session's key
 OVERHEAD: Final = 512  # bytes of memory beside each envelope
 PENDING: Final = 256 * 1024 * 1024  # of all
+
+log = logging.getLogger("mm_relay.mailboxes")
 
 
 class Deposits:
@@ -91,6 +96,7 @@ class Deposits:
             self._metrics.stored += 1
             self._metrics.stored_bytes += len(mail.envelope)
             self._total += len(mail.envelope)
+            self._log(sender, deposit, "is kept")
             self._answer(session, sender, Stored(deposit.peer, deposit.id, mail.expires))
             self._on_kept(box, mail)
 
@@ -121,7 +127,15 @@ class Deposits:
 
     def _decline(self, session: RelaySession, sender: bytes, deposit: Deposit, reason: str) -> None:
         self._metrics.declined[reason] += 1
+        self._log(sender, deposit, f"is declined: {reason}")
         self._answer(session, sender, Declined(deposit.peer, deposit.id, reason, RETRY.get(reason, 0)))
+
+    @staticmethod
+    def _log(sender: bytes, deposit: Deposit, what: str) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            name, size, key = short_id(deposit.id), len(deposit.envelope), sign_id_of(deposit.peer)
+            text = "mail %s of %s for %s, %d bytes, %s"
+            log.debug(text, name, sign_id_of(sender), key, size, escaped(what), extra={"peer": key})
 
     def _answer(self, session: RelaySession, sender: bytes, said: Stored | Declined) -> None:
         session.tell(Forwarded(self._key, sender, said) if session.role == RELAY else said)

@@ -6,6 +6,7 @@ wakes its reader. What was not acknowledged when a session ends is read again fo
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,11 +17,14 @@ from mm_relay.ports import RelaySession
 from mm_relay.stores.contract import MailStore, Note
 from mm_transports.relay.protocol.items import Ended, Limits, Mail, Noted, Taken
 from mmplatform.errors import StorageError
+from mmplatform.identity.keys import sign_id_of
 
 READS: Final = 64  # of the store at a time, of all readers
 NOTES_WINDOW: Final = 256  # notes told to a session and not noted there
 WINDOW_COUNT: Final = 1024  # where the relay's limits say none
 WINDOW_BYTES: Final = 16 * 1024 * 1024
+
+log = logging.getLogger("mm_relay.mailboxes")
 
 
 class Pickup:
@@ -171,6 +175,9 @@ class Pickup:
         if future.cancelled():
             return
         if future.exception() is None:
+            if log.isEnabledFor(logging.DEBUG):
+                key = sign_id_of(reader.session.key)
+                log.debug("%d envelopes for %s are %s", len(numbers), key, state, extra={"peer": key})
             self._on_ended(reader.session.key, numbers, future.result())
         else:
             self._unsettled(reader, numbers, state)

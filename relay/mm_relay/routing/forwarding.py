@@ -3,11 +3,13 @@
 Knows flows and attachments, not who is where: that is the router's (router.py).
 """
 
+import logging
 from typing import Final
 
 from mm_relay.metrics import Metrics
 from mm_relay.routing.flows import HERE, THERE, Attachment, Bounds, Flow, Key, NullSession, Queues
 from mm_transports.relay.protocol.items import Closed, Data, Forwardable, Forwarded, Item, Open, Pause, Resume
+from mmplatform.identity.keys import sign_id_of
 
 MAX_UNREAD: Final = 1024  # items of the relay's own for a connection that takes nothing; one more ends it
 MAX_FLOWS: Final = 1024  # a peer speaks to; of more the oldest idle one is forgotten, and with it who hears "gone"
@@ -15,6 +17,8 @@ MAX_FORWARDED: Final = 16_384  # the same of another relay: the routes learned f
 MAX_OF_PROCESS: Final = 262_144  # and of a process of the cluster
 FEW_LINKS: Final = 16  # are closed one by one
 MAX_DETOURS: Final = 1024  # links that go another way because of one attachment
+
+log = logging.getLogger("mm_relay.routing")
 
 
 class Forwarding:
@@ -292,6 +296,9 @@ class Forwarding:
     def _overflow(self, flow: Flow) -> None:
         """Its source wrote on while it was told to pause: the links that lost something are over."""
         dropped = self._queues.clear(flow)
+        if log.isEnabledFor(logging.DEBUG):
+            text = "%s does not take what %s sends: %d items are dropped, and their links end"
+            log.debug(text, sign_id_of(flow.target), sign_id_of(flow.source), len(dropped))
         self._metrics.dropped["overflow"] += len(dropped)
         self.resume(flow, flow.paused)
         links = list({item.link: None for item in dropped if isinstance(item, (Open, Data, Closed))})

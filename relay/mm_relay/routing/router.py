@@ -8,6 +8,7 @@ What another relay says is believed of nobody who is signed in here. It can clai
 noise to sessions, which are end to end, and it moves no link of somebody else (``Forwarding.arrives``).
 """
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -35,6 +36,7 @@ from mm_transports.relay.protocol.items import (
     Stored,
 )
 from mmplatform.errors import ProtocolError
+from mmplatform.identity.keys import sign_id_of
 
 FROM_PEERS: Final = frozenset({"closed", "unknown", "denied"})  # what a peer may say of a link it shuts
 NOWHERE: Final = frozenset({"absent", "gone", "unreachable"})
@@ -45,6 +47,8 @@ _RELAYED: Final = (
     Ended,
     MailWaiting,
 )  # what the relay itself may say by way of another process
+
+log = logging.getLogger("mm_relay.routing")
 
 
 class Router:
@@ -236,6 +240,8 @@ class Router:
 
     def _refuse(self, attachment: Attachment, source: bytes, target: bytes, link: int, reason: str) -> None:
         self._metrics.dropped[reason] += 1
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("a link of %s to %s is refused: %s", sign_id_of(source), sign_id_of(target), reason)
         self._forwarding.say(attachment, target, source, Closed(target, link, reason))
         if reason == "absent" and not attachment.process:
             self._watch(attachment, source, target)

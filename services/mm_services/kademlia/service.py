@@ -28,6 +28,7 @@ from mm_services.kademlia.udp import Sockets
 from mmplatform.errors import LocalError, NotRunning
 from mmplatform.identity.keys import parse_sign_id, raw_key
 from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.logs import escaped
 from mmplatform.messaging.bus import Bus
 from mmplatform.plugins import topics
 from mmplatform.plugins.check import Check, Diagnosable, fault, ok, unchecked, warning
@@ -265,7 +266,7 @@ class Kademlia(Service, Diagnosable):
             except LocalError as error:
                 if (number + 1 == len(self._listen) and not sockets.families) or self._listen != LISTEN:
                     raise
-                log.debug("%s", error)
+                log.debug("%s", escaped(error))
                 self._ports.append(0)
             else:
                 self._ports.append(bound.port)
@@ -276,6 +277,7 @@ class Kademlia(Service, Diagnosable):
             return
         self._own = self.node.peers.own = own
         others = [address for address in own if (scope_of(address.host) or 0) >= PRIVATE]
+        log.info("the DHT is listening on %s", ", ".join(sorted(map(str, own))))
         await self._host.advertise("kad", sorted(str(address) for address in others or own))
 
     async def _join_named(self, uris: list[str]) -> None:

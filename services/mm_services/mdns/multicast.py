@@ -12,11 +12,12 @@ from zeroconf import IPVersion, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from mm_services.mdns.announcement import SERVICE_TYPE, Properties
+from mmplatform.logs import escaped
 
 RESOLVE: Final = 3000  # milliseconds that the answers about an instance may take
 MAX_RESOLVING: Final = 32  # instances that are asked about at a time; the rest is not waited for
 
-log = logging.getLogger("mmplatform.mdns")
+log = logging.getLogger("mm_services.mdns")
 
 
 class Multicast:
@@ -103,7 +104,7 @@ class Multicast:
             else:
                 self._resolve(zeroconf, name)
         except Exception as error:
-            log.debug("%r is ignored: %s", name, error)
+            log.debug("%s is ignored: %s", escaped(name), escaped(error))
 
     def _resolve(self, zeroconf: Zeroconf, name: str) -> None:
         info = AsyncServiceInfo(SERVICE_TYPE, name)
@@ -119,7 +120,7 @@ class Multicast:
             if await info.async_request(zeroconf, RESOLVE):
                 self._tell(info)
         except Exception as error:
-            log.debug("%r is ignored: %s", info.name, error)
+            log.debug("%s is ignored: %s", escaped(info.name), escaped(error))
 
     def _tell(self, info: AsyncServiceInfo) -> None:
         addresses = [

@@ -17,6 +17,7 @@ from mm_services.mdns.neighbours import Neighbour, Neighbours
 from mmplatform.errors import InvalidKey, InvalidRecord
 from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.logs import escaped
 from mmplatform.messaging.bus import Bus
 from mmplatform.plugins import topics
 from mmplatform.plugins.check import Check, Diagnosable, fault, ok, warning
@@ -35,7 +36,7 @@ PROBE: Final = 1.5  # seconds that opening a connection may take on one network
 PROBES: Final = 16  # at a time
 MAX_ENDPOINTS: Final = 3  # of a neighbour are tried
 
-log = logging.getLogger("mmplatform.mdns")
+log = logging.getLogger("mm_services.mdns")
 
 
 class MulticastDNS(Service, Diagnosable):
@@ -131,7 +132,7 @@ class MulticastDNS(Service, Diagnosable):
             said = read(properties, addresses, self._host.now())
         except (InvalidKey, InvalidRecord) as error:
             self.ignored += 1
-            log.debug("%r is ignored: %s", name, error)
+            log.debug("%s is ignored: %s", escaped(name), escaped(error))
             return
         if said.sign_id != self._own:
             self._neighbours.heard(name, said, self._now())
@@ -144,12 +145,12 @@ class MulticastDNS(Service, Diagnosable):
     # What the bus is told.
 
     def _found(self, said: Announcement) -> None:
-        log.debug("%s is here", said.sign_id)
+        log.debug("%s is here", said.sign_id, extra={"peer": said.sign_id})
         self._tell(said)
         self._tell_bootstrap(said)
 
     def _gone(self, peer: str) -> None:
-        log.debug("%s is gone", peer)
+        log.debug("%s is gone", peer, extra={"peer": peer})
         self._emit(topics.NODE_INFO_GONE, {"signId": peer, "foundBy": FOUND_BY})
 
     def _tell(self, said: Announcement) -> None:
@@ -197,10 +198,11 @@ class MulticastDNS(Service, Diagnosable):
         echoes = await asyncio.gather(*(asyncio.to_thread(interfaces.hears_itself, interface) for interface in tried))
         self._trouble("" if any(echoes) or not tried else "multicast packets do not come back on any interface")
         await self._multicast.announce(instance_name(self._own), hosts, port, write(record))
+        log.info("announced on %d interfaces", len(chosen))
 
     def _trouble(self, trouble: str) -> None:
         if trouble and trouble != self.trouble:
-            log.warning("mdns: %s", trouble)
+            log.warning("mdns: %s", escaped(trouble))
         self.trouble = trouble
 
     # Asking who is there still.

@@ -8,6 +8,7 @@ says self.transports  requestMyNodeInfo (at its start), nodeInfo
 """
 
 import asyncio
+import logging
 import socket
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
@@ -39,6 +40,7 @@ CONTACTS: Final = b"contacts"
 BOOTSTRAP: Final = "name a node that runs: StockKademlia(bootstrap=['HOST:PORT']); see that UDP is let through"
 FEWER: Final = "listen on fewer addresses"
 
+log = logging.getLogger("mm_services.stock_kademlia")
 _contacts = Decoder(list[tuple[str, int]], 4096)
 
 
@@ -161,6 +163,7 @@ class StockKademlia(Service, Diagnosable):
                 if 0 < len(value) <= MAX_VALUE
                 else 0
             )
+            log.debug("%d nodes met, %d keep our record", len(network.contacts), self.kept)
             with suppress(TimeoutError):
                 async with asyncio.timeout(REPUBLISH if self.kept else TRY_AGAIN):
                     await self._renewed.wait()

@@ -1,6 +1,7 @@
 """All addresses are tried, staggered; the first link that opens wins and nothing of the others stays."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -23,7 +24,7 @@ class FakeConnection:
 
 class FakeLink:
     def __init__(self, connection: FakeConnection) -> None:
-        self.connection, self.ready = connection, False
+        self.connection, self.ready, self.id = connection, False, 1
 
 
 class FakeTransport:
@@ -129,3 +130,17 @@ async def test_a_link_that_opened_while_the_dialling_was_given_up_is_kept() -> N
     with pytest.raises(asyncio.CancelledError):
         await task
     assert [link.connection.aborted for link in transport.links] == [False, True]
+
+
+async def test_attempts_and_what_became_of_them_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    dial, _ = dialer(a=Unreachable("no\nroute"), b="ready")
+    await dial.dial(PEER, ["tcp://a:1", "tcp://b:1"])
+    assert [(record.name, record.levelno) for record in caplog.records] == [("mmplatform.links", logging.DEBUG)] * 4
+    assert [record.getMessage() for record in caplog.records] == [
+        f"dialling {PEER} at tcp://a:1",
+        f"{PEER} at tcp://a:1: no\\nroute",
+        f"dialling {PEER} at tcp://b:1",
+        f"link 1: {PEER} answers at tcp://b:1",
+    ]
+    assert caplog.records[-1].link == 1  # type: ignore[attr-defined]

@@ -1,6 +1,7 @@
 """LinkFactory without a peer yet: who is let in, who gives way, and what becomes of a dialled one."""
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
@@ -180,3 +181,24 @@ async def test_a_link_has_one_peer(nodes: tuple[Node, Node]) -> None:
     alice.links.link_writable(link)
     alice.links.frame_received(link, None)  # type: ignore[arg-type]
     await alice.links.close()
+
+
+async def test_a_refused_handshake_is_a_line_for_who_looks_closely_and_a_count(
+    nodes: tuple[Node, Node], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    alice, bob = nodes
+    for _ in range(3):
+        with pytest.raises(RemoteError):
+            await alice.dial(bob, identity(3).sign_id)
+    await until(lambda: len([r for r in caplog.records if " refused: " in r.getMessage()]) == 3)
+    for record in caplog.records:
+        assert record.levelno == logging.DEBUG
+        if " refused: " in record.getMessage():
+            assert record.getMessage().startswith(f"link {record.link} from memory://")  # type: ignore[attr-defined]
+    accepted = [record for record in caplog.records if " accepted from memory://" in record.getMessage()]
+    assert len(accepted) == 3
+    caplog.clear()
+    await bob.links.close()
+    [record] = [record for record in caplog.records if record.levelno == logging.INFO]
+    assert record.getMessage().startswith("within a minute, not said one by one: 3 handshakes refused")

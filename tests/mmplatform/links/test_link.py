@@ -1,6 +1,7 @@
 """One connection and its session: handshake, keep-alive, parts, and every way it ends."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 import pytest
@@ -331,3 +332,50 @@ async def test_close_packets_say_the_reason(pair: Pair) -> None:
     pair.bob.link.send(Close("because"))
     await pair.both_lost()
     assert str(pair.alice.link.error) == "closed by the peer: because"
+
+
+def frames_logged(caplog: pytest.LogCaptureFixture, link: Link) -> list[str]:
+    """What was logged of the frames of ``link``, without its number."""
+    found = [record for record in caplog.records if getattr(record, "link", 0) == link.id]
+    assert all(record.name == "mmplatform.links" and record.levelno == logging.DEBUG for record in found)
+    start = f"link {link.id} "
+    assert all(record.getMessage().startswith(start) for record in found)
+    return [record.getMessage().removeprefix(start) for record in found]
+
+
+async def test_each_frame_is_logged_by_kind_and_size(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    pair.network.max_frame = 1000
+    await pair.both_ready()
+    alice, bob = pair.alice.link, pair.bob.link
+    assert alice.id != bob.id
+    handshake = frames_logged(caplog, alice)
+    assert [line.partition(", ")[0] for line in handshake] == [
+        "out: handshake", "in: handshake", "out: handshake", "in: handshake",
+    ]  # fmt: skip
+    caplog.clear()
+    alice.send(frame_of(b"payload"))
+    alice.send(frame_of(bytes(1500)))
+    await alice.ping()
+    size = len(encode_packet(frame_of(b"payload")))
+    large = len(encode_packet(frame_of(bytes(1500))))
+    assert frames_logged(caplog, alice)[:2] == [f"out: Frame, {size} bytes", f"out: Frame, {large} bytes"]
+    heard = frames_logged(caplog, bob)
+    assert heard[0] == f"in: Frame, {size} bytes"
+    assert [line.partition(",")[0] for line in heard[1:3]] == ["in: Part", "in: Part"]
+    assert heard[3] == f"in, whole: Frame, {large} bytes"
+    assert [line.partition(",")[0] for line in heard[4:]] == ["in: Ping", "out: Pong"]
+
+
+async def test_frames_are_not_logged_unless_asked_and_soon_when_asked_later(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await pair.both_ready()
+    pair.alice.link.send(frame_of(b"payload"))
+    caplog.set_level(logging.DEBUG)
+    pair.alice.link.send(frame_of(b"payload"))
+    assert not frames_logged(caplog, pair.alice.link)
+    pair.alice.link._tick()  # the look at its silence
+    pair.alice.link.send(frame_of(b"payload"))
+    assert len(frames_logged(caplog, pair.alice.link)) == 1

@@ -1,5 +1,6 @@
 """Where a node listens, and that it remembers and notices."""
 
+import logging
 from typing import ClassVar
 
 import pytest
@@ -89,3 +90,16 @@ async def test_a_transport_of_two_schemes_is_attached_and_closed_once() -> None:
         remembered = await node.storage.get(b"node/listening")
         assert remembered == encode(["", ""])  # a relay has no port of ours to keep
     assert transport.calls == [node.parts._transport_host, "close"]
+
+
+async def test_where_it_listens_is_logged_and_when_that_changes(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    transport = Roaming(["roaming:wifi"])
+    here = await Whereabouts(transport, "roaming:any").open()
+    transport.addresses = ["roaming:cable"]
+    await here.listener.look_again()
+    await here.close()
+    assert [(record.name, record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("mmplatform.links", "INFO", "listening on roaming:wifi"),
+        ("mmplatform.links", "INFO", "listening on roaming:cable from now on"),
+    ]

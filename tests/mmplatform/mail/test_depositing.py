@@ -1,5 +1,6 @@
 """The postman: relays in order, those that failed last, every failure told."""
 
+import logging
 import time
 from typing import Any
 
@@ -117,3 +118,13 @@ def test_where_a_sender_is_told() -> None:
     assert post.depositor.relays_of_sender(BOB.sign_id) == RELAYS[:1]
     post.directory.own_record = None
     assert post.depositor.relays_of_sender(BOB.sign_id) == []
+
+
+async def test_what_is_not_kept_is_logged_with_the_reason_on_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    await Post(a=MailDeclined("quota\nforged"), b=Unreachable("no route")).leave(b"content")
+    assert [(record.name, record.levelno) for record in caplog.records] == [("mmplatform.mail", logging.DEBUG)] * 2
+    assert [record.getMessage() for record in caplog.records] == [
+        f"mail 69696969 for {BOB.sign_id} is not kept: a: the relay keeps no more mail: quota\\nforged",
+        f"mail 69696969 for {BOB.sign_id} is not kept: b: no route",
+    ]

@@ -1,6 +1,7 @@
 """One relay as a node uses it: the links that lead over it, and peers that could not be reached there."""
 
 import asyncio
+import logging
 import secrets
 import ssl
 from typing import Final, Protocol
@@ -13,12 +14,15 @@ from mm_transports.relay.protocol.items import Closed, Data, Item, Limits, Open,
 from mm_transports.relay.websocket_session import DENIED, TAKEN_OVER, WRONG_RELAY
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import sign_id_of
+from mmplatform.logs import escaped
 from mmplatform.plugins.mail_carrier import MailHost
 from mmplatform.plugins.transport import LENGTH_LIMIT, Accept, TransportHost
 
 MAX_LINKS: Final = 4096  # over one relay
 MAX_LINKS_PEER: Final = 8  # of one peer
 MAX_MISSED: Final = 1024  # peers that are remembered as not reached
+
+log = logging.getLogger("mm_transports.relay")
 
 
 class MultiplexerOwner(Protocol):
@@ -121,6 +125,7 @@ class RelayMultiplexer:
 
     def relay_up(self, client: Client, limits: Limits) -> None:
         self._failures = 0
+        log.log(logging.INFO if self.home else logging.DEBUG, "signed in at %s", self.address.text)
         for connection in list(self._links.values()):
             if connection.max_frame > self._max_frame():  # it was made before this was known
                 self.missed(connection.peer)
@@ -154,6 +159,8 @@ class RelayMultiplexer:
 
     def relay_down(self, client: Client, reason: str) -> None:
         self._failures += 1
+        loud = self.home and self._failures == 1  # the first attempt that fails, or the end of a good connection
+        log.log(logging.INFO if loud else logging.DEBUG, "not signed in at %s: %s", self.address.text, escaped(reason))
         self._slow.clear()
         self._paused_here = []
         for connection in list(self._links.values()):

@@ -30,6 +30,7 @@ from mm_transports.webrtc.protocol.signalling import (
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.links import stun
+from mmplatform.logs import escaped
 from mmplatform.plugins.check import Check, Diagnosable, fault, ok
 from mmplatform.plugins.signalling import SignallingTransport
 from mmplatform.plugins.transport import PUNCHED, Accept, Connection, TransportHost
@@ -38,7 +39,7 @@ MAX_SERVING: Final = 32  # offers that are being answered at the same time
 SUBJECT: Final = "direct links (WebRTC)"
 REMEMBERED: Final = 256  # attempts that were served: their offers are not answered again
 
-log = logging.getLogger("mmplatform")
+log = logging.getLogger("mm_transports.webrtc")
 
 
 class Found(NamedTuple):
@@ -83,6 +84,7 @@ class WebRTC(SignallingTransport, Diagnosable):
         if not self.host.linked(peer):
             raise Unreachable(f"{ADDRESS} no-link: no link to the peer is up to signal over")
         attempt = self._attempt(peer, secrets.token_bytes(ATTEMPT), ours=True)
+        log.debug("offering %s a direct link", peer, extra={"peer": peer})
         try:
             return await attempt.dial(accept)
         except (ValueError, ProtocolError) as error:
@@ -101,7 +103,7 @@ class WebRTC(SignallingTransport, Diagnosable):
         try:
             signal = decode_signal(data)
         except ProtocolError as error:
-            log.debug("%s: %s", peer, error)
+            log.debug("a signal of %s: %s", peer, escaped(error), extra={"peer": peer})
             return
         if signal.kind == OFFER:
             self._offered(peer, signal)
@@ -155,7 +157,7 @@ class WebRTC(SignallingTransport, Diagnosable):
         try:
             offer = parse(signal.body)
         except ProtocolError as error:
-            log.debug("an offer of %s: %s", peer, error)
+            log.debug("an offer of %s: %s", peer, escaped(error), extra={"peer": peer})
             self._say(peer, Signal(END, signal.attempt, error.reason))
             return
         if attempt is not None:
@@ -177,7 +179,7 @@ class WebRTC(SignallingTransport, Diagnosable):
         try:
             await attempt.serve(offer, accept)
         except (Unreachable, ValueError) as error:
-            log.debug("an offer of %s: %s", peer, error)
+            log.debug("an offer of %s: %s", peer, escaped(error), extra={"peer": peer})
         finally:
             self._done(peer, attempt)
 
