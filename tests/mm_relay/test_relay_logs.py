@@ -1,4 +1,4 @@
-"""What a relay logs: its life, who signs in and who is refused, federation, mail; and that strangers cannot flood it."""
+"""What a relay logs: its life, who signs in and who is refused, federation, mail; and that nobody can flood it."""
 
 import asyncio
 import logging

@@ -160,7 +160,8 @@ class RelayMultiplexer:
     def relay_down(self, client: Client, reason: str) -> None:
         self._failures += 1
         loud = self.home and self._failures == 1  # the first attempt that fails, or the end of a good connection
-        log.log(logging.INFO if loud else logging.DEBUG, "not signed in at %s: %s", self.address.text, escaped(reason))
+        text = "left %s: %s" if self._draining else "not signed in at %s: %s"
+        log.log(logging.INFO if loud else logging.DEBUG, text, self.address.text, escaped(reason))
         self._slow.clear()
         self._paused_here = []
         for connection in list(self._links.values()):
