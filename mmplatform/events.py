@@ -45,7 +45,8 @@ class Events:
         if self._listeners.listeners("error"):
             self.emit("error", error, topic)
         else:
-            text = f"handler of {topic}: {error}" if topic else str(error)
+            told = "; ".join([str(error), *getattr(error, "__notes__", ())])
+            text = f"handler of {topic}: {told}" if topic else told
             log.error("%s", escaped(text), exc_info=error if topic else None)
 
     def spawn(self, coroutine: Any) -> None:

@@ -99,6 +99,7 @@ class Parts:
         self.messaging = API(self.upstream, "ms", pack, unpack, self.bus)
         self.torrenting = API(self.upstream, "bt", raw, bytes)
         self.started: list[Service] = []
+        self._cut = False  # whether somebody has cancelled close()
         self._connect_plugins()
 
     def _connect_plugins(self) -> None:
@@ -138,7 +139,11 @@ class Parts:
         self._set_running(True)
         self.contacts.listen(self.bus)
         for service in self.plugins.services:
-            await service.start(self._service_host)
+            try:
+                await service.start(self._service_host)
+            except Exception as error:
+                error.add_note(f"it came from the start of the service {type(service).__name__}")
+                raise
             self.started.append(service)
             log.info("service %s started", type(service).__name__)
 
@@ -155,42 +160,45 @@ class Parts:
         self.events.emit("ready")
 
     async def close(self) -> None:
-        """End everything that was opened; what one part raises is told, and keeps no other from ending."""
-        failed = self.events.failed
+        """End everything that was opened; what one part raises is told, and keeps no other from ending. So does a
+        cancellation, which cuts short the step in hand and is raised when all have had their turn."""
         self.links.started = self.directory.publishing = False
         self.listener.close()
         self.own_record.close()
-        for service in reversed(self.started):
-            if not isinstance(service, MailCarrier):
-                await self._stop(service)
-        self._set_running(False)
-        await _orderly(self.mailer.close, failed)
-        for carrier in reversed(self.plugins.carriers):  # the mailer has left with them what it could
-            if isinstance(carrier, Service) and carrier in self.started:
-                await self._stop(carrier)
-            elif not isinstance(carrier, Transport):
-                await _orderly(carrier.close, failed)
-        for transport in self.plugins.transports:
-            await _orderly(transport.close, failed)
-        await _orderly(self._saved, failed)
-        await self.peers.close()
-        await self.links.close()
+        await self._stop_plugins()
+        for step in (self._saved, self.peers.close, self.links.close):
+            await self._orderly(step)
         self.link_log.close()
         for handler in self.dispatcher.protocols.values():
-            await _orderly(handler.close, failed)  # nothing comes in any more that could start another handler
-        for store in (self.inbox, self.outbox, self.storage):
-            await _orderly(store.close, failed)
-        await self.events.close()
+            await self._orderly(handler.close)  # nothing comes in any more that could start another handler
+        for step in (self.inbox.close, self.outbox.close, self.storage.close, self.events.close):
+            await self._orderly(step)
         if self.folder is not None:
             self.folder.close()
         log.info("stopped: %s", self.identity.sign_id)
+        if self._cut:
+            raise asyncio.CancelledError
 
     def tell(self, topic: str, payload: object) -> None:
         """Say something to the services of this node, on the local bus."""
         self.bus.emit("self", topic, self.identity.sign_id, payload)
 
+    async def _stop_plugins(self) -> None:
+        for service in reversed(self.started):
+            if not isinstance(service, MailCarrier):
+                await self._stop(service)
+        self._set_running(False)
+        await self._orderly(self.mailer.close)
+        for carrier in reversed(self.plugins.carriers):  # the mailer has left with them what it could
+            if isinstance(carrier, Service) and carrier in self.started:
+                await self._stop(carrier)
+            elif not isinstance(carrier, Transport):
+                await self._orderly(carrier.close)
+        for transport in self.plugins.transports:
+            await self._orderly(transport.close)
+
     async def _stop(self, service: Service) -> None:
-        await _orderly(service.stop, self.events.failed)
+        await self._orderly(service.stop)
         log.info("service %s stopped", type(service).__name__)
 
     def _set_running(self, running: bool) -> None:
@@ -216,10 +224,17 @@ class Parts:
             await self.storage.write([])
             await asyncio.sleep(0)
 
-
-async def _orderly(step: Callable[[], Awaitable[None]], failed: Callable[[Exception], None]) -> None:
-    """One step of stopping must not keep the next from happening."""
-    try:
-        await step()
-    except Exception as error:
-        failed(error)
+    async def _orderly(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Take one step of stopping, which must not keep the next from happening."""
+        task = asyncio.current_task()
+        before = task.cancelling() if task is not None else 0
+        try:
+            await step()
+        except asyncio.CancelledError:
+            if task is not None and task.cancelling() > before:
+                self._cut = True
+            else:
+                self.events.failed(RuntimeError(f"{step.__qualname__} ended as if it had been cancelled"))
+        except Exception as error:
+            error.add_note(f"it came from {step.__qualname__}")
+            self.events.failed(error)

@@ -1,14 +1,16 @@
 """Starts and stops that meet: whoever waits for the one hears of the other, and nothing stays open."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from mmplatform import LocalError, NotRunning
+from mmplatform import LocalError, NotRunning, Platform
 from mmplatform.plugins.service import Service, ServiceHost
-from tests.support.world import World
+from tests.support.world import World, listen_to
 
 
 class Gate(Service):
@@ -103,3 +105,57 @@ async def test_who_is_cancelled_while_it_starts_a_node_cancels_the_start() -> No
     assert not node.ready
     with pytest.raises(LocalError, match="runs once"):
         await node.start()
+
+
+class Stops(Service):
+    """Stops as it is told to."""
+
+    def __init__(self, stop: Callable[[], Awaitable[None]]) -> None:
+        self._stop = stop
+
+    async def start(self, host: ServiceHost) -> None: ...
+
+    async def stop(self) -> None:
+        await self._stop()
+
+
+async def leaves() -> None:
+    raise asyncio.CancelledError
+
+
+async def hangs() -> None:
+    await asyncio.Event().wait()
+
+
+async def breaks() -> None:
+    raise ValueError("no way")
+
+
+async def test_a_stop_that_is_cancelled_by_nobody_leaves_nothing_open(tmp_path: Path) -> None:
+    before = listening()
+    node = World("tcp").node(1, storage=tmp_path, services=[Stops(leaves)])
+    told = listen_to(node)
+    async with node:
+        pass
+    assert listening() == before
+    assert [entry[2] for entry in told if entry[0] == "error"] == ["Stops.stop ended as if it had been cancelled"]
+    async with Platform(tmp_path, connection_info=()):
+        """The folder is free."""
+
+
+async def test_who_does_not_wait_for_a_stop_finds_all_closed_but_what_hangs(tmp_path: Path) -> None:
+    before, other = listening(), Noted()
+    node = World("tcp").node(1, storage=tmp_path, services=[other, Stops(hangs)])
+    await node.start()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await node.stop()
+    assert (other.running, listening()) == (False, before)
+    async with Platform(tmp_path, connection_info=()):
+        """The folder is free."""
+
+
+async def test_the_log_names_the_part_that_cannot_stop(caplog: pytest.LogCaptureFixture) -> None:
+    async with World().node(1, services=[Stops(breaks)]):
+        pass
+    assert "no way; it came from Stops.stop" in caplog.text
