@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 
 from mmplatform.contacts import Contacts
 from mmplatform.directory.directory import Directory
-from mmplatform.errors import MailDeclined, MailUncertain, ProtocolError, Unreachable
+from mmplatform.errors import MailDeclined, MailUncertain, MMError, ProtocolError, Unreachable
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.logs import escaped, short_id
 from mmplatform.plugins.host import Failed
@@ -21,8 +22,14 @@ MAX_RELAYS: Final = 4  # of one peer
 DEPOSIT_TIMEOUT: Final = 30.0  # seconds: a relay that is slower is as good as dead
 REASONS: Final = 64  # that are counted apart: relays choose the words
 AVOID: Final = 60.0  # seconds in which a relay that failed is tried after the others
+LONGEST_RETRY: Final = 24 * 3600.0  # seconds: relays choose when they want to be asked again
+PASSED_ON: Final = (Exception, GeneratorExit, KeyboardInterrupt, SystemExit)  # raised by a carrier, as they are
 
 log = logging.getLogger("mmplatform.mail")
+
+
+class OddAnswer(MMError):
+    """A carrier of mail answered what its contract does not allow; the text names its class."""
 
 
 class NotMailed(Unreachable):
@@ -50,6 +57,7 @@ class Depositor:
         self._now, self._failed = now, failed
         self.tally: Counter[str] = Counter()  # deposited, received, and declined with the reason
         self._avoided: dict[str, float] = {}  # address -> until when
+        self._told: set[str] = set()  # classes of carriers whose odd answers were reported
 
     def carries(self, address: str) -> bool:
         """Whether mail can be left at ``address`` from here."""
@@ -75,16 +83,19 @@ class Depositor:
         for relay in relays:
             try:
                 carrier = self._carriers[relay.partition(":")[0]]
-                async with asyncio.timeout(DEPOSIT_TIMEOUT):
-                    until = await carrier.deposit(relay, peer, mail_id, expires, envelope)
+                until = self._time(carrier, await _ask(carrier, relay, peer, mail_id, expires, envelope), expires)
             except MailDeclined as error:
                 reasons.append(f"{_host(relay)}: {error}")
-                retries.append(error.retry)
+                retries.append(self._seconds(carrier, error.retry))
                 reason = f"declined {error.reason}"
                 self.tally[reason if len(self.tally) < REASONS else "declined otherwise"] += 1
             except (MailUncertain, TimeoutError) as error:
                 reasons.append(f"{_host(relay)}: {str(error) or 'no answer'}")
                 uncertain = True
+            except OddAnswer as error:
+                reasons.append(f"{_host(relay)}: {error}")
+                uncertain = True
+                self._tell_once(carrier, error)
             except (Unreachable, OSError, ValueError) as error:
                 reasons.append(f"{_host(relay)}: {error}")
             except Exception as error:  # of a plugin: what waits for its peer goes on all the same
@@ -111,6 +122,27 @@ class Depositor:
         for relay in self.relays(peer):
             self._avoided.pop(relay, None)
 
+    def _time(self, carrier: MailCarrier, until: object, expires: int) -> int:
+        """``until``, at most ``expires``. Raises OddAnswer when it is no time to come: what was kept until then would
+        be deposited again at once, for ever."""
+        if type(until) is int and (until >= expires or until > self._now() * 1000):
+            return min(until, expires)
+        raise OddAnswer(f"{_name(carrier)}.deposit() gave {until!r:.100}, not Unix milliseconds in the future")
+
+    def _seconds(self, carrier: MailCarrier, retry: object) -> float:
+        """``retry`` when it is a number of seconds, else 0."""
+        if isinstance(retry, int | float) and not isinstance(retry, bool) and 0 <= retry < math.inf:
+            return float(min(retry, LONGEST_RETRY))
+        text = f"{_name(carrier)}.deposit() raised MailDeclined(retry={retry!r:.100}), not a number of seconds"
+        self._tell_once(carrier, OddAnswer(text))
+        return 0.0
+
+    def _tell_once(self, carrier: MailCarrier, error: OddAnswer) -> None:
+        """Report the first odd answer of a carrier: it is tried again and again, and gives the same each time."""
+        if _name(carrier) not in self._told:
+            self._told.add(_name(carrier))
+            self._failed(error)
+
     def _seal(self, peer: SignId, content: bytes) -> bytes:
         record = self._directory.own_record
         if record is None:
@@ -121,6 +153,25 @@ class Depositor:
             return seal(self._identity, record.encode(), peer, mail_key, content, secrets.token_bytes)
         except ProtocolError as error:
             raise NotMailed([str(error)], 0.0, False) from None
+
+
+async def _ask(carrier: MailCarrier, relay: str, peer: SignId, mail_id: bytes, expires: int, envelope: bytes) -> object:
+    """What the carrier answers. Raises what it raises; OddAnswer in place of what would end the task of the letter,
+    such as a CancelledError though nobody cancelled that."""
+    try:
+        async with asyncio.timeout(DEPOSIT_TIMEOUT):
+            return await carrier.deposit(relay, peer, mail_id, expires, envelope)
+    except PASSED_ON:
+        raise
+    except BaseException as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise
+        raise OddAnswer(f"{_name(carrier)}.deposit() raised {error!r:.100}") from error
+
+
+def _name(carrier: MailCarrier) -> str:
+    return type(carrier).__name__
 
 
 def _host(relay: str) -> str:

@@ -16,6 +16,7 @@ from mmplatform.delivery.wire import Ack
 from mmplatform.directory.directory import Directory
 from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import PeerQueue
+from mmplatform.errors import ProtocolError
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.links.link import Link
 from mmplatform.logs import LineLimit, escaped, short_id
@@ -32,6 +33,7 @@ from mmplatform.storage.contract import Storage
 
 UNDER_WAY: Final = 256  # envelopes that wait for the answer of a relay, to all peers
 ASK_AGAIN: Final = 24 * 3600.0  # seconds after which a relay is asked whether it still keeps a letter
+KEPT_AT_LEAST: Final = 1.0  # seconds: what a relay keeps for less is not deposited more often
 LONGEST_WATCH: Final = 3600.0  # seconds: the wall clock may be set
 FAILED_SPEEDUP: Final = 30.0  # mail that a relay reports as undelivered is sent again so many times sooner
 NEVER: Final = 2**53
@@ -57,7 +59,7 @@ class Mailer:
         random: Callable[[], float],
         failed: Failed,
     ) -> None:
-        self._outbox, self._now, self._random = outbox, now, random
+        self._outbox, self._now, self._random, self._failed = outbox, now, random, failed
         self._depositor = Depositor(identity, directory, contacts, carriers, now, failed)
         self._packer = Packer(storage, outbox.runs, outbox.fates, now)
         self._acks = MailedAcks(self._depositor, peers.linked, now)
@@ -100,9 +102,14 @@ class Mailer:
 
     # What comes.
 
-    def received(self, envelope: bytes, done: Callable[[bool], None]) -> None:
-        """Take in an envelope for us; ``done`` is called once it was handled and saved, or cannot be."""
+    def received(self, envelope: object, done: Callable[[bool], None]) -> None:
+        """Take in an envelope for us; ``done`` is called once it was handled and saved, or cannot be. A carrier is a
+        plugin, so it may hand over anything."""
         if self._open:
+            if not isinstance(envelope, bytes):
+                self._failed(ProtocolError("bad-envelope", f"{type(envelope).__name__} from a carrier, not bytes"))
+                done(False)
+                return
             self.tally["received"] += 1
             self._incoming.received(envelope, done)
 
@@ -196,8 +203,9 @@ class Mailer:
             peer=peer,
         )  # fmt: skip
         queue = self._outbox.queue(peer)
-        ask_again = int((self._now() + ASK_AGAIN) * 1000)
-        queue.letters.put(letter, RELAYED, min(until, ask_again), relay)
+        now = self._now()
+        soonest, latest = int((now + KEPT_AT_LEAST) * 1000), int((now + ASK_AGAIN) * 1000)
+        queue.letters.put(letter, RELAYED, max(soonest, min(until, latest)), relay)
         self._outbox.relayed(queue, letter)
         self._watch_until(letter.until)
 

@@ -19,6 +19,7 @@ from mmplatform.mail.packing import Packed, Packer
 
 UNDER_WAY: Final = 4  # envelopes of one peer that wait for the answer of a relay
 LONGEST_PAUSE: Final = 300.0  # seconds between two attempts when no relay takes anything
+LONGEST_DEAF: Final = 10.0  # seconds between two nudges that are heeded when none leads to anything
 
 
 class Outgoing:
@@ -42,6 +43,9 @@ class Outgoing:
         self._flying: dict[bytes, asyncio.Task[None]] = {}
         self._backoff = Backoff(random, LONGEST_PAUSE)
         self._pause = 0.0  # seconds, after a failure
+        self._deaf = Backoff(random, LONGEST_DEAF)  # to nudges, or a relay that declines and nudges would burn a core
+        self._heed_at = 0.0  # time of the loop
+        self._nudge: asyncio.TimerHandle | None = None  # one that waits
         self._news = False  # there may be more to mail
         self._landed = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -54,11 +58,15 @@ class Outgoing:
         self._landed.set()
 
     def nudge(self) -> None:
-        """A relay has room, or there is news of the peer: try again at once."""
-        self._backoff.reset()
-        self._pause = 0.0
-        self._hurry.set()
-        self.wake()
+        """A relay has room, or there is news of the peer: try again at once, or soon when the last one was in vain."""
+        loop = asyncio.get_running_loop()
+        if self._nudge is not None:
+            return
+        wait = self._heed_at - loop.time()
+        if wait > 0:
+            self._nudge = loop.call_later(wait, self._heed)
+        else:
+            self._heed()
 
     def stop(self) -> None:
         """Start no other letter: there is a link. Those under way arrive."""
@@ -73,6 +81,14 @@ class Outgoing:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _heed(self) -> None:
+        self._nudge = None
+        self._heed_at = asyncio.get_running_loop().time() + self._deaf.next()
+        self._backoff.reset()
+        self._pause = 0.0
+        self._hurry.set()
+        self.wake()
 
     async def _run(self) -> None:
         try:
@@ -92,6 +108,8 @@ class Outgoing:
         except StorageError as error:
             self._queue.why = str(error)
         finally:
+            if self._nudge is not None:
+                self._nudge.cancel()
             if not self._flying:
                 self._ended(self._peer)
 
@@ -136,14 +154,17 @@ class Outgoing:
         try:
             relays = [packed.only] if packed.only else self._depositor.relays(self._peer)
             relay, until = await self._depositor.deposit(self._peer, letter.id, packed.expires, content, relays)
+            queue.why, self._pause = "", 0.0
+            self._backoff.reset()
+            self._deaf.reset()
+            self._stored(self._peer, letter, relay, until)
         except NotMailed as error:
             queue.letters.put(letter, TOLD if error.uncertain else PLANNED)
             queue.why = str(error)
             self._pause = max(error.retry, self._backoff.next())
-        else:
-            queue.why, self._pause = "", 0.0
-            self._backoff.reset()
-            self._stored(self._peer, letter, relay, until)
+        except BaseException:
+            self._pause = self._backoff.next()  # whatever it is, it comes again with the next attempt
+            raise
         finally:
             self._slots.release()
             del self._flying[letter.id]

@@ -1,8 +1,9 @@
 """The postman: relays in order, those that failed last, every failure told."""
 
+import asyncio
 import logging
 import time
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -11,9 +12,10 @@ from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.mail import depositing
 from mmplatform.mail.depositing import Depositor, NotMailed
 from mmplatform.session.envelope import MAX_CONTENT
-from tests.support.world import identity
+from tests.support.world import identity, until
 
 ALICE, BOB = identity(1), identity(2)
+EXPIRES = 2_000_000_000_000  # Unix milliseconds
 RELAYS = [f"relay+ws://{name}/K" for name in "abcde"]
 
 
@@ -37,6 +39,7 @@ class Post:
         self.errors: list[Exception] = []
         self.clock = 1_750_000_000.0
         self.friend = True
+        self.wait = False  # for ever, in each deposit
         self.depositor = Depositor(
             ALICE, self.directory, self, {"relay+ws": self}, lambda: self.clock, self.failed,  # type: ignore[arg-type, dict-item]
         )  # fmt: skip
@@ -50,20 +53,25 @@ class Post:
     async def deposit(self, address: str, peer: str, mail_id: bytes, expires: int, envelope: bytes) -> int:
         name = address[11]
         self.asked.append(name)
-        if name in self.script:
-            raise self.script[name]
-        return expires - 1
+        if self.wait:
+            await asyncio.get_running_loop().create_future()
+        does = self.script.get(name, expires - 1)
+        if isinstance(does, BaseException):
+            raise does
+        return cast("int", does)
 
     async def leave(self, content: bytes = b"hi") -> tuple[str, int]:
         self.asked.clear()
-        return await self.depositor.deposit(BOB.sign_id, b"i" * 16, 100, content, self.depositor.relays(BOB.sign_id))
+        return await self.depositor.deposit(
+            BOB.sign_id, b"i" * 16, EXPIRES, content, self.depositor.relays(BOB.sign_id)
+        )
 
 
 async def test_the_first_that_keeps_it() -> None:
     post = Post(a=Unreachable("down"), b=MailDeclined("overflow", 7.0))
-    assert await post.leave() == (RELAYS[2], 99)
+    assert await post.leave() == (RELAYS[2], EXPIRES - 1)
     assert post.asked == ["a", "b", "c"]
-    assert await post.leave() == (RELAYS[2], 99)
+    assert await post.leave() == (RELAYS[2], EXPIRES - 1)
     assert post.asked == ["c"]  # who failed is asked last,
     post.clock += depositing.AVOID + 1
     await post.leave()
@@ -95,8 +103,55 @@ async def test_a_relay_that_may_have_it(error: Exception) -> None:
 
 async def test_a_plugin_that_fails_is_told_of_and_passed() -> None:
     post = Post(a=KeyError("bug"))
-    assert await post.leave() == (RELAYS[1], 99)
+    assert await post.leave() == (RELAYS[1], EXPIRES - 1)
     assert [type(error) for error in post.errors] == [KeyError]
+
+
+class Panic(BaseException):
+    """What a plugin may raise that is no Exception."""
+
+
+NOW_MS = 1_750_000_000_000  # what the clock of a Post says
+ODD = [None, "1", True, 0, -5, NOW_MS, NOW_MS - 1, NOW_MS // 1000, float(EXPIRES), float("nan")]
+
+
+@pytest.mark.parametrize("odd", [*ODD, asyncio.CancelledError(), Panic("x")], ids=repr)
+async def test_an_odd_answer_is_a_failure_that_is_told_once(odd: object) -> None:
+    post = Post(**dict.fromkeys("abcd", odd))
+    for _ in range(2):
+        with pytest.raises(NotMailed) as caught:
+            await post.leave()
+        assert caught.value.uncertain  # it may have it all the same
+    assert [str(error)[:15] for error in post.errors] == ["Post.deposit() "]
+    assert post.depositor.tally["deposited"] == 0
+
+
+async def test_what_is_kept_is_kept_no_longer_than_was_asked_for() -> None:
+    assert await Post(a=2**80).leave() == (RELAYS[0], EXPIRES)
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [("5", 0.0), (None, 0.0), (True, 0.0), (-5, 0.0), (float("nan"), 0.0), (float("inf"), 0.0), (1e300, 86400.0)],
+    ids=repr,
+)
+async def test_an_odd_retry_is_none(given: Any, taken: float) -> None:
+    post = Post(**dict.fromkeys("abcd", MailDeclined("overflow", given)))
+    with pytest.raises(NotMailed) as caught:
+        await post.leave()
+    assert caught.value.retry == taken
+    assert [str(error)[:15] for error in post.errors] == (["Post.deposit() "] if taken == 0 else [])
+
+
+async def test_a_deposit_that_is_cancelled_ends() -> None:
+    post = Post()
+    post.wait = True
+    leaving = asyncio.ensure_future(post.leave())
+    await until(lambda: post.asked == ["a"])
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert post.errors == []
 
 
 async def test_what_cannot_be_sealed() -> None:
@@ -107,7 +162,7 @@ async def test_what_cannot_be_sealed() -> None:
     with pytest.raises(NotMailed, match="not listening"):
         await post.leave()
     with pytest.raises(NotMailed, match="no relay"):
-        await post.depositor.deposit(BOB.sign_id, b"i" * 16, 100, b"", [])
+        await post.depositor.deposit(BOB.sign_id, b"i" * 16, EXPIRES, b"", [])
     assert post.asked == []
 
 

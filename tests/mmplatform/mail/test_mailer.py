@@ -297,6 +297,18 @@ async def test_a_relay_that_forgot_everything_is_found_out_when_its_time_is_up()
     assert bob.heard == [1]
 
 
+async def test_a_relay_that_keeps_nothing_for_long_is_not_asked_all_the_time() -> None:
+    relay = Relay(ttl_ms=50)
+    alice, bob = Person(1, relay), Person(2, relay)
+    async with people(alice, bob):
+        await alice.start()
+        began = time.monotonic()
+        [delivery] = await sent(alice, bob, 1)
+        await until(lambda: delivery.state == "relayed")
+        await until(lambda: relay.deposits == 2)
+        assert time.monotonic() - began > 0.9
+
+
 async def test_a_sender_without_a_relay_is_not_acknowledged_by_mail_but_keeps_its_messages() -> None:
     relay = Relay()
     alice, bob = Person(1), Person(2, relay)

@@ -1,13 +1,15 @@
 """Carriers of mail that are no transports: objects of their own, and services."""
 
+import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from mmplatform import Platform
-from mmplatform.errors import LocalError, Unreachable
+from mmplatform.errors import LocalError, MailDeclined, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.plugins.mail_carrier import MailCarrier, MailHost
 from mmplatform.plugins.service import Service, ServiceHost
@@ -138,3 +140,70 @@ async def test_one_that_cannot_work_keeps_the_node_from_starting(tmp_path: Path)
     assert (shelf.steps, broken.steps) == (["carry", "close"], ["close"])
     async with Platform(tmp_path, transports=[]):
         """Everything was closed again."""
+
+
+class OddShelf(Shelf):
+    """Answers ``odd``, or raises it; ``times`` has when it was asked."""
+
+    def __init__(self, odd: object, welcome: bool = False) -> None:
+        super().__init__({})
+        self.odd, self.welcome = odd, welcome
+        self.times: list[float] = []
+
+    async def carry(self, host: MailHost) -> None:
+        self.host = host
+        await super().carry(host)
+
+    async def deposit(self, address: str, peer: SignId, mail_id: bytes, expires: int, envelope: bytes) -> int:
+        self.times.append(time.monotonic())
+        if self.welcome:
+            asyncio.get_running_loop().call_soon(self.host.mail_welcome, peer)
+        if isinstance(self.odd, BaseException):
+            raise self.odd
+        return cast("int", self.odd)
+
+
+async def heard_errors(shelf: OddShelf) -> list[str]:
+    """What ``error`` listeners of a node hear until its carrier was asked four times for one message."""
+    errors: list[str] = []
+    async with Platform(transports=[], carriers=[Shelf({})]) as bob:
+        ticket = bob.ticket()
+    async with Platform(transports=[], carriers=[shelf]) as alice:
+        alice.on("error", lambda error, topic: errors.append(str(error)))
+        await alice.add(ticket, circle="friends")
+        delivery = await alice.messaging.send("chat", bob.sign_id, "hello")
+        await until(lambda: len(shelf.times) >= 4)
+        assert delivery.state == "waiting"
+    return errors
+
+
+@pytest.mark.parametrize("odd", [None, 0, asyncio.CancelledError(), MailDeclined("no", cast("float", "5"))], ids=repr)
+async def test_an_odd_answer_is_told_once_and_asked_for_less_and_less_often(odd: object) -> None:
+    shelf = OddShelf(odd)
+    [told] = await heard_errors(shelf)
+    assert told.startswith("OddShelf.deposit() ")
+    assert shelf.times[3] - shelf.times[0] > 0.8
+
+
+async def test_one_that_declines_and_says_welcome_at_once_is_heeded_less_and_less_often() -> None:
+    shelf = OddShelf(MailDeclined("overflow", 60.0), welcome=True)
+    assert await heard_errors(shelf) == []
+    assert shelf.times[1] - shelf.times[0] < 0.1  # the first time at once
+    assert shelf.times[3] - shelf.times[0] > 0.3
+
+
+@pytest.mark.usefixtures("nothing_escapes")
+@pytest.mark.parametrize(
+    "odd", ["text", memoryview(bytes(500)), bytearray(500), None], ids=lambda odd: type(odd).__name__
+)
+async def test_an_envelope_of_another_type_is_given_back_and_told(odd: Any) -> None:
+    shelf = OddShelf(0)
+    errors: list[str] = []
+    done: list[bool] = []
+    async with Platform(transports=[], carriers=[shelf]) as alice:
+        alice.on("error", lambda error, topic: errors.append(str(error)))
+        shelf.host.mail_received(odd, done.append)
+        shelf.host.mail_received(bytes(500), done.append)
+        await until(lambda: len(done) == 2)
+    assert done == [False, False]
+    assert errors == [f"bad-envelope: {type(odd).__name__} from a carrier, not bytes"]
