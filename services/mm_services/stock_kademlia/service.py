@@ -75,11 +75,12 @@ class StockKademlia(Service, Diagnosable):
         """Returns before anybody is met. Raises PluginError without the library, LocalError when the port is taken."""
         self._host, self._bus, self._storage = host, host.messaging.bus, host.storage(ROWS)
         network = _make_network()
+        self._known = await self._load()  # before the port is open: nobody stops a service whose start has raised
         try:
             await network.open(*self._where)
         except OSError as error:
             raise LocalError(f"stock_kademlia: UDP port {self._where[1]}: {error.strerror or error}") from None
-        self._network, self._known = network, await self._load()
+        self._network = network
         for topic, handler in self._handlers.items():
             self._bus.on(topic, handler)
         self._spawn(self._keep_published(network))

@@ -1,6 +1,7 @@
 """Platforms that find each other by key alone, through a network of stock nodes that need not be believed."""
 
 import asyncio
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from mm_services.stock_kademlia import StockKademlia
 from mm_services.stock_kademlia import service as module
 from mm_services.stock_kademlia.protocol.records import record_key
 from mmplatform import Platform
-from mmplatform.errors import InvalidKey, LocalError, NotRunning, PluginError
+from mmplatform.errors import InvalidKey, LocalError, NotRunning, PluginError, StorageError
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.plugins import loading
 from mmplatform.plugins.check import CheckState
@@ -171,6 +172,38 @@ async def test_a_taken_port_and_a_missing_library_are_named(monkeypatch: pytest.
 def test_an_address_that_is_none(text: str) -> None:
     with pytest.raises(LocalError, match="is not host:port"):
         StockKademlia([text])
+
+
+@pytest.mark.parametrize("how", ["raises", "is cancelled"])
+async def test_a_start_that_fails_leaves_its_port_free(how: str) -> None:
+    reading = asyncio.Event()
+
+    class Stuck(MemoryStorage):
+        async def get(self, key: bytes) -> bytes | None:
+            if not key.startswith(module.ROWS):
+                return await super().get(key)
+            reading.set()
+            if how == "raises":
+                raise StorageError("the disk is broken")
+            return await asyncio.get_running_loop().create_future()
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        where = free.getsockname()
+    platform = Platform(Stuck(), connection_info=[], services=[StockKademlia(port=where[1], host=where[0])])
+    starting = asyncio.ensure_future(platform.start())
+    await until(reading.is_set)
+    if how == "is cancelled":
+        starting.cancel()
+    [outcome] = await asyncio.gather(starting, return_exceptions=True)
+    assert isinstance(outcome, StorageError | asyncio.CancelledError)
+    taken = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+        try:
+            again.bind(where)
+        except OSError:
+            taken.append(where)
+    assert taken == []
 
 
 async def test_a_name_that_nobody_has_is_left_out(stock: StockNodes) -> None:
