@@ -48,7 +48,7 @@ class Connections:
         self.sign_in_within = sign_in_within
         self.draining = False
         self.doors: set[Door] = set()
-        self.sockets: set[WebSocket] = set()
+        self.sockets: dict[WebSocket, Door] = {}
         self._kinds = kinds
         self._lines = LineLimit(log)
         self._emptied: asyncio.Event | None = None
@@ -63,7 +63,7 @@ class Connections:
         for kind in self._kinds:
             if kind.takes(request):
                 subprotocol = kind.subprotocol if kind.subprotocol in request.subprotocols else ""
-                return Accepted(partial(kind, host=self, request=request), subprotocol, kind.text)
+                return Accepted(partial(self._make, kind, request), subprotocol, kind.text)
         spoken = ", ".join(kind.subprotocol for kind in self._kinds if kind.subprotocol)
         offered = ", ".join(request.subprotocols)
         raise UpgradeRefused(HTTPStatus.BAD_REQUEST, f"this relay speaks {spoken}; offered: {offered}")
@@ -96,7 +96,7 @@ class Connections:
 
     def opened(self, door: Door) -> None:
         self.doors.add(door)
-        self.sockets.add(door.socket)
+        self.sockets[door.socket] = door
         self.connection_limits.opened(door.ip)
         self.metrics.connections += 1
         log.debug("connection %d from %s", door.id, escaped(door.ip), extra={"connection": door.id})
@@ -129,7 +129,7 @@ class Connections:
             self.core.sign_out(door)
 
     def closed(self, door: Door) -> None:
-        self.sockets.discard(door.socket)
+        self.sockets.pop(door.socket, None)
         if not self.sockets and self._emptied is not None:
             self._emptied.set()
 
@@ -140,6 +140,15 @@ class Connections:
             self._lines.info(
                 kind, kind, "connection %d: %s %s %s", door.id, who, key, escaped(what), connection=door.id, peer=key
             )  # fmt: skip
+
+    def _make(self, kind: type[Door], request: UpgradeRequest, socket: WebSocket) -> Door:
+        try:
+            return kind(socket, host=self, request=request)
+        except BaseException:
+            door = self.sockets.get(socket)
+            if door is not None:  # it was counted, and its socket has no owner that could hear of its end
+                Door.connection_lost(door, "its door failed")  # a subclass may be half made
+            raise
 
     def _refusal(self, ip: str) -> str:
         return "draining" if self.draining else self.connection_limits.refuses(ip)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import ClassVar, Final, Protocol
 
 from mm_relay.access import Access
+from mm_relay.doors.failures import log_failure
 from mm_relay.doors.rate_limit import TokenBucket
 from mm_relay.doors.upgrade import UpgradeRequest
 from mm_relay.metrics import Metrics
@@ -42,6 +43,7 @@ from mmplatform.identity.keys import Identity
 
 SMALL: Final = 256  # what an item without content counts as: with reasons at their longest 1.2 KiB
 DENIED_RETRY: Final = 3600.0  # seconds
+INTERNAL_ERROR: Final = 1011  # the code of a close
 _FROM_PEERS: Final = frozenset({Open, Data, Closed, Pause, Resume, Deposit, Noted, Taken})
 _FROM_RELAYS: Final = frozenset({Forwarded})
 
@@ -233,6 +235,8 @@ class Door(ABC):
             self.refuse(str(error))
         except UnicodeDecodeError:
             self.refuse("bad-text: not UTF-8")
+        except Exception as error:
+            self._fail(error)
         else:
             self._spend(len(items), len(message))
 
@@ -281,6 +285,18 @@ class Door(ABC):
                 self._reading_timer.cancel()
             self._reading_timer = self._loop.call_later(wait, self.socket.resume_reading)
 
+    def _fail(self, error: Exception) -> None:
+        """The code of this door is at fault: the connection ends without a word of the door."""
+        if self._ended:
+            return
+        log_failure(type(self).__name__, error)
+        self.host.metrics.refused["door-failed"] += 1
+        self._ended = True
+        self._waiting.clear()
+        self._cancel_timers()
+        self.socket.close(INTERNAL_ERROR, "internal error")
+        self._loop.call_soon(self.host.left, self)  # the core may be in the middle of something
+
     def _cancel_timers(self) -> None:
         self._sign_in_timer.cancel()
         if self._reading_timer is not None:
@@ -306,9 +322,12 @@ class Door(ABC):
         metrics = self.host.metrics
         metrics.items_out += len(items)
         before = metrics.bytes_out
-        for message in self.encode(items):
-            metrics.bytes_out += len(message)
-            self.socket.send(message)
+        try:
+            for message in self.encode(items):
+                metrics.bytes_out += len(message)
+                self.socket.send(message)
+        except Exception as error:  # the core may be in the middle of what another connection said
+            self._fail(error)
         if self._logged:
             self._log_items("out", items, metrics.bytes_out - before)
 

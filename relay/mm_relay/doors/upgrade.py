@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import NamedTuple
 
 from mm_transports.relay.websocket import WebSocket, WebSocketOwner
@@ -41,11 +42,14 @@ class Accepted(NamedTuple):
 
 
 class UpgradeRefused(Exception):
-    """The request is answered with an HTTP ``status`` and a line of text, and the connection ends."""
+    """The request is answered with an HTTP ``status`` and a line of text, and the connection ends. Raises ValueError
+    for a status that HTTP does not have, or that refuses nothing."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
-        self.status = status
+        self.status = HTTPStatus(status)
+        if status < HTTPStatus.MULTIPLE_CHOICES:
+            raise ValueError(f"HTTP {status} refuses nothing")
 
 
 Answer = Callable[[UpgradeRequest], Accepted]  # raises UpgradeRefused

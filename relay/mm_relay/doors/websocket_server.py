@@ -15,6 +15,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from mm_relay.access import Network
+from mm_relay.doors.failures import log_failure
 from mm_relay.doors.upgrade import Answer, UpgradeRefused, UpgradeRequest
 from mm_transports.relay.websocket import CONNECT_TIMEOUT, PING_EVERY, WebSocket
 from mmplatform.errors import LocalError
@@ -128,6 +129,14 @@ class _Served(WebSocket):
         if "Upgrade" not in event.headers:
             protocol.send_response(_page(event, self._entrance.http(event.path.partition("?")[0])))
             return
+        try:
+            self._upgrade(protocol, event)
+        except Exception as error:  # of a door, which is a plugin
+            log_failure("a door", error)
+            protocol.data_to_send()  # nothing has left yet: all answers to what came in one piece wait for its end
+            protocol.send_response(protocol.reject(HTTPStatus.INTERNAL_SERVER_ERROR, "this door is broken\n"))
+
+    def _upgrade(self, protocol: ServerProtocol, event: Request) -> None:
         try:
             accepted = self._entrance.answer(_upgrade_request(event, self.ip))
         except UpgradeRefused as refused:

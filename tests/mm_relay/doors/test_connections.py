@@ -24,6 +24,7 @@ from tests.mm_relay.doors.test_native import NOW, Core, limits, within
 from tests.support.world import until
 
 RELAY, PEER = (Identity.from_seed(bytes([number]) * 32) for number in (1, 2))
+SECRET = "what a client said"
 
 
 class QueryDoor(Door):
@@ -205,3 +206,96 @@ async def test_text_that_is_none_ends_the_connection(served: Served) -> None:
         await client.send(b"\xff", text=True)
         assert await within(client.recv()) == "bad-text: not UTF-8"
         assert await within(served.core.left.get()) is session
+
+
+class BrokenDoor(QueryDoor):
+    """Raises where the query says."""
+
+    @classmethod
+    def takes(cls, request: UpgradeRequest) -> bool:
+        if request.query == "takes":
+            raise ValueError(SECRET)
+        if request.query.isdecimal():
+            raise UpgradeRefused(int(request.query), "no")
+        return True
+
+    def __init__(self, socket: WebSocket, host: DoorHost, request: UpgradeRequest) -> None:
+        self.broken = request.query
+        Door.__init__(self, socket, host, request)
+        self.begin_session(PEER.sign_key)
+        if self.broken == "constructor":
+            socket.send(b"too early")
+            raise ValueError(SECRET)
+        if self.broken == "late":
+            raise UpgradeRefused(403, SECRET)
+
+    def decode(self, message: bytes) -> list[Item]:
+        if self.broken == "decode":
+            raise KeyError(message)
+        return super().decode(message)
+
+    def encode(self, items: list[Item]) -> Iterable[bytes]:
+        if self.broken == "encode":
+            raise KeyError(items)
+        return super().encode(items)
+
+
+@pytest.fixture
+async def broken(nothing_escapes: list[Any]) -> AsyncIterator[Served]:
+    made, core = connections(BrokenDoor)
+    server = await serve("127.0.0.1", 0, made.answer, max_message=MAX_MESSAGE)
+    yield Served(made, core, server.sockets[0].getsockname()[1])
+    server.close()
+    await made.empty(0)
+
+
+def nothing_is_left(served: Served) -> bool:
+    made = served.connections
+    counts = made.metrics.connections, made.metrics.signed_in, made.connection_limits.total
+    return (len(made.doors), len(made.sockets), *counts) == (0, 0, 0, 0, 0)
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "mm_relay.doors"]
+
+
+@pytest.mark.parametrize("where", ["takes", "499", "101", "constructor", "late"])
+async def test_a_door_that_fails_over_a_request_answers_500_and_leaks_nothing(
+    broken: Served, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", broken.port)
+    writer.write(
+        f"GET /?{where} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+    )
+    answer = await within(reader.read())
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert answer.endswith(b"this door is broken\n")
+    assert nothing_is_left(broken)
+    [text] = told(caplog)
+    assert text.startswith("a door failed with ")
+    assert SECRET not in text
+
+
+@pytest.mark.parametrize("where", ["decode", "encode"])
+async def test_a_door_that_fails_over_a_message_ends_that_connection_alone(
+    broken: Served, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with broken.connect(f"/?{where}") as client, broken.connect("/?none") as other:
+        session = await within(broken.core.signed.get())
+        if where == "decode":
+            await client.send(SECRET.encode())
+        else:
+            session.tell(Data(PEER.sign_key, 1, SECRET.encode()))
+        with pytest.raises(websockets.exceptions.ConnectionClosedError) as closed:
+            await within(client.recv())
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1011
+        await other.send(b"still here")
+        assert await within(broken.core.items.get()) == Data(PEER.sign_key, 1, b"still here")
+    await until(lambda: nothing_is_left(broken))
+    assert broken.connections.metrics.refused == {"door-failed": 1}
+    [text] = told(caplog)
+    assert text.startswith("BrokenDoor failed with KeyError")
+    assert SECRET not in text
