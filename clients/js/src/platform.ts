@@ -27,8 +27,7 @@ const DEFAULT_TIMEOUT = 10; // seconds
 export class Platform {
   readonly identity: Identity;
   readonly messaging: Messaging;
-  readonly friends: Circle;
-  readonly devices: Circle;
+  readonly contacts: Contacts;
   readonly directory: Directory;
   readonly outbox: Outbox;
   readonly inbox: Inbox;
@@ -47,7 +46,12 @@ export class Platform {
   static async create(options: Options = {}): Promise<Platform> {
     const assembly = await assemble(options);
     const platform = new Platform(assembly);
-    await platform.start(assembly.hints);
+    try {
+      await platform.start(assembly.hints);
+    } catch (error) {
+      await platform.close(); // else the storage and its lock stay open, and a second try fails on them
+      throw error;
+    }
     return platform;
   }
 
@@ -57,18 +61,16 @@ export class Platform {
     const befriend = (circle: Circle): void => {
       for (const peer of [...circle]) this.directory.befriend(peer);
     };
-    const contacts = new Contacts(signId, storage, saved, befriend, failed);
+    this.contacts = new Contacts(signId, storage, saved, befriend, failed);
     const dispatcher = new Dispatcher();
     this.storage = storage;
     this.identity = identity;
     this.transports = transports;
-    this.friends = contacts.friends;
-    this.devices = contacts.devices;
-    this.directory = new Directory(storage, (peer) => contacts.known(peer), failed);
+    this.directory = new Directory(storage, (peer) => this.contacts.known(peer), failed);
     this.ownRecord = new OwnRecord(identity);
     this.outbox = new Outbox(storage, run, (peer) => this.peers.get(peer as SignId).wake(), failed);
     this.inbox = new Inbox(storage, (peer, acks) => this.peers.get(peer as SignId).exchange.acknowledge(acks), failed);
-    const { directory, outbox, inbox, ownRecord } = this;
+    const { contacts, directory, outbox, inbox, ownRecord } = this;
     const { epoch } = run;
     this.peers = new Peers(
       identity,
@@ -119,7 +121,7 @@ export class Platform {
     } else {
       signId = parseSignId(ticketOrKey);
     }
-    if (circle) this[circle].add(signId);
+    if (circle) this.contacts[circle].add(signId);
     this.directory.befriend(signId);
     this.peers.find(signId)?.nudge();
     return signId;
@@ -140,10 +142,6 @@ export class Platform {
   /** Over which address we speak to the peer: a relay's, "webrtc:" for a direct link, or undefined without a link. */
   path(peer: string): string | undefined {
     return this.peers.find(peer)?.link?.connection.address;
-  }
-
-  isConnected(peer: string): boolean {
-    return this.peers.find(peer)?.link !== undefined;
   }
 
   /** Wait until all that waits for the peer is settled. */
@@ -184,6 +182,7 @@ export class Platform {
     }
     globalThis.addEventListener?.("online", this.online);
     for (const peer of this.outbox.peers()) this.peers.get(peer as SignId).wake();
-    for (const peer of [...this.devices, ...this.friends]) if (peer !== this.signId) this.peers.get(peer).introduce();
+    const { devices, friends } = this.contacts;
+    for (const peer of [...devices, ...friends]) if (peer !== this.signId) this.peers.get(peer).introduce();
   }
 }

@@ -10,14 +10,25 @@ test("the key and what waits are kept", async () => {
   const first = await Platform.create({ storage });
   const { signId } = first;
   const peer = (await Platform.create()).signId;
-  first.friends.add(peer);
+  first.contacts.friends.add(peer);
   const delivery = await first.messaging.send("chat", peer, 1, { expireAfter: 0.2 });
   await first.close();
   assert.equal(delivery.state, "waiting");
   const second = await Platform.create({ storage });
-  assert.deepEqual([second.signId, [...second.friends]], [signId, [peer]]);
+  assert.deepEqual([second.signId, [...second.contacts.friends]], [signId, [peer]]);
   assert.equal(second.outbox.isEmpty(peer), false);
   await second.flush(peer);
   assert.equal((await storage.read("outbox/")).length, 0);
   await second.close();
+});
+
+test("a node that cannot start closes its storage", async () => {
+  let closed = 0;
+  class Counted extends MemoryStorage {
+    override async close(): Promise<void> {
+      closed += 1;
+    }
+  }
+  await assert.rejects(Platform.create({ storage: new Counted(), relays: ["pigeon://loft"] }), /pigeon/);
+  assert.equal(closed, 1);
 });
