@@ -17,8 +17,18 @@ _members: Decoder[list[str]] = Decoder(list[str], MAX_CIRCLE_BYTES)
 
 
 class Contacts:
-    """The people and machines that a node knows. ``friends`` and ``devices`` are circles: change them, and they are
-    saved. Names are kept by the directory, beside the records of their peers."""
+    """The people and machines that a node knows.
+
+    ``friends`` and ``devices`` are circles: a change to them is saved. The directory saves names, beside the records of
+    the peers that have them.
+
+    Args:
+        storage: keeps the members of the circles.
+        own: our own signId, whose scope is "self".
+        failed: is told of a circle that could not be saved.
+        friends: a Circle, or signIds to begin with.
+        devices: a Circle, or signIds to begin with.
+    """
 
     def __init__(
         self,
@@ -37,7 +47,7 @@ class Contacts:
         self._open = False
 
     async def open(self) -> None:
-        """Add the members that were saved. Raises StorageCorrupt."""
+        """Add the members that were saved, and save changes from now on. Raises StorageCorrupt."""
         for circle in (self.friends, self.devices):
             saved = await self._storage.get(_row(circle))
             try:
@@ -59,7 +69,7 @@ class Contacts:
             bus.on(f"self.{circle.name}.update", lambda topic, sender, payload, circle=circle: circle.update(payload))
 
     def scope(self, peer: str) -> Scope:
-        """What ``peer`` is to us: self, friends or public."""
+        """Return what ``peer``, a signId, is to us: "self" (this node or a device), "friends" or "public"."""
         return self._circles.scope(peer)
 
     def known(self, peer: str) -> bool:
@@ -69,11 +79,11 @@ class Contacts:
     # Names.
 
     def name(self, peer: str) -> str:
-        """The name given to ``peer`` here, or ""."""
+        """Return the name given to ``peer`` here, or ""."""
         return self._names.get(SignId(peer), "")
 
     def named(self, name: str) -> SignId | None:
-        """The peer that has this name here."""
+        """Return the peer that has this name here, or None."""
         return self._peers.get(name)
 
     @property
@@ -82,7 +92,7 @@ class Contacts:
         return len(self._peers)
 
     def resolve(self, text: str) -> SignId:
-        """The signId that a person means by a name or by a signId. Raises InvalidKey."""
+        """Return the signId that a person means by a name or by a signId. Raises InvalidKey, which lists the names."""
         if text in self._peers:
             return self._peers[text]
         try:

@@ -15,7 +15,10 @@ log = logging.getLogger("mmplatform")
 
 
 class Events:
-    """``watched`` is True once somebody listens to every message; the data path asks before it builds one."""
+    """The listeners of one platform.
+
+    ``watched`` is True once somebody listens to every message; the data path asks before it builds one.
+    """
 
     def __init__(self) -> None:
         self.watched = False
@@ -23,14 +26,14 @@ class Events:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def add(self, event: str, handler: Callable[..., Any]) -> None:
-        """Call ``handler``, which may be async, for every ``event``. Raises ValueError for a name there is not."""
+        """Call ``handler``, which may be async, for every ``event``. Raises ValueError for an unknown event."""
         if event not in NAMES:
             raise ValueError(f"{event!r} is not an event; there are {', '.join(NAMES)}")
         self._listeners.add_listener(event, handler)
         self.watched = self.watched or event == "message"
 
     def emit(self, event: str, *arguments: object) -> None:
-        """Tell the listeners; one that raises goes to the log and stops nobody."""
+        """Call the listeners of ``event``; what one raises goes to the log and stops no other."""
         for handler in self._listeners.listeners(event):
             try:
                 outcome = handler(*arguments)
@@ -41,7 +44,7 @@ class Events:
                     self.spawn(outcome)
 
     def failed(self, error: Exception, topic: str = "") -> None:
-        """Report what went wrong in a handler or inside: to ``error`` listeners, else to the log."""
+        """Report an error of a handler or of the node: to ``error`` listeners, else to the log."""
         if self._listeners.listeners("error"):
             self.emit("error", error, topic)
         else:
@@ -56,7 +59,7 @@ class Events:
         task.add_done_callback(self._ended)
 
     async def close(self) -> None:
-        """End what still runs."""
+        """Cancel the async listeners that still run."""
         tasks = self._tasks - {asyncio.current_task()}
         for task in tasks:
             task.cancel()

@@ -15,7 +15,7 @@ DEFAULT_EXPIRY: Final = 7 * 24 * 3600.0
 
 
 class Priority(IntEnum):
-    """The four lanes, first to last; order is kept within one, never across."""
+    """The four lanes, first to last; messages of one lane stay in order, those of two lanes may overtake each other."""
 
     CONTROL = 0
     HIGH = 1
@@ -24,7 +24,7 @@ class Priority(IntEnum):
 
     @classmethod
     def parse(cls, value: "Priority | str | int") -> "Priority":
-        """The priority a caller named; raises ValueError listing the names."""
+        """Return the priority that ``value`` names or numbers. Raises ValueError, which lists the names."""
         try:
             return cls[value.upper()] if isinstance(value, str) else cls(value)
         except (KeyError, ValueError):
@@ -33,7 +33,11 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message from a peer as it came in; ``payload`` are the bytes of its protocol, ``sender`` a signId."""
+    """A message from a peer as it came in.
+
+    ``payload``: the bytes of its protocol, at most 64 MiB. ``sender``: a signId, proven by handshake or signature.
+    ``scope``: what the sender is to us: "self", "friends" or "public".
+    """
 
     topic: str
     protocol: str
@@ -44,9 +48,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a message ended. ``state``: delivered, expired, refused, cancelled; for realtime ones sent or dropped.
+    """How a message ended.
 
-    ``handled`` is False when no handler at the peer listened to the topic; ``reason`` says why it was not delivered.
+    ``state`` is "delivered", "expired", "refused" or "cancelled", for realtime messages "sent" or "dropped".
+    ``handled`` is False when no handler at the peer listened to the topic. ``reason`` says why the message was not
+    delivered, or not handled.
     """
 
     state: str
@@ -64,7 +70,7 @@ _RAISES: Final[dict[str, type[MMError]]] = {"expired": Expired, "refused": Refus
 
 
 class Retry(Exception):
-    """Raised by a handler to have this one message again after ``after`` seconds, while later ones pass."""
+    """Raised by a handler to get the message again after ``after`` seconds; later messages pass meanwhile."""
 
     def __init__(self, after: float = 1.0) -> None:
         super().__init__(f"again in {after} s")
@@ -72,11 +78,12 @@ class Retry(Exception):
 
 
 class Delivery:
-    """One accepted message. ``await`` it for its :class:`Outcome` once the peer's handlers are done.
+    """One accepted message; awaiting it waits for the handlers of the peer and gives the :class:`Outcome`.
 
-    Raises :class:`~mmplatform.errors.Expired`, :class:`~mmplatform.errors.Refused` or
-    :class:`~mmplatform.errors.Cancelled` when it ended otherwise, and :class:`~mmplatform.errors.NotRunning` when the
-    platform stops first; a durable message is then kept. Dropping the object drops nothing but the news.
+    Awaiting raises :class:`~mmplatform.errors.Expired`, :class:`~mmplatform.errors.Refused` or
+    :class:`~mmplatform.errors.Cancelled` when the message was not delivered, and
+    :class:`~mmplatform.errors.NotRunning` when the platform stops first; a durable message is then kept. A program may
+    drop the object: the message goes on all the same. docs/protocol/delivery.rst has the guarantees.
     """
 
     __slots__ = ("__weakref__", "_outcome", "_stopped", "_waiter", "epoch", "lane", "peer", "relayed", "seq")
@@ -93,42 +100,47 @@ class Delivery:
 
     @property
     def id(self) -> str:
-        """The name to ask for it later: ``epoch.lane.seq@peer``."""
+        """The name ``epoch.lane.seq@peer``, by which :meth:`Platform.delivery` finds the message after a restart."""
         return f"{self.epoch}.{self.lane}.{self.seq}@{self.peer}"
 
     @property
     def state(self) -> str:
-        """waiting | relayed (on a relay's disk) | delivered | expired | refused | cancelled (realtime: sent | dropped).
-        Whether it went out over a link that is up, ``platform.delivery(id)`` tells."""
+        """How far the message is.
+
+        The state is "waiting" until the peer has acknowledged the message, "relayed" while it is on the disk of a
+        relay, then "delivered", "expired", "refused" or "cancelled". A realtime message is "sent" or "dropped" at once.
+        ``await platform.delivery(id)`` tells, too, whether a waiting message went out over a link that is up.
+        """
         if self._outcome is not None:
             return self._outcome.state
         return "relayed" if self.relayed else "waiting"
 
     @property
     def done(self) -> bool:
-        """Whether it has ended."""
+        """Whether the message has ended."""
         return self._outcome is not None
 
     @property
     def outcome(self) -> Outcome | None:
-        """How it ended, None while it has not; unlike awaiting it, this does not raise."""
+        """How the message ended, None while it has not. Unlike awaiting the delivery, reading this never raises."""
         return self._outcome
 
     def settle(self, outcome: Outcome) -> None:
-        """End it; only the first outcome counts."""
+        """End the message with ``outcome``; only the first outcome counts. For the platform to call."""
         if self._outcome is None:
             self._outcome = outcome
             if self._waiter is not None and not self._waiter.done():
                 self._waiter.set_result(None)
 
     def stop(self) -> None:
-        """This node ends before the message did: whoever waits is told. The message is kept."""
+        """Tell whoever awaits the delivery that this node stops before the message ended. The message is kept."""
         if self._outcome is None:
             self._stopped = True
             if self._waiter is not None and not self._waiter.done():
                 self._waiter.set_result(None)
 
     def __await__(self) -> Generator[object, None, Outcome]:
+        """Wait for the end of the message; see the class for what this raises."""
         while self._outcome is None:
             if self._stopped:
                 raise NotRunning(f"the platform stopped before {self.id} ended; it goes on after a restart")
@@ -141,11 +153,12 @@ class Delivery:
         return self._outcome
 
     def __repr__(self) -> str:
+        """Show the id and the state."""
         return f"<Delivery {self.id} {self.state}>"
 
 
 def parse_id(text: str) -> tuple[str, int, int, int]:
-    """(peer, lane, epoch, seq) of a delivery id; raises ValueError."""
+    """Split a delivery id into (peer, lane, epoch, seq). Raises ValueError."""
     numbers, _, peer = text.partition("@")
     epoch, lane, seq = (int(part) for part in numbers.split("."))
     if not peer or not 0 <= lane <= Priority.LOW or seq < 1 or f"{epoch}.{lane}.{seq}@{peer}" != text:
@@ -155,7 +168,10 @@ def parse_id(text: str) -> tuple[str, int, int, int]:
 
 @lru_cache(maxsize=4096)
 def check_topic(topic: str) -> str:
-    """``topic`` itself when well formed: printable segments joined by dots, 255 bytes at most, no wildcard segment."""
+    """Return ``topic`` when it is well formed: printable segments joined by dots, at most 255 bytes, no wildcards.
+
+    Raises InvalidTopic.
+    """
     _check_segments(topic)
     if any(segment in ("*", ">") for segment in topic.split(".")):
         raise InvalidTopic(f"{topic!r}: a topic has no wildcards; they belong to subscriptions")
@@ -164,7 +180,10 @@ def check_topic(topic: str) -> str:
 
 @lru_cache(maxsize=4096)
 def check_pattern(pattern: str) -> str:
-    """``pattern`` itself when well formed: a topic whose segments may be ``*`` (one segment) or ``>`` (one or more)."""
+    """Return ``pattern`` when it is well formed: a topic whose segments may be ``*`` (any one) or ``>`` (one or more).
+
+    Raises InvalidTopic.
+    """
     _check_segments(pattern)
     return pattern
 

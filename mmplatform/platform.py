@@ -1,4 +1,4 @@
-"""The platform: one visible place where everything is wired, and what applications call."""
+"""The platform: what applications call."""
 
 import asyncio
 import time
@@ -39,7 +39,10 @@ class Life(Enum):
 
 
 class Platform:
-    """A node. ``async with Platform("~/.mm/alice") as platform`` starts it, and stops it with nothing left open.
+    """A node of the network: it dials peers by their keys, sends and receives messages, and runs services.
+
+    ``async with Platform("~/.mm/alice") as platform`` starts the node, and stops it with nothing left open. A platform
+    belongs to one event loop and runs once.
 
     Args:
         storage: a data folder (made when missing), a Storage, or None for memory only.
@@ -53,6 +56,9 @@ class Platform:
         services, carriers: names of installed plugins, or objects; carriers keep mail for peers that are away, beside
             the transports and services that do.
         now: the clock, in Unix seconds.
+
+    Raises LocalError for what cannot be used (as IdentityError for the key file, InvalidKey among friends), and
+    PluginError for a plugin that cannot be loaded.
     """
 
     def __init__(
@@ -83,7 +89,11 @@ class Platform:
     # Life.
 
     async def start(self) -> None:
-        """Open the storage, listen, start the services. Raises what stands in the way, with everything closed again."""
+        """Open the storage, listen, start the services; does nothing when the node runs already.
+
+        Raises LocalError, as StorageError or FolderInUse, for what stands in the way, and NotRunning when a stop came
+        meanwhile; everything is closed again then.
+        """
         if self._life in (Life.CLOSING, Life.CLOSED):
             raise LocalError("a platform runs once; make a new one to start again")
         if self._start is not None:
@@ -102,8 +112,9 @@ class Platform:
     async def stop(self) -> None:
         """Stop the services, save what is accepted, close links, transports and storage.
 
-        A platform runs once; make a new one to start again. A handler that wants it starts it as a task: the message
-        in hand counts as handled only when its handler has ended."""
+        A platform runs once; make a new one to start again. A handler that wants to stop the platform starts this as a
+        task: the message in hand counts as handled only when its handler has ended.
+        """
         if self._life is Life.OPENING and self._start is not None:
             self._start.cancel()  # it closes what it has opened
             if asyncio.current_task() is self._start:
@@ -115,34 +126,36 @@ class Platform:
             await self._close()
 
     async def __aenter__(self) -> Self:
+        """Start; see :meth:`start`."""
         await self.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Stop; see :meth:`stop`."""
         await self.stop()
 
     # Who and where we are.
 
     @property
     def sign_id(self) -> SignId:
-        """Our address: the Ed25519 public key, base64."""
+        """Our address: the Ed25519 public key (RFC 8032) in base64, 44 characters."""
         return self.identity.sign_id
 
     @property
     def box_id(self) -> BoxId:
-        """The X25519 image of the signId, base64."""
+        """The X25519 image (RFC 7748) of the signId in base64, 44 characters."""
         return self.identity.box_id
 
     @property
     def ready(self) -> bool:
-        """Whether the node runs."""
+        """Whether the node is started and has a record to show, so that peers can reach it."""
         return self.upstream.running and self.directory.own_record is not None
 
     @property
     def relays(self) -> dict[str, str]:
-        """Our home relays, by address, with what is wrong there now, or ""."""
+        """What is wrong at each of our home relays now, by its address; "" when nothing is."""
         return {
             address: trouble
             for transport in self.parts.plugins.transports
@@ -150,7 +163,7 @@ class Platform:
         }  # fmt: skip
 
     def ticket(self) -> str:
-        """Our address and where we listen as one line to paste; good for 30 days."""
+        """Return our key and addresses as one line to paste, good for 30 days. Raises NotRunning."""
         if self.directory.own_record is None:
             raise NotRunning("start the platform first: a ticket says where it listens")
         return ticket(self.directory.own_record)
@@ -159,11 +172,11 @@ class Platform:
 
     @property
     def services(self) -> tuple[Service, ...]:
-        """Those that run."""
+        """The services that run."""
         return tuple(self.parts.started)
 
     def service(self, kind: type[S]) -> S:
-        """The service of class ``kind``, also one that was loaded by its name. Raises LocalError when there is none."""
+        """Return the service of class ``kind``, also one that was loaded by its name. Raises LocalError."""
         for service in self.parts.plugins.services:
             if isinstance(service, kind):
                 return service
@@ -174,11 +187,18 @@ class Platform:
     @overload
     def on(self, event: str, handler: None = None) -> Callable[[F], F]: ...
     def on(self, event: str, handler: F | None = None) -> F | Callable[[F], F]:
-        """Call ``handler`` for an event; also a decorator. Handlers may be async.
+        """Call ``handler`` for an event; also a decorator.
 
-        ready(), connection(peer), disconnected(peer, reason), path(peer, address, rtt, why), message(Message),
-        error(exception, topic). ``path``: another link to the peer is used from now on, and why: "first", "better",
-        "lost", "silent" (the one before did not answer), "replaced" or "taken-over".
+        The events are ready(), connection(peer), disconnected(peer, reason), path(peer, address, rtt, why),
+        message(Message) and error(exception, topic). ``path`` says that another link to the peer is used from now on:
+        ``rtt`` in seconds, ``why`` is "first", "better", "lost", "silent" (the link before did not answer), "replaced"
+        or "taken-over".
+
+        Args:
+            event: one of these names.
+            handler: a function with these arguments; may be async.
+
+        Raises ValueError for an unknown event.
         """
         if handler is None:
             return lambda function: self.on(event, function)
@@ -198,25 +218,52 @@ class Platform:
         expire_after: float = DEFAULT_EXPIRY,
         priority: Priority | str | int = Priority.NORMAL,
     ) -> Delivery:
-        """The low-level form of ``messaging.send``: bytes of any protocol; ``ms`` payloads are MessagePack."""
+        """Send bytes of any protocol; ``messaging.send`` is the form for values.
+
+        Args:
+            destination: a signId, or "local" for the subscribers of this process.
+            topic: printable segments joined by dots, at most 255 bytes.
+            payload: at most 64 MiB; MessagePack when the protocol is "ms".
+            protocol: the name under which the peer has a handler attached.
+            realtime: at most once, never saved, dropped when no link is up.
+            expire_after: seconds after which the message is given up.
+            priority: control, high, normal or low; order is kept within one.
+
+        Raises InvalidTopic, InvalidPayload, InvalidKey, ControlTopic, StorageError or NotRunning; then nothing was
+        accepted.
+        """
         if destination in (LOCAL, self.sign_id):
             return self.upstream.send_local(topic, protocol, payload)
         return await self.upstream.post(destination, topic, protocol, payload, realtime, expire_after, priority)
 
     async def flush(self, peer: str | None = None, timeout: float | None = None) -> None:
-        """Wait until all that was sent (to ``peer``) is settled. Raises TimeoutError; nothing is lost then."""
+        """Wait until all messages (to ``peer``, or to everybody) are settled.
+
+        Raises TimeoutError after ``timeout`` seconds, and NotRunning when the platform stops; no message is lost then.
+        """
         async with asyncio.timeout(timeout):
             await self.parts.outbox.empty(peer)
 
     async def delivery(self, delivery_id: str) -> str:
-        """The state of a message by the id of its Delivery, also after a restart; "unknown" for others."""
+        """Return the state of a message by the id of its Delivery, also after a restart.
+
+        The state is one of :attr:`Delivery.state <mmplatform.message.Delivery.state>`, "sent" for a message that went
+        out over a link that is up and is not acknowledged yet, or "unknown". Raises ValueError for text that is no id.
+        """
         return await inspection.state(self.parts.outbox, delivery_id)
 
     # Peers.
 
     async def add(self, ticket_or_key: str, *, name: str = "", circle: str | None = None) -> SignId:
-        """Know a peer by its ticket or signId, under a name, as one of "friends" or "devices". Raises TicketError
-        or InvalidKey."""
+        """Get to know a peer; what is known is saved when this returns.
+
+        Args:
+            ticket_or_key: a ticket, a signId, or the name of a peer that is known already.
+            name: what to call the peer here; "" leaves its name as it is.
+            circle: "friends" or "devices", to make the peer one of them.
+
+        Returns the signId of the peer. Raises TicketError, InvalidKey or StorageError.
+        """
         if ticket_or_key.strip().lower().startswith(PREFIX):
             info = parse_ticket(ticket_or_key, self.parts.now())
             self.directory.put(info, "ticket")
@@ -232,11 +279,11 @@ class Platform:
         return peer
 
     def peers(self) -> list[PeerStatus]:
-        """Everybody known or connected."""
+        """Return the status of every peer that is known or connected."""
         return self.parts.peers.statuses()
 
     async def connect(self, peer: str, timeout: float = 10.0) -> None:
-        """Have a link to ``peer`` up. Raises Unreachable with the reason after ``timeout`` seconds."""
+        """Dial ``peer``, a signId, unless a link is up. Raises Unreachable after ``timeout`` seconds."""
         self.upstream.check_running()
         await self.parts.peers.peer(parse_sign_id(peer)).connect(timeout)
 
@@ -246,7 +293,10 @@ class Platform:
             self.parts.peers.by_id[peer].disconnect("closed")
 
     async def ping(self, peer: str, timeout: float = 10.0) -> float:
-        """The round trip to ``peer`` in seconds, through the session. Raises Unreachable."""
+        """Measure the round trip to ``peer``, a signId, through the session, dialling when there is no link.
+
+        Returns seconds. Raises Unreachable after ``timeout`` seconds, InvalidKey or NotRunning.
+        """
         self.upstream.check_running()
         try:
             async with asyncio.timeout(timeout):
@@ -255,17 +305,26 @@ class Platform:
                     try:
                         return await link.ping()
                     except RemoteError:
-                        continue  # that link is gone (both ends may have dialled at once); there is, or comes, another
+                        continue  # the link is gone, as when both ends dialled at once; another one is there or comes
         except TimeoutError:
             raise Unreachable(f"{peer}: no answer within {timeout} s") from None
 
     def network_changed(self) -> None:
-        """Have every link say that it is there, and look for better ones at once. The platform does so itself when
-        the addresses of this host change; call it when you know sooner."""
+        """Show every peer that its link still lives, and look for better links at once.
+
+        The platform does so itself when the addresses of this host change; call this when you know sooner.
+        """
         self.parts.peers.network_changed()
 
     async def advertise(self, owner: str, addresses: Sequence[str]) -> None:
-        """Have the ``addresses`` (URIs) of ``owner`` in our record, in place of those it had there before."""
+        """Replace the addresses of ``owner`` in our record.
+
+        Args:
+            owner: a name for whoever has the addresses, as that of a service.
+            addresses: URIs at which others may reach this node; () for none any more.
+
+        Raises StorageError; the new record is signed later then.
+        """
         self.upstream.check_running()
         await self.parts.own_record.advertise(owner, addresses)
 

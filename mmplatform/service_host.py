@@ -1,4 +1,4 @@
-"""What a service may ask of its node: the one implementation of :class:`mmplatform.plugins.service.ServiceHost`."""
+"""Answers what services ask of their node: implements :class:`mmplatform.plugins.service.ServiceHost`."""
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,7 +21,7 @@ OWN_ROWS: Final = (
 
 
 class NodeServiceHost:
-    """Shared by all services of a node."""
+    """The host that all services of a node share."""
 
     def __init__(
         self,

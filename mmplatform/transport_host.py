@@ -1,4 +1,4 @@
-"""What transports and carriers of mail may ask of their node, and tell it: the one implementation of
+"""Answers what transports and carriers ask of their node: implements
 :class:`mmplatform.plugins.transport.TransportHost` and :class:`mmplatform.plugins.mail_carrier.MailHost`."""
 
 import random
@@ -12,7 +12,7 @@ from mmplatform.plugins.host import Failed
 
 
 class NodeTransportHost:
-    """Shared by all transports and carriers of a node."""
+    """The host that all transports and carriers of a node share."""
 
     def __init__(
         self,
@@ -37,4 +37,4 @@ class NodeTransportHost:
 
     def mail_finished(self, peer: SignId, mail_id: bytes, state: str) -> None:
         self._mailer.finished(peer, mail_id, state)
-        self._peers.found(peer)  # it was there a moment ago
+        self._peers.found(peer)  # the peer was there a moment ago

@@ -47,7 +47,7 @@ class Refused(Exception):
 
 
 def versions(root: Path) -> dict[str, str]:
-    """The version that each file names, and the source first. Raises Refused for a file that names none, or two."""
+    """Return the version that each file names, the source first. Raises Refused for a file that names none, or two."""
     stated = {}
     for name, pattern in (SOURCE, *COPIES):
         matches = {match[2] for match in re.finditer(pattern, (root / name).read_text())}
@@ -68,11 +68,14 @@ def write_version(root: Path, version: str) -> None:
 
 
 def make(root: Path, version: str | None, out: Path | None) -> Path:
-    """Build all artefacts of the checkout ``root``; the folder that holds them.
+    """Build all artefacts of a checkout; return the folder that holds them.
 
     Args:
+        root: the checkout; its tree must be clean.
         version: the one to make; None for that of the checkout, which is not changed then.
         out: where to; None for dist/VERSION. Must be empty, or not be there.
+
+    Raises Refused.
     """
     check(root, version)
     version_now = version or versions(root)[SOURCE[0]]
@@ -107,7 +110,7 @@ def check(root: Path, version: str | None) -> None:
 
 
 def copy_of(root: Path, folder: Path) -> Path:
-    """The files that git knows, as they are in the tree."""
+    """Copy the files that git knows, as they are in the tree, to ``folder`` and return it."""
     for name in run("git", "ls-files", "-z", cwd=root).split("\0"):
         if name:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -116,12 +119,12 @@ def copy_of(root: Path, folder: Path) -> Path:
 
 
 def build_python(source: Path, out: Path) -> None:
-    """The sdist, and the wheel out of it."""
+    """Build the sdist, and the wheel out of it."""
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, source, cwd=source)
 
 
 def build_client(source: Path, out: Path, version: str) -> None:
-    """The npm package, and the one file that a page imports."""
+    """Build the npm package, and the one file that a page imports."""
     node = found()
     if node is None:
         raise Refused(MISSING)
@@ -135,7 +138,7 @@ def build_client(source: Path, out: Path, version: str) -> None:
 
 
 def build_program(out: Path) -> None:
-    """mm.pyz: the wheel with what it needs, in one file."""
+    """Build mm.pyz: the wheel with what it needs, in one file."""
     (wheel,) = out.glob("*.whl")
     machine = platform.machine()
     target = [
@@ -153,13 +156,14 @@ def build_program(out: Path) -> None:
 
 
 def write_checksums(out: Path) -> None:
-    """SHA256SUMS, which ``sha256sum -c`` reads."""
+    """Write SHA256SUMS, which ``sha256sum -c`` reads."""
     files = sorted(out.iterdir())
     lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
     (out / "SHA256SUMS").write_text("".join(lines))
 
 
 def run(*command: str | Path, cwd: Path, env: Mapping[str, str] = os.environ) -> str:
+    """Run a command in ``cwd`` and return its output. Raises Refused with that output when the command fails."""
     parts = [str(part) for part in command]
     done = subprocess.run(parts, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -168,6 +172,7 @@ def run(*command: str | Path, cwd: Path, env: Mapping[str, str] = os.environ) ->
 
 
 def main() -> int:
+    """Make a release as the command line says; return the exit code."""
     parser = argparse.ArgumentParser(prog="make release", description=__doc__)
     parser.add_argument("--version", help="x.y.z; by default that of the checkout, which is not changed then")
     parser.add_argument("--out", type=Path, help="an empty folder; by default dist/VERSION")

@@ -4,8 +4,8 @@ from typing import Final
 
 from mmplatform.errors import ProtocolError
 
-KNOWN: Final = 256 * 1024 * 1024  # for all values being put together from devices and friends
-STRANGERS: Final = 80 * 1024 * 1024  # and from everybody else
+KNOWN: Final = 256 * 1024 * 1024  # bytes for all values in assembly from devices and friends
+STRANGERS: Final = 80 * 1024 * 1024  # bytes for all values in assembly from everybody else
 
 
 class Budget:
@@ -16,12 +16,13 @@ class Budget:
         self.used = 0
 
     def reserve(self, size: int) -> None:
-        """Raises ProtocolError("overloaded") when the budget is spent; the peer comes again later."""
+        """Take ``size`` bytes. Raises ProtocolError("overloaded") when the budget is spent."""
         if self.used + size > self.limit:
             raise ProtocolError("overloaded", "too many large messages at once")
         self.used += size
 
     def release(self, size: int) -> None:
+        """Give back ``size`` bytes."""
         self.used -= size
 
 
@@ -42,7 +43,7 @@ class Assembler:
         return len(self._data)
 
     def add(self, offset: int, total: int, data: bytes) -> bytes | None:
-        """Take one slice; the whole value once its last byte is there. What of it is already held is ignored.
+        """Take one slice, without the bytes that are held already; return the whole value once its last byte is there.
 
         Raises ProtocolError("bad-piece") for a gap, an overrun, an empty slice or a total that is too large or changes.
         """
@@ -50,7 +51,7 @@ class Assembler:
             raise ProtocolError("bad-piece", f"{len(data)} bytes at {offset} of {total}")
         if offset > self.held:
             raise ProtocolError("bad-piece", f"slice at {offset}, expected {self.held}")
-        data = data[self.held - offset :]  # another link may have cut it elsewhere
+        data = data[self.held - offset :]  # another link may have cut the value elsewhere
         if not data:
             return None
         self._budget.reserve(len(data))

@@ -1,8 +1,8 @@
-"""What of the messages for one peer is at relays: in letters, each one envelope of consecutive messages of one stream.
+"""Knows which messages for one peer are at relays: in letters, each one envelope of consecutive messages of a stream.
 
-A letter is on disk before its envelope leaves, so a restart deposits what it does not know to be stored again under the
-same id, which a relay keeps once, and nothing else. It is forgotten when its messages are settled, or dropped when the
-relay did not keep it: what it held is then put into new letters.
+A letter is on disk before its envelope leaves. After a restart, letters that are not known to be stored are deposited
+again under the same id, which a relay keeps once. A letter is forgotten when its messages are settled, and dropped when
+the relay did not keep it: its messages are then put into new letters.
 """
 
 from bisect import bisect_left, insort
@@ -16,20 +16,23 @@ from mmplatform.storage.contract import Row
 
 PREFIX: Final = b"letter/"
 ID_SIZE: Final = 16
-MAX_LETTERS: Final = 4096  # of one peer: more mail waits until some of it is acknowledged
+MAX_LETTERS: Final = 4096  # letters of one peer; more mail waits until some is acknowledged
 
-PLANNED: Final = 0  # no relay has it
-TOLD: Final = 1  # a relay may have it
-RELAYED: Final = 2  # it is on the disk of a relay
-ENDED: Final = 3  # the relay has it no more, and says that the peer took it, or that it could not
+PLANNED: Final = 0  # no relay has the letter
+TOLD: Final = 1  # a relay may have the letter
+RELAYED: Final = 2  # the letter is on the disk of a relay
+ENDED: Final = 3  # the relay no longer has the letter, and says whether the peer took it
 
-FIRST_PATIENCE: Final = 30.0  # seconds in which the acknowledgement of a letter that was taken should come
+FIRST_PATIENCE: Final = 30.0  # seconds in which a letter that the peer took should be acknowledged
 LONGEST_PATIENCE: Final = 3600.0
 
 
 class Letter(Struct, array_like=True):
-    """``until`` (Unix milliseconds): when the relay is asked whether it has it; of one that ended, when it is mailed
-    again."""
+    """One letter: the messages ``first`` to ``last`` of a stream, its state, and the address of its relay.
+
+    ``until``, in Unix milliseconds: when to ask the relay whether it has the letter; for a letter that ended, when to
+    mail its messages again.
+    """
 
     id: bytes
     lane: Lane
@@ -50,9 +53,9 @@ class Letters:
     def __init__(self, peer: str, save: Callable[[Row], None], random: Callable[[int], bytes]) -> None:
         self._peer, self._save, self._random = peer, save, random
         self._by_id: dict[bytes, Letter] = {}
-        self._streams: dict[tuple[int, int], list[Letter]] = {}  # each in order, none overlaps another
+        self._streams: dict[tuple[int, int], list[Letter]] = {}  # in order; none overlaps another
         self._patience = FIRST_PATIENCE
-        self.drops = 0  # letters dropped so far: where the next message to mail is must be looked up again
+        self.drops = 0  # letters dropped so far; after each, the next message to mail must be looked up again
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -62,10 +65,11 @@ class Letters:
 
     @property
     def full(self) -> bool:
+        """Whether no further letter may be planned."""
         return len(self._by_id) >= MAX_LETTERS
 
     def restore(self, value: bytes) -> Letter:
-        """Take up a letter as an earlier run saved it; raises CodecError."""
+        """Take up a letter as an earlier run saved it. Raises CodecError."""
         letter = _letters.decode(value)
         if self._gap_is_less(letter):
             raise CodecError("two letters hold the same message")
@@ -73,10 +77,11 @@ class Letters:
         return letter
 
     def find(self, mail_id: bytes) -> Letter | None:
+        """Return the letter with this id of 16 bytes, or None."""
         return self._by_id.get(mail_id)
 
     def state(self, lane: int, epoch: int, seq: int) -> int:
-        """How far the letter with this message is; PLANNED when there is none."""
+        """Return the state of the letter with this message, PLANNED when there is none."""
         if not self._by_id:
             return PLANNED
         letters = self._streams.get((lane, epoch), [])
@@ -84,7 +89,7 @@ class Letters:
         return letters[place].state if place < len(letters) and letters[place].first <= seq else PLANNED
 
     def gap(self, lane: int, epoch: int, first: int, last: int) -> tuple[int, int] | None:
-        """The first numbers between ``first`` and ``last`` that are in no letter."""
+        """Return the first range of numbers between ``first`` and ``last`` that are in no letter, None when all are."""
         if first > last:
             return None
         letters = self._streams.get((lane, epoch), [])
@@ -97,24 +102,24 @@ class Letters:
         return first, last
 
     def others(self, lane: int, epoch: int) -> list[Letter]:
-        """Letters with messages of the lane of other runs."""
+        """Return the letters with messages that other runs put in the lane."""
         streams = [letters for at, letters in self._streams.items() if at[0] == lane and at[1] != epoch]
         return [letter for letters in streams for letter in letters]
 
     def plan(self, lane: int, epoch: int, first: int, last: int) -> Letter:
-        """A new letter, under an id that tells nobody anything."""
+        """Make a letter of the messages ``first`` to ``last``, under a random id that tells a relay nothing."""
         letter = Letter(self._random(ID_SIZE), lane, epoch, first, last)
         self._add(letter)
         return letter
 
     def put(self, letter: Letter, state: int, until: int = 0, relay: str = "") -> None:
-        """What became of a letter."""
+        """Save the state of a letter; ``until`` in Unix milliseconds."""
         letter.state, letter.until, letter.relay = state, until, relay or letter.relay
         if letter.id in self._by_id:
             self._save((self._key(letter), encode(letter)))
 
     def drop(self, letter: Letter) -> None:
-        """What it held is not at a relay: it goes into other letters, should it still wait then."""
+        """Forget a letter that no relay keeps; its messages go into other letters, unless they are settled before."""
         if self._by_id.pop(letter.id, None) is None:
             return
         stream = self._streams[letter.lane, letter.epoch]
@@ -125,7 +130,7 @@ class Letters:
         self._save((self._key(letter), None))
 
     def settle(self, lane: int, epoch: int, base: int) -> None:
-        """All below ``base`` is settled."""
+        """Forget the letters of a stream whose messages are all below ``base``, which are settled."""
         self._patience = FIRST_PATIENCE
         stream = self._streams.get((lane, epoch), [])
         settled = [letter for letter in stream if letter.last < base]
@@ -138,7 +143,7 @@ class Letters:
             del stream[: len(settled)]
 
     def patience(self) -> float:
-        """Seconds until what ended without an acknowledgement is mailed again: twice as many each time."""
+        """Return the seconds until an ended, unacknowledged letter is mailed again: twice as many each time."""
         patience, self._patience = self._patience, min(self._patience * 2, LONGEST_PATIENCE)
         return patience
 
@@ -155,7 +160,7 @@ class Letters:
 
 
 def peer_of(key: bytes) -> str:
-    """Whose letter is kept under ``key``."""
+    """Return the signId of the peer whose letter is kept under ``key``."""
     return key[len(PREFIX) : -ID_SIZE].decode("ascii", "replace")
 
 

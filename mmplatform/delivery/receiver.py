@@ -25,7 +25,7 @@ from mmplatform.delivery.wire import (
 )  # fmt: skip
 from mmplatform.errors import ProtocolError
 
-MAX_STREAMS: Final = 64  # per peer; each start of its node opens one a lane, old ones are forgotten oldest first
+MAX_STREAMS: Final = 64  # of one peer; each start of its node opens one a lane, the oldest is forgotten first
 PARTIAL_EVERY: Final = 1024 * 1024  # bytes of a large message between two reports of its progress
 
 
@@ -53,19 +53,20 @@ class Stream:
     def __init__(self, lane: int, epoch: int, budget: Budget, largest: int) -> None:
         self.lane, self.epoch, self.budget = lane, epoch, budget
         self.assembler = Assembler(budget, largest)
-        self.done = 0  # all up to here is handled
+        self.done = 0  # all messages up to this number are handled
         self.next = 1  # the next number to hand out
         self.finished: set[int] = set()  # handled, above done
-        self.stash: dict[int, Record] = {}  # came before its turn, over another link
+        self.stash: dict[int, Record] = {}  # records that came before their turn, over another link
         self.outcomes: list[tuple[int, int, str]] = []
-        self.piece_seq = 0  # whose pieces the assembler holds
-        self.reported = 0  # bytes of it told to the sender
-        self.dirty = False  # handled something that is not saved
-        self.stale = False  # the sender should hear again what is saved
+        self.piece_seq = 0  # the number of the message whose pieces the assembler holds
+        self.reported = 0  # bytes of that message that the sender knows to be held
+        self.dirty = False  # whether something is handled and not saved
+        self.stale = False  # whether the sender should hear again what is saved
         self.seen = 0
         self.pending_bytes = 0
 
     def finish(self, seq: int, reason: str) -> None:
+        """Note that a message is handled; ``reason`` says how when not simply delivered, else it is empty."""
         self.dirty = True
         if reason:
             self._note(seq, reason)
@@ -79,7 +80,7 @@ class Stream:
             self.finished.add(seq)
 
     def finish_run(self, low: int, high: int) -> None:
-        """All of ``low`` to ``high`` was handled without exception: the usual case, in one step."""
+        """Note in one step that ``low`` to ``high`` are handled and were all delivered: the usual case."""
         if low != self.done + 1 or self.finished:
             for seq in range(low, high + 1):
                 self.finish(seq, "")
@@ -88,7 +89,7 @@ class Stream:
             self.dirty = True
 
     def begin_at(self, base: int) -> None:
-        """The sender holds nothing below ``base``."""
+        """Count all below ``base`` as handled: the sender holds nothing of it any more."""
         if base > self.done + 1:
             self.done = base - 1
             self.finished = {seq for seq in self.finished if seq > self.done}
@@ -105,7 +106,7 @@ class Stream:
             self.outcomes = [entry for entry in self.outcomes if entry[1] >= base]
 
     def put_by(self, record: Record) -> None:
-        """Keep what came before its turn. Raises ProtocolError: ``window`` or ``overloaded``."""
+        """Keep a record that came before its turn. Raises ProtocolError: ``window`` or ``overloaded``."""
         if record.seq > self.done + WINDOW:
             raise ProtocolError("window", f"message {record.seq} while {self.done + 1} is not handled")
         if record.seq not in self.stash:
@@ -117,27 +118,31 @@ class Stream:
             self.stash[record.seq] = record
 
     def unstash(self, seq: int) -> Record:
+        """Take a record that came before its turn out again."""
         record = self.stash.pop(seq)
         self.pending_bytes -= size_of(record)
         self.budget.release(size_of(record))
         return record
 
     def forget(self) -> None:
-        """Give back all memory; it comes again."""
+        """Give back all memory; the records come again."""
         self.forget_pieces()
         for seq in list(self.stash):
             self.unstash(seq)
 
     def forget_pieces(self) -> None:
+        """Give back the memory of a message in assembly."""
         self.assembler.clear()
         self.piece_seq = self.reported = 0
 
     def ack(self) -> Ack:
+        """Return the acknowledgement of all that is handled."""
         ranges = to_ranges(self.finished)[:MAX_RANGES] if self.finished else []
         partial = [self.piece_seq, self.assembler.held] if self.piece_seq else []
         return Ack(self.lane, self.epoch, self.done, ranges, list(self.outcomes), partial)
 
     def kept(self) -> bytes:
+        """Return the row to save."""
         return encode(SequenceState(self.done, to_ranges(self.finished), self.outcomes, self.seen))
 
     def _note(self, seq: int, reason: str) -> None:
@@ -160,7 +165,7 @@ class Receiver:
         self.forgotten: list[tuple[int, int]] = []  # streams whose saved rows may go
 
     def restore(self, lane: int, epoch: int, data: bytes) -> None:
-        """Take up a stream as saved; raises CodecError."""
+        """Take up a stream as an earlier run saved it. Raises CodecError."""
         kept = _kept.decode(data)
         stream = self._open(lane, epoch)
         stream.done, stream.outcomes, stream.seen = kept.upto, kept.outcomes, kept.seen
@@ -169,23 +174,23 @@ class Receiver:
         stream.next = stream.done + 1
 
     def progress(self, lane: int, epoch: int) -> tuple[int, int]:
-        """Up to where a stream was handed out, and handled."""
+        """Return the numbers up to which a stream was handed out, and handled."""
         stream = self._streams.get((lane, epoch))
         return (stream.next - 1, stream.done) if stream is not None else (0, 0)
 
     @property
     def unfinished(self) -> int:
-        """Records handed out and not handled, in the order of their numbers."""
+        """How many records are handed out and not handled."""
         return sum(stream.next - 1 - stream.done for stream in self._streams.values())
 
     def owe(self, lane: int, epoch: int) -> None:
-        """The sender waits for an acknowledgement of this stream, whether there is anything new or not."""
+        """Acknowledge this stream again, even when nothing is new: the sender waits for it."""
         stream = self._streams.get((lane, epoch))
         if stream is not None:
             stream.dirty = True
 
     def accept(self, batch: Batch, now_ms: int) -> tuple[Stream, list[Record]]:
-        """The records to hand to handlers now, in order, none twice. Tombstones are among them.
+        """Take a batch; return the records to hand to handlers now, in order, none twice. Tombstones are among them.
 
         Raises ProtocolError: ``window`` (the sender passed its window), ``bad-piece``, ``bad-packet``, ``overloaded``.
         """
@@ -209,9 +214,9 @@ class Receiver:
         return stream, ready
 
     def acks(self) -> list[Ack]:
-        """Everything handled so far, for the resume state of a new link: only what is saved may be claimed.
+        """Return what is handled and saved, for the resume state of a new link.
 
-        A stream with many exceptional outcomes would not fit; it is acknowledged once the link is up.
+        A stream with many exceptional outcomes does not fit there; it is acknowledged once the link is up.
         """
         acks = []
         for stream in sorted(self._streams.values(), key=lambda stream: -stream.seen)[:8]:
@@ -222,14 +227,14 @@ class Receiver:
         return acks
 
     def checkpoint(self) -> list[tuple[Stream, bytes, Ack]]:
-        """What to save now, and the acknowledgement to send once it is saved."""
+        """Return the rows to save now, each with the acknowledgement to send once it is saved."""
         changed = [stream for stream in self._streams.values() if stream.dirty]
         for stream in changed:
             stream.dirty = stream.stale = False
         return [(stream, stream.kept(), stream.ack()) for stream in changed]
 
     def reminders(self) -> list[Ack]:
-        """Acknowledgements owed for what came again, and the progress of large messages."""
+        """Return acknowledgements of messages that came again, and of the progress of large messages."""
         due = [stream for stream in self._streams.values() if stream.stale and not stream.dirty]
         for stream in due:
             stream.stale = False
@@ -276,7 +281,7 @@ class Receiver:
             stream.forget_pieces()
             stream.piece_seq = seq
         if offset < stream.assembler.held:
-            stream.stale = True  # it does not know what we hold
+            stream.stale = True  # the sender does not know what we hold
         whole = stream.assembler.add(offset, min(total, self._largest + 1), data)
         if whole is None:
             if stream.assembler.held - stream.reported >= PARTIAL_EVERY:

@@ -4,8 +4,8 @@ A stream is (lane, epoch). Its records wait in order; :meth:`Sender.take` moves 
 allows; an acknowledgement settles them; a lost link puts what is in flight back in front. A lane sends one epoch to
 its end before the next begins, so order holds across restarts.
 
-What is sent is always contiguous from the base: in place of what was settled above it travel tombstones, so that a
-peer that lost its state waits for nothing that never comes.
+Records are sent without a gap from the base on: tombstones stand for settled records above it, so that a peer that
+lost its state waits for nothing that never comes.
 """
 
 from bisect import bisect_right
@@ -22,7 +22,7 @@ LEAST: Final = 4 * 1024  # bytes of durable messages a frame may always carry, h
 
 
 class Settled:
-    """What one event settled in one stream: sequence numbers, and the outcome of those not simply delivered."""
+    """The sequence numbers that one event settled in one stream, with the outcome of those not simply delivered."""
 
     __slots__ = ("base", "epoch", "lane", "outcomes", "seqs")
 
@@ -41,25 +41,25 @@ class OutgoingStream:
 
     def __init__(self, epoch: int, base: int) -> None:
         self.epoch = epoch
-        self.base = base  # below it nothing is held
+        self.base = base  # the lowest number that is not settled
         self.top = base - 1  # the highest number pushed
         self.waiting: deque[Record] = deque()
         self.flight: deque[Record] = deque()
         self.flying = 0  # bytes in flight
         self.acked: set[int] = set()  # settled above base: by a range, expired or cancelled
         self.blob = b""  # the encoding of waiting[0] while it goes out in pieces
-        self.offset = 0  # of the blob, sent
-        self.confirmed = 0  # of the blob, held by the peer
+        self.offset = 0  # bytes of the blob that were sent
+        self.confirmed = 0  # bytes of the blob that the peer holds
 
     def rewind(self) -> None:
-        """The link is gone: all that is not acknowledged waits again, in order."""
+        """Let all that is not acknowledged wait again, in order: the link is gone."""
         self.waiting.extendleft(_buried(reversed(self.flight), self.acked))
         self.flight.clear()
         self.flying = 0
         self.drop_blob()
 
     def take_back(self, largest: int) -> None:
-        """Have the first that is in flight in pieces, and all after it, wait again."""
+        """Let the first record that went out in pieces, and all after it, wait again."""
         at = next((n for n, r in enumerate(self.flight) if len(r.payload) + OVERHEAD > largest), None)
         if at is None:
             self.offset = self.confirmed
@@ -76,7 +76,7 @@ class OutgoingStream:
         self.blob, self.offset, self.confirmed = b"", 0, 0
 
     def skip_tombstones(self) -> None:
-        """Tombstones that nothing unsettled precedes need not travel: the base passes them."""
+        """Let the base pass tombstones that no unsettled record precedes: they need not travel."""
         if self.flight or not self.waiting or self.waiting[0].topic:
             return
         while self.waiting and not self.waiting[0].topic:
@@ -86,6 +86,7 @@ class OutgoingStream:
 
     @property
     def empty(self) -> bool:
+        """Whether no record is held."""
         return not self.waiting and not self.flight
 
 
@@ -95,25 +96,25 @@ class Sender:
     def __init__(self) -> None:
         self._lanes: list[deque[OutgoingStream]] = [deque() for _ in range(LANES)]
         self._earliest = NEVER
-        self.ready = False  # take() may find something
+        self.ready = False  # whether take() may find something
 
     @property
     def idle(self) -> bool:
-        """Nothing waits and nothing is in flight."""
+        """Whether no record waits or is in flight."""
         return all(stream.empty for lane in self._lanes for stream in lane)
 
     @property
     def unsettled(self) -> int:
-        """Records held."""
+        """How many records are held."""
         return sum(len(stream.waiting) + len(stream.flight) for lane in self._lanes for stream in lane)
 
     def base(self, lane: int, epoch: int) -> int:
-        """The lowest number of a stream that is not settled; 0 when the stream is not held."""
+        """Return the lowest number of a stream that is not settled, 0 when the stream is not held."""
         stream = self._stream(lane, epoch)
         return stream.base if stream is not None else 0
 
     def top(self, lane: int, epoch: int) -> int:
-        """The highest number of a stream that was pushed; 0 when the stream is not held."""
+        """Return the highest number of a stream that was pushed, 0 when the stream is not held."""
         stream = self._stream(lane, epoch)
         return stream.top if stream is not None else 0
 
@@ -135,7 +136,7 @@ class Sender:
         return not stream.waiting or seq < stream.waiting[0].seq or (seq == stream.waiting[0].seq and stream.offset > 0)
 
     def push(self, lane: int, epoch: int, records: Iterable[Record]) -> None:
-        """Saved records, contiguous and in order, behind all that was pushed before."""
+        """Add saved records, contiguous and in order, behind all that were pushed before."""
         self.ready = True
         streams = self._lanes[lane]
         stream = streams[-1] if streams and streams[-1].epoch == epoch else None
@@ -152,21 +153,23 @@ class Sender:
             stream.skip_tombstones()
 
     def link_up(self, acks: Iterable[Ack]) -> list[Settled]:
-        """A new link: start at the lowest unsettled number. ``acks`` is what the peer said it has."""
+        """Begin on a new link with the lowest unsettled numbers; return what ``acks``, from the handshake, settle."""
         self.ready = True
         self.link_down()
         return [settled for ack in acks if (settled := self.acknowledge(ack)) is not None]
 
     def link_down(self) -> None:
-        """The link is gone: all that is unsettled waits for the next one."""
+        """Let all unsettled records wait for the next link: this one is gone."""
         for lane in self._lanes:
             for stream in lane:
                 self._look_at(stream)
                 stream.rewind()
 
     def hand_over(self, largest: int) -> None:
-        """Another link takes over and this one, of which messages above ``largest`` bytes went in pieces, goes on to
-        deliver what went out: that need not be sent again, but for pieces, which must come in order."""
+        """Let another link take over while the old one still delivers what went out over it.
+
+        Only messages above ``largest`` bytes, which went out in pieces, are sent again: pieces must come in order.
+        """
         self.ready = True
         for lane in self._lanes:
             for stream in lane:
@@ -174,9 +177,9 @@ class Sender:
                 stream.take_back(largest)
 
     def take(self, budget: int, largest: int, now_ms: int) -> tuple[list[Batch], list[Settled]]:
-        """Up to about ``budget`` bytes to send now, by priority; records above ``largest`` bytes go in pieces.
+        """Return up to about ``budget`` bytes to send now, by priority; records above ``largest`` bytes go in pieces.
 
-        Also returns what was found to have expired; a tombstone takes its place.
+        Returns, too, the records that were found to have expired; tombstones take their place.
         """
         batches: list[Batch] = []
         expired: list[Settled] = []
@@ -197,7 +200,7 @@ class Sender:
         return batches, expired
 
     def acknowledge(self, ack: Ack) -> Settled | None:
-        """What the peer confirmed; None when it is nothing new."""
+        """Settle what the peer confirmed; None when nothing is new."""
         stream = self._stream(ack.lane, ack.epoch)
         if stream is None:
             return None
@@ -219,7 +222,7 @@ class Sender:
         return Settled(ack.lane, ack.epoch, stream.base, seqs, outcomes)
 
     def cancel(self, lane: int, epoch: int, seq: int) -> bool:
-        """Put a tombstone in place of a record that waits; False when it is in flight, in pieces or unknown."""
+        """Put a tombstone in place of a waiting record; False when the record is in flight, in pieces or unknown."""
         stream = self._stream(lane, epoch)
         if stream is None or (stream.offset and stream.waiting[0].seq == seq):
             return False
@@ -232,7 +235,7 @@ class Sender:
         return False
 
     def expire(self, now_ms: int) -> list[Settled]:
-        """Turn what waits past its time into tombstones. What is in flight is the peer's to judge."""
+        """Turn waiting records whose time is over into tombstones. The peer judges those in flight."""
         found: list[Settled] = []
         for number, lane in enumerate(self._lanes):
             for stream in lane:
@@ -249,11 +252,11 @@ class Sender:
 
     @property
     def next_expiry(self) -> int:
-        """No record that waits expires before this (Unix milliseconds)."""
+        """Unix milliseconds before which no waiting record expires."""
         return self._earliest
 
     def _look_at(self, stream: OutgoingStream) -> None:
-        """What is in flight may expire again."""
+        """Count the records in flight for the next expiry again: they will wait."""
         for record in stream.flight:
             if record.expires < self._earliest and record.topic and record.seq not in stream.acked:
                 self._earliest = record.expires
@@ -320,13 +323,13 @@ def _confirm(stream: OutgoingStream, held: int) -> None:
 
 
 def _settle_upto(stream: OutgoingStream, upto: int, seqs: list[int]) -> None:
-    """Let go of all up to ``upto``; ``seqs`` gets those that no range had settled before."""
+    """Settle all up to ``upto``; add to ``seqs`` those that no range had settled before."""
     flight, waiting, acked = stream.flight, stream.waiting, stream.acked
     while flight and flight[0].seq <= upto:
         record = flight.popleft()
         stream.flying -= len(record.payload) + OVERHEAD
         seqs.append(record.seq)
-    if waiting and waiting[0].seq <= upto:  # the peer had it from an earlier link, or run of this node
+    if waiting and waiting[0].seq <= upto:  # the peer had the record from an earlier link, or run of this node
         stream.drop_blob()
         while waiting and waiting[0].seq <= upto:
             seqs.append(waiting.popleft().seq)
@@ -336,7 +339,7 @@ def _settle_upto(stream: OutgoingStream, upto: int, seqs: list[int]) -> None:
 
 
 def _acknowledge_ranges(stream: OutgoingStream, ranges: list[tuple[int, int]]) -> list[int]:
-    """Only what is held is looked at, however wide the ranges claim to be."""
+    """Settle the numbers in ``ranges``; looks only at records held, however wide the ranges claim to be."""
     fresh: list[int] = []
     if not stream.flight and not stream.waiting:
         return fresh
@@ -347,7 +350,7 @@ def _acknowledge_ranges(stream: OutgoingStream, ranges: list[tuple[int, int]]) -
         first = max(first, high + 1)
     stream.acked.update(fresh)
     if fresh and stream.waiting and stream.waiting[0].seq <= fresh[-1]:
-        # Settled while it waited: the peer had it from an earlier link, or from an earlier run of this node.
+        # A waiting record is settled: the peer had it from an earlier link, or from an earlier run of this node.
         if stream.waiting[0].seq in stream.acked:
             stream.drop_blob()
         stream.waiting = deque(_buried(stream.waiting, stream.acked))
@@ -355,12 +358,12 @@ def _acknowledge_ranges(stream: OutgoingStream, ranges: list[tuple[int, int]]) -
 
 
 def _buried(records: Iterable[Record], settled: set[int]) -> Iterable[Record]:
-    """The records, with a tombstone for each that is settled."""
+    """Return the records, with a tombstone for each that is settled."""
     return (tombstone(r.seq) if r.seq in settled else r for r in records) if settled else records
 
 
 def _outcomes(seqs: list[int], exceptions: list[tuple[int, int, str]]) -> dict[int, Outcome]:
-    """Each number is looked up in the (disjoint) exceptions, however many and wide they claim to be."""
+    """Return the outcomes of ``seqs``, each looked up in the disjoint ``exceptions``, however wide they claim to be."""
     found: dict[int, Outcome] = {}
     exceptions = sorted(exceptions)
     starts = [low for low, _, _ in exceptions]

@@ -1,4 +1,4 @@
-"""What travels inside a session: frames of messages and acknowledgements (docs/protocol/delivery.rst).
+"""The packets that travel inside a session: messages and acknowledgements (docs/protocol/delivery.rst).
 
 Every value is a MessagePack array, every integer is below 2**53, times are Unix milliseconds of the sender's clock.
 """
@@ -10,11 +10,11 @@ from mmplatform.errors import CodecError, ProtocolError
 from mmplatform.message import MAX_PAYLOAD, MAX_TOPIC
 
 WINDOW: Final = 8192  # messages of one lane that may be unsettled at the receiver
-WINDOW_BYTES: Final = 4 * 1024 * 1024  # their bytes
+WINDOW_BYTES: Final = 4 * 1024 * 1024  # bytes of one lane that may be unsettled at the receiver
 MAX_ACKS: Final = 256  # acknowledgements, and batches, in one frame
-MAX_ITEMS: Final = 128 * 1024  # realtime messages, requests and replies in one frame, of each
+MAX_ITEMS: Final = 128 * 1024  # realtime messages in one frame; so many requests and so many replies, too
 MAX_RANGES: Final = 64  # ranges in one acknowledgement
-MAX_OUTCOMES: Final = WINDOW  # exceptional outcomes a receiver remembers per stream: forgotten is told as delivered
+MAX_OUTCOMES: Final = WINDOW  # exceptional outcomes remembered of one stream; a forgotten one is told as delivered
 MAX_FRAME: Final = MAX_PAYLOAD + 64 * 1024  # one frame put together from its parts
 OVERHEAD: Final = 64  # what a record with an ordinary topic weighs beyond its payload
 
@@ -25,7 +25,7 @@ Short = Annotated[str, Meta(max_length=200)]
 
 
 class Record(Struct, array_like=True, gc=False):
-    """A numbered message. One without a topic is a tombstone: it was cancelled, expired or never saved."""
+    """A numbered message; ``expires`` in Unix milliseconds. A record without a topic is a tombstone."""
 
     seq: Integer
     expires: Integer
@@ -35,7 +35,7 @@ class Record(Struct, array_like=True, gc=False):
 
 
 def tombstone(seq: int, expires: int = 0) -> Record:
-    """What stands in the sequence for a message that is not, or no longer, to be delivered."""
+    """Make the record that stands for a message that was cancelled, expired or never saved."""
     return Record(seq, expires, "", "", b"")
 
 
@@ -49,7 +49,7 @@ class Piece(Struct, array_like=True, gc=False):
 
 
 class Batch(Struct, array_like=True):
-    """Messages of one stream. Below ``base`` the sender holds nothing: all of it is settled."""
+    """Messages of one stream. All below ``base`` is settled: the sender holds nothing of it."""
 
     lane: Lane
     epoch: Integer
@@ -59,7 +59,7 @@ class Batch(Struct, array_like=True):
 
 
 class Ack(Struct, array_like=True):
-    """All up to ``upto`` is handled, and ``ranges`` above it; ``outcomes`` names what was not simply delivered.
+    """What is handled of one stream: all up to ``upto``, and ``ranges`` above it; ``outcomes`` are the exceptions.
 
     ``partial`` is (sequence, bytes held) of a message whose pieces are coming in, or empty.
     """
@@ -81,6 +81,8 @@ class Event(Struct, array_like=True, gc=False):
 
 
 class Request(Struct, array_like=True, gc=False):
+    """A question that a handler of the peer is to answer; its reply carries the same ``id``."""
+
     id: Integer
     topic: Topic
     protocol: Short
@@ -88,7 +90,7 @@ class Request(Struct, array_like=True, gc=False):
 
 
 class Reply(Struct, array_like=True, gc=False):
-    """``status`` is one of the constants below; the payload of a failure is its text in UTF-8."""
+    """The answer to a request. ``status``: OK, FAILED (the payload is the error in UTF-8) or NO_RESPONDERS."""
 
     id: Integer
     status: Integer
@@ -101,7 +103,7 @@ NO_RESPONDERS: Final = 2
 
 
 class Frame(Struct, array_like=True, tag=0):
-    """Below ``floor`` the sender waits for no reply: the peer may forget those it remembers."""
+    """All that one loop turn sends. The sender waits for no reply below ``floor``: the peer may forget those."""
 
     now: Integer
     floor: Integer
@@ -121,21 +123,25 @@ class Part(Struct, array_like=True, tag=1):
 
 
 class Ping(Struct, array_like=True, tag=2):
+    """Asks the peer for a Pong with the same ``id`` at once."""
+
     id: Integer
 
 
 class Pong(Struct, array_like=True, tag=3):
+    """Answers a Ping."""
+
     id: Integer
 
 
 class Close(Struct, array_like=True, tag=4):
-    """The sender closes the link, and why (a reason word of the specification)."""
+    """Says that the sender closes the link, and why: a reason word of the specification."""
 
     reason: Short
 
 
 class Resume(Struct, array_like=True):
-    """Carried by the handshake: which run of the node this is, its clock, and what it has handled so far."""
+    """The resume state in a handshake: the epoch of the sender, its clock in Unix ms, and what it has handled."""
 
     epoch: Integer
     now: Integer
@@ -150,7 +156,7 @@ _records = Decoder(Record, MAX_FRAME)
 
 
 def decode_packet(data: bytes | bytearray) -> Packet:
-    """The packet in ``data``; raises ProtocolError("bad-packet")."""
+    """Decode the packet in ``data``. Raises ProtocolError("bad-packet")."""
     try:
         return _packets.decode(data)
     except CodecError as error:
@@ -158,7 +164,7 @@ def decode_packet(data: bytes | bytearray) -> Packet:
 
 
 def decode_resume(data: bytes) -> Resume:
-    """The resume state a handshake carried; raises ProtocolError("bad-packet")."""
+    """Decode the resume state that a handshake carried. Raises ProtocolError("bad-packet")."""
     try:
         return _resumes.decode(data)
     except CodecError as error:
@@ -166,7 +172,7 @@ def decode_resume(data: bytes) -> Resume:
 
 
 def decode_record(data: bytes) -> Record:
-    """The record put together from pieces; raises ProtocolError("bad-packet")."""
+    """Decode a record that was put together from pieces. Raises ProtocolError("bad-packet")."""
     try:
         return _records.decode(data)
     except CodecError as error:
@@ -174,16 +180,17 @@ def decode_record(data: bytes) -> Record:
 
 
 def encode_packet(packet: Packet | Resume | Record) -> bytes:
+    """Encode a packet, a resume state, or a record that will be cut into pieces, as MessagePack."""
     return encode(packet)
 
 
 def size_of(record: Record) -> int:
-    """What the record weighs in windows and quotas, in bytes."""
+    """Return how many bytes a record counts in windows and quotas."""
     return len(record.payload) + OVERHEAD
 
 
 def to_ranges(numbers: set[int]) -> list[tuple[int, int]]:
-    """The numbers as inclusive ranges, in order."""
+    """Return the numbers as inclusive ranges, in order."""
     ranges: list[tuple[int, int]] = []
     for number in sorted(numbers):
         if ranges and ranges[-1][1] == number - 1:

@@ -1,7 +1,7 @@
-"""What is wrong with a node, and what to do about it: the checks behind ``mm doctor`` (docs/when-it-does-not-work.rst).
+"""The checks behind ``mm doctor``: what is wrong with a node, and what to do (docs/when-it-does-not-work.rst).
 
-``folder.py`` looks at a data folder on which no node runs. :func:`examine` asks a running node: the checks of its
-transports and services (they know themselves what may be wrong with them), then the rest of the files here.
+``folder.py`` examines a data folder on which no node runs. :func:`examine` asks a running node: first its transports
+and services, which know best what may be wrong with them, then the rest of the files here.
 """
 
 import asyncio
@@ -14,13 +14,19 @@ from mmplatform.platform import Platform
 from mmplatform.plugins.check import Check, unchecked
 
 FIRST_LINK = 5.0  # seconds for a link to the peer that is asked about
-LOOK = 0.05
+LOOK = 0.05  # seconds between two looks at the attempt
 
 __all__ = ["examine"]
 
 
 async def examine(platform: Platform, peer: SignId | None = None, servers: Sequence[str] = ()) -> list[Check]:
-    """All checks of a running node; ``peer``: how it can be reached, too. ``servers``: STUN servers to try UDP with."""
+    """Run all checks on a running node.
+
+    Args:
+        platform: the node.
+        peer: a peer whose reachability is examined, too.
+        servers: URLs of STUN servers to try UDP with.
+    """
     linked = asyncio.ensure_future(_linked(platform, peer))
     contributed, asked = await asyncio.gather(
         sources.checks(platform), stun.examine(servers) if servers else _nothing()
@@ -41,7 +47,7 @@ async def examine(platform: Platform, peer: SignId | None = None, servers: Seque
 
 
 async def _linked(platform: Platform, peer: SignId | None) -> None:
-    """A link tells most about a peer, its clock for one."""
+    """Try to have a link to ``peer`` up: a link tells most about a peer, such as its clock."""
     if peer is None:
         return
     connecting = asyncio.ensure_future(platform.connect(peer, FIRST_LINK))

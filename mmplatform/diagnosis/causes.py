@@ -1,4 +1,4 @@
-"""One cause, one fault: what follows from another fault is not claimed as a fault of its own."""
+"""Reports each cause once: a fault that follows from another is not reported as a fault of its own."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -16,14 +16,14 @@ FOLLOWS: Final = {  # word -> what explains it
 
 
 def sorted_out(checks: Iterable[Check]) -> list[Check]:
-    """Each said once; what follows from another is "not checked", and says from what."""
+    """Return each check once; a fault that follows from another becomes "not checked" and names its cause."""
     found = list(dict.fromkeys(checks))
     words = {check.word for check in found if check.state in (CheckState.FAULT, CheckState.WARNING)}
     return [_explained(check, words) for check in found]
 
 
 def worst(checks: Sequence[Check]) -> CheckState:
-    """FAULT, WARNING or OK."""
+    """Return the worst state among the checks: FAULT, WARNING or OK."""
     states = {check.state for check in checks}
     return next((state for state in (CheckState.FAULT, CheckState.WARNING) if state in states), CheckState.OK)
 

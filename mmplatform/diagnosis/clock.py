@@ -1,4 +1,4 @@
-"""Whether this host's clock is right, by the clocks of relays and peers it talks to."""
+"""Checks the clock of this host against those of the relays and peers that the node talks to."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -6,13 +6,16 @@ from typing import Final
 from mmplatform.plugins.check import Check, fault, ok, unchecked, warning
 
 SUBJECT: Final = "clock"
-TOLERATED: Final = 5.0  # seconds; a message may expire as many too early or too late
-TOO_FAR: Final = 60.0
+TOLERATED: Final = 5.0  # seconds off that are fine; messages expire so much too early or too late
+TOO_FAR: Final = 60.0  # seconds off that are a fault
 SET_IT: Final = "set it, and keep it set with NTP (timedatectl set-ntp true)"
 
 
 def examine(clocks: Mapping[str, float]) -> list[Check]:
-    """``clocks``: seconds ahead of ours, by whose they are. What most of them say, and ours is one, is the time."""
+    """Check our clock; the median of all clocks, including ours, is taken as the true time.
+
+    ``clocks`` are seconds ahead of ours, by the name of their owner.
+    """
     if not clocks:
         return [unchecked(SUBJECT, "no relay and no peer is connected to compare with")]
     ours = sorted([0.0, *clocks.values()], key=abs)[len(clocks) // 2 if len(clocks) > 1 else 1]

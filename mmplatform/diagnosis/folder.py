@@ -1,4 +1,4 @@
-"""Whether a node can live in a data folder: its disk, its rights, its key and its database."""
+"""Checks whether a node can run on a data folder: its disk, its rights, its key and its database."""
 
 import asyncio
 import errno
@@ -28,8 +28,8 @@ from mmplatform.storage.folder import DataFolder
 
 SUBJECT: Final = "data folder"
 LISTENING: Final = "listening"
-LITTLE: Final = 64 * 1024 * 1024  # bytes free
-TRIED: Final = 64 * 1024  # bytes written to see whether one can
+LITTLE: Final = 64 * 1024 * 1024  # free bytes below which the disk is nearly full
+TRIED: Final = 64 * 1024  # bytes of the file that is written as a trial
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 NOT_LET: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -45,12 +45,12 @@ _KINDS: Final[tuple[tuple[type[MMError], str, str, str], ...]] = (
 
 
 async def without_node(path: Path) -> list[Check]:
-    """The folder, while no node runs on it; a folder that is not there yet is fine when it can be made."""
+    """Check a folder on which no node runs; one that is not there yet is fine when it can be made."""
     return await asyncio.to_thread(lambda: list(_looked_at(DataFolder(path))))
 
 
 async def of_node(platform: Platform) -> list[Check]:
-    """The folder of a running node, and whether its storage takes what it should keep."""
+    """Check the folder of a running node, and whether its storage accepts writes."""
     if platform.folder is None:
         return []
     path = platform.folder.path
@@ -62,7 +62,7 @@ async def of_node(platform: Platform) -> list[Check]:
 
 
 def explained(error: MMError) -> Check:
-    """Why a node does not start."""
+    """Turn the error that keeps a node from starting into a check with a remedy."""
     for kind, subject, word, remedy in _KINDS:
         if isinstance(error, kind):
             return fault(subject, word, str(error), remedy)
@@ -96,7 +96,7 @@ def _looked_at(folder: DataFolder) -> Iterator[Check]:
 
 
 def _written(path: Path) -> Check:
-    """Write, and take it away again."""
+    """Check that the folder takes a file, which is removed again, and how much space is left."""
     trial = path / f".doctor-{os.getpid()}"
     try:
         _write(trial)

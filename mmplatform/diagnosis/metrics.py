@@ -1,4 +1,4 @@
-"""The numbers of a node as Prometheus reads them; all are read off when they are asked for (``mm run --metrics``)."""
+"""Gives the numbers of a node to Prometheus; each is read when it is asked for (``mm run --metrics``)."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ STATES: Final = ("delivered", "expired", "refused", "cancelled")
 
 
 def page(platform: Platform) -> Page:
-    """Raises PluginError when the library is missing."""
+    """Return the page of metrics of one node. Raises PluginError when the library is missing."""
     return Page(lambda: families(platform))
 
 
 def families(platform: Platform) -> Iterator[Family]:
-    """Everything of one node."""
+    """Yield all metrics of one node."""
     yield Family("gauge", "mm_node_ready", "Whether the node runs.", platform.ready)
     yield from _links(platform)
     yield from _messages(platform)

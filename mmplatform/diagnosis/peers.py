@@ -1,4 +1,4 @@
-"""How one peer can be reached: its record, each of its addresses, what waits for it, and the links that are up."""
+"""Examines how one peer can be reached: its record, each address, the messages that wait, the links that are up."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from mmplatform.links.probe import Answer, Probe
 from mmplatform.platform import Platform
 from mmplatform.plugins.check import Check, fault, ok, unchecked, warning
 
-MOST: Final = 8  # addresses are tried
+MOST: Final = 8  # addresses of one peer that are tried
 ASK: Final = "ask for its ticket of today (mm id --ticket there) and add it: mm add TICKET"
 
 
 async def examine(platform: Platform, peer: SignId) -> list[Check]:
-    """Whether a message sent now would arrive now, later, or not at all."""
+    """Tell whether a message sent now to ``peer`` would arrive now, later, or not at all."""
     name = platform.contacts.name(peer) or peer
     record = await _record(platform, peer, name)
     probes = await asyncio.gather(

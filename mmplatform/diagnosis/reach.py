@@ -11,7 +11,7 @@ SUBJECT: Final = "reached from elsewhere"
 
 
 def examine(platform: Platform) -> list[Check]:
-    """Behind a NAT only relays (and links made over them) lead here."""
+    """Check our addresses: behind a NAT, only relays and links made over them lead here."""
     mine = platform.directory.own_record
     addresses = mine.connection_info if mine is not None else ()
     relays = [address for address in addresses if platform.parts.mailer.carries(address)]
@@ -43,4 +43,4 @@ def _is_public(address: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_global
     except ValueError:
-        return bool(host)  # a name that somebody chose
+        return bool(host)  # a host name, which somebody chose to be reached by

@@ -10,13 +10,13 @@ from mmplatform.errors import LocalError
 from mmplatform.prometheus import CONTENT_TYPE
 
 LOOPBACK: Final = "127.0.0.1"
-PATIENCE: Final = 5.0  # seconds for a question, and for taking the answer
-LONGEST: Final = 8 * 1024  # bytes of a question
+PATIENCE: Final = 5.0  # seconds in which a request must come and its answer be taken
+LONGEST: Final = 8 * 1024  # bytes of a request
 PLAIN: Final = "text/plain; charset=utf-8"
 
 
 async def serve(where: str, render: Callable[[], bytes]) -> asyncio.Server:
-    """Listen at ``HOST:PORT``; a port alone is one of this machine only. Raises LocalError."""
+    """Listen at ``where``, HOST:PORT, or a port on loopback; ``render`` makes a page. Raises LocalError, ValueError."""
     host, port = parse(where)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -34,7 +34,7 @@ async def serve(where: str, render: Callable[[], bytes]) -> asyncio.Server:
 
 
 def parse(where: str) -> tuple[str, int]:
-    """(host, port); raises ValueError."""
+    """Parse HOST:PORT, or a port on loopback, into (host, port). Raises ValueError."""
     parts = urlsplit(f"//{where if ':' in where else f'{LOOPBACK}:{where}'}")
     if parts.port is None or parts.path or parts.query or "@" in where:
         raise ValueError(f"{where!r} is neither HOST:PORT nor a port")

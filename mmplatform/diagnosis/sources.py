@@ -10,20 +10,20 @@ from mmplatform.plugins.check import Check, Diagnosable, unchecked
 
 
 async def checks(platform: Platform) -> list[Check]:
-    """What transports, carriers and services say about themselves."""
+    """Collect the checks of the listener, of transports, carriers and services."""
     found = await asyncio.gather(*(_checked(part) for part in _parts(platform)))
     return [*platform.parts.listener.checks(), *(check for checks in found for check in checks)]
 
 
 def clocks(platform: Platform) -> dict[str, float]:
-    """Seconds that the clocks of relays and peers are ahead of ours."""
+    """Return how many seconds the clocks of relays and peers are ahead of ours, by the name of their owner."""
     found = {who: skew for part in _parts(platform) for who, skew in part.clocks().items()}
     links = platform.parts.peers.links()
     return found | {platform.contacts.name(peer) or peer: link.skew for peer, link in links}
 
 
 async def probe(platform: Platform, peer: SignId, address: str) -> Probe:
-    """Whether ``peer`` answers at ``address``; its links notice nothing."""
+    """Ask whether ``peer`` answers at ``address``, without touching the links to it."""
     return await probe_address(platform.parts.dialer.transports, platform.identity, peer, address, platform.parts.now)
 
 
@@ -33,7 +33,7 @@ def _parts(platform: Platform) -> list[Diagnosable]:
 
 
 async def _checked(part: Diagnosable) -> list[Check]:
-    """A plugin that cannot examine itself must not keep the others from it."""
+    """Run the checks of one plugin; one that fails must not keep others from being examined."""
     try:
         return await part.checks()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Who is where: signed records of peers, kept over restarts, and the question on the bus when one is missing.
+"""Knows who is where: keeps the signed records of peers over restarts, and asks on the bus for missing ones.
 
 Services (mDNS, DHT, ...) answer ``self.transports.requestNodeInfo`` with ``self.transports.nodeInfo``; every record is
 verified where it enters, whoever brings it, and the highest sequence number wins. The topics are listed in
@@ -49,8 +49,11 @@ _rows = Decoder(DirectoryRow, 16 * 1024)
 
 
 class Directory:
-    """The address book of one node. ``changed(peer)`` is called when there is news of where a peer is. Strangers are
-    forgotten oldest first when there are too many."""
+    """The address book of one node.
+
+    ``changed(peer)`` is called when there is news of where a peer is. When there are too many strangers, the oldest is
+    forgotten first.
+    """
 
     def __init__(
         self,
@@ -70,7 +73,7 @@ class Directory:
         self._lookups = Lookups(lambda peer: bus.emit("self", topics.REQUEST_NODE_INFO, own, peer))
         self.own_record: NodeInfo | None = None
         self.publishing = False  # whether services run
-        self._expired: set[SignId] = set()  # when this run began
+        self._expired: set[SignId] = set()  # peers whose record had expired when this run began
         bus.on(f"self.{topics.NODE_INFO}", self._heard)
         bus.on(f"self.{topics.ADDRESSES}", self._hinted)
         bus.on(f"self.{topics.NODE_INFO_GONE}", self._gone)
@@ -79,7 +82,7 @@ class Directory:
         bus.on(f"self.{topics.DIRECTORY_PUT}", self._learn_box)
 
     async def open(self) -> None:
-        """Read what earlier runs knew."""
+        """Load what earlier runs knew; damaged rows are reported and left out."""
         for key, value in await self._storage.scan(b"peer/"):
             try:
                 kept = _rows.decode(value)
@@ -98,28 +101,28 @@ class Directory:
                 self._remember(peer, Entry(node_info, kept.found_by))
 
     def known(self, peer: SignId) -> NodeInfo | None:
-        """The record of ``peer`` that is at hand and valid."""
+        """Return the record of ``peer`` when one is at hand and valid, else None."""
         entry = self._entries.get(peer)
         info = entry.node_info if entry is not None else None
         return info if info is not None and info.expires > self._now() else None
 
     def expired(self, peer: SignId) -> bool:
-        """Whether there was a record of ``peer`` that is too old now."""
+        """Whether the only record of ``peer`` has expired."""
         entry = self._entries.get(peer)
         held = entry is not None and entry.node_info is not None
         return self.known(peer) is None and (held or peer in self._expired)
 
     def found_by(self, peer: SignId) -> str:
-        """Who brought the record: ticket, handshake, mdns, ..."""
+        """Return who brought the record: "ticket", "handshake", "mdns", ..., or ""."""
         entry = self._entries.get(peer)
         return entry.found_by if entry is not None else ""
 
     def peers(self) -> list[SignId]:
-        """Everybody of whom something is known."""
+        """Return all peers of whom something is known."""
         return list(self._entries)
 
     def put(self, node_info: NodeInfo, found_by: str) -> bool:
-        """Take up a verified record; False when an equal or newer one is known."""
+        """Keep a verified record; return False when an equal or newer one is known."""
         peer = node_info.sign_id
         if peer == self._own:
             return False
@@ -146,29 +149,29 @@ class Directory:
         await self._storage.put(b"peer/" + peer.encode(), self._row(peer, entry))
 
     async def find(self, peer: SignId) -> NodeInfo | None:
-        """The record of ``peer``: at hand, or the first valid one that a service brings in time."""
+        """Return the record of ``peer``: at hand, or the first valid one that a service brings in time."""
         if self.known(peer) is None:
             await self._lookups.find(peer)
         return self.known(peer)
 
     async def locate(self, peer: SignId) -> tuple[str, ...]:
-        """Where to dial ``peer``, likeliest first: the addresses of its record, then those that were only named."""
+        """Return where to dial ``peer``, likeliest first: the addresses in its record, then hints."""
         if not self.addresses(peer):
             await self.find(peer)
         return self.addresses(peer)
 
     def addresses(self, peer: SignId) -> tuple[str, ...]:
-        """What :meth:`locate` finds at hand."""
+        """Return what :meth:`locate` finds without asking anybody."""
         info, hinted = self.known(peer), self._hints.of(peer)
         own = info.connection_info if info is not None else ()
         return own + tuple(address for address in hinted if address not in own)
 
     def refresh(self, peer: SignId) -> None:
-        """It was not where :meth:`locate` said: it may have moved, so look for a newer record meanwhile."""
+        """Look for a newer record of ``peer``, which may have moved: it was not where :meth:`locate` said."""
         self._lookups.refresh(peer)
 
     def renew_own(self, record: NodeInfo) -> None:
-        """Have ``record`` as our own from now on, and tell the services, once :attr:`publishing` is set."""
+        """Take ``record`` as our own from now on, and tell the services if :attr:`publishing` is set."""
         self.own_record = record
         if self.publishing:
             self.publish()
@@ -188,21 +191,21 @@ class Directory:
         self._changed(peer)
 
     def _gone(self, topic: str, sender: str, payload: Any) -> None:
-        """Whoever found a peer lost it again. Those we know by name or circle stay, with the record they signed."""
+        """Forget a peer whose finder lost it again; peers known by name or circle stay, with their record."""
         peer, found_by = parse_sign_id(payload["signId"]), payload["foundBy"]
         self._hints.discard(peer, found_by)
         if self.found_by(peer) == found_by and not self._contacts.known(peer):
             self._forget(peer)
 
     def _resolve_box(self, topic: str, sender: str, payload: Any) -> None:
-        """boxId -> signId. Other keys are for services to answer."""
+        """Answer with the signId of a boxId that is known. Services answer other keys."""
         if isinstance(payload, str) and payload in self._boxes:
             self._bus.emit(
                 "self", topics.DIRECTORY_GET_REPLY, self._own, {"key": payload, "value": self._boxes[BoxId(payload)]}
             )
 
     def _learn_box(self, topic: str, sender: str, payload: Any) -> None:
-        """boxId -> signId, which proves itself: one is the image of the other. The rest is for services to keep."""
+        """Keep a boxId with its signId, which proves itself: one is the image of the other."""
         try:
             key, peer = payload["key"], parse_sign_id(payload["value"])
         except (InvalidKey, LookupError, TypeError):

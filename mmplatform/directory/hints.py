@@ -1,4 +1,4 @@
-"""Addresses that somebody names for a peer without proof; the handshake proves who is there."""
+"""Keeps hints: addresses that somebody names for a peer without proof. The handshake proves who is there."""
 
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -7,19 +7,21 @@ from mmplatform.errors import InvalidRecord
 from mmplatform.identity.keys import SignId, parse_sign_id
 from mmplatform.identity.nodeinfo import is_address
 
-VALID: Final = 3600.0  # seconds
-MAX_PEERS: Final = 1024
-MAX_ADDRESSES: Final = 4  # a peer: they are tried behind those of its record
+VALID: Final = 3600.0  # seconds that a hint is used
+MAX_PEERS: Final = 1024  # peers with a hint
+MAX_ADDRESSES: Final = 4  # addresses in a hint; they are tried after those of the record
 
 
 class Hint(NamedTuple):
+    """The addresses that ``found_by`` named for one peer; good ``until`` a time in Unix seconds."""
+
     addresses: tuple[str, ...]
     found_by: str
     until: float
 
 
 class Hints:
-    """The last hint of each peer; when there are too many the oldest gives way."""
+    """The last hint of each peer; when there are too many, the oldest is dropped."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -29,7 +31,7 @@ class Hints:
         return len(self._hints)
 
     def put(self, payload: Any) -> SignId:
-        """Take up ``{signId, connectionInfo, foundBy}``; raises InvalidRecord or InvalidKey."""
+        """Keep the hint ``{signId, connectionInfo, foundBy}``; return the peer. Raises InvalidRecord or InvalidKey."""
         addresses = payload.get("connectionInfo") if isinstance(payload, dict) else None
         if not isinstance(addresses, list) or not all(map(is_address, addresses)):
             raise InvalidRecord("malformed: addresses come as {signId, connectionInfo: [URI], foundBy}")
@@ -42,11 +44,11 @@ class Hints:
         return peer
 
     def of(self, peer: SignId) -> tuple[str, ...]:
-        """What was named for ``peer`` lately."""
+        """Return the addresses that were named for ``peer`` lately."""
         hint = self._hints.get(peer)
         return hint.addresses if hint is not None and hint.until > self._now() else ()
 
     def discard(self, peer: SignId, found_by: str) -> None:
-        """Whoever named these addresses takes them back."""
+        """Drop the hint of ``peer``, if it is one that ``found_by`` named."""
         if peer in self._hints and self._hints[peer].found_by == found_by:
             del self._hints[peer]

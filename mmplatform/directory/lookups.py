@@ -1,4 +1,4 @@
-"""Questions about peers on the bus: one a miss however many wait, the first answer for all, misses remembered."""
+"""Looks up peers on the bus: one question however many callers wait, the first answer for all, misses remembered."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -6,14 +6,14 @@ from typing import Final
 
 from mmplatform.identity.keys import SignId
 
-LOOKUP_TIMEOUT: Final = 10.0  # seconds
-REPEATS: Final = (0.5, 1.0, 2.0, 4.0)  # seconds between its questions: who just started may not be known everywhere
-ASK_AGAIN: Final = 5.0  # seconds during which neither a failed look-up nor a doubt is repeated
-MAX_REMEMBERED: Final = 4096  # peers of whom we know that we asked
+LOOKUP_TIMEOUT: Final = 10.0  # seconds until a look-up has failed
+REPEATS: Final = (0.5, 1.0, 2.0, 4.0)  # seconds between its questions: a peer that just started is not known everywhere
+ASK_AGAIN: Final = 5.0  # seconds in which neither a failed look-up nor a refresh is repeated
+MAX_REMEMBERED: Final = 4096  # peers whose last look-up is remembered
 
 
 class Lookups:
-    """``ask(peer)`` puts the question to every service at once; it returns False when there is none."""
+    """The look-ups under way. ``ask(peer)`` asks every service at once, and returns False when no service runs."""
 
     def __init__(self, ask: Callable[[SignId], bool]) -> None:
         self._ask = ask
@@ -22,8 +22,8 @@ class Lookups:
         self._missed = Recent()
 
     async def find(self, peer: SignId) -> None:
-        """Return once a service has answered, none is there, or LOOKUP_TIMEOUT seconds have passed; at once when
-        that was so a moment ago."""
+        """Return once a service has answered, no service is there, or LOOKUP_TIMEOUT seconds have passed; at once when
+        a look-up of ``peer`` failed less than ASK_AGAIN seconds ago."""
         if peer in self._missed:
             return
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -42,20 +42,20 @@ class Lookups:
                 del self._waiting[peer]
 
     def refresh(self, peer: SignId) -> None:
-        """What is known of ``peer`` did not help: let the services look for better, and wait for nothing."""
+        """Have the services look for news of ``peer``, and wait for nothing: what is known did not help."""
         if peer not in self._asked and peer not in self._missed and peer not in self._waiting:
             self._asked.add(peer)
             self._ask(peer)
 
     def answered(self, peer: SignId) -> None:
-        """There is news of ``peer``."""
+        """Wake all who wait for ``peer``: there is news."""
         self._missed.discard(peer)
         for answer in self._waiting.pop(peer, ()):
             if not answer.done():
                 answer.set_result(None)
 
     async def _insist(self, peer: SignId, answer: asyncio.Future[None], pauses: Sequence[float]) -> None:
-        """Wait for the answer and repeat the question; one of those who wait does that for all."""
+        """Wait for the answer and repeat the question; one of the callers that wait does so for all."""
         for pause in pauses:
             done, _ = await asyncio.wait({answer}, timeout=pause)
             if done:
@@ -65,7 +65,7 @@ class Lookups:
 
 
 class Recent:
-    """Who was added in the last ASK_AGAIN seconds; when it is full the oldest gives way."""
+    """The peers that were added in the last ASK_AGAIN seconds; when there are too many, the oldest is dropped."""
 
     def __init__(self) -> None:
         self._until: dict[SignId, float] = {}
@@ -77,10 +77,12 @@ class Recent:
         return len(self._until)
 
     def add(self, peer: SignId) -> None:
+        """Add ``peer``, or begin its time anew."""
         self._until.pop(peer, None)
         if len(self._until) >= MAX_REMEMBERED:
             del self._until[next(iter(self._until))]
         self._until[peer] = asyncio.get_running_loop().time() + ASK_AGAIN
 
     def discard(self, peer: SignId) -> None:
+        """Remove ``peer``, if it is there."""
         self._until.pop(peer, None)

@@ -1,4 +1,4 @@
-"""Our own signed record: where this node can be reached, as its transports, services and carriers say."""
+"""Signs our own record: where this node can be reached, as its transports, services and carriers say."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -10,13 +10,13 @@ from mmplatform.identity.mailkeys import MailKeys
 from mmplatform.identity.nodeinfo import MAX_ADDRESSES, NodeInfo
 from mmplatform.storage.contract import Storage
 
-VALID: Final = 30 * 24 * 3600  # seconds a record, and so a ticket, stays good
-REFRESH: Final = 24 * 3600.0  # seconds
-REFRESH_AGAIN: Final = 60.0  # seconds after a record could not be saved
+VALID: Final = 30 * 24 * 3600  # seconds that a record, and so a ticket, stays good
+REFRESH: Final = 24 * 3600.0  # seconds between two renewals
+REFRESH_AGAIN: Final = 60.0  # seconds until a record that could not be saved is tried again
 
 
 class OwnRecord:
-    """``record`` is our NodeInfo once there is one; ``renewed(record)`` is called for each newer one."""
+    """Keeps our record up to date. ``record`` is None before :meth:`begin`; ``renewed(record)`` is called for each."""
 
     def __init__(
         self,
@@ -31,26 +31,25 @@ class OwnRecord:
         self.record: NodeInfo | None = None
         self._identity, self._mail_keys, self._storage = identity, mail_keys, storage
         self._now, self._renewed, self._spawn, self._failed = now, renewed, spawn, failed
-        self._addresses: dict[str, tuple[str, ...]] = {}  # by the owner: a service, a scheme
+        self._addresses: dict[str, tuple[str, ...]] = {}  # by owner: the name of a service, or a scheme
         self._renewing = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def open(self) -> None:
-        """Read the keys that mail for us is sealed to."""
+        """Load the keys that mail for us is sealed to; a damaged row is reported and new keys are made."""
         try:
             await self._mail_keys.open()
         except StorageCorrupt as error:
             self._failed(error)
 
     async def begin(self, addresses: Mapping[str, Sequence[str]]) -> None:
-        """Sign the first record of this run, with these addresses by their owners."""
+        """Sign the first record of this run, with these addresses by owner. Raises StorageError."""
         self._addresses = {owner: tuple(found) for owner, found in addresses.items()} | self._addresses
         await self._renew()
 
     async def advertise(self, owner: str, addresses: Sequence[str]) -> None:
-        """Have ``addresses`` of ``owner`` in the record, in place of those it had there before. Raises
-        StorageError; it is tried again later."""
+        """Replace the addresses (URIs) of ``owner`` in the record. Raises StorageError; the record is renewed later."""
         if self._addresses.get(owner, ()) != tuple(addresses):
             self._addresses[owner] = tuple(addresses)
             if self.record is None:
@@ -62,13 +61,13 @@ class OwnRecord:
                 raise
 
     def encoded(self) -> bytes:
-        """The record for a handshake; raises ProtocolError("starting") before there is one."""
+        """Return the record in bytes, for a handshake. Raises ProtocolError("starting") before there is one."""
         if self.record is None:
             raise ProtocolError("starting", "the platform is not listening yet")
         return self.record.encode()
 
     def close(self) -> None:
-        """Renew no more."""
+        """Stop renewing."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -102,8 +101,8 @@ class OwnRecord:
 
 
 def _fair_share(addresses: list[tuple[str, ...]]) -> tuple[str, ...]:
-    """As many as a record holds: the first of everybody, then the second, so that a host with many interfaces does
-    not push out the one address of a service. In the order they were given."""
+    """Choose as many addresses as a record holds, in the order they were given: the first of every owner, then the
+    second, so that a host with many interfaces does not push out the one address of a service."""
     ranked = sorted((rank, owner) for owner, found in enumerate(addresses) for rank in range(len(found)))
     chosen = set(ranked[:MAX_ADDRESSES])
     return tuple(

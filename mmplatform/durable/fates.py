@@ -1,4 +1,4 @@
-"""Messages that ended otherwise than delivered: how they ended, and which of them a row still holds."""
+"""Remembers messages that ended in another way than delivered, and cancelled ones that a row still holds."""
 
 from collections.abc import Callable
 from typing import Final
@@ -11,7 +11,7 @@ from mmplatform.message import Outcome, parse_id
 from mmplatform.storage.contract import Storage
 
 PREFIX: Final = b"fate/"
-FATES_KEPT: Final = 10_000  # messages that ended otherwise than delivered stay known until this many newer ones did
+FATES_KEPT: Final = 10_000  # the oldest fates beyond this many are forgotten at the next start
 
 
 class Fate(Struct, array_like=True):
@@ -25,14 +25,17 @@ _fates = Decoder(Fate, 4096)
 
 
 class Fates:
-    """How messages ended. ``cancelled``: those that were taken back while a row still holds them; for reading only."""
+    """The saved outcomes of messages that were not delivered.
+
+    ``cancelled``: messages that were taken back while a row still holds them; for reading only.
+    """
 
     def __init__(self, storage: Storage, unsynced: UnsyncedRows, runs: Runs) -> None:
         self.cancelled: set[MessageKey] = set()
         self._storage, self._unsynced, self._runs = storage, unsynced, runs
 
     async def restore(self, keeps: Callable[[MessageKey], bool]) -> None:
-        """Take up the marks of cancelled messages that ``keeps`` has a row of; forget the oldest fates."""
+        """Load the marks of cancelled messages that ``keeps`` finds in a row; delete other marks and old fates."""
         for key, _ in await self._storage.scan(CANCELLED):
             try:
                 message = parse_id(key[len(CANCELLED) :].decode())
@@ -49,12 +52,12 @@ class Fates:
                 self._unsynced.delete(key)
 
     def note(self, delivery_id: str, outcome: Outcome) -> None:
-        """Remember how a message ended; for those that were delivered nothing need be kept."""
+        """Remember how a message ended; nothing is kept of a delivered one."""
         if outcome.state != "delivered":
             self._unsynced.put((PREFIX + delivery_id.encode(), encode(Fate(outcome.state, outcome.reason))))
 
     async def state(self, delivery_id: str) -> str | None:
-        """How a message ended; None when it did not, or was delivered, or that was long ago."""
+        """Return the state in which a message ended; None when it has not, was delivered, or ended long ago."""
         fate = await self._storage.get(PREFIX + delivery_id.encode())
         return _fates.decode(fate).state if fate is not None else None
 
@@ -68,13 +71,13 @@ class Fates:
         self._unsynced.delete(cancelled_key(message))
 
     def drop_marks(self, peer: str, lane: int, row: Row) -> None:
-        """A row is gone, and all that was cancelled in it."""
+        """Forget the marks of cancelled messages in ``row``, which is being deleted."""
         place = (peer, lane, self._runs.epochs[row.run])
         for message in [m for m in self.cancelled if m[:3] == place and row.first <= m[3] <= row.last]:
             self.drop_mark(message)
 
     def _age(self, key: bytes) -> tuple[int, int]:
-        """Epochs are drawn at random, so runs go by their numbers."""
+        """Sort fates by the number of their run, then of their message: epochs are random and say nothing of age."""
         try:
             _, _, epoch, seq = parse_id(key[len(PREFIX) :].decode())
         except ValueError:

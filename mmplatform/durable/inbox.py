@@ -1,7 +1,7 @@
-"""Makes durable what was handled, then lets it be acknowledged.
+"""Saves which messages were handled, then lets them be acknowledged.
 
-Rows are small (a few numbers a stream), written once a loop turn at most and never while a write is under way. They
-need no sync: a row lost to a power cut was either acknowledged, and the sender's base then says so, or it was not.
+Rows are small (a few numbers a stream), written once a loop turn at most and never while a write is under way. Rows
+need no sync: messages whose row a power cut took were acknowledged, and the base of their sender says so, or were not.
 """
 
 import asyncio
@@ -25,7 +25,10 @@ _kept = Decoder(SequenceState, MAX_KEPT)
 
 
 class Inbox:
-    """What a node has handled of every peer. ``acknowledge(peer, acks)`` is called once it is saved."""
+    """The messages of every peer that this node has handled; ``acknowledge(peer, acks)`` is called once they are saved.
+
+    A row that is damaged, or a write that fails, goes to ``failed``.
+    """
 
     def __init__(
         self,
@@ -75,7 +78,7 @@ class Inbox:
                 self._failed(error)
 
     async def close(self) -> None:
-        """Save what is handled."""
+        """Save what was handled and is not saved yet; a failure is reported, not raised."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -94,7 +97,7 @@ class Inbox:
             receiver.close()
 
     def receiver(self, peer: str) -> Receiver:
-        """The receiving machine of ``peer``, as earlier runs left it."""
+        """Return the receiving machine of ``peer``, as earlier runs left it."""
         receiver = self._receivers.get(peer)
         if receiver is None:
             known = self._known(peer)
@@ -120,7 +123,7 @@ class Inbox:
         return sum(receiver.unfinished for receiver in self._receivers.values())
 
     def save(self, peer: str, receiver: Receiver) -> None:
-        """Something of ``peer`` was handled: save it soon, then acknowledge."""
+        """Save, at the end of this loop turn, what of ``peer`` was handled; then acknowledge it."""
         if peer in self._dirty or self._closed:
             return
         if not self._dirty and not self._busy:
@@ -163,7 +166,7 @@ class Inbox:
     def _not_saved(
         self, saving: list[tuple[str, Receiver, list[tuple[Stream, bytes, Ack]]]], error: BaseException
     ) -> None:
-        """Nothing is acknowledged until it is saved; the disk may have room again in a second."""
+        """Try a failed write again after RETRY_AFTER seconds; nothing of it is acknowledged before."""
         self._failed(error if isinstance(error, StorageError) else StorageError(str(error)))
         if self._closed:
             return
@@ -178,7 +181,7 @@ class Inbox:
         self._flush()
 
     def _forget_oldest_stranger(self) -> None:
-        """The one met longest ago that has nothing unsaved; its rows stay until the next start prunes them."""
+        """Forget the stranger met longest ago of whom nothing is unsaved; the next start prunes the rows on disk."""
         for peer in self._receivers:
             if not self._known(peer) and peer not in self._dirty:
                 receiver = self._receivers.pop(peer)

@@ -1,4 +1,4 @@
-"""What waits in an outbox, and in which state; taking a message back."""
+"""Tells what waits in an outbox, and in which state; takes messages back."""
 
 from typing import NamedTuple
 
@@ -12,8 +12,11 @@ from mmplatform.message import CANCELLED, Priority, parse_id
 
 
 class QueuedMessage(NamedTuple):
-    """One message that is not settled; ``expires_in`` in seconds, ``size`` in bytes of payload. ``why`` is what keeps
-    it from being mailed, when something does."""
+    """One message that is not settled.
+
+    ``size``: bytes of payload. ``expires_in``: seconds. ``why``: what keeps the message from being mailed, "" when
+    nothing does.
+    """
 
     id: str
     peer: str
@@ -26,7 +29,7 @@ class QueuedMessage(NamedTuple):
 
 
 async def queued(outbox: Outbox, peer: str | None = None) -> list[QueuedMessage]:
-    """What is not settled, for one peer or for all, oldest first within each peer and lane."""
+    """Return the messages that are not settled, of one peer or of all, oldest first within each peer and lane."""
     found: list[QueuedMessage] = []
     now_ms = outbox.now() * 1000
     for queue in outbox.queues():
@@ -44,8 +47,12 @@ async def queued(outbox: Outbox, peer: str | None = None) -> list[QueuedMessage]
 
 
 async def state(outbox: Outbox, delivery_id: str) -> str:
-    """waiting | sent | relayed | delivered | expired | refused | cancelled | unknown. Raises ValueError for a bad
-    id."""
+    """Return the state of a message by the id of its delivery, also of one that an earlier run accepted.
+
+    The state is "waiting" (saved here), "sent" (over a link that is up, not yet acknowledged), "relayed" (on the disk
+    of a relay), "delivered", "expired", "refused", "cancelled", or "unknown" for an id that this node has forgotten
+    or never made. Raises ValueError for text that is no delivery id.
+    """
     peer, lane, epoch, seq = parse_id(delivery_id)
     fate = await outbox.fates.state(delivery_id)
     if fate is not None:
@@ -59,7 +66,7 @@ async def state(outbox: Outbox, delivery_id: str) -> str:
 
 
 async def cancel(outbox: Outbox, delivery_id: str) -> bool:
-    """Take back one message. False when it is on its way, settled or unknown. Raises ValueError for a bad id."""
+    """Take back one message; return False when it is on its way, settled or unknown. Raises ValueError for a bad id."""
     message = parse_id(delivery_id)
     peer, lane, epoch, seq = message
     queue = outbox.find(peer)
@@ -76,7 +83,7 @@ async def cancel(outbox: Outbox, delivery_id: str) -> bool:
     if not _still_here(outbox, queue, message) or (
         sender.holds(lane, epoch, seq) and not sender.cancel(lane, epoch, seq)
     ):
-        outbox.fates.drop_mark(message)  # it went out meanwhile
+        outbox.fates.drop_mark(message)  # the message went out meanwhile
         return False
     outbox.fates.cancelled.add(message)
     outbox.settle(peer, Settled(lane, epoch, sender.base(lane, epoch), [seq], {seq: CANCELLED}))
@@ -87,7 +94,7 @@ async def cancel(outbox: Outbox, delivery_id: str) -> bool:
 def _queued_of(
     outbox: Outbox, queue: PeerQueue, lane_queue: LaneQueue, segment: Segment, now_ms: float
 ) -> list[QueuedMessage]:
-    """What is not settled of one row."""
+    """Return the messages of one row that are not settled."""
     peer, lane, epoch = queue.peer, lane_queue.lane, segment.epoch
     found = []
     for record in segment.records:
@@ -118,7 +125,7 @@ def _still_here(outbox: Outbox, queue: PeerQueue, message: MessageKey) -> bool:
 
 
 def _state_now(outbox: Outbox, queue: PeerQueue, lane: int, epoch: int, seq: int) -> str:
-    """The state of a message of which no other end than delivery is known."""
+    """Return the state of a message that has not expired and was not refused or cancelled."""
     lane_queue = queue.lanes[lane]
     if queue.sender.settled(lane, epoch, seq):
         return "delivered"
@@ -130,7 +137,7 @@ def _state_now(outbox: Outbox, queue: PeerQueue, lane: int, epoch: int, seq: int
 
 
 def _state_of_kept(queue: PeerQueue, lane: int, epoch: int, seq: int) -> str:
-    """The state of a message that is in a row."""
+    """Return the state of a message that is in a row."""
     if queue.linked and queue.sender.in_flight(lane, epoch, seq):
         return "sent"
     return "relayed" if queue.letters.state(lane, epoch, seq) >= RELAYED else "waiting"

@@ -26,15 +26,15 @@ from mmplatform.message import DELIVERED, Delivery, Outcome
 from mmplatform.storage.contract import Row as StorageRow
 from mmplatform.storage.contract import Storage
 
-RESIDENT_BYTES: Final = 8 * 1024 * 1024  # of one lane, in memory while its peer is linked
-AWAY_BYTES: Final = 1024 * 1024  # and while it is not
+RESIDENT_BYTES: Final = 8 * 1024 * 1024  # bytes of one lane that are in memory while its peer is linked
+AWAY_BYTES: Final = 1024 * 1024  # bytes of one lane that are in memory while its peer is away
 DAMAGED: Final = Outcome("refused", False, "damaged on this disk before it was sent")
 
 log = logging.getLogger("mmplatform.durable")
 
 
 class Outbox:
-    """The durable queue of a node. ``wake(peer)`` is called when there is something new to send to it."""
+    """The durable queue of a node. ``wake(peer)`` is called when there is something new to send to ``peer``."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Outbox:
         self._loop: asyncio.AbstractEventLoop
 
     async def open(self) -> None:
-        """Take up what an earlier run left, and register this run's epoch."""
+        """Load what earlier runs left, and register the epoch of this run. Raises StorageError."""
         self._loop = asyncio.get_running_loop()
         await self._take_up()
         lanes = [lane_queue for queue in self._queues.values() for lane_queue in queue.lanes]
@@ -68,7 +68,7 @@ class Outbox:
         log.info("%d messages of earlier runs wait for %d peers", self.count, len(self.peers()))
 
     async def close(self) -> None:
-        """Save what is staged and stop reading; nothing that was accepted is lost."""
+        """Save what is staged and stop reading; no accepted message is lost."""
         if self._staged:
             self._flush()
         self._unsynced.flush()
@@ -84,18 +84,18 @@ class Outbox:
             lane_queue.stop()
 
     def queue(self, peer: str) -> PeerQueue:
-        """What waits for ``peer``; made when it is not there yet."""
+        """Return the queue of ``peer``, made when there is none."""
         queue = self._queues.get(peer)
         if queue is None:
             queue = self._queues[peer] = PeerQueue(peer, self._unsynced.put)
         return queue
 
     def find(self, peer: str) -> PeerQueue | None:
-        """What waits for ``peer``; None when nothing was ever put for it that this run knows of."""
+        """Return the queue of ``peer``, None when this run knows of no message for ``peer``."""
         return self._queues.get(peer)
 
     def queues(self) -> list[PeerQueue]:
-        """What waits, of everybody."""
+        """Return the queues of all peers."""
         return list(self._queues.values())
 
     @property
@@ -105,7 +105,7 @@ class Outbox:
 
     @property
     def count(self) -> int:
-        """About how many messages wait: those that were settled out of turn count until what is before them is."""
+        """About how many messages wait; one that was settled out of turn counts until all before it are settled."""
         return sum(
             row.last - max(row.first, queue.sender.base(lane_queue.lane, self.runs.epochs[row.run])) + 1
             for queue in self._queues.values()
@@ -120,7 +120,7 @@ class Outbox:
             del self._queues[peer]
 
     def peers(self) -> list[str]:
-        """Peers for whom something waits."""
+        """Return the peers for whom something waits."""
         return [peer for peer, queue in self._queues.items() if not queue.empty]
 
     def waits(self, peer: str) -> bool:
@@ -131,7 +131,7 @@ class Outbox:
     def put(
         self, queue: PeerQueue, lane: int, topic: str, protocol: str, payload: bytes, expires_ms: int
     ) -> tuple[Delivery, asyncio.Future[None]]:
-        """Accept one message. The future resolves once it is saved, or raises the StorageError that prevented it."""
+        """Accept one message; the future resolves once the message is saved, or raises the StorageError."""
         lane_queue = queue.lanes[lane]
         seq = lane_queue.next_seq
         lane_queue.next_seq = seq + 1
@@ -152,7 +152,7 @@ class Outbox:
         self._attached += rows
 
     async def room(self, queue: PeerQueue) -> None:
-        """Wait until less than PEER_BYTES wait for the peer."""
+        """Wait until fewer than PEER_BYTES wait for the peer. Raises NotRunning when the outbox closes first."""
         while queue.bytes >= PEER_BYTES:
             self._check_open()
             if queue.room is None or queue.room.done():
@@ -160,10 +160,10 @@ class Outbox:
             await asyncio.shield(queue.room)
 
     async def empty(self, peer: str | None = None) -> None:
-        """Wait until all that waits (for one peer, or for all) is settled."""
+        """Wait until no message (for one peer, or for all) waits. Raises NotRunning when the outbox closes first."""
         queues = self._queues.values() if peer is None else [self.queue(peer)]
         while waiting := [queue for queue in queues if not queue.empty]:
-            for queue in waiting:  # one after the other: looking at all whenever one is empty is quadratic
+            for queue in waiting:  # in turn: looking at all whenever one is empty is quadratic
                 while not queue.empty:
                     self._check_open()
                     if queue.emptied is None:
@@ -171,7 +171,7 @@ class Outbox:
                     await asyncio.shield(queue.emptied)
 
     def acknowledge(self, peer: str, ack: Ack) -> None:
-        """The peer handled these. What of them is still on disk only is settled as it is read."""
+        """Settle what ``peer`` has handled; messages that are on disk only are settled when they are read."""
         queue = self.queue(peer)
         if ack.epoch not in self.runs.numbers:
             return
@@ -191,7 +191,7 @@ class Outbox:
             queue.lanes[letter.lane].relayed(letter.first, letter.last, letter.state >= RELAYED)
 
     def settle(self, peer: str, settled: Settled) -> None:
-        """Tell the waiting of the outcomes and delete the rows that hold nothing else."""
+        """Tell the deliveries how their messages ended, and delete the rows whose messages are all settled."""
         queue = self.queue(peer)
         lane_queue = queue.lanes[settled.lane]
         self.ended["delivered"] += len(settled.seqs) - len(settled.outcomes)
@@ -212,7 +212,7 @@ class Outbox:
                 queue.letters.settle(settled.lane, settled.epoch, settled.base)
 
     def refill(self, peer: str) -> None:
-        """Read the next rows of lanes that run low; called when a link came up or something was settled."""
+        """Read the next rows of lanes that run low; to be called when a link came up or something was settled."""
         queue = self._queues.get(peer)
         if queue is None or self._closed:
             return
@@ -304,7 +304,7 @@ class Outbox:
         lane_queue.pushed = (prefix, last)
         lane_queue.loaded += 1
         lane_queue.resident += row.size
-        if queue.sender.base(lane, epoch) > last:  # nothing of it needs to be sent
+        if queue.sender.base(lane, epoch) > last:  # all of the row is settled
             self._drop_rows(queue, lane_queue, prefix, last + 1)
 
     async def _load(self, queue: PeerQueue, lane_queue: LaneQueue) -> None:
@@ -328,13 +328,13 @@ class Outbox:
             lane_queue.loader = None
 
     async def _values(self, rows: list[Row]) -> dict[bytes, bytes | None]:
-        """What is on disk of ``rows``, which stand one behind the other there: a look-up a row is what a backlog of
-        small rows costs most."""
+        """Read ``rows``, which are neighbours on disk, in one scan: with one look-up a row, a backlog of small rows
+        spends most of its time on look-ups."""
         if len(rows) == 1:
             return {rows[0].key: await self.storage.get(rows[0].key)}
         found: dict[bytes, bytes | None] = dict(await self.storage.scan(rows[0].lane_prefix, rows[0].key, len(rows)))
         for row in rows:
-            if row.key not in found:  # others may stand between them, whose deletion is under way
+            if row.key not in found:  # rows whose deletion is under way may stand between them
                 found[row.key] = await self.storage.get(row.key)
         return found
 
@@ -345,7 +345,7 @@ class Outbox:
         self.settle(queue.peer, Settled(lane, epoch, base, list(lost), dict.fromkeys(lost, DAMAGED)))
 
     def _hear_again(self, queue: PeerQueue, lane_queue: LaneQueue, epoch: int) -> None:
-        """Settle what was acknowledged before it was in memory."""
+        """Settle messages that were acknowledged while they were on disk only."""
         ack = queue.heard.get((lane_queue.lane, epoch))
         settled = queue.sender.acknowledge(ack) if ack is not None else None
         if settled is not None:
@@ -354,7 +354,7 @@ class Outbox:
             queue.heard = {place: ack for place, ack in queue.heard.items() if place[0] != lane_queue.lane}
 
     async def _read(self, row: Row, value: bytes | None) -> tuple[int, list[Record]]:
-        """The records of a row; a damaged one is put aside and the rest goes on."""
+        """Return the epoch and the records of a row; a damaged row is put aside and gives no records."""
         epoch = self.runs.epochs[row.run]
         try:
             if value is None:
@@ -385,7 +385,7 @@ class Outbox:
                 if row.last >= base:
                     break
             elif queue.sender.base(lane_queue.lane, self.runs.epochs[row.run]) <= row.last:
-                break  # by mail a later run may be settled before an earlier one
+                break  # mail may settle a later run before an earlier one
             rows.popleft()
             lane_queue.dropped += 1
             lane_queue.loaded -= 1
@@ -433,7 +433,7 @@ class Outbox:
                 if run is None or not lane_queue.keeps(row_prefix(queue.peer, letter.lane, run), letter.last):
                     queue.letters.drop(letter)
             except CodecError:
-                self._unsynced.delete(key)  # at worst it is mailed once more
+                self._unsynced.delete(key)  # at worst the letter is mailed once more
 
     def _keeps(self, message: MessageKey) -> bool:
         """Whether a row of any run holds a message of this number; the epoch may not be known yet."""

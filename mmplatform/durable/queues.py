@@ -1,4 +1,4 @@
-"""What waits for one peer: a queue a priority, its rows on disk and its front in memory, and who waits for what."""
+"""What waits for one peer: a queue a priority, with its rows on disk and its front in memory."""
 
 import asyncio
 import secrets
@@ -15,10 +15,10 @@ from mmplatform.durable.rows import Row
 from mmplatform.message import Delivery
 from mmplatform.storage.contract import Row as StorageRow
 
-PEER_BYTES: Final = 256 * 1024 * 1024  # what may wait for one peer before send() waits too
-READ_ROWS: Final = 256  # are read back at once, at most
-READ_BYTES: Final = 1024 * 1024  # of them, unless one row has more
-DELIVERIES_SWEPT: Final = 16_384  # forget Delivery objects nobody holds whenever a lane has this many more
+PEER_BYTES: Final = 256 * 1024 * 1024  # bytes that may wait for one peer before send() waits for room
+READ_ROWS: Final = 256  # rows that one look-up reads back, at most
+READ_BYTES: Final = 1024 * 1024  # bytes that one look-up reads back, unless its first row alone has more
+DELIVERIES_SWEPT: Final = 16_384  # new Delivery objects of a lane after which those that nobody holds are forgotten
 
 
 class PeerQueue:
@@ -30,13 +30,13 @@ class PeerQueue:
         self.peer = peer
         self.sender = Sender()
         self.letters = Letters(peer, save, secrets.token_bytes)
-        self.heard: dict[tuple[int, int], Ack] = {}  # acknowledgements of more than is in memory
-        self.why = ""  # what keeps it from being mailed at all
+        self.heard: dict[tuple[int, int], Ack] = {}  # acknowledgements of messages that are on disk only
+        self.why = ""  # what keeps all mail to the peer back; empty when nothing does
         self.lanes = [LaneQueue(peer, lane) for lane in range(LANES)]
         self.bytes = 0
         self.linked = False
-        self.room: asyncio.Future[None] | None = None  # for those who wait until less waits
-        self.emptied: asyncio.Future[None] | None = None  # for those who wait until nothing waits
+        self.room: asyncio.Future[None] | None = None  # resolves when there is room for more
+        self.emptied: asyncio.Future[None] | None = None  # resolves when nothing waits
 
     @property
     def crowded(self) -> bool:
@@ -68,11 +68,11 @@ class LaneQueue:
         self.next_seq = 1
         self.staged: list[Record] = []  # put in this loop turn
         self.staged_bytes = 0
-        self.waiters: list[asyncio.Future[None]] = []  # for them to be saved
+        self.waiters: list[asyncio.Future[None]] = []  # resolve once the staged records are saved
         self.writing = 0  # transactions under way
         self.deliveries: dict[int, ReferenceType[Delivery]] = {}
         self.sweep_at = DELIVERIES_SWEPT
-        self.why = ""  # what keeps the next of it from being mailed
+        self.why = ""  # what keeps the next message of this lane from being mailed; empty when nothing does
         self.too_large: tuple[int, int, int] = (0, 0, 0)  # epoch, number and bytes of a message that no letter holds
         self.dropped = 0  # rows that left ``rows`` at the front so far
         self.mailed = 0  # rows in letters, from the first one this lane ever had
@@ -83,8 +83,8 @@ class LaneQueue:
         return any(row.key.startswith(prefix) and row.first <= seq <= row.last for row in self.rows)
 
     def unread(self, limit: int) -> list[Row]:
-        """The next rows to read back, as one look-up: as many as leave at most ``limit`` bytes in memory, at least one
-        as long as less than that is there."""
+        """Return the rows to read back next, in one look-up: as many as keep at most ``limit`` bytes in memory, but
+        at least one as long as fewer bytes are there."""
         if self.resident >= limit:
             return []
         found: list[Row] = []
@@ -110,7 +110,7 @@ class LaneQueue:
         self.sweep_at = len(self.deliveries) + DELIVERIES_SWEPT
 
     def stop(self) -> None:
-        """Tell who waits for a delivery that this node will not see its end."""
+        """Tell whoever awaits a delivery that this node stops before the message ends."""
         for held in self.deliveries.values():
             delivery = held()
             if delivery is not None:

@@ -9,8 +9,8 @@ from mmplatform.codec import Decoder, Struct
 from mmplatform.delivery.sender import LANES
 from mmplatform.delivery.wire import Record, size_of
 
-OUTBOX: Final = b"outbox/"  # what all keys of rows begin with
-CANCELLED: Final = b"cancelled/"  # and all marks of cancelled messages
+OUTBOX: Final = b"outbox/"  # the start of the keys of all rows
+CANCELLED: Final = b"cancelled/"  # the start of the keys of all marks of cancelled messages
 ROW_BYTES: Final = 1024 * 1024
 KEY_SIZE: Final = 73  # outbox/ + peer + / + lane + run + first + last
 
@@ -37,27 +37,27 @@ class Row(NamedTuple):
 
     @property
     def prefix(self) -> bytes:
-        """What the keys of all rows begin with that one run put in a lane."""
+        """The start of the key, shared by all rows that the same run put in the same lane."""
         return self.key[:-16]
 
     @property
     def lane_prefix(self) -> bytes:
-        """What the keys of all rows of its lane begin with."""
+        """The start of the key, shared by all rows of the same lane."""
         return self.key[:-20]
 
     @property
     def run(self) -> int:
-        """The run that put it."""
+        """The number of the run that put the row."""
         return int.from_bytes(self.key[-20:-16])
 
 
 def row_prefix(peer: str, lane: int, run: int) -> bytes:
-    """What the keys of all rows begin with that one run put in a lane: see :attr:`Row.prefix`."""
+    """Return the start of the keys of all rows that ``run`` put in a lane: see :attr:`Row.prefix`."""
     return OUTBOX + peer.encode() + b"/" + bytes([lane]) + run.to_bytes(4)
 
 
 def split(records: list[Record]) -> list[list[Record]]:
-    """Rows of about ROW_BYTES, so that reading one back is bounded."""
+    """Split records into rows of about ROW_BYTES, so that reading one row back is bounded."""
     parts: list[list[Record]] = []
     size = ROW_BYTES
     for record in records:
@@ -70,7 +70,7 @@ def split(records: list[Record]) -> list[list[Record]]:
 
 
 def parse_key(key: bytes) -> tuple[str, int, int, int] | None:
-    """(peer, lane, first, last) of the key of a row, None for one that nobody here made."""
+    """Return (peer, lane, first, last) of the key of a row, None for a damaged key."""
     first, last = int.from_bytes(key[-16:-8]), int.from_bytes(key[-8:])
     if len(key) != KEY_SIZE or not key[7:51].isascii() or key[52] >= LANES or not 0 < first <= last < first + ROW_BYTES:
         return None
@@ -78,6 +78,6 @@ def parse_key(key: bytes) -> tuple[str, int, int, int] | None:
 
 
 def cancelled_key(message: MessageKey) -> bytes:
-    """Where the mark of a cancelled message is kept."""
+    """Return the key of the mark of a cancelled message."""
     peer, lane, epoch, seq = message
     return CANCELLED + f"{epoch}.{lane}.{seq}@{peer}".encode()

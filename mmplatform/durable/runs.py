@@ -30,7 +30,7 @@ class Runs:
         known = await storage.get(KEY)
         try:
             runs = dict(_runs.decode(known)) if known else {}
-        except CodecError as error:  # the rows say it too, and are read sooner or later
+        except CodecError as error:  # the rows name their epochs, too, and are read sooner or later
             failed(StorageCorrupt(f"the list of earlier runs is damaged: {error}"))
             runs = {}
         held = set(held)

@@ -9,7 +9,7 @@ from mmplatform.storage.contract import Row, Storage
 
 
 class UnsyncedRows:
-    """Rows of ``storage`` that are written without a sync. ``failed`` hears of what could not even be asked for."""
+    """Rows of ``storage`` that are written without a sync. ``failed`` is told of a write that could not begin."""
 
     def __init__(self, storage: Storage, failed: Callable[[Exception], None]) -> None:
         self._storage, self._failed = storage, failed
@@ -36,7 +36,7 @@ class UnsyncedRows:
         self._deletions.append((key, None))
 
     def flush(self) -> None:
-        """Delete now what waits for it."""
+        """Write now the deletions that wait."""
         self._scheduled = False
         rows, self._deletions = self._deletions, []
         if not rows:
@@ -47,7 +47,7 @@ class UnsyncedRows:
             self._failed(error)
 
     def _deleted(self, rows: list[Row], done: asyncio.Future[None]) -> None:
-        """Have what could not be deleted, as on a full disk, go with the next deletions."""
+        """Keep deletions that failed, as on a full disk, for the next flush."""
         if done.cancelled() or done.exception() is not None:
             self._deletions[:0] = rows
 

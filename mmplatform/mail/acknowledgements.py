@@ -12,14 +12,14 @@ from mmplatform.identity.keys import SignId
 from mmplatform.mail.depositing import Depositor, NotMailed
 from mmplatform.message import DEFAULT_EXPIRY
 
-INTERVAL: Final = 0.2
-MOST_OUTCOMES: Final = 1000  # in one envelope; what they are about is acknowledged first, the rest in its turn
+INTERVAL: Final = 0.2  # seconds between two envelopes to one sender
+MOST_OUTCOMES: Final = 1000  # outcomes in one envelope; later ones go in the next
 
 Done = Callable[[bool], None]
 
 
 class Owed:
-    """What one sender is to be told, and the envelopes to give back once a relay has it."""
+    """The acknowledgements for one sender, and the envelopes to give back once a relay keeps them."""
 
     __slots__ = ("acks", "done", "sending", "timer")
 
@@ -31,38 +31,42 @@ class Owed:
 
 
 class MailedAcks:
-    """``changed``, then ``owe``; envelopes are given back even when no relay takes the acknowledgement: their sender
-    mails again what nobody acknowledged, and is told then. A dead relay of one sender must not fill our box."""
+    """Mails acknowledgements: :meth:`changed` collects them, :meth:`owe` has them sent.
+
+    An envelope is given back even when no relay takes its acknowledgement: the sender mails the messages again and is
+    told then. A dead relay of one sender must not fill our mailbox.
+    """
 
     def __init__(self, depositor: Depositor, linked: Callable[[str], bool], now: Callable[[], float]) -> None:
         self._depositor, self._linked, self._now = depositor, linked, now
         self._owed: dict[SignId, Owed] = {}
 
     def changed(self, peer: SignId, acks: list[Ack]) -> None:
-        """This is what of the sender's messages is handled and saved."""
+        """Collect the acknowledgements of messages of ``peer`` that are handled and saved."""
         owed = self._owed.setdefault(peer, Owed())
         owed.acks |= {(ack.lane, ack.epoch): ack for ack in acks}
 
     def owe(self, peer: SignId, done: Done) -> None:
-        """An envelope of this sender is done with: tell it, then give the envelope back."""
+        """Tell ``peer`` soon that an envelope is handled, then give the envelope back by ``done(True)``."""
         owed = self._owed.setdefault(peer, Owed())
         owed.done.append(done)
         if owed.timer is None and owed.sending is None:
             owed.timer = asyncio.get_running_loop().call_later(0, self._due, peer)
 
     def linked(self, peer: SignId) -> None:
-        """The link tells the sender."""
+        """Give the envelopes of ``peer`` back: the link that came up carries the acknowledgements."""
         owed = self._owed.get(peer)
         if owed is not None and owed.sending is None:
             self._give_back(peer, owed)
 
     def forget(self, peer: SignId) -> None:
-        """Nothing of this sender is in hand any more."""
+        """Drop what was collected for ``peer``, of whom no envelope is held any more."""
         owed = self._owed.get(peer)
         if owed is not None and owed.timer is None and owed.sending is None:
             del self._owed[peer]
 
     async def close(self) -> None:
+        """Stop; envelopes that are not given back come again in the next run."""
         owed_to, self._owed = list(self._owed.values()), {}
         sending = [owed.sending for owed in owed_to if owed.sending is not None]
         for owed in owed_to:
@@ -105,7 +109,7 @@ class MailedAcks:
 
 
 def _fitting(acks: list[Ack]) -> list[Ack]:
-    """Acknowledgements that one envelope holds."""
+    """Return as many acknowledgements as one envelope holds; an ack with too many outcomes is cut short."""
     fitting: list[Ack] = []
     room = MOST_OUTCOMES
     for ack in acks:

@@ -1,4 +1,4 @@
-"""Leaves sealed envelopes at the relays of their recipient, or other carriers of mail: at the first that keeps them."""
+"""Leaves sealed envelopes at the first relay of their recipient, or other carrier of mail, that keeps them."""
 
 import asyncio
 import logging
@@ -18,9 +18,9 @@ from mmplatform.plugins.host import Failed
 from mmplatform.plugins.mail_carrier import MailCarrier
 from mmplatform.session.envelope import seal
 
-MAX_RELAYS: Final = 4  # of one peer
+MAX_RELAYS: Final = 4  # addresses of one peer that are tried for mail
 DEPOSIT_TIMEOUT: Final = 30.0  # seconds: a relay that is slower is as good as dead
-REASONS: Final = 64  # that are counted apart: relays choose the words
+REASONS: Final = 64  # reasons counted apart: relays choose the words, so their number must be bounded
 AVOID: Final = 60.0  # seconds in which a relay that failed is tried after the others
 LONGEST_RETRY: Final = 24 * 3600.0  # seconds: relays choose when they want to be asked again
 PASSED_ON: Final = (Exception, GeneratorExit, KeyboardInterrupt, SystemExit)  # raised by a carrier, as they are
@@ -33,8 +33,11 @@ class OddAnswer(MMError):
 
 
 class NotMailed(Unreachable):
-    """No relay took it. ``retry``: seconds after which one of them wants to be asked again, 0 when none said.
-    ``uncertain``: one of them may have it all the same."""
+    """No relay took an envelope.
+
+    ``retry``: seconds after which one of the relays wants to be asked again, 0 when none said. ``uncertain``: one of
+    the relays may keep the envelope all the same.
+    """
 
     def __init__(self, reasons: list[str], retry: float, uncertain: bool) -> None:
         super().__init__("; ".join(reasons))
@@ -42,7 +45,7 @@ class NotMailed(Unreachable):
 
 
 class Depositor:
-    """``carriers`` by the scheme of the addresses where they keep mail."""
+    """Seals envelopes and leaves them; ``carriers`` by the scheme of the addresses where they keep mail."""
 
     def __init__(
         self,
@@ -56,7 +59,7 @@ class Depositor:
         self._identity, self._directory, self._contacts, self._carriers = identity, directory, contacts, carriers
         self._now, self._failed = now, failed
         self.tally: Counter[str] = Counter()  # deposited, received, and declined with the reason
-        self._avoided: dict[str, float] = {}  # address -> until when
+        self._avoided: dict[str, float] = {}  # address -> Unix seconds until when it is tried last
         self._told: set[str] = set()  # classes of carriers whose odd answers were reported
 
     def carries(self, address: str) -> bool:
@@ -64,7 +67,7 @@ class Depositor:
         return address.partition(":")[0] in self._carriers
 
     def relays(self, peer: SignId) -> list[str]:
-        """Where mail for ``peer`` may be left, likeliest first."""
+        """Return the addresses where mail for ``peer`` may be left, likeliest first."""
         usable = [address for address in self._directory.addresses(peer) if self.carries(address)][:MAX_RELAYS]
         now = self._now()
         self._avoided = {address: until for address, until in self._avoided.items() if until > now}
@@ -73,7 +76,18 @@ class Depositor:
     async def deposit(
         self, peer: SignId, mail_id: bytes, expires: int, content: bytes, relays: Sequence[str]
     ) -> tuple[str, int]:
-        """The first of ``relays`` that keeps it, and until when in Unix milliseconds. Raises NotMailed."""
+        """Seal ``content`` to ``peer`` and leave it at the first of ``relays`` that keeps it.
+
+        Args:
+            peer: the recipient.
+            mail_id: 16 bytes; the same one twice is kept once.
+            expires: Unix milliseconds until when the envelope should be kept.
+            content: an encoded packet (docs/protocol/mail.rst).
+            relays: addresses, tried one after the other, DEPOSIT_TIMEOUT seconds each.
+
+        Returns the address of the relay and until when the relay keeps the envelope, in Unix milliseconds. Raises
+        NotMailed.
+        """
         if not relays:
             raise NotMailed(["no relay of it is known"], 0.0, False)
         envelope = self._seal(peer, content)
@@ -98,7 +112,7 @@ class Depositor:
                 self._tell_once(carrier, error)
             except (Unreachable, OSError, ValueError) as error:
                 reasons.append(f"{_host(relay)}: {error}")
-            except Exception as error:  # of a plugin: what waits for its peer goes on all the same
+            except Exception as error:  # a fault in a plugin must not stop the mail
                 reasons.append(f"{_host(relay)}: {error!r}")
                 self._failed(error)
             else:
@@ -111,14 +125,14 @@ class Depositor:
         raise NotMailed(reasons, min(filter(None, retries), default=0.0), uncertain)
 
     def relays_of_sender(self, peer: SignId) -> list[str]:
-        """Where ``peer`` may be told that its mail has come. Of strangers these are our own relays only: whoever
-        writes to us must not choose where we connect to."""
+        """Return the relays where acknowledgements for ``peer`` may be left. A stranger's are limited to our own
+        relays: whoever writes to us must not choose where we connect to."""
         record = self._directory.own_record
         own = record.connection_info if record is not None else ()
         return [relay for relay in self.relays(peer) if relay in own or self._contacts.known(peer)]
 
     def forget_failures(self, peer: SignId) -> None:
-        """There is news of ``peer``: try its relays in their order again."""
+        """Try the relays of ``peer`` in their order again: there is news of ``peer``."""
         for relay in self.relays(peer):
             self._avoided.pop(relay, None)
 

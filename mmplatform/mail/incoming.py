@@ -1,9 +1,9 @@
-"""Mail for us: each envelope is opened, handled like what comes over a link, and given back to its relay when that is
-saved and its sender can know.
+"""Opens mail for us, hands its messages on as if they came over a link, and gives each envelope back to its relay once
+its messages are saved and its sender can know.
 
-Envelopes are opened one a loop turn, so that a full box keeps nobody waiting. What cannot be handled yet (a message
-before it is missing, or the handlers are too far behind) is held, within bounds, and tried again when there is
-progress; what is held too long goes back, and its sender mails it anew.
+Envelopes are opened one a loop turn, so that a full mailbox keeps nobody waiting. An envelope that cannot be handled
+yet (an earlier message is missing, or the handlers are too far behind) is held, within bounds, and tried again when
+there is progress; one that is held too long goes back, and its sender mails the messages anew.
 """
 
 import asyncio
@@ -23,24 +23,24 @@ from mmplatform.peers.registry import Peers
 from mmplatform.session.envelope import open_envelope
 from mmplatform.storage.contract import Storage
 
-HELD_BYTES: Final = 64 * 1024 * 1024  # of envelopes that are not yet given back
-STRANGERS_BYTES: Final = 8 * 1024 * 1024  # of those from peers that nobody here knows
-PEER_BYTES: Final = 16 * 1024 * 1024  # of those from one peer
-PATIENCE: Final = 60.0  # seconds without progress after which what is held goes back
-LATER: Final = ("window", "overloaded")  # reasons to try again
+HELD_BYTES: Final = 64 * 1024 * 1024  # bytes of envelopes that are not yet given back
+STRANGERS_BYTES: Final = 8 * 1024 * 1024  # bytes of held envelopes from all strangers together
+PEER_BYTES: Final = 16 * 1024 * 1024  # bytes of held envelopes from one peer
+PATIENCE: Final = 60.0  # seconds without progress after which a held envelope goes back
+LATER: Final = ("window", "overloaded")  # reasons of a ProtocolError after which an envelope is tried again
 
 log = logging.getLogger("mmplatform.mail")
 
 
 class Arrival:
-    """One opened envelope that is not given back. ``missing``: streams of which something is not handled and saved."""
+    """One opened envelope that is not given back. ``missing``: its streams that are not all handled and saved."""
 
     __slots__ = ("done", "frame", "handed", "missing", "peer", "progress", "size", "stranger", "tried")
 
     def __init__(self, peer: SignId, frame: Frame, size: int, done: Done, stranger: bool, now: float) -> None:
         self.peer, self.frame, self.size, self.done, self.stranger = peer, frame, size, done, stranger
         self.tried = now
-        self.progress: list[tuple[int, int]] | None = None  # of its streams, when it was last tried
+        self.progress: list[tuple[int, int]] | None = None  # of the streams of the envelope, when it was last tried
         self.handed = False
         self.missing = {
             (batch.lane, batch.epoch): (batch.records[0].seq, batch.records[-1].seq)
@@ -49,14 +49,14 @@ class Arrival:
         }
 
     def waits_for(self, frame: Frame) -> bool:
-        """Whether it is held, and messages of the same stream in ``frame`` come before its own."""
+        """Whether this envelope is held, and ``frame`` has earlier messages of one of its streams."""
         return not self.handed and any(
             batch.records and self.missing.get((batch.lane, batch.epoch), (0, 0))[0] > batch.records[0].seq
             for batch in frame.batches
         )
 
     def saved(self, ack: Ack) -> None:
-        """All in ``ack`` is handled and saved."""
+        """Take note that all messages in ``ack`` are handled and saved."""
         bounds = self.missing.get((ack.lane, ack.epoch))
         if bounds is not None:
             first = max(bounds[0], ack.upto + 1)
@@ -68,7 +68,7 @@ class Arrival:
 
 
 class Incoming:
-    """``secrets()`` gives the keys that mail may be sealed to."""
+    """The envelopes for us that are not yet given back. ``secrets()`` gives the keys that mail may be sealed to."""
 
     def __init__(
         self,
@@ -85,20 +85,20 @@ class Incoming:
         self._identity, self._storage, self._directory, self._contacts = identity, storage, directory, contacts
         self._peers, self._secrets, self._acks, self._now, self._lines = peers, secrets, acks, now, lines
         self._queue: deque[tuple[bytes, Done]] = deque()
-        self._arrivals: dict[SignId, list[Arrival]] = {}  # of each sender in the order they came
+        self._arrivals: dict[SignId, list[Arrival]] = {}  # of each sender, in the order of their arrival
         self._bytes = self._strangers_bytes = 0
         self._loop: asyncio.AbstractEventLoop
         self._sweep: asyncio.TimerHandle | None = None
         self._begun = self._closed = False
 
     def begin(self) -> None:
-        """Handle what comes, and what has come so far: handlers are there."""
+        """Handle what has come so far, and what comes from now on: the handlers are there."""
         self._loop, self._begun = asyncio.get_running_loop(), True
         if self._queue:
             self._loop.call_soon(self._next)
 
     def received(self, envelope: bytes, done: Done) -> None:
-        """An envelope for us."""
+        """Take in an envelope for us; ``done(False)`` is called at once when too much is held."""
         if self._closed:
             return
         if self._bytes + len(envelope) > HELD_BYTES:
@@ -110,7 +110,7 @@ class Incoming:
             self._loop.call_soon(self._next)
 
     def saved(self, peer: SignId, acks: list[Ack]) -> None:
-        """What ``acks`` says is handled and on disk."""
+        """Give back the envelopes of ``peer`` whose messages, as ``acks`` says, are all handled and on disk."""
         arrivals = self._arrivals.get(peer)
         if not arrivals:
             return
@@ -123,12 +123,12 @@ class Incoming:
         self._try_again(peer)
 
     def linked(self, peer: SignId) -> None:
-        """A link came up: acknowledgements ride there, and it may bring what is missing."""
+        """Use the link to ``peer`` that came up: it carries the acknowledgements, and may bring missing messages."""
         self._acks.linked(peer)
         self._try_again(peer)
 
     def close(self) -> None:
-        """What is not given back comes again after the next sign-in."""
+        """Stop; an envelope that is not given back comes again after the next sign-in."""
         self._closed = True
         self._queue.clear()
         if self._sweep is not None:
@@ -173,7 +173,7 @@ class Incoming:
         return peer, frame
 
     def _admit(self, peer: SignId, frame: Frame, size: int) -> bool:
-        """Whether there is room; what is held and comes after it gives way, as it waits for this."""
+        """Make room for ``frame``: held envelopes with later messages give way. Return whether there is room."""
         while not self._has_room(peer, size):
             later = next((a for a in reversed(self._arrivals.get(peer, [])) if a.waits_for(frame)), None)
             if later is None:
@@ -206,7 +206,7 @@ class Incoming:
                     self._try(arrival, arrivals)
 
     def _try(self, arrival: Arrival, arrivals: list[Arrival]) -> None:
-        """Hand it over, unless something before it must go first: runs of a sender do not overtake each other."""
+        """Hand an envelope over, unless an earlier one must go first: runs of a sender do not overtake each other."""
         streams = {batch.lane: batch.epoch for batch in arrival.frame.batches}
         for earlier in arrivals[: arrivals.index(arrival)]:
             if not earlier.handed and any(streams.get(b.lane, b.epoch) != b.epoch for b in earlier.frame.batches):
@@ -222,7 +222,7 @@ class Incoming:
         arrival.progress, arrival.tried = exchange.progress(arrival.frame), self._loop.time()
 
     def _finish(self, arrival: Arrival) -> None:
-        """It is handled and saved."""
+        """Acknowledge an envelope whose messages are all handled and saved."""
         self._lines.info(
             "" if arrival.stranger else arrival.peer, "letters taken", "mail of %s, %d bytes, is taken",
             arrival.peer, arrival.size, peer=arrival.peer,
@@ -231,7 +231,7 @@ class Incoming:
         self._acks.owe(arrival.peer, arrival.done)
 
     def _give_up(self, arrival: Arrival) -> None:
-        """It cannot be handled; its sender is told by the relay."""
+        """Give back an envelope that cannot be handled; the relay tells its sender."""
         log.debug("mail of %s, %d bytes, is given back", arrival.peer, arrival.size, extra={"peer": arrival.peer})
         self._remove(arrival)
         if arrival.peer not in self._arrivals:
@@ -252,7 +252,7 @@ class Incoming:
             self._strangers_bytes += size
 
     def _settled(self, done: Done) -> None:
-        """Acknowledgements were mailed to us: what they settled is deleted by the write before this one."""
+        """Give back an envelope of acknowledgements once the deletion of the messages they settled is written."""
         if not self._closed:
             saved = self._storage.write([], sync=False)
             saved.add_done_callback(lambda write: done(True) if not (write.cancelled() or write.exception()) else None)

@@ -1,7 +1,8 @@
-"""Mail: what waits for a peer that is away is left, sealed, at its relays, and what was left for us is taken in.
+"""Leaves what waits for an absent peer, sealed, at the relays of that peer, and takes in what was left for us.
 
-Out: ``packing.py`` makes letters of what is in the outbox, ``outgoing.py`` has them under way, ``depositing.py`` leaves
-them at a relay. In: ``incoming.py``, and ``acknowledgements.py``. A message stays in the outbox until its recipient has
+Out: ``packing.py`` makes letters of what is in the outbox, ``outgoing.py`` has a few of them under way, and
+``depositing.py`` leaves one at a relay. In: ``incoming.py``, then ``acknowledgements.py``. A message stays in the
+outbox until its recipient has
 acknowledged it end to end, whatever relays say.
 """
 
@@ -34,9 +35,9 @@ from mmplatform.storage.contract import Storage
 UNDER_WAY: Final = 256  # envelopes that wait for the answer of a relay, to all peers
 ASK_AGAIN: Final = 24 * 3600.0  # seconds after which a relay is asked whether it still keeps a letter
 KEPT_AT_LEAST: Final = 1.0  # seconds: what a relay keeps for less is not deposited more often
-LONGEST_WATCH: Final = 3600.0  # seconds: the wall clock may be set
+LONGEST_WATCH: Final = 3600.0  # seconds a timer runs at most, as the wall clock may be set meanwhile
 FAILED_SPEEDUP: Final = 30.0  # mail that a relay reports as undelivered is sent again so many times sooner
-NEVER: Final = 2**53
+NEVER: Final = 2**53  # Unix milliseconds
 
 log = logging.getLogger("mmplatform.mail")
 
@@ -69,7 +70,7 @@ class Mailer:
         )  # fmt: skip
         self.carries = self._depositor.carries
         self.tally = self._depositor.tally  # envelopes deposited, received, and declined with the reason
-        self._away: set[SignId] = set()  # peers that could not be reached, since they last were
+        self._away: set[SignId] = set()  # peers that could not be reached since their last link
         self._outgoing: dict[SignId, Outgoing] = {}
         self._slots = asyncio.Semaphore(UNDER_WAY)
         self._open = False
@@ -77,7 +78,7 @@ class Mailer:
         self._watch_due = NEVER
 
     def open(self) -> None:
-        """Mail may go from now on; what comes waits for :meth:`begin`."""
+        """Let mail go from now on; what comes waits for :meth:`begin`."""
         self._open = True
         for queue in self._outbox.queues():
             for letter in queue.letters:
@@ -85,11 +86,11 @@ class Mailer:
                     self._watch_until(letter.until)
 
     def begin(self) -> None:
-        """Services run and applications are about to listen: handle what comes, and what came."""
+        """Handle what has come so far, and what comes: services run, and applications are about to listen."""
         self._incoming.begin()
 
     async def close(self) -> None:
-        """Stop; what is under way is told again after a restart, under the same id."""
+        """Stop; letters under way are deposited again after a restart, under the same id."""
         if not self._open:
             return
         self._open = False
@@ -103,8 +104,10 @@ class Mailer:
     # What comes.
 
     def received(self, envelope: object, done: Callable[[bool], None]) -> None:
-        """Take in an envelope for us; ``done`` is called once it was handled and saved, or cannot be. A carrier is a
-        plugin, so it may hand over anything."""
+        """Take in an envelope for us; ``done`` is called once its messages are handled and saved, or cannot be.
+
+        A carrier is a plugin, so it may hand over anything.
+        """
         if self._open:
             if not isinstance(envelope, bytes):
                 self._failed(ProtocolError("bad-envelope", f"{type(envelope).__name__} from a carrier, not bytes"))
@@ -114,24 +117,24 @@ class Mailer:
             self._incoming.received(envelope, done)
 
     def saved(self, peer: str, acks: list[Ack]) -> None:
-        """What of the messages of ``peer`` is handled is on disk."""
+        """Take note that the messages of ``peer`` in ``acks`` are handled and on disk."""
         if self._open:
             self._incoming.saved(SignId(peer), acks)
 
     # What goes: peers say (as observers of them do) whether they can be reached.
 
     def unreachable(self, peer: Peer, reason: str) -> None:
-        """``peer`` could not be reached: until it is, what waits for it goes by mail."""
+        """Mail what waits for ``peer``, which could not be reached, until a link is up."""
         if self._open and peer.sign_id not in self._away:
             self._away.add(peer.sign_id)
             self._wake(peer.sign_id)
 
     def slow(self, peer: Peer) -> None:
-        """It takes long to reach ``peer``: its mail does not wait for the end of the attempt."""
+        """Mail what waits for ``peer`` before the attempt to reach it has ended: the attempt takes long."""
         self.unreachable(peer, "slow")
 
     def reached(self, peer: Peer) -> None:
-        """The first link to ``peer`` is up."""
+        """Mail no more to ``peer``: its first link is up."""
         self._away.discard(peer.sign_id)
         if peer.sign_id in self._outgoing:
             self._outgoing[peer.sign_id].stop()
@@ -139,26 +142,26 @@ class Mailer:
             self._incoming.linked(peer.sign_id)
 
     def waiting(self, peer: Peer) -> None:
-        """Something waits for ``peer``, and there is no link."""
+        """Mail what waits for ``peer``, which has no link, when it was unreachable before."""
         self._wake(peer.sign_id)
 
     def moved(self, peer: Peer, link: Link, why: str) -> None:
-        """Mail is for peers without a link."""
+        """Do nothing: mail is for peers without a link."""
 
     def lost(self, peer: Peer, reason: str) -> None:
-        """Mail goes once an attempt to reach the peer has failed."""
+        """Do nothing: mail goes once an attempt to reach the peer has failed."""
 
     def released(self, peer: Peer) -> None:
-        """Nobody here is interested in ``peer`` any more."""
+        """Forget whether ``peer``, in whom nobody here is interested any more, was away."""
         if peer.sign_id not in self._outgoing:
             self._away.discard(peer.sign_id)
 
     def found(self, peer: Peer) -> None:
-        """There is news of where ``peer`` is."""
+        """Try the relays of ``peer`` again: there is news of where ``peer`` is."""
         self.nudge(peer.sign_id)
 
     def nudge(self, peer: SignId) -> None:
-        """There is room at a relay of ``peer``, or news of where it is: try again at once."""
+        """Try to mail to ``peer`` at once: one of its relays has room again, or there is news of where ``peer`` is."""
         if peer in self._outgoing:
             self._depositor.forget_failures(peer)
             self._outgoing[peer].nudge()
@@ -170,8 +173,8 @@ class Mailer:
         return bool(self._depositor.relays(peer)) and not self._outbox.queue(peer).why
 
     def finished(self, peer: SignId, mail_id: bytes, state: str) -> None:
-        """What became of an envelope that we left for ``peer``, as its relay says. What the peer itself has not
-        acknowledged some time later is mailed again."""
+        """Note what became of an envelope that we left for ``peer``: ``state`` is the word of the relay. Messages that
+        the peer itself has not acknowledged some time later are mailed again."""
         log.debug("mail %s for %s: %s, says its relay", short_id(mail_id), peer, escaped(state), extra={"peer": peer})
         letters = self._outbox.queue(peer).letters
         letter = letters.find(mail_id)
@@ -182,7 +185,7 @@ class Mailer:
         self._watch_until(letter.until)
 
     def _wake(self, peer: SignId) -> None:
-        """Mail what waits for ``peer``, when it is away."""
+        """Mail what waits for ``peer``, unless it is within reach."""
         if peer not in self._away:
             return
         queue = self._outbox.queue(peer)
@@ -211,10 +214,10 @@ class Mailer:
 
     def _ended(self, peer: SignId) -> None:
         if self._outgoing.pop(peer).stopped:
-            self._wake(peer)  # the link was there for a moment only
+            self._wake(peer)  # the link that stopped the mail was there for a moment only
 
     def _watch_until(self, until: int) -> None:
-        """One timer for the letters whose time is up first."""
+        """Set the one timer for the letter whose time is up first; ``until`` in Unix milliseconds."""
         if until >= self._watch_due or not self._open:
             return
         if self._watch is not None:
@@ -224,8 +227,8 @@ class Mailer:
         self._watch = asyncio.get_running_loop().call_later(wait, self._look)
 
     def _look(self) -> None:
-        """Mail again what relays keep no more and nobody acknowledged, and ask for what they should still keep by
-        depositing it again under its id: they may have lost it, or we what they said of it."""
+        """Mail again what relays no longer keep and nobody acknowledged. Deposit letters that relays should still keep
+        again under the same id: the relay may have lost the letter, or we its report."""
         self._watch, self._watch_due = None, NEVER
         now_ms = int(self._now() * 1000)
         for queue in self._outbox.queues():

@@ -1,7 +1,7 @@
-"""Mail to one peer that is away: its letters are packed, sealed and left at its relays, a few at a time.
+"""Packs, seals and leaves the letters to one absent peer at its relays, a few at a time.
 
-No timer on the way out: as long as fewer than UNDER_WAY are on their way the next goes at once; meanwhile what is sent
-gathers for it.
+No timer delays a letter: as long as fewer than UNDER_WAY are on their way the next goes at once; meanwhile new messages
+gather for it.
 """
 
 import asyncio
@@ -23,8 +23,11 @@ LONGEST_DEAF: Final = 10.0  # seconds between two nudges that are heeded when no
 
 
 class Outgoing:
-    """Runs until nothing is left to mail; ``ended(peer)`` is called then, ``stored(peer, letter, relay, until)`` for
-    each letter that a relay keeps. ``slots`` bounds what is under way to all peers together."""
+    """The mail to one peer; runs until nothing is left to mail, then calls ``ended(peer)``.
+
+    ``stored(peer, letter, relay, until)`` is called for each letter that a relay keeps, with Unix milliseconds.
+    ``slots`` bounds the letters under way to all peers together.
+    """
 
     def __init__(
         self,
@@ -53,7 +56,7 @@ class Outgoing:
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"mm mail {peer}")
 
     def wake(self) -> None:
-        """There is something to mail."""
+        """Look for more to mail."""
         self._news = True
         self._landed.set()
 
@@ -69,13 +72,13 @@ class Outgoing:
             self._heed()
 
     def stop(self) -> None:
-        """Start no other letter: there is a link. Those under way arrive."""
+        """Start no other letter: there is a link. Letters under way arrive."""
         self.stopped = True
         self._hurry.set()
         self.wake()
 
     async def close(self) -> None:
-        """End everything; what is under way is told again under the same id after a restart."""
+        """Cancel everything; letters under way are deposited again under the same id after a restart."""
         self.stopped = True
         tasks = [self._task, *self._flying.values()]
         for task in tasks:
@@ -114,7 +117,7 @@ class Outgoing:
                 self._ended(self._peer)
 
     async def _next_in_turn(self) -> Packed | None:
-        """The next letter, once there is a slot for it."""
+        """Return the next letter, once there is a slot for it; None when there is none."""
         await self._slots.acquire()
         packed = None
         try:
@@ -125,7 +128,7 @@ class Outgoing:
         return packed if not self.stopped else None
 
     async def _next(self) -> Packed | None:
-        """A letter of which it is not known that a relay has it, else a new one, of the first lane that has any."""
+        """Return a letter that no relay is known to keep, else a new one of the first lane that has messages."""
         queue, packer = self._queue, self._packer
         for letter in queue.letters:
             if letter.state < RELAYED and letter.id not in self._flying:
@@ -173,7 +176,7 @@ class Outgoing:
                 self._ended(self._peer)
 
     async def _rest(self) -> None:
-        """Let what is under way land, then wait, or less when there is news."""
+        """Let the letters under way land, then wait for the pause to end or for :meth:`nudge`."""
         while self._flying:
             self._landed.clear()
             await self._landed.wait()

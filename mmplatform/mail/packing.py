@@ -1,7 +1,7 @@
-"""From the rows of a lane on disk to what goes into one envelope: the next messages that are in no letter yet.
+"""Makes letters of the rows of a lane on disk: the next messages that are in no letter yet.
 
-Mail has no window: what waits is read from disk, and the sending machine, which holds the front of it for the next
-link, is only asked what is settled. In place of what needs no sending go tombstones, so that no number is missing.
+Mail has no window: messages are read from disk, and the sending machine, which holds the front of the lane for the next
+link, is only asked which are settled. Tombstones stand for messages that need no sending, so that no number is missing.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,13 @@ from mmplatform.durable.runs import Runs
 from mmplatform.errors import CodecError
 from mmplatform.storage.contract import Storage
 
-LETTER_BYTES: Final = 64 * 1024  # of messages in one letter; a larger message has one to itself,
-KEPT_BYTES: Final = 2 * 1024 * 1024  # a row that several letters are made of is read once, unless it is larger
-LARGEST: Final = 1024 * 1024 - 16 * 1024  # up to this: an envelope holds no more
+LETTER_BYTES: Final = 64 * 1024  # bytes of messages in one letter; a larger message has a letter to itself
+KEPT_BYTES: Final = 2 * 1024 * 1024  # the largest row that stays in memory until all letters are made of it
+LARGEST: Final = 1024 * 1024 - 16 * 1024  # bytes of a message: an envelope holds no more
 
 
 class Packed(NamedTuple):
-    """What to seal. ``only``: the relay it must be left at, empty when any will do."""
+    """What to seal. ``expires``: Unix milliseconds. ``only``: the relay it must be left at, empty when any will do."""
 
     letter: Letter
     batch: Batch
@@ -47,7 +47,7 @@ class Packer:
         self._last: tuple[bytes, Segment] | None = None  # a row that more than one letter is made of
 
     async def next(self, queue: PeerQueue, lane: int) -> Packed | None:
-        """Put the next messages of a lane in a letter. None when there are none, or ``why`` of the lane says what
+        """Put the next messages of a lane in a letter; None when there are none, or when ``why`` of the lane says what
         keeps them from being mailed."""
         lane_queue = queue.lanes[lane]
         lane_queue.why = ""
@@ -67,7 +67,7 @@ class Packer:
             if held is None:
                 return None
             if seen == (queue.letters.drops, lane_queue.dropped):
-                break  # nothing of it was settled while it was read
+                break  # nothing was settled during the read
         records = self._fill(queue, lane_queue, epoch, range(parts[0].first, parts[-1].last + 1), held)
         more = len(records) <= parts[-1].last - parts[0].first or parts[-1].row is not lane_queue.rows[-1]
         if not records or not (more or any(record.topic for record in records)):
@@ -76,7 +76,7 @@ class Packer:
         return self._packed(queue, letter, records, only)
 
     async def again(self, queue: PeerQueue, letter: Letter) -> Packed | None:
-        """A letter of which it is not known that a relay keeps it, with what of it still waits."""
+        """Pack a planned letter again, which no relay is known to keep; None when nothing of it needs to be mailed."""
         lane_queue = queue.lanes[letter.lane]
         while True:
             dropped = lane_queue.dropped
@@ -112,7 +112,7 @@ class Packer:
         return Packed(letter, Batch(lane, epoch, min(base, records[0].seq), records, []), expires, only)
 
     def _unplanned(self, queue: PeerQueue, lane_queue: LaneQueue) -> list[RowRange]:
-        """The next of a lane that are in no letter: of rows of one run, without a gap, as much as one letter takes."""
+        """Return the next messages of a lane that are in no letter: of one run, without a gap, one letter full."""
         if lane_queue.drops != queue.letters.drops:
             lane_queue.drops, lane_queue.mailed = queue.letters.drops, 0
         start = max(lane_queue.mailed - lane_queue.dropped, 0)
@@ -178,7 +178,7 @@ class Packer:
             if record is None or self._needless(queue, lane_queue, epoch, seq):
                 record = tombstone(seq)
             elif record.expires <= now_ms:
-                # Without its payload: the peer is the one to say whether it was in time.
+                # The payload stays here; the peer is the one to say whether the message came in time.
                 record = Record(seq, record.expires, record.topic, record.protocol, b"")
             size = size_of(record)
             if size > LARGEST:
@@ -197,15 +197,15 @@ class Packer:
         return queue.sender.settled(lane_queue.lane, epoch, seq) or message in self._fates.cancelled
 
     def _still_too_large(self, queue: PeerQueue, lane_queue: LaneQueue, epoch: int, seq: int) -> bool:
-        """Whether the next message is one that was found to be too large; it need not be read again to know that."""
+        """Whether the next message was found to be too large before; this saves reading it again."""
         if lane_queue.too_large[:2] != (epoch, seq) or self._needless(queue, lane_queue, epoch, seq):
             return False
         lane_queue.why = f"a message of {lane_queue.too_large[2]} bytes is too large for mail: it waits for a link"
         return True
 
     def _relay_of_earlier(self, queue: PeerQueue, lane: int, epoch: int) -> str | None:
-        """Where a letter must go for its lane to stay in order: behind the letters of earlier runs, to their relay.
-        Empty when there are none, None when it has to wait."""
+        """Return the relay to which a letter must go for its lane to stay in order: the one that keeps the letters of
+        earlier runs. Empty when there are no such letters, None when the letter has to wait."""
         numbers = self._runs.numbers
         run = numbers.get(epoch, 0)
         earlier = [letter for letter in queue.letters.others(lane, epoch) if numbers.get(letter.epoch, 0) < run]

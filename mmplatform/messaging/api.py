@@ -20,16 +20,16 @@ PLAIN: Final = (bytes, str, int, float, bool, type(None))  # values that nobody 
 
 
 class Upstream(Protocol):
-    """What an API stands on."""
+    """What an API stands on: moves the bytes of messages and requests to peers, and from them."""
 
     @property
     def sign_id(self) -> str:
-        """Our own signId; what is sent to it stays here."""
+        """Our own signId; a message to ourselves stays here."""
         ...
 
     @property
     def failed(self) -> OnError:
-        """Told of handlers that raise."""
+        """The function that is told of handlers that raise."""
         ...
 
     def post(
@@ -42,21 +42,44 @@ class Upstream(Protocol):
         expire_after: float = DEFAULT_EXPIRY,
         priority: Priority | str | int = Priority.NORMAL,
     ) -> Coroutine[Any, Any, Delivery]:
-        """Send bytes to a peer."""
+        """Send bytes to a peer; to be awaited.
+
+        Args:
+            destination: the signId of the peer.
+            topic: printable segments joined by dots, at most 255 bytes.
+            protocol: the name under which the peer has a handler attached, "ms" for messaging.
+            payload: at most 64 MiB.
+            realtime: at most once, never saved, dropped when no link is up.
+            expire_after: seconds after which the message is given up.
+            priority: one of the four lanes; order is kept within one.
+
+        Raises InvalidTopic, InvalidPayload, InvalidKey, ControlTopic, StorageError or NotRunning.
+        """
         ...
 
     def ask(
         self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float
     ) -> Coroutine[Any, Any, bytes] | asyncio.Future[bytes]:
-        """Request; awaiting it gives the reply's bytes."""
+        """Send a request to ``destination``, a signId; awaiting the result gives the bytes of the reply.
+
+        Raises RequestTimeout after ``timeout`` seconds, RequestFailed, NoResponders, or what :meth:`post` raises.
+        """
         ...
 
     def attach(self, protocol: str, handler: ProtocolHandler) -> None:
-        """Have the messages and requests of ``protocol`` handed to ``handler``."""
+        """Hand the messages and requests of ``protocol`` to ``handler``. Raises LocalError when another one has it."""
 
 
 class API:
-    """Publish, subscribe and request over one protocol."""
+    """Publish, subscribe and request over one protocol.
+
+    Args:
+        upstream: moves the bytes: the platform, or a layer on top of it.
+        protocol: the name of the protocol on the wire, "ms" for messaging.
+        encode: makes bytes of a payload; what it raises becomes InvalidPayload.
+        decode: makes a payload of bytes; a message that cannot be decoded is dropped and counted in ``malformed``.
+        bus: keeps the subscriptions; None for a bus of the API's own.
+    """
 
     def __init__(
         self,
@@ -72,7 +95,7 @@ class API:
         self._encode, self._decode = encode, decode
         self._post, self._ask, self._own = upstream.post, upstream.ask, upstream.sign_id
         self._routes = self.bus.routes
-        self._unfinished: WeakSet[Delivery] = WeakSet()  # local ones whose handlers are at work
+        self._unfinished: WeakSet[Delivery] = WeakSet()  # local deliveries whose handlers are at work
         self.malformed = 0  # remote messages whose payload could not be decoded
         upstream.attach(protocol, self)
 
@@ -89,10 +112,18 @@ class API:
         """Send ``payload`` to everybody at ``destination`` who listens to ``topic`` there; to be awaited.
 
         Returns once the message is saved here; awaiting the :class:`~mmplatform.Delivery` waits until the peer's
-        handlers are done. ``destination`` is a signId, or "local" for the subscribers of this process.
-        ``realtime``: at most once, never saved, dropped when no link is up. ``expire_after``: seconds. Waits while
-        more than 256 MiB wait for that peer. Raises InvalidTopic, InvalidPayload, InvalidKey, ControlTopic,
-        StorageError or NotRunning; then nothing was accepted.
+        handlers are done. Waits while more than 256 MiB wait for that peer.
+
+        Args:
+            topic: printable segments joined by dots, at most 255 bytes, no wildcards.
+            destination: a signId, or "local" for the subscribers of this process.
+            payload: what the protocol can encode, at most 64 MiB as bytes.
+            realtime: at most once, never saved, dropped when no link is up.
+            expire_after: seconds after which the message is given up.
+            priority: control, high, normal or low; order is kept within one.
+
+        Raises InvalidTopic, InvalidPayload, InvalidKey, ControlTopic, StorageError or NotRunning; then nothing was
+        accepted. The guarantees are those of docs/protocol/delivery.rst.
         """
         if destination == LOCAL or destination == self._own:
             return self._send_local(topic, payload)
@@ -105,8 +136,15 @@ class API:
     async def request(self, topic: str, destination: str = LOCAL, payload: Any = None, *, timeout: float = 10.0) -> Any:
         """Ask one peer and return what its handler returned. The link is dialled when there is none.
 
-        Raises RequestTimeout after ``timeout`` seconds, RequestFailed with the text of the remote exception, or
-        NoResponders at once when nobody listens.
+        Args:
+            topic: as in :meth:`send`.
+            destination: a signId, or "local" for the subscribers of this process.
+            payload: as in :meth:`send`.
+            timeout: seconds to wait for the reply, dialling included.
+
+        Raises RequestTimeout after ``timeout`` seconds, RequestFailed with the text of the remote exception,
+        NoResponders at once when nobody listens, or InvalidTopic, InvalidPayload, InvalidKey, ControlTopic or
+        NotRunning before anything is sent.
         """
         if destination == LOCAL or destination == self._own:
             try:
@@ -144,17 +182,17 @@ class API:
         return delivery
 
     async def close(self) -> None:
-        """The platform stops: end all handlers."""
+        """End all handlers: the platform stops."""
         await self.bus.close()
         for delivery in self._unfinished:
             delivery.stop()
 
     def _isolated(self, payload: Any) -> Any:
-        """What a handler may change without the sender noticing, as if it had travelled."""
+        """Copy ``payload``, as if it had travelled: what a handler changes in it, the sender does not see."""
         return payload if type(payload) in PLAIN else self._decode(self._encode(payload))
 
     def on_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
-        """See :class:`ProtocolHandler`. What cannot be decoded is dropped and counted."""
+        """Hand a realtime message to its subscribers: see :class:`ProtocolHandler`. A malformed one is counted."""
         try:
             route = self._routes[scope][topic]
         except KeyError:
@@ -169,7 +207,7 @@ class API:
         self.bus.deliver(route, sender, value)
 
     def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
-        """See :class:`ProtocolHandler`."""
+        """Hand a durable message to its subscribers: see :class:`ProtocolHandler`."""
         route = self.bus.route(scope, topic)
         if route is None:
             return NOBODY
@@ -183,12 +221,12 @@ class API:
     def on_request(
         self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
     ) -> bytes | Result | None:
-        """See :class:`ProtocolHandler`."""
+        """Hand a request to its subscribers: see :class:`ProtocolHandler`."""
         result = self.on_message(scope, topic, sender, payload, lambda result: finished(self._reply(result)))
         return None if result is None else self._reply(result)
 
     def _reply(self, result: Result) -> bytes | Result:
-        """The result as it travels."""
+        """Return the value of ``result`` in bytes, or ``result`` itself when it has an error or nobody listens."""
         if result is NOBODY or result.error is not None:
             return result
         try:
@@ -204,7 +242,7 @@ def _not_encodable(payload: object, error: Exception) -> InvalidPayload:
 
 
 def outcome_of(result: Result) -> Outcome:
-    """How a local message ended."""
+    """Return how a local message ended whose handlers gave ``result``."""
     if result is NOBODY:
         return UNHANDLED
     if result is DONE or result.error is None or not isinstance(result.error, Refused):
@@ -213,7 +251,7 @@ def outcome_of(result: Result) -> Outcome:
 
 
 def raw(payload: Any) -> bytes:
-    """The identity encoding: bytes only; raises InvalidPayload."""
+    """Encode bytes as themselves. Raises InvalidPayload for any other type."""
     if not isinstance(payload, bytes | bytearray | memoryview):
         raise InvalidPayload(f"this protocol carries bytes, not {type(payload).__name__}")
     return bytes(payload)

@@ -1,12 +1,12 @@
 """Local publish/subscribe on pyee: exact names and wildcards, cached matches, bounded queues, errors surfaced.
 
 A name is ``scope.topic``. Patterns are names whose segments may be ``*`` (any one segment) or ``>`` (one or more
-segments), in any position. pyee keeps who listens to which pattern; an index over the patterns finds the ones a
-name matches, and the answer is cached until a subscription changes.
+segments), in any position. pyee keeps the subscribers of each pattern; an index over the patterns finds the ones that
+match a name, and the answer is cached until a subscription changes.
 
 A plain function runs at once, inside :meth:`Bus.deliver`. A coroutine function has a bounded queue and its own
-worker, so a slow one delays nobody else; its messages start in order. Whoever can wait does so in :meth:`Bus.room`
-until a full queue has space; what nobody waits for (realtime messages) is dropped then, and counted.
+worker, so a slow handler delays nobody else; its messages start in order. A sender that can wait does so in
+:meth:`Bus.room` until a full queue has space; realtime messages, whose senders do not wait, are dropped and counted.
 """
 
 import asyncio
@@ -34,15 +34,17 @@ from mmplatform.messaging.subscriber import (
 
 H = TypeVar("H", bound=Handler)
 
-MAX_ROUTES: Final = 8192  # a peer that invents topics must not grow the cache for ever
+MAX_ROUTES: Final = 8192  # names in a cache; a peer that invents topics must not grow it for ever
 
 
 class OnError(Protocol):
+    """Is told of what a handler raised, and of the topic of the message it had."""
+
     def __call__(self, error: Exception, topic: str, /) -> None: ...
 
 
 class Route:
-    """The subscribers of one name. ``plain`` is set when all are functions that need no further thought."""
+    """The subscribers of one name. ``plain``: their handlers when all are plain functions without ``once``."""
 
     __slots__ = ("name", "plain", "subscribers")
 
@@ -63,7 +65,7 @@ class Bus:
         self.closed = False
         self._numbers = count()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._timers: set[asyncio.TimerHandle] = set()  # of messages that a handler wants again
+        self._timers: set[asyncio.TimerHandle] = set()  # for messages that a handler wants again
         self._asked: set[asyncio.Future[Result]] = set()
 
     @overload
@@ -85,9 +87,15 @@ class Bus:
     ) -> H | Callable[[H], H]:
         """Call ``handler(topic, sender, payload)`` for every message whose name matches; also a decorator.
 
-        Async handlers: at most ``queue`` messages wait; when more come, ``block`` makes the sender wait,
-        ``drop-oldest`` lets the oldest go and ``error`` refuses the newest (both counted). ``concurrency`` of them
-        run side by side.
+        Args:
+            pattern: ``scope.topic``, whose segments may be ``*`` (any one) or ``>`` (one or more).
+            handler: a function or a coroutine function; what it returns is the reply to a request.
+            concurrency: how many messages a coroutine function handles side by side.
+            queue: how many messages wait for a coroutine function at most.
+            policy: what happens when more come: ``block`` makes the sender wait, ``drop-oldest`` lets the oldest go,
+                ``error`` refuses the newest (both counted).
+
+        Raises InvalidTopic for a malformed pattern, TypeError for what is no handler, ValueError for a bad number.
         """
         return self._subscribe(pattern, handler, False, concurrency, queue, policy)
 
@@ -96,11 +104,11 @@ class Bus:
     @overload
     def once(self, pattern: str, handler: None = None) -> Callable[[H], H]: ...
     def once(self, pattern: str, handler: H | None = None) -> H | Callable[[H], H]:
-        """As :meth:`on`, for the first matching message only."""
+        """Call ``handler`` for the first matching message only; otherwise like :meth:`on`."""
         return self._subscribe(pattern, handler, True, 1, 1024, "block")
 
     def off(self, pattern: str, handler: Handler) -> bool:
-        """End the subscription; False when there was none."""
+        """End the subscription; return False when there was none."""
         for subscriber in self._at(pattern):
             if subscriber.handler == handler:
                 self._remove(subscriber)
@@ -108,12 +116,12 @@ class Bus:
         return False
 
     def subscribers(self, pattern: str | None = None) -> list[Subscriber]:
-        """All subscriptions, or those of one pattern, in the order they were made."""
+        """Return all subscriptions, or those of one pattern, in the order they were made."""
         patterns = [str(p) for p in self._listeners.event_names()] if pattern is None else [pattern]
         return sorted((s for p in patterns for s in self._at(p)), key=lambda s: s.number)
 
     def route(self, scope: str, topic: str) -> Route | None:
-        """The subscribers of ``scope.topic``, None when there are none. Raises InvalidTopic for a malformed topic."""
+        """Return the subscribers of ``scope.topic``, None when there are none. Raises InvalidTopic."""
         try:
             return self.routes[scope][topic]
         except KeyError:
@@ -151,14 +159,14 @@ class Bus:
                 await full[0].space()
 
     def emit(self, scope: str, topic: str, sender: str, payload: Any) -> bool:
-        """Hand a message to whoever listens; False when nobody does."""
+        """Hand a message to its subscribers; return False when nobody listens."""
         route = self.route(scope, topic)
         if route is not None:
             self.deliver(route, sender, payload)
         return route is not None
 
     async def request(self, scope: str, topic: str, sender: str, payload: Any) -> Result:
-        """Deliver and wait for the result; raises NoResponders at once when nobody listens."""
+        """Deliver and wait for the result. Raises NoResponders at once when nobody listens, NotRunning at the end."""
         if self.closed:
             raise NotRunning("the platform is stopping")
         route = self.route(scope, topic)
@@ -174,7 +182,7 @@ class Bus:
         return await future
 
     def report(self, error: BaseException, topic: str) -> Exception:
-        """Tell of what a handler raised; the error as it counts in the result. Raises what ends the program."""
+        """Report what a handler raised, and return it as an Exception. Raises ``error`` when it ends the program."""
         if isinstance(error, PASSES):
             raise error
         known = error if isinstance(error, Exception) else _as_exception(error)
@@ -219,7 +227,7 @@ class Bus:
         begun: Retry | Awaitable[Any] | None = None,
         result: Result = DONE,
     ) -> Result | None:
-        """The way for async handlers, ``once`` and Retry.
+        """Deliver to async handlers, to those of ``once``, and after Retry.
 
         ``skip`` handlers have run and gave ``result``; the next one has run, too, and raised or returned ``begun``.
         """
@@ -227,7 +235,7 @@ class Bus:
         pending.result = result
         for subscriber in route.subscribers[skip:]:
             if not (subscriber.active or begun):
-                continue  # it ended since the route was looked up, or an earlier message used it up
+                continue  # the subscription ended since the route was looked up, or an earlier message used it up
             pending.remaining += 1
             if isinstance(begun, Retry):
                 self._again(begun, subscriber, route.name, sender, payload, pending)
@@ -301,6 +309,7 @@ class Bus:
         return True
 
     def keep(self, task: asyncio.Task[None]) -> None:
+        """Hold a reference to the task of a worker until it ends; :meth:`close` cancels it."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -320,7 +329,7 @@ class Bus:
 
 
 def _as_exception(error: BaseException) -> Exception:
-    """What is no Exception (a panic of another language, an outcome of a test framework), as one."""
+    """Wrap an error that is no Exception (a panic of another language, an outcome of a test framework) in one."""
     if isinstance(error, asyncio.CancelledError):
         return RuntimeError("something the handler waits for was cancelled")
     made = RuntimeError(f"the handler raised {type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""Where remote messages enter: topics are checked, and each message goes to the API of its protocol."""
+"""Checks the topics of remote messages and hands each message to the API of its protocol."""
 
 import logging
 from collections.abc import Callable
@@ -21,32 +21,32 @@ log = logging.getLogger("mmplatform.messaging")
 
 
 class ProtocolHandler(Protocol):
-    """Takes the remote messages of one protocol. Topics are checked; payloads are not."""
+    """Takes the remote messages of one protocol. Topics are checked before; payloads are not."""
 
     def on_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
-        """A realtime message: nobody waits for its end."""
+        """Handle a realtime message; nobody waits for its end. ``payload`` is hostile input."""
 
     def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
-        """A durable message: its result, or None when ``finished`` will be called with it."""
+        """Handle a durable message: return its result, or None and call ``finished`` with it later."""
 
     def on_request(
         self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
     ) -> bytes | Result | None:
-        """As ``on_message``; a result with a value is that value in bytes."""
+        """Handle a request like ``on_message``; a result that has a value is given as the bytes of that value."""
 
     async def close(self) -> None:
-        """The platform stops: end all handlers."""
+        """End all handlers: the platform stops."""
 
 
 class Dispatcher:
-    """Hands what peers send to the handler of its protocol. No peer of any scope gets a control topic past here."""
+    """Hands what peers send to the handler of its protocol. Refuses control topics to peers of every scope."""
 
     def __init__(self, events: Events) -> None:
         self.protocols: dict[str, ProtocolHandler] = {}
-        self.internal: set[str] = set()  # protocols of the platform's own: the ``message`` event is not about them
+        self.internal: set[str] = set()  # protocols of the platform itself
         self.fallback: Fallback | None = None  # asked for the result of durable messages that nobody listens to
         self._events = events
-        self._allowed: set[str] = set()  # topics that were looked at
+        self._allowed: set[str] = set()  # topics that were checked before
 
     def attach(self, protocol: str, handler: ProtocolHandler) -> None:
         """Hand what comes for ``protocol`` to ``handler``. Raises LocalError when another one has it."""
@@ -57,7 +57,7 @@ class Dispatcher:
     def message(
         self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: Finished
     ) -> Result | None:
-        """A durable message of a peer: its result, or None when ``finished`` will be called with it."""
+        """Dispatch a durable message; return its result, or None and call ``finished`` with it later."""
         if topic not in self._allowed and not self._allow(topic):
             return Result(None, Refused("bad-topic"))
         watched = self._events.watched
@@ -66,7 +66,7 @@ class Dispatcher:
         handler = self.protocols.get(protocol)
         try:
             result = handler.on_message(scope, topic, peer, payload, finished) if handler is not None else NOBODY
-        except Exception as error:  # of a layer between the API and us: it must not end the link of the peer
+        except Exception as error:  # a layer between the API and us failed: the link of the peer must not end for that
             self._events.failed(error, topic)
             return Result(None, error)
         if result is not NOBODY:
@@ -76,7 +76,7 @@ class Dispatcher:
         return NOBODY if self.fallback is None else self.fallback(scope, peer, topic, protocol, payload, finished)
 
     def events(self, scope: str, peer: str, events: list[Event]) -> None:
-        """Realtime messages of a peer."""
+        """Dispatch realtime messages of a peer; malformed topics and unknown protocols are dropped."""
         allowed, protocols = self._allowed, self.protocols
         for event in events:
             topic = event.topic
@@ -94,7 +94,7 @@ class Dispatcher:
     def request(
         self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: OnReply
     ) -> bytes | Result | None:
-        """A request of a peer: the reply in bytes, or what went wrong."""
+        """Dispatch a request of a peer; return the reply or the error, or None and call ``finished`` later."""
         if topic not in self._allowed and not self._allow(topic):
             return Result(None, Refused("bad-topic"))
         handler = self.protocols.get(protocol)

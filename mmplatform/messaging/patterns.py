@@ -19,14 +19,14 @@ class Patterns:
         self._root = _Node()
 
     def add(self, pattern: str) -> None:
-        """Take ``pattern`` in; again is the same as once."""
+        """Add ``pattern``; adding it twice is the same as once."""
         node = self._root
         for segment in pattern.split("."):
             node = node.children.setdefault(segment, _Node(segment == ">"))
         node.ends = True
 
     def discard(self, pattern: str) -> None:
-        """Take ``pattern``, which must be in, out."""
+        """Remove ``pattern``, which must be in the set."""
         segments = pattern.split(".")
         path = [self._root]
         for segment in segments:
@@ -39,7 +39,7 @@ class Patterns:
             del parent.children[segment]
 
     def matching(self, name: str) -> list[str]:
-        """The patterns that match. All states are walked at once: segments times live states, never exponential."""
+        """Return the patterns that match. Walks all states at once: segments times live states, never exponential."""
         states: dict[int, tuple[_Node, str]] = {id(self._root): (self._root, "")}
         for segment in name.split("."):
             following: dict[int, tuple[_Node, str]] = {}

@@ -12,9 +12,9 @@ from mmplatform.message import Retry
 Handler = Callable[[str, str, Any], Any]
 Policy = Literal["block", "drop-oldest", "error"]
 
-UNHELD: Final = 16  # times the queue: what may wait of messages that nobody holds back
-PASSES: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)  # end the program, or the handler itself
-VALUES: Final = frozenset({bool, bytes, dict, float, int, list, str, tuple})  # types of values that nobody can await
+UNHELD: Final = 16  # how many times its limit a queue holds of messages whose senders do not wait
+PASSES: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)  # exceptions that end the program, or the handler
+VALUES: Final = frozenset({bool, bytes, dict, float, int, list, str, tuple})  # types whose values cannot be awaited
 
 
 class Keeper(Protocol):
@@ -54,17 +54,19 @@ class Pending:
         self.finished = finished
 
     def add(self, value: object, error: BaseException | None) -> None:
+        """Take what one handler returned or raised; the first that is not None is the result."""
         if (value is not None or error is not None) and self.result is DONE:
             self.result = Result(value, error)
 
     def release(self) -> bool:
+        """Count one handler as ended; return whether it was the last, after calling ``finished``."""
         self.remaining -= 1
         if self.remaining == 0 and self.finished is not None:
             self.finished(self.result)
         return self.remaining == 0
 
 
-Item = tuple[str, str, Any, Pending, Awaitable[Any] | None]  # the last: what a plain handler gave, to be awaited
+Item = tuple[str, str, Any, Pending, Awaitable[Any] | None]  # the last is what a plain handler returned, to be awaited
 
 
 class Subscriber:
@@ -101,10 +103,11 @@ class Subscriber:
         self._workers = 0
 
     def __call__(self, *_: object) -> None:
-        """pyee keeps callables, and calls those of its own event ``new_listener``; messages go to ``handler``."""
+        """Do nothing: pyee keeps callables and calls those of ``new_listener``; messages go to ``handler``."""
 
     @property
     def full(self) -> bool:
+        """Whether the queue is at its limit."""
         return self.active and len(self._queue) >= self.limit
 
     @property
@@ -124,7 +127,7 @@ class Subscriber:
     def offer(self, item: Item) -> None:
         """Queue one message; the policy decides what gives way when the queue is full."""
         if self._bus.closed:
-            _let_go(item)  # it stays unfinished, and comes again
+            _let_go(item)  # the message stays unfinished, and comes again
             return
         if len(self._queue) >= self.limit and not self._make_way(item[3]):
             _let_go(item)
@@ -139,22 +142,22 @@ class Subscriber:
             self._bus.keep(asyncio.get_running_loop().create_task(self._work(), name=f"mm handler {self.pattern}"))
 
     def end(self) -> None:
-        """The subscription is over: what waits in the queue is still handled, then the worker ends."""
+        """End the subscription: messages in the queue are still handled, then the worker ends."""
         self.active = False
         for waiter in (self._idle, self._space):
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
 
     def close(self) -> None:
-        """What waits is let go."""
+        """Drop the messages in the queue and end the subscription."""
         while self._queue:
             _let_go(self._queue.popleft())
         self.end()
 
     def _make_way(self, newest: Pending) -> bool:
-        """The queue is full: whether the newest message gets in all the same."""
+        """Apply the policy of a full queue; return whether the newest message gets in all the same."""
         if self.policy == "block" and (newest.finished is not None or len(self._queue) < self.limit * UNHELD):
-            return True  # its sender waits in room(), or a window bounds how many can come
+            return True  # the sender waits in room(), or a window bounds how many can come
         self.dropped += 1
         if self.policy == "drop-oldest":
             given_up = self._queue.popleft()
@@ -173,7 +176,7 @@ class Subscriber:
                 while self._queue:
                     if self._space is not None and not self._space.done():
                         self._space.set_result(None)
-                    await self._run(self._queue.popleft())  # no name for it here: an idle worker keeps no payload
+                    await self._run(self._queue.popleft())  # no name: an idle worker keeps no payload
                 if self._idle is not None or not self.active or self._bus.closed:
                     return
                 self._idle = asyncio.get_running_loop().create_future()
@@ -233,5 +236,5 @@ def _let_go(item: Item) -> None:
 
 
 def _is(question: Callable[[object], bool], handler: Handler) -> bool:
-    """Ask it of a function, or of an object's ``__call__``."""
+    """Ask ``question`` of a function, or of the ``__call__`` of an object."""
     return question(handler) or question(getattr(handler, "__call__", None))  # noqa: B004

@@ -17,7 +17,11 @@ class CheckState(StrEnum):
 
 
 class Check(NamedTuple):
-    """``subject`` is what was looked at, ``text`` what was seen, ``remedy`` what to do ("" when nothing)."""
+    """One line of a diagnosis.
+
+    ``subject``: what was looked at. ``word``: a short stable name of what is wrong, "" when nothing is. ``text``: what
+    was seen. ``remedy``: what to do, "" when nothing.
+    """
 
     subject: str
     state: CheckState
@@ -27,28 +31,32 @@ class Check(NamedTuple):
 
 
 class Diagnosable:
-    """Mixed into a transport, a carrier or a service that can examine itself for ``mm doctor``."""
+    """The mix-in of transports, carriers and services that can examine themselves for ``mm doctor``."""
 
     async def checks(self) -> list[Check]:
-        """What is wrong with it, and what is not; may take some seconds to find out."""
+        """Return what is wrong with this plugin, and what is fine; may take some seconds to find out."""
         return []
 
     def clocks(self) -> dict[str, float]:
-        """Clocks it has heard of: seconds ahead of ours, by whose they are."""
+        """Return how many seconds each clock this plugin has heard of is ahead of ours, by the name of its owner."""
         return {}
 
 
 def ok(subject: str, text: str) -> Check:
+    """Return a check that found nothing wrong."""
     return Check(subject, CheckState.OK, "", text)
 
 
 def warning(subject: str, word: str, text: str, remedy: str) -> Check:
+    """Return a check of what works, but less well than it could."""
     return Check(subject, CheckState.WARNING, word, text, remedy)
 
 
 def fault(subject: str, word: str, text: str, remedy: str) -> Check:
+    """Return a check of what was asked for and does not work."""
     return Check(subject, CheckState.FAULT, word, text, remedy)
 
 
 def unchecked(subject: str, why: str) -> Check:
+    """Return a check that did not run, and why."""
     return Check(subject, CheckState.UNCHECKED, "", why)

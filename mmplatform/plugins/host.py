@@ -7,9 +7,10 @@ from mmplatform.identity.keys import Identity
 
 
 class Failed(Protocol):
-    """Where errors are reported: listeners of the ``error`` event hear them, else the log does."""
+    """Takes reports of errors: listeners of the ``error`` event hear them, else the log does."""
 
-    def __call__(self, error: Exception, topic: str = "") -> None: ...
+    def __call__(self, error: Exception, topic: str = "") -> None:
+        """Report ``error``; ``topic`` is that of the message whose handler raised it, "" for errors of the node."""
 
 
 class PluginHost(Protocol):
@@ -21,15 +22,15 @@ class PluginHost(Protocol):
         ...
 
     def now(self) -> float:
-        """Unix seconds."""
+        """Return the time in Unix seconds."""
         ...
 
     def random(self) -> float:
-        """0 to 1, for jitter."""
+        """Return a number from 0 to below 1, for jitter."""
         ...
 
     def failed(self, error: Exception, topic: str = "") -> None:
-        """Report what went wrong: listeners of the ``error`` event hear it, else the log does."""
+        """Report an error: listeners of the ``error`` event hear it, else the log does."""
 
     async def advertise(self, owner: str, addresses: Sequence[str]) -> None:
-        """Have ``addresses`` (URIs) in our record, in place of those ``owner`` had there before."""
+        """Replace the addresses (URIs) of ``owner`` in our record. Raises StorageError; it is tried again later."""

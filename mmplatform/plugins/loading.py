@@ -18,21 +18,21 @@ OURS: Final = "mm-platform"
 
 
 def names(group: str) -> list[str]:
-    """The names that distributions registered in ``group``."""
+    """Return the names that distributions registered in ``group``, in order."""
     from importlib.metadata import entry_points  # slow to import, and needed for plugins by name only
 
     return sorted({entry.name for entry in entry_points(group=group)})
 
 
 def owners(group: str, name: str) -> list[str]:
-    """The distributions that registered ``name`` in ``group``: none when it is unknown, several when it is disputed."""
+    """Return the distributions that registered ``name`` in ``group``: several when the name is disputed."""
     from importlib.metadata import entry_points
 
     return sorted({_distribution(entry) for entry in entry_points(group=group, name=name)})
 
 
 def load(group: str, name: str) -> object:
-    """What ``name`` stands for. Raises PluginError with the remedy: unknown, claimed twice, or not importable."""
+    """Import what ``name`` stands for. Raises PluginError with the remedy: unknown, claimed twice, not importable."""
     from importlib.metadata import entry_points
 
     found = entry_points(group=group, name=name)
@@ -45,7 +45,7 @@ def load(group: str, name: str) -> object:
 
 
 def load_all(group: str) -> tuple[dict[str, object], list[PluginError]]:
-    """All of ``group`` that can be loaded, by name in order, and why the others cannot.
+    """Import all of ``group``; return what can be loaded, by name in order, and why the others cannot.
 
     Raises:
         PluginError: a name is claimed twice. Neither is used then, so the program would do without it in silence.

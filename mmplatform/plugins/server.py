@@ -7,26 +7,33 @@ from typing import Any, Self
 
 
 class Server(ABC):
-    """The command line makes one, starts it, and stops it at SIGTERM."""
+    """A program beside nodes: the command line configures it, starts it, and stops it at SIGTERM."""
 
     @classmethod
     @abstractmethod
     def configure(cls, flags: Mapping[str, Any], file: Path | None, note: Callable[[str], None]) -> Self:
-        """From flags and a file with the same names. ``note`` is for what its operator should know while it runs.
-        Raises LocalError, a line for each wrong value."""
+        """Make a server of the flags of its command and a file with settings of the same names.
+
+        Args:
+            flags: values by name; they win over those of the file.
+            file: a file with settings, or None.
+            note: takes a line that the operator should know while the server runs.
+
+        Raises LocalError, with a line for each wrong value.
+        """
 
     @abstractmethod
     async def start(self) -> dict[str, Any]:
-        """Begin; what clients need to know, its ``address`` first of all. Raises LocalError."""
+        """Begin; return what clients need to know, the ``address`` first of all. Raises LocalError."""
 
     @abstractmethod
     async def stop(self) -> None:
-        """Take nobody in any more, send away who is there, and end within seconds."""
+        """Admit no more clients, close the connections of those that are there, and end within seconds."""
 
     @abstractmethod
     def reload(self) -> None:
-        """Read certificates and lists again; what cannot be read is noted and stays as it was."""
+        """Read certificates and lists again; a file that cannot be read is noted, and its content stays as it was."""
 
     @abstractmethod
     def activity(self) -> dict[str, int]:
-        """What is there and what has happened, counted."""
+        """Return counts of what is there and of what has happened, by name."""

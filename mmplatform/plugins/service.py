@@ -1,4 +1,4 @@
-"""The contract of services: what runs beside a node between its start and its stop, and talks to it over the bus.
+"""The contract of services: they run beside a node from its start to its stop, and talk to it over the local bus.
 
 A service is an object that the application holds::
 
@@ -28,7 +28,7 @@ class Known(Protocol):
     """Who is known to the node."""
 
     def scope(self, peer: str) -> str:
-        """What ``peer`` is to us: self, friends or public."""
+        """Return what ``peer``, a signId, is to us: "self", "friends" or "public"."""
         ...
 
     def known(self, peer: str) -> bool:
@@ -36,7 +36,7 @@ class Known(Protocol):
         ...
 
     def name(self, peer: str) -> str:
-        """The name given to ``peer`` here, or ""."""
+        """Return the name given to ``peer`` here, or ""."""
         ...
 
 
@@ -59,30 +59,34 @@ class ServiceHost(PluginHost, Protocol):
         ...
 
     def storage(self, prefix: bytes) -> Storage:
-        """The rows whose keys begin with ``prefix``, without it. Raises LocalError when they belong to the node or to
-        another service."""
+        """Return the part of the node's storage whose keys begin with ``prefix``; keys are given without it.
+
+        ``prefix`` ends with ``b"/"``. Raises LocalError when it belongs to the node or to another service.
+        """
         ...
 
     def records(self) -> list[NodeInfo]:
-        """The signed records of peers that are at hand and valid."""
+        """Return the signed records of peers that are at hand and valid."""
         ...
 
 
 class Service(ABC):
-    """Started once by its node, and stopped by it. Subclass :class:`~mmplatform.plugins.check.Diagnosable`, too, to
-    be examined by ``mm doctor``."""
+    """Something that runs beside a node, which starts and stops it once.
+
+    Subclass :class:`~mmplatform.plugins.check.Diagnosable`, too, to be examined by ``mm doctor``.
+    """
 
     finds_peers: ClassVar[Literal["", "nearby", "anywhere"]] = ""
-    """Which peers it finds with nothing said to it: none, those on the same network, or any. ``mm run`` starts those
-    that find some, unless it is told what to start."""
+    """Which peers the service finds without settings: none, those on the same network, or any. ``mm run`` starts the
+    services that find some, unless it is told what to start."""
     trouble = ""
-    """Why it cannot do its work at present, as far as it knows; empty when it can."""
+    """Why the service cannot do its work at present, as far as it knows; empty when it can."""
 
     @abstractmethod
     async def start(self, host: ServiceHost) -> None:
-        """Begin; the node is listening and its storage is open. What it raises ends the start of the node, and
+        """Begin; the node is listening and its storage is open. What this raises ends the start of the node, and
         ``stop`` is not called then."""
 
     @abstractmethod
     async def stop(self) -> None:
-        """End; no task, timer or socket stays."""
+        """End; no task, timer or socket stays. Not called when :meth:`start` has raised, which must clean up itself."""

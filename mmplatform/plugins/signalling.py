@@ -10,14 +10,14 @@ SIGNAL_LIMIT: Final = 16 * 1024  # bytes of a signal
 
 
 class SignallingTransport(Transport):
-    """Dialled only while another link to the peer is up; says its signals by ``TransportHost.signal``."""
+    """A transport that is dialled only while another link to the peer is up, over which it signals."""
 
     address: ClassVar[str]
-    """Its one address, the same for every peer: where it listens when the node has a relay to meet at."""
+    """The one address of the transport, the same for every peer: it listens there when the node has a relay."""
 
     @abstractmethod
     def signalled(self, peer: SignId, data: bytes) -> None:
-        """Take what the transport at ``peer``, who has proven its key, says. It is hostile input."""
+        """Take a signal of the transport at ``peer``, who has proven its key. ``data`` is hostile input."""
 
     def prepare(self) -> None:
-        """Load what is needed: it will soon be dialled, or be signalled to."""
+        """Load what is needed: a dial or a signal will come soon."""

@@ -13,47 +13,47 @@ from typing import ClassVar, Final, Protocol
 from mmplatform.identity.keys import SignId
 from mmplatform.plugins.host import PluginHost
 
-CONNECTING: Final = "connecting"  # what is wrong at a meeting point at first
-LENGTH_LIMIT: Final = 256 * 1024  # no transport carries a longer frame (docs/protocol/session.rst)
+CONNECTING: Final = "connecting"  # the trouble at a meeting point before its first answer
+LENGTH_LIMIT: Final = 256 * 1024  # bytes: no transport carries a longer frame (docs/protocol/session.rst)
 
-# What a connection costs: the lower, the sooner it is chosen. Between two, links.paths weighs round trips, too.
+# What a connection costs: the cheapest is chosen first. links.paths weighs round trips, too.
 IN_PROCESS: Final = 0
 DIRECT: Final = 10  # to an address of the peer, LAN or WAN
-PUNCHED: Final = 20  # through NATs, with more work a frame
-RELAYED: Final = 40
+PUNCHED: Final = 20  # to an address of the peer through NATs, with more work a frame
+RELAYED: Final = 40  # through a third party
 
 
 class FrameReceiver(Protocol):
-    """What a connection calls."""
+    """The end of a connection that the core holds: the connection calls these methods."""
 
     def frame_received(self, frame: memoryview) -> None:
-        """One whole frame; the memory is the connection's and valid during the call only."""
+        """Take one whole frame; its memory belongs to the connection and is valid during the call only."""
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The last callback, exactly once; None when this side closed it or the other end closed it in order."""
+        """Take note of the end: the last callback, made once. ``error`` is None when either side closed in order."""
 
     def pause_writing(self) -> None:
-        """More is buffered than should be: write only what cannot wait. May come from within ``write``."""
+        """Write only what cannot wait: more is buffered than should be. May come from within ``write``."""
 
     def resume_writing(self) -> None:
-        """The buffer has drained."""
+        """Write again: the buffer has drained."""
 
 
 class Connection(ABC):
-    """One open connection."""
+    """One open connection to a peer; it moves whole frames in order and proves nothing."""
 
     address: str
     """Where the other end is, for people and logs."""
     max_frame: int
-    """The longest frame it carries, in bytes."""
+    """The longest frame that the connection carries, in bytes."""
     cost: int
-    """Lower is better: IN_PROCESS, DIRECT, PUNCHED, RELAYED, or between."""
+    """What using the connection costs, lower is better: IN_PROCESS, DIRECT, PUNCHED, RELAYED, or between."""
     relayed: bool = False
     """Whether frames go through a third party."""
 
     @abstractmethod
     def write(self, frame: bytes | bytearray) -> None:
-        """Queue one frame; never blocks. After close or loss it does nothing."""
+        """Queue one frame of at most ``max_frame`` bytes; never blocks, and does nothing after close or loss."""
 
     @abstractmethod
     def close(self) -> None:
@@ -71,29 +71,35 @@ class TransportHost(PluginHost, Protocol):
     """What a transport may ask of its node, and tell it."""
 
     stun: Sequence[str]
-    """URLs of servers that tell a host how it looks from outside (RFC 8489); named by the operator, maybe none."""
+    """URLs of STUN servers, which tell a host its address as seen from outside (RFC 8489); may be empty."""
     turn: Sequence[tuple[str, str, str]]
-    """URL, user name and password of servers that pass UDP on (RFC 8656)."""
+    """URL, user name and password of TURN servers, which pass UDP on (RFC 8656); may be empty."""
 
     def present(self, peer: SignId) -> None:
-        """``peer``, which could not be reached, can be reached now."""
+        """Report that ``peer``, which could not be reached, can be reached now."""
 
     def linked(self, peer: str) -> bool:
         """Whether a link to ``peer`` is up."""
         ...
 
     def signal(self, peer: SignId, scheme: str, data: bytes) -> bool:
-        """Have the transport of ``scheme`` at ``peer`` get ``data``, at most once, over any link that is up; False
-        when none is. At most ``signalling.SIGNAL_LIMIT`` bytes."""
+        """Send ``data`` to the transport of ``scheme`` at ``peer``, at most once, over any link that is up.
+
+        ``data`` has at most ``signalling.SIGNAL_LIMIT`` bytes. Returns False when no link is up.
+        """
         ...
 
 
 class Transport(ABC):
-    """One way to move frames. ``schemes`` are the first parts of its addresses, as in ``tcp://host:port``."""
+    """One way to move frames.
+
+    ``schemes`` are the first parts of the addresses, as in ``tcp://host:port``. docs/extend/transport.rst shows one in
+    ten lines.
+    """
 
     schemes: ClassVar[tuple[str, ...]]
     cost: ClassVar[int] = DIRECT
-    """Of its connections."""
+    """The cost of its connections: IN_PROCESS, DIRECT, PUNCHED or RELAYED."""
     relayed: ClassVar[bool] = False
     """Whether its connections go through a third party."""
     everyday: ClassVar[bool] = True
@@ -102,30 +108,44 @@ class Transport(ABC):
     """Where a node that is told nothing listens with it."""
 
     def attach(self, host: TransportHost) -> None:  # noqa: B027 - most transports need nothing of it
-        """Take ``host``; called once, before anything else."""
+        """Keep ``host``; called once, before anything else."""
 
     @abstractmethod
     async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
-        """Connect to ``peer`` at ``address``. ``accept`` gives the receiver before the first frame comes; the side that
-        dials writes the first frame. Raises Unreachable (at a meeting point it may come later, as what the connection
-        is lost by), or ValueError for an address that is not of these schemes."""
+        """Connect to ``peer`` at ``address``; the side that dials writes the first frame.
+
+        Args:
+            address: a URI of one of our schemes.
+            peer: whose key finds the peer at a meeting point; the handshake, not the transport, proves who answers.
+            accept: gives the receiver of the connection; to be called before the first frame comes.
+
+        Raises Unreachable (for a meeting point it may come later, as the error of ``connection_lost``), or ValueError
+        for an address that is malformed or not of our schemes. The caller bounds the time by cancelling.
+        """
 
     @abstractmethod
     async def listen(self, hint: str, accept: Accept) -> list[str]:
-        """Accept connections near ``hint`` (port 0: any); the addresses others may dial. Raises LocalError."""
+        """Accept connections from now on.
+
+        Args:
+            hint: a URI of one of our schemes: where to listen; port 0 is any free one.
+            accept: gives the receiver of each connection that comes in.
+
+        Returns the addresses that others may dial. Raises LocalError when the transport cannot listen there.
+        """
 
     def near(self, address: str) -> bool:
-        """Whether dialling there needs no new connection: a meeting point where we are signed in."""
+        """Whether dialling ``address`` needs no new connection: it is a meeting point where we are signed in."""
         return False
 
     def reachable(self) -> list[str] | None:
-        """The addresses of all listeners as they are now; None when they never change."""
+        """Return the addresses of all listeners as they are now, None when they never change."""
         return None
 
     def troubles(self) -> dict[str, str]:
-        """Listeners that stand at a meeting point, by address, with what is wrong there now, or ""."""
+        """Return what is wrong now at each meeting point where we listen, by address; "" when nothing is."""
         return {}
 
     @abstractmethod
     async def close(self) -> None:
-        """Stop listening. Connections that are open stay so."""
+        """Stop listening. Connections that are open stay open."""

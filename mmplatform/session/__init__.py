@@ -1,4 +1,4 @@
-"""Secret: two peers agree on keys in four frames, then seal and open every frame (docs/protocol/session.rst).
+"""Keeps links secret: two peers agree on keys in four frames, then seal every frame (docs/protocol/session.rst).
 
 Sans-I/O: bytes, ``now`` and ``random`` come in as arguments; bytes and events come out.
 Read in the order a link meets them: packets, cookies, handshake, events, session. Mail, which needs no link, is

@@ -1,4 +1,4 @@
-"""The box of a data frame, straight from libsodium: XSalsa20-Poly1305 under a key that was agreed before.
+"""Seals and opens data frames straight with libsodium: XSalsa20-Poly1305 under a key that was agreed before.
 
 PyNaCl's own binding takes and gives ``bytes``, through two more copies and a cleared buffer: 4 us of the 60 that 64 KiB
 take, a third of what 100 bytes take. Its ``ffi`` checks no lengths, so they are checked here and nowhere else.
@@ -22,7 +22,7 @@ _open: Final[_Box] = lib.crypto_box_open_easy_afternm
 
 
 def seal(plaintext: bytes, nonce: bytes, key: bytes) -> bytearray:
-    """The box around ``plaintext``; raises CryptoError for a key or nonce of a wrong length."""
+    """Seal ``plaintext`` in a box. Raises CryptoError for a key that is not 32 bytes or a nonce that is not 24."""
     if len(key) != KEY or len(nonce) != NONCE:
         raise CryptoError("not a key, or not a nonce")
     size = len(plaintext)
@@ -32,7 +32,7 @@ def seal(plaintext: bytes, nonce: bytes, key: bytes) -> bytearray:
 
 
 def unseal(box: bytes | memoryview, nonce: bytes, key: bytes) -> bytearray:
-    """What is in ``box``; raises CryptoError when it is not a box of this key and nonce."""
+    """Return the content of ``box``. Raises CryptoError when it is not a box of this key and nonce."""
     size = len(box)
     if len(key) != KEY or len(nonce) != NONCE or size < MAC:
         raise CryptoError("not a key, not a nonce, or not a box")

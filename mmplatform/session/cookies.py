@@ -1,4 +1,4 @@
-"""Cookies: what the server must remember of a HELLO, kept by the client (docs/protocol/session.rst, "Cookies").
+"""Cookies: the client keeps what the server must remember of a HELLO (docs/protocol/session.rst, "Cookies").
 
 One jar serves all links of a node. Its key is replaced every minute and the one before is kept for a minute
 more, so a cookie lives for COOKIE_LIFE wherever in the minute it was issued. Spent cookies are remembered
@@ -16,14 +16,16 @@ from mmplatform.errors import ProtocolError
 from mmplatform.session.packets import COOKIE_PLAIN, KEY, NONCE
 
 COOKIE_LABEL: Final = b"mm1-jar-"
-KEY_LIFE: Final = 60.0
-COOKIE_LIFE: Final = 60.0
+KEY_LIFE: Final = 60.0  # seconds in which a key seals cookies; it opens them as long again
+COOKIE_LIFE: Final = 60.0  # seconds
 
-# Tuning, not protocol: about 8 MB for each of the two keys, 1000 handshakes a second sustained.
+# Spent cookies of one key; tuning, not protocol: about 8 MB a key, 1000 handshakes a second sustained.
 MAX_SPENT: Final = 65536
 
 
 class _MinuteKey:
+    """A key of the jar, and the cookies of it that were spent."""
+
     def __init__(self, key: bytes, since: float) -> None:
         self.key = key
         self.since = since
@@ -50,12 +52,13 @@ class CookieJar:
     def issue(
         self, nonce: bytes, client_short: bytes, server_secret: bytes, link_id: bytes, hello_hash: bytes, now: float
     ) -> bytes:
+        """Seal what a server must remember of a HELLO in a cookie; ``now`` in Unix seconds."""
         self._rotate(now)
         plain = COOKIE_PLAIN.pack(client_short, server_secret, link_id, int(now * 1000), hello_hash)
         return nonce + crypto_secretbox_easy(plain, COOKIE_LABEL + nonce, self._keys[0].key)
 
     def open(self, cookie: bytes, client_short: bytes, link_id: bytes, now: float) -> OpenCookie:
-        """The cookie's content; nothing is spent yet."""
+        """Open a cookie without spending it. Raises ProtocolError: bad-cookie, stale-cookie, spent-cookie or busy."""
         self._rotate(now)
         nonce = cookie[:NONCE]
         minute, plain = self._unseal(nonce, cookie[NONCE:])
@@ -73,10 +76,11 @@ class CookieJar:
         return OpenCookie(server_secret, hello_hash, nonce, minute)
 
     def spend(self, cookie: OpenCookie) -> None:
+        """Refuse this cookie from now on."""
         cookie.minute.spent.add(cookie.nonce)
 
     def _rotate(self, now: float) -> None:
-        """Put a new key in front when the first is too old, or from the future because the clock was set back."""
+        """Make a new key when the present one is too old, or from the future because the clock was set back."""
         if self._keys and 0 <= now - self._keys[0].since < KEY_LIFE:
             return
         previous = [minute for minute in self._keys[:1] if now - minute.since < 2 * KEY_LIFE]

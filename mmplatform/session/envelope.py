@@ -48,8 +48,11 @@ SMALLEST: Final = 1024
 
 
 class Opened(NamedTuple):
-    """What was in an envelope. ``current`` is False when the sender's record has expired since: it proves who wrote,
-    and no longer where to answer, so it is not for the directory."""
+    """The content of an envelope, and the record of its sender.
+
+    ``current`` is False when that record has expired since: it proves who wrote, but no longer where to answer, so it
+    is not for the directory.
+    """
 
     sender: NodeInfo
     content: bytes
@@ -64,10 +67,17 @@ def seal(
     content: bytes,
     random: Callable[[int], bytes],
 ) -> bytes:
-    """An envelope from ``identity``, whose encoded record is ``node_info``. ``mail_key`` is that of the recipient's
-    record; when it is empty the boxId serves. ``random`` is drawn for 32 bytes.
+    """Seal ``content`` in an envelope.
 
-    Raises ProtocolError: "too-long" for the content or record, "bad-key" for a mail key nobody can have.
+    Args:
+        identity: the keys of the sender.
+        node_info: the encoded record of the sender, at most 8 KiB.
+        recipient: the signId of the recipient.
+        mail_key: the mail key in the recipient's record (32 bytes); when empty, the boxId serves.
+        content: at most 1 MiB.
+        random: gives random bytes; drawn for 32.
+
+    Raises ProtocolError: "too-long" for the content or record, "bad-key" for a mail key that nobody can have.
     """
     if len(content) > MAX_CONTENT or len(node_info) > MAX_RECORD:
         raise ProtocolError("too-long", f"{len(content)} bytes of content, at most {MAX_CONTENT} allowed")
@@ -83,10 +93,10 @@ def seal(
 
 
 def open_envelope(envelope: bytes, identity: Identity, secrets: Iterable[bytes], now: float) -> Opened:
-    """What somebody sealed for ``identity``, to one of the mail keys with these ``secrets`` or to its boxId.
+    """Open an envelope that was sealed for ``identity``, to the mail key of one of ``secrets`` or to its boxId.
 
-    Raises ProtocolError, whose reasons are in docs/protocol/mail.rst. A sender's record that has expired by no more
-    than MAIL_LIFE is taken: it was good when the mail was sealed.
+    ``now`` is in Unix seconds. A record that has expired by no more than MAIL_LIFE is taken: it was good when the mail
+    was sealed. Raises ProtocolError, whose reasons are in docs/protocol/mail.rst.
     """
     _check_outside(envelope)
     ephemeral, sealed_to, plain = _unseal(envelope, identity, secrets)
@@ -103,8 +113,8 @@ def open_envelope(envelope: bytes, identity: Identity, secrets: Iterable[bytes],
 
 
 def padded(size: int) -> int:
-    """The length of an envelope that needs ``size`` bytes: PADME's classes, at most a sixteenth longer, 16 or 32 a
-    doubling; the last class is MAX_ENVELOPE."""
+    """Return the length of an envelope that needs ``size`` bytes: one of the classes of PADME, 16 or 32 a doubling, so
+    at most a sixteenth longer; the last class is MAX_ENVELOPE."""
     if size <= SMALLEST:
         return SMALLEST
     exponent = size.bit_length() - 1
@@ -113,7 +123,7 @@ def padded(size: int) -> int:
 
 
 def _check_outside(envelope: bytes) -> None:
-    """As for frames: the version as soon as there are three bytes, the length before anything is opened."""
+    """Check as for frames: the version as soon as there are three bytes, the length before anything is opened."""
     if len(envelope) >= 2 and not envelope.startswith(MAGIC):
         raise ProtocolError("wrong-magic", "not an envelope of this protocol")
     if len(envelope) >= 3 and envelope[2] != VERSION:
@@ -127,7 +137,7 @@ def _check_outside(envelope: bytes) -> None:
 
 
 def _unseal(envelope: bytes, identity: Identity, secrets: Iterable[bytes]) -> tuple[bytes, bytes, bytes]:
-    """E, M and the content of the box. Nothing outside names M: it would tell how old the sender's record is."""
+    """Return E, M and the content of the box. Tries all keys: M outside would tell how old the sender's record is."""
     ephemeral, box = envelope[HEADER : HEADER + KEY], envelope[HEADER + KEY :]
     for secret in (*secrets, identity.box_secret):
         sealed_to = crypto_scalarmult_base(secret)
@@ -140,7 +150,7 @@ def _unseal(envelope: bytes, identity: Identity, secrets: Iterable[bytes]) -> tu
 
 
 def _unpack(plain: bytes) -> tuple[bytes, bytes, bytes]:
-    """The record, the signature and the content; what follows must be zeros."""
+    """Return the record, the signature and the content; only zeros may follow."""
     record_end = 2 + int.from_bytes(plain[:2])
     start = record_end + SIGNATURE + 4
     if len(plain) < start:

@@ -1,4 +1,4 @@
-"""What a handshake asks of the link that runs it (docs/protocol/session.rst, "State machines")."""
+"""The events by which a handshake asks its link to act (docs/protocol/session.rst, "State machines")."""
 
 from dataclasses import dataclass, field
 
@@ -8,14 +8,14 @@ from mmplatform.session.session import Session
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Write this frame to the connection."""
+    """Asks the link to write ``frame`` to the connection."""
 
     frame: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """Responder only: the client proved who it is. Answer with ``Responder.accept(resume)``, or close."""
+    """Says, at the responder, that the client proved who it is: answer with ``Responder.accept(resume)``, or close."""
 
     peer: NodeInfo
     resume: bytes = field(repr=False)
@@ -23,7 +23,7 @@ class Identified:
 
 @dataclass(frozen=True, slots=True)
 class Established:
-    """Both sides have the keys; every later frame of the link belongs to ``session``."""
+    """Says that both sides have the keys; every later frame of the link belongs to ``session``."""
 
     session: Session
     peer: NodeInfo

@@ -46,6 +46,8 @@ MAX_HELLOS: Final = 3
 
 
 class HandshakeState(Enum):
+    """The states of both machines: see the tables below."""
+
     START = "start"
     HELLO_SENT = "hello sent"
     INITIATE_SENT = "initiate sent"
@@ -56,7 +58,7 @@ class HandshakeState(Enum):
 
 
 class Call(Enum):
-    """What this side does by itself."""
+    """The steps that a side takes by itself, without a frame."""
 
     HELLO = "hello()"
     ACCEPT = "accept()"
@@ -86,7 +88,7 @@ class Machine:
         self.dead = ""
 
     def receive(self, frame: bytes, now: float) -> list[Event]:
-        """Take one frame; raises ProtocolError with a reason, after which the machine is dead."""
+        """Take one frame; ``now`` in Unix seconds. Raises ProtocolError with a reason; the machine is dead then."""
         self._check_alive()
         try:
             kind = packets.kind_of(frame)
@@ -150,7 +152,7 @@ class Initiator(Machine):
         self._hashes: tuple[bytes, ...] = ()
 
     def hello(self) -> bytes:
-        """The first frame; once."""
+        """Return the first frame; to be called once."""
         self._check_call(Call.HELLO)
         self._secret, nonce = self._random(KEY), self._random(NONCE)
         self._short = crypto_scalarmult_base(self._secret)
@@ -196,8 +198,11 @@ class Initiator(Machine):
 
 
 class Responder(Machine):
-    """The server. ``random`` is drawn for the link id (16 bytes) and s' (32) at once, as there is time until HELLO
-    comes, then at each HELLO for the cookie's nonce (16), and from the second on for an s' (32) before that."""
+    """The server.
+
+    ``random`` is drawn for the link id (16 bytes) and s' (32) at once, as there is time until HELLO comes. Each HELLO
+    draws the cookie's nonce (16), and from the second on an s' (32) before that.
+    """
 
     table = RESPONDER
 
@@ -217,7 +222,7 @@ class Responder(Machine):
         self._identified: Identified | None = None
 
     def accept(self, resume: bytes) -> list[Event]:
-        """Answer Identified: READY to send, and the session. A resume too long is refused and may be tried again."""
+        """Answer Identified; return READY to send, and the session. A resume too long raises and may be tried again."""
         self._check_call(Call.ACCEPT)
         assert self._identified is not None
         content = packets.pack_introduction(Type.READY, Introduction(self._node_info(), b"", resume))
@@ -268,7 +273,7 @@ class Responder(Machine):
         return [self._identified]
 
     def _draw(self) -> None:
-        """s' and S' of the next cookie."""
+        """Draw s' and S' for the next cookie."""
         self._secret = self._random(KEY)
         self._short = crypto_scalarmult_base(self._secret)
 
@@ -278,12 +283,12 @@ class Responder(Machine):
 
 
 def signed_parts(hashes: tuple[bytes, ...], server_sign_key: bytes, record: bytes, resume: bytes) -> tuple[bytes, ...]:
-    """What INITIATE's signature covers, after its label: H(HELLO), H(COOKIE), the server, the introduction."""
+    """Return what the signature of INITIATE covers after its label: H(HELLO), H(COOKIE), server, introduction."""
     return *hashes, server_sign_key, record, resume
 
 
 def transcript(hashes: tuple[bytes, ...], ready: bytes) -> bytes:
-    """The hash of all four frames, which the keys of DATA are bound to."""
+    """Return the hash of all four frames, to which the keys of DATA are bound."""
     return digest("mm/1 session", *hashes, digest("mm/1 ready", ready))
 
 

@@ -1,4 +1,4 @@
-"""The bytes of a session's frames: layout, sizes, packing (docs/protocol/session.rst, "Frames"). No keys here.
+"""Packs and unpacks the frames of a session: layout and sizes (docs/protocol/session.rst, "Frames"). No keys here.
 
 ::
 
@@ -66,24 +66,30 @@ SIZES: Final = {
 
 
 class Hello(NamedTuple):
+    """The parts of a HELLO: C' (32 bytes), nonce (16) and box."""
+
     client_short: bytes
     nonce: bytes
     box: bytes
 
 
 class Cookie(NamedTuple):
+    """The parts of a COOKIE: nonce (16 bytes) and box."""
+
     nonce: bytes
     box: bytes
 
 
 class Initiate(NamedTuple):
+    """The parts of an INITIATE: C' (32 bytes), the cookie (152) and box."""
+
     client_short: bytes
     cookie: bytes
     box: bytes
 
 
 class Introduction(NamedTuple):
-    """Who speaks: the content of INITIATE's box, and of READY's (whose signature is empty)."""
+    """Says who speaks: the content of INITIATE's box, and of READY's, whose signature is empty."""
 
     record: bytes
     signature: bytes
@@ -91,11 +97,12 @@ class Introduction(NamedTuple):
 
 
 def header(kind: Type) -> bytes:
+    """Return the 4 bytes with which a frame of this type begins."""
     return MAGIC + bytes((VERSION, kind))
 
 
 def kind_of(frame: bytes) -> Type:
-    """The type of a handshake frame, its magic and version checked first."""
+    """Return the type of a handshake frame. Raises ProtocolError: wrong-magic, wrong-version, too-short, wrong-type."""
     if len(frame) >= 2 and not frame.startswith(MAGIC):
         raise ProtocolError("wrong-magic", "not a frame of this protocol")
     if len(frame) >= 3 and frame[2] != VERSION:
@@ -109,6 +116,7 @@ def kind_of(frame: bytes) -> Type:
 
 
 def check_size(frame: bytes, kind: Type) -> None:
+    """Raise ProtocolError("too-short" or "too-long") unless the length of ``frame`` is one of its type."""
     shortest, longest = SIZES[kind]
     if len(frame) < shortest:
         raise ProtocolError("too-short", f"{kind.name} has at least {shortest} bytes, not {len(frame)}")
@@ -120,14 +128,17 @@ def check_size(frame: bytes, kind: Type) -> None:
 
 
 def hello_content(client_short: bytes) -> bytes:
+    """Return what HELLO's box must contain."""
     return header(Type.HELLO) + client_short + HELLO_ZEROS
 
 
 def pack_hello(hello: Hello) -> bytes:
+    """Return a HELLO frame."""
     return header(Type.HELLO) + hello.client_short + hello.nonce + hello.box
 
 
 def unpack_hello(frame: bytes) -> Hello:
+    """Return the parts of a HELLO frame whose size is checked."""
     return Hello(frame[4:36], frame[36:52], frame[52:])
 
 
@@ -135,19 +146,22 @@ def unpack_hello(frame: bytes) -> Hello:
 
 
 def cookie_content(server_short: bytes, cookie: bytes) -> bytes:
+    """Return the content of COOKIE's box; the nonce of the cookie stands in the frame already."""
     return header(Type.COOKIE) + server_short + cookie[NONCE:]
 
 
 def pack_cookie(cookie: Cookie) -> bytes:
+    """Return a COOKIE frame."""
     return header(Type.COOKIE) + cookie.nonce + cookie.box
 
 
 def unpack_cookie(frame: bytes) -> Cookie:
+    """Return the parts of a COOKIE frame whose size is checked."""
     return Cookie(frame[4:20], frame[20:])
 
 
 def unpack_cookie_content(content: bytes, nonce: bytes) -> tuple[bytes, bytes]:
-    """S' and the cookie to send back, from COOKIE's opened box and its nonce."""
+    """Return S' and the cookie to send back. Raises ProtocolError("bad-content")."""
     _check_repeated_header(content, Type.COOKIE)
     return content[4:36], nonce + content[36:]
 
@@ -156,28 +170,34 @@ def unpack_cookie_content(content: bytes, nonce: bytes) -> tuple[bytes, bytes]:
 
 
 def pack_initiate(initiate: Initiate) -> bytes:
+    """Return an INITIATE frame."""
     return header(Type.INITIATE) + initiate.client_short + initiate.cookie + initiate.box
 
 
 def unpack_initiate(frame: bytes) -> Initiate:
+    """Return the parts of an INITIATE frame whose size is checked."""
     return Initiate(frame[4:36], frame[36 : 36 + COOKIE_SIZE], frame[36 + COOKIE_SIZE :])
 
 
 def pack_ready(box: bytes) -> bytes:
+    """Return a READY frame."""
     return header(Type.READY) + box
 
 
 def unpack_ready(frame: bytes) -> bytes:
+    """Return the box of a READY frame."""
     return frame[HEADER:]
 
 
 def pack_introduction(kind: Type, introduction: Introduction) -> bytes:
+    """Return the content of the box of INITIATE or READY. Raises ProtocolError("too-long")."""
     record, signature, resume = introduction
     _check_limits(len(record), len(resume))
     return header(kind) + len(record).to_bytes(2, "big") + record + signature + resume
 
 
 def unpack_introduction(kind: Type, content: bytes) -> Introduction:
+    """Return what the opened box of INITIATE or READY says. Raises ProtocolError: bad-content, too-long."""
     _check_repeated_header(content, kind)
     record_end = 6 + int.from_bytes(content[4:6], "big")
     resume_start = record_end + (SIGNATURE if kind is Type.INITIATE else 0)

@@ -17,7 +17,7 @@ from mmplatform.identity.keys import digest
 from mmplatform.session import box
 from mmplatform.session.packets import MAX_FRAME, MAX_PLAINTEXT
 
-REKEY_EVERY: Final = 2**16
+REKEY_EVERY: Final = 2**16  # frames of one direction
 CLIENT_LABEL: Final = b"mm1-c2s-"
 SERVER_LABEL: Final = b"mm1-s2c-"
 
@@ -25,7 +25,7 @@ _REKEY_MASK: Final = REKEY_EVERY - 1
 
 
 class Session:
-    """The two keys of one link. :attr:`dead` says why it ended; it is empty as long as the session lives."""
+    """The two keys of one link. :attr:`dead` says why the session ended; it is empty as long as the session lives."""
 
     __slots__ = ("_open_key", "_open_label", "_opened", "_seal_key", "_seal_label", "_sealed", "dead")
 
@@ -40,16 +40,18 @@ class Session:
 
     @classmethod
     def of_client(cls, shared: bytes, transcript: bytes) -> "Session":
+        """Derive the client's session from the agreed secret (32 bytes) and the hash of the handshake."""
         client_key, server_key = data_keys(shared, transcript)
         return cls(client_key, CLIENT_LABEL, server_key, SERVER_LABEL)
 
     @classmethod
     def of_server(cls, shared: bytes, transcript: bytes) -> "Session":
+        """Derive the server's session from the agreed secret (32 bytes) and the hash of the handshake."""
         client_key, server_key = data_keys(shared, transcript)
         return cls(server_key, SERVER_LABEL, client_key, CLIENT_LABEL)
 
     def seal(self, plaintext: bytes) -> bytearray:
-        """The next frame to send. Too long a plaintext is refused ("too-long") and changes nothing."""
+        """Seal the next frame to send. Raises ProtocolError: "too-long", which changes nothing, or "dead"."""
         if len(plaintext) > MAX_PLAINTEXT:
             raise ProtocolError("too-long", f"a frame carries at most {MAX_PLAINTEXT} bytes, not {len(plaintext)}")
         number = self._sealed
@@ -63,7 +65,7 @@ class Session:
         return frame
 
     def open(self, frame: bytes | memoryview) -> bytearray:
-        """The plaintext of the next frame received; anything else kills the session ("bad-box")."""
+        """Open the next frame received. Raises ProtocolError: "bad-box", which kills the session, or "dead"."""
         number = self._opened
         try:
             if len(frame) > MAX_FRAME:
@@ -92,10 +94,10 @@ class Session:
 
 
 def data_keys(shared: bytes, transcript: bytes) -> tuple[bytes, bytes]:
-    """The first key from client to server, and the first from server to client."""
+    """Return the first key from client to server, and the first from server to client."""
     return digest("mm/1 data client", shared, transcript), digest("mm/1 data server", shared, transcript)
 
 
 def next_key(key: bytes) -> bytes:
-    """The step every 2**16 frames."""
+    """Return the key that follows ``key`` after 2**16 frames; the step cannot be walked back."""
     return digest("mm/1 rekey", key)

@@ -1,1 +1,1 @@
-"""What a node keeps: ordered key-value rows on disk or in memory, and the folder they live in."""
+"""Keeps the rows of a node: ordered keys and values on disk or in memory, and the folder of the files."""

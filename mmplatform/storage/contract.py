@@ -19,8 +19,8 @@ from mmplatform.errors import InvalidPayload
 
 Row = tuple[bytes, bytes | None]
 
-MAX_KEY = 1024
-MAX_VALUE = 256 * 1024 * 1024
+MAX_KEY = 1024  # bytes
+MAX_VALUE = 256 * 1024 * 1024  # bytes
 
 
 class Storage(ABC):
@@ -28,7 +28,7 @@ class Storage(ABC):
 
     @abstractmethod
     async def open(self) -> None:
-        """Make the rows available; does nothing when already open."""
+        """Make the rows available; does nothing when already open. Raises StorageError."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -36,20 +36,29 @@ class Storage(ABC):
 
     @abstractmethod
     async def get(self, key: bytes) -> bytes | None:
-        """The value of ``key``, or None."""
+        """Return the value of ``key``, or None. Raises StorageError."""
 
     @abstractmethod
     async def scan(self, prefix: bytes, start: bytes = b"", limit: int = 0) -> list[tuple[bytes, bytes]]:
-        """Rows whose key begins with ``prefix`` and is not below ``start``, in key order; ``limit`` 0 means all."""
+        """Return rows whose key begins with ``prefix`` and is not below ``start``, in key order.
+
+        At most ``limit`` rows are returned; 0 means all. Raises StorageError.
+        """
 
     @abstractmethod
     def write(self, rows: Sequence[Row], *, sync: bool = True) -> asyncio.Future[None]:
-        """Put and delete ``rows`` as one; the future resolves when they are kept."""
+        """Put and delete ``rows`` as one; the future resolves when they are kept, or raises StorageError.
+
+        Raises at once: InvalidPayload for a key or value too long, TypeError for what is not bytes, StorageError when
+        the storage is not open.
+        """
 
     async def put(self, key: bytes, value: bytes) -> None:
+        """Keep one row; returns once it would survive a power cut. Raises StorageError."""
         await self.write([(key, value)])
 
     async def delete(self, key: bytes) -> None:
+        """Delete one row; returns once the deletion would survive a power cut. Raises StorageError."""
         await self.write([(key, None)])
 
     async def __aenter__(self) -> Self:
@@ -63,7 +72,7 @@ class Storage(ABC):
 
 
 def check_rows(rows: Sequence[Row]) -> None:
-    """Refuse at the call what would make the whole shared transaction fail later."""
+    """Raise at the call for rows that would make the whole shared transaction fail later."""
     for key, value in rows:
         if type(key) is not bytes or (value is not None and type(value) is not bytes):
             raise TypeError(f"keys and values are bytes, not {type(key).__name__} and {type(value).__name__}")

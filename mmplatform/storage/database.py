@@ -1,4 +1,4 @@
-"""The SQLite file itself, used by one thread: layout, few statements a commit, recovery, typed errors.
+"""Reads and writes the SQLite file, in one thread: layout, few statements a commit, recovery, typed errors.
 
 Every step of a statement gives up the GIL, and winning it back from a busy loop costs up to a switch interval
 (5 ms). So many rows are one multi-row statement, and one statement alone needs no BEGIN and COMMIT.
@@ -41,11 +41,12 @@ class Database:
         self._syncing = True
 
     def open(self) -> None:
+        """Open the file, made when missing, with mode 0600. Raises StorageError."""
         with self._typed_failures():
             self._connected()
 
     def commit(self, rows: Mapping[bytes, bytes | None], sync: bool) -> None:
-        """Keep all of ``rows`` or none; on a full disk once more after the log has given back its room."""
+        """Keep all of ``rows`` or none; on a full disk, try once more after the log has given back its room."""
         with self._typed_failures():
             statements = _statements(rows)
             connection = self._connected()
@@ -59,11 +60,12 @@ class Database:
                 _execute(connection, statements)
 
     def read(self, sql: str, arguments: tuple[bytes | int, ...]) -> Found:
+        """Return the rows that one of GET, SCAN and SCAN_TO_END finds. Raises StorageError."""
         with self._typed_failures():
             return self._connected().execute(sql, arguments).fetchall()
 
     def damage(self) -> str:
-        """What SQLite's own check finds wrong with the file, or ""; reads all of it."""
+        """Return what SQLite's own check finds wrong with the file, or ""; reads the whole file."""
         with self._typed_failures():
             said = str(self._connected().execute("PRAGMA quick_check(1)").fetchone()[0])
         return "" if said == "ok" else said
@@ -84,7 +86,7 @@ class Database:
         return self._connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        """EXCLUSIVE keeps others out and needs no shared-memory file; fullfsync makes macOS really write."""
+        """Set the connection up: EXCLUSIVE keeps others out, fullfsync makes macOS really write."""
         for setting in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "fullfsync=1"):
             connection.execute(f"PRAGMA {setting}")
         connection.execute("PRAGMA temp_store=MEMORY")
@@ -121,7 +123,7 @@ class Database:
             raise self._typed(error) from error
 
     def _typed(self, error: Exception) -> StorageError:
-        """What went wrong, where, and what the reader of the message can do about it."""
+        """Return the error of our tree: what went wrong, where, and what to do about it."""
         where, code = f"{self.path}: {error}", _code(error)
         if self._is_full(error):
             return StorageFull(f"{where}; free some space on this disk, later writes then work again")
@@ -136,11 +138,11 @@ class Database:
         return StorageError(f"{where}; check the disk and the system log, later writes are tried again")
 
     def _is_writable(self) -> bool:
-        """SQLite reports a read-only file system as an I/O error when it is the log that cannot be made."""
+        """Whether the files may be written: SQLite reports an I/O error when its log cannot be made."""
         return all(os.access(path, os.W_OK) for path in (self.path.parent, self.path) if path.exists())
 
     def _is_full(self, error: Exception) -> bool:
-        """SQLite reports a full disk as one of several errors, depending on which file could not grow."""
+        """Whether the disk is full, which SQLite reports as one of several errors, by the file that could not grow."""
         if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or _code(error) == sqlite3.SQLITE_FULL:
             return True
         if _code(error) not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
@@ -165,7 +167,7 @@ def _statements(rows: Mapping[bytes, bytes | None]) -> list[Statement]:
 
 
 def _execute(connection: sqlite3.Connection, statements: list[Statement]) -> None:
-    """As one transaction; a statement alone is one by itself."""
+    """Run the statements as one transaction; a single statement is one by itself."""
     if len(statements) == 1:
         connection.execute(*statements[0])
         return
@@ -186,9 +188,9 @@ def _checkpoint(connection: sqlite3.Connection) -> None:
 
 
 def _make_private(path: Path) -> None:
-    """The log takes its mode from the database, so this one is set before SQLite sees the file.
+    """Give the file mode 0600 before SQLite sees it: the log takes its mode from the database.
 
-    An existing file is never opened here: closing it would let go of the lock another connection of this process has.
+    An existing file is never opened here: closing it would release the lock of another connection of this process.
     """
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -197,5 +199,5 @@ def _make_private(path: Path) -> None:
 
 
 def _code(error: Exception) -> int:
-    """SQLite's primary result code; the upper bytes only refine it."""
+    """Return SQLite's primary result code; the upper bytes only refine it."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

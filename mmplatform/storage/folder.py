@@ -15,7 +15,7 @@ if sys.platform == "win32":  # pragma: no cover
     import msvcrt
 
     def _lock(descriptor: int) -> None:
-        """Windows keeps others from reading locked bytes, so the lock lies far behind the pid."""
+        """Lock a byte far behind the pid: Windows keeps others from reading locked bytes."""
         os.lseek(descriptor, 1 << 20, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         os.lseek(descriptor, 0, os.SEEK_SET)
@@ -27,9 +27,10 @@ else:
 
 
 class DataFolder:
-    """Paths are known at once; ``open`` makes the folder and takes its lock, ``close`` or the process' end frees it.
+    """A data folder; ``open`` makes it and takes its lock, ``close`` or the end of the process frees the lock.
 
-    The lock belongs to the open file, not to the pid written inside, so one left by a killed process is never stale.
+    Paths are known at once. The lock belongs to the open file, not to the pid written inside, so a killed process
+    leaves no stale lock.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -41,7 +42,10 @@ class DataFolder:
         self._descriptor: int | None = None
 
     def open(self) -> None:
-        """Raises :class:`FolderInUse` when a process holds the folder; does nothing when this object does."""
+        """Make the folder and lock it; does nothing when this object holds the lock.
+
+        Raises FolderInUse when another process holds it, StorageReadOnly, or StorageError.
+        """
         if self._descriptor is not None:
             return
         try:
@@ -55,6 +59,7 @@ class DataFolder:
             raise StorageError(f"{error}; {self.path} cannot be used as a data folder, choose another") from error
 
     def close(self) -> None:
+        """Free the lock."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -9,7 +9,7 @@ from mmplatform.storage.contract import Row, Storage, check_rows
 
 
 class MemoryStorage(Storage):
-    """The contract without a disk. Rows live as long as the object, so closing and opening it plays a restart."""
+    """The storage contract without a disk. Rows live as long as the object: closing and opening it plays a restart."""
 
     def __init__(self) -> None:
         self._rows: dict[bytes, bytes] = {}

@@ -1,4 +1,4 @@
-"""The rows of one owner in a storage that several share."""
+"""Gives one owner its own rows in a storage that several share."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,16 +7,16 @@ from mmplatform.storage.contract import Row, Storage
 
 
 class PrefixedStorage(Storage):
-    """The rows of ``storage`` whose keys begin with ``prefix``, seen without it. Opened and closed with ``storage``."""
+    """The rows of ``storage`` whose keys begin with ``prefix``, which is left out; open while ``storage`` is."""
 
     def __init__(self, storage: Storage, prefix: bytes) -> None:
         self._storage, self._prefix = storage, prefix
 
     async def open(self) -> None:
-        """The owner of ``storage`` opens it."""
+        """Do nothing: the owner of ``storage`` opens it."""
 
     async def close(self) -> None:
-        """The owner of ``storage`` closes it."""
+        """Do nothing: the owner of ``storage`` closes it."""
 
     async def get(self, key: bytes) -> bytes | None:
         return await self._storage.get(self._prefix + key)

@@ -1,8 +1,8 @@
-"""Rows in one SQLite file, written by a thread of its own in grouped transactions.
+"""Keeps rows in one SQLite file, written by a thread of its own in grouped transactions.
 
-The loop side collects everything called in one loop turn, and everything that arrives while the thread is busy, into
+The loop side collects all calls of one loop turn, and all that come while the thread is busy, into
 one batch; the thread commits the batch as one transaction and answers all of it with one ``call_soon_threadsafe``.
-What happens to the file is in :mod:`mmplatform.storage.database`.
+:mod:`mmplatform.storage.database` has the file side.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ Outcome = Found | StorageError | None
 
 
 class SQLiteStorage(Storage):
-    """The contract on a file in WAL mode. The folder must exist; the file is made with mode 0600."""
+    """The storage contract on a file in WAL mode. The folder must exist; the file is made with mode 0600."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
@@ -42,7 +42,7 @@ class SQLiteStorage(Storage):
             await asyncio.shield(worker.opened)
         except BaseException:
             worker.queue.put(None)
-            self._closing, self._worker = worker, None  # close() waits for its end, as for that of one that opened
+            self._closing, self._worker = worker, None  # close() waits for the end of this worker, too
             raise
 
     async def close(self) -> None:
@@ -83,7 +83,7 @@ class SQLiteStorage(Storage):
         return future
 
     def _schedule(self, worker: "_Worker") -> None:
-        """To be called before anything is added: the first of a turn sends the batch one turn later."""
+        """Send the batch one turn later; to be called before anything is added to it."""
         if not self._batch and not self._busy:
             worker.loop.call_soon(self._send, worker)
 
@@ -99,7 +99,7 @@ class SQLiteStorage(Storage):
     def _finished(
         self, worker: "_Worker", batch: "_Batch", failure: StorageError | None, results: list[Outcome]
     ) -> None:
-        """Woken writers run before ``_send``, so what they write next still joins the batch that goes out then."""
+        """Answer a batch. Woken writers run before ``_send``, so their next writes still join the next batch."""
         for writer in batch.writers:
             _resolve(writer, failure)
         for (_, _, reader), result in zip(batch.reads, results, strict=True):
@@ -115,7 +115,7 @@ class SQLiteStorage(Storage):
 
 
 class _Batch:
-    """What one transaction writes and who waits for it; reads run after the commit, so they see it."""
+    """The rows that one transaction writes, with the futures of their callers; reads run after the commit."""
 
     def __init__(self) -> None:
         self.rows: dict[bytes, bytes | None] = {}
@@ -172,6 +172,6 @@ def _resolve(future: asyncio.Future[Any], outcome: Outcome) -> None:
 
 
 def _after(prefix: bytes) -> bytes | None:
-    """The lowest key above every key that begins with ``prefix``; None when there is no such key."""
+    """Return the lowest key above all keys that begin with ``prefix``, None when there is no such key."""
     stem = prefix.rstrip(b"\xff")
     return stem[:-1] + bytes([stem[-1] + 1]) if stem else None

@@ -1,4 +1,4 @@
-"""Between the bus and the DHT: which topics are heard, what their payloads mean, and what is answered.
+"""Connects the bus and the DHT: which topics are heard, what their payloads mean, and what is answered.
 
 ``directory.get`` takes ``{"signId": ..., "key": name}`` or ``"signId/name"`` for the application record of somebody,
 a bare ``name`` for our own, a signId or a boxId for a NodeInfo. It is answered by ``directory.getReply``
@@ -19,8 +19,8 @@ from mmplatform.plugins import topics
 
 FOUND_BY: Final = "dht"
 KEY_LENGTH: Final = 44
-AT_ONCE: Final = 32  # directory.get and put that run side by side
-EXPIRE_AFTER: Final = 3600.0
+AT_ONCE: Final = 32  # requests of one topic that run side by side
+EXPIRE_AFTER: Final = 3600.0  # seconds
 
 
 class DHT(Protocol):
@@ -75,7 +75,7 @@ class Bridge:
             self._bus.off(topic, handler)
 
     def _request_node_info(self, topic: str, sender: str, payload: Any) -> None:
-        """The first valid record is passed on at once, and every newer one that turns up."""
+        """Look a peer up; pass on the first valid record at once, and every newer one that turns up."""
         key = sign_id_key(parse_sign_id(payload))
         self._service.look_up(key, self._found)
 
@@ -86,7 +86,7 @@ class Bridge:
         self._service.learn([NodeInfo.from_payload(payload, self._service.now())])
 
     def _node_info(self, topic: str, sender: str, payload: Any) -> None:
-        """What others found may help us to begin."""
+        """Ask a node that another service found, as long as we know nobody."""
         if isinstance(payload, dict) and payload.get("foundBy") != FOUND_BY and not self._service.contacts:
             self._bootstrap_node_info(topic, sender, payload)
 
@@ -94,7 +94,7 @@ class Bridge:
         asked = payload.get("key") if isinstance(payload, dict) else payload
         owner, name = self._parse(payload)
         found = await self._node_info_of(owner) if name is None else await self._record_of(owner, name)
-        if found is not None or name is not None:  # of a boxId that nobody knows others may know more
+        if found is not None or name is not None:  # another service may know a boxId that the DHT does not
             self._bus.emit(
                 "self", topics.DIRECTORY_GET_REPLY, self._identity.sign_id, {"key": asked, **(found or NOTHING)}
             )
@@ -116,7 +116,7 @@ class Bridge:
         return self._service.state()
 
     async def _node_info_of(self, owner: str) -> dict[str, Any] | None:
-        """By signId; if it is none of a known node, by boxId."""
+        """Look up ``owner`` as a signId, then as a boxId."""
         for key in (node_id(raw_key(BoxId(owner))), box_id_key(BoxId(owner))):
             record = await self._service.newest(key)
             if record is not None and record.info is not None:
@@ -140,7 +140,7 @@ class Bridge:
             self._bus.emit("self", topics.NODE_INFO, self._identity.sign_id, payload)
 
     def _parse(self, payload: Any) -> tuple[str, str | None]:
-        """(whose, name), name None for a NodeInfo."""
+        """Return (owner, name); the name is None for a NodeInfo."""
         if isinstance(payload, dict):
             owner, name = payload.get("signId", self._identity.sign_id), payload.get("key")
             if not isinstance(owner, str) or not isinstance(name, str):

@@ -1,4 +1,4 @@
-"""mm dht: what the DHT knows, and what we publish there. The service in the node does the work: see bridge.py."""
+"""mm dht: shows what the DHT knows, and publishes there. The service in the node does the work: see bridge.py."""
 
 from typing import Any, Final
 
@@ -119,7 +119,7 @@ def _state(settings: Settings) -> int:
 
 
 async def _ask(settings: Settings, topic: str, payload: Any, *, named: bool = False) -> Any:
-    """The answer of the DHT in the node; ``named``: the name of a peer may stand in front of the payload, a key."""
+    """Ask the DHT in the node; ``named``: the payload is a key, in front of which the name of a peer may stand."""
     async with node(settings.data) as there:
         try:
             asked = await _with_sign_id(there, payload) if named else payload

@@ -1,4 +1,4 @@
-"""Our own records on the network: the NodeInfo, and application records that are signed anew while we run."""
+"""Publishes our own records: the NodeInfo, and application records that are signed anew while we run."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.storage.contract import Storage
 
 NODE_INFO: Final = "node info"  # no application record can have a name with this prefix: theirs begin with "record "
-SHORTEST: Final = 2 * TICK
+SHORTEST: Final = 2 * TICK  # seconds that a record lasts at least
 MAX_OWN: Final = 28  # below what others keep of one key (store.py)
 
 _PREFIX: Final = b"record/"
@@ -33,7 +33,7 @@ _wanted = Decoder(Wanted, 4096)
 
 
 class Publishing:
-    """What we publish, kept in the storage so that a restart goes on with it."""
+    """The records that we publish; those of applications are in the storage, so that a restart goes on with them."""
 
     def __init__(self, identity: Identity, storage: Storage, node: Node) -> None:
         self._identity, self._storage, self._node = identity, storage, node
@@ -46,10 +46,10 @@ class Publishing:
             try:
                 self._publish(key[len(_PREFIX) :].decode(), _wanted.decode(value))
             except (CodecError, UnicodeDecodeError):
-                continue  # damaged: nothing that could be signed again
+                continue  # the row is damaged, and nothing of it can be signed again
 
     def node_info(self, info: NodeInfo) -> None:
-        """Publish our NodeInfo from now on."""
+        """Publish our NodeInfo from now on. Raises InvalidRecord when it is too long for a datagram."""
         data = info.encode()
         if len(data) > MAX_RECORD:
             raise InvalidRecord(
@@ -60,7 +60,7 @@ class Publishing:
             self._node.upkeep.publish(NODE_INFO, lambda now: data)
 
     async def put(self, name: str, value: bytes, expire_after: float, now: float, started: Callable[[], None]) -> int:
-        """Publish a record from now on; the number of nodes that keep it."""
+        """Publish a record from now on; return the number of nodes that keep it. Raises InvalidRecord, StorageError."""
         if not SHORTEST <= expire_after <= LONGEST:
             raise InvalidRecord(f"expires: a record lasts {SHORTEST:.0f} to {LONGEST} seconds, not {expire_after}")
         if name not in self._own and len(self._own) >= MAX_OWN:
@@ -69,7 +69,7 @@ class Publishing:
             )
         before = self._own.get(name)
         wanted = Wanted(value, expire_after, max(int(now * 1000), before.seq + 1 if before else 0))
-        make_record(self._identity, name, value, wanted.seq, int(now + expire_after))  # raises what is wrong with it
+        make_record(self._identity, name, value, wanted.seq, int(now + expire_after))  # raises for a bad record
         await self._storage.put(_PREFIX + name.encode(), encode(wanted))
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._publish(name, wanted, lambda stored: None if future.done() else future.set_result(stored))
@@ -77,7 +77,7 @@ class Publishing:
         return await future
 
     async def withdraw(self, name: str) -> None:
-        """Sign it no more; the last copy ends when it expires."""
+        """Sign the record ``name`` no more; its last copy ends when it expires."""
         self._own.pop(name, None)
         self._node.upkeep.publications.pop(f"record {name}", None)
         await self._storage.delete(_PREFIX + name.encode()[:MAX_NAME])

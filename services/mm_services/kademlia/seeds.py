@@ -1,4 +1,4 @@
-"""Whom to ask first: configured addresses, the contacts of the last run, and records that name a DHT address."""
+"""Collects the nodes to ask first: configured ones, contacts of the last run, and records with a DHT address."""
 
 import asyncio
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ Seeds = list[Seed]
 
 
 class SavedContact(Struct, array_like=True):
-    """A contact over a restart."""
+    """A contact as it is saved for the next run."""
 
     sign_key: bytes
     host: bytes
@@ -29,7 +29,7 @@ class SavedContact(Struct, array_like=True):
 
 
 class SavedState(Struct, array_like=True):
-    """What is saved: the ports and contacts of the last run."""
+    """The ports and contacts of the last run, as they are saved."""
 
     ports: list[int]
     contacts: list[SavedContact]
@@ -39,7 +39,7 @@ _states = Decoder(SavedState, 64 * 1024)
 
 
 async def restore(storage: Storage) -> tuple[list[int], Seeds]:
-    """The ports and contacts of the last run; a damaged state is none, it was no more than a hint."""
+    """Load the ports and contacts of the last run; a damaged state is ignored, it was no more than a hint."""
     saved = await storage.get(STATE)
     try:
         state = _states.decode(saved) if saved is not None else SavedState([], [])
@@ -50,7 +50,7 @@ async def restore(storage: Storage) -> tuple[list[int], Seeds]:
 
 
 async def save(storage: Storage, ports: list[int], peers: KnownNodes) -> None:
-    """Contacts of all buckets alike: neighbours to find our place, distant ones in case the neighbours are gone."""
+    """Save contacts of all buckets: neighbours to find our place, distant ones in case the neighbours are gone."""
     entries = [entry.contact for table in peers.tables.values() for entry in table]
     step = max(1, len(entries) // SAVED)
     contacts = [SavedContact(c.sign_key, c.address.host, c.address.port) for c in entries[::step][:SAVED]]
@@ -58,7 +58,7 @@ async def save(storage: Storage, ports: list[int], peers: KnownNodes) -> None:
 
 
 def sort_out(uris: Iterable[str]) -> tuple[Seeds, list[str]]:
-    """Those with an IP address, ready to be asked, and those with a name. Raises LocalError."""
+    """Split URIs into those with an IP address, ready to be asked, and those with a name. Raises LocalError."""
     ready: Seeds = []
     names: list[str] = []
     for uri in uris:
@@ -74,7 +74,7 @@ def sort_out(uris: Iterable[str]) -> tuple[Seeds, list[str]]:
 
 
 async def resolve(uri: str) -> list[Address]:
-    """The addresses of a ``kad://`` URI; none when its host is a name that is not known. Raises LocalError."""
+    """Return the addresses of a ``kad://`` URI, none when its host name is not known. Raises LocalError."""
     try:
         host, port = parse_uri(uri)
         async with asyncio.timeout(RESOLVE):
@@ -88,14 +88,14 @@ async def resolve(uri: str) -> list[Address]:
 
 
 def seeds_of(info: NodeInfo) -> Seeds:
-    """The DHT addresses in a record."""
+    """Return the DHT addresses in a record, with its key."""
     found: Seeds = []
     for uri in info.connection_info:
         if uri.startswith("kad://"):
             try:
                 address = of_text(*parse_uri(uri))
             except ValueError:
-                continue  # a name, which its owner can make point anywhere
+                continue  # a host name, which its owner can make point anywhere
             if is_usable(address):
                 found.append((address, raw_key(info.sign_id)))
     return found

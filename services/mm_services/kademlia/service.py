@@ -37,8 +37,8 @@ from mmplatform.storage.contract import Storage
 
 LISTEN: Final = ("kad://0.0.0.0:0", "kad://[::]:0")
 SUBJECT: Final = "dht"
-ROWS: Final = b"dht/"  # what the keys of its rows begin with
-FIRST_MEETING: Final = 5.0  # seconds
+ROWS: Final = b"dht/"  # the start of the keys of our rows
+FIRST_MEETING: Final = 5.0  # seconds in which a node that has just started should meet others
 BOOTSTRAP: Final = (
     "name a node that runs: mm dht bootstrap kad://HOST:PORT, or add the ticket of one; see that UDP is let through"
 )
@@ -50,10 +50,13 @@ log = logging.getLogger("mm_services.kademlia")
 
 
 class Kademlia(Service, Diagnosable):
-    """``listen``: one ``kad://host:port`` a family. ``bootstrap``: nodes to ask first, as ``kad://`` URIs.
+    """The DHT as a service; raises LocalError at its start when it cannot listen.
 
-    ``public``: addresses others reach us at that no interface has (a forwarded port). ``mode``: "auto" is a client
-    towards peers that cannot reach us, "server" and "client" are what they say.
+    Args:
+        listen: one ``kad://host:port`` a family.
+        bootstrap: ``kad://`` URIs of nodes to ask first.
+        public: addresses at which others reach us and which no interface has, as of a forwarded port.
+        mode: "auto" is a client towards peers that cannot reach us; "server" and "client" are so towards all.
     """
 
     finds_peers: ClassVar = "anywhere"
@@ -85,14 +88,14 @@ class Kademlia(Service, Diagnosable):
 
     @property
     def node(self) -> Node:
-        """The machine inside; raises NotRunning."""
+        """The DHT node without I/O. Raises NotRunning."""
         if self._node is None:
             raise NotRunning("the DHT is not running; start the platform first")
         return self._node
 
     @property
     def contacts(self) -> int:
-        """How many other nodes are known; raises NotRunning."""
+        """How many other nodes are known. Raises NotRunning."""
         return self.node.peers.count
 
     # Life.
@@ -142,33 +145,34 @@ class Kademlia(Service, Diagnosable):
         self._node = None
 
     def now(self) -> float:
-        """Unix seconds."""
+        """Return the time in Unix seconds."""
         return self._host.now()
 
     # What applications call.
 
     async def find(self, sign_id: str) -> NodeInfo | None:
-        """The newest NodeInfo of ``sign_id`` that the network has, or None. Raises InvalidKey."""
+        """Return the newest NodeInfo of ``sign_id`` that the network has, or None. Raises InvalidKey."""
         record = await self.newest(sign_id_key(parse_sign_id(sign_id)))
         return record.info if record is not None else None
 
     async def get(self, sign_id: str, name: str) -> SignedRecord | None:
-        """The newest application record ``name`` that ``sign_id`` signed, or None. Raises InvalidKey."""
+        """Return the newest application record ``name`` that ``sign_id`` signed, or None. Raises InvalidKey."""
         return await self.newest(record_key(raw_key(parse_sign_id(sign_id)), name))
 
     async def put(self, name: str, value: bytes, expire_after: float = 3600.0) -> int:
-        """Sign ``value`` (at most 1 KiB) and keep it on the network while we run; on how many nodes it is now.
+        """Sign ``value`` (at most 1 KiB) and keep it on the network while we run; return how many nodes keep it.
 
-        It is gone ``expire_after`` seconds after we stopped, at the latest. Raises InvalidRecord."""
+        The record is gone ``expire_after`` seconds after we stopped, at the latest. Raises InvalidRecord.
+        """
         self._tick()
         return await self._publications().put(name, value, expire_after, self.now(), self._wake)
 
     async def withdraw(self, name: str) -> None:
-        """Sign and store our record ``name`` no more; copies end when they expire."""
+        """Sign and store our record ``name`` no more; its copies end when they expire."""
         await self._publications().withdraw(name)
 
     async def bootstrap(self, *addresses: str) -> int:
-        """Ask the nodes at these ``kad://`` addresses, too; how many contacts are known then. Raises LocalError."""
+        """Ask the nodes at these ``kad://`` URIs, too; return how many contacts are known then. Raises LocalError."""
         seeds = [(address, None) for uri in addresses for address in await resolve(uri)]
         if not seeds:
             raise LocalError(f"none of {', '.join(addresses)} can be resolved to an address")
@@ -181,7 +185,7 @@ class Kademlia(Service, Diagnosable):
         return await future
 
     def state(self) -> dict[str, Any]:
-        """For people: who we are in the network, and what we hold."""
+        """Return who we are in the network, and what we hold, for people."""
         peers = self.node.peers
         return {
             "id": f"{peers.id:064x}",
@@ -195,7 +199,7 @@ class Kademlia(Service, Diagnosable):
         }
 
     async def checks(self) -> list[Check]:
-        """Whether there is anybody to ask; a node that has just started is given time to meet them."""
+        """Check whether there is any node to ask; a node that has just started is given time to meet others."""
         if self._node is None:
             return [unchecked(SUBJECT, "it does not run")]
         until = self.now() + FIRST_MEETING
@@ -211,7 +215,7 @@ class Kademlia(Service, Diagnosable):
     # What the bridge calls.
 
     async def newest(self, key: int) -> SignedRecord | None:
-        """The newest record under ``key`` once the closest nodes have answered. Cancelling it leaves nothing behind."""
+        """Return the newest record under ``key`` once the closest nodes have answered. May be cancelled."""
         future: asyncio.Future[SearchResult] = asyncio.get_running_loop().create_future()
         self._tick()
         search = self.node.get(key, lambda found: None if future.done() else future.set_result(found))
@@ -222,9 +226,10 @@ class Kademlia(Service, Diagnosable):
             search.cancel()
 
     def look_up(self, key: int, heard: Callable[[SignedRecord], None], pauses: Sequence[float] = LOOK_AGAIN) -> None:
-        """Have ``heard`` called with the first valid record, and with each newer one.
+        """Look up ``key``; ``heard`` is called with the first valid record, and with each newer one.
 
-        While there is none it is looked up again: whoever has just started has not published yet."""
+        While there is no record, it is looked up again: a node that has just started has not published yet.
+        """
         if self._node is None or key in self._again:
             return
         loop = asyncio.get_running_loop()
@@ -242,13 +247,13 @@ class Kademlia(Service, Diagnosable):
         self._wake()
 
     def publish_node_info(self, info: NodeInfo) -> None:
-        """Our own record. Raises InvalidRecord when it is too long for a datagram."""
+        """Publish our own record. Raises InvalidRecord when it is too long for a datagram."""
         self._tick()
         self._publications().node_info(info)
         self._wake()
 
     def learn(self, infos: Iterable[NodeInfo]) -> None:
-        """Ask the DHT addresses of these nodes."""
+        """Ask the nodes at the DHT addresses in these records."""
         seeds = [seed for info in infos for seed in seeds_of(info)]
         if seeds:
             self._tick()
@@ -258,7 +263,7 @@ class Kademlia(Service, Diagnosable):
     # Inside.
 
     async def _open(self, sockets: Sockets, ports: list[int]) -> None:
-        """Without a family of two the node lives; without both it does not."""
+        """Open the sockets; one of the two address families may fail, both may not."""
         self._ports = []
         for number, uri in enumerate(self._listen):
             try:
@@ -292,11 +297,11 @@ class Kademlia(Service, Diagnosable):
             self._wake()
 
     def _tick(self) -> None:
-        """Tell the machine the time before it is used."""
+        """Tell the node the time, before it is used."""
         self.node.peers.now = self.now()
 
     def _wake(self) -> None:
-        """Something may have become due earlier."""
+        """Set the timer anew when work has become due earlier."""
         if self._node is not None and self._node.deadline() < self._wakes:
             self._set_timer()
 
@@ -320,7 +325,7 @@ class Kademlia(Service, Diagnosable):
         self._set_timer()
 
     def _known(self) -> list[Seed]:
-        """The DHT addresses of everybody in the address book: tickets, mDNS, earlier sessions."""
+        """Return the DHT addresses in the records at hand: of tickets, of mDNS, of earlier runs."""
         return [seed for info in self._host.records() for seed in seeds_of(info)][:64]
 
     async def _save(self) -> None:

@@ -1,4 +1,4 @@
-"""The sockets of a node: datagrams in and out, and the addresses others reach them at."""
+"""Sends and receives the datagrams of a node, and knows the addresses at which others reach it."""
 
 import asyncio
 import socket
@@ -11,7 +11,7 @@ from mm_services.kademlia.protocol.address import IPV4, Address, of_text, parse_
 from mmplatform.errors import LocalError
 
 RECEIVE_BUFFER: Final = 1024 * 1024
-SEND_LIMIT: Final = 256 * 1024  # bytes that wait for a full socket, above which datagrams are lost as on any full path
+SEND_LIMIT: Final = 256 * 1024  # bytes that wait for a full socket; further datagrams are lost, as on any full path
 
 Received = Callable[[bytes, Address], None]
 
@@ -49,7 +49,7 @@ class Sockets(asyncio.DatagramProtocol):
         return address
 
     def send(self, data: bytes, address: Address) -> None:
-        """Hand it to the network, which may lose it."""
+        """Send a datagram, which may be lost."""
         transport = self._transports.get(address.family)
         if transport is None or transport.is_closing():
             return
@@ -66,7 +66,7 @@ class Sockets(asyncio.DatagramProtocol):
         self._transports.clear()
 
     def own(self) -> frozenset[Address]:
-        """Every address our sockets answer on."""
+        """Return every address at which our sockets answer."""
         everywhere = {family for family, bound in self._bound.items() if not any(bound.host)}
         found = {bound for family, bound in self._bound.items() if family not in everywhere}
         if everywhere:
@@ -84,7 +84,7 @@ class Sockets(asyncio.DatagramProtocol):
         self._received(data, came_from)
 
     def error_received(self, exc: Exception) -> None:
-        """A datagram of ours could not be delivered; the question in it will be late, which is handled."""
+        """Do nothing: a datagram that could not be delivered is late, which is handled."""
 
 
 def _bind(host: str, port: int) -> socket.socket:

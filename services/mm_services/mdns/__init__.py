@@ -1,4 +1,4 @@
-"""Finding peers on the same network by multicast DNS: ``Platform(services=["mdns"])``."""
+"""Finds peers on the same network by multicast DNS: ``Platform(services=["mdns"])``."""
 
 from mm_services.mdns.service import MulticastDNS
 

@@ -1,4 +1,4 @@
-"""What a node says of itself in a TXT record, and what is believed of it (docs/find-your-peers-lan.rst, "The record").
+"""Writes and reads the TXT record in which a node announces itself (docs/find-your-peers-lan.rst, "The record").
 
 ::
 
@@ -33,7 +33,7 @@ Properties = Mapping[bytes, bytes | None]
 
 
 class Announcement(NamedTuple):
-    """``info`` is None when no record came along; then ``addresses`` are only named."""
+    """What an instance says; without a record (``info`` is None) its ``addresses`` are only named."""
 
     sign_id: SignId
     info: NodeInfo | None
@@ -41,12 +41,12 @@ class Announcement(NamedTuple):
 
 
 def instance_name(sign_id: str) -> str:
-    """Ours for this run: short, and unlike that of the run before, whose records others may still remember."""
+    """Make our name for this run: short, and new, as others may remember the records of the run before."""
     return f"{hashlib.blake2b(sign_id.encode(), digest_size=4).hexdigest()}-{secrets.token_hex(3)}"
 
 
 def write(info: NodeInfo) -> dict[str, bytes]:
-    """The strings that announce ``info``."""
+    """Return the strings of the TXT record that announces ``info``."""
     strings = {"v": VERSION, "id": info.sign_id.encode()}
     text = base64.b64encode(info.encode())
     pieces = {f"r{n}": text[start : start + PIECE] for n, start in enumerate(range(0, len(text), PIECE))}
@@ -55,7 +55,7 @@ def write(info: NodeInfo) -> dict[str, bytes]:
 
 
 def read(properties: Properties, named: Iterable[str], now: float) -> Announcement:
-    """What is announced, at the addresses ``named`` beside it. Raises InvalidRecord or InvalidKey with the reason."""
+    """Read a TXT record; ``named`` are the addresses beside it. Raises InvalidRecord or InvalidKey."""
     if properties.get(b"v") != VERSION:
         raise InvalidRecord("version: the announcement is of another version")
     sign_id = parse_sign_id((properties.get(b"id") or b"").decode("ascii", "replace"))
@@ -72,7 +72,7 @@ def read(properties: Properties, named: Iterable[str], now: float) -> Announceme
 
 
 def tcp_endpoints(addresses: Iterable[str]) -> list[tuple[str, int]]:
-    """(host, port) of the addresses that begin with ``tcp:``; the rest, and what is malformed, is left out."""
+    """Return (host, port) of each well-formed address that begins with ``tcp:``."""
     found = []
     for address in addresses:
         try:

@@ -1,4 +1,4 @@
-"""The interfaces of this host: on which to announce an address, and who is on the same link."""
+"""Knows the interfaces of this host: on which to announce an address, and which hosts are on the same link."""
 
 import ipaddress
 import secrets
@@ -11,12 +11,12 @@ import ifaddr
 
 GROUP: Final = "224.0.0.251"
 PORT: Final = 5353
-PATIENCE: Final = 0.3  # seconds that a packet may take from this host to itself
+PATIENCE: Final = 0.3  # seconds in which a packet from this host to itself should arrive
 
 
 def multicast_on(hosts: Iterable[str]) -> list[str | int]:
-    """Where to announce that ``hosts``, addresses of this machine, can be reached: all IPv4 addresses of the
-    interfaces that have them, and the numbers of those that speak IPv6. Loopback counts when there is nothing else."""
+    """Return where to announce ``hosts``, addresses of this machine: the IPv4 addresses of the interfaces that have
+    them, and the indexes of those that speak IPv6."""
     wanted = {host.partition("%")[0] for host in hosts}
     chosen: list[str | int] = []
     for adapter in ifaddr.get_adapters():
@@ -30,7 +30,7 @@ def multicast_on(hosts: Iterable[str]) -> list[str | int]:
 
 
 def on_link(hosts: Sequence[str]) -> list[str]:
-    """Those of ``hosts`` that are on a network of one of our interfaces, so that asking them bothers nobody else."""
+    """Return those of ``hosts`` that are on a network of one of our interfaces: asking them bothers nobody else."""
     networks = [
         ipaddress.ip_interface(f"{_text(ip)}/{ip.network_prefix}").network
         for adapter in ifaddr.get_adapters()
@@ -65,7 +65,7 @@ def hears_itself(interface: str) -> bool:
 
 
 def lets_mdns_through(interface: str) -> str:
-    """Why a packet to the port of mDNS, sent on ``interface``, does not come back to this host; "" when it does."""
+    """Return why a packet sent to the port of mDNS on ``interface`` does not come back to us; "" when it does."""
     question = secrets.token_bytes(2) + bytes(10)  # an mDNS message that asks nothing
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:

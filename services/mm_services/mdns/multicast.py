@@ -1,4 +1,4 @@
-"""The only file that knows zeroconf: one announced instance, one browser, and what they hear."""
+"""The home of zeroconf: announces one instance, and browses for others."""
 
 import asyncio
 import logging
@@ -15,14 +15,17 @@ from mm_services.mdns.announcement import SERVICE_TYPE, Properties
 from mmplatform.logs import escaped
 
 RESOLVE: Final = 3000  # milliseconds that the answers about an instance may take
-MAX_RESOLVING: Final = 32  # instances that are asked about at a time; the rest is not waited for
+MAX_RESOLVING: Final = 32  # instances that are asked about at a time; others are skipped
 
 log = logging.getLogger("mm_services.mdns")
 
 
 class Multicast:
-    """``heard(name, properties, addresses)`` is called for every instance that says something new, our own too;
-    ``goodbye(name)`` for every one that is withdrawn or not renewed. Both may be called with anything at all."""
+    """Multicast DNS on chosen interfaces.
+
+    ``heard(name, properties, addresses)`` is called for every instance that says something new, our own, too;
+    ``goodbye(name)`` for every instance that is withdrawn or not renewed. Their arguments are hostile input.
+    """
 
     def __init__(self, heard: Callable[[str, Properties, list[str]], None], goodbye: Callable[[str], None]) -> None:
         self._heard, self._goodbye = heard, goodbye
@@ -33,7 +36,7 @@ class Multicast:
         self._resolving: dict[str, asyncio.Task[None]] = {}
 
     async def open(self, interfaces: Sequence[str | int]) -> None:
-        """Speak and listen on ``interfaces``, in place of those before. Raises OSError."""
+        """Speak and listen on ``interfaces`` from now on, and no longer on others. Raises OSError."""
         try:
             if self._zeroconf is None:
                 self._zeroconf = AsyncZeroconf(list(interfaces), ip_version=IPVersion.All)
@@ -52,7 +55,7 @@ class Multicast:
         await self.look()
 
     async def announce(self, name: str, hosts: Sequence[str], port: int, strings: dict[str, bytes]) -> None:
-        """Be there as instance ``name``, or change what is said; returns once everybody could hear. Raises OSError."""
+        """Announce instance ``name``, or change its announcement; returns once all could hear it. Raises OSError."""
         assert self._zeroconf is not None
         info = AsyncServiceInfo(
             SERVICE_TYPE,
@@ -73,7 +76,7 @@ class Multicast:
             raise OSError(f"zeroconf: {str(error) or type(error).__name__}") from error
 
     async def look(self) -> None:
-        """Ask everybody to say who they are, whatever was heard before."""
+        """Ask all instances to announce themselves again."""
         if self._zeroconf is not None:
             if self._browser is not None:
                 await self._browser.async_cancel()
@@ -97,7 +100,7 @@ class Multicast:
     def _state_changed(
         self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
     ) -> None:
-        """Called by the browser in the event loop; nothing that others sent may raise here."""
+        """Handle a change that the browser reports; whatever others sent, nothing is raised here."""
         try:
             if state_change is ServiceStateChange.Removed:
                 self._goodbye(name)

@@ -1,8 +1,8 @@
-"""Who is on this network: announced instances, whether they still answer, and when to ask them again. No I/O.
+"""Knows who is on this network: announced instances, whether they still answer, when to ask them again. No I/O.
 
-mDNS keeps what a crashed peer said for up to 75 minutes, and anybody may say goodbye in another's name. So nobody is
-believed to be here, or gone, because of a packet alone: who has no link with us is asked every PERIOD seconds. Who does
-not answer is told as gone and asked less and less often, until its announcement ends or it answers again.
+mDNS keeps what a crashed peer said for up to 75 minutes, and anybody may say goodbye in another's name. So no packet
+alone proves that a peer is here, or gone: peers without a link to us are asked every PERIOD seconds. A peer that does
+not answer is reported as gone and asked less and less often, until its announcement ends or it answers again.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,10 +14,10 @@ from mmplatform.identity.keys import SignId
 
 PERIOD: Final = 5.0  # seconds between two questions
 SECOND_TRY: Final = 2.0  # seconds after a question that was not answered at all
-FAREWELL: Final = 1.0  # seconds after a goodbye: who stops in order says it first
-RAREST: Final = 80.0  # seconds between two questions to somebody who is gone
+FAREWELL: Final = 1.0  # seconds between a goodbye and the question: a peer that stops says goodbye before it is gone
+RAREST: Final = 80.0  # seconds between two questions to a peer that is gone, at most
 MAX_NEIGHBOURS: Final = 256
-PER_SECOND: Final = 20  # questions; with more than a hundred neighbours they come less often
+PER_SECOND: Final = 20  # questions; with more than a hundred neighbours each is asked less often
 
 
 @dataclass(slots=True, eq=False)
@@ -26,16 +26,17 @@ class Neighbour:
 
     name: str
     said: Announcement
-    due: float  # when to ask whether it is there
+    due: float  # when to ask whether the neighbour is there
     announced: bool = True
     here: bool = True
     misses: int = 0
 
 
 class Neighbours:
-    """``found`` is called with who came or changed, ``gone`` with a peer none of whose instances is here any more.
+    """All neighbours. Times are those of the event loop, in seconds.
 
-    ``keep`` tells whom to hold on to when there are too many.
+    ``found`` is called for an announcement that is new or changed, ``gone`` for a peer that has no instance here any
+    more. ``keep`` tells which peers to remember when there are too many.
     """
 
     def __init__(
@@ -49,11 +50,11 @@ class Neighbours:
         return len(self._all)
 
     def __iter__(self) -> Iterator[Announcement]:
-        """What those say who are here."""
+        """Iterate over the announcements of the neighbours that are here."""
         return iter([neighbour.said for neighbour in self._all.values() if neighbour.here])
 
     def heard(self, name: str, said: Announcement, now: float) -> None:
-        """An instance announced itself, for the first time or anew."""
+        """Take the announcement of an instance, for the first time or anew."""
         known = self._all.get(name)
         if known is not None and known.said == said:
             known.announced = True
@@ -65,13 +66,13 @@ class Neighbours:
         self._all[name] = Neighbour(name, said, now + PERIOD)
         for other in self._of(said.sign_id):
             if _seq(other.said) < _seq(said):
-                del self._all[other.name]  # a run that ended without goodbye
+                del self._all[other.name]  # an earlier run of the peer that ended without goodbye
         if known is not None and known.said.sign_id != said.sign_id:
             self._tell_gone(known)
         self._found(said)
 
     def goodbye(self, name: str, now: float) -> None:
-        """An instance is withdrawn, or somebody says so."""
+        """Ask soon after an instance that is withdrawn, or of which somebody says so."""
         neighbour = self._all.get(name)
         if neighbour is None:
             return
@@ -82,21 +83,21 @@ class Neighbours:
             del self._all[name]
 
     def linked(self, peer: SignId) -> None:
-        """A link to ``peer`` is up: its keep-alive asks better than we could."""
+        """Ask ``peer`` no more: a link is up, and its keep-alive asks better."""
         self._linked.add(peer)
 
     def unlinked(self, peer: SignId, now: float) -> None:
-        """The link is gone; perhaps the peer, too."""
+        """Ask ``peer`` at once: the link is gone, and perhaps the peer."""
         self._linked.discard(peer)
         for neighbour in self._of(peer):
             neighbour.due = now
 
     def next_due(self) -> float | None:
-        """When somebody is to be asked."""
+        """Return when to call :meth:`ask`, or None."""
         return min((n.due for n in self._all.values() if n.said.sign_id not in self._linked), default=None)
 
     def ask(self, now: float) -> list[Neighbour]:
-        """Whom to ask now; each answer goes to :meth:`answered` or :meth:`silent`."""
+        """Return whom to ask now; report each answer by :meth:`answered` or :meth:`silent`."""
         due = [n for n in self._all.values() if n.due <= now and n.said.sign_id not in self._linked]
         period = max(PERIOD, len(self._all) / PER_SECOND)
         for neighbour in due:
@@ -104,14 +105,14 @@ class Neighbours:
         return due
 
     def answered(self, neighbour: Neighbour) -> None:
-        """It is there."""
+        """Take note that ``neighbour`` is there."""
         neighbour.misses = 0
         if not neighbour.here and self._all.get(neighbour.name) is neighbour:
             neighbour.here = True
             self._found(neighbour.said)
 
     def silent(self, neighbour: Neighbour, sure: bool, now: float) -> None:
-        """It did not answer; ``sure`` when its host says that nobody listens there."""
+        """Take note that ``neighbour`` did not answer; ``sure`` when its host says that nobody listens there."""
         neighbour.misses += 1
         if not neighbour.here:
             neighbour.due = now + min(PERIOD * 2**neighbour.misses, RAREST)
@@ -132,7 +133,7 @@ class Neighbours:
         return [neighbour for neighbour in self._all.values() if neighbour.said.sign_id == peer]
 
     def _make_room(self, said: Announcement) -> bool:
-        """When too many are remembered, those who are not here give way, then the oldest of the strangers."""
+        """Drop a stranger when too many are remembered: one that is not here first. Return whether there is room."""
         if len(self._all) < MAX_NEIGHBOURS:
             return True
         strangers = [n for n in self._all.values() if not self._keep(n.said.sign_id)]

@@ -30,23 +30,23 @@ ALLOW: Final = (
     "let UDP to 224.0.0.251 port 5353 out and in at the firewall of this host; where the network has no multicast, run"
     " without this service and add tickets"
 )
-TRY_AGAIN: Final = 10.0  # seconds after multicast could not be used
-LOOK_AGAIN: Final = 5.0  # seconds between two questions to everybody
-PROBE: Final = 1.5  # seconds that opening a connection may take on one network
-PROBES: Final = 16  # at a time
-MAX_ENDPOINTS: Final = 3  # of a neighbour are tried
+TRY_AGAIN: Final = 10.0  # seconds until multicast that could not be used is tried again
+LOOK_AGAIN: Final = 5.0  # seconds between two questions to all instances
+PROBE: Final = 1.5  # seconds in which a connection on one network should open
+PROBES: Final = 16  # neighbours probed at a time
+MAX_ENDPOINTS: Final = 3  # endpoints of a neighbour that are tried
 
 log = logging.getLogger("mm_services.mdns")
 
 
 class MulticastDNS(Service, Diagnosable):
-    """``trouble`` says why nobody can be found, as far as it is known."""
+    """The service; ``trouble`` says why no neighbour can be found, as far as it is known."""
 
     finds_peers: ClassVar = "nearby"
 
     def __init__(self) -> None:
         self.trouble = ""
-        self.ignored = 0  # announcements that were not what they should be
+        self.ignored = 0  # malformed announcements
         self._host: ServiceHost
         self._bus: Bus
         self._own = SignId("")
@@ -67,7 +67,7 @@ class MulticastDNS(Service, Diagnosable):
         }
 
     async def start(self, host: ServiceHost) -> None:
-        """Returns at once: probing for a free name takes a second, hearing who is there much less."""
+        """Begin in the background: probing for a free name takes a second, hearing who is there much less."""
         self._host, self._bus, self._own = host, host.messaging.bus, host.identity.sign_id
         for topic, handler in self._handlers.items():
             self._bus.on(topic, handler)
@@ -84,7 +84,7 @@ class MulticastDNS(Service, Diagnosable):
         await self._multicast.close()
 
     async def checks(self) -> list[Check]:
-        """Tries every IPv4 interface anew; what lies between this host and others shows only when one is found."""
+        """Try every IPv4 interface anew; what lies between hosts shows only when another one is found."""
         endpoints = tcp_endpoints(self._record.connection_info) if self._record is not None else []
         chosen = interfaces.multicast_on([host for host, _ in endpoints if _is_ip(host)])
         tried = [interface for interface in chosen if isinstance(interface, str)]
@@ -112,7 +112,7 @@ class MulticastDNS(Service, Diagnosable):
         self._stirred.set()
 
     async def _on_request(self, topic: str, sender: str, payload: Any) -> None:
-        """Whoever is here was told already: perhaps a packet was lost, or the directory forgot."""
+        """Report a neighbour again, as the directory may have forgotten it; else ask all instances."""
         for said in self._neighbours:
             if said.sign_id == payload:
                 self._tell(said)
@@ -246,7 +246,7 @@ class MulticastDNS(Service, Diagnosable):
 
 
 async def _probe(host: str, port: int) -> bool | None:
-    """Whether somebody listens there; None when it cannot be said."""
+    """Whether a program listens at ``host`` and ``port``; None when it cannot be said."""
     try:
         async with asyncio.timeout(PROBE):
             _, writer = await asyncio.open_connection(host, port)

@@ -1,4 +1,4 @@
-"""Our records in an existing network of the kademlia package: ``services=["stock_kademlia"]``."""
+"""Keeps our record in an existing network of the kademlia package: ``services=["stock_kademlia"]``."""
 
 from mm_services.stock_kademlia.service import StockKademlia
 

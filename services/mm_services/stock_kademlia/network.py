@@ -1,7 +1,7 @@
 """The home of the kademlia package: one node of its network, which asks and publishes, and keeps nothing for others.
 
-The package believes its datagrams. Here each is bounded before it is read, what it says of other nodes is checked
-before they are asked, a look-up ends after so many rounds, and an exception ends the work on one datagram.
+The package believes its datagrams. Here each is bounded before it is read, nodes that it names are checked before they
+are asked, a look-up ends after ROUNDS rounds, and an exception ends the work on one datagram.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from mm_services.stock_kademlia.protocol.records import MAX_VALUE
 
 K: Final = 20  # nodes that hold a value, as the package has it
 AT_ONCE: Final = 6  # nodes asked side by side
-ROUNDS: Final = 12  # of one look-up; a network of a million nodes needs five
+ROUNDS: Final = 12  # rounds of one look-up; a network of a million nodes needs five
 ANSWER: Final = 2.0  # seconds until a node counts as gone
 KEY_SIZE: Final = 20
 MAX_DATAGRAM: Final = 8192 + 21  # a call of the package and its header
@@ -26,24 +26,24 @@ MAX_DATAGRAM: Final = 8192 + 21  # a call of the package and its header
 Address = tuple[str, int]
 
 for name in ("kademlia", "rpcudp"):
-    logging.getLogger(name).addHandler(logging.NullHandler())  # else every silent node is printed on stderr
+    logging.getLogger(name).addHandler(logging.NullHandler())  # else each silent node is printed
 
 
 class StockNetwork:
-    """Raises OSError from :meth:`open` when the port cannot be had."""
+    """Our node in the network."""
 
     def __init__(self) -> None:
         self._transport: asyncio.DatagramTransport | None = None
         self._protocol: _Protocol
 
     async def open(self, host: str, port: int) -> None:
-        """Be reached at this address (port 0: any)."""
+        """Listen at this address (port 0: any). Raises OSError when the port cannot be had."""
         protocol = self._protocol = _Protocol(Node(secrets.token_bytes(KEY_SIZE)))
         loop = asyncio.get_running_loop()
         self._transport, _ = await loop.create_datagram_endpoint(lambda: protocol, local_addr=(host, port))
 
     def close(self) -> None:
-        """Whoever still waits for an answer must have been cancelled before."""
+        """Stop; calls that still wait for an answer must have been cancelled before."""
         if self._transport is not None:
             self._transport.close()
             self._protocol.forget()
@@ -56,32 +56,32 @@ class StockNetwork:
 
     @property
     def malformed(self) -> int:
-        """Datagrams that were not what they should be."""
+        """How many malformed datagrams came."""
         return self._protocol.malformed
 
     async def meet(self, addresses: Sequence[Address]) -> int:
-        """Ask these nodes, and those they name, until the nodes near us are known; how many are known then."""
-        # Whoever begins in a private network asks private addresses; else nobody can make us send there.
+        """Ask these nodes, and those they name, until the nodes near us are known; return how many are known then."""
+        # A node that begins in a private network asks private addresses; any other never sends there.
         self._protocol.private |= any(not is_usable(*address, private=False) for address in addresses)
         await asyncio.gather(*(self._protocol.meet(address) for address in addresses))
         await self._closest(self._protocol.source_node.id)
         return len(self.contacts)
 
     async def values(self, key: bytes) -> list[bytes]:
-        """What the nodes closest to ``key`` hold there, each value once; none of it is proven."""
+        """Return the values that the nodes closest to ``key`` hold, each once; none is proven."""
         nodes, wanted = await self._closest(key), Node(key)
         found = await asyncio.gather(*(self._protocol.call_find_value(node, wanted) for node in nodes))
         answers = [answer.get("value") for happened, answer in found if happened and isinstance(answer, dict)]
         return list(dict.fromkeys(value for value in answers if isinstance(value, bytes) and len(value) <= MAX_VALUE))
 
     async def store(self, key: bytes, value: bytes) -> int:
-        """Have the nodes closest to ``key`` keep ``value`` of at most MAX_VALUE bytes; how many say that they do."""
+        """Ask the nodes closest to ``key`` to keep ``value``, at most MAX_VALUE bytes; return how many say they do."""
         nodes = await self._closest(key)
         said = await asyncio.gather(*(self._protocol.call_store(node, key, value) for node in nodes))
         return sum(happened and kept is True for happened, kept in said)
 
     async def _closest(self, key: bytes) -> list[Any]:
-        """The nodes closest to ``key`` that are known once nobody closer is named, or after the last round."""
+        """Return the nodes closest to ``key`` once no closer one is named, or after the last round."""
         wanted = Node(key)
         known = {node.id: node for node in self._protocol.router.find_neighbors(wanted)}
         asked: set[bytes] = {self._protocol.source_node.id}
@@ -115,7 +115,7 @@ class _Protocol(KademliaProtocol):  # type: ignore[misc]  # the package has no t
             self.router.add_contact(Node(node_id, *address))
 
     async def call_find_node(self, node_to_ask: Node, node_to_find: Node) -> tuple[bool, list[Node]]:
-        """The nodes that are named; none is asked that is not in order."""
+        """Return the nodes that an answer names, without malformed and unusable ones."""
         happened, answer = await super().call_find_node(node_to_ask, node_to_find)
         if not happened or not isinstance(answer, list):
             return False, []
@@ -127,7 +127,7 @@ class _Protocol(KademliaProtocol):  # type: ignore[misc]  # the package has no t
         ]
 
     def rpc_store(self, sender: Address, nodeid: bytes, key: bytes, value: object) -> bool:
-        """Keep nothing, and say so: else others fill this node, and have it send much to addresses they forge."""
+        """Keep nothing, and say so: others could fill this node, or make it send much to addresses they forge."""
         self.welcome_if_new(Node(nodeid, *sender))
         return False
 
@@ -152,7 +152,7 @@ class _Protocol(KademliaProtocol):  # type: ignore[misc]  # the package has no t
     async def _solve_datagram(self, datagram: bytes, address: Address) -> None:
         try:
             await super()._solve_datagram(datagram, address)
-        except Exception:  # whatever the package raises over bytes of a stranger
+        except Exception:  # the package raises many kinds over bytes of a stranger
             self.malformed += 1
 
     async def _accept_request(self, msg_id: bytes, data: object, address: Address) -> None:
@@ -162,14 +162,14 @@ class _Protocol(KademliaProtocol):  # type: ignore[misc]  # the package has no t
             self.malformed += 1
 
     def _timeout(self, msg_id: bytes) -> None:
-        """The package would set the result of a future that was cancelled."""
+        """End a call without an answer; the package would set the result of a future that was cancelled."""
         future, _ = self._outstanding.pop(msg_id)
         if not future.done():
             future.set_result((False, None))
 
 
 def is_usable(host: object, port: object, private: bool) -> bool:
-    """Whether a node may be asked that others say is there: an IPv4 address, and a public one unless ``private``."""
+    """Whether a node that others name may be asked: at an IPv4 address, and a public one unless ``private``."""
     if not isinstance(host, str) or type(port) is not int or not 0 < port < 65536:
         return False
     try:

@@ -1,4 +1,4 @@
-"""``StockKademlia``: one more directory, an existing network of the kademlia package, which need not be believed.
+"""``StockKademlia``: uses an existing network of the kademlia package as one more directory, and believes no node.
 
 ====================  ==================================================================================
 hears self.transports  requestNodeInfo (a signId; answered by nodeInfo with ``foundBy`` "stock-dht"),
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 FOUND_BY: Final = "stock-dht"
 SUBJECT: Final = "stock-dht"
-REPUBLISH: Final = 900.0  # seconds; whoever stores something else under our key hides us no longer
-TRY_AGAIN: Final = 10.0  # seconds after nobody was met, or kept our record
+REPUBLISH: Final = 900.0  # seconds between two stores; a value that others store under our key hides us no longer
+TRY_AGAIN: Final = 10.0  # seconds until the next try when no node was met, or none keeps our record
 LOOK_AGAIN: Final = (0.5, 1.0, 2.0, 4.0)  # seconds after a look-up that found nothing; the directory waits for 10
-MAX_LOOK_UPS: Final = 64  # side by side; the directory repeats a request that was not answered
+MAX_LOOK_UPS: Final = 64  # look-ups side by side; the directory repeats a request that was not answered
 MAX_KEPT: Final = 32  # nodes remembered over a restart
-ROWS: Final = b"stock-dht/"  # what the keys of its rows begin with
+ROWS: Final = b"stock-dht/"  # the start of the keys of our rows
 CONTACTS: Final = b"contacts"
 BOOTSTRAP: Final = "name a node that runs: StockKademlia(bootstrap=['HOST:PORT']); see that UDP is let through"
 FEWER: Final = "listen on fewer addresses"
@@ -45,10 +45,13 @@ _contacts = Decoder(list[tuple[str, int]], 4096)
 
 
 class StockKademlia(Service, Diagnosable):
-    """``bootstrap``: nodes of the network, as ``host:port``; those of the last run are asked, too.
+    """The service. ``dropped`` counts values that are no record of the peer that was looked up; ``kept`` is how many
+    nodes keep our record.
 
-    ``port``: where we are reached over UDP (0: any), on ``host``. ``dropped`` counts values that were found and are not
-    records of whoever was looked up; ``kept`` is on how many nodes our record is.
+    Args:
+        bootstrap: nodes of the network, as ``host:port``; those of the last run are asked, too.
+        port: the UDP port on which we are reached (0: any).
+        host: the address on which we are reached.
     """
 
     def __init__(self, bootstrap: Sequence[str] = (), port: int = 0, host: str = "0.0.0.0") -> None:  # noqa: S104
@@ -72,7 +75,7 @@ class StockKademlia(Service, Diagnosable):
     # Life.
 
     async def start(self, host: ServiceHost) -> None:
-        """Returns before anybody is met. Raises PluginError without the library, LocalError when the port is taken."""
+        """Begin; returns before a node is met. Raises PluginError without the library, LocalError for a taken port."""
         self._host, self._bus, self._storage = host, host.messaging.bus, host.storage(ROWS)
         network = _make_network()
         self._known = await self._load()  # before the port is open: nobody stops a service whose start has raised
@@ -101,7 +104,7 @@ class StockKademlia(Service, Diagnosable):
             await self._storage.put(CONTACTS, encode(contacts))
 
     async def checks(self) -> list[Check]:
-        """Whether anybody was met, and keeps our record."""
+        """Check whether nodes were met, and keep our record."""
         if self._network is None:
             return [unchecked(SUBJECT, "it does not run")]
         met, size = len(self._network.contacts), len(self._record.encode()) if self._record is not None else 0
@@ -116,7 +119,7 @@ class StockKademlia(Service, Diagnosable):
     # What applications call.
 
     async def find(self, sign_id: str) -> NodeInfo | None:
-        """The newest proven record of ``sign_id`` that the network has, or None. Raises InvalidKey, NotRunning."""
+        """Return the newest proven record of ``sign_id`` in the network, or None. Raises InvalidKey, NotRunning."""
         peer = parse_sign_id(sign_id)
         if self._network is None:
             raise NotRunning("stock_kademlia is not running; start the platform first")
@@ -140,7 +143,7 @@ class StockKademlia(Service, Diagnosable):
     # Inside.
 
     async def _look_up(self, peer: SignId) -> None:
-        """While there is no record it is looked up again: whoever has just started has not published yet."""
+        """Look ``peer`` up, again while there is no record: a node that has just started has not published yet."""
         try:
             for pause in (*LOOK_AGAIN, None):
                 info = await self.find(peer)
@@ -174,7 +177,7 @@ class StockKademlia(Service, Diagnosable):
         try:
             return _contacts.decode(row) if row is not None else []
         except CodecError:
-            return []  # damaged: the nodes that are named are asked
+            return []  # the row is damaged: only the nodes that were named are asked
 
     def _emit(self, topic: str, payload: object) -> None:
         self._bus.emit("self", topic, self._host.identity.sign_id, payload)
@@ -207,7 +210,7 @@ def _parse(text: str) -> "Address":
 
 
 async def _resolve(named: "Sequence[Address]") -> "list[Address]":
-    """IPv4 addresses of the hosts; whoever has none is left out."""
+    """Return the IPv4 addresses of the hosts that have one."""
     loop = asyncio.get_running_loop()
     asked = (loop.getaddrinfo(*one, family=socket.AF_INET, type=socket.SOCK_DGRAM) for one in named)
     found = await asyncio.gather(*asked, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Where a DHT node is: a UDP address, its ``kad://`` form, how far it is passed on (directory.rst, "Addresses")."""
+"""Addresses of DHT nodes: UDP, the ``kad://`` form, and whom an address may be told (directory.rst, "Addresses")."""
 
 from functools import lru_cache
 from ipaddress import ip_address
@@ -39,13 +39,13 @@ class Address(NamedTuple):
 
 
 def of_text(host: str, port: int) -> Address:
-    """The address of an IP in text form; raises ValueError. An IPv4 address inside IPv6 becomes IPv4."""
+    """Return the address of an IP in text form; IPv4 inside IPv6 becomes IPv4. Raises ValueError."""
     raw = ip_address(host.partition("%")[0]).packed
     return Address(raw[12:] if raw.startswith(_MAPPED) else raw, port)
 
 
 def parse_uri(uri: str) -> tuple[str, int]:
-    """Host (a name or an IP) and port of ``kad://host:port``; raises ValueError."""
+    """Return host (a name or an IP) and port of ``kad://host:port``. Raises ValueError."""
     parts = urlsplit(uri)
     if parts.scheme != SCHEME or not parts.hostname or parts.port is None:
         raise ValueError(f"{uri!r} is not {SCHEME}://host:port")
@@ -54,7 +54,7 @@ def parse_uri(uri: str) -> tuple[str, int]:
 
 @lru_cache(maxsize=16384)
 def scope_of(host: bytes) -> int | None:
-    """LOOPBACK, PRIVATE or PUBLIC; None for what is no address of one node that others can send to."""
+    """Return LOOPBACK, PRIVATE or PUBLIC; None for an address to which nobody can send, or which is not one node's."""
     if len(host) == 4:
         if host[0] == 127:
             return LOOPBACK
@@ -82,14 +82,14 @@ def may_tell(told: bytes, to: bytes) -> bool:
 
 
 def network_of(host: bytes) -> bytes | None:
-    """The network whose hosts one owner can have many of; None where hosts are known to differ (private ones)."""
+    """Return the network (/24 or /48) in which one owner may have many hosts; None for private addresses."""
     if scope_of(host) != PUBLIC:
         return None
     return host[:3] if len(host) == 4 else host[:6]
 
 
 def payer_of(address: Address) -> bytes:
-    """Who is charged for what comes from here: the host, for IPv6 its /64, for loopback the process."""
+    """Return who is charged for a datagram from ``address``: the host, for IPv6 its /64, for loopback the process."""
     if scope_of(address.host) == LOOPBACK:
         return address.host + address.port.to_bytes(2, "big")
     return address.host if len(address.host) == 4 else address.host[:8]

@@ -1,4 +1,4 @@
-"""Questions that wait for an answer: sent again with an adaptive time-out, matched by address and a random number.
+"""Keeps queries that wait for an answer: sends them again in time, matches answers by address and a random number.
 
 directory.rst, "Exchanges". Pure: datagrams leave through ``send``, time comes in, :meth:`Calls.deadline` says when to
 come back. The last byte of the number counts the attempts, so a late answer still gives a true round trip.
@@ -20,7 +20,7 @@ Send = Callable[[bytes, Address], None]
 
 
 class OpenCall:
-    """One question. ``late()`` after every unanswered datagram, then ``answered(answer)`` or ``failed()``, once."""
+    """One query. Calls ``late()`` for every unanswered datagram, then ``answered(answer)`` or ``failed()`` once."""
 
     __slots__ = (
         "address",
@@ -54,7 +54,7 @@ class OpenCall:
 
 
 class Calls:
-    """All open questions of a node."""
+    """All open queries of a node."""
 
     def __init__(self, send: Send, random: Callable[[int], bytes]) -> None:
         self.round_trips = RoundTrips()
@@ -77,7 +77,7 @@ class Calls:
         late: Callable[[], None] | None = None,
         attempts: int = ATTEMPTS,
     ) -> OpenCall | None:
-        """Ask; None when too much is open already."""
+        """Send a query; ``now`` in Unix seconds. Returns None when too many are open."""
         if len(self._open) >= MAX_CALLS:
             return None
         call = OpenCall(address, query, pack, answered, failed, late, attempts)
@@ -88,12 +88,12 @@ class Calls:
         return call
 
     def cancel(self, call: OpenCall) -> None:
-        """Nothing of it stays, and none of its functions is called any more."""
+        """Forget a call; none of its functions is called any more."""
         self._open.pop(call.query.tx[:-1], None)
         call.deadline = 0.0
 
     def receive(self, answer: Answer, address: Address, now: float) -> OpenCall | None:
-        """The call that ``answer`` ends, or None when nobody asked ``address`` for it."""
+        """End and return the call that ``answer`` is for, or None when nobody asked ``address``."""
         call = self._open.get(answer.tx[:-1])
         attempt = answer.tx[-1]
         if call is None or call.address != address or attempt >= len(call.sent):
@@ -103,7 +103,7 @@ class Calls:
         return call
 
     def due(self, now: float) -> None:
-        """Send again, or give up, what has waited long enough."""
+        """Send queries again, or give them up, that have waited long enough."""
         while self._timers and self._timers[0][0] <= now:
             deadline, _, call = heappop(self._timers)
             if call.deadline != deadline:
@@ -117,7 +117,7 @@ class Calls:
                 call.failed()
 
     def deadline(self) -> float | None:
-        """When to call :meth:`due`."""
+        """Return when to call :meth:`due`, in Unix seconds; None when no query is open."""
         while self._timers and self._timers[0][2].deadline != self._timers[0][0]:
             heappop(self._timers)
         return self._timers[0][0] if self._timers else None

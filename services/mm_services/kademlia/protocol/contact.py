@@ -23,7 +23,7 @@ _CONTACT: Final = "mm/1 dht contact"
 
 
 class Contact:
-    """Somebody who may be reached; proven only where the code says so."""
+    """A node that may be reached at an address; proven only where the code says so."""
 
     __slots__ = ("address", "id", "sign_key")
 
@@ -38,32 +38,32 @@ class Contact:
 
 @lru_cache(maxsize=16384)
 def node_id(sign_key: bytes) -> int:
-    """The place of a node, and of its NodeInfo."""
+    """Return the id of a node, which is also the key of its NodeInfo."""
     return int.from_bytes(digest(_NODE, sign_key), "big")
 
 
 def sign_id_key(sign_id: SignId) -> int:
-    """Where the NodeInfo of ``sign_id`` is kept."""
+    """Return the key under which the NodeInfo of ``sign_id`` is kept."""
     return node_id(raw_key(sign_id))
 
 
 def box_id_key(box_id: BoxId) -> int:
-    """Where the NodeInfo of ``box_id`` is kept as well, for those who know nothing but a boxId."""
+    """Return the second key of a NodeInfo, for those who know only its boxId."""
     return int.from_bytes(digest(_BOX, raw_key(box_id)), "big")
 
 
 def record_key(sign_key: bytes, name: str) -> int:
-    """Where the application record ``name`` of a key is kept."""
+    """Return the key under which the application record ``name`` of a signId is kept."""
     return int.from_bytes(digest(_RECORD, sign_key, name.encode()), "big")
 
 
 def prefix_length(one: int, other: int) -> int:
-    """How many leading bits two ids share."""
+    """Return how many leading bits two ids share."""
     return ID_BITS - (one ^ other).bit_length()
 
 
 def prove(identity: Identity, address: Address, now: float) -> tuple[int, bytes]:
-    """Until when, and a signature for: the key of ``identity`` is reached at ``address``."""
+    """Prove that ``identity`` is reached at ``address``: until when (Unix seconds), and the signature."""
     expires = (int(now) // PROOF_STEP) * PROOF_STEP + PROOF_LASTS
     return expires, _signature(identity, address, expires)
 

@@ -1,4 +1,4 @@
-"""Finding our place in the network: asks first nodes, and has what needs others wait until one has answered."""
+"""Finds our place in the network: asks the first nodes, and holds other work back until one has answered."""
 
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -13,7 +13,7 @@ Seed = tuple[Address, bytes | None]  # an address, with the key of the node ther
 
 
 class Joining:
-    """``seeds``: whom to ask first, the latest named in front."""
+    """The way into the network. ``seeds``: the nodes to ask first, the latest in front."""
 
     def __init__(self, peers: KnownNodes) -> None:
         self.seeds: list[Seed] = []
@@ -22,8 +22,8 @@ class Joining:
         self._waiting: list[Callable[[], None]] = []
 
     def join(self, seeds: Iterable[Seed], done: Callable[[int], None]) -> None:
-        """Find our place, with ``seeds`` as well. ``done`` gets the number of contacts we then know; it is not called
-        where nobody can be asked, or while an earlier call is under way."""
+        """Find our place, asking ``seeds``, too. ``done`` gets the number of contacts known then; it is not called when
+        nobody can be asked, or while an earlier call is under way."""
         self.seeds = _limited([*seeds, *self.seeds])
         if self._under_way or not (self.seeds or self._peers.count):
             return
@@ -39,20 +39,21 @@ class Joining:
         self.bootstrap(self.seeds, joined)
 
     def add(self, seeds: Iterable[Seed]) -> None:
-        """Ask these as well the next time, after those that are known already."""
+        """Ask these seeds, too, the next time, after those that are known already."""
         self.seeds = _limited([*self.seeds, *seeds])
 
     def once_joined(self, action: Callable[[], None]) -> None:
-        """Call ``action`` at once, or when the first nodes have answered: before, there is nobody to ask."""
+        """Call ``action`` as soon as a node has answered: before, there is nobody to ask."""
         if self._under_way and not self._peers.count:
             self._waiting.append(action)
         else:
             action()
 
     def bootstrap(self, seeds: Iterable[Seed], done: Callable[[int], None]) -> None:
-        """Ask ``seeds``, then find our place from whoever answers; ``done`` gets the number of contacts we then know.
+        """Ask ``seeds``, which are not kept, then find our place from those that answer.
 
-        ``seeds`` are not kept."""
+        ``done`` gets the number of contacts known then.
+        """
         waiting = list(dict.fromkeys(seeds))
         if not waiting:
             done(self._peers.count)

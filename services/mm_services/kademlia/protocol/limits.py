@@ -1,4 +1,4 @@
-"""What one address may cost us: tokens that prove it can hear us, and a rate (directory.rst, "Tokens and quotas")."""
+"""Limits what one address may cost us: tokens prove that it hears us, a rate bounds it ("Tokens and quotas")."""
 
 import hashlib
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from mm_services.kademlia.protocol.address import Address, payer_of
 from mm_services.kademlia.protocol.wire import TOKEN
 
 TOKEN_STEP: Final = 300.0  # seconds; a token is good for one to two of these
-PAYERS: Final = 8192  # of whom the rate is remembered
+PAYERS: Final = 8192  # payers whose rate is remembered
 
 
 class Tokens:
-    """Hands out tokens without remembering them: each is a keyed hash of the address and a number of minutes."""
+    """Hands out tokens without remembering them: each is a keyed hash of the address and the step of time."""
 
     def __init__(self, random: Callable[[int], bytes]) -> None:
         self._secret = random(32)
@@ -21,7 +21,7 @@ class Tokens:
         return self._at(address, int(now // TOKEN_STEP))
 
     def good(self, token: bytes, address: Address, now: float) -> bool:
-        """Whether ``address`` got this token here not long ago, so that it hears what is sent there."""
+        """Whether ``address`` was given this token not long ago, which proves that it hears what is sent there."""
         step = int(now // TOKEN_STEP)
         return len(token) == TOKEN and token in (self._at(address, step), self._at(address, step - 1))
 
@@ -31,7 +31,7 @@ class Tokens:
 
 
 class Rate:
-    """Token buckets, one a payer: ``per_second`` in the long run, ``burst`` at once. The longest silent go first."""
+    """Token buckets, one a payer: ``per_second`` in the long run, ``burst`` at once. The longest silent is dropped."""
 
     def __init__(self, per_second: float, burst: float) -> None:
         self._per_second, self._burst = per_second, burst

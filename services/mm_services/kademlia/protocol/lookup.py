@@ -1,8 +1,8 @@
-"""Whom to ask next on the way to the k closest nodes; a pure table of candidates (directory.rst, "Look-ups").
+"""Chooses whom to ask next on the way to the k closest nodes; a pure table (directory.rst, "Look-ups").
 
 There are no rounds: as soon as an answer comes or is late, the next candidate is asked. The look-up ends when the k
 closest that are alive have answered, whatever they answered, so nobody can end it by lying. A responder whose
-contacts do not answer is not believed any more: what only it named is not asked.
+contacts do not answer is not believed any more: nodes that only such responders named are not asked.
 """
 
 from bisect import insort
@@ -12,8 +12,8 @@ from typing import Final
 from mm_services.kademlia.protocol.address import Address, network_of
 from mm_services.kademlia.protocol.contact import Contact, K
 
-ALPHA: Final = 10  # questions under way that are not late; twice as many once the closest we know of has answered
-SPARE: Final = 8  # beyond the k closest, asked while we wait for those anyway: some will turn out to be dead
+ALPHA: Final = 10  # queries under way that are not late; twice as many once the closest known node has answered
+SPARE: Final = 8  # nodes beyond the k closest that are asked meanwhile: some of the k will turn out to be dead
 MAX_CANDIDATES: Final = 1024
 MAX_ASKED: Final = 256
 PER_NETWORK: Final = 2  # answers from one public network that count among the k
@@ -21,11 +21,11 @@ DEAD_ENDS: Final = 3  # unanswering contacts, and more than twice the answering 
 
 NEW, ASKED, ANSWERED, DEAD = range(4)
 
-Name = tuple[int, Address]  # whoever lies about the address of a node must not hide the node
+Name = tuple[int, Address]  # id and address: a lie about the address of a node must not hide the node
 
 
 class LookupCandidate:
-    """One contact on the way. ``sources``: who named it; empty for those we knew."""
+    """One contact on the way. ``sources``: the nodes that named it; empty for contacts we knew."""
 
     __slots__ = ("contact", "distance", "hops", "missed", "sources", "state")
 
@@ -48,9 +48,9 @@ class Lookup:
         self._own, self._k, self._alpha = own, k, alpha
         self._candidates: dict[Name, LookupCandidate] = {}
         self._sorted: list[LookupCandidate] = []
-        self._alive: dict[int, int] = {}  # by responder: contacts it named that answered, and that did not
-        self._dead: dict[int, int] = {}
-        self._under_way = 0  # asked and not late
+        self._alive: dict[int, int] = {}  # by responder: contacts it named that answered
+        self._dead: dict[int, int] = {}  # by responder: contacts it named that did not answer
+        self._under_way = 0  # queries not answered and not late
         for contact in known:
             self._add(contact, 1)
 
@@ -65,7 +65,7 @@ class Lookup:
         return not any(c.state == ASKED and c.missed < patience for c in self._before(window, answered))
 
     def next(self) -> Contact | None:
-        """Whom to ask now; None while enough is under way."""
+        """Return whom to ask now, None while enough queries are under way."""
         if self._under_way >= 2 * self._alpha or self.asked >= MAX_ASKED:
             return None
         window = self._window(self._k + SPARE)
@@ -83,7 +83,7 @@ class Lookup:
         return candidate.contact
 
     def answered(self, contact: Contact, named: Iterable[Contact]) -> None:
-        """``contact`` proved itself and named others."""
+        """Take note that ``contact`` proved itself and named others."""
         candidate = self._candidates.get((contact.id, contact.address))
         if candidate is None or candidate.state in (NEW, ANSWERED):
             return
@@ -96,7 +96,7 @@ class Lookup:
             self._add(other, candidate.hops + 1, contact.id)
 
     def late(self, contact: Contact) -> None:
-        """A datagram to ``contact`` was not answered in time; it is sent again, and others are asked meanwhile."""
+        """Ask others meanwhile: a datagram to ``contact`` was not answered in time, and is sent again."""
         candidate = self._candidates.get((contact.id, contact.address))
         if candidate is not None and candidate.state == ASKED:
             candidate.missed += 1
@@ -105,18 +105,18 @@ class Lookup:
                 self._count(candidate, self._dead, 1)
 
     def failed(self, contact: Contact) -> None:
-        """``contact`` does not answer, or not as the one it was said to be."""
+        """Give ``contact`` up: it does not answer, or not as the node it was said to be."""
         self.late(contact)
         candidate = self._candidates.get((contact.id, contact.address))
         if candidate is not None and candidate.state == ASKED:
             candidate.state = DEAD
 
     def closest(self) -> list[Contact]:
-        """The closest that have answered, at most k."""
+        """Return the closest contacts that have answered, at most k."""
         return [c.contact for c in self._window() if c.state == ANSWERED]
 
     def hops(self, contact: Contact) -> int:
-        """How many steps from what we knew ``contact`` was found."""
+        """Return how many steps from the contacts we knew ``contact`` was found."""
         return self._candidates[contact.id, contact.address].hops
 
     def _add(self, contact: Contact, hops: int, source: int | None = None) -> None:
@@ -137,10 +137,10 @@ class Lookup:
             candidate.sources.add(source)
 
     def _window(self, size: int = 0) -> list[LookupCandidate]:
-        """The ``size`` (k) closest that may be alive: neither dead, nor late, nor named by liars only."""
+        """Return the ``size`` (k) closest that may be alive: neither dead, nor late, nor named by liars only."""
         found: list[LookupCandidate] = []
         networks: dict[bytes | None, int] = {}
-        last: int | None = None  # the distance of whoever answered last; the same node may be named with two addresses
+        last: int | None = None  # the distance of the last node that answered; it may be named with two addresses
         for candidate in self._sorted:
             if candidate.state == ANSWERED:
                 network = network_of(candidate.contact.address.host)
@@ -162,7 +162,7 @@ class Lookup:
         return candidate.state == NEW and not named_by_liars
 
     def _before(self, window: list[LookupCandidate], answered: int) -> Iterable[LookupCandidate]:
-        """All candidates as close as the window reaches, or all there are while it is not full."""
+        """Return all candidates as close as the window reaches, or all there are while it is not full."""
         if answered < self._k or not window:
             return self._sorted
         end = window[-1].distance

@@ -23,12 +23,12 @@ from mm_services.kademlia.protocol.upkeep import Upkeep
 from mm_services.kademlia.protocol.wire import MAGIC, Find, FindReply, Verdict, parse
 from mmplatform.identity.keys import Identity
 
-QUERIES: Final = (200.0, 800.0)  # datagrams a second and at once, of one address
-PING_SIZE: Final = 160  # bytes that a check of a stranger takes at most
+QUERIES: Final = (200.0, 800.0)  # datagrams of one address a second, and at once
+PING_SIZE: Final = 160  # bytes of the datagram that checks a stranger, at most
 
 
 class Node:
-    """``identity`` names it, ``random`` is where numbers that others cannot guess come from."""
+    """A whole DHT node. ``random(size)`` gives bytes that others cannot guess; times are Unix seconds."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Node:
     # What comes in.
 
     def receive(self, datagram: bytes, came_from: Address, now: float) -> None:
-        """One datagram. Nothing is raised, whatever it holds."""
+        """Take one datagram; raises nothing, whatever it holds."""
         peers = self.peers
         peers.now = now
         if not datagram.startswith(MAGIC) or not self._rate.allows(came_from, now):
@@ -71,13 +71,13 @@ class Node:
                 self._send(answer, came_from)
 
     def due(self, now: float) -> None:
-        """Do what has become due."""
+        """Do the work that has become due."""
         self.peers.now = now
         self.peers.calls.due(now)
         self.upkeep.due(now)
 
     def deadline(self) -> float:
-        """When to call :meth:`due`."""
+        """Return when to call :meth:`due`."""
         call = self.peers.calls.deadline()
         return self.upkeep.deadline if call is None else min(call, self.upkeep.deadline)
 
@@ -86,11 +86,11 @@ class Node:
     def get(
         self, key: int, done: Callable[[SearchResult], None], heard: Callable[[SignedRecord], None] | None = None
     ) -> Search:
-        """See :meth:`Replicas.get`."""
+        """Look for the newest record under ``key``: see :meth:`Replicas.get`."""
         return self._replicas.get(key, done, heard)
 
     def put(self, key: int, record: SignedRecord, done: Callable[[int], None]) -> None:
-        """See :meth:`Replicas.put`."""
+        """Store a record under ``key``: see :meth:`Replicas.put`."""
         self._replicas.put(key, record, done)
 
     # Inside.

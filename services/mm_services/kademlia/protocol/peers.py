@@ -1,6 +1,6 @@
-"""What we know of other nodes, and the way to ask them: proofs, tokens, routing tables (directory.rst, "Exchanges").
+"""Knows other nodes and asks them: proofs, tokens, routing tables (directory.rst, "Exchanges").
 
-Every answer passes here: who it is from is proven, or it counts as none.
+Every answer passes here: its sender is proven, or the answer counts as none.
 """
 
 from collections.abc import Callable
@@ -28,12 +28,12 @@ Mode = Literal["auto", "server", "client"]
 Answered = Callable[[Contact, FindReply], None]
 
 NEVER: Final = 2**53 - 1  # a rank that no record has: only contacts are wanted
-REMEMBERED: Final = 4096
-OBSERVERS: Final = 16
+REMEMBERED: Final = 4096  # proofs, and tokens
+OBSERVERS: Final = 16  # networks whose view of our address counts
 
 
 class KnownNodes:
-    """``own``: the addresses others reach us at. ``met(contact)`` is called for every one new in the table."""
+    """The nodes we know. ``own``: where others reach us. ``met(contact)`` is called for each new in a table."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class KnownNodes:
         self.id = node_id(identity.sign_key)
         self.families = families
         self.own: frozenset[Address] = frozenset()
-        self._seen_as: dict[bytes, Address] = {}  # by the network of public peers: where they say we are
+        self._seen_as: dict[bytes, Address] = {}  # by the network of public peers: the address they see us at
         self.now = 0.0
         self.calls = Calls(send, random)
         self.tables = {family: Table(self.id) for family in (IPV4, IPV6) if family & families}
@@ -61,7 +61,7 @@ class KnownNodes:
         return sum(map(len, self.tables.values()))
 
     def serves(self, other: Address) -> bool:
-        """Whether we may call ourselves a node towards ``other``: it, and whoever it tells, can reach us."""
+        """Whether we may call ourselves a node towards ``other``, which is so when it can reach us."""
         if self._mode != "auto":
             return self._mode == "server"
         if scope_of(other.host) != PUBLIC:
@@ -82,7 +82,11 @@ class KnownNodes:
         after: int = NEVER,
         attempts: int = ATTEMPTS,
     ) -> None:
-        """Ask ``address``, which should have the key ``sign_key`` (None: whichever). One of the two is called."""
+        """Ask the node at ``address``, with the key ``sign_key`` unless that is None, for the nodes near ``target``.
+
+        One of ``answered(contact, reply)`` and ``failed()`` is called; ``late()`` before, for each datagram without an
+        answer. ``count`` is how many contacts are wanted, ``after`` the lowest rank of a record that is.
+        """
         if not self.can_reach(address):
             failed()
             return
@@ -115,27 +119,27 @@ class KnownNodes:
             failed()
 
     def check(self, contact: Contact) -> None:
-        """Have ``contact``, who asked us something, prove itself, with one short datagram."""
+        """Ask ``contact``, who sent us a query, to prove itself, with one short datagram."""
 
         def ignored(*_: object) -> None:
-            """It is in the table now, or is not."""
+            """Do nothing: the contact is in the table now, or is not."""
 
         self.find(contact.address, contact.sign_key, self.id, ignored, ignored, count=0, attempts=1)
 
     def wants(self, contact: Contact) -> bool:
-        """Whether the table has a place for it."""
+        """Whether the table has a place for ``contact``."""
         return self.can_reach(contact.address) and self.tables[contact.address.family].has_room(contact)
 
     def can_reach(self, address: Address) -> bool:
         return address.family in self.tables and is_usable(address) and address not in self.own
 
     def token(self, address: Address) -> bytes:
-        """The token that ``address`` gave us and still takes, or none."""
+        """Return the token that ``address`` gave us and still takes, or b""."""
         token, since = self._tokens.get(address, (b"", 0.0))
         return token if since + TOKEN_STEP > self.now else b""
 
     def closest(self, target: int, count: int = K, to: Address | None = None, families: int = 3) -> list[Contact]:
-        """Of those in the tables; ``to``: whom it is told to, who is left out and must be able to reach them."""
+        """Return the known contacts closest to ``target``; when told ``to`` a node, only those it can reach."""
 
         def wanted(contact: Contact) -> bool:
             return to is None or (contact.address != to and may_tell(contact.address.host, to.host))
@@ -150,16 +154,16 @@ class KnownNodes:
         return sorted(found.values(), key=lambda contact: contact.id ^ target)[:count]
 
     def is_closest(self, target: int, but: int) -> bool:
-        """Whether we are closer to ``target`` than everybody we know, ``but`` one node."""
+        """Whether we are closer to ``target`` than all nodes we know, except the node ``but``."""
         return all(table.is_closest(target, but) for table in self.tables.values())
 
     def named(self, reply: FindReply, by: Contact) -> list[Contact]:
-        """The contacts in ``reply`` that mean something here."""
+        """Return the contacts in ``reply`` that can be reached from here."""
         found = (Contact(known.sign_key, address_of(known)) for known in reply.contacts)
         return [c for c in found if self.can_reach(c.address) and may_tell(c.address.host, by.address.host)]
 
     def _take(self, answer: Answer, address: Address, expected: bytes | None) -> Contact | None:
-        """Who answered, proven; keeps what it brought."""
+        """Return the proven sender of an answer and keep the token it brought; None when it is not proven."""
         if not isinstance(answer, FindReply) or answer.sender == self.identity.sign_key:
             return None
         if expected is not None and answer.sender != expected:

@@ -1,4 +1,4 @@
-"""What the DHT keeps: signed NodeInfos and signed application records (directory.rst, "Records").
+"""Signs and checks what the DHT keeps: NodeInfos and application records (directory.rst, "Records").
 
 Both prove themselves: bytes from anywhere pass :func:`open_record`, so a :class:`SignedRecord` in hand is signed by the
 key under whose name it is kept. The highest rank wins, which is the highest ``seq``.
@@ -17,14 +17,14 @@ from mmplatform.identity.nodeinfo import MAX_NUMBER, NodeInfo
 LABEL: Final = "mm/1 record"
 MAX_NAME: Final = 64  # bytes of UTF-8
 MAX_VALUE: Final = 1024
-LONGEST: Final = 32 * 24 * 3600  # seconds into the future that a record may be dated
+LONGEST: Final = 32 * 24 * 3600  # seconds ahead that a record may expire
 
 _ALWAYS: Final = -1.0  # before everything expires: open_record looks at the date
 _NODE_INFO: Final = b"\x97"  # an array of seven; an application record is one of six
 
 
 class SignedRecord:
-    """A proven record. ``keys``: where it belongs. ``info`` or ``name`` and ``value`` say what it is."""
+    """A proven record. ``keys``: where it belongs. Holds ``info`` (a NodeInfo), or ``name`` and ``value``."""
 
     __slots__ = ("data", "expires", "info", "keys", "name", "rank", "seq", "sign_key", "value")
 
@@ -41,7 +41,7 @@ class SignedRecord:
         value: bytes = b"",
     ) -> None:
         self.data, self.sign_key, self.seq, self.expires = data, sign_key, seq, expires
-        self.rank = (seq, expires, signature)  # as nodeinfo.newest: everybody keeps the same of two equals
+        self.rank = (seq, expires, signature)  # like nodeinfo.newest: all nodes keep the same one of two equals
         self.keys, self.info, self.name, self.value = keys, info, name, value
 
 
@@ -58,14 +58,14 @@ _decoder = Decoder(_RecordWire, MAX_RECORD)
 
 
 def make_record(identity: Identity, name: str, value: bytes, seq: int, expires: int) -> bytes:
-    """An application record of ``identity``, signed. Raises InvalidRecord."""
+    """Sign an application record; ``expires`` in Unix seconds. Raises InvalidRecord."""
     parts = _parts(name, value, seq, expires)
     signature = identity.sign(LABEL, *parts)
     return encode(_RecordWire(identity.sign_key, name, value, seq, expires, signature))
 
 
 def open_record(data: bytes, now: float) -> SignedRecord:
-    """The record in ``data``, proven and in date; raises :class:`InvalidRecord` that begins with the reason."""
+    """Return the record in ``data``, proven and in date. Raises InvalidRecord, which begins with the reason."""
     if len(data) > MAX_RECORD:
         _reject("size", f"{len(data)} bytes, at most {MAX_RECORD} allowed")
     record = _node_info(data) if data.startswith(_NODE_INFO) else _application(data)
@@ -77,7 +77,7 @@ def open_record(data: bytes, now: float) -> SignedRecord:
 
 
 def newer(one: SignedRecord | None, other: SignedRecord | None) -> SignedRecord | None:
-    """The one that wins."""
+    """Return the record that wins: the one of the higher rank."""
     if one is None or other is None:
         return one or other
     return other if other.rank > one.rank else one

@@ -1,4 +1,4 @@
-"""Records at the k closest nodes: reads the newest and repairs what is behind it, and stores (directory.rst)."""
+"""Reads and stores records at the k closest nodes, and repairs nodes that are behind (directory.rst)."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from mm_services.kademlia.protocol.store import RecordStore
 
 
 class Replicas:
-    """``store`` is our own share of them."""
+    """The copies of records on the network; ``store`` has our own share."""
 
     def __init__(self, peers: KnownNodes, store: RecordStore, joining: Joining) -> None:
         self._peers, self._store, self._joining = peers, store, joining
@@ -20,9 +20,10 @@ class Replicas:
     def get(
         self, key: int, done: Callable[[SearchResult], None], heard: Callable[[SignedRecord], None] | None = None
     ) -> Search:
-        """Look for the newest record under ``key``; those of the closest that have an older one, or none, get it.
+        """Look for the newest record under ``key``, and give it to those of the closest nodes that lack it.
 
-        ``heard`` is called with the first valid record and each newer one, ``done`` once with the result."""
+        ``heard`` is called with the first valid record and each newer one, ``done`` once with the result.
+        """
 
         def finished(found: SearchResult) -> None:
             self._repair(key, found)
@@ -33,7 +34,7 @@ class Replicas:
         return search
 
     def put(self, key: int, record: SignedRecord, done: Callable[[int], None]) -> None:
-        """Store ``record`` on the k closest to ``key``; ``done`` gets the number that keep it, with us."""
+        """Store ``record`` on the k nodes closest to ``key``; ``done`` gets the number that keep it, us included."""
 
         def finished(found: SearchResult) -> None:
             mine = self._keep_if_close(key, record, found)
@@ -50,7 +51,7 @@ class Replicas:
         Spread(self._peers, key, record, lambda stored: None).start(behind)
 
     def _keep_if_close(self, key: int, record: SignedRecord, found: SearchResult) -> bool:
-        """Whether we are one of the k closest ourselves, and so keep the record."""
+        """Keep the record when we are one of the k closest ourselves; return whether we do."""
         own = self._peers.id ^ key
         held = self._store.get(key, self._peers.now)
         close = len(found.closest) < K or own < found.closest[-1].id ^ key

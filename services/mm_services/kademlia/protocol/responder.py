@@ -1,4 +1,4 @@
-"""What others ask of us: contacts, records, and to keep a record (directory.rst, "Answers", "Tokens and quotas").
+"""Answers the queries of others: for contacts, records, and to keep a record ("Answers", "Tokens and quotas").
 
 Pure: a query goes in, the bytes of the answer come out.
 """
@@ -28,7 +28,7 @@ from mm_services.kademlia.protocol.wire import (
 from mm_services.kademlia.protocol.wire import Store as StoreQuery
 from mmplatform.errors import InvalidRecord
 
-STORES: tuple[float, float] = (20.0, 100.0)  # a second and at once, of one address
+STORES: tuple[float, float] = (20.0, 100.0)  # records that one address may store a second, and at once
 
 
 class QueryResponder:
@@ -40,7 +40,7 @@ class QueryResponder:
         self._stores = Rate(*STORES)
 
     def find(self, query: Find, came_from: Address, limit: int) -> bytes | None:
-        """Never longer than ``limit`` bytes."""
+        """Return the answer to a Find, at most ``limit`` bytes; None when not even an empty one fits."""
         peers = self._peers
         asked_at = address_of(query.to)
         target = int.from_bytes(query.target, "big")
@@ -63,12 +63,12 @@ class QueryResponder:
         return pack_reply(reply, contacts, limit)
 
     def limit(self, query: Find, came_from: Address, size: int) -> int:
-        """How long the answer to ``size`` bytes may be: without a token its address may be a victim's."""
+        """Return how long the answer to ``size`` bytes may be: without a token, the address may be a victim's."""
         proven = self.tokens.good(query.token, came_from, self._peers.now)
         return MAX_DATAGRAM if proven else min(MAX_DATAGRAM, UNPROVEN_FACTOR * size)
 
     def store(self, query: StoreQuery, came_from: Address) -> bytes | None:
-        """Whatever is cheap is looked at before the signature is."""
+        """Return the answer to a Store, None when the sender is too fast. Cheap checks come before the signature."""
         now = self._peers.now
         if not self.tokens.good(query.token, came_from, now):
             return pack(Verdict(query.tx, BAD_TOKEN))

@@ -1,4 +1,4 @@
-"""How long to wait for an answer: Jacobson's estimate, one for each contact that answered and one for all others."""
+"""Estimates how long to wait for an answer, as Jacobson does: for each contact that answered, and for all others."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ REMEMBERED: Final = 1024
 
 
 class Estimate:
-    """RFC 6298 without the one-second floor, which is for bulk data."""
+    """The estimate of RFC 6298, in seconds, without the one-second floor, which is for bulk data."""
 
     __slots__ = ("mean", "variation")
 
@@ -34,7 +34,7 @@ class Estimate:
 
 
 class RoundTrips:
-    """Time-outs by address; a stranger gets what serves strangers."""
+    """Time-outs by address; an address that never answered gets the estimate over all."""
 
     def __init__(self) -> None:
         self._everybody = Estimate()
@@ -53,5 +53,5 @@ class RoundTrips:
 
     @property
     def mean(self) -> float:
-        """Seconds, 0.0 before the first answer."""
+        """The mean round trip in seconds, 0.0 before the first answer."""
         return self._everybody.mean

@@ -1,4 +1,4 @@
-"""One look-up under way: asks as lookup.py says, keeps the newest valid record, ends when the k closest have answered.
+"""Runs one look-up: asks as lookup.py says, keeps the newest valid record, ends when the k closest have answered.
 
 directory.rst, "Look-ups". Pure.
 """
@@ -14,13 +14,13 @@ from mm_services.kademlia.protocol.records import SignedRecord, newer, open_reco
 from mm_services.kademlia.protocol.wire import FindReply
 from mmplatform.errors import InvalidRecord
 
-FEW: Final = 8  # contacts in a reply that was cut, below which it is asked for the rest
-ASK_AGAIN: Final = 2
+FEW: Final = 8  # a reply that was cut and names fewer contacts is asked for again
+ASK_AGAIN: Final = 2  # times
 
 
 @dataclass(slots=True)
 class SearchResult:
-    """How a look-up ended. ``held``: 1 + seq, or 0, by node id, of the closest who answered honestly."""
+    """How a look-up ended. ``held``: by the id of each honest node, 1 + seq of the record it has, or 0."""
 
     record: SignedRecord | None = None
     closest: list[Contact] = field(default_factory=list)
@@ -30,9 +30,10 @@ class SearchResult:
 
 
 class Search:
-    """``done(found)`` is called once, ``heard(record)`` for the first valid record and for each newer one.
+    """One look-up: calls ``heard(record)`` for the first valid record and each newer one, ``done(found)`` once.
 
-    ``known``: what we hold ourselves. It is heard at once, and the look-up goes on."""
+    ``known`` is the record we hold ourselves; it is heard at once, and the look-up goes on.
+    """
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class Search:
 
     def start(self) -> None:
         if self._heard is not None and self._found.record is not None:
-            self._heard(self._found.record)  # we hold it ourselves; those who are asked only tell of newer ones
+            self._heard(self._found.record)  # we hold this record; the nodes that are asked tell of newer ones only
         known = self._peers.closest(self.target, self._k)
         self._lookup = Lookup(self.target, self._peers.id, known, self._k, self._alpha)
         for table in self._peers.tables.values():
@@ -63,12 +64,12 @@ class Search:
         self._go_on()
 
     def cancel(self) -> None:
-        """Nobody is told anything any more; open questions end by themselves, for the routing table's sake."""
+        """Call nobody any more; open queries end by themselves, for the sake of the routing table."""
         self.over = True
 
     def _go_on(self) -> None:
         if self._going:
-            return  # an address that cannot be reached fails while it is asked
+            return  # asking an unusable address fails at once, within the loop below
         self._going = True
         while not self.over and (contact := self._lookup.next()) is not None:
             self._ask(contact)
@@ -101,7 +102,7 @@ class Search:
 
     def _answered(self, contact: Contact, reply: FindReply, again: int) -> None:
         if not self._take(contact, reply):
-            self._lookup.answered(contact, ())  # it sent a forged record: what it names is not looked at
+            self._lookup.answered(contact, ())  # the contact sent a forged record: the nodes it names are ignored
         elif reply.cut and len(reply.contacts) < FEW and again < ASK_AGAIN:
             self._ask(contact, again + 1)
             return
@@ -110,7 +111,7 @@ class Search:
         self._go_on()
 
     def _take(self, contact: Contact, reply: FindReply) -> bool:
-        """Keep the record if it is the newest. False: it is not what its sender claims."""
+        """Keep the record if it is the newest; return False when it is not what its sender claims."""
         if reply.record:
             try:
                 record = open_record(reply.record, self._peers.now)

@@ -1,4 +1,4 @@
-"""Puts a record on the nodes closest to its key, and counts who took it (directory.rst, "Storing"). Pure."""
+"""Puts a record on the nodes closest to its key, and counts those that took it (directory.rst, "Storing"). Pure."""
 
 from collections.abc import Callable, Iterable
 
@@ -9,7 +9,7 @@ from mm_services.kademlia.protocol.wire import STORED, Answer, Query, Store, Ver
 
 
 class Spread:
-    """``done(stored)`` is called once, with the number of nodes that said they keep it."""
+    """Stores one record; ``done(stored)`` is called once, with the number of nodes that keep it."""
 
     def __init__(self, peers: KnownNodes, key: int, record: SignedRecord, done: Callable[[int], None]) -> None:
         self._peers, self._key, self._record, self._done = peers, key, record, done
@@ -17,7 +17,7 @@ class Spread:
         self._stored = 0
 
     def start(self, contacts: Iterable[Contact], stored: int = 0) -> None:
-        """``stored``: who keeps it already."""
+        """Ask ``contacts`` to keep the record; ``stored`` is how many keep it already."""
         self._stored = stored
         self._open = 1
         for contact in contacts:

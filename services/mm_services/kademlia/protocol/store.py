@@ -1,4 +1,4 @@
-"""The records this node keeps for others: the newest of each key, until it expires, within quotas.
+"""Keeps records for others: the newest of each key, until it expires, within quotas.
 
 directory.rst, "Tokens and quotas". Pure: time is an argument.
 """
@@ -12,13 +12,13 @@ from mm_services.kademlia.protocol.records import SignedRecord
 from mm_services.kademlia.protocol.wire import FULL, OLDER, STORED
 
 MAX_RECORDS: Final = 4096
-PER_KEY: Final = 32  # places one signer may take
-PER_PAYER: Final = 512  # records that came first from one address
-MAKE_ROOM: Final = 16  # the part of the places that is made free at once
+PER_KEY: Final = 32  # records of one signer
+PER_PAYER: Final = 512  # records that came first from one payer
+MAKE_ROOM: Final = 16  # one of so many places is made free at once
 
 
 class Held:
-    """One record in its place; ``refreshed`` is when it was last stored or spread."""
+    """One record that is kept; ``refreshed``: Unix seconds when it was last stored or spread."""
 
     __slots__ = ("key", "payer", "record", "refreshed")
 
@@ -27,7 +27,7 @@ class Held:
 
 
 class RecordStore:
-    """Keeps what is closest to ``own`` when there is too much."""
+    """The records kept; when there are too many, those closest to ``own`` stay."""
 
     def __init__(self, own: int, max_records: int = MAX_RECORDS) -> None:
         self._own, self._max = own, max_records
@@ -40,12 +40,15 @@ class RecordStore:
         return len(self._held)
 
     def get(self, key: int, now: float) -> SignedRecord | None:
-        """The record under ``key``, unless it has expired."""
+        """Return the record under ``key``, None when there is none or it has expired."""
         held = self._held.get(key)
         return held.record if held is not None and held.record.expires > now else None
 
     def put(self, key: int, record: SignedRecord, came_from: Address | None, now: float) -> int:
-        """Keep a proven record that belongs under ``key``. STORED, OLDER or FULL. None: it comes from here."""
+        """Keep a proven record that belongs under ``key``; return STORED, OLDER or FULL.
+
+        ``came_from`` is charged for the record; None when it comes from this node.
+        """
         self.sweep(now)
         held = self._held.get(key)
         if held is not None:
@@ -68,7 +71,7 @@ class RecordStore:
         return STORED
 
     def sweep(self, now: float) -> None:
-        """Drop what has expired."""
+        """Drop records that have expired."""
         while self._ends and self._ends[0][0] <= now:
             key = heappop(self._ends)[1]
             held = self._held.get(key)
@@ -76,18 +79,18 @@ class RecordStore:
                 self._drop(key)
 
     def next_end(self) -> float | None:
-        """When :meth:`sweep` has something to do."""
+        """Return when the next record expires, or None."""
         return self._ends[0][0] if self._ends else None
 
     def unspread(self, before: float) -> list[Held]:
-        """What nobody stored or spread since ``before``."""
+        """Return the records that nobody stored or spread since ``before``."""
         return [held for held in self._held.values() if held.refreshed < before]
 
     def all(self) -> list[Held]:
         return list(self._held.values())
 
     def _make_room(self, key: int) -> bool:
-        """Many at once, so that a flood does not make every STORE look at every record."""
+        """Drop the farthest records, many at once, so that a flood does not make every STORE look at every record."""
         farthest = nlargest(max(1, self._max // MAKE_ROOM), self._held, key=lambda held: held ^ self._own)
         if key ^ self._own >= farthest[-1] ^ self._own:
             return False
@@ -104,6 +107,6 @@ class RecordStore:
 
     def _expect(self, expires: int, key: int) -> None:
         heappush(self._ends, (expires, key))
-        if len(self._ends) > 4 * self._max:  # a record renewed over and over leaves a note each time
+        if len(self._ends) > 4 * self._max:  # a record leaves an entry each time it is renewed
             self._ends = [(held.record.expires, key) for key, held in self._held.items()]
             heapify(self._ends)

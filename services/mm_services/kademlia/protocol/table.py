@@ -11,8 +11,8 @@ from typing import Final
 from mm_services.kademlia.protocol.address import Address, network_of
 from mm_services.kademlia.protocol.contact import ID_BITS, Contact, K, prefix_length
 
-SPARES: Final = 8  # candidates that wait for a place in a bucket
-STRIKES: Final = 2  # exchanges (of three datagrams each) without an answer, after which a contact makes room
+SPARES: Final = 8  # contacts that wait for a place in a bucket
+STRIKES: Final = 2  # unanswered exchanges, of three datagrams each, after which a contact is dropped
 PER_NETWORK: Final = 2  # contacts of one public network in one bucket
 
 
@@ -28,7 +28,7 @@ class TableEntry:
 
 
 class KBucket:
-    """``entries`` and ``spares`` by id, the longest unseen first."""
+    """The contacts of one bucket and its spares, by id, the longest unseen first."""
 
     __slots__ = ("entries", "spares", "touched")
 
@@ -70,9 +70,9 @@ class Table:
         return shaky and self._admits(bucket, contact)
 
     def add(self, contact: Contact, now: float) -> bool:
-        """A proven contact answered. True when it is new in the table; otherwise it is refreshed or kept as a spare.
+        """Take in a proven contact that answered; return True when it is new, else it is refreshed or kept as a spare.
 
-        An address that moved replaces the old one: the proof is for the new one.
+        A new address replaces the old one: the proof is for the new one.
         """
         if contact.id == self.own:
             return False
@@ -92,7 +92,7 @@ class Table:
         return False
 
     def strike(self, node: int, address: Address) -> None:
-        """An exchange with ``node`` there ended without an answer."""
+        """Count an exchange with ``node`` at ``address`` that ended without an answer; drop it after too many."""
         bucket = self._buckets.get(prefix_length(self.own, node))
         entry = bucket.entries.get(node) if bucket is not None else None
         if bucket is None or entry is None or entry.contact.address != address:
@@ -105,7 +105,7 @@ class Table:
                 bucket.entries[spare.contact.id] = spare
 
     def closest(self, target: int, count: int, wanted: Callable[[Contact], bool] | None = None) -> list[Contact]:
-        """The ``count`` contacts closest to ``target``, closest first."""
+        """Return the ``count`` wanted contacts closest to ``target``, closest first."""
         found: list[Contact] = []
         for group in self._groups(target):
             near = [entry.contact for entry in group if wanted is None or wanted(entry.contact)]
@@ -116,7 +116,7 @@ class Table:
         return found
 
     def is_closest(self, target: int, but: int) -> bool:
-        """Whether nobody here, ``but`` one node, is closer to ``target`` than we are."""
+        """Whether no contact, except the node ``but``, is closer to ``target`` than we are."""
         shared, distance = prefix_length(self.own, target), self.own ^ target
         bucket = self._buckets.get(shared)
         if bucket is not None and bucket.entries.keys() - {but}:
@@ -125,13 +125,13 @@ class Table:
         return not any(node ^ target < distance and node != but for entries in deeper for node in entries)
 
     def touch(self, target: int, now: float) -> None:
-        """A look-up passed the bucket of ``target``."""
+        """Take note that a look-up passed the bucket of ``target``."""
         bucket = self._buckets.get(prefix_length(self.own, target))
         if bucket is not None:
             bucket.touched = now
 
     def stale(self, now: float, age: float) -> list[int]:
-        """The buckets, up to the deepest that has contacts, that nothing passed for ``age`` seconds."""
+        """Return the buckets, up to the deepest with contacts, that no look-up passed for ``age`` seconds."""
         deepest = max((number for number, bucket in self._buckets.items() if bucket.entries), default=-1)
         old = []
         for number in range(min(deepest + 1, ID_BITS)):
@@ -141,7 +141,7 @@ class Table:
         return old
 
     def oldest(self, count: int) -> list[TableEntry]:
-        """Who was not heard of for the longest time."""
+        """Return the ``count`` contacts that were not heard of for the longest time."""
         return sorted(self, key=lambda entry: entry.seen)[:count]
 
     def _groups(self, target: int) -> Iterator[Iterable[TableEntry]]:
@@ -162,7 +162,7 @@ class Table:
         return same < PER_NETWORK
 
     def _evict(self, bucket: KBucket) -> bool:
-        """Make room by dropping whoever let an exchange go unanswered; whoever answers stays."""
+        """Make room by dropping a contact that left an exchange unanswered; return whether there was one."""
         shaky = next((node for node, entry in bucket.entries.items() if entry.strikes), None)
         if shaky is not None:
             del bucket.entries[shaky]

@@ -1,4 +1,4 @@
-"""What a node does by itself, once a minute (directory.rst, "Upkeep"). Pure."""
+"""Does the chores of a node once a minute (directory.rst, "Upkeep"). Pure."""
 
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -14,11 +14,11 @@ from mm_services.kademlia.protocol.store import Held, RecordStore
 from mmplatform.errors import InvalidRecord
 
 TICK: Final = 60.0  # seconds
-FIRST_RETRY: Final = 1.0  # after a bootstrap that found nobody; doubles up to a tick
-REFRESH: Final = 1800.0  # a bucket that nothing passed for so long is looked up
-SILENT: Final = 900.0  # a contact not heard of for so long is asked
-PUBLISH: Final = 1800.0  # our own records are stored again
-SPREAD: Final = 3600.0  # records of others that nobody stored for so long are
+FIRST_RETRY: Final = 1.0  # seconds after a bootstrap that found nobody; doubles up to a tick
+REFRESH: Final = 1800.0  # seconds without a look-up after which a bucket is looked up
+SILENT: Final = 900.0  # seconds of silence after which a contact is asked
+PUBLISH: Final = 1800.0  # seconds after which our own records are stored again
+SPREAD: Final = 3600.0  # seconds after which records that nobody stored again are passed on
 BATCH: Final = 8  # records passed on in one tick
 HAND_OVER: Final = 64  # records given to one newcomer
 
@@ -26,7 +26,7 @@ Make = Callable[[float], bytes]
 
 
 class Publication:
-    """A record of ours, stored ``every`` so many seconds. ``make(now)`` gives its present bytes."""
+    """A record of ours that is stored ``every`` so many seconds. ``make(now)`` gives its present bytes."""
 
     __slots__ = ("due", "every", "make", "stored")
 
@@ -54,13 +54,13 @@ class Upkeep:
         self._retry = FIRST_RETRY
 
     def join(self, seeds: Iterable[Seed] = ()) -> None:
-        """Find our place, with these addresses as well; tried again while nobody answers."""
+        """Find our place, asking ``seeds``, too; again and again while nobody answers."""
         self._joining.join(seeds, self._joined)
 
     def publish(
         self, name: str, make: Make, every: float = PUBLISH, done: Callable[[int], None] | None = None
     ) -> Publication:
-        """Keep a record of ours on the network, under all of its keys; ``done`` is told on how many nodes it is."""
+        """Keep a record of ours on the network, under all of its keys; ``done`` gets the number of its holders."""
         publication = self.publications[name] = Publication(make, min(every, PUBLISH))
         self._publish(publication, done)
         return publication
@@ -86,7 +86,7 @@ class Upkeep:
             self._spread(held)
 
     def hand_over(self, contact: Contact) -> None:
-        """A newcomer gets the records it is one of the k closest to, from the closest of those who have them."""
+        """Give a newcomer the records it is one of the k closest to, when we are the closest that has them."""
         peers, given = self._peers, 0
         for held in self._store.all():
             if held.record.expires <= peers.now or not peers.is_closest(held.key, contact.id):
@@ -122,7 +122,7 @@ class Upkeep:
         try:
             record = open_record(data, now)
         except InvalidRecord:
-            return  # it has expired
+            return  # the record has expired
         left = len(record.keys)
 
         def stored(count: int) -> None:
@@ -136,22 +136,22 @@ class Upkeep:
             self._replicas.put(key, record, stored)
 
     def _spread(self, held: Held) -> None:
-        """Its publisher is silent, or we are not among the closest any more; the date in the record does not change."""
+        """Pass a record on whose publisher is silent, or to which we are no longer close; its expiry stays."""
         held.refreshed = self._peers.now
         self._replicas.put(held.key, held.record, _nothing)
 
     def _look_up(self, target: int) -> None:
         def done(found: SearchResult) -> None:
-            """Whoever answered is in the table."""
+            """Do nothing: the nodes that answered are in the table."""
 
         Search(self._peers, target, done, want_record=False).start()
 
     def _id_in(self, number: int) -> int:
-        """A random id that shares ``number`` bits with ours."""
+        """Return a random id that shares ``number`` leading bits with ours."""
         own = self._peers.id
         below = ID_BITS - 1 - number
         return (own >> below ^ 1) << below | int.from_bytes(self._random(32), "big") & ((1 << below) - 1)
 
 
 def _nothing(stored: int) -> None:
-    """Nobody waits for the number."""
+    """Do nothing: nobody waits for the number."""

@@ -1,7 +1,7 @@
 """The datagrams of the DHT, typed (directory.rst, "Datagrams").
 
-A datagram is ``mmk`` and a version byte, then one MessagePack array whose first element is its type. What does not
-have exactly this form is dropped without an answer.
+A datagram is ``mmk`` and a version byte, then one MessagePack array whose first element is its type. Anything else is
+dropped without an answer.
 """
 
 from typing import Annotated, Final
@@ -14,15 +14,15 @@ from mmplatform.errors import CodecError
 MAGIC: Final = b"mmk\x01"
 MAX_DATAGRAM: Final = 1400  # passes Ethernet, PPPoE and most tunnels in one piece
 MAX_RECORD: Final = 1232
-UNPROVEN_FACTOR: Final = 3  # a reply is never longer than so many requests of somebody whose address is unproven
-PADDED: Final = 400  # bytes of a request without a token, so that the whole reply may come
+UNPROVEN_FACTOR: Final = 3  # a reply to an unproven address is at most so many times as long as the request
+PADDED: Final = 400  # bytes to which a request without a token is padded, so that the whole reply may come
 TOKEN: Final = 8
 TX: Final = 8
 
 STORED: Final = 0
 OLDER: Final = 1  # a newer record is held
 BAD_TOKEN: Final = 2
-FULL: Final = 3  # a quota, of the address, of the key or of the store
+FULL: Final = 3  # a quota is used up: of the address, of the key or of the store
 INVALID: Final = 4
 
 Integer = Annotated[int, Meta(ge=0, lt=2**53)]
@@ -42,7 +42,7 @@ class Place(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
 
 
 class HearsayContact(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
-    """A contact, by hearsay."""
+    """A contact that the sender names without proof."""
 
     sign_key: Key
     host: Host
@@ -50,14 +50,14 @@ class HearsayContact(Struct, array_like=True, forbid_unknown_fields=True, gc=Fal
 
 
 class Proof(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
-    """The sender's key is reached at the address this was asked at."""
+    """Proves that the sender's key is reached at the address to which the query was sent."""
 
     expires: Integer
     signature: Annotated[bytes, Meta(min_length=64, max_length=64)]
 
 
 class Find(Struct, tag=1, array_like=True, forbid_unknown_fields=True):
-    """Who is closest to ``target``, and is there a record with a rank of at least ``after``?
+    """Asks who is closest to ``target``, and for a record with a rank of at least ``after``.
 
     ``sender``: the key of a node that answers queries, else empty. ``to``: the address this is sent to.
     """
@@ -75,7 +75,7 @@ class Find(Struct, tag=1, array_like=True, forbid_unknown_fields=True):
 
 
 class Store(Struct, tag=2, array_like=True, forbid_unknown_fields=True):
-    """Keep ``record`` under ``target``."""
+    """Asks a node to keep ``record`` under ``target``."""
 
     tx: Tx
     token: Token
@@ -84,7 +84,7 @@ class Store(Struct, tag=2, array_like=True, forbid_unknown_fields=True):
 
 
 class FindReply(Struct, tag=3, array_like=True, forbid_unknown_fields=True):
-    """To a Find. ``you``: where it came from. ``held``: 0, or 1 + seq of the record held. ``cut``: more did not fit."""
+    """Answers a Find. ``you``: its source. ``held``: 0, or 1 + seq of the record held. ``cut``: more did not fit."""
 
     tx: Tx
     sender: Key
@@ -98,7 +98,7 @@ class FindReply(Struct, tag=3, array_like=True, forbid_unknown_fields=True):
 
 
 class Verdict(Struct, tag=4, array_like=True, forbid_unknown_fields=True, gc=False):
-    """To a Store: one of STORED ... INVALID."""
+    """Answers a Store: STORED, OLDER, BAD_TOKEN, FULL or INVALID."""
 
     tx: Tx
     verdict: Annotated[int, Meta(ge=0, le=255)]
@@ -112,7 +112,7 @@ _messages: Decoder[Message] = Decoder(Message, MAX_DATAGRAM)  # type: ignore[arg
 
 
 def parse(datagram: bytes) -> Message | None:
-    """The message in ``datagram``, or None for everything else."""
+    """Return the message in ``datagram``, None when it is not one."""
     if len(datagram) > MAX_DATAGRAM or not datagram.startswith(MAGIC):
         return None
     try:
@@ -122,11 +122,12 @@ def parse(datagram: bytes) -> Message | None:
 
 
 def pack(message: Message) -> bytes:
+    """Return the datagram of ``message``."""
     return MAGIC + encode(message)
 
 
 def pack_find(find: Find) -> bytes:
-    """As :func:`pack`; without a token it is padded so that a whole reply may come back."""
+    """Return the datagram of a Find; without a token it is padded so that a whole reply may come back."""
     data = pack(find)
     if find.token or len(data) >= PADDED:
         return data
@@ -135,7 +136,7 @@ def pack_find(find: Find) -> bytes:
 
 
 def pack_reply(reply: FindReply, contacts: list[Contact], limit: int) -> bytes | None:
-    """``reply`` with as many of ``contacts`` as fit into ``limit`` bytes; None when not even the bare one does."""
+    """Return ``reply`` with as many of ``contacts`` as fit into ``limit`` bytes, None when not even a bare one does."""
     limit = min(limit, MAX_DATAGRAM)
     bare = len(pack(reply))
     if bare > limit and reply.record:
@@ -154,12 +155,15 @@ def pack_reply(reply: FindReply, contacts: list[Contact], limit: int) -> bytes |
 
 
 def place(address: Address) -> Place:
+    """Return ``address`` in its form on the wire."""
     return Place(address.host, address.port)
 
 
 def address_of(place: Place | HearsayContact) -> Address:
+    """Return the address in a message."""
     return Address(place.host, place.port)
 
 
 def key_bytes(key: int) -> bytes:
+    """Return a key or id as the 32 bytes on the wire."""
     return key.to_bytes(32, "big")

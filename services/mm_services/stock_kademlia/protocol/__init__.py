@@ -1,1 +1,1 @@
-"""What stands in that network; no I/O."""
+"""The records in that network. Sans-I/O."""

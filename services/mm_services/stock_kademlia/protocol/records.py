@@ -1,4 +1,4 @@
-"""Under which key a NodeInfo stands in a network of the kademlia package, and which of the values there is one.
+"""Finds the key of a NodeInfo in a network of the kademlia package, and the genuine one among the values there.
 
 Anybody can store anything under any key of such a network, so a value counts for the signature in it alone
 (docs/protocol/directory.rst, "Stock networks").
@@ -17,12 +17,12 @@ MAX_VALUE: Final = 8000  # bytes: the package refuses calls above 8192, and a ca
 
 
 def record_key(peer: SignId) -> bytes:
-    """The 20-byte key of the record of ``peer``. ``Server.get`` of the package finds it as ``LABEL + raw key``."""
+    """Return the 20-byte key of the record of ``peer``; ``Server.get`` of the package takes ``LABEL + raw key``."""
     return hashlib.sha1(LABEL + raw_key(peer), usedforsecurity=False).digest()
 
 
 def newest_of(values: Iterable[bytes], peer: SignId, now: float) -> tuple[NodeInfo | None, int]:
-    """The newest record of ``peer`` among values of anybody, and how many of them were none of it."""
+    """Return the newest record of ``peer`` among ``values``, and how many values are no record of ``peer``."""
     found, dropped = None, 0
     for value in values:
         try:
