@@ -28,6 +28,7 @@ class Contacts:
         failed: is told of a circle that could not be saved.
         friends: a Circle, or signIds to begin with.
         devices: a Circle, or signIds to begin with.
+
     """
 
     def __init__(

@@ -59,6 +59,7 @@ class Platform:
 
     Raises LocalError for what cannot be used (as IdentityError for the key file, InvalidKey among friends), and
     PluginError for a plugin that cannot be loaded.
+
     """
 
     def __init__(
@@ -199,6 +200,7 @@ class Platform:
             handler: a function with these arguments; may be async.
 
         Raises ValueError for an unknown event.
+
         """
         if handler is None:
             return lambda function: self.on(event, function)
@@ -231,6 +233,7 @@ class Platform:
 
         Raises InvalidTopic, InvalidPayload, InvalidKey, ControlTopic, StorageError or NotRunning; then nothing was
         accepted.
+
         """
         if destination in (LOCAL, self.sign_id):
             return self.upstream.send_local(topic, protocol, payload)
@@ -263,6 +266,7 @@ class Platform:
             circle: "friends" or "devices", to make the peer one of them.
 
         Returns the signId of the peer. Raises TicketError, InvalidKey or StorageError.
+
         """
         if ticket_or_key.strip().lower().startswith(PREFIX):
             info = parse_ticket(ticket_or_key, self.parts.now())
@@ -324,6 +328,7 @@ class Platform:
             addresses: URIs at which others may reach this node; () for none any more.
 
         Raises StorageError; the new record is signed later then.
+
         """
         self.upstream.check_running()
         await self.parts.own_record.advertise(owner, addresses)

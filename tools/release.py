@@ -76,6 +76,7 @@ def make(root: Path, version: str | None, out: Path | None) -> Path:
         out: where to; None for dist/VERSION. Must be empty, or not be there.
 
     Raises Refused.
+
     """
     check(root, version)
     version_now = version or versions(root)[SOURCE[0]]

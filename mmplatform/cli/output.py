@@ -101,6 +101,7 @@ def amount(size: int) -> str:
 
 
 def counted(number: int, what: str) -> str:
+    """Return ``number`` with its noun, a plural in s: "1,200 contacts", "1 contact"."""
     return f"{number:,} {what}" if number != 1 else f"1 {what.removesuffix('s')}"
 
 

@@ -26,6 +26,7 @@ async def examine(platform: Platform, peer: SignId | None = None, servers: Seque
         platform: the node.
         peer: a peer whose reachability is examined, too.
         servers: URLs of STUN servers to try UDP with.
+
     """
     linked = asyncio.ensure_future(_linked(platform, peer))
     contributed, asked = await asyncio.gather(

@@ -87,6 +87,7 @@ class Depositor:
 
         Returns the address of the relay and until when the relay keeps the envelope, in Unix milliseconds. Raises
         NotMailed.
+
         """
         if not relays:
             raise NotMailed(["no relay of it is known"], 0.0, False)

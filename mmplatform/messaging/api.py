@@ -54,6 +54,7 @@ class Upstream(Protocol):
             priority: one of the four lanes; order is kept within one.
 
         Raises InvalidTopic, InvalidPayload, InvalidKey, ControlTopic, StorageError or NotRunning.
+
         """
         ...
 
@@ -79,6 +80,7 @@ class API:
         encode: makes bytes of a payload; what it raises becomes InvalidPayload.
         decode: makes a payload of bytes; a message that cannot be decoded is dropped and counted in ``malformed``.
         bus: keeps the subscriptions; None for a bus of the API's own.
+
     """
 
     def __init__(
@@ -124,6 +126,7 @@ class API:
 
         Raises InvalidTopic, InvalidPayload, InvalidKey, ControlTopic, StorageError or NotRunning; then nothing was
         accepted. The guarantees are those of docs/protocol/delivery.rst.
+
         """
         if destination == LOCAL or destination == self._own:
             return self._send_local(topic, payload)
@@ -145,6 +148,7 @@ class API:
         Raises RequestTimeout after ``timeout`` seconds, RequestFailed with the text of the remote exception,
         NoResponders at once when nobody listens, or InvalidTopic, InvalidPayload, InvalidKey, ControlTopic or
         NotRunning before anything is sent.
+
         """
         if destination == LOCAL or destination == self._own:
             try:

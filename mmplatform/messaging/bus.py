@@ -96,6 +96,7 @@ class Bus:
                 ``error`` refuses the newest (both counted).
 
         Raises InvalidTopic for a malformed pattern, TypeError for what is no handler, ValueError for a bad number.
+
         """
         return self._subscribe(pattern, handler, False, concurrency, queue, policy)
 

@@ -47,6 +47,7 @@ class FailureDetector:
             awaits_answer: whether something that wants an answer went out after the last frame came in.
             others_in: bytes that came in over all other links to the peer so far.
             round_trip: of the link, in seconds.
+
         """
         if bytes_in != self._bytes_in:
             if now > self._answered_at > 0:

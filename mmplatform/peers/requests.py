@@ -176,4 +176,5 @@ def failure(request: Request, error: BaseException) -> Reply:
 
 
 def nobody(request: Request) -> Reply:
+    """Return the reply to a request that no handler listens to."""
     return Reply(request.id, NO_RESPONDERS, b"")

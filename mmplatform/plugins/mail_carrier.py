@@ -24,6 +24,7 @@ class MailHost(PluginHost, Protocol):
             envelope: sealed bytes (docs/protocol/mail.rst, "Envelope"), at most 1 MiB + 16 KiB.
             done: is called once: ``done(True)`` when all messages in the envelope are handled and saved, so that the
                 carrier forgets it, ``done(False)`` when it cannot be handled.
+
         """
 
     def mail_finished(self, peer: SignId, mail_id: bytes, state: str) -> None:
@@ -33,6 +34,7 @@ class MailHost(PluginHost, Protocol):
             peer: the recipient.
             mail_id: the 16 bytes that ``deposit`` was called with.
             state: "delivered", "expired", "refused" or "overflow".
+
         """
 
     def mail_welcome(self, peer: SignId) -> None:
@@ -69,6 +71,7 @@ class MailCarrier(ABC):
         Returns once the envelope is safe (on the carrier's disk), with the Unix milliseconds until when it is kept, at
         most ``expires``. Raises MailDeclined with the carrier's reason, MailUncertain when the envelope was sent but
         no answer came, or Unreachable when nothing was sent.
+
         """
 
     async def close(self) -> None:  # noqa: B027 - one that is a service, too, ends when that is stopped

@@ -20,6 +20,7 @@ class Server(ABC):
             note: takes a line that the operator should know while the server runs.
 
         Raises LocalError, with a line for each wrong value.
+
         """
 
     @abstractmethod

@@ -121,6 +121,7 @@ class Transport(ABC):
 
         Raises Unreachable (for a meeting point it may come later, as the error of ``connection_lost``), or ValueError
         for an address that is malformed or not of our schemes. The caller bounds the time by cancelling.
+
         """
 
     @abstractmethod
@@ -132,6 +133,7 @@ class Transport(ABC):
             accept: gives the receiver of each connection that comes in.
 
         Returns the addresses that others may dial. Raises LocalError when the transport cannot listen there.
+
         """
 
     def near(self, address: str) -> bool:

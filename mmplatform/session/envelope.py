@@ -78,6 +78,7 @@ def seal(
         random: gives random bytes; drawn for 32.
 
     Raises ProtocolError: "too-long" for the content or record, "bad-key" for a mail key that nobody can have.
+
     """
     if len(content) > MAX_CONTENT or len(node_info) > MAX_RECORD:
         raise ProtocolError("too-long", f"{len(content)} bytes of content, at most {MAX_CONTENT} allowed")

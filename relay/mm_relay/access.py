@@ -1,4 +1,4 @@
-"""Who may sign in at a relay: keys of peers and other relays. Sans-I/O."""
+"""Decides who may sign in at a relay: keys of peers and of other relays. Sans-I/O."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -10,23 +10,26 @@ from mm_transports.relay.protocol.items import PEER, RELAY
 
 FEDERATE: Final = ("any", "listed", "none")
 
-Network = IPv4Network | IPv6Network  # of proxies that are believed
+Network = IPv4Network | IPv6Network  # the network of a proxy that is believed
 
 
 @dataclass(frozen=True)
 class Access:
-    """Keys are 32 raw bytes. Of peers: an empty ``allow`` lets everybody in whom ``deny`` does not name. Of relays:
-    those of ``federate_allow`` only when ``federate`` is "listed", nobody when it is "none"."""
+    """The lists of an operator; keys are 32 raw bytes.
+
+    Peers: those in ``allow``, or all when it is empty, except those in ``deny``. Relays: all, those in
+    ``federate_allow`` when ``federate`` is "listed", none when it is "none".
+    """
 
     allow: Collection[bytes] = frozenset()
     deny: Collection[bytes] = frozenset()
     federate: str = "any"
     federate_allow: Collection[bytes] = frozenset()
     federate_deny: Collection[bytes] = frozenset()
-    reaches: Callable[[str], bool] = lambda address: True  # what comes back goes to the address a relay names
+    reaches: Callable[[str], bool] = lambda address: True  # whether we may dial the address a relay names
 
     def refuses(self, key: bytes, role: int, address: str) -> str:
-        """Why the holder of ``key`` may not sign in, or "". ``address``: where a relay says it is reached itself."""
+        """Return why the holder of ``key`` may not sign in, or ""; ``address`` is where a relay says it is reached."""
         if role == PEER:
             return self.refuses_peer(key)
         if role == RELAY:
@@ -34,6 +37,7 @@ class Access:
         return "unknown-role"
 
     def refuses_peer(self, key: bytes) -> str:
+        """Return why the peer with ``key`` may not sign in, or ""."""
         return "denied" if key in self.deny or (self.allow and key not in self.allow) else ""
 
     def _refuses_relay(self, key: bytes, address: str) -> str:

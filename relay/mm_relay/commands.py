@@ -1,4 +1,4 @@
-"""mm relay: a relay in the foreground. The server is a plugin and is loaded when the command runs, not for its help."""
+"""mm relay: runs a relay in the foreground. The server is a plugin, loaded when the command runs, not for its help."""
 
 import asyncio
 import signal
@@ -17,7 +17,7 @@ from mmplatform.plugins.server import Server
 
 LOOK_AGAIN: Final = 60.0  # seconds between two lines about what has happened
 
-# (name, metavar, help): each is a key of the file as well
+# (name, metavar, help) of each flag; the file has the same names.
 _GENERAL: Final = (
     ("listen", "HOST:PORT", "Where to listen; by default 0.0.0.0:8443 with a certificate, else 127.0.0.1:8080."),
     ("public-url", "URL", "What clients are to dial, as in wss://relay.example/; needed behind a proxy."),
@@ -127,7 +127,7 @@ async def _run(settings: Settings, server: Server, demo: bool) -> None:
 
 
 async def _report(settings: Settings, server: Server) -> None:
-    """A line when something has happened."""
+    """Print a line when something has happened."""
     before = server.activity()
     while True:
         await asyncio.sleep(LOOK_AGAIN)
@@ -164,7 +164,7 @@ def _greeting(facts: dict[str, Any], demo: bool) -> Sequence[str]:
 
 
 class _Notes:
-    """What the operator should know while it runs."""
+    """Shows the operator the notes of the server while it runs."""
 
     def __init__(self, as_json: bool) -> None:
         self._json = as_json

@@ -1,4 +1,4 @@
-"""What stands behind the front doors of a relay, wired together: who passes on live frames, who keeps mail."""
+"""Wires the parts behind the doors of a relay: those that pass on live frames, and those that keep mail."""
 
 import random
 import secrets
@@ -28,7 +28,7 @@ _LIVE: Final = frozenset({Open, Data, Closed, Pause, Resume, Present})
 
 
 class RelayCore:
-    """``async with`` opens and closes them; between, it is the core of the front doors."""
+    """The core behind the doors; ``async with`` opens and closes its parts."""
 
     def __init__(
         self,
@@ -97,8 +97,11 @@ class RelayCore:
 
 
 def policy_of(config: Config, address: str) -> Policy:
-    """Whom the mailroom and the federation serve. A relay of the public internet does not dial into its own network for
-    whoever asks; one at home or in a laboratory has its peers there."""
+    """Return whom the mailroom and the federation serve.
+
+    A relay of the public internet does not dial into its own network because somebody asks; a relay at home or in a
+    laboratory does, as its peers are there.
+    """
     listed = frozenset(config.federate_allow if config.federate == "listed" else ())
     return Policy(
         denied=frozenset((*config.deny, *config.federate_deny)),
@@ -119,7 +122,7 @@ def stored(
     now: Callable[[], float],
     failed: Callable[[Exception], None],
 ) -> tuple[MailStore, Cluster | None]:
-    """Where mail is kept, and the other processes of this relay when there may be some."""
+    """Return the store of mail, and the cluster when several processes may share it. Raises LocalError."""
     if config.store == "memory":
         return LocalStore(MemoryStorage(), now=now, failed=failed), None
     if config.store == "sqlite":

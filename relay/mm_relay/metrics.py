@@ -1,6 +1,6 @@
-"""What happens at a relay, counted; and the page of it that Prometheus reads.
+"""Counts what happens at a relay, and makes the page that Prometheus reads.
 
-Whoever knows adds to a field: that costs nothing worth mentioning on the path of a frame.
+Callers add to a field directly, which costs next to nothing on the path of a frame.
 """
 
 from bisect import bisect_left
@@ -17,24 +17,24 @@ LATENCIES: Final = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 300.0, 3600.0, 86400.0)  #
 
 
 class Metrics:
-    """Plain fields: add to the counters, set the gauges."""
+    """The numbers as plain fields: add to the counters, set the gauges."""
 
     def __init__(self) -> None:
         # Front doors
         self.connections = 0  # gauge: sockets that have upgraded
         self.signed_in = 0  # gauge
-        self.refused: Counter[str] = Counter()  # connections and sign-ins, by reason
+        self.refused: Counter[str] = Counter()  # connections and sign-ins refused, by reason
         self.items_in = self.items_out = 0
         self.bytes_in = self.bytes_out = 0
         self.rate_pauses = 0  # times a connection was not read for a while because of its rate
         # Live frames
-        self.frames = self.frame_bytes = 0  # passed on
-        self.queued_frames = self.queued_bytes = 0  # gauges: waiting for a slow connection
-        self.dropped: Counter[str] = Counter()  # by reason: absent, gone, overflow ...
+        self.frames = self.frame_bytes = 0  # live frames passed on
+        self.queued_frames = self.queued_bytes = 0  # gauges: frames that wait for a slow connection
+        self.dropped: Counter[str] = Counter()  # frames dropped, by reason: absent, gone, overflow ...
         # Mail
         self.stored = self.stored_bytes = 0
-        self.declined: Counter[str] = Counter()  # by reason
-        self.ended: Counter[str] = Counter()  # by state: delivered, expired, refused, overflow, forwarded
+        self.declined: Counter[str] = Counter()  # envelopes declined, by reason
+        self.ended: Counter[str] = Counter()  # envelopes by state: delivered, expired, refused, overflow, forwarded
         self.mailbox_count = self.mailbox_bytes = self.mailboxes = self.notes = 0  # gauges, as of the last look
         self.store_errors = 0
         # Other relays
@@ -44,7 +44,7 @@ class Metrics:
         self.delivery_buckets = [0] * (len(LATENCIES) + 1)
 
     def delivered(self, seconds: float) -> None:
-        """Mail was taken so long after it was stored."""
+        """Count mail that was taken ``seconds`` after it was stored."""
         self.delivery_buckets[bisect_left(LATENCIES, seconds)] += 1
         self.delivery_count += 1
         self.delivery_sum += seconds
@@ -58,7 +58,7 @@ class MetricsPage(prometheus.Page):
 
 
 def families(metrics: Metrics) -> Iterator[Family | Histogram]:
-    """All of them."""
+    """Yield all metrics of a relay."""
     yield from _gauges(metrics)
     yield from _counters(metrics)
     yield from _labelled(metrics)

@@ -1,8 +1,7 @@
-"""What the routing core needs of the world and offers to it; it knows neither WebSocket nor bytes.
+"""The contracts around the core of a relay, which knows neither WebSockets nor bytes.
 
 ``Router`` (router.py) and ``Mailroom`` (mailroom.py) are called with a :class:`RelaySession` and an item; they answer
-by ``RelaySession.tell``. A front door (server side of a WebSocket, another protocol, the processes of a cluster,
-another relay) gives sessions.
+by ``RelaySession.tell``. Sessions come from doors, from the processes of a cluster, and from links to other relays.
 """
 
 from abc import ABC, abstractmethod
@@ -13,84 +12,95 @@ from mm_transports.relay.protocol.items import Forwarded, Item
 
 
 class RelaySession(Protocol):
-    """Somebody who is signed in. ``key`` is proven.
+    """A client that is signed in. ``key`` is proven.
 
-    Of a PEER the newest session counts, the one before is ended. Sessions of one RELAY key may be several (the
-    processes of that relay): none displaces another, and what comes back goes to the one a peer was last heard by.
+    Of a PEER the newest session counts, the one before is ended. A RELAY key may have several sessions (the processes
+    of that relay): none displaces another, and answers go to the one by which a peer was last heard.
     """
 
     key: bytes
     role: int  # items.PEER or items.RELAY
-    address: str  # of a relay, where it is reached itself
+    address: str  # where a relay is reached itself, empty for a peer
 
     def tell(self, item: Item) -> None:
-        """Queue an item for it; never blocks."""
+        """Queue an item for the client; never blocks."""
 
     @property
     def full(self) -> bool:
-        """More waits in its connection than should; the router is told by ``Router.writable`` when that has gone."""
+        """Whether more waits than should; ``Router.writable`` is called when that is over."""
         ...
 
     def end(self, reason: str, retry: float = 0.0) -> None:
-        """Say Bye and close; ``retry`` in seconds."""
+        """Say Bye and close; ``retry``: seconds that the client should stay away."""
 
 
 class Post(Protocol):
-    """What the mailroom and the federation need of the router."""
+    """The router, as the mailroom and the federation use it."""
 
     def tell(self, key: bytes, item: Item) -> bool:
-        """To the peer ``key`` wherever it is signed in: here, or in the cluster (then True means it is on its way).
-        MailWaiting is never told to the peer: the router of the other process calls ``Mailroom.nudged`` with it."""
+        """Tell an item of the relay's own to the peer ``key``, here or in the cluster.
+
+        Returns False when the peer is certainly not signed in; in the cluster True means that the item is on its way.
+        MailWaiting is never told to the peer: the router of the other process calls ``Mailroom.nudged`` with it.
+        """
         ...
 
     def receive(self, session: RelaySession, item: Item) -> None:
-        """A live item of a session, or of a federation link, which is a session that did not sign in."""
+        """Handle a live item of a session, or of a federation link, which is a session that did not sign in."""
 
     def writable(self, session: RelaySession) -> None:
-        """It is no longer full."""
+        """Go on telling ``session``, which is no longer full."""
 
     def sign_out(self, session: RelaySession) -> None:
-        """It has ended; of a federation link: it is not connected (any more)."""
+        """Take note that a session has ended, or that a federation link is not connected (any more)."""
 
 
 class Cluster(ABC):
     """The processes that are one relay together: who is signed in where, and items between them.
 
     A relay of one process has none. Delivery between processes is at most once, in order for one pair of processes;
-    what must not be lost is in the store.
+    items that must not be lost are in the store.
     """
 
     @abstractmethod
     async def open(self, forwarded: Callable[[str, Forwarded], None], displaced: Callable[[bytes], None]) -> None:
-        """Begin. ``forwarded`` gets what other processes ``send`` here and ``publish``, with the name of the process
-        it is from (answers go back there without a look-up); ``displaced`` the keys of peers that have signed in
-        elsewhere since."""
+        """Begin.
+
+        Args:
+            forwarded: is called with what other processes ``send`` here and ``publish``, and the name of the process
+                it is from, to which answers go back without a look-up.
+            displaced: is called with the keys of peers that have signed in elsewhere since.
+
+        """
 
     @abstractmethod
     async def close(self) -> None: ...
 
     @abstractmethod
     def here(self, key: bytes) -> None:
-        """``key`` has signed in at this process: the newest wins. Kept fresh until ``gone``."""
+        """Register that ``key`` has signed in at this process, until ``gone``; the newest sign-in wins."""
 
     @abstractmethod
     def gone(self, key: bytes) -> None: ...
 
     @abstractmethod
     async def locate(self, key: bytes) -> str:
-        """The process where ``key`` is signed in (never this one), or ""."""
+        """Return the process where ``key`` is signed in (never this one), or ""."""
 
     @abstractmethod
     def send(self, process: str, forwarded: Forwarded) -> None:
-        """Give it to the process; batched by loop turn."""
+        """Send an item to one process; batched by loop turn."""
 
     @abstractmethod
     def publish(self, forwarded: Forwarded) -> None:
-        """Give it to every other process."""
+        """Send an item to every other process; batched by loop turn."""
 
     async def lease(self, name: bytes, seconds: float) -> bool:
-        """Hold ``name`` for so long; True when it is ours (still, or again). Mail for another relay is forwarded by
-        the process that holds the lease of that relay's key; twice would be harmless, and a waste."""
+        """Take or renew the lease of ``name`` for ``seconds``; return whether it is ours.
+
+        The process that holds the lease of a relay's key forwards the mail for that relay; forwarding twice would be
+        harmless, and a waste.
+        """
         return True
 
 
@@ -99,18 +109,20 @@ class Federation(ABC):
 
     @abstractmethod
     def link(self, address: str) -> RelaySession | None:
-        """The link to the relay at ``address`` (its key, role RELAY): the same one as long as it lives, dialled when
-        need be; None when the address is no good or there are too many links.
+        """Return the link to the relay at ``address`` (its key, role RELAY), dialled when need be.
 
-        It is ``full`` until it is connected and whenever it should be told no more; then the router keeps what waits,
-        in a queue a flow. The link tells it ``Router.writable``, gives it the Forwarded of live items that come back by
-        ``Router.receive``, and says ``Router.sign_out`` when the connection is lost or cannot be made (the next
-        ``link`` may dial again). It never says ``sign_in``."""
+        The link is the same one as long as it lives; None when the address is no good or there are too many links.
+
+        A link is ``full`` until it is connected and whenever it should be told no more; the router then keeps what
+        waits, in a queue a flow. The link calls ``Router.writable`` when it can be told more, ``Router.receive`` with
+        the Forwarded of live items that come back, and ``Router.sign_out`` when the connection is lost or cannot be
+        made (the next call of ``link`` may dial again). It never calls ``sign_in``.
+        """
 
     @abstractmethod
     def wake(self, address: str) -> None:
-        """Mail or notes wait in the store for the relay at ``address``."""
+        """Forward the mail and notes that wait in the store for the relay at ``address``."""
 
     def nudged(self, address: str) -> None:
-        """The same, by another process of this relay: told no further."""
+        """Do the same as :meth:`wake` for another process of this relay, without telling other processes."""
         self.wake(address)

@@ -1,8 +1,8 @@
-"""The home of the redis library: calls in order, one round trip for all of a loop turn; and listening to channels.
+"""The home of the redis library: makes calls in order, one round trip for all of a loop turn, and listens to channels.
 
-One connection of our own for each. Calls are never repeated by themselves, as nobody knows what became of one whose
-answer did not come: they fail with StorageError, and the next call connects again. Redis Cluster is not supported
-(scripts name their keys as they go); a single Redis or Valkey, with replicas and Sentinel or not, is what this is for.
+Each has a connection of its own. Calls are never repeated, as nobody knows what became of a call without an answer:
+they fail with StorageError, and the next call connects again. A single Redis or Valkey is supported, with replicas and
+Sentinel or without; Redis Cluster is not, as scripts name their keys as they go.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, Red
 
 from mmplatform.errors import StorageError, StorageFull, StorageReadOnly
 
-ANSWER_WITHIN: Final = 10.0  # seconds
-BATCH_BYTES: Final = 4 * 1024 * 1024  # of one round trip
-MOST_WAITING: Final = 128 * 1024 * 1024  # bytes of calls
+ANSWER_WITHIN: Final = 10.0  # seconds for one round trip
+BATCH_BYTES: Final = 4 * 1024 * 1024  # bytes of calls in one round trip
+MOST_WAITING: Final = 128 * 1024 * 1024  # bytes of calls that wait
 RETRY_FIRST, RETRY_MOST = 0.05, 2.0  # seconds between attempts to listen again
 
 Connection = Any  # the library types it in parts only
@@ -30,13 +30,15 @@ FAILURES: Final = (RedisError, OSError, TimeoutError, EOFError)
 
 
 class RedisCall(NamedTuple):
+    """One call that waits: its words, their bytes, and the future of its answer."""
+
     words: Sequence[Word]
     size: int
     answer: asyncio.Future[Any]
 
 
 class RedisCalls:
-    """``scripts`` are Lua texts by name, loaded with each new connection."""
+    """Makes calls. ``scripts`` are Lua texts by name, loaded with each new connection."""
 
     def __init__(self, url: str, scripts: Mapping[str, str], *, within: float = ANSWER_WITHIN) -> None:
         self._url, self._scripts, self._within = url, scripts, within
@@ -72,11 +74,11 @@ class RedisCalls:
         return answer
 
     def script(self, name: str, *words: Word) -> asyncio.Future[Any]:
-        """``words`` are its ARGV."""
+        """Call a script by its name; ``words`` are its ARGV."""
         return self.call("EVALSHA", f"script:{name}", 0, *words)
 
     async def _work(self) -> None:
-        """Begins one loop turn after the first call, and so finds all that were made in that turn."""
+        """Make the calls that wait; begins a loop turn after the first call, and so finds all calls of that turn."""
         try:
             while self._queue:
                 await self._round_trip(self._take())
@@ -144,9 +146,11 @@ class RedisCalls:
 
 
 class RedisListener:
-    """Hears what is published on ``channels``: ``heard(channel, message)``. ``up`` is called whenever it listens
-    (again); what was published while it did not is lost. A connection over which nothing comes for ``silence``
-    seconds, not even the answer to a ping, is replaced."""
+    """Calls ``heard(channel, message)`` for what is published on ``channels``.
+
+    ``up`` is called whenever the listener listens (again); what was published while it did not is lost. A connection
+    over which nothing comes for ``silence`` seconds, not even the answer to a ping, is replaced.
+    """
 
     def __init__(
         self,
@@ -192,7 +196,7 @@ class RedisListener:
             pause = min(2 * pause, RETRY_MOST)
 
     async def _listen(self, connection: Connection) -> None:
-        """Until the connection fails. The pings are sent by another task, as a read that is given up cannot go on."""
+        """Read until the connection fails. Another task sends the pings, as a read that is given up cannot go on."""
         loop = asyncio.get_running_loop()
         pings = asyncio.create_task(self._ping(connection))
         try:
@@ -213,20 +217,20 @@ class RedisListener:
 
 
 def new_connection(url: str) -> Connection:
-    """RESP2, as the messages of channels are plain answers there; no retries, no time-outs: those are ours."""
+    """Make a connection: RESP2, where messages of channels are plain answers; no retries or time-outs but ours."""
     options: dict[str, Any] = {"protocol": 2, "retry": Retry(NoBackoff(), 0), "socket_timeout": None}
     pool: Any = ConnectionPool.from_url(url, **options)
     return pool.make_connection()
 
 
 def where(url: str) -> str:
-    """The server without user and password."""
+    """Return the name of the server in ``url``, without user and password."""
     parts = urlsplit(url)
     return f"redis at {parts.path}" if parts.scheme == "unix" else f"redis at {parts.hostname}:{parts.port or 6379}"
 
 
 def typed(error: BaseException, url: str) -> StorageError:
-    """What went wrong, where, and what the reader of the message can do about it."""
+    """Return the error of our tree: what went wrong, where, and what to do about it."""
     text = f"{where(url)}: {error or type(error).__name__}"
     if isinstance(error, OutOfMemoryError) or "OOM" in str(error):
         return StorageFull(f"{text}; give it more memory (maxmemory), later calls then work again")
@@ -240,5 +244,6 @@ def typed(error: BaseException, url: str) -> StorageError:
 
 
 def fail(answer: asyncio.Future[Any], error: StorageError) -> None:
+    """Give ``answer`` the error, unless its caller has given up."""
     if not answer.done():
         answer.set_exception(error)

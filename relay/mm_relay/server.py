@@ -36,14 +36,14 @@ from mmplatform.plugins import loading
 from mmplatform.plugins.server import Server
 from mmplatform.storage.folder import DataFolder
 
-LOOK_AT_STORE: Final = 5.0  # seconds between two questions whether it answers, and for an answer
-READY: Final = ""
+LOOK_AT_STORE: Final = 5.0  # seconds between two checks of the store, and for its answer
+READY: Final = ""  # no trouble
 
 log = logging.getLogger("mm_relay.server")
 
 
 class RelayServer(Server):
-    """One process of a relay. A data folder belongs to one process at a time."""
+    """One process of a relay; a data folder belongs to one process at a time. ``now`` gives Unix seconds."""
 
     connections: Connections
     core: RelayCore
@@ -59,7 +59,7 @@ class RelayServer(Server):
         self.config, self._on_note, self._now = config, note, now
         self._reread = reread or (lambda: config)
         self.metrics = Metrics()
-        self.trouble = "starting"  # why nobody should come, empty when everybody may
+        self.trouble = "starting"  # why no client should come, empty when all may
         self._certificate: Certificate | None = None
         self._kinds: list[type[Door]] = []
         self._opened = AsyncExitStack()
@@ -76,7 +76,7 @@ class RelayServer(Server):
             raise
 
     async def stop(self) -> None:
-        """The port stays open until everybody has gone, so that balancers are told why."""
+        """Drain the connections and end; the port stays open until all have gone, so that balancers are told why."""
         self.trouble = "draining"
         self.connections.drain()
         await self.connections.empty(self.config.drain)
@@ -120,7 +120,7 @@ class RelayServer(Server):
             lambda: self.trouble,
             MetricsPage(self.metrics).render if config.metrics else None,
         )
-        # Bound, so that the port is known and ours, but nobody is taken in before the core is there.
+        # The port is bound now, to be known and ours; clients are taken in once the core is there.
         listener = await self._listen(pages)
         port: int = listener.sockets[0].getsockname()[1]
         address = format_relay(config.url(port), identity.sign_id)
@@ -188,7 +188,7 @@ class RelayServer(Server):
         return replace(config.access(), reaches=self.core.policy.reaches)
 
     async def _watch_store(self) -> None:
-        """Balancers should send nobody here while the store does not answer."""
+        """Set ``trouble`` while the store does not answer, so that balancers send no clients here."""
         before = 0
         while True:
             await asyncio.sleep(LOOK_AT_STORE)
@@ -206,7 +206,7 @@ class RelayServer(Server):
 
 
 def doors(names: Sequence[str]) -> list[type[Door]]:
-    """The doors with these names. Raises PluginError."""
+    """Load the doors with these names. Raises PluginError."""
     kinds = []
     for name in names:
         kind = loading.load(loading.DOORS, name)
@@ -217,5 +217,5 @@ def doors(names: Sequence[str]) -> list[type[Door]]:
 
 
 def nobody(request: UpgradeRequest) -> Accepted:
-    """Answer of a listener for pages only."""
+    """Refuse a request for a WebSocket, on a listener for pages only."""
     raise UpgradeRefused(HTTPStatus.SERVICE_UNAVAILABLE, "no WebSockets here")

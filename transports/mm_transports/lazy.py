@@ -1,7 +1,7 @@
-"""A signalling transport whose libraries are loaded when it is first used: many nodes never meet one.
+"""A signalling transport whose libraries are loaded at its first use: many nodes never use it.
 
-Loading happens in a thread: it may take a second, and links that are up go on. It listens without being loaded, and is
-by the first signal that comes from a peer, or when one is to be expected.
+A thread loads them, as that may take a second and links that are up must go on. The transport listens without being
+loaded; the first signal of a peer loads it, or :meth:`LazyTransport.prepare` when a signal is expected.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from mmplatform.plugins.check import Check, Diagnosable
 from mmplatform.plugins.signalling import SignallingTransport
 from mmplatform.plugins.transport import Accept, Connection, TransportHost
 
-EARLY: Final = 64  # signals that are kept while it is being loaded
+EARLY: Final = 64  # signals that are kept while the transport is being loaded
 
 
 class LazyTransport(SignallingTransport, Diagnosable):
-    """Stands for what :meth:`load` gives; ``schemes``, ``address`` and ``cost`` are those of that one."""
+    """Stands for the transport that :meth:`load` gives, with the same ``schemes``, ``address`` and ``cost``."""
 
     def __init__(self) -> None:
         self._loaded: SignallingTransport | None = None
@@ -31,7 +31,7 @@ class LazyTransport(SignallingTransport, Diagnosable):
 
     @abstractmethod
     def load(self) -> SignallingTransport:
-        """Make it; called once, in a thread. Raises an MMError with the remedy."""
+        """Import and make the transport; called once, in a thread. Raises an MMError with the remedy."""
 
     def attach(self, host: TransportHost) -> None:
         self._host = host

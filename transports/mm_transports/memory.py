@@ -1,4 +1,4 @@
-"""Frames between two ends in one process, with scripted cuts and delays: for tests, yours included.
+"""Moves frames between two ends in one process, with scripted cuts and delays: for tests, yours included.
 
 Nodes of one :class:`Network` reach each other at ``memory://name``. ``network.cut()`` ends every connection,
 ``network.up = False`` lets nobody dial, ``network.delay`` holds each frame that many seconds, and
@@ -18,7 +18,10 @@ from mmplatform.plugins.transport import IN_PROCESS, LENGTH_LIMIT, Accept, Conne
 
 
 class Network:
-    """Everybody who can reach each other."""
+    """A network within the process: its nodes reach each other and nobody else.
+
+    ``up``: whether anybody may dial. ``delay``: seconds that each frame takes. ``drop(frame)``: whether it is lost.
+    """
 
     def __init__(self) -> None:
         self.up = True
@@ -39,7 +42,7 @@ _default = Network()
 
 
 class Memory(Transport):
-    """``memory://name``."""
+    """The transport of ``memory://name``, on the given network or on one that the process shares."""
 
     schemes: ClassVar[tuple[str, ...]] = ("memory",)
     cost: ClassVar[int] = IN_PROCESS
@@ -78,7 +81,7 @@ class Memory(Transport):
 
 
 class MemoryConnection(Connection):
-    """One end. Frames come to the other end's receiver in a later loop turn."""
+    """One end of a connection. The receiver of the other end gets frames in a later loop turn."""
 
     cost = IN_PROCESS
 
@@ -120,7 +123,7 @@ class MemoryConnection(Connection):
         self._receiver = accept(self)
 
     def _expect(self, frame: bytes | bytearray | None) -> None:
-        """Whatever the delays, frames come in the order they were sent: a timer only says that the next one may."""
+        """Deliver a frame later; a timer releases the next frame in order, whatever the delays."""
         self._coming.append(frame)
         if self._network.delay:
             self._loop.call_later(self._network.delay, self._deliver)

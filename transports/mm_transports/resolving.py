@@ -1,9 +1,9 @@
-"""Connections to names, so that one whose servers are dead holds up no other.
+"""Connects to host names, so that a name whose servers are dead holds up no other.
 
 The loop's own look-ups share a few threads: two of uvloop, six of asyncio on two cores. A resolver takes half a minute
-to give a dead name up, so three of them, which any user may have named, kept every other peer and relay from being
-dialled. Here each name has a thread of its own while it is asked for. There is a bound, and names that have answered
-before do not share it with those that never did.
+to give a dead name up, so three dead names, which any user may have named, kept every other peer and relay from being
+dialled. Here each name has a thread of its own while it is looked up. Their number is bounded, and names that have
+answered before do not share the bound with those that never did.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from ssl import SSLContext
 from threading import Thread
 from typing import Final, TypeVar
 
-MOST: Final = 256  # names that are looked up at the same time, and as many more that have answered before
+MOST: Final = 256  # look-ups of new names at a time; so many of names that have answered before, too
 REMEMBERED: Final = 4096  # names that answered
 
 Name = tuple[str, int]
@@ -26,7 +26,7 @@ _answered: dict[Name, None] = {}  # in the order of their last answers
 
 
 async def connect(protocol: Callable[[], P], host: str, port: int, ssl: SSLContext | None = None) -> P:
-    """To the first address of the host that works. Raises OSError."""
+    """Connect to the first address of ``host`` that works. Raises OSError."""
     left = list(await look_up(host, port))
     name, loop = host if ssl is not None else None, asyncio.get_running_loop()
     while True:
@@ -40,7 +40,7 @@ async def connect(protocol: Callable[[], P], host: str, port: int, ssl: SSLConte
 
 
 async def look_up(host: str, port: int) -> list[str]:
-    """The addresses of a host, in the order in which to try them. Raises OSError."""
+    """Return the addresses of a host, in the order in which to try them. Raises OSError."""
     try:
         ip_address(host)
     except ValueError:
@@ -55,12 +55,12 @@ def _ask(name: Name) -> Future[list[str]]:
     if sum((other in _answered) == (name in _answered) for other in list(_asked)) >= MOST:
         raise OSError(f"{name[0]} is not looked up: {MOST} other names are, and none of them answers")
     future = _asked[name] = Future[list[str]]()
-    future.set_running_or_notify_cancel()  # who waits for it may give up: that does not end it for others
-    # A daemon, for the end of the process not to wait for a dead name
+    future.set_running_or_notify_cancel()  # so that a caller that gives up does not cancel it for others
+    # A daemon thread: the end of the process does not wait for a dead name.
     thread = Thread(target=_resolve, args=(name, future), name=f"mm name {name[0]}", daemon=True)
     try:
         thread.start()
-    except RuntimeError as error:  # as many as the system allows
+    except RuntimeError as error:  # the system allows no more threads
         del _asked[name]
         raise OSError(f"{name[0]} is not looked up: {error}") from None
     return future

@@ -1,6 +1,6 @@
-"""Frames over TCP: four bytes of length, big endian, then the frame (docs/protocol/session.rst, "Framing").
+"""Moves frames over TCP: four bytes of length, big endian, then the frame (docs/protocol/session.rst, "Framing").
 
-Reading fills one buffer that is used over and over; there is no task, timer or stream object on the data path.
+Reading fills one buffer that is used again and again; there is no task, timer or stream object on the data path.
 """
 
 import asyncio
@@ -16,17 +16,17 @@ from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.plugins.transport import DIRECT, LENGTH_LIMIT, Accept, Connection, FrameReceiver, Transport
 
-CONNECT_TIMEOUT: Final = 5.0  # seconds; far above any round trip, far below the patience of a user
+CONNECT_TIMEOUT: Final = 5.0  # seconds: far above any round trip, far below the patience of a user
 HIGH_WATER: Final = 512 * 1024  # bytes in the send buffer above which the sender is paused
 BUFFER: Final = LENGTH_LIMIT + 4
-SMALL_BUFFER: Final = 4096  # to begin with: most connections of a large node are idle
+SMALL_BUFFER: Final = 4096  # bytes of the first buffer: most connections of a large node are idle
 EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 log = logging.getLogger("mm_transports.tcp")
 
 
 class TCP(Transport):
-    """``tcp://host:port``, IPv4 and IPv6."""
+    """The transport of ``tcp://host:port``, IPv4 and IPv6."""
 
     schemes: ClassVar[tuple[str, ...]] = ("tcp",)
     cost: ClassVar[int] = DIRECT
@@ -68,7 +68,7 @@ class TCP(Transport):
 
 
 class TCPConnection(asyncio.BufferedProtocol, Connection):
-    """Both ends of a TCP connection are this."""
+    """Either end of a TCP connection."""
 
     max_frame = LENGTH_LIMIT
     cost = DIRECT
@@ -106,7 +106,7 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._receiver.connection_lost(self._error or exc)
-        # The memory need not wait until the garbage collector has found the cycle this is part of.
+        # The buffer is freed now, not when the garbage collector finds the cycle that this object is part of.
         self._buffer, self._view = bytearray(), memoryview(b"")
 
     def pause_writing(self) -> None:
@@ -137,7 +137,7 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
         if start == end:
             start = end = 0
         elif start:
-            # What is left is shorter than a frame; at the front it has room to become whole.
+            # The rest, shorter than a frame, moves to the front, where it has room to become whole.
             view[: end - start] = view[start:end]
             start, end = 0, end - start
         self._start, self._end = start, end
@@ -158,7 +158,7 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
 
 @lru_cache(maxsize=1024)
 def parse_address(address: str) -> tuple[str, int]:
-    """(host, port) of ``tcp://host:port``; raises ValueError."""
+    """Return (host, port) of ``tcp://host:port``. Raises ValueError."""
     parts = urlsplit(address)
     if parts.scheme != "tcp" or not parts.hostname or parts.port is None or parts.path or parts.query:
         raise ValueError(f"{address!r} is not tcp://host:port")
@@ -166,6 +166,7 @@ def parse_address(address: str) -> tuple[str, int]:
 
 
 def format_address(host: str, port: int) -> str:
+    """Return ``tcp://host:port``, with brackets around an IPv6 address."""
     return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
 
 
@@ -174,8 +175,10 @@ def _addresses(server: asyncio.Server) -> list[str]:
 
 
 def reachable(name: tuple[str, int]) -> Iterable[tuple[str, int]]:
-    """The addresses a socket bound to ``name`` answers on. Those that IPv4 hosts give themselves on a link without a
-    router count when there is no better one, loopback when there is none at all."""
+    """Return the addresses at which a socket bound to ``name`` answers.
+
+    Link-local IPv4 addresses count only when there is no better one, loopback only when there is no other at all.
+    """
     host, port = name[:2]
     if host not in EVERYWHERE:
         return [(host, port)]

@@ -102,10 +102,12 @@ async def relays(context: Context, served: Served) -> dict[str, str]:
 
 
 async def send(context: Context, served: Served, **arguments: Any) -> dict[str, Any]:
+    """Send a message: see :func:`mmplatform.cli.node.sending.send`."""
     return await sending.send(context.platform, served, **arguments)
 
 
 async def lines(context: Context, served: Served, **arguments: Any) -> dict[str, Any]:
+    """Send each line of the input as a message: see :func:`mmplatform.cli.node.sending.lines`."""
     return await sending.lines(context.platform, served, **arguments)
 
 

@@ -1,11 +1,10 @@
-"""Processes that are one relay, over Redis: who is signed in where, and items from process to process.
+"""Makes processes one relay, over Redis: who is signed in where, and items from process to process.
 
-A process has a new name each time it starts, so nobody mistakes it for the one that died. Live items are at most
-once: when Redis is away, or nobody listens for that process, they are dropped, and whoever sent a frame is told Closed,
-as a link cannot go on with a gap. (Of what Redis drops behind a process that reads too slowly nobody is told: the
-links notice by themselves. Give `client-output-buffer-limit pubsub` room for a second of traffic.)
-Presence is registered again as soon as Redis is back. The keys are named in
-:mod:`mm_relay.cluster.scripts`.
+A process has a new name each time it starts, so nobody mistakes it for the one that died. Live items are delivered at
+most once: when Redis is away, or nobody listens for the process, they are dropped, and the sender of a frame is told
+Closed, as a link cannot go on with a gap. (Nobody is told when Redis drops items because a process reads too slowly:
+the links notice by themselves. Give `client-output-buffer-limit pubsub` room for a second of traffic.)
+Presence is registered again as soon as Redis is back. :mod:`mm_relay.cluster.scripts` names the keys.
 """
 
 import asyncio
@@ -25,14 +24,14 @@ from mmplatform.errors import ProtocolError, StorageError
 from mmplatform.logs import escaped
 
 TTL: Final = 15.0  # seconds until a process that died is forgotten, at most
-AT_ONCE: Final = 512  # keys of one script
+AT_ONCE: Final = 512  # keys in one call of a script
 CHUNK: Final = MAX_MESSAGE // 2 - 64 * 1024  # bytes of one published message, before its last item
 
 log = logging.getLogger("mm_relay.cluster")
 
 
 class Presence:
-    """That a key is here; ``number`` is 0 until Redis has given one."""
+    """One key that is signed in here; ``number`` is 0 until Redis has given one."""
 
     __slots__ = ("displaced", "key", "number")
 
@@ -42,7 +41,10 @@ class Presence:
 
 
 class RedisCluster(Cluster):
-    """``dropped(reason, count)`` is told of items that did not leave. ``process`` gets a suffix of its own."""
+    """The cluster, as this process sees it. ``dropped(reason, count)`` is told of items that did not leave.
+
+    ``process`` is a name for people, to which a random suffix is added; ``ttl`` is in seconds.
+    """
 
     def __init__(
         self,
@@ -62,7 +64,7 @@ class RedisCluster(Cluster):
         self._present: dict[bytes, Presence] = {}
         self._arriving: list[Presence] = []
         self._leaving: list[Presence] = []
-        self._outgoing: list[dict[str, list[Forwarded]]] = []  # by process ("" is all), in the order they leave in
+        self._outgoing: list[dict[str, list[Forwarded]]] = []  # by process ("" is all), in the order of leaving
         self._flushing = False
         self._wake = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -70,7 +72,7 @@ class RedisCluster(Cluster):
         self._displaced: Callable[[bytes], None]
 
     async def open(self, forwarded: Callable[[str, Forwarded], None], displaced: Callable[[bytes], None]) -> None:
-        """Raises StorageError when Redis is not there."""
+        """Join the cluster. Raises StorageError when Redis is not there."""
         self._forwarded, self._displaced = forwarded, displaced
         self._wake.clear()
         self._calls.open()
@@ -167,11 +169,11 @@ class RedisCluster(Cluster):
 
     def _registered(self, arrived: list[Presence], answer: asyncio.Future[Any]) -> None:
         if answer.exception() is not None:
-            self._arriving += arrived  # again when Redis is back, or at the next refresh
+            self._arriving += arrived  # tried again when Redis is back, or at the next refresh
             return
         for presence, number in zip(arrived, answer.result(), strict=True):
             presence.number = int(number)
-            if self._present.get(presence.key) is not presence:  # it left meanwhile
+            if self._present.get(presence.key) is not presence:  # the peer left meanwhile
                 self._leaving.append(presence)
                 self._flush_soon()
             elif presence.displaced == presence.number:
@@ -225,7 +227,7 @@ class RedisCluster(Cluster):
         self._wake.set()
 
     async def _keep_fresh(self) -> None:
-        """Often enough that one refresh may fail; at once when Redis has come back, as it may have forgotten."""
+        """Refresh so often that one refresh may fail; at once when Redis has come back, as it may have forgotten."""
         while True:
             self._wake.clear()
             await self._refresh()
@@ -252,15 +254,17 @@ class RedisCluster(Cluster):
 
 
 def batches(presences: list[Presence]) -> Iterable[list[Presence]]:
+    """Split presences into lists of at most AT_ONCE."""
     return (presences[first : first + AT_ONCE] for first in range(0, len(presences), AT_ONCE))
 
 
 def pairs(presences: list[Presence]) -> list[Word]:
+    """Return key and number of each presence, as the scripts take them."""
     return [word for presence in presences for word in (presence.key, presence.number)]
 
 
 def chunks(items: list[Forwarded]) -> Iterable[list[Forwarded]]:
-    """Split into lists that fit into one message each."""
+    """Split items into lists that fit into one message each."""
     some: list[Forwarded] = []
     size = 0
     for item in items:
@@ -275,5 +279,5 @@ def chunks(items: list[Forwarded]) -> Iterable[list[Forwarded]]:
 
 
 def forget(answer: asyncio.Future[Any]) -> None:
-    """A presence that could not be taken back ends with its time to live."""
+    """Ignore a failure: a presence that could not be taken back ends with its time to live."""
     answer.exception()

@@ -1,10 +1,12 @@
-"""The steps of RedisCluster, each one Lua script and so atomic. Keys and channels, after the prefix (ARGV[1])::
+"""The steps of RedisCluster, each one Lua script and so atomic.
 
-:here:<key>              "number process" with a time to live; the highest number wins
-:lease:<name>            process, with a time to live
-:last                    the last number given: microseconds of Redis' clock, always growing
-:to:<process>, :all      channels: name of the sender, newline, items (wire.py)
-:displaced:<process>     channel: "number key" of a presence that a newer one has replaced
+Keys and channels, after the prefix (ARGV[1])::
+
+    :here:<key>              "number process" with a time to live; the highest number wins
+    :lease:<name>            process, with a time to live
+    :last                    the last number given: microseconds of Redis' clock, always growing
+    :to:<process>, :all      channels: name of the sender, newline, items (wire.py)
+    :displaced:<process>     channel: "number key" of a presence that a newer one has replaced
 """
 
 from typing import Final

@@ -1,1 +1,1 @@
-"""Settings of a relay, from flags and TOML."""
+"""The settings of a relay, from flags and TOML."""

@@ -1,4 +1,4 @@
-"""What settings of a relay may be, as text or as TOML has it; each raises ValueError saying what it should be."""
+"""Parsers of the settings of a relay, from text or a value of TOML. Each raises ValueError with what is expected."""
 
 import math
 import re
@@ -24,24 +24,29 @@ _NUMBER: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
 
 
 def text(value: Any) -> str:
+    """Parse a text."""
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a text")
     return value
 
 
 def path(value: Any) -> Path:
+    """Parse a path; ~ is the home folder."""
     return Path(text(str(value) if isinstance(value, Path) else value)).expanduser()
 
 
 def count(value: Any) -> int:
+    """Parse a number, as in 5000 or 5k."""
     return _scaled(value, {"": 1, "k": 1000, "m": 10**6}, "a number (0 for no limit)")
 
 
 def size(value: Any) -> int:
+    """Parse a size into bytes, as in 64 MiB."""
     return _scaled(value, _SIZES, "a size like 64 MiB (0 for no limit)")
 
 
 def duration(value: Any) -> int:
+    """Parse a time into seconds, as in 14 d."""
     return _scaled(value, _TIMES, "a time like 14 d or 30 s")
 
 
@@ -56,6 +61,7 @@ def _scaled(value: Any, units: Mapping[str, int], what: str) -> int:
 
 
 def listening(value: Any) -> str:
+    """Parse HOST:PORT."""
     parts = urlsplit(f"//{text(value)}")
     try:
         if not parts.hostname or parts.port is None or parts.path:
@@ -66,10 +72,12 @@ def listening(value: Any) -> str:
 
 
 def metrics(value: Any) -> str:
+    """Parse HOST:PORT, or "same" for the port of the relay."""
     return SAME_PORT if value == SAME_PORT else listening(value)
 
 
 def url(value: Any) -> str:
+    """Parse the URL of a WebSocket; it ends with a slash then."""
     parts = urlsplit(text(value))
     if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"{value!r} is not wss://HOST[:PORT][/PATH]")
@@ -77,19 +85,21 @@ def url(value: Any) -> str:
 
 
 def store(value: Any) -> str:
+    """Parse where mail is kept: sqlite, memory, or a URL of Redis."""
     if value in ("sqlite", "memory") or urlsplit(text(value)).scheme in ("redis", "rediss", "unix"):
         return text(value)
     raise ValueError(f"{value!r} is not sqlite or redis://HOST[:PORT][/DB]")
 
 
 def federate(value: Any) -> str:
+    """Parse with which relays to work: any, listed or none."""
     if value not in FEDERATE:
         raise ValueError(f"{value!r} is none of {', '.join(FEDERATE)}")
     return text(value)
 
 
 def each(parse: Callable[[str], Any]) -> Callable[[Any], tuple[Any, ...]]:
-    """A list of what ``parse`` takes."""
+    """Return a parser of lists whose elements ``parse`` takes."""
 
     def parsed(value: Any) -> tuple[Any, ...]:
         if isinstance(value, str) or not isinstance(value, Sequence):
@@ -100,7 +110,7 @@ def each(parse: Callable[[str], Any]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 def door(name: str) -> str:
-    """The name of a door that is installed; it is not imported."""
+    """Parse the name of a door that is installed; the door is not imported."""
     installed = loading.names(loading.DOORS)
     if name not in installed:
         raise ValueError(f"there is no door {name!r}; installed: {', '.join(installed) or 'none'}")
@@ -108,11 +118,12 @@ def door(name: str) -> str:
 
 
 def network(name: str) -> Network:
+    """Parse an IP network, as in 127.0.0.0/8."""
     return ip_network(name)
 
 
 def key(name: str) -> bytes:
-    """Of a peer (signId) or of a relay (its address, or the end of it)."""
+    """Parse the key of a peer (signId) or of a relay (its address, or the end of it) into 32 bytes."""
     try:
         if ":" in name:
             return raw_key(parse_relay(name).key)

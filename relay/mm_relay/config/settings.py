@@ -1,6 +1,6 @@
 """The settings of a relay, from a TOML file and from flags with the same names; flags win.
 
-Every wrong value is named with where it stands, all of them at once.
+All wrong values are reported at once, each with the place where it stands.
 """
 
 import socket
@@ -24,7 +24,7 @@ PLAIN_LISTEN: Final = "127.0.0.1:8080"
 
 @dataclass(frozen=True)
 class Config:
-    """Underscores here are dashes in files and flags. Sizes are bytes, times seconds, 0 is no limit."""
+    """All settings; underscores here are dashes in files and flags. Sizes are bytes, times seconds, 0 is no limit."""
 
     data: Path = Path("~/.mm/relay")
     identity: Path | None = None  # by default in the data folder; all processes of a cluster share it
@@ -63,11 +63,11 @@ class Config:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where to listen."""
+        """Host and port at which to listen."""
         return host_and_port(self.listen or (TLS_LISTEN if self.tls_certificate else PLAIN_LISTEN))
 
     def url(self, port: int) -> str:
-        """Where clients find it, when it listens on ``port``."""
+        """Return where clients find the relay when it listens on ``port``."""
         if self.public_url:
             return self.public_url
         host = self.address[0]
@@ -78,7 +78,7 @@ class Config:
         return f"{scheme}://{host}/" if port == usual else f"{scheme}://{host}:{port}/"
 
     def limits(self) -> Limits:
-        """What clients are told."""
+        """Return the limits that clients are told."""
         return Limits(
             frame=self.max_frame,
             mail=self.max_mail,
@@ -94,6 +94,7 @@ class Config:
         )
 
     def access(self) -> Access:
+        """Return who may sign in."""
         return Access(
             frozenset(self.allow),
             frozenset(self.deny),
@@ -143,7 +144,7 @@ PARSERS: Final[Mapping[str, Callable[[Any], Any]]] = {
 
 
 def load(flags: Mapping[str, Any], file: Path | None = None) -> Config:
-    """Raises LocalError, a line for each wrong value."""
+    """Return the settings of ``file`` and ``flags``, which win. Raises LocalError, with a line for each wrong value."""
     wrong: list[str] = []
     chosen: dict[str, Any] = {}
     for where, given in ((f"{file}: ", _read(file) if file is not None else {}), ("--", flags)):
@@ -156,6 +157,7 @@ def load(flags: Mapping[str, Any], file: Path | None = None) -> Config:
 
 
 def host_and_port(text: str) -> tuple[str, int]:
+    """Split HOST:PORT."""
     parts = urlsplit(f"//{text}")
     return parts.hostname or "", parts.port or 0
 
@@ -184,7 +186,7 @@ def _parsed(where: str, given: Mapping[str, Any], wrong: list[str]) -> dict[str,
 
 
 def _together(config: Config) -> list[str]:
-    """What is wrong with values that are right by themselves."""
+    """Return what is wrong with values that are right by themselves, a line each."""
     wrong = []
     if (config.tls_certificate is None) != (config.tls_key is None):
         wrong.append("tls-certificate and tls-key go together")
@@ -206,7 +208,7 @@ def _together(config: Config) -> list[str]:
 
 
 def beyond_this_machine(config: Config) -> bool:
-    """Whether it listens for others without TLS, which is well behind a proxy or a tunnel only."""
+    """Whether the relay listens for other hosts without TLS, which is right behind a proxy or a tunnel only."""
     host = config.address[0]
     try:
         loopback = ip_address(host).is_loopback

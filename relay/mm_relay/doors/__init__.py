@@ -1,1 +1,1 @@
-"""How clients come in."""
+"""The doors by which clients come in."""

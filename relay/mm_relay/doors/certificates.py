@@ -1,4 +1,4 @@
-"""The TLS certificate of a relay, which can be renewed while it runs."""
+"""Loads the TLS certificate of a relay, again while it runs."""
 
 import ssl
 from pathlib import Path
@@ -7,14 +7,17 @@ from mmplatform.errors import LocalError
 
 
 class Certificate:
-    """``context`` stays the same object; what it shows to new connections is what was read last. Raises LocalError."""
+    """A certificate with its key; raises LocalError when they cannot be used.
+
+    ``context`` stays the same object, and shows new connections the certificate that was read last.
+    """
 
     def __init__(self, certificate: Path, key: Path) -> None:
         self._files = certificate, key
         self.context = self._read()
 
     def reload(self) -> None:
-        """Raises LocalError and shows the old one when the new one cannot be used."""
+        """Read the files again. Raises LocalError when the new certificate cannot be used; the old one stays in use."""
         self._read()
         self.context.load_cert_chain(*self._files)
 

@@ -1,4 +1,4 @@
-"""All connections of this process, by whichever door they came: who is let in, drained, looked at again."""
+"""Knows all connections of this process, of every door: lets them in, drains them, checks them against new lists."""
 
 import asyncio
 import logging
@@ -18,14 +18,14 @@ from mm_transports.relay.websocket import WebSocket
 from mmplatform.identity.keys import Identity, sign_id_of
 from mmplatform.logs import LineLimit, escaped
 
-SIGN_IN_WITHIN: Final = 10.0  # seconds
-DRAIN_RETRY: Final = 10.0  # seconds at most until those sent away come back
+SIGN_IN_WITHIN: Final = 10.0  # seconds in which a client has to sign in
+DRAIN_RETRY: Final = 10.0  # seconds at most until drained clients come back
 
 log = logging.getLogger("mm_relay.doors")
 
 
 class Connections:
-    """``kinds`` are the doors that are open; the first that takes a request has it."""
+    """The connections. ``kinds`` are the doors that are open; the first that takes a request has it."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Connections:
         self._emptied: asyncio.Event | None = None
 
     def answer(self, request: UpgradeRequest) -> Accepted:
-        """Which door takes the request. Raises UpgradeRefused: nobody may come now, or no door is for it."""
+        """Give the request to a door. Raises UpgradeRefused when nobody may come now, or no door takes it."""
         if refusal := self._refusal(request.ip):
             self.metrics.refused[refusal] += 1
             text = "a connection from %s is refused: %s"
@@ -69,14 +69,14 @@ class Connections:
         raise UpgradeRefused(HTTPStatus.BAD_REQUEST, f"this relay speaks {spoken}; offered: {offered}")
 
     def drain(self) -> None:
-        """Send everybody away, to come back at moments that spread over some seconds."""
+        """Send all clients away, to come back at moments that spread over some seconds."""
         self.draining = True
         log.info("draining: %d connections are sent away", len(self.doors))
         for door in list(self.doors):
             door.end("draining", DRAIN_RETRY * (1 + self.random(1)[0] / 255) / 2)
 
     async def empty(self, patience: float) -> None:
-        """Wait until all connections are closed; those that take longer than ``patience`` seconds are cut off."""
+        """Wait until all connections are closed; cut off those that take longer than ``patience`` seconds."""
         self._emptied = asyncio.Event()
         if self.sockets:
             with suppress(TimeoutError):
@@ -87,7 +87,7 @@ class Connections:
             socket.abort()
 
     def reconsider(self, access: Access) -> None:
-        """Lists have changed: who may not be here any more is sent away."""
+        """Apply changed lists: clients that may not be here any more are sent away."""
         self.access = access
         for door in list(self.doors):
             door.reconsider()

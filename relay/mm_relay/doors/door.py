@@ -1,7 +1,7 @@
-"""What every front door of a relay does, whatever words its clients use: one WebSocket from its start to its end.
+"""The base of all doors, whatever words their clients use: one WebSocket from its start to its end.
 
-The first item a connection is told within a turn of the loop leaves at once, all others as one message. A connection
-that sends faster than it may is not read until it has paid for that; nothing is dropped.
+The first item that a connection is told within a loop turn leaves at once, all others as one message. A connection
+that sends faster than it may is not read until its debt is paid; nothing is dropped.
 """
 
 import asyncio
@@ -41,9 +41,9 @@ from mm_transports.relay.websocket import WebSocket
 from mmplatform.errors import ProtocolError
 from mmplatform.identity.keys import Identity
 
-SMALL: Final = 256  # what an item without content counts as: with reasons at their longest 1.2 KiB
-DENIED_RETRY: Final = 3600.0  # seconds
-INTERNAL_ERROR: Final = 1011  # the code of a close
+SMALL: Final = 256  # bytes that an item without content counts as; with the longest reason it has 1.2 KiB
+DENIED_RETRY: Final = 3600.0  # seconds that a denied client should stay away
+INTERNAL_ERROR: Final = 1011  # the code of a close, RFC 6455 section 7.4.1
 _FROM_PEERS: Final = frozenset({Open, Data, Closed, Pause, Resume, Deposit, Noted, Taken})
 _FROM_RELAYS: Final = frozenset({Forwarded})
 
@@ -52,21 +52,21 @@ _numbers = itertools.count(1)
 
 
 class Core(Protocol):
-    """What stands behind the front doors."""
+    """The core of a relay, behind its doors."""
 
     def sign_in(self, session: RelaySession) -> None: ...
 
     def sign_out(self, session: RelaySession) -> None: ...
 
     def receive(self, session: RelaySession, item: Item) -> None:
-        """Raises ProtocolError for an item that ends the connection."""
+        """Handle an item of a session. Raises ProtocolError for one that ends the connection."""
 
     def writable(self, session: RelaySession) -> None:
-        """It was full and is no more."""
+        """Go on telling ``session``, which was full and is no more."""
 
 
 class DoorHost(Protocol):
-    """What a door asks of the relay it leads to, and tells it."""
+    """The relay as a door sees it."""
 
     identity: Identity
     name: str
@@ -79,19 +79,19 @@ class DoorHost(Protocol):
     random: Callable[[int], bytes]
 
     def opened(self, door: "Door") -> None:
-        """A connection is there."""
+        """Take note of a new connection."""
 
     def signed_in(self, door: "Door") -> None:
-        """Its key is proven, and may be here."""
+        """Take note that the key of ``door`` is proven, and may be here."""
 
     def refused(self, door: "Door", reason: str) -> None:
-        """It is being ended for something its client did."""
+        """Take note that ``door`` is being ended for something that its client did."""
 
     def left(self, door: "Door") -> None:
-        """Nothing is said over it any more; every call but the first does nothing."""
+        """Take note that nothing is said over ``door`` any more; every call but the first does nothing."""
 
     def closed(self, door: "Door") -> None:
-        """Its socket is closed."""
+        """Take note that the socket of ``door`` is closed."""
 
 
 class Door(ABC):
@@ -99,7 +99,7 @@ class Door(ABC):
 
     A subclass says which requests are for it, how a client proves its key, and how messages and items are translated.
     It calls :meth:`begin_session` as soon as the key is proven: within its constructor when the request has the proof,
-    or in :meth:`sign_in`. Whoever has not signed in after some seconds is sent away.
+    or in :meth:`sign_in`. A client that has not signed in after some seconds is sent away.
 
     Attributes:
         subprotocol: What a client offers that wants this door; "" when the path decides.
@@ -125,14 +125,14 @@ class Door(ABC):
         return cls.subprotocol in request.subprotocols
 
     def __init__(self, socket: WebSocket, host: DoorHost, request: UpgradeRequest) -> None:
-        """``request`` is not kept: headers of thousands of idle connections would fill the memory."""
+        """Take a new connection; ``request`` is not kept, as the headers of idle connections would fill the memory."""
         self.socket, self.host, self.ip = socket, host, request.ip
         self.id = next(_numbers)
         self.signed_in = False
         self._logged = log.isEnabledFor(logging.DEBUG)
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Item] = []
-        self._size = 0  # of those
+        self._size = 0  # bytes of the waiting items, roughly
         self._writing_paused = self._was_full = self._scheduled = self._ended = False
         now = self._loop.time()
         self._bytes = TokenBucket(host.limits.rate_bytes, now)
@@ -145,22 +145,24 @@ class Door(ABC):
 
     @abstractmethod
     def decode(self, message: bytes) -> list[Item]:
-        """The items of one message. Raises ProtocolError, which ends the connection."""
+        """Return the items of one message. Raises ProtocolError, which ends the connection."""
 
     @abstractmethod
     def encode(self, items: list[Item]) -> Iterable[bytes]:
-        """The messages that tell a client these items, in order; an item the client has no word for is left out."""
+        """Return the messages that tell a client these items, in order; those it has no word for are left out."""
 
     def sign_in(self, items: list[Item]) -> list[Item]:
-        """Take what a client says before it has signed in; returns what is left for the core. Raises ProtocolError,
-        as this one always does: it is for doors where the request has the proof."""
+        """Take what a client says before it has signed in; return the items that are left for the core.
+
+        Raises ProtocolError. This method always does: it serves doors where the request has the proof.
+        """
         raise ProtocolError("bad-sign-in", "sign in first")
 
     def greet(self) -> None:  # noqa: B027 - most clients need not be told
         """Tell the client that it is signed in, before anybody else tells it anything."""
 
     def begin_session(self, key: bytes, role: int = PEER, address: str = "") -> None:
-        """The client has proven ``key``: it is a session of the core from now on, or refused when it may not be here.
+        """Make the client, which has proven ``key``, a session of the core, or refuse it when it may not be here.
 
         To be called once; nothing happens when the connection has ended meanwhile.
 
@@ -168,6 +170,7 @@ class Door(ABC):
             key: 32 raw bytes.
             role: PEER or RELAY.
             address: Where a relay is reached itself.
+
         """
         if self._ended:
             return
@@ -182,7 +185,7 @@ class Door(ABC):
         self.host.core.sign_in(self)
 
     def refuse(self, reason: str, retry: float = 0.0) -> None:
-        """End the connection for something its client did, and count that. ``retry``: seconds it should stay away."""
+        """End the connection for something that its client did, and count it; ``retry`` in seconds."""
         self.host.refused(self, reason)
         self.end(reason, retry)
 
@@ -192,13 +195,13 @@ class Door(ABC):
         if self._ended:
             return
         self._waiting.append(item)
-        if not self._scheduled:  # the first of a turn is the only one as a rule: one turn less for a round trip
+        if not self._scheduled:  # usually the only item of the turn: saves a turn
             self._scheduled = True
             self._loop.call_soon(self._flush)
             self._write()
             return
         self._size += size_of(item)
-        # Under load a turn of uvloop reads megabytes: the socket should not stand idle, nor a pause wait for its end.
+        # Under load a turn of uvloop reads megabytes: neither the socket nor a pause should wait for its end.
         if self._size >= BATCH or isinstance(item, Pause):
             self._write()
 
@@ -215,7 +218,7 @@ class Door(ABC):
         self._ended, self.ended_by = True, reason
         self._cancel_timers()
         self.socket.close(1000, reason)
-        self._loop.call_soon(self.host.left, self)  # the core may be in the middle of something
+        self._loop.call_soon(self.host.left, self)  # later, as the core may be in the middle of something
 
     # The owner of a socket.
 
@@ -223,7 +226,7 @@ class Door(ABC):
         if self._ended:
             return
         try:
-            if len(message) > self.max_message:  # the listener's own bound is that of the door with the largest
+            if len(message) > self.max_message:  # the listener's own bound is the largest of all doors
                 raise ProtocolError("too-large", f"at most {self.max_message} bytes")
             items = self.decode(message)
             self.host.metrics.bytes_in += len(message)
@@ -255,7 +258,7 @@ class Door(ABC):
         self._tell_writable()
 
     def reconsider(self) -> None:
-        """End when its key may not be here any more."""
+        """End the connection when its key may not be here any more."""
         if self.signed_in and (refusal := self.host.access.refuses(self.key, self.role, self.address)):
             self.refuse(refusal, DENIED_RETRY)
 
@@ -344,7 +347,7 @@ class Door(ABC):
 
 
 def size_of(item: Item) -> int:
-    """Bytes of it in a message, roughly."""
+    """Return about how many bytes an item takes in a message."""
     if isinstance(item, Data | Open):
         return len(item.data) + SMALL
     if isinstance(item, Mail | Deposit):

@@ -1,4 +1,4 @@
-"""What a relay answers to plain HTTP: ``/healthz`` for balancers, ``/metrics`` for Prometheus, ``/`` for people."""
+"""Answers plain HTTP: ``/healthz`` for balancers, ``/metrics`` for Prometheus, ``/`` for people."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from mm_relay.metrics import CONTENT_TYPE
 
 
 class Pages:
-    """``trouble`` says why nobody should come ("" when all is well), ``metrics`` gives the page of Prometheus."""
+    """The pages. ``trouble()`` says why no client should come, or ""; ``metrics()`` gives the page of Prometheus."""
 
     def __init__(self, greeting: str, trouble: Callable[[], str], metrics: Callable[[], bytes] | None) -> None:
         self._greeting, self._trouble, self._metrics = greeting, trouble, metrics
@@ -20,7 +20,7 @@ class Pages:
         return self.without_metrics(path)
 
     def without_metrics(self, path: str) -> Page | None:
-        """For a port that strangers see."""
+        """Answer on a port that strangers see."""
         if path == "/healthz":
             trouble = self._trouble()
             status = HTTPStatus.SERVICE_UNAVAILABLE if trouble else HTTPStatus.OK

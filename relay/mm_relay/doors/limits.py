@@ -1,4 +1,4 @@
-"""How many connections a relay holds: in all, of one address, and of those that have not signed in. Pure."""
+"""Limits the connections of a relay: in all, of one address, and without a sign-in. Pure."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ class ConnectionLimits:
     _addresses: Counter[str] = field(default_factory=Counter)
 
     def refuses(self, ip: str) -> str:
-        """Why one more connection from ``ip`` is too many, or ""."""
+        """Return why one more connection from ``ip`` is too many, or ""."""
         if self.most and self.total >= self.most:
             return "this relay is full"
         if self.most_an_address and self._addresses[_network(ip)] >= self.most_an_address:
@@ -27,17 +27,17 @@ class ConnectionLimits:
         return ""
 
     def opened(self, ip: str) -> None:
-        """A connection from ``ip`` is there; it has not signed in."""
+        """Count a connection from ``ip`` that has not signed in."""
         self.total += 1
         self.unproven += 1
         self._addresses[_network(ip)] += 1
 
     def signed_in(self) -> None:
-        """One of those that had not signed in has."""
+        """Count a connection as signed in."""
         self.unproven -= 1
 
     def closed(self, ip: str, signed_in: bool) -> None:
-        """A connection from ``ip`` is no more; ``signed_in``: it had signed in."""
+        """Count the end of a connection from ``ip``; ``signed_in``: whether it had signed in."""
         self.total -= 1
         self.unproven -= not signed_in
         network = _network(ip)

@@ -1,7 +1,7 @@
 """The door for nodes and other relays: the words of mm-relay.1, signed in by a challenge (docs/protocol/relay.rst).
 
-It is registered as the plugin ``native`` like the doors of others, so that there is one way to find a door, one list of
-what is installed, and a relay may do without it.
+The door is registered as the plugin ``native``, like doors of others: there is one way to find a door, one list of
+installed ones, and a relay may do without this one.
 """
 
 from collections.abc import Iterable
@@ -17,12 +17,12 @@ from mmplatform.errors import ProtocolError
 
 
 class NativeDoor(Door):
-    """Each message is an array of items; the relay speaks first, with its challenge."""
+    """A door whose messages are arrays of items; the relay speaks first, with its challenge."""
 
     subprotocol: ClassVar[str] = VERSION
     max_message: ClassVar[int] = MAX_MESSAGE
 
-    # Without a method around it: it is called for every message.
+    # A method around it would cost a call for every message.
     decode = staticmethod(decode_items)  # pyright: ignore[reportAssignmentType]
 
     def __init__(self, socket: WebSocket, host: DoorHost, request: UpgradeRequest) -> None:

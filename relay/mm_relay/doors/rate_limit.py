@@ -1,12 +1,12 @@
-"""How fast one connection may go: token buckets that may fall into debt. Sans-I/O."""
+"""Limits the rate of one connection: token buckets that may fall into debt. Sans-I/O."""
 
 from typing import Final
 
-BURST: Final = 4.0  # seconds' worth that may be spent at once
+BURST: Final = 4.0  # seconds' worth of tokens that may be spent at once
 
 
 class TokenBucket:
-    """``rate`` tokens a second, 0 for no limit. What was read already is spent anyway, and waited for afterwards."""
+    """A bucket with ``rate`` tokens a second, 0 for no limit. Data that was read is paid for afterwards, by waiting."""
 
     __slots__ = ("_at", "_level", "_rate")
 
@@ -15,7 +15,7 @@ class TokenBucket:
         self._level = rate * BURST
 
     def spend(self, amount: int, now: float) -> float:
-        """Seconds until the debt is paid; 0 when there is none."""
+        """Spend tokens; return the seconds until the debt is paid, 0 when there is none."""
         if not self._rate:
             return 0.0
         self._level = min(self._rate * BURST, self._level + (now - self._at) * self._rate) - amount

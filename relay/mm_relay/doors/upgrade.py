@@ -1,4 +1,4 @@
-"""The request that asks for a WebSocket, and what a relay answers to it."""
+"""The request for a WebSocket, and the answers to it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from mm_transports.relay.websocket import WebSocket, WebSocketOwner
 
 @dataclass(frozen=True, slots=True)
 class UpgradeRequest:
-    """What a client sent before there was a WebSocket. Nothing of it is proven.
+    """What a client sent to ask for a WebSocket. Nothing of it is proven.
 
     Attributes:
         path: As it was sent, without the query; percent signs are not decoded.
@@ -18,6 +18,7 @@ class UpgradeRequest:
         headers: By names in lower case; one that came several times has its values joined by ", ".
         subprotocols: Those offered, the preferred one first.
         ip: Who connects, behind the proxies that are believed.
+
     """
 
     path: str
@@ -28,12 +29,13 @@ class UpgradeRequest:
 
 
 class Accepted(NamedTuple):
-    """The request becomes a WebSocket.
+    """The answer that makes the request a WebSocket.
 
     Attributes:
         owner_of: Makes the owner of the connection when it is open.
         subprotocol: What both ends speak from now on, "" to agree on none.
         text: Messages of both directions are text frames; binary ones otherwise. The other kind ends the connection.
+
     """
 
     owner_of: Callable[[WebSocket], WebSocketOwner]
@@ -42,8 +44,10 @@ class Accepted(NamedTuple):
 
 
 class UpgradeRefused(Exception):
-    """The request is answered with an HTTP ``status`` and a line of text, and the connection ends. Raises ValueError
-    for a status that HTTP does not have, or that refuses nothing."""
+    """Raised to answer the request with an HTTP ``status`` and a line of text; the connection ends.
+
+    Raises ValueError for a status that HTTP does not have, or that refuses nothing.
+    """
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)

@@ -1,4 +1,4 @@
-"""The listening side of a relay's WebSockets: upgrades, plain pages on the same port, who may come in, TLS."""
+"""Listens for the WebSockets of a relay: upgrades, plain pages on the same port, bounds, TLS."""
 
 import asyncio
 import socket
@@ -21,10 +21,10 @@ from mm_transports.relay.websocket import CONNECT_TIMEOUT, PING_EVERY, WebSocket
 from mmplatform.errors import LocalError
 
 MAX_UPGRADING: Final = 1024  # connections that have not sent their request yet
-MAX_HALF_SENT: Final = 256 * 1024 * 1024  # bytes of messages that have not come to their end, of all connections
-UNDER_WAY: Final = 1024 * 1024  # bytes on their way from a client: they still come after it was told to pause
-SMALL: Final = 64 * 1024  # a connection with less of them is never ended for it
-BACKLOG: Final = 1024
+MAX_HALF_SENT: Final = 256 * 1024 * 1024  # bytes of incomplete messages, of all connections together
+UNDER_WAY: Final = 1024 * 1024  # bytes in the receive buffer: they still come after a client was told to pause
+SMALL: Final = 64 * 1024  # bytes of incomplete messages for which a connection is never ended
+BACKLOG: Final = 1024  # connections that the system has accepted and we have not
 PLAIN: Final = "text/plain; charset=utf-8"
 
 Page = tuple[int, str, bytes]  # status, content type, body
@@ -46,8 +46,11 @@ async def serve(
     """Listen, until the server is closed.
 
     Args:
-        answer: Says what becomes of a request for a WebSocket; a UpgradeRefused it raises is told the client.
+        host: The address to listen at.
+        port: 0 for any.
+        answer: Says what becomes of a request for a WebSocket; an UpgradeRefused it raises is told the client.
         max_message: Bytes of the longest message, the longest that any door takes.
+        ssl: With the certificate; None for no TLS.
         http: Answers plain GETs of a path.
         proxies: Those that are believed when they say in X-Forwarded-For for whom they speak.
         ping_every: Seconds of silence after which a client is asked whether it is there.
@@ -56,6 +59,7 @@ async def serve(
 
     Raises:
         LocalError: The port cannot be had.
+
     """
     entrance = _Entrance(answer, http, proxies, max_message, ping_every, upgrade_timeout)
     loop = asyncio.get_running_loop()
@@ -75,7 +79,7 @@ async def serve(
 
 @dataclass
 class _Entrance:
-    """What all connections of one listener share."""
+    """The state that all connections of one listener share."""
 
     answer: Answer
     http: Callable[[str], Page | None]
@@ -171,7 +175,7 @@ def _page(request: Request, page: Page | None) -> Response:
 
 
 def _behind(proxies: Sequence[Network], headers: Headers, ip: str, remote: str) -> tuple[str, int]:
-    """Who connects: the last in X-Forwarded-For that is no proxy of ours. Others may write there what they like."""
+    """Return who connects: the last in X-Forwarded-For that is no proxy of ours; clients may forge those before."""
     port = int(remote.rpartition(":")[2])
     if not proxies or not _in(ip, proxies):
         return ip, port

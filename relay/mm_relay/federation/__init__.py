@@ -1,1 +1,1 @@
-"""Other relays, and what is on its way to them."""
+"""The links to other relays, and the mail that is on its way to them."""

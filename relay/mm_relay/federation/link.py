@@ -1,7 +1,7 @@
-"""The connection to one other relay: a session to the router, and the way its mail goes (mail_forwarder.py).
+"""Connects to one other relay: a session to the router, and the way for mail to it (mail_forwarder.py).
 
-A federation link belongs to a key. Depositors say where that relay is reached, so the link tries the addresses it was
-given in turn and believes the one whose relay proves the key; each of the others costs an attempt.
+A federation link belongs to a key. Depositors say where that relay is reached, so the link tries the addresses that it
+was given in turn and believes the one whose relay proves the key; each wrong address costs an attempt.
 """
 
 import asyncio
@@ -34,11 +34,11 @@ from mmplatform.identity.keys import sign_id_of
 from mmplatform.links.backoff import Backoff
 from mmplatform.logs import LineLimit, escaped
 
-CONNECT_TIMEOUT: Final = 20.0  # seconds
-LONGEST_PAUSE: Final = 60.0  # between two rounds of attempts
+CONNECT_TIMEOUT: Final = 20.0  # seconds for one address
+LONGEST_PAUSE: Final = 60.0  # seconds between two rounds of attempts
 IDLE: Final = 3600.0  # seconds after which an unused link is closed
 RENEW: Final = 10.0  # seconds after which the lease of the mail is renewed
-ADDRESSES: Final = 8  # of one relay
+ADDRESSES: Final = 8  # addresses of one relay that are tried
 STABLE: Final = 5.0  # seconds that a good connection holds: after one the next attempt comes at once
 
 log = logging.getLogger("mm_relay.federation")
@@ -47,8 +47,11 @@ Dial = Callable[[RelayAddress, ClientOwner], Client]
 
 
 class FederationContext(NamedTuple):
-    """What all federation links of a relay share. ``ours`` takes or renews the lease of the mail for a relay; ``ended``
-    is given what ended in the box of a link."""
+    """What all federation links of a relay share.
+
+    ``ours(key)`` takes or renews the lease of the mail for a relay; ``ended(box, notes)`` is told what ended in the box
+    of a link.
+    """
 
     own: bytes
     store: MailStore
@@ -63,22 +66,22 @@ class FederationContext(NamedTuple):
 
 
 class FederationLink:
-    """``address`` is where the relay was reached last."""
+    """The link to the relay with ``key``; ``address`` is where it was reached last."""
 
     role = RELAY
 
     def __init__(self, key: bytes, address: str, context: FederationContext) -> None:
         self.key, self.address, self._context = key, address, context
-        self._addresses = [address]  # the one that was right first
+        self._addresses = [address]  # the one that was right last comes first
         self._forwarder = Forwarder(
             context.own, key, context.store, context.now, context.metrics, self._say, context.ended
         )
         self._client: Client | None = None
         self._up = False
-        self._wanted = False  # for live items, since it is not connected
+        self._wanted = False  # whether live items want a connection
         self._down = asyncio.Event()
         self._backoff = Backoff(context.random, LONGEST_PAUSE)
-        self._resting = False  # between two attempts
+        self._resting = False  # whether a pause between two attempts runs
         self._mail = False
         self._mail_task: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -87,7 +90,7 @@ class FederationLink:
     # For the router: a session.
 
     def want(self) -> bool:
-        """Be connected; False while it waits for its next attempt."""
+        """Connect for live items; return False during a pause between two attempts."""
         if not self._resting:
             self._used = self._clock()
             self._wanted = not self._up
@@ -109,7 +112,7 @@ class FederationLink:
     # For the mail.
 
     def wake(self, address: str) -> None:
-        """There is mail for it, or a note."""
+        """Forward the mail and notes for the relay, which may be reached at ``address``."""
         self.learn(address)
         self._mail = True
         self._forwarder.wake()
@@ -118,7 +121,7 @@ class FederationLink:
             self._start_mail()
 
     def learn(self, address: str) -> None:
-        """It may be reached there, too."""
+        """Remember that the relay may be reached at ``address``, too."""
         if address not in self._addresses:
             if len(self._addresses) >= ADDRESSES:
                 del self._addresses[1]
@@ -161,7 +164,7 @@ class FederationLink:
         return self._wanted or self._mail
 
     async def _try_all(self) -> bool:
-        """Stay connected by the first address that works, until that is over; False when none held."""
+        """Connect to the first address that works and stay; return False when no connection held."""
         for address in list(self._addresses):
             began = self._clock()
             if await self._try(address):
@@ -190,7 +193,7 @@ class FederationLink:
         self.address = address
 
     async def _stay(self) -> None:
-        """Until the connection is lost, or nothing went over it for a long time."""
+        """Wait until the connection is lost, or nothing went over it for IDLE seconds."""
         while not self._down.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(IDLE / 4):
@@ -246,7 +249,7 @@ class FederationLink:
             case Stored() | Declined() | Noted() | RoomAgain():
                 self._forwarder.said(item)
             case Deposit() | Ended() | MailWaiting():
-                pass  # a relay brings these over a connection of its own, where they are checked
+                pass  # a relay must bring these over its own connection, where they are checked
             case _:
                 self._context.post.receive(self, item)
 

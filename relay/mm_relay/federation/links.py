@@ -1,4 +1,4 @@
-"""Federation: one link (link.py) to each other relay, so that a dead relay delays only what is for it."""
+"""Keeps one link (link.py) to each other relay, so that a dead relay delays only items for itself."""
 
 import asyncio
 import logging
@@ -17,16 +17,16 @@ from mmplatform.errors import StorageError
 from mmplatform.identity.keys import Identity
 from mmplatform.logs import LineLimit
 
-MAX_LINKS: Final = 1024  # at a time; mail of more waits in the store for its turn
+MAX_LINKS: Final = 1024  # links at a time; mail for more relays waits in the store for its turn
 LEASE: Final = 3 * RENEW  # seconds
-SWEEP: Final = 30.0  # seconds between two looks for boxes that nobody was woken for
-BOXES: Final = 256  # read at a time
+SWEEP: Final = 30.0  # seconds between two looks for boxes whose link was not woken
+BOXES: Final = 256  # boxes read at a time
 
 log = logging.getLogger("mm_relay.federation")
 
 
 class FederationLinks(Federation):
-    """``policy`` says with whom; ``dial`` makes the client of a link (:func:`dialler`).
+    """The links. ``policy`` says with which relays; ``dial`` makes the client of a link (:func:`dialler`).
 
     In a cluster each process has live links of its own, and the one that holds a relay's lease forwards its mail.
     """
@@ -47,12 +47,12 @@ class FederationLinks(Federation):
         self._metrics, self._policy, self._cluster = metrics, policy or Policy(), cluster
         self._lines = LineLimit(log)
         self._links: dict[bytes, FederationLink] = {}
-        self._told: set[bytes] = set()  # woken here and not by another process
+        self._told: set[bytes] = set()  # links that were woken here and not by another process
         self._context: FederationContext | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
     async def open(self, post: Post, ended: Callable[[bytes, list[Note]], None]) -> None:
-        """Begin with what waits in the store, which is open; ``ended`` is ``Mailroom.left``."""
+        """Begin to forward what waits in the store, which is open; ``ended`` is ``Mailroom.left``."""
         self._context = FederationContext(
             self._key, self._store, self._dial, post, self._now, self._random, self._metrics, self._ours, ended,
             self._lines,
@@ -84,7 +84,7 @@ class FederationLinks(Federation):
             link.wake(address)
 
     async def sweep(self) -> None:
-        """Wake a link for every box with something in it."""
+        """Wake a link for every box that is not empty."""
         after = b""
         while boxes := await self._store.boxes(after, BOXES):
             for box, address in boxes:
@@ -120,7 +120,7 @@ class FederationLinks(Federation):
         return False
 
     async def _ours(self, key: bytes) -> bool:
-        """Whether this process forwards the mail for that relay; the one that does is told that there is some."""
+        """Whether this process forwards the mail for the relay with ``key``; another one that does is told of it."""
         if self._cluster is None:
             return True
         told = key in self._told
@@ -133,7 +133,7 @@ class FederationLinks(Federation):
 
 
 def dialler(identity: Identity, own_address: str, *, random: Callable[[], float], now: Callable[[], float]) -> Dial:
-    """Clients that sign in as the relay with ``identity`` which is itself reached at ``own_address``."""
+    """Return a maker of clients that sign in as the relay with ``identity``, which is reached at ``own_address``."""
 
     def dial(address: RelayAddress, owner: ClientOwner) -> Client:
         return Client(address, identity, owner, role=RELAY, own_address=own_address, random=random, now=now, keep=False)

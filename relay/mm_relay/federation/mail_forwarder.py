@@ -1,8 +1,8 @@
-"""Mail on its way to another relay: what is in that relay's box, in order, by a window.
+"""Forwards mail to another relay: the content of that relay's box, in order, by a window.
 
-An envelope leaves the box when the other relay says that it has stored it; a kill in between sends it again, and the
-other relay knows it by its name. What it has no room for waits, and only that sender's mail to that recipient with it.
-Notes of mail that came from there go back the same way.
+An envelope leaves the box when the other relay says that it has stored it; after a kill in between it is sent again,
+and the other relay knows its name. An envelope that finds no room there waits, and only the mail of the same sender to
+the same recipient waits with it. Notes of mail that came from the other relay go back the same way.
 """
 
 import asyncio
@@ -20,24 +20,24 @@ from mmplatform.errors import StorageError, Unreachable
 from mmplatform.logs import escaped
 
 WINDOW_COUNT: Final = 256  # envelopes under way
-WINDOW_BYTES: Final = 4 * 1024 * 1024
-NOTES_WINDOW: Final = 256
-PATIENCE: Final = 30.0  # seconds without any answer while something is under way
+WINDOW_BYTES: Final = 4 * 1024 * 1024  # bytes of envelopes under way
+NOTES_WINDOW: Final = 256  # notes under way
+PATIENCE: Final = 30.0  # seconds without an answer, while something is under way, that end the connection
 SHORTEST_HOLD, LONGEST_HOLD = 2.0, 300.0  # seconds that a pair waits after the other relay had no room
-SLACK: Final = 1.0  # holds that end within so many seconds end at once: each time the box is read anew
-HOLDS: Final = 4096
-AGAIN: Final = 5.0  # seconds after the store failed
+SLACK: Final = 1.0  # seconds within which holds end together: at each end the box is read anew
+HOLDS: Final = 4096  # pairs that wait
+AGAIN: Final = 5.0  # seconds until the store is tried again after a failure
 TEMPORARY: Final = ("overflow", "quota", "storage", "unreachable")
-STATES: Final = {"overflow": "overflow", "quota": "overflow", "expired": "expired"}  # any other reason: refused
+STATES: Final = {"overflow": "overflow", "quota": "overflow", "expired": "expired"}  # by reason; others are "refused"
 
 _Pair = tuple[bytes, bytes]  # sender and recipient
-_Name = tuple[bytes, bytes, bytes]  # and id
+_Name = tuple[bytes, bytes, bytes]  # sender, recipient and id
 
 log = logging.getLogger("mm_relay.federation")
 
 
 class Forwarder:
-    """One box. ``tell`` says something to the other relay; ``ended`` is given the notes of what ended here."""
+    """Forwards one box. ``tell`` sends an item to the other relay; ``ended`` gets the notes of what ended here."""
 
     def __init__(
         self,
@@ -56,16 +56,18 @@ class Forwarder:
 
     @property
     def idle(self) -> bool:
-        """Nothing is under way and nothing waits, as far as is known."""
+        """Whether nothing is under way and nothing waits, as far as is known."""
         return self._read_all and not (self._changed.is_set() or self._under_way or self._told or self._holds)
 
     def wake(self) -> None:
-        """There is something new in the box."""
+        """Look into the box: it has something new."""
         self._changed.set()
 
     async def run(self, keep: Callable[[], Awaitable[bool]], every: float) -> None:
-        """Forward until ``keep``, asked now and then, says that the box is another's. Raises Unreachable when the
-        other relay stops answering."""
+        """Forward until ``keep``, asked ``every`` so many seconds, says that another process does.
+
+        Raises Unreachable when the other relay stops answering.
+        """
         self._begin()
         while await keep():
             renew = self._clock() + every
@@ -80,7 +82,7 @@ class Forwarder:
                 raise Unreachable(f"the relay has not answered for {PATIENCE:.0f} s")
 
     def said(self, forwarded: Forwarded) -> None:
-        """What the other relay answers."""
+        """Handle an answer of the other relay."""
         match forwarded.inner:
             case Stored(peer=peer, id=name):
                 self._settle((forwarded.target, peer, name), "")
@@ -166,7 +168,7 @@ class Forwarder:
             self._ending.add(number)
 
     def _end(self) -> None:
-        """Everything that was answered in one turn is one step of the store."""
+        """End all envelopes that were answered in one loop turn in one step of the store."""
         ends, self._ends = self._ends, {}
         for state, numbers in ends.items():
             self._metrics.ended["forwarded"] += 0 if state else len(numbers)
@@ -192,7 +194,7 @@ class Forwarder:
             highest = self._told.popleft()
         self._heard = self._clock()
         if highest:
-            forgotten = self._store.forget_notes(self._box, highest)  # one that fails is told again
+            forgotten = self._store.forget_notes(self._box, highest)  # a note whose deletion fails is told again
             forgotten.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._changed.set()
 
@@ -220,7 +222,7 @@ class Forwarder:
             self._rescan()
 
     def _rescan(self) -> None:
-        """From the lowest that waits; what still has to, and what is under way, is passed over."""
+        """Read the box anew from the lowest number that waits; envelopes on hold or under way are passed over."""
         if self._held_from:
             self._cursor, self._held_from = min(self._cursor, self._held_from - 1), 0
             self._changed.set()

@@ -1,1 +1,1 @@
-"""Mail for who is away."""
+"""Keeps mail for peers that are away."""

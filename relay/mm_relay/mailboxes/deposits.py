@@ -1,6 +1,6 @@
-"""Deposits: what is kept and what is declined (docs/protocol/relay.rst, "Mail").
+"""Keeps or declines deposits (docs/protocol/relay.rst, "Mail").
 
-Each envelope costs one future of the store and no task; what came in one loop turn shares one commit.
+Each envelope costs one future of the store and no task; the deposits of one loop turn share one commit.
 """
 
 import asyncio
@@ -20,17 +20,20 @@ from mmplatform.identity.keys import sign_id_of
 from mmplatform.logs import escaped, short_id
 
 RETRY: Final = {"overflow": 60_000, "quota": 60_000, "storage": 5_000}
-"""Milliseconds after which another try is worth its while; RoomAgain comes earlier."""
-PENDING_PER_KEY: Final = 16 * 1024 * 1024  # bytes of deposits that wait for the disk, of one session's key
-OVERHEAD: Final = 512  # bytes of memory beside each envelope
-PENDING: Final = 256 * 1024 * 1024  # of all
+"""Milliseconds after which another try is worth it; RoomAgain comes earlier."""
+PENDING_PER_KEY: Final = 16 * 1024 * 1024  # bytes of deposits of one key that wait for the disk
+OVERHEAD: Final = 512  # bytes of memory that an envelope takes beside its content
+PENDING: Final = 256 * 1024 * 1024  # bytes of all deposits that wait for the disk
 
 log = logging.getLogger("mm_relay.mailboxes")
 
 
 class Deposits:
-    """``kept(box, mail)`` is called for what is stored, ``crowded(box, sender, target, session)`` for what found no
-    room."""
+    """Takes deposits.
+
+    ``kept(box, mail)`` is called for each that is stored, ``crowded(box, sender, target, session)`` for each that found
+    no room.
+    """
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class Deposits:
         self._total = 0
 
     def take(self, session: RelaySession, sender: bytes, deposit: Deposit, origin: str = "") -> None:
-        """Keep it, or say why not. ``origin`` is the address of the relay that brings it for ``sender``."""
+        """Keep a deposit, or answer why not; ``origin`` is the address of the relay that brings it for ``sender``."""
         now = int(self._now() * 1000)
         longest = self._limits.mail_ttl
         expires = min(deposit.expires, now + longest) if longest else deposit.expires
@@ -69,7 +72,7 @@ class Deposits:
         self._put(session, relay if away else deposit.peer, mail, deposit)
 
     def counted(self, usage: Usage) -> None:
-        """What the store holds now."""
+        """Take note of what the store holds now."""
         self._total = usage.size
 
     def _put(self, session: RelaySession, box: bytes, mail: StoredEnvelope, deposit: Deposit) -> None:

@@ -1,7 +1,7 @@
-"""What other relays bring: mail from their peers to ours, and notes of what became of mail from ours to theirs.
+"""Takes what other relays bring: mail from their peers to ours, and notes of what became of mail from ours to theirs.
 
-A relay is believed what it says of its own peers and no more: names and quotas are kept per relay (stores/contract.py),
-and everything that came through one relay has a quota of its own.
+A relay is believed about its own peers only: names and quotas are kept per relay (stores/contract.py), and all mail
+that came through one relay has a quota of its own.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ ACKS: Final = 4096  # notes of one session that wait for the disk
 
 
 class FromRelays:
-    """``noted(note)`` is called for each note kept."""
+    """The sessions of other relays. ``noted(note)`` is called for each note that is kept."""
 
     def __init__(
         self, key: bytes, store: MailStore, policy: Policy, deposits: Deposits, noted: Callable[[Note], None]
@@ -31,7 +31,7 @@ class FromRelays:
         self._notes = 0
 
     def signed_in(self, session: RelaySession) -> None:
-        """A relay that may not federate, or does not say where it is reached, has to go."""
+        """Take in a relay; end it when it may not federate, or does not say where it is reached."""
         if not self._policy.federates(session.key):
             session.end("denied")
         elif relay_key(session.address) != session.key:
@@ -43,7 +43,7 @@ class FromRelays:
         self._acks.pop(session, None)
 
     def receive(self, session: RelaySession, forwarded: Forwarded) -> None:
-        """Mail or a note; anything else is no business of the mailroom."""
+        """Take mail or a note; ignore all other items."""
         if session.role != RELAY or session not in self._acks:
             return
         match forwarded.inner:
@@ -64,7 +64,7 @@ class FromRelays:
         if not acks.expects(ended.number):
             return
         if self._full() or len(acks.waiting) >= ACKS:
-            acks.failed(ended.number)  # unanswered, so it comes again
+            acks.failed(ended.number)  # without an answer the note comes again
             return
         state = ended.state if ended.state in STATES else "refused"
         note = Note(0, sender, sender, ended.peer, ended.id, state)
@@ -88,11 +88,11 @@ class FromRelays:
 
 
 class _Acks:
-    """Notes of one relay on their way to the disk; what is answered covers all before it."""
+    """Notes of one relay on their way to the disk; an answer covers all notes up to its number."""
 
     def __init__(self) -> None:
-        self.waiting: dict[int, bool] = {}  # number -> is it kept
-        self._missing = 0  # the lowest that could not be kept: nothing above is taken before it came again
+        self.waiting: dict[int, bool] = {}  # number -> whether the note is kept
+        self._missing = 0  # the lowest number not kept; none above is taken before it comes again
 
     def expects(self, number: int) -> bool:
         if self._missing and number > self._missing:
@@ -105,7 +105,7 @@ class _Acks:
         self.waiting = {other: kept for other, kept in self.waiting.items() if other < number}
 
     def done(self, number: int) -> int:
-        """The number that can be answered now, 0 for none."""
+        """Return the number that can be answered now, 0 for none."""
         if number in self.waiting:
             self.waiting[number] = True
         upto = 0

@@ -12,8 +12,8 @@ from mm_relay.stores.contract import MailStore
 from mm_transports.relay.protocol.items import RELAY, Forwarded, Limits, RoomAgain
 from mmplatform.errors import StorageError
 
-BOXES: Final = 1024  # remembered
-WAITING: Final = 256  # who wait for one box
+BOXES: Final = 1024  # full boxes that are remembered
+WAITING: Final = 256  # senders that wait for one box
 CHECKS: Final = 64  # boxes looked at in one round
 
 _Waiting = dict[tuple[bytes, bytes], RelaySession | None]  # (sender, target) -> the relay that brought it
@@ -26,10 +26,10 @@ class FullMailboxes:
         self._key, self._store, self._limits, self._policy, self._post = key, store, limits, policy, post
         self._full: dict[bytes, _Waiting] = {}
         self._freed: set[bytes] = set()
-        self._of: dict[bytes, set[bytes]] = {}  # sender -> boxes where it waits: its own quota may be what is full
+        self._of: dict[bytes, set[bytes]] = {}  # sender -> boxes where it waits, as its own quota may be full
 
     def crowded(self, box: bytes, sender: bytes, target: bytes, session: RelaySession) -> None:
-        """``sender`` found no room there."""
+        """Remember that ``sender`` found no room in ``box``."""
         waiting = self._full.setdefault(box, {})
         waiting[sender, target] = session if session.role == RELAY else None
         if len(waiting) > WAITING:
@@ -41,13 +41,13 @@ class FullMailboxes:
             del self._of[next(iter(self._of))]
 
     def freed(self, box: bytes, senders: Iterable[bytes] = ()) -> None:
-        """Something of ``senders`` has left the box: it is looked at in the next round, as are those they wait for."""
+        """Look, in the next round, at ``box``, which mail of ``senders`` has left, and at the boxes they wait for."""
         for each in {box}.union(*(self._of.pop(sender, ()) for sender in senders)):
             if each in self._full:
                 self._freed.add(each)
 
     async def check(self, *, all_boxes: bool = False) -> None:
-        """Tell those who wait for a box that is below three quarters; ``all_boxes`` when other processes end mail."""
+        """Tell the senders that wait for a box that is below three quarters; ``all_boxes``: not only for freed ones."""
         if all_boxes:
             self._freed.update(list(self._full)[:CHECKS])
         for box in [self._freed.pop() for _ in range(min(CHECKS, len(self._freed)))]:

@@ -1,4 +1,4 @@
-"""The mailroom: keeps mail for those who are away and hands it out when they are here (docs/protocol/relay.rst).
+"""The mailroom: keeps mail for peers that are away, and hands it out when they sign in (docs/protocol/relay.rst).
 
 Deposit -> ``Deposits`` (deposits.py) -> the store -> Stored; ``Pickup`` (pickup.py) -> Mail -> Taken -> the
 store ends it -> a note -> Ended to its sender -> Noted. An envelope is in the store, or a note of how it ended is: a
@@ -24,15 +24,15 @@ from mmplatform.errors import StorageError
 
 TICK: Final = 1.0  # seconds between two looks at the clock
 EXPIRED_AT_ONCE: Final = 256  # envelopes ended in one transaction
-EXPIRED_A_TICK: Final = 16  # transactions of a tick
-LOST_NUDGES: Final = 32  # readers of a cluster that look by themselves in a tick
-BORN: Final = 65_536  # envelopes whose way is timed
+EXPIRED_A_TICK: Final = 16  # transactions in one tick
+LOST_NUDGES: Final = 32  # readers that look by themselves in a tick, as a nudge between processes may be lost
+BORN: Final = 65_536  # envelopes whose delivery is timed
 
 
 class Mailroom:
-    """Called with sessions and their items by the front doors, with the ends of mail by the federation links.
+    """The mailroom; the doors call it with sessions and items, the federation links with the ends of mail.
 
-    ``shared``: the store is that of a cluster; its other processes may store mail for those signed in here, and end it.
+    ``shared``: the store is that of a cluster; its other processes may store mail for peers signed in here, and end it.
     """
 
     def __init__(
@@ -72,19 +72,19 @@ class Mailroom:
         await self._pickup.close()
 
     def signed_in(self, session: RelaySession) -> None:
-        """It gets its notes, then its mail, as its windows allow."""
+        """Hand a session its notes, then its mail, as its windows allow."""
         if session.role == RELAY:
             self._from_relays.signed_in(session)
         else:
             self._pickup.signed_in(session)
 
     def signed_out(self, session: RelaySession) -> None:
-        """What it had not taken is for the next one."""
+        """Keep what the session had not taken for the next session of its key."""
         self._from_relays.signed_out(session)
         self._pickup.signed_out(session)
 
     def receive(self, session: RelaySession, item: Item) -> None:
-        """Deposit, Taken and Noted of a peer; what is Forwarded by another relay and no live frame."""
+        """Handle Deposit, Taken and Noted of a peer, and what another relay forwards except live frames."""
         match item:
             case Forwarded():
                 self._from_relays.receive(session, item)
@@ -98,7 +98,7 @@ class Mailroom:
                 pass
 
     def nudged(self, forwarded: Forwarded) -> None:
-        """Another process of this relay says that there is something in the store."""
+        """Look into the store, as another process of this relay asks."""
         if not isinstance(forwarded.inner, MailWaiting):
             return
         if forwarded.inner.address and self._federation is not None:
@@ -107,12 +107,12 @@ class Mailroom:
             self._pickup.wake(forwarded.target)
 
     def left(self, box: bytes, notes: Sequence[Note]) -> None:
-        """A federation link has ended mail of a box, or handed it to the other relay (then there are no notes)."""
+        """Take note that a federation link has ended mail of ``box``, or handed it over (then without notes)."""
         self._full.freed(box, {note.sender for note in notes})
         self._route(notes)
 
     async def tick(self) -> None:
-        """What is to be done from time to time: end what has expired, tell of room, try again what failed."""
+        """End mail that has expired, tell senders of room, and try again what failed; to be called now and then."""
         expired = await self._expire()
         await self._full.check(all_boxes=self._shared or expired)
         self._pickup.again(LOST_NUDGES if self._shared else 0)
@@ -175,7 +175,7 @@ class Mailroom:
                 self._nudge(note.box)
 
     def _nudge(self, key: bytes) -> None:
-        """Once a loop turn: whoever has ``key`` signed in shall look into the store."""
+        """Ask the process where ``key`` is signed in to look into the store, once a loop turn."""
         if not self._shared:
             return
         if not self._nudged:

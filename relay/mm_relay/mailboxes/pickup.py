@@ -1,8 +1,8 @@
-"""Handing out mail and notes to those who are signed in here, in the order of their numbers.
+"""Hands out mail and notes to peers that are signed in here, in the order of their numbers.
 
-A session has one reader. It reads the store in order, never more than the windows allow, so it makes no difference
-whether something came before the sign-in, while signed in, or through another process: who stores something for a key
-wakes its reader. What was not acknowledged when a session ends is read again for the next one.
+A session has one reader, which reads the store in order, never more than the windows allow. So it makes no difference
+whether mail came before the sign-in, after it, or through another process: whoever stores something for a key wakes the
+reader of that key. Mail that was not acknowledged when a session ends is read again for the next one.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ from mm_transports.relay.protocol.items import Ended, Limits, Mail, Noted, Taken
 from mmplatform.errors import StorageError
 from mmplatform.identity.keys import sign_id_of
 
-READS: Final = 64  # of the store at a time, of all readers
-NOTES_WINDOW: Final = 256  # notes told to a session and not noted there
-WINDOW_COUNT: Final = 1024  # where the relay's limits say none
-WINDOW_BYTES: Final = 16 * 1024 * 1024
+READS: Final = 64  # reads of the store at a time, of all readers
+NOTES_WINDOW: Final = 256  # notes told to a session and not acknowledged
+WINDOW_COUNT: Final = 1024  # envelopes under way to a session when the limits of the relay do not say
+WINDOW_BYTES: Final = 16 * 1024 * 1024  # bytes under way to a session when the limits of the relay do not say
 
 log = logging.getLogger("mm_relay.mailboxes")
 
 
 class Pickup:
-    """``ended(box, numbers, notes)`` is called when mail of a box has left the store."""
+    """The readers of all sessions. ``ended(box, numbers, notes)`` is called when mail has left the store."""
 
     def __init__(
         self,
@@ -42,12 +42,12 @@ class Pickup:
         self._count = limits.window_count or WINDOW_COUNT
         self._size = limits.window_bytes or WINDOW_BYTES
         self._readers: dict[bytes, _Reader] = {}
-        self._failed: set[bytes] = set()  # readers that the store failed
+        self._failed: set[bytes] = set()  # keys of readers whose call of the store failed
         self._reads = asyncio.Semaphore(READS)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def signed_in(self, session: RelaySession) -> None:
-        """From now on this session gets what there is for its key; one that had the key before gets nothing more."""
+        """Hand all for the key of ``session`` to it from now on, and no more to an earlier session of the key."""
         self._forget(self._readers.get(session.key))
         reader = self._readers[session.key] = _Reader(session)
         self._start(reader)
@@ -56,7 +56,7 @@ class Pickup:
         self._forget(self._reader(session))
 
     def wake(self, key: bytes, *, mail: bool = True, notes: bool = True) -> bool:
-        """There is something new in the store for ``key``; False when it is not signed in here."""
+        """Read what is new in the store for ``key``; return False when the key is not signed in here."""
         reader = self._readers.get(key)
         if reader is None:
             return False
@@ -80,11 +80,11 @@ class Pickup:
             return
         upto = reader.note(item.number)
         if upto:
-            _ignore(self._store.forget_notes(session.key, upto))  # one that fails is told again next time
+            _ignore(self._store.forget_notes(session.key, upto))  # a note whose deletion fails is told again next time
             self._start(reader)
 
     def again(self, share: int = 0) -> None:
-        """Try once more what the store failed; and look for what nobody told, with ``share`` of the readers."""
+        """Try failed calls of the store again, and let ``share`` readers look for mail of which no nudge came."""
         failed, self._failed = self._failed, set()
         for key in failed:
             reader = self._readers.get(key)
@@ -106,7 +106,7 @@ class Pickup:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _reader(self, session: RelaySession) -> "_Reader | None":
-        """None when it is no longer the session of its key."""
+        """Return the reader of ``session``, None when another session has its key now."""
         reader = self._readers.get(session.key)
         return reader if reader is not None and reader.session is session else None
 
@@ -162,10 +162,10 @@ class Pickup:
         now = self._now() * 1000
         for mail in mails:
             reader.mail_after = mail.number
-            if mail.expires > now:  # the others are about to be ended as expired
+            if mail.expires > now:  # the tick ends the others as expired
                 reader.push(mail.number, len(mail.envelope))
                 reader.session.tell(Mail(mail.number, mail.sender, mail.envelope))
-        reader.mail |= bool(mails)  # there is an end only where nothing comes back: sizes cut short, too
+        reader.mail |= bool(mails)  # only an empty answer is the end: the size may cut one short
 
     def _end(self, reader: "_Reader", numbers: list[int], state: str) -> None:
         settled = partial(self._settled, reader, numbers, state)
@@ -193,23 +193,23 @@ class Pickup:
 
 
 class _Reader:
-    """What one session has been told."""
+    """What one session has been told, and what may be in the store for it."""
 
     def __init__(self, session: RelaySession) -> None:
         self.session = session
-        self.mail = self.notes = True  # there may be more in the store
+        self.mail = self.notes = True  # whether there may be more in the store
         self.mail_after = self.note_after = 0
         self.under_way: dict[int, int] = {}  # number of mail -> size
         self.size = 0
         self.told: deque[int] = deque()  # numbers of notes
-        self.unsettled: list[tuple[list[int], str]] = []  # taken, but the store failed
+        self.unsettled: list[tuple[list[int], str]] = []  # taken envelopes that the store failed to end
         self.reading = self.gone = False
 
     def wants_notes(self) -> bool:
         return self.notes and len(self.told) <= NOTES_WINDOW // 2
 
     def wants_mail(self, count: int, size: int) -> bool:
-        """By halves of the window: a read for every single acknowledgement would be a waste."""
+        """Whether to read mail: half of the window is free, as a read for every acknowledgement would be a waste."""
         return self.mail and len(self.under_way) * 2 <= count and self.size * 2 <= size
 
     def push(self, number: int, size: int) -> None:
@@ -222,7 +222,7 @@ class _Reader:
         return size is not None
 
     def note(self, upto: int) -> int:
-        """The highest note that this covers, 0 for none."""
+        """Forget the notes up to ``upto``; return the highest that was told, 0 for none."""
         highest = 0
         while self.told and self.told[0] <= upto:
             highest = self.told.popleft()

@@ -1,1 +1,1 @@
-"""Live frames between who is here, in the cluster, and at other relays."""
+"""Passes live frames between peers that are here, in the cluster, and at other relays."""

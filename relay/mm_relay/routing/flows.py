@@ -1,10 +1,10 @@
-"""Deficit round robin over flows: what waits for slow sessions, one queue a flow, within bounds. Pure.
+"""Deficit round robin over flows: items for slow sessions wait in one queue a flow, within bounds. Pure.
 
 An :class:`Attachment` is one session, federation link or process. A :class:`Flow` is all that one source says to one
 target, from the attachment that brings it (ingress) to the attachment by which it leaves (egress). While nothing waits,
 a frame passes without touching this file. Bytes that wait count three times: for the ingress, for the egress, and for
-the whole relay. Above half of a bound, sources are told to pause; above the whole, the largest flows of whoever
-exceeds it are dropped.
+the whole relay. Above half of a bound, sources are told to pause; above the whole, the largest flows of the attachment
+that exceeds it are dropped.
 """
 
 from collections import deque
@@ -14,28 +14,28 @@ from typing import Final, NamedTuple
 from mm_relay.ports import RelaySession
 from mm_transports.relay.protocol.items import PEER, RELAY, Data, Forwardable, Forwarded, Item, Open
 
-OVERHEAD: Final = 256  # bytes a queued item takes beside its content
-QUANTUM: Final = 16 * 1024  # bytes a flow may say before the next one of the same attachment has its turn
-HERE: Final = 1  # this router asked for the pause
-THERE: Final = 2  # the relay or process that is next on the way asked for it
+OVERHEAD: Final = 256  # bytes that a queued item takes beside its content
+QUANTUM: Final = 16 * 1024  # bytes that a flow may send before the next flow to the same attachment has its turn
+HERE: Final = 1  # a pause that this router asked for
+THERE: Final = 2  # a pause that the next relay or process on the way asked for
 
-Key = bytes | tuple[bytes, bytes]  # the other side of a peer; source and target where an attachment speaks for many
+Key = bytes | tuple[bytes, bytes]  # the other side, at a peer; source and target, at an attachment of many peers
 Link = tuple[Key, int]
 
 
 class Bounds(NamedTuple):
     """Bytes that may wait."""
 
-    pause: int = 256 * 1024  # of a flow before its source is told to pause; to go on at a quarter of it
-    flow: int = 8 * 1024 * 1024  # of a flow; only who ignores the pause gets there
+    pause: int = 256 * 1024  # of a flow before its source is told to pause; at a quarter it is told to go on
+    flow: int = 8 * 1024 * 1024  # of a flow; only sources that ignore the pause get there
     peer: int = 32 * 1024 * 1024  # brought by one peer
     relay: int = 64 * 1024 * 1024  # brought by one other relay
-    attachment: int = 64 * 1024 * 1024  # for one attachment
-    total: int = 512 * 1024 * 1024
+    attachment: int = 64 * 1024 * 1024  # waiting for one attachment
+    total: int = 512 * 1024 * 1024  # of the whole relay
 
 
 class Attachment:
-    """Where one session sits: the flows it brings, and what waits for it."""
+    """One session in the router: the flows it brings, and the items that wait for it."""
 
     __slots__ = (
         "active", "by_link", "bytes_brought", "bytes_waiting", "detours", "flows", "heard", "incoming",
@@ -43,31 +43,34 @@ class Attachment:
     )  # fmt: skip
 
     def __init__(self, session: RelaySession, process: str = "") -> None:
-        """``process``: it stands for one of the cluster, which is trusted."""
+        """Make an attachment; ``process`` is the name of a process of the cluster, which is trusted, or ""."""
         self.session, self.key, self.process = session, session.key, process
         self.is_peer, self.is_federation_link = session.role == PEER, False
         self.is_null = isinstance(session, NullSession)
-        self.over = False  # the session has ended
-        self.flows: dict[Key, Flow] = {}  # what it says, by whom it says it to
-        # Single links that leave by another egress than the rest of their flow, and who caused that
+        self.over = False  # whether the session has ended
+        self.flows: dict[Key, Flow] = {}  # the flows that the session brings
+        # Links that leave by another egress than the rest of their flow, each with the attachment that caused it.
         self.by_link: dict[Link, tuple[Flow, Attachment]] = {}
-        self.detours: dict[tuple[Attachment, Link], None] = {}  # entries in the ``by_link`` of others that it caused
-        self.heard: dict[Key, Attachment] = {}  # by which attachment it has first heard of somebody: the way back
-        self.incoming: dict[tuple[Attachment, bytes, bytes], Flow] = {}  # what is said to it
-        self.active: deque[Flow] = deque()  # those of them in which something waits, the next in turn first
-        self.bytes_waiting = 0  # bytes that wait for it
-        self.bytes_brought = 0  # bytes it brought that wait anywhere
-        self.unread = 0  # items of the relay's own it was told since it was last writable
-        self.watches: dict[tuple[bytes, bytes], None] = {}  # who would like to know whom present
+        self.detours: dict[tuple[Attachment, Link], None] = {}  # entries it caused in ``by_link`` of others
+        self.heard: dict[Key, Attachment] = {}  # where a sender was first heard: the way back
+        self.incoming: dict[tuple[Attachment, bytes, bytes], Flow] = {}  # the flows that leave here
+        self.active: deque[Flow] = deque()  # incoming flows in which items wait, the next in turn first
+        self.bytes_waiting = 0  # bytes that wait for this attachment
+        self.bytes_brought = 0  # bytes that this attachment brought and that wait anywhere
+        self.unread = 0  # items of the relay's own since the last time it was writable
+        self.watches: dict[tuple[bytes, bytes], None] = {}  # (source, target): source asks when target signs in
 
     def key_to(self, source: bytes, target: bytes) -> Key:
-        """Where ``flows`` has what ``source`` says to ``target``."""
+        """Return the key under which ``flows`` has the flow from ``source`` to ``target``."""
         return target if self.is_peer else (source, target)
 
 
 class Flow:
-    """``uses``: references from ``flows`` and ``by_link``; at 0 no further item can arrive. ``chosen``: the source
-    opened a link over this flow, so it trusts the far side's statements about the target."""
+    """All that one source says to one target, with the items that wait.
+
+    ``uses``: references from ``flows`` and ``by_link``; at 0 no further item can arrive. ``chosen``: the source opened
+    a link over this flow, so it trusts the far side's statements about the target.
+    """
 
     __slots__ = (
         "chosen", "deficit", "egress", "ingress", "items", "paused", "resume_at", "size", "source", "target", "uses",
@@ -84,12 +87,12 @@ class Flow:
         self.chosen = False
 
     def wrap(self, item: Forwardable) -> Item:
-        """As the session at the egress is told it."""
+        """Return ``item`` as the session at the egress is told it."""
         return item if self.egress.is_peer else Forwarded(self.source, self.target, item)
 
 
 class Queues:
-    """All that waits in one router."""
+    """All items that wait in one router."""
 
     def __init__(self, bounds: Bounds = Bounds()) -> None:  # noqa: B008 - a constant
         self.bounds = bounds
@@ -98,7 +101,7 @@ class Queues:
         self._waiting: dict[Flow, None] = {}
 
     def put(self, flow: Flow, item: Forwardable) -> list[Flow]:
-        """Queue it; returns the flows that must give way now (usually none), to be cleared and closed."""
+        """Queue an item; return the flows that must give way now (usually none), to be cleared and closed."""
         if not flow.items:
             self._enter(flow)
         size = cost(item)
@@ -108,9 +111,9 @@ class Queues:
         return self._too_much(flow)
 
     def take(self, attachment: Attachment) -> tuple[Flow, Forwardable]:
-        """What the attachment is to be told next; something waits for it.
+        """Take the item that the attachment is to be told next; at least one must wait.
 
-        Flows have their turns by bytes: one with large frames gets no more than one with small ones.
+        Flows have their turns by bytes: a flow of large frames gets no more than one of small frames.
         """
         active = attachment.active
         flow = active[0]
@@ -129,7 +132,7 @@ class Queues:
         return flow, item
 
     def clear(self, flow: Flow) -> list[Forwardable]:
-        """Drop what waits in it."""
+        """Drop and return the items that wait in a flow."""
         items = list(flow.items)
         if items:
             self._leave(flow)
@@ -139,7 +142,7 @@ class Queues:
         return items
 
     def move(self, flow: Flow, ingress: Attachment, egress: Attachment) -> None:
-        """From now on others bring it or are told it; what waits in it goes with it, in order."""
+        """Give a flow another ingress and egress; its waiting items go with it, in order."""
         size = flow.size
         if size:
             self._leave(flow)
@@ -152,7 +155,7 @@ class Queues:
             self._count(flow, size)
 
     def crowded(self, flow: Flow) -> bool:
-        """Whether its source should pause."""
+        """Whether the source of a flow should pause."""
         bounds = self.bounds
         return (
             flow.size > bounds.pause
@@ -198,12 +201,12 @@ class Queues:
 
 
 def cost(item: Forwardable) -> int:
-    """Bytes of memory, roughly."""
+    """Return about how many bytes of memory an item takes."""
     return len(item.data) + OVERHEAD if isinstance(item, (Data, Open)) else OVERHEAD
 
 
 def _largest(flows: Iterable[Flow], enough: int) -> list[Flow]:
-    """The fewest that hold ``enough`` bytes together: an eighth more than is due, so that it is not soon due again."""
+    """Return the fewest flows that hold ``enough`` bytes together."""
     chosen: list[Flow] = []
     for flow in sorted(flows, key=lambda flow: -flow.size):
         if enough <= 0:
@@ -214,10 +217,7 @@ def _largest(flows: Iterable[Flow], enough: int) -> list[Flow]:
 
 
 class NullSession:
-    """A session that takes nothing, for peers that are being looked for and those that have left.
-
-    Always full: what is for it waits in its queues.
-    """
+    """A null session, for peers that are being looked up and peers that have left: always full, so that items wait."""
 
     key = b""
     role = RELAY
@@ -225,7 +225,7 @@ class NullSession:
     full = True
 
     def tell(self, item: Item) -> None:
-        """Nobody is there."""
+        """Do nothing: nobody is there."""
 
     def end(self, reason: str, retry: float = 0.0) -> None:
-        """Nobody is there."""
+        """Do nothing: nobody is there."""

@@ -1,6 +1,6 @@
-"""Passes items on: straight to the session they are for, or by its queue; pauses, overflows, goodbyes.
+"""Passes items on: straight to their session, or by a queue; with pauses, overflows and goodbyes.
 
-Knows flows and attachments, not who is where: that is the router's (router.py).
+This file knows flows and attachments; the router (router.py) knows who is where.
 """
 
 import logging
@@ -11,26 +11,28 @@ from mm_relay.routing.flows import HERE, THERE, Attachment, Bounds, Flow, Key, N
 from mm_transports.relay.protocol.items import Closed, Data, Forwardable, Forwarded, Item, Open, Pause, Resume
 from mmplatform.identity.keys import sign_id_of
 
-MAX_UNREAD: Final = 1024  # items of the relay's own for a connection that takes nothing; one more ends it
-MAX_FLOWS: Final = 1024  # a peer speaks to; of more the oldest idle one is forgotten, and with it who hears "gone"
-MAX_FORWARDED: Final = 16_384  # the same of another relay: the routes learned from it
-MAX_OF_PROCESS: Final = 262_144  # and of a process of the cluster
-FEW_LINKS: Final = 16  # are closed one by one
-MAX_DETOURS: Final = 1024  # links that go another way because of one attachment
+MAX_UNREAD: Final = 1024  # items of the relay's own that a connection may leave unread; one more ends it
+MAX_FLOWS: Final = 1024  # flows of a peer; beyond, the oldest idle one is forgotten, and its target hears no "gone"
+MAX_FORWARDED: Final = 16_384  # flows of another relay: the routes learned from it
+MAX_OF_PROCESS: Final = 262_144  # flows of a process of the cluster
+FEW_LINKS: Final = 16  # links that are closed one by one; more are closed all at once
+MAX_DETOURS: Final = 1024  # links that take another way because of one attachment
 
 log = logging.getLogger("mm_relay.routing")
 
 
 class Forwarding:
+    """The flows of one router, and how items pass over them."""
+
     def __init__(self, metrics: Metrics, bounds: Bounds) -> None:
         self._metrics = metrics
         self._queues = Queues(bounds)
-        self._left = Attachment(NullSession(), "left")  # answers for what waits from those who have left
+        self._left = Attachment(NullSession(), "left")  # the ingress of items whose source has left
 
     # Items.
 
     def send(self, flow: Flow, item: Forwardable) -> None:
-        """Pass it on, behind all that went before in its flow."""
+        """Pass an item on, behind all earlier ones of its flow."""
         egress = flow.egress
         if egress.active or egress.session.full:
             self._queue(flow, item)
@@ -38,11 +40,11 @@ class Forwarding:
             self._tell(flow, item)
 
     def say(self, attachment: Attachment, about: bytes, to: bytes, item: Forwardable) -> None:
-        """Tell an attachment something of the relay's own, past all queues."""
+        """Tell an attachment an item of the relay's own, past all queues: from ``about`` to ``to``."""
         self.note(attachment, item if attachment.is_peer else Forwarded(about, to, item))
 
     def note(self, attachment: Attachment, item: Item) -> None:
-        """As :meth:`say`. A connection that asks for more of this than it reads is ended."""
+        """Tell an attachment an item as it is, past all queues; end a connection that leaves too many unread."""
         if attachment.over or attachment.is_null:
             return
         if attachment.session.full:
@@ -55,7 +57,7 @@ class Forwarding:
         attachment.session.tell(item)
 
     def drain(self, attachment: Attachment) -> None:
-        """Its connection is writable: what waits, in turns, until it is full again."""
+        """Send what waits for an attachment whose connection is writable, flow by flow, until it is full again."""
         attachment.unread = 0
         session, active, queues = attachment.session, attachment.active, self._queues
         while active and not session.full:
@@ -68,7 +70,7 @@ class Forwarding:
         self._gauge()
 
     def pause(self, flow: Flow, who: int) -> None:
-        """Its source is told to write no more until :meth:`resume`, by each ``who`` that said pause."""
+        """Tell the source of a flow to write no more, until each ``who`` that asked for a pause has ended it."""
         if not self.decides(flow):
             return
         if not flow.paused:
@@ -85,7 +87,7 @@ class Forwarding:
     # Flows.
 
     def flow(self, attachment: Attachment, source: bytes, target: bytes, egress: Attachment) -> Flow:
-        """What ``source`` says to ``target`` from now on, brought by ``attachment`` and leaving by ``egress``."""
+        """Return the flow that ``attachment`` brings from ``source`` to ``target``; it leaves by ``egress``."""
         flow = self.find(attachment, source, target, egress)
         key = attachment.key_to(source, target)
         if key not in attachment.flows:
@@ -95,7 +97,7 @@ class Forwarding:
         return flow
 
     def find(self, attachment: Attachment, source: bytes, target: bytes, egress: Attachment) -> Flow:
-        """The one flow of these four; also what its source had said before it left and came back, to keep the order."""
+        """Return the one flow of these four, with what its source said before it left and came back, in order."""
         flow = egress.incoming.get((attachment, source, target))
         if flow is None:
             flow = egress.incoming.get((self._left, source, target))
@@ -107,10 +109,10 @@ class Forwarding:
         return flow
 
     def reroute(self, flow: Flow, egress: Attachment) -> None:
-        """It leaves another way from now on, with what waits in it."""
+        """Let a flow leave by another egress from now on, with its waiting items."""
         self._unhear(flow)
         self._queues.move(flow, flow.ingress, egress)
-        self.resume(flow, THERE)  # where it led will not say so any more
+        self.resume(flow, THERE)  # the old egress will not resume it any more
         if not egress.is_null:
             for item in flow.items:
                 if isinstance(item, Open):
@@ -126,7 +128,7 @@ class Forwarding:
         cause: Attachment,
         ends: tuple[bytes, bytes],
     ) -> Flow:
-        """``ends`` (source, target): only this link of ``attachment`` leaves by ``egress``."""
+        """Let one link of ``attachment`` leave by ``egress``, because of ``cause``; ``ends`` are source and target."""
         self.straighten(attachment, key, link)
         while len(cause.detours) >= MAX_DETOURS:
             other, (its_key, its_link) = next(iter(cause.detours))
@@ -141,15 +143,18 @@ class Forwarding:
         return flow
 
     def decides(self, flow: Flow) -> bool:
-        """Whether it may stop, or end, all links between its ends: the source chose it, the target is proven to be
-        there, or there is no other way. Else a relay that claims to speak for the target could."""
+        """Whether the far side of a flow may stop, or end, all links between its ends.
+
+        It may when the source chose the flow, the target is proven to be there, or there is no other way; otherwise a
+        relay that falsely claims to speak for the target could.
+        """
         ingress, egress = flow.ingress, flow.egress
         if flow.chosen or egress.is_peer or egress.process:
             return True
         return self._only(ingress, ingress.key_to(flow.source, flow.target), egress)
 
     def end_links(self, flow: Flow, reason: str) -> None:
-        """The source of a flow is gone: its target is told that all their links are over, those that went this way."""
+        """Tell the target of a flow, whose source is gone, that the links that went this way are over."""
         ingress, egress = flow.ingress, flow.egress
         key = egress.key_to(flow.target, flow.source)
         back = ingress.incoming.get((egress, flow.target, flow.source))
@@ -161,7 +166,7 @@ class Forwarding:
                 self.send(flow, Closed(flow.source, link, reason))
 
     def _only(self, attachment: Attachment, key: Key, way: Attachment) -> bool:
-        """Whether all that ``attachment`` says to ``key`` leaves by one session, or others of the same relay."""
+        """Whether all that ``attachment`` says to ``key`` leaves by one session, or by others of the same relay."""
         usual = attachment.flows.get(key)
         egress = usual.egress if usual is not None else attachment.heard.get(key, way)
         return egress.key == way.key and all(
@@ -169,7 +174,7 @@ class Forwarding:
         )
 
     def straighten(self, attachment: Attachment, key: Key, link: int) -> None:
-        """The link is over, or goes the way of the others now."""
+        """End the detour of a link that is over, or that takes the way of the others now."""
         flow, cause = attachment.by_link.pop((key, link), (None, attachment))
         if flow is not None:
             del cause.detours[attachment, (key, link)]
@@ -178,21 +183,23 @@ class Forwarding:
                 self._detach(flow)
 
     def arrives(self, flow: Flow, link: int) -> None:
-        """A link is opened by it: its answers are to go back the way it came, and no other link is to go another way
-        because of it: a relay can claim to speak for anybody."""
+        """Prepare the way back of a link that is opened over ``flow``: answers return the way the link came.
+
+        No other link changes its way because of it, as a relay can claim to speak for anybody.
+        """
         egress, ingress = flow.egress, flow.ingress
         back = egress.key_to(flow.target, flow.source)
         known = egress.flows.get(back)
         way = known.egress if known is not None else egress.heard.setdefault(back, ingress)
         if way is ingress:
             return
-        if way.process and ingress.process:  # it has moved within the cluster, which speaks the truth
+        if way.process and ingress.process:  # the peer has moved within the cluster, which is trusted
             self._moved(flow, way, known, back)
         else:
             self.detour(egress, back, link, ingress, ingress, (flow.target, flow.source))
 
     def forget(self, flow: Flow) -> None:
-        """Nothing is passed on by it any more; its source may write again."""
+        """Drop a flow with its waiting items; its source may write again."""
         self._queues.clear(flow)
         self.resume(flow, flow.paused)
         self._disuse(flow)
@@ -200,14 +207,14 @@ class Forwarding:
         self._gauge()
 
     def close(self, flow: Flow, reason: str) -> None:
-        """:meth:`forget` it and tell its source that its links are over."""
+        """Forget a flow and tell its source that its links are over."""
         decides = self.decides(flow)
         self.forget(flow)
         if decides:
             self.say(flow.ingress, flow.target, flow.source, Closed(flow.target, 0, reason))
 
     def leave(self, attachment: Attachment, reason: str) -> None:
-        """An attachment is empty: everybody it exchanged frames with is told, behind the last frames it sent."""
+        """Take out an attachment that has ended; its correspondents are told, behind the last frames it sent."""
         attachment.over = True
         own = dict.fromkeys([*attachment.flows.values(), *(flow for flow, _ in attachment.by_link.values())])
         for flow in list(attachment.incoming.values()):
@@ -227,7 +234,7 @@ class Forwarding:
         attachment.heard.clear()
 
     def part(self, flow: Flow) -> None:
-        """Its source has left: what waits still goes out."""
+        """Take the source, which has left, out of a flow; its waiting items still go out."""
         self._disuse(flow)
         egress, flow.paused = flow.egress, 0
         if not flow.items or egress.is_null or (self._left, flow.source, flow.target) in egress.incoming:
@@ -253,7 +260,7 @@ class Forwarding:
             self.forget(old)
         flow.egress.heard[back] = flow.ingress
         if not way.is_null:
-            self.send(flow, Closed(flow.source, 0, "gone"))  # the links it had before it moved
+            self.send(flow, Closed(flow.source, 0, "gone"))  # ends the links from before the move
         if known is not None:
             self.resume(known, known.paused)
             self.reroute(known, flow.ingress)
@@ -294,7 +301,7 @@ class Forwarding:
         self._gauge()
 
     def _overflow(self, flow: Flow) -> None:
-        """Its source wrote on while it was told to pause: the links that lost something are over."""
+        """Drop the items of a flow whose source ignored the pause, and end the links that lost some."""
         dropped = self._queues.clear(flow)
         if log.isEnabledFor(logging.DEBUG):
             text = "%s does not take what %s sends: %d items are dropped, and their links end"
@@ -309,7 +316,7 @@ class Forwarding:
             self._queues.put(flow, Closed(flow.source, link, "overflow"))
 
     def _answer(self, flow: Flow, item: Forwardable) -> None:
-        """The relay to the source, in the name of the target."""
+        """Tell the source an item, in the name of the target."""
         if flow.uses:
             self.say(flow.ingress, flow.target, flow.source, item)
 

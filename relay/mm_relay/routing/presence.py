@@ -1,7 +1,6 @@
-"""Peers at other processes of this relay: looked up once, remembered until told otherwise.
+"""Looks up peers at other processes of this relay, once, and remembers them until told otherwise.
 
-What is said to a peer while it is looked up waits in the queues of an empty attachment, and goes on from there in
-order.
+Items for a peer that is being looked up wait in the queues of a null attachment, and go on from there in order.
 """
 
 import asyncio
@@ -14,12 +13,12 @@ from mm_relay.routing.forwarding import Forwarding
 from mm_transports.relay.protocol.items import RELAY, Forwarded, Item
 from mmplatform.errors import MMError
 
-REMEMBERED: Final = 65_536
-SOUGHT: Final = 16_384  # at a time
+REMEMBERED: Final = 65_536  # peers whose process is remembered
+SOUGHT: Final = 16_384  # peers that are looked up at a time
 
 
 class Process:
-    """Another process of the cluster as a session."""
+    """Another process of the cluster, as a session."""
 
     key = b""
     role = RELAY
@@ -34,11 +33,11 @@ class Process:
             self._cluster.send(self.address, item)
 
     def end(self, reason: str, retry: float = 0.0) -> None:
-        """It is not ours to end."""
+        """Do nothing: another process is not ours to end."""
 
 
 class PresenceLookup:
-    """``absent(flow, reason)`` is called with what waited for a peer that is nowhere."""
+    """Knows where peers are. ``absent(flow, reason)`` is called for each flow to a peer that is nowhere."""
 
     def __init__(self, cluster: Cluster, forwarding: Forwarding, absent: Callable[[Flow, str], None]) -> None:
         self._cluster, self._forwarding, self._absent = cluster, forwarding, absent
@@ -53,19 +52,19 @@ class PresenceLookup:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def process(self, name: str) -> Attachment:
-        """The attachment of a process of the cluster."""
+        """Return the attachment of a process of the cluster."""
         attachment = self._processes.get(name)
         if attachment is None:
             attachment = self._processes[name] = Attachment(Process(self._cluster, name), name)
         return attachment
 
     def place(self, key: bytes) -> str:
-        """The process where a peer was last known to be, or ""."""
+        """Return the process where a peer was last known to be, or ""."""
         return self._places.get(key, "")
 
     def attachment(self, key: bytes) -> Attachment | None:
-        """Where what is said to a peer goes: the process where it is, or the attachment it is looked up from; None
-        when too many are looked up already."""
+        """Return the attachment of the process where a peer is, or one where items wait while the peer is looked up;
+        None when too many are looked up already."""
         name = self._places.get(key)
         if name is not None:
             return self.process(name)
@@ -78,7 +77,7 @@ class PresenceLookup:
         return attachment
 
     def found(self, key: bytes, name: str) -> None:
-        """A peer is at another process now."""
+        """Take note that a peer is at the process ``name`` now."""
         self._places.pop(key, None)
         if len(self._places) >= REMEMBERED:
             del self._places[next(iter(self._places))]
@@ -86,12 +85,12 @@ class PresenceLookup:
         self._go_on(key, self.process(name))
 
     def here(self, key: bytes, attachment: Attachment) -> None:
-        """A peer has signed in at this process."""
+        """Take note that a peer has signed in at this process, with ``attachment``."""
         self._places.pop(key, None)
         self._go_on(key, attachment)
 
     def lost(self, key: bytes, name: str = "") -> None:
-        """A peer is no longer at a process; or it may be elsewhere, without a name."""
+        """Forget where a peer is, if that is the process ``name``; without a name in any case."""
         if self._places.get(key, "") == name or not name:
             self._places.pop(key, None)
 
@@ -102,7 +101,7 @@ class PresenceLookup:
         except (MMError, OSError):
             name, reason = "", "unreachable"
         if self._sought.get(key) is not attachment:
-            return  # it has come, or was heard of, meanwhile
+            return  # the peer has come, or was heard of, meanwhile
         if name:
             self.found(key, name)
             return
@@ -115,6 +114,6 @@ class PresenceLookup:
         if attachment is not None:
             for flow in list(attachment.incoming.values()):
                 if egress.is_peer and flow.ingress.is_null:
-                    self._forwarding.forget(flow)  # signing in makes the relay say all of that itself
+                    self._forwarding.forget(flow)  # the relay says all of that anew at a sign-in
                 else:
                     self._forwarding.reroute(flow, egress)

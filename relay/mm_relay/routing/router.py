@@ -1,11 +1,11 @@
-"""The router: live frames between those who are here, elsewhere in the cluster, or at other relays.
+"""The router: passes live frames between peers that are here, elsewhere in the cluster, or at other relays.
 
 Read :meth:`Router.receive` first. Traffic from one key to another is a flow (flows.py); forwarding.py passes its items
 on. The router keeps no state per link: Open fixes the flow's egress, later frames follow it, answers return by the
 ingress.
 
-What another relay says is believed of nobody who is signed in here. It can claim to speak for anybody else; that is
-noise to sessions, which are end to end, and it moves no link of somebody else (``Forwarding.arrives``).
+Another relay is not believed about peers that are signed in here. It can claim to speak for any other peer; that is
+noise to sessions, which are end to end, and it moves no link of another peer (``Forwarding.arrives``).
 """
 
 import logging
@@ -38,8 +38,8 @@ from mm_transports.relay.protocol.items import (
 from mmplatform.errors import ProtocolError
 from mmplatform.identity.keys import sign_id_of
 
-FROM_PEERS: Final = frozenset({"closed", "unknown", "denied"})  # what a peer may say of a link it shuts
-NOWHERE: Final = frozenset({"absent", "gone", "unreachable"})
+FROM_PEERS: Final = frozenset({"closed", "unknown", "denied"})  # reasons that a peer may give for closing a link
+NOWHERE: Final = frozenset({"absent", "gone", "unreachable"})  # reasons that say that a peer is not there
 _RELAYED: Final = (
     Stored,
     Declined,
@@ -52,7 +52,7 @@ log = logging.getLogger("mm_relay.routing")
 
 
 class Router:
-    """``key`` is the relay's own."""
+    """The router of the relay with ``key``."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Router:
         self._forwarding = Forwarding(metrics, bounds or Bounds())
         self._presence = PresenceLookup(cluster, self._forwarding, self._is_absent) if cluster is not None else None
         self._watches = Watches()
-        self._own = Attachment(NullSession(), "own")  # brings what the relay says itself
+        self._own = Attachment(NullSession(), "own")  # the ingress of what the relay says itself
         self._here: dict[bytes, Attachment] = {}  # peers
         self._attachments: dict[RelaySession, Attachment] = {}  # peers, relays and federation links
         self._signed_in: list[Callable[[RelaySession], None]] = []
@@ -74,16 +74,16 @@ class Router:
         self._nudged: Callable[[Forwarded], None] = lambda forwarded: None
 
     def on_sign_in(self, signed_in: Callable[[RelaySession], None], signed_out: Callable[[RelaySession], None]) -> None:
-        """Call these with every session that begins and ends, each once; one that is displaced ends first."""
+        """Call these with every session that begins and ends, each once; a displaced one ends first."""
         self._signed_in.append(signed_in)
         self._signed_out.append(signed_out)
 
     def on_nudge(self, nudged: Callable[[Forwarded], None]) -> None:
-        """Call this with each MailWaiting another process sends."""
+        """Call ``nudged`` with each MailWaiting that another process sends."""
         self._nudged = nudged
 
     async def open(self) -> None:
-        """Join the cluster."""
+        """Join the cluster. Raises StorageError."""
         if self._cluster is not None:
             await self._cluster.open(self._from_process, self._displaced)
 
@@ -94,7 +94,7 @@ class Router:
     # Who is here.
 
     def sign_in(self, session: RelaySession) -> None:
-        """The newest session of a peer counts; relays may have several."""
+        """Begin a session: the newest of a peer displaces the one before; a relay may have several."""
         if session in self._attachments:
             return
         attachment = Attachment(session)
@@ -112,7 +112,7 @@ class Router:
             callback(session)
 
     def sign_out(self, session: RelaySession) -> None:
-        """A session or a federation link is over; nothing happens when a newer one has displaced it."""
+        """End a session or a federation link; does nothing when a newer one has displaced it."""
         attachment = self._attachments.get(session)
         if attachment is None:
             return
@@ -127,7 +127,7 @@ class Router:
         return key in self._here or (self._presence is not None and self._presence.place(key) != "")
 
     def tell(self, key: bytes, item: Item) -> bool:
-        """Say something of the relay's own to a peer, here or in the cluster; False when it is certainly not here."""
+        """Tell a peer an item of the relay's own, here or in the cluster; return False when it is certainly absent."""
         attachment = self._here.get(key)
         if attachment is not None:
             if not isinstance(item, MailWaiting):
@@ -147,7 +147,7 @@ class Router:
     # What they say.
 
     def receive(self, session: RelaySession, item: Item) -> None:
-        """A live item; it is the router's from now on. Raises ProtocolError for one that ends the session."""
+        """Handle a live item, which belongs to the router from now on. Raises ProtocolError to end the session."""
         attachment = self._attachments.get(session)
         if attachment is None:
             self._metrics.dropped["late"] += 1  # displaced, or signed out
@@ -166,7 +166,7 @@ class Router:
             raise ProtocolError("bad-item", f"{type(item).__name__} from a relay")
 
     def writable(self, session: RelaySession) -> None:
-        """It was full and is no more."""
+        """Send what waits for ``session``, which was full and is no more."""
         attachment = self._attachments.get(session)
         if attachment is not None:
             self._forwarding.drain(attachment)
@@ -180,7 +180,7 @@ class Router:
                     item.reason = "closed"
                 self._frame(attachment, attachment.key, item.peer, item)
             case Pause() | Resume():
-                self._metrics.dropped["forbidden"] += 1  # the relay's to say
+                self._metrics.dropped["forbidden"] += 1  # only the relay may say so
             case _:
                 raise ProtocolError("bad-item", f"{type(item).__name__} from a peer")
 
@@ -191,7 +191,7 @@ class Router:
         key = attachment.key_to(source, target)
         usual = attachment.flows.get(key)
         if usual is not None and usual.egress.process and self._presence is not None and not usual.paused & THERE:
-            self._presence.lost(target)  # it was dialled before: perhaps because it is there no more
+            self._presence.lost(target)  # dialled again: perhaps the peer is no longer there
         via = item.via if attachment.is_peer and relay_key(item.via) != self._key else ""
         egress = self._way(attachment, target, via)
         if egress is None:
@@ -211,7 +211,7 @@ class Router:
         self._forwarding.send(flow, item)
 
     def _way(self, attachment: Attachment, target: bytes, via: str) -> Attachment | None:
-        """By which attachment a new link leaves: frames of other processes and relays are for this one."""
+        """Return the attachment by which a new link leaves; what other processes bring is for peers here only."""
         here = self._here.get(target)
         if here is not None or attachment.process:
             return here
@@ -220,7 +220,7 @@ class Router:
         return self._presence.attachment(target) if self._presence is not None else None
 
     def _frame(self, attachment: Attachment, source: bytes, target: bytes, item: Data | Closed) -> None:
-        """What follows an Open, or answers one."""
+        """Pass on what follows an Open, or answers one."""
         key = attachment.key_to(source, target)
         detour = attachment.by_link.get((key, item.link)) if attachment.by_link else None
         flow = detour[0] if detour is not None else attachment.flows.get(key)
@@ -247,7 +247,7 @@ class Router:
             self._watch(attachment, source, target)
 
     def _watch(self, attachment: Attachment, source: bytes, target: bytes) -> None:
-        if self.present(target):  # it has come meanwhile
+        if self.present(target):  # the target has come meanwhile
             self._forwarding.say(attachment, target, source, Present(target))
         else:
             self._watches.add(attachment, source, target)
@@ -278,16 +278,16 @@ class Router:
                 self._own_said(attachment, forwarded, inner)
 
     def _leaving(self, attachment: Attachment, source: bytes, target: bytes) -> Flow | None:
-        """What ``source`` says to ``target``, when it leaves by this attachment."""
+        """Return the flow from ``source`` to ``target`` that leaves by ``attachment``, or None."""
         ingress = self._here.get(source) or attachment.heard.get(attachment.key_to(target, source))
         return attachment.incoming.get((ingress, source, target)) if ingress is not None else None
 
     def _far_closed(self, attachment: Attachment, source: bytes, target: bytes, item: Closed) -> None:
-        """All links at once only of those that lead there."""
+        """Handle Closed of another relay or process; it may end only links that lead there."""
         back = self._leaving(attachment, target, source)
         asker = back.ingress if back is not None else self._here.get(target)
         if item.link and item.reason == "absent" and asker is not None:
-            self._forwarding.say(asker, source, target, item)  # nothing goes before it, and Present may follow
+            self._forwarding.say(asker, source, target, item)  # no frame precedes it, and Present may follow
         elif item.link:
             self._frame(attachment, source, target, item)
         elif flow := attachment.flows.get((source, target)):
@@ -349,7 +349,7 @@ class Router:
             self._forwarding.say(attachment, key, source, Present(key))
 
     def _is_absent(self, flow: Flow, reason: str) -> None:
-        """What waited while its target was looked up."""
+        """Refuse the links whose first items waited while their target, which is nowhere, was looked up."""
         links = {item.link: item for item in reversed(flow.items) if isinstance(item, (Open, Data))}
         self._forwarding.forget(flow)
         if flow.ingress is self._own:
@@ -367,7 +367,7 @@ class Router:
             older.session.end("taken-over")
 
     def _displaced(self, key: bytes) -> None:
-        """It has signed in at another process."""
+        """End the session of ``key``, which has signed in at another process."""
         self._displace(key, None)
 
     def _end(self, attachment: Attachment) -> None:
@@ -380,5 +380,5 @@ class Router:
 
 
 def _proven(attachment: Attachment) -> bool:
-    """Nobody but the peer itself, or the cluster, says that it is there."""
+    """Whether the peer itself, or the cluster, says that the peer is there."""
     return attachment.is_peer or attachment.process != ""

@@ -1,15 +1,17 @@
-"""Who would like to know when an absent peer signs in. Bounded: the oldest wishes are forgotten."""
+"""Remembers who wants to know when an absent peer signs in. Bounded: the oldest wishes are forgotten."""
 
 from typing import Final
 
 from mm_relay.routing.flows import Attachment
 
-OF_PEER: Final = 256
-OF_RELAY: Final = 8192
-IN_ALL: Final = 131_072
+OF_PEER: Final = 256  # wishes of one peer
+OF_RELAY: Final = 8192  # wishes that came through one relay or process
+IN_ALL: Final = 131_072  # wishes in all
 
 
 class Watches:
+    """The wishes of all attachments."""
+
     def __init__(self) -> None:
         self._by_target: dict[bytes, dict[tuple[Attachment, bytes], None]] = {}
         self._count = 0
@@ -18,7 +20,7 @@ class Watches:
         return self._count
 
     def add(self, attachment: Attachment, source: bytes, target: bytes) -> None:
-        """``source``, who is at ``attachment``, wants to be told when ``target`` is present."""
+        """Remember that ``source``, who is at ``attachment``, wants to be told when ``target`` is present."""
         if (source, target) in attachment.watches:
             return
         if len(attachment.watches) >= (OF_PEER if attachment.is_peer else OF_RELAY):
@@ -31,13 +33,14 @@ class Watches:
         self._count += 1
 
     def take(self, target: bytes) -> list[tuple[Attachment, bytes]]:
-        """Who is to be told now that it is present: attachments, and who it is at each."""
+        """Take out the wishes for ``target``, which is present now: attachments, with the source at each."""
         waiting = list(self._by_target.get(target, ()))
         for attachment, source in waiting:
             self._remove(attachment, source, target)
         return waiting
 
     def leave(self, attachment: Attachment) -> None:
+        """Forget the wishes of an attachment that has ended."""
         for source, target in list(attachment.watches):
             self._remove(attachment, source, target)
 

@@ -1,1 +1,1 @@
-"""Where a relay keeps mail: one contract, a file on disk or Redis."""
+"""Stores of mail: one contract, a file on disk or Redis."""

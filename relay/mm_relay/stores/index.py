@@ -1,6 +1,6 @@
-"""What a local store keeps, in memory: exact quotas, order, deadlines; the envelopes themselves are on disk.
+"""The index of a local store, in memory: exact quotas, order, deadlines; the envelopes themselves are on disk.
 
-About 0.4 KB for an envelope and 0.5 KB for a note (test_index.py). An envelope is *reserved* when it is put (it
+An envelope takes about 0.4 KB here and a note 0.5 KB (test_index.py). An envelope is *reserved* when it is put (it
 counts), *visible* once it is on disk, *withdrawn* when it is being removed (it still counts), and then *dropped*, or
 *restored* when the disk did not take the removal. No I/O here.
 """
@@ -15,7 +15,7 @@ from mm_transports.relay.protocol.items import Address, Id, Integer, Key, Reason
 from mmplatform.codec import Struct
 
 NUMBER_BITS: Final = 53
-STALE: Final = 1024  # deadlines of what is gone, before the others are sorted anew without them
+STALE: Final = 1024  # deadlines of removed envelopes after which the heap is made anew without them
 
 
 class Mark(Struct, array_like=True, gc=False):
@@ -47,18 +47,20 @@ class NoteMark(Struct, array_like=True, gc=False):
 
 
 class Mailbox:
+    """One box: its visible envelopes and notes, and the count and bytes of its quota."""
+
     __slots__ = ("address", "count", "key", "notes", "numbers", "size")
 
     def __init__(self, key: bytes) -> None:
         self.key = key
-        self.address = ""  # of the relay whose box this is
-        self.count = self.size = 0  # of what is reserved, visible or withdrawn
-        self.numbers: list[int] = []  # of visible envelopes, in order
+        self.address = ""  # the address of the relay whose box this is
+        self.count = self.size = 0  # envelopes reserved, visible or withdrawn, and their bytes
+        self.numbers: list[int] = []  # the numbers of visible envelopes, in order
         self.notes: list[int] = []
 
 
 class QuotaTally:
-    """Of a sender, or of a relay that mail comes through (its key is empty, then)."""
+    """The quota of a sender, or of a relay that mail comes through (its key is empty then)."""
 
     __slots__ = ("count", "key", "size")
 
@@ -73,10 +75,12 @@ class QuotaTally:
 
 
 class Index:
+    """Everything about the envelopes and notes of a store, except the bytes of the envelopes."""
+
     def __init__(self) -> None:
-        self.mail: dict[int, Mark] = {}  # all but what is withdrawn
+        self.mail: dict[int, Mark] = {}  # all envelopes except withdrawn ones
         self.noted: dict[int, NoteMark] = {}
-        self._known: dict[tuple[bytes, bytes, bytes, bytes], int] = {}  # the first is the key of the relay
+        self._known: dict[tuple[bytes, bytes, bytes, bytes], int] = {}  # by (key of the relay, sender, target, id)
         self._known_notes: dict[tuple[bytes, bytes, bytes], int] = {}
         self._boxes: dict[bytes, Mailbox] = {}
         self._tallies: dict[tuple[bytes, bytes], QuotaTally] = {}
@@ -88,12 +92,12 @@ class Index:
     # Envelopes.
 
     def known(self, origin: str, sender: bytes, target: bytes, id: bytes) -> int:  # noqa: A002 - what it is
-        """The number of the envelope put as this, or 0; one that is being removed is no longer known."""
+        """Return the number of the envelope with this name, or 0; one that is being removed is no longer known."""
         number = self._known.get((relay_key(origin), sender, target, id), 0)
         return number if number in self.mail else 0
 
     def check(self, mark: Mark, caps: Caps) -> None:
-        """Raise OverQuota when one envelope more is too much."""
+        """Raise OverQuota when the envelope of ``mark`` is too much."""
         if over(self._boxes.get(mark.box), mark.size, caps.box_count, caps.box_bytes):
             raise OverQuota("overflow")
         origin = relay_key(mark.origin)
@@ -113,7 +117,7 @@ class Index:
         self._count_in(box, mark, 1)
 
     def _count_in(self, box: Mailbox, mark: Mark, count: int) -> None:
-        """``count`` is 1 for an envelope more, -1 for one less."""
+        """Count an envelope: ``count`` is 1 for one more, -1 for one less."""
         size = count * mark.size
         box.count, box.size = box.count + count, box.size + size
         self._count, self._size = self._count + count, self._size + size
@@ -137,7 +141,7 @@ class Index:
         heappush(self._deadlines, mark.expires << NUMBER_BITS | number)
 
     def withdraw(self, box: bytes, number: int) -> Mark | None:
-        """Hide a visible envelope of this box."""
+        """Hide a visible envelope of a box; return None when there is none with this number."""
         mark = self.mail.get(number)
         if mark is None or mark.box != box or not remove(self._boxes[box].numbers, number):
             return None
@@ -149,7 +153,7 @@ class Index:
         self.show(number)
 
     def drop(self, number: int, mark: Mark) -> None:
-        """It is on disk no more, or never was."""
+        """Forget an envelope that is no longer on disk, or never was."""
         self.mail.pop(number, None)
         name = relay_key(mark.origin), mark.sender, mark.target, mark.id
         if self._known.get(name) == number:
@@ -160,7 +164,7 @@ class Index:
         self._leave(box)
 
     def following(self, box: bytes, after: int, count: int, size: int) -> list[int]:
-        """Numbers of the next envelopes of a box: at most ``count``, and ``size`` bytes but at least one."""
+        """Return numbers of the next envelopes of a box: at most ``count``, and ``size`` bytes but at least one."""
         numbers = self._boxes[box].numbers if box in self._boxes else []
         found: list[int] = []
         for index in range(bisect_right(numbers, after), len(numbers)):
@@ -171,7 +175,7 @@ class Index:
         return found
 
     def due(self, now: int, count: int) -> list[int]:
-        """Visible envelopes whose time is up; each is named once."""
+        """Return the numbers of visible envelopes whose time is up, each once."""
         return ripe(self._deadlines, self.mail, now, count)
 
     # Notes.
@@ -205,12 +209,12 @@ class Index:
         return numbers[first : first + count]
 
     def surplus_notes(self, box: bytes, most: int) -> list[int]:
-        """The oldest above ``most``."""
+        """Return the oldest notes of a box that has more than ``most``."""
         notes = self._boxes[box].notes if box in self._boxes else []
         return notes[: max(0, len(notes) - most)]
 
     def old_notes(self, before: int, count: int) -> list[int]:
-        """Notes made before that time; each is named once."""
+        """Return notes made before that time (Unix milliseconds), each once."""
         return ripe(self._ages, self.noted, before - 1, count)
 
     # All.
@@ -246,11 +250,13 @@ class Index:
 
 
 def over(tally: Mailbox | QuotaTally | None, size: int, most: int, most_bytes: int) -> bool:
+    """Whether one more envelope of ``size`` bytes exceeds a count or bytes; 0 is no limit."""
     count, used = (tally.count, tally.size) if tally is not None else (0, 0)
     return 0 < most <= count or 0 < most_bytes < used + size
 
 
 def remove(numbers: list[int], number: int) -> bool:
+    """Remove ``number`` from a sorted list; return whether it was there."""
     index = bisect_left(numbers, number)
     if index == len(numbers) or numbers[index] != number:
         return False
@@ -259,11 +265,11 @@ def remove(numbers: list[int], number: int) -> bool:
 
 
 def ripe(deadlines: list[int], alive: dict[int, Mark] | dict[int, NoteMark], now: int, count: int) -> list[int]:
-    """Take from the heap what is up by ``now`` and still alive."""
+    """Take at most ``count`` numbers from a heap whose time is up by ``now`` and which are still alive."""
     found: list[int] = []
     while len(found) < count and deadlines and deadlines[0] >> NUMBER_BITS <= now:
         number = heappop(deadlines) & (1 << NUMBER_BITS) - 1
-        if number in alive and number not in found[-1:]:  # what was restored has two deadlines
+        if number in alive and number not in found[-1:]:  # a restored envelope has two deadlines
             found.append(number)
     if len(deadlines) > 2 * len(alive) + STALE:
         deadlines[:] = [deadline for deadline in deadlines if deadline & (1 << NUMBER_BITS) - 1 in alive]

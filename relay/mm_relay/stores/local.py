@@ -1,7 +1,7 @@
-"""Mail in the ordered storage of the core: a SQLite file for one relay process, or memory for tests.
+"""Keeps mail in the ordered storage of the core: a SQLite file for one relay process, or memory for tests.
 
-The rows are in :mod:`mm_relay.stores.rows`. What is put in one loop turn shares
-one commit (the storage sees to that).
+:mod:`mm_relay.stores.rows` has the rows. All envelopes put in one loop turn share one commit (the storage sees to
+that).
 """
 
 import asyncio
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class LocalStore(MailStore):
-    """``failed`` is told what was set aside because it was damaged; ``now`` gives Unix seconds."""
+    """A store on a Storage. ``failed`` is told of damaged rows that were set aside; ``now`` gives Unix seconds."""
 
     def __init__(
         self,
@@ -231,7 +231,7 @@ class LocalStore(MailStore):
             result.set_result(answer)
 
     def _answer(self, result: "asyncio.Future[T]", saving: asyncio.Future[None] | None, done: Callable[[], T]) -> None:
-        """``result`` shares the fate of what was put before under the same name."""
+        """Let ``result`` share the fate of what was put before under the same name."""
         if saving is None:
             result.set_result(done())
         else:
@@ -290,7 +290,7 @@ class LocalStore(MailStore):
             self._index.drop_note(number)
 
     def _forget(self, numbers: Sequence[int]) -> None:
-        """Drop notes that nobody came for; when the disk does not take it, they are there again after a restart."""
+        """Drop notes that nobody came for; when the disk does not take that, they are back after a restart."""
         if numbers and self._loop is not None:
             boxes = {number: self._index.noted[number].box for number in numbers}
             self._dropped(numbers)
@@ -317,10 +317,11 @@ class LocalStore(MailStore):
         self._index.show(number)
 
     async def _refuse(self, box: bytes, number: int, key: bytes, envelope: bytes | None) -> None:
-        """Its sender is told, and sends again what nobody acknowledged."""
+        """Set a damaged envelope aside; its sender is told, and sends again what nobody acknowledged."""
         await self._rows.set_aside_mail(key, envelope)
         await self.end(box, [number], "refused")
 
 
 def closed() -> StorageError:
+    """Return the error of a store that is not open."""
     return StorageError("the mail store is not open; open() it first, and use nothing after close()")

@@ -1,7 +1,7 @@
-"""Mail in Redis or Valkey, shared by the processes of a cluster: one stream a box, every step one script.
+"""Keeps mail in Redis or Valkey, shared by the processes of a cluster: one stream a box, every step one script.
 
-What is put in one loop turn is one round trip, and with ``appendfsync always`` one fsync. Redis must keep an
-append-only file, or a restart would lose what was acknowledged: ``open`` insists on it. With ``appendfsync everysec``
+The envelopes put in one loop turn take one round trip, and with ``appendfsync always`` one fsync. Redis must keep an
+append-only file, or a restart would lose acknowledged mail: ``open`` insists on it. With ``appendfsync everysec``
 (Redis' default) a machine that loses power may lose the last second; the death of processes loses nothing.
 """
 
@@ -26,13 +26,13 @@ from mm_relay.stores.contract import (
 from mm_relay.stores.redis_scripts import SCRIPTS
 from mmplatform.errors import StorageCorrupt, StorageError
 
-AT_ONCE: Final = 256  # envelopes or notes that one script removes: Redis serves nobody else meanwhile
+AT_ONCE: Final = 256  # envelopes or notes that one script removes, as Redis serves nobody else meanwhile
 
 T = TypeVar("T")
 
 
 class RedisStore(MailStore):
-    """``failed`` is told what was set aside because it was damaged; ``now`` gives Unix seconds."""
+    """A store in Redis. ``failed`` is told of damaged entries that were set aside; ``now`` gives Unix seconds."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class RedisStore(MailStore):
             pass
 
     async def _set_aside(self, box: bytes, number: int, error: Exception) -> None:
-        """Its sender is told ``refused``, if that can still be read, and sends again what nobody acknowledged."""
+        """Set a damaged envelope aside; its sender, if still readable, is told ``refused`` and sends again."""
         await self._script("aside", box, number, self._time(), MOST_NOTES)
         self._failed(StorageCorrupt(f"envelope {number} in redis is damaged: {error!r}; put aside in :quarantine"))
 
@@ -134,6 +134,7 @@ class RedisStore(MailStore):
 
 
 def check_settings(info: bytes) -> None:
+    """Raise StorageError when the settings of Redis, as INFO shows them, may lose mail."""
     settings = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
     if settings.get("aof_enabled") != "1":
         raise StorageError(
@@ -144,7 +145,7 @@ def check_settings(info: bytes) -> None:
 
 
 def then(answer: "asyncio.Future[Any]", change: Callable[[Any], T]) -> asyncio.Future[T]:
-    """A future of what ``change`` makes of the answer; giving it up does not take the call back."""
+    """Return a future of what ``change`` makes of the answer; cancelling it does not take the call back."""
     result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
     def settle(answer: "asyncio.Future[Any]") -> None:
@@ -163,17 +164,20 @@ def then(answer: "asyncio.Future[Any]", change: Callable[[Any], T]) -> asyncio.F
 
 
 def as_kept(mail: StoredEnvelope, answer: bytes | list[bytes]) -> StoredEnvelope:
+    """Return ``mail`` with the number and expiry that the script gave. Raises OverQuota."""
     if isinstance(answer, bytes):
         raise OverQuota(answer.decode())
     return mail._replace(number=int(answer[0]), expires=int(float(answer[1])))
 
 
 def as_note(words: list[bytes]) -> Note:
+    """Return the note that a script gave."""
     number, box, sender, target, id_, state, origin = words
     return Note(int(number), box, sender, target, id_, state.decode(), origin.decode())
 
 
 def read_kept(entry: tuple[bytes, list[bytes]]) -> StoredEnvelope:
+    """Return the envelope in an entry of a stream. Raises KeyError or ValueError for a damaged entry."""
     found = fields(entry)
     names = (found[b"s"], found[b"t"], found[b"i"])
     if [len(name) for name in names] != [32, 32, 16]:
@@ -183,14 +187,17 @@ def read_kept(entry: tuple[bytes, list[bytes]]) -> StoredEnvelope:
 
 
 def read_note(box: bytes, entry: tuple[bytes, list[bytes]]) -> Note:
+    """Return the note in an entry of a stream."""
     found = fields(entry)
     state, origin = found[b"a"].decode(), found[b"o"].decode()
     return Note(number_of(entry), box, found[b"s"], found[b"t"], found[b"i"], state, origin)
 
 
 def fields(entry: tuple[bytes, list[bytes]]) -> dict[bytes, bytes]:
+    """Return the fields of an entry of a stream, by name."""
     return dict(zip(entry[1][::2], entry[1][1::2], strict=False))
 
 
 def number_of(entry: tuple[bytes, list[bytes]]) -> int:
+    """Return the number of an entry: the first part of its id."""
     return int(entry[0].partition(b"-")[0])

@@ -16,9 +16,9 @@ Keys, after the prefix::
     :relays          zset     boxes of other relays, by key;   :addresses  hash  their addresses
     :quarantine      stream   the last entries that could not be read
 
-Nothing but ``:number`` is left of an emptied relay. The first write of a script that adds is one that Redis refuses
+Nothing but ``:number`` is left of an emptied relay. A script that adds begins with a write that Redis refuses
 when its memory is used up, so that such a script does nothing then; a script that removes begins with a removal,
-which it allows. ARGV[1] is the prefix.
+which Redis allows. ARGV[1] is the prefix.
 """
 
 from typing import Final

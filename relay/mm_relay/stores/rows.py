@@ -1,10 +1,10 @@
-"""The rows of a local store: their keys, reading them when it opens, setting aside what is damaged.
+"""The rows of a local store: makes their keys, loads them, sets damaged ones aside.
 
 ::
 
     relay/number               numbers up to this one may have been given
     relay/kept/ box number     Mark: all of an envelope but its bytes; opening reads these only
-    relay/mail/ box number     its bytes
+    relay/mail/ box number     the bytes of an envelope
     relay/note/ box number     NoteMark
     quarantine/...             rows that could not be read
 """
@@ -24,8 +24,8 @@ MAIL: Final = b"relay/mail/"
 NOTE: Final = b"relay/note/"
 QUARANTINE: Final = b"quarantine/"
 
-NUMBERS_RESERVED: Final = 65_536  # at a time, so that a number is not given again after its envelope has gone
-ROWS_READ: Final = 8192  # at a time
+NUMBERS_RESERVED: Final = 65_536  # numbers reserved at a time: none is given again after its envelope has gone
+ROWS_READ: Final = 8192  # rows read at a time
 
 _marks = Decoder(Mark, 4096)
 _notes = Decoder(NoteMark, 4096)
@@ -33,18 +33,18 @@ _numbers = Decoder(int, 16)
 
 
 class Rows:
-    """``failed`` is told what was set aside."""
+    """The rows in a storage; ``failed`` is told of those that were set aside."""
 
     def __init__(self, storage: Storage, failed: Callable[[Exception], None]) -> None:
         self._storage, self._failed = storage, failed
 
     async def load(self, mail: Callable[[int, Mark], None], note: Callable[[int, NoteMark], None]) -> None:
-        """Name all that is kept, but for the bytes of the envelopes."""
+        """Call ``mail`` and ``note`` with all that is kept, except the bytes of the envelopes."""
         await self._load(KEPT, _marks, mail)
         await self._load(NOTE, _notes, note)
 
     async def number(self) -> int:
-        """Up to where numbers may have been given; raises StorageCorrupt."""
+        """Return the highest number that may have been given. Raises StorageCorrupt."""
         row = await self._storage.get(NUMBER)
         try:
             return _numbers.decode(row) if row is not None else 0
@@ -52,7 +52,7 @@ class Rows:
             raise StorageCorrupt(f"the numbers of the relay's mail are damaged: {error}; restore a backup") from None
 
     async def set_aside_mail(self, key: bytes, envelope: bytes | None) -> None:
-        """Copy an envelope that is not what it should be; the caller removes it."""
+        """Copy a damaged envelope to the quarantine; the caller removes it."""
         if envelope is not None:
             await self._storage.write([(QUARANTINE + key, envelope)])
         self._failed(StorageCorrupt(f"an envelope of the relay's mail is damaged; put aside as {QUARANTINE + key!r}"))
@@ -73,7 +73,7 @@ class Rows:
             start = rows[-1][0] + b"\x00"
 
     async def _set_aside(self, key: bytes, value: bytes, why: str) -> None:
-        """Move a row that cannot be read, with the envelope it belongs to, out of the way."""
+        """Move a row that cannot be read, with its envelope, to the quarantine."""
         rows: list[Row] = [(QUARANTINE + key, value), (key, None)]
         mail = MAIL + key.removeprefix(KEPT)
         envelope = await self._storage.get(mail) if key.startswith(KEPT) else None
@@ -84,4 +84,5 @@ class Rows:
 
 
 def row_key(prefix: bytes, box: bytes, number: int) -> bytes:
+    """Return the key of a row."""
     return prefix + box + number.to_bytes(8)

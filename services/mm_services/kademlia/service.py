@@ -57,6 +57,7 @@ class Kademlia(Service, Diagnosable):
         bootstrap: ``kad://`` URIs of nodes to ask first.
         public: addresses at which others reach us and which no interface has, as of a forwarded port.
         mode: "auto" is a client towards peers that cannot reach us; "server" and "client" are so towards all.
+
     """
 
     finds_peers: ClassVar = "anywhere"

@@ -52,6 +52,7 @@ class StockKademlia(Service, Diagnosable):
         bootstrap: nodes of the network, as ``host:port``; those of the last run are asked, too.
         port: the UDP port on which we are reached (0: any).
         host: the address on which we are reached.
+
     """
 
     def __init__(self, bootstrap: Sequence[str] = (), port: int = 0, host: str = "0.0.0.0") -> None:  # noqa: S104

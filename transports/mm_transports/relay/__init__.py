@@ -1,1 +1,1 @@
-"""Relays: peers that can only dial out talk live, and sealed mail waits for those who are away."""
+"""Relays: peers that can only dial out talk live there, and sealed mail waits for peers that are away."""

@@ -1,4 +1,4 @@
-"""What is wrong at a home relay, step by step as a connection is made: name, TCP, TLS, WebSocket, its key, sign-in."""
+"""Finds what is wrong at a home relay, in the steps of a connection: name, TCP, TLS, WebSocket, its key, sign-in."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ from mm_transports.relay.websocket_session import CONNECT_TIMEOUT, DENIED, TAKEN
 from mmplatform.plugins.check import Check, fault, ok
 from mmplatform.plugins.transport import CONNECTING
 
-LOOK: Final = 0.05  # seconds
+LOOK: Final = 0.05  # seconds between two looks at a connection that is being made
 MOST_LOOKS: Final = int((CONNECT_TIMEOUT + 2) / LOOK)
 
 _SAID: Final = {
@@ -27,7 +27,7 @@ _SAID: Final = {
 
 
 async def examine(client: Client) -> Check:
-    """One home relay; a connection that is being made is waited for."""
+    """Check one home relay; waits for a connection that is being made, some seconds at most."""
     for _ in range(MOST_LOOKS):
         if client.reason != CONNECTING:
             break
@@ -39,7 +39,7 @@ async def examine(client: Client) -> Check:
 
 
 def _explained(client: Client) -> tuple[str, str, str]:
-    """(word, text, remedy)"""
+    """Return (word, text, remedy) of what is wrong."""
     reason, cause = client.reason, client.cause
     for begin, (word, remedy) in _SAID.items():
         if reason.startswith(begin):

@@ -1,7 +1,7 @@
-"""One signed-in connection to one relay, kept up: connects, signs in, batches what is told, comes back after a loss.
+"""Keeps one connection to one relay: connects, signs in, batches items, comes back after a loss.
 
-Nothing waits for the relay's welcome: what was told while the connection was being made goes out in one message with
-the sign-in (docs/protocol/relay.rst).
+Items do not wait for the relay's welcome: those that were told while the connection was being made go out in one
+message with the sign-in (docs/protocol/relay.rst).
 """
 
 import asyncio
@@ -33,30 +33,30 @@ from mmplatform.identity.keys import Identity, raw_key
 from mmplatform.links.backoff import Backoff
 from mmplatform.plugins.transport import CONNECTING
 
-STABLE: Final = 5.0  # a connection that held so long was a good one: the next attempt comes at once
+STABLE: Final = 5.0  # seconds that a good connection holds: after one the next attempt comes at once
 LONGEST_PAUSE: Final = 20.0  # seconds between two attempts
-HIGH_WATER: Final = 1024 * 1024  # bytes told and not yet handed to the connection above which it counts as full
-DROP: Final = 16 * 1024 * 1024  # bytes above which nothing more is taken
+HIGH_WATER: Final = 1024 * 1024  # bytes waiting for the connection above which the client counts as full
+DROP: Final = 16 * 1024 * 1024  # bytes waiting for the connection above which items are dropped
 
 
 class ClientOwner(Protocol):
-    """What a client calls, always from the event loop."""
+    """Whoever uses a client; the client calls these methods from the event loop."""
 
     def relay_up(self, client: "Client", limits: Limits) -> None:
-        """Signed in, and the relay has proven its key."""
+        """Begin: the client is signed in, and the relay has proven its key."""
 
     def relay_said(self, client: "Client", item: Item) -> None:
-        """Anything but what belongs to signing in; a ProtocolError raised here ends the connection."""
+        """Take an item of the relay, after the sign-in; a ProtocolError raised here ends the connection."""
 
     def relay_down(self, client: "Client", reason: str) -> None:
-        """A connection was lost, or one could not be made; what was told and not sent is gone."""
+        """Take note that a connection was lost, or could not be made; items that were not sent are gone."""
 
     def relay_writable(self, client: "Client") -> None:
-        """It is no longer ``full``."""
+        """Go on: the client is no longer ``full``."""
 
 
 class Client:
-    """``limits`` are those of the last welcome (None before the first), ``reason`` says why it is not up."""
+    """A client of one relay. ``limits``: of the last welcome, None before the first. ``reason``: why it is not up."""
 
     def __init__(
         self,
@@ -71,14 +71,26 @@ class Client:
         keep: bool = True,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        """``keep``: come back for ever after a loss; else one connection is all. ``own_address``: where a relay that
-        signs in (role RELAY) is reached itself."""
+        """Make a client that is not connected.
+
+        Args:
+            address: of the relay, with its key.
+            identity: our keys.
+            owner: is called with what happens.
+            role: PEER, or RELAY when a relay signs in.
+            own_address: where a relay that signs in is reached itself.
+            random: gives numbers from 0 to 1, for jitter.
+            now: gives Unix seconds.
+            keep: whether to come back for ever after a loss; otherwise one connection is all.
+            ssl_context: for a relay whose certificate the system does not trust.
+
+        """
         self.address = address
         self.limits: Limits | None = None
         self.reason = CONNECTING
-        self.cause: BaseException | None = None  # behind the reason, when the system refused the connection
-        self.spoke = False  # whether anything that was told over the last connection may have left
-        self.skew = 0.0  # seconds the relay's clock is ahead of ours
+        self.cause: BaseException | None = None  # the error of the system that caused the reason
+        self.spoke = False  # whether items of the last connection may have left
+        self.skew = 0.0  # seconds that the relay's clock is ahead of ours
         self._identity, self._owner, self._role, self._own_address = identity, owner, role, own_address
         self._key = raw_key(address.key)
         self._random, self._now, self._keep, self._ssl = random, now, keep, ssl_context
@@ -94,27 +106,27 @@ class Client:
 
     @property
     def up(self) -> bool:
-        """Signed in."""
+        """Whether the client is signed in."""
         return self._session is not None and self._session.welcomed
 
     @property
     def open(self) -> bool:
-        """Up, or about to be: what is told now goes out with the sign-in."""
+        """Whether the client is signed in or connecting: items told now go out, at the latest with the sign-in."""
         return self._session is not None
 
     @property
     def full(self) -> bool:
-        """More is under way than should be: tell only what cannot wait, until the owner hears relay_writable."""
+        """Whether more waits than should: tell only what cannot wait, until relay_writable is called."""
         return self._bytes > HIGH_WATER or (self._session is not None and self._session.paused)
 
     def start(self) -> None:
-        """Begin to connect; what is told from now on is kept for the sign-in."""
+        """Begin to connect; items told from now on are kept for the sign-in."""
         if self._task is None and not self._closed:
             self._session = WebSocketSession(self, self.address.url, self._ssl)
             self._task = self._loop.create_task(self._keep_connected(), name=f"mm relay {self.address.url}")
 
     async def connected(self, timeout: float) -> None:
-        """Wait until it is signed in. Raises Unreachable with the reason."""
+        """Wait until the client is signed in. Raises Unreachable with the reason, at the latest after ``timeout`` s."""
         try:
             async with asyncio.timeout(timeout):
                 while not self.up:
@@ -127,9 +139,8 @@ class Client:
             raise Unreachable(f"{self.address.text}: {self.reason}") from None
 
     def tell(self, item: Item) -> bool:
-        """Say this to the relay: the first item of a turn of the loop at once, as it is the only one as a rule, all
-        others of the turn in one message. False, and it is dropped, while there is no connection and none is being
-        made."""
+        """Send an item: the first of a loop turn at once, as it is the only one as a rule, all others of the turn in
+        one message. Returns False for an item that is dropped, as no connection is there or being made."""
         session = self._session
         if session is None or self._bytes > DROP:
             return False
@@ -143,7 +154,7 @@ class Client:
         return True
 
     def leave(self) -> None:
-        """Send what was told and say goodbye; the owner hears relay_down at once, nothing after it."""
+        """Send the items that wait, then Bye; calls relay_down at once, and nothing after it."""
         self._closed = True
         was_up, session = self.up, self._session
         if was_up:
@@ -181,7 +192,7 @@ class Client:
             await asyncio.sleep(max(self._backoff.next(), session.retry * (1 + self._random() / 4)))
 
     def over(self, session: WebSocketSession) -> None:
-        """This connection is of no use any more."""
+        """Give up ``session``, which is of no use any more."""
         if self._session is not session:
             return
         self._session, self.reason, self.cause, self.spoke = None, session.reason, session.cause, session.signed
@@ -199,7 +210,7 @@ class Client:
     # What the session calls.
 
     def sign_in(self, asked: Challenge) -> SignIn:
-        """The answer to a challenge, with all that was told so far behind it in the same message."""
+        """Answer a challenge; items told so far follow in the same message. Raises ProtocolError for a wrong relay."""
         given = signin.answer(self._identity, asked, self._key, secrets.token_bytes(32), self._role, self._own_address)
         self._items.insert(0, given)
         self._bytes += _size(given)
@@ -232,7 +243,7 @@ class Client:
 
 
 def _size(item: Item) -> int:
-    """About how many bytes it is in a message; never fewer."""
+    """Return about how many bytes an item takes in a message, never fewer."""
     match item:
         case Open(data=data) | Data(data=data):
             return len(data) + 320

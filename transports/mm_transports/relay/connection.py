@@ -1,4 +1,4 @@
-"""One live link through a relay, as a connection: frames to and from one peer under one number."""
+"""One link through a relay, as a connection: frames to and from one peer under one number."""
 
 from typing import Final, Protocol, cast
 
@@ -19,7 +19,7 @@ WORDS: Final = {
 
 
 class RelayLink(Protocol):
-    """What carries a connection: our own connection to the relay."""
+    """Our own connection to the relay, which carries the links."""
 
     @property
     def full(self) -> bool: ...
@@ -27,20 +27,20 @@ class RelayLink(Protocol):
     def tell(self, item: Item) -> bool: ...
 
     def paused_here(self, connection: "RelayConnection") -> None:
-        """It was paused, and is to be released when this link is writable."""
+        """Release ``connection``, which was paused, when this link is writable again."""
 
     def leave(self, connection: "RelayConnection", error: Exception | None) -> None:
-        """It is over; see that :meth:`RelayConnection.lose` is called in a later turn of the loop."""
+        """Forget ``connection``, which is over; call :meth:`RelayConnection.lose` in a later turn of the loop."""
 
 
 class RelayConnection(Connection):
-    """``number`` is the link's, ``answered`` tells whether anything has come from the peer on it."""
+    """A connection to ``peer``. ``number`` is that of the link, ``answered`` whether a frame of the peer has come."""
 
     cost = RELAYED
     relayed = True
 
     def __init__(self, link: RelayLink, peer: bytes, number: int, max_frame: int, address: str, via: str = "") -> None:
-        """``via``: a relay of the peer when that is not the one our link leads to."""
+        """Make a connection; ``via``: a relay of the peer, when that is not the one our link leads to."""
         self.peer, self.number, self.max_frame, self.address, self.via = peer, number, max_frame, address, via
         self.answered = False
         self._link = link
@@ -50,7 +50,7 @@ class RelayConnection(Connection):
         self._held = 0
 
     def join(self, accept: Accept, opened: bool) -> None:
-        """Give it its receiver; ``opened``: the peer has sent the first frame."""
+        """Make the receiver; ``opened``: the peer has sent the first frame."""
         self._opened = self.answered = opened
         self._receiver = accept(self)
         if self._held:
@@ -61,7 +61,7 @@ class RelayConnection(Connection):
     def write(self, frame: bytes | bytearray) -> None:
         if self._over:
             return
-        data = cast(bytes, frame)  # it is encoded and never looked at again, and a copy would cost
+        data = cast(bytes, frame)  # a copy would cost, and nobody changes the frame any more
         if self._opened:
             self._link.tell(Data(self.peer, self.number, data))
         else:
@@ -85,14 +85,14 @@ class RelayConnection(Connection):
             self._receiver.frame_received(memoryview(frame))
 
     def closed(self, reason: str) -> None:
-        """The peer, or the relay in its place, has ended the link."""
+        """End the connection: the peer, or the relay in its place, has closed the link."""
         if reason == "closed":
             self.end(None)
         else:
             self.end(self.error(WORDS.get(reason, reason)))
 
     def end(self, error: Exception | None) -> None:
-        """It is over, without a word to the peer."""
+        """End the connection without a word to the peer."""
         if not self._over:
             self._over = True
             self._link.leave(self, error)
@@ -114,7 +114,7 @@ class RelayConnection(Connection):
             self._receiver.resume_writing()
 
     def lose(self, error: Exception | None) -> None:
-        """The last callback."""
+        """Call ``connection_lost`` of the receiver."""
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
             receiver.connection_lost(error)

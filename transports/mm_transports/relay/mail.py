@@ -1,7 +1,7 @@
-"""The mail of a node at one relay: what it leaves there for others, and what waits there for it.
+"""Leaves mail at one relay, and takes the mail that waits there for us.
 
-What the relay sends again after a reconnect while it is in hand here is not given to the node twice; what was taken
-and not told is told then. Nothing is kept on disk: the relay and the node have it all.
+After a reconnect the relay sends envelopes again. One that is in hand here is not given to the node twice; one that was
+taken is reported as taken then. Nothing is kept on disk: the relay and the node have it all.
 """
 
 import asyncio
@@ -25,19 +25,19 @@ from mmplatform.errors import MailDeclined, MailUncertain, ProtocolError, Unreac
 from mmplatform.identity.keys import sign_id_of
 from mmplatform.plugins.mail_carrier import MailHost
 
-ANSWER_TIMEOUT: Final = 30.0  # seconds for the relay to have it on its disk
+ANSWER_TIMEOUT: Final = 30.0  # seconds in which the relay should have an envelope on its disk
 MAX_PENDING_DEPOSITS: Final = 32
-MAX_PENDING_BYTES: Final = 4 * 1024 * 1024  # of those deposits, approximately
-IN_HAND: Final = 4096  # envelopes of ours that are not taken yet; a relay that sends more is hostile
-IN_HAND_BYTES: Final = 64 * 1024 * 1024  # of those envelopes; a relay that sends more is hostile
-REMEMBERED: Final = 4096  # envelopes taken of which the relay may not know that they are
+MAX_PENDING_BYTES: Final = 4 * 1024 * 1024  # bytes of deposits that wait for an answer, approximately
+IN_HAND: Final = 4096  # envelopes for us that are not taken yet; a relay that sends more is hostile
+IN_HAND_BYTES: Final = 64 * 1024 * 1024  # bytes of envelopes for us; a relay that sends more is hostile
+REMEMBERED: Final = 4096  # taken envelopes, for when the relay did not hear that they were
 STATES: Final = ("delivered", "expired", "refused", "overflow", "unknown")
 
-Print = tuple[bytes, int, int]  # tells two envelopes with one number apart: a relay may have begun anew
+Print = tuple[bytes, int, int]  # distinguishes envelopes of one number: a relay may have begun anew
 
 
 class RelayMailClient:
-    """``client`` is the connection to the relay. Gives ProtocolError for what a relay may not say."""
+    """The mail at the relay of ``client``; what comes for us goes to ``host``."""
 
     def __init__(self, client: Client, host: MailHost) -> None:
         self._client, self._host = client, host
@@ -54,11 +54,15 @@ class RelayMailClient:
 
     @property
     def idle(self) -> bool:
-        """Nothing is under way, either way."""
+        """Whether no envelope is under way, either way."""
         return not (self._deposits or self._turns or self._in_hand)
 
     async def deposit(self, peer: bytes, mail_id: bytes, expires: int, envelope: bytes, via: str) -> int:
-        """Until when the relay keeps it. Raises MailDeclined, MailUncertain or Unreachable."""
+        """Leave an envelope for ``peer``; return until when the relay keeps it, in Unix milliseconds.
+
+        ``mail_id`` has 16 bytes; ``via`` is the address of the peer's relay when ours is to pass the envelope on.
+        Raises MailDeclined, MailUncertain or Unreachable.
+        """
         limits = self._client.limits
         if limits is not None and 0 < limits.mail < len(envelope):
             raise MailDeclined("too-large")
@@ -79,7 +83,7 @@ class RelayMailClient:
             raise error from None
 
     def said(self, item: Item) -> bool:
-        """Take up what the relay said; False when it is not about mail."""
+        """Handle an item of the relay; return False when it is not about mail. Raises ProtocolError."""
         match item:
             case Stored(peer=peer, id=mail_id, expires=expires):
                 self._settle((peer, mail_id), expires)
@@ -96,7 +100,7 @@ class RelayMailClient:
         return True
 
     def down(self, reason: str) -> None:
-        """The connection is lost: what was not answered may be deposited again."""
+        """End the deposits that were not answered: the connection is lost, and they may be made again."""
         self._noted = -1
         for untold in self._untold.values():
             untold.clear()
@@ -106,7 +110,7 @@ class RelayMailClient:
         self.writable()
 
     def writable(self) -> None:
-        """Those who wait for their turn may look again."""
+        """Wake the deposits that wait for their turn."""
         turns, self._turns = self._turns, []
         for turn in turns:
             if not turn.done():
@@ -137,7 +141,7 @@ class RelayMailClient:
             answer.set_result(result)
         else:
             answer.set_exception(result)
-            answer.exception()  # who waited for it may have given up
+            answer.exception()  # mark as seen: its caller may have given up
         self.writable()
 
     def _ended(self, note: Ended) -> None:
@@ -181,7 +185,7 @@ class RelayMailClient:
         self._tell(number, good)
 
     def _tell(self, number: int, good: bool) -> None:
-        """With all else of this turn; while the relay is away it is told when the envelope comes again."""
+        """Report an envelope as taken at the end of the turn; while the relay is away, when it comes again."""
         if self._client.up:
             self._untold[good].append(number)
             self._arm()

@@ -1,4 +1,4 @@
-"""One relay as a node uses it: the links that lead over it, and peers that could not be reached there."""
+"""Carries the links that lead over one relay, and remembers peers that could not be reached there."""
 
 import asyncio
 import logging
@@ -18,28 +18,28 @@ from mmplatform.logs import escaped
 from mmplatform.plugins.mail_carrier import MailHost
 from mmplatform.plugins.transport import LENGTH_LIMIT, Accept, TransportHost
 
-MAX_LINKS: Final = 4096  # over one relay
-MAX_LINKS_PEER: Final = 8  # of one peer
+MAX_LINKS: Final = 4096  # links over one relay
+MAX_LINKS_PEER: Final = 8  # links of one peer over one relay
 MAX_MISSED: Final = 1024  # peers that are remembered as not reached
 
 log = logging.getLogger("mm_transports.relay")
 
 
 class MultiplexerOwner(Protocol):
-    """The transport."""
+    """The transport that uses a multiplexer."""
 
     host: TransportHost
     mail_host: MailHost
     accept: Accept | None  # for peers that dial us; None: nobody may
 
     def no_route(self, multiplexer: "RelayMultiplexer", via: str) -> None:
-        """This relay does not reach that one."""
+        """Take note that the relay of ``multiplexer`` does not reach the one at ``via``."""
 
     def multiplexer_down(self, multiplexer: "RelayMultiplexer") -> None: ...
 
 
 class RelayMultiplexer:
-    """``home``: we stay signed in there, and others may reach us; else we are a guest for a moment."""
+    """One relay. ``home``: we stay signed in there, and others may reach us; else we are a guest for a while."""
 
     def __init__(
         self, address: RelayAddress, owner: MultiplexerOwner, home: bool, ssl_context: ssl.SSLContext | None
@@ -74,7 +74,7 @@ class RelayMultiplexer:
         return not self._links and self.mail_client.idle
 
     def dial(self, peer: bytes, accept: Accept, via: str) -> RelayConnection:
-        """A link to ``peer``; whether the peer is there shows when it answers. Raises Unreachable."""
+        """Open a link to ``peer``; whether the peer is there shows when it answers. Raises Unreachable."""
         if not self.client.open:
             self.missed(peer)
             raise Unreachable(f"{self.address.text}: {self.client.reason}")
@@ -87,7 +87,7 @@ class RelayMultiplexer:
         return connection
 
     async def deposit(self, peer: bytes, mail_id: bytes, expires: int, envelope: bytes, via: str) -> int:
-        """See :meth:`RelayMailClient.deposit`."""
+        """Leave an envelope: see :meth:`RelayMailClient.deposit`."""
         try:
             return await self.mail_client.deposit(peer, mail_id, expires, envelope, via)
         except Unreachable:
@@ -96,7 +96,7 @@ class RelayMultiplexer:
             raise
 
     def missed(self, peer: bytes) -> None:
-        """Tell the node when there is a chance again to reach ``peer`` here."""
+        """Remember to tell the node when there is a chance again to reach ``peer`` here."""
         if len(self._missed) < MAX_MISSED:
             self._missed[peer] = None
 
@@ -127,7 +127,7 @@ class RelayMultiplexer:
         self._failures = 0
         log.log(logging.INFO if self.home else logging.DEBUG, "signed in at %s", self.address.text)
         for connection in list(self._links.values()):
-            if connection.max_frame > self._max_frame():  # it was made before this was known
+            if connection.max_frame > self._max_frame():  # made before the limit was known
                 self.missed(connection.peer)
                 connection.end(connection.error(f"the relay carries frames of {limits.frame} bytes at most"))
         missed, self._missed = self._missed, {}
@@ -237,7 +237,7 @@ class RelayMultiplexer:
         return min(LENGTH_LIMIT, limits.frame or LENGTH_LIMIT) if limits is not None else LENGTH_LIMIT
 
     async def _end(self, last: RelayConnection, error: Exception | None) -> None:
-        """The last link is told to be gone when the connection is, too: nothing stays open behind its user's back."""
+        """Close the client, then report the last link as lost: nothing stays open behind its user's back."""
         try:
             await self.client.close()
         finally:

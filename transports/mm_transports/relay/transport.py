@@ -1,4 +1,4 @@
-"""Relays as a transport: home relays, where others reach us and leave mail, and the way to everybody else's."""
+"""Relays as a transport: our home relays, where others reach us and leave mail, and the way to other relays."""
 
 import asyncio
 import ssl
@@ -14,15 +14,17 @@ from mmplatform.plugins.transport import RELAYED, Accept, Connection, Transport,
 if TYPE_CHECKING:
     from mm_transports.relay.multiplexer import RelayMultiplexer
 
-IDLE: Final = 120.0  # seconds after which a relay where we are a guest is left when nothing uses it, or a little later
+IDLE: Final = 120.0  # seconds, or a little more, without use after which we leave a relay where we are a guest
 MAX_GUESTS: Final = 64  # relays where we are a guest at the same time
-NO_ROUTE: Final = 300.0  # seconds for which a relay that does not reach another one is not asked to again
+NO_ROUTE: Final = 300.0  # seconds for which a relay that does not reach another one is not asked again
 NO_MAIL_ROUTE: Final = ("unreachable", "denied")
 
 
 class Relay(Transport, MailCarrier, Diagnosable):
-    """``relay+wss://host[:port][/path]/KEY`` and, without TLS, ``relay+ws://``. ``ssl_context``: for relays with a
-    certificate of a private authority, when SSL_CERT_FILE is not enough."""
+    """The transport and carrier of ``relay+wss://host[:port][/path]/KEY`` and, without TLS, ``relay+ws://``.
+
+    ``ssl_context`` is for relays with a certificate of a private authority, when SSL_CERT_FILE is not enough.
+    """
 
     schemes: ClassVar[tuple[str, ...]] = SCHEMES
     cost: ClassVar[int] = RELAYED
@@ -36,7 +38,7 @@ class Relay(Transport, MailCarrier, Diagnosable):
         self._homes: dict[SignId, RelayMultiplexer] = {}
         self._guests: dict[str, RelayMultiplexer] = {}
         self._no_routes: dict[tuple[SignId, str, bool], float] = {}  # (through, to, whether for mail) -> until when
-        self._idle: set[RelayMultiplexer] = set()  # guests that nothing used when they were last looked at
+        self._idle: set[RelayMultiplexer] = set()  # guests that nothing used at the last look
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -47,14 +49,16 @@ class Relay(Transport, MailCarrier, Diagnosable):
         self.mail_host = host
 
     async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
-        """At once: that the peer is absent shows as the loss of the connection, by Unreachable."""
+        """Open a link at once; an absent peer shows as the loss of the connection, by Unreachable."""
         relay = parse_relay(address)
         multiplexer, via = self._way(relay)
         return multiplexer.dial(raw_key(peer), accept, via)
 
     async def listen(self, hint: str, accept: Accept) -> list[str]:
-        """Sign in at the relay and stay; it need not be there yet. The address holds also while we are away: the
-        relay keeps mail."""
+        """Sign in at the relay and stay; the relay need not be there yet.
+
+        The address holds also while we are away: the relay keeps our mail.
+        """
         relay = parse_relay(hint)
         if relay.key in self._homes:
             raise LocalError(f"{relay.text}: this is a home relay already")
@@ -63,7 +67,7 @@ class Relay(Transport, MailCarrier, Diagnosable):
         return [relay.text]
 
     def near(self, address: str) -> bool:
-        """A relay where we are signed in, or that the one we are signed in at reaches for us."""
+        """Whether we are signed in at the relay of ``address``, or a home relay may reach it for us."""
         try:
             relay = parse_relay(address)
         except ValueError:
@@ -98,7 +102,7 @@ class Relay(Transport, MailCarrier, Diagnosable):
         return await multiplexer.deposit(raw_key(peer), mail_id, expires, envelope, via)
 
     async def close(self) -> None:
-        """Connections to relays end with the last link over them."""
+        """Stop listening; a connection to a relay ends with the last link over it."""
         self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()
@@ -107,7 +111,10 @@ class Relay(Transport, MailCarrier, Diagnosable):
     # What multiplexers call.
 
     def no_route(self, multiplexer: "RelayMultiplexer", via: str, mail: bool = False) -> None:
-        """For live links only as a rule: mail for a relay that is down waits for it at ours."""
+        """Ask a relay no more to reach ``via``, for links or for mail.
+
+        Mail is seldom meant: our relay keeps mail for a relay that is down.
+        """
         if len(self._no_routes) >= MAX_GUESTS:
             del self._no_routes[next(iter(self._no_routes))]
         self._no_routes[multiplexer.address.key, via, mail] = asyncio.get_running_loop().time() + NO_ROUTE
@@ -119,7 +126,7 @@ class Relay(Transport, MailCarrier, Diagnosable):
     # Inside.
 
     def _way(self, relay: RelayAddress, mail: bool = False) -> "tuple[RelayMultiplexer, str]":
-        """Over which relay, and whether that one is asked to reach the other. Raises Unreachable."""
+        """Return the relay to use, and the address it is asked to reach when that is another. Raises Unreachable."""
         if self._closed:
             raise Unreachable(f"{relay.text}: this node is stopping")
         home = self._homes.get(relay.key)
@@ -132,7 +139,7 @@ class Relay(Transport, MailCarrier, Diagnosable):
         return (through, relay.text) if through is not None else (guest or self._guest(relay), "")
 
     def _through(self, relay: RelayAddress, mail: bool = False) -> "RelayMultiplexer | None":
-        """The relay that may reach another one for us."""
+        """Return a home relay that may reach ``relay`` for us, or None."""
         now = asyncio.get_running_loop().time()
         for home in self._homes.values():
             if home.client.up and self._no_routes.get((home.address.key, relay.text, mail), 0.0) < now:
@@ -160,7 +167,7 @@ class Relay(Transport, MailCarrier, Diagnosable):
         return multiplexer
 
     def _look(self) -> None:
-        """Leave the relays that nothing has used for two looks."""
+        """Leave guests that nothing has used since the last look."""
         idle = {multiplexer for multiplexer in self._guests.values() if multiplexer.idle}
         for multiplexer in idle & self._idle:
             multiplexer.client.leave()

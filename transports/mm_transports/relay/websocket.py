@@ -1,7 +1,7 @@
 """WebSocket connections of relays and their clients: whole messages in order, in the callback style of asyncio.
 
-The websockets library does the protocol (its Sans-I/O half), this file and websocket_server.py the sockets. No task and
-no timer a message: one timer a connection sees to the upgrade, the keep-alive and the close in turn.
+The Sans-I/O half of the websockets library does the protocol, this file and websocket_server.py do the sockets. There
+is no task and no timer for each message: one timer a connection times the upgrade, the keep-alive and the close.
 """
 
 import asyncio
@@ -25,24 +25,24 @@ from mm_transports import resolving
 from mmplatform.errors import Unreachable
 
 CONNECT_TIMEOUT: Final = 10.0  # seconds, for TCP, TLS and the upgrade
-PING_EVERY: Final = 12.0  # seconds of silence; what is silent three times as long is gone
-SILENCES: Final = 2  # pings without an answer
+PING_EVERY: Final = 12.0  # seconds of silence after which a ping is sent; three times as long ends a connection
+SILENCES: Final = 2  # pings without an answer before the connection is ended
 CLOSE_TIMEOUT: Final = 2.0  # seconds for the other end to answer a close, and to take what is buffered
 HIGH_WATER: Final = 256 * 1024  # bytes in the send buffer above which the owner is paused
 UNREAD_PONGS: Final = 16  # pings that are answered while the other end reads nothing
 
 
 class WebSocketOwner(Protocol):
-    """What a connection calls, from the event loop only (``pause_writing`` also from within ``send``)."""
+    """The owner of a connection; called from the event loop only (``pause_writing`` also from within ``send``)."""
 
     def message_received(self, message: bytes) -> None:
-        """Text comes as it was sent: nobody has looked whether it is UTF-8."""
+        """Take one message; text comes as it was sent, not checked to be UTF-8."""
 
     def connection_lost(self, reason: str) -> None:
-        """The last callback, exactly once."""
+        """Take note of the end: the last callback, made once."""
 
     def pause_writing(self) -> None:
-        """More is buffered than should be."""
+        """Stop sending what can wait: more is buffered than should be."""
 
     def resume_writing(self) -> None: ...
 
@@ -51,14 +51,14 @@ OwnerOf = Callable[["WebSocket"], WebSocketOwner]
 
 
 class WebSocket(asyncio.Protocol):
-    """One connection; whoever it belongs to is made when it is open, and may send at once."""
+    """One connection; its owner is made when it is open, and may send at once."""
 
     remote = ""  # where the other end is, for people and logs
     ip = ""
 
     def __init__(self, protocol: ServerProtocol | ClientProtocol, ping_every: float) -> None:
         self._protocol = protocol
-        self._opcode, self._send = Opcode.BINARY, protocol.send_binary  # of messages, both ways
+        self._opcode, self._send = Opcode.BINARY, protocol.send_binary  # of messages in both directions
         self._ping_every = ping_every
         self._owner: WebSocketOwner | None = None
         self._loop = asyncio.get_running_loop()
@@ -72,7 +72,7 @@ class WebSocket(asyncio.Protocol):
 
     @property
     def subprotocol(self) -> str:
-        """What both ends agreed to speak."""
+        """The subprotocol that both ends agreed on, or ""."""
         return self._protocol.subprotocol or ""
 
     @property
@@ -87,7 +87,7 @@ class WebSocket(asyncio.Protocol):
             self._flush()
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Send what is queued, then close; an end that takes too long is cut off. Nothing is received any more."""
+        """Send what is queued, then close, by force after CLOSE_TIMEOUT seconds. Receives nothing any more."""
         if self._ending or self._transport is None:
             return
         self._why = self._why or f"closed here: {reason or code}"
@@ -124,7 +124,7 @@ class WebSocket(asyncio.Protocol):
         transport.set_write_buffer_limits(high=HIGH_WATER)
         plain = transport.get_extra_info("socket")
         if plain is not None and plain.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            # Not megabytes in the kernel that a pause cannot hold back any more
+            # Else megabytes wait in the kernel, which no pause can hold back.
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, HIGH_WATER)
         peer = transport.get_extra_info("peername")
         if peer:
@@ -132,10 +132,10 @@ class WebSocket(asyncio.Protocol):
         self._heard = self._loop.time()
 
     def data_received(self, data: bytes) -> None:
-        # Reset here, as times would not tell: uvloop's are whole milliseconds, and a pong may come in that of its ping.
+        # The silences end here; times would not tell: uvloop counts in ms, and a pong may come in the ms of its ping.
         self._heard, self._silences = self._loop.time(), 0
         self._protocol.receive_data(data)
-        self._corked = True  # all answers to what came in one piece leave in one piece
+        self._corked = True  # all answers to this data leave in one piece
         for event in self._protocol.events_received():
             if isinstance(event, Frame):
                 self._frame(event)
@@ -230,7 +230,7 @@ class WebSocket(asyncio.Protocol):
             self._wait(CLOSE_TIMEOUT, self.abort)
 
     def _tick(self) -> None:
-        """Ping what has been silent; a side that does not read itself only shows that it is there."""
+        """Ping a silent other end; while we do not read ourselves, only show that we are there."""
         now = self._loop.time()
         if self._reading_paused:
             self._protocol.send_pong(b"")
@@ -300,7 +300,7 @@ class _Dialled(WebSocket):
     def _fail(self, why: str) -> None:
         if not self.opened.done():
             self.opened.set_exception(Unreachable(f"{self._url}: {why}"))
-            self.opened.exception()  # whoever waits for it may have given up already
+            self.opened.exception()  # mark as seen: its caller may have given up already
             self.abort(why)
 
 
@@ -317,14 +317,17 @@ async def connect(
     """Connect to ``ws://`` or ``wss://host[:port]/path``, for binary messages.
 
     Args:
+        url: Where the other end listens.
         subprotocols: What we speak, the preferred one first; the other end has to agree to one.
         owner_of: Makes the owner when the connection is open.
         max_message: Bytes of the longest message the other end may send.
+        ssl: For wss: whom to trust; None for what the system trusts.
         timeout: Seconds for name, TCP, TLS and the upgrade.
         ping_every: Seconds of silence after which the other end is asked whether it is there.
 
     Raises:
         Unreachable: There is no connection; says why.
+
     """
     try:
         where = parse_uri(url)

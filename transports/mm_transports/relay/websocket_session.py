@@ -1,4 +1,4 @@
-"""One WebSocket of a client, from the attempt to its end: connect, answer the challenge, check the welcome."""
+"""Runs one WebSocket of a client from the attempt to its end: connects, answers the challenge, checks the welcome."""
 
 import asyncio
 import socket
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT: Final = 10.0  # seconds for name, TCP, TLS and the upgrade
 SIGN_IN_TIMEOUT: Final = 10.0  # seconds from the upgrade to the welcome
-SUSPICION: Final = 60.0  # seconds that a relay is left alone which broke the protocol, or says taken-over
+SUSPICION: Final = 60.0  # seconds that a relay is left alone after it broke the protocol, or said taken-over
 LONGEST_RETRY: Final = 600.0  # seconds that a relay may ask us to stay away
-CLOSING: Final = 1.0  # seconds for the close to be answered
+CLOSING: Final = 1.0  # seconds in which a close should be answered
 TAKEN_OVER: Final = "taken-over"
 WRONG_RELAY: Final = "wrong-relay"
 DENIED: Final = "denied"
@@ -29,10 +29,10 @@ MISSING: Final = "relays need the package websockets; install it with: pip insta
 
 
 class SessionOwner(Protocol):
-    """The client."""
+    """The client that a session belongs to."""
 
     def sign_in(self, asked: Challenge) -> SignIn:
-        """The answer, which leaves with the next flush; raises ProtocolError when the wrong relay asks."""
+        """Queue and return the answer to a challenge. Raises ProtocolError when the wrong relay asks."""
         ...
 
     def signed_in(self, session: "WebSocketSession", welcome: Welcome) -> None: ...
@@ -44,11 +44,11 @@ class SessionOwner(Protocol):
     def writable(self) -> None: ...
 
     def over(self, session: "WebSocketSession") -> None:
-        """It is of no use any more."""
+        """Give up ``session``, which is of no use any more."""
 
 
 class WebSocketSession:
-    """One WebSocket, from the attempt to its end; ``retry`` is how long to leave the relay alone then."""
+    """One WebSocket; ``retry`` is how many seconds to leave the relay alone after its end."""
 
     def __init__(self, client: SessionOwner, url: str, ssl_context: ssl.SSLContext | None) -> None:
         self.signed = False  # our sign-in is written, or will be in this turn
@@ -56,7 +56,7 @@ class WebSocketSession:
         self.paused = False
         self.reason = ""
         self.retry = 0.0
-        self.cause: BaseException | None = None  # why no connection could be made, when the system said so
+        self.cause: BaseException | None = None  # the error of the system because of which no connection could be made
         self._gone = asyncio.Event()
         self._client, self._url, self._ssl = client, url, ssl_context
         self._socket: WebSocket | None = None
@@ -66,7 +66,7 @@ class WebSocketSession:
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
-        """Until it is over."""
+        """Connect, and return when the session is over."""
         try:
             self._socket = await self._connect()
         except Unreachable as error:
@@ -77,7 +77,7 @@ class WebSocketSession:
         await self._gone.wait()
 
     def end(self, reason: str) -> None:
-        """Close the WebSocket in order; one whose other end does not answer is cut."""
+        """Close the WebSocket in order, by force when the other end does not answer."""
         if self._ending:
             return
         self.reason, self._ending = reason, True
@@ -132,7 +132,7 @@ class WebSocketSession:
 
     async def _connect(self) -> "WebSocket":
         try:
-            from mm_transports.relay import websocket  # its library is loaded by those who use a relay
+            from mm_transports.relay import websocket  # only nodes that use a relay load its library
         except ModuleNotFoundError as error:
             raise Unreachable(f"{MISSING} ({error})") from None
         try:
@@ -184,14 +184,14 @@ class WebSocketSession:
             self._timer.cancel()
 
     def _violated(self, error: ProtocolError) -> None:
-        """It may be another relay, or a hostile one: it is told why, and left alone for a while."""
+        """Tell the relay, which may be the wrong or a hostile one, why, and leave it alone for a while."""
         self.retry = SUSPICION
         self.send(encode_items([Bye(error.reason)]))
         self.end(str(error))
 
 
 def _advice(url: str, error: BaseException | None) -> str:
-    """What can be done about it."""
+    """Return what can be done about an error of connecting, as the end of a sentence."""
     if isinstance(error, socket.gaierror):
         return "; check the name in the address, and that this host can resolve names"
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -1,4 +1,4 @@
-"""What authors of transports and of applications test with.
+"""Tools with which authors of transports and of applications test.
 
 :class:`MemoryNodes` makes platforms that reach each other without sockets; it needs no test library.
 ``mm_transports.testing.contract`` holds a transport to what every transport promises; it needs

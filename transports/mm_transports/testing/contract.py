@@ -1,4 +1,4 @@
-"""What every transport promises (mmplatform/plugins/transport.py), as tests that a transport inherits.
+"""The promises of every transport (mmplatform/plugins/transport.py), as tests that a transport inherits.
 
 ::
 
@@ -26,18 +26,18 @@ DEADLINE: Final = 20.0  # seconds for one test
 
 
 class TransportContract:
-    """Derive a class named ``Test...`` with one fixture ``scene``, which says what listens where; nothing more."""
+    """The tests. Derive a class named ``Test...`` with one fixture ``scene``, which says what listens where."""
 
     pytestmark: ClassVar = [pytest.mark.asyncio, pytest.mark.timeout(DEADLINE)]
 
     @pytest.fixture
     def scene(self) -> Scene:
-        """What listens where, and who dials; not listening yet."""
+        """Say what listens where, and who dials; to be overridden. Nothing listens yet."""
         raise NotImplementedError(f"{type(self).__name__} needs a fixture scene that returns a Scene")
 
     @pytest_asyncio.fixture
     async def host(self, scene: Scene) -> AsyncIterator[Scene]:
-        """The scene, listening."""
+        """Give the scene, listening."""
         await scene.listen()
         yield scene
         await scene.transport.close()
@@ -130,6 +130,7 @@ class TransportContract:
 
 
 async def closed(*ends: End) -> None:
+    """Abort these connections and wait until each receiver was told of the end."""
     for end in ends:
         end.connection.abort()
     for end in ends:

@@ -1,4 +1,4 @@
-"""Platforms that reach each other within one process, over a memory network of their own."""
+"""Makes platforms that reach each other within one process, over a memory network of their own."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,21 +9,22 @@ from mm_transports.memory import Memory, Network
 from mmplatform import Platform
 from mmplatform.identity.keys import Identity
 
-DEADLINE: Final = 60.0  # seconds for all that is done with the nodes
+DEADLINE: Final = 60.0  # seconds for the whole body of ``nodes()``
 
 
 class MemoryNodes:
-    """``network`` is where they meet: cut it, delay it, drop its frames (:class:`mm_transports.memory.Network`)."""
+    """Platforms on one ``network``: cut it, delay it, drop its frames (:class:`mm_transports.memory.Network`)."""
 
     def __init__(self) -> None:
         self.network = Network()
 
     def node(self, number: int, **options: Any) -> Platform:
-        """A platform that is not started yet; its key is that of ``number`` (1 to 255) in every run.
+        """Make a platform that is not started yet, with the same key for ``number`` in every run.
 
         Args:
-            number: which of the nodes it is.
+            number: which of the nodes it is, 1 to 255.
             options: of Platform, in place of the memory transport, its address and the key.
+
         """
         defaults: dict[str, Any] = {
             "identity": identity(number),
@@ -34,7 +35,7 @@ class MemoryNodes:
 
     @asynccontextmanager
     async def nodes(self, count: int = 2, **options: Any) -> AsyncIterator[list[Platform]]:
-        """Started platforms, numbers 1 to ``count``, that are all friends and know each other's addresses.
+        """Start platforms with the numbers 1 to ``count``, all friends who know each other's addresses.
 
         Raises TimeoutError after a minute, so that a test that waits for ever fails.
         """
@@ -48,5 +49,5 @@ class MemoryNodes:
 
 
 def identity(number: int) -> Identity:
-    """The same key for a number in every run."""
+    """Return the key of a number, which is the same in every run."""
     return Identity.from_seed(bytes([number]) * 32)

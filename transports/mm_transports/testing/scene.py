@@ -1,4 +1,4 @@
-"""One transport that listens, one that dials, and receivers that keep what they are told."""
+"""Sets the scene of a test: a transport that listens, one that dials, and receivers that keep what they are told."""
 
 import asyncio
 import re
@@ -10,7 +10,7 @@ from mmplatform.identity.keys import SignId
 from mmplatform.plugins.transport import Connection, Transport
 
 PEER: Final = SignId("p" * 43 + "=")
-"""Who is dialled where the address alone leads to a host, and the key is of no use."""
+"""The peer to dial when the address alone leads to a host and the key is of no use."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class End:
 
 @dataclass
 class Scene:
-    """Somebody who listens, and somebody who dials there.
+    """A transport that listens, and one that dials there.
 
     ``transport`` listens near ``hint``. Where two nodes meet at a third (a relay), ``dialler`` is the transport of the
     one that dials and ``peer`` the key of the one that listens; otherwise ``transport`` dials itself.
@@ -54,17 +54,17 @@ class Scene:
     came: asyncio.Queue[End] = field(default_factory=asyncio.Queue)
 
     async def listen(self) -> None:
-        """Have the transport listen; ``address`` is the first of those it can be dialled at."""
+        """Let the transport listen; ``address`` is then the first at which it can be dialled."""
         self.address = (await self.transport.listen(self.hint, self.accept))[0]
 
     def accept(self, connection: Connection) -> End:
-        """The receiver of a connection that was dialled to us; it is in ``came``, too."""
+        """Make the receiver of a connection that comes in; it is in ``came``, too."""
         end = End(connection)
         self.came.put_nowait(end)
         return end
 
     async def dial(self) -> tuple[End, End]:
-        """Our end and theirs, which comes with the first frame that we write. Raises Unreachable."""
+        """Dial and write a first frame; return our end and theirs. Raises Unreachable."""
         ends: list[End] = []
 
         def accept(connection: Connection) -> End:
@@ -86,5 +86,5 @@ class Scene:
 
     @property
     def where(self) -> str:
-        """How errors name the address, as a pattern: without the key of a meeting point."""
+        """A pattern for the address as errors name it: without the key of a meeting point."""
         return re.escape(self.address.rpartition("/")[0] or self.address if self.dialler else self.address)

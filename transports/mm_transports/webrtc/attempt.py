@@ -1,4 +1,4 @@
-"""One try to open a channel with a peer, from either side: an offer, its answer, and what became of it."""
+"""One attempt to open a channel with a peer, from either side: an offer, its answer, and what became of it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ Say = Callable[[Signal], bool]
 
 
 class Attempt:
-    """``ours``: we offer. ``number`` names it in every signal. Whatever ends it ends in ``close``."""
+    """One attempt; ``number`` names it in every signal, and ``ours`` says that we offer. Always ended by ``close``."""
 
     def __init__(self, number: bytes, ours: bool, servers: Servers, say: Say) -> None:
         self.number, self.ours = number, ours
@@ -29,25 +29,25 @@ class Attempt:
         self._offer: Signal | None = None
         self._stage = "no-candidates: this host has no address to be reached at"
         self._late: list[IceCandidate | None] = []  # candidates that came before the description they belong to
-        self._told = ours  # the peer need not be told of the end: it does not know of an offer yet
+        self._told = ours  # whether the peer knows of the end, or knows of no offer yet
         self._tried: list[IceCandidate] = []
-        self._described = False  # the pair knows the peer's description
+        self._described = False  # whether the pair knows the description of the peer
         self._adding: set[asyncio.Task[None]] = set()
         self._accept: Accept
         self.pair = Pair(servers, self._opened, lambda: self.fail(self._unlinked()))
 
     async def dial(self, accept: Accept) -> WebRTCConnection:
-        """Offer, wait for the answer, and for the channel. Raises Unreachable."""
+        """Offer, and wait for the answer and the channel. Raises Unreachable after CONNECT_TIMEOUT seconds."""
         self._accept = accept
         return await self._in_time(self._dial)
 
     async def serve(self, offer: Description, accept: Accept) -> None:
-        """Answer an offer and wait for the channel. Raises Unreachable."""
+        """Answer an offer, and wait for the channel. Raises Unreachable after CONNECT_TIMEOUT seconds."""
         self._accept = accept
         await self._in_time(lambda: self._serve(offer))
 
     def answered(self, text: str) -> None:
-        """The peer's answer; of two the first counts."""
+        """Take the answer of the peer; a second one is ignored."""
         if self.ours and not self._answer.done() and not self._connection.done():
             try:
                 self._answer.set_result(parse(text))
@@ -55,7 +55,7 @@ class Attempt:
                 self.fail(str(error))
 
     def trickled(self, line: str) -> None:
-        """A candidate the peer found later, or an empty line for the end of them."""
+        """Take a candidate that the peer found later, or an empty line for the end of its candidates."""
         try:
             candidate = parse_candidate(line) if line else None
         except ProtocolError as error:
@@ -69,23 +69,23 @@ class Attempt:
             self._late.append(candidate)
 
     def ended(self, reason: str) -> None:
-        """The peer has given it up."""
+        """Fail: the peer has given up."""
         self._told = True
         self.fail(f"{reason}: said the peer")
 
     def repeat(self) -> None:
-        """The peer may not have heard our offer."""
+        """Send our offer again: the peer may not have heard it."""
         if self._offer is not None:
             self._say(self._offer)
 
     def fail(self, reason: str) -> None:
-        """It is over, unless the channel is open."""
+        """Give up, unless the channel is open."""
         if not self._connection.done():
             self._connection.set_exception(Unreachable(f"{ADDRESS} {reason}"))
-            self._connection.exception()  # seen: nobody may be waiting
+            self._connection.exception()  # mark as seen: nobody may be waiting
 
     async def close(self) -> None:
-        """Leave nothing behind, unless the channel is open."""
+        """Give up and leave nothing behind, unless the channel is open."""
         self.fail("closed: given up")
         self._answer.cancel()
         if self._connection.exception() is not None:
@@ -163,7 +163,7 @@ class Attempt:
         return connection
 
     def _unlinked(self) -> str:
-        """Why, for people: the first word is stable."""
+        """Return why there is no channel, for people; the first word is stable."""
         if self._stage != CONNECTING:
             return self._stage
         local = self.pair.local

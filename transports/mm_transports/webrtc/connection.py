@@ -1,4 +1,4 @@
-"""A data channel as a connection: pieces, back-pressure, a heartbeat, and the close both ways."""
+"""A data channel as a connection: pieces, back-pressure, a heartbeat, and a close from either side."""
 
 import asyncio
 from typing import Final, Protocol
@@ -8,34 +8,34 @@ from mmplatform.errors import ProtocolError, RemoteError
 from mmplatform.plugins.transport import LENGTH_LIMIT, PUNCHED, Accept, Connection
 
 ADDRESS: Final = "webrtc:"
-HIGH_WATER: Final = 256 * 1024  # bytes in the channel above which the sender is paused,
-LOW_WATER: Final = 64 * 1024  # and at which it goes on
-BEAT: Final = 1.25  # seconds of silence after which the other end is asked whether it is there
-SILENCES: Final = 3  # so many of them end the connection: the path is dead
+HIGH_WATER: Final = 256 * 1024  # bytes in the channel above which the sender is paused
+LOW_WATER: Final = 64 * 1024  # bytes in the channel at which a paused sender goes on
+BEAT: Final = 1.25  # seconds of silence after which the other end is pinged
+SILENCES: Final = 3  # silent beats in a row that end the connection: the path is dead
 
 
 class DataChannel(Protocol):
-    """The data channel, and all that is under it."""
+    """The data channel, with all that is under it."""
 
     @property
     def buffered(self) -> int:
-        """Bytes that wait in it."""
+        """How many bytes wait in the channel."""
         ...
 
     @property
     def piece(self) -> int:
-        """The longest message the other end takes, up to PIECE."""
+        """Bytes of the longest message that the other end takes, at most PIECE."""
         ...
 
     def send(self, data: bytes) -> None:
-        """Never blocks; does nothing once the channel is closed."""
+        """Queue one message; never blocks, and does nothing once the channel is closed."""
 
     async def close(self) -> None:
-        """Close it at once, with all that is under it."""
+        """Close the channel at once, with all that is under it."""
 
 
 class WebRTCConnection(Connection):
-    """Both ends of an open channel are this. The receiver is told of the end when everything is closed."""
+    """Either end of an open channel. The receiver is told of the end when everything is closed."""
 
     address = ADDRESS
     max_frame = LENGTH_LIMIT
@@ -64,7 +64,7 @@ class WebRTCConnection(Connection):
             self._receiver.pause_writing()
 
     def close(self) -> None:
-        """The other end closes the channel once it has everything; should it not, the heartbeat does."""
+        """Ask the other end to close the channel once it has everything; should it not, the heartbeat does."""
         if not self._closing and not self._over:
             self._closing = True
             self._channel.send(bytes((END,)))
@@ -75,25 +75,25 @@ class WebRTCConnection(Connection):
     # What the channel calls.
 
     def received(self, data: bytes | str) -> None:
-        """One message of the channel."""
+        """Take one message of the channel."""
         self._heard = True
         if self._over:
             return
         try:
             self._take(data)
-        except Exception as error:  # it must not end in the library, which would stop reading for ever
+        except Exception as error:  # an error in the library would stop its reading for ever
             if not isinstance(error, ProtocolError):
                 self._loop.call_exception_handler({"message": "a receiver failed", "exception": error})
             self._end(error)
 
     def drained(self) -> None:
-        """LOW_WATER is reached."""
+        """Let the sender go on: LOW_WATER is reached."""
         if self._paused and not self._over:
             self._paused = False
             self._receiver.resume_writing()
 
     def ended(self) -> None:
-        """The channel is closed, by the other end or by what is under it."""
+        """End: the channel was closed, by the other end or by what is under it."""
         self._end(None if self._closing else ConnectionResetError("the channel was closed"))
 
     # Inside.
@@ -108,13 +108,13 @@ class WebRTCConnection(Connection):
         elif kind == END:
             self._end(None)
         elif kind == PING and len(data) == 1:
-            if not self._paused:  # else one that asks and never reads would fill the memory with answers
+            if not self._paused:  # else an end that pings and never reads would fill our memory
                 self._channel.send(bytes((PONG,)))
         elif kind != PONG or len(data) != 1:
             raise ProtocolError("bad-piece", f"of kind {kind!r}, {len(data)} bytes")
 
     def _beat(self) -> None:
-        """The one timer. What leaves the channel shows life just as what comes: somebody acknowledges it."""
+        """Look for signs of life: messages that came, or bytes that left the channel, as somebody acknowledged them."""
         waited, self._waited = self._waited, self._channel.buffered
         if self._heard or self._waited < waited:
             self._heard, self._silences = False, 0

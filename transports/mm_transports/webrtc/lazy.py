@@ -1,4 +1,4 @@
-"""WebRTC as it is installed: 22 MB of libraries, a quarter of a second, loaded when the first direct link is made."""
+"""WebRTC as it is installed: its libraries (22 MB, a quarter of a second) are loaded for the first direct link."""
 
 from importlib.util import find_spec
 from typing import ClassVar, Final
@@ -7,14 +7,14 @@ from mm_transports.lazy import LazyTransport
 from mmplatform.plugins.signalling import SignallingTransport
 from mmplatform.plugins.transport import PUNCHED
 
-LIBRARY: Final = "aiortc"  # of the extra [webrtc]
+LIBRARY: Final = "aiortc"  # comes with the extra [webrtc]
 
 if find_spec(LIBRARY) is None:
     raise ModuleNotFoundError(f"No module named {LIBRARY!r}", name=LIBRARY)
 
 
 class LazyWebRTC(LazyTransport):
-    """:class:`mm_transports.webrtc.transport.WebRTC`, with the STUN and TURN servers of its node."""
+    """Stands for :class:`mm_transports.webrtc.transport.WebRTC` with the STUN and TURN servers of its node."""
 
     schemes: ClassVar[tuple[str, ...]] = ("webrtc",)
     address: ClassVar[str] = "webrtc:"

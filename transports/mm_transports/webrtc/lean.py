@@ -1,7 +1,7 @@
-"""Loads a library without the modules of it that are not used, which follow when somebody uses them after all.
+"""Loads a library without modules that are not used; they are loaded when somebody uses them after all.
 
-Who waits for a direct link waits for its library, and more than half of aiortc is codecs and names by multicast:
-without them it costs 0.25 s of CPU instead of 0.55 s, 22 MB instead of 41 MB, and 100 MB less to read from a cold disk.
+A direct link waits for its library, and more than half of aiortc is codecs and names by multicast: without those,
+loading costs 0.25 s of CPU instead of 0.55 s, 22 MB instead of 41 MB, and reads 100 MB less from a cold disk.
 """
 
 import sys
@@ -16,9 +16,11 @@ from typing import Any
 
 @contextmanager
 def without(absent: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
-    """What is imported meanwhile gets stand-ins for the modules ``absent`` (and those in them), unless they are loaded
-    already. A stand-in has the attributes given here, and loads the module when another one is used. Whoever imports
-    such a module afterwards gets the true one, so an application that uses all of the library loses nothing."""
+    """Give imports within this context stand-ins for the modules ``absent``, and those in them, that are not loaded.
+
+    A stand-in has the attributes given here, and loads the module when another attribute is used. An import afterwards
+    gets the true module, so an application that uses all of the library loses nothing.
+    """
     finder = _Finder({name: known for name, known in absent.items() if name not in sys.modules})
     sys.meta_path.insert(0, finder)
     try:
@@ -31,7 +33,7 @@ def without(absent: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
 
 
 class StandIn(ModuleType):
-    """A module that is not loaded."""
+    """A module that is not loaded yet."""
 
     def __getattr__(self, name: str) -> "Later":
         if name.startswith("__"):
@@ -40,7 +42,7 @@ class StandIn(ModuleType):
 
 
 class Later:
-    """One name of it: a class or function that loads the module when it is used, but not when it annotates."""
+    """One name of a stand-in: a class or function that loads the module when used, but not as an annotation."""
 
     def __init__(self, module: str, name: str) -> None:
         self._module, self._name = module, name

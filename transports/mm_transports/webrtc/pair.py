@@ -1,10 +1,10 @@
-"""The home of aiortc: one peer connection with one data channel, and all of its traps in one place.
+"""The home of aiortc: one peer connection with one data channel, and all traps of the library in one place.
 
-- Without ``iceServers`` aiortc asks a public STUN server: they are always given.
+- Without ``iceServers`` aiortc asks a public STUN server: ``iceServers`` are always given.
 - An unreachable STUN server costs 5 s, and cancelling leaves tasks behind: gathering is capped where aioice waits.
 - A check that meets a NAT before it has opened is lost, and repeated after 0.5 s: REPEAT is sooner.
-- A peer connection that fails stays "connecting" for long: whoever waits has a deadline of its own.
-- It loads PyAV, which only media need, and dnspython, which only names of browsers (``UUID.local``) need: not here.
+- A peer connection that fails stays "connecting" for long: callers have deadlines of their own.
+- aiortc loads PyAV, which only media need, and dnspython, which only names of browsers (``UUID.local``) need: not here.
 - Handlers must not raise: the library would stop reading.
 """
 
@@ -28,18 +28,18 @@ with lean.without({"av": {}, NAMES: {"is_mdns_hostname": is_name}}):
     from aiortc import RTCConfiguration, RTCIceCandidate, RTCIceServer, RTCPeerConnection, RTCSessionDescription
     from aiortc.rtcicetransport import parse_stun_turn_uri
 
-GATHERING: Final = 1.5  # seconds, hard; what is there by then is offered
-REPEAT: Final = 0.1  # seconds after which a question to a server or to the peer is asked again; doubles each time
+GATHERING: Final = 1.5  # seconds of gathering candidates; those that are found by then are offered
+REPEAT: Final = 0.1  # seconds after which a request to a server or to the peer is sent again; doubles each time
 CHANNEL: Final = 0  # the number of the one channel, which both ends know
 
 
 class Transaction(aioice.stun.Transaction):
-    """Asks again sooner. What is asked once, to see whether a link still stands, waits for its answer as ever."""
+    """A STUN transaction that repeats sooner, unless it is sent once only, as a check that a link still stands is."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         if options.get("retransmissions") is None:
-            self.__timeout_delay = REPEAT  # of the library's class: this one has the same name
+            self.__timeout_delay = REPEAT  # the private name of the library's class, which has the same name
 
 
 aioice.stun.Transaction = Transaction  # type: ignore[misc]
@@ -54,14 +54,14 @@ class Turn(NamedTuple):
 
 
 class Servers(NamedTuple):
-    """What helps to find candidates; aiortc uses the first of each."""
+    """Servers that help to find candidates; aiortc uses the first of each kind."""
 
     stun: tuple[str, ...] = ()
     turn: tuple[Turn, ...] = ()
 
 
 class Sink(Protocol):
-    """What a channel calls; none of it may raise."""
+    """The receiver of a channel; its methods may not raise."""
 
     def received(self, data: bytes | str) -> None: ...
 
@@ -71,7 +71,7 @@ class Sink(Protocol):
 
 
 class Pair:
-    """``opened()`` is called when the channel is open and gives its sink; ``failed()`` when it will never be."""
+    """One peer connection: calls ``opened()``, which gives the sink, or ``failed()`` when the channel never opens."""
 
     def __init__(self, servers: Servers, opened: Callable[[], Sink], failed: Callable[[], None]) -> None:
         self.piece = PIECE
@@ -81,27 +81,27 @@ class Pair:
         self._over = False
         self._describing: asyncio.Task[None] | None = None
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=_ice_servers(servers)))
-        # The same number at both ends: no message is needed to open it, and no other channel is welcome.
+        # With the same number at both ends, no message is needed to open the channel; no other channel is welcome.
         self._channel = self._pc.createDataChannel("mm", negotiated=True, id=CHANNEL)
         self._channel.bufferedAmountLowThreshold = LOW_WATER
         self._listen()
         self._cap_gathering()
 
     async def offer(self) -> Description:
-        """Our offer, with all candidates that were found in time."""
+        """Return our offer, with all candidates that were found in time."""
         return await self._describe()
 
     async def answer(self, offer: Description) -> Description:
-        """Our answer. Raises ValueError for what the library refuses."""
+        """Return our answer to ``offer``. Raises ValueError for an offer that the library refuses."""
         await self._accept(offer, "offer")
         return await self._describe()
 
     async def answered(self, answer: Description) -> None:
-        """The peer's answer; connecting begins. Raises ValueError for what the library refuses."""
+        """Take the answer of the peer and begin to connect. Raises ValueError for one that the library refuses."""
         await self._accept(answer, "answer")
 
     async def add(self, candidate: IceCandidate | None) -> None:
-        """A candidate that the peer found later; None: that was all."""
+        """Add a candidate that the peer found later; None for the end of its candidates."""
         if self._over:
             return
         found = None
@@ -109,7 +109,7 @@ class Pair:
             where = (candidate.host, candidate.port, candidate.priority, "udp", candidate.kind)
             found = RTCIceCandidate(1, candidate.foundation, *where, sdpMLineIndex=0)
             await _ready_for([candidate])
-        with suppress(ValueError, OSError):  # it came after the last one, or names cannot be looked up here
+        with suppress(ValueError, OSError):  # a candidate after the last one, or a name that cannot be looked up here
             await self._pc.addIceCandidate(found)
 
     @property
@@ -139,7 +139,7 @@ class Pair:
         await _ready_for(description.candidates)
         try:
             await self._pc.setRemoteDescription(RTCSessionDescription(description.text(), kind))
-        except Exception as error:  # closed meanwhile, or not to its taste: it has no errors of its own for that
+        except Exception as error:  # closed meanwhile, or refused: the library has no errors of its own
             raise ValueError(str(error)) from None
 
     def _listen(self) -> None:
@@ -152,7 +152,7 @@ class Pair:
         pc.on("connectionstatechange", self._state)
 
     def _cap_gathering(self) -> None:
-        """aioice waits 5 s for its servers; with less it goes on with what it has, and cleans up."""
+        """Shorten the 5 s that aioice waits for its servers; it goes on with what it has, and cleans up."""
         ice = cast(Any, self._pc.sctp).transport.transport.iceGatherer._connection
         ice.get_component_candidates = partial(ice.get_component_candidates, timeout=GATHERING)
 
@@ -180,7 +180,7 @@ class Pair:
 
 
 async def _ready_for(candidates: Sequence[IceCandidate]) -> None:
-    """What looks up names is loaded for the first one, in a thread: links that are up go on."""
+    """Load the code that looks up names when the first name comes, in a thread: links that are up go on."""
     if NAMES not in sys.modules and any(is_name(candidate.host) for candidate in candidates):
         await asyncio.to_thread(import_module, NAMES)
 
@@ -191,7 +191,7 @@ def _ice_servers(servers: Servers) -> list[RTCIceServer]:
 
 
 def check_urls(urls: Sequence[str], *schemes: str) -> None:
-    """Raises ValueError for what is no address of such a server."""
+    """Raise ValueError for a URL that is no address of a STUN or TURN server with one of ``schemes``."""
     for url in urls:
         try:
             parsed = parse_stun_turn_uri(url)

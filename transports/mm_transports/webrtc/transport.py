@@ -1,7 +1,7 @@
 """WebRTC as a transport: direct links through NATs, made over any link to the peer that is up already.
 
-Its address is ``webrtc:``, the same for every peer. There is at most one attempt with a peer at a time; when both ends
-offer at once, the offer of the smaller signId wins (docs/protocol/webrtc.rst).
+The address is ``webrtc:``, the same for every peer. At most one attempt with a peer is under way at a time; when both
+ends offer at once, the offer of the smaller signId wins (docs/protocol/webrtc.rst).
 """
 
 import asyncio
@@ -37,13 +37,13 @@ from mmplatform.plugins.transport import PUNCHED, Accept, Connection, TransportH
 
 MAX_SERVING: Final = 32  # offers that are being answered at the same time
 SUBJECT: Final = "direct links (WebRTC)"
-REMEMBERED: Final = 256  # attempts that were served: their offers are not answered again
+REMEMBERED: Final = 256  # served attempts, whose offers are not answered again
 
 log = logging.getLogger("mm_transports.webrtc")
 
 
 class Found(NamedTuple):
-    """How many candidates of each kind this host has now: its own addresses, those STUN and TURN servers gave."""
+    """How many candidates of each kind this host has now: its own addresses, and those of STUN and TURN servers."""
 
     own: int
     reflexive: int
@@ -51,8 +51,15 @@ class Found(NamedTuple):
 
 
 class WebRTC(SignallingTransport, Diagnosable):
-    """``webrtc:``. ``stun``: URLs (``stun:host[:port]``); ``turn``: (URL, user name, password) each. Without any, links
-    are made between hosts that reach each other's own addresses; nobody is asked. The first of each kind is used."""
+    """The transport of ``webrtc:``; raises ValueError for a malformed URL of a server.
+
+    Without servers, links are made between hosts that reach each other's own addresses, and nobody is asked.
+
+    Args:
+        stun: URLs, ``stun:host[:port]``; the first is used.
+        turn: URL, user name and password of each server; the first is used.
+
+    """
 
     schemes: ClassVar[tuple[str, ...]] = ("webrtc",)
     address: ClassVar[str] = ADDRESS
@@ -74,8 +81,11 @@ class WebRTC(SignallingTransport, Diagnosable):
         self.host = host
 
     async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
-        """Raises Unreachable with a reason word: no-link, crossed, busy, no-candidates, no-answer, udp-blocked,
-        failed, or what the peer said."""
+        """Open a channel with ``peer``, by signals over a link that is up.
+
+        Raises Unreachable with a reason word: no-link, crossed, busy, no-candidates, no-answer, udp-blocked, failed, or
+        what the peer said.
+        """
         _check(address)
         if self._closed:
             raise Unreachable(f"{ADDRESS} stopping: this node is stopping")
@@ -115,7 +125,7 @@ class WebRTC(SignallingTransport, Diagnosable):
             self._say(peer, Signal(END, signal.attempt, "gone"))
 
     async def probe(self) -> Found:
-        """What this host could offer now; takes GATHERING seconds at most."""
+        """Count the candidates that this host could offer now; takes GATHERING seconds at most."""
         attempt = Attempt(b"", True, self._servers, lambda _: False)
         try:
             kinds = [candidate.kind for candidate in (await attempt.pair.offer()).candidates]
@@ -133,7 +143,7 @@ class WebRTC(SignallingTransport, Diagnosable):
         return [*servers, ok(SUBJECT, f"a direct link can be offered: {kinds}")]
 
     async def close(self) -> None:
-        """Connections that are open stay so."""
+        """Stop answering offers. Connections that are open stay open."""
         self._closed, self._accept = True, None
         for attempt in list(self._attempts.values()):
             attempt.fail("stopping: this node is stopping")
@@ -143,7 +153,7 @@ class WebRTC(SignallingTransport, Diagnosable):
     # Inside.
 
     def _offered(self, peer: SignId, signal: Signal) -> None:
-        """Answer it, unless it is old, the lesser of two, or too much."""
+        """Answer an offer, unless it is old, loses against ours, or is one too many."""
         attempt = self._attempts.get(peer)
         if signal.attempt in self._served:
             return
@@ -188,7 +198,7 @@ class WebRTC(SignallingTransport, Diagnosable):
         return attempt
 
     def _done(self, peer: SignId, attempt: Attempt) -> None:
-        """Its sockets are closed in the background: whoever waits for another way need not wait for that."""
+        """Forget an attempt; close its sockets in the background, so that no dial waits for that."""
         if self._attempts.get(peer) is attempt:
             del self._attempts[peer]
         self._spawn(attempt.close())

@@ -1,1 +1,1 @@
-"""What nodes and relays say to each other (docs/protocol/relay.rst). Sans-I/O."""
+"""The protocol between nodes and relays (docs/protocol/relay.rst). Sans-I/O."""

@@ -17,7 +17,7 @@ _KEY_LENGTH: Final = 43
 
 
 class RelayAddress(NamedTuple):
-    """``url`` is where the WebSocket is, ``key`` whom to expect there, ``text`` the one form the address has."""
+    """The address of a relay: ``url`` of its WebSocket, the ``key`` to expect there, and the canonical ``text``."""
 
     text: str
     url: str
@@ -25,7 +25,7 @@ class RelayAddress(NamedTuple):
 
 
 def parse_relay(text: str) -> RelayAddress:
-    """The parts of a relay's address; raises ValueError saying what is wrong."""
+    """Return the parts of a relay's address. Raises ValueError, which says what is wrong."""
     if not is_address(text):
         raise ValueError(f"{text[:80]!r} is not an address: at most 256 visible ASCII characters")
     parts = urlsplit(text)
@@ -49,13 +49,13 @@ def parse_relay(text: str) -> RelayAddress:
 
 
 def format_relay(url: str, key: SignId) -> str:
-    """The address of the relay with ``key`` whose WebSocket is at ``url`` (``wss://host/``)."""
+    """Return the address of the relay with ``key`` whose WebSocket is at ``url`` (``wss://host/``)."""
     return f"relay+{url.rstrip('/')}/{base64.urlsafe_b64encode(raw_key(key)).decode().rstrip('=')}"
 
 
 @lru_cache(maxsize=4096)
 def relay_key(address: str) -> bytes:
-    """The key in the address of a relay; empty when it is not one."""
+    """Return the key (32 bytes) in the address of a relay, b"" when the address is not one."""
     try:
         return raw_key(parse_relay(address).key)
     except ValueError:
@@ -63,7 +63,7 @@ def relay_key(address: str) -> bytes:
 
 
 def _key(text: str) -> SignId:
-    """One key has one form: the characters a lenient decoder skips are refused."""
+    """Decode a key; refuses characters that a lenient decoder skips, so that one key has one form."""
     raw = base64.urlsafe_b64decode(text + "=") if len(text) == _KEY_LENGTH else b""
     if base64.urlsafe_b64encode(raw).decode().rstrip("=") != text:
         raise ValueError("not canonical base64")

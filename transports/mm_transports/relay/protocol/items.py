@@ -1,4 +1,4 @@
-"""What clients and relays say to each other, one record a thing said (docs/protocol/relay.rst).
+"""The items that clients and relays send to each other (docs/protocol/relay.rst).
 
 Keys are 32 raw bytes, link numbers are drawn by the side that opens a link, times are Unix milliseconds.
 """
@@ -10,7 +10,7 @@ from mmplatform.codec import Meta, Struct
 VERSION: Final = "mm-relay.1"  # a WebSocket subprotocol: client and relay agree on the highest both name
 MAX_FRAME: Final = 256 * 1024  # bytes of one session frame
 MAX_MAIL: Final = 1024 * 1024 + 16 * 1024  # bytes of one envelope
-MAX_ITEMS: Final = 4096  # in one WebSocket message
+MAX_ITEMS: Final = 4096  # items in one WebSocket message
 MAX_MESSAGE: Final = 2 * 1024 * 1024  # bytes of one WebSocket message
 KEY_SIZE: Final = 32
 ID_SIZE: Final = 16
@@ -25,12 +25,12 @@ Reason = Annotated[str, Meta(max_length=200)]
 FrameBytes = Annotated[bytes, Meta(max_length=MAX_FRAME)]
 Envelope = Annotated[bytes, Meta(max_length=MAX_MAIL)]
 
-PEER: Final = 0  # roles
-RELAY: Final = 1
+PEER: Final = 0  # the role of a node that signs in
+RELAY: Final = 1  # the role of a relay that signs in at another one
 
 
 class Limits(Struct, array_like=True, gc=False, frozen=True):
-    """What this relay allows. 0 means no limit of its own."""
+    """What a relay allows; 0 means that it has no limit of its own."""
 
     frame: Integer  # bytes of one session frame
     mail: Integer  # bytes of one envelope
@@ -49,7 +49,7 @@ class Limits(Struct, array_like=True, gc=False, frozen=True):
 
 
 class Challenge(Struct, array_like=True, tag=0, gc=False):
-    """Relay to client, first of all: sign this."""
+    """Relay to client, as its first item: asks the client to sign ``nonce``."""
 
     nonce: Key
     relay: Key
@@ -57,8 +57,10 @@ class Challenge(Struct, array_like=True, tag=0, gc=False):
 
 
 class SignIn(Struct, array_like=True, tag=1, gc=False):
-    """Client to relay; more items may follow at once. ``nonce`` is for the relay to sign, ``address`` where a relay
-    that signs in is reached itself."""
+    """Client to relay; proves its key, and more items may follow at once.
+
+    ``nonce`` is for the relay to sign, ``address`` where a relay that signs in is reached itself.
+    """
 
     key: Key
     nonce: Key
@@ -68,7 +70,7 @@ class SignIn(Struct, array_like=True, tag=1, gc=False):
 
 
 class Welcome(Struct, array_like=True, tag=2, gc=False):
-    """Relay to client: it holds its key, too, and this is what it allows."""
+    """Relay to client: proves the key of the relay and says what it allows; ``now`` is its clock."""
 
     signature: Signature
     now: Integer
@@ -76,7 +78,7 @@ class Welcome(Struct, array_like=True, tag=2, gc=False):
 
 
 class Bye(Struct, array_like=True, tag=3, gc=False):
-    """Either side, last of all. ``retry`` is how long the other should stay away, in milliseconds."""
+    """Either side, as its last item. ``retry``: milliseconds that the other should stay away."""
 
     reason: Reason
     retry: Integer = 0
@@ -86,7 +88,7 @@ class Bye(Struct, array_like=True, tag=3, gc=False):
 
 
 class Open(Struct, array_like=True, tag=4, gc=False):
-    """The first frame of a new link. ``via`` is a relay of the peer, when that is not this one."""
+    """Carries the first frame of a new link. ``via`` is a relay of the peer, when that is not this one."""
 
     peer: Key
     link: Integer
@@ -95,7 +97,7 @@ class Open(Struct, array_like=True, tag=4, gc=False):
 
 
 class Data(Struct, array_like=True, tag=5, gc=False):
-    """The next frame of a link."""
+    """Carries the next frame of a link."""
 
     peer: Key
     link: Integer
@@ -103,7 +105,7 @@ class Data(Struct, array_like=True, tag=5, gc=False):
 
 
 class Closed(Struct, array_like=True, tag=6, gc=False):
-    """The link is over: ``closed``, ``absent``, ``gone``, ``overflow``, ``denied``, ``unknown``, ``unreachable``."""
+    """Ends a link: ``closed``, ``absent``, ``gone``, ``overflow``, ``denied``, ``unknown``, ``unreachable``."""
 
     peer: Key
     link: Integer
@@ -111,17 +113,19 @@ class Closed(Struct, array_like=True, tag=6, gc=False):
 
 
 class Pause(Struct, array_like=True, tag=7, gc=False):
-    """Too much waits for the peer: write no more to it until Resume."""
+    """Relay to client: write no more to the peer until Resume, as too much waits for it."""
 
     peer: Key
 
 
 class Resume(Struct, array_like=True, tag=8, gc=False):
+    """Relay to client: write to the peer again."""
+
     peer: Key
 
 
 class Present(Struct, array_like=True, tag=9, gc=False):
-    """A peer that was absent when the client wanted to open a link to it has signed in."""
+    """Relay to client: a peer has signed in that was absent when the client wanted to open a link to it."""
 
     peer: Key
 
@@ -130,7 +134,7 @@ class Present(Struct, array_like=True, tag=9, gc=False):
 
 
 class Deposit(Struct, array_like=True, tag=10, gc=False):
-    """Keep this for ``peer`` until it has acknowledged it or ``expires``. Saying it twice with one id keeps it once."""
+    """Asks to keep an envelope until ``peer`` has taken it or it ``expires``; one id twice is kept once."""
 
     peer: Key
     id: Id
@@ -140,7 +144,7 @@ class Deposit(Struct, array_like=True, tag=10, gc=False):
 
 
 class Stored(Struct, array_like=True, tag=11, gc=False):
-    """It is on disk. ``expires`` is what the relay allows."""
+    """Answers a Deposit: the envelope is on disk, and is kept until ``expires``, as the relay allows."""
 
     peer: Key
     id: Id
@@ -148,8 +152,11 @@ class Stored(Struct, array_like=True, tag=11, gc=False):
 
 
 class Declined(Struct, array_like=True, tag=12, gc=False):
-    """It is not kept: ``overflow`` (of the recipient's box), ``quota`` (of the sender), ``too-large``, ``denied``,
-    ``expired``, ``storage``, ``unreachable``. Worth another try after ``retry`` milliseconds, unless that is 0."""
+    """Answers a Deposit: the envelope is not kept.
+
+    The reason is ``overflow`` (of the recipient's mailbox), ``quota`` (of the sender), ``too-large``, ``denied``,
+    ``expired``, ``storage`` or ``unreachable``. Another try is worth it after ``retry`` milliseconds, unless that is 0.
+    """
 
     peer: Key
     id: Id
@@ -158,14 +165,16 @@ class Declined(Struct, array_like=True, tag=12, gc=False):
 
 
 class RoomAgain(Struct, array_like=True, tag=13, gc=False):
-    """There is room again for mail to ``peer`` that was declined."""
+    """Says that there is room again for mail to ``peer`` that was declined."""
 
     peer: Key
 
 
 class Ended(Struct, array_like=True, tag=14, gc=False):
-    """What became of mail that was kept: ``delivered``, ``expired``, ``refused`` (the recipient could not open it)
-    or ``overflow``."""
+    """Reports to the depositor what became of mail that was kept.
+
+    The state is ``delivered``, ``expired``, ``refused`` (the recipient could not open it) or ``overflow``.
+    """
 
     number: Integer
     peer: Key
@@ -174,13 +183,13 @@ class Ended(Struct, array_like=True, tag=14, gc=False):
 
 
 class Noted(Struct, array_like=True, tag=15, gc=False):
-    """All Ended up to ``number`` are saved here: forget them."""
+    """Answers Ended: all up to ``number`` are noted, so the relay may forget them."""
 
     number: Integer
 
 
 class Mail(Struct, array_like=True, tag=16, gc=False):
-    """From the box of the client. ``peer`` is who deposited it, as far as the relay knows."""
+    """Carries an envelope from the mailbox of the client. ``peer`` deposited it, as far as the relay knows."""
 
     number: Integer
     peer: Key
@@ -188,15 +197,17 @@ class Mail(Struct, array_like=True, tag=16, gc=False):
 
 
 class Taken(Struct, array_like=True, tag=17, gc=False):
-    """The client's handlers are done with these and that is saved; ``refused`` ones it could not open."""
+    """Answers Mail: the client has handled these envelopes and saved that, or ``refused`` those it could not open."""
 
     numbers: Annotated[list[Integer], Meta(max_length=MAX_ITEMS)]
     refused: bool = False
 
 
 class MailWaiting(Struct, array_like=True, tag=19, gc=False):
-    """Between processes of one relay only: mail or notes for the target are in the store. With an ``address`` they
-    are for the relay there. A hint that may get lost."""
+    """Says, between processes of one relay only, that mail or notes for the target are in the store.
+
+    With an ``address`` they are for the relay there. The item may get lost.
+    """
 
     address: Address = ""
 
@@ -208,8 +219,10 @@ Forwardable = (
 
 
 class Forwarded(Struct, array_like=True, tag=18, gc=False):
-    """Between relays, and between processes of one: what ``source`` says to ``target``. Of what a relay says itself
-    the source is the relay's key."""
+    """Carries, between relays and between processes of one, what ``source`` says to ``target``.
+
+    The source of what a relay says itself is the key of the relay.
+    """
 
     source: Key
     target: Key

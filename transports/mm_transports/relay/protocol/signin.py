@@ -12,13 +12,14 @@ RELAY_LABEL: Final = "mm/1 relay welcome"
 
 
 def challenge(relay: Identity, name: str, nonce: bytes) -> Challenge:
+    """Make the challenge of a relay; ``nonce`` is 32 random bytes, ``name`` what clients are told it is called."""
     return Challenge(nonce, relay.sign_key, name)
 
 
 def answer(
     identity: Identity, asked: Challenge, relay_key: bytes, nonce: bytes, role: int = PEER, address: str = ""
 ) -> SignIn:
-    """The client's answer. Raises ProtocolError("wrong-relay") when it is not the relay that was dialled who asks."""
+    """Sign the answer of a client. Raises ProtocolError("wrong-relay") unless the relay that was dialled asks."""
     if not hmac.compare_digest(asked.relay, relay_key):
         raise ProtocolError(
             "wrong-relay", "another relay answers at this address: its key is not the one in the address"
@@ -28,7 +29,7 @@ def answer(
 
 
 def check_answer(asked: Challenge, given: SignIn) -> None:
-    """Raises ProtocolError("bad-sign-in") unless ``given`` proves its key for this very challenge."""
+    """Raise ProtocolError("bad-sign-in") unless ``given`` proves its key for this very challenge."""
     try:
         verify(
             given.key, given.signature, CLIENT_LABEL, *_claims(asked, given.key, given.nonce, given.role, given.address)
@@ -38,11 +39,12 @@ def check_answer(asked: Challenge, given: SignIn) -> None:
 
 
 def welcome(relay: Identity, asked: Challenge, given: SignIn, now: int, limits: Limits) -> Welcome:
+    """Sign the welcome of a relay; ``now`` in Unix milliseconds."""
     return Welcome(relay.sign(RELAY_LABEL, *_welcome_claims(asked, given)), now, limits)
 
 
 def check_welcome(asked: Challenge, given: SignIn, welcomed: Welcome) -> None:
-    """Raises ProtocolError("wrong-relay") unless the relay holds the key it named."""
+    """Raise ProtocolError("wrong-relay") unless the relay holds the key it named."""
     try:
         verify(asked.relay, welcomed.signature, RELAY_LABEL, *_welcome_claims(asked, given))
     except BadSignature as error:

@@ -1,4 +1,4 @@
-"""The bytes of a relay connection: each binary WebSocket message is one MessagePack array of items.
+"""Encodes the items of a relay connection: each binary WebSocket message is one MessagePack array of items.
 
 ::
 
@@ -22,12 +22,12 @@ _batches: Decoder[list[Item]] = Decoder(Annotated[list[Item], Meta(max_length=MA
 
 
 def encode_items(items: Sequence[Item]) -> bytes:
-    """One WebSocket message."""
+    """Return the WebSocket message with these items."""
     return encode(items)
 
 
 def decode_items(message: bytes) -> list[Item]:
-    """The items of one WebSocket message; raises ProtocolError("bad-item")."""
+    """Return the items of one WebSocket message. Raises ProtocolError("bad-item")."""
     try:
         return _batches.decode(message)
     except CodecError as error:
@@ -35,7 +35,7 @@ def decode_items(message: bytes) -> list[Item]:
 
 
 def batches(items: list[Item], size: Callable[[Item], int]) -> Iterator[list[Item]]:
-    """What goes into one message each, as ``size`` counts the bytes."""
+    """Split items into those of one message each; ``size`` counts the bytes of an item."""
     start = total = 0
     for index, item in enumerate(items):
         more = size(item)

@@ -1,1 +1,1 @@
-"""What two ends of a channel say to each other, and how it is read. Sans-I/O."""
+"""The protocol of two ends that make and use a channel. Sans-I/O."""

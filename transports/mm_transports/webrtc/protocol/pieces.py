@@ -1,4 +1,4 @@
-"""Frames on a data channel: one message of the channel is one piece (docs/protocol/webrtc.rst, "Pieces")."""
+"""Cuts frames into pieces, one for each message of a data channel (docs/protocol/webrtc.rst, "Pieces")."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -6,17 +6,17 @@ from typing import Final
 from mmplatform.errors import ProtocolError
 from mmplatform.plugins.transport import LENGTH_LIMIT
 
-MORE: Final = 0  # a part of a frame, and more of it follows
+MORE: Final = 0  # a part of a frame, of which more follows
 LAST: Final = 1  # the rest of a frame
 PING: Final = 2
 PONG: Final = 3
 END: Final = 4  # nothing follows: the channel may be closed
-PIECE: Final = 16 * 1024  # bytes of the largest: longer messages block the channel for others in some browsers
-SMALLEST: Final = 1200  # whoever takes only less is not talked to
+PIECE: Final = 16 * 1024  # bytes of a piece at most: in some browsers longer messages block the channel for others
+SMALLEST: Final = 1200  # bytes: a peer must take messages of this length
 
 
 def split(frame: bytes | bytearray, size: int = PIECE) -> Iterator[bytes]:
-    """The pieces of a frame, of at most ``size`` bytes each."""
+    """Yield the pieces of a frame, of at most ``size`` bytes each."""
     room = size - 1
     last = max(0, (len(frame) - 1) // room * room)
     for offset in range(0, last, room):
@@ -25,14 +25,14 @@ def split(frame: bytes | bytearray, size: int = PIECE) -> Iterator[bytes]:
 
 
 class Assembly:
-    """Frames out of pieces, in order; never keeps more than one frame of the longest allowed length."""
+    """Puts frames together from pieces, in order; holds at most one frame of ``limit`` bytes."""
 
     def __init__(self, limit: int = LENGTH_LIMIT) -> None:
         self._limit = limit
         self._parts = bytearray()
 
     def add(self, piece: bytes) -> memoryview | None:
-        """The frame that this piece of kind MORE or LAST completes. Raises ProtocolError."""
+        """Take a piece of kind MORE or LAST; return the frame it completes, or None. Raises ProtocolError."""
         if len(self._parts) + len(piece) - 1 > self._limit:
             raise ProtocolError("too-long", f"a frame of more than {self._limit} bytes")
         if piece[0] == LAST and not self._parts:

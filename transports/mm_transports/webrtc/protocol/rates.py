@@ -1,22 +1,22 @@
-"""How often a peer may have an offer answered: a bucket of tokens each."""
+"""Limits how often offers of a peer are answered: one token bucket a peer."""
 
 from typing import Final
 
 from mmplatform.identity.keys import SignId
 
-BURST: Final = 10.0  # offers at once,
-RATE: Final = 1.0  # and so many a second in the long run
-MAX_PEERS: Final = 1024  # that are remembered; the oldest goes first
+BURST: Final = 10.0  # offers of one peer at once
+RATE: Final = 1.0  # offers of one peer a second in the long run
+MAX_PEERS: Final = 1024  # peers that are remembered; the oldest is dropped first
 
 
 class Rates:
-    """Pure: ``now`` is an argument."""
+    """The token buckets of all peers. Pure: ``now``, in seconds, is an argument."""
 
     def __init__(self) -> None:
-        self._buckets: dict[SignId, tuple[float, float]] = {}  # tokens, and when that was
+        self._buckets: dict[SignId, tuple[float, float]] = {}  # tokens, and when they were counted
 
     def admit(self, peer: SignId, now: float) -> bool:
-        """Whether one more is admitted; counts it."""
+        """Whether one more offer of ``peer`` is admitted; counts it."""
         tokens, before = self._buckets.pop(peer, (BURST, now))
         tokens = min(BURST, tokens + (now - before) * RATE)
         admitted = tokens >= 1

@@ -1,7 +1,7 @@
 """Session descriptions, as far as a data channel needs them (docs/protocol/webrtc.rst, "Descriptions").
 
-What a peer sends is hostile: the few lines that matter are parsed strictly here, everything else is dropped, and what
-the WebRTC library gets is written anew from the result. We never contact an address that no honest peer has.
+Descriptions of peers are hostile input: the few lines that matter are parsed strictly here, all others are dropped, and
+the WebRTC library gets a text written anew from the result. We never contact an address that no honest peer has.
 """
 
 import ipaddress
@@ -12,11 +12,11 @@ from typing import Final
 from mm_transports.webrtc.protocol.pieces import SMALLEST
 from mmplatform.errors import ProtocolError
 
-MAX_CANDIDATES: Final = 10  # of a peer that we try: more would make us a port scanner,
-MAX_LINES: Final = 200  # and nobody has so many
-MAX_NAMES: Final = 3  # of them by names, which are looked up by multicast
-LOWEST_PORT: Final = 1024  # below are services, no sockets of a peer
-MAX_MESSAGE: Final = 65536  # bytes, of a peer that does not say (RFC 8841, 6.1)
+MAX_CANDIDATES: Final = 10  # candidates of a peer that we try: more would make us a port scanner
+MAX_LINES: Final = 200  # lines of a description: no honest peer has more
+MAX_NAMES: Final = 3  # candidates with names, which are looked up by multicast
+LOWEST_PORT: Final = 1024  # ports below belong to services, not to sockets of a peer
+MAX_MESSAGE: Final = 65536  # bytes a message has at most when the peer does not say (RFC 8841, 6.1)
 
 _UFRAG: Final = re.compile("[A-Za-z0-9+/]{4,256}")
 _PASSWORD: Final = re.compile("[A-Za-z0-9+/]{22,256}")
@@ -41,7 +41,7 @@ class IceCandidate:
     kind: str
 
     def line(self) -> str:
-        """``candidate:...``; the related address stays private."""
+        """Return the line ``candidate:...``; the related address stays private."""
         related = "" if self.kind == "host" else " raddr 0.0.0.0 rport 9"
         return f"candidate:{self.foundation} 1 udp {self.priority} {self.host} {self.port} typ {self.kind}{related}"
 
@@ -61,7 +61,7 @@ class Description:
     complete: bool = True
 
     def text(self) -> str:
-        """As SDP."""
+        """Return the description as SDP (RFC 8866)."""
         lines = [
             "v=0",
             "o=- 1 1 IN IP4 0.0.0.0",
@@ -84,7 +84,7 @@ class Description:
 
 
 def parse(text: str) -> Description:
-    """The description in ``text``. Raises ProtocolError("bad-sdp")."""
+    """Parse a description. Raises ProtocolError("bad-sdp")."""
     lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
     if len(lines) > MAX_LINES or lines[0] != "v=0":
         raise _bad("not a session description")
@@ -107,7 +107,7 @@ def parse(text: str) -> Description:
 
 
 def parse_candidate(line: str) -> IceCandidate | None:
-    """One ``candidate:...`` line; None for one that is of no use, or not to be contacted. Raises ProtocolError."""
+    """Parse a line ``candidate:...``; None for a candidate that is useless or unsafe. Raises ProtocolError."""
     fields = line.removeprefix("candidate:").split(" ")
     if not line.startswith("candidate:") or len(fields) < 8 or fields[6] != "typ":
         raise _bad("not a candidate")
@@ -120,7 +120,7 @@ def parse_candidate(line: str) -> IceCandidate | None:
 
 
 def chosen(candidates: list[IceCandidate]) -> tuple[IceCandidate, ...]:
-    """As many as may be tried; on a host with many interfaces those that others see come first."""
+    """Return as many candidates as may be tried, those that others see before those of a host's own interfaces."""
     distinct = dict.fromkeys(sorted(candidates, key=lambda candidate: candidate.kind == "host"))
     named = [candidate for candidate in distinct if is_name(candidate.host)]
     spare = set(named[MAX_NAMES:])
@@ -128,12 +128,12 @@ def chosen(candidates: list[IceCandidate]) -> tuple[IceCandidate, ...]:
 
 
 def is_name(host: str) -> bool:
-    """Whether it is one of the names that browsers give instead of addresses."""
+    """Whether ``host`` is one of the names that browsers give instead of addresses."""
     return host.endswith(".local")
 
 
 def _contactable(host: str) -> bool:
-    """Whether an honest peer may have this address, or name."""
+    """Whether an honest peer may have this address or name."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -150,7 +150,7 @@ def _contactable(host: str) -> bool:
 
 
 def _attributes(lines: list[str]) -> dict[str, str]:
-    """The first of each name; of fingerprints the first by SHA-256, the one every browser has."""
+    """Return the first attribute of each name; of fingerprints the first by SHA-256, which every browser has."""
     found: dict[str, str] = {}
     for line in lines:
         name, _, value = line[2:].partition(":")
@@ -179,7 +179,7 @@ def _number(value: str, lowest: int, highest: int) -> int:
 
 
 def _size(value: str) -> int:
-    """0 is no limit."""
+    """Return the limit of a message in bytes; 0 is no limit."""
     size = _number(value, 0, 2**32 - 1)
     if 0 < size < SMALLEST:
         raise _bad("max-message-size")

@@ -1,4 +1,4 @@
-"""What two nodes say to each other to make a channel (docs/protocol/webrtc.rst, "Signalling"): bytes, both ways."""
+"""Encodes the signals by which two nodes agree on a channel (docs/protocol/webrtc.rst, "Signalling")."""
 
 import re
 from dataclasses import dataclass
@@ -12,16 +12,18 @@ ANSWER: Final = 2
 CANDIDATE: Final = 3
 END: Final = 4
 KINDS: Final = (OFFER, ANSWER, CANDIDATE, END)
-ATTEMPT: Final = 8  # bytes
+ATTEMPT: Final = 8  # bytes of the number of an attempt
 HEADER: Final = 2 + ATTEMPT
-MAX_SIGNAL: Final = 16 * 1024  # bytes of a whole message
+MAX_SIGNAL: Final = 16 * 1024  # bytes of a whole signal
 _REASON: Final = re.compile("[a-z][a-z-]{0,31}")
 
 
 @dataclass(frozen=True)
 class Signal:
-    """``attempt`` is drawn by the one that offers. ``body``: SDP (OFFER, ANSWER), a candidate or nothing when that
-    was the last (CANDIDATE), or a reason word (END)."""
+    """One signal; ``attempt`` is drawn by the node that offers.
+
+    ``body`` is SDP (OFFER, ANSWER), a candidate, empty after the last one (CANDIDATE), or a reason word (END).
+    """
 
     kind: int
     attempt: bytes
@@ -29,7 +31,7 @@ class Signal:
 
 
 def encode_signal(signal: Signal) -> bytes:
-    """Raises ValueError when it is too long."""
+    """Return the bytes of a signal. Raises ValueError when it is too long."""
     data = bytes((VERSION, signal.kind)) + signal.attempt + signal.body.encode("ascii")
     if len(data) > MAX_SIGNAL:
         raise ValueError(f"a signal of {len(data)} bytes")
@@ -37,7 +39,7 @@ def encode_signal(signal: Signal) -> bytes:
 
 
 def decode_signal(data: bytes) -> Signal:
-    """Raises ProtocolError("bad-signal")."""
+    """Parse the bytes of a signal. Raises ProtocolError("bad-signal")."""
     if not HEADER <= len(data) <= MAX_SIGNAL:
         raise ProtocolError("bad-signal", f"{len(data)} bytes")
     version, kind = data[0], data[1]
