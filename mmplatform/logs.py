@@ -1,4 +1,4 @@
-"""What log lines of every package need: the words of others made harmless, and a bound on how many lines others cause.
+"""Helps log lines of every package: makes the words of others harmless, and bounds how many lines others cause.
 
 Loggers are those of the standard library, one a package, and no handler is installed here: that is the program's
 affair (docs/logging.rst).
@@ -13,27 +13,27 @@ from typing import Final
 
 LINES: Final = 20  # lines a minute about one subject
 MINUTE: Final = 60.0  # seconds
-SUBJECTS: Final = 256  # told apart within a minute; those beyond share one allowance
-KINDS: Final = 32  # of lines that are counted apart
+SUBJECTS: Final = 256  # subjects told apart within a minute; those beyond share one allowance
+KINDS: Final = 32  # kinds of lines that are counted apart
 LONGEST: Final = 512  # characters of the words of others in one line
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def escaped(text: object) -> str:
-    """``text`` on one line, at most LONGEST characters: what peers and relays say must not forge lines of a log, nor
-    steer the terminal of whoever reads it."""
+    """Return ``text`` on one line, at most LONGEST characters: what peers and relays say must not forge lines of a log,
+    nor steer the terminal of whoever reads it."""
     words = str(text)
     return escape_controls(words if len(words) <= LONGEST else f"{words[:LONGEST]}...")
 
 
 def escape_controls(text: str, but: str = "") -> str:
-    """``text`` with every control character, line break and change of writing direction as JSON writes it; those in
+    """Write every control character, line break and change of writing direction in ``text`` as JSON does; those in
     ``but`` stay."""
     return _CONTROL.sub(lambda match: match[0] if match[0] in but else json.dumps(match[0])[1:-1], text)
 
 
 def short_id(value: bytes) -> str:
-    """What lines call an envelope: enough of its id to tell it from others."""
+    """Return the name of an envelope in log lines: enough of its id to tell it from others."""
     return value[:4].hex()
 
 
@@ -56,8 +56,10 @@ class LineLimit:
         Args:
             subject: shares its allowance with nobody else; strangers share one, "".
             kind: what is counted when the line is one too many, as in "linked".
-            text, values: as for ``Logger.info``.
-            fields: attributes of the record: ``link``, ``peer``.
+            text: as for ``Logger.info``.
+            *values: as for ``Logger.info``.
+            **fields: attributes of the record: ``link``, ``peer``.
+
         """
         if not self._log.isEnabledFor(logging.INFO):
             return

@@ -12,7 +12,7 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Family(NamedTuple):
-    """One number, or one for each combination of ``labels``; a counter never falls."""
+    """A metric: one number, or one for each combination of ``labels``; a counter never falls."""
 
     kind: Literal["counter", "gauge"]
     name: str
@@ -22,7 +22,10 @@ class Family(NamedTuple):
 
 
 class Histogram(NamedTuple):
-    """``counts``: of what is at most ``limits``, each one for itself; the last is of all that is more."""
+    """A histogram: ``counts[i]`` is the number of samples above ``limits[i - 1]`` and up to ``limits[i]``.
+
+    The counts are not cumulative; the last one is of samples above the highest limit. ``total`` is the sum of all.
+    """
 
     name: str
     text: str
@@ -35,7 +38,7 @@ Families = Iterable[Family | Histogram]
 
 
 class Page:
-    """What ``families()`` gives, and how the process is. Raises PluginError when prometheus_client is missing."""
+    """A page with what ``families()`` gives, and the state of the process. Raises PluginError without the library."""
 
     def __init__(self, families: Callable[[], Families]) -> None:
         try:

@@ -138,7 +138,7 @@ class Channel:
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
-        if self._served_by is not None:  # in this process: what was sent last shall still be heeded
+        if self._served_by is not None:  # in this process: the other side should still read what was sent last
             await asyncio.wait([self._served_by], timeout=PARTING)
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ def switch_on(verbosity: int, as_json: bool) -> None:
         verbosity: 0 for nothing, 1 for INFO of our loggers, 2 and more for DEBUG. Of libraries only warnings are shown:
             some of them log what they carry.
         as_json: one JSON object a line; with verbosity 0 it is INFO all the same.
+
     """
     switch_off()
     verbosity = max(verbosity, int(as_json), 2 * debugging())

@@ -22,24 +22,24 @@ class LinkLog:
         self._lines = LineLimit(log)
 
     def linked(self, peer: SignId, link: Link) -> None:
-        """A link is up."""
+        """Log that a link is up."""
         way = "dialled" if link.dialled else "accepted"
         self._say(peer, link, "linked", "link %d with %s is up: %s, %s", escaped(link.connection.address), way)
 
     def moved(self, peer: SignId, link: Link, old: Link | None, why: str) -> None:
-        """Frames go over ``link`` from now on, and no longer over ``old``; that the first link is used is not said."""
+        """Log that frames go over ``link`` from now on, and no longer over ``old``; of a first link nothing is said."""
         if old is not None:
             came_from = f"link {old.id} ({escaped(old.connection.address)})"
             text = "link %d with %s is used (%s) in place of %s: %s"
             self._say(peer, link, "moved", text, escaped(link.connection.address), came_from, why)
 
     def lost(self, peer: SignId, link: Link, others: int) -> None:
-        """A link that was up is gone; so many ``others`` are up."""
+        """Log that a link that was up is gone; so many ``others`` are up."""
         left = f"{others} left" if others else "none left"
         self._say(peer, link, "lost", "link %d with %s is lost: %s (%s)", escaped(link.error), left)
 
     def unreachable(self, peer: SignId, reason: str) -> None:
-        """An attempt to reach the peer failed. It is tried on and on, so only who looks closely is told."""
+        """Log, at DEBUG as attempts go on and on, that one to reach the peer failed."""
         log.debug("%s cannot be reached: %s", peer, escaped(reason), extra={"peer": peer})
 
     def close(self) -> None:

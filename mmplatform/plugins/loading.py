@@ -49,6 +49,7 @@ def load_all(group: str) -> tuple[dict[str, object], list[PluginError]]:
 
     Raises:
         PluginError: a name is claimed twice. Neither is used then, so the program would do without it in silence.
+
     """
     from importlib.metadata import entry_points
 

@@ -108,6 +108,7 @@ class Door(ABC):
         id: A number that no other connection of this process has; the log says ``connection 12``. Whether items are
             logged is looked up when the connection opens, not for each message.
         ended_by: Why the connection ended, once it has.
+
     """
 
     subprotocol: ClassVar[str] = ""
