@@ -10,7 +10,7 @@ import pytest
 
 from mm_transports.relay.protocol.address import format_relay
 from tests.chaos.failover import Failover
-from tests.mm_transports.relay.test_platforms import echo, friends, node, relay
+from tests.support.running_relays import echo, friends, node, relay
 from tests.support.world import collect, identity, until
 
 

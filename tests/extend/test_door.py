@@ -17,7 +17,7 @@ from mm_transports.relay.protocol.items import Open, Welcome
 from mm_transports.relay.websocket import connect
 from mmplatform.errors import LocalError
 from mmplatform.identity.keys import Identity, raw_key
-from tests.mm_relay.doors.test_native import Guest, within
+from tests.support.native_door import Guest, within
 
 ALICE, BOB = (Identity.from_seed(bytes([number]) * 32) for number in (11, 12))
 LONGEST = 120  # lines of all its files together

@@ -9,7 +9,7 @@ import pytest
 
 from mmplatform import Delivery, Platform
 from mmplatform.durable import inspection
-from tests.mm_transports.relay.test_platforms import echo, friends, node, relay
+from tests.support.running_relays import echo, friends, node, relay
 from tests.support.world import collect, until
 
 COUNT = 400

@@ -1,66 +1,18 @@
 """Mail through real relays over real WebSockets: between two of them, over a restart, and with a cluster on Redis."""
 
-import random
-import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.relay_process import RelayProcess
-from mm_transports.relay.client import Client
-from mm_transports.relay.protocol.address import parse_relay
-from mm_transports.relay.protocol.items import Deposit, Ended, Item, Limits, Mail, Noted, Stored, Taken
-from tests.mm_transports.relay.test_platforms import Running, relay
-from tests.sim.relay_mail.office import deposit
+from mm_transports.relay.protocol.items import Ended, Mail, Stored
+from tests.support.mail_clients import ALICE, BOB, arrive, letters
 from tests.support.redis_server import RedisServer
+from tests.support.running_relays import relay
 from tests.support.world import identity, until
 
-ALICE, BOB = identity(1), identity(2)
-
-
 pytestmark = pytest.mark.usefixtures("quick")
-
-
-class Person:
-    """A client that remembers what it heard; ``taking`` ones take their mail."""
-
-    def __init__(self, taking: bool) -> None:
-        self.heard: list[Item] = []
-        self.taking = taking
-
-    def of(self, kind: type[Any]) -> list[Any]:
-        return [item for item in self.heard if isinstance(item, kind)]
-
-    def relay_up(self, client: Client, limits: Limits) -> None: ...
-
-    def relay_said(self, client: Client, item: Item) -> None:
-        self.heard.append(item)
-        if isinstance(item, Mail) and self.taking:
-            client.tell(Taken([item.number]))
-        if isinstance(item, Ended):
-            client.tell(Noted(item.number))
-
-    def relay_down(self, client: Client, reason: str) -> None: ...
-
-    def relay_writable(self, client: Client) -> None: ...
-
-
-async def arrive(
-    stack: AsyncExitStack, who: Any, at: Running | RelayProcess, *, taking: bool = False
-) -> tuple[Client, Person]:
-    person = Person(taking)
-    client = Client(parse_relay(at.address), who, person, random=random.random, now=time.time)
-    client.start()
-    stack.push_async_callback(client.close)
-    await client.connected(10)
-    return client, person
-
-
-def letters(count: int, via: str = "") -> list[Deposit]:
-    made = [deposit("", 1000, via=via) for _ in range(count)]
-    return [Deposit(BOB.sign_key, one.id, one.expires, one.envelope, via) for one in made]
 
 
 async def test_mail_between_two_relays(stack: AsyncExitStack, tmp_path: Path) -> None:

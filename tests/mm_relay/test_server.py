@@ -19,9 +19,9 @@ from mm_transports.relay.protocol.items import Closed, Data, Deposit, Mail, Open
 from mm_transports.relay.websocket import WebSocket, connect
 from mmplatform.errors import FolderInUse, LocalError, StorageError, Unreachable
 from mmplatform.identity.keys import Identity, raw_key
-from tests.mm_relay.doors.test_native import Guest, within
-from tests.mm_transports.relay.test_websocket import settled
+from tests.support.native_door import Guest, within
 from tests.support.redis_server import RedisServer, needs_redis
+from tests.support.websocket_ends import settled
 
 ALICE, BOB = (Identity.from_seed(bytes([number]) * 32) for number in (11, 12))
 LATER = 2**52

@@ -27,7 +27,7 @@ class TestOurs(TransportContract):
 
 async def meeting(stack: AsyncExitStack) -> Scene:
     """Two nodes and a relay between them."""
-    from tests.mm_transports.relay.test_transport import Node
+    from tests.support.relay_nodes import Node
     from tests.support.tiny_relay import Tiny
     from tests.support.world import identity
 

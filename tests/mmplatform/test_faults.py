@@ -1,13 +1,12 @@
 """Full disks, read-only folders, damaged files, clocks set back, processes killed: nothing acknowledged is lost."""
 
 import asyncio
-import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,51 +23,8 @@ from mmplatform import (
 )
 from mmplatform.durable import inbox as inbox_module
 from mmplatform.durable import inspection
+from tests.support.disks import Disk
 from tests.support.world import World, collect, identity, listen_to, until
-
-DISK = 2 * 1024 * 1024
-
-
-class Disk:
-    """A file system of 2 MiB."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.filler = path / "filler"
-
-    def fill(self, leave: int = 0) -> None:
-        with self.filler.open("wb", buffering=0) as file:
-            try:
-                while self.free() > leave:
-                    if not file.write(bytes(min(65536, max(self.free() - leave, 1)))):
-                        break
-            except OSError:
-                pass
-
-    def free(self) -> int:
-        stat = os.statvfs(self.path)
-        return stat.f_bavail * stat.f_frsize
-
-    def give_back(self) -> None:
-        self.filler.unlink()
-
-    def remount(self, options: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,{options}", str(self.path)], check=True)
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small file system")
-    path = tmp_path / "disk"
-    path.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(path)], capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.strip()}")
-    yield Disk(path)
-    subprocess.run(["umount", "-l", str(path)], check=True)
 
 
 @asynccontextmanager

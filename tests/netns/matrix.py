@@ -16,7 +16,7 @@ from itertools import product
 from typing import Final, NamedTuple
 
 from tests.netns.lab import Lab, impossible
-from tests.netns.test_relay import start_relay
+from tests.netns.relays import start_relay
 from tests.netns.told import Told
 
 DELIVERED: Final = 2.0  # seconds

@@ -12,7 +12,7 @@ import pytest
 
 from mmplatform.identity.keys import Identity
 from tests.netns.lab import Lab, needs
-from tests.netns.test_relay import start_relay
+from tests.netns.relays import start_relay
 from tests.netns.told import Told
 
 pytestmark = [needs("nft", "mount"), pytest.mark.slow, pytest.mark.timeout(300)]

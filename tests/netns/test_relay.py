@@ -1,30 +1,18 @@
 """Two nodes behind symmetric NATs, which nothing can punch a hole through, and a relay both can dial."""
 
-import json
-import sys
-
 import pytest
 
 from tests.netns.lab import Lab, needs
+from tests.netns.relays import start_relay
 from tests.netns.told import Told
 
 pytestmark = [needs("nft"), pytest.mark.slow]
-PORT = 8080
+
+
 QUESTIONS = 2000
+
+
 NO_PUNCHING = ("--transport", "tcp", "--transport", "relay")  # attempts that must fail would be in the figures
-
-
-def start_relay(lab: Lab, host: str) -> str:
-    """The address of a relay on ``host``."""
-    process = lab.start(
-        host, sys.executable, "-m", "mmplatform.cli", "--json", "relay", "--data", str(lab.folder / host),
-        "--listen", f"0.0.0.0:{PORT}", "--public-url", f"ws://{lab.address(host)}:{PORT}/",
-    )  # fmt: skip
-    assert process.stdout is not None
-    told: dict[str, str] = {}
-    while told.get("event") != "ready":
-        told = json.loads(process.stdout.readline())
-    return told["address"]
 
 
 def test_request_and_reply_between_two_symmetric_nats() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.netns.lab import Lab, needs
 from tests.netns.nat import KINDS
-from tests.netns.test_relay import start_relay
+from tests.netns.relays import start_relay
 from tests.netns.told import Told
 
 pytest.importorskip("aiortc")

@@ -310,3 +310,7 @@ async def people(*persons: Person) -> AsyncIterator[None]:
         for person in persons:
             if person.node is not None:
                 await person.stop()
+
+
+async def sent(person: Person, to: Person, *payloads: Any, **options: Any) -> list[Any]:
+    return [await person.up.messaging.send("chat", to.sign_id, payload, **options) for payload in payloads]

@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from mm_transports.tcp import TCP
 from mm_transports.testing.nodes import MemoryNodes
 from mm_transports.testing.nodes import identity as identity
 from mmplatform import Platform
 
 DEADLINE = 20.0
+KINDS = pytest.mark.parametrize("kind", ["memory", "tcp"])
 
 
 class World(MemoryNodes):

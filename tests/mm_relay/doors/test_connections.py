@@ -20,7 +20,7 @@ from mm_relay.metrics import Metrics
 from mm_transports.relay.protocol.items import MAX_MESSAGE, VERSION, Bye, Data, Item, Limits
 from mm_transports.relay.websocket import WebSocket
 from mmplatform.identity.keys import Identity
-from tests.mm_relay.doors.test_native import NOW, Core, limits, within
+from tests.support.native_door import NOW, Core, limits, within
 from tests.support.world import until
 
 RELAY, PEER = (Identity.from_seed(bytes([number]) * 32) for number in (1, 2))

@@ -6,26 +6,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mm_relay.routing.flows import OVERHEAD, QUANTUM, Attachment, Bounds, Flow, Queues, cost
-from mm_transports.relay.protocol.items import PEER, RELAY, Closed, Data, Forwarded
+from mm_transports.relay.protocol.items import RELAY, Closed, Data, Forwarded
 from tests.sim.relay.world import key_of
+from tests.support.flows import attachment
 
 BOUNDS = Bounds(pause=2000, flow=10_000, peer=20_000, relay=30_000, attachment=25_000, total=60_000)
-
-
-class FakeSession:
-    address = ""
-    full = True
-
-    def __init__(self, name: str, role: int = PEER) -> None:
-        self.key, self.role = key_of(name), role
-
-    def tell(self, item: object) -> None: ...
-
-    def end(self, reason: str, retry: float = 0.0) -> None: ...
-
-
-def attachment(name: str, role: int = PEER, process: str = "") -> Attachment:
-    return Attachment(FakeSession(name, role), process)
 
 
 def flow(source: Attachment, target: Attachment) -> Flow:
@@ -115,7 +100,11 @@ class Bounded(Model):
 
 
 Model.TestCase.settings = Bounded.TestCase.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+
+
 TestModel = Model.TestCase
+
+
 TestBounded = Bounded.TestCase
 
 

@@ -5,7 +5,7 @@ import pytest
 from mm_relay.routing import watches
 from mm_relay.routing.watches import Watches
 from mm_transports.relay.protocol.items import RELAY
-from tests.mm_relay.routing.test_flows import attachment
+from tests.support.flows import attachment
 
 A, B, C = (bytes([number]) * 32 for number in range(3))
 

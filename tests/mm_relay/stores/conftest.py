@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from mm_relay.stores.contract import MailStore
+from tests.support.disks import disk
 from tests.support.redis_server import RedisServer
 from tests.support.stores import Home, memory_home, redis_home, sqlite_home
+
+__all__ = ["disk", "home", "store"]
 
 prefixes = itertools.count(1)
 

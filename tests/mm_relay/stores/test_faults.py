@@ -11,7 +11,7 @@ import pytest
 from mm_relay.stores.contract import Caps, OverQuota, Usage
 from mm_relay.stores.rows import KEPT, MAIL, NOTE, NUMBER, QUARANTINE
 from mmplatform.errors import StorageCorrupt, StorageError, StorageFull
-from tests.mmplatform.test_faults import Disk, disk
+from tests.support.disks import Disk
 from tests.support.redis_server import RedisServer
 from tests.support.stores import (
     ALL,
@@ -27,8 +27,6 @@ from tests.support.stores import (
     sqlite_home,
     waiting,
 )  # fmt: skip
-
-__all__ = ["disk"]
 
 WRITER = """
 import asyncio, os, sys

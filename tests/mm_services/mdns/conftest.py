@@ -17,7 +17,7 @@ def multicast() -> None:
 
 
 @pytest.fixture(autouse=True)
-async def nothing_escapes(nothing_escapes: list[dict[str, Any]]) -> AsyncIterator[None]:
-    """Nor is a task left over."""
+async def nothing_is_left_over(nothing_escapes: list[dict[str, Any]]) -> AsyncIterator[None]:
+    """Nothing escapes, and no task of ours goes on after a test."""
     yield
     assert [task for task in asyncio.all_tasks() if task.get_name().startswith("mm ")] == []

@@ -1,7 +1,6 @@
 """One signed-in connection to a relay: what it costs, how it ends, how it comes back, and what it takes from nobody."""
 
 import asyncio
-import contextlib
 import socket
 import ssl
 import subprocess
@@ -16,7 +15,6 @@ from mm_relay.access import Access
 from mm_relay.doors.websocket_server import serve
 from mm_transports.relay import client as module
 from mm_transports.relay import websocket_session
-from mm_transports.relay.client import Client
 from mm_transports.relay.protocol import signin
 from mm_transports.relay.protocol.address import format_relay, parse_relay
 from mm_transports.relay.protocol.items import (
@@ -27,7 +25,6 @@ from mm_transports.relay.protocol.items import (
     Deposit,
     Forwarded,
     Item,
-    Limits,
     Open,
     Present,
     SignIn,
@@ -36,48 +33,16 @@ from mm_transports.relay.protocol.items import (
 )  # fmt: skip
 from mm_transports.relay.protocol.wire import decode_items, encode_items
 from mm_transports.relay.websocket import WebSocket
-from mmplatform.errors import ProtocolError, Unreachable
+from mmplatform.errors import Unreachable
+from tests.support.relay_client import ALICE, BOB, RELAY, client
 from tests.support.tiny_relay import LIMITS, Tiny
 from tests.support.upgrades import answering
 from tests.support.world import identity, until
 
 pytestmark = pytest.mark.usefixtures("at_once")
 
-RELAY, ALICE, BOB = identity(200), identity(1), identity(2)
+
 NOBODY = identity(3).sign_key
-
-
-class Recorder:
-    """A client's owner that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-        self.forbidden: type[Item] | None = None
-
-    def relay_up(self, client: Client, limits: Limits) -> None:
-        self.events.append("up")
-
-    def relay_said(self, client: Client, item: Item) -> None:
-        if self.forbidden is not None and isinstance(item, self.forbidden):
-            raise ProtocolError("bad-item", "not that")
-        self.events.append(item)
-
-    def relay_down(self, client: Client, reason: str) -> None:
-        self.events.append(reason)
-
-    def relay_writable(self, client: Client) -> None:
-        self.events.append("writable")
-
-
-@contextlib.asynccontextmanager
-async def client(address: str, who: Any = ALICE, **options: Any) -> AsyncIterator[tuple[Client, Recorder]]:
-    owner = Recorder()
-    made = Client(parse_relay(address), who, owner, random=lambda: 0.5, now=lambda: 0.0, **options)
-    made.start()
-    yield made, owner
-    await made.close()
-    assert made._task is not None
-    assert made._task.done()
 
 
 async def test_signs_in_and_says_goodbye(relay: Tiny) -> None:
@@ -289,7 +254,7 @@ async def test_a_certificate_nobody_trusts(secure: str) -> None:
 async def test_ssl_cert_file_names_an_authority(secure: str, certificate: Path) -> None:
     code = (
         "import asyncio, sys\n"
-        "from tests.mm_transports.relay.test_client import client\n"
+        "from tests.support.relay_client import client\n"
         "async def main():\n"
         "    async with client(sys.argv[1]) as (alice, _):\n"
         "        await alice.connected(5)\n"

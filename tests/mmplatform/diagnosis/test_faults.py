@@ -22,8 +22,8 @@ from mmplatform.diagnosis.causes import worst
 from mmplatform.errors import LocalError, StorageFull
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.plugins.check import Check, CheckState, Diagnosable
-from tests.mm_transports.relay.test_platforms import Running
 from tests.netns import stun as stun_server
+from tests.support.running_relays import Running
 from tests.support.world import identity, until
 
 BASELINE = "no-relay"  # of a node on loopback without one

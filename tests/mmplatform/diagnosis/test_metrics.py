@@ -13,7 +13,7 @@ from mm_transports.relay.transport import Relay
 from mmplatform import Platform
 from mmplatform.diagnosis import metrics, scrape
 from mmplatform.errors import LocalError
-from tests.mm_transports.relay.test_platforms import Running
+from tests.support.running_relays import Running
 from tests.support.world import World, collect, identity, until
 
 Samples = dict[tuple[str, ...], float]

@@ -9,7 +9,10 @@ import pytest
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.memory import MemoryStorage
 from mmplatform.storage.sqlite import SQLiteStorage
+from tests.support.disks import small_disk
 from tests.support.outbox import Node, running
+
+__all__ = ["node", "nothing_left_over", "small_disk", "store"]
 
 
 @pytest.fixture(params=["memory", "sqlite"])

@@ -17,11 +17,7 @@ from mmplatform.errors import (
 from mmplatform.message import Delivery, Outcome
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.sqlite import SQLiteStorage
-from tests.mmplatform.storage.test_sqlite import small_disk
 from tests.support.outbox import BOB, CAROL, LATER, NORMAL, Node, full, rows, running, turn, until
-
-__all__ = ["small_disk"]
-
 
 # Accepting.
 

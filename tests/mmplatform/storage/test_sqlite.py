@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import errno
-import gc
 import os
 import shutil
 import signal
@@ -265,19 +264,6 @@ async def test_an_acknowledged_write_survives_kill_9(tmp_path: Path) -> None:
         rows = await store.scan(b"")
         assert [key for key, _ in rows[:100]] == [b"%03d" % number for number in range(100)]
         assert len(rows) in (101, 103), "an unacknowledged write is there as a whole or not at all"
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real filesystem of 1 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1M", "none", str(folder)]
-    if sys.platform != "linux" or os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a small filesystem needs root on Linux")
-    yield folder
-    gc.collect()
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 async def fill(store: SQLiteStorage, size: int = 20_000) -> dict[bytes, bytes]:
