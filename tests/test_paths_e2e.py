@@ -17,8 +17,9 @@ from mm_transports.webrtc.transport import WebRTC
 from mmplatform import Platform, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.plugins.transport import Accept, Connection, Transport
+from tests.support.waiting import pace, until
 from tests.support.webrtc import needs_addresses
-from tests.support.world import identity, listen_to, until
+from tests.support.world import identity, listen_to
 
 MESSAGES: Final = 20_000
 CUTS: Final = 30
@@ -96,7 +97,7 @@ class Flow:
             due = min(int(number * (loop.time() - begun + TICK) / seconds), number)
             for n in range(len(deliveries), due):
                 deliveries.append(await self.alice.messaging.send("flow", self.bob.sign_id, n))
-            await asyncio.sleep(TICK)
+            await pace(TICK)
         return deliveries
 
 
@@ -117,7 +118,7 @@ async def test_messages_flow_while_the_link_in_use_is_cut(
         # What can be dialled after each cut, so that the ways take turns: WebRTC (over the relay), the relay, TCP.
         turns = [{"tcp"}, {"tcp", "webrtc"}, set[str]()]
         for number in range(cuts):
-            await asyncio.sleep(EVERY)
+            await pace(EVERY)
             gate.closed = turns[number % 3]
             link = alice.parts.peers.peer(bob.sign_id).link
             if link is not None:

@@ -11,7 +11,8 @@ import pytest
 from mm_transports.relay.protocol.address import format_relay
 from tests.chaos.failover import Failover
 from tests.support.running_relays import echo, friends, node, relay
-from tests.support.world import collect, identity, until
+from tests.support.waiting import until
+from tests.support.world import collect, identity
 
 
 @pytest.mark.slow

@@ -19,9 +19,9 @@ from mmplatform import Platform
 from mmplatform.identity.keys import SignId
 from tests.clients.chromium import Chromium
 from tests.clients.javascript import built
+from tests.support.waiting import pace, until
 from tests.support.webrtc import needs_addresses
 from tests.support.website import website
-from tests.support.world import until
 
 ROOT: Final = Path(__file__).parents[2]
 COUNT: Final = 1000
@@ -117,7 +117,7 @@ async def test_a_reload_loses_nothing_that_was_accepted(site: str, browser: Chro
         async def send_all() -> None:
             for number in range(1, COUNT + 1):
                 await bot.messaging.send("chat", peer, number)
-                await asyncio.sleep(PACE)
+                await pace(PACE)
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(send_all())

@@ -39,6 +39,7 @@ from mmplatform.session.cookies import CookieJar
 from mmplatform.session.events import Established, Identified, Send
 from mmplatform.session.handshake import Initiator, Responder
 from tests.clients.javascript import Counterpart, built
+from tests.support.waiting import until
 
 SEED = b"\x01" * 32
 OURS = Identity.from_seed(b"\x02" * 32)
@@ -175,9 +176,12 @@ async def friends(python: Platform, other: Counterpart, relay: str) -> str:
 
 async def heard(other: Counterpart, count: int) -> list[Any]:
     found: list[Any] = []
-    while len(found) < count:
-        found += [decode(bytes.fromhex(one)) for one in await other.do("heard")]
-        await asyncio.sleep(0.01)
+
+    async def enough() -> bool:
+        found.extend(decode(bytes.fromhex(one)) for one in await other.do("heard"))
+        return len(found) >= count
+
+    await until(enough, 60)
     return found
 
 
@@ -275,8 +279,11 @@ async def test_mail_both_ways(relay: str, tmp_path: Path, other: Counterpart) ->
         await other.do("stop")
         for number in range(20):
             delivery = await first.messaging.send("chat.mail", peer, number)
-        while await first.delivery(delivery.id) != "relayed":  # noqa: ASYNC110 - there is no event for it
-            await asyncio.sleep(0.01)
+
+        async def relayed() -> bool:
+            return await first.delivery(delivery.id) == "relayed"
+
+        await until(relayed, 60)
     await other.do("start", relays=[relay])
     assert [one[2] for one in await heard(other, 20)] == list(range(20))
     await other.do("send", topic="chat.back", peer=ours, payloads=list(range(30)))

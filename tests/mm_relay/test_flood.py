@@ -10,7 +10,8 @@ import pytest
 from mmplatform import Delivery, Platform
 from mmplatform.durable import inspection
 from tests.support.running_relays import echo, friends, node, relay
-from tests.support.world import collect, until
+from tests.support.waiting import until
+from tests.support.world import collect
 
 COUNT = 400
 PAYLOAD = bytes(2000)

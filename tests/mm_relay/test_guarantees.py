@@ -43,7 +43,8 @@ from tests.support.mail_clients import ALICE, BOB, arrive
 from tests.support.native_door import Guest
 from tests.support.running_relays import Running, friends, node, relay
 from tests.support.tiny_relay import Tiny
-from tests.support.world import collect, until
+from tests.support.waiting import until
+from tests.support.world import collect
 
 pytestmark = pytest.mark.usefixtures("quick")
 

@@ -34,7 +34,8 @@ from tests.support.mail_clients import ALICE, BOB, arrive
 from tests.support.native_door import within
 from tests.support.running_relays import Running, echo, friends, node, relay
 from tests.support.tiny_relay import Tiny
-from tests.support.world import collect, identity, until
+from tests.support.waiting import until
+from tests.support.world import collect, identity
 
 pytestmark = pytest.mark.usefixtures("quick")
 

@@ -10,7 +10,8 @@ from mm_transports.relay.protocol.items import Ended, Mail, Stored
 from tests.support.mail_clients import ALICE, BOB, arrive, letters
 from tests.support.redis_server import RedisServer
 from tests.support.running_relays import relay
-from tests.support.world import identity, until
+from tests.support.waiting import until
+from tests.support.world import identity
 
 pytestmark = pytest.mark.usefixtures("quick")
 

@@ -21,6 +21,7 @@ from mmplatform.errors import FolderInUse, LocalError, StorageError, Unreachable
 from mmplatform.identity.keys import Identity, raw_key
 from tests.support.native_door import Guest, within
 from tests.support.redis_server import RedisServer, needs_redis
+from tests.support.waiting import until
 from tests.support.websocket_ends import settled
 
 ALICE, BOB = (Identity.from_seed(bytes([number]) * 32) for number in (11, 12))
@@ -165,12 +166,6 @@ async def test_a_store_that_does_not_answer_is_told_to_balancers(start: Any, mon
     await until(lambda: not relay.server.trouble)
     relay.server.metrics.store_errors += 1
     await until(lambda: bool(relay.server.trouble))
-
-
-async def until(what: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not what():  # noqa: ASYNC110 - a deadline on what has no event
-            await asyncio.sleep(0.001)
 
 
 async def test_a_renewed_certificate_is_shown_to_those_who_come(start: Any, tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ from mmplatform import (
 from mmplatform.durable import inbox as inbox_module
 from mmplatform.durable import inspection
 from tests.support.disks import Disk
-from tests.support.world import World, collect, identity, listen_to, until
+from tests.support.waiting import until
+from tests.support.world import World, collect, identity, listen_to
 
 
 @asynccontextmanager

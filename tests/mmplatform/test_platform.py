@@ -21,7 +21,8 @@ from mmplatform import (
 from mmplatform.codec import encode, unpack
 from mmplatform.messaging.api import API, raw
 from mmplatform.peers import exchange as exchange_module
-from tests.support.world import KINDS, World, collect, identity, listen_to, until
+from tests.support.waiting import until
+from tests.support.world import KINDS, World, collect, identity, listen_to
 
 # Sending.
 

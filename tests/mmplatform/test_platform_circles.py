@@ -19,7 +19,8 @@ from mmplatform.message import Delivery
 from mmplatform.peers import exchange as exchange_module
 from mmplatform.plugins.service import Service, ServiceHost
 from mmplatform.storage.memory import MemoryStorage
-from tests.support.world import World, collect, identity, listen_to, until
+from tests.support.waiting import until
+from tests.support.world import World, collect, identity, listen_to
 
 # Scopes and control topics.
 

@@ -29,7 +29,8 @@ from mmplatform.messaging.api import API, ProtocolHandler, raw
 from mmplatform.messaging.subscriber import Result
 from mmplatform.plugins.signalling import SignallingTransport
 from mmplatform.storage.memory import MemoryStorage
-from tests.support.world import World, collect, identity, listen_to, until
+from tests.support.waiting import until
+from tests.support.world import World, collect, identity, listen_to
 
 # Knowing one another.
 

@@ -30,7 +30,8 @@ from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.plugins import loading
 from mmplatform.plugins.service import Service, ServiceHost
 from mmplatform.storage.memory import MemoryStorage
-from tests.support.world import KINDS, World, collect, identity, listen_to, until
+from tests.support.waiting import until
+from tests.support.world import KINDS, World, collect, identity, listen_to
 
 # Life.
 
@@ -63,7 +64,7 @@ async def test_stop_leaves_nothing(kind: str, tmp_path: Path) -> None:
         def retry(topic: str, sender: str, payload: Any) -> None:
             raise Retry(1000)
 
-        bob.on("disconnected", lambda peer, reason: asyncio.sleep(1000))
+        bob.on("disconnected", lambda peer, reason: asyncio.wait_for(asyncio.Event().wait(), 1000))
         bob.messaging.on("self.transports.offline", hang)
         for topic in ("hang", "retry", "n"):
             await alice.messaging.send(topic, bob.sign_id, 1)

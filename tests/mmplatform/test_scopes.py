@@ -16,7 +16,8 @@ from mmplatform.delivery.wire import Event
 from mmplatform.identity.keys import SignId
 from mmplatform.message import Priority
 from mmplatform.messaging.subscriber import Result
-from tests.support.world import World, identity, until
+from tests.support.waiting import until
+from tests.support.world import World, identity
 
 CASES = 100_000
 PEOPLE = [identity(number).sign_id for number in range(2, 12)]

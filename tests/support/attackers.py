@@ -23,7 +23,8 @@ from mmplatform.plugins.transport import Connection
 from mmplatform.session.events import Established, Send
 from mmplatform.session.handshake import Initiator
 from mmplatform.session.session import Session
-from tests.support.world import World, collect, identity, until
+from tests.support.waiting import pace, until
+from tests.support.world import World, collect, identity
 
 
 class Victim:
@@ -59,7 +60,7 @@ class Victim:
             await (await self.honest.messaging.send("honest", self.node.sign_id, self.sent))
             self.slowest = max(self.slowest, loop.time() - begun)
             self.sent += 1
-            await asyncio.sleep(0.001)
+            await pace(0.001)
 
     async def was_unaffected(self, talking: asyncio.Task[None]) -> None:
         count = self.sent

@@ -4,25 +4,15 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mmplatform.storage.folder import DataFolder
+from tests.support.waiting import wait_until
 
 PATIENCE = 30.0
 MM = (sys.executable, "-m", "mmplatform.cli")
 LOOPBACK = ("tcp://127.0.0.1:0",)
-
-
-def until(what: Callable[[], Any]) -> Any:
-    """The first true value of ``what``, which must come in time."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := what()):
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.005)
-    return found
 
 
 class Node:
@@ -47,7 +37,7 @@ class Node:
     def serve(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start a command that is a node, and wait until it answers."""
         process = self.start(*arguments)
-        until(lambda: self.holder() == process.pid)
+        wait_until(lambda: self.holder() == process.pid)
         return process
 
     def holder(self) -> int:

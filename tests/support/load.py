@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from mmplatform import Platform
 from mmplatform.links.link import KEEPALIVE, SILENCES
-from tests.support.world import until
+from tests.support.waiting import pace, until
 
 ALONE: Final = KEEPALIVE * SILENCES / 2  # seconds: half of what a link takes to notice that it is dead by itself
 
@@ -36,7 +36,7 @@ class Load:
             payload = [next(numbers), bytes(self.size)]
             self.deliveries.append(await self.sender.messaging.send("load", self.receiver.sign_id, payload))
             if len(self.deliveries) % 50 == 0:
-                await asyncio.sleep(0.001)
+                await pace(0.001)
 
     async def more(self, number: int = 200) -> None:
         wanted = len(self.heard) + number

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import until
+
 SERVER = shutil.which("redis-server") or shutil.which("valkey-server")
 MISSING = "redis-server is missing; install it with: sudo apt-get install redis-server"
 
@@ -36,9 +38,7 @@ class RedisServer:
 
     async def started(self, timeout: float = 20) -> None:
         """Wait until it answers."""
-        async with asyncio.timeout(timeout):
-            while not await self._answers():  # noqa: ASYNC110 - a deadline on what has no event
-                await asyncio.sleep(0.01)
+        await until(self._answers, timeout)
 
     async def command(self, *words: str) -> str:
         """What redis answers to one inline command, first line only."""

@@ -13,7 +13,8 @@ from mm_transports.testing import End
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.plugins.transport import Connection
 from tests.support.tiny_relay import Tiny
-from tests.support.world import identity, until
+from tests.support.waiting import until
+from tests.support.world import identity
 
 ALICE, BOB, CARA = identity(1), identity(2), identity(3)
 

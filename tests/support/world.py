@@ -1,7 +1,5 @@
 """Nodes for the network's tests: fixed identities, over loopback TCP or a memory network of their own."""
 
-import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +9,6 @@ from mm_transports.testing.nodes import MemoryNodes
 from mm_transports.testing.nodes import identity as identity
 from mmplatform import Platform
 
-DEADLINE = 20.0
 KINDS = pytest.mark.parametrize("kind", ["memory", "tcp"])
 
 
@@ -35,13 +32,6 @@ class World(MemoryNodes):
             for peer in node.parts.peers.by_id.values():
                 for link in peer._links:
                     link.connection.abort()
-
-
-async def until(condition: Callable[[], object], timeout: float = DEADLINE) -> None:
-    """Wait until it holds."""
-    async with asyncio.timeout(timeout):
-        while not condition():  # noqa: ASYNC110 - a deadline on what has no event
-            await asyncio.sleep(0.001)
 
 
 def collect(node: Platform, pattern: str = "friends.>") -> list[Any]:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -27,7 +27,7 @@ from mm_transports.relay.protocol.items import (
 from mm_transports.relay.protocol.wire import encode_items
 from mmplatform.errors import StorageError
 from tests.support.redis_server import RedisServer
-from tests.support.world import until
+from tests.support.waiting import stays, until
 
 prefixes = itertools.count(1)
 ALICE, BOB, CAROL = (name * 32 for name in (b"a", b"b", b"c"))
@@ -74,13 +74,7 @@ async def located(process: Process, key: bytes, where: str, timeout: float = 10)
     async def found() -> bool:
         return await process.cluster.locate(key) == where
 
-    await eventually(found, timeout)
-
-
-async def eventually(condition: Callable[[], Awaitable[bool]], timeout: float = 10) -> None:
-    async with asyncio.timeout(timeout):
-        while not await condition():  # noqa: ASYNC110 - a deadline on what has no event
-            await asyncio.sleep(0.005)
+    await until(found, timeout)
 
 
 def data(link: int, size: int = 1) -> Forwarded:
@@ -203,7 +197,7 @@ async def test_a_lease_is_held_by_one(shared_redis: RedisServer) -> None:
         assert await one.cluster.lease(ALICE, 60)
         assert not await two.cluster.lease(ALICE, 60)
         assert await one.cluster.lease(ALICE, 0.01)
-        await eventually(lambda: two.cluster.lease(ALICE, 60))
+        await until(lambda: two.cluster.lease(ALICE, 60))
         assert await two.cluster.lease(BOB, 60)
 
 
@@ -247,7 +241,7 @@ async def test_a_killed_process_is_noticed_at_once_and_forgotten_after_its_ttl(s
             async def forgotten() -> bool:
                 return not await one.cluster._calls.call("EXISTS", f"{one.cluster._prefix}:here:".encode() + BOB)
 
-            await eventually(forgotten)
+            await until(forgotten)
         finally:
             victim.kill()
             victim.wait()
@@ -257,12 +251,11 @@ async def test_presence_is_kept_fresh(shared_redis: RedisServer) -> None:
     async with running(shared_redis, "one", "two", ttl=0.3) as [one, two]:
         one.cluster.here(ALICE)
         await located(two, ALICE, one.name)
-        seen: list[str] = []
-        async with asyncio.timeout(5):
-            while len(seen) < 20:
-                await asyncio.sleep(0.05)
-                seen.append(await two.cluster.locate(ALICE))
-        assert set(seen) == {one.name}
+
+        async def fresh() -> bool:
+            return await two.cluster.locate(ALICE) == one.name
+
+        await stays(fresh, 1.0)
 
 
 async def test_redis_that_goes_away_and_forgets(own_redis: RedisServer) -> None:

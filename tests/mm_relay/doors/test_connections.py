@@ -21,7 +21,7 @@ from mm_transports.relay.protocol.items import MAX_MESSAGE, VERSION, Bye, Data, 
 from mm_transports.relay.websocket import WebSocket
 from mmplatform.identity.keys import Identity
 from tests.support.native_door import NOW, Core, limits, within
-from tests.support.world import until
+from tests.support.waiting import until
 
 RELAY, PEER = (Identity.from_seed(bytes([number]) * 32) for number in (1, 2))
 SECRET = "what a client said"

@@ -1,6 +1,5 @@
 """Links between relays, in virtual time: mail forwarded and noted, cuts, wrong keys, full boxes, dead relays."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from mm_transports.relay.protocol.items import (
     Stored,
     Taken,
 )  # fmt: skip
+from tests.sim.relay_mail.clock import passes
 from tests.sim.relay_mail.office import LIMITS, START, Lines, Office, deposit, key
 from tests.support.federation import arrive, close, two, virtual
 
@@ -34,7 +34,7 @@ async def test_mail_goes_over_a_link_and_its_end_comes_back() -> None:
     sent = [deposit("bob", via=y.address) for _ in range(4)]
     for one in sent:
         x.receive(alice, one)
-    await asyncio.sleep(1)
+    await passes(1)
     assert len(alice.heard(Stored)) == 4
     mails = bob.heard(Mail)
     assert [mail.envelope for mail in mails] == [one.envelope for one in sent]
@@ -42,7 +42,7 @@ async def test_mail_goes_over_a_link_and_its_end_comes_back() -> None:
     assert (await x.store.usage())[:1] == (0,)
     assert x.metrics.ended == {"forwarded": 4}
     y.receive(bob, Taken([mail.number for mail in mails]))
-    await asyncio.sleep(1)
+    await passes(1)
     assert [(ended.id, ended.state) for ended in alice.heard(Ended)] == [(one.id, "delivered") for one in sent]
     assert (await y.store.usage()) == (0, 0, 0, 0)
     assert lines.dialled == [y.address, x.address]
@@ -57,12 +57,12 @@ async def test_g10_a_dead_relay_delays_only_its_own_link() -> None:
     for _ in range(5):
         x.receive(alice, deposit("carol", via=dead.address))
         x.receive(alice, deposit("bob", via=y.address))
-    await asyncio.sleep(0.5)
+    await passes(0.5)
     assert len(bob.heard(Mail)) == LIMITS.window_count
     assert await x.store.filled(dead.key) == (5, 50)
     await dead.open()
     carol = arrive(dead, "carol")
-    await asyncio.sleep(link.LONGEST_PAUSE)
+    await passes(link.LONGEST_PAUSE)
     assert len(carol.heard(Mail)) == LIMITS.window_count
     await close(x, y, dead)
 
@@ -74,12 +74,12 @@ async def test_g10_a_cut_link_loses_and_repeats_nothing() -> None:
     sent = [deposit("bob", via=y.address) for _ in range(400)]
     for one in sent:
         x.receive(alice, one)
-    await asyncio.sleep(0.07)
+    await passes(0.07)
     lines.cut(x.key, y.key)
     assert 0 < (await y.store.usage()).envelopes < 400
-    await asyncio.sleep(120)
+    await passes(120)
     lines.mend(x.key, y.key)
-    await asyncio.sleep(120)
+    await passes(120)
     assert [mail.envelope for mail in bob.heard(Mail)] == [one.envelope for one in sent]
     assert (await x.store.usage()).envelopes == 0
     await close(x, y)
@@ -92,21 +92,21 @@ async def test_a_restart_goes_on_with_what_is_in_the_store() -> None:
     alice, bob = arrive(x, "alice"), arrive(y, "bob")
     for _ in range(3):
         x.receive(alice, deposit("bob", via=y.address))
-    await asyncio.sleep(1)
+    await passes(1)
     await x.close()
     lines.mend(x.key, y.key)
     await x.open()
-    await asyncio.sleep(1)
+    await passes(1)
     mails = bob.heard(Mail)
     assert len(mails) == 3
     await x.close()
     y.receive(bob, Taken([mail.number for mail in mails]))
-    await asyncio.sleep(1)
+    await passes(1)
     await y.close()
     await y.open()
     await x.open()
     alice = arrive(x, "alice")
-    await asyncio.sleep(2 * link.LONGEST_PAUSE)
+    await passes(2 * link.LONGEST_PAUSE)
     assert len(alice.heard(Ended)) == 3
     assert (await y.store.usage()).notes == 0
     await close(x, y)
@@ -118,16 +118,16 @@ async def test_a_relay_with_another_key_than_its_address_gets_nothing() -> None:
     liar = format_relay("wss://liar/", y.identity.sign_id)
     alice, bob = arrive(x, "alice"), arrive(y, "bob")
     x.receive(alice, deposit("bob", via=liar))
-    await asyncio.sleep(5)
+    await passes(5)
     assert bob.heard(Mail) == []
     assert await x.store.filled(y.key) == (1, 10)
     x.receive(alice, deposit("bob", via=y.address))
-    await asyncio.sleep(2 * link.LONGEST_PAUSE)
+    await passes(2 * link.LONGEST_PAUSE)
     assert len(bob.heard(Mail)) == 2, "a wrong address does not hold up mail when the right one is known as well"
     for number in range(20):
         x.receive(alice, deposit("bob", via=format_relay(f"wss://liar{number}/", y.identity.sign_id)))
     x.receive(alice, deposit("bob", via=y.address))
-    await asyncio.sleep(1)
+    await passes(1)
     assert x.federation is not None
     assert len(x.federation._links[y.key]._addresses) == link.ADDRESSES
     assert x.federation._links[y.key]._addresses[0] == y.address
@@ -149,7 +149,7 @@ async def test_a_full_box_holds_up_only_those_who_write_to_it() -> None:
     x.receive(zoe, deposit("carol", via=y.address))
     lines.mend(x.key, y.key)
     carol = arrive(y, "carol")
-    await asyncio.sleep(60)
+    await passes(60)
     assert len(carol.heard(Mail)) == 1
     assert await x.store.filled(y.key) == (3, 30)
     assert alice.heard(Ended) == []
@@ -159,7 +159,7 @@ async def test_a_full_box_holds_up_only_those_who_write_to_it() -> None:
         mails = bob.heard(Mail)
         seen += [mail.envelope for mail in mails if mail.peer == alice.key]
         y.receive(bob, Taken([mail.number for mail in mails]))
-        await asyncio.sleep(2)
+        await passes(2)
     assert seen == [one.envelope for one in sent], "RoomAgain wakes it long before the retry"
     await close(x, y)
 
@@ -177,7 +177,7 @@ async def test_what_the_other_relay_never_takes_ends_as_refused(limits: Limits, 
     x, y = await Office("x", lines).open(), await Office("y", lines, limits=limits).open()
     alice = arrive(x, "alice")
     x.receive(alice, deposit("bob", via=y.address))
-    await asyncio.sleep(2)
+    await passes(2)
     assert [ended.state for ended in alice.heard(Ended)] == ([state] if state else [])
     assert (await x.store.usage()).envelopes == 0
     await close(x, y)
@@ -189,7 +189,7 @@ async def test_what_expires_here_ends_here() -> None:
     lines.cut(x.key, y.key)
     alice = arrive(x, "alice")
     x.receive(alice, deposit("bob", via=y.address, expires=START + 30))
-    await asyncio.sleep(60)
+    await passes(60)
     assert [ended.state for ended in alice.heard(Ended)] == ["expired"]
     await close(x, y)
 
@@ -205,7 +205,7 @@ async def test_relays_that_may_not_federate_get_no_link() -> None:
     assert x.federation.link("relay+wss://nonsense") is None
     alice = arrive(x, "alice")
     x.receive(alice, deposit("bob", via=y.address))
-    await asyncio.sleep(1)
+    await passes(1)
     assert [one.reason for one in alice.heard(Declined)] == ["denied"]
     assert lines.dialled == []
     await close(x, y)
@@ -222,7 +222,7 @@ async def test_a_link_is_full_until_it_is_up_and_says_when() -> None:
     assert session is not None
     assert (session.key, session.role, session.full) == (y.key, RELAY, True)
     session.tell(Forwarded(key("alice"), key("bob"), Data(key("bob"), 1, b"too early")))
-    await asyncio.sleep(1)
+    await passes(1)
     assert x.post.writables == [session]
     assert not session.full
     assert x.federation.link(y.address) is session
@@ -230,7 +230,7 @@ async def test_a_link_is_full_until_it_is_up_and_says_when() -> None:
     y.receive = lambda _, item: heard.append(item)  # type: ignore[method-assign]
     opening = Forwarded(key("alice"), key("bob"), Open(key("bob"), 1, b"hello"))
     session.tell(opening)
-    await asyncio.sleep(1)
+    await passes(1)
     assert heard == [opening]
     answer = Forwarded(key("bob"), key("alice"), Data(key("alice"), 1, b"hi"))
     back = lines.open[0]._session
@@ -238,7 +238,7 @@ async def test_a_link_is_full_until_it_is_up_and_says_when() -> None:
     back.tell(answer)
     back.tell(Forwarded(key("bob"), key("alice"), deposit("alice")))  # over its own link, please
     back.tell(Data(key("alice"), 1, b"not carried"))
-    await asyncio.sleep(1)
+    await passes(1)
     assert x.post.received == [(session, answer)]
     lines.cut(x.key, y.key)
     assert session.full
@@ -254,16 +254,16 @@ async def test_a_dead_relay_is_told_at_once_and_while_it_rests_there_is_no_link(
     assert x.federation is not None
     session = x.federation.link(y.address)
     assert session is not None
-    await asyncio.sleep(0.1)
+    await passes(0.1)
     assert x.post.lost == [session]
     assert x.federation.link(y.address) is None
-    await asyncio.sleep(link.LONGEST_PAUSE)
+    await passes(link.LONGEST_PAUSE)
     lines.mend(x.key, y.key)
     assert x.federation.link(y.address) is session
-    await asyncio.sleep(1)
+    await passes(1)
     assert not session.full
     session.end("enough")
-    await asyncio.sleep(1)
+    await passes(1)
     assert session.full
     await close(x, y)
 
@@ -273,12 +273,12 @@ async def test_an_idle_link_is_closed_after_an_hour() -> None:
     lines, x, y = await two()
     alice = arrive(x, "alice")
     x.receive(alice, deposit("bob", via=y.address))
-    await asyncio.sleep(60)
+    await passes(60)
     assert len(lines.open) == 1
-    await asyncio.sleep(4 * link.IDLE)
+    await passes(4 * link.IDLE)
     assert lines.open == []
     x.receive(alice, deposit("bob", via=y.address))
-    await asyncio.sleep(1)
+    await passes(1)
     assert await y.store.filled(key("bob")) == (1, 10)
     await close(x, y)
 
@@ -290,7 +290,7 @@ async def test_links_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     dead = [Office(f"dead {number}".replace(" ", ""), lines) for number in range(3)]
     assert x.federation is not None
     assert [x.federation.link(one.address) is not None for one in dead] == [True, True, False]
-    await asyncio.sleep(2 * link.LONGEST_PAUSE)
+    await passes(2 * link.LONGEST_PAUSE)
     assert x.federation.link(y.address) is not None, "those that nobody wants any more make room"
     await close(x, y)
 
@@ -304,10 +304,10 @@ async def test_a_relay_that_does_not_answer_is_dialled_again() -> None:
     alice = arrive(x, "alice")
     y.receive = lambda session, item: None  # type: ignore[method-assign]
     x.receive(alice, deposit("bob", via=y.address))
-    await asyncio.sleep(3 * forward.PATIENCE)
+    await passes(3 * forward.PATIENCE)
     assert len(lines.dialled) >= 3
     del y.receive
-    await asyncio.sleep(2 * forward.PATIENCE)
+    await passes(2 * forward.PATIENCE)
     assert await y.store.filled(key("bob")) == (1, 10)
     await close(x, y)
 
@@ -318,12 +318,12 @@ async def test_a_store_that_fails_is_asked_again() -> None:
     lines.cut(x.key, y.key)
     alice = arrive(x, "alice")
     x.receive(alice, deposit("bob", via=y.address))
-    await asyncio.sleep(1)
+    await passes(1)
     lines.mend(x.key, y.key)
     await x.store.close()
-    await asyncio.sleep(3 * link.LONGEST_PAUSE)
+    await passes(3 * link.LONGEST_PAUSE)
     assert x.metrics.store_errors > 0
     await x.store.open()
-    await asyncio.sleep(2 * forward.AGAIN)
+    await passes(2 * forward.AGAIN)
     assert await y.store.filled(key("bob")) == (1, 10)
     await close(x, y)

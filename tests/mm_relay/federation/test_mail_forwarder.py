@@ -21,6 +21,7 @@ from mm_transports.relay.protocol.items import (
     RoomAgain,
     Stored,
 )  # fmt: skip
+from tests.sim.relay_mail.clock import passes
 from tests.sim.relay_mail.office import Lines, Office, deposit, key
 from tests.support.federation import arrive, close, virtual
 
@@ -53,7 +54,7 @@ class Bench:
         mail = StoredEnvelope(0, key(sender), key(target), one.id, one.expires, one.envelope, "", "relay+wss://x")
         await self.office.store.put(key("box"), mail, Caps())
         self.forwarder.wake()
-        await asyncio.sleep(0.1)
+        await passes(0.1)
         return one
 
     def answer(self, item: Any, sender: str = "alice") -> None:
@@ -83,15 +84,15 @@ async def test_the_window_of_a_link() -> None:
     made.answer(Stored(sent[0].peer, sent[0].id, 0))
     made.answer(Stored(sent[0].peer, sent[0].id, 0))
     made.answer(Stored(sent[0].peer, bytes(16), 0))
-    await asyncio.sleep(0.1)
+    await passes(0.1)
     assert made.heard() == [sent[forward.WINDOW_COUNT].id]
     for one in sent[1:]:
         made.answer(Stored(one.peer, one.id, 0))
-        await asyncio.sleep(0.01)
+        await passes(0.01)
     made.heard()
     for one in sent[1:]:
         made.answer(Stored(one.peer, one.id, 0))
-    await asyncio.sleep(0.1)
+    await passes(0.1)
     assert made.forwarder.idle
     assert await made.office.store.filled(key("box")) == (0, 0)
     assert made.notes == []
@@ -115,7 +116,7 @@ async def test_final_answers(reason: str, retry: int, state: str) -> None:
     made = await bench()
     one = await made.put("bob")
     made.answer(Declined(one.peer, one.id, reason, retry))
-    await asyncio.sleep(0.1)
+    await passes(0.1)
     assert [note.state for note in made.notes] == [state]
     assert await made.office.store.filled(key("box")) == (0, 0)
     await done(made)
@@ -132,15 +133,15 @@ async def test_a_pair_that_waits_keeps_its_order_and_delays_nobody() -> None:
     assert made.heard() == [other.id, third.id]
     made.answer(Stored(other.peer, other.id, 0))
     made.answer(Stored(third.peer, third.id, 0), "zoe")
-    await asyncio.sleep(50)
+    await passes(50)
     assert made.heard() == []
     assert not made.forwarder.idle
-    await asyncio.sleep(11)
+    await passes(11)
     assert made.heard() == [first.id, second.id]
     made.answer(Declined(first.peer, first.id, "quota", 60_000))
     made.answer(Declined(second.peer, second.id, "quota", 60_000))
     made.answer(RoomAgain(first.peer))
-    await asyncio.sleep(0.1)
+    await passes(0.1)
     assert made.heard() == [first.id, second.id]
     await done(made)
 
@@ -153,10 +154,10 @@ async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     made.heard()
     for one in sent:
         made.answer(Declined(one.peer, one.id, "overflow", 10**9))
-    await asyncio.sleep(0.1)
+    await passes(0.1)
     assert made.heard() == [sent[0].id]
     made.answer(Stored(sent[0].peer, sent[0].id, 0))
-    await asyncio.sleep(forward.LONGEST_HOLD)
+    await passes(forward.LONGEST_HOLD)
     assert made.heard() == [one.id for one in sent[1:]]
     await done(made)
 
@@ -170,14 +171,14 @@ async def test_notes_have_a_window_and_are_forgotten_when_noted(monkeypatch: pyt
         note = Note(0, key("box"), key("alice"), key(number), number.to_bytes(16), "delivered", "relay+wss://x")
         await store.add_note(note)
     made.forwarder.wake()
-    await asyncio.sleep(0.1)
+    await passes(0.1)
     assert made.heard() == [number.to_bytes(16) for number in range(3)]
     made.answer(Noted((await store.notes(key("box"), 0, 9))[1].number))
-    await asyncio.sleep(0.1)
+    await passes(0.1)
     assert made.heard() == [number.to_bytes(16) for number in (3, 4)]
     made.answer(Noted(2**50))
     made.answer(Noted(2**50))
-    await asyncio.sleep(0.1)
+    await passes(0.1)
     assert await store.notes(key("box"), 0, 9) == []
     assert made.forwarder.idle
     await done(made)
@@ -187,7 +188,7 @@ async def test_notes_have_a_window_and_are_forgotten_when_noted(monkeypatch: pyt
 async def test_a_lost_lease_ends_the_forwarding() -> None:
     made = await bench()
     made.ours = False
-    await asyncio.sleep(11)
+    await passes(11)
     assert made.task.done()
     await done(made)
 
@@ -198,10 +199,10 @@ async def test_an_end_that_the_store_failed_is_made_up_for() -> None:
     one = await made.put("bob")
     await made.office.store.close()
     made.answer(Stored(one.peer, one.id, 0))
-    await asyncio.sleep(1)
+    await passes(1)
     await made.office.store.open()
     made.heard()
-    await asyncio.sleep(2 * forward.AGAIN)
+    await passes(2 * forward.AGAIN)
     assert made.heard() == [one.id]
     await done(made)
 
@@ -249,21 +250,21 @@ async def test_one_process_of_a_cluster_forwards_and_the_others_tell_it() -> Non
     y = await Office("y", lines).open()
     alice, zoe = arrive(first, "alice"), arrive(second, "zoe")
     first.receive(alice, deposit("bob", via=y.address))
-    await asyncio.sleep(1)
+    await passes(1)
     second.receive(zoe, deposit("bob", via=y.address))
-    await asyncio.sleep(1)
+    await passes(1)
     assert two.published == [Forwarded(first.key, y.key, MailWaiting(y.address))]
     assert len(lines.dialled) == 1
     assert await y.store.filled(key("bob")) == (1, 10)
     assert first.mailroom is not None
     first.mailroom.nudged(two.published[0])
-    await asyncio.sleep(1)
+    await passes(1)
     assert await y.store.filled(key("bob")) == (2, 20)
     assert one.published == []
     leases.clear()
     leases[b"lane/" + y.key] = two  # the first has lost it
     second.receive(zoe, deposit("bob", via=y.address))
-    await asyncio.sleep(30)
+    await passes(30)
     assert await y.store.filled(key("bob")) == (3, 30)
     store = first.store
     await second.federation.close()  # type: ignore[union-attr]

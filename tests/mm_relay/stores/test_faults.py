@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from tests.support.stores import (
     sqlite_home,
     waiting,
 )  # fmt: skip
+from tests.support.waiting import until
 
 WRITER = """
 import asyncio, os, sys
@@ -49,6 +51,12 @@ asyncio.run(main())
 """
 
 
+def written(process: "subprocess.Popen[bytes]", log: Path, size: int) -> bool:
+    """Whether the log of a process that lives is that large."""
+    assert process.poll() is None
+    return log.exists() and log.stat().st_size >= size
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
 async def test_a_writer_that_is_killed_loses_nothing_and_repeats_nothing(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
@@ -67,10 +75,7 @@ async def test_a_writer_that_is_killed_loses_nothing_and_repeats_nothing(
             env=os.environ | {"PYTHONPATH": os.pathsep.join(["", *sys.path])},
         )
         try:
-            async with asyncio.timeout(30):
-                while not log.exists() or log.stat().st_size < size + 5000:
-                    assert process.poll() is None
-                    await asyncio.sleep(0.005)
+            await until(partial(written, process, log, size + 5000), 30)
         finally:
             process.kill()
             process.wait()

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mmplatform.cli.command import FAILED, OK, USAGE
-from tests.support.cli import LOOPBACK, Node, until
+from tests.support.cli import LOOPBACK, Node
+from tests.support.waiting import wait_until
 
 Here = Callable[..., tuple[int, str, str]]
 
@@ -38,7 +39,7 @@ def _use(alice: Node, bob: Node) -> None:
     assert b"nobody is known" in bob.mm("dht").stderr
     address = json.loads(alice.mm("dht", "--json").stdout)["addresses"][0]
     assert bob.mm("dht", "bootstrap", address).stdout == b"1 contact known\n"
-    until(lambda: json.loads(alice.mm("dht", "--json").stdout)["contacts"])
+    wait_until(lambda: json.loads(alice.mm("dht", "--json").stdout)["contacts"])
     assert bob.mm("dht", "put", "status", "busy").stdout == b"on 2 nodes\n"
     assert bob.mm("dht", "get", "status").stdout == b"busy\n"
     sign_id = bob.mm("id").stdout.decode().strip()

@@ -1,7 +1,7 @@
 """The service on real sockets and real platforms, which know of each other only what the DHT tells."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from mm_services.kademlia.service import LISTEN, Kademlia
 from mmplatform import Platform
 from mmplatform.errors import InvalidKey, InvalidRecord, LocalError, NotRunning, RequestFailed
 from mmplatform.identity.keys import Identity
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("nothing_escapes")
 HERE = ("kad://127.0.0.1:0",)
@@ -44,12 +45,6 @@ async def nodes() -> AsyncIterator[Nodes]:
         made = Nodes(stack)
         yield made
     assert made.errors == []
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - the DHT tells of no such event
-            await asyncio.sleep(0.005)
 
 
 async def test_a_message_finds_its_way_by_signid_alone_within_two_seconds() -> None:

@@ -12,7 +12,7 @@ from mm_services.mdns import multicast as module
 from mm_services.mdns.announcement import SERVICE_TYPE, instance_name
 from mm_services.mdns.multicast import Multicast
 from mmplatform.identity.keys import Identity
-from tests.support.world import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("multicast")
 HERE = ["127.0.0.1"]

@@ -15,7 +15,8 @@ from mm_transports.memory import Memory, Network
 from mmplatform import Platform
 from mmplatform.identity.keys import Identity
 from mmplatform.identity.nodeinfo import NodeInfo
-from tests.support.world import collect, until
+from tests.support.waiting import until
+from tests.support.world import collect
 
 pytestmark = pytest.mark.usefixtures("multicast")
 

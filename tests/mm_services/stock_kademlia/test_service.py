@@ -19,7 +19,8 @@ from mmplatform.plugins import loading
 from mmplatform.plugins.check import CheckState
 from mmplatform.storage.memory import MemoryStorage
 from tests.support.stock_dht import StockNodes, stock_nodes
-from tests.support.world import identity, until
+from tests.support.waiting import until
+from tests.support.world import identity
 
 pytestmark = pytest.mark.usefixtures("nothing_escapes")
 

@@ -37,7 +37,8 @@ from mmplatform.errors import Unreachable
 from tests.support.relay_client import ALICE, BOB, RELAY, client
 from tests.support.tiny_relay import LIMITS, Tiny
 from tests.support.upgrades import answering
-from tests.support.world import identity, until
+from tests.support.waiting import stays, until
+from tests.support.world import identity
 
 pytestmark = pytest.mark.usefixtures("at_once")
 
@@ -155,9 +156,7 @@ async def test_who_is_taken_over_does_not_fight(relay: Tiny) -> None:
             assert owner.events[1].startswith("taken-over: another node")
             assert not old.open
             assert websocket_session.SUSPICION >= 60
-            await asyncio.sleep(0.05)  # far above the backoff of these tests
-            assert new.up
-            assert not old.open
+            await stays(lambda: new.up and not old.open, 0.05)  # far above the backoff of these tests
 
 
 async def test_a_key_that_is_not_welcome(relay: Tiny) -> None:

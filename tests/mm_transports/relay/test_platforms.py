@@ -12,7 +12,8 @@ from mm_transports.relay.transport import Relay
 from mmplatform import Platform
 from mmplatform.plugins.service import Service, ServiceHost
 from tests.support.running_relays import Running, echo, friends, node, relay
-from tests.support.world import collect, identity, until
+from tests.support.waiting import until
+from tests.support.world import collect, identity
 
 pytestmark = pytest.mark.usefixtures("quick")
 

@@ -15,7 +15,7 @@ from mm_transports.relay.protocol.items import (
 from mmplatform.errors import RemoteError, Unreachable
 from tests.support.relay_nodes import ALICE, BOB, CARA, RELAY, Node
 from tests.support.tiny_relay import Tiny
-from tests.support.world import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("at_once")
 

@@ -1,6 +1,5 @@
 """Over which relay a node goes to whom: home relays, other ones, guests and their caps."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,7 +20,7 @@ from mm_transports.relay.protocol.items import (
 from mmplatform.errors import LocalError, Unreachable
 from tests.support.relay_nodes import ALICE, BOB, CARA, LATER, OTHER, RELAY, Node
 from tests.support.tiny_relay import Tiny
-from tests.support.world import until
+from tests.support.waiting import stays, until
 
 pytestmark = pytest.mark.usefixtures("at_once")
 
@@ -109,8 +108,7 @@ async def test_guests_leave_when_nothing_uses_the_relay(
     await bob.home(relay)
     near = await alice.dial(relay, BOB)
     await bob.came.get()
-    await asyncio.sleep(0.1)
-    assert near.lost == []
+    await stays(lambda: near.lost == [], 0.1)
     near.connection.close()
     await until(lambda: not alice.relay._guests)
     await until(lambda: list(relay.sessions) == [BOB.sign_key])

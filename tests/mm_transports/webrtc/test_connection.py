@@ -11,7 +11,7 @@ from mm_transports.webrtc.protocol.pieces import END, LAST, MORE, PIECE, PING, P
 from mmplatform.errors import ProtocolError, RemoteError
 from mmplatform.plugins.transport import LENGTH_LIMIT, Connection
 from tests.support.vectors import cases
-from tests.support.world import until
+from tests.support.waiting import until
 
 
 class Channel:

@@ -9,8 +9,9 @@ from mm_transports.memory import Memory, Network
 from mm_transports.webrtc.transport import WebRTC
 from mmplatform import Platform
 from mmplatform.errors import Unreachable
+from tests.support.waiting import until
 from tests.support.webrtc import needs_addresses
-from tests.support.world import identity, until
+from tests.support.world import identity
 
 pytestmark = needs_addresses
 

@@ -16,8 +16,9 @@ from mm_transports.webrtc.transport import WebRTC
 from mmplatform.errors import LocalError, Unreachable
 from mmplatform.plugins.check import CheckState
 from tests.netns import stun
+from tests.support.waiting import until
 from tests.support.webrtc import Node, joined, needs_addresses
-from tests.support.world import identity, until
+from tests.support.world import identity
 
 pytestmark = needs_addresses
 SOMEWHERE = IceCandidate("1", 1, "203.0.113.1", 50000, "host")  # a documentation address: nobody is there

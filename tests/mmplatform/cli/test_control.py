@@ -19,7 +19,8 @@ from mmplatform.cli.node.host import Host, KeptBack, Remote, node
 from mmplatform.codec import encode
 from mmplatform.errors import FolderInUse, InvalidPayload, LocalError, ProtocolError, Refused, Unreachable
 from mmplatform.storage.folder import DataFolder
-from tests.support.cli import LOOPBACK, Node, until
+from tests.support.cli import LOOPBACK, Node
+from tests.support.waiting import wait_until
 
 
 async def double(served: Served, value: Any) -> Any:
@@ -287,5 +288,5 @@ def test_a_second_signal_ends_at_once(node: Node) -> None:
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGCONT)
-    assert until(lambda: process.poll() is not None)
+    assert wait_until(lambda: process.poll() is not None)
     assert process.returncode in (0, 130)

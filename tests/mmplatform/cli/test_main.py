@@ -13,7 +13,8 @@ import mmplatform.cli
 from mmplatform.cli import main
 from mmplatform.cli.command import FAILED, OK, USAGE, Command
 from mmplatform.cli.main import mm, run
-from tests.support.cli import Node, end, until
+from tests.support.cli import Node, end
+from tests.support.waiting import wait_until
 
 Here = Callable[..., tuple[int, str, str]]
 COMMANDS = [*(name for name in mm.commands if not mm.commands[name].hidden), "dht", "relay"]
@@ -155,7 +156,7 @@ def test_a_missing_library_of_somebody_else_is_a_defect(monkeypatch: pytest.Monk
 
 def test_run_speaks_json_and_refuses_a_second_node(node: Node) -> None:
     process = node.serve("--json", "run", "--listen", "tcp://127.0.0.1:0")
-    ready = json.loads(until(lambda: node.out))
+    ready = json.loads(wait_until(lambda: node.out))
     assert ready["event"] == "ready"
     assert ready["pid"] == process.pid
     done = node.mm("run")

@@ -8,7 +8,8 @@ import pytest
 
 from mmplatform.cli.remembered import STUN, TURN, addresses, remember, servers
 from mmplatform.errors import LocalError, StorageError
-from tests.support.cli import Node, until
+from tests.support.cli import Node
+from tests.support.waiting import wait_until
 
 Here = Callable[..., tuple[int, str, str]]
 
@@ -69,7 +70,7 @@ def test_an_address_that_is_none_is_not_remembered(here: Here) -> None:
 def relay(tmp_path: Path) -> Iterator[str]:
     made = Node(tmp_path / "relay")
     made.start("relay", "--listen", "127.0.0.1:0", "--json")
-    until(lambda: made.lines)
+    wait_until(lambda: made.lines)
     yield json.loads(made.out.splitlines()[0])["address"]
     made.stop()
 
@@ -77,7 +78,7 @@ def relay(tmp_path: Path) -> Iterator[str]:
 def test_two_nodes_that_listen_nowhere(relay: str, tmp_path: Path) -> None:
     alice, bob = Node(tmp_path / "alice"), Node(tmp_path / "bob")
     bob.serve("run", "--listen", "none", "--relay", relay, "--json")
-    until(lambda: bob.lines)
+    wait_until(lambda: bob.lines)
     ready = json.loads(bob.out.splitlines()[0])
     assert ready["relays"] == ready["listening"] == [relay]
     assert json.loads(bob.mm("id", "--json").stdout)["relays"] == {relay: ""}
@@ -88,8 +89,8 @@ def test_two_nodes_that_listen_nowhere(relay: str, tmp_path: Path) -> None:
     ticket = bob.mm("id", "--ticket").stdout.decode().strip()
     alice.mm("add", ticket, "--friend", "--name", "bob")
     bob.start("on", "public.chat", "--payload")
-    until(lambda: b'"handled":true' in alice.mm("send", "bob", "chat", "hello", "--json").stdout)  # as a guest
-    until(lambda: "hello" in bob.out)
+    wait_until(lambda: b'"handled":true' in alice.mm("send", "bob", "chat", "hello", "--json").stdout)  # as a guest
+    wait_until(lambda: "hello" in bob.out)
     bob.stop()
     assert json.loads(bob.mm("id", "--json").stdout)["relays"] == {relay: ""}  # remembered
     bob.serve("run", "--listen", "tcp://127.0.0.1:0", "--relay", "none")
@@ -102,13 +103,13 @@ def test_two_nodes_that_listen_nowhere(relay: str, tmp_path: Path) -> None:
 def test_for_people(relay: str, tmp_path: Path) -> None:
     node = Node(tmp_path / "node")
     node.start("on", "public.chat", "--relay", relay)
-    until(lambda: node.holder())
+    wait_until(lambda: node.holder())
     assert f"{relay}: up" in node.mm("id").stderr.decode()
     second = node.start("on", "public.other", "--relay", "none")
-    until(lambda: "with relays of its own" in node.err)
+    wait_until(lambda: "with relays of its own" in node.err)
     node.stop()
     assert second.returncode is not None
     node.serve("run", "--listen", "none")
-    until(lambda: node.lines >= 3)
+    wait_until(lambda: node.lines >= 3)
     assert f"listens on nothing\nis reached through {relay}\n" in node.out
     node.stop()

@@ -24,7 +24,8 @@ from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.plugins.check import Check, CheckState, Diagnosable
 from tests.netns import stun as stun_server
 from tests.support.running_relays import Running
-from tests.support.world import identity, until
+from tests.support.waiting import until
+from tests.support.world import identity
 
 BASELINE = "no-relay"  # of a node on loopback without one
 

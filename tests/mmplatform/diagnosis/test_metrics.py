@@ -14,7 +14,8 @@ from mmplatform import Platform
 from mmplatform.diagnosis import metrics, scrape
 from mmplatform.errors import LocalError
 from tests.support.running_relays import Running
-from tests.support.world import World, collect, identity, until
+from tests.support.waiting import until
+from tests.support.world import World, collect, identity
 
 Samples = dict[tuple[str, ...], float]
 

@@ -7,7 +7,7 @@ import pytest
 from mmplatform.directory import lookups as module
 from mmplatform.directory.lookups import Lookups, Recent
 from mmplatform.identity.keys import SignId
-from tests.support.world import until
+from tests.support.waiting import until
 
 BOB, EVE, DAVE = SignId("bob"), SignId("eve"), SignId("dave")
 

@@ -11,8 +11,9 @@ from mmplatform.identity.mailkeys import KEEP, ROTATE
 from mmplatform.identity.nodeinfo import MAX_ADDRESSES, NodeInfo
 from mmplatform.links import listener
 from mmplatform.storage.memory import MemoryStorage
+from tests.support.waiting import until
 from tests.support.whereabouts import NOW, Ports, Roaming, Whereabouts
-from tests.support.world import World, identity, until
+from tests.support.world import World, identity
 
 
 async def test_the_record_says_where_and_is_ours() -> None:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,6 +17,7 @@ from mmplatform.errors import ProtocolError, StorageCorrupt, StorageError, Stora
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.memory import MemoryStorage
 from mmplatform.storage.sqlite import SQLiteStorage
+from tests.support.outbox import until
 
 BOB = "B" * 43 + "="
 NOW = 10**12
@@ -72,16 +72,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Storag
 async def node(store: Callable[[], Storage]) -> AsyncIterator[Node]:
     async with running(store()) as node:
         yield node
-
-
-async def turn() -> None:
-    await asyncio.sleep(0)
-
-
-async def until(true: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
-        while not true():
-            await turn()
 
 
 class Writes:

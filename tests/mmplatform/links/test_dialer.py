@@ -10,6 +10,7 @@ import pytest
 from mmplatform.errors import RemoteError, Unreachable
 from mmplatform.links import paths
 from mmplatform.links.dialer import Dialer
+from tests.support.waiting import until
 from tests.support.world import identity
 
 PEER = identity(1).sign_id
@@ -122,9 +123,7 @@ async def test_no_more_than_a_few_addresses_are_tried() -> None:
 async def test_a_link_that_opened_while_the_dialling_was_given_up_is_kept() -> None:
     dial, transport = dialer(a="hangs", b="hangs")
     task = asyncio.create_task(dial.dial(PEER, tuple(transport.script)))
-    while len(transport.links) < 2:
-        await asyncio.sleep(0)
-        await asyncio.sleep(0.001)
+    await until(lambda: len(transport.links) == 2)
     transport.links[0].ready = True
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

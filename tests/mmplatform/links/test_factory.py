@@ -16,7 +16,8 @@ from mmplatform.links.factory import LinkFactory
 from mmplatform.links.link import Link
 from mmplatform.plugins.transport import Connection
 from tests.support.sessions import NOW, draws, record_of
-from tests.support.world import identity, until
+from tests.support.waiting import until
+from tests.support.world import identity
 
 ALICE, BOB = identity(1), identity(2)
 

@@ -17,7 +17,8 @@ from mmplatform.plugins.transport import Connection
 from mmplatform.session.cookies import CookieJar
 from mmplatform.session.handshake import Initiator, Responder
 from tests.support.sessions import NOW, draws, record_of
-from tests.support.world import identity, until
+from tests.support.waiting import until
+from tests.support.world import identity
 
 ALICE, BOB = identity(1), identity(2)
 

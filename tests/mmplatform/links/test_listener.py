@@ -10,8 +10,9 @@ from mmplatform.errors import LocalError
 from mmplatform.links import listener as module
 from mmplatform.plugins.transport import Accept
 from mmplatform.storage.memory import MemoryStorage
+from tests.support.waiting import until
 from tests.support.whereabouts import Ports, Roaming, Whereabouts
-from tests.support.world import World, until
+from tests.support.world import World
 
 
 async def test_the_port_of_the_last_run_is_wished_for() -> None:

@@ -10,7 +10,8 @@ from mmplatform.errors import LocalError
 from mmplatform.mail import acknowledgements as replies
 from mmplatform.mail.acknowledgements import MOST_OUTCOMES, MailedAcks, _fitting
 from mmplatform.mail.depositing import NotMailed
-from tests.support.world import identity, until
+from tests.support.waiting import until
+from tests.support.world import identity
 
 PEER = identity(2).sign_id
 

@@ -14,7 +14,8 @@ from mmplatform.mail import incoming
 from mmplatform.peers import reconnecting
 from mmplatform.session.envelope import seal
 from tests.support.relays import Mailbox, Person, Relay, people, sent
-from tests.support.world import collect, identity, until
+from tests.support.waiting import until
+from tests.support.world import collect, identity
 
 # What comes in.
 

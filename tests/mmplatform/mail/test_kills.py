@@ -14,7 +14,7 @@ from mmplatform.mail import acknowledgements as replies
 from mmplatform.mail import incoming, outgoing
 from mmplatform.mail import mailer as mail
 from tests.support.relays import Disk, Person, Relay, people, shuffled
-from tests.support.world import until
+from tests.support.waiting import pace, until
 
 STEPS = 40
 
@@ -54,7 +54,7 @@ class Life:
             case "relay":
                 self.shake(chance.choice(self.relays))
             case "time":
-                await asyncio.sleep(chance.random() / 20)
+                await pace(chance.random() / 20)
         await self.pass_turns(chance.choice((0, 3, 50, 400)))
 
     async def send(self, person: Person, how_many: int) -> None:

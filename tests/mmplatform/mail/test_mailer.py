@@ -10,7 +10,7 @@ from mmplatform.durable import inspection
 from mmplatform.errors import Expired, RequestTimeout
 from mmplatform.mail import packing
 from tests.support.relays import Person, Relay, people, sent, shuffled
-from tests.support.world import until
+from tests.support.waiting import until
 
 
 async def test_a_message_to_somebody_who_is_away_is_relayed_then_delivered() -> None:

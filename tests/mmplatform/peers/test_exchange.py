@@ -10,7 +10,8 @@ from mmplatform.peers import exchange as module
 from mmplatform.peers import realtime_queue
 from mmplatform.storage.memory import MemoryStorage
 from tests.support.peers import linked, peer_of
-from tests.support.world import World, collect, identity, until
+from tests.support.waiting import until
+from tests.support.world import World, collect, identity
 
 
 async def test_a_request_survives_a_cut_and_its_handler_runs_once() -> None:

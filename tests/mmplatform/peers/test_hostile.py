@@ -26,7 +26,8 @@ from mmplatform.session.cookies import CookieJar
 from mmplatform.session.events import Identified, Send
 from mmplatform.session.handshake import Responder
 from tests.support.attackers import Attacker, Victim, resident
-from tests.support.world import identity, until
+from tests.support.waiting import pace, until
+from tests.support.world import identity
 
 # Before anything is proven.
 
@@ -231,7 +232,7 @@ async def test_slow_loris(victim: Victim, attacker: Callable[..., Attacker], mon
         one.writer.write(bytes([byte]))
         if victim.links[-1].error is not None:
             break
-        await asyncio.sleep(0.001)
+        await pace(0.001)
     assert await victim.closed() == ["the handshake took too long"]
     waiting = await attacker().cookie()
     assert await victim.closed() == ["the handshake took too long"]

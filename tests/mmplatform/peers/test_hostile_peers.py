@@ -29,7 +29,8 @@ from mmplatform.identity.keys import Identity
 from mmplatform.links import link as link_module
 from mmplatform.peers import exchange as exchange_module
 from tests.support.attackers import Attacker, Victim, resident
-from tests.support.world import collect, identity, until
+from tests.support.waiting import until
+from tests.support.world import collect, identity
 
 FRAME = Frame(0, 1, [], [], [], [], [])
 

@@ -7,8 +7,9 @@ import pytest
 
 from mmplatform.peers import liveness
 from tests.support.load import ALONE, Load, next_move
+from tests.support.waiting import pace, stays, until
 from tests.support.ways import Way, active, fast, friends, links, paths_of, slow, states
-from tests.support.world import collect, listen_to, until
+from tests.support.world import collect, listen_to
 
 
 @pytest.mark.parametrize("size", [10, 20_000])
@@ -43,7 +44,7 @@ async def test_requests_are_answered_once_when_the_link_in_use_falls_silent() ->
         @bob.messaging.on("friends.add")
         async def add(topic: str, sender: str, payload: Any) -> int:
             runs.append(payload[0])
-            await asyncio.sleep(0.05)
+            await pace(0.05)
             return sum(payload)
 
         await alice.connect(bob.sign_id)
@@ -112,8 +113,7 @@ async def test_a_message_that_met_the_last_frame_of_a_link_on_its_way_is_not_for
         assert link is not None
         quick.hole = True
         sending = await alice.messaging.send("n", bob.sign_id, 1)
-        await asyncio.sleep(0.01)
-        assert link.owes_answer
+        await until(lambda: link.owes_answer)
         link.owes_answer = False  # as if something came that was sent before
         await asyncio.wait_for(sending, 3)
         assert heard == [1]
@@ -124,8 +124,11 @@ async def test_an_idle_pair_is_quiet() -> None:
     async with friends(quick, sure) as [alice, bob]:
         await (await alice.messaging.send("n", bob.sign_id, 1))
         await until(lambda: len(links(alice, bob)) == len(links(bob, alice)) == 2)
-        await asyncio.sleep(0.6)
-        before = [link.bytes_out for link in (*links(alice, bob), *links(bob, alice))]
-        await asyncio.sleep(1.0)
-        assert [link.bytes_out for link in (*links(alice, bob), *links(bob, alice))] == before
+        await pace(0.6)  # the links become quiet
+
+        def bytes_out() -> list[int]:
+            return [link.bytes_out for link in (*links(alice, bob), *links(bob, alice))]
+
+        before = bytes_out()
+        await stays(lambda: bytes_out() == before, 1.0)
         assert not alice.parts.peers.peer(bob.sign_id).exchange.watched

@@ -14,6 +14,7 @@ from mmplatform.links.link import Link
 from mmplatform.peers import liveness, path_manager
 from mmplatform.peers.peer import Peer
 from tests.support.load import ALONE, Load, next_move
+from tests.support.waiting import pace, stays, until
 from tests.support.ways import (
     Way,
     WayTransport,
@@ -26,7 +27,7 @@ from tests.support.ways import (
     slow,
     states,
 )
-from tests.support.world import identity, listen_to, until
+from tests.support.world import identity, listen_to
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ async def test_a_link_that_does_not_deliver_what_it_has_costs_one_window() -> No
         load = Load(alice, bob)
         await load.more()
         sure.network.delay = 3.0  # longer than anybody waits for it
-        await asyncio.sleep(0.05)
+        await pace(0.05)  # messages go into what delivers nothing
         quick.allow(True)
         alice.network_changed()
         await until(lambda: active(alice, bob) == "fast")
@@ -179,8 +180,7 @@ async def test_a_way_that_needs_a_link_is_not_tried_for_ever() -> None:
     async with friends(between, sure) as [alice, bob]:
         await alice.connect(bob.sign_id)
         await until(lambda: between.dials)
-        await asyncio.sleep(0.3)
-        assert len(between.dials) <= 2  # each end once
+        await stays(lambda: len(between.dials) <= 2, 0.3)  # each end once
         [status] = alice.peers()
         assert "nobody is there" in status.troubles[between.dials[0]]
         between.allow(True)
@@ -233,7 +233,7 @@ async def test_a_stranger_cannot_have_us_dial_our_own_network_or_learn_where_one
     async with open_and_hidden(quick, where, shown) as (alice, bob):
         for _ in range(20):
             bob.parts.peers.peer(alice.sign_id).nudge()
-            await asyncio.sleep(0.005)
+            await pace(0.005)
         assert quick.dials == []
 
 
@@ -246,7 +246,7 @@ async def test_a_dead_address_of_a_stranger_is_tried_once(monkeypatch: pytest.Mo
         await until(lambda: quick.dials)
         for _ in range(20):
             bob.parts.peers.peer(alice.sign_id).nudge()
-            await asyncio.sleep(0.005)
+            await pace(0.005)
         assert quick.dials == [f"fast://{PUBLIC}"]
         assert active(bob, alice) == "slow"
 
@@ -297,7 +297,7 @@ async def test_nothing_is_lost_repeated_or_reordered_whatever_the_links_do(
         asked = []
         for number in range(25):
             asked.append(asyncio.create_task(alice.messaging.request("ask", bob.sign_id, number, timeout=40)))
-            await asyncio.sleep(chance.random() / 5)
+            await pace(chance.random() / 5)
             way = chance.choice(ways)
             match chance.randrange(4):
                 case 0 | 1:
@@ -376,7 +376,7 @@ async def test_a_peer_that_keeps_one_link_is_not_given_a_second_one(monkeypatch:
         await until(lambda: quick.dials and sure.dials)
         await until(lambda: active(alice, bob) == "fast" and len(links(alice, bob)) == 1)
         before = len(moves)
-        await asyncio.sleep(0.3)
+        await stays(lambda: len(moves) - before <= 2, 0.3)
         await load.stop()
         assert len(moves) - before <= 2
         assert states(alice, bob) == states(bob, alice) == {"fast": "active"}

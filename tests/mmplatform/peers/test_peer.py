@@ -13,7 +13,8 @@ from mmplatform.links import link as link_module
 from mmplatform.peers import peer as module
 from mmplatform.peers.registry import Peers
 from tests.support.peers import linked, peer_of
-from tests.support.world import World, collect, identity, listen_to, until
+from tests.support.waiting import until
+from tests.support.world import World, collect, identity, listen_to
 
 KINDS = pytest.mark.parametrize("kind", ["memory", "tcp"])
 

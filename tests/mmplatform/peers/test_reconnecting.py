@@ -10,7 +10,8 @@ from mmplatform.errors import NotRunning
 from mmplatform.peers import reconnecting as module
 from mmplatform.peers.peer import Peer
 from tests.support.peers import peer_of
-from tests.support.world import World, collect, identity, listen_to, until
+from tests.support.waiting import until
+from tests.support.world import World, collect, identity, listen_to
 
 KINDS = pytest.mark.parametrize("kind", ["memory", "tcp"])
 

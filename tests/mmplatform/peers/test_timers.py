@@ -3,7 +3,7 @@
 import asyncio
 
 from mmplatform.peers.timers import Timers
-from tests.support.world import until
+from tests.support.waiting import until
 
 
 async def test_the_last_setting_of_a_name_counts() -> None:

@@ -39,3 +39,9 @@ async def settle() -> None:
     """Until everything that can happen now has happened."""
     for _ in range(50):
         await asyncio.sleep(0)
+
+
+async def passes(seconds: float) -> None:
+    """Let virtual time pass, with all that happens in it."""
+    assert isinstance(asyncio.get_running_loop(), VirtualLoop)
+    await asyncio.sleep(seconds)

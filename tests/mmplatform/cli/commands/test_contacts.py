@@ -10,7 +10,8 @@ import pytest
 
 from mmplatform.cli.command import FAILED, OK
 from mmplatform.cli.commands import contacts
-from tests.support.cli import LOOPBACK, Node, until
+from tests.support.cli import LOOPBACK, Node
+from tests.support.waiting import wait_until
 
 Here = Callable[..., tuple[int, str, str]]
 
@@ -104,7 +105,7 @@ def test_all_of_it_through_a_running_node(pair: tuple[Node, Node], here: Here) -
         peer = json.loads(here("peers", "--json", data=alice.folder)[1])
         return peer if len(peer["links"]) == 1 and peer["links"][0]["rtt"] else None
 
-    peer = until(measured)
+    peer = wait_until(measured)
     assert peer["connected"]
     assert peer["address"].startswith("tcp://127.0.0.1:")
     [link] = peer["links"]

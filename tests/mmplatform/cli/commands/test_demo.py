@@ -15,7 +15,8 @@ import mmplatform
 from mmplatform.cli.command import FAILED, OK
 from mmplatform.cli.commands import demo
 from mmplatform.cli.commands.demo import DemoResult, _cut_torn, _Demo, _records, _text
-from tests.support.cli import MM, until
+from tests.support.cli import MM
+from tests.support.waiting import wait_until
 
 Here = Callable[..., tuple[int, str, str]]
 
@@ -89,7 +90,7 @@ def test_ctrl_c_leaves_nothing_behind(temporary: Path) -> None:
     assert process.wait(30) == FAILED
     process.stdout.close()
     assert list(temporary.iterdir()) == []
-    until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
+    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
 
 
 def record(number: int, line: bytes) -> bytes:

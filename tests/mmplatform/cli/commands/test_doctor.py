@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from mmplatform.cli.command import FAILED, OK, USAGE
 from mmplatform.errors import NotRunning
 from mmplatform.storage.folder import DataFolder
 from tests.support.cli import LOOPBACK, Node
+from tests.support.waiting import wait_until
 
 Here = Callable[..., tuple[int, str, str]]
 LISTEN = ("--listen", *LOOPBACK)
@@ -162,17 +162,14 @@ def test_disk_full(tmp_path: Path, running: bool) -> None:
         assert "disk-full" not in node.mm("doctor", "--json", *LISTEN).stdout.decode()
     finally:
         node.stop()
-        until = time.monotonic() + 10
-        while subprocess.run(["umount", disk], capture_output=True).returncode and time.monotonic() < until:
-            time.sleep(0.05)
+        wait_until(lambda: subprocess.run(["umount", disk], capture_output=True).returncode == 0)
 
 
 def test_metrics_of_a_running_node(node: Node) -> None:
     import urllib.request
 
     process = node.serve("run", "--json", *LISTEN, "--metrics", "0")
-    while not node.lines:
-        time.sleep(0.01)
+    wait_until(lambda: node.lines)
     url = json.loads(node.out.splitlines()[0])["metrics"]
     assert url.startswith("http://127.0.0.1:")
     with urllib.request.urlopen(url, timeout=10) as page:

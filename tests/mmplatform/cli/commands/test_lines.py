@@ -18,7 +18,8 @@ from mmplatform.cli.node import sending
 from mmplatform.cli.node.host import Host
 from mmplatform.errors import InvalidPayload, StorageError
 from mmplatform.message import Priority
-from tests.support.cli import LOOPBACK, MM, Node, end, until
+from tests.support.cli import LOOPBACK, MM, Node, end
+from tests.support.waiting import wait_until
 
 Here = Callable[..., tuple[int, str, str]]
 Pair = tuple[Node, Node]
@@ -62,11 +63,11 @@ def test_the_sender_is_killed(pair: Pair, source: Path, with_node: bool) -> None
     if with_node:
         alice.serve("run", "--listen", *LOOPBACK)
     first = start_sending(alice, source)
-    until(lambda: bob.lines > 500)
+    wait_until(lambda: bob.lines > 500)
     first.kill()
     first.wait()
     assert start_sending(alice, source).wait(30) == OK
-    until(lambda: bob.lines >= COUNT)
+    wait_until(lambda: bob.lines >= COUNT)
     assert bob.payloads() == [str(number) for number in range(1, COUNT + 1)]
     assert "of an interrupted run; --fresh sends all again" in alice.err
     # It came to its end, so the same command begins anew.
@@ -77,7 +78,7 @@ def test_the_receiver_is_killed(pair: Pair, source: Path) -> None:
     alice, bob = pair
     on = bob.serve("on", "friends.lines", "--json")
     sender = start_sending(alice, source)
-    until(lambda: bob.lines > 500)
+    wait_until(lambda: bob.lines > 500)
     on.kill()
     on.wait()
     bob.start("on", "friends.lines", "--json")
@@ -90,7 +91,7 @@ def test_the_node_under_the_sender_is_killed(pair: Pair, source: Path) -> None:
     bob.serve("on", "friends.lines", "--json")
     run = alice.serve("run", "--listen", *LOOPBACK)
     sender = start_sending(alice, source)
-    until(lambda: bob.lines > 500)
+    wait_until(lambda: bob.lines > 500)
     run.kill()
     run.wait()
     assert sender.wait(30) == FAILED
@@ -103,9 +104,9 @@ def test_the_reader_of_the_lines_is_slow(pair: Pair, source: Path) -> None:
     """Nobody reads bob's stdout for a while: the sender waits, the node lives, nothing is lost."""
     alice, bob = pair
     on = bob.start("on", "friends.lines", "--payload", stdout=subprocess.PIPE)
-    until(lambda: bob.holder() == on.pid)
+    wait_until(lambda: bob.holder() == on.pid)
     sender = start_sending(alice, source)
-    until(lambda: alice.control.is_socket())
+    wait_until(lambda: alice.control.is_socket())
     assert bob.mm("ping", "alice").returncode == OK
     assert on.stdout is not None
     received = b""
@@ -143,8 +144,8 @@ def interrupted(node: Node, here: Here, data: bytes) -> None:
     os.close(read)
     os.write(write, data)
     os.close(write)
-    until(lambda: node.holder() == process.pid)
-    until(lambda: waiting(node, here) == goal)
+    wait_until(lambda: node.holder() == process.pid)
+    wait_until(lambda: waiting(node, here) == goal)
     process.kill()
     process.wait()
 
@@ -164,8 +165,8 @@ def test_ctrl_c_says_what_holds(pair: Pair, here: Here) -> None:
     process = alice.start("send", "bob", "lines", "--lines", stdin=read)
     os.close(read)
     os.write(write, b"one\n")
-    until(lambda: alice.holder() == process.pid)
-    until(lambda: waiting(alice, here))
+    wait_until(lambda: alice.holder() == process.pid)
+    wait_until(lambda: waiting(alice, here))
     assert end(process) == FAILED
     os.close(write)
     assert "the same command with the same input continues there" in alice.err

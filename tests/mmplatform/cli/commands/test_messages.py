@@ -16,7 +16,8 @@ from mmplatform.cli.commands import on
 from mmplatform.cli.commands.messages import _tell
 from mmplatform.cli.node import sending, subscriptions
 from mmplatform.cli.node.host import Host
-from tests.support.cli import LOOPBACK, MM, Node, end, until
+from tests.support.cli import LOOPBACK, MM, Node, end
+from tests.support.waiting import wait_until
 
 Here = Callable[..., tuple[int, str, str]]
 Pair = tuple[Node, Node]
@@ -40,7 +41,7 @@ def test_every_kind_of_payload(pair: Pair, here: Here) -> None:
     assert alice.mm("send", "bob", "chat", stdin="späť\n".encode()).returncode == OK
     assert here("send", "bob", "chat", "now", "--realtime", data=data)[:2] == (OK, "sent\n")
     assert here("send", "bob", "chat", "high", "--priority", "high", "--no-wait", data=data)[1].startswith("saved (")
-    until(lambda: bob.lines == 6)
+    wait_until(lambda: bob.lines == 6)
     messages = [json.loads(line) for line in bob.out.splitlines()]
     assert [m["payload"] for m in messages] == [
         "hello",
@@ -104,8 +105,8 @@ def test_to_ourselves(node: Node, here: Here) -> None:
 def test_interrupted_while_it_waits(pair: Pair, here: Here) -> None:
     alice, _ = pair
     process = alice.start("send", "bob", "chat", "hello", "--wait")
-    until(lambda: alice.holder() == process.pid)
-    until(lambda: here("outbox", "--json", data=alice.folder)[1])
+    wait_until(lambda: alice.holder() == process.pid)
+    wait_until(lambda: here("outbox", "--json", data=alice.folder)[1])
     assert end(process) == FAILED
     assert alice.err.startswith("saved (")
 
@@ -159,7 +160,7 @@ def test_on_ends_with_its_reader(pair: Pair) -> None:
     _, bob = pair
     read, write = os.pipe()
     process = bob.start("on", "friends.chat", stdout=write)
-    until(lambda: bob.holder() == process.pid)
+    wait_until(lambda: bob.holder() == process.pid)
     os.close(write)
     os.close(read)
     assert process.wait(30) == OK
@@ -182,13 +183,13 @@ def test_on_as_a_client_is_killed_and_comes_back(pair: Pair, here: Here) -> None
     alice, bob = pair
     bob.serve("run", "--listen", *LOOPBACK)
     on = bob.start("on", "friends.chat")
-    until(lambda: here("send", "bob", "chat", "1", "--json", data=alice.folder)[1].count('"handled":true'))
+    wait_until(lambda: here("send", "bob", "chat", "1", "--json", data=alice.folder)[1].count('"handled":true'))
     on.kill()
     on.wait()
     code, told, _ = here("send", "bob", "chat", "2", "--timeout", "0.5", data=alice.folder)
     assert (code, told) == (FAILED, "saved; bob has not confirmed it yet\n")
     bob.start("on", "friends.chat")
-    until(lambda: "friends.chat alice 2\n" in bob.out)
+    wait_until(lambda: "friends.chat alice 2\n" in bob.out)
     assert bob.out.count(" alice 1\n") == 1
 
 
@@ -197,24 +198,24 @@ def test_node_and_listener_are_killed_and_come_back(pair: Pair, here: Here) -> N
     alice, bob = pair
     run = bob.serve("run", "--listen", *LOOPBACK)
     on = bob.start("on", "friends.chat")
-    until(lambda: here("send", "bob", "chat", "1", "--json", data=alice.folder)[1].count('"handled":true'))
+    wait_until(lambda: here("send", "bob", "chat", "1", "--json", data=alice.folder)[1].count('"handled":true'))
     for process in (run, on):
         process.kill()
         process.wait()
     bob.serve("run", "--listen", *LOOPBACK)
     assert here("send", "bob", "chat", "2", "--timeout", "0.5", data=alice.folder)[0] == FAILED
     bob.start("on", "friends.chat")
-    until(lambda: "friends.chat alice 2\n" in bob.out)
+    wait_until(lambda: "friends.chat alice 2\n" in bob.out)
 
 
 def test_on_goes_on_when_its_node_stops_and_makes_way_for_another(pair: Pair, here: Here) -> None:
     alice, bob = pair
     run = bob.serve("run", "--listen", *LOOPBACK)
     on = bob.start("on", "friends.chat")
-    until(lambda: here("send", "bob", "chat", "1", "--json", data=alice.folder)[1].count('"handled":true'))
+    wait_until(lambda: here("send", "bob", "chat", "1", "--json", data=alice.folder)[1].count('"handled":true'))
     run.kill()
     run.wait()
-    until(lambda: bob.holder() == on.pid)
+    wait_until(lambda: bob.holder() == on.pid)
     bob.serve("run", "--listen", *LOOPBACK)
     assert on.poll() is None
     assert here("send", "bob", "chat", "2", "--timeout", "20", data=alice.folder)[:2] == (OK, "delivered\n")

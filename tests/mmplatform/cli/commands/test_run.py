@@ -5,7 +5,8 @@ import json
 import pytest
 
 from mmplatform.cli.node.host import chosen, discovery
-from tests.support.cli import Node, until
+from tests.support.cli import Node
+from tests.support.waiting import wait_until
 
 
 def test_services_run_that_find_peers_and_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,13 +21,13 @@ def test_services_run_that_find_peers_and_are_installed(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(("arguments", "expected"), [(("--service", "mdns"), ["mdns"]), ((), [])])
 def test_it_says_what_runs(node: Node, arguments: tuple[str, ...], expected: list[str]) -> None:
     node.serve("run", "--json", "--listen", "tcp://127.0.0.1:0", *arguments)
-    until(lambda: node.lines)
+    wait_until(lambda: node.lines)
     assert json.loads(node.out.splitlines()[0])["services"] == expected
 
 
 def test_for_people(node: Node) -> None:
     node.serve("run", "--listen", "tcp://127.0.0.1:0", "--service", "mdns")
-    until(lambda: node.lines >= 3)
+    wait_until(lambda: node.lines >= 3)
     assert "finds and is found by mdns\n" in node.out
 
 
