@@ -1,6 +1,7 @@
 """For every test: Hypothesis does not watch the clock, which says how busy the machine is; and what may not escape."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,6 +11,12 @@ from hypothesis import settings
 
 settings.register_profile("mm", deadline=None)
 settings.load_profile("mm")
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of later collections of garbage, which would go through all of it in every test."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

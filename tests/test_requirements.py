@@ -58,11 +58,13 @@ def distributions(names: set[str]) -> set[str]:
     return {canonicalize_name(found) for name in names for found in installed.get(name, ())} - {OURSELVES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("extra", "name"), required())
 def test_what_is_installed_is_imported(extra: str, name: str) -> None:
     assert name in distributions(set(imported())), f"{name} of the extra [{extra}] is imported nowhere; drop it"
 
 
+@pytest.mark.slow
 def test_what_is_imported_is_required() -> None:
     names = set(imported()) - sys.stdlib_module_names
     unknown = {name for name in names if name not in packages_distributions()}

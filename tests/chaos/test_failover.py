@@ -46,6 +46,7 @@ def dead() -> Iterator[list[str]]:
             one.close()
 
 
+@pytest.mark.slow
 async def test_nobody_waits_for_a_dead_third_relay(stack: AsyncExitStack, tmp_path: Path, dead: list[str]) -> None:
     """Alice writes to peers whose relays are dead, live and by mail; to Bob, who is here, and Carol, who is away,
     everything goes as if there were no others."""

@@ -310,6 +310,7 @@ async def test_mail_both_ways(relay: str, tmp_path: Path, other: Counterpart) ->
     assert await other.do("heard") == []
 
 
+@pytest.mark.slow
 async def test_large_messages_travel_in_pieces(python: Platform, relay: str, other: Counterpart) -> None:
     peer = await friends(python, other, relay)
     got: list[Any] = []
@@ -323,6 +324,7 @@ async def test_large_messages_travel_in_pieces(python: Platform, relay: str, oth
     assert await other.do("request", topic="nobody", peer=OURS.sign_id, payload="x" * 2_000_000) is not None
 
 
+@pytest.mark.slow
 async def test_nothing_is_lost_when_links_are_cut_and_the_node_restarts(
     python: Platform, relay: str, other: Counterpart
 ) -> None:

@@ -14,7 +14,8 @@ import pytest
 from mmplatform import Platform
 from mmplatform.errors import LocalError, MailDeclined, Unreachable
 from mmplatform.identity.keys import Identity, SignId
-from tests.support.world import collect, identity, until
+from tests.support.waiting import until
+from tests.support.world import collect, identity
 
 LONGEST = 120  # lines of all its files together
 ALICE, BOB = identity(1), identity(2)

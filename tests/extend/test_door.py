@@ -76,6 +76,7 @@ def test_a_door_is_small(length: Callable[[str], int]) -> None:
     assert length("door") < LONGEST
 
 
+@pytest.mark.slow
 async def test_lines_between_two_clients_of_the_door(start: Any, line_door: Any) -> None:
     relay = await start("line")
     async with (

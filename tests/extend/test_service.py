@@ -11,7 +11,8 @@ from mmplatform.diagnosis import examine
 from mmplatform.errors import LocalError, NoResponders, Refused
 from mmplatform.plugins.check import CheckState, ok
 from tests.support.packages import run_tests, write_programs
-from tests.support.world import World, collect, until
+from tests.support.waiting import until
+from tests.support.world import World, collect
 
 PAGE = Path(__file__).parents[2] / "docs" / "extend" / "service.rst"
 LONGEST = 120  # lines of all its files together

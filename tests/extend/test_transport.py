@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.support.packages import install_into, run_tests, write_programs
 
 PAGE = Path(__file__).parents[2] / "docs" / "extend" / "transport.rst"
@@ -10,6 +12,7 @@ PACKAGE = Path(__file__).parent / "transport"
 LONGEST = 120  # lines of all its files
 
 
+@pytest.mark.slow
 def test_it_keeps_the_contract_and_carries_durable_messages(tmp_path: Path) -> None:
     install_into(tmp_path / "site", PACKAGE)
     outcomes = run_tests(PACKAGE / "test_mm_unix.py", tmp_path / "site")
@@ -20,6 +23,7 @@ def test_it_is_short(length: Callable[[str], int]) -> None:
     assert length("transport") < LONGEST
 
 
+@pytest.mark.slow
 def test_the_programs_of_the_page_work(tmp_path: Path) -> None:
     site = tmp_path / "site"
     assert write_programs(PAGE, site) == ["counting.py", "test_counting.py", "test_chat.py"]

@@ -164,6 +164,7 @@ def test_no_server_installed(here: Callable[..., tuple[int, str, str]], monkeypa
     assert here("relay")[::2] == (1, "mm: there is no server 'relay'\n")
 
 
+@pytest.mark.slow
 def test_what_happened_is_told_now_and_then(tmp_path: Path) -> None:
     """A line a minute at most, and only when something has happened: here at every look."""
     code = (

@@ -31,6 +31,7 @@ async def reasons(of: Platform, to: str) -> set[str]:
     return {waiting.why for waiting in await inspection.queued(of.parts.outbox, to) if waiting.state == "waiting"}
 
 
+@pytest.mark.slow
 async def test_a_flood_is_refused_and_all_of_it_arrives_in_the_end(stack: AsyncExitStack, tmp_path: Path) -> None:
     """Alice floods Bob and Carol, who are away, until her quota is full, Carol's box by Mallory's help as well; whoever
     comes makes room for what the others are still to be left. Dave and Erin notice nothing of it."""

@@ -34,9 +34,11 @@ def run(pytester: pytest.Pytester, code: str) -> None:
     done.stdout.no_fnmatch_line("*warning*")
 
 
+@pytest.mark.slow
 def test_nodes_without_sockets_for_any_project(pytester: pytest.Pytester) -> None:
     run(pytester, USER)
 
 
+@pytest.mark.slow
 def test_a_project_that_does_not_use_it_imports_nothing_of_ours(pytester: pytest.Pytester) -> None:
     run(pytester, STRANGER)

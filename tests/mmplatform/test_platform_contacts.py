@@ -242,6 +242,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 async def test_a_message_of_64_mib_arrives_whole_with_bounded_memory(tmp_path: Path) -> None:
     def run(folder: str, role: str) -> Any:
         command = [sys.executable, "-c", LARGE_PROGRAM, str(tmp_path / folder), role]

@@ -228,6 +228,7 @@ async def test_flushed_scripts_are_loaded_again(shared_redis: RedisServer) -> No
         await put(store, mail())
 
 
+@pytest.mark.slow
 async def test_an_emptied_relay_is_an_empty_one(own_redis: RedisServer) -> None:
     """RMB's federation stream grows for ever; here nothing but the last number is left."""
     await own_redis.started()

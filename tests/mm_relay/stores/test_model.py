@@ -145,7 +145,9 @@ def names_of(one: StoredEnvelope | Note) -> tuple[bytes, bytes, bytes, str]:
     return one.sender, one.target, one.id, one.origin
 
 
-@pytest.mark.parametrize(("kind", "examples"), [("memory", 60), ("sqlite", 8), ("redis", 40)])
+@pytest.mark.parametrize(
+    ("kind", "examples"), [("memory", 60), ("sqlite", 8), pytest.param("redis", 40, marks=pytest.mark.slow)]
+)
 def test_any_sequence_of_calls(kind: str, examples: int, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if kind == "redis":
         server: RedisServer = request.getfixturevalue("shared_redis")

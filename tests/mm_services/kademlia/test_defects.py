@@ -162,6 +162,7 @@ def test_defect_7_one_lost_datagram_is_sent_again_and_evicts_nobody() -> None:
     assert other.id in one.node.peers.tables[1]
 
 
+@pytest.mark.slow
 def test_defect_8_a_dead_peer_does_not_hold_up_the_others() -> None:
     world = World(40)
     one = world.members[0]
@@ -223,6 +224,7 @@ def test_defect_10_a_store_needs_a_token_and_has_quotas_and_ids_are_proven() -> 
     assert peers._take(reply, flooder.address, None) is None
 
 
+@pytest.mark.slow
 def test_defect_11_an_unproven_request_gets_at_most_three_times_its_bytes() -> None:
     world = World(60)
     target = world.members[0]
@@ -256,6 +258,7 @@ def test_defect_12_a_newcomer_is_handed_what_belongs_to_it_under_the_right_key()
     assert newcomer.node.store.get(what.keys[0], world.network.now) is not None
 
 
+@pytest.mark.slow
 def test_defect_13_a_record_expires_everywhere_however_often_it_is_spread() -> None:
     """Must show 5, first part."""
     world = World(30)
@@ -272,6 +275,7 @@ def test_defect_13_a_record_expires_everywhere_however_often_it_is_spread() -> N
     assert all(what.keys[0] not in member.node.store._held for member in world.members if member.alive)
 
 
+@pytest.mark.slow
 def test_defect_14_a_stale_replica_is_refreshed_and_does_not_answer_for_the_network() -> None:
     world = World(30)
     owner = world.members[1]
@@ -285,6 +289,7 @@ def test_defect_14_a_stale_replica_is_refreshed_and_does_not_answer_for_the_netw
     assert holder.node.store.get(old.keys[0], world.network.now).seq == 2  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_defect_14_a_lookup_repairs_the_holders_that_are_behind() -> None:
     world = World(30)
     owner, reader = world.members[1:3]
@@ -366,6 +371,7 @@ def test_defect_14_restored_contacts_are_asked_again_before_they_are_believed() 
     assert [entry.contact.id for entry in node.node.peers.tables[1]] == [alive.id]
 
 
+@pytest.mark.slow
 def test_hoarders_of_old_records_do_not_win() -> None:
     """Must show 5: a higher sequence number replaces it everywhere look-ups reach."""
     world = World(25)

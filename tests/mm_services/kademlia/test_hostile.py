@@ -159,6 +159,7 @@ def test_a_flood_of_stores_from_one_address_costs_little_and_keeps_little() -> N
     assert target.id in {contact.id for contact in with_flood.closest} | {honest.id}
 
 
+@pytest.mark.slow
 def test_honest_lookups_are_as_fast_during_a_flood() -> None:
     """On the virtual clock every datagram takes its share of a processor: 20 us, and 200 us if it is worked on."""
 

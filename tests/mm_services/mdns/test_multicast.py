@@ -62,6 +62,7 @@ async def test_announced_changed_withdrawn(pair: tuple[Ear, Ear]) -> None:
     await until(lambda: full(name) in other.gone)
 
 
+@pytest.mark.slow
 async def test_of_two_with_one_name_the_later_takes_another(pair: tuple[Ear, Ear]) -> None:
     one, other = pair
     name = instance_name(Identity.generate().sign_id)

@@ -92,7 +92,7 @@ class Liar(KademliaProtocol):  # type: ignore[misc]
         [[b"i" * 20, "127.0.0.1", 0]],
         [[b"i" * 20, "127.0.0.1", "1"]],
         [[b"i" * 20, "::1", 1]],
-        [[b"i" * 20]] * 500,
+        pytest.param([[b"i" * 20]] * 500, id="far too many", marks=pytest.mark.slow),
     ],
     ids=str,
 )

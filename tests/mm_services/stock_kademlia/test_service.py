@@ -119,6 +119,7 @@ async def test_whoever_publishes_later_is_found_by_a_look_up_under_way(
     assert service._looking == set()
 
 
+@pytest.mark.slow
 async def test_the_nodes_of_the_last_run_are_asked(stock: StockNodes) -> None:
     storage = MemoryStorage()
     async with node(1, stock.bootstrap[:1], storage=storage) as (_, service):

@@ -126,6 +126,7 @@ def test_every_promise_is_broken_once() -> None:
     assert {name for name in vars(TransportContract) if name.startswith("test_")} == {name for name, _ in BREACHES}
 
 
+@pytest.mark.slow
 def test_a_class_without_a_scene_says_what_it_needs(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         "from mm_transports.testing.contract import TransportContract\nclass TestPigeon(TransportContract): pass"

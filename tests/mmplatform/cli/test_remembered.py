@@ -75,6 +75,7 @@ def relay(tmp_path: Path) -> Iterator[str]:
     made.stop()
 
 
+@pytest.mark.slow
 def test_two_nodes_that_listen_nowhere(relay: str, tmp_path: Path) -> None:
     alice, bob = Node(tmp_path / "alice"), Node(tmp_path / "bob")
     bob.serve("run", "--listen", "none", "--relay", relay, "--json")

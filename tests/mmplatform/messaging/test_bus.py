@@ -25,6 +25,7 @@ names = st.lists(st.sampled_from(SEGMENTS), min_size=2, max_size=5)
 patterns = st.lists(st.sampled_from([*SEGMENTS, "*", ">"]), min_size=1, max_size=5)
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(st.lists(patterns, max_size=8), st.lists(names, min_size=1, max_size=6), st.data())
 def test_a_name_reaches_exactly_the_patterns_that_match(

@@ -12,7 +12,7 @@ import pytest
 from mmplatform.message import Retry
 from mmplatform.messaging.bus import Bus
 from mmplatform.messaging.subscriber import DONE, Result
-from tests.support.world import until
+from tests.support.waiting import until
 
 
 class Panic(BaseException):

@@ -175,6 +175,7 @@ async def test_an_oversized_handshake_frame(victim: Victim, attacker: Callable[.
     assert await victim.closed() == ["too-long"]
 
 
+@pytest.mark.slow
 async def test_a_hundred_thousand_random_frames(victim: Victim) -> None:
     chance = random.Random(1)
     loop = asyncio.get_running_loop()

@@ -229,6 +229,7 @@ async def test_a_peer_that_asks_and_never_reads(
     victim.public.clear()
 
 
+@pytest.mark.slow
 async def test_a_peer_that_pings_and_never_reads(victim: Victim, attacker: Callable[..., Attacker]) -> None:
     one = await attacker().established()
     link = victim.links[-1]

@@ -12,7 +12,7 @@ from tests.support.ways import Way, active, fast, friends, links, paths_of, slow
 from tests.support.world import collect, listen_to
 
 
-@pytest.mark.parametrize("size", [10, 20_000])
+@pytest.mark.parametrize("size", [10, pytest.param(20_000, marks=pytest.mark.slow)])
 async def test_a_link_that_falls_silent_is_left_soon_and_used_again_later(
     size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -36,6 +36,7 @@ async def test_a_link_that_falls_silent_is_left_soon_and_used_again_later(
         assert events == []
 
 
+@pytest.mark.slow
 async def test_requests_are_answered_once_when_the_link_in_use_falls_silent() -> None:
     quick, sure = fast(), slow()
     async with friends(quick, sure) as [alice, bob]:
@@ -76,6 +77,7 @@ async def test_a_reply_that_went_into_a_hole_is_asked_for_again() -> None:
         assert runs == [1]
 
 
+@pytest.mark.slow
 async def test_when_nothing_else_is_up_other_ways_are_dialled_while_the_one_in_use_is_silent() -> None:
     quick, other = fast(), Way("other", 20)
     other.allow(False)
@@ -103,6 +105,7 @@ async def test_a_network_change_finds_dead_links_and_better_ones() -> None:
         assert (await next_move(moves)) == ("slow", "silent")
 
 
+@pytest.mark.slow
 async def test_a_message_that_met_the_last_frame_of_a_link_on_its_way_is_not_forgotten() -> None:
     quick, sure = fast(), slow()
     async with friends(quick, sure) as [alice, bob]:

@@ -134,7 +134,7 @@ async def test_the_warm_link_takes_over_at_once_when_the_one_in_use_is_cut() -> 
         assert events == []
 
 
-@pytest.mark.parametrize("size", [0, 3_000_000])
+@pytest.mark.parametrize("size", [0, pytest.param(3_000_000, marks=pytest.mark.slow)])
 async def test_moving_back_and_forth_under_load(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths.Retries, "FIRST", 0.01)
     quick, sure = fast(), slow()

@@ -13,7 +13,8 @@ from mmplatform.errors import LocalError, MailDeclined, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.plugins.mail_carrier import MailCarrier, MailHost
 from mmplatform.plugins.service import Service, ServiceHost
-from tests.support.world import collect, until
+from tests.support.waiting import until
+from tests.support.world import collect
 
 Boxes = dict[SignId, dict[bytes, bytes]]
 

@@ -173,6 +173,7 @@ def test_initiate_reflected_as_ready() -> None:
     refused("bad-box", lambda: pair.initiator.receive(packets.pack_ready(box), NOW))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", range(7))
 def test_100_000_random_frames(state: int) -> None:
     machine = list(states())[state][1]

@@ -30,6 +30,7 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.mark.slow
 def test_it_ends_as_it_should(temporary: Path) -> None:
     done = subprocess.run(
         (*MM, "demo"), capture_output=True, text=True, timeout=60, env={**os.environ, "NO_COLOR": "1"}
@@ -44,6 +45,7 @@ def test_it_ends_as_it_should(temporary: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_its_nodes_find_each_other_or_it_says_why_not(
     monkeypatch: pytest.MonkeyPatch, here: Here, tmp_path: Path
 ) -> None:
@@ -62,6 +64,7 @@ def test_its_nodes_find_each_other_or_it_says_why_not(
     assert "by tickets: mdns found nobody within 0 s" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [b"one line without an end", b"\n\r\n\xff\xfe\n" * 40])
 def test_any_file_in_json(here: Here, tmp_path: Path, data: bytes) -> None:
     source = tmp_path / "source"
@@ -147,6 +150,7 @@ def test_it_gives_up_in_time(here: Here, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "it took too long" in out
 
 
+@pytest.mark.slow
 def test_live_progress_on_a_terminal(here: Here, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(demo, "is_terminal", lambda descriptor: True)
     (tmp_path / "source").write_bytes(b"x\n" * 400)

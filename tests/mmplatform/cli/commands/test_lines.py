@@ -56,6 +56,7 @@ def test_all_in_order(pair: Pair) -> None:
     assert bob.payloads() == [str(number) for number in range(1, COUNT + 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_node", [False, True], ids=["own node", "running node"])
 def test_the_sender_is_killed(pair: Pair, source: Path, with_node: bool) -> None:
     alice, bob = pair
@@ -74,6 +75,7 @@ def test_the_sender_is_killed(pair: Pair, source: Path, with_node: bool) -> None
     assert json.loads(alice.mm("--json", "send", "bob", "lines", "--lines", stdin=b"1\n").stdout)["skipped"] == 0
 
 
+@pytest.mark.slow
 def test_the_receiver_is_killed(pair: Pair, source: Path) -> None:
     alice, bob = pair
     on = bob.serve("on", "friends.lines", "--json")
@@ -86,6 +88,7 @@ def test_the_receiver_is_killed(pair: Pair, source: Path) -> None:
     assert in_order(bob.payloads())
 
 
+@pytest.mark.slow
 def test_the_node_under_the_sender_is_killed(pair: Pair, source: Path) -> None:
     alice, bob = pair
     bob.serve("on", "friends.lines", "--json")
@@ -117,6 +120,7 @@ def test_the_reader_of_the_lines_is_slow(pair: Pair, source: Path) -> None:
     on.stdout.close()
 
 
+@pytest.mark.slow
 def test_another_input_is_sent_whole(pair: Pair, here: Here) -> None:
     alice, _ = pair
     interrupted(alice, here, numbers(100))
@@ -172,6 +176,7 @@ def test_ctrl_c_says_what_holds(pair: Pair, here: Here) -> None:
     assert "the same command with the same input continues there" in alice.err
 
 
+@pytest.mark.slow
 def test_a_bar_on_a_terminal(pair: Pair) -> None:
     alice, _ = pair
     main, side = pty.openpty()
@@ -194,6 +199,7 @@ def test_a_bar_on_a_terminal(pair: Pair) -> None:
     os.close(main)
 
 
+@pytest.mark.slow
 def test_json_lines_and_timeouts(pair: Pair) -> None:
     alice, _ = pair
     done = alice.mm("send", "bob", "x", "--lines", "-j", "--json", "--timeout", "0.3", stdin=b'{"a":1}\n[2]\n')
