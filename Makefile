@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-# What can be set: make test T=tests/mmplatform/messaging/test_bus.py, make bench QUICK=1, make chaos CYCLES=20 RELAY=1
+# What can be set: make test T=tests/mmplatform/messaging, make bench QUICK=1, make chaos CYCLES=20 RELAY=1
 PYTHON ?= python3
 T ?=
 JOBS ?= 2
@@ -21,10 +21,10 @@ BENCH := benchmarks.run
 NAT := tests.netns.matrix
 CHAOS := tests.chaos
 DHT_SIM := tests.sim.dht
-SYSTEM_PARTS := redis-server
+TEST_PARTS := redis-server openssl
 BROWSER_PARTS := chromium
 NAT_PARTS := iproute2 nftables
-LAB_PARTS := avahi-daemon avahi-utils dbus iproute2 nftables
+LAB_PARTS := avahi-daemon avahi-utils coturn dbus iproute2 nftables
 BENCH_PARTS := redis-server mosquitto
 
 VENV := .venv
@@ -63,7 +63,12 @@ if [ -e $(CLIENT) ] || [ -n "$${CI:-}" ]; then \
 else echo "== clients/js: left out; its packages come with: make $(CLIENT)"; fi
 endef
 
-.PHONY: help demo test check format bench bench-relay chaos dht-sim nat docs release clean
+# Installs what the tests of the browser client need.
+define client_packages
+$(MAKE) --no-print-directory $(CLIENT) || { echo "== could not be installed; the tests of the browser client are skipped"; $(IN_CI_FAIL); }
+endef
+
+.PHONY: help demo test test-all check format bench bench-relay chaos dht-sim nat docs release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf '  make %-11s %s\n' "$$name" "$$what"; done
@@ -71,11 +76,17 @@ help: ## this list
 demo: $(RUN) ## two encrypted peers, a crash and a cut: nothing is lost
 	@$(BIN)/mm demo
 
-test: $(DEV) ## every test, with branch coverage (T=path for a part of them, without coverage)
-	@$(call system_parts,$(SYSTEM_PARTS) $(BROWSER_PARTS) $(LAB_PARTS))
-	@$(MAKE) --no-print-directory $(CLIENT) || { echo "== could not be installed; the tests of the browser client are skipped"; $(IN_CI_FAIL); }
-	@echo "== pytest $(or $(T),(all, $(JOBS) at a time, with coverage))"
-	@$(BIN)/python -m pytest $(if $(T),$(T),-n $(JOBS) --dist loadfile --cov --cov-report=term)
+test: $(DEV) ## the tests that take no seconds each, in about a minute (T=path for a part of all tests)
+	@$(call system_parts,$(TEST_PARTS) $(if $(T),$(BROWSER_PARTS) $(LAB_PARTS)))
+	@$(client_packages)
+	@echo "== pytest $(or $(T),(fast ones, $(JOBS) at a time))"
+	@$(BIN)/python -m pytest $(if $(T),$(T),-n $(JOBS) --dist worksteal -m "not slow" --durations=25)
+
+test-all: $(DEV) ## every test, with branch coverage
+	@$(call system_parts,$(TEST_PARTS) $(BROWSER_PARTS) $(LAB_PARTS))
+	@$(client_packages)
+	@echo "== pytest (all, $(JOBS) at a time, with coverage)"
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --durations=25 --cov --cov-report=term
 
 check: $(DEV) ## style, types, import contracts, test vectors; of clients/js too, once its packages are installed
 	@echo "== ruff"; $(BIN)/ruff check .; $(BIN)/ruff format --check .
