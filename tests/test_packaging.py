@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.registry import PEERS
+from tests.netns.lab import SYSTEM_PARTS
 from tests.support.packages import FreshVenv, run
 
 ROOT = Path(__file__).parent.parent
@@ -170,6 +171,12 @@ def test_make_bench_installs_the_system_parts_of_every_peer() -> None:
     parts = re.search(r"^BENCH_PARTS := (.*)$", MAKEFILE, re.MULTILINE)
     assert parts is not None
     assert set(parts[1].split()) == {entry.debian for entry in PEERS.values() if entry.debian}
+
+
+def test_make_test_all_installs_what_the_laboratory_needs() -> None:
+    parts = re.search(r"^LAB_PARTS := (.*)$", MAKEFILE, re.MULTILINE)
+    assert parts is not None
+    assert {*parts[1].split(), "mount"} == set(SYSTEM_PARTS.values())  # every Debian has mount
 
 
 def installed_by(stamp: str) -> str:

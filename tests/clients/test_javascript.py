@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mm_relay.config.settings import Config
+from mm_relay.doors import connections
 from mm_relay.server import RelayServer
 from mm_transports.relay.transport import Relay
 from mm_transports.webrtc.protocol.pieces import PIECE, Assembly, split
@@ -227,7 +228,7 @@ async def test_control_topics_are_neither_sent_nor_taken(python: Platform, relay
 
 async def test_the_relay_restarts(tmp_path: Path, other: Counterpart, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both come back by themselves, and nothing that was said meanwhile is lost."""
-    monkeypatch.setattr("mm_relay.doors.connections.DRAIN_RETRY", 0.1)
+    monkeypatch.setattr(connections, "DRAIN_RETRY", 0.1)
     server = RelayServer(Config(data=tmp_path, listen="127.0.0.1:0", drain=0))
     ready = await server.start()
     async with Platform(connection_info=[], transports=[Relay()], relays=[ready["address"]]) as python:

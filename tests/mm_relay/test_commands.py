@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks import tls
 from mmplatform.errors import PluginError
+from mmplatform.plugins import loading
 from tests.support.cli import MM, PATIENCE, end
 
 
@@ -160,7 +161,7 @@ def test_no_server_installed(here: Callable[..., tuple[int, str, str]], monkeypa
     def load(group: str, name: str) -> None:
         raise PluginError("there is no server 'relay'")
 
-    monkeypatch.setattr("mmplatform.plugins.loading.load", load)
+    monkeypatch.setattr(loading, "load", load)
     assert here("relay")[::2] == (1, "mm: there is no server 'relay'\n")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks import tls
+from mm_relay import server as module
 from mm_relay.server import RelayServer
 from mm_transports.relay.protocol import items, signin
 from mm_transports.relay.protocol.address import parse_relay
@@ -152,7 +153,7 @@ async def test_metrics_on_the_same_port_and_on_one_of_their_own(
 
 
 async def test_a_store_that_does_not_answer_is_told_to_balancers(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mm_relay.server.LOOK_AT_STORE", 0.01)
+    monkeypatch.setattr(module, "LOOK_AT_STORE", 0.01)
     relay = await start()
     works = relay.server.core.store.usage
 

@@ -13,6 +13,7 @@ from mmplatform import (
     Unreachable,
 )
 from mmplatform.codec import encode
+from mmplatform.directory import lookups
 from mmplatform.identity.circles import Circle
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.message import Delivery
@@ -122,7 +123,7 @@ async def test_the_topics_of_the_original(monkeypatch: pytest.MonkeyPatch) -> No
         await alice.disconnect(bob.sign_id)
         await until(lambda: len(seen) == 3)
         assert seen[1:] == [("online", bob.sign_id), ("offline", bob.sign_id)]
-        monkeypatch.setattr("mmplatform.directory.lookups.LOOKUP_TIMEOUT", 0.01)
+        monkeypatch.setattr(lookups, "LOOKUP_TIMEOUT", 0.01)
         with pytest.raises(Unreachable):
             await alice.connect(identity(9).sign_id, timeout=0.1)
         assert ("failed", identity(9).sign_id) in seen

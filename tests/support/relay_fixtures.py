@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from mm_relay.doors import connections
+from mmplatform.links import backoff
 from tests.support.redis_server import RedisServer
 from tests.support.tiny_relay import Tiny
 from tests.support.world import identity
@@ -30,7 +32,7 @@ def own_redis() -> Iterator[RedisServer]:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients of a small relay dial again at once."""
-    monkeypatch.setattr("mmplatform.links.backoff.FIRST_DELAY", 0.01)
+    monkeypatch.setattr(backoff, "FIRST_DELAY", 0.01)
 
 
 @pytest.fixture
@@ -45,8 +47,8 @@ async def relay() -> AsyncIterator[Tiny]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes come back to a whole relay soon, also after it was drained."""
-    monkeypatch.setattr("mmplatform.links.backoff.FIRST_DELAY", 0.05)
-    monkeypatch.setattr("mm_relay.doors.connections.DRAIN_RETRY", 0.1)
+    monkeypatch.setattr(backoff, "FIRST_DELAY", 0.05)
+    monkeypatch.setattr(connections, "DRAIN_RETRY", 0.1)
 
 
 @pytest.fixture

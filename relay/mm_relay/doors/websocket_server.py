@@ -20,14 +20,28 @@ from mm_relay.doors.upgrade import Answer, UpgradeRefused, UpgradeRequest
 from mm_transports.relay.websocket import CONNECT_TIMEOUT, PING_EVERY, WebSocket
 from mmplatform.errors import LocalError
 
-MAX_UPGRADING: Final = 1024  # connections that have not sent their request yet
-MAX_HALF_SENT: Final = 256 * 1024 * 1024  # bytes of incomplete messages, of all connections together
 UNDER_WAY: Final = 1024 * 1024  # bytes in the receive buffer: they still come after a client was told to pause
 SMALL: Final = 64 * 1024  # bytes of incomplete messages for which a connection is never ended
 BACKLOG: Final = 1024  # connections that the system has accepted and we have not
 PLAIN: Final = "text/plain; charset=utf-8"
 
 Page = tuple[int, str, bytes]  # status, content type, body
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerLimits:
+    """What all connections of one listener may hold together.
+
+    Args:
+        upgrading: Connections that have not sent their request yet.
+        half_sent: Bytes of messages that have not come to their end.
+    """
+
+    upgrading: int = 1024
+    half_sent: int = 256 * 1024 * 1024
+
+
+LIMITS: Final = ListenerLimits()
 
 
 async def serve(
@@ -41,6 +55,7 @@ async def serve(
     proxies: Sequence[Network] = (),
     ping_every: float = PING_EVERY,
     upgrade_timeout: float = CONNECT_TIMEOUT,
+    limits: ListenerLimits = LIMITS,
     start: bool = True,
 ) -> asyncio.Server:
     """Listen, until the server is closed.
@@ -55,13 +70,14 @@ async def serve(
         proxies: Those that are believed when they say in X-Forwarded-For for whom they speak.
         ping_every: Seconds of silence after which a client is asked whether it is there.
         upgrade_timeout: Seconds for TLS, and for the request.
+        limits: Connections above them are cut off.
         start: False to take the port and let nobody in before ``Server.start_serving``.
 
     Raises:
         LocalError: The port cannot be had.
 
     """
-    entrance = _Entrance(answer, http, proxies, max_message, ping_every, upgrade_timeout)
+    entrance = _Entrance(answer, http, proxies, max_message, ping_every, upgrade_timeout, limits)
     loop = asyncio.get_running_loop()
     try:
         return await loop.create_server(
@@ -87,6 +103,7 @@ class _Entrance:
     max_message: int
     ping_every: float
     upgrade_timeout: float
+    limits: ListenerLimits
     upgrading: set["_Served"] = field(default_factory=set)
     half_sent: int = 0
 
@@ -104,7 +121,7 @@ class _Served(WebSocket):
         plain = transport.get_extra_info("socket")
         if plain is not None:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNDER_WAY)
-        if not self.ip or len(self._entrance.upgrading) >= MAX_UPGRADING:
+        if not self.ip or len(self._entrance.upgrading) >= self._entrance.limits.upgrading:
             self.abort("too many connections without a request, or gone already")
             return
         self._entrance.upgrading.add(self)
@@ -113,7 +130,7 @@ class _Served(WebSocket):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._count(len(self._protocol.reader.buffer) + len(self._partial))
-        if self._entrance.half_sent > MAX_HALF_SENT and self._half_sent > SMALL:
+        if self._entrance.half_sent > self._entrance.limits.half_sent and self._half_sent > SMALL:
             self.abort("too much is half sent")
 
     def connection_lost(self, exc: Exception | None) -> None:

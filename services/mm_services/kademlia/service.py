@@ -38,7 +38,7 @@ from mmplatform.storage.contract import Storage
 LISTEN: Final = ("kad://0.0.0.0:0", "kad://[::]:0")
 SUBJECT: Final = "dht"
 ROWS: Final = b"dht/"  # the start of the keys of our rows
-FIRST_MEETING: Final = 5.0  # seconds in which a node that has just started should meet others
+FIRST_MEETING: Final = 5.0  # seconds that a node without contacts has before a diagnosis misses them
 BOOTSTRAP: Final = (
     "name a node that runs: mm dht bootstrap kad://HOST:PORT, or add the ticket of one; see that UDP is let through"
 )
@@ -57,6 +57,7 @@ class Kademlia(Service, Diagnosable):
         bootstrap: ``kad://`` URIs of nodes to ask first.
         public: addresses at which others reach us and which no interface has, as of a forwarded port.
         mode: "auto" is a client towards peers that cannot reach us; "server" and "client" are so towards all.
+        first_meeting: seconds that a diagnosis gives a node without contacts to meet others.
 
     """
 
@@ -68,7 +69,9 @@ class Kademlia(Service, Diagnosable):
         bootstrap: Sequence[str] = (),
         public: Sequence[str] = (),
         mode: Mode = "auto",
+        first_meeting: float = FIRST_MEETING,
     ) -> None:
+        self._first_meeting = first_meeting
         self._listen, self._bootstrap = listen, tuple(bootstrap)
         self._host: ServiceHost
         self._storage: Storage
@@ -203,7 +206,7 @@ class Kademlia(Service, Diagnosable):
         """Check whether there is any node to ask; a node that has just started is given time to meet others."""
         if self._node is None:
             return [unchecked(SUBJECT, "it does not run")]
-        until = self.now() + FIRST_MEETING
+        until = self.now() + self._first_meeting
         while self._node is not None and not self._node.peers.count and self.now() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         peers, asked = self.node.peers, len(self.node.joining.seeds)

@@ -1,8 +1,8 @@
 """Knows who is on this network: announced instances, whether they still answer, when to ask them again. No I/O.
 
 mDNS keeps what a crashed peer said for up to 75 minutes, and anybody may say goodbye in another's name. So no packet
-alone proves that a peer is here, or gone: peers without a link to us are asked every PERIOD seconds. A peer that does
-not answer is reported as gone and asked less and less often, until its announcement ends or it answers again.
+alone proves that a peer is here, or gone: peers without a link to us are asked every few seconds. A peer that does not
+answer is reported as gone and asked less and less often, until its announcement ends or it answers again.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,12 +12,28 @@ from typing import Final
 from mm_services.mdns.announcement import Announcement
 from mmplatform.identity.keys import SignId
 
-PERIOD: Final = 5.0  # seconds between two questions
-SECOND_TRY: Final = 2.0  # seconds after a question that was not answered at all
-FAREWELL: Final = 1.0  # seconds between a goodbye and the question: a peer that stops says goodbye before it is gone
-RAREST: Final = 80.0  # seconds between two questions to a peer that is gone, at most
 MAX_NEIGHBOURS: Final = 256
 PER_SECOND: Final = 20  # questions; with more than a hundred neighbours each is asked less often
+
+
+@dataclass(frozen=True, slots=True)
+class AskingTiming:
+    """When neighbours are asked whether they are here.
+
+    Args:
+        period: Seconds between two questions.
+        second_try: Seconds after a question that was not answered at all.
+        farewell: Seconds after a goodbye: who stops in order says it first.
+        rarest: Seconds between two questions to somebody who is gone.
+    """
+
+    period: float = 5.0
+    second_try: float = 2.0
+    farewell: float = 1.0
+    rarest: float = 80.0
+
+
+TIMING: Final = AskingTiming()
 
 
 @dataclass(slots=True, eq=False)
@@ -40,9 +56,13 @@ class Neighbours:
     """
 
     def __init__(
-        self, found: Callable[[Announcement], None], gone: Callable[[SignId], None], keep: Callable[[SignId], bool]
+        self,
+        found: Callable[[Announcement], None],
+        gone: Callable[[SignId], None],
+        keep: Callable[[SignId], bool],
+        timing: AskingTiming = TIMING,
     ) -> None:
-        self._found, self._gone, self._keep = found, gone, keep
+        self._found, self._gone, self._keep, self._timing = found, gone, keep, timing
         self._all: dict[str, Neighbour] = {}
         self._linked: set[SignId] = set()
 
@@ -63,7 +83,7 @@ class Neighbours:
             return
         if known is None and not self._make_room(said):
             return
-        self._all[name] = Neighbour(name, said, now + PERIOD)
+        self._all[name] = Neighbour(name, said, now + self._timing.period)
         for other in self._of(said.sign_id):
             if _seq(other.said) < _seq(said):
                 del self._all[other.name]  # an earlier run of the peer that ended without goodbye
@@ -78,7 +98,7 @@ class Neighbours:
             return
         neighbour.announced = False
         if neighbour.here:
-            neighbour.due = min(neighbour.due, now + FAREWELL)
+            neighbour.due = min(neighbour.due, now + self._timing.farewell)
         else:
             del self._all[name]
 
@@ -99,7 +119,7 @@ class Neighbours:
     def ask(self, now: float) -> list[Neighbour]:
         """Return whom to ask now; report each answer by :meth:`answered` or :meth:`silent`."""
         due = [n for n in self._all.values() if n.due <= now and n.said.sign_id not in self._linked]
-        period = max(PERIOD, len(self._all) / PER_SECOND)
+        period = max(self._timing.period, len(self._all) / PER_SECOND)
         for neighbour in due:
             neighbour.due = now + period
         return due
@@ -115,12 +135,12 @@ class Neighbours:
         """Take note that ``neighbour`` did not answer; ``sure`` when its host says that nobody listens there."""
         neighbour.misses += 1
         if not neighbour.here:
-            neighbour.due = now + min(PERIOD * 2**neighbour.misses, RAREST)
+            neighbour.due = now + min(self._timing.period * 2**neighbour.misses, self._timing.rarest)
         elif sure or neighbour.misses > 1:
             neighbour.here = False
             self._tell_gone(neighbour)
         else:
-            neighbour.due = now + SECOND_TRY
+            neighbour.due = now + self._timing.second_try
         if not (neighbour.here or neighbour.announced):
             self._all.pop(neighbour.name, None)
 

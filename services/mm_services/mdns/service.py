@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 from mm_services.mdns import interfaces
 from mm_services.mdns.announcement import Announcement, Properties, instance_name, read, tcp_endpoints, write
 from mm_services.mdns.multicast import Multicast
-from mm_services.mdns.neighbours import Neighbour, Neighbours
+from mm_services.mdns.neighbours import TIMING, AskingTiming, Neighbour, Neighbours
 from mmplatform.errors import InvalidKey, InvalidRecord
 from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import NodeInfo
@@ -40,18 +40,22 @@ log = logging.getLogger("mm_services.mdns")
 
 
 class MulticastDNS(Service, Diagnosable):
-    """The service; ``trouble`` says why no neighbour can be found, as far as it is known."""
+    """The service; ``trouble`` says why no neighbour can be found, as far as it is known.
+
+    Args:
+        timing: when neighbours are asked whether they are here.
+    """
 
     finds_peers: ClassVar = "nearby"
 
-    def __init__(self) -> None:
+    def __init__(self, timing: AskingTiming = TIMING) -> None:
         self.trouble = ""
         self.ignored = 0  # malformed announcements
         self._host: ServiceHost
         self._bus: Bus
         self._own = SignId("")
         self._multicast = Multicast(self._heard, self._goodbye)
-        self._neighbours = Neighbours(self._found, self._gone, lambda peer: self._host.contacts.known(peer))
+        self._neighbours = Neighbours(self._found, self._gone, lambda peer: self._host.contacts.known(peer), timing)
         self._record: NodeInfo | None = None
         self._renewed, self._stirred = asyncio.Event(), asyncio.Event()
         self._looked = 0.0

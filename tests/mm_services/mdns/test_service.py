@@ -11,6 +11,7 @@ import pytest
 from mm_services.mdns import MulticastDNS, announcement, interfaces
 from mm_services.mdns import service as module
 from mm_services.mdns.multicast import Multicast
+from mm_services.mdns.neighbours import AskingTiming
 from mm_transports.memory import Memory, Network
 from mmplatform import Platform
 from mmplatform.identity.keys import Identity
@@ -108,15 +109,14 @@ async def test_a_question_about_a_stranger_goes_to_everybody_now_and_then(monkey
 
 
 async def test_a_host_that_does_not_answer_is_missed_and_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mm_services.mdns.neighbours.PERIOD", 0.05)
-    monkeypatch.setattr("mm_services.mdns.neighbours.SECOND_TRY", 0.01)
+    quick = MulticastDNS(AskingTiming(period=0.05, second_try=0.01))
     dead: set[int] = set()
 
     async def probe(host: str, port: int) -> bool | None:
         return None if port in dead else True
 
     monkeypatch.setattr(module, "_probe", probe)
-    async with asyncio.timeout(20), node() as alice, node() as bob:
+    async with asyncio.timeout(20), node(services=[quick]) as alice, node() as bob:
         found, gone = heard(alice, "nodeInfo", of=bob), heard(alice, "nodeInfoGone", of=bob)
         await until(lambda: found)
         assert bob.directory.own_record is not None

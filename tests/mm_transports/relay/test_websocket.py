@@ -12,7 +12,7 @@ import websockets.asyncio.server
 import websockets.exceptions
 
 from mm_relay.doors.upgrade import Accepted, UpgradeRefused, UpgradeRequest
-from mm_relay.doors.websocket_server import serve
+from mm_relay.doors.websocket_server import ListenerLimits, serve
 from mm_transports.relay.protocol.items import MAX_MESSAGE, VERSION
 from mm_transports.relay.websocket import connect
 from mmplatform.errors import Unreachable
@@ -228,11 +228,10 @@ async def test_a_message_that_is_too_large_ends_the_connection(host: Host, parts
         assert theirs.messages.empty()
 
 
-async def test_what_is_half_sent_is_bounded_over_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mm_relay.doors.websocket_server.MAX_HALF_SENT", 300_000)
+async def test_what_is_half_sent_is_bounded_over_all_connections() -> None:
     half = b"\x82\xff" + (1_000_000).to_bytes(8) + b"mask" + bytes(200_000)
     async with (
-        hosting() as host,
+        hosting(limits=ListenerLimits(half_sent=300_000)) as host,
         stranger(host, UPGRADE + "\r\n") as (_, first),
         stranger(host, UPGRADE + "\r\n") as (_, second),
     ):

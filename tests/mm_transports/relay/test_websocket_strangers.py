@@ -7,6 +7,8 @@ from ipaddress import ip_network
 
 import pytest
 
+from mm_relay.doors.websocket_server import ListenerLimits
+from mm_transports.relay import websocket
 from mm_transports.relay.protocol.items import MAX_MESSAGE
 from mm_transports.relay.websocket import HIGH_WATER
 from mmplatform.errors import Unreachable
@@ -60,9 +62,8 @@ async def test_a_request_that_never_ends_is_cut_off() -> None:
         assert host.came.empty()
 
 
-async def test_too_many_without_a_request_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mm_relay.doors.websocket_server.MAX_UPGRADING", 1)
-    async with hosting() as host, stranger(host, UPGRADE) as (reader, writer):
+async def test_too_many_without_a_request_are_turned_away() -> None:
+    async with hosting(limits=ListenerLimits(upgrading=1)) as host, stranger(host, UPGRADE) as (reader, writer):
         await settled()
         with pytest.raises(Unreachable):
             await dial(host)
@@ -182,7 +183,7 @@ async def test_a_reader_that_is_slow_pauses_the_writer(host: Host) -> None:
 
 
 async def test_a_close_that_cannot_be_sent_is_cut_off(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mm_transports.relay.websocket.CLOSE_TIMEOUT", 0.05)
+    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 0.05)
     ours = await dial(host)
     theirs = await host.end()
     ours.socket.pause_reading()

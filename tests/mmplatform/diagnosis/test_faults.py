@@ -16,11 +16,12 @@ from mm_transports.relay.protocol.address import format_relay
 from mm_transports.relay.transport import Relay
 from mm_transports.tcp import TCP
 from mm_transports.webrtc.transport import WebRTC
-from mmplatform import Platform
+from mmplatform import Platform, diagnosis
 from mmplatform.diagnosis import examine, folder
 from mmplatform.diagnosis.causes import worst
 from mmplatform.errors import LocalError, StorageFull
 from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.links import probe
 from mmplatform.plugins.check import Check, CheckState, Diagnosable
 from tests.netns import stun as stun_server
 from tests.support.running_relays import Running
@@ -202,8 +203,8 @@ async def test_nobody_is_where_the_peer_was(stack: AsyncExitStack) -> None:
 async def test_a_peer_that_takes_the_connection_and_is_silent(
     stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmplatform.links.probe.ANSWER_TIMEOUT", 0.1)
-    monkeypatch.setattr("mmplatform.diagnosis.FIRST_LINK", 0.1)
+    monkeypatch.setattr(probe, "ANSWER_TIMEOUT", 0.1)
+    monkeypatch.setattr(diagnosis, "FIRST_LINK", 0.1)
     alice = await node(stack, 1)
     gone = asyncio.Event()
 
@@ -275,18 +276,16 @@ async def test_a_record_that_expired_while_the_node_was_away(stack: AsyncExitSta
 # UDP, STUN, DHT.
 
 
-async def test_dht_whose_seeds_are_gone(stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mm_services.kademlia.service.FIRST_MEETING", 0.3)
+async def test_dht_whose_seeds_are_gone(stack: AsyncExitStack) -> None:
     seed = f"kad://127.0.0.1:{closed_port(socket.SOCK_DGRAM)}"
-    alice = await node(stack, 1, services=[Kademlia(["kad://127.0.0.1:0"], bootstrap=[seed])])
+    alice = await node(stack, 1, services=[Kademlia(["kad://127.0.0.1:0"], bootstrap=[seed], first_meeting=0.3)])
     checks = await examine(alice)
     assert claimed(checks) == {"dht-empty", BASELINE}
     assert said(checks, "dht-empty").state is CheckState.FAULT
 
 
-async def test_dht_of_a_first_node(stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mm_services.kademlia.service.FIRST_MEETING", 0.3)
-    alice = await node(stack, 1, services=[Kademlia(["kad://127.0.0.1:0"])])
+async def test_dht_of_a_first_node(stack: AsyncExitStack) -> None:
+    alice = await node(stack, 1, services=[Kademlia(["kad://127.0.0.1:0"], first_meeting=0.3)])
     checks = await examine(alice)
     assert said(checks, "dht-empty").state is CheckState.WARNING
     assert alice.directory.own_record is not None

@@ -7,7 +7,7 @@ import pytest
 
 from mmplatform import RequestFailed
 from mmplatform.peers import exchange as module
-from mmplatform.peers import realtime_queue
+from mmplatform.peers import realtime_queue, requests
 from mmplatform.storage.memory import MemoryStorage
 from tests.support.peers import linked, peer_of
 from tests.support.waiting import until
@@ -58,7 +58,7 @@ async def test_a_reply_lost_with_the_link_is_sent_again_without_asking_the_handl
 
 
 async def test_one_slow_request_beside_very_many_quick_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmplatform.peers.requests.UNFINISHED", 100)
+    monkeypatch.setattr(requests, "UNFINISHED", 100)
     monkeypatch.setattr(module, "UNFINISHED", 100)
     async with World().nodes() as [alice, bob]:
         finish = asyncio.Event()

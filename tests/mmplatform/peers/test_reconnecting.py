@@ -7,6 +7,7 @@ import pytest
 
 from mmplatform import Unreachable
 from mmplatform.errors import NotRunning
+from mmplatform.links import backoff
 from mmplatform.peers import reconnecting as module
 from mmplatform.peers.peer import Peer
 from tests.support.peers import peer_of
@@ -19,7 +20,7 @@ KINDS = pytest.mark.parametrize("kind", ["memory", "tcp"])
 @KINDS
 async def test_a_peer_is_connected_again_at_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No pause follows a disconnect of our own, though the loop that dialled may not have ended yet."""
-    monkeypatch.setattr("mmplatform.links.backoff.FIRST_DELAY", 1000.0)
+    monkeypatch.setattr(backoff, "FIRST_DELAY", 1000.0)
     monkeypatch.setattr(module, "FLAPPING", 1000.0)
     async with World(kind).nodes() as [alice, bob]:
         for _ in range(20):

@@ -437,7 +437,7 @@ async def test_an_io_error_on_a_disk_with_no_space_is_a_full_disk(
     class Usage:
         free = 0
 
-    monkeypatch.setattr("mmplatform.storage.database.shutil.disk_usage", lambda _: Usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage)
     database = Database(store.path)
     assert type(database._typed(failure(sqlite3.SQLITE_IOERR))) is StorageFull
     assert type(database._typed(failure(sqlite3.SQLITE_CANTOPEN))) is StorageFull
@@ -445,6 +445,6 @@ async def test_an_io_error_on_a_disk_with_no_space_is_a_full_disk(
     def gone(_: object) -> None:
         raise FileNotFoundError
 
-    monkeypatch.setattr("mmplatform.storage.database.shutil.disk_usage", gone)
+    monkeypatch.setattr(shutil, "disk_usage", gone)
     assert type(database._typed(failure(sqlite3.SQLITE_IOERR))) is StorageError
     assert type(database._typed(failure(sqlite3.SQLITE_CANTOPEN))) is StorageReadOnly

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from mmplatform import diagnosis
 from mmplatform.cli.command import FAILED, OK, USAGE
 from mmplatform.errors import NotRunning
 from mmplatform.storage.folder import DataFolder
@@ -131,7 +132,7 @@ def test_a_node_that_stops_while_it_is_examined(here: Here, monkeypatch: pytest.
     async def stopped(*_: Any) -> Any:
         raise NotRunning("the platform stopped")
 
-    monkeypatch.setattr("mmplatform.diagnosis.examine", stopped)
+    monkeypatch.setattr(diagnosis, "examine", stopped)
     code, _, err = here("doctor", *LISTEN)
     assert code == FAILED
     assert "stopped" in err
