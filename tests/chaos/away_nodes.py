@@ -74,10 +74,10 @@ async def ask(folder: Path, relay: str) -> None:
     async with Platform(folder, identity=Identity.from_seed(SEED), connection_info=(), relays=[relay]) as platform:
         print("ready", flush=True)
         ids = (folder.parent / "ids").read_text().split()
-        deadline = platform.now() + DEADLINE
+        deadline = platform.parts.now() + DEADLINE
         while True:
             states = Counter([await platform.delivery(name) for name in ids])
-            if set(states) == {"delivered"} or platform.now() > deadline:
+            if set(states) == {"delivered"} or platform.parts.now() > deadline:
                 break
             await asyncio.sleep(LOOK_AGAIN)
         left = len(await inspection.queued(platform.parts.outbox))
