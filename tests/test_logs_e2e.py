@@ -16,7 +16,7 @@ from mm_transports.tcp import TCP
 from mmplatform import Platform
 from mmplatform.errors import MMError
 from mmplatform.identity.keys import Identity
-from tests.support.world import until
+from tests.support.waiting import until
 
 TOPIC = "chat"
 OURS = ("mmplatform", "mm_transports", "mm_services", "mm_relay")

@@ -17,7 +17,8 @@ from mm_transports.relay.protocol.address import parse_relay
 from mm_transports.relay.protocol.items import Deposit, Item, Limits, Open
 from mmplatform import logs
 from mmplatform.identity.keys import Identity
-from tests.support.world import identity, until
+from tests.support.waiting import until
+from tests.support.world import identity
 
 ALICE, BOB = identity(1), identity(2)
 LATER = 2**52

@@ -11,7 +11,7 @@ import pytest
 
 from mmplatform import logs
 from mmplatform.logs import LineLimit, escape_controls, escaped
-from tests.support.world import until
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("mmplatform", "relay/mm_relay", "services/mm_services", "transports/mm_transports")

@@ -9,7 +9,8 @@ from mmplatform import Platform
 from mmplatform.errors import MMError
 from mmplatform.identity.keys import Identity
 from tests.support.tiny_relay import Tiny
-from tests.support.world import identity, until
+from tests.support.waiting import until
+from tests.support.world import identity
 
 pytestmark = pytest.mark.usefixtures("at_once")
 

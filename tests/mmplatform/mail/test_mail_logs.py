@@ -6,7 +6,7 @@ import pytest
 
 from mmplatform.mail.depositing import MailDeclined
 from tests.support.relays import Person, Relay, people
-from tests.support.world import until
+from tests.support.waiting import until
 
 
 def said(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:

@@ -9,8 +9,9 @@ from mmplatform import logs
 from mmplatform.links.link import Link
 from mmplatform.platform import Platform
 from tests.support.peers import peer_of
+from tests.support.waiting import until
 from tests.support.ways import Way, friends
-from tests.support.world import World, until
+from tests.support.world import World
 
 
 def said(caplog: pytest.LogCaptureFixture, peer: str, level: int = logging.INFO) -> list[str]:
