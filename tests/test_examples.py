@@ -67,6 +67,7 @@ def test_it_is_short(name: str) -> None:
     assert len(text.splitlines()) <= LONGEST
 
 
+@pytest.mark.slow
 def test_the_test_among_them_is_a_test() -> None:
     done = run(
         "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "-c", os.devnull, "memory_transport_test.py"

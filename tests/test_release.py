@@ -159,6 +159,7 @@ def lock_files() -> set[str]:
     return {path for path in run("git", "ls-files", cwd=ROOT).split() if path.endswith("package-lock.json")}
 
 
+@pytest.mark.slow
 def test_a_file_that_disagrees_is_named(tmp_path: Path) -> None:
     tree = checkout(tmp_path / "tree")
     compose = tree / "deploy/compose.yml"
@@ -169,6 +170,7 @@ def test_a_file_that_disagrees_is_named(tmp_path: Path) -> None:
     assert "'deploy/compose.yml': '7.7.7'" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "text"), [((), "README.rst"), (("--version", "1.2"), "1.2 is no version")])
 def test_refused_before_anything_is_made(tmp_path: Path, arguments: tuple[str, ...], text: str) -> None:
     tree = checkout(tmp_path / "tree")
@@ -179,6 +181,7 @@ def test_refused_before_anything_is_made(tmp_path: Path, arguments: tuple[str, .
     assert not (tree / "dist").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     tree = checkout(tmp_path / "tree")
     out = tmp_path / "out"

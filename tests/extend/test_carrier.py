@@ -92,6 +92,7 @@ def test_it_is_short(length: Callable[[str], int]) -> None:
     assert length("carrier") < LONGEST
 
 
+@pytest.mark.slow
 async def test_two_nodes_that_are_never_there_together(
     mm_folder: ModuleType, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from types import ModuleType
 
+import pytest
+
 from mmplatform.cli.command import FAILED, OK
 from tests.support.cli import LOOPBACK, Node
 
@@ -14,6 +16,7 @@ def test_it_is_short(length: Callable[[str], int]) -> None:
     assert length("command") < LONGEST
 
 
+@pytest.mark.slow
 def test_it_asks_the_service_in_the_node(installed: Callable[[str, str], ModuleType], node: Node) -> None:
     installed("command", "mm_weather")
     assert b"Say how warm it is at PLACE." in node.mm("--help").stdout

@@ -91,6 +91,7 @@ async def test_lines_between_two_clients_of_the_door(start: Any, line_door: Any)
     assert relay.server.metrics.frames == 2
 
 
+@pytest.mark.slow
 async def test_lines_and_frames_of_nodes_meet(start: Any, line_door: Any) -> None:
     relay = await start("native", "line")
     bob = await relay.guest(BOB)

@@ -74,6 +74,7 @@ async def test_what_does_not_belong_in_it(mm_guestbook: ModuleType, monkeypatch:
         assert [check.state for check in await mine.checks()] == [CheckState.OK]
 
 
+@pytest.mark.slow
 def test_the_programs_of_the_page_work(tmp_path: Path) -> None:
     assert write_programs(PAGE, tmp_path / "site") == ["greeter.py", "test_greeter.py"]
     assert run_tests(tmp_path / "site" / "test_greeter.py", tmp_path / "site") == {"passed": 1}

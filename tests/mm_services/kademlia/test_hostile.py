@@ -112,6 +112,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.integers(0, 6), st.lists(VALUES, max_size=12))
 def test_any_fields_are_answered_or_ignored(kind: int, fields: list[object]) -> None:

@@ -34,6 +34,7 @@ async def test_requests_and_messages(stack: AsyncExitStack, tmp_path: Path) -> N
     assert alice.relays == {home.address: ""}
 
 
+@pytest.mark.slow
 async def test_64_mib(stack: AsyncExitStack, tmp_path: Path) -> None:
     home = await relay(stack, tmp_path)
     alice, bob = await node(stack, 1, home), await node(stack, 2, home)

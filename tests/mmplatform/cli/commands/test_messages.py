@@ -178,6 +178,7 @@ def test_on_a_terminal_says_that_it_listens(pair: Pair) -> None:
     os.close(main)
 
 
+@pytest.mark.slow
 def test_on_as_a_client_is_killed_and_comes_back(pair: Pair, here: Here) -> None:
     """What was not printed stays in the node, unconfirmed, and goes to the next one with that pattern."""
     alice, bob = pair
@@ -193,6 +194,7 @@ def test_on_as_a_client_is_killed_and_comes_back(pair: Pair, here: Here) -> None
     assert bob.out.count(" alice 1\n") == 1
 
 
+@pytest.mark.slow
 def test_node_and_listener_are_killed_and_come_back(pair: Pair, here: Here) -> None:
     """The node remembers who listened, so nothing is unheard between its start and that of the listener."""
     alice, bob = pair
@@ -208,6 +210,7 @@ def test_node_and_listener_are_killed_and_come_back(pair: Pair, here: Here) -> N
     wait_until(lambda: "friends.chat alice 2\n" in bob.out)
 
 
+@pytest.mark.slow
 def test_on_goes_on_when_its_node_stops_and_makes_way_for_another(pair: Pair, here: Here) -> None:
     alice, bob = pair
     run = bob.serve("run", "--listen", *LOOPBACK)
