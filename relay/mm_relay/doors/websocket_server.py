@@ -35,6 +35,7 @@ class ListenerLimits:
     Args:
         upgrading: Connections that have not sent their request yet.
         half_sent: Bytes of messages that have not come to their end.
+
     """
 
     upgrading: int = 1024

@@ -25,6 +25,7 @@ class AskingTiming:
         second_try: Seconds after a question that was not answered at all.
         farewell: Seconds after a goodbye: who stops in order says it first.
         rarest: Seconds between two questions to somebody who is gone.
+
     """
 
     period: float = 5.0

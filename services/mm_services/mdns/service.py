@@ -44,6 +44,7 @@ class MulticastDNS(Service, Diagnosable):
 
     Args:
         timing: when neighbours are asked whether they are here.
+
     """
 
     finds_peers: ClassVar = "nearby"

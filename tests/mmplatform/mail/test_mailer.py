@@ -1,6 +1,7 @@
 """Mail between two platforms over a relay that is scripted: nobody is there at the same time unless a test says so."""
 
 import asyncio
+import time
 
 import pytest
 
