@@ -10,14 +10,6 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("mmplatform", "relay/mm_relay", "services/mm_services", "transports/mm_transports")
 
-# Names that may stand twice: where, and why
-EXCEPTIONS = {
-    "Resume": (
-        {"mmplatform/delivery/wire.py", "transports/mm_transports/relay/protocol/items.py"},
-        "both are the words of their protocols: docs/protocol/delivery.rst (go on over a new link), relay.rst (Pause)",
-    ),
-}
-
 
 def public_classes(source: str) -> Iterator[str]:
     """The names of all classes in ``source``, nested ones too, that do not begin with an underscore."""
@@ -43,15 +35,7 @@ def sources() -> dict[str, str]:
 
 def test_no_class_name_has_two_meanings(sources: dict[str, str]) -> None:
     assert all(any(path.startswith(f"{package}/") for path in sources) for package in PACKAGES)
-    shared = {name: paths for name, paths in shared_names(sources).items() if name not in EXCEPTIONS}
-    assert shared == {}, "give one of them a name of its own"
-
-
-def test_every_exception_is_still_needed(sources: dict[str, str]) -> None:
-    shared = shared_names(sources)
-    assert {name: set(shared.get(name, ())) for name in EXCEPTIONS} == {
-        name: paths for name, (paths, _) in EXCEPTIONS.items()
-    }
+    assert shared_names(sources) == {}, "give one of them a name of its own"
 
 
 def test_a_second_class_of_a_name_is_found() -> None:

@@ -140,7 +140,7 @@ class Close(Struct, array_like=True, tag=4):
     reason: Short
 
 
-class Resume(Struct, array_like=True):
+class Resumption(Struct, array_like=True):
     """The resume state in a handshake: the epoch of the sender, its clock in Unix ms, and what it has handled."""
 
     epoch: Integer
@@ -151,7 +151,7 @@ class Resume(Struct, array_like=True):
 Packet = Frame | Part | Ping | Pong | Close
 
 _packets: Decoder[Packet] = Decoder(Packet, MAX_FRAME)  # type: ignore[arg-type]  # a union is not a class
-_resumes = Decoder(Resume, 64 * 1024)
+_resumes = Decoder(Resumption, 64 * 1024)
 _records = Decoder(Record, MAX_FRAME)
 
 
@@ -163,7 +163,7 @@ def decode_packet(data: bytes | bytearray) -> Packet:
         raise ProtocolError("bad-packet", str(error)) from None
 
 
-def decode_resume(data: bytes) -> Resume:
+def decode_resume(data: bytes) -> Resumption:
     """Decode the resume state that a handshake carried. Raises ProtocolError("bad-packet")."""
     try:
         return _resumes.decode(data)
@@ -179,7 +179,7 @@ def decode_record(data: bytes) -> Record:
         raise ProtocolError("bad-packet", str(error)) from None
 
 
-def encode_packet(packet: Packet | Resume | Record) -> bytes:
+def encode_packet(packet: Packet | Resumption | Record) -> bytes:
     """Encode a packet, a resume state, or a record that will be cut into pieces, as MessagePack."""
     return encode(packet)
 

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Protocol
 
-from mmplatform.delivery.wire import Ack, Resume, encode_packet
+from mmplatform.delivery.wire import Ack, Resumption, encode_packet
 from mmplatform.errors import LocalError
 from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import NodeInfo
@@ -111,7 +111,7 @@ class Peers:
     def resume(self, peer: SignId) -> bytes:
         """The resume state that a handshake carries to ``peer``: which of the peer's messages we have."""
         around = self._around
-        return encode_packet(Resume(self._epoch, int(around.now() * 1000), around.inbox.receiver(peer).acks()))
+        return encode_packet(Resumption(self._epoch, int(around.now() * 1000), around.inbox.receiver(peer).acks()))
 
     # What peers tell (PeerEvents).
 

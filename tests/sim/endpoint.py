@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 from mmplatform.delivery.fragments import Budget
 from mmplatform.delivery.receiver import Receiver, Stream
 from mmplatform.delivery.sender import LANES, Sender, Settled
-from mmplatform.delivery.wire import Ack, Frame, Record, Resume, decode_packet, decode_resume, encode_packet, tombstone
+from mmplatform.delivery.wire import (
+    Ack,
+    Frame,
+    Record,
+    Resumption,
+    decode_packet,
+    decode_resume,
+    encode_packet,
+    tombstone,
+)
 
 Key = tuple[int, int, int]  # lane, epoch, sequence
 
@@ -181,7 +190,7 @@ class Endpoint:
     # Links.
 
     def resume(self) -> bytes:
-        return encode_packet(Resume(1, 0, self.receiver.acks()))
+        return encode_packet(Resumption(1, 0, self.receiver.acks()))
 
     def link_up(self, link: Link, acks: list[Ack]) -> None:
         self.links.append(link)

@@ -19,7 +19,7 @@ from mmplatform.delivery.wire import (
     Batch,
     Piece,
     Record,
-    Resume,
+    Resumption,
     decode_resume,
     encode_packet,
     tombstone,
@@ -202,7 +202,7 @@ def test_every_outcome_of_a_window_is_told(node: Node) -> None:
         node.finish(seq, reason="busy" if seq % 2 else "full")
     ack = node.ack()
     assert len(ack.outcomes) == WINDOW
-    data = encode_packet(Resume(1, 1, [ack]))
+    data = encode_packet(Resumption(1, 1, [ack]))
     assert len(data) < 1 << 20
     assert node.restarted().receiver._streams.popitem()[1].outcomes == ack.outcomes
 
@@ -246,7 +246,7 @@ def test_the_resume_state_always_fits_a_handshake(node: Node) -> None:
     node.receiver.checkpoint()
     acks = node.receiver.acks()
     assert acks
-    data = encode_packet(Resume(2**53 - 1, 2**53 - 1, acks))
+    data = encode_packet(Resumption(2**53 - 1, 2**53 - 1, acks))
     assert len(data) <= 64 * 1024
     assert decode_resume(data).acks == acks
 

@@ -31,7 +31,7 @@ from mmplatform.delivery.wire import (
     Record,
     Reply,
     Request,
-    Resume,
+    Resumption,
     decode_packet,
     decode_record,
     decode_resume,
@@ -77,7 +77,7 @@ packets = st.one_of(
     st.builds(Pong, numbers),
     st.builds(Close, protocols),
 )
-resumes = st.builds(Resume, numbers, numbers, st.lists(acks, max_size=5))
+resumes = st.builds(Resumption, numbers, numbers, st.lists(acks, max_size=5))
 
 ACK = Ack(2, 5, 9, [(11, 12)], [(3, 3, "busy")], [13, 400])
 FRAME = Frame(
@@ -97,7 +97,7 @@ def test_packets_survive_the_trip(packet: wire.Packet) -> None:
 
 
 @given(resumes)
-def test_resumes_survive_the_trip(resume: Resume) -> None:
+def test_resumes_survive_the_trip(resume: Resumption) -> None:
     assert decode_resume(encode_packet(resume)) == resume
 
 

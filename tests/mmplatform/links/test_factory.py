@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mm_transports.memory import Memory, Network
-from mmplatform.delivery.wire import Resume, encode_packet
+from mmplatform.delivery.wire import Resumption, encode_packet
 from mmplatform.errors import ProtocolError, RemoteError, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import NodeInfo
@@ -43,7 +43,7 @@ class FakePeer:
 
 
 def resume(peer: str) -> bytes:
-    return encode_packet(Resume(1, 0, []))
+    return encode_packet(Resumption(1, 0, []))
 
 
 class Node:

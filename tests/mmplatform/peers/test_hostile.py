@@ -14,7 +14,7 @@ import pytest
 from mmplatform.delivery.wire import (
     Frame,
     Ping,
-    Resume,
+    Resumption,
     encode_packet,
 )
 from mmplatform.errors import ProtocolError, Unreachable
@@ -79,7 +79,7 @@ async def test_replayed_answers_of_a_server(victim: Victim, name: str) -> None:
                 frame = await reader.readexactly(int.from_bytes(await reader.readexactly(4)))
                 events = responder.receive(frame, victim.node.parts.now())
                 if isinstance(events[0], Identified):
-                    events = responder.accept(encode_packet(Resume(1, 0, [])))
+                    events = responder.accept(encode_packet(Resumption(1, 0, [])))
                 answer = next(event.frame for event in events if isinstance(event, Send))
                 kind = {1: "COOKIE", 3: "READY"}[frame[3]]
                 answer = recorded.setdefault(frame[3], answer) if kind == name else answer

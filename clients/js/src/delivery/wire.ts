@@ -106,7 +106,7 @@ export type Packet =
   | { type: "close"; reason: string };
 
 /** Carried by the handshake: which run of the node this is, its clock, and what it has handled so far. */
-export interface Resume {
+export interface Resumption {
   epoch: number;
   now: number;
   acks: Ack[];
@@ -157,7 +157,7 @@ export function encodePacket(packet: Packet): Uint8Array {
   return writer.done();
 }
 
-export function encodeResume(resume: Resume): Uint8Array {
+export function encodeResume(resume: Resumption): Uint8Array {
   const writer = new Writer();
   writer.array(3);
   writer.uint(resume.epoch);
@@ -270,7 +270,7 @@ export function decodePacket(data: Uint8Array): Packet {
   });
 }
 
-export function decodeResume(data: Uint8Array): Resume {
+export function decodeResume(data: Uint8Array): Resumption {
   return whole(data, MAX_RESUME, (reader) =>
     reader.struct(3, () => ({
       epoch: reader.uint(),
