@@ -55,15 +55,6 @@ class RelayProcess:
     async def stop(self) -> None:
         await self._end(signal.SIGTERM)
 
-    def freeze(self) -> None:
-        """It holds its connections and does nothing: what a hung host looks like."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-
     async def _end(self, sent: signal.Signals) -> None:
         process, self._process = self._process, None
         if process is None:

@@ -23,9 +23,6 @@ class Circle:
         self._members = _parsed(members)
         self._watchers: list[Callable[[], None]] = []
 
-    def in_scope(self, sign_id: str) -> bool:
-        return sign_id in self._members
-
     def update(self, keys: Iterable[str]) -> None:
         """Replace all members."""
         self._members = _parsed(keys)

@@ -17,7 +17,7 @@ PASSES: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)  # exceptions tha
 VALUES: Final = frozenset({bool, bytes, dict, float, int, list, str, tuple})  # types whose values cannot be awaited
 
 
-class Keeper(Protocol):
+class SubscriberHost(Protocol):
     """What a subscriber needs of the bus."""
 
     closed: bool
@@ -79,7 +79,7 @@ class Subscriber:
 
     def __init__(
         self,
-        bus: Keeper,
+        bus: SubscriberHost,
         number: int,
         pattern: str,
         handler: Handler,

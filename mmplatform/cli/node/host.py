@@ -66,16 +66,16 @@ class KeptBack:
     """Leaves messages that nobody here listens to with their senders: the node that ``mm peers`` starts for a moment
     must not answer for one with listeners that is to come."""
 
-    def __init__(self, gate: Dispatcher) -> None:
-        self._gate = gate
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
         self._held: list[Held] = []
-        gate.fallback = self._keep
+        dispatcher.fallback = self._keep
 
     def offer_again(self) -> None:
         """Somebody new listens."""
         held, self._held = self._held, []
         for message in held:
-            result = self._gate.message(*message)
+            result = self._dispatcher.message(*message)
             if result is not None:
                 message[-1](result)
 

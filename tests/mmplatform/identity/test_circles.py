@@ -17,8 +17,7 @@ def test_a_circle_is_an_ordered_set() -> None:
     assert list(circle) == [BOB, ALICE]
     assert len(circle) == 2
     assert ALICE in circle
-    assert circle.in_scope(BOB)
-    assert not circle.in_scope(EVE)
+    assert EVE not in circle
     circle.add(EVE)
     circle.discard(BOB)
     circle.discard(BOB)

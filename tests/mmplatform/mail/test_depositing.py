@@ -1,4 +1,4 @@
-"""The postman: relays in order, those that failed last, every failure told."""
+"""Deposits: relays in order, those that failed last, every failure told."""
 
 import asyncio
 import logging

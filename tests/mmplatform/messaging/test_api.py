@@ -23,7 +23,7 @@ class Wire:
         self.sign_id = OWN
         self.errors: list[tuple[Exception, str]] = []
         self.posted: list[tuple[Any, ...]] = []
-        self.inlets: dict[str, ProtocolHandler] = {}
+        self.handlers: dict[str, ProtocolHandler] = {}
         self.reply: bytes | Exception = encode("reply")
 
     def failed(self, error: Exception, topic: str = "", /) -> None:
@@ -39,8 +39,8 @@ class Wire:
             raise self.reply
         return self.reply
 
-    def attach(self, protocol: str, inlet: ProtocolHandler) -> None:
-        self.inlets[protocol] = inlet
+    def attach(self, protocol: str, handler: ProtocolHandler) -> None:
+        self.handlers[protocol] = handler
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ async def turns(number: int = 5) -> None:
 
 
 async def test_remote_messages_go_out_encoded(api: API, wire: Wire) -> None:
-    assert wire.inlets == {"ms": api}
+    assert wire.handlers == {"ms": api}
     delivery = await api.send("chat", BOB, {"a": [1]}, realtime=True, expire_after=5.0, priority="high")
     assert delivery.peer == BOB
     await api.send("chat", BOB)

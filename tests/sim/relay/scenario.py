@@ -36,7 +36,7 @@ class Scenario:
         self.outcome = Outcome(seed)
         self.world = World(seed, relays, SMALL)
         self.random = self.world.random
-        self.cuts, self.cut_any = cuts, False
+        self.cuts = cuts
         self.peers = [
             Peer(self.world, key_of(f"peer{number}"), number % 5 == 4, self.outcome.wrong) for number in range(peers)
         ]
@@ -102,7 +102,6 @@ class Scenario:
     def _cut(self) -> None:
         federation = [link for relay in self.world.relays for link in relay.federation.links.values()]
         if federation:
-            self.cut_any = True
             self.random.choice(federation).cut()
 
     async def settle(self) -> None:

@@ -78,10 +78,6 @@ class RecordStore:
             if held is not None and held.record.expires <= now:
                 self._drop(key)
 
-    def next_end(self) -> float | None:
-        """Return when the next record expires, or None."""
-        return self._ends[0][0] if self._ends else None
-
     def unspread(self, before: float) -> list[Held]:
         """Return the records that nobody stored or spread since ``before``."""
         return [held for held in self._held.values() if held.refreshed < before]

@@ -116,12 +116,11 @@ def test_the_store_keeps_the_newest_until_it_expires() -> None:
     assert store.put(key, old, address(1), NOW) == OLDER
     assert store.get(key, NOW) is new
     assert store.get(key, new.expires) is None
-    assert store.next_end() is not None
     store.sweep(new.expires)
     assert len(store) == 0
     assert not store._payers
     assert not store._signers
-    assert store.next_end() is None
+    assert not store._ends
 
 
 def test_a_record_renewed_for_ever_does_not_grow_the_store() -> None:
