@@ -12,7 +12,8 @@ from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.mail import depositing
 from mmplatform.mail.depositing import Depositor, NotMailed
 from mmplatform.session.envelope import MAX_CONTENT
-from tests.support.world import identity, until
+from tests.support.waiting import until
+from tests.support.world import identity
 
 ALICE, BOB = identity(1), identity(2)
 EXPIRES = 2_000_000_000_000  # Unix milliseconds
