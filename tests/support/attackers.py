@@ -12,7 +12,7 @@ import pytest
 from mm_transports.tcp import TCP, parse_address
 from mmplatform import Platform
 from mmplatform.delivery.wire import (
-    Resume,
+    Resumption,
     decode_packet,
     encode_packet,
 )
@@ -114,7 +114,7 @@ class Attacker:
     def new_machine(self) -> Initiator:
         now = int(self.victim.node.parts.now())
         record = NodeInfo.create(self.identity, (), now, now + 1000).encode()
-        resume = encode_packet(Resume(7, 0, []))
+        resume = encode_packet(Resumption(7, 0, []))
         return Initiator(self.identity, record, self.victim.node.sign_id, lambda: resume, random.randbytes)
 
     async def connect(self) -> "Attacker":
