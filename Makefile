@@ -8,6 +8,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 T ?=
 JOBS ?= 2
+# The fast tests wait more than they compute.
+FAST_JOBS ?= 3
 QUICK ?=
 RELAY ?=
 STORE ?= sqlite
@@ -76,11 +78,11 @@ help: ## this list
 demo: $(RUN) ## two encrypted peers, a crash and a cut: nothing is lost
 	@$(BIN)/mm demo
 
-test: $(DEV) ## the tests that take no seconds each, in about a minute (T=path for a part of all tests)
+test: $(DEV) ## the tests that take no seconds each, in two minutes (T=path for a part of all tests)
 	@$(call system_parts,$(TEST_PARTS) $(if $(T),$(BROWSER_PARTS) $(LAB_PARTS)))
 	@$(client_packages)
-	@echo "== pytest $(or $(T),(fast ones, $(JOBS) at a time))"
-	@$(BIN)/python -m pytest $(if $(T),$(T),-n $(JOBS) --dist worksteal -m "not slow" --durations=25)
+	@echo "== pytest $(or $(T),(fast ones, $(FAST_JOBS) at a time))"
+	@$(BIN)/python -m pytest $(if $(T),$(T),-n $(FAST_JOBS) --dist worksteal -m "not slow" --durations=25)
 
 test-all: $(DEV) ## every test, with branch coverage
 	@$(call system_parts,$(TEST_PARTS) $(BROWSER_PARTS) $(LAB_PARTS))
