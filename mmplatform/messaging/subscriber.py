@@ -4,6 +4,7 @@ import asyncio
 import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable
+from types import CoroutineType, NoneType
 from typing import Any, Final, Literal, Protocol
 
 from mmplatform.errors import NotRunning, QueueFull
@@ -14,7 +15,9 @@ Policy = Literal["block", "drop-oldest", "error"]
 
 UNHELD: Final = 16  # how many times its limit a queue holds of messages whose senders do not wait
 PASSES: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)  # exceptions that end the program, or the handler
-VALUES: Final = frozenset({bool, bytes, dict, float, int, list, str, tuple})  # types whose values cannot be awaited
+VALUES: Final = frozenset(
+    {bool, bytes, dict, float, int, list, NoneType, str, tuple}
+)  # types whose values cannot be awaited
 
 
 class SubscriberHost(Protocol):
@@ -220,7 +223,10 @@ def check_handler(handler: Handler) -> None:
 
 def is_awaitable(value: object) -> bool:
     """Whether ``value``, which a handler returned, is its work still to be done."""
-    if type(value) in VALUES:
+    kind = type(value)
+    if kind is CoroutineType:
+        return True  # at once: that is what every async handler gives
+    if kind in VALUES:
         return False
     if inspect.isawaitable(value):
         return True
