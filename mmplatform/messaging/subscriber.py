@@ -17,7 +17,7 @@ UNHELD: Final = 16  # how many times its limit a queue holds of messages whose s
 PASSES: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)  # exceptions that end the program, or the handler
 VALUES: Final = frozenset(
     {bool, bytes, dict, float, int, list, NoneType, str, tuple}
-)  # types whose values cannot be awaited
+)  # nobody awaits these
 
 
 class SubscriberHost(Protocol):
