@@ -15,9 +15,7 @@ Policy = Literal["block", "drop-oldest", "error"]
 
 UNHELD: Final = 16  # how many times its limit a queue holds of messages whose senders do not wait
 PASSES: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)  # exceptions that end the program, or the handler
-VALUES: Final = frozenset(
-    {bool, bytes, dict, float, int, list, NoneType, str, tuple}
-)  # nobody awaits these
+VALUES: Final = frozenset({bool, bytes, dict, float, int, list, NoneType, str, tuple})  # nobody awaits these
 
 
 class SubscriberHost(Protocol):
