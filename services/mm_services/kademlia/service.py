@@ -25,6 +25,7 @@ from mm_services.kademlia.protocol.search import SearchResult
 from mm_services.kademlia.publishing import Publishing
 from mm_services.kademlia.seeds import resolve, restore, save, seeds_of, sort_out
 from mm_services.kademlia.udp import Sockets
+from mm_services.tasks import Tasks
 from mmplatform.errors import LocalError, NotRunning
 from mmplatform.identity.keys import parse_sign_id, raw_key
 from mmplatform.identity.nodeinfo import NodeInfo
@@ -88,7 +89,7 @@ class Kademlia(Service, Diagnosable):
         self._ports: list[int] = []
         self._save_at = 0.0
         self._again: dict[int, asyncio.TimerHandle] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks("kademlia", lambda error: self._bus.failed(error, "kademlia"))
 
     @property
     def node(self) -> Node:
@@ -126,7 +127,7 @@ class Kademlia(Service, Diagnosable):
         configured, names = sort_out(self._bootstrap)
         self._node.upkeep.join([*configured, *kept, *self._known()])
         if names:
-            self._spawn(self._join_named(names))
+            self._tasks.spawn(self._join_named(names))
         self._save_at = self.now() + SAVE_EVERY
         self._set_timer()
         for topic in (topics.REQUEST_MY_NODE_INFO, topics.REQUEST_BOOTSTRAP_NODE_INFO):
@@ -140,9 +141,7 @@ class Kademlia(Service, Diagnosable):
             self._timer.cancel()
         for timer in self._again.values():
             timer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         if self._sockets is not None:
             self._sockets.close()
         await self._save()
@@ -322,10 +321,10 @@ class Kademlia(Service, Diagnosable):
             self.node.joining.add(self._known())
         self.node.due(now)
         if minute:
-            self._spawn(self._advertise())
+            self._tasks.spawn(self._advertise())
         if now >= self._save_at:
             self._save_at = now + SAVE_EVERY
-            self._spawn(self._save())
+            self._tasks.spawn(self._save())
         self._set_timer()
 
     def _known(self) -> list[Seed]:
@@ -334,16 +333,6 @@ class Kademlia(Service, Diagnosable):
 
     async def _save(self) -> None:
         await save(self._storage, self._ports, self.node.peers)
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work, name="kademlia")
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: "asyncio.Task[Any]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and isinstance(error := task.exception(), Exception):
-            self._bus.failed(error, "kademlia")
 
     def _publications(self) -> Publishing:
         if self._publishing is None or self._node is None:

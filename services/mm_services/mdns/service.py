@@ -14,6 +14,7 @@ from mm_services.mdns import interfaces
 from mm_services.mdns.announcement import Announcement, Properties, instance_name, read, tcp_endpoints, write
 from mm_services.mdns.multicast import Multicast
 from mm_services.mdns.neighbours import TIMING, AskingTiming, Neighbour, Neighbours
+from mm_services.tasks import Tasks
 from mmplatform.errors import InvalidKey, InvalidRecord
 from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import NodeInfo
@@ -60,7 +61,7 @@ class MulticastDNS(Service, Diagnosable):
         self._record: NodeInfo | None = None
         self._renewed, self._stirred = asyncio.Event(), asyncio.Event()
         self._looked = 0.0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks("mm mdns", lambda error: self._host.failed(error))
         self._probing = asyncio.Semaphore(PROBES)
         self._handlers = {
             f"self.{topics.MY_NODE_INFO}": self._on_record,
@@ -76,16 +77,14 @@ class MulticastDNS(Service, Diagnosable):
         self._host, self._bus, self._own = host, host.messaging.bus, host.identity.sign_id
         for topic, handler in self._handlers.items():
             self._bus.on(topic, handler)
-        self._spawn(self._keep_announcing())
-        self._spawn(self._keep_asking())
+        self._tasks.spawn(self._keep_announcing())
+        self._tasks.spawn(self._keep_asking())
         self._emit(topics.REQUEST_MY_NODE_INFO, {})
 
     async def stop(self) -> None:
         for topic, handler in self._handlers.items():
             self._bus.off(topic, handler)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         await self._multicast.close()
 
     async def checks(self) -> list[Check]:
@@ -220,7 +219,7 @@ class MulticastDNS(Service, Diagnosable):
                 async with asyncio.timeout(None if due is None else max(0.0, due - self._now())):
                     await self._stirred.wait()
             for neighbour in self._neighbours.ask(self._now()):
-                self._spawn(self._ask(neighbour))
+                self._tasks.spawn(self._ask(neighbour))
 
     async def _ask(self, neighbour: Neighbour) -> None:
         endpoints = tcp_endpoints(neighbour.said.addresses)
@@ -233,17 +232,6 @@ class MulticastDNS(Service, Diagnosable):
         else:
             self._neighbours.silent(neighbour, None not in answers, self._now())
         self._stirred.set()
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work, name="mm mdns")
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, Exception):
-            self._host.failed(error)
 
     @staticmethod
     def _now() -> float:

@@ -10,11 +10,12 @@ says self.transports  requestMyNodeInfo (at its start), nodeInfo
 import asyncio
 import logging
 import socket
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from mm_services.stock_kademlia.protocol.records import MAX_VALUE, newest_of, record_key
+from mm_services.tasks import Tasks
 from mmplatform.codec import Decoder, encode
 from mmplatform.errors import CodecError, LocalError, NotRunning, PluginError
 from mmplatform.identity.keys import SignId, parse_sign_id
@@ -67,7 +68,7 @@ class StockKademlia(Service, Diagnosable):
         self._record: NodeInfo | None = None
         self._renewed = asyncio.Event()
         self._looking: set[SignId] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks("mm stock_kademlia", lambda error: self._host.failed(error))
         self._handlers = {
             f"self.{topics.MY_NODE_INFO}": self._on_record,
             f"self.{topics.REQUEST_NODE_INFO}": self._on_request,
@@ -87,7 +88,7 @@ class StockKademlia(Service, Diagnosable):
         self._network = network
         for topic, handler in self._handlers.items():
             self._bus.on(topic, handler)
-        self._spawn(self._keep_published(network))
+        self._tasks.spawn(self._keep_published(network))
         self._emit(topics.REQUEST_MY_NODE_INFO, {})
 
     async def stop(self) -> None:
@@ -95,9 +96,7 @@ class StockKademlia(Service, Diagnosable):
             return
         for topic, handler in self._handlers.items():
             self._bus.off(topic, handler)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         contacts = self._network.contacts[:MAX_KEPT]
         self._network.close()
         self._network = None
@@ -139,7 +138,7 @@ class StockKademlia(Service, Diagnosable):
         peer = parse_sign_id(payload)
         if peer not in self._looking and len(self._looking) < MAX_LOOK_UPS:
             self._looking.add(peer)
-            self._spawn(self._look_up(peer))
+            self._tasks.spawn(self._look_up(peer))
 
     # Inside.
 
@@ -182,17 +181,6 @@ class StockKademlia(Service, Diagnosable):
 
     def _emit(self, topic: str, payload: object) -> None:
         self._bus.emit("self", topic, self._host.identity.sign_id, payload)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work, name="mm stock_kademlia")
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, Exception):
-            self._host.failed(error)
 
 
 def _make_network() -> "StockNetwork":
