@@ -16,6 +16,7 @@ from mmplatform.delivery.wire import Event
 from mmplatform.identity.keys import SignId
 from mmplatform.message import Priority
 from mmplatform.messaging.subscriber import Result
+from tests.support.brute_force import matches
 from tests.support.waiting import until
 from tests.support.world import World, identity
 
@@ -44,14 +45,6 @@ def scope_of(sender: str, friends: set[str], devices: set[str]) -> str:
     if sender in devices or sender == OWN.sign_id:
         return "self"
     return "friends" if sender in friends else "public"
-
-
-def matches(pattern: list[str], name: list[str]) -> bool:
-    if not pattern or not name:
-        return not pattern and not name
-    if pattern[0] == ">":
-        return any(matches(pattern[1:], name[used:]) for used in range(1, len(name) + 1))
-    return pattern[0] in ("*", name[0]) and matches(pattern[1:], name[1:])
 
 
 class Case:

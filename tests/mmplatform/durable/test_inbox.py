@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 
@@ -15,8 +14,6 @@ from mmplatform.durable import inbox as module
 from mmplatform.durable.inbox import KEEP_MS, Inbox
 from mmplatform.errors import ProtocolError, StorageCorrupt, StorageError, StorageFull
 from mmplatform.storage.contract import Storage
-from mmplatform.storage.memory import MemoryStorage
-from mmplatform.storage.sqlite import SQLiteStorage
 from tests.support.outbox import until
 
 BOB = "B" * 43 + "="
@@ -58,14 +55,6 @@ async def running(storage: Storage) -> AsyncIterator[Node]:
         await node.inbox.open()
         yield node
         await node.inbox.close()
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Storage]:
-    if request.param == "sqlite":
-        return lambda: SQLiteStorage(tmp_path / "data.db")
-    memory = MemoryStorage()
-    return lambda: memory
 
 
 @pytest.fixture
