@@ -4,7 +4,6 @@ import asyncio
 import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable
-from types import CoroutineType, NoneType
 from typing import Any, Final, Literal, Protocol
 
 from mmplatform.errors import NotRunning, QueueFull
@@ -15,7 +14,7 @@ Policy = Literal["block", "drop-oldest", "error"]
 
 UNHELD: Final = 16  # how many times its limit a queue holds of messages whose senders do not wait
 PASSES: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)  # exceptions that end the program, or the handler
-VALUES: Final = frozenset({bool, bytes, dict, float, int, list, NoneType, str, tuple})  # nobody awaits these
+VALUES: Final = frozenset({bool, bytes, dict, float, int, list, str, tuple})  # nobody awaits these
 
 
 class SubscriberHost(Protocol):
@@ -221,10 +220,7 @@ def check_handler(handler: Handler) -> None:
 
 def is_awaitable(value: object) -> bool:
     """Whether ``value``, which a handler returned, is its work still to be done."""
-    kind = type(value)
-    if kind is CoroutineType:
-        return True  # at once: that is what every async handler gives
-    if kind in VALUES:
+    if type(value) in VALUES:
         return False
     if inspect.isawaitable(value):
         return True
