@@ -19,13 +19,13 @@ def names() -> list[str]:
 
 def find(name: str) -> click.Command | None:
     """The command, or what stands in for one that cannot be loaded; None when no plugin has that name."""
-    if not loading.owners(loading.COMMANDS, name):
-        return None
     try:
         found = loading.load(loading.COMMANDS, name)
         if not isinstance(found, click.Command):
             owners = " and ".join(loading.owners(loading.COMMANDS, name))
             raise PluginError(f"the command {name!r} of {owners} is no click.Command; its plugin is to be repaired")
+    except loading.UnknownPlugin:
+        return None
     except PluginError as error:
         return UnusableCommand(name, error)
     return found

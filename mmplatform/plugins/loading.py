@@ -17,6 +17,10 @@ COMMANDS: Final = "mmplatform.commands"
 OURS: Final = "mm-platform"
 
 
+class UnknownPlugin(PluginError):
+    """No distribution registered the name."""
+
+
 def names(group: str) -> list[str]:
     """Return the names that distributions registered in ``group``, in order."""
     from importlib.metadata import entry_points  # slow to import, and needed for plugins by name only
@@ -38,7 +42,7 @@ def load(group: str, name: str) -> object:
     found = entry_points(group=group, name=name)
     if not found:
         known = ", ".join(names(group)) or "none is installed"
-        raise PluginError(
+        raise UnknownPlugin(
             f"there is no {_kind(group)} {name!r} ({known}); is mm-platform, or the plugin, installed here?"
         )
     return _loaded(group, name, _undisputed(group, name, list(found)))
