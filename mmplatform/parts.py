@@ -12,7 +12,7 @@ from mmplatform.codec import pack, unpack
 from mmplatform.contacts import Contacts
 from mmplatform.directory.directory import Directory
 from mmplatform.directory.own_record import OwnRecord
-from mmplatform.durable.inbox import Inbox
+from mmplatform.durable.handled import Handled
 from mmplatform.durable.outbox import Outbox
 from mmplatform.events import Events
 from mmplatform.identity.circles import Circle
@@ -66,7 +66,9 @@ class Parts:
         self.dispatcher, self.bus = Dispatcher(events), Bus(failed)
         self.contacts = Contacts(storage, own, failed, friends, devices)
         self.outbox = Outbox(storage, self.epoch, now, lambda peer: self.peers.wake(peer), failed)
-        self.inbox = Inbox(storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed)
+        self.handled = Handled(
+            storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed
+        )
         self.directory = Directory(
             storage, self.bus, self.contacts, own, now, lambda peer: self.peers.found(peer), failed
         )
@@ -80,8 +82,8 @@ class Parts:
         self.link_log = LinkLog(self.contacts)
         self.peers = Peers(
             Surroundings(
-                own, self.contacts, self.directory, self.dialer, self.outbox, self.inbox, self.dispatcher, now, jitter,
-                failed, self.link_log,
+                own, self.contacts, self.directory, self.dialer, self.outbox, self.handled, self.dispatcher, now,
+                jitter, failed, self.link_log,
             ),
             self.epoch,
         )  # fmt: skip
@@ -128,7 +130,7 @@ class Parts:
         await self.storage.open()
         await self.contacts.open()
         await self.outbox.open()
-        await self.inbox.open()
+        await self.handled.open()
         await self.directory.open()
         self.mailer.open()  # before anything can be dialled or come
         for carrier in self.plugins.carriers:
@@ -171,7 +173,7 @@ class Parts:
         self.link_log.close()
         for handler in self.dispatcher.protocols.values():
             await self._orderly(handler.close)  # nothing comes in any more that could start another handler
-        for step in (self.inbox.close, self.outbox.close, self.storage.close, self.events.close):
+        for step in (self.handled.close, self.outbox.close, self.storage.close, self.events.close):
             await self._orderly(step)
         if self.folder is not None:
             self.folder.close()

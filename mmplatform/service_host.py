@@ -15,7 +15,7 @@ from mmplatform.storage.contract import Storage
 from mmplatform.storage.prefixed import PrefixedStorage
 
 OWN_ROWS: Final = (
-    b"cancelled/", b"circle/", b"fate/", b"inbox/", b"letter/", b"lines/", b"listen/", b"node/", b"outbox/", b"peer/",
+    b"cancelled/", b"circle/", b"fate/", b"handled/", b"letter/", b"lines/", b"listen/", b"node/", b"outbox/", b"peer/",
     b"quarantine/",
 )  # fmt: skip
 

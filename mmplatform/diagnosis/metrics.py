@@ -57,7 +57,7 @@ def _links(platform: Platform) -> Iterator[Family]:
 
 
 def _messages(platform: Platform) -> Iterator[Family]:
-    outbox, inbox = platform.parts.outbox, platform.parts.inbox
+    outbox, handled = platform.parts.outbox, platform.parts.handled
     queues = outbox.queues()
     yield Family("counter", "mm_node_messages_accepted", "Durable messages that were accepted.", outbox.accepted)
     yield Family(
@@ -67,8 +67,8 @@ def _messages(platform: Platform) -> Iterator[Family]:
     yield Family("gauge", "mm_node_outbox_messages", "Durable messages that are not settled.", outbox.count)
     yield Family("gauge", "mm_node_outbox_bytes", "Bytes of them.", sum(queue.bytes for queue in queues))
     yield Family("gauge", "mm_node_outbox_peers", "Peers that messages wait for.", len(outbox.peers()))
-    yield Family("counter", "mm_node_messages_received", "Durable messages handed to handlers.", inbox.received)
-    yield Family("gauge", "mm_node_inbox_unfinished", "Durable messages with handlers at work.", inbox.unfinished)
+    yield Family("counter", "mm_node_messages_received", "Durable messages handed to handlers.", handled.received)
+    yield Family("gauge", "mm_node_inbox_unfinished", "Durable messages with handlers at work.", handled.unfinished)
     yield Family(
         "counter",
         "mm_node_realtime_dropped",

@@ -10,7 +10,7 @@ from typing import Final
 
 from mmplatform.delivery.receiver import Stream
 from mmplatform.delivery.wire import OK, Ack, Batch, Event, Frame, Record, Reply, Request
-from mmplatform.durable.inbox import Inbox
+from mmplatform.durable.handled import Handled
 from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import PeerQueue
 from mmplatform.errors import InvalidPayload, ProtocolError, QueueFull, Refused
@@ -38,7 +38,7 @@ class Exchange:
         self,
         peer: SignId,
         outbox: Outbox,
-        inbox: Inbox,
+        handled: Handled,
         dispatcher: Dispatcher,
         scope: Callable[[str], str],
         now: Callable[[], float],
@@ -53,10 +53,10 @@ class Exchange:
         self.sent = Delivery(peer)  # shared by all realtime messages that were queued
         self.sent.settle(SENT)
         self.pending = PendingRequests()
-        self._outbox, self._inbox, self._dispatcher, self._scope, self._now = outbox, inbox, dispatcher, scope, now
+        self._outbox, self._handled, self._dispatcher, self._scope, self._now = outbox, handled, dispatcher, scope, now
         self._peer, self._dial, self._on_request_sent = peer, dial, on_request_sent
         self._sender = self.queue.sender
-        self._receiver = inbox.receiver(peer)
+        self._receiver = handled.receiver(peer)
         self._reply_cache = ReplyCache()
         self._acks: dict[tuple[int, int], Ack] = {}
         self._realtime = RealtimeQueue()
@@ -195,7 +195,7 @@ class Exchange:
             self._take_in(batch, now, scope)
             if self.handed(batch):
                 self._receiver.owe(batch.lane, batch.epoch)
-                self._inbox.save(self._peer, self._receiver)
+                self._handled.save(self._peer, self._receiver)
 
     def handed(self, batch: Batch) -> bool:
         """Whether handlers have got every message of ``batch``."""
@@ -223,7 +223,7 @@ class Exchange:
         if begun:
             stream.finish_run(begun, seq)
         if stream.dirty:
-            self._inbox.save(self._peer, self._receiver)
+            self._handled.save(self._peer, self._receiver)
         if stream.stale:
             self.acknowledge(self._receiver.reminders())
 
@@ -239,13 +239,13 @@ class Exchange:
             record.topic,
             record.protocol,
             record.payload,
-            partial(self._handled, stream, record.seq),
+            partial(self._finished, stream, record.seq),
         )
         return None if result is None else _reason(result)
 
-    def _handled(self, stream: Stream, seq: int, result: Result) -> None:
+    def _finished(self, stream: Stream, seq: int, result: Result) -> None:
         stream.finish(seq, _reason(result))
-        self._inbox.save(self._peer, self._receiver)
+        self._handled.save(self._peer, self._receiver)
 
     def _serve(self, request: Request, scope: str) -> None:
         realtime = self._realtime

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from mmplatform.contacts import Contacts
 from mmplatform.delivery.wire import Ack, Frame, decode_resume
 from mmplatform.directory.directory import Directory
-from mmplatform.durable.inbox import Inbox
+from mmplatform.durable.handled import Handled
 from mmplatform.durable.outbox import Outbox
 from mmplatform.errors import LocalError, NotRunning, ProtocolError
 from mmplatform.identity.keys import SignId
@@ -65,7 +65,7 @@ class Surroundings:
     directory: Directory
     dialer: Dialer
     outbox: Outbox
-    inbox: Inbox
+    handled: Handled
     dispatcher: Dispatcher
     now: Callable[[], float]
     random: Callable[[], float]
@@ -83,7 +83,7 @@ class Peer:
         self.monitor = self.path_manager.monitor
         self.reconnector = Reconnector(self, around.directory, around.dialer, around.random)
         self.exchange = Exchange(
-            sign_id, around.outbox, around.inbox, around.dispatcher, around.contacts.scope, around.now,
+            sign_id, around.outbox, around.handled, around.dispatcher, around.contacts.scope, around.now,
             self.reconnector.dial, self.monitor.request_sent,
         )  # fmt: skip
         self.queue = self.exchange.queue

@@ -111,7 +111,7 @@ class Peers:
     def resume(self, peer: SignId) -> bytes:
         """The resume state that a handshake carries to ``peer``: which of the peer's messages we have."""
         around = self._around
-        return encode_packet(Resumption(self._epoch, int(around.now() * 1000), around.inbox.receiver(peer).acks()))
+        return encode_packet(Resumption(self._epoch, int(around.now() * 1000), around.handled.receiver(peer).acks()))
 
     # What peers tell (PeerEvents).
 

@@ -21,7 +21,7 @@ from mmplatform import (
     StorageFull,
     StorageReadOnly,
 )
-from mmplatform.durable import inbox as inbox_module
+from mmplatform.durable import handled as handled_module
 from mmplatform.durable import inspection
 from tests.support.disks import Disk
 from tests.support.waiting import until
@@ -92,7 +92,7 @@ async def test_a_sender_whose_disk_is_full_still_delivers_what_it_has(disk: Disk
 
 async def test_a_full_disk_at_the_receiver(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is acknowledged that is not saved; when there is room it goes on by itself, and nothing came twice."""
-    monkeypatch.setattr(inbox_module, "RETRY_AFTER", 0.02)
+    monkeypatch.setattr(handled_module, "RETRY_AFTER", 0.02)
     world = World("tcp")
     alice, bob = world.node(1), world.node(2, storage=disk.path / "b")
     async with friends(alice, bob):
@@ -112,7 +112,7 @@ async def test_a_full_disk_at_the_receiver(disk: Disk, monkeypatch: pytest.Monke
 async def test_a_receiver_that_stops_with_a_full_disk_gets_again_what_it_could_not_save(
     disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox_module, "RETRY_AFTER", 0.02)
+    monkeypatch.setattr(handled_module, "RETRY_AFTER", 0.02)
     world = World()
     alice, bob = world.node(1), world.node(2, storage=disk.path / "b")
     async with alice:
@@ -209,7 +209,7 @@ async def test_a_damaged_row_costs_its_messages_only(tmp_path: Path) -> None:
             assert len(await alice.storage.scan(b"quarantine/")) == 1
 
 
-@pytest.mark.parametrize("prefix", [b"circle/", b"node/epochs", b"node/listening", b"peer/", b"inbox/"])
+@pytest.mark.parametrize("prefix", [b"circle/", b"node/epochs", b"node/listening", b"peer/", b"handled/"])
 async def test_a_damaged_row_elsewhere_is_told_or_harmless(tmp_path: Path, prefix: bytes) -> None:
     world = World()
     async with friends(world.node(1), world.node(2, storage=tmp_path / "b")):

@@ -29,7 +29,7 @@ class Disk:
     """What a node has saved about one peer."""
 
     outbox: dict[tuple[int, int], dict[int, Record]] = field(default_factory=dict)  # oldest epoch first
-    inbox: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    handled: dict[tuple[int, int], bytes] = field(default_factory=dict)
     cancelled: set[Key] = field(default_factory=set)
 
 
@@ -100,7 +100,7 @@ class Endpoint:
             self.sender.push(lane, epoch, records)
             self.drop_rows(lane, epoch)
         self.disk.outbox = {key: rows for key, rows in self.disk.outbox.items() if rows}
-        for (lane, epoch), kept in self.disk.inbox.items():
+        for (lane, epoch), kept in self.disk.handled.items():
             self.receiver.restore(lane, epoch, kept)
 
     # Sending.
@@ -180,7 +180,7 @@ class Endpoint:
     def checkpoint(self) -> None:
         """Save what is handled, then acknowledge it."""
         for stream, kept, ack in self.receiver.checkpoint():
-            self.disk.inbox[stream.lane, stream.epoch] = kept
+            self.disk.handled[stream.lane, stream.epoch] = kept
             self.acks[ack.lane, ack.epoch] = ack
 
     def remind(self) -> None:

@@ -233,7 +233,7 @@ class Delivery(RuleBasedStateMachine):
     def kill_receiver(self, forgets: bool) -> None:
         self.excused |= self.handed.keys() - self.saved
         if forgets:
-            self.b.disk.inbox.clear()
+            self.b.disk.handled.clear()
             # What the sender holds comes again: all that is not settled, and after its own restart what a row keeps.
             rows = {(lane, epoch, seq) for (lane, epoch), kept in self.a.disk.outbox.items() for seq in kept}
             self.excused |= rows & self.handed.keys()

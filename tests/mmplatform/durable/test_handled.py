@@ -1,4 +1,4 @@
-"""The inbox on both stores: acknowledged only when saved, remembered over restarts, strangers capped."""
+"""The handled on both stores: acknowledged only when saved, remembered over restarts, strangers capped."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -10,8 +10,8 @@ from mmplatform.codec import encode
 from mmplatform.delivery import receiver as receiving
 from mmplatform.delivery.receiver import Receiver, SequenceState
 from mmplatform.delivery.wire import Ack, Batch, Piece, Record
-from mmplatform.durable import inbox as module
-from mmplatform.durable.inbox import KEEP_MS, Inbox
+from mmplatform.durable import handled as module
+from mmplatform.durable.handled import KEEP_MS, Handled
 from mmplatform.errors import ProtocolError, StorageCorrupt, StorageError, StorageFull
 from mmplatform.storage.contract import Storage
 from tests.support.outbox import until
@@ -25,26 +25,26 @@ def stranger(number: int) -> str:
 
 
 class Node:
-    """An inbox on a storage; ``told`` is what may be acknowledged."""
+    """An handled on a storage; ``told`` is what may be acknowledged."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self.now = NOW / 1000
         self.told: list[tuple[str, Ack]] = []
         self.errors: list[Exception] = []
-        self.inbox = Inbox(storage, lambda: self.now, lambda peer: peer == BOB, self._tell, self.errors.append)
+        self.handled = Handled(storage, lambda: self.now, lambda peer: peer == BOB, self._tell, self.errors.append)
 
     def _tell(self, peer: str, acks: list[Ack]) -> None:
         self.told += [(peer, ack) for ack in acks]
 
     def take(self, *seqs: int, peer: str = BOB, epoch: int = 5, base: int = 1) -> list[int]:
         """Messages come in and are handled at once; the numbers that were new."""
-        receiver = self.inbox.receiver(peer)
+        receiver = self.handled.receiver(peer)
         batch = Batch(2, epoch, base, [Record(seq, 1 << 50, "chat", "ms", b"") for seq in seqs], [])
         stream, ready = receiver.accept(batch, int(self.now * 1000))
         for record in ready:
             stream.finish(record.seq, "")
-        self.inbox.save(peer, receiver)
+        self.handled.save(peer, receiver)
         return [record.seq for record in ready]
 
 
@@ -52,9 +52,9 @@ class Node:
 async def running(storage: Storage) -> AsyncIterator[Node]:
     async with storage:
         node = Node(storage)
-        await node.inbox.open()
+        await node.handled.open()
         yield node
-        await node.inbox.close()
+        await node.handled.close()
 
 
 @pytest.fixture
@@ -100,24 +100,24 @@ async def test_nothing_is_acknowledged_before_it_is_saved(node: Node, monkeypatc
 async def test_what_was_handled_is_known_after_a_restart(store: Callable[[], Storage]) -> None:
     async with running(store()) as node:
         node.take(1, 2, 3)
-        receiver = node.inbox.receiver(BOB)
+        receiver = node.handled.receiver(BOB)
         stream, ready = receiver.accept(
             Batch(2, 5, 1, [Record(n, 1 << 50, "t", "ms", b"") for n in (4, 5, 6)], []), NOW
         )
         stream.finish(ready[1].seq, "busy")
-        node.inbox.save(BOB, receiver)
+        node.handled.save(BOB, receiver)
         await until(lambda: node.told)
     async with running(store()) as node:
         assert node.take(*range(1, 8)) == [4, 6, 7]
-        assert node.inbox.receiver(BOB) is node.inbox.receiver(BOB)
+        assert node.handled.receiver(BOB) is node.handled.receiver(BOB)
 
 
 async def test_close_saves_what_is_handled(store: Callable[[], Storage]) -> None:
     async with store() as storage:
         node = Node(storage)
-        await node.inbox.open()
+        await node.handled.open()
         node.take(1)
-        await node.inbox.close()
+        await node.handled.close()
         node.take(2)
     await asyncio.sleep(0)
     assert node.errors == []
@@ -126,11 +126,11 @@ async def test_close_saves_what_is_handled(store: Callable[[], Storage]) -> None
 
 
 async def test_close_gives_back_memory(node: Node) -> None:
-    receiver = node.inbox.receiver(BOB)
+    receiver = node.handled.receiver(BOB)
     receiver.accept(Batch(2, 5, 1, [Record(3, 1 << 50, "t", "ms", b"x" * 100)], [Piece(1, 0, 500, b"y" * 100)]), NOW)
-    assert node.inbox._budgets[0].used == 264
-    await node.inbox.close()
-    assert node.inbox._budgets[0].used == 0
+    assert node.handled._budgets[0].used == 264
+    await node.handled.close()
+    assert node.handled._budgets[0].used == 0
 
 
 @pytest.mark.parametrize("how", ["raises", "fails", "cancelled"])
@@ -171,7 +171,7 @@ async def test_after_close_nothing_is_tried_again(node: Node, monkeypatch: pytes
         else:
             writes.futures[0].set_exception(StorageFull("full"))
             await until(lambda: node.errors)
-        closing = asyncio.ensure_future(node.inbox.close())
+        closing = asyncio.ensure_future(node.handled.close())
         await until(lambda: len(writes.futures) == 2)
         writes.futures[1].set_exception(StorageFull("full"))
         await closing
@@ -181,7 +181,7 @@ async def test_after_close_nothing_is_tried_again(node: Node, monkeypatch: pytes
         await asyncio.sleep(0)
         assert len(node.errors) == 2
         assert len(writes.futures) == 2
-        assert node.inbox._timer is None or node.inbox._timer.cancelled()
+        assert node.handled._timer is None or node.handled._timer.cancelled()
 
 
 async def test_a_write_that_ends_after_close_is_still_told(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ async def test_a_write_that_ends_after_close_is_still_told(node: Node, monkeypat
         writes = Writes(node.storage, patched)
         node.take(1)
         await until(lambda: writes.futures)
-        await node.inbox.close()
+        await node.handled.close()
         writes.futures[0].set_result(None)
         await until(lambda: node.told)
         assert len(writes.futures) == 1
@@ -207,10 +207,10 @@ async def test_old_state_is_dropped_at_the_start(store: Callable[[], Storage]) -
     async with store() as storage:
         node = Node(storage)
         node.now += KEEP_MS / 1000 + 1
-        await node.inbox.open()
-        assert [key[-1] for key, _ in await storage.scan(b"inbox/")] == [6]
+        await node.handled.open()
+        assert [key[-1] for key, _ in await storage.scan(b"handled/")] == [6]
         assert node.take(1, epoch=6) == []
-        await node.inbox.close()
+        await node.handled.close()
 
 
 async def test_strangers_are_capped_oldest_first(store: Callable[[], Storage], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,27 +220,27 @@ async def test_strangers_are_capped_oldest_first(store: Callable[[], Storage], m
         for number in range(5):
             node.now += 1
             node.take(1, peer=stranger(number))
-            await until(lambda: not node.inbox._dirty and not node.inbox._busy)
-        assert list(node.inbox._receivers) == [BOB, *map(stranger, (2, 3, 4))]
+            await until(lambda: not node.handled._dirty and not node.handled._busy)
+        assert list(node.handled._receivers) == [BOB, *map(stranger, (2, 3, 4))]
     async with running(store()) as node:
-        assert len(await node.storage.scan(b"inbox/")) == 4
+        assert len(await node.storage.scan(b"handled/")) == 4
         assert [node.take(1, peer=stranger(number)) for number in (2, 3, 4)] == [[], [], []]
         assert node.take(1) == []
-        assert len(node.inbox._receivers) == 4, "those with rows are not counted twice"
+        assert len(node.handled._receivers) == 4, "those with rows are not counted twice"
         assert node.take(1, peer=stranger(0)) == [1]
-        assert len(node.inbox._receivers) == 4 or node.inbox._dirty
+        assert len(node.handled._receivers) == 4 or node.handled._dirty
 
 
 async def test_a_stranger_with_something_unsaved_is_not_forgotten(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_STRANGERS", 1)
-    node.inbox.receiver(BOB)
+    node.handled.receiver(BOB)
     node.take(1, peer=stranger(1))
-    node.inbox.receiver(stranger(2))
-    assert stranger(1) in node.inbox._receivers
-    assert stranger(2) not in node.inbox._receivers
-    node.inbox._dirty[stranger(2)] = node.inbox.receiver(stranger(2))
-    assert node.inbox._strangers >= 1
-    node.inbox._dirty.pop(stranger(2))
+    node.handled.receiver(stranger(2))
+    assert stranger(1) in node.handled._receivers
+    assert stranger(2) not in node.handled._receivers
+    node.handled._dirty[stranger(2)] = node.handled.receiver(stranger(2))
+    assert node.handled._strangers >= 1
+    node.handled._dirty.pop(stranger(2))
 
 
 async def test_forgotten_streams_lose_their_rows(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,21 +248,21 @@ async def test_forgotten_streams_lose_their_rows(node: Node, monkeypatch: pytest
     for epoch in (1, 2, 3, 1):
         node.now += 1
         node.take(1, epoch=epoch)
-    await until(lambda: not node.inbox._dirty and not node.inbox._busy)
-    assert [key[-1] for key, _ in await node.storage.scan(b"inbox/")] == [1, 3]
+    await until(lambda: not node.handled._dirty and not node.handled._busy)
+    assert [key[-1] for key, _ in await node.storage.scan(b"handled/")] == [1, 3]
 
 
 async def test_friends_and_strangers_have_budgets_of_their_own(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    node.inbox._budgets[1].limit = 1000
+    node.handled._budgets[1].limit = 1000
     for peer in (stranger(1), stranger(2)):
-        receiver = node.inbox.receiver(peer)
+        receiver = node.handled.receiver(peer)
         batch = Batch(2, 5, 1, [], [Piece(1, 0, 2000, bytes(600))])
         if peer == stranger(1):
             receiver.accept(batch, NOW)
         else:
             with pytest.raises(ProtocolError, match="overloaded"):
                 receiver.accept(batch, NOW)
-    node.inbox.receiver(BOB).accept(batch, NOW)
+    node.handled.receiver(BOB).accept(batch, NOW)
 
 
 # Damage.
@@ -271,12 +271,12 @@ async def test_friends_and_strangers_have_budgets_of_their_own(node: Node, monke
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        (b"inbox/short", b""),
-        (b"inbox/" + b"\xff" * 44 + b"/\x02" + bytes(8), b""),
-        (b"inbox/" + BOB.encode() + b"/\x07" + bytes(8), b""),
-        (b"inbox/" + BOB.encode() + b"/\x02" + bytes(8), b"\xc1"),
-        (b"inbox/" + BOB.encode() + b"/\x02" + bytes(8), encode([-1, [], [], NOW])),
-        (b"inbox/" + BOB.encode() + b"/\x02" + bytes(8), encode([1, [[-(2**60), 5]], [], NOW])),
+        (b"handled/short", b""),
+        (b"handled/" + b"\xff" * 44 + b"/\x02" + bytes(8), b""),
+        (b"handled/" + BOB.encode() + b"/\x07" + bytes(8), b""),
+        (b"handled/" + BOB.encode() + b"/\x02" + bytes(8), b"\xc1"),
+        (b"handled/" + BOB.encode() + b"/\x02" + bytes(8), encode([-1, [], [], NOW])),
+        (b"handled/" + BOB.encode() + b"/\x02" + bytes(8), encode([1, [[-(2**60), 5]], [], NOW])),
     ],
 )
 async def test_a_damaged_row_is_put_aside_and_told(store: Callable[[], Storage], key: bytes, value: bytes) -> None:
@@ -294,16 +294,16 @@ async def test_a_damaged_row_is_put_aside_and_told(store: Callable[[], Storage],
 async def test_wide_ranges_in_a_row_cost_nothing(store: Callable[[], Storage]) -> None:
     wide = encode(SequenceState(10, [(1, 5), (12, 2**53 - 1)], [], NOW))
     async with store() as storage:
-        await storage.put(b"inbox/" + BOB.encode() + b"/\x02" + (5).to_bytes(8), wide)
+        await storage.put(b"handled/" + BOB.encode() + b"/\x02" + (5).to_bytes(8), wide)
     async with running(store()) as node:
         assert node.take(10, 11, 12, base=10) == [11]
-        (stream,) = node.inbox.receiver(BOB)._streams.values()
+        (stream,) = node.handled.receiver(BOB)._streams.values()
         assert len(stream.finished) <= receiving.WINDOW
 
 
 async def test_a_start_on_a_full_disk(store: Callable[[], Storage], monkeypatch: pytest.MonkeyPatch) -> None:
     async with store() as storage:
-        await storage.put(b"inbox/short", b"")
+        await storage.put(b"handled/short", b"")
         node = Node(storage)
 
         def full(rows: object, *, sync: bool = True) -> asyncio.Future[None]:
@@ -311,14 +311,14 @@ async def test_a_start_on_a_full_disk(store: Callable[[], Storage], monkeypatch:
 
         with monkeypatch.context() as patched:
             patched.setattr(storage, "write", full)
-            await node.inbox.open()
+            await node.handled.open()
         assert [type(error) for error in node.errors] == [StorageCorrupt, StorageFull]
 
 
 async def test_nothing_to_save_is_not_written(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         writes = Writes(node.storage, patched)
-        node.inbox.save(BOB, Receiver(node.inbox._budgets[0]))
+        node.handled.save(BOB, Receiver(node.handled._budgets[0]))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert writes.futures == []

@@ -24,7 +24,7 @@ RETRY_AFTER: Final = 1.0  # seconds until a failed write is tried again
 _kept = Decoder(SequenceState, MAX_KEPT)
 
 
-class Inbox:
+class Handled:
     """The messages of every peer that this node has handled; ``acknowledge(peer, acks)`` is called once they are saved.
 
     A row that is damaged, or a write that fails, goes to ``failed``.
@@ -54,7 +54,7 @@ class Inbox:
         gone: list[Row] = []
         newest: dict[str, int] = {}
         oldest_kept = int(self._now() * 1000) - KEEP_MS
-        for key, value in await self._storage.scan(b"inbox/"):
+        for key, value in await self._storage.scan(b"handled/"):
             try:
                 peer, lane, epoch = _parse_key(key)
                 seen = _kept.decode(value).seen
@@ -192,10 +192,10 @@ class Inbox:
 
 
 def _key(peer: str, lane: int, epoch: int) -> bytes:
-    return b"inbox/" + peer.encode() + b"/" + bytes([lane]) + epoch.to_bytes(8)
+    return b"handled/" + peer.encode() + b"/" + bytes([lane]) + epoch.to_bytes(8)
 
 
 def _parse_key(key: bytes) -> tuple[str, int, int]:
-    if len(key) != 60 or key[51] >= LANES:
+    if len(key) != 62 or key[53] >= LANES:
         raise ValueError(f"a key of {len(key)} bytes")
-    return key[6:50].decode("ascii"), key[51], int.from_bytes(key[52:])
+    return key[8:52].decode("ascii"), key[53], int.from_bytes(key[54:])
