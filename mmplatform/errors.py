@@ -30,6 +30,7 @@
     │   ├── RequestTimeout         no reply came in time
     │   └── NoResponders           nobody listens to the topic
     ├── DeliveryError              an accepted message ended undelivered
+    │   ├── HandlerFailed
     │   ├── Expired
     │   ├── Refused
     │   └── Cancelled
@@ -156,6 +157,10 @@ class NoResponders(RemoteError):
 
 class DeliveryError(MMError):
     """An accepted message ended undelivered."""
+
+
+class HandlerFailed(DeliveryError):
+    """A handler of the peer raised, again and again; the text is what it said, when the peer lets us know."""
 
 
 class Expired(DeliveryError):

@@ -7,7 +7,7 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Final
 
-from mmplatform.errors import Cancelled, Expired, InvalidTopic, MMError, NotRunning, Refused
+from mmplatform.errors import Cancelled, Expired, HandlerFailed, InvalidTopic, MMError, NotRunning, Refused
 
 MAX_PAYLOAD: Final = 64 * 1024 * 1024
 MAX_TOPIC: Final = 255
@@ -50,23 +50,27 @@ class Message:
 class Outcome:
     """How a message ended.
 
-    ``state`` is "delivered", "expired", "refused" or "cancelled", for realtime messages "sent" or "dropped".
-    ``handled`` is False when no handler at the peer listened to the topic. ``reason`` says why the message was not
-    delivered, or not handled.
+    ``state`` is "delivered" (all handlers of the peer are done), "failed" (one of them raised, again and again),
+    "expired", "refused" or "cancelled", for realtime messages "sent" or "dropped". ``reason`` says why the message was
+    not delivered; "unhandled" when nobody listens to the topic there.
     """
 
     state: str
-    handled: bool = False
     reason: str = ""
 
 
-DELIVERED: Final = Outcome("delivered", True)
-UNHANDLED: Final = Outcome("delivered", False, "unhandled")
-EXPIRED: Final = Outcome("expired", False, "not confirmed in time")
-CANCELLED: Final = Outcome("cancelled", False, "cancelled by the sender")
+DELIVERED: Final = Outcome("delivered")
+UNHANDLED: Final = Outcome("refused", "unhandled")
+EXPIRED: Final = Outcome("expired", "not confirmed in time")
+CANCELLED: Final = Outcome("cancelled", "cancelled by the sender")
 SENT: Final = Outcome("sent")
 
-_RAISES: Final[dict[str, type[MMError]]] = {"expired": Expired, "refused": Refused, "cancelled": Cancelled}
+_RAISES: Final[dict[str, type[MMError]]] = {
+    "failed": HandlerFailed,
+    "expired": Expired,
+    "refused": Refused,
+    "cancelled": Cancelled,
+}
 
 
 class Retry(Exception):
@@ -80,13 +84,13 @@ class Retry(Exception):
 class Delivery:
     """One accepted message; awaiting it waits for the handlers of the peer and gives the :class:`Outcome`.
 
-    Awaiting raises :class:`~mmplatform.errors.Expired`, :class:`~mmplatform.errors.Refused` or
-    :class:`~mmplatform.errors.Cancelled` when the message was not delivered, and
+    Awaiting raises :class:`~mmplatform.errors.HandlerFailed`, :class:`~mmplatform.errors.Expired`,
+    :class:`~mmplatform.errors.Refused` or :class:`~mmplatform.errors.Cancelled` when the message was not delivered, and
     :class:`~mmplatform.errors.NotRunning` when the platform stops first; a durable message is then kept. A program may
     drop the object: the message goes on all the same. docs/protocol/delivery.rst has the guarantees.
     """
 
-    __slots__ = ("__weakref__", "_outcome", "_stopped", "_waiter", "epoch", "lane", "peer", "relayed", "seq")
+    __slots__ = ("__weakref__", "_kept", "_outcome", "_stopped", "_waiter", "epoch", "lane", "peer", "relayed", "seq")
 
     def __init__(self, peer: str, lane: int = 0, epoch: int = 0, seq: int = 0) -> None:
         self.peer = peer
@@ -94,6 +98,7 @@ class Delivery:
         self.epoch = epoch
         self.seq = seq
         self.relayed = False
+        self._kept = False
         self._outcome: Outcome | None = None
         self._stopped = False
         self._waiter: asyncio.Future[None] | None = None
@@ -108,11 +113,14 @@ class Delivery:
         """How far the message is.
 
         The state is "waiting" until the peer has acknowledged the message, "relayed" while it is on the disk of a
-        relay, then "delivered", "expired", "refused" or "cancelled". A realtime message is "sent" or "dropped" at once.
+        relay, "received" while it is on the disk of the peer and no handler has come for it, then "delivered",
+        "failed", "expired", "refused" or "cancelled". A realtime message is "sent" or "dropped" at once.
         ``await platform.delivery(id)`` tells, too, whether a waiting message went out over a link that is up.
         """
         if self._outcome is not None:
             return self._outcome.state
+        if self._kept:
+            return "received"
         return "relayed" if self.relayed else "waiting"
 
     @property
@@ -132,6 +140,12 @@ class Delivery:
             if self._waiter is not None and not self._waiter.done():
                 self._waiter.set_result(None)
 
+    def keep(self) -> None:
+        """Note that the message is on the disk of the peer. For the platform to call."""
+        self._kept = True
+        if self._outcome is None and self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
     def stop(self) -> None:
         """Tell whoever awaits the delivery that this node stops before the message ended. The message is kept."""
         if self._outcome is None:
@@ -142,15 +156,28 @@ class Delivery:
     def __await__(self) -> Generator[object, None, Outcome]:
         """Wait for the end of the message; see the class for what this raises."""
         while self._outcome is None:
-            if self._stopped:
-                raise NotRunning(f"the platform stopped before {self.id} ended; it goes on after a restart")
-            if self._waiter is None or self._waiter.cancelled():
-                self._waiter = asyncio.get_running_loop().create_future()
-            yield from asyncio.shield(self._waiter).__await__()
-        error = _RAISES.get(self._outcome.state)
-        if error is not None:
-            raise error(f"{self.id}: {self._outcome.reason or self._outcome.state}")
+            yield from self._news().__await__()
+        self._raise_unless_delivered()
         return self._outcome
+
+    async def received(self) -> None:
+        """Wait until the message is on the disk of the peer, or handled there; raises as awaiting the delivery does."""
+        while self._outcome is None and not self._kept:
+            await self._news()
+        self._raise_unless_delivered()
+
+    def _news(self) -> asyncio.Future[None]:
+        """Return what resolves when the state changes. Raises NotRunning when it will not."""
+        if self._stopped:
+            raise NotRunning(f"the platform stopped before {self.id} ended; it goes on after a restart")
+        if self._waiter is None or self._waiter.done():
+            self._waiter = asyncio.get_running_loop().create_future()
+        return asyncio.shield(self._waiter)
+
+    def _raise_unless_delivered(self) -> None:
+        error = _RAISES.get(self._outcome.state) if self._outcome is not None else None
+        if error is not None and self._outcome is not None:
+            raise error(f"{self.id}: {self._outcome.reason or self._outcome.state}")
 
     def __repr__(self) -> str:
         """Show the id and the state."""

@@ -5,6 +5,7 @@ A stream is (lane, epoch). :meth:`Receiver.accept` gives the records to hand to 
 gives the rows to save), then acknowledged; a node that is killed between the two repeats those messages only.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from mmplatform.codec import Decoder, Struct, encode
@@ -13,10 +14,13 @@ from mmplatform.delivery.wire import (
     MAX_FRAME,
     MAX_OUTCOMES,
     MAX_RANGES,
+    TAKEN,
     WINDOW,
     WINDOW_BYTES,
     Ack,
     Batch,
+    End,
+    Ending,
     Integer,
     Record,
     decode_record,
@@ -34,7 +38,7 @@ class SequenceState(Struct, array_like=True):
 
     upto: Integer
     ranges: list[tuple[Integer, Integer]]
-    outcomes: list[tuple[Integer, Integer, str]]
+    outcomes: list[tuple[Integer, Integer, End, str]]
     seen: Integer
 
 
@@ -46,8 +50,8 @@ class Stream:
     """What has come in of one lane and epoch."""
 
     __slots__ = (
-        "assembler", "budget", "dirty", "done", "epoch", "finished", "lane", "next", "outcomes", "pending_bytes",
-        "piece_seq", "reported", "seen", "stale", "stash",
+        "assembler", "budget", "dirty", "done", "epoch", "finished", "lane", "left", "next", "outcomes",
+        "pending_bytes", "piece_seq", "reported", "seen", "stale", "stash",
     )  # fmt: skip
 
     def __init__(self, lane: int, epoch: int, budget: Budget, largest: int) -> None:
@@ -56,8 +60,9 @@ class Stream:
         self.done = 0  # all messages up to this number are handled
         self.next = 1  # the next number to hand out
         self.finished: set[int] = set()  # handled, above done
+        self.left: set[int] = set()  # handed out and left with the sender: these may come again
         self.stash: dict[int, Record] = {}  # records that came before their turn, over another link
-        self.outcomes: list[tuple[int, int, str]] = []
+        self.outcomes: list[tuple[int, int, End, str]] = []
         self.piece_seq = 0  # the number of the message whose pieces the assembler holds
         self.reported = 0  # bytes of that message that the sender knows to be held
         self.dirty = False  # whether something is handled and not saved
@@ -65,11 +70,11 @@ class Stream:
         self.seen = 0
         self.pending_bytes = 0
 
-    def finish(self, seq: int, reason: str) -> None:
-        """Note that a message is handled; ``reason`` says how when not simply delivered, else it is empty."""
+    def finish(self, seq: int, ending: Ending = TAKEN) -> None:
+        """Note that a message is done with, and how it ended."""
         self.dirty = True
-        if reason:
-            self._note(seq, reason)
+        if ending is not TAKEN:
+            self._note(seq, *ending)
         if seq == self.done + 1:
             self.done = seq
             if self.finished:
@@ -83,16 +88,21 @@ class Stream:
         """Note in one step that ``low`` to ``high`` are handled and were all delivered: the usual case."""
         if low != self.done + 1 or self.finished:
             for seq in range(low, high + 1):
-                self.finish(seq, "")
+                self.finish(seq)
         else:
             self.done = high
             self.dirty = True
+
+    def leave(self, seq: int) -> None:
+        """Forget a message that was handed out: its sender keeps it, and when it comes again it is handed out again."""
+        self.left.add(seq)
 
     def begin_at(self, base: int) -> None:
         """Count all below ``base`` as handled: the sender holds nothing of it any more."""
         if base > self.done + 1:
             self.done = base - 1
             self.finished = {seq for seq in self.finished if seq > self.done}
+            self.left = {seq for seq in self.left if seq > self.done}
             while self.done + 1 in self.finished:
                 self.done += 1
                 self.finished.discard(self.done)
@@ -145,11 +155,11 @@ class Stream:
         """Return the row to save."""
         return encode(SequenceState(self.done, to_ranges(self.finished), self.outcomes, self.seen))
 
-    def _note(self, seq: int, reason: str) -> None:
-        if self.outcomes and self.outcomes[-1][2] == reason and self.outcomes[-1][1] == seq - 1:
-            self.outcomes[-1] = (self.outcomes[-1][0], seq, reason)
+    def _note(self, seq: int, end: End, text: str) -> None:
+        if self.outcomes and self.outcomes[-1][1:] == (seq - 1, end, text):
+            self.outcomes[-1] = (self.outcomes[-1][0], seq, end, text)
         else:
-            self.outcomes.append((seq, seq, reason))
+            self.outcomes.append((seq, seq, end, text))
             if len(self.outcomes) > MAX_OUTCOMES:
                 del self.outcomes[0]
 
@@ -173,15 +183,31 @@ class Receiver:
         stream.finished = {n for low, high in kept.ranges for n in range(max(low, first), min(high, last) + 1)}
         stream.next = stream.done + 1
 
+    def merge(self, lane: int, epoch: int, numbers: Iterable[int], seen_ms: int) -> bytes:
+        """Note, of a stream just taken up, that more was handled than its row says; return the row that says it."""
+        stream = self._streams[lane, epoch]
+        for seq in sorted(numbers):
+            stream.finish(seq)
+        stream.seen = max(stream.seen, seen_ms)
+        return stream.kept()
+
     def progress(self, lane: int, epoch: int) -> tuple[int, int]:
-        """Return the numbers up to which a stream was handed out, and handled."""
+        """Return the numbers up to which a stream was handed out and not left with its sender, and handled."""
         stream = self._streams.get((lane, epoch))
-        return (stream.next - 1, stream.done) if stream is not None else (0, 0)
+        if stream is None:
+            return 0, 0
+        return (min(stream.left) if stream.left else stream.next) - 1, stream.done
+
+    def left(self) -> list[tuple[int, int]]:
+        """Return lane and epoch of the streams of which something was left with the sender."""
+        return [place for place, stream in self._streams.items() if stream.left]
 
     @property
     def unfinished(self) -> int:
         """How many records are handed out and not handled."""
-        return sum(stream.next - 1 - stream.done for stream in self._streams.values())
+        return sum(
+            stream.next - 1 - stream.done - len(stream.finished) - len(stream.left) for stream in self._streams.values()
+        )
 
     def owe(self, lane: int, epoch: int) -> None:
         """Acknowledge this stream again, even when nothing is new: the sender waits for it."""
@@ -198,7 +224,7 @@ class Receiver:
         stream.seen = now_ms
         if batch.base > stream.done + 1 or stream.outcomes:
             stream.begin_at(batch.base)
-        first = stream.next
+        first, left = stream.next, set(stream.left)
         try:
             ready = self._in_turn(stream, batch.records)
             for piece in batch.pieces:
@@ -206,9 +232,9 @@ class Receiver:
                 if whole is not None:
                     ready += self._in_turn(stream, [whole])
         except ProtocolError:
-            stream.next = first  # none of it is handed out: all comes again over the next link
+            stream.next, stream.left = first, left  # none of it is handed out: all comes again over the next link
             raise
-        if 0 < stream.piece_seq < stream.next:
+        if 0 < stream.piece_seq < stream.next and stream.piece_seq not in stream.left:
             stream.forget_pieces()  # a tombstone took the place of the rest
         self.accepted += len(ready)
         return stream, ready
@@ -263,7 +289,11 @@ class Receiver:
                 if stream.stash or stream.finished:
                     expected = _follow(stream, expected, ready)
             elif seq < expected:
-                stream.stale = True
+                if seq in stream.left:
+                    stream.left.discard(seq)
+                    ready.append(record)
+                else:
+                    stream.stale = True
             else:
                 stream.put_by(record)
         if expected - 1 > stream.done + WINDOW:
@@ -272,7 +302,7 @@ class Receiver:
         return ready
 
     def _put_together(self, stream: Stream, seq: int, offset: int, total: int, data: bytes) -> Record | None:
-        if seq < stream.next or seq in stream.stash:
+        if (seq < stream.next and seq not in stream.left) or seq in stream.stash:
             stream.stale = True
             return None
         if seq != stream.piece_seq:

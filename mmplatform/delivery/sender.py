@@ -13,8 +13,20 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from mmplatform.delivery.wire import OVERHEAD, WINDOW, WINDOW_BYTES, Ack, Batch, Piece, Record, encode_packet, tombstone
-from mmplatform.message import EXPIRED, UNHANDLED, Outcome, Priority
+from mmplatform.delivery.wire import (
+    OVERHEAD,
+    WINDOW,
+    WINDOW_BYTES,
+    Ack,
+    Batch,
+    End,
+    Piece,
+    Record,
+    encode_packet,
+    to_ranges,
+    tombstone,
+)  # fmt: skip
+from mmplatform.message import EXPIRED, Outcome, Priority
 
 LANES: Final = len(Priority)
 NEVER: Final = 2**53
@@ -22,16 +34,29 @@ LEAST: Final = 4 * 1024  # bytes of durable messages a frame may always carry, h
 
 
 class Settled:
-    """The sequence numbers that one event settled in one stream, with the outcome of those not simply delivered."""
+    """The sequence numbers that one event settled in one stream, with the outcome of those not simply delivered.
 
-    __slots__ = ("base", "epoch", "lane", "outcomes", "seqs")
+    ``kept``: ranges of numbers that the peer keeps for a handler to come, with the last time at which one of them
+    expires, in Unix milliseconds. Their messages go on, here nothing needs to be sent any more.
+    """
 
-    def __init__(self, lane: int, epoch: int, base: int, seqs: list[int], outcomes: dict[int, Outcome]) -> None:
+    __slots__ = ("base", "epoch", "kept", "lane", "outcomes", "seqs")
+
+    def __init__(
+        self,
+        lane: int,
+        epoch: int,
+        base: int,
+        seqs: list[int],
+        outcomes: dict[int, Outcome],
+        kept: list[tuple[int, int, int]] | None = None,
+    ) -> None:
         self.lane = lane
         self.epoch = epoch
         self.base = base
         self.seqs = seqs
         self.outcomes = outcomes
+        self.kept = kept or []
 
 
 class OutgoingStream:
@@ -208,6 +233,7 @@ class Sender:
         if ack.partial and stream.waiting and len(ack.partial) == 2 and stream.waiting[0].seq == ack.partial[0]:
             _confirm(stream, ack.partial[1])
         seqs: list[int] = []
+        expiry = _expiries(stream, ack) if ack.outcomes else {}
         before = stream.base
         upto = min(ack.upto, stream.top)
         if upto >= before:
@@ -218,8 +244,18 @@ class Sender:
         stream.skip_tombstones()
         if not seqs and stream.base == before:
             return None
-        outcomes = _outcomes(seqs, ack.outcomes) if ack.outcomes else {}
-        return Settled(ack.lane, ack.epoch, stream.base, seqs, outcomes)
+        if not ack.outcomes:
+            return Settled(ack.lane, ack.epoch, stream.base, seqs, {})
+        outcomes, kept = _outcomes(seqs, ack.outcomes)
+        return Settled(ack.lane, ack.epoch, stream.base, seqs, outcomes, _to_expiring_ranges(kept, expiry))
+
+    def again(self, lane: int, epoch: int) -> None:
+        """Let all that is not acknowledged in one stream go out again: the peer has left some of it with us."""
+        stream = self._stream(lane, epoch)
+        if stream is not None:
+            self._look_at(stream)
+            stream.rewind()
+            self.ready = True
 
     def cancel(self, lane: int, epoch: int, seq: int) -> bool:
         """Put a tombstone in place of a waiting record; False when the record is in flight, in pieces or unknown."""
@@ -362,14 +398,47 @@ def _buried(records: Iterable[Record], settled: set[int]) -> Iterable[Record]:
     return (tombstone(r.seq) if r.seq in settled else r for r in records) if settled else records
 
 
-def _outcomes(seqs: list[int], exceptions: list[tuple[int, int, str]]) -> dict[int, Outcome]:
-    """Return the outcomes of ``seqs``, each looked up in the disjoint ``exceptions``, however wide they claim to be."""
+def _outcomes(seqs: list[int], exceptions: list[tuple[int, int, End, str]]) -> tuple[dict[int, Outcome], list[int]]:
+    """Return the outcomes of ``seqs``, and those of ``seqs`` that the peer keeps.
+
+    Each is looked up in the disjoint ``exceptions``, however wide they claim to be.
+    """
     found: dict[int, Outcome] = {}
+    kept: list[int] = []
     exceptions = sorted(exceptions)
-    starts = [low for low, _, _ in exceptions]
+    starts = [low for low, _, _, _ in exceptions]
     for seq in seqs:
         position = bisect_right(starts, seq) - 1
-        if position >= 0 and seq <= exceptions[position][1]:
-            reason = exceptions[position][2]
-            found[seq] = {"unhandled": UNHANDLED, "expired": EXPIRED}.get(reason) or Outcome("refused", False, reason)
+        if position < 0 or seq > exceptions[position][1]:
+            continue
+        _, _, end, text = exceptions[position]
+        if end is End.KEPT:
+            kept.append(seq)
+        elif end is not End.DELIVERED:
+            found[seq] = outcome_of(end, text)
+    return found, kept
+
+
+def outcome_of(end: End, text: str) -> Outcome:
+    """Return how a message ended, as its peer says. A message that is kept has not ended."""
+    if end is End.EXPIRED:
+        return EXPIRED
+    return Outcome(end.name.lower(), text)
+
+
+def _expiries(stream: OutgoingStream, ack: Ack) -> dict[int, int]:
+    """Return when the records expire that an acknowledgement may say are kept."""
+    last = max((high for _, high, end, _ in ack.outcomes if end is End.KEPT), default=0)
+    if last < stream.base:
+        return {}
+    found = {record.seq: record.expires for record in stream.flight}
+    for record in stream.waiting:
+        if record.seq > last:
+            break
+        found[record.seq] = record.expires
     return found
+
+
+def _to_expiring_ranges(seqs: list[int], expiry: dict[int, int]) -> list[tuple[int, int, int]]:
+    """Return ``seqs`` as ranges, each with the last expiry in it."""
+    return [(low, high, max(expiry.get(seq, 0) for seq in range(low, high + 1))) for low, high in to_ranges(set(seqs))]

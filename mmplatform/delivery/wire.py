@@ -3,6 +3,7 @@
 Every value is a MessagePack array, every integer is below 2**53, times are Unix milliseconds of the sender's clock.
 """
 
+from enum import IntEnum
 from typing import Annotated, Final
 
 from mmplatform.codec import Decoder, Meta, Struct, encode
@@ -22,6 +23,21 @@ Integer = Annotated[int, Meta(ge=0, lt=2**53)]
 Lane = Annotated[int, Meta(ge=0, le=3)]
 Topic = Annotated[str, Meta(max_length=MAX_TOPIC)]
 Short = Annotated[str, Meta(max_length=200)]
+
+
+class End(IntEnum):
+    """How a message ended. One that is ``KEPT`` is on the disk of its recipient; a receipt tells its end later."""
+
+    DELIVERED = 0
+    KEPT = 1
+    EXPIRED = 2
+    FAILED = 3
+    REFUSED = 4
+
+
+Ending = tuple[End, str]  # the text is for the sender
+TAKEN: Final[Ending] = (End.DELIVERED, "")
+UNHEARD: Final[Ending] = (End.REFUSED, "unhandled")
 
 
 class Record(Struct, array_like=True, gc=False):
@@ -59,8 +75,9 @@ class Batch(Struct, array_like=True):
 
 
 class Ack(Struct, array_like=True):
-    """What is handled of one stream: all up to ``upto``, and ``ranges`` above it; ``outcomes`` are the exceptions.
+    """What is taken of one stream: all up to ``upto``, and ``ranges`` above it; ``outcomes`` are the exceptions.
 
+    An outcome is (low, high, end, text for the sender).
     ``partial`` is (sequence, bytes held) of a message whose pieces are coming in, or empty.
     """
 
@@ -68,7 +85,7 @@ class Ack(Struct, array_like=True):
     epoch: Integer
     upto: Integer
     ranges: Annotated[list[tuple[Integer, Integer]], Meta(max_length=MAX_RANGES)]
-    outcomes: Annotated[list[tuple[Integer, Integer, Short]], Meta(max_length=MAX_OUTCOMES)]
+    outcomes: Annotated[list[tuple[Integer, Integer, End, Short]], Meta(max_length=MAX_OUTCOMES)]
     partial: Annotated[list[Integer], Meta(max_length=2)]
 
 
@@ -140,6 +157,13 @@ class Close(Struct, array_like=True, tag=4):
     reason: Short
 
 
+class Again(Struct, array_like=True, tag=5):
+    """Asks the sender of one stream to send again what is not settled: some of it was left with the sender."""
+
+    lane: Lane
+    epoch: Integer
+
+
 class Resumption(Struct, array_like=True):
     """The resume state in a handshake: the epoch of the sender, its clock in Unix ms, and what it has handled."""
 
@@ -148,7 +172,7 @@ class Resumption(Struct, array_like=True):
     acks: Annotated[list[Ack], Meta(max_length=MAX_ACKS)]
 
 
-Packet = Frame | Part | Ping | Pong | Close
+Packet = Frame | Part | Ping | Pong | Close | Again
 
 _packets: Decoder[Packet] = Decoder(Packet, MAX_FRAME)  # type: ignore[arg-type]  # a union is not a class
 _resumes = Decoder(Resumption, 64 * 1024)

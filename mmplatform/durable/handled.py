@@ -1,25 +1,33 @@
-"""Saves which messages were handled, then lets them be acknowledged.
+"""Saves which messages are done with, then lets them be acknowledged.
 
 Rows are small (a few numbers a stream), written once a loop turn at most and never while a write is under way. Rows
 need no sync: messages whose row a power cut took were acknowledged, and the base of their sender says so, or were not.
+Rows that others attach (a message that is kept, what a handler saves) go in the same transaction, and are synced: the
+acknowledgement lets the sender forget the message. Until the row is there, the log of what is handled says the same.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from mmplatform.codec import Decoder
+from mmplatform.codec import Decoder, encode
 from mmplatform.delivery.fragments import KNOWN, STRANGERS, Budget
+from mmplatform.delivery.receipts import EndOfOne
 from mmplatform.delivery.receiver import MAX_KEPT, Receiver, SequenceState, Stream
 from mmplatform.delivery.sender import LANES
 from mmplatform.delivery.wire import Ack
+from mmplatform.durable.handled_log import INBOX, STREAM, HandledLog, Note
 from mmplatform.errors import StorageCorrupt, StorageError
 from mmplatform.storage.contract import Row, Storage
 
 KEEP_MS: Final = 15 * 24 * 3600 * 1000  # twice the default time to live, and a day
 MAX_STRANGERS: Final = 10_000
 RETRY_AFTER: Final = 1.0  # seconds until a failed write is tried again
+LOGGED: Final = 16  # messages that may be handled before a note says so
+
+EndedMessage = tuple[str, bytes, EndOfOne]  # the recipient of the receipt, the row that notes the end, and the end
+Saving = list[tuple[str, Receiver, list[tuple[Stream, bytes, Ack]]]]  # peers, and what of each is written
 
 _kept = Decoder(SequenceState, MAX_KEPT)
 
@@ -37,20 +45,29 @@ class Handled:
         known: Callable[[str], bool],
         acknowledge: Callable[[str, list[Ack]], None],
         failed: Callable[[Exception], None],
+        log: HandledLog | None = None,
     ) -> None:
         self._storage, self._now, self._known = storage, now, known
         self._acknowledge, self._failed = acknowledge, failed
         self._saved: dict[str, list[tuple[int, int, bytes]]] = {}  # as read at the start, until the peer is met
         self._receivers: dict[str, Receiver] = {}
         self._dirty: dict[str, Receiver] = {}
-        self._busy = False
+        self._attached: list[Row] = []
+        self._ended: list[EndedMessage] = []
+        self.told: Callable[[list[EndedMessage]], None] = lambda ended: None
+        self._log = log
+        self._unlogged: Note | None = None
+        self._busy = self._scheduled = False
         self._budgets = Budget(KNOWN), Budget(STRANGERS)
         self._timer: asyncio.TimerHandle | None = None
         self._strangers = self._past = 0
         self._closed = False
 
-    async def open(self) -> None:
-        """Read what earlier runs handled; drop what is too old to come again."""
+    async def open(self) -> list[Note]:
+        """Read what earlier runs handled; drop what is too old to come again.
+
+        Returns the messages of the inbox that were handled before a kill, in rows that are still there.
+        """
         gone: list[Row] = []
         newest: dict[str, int] = {}
         oldest_kept = int(self._now() * 1000) - KEEP_MS
@@ -67,6 +84,8 @@ class Handled:
                 continue
             newest[peer] = max(seen, newest.get(peer, 0))
             self._saved.setdefault(peer, []).append((lane, epoch, value))
+        noted = self._log.open() if self._log is not None else []
+        gone += self._take_up([note for note in noted if note.kind == STREAM])
         strangers = sorted((seen, peer) for peer, seen in newest.items() if not self._known(peer))
         for _, peer in strangers[: max(0, len(strangers) - MAX_STRANGERS)]:
             gone += [(_key(peer, lane, epoch), None) for lane, epoch, _ in self._saved.pop(peer)]
@@ -76,6 +95,13 @@ class Handled:
                 await self._storage.write(gone, sync=False)
             except StorageError as error:
                 self._failed(error)
+                return []
+        return [note for note in noted if note.kind == INBOX]
+
+    def begin_log(self) -> None:
+        """Forget what the log says of earlier runs: the rows say it."""
+        if self._log is not None:
+            self._log.clear()
 
     async def close(self) -> None:
         """Save what was handled and is not saved yet; a failure is reported, not raised."""
@@ -88,13 +114,15 @@ class Handled:
             for peer, receiver in dirty.items()
             for stream, kept, _ in receiver.checkpoint()
         ]
-        if rows:
+        if rows or self._attached:
             try:
-                await self._storage.write(rows, sync=False)
+                await self._storage.write([*rows, *self._attached], sync=bool(self._attached))
             except StorageError as error:
                 self._failed(error)
         for receiver in self._receivers.values():
             receiver.close()
+        if self._log is not None:
+            self._log.close()
 
     def receiver(self, peer: str) -> Receiver:
         """Return the receiving machine of ``peer``, as earlier runs left it."""
@@ -122,63 +150,122 @@ class Handled:
         """Messages that handlers have at hand."""
         return sum(receiver.unfinished for receiver in self._receivers.values())
 
-    def save(self, peer: str, receiver: Receiver) -> None:
-        """Save, at the end of this loop turn, what of ``peer`` was handled; then acknowledge it."""
-        if peer in self._dirty or self._closed:
+    def save(self, peer: str, receiver: Receiver, rows: Sequence[Row] = ()) -> None:
+        """Save, at the end of this loop turn, what of ``peer`` is done with, and ``rows``; then acknowledge it."""
+        if self._closed:
             return
-        if not self._dirty and not self._busy:
+        self._attached += rows
+        if peer not in self._dirty:
+            self._dirty[peer] = receiver
+        self._schedule()
+
+    def attach(self, rows: Sequence[Row], ended: EndedMessage | None = None) -> None:
+        """Save ``rows`` at the end of this loop turn, in the order of the calls, after what was attached before.
+
+        ``ended``, a message whose end they note, is given to ``told`` once they are saved.
+        """
+        if not self._closed:
+            self._attached += rows
+            if ended is not None:
+                self._ended.append(ended)
+            self._schedule()
+
+    def note(self, kind: int, peer: str, lane: int, epoch: int, low: int, high: int) -> None:
+        """Note at once that messages are handled, simply delivered and without rows of their own.
+
+        The notes of one loop turn are gathered, at most LOGGED messages of them.
+        """
+        if self._log is None:
+            return
+        before = self._unlogged
+        if before is not None:
+            if before[:4] == (kind, peer, lane, epoch) and before.high == low - 1 and high - before.low < LOGGED:
+                self._unlogged = before._replace(high=high)
+                return
+            self._log.note(before)
+        else:
+            asyncio.get_running_loop().call_soon(self._log_now)
+        self._unlogged = Note(kind, peer, lane, epoch, low, high)
+
+    def _log_now(self) -> None:
+        note, self._unlogged = self._unlogged, None
+        if note is not None and self._log is not None:
+            self._log.note(note)
+
+    def _schedule(self) -> None:
+        if not (self._scheduled or self._busy):
+            self._scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)
-        self._dirty[peer] = receiver
 
     def _flush(self) -> None:
+        self._scheduled = False
         dirty, self._dirty = self._dirty, {}
+        attached, self._attached = self._attached, []
+        ended, self._ended = self._ended, []
         rows: list[Row] = []
-        saving: list[tuple[str, Receiver, list[tuple[Stream, bytes, Ack]]]] = []
+        saving: Saving = []
         for peer, receiver in dirty.items():
             rows += [(_key(peer, lane, epoch), None) for lane, epoch in receiver.forgotten]
             receiver.forgotten.clear()
             checkpoint = receiver.checkpoint()
             saving.append((peer, receiver, checkpoint))
             rows += [(_key(peer, stream.lane, stream.epoch), kept) for stream, kept, _ in checkpoint]
-        if not rows:
+        if not rows and not attached:
             return
         self._busy = True
         try:
-            future = self._storage.write(rows, sync=False)
+            future = self._storage.write([*rows, *attached], sync=bool(attached))
         except Exception as error:
-            self._not_saved(saving, error)
+            self._not_saved(saving, attached, ended, error)
             return
-        future.add_done_callback(partial(self._written, saving))
+        future.add_done_callback(partial(self._written, saving, attached, ended))
 
     def _written(
-        self, saving: list[tuple[str, Receiver, list[tuple[Stream, bytes, Ack]]]], done: asyncio.Future[None]
+        self, saving: Saving, attached: list[Row], ended: list[EndedMessage], done: asyncio.Future[None]
     ) -> None:
         error = asyncio.CancelledError() if done.cancelled() else done.exception()
         if error is not None:
-            self._not_saved(saving, error)
+            self._not_saved(saving, attached, ended, error)
             return
         self._busy = False
+        if ended:
+            self.told(ended)
         for peer, _, checkpoint in saving:
             self._acknowledge(peer, [ack for _, _, ack in checkpoint])
-        if self._dirty and not self._closed:
+        if (self._dirty or self._attached) and not self._closed:
             self._flush()
 
-    def _not_saved(
-        self, saving: list[tuple[str, Receiver, list[tuple[Stream, bytes, Ack]]]], error: BaseException
-    ) -> None:
+    def _not_saved(self, saving: Saving, attached: list[Row], ended: list[EndedMessage], error: BaseException) -> None:
         """Try a failed write again after RETRY_AFTER seconds; nothing of it is acknowledged before."""
         self._failed(error if isinstance(error, StorageError) else StorageError(str(error)))
-        if self._closed:
-            return
+        self._attached[:0], self._ended[:0] = attached, ended
         for peer, receiver, checkpoint in saving:
             for stream, _, _ in checkpoint:
                 stream.dirty = True
             self._dirty[peer] = receiver
-        self._timer = asyncio.get_running_loop().call_later(RETRY_AFTER, self._again)
+        if not self._closed:
+            self._timer = asyncio.get_running_loop().call_later(RETRY_AFTER, self._again)
 
     def _again(self) -> None:
         self._busy = False
         self._flush()
+
+    def _take_up(self, notes: list[Note]) -> list[Row]:
+        """Add what the log says to what the rows say; return the rows that say it from now on."""
+        handled: dict[tuple[str, int, int], set[int]] = {}
+        for note in notes:
+            numbers = handled.setdefault((note.peer, note.lane, note.epoch), set())
+            numbers.update(range(note.low, min(note.high, note.low + LOGGED) + 1))
+        changed: list[Row] = []
+        for (peer, lane, epoch), numbers in handled.items():
+            rows = self._saved.setdefault(peer, [])
+            at = next((n for n, row in enumerate(rows) if row[:2] == (lane, epoch)), len(rows))
+            receiver = Receiver(self._budgets[0])
+            receiver.restore(lane, epoch, rows[at][2] if at < len(rows) else encode(SequenceState(0, [], [], 0)))
+            value = receiver.merge(lane, epoch, numbers, int(self._now() * 1000))
+            rows[at : at + 1] = [(lane, epoch, value)]
+            changed.append((_key(peer, lane, epoch), value))
+        return changed
 
     def _forget_oldest_stranger(self) -> None:
         """Forget the stranger met longest ago of whom nothing is unsaved; the next start prunes the rows on disk."""

@@ -58,6 +58,8 @@ async def state(outbox: Outbox, delivery_id: str) -> str:
     if fate is not None:
         return fate
     queue = outbox.find(peer)
+    if outbox.received.holds((peer, lane, epoch), seq):
+        return "received"
     if epoch not in outbox.runs.numbers or (queue is None and epoch == outbox.epoch):
         return "unknown"
     if queue is None:

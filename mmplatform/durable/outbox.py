@@ -18,17 +18,19 @@ from mmplatform.delivery.sender import Settled
 from mmplatform.delivery.wire import OVERHEAD, Ack, Record, tombstone
 from mmplatform.durable.fates import Fates
 from mmplatform.durable.queues import PEER_BYTES, LaneQueue, PeerQueue, Saving
+from mmplatform.durable.received import Received
 from mmplatform.durable.rows import OUTBOX, ROW_BYTES, MessageKey, Row, Segment, parse_key, row_prefix, segments, split
 from mmplatform.durable.runs import Runs
 from mmplatform.durable.unsynced import UnsyncedRows
 from mmplatform.errors import CodecError, NotRunning, StorageCorrupt, StorageError
-from mmplatform.message import DELIVERED, Delivery, Outcome
+from mmplatform.message import DELIVERED, EXPIRED, Delivery, Outcome
 from mmplatform.storage.contract import Row as StorageRow
 from mmplatform.storage.contract import Storage
 
 RESIDENT_BYTES: Final = 8 * 1024 * 1024  # bytes of one lane that are in memory while its peer is linked
 AWAY_BYTES: Final = 1024 * 1024  # bytes of one lane that are in memory while its peer is away
-DAMAGED: Final = Outcome("refused", False, "damaged on this disk before it was sent")
+LOOK_EVERY: Final = 3600.0  # seconds between two looks for messages whose recipient is silent for too long
+DAMAGED: Final = Outcome("refused", "damaged on this disk before it was sent")
 
 log = logging.getLogger("mmplatform.durable")
 
@@ -51,10 +53,12 @@ class Outbox:
         self._wake, self._failed = wake, failed
         self._unsynced = UnsyncedRows(storage, failed)
         self.fates = Fates(storage, self._unsynced, self.runs)
+        self.received = Received(storage, self._unsynced)
         self._queues: dict[str, PeerQueue] = {}
         self._staged: list[LaneQueue] = []
         self._attached: list[StorageRow] = []
         self._closed = False
+        self._overdue: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
 
     async def open(self) -> None:
@@ -64,7 +68,9 @@ class Outbox:
         lanes = [lane_queue for queue in self._queues.values() for lane_queue in queue.lanes]
         await self.runs.register(self.storage, {row.run for lane in lanes for row in lane.rows}, self._failed)
         await self.fates.restore(self._keeps)
+        await self.received.restore()
         await self._take_up_letters()
+        self._end_overdue()
         log.info("%d messages of earlier runs wait for %d peers", self.count, len(self.peers()))
 
     async def close(self) -> None:
@@ -73,6 +79,8 @@ class Outbox:
             self._flush()
         self._unsynced.flush()
         self._closed = True
+        if self._overdue is not None:
+            self._overdue.cancel()
         for queue in self._queues.values():
             self._relieve(queue)
         lanes = [lane_queue for queue in self._queues.values() for lane_queue in queue.lanes]
@@ -194,13 +202,16 @@ class Outbox:
         """Tell the deliveries how their messages ended, and delete the rows whose messages are all settled."""
         queue = self.queue(peer)
         lane_queue = queue.lanes[settled.lane]
-        self.ended["delivered"] += len(settled.seqs) - len(settled.outcomes)
+        kept = self._note_kept(peer, lane_queue, settled) if settled.kept else ()
+        self.ended["delivered"] += len(settled.seqs) - len(settled.outcomes) - len(kept)
         for seq, outcome in settled.outcomes.items():
             self.ended[outcome.state] += 1
             self.fates.note(f"{settled.epoch}.{settled.lane}.{seq}@{peer}", outcome)
         if settled.epoch == self.epoch:
             pop, outcomes = lane_queue.deliveries.pop, settled.outcomes
             for seq in settled.seqs:
+                if seq in kept:
+                    continue
                 held = pop(seq, None)
                 delivery = held() if held is not None else None
                 if delivery is not None:
@@ -210,6 +221,43 @@ class Outbox:
             self._drop_rows(queue, lane_queue, row_prefix(peer, settled.lane, run), settled.base)
             if queue.letters:
                 queue.letters.settle(settled.lane, settled.epoch, settled.base)
+
+    def end_received(self, peer: str, lane: int, epoch: int, low: int, high: int, outcome: Outcome) -> None:
+        """Take from a receipt of ``peer`` how messages ended that it had kept; unknown ones are ignored."""
+        place, queue = (peer, lane, epoch), self._queues.get(peer)
+        ended = self.received.end(place, low, high)
+        run = self.runs.numbers.get(epoch)
+        if not ended and queue is not None and run is not None:
+            if queue.lanes[lane].keeps(row_prefix(peer, lane, run), low):  # its acknowledgement is yet to be seen
+                self.received.told_early(place, low, high, outcome)
+        for seq in [seq for first, last in ended for seq in range(first, last + 1)]:
+            self.ended[outcome.state] += 1
+            self.fates.note(f"{epoch}.{lane}.{seq}@{peer}", outcome)
+            held = queue.lanes[lane].deliveries.pop(seq, None) if queue and epoch == self.epoch else None
+            delivery = held() if held is not None else None
+            if delivery is not None:
+                delivery.settle(outcome)
+
+    def _note_kept(self, peer: str, lane_queue: LaneQueue, settled: Settled) -> set[int]:
+        """Note which messages the peer keeps for a handler to come; return their numbers."""
+        place = (peer, settled.lane, settled.epoch)
+        numbers: set[int] = set()
+        for low, high, until in settled.kept:
+            for early in self.received.add(place, low, high, until):
+                self._loop.call_soon(self.end_received, *place, *early)
+            numbers.update(range(low, high + 1))
+        for held in map(lane_queue.deliveries.get, numbers) if settled.epoch == self.epoch else ():
+            delivery = held() if held is not None else None
+            if delivery is not None:
+                delivery.keep()
+        return numbers
+
+    def _end_overdue(self) -> None:
+        """End messages as expired whose recipient kept them and never said more."""
+        for place, low, high in self.received.overdue(int(self.now() * 1000)):
+            self.end_received(*place, low, high, EXPIRED)
+        if not self._closed:
+            self._overdue = self._loop.call_later(LOOK_EVERY, self._end_overdue)
 
     def refill(self, peer: str) -> None:
         """Read the next rows of lanes that run low; to be called when a link came up or something was settled."""

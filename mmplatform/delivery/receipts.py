@@ -1,0 +1,35 @@
+"""Receipts: how messages ended that their recipient had kept for a handler to come (docs/protocol/delivery.rst).
+
+A receipt is an ordinary durable message back to the sender. It may come twice, and then says nothing new.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Final
+
+from mmplatform.codec import Decoder, Meta, encode
+from mmplatform.delivery.wire import End, Integer, Lane, Short
+
+PROTOCOL: Final = "receipt"  # on the wire; the topic is the same word
+MAX_ENTRIES: Final = 4096
+MAX_RECEIPT: Final = 1024 * 1024  # bytes
+
+Entry = tuple[Lane, Integer, Integer, Integer, End, Short]  # lane, epoch, low, high, end, text for the sender
+EndOfOne = tuple[int, int, int, End, str]  # lane, epoch, seq, end, text for the sender
+
+_receipts: Decoder[list[Entry]] = Decoder(Annotated[list[Entry], Meta(max_length=MAX_ENTRIES)], MAX_RECEIPT)  # type: ignore[arg-type]  # no class
+
+
+def encode_receipts(ends: Iterable[EndOfOne]) -> list[bytes]:
+    """Return the payloads that tell ``ends``; neighbours that ended alike share an entry."""
+    entries: list[Entry] = []
+    for lane, epoch, seq, end, text in sorted(ends):
+        if entries and entries[-1] == (lane, epoch, entries[-1][2], seq - 1, end, text):
+            entries[-1] = (lane, epoch, entries[-1][2], seq, end, text)
+        else:
+            entries.append((lane, epoch, seq, seq, end, text))
+    return [encode(entries[first : first + MAX_ENTRIES]) for first in range(0, len(entries), MAX_ENTRIES)]
+
+
+def decode_receipt(data: bytes) -> list[Entry]:
+    """Return the entries of a receipt. Raises CodecError."""
+    return _receipts.decode(data)

@@ -1,0 +1,325 @@
+"""Keeps what came and is not handled: messages that wait for a handler, and those whose handlers failed.
+
+Rows are on disk before the sender hears that a message is kept. In memory there is a sum for each topic of each
+sender, so that a hundred thousand messages cost no more than one. Order holds within a topic: as long as something of
+it is kept, what comes for it is kept, too.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from mmplatform.delivery.receipts import EndOfOne
+from mmplatform.delivery.wire import End, Ending
+from mmplatform.durable.handled import EndedMessage, Handled
+from mmplatform.durable.handled_log import Note
+from mmplatform.durable.inbox_rows import (
+    ENDED,
+    FAILED,
+    HELD,
+    Kept,
+    KeptKey,
+    decode_kept,
+    encode_kept,
+    ended_row,
+    parse_ended,
+    parse_key,
+    topic_prefix,
+)  # fmt: skip
+from mmplatform.errors import CodecError, StorageCorrupt, StorageError
+from mmplatform.storage.contract import Row, Storage
+
+MAX_FULL: Final = 10_000  # peers that are told of room; others hear of it with their next link
+LOOK_EVERY: Final = 3600.0  # seconds between two looks for what expires, at most
+PAGE: Final = 4096  # keys read at once at the start
+
+
+@dataclass(frozen=True)
+class InboxLimits:
+    """How much an inbox takes in: messages and bytes of one peer, and bytes in all."""
+
+    peer_messages: int = 100_000
+    peer_bytes: int = 256 * 1024 * 1024
+    total_bytes: int = 1024 * 1024 * 1024
+
+
+class HeldTopic:
+    """What waits of one topic of one sender, for one protocol. ``in_hand``: rows that handlers have."""
+
+    __slots__ = ("bytes", "count", "expires", "in_hand", "peer", "protocol", "topic")
+
+    def __init__(self, peer: str, protocol: str, topic: str) -> None:
+        self.peer, self.protocol, self.topic = peer, protocol, topic
+        self.count = self.bytes = 0
+        self.expires = 2**63  # when the first of them expires, in Unix milliseconds of this node
+        self.in_hand: set[bytes] = set()
+
+
+class Inbox:
+    """The messages of a node that are kept. ``receipt(peer, ends, rows)`` tells a sender how kept ones ended, and
+    deletes ``rows`` together with that."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        handled: Handled,
+        now: Callable[[], float],
+        receipt: Callable[[str, list[EndOfOne], list[Row]], None],
+        failed: Callable[[Exception], None],
+        limits: InboxLimits,
+    ) -> None:
+        self.topics: dict[tuple[str, str, str], HeldTopic] = {}
+        self.freed: Callable[[str], None] = lambda peer: None  # told of a peer of whom more can be kept again
+        self._storage, self._handled, self._now = storage, handled, now
+        self._receipt, self._failed, self._limits = receipt, failed, limits
+        self._sums: dict[str, list[int]] = {}  # of each peer: messages, bytes
+        self._bytes = 0
+        self._full: set[str] = set()
+        self._number = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._expiring: asyncio.Task[None] | None = None
+        self._closed = False
+        handled.told = self._tell
+
+    # Life.
+
+    async def open(self, handled_before: Sequence[Note]) -> None:
+        """Count what earlier runs kept, less what they had handled when they were killed. Raises StorageError."""
+        gone = {(note.peer, number) for note in handled_before for number in range(note.low, note.high + 1)}
+        for prefix in (HELD, FAILED):
+            async for key in self._keys(prefix):
+                parsed = parse_key(key)
+                if parsed is None:
+                    await self._put_aside(key)
+                elif prefix == HELD and (parsed.peer, parsed.number) in gone:
+                    await self._end_before_start(parsed)
+                else:
+                    self._count(parsed)
+        await self._storage.write([], sync=False)
+        self._handled.begin_log()
+
+    async def begin(self) -> None:
+        """Tell senders the ends that earlier runs had noted and not told, and watch for what expires."""
+        ended: list[EndedMessage] = []
+        for key, value in await self._storage.scan(ENDED):
+            try:
+                ended.append(parse_ended(key, value))
+            except CodecError:
+                self._handled.attach([(key, None)])
+        self._tell(ended)
+        self._watch_first()
+
+    def close(self) -> None:
+        """Expire nothing any more; what is kept stays on disk."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._expiring is not None:
+            self._expiring.cancel()
+
+    # What comes.
+
+    def room(self, peer: str, size: int) -> bool:
+        """Whether a message of ``size`` bytes can be kept; when not, :attr:`freed` tells later."""
+        messages, used = self._sums.get(peer, (0, 0))
+        limits = self._limits
+        if (
+            messages < limits.peer_messages
+            and used + size <= limits.peer_bytes
+            and self._bytes + size <= limits.total_bytes
+        ):
+            return True
+        if len(self._full) < MAX_FULL:
+            self._full.add(peer)
+        return False
+
+    def keep(self, message: Kept) -> Row:
+        """Count a message that waits for a handler, or has failed; return the row to be saved."""
+        self._number += 1
+        key = message.key(self._number)
+        self._count(key)
+        if key.prefix == HELD:
+            self._watch(key.expires)
+        return key.encoded, encode_kept(message)
+
+    # What goes.
+
+    def end(self, key: KeptKey, message: Kept, ending: Ending, rows: Sequence[Row] = ()) -> None:
+        """Let a message go that is kept: it is handled, or will not be; ``rows`` are saved together with that."""
+        self._uncount(key)
+        if message.told:
+            self._handled.attach([(key.encoded, None), *rows])
+            return
+        note = ended_row(message, ending)
+        end = (message.lane, message.epoch, message.seq, *ending)
+        self._handled.attach([(key.encoded, None), note, *rows], (key.peer, note[0], end))
+
+    def fail(self, key: KeptKey, message: Kept, error: str, ending: Ending) -> None:
+        """Put a message whose handlers failed among the failed ones, and tell its sender."""
+        self.end(key, message, ending, [self.keep(message.among_failed(error))])
+
+    def wait_again(self, key: KeptKey, message: Kept) -> None:
+        """Let a failed message wait for handlers again; its sender is told nothing more."""
+        self._uncount(key)
+        self._handled.attach([(key.encoded, None), self.keep(message.among_waiting())])
+
+    # What is there.
+
+    async def page(
+        self, prefix: bytes, after: bytes = b"", limit: int = 256, most: int = 1024 * 1024
+    ) -> list[tuple[KeptKey, Kept]]:
+        """Return the next messages behind the key ``after``, about ``most`` bytes of them, in order of their arrival
+        within a topic. Raises StorageError."""
+        start = after + b"\0" if after else b""
+        keys = [parse_key(key) for key in await self._storage.keys(prefix, start, limit)]
+        count = size = 0
+        for key in keys:
+            count, size = count + 1, size + (key.size if key is not None else 0)
+            if size > most:
+                break
+        found: list[tuple[KeptKey, Kept]] = []
+        for encoded, value in await self._storage.scan(prefix, start, count) if count else ():
+            key = parse_key(encoded)
+            try:
+                if key is None:
+                    raise CodecError("its key is damaged")
+                found.append((key, decode_kept(key, value)))
+            except CodecError as error:
+                self._failed(StorageCorrupt(f"a message that waits for a handler was put aside: {error}"))
+                if key is not None:
+                    self._uncount(key)
+                self._handled.attach([(b"quarantine/" + encoded, value), (encoded, None)])
+        return found
+
+    async def waiting(self, topic: HeldTopic, after: bytes = b"") -> list[tuple[KeptKey, Kept]]:
+        """Return the next messages of one topic: see :meth:`page`."""
+        return await self.page(topic_prefix(HELD, topic.peer, topic.protocol, topic.topic), after)
+
+    @property
+    def count(self) -> int:
+        """How many messages are kept, failed ones included."""
+        return sum(messages for messages, _ in self._sums.values())
+
+    @property
+    def held(self) -> int:
+        """How many messages wait for a handler."""
+        return sum(topic.count for topic in self.topics.values())
+
+    # Inside.
+
+    async def _keys(self, prefix: bytes) -> AsyncIterator[bytes]:
+        start = b""
+        while keys := await self._storage.keys(prefix, start, PAGE):
+            for key in keys:
+                yield key
+            start = keys[-1] + b"\0"
+
+    async def _put_aside(self, key: bytes) -> None:
+        self._failed(StorageCorrupt("a row of the inbox has a damaged key and was put aside"))
+        value = await self._storage.get(key)
+        self._handled.attach([(b"quarantine/" + key, value), (key, None)])
+
+    async def _end_before_start(self, key: KeptKey) -> None:
+        value = await self._storage.get(key.encoded)
+        self._count(key)
+        self.end(key, decode_kept(key, value or b""), (End.DELIVERED, ""))
+
+    def _count(self, key: KeptKey) -> None:
+        self._number = max(self._number, key.number)
+        sums = self._sums.setdefault(key.peer, [0, 0])
+        sums[0] += 1
+        sums[1] += key.size
+        self._bytes += key.size
+        if key.prefix == HELD:
+            place = (key.peer, key.protocol, key.topic)
+            topic = self.topics.get(place)
+            if topic is None:
+                topic = self.topics[place] = HeldTopic(*place)
+            topic.count += 1
+            topic.bytes += key.size
+            topic.expires = min(topic.expires, key.expires)
+
+    def _uncount(self, key: KeptKey) -> None:
+        sums = self._sums[key.peer]
+        sums[0] -= 1
+        sums[1] -= key.size
+        self._bytes -= key.size
+        if not sums[0]:
+            del self._sums[key.peer]
+        if key.prefix == HELD:
+            topic = self.topics[key.peer, key.protocol, key.topic]
+            topic.count -= 1
+            topic.bytes -= key.size
+            if not topic.count:
+                del self.topics[key.peer, key.protocol, key.topic]
+        if self._full:
+            self._relieve()
+
+    def _relieve(self) -> None:
+        """Say of whom more can be kept again, once a tenth of what may be kept is free."""
+        limits = self._limits
+        if self._bytes > limits.total_bytes * 9 // 10:
+            return
+        for peer in list(self._full):
+            messages, used = self._sums.get(peer, (0, 0))
+            if messages <= limits.peer_messages * 9 // 10 and used <= limits.peer_bytes * 9 // 10:
+                self._full.discard(peer)
+                self.freed(peer)
+
+    def _tell(self, ended: list[EndedMessage]) -> None:
+        """Send the receipts of messages whose end is saved."""
+        peers: dict[str, tuple[list[EndOfOne], list[Row]]] = {}
+        for peer, key, end in ended:
+            ends, rows = peers.setdefault(peer, ([], []))
+            ends.append(end)
+            rows.append((key, None))
+        for peer, (ends, rows) in peers.items():
+            try:
+                self._receipt(peer, ends, rows)
+            except StorageError as error:
+                self._failed(error)  # the rows are there: the next start tells the ends
+
+    def _watch_first(self) -> None:
+        """Set the timer to the first expiry of all."""
+        if self.topics:
+            self._watch(min(topic.expires for topic in self.topics.values()))
+
+    def _watch(self, expires: int) -> None:
+        """Set the timer to an expiry, unless an earlier one is due."""
+        if self._closed:
+            return
+        delay = min(max(0.01, expires / 1000 - self._now()), LOOK_EVERY)  # clocks jump
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            if self._timer.when() <= loop.time() + delay:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_later(delay, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        now = int(self._now() * 1000)
+        self._expiring = asyncio.get_running_loop().create_task(
+            self._expire([topic for topic in self.topics.values() if topic.expires <= now], now), name="mm inbox expiry"
+        )
+
+    async def _expire(self, topics: list[HeldTopic], now: int) -> None:
+        """End what nobody has come for in time; what handlers have at hand is theirs."""
+        try:
+            for topic in topics:
+                await self._expire_topic(topic, now)
+        except StorageError as error:
+            self._failed(error)
+        self._watch_first()
+
+    async def _expire_topic(self, topic: HeldTopic, now: int) -> None:
+        first, after = 2**63, b""
+        while found := await self.waiting(topic, after):
+            after = found[-1][0].encoded
+            for key, message in found:
+                if key.expires > now:
+                    first = min(first, key.expires)
+                elif key.encoded not in topic.in_hand:
+                    self.end(key, message, (End.EXPIRED, ""))
+        topic.expires = first
