@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from mmplatform import assembly
 from mmplatform.assembly import Plugins
@@ -13,6 +13,8 @@ from mmplatform.contacts import Contacts
 from mmplatform.directory.directory import Directory
 from mmplatform.directory.own_record import OwnRecord
 from mmplatform.durable.handled import Handled
+from mmplatform.durable.handled_log import HandledLog
+from mmplatform.durable.inbox import Inbox, InboxLimits
 from mmplatform.durable.outbox import Outbox
 from mmplatform.events import Events
 from mmplatform.identity.circles import Circle
@@ -27,10 +29,17 @@ from mmplatform.messaging.api import API, raw
 from mmplatform.messaging.bus import Bus
 from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.peers.announcements import Announcements
+from mmplatform.peers import friend_requests
+from mmplatform.peers import receipts as receipts_module
+from mmplatform.peers import signals as signals_module
+from mmplatform.peers.friend_requests import FriendRequests
 from mmplatform.peers.link_log import LinkLog
 from mmplatform.peers.peer import Surroundings
+from mmplatform.peers.receipts import Receipts
+from mmplatform.peers.reception import Reception
+from mmplatform.peers.redelivery import Redelivery
 from mmplatform.peers.registry import Peers
-from mmplatform.peers.signals import PROTOCOL, Signals
+from mmplatform.peers.signals import Signals
 from mmplatform.peers.upstream import NodeUpstream
 from mmplatform.plugins import topics
 from mmplatform.plugins.mail_carrier import MailCarrier
@@ -56,6 +65,8 @@ class Parts:
         devices: Circle | Iterable[str],
         plugins: Plugins,
         now: Callable[[], float],
+        hold: Sequence[str],
+        limits: InboxLimits,
     ) -> None:
         """Each line uses the lines above it; the few calls the other way are written out as lambdas."""
         own = identity.sign_id
@@ -66,9 +77,22 @@ class Parts:
         self.dispatcher, self.bus = Dispatcher(events), Bus(failed)
         self.contacts = Contacts(storage, own, failed, friends, devices)
         self.outbox = Outbox(storage, self.epoch, now, lambda peer: self.peers.wake(peer), failed)
+        log = HandledLog(folder.path / "handled", failed) if folder is not None else None
         self.handled = Handled(
-            storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed
+            storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, log
         )
+        self.inbox = Inbox(storage, self.handled, now, self.outbox.tell_ends, failed, limits)
+        self.reception = Reception(
+            self.inbox, self.dispatcher.internal, hold, lambda peer: self.friend_requests.asks(peer),
+            lambda peer: self.peers.want_again(peer), now,
+        )  # fmt: skip
+        self.redelivery = Redelivery(
+            self.inbox, self.handled, self.dispatcher, self.reception, self.contacts.scope, now, failed
+        )
+        self.friend_requests = FriendRequests(
+            self.contacts, storage, self.outbox, self.reception.subscribed, now, events
+        )
+        events.add("connection", self.friend_requests.ask)
         self.directory = Directory(
             storage, self.bus, self.contacts, own, now, lambda peer: self.peers.found(peer), failed
         )
@@ -82,8 +106,8 @@ class Parts:
         self.link_log = LinkLog(self.contacts)
         self.peers = Peers(
             Surroundings(
-                own, self.contacts, self.directory, self.dialer, self.outbox, self.handled, self.dispatcher, now,
-                jitter, failed, self.link_log,
+                own, self.contacts, self.directory, self.dialer, self.outbox, self.handled, self.dispatcher,
+                self.reception, now, jitter, failed, self.link_log,
             ),
             self.epoch,
         )  # fmt: skip
@@ -97,9 +121,12 @@ class Parts:
         )  # fmt: skip
         self.peers.watch(self.mailer)
         self.peers.watch(Announcements(events, self.bus, own))
-        self.upstream = NodeUpstream(own, self.outbox, self.peers, self.dispatcher, now, failed)
+        self.upstream = NodeUpstream(own, self.outbox, self.peers, self.dispatcher, now, self.friend_requests.ask, failed)
         self.messaging = API(self.upstream, "ms", pack, unpack, self.bus)
         self.torrenting = API(self.upstream, "bt", raw, bytes)
+        for friends_or_devices in (self.contacts.friends, self.contacts.devices):
+            friends_or_devices.watch(self._heard)
+        self.bus.subscribed = self.torrenting.bus.subscribed = self.dispatcher.attached = self._heard
         self.started: list[Service] = []
         self._cut = False  # whether somebody has cancelled close()
         self._connect_plugins()
@@ -107,8 +134,14 @@ class Parts:
     def _connect_plugins(self) -> None:
         """Give transports, carriers and services their host, and signals of transports a protocol."""
         signals = Signals(self.plugins.by_scheme, self.peers.by_id.get)
-        self.dispatcher.attach(PROTOCOL, signals)
-        self.dispatcher.internal.add(PROTOCOL)
+        receipts = Receipts(lambda peer, entry: self.outbox.end_received(peer, *entry))
+        for protocol, handler in (
+            (signals_module.PROTOCOL, signals),
+            (receipts_module.PROTOCOL, receipts),
+            (friend_requests.PROTOCOL, self.friend_requests),
+        ):
+            self.dispatcher.attach(protocol, handler)
+            self.dispatcher.internal.add(protocol)
         advertise, failed = self.own_record.advertise, self.events.failed
         self._transport_host = NodeTransportHost(
             self.identity, self.peers, self.mailer, signals, advertise, self.now, failed, self.plugins.stun,
@@ -130,7 +163,8 @@ class Parts:
         await self.storage.open()
         await self.contacts.open()
         await self.outbox.open()
-        await self.handled.open()
+        await self.inbox.open(await self.handled.open())
+        await self.friend_requests.open()
         await self.directory.open()
         self.mailer.open()  # before anything can be dialled or come
         for carrier in self.plugins.carriers:
@@ -149,9 +183,11 @@ class Parts:
             self.started.append(service)
             log.info("service %s started", type(service).__name__)
 
-    def begin(self) -> None:
+    def begin(self, setup_time: float) -> None:
         """Let peers in, tell services who we are, and dial whom something waits for."""
         self.links.started = self.directory.publishing = True
+        self.reception.begin(setup_time)
+        self.redelivery.begin()
         self.mailer.begin()
         self.directory.publish()
         for topic in (topics.FRIENDS_UPDATE_REQUEST, topics.DEVICES_UPDATE_REQUEST):
@@ -202,6 +238,11 @@ class Parts:
     async def _stop(self, service: Service) -> None:
         await self._orderly(service.stop)
         log.info("service %s stopped", type(service).__name__)
+
+    def _heard(self) -> None:
+        """There is a new handler, or somebody is in another circle: hand over what waited for that."""
+        self.reception.subscribed()
+        self.redelivery.look()
 
     def _set_running(self, running: bool) -> None:
         self.upstream.running = self.peers.running = running

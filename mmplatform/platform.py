@@ -10,13 +10,16 @@ from typing import Any, Self, TypeVar, overload
 
 from mmplatform import assembly
 from mmplatform.durable import inspection
+from mmplatform.durable.inbox import InboxLimits
+from mmplatform.durable.inbox_contents import InboxContents
 from mmplatform.errors import LocalError, NotRunning, RemoteError, Unreachable
-from mmplatform.identity.circles import Circle
+from mmplatform.identity.circles import Circle, Scope
 from mmplatform.identity.keys import BoxId, Identity, SignId, parse_sign_id
 from mmplatform.identity.ticket import PREFIX, parse_ticket, ticket
 from mmplatform.message import DEFAULT_EXPIRY, Delivery, Priority
 from mmplatform.messaging.api import LOCAL
 from mmplatform.parts import Parts
+from mmplatform.peers.reception import SETUP_TIME
 from mmplatform.peers.status import PeerStatus
 from mmplatform.plugins import topics
 from mmplatform.plugins.mail_carrier import MailCarrier
@@ -55,6 +58,10 @@ class Platform:
         transports: names of installed plugins, or objects; None for all that are installed.
         services, carriers: names of installed plugins, or objects; carriers keep mail for peers that are away, beside
             the transports and services that do.
+        hold: the circles ("self", "friends", "public") whose messages are kept when no handler listens to them yet.
+        inbox: how much is kept; above that, senders keep what they send.
+        setup_time: seconds after the start in which strangers' messages and requests wait for handlers to come; math.inf
+            until :meth:`set_up` is called.
         now: the clock, in Unix seconds.
 
     Raises LocalError for what cannot be used (as IdentityError for the key file, InvalidKey among friends), and
@@ -76,14 +83,21 @@ class Platform:
         transports: Sequence[str | Transport] | None = None,
         services: Sequence[str | Service] = (),
         carriers: Sequence[str | MailCarrier] = (),
+        hold: Sequence[Scope] = ("self", "friends"),
+        inbox: InboxLimits = InboxLimits(),
+        setup_time: float = SETUP_TIME,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.folder, self.storage = assembly.folder_and_storage(storage)
         self.identity = assembly.own_identity(identity, self.folder)
         plugins = assembly.plugins(transports, services, carriers, connection_info, relays, stun, turn)
-        self.parts = parts = Parts(self.folder, self.storage, self.identity, friends, devices, plugins, now)
+        self.parts = parts = Parts(
+            self.folder, self.storage, self.identity, friends, devices, plugins, now, hold, inbox
+        )
         self.contacts, self.directory, self.upstream = parts.contacts, parts.directory, parts.upstream
         self.messaging, self.torrenting = parts.messaging, parts.torrenting
+        self.inbox, self.kept = InboxContents(parts.inbox), parts.kept
+        self._setup_time = setup_time
         self._life = Life.NEW
         self._start: asyncio.Task[None] | None = None
 
@@ -108,7 +122,7 @@ class Platform:
             if self._life is Life.RUNNING:  # cancelled when all was open
                 await self._close()
             raise
-        self.parts.begin()  # here: what the caller does next, without waiting, comes before all that peers do
+        self.parts.begin(self._setup_time)  # here: what the caller does next, without waiting, comes before all that peers do
 
     async def stop(self) -> None:
         """Stop the services, save what is accepted, close links, transports and storage.

@@ -18,10 +18,10 @@ from mmplatform.durable.inbox_rows import (
     ENDED,
     FAILED,
     HELD,
-    Kept,
-    KeptKey,
-    decode_kept,
-    encode_kept,
+    InboxMessage,
+    InboxKey,
+    decode_message,
+    encode_message,
     ended_row,
     parse_ended,
     parse_key,
@@ -47,13 +47,14 @@ class InboxLimits:
 class HeldTopic:
     """What waits of one topic of one sender, for one protocol. ``in_hand``: rows that handlers have."""
 
-    __slots__ = ("bytes", "count", "expires", "in_hand", "peer", "protocol", "topic")
+    __slots__ = ("bytes", "count", "expires", "in_hand", "news", "peer", "protocol", "topic")
 
     def __init__(self, peer: str, protocol: str, topic: str) -> None:
         self.peer, self.protocol, self.topic = peer, protocol, topic
         self.count = self.bytes = 0
         self.expires = 2**63  # when the first of them expires, in Unix milliseconds of this node
         self.in_hand: set[bytes] = set()
+        self.news: asyncio.Future[None] | None = None  # resolves when a handler is done with one of them
 
 
 class Inbox:
@@ -70,6 +71,7 @@ class Inbox:
         limits: InboxLimits,
     ) -> None:
         self.topics: dict[tuple[str, str, str], HeldTopic] = {}
+        self.grown: Callable[[HeldTopic], None] = lambda topic: None  # told of a topic that had something before
         self.freed: Callable[[str], None] = lambda peer: None  # told of a peer of whom more can be kept again
         self._storage, self._handled, self._now = storage, handled, now
         self._receipt, self._failed, self._limits = receipt, failed, limits
@@ -134,18 +136,22 @@ class Inbox:
             self._full.add(peer)
         return False
 
-    def keep(self, message: Kept) -> Row:
-        """Count a message that waits for a handler, or has failed; return the row to be saved."""
+    def put(self, message: InboxMessage) -> None:
+        """Keep a message that waits for a handler, or has failed, for which there is room."""
+        self._handled.attach([self._row(message)])
+
+    def _row(self, message: InboxMessage) -> Row:
+        """Count a message; return the row to be saved."""
         self._number += 1
         key = message.key(self._number)
         self._count(key)
         if key.prefix == HELD:
             self._watch(key.expires)
-        return key.encoded, encode_kept(message)
+        return key.encoded, encode_message(message)
 
     # What goes.
 
-    def end(self, key: KeptKey, message: Kept, ending: Ending, rows: Sequence[Row] = ()) -> None:
+    def end(self, key: InboxKey, message: InboxMessage, ending: Ending, rows: Sequence[Row] = ()) -> None:
         """Let a message go that is kept: it is handled, or will not be; ``rows`` are saved together with that."""
         self._uncount(key)
         if message.told:
@@ -155,20 +161,20 @@ class Inbox:
         end = (message.lane, message.epoch, message.seq, *ending)
         self._handled.attach([(key.encoded, None), note, *rows], (key.peer, note[0], end))
 
-    def fail(self, key: KeptKey, message: Kept, error: str, ending: Ending) -> None:
+    def fail(self, key: InboxKey, message: InboxMessage, error: str, ending: Ending) -> None:
         """Put a message whose handlers failed among the failed ones, and tell its sender."""
-        self.end(key, message, ending, [self.keep(message.among_failed(error))])
+        self.end(key, message, ending, [self._row(message.among_failed(error))])
 
-    def wait_again(self, key: KeptKey, message: Kept) -> None:
+    def wait_again(self, key: InboxKey, message: InboxMessage) -> None:
         """Let a failed message wait for handlers again; its sender is told nothing more."""
         self._uncount(key)
-        self._handled.attach([(key.encoded, None), self.keep(message.among_waiting())])
+        self._handled.attach([(key.encoded, None), self._row(message.among_waiting())])
 
     # What is there.
 
     async def page(
         self, prefix: bytes, after: bytes = b"", limit: int = 256, most: int = 1024 * 1024
-    ) -> list[tuple[KeptKey, Kept]]:
+    ) -> list[tuple[InboxKey, InboxMessage]]:
         """Return the next messages behind the key ``after``, about ``most`` bytes of them, in order of their arrival
         within a topic. Raises StorageError."""
         start = after + b"\0" if after else b""
@@ -178,13 +184,13 @@ class Inbox:
             count, size = count + 1, size + (key.size if key is not None else 0)
             if size > most:
                 break
-        found: list[tuple[KeptKey, Kept]] = []
+        found: list[tuple[InboxKey, InboxMessage]] = []
         for encoded, value in await self._storage.scan(prefix, start, count) if count else ():
             key = parse_key(encoded)
             try:
                 if key is None:
                     raise CodecError("its key is damaged")
-                found.append((key, decode_kept(key, value)))
+                found.append((key, decode_message(key, value)))
             except CodecError as error:
                 self._failed(StorageCorrupt(f"a message that waits for a handler was put aside: {error}"))
                 if key is not None:
@@ -192,7 +198,14 @@ class Inbox:
                 self._handled.attach([(b"quarantine/" + encoded, value), (encoded, None)])
         return found
 
-    async def waiting(self, topic: HeldTopic, after: bytes = b"") -> list[tuple[KeptKey, Kept]]:
+    def is_in_hand(self, key: InboxKey) -> bool:
+        """Whether handlers have a message that waited for them, or it is gone."""
+        if key.prefix == FAILED:
+            return False
+        topic = self.topics.get((key.peer, key.protocol, key.topic))
+        return topic is None or key.encoded in topic.in_hand
+
+    async def waiting(self, topic: HeldTopic, after: bytes = b"") -> list[tuple[InboxKey, InboxMessage]]:
         """Return the next messages of one topic: see :meth:`page`."""
         return await self.page(topic_prefix(HELD, topic.peer, topic.protocol, topic.topic), after)
 
@@ -220,12 +233,12 @@ class Inbox:
         value = await self._storage.get(key)
         self._handled.attach([(b"quarantine/" + key, value), (key, None)])
 
-    async def _end_before_start(self, key: KeptKey) -> None:
+    async def _end_before_start(self, key: InboxKey) -> None:
         value = await self._storage.get(key.encoded)
         self._count(key)
-        self.end(key, decode_kept(key, value or b""), (End.DELIVERED, ""))
+        self.end(key, decode_message(key, value or b""), (End.DELIVERED, ""))
 
-    def _count(self, key: KeptKey) -> None:
+    def _count(self, key: InboxKey) -> None:
         self._number = max(self._number, key.number)
         sums = self._sums.setdefault(key.peer, [0, 0])
         sums[0] += 1
@@ -237,10 +250,12 @@ class Inbox:
             if topic is None:
                 topic = self.topics[place] = HeldTopic(*place)
             topic.count += 1
+            if topic.count > 1:
+                self.grown(topic)
             topic.bytes += key.size
             topic.expires = min(topic.expires, key.expires)
 
-    def _uncount(self, key: KeptKey) -> None:
+    def _uncount(self, key: InboxKey) -> None:
         sums = self._sums[key.peer]
         sums[0] -= 1
         sums[1] -= key.size

@@ -14,6 +14,8 @@ from weakref import ref
 from mmplatform.codec import encode
 from mmplatform.delivery.letters import PREFIX as LETTERS
 from mmplatform.delivery.letters import RELAYED, Letter, peer_of
+from mmplatform.delivery.receipts import PROTOCOL as RECEIPT
+from mmplatform.delivery.receipts import EndOfOne, encode_receipts
 from mmplatform.delivery.sender import Settled
 from mmplatform.delivery.wire import OVERHEAD, Ack, Record, tombstone
 from mmplatform.durable.fates import Fates
@@ -23,12 +25,13 @@ from mmplatform.durable.rows import OUTBOX, ROW_BYTES, MessageKey, Row, Segment,
 from mmplatform.durable.runs import Runs
 from mmplatform.durable.unsynced import UnsyncedRows
 from mmplatform.errors import CodecError, NotRunning, StorageCorrupt, StorageError
-from mmplatform.message import DELIVERED, EXPIRED, Delivery, Outcome
+from mmplatform.message import DELIVERED, EXPIRED, Delivery, Outcome, Priority
 from mmplatform.storage.contract import Row as StorageRow
 from mmplatform.storage.contract import Storage
 
 RESIDENT_BYTES: Final = 8 * 1024 * 1024  # bytes of one lane that are in memory while its peer is linked
 AWAY_BYTES: Final = 1024 * 1024  # bytes of one lane that are in memory while its peer is away
+RECEIPT_EXPIRY: Final = 30 * 24 * 3600.0  # seconds after which a receipt is given up
 LOOK_EVERY: Final = 3600.0  # seconds between two looks for messages whose recipient is silent for too long
 DAMAGED: Final = Outcome("refused", "damaged on this disk before it was sent")
 
@@ -237,6 +240,14 @@ class Outbox:
             delivery = held() if held is not None else None
             if delivery is not None:
                 delivery.settle(outcome)
+
+    def tell_ends(self, peer: str, ends: list[EndOfOne], rows: list[StorageRow]) -> None:
+        """Accept receipts for ``peer``, about its messages; ``rows``, which noted the ends, go once they are saved."""
+        expires = int((self.now() + RECEIPT_EXPIRY) * 1000)
+        for payload in encode_receipts(ends):
+            _, saved = self.put(self.queue(peer), Priority.CONTROL, RECEIPT, RECEIPT, payload, expires)
+            saved.add_done_callback(_retrieve)  # the rows are still there when it fails: the next start tells the ends
+        self.attach(rows)
 
     def _note_kept(self, peer: str, lane_queue: LaneQueue, settled: Settled) -> set[int]:
         """Note which messages the peer keeps for a handler to come; return their numbers."""
@@ -492,3 +503,9 @@ class Outbox:
     def _check_open(self) -> None:
         if self._closed:
             raise NotRunning("the platform is stopping")
+
+
+def _retrieve(done: asyncio.Future[None]) -> None:
+    """Take note of the exception, so that asyncio does not report it as never seen."""
+    if not done.cancelled():
+        done.exception()

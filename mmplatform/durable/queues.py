@@ -24,7 +24,7 @@ DELIVERIES_SWEPT: Final = 16_384  # new Delivery objects of a lane after which t
 class PeerQueue:
     """All that waits for one peer. ``save`` writes a row of its letters without waiting."""
 
-    __slots__ = ("bytes", "emptied", "heard", "lanes", "letters", "linked", "peer", "room", "sender", "why")
+    __slots__ = ("bytes", "emptied", "greeted", "heard", "lanes", "letters", "linked", "peer", "room", "sender", "why")
 
     def __init__(self, peer: str, save: Callable[[StorageRow], None]) -> None:
         self.peer = peer
@@ -35,6 +35,7 @@ class PeerQueue:
         self.lanes = [LaneQueue(peer, lane) for lane in range(LANES)]
         self.bytes = 0
         self.linked = False
+        self.greeted = False  # whether the peer knows, or is about to be told, what it is to us
         self.room: asyncio.Future[None] | None = None  # resolves when there is room for more
         self.emptied: asyncio.Future[None] | None = None  # resolves when nothing waits
 

@@ -24,14 +24,14 @@ MAX_EARLY: Final = 4096  # receipts that came before the acknowledgement they be
 Place = tuple[str, int, int]  # peer, lane, epoch
 
 
-class Kept(Struct, array_like=True):
+class _Value(Struct, array_like=True):
     """The value of a row: the last number of the range, and when the last of its messages expires (Unix ms)."""
 
     high: Integer
     until: Integer
 
 
-_kept = Decoder(Kept, 64)
+_kept = Decoder(_Value, 64)
 
 
 class Range(NamedTuple):
@@ -110,7 +110,7 @@ class Received:
 
     def _put(self, place: Place, added: Range) -> None:
         insort(self._ranges.setdefault(place, []), added)
-        self._unsynced.put((_key(place, added.low), encode(Kept(added.high, added.until))))
+        self._unsynced.put((_key(place, added.low), encode(_Value(added.high, added.until))))
 
     def _take(self, place: Place, low: int, high: int) -> list[Range]:
         """Take out the ranges that share a number with ``low`` to ``high``."""

@@ -20,6 +20,7 @@ from mmplatform.peers.exchange import Exchange
 from mmplatform.peers.link_log import LinkLog
 from mmplatform.peers.link_monitor import SILENT
 from mmplatform.peers.path_manager import LOST, REPLACED, PathManager
+from mmplatform.peers.reception import Reception
 from mmplatform.peers.reconnecting import Reconnector
 from mmplatform.plugins.host import Failed
 
@@ -67,6 +68,7 @@ class Surroundings:
     outbox: Outbox
     handled: Handled
     dispatcher: Dispatcher
+    reception: Reception
     now: Callable[[], float]
     random: Callable[[], float]
     failed: Failed
@@ -83,8 +85,8 @@ class Peer:
         self.monitor = self.path_manager.monitor
         self.reconnector = Reconnector(self, around.directory, around.dialer, around.random)
         self.exchange = Exchange(
-            sign_id, around.outbox, around.handled, around.dispatcher, around.contacts.scope, around.now,
-            self.reconnector.dial, self.monitor.request_sent,
+            sign_id, around.outbox, around.handled, around.dispatcher, around.reception, around.contacts.scope,
+            around.now, self.reconnector.dial, self.monitor.request_sent,
         )  # fmt: skip
         self.queue = self.exchange.queue
         self._links: list[Link] = []  # links that became ready, until they are lost
@@ -262,6 +264,10 @@ class Peer:
         """Send what is queued: the connection of ``link`` takes more."""
         if link is self.link:
             self.exchange.flush()
+
+    def send_again(self, lane: int, epoch: int) -> None:
+        """Send a stream again: the peer has left some of it with us."""
+        self.exchange.send_again(lane, epoch)
 
     def frame_received(self, link: Link, frame: Frame) -> None:
         """Take a frame that came in over ``link``, whether that is in use or not."""

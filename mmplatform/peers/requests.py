@@ -133,6 +133,10 @@ class ReplyCache:
             raise ProtocolError("window", f"more than {UNFINISHED} requests at once")
         return False
 
+    def awaited(self, epoch: int, number: int) -> bool:
+        """Whether the run of the peer that asked still waits for this reply."""
+        return epoch == self.epoch and number >= self._floor
+
     def begun(self, request: Request) -> None:
         """Note that handlers are at work on ``request``."""
         self._working.add(request.id)
@@ -166,13 +170,9 @@ class ReplyCache:
             self._bytes -= len(reply.payload)
 
 
-def failure(request: Request, error: BaseException) -> Reply:
-    """The reply that tells the peer of an exception here: its text, no trace."""
-    try:
-        text = f"{type(error).__name__}: {error}"
-    except Exception:
-        text = type(error).__name__
-    return Reply(request.id, FAILED, text.encode(errors="replace")[:1000])
+def failure(request: Request, text: str) -> Reply:
+    """Return the reply that tells the peer of an exception here: ``text``, no trace."""
+    return Reply(request.id, FAILED, (text or "failed").encode(errors="replace")[:1000])
 
 
 def nobody(request: Request) -> Reply:

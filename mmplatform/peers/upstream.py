@@ -19,12 +19,12 @@ from mmplatform.plugins.host import Failed
 
 LONGEST_EXPIRY: Final = 1e9  # seconds, some thirty years
 MAX_PROTOCOL: Final = 200  # characters of the name of a protocol
-NO_LINK: Final = Outcome("dropped", False, "no link to the peer is up")
+NO_LINK: Final = Outcome("dropped", "no link to the peer is up")
 
 
 class NodeUpstream:
     """Moves the bytes of every protocol; ``sign_id``, ``failed`` and ``attach`` are those of every Upstream.
-    ``running`` is set while the node runs."""
+    ``running`` is set while the node runs. ``greet(peer)`` is called before the first message to a peer."""
 
     def __init__(
         self,
@@ -33,13 +33,14 @@ class NodeUpstream:
         peers: Peers,
         dispatcher: Dispatcher,
         now: Callable[[], float],
+        greet: Callable[[str], None],
         failed: Failed,
     ) -> None:
         self.sign_id, self.failed, self.attach = own, failed, dispatcher.attach
         self.running = False
         self.realtime_dropped = 0  # messages for peers without a link
         self._outbox, self._peers, self._by_id, self._now = outbox, peers, peers.by_id, now
-        self._protocols = dispatcher.protocols
+        self._protocols, self._greet = dispatcher.protocols, greet
 
     async def post(
         self,
@@ -68,6 +69,9 @@ class NodeUpstream:
         if not 0 < expire_after < LONGEST_EXPIRY:
             raise ValueError(f"expire_after={expire_after}: seconds, more than none and at most {LONGEST_EXPIRY}")
         queue = peer.queue
+        if not queue.greeted:
+            queue.greeted = True
+            self._greet(destination)
         if queue.crowded:
             await self._outbox.room(queue)
         lane = priority if type(priority) is Priority else Priority.parse(priority)
