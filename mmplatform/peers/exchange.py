@@ -18,7 +18,7 @@ from mmplatform.identity.keys import SignId
 from mmplatform.links.link import Link
 from mmplatform.message import MAX_PAYLOAD, SENT, Delivery
 from mmplatform.messaging.dispatch import Dispatcher
-from mmplatform.messaging.subscriber import NOBODY, Result
+from mmplatform.messaging.results import NOBODY, Result
 from mmplatform.peers.realtime_queue import EXTRA, PORTION, RealtimeQueue
 from mmplatform.peers.requests import UNFINISHED, PendingRequests, ReplyCache, failure, nobody
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from mmplatform.delivery.wire import Event
 from mmplatform.identity.keys import SignId
-from mmplatform.messaging.dispatch import Finished, OnReply
-from mmplatform.messaging.subscriber import NOBODY, Result
+from mmplatform.messaging.dispatch import OnReply
+from mmplatform.messaging.results import NOBODY, Finished, Result
 from mmplatform.peers.peer import Peer
 from mmplatform.plugins.signalling import SIGNAL_LIMIT, SignallingTransport
 from mmplatform.plugins.transport import Transport

@@ -13,7 +13,7 @@ from mmplatform.identity.keys import SignId, parse_sign_id
 from mmplatform.message import DEFAULT_EXPIRY, MAX_PAYLOAD, Delivery, Outcome, Priority, check_topic
 from mmplatform.messaging.api import outcome_of
 from mmplatform.messaging.dispatch import Dispatcher
-from mmplatform.messaging.subscriber import Result
+from mmplatform.messaging.results import Result
 from mmplatform.peers.registry import Peers
 from mmplatform.plugins.host import Failed
 
