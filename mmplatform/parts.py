@@ -15,7 +15,9 @@ from mmplatform.directory.own_record import OwnRecord
 from mmplatform.durable.handled import Handled
 from mmplatform.durable.handled_log import HandledLog
 from mmplatform.durable.inbox import Inbox, InboxLimits
+from mmplatform.durable.kept import Kept
 from mmplatform.durable.outbox import Outbox
+from mmplatform.errors import LocalError
 from mmplatform.events import Events
 from mmplatform.identity.circles import Circle
 from mmplatform.identity.keys import Identity, SignId
@@ -29,9 +31,6 @@ from mmplatform.messaging.api import API, raw
 from mmplatform.messaging.bus import Bus
 from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.peers.announcements import Announcements
-from mmplatform.peers import friend_requests
-from mmplatform.peers import receipts as receipts_module
-from mmplatform.peers import signals as signals_module
 from mmplatform.peers.friend_requests import FriendRequests
 from mmplatform.peers.link_log import LinkLog
 from mmplatform.peers.peer import Surroundings
@@ -81,9 +80,11 @@ class Parts:
         self.handled = Handled(
             storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, log
         )
+        self.kept = Kept(storage)
+        self.handled.saved = self.kept.saved
         self.inbox = Inbox(storage, self.handled, now, self.outbox.tell_ends, failed, limits)
         self.reception = Reception(
-            self.inbox, self.dispatcher.internal, hold, lambda peer: self.friend_requests.asks(peer),
+            self.inbox, self.kept, self.dispatcher.internal, hold, lambda peer: self.friend_requests.asks(peer),
             lambda peer: self.peers.want_again(peer), now,
         )  # fmt: skip
         self.redelivery = Redelivery(
@@ -121,7 +122,9 @@ class Parts:
         )  # fmt: skip
         self.peers.watch(self.mailer)
         self.peers.watch(Announcements(events, self.bus, own))
-        self.upstream = NodeUpstream(own, self.outbox, self.peers, self.dispatcher, now, self.friend_requests.ask, failed)
+        self.upstream = NodeUpstream(
+            own, self.outbox, self.peers, self.dispatcher, now, self.friend_requests.ask, failed
+        )
         self.messaging = API(self.upstream, "ms", pack, unpack, self.bus)
         self.torrenting = API(self.upstream, "bt", raw, bytes)
         for friends_or_devices in (self.contacts.friends, self.contacts.devices):
@@ -134,14 +137,9 @@ class Parts:
     def _connect_plugins(self) -> None:
         """Give transports, carriers and services their host, and signals of transports a protocol."""
         signals = Signals(self.plugins.by_scheme, self.peers.by_id.get)
-        receipts = Receipts(lambda peer, entry: self.outbox.end_received(peer, *entry))
-        for protocol, handler in (
-            (signals_module.PROTOCOL, signals),
-            (receipts_module.PROTOCOL, receipts),
-            (friend_requests.PROTOCOL, self.friend_requests),
-        ):
-            self.dispatcher.attach(protocol, handler)
-            self.dispatcher.internal.add(protocol)
+        for handler in (signals, Receipts(self.outbox.end_received), self.friend_requests):
+            self.dispatcher.attach(handler.protocol, handler)
+            self.dispatcher.internal.add(handler.protocol)
         advertise, failed = self.own_record.advertise, self.events.failed
         self._transport_host = NodeTransportHost(
             self.identity, self.peers, self.mailer, signals, advertise, self.now, failed, self.plugins.stun,
@@ -197,18 +195,23 @@ class Parts:
         log.info("started: %s, at %s", self.identity.sign_id, escaped(", ".join(listening) or "no address"))
         self.events.emit("ready")
 
-    async def close(self) -> None:
-        """End everything that was opened; what one part raises is told, and keeps no other from ending. So does a
-        cancellation, which cuts short the step in hand and is raised when all have had their turn."""
+    async def close(self, grace: float = 0.0) -> None:
+        """End everything that was opened; handlers have ``grace`` seconds to end by themselves, and may send.
+
+        What one part raises is told, and keeps no other from ending. So does a cancellation, which cuts short the step
+        in hand and is raised when all have had their turn.
+        """
         self.links.started = self.directory.publishing = False
         self.listener.close()
         self.own_record.close()
+        self.reception.close(ending=True)
+        await self._orderly(self.redelivery.close)
+        await self._orderly(lambda: self._end_handlers(grace))
         await self._stop_plugins()
         for step in (self._saved, self.peers.close, self.links.close):
             await self._orderly(step)
         self.link_log.close()
-        for handler in self.dispatcher.protocols.values():
-            await self._orderly(handler.close)  # nothing comes in any more that could start another handler
+        self.inbox.close()
         for step in (self.handled.close, self.outbox.close, self.storage.close, self.events.close):
             await self._orderly(step)
         if self.folder is not None:
@@ -220,6 +223,13 @@ class Parts:
     def tell(self, topic: str, payload: object) -> None:
         """Say something to the services of this node, on the local bus."""
         self.bus.emit("self", topic, self.identity.sign_id, payload)
+
+    async def _end_handlers(self, grace: float) -> None:
+        """Let handlers end, and name those that will not: the node goes on without them."""
+        ending = [handler.end(grace) for handler in self.dispatcher.protocols.values()]
+        for left in await asyncio.gather(*ending):
+            for name in left:
+                self.events.failed(LocalError(f"{name} does not end; the node stops without it"))
 
     async def _stop_plugins(self) -> None:
         for service in reversed(self.started):

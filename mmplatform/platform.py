@@ -60,8 +60,8 @@ class Platform:
             the transports and services that do.
         hold: the circles ("self", "friends", "public") whose messages are kept when no handler listens to them yet.
         inbox: how much is kept; above that, senders keep what they send.
-        setup_time: seconds after the start in which strangers' messages and requests wait for handlers to come; math.inf
-            until :meth:`set_up` is called.
+        setup_time: seconds after the start in which strangers' messages and requests wait for handlers to come, unless
+            :meth:`set_up` is called before.
         now: the clock, in Unix seconds.
 
     Raises LocalError for what cannot be used (as IdentityError for the key file, InvalidKey among friends), and
@@ -84,7 +84,7 @@ class Platform:
         services: Sequence[str | Service] = (),
         carriers: Sequence[str | MailCarrier] = (),
         hold: Sequence[Scope] = ("self", "friends"),
-        inbox: InboxLimits = InboxLimits(),
+        inbox: InboxLimits | None = None,
         setup_time: float = SETUP_TIME,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -92,8 +92,9 @@ class Platform:
         self.identity = assembly.own_identity(identity, self.folder)
         plugins = assembly.plugins(transports, services, carriers, connection_info, relays, stun, turn)
         self.parts = parts = Parts(
-            self.folder, self.storage, self.identity, friends, devices, plugins, now, hold, inbox
-        )
+            self.folder, self.storage, self.identity, friends, devices, plugins, now, hold,
+            inbox or InboxLimits(),
+        )  # fmt: skip
         self.contacts, self.directory, self.upstream = parts.contacts, parts.directory, parts.upstream
         self.messaging, self.torrenting = parts.messaging, parts.torrenting
         self.inbox, self.kept = InboxContents(parts.inbox), parts.kept
@@ -122,13 +123,25 @@ class Platform:
             if self._life is Life.RUNNING:  # cancelled when all was open
                 await self._close()
             raise
-        self.parts.begin(self._setup_time)  # here: what the caller does next, without waiting, comes before all that peers do
+        # Here: what the caller does next, without waiting, comes before all that peers do.
+        self.parts.begin(self._setup_time)
 
-    async def stop(self) -> None:
-        """Stop the services, save what is accepted, close links, transports and storage.
+    def set_up(self) -> None:
+        """Say that all handlers are subscribed: strangers' messages and requests wait for no other ones any more."""
+        self.parts.reception.set_up()
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Take nothing in any more, let handlers end, save what is accepted, close links, transports and storage.
+
+        Handlers that are at work may end, and send. A message whose handler does not end in time comes again after the
+        next start; the handler is cancelled, and left behind when it does not end then, either.
+
+        Args:
+            grace: seconds for handlers to end by themselves.
 
         A platform runs once; make a new one to start again. A handler that wants to stop the platform starts this as a
         task: the message in hand counts as handled only when its handler has ended.
+
         """
         if self._life is Life.OPENING and self._start is not None:
             self._start.cancel()  # it closes what it has opened
@@ -138,7 +151,7 @@ class Platform:
             if self._life is Life.OPENING:  # cancelled before its first step
                 await self._close()
         elif self._life is Life.RUNNING:
-            await self._close()
+            await self._close(grace)
 
     async def __aenter__(self) -> Self:
         """Start; see :meth:`start`."""
@@ -371,7 +384,7 @@ class Platform:
         if self._life is not Life.RUNNING:
             raise NotRunning("the platform was stopped as it had started")
 
-    async def _close(self) -> None:
+    async def _close(self, grace: float = 0.0) -> None:
         self._life = Life.CLOSING
-        await self.parts.close()
+        await self.parts.close(grace)
         self._life = Life.CLOSED

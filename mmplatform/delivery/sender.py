@@ -26,7 +26,7 @@ from mmplatform.delivery.wire import (
     to_ranges,
     tombstone,
 )  # fmt: skip
-from mmplatform.message import EXPIRED, Outcome, Priority
+from mmplatform.message import DELIVERED, EXPIRED, Outcome, Priority
 
 LANES: Final = len(Priority)
 NEVER: Final = 2**53
@@ -423,6 +423,8 @@ def outcome_of(end: End, text: str) -> Outcome:
     """Return how a message ended, as its peer says. A message that is kept has not ended."""
     if end is End.EXPIRED:
         return EXPIRED
+    if end is End.DELIVERED:
+        return DELIVERED
     return Outcome(end.name.lower(), text)
 
 

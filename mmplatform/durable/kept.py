@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from mmplatform.codec import decode, encode
 from mmplatform.errors import InvalidPayload
-from mmplatform.storage.contract import MAX_KEY, Row, Storage
+from mmplatform.message import MAX_KEPT_KEY
+from mmplatform.storage.contract import Row, Storage
 
 PREFIX: Final = b"kept/"  # the start of the keys of all these rows
 
@@ -39,21 +40,22 @@ class Kept:
 
         Raises StorageError, or InvalidPayload for a key too long or a value that cannot be encoded.
         """
-        await self._storage.write(self.rows([(key, value)]))
+        await self._storage.write([(_row_key(key), None if value is None else encode(value))])
 
-    def rows(self, values: Sequence[tuple[str, Any]]) -> list[Row]:
-        """Return the rows that save ``values``. Raises InvalidPayload."""
-        return [(_row_key(key), None if value is None else encode(value)) for key, value in values]
-
-    def staged(self, rows: Sequence[Row]) -> None:
-        """Show ``rows`` from now on: they are about to be saved."""
+    def stage(self, values: Sequence[tuple[str, bytes | None]]) -> list[Row]:
+        """Return the rows that save what a handler has put; show the values from now on, as they are about to be
+        saved."""
+        rows: list[Row] = [(_row_key(key), value) for key, value in values]
         for key, value in rows:
             count, _ = self._unsaved.get(key, (0, None))
             self._unsaved[key] = count + 1, value
+        return rows
 
     def saved(self, rows: Sequence[Row]) -> None:
-        """Look for ``rows`` in the storage from now on: they are there."""
+        """Look in the storage from now on for those of ``rows`` that are the application's."""
         for key, _ in rows:
+            if not key.startswith(PREFIX):
+                continue
             count, value = self._unsaved.get(key, (1, None))
             if count > 1:
                 self._unsaved[key] = count - 1, value
@@ -62,7 +64,8 @@ class Kept:
 
 
 def _row_key(key: str) -> bytes:
+    """Return the key of a row. Raises InvalidPayload."""
     encoded = PREFIX + key.encode()
-    if not key or len(encoded) > MAX_KEY:
-        raise InvalidPayload(f"{key[:40]!r}: a key is text of 1 to {MAX_KEY - len(PREFIX)} bytes")
+    if not 0 < len(encoded) - len(PREFIX) <= MAX_KEPT_KEY:
+        raise InvalidPayload(f"{key[:40]!r}: a key is text of 1 to {MAX_KEPT_KEY} bytes")
     return encoded

@@ -229,10 +229,8 @@ class Outbox:
         """Take from a receipt of ``peer`` how messages ended that it had kept; unknown ones are ignored."""
         place, queue = (peer, lane, epoch), self._queues.get(peer)
         ended = self.received.end(place, low, high)
-        run = self.runs.numbers.get(epoch)
-        if not ended and queue is not None and run is not None:
-            if queue.lanes[lane].keeps(row_prefix(peer, lane, run), low):  # its acknowledgement is yet to be seen
-                self.received.told_early(place, low, high, outcome)
+        if not ended and self._keeps((peer, lane, epoch, low)):  # its acknowledgement is yet to be seen
+            self.received.told_early(place, low, high, outcome)
         for seq in [seq for first, last in ended for seq in range(first, last + 1)]:
             self.ended[outcome.state] += 1
             self.fates.note(f"{epoch}.{lane}.{seq}@{peer}", outcome)

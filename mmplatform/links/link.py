@@ -242,10 +242,9 @@ class Link:
                 return
             packet = whole
         match packet:
-            case Frame():
-                if self.error is None:
-                    self.frames_in += 1
-                    self.owner.frame_received(self, packet)
+            case Frame() if self.error is None:
+                self.frames_in += 1
+                self.owner.frame_received(self, packet)
             case Ping(id=number):
                 if not self.paused:  # a peer that asks and never reads would fill the memory with answers
                     self.send(Pong(number))

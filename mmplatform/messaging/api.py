@@ -5,15 +5,18 @@ platform itself, or any layer in between (compression, logging, ...) that has th
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final, Protocol
 from weakref import WeakSet
 
-from mmplatform.errors import InvalidPayload, Refused, RequestFailed, RequestTimeout
-from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Outcome, Priority
-from mmplatform.messaging.bus import Bus, OnError
-from mmplatform.messaging.dispatch import Finished, OnReply, ProtocolHandler
-from mmplatform.messaging.subscriber import DONE, NOBODY, Result
+from mmplatform.errors import InvalidPayload, NotRunning, QueueFull, Refused, RequestFailed, RequestTimeout
+from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Message, Outcome, Priority
+from mmplatform.messaging.bus import Bus
+from mmplatform.messaging.dispatch import OnReply, ProtocolHandler
+from mmplatform.messaging.results import NOBODY, Finished, LocalEnd, Result
+from mmplatform.messaging.work import OnError
 
 LOCAL: Final = "local"
 PLAIN: Final = (bytes, str, int, float, bool, type(None))  # values that nobody can change under another's hands
@@ -69,6 +72,46 @@ class Upstream(Protocol):
 
     def attach(self, protocol: str, handler: ProtocolHandler) -> None:
         """Hand the messages and requests of ``protocol`` to ``handler``. Raises LocalError when another one has it."""
+
+
+class SentHere(LocalEnd):
+    """The end of a message to the handlers of this process."""
+
+    __slots__ = ("_delivery", "_make")
+    durable: Final = True
+
+    def __init__(self, delivery: Delivery, make: Callable[[], Message]) -> None:
+        self._delivery, self._make = delivery, make
+
+    def __call__(self, result: Result) -> None:
+        """End the delivery."""
+        self._delivery.settle(outcome_of(result))
+
+    def message(self) -> Message:
+        """Make the message for one handler."""
+        return self._make()
+
+    def stop(self) -> None:
+        """End the wait for the delivery."""
+        self._delivery.stop()
+
+
+class Replying:
+    """Makes the reply to a request of a peer of the result."""
+
+    __slots__ = ("_finished", "_reply")
+    durable: Final = False  # the peer is told of a failure, and asks again if it likes
+
+    def __init__(self, finished: OnReply, reply: Callable[[Result], bytes | Result]) -> None:
+        self._finished, self._reply = finished, reply
+
+    def __call__(self, result: Result) -> None:
+        """Give the reply back."""
+        self._finished(self._reply(result))
+
+    def message(self) -> Message:
+        """Make the message for one handler."""
+        return self._finished.message()
 
 
 class API:
@@ -153,7 +196,8 @@ class API:
         if destination == LOCAL or destination == self._own:
             try:
                 async with asyncio.timeout(timeout):
-                    result = await self.bus.request("self", topic, self._own, self._isolated(payload))
+                    make = partial(self._message, "request", topic, payload)
+                    result = await self.bus.request("self", topic, self._own, self._isolated(payload), make)
             except TimeoutError:
                 raise RequestTimeout(f"no reply to {topic} in time") from None
             if result.error is not None:
@@ -169,7 +213,24 @@ class API:
         except Exception as error:
             raise RequestFailed(f"the reply cannot be decoded: {error}") from None
 
+    def listens(self, scope: str, topic: str) -> bool:
+        """Whether somebody has subscribed to what is called ``topic`` at the senders of ``scope``."""
+        return self.bus.route(scope, topic) is not None
+
+    async def end(self, grace: float) -> list[str]:
+        """End all handlers, which have ``grace`` seconds for it; return the names of those that do not end."""
+        left = await self.bus.end(grace)
+        for delivery in self._unfinished:
+            delivery.stop()
+        return left
+
+    async def close(self) -> None:
+        """End all handlers at once."""
+        await self.end(0.0)
+
     async def _send_local(self, topic: str, payload: Any) -> Delivery:
+        if self.bus.ending:
+            raise NotRunning("the platform is stopping")
         delivery = Delivery(self._own)
         route = self.bus.route("self", topic)
         if route is None:
@@ -178,18 +239,17 @@ class API:
             return delivery
         await self.bus.room(route)
         payload = self._isolated(payload)
-        result = self.bus.deliver(route, self._own, payload, lambda result: delivery.settle(outcome_of(result)))
+        end = SentHere(delivery, partial(self._message, "local", topic, payload))
+        result = self.bus.deliver(route, self._own, payload, end)
         if result is not None:
             delivery.settle(outcome_of(result))
         else:
             self._unfinished.add(delivery)
         return delivery
 
-    async def close(self) -> None:
-        """End all handlers: the platform stops."""
-        await self.bus.close()
-        for delivery in self._unfinished:
-            delivery.stop()
+    def _message(self, kind: str, topic: str, payload: Any) -> Message:
+        """Make a message of this process for a handler with a fourth parameter."""
+        return Message(topic, self.protocol, self._encode(payload), self._own, "self", kind, "", time.time())
 
     def _isolated(self, payload: Any) -> Any:
         """Copy ``payload``, as if it had travelled: what a handler changes in it, the sender does not see."""
@@ -208,7 +268,11 @@ class API:
         except Exception:
             self.malformed += 1
             return
-        self.bus.deliver(route, sender, value)
+        if route.takes_message:
+            make = partial(Message, topic, self.protocol, payload, sender, scope, "realtime", "", time.time())
+            self.bus.deliver(route, sender, value, None, make)
+        else:
+            self.bus.deliver(route, sender, value)
 
     def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
         """Hand a durable message to its subscribers: see :class:`ProtocolHandler`."""
@@ -226,7 +290,7 @@ class API:
         self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
     ) -> bytes | Result | None:
         """Hand a request to its subscribers: see :class:`ProtocolHandler`."""
-        result = self.on_message(scope, topic, sender, payload, lambda result: finished(self._reply(result)))
+        result = self.on_message(scope, topic, sender, payload, Replying(finished, self._reply))
         return None if result is None else self._reply(result)
 
     def _reply(self, result: Result) -> bytes | Result:
@@ -249,9 +313,11 @@ def outcome_of(result: Result) -> Outcome:
     """Return how a local message ended whose handlers gave ``result``."""
     if result is NOBODY:
         return UNHANDLED
-    if result is DONE or result.error is None or not isinstance(result.error, Refused):
+    if result.error is None:
         return DELIVERED
-    return Outcome("refused", False, str(result.error))
+    if isinstance(result.error, Refused | QueueFull):
+        return Outcome("refused", str(result.error))
+    return Outcome("failed", f"{type(result.error).__name__}: {result.error}")
 
 
 def raw(payload: Any) -> bytes:

@@ -18,8 +18,8 @@ from mmplatform.identity.keys import SignId
 from mmplatform.links.link import Link
 from mmplatform.message import MAX_PAYLOAD, SENT, Delivery
 from mmplatform.messaging.dispatch import Dispatcher
-from mmplatform.messaging.subscriber import DONE, NOBODY, Result
-from mmplatform.peers.in_hand import Asked, InHand
+from mmplatform.messaging.results import DONE, NOBODY, Result
+from mmplatform.peers.in_hand import InHand, RequestInHand
 from mmplatform.peers.realtime_queue import EXTRA, PORTION, RealtimeQueue
 from mmplatform.peers.reception import Reception, told_of
 from mmplatform.peers.requests import UNFINISHED, PendingRequests, ReplyCache, failure, nobody
@@ -260,9 +260,7 @@ class Exchange:
         if self._held and (self.peer, record.protocol, record.topic) in self._held:
             return self._reception.unheard(self.peer, scope, stream, record, expires)  # behind those that are kept
         finished = InHand(self, stream, record, scope, expires)
-        result = self._dispatcher.message(
-            scope, self.peer, record.topic, record.protocol, record.payload, finished
-        )
+        result = self._dispatcher.message(scope, self.peer, record.topic, record.protocol, record.payload, finished)
         if result is DONE:
             return TAKEN
         return None if result is None else self._ending(finished, result)
@@ -286,7 +284,7 @@ class Exchange:
         ending = self._reception.ended(result)
         if ending is not None:
             if result.rows:
-                self._handled.attach(result.rows)
+                self._handled.attach(self._reception.kept.stage(result.rows))
             return ending
         assert result.error is not None
         return self._reception.failed(*place, result.error)
@@ -322,14 +320,14 @@ class Exchange:
                 realtime.replies.append(seen)
                 realtime.bytes += len(seen.payload) + EXTRA
             return
-        asked = Asked(self, request, scope, self._reply_cache.epoch)
+        asked = RequestInHand(self, request, scope, self._reply_cache.epoch)
         result = self._dispatcher.request(scope, self.peer, request.topic, request.protocol, request.payload, asked)
         if result is None or (result is NOBODY and self._reception.park(asked)):
             self._reply_cache.begun(request)
         else:
             self.answer(asked, result)
 
-    def serve_again(self, asked: "Asked") -> bool:
+    def serve_again(self, asked: "RequestInHand") -> bool:
         """Ask the handlers of a request that waited for them; return False when there are still none."""
         request = asked.request
         if not self._reply_cache.awaited(asked.epoch, request.id):
@@ -343,7 +341,7 @@ class Exchange:
             self.answer(asked, result)
         return True
 
-    def answer(self, asked: "Asked", result: bytes | Result) -> None:
+    def answer(self, asked: "RequestInHand", result: bytes | Result) -> None:
         """Reply to a request, with what its handlers gave."""
         request = asked.request
         if type(result) is bytes and len(result) <= MAX_PAYLOAD:

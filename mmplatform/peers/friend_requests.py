@@ -17,8 +17,8 @@ from mmplatform.errors import CodecError, Refused
 from mmplatform.events import Events
 from mmplatform.identity.keys import SignId
 from mmplatform.message import Priority
-from mmplatform.messaging.dispatch import Finished, OnReply
-from mmplatform.messaging.subscriber import DONE, NOBODY, Result
+from mmplatform.messaging.dispatch import OnReply
+from mmplatform.messaging.results import DONE, NOBODY, Finished, Result
 from mmplatform.storage.contract import Storage
 
 PROTOCOL: Final = "contacts"  # on the wire
@@ -28,11 +28,13 @@ MAX_ASKING: Final = 256  # peers that are listed; more are refused
 ASKING: Final = b"asking/"  # the start of the keys of peers that ask us
 ASKED: Final = b"asked/"  # of friends that know of it
 
-_times: Decoder[int] = Decoder(Integer, 16)  # type: ignore[arg-type]  # no class
+_times: Decoder[int] = Decoder(Integer, 16)
 
 
 class FriendRequests:
     """Lists who asks, and asks. ``changed`` is called when somebody has stopped asking."""
+
+    protocol: Final = PROTOCOL
 
     def __init__(
         self,
@@ -120,8 +122,9 @@ class FriendRequests:
         """Whether requests are taken: always."""
         return True
 
-    async def close(self) -> None:
+    async def end(self, grace: float) -> list[str]:
         """End nothing: no handler is at work."""
+        return []
 
     # Inside.
 
@@ -129,9 +132,9 @@ class FriendRequests:
         friends = self._contacts.friends
         for peer in [peer for peer in self._asking if peer in friends]:
             self._forget(peer)
-        for peer in [peer for peer in self._asked if peer not in friends]:
-            self._asked.discard(peer)
-            self._storage.write([(ASKED + peer.encode(), None)], sync=False)
+        for gone in [key for key in self._asked if key not in friends]:
+            self._asked.discard(gone)
+            self._storage.write([(ASKED + gone.encode(), None)], sync=False)
         for queue in self._outbox.queues():
             queue.greeted = False
             if queue.peer in friends and (queue.linked or not queue.empty):

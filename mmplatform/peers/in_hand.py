@@ -5,27 +5,28 @@ from typing import Protocol
 
 from mmplatform.delivery.receiver import Stream
 from mmplatform.delivery.wire import Record, Request
+from mmplatform.identity.keys import SignId
 from mmplatform.message import Message
-from mmplatform.messaging.subscriber import NOBODY, Result
+from mmplatform.messaging.results import NOBODY, Result
 
 
 class Taker(Protocol):
     """What has handed a message or a request of ``peer`` to handlers, and takes their result."""
 
-    peer: str
+    peer: SignId
     now: Callable[[], float]
 
     def finished(self, message: "InHand", result: Result) -> None: ...
 
-    def answer(self, asked: "Asked", result: bytes | Result) -> None: ...
+    def answer(self, asked: "RequestInHand", result: bytes | Result) -> None: ...
 
-    def serve_again(self, asked: "Asked") -> bool: ...
+    def serve_again(self, asked: "RequestInHand") -> bool: ...
 
 
 class InHand:
     """A durable message whose handlers are at work; called with their result. ``expires``: Unix ms, our clock."""
 
-    __slots__ = ("taker", "expires", "record", "scope", "stream")
+    __slots__ = ("expires", "record", "scope", "stream", "taker")
 
     durable = True
 
@@ -45,10 +46,10 @@ class InHand:
         )  # fmt: skip
 
 
-class Asked:
+class RequestInHand:
     """A request whose handlers are at work, or are waited for; called with their result."""
 
-    __slots__ = ("epoch", "taker", "request", "scope")
+    __slots__ = ("epoch", "request", "scope", "taker")
 
     durable = False
 

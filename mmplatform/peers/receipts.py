@@ -1,17 +1,23 @@
 """Takes in receipts: how messages ended that their recipients had kept for a handler to come."""
 
 from collections.abc import Callable
+from typing import Final
 
-from mmplatform.delivery.receipts import Entry, decode_receipt
+from mmplatform.delivery.receipts import PROTOCOL, decode_receipt
+from mmplatform.delivery.sender import outcome_of
+from mmplatform.delivery.wire import End
 from mmplatform.errors import CodecError, Refused
-from mmplatform.messaging.dispatch import Finished, OnReply
-from mmplatform.messaging.subscriber import DONE, NOBODY, Result
+from mmplatform.message import Outcome
+from mmplatform.messaging.dispatch import OnReply
+from mmplatform.messaging.results import DONE, NOBODY, Finished, Result
 
 
 class Receipts:
-    """Handles the protocol of receipts; ``ended(peer, entry)`` is told each end."""
+    """Handles the protocol of receipts; ``ended(peer, lane, epoch, low, high, outcome)`` is told each."""
 
-    def __init__(self, ended: Callable[[str, Entry], None]) -> None:
+    protocol: Final = PROTOCOL
+
+    def __init__(self, ended: Callable[[str, int, int, int, int, Outcome], None]) -> None:
         self._ended = ended
 
     def on_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
@@ -23,8 +29,9 @@ class Receipts:
             entries = decode_receipt(payload)
         except CodecError:
             return Result(None, Refused("bad-payload"))
-        for entry in entries:
-            self._ended(sender, entry)
+        for lane, epoch, low, high, end, text in entries:
+            if end is not End.KEPT:
+                self._ended(sender, lane, epoch, low, high, outcome_of(end, text))
         return DONE
 
     def on_request(
@@ -37,5 +44,6 @@ class Receipts:
         """Whether receipts are taken: always."""
         return True
 
-    async def close(self) -> None:
+    async def end(self, grace: float) -> list[str]:
         """End nothing: no handler is at work."""
+        return []

@@ -12,8 +12,9 @@ from mmplatform.delivery.receiver import Stream
 from mmplatform.delivery.wire import OVERHEAD, TAKEN, UNHEARD, End, Ending, Record
 from mmplatform.durable.inbox import Inbox
 from mmplatform.durable.inbox_rows import InboxMessage
+from mmplatform.durable.kept import Kept
 from mmplatform.errors import QueueFull, Refused
-from mmplatform.messaging.subscriber import NOBODY, Result
+from mmplatform.messaging.results import NOBODY, Result
 
 SETUP_TIME: Final = 10.0  # seconds after the start in which a program registers its handlers, unless it says so earlier
 PARKED: Final = 4096  # requests that wait for their handlers, of all peers
@@ -25,7 +26,10 @@ IN_INBOX: Final[Ending] = (End.KEPT, "")
 class Waiting(Protocol):
     """A request that waits for its handler."""
 
-    size: int
+    @property
+    def size(self) -> int:
+        """Bytes that the request holds."""
+        ...
 
     def try_again(self) -> bool:
         """Ask the handlers again; return False when there are still none."""
@@ -44,13 +48,14 @@ class Reception:
     def __init__(
         self,
         inbox: Inbox,
+        kept: Kept,
         internal: Collection[str],
         hold: Collection[str],
         asks: Callable[[str], bool],
         again: Callable[[str | None], None],
         now: Callable[[], float],
     ) -> None:
-        self.inbox, self.hold = inbox, frozenset(hold)
+        self.inbox, self.kept, self.hold = inbox, kept, frozenset(hold)
         self.ending = False
         self.setting_up = True
         self.refused = 0  # messages of this run that nobody listened to
@@ -79,8 +84,9 @@ class Reception:
         for request in parked:
             request.give_up()
 
-    def close(self) -> None:
-        """Wait for no handlers any more."""
+    def close(self, ending: bool = False) -> None:
+        """Wait for no handlers any more; ``ending``: and take nothing in any more."""
+        self.ending = ending
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -115,7 +121,7 @@ class Reception:
         if record.protocol in self._internal or not _is_name(record.protocol):
             return UNHEARD
         if scope in self.hold:
-            return self._keep(peer, stream, record, expires, "") and IN_INBOX
+            return IN_INBOX if self._keep(peer, stream, record, expires, "") else None
         if self.setting_up or self._asks(peer):
             self._left = True
             stream.leave(record.seq)

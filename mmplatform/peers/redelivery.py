@@ -12,17 +12,19 @@ from mmplatform.delivery.wire import TAKEN, End
 from mmplatform.durable.handled import Handled
 from mmplatform.durable.handled_log import INBOX
 from mmplatform.durable.inbox import HeldTopic, Inbox
-from mmplatform.durable.inbox_rows import InboxMessage, InboxKey
+from mmplatform.durable.inbox_rows import InboxKey, InboxMessage
 from mmplatform.errors import StorageError
 from mmplatform.message import Message
 from mmplatform.messaging.dispatch import Dispatcher
-from mmplatform.messaging.subscriber import DONE, NOBODY, Result
+from mmplatform.messaging.results import DONE, NOBODY, Result
 from mmplatform.peers.reception import Reception, text_of, told_of
 
 SLICE: Final = 0.0003  # seconds
 IN_HAND: Final = 1024  # messages of one topic that handlers have at once
 SIDE_BY_SIDE: Final = 64  # topics that are read at once
-AGAIN_AFTER: Final = 0.05  # seconds after which a topic is read again whose rows could not be read, or are not there yet
+AGAIN_AFTER: Final = (
+    0.05  # seconds after which a topic is read again whose rows could not be read, or are not there yet
+)
 
 
 class Redelivery:
@@ -156,7 +158,7 @@ class Redelivery:
             self.delivered += 1
             if not result.rows:
                 self._handled.note(INBOX, key.peer, 0, 0, key.number, key.number)
-        self._inbox.end(key, message, ending, result.rows)
+        self._inbox.end(key, message, ending, self._reception.kept.stage(result.rows))
 
     def message(self, handed: "Redelivered") -> Message:
         """Make what a handler with a fourth parameter gets."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 from mmplatform.delivery.wire import Event
@@ -10,10 +10,9 @@ from mmplatform.durable.outbox import Outbox
 from mmplatform.errors import ControlTopic, InvalidPayload, LocalError, NotRunning
 from mmplatform.identity.circles import is_control_topic
 from mmplatform.identity.keys import SignId, parse_sign_id
-from mmplatform.message import DEFAULT_EXPIRY, MAX_PAYLOAD, Delivery, Outcome, Priority, check_topic
-from mmplatform.messaging.api import outcome_of
+from mmplatform.message import DEFAULT_EXPIRY, MAX_PAYLOAD, Delivery, Message, Outcome, Priority, check_topic
+from mmplatform.messaging.api import SentHere
 from mmplatform.messaging.dispatch import Dispatcher
-from mmplatform.messaging.subscriber import Result
 from mmplatform.peers.registry import Peers
 from mmplatform.plugins.host import Failed
 
@@ -95,13 +94,11 @@ class NodeUpstream:
         if protocol not in self._protocols:
             raise LocalError(f"no API has the protocol {protocol!r}")
         delivery = Delivery(self.sign_id)
-
-        def settle(result: Result) -> None:
-            delivery.settle(outcome_of(result))
-
-        result = self._protocols[protocol].on_message("self", topic, self.sign_id, payload, settle)
+        make = partial(Message, topic, protocol, payload, self.sign_id, "self", "local", "", self._now())
+        end = SentHere(delivery, make)
+        result = self._protocols[protocol].on_message("self", topic, self.sign_id, payload, end)
         if result is not None:
-            settle(result)
+            end(result)
         return delivery
 
     def check_running(self) -> None:

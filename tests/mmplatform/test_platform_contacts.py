@@ -26,7 +26,7 @@ from mmplatform.codec import encode, pack, unpack
 from mmplatform.directory import own_record
 from mmplatform.message import Delivery
 from mmplatform.messaging.api import API, ProtocolHandler, raw
-from mmplatform.messaging.subscriber import Result
+from mmplatform.messaging.results import Result
 from mmplatform.plugins.signalling import SignallingTransport
 from mmplatform.storage.memory import MemoryStorage
 from tests.support.waiting import until

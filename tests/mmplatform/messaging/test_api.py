@@ -11,7 +11,8 @@ from mmplatform.errors import InvalidPayload, InvalidTopic, NoResponders, Refuse
 from mmplatform.message import DELIVERED, UNHANDLED, Delivery, Priority, Retry
 from mmplatform.messaging.api import API, raw
 from mmplatform.messaging.dispatch import ProtocolHandler
-from mmplatform.messaging.subscriber import NOBODY, Result
+from mmplatform.messaging.results import NOBODY, Result
+from tests.support.bus import Ended
 
 OWN, BOB = "own", "bob"
 
@@ -117,7 +118,7 @@ async def test_local_messages_are_handled_at_once(api: API, destination: str) ->
     api.on("self.chat", lambda topic, sender, payload: got.append((topic, sender, payload)))
     assert await (await api.send("chat", destination, "hi")) == DELIVERED
     assert got == [("self.chat", OWN, "hi")]
-    assert await (await api.send("other", destination)) == UNHANDLED
+    assert (await api.send("other", destination)).outcome == UNHANDLED
 
 
 async def test_a_handler_cannot_change_what_the_sender_keeps(api: API) -> None:
@@ -150,7 +151,7 @@ async def test_a_local_sender_waits_for_room(api: API) -> None:
     assert sum(task.done() for task in sending) < 4
     slow.gate.set()
     for delivery in await asyncio.gather(*sending):
-        assert (await delivery).handled
+        assert (await delivery).state == "delivered"
     assert slow.got == list(range(5))
 
 
@@ -159,13 +160,15 @@ async def test_local_refusals_and_failures(api: API, wire: Wire) -> None:
     def busy(topic: str, sender: str, payload: Any) -> None:
         raise Refused("busy")
 
-    @api.on("self.broken")
+    @api.on("self.broken", retries=0)
     def broken(topic: str, sender: str, payload: Any) -> None:
         raise KeyError("broken")
 
     with pytest.raises(Refused, match="busy"):
         await (await api.send("busy"))
-    assert await (await api.send("broken")) == DELIVERED, "handled, and the failure is told"
+    outcome = (await api.send("broken")).outcome
+    assert outcome is not None
+    assert (outcome.state, outcome.reason) == ("failed", "KeyError: 'broken'")
     assert [topic for _, topic in wire.errors] == ["self.busy", "self.broken"]
 
 
@@ -195,19 +198,19 @@ async def test_remote_messages_come_in_decoded(api: API) -> None:
     got: list[Any] = []
     api.on("friends.chat", lambda topic, sender, payload: got.append((topic, sender, payload)))
     for _ in range(2):
-        result = api.on_message("friends", "chat", BOB, encode([1]), lambda result: None)
+        result = api.on_message("friends", "chat", BOB, encode([1]), Ended())
         assert isinstance(result, Result)
         assert result.error is None
         api.on_event("friends", "chat", BOB, encode([2]))
     assert got == [("friends.chat", BOB, [1]), ("friends.chat", BOB, [2])] * 2
-    assert api.on_message("public", "chat", BOB, encode(1), lambda result: None) is NOBODY
+    assert api.on_message("public", "chat", BOB, encode(1), Ended()) is NOBODY
     api.on_event("public", "chat", BOB, encode(1))
     assert len(got) == 4
 
 
 async def test_a_payload_that_does_not_decode_is_refused_and_counted(api: API) -> None:
     api.on("friends.>", lambda topic, sender, payload: None)
-    result = api.on_message("friends", "chat", BOB, b"\xc1", lambda result: None)
+    result = api.on_message("friends", "chat", BOB, b"\xc1", Ended())
     assert result is not None
     assert str(result.error) == "bad-payload"
     api.on_event("friends", "chat", BOB, b"")
@@ -217,8 +220,8 @@ async def test_a_payload_that_does_not_decode_is_refused_and_counted(api: API) -
 async def test_remote_messages_finish_when_their_handlers_do(api: API) -> None:
     slow = Slow()
     api.on("friends.chat", slow)
-    finished: list[Result] = []
-    assert api.on_message("friends", "chat", BOB, encode(1), finished.append) is None
+    finished = Ended()
+    assert api.on_message("friends", "chat", BOB, encode(1), finished) is None
     await turns()
     assert finished == []
     slow.gate.set()
@@ -227,7 +230,7 @@ async def test_remote_messages_finish_when_their_handlers_do(api: API) -> None:
 
 
 async def test_remote_requests(api: API) -> None:
-    replies: list[Any] = []
+    replies = Ended()
     slow = Slow()
     slow.gate.set()
     api.on("friends.slow", slow)
@@ -236,7 +239,7 @@ async def test_remote_requests(api: API) -> None:
     api.on("friends.odd.slow", made_odd)
 
     def ask(topic: str) -> Any:
-        return api.on_request("friends", topic, BOB, encode(1), replies.append)
+        return api.on_request("friends", topic, BOB, encode(1), replies)
 
     assert ask("now") == encode(2)
     assert ask("nobody") is NOBODY
@@ -254,7 +257,7 @@ async def made_odd(topic: str, sender: str, payload: Any) -> object:
 
 async def test_retry_reaches_across(api: API) -> None:
     calls: list[Any] = []
-    finished: list[Result] = []
+    finished = Ended()
 
     @api.on("friends.chat")
     def handler(topic: str, sender: str, payload: Any) -> None:
@@ -262,7 +265,7 @@ async def test_retry_reaches_across(api: API) -> None:
         if len(calls) < 3:
             raise Retry(0)
 
-    assert api.on_message("friends", "chat", BOB, encode(1), finished.append) is None
+    assert api.on_message("friends", "chat", BOB, encode(1), finished) is None
     await turns(10)
     assert calls == [1, 1, 1]
     assert len(finished) == 1

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from mmplatform.errors import InvalidTopic
 from mmplatform.messaging.bus import Bus
-from mmplatform.messaging.subscriber import Result
 from tests.support.brute_force import matches
-from tests.support.bus import Errors, Heard, Slow, others, turns
+from tests.support.bus import Ended, Errors, Heard, Slow, others, turns
 
 # Matching.
 
@@ -51,7 +50,7 @@ def test_a_name_reaches_exactly_the_patterns_that_match(
         pattern, _, handler = live.pop(data.draw(st.integers(0, len(live) - 1)))
         assert bus.off(".".join(pattern), handler)
         check()
-    assert not bus._patterns._root.children, "the index keeps nothing of what is gone"
+    assert not bus._subscriptions.patterns._root.children, "the index keeps nothing of what is gone"
 
 
 @pytest.mark.parametrize(
@@ -331,7 +330,7 @@ async def test_a_cancelled_error_of_a_handler_counts_as_its_failure(bus: Bus, er
     """Else the message would never be finished, and nothing behind it acknowledged."""
     lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     lost.cancel()
-    results: list[Result] = []
+    results = Ended()
 
     async def awaited(topic: str, sender: str, payload: Any) -> None:
         await lost
@@ -344,7 +343,7 @@ async def test_a_cancelled_error_of_a_handler_counts_as_its_failure(bus: Bus, er
     for topic in "abca":
         route = bus.route("self", topic)
         assert route is not None
-        result = bus.deliver(route, "me", 0, results.append)
+        result = bus.deliver(route, "me", 0, results)
         if result is not None:
             results.append(result)
     await turns()

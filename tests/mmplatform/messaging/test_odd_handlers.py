@@ -9,9 +9,10 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from mmplatform.message import Retry
+from mmplatform.message import Message, Retry
 from mmplatform.messaging.bus import Bus
-from mmplatform.messaging.subscriber import DONE, Result
+from mmplatform.messaging.results import DONE
+from tests.support.bus import Ended
 from tests.support.waiting import until
 
 
@@ -27,7 +28,7 @@ class Heard:
         self.bus = Bus(lambda error, topic: self.errors.append(f"{type(error).__name__}: {error}"))
         self.seen: list[Any] = []
         self.done: list[Any] = []
-        self.ended: list[Result] = []
+        self.ended = Ended()
 
     async def work(self, payload: Any, turns: int = 3) -> Any:
         for _ in range(turns):
@@ -38,9 +39,9 @@ class Heard:
     def say(self, payload: Any, topic: str = "x") -> None:
         route = self.bus.route("self", topic)
         assert route is not None
-        result = self.bus.deliver(route, "me", payload, self.ended.append)
+        result = self.bus.deliver(route, "me", payload, self.ended)
         if result is not None:
-            self.ended.append(result)
+            self.ended(result)
 
 
 @pytest.fixture
@@ -177,7 +178,7 @@ async def test_a_retry_out_of_something_awaited_calls_the_handler_again(heard: H
 def no_arguments() -> None: ...
 
 
-def four(topic: str, sender: str, payload: Any, more: Any) -> None: ...
+def five(topic: str, sender: str, payload: Any, message: Message, more: Any) -> None: ...
 
 
 def keyword(topic: str, sender: str, *, payload: Any) -> None: ...
@@ -195,7 +196,7 @@ def generate(topic: str, sender: str, payload: Any) -> Iterator[int]:
     ("handler", "text"),
     [
         (no_arguments, "topic, sender, payload"),
-        (four, "missing a required argument: 'more'"),
+        (five, "requires 5 arguments; a handler is called with .* or with the message as a fourth"),
         (keyword, "topic, sender, payload"),
         (stream, "is a generator"),
         (generate, "is a generator"),
@@ -219,7 +220,7 @@ def test_what_takes_more_than_it_is_given_is_welcome() -> None:
 
         async def __call__(self, *arguments: Any, **options: Any) -> None: ...
 
-    for handler in (print, dict, Method().handle, Method(), functools.partial(four, "first"), lambda *a: None):
+    for handler in (print, dict, Method().handle, Method(), functools.partial(five, "first"), lambda *a: None):
         bus.on("self.x", handler)  # type: ignore[arg-type]
     assert len(bus.subscribers()) == 6
 
@@ -253,7 +254,7 @@ async def test_coroutines_that_nobody_will_await_are_closed(recwarn: pytest.Warn
         route = heard.bus.route("self", topic)
         assert route is not None
         for number in range(4):
-            heard.bus.deliver(route, "me", number, heard.ended.append)  # the same route: each calls the handler
+            heard.bus.deliver(route, "me", number, heard.ended)  # the same route: each calls the handler
     await heard.bus.close()
-    heard.bus.deliver(route, "me", 4, heard.ended.append)
+    heard.bus.deliver(route, "me", 4, heard.ended)
     assert [str(warning.message) for warning in recwarn] == []
