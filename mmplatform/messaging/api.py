@@ -274,7 +274,7 @@ class API:
         """Hand a durable message to its subscribers: see :class:`ProtocolHandler`."""
         route = self.bus.route(scope, topic)
         if route is None:
-            return NOBODY
+            return None if self.bus.ending else NOBODY  # not for us to say any more who listens
         try:
             value = self._decode(payload)
         except Exception:

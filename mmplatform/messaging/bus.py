@@ -18,7 +18,7 @@ from mmplatform.errors import NoResponders, NotRunning
 from mmplatform.message import Message, check_pattern, check_topic
 from mmplatform.messaging.handlers import VALUES, Handler, close, is_awaitable
 from mmplatform.messaging.options import Options, Policy
-from mmplatform.messaging.results import DONE, NOBODY, Finished, LocalEnd, Pending, Result
+from mmplatform.messaging.results import DONE, NOBODY, Finished, LocalEnd, Pending, Result, Unawaited
 from mmplatform.messaging.subscriber import Subscriber
 from mmplatform.messaging.subscriptions import Subscriptions
 from mmplatform.messaging.work import OnError, Work
@@ -282,7 +282,8 @@ class Bus:
             if not isinstance(begun, BaseException):
                 close(begun)
             return None
-        pending = Pending(route.name, sender, payload, finished, make)
+        name = route.name
+        pending = Pending(name, sender, payload, finished) if make is None else Unawaited(name, sender, payload, make)
         subscribers = route.subscribers
         if begun is not None:
             pending.result = result if skip else NOBODY
@@ -293,7 +294,10 @@ class Bus:
                 pending.remaining += 1
                 if subscriber.once:
                     self._remove(subscriber)
-                subscriber.take(pending)
+                if subscriber.queued:
+                    subscriber.offer((pending, 0, None, None))
+                else:
+                    subscriber.take(pending)
         if pending.remaining == 1:
             return pending.result
         pending.release()
