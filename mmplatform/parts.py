@@ -76,13 +76,15 @@ class Parts:
         self.dispatcher, self.bus = Dispatcher(events), Bus(failed)
         self.contacts = Contacts(storage, own, failed, friends, devices)
         self.outbox = Outbox(storage, self.epoch, now, lambda peer: self.peers.wake(peer), failed)
-        log = HandledLog(folder.path / "handled", failed) if folder is not None else None
+        handled_log = HandledLog(folder.path / "handled", failed) if folder is not None else None
         self.handled = Handled(
-            storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, log
+            storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, handled_log
         )
         self.kept = Kept(storage)
-        self.handled.saved = self.kept.saved
-        self.inbox = Inbox(storage, self.handled, now, self.outbox.tell_ends, failed, limits)
+        self.inbox = Inbox(
+            storage, self.handled, self.kept, now, self.outbox.tell_ends,
+            lambda peer: self.contacts.scope(peer) == "public", failed, limits,
+        )  # fmt: skip
         self.reception = Reception(
             self.inbox, self.kept, self.dispatcher.internal, hold, lambda peer: self.friend_requests.asks(peer),
             lambda peer: self.peers.want_again(peer), now,
@@ -163,6 +165,7 @@ class Parts:
         await self.outbox.open()
         await self.inbox.open(await self.handled.open())
         await self.friend_requests.open()
+        await self.inbox.begin()
         await self.directory.open()
         self.mailer.open()  # before anything can be dialled or come
         for carrier in self.plugins.carriers:
