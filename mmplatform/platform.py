@@ -249,7 +249,7 @@ class Platform:
         """Call ``handler`` for an event; also a decorator.
 
         The events are ready(), connection(peer), disconnected(peer, reason), path(peer, address, rtt, why),
-        message(Message) and error(exception, topic). ``path`` says that another link to the peer is used from now on:
+        message(Message), asking(peer) for a stranger that has added us as a friend, and error(exception, topic). ``path`` says that another link to the peer is used from now on:
         ``rtt`` in seconds, ``why`` is "first", "better", "lost", "silent" (the link before did not answer), "replaced"
         or "taken-over".
 
@@ -298,7 +298,7 @@ class Platform:
         return await self.upstream.post(destination, topic, protocol, payload, realtime, expire_after, priority)
 
     async def flush(self, peer: str | None = None, timeout: float | None = None) -> None:
-        """Wait until all messages (to ``peer``, or to everybody) are settled.
+        """Wait until all messages (to ``peer``, or to everybody) are on the disks of their recipients, or have ended.
 
         Raises TimeoutError after ``timeout`` seconds, and NotRunning when the platform stops; no message is lost then.
         """

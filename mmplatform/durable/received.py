@@ -19,6 +19,7 @@ from mmplatform.storage.contract import Storage
 PREFIX: Final = b"received/"
 OVERDUE_MS: Final = 7 * 24 * 3600 * 1000  # after its expiry, until which a receipt may still come
 KEY_SIZE: Final = len(PREFIX) + 44 + 1 + 1 + 8 + 8
+EARLY_OF_PEER: Final = 64  # receipts of one peer, of those below
 MAX_EARLY: Final = 4096  # receipts that came before the acknowledgement they belong to, of all peers
 
 Place = tuple[str, int, int]  # peer, lane, epoch
@@ -87,7 +88,8 @@ class Received:
 
     def told_early(self, place: Place, low: int, high: int, outcome: Outcome) -> None:
         """Note a receipt for messages that are still in the outbox: their acknowledgement is yet to be seen."""
-        if len(self._early) < MAX_EARLY:
+        peer = place[0]
+        if sum(1 for early in self._early if early[0][0] == peer) < EARLY_OF_PEER and len(self._early) < MAX_EARLY:
             self._early[place, low, high] = outcome
 
     def holds(self, place: Place, seq: int) -> bool:
