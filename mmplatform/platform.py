@@ -249,9 +249,9 @@ class Platform:
         """Call ``handler`` for an event; also a decorator.
 
         The events are ready(), connection(peer), disconnected(peer, reason), path(peer, address, rtt, why),
-        message(Message), asking(peer) for a stranger that has added us as a friend, and error(exception, topic). ``path`` says that another link to the peer is used from now on:
-        ``rtt`` in seconds, ``why`` is "first", "better", "lost", "silent" (the link before did not answer), "replaced"
-        or "taken-over".
+        message(Message), asking(peer) for a stranger that has added us as a friend, and error(exception, topic).
+        ``path`` says that another link to the peer is used from now on: ``rtt`` in seconds, ``why`` is "first",
+        "better", "lost", "silent" (the link before did not answer), "replaced" or "taken-over".
 
         Args:
             event: one of these names.
