@@ -45,6 +45,13 @@ class Storage(ABC):
         At most ``limit`` rows are returned; 0 means all. Raises StorageError.
         """
 
+    async def keys(self, prefix: bytes, start: bytes = b"", limit: int = 0) -> list[bytes]:
+        """Return the keys of the rows that :meth:`scan` would return; stores that can do so leave the values unread.
+
+        At most ``limit`` keys are returned; 0 means all. Raises StorageError.
+        """
+        return [key for key, _ in await self.scan(prefix, start, limit)]
+
     @abstractmethod
     def write(self, rows: Sequence[Row], *, sync: bool = True) -> asyncio.Future[None]:
         """Put and delete ``rows`` as one; the future resolves when they are kept, or raises StorageError.

@@ -11,15 +11,18 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from mmplatform.errors import FolderInUse, StorageCorrupt, StorageError, StorageFull, StorageReadOnly
 
-Found = list[tuple[bytes, bytes]]
+Found = list[Any]  # tuples of what the statement selects
 Statement = tuple[str, list[bytes]]
 
 GET = "SELECT key, value FROM kv WHERE key = ?"
 SCAN = "SELECT key, value FROM kv WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
 SCAN_TO_END = "SELECT key, value FROM kv WHERE key >= ? ORDER BY key LIMIT ?"
+KEYS = "SELECT key FROM kv WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
+KEYS_TO_END = "SELECT key FROM kv WHERE key >= ? ORDER BY key LIMIT ?"
 
 FORMAT = 1
 CREATE = "CREATE TABLE IF NOT EXISTS kv(key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL) WITHOUT ROWID"
@@ -60,7 +63,7 @@ class Database:
                 _execute(connection, statements)
 
     def read(self, sql: str, arguments: tuple[bytes | int, ...]) -> Found:
-        """Return the rows that one of GET, SCAN and SCAN_TO_END finds. Raises StorageError."""
+        """Return the rows that one of the statements above finds. Raises StorageError."""
         with self._typed_failures():
             return self._connected().execute(sql, arguments).fetchall()
 

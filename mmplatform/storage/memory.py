@@ -27,15 +27,10 @@ class MemoryStorage(Storage):
         return self._rows.get(key)
 
     async def scan(self, prefix: bytes, start: bytes = b"", limit: int = 0) -> list[tuple[bytes, bytes]]:
-        self._running_loop()
-        keys = self._sorted_keys()
-        found: list[tuple[bytes, bytes]] = []
-        for index in range(bisect_left(keys, max(prefix, start)), len(keys)):
-            key = keys[index]
-            if not key.startswith(prefix) or 0 < limit <= len(found):
-                break
-            found.append((key, self._rows[key]))
-        return found
+        return [(key, self._rows[key]) for key in self._range(prefix, start, limit)]
+
+    async def keys(self, prefix: bytes, start: bytes = b"", limit: int = 0) -> list[bytes]:
+        return self._range(prefix, start, limit)
 
     def write(self, rows: Sequence[Row], *, sync: bool = True) -> asyncio.Future[None]:
         future = self._running_loop().create_future()
@@ -44,6 +39,17 @@ class MemoryStorage(Storage):
             self._apply(key, value)
         future.set_result(None)
         return future
+
+    def _range(self, prefix: bytes, start: bytes, limit: int) -> list[bytes]:
+        self._running_loop()
+        keys = self._sorted_keys()
+        found: list[bytes] = []
+        for index in range(bisect_left(keys, max(prefix, start)), len(keys)):
+            key = keys[index]
+            if not key.startswith(prefix) or 0 < limit <= len(found):
+                break
+            found.append(key)
+        return found
 
     def _apply(self, key: bytes, value: bytes | None) -> None:
         if value is not None:

@@ -25,5 +25,9 @@ class PrefixedStorage(Storage):
         found = await self._storage.scan(self._prefix + prefix, self._prefix + start, limit)
         return [(key[len(self._prefix) :], value) for key, value in found]
 
+    async def keys(self, prefix: bytes, start: bytes = b"", limit: int = 0) -> list[bytes]:
+        found = await self._storage.keys(self._prefix + prefix, self._prefix + start, limit)
+        return [key[len(self._prefix) :] for key in found]
+
     def write(self, rows: Sequence[Row], *, sync: bool = True) -> asyncio.Future[None]:
         return self._storage.write([(self._prefix + key, value) for key, value in rows], sync=sync)

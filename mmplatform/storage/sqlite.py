@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from mmplatform.errors import StorageError
 from mmplatform.storage.contract import Row, Storage, check_rows
-from mmplatform.storage.database import GET, SCAN, SCAN_TO_END, Database, Found
+from mmplatform.storage.database import GET, KEYS, KEYS_TO_END, SCAN, SCAN_TO_END, Database, Found
 
 T = TypeVar("T")
 
@@ -60,10 +60,10 @@ class SQLiteStorage(Storage):
         return found[0][1] if found else None
 
     async def scan(self, prefix: bytes, start: bytes = b"", limit: int = 0) -> list[tuple[bytes, bytes]]:
-        first, end, count = max(prefix, start), _after(prefix), limit if limit > 0 else -1
-        if end is None:
-            return await self._read(SCAN_TO_END, (first, count))
-        return await self._read(SCAN, (first, end, count))
+        return await self._range(SCAN, SCAN_TO_END, prefix, start, limit)
+
+    async def keys(self, prefix: bytes, start: bytes = b"", limit: int = 0) -> list[bytes]:
+        return [key for (key,) in await self._range(KEYS, KEYS_TO_END, prefix, start, limit)]
 
     def write(self, rows: Sequence[Row], *, sync: bool = True) -> asyncio.Future[None]:
         worker = self._opened_worker()
@@ -74,6 +74,10 @@ class SQLiteStorage(Storage):
         self._batch.sync = self._batch.sync or sync
         self._batch.writers.append(future)
         return future
+
+    def _range(self, sql: str, to_end: str, prefix: bytes, start: bytes, limit: int) -> asyncio.Future[Found]:
+        first, end, count = max(prefix, start), _after(prefix), limit if limit > 0 else -1
+        return self._read(to_end, (first, count)) if end is None else self._read(sql, (first, end, count))
 
     def _read(self, sql: str, arguments: tuple[bytes | int, ...]) -> asyncio.Future[Found]:
         worker = self._opened_worker()

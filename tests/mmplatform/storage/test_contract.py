@@ -11,17 +11,24 @@ from hypothesis import strategies as st
 from mmplatform.errors import InvalidPayload, StorageError
 from mmplatform.storage.contract import MAX_KEY, MAX_VALUE, Row, Storage
 from mmplatform.storage.memory import MemoryStorage
+from mmplatform.storage.prefixed import PrefixedStorage
 from mmplatform.storage.sqlite import SQLiteStorage
 
 Maker = Callable[[], Storage]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+class Plain(MemoryStorage):
+    """A store that has only what it must have: its keys are those that a scan finds."""
+
+    keys = Storage.keys
+
+
+@pytest.fixture(params=["memory", "sqlite", "plain"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Maker:
     """Makes the same store again each time, as a restarted node would."""
     if request.param == "sqlite":
         return lambda: SQLiteStorage(tmp_path / "data.db")
-    memory = MemoryStorage()
+    memory = Plain() if request.param == "plain" else MemoryStorage()
     return lambda: memory
 
 
@@ -96,7 +103,9 @@ async def test_scan_by_prefix_start_and_limit(store: Storage) -> None:
     async def scanned(prefix: bytes, start: bytes = b"", limit: int = 0) -> list[bytes]:
         rows = await store.scan(prefix, start, limit)
         assert all(key == value for key, value in rows)
-        return [key for key, _ in rows]
+        found = [key for key, _ in rows]
+        assert await store.keys(prefix, start, limit) == found
+        return found
 
     assert await scanned(b"") == sorted(keys)
     assert await scanned(b"b") == [b"b", b"b\x00", b"b1", b"b2", b"b\xff", b"b\xff\xff"]
@@ -109,6 +118,20 @@ async def test_scan_by_prefix_start_and_limit(store: Storage) -> None:
     assert await scanned(b"\xff\xff") == [b"\xff\xff1"]
     assert await scanned(b"", b"", 1) == [b"a"]
     assert await scanned(b"nothing") == []
+
+
+async def test_keys_see_the_writes_called_before_them(store: Storage) -> None:
+    kept = store.write([(b"a", b"1"), (b"b", b"2")])
+    assert await store.keys(b"") == [b"a", b"b"]
+    assert kept.done()
+
+
+async def test_an_owner_sees_its_own_keys_only(store: Storage) -> None:
+    await store.write([(b"a/1", b""), (b"b/1", b""), (b"b/2", b""), (b"c", b"")])
+    mine = PrefixedStorage(store, b"b/")
+    assert await mine.keys(b"") == [b"1", b"2"]
+    assert await mine.keys(b"", b"2") == [b"2"]
+    assert await mine.keys(b"", limit=1) == [b"1"]
 
 
 async def test_scan_follows_later_writes(store: Storage) -> None:
@@ -192,6 +215,8 @@ async def test_use_before_open_and_after_close_is_an_error(make: Maker) -> None:
             await store.get(b"k")
         with pytest.raises(StorageError, match="open"):
             await store.scan(b"")
+        with pytest.raises(StorageError, match="open"):
+            await store.keys(b"")
 
     await unusable()
     await store.open()
@@ -232,5 +257,7 @@ async def test_it_behaves_like_a_sorted_dict(
             if number % 3 == 0:
                 await future
         expected = sorted((key, value) for key, value in model.items() if key.startswith(prefix) and key >= start)
-        assert await store.scan(prefix, start, limit) == (expected[:limit] if limit else expected)
+        expected = expected[:limit] if limit else expected
+        assert await store.scan(prefix, start, limit) == expected
+        assert await store.keys(prefix, start, limit) == [key for key, _ in expected]
         assert [await store.get(key) for key in model] == list(model.values())
