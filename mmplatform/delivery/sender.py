@@ -71,6 +71,11 @@ class OutgoingStream:
             self.flying -= len(record.payload) + OVERHEAD
         self.waiting.extendleft(_buried(reversed(back), self.acked))
 
+    def place(self, seq: int) -> int:
+        """Return where a record waits, -1 when it does not: the numbers of those that wait have no gaps."""
+        index = seq - self.waiting[0].seq if self.waiting else -1
+        return index if 0 <= index < len(self.waiting) else -1
+
     def drop_blob(self) -> None:
         """Forget how far the first waiting record went out in pieces; a partial acknowledgement can tell again."""
         self.blob, self.offset, self.confirmed = b"", 0, 0
@@ -226,13 +231,13 @@ class Sender:
         stream = self._stream(lane, epoch)
         if stream is None or (stream.offset and stream.waiting[0].seq == seq):
             return False
-        for index, record in enumerate(stream.waiting):
-            if record.seq == seq and record.topic:
-                stream.waiting[index] = tombstone(seq, record.expires)
-                stream.acked.add(seq)
-                stream.skip_tombstones()
-                return True
-        return False
+        index = stream.place(seq)
+        if index < 0 or not stream.waiting[index].topic:
+            return False
+        stream.waiting[index] = tombstone(seq, stream.waiting[index].expires)
+        stream.acked.add(seq)
+        stream.skip_tombstones()
+        return True
 
     def expire(self, now_ms: int) -> list[Settled]:
         """Turn waiting records whose time is over into tombstones. The peer judges those in flight."""

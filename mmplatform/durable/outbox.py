@@ -436,10 +436,14 @@ class Outbox:
                 self._unsynced.delete(key)  # at worst the letter is mailed once more
 
     def _keeps(self, message: MessageKey) -> bool:
-        """Whether a row of any run holds a message of this number; the epoch may not be known yet."""
-        peer, lane, _, seq = message
+        """Whether a row holds the message, or one of a run whose epoch is not known has its number."""
+        peer, lane, epoch, seq = message
         queue = self._queues.get(peer)
-        return queue is not None and queue.lanes[lane].keeps(OUTBOX, seq)
+        if queue is None:
+            return False
+        run = self.runs.numbers.get(epoch)
+        runs = [run] if run is not None else [run for run, known in self.runs.epochs.items() if not known]
+        return any(queue.lanes[lane].keeps(row_prefix(peer, lane, run), seq) for run in runs)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
@@ -19,6 +20,7 @@ PEER_BYTES: Final = 256 * 1024 * 1024  # bytes that may wait for one peer before
 READ_ROWS: Final = 256  # rows that one look-up reads back, at most
 READ_BYTES: Final = 1024 * 1024  # bytes that one look-up reads back, unless its first row alone has more
 DELIVERIES_SWEPT: Final = 16_384  # new Delivery objects of a lane after which those that nobody holds are forgotten
+LAST: Final = b"\xff" * 8  # above the last number in the key of any row
 
 
 class PeerQueue:
@@ -60,7 +62,7 @@ class LaneQueue:
 
     def __init__(self, peer: str, lane: int) -> None:
         self.peer, self.lane = peer, lane
-        self.rows: deque[Row] = deque()
+        self.rows: deque[Row] = deque()  # in the order of their keys
         self.loaded = 0
         self.resident = 0  # bytes of the loaded rows
         self.pushed: tuple[bytes, int] = (b"", 0)  # prefix of the last row given to the sender, and its last number
@@ -79,8 +81,12 @@ class LaneQueue:
         self.drops = 0  # letters that had been dropped when ``mailed`` was last counted
 
     def keeps(self, prefix: bytes, seq: int) -> bool:
-        """Whether a message is in one of the rows whose keys begin with ``prefix``."""
-        return any(row.key.startswith(prefix) and row.first <= seq <= row.last for row in self.rows)
+        """Whether a message is in one of the rows that one run put here; ``prefix`` is that of their keys."""
+        place = bisect_right(self.rows, prefix + seq.to_bytes(8) + LAST, key=_key) - 1
+        if place < 0:
+            return False
+        row = self.rows[place]
+        return row.key.startswith(prefix) and row.first <= seq <= row.last
 
     def unread(self, limit: int) -> list[Row]:
         """Return the rows to read back next, in one look-up: as many as keep at most ``limit`` bytes in memory, but
@@ -115,6 +121,10 @@ class LaneQueue:
             delivery = held()
             if delivery is not None:
                 delivery.stop()
+
+
+def _key(row: Row) -> bytes:
+    return row.key
 
 
 class Saving(NamedTuple):
