@@ -99,7 +99,7 @@ class Sender:
     """All streams to one peer."""
 
     def __init__(self) -> None:
-        self._lanes: list[deque[OutgoingStream]] = [deque() for _ in range(LANES)]
+        self._lanes: list[tuple[OutgoingStream, ...]] = [()] * LANES  # tuples, as most have none, and few more than one
         self._earliest = NEVER
         self.ready = False  # whether take() may find something
 
@@ -148,7 +148,7 @@ class Sender:
         for record in records:
             if stream is None:
                 stream = OutgoingStream(epoch, record.seq)
-                streams.append(stream)
+                self._lanes[lane] = (*streams, stream)
             if record.seq >= stream.base:
                 stream.waiting.append(record)
                 stream.top = record.seq
@@ -191,7 +191,7 @@ class Sender:
         budget = max(budget, LEAST)
         for number, lane in enumerate(self._lanes):
             while len(lane) > 1 and lane[0].empty:
-                lane.popleft()
+                lane = self._lanes[number] = lane[1:]
             if budget <= 0 or not lane or not lane[0].waiting:
                 continue
             stream = lane[0]
