@@ -4,7 +4,9 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final
 
 from mmplatform import assembly
 from mmplatform.assembly import Plugins
@@ -39,6 +41,7 @@ from mmplatform.peers.reception import Reception
 from mmplatform.peers.redelivery import Redelivery
 from mmplatform.peers.registry import Peers
 from mmplatform.peers.signals import Signals
+from mmplatform.peers.turns import Turns
 from mmplatform.peers.upstream import NodeUpstream
 from mmplatform.plugins import topics
 from mmplatform.plugins.mail_carrier import MailCarrier
@@ -48,6 +51,8 @@ from mmplatform.service_host import NodeServiceHost
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.folder import DataFolder
 from mmplatform.transport_host import NodeTransportHost
+
+DIALLED_TOGETHER: Final = 50  # peers that are begun to be dialled in one turn of the loop
 
 log = logging.getLogger("mmplatform")
 
@@ -110,7 +115,7 @@ class Parts:
         self.peers = Peers(
             Surroundings(
                 own, self.contacts, self.directory, self.dialer, self.outbox, self.handled, self.dispatcher,
-                self.reception, now, jitter, failed, self.link_log,
+                self.reception, now, jitter, failed, self.link_log, Turns(),
             ),
             self.epoch,
         )  # fmt: skip
@@ -265,13 +270,25 @@ class Parts:
     def _dial_everybody(self) -> None:
         """Dial whom something waits for, and once each friend and device: what waits at their side need not wait."""
         contacts = self.contacts
-        for peer in {*self.outbox.peers(), *contacts.friends, *contacts.devices} - {self.identity.sign_id}:
-            if self.directory.known(SignId(peer)) is None and self.outbox.queue(peer).empty:
-                continue
-            if self.listener.moved and (peer in contacts.friends or peer in contacts.devices):
-                self.peers.peer(SignId(peer)).introduce()
-            else:
-                self.peers.peer(SignId(peer)).dial()
+        self._dial_next(iter({*self.outbox.peers(), *contacts.friends, *contacts.devices} - {self.identity.sign_id}))
+
+    def _dial_next(self, peers: Iterator[str]) -> None:
+        """Dial some of ``peers``, and the others in later turns of the loop: they may be thousands."""
+        if not self.peers.running:
+            return
+        some = list(islice(peers, DIALLED_TOGETHER))
+        for peer in some:
+            self._dial(SignId(peer))
+        if len(some) == DIALLED_TOGETHER:
+            asyncio.get_running_loop().call_soon(self._dial_next, peers)
+
+    def _dial(self, peer: SignId) -> None:
+        if self.directory.known(peer) is None and not self.outbox.waits(peer):
+            return
+        if self.listener.moved and (peer in self.contacts.friends or peer in self.contacts.devices):
+            self.peers.peer(peer).introduce()
+        else:
+            self.peers.peer(peer).dial()
 
     async def _saved(self) -> None:
         """What handlers have finished is on disk, so that its acknowledgements may leave with the last frames."""

@@ -36,6 +36,7 @@ MAX_STRANGERS: Final = 1000  # strangers of whom something is kept
 MAX_FULL: Final = 10_000  # peers that are told of room; others hear of it with their next link
 LOOK_EVERY: Final = 3600.0  # seconds between two looks for what expires, at most
 PAGE: Final = 4096  # keys read at once at the start
+OUT_OF_ORDER: Final = StorageCorrupt("the rows of the inbox are out of order; restore the file from a backup")
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,10 @@ class Inbox:
                 break
         found: list[tuple[InboxKey, InboxMessage]] = []
         for encoded, value in await self._storage.scan(prefix, start, count) if count else ():
-            key = parse_key(encoded)
+            if encoded < start:
+                self._failed(OUT_OF_ORDER)
+                break
+            start, key = encoded + b"\0", parse_key(encoded)
             try:
                 if key is None:
                     raise CodecError("its key is damaged")
@@ -249,6 +253,9 @@ class Inbox:
         while keys := await self._storage.keys(prefix, start, PAGE):
             for key in keys:
                 yield key
+            if keys[-1] < start:
+                self._failed(OUT_OF_ORDER)
+                return
             start = keys[-1] + b"\0"
 
     async def _put_aside(self, key: bytes) -> list[Row]:

@@ -8,20 +8,21 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Final
 from weakref import ref
 
 from mmplatform.codec import encode
-from mmplatform.delivery.letters import PREFIX as LETTERS
 from mmplatform.delivery.letters import RELAYED, Letter, peer_of
 from mmplatform.delivery.receipts import PROTOCOL as RECEIPT
 from mmplatform.delivery.receipts import EndOfOne, encode_receipts
 from mmplatform.delivery.sender import Settled
 from mmplatform.delivery.wire import OVERHEAD, Ack, Record, tombstone
+from mmplatform.durable.earlier_rows import kept_letters, kept_rows, put_aside
 from mmplatform.durable.fates import Fates
 from mmplatform.durable.queues import PEER_BYTES, LaneQueue, PeerQueue, Saving
 from mmplatform.durable.received import Received
-from mmplatform.durable.rows import OUTBOX, ROW_BYTES, MessageKey, Row, Segment, parse_key, row_prefix, segments, split
+from mmplatform.durable.rows import ROW_BYTES, MessageKey, Row, Segment, row_prefix, segments, split
 from mmplatform.durable.runs import Runs
 from mmplatform.durable.unsynced import UnsyncedRows
 from mmplatform.errors import CodecError, NotRunning, StorageCorrupt, StorageError
@@ -68,11 +69,7 @@ class Outbox:
         """Load what earlier runs left, and register the epoch of this run. Raises StorageError."""
         self._loop = asyncio.get_running_loop()
         await self._take_up()
-        lanes = [lane_queue for queue in self._queues.values() for lane_queue in queue.lanes]
-        await self.runs.register(self.storage, {row.run for lane in lanes for row in lane.rows}, self._failed)
-        await self.fates.restore(self._keeps)
         await self.received.restore()
-        await self._take_up_letters()
         self._end_overdue()
         log.info("%d messages of earlier runs wait for %d peers", self.count, len(self.peers()))
 
@@ -118,10 +115,10 @@ class Outbox:
     def count(self) -> int:
         """About how many messages wait; one that was settled out of turn counts until all before it are settled."""
         return sum(
-            row.last - max(row.first, queue.sender.base(lane_queue.lane, self.runs.epochs[row.run])) + 1
+            lane_queue.messages - max(0, queue.sender.base(lane_queue.lane, self.runs.epochs[row.run]) - row.first)
             for queue in self._queues.values()
             for lane_queue in queue.lanes
-            for row in lane_queue.rows
+            for row in islice(lane_queue.rows, 1)
         )
 
     def release(self, peer: str) -> None:
@@ -322,7 +319,7 @@ class Outbox:
             queue = self._queues[lane_queue.peer]
             limit = RESIDENT_BYTES if queue.linked else AWAY_BYTES
             for row, records in parts:
-                lane_queue.rows.append(row)
+                lane_queue.add(row)
                 if lane_queue.loaded == len(lane_queue.rows) - 1 and lane_queue.resident < limit:
                     self._push(queue, lane_queue, row, self.epoch, records)
             if lane_queue.loaded < len(lane_queue.rows):
@@ -425,14 +422,8 @@ class Outbox:
             return epoch, segment.records
         except CodecError as error:
             self._failed(StorageCorrupt(f"messages {row.first} to {row.last} are damaged and were put aside: {error}"))
-            await self._put_aside(row.key, value or b"")
+            await put_aside(self.storage, self._failed, row.key, value or b"")
             return epoch, []
-
-    async def _put_aside(self, key: bytes, value: bytes) -> None:
-        try:
-            await self.storage.write([(b"quarantine/" + key, value), (key, None)])
-        except StorageError as error:
-            self._failed(error)
 
     def _drop_rows(self, queue: PeerQueue, lane_queue: LaneQueue, prefix: bytes, base: int) -> None:
         rows = lane_queue.rows
@@ -443,10 +434,7 @@ class Outbox:
                     break
             elif queue.sender.base(lane_queue.lane, self.runs.epochs[row.run]) <= row.last:
                 break  # mail may settle a later run before an earlier one
-            rows.popleft()
-            lane_queue.dropped += 1
-            lane_queue.loaded -= 1
-            lane_queue.resident -= row.size
+            lane_queue.drop()
             queue.bytes -= row.size
             self._unsynced.delete(row.key)
             if self.fates.cancelled:
@@ -462,41 +450,41 @@ class Outbox:
             queue.emptied = None
 
     async def _take_up(self) -> None:
-        start = b""
-        while True:
-            rows = await self.storage.scan(OUTBOX, start, limit=8)
-            for key, value in rows:
-                place = parse_key(key)
-                if place is None:
-                    self._failed(StorageCorrupt("a row of the outbox has a damaged key and was put aside"))
-                    await self._put_aside(key, value)
-                    continue
-                peer, lane, first, last = place
+        """Take up what earlier runs left, and register the epoch of this run."""
+        runs: set[int] = set()
+        async for page in kept_rows(self.storage, self._failed):
+            for peer, lane, row in page:
                 queue = self.queue(peer)
-                queue.lanes[lane].rows.append(Row(key, first, last, len(value)))
-                queue.bytes += len(value)
-            if len(rows) < 8:
-                return
-            start = rows[-1][0] + b"\0"
+                queue.lanes[lane].add(row)
+                queue.bytes += row.size
+                runs.add(row.run)
+        await self.runs.register(self.storage, runs, self._failed)
+        await self.fates.restore(self._keeps)
+        async for letters in kept_letters(self.storage):
+            for key, value in letters:
+                self._take_up_letter(key, value)
 
-    async def _take_up_letters(self) -> None:
-        for key, value in await self.storage.scan(LETTERS):
-            queue = self._queues.get(peer_of(key))
-            try:
-                if queue is None:
-                    raise CodecError("all in it is settled")
-                letter = queue.letters.restore(value)
-                run, lane_queue = self.runs.numbers.get(letter.epoch), queue.lanes[letter.lane]
-                if run is None or not lane_queue.keeps(row_prefix(queue.peer, letter.lane, run), letter.last):
-                    queue.letters.drop(letter)
-            except CodecError:
-                self._unsynced.delete(key)  # at worst the letter is mailed once more
+    def _take_up_letter(self, key: bytes, value: bytes) -> None:
+        queue = self._queues.get(peer_of(key))
+        try:
+            if queue is None:
+                raise CodecError("all in it is settled")
+            letter = queue.letters.restore(value)
+            run, lane_queue = self.runs.numbers.get(letter.epoch), queue.lanes[letter.lane]
+            if run is None or not lane_queue.keeps(row_prefix(queue.peer, letter.lane, run), letter.last):
+                queue.letters.drop(letter)
+        except CodecError:
+            self._unsynced.delete(key)  # at worst the letter is mailed once more
 
     def _keeps(self, message: MessageKey) -> bool:
-        """Whether a row of any run holds a message of this number; the epoch may not be known yet."""
-        peer, lane, _, seq = message
+        """Whether a row holds the message, or one of a run whose epoch is not known has its number."""
+        peer, lane, epoch, seq = message
         queue = self._queues.get(peer)
-        return queue is not None and queue.lanes[lane].keeps(OUTBOX, seq)
+        if queue is None:
+            return False
+        run = self.runs.numbers.get(epoch)
+        runs = [run] if run is not None else [run for run, known in self.runs.epochs.items() if not known]
+        return any(queue.lanes[lane].keeps(row_prefix(peer, lane, run), seq) for run in runs)
 
     def _check_open(self) -> None:
         if self._closed:
