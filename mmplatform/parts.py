@@ -144,7 +144,7 @@ class Parts:
     def _connect_plugins(self) -> None:
         """Give transports, carriers and services their host, and signals of transports a protocol."""
         signals = Signals(self.plugins.by_scheme, self.peers.by_id.get)
-        for handler in (signals, Receipts(self.outbox.end_received), self.friend_requests):
+        for handler in (signals, Receipts(self.outbox.received.end), self.friend_requests):
             self.dispatcher.attach(handler.protocol, handler)
             self.dispatcher.internal.add(handler.protocol)
         advertise, failed = self.own_record.advertise, self.events.failed

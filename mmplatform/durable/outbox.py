@@ -26,14 +26,13 @@ from mmplatform.durable.rows import ROW_BYTES, MessageKey, Row, Segment, row_pre
 from mmplatform.durable.runs import Runs
 from mmplatform.durable.unsynced import UnsyncedRows
 from mmplatform.errors import CodecError, NotRunning, StorageCorrupt, StorageError
-from mmplatform.message import DELIVERED, EXPIRED, Delivery, Outcome, Priority
+from mmplatform.message import DELIVERED, Delivery, Outcome, Priority
 from mmplatform.storage.contract import Row as StorageRow
 from mmplatform.storage.contract import Storage
 
 RESIDENT_BYTES: Final = 8 * 1024 * 1024  # bytes of one lane that are in memory while its peer is linked
 AWAY_BYTES: Final = 1024 * 1024  # bytes of one lane that are in memory while its peer is away
 RECEIPT_EXPIRY: Final = 30 * 24 * 3600.0  # seconds after which a receipt is given up
-LOOK_EVERY: Final = 3600.0  # seconds between two looks for messages whose recipient is silent for too long
 DAMAGED: Final = Outcome("refused", "damaged on this disk before it was sent")
 
 log = logging.getLogger("mmplatform.durable")
@@ -57,20 +56,18 @@ class Outbox:
         self._wake, self._failed = wake, failed
         self._unsynced = UnsyncedRows(storage, failed)
         self.fates = Fates(storage, self._unsynced, self.runs)
-        self.received = Received(storage, self._unsynced)
+        self.received = Received(storage, self._unsynced, self.fates, self.ended, self._delivery, self._keeps, now)
         self._queues: dict[str, PeerQueue] = {}
         self._staged: list[LaneQueue] = []
         self._attached: list[StorageRow] = []
         self._closed = False
-        self._overdue: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
 
     async def open(self) -> None:
         """Load what earlier runs left, and register the epoch of this run. Raises StorageError."""
         self._loop = asyncio.get_running_loop()
         await self._take_up()
-        await self.received.restore()
-        self._end_overdue()
+        await self.received.open()
         log.info("%d messages of earlier runs wait for %d peers", self.count, len(self.peers()))
 
     async def close(self) -> None:
@@ -79,8 +76,7 @@ class Outbox:
             self._flush()
         self._unsynced.flush()
         self._closed = True
-        if self._overdue is not None:
-            self._overdue.cancel()
+        self.received.close()
         for queue in self._queues.values():
             self._relieve(queue)
         lanes = [lane_queue for queue in self._queues.values() for lane_queue in queue.lanes]
@@ -202,7 +198,7 @@ class Outbox:
         """Tell the deliveries how their messages ended, and delete the rows whose messages are all settled."""
         queue = self.queue(peer)
         lane_queue = queue.lanes[settled.lane]
-        kept = self._note_kept(peer, lane_queue, settled) if settled.kept else ()
+        kept = self.received.note(peer, settled) if settled.kept else ()
         self.ended["delivered"] += len(settled.seqs) - len(settled.outcomes) - len(kept)
         for seq, outcome in settled.outcomes.items():
             self.ended[outcome.state] += 1
@@ -222,20 +218,6 @@ class Outbox:
             if queue.letters:
                 queue.letters.settle(settled.lane, settled.epoch, settled.base)
 
-    def end_received(self, peer: str, lane: int, epoch: int, low: int, high: int, outcome: Outcome) -> None:
-        """Take from a receipt of ``peer`` how messages ended that it had kept; unknown ones are ignored."""
-        place, queue = (peer, lane, epoch), self._queues.get(peer)
-        ended = self.received.end(place, low, high)
-        if not ended and self._keeps((peer, lane, epoch, low)):  # its acknowledgement is yet to be seen
-            self.received.told_early(place, low, high, outcome)
-        for seq in [seq for first, last in ended for seq in range(first, last + 1)]:
-            self.ended[outcome.state] += 1
-            self.fates.note(f"{epoch}.{lane}.{seq}@{peer}", outcome)
-            held = queue.lanes[lane].deliveries.pop(seq, None) if queue and epoch == self.epoch else None
-            delivery = held() if held is not None else None
-            if delivery is not None:
-                delivery.settle(outcome)
-
     def tell_ends(self, peer: str, ends: list[EndOfOne], rows: list[StorageRow]) -> None:
         """Accept receipts for ``peer``, about its messages; ``rows``, which noted the ends, go once they are saved."""
         expires = int((self.now() + RECEIPT_EXPIRY) * 1000)
@@ -244,26 +226,12 @@ class Outbox:
             saved.add_done_callback(_retrieve)  # the rows are still there when it fails: the next start tells the ends
         self.attach(rows)
 
-    def _note_kept(self, peer: str, lane_queue: LaneQueue, settled: Settled) -> set[int]:
-        """Note which messages the peer keeps for a handler to come; return their numbers."""
-        place = (peer, settled.lane, settled.epoch)
-        numbers: set[int] = set()
-        for low, high, until in settled.kept:
-            for early in self.received.add(place, low, high, until):
-                self._loop.call_soon(self.end_received, *place, *early)
-            numbers.update(range(low, high + 1))
-        for held in map(lane_queue.deliveries.get, numbers) if settled.epoch == self.epoch else ():
-            delivery = held() if held is not None else None
-            if delivery is not None:
-                delivery.keep()
-        return numbers
-
-    def _end_overdue(self) -> None:
-        """End messages as expired whose recipient kept them and never said more."""
-        for place, low, high in self.received.overdue(int(self.now() * 1000)):
-            self.end_received(*place, low, high, EXPIRED)
-        if not self._closed:
-            self._overdue = self._loop.call_later(LOOK_EVERY, self._end_overdue)
+    def _delivery(self, message: MessageKey) -> Delivery | None:
+        """Return the Delivery of a message of this run, None when nobody holds it."""
+        peer, lane, epoch, seq = message
+        queue = self._queues.get(peer)
+        held = queue.lanes[lane].deliveries.get(seq) if queue is not None and epoch == self.epoch else None
+        return held() if held is not None else None
 
     def refill(self, peer: str) -> None:
         """Read the next rows of lanes that run low; to be called when a link came up or something was settled."""
