@@ -35,10 +35,7 @@ NOBODY: Final = Result()  # nobody listens
 class Finished(Protocol):
     """Is called with the result when all handlers of a message are done; never when one was cut short."""
 
-    @property
-    def durable(self) -> bool:
-        """Whether handlers that fail are run again."""
-        ...
+    durable: bool  # whether handlers that fail are run again
 
     def __call__(self, result: Result, /) -> None:
         """Take the result."""

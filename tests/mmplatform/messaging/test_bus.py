@@ -50,7 +50,7 @@ def test_a_name_reaches_exactly_the_patterns_that_match(
         pattern, _, handler = live.pop(data.draw(st.integers(0, len(live) - 1)))
         assert bus.off(".".join(pattern), handler)
         check()
-    assert not bus._subscriptions.patterns._root.children, "the index keeps nothing of what is gone"
+    assert not bus._listeners.patterns._root.children, "the index keeps nothing of what is gone"
 
 
 @pytest.mark.parametrize(
