@@ -25,7 +25,7 @@ from mmplatform.plugins import topics
 from mmplatform.plugins.mail_carrier import MailCarrier
 from mmplatform.plugins.service import Service
 from mmplatform.plugins.transport import Transport
-from mmplatform.program import ended_by_signals
+from mmplatform.program import ended_by_signals, run_to_end
 from mmplatform.storage.contract import Storage
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -182,7 +182,7 @@ class Platform:
         Raises what :meth:`start` raises.
 
         """
-        asyncio.run(self.serve(grace))
+        run_to_end(self.serve(grace))
 
     async def __aenter__(self) -> Self:
         """Start; see :meth:`start`."""

@@ -1,12 +1,13 @@
-"""Waits for the signals that end a program, so that a platform stops in good order."""
+"""Runs a program until signals end it, so that a platform stops in good order."""
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 ENDING: Final = (signal.SIGINT, signal.SIGTERM)
+LAST_TASKS: Final = 1.0  # seconds for what still runs when the program is over
 
 
 @contextmanager
@@ -28,3 +29,20 @@ def ended_by_signals(end: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def run_to_end(main: Coroutine[Any, Any, None]) -> None:
+    """Run ``main`` in an event loop of its own, as asyncio.run does; a task that will not end is left behind."""
+    loop = asyncio.new_event_loop()
+    try:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(main)
+    finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=LAST_TASKS))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        asyncio.set_event_loop(None)
+        loop.close()
