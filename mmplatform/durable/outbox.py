@@ -16,9 +16,10 @@ from mmplatform.codec import encode
 from mmplatform.delivery.letters import RELAYED, Letter, peer_of
 from mmplatform.delivery.sender import Settled
 from mmplatform.delivery.wire import OVERHEAD, Ack, Record, tombstone
+from mmplatform.durable.admission import Admission
 from mmplatform.durable.fates import Fates
 from mmplatform.durable.kept import kept_letters, kept_rows, put_aside
-from mmplatform.durable.queues import PEER_BYTES, LaneQueue, PeerQueue, Saving
+from mmplatform.durable.queues import LaneQueue, PeerQueue, Saving
 from mmplatform.durable.rows import ROW_BYTES, MessageKey, Row, Segment, row_prefix, segments, split
 from mmplatform.durable.runs import Runs
 from mmplatform.durable.unsynced import UnsyncedRows
@@ -52,6 +53,7 @@ class Outbox:
         self._wake, self._failed = wake, failed
         self._unsynced = UnsyncedRows(storage, failed)
         self.fates = Fates(storage, self._unsynced, self.runs)
+        self.admission = Admission(self._check_open)
         self._queues: dict[str, PeerQueue] = {}
         self._staged: list[LaneQueue] = []
         self._attached: list[StorageRow] = []
@@ -140,6 +142,7 @@ class Outbox:
         size = len(payload) + OVERHEAD
         lane_queue.staged_bytes += size
         queue.bytes += size
+        self.admission.saving += size
         delivery = Delivery(lane_queue.peer, lane, self.epoch, seq)
         lane_queue.deliveries[seq] = ref(delivery)
         return delivery, saved
@@ -149,12 +152,8 @@ class Outbox:
         self._attached += rows
 
     async def room(self, queue: PeerQueue) -> None:
-        """Wait until fewer than PEER_BYTES wait for the peer. Raises NotRunning when the outbox closes first."""
-        while queue.bytes >= PEER_BYTES:
-            self._check_open()
-            if queue.room is None or queue.room.done():
-                queue.room = asyncio.get_running_loop().create_future()
-            await asyncio.shield(queue.room)
+        """Wait for room for one more message: see :class:`Admission`. Raises NotRunning when the outbox closes."""
+        await self.admission.enter(queue)
 
     async def empty(self, peer: str | None = None) -> None:
         """Wait until no message (for one peer, or for all) waits. Raises NotRunning when the outbox closes first."""
@@ -244,7 +243,7 @@ class Outbox:
         lane_queue.staged, lane_queue.waiters, lane_queue.staged_bytes = [], [], 0
         lane_queue.writing += 1
         parts = [records] if size <= ROW_BYTES else split(records)
-        return Saving(lane_queue, waiters, [(self._row(lane_queue, part), part) for part in parts])
+        return Saving(lane_queue, size, waiters, [(self._row(lane_queue, part), part) for part in parts])
 
     def _row(self, lane_queue: LaneQueue, records: list[Record]) -> Row:
         first, last = records[0].seq, records[-1].seq
@@ -257,8 +256,9 @@ class Outbox:
         if error is not None:
             self._not_saved(batch, error)
             return
-        for lane_queue, waiters, parts in batch:
+        for lane_queue, size, waiters, parts in batch:
             lane_queue.writing -= 1
+            self.admission.saved(size)
             queue = self._queues[lane_queue.peer]
             limit = RESIDENT_BYTES if queue.linked else AWAY_BYTES
             for row, records in parts:
@@ -276,9 +276,10 @@ class Outbox:
         """Reuse the sequence numbers of this failed write if no later number was assigned; otherwise :meth:`_push`
         sends tombstones for them."""
         reason = error if isinstance(error, StorageError) else StorageError(str(error))
-        for lane_queue, waiters, parts in batch:
+        for lane_queue, size, waiters, parts in batch:
             lane_queue.writing -= 1
-            self._queues[lane_queue.peer].bytes -= sum(row.size for row, _ in parts)
+            self._queues[lane_queue.peer].bytes -= size
+            self.admission.saved(size)
             for row, _ in parts:
                 for seq in range(row.first, row.last + 1):
                     lane_queue.deliveries.pop(seq, None)
@@ -386,8 +387,8 @@ class Outbox:
 
     def _relieve(self, queue: PeerQueue) -> None:
         """Wake those who wait for room, or for all to be settled."""
-        if queue.room is not None and not queue.room.done() and (queue.bytes < PEER_BYTES or self._closed):
-            queue.room.set_result(None)
+        if queue.entering and (self._closed or not self.admission.full(queue)):
+            self.admission.relieve(queue)
         if queue.emptied is not None and (queue.empty or self._closed):
             queue.emptied.set_result(None)
             queue.emptied = None

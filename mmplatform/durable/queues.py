@@ -16,7 +16,6 @@ from mmplatform.durable.rows import Row
 from mmplatform.message import Delivery
 from mmplatform.storage.contract import Row as StorageRow
 
-PEER_BYTES: Final = 256 * 1024 * 1024  # bytes that may wait for one peer before send() waits for room
 READ_ROWS: Final = 256  # rows that one look-up reads back, at most
 READ_BYTES: Final = 1024 * 1024  # bytes that one look-up reads back, unless its first row alone has more
 DELIVERIES_SWEPT: Final = 16_384  # new Delivery objects of a lane after which those that nobody holds are forgotten
@@ -26,7 +25,7 @@ LAST: Final = b"\xff" * 8  # above the last number in the key of any row
 class PeerQueue:
     """All that waits for one peer. ``save`` writes a row of its letters without waiting."""
 
-    __slots__ = ("bytes", "emptied", "heard", "lanes", "letters", "linked", "peer", "room", "sender", "why")
+    __slots__ = ("bytes", "emptied", "entering", "heard", "lanes", "letters", "linked", "peer", "sender", "why")
 
     def __init__(self, peer: str, save: Callable[[StorageRow], None]) -> None:
         self.peer = peer
@@ -37,18 +36,32 @@ class PeerQueue:
         self.lanes = Lanes(peer)
         self.bytes = 0
         self.linked = False
-        self.room: asyncio.Future[None] | None = None  # resolves when there is room for more
+        self.entering: deque[Entering] = deque()  # senders that wait for room, in the order in which they came
         self.emptied: asyncio.Future[None] | None = None  # resolves when nothing waits
-
-    @property
-    def crowded(self) -> bool:
-        """Whether a sender should wait in :meth:`Outbox.room`."""
-        return self.bytes >= PEER_BYTES
 
     @property
     def empty(self) -> bool:
         """Whether nothing waits for the peer."""
         return not any(lane.rows or lane.staged or lane.writing for lane in self.lanes)
+
+
+class Entering:
+    """A sender that waits for room."""
+
+    __slots__ = ("_woken",)
+
+    def __init__(self) -> None:
+        self._woken: asyncio.Future[None] | None = None
+
+    async def woken(self) -> None:
+        """Wait until :meth:`wake` is called."""
+        self._woken = asyncio.get_running_loop().create_future()
+        await self._woken
+
+    def wake(self) -> None:
+        """Let the sender look whether there is room for it."""
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
 
 
 class Lanes:
@@ -162,8 +175,9 @@ def _key(row: Row) -> bytes:
 
 
 class Saving(NamedTuple):
-    """What one transaction saves of one lane."""
+    """What one transaction saves of one lane, and its bytes."""
 
     lane_queue: LaneQueue
+    size: int
     waiters: list[asyncio.Future[None]]
     parts: list[tuple[Row, list[Record]]]

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmplatform.delivery.sender import Settled
-from mmplatform.durable import inspection
-from mmplatform.durable import outbox as module
+from mmplatform.durable import admission, inspection
 from mmplatform.errors import (
     NotRunning,
     StorageError,
@@ -125,7 +124,7 @@ async def test_empty_waits_for_what_is_being_saved(node: Node) -> None:
 
 
 async def test_close_ends_those_who_wait(store: Callable[[], Storage], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PEER_BYTES", 10)
+    monkeypatch.setattr(admission, "PEER_BYTES", 10)
     async with running(store()) as node:
         await node.send()
         waiting = [
@@ -215,7 +214,7 @@ async def test_a_failed_write_between_others_leaves_tombstones(node: Node, monke
 
 
 async def test_a_failed_write_wakes_those_who_wait_for_room(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PEER_BYTES", 1000)
+    monkeypatch.setattr(admission, "PEER_BYTES", 1000)
     full(node.storage, monkeypatch, OSError)
     sending = asyncio.ensure_future(node.send(bytes(2000)))
     await turn()
