@@ -19,7 +19,7 @@ from mmplatform.delivery.wire import OVERHEAD, Ack, Record, tombstone
 from mmplatform.durable.admission import Admission
 from mmplatform.durable.fates import Fates
 from mmplatform.durable.kept import kept_letters, kept_rows, put_aside
-from mmplatform.durable.queues import LaneQueue, PeerQueue, Saving
+from mmplatform.durable.queues import READ_AGAIN, LaneQueue, PeerQueue, Saving
 from mmplatform.durable.rows import ROW_BYTES, MessageKey, Row, Segment, row_prefix, segments, split
 from mmplatform.durable.runs import Runs
 from mmplatform.durable.unsynced import UnsyncedRows
@@ -30,6 +30,7 @@ from mmplatform.storage.contract import Storage
 
 RESIDENT_BYTES: Final = 8 * 1024 * 1024  # bytes of one lane that are in memory while its peer is linked
 AWAY_BYTES: Final = 1024 * 1024  # bytes of one lane that are in memory while its peer is away
+LONGEST_PAUSE: Final = 60.0  # seconds until rows that could not be read are looked up again, at most
 DAMAGED: Final = Outcome("refused", False, "damaged on this disk before it was sent")
 
 log = logging.getLogger("mmplatform.durable")
@@ -70,7 +71,7 @@ class Outbox:
         """Save what is staged and stop reading; no accepted message is lost."""
         if self._staged:
             self._flush()
-        self._unsynced.flush()
+        self._unsynced.close()
         self._closed = True
         for queue in self._queues.values():
             self._relieve(queue)
@@ -319,9 +320,12 @@ class Outbox:
                         self._hear_again(queue, lane_queue, epoch)
                     if not records:
                         self._give_up(queue, lane_queue.lane, row, epoch)
+                lane_queue.pause = READ_AGAIN
                 self._wake(queue.peer)
         except StorageError as error:
             self._failed(error)
+            self._loop.call_later(lane_queue.pause, self.refill, queue.peer)  # perhaps nothing else would
+            lane_queue.pause = min(2 * lane_queue.pause, LONGEST_PAUSE)
         finally:
             lane_queue.loader = None
 

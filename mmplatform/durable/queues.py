@@ -18,6 +18,7 @@ from mmplatform.storage.contract import Row as StorageRow
 
 READ_ROWS: Final = 256  # rows that one look-up reads back, at most
 READ_BYTES: Final = 1024 * 1024  # bytes that one look-up reads back, unless its first row alone has more
+READ_AGAIN: Final = 1.0  # seconds until rows that could not be read are looked up again, twice as many each time
 DELIVERIES_SWEPT: Final = 16_384  # new Delivery objects of a lane after which those that nobody holds are forgotten
 LAST: Final = b"\xff" * 8  # above the last number in the key of any row
 
@@ -89,7 +90,7 @@ class LaneQueue:
     """One lane of one peer: its rows in order; the first ``loaded`` of them are with the sender."""
 
     __slots__ = (
-        "deliveries", "dropped", "drops", "lane", "loaded", "loader", "mailed", "messages", "next_seq", "peer",
+        "deliveries", "dropped", "drops", "lane", "loaded", "loader", "mailed", "messages", "next_seq", "pause", "peer",
         "pushed", "resident", "rows", "staged", "staged_bytes", "sweep_at", "too_large", "waiters", "why", "writing",
     )  # fmt: skip
 
@@ -101,6 +102,7 @@ class LaneQueue:
         self.resident = 0  # bytes of the loaded rows
         self.pushed: tuple[bytes, int] = (b"", 0)  # prefix of the last row given to the sender, and its last number
         self.loader: asyncio.Task[None] | None = None
+        self.pause = READ_AGAIN
         self.next_seq = 1
         self.staged: list[Record] = []  # put in this loop turn
         self.staged_bytes = 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmplatform.delivery.sender import Settled
-from mmplatform.durable import admission, inspection
+from mmplatform.durable import admission, inspection, queues
 from mmplatform.errors import (
     NotRunning,
     StorageError,
@@ -17,6 +17,7 @@ from mmplatform.message import Delivery, Outcome
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.sqlite import SQLiteStorage
 from tests.support.outbox import BOB, CAROL, LATER, NORMAL, Node, full, rows, running, turn, until
+from tests.support.waiting import pace
 
 # Accepting.
 
@@ -284,6 +285,26 @@ async def test_a_reader_that_fails_is_told_and_tried_again(
             await until(lambda: node.errors)
         await node.send(b"2")
         assert [record.payload for _, record in await node.drain()] == [b"1", b"2"]
+
+
+async def test_a_reader_that_failed_goes_on_though_nobody_sends(
+    store: Callable[[], Storage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "READ_AGAIN", 0.001, raising=False)
+    async with running(store()) as node:
+        await node.send(b"1")
+    async with running(store(), 6) as node:
+        with monkeypatch.context() as patched:
+
+            async def failing(key: bytes) -> bytes:
+                raise StorageError("unreadable")
+
+            patched.setattr(node.storage, "get", failing)
+            node.link()
+            await until(lambda: node.errors)
+        for _ in range(300):
+            await pace(0.001)
+        assert node.outbox.queue(BOB).sender.unsettled == 1
 
 
 async def test_a_disk_that_is_really_full(small_disk: Path) -> None:
