@@ -23,7 +23,9 @@ entries = st.lists(st.one_of(fields, st.lists(fields, max_size=8)), max_size=3)
 @given(st.lists(ends, unique_by=lambda end: end[:3]))
 def test_what_is_told_is_read_again(told: list[EndOfOne]) -> None:
     read = [entry for payload in encode_receipts(told) for entry in decode_receipt(payload)]
-    spread = [(lane, epoch, seq, end, text) for lane, epoch, low, high, end, text in read for seq in range(low, high + 1)]
+    spread = [
+        (lane, epoch, seq, end, text) for lane, epoch, low, high, end, text in read for seq in range(low, high + 1)
+    ]
     assert spread == sorted(told)
 
 
