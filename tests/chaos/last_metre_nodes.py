@@ -25,7 +25,7 @@ from tests.chaos.last_metre_work import FORWARDED, Deliberate, Work, topic_of
 from tests.chaos.nodes import BehindProxy
 
 IDENTITIES: Final = {role: Identity.from_seed(role.encode().ljust(32)) for role in ("sender", "receiver", "counter")}
-BURST: Final = 60  # messages accepted side by side
+BURST: Final = 150  # messages accepted side by side
 PAUSE: Final = 0.012  # seconds between bursts
 MOST_UNSETTLED: Final = 20_000  # messages that wait for their end before the sender pauses
 UNSUBSCRIBED: Final = 2.0  # seconds at most between the start of the receiver and its handlers
