@@ -4,7 +4,9 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final
 
 from mmplatform import assembly
 from mmplatform.assembly import Plugins
@@ -39,6 +41,7 @@ from mmplatform.peers.reception import Reception
 from mmplatform.peers.redelivery import Redelivery
 from mmplatform.peers.registry import Peers
 from mmplatform.peers.signals import Signals
+from mmplatform.peers.turns import Turns
 from mmplatform.peers.upstream import NodeUpstream
 from mmplatform.plugins import topics
 from mmplatform.plugins.mail_carrier import MailCarrier
@@ -48,6 +51,8 @@ from mmplatform.service_host import NodeServiceHost
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.folder import DataFolder
 from mmplatform.transport_host import NodeTransportHost
+
+DIALLED_TOGETHER: Final = 50  # peers that are begun to be dialled in one turn of the loop
 
 log = logging.getLogger("mmplatform")
 
@@ -76,13 +81,15 @@ class Parts:
         self.dispatcher, self.bus = Dispatcher(events), Bus(failed)
         self.contacts = Contacts(storage, own, failed, friends, devices)
         self.outbox = Outbox(storage, self.epoch, now, lambda peer: self.peers.wake(peer), failed)
-        log = HandledLog(folder.path / "handled", failed) if folder is not None else None
+        handled_log = HandledLog(folder.path / "handled", failed) if folder is not None else None
         self.handled = Handled(
-            storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, log
+            storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, handled_log
         )
         self.kept = Kept(storage)
-        self.handled.saved = self.kept.saved
-        self.inbox = Inbox(storage, self.handled, now, self.outbox.tell_ends, failed, limits)
+        self.inbox = Inbox(
+            storage, self.handled, self.kept, now, self.outbox.tell_ends,
+            lambda peer: self.contacts.scope(peer) == "public", failed, limits,
+        )  # fmt: skip
         self.reception = Reception(
             self.inbox, self.kept, self.dispatcher.internal, hold, lambda peer: self.friend_requests.asks(peer),
             lambda peer: self.peers.want_again(peer), now,
@@ -108,7 +115,7 @@ class Parts:
         self.peers = Peers(
             Surroundings(
                 own, self.contacts, self.directory, self.dialer, self.outbox, self.handled, self.dispatcher,
-                self.reception, now, jitter, failed, self.link_log,
+                self.reception, now, jitter, failed, self.link_log, Turns(),
             ),
             self.epoch,
         )  # fmt: skip
@@ -137,7 +144,7 @@ class Parts:
     def _connect_plugins(self) -> None:
         """Give transports, carriers and services their host, and signals of transports a protocol."""
         signals = Signals(self.plugins.by_scheme, self.peers.by_id.get)
-        for handler in (signals, Receipts(self.outbox.end_received), self.friend_requests):
+        for handler in (signals, Receipts(self.outbox.received.end), self.friend_requests):
             self.dispatcher.attach(handler.protocol, handler)
             self.dispatcher.internal.add(handler.protocol)
         advertise, failed = self.own_record.advertise, self.events.failed
@@ -163,6 +170,7 @@ class Parts:
         await self.outbox.open()
         await self.inbox.open(await self.handled.open())
         await self.friend_requests.open()
+        await self.inbox.begin()
         await self.directory.open()
         self.mailer.open()  # before anything can be dialled or come
         for carrier in self.plugins.carriers:
@@ -262,13 +270,25 @@ class Parts:
     def _dial_everybody(self) -> None:
         """Dial whom something waits for, and once each friend and device: what waits at their side need not wait."""
         contacts = self.contacts
-        for peer in {*self.outbox.peers(), *contacts.friends, *contacts.devices} - {self.identity.sign_id}:
-            if self.directory.known(SignId(peer)) is None and self.outbox.queue(peer).empty:
-                continue
-            if self.listener.moved and (peer in contacts.friends or peer in contacts.devices):
-                self.peers.peer(SignId(peer)).introduce()
-            else:
-                self.peers.peer(SignId(peer)).dial()
+        self._dial_next(iter({*self.outbox.peers(), *contacts.friends, *contacts.devices} - {self.identity.sign_id}))
+
+    def _dial_next(self, peers: Iterator[str]) -> None:
+        """Dial some of ``peers``, and the others in later turns of the loop: they may be thousands."""
+        if not self.peers.running:
+            return
+        some = list(islice(peers, DIALLED_TOGETHER))
+        for peer in some:
+            self._dial(SignId(peer))
+        if len(some) == DIALLED_TOGETHER:
+            asyncio.get_running_loop().call_soon(self._dial_next, peers)
+
+    def _dial(self, peer: SignId) -> None:
+        if self.directory.known(peer) is None and not self.outbox.waits(peer):
+            return
+        if self.listener.moved and (peer in self.contacts.friends or peer in self.contacts.devices):
+            self.peers.peer(peer).introduce()
+        else:
+            self.peers.peer(peer).dial()
 
     async def _saved(self) -> None:
         """What handlers have finished is on disk, so that its acknowledgements may leave with the last frames."""

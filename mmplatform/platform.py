@@ -25,6 +25,7 @@ from mmplatform.plugins import topics
 from mmplatform.plugins.mail_carrier import MailCarrier
 from mmplatform.plugins.service import Service
 from mmplatform.plugins.transport import Transport
+from mmplatform.program import ended_by_signals, run_to_end
 from mmplatform.storage.contract import Storage
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -101,6 +102,8 @@ class Platform:
         self._setup_time = setup_time
         self._life = Life.NEW
         self._start: asyncio.Task[None] | None = None
+        self._ended = asyncio.Event()  # a signal came, or somebody has stopped the platform
+        self._stopping: asyncio.Task[None] | None = None
 
     # Life.
 
@@ -152,6 +155,34 @@ class Platform:
                 await self._close()
         elif self._life is Life.RUNNING:
             await self._close(grace)
+
+    async def serve(self, grace: float = 5.0) -> None:
+        """Start, run until SIGINT or SIGTERM comes or :meth:`stop` is called, and stop in order.
+
+        A second signal cancels the handlers that are still at work.
+
+        Args:
+            grace: seconds for handlers to end by themselves; see :meth:`stop`.
+
+        Raises what :meth:`start` raises.
+
+        """
+        with ended_by_signals(self._interrupt):
+            await self.start()
+            await self._ended.wait()
+            self._stopping = asyncio.get_running_loop().create_task(self.stop(grace), name="mm stop")
+            await asyncio.gather(self._stopping, return_exceptions=True)
+
+    def run(self, grace: float = 5.0) -> None:
+        """Run the platform as a program of its own: :meth:`serve` in an event loop of its own.
+
+        Args:
+            grace: seconds for handlers to end by themselves; see :meth:`stop`.
+
+        Raises what :meth:`start` raises.
+
+        """
+        run_to_end(self.serve(grace))
 
     async def __aenter__(self) -> Self:
         """Start; see :meth:`start`."""
@@ -218,9 +249,9 @@ class Platform:
         """Call ``handler`` for an event; also a decorator.
 
         The events are ready(), connection(peer), disconnected(peer, reason), path(peer, address, rtt, why),
-        message(Message) and error(exception, topic). ``path`` says that another link to the peer is used from now on:
-        ``rtt`` in seconds, ``why`` is "first", "better", "lost", "silent" (the link before did not answer), "replaced"
-        or "taken-over".
+        message(Message), asking(peer) for a stranger that has added us as a friend, and error(exception, topic).
+        ``path`` says that another link to the peer is used from now on: ``rtt`` in seconds, ``why`` is "first",
+        "better", "lost", "silent" (the link before did not answer), "replaced" or "taken-over".
 
         Args:
             event: one of these names.
@@ -267,7 +298,7 @@ class Platform:
         return await self.upstream.post(destination, topic, protocol, payload, realtime, expire_after, priority)
 
     async def flush(self, peer: str | None = None, timeout: float | None = None) -> None:
-        """Wait until all messages (to ``peer``, or to everybody) are settled.
+        """Wait until all messages (to ``peer``, or to everybody) are on the disks of their recipients, or have ended.
 
         Raises TimeoutError after ``timeout`` seconds, and NotRunning when the platform stops; no message is lost then.
         """
@@ -388,3 +419,10 @@ class Platform:
         self._life = Life.CLOSING
         await self.parts.close(grace)
         self._life = Life.CLOSED
+        self._ended.set()
+
+    def _interrupt(self) -> None:
+        """Stop at the first signal, and without grace at the second."""
+        self._ended.set()
+        if self._stopping is not None:
+            self._stopping.cancel()

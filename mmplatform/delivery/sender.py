@@ -96,6 +96,11 @@ class OutgoingStream:
             self.flying -= len(record.payload) + OVERHEAD
         self.waiting.extendleft(_buried(reversed(back), self.acked))
 
+    def place(self, seq: int) -> int:
+        """Return where a record waits, -1 when it does not: the numbers of those that wait have no gaps."""
+        index = seq - self.waiting[0].seq if self.waiting else -1
+        return index if 0 <= index < len(self.waiting) else -1
+
     def drop_blob(self) -> None:
         """Forget how far the first waiting record went out in pieces; a partial acknowledgement can tell again."""
         self.blob, self.offset, self.confirmed = b"", 0, 0
@@ -119,7 +124,7 @@ class Sender:
     """All streams to one peer."""
 
     def __init__(self) -> None:
-        self._lanes: list[deque[OutgoingStream]] = [deque() for _ in range(LANES)]
+        self._lanes: list[tuple[OutgoingStream, ...]] = [()] * LANES  # tuples, as most have none, and few more than one
         self._earliest = NEVER
         self.ready = False  # whether take() may find something
 
@@ -168,7 +173,7 @@ class Sender:
         for record in records:
             if stream is None:
                 stream = OutgoingStream(epoch, record.seq)
-                streams.append(stream)
+                self._lanes[lane] = (*streams, stream)
             if record.seq >= stream.base:
                 stream.waiting.append(record)
                 stream.top = record.seq
@@ -211,7 +216,7 @@ class Sender:
         budget = max(budget, LEAST)
         for number, lane in enumerate(self._lanes):
             while len(lane) > 1 and lane[0].empty:
-                lane.popleft()
+                lane = self._lanes[number] = lane[1:]
             if budget <= 0 or not lane or not lane[0].waiting:
                 continue
             stream = lane[0]
@@ -262,13 +267,13 @@ class Sender:
         stream = self._stream(lane, epoch)
         if stream is None or (stream.offset and stream.waiting[0].seq == seq):
             return False
-        for index, record in enumerate(stream.waiting):
-            if record.seq == seq and record.topic:
-                stream.waiting[index] = tombstone(seq, record.expires)
-                stream.acked.add(seq)
-                stream.skip_tombstones()
-                return True
-        return False
+        index = stream.place(seq)
+        if index < 0 or not stream.waiting[index].topic:
+            return False
+        stream.waiting[index] = tombstone(seq, stream.waiting[index].expires)
+        stream.acked.add(seq)
+        stream.skip_tombstones()
+        return True
 
     def expire(self, now_ms: int) -> list[Settled]:
         """Turn waiting records whose time is over into tombstones. The peer judges those in flight."""

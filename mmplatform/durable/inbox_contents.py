@@ -54,21 +54,24 @@ class InboxContents:
         Raises StorageError.
 
         """
-        async for _, message in self._messages(FAILED if failed else HELD, sender):
-            yield _entry(message)
+        async for key, message in self._messages(FAILED if failed else HELD, sender):
+            if key.number not in self._inbox.gone:
+                yield _entry(message)
 
     async def entry(self, message_id: str) -> InboxEntry | None:
         """Return one message by its id, None when it is not here. Raises ValueError for a bad id, StorageError."""
-        found = await self._find(message_id, (HELD, FAILED))
+        with self._inbox.gone.reading():
+            found = await self._find(message_id, (HELD, FAILED), in_hand=True)
         return _entry(found[1]) if found is not None else None
 
     async def take(self, message_id: str) -> InboxEntry | None:
         """Take a message out, as handled; its sender is told "delivered". Returns None when it is not here, or handlers
         have it. Raises ValueError for a bad id, StorageError."""
-        found = await self._find(message_id, (HELD, FAILED))
-        if found is None:
-            return None
-        self._inbox.end(*found, TAKEN)
+        with self._inbox.gone.reading():
+            found = await self._find(message_id, (HELD, FAILED))
+            if found is None:
+                return None
+            self._inbox.end(*found, TAKEN)
         return _entry(found[1])
 
     async def drop(self, message_id: str) -> bool:
@@ -76,22 +79,22 @@ class InboxContents:
 
         Returns False when it is not here, or handlers have it. Raises ValueError for a bad id, StorageError.
         """
-        found = await self._find(message_id, (HELD, FAILED))
-        if found is None:
-            return False
-        self._inbox.end(*found, (End.REFUSED, "dropped unread"))
-        return True
+        with self._inbox.gone.reading():
+            found = await self._find(message_id, (HELD, FAILED))
+            if found is not None:
+                self._inbox.end(*found, (End.REFUSED, "dropped unread"))
+        return found is not None
 
     async def retry(self, message_id: str) -> bool:
         """Give a failed message to its handlers again; its sender is told nothing more.
 
         Returns False when it is not among the failed ones. Raises ValueError for a bad id, StorageError.
         """
-        found = await self._find(message_id, (FAILED,))
-        if found is None:
-            return False
-        self._inbox.wait_again(*found)
-        return True
+        with self._inbox.gone.reading():
+            found = await self._find(message_id, (FAILED,))
+            if found is not None:
+                self._inbox.wait_again(*found)
+        return found is not None
 
     async def _messages(self, prefix: bytes, sender: str = "") -> AsyncIterator[tuple[InboxKey, InboxMessage]]:
         start, after = prefix + (f"{sender}/".encode() if sender else b""), b""
@@ -100,12 +103,15 @@ class InboxContents:
                 yield key, message
             after = found[-1][0].encoded
 
-    async def _find(self, message_id: str, prefixes: tuple[bytes, ...]) -> tuple[InboxKey, InboxMessage] | None:
+    async def _find(
+        self, message_id: str, prefixes: tuple[bytes, ...], in_hand: bool = False
+    ) -> tuple[InboxKey, InboxMessage] | None:
+        """Find a message that is not gone, nor ``in_hand`` of handlers, unless that does not matter."""
         sender, *_ = parse_id(message_id)
         for prefix in prefixes:
             async for key, message in self._messages(prefix, sender):
-                if message.id == message_id and not self._inbox.is_in_hand(key):
-                    return key, message
+                if message.id == message_id and key.number not in self._inbox.gone:
+                    return (key, message) if in_hand or not self._inbox.is_in_hand(key) else None
         return None
 
 

@@ -2,14 +2,15 @@
 
 import asyncio
 import secrets
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final, NamedTuple
 from weakref import ReferenceType
 
 from mmplatform.delivery.letters import Letters
-from mmplatform.delivery.sender import LANES, Sender
+from mmplatform.delivery.sender import Sender
 from mmplatform.delivery.wire import Ack, Record
 from mmplatform.durable.rows import Row
 from mmplatform.message import Delivery
@@ -19,6 +20,7 @@ PEER_BYTES: Final = 256 * 1024 * 1024  # bytes that may wait for one peer before
 READ_ROWS: Final = 256  # rows that one look-up reads back, at most
 READ_BYTES: Final = 1024 * 1024  # bytes that one look-up reads back, unless its first row alone has more
 DELIVERIES_SWEPT: Final = 16_384  # new Delivery objects of a lane after which those that nobody holds are forgotten
+LAST: Final = b"\xff" * 8  # above the last number in the key of any row
 
 
 class PeerQueue:
@@ -32,7 +34,7 @@ class PeerQueue:
         self.letters = Letters(peer, save, secrets.token_bytes)
         self.heard: dict[tuple[int, int], Ack] = {}  # acknowledgements of messages that are on disk only
         self.why = ""  # what keeps all mail to the peer back; empty when nothing does
-        self.lanes = [LaneQueue(peer, lane) for lane in range(LANES)]
+        self.lanes = Lanes(peer)
         self.bytes = 0
         self.linked = False
         self.greeted = False  # whether the peer knows, or is about to be told, what it is to us
@@ -50,18 +52,39 @@ class PeerQueue:
         return not any(lane.rows or lane.staged or lane.writing for lane in self.lanes)
 
 
+class Lanes:
+    """The lanes of one peer, each made when it is first used: most peers have one. Iterating gives them by priority."""
+
+    __slots__ = ("_made", "_peer")
+
+    def __init__(self, peer: str) -> None:
+        self._peer = peer
+        self._made: dict[int, LaneQueue] = {}
+
+    def __getitem__(self, lane: int) -> "LaneQueue":
+        try:
+            return self._made[lane]
+        except KeyError:
+            made = LaneQueue(self._peer, lane)
+            self._made = dict(sorted([*self._made.items(), (lane, made)]))  # a new one: somebody may be iterating
+            return made
+
+    def __iter__(self) -> Iterator["LaneQueue"]:
+        return iter(self._made.values())
+
+
 class LaneQueue:
     """One lane of one peer: its rows in order; the first ``loaded`` of them are with the sender."""
 
     __slots__ = (
-        "deliveries", "dropped", "drops", "lane", "loaded", "loader", "mailed", "next_seq", "peer", "pushed",
-        "resident", "rows", "staged", "staged_bytes", "sweep_at", "too_large", "waiters", "why",
-        "writing",
+        "deliveries", "dropped", "drops", "lane", "loaded", "loader", "mailed", "messages", "next_seq", "peer",
+        "pushed", "resident", "rows", "staged", "staged_bytes", "sweep_at", "too_large", "waiters", "why", "writing",
     )  # fmt: skip
 
     def __init__(self, peer: str, lane: int) -> None:
         self.peer, self.lane = peer, lane
-        self.rows: deque[Row] = deque()
+        self.rows: deque[Row] = deque()  # in the order of their keys
+        self.messages = 0  # in all rows
         self.loaded = 0
         self.resident = 0  # bytes of the loaded rows
         self.pushed: tuple[bytes, int] = (b"", 0)  # prefix of the last row given to the sender, and its last number
@@ -80,8 +103,25 @@ class LaneQueue:
         self.drops = 0  # letters that had been dropped when ``mailed`` was last counted
 
     def keeps(self, prefix: bytes, seq: int) -> bool:
-        """Whether a message is in one of the rows whose keys begin with ``prefix``."""
-        return any(row.key.startswith(prefix) and row.first <= seq <= row.last for row in self.rows)
+        """Whether a message is in one of the rows that one run put here; ``prefix`` is that of their keys."""
+        place = bisect_right(self.rows, prefix + seq.to_bytes(8) + LAST, key=_key) - 1
+        if place < 0:
+            return False
+        row = self.rows[place]
+        return row.key.startswith(prefix) and row.first <= seq <= row.last
+
+    def add(self, row: Row) -> None:
+        """Put a saved row behind all others."""
+        self.rows.append(row)
+        self.messages += row.last - row.first + 1
+
+    def drop(self) -> None:
+        """Forget the first row, which was loaded: all its messages are settled."""
+        row = self.rows.popleft()
+        self.messages -= row.last - row.first + 1
+        self.dropped += 1
+        self.loaded -= 1
+        self.resident -= row.size
 
     def unread(self, limit: int) -> list[Row]:
         """Return the rows to read back next, in one look-up: as many as keep at most ``limit`` bytes in memory, but
@@ -116,6 +156,10 @@ class LaneQueue:
             delivery = held()
             if delivery is not None:
                 delivery.stop()
+
+
+def _key(row: Row) -> bytes:
+    return row.key
 
 
 class Saving(NamedTuple):

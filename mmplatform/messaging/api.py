@@ -78,7 +78,7 @@ class SentHere(LocalEnd):
     """The end of a message to the handlers of this process."""
 
     __slots__ = ("_delivery", "_make")
-    durable: Final = True
+    durable = True
 
     def __init__(self, delivery: Delivery, make: Callable[[], Message]) -> None:
         self._delivery, self._make = delivery, make
@@ -100,7 +100,7 @@ class Replying:
     """Makes the reply to a request of a peer of the result."""
 
     __slots__ = ("_finished", "_reply")
-    durable: Final = False  # the peer is told of a failure, and asks again if it likes
+    durable = False  # the peer is told of a failure, and asks again if it likes
 
     def __init__(self, finished: OnReply, reply: Callable[[Result], bytes | Result]) -> None:
         self._finished, self._reply = finished, reply
@@ -278,7 +278,7 @@ class API:
         """Hand a durable message to its subscribers: see :class:`ProtocolHandler`."""
         route = self.bus.route(scope, topic)
         if route is None:
-            return NOBODY
+            return None if self.bus.ending else NOBODY  # not for us to say any more who listens
         try:
             value = self._decode(payload)
         except Exception:

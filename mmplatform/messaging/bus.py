@@ -17,10 +17,10 @@ from typing import Any, Final, TypeVar, overload
 from mmplatform.errors import NoResponders, NotRunning
 from mmplatform.message import Message, check_pattern, check_topic
 from mmplatform.messaging.handlers import VALUES, Handler, close, is_awaitable
+from mmplatform.messaging.listeners import Listeners
 from mmplatform.messaging.options import Options, Policy
-from mmplatform.messaging.results import DONE, NOBODY, Finished, LocalEnd, Pending, Result
+from mmplatform.messaging.results import DONE, NOBODY, Finished, LocalEnd, Pending, Result, Unawaited
 from mmplatform.messaging.subscriber import Subscriber
-from mmplatform.messaging.subscriptions import Subscriptions
 from mmplatform.messaging.work import OnError, Work
 
 H = TypeVar("H", bound=Handler)
@@ -50,7 +50,7 @@ class Asked(LocalEnd):
     """Gives the result of a local request to whoever awaits it."""
 
     __slots__ = ("future", "make")
-    durable: Final = False
+    durable = False
 
     def __init__(self, make: Make) -> None:
         self.future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
@@ -82,7 +82,7 @@ class Bus:
         self.failed = failed
         self.subscribed: Callable[[], None] | None = None
         self.routes: dict[str, dict[str, Route | None]] = {}
-        self._subscriptions = Subscriptions()
+        self._listeners = Listeners()
         self._numbers = count()
         self._work = Work(failed, self.routes.clear)
         self._asked: set[Asked] = set()
@@ -141,14 +141,14 @@ class Bus:
 
     def off(self, pattern: str, handler: Handler) -> bool:
         """End the subscription; return False when there was none."""
-        subscriber = self._subscriptions.first(pattern, handler)
+        subscriber = self._listeners.first(pattern, handler)
         if subscriber is not None:
             self._remove(subscriber)
         return subscriber is not None
 
     def subscribers(self, pattern: str | None = None) -> list[Subscriber]:
         """Return all subscriptions, or those of one pattern, in the order they were made."""
-        return self._subscriptions.of(pattern)
+        return self._listeners.of(pattern)
 
     def route(self, scope: str, topic: str) -> Route | None:
         """Return the subscribers of ``scope.topic``, None when there are none. Raises InvalidTopic."""
@@ -282,7 +282,8 @@ class Bus:
             if not isinstance(begun, BaseException):
                 close(begun)
             return None
-        pending = Pending(route.name, sender, payload, finished, make)
+        name = route.name
+        pending = Pending(name, sender, payload, finished) if make is None else Unawaited(name, sender, payload, make)
         subscribers = route.subscribers
         if begun is not None:
             pending.result = result if skip else NOBODY
@@ -293,7 +294,10 @@ class Bus:
                 pending.remaining += 1
                 if subscriber.once:
                     self._remove(subscriber)
-                subscriber.take(pending)
+                if subscriber.queued:
+                    subscriber.offer((pending, 0, None, None))
+                else:
+                    subscriber.take(pending)
         if pending.remaining == 1:
             return pending.result
         pending.release()
@@ -306,7 +310,7 @@ class Bus:
         return self._add(pattern, handler, once, options)
 
     def _add(self, pattern: str, handler: H, once: bool, options: Options) -> H:
-        self._subscriptions.add(Subscriber(self._work, next(self._numbers), pattern, handler, once, options))
+        self._listeners.add(Subscriber(self._work, next(self._numbers), pattern, handler, once, options))
         self.routes.clear()
         if self.subscribed is not None:
             self.subscribed()
@@ -315,13 +319,13 @@ class Bus:
     def _remove(self, subscriber: Subscriber) -> None:
         if subscriber.active:
             subscriber.end()
-            self._subscriptions.remove(subscriber)
+            self._listeners.remove(subscriber)
             self.routes.clear()
 
     def _find(self, scope: str, topic: str) -> Route | None:
         check_topic(topic)
         name = f"{scope}.{topic}"
-        found = self._subscriptions.matching(name)
+        found = self._listeners.matching(name)
         route = Route(name, tuple(found), not self.ending) if found else None
         routes = self.routes.setdefault(scope, {})
         if len(routes) >= MAX_ROUTES:

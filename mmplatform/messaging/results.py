@@ -35,10 +35,7 @@ NOBODY: Final = Result()  # nobody listens
 class Finished(Protocol):
     """Is called with the result when all handlers of a message are done; never when one was cut short."""
 
-    @property
-    def durable(self) -> bool:
-        """Whether handlers that fail are run again."""
-        ...
+    durable: bool  # whether handlers that fail are run again
 
     def __call__(self, result: Result, /) -> None:
         """Take the result."""
@@ -60,12 +57,10 @@ class LocalEnd(Finished):
 class Pending:
     """A message some of whose handlers are still at work."""
 
-    __slots__ = ("finished", "make", "name", "payload", "remaining", "result", "sender")
+    __slots__ = ("finished", "name", "payload", "remaining", "result", "sender")
 
-    def __init__(
-        self, name: str, sender: str, payload: Any, finished: Finished | None, make: Callable[[], Message] | None
-    ) -> None:
-        self.name, self.sender, self.payload, self.finished, self.make = name, sender, payload, finished, make
+    def __init__(self, name: str, sender: str, payload: Any, finished: Finished | None) -> None:
+        self.name, self.sender, self.payload, self.finished = name, sender, payload, finished
         self.remaining = 1  # the deliver() call itself holds one until it has called everybody
         self.result = NOBODY
 
@@ -78,8 +73,6 @@ class Pending:
         """Make the message for one handler that has a fourth parameter."""
         if self.finished is not None:
             return self.finished.message()
-        if self.make is not None:
-            return self.make()
         scope, _, topic = self.name.partition(".")
         return Message(topic, "", b"", self.sender, scope, "local", "", time.time())
 
@@ -110,3 +103,17 @@ class Pending:
             result.value, result.error = value, error
         if rows:
             result.rows = [*result.rows, *rows]
+
+
+class Unawaited(Pending):
+    """One whose sender does not wait; ``make`` makes the message for a handler with a fourth parameter."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, name: str, sender: str, payload: Any, make: Callable[[], Message]) -> None:
+        super().__init__(name, sender, payload, None)
+        self.make = make
+
+    def message(self) -> Message:
+        """Make the message for one handler that has a fourth parameter."""
+        return self.make()

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from types import CoroutineType
 from typing import Any, Final, Protocol
 
 from mmplatform.errors import NotRunning, QueueFull, Refused
@@ -226,9 +227,9 @@ class Subscriber:
                     value = self.handler(pending.name, pending.sender, pending.payload, message)  # type: ignore[call-arg]
                 else:
                     value = self.handler(pending.name, pending.sender, pending.payload)  # type: ignore[call-arg]
-            if is_awaitable(value):
+            if type(value) is CoroutineType or is_awaitable(value):
                 value = await value
-                if type(value) not in VALUES:
+                if value is not None and type(value) not in VALUES:
                     value = await awaited(value)
         except BaseException as error:
             if _is_over(task, error):

@@ -22,6 +22,7 @@ from mmplatform.peers.link_monitor import SILENT
 from mmplatform.peers.path_manager import LOST, REPLACED, PathManager
 from mmplatform.peers.reception import Reception
 from mmplatform.peers.reconnecting import Reconnector
+from mmplatform.peers.turns import Turns
 from mmplatform.plugins.host import Failed
 
 GLARE: Final = 10.0  # seconds between two links within which both ends may have dialled at once
@@ -73,6 +74,7 @@ class Surroundings:
     random: Callable[[], float]
     failed: Failed
     link_log: LinkLog
+    turns: Turns
 
 
 class Peer:
@@ -83,7 +85,7 @@ class Peer:
         self.reason = ""
         self.path_manager = PathManager(self, around.own, around.directory, around.dialer, around.random)
         self.monitor = self.path_manager.monitor
-        self.reconnector = Reconnector(self, around.directory, around.dialer, around.random)
+        self.reconnector = Reconnector(self, around.directory, around.dialer, around.turns, around.random)
         self.exchange = Exchange(
             sign_id, around.outbox, around.handled, around.dispatcher, around.reception, around.contacts.scope,
             around.now, self.reconnector.dial, self.monitor.request_sent,

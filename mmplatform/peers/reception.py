@@ -121,7 +121,10 @@ class Reception:
         if record.protocol in self._internal or not _is_name(record.protocol):
             return UNHEARD
         if scope in self.hold:
-            return IN_INBOX if self._keep(peer, stream, record, expires, "") else None
+            if self._keep(peer, scope, stream, record, expires, ""):
+                return IN_INBOX
+            stream.leave(record.seq)
+            return None
         if self.setting_up or self._asks(peer):
             self._left = True
             stream.leave(record.seq)
@@ -132,11 +135,17 @@ class Reception:
     def failed(
         self, peer: str, scope: str, stream: Stream, record: Record, expires: int, error: BaseException
     ) -> Ending | None:
-        """Keep a message whose handlers failed; return its ending, None when there is no room and it is left."""
-        if record.protocol in self._internal:
+        """Keep a message whose handlers failed; return its ending, None when there is no room and it is left.
+
+        What strangers sent is not left for that: it fails each time.
+        """
+        kept = record.protocol in self._internal or self._keep(
+            peer, scope, stream, record, expires, text_of(error) or "failed"
+        )
+        if kept or scope == "public":
             return End.FAILED, told_of(error, scope)
-        kept = self._keep(peer, stream, record, expires, text_of(error) or "failed")
-        return (End.FAILED, told_of(error, scope)) if kept else None
+        stream.leave(record.seq)
+        return None
 
     def park(self, request: Waiting) -> bool:
         """Let a request wait for its handler; return False when it must not: there is no room, or all is set up."""
@@ -146,9 +155,8 @@ class Reception:
         self._parked_bytes += request.size
         return True
 
-    def _keep(self, peer: str, stream: Stream, record: Record, expires: int, error: str) -> bool:
-        if not self.inbox.room(peer, len(record.payload) + OVERHEAD):
-            stream.leave(record.seq)
+    def _keep(self, peer: str, scope: str, stream: Stream, record: Record, expires: int, error: str) -> bool:
+        if not self.inbox.room(peer, len(record.payload) + OVERHEAD, scope == "public"):
             return False
         self.inbox.put(
             InboxMessage(

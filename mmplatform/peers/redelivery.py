@@ -113,14 +113,16 @@ class Redelivery:
         """Hand all messages of one topic over, those that come meanwhile included."""
         after, slice_ = b"", Slice()
         try:
-            while found := await self._inbox.waiting(topic, after):
-                for key, message in found:
-                    after = key.encoded
-                    if after in topic.in_hand:
-                        continue
-                    if not self._hand(topic, key, message):
-                        return
-                    await slice_.pause()
+            while True:
+                with self._inbox.gone.reading():
+                    found = await self._inbox.waiting(topic, after)
+                    for key, message in found:
+                        after = key.encoded
+                        if not self._hand(topic, key, message):
+                            return
+                        await slice_.pause()
+                if not found:
+                    return
                 while len(topic.in_hand) >= IN_HAND:
                     topic.news = asyncio.get_running_loop().create_future()
                     await topic.news
@@ -129,6 +131,11 @@ class Redelivery:
 
     def _hand(self, topic: HeldTopic, key: InboxKey, message: InboxMessage) -> bool:
         """Hand one message over; return False when nobody listens any more."""
+        if key.encoded in topic.in_hand or key.number in self._inbox.gone:
+            return True
+        if key.expires <= self._now() * 1000:
+            self._inbox.end(key, message, (End.EXPIRED, ""))
+            return True
         scope = self._scope(key.peer)
         finished = Redelivered(self, topic, key, message, scope)
         result = self._dispatcher.message(scope, key.peer, key.topic, key.protocol, message.payload, finished)

@@ -23,6 +23,8 @@ SCAN = "SELECT key, value FROM kv WHERE key >= ? AND key < ? ORDER BY key LIMIT 
 SCAN_TO_END = "SELECT key, value FROM kv WHERE key >= ? ORDER BY key LIMIT ?"
 KEYS = "SELECT key FROM kv WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
 KEYS_TO_END = "SELECT key FROM kv WHERE key >= ? ORDER BY key LIMIT ?"
+SIZES = "SELECT key, length(value) FROM kv WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
+SIZES_TO_END = "SELECT key, length(value) FROM kv WHERE key >= ? ORDER BY key LIMIT ?"
 
 FORMAT = 1
 CREATE = "CREATE TABLE IF NOT EXISTS kv(key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL) WITHOUT ROWID"

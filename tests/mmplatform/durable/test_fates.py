@@ -94,3 +94,20 @@ async def test_a_row_of_cancelled_messages_only_goes_away(store: Callable[[], St
         await until(lambda: node.outbox.queue(BOB).empty)
         await until(lambda: not node.outbox._unsynced.pending)
         assert await rows(node.storage, b"outbox/") + await rows(node.storage, b"cancelled/") == []
+
+
+def test_marks_are_found_by_their_stream() -> None:
+    marks = fates.Marks()
+    assert not marks
+    for seq in (3, 4, 900, 10**9):
+        marks.add((BOB, 2, 5, seq))
+    marks.add((CAROL, 2, 5, 4))
+    assert sorted(marks.between(BOB, 2, 5, 4, 10**9)) == [4, 900, 10**9]
+    assert marks.between(BOB, 2, 5, 4, 5) == [4]
+    assert marks.between(BOB, 2, 6, 1, 10**9) == marks.between(BOB, 1, 5, 1, 2) == []
+    assert (CAROL, 2, 5, 4) in marks
+    assert (CAROL, 2, 5, 3) not in marks
+    for seq in (3, 4, 4, 900, 10**9):
+        marks.discard((BOB, 2, 5, seq))
+    marks.discard((CAROL, 2, 5, 4))
+    assert not marks

@@ -7,8 +7,16 @@ from typing import Any
 import pytest
 
 from mmplatform.codec import decode, encode
-from mmplatform.errors import InvalidPayload, InvalidTopic, NoResponders, Refused, RequestFailed, RequestTimeout
-from mmplatform.message import DELIVERED, UNHANDLED, Delivery, Priority, Retry
+from mmplatform.errors import (
+    InvalidPayload,
+    InvalidTopic,
+    NoResponders,
+    NotRunning,
+    Refused,
+    RequestFailed,
+    RequestTimeout,
+)
+from mmplatform.message import DELIVERED, UNHANDLED, Delivery, Message, Priority, Retry
 from mmplatform.messaging.api import API, raw
 from mmplatform.messaging.dispatch import ProtocolHandler
 from mmplatform.messaging.results import NOBODY, Result
@@ -170,6 +178,74 @@ async def test_local_refusals_and_failures(api: API, wire: Wire) -> None:
     assert outcome is not None
     assert (outcome.state, outcome.reason) == ("failed", "KeyError: 'broken'")
     assert [topic for _, topic in wire.errors] == ["self.busy", "self.broken"]
+
+
+async def test_a_local_message_is_tried_again_until_it_is_handled(api: API, wire: Wire) -> None:
+    tries: list[Any] = []
+
+    @api.on("self.chat", backoff=0.0)
+    def handler(topic: str, sender: str, payload: Any) -> None:
+        tries.append(payload)
+        if len(tries) < 3:
+            raise KeyError("not yet")
+
+    assert await (await api.send("chat", payload=1)) == DELIVERED
+    assert tries == [1, 1, 1]
+    assert len(wire.errors) == 2
+
+
+async def test_requests_are_asked_once(api: API) -> None:
+    tries: list[Any] = []
+    replies = Ended(durable=True)  # whatever whoever hands it over says
+
+    @api.on("*.fail", backoff=0.0)
+    async def fail(topic: str, sender: str, payload: Any) -> None:
+        tries.append(payload)
+        raise KeyError("no")
+
+    assert api.on_request("friends", "fail", BOB, encode(1), replies) is None
+    await turns(20)
+    assert (tries, [type(reply.error) for reply in replies]) == ([1], [KeyError])
+
+
+async def test_each_kind_of_message_has_its_own_fourth_argument(api: API, wire: Wire) -> None:
+    got: list[Message] = []
+
+    @api.on("*.chat")
+    def handler(topic: str, sender: str, payload: Any, message: Message) -> None:
+        got.append(message)
+
+    ended = Ended()
+    api.on_event("friends", "chat", BOB, encode([1]))
+    api.on_message("friends", "chat", BOB, encode([2]), ended)
+    api.on_request("friends", "chat", BOB, encode([3]), ended)
+    await api.send("chat", payload=[4])
+    await api.request("chat", payload=[5])
+    assert got[1:3] == ended.made
+    told = [(m.kind, m.topic, m.protocol, decode(m.payload), m.sender, m.scope) for m in (got[0], *got[3:])]
+    assert told == [
+        ("realtime", "chat", "ms", [1], BOB, "friends"),
+        ("local", "chat", "ms", [4], OWN, "self"),
+        ("request", "chat", "ms", [5], OWN, "self"),
+    ]
+    assert wire.errors == []
+
+
+async def test_what_was_not_handled_at_the_end_is_told_to_local_senders(api: API) -> None:
+    slow = Slow()
+    api.on("self.chat", slow)
+    deliveries = [await api.send("chat", payload=number) for number in range(2)]
+    await turns()
+    ending = asyncio.ensure_future(api.end(20.0))
+    await turns()
+    with pytest.raises(NotRunning):
+        await deliveries[1]
+    with pytest.raises(NotRunning):
+        await api.send("chat", payload=2)
+    assert api.on_message("friends", "nobody", BOB, encode(1), Ended()) is None, "it comes again, to whoever listens"
+    slow.gate.set()
+    assert await ending == []
+    assert await deliveries[0] == DELIVERED
 
 
 async def test_local_requests(api: API) -> None:

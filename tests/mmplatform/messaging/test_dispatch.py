@@ -81,6 +81,32 @@ def test_a_protocol_has_one_api() -> None:
         Door().gate.attach("ms", Api())
 
 
+def test_whoever_wants_to_know_is_told_of_new_protocols() -> None:
+    door, told = Door(), list[list[str]]()
+    door.gate.attached = lambda: told.append(list(door.gate.protocols))
+    door.gate.attach("zz", door.api)
+    assert told == [["ms", "zz"]]
+
+
+def test_messages_of_the_platform_itself_are_told_to_nobody() -> None:
+    door, seen = Door(), list[Any]()
+    door.gate.internal.add("ms")
+    door.events.add("message", seen.append)
+    door.api.result = NOBODY
+    assert door.knock("a")[0] is NOBODY, "nor do those who watch count as its listeners"
+    assert seen == []
+
+
+def test_those_who_watch_can_save_nothing() -> None:
+    door, seen = Door(), list[Any]()
+    door.events.add("message", seen.append)
+    door.knock("a")
+    for message in seen:
+        with pytest.raises(LocalError):
+            message.put("key", 1)
+    assert len(seen) == 2
+
+
 def test_results_come_back_and_unknown_protocols_find_nobody() -> None:
     door = Door()
     door.api.result = result = Result("x")

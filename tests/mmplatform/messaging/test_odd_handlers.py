@@ -3,6 +3,7 @@
 import asyncio
 import collections.abc
 import functools
+import types
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 from unittest.mock import AsyncMock
@@ -117,6 +118,77 @@ async def test_whatever_can_be_awaited_is_awaited_before_the_message_counts_as_h
     assert heard.errors == []
 
 
+@types.coroutine
+def stepping(value: Any) -> Iterator[None]:
+    """Awaitable, and no coroutine by its type."""
+    yield
+    return value
+
+
+@pytest.mark.parametrize("kind", ["task", "future of a task", "awaitable", "stepping", "coroutine"])
+@pytest.mark.parametrize("handler", ["async", "lambda", "ordered"])
+async def test_what_an_async_handler_returns_is_awaited_too(heard: Heard, kind: str, handler: str) -> None:
+    class Awaitable:
+        def __init__(self, payload: Any) -> None:
+            self.payload = payload
+
+        def __await__(self) -> Any:
+            return heard.work(self.payload).__await__()
+
+    def make(payload: Any) -> Any:
+        match kind:
+            case "task":
+                return asyncio.ensure_future(heard.work(payload))
+            case "future of a task":
+                return asyncio.shield(asyncio.gather(heard.work(payload)))
+            case "awaitable":
+                return Awaitable(payload)
+            case "stepping":
+                return stepping(heard.work(payload))
+        return heard.work(payload)
+
+    async def returns(topic: str, sender: str, payload: Any) -> Any:
+        return make(payload)
+
+    given = (lambda *message: returns(*message)) if handler == "lambda" else returns
+    heard.bus.on("self.x", given, ordered=handler == "ordered")
+    heard.say(1)
+    await until(lambda: heard.ended)
+    assert heard.done == [1], "never acknowledged before its work is done"
+    assert [result.value for result in heard.ended] == ([[1]] if kind == "future of a task" else [1])
+    assert heard.errors == []
+
+
+async def test_a_generator_based_coroutine_is_a_handler(heard: Heard) -> None:
+    @types.coroutine
+    def handler(topic: str, sender: str, payload: Any) -> Iterator[None]:
+        yield
+        heard.done.append(payload)
+
+    heard.bus.on("self.x", handler)
+    heard.say(1)
+    assert heard.ended == []
+    await until(lambda: heard.ended)
+    assert heard.done == [1]
+
+
+async def test_awaitables_without_end_are_an_error(heard: Heard, recwarn: pytest.WarningsRecorder) -> None:
+    async def nested(depth: int) -> Any:
+        return nested(depth - 1) if depth else "at last"
+
+    async def handler(topic: str, sender: str, payload: int) -> Any:
+        return nested(payload - 2)
+
+    heard.bus.on("self.x", handler)
+    heard.say(8)
+    heard.say(9)
+    await until(lambda: len(heard.ended) == 2)
+    assert heard.ended[0].value == "at last"
+    assert isinstance(heard.ended[1].error, TypeError)
+    assert heard.errors == ["TypeError: the handler returned something to await that gave another, more than 8 times"]
+    assert [str(warning.message) for warning in recwarn] == []
+
+
 async def test_an_async_mock_is_called_once_for_each_message(heard: Heard) -> None:
     mock = AsyncMock(return_value="x")
     heard.bus.on("self.x", mock)
@@ -221,8 +293,10 @@ def test_what_takes_more_than_it_is_given_is_welcome() -> None:
         async def __call__(self, *arguments: Any, **options: Any) -> None: ...
 
     for handler in (print, dict, Method().handle, Method(), functools.partial(five, "first"), lambda *a: None):
-        bus.on("self.x", handler)  # type: ignore[arg-type]
+        bus.on("self.x", handler)  # type: ignore[type-var]
     assert len(bus.subscribers()) == 6
+    takes_message = [subscriber.takes_message for subscriber in bus.subscribers()]
+    assert takes_message == [False, False, False, False, True, False], "the partial one requires four"
 
 
 @pytest.mark.parametrize("make", [stream, generate])

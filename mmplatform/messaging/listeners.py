@@ -8,25 +8,25 @@ from mmplatform.messaging.patterns import Patterns
 from mmplatform.messaging.subscriber import Subscriber
 
 
-class Subscriptions:
+class Listeners:
     """All subscriptions of one bus."""
 
     def __init__(self) -> None:
-        self._listeners = EventEmitter()
+        self._emitter = EventEmitter()
         self._by_handler: dict[str, dict[object, list[Subscriber]]] = {}  # by pattern, then by handler
         self.patterns = Patterns()
 
     def add(self, subscriber: Subscriber) -> None:
         """Add ``subscriber`` under its pattern."""
         pattern = subscriber.pattern
-        self._listeners.add_listener(pattern, subscriber)
+        self._emitter.add_listener(pattern, subscriber)
         self._by_handler.setdefault(pattern, {}).setdefault(_key(subscriber.handler), []).append(subscriber)
         self.patterns.add(pattern)
 
     def remove(self, subscriber: Subscriber) -> None:
         """Remove ``subscriber``, which must be there."""
         pattern, key = subscriber.pattern, _key(subscriber.handler)
-        self._listeners.remove_listener(pattern, subscriber)
+        self._emitter.remove_listener(pattern, subscriber)
         by_handler = self._by_handler[pattern]
         by_handler[key].remove(subscriber)
         if not by_handler[key]:
@@ -49,7 +49,7 @@ class Subscriptions:
         return self._ordered(list(self._by_handler) if pattern is None else [pattern])
 
     def _ordered(self, patterns: list[str]) -> list[Subscriber]:
-        found = [s for p in patterns for s in self._listeners.listeners(p) if isinstance(s, Subscriber)]
+        found = [s for p in patterns for s in self._emitter.listeners(p) if isinstance(s, Subscriber)]
         return sorted(found, key=lambda subscriber: subscriber.number)
 
 
