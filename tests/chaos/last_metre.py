@@ -72,7 +72,7 @@ class Run:
             await asyncio.sleep(self._random.uniform(0.0, 1.0))
         else:
             assert await self._receiver.line() == "on"
-            await asyncio.sleep(self._random.uniform(0.0, 0.1) if "over" in moment else self._random.uniform(0.1, 0.6))
+            await asyncio.sleep(self._random.uniform(0.0, 0.1) if "over" in moment else self._random.uniform(0.1, 1.0))
         await (self._kill() if kill else stop(self._receiver))
         self.stopped += not kill
         if kill and moment == "starting":

@@ -21,13 +21,13 @@ from mm_transports.tcp import TCP
 from mmplatform import Delivery, Platform
 from mmplatform.codec import decode
 from mmplatform.identity.keys import Identity
-from tests.chaos.last_metre_work import FORWARDED, Deliberate, Work, topic_of
+from tests.chaos.last_metre_work import FORWARDED, SHARES, Deliberate, Work, topic_of
 from tests.chaos.nodes import BehindProxy
 
 IDENTITIES: Final = {role: Identity.from_seed(role.encode().ljust(32)) for role in ("sender", "receiver", "counter")}
 BURST: Final = 150  # messages accepted side by side
 PAUSE: Final = 0.012  # seconds between bursts
-MOST_UNSETTLED: Final = 20_000  # messages that wait for their end before the sender pauses
+MOST_UNSETTLED: Final = 30_000  # messages that wait for their end before the sender pauses
 UNSUBSCRIBED: Final = 2.0  # seconds at most between the start of the receiver and its handlers
 LISTENING: Final = ["tcp://127.0.0.1:0"]
 LAST: Final = 90.0  # seconds for the last message to end
@@ -56,10 +56,12 @@ async def receive(folder: Path, proxy: str, life: str, seed: str, handlers: str)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(stop), chance.uniform(0.0, UNSUBSCRIBED))
         if not stop.done():
-            work = Work(platform, counter, folder.parent / "handled.log", int(life), chance)
-            work.subscribe(handlers == "transactional")
             say("on")
-            await stop
+            work = Work(platform, counter, folder.parent / "handled.log", int(life), chance)
+            for kind in chance.sample(list(SHARES), len(SHARES)):
+                work.subscribe(kind, handlers == "transactional")
+                await asyncio.sleep(chance.choice((0.0, 0.05, 0.2)))  # others of the sender pass those that are held
+        await stop
 
 
 async def send(folder: Path) -> None:

@@ -43,13 +43,12 @@ class Work:
         self._log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         self._effects = 0
 
-    def subscribe(self, transactional: bool) -> None:
-        """Handle all topics; ``transactional``: by handlers that save their effect with the message."""
-        for kind in SHARES:
-            handler: Handler = getattr(self, f"{kind}_and_put" if transactional else kind)
-            self._platform.messaging.on(
-                f"friends.{kind}.*", handler, retries=RETRIES, backoff=BACKOFF, ordered=kind == "ordered"
-            )
+    def subscribe(self, kind: str, transactional: bool) -> None:
+        """Handle the topics of one kind; ``transactional``: by a handler that saves its effect with the message."""
+        handler: Handler = getattr(self, f"{kind}_and_put" if transactional else kind)
+        self._platform.messaging.on(
+            f"friends.{kind}.*", handler, retries=RETRIES, backoff=BACKOFF, ordered=kind == "ordered"
+        )
 
     def plain(self, topic: str, sender: str, payload: list[Any]) -> None:
         self._begin(payload[0])
