@@ -9,7 +9,7 @@ from mmplatform.errors import (
     Cancelled,
     StorageFull,
 )
-from mmplatform.message import Priority
+from mmplatform.message import DELIVERED, Priority
 from tests.support.outbox import BOB, CAROL, NORMAL, Node, full, rows, turn, until
 
 
@@ -105,7 +105,7 @@ async def test_a_message_that_leaves_while_it_is_cancelled(node: Node, monkeypat
     await until(lambda: not node.outbox._unsynced.pending)
     assert await rows(node.storage, b"cancelled/") == []
     node.acknowledge(1)
-    assert (await delivery).handled
+    assert await delivery == DELIVERED
 
 
 async def test_cancelling_all_in_memory_brings_up_the_rest(node: Node) -> None:
