@@ -4,6 +4,7 @@
 - ``flush``: waiting for all of many destinations to be settled, in CPU.
 - ``start``: the longest stall of the event loop while a node starts for whom many destinations wait.
 - ``gathered``: memory of a node that is given many large messages at once for a peer that is away.
+- ``listing``: what ``mm outbox`` reads, in seconds and memory.
 - ``cancel``: taking back the newest of many waiting messages, in CPU.
 - ``expiry``: messages that expire one after the other while others wait, in CPU.
 """
@@ -131,6 +132,23 @@ async def gathered(messages: int = 500, size: int = MB) -> str:
     )
 
 
+async def listing(rows: int = 60_000, messages: int = 1_000_000) -> str:
+    """List what waits, as ``mm outbox`` does: many rows of one message, and many messages in few rows."""
+    found = []
+    for count, together in ((rows, 1), (messages, 1000)):
+        with tempfile.TemporaryDirectory() as folder:
+            async with Unsynced(Path(folder) / "data.db") as storage, _outbox(storage, 1) as outbox:
+                for _ in range(count // together):
+                    await asyncio.gather(*(_put(outbox, AWAY) for _ in range(together)))
+                before, begun = _memory(), time.monotonic()
+                listed = 0
+                async for _ in inspection.queued(outbox):
+                    listed += 1
+                seconds, more = time.monotonic() - begun, _memory() - before
+                found.append(f"{listed:,} in {count // together:,} rows: {seconds:.1f} s, {more:.0f} MB more")
+    return f"listing: {'; '.join(found)}"
+
+
 async def cancel(*counts: int) -> str:
     """Take back the newest of so many rows."""
     found = []
@@ -169,7 +187,7 @@ class Unsynced(SQLiteStorage):
 
 
 PARTS: Final[dict[str, Callable[[], Coroutine[Any, Any, str]]]] = {
-    part.__name__: part for part in (drain, flush, start, gathered, cancel, expiry)
+    part.__name__: part for part in (drain, flush, start, gathered, listing, cancel, expiry)
 }
 AWAY_KEY: Final = Identity.generate().sign_id
 

@@ -22,7 +22,7 @@ async def test_a_message_to_somebody_who_is_away_is_relayed_then_delivered() -> 
         [delivery] = await sent(alice, bob, "hi")
         await until(lambda: delivery.state == "relayed")
         assert await alice.up.delivery(delivery.id) == "relayed"
-        [waiting] = await inspection.queued(alice.up.parts.outbox)
+        [waiting] = [each async for each in inspection.queued(alice.up.parts.outbox)]
         assert (waiting.state, waiting.why) == ("relayed", "")
         assert not await inspection.cancel(alice.up.parts.outbox, delivery.id)
         await bob.start()
@@ -192,13 +192,13 @@ async def test_what_is_declined_says_why_and_is_resumed(reason: str) -> None:
         await alice.start()
         [delivery] = await sent(alice, bob, 1)
         await until(lambda: alice.up.parts.outbox.queue(bob.sign_id).why)
-        [waiting] = await inspection.queued(alice.up.parts.outbox)
+        [waiting] = [each async for each in inspection.queued(alice.up.parts.outbox)]
         assert waiting.state == delivery.state == "waiting"
         assert reason in waiting.why
         relay.declined = ""
         alice.up.parts.mailer.nudge(bob.sign_id)
         await until(lambda: delivery.state == "relayed")
-        [waiting] = await inspection.queued(alice.up.parts.outbox)
+        [waiting] = [each async for each in inspection.queued(alice.up.parts.outbox)]
         assert waiting.why == ""
 
 
@@ -349,7 +349,7 @@ async def test_a_message_larger_than_mail_stops_its_lane_and_says_why() -> None:
         before, large, after = await sent(alice, bob, "before", "x" * 1_200_000, "after")
         [other] = await sent(alice, bob, "other", priority="high")
         await until(lambda: before.state == other.state == "relayed")
-        waiting = {each.id: each for each in await inspection.queued(alice.up.parts.outbox)}
+        waiting = {each.id: each async for each in inspection.queued(alice.up.parts.outbox)}
         assert waiting[large.id].state == waiting[after.id].state == "waiting"
         assert "too large for mail" in waiting[large.id].why
         assert "too large for mail" in waiting[after.id].why
