@@ -105,7 +105,7 @@ async def _fill(folder: str, destinations: int) -> None:
         await _put_everywhere(outbox, [key.sign_id for key in keys])
 
 
-async def gathered(messages: int = 500, size: int = MB) -> str:
+async def gathered(messages: int = 500, size: int = MB, minute: float = 60.0) -> str:
     """Send many large messages at once to a peer that is away, look at the memory, and again a minute later."""
     with tempfile.TemporaryDirectory() as folder:
         async with Platform(folder, connection_info=()) as platform:
@@ -124,7 +124,7 @@ async def gathered(messages: int = 500, size: int = MB) -> str:
             await asyncio.gather(sending, return_exceptions=True)
             del payload, sending
             soon = _memory()
-            await asyncio.sleep(60)
+            await asyncio.sleep(minute)
             after = _memory()
     return (
         f"{messages} x {size / MB:.0f} MiB gathered: {seconds:.1f} s until the box was full ({busy:.1f} s CPU), "
