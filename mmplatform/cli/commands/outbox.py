@@ -28,24 +28,21 @@ def outbox(context: click.Context, peer: str | None, limit: int | None) -> int:
     settings = context.ensure_object(Settings)
     most = limit or (None if settings.json else SHOWN)
 
-    async def fetch() -> tuple[list[dict[str, Any]], int]:
-        found: list[dict[str, Any]] = []
-        async with node(settings.data) as there, await there.open("waiting", peer=peer) as channel:
-            async for chunk in channel:
-                found += chunk if most is None else chunk[: most - len(found)]
-        return found, channel.result
+    async def show() -> tuple[int, int]:
+        shown = 0
+        async with node(settings.data) as there, await there.open("waiting", peer=peer, limit=most) as channel:
+            async for chunk in channel:  # a chunk at a time: there may be very many
+                shown += len(chunk)
+                _show(chunk, settings)
+        return shown, channel.result
 
-    found, total = execute(fetch)
+    shown, total = execute(show)
     if settings.json:
-        for message in found:
-            emit(message)
         return OK
     if not total:
         note("nothing waits")
-        return OK
-    table(("ID", "PEER", "TOPIC", "BYTES", "EXPIRES IN", "STATE", "WHY"), map(_row, found))
-    if total > len(found):
-        note(f"and {total - len(found):,} more; --limit {total} shows all, --json too")
+    elif total > shown:
+        note(f"and {total - shown:,} more; --limit {total} shows all, --json too")
     return OK
 
 
@@ -72,6 +69,14 @@ def cancel(settings: Settings, id: str) -> int:  # noqa: A002 - the word in the 
     else:
         say(f"cancelled {id}")
     return OK
+
+
+def _show(messages: list[dict[str, Any]], settings: Settings) -> None:
+    if settings.json:
+        for message in messages:
+            emit(message)
+    else:
+        table(("ID", "PEER", "TOPIC", "BYTES", "EXPIRES IN", "STATE", "WHY"), map(_row, messages))
 
 
 def _row(message: dict[str, Any]) -> tuple[str, ...]:

@@ -12,12 +12,13 @@ from mmplatform.cli.node.subscriptions import Subscriptions
 from mmplatform.durable import inspection
 from mmplatform.errors import LocalError, RequestTimeout
 from mmplatform.identity.keys import SignId
-from mmplatform.peers.status import LinkStatus
+from mmplatform.peers.status import LinkStatus, PeerStatus
 from mmplatform.platform import Platform
 from mmplatform.plugins.transport import CONNECTING
 
 FIRST_DIALS: Final = 1.0  # seconds
 CHUNK: Final = 500  # waiting messages in one frame
+COUNTED: Final = 10_000  # waiting messages, at most, that are read only to be counted
 
 
 class Context(Protocol):
@@ -142,28 +143,39 @@ async def listen(context: Context, served: Served, pattern: str) -> None:
     await context.subscriptions.read(pattern, served)
 
 
-async def waiting(context: Context, served: Served, peer: str | None) -> int:
-    """What is not settled, in chunks, oldest first; how many."""
+async def waiting(context: Context, served: Served, peer: str | None, limit: int | None) -> int:
+    """What is not settled, in chunks, oldest first, ``limit`` at most; how many there are, with a limit about."""
     platform = context.platform
     wanted = sending.resolve(platform, peer) if peer is not None else None
     await _dialled(context)
-    reasons = {status.sign_id: status for status in platform.peers()}
-    found = await inspection.queued(platform.parts.outbox, wanted)
-    for start in range(0, len(found), CHUNK):
-        chunk = []
-        for message in found[start : start + CHUNK]:
-            status = reasons.get(SignId(message.peer))
-            chunk.append(
-                {
-                    "id": message.id, "peer": message.peer, "name": platform.contacts.name(SignId(message.peer)),
-                    "topic": message.topic, "size": message.size, "priority": message.priority,
-                    "expiresIn": round(message.expires_in, 3), "state": message.state,
-                    "why": message.why
-                    or _why(message.state, status is not None and status.connected, status and status.reason),
-                }
-            )  # fmt: skip
+    statuses = {status.sign_id: status for status in platform.peers()}
+    outbox = platform.parts.outbox
+    about = outbox.count if wanted is None else outbox.count_of(outbox.queue(wanted))
+    chunk: list[dict[str, Any]] = []
+    count = 0
+    async for message in inspection.queued(outbox, wanted):
+        if limit is not None and count >= limit and about > COUNTED:
+            count = about
+            break
+        count += 1
+        if limit is not None and count > limit:
+            continue
+        chunk.append(_shown(platform, message, statuses.get(SignId(message.peer))))
+        if len(chunk) == CHUNK:
+            await served.send(chunk)
+            chunk = []
+    if chunk:
         await served.send(chunk)
-    return len(found)
+    return count
+
+
+def _shown(platform: Platform, message: inspection.QueuedMessage, status: PeerStatus | None) -> dict[str, Any]:
+    why = message.why or _why(message.state, status is not None and status.connected, status.reason if status else "")
+    return {
+        "id": message.id, "peer": message.peer, "name": platform.contacts.name(SignId(message.peer)),
+        "topic": message.topic, "size": message.size, "priority": message.priority,
+        "expiresIn": round(message.expires_in, 3), "state": message.state, "why": why,
+    }  # fmt: skip
 
 
 async def _dialled(context: Context) -> None:
