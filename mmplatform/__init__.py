@@ -8,6 +8,8 @@
         await delivery
 """
 
+from mmplatform.durable.inbox import InboxLimits
+from mmplatform.durable.inbox_contents import InboxEntry
 from mmplatform.errors import (
     Absent,
     BadSignature,
@@ -17,6 +19,7 @@ from mmplatform.errors import (
     DeliveryError,
     Expired,
     FolderInUse,
+    HandlerFailed,
     IdentityError,
     InvalidKey,
     InvalidPayload,
@@ -56,7 +59,10 @@ __all__ = [
     "DeliveryError",
     "Expired",
     "FolderInUse",
+    "HandlerFailed",
     "IdentityError",
+    "InboxEntry",
+    "InboxLimits",
     "InvalidKey",
     "InvalidPayload",
     "InvalidRecord",

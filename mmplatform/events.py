@@ -9,7 +9,7 @@ from pyee.base import EventEmitter
 
 from mmplatform.logs import escaped
 
-NAMES: Final = ("ready", "connection", "disconnected", "path", "message", "error")
+NAMES: Final = ("ready", "connection", "disconnected", "path", "message", "asking", "error")
 
 log = logging.getLogger("mmplatform")
 

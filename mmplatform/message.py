@@ -2,15 +2,27 @@
 
 import asyncio
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
-from mmplatform.errors import Cancelled, Expired, HandlerFailed, InvalidTopic, MMError, NotRunning, Refused
+from mmplatform.codec import encode
+from mmplatform.errors import (
+    Cancelled,
+    Expired,
+    HandlerFailed,
+    InvalidPayload,
+    InvalidTopic,
+    LocalError,
+    MMError,
+    NotRunning,
+    Refused,
+)
 
 MAX_PAYLOAD: Final = 64 * 1024 * 1024
 MAX_TOPIC: Final = 255
+MAX_KEPT_KEY: Final = 1000  # bytes of the name of a value that a handler keeps
 DEFAULT_EXPIRY: Final = 7 * 24 * 3600.0
 
 
@@ -31,12 +43,15 @@ class Priority(IntEnum):
             raise ValueError(f"priority {value!r}: one of control, high, normal, low") from None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Message:
-    """A message from a peer as it came in.
+    """A message as it came in: what the event ``message`` tells, and the fourth argument of handlers that take four.
 
     ``payload``: the bytes of its protocol, at most 64 MiB. ``sender``: a signId, proven by handshake or signature.
-    ``scope``: what the sender is to us: "self", "friends" or "public".
+    ``scope``: what the sender is to us: "self", "friends" or "public". ``kind``: "durable", "request", "realtime" or
+    "local". ``id``: the name of its delivery, ``epoch.lane.seq@sender``, empty when it has none. ``time``: Unix
+    seconds, when it came in here. ``expires``: Unix seconds on the clock of this node, 0.0 when it does not expire.
+    ``open``: whether its handler is still at work.
     """
 
     topic: str
@@ -44,6 +59,28 @@ class Message:
     payload: bytes
     sender: str
     scope: str
+    kind: str
+    id: str = ""
+    time: float = 0.0
+    expires: float = 0.0
+    open: bool = field(default=True, repr=False)
+    rows: list[tuple[str, bytes | None]] = field(default_factory=list, repr=False)
+
+    def put(self, key: str, value: Any) -> None:
+        """Save ``value`` under ``key`` in the transaction that notes the message as handled, if its handler succeeds.
+
+        Args:
+            key: the name under which ``platform.kept`` has it.
+            value: what MessagePack can carry; None deletes what is there.
+
+        Raises LocalError when the handler is over, InvalidPayload for a value that cannot be encoded.
+
+        """
+        if not self.open:
+            raise LocalError("the message is handled: nothing can be saved with it any more")
+        if not isinstance(key, str) or not 0 < len(key.encode()) <= MAX_KEPT_KEY:
+            raise InvalidPayload(f"{key!r}: a key is text of 1 to {MAX_KEPT_KEY} bytes")
+        self.rows.append((key, None if value is None else encode(value)))
 
 
 @dataclass(frozen=True, slots=True)

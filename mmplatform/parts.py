@@ -4,7 +4,9 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final
 
 from mmplatform import assembly
 from mmplatform.assembly import Plugins
@@ -13,7 +15,11 @@ from mmplatform.contacts import Contacts
 from mmplatform.directory.directory import Directory
 from mmplatform.directory.own_record import OwnRecord
 from mmplatform.durable.handled import Handled
+from mmplatform.durable.handled_log import HandledLog
+from mmplatform.durable.inbox import Inbox, InboxLimits
+from mmplatform.durable.kept import Kept
 from mmplatform.durable.outbox import Outbox
+from mmplatform.errors import LocalError
 from mmplatform.events import Events
 from mmplatform.identity.circles import Circle
 from mmplatform.identity.keys import Identity, SignId
@@ -27,10 +33,15 @@ from mmplatform.messaging.api import API, raw
 from mmplatform.messaging.bus import Bus
 from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.peers.announcements import Announcements
+from mmplatform.peers.friend_requests import FriendRequests
 from mmplatform.peers.link_log import LinkLog
 from mmplatform.peers.peer import Surroundings
+from mmplatform.peers.receipts import Receipts
+from mmplatform.peers.reception import Reception
+from mmplatform.peers.redelivery import Redelivery
 from mmplatform.peers.registry import Peers
-from mmplatform.peers.signals import PROTOCOL, Signals
+from mmplatform.peers.signals import Signals
+from mmplatform.peers.turns import Turns
 from mmplatform.peers.upstream import NodeUpstream
 from mmplatform.plugins import topics
 from mmplatform.plugins.mail_carrier import MailCarrier
@@ -40,6 +51,8 @@ from mmplatform.service_host import NodeServiceHost
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.folder import DataFolder
 from mmplatform.transport_host import NodeTransportHost
+
+DIALLED_TOGETHER: Final = 50  # peers that are begun to be dialled in one turn of the loop
 
 log = logging.getLogger("mmplatform")
 
@@ -56,6 +69,8 @@ class Parts:
         devices: Circle | Iterable[str],
         plugins: Plugins,
         now: Callable[[], float],
+        hold: Sequence[str],
+        limits: InboxLimits,
     ) -> None:
         """Each line uses the lines above it; the few calls the other way are written out as lambdas."""
         own = identity.sign_id
@@ -66,9 +81,26 @@ class Parts:
         self.dispatcher, self.bus = Dispatcher(events), Bus(failed)
         self.contacts = Contacts(storage, own, failed, friends, devices)
         self.outbox = Outbox(storage, self.epoch, now, lambda peer: self.peers.wake(peer), failed)
+        handled_log = HandledLog(folder.path / "handled", failed) if folder is not None else None
         self.handled = Handled(
-            storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed
+            storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, handled_log
         )
+        self.kept = Kept(storage)
+        self.inbox = Inbox(
+            storage, self.handled, self.kept, now, self.outbox.tell_ends,
+            lambda peer: self.contacts.scope(peer) == "public", failed, limits,
+        )  # fmt: skip
+        self.reception = Reception(
+            self.inbox, self.kept, self.dispatcher.internal, hold, lambda peer: self.friend_requests.asks(peer),
+            lambda peer: self.peers.want_again(peer), now,
+        )  # fmt: skip
+        self.redelivery = Redelivery(
+            self.inbox, self.handled, self.dispatcher, self.reception, self.contacts.scope, now, failed
+        )
+        self.friend_requests = FriendRequests(
+            self.contacts, storage, self.outbox, self.reception.subscribed, now, events
+        )
+        events.add("connection", self.friend_requests.ask)
         self.directory = Directory(
             storage, self.bus, self.contacts, own, now, lambda peer: self.peers.found(peer), failed
         )
@@ -82,8 +114,8 @@ class Parts:
         self.link_log = LinkLog(self.contacts)
         self.peers = Peers(
             Surroundings(
-                own, self.contacts, self.directory, self.dialer, self.outbox, self.handled, self.dispatcher, now,
-                jitter, failed, self.link_log,
+                own, self.contacts, self.directory, self.dialer, self.outbox, self.handled, self.dispatcher,
+                self.reception, now, jitter, failed, self.link_log, Turns(),
             ),
             self.epoch,
         )  # fmt: skip
@@ -97,9 +129,14 @@ class Parts:
         )  # fmt: skip
         self.peers.watch(self.mailer)
         self.peers.watch(Announcements(events, self.bus, own))
-        self.upstream = NodeUpstream(own, self.outbox, self.peers, self.dispatcher, now, failed)
+        self.upstream = NodeUpstream(
+            own, self.outbox, self.peers, self.dispatcher, now, self.friend_requests.ask, failed
+        )
         self.messaging = API(self.upstream, "ms", pack, unpack, self.bus)
         self.torrenting = API(self.upstream, "bt", raw, bytes)
+        for friends_or_devices in (self.contacts.friends, self.contacts.devices):
+            friends_or_devices.watch(self._heard)
+        self.bus.subscribed = self.torrenting.bus.subscribed = self.dispatcher.attached = self._heard
         self.started: list[Service] = []
         self._cut = False  # whether somebody has cancelled close()
         self._connect_plugins()
@@ -107,8 +144,9 @@ class Parts:
     def _connect_plugins(self) -> None:
         """Give transports, carriers and services their host, and signals of transports a protocol."""
         signals = Signals(self.plugins.by_scheme, self.peers.by_id.get)
-        self.dispatcher.attach(PROTOCOL, signals)
-        self.dispatcher.internal.add(PROTOCOL)
+        for handler in (signals, Receipts(self.outbox.received.end), self.friend_requests):
+            self.dispatcher.attach(handler.protocol, handler)
+            self.dispatcher.internal.add(handler.protocol)
         advertise, failed = self.own_record.advertise, self.events.failed
         self._transport_host = NodeTransportHost(
             self.identity, self.peers, self.mailer, signals, advertise, self.now, failed, self.plugins.stun,
@@ -130,7 +168,9 @@ class Parts:
         await self.storage.open()
         await self.contacts.open()
         await self.outbox.open()
-        await self.handled.open()
+        await self.inbox.open(await self.handled.open())
+        await self.friend_requests.open()
+        await self.inbox.begin()
         await self.directory.open()
         self.mailer.open()  # before anything can be dialled or come
         for carrier in self.plugins.carriers:
@@ -149,9 +189,11 @@ class Parts:
             self.started.append(service)
             log.info("service %s started", type(service).__name__)
 
-    def begin(self) -> None:
+    def begin(self, setup_time: float) -> None:
         """Let peers in, tell services who we are, and dial whom something waits for."""
         self.links.started = self.directory.publishing = True
+        self.reception.begin(setup_time)
+        self.redelivery.begin()
         self.mailer.begin()
         self.directory.publish()
         for topic in (topics.FRIENDS_UPDATE_REQUEST, topics.DEVICES_UPDATE_REQUEST):
@@ -161,18 +203,23 @@ class Parts:
         log.info("started: %s, at %s", self.identity.sign_id, escaped(", ".join(listening) or "no address"))
         self.events.emit("ready")
 
-    async def close(self) -> None:
-        """End everything that was opened; what one part raises is told, and keeps no other from ending. So does a
-        cancellation, which cuts short the step in hand and is raised when all have had their turn."""
+    async def close(self, grace: float = 0.0) -> None:
+        """End everything that was opened; handlers have ``grace`` seconds to end by themselves, and may send.
+
+        What one part raises is told, and keeps no other from ending. So does a cancellation, which cuts short the step
+        in hand and is raised when all have had their turn.
+        """
         self.links.started = self.directory.publishing = False
         self.listener.close()
         self.own_record.close()
+        self.reception.close(ending=True)
+        await self._orderly(self.redelivery.close)
+        await self._orderly(lambda: self._end_handlers(grace))
         await self._stop_plugins()
         for step in (self._saved, self.peers.close, self.links.close):
             await self._orderly(step)
         self.link_log.close()
-        for handler in self.dispatcher.protocols.values():
-            await self._orderly(handler.close)  # nothing comes in any more that could start another handler
+        self.inbox.close()
         for step in (self.handled.close, self.outbox.close, self.storage.close, self.events.close):
             await self._orderly(step)
         if self.folder is not None:
@@ -184,6 +231,13 @@ class Parts:
     def tell(self, topic: str, payload: object) -> None:
         """Say something to the services of this node, on the local bus."""
         self.bus.emit("self", topic, self.identity.sign_id, payload)
+
+    async def _end_handlers(self, grace: float) -> None:
+        """Let handlers end, and name those that will not: the node goes on without them."""
+        ending = [handler.end(grace) for handler in self.dispatcher.protocols.values()]
+        for left in await asyncio.gather(*ending):
+            for name in left:
+                self.events.failed(LocalError(f"{name} does not end; the node stops without it"))
 
     async def _stop_plugins(self) -> None:
         for service in reversed(self.started):
@@ -203,6 +257,11 @@ class Parts:
         await self._orderly(service.stop)
         log.info("service %s stopped", type(service).__name__)
 
+    def _heard(self) -> None:
+        """There is a new handler, or somebody is in another circle: hand over what waited for that."""
+        self.reception.subscribed()
+        self.redelivery.look()
+
     def _set_running(self, running: bool) -> None:
         self.upstream.running = self.peers.running = running
         if not running:
@@ -211,13 +270,25 @@ class Parts:
     def _dial_everybody(self) -> None:
         """Dial whom something waits for, and once each friend and device: what waits at their side need not wait."""
         contacts = self.contacts
-        for peer in {*self.outbox.peers(), *contacts.friends, *contacts.devices} - {self.identity.sign_id}:
-            if self.directory.known(SignId(peer)) is None and self.outbox.queue(peer).empty:
-                continue
-            if self.listener.moved and (peer in contacts.friends or peer in contacts.devices):
-                self.peers.peer(SignId(peer)).introduce()
-            else:
-                self.peers.peer(SignId(peer)).dial()
+        self._dial_next(iter({*self.outbox.peers(), *contacts.friends, *contacts.devices} - {self.identity.sign_id}))
+
+    def _dial_next(self, peers: Iterator[str]) -> None:
+        """Dial some of ``peers``, and the others in later turns of the loop: they may be thousands."""
+        if not self.peers.running:
+            return
+        some = list(islice(peers, DIALLED_TOGETHER))
+        for peer in some:
+            self._dial(SignId(peer))
+        if len(some) == DIALLED_TOGETHER:
+            asyncio.get_running_loop().call_soon(self._dial_next, peers)
+
+    def _dial(self, peer: SignId) -> None:
+        if self.directory.known(peer) is None and not self.outbox.waits(peer):
+            return
+        if self.listener.moved and (peer in self.contacts.friends or peer in self.contacts.devices):
+            self.peers.peer(peer).introduce()
+        else:
+            self.peers.peer(peer).dial()
 
     async def _saved(self) -> None:
         """What handlers have finished is on disk, so that its acknowledgements may leave with the last frames."""

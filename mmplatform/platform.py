@@ -10,18 +10,22 @@ from typing import Any, Self, TypeVar, overload
 
 from mmplatform import assembly
 from mmplatform.durable import inspection
+from mmplatform.durable.inbox import InboxLimits
+from mmplatform.durable.inbox_contents import InboxContents
 from mmplatform.errors import LocalError, NotRunning, RemoteError, Unreachable
-from mmplatform.identity.circles import Circle
+from mmplatform.identity.circles import Circle, Scope
 from mmplatform.identity.keys import BoxId, Identity, SignId, parse_sign_id
 from mmplatform.identity.ticket import PREFIX, parse_ticket, ticket
 from mmplatform.message import DEFAULT_EXPIRY, Delivery, Priority
 from mmplatform.messaging.api import LOCAL
 from mmplatform.parts import Parts
+from mmplatform.peers.reception import SETUP_TIME
 from mmplatform.peers.status import PeerStatus
 from mmplatform.plugins import topics
 from mmplatform.plugins.mail_carrier import MailCarrier
 from mmplatform.plugins.service import Service
 from mmplatform.plugins.transport import Transport
+from mmplatform.program import ended_by_signals, run_to_end
 from mmplatform.storage.contract import Storage
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,6 +59,10 @@ class Platform:
         transports: names of installed plugins, or objects; None for all that are installed.
         services, carriers: names of installed plugins, or objects; carriers keep mail for peers that are away, beside
             the transports and services that do.
+        hold: the circles ("self", "friends", "public") whose messages are kept when no handler listens to them yet.
+        inbox: how much is kept; above that, senders keep what they send.
+        setup_time: seconds after the start in which strangers' messages and requests wait for handlers to come, unless
+            :meth:`set_up` is called before.
         now: the clock, in Unix seconds.
 
     Raises LocalError for what cannot be used (as IdentityError for the key file, InvalidKey among friends), and
@@ -76,16 +84,26 @@ class Platform:
         transports: Sequence[str | Transport] | None = None,
         services: Sequence[str | Service] = (),
         carriers: Sequence[str | MailCarrier] = (),
+        hold: Sequence[Scope] = ("self", "friends"),
+        inbox: InboxLimits | None = None,
+        setup_time: float = SETUP_TIME,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.folder, self.storage = assembly.folder_and_storage(storage)
         self.identity = assembly.own_identity(identity, self.folder)
         plugins = assembly.plugins(transports, services, carriers, connection_info, relays, stun, turn)
-        self.parts = parts = Parts(self.folder, self.storage, self.identity, friends, devices, plugins, now)
+        self.parts = parts = Parts(
+            self.folder, self.storage, self.identity, friends, devices, plugins, now, hold,
+            inbox or InboxLimits(),
+        )  # fmt: skip
         self.contacts, self.directory, self.upstream = parts.contacts, parts.directory, parts.upstream
         self.messaging, self.torrenting = parts.messaging, parts.torrenting
+        self.inbox, self.kept = InboxContents(parts.inbox), parts.kept
+        self._setup_time = setup_time
         self._life = Life.NEW
         self._start: asyncio.Task[None] | None = None
+        self._ended = asyncio.Event()  # a signal came, or somebody has stopped the platform
+        self._stopping: asyncio.Task[None] | None = None
 
     # Life.
 
@@ -108,13 +126,25 @@ class Platform:
             if self._life is Life.RUNNING:  # cancelled when all was open
                 await self._close()
             raise
-        self.parts.begin()  # here: what the caller does next, without waiting, comes before all that peers do
+        # Here: what the caller does next, without waiting, comes before all that peers do.
+        self.parts.begin(self._setup_time)
 
-    async def stop(self) -> None:
-        """Stop the services, save what is accepted, close links, transports and storage.
+    def set_up(self) -> None:
+        """Say that all handlers are subscribed: strangers' messages and requests wait for no other ones any more."""
+        self.parts.reception.set_up()
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Take nothing in any more, let handlers end, save what is accepted, close links, transports and storage.
+
+        Handlers that are at work may end, and send. A message whose handler does not end in time comes again after the
+        next start; the handler is cancelled, and left behind when it does not end then, either.
+
+        Args:
+            grace: seconds for handlers to end by themselves.
 
         A platform runs once; make a new one to start again. A handler that wants to stop the platform starts this as a
         task: the message in hand counts as handled only when its handler has ended.
+
         """
         if self._life is Life.OPENING and self._start is not None:
             self._start.cancel()  # it closes what it has opened
@@ -124,7 +154,35 @@ class Platform:
             if self._life is Life.OPENING:  # cancelled before its first step
                 await self._close()
         elif self._life is Life.RUNNING:
-            await self._close()
+            await self._close(grace)
+
+    async def serve(self, grace: float = 5.0) -> None:
+        """Start, run until SIGINT or SIGTERM comes or :meth:`stop` is called, and stop in order.
+
+        A second signal cancels the handlers that are still at work.
+
+        Args:
+            grace: seconds for handlers to end by themselves; see :meth:`stop`.
+
+        Raises what :meth:`start` raises.
+
+        """
+        with ended_by_signals(self._interrupt):
+            await self.start()
+            await self._ended.wait()
+            self._stopping = asyncio.get_running_loop().create_task(self.stop(grace), name="mm stop")
+            await asyncio.gather(self._stopping, return_exceptions=True)
+
+    def run(self, grace: float = 5.0) -> None:
+        """Run the platform as a program of its own: :meth:`serve` in an event loop of its own.
+
+        Args:
+            grace: seconds for handlers to end by themselves; see :meth:`stop`.
+
+        Raises what :meth:`start` raises.
+
+        """
+        run_to_end(self.serve(grace))
 
     async def __aenter__(self) -> Self:
         """Start; see :meth:`start`."""
@@ -191,9 +249,9 @@ class Platform:
         """Call ``handler`` for an event; also a decorator.
 
         The events are ready(), connection(peer), disconnected(peer, reason), path(peer, address, rtt, why),
-        message(Message) and error(exception, topic). ``path`` says that another link to the peer is used from now on:
-        ``rtt`` in seconds, ``why`` is "first", "better", "lost", "silent" (the link before did not answer), "replaced"
-        or "taken-over".
+        message(Message), asking(peer) for a stranger that has added us as a friend, and error(exception, topic).
+        ``path`` says that another link to the peer is used from now on: ``rtt`` in seconds, ``why`` is "first",
+        "better", "lost", "silent" (the link before did not answer), "replaced" or "taken-over".
 
         Args:
             event: one of these names.
@@ -240,7 +298,7 @@ class Platform:
         return await self.upstream.post(destination, topic, protocol, payload, realtime, expire_after, priority)
 
     async def flush(self, peer: str | None = None, timeout: float | None = None) -> None:
-        """Wait until all messages (to ``peer``, or to everybody) are settled.
+        """Wait until all messages (to ``peer``, or to everybody) are on the disks of their recipients, or have ended.
 
         Raises TimeoutError after ``timeout`` seconds, and NotRunning when the platform stops; no message is lost then.
         """
@@ -357,7 +415,14 @@ class Platform:
         if self._life is not Life.RUNNING:
             raise NotRunning("the platform was stopped as it had started")
 
-    async def _close(self) -> None:
+    async def _close(self, grace: float = 0.0) -> None:
         self._life = Life.CLOSING
-        await self.parts.close()
+        await self.parts.close(grace)
         self._life = Life.CLOSED
+        self._ended.set()
+
+    def _interrupt(self) -> None:
+        """Stop at the first signal, and without grace at the second."""
+        self._ended.set()
+        if self._stopping is not None:
+            self._stopping.cancel()

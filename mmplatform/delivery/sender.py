@@ -8,28 +8,20 @@ Records are sent without a gap from the base on: tombstones stand for settled re
 lost its state waits for nothing that never comes.
 """
 
-from bisect import bisect_right
-from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
+from mmplatform.delivery.outcomes import expiries, outcomes_of, to_expiring_ranges
+from mmplatform.delivery.outgoing_stream import NEVER, OutgoingStream, acknowledge_ranges, confirm, fill, settle_upto
 from mmplatform.delivery.wire import (
-    OVERHEAD,
-    WINDOW,
-    WINDOW_BYTES,
     Ack,
     Batch,
-    End,
-    Piece,
     Record,
-    encode_packet,
-    to_ranges,
     tombstone,
 )  # fmt: skip
 from mmplatform.message import EXPIRED, Outcome, Priority
 
 LANES: Final = len(Priority)
-NEVER: Final = 2**53
 LEAST: Final = 4 * 1024  # bytes of durable messages a frame may always carry, however much else is queued
 
 
@@ -59,67 +51,11 @@ class Settled:
         self.kept = kept or []
 
 
-class OutgoingStream:
-    """The unsettled records of one lane and epoch."""
-
-    __slots__ = ("acked", "base", "blob", "confirmed", "epoch", "flight", "flying", "offset", "top", "waiting")
-
-    def __init__(self, epoch: int, base: int) -> None:
-        self.epoch = epoch
-        self.base = base  # the lowest number that is not settled
-        self.top = base - 1  # the highest number pushed
-        self.waiting: deque[Record] = deque()
-        self.flight: deque[Record] = deque()
-        self.flying = 0  # bytes in flight
-        self.acked: set[int] = set()  # settled above base: by a range, expired or cancelled
-        self.blob = b""  # the encoding of waiting[0] while it goes out in pieces
-        self.offset = 0  # bytes of the blob that were sent
-        self.confirmed = 0  # bytes of the blob that the peer holds
-
-    def rewind(self) -> None:
-        """Let all that is not acknowledged wait again, in order: the link is gone."""
-        self.waiting.extendleft(_buried(reversed(self.flight), self.acked))
-        self.flight.clear()
-        self.flying = 0
-        self.drop_blob()
-
-    def take_back(self, largest: int) -> None:
-        """Let the first record that went out in pieces, and all after it, wait again."""
-        at = next((n for n, r in enumerate(self.flight) if len(r.payload) + OVERHEAD > largest), None)
-        if at is None:
-            self.offset = self.confirmed
-            return
-        self.drop_blob()
-        back = list(self.flight)[at:]
-        for record in back:
-            self.flight.pop()
-            self.flying -= len(record.payload) + OVERHEAD
-        self.waiting.extendleft(_buried(reversed(back), self.acked))
-
-    def drop_blob(self) -> None:
-        """Forget how far the first waiting record went out in pieces; a partial acknowledgement can tell again."""
-        self.blob, self.offset, self.confirmed = b"", 0, 0
-
-    def skip_tombstones(self) -> None:
-        """Let the base pass tombstones that no unsettled record precedes: they need not travel."""
-        if self.flight or not self.waiting or self.waiting[0].topic:
-            return
-        while self.waiting and not self.waiting[0].topic:
-            self.base = self.waiting.popleft().seq + 1
-        self.drop_blob()
-        self.acked = {seq for seq in self.acked if seq >= self.base}
-
-    @property
-    def empty(self) -> bool:
-        """Whether no record is held."""
-        return not self.waiting and not self.flight
-
-
 class Sender:
     """All streams to one peer."""
 
     def __init__(self) -> None:
-        self._lanes: list[deque[OutgoingStream]] = [deque() for _ in range(LANES)]
+        self._lanes: list[tuple[OutgoingStream, ...]] = [()] * LANES  # tuples, as most have none, and few more than one
         self._earliest = NEVER
         self.ready = False  # whether take() may find something
 
@@ -168,7 +104,7 @@ class Sender:
         for record in records:
             if stream is None:
                 stream = OutgoingStream(epoch, record.seq)
-                streams.append(stream)
+                self._lanes[lane] = (*streams, stream)
             if record.seq >= stream.base:
                 stream.waiting.append(record)
                 stream.top = record.seq
@@ -187,7 +123,7 @@ class Sender:
         """Let all unsettled records wait for the next link: this one is gone."""
         for lane in self._lanes:
             for stream in lane:
-                self._look_at(stream)
+                self._earliest = min(self._earliest, stream.note_again())
                 stream.rewind()
 
     def hand_over(self, largest: int) -> None:
@@ -198,7 +134,7 @@ class Sender:
         self.ready = True
         for lane in self._lanes:
             for stream in lane:
-                self._look_at(stream)
+                self._earliest = min(self._earliest, stream.note_again())
                 stream.take_back(largest)
 
     def take(self, budget: int, largest: int, now_ms: int) -> tuple[list[Batch], list[Settled]]:
@@ -211,12 +147,12 @@ class Sender:
         budget = max(budget, LEAST)
         for number, lane in enumerate(self._lanes):
             while len(lane) > 1 and lane[0].empty:
-                lane.popleft()
+                lane = self._lanes[number] = lane[1:]
             if budget <= 0 or not lane or not lane[0].waiting:
                 continue
             stream = lane[0]
             gone: list[int] = []
-            records, pieces, budget = _fill(stream, budget, largest, now_ms, gone)
+            records, pieces, budget = fill(stream, budget, largest, now_ms, gone)
             if gone:
                 expired.append(Settled(number, stream.epoch, stream.base, gone, dict.fromkeys(gone, EXPIRED)))
             if records or pieces:
@@ -231,29 +167,29 @@ class Sender:
             return None
         self.ready = True
         if ack.partial and stream.waiting and len(ack.partial) == 2 and stream.waiting[0].seq == ack.partial[0]:
-            _confirm(stream, ack.partial[1])
+            confirm(stream, ack.partial[1])
         seqs: list[int] = []
-        expiry = _expiries(stream, ack) if ack.outcomes else {}
+        expiry = expiries(stream, ack) if ack.outcomes else {}
         before = stream.base
         upto = min(ack.upto, stream.top)
         if upto >= before:
-            _settle_upto(stream, upto, seqs)
+            settle_upto(stream, upto, seqs)
             stream.base = upto + 1
         if ack.ranges:
-            seqs += _acknowledge_ranges(stream, ack.ranges)
+            seqs += acknowledge_ranges(stream, ack.ranges)
         stream.skip_tombstones()
         if not seqs and stream.base == before:
             return None
         if not ack.outcomes:
             return Settled(ack.lane, ack.epoch, stream.base, seqs, {})
-        outcomes, kept = _outcomes(seqs, ack.outcomes)
-        return Settled(ack.lane, ack.epoch, stream.base, seqs, outcomes, _to_expiring_ranges(kept, expiry))
+        outcomes, kept = outcomes_of(seqs, ack.outcomes)
+        return Settled(ack.lane, ack.epoch, stream.base, seqs, outcomes, to_expiring_ranges(kept, expiry))
 
     def again(self, lane: int, epoch: int) -> None:
         """Let all that is not acknowledged in one stream go out again: the peer has left some of it with us."""
         stream = self._stream(lane, epoch)
         if stream is not None:
-            self._look_at(stream)
+            self._earliest = min(self._earliest, stream.note_again())
             stream.rewind()
             self.ready = True
 
@@ -262,183 +198,34 @@ class Sender:
         stream = self._stream(lane, epoch)
         if stream is None or (stream.offset and stream.waiting[0].seq == seq):
             return False
-        for index, record in enumerate(stream.waiting):
-            if record.seq == seq and record.topic:
-                stream.waiting[index] = tombstone(seq, record.expires)
-                stream.acked.add(seq)
-                stream.skip_tombstones()
-                return True
-        return False
+        index = stream.place(seq)
+        if index < 0 or not stream.waiting[index].topic:
+            return False
+        stream.waiting[index] = tombstone(seq, stream.waiting[index].expires)
+        stream.acked.add(seq)
+        stream.skip_tombstones()
+        return True
 
     def expire(self, now_ms: int) -> list[Settled]:
         """Turn waiting records whose time is over into tombstones. The peer judges those in flight."""
         found: list[Settled] = []
+        self._earliest = NEVER
         for number, lane in enumerate(self._lanes):
             for stream in lane:
-                first = stream.waiting[0].seq if stream.offset else 0
-                gone = [r.seq for r in stream.waiting if r.topic and r.expires <= now_ms and r.seq != first]
+                gone = sorted(stream.expire(now_ms))
                 if gone:
-                    stream.acked.update(gone)
-                    stream.waiting = deque(_buried(stream.waiting, stream.acked))
-                    stream.skip_tombstones()
                     found.append(Settled(number, stream.epoch, stream.base, gone, dict.fromkeys(gone, EXPIRED)))
-        times = [r.expires for lane in self._lanes for stream in lane for r in stream.waiting if r.topic]
-        self._earliest = min(times, default=NEVER)
+                if stream.due:
+                    self._earliest = min(self._earliest, stream.due[0][0])
         return found
 
     @property
     def next_expiry(self) -> int:
-        """Unix milliseconds before which no waiting record expires."""
+        """Unix milliseconds before which no waiting record expires, but for one that goes out in pieces."""
         return self._earliest
-
-    def _look_at(self, stream: OutgoingStream) -> None:
-        """Count the records in flight for the next expiry again: they will wait."""
-        for record in stream.flight:
-            if record.expires < self._earliest and record.topic and record.seq not in stream.acked:
-                self._earliest = record.expires
 
     def _stream(self, lane: int, epoch: int) -> OutgoingStream | None:
         for stream in self._lanes[lane]:
             if stream.epoch == epoch:
                 return stream
         return None
-
-
-def _fill(
-    stream: OutgoingStream, budget: int, largest: int, now_ms: int, gone: list[int]
-) -> tuple[list[Record], list[Piece], int]:
-    records: list[Record] = []
-    pieces: list[Piece] = []
-    waiting, flight = stream.waiting, stream.flight
-    top = stream.base + WINDOW
-    while waiting and budget > 0 and stream.flying < WINDOW_BYTES:
-        record = waiting[0]
-        if record.seq >= top:
-            break
-        if record.expires <= now_ms and record.topic and not stream.offset:
-            gone.append(record.seq)
-            stream.acked.add(record.seq)
-            record = tombstone(record.seq, record.expires)
-        size = len(record.payload) + OVERHEAD
-        if size > largest:
-            sent = _cut(stream, record, min(budget, largest), pieces)
-            budget -= sent
-            if not sent:
-                break
-            if stream.offset < len(stream.blob):
-                continue
-        else:
-            records.append(record)
-            budget -= size
-        if stream.blob:
-            stream.drop_blob()
-        waiting.popleft()
-        flight.append(record)
-        stream.flying += size
-    return records, pieces, budget
-
-
-def _cut(stream: OutgoingStream, record: Record, room: int, pieces: list[Piece]) -> int:
-    """Add the next piece of a large record; 0 when the window is full."""
-    if not stream.blob:
-        stream.blob = encode_packet(record)
-    open_bytes = WINDOW_BYTES - stream.flying - (stream.offset - stream.confirmed)
-    data = stream.blob[stream.offset : stream.offset + max(0, min(room, open_bytes))]
-    if data:
-        pieces.append(Piece(record.seq, stream.offset, len(stream.blob), data))
-        stream.offset += len(data)
-    return len(data)
-
-
-def _confirm(stream: OutgoingStream, held: int) -> None:
-    if not stream.blob:
-        stream.blob = encode_packet(stream.waiting[0])
-    if stream.confirmed < held < len(stream.blob):
-        stream.confirmed = held
-        stream.offset = max(stream.offset, held)
-
-
-def _settle_upto(stream: OutgoingStream, upto: int, seqs: list[int]) -> None:
-    """Settle all up to ``upto``; add to ``seqs`` those that no range had settled before."""
-    flight, waiting, acked = stream.flight, stream.waiting, stream.acked
-    while flight and flight[0].seq <= upto:
-        record = flight.popleft()
-        stream.flying -= len(record.payload) + OVERHEAD
-        seqs.append(record.seq)
-    if waiting and waiting[0].seq <= upto:  # the peer had the record from an earlier link, or run of this node
-        stream.drop_blob()
-        while waiting and waiting[0].seq <= upto:
-            seqs.append(waiting.popleft().seq)
-    if acked:
-        seqs[:] = [seq for seq in seqs if seq not in acked]
-        stream.acked = {seq for seq in acked if seq > upto}
-
-
-def _acknowledge_ranges(stream: OutgoingStream, ranges: list[tuple[int, int]]) -> list[int]:
-    """Settle the numbers in ``ranges``; looks only at records held, however wide the ranges claim to be."""
-    fresh: list[int] = []
-    if not stream.flight and not stream.waiting:
-        return fresh
-    first = stream.flight[0].seq if stream.flight else stream.waiting[0].seq
-    last = min(stream.waiting[-1].seq if stream.waiting else stream.flight[-1].seq, stream.base + WINDOW)
-    for low, high in ranges:
-        fresh += [seq for seq in range(max(low, first), min(high, last) + 1) if seq not in stream.acked]
-        first = max(first, high + 1)
-    stream.acked.update(fresh)
-    if fresh and stream.waiting and stream.waiting[0].seq <= fresh[-1]:
-        # A waiting record is settled: the peer had it from an earlier link, or from an earlier run of this node.
-        if stream.waiting[0].seq in stream.acked:
-            stream.drop_blob()
-        stream.waiting = deque(_buried(stream.waiting, stream.acked))
-    return fresh
-
-
-def _buried(records: Iterable[Record], settled: set[int]) -> Iterable[Record]:
-    """Return the records, with a tombstone for each that is settled."""
-    return (tombstone(r.seq) if r.seq in settled else r for r in records) if settled else records
-
-
-def _outcomes(seqs: list[int], exceptions: list[tuple[int, int, End, str]]) -> tuple[dict[int, Outcome], list[int]]:
-    """Return the outcomes of ``seqs``, and those of ``seqs`` that the peer keeps.
-
-    Each is looked up in the disjoint ``exceptions``, however wide they claim to be.
-    """
-    found: dict[int, Outcome] = {}
-    kept: list[int] = []
-    exceptions = sorted(exceptions)
-    starts = [low for low, _, _, _ in exceptions]
-    for seq in seqs:
-        position = bisect_right(starts, seq) - 1
-        if position < 0 or seq > exceptions[position][1]:
-            continue
-        _, _, end, text = exceptions[position]
-        if end is End.KEPT:
-            kept.append(seq)
-        elif end is not End.DELIVERED:
-            found[seq] = outcome_of(end, text)
-    return found, kept
-
-
-def outcome_of(end: End, text: str) -> Outcome:
-    """Return how a message ended, as its peer says. A message that is kept has not ended."""
-    if end is End.EXPIRED:
-        return EXPIRED
-    return Outcome(end.name.lower(), text)
-
-
-def _expiries(stream: OutgoingStream, ack: Ack) -> dict[int, int]:
-    """Return when the records expire that an acknowledgement may say are kept."""
-    last = max((high for _, high, end, _ in ack.outcomes if end is End.KEPT), default=0)
-    if last < stream.base:
-        return {}
-    found = {record.seq: record.expires for record in stream.flight}
-    for record in stream.waiting:
-        if record.seq > last:
-            break
-        found[record.seq] = record.expires
-    return found
-
-
-def _to_expiring_ranges(seqs: list[int], expiry: dict[int, int]) -> list[tuple[int, int, int]]:
-    """Return ``seqs`` as ranges, each with the last expiry in it."""
-    return [(low, high, max(expiry.get(seq, 0) for seq in range(low, high + 1))) for low, high in to_ranges(set(seqs))]

@@ -23,6 +23,7 @@ from mmplatform.plugins import topics
 from mmplatform.storage.contract import Storage
 
 MAX_STRANGERS: Final = 4096  # peers without a name of whom we keep a record
+PROVEN_TOGETHER: Final = 50  # saved records that are verified in one turn of the loop
 
 log = logging.getLogger("mmplatform.directory")
 
@@ -83,7 +84,9 @@ class Directory:
 
     async def open(self) -> None:
         """Load what earlier runs knew; damaged rows are reported and left out."""
-        for key, value in await self._storage.scan(b"peer/"):
+        for number, (key, value) in enumerate(await self._storage.scan(b"peer/"), 1):
+            if number % PROVEN_TOGETHER == 0:
+                await asyncio.sleep(0)
             try:
                 kept = _rows.decode(value)
                 peer = parse_sign_id(key[5:].decode())

@@ -24,6 +24,38 @@ class Fate(Struct, array_like=True):
 _fates = Decoder(Fate, 4096)
 
 
+class Marks:
+    """Messages that were taken back, found by the stream they are in."""
+
+    def __init__(self) -> None:
+        self._streams: dict[tuple[str, int, int], set[int]] = {}  # peer, lane, epoch -> numbers
+
+    def __bool__(self) -> bool:
+        return bool(self._streams)
+
+    def __contains__(self, message: MessageKey) -> bool:
+        return message[3] in self._streams.get(message[:3], ())
+
+    def add(self, message: MessageKey) -> None:
+        """Add one message."""
+        self._streams.setdefault(message[:3], set()).add(message[3])
+
+    def discard(self, message: MessageKey) -> None:
+        """Take one message out, if it is here."""
+        numbers = self._streams.get(message[:3])
+        if numbers is not None:
+            numbers.discard(message[3])
+            if not numbers:
+                del self._streams[message[:3]]
+
+    def between(self, peer: str, lane: int, epoch: int, first: int, last: int) -> list[int]:
+        """Return the numbers from ``first`` to ``last``; looks at those, or at all of the stream if these are fewer."""
+        numbers = self._streams.get((peer, lane, epoch), set())
+        if last - first < len(numbers):
+            return [seq for seq in range(first, last + 1) if seq in numbers]
+        return [seq for seq in numbers if first <= seq <= last]
+
+
 class Fates:
     """The saved outcomes of messages that were not delivered.
 
@@ -31,7 +63,7 @@ class Fates:
     """
 
     def __init__(self, storage: Storage, unsynced: UnsyncedRows, runs: Runs) -> None:
-        self.cancelled: set[MessageKey] = set()
+        self.cancelled = Marks()
         self._storage, self._unsynced, self._runs = storage, unsynced, runs
 
     async def restore(self, keeps: Callable[[MessageKey], bool]) -> None:
@@ -72,9 +104,9 @@ class Fates:
 
     def drop_marks(self, peer: str, lane: int, row: Row) -> None:
         """Forget the marks of cancelled messages in ``row``, which is being deleted."""
-        place = (peer, lane, self._runs.epochs[row.run])
-        for message in [m for m in self.cancelled if m[:3] == place and row.first <= m[3] <= row.last]:
-            self.drop_mark(message)
+        epoch = self._runs.epochs[row.run]
+        for seq in self.cancelled.between(peer, lane, epoch, row.first, row.last):
+            self.drop_mark((peer, lane, epoch, seq))
 
     def _age(self, key: bytes) -> tuple[int, int]:
         """Sort fates by the number of their run, then of their message: epochs are random and say nothing of age."""

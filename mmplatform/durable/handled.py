@@ -55,6 +55,7 @@ class Handled:
         self._attached: list[Row] = []
         self._ended: list[EndedMessage] = []
         self.told: Callable[[list[EndedMessage]], None] = lambda ended: None
+        self.saved: Callable[[list[Row]], None] = lambda rows: None  # told of attached rows that are on disk
         self._log = log
         self._unlogged: Note | None = None
         self._busy = self._scheduled = False
@@ -228,6 +229,8 @@ class Handled:
             self._not_saved(saving, attached, ended, error)
             return
         self._busy = False
+        if attached:
+            self.saved(attached)
         if ended:
             self.told(ended)
         for peer, _, checkpoint in saving:

@@ -11,49 +11,55 @@ from dataclasses import dataclass
 from typing import Final
 
 from mmplatform.delivery.receipts import EndOfOne
-from mmplatform.delivery.wire import End, Ending
+from mmplatform.delivery.wire import TAKEN, End, Ending
+from mmplatform.durable.gone import Gone
 from mmplatform.durable.handled import EndedMessage, Handled
 from mmplatform.durable.handled_log import Note
 from mmplatform.durable.inbox_rows import (
     ENDED,
     FAILED,
     HELD,
-    Kept,
-    KeptKey,
-    decode_kept,
-    encode_kept,
+    InboxKey,
+    InboxMessage,
+    decode_message,
+    encode_message,
     ended_row,
     parse_ended,
     parse_key,
     topic_prefix,
 )  # fmt: skip
+from mmplatform.durable.kept import Kept
 from mmplatform.errors import CodecError, StorageCorrupt, StorageError
 from mmplatform.storage.contract import Row, Storage
 
+MAX_STRANGERS: Final = 1000  # strangers of whom something is kept
 MAX_FULL: Final = 10_000  # peers that are told of room; others hear of it with their next link
 LOOK_EVERY: Final = 3600.0  # seconds between two looks for what expires, at most
 PAGE: Final = 4096  # keys read at once at the start
+OUT_OF_ORDER: Final = StorageCorrupt("the rows of the inbox are out of order; restore the file from a backup")
 
 
 @dataclass(frozen=True)
 class InboxLimits:
-    """How much an inbox takes in: messages and bytes of one peer, and bytes in all."""
+    """How much an inbox takes in: messages and bytes of one peer, bytes in all, and bytes of all strangers."""
 
     peer_messages: int = 100_000
     peer_bytes: int = 256 * 1024 * 1024
     total_bytes: int = 1024 * 1024 * 1024
+    strangers_bytes: int = 64 * 1024 * 1024
 
 
 class HeldTopic:
     """What waits of one topic of one sender, for one protocol. ``in_hand``: rows that handlers have."""
 
-    __slots__ = ("bytes", "count", "expires", "in_hand", "peer", "protocol", "topic")
+    __slots__ = ("bytes", "count", "expires", "in_hand", "news", "peer", "protocol", "topic")
 
     def __init__(self, peer: str, protocol: str, topic: str) -> None:
         self.peer, self.protocol, self.topic = peer, protocol, topic
         self.count = self.bytes = 0
         self.expires = 2**63  # when the first of them expires, in Unix milliseconds of this node
         self.in_hand: set[bytes] = set()
+        self.news: asyncio.Future[None] | None = None  # resolves when a handler is done with one of them
 
 
 class Inbox:
@@ -64,15 +70,19 @@ class Inbox:
         self,
         storage: Storage,
         handled: Handled,
+        kept: Kept,
         now: Callable[[], float],
         receipt: Callable[[str, list[EndOfOne], list[Row]], None],
+        is_stranger: Callable[[str], bool],
         failed: Callable[[Exception], None],
         limits: InboxLimits,
     ) -> None:
         self.topics: dict[tuple[str, str, str], HeldTopic] = {}
+        self.gone = Gone()  # rows that were taken out, as long as somebody may have read them before
+        self.grown: Callable[[HeldTopic], None] = lambda topic: None  # told of a topic that had something before
         self.freed: Callable[[str], None] = lambda peer: None  # told of a peer of whom more can be kept again
-        self._storage, self._handled, self._now = storage, handled, now
-        self._receipt, self._failed, self._limits = receipt, failed, limits
+        self._storage, self._handled, self._kept, self._now = storage, handled, kept, now
+        self._receipt, self._is_stranger, self._failed, self._limits = receipt, is_stranger, failed, limits
         self._sums: dict[str, list[int]] = {}  # of each peer: messages, bytes
         self._bytes = 0
         self._full: set[str] = set()
@@ -80,23 +90,24 @@ class Inbox:
         self._timer: asyncio.TimerHandle | None = None
         self._expiring: asyncio.Task[None] | None = None
         self._closed = False
-        handled.told = self._tell
+        handled.told, handled.saved = self._tell, self._saved
 
     # Life.
 
     async def open(self, handled_before: Sequence[Note]) -> None:
         """Count what earlier runs kept, less what they had handled when they were killed. Raises StorageError."""
         gone = {(note.peer, number) for note in handled_before for number in range(note.low, note.high + 1)}
+        rows: list[Row] = []
         for prefix in (HELD, FAILED):
             async for key in self._keys(prefix):
                 parsed = parse_key(key)
                 if parsed is None:
-                    await self._put_aside(key)
+                    rows += await self._put_aside(key)
                 elif prefix == HELD and (parsed.peer, parsed.number) in gone:
-                    await self._end_before_start(parsed)
+                    rows += await self._end_before_start(parsed)
                 else:
                     self._count(parsed)
-        await self._storage.write([], sync=False)
+        await self._storage.write(rows)
         self._handled.begin_log()
 
     async def begin(self) -> None:
@@ -120,9 +131,11 @@ class Inbox:
 
     # What comes.
 
-    def room(self, peer: str, size: int) -> bool:
+    def room(self, peer: str, size: int, stranger: bool) -> bool:
         """Whether a message of ``size`` bytes can be kept; when not, :attr:`freed` tells later."""
         messages, used = self._sums.get(peer, (0, 0))
+        if stranger and not self._room_for_stranger(peer, size):
+            return False
         limits = self._limits
         if (
             messages < limits.peer_messages
@@ -134,20 +147,32 @@ class Inbox:
             self._full.add(peer)
         return False
 
-    def keep(self, message: Kept) -> Row:
-        """Count a message that waits for a handler, or has failed; return the row to be saved."""
+    def _room_for_stranger(self, peer: str, size: int) -> bool:
+        """Whether strangers have room: an eighth of theirs is for one of them at most."""
+        limit = self._limits.strangers_bytes
+        of_strangers = [used for key, (_, used) in self._sums.items() if self._is_stranger(key)]
+        mine = self._sums.get(peer, (0, 0))[1]
+        return len(of_strangers) < MAX_STRANGERS and mine + size <= limit // 8 and sum(of_strangers) + size <= limit
+
+    def put(self, message: InboxMessage) -> None:
+        """Keep a message that waits for a handler, or has failed, for which there is room."""
+        self._handled.attach([self._row(message)])
+
+    def _row(self, message: InboxMessage) -> Row:
+        """Count a message; return the row to be saved."""
         self._number += 1
         key = message.key(self._number)
         self._count(key)
         if key.prefix == HELD:
             self._watch(key.expires)
-        return key.encoded, encode_kept(message)
+        return key.encoded, encode_message(message)
 
     # What goes.
 
-    def end(self, key: KeptKey, message: Kept, ending: Ending, rows: Sequence[Row] = ()) -> None:
+    def end(self, key: InboxKey, message: InboxMessage, ending: Ending, rows: Sequence[Row] = ()) -> None:
         """Let a message go that is kept: it is handled, or will not be; ``rows`` are saved together with that."""
         self._uncount(key)
+        self.gone.add(key.number)
         if message.told:
             self._handled.attach([(key.encoded, None), *rows])
             return
@@ -155,22 +180,26 @@ class Inbox:
         end = (message.lane, message.epoch, message.seq, *ending)
         self._handled.attach([(key.encoded, None), note, *rows], (key.peer, note[0], end))
 
-    def fail(self, key: KeptKey, message: Kept, error: str, ending: Ending) -> None:
+    def fail(self, key: InboxKey, message: InboxMessage, error: str, ending: Ending) -> None:
         """Put a message whose handlers failed among the failed ones, and tell its sender."""
-        self.end(key, message, ending, [self.keep(message.among_failed(error))])
+        self.end(key, message, ending, [self._row(message.among_failed(error))])
 
-    def wait_again(self, key: KeptKey, message: Kept) -> None:
+    def wait_again(self, key: InboxKey, message: InboxMessage) -> None:
         """Let a failed message wait for handlers again; its sender is told nothing more."""
         self._uncount(key)
-        self._handled.attach([(key.encoded, None), self.keep(message.among_waiting())])
+        self.gone.add(key.number)
+        self._handled.attach([(key.encoded, None), self._row(message.among_waiting())])
 
     # What is there.
 
     async def page(
         self, prefix: bytes, after: bytes = b"", limit: int = 256, most: int = 1024 * 1024
-    ) -> list[tuple[KeptKey, Kept]]:
+    ) -> list[tuple[InboxKey, InboxMessage]]:
         """Return the next messages behind the key ``after``, about ``most`` bytes of them, in order of their arrival
-        within a topic. Raises StorageError."""
+        within a topic. For use within ``gone.reading()``: one of them may be gone when it is looked at.
+
+        Raises StorageError.
+        """
         start = after + b"\0" if after else b""
         keys = [parse_key(key) for key in await self._storage.keys(prefix, start, limit)]
         count = size = 0
@@ -178,21 +207,32 @@ class Inbox:
             count, size = count + 1, size + (key.size if key is not None else 0)
             if size > most:
                 break
-        found: list[tuple[KeptKey, Kept]] = []
+        found: list[tuple[InboxKey, InboxMessage]] = []
         for encoded, value in await self._storage.scan(prefix, start, count) if count else ():
-            key = parse_key(encoded)
+            if encoded < start:
+                self._failed(OUT_OF_ORDER)
+                break
+            start, key = encoded + b"\0", parse_key(encoded)
             try:
                 if key is None:
                     raise CodecError("its key is damaged")
-                found.append((key, decode_kept(key, value)))
+                found.append((key, decode_message(key, value)))
             except CodecError as error:
                 self._failed(StorageCorrupt(f"a message that waits for a handler was put aside: {error}"))
-                if key is not None:
+                if key is not None and key.number not in self.gone:
                     self._uncount(key)
+                    self.gone.add(key.number)
                 self._handled.attach([(b"quarantine/" + encoded, value), (encoded, None)])
         return found
 
-    async def waiting(self, topic: HeldTopic, after: bytes = b"") -> list[tuple[KeptKey, Kept]]:
+    def is_in_hand(self, key: InboxKey) -> bool:
+        """Whether handlers have a message that waited for them, or it is gone."""
+        if key.prefix == FAILED:
+            return False
+        topic = self.topics.get((key.peer, key.protocol, key.topic))
+        return topic is None or key.encoded in topic.in_hand
+
+    async def waiting(self, topic: HeldTopic, after: bytes = b"") -> list[tuple[InboxKey, InboxMessage]]:
         """Return the next messages of one topic: see :meth:`page`."""
         return await self.page(topic_prefix(HELD, topic.peer, topic.protocol, topic.topic), after)
 
@@ -213,19 +253,25 @@ class Inbox:
         while keys := await self._storage.keys(prefix, start, PAGE):
             for key in keys:
                 yield key
+            if keys[-1] < start:
+                self._failed(OUT_OF_ORDER)
+                return
             start = keys[-1] + b"\0"
 
-    async def _put_aside(self, key: bytes) -> None:
+    async def _put_aside(self, key: bytes) -> list[Row]:
         self._failed(StorageCorrupt("a row of the inbox has a damaged key and was put aside"))
-        value = await self._storage.get(key)
-        self._handled.attach([(b"quarantine/" + key, value), (key, None)])
+        return [(b"quarantine/" + key, await self._storage.get(key)), (key, None)]
 
-    async def _end_before_start(self, key: KeptKey) -> None:
+    async def _end_before_start(self, key: InboxKey) -> list[Row]:
+        """Return the rows that end a message that was handled when this node was killed."""
         value = await self._storage.get(key.encoded)
-        self._count(key)
-        self.end(key, decode_kept(key, value or b""), (End.DELIVERED, ""))
+        try:
+            message = decode_message(key, value or b"")
+        except CodecError:
+            return [(key.encoded, None)]
+        return [(key.encoded, None)] if message.told else [(key.encoded, None), ended_row(message, TAKEN)]
 
-    def _count(self, key: KeptKey) -> None:
+    def _count(self, key: InboxKey) -> None:
         self._number = max(self._number, key.number)
         sums = self._sums.setdefault(key.peer, [0, 0])
         sums[0] += 1
@@ -237,10 +283,12 @@ class Inbox:
             if topic is None:
                 topic = self.topics[place] = HeldTopic(*place)
             topic.count += 1
+            if topic.count > 1:
+                self.grown(topic)
             topic.bytes += key.size
             topic.expires = min(topic.expires, key.expires)
 
-    def _uncount(self, key: KeptKey) -> None:
+    def _uncount(self, key: InboxKey) -> None:
         sums = self._sums[key.peer]
         sums[0] -= 1
         sums[1] -= key.size
@@ -280,6 +328,12 @@ class Inbox:
             except StorageError as error:
                 self._failed(error)  # the rows are there: the next start tells the ends
 
+    def _saved(self, rows: list[Row]) -> None:
+        """Note which rows are deleted, and which values of the application can be read from the storage."""
+        keys = [parse_key(key) for key, value in rows if value is None and key.startswith((HELD, FAILED))]
+        self.gone.deleted(key.number for key in keys if key is not None)
+        self._kept.saved(rows)
+
     def _watch_first(self) -> None:
         """Set the timer to the first expiry of all."""
         if self.topics:
@@ -308,7 +362,8 @@ class Inbox:
         """End what nobody has come for in time; what handlers have at hand is theirs."""
         try:
             for topic in topics:
-                await self._expire_topic(topic, now)
+                with self.gone.reading():
+                    await self._expire_topic(topic, now)
         except StorageError as error:
             self._failed(error)
         self._watch_first()
@@ -320,6 +375,6 @@ class Inbox:
             for key, message in found:
                 if key.expires > now:
                     first = min(first, key.expires)
-                elif key.encoded not in topic.in_hand:
+                elif key.encoded not in topic.in_hand and key.number not in self.gone:
                     self.end(key, message, (End.EXPIRED, ""))
         topic.expires = first

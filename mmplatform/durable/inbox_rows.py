@@ -41,7 +41,7 @@ _ends = Decoder(_End, 4096)
 
 
 @dataclass(frozen=True, slots=True)
-class KeptKey:
+class InboxKey:
     """Where a kept message is, and what of it is counted. ``expires``: Unix milliseconds of this node's clock."""
 
     prefix: bytes
@@ -55,7 +55,7 @@ class KeptKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class InboxMessage:
     """A message that is kept.
 
     ``at``: when it came, in Unix milliseconds. ``told``: whether its sender knows its end. ``error``: what its handlers
@@ -79,18 +79,18 @@ class Kept:
         """The id of the delivery at its sender, with the sender behind the @."""
         return f"{self.epoch}.{self.lane}.{self.seq}@{self.peer}"
 
-    def key(self, number: int) -> KeptKey:
+    def key(self, number: int) -> InboxKey:
         """Return the key under which the message is kept as the ``number``-th that came."""
         prefix, size = FAILED if self.error else HELD, len(self.payload) + OVERHEAD
         encoded = topic_prefix(prefix, self.peer, self.protocol, self.topic)
         encoded += number.to_bytes(8) + self.expires.to_bytes(8) + size.to_bytes(8)
-        return KeptKey(prefix, self.peer, self.protocol, self.topic, number, self.expires, size, encoded)
+        return InboxKey(prefix, self.peer, self.protocol, self.topic, number, self.expires, size, encoded)
 
-    def among_failed(self, error: str) -> "Kept":
+    def among_failed(self, error: str) -> "InboxMessage":
         """Return the message as one whose handlers failed."""
         return replace(self, error=error[:MAX_ERROR] or "failed", told=True)
 
-    def among_waiting(self) -> "Kept":
+    def among_waiting(self) -> "InboxMessage":
         """Return the message as one that waits for handlers."""
         return replace(self, error="")
 
@@ -100,7 +100,7 @@ def topic_prefix(prefix: bytes, peer: str, protocol: str, topic: str) -> bytes:
     return b"%b%b/%b\0%b\0" % (prefix, peer.encode(), protocol.encode(), topic.encode())
 
 
-def parse_key(key: bytes) -> KeptKey | None:
+def parse_key(key: bytes) -> InboxKey | None:
     """Return what the key of a kept message says, None for a damaged key."""
     prefix = HELD if key.startswith(HELD) else FAILED
     parts = key[len(prefix) + SIGN_ID + 1 : -24].split(b"\0")
@@ -109,26 +109,26 @@ def parse_key(key: bytes) -> KeptKey | None:
     number, expires, size = (int.from_bytes(key[at : at + 8]) for at in range(len(key) - 24, len(key), 8))
     try:
         peer = key[len(prefix) : len(prefix) + SIGN_ID].decode("ascii")
-        return KeptKey(prefix, peer, parts[0].decode(), parts[1].decode(), number, expires, size, key)
+        return InboxKey(prefix, peer, parts[0].decode(), parts[1].decode(), number, expires, size, key)
     except UnicodeDecodeError:
         return None
 
 
-def encode_kept(message: Kept) -> bytes:
+def encode_message(message: InboxMessage) -> bytes:
     """Return the value of the row of a kept message."""
     m = message
     return encode(_Value(m.lane, m.epoch, m.seq, m.at, m.told, m.error, m.payload))
 
 
-def decode_kept(key: KeptKey, data: bytes) -> Kept:
+def decode_message(key: InboxKey, data: bytes) -> InboxMessage:
     """Return the message under ``key``. Raises CodecError."""
     v = _values.decode(data)
-    return Kept(
+    return InboxMessage(
         key.peer, v.lane, v.epoch, v.seq, key.topic, key.protocol, v.payload, key.expires, v.at, v.told, v.error
     )
 
 
-def ended_row(message: Kept, ending: Ending) -> tuple[bytes, bytes]:
+def ended_row(message: InboxMessage, ending: Ending) -> tuple[bytes, bytes]:
     """Return the row that notes how a message ended until its sender is told."""
     place = bytes([message.lane]) + message.epoch.to_bytes(8) + message.seq.to_bytes(8)
     return ENDED + message.peer.encode() + b"/" + place, encode(_End(*ending))

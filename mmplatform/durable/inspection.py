@@ -58,7 +58,7 @@ async def state(outbox: Outbox, delivery_id: str) -> str:
     if fate is not None:
         return fate
     queue = outbox.find(peer)
-    if outbox.received.holds((peer, lane, epoch), seq):
+    if outbox.received.ids.holds((peer, lane, epoch), seq):
         return "received"
     if epoch not in outbox.runs.numbers or (queue is None and epoch == outbox.epoch):
         return "unknown"

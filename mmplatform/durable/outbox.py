@@ -8,28 +8,33 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Final
 from weakref import ref
 
 from mmplatform.codec import encode
-from mmplatform.delivery.letters import PREFIX as LETTERS
 from mmplatform.delivery.letters import RELAYED, Letter, peer_of
+from mmplatform.delivery.receipts import PROTOCOL as RECEIPT
+from mmplatform.delivery.receipts import EndOfOne, encode_receipts
 from mmplatform.delivery.sender import Settled
 from mmplatform.delivery.wire import OVERHEAD, Ack, Record, tombstone
+from mmplatform.durable.admission import Admission
+from mmplatform.durable.earlier_rows import kept_letters, kept_rows, put_aside
 from mmplatform.durable.fates import Fates
-from mmplatform.durable.queues import PEER_BYTES, LaneQueue, PeerQueue, Saving
+from mmplatform.durable.queues import READ_AGAIN, LaneQueue, PeerQueue, Saving
 from mmplatform.durable.received import Received
-from mmplatform.durable.rows import OUTBOX, ROW_BYTES, MessageKey, Row, Segment, parse_key, row_prefix, segments, split
+from mmplatform.durable.rows import ROW_BYTES, MessageKey, Row, Segment, row_prefix, segments, split
 from mmplatform.durable.runs import Runs
 from mmplatform.durable.unsynced import UnsyncedRows
 from mmplatform.errors import CodecError, NotRunning, StorageCorrupt, StorageError
-from mmplatform.message import DELIVERED, EXPIRED, Delivery, Outcome
+from mmplatform.message import DELIVERED, Delivery, Outcome, Priority
 from mmplatform.storage.contract import Row as StorageRow
 from mmplatform.storage.contract import Storage
 
 RESIDENT_BYTES: Final = 8 * 1024 * 1024  # bytes of one lane that are in memory while its peer is linked
 AWAY_BYTES: Final = 1024 * 1024  # bytes of one lane that are in memory while its peer is away
-LOOK_EVERY: Final = 3600.0  # seconds between two looks for messages whose recipient is silent for too long
+RECEIPT_EXPIRY: Final = 30 * 24 * 3600.0  # seconds after which a receipt is given up
+LONGEST_PAUSE: Final = 60.0  # seconds until rows that could not be read are looked up again, at most
 DAMAGED: Final = Outcome("refused", "damaged on this disk before it was sent")
 
 log = logging.getLogger("mmplatform.durable")
@@ -53,34 +58,30 @@ class Outbox:
         self._wake, self._failed = wake, failed
         self._unsynced = UnsyncedRows(storage, failed)
         self.fates = Fates(storage, self._unsynced, self.runs)
-        self.received = Received(storage, self._unsynced)
+        self.received = Received(
+            storage, self._unsynced, self.fates, self.ended, self._delivery, self.acknowledge, self._unread, now
+        )
+        self.admission = Admission(self._check_open)
         self._queues: dict[str, PeerQueue] = {}
         self._staged: list[LaneQueue] = []
         self._attached: list[StorageRow] = []
         self._closed = False
-        self._overdue: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
 
     async def open(self) -> None:
         """Load what earlier runs left, and register the epoch of this run. Raises StorageError."""
         self._loop = asyncio.get_running_loop()
         await self._take_up()
-        lanes = [lane_queue for queue in self._queues.values() for lane_queue in queue.lanes]
-        await self.runs.register(self.storage, {row.run for lane in lanes for row in lane.rows}, self._failed)
-        await self.fates.restore(self._keeps)
-        await self.received.restore()
-        await self._take_up_letters()
-        self._end_overdue()
+        await self.received.open()
         log.info("%d messages of earlier runs wait for %d peers", self.count, len(self.peers()))
 
     async def close(self) -> None:
         """Save what is staged and stop reading; no accepted message is lost."""
         if self._staged:
             self._flush()
-        self._unsynced.flush()
+        self._unsynced.close()
         self._closed = True
-        if self._overdue is not None:
-            self._overdue.cancel()
+        self.received.close()
         for queue in self._queues.values():
             self._relieve(queue)
         lanes = [lane_queue for queue in self._queues.values() for lane_queue in queue.lanes]
@@ -115,10 +116,10 @@ class Outbox:
     def count(self) -> int:
         """About how many messages wait; one that was settled out of turn counts until all before it are settled."""
         return sum(
-            row.last - max(row.first, queue.sender.base(lane_queue.lane, self.runs.epochs[row.run])) + 1
+            lane_queue.messages - max(0, queue.sender.base(lane_queue.lane, self.runs.epochs[row.run]) - row.first)
             for queue in self._queues.values()
             for lane_queue in queue.lanes
-            for row in lane_queue.rows
+            for row in islice(lane_queue.rows, 1)
         )
 
     def release(self, peer: str) -> None:
@@ -151,6 +152,7 @@ class Outbox:
         size = len(payload) + OVERHEAD
         lane_queue.staged_bytes += size
         queue.bytes += size
+        self.admission.saving += size
         delivery = Delivery(lane_queue.peer, lane, self.epoch, seq)
         lane_queue.deliveries[seq] = ref(delivery)
         return delivery, saved
@@ -160,12 +162,8 @@ class Outbox:
         self._attached += rows
 
     async def room(self, queue: PeerQueue) -> None:
-        """Wait until fewer than PEER_BYTES wait for the peer. Raises NotRunning when the outbox closes first."""
-        while queue.bytes >= PEER_BYTES:
-            self._check_open()
-            if queue.room is None or queue.room.done():
-                queue.room = asyncio.get_running_loop().create_future()
-            await asyncio.shield(queue.room)
+        """Wait for room for one more message: see :class:`Admission`. Raises NotRunning when the outbox closes."""
+        await self.admission.enter(queue)
 
     async def empty(self, peer: str | None = None) -> None:
         """Wait until no message (for one peer, or for all) waits. Raises NotRunning when the outbox closes first."""
@@ -202,7 +200,7 @@ class Outbox:
         """Tell the deliveries how their messages ended, and delete the rows whose messages are all settled."""
         queue = self.queue(peer)
         lane_queue = queue.lanes[settled.lane]
-        kept = self._note_kept(peer, lane_queue, settled) if settled.kept else ()
+        kept = self.received.note(peer, settled) if settled.kept else ()
         self.ended["delivered"] += len(settled.seqs) - len(settled.outcomes) - len(kept)
         for seq, outcome in settled.outcomes.items():
             self.ended[outcome.state] += 1
@@ -222,42 +220,20 @@ class Outbox:
             if queue.letters:
                 queue.letters.settle(settled.lane, settled.epoch, settled.base)
 
-    def end_received(self, peer: str, lane: int, epoch: int, low: int, high: int, outcome: Outcome) -> None:
-        """Take from a receipt of ``peer`` how messages ended that it had kept; unknown ones are ignored."""
-        place, queue = (peer, lane, epoch), self._queues.get(peer)
-        ended = self.received.end(place, low, high)
-        run = self.runs.numbers.get(epoch)
-        if not ended and queue is not None and run is not None:
-            if queue.lanes[lane].keeps(row_prefix(peer, lane, run), low):  # its acknowledgement is yet to be seen
-                self.received.told_early(place, low, high, outcome)
-        for seq in [seq for first, last in ended for seq in range(first, last + 1)]:
-            self.ended[outcome.state] += 1
-            self.fates.note(f"{epoch}.{lane}.{seq}@{peer}", outcome)
-            held = queue.lanes[lane].deliveries.pop(seq, None) if queue and epoch == self.epoch else None
-            delivery = held() if held is not None else None
-            if delivery is not None:
-                delivery.settle(outcome)
+    def tell_ends(self, peer: str, ends: list[EndOfOne], rows: list[StorageRow]) -> None:
+        """Accept receipts for ``peer``, about its messages; ``rows``, which noted the ends, go once they are saved."""
+        expires = int((self.now() + RECEIPT_EXPIRY) * 1000)
+        for payload in encode_receipts(ends):
+            _, saved = self.put(self.queue(peer), Priority.CONTROL, RECEIPT, RECEIPT, payload, expires)
+            saved.add_done_callback(_retrieve)  # the rows are still there when it fails: the next start tells the ends
+        self.attach(rows)
 
-    def _note_kept(self, peer: str, lane_queue: LaneQueue, settled: Settled) -> set[int]:
-        """Note which messages the peer keeps for a handler to come; return their numbers."""
-        place = (peer, settled.lane, settled.epoch)
-        numbers: set[int] = set()
-        for low, high, until in settled.kept:
-            for early in self.received.add(place, low, high, until):
-                self._loop.call_soon(self.end_received, *place, *early)
-            numbers.update(range(low, high + 1))
-        for held in map(lane_queue.deliveries.get, numbers) if settled.epoch == self.epoch else ():
-            delivery = held() if held is not None else None
-            if delivery is not None:
-                delivery.keep()
-        return numbers
-
-    def _end_overdue(self) -> None:
-        """End messages as expired whose recipient kept them and never said more."""
-        for place, low, high in self.received.overdue(int(self.now() * 1000)):
-            self.end_received(*place, low, high, EXPIRED)
-        if not self._closed:
-            self._overdue = self._loop.call_later(LOOK_EVERY, self._end_overdue)
+    def _delivery(self, message: MessageKey) -> Delivery | None:
+        """Return the Delivery of a message of this run, None when nobody holds it."""
+        peer, lane, epoch, seq = message
+        queue = self._queues.get(peer)
+        held = queue.lanes[lane].deliveries.get(seq) if queue is not None and epoch == self.epoch else None
+        return held() if held is not None else None
 
     def refill(self, peer: str) -> None:
         """Read the next rows of lanes that run low; to be called when a link came up or something was settled."""
@@ -295,7 +271,7 @@ class Outbox:
         lane_queue.staged, lane_queue.waiters, lane_queue.staged_bytes = [], [], 0
         lane_queue.writing += 1
         parts = [records] if size <= ROW_BYTES else split(records)
-        return Saving(lane_queue, waiters, [(self._row(lane_queue, part), part) for part in parts])
+        return Saving(lane_queue, size, waiters, [(self._row(lane_queue, part), part) for part in parts])
 
     def _row(self, lane_queue: LaneQueue, records: list[Record]) -> Row:
         first, last = records[0].seq, records[-1].seq
@@ -308,12 +284,13 @@ class Outbox:
         if error is not None:
             self._not_saved(batch, error)
             return
-        for lane_queue, waiters, parts in batch:
+        for lane_queue, size, waiters, parts in batch:
             lane_queue.writing -= 1
+            self.admission.saved(size)
             queue = self._queues[lane_queue.peer]
             limit = RESIDENT_BYTES if queue.linked else AWAY_BYTES
             for row, records in parts:
-                lane_queue.rows.append(row)
+                lane_queue.add(row)
                 if lane_queue.loaded == len(lane_queue.rows) - 1 and lane_queue.resident < limit:
                     self._push(queue, lane_queue, row, self.epoch, records)
             if lane_queue.loaded < len(lane_queue.rows):
@@ -327,9 +304,10 @@ class Outbox:
         """Reuse the sequence numbers of this failed write if no later number was assigned; otherwise :meth:`_push`
         sends tombstones for them."""
         reason = error if isinstance(error, StorageError) else StorageError(str(error))
-        for lane_queue, waiters, parts in batch:
+        for lane_queue, size, waiters, parts in batch:
             lane_queue.writing -= 1
-            self._queues[lane_queue.peer].bytes -= sum(row.size for row, _ in parts)
+            self._queues[lane_queue.peer].bytes -= size
+            self.admission.saved(size)
             for row, _ in parts:
                 for seq in range(row.first, row.last + 1):
                     lane_queue.deliveries.pop(seq, None)
@@ -369,9 +347,12 @@ class Outbox:
                         self._hear_again(queue, lane_queue, epoch)
                     if not records:
                         self._give_up(queue, lane_queue.lane, row, epoch)
+                lane_queue.pause = READ_AGAIN
                 self._wake(queue.peer)
         except StorageError as error:
             self._failed(error)
+            self._loop.call_later(lane_queue.pause, self.refill, queue.peer)  # perhaps nothing else would
+            lane_queue.pause = min(2 * lane_queue.pause, LONGEST_PAUSE)
         finally:
             lane_queue.loader = None
 
@@ -416,14 +397,8 @@ class Outbox:
             return epoch, segment.records
         except CodecError as error:
             self._failed(StorageCorrupt(f"messages {row.first} to {row.last} are damaged and were put aside: {error}"))
-            await self._put_aside(row.key, value or b"")
+            await put_aside(self.storage, self._failed, row.key, value or b"")
             return epoch, []
-
-    async def _put_aside(self, key: bytes, value: bytes) -> None:
-        try:
-            await self.storage.write([(b"quarantine/" + key, value), (key, None)])
-        except StorageError as error:
-            self._failed(error)
 
     def _drop_rows(self, queue: PeerQueue, lane_queue: LaneQueue, prefix: bytes, base: int) -> None:
         rows = lane_queue.rows
@@ -434,10 +409,7 @@ class Outbox:
                     break
             elif queue.sender.base(lane_queue.lane, self.runs.epochs[row.run]) <= row.last:
                 break  # mail may settle a later run before an earlier one
-            rows.popleft()
-            lane_queue.dropped += 1
-            lane_queue.loaded -= 1
-            lane_queue.resident -= row.size
+            lane_queue.drop()
             queue.bytes -= row.size
             self._unsynced.delete(row.key)
             if self.fates.cancelled:
@@ -446,49 +418,60 @@ class Outbox:
 
     def _relieve(self, queue: PeerQueue) -> None:
         """Wake those who wait for room, or for all to be settled."""
-        if queue.room is not None and not queue.room.done() and (queue.bytes < PEER_BYTES or self._closed):
-            queue.room.set_result(None)
+        if queue.entering and (self._closed or not self.admission.full(queue)):
+            self.admission.relieve(queue)
         if queue.emptied is not None and (queue.empty or self._closed):
             queue.emptied.set_result(None)
             queue.emptied = None
 
     async def _take_up(self) -> None:
-        start = b""
-        while True:
-            rows = await self.storage.scan(OUTBOX, start, limit=8)
-            for key, value in rows:
-                place = parse_key(key)
-                if place is None:
-                    self._failed(StorageCorrupt("a row of the outbox has a damaged key and was put aside"))
-                    await self._put_aside(key, value)
-                    continue
-                peer, lane, first, last = place
+        """Take up what earlier runs left, and register the epoch of this run."""
+        runs: set[int] = set()
+        async for page in kept_rows(self.storage, self._failed):
+            for peer, lane, row in page:
                 queue = self.queue(peer)
-                queue.lanes[lane].rows.append(Row(key, first, last, len(value)))
-                queue.bytes += len(value)
-            if len(rows) < 8:
-                return
-            start = rows[-1][0] + b"\0"
+                queue.lanes[lane].add(row)
+                queue.bytes += row.size
+                runs.add(row.run)
+        await self.runs.register(self.storage, runs, self._failed)
+        await self.fates.restore(self._keeps)
+        async for letters in kept_letters(self.storage):
+            for key, value in letters:
+                self._take_up_letter(key, value)
 
-    async def _take_up_letters(self) -> None:
-        for key, value in await self.storage.scan(LETTERS):
-            queue = self._queues.get(peer_of(key))
-            try:
-                if queue is None:
-                    raise CodecError("all in it is settled")
-                letter = queue.letters.restore(value)
-                run, lane_queue = self.runs.numbers.get(letter.epoch), queue.lanes[letter.lane]
-                if run is None or not lane_queue.keeps(row_prefix(queue.peer, letter.lane, run), letter.last):
-                    queue.letters.drop(letter)
-            except CodecError:
-                self._unsynced.delete(key)  # at worst the letter is mailed once more
+    def _take_up_letter(self, key: bytes, value: bytes) -> None:
+        queue = self._queues.get(peer_of(key))
+        try:
+            if queue is None:
+                raise CodecError("all in it is settled")
+            letter = queue.letters.restore(value)
+            run, lane_queue = self.runs.numbers.get(letter.epoch), queue.lanes[letter.lane]
+            if run is None or not lane_queue.keeps(row_prefix(queue.peer, letter.lane, run), letter.last):
+                queue.letters.drop(letter)
+        except CodecError:
+            self._unsynced.delete(key)  # at worst the letter is mailed once more
+
+    def _unread(self, peer: str, lane: int, low: int, high: int) -> bool:
+        """Whether a row that the sender has not got holds a message of one of these numbers."""
+        queue = self._queues.get(peer)
+        return queue is not None and queue.lanes[lane].unread_holds(low, high)
 
     def _keeps(self, message: MessageKey) -> bool:
-        """Whether a row of any run holds a message of this number; the epoch may not be known yet."""
-        peer, lane, _, seq = message
+        """Whether a row holds the message, or one of a run whose epoch is not known has its number."""
+        peer, lane, epoch, seq = message
         queue = self._queues.get(peer)
-        return queue is not None and queue.lanes[lane].keeps(OUTBOX, seq)
+        if queue is None:
+            return False
+        run = self.runs.numbers.get(epoch)
+        runs = [run] if run is not None else [run for run, known in self.runs.epochs.items() if not known]
+        return any(queue.lanes[lane].keeps(row_prefix(peer, lane, run), seq) for run in runs)
 
     def _check_open(self) -> None:
         if self._closed:
             raise NotRunning("the platform is stopping")
+
+
+def _retrieve(done: asyncio.Future[None]) -> None:
+    """Take note of the exception, so that asyncio does not report it as never seen."""
+    if not done.cancelled():
+        done.exception()

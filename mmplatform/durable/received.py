@@ -1,147 +1,99 @@
-"""Remembers which of our messages their recipient keeps for a handler to come: their ids, nothing else.
+"""Follows the messages that their recipient keeps for a handler to come, until a receipt tells their end."""
 
-A receipt of the recipient tells their end. Numbers are kept as ranges, a row each, which need no sync: a row that a
-power cut took belongs to a message that is still in the outbox, and is acknowledged once more.
-"""
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
 
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
-from typing import Final, NamedTuple
-
-from mmplatform.codec import Decoder, Struct, encode
-from mmplatform.delivery.sender import LANES
-from mmplatform.delivery.wire import Integer
+from mmplatform.delivery.sender import Settled
+from mmplatform.delivery.wire import Ack, End
+from mmplatform.durable.fates import Fates
+from mmplatform.durable.received_ids import Place, ReceivedIds
+from mmplatform.durable.rows import MessageKey
 from mmplatform.durable.unsynced import UnsyncedRows
-from mmplatform.errors import CodecError
-from mmplatform.message import Outcome
+from mmplatform.message import EXPIRED, Delivery, Outcome
 from mmplatform.storage.contract import Storage
 
-PREFIX: Final = b"received/"
-OVERDUE_MS: Final = 7 * 24 * 3600 * 1000  # after its expiry, until which a receipt may still come
-KEY_SIZE: Final = len(PREFIX) + 44 + 1 + 1 + 8 + 8
-MAX_EARLY: Final = 4096  # receipts that came before the acknowledgement they belong to, of all peers
-
-Place = tuple[str, int, int]  # peer, lane, epoch
-
-
-class Kept(Struct, array_like=True):
-    """The value of a row: the last number of the range, and when the last of its messages expires (Unix ms)."""
-
-    high: Integer
-    until: Integer
-
-
-_kept = Decoder(Kept, 64)
-
-
-class Range(NamedTuple):
-    """Numbers of one stream, both ends included. ``until``: when the last of their messages expires (Unix ms)."""
-
-    low: int
-    high: int
-    until: int
+LOOK_EVERY: Final = 3600.0  # seconds between two looks for messages whose recipient is silent for too long
 
 
 class Received:
-    """The messages that peers have on their disks, and whose end is not known."""
+    """The messages that peers have on their disks, and whose end is not known.
 
-    def __init__(self, storage: Storage, unsynced: UnsyncedRows) -> None:
-        self._storage, self._unsynced = storage, unsynced
-        self._ranges: dict[Place, list[Range]] = {}
-        self._early: dict[tuple[Place, int, int], Outcome] = {}
+    Args:
+        storage: keeps their ids.
+        unsynced: writes them.
+        fates: remembers those that end in another way than delivered.
+        ended: counts the ends, by state.
+        delivery: gives the Delivery of a message of this run, None when nobody holds it.
+        acknowledge: settles messages that are sent and whose acknowledgement is yet to come.
+        unread: says whether a message of these numbers is in the outbox, and only on disk.
+        now: the clock, in Unix seconds.
 
-    async def restore(self) -> None:
-        """Load what earlier runs left. Raises StorageError."""
-        for key, value in await self._storage.scan(PREFIX):
-            place = _parse_key(key)
-            try:
-                if place is None:
-                    raise CodecError("a damaged key")
-                kept = _kept.decode(value)
-            except CodecError:
-                self._unsynced.delete(key)
-                continue
-            low = int.from_bytes(key[-8:])
-            self._ranges.setdefault(place, []).append(Range(low, kept.high, kept.until))
+    """
 
-    def add(self, place: Place, low: int, high: int, until: int) -> list[tuple[int, int, Outcome]]:
-        """Note that a peer keeps the messages ``low`` to ``high``; return ranges whose end was told before."""
-        told = self._take_early(place, low, high)
-        for known in self._take(place, low - 1, high):  # one that ends just below grows
-            low, high, until = min(low, known.low), max(high, known.high), max(until, known.until)
-        self._put(place, Range(low, high, until))
-        return told
+    def __init__(
+        self,
+        storage: Storage,
+        unsynced: UnsyncedRows,
+        fates: Fates,
+        ended: Counter[str],
+        delivery: Callable[[MessageKey], Delivery | None],
+        acknowledge: Callable[[str, Ack], None],
+        unread: Callable[[str, int, int, int], bool],
+        now: Callable[[], float],
+    ) -> None:
+        self.ids = ReceivedIds(storage, unsynced)
+        self._fates, self._ended, self._delivery, self._now = fates, ended, delivery, now
+        self._acknowledge, self._unread = acknowledge, unread
+        self._timer: asyncio.TimerHandle | None = None
 
-    def end(self, place: Place, low: int, high: int) -> list[tuple[int, int]]:
-        """Forget the messages ``low`` to ``high``, as far as they are known; return those, as ranges."""
-        ended: list[tuple[int, int]] = []
-        for known in self._take(place, low, high):
-            ended.append((max(low, known.low), min(high, known.high)))
-            if known.low < low:
-                self._put(place, Range(known.low, low - 1, known.until))
-            if known.high > high:
-                self._put(place, Range(high + 1, known.high, known.until))
-        if not self._ranges.get(place, True):
-            del self._ranges[place]
-        return ended
+    async def open(self) -> None:
+        """Load what earlier runs left, and end what its recipients never spoke of again. Raises StorageError."""
+        await self.ids.restore()
+        self._end_overdue()
 
-    def told_early(self, place: Place, low: int, high: int, outcome: Outcome) -> None:
-        """Note a receipt for messages that are still in the outbox: their acknowledgement is yet to be seen."""
-        if len(self._early) < MAX_EARLY:
-            self._early[place, low, high] = outcome
+    def close(self) -> None:
+        """Look for nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
 
-    def holds(self, place: Place, seq: int) -> bool:
-        """Whether the peer keeps this message."""
-        ranges = self._ranges.get(place, [])
-        return _first_to(ranges, seq) < bisect_right(ranges, seq, key=_low)
+    def note(self, peer: str, settled: Settled) -> set[int]:
+        """Note which messages ``peer`` keeps; return their numbers."""
+        place = (peer, settled.lane, settled.epoch)
+        numbers: set[int] = set()
+        for low, high, until in settled.kept:
+            for early in self.ids.add(place, low, high, until):
+                asyncio.get_running_loop().call_soon(self.end, *place, *early)
+            numbers.update(range(low, high + 1))
+        for seq in numbers:
+            delivery = self._delivery((*place, seq))
+            if delivery is not None:
+                delivery.keep()
+        return numbers
 
-    def count(self, peer: str) -> int:
-        """How many messages ``peer`` keeps."""
-        return sum(range_.high - range_.low + 1 for place, range_ in self._all() if place[0] == peer)
+    def end(self, peer: str, lane: int, epoch: int, low: int, high: int, outcome: Outcome) -> None:
+        """Take from a receipt of ``peer`` how messages ended that it had kept; unknown ones are ignored."""
+        place: Place = (peer, lane, epoch)
+        ended = self.ids.end(place, low, high)
+        if sum(last - first + 1 for first, last in ended) <= high - low:
+            self._end_unacknowledged(place, low, high, outcome)
+        for seq in [seq for first, last in ended for seq in range(first, last + 1)]:
+            self._ended[outcome.state] += 1
+            self._fates.note(f"{epoch}.{lane}.{seq}@{peer}", outcome)
+            delivery = self._delivery((*place, seq))
+            if delivery is not None:
+                delivery.settle(outcome)
 
-    def overdue(self, now_ms: int) -> list[tuple[Place, int, int]]:
-        """Return ranges whose messages have expired long ago, and of which no receipt came."""
-        return [
-            (place, range_.low, range_.high) for place, range_ in self._all() if range_.until + OVERDUE_MS <= now_ms
-        ]
+    def _end_unacknowledged(self, place: Place, low: int, high: int, outcome: Outcome) -> None:
+        """End messages whose acknowledgement is yet to come: an acknowledgement has room for a few ranges only."""
+        peer, lane, epoch = place
+        told = (low, high, End[outcome.state.upper()], outcome.reason)
+        self._acknowledge(peer, Ack(lane, epoch, 0, [(low, high)], [told], []))
+        if self._unread(peer, lane, low, high):
+            self.ids.told_early(place, low, high, outcome)
 
-    def _all(self) -> Iterator[tuple[Place, Range]]:
-        return ((place, range_) for place, ranges in self._ranges.items() for range_ in ranges)
-
-    def _put(self, place: Place, added: Range) -> None:
-        insort(self._ranges.setdefault(place, []), added)
-        self._unsynced.put((_key(place, added.low), encode(Kept(added.high, added.until))))
-
-    def _take(self, place: Place, low: int, high: int) -> list[Range]:
-        """Take out the ranges that share a number with ``low`` to ``high``."""
-        ranges = self._ranges.get(place, [])
-        span = slice(_first_to(ranges, low), bisect_right(ranges, high, key=_low))
-        taken = ranges[span]
-        ranges[span] = []
-        for range_ in taken:
-            self._unsynced.put((_key(place, range_.low), None))
-        return taken
-
-    def _take_early(self, place: Place, low: int, high: int) -> list[tuple[int, int, Outcome]]:
-        found = [early for early in self._early if early[0] == place and early[1] <= high and early[2] >= low]
-        return [(first, last, self._early.pop((place, first, last))) for _, first, last in found]
-
-
-def _low(range_: Range) -> int:
-    return range_.low
-
-
-def _first_to(ranges: list[Range], low: int) -> int:
-    """Return the position of the first range that ends at ``low`` or above."""
-    return bisect_left(ranges, low, key=lambda range_: range_.high)
-
-
-def _key(place: Place, low: int) -> bytes:
-    peer, lane, epoch = place
-    return PREFIX + peer.encode() + b"/" + bytes([lane]) + epoch.to_bytes(8) + low.to_bytes(8)
-
-
-def _parse_key(key: bytes) -> Place | None:
-    if len(key) != KEY_SIZE or not key[9:53].isascii() or key[54] >= LANES:
-        return None
-    return key[9:53].decode(), key[54], int.from_bytes(key[55:63])
+    def _end_overdue(self) -> None:
+        for place, low, high in self.ids.overdue(int(self._now() * 1000)):
+            self.end(*place, low, high, EXPIRED)
+        self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY, self._end_overdue)

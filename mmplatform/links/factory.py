@@ -34,6 +34,8 @@ class LinkOwner(Protocol):
 
     def link_lost(self, link: Link, error: Exception | None) -> None: ...
 
+    def send_again(self, lane: int, epoch: int) -> None: ...
+
     def link_writable(self, link: Link) -> None: ...
 
     def frame_received(self, link: Link, frame: Frame) -> None: ...
@@ -137,6 +139,9 @@ class LinkFactory:
         if opened is not None and not opened.done():
             opened.set_exception(error if isinstance(error, MMError) else Unreachable(str(error)))
 
+    def send_again(self, lane: int, epoch: int) -> None:
+        """Nothing went out over a link without a session."""
+
     def link_writable(self, link: Link) -> None:
         """Nothing is queued for a link without a session."""
 
@@ -179,7 +184,7 @@ class _Owned:
 
     def __init__(self, peer: LinkOwner, links: LinkFactory) -> None:
         self.frame_received = peer.frame_received
-        self.link_writable = peer.link_writable
+        self.link_writable, self.send_again = peer.link_writable, peer.send_again
         self._peer = peer
         self._links = links
 

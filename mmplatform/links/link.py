@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from mmplatform.delivery.fragments import Assembler
-from mmplatform.delivery.wire import Close, Frame, Packet, Part, Ping, Pong, decode_packet, encode_packet
+from mmplatform.delivery.wire import Again, Close, Frame, Packet, Part, Ping, Pong, decode_packet, encode_packet
 from mmplatform.errors import ProtocolError, RemoteError
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links.paths import cost_of
@@ -41,6 +41,9 @@ class LinkEvents(Protocol):
     def link_ready(self, link: "Link", peer: NodeInfo, resume: bytes) -> None: ...
 
     def frame_received(self, link: "Link", frame: Frame) -> None: ...
+
+    def send_again(self, lane: int, epoch: int) -> None:
+        """Send a stream again: the peer has left some of it with us."""
 
     def link_writable(self, link: "Link") -> None: ...
 
@@ -122,7 +125,7 @@ class Link:
         """Bytes that one message may take of a frame; larger durable messages travel in pieces."""
         return self._room // 2
 
-    def send(self, packet: Frame | Ping | Pong | Close) -> None:
+    def send(self, packet: Frame | Ping | Pong | Close | Again) -> None:
         """Seal and write one packet, in parts when it is larger than a frame."""
         session = self._session
         if session is None or self.error is not None:
@@ -239,15 +242,16 @@ class Link:
                 return
             packet = whole
         match packet:
-            case Frame():
-                if self.error is None:
-                    self.frames_in += 1
-                    self.owner.frame_received(self, packet)
+            case Frame() if self.error is None:
+                self.frames_in += 1
+                self.owner.frame_received(self, packet)
             case Ping(id=number):
                 if not self.paused:  # a peer that asks and never reads would fill the memory with answers
                     self.send(Pong(number))
             case Pong(id=number):
                 self._answered(number)
+            case Again(lane=lane, epoch=epoch):
+                self.owner.send_again(lane, epoch)
             case Close(reason=reason):
                 self._end(RemoteError(f"closed by the peer: {reason}"))
 

@@ -127,6 +127,13 @@ class Incoming:
         self._acks.linked(peer)
         self._try_again(peer)
 
+    def wants_again(self, peer: str | None) -> None:
+        """Try again the envelopes of ``peer``, or of everybody, some of whose messages were left."""
+        for sender in [SignId(peer)] if peer is not None else list(self._arrivals):
+            for arrival in self._arrivals.get(sender, []):
+                arrival.progress = None
+            self._try_again(sender)
+
     def close(self) -> None:
         """Stop; an envelope that is not given back comes again after the next sign-in."""
         self._closed = True

@@ -116,6 +116,11 @@ class Mailer:
             self.tally["received"] += 1
             self._incoming.received(envelope, done)
 
+    def wants_again(self, peer: str | None) -> None:
+        """Take in again what was opened, and what handlers did not take."""
+        if self._open:
+            self._incoming.wants_again(peer)
+
     def saved(self, peer: str, acks: list[Ack]) -> None:
         """Take note that the messages of ``peer`` in ``acks`` are handled and on disk."""
         if self._open:

@@ -1,19 +1,22 @@
 """The APIs on top of the platform, one a protocol: topics and payloads in, topics and payloads out.
 
 An :class:`API` encodes payloads and keeps subscriptions; below it is an :class:`Upstream` that moves bytes: the
-platform itself, or any layer in between (compression, logging, ...) that has the same three methods.
+platform itself, or any layer in between (compression, logging, ...) that has the same methods.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final, Protocol
 from weakref import WeakSet
 
-from mmplatform.errors import InvalidPayload, Refused, RequestFailed, RequestTimeout
-from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Outcome, Priority
-from mmplatform.messaging.bus import Bus, OnError
-from mmplatform.messaging.dispatch import Finished, OnReply, ProtocolHandler
-from mmplatform.messaging.subscriber import DONE, NOBODY, Result
+from mmplatform.errors import InvalidPayload, NotRunning, QueueFull, Refused, RequestFailed, RequestTimeout
+from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Message, Outcome, Priority
+from mmplatform.messaging.bus import Bus
+from mmplatform.messaging.dispatch import OnReply, ProtocolHandler
+from mmplatform.messaging.results import NOBODY, Finished, LocalEnd, Result
+from mmplatform.messaging.work import OnError
 
 LOCAL: Final = "local"
 PLAIN: Final = (bytes, str, int, float, bool, type(None))  # values that nobody can change under another's hands
@@ -58,6 +61,13 @@ class Upstream(Protocol):
         """
         ...
 
+    def room(self, destination: str) -> Coroutine[Any, Any, None] | None:
+        """Return what to await before a message that will be saved is encoded, None when there is room for it at once.
+
+        Raises InvalidKey; awaiting the result raises NotRunning.
+        """
+        ...
+
     def ask(
         self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float
     ) -> Coroutine[Any, Any, bytes] | asyncio.Future[bytes]:
@@ -69,6 +79,46 @@ class Upstream(Protocol):
 
     def attach(self, protocol: str, handler: ProtocolHandler) -> None:
         """Hand the messages and requests of ``protocol`` to ``handler``. Raises LocalError when another one has it."""
+
+
+class SentHere(LocalEnd):
+    """The end of a message to the handlers of this process."""
+
+    __slots__ = ("_delivery", "_make")
+    durable = True
+
+    def __init__(self, delivery: Delivery, make: Callable[[], Message]) -> None:
+        self._delivery, self._make = delivery, make
+
+    def __call__(self, result: Result) -> None:
+        """End the delivery."""
+        self._delivery.settle(outcome_of(result))
+
+    def message(self) -> Message:
+        """Make the message for one handler."""
+        return self._make()
+
+    def stop(self) -> None:
+        """End the wait for the delivery."""
+        self._delivery.stop()
+
+
+class Replying:
+    """Makes the reply to a request of a peer of the result."""
+
+    __slots__ = ("_finished", "_reply")
+    durable = False  # the peer is told of a failure, and asks again if it likes
+
+    def __init__(self, finished: OnReply, reply: Callable[[Result], bytes | Result]) -> None:
+        self._finished, self._reply = finished, reply
+
+    def __call__(self, result: Result) -> None:
+        """Give the reply back."""
+        self._finished(self._reply(result))
+
+    def message(self) -> Message:
+        """Make the message for one handler."""
+        return self._finished.message()
 
 
 class API:
@@ -95,7 +145,7 @@ class API:
         self.bus = bus if bus is not None else Bus(upstream.failed)
         self.on, self.once, self.off = self.bus.on, self.bus.once, self.bus.off
         self._encode, self._decode = encode, decode
-        self._post, self._ask, self._own = upstream.post, upstream.ask, upstream.sign_id
+        self._post, self._room, self._ask, self._own = upstream.post, upstream.room, upstream.ask, upstream.sign_id
         self._routes = self.bus.routes
         self._unfinished: WeakSet[Delivery] = WeakSet()  # local deliveries whose handlers are at work
         self.malformed = 0  # remote messages whose payload could not be decoded
@@ -114,7 +164,8 @@ class API:
         """Send ``payload`` to everybody at ``destination`` who listens to ``topic`` there; to be awaited.
 
         Returns once the message is saved here; awaiting the :class:`~mmplatform.Delivery` waits until the peer's
-        handlers are done. Waits while more than 256 MiB wait for that peer.
+        handlers are done. Waits while more than 256 MiB wait for that peer, or 16 MiB for the disk, and encodes the
+        payload only then: leave ``payload`` as it is until send() has returned.
 
         Args:
             topic: printable segments joined by dots, at most 255 bytes, no wildcards.
@@ -130,6 +181,8 @@ class API:
         """
         if destination == LOCAL or destination == self._own:
             return self._send_local(topic, payload)
+        if not realtime:
+            return self._send_saved(topic, destination, payload, expire_after, priority)
         try:
             data = self._encode(payload)
         except Exception as error:
@@ -153,7 +206,8 @@ class API:
         if destination == LOCAL or destination == self._own:
             try:
                 async with asyncio.timeout(timeout):
-                    result = await self.bus.request("self", topic, self._own, self._isolated(payload))
+                    make = partial(self._message, "request", topic, payload)
+                    result = await self.bus.request("self", topic, self._own, self._isolated(payload), make)
             except TimeoutError:
                 raise RequestTimeout(f"no reply to {topic} in time") from None
             if result.error is not None:
@@ -169,7 +223,37 @@ class API:
         except Exception as error:
             raise RequestFailed(f"the reply cannot be decoded: {error}") from None
 
+    def listens(self, scope: str, topic: str) -> bool:
+        """Whether somebody has subscribed to what is called ``topic`` at the senders of ``scope``."""
+        return self.bus.route(scope, topic) is not None
+
+    async def end(self, grace: float) -> list[str]:
+        """End all handlers, which have ``grace`` seconds for it; return the names of those that do not end."""
+        left = await self.bus.end(grace)
+        for delivery in self._unfinished:
+            delivery.stop()
+        return left
+
+    async def close(self) -> None:
+        """End all handlers at once."""
+        await self.end(0.0)
+
+    async def _send_saved(
+        self, topic: str, destination: str, payload: Any, expire_after: float, priority: Priority | str | int
+    ) -> Delivery:
+        """Wait for room before the payload is encoded: of many large ones, all would be in memory twice."""
+        room = self._room(destination)
+        if room is not None:
+            await room
+        try:
+            data = self._encode(payload)
+        except Exception as error:
+            raise _not_encodable(payload, error) from None
+        return await self._post(destination, topic, self.protocol, data, False, expire_after, priority)
+
     async def _send_local(self, topic: str, payload: Any) -> Delivery:
+        if self.bus.ending:
+            raise NotRunning("the platform is stopping")
         delivery = Delivery(self._own)
         route = self.bus.route("self", topic)
         if route is None:
@@ -178,18 +262,17 @@ class API:
             return delivery
         await self.bus.room(route)
         payload = self._isolated(payload)
-        result = self.bus.deliver(route, self._own, payload, lambda result: delivery.settle(outcome_of(result)))
+        end = SentHere(delivery, partial(self._message, "local", topic, payload))
+        result = self.bus.deliver(route, self._own, payload, end)
         if result is not None:
             delivery.settle(outcome_of(result))
         else:
             self._unfinished.add(delivery)
         return delivery
 
-    async def close(self) -> None:
-        """End all handlers: the platform stops."""
-        await self.bus.close()
-        for delivery in self._unfinished:
-            delivery.stop()
+    def _message(self, kind: str, topic: str, payload: Any) -> Message:
+        """Make a message of this process for a handler with a fourth parameter."""
+        return Message(topic, self.protocol, self._encode(payload), self._own, "self", kind, "", time.time())
 
     def _isolated(self, payload: Any) -> Any:
         """Copy ``payload``, as if it had travelled: what a handler changes in it, the sender does not see."""
@@ -208,13 +291,17 @@ class API:
         except Exception:
             self.malformed += 1
             return
-        self.bus.deliver(route, sender, value)
+        if route.takes_message:
+            make = partial(Message, topic, self.protocol, payload, sender, scope, "realtime", "", time.time())
+            self.bus.deliver(route, sender, value, None, make)
+        else:
+            self.bus.deliver(route, sender, value)
 
     def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
         """Hand a durable message to its subscribers: see :class:`ProtocolHandler`."""
         route = self.bus.route(scope, topic)
         if route is None:
-            return NOBODY
+            return None if self.bus.ending else NOBODY  # not for us to say any more who listens
         try:
             value = self._decode(payload)
         except Exception:
@@ -226,7 +313,7 @@ class API:
         self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
     ) -> bytes | Result | None:
         """Hand a request to its subscribers: see :class:`ProtocolHandler`."""
-        result = self.on_message(scope, topic, sender, payload, lambda result: finished(self._reply(result)))
+        result = self.on_message(scope, topic, sender, payload, Replying(finished, self._reply))
         return None if result is None else self._reply(result)
 
     def _reply(self, result: Result) -> bytes | Result:
@@ -249,9 +336,11 @@ def outcome_of(result: Result) -> Outcome:
     """Return how a local message ended whose handlers gave ``result``."""
     if result is NOBODY:
         return UNHANDLED
-    if result is DONE or result.error is None or not isinstance(result.error, Refused):
+    if result.error is None:
         return DELIVERED
-    return Outcome("refused", False, str(result.error))
+    if isinstance(result.error, Refused | QueueFull):
+        return Outcome("refused", str(result.error))
+    return Outcome("failed", f"{type(result.error).__name__}: {result.error}")
 
 
 def raw(payload: Any) -> bytes:

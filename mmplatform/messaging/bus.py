@@ -1,8 +1,7 @@
-"""Local publish/subscribe on pyee: exact names and wildcards, cached matches, bounded queues, errors surfaced.
+"""Local publish/subscribe: exact names and wildcards, cached matches, bounded queues, errors surfaced.
 
 A name is ``scope.topic``. Patterns are names whose segments may be ``*`` (any one segment) or ``>`` (one or more
-segments), in any position. pyee keeps the subscribers of each pattern; an index over the patterns finds the ones that
-match a name, and the answer is cached until a subscription changes.
+segments), in any position. The subscribers of a name are looked up once, until a subscription changes.
 
 A plain function runs at once, inside :meth:`Bus.deliver`. A coroutine function has a bounded queue and its own
 worker, so a slow handler delays nobody else; its messages start in order. A sender that can wait does so in
@@ -10,82 +9,106 @@ worker, so a slow handler delays nobody else; its messages start in order. A sen
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import Any, Final, Protocol, TypeVar, overload
-
-from pyee.base import EventEmitter
+from typing import Any, Final, TypeVar, overload
 
 from mmplatform.errors import NoResponders, NotRunning
-from mmplatform.message import Retry, check_pattern, check_topic
-from mmplatform.messaging.patterns import Patterns
-from mmplatform.messaging.subscriber import (
-    DONE,
-    PASSES,
-    VALUES,
-    Handler,
-    Pending,
-    Policy,
-    Result,
-    Subscriber,
-    check_handler,
-    is_awaitable,
-)
+from mmplatform.message import Message, check_pattern, check_topic
+from mmplatform.messaging.handlers import VALUES, Handler, close, is_awaitable
+from mmplatform.messaging.listeners import Listeners
+from mmplatform.messaging.options import Options, Policy
+from mmplatform.messaging.results import DONE, NOBODY, Finished, LocalEnd, Pending, Result, Unawaited
+from mmplatform.messaging.subscriber import Subscriber
+from mmplatform.messaging.work import OnError, Work
 
 H = TypeVar("H", bound=Handler)
+Make = Callable[[], Message]  # makes the message for a handler with a fourth parameter
 
 MAX_ROUTES: Final = 8192  # names in a cache; a peer that invents topics must not grow it for ever
 
 
-class OnError(Protocol):
-    """Is told of what a handler raised, and of the topic of the message it had."""
-
-    def __call__(self, error: Exception, topic: str, /) -> None: ...
-
-
 class Route:
-    """The subscribers of one name. ``plain``: their handlers when all are plain functions without ``once``."""
+    """The subscribers of one name.
 
-    __slots__ = ("name", "plain", "subscribers")
+    ``plain``: their handlers when all are plain functions with three parameters and without ``once``.
+    ``takes_message``: whether one has a fourth parameter.
+    """
 
-    def __init__(self, name: str, subscribers: tuple[Subscriber, ...]) -> None:
+    __slots__ = ("name", "plain", "subscribers", "takes_message")
+
+    def __init__(self, name: str, subscribers: tuple[Subscriber, ...], plain: bool = True) -> None:
         self.name = name
         self.subscribers = subscribers
-        self.plain = None if any(s.is_async or s.once for s in subscribers) else tuple(s.handler for s in subscribers)
+        self.takes_message = any(s.takes_message for s in subscribers)
+        plain = plain and not self.takes_message and not any(s.queued or s.once for s in subscribers)
+        self.plain = tuple(s.handler for s in subscribers) if plain else None
+
+
+class Asked(LocalEnd):
+    """Gives the result of a local request to whoever awaits it."""
+
+    __slots__ = ("future", "make")
+    durable = False
+
+    def __init__(self, make: Make) -> None:
+        self.future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self.make = make
+
+    def __call__(self, result: Result) -> None:
+        """Take the result; whoever asked may have gone."""
+        if not self.future.done():
+            self.future.set_result(result)
+
+    def message(self) -> Message:
+        """Make the message for one handler."""
+        return self.make()
+
+    def stop(self) -> None:
+        """Tell whoever asked that no result comes."""
+        if not self.future.done():
+            self.future.set_exception(NotRunning("the platform is stopping"))
 
 
 class Bus:
-    """Subscriptions of one API. ``failed(error, topic)`` is told of every handler that raises."""
+    """Subscriptions of one API.
+
+    ``failed(error, topic)`` is told of every handler that raises, each time; ``subscribed`` is called after each new
+    subscription.
+    """
 
     def __init__(self, failed: OnError) -> None:
         self.failed = failed
-        self._listeners = EventEmitter()
-        self._patterns = Patterns()
+        self.subscribed: Callable[[], None] | None = None
         self.routes: dict[str, dict[str, Route | None]] = {}
-        self.closed = False
+        self._listeners = Listeners()
         self._numbers = count()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._timers: set[asyncio.TimerHandle] = set()  # for messages that a handler wants again
-        self._asked: set[asyncio.Future[Result]] = set()
+        self._work = Work(failed, self.routes.clear)
+        self._asked: set[Asked] = set()
+
+    @property
+    def ending(self) -> bool:
+        """Whether nothing new is taken in."""
+        return self._work.ending
 
     @overload
     def on(
-        self, pattern: str, handler: H, *, concurrency: int = 1, queue: int = 1024, policy: Policy = "block"
-    ) -> H: ...
+        self, pattern: str, handler: H, *, concurrency: int = 1, queue: int = 1024, policy: Policy = "block",
+        retries: int = 3, backoff: float = 1.0, ordered: bool = False,
+    ) -> H: ...  # fmt: skip
     @overload
     def on(
-        self, pattern: str, handler: None = None, *, concurrency: int = 1, queue: int = 1024, policy: Policy = "block"
-    ) -> Callable[[H], H]: ...
+        self, pattern: str, handler: None = None, *, concurrency: int = 1, queue: int = 1024,
+        policy: Policy = "block", retries: int = 3, backoff: float = 1.0, ordered: bool = False,
+    ) -> Callable[[H], H]: ...  # fmt: skip
     def on(
-        self,
-        pattern: str,
-        handler: H | None = None,
-        *,
-        concurrency: int = 1,
-        queue: int = 1024,
-        policy: Policy = "block",
-    ) -> H | Callable[[H], H]:
+        self, pattern: str, handler: H | None = None, *, concurrency: int = 1, queue: int = 1024,
+        policy: Policy = "block", retries: int = 3, backoff: float = 1.0, ordered: bool = False,
+    ) -> H | Callable[[H], H]:  # fmt: skip
         """Call ``handler(topic, sender, payload)`` for every message whose name matches; also a decorator.
+
+        A handler that requires a fourth argument is given the :class:`~mmplatform.Message`.
 
         Args:
             pattern: ``scope.topic``, whose segments may be ``*`` (any one) or ``>`` (one or more).
@@ -94,32 +117,38 @@ class Bus:
             queue: how many messages wait for a coroutine function at most.
             policy: what happens when more come: ``block`` makes the sender wait, ``drop-oldest`` lets the oldest go,
                 ``error`` refuses the newest (both counted).
+            retries: how often the handler is run again with a durable or local message at which it raised.
+            backoff: seconds before it is run again, doubled each time, at most a minute.
+            ordered: later messages wait while one is to be handled again; else they pass.
 
         Raises InvalidTopic for a malformed pattern, TypeError for what is no handler, ValueError for a bad number.
 
         """
-        return self._subscribe(pattern, handler, False, concurrency, queue, policy)
+        options = Options(concurrency, queue, policy, retries, backoff, ordered)
+        return self._subscribe(pattern, handler, False, options)
 
     @overload
-    def once(self, pattern: str, handler: H) -> H: ...
+    def once(self, pattern: str, handler: H, *, retries: int = 3, backoff: float = 1.0) -> H: ...
     @overload
-    def once(self, pattern: str, handler: None = None) -> Callable[[H], H]: ...
-    def once(self, pattern: str, handler: H | None = None) -> H | Callable[[H], H]:
+    def once(
+        self, pattern: str, handler: None = None, *, retries: int = 3, backoff: float = 1.0
+    ) -> Callable[[H], H]: ...
+    def once(
+        self, pattern: str, handler: H | None = None, *, retries: int = 3, backoff: float = 1.0
+    ) -> H | Callable[[H], H]:
         """Call ``handler`` for the first matching message only; otherwise like :meth:`on`."""
-        return self._subscribe(pattern, handler, True, 1, 1024, "block")
+        return self._subscribe(pattern, handler, True, Options(retries=retries, backoff=backoff))
 
     def off(self, pattern: str, handler: Handler) -> bool:
         """End the subscription; return False when there was none."""
-        for subscriber in self._at(pattern):
-            if subscriber.handler == handler:
-                self._remove(subscriber)
-                return True
-        return False
+        subscriber = self._listeners.first(pattern, handler)
+        if subscriber is not None:
+            self._remove(subscriber)
+        return subscriber is not None
 
     def subscribers(self, pattern: str | None = None) -> list[Subscriber]:
         """Return all subscriptions, or those of one pattern, in the order they were made."""
-        patterns = [str(p) for p in self._listeners.event_names()] if pattern is None else [pattern]
-        return sorted((s for p in patterns for s in self._at(p)), key=lambda s: s.number)
+        return self._listeners.of(pattern)
 
     def route(self, scope: str, topic: str) -> Route | None:
         """Return the subscribers of ``scope.topic``, None when there are none. Raises InvalidTopic."""
@@ -129,29 +158,34 @@ class Bus:
             return self._find(scope, topic)
 
     def deliver(
-        self, route: Route, sender: str, payload: Any, finished: Callable[[Result], None] | None = None
+        self, route: Route, sender: str, payload: Any, finished: Finished | None = None, make: Make | None = None
     ) -> Result | None:
-        """Hand one message to its subscribers. Returns the result, or None when ``finished`` will be called later."""
-        name = route.name
+        """Hand one message to its subscribers.
+
+        Args:
+            route: who they are.
+            sender: the signId of the sender.
+            payload: what the handlers are given.
+            finished: is called with the result when it is not returned; None when nobody waits for it.
+            make: makes the message for a handler with a fourth parameter when there is no ``finished``.
+
+        Returns the result, or None when ``finished`` will be called later, or never, as this node stops.
+
+        """
         if route.plain is not None:
+            name = route.name
             result = DONE
             for position, handler in enumerate(route.plain):
                 try:
-                    value = handler(name, sender, payload)
+                    value = handler(name, sender, payload)  # type: ignore[call-arg]
                     if value is not None and type(value) not in VALUES and is_awaitable(value):
-                        self._turn_async(route.subscribers[position])
-                        return self._deliver_slowly(route, sender, payload, finished, position, value, result)
-                except Retry as retry:
-                    return self._deliver_slowly(route, sender, payload, finished, position, retry, result)
+                        return self._deliver_slowly(route, sender, payload, finished, make, position, value, result)
                 except BaseException as error:
-                    reported = self.report(error, name)
-                    if result is DONE:
-                        result = Result(None, reported)
-                else:
-                    if value is not None and result is DONE:
-                        result = Result(value)
+                    return self._deliver_slowly(route, sender, payload, finished, make, position, error, result)
+                if value is not None and result is DONE:
+                    result = Result(value)
             return result
-        return self._deliver_slowly(route, sender, payload, finished)
+        return self._deliver_slowly(route, sender, payload, finished, make)
 
     async def room(self, route: Route) -> None:
         """Wait for those subscribers of ``route`` whose policy is ``block`` and whose queue is full."""
@@ -166,162 +200,133 @@ class Bus:
             self.deliver(route, sender, payload)
         return route is not None
 
-    async def request(self, scope: str, topic: str, sender: str, payload: Any) -> Result:
-        """Deliver and wait for the result. Raises NoResponders at once when nobody listens, NotRunning at the end."""
-        if self.closed:
+    async def request(self, scope: str, topic: str, sender: str, payload: Any, make: Make | None = None) -> Result:
+        """Deliver and wait for the result.
+
+        Args:
+            scope: the scope of the sender.
+            topic: the topic of the request.
+            sender: the signId of the sender.
+            payload: what the handlers are given.
+            make: makes the message for a handler with a fourth parameter.
+
+        Raises NoResponders at once when nobody listens, NotRunning at the end.
+
+        """
+        if self.ending:
             raise NotRunning("the platform is stopping")
         route = self.route(scope, topic)
         if route is None:
             raise NoResponders(f"nobody listens to {scope}.{topic}")
         await self.room(route)
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        result = self.deliver(route, sender, payload, lambda r: None if future.done() else future.set_result(r))
-        if result is not None:
-            return result
-        self._asked.add(future)
-        future.add_done_callback(self._asked.discard)
-        return await future
+        asked = Asked(make or (lambda: Message(topic, "", b"", sender, scope, "request", "", time.time())))
+        result = self.deliver(route, sender, payload, asked)
+        if result is None:
+            self._asked.add(asked)
+            try:
+                result = await asked.future
+            finally:
+                self._asked.discard(asked)
+        if result is NOBODY:
+            raise NoResponders(f"nobody listens to {scope}.{topic}")
+        return result
 
-    def report(self, error: BaseException, topic: str) -> Exception:
-        """Report what a handler raised, and return it as an Exception. Raises ``error`` when it ends the program."""
-        if isinstance(error, PASSES):
-            raise error
-        known = error if isinstance(error, Exception) else _as_exception(error)
-        self.failed(known, topic)
-        return known
+    async def end(self, grace: float, give_up: float = 1.0) -> list[str]:
+        """End all handlers; a handler may call it, and is not waited for.
 
-    def later(self, delay: float, again: Callable[..., None], *arguments: Any) -> None:
-        """Call ``again`` after ``delay`` seconds, unless the bus closes before."""
-        if self.closed:
-            return
+        Nothing new is taken in, and what waits for a handler, or to be handled again, stays unfinished: it comes again
+        after a restart. So does what handlers are cancelled at.
 
-        def due() -> None:
-            self._timers.discard(timer)
-            again(*arguments)
+        Args:
+            grace: seconds in which running handlers may end; what they give in this time counts.
+            give_up: seconds in which they may end once they are cancelled.
 
-        timer = asyncio.get_running_loop().call_later(delay, due)
-        self._timers.add(timer)
+        Returns the names and patterns of those that did not: they are left behind.
+
+        """
+        if not self.ending:
+            self._work.refuse(self.subscribers())
+            for routes in self.routes.values():
+                for route in routes.values():
+                    if route is not None:
+                        route.plain = None
+        try:
+            await self._work.wait(grace)
+        finally:
+            self._work.cancel()
+            for asked in list(self._asked):
+                asked.stop()
+        await self._work.wait(give_up)
+        return self._work.leave()
 
     async def close(self) -> None:
-        """Stop all workers; a handler may call it. Messages whose handlers did not finish count as not handled."""
-        self.closed = True
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
-        for subscriber in self.subscribers():
-            subscriber.close()
-        for future in list(self._asked):
-            if not future.done():
-                future.set_exception(NotRunning("the platform is stopping"))
-        tasks = self._tasks - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """End all handlers at once: :meth:`end` without grace."""
+        await self.end(0.0)
 
     def _deliver_slowly(
         self,
         route: Route,
         sender: str,
         payload: Any,
-        finished: Callable[[Result], None] | None,
+        finished: Finished | None,
+        make: Make | None,
         skip: int = 0,
-        begun: Retry | Awaitable[Any] | None = None,
+        begun: BaseException | Awaitable[Any] | None = None,
         result: Result = DONE,
     ) -> Result | None:
-        """Deliver to async handlers, to those of ``once``, and after Retry.
+        """Deliver to all but plain handlers that succeed.
 
         ``skip`` handlers have run and gave ``result``; the next one has run, too, and raised or returned ``begun``.
         """
-        pending = Pending(finished)
-        pending.result = result
-        for subscriber in route.subscribers[skip:]:
-            if not (subscriber.active or begun):
-                continue  # the subscription ended since the route was looked up, or an earlier message used it up
-            pending.remaining += 1
-            if isinstance(begun, Retry):
-                self._again(begun, subscriber, route.name, sender, payload, pending)
-            elif begun is not None:
-                subscriber.offer((route.name, sender, payload, pending, begun))
-            if begun is not None:
-                begun = None
-                continue
-            if subscriber.once:
-                self._remove(subscriber)
-            if subscriber.is_async:
-                subscriber.offer((route.name, sender, payload, pending, None))
-            else:
-                self._call(subscriber, route.name, sender, payload, pending)
+        if self.ending:
+            if not isinstance(begun, BaseException):
+                close(begun)
+            return None
+        name = route.name
+        pending = Pending(name, sender, payload, finished) if make is None else Unawaited(name, sender, payload, make)
+        subscribers = route.subscribers
+        if begun is not None:
+            pending.result = result if skip else NOBODY
+            _go_on(subscribers[skip], pending, begun)
+            subscribers = subscribers[skip + 1 :]
+        for subscriber in subscribers:
+            if subscriber.active:  # else it ended since the route was looked up, or an earlier message used it up
+                pending.remaining += 1
+                if subscriber.once:
+                    self._remove(subscriber)
+                if subscriber.queued:
+                    subscriber.offer((pending, 0, None, None))
+                else:
+                    subscriber.take(pending)
         if pending.remaining == 1:
             return pending.result
         pending.release()
         return None
 
-    def _call(self, subscriber: Subscriber, name: str, sender: str, payload: Any, pending: Pending) -> None:
-        try:
-            value = subscriber.handler(name, sender, payload)
-            if value is not None and is_awaitable(value):
-                self._turn_async(subscriber)
-                subscriber.offer((name, sender, payload, pending, value))
-                return
-        except Retry as retry:
-            self._again(retry, subscriber, name, sender, payload, pending)
-            return
-        except BaseException as error:
-            pending.add(None, self.report(error, name))
-        else:
-            pending.add(value, None)
-        pending.release()
-
-    def _turn_async(self, subscriber: Subscriber) -> None:
-        """Queue the messages of a plain function (a lambda, a decorator) that returned something to await."""
-        subscriber.is_async = True
-        self.routes.clear()
-
-    def _again(
-        self, retry: Retry, subscriber: Subscriber, name: str, sender: str, payload: Any, pending: Pending
-    ) -> None:
-        self.later(retry.after, self._call, subscriber, name, sender, payload, pending)
-
-    def _subscribe(
-        self, pattern: str, handler: H | None, once: bool, concurrency: int, queue: int, policy: Policy
-    ) -> H | Callable[[H], H]:
+    def _subscribe(self, pattern: str, handler: H | None, once: bool, options: Options) -> H | Callable[[H], H]:
         check_pattern(pattern)
         if handler is None:
-            return lambda function: self._add(pattern, function, once, concurrency, queue, policy)
-        return self._add(pattern, handler, once, concurrency, queue, policy)
+            return lambda function: self._add(pattern, function, once, options)
+        return self._add(pattern, handler, once, options)
 
-    def _add(self, pattern: str, handler: H, once: bool, concurrency: int, queue: int, policy: Policy) -> H:
-        check_handler(handler)
-        self._listeners.add_listener(
-            pattern, Subscriber(self, next(self._numbers), pattern, handler, once, concurrency, queue, policy)
-        )
-        self._patterns.add(pattern)
+    def _add(self, pattern: str, handler: H, once: bool, options: Options) -> H:
+        self._listeners.add(Subscriber(self._work, next(self._numbers), pattern, handler, once, options))
         self.routes.clear()
+        if self.subscribed is not None:
+            self.subscribed()
         return handler
 
-    def _remove(self, subscriber: Subscriber) -> bool:
-        if not subscriber.active:
-            return False
-        subscriber.end()
-        self._listeners.remove_listener(subscriber.pattern, subscriber)
-        if not self._at(subscriber.pattern):
-            self._patterns.discard(subscriber.pattern)
-        self.routes.clear()
-        return True
-
-    def keep(self, task: asyncio.Task[None]) -> None:
-        """Hold a reference to the task of a worker until it ends; :meth:`close` cancels it."""
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _at(self, pattern: str) -> list[Subscriber]:
-        return [s for s in self._listeners.listeners(pattern) if isinstance(s, Subscriber)]
+    def _remove(self, subscriber: Subscriber) -> None:
+        if subscriber.active:
+            subscriber.end()
+            self._listeners.remove(subscriber)
+            self.routes.clear()
 
     def _find(self, scope: str, topic: str) -> Route | None:
         check_topic(topic)
         name = f"{scope}.{topic}"
-        found = [s for pattern in self._patterns.matching(name) for s in self._at(pattern)]
-        route = Route(name, tuple(sorted(found, key=lambda s: s.number))) if found else None
+        found = self._listeners.matching(name)
+        route = Route(name, tuple(found), not self.ending) if found else None
         routes = self.routes.setdefault(scope, {})
         if len(routes) >= MAX_ROUTES:
             routes.clear()
@@ -329,10 +334,11 @@ class Bus:
         return route
 
 
-def _as_exception(error: BaseException) -> Exception:
-    """Wrap an error that is no Exception (a panic of another language, an outcome of a test framework) in one."""
-    if isinstance(error, asyncio.CancelledError):
-        return RuntimeError("something the handler waits for was cancelled")
-    made = RuntimeError(f"the handler raised {type(error).__name__}: {error}")
-    made.__cause__ = error
-    return made
+def _go_on(subscriber: Subscriber, pending: Pending, begun: BaseException | Awaitable[Any]) -> None:
+    """Go on with a message that a plain handler has had: it raised or returned ``begun``."""
+    pending.remaining += 1
+    if isinstance(begun, BaseException):
+        subscriber.failed(begun, pending, 0)
+    else:
+        subscriber.turn_async()
+        subscriber.offer((pending, 0, begun, None))

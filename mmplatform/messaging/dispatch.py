@@ -1,6 +1,7 @@
 """Checks the topics of remote messages and hands each message to the API of its protocol."""
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -11,13 +12,23 @@ from mmplatform.identity.circles import is_control_topic
 from mmplatform.logs import escaped
 from mmplatform.message import Message, check_topic
 from mmplatform.messaging.bus import MAX_ROUTES
-from mmplatform.messaging.subscriber import DONE, NOBODY, Result
+from mmplatform.messaging.results import DONE, NOBODY, Finished, Result
 
-Finished = Callable[[Result], None]
-OnReply = Callable[[bytes | Result], None]
 Fallback = Callable[[str, str, str, str, bytes, Finished], Result | None]
 
 log = logging.getLogger("mmplatform.messaging")
+
+
+class OnReply(Protocol):
+    """Is called with the reply to a request, or with the result when there is none."""
+
+    def __call__(self, reply: bytes | Result, /) -> None:
+        """Take the reply."""
+        ...
+
+    def message(self) -> Message:
+        """Make the message for one handler that has a fourth parameter."""
+        ...
 
 
 class ProtocolHandler(Protocol):
@@ -34,8 +45,13 @@ class ProtocolHandler(Protocol):
     ) -> bytes | Result | None:
         """Handle a request like ``on_message``; a result that has a value is given as the bytes of that value."""
 
-    async def close(self) -> None:
-        """End all handlers: the platform stops."""
+    def listens(self, scope: str, topic: str) -> bool:
+        """Whether somebody would take a message; those that are kept are handed over when that becomes true."""
+        ...
+
+    async def end(self, grace: float) -> list[str]:
+        """End all handlers, which have ``grace`` seconds for it; return the names of those that do not end."""
+        ...
 
 
 class Dispatcher:
@@ -44,6 +60,7 @@ class Dispatcher:
     def __init__(self, events: Events) -> None:
         self.protocols: dict[str, ProtocolHandler] = {}
         self.internal: set[str] = set()  # protocols of the platform itself
+        self.attached: Callable[[], None] | None = None  # called when a protocol has got its handler
         self.fallback: Fallback | None = None  # asked for the result of durable messages that nobody listens to
         self._events = events
         self._allowed: set[str] = set()  # topics that were checked before
@@ -53,6 +70,15 @@ class Dispatcher:
         if protocol in self.protocols:
             raise LocalError(f"the protocol {protocol!r} has an API already")
         self.protocols[protocol] = handler
+        if self.attached is not None:
+            self.attached()
+
+    def listens(self, scope: str, topic: str, protocol: str) -> bool:
+        """Whether somebody would take a message of a peer."""
+        handler = self.protocols.get(protocol)
+        if handler is not None and handler.listens(scope, topic):
+            return True
+        return self._events.watched and protocol not in self.internal
 
     def message(
         self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: Finished
@@ -60,9 +86,9 @@ class Dispatcher:
         """Dispatch a durable message; return its result, or None and call ``finished`` with it later."""
         if topic not in self._allowed and not self._allow(topic):
             return Result(None, Refused("bad-topic"))
-        watched = self._events.watched
+        watched = self._events.watched and protocol not in self.internal
         if watched:
-            self._events.emit("message", Message(topic, protocol, payload, peer, scope))
+            self._tell(finished.message())
         handler = self.protocols.get(protocol)
         try:
             result = handler.on_message(scope, topic, peer, payload, finished) if handler is not None else NOBODY
@@ -83,7 +109,7 @@ class Dispatcher:
             if topic not in allowed and not self._allow(topic):
                 continue
             if self._events.watched and event.protocol not in self.internal:
-                self._events.emit("message", Message(topic, event.protocol, event.payload, peer, scope))
+                self._tell(Message(topic, event.protocol, event.payload, peer, scope, "realtime", "", time.time()))
             handler = protocols.get(event.protocol)
             if handler is not None:
                 try:
@@ -105,6 +131,10 @@ class Dispatcher:
         except Exception as error:
             self._events.failed(error, topic)
             return Result(None, error)
+
+    def _tell(self, message: Message) -> None:
+        message.open = False  # who watches handles nothing
+        self._events.emit("message", message)
 
     def _allow(self, topic: str) -> bool:
         """Whether a peer may use ``topic``: well formed, and no control topic."""

@@ -1,105 +1,72 @@
-"""One handler of one pattern: its bounded queue, its worker, and what it makes of a message."""
+"""One handler of one pattern: its bounded queue, its worker, and what becomes of a message that it fails at.
+
+A handler that fails is run again, if whoever handed over the message says that it may be (``Finished.durable``): after
+``backoff`` seconds, twice as long each time. Later messages pass meanwhile, unless the subscription is ``ordered``.
+What a handler did not do because this node stops is neither done nor failed: the message stays unfinished, so it is
+not acknowledged, and comes again after a restart.
+"""
 
 import asyncio
-import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Literal, Protocol
+from contextlib import suppress
+from types import CoroutineType
+from typing import Any, Final, Protocol
 
-from mmplatform.errors import NotRunning, QueueFull
-from mmplatform.message import Retry
-
-Handler = Callable[[str, str, Any], Any]
-Policy = Literal["block", "drop-oldest", "error"]
+from mmplatform.errors import NotRunning, QueueFull, Refused
+from mmplatform.message import Message, Retry
+from mmplatform.messaging.handlers import VALUES, Handler, awaited, check_handler, close, is_async, is_awaitable
+from mmplatform.messaging.options import Options
+from mmplatform.messaging.results import Pending, Unhandled
 
 UNHELD: Final = 16  # how many times its limit a queue holds of messages whose senders do not wait
-PASSES: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)  # exceptions that end the program, or the handler
-VALUES: Final = frozenset({bool, bytes, dict, float, int, list, str, tuple})  # nobody awaits these
+PASSES: Final = (KeyboardInterrupt, SystemExit)  # exceptions that end the program
+ANSWERS: Final = (Refused, QueueFull)  # errors that another try would not change, or that the peer is to hear
+
+
+# A message for one handler: how often it failed, what it returned that is still to be awaited, and its fourth argument.
+Item = tuple[Pending, int, Awaitable[Any] | None, Message | None]
 
 
 class SubscriberHost(Protocol):
     """What a subscriber needs of the bus."""
 
-    closed: bool
+    ending: bool  # nothing new begins
+    cut: bool  # handlers are cancelled: what they still give does not count
 
-    def keep(self, task: asyncio.Task[None]) -> None: ...
+    def keep(self, task: asyncio.Task[None], subscriber: "Subscriber") -> None: ...
 
-    def later(self, delay: float, again: Callable[..., None], *arguments: Any) -> None: ...
+    def later(self, delay: float, again: Callable[[Pending, int], None], pending: Pending, tries: int) -> None: ...
 
     def report(self, error: BaseException, topic: str) -> Exception: ...
 
-
-class Result:
-    """What the handlers of one message gave: the first value that is not None, or the first error."""
-
-    __slots__ = ("error", "value")
-
-    def __init__(self, value: object = None, error: BaseException | None = None) -> None:
-        self.value = value
-        self.error = error
-
-
-DONE: Final = Result()
-NOBODY: Final = Result()  # nobody listens
-
-
-class Pending:
-    """A message some of whose handlers are still at work."""
-
-    __slots__ = ("finished", "remaining", "result")
-
-    def __init__(self, finished: Callable[[Result], None] | None) -> None:
-        self.remaining = 1  # the deliver() call itself holds one until it has called everybody
-        self.result = DONE
-        self.finished = finished
-
-    def add(self, value: object, error: BaseException | None) -> None:
-        """Take what one handler returned or raised; the first that is not None is the result."""
-        if (value is not None or error is not None) and self.result is DONE:
-            self.result = Result(value, error)
-
-    def release(self) -> bool:
-        """Count one handler as ended; return whether it was the last, after calling ``finished``."""
-        self.remaining -= 1
-        if self.remaining == 0 and self.finished is not None:
-            self.finished(self.result)
-        return self.remaining == 0
-
-
-Item = tuple[str, str, Any, Pending, Awaitable[Any] | None]  # the last is what a plain handler returned, to be awaited
+    def changed(self) -> None: ...
 
 
 class Subscriber:
     """One handler of one pattern; ``dropped`` counts the messages its full queue turned away."""
 
     __slots__ = (
-        "_bus", "_idle", "_queue", "_space", "_workers", "active", "concurrency", "dropped", "handler",
-        "is_async", "limit", "number", "once", "pattern", "policy",
+        "_delay", "_host", "_idle", "_queue", "_resting", "_space", "_workers", "active", "dropped", "handler",
+        "limit", "number", "once", "options", "pattern", "policy", "queued", "takes_message",
     )  # fmt: skip
 
     def __init__(
-        self,
-        bus: SubscriberHost,
-        number: int,
-        pattern: str,
-        handler: Handler,
-        once: bool,
-        concurrency: int,
-        limit: int,
-        policy: Policy,
+        self, host: SubscriberHost, number: int, pattern: str, handler: Handler, once: bool, options: Options
     ) -> None:
-        if concurrency < 1 or limit < 1 or policy not in ("block", "drop-oldest", "error"):
-            raise ValueError("concurrency and queue are at least 1; policy is block, drop-oldest or error")
-        self.pattern, self.handler, self.once = pattern, handler, once
-        self.concurrency, self.limit, self.policy = concurrency, limit, policy
-        self.is_async = _is(inspect.iscoroutinefunction, handler)
+        self.takes_message = check_handler(handler)
+        self.pattern, self.handler, self.once, self.options = pattern, handler, once, options
+        self.limit, self.policy = options.queue, options.policy
+        self.queued = options.ordered or is_async(handler)  # messages wait in the queue for a worker
         self.number = number
         self.active = True  # False once off() or its one message ended the subscription
         self.dropped = 0
-        self._bus = bus
+        self._host = host
         self._queue: deque[Item] = deque()
         self._idle: asyncio.Future[None] | None = None
         self._space: asyncio.Future[None] | None = None
+        self._delay: float | None = None  # seconds to rest before the first in the queue is tried again, when ordered
+        self._resting: asyncio.Future[None] | None = None
         self._workers = 0
 
     def __call__(self, *_: object) -> None:
@@ -121,25 +88,72 @@ class Subscriber:
             if self._space is None or self._space.done():
                 self._space = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._space)
-            if self._bus.closed:
+            if self._host.ending:
                 raise NotRunning("the platform is stopping")
+
+    def take(self, pending: Pending, tries: int = 0) -> None:
+        """Give a message to the handler, at once or by the queue; it failed ``tries`` times before."""
+        if self.queued:
+            self.offer((pending, tries, None, None))
+            return
+        message = None
+        try:
+            if self.takes_message:
+                message = pending.message()
+                value = self.handler(pending.name, pending.sender, pending.payload, message)  # type: ignore[call-arg]
+            else:
+                value = self.handler(pending.name, pending.sender, pending.payload)  # type: ignore[call-arg]
+            if is_awaitable(value):
+                self.turn_async()
+                self.offer((pending, tries, value, message))
+                return
+        except BaseException as error:
+            self.failed(error, pending, tries, message)
+        else:
+            self._done(value, pending, message)
+
+    def turn_async(self) -> None:
+        """Queue the messages of a plain function (a lambda, a decorator) that returned something to await."""
+        self.queued = True
+        self._host.changed()
 
     def offer(self, item: Item) -> None:
         """Queue one message; the policy decides what gives way when the queue is full."""
-        if self._bus.closed:
-            _let_go(item)  # the message stays unfinished, and comes again
-            return
-        if len(self._queue) >= self.limit and not self._make_way(item[3]):
+        if self._host.ending:
             _let_go(item)
+            return
+        if len(self._queue) >= self.limit and not self._make_way(item[0]):
+            close(item[2])
             return
         self._queue.append(item)
         if self._idle is not None:
             if not self._idle.done():
                 self._idle.set_result(None)
             self._idle = None
-        elif self._workers < self.concurrency:
+        elif self._workers < self.options.concurrency:
             self._workers += 1
-            self._bus.keep(asyncio.get_running_loop().create_task(self._work(), name=f"mm handler {self.pattern}"))
+            task = asyncio.get_running_loop().create_task(self._work(), name=f"mm handler {self.pattern}")
+            self._host.keep(task, self)
+
+    def failed(self, error: BaseException, pending: Pending, tries: int, message: Message | None = None) -> None:
+        """Decide what becomes of a message whose handler raised ``error``: again, unfinished, or failed."""
+        if isinstance(error, PASSES):
+            raise error
+        if message is not None:
+            message.open = False
+        host = self._host
+        if host.cut or (host.ending and isinstance(error, NotRunning | asyncio.CancelledError)):
+            pending.let_go()
+        elif isinstance(error, Retry):
+            self._again(error.after, pending, tries)
+        elif isinstance(error, Unhandled):
+            pending.release()
+        else:
+            reported = host.report(error, pending.name)
+            if tries < self.options.retries and pending.durable and not isinstance(error, ANSWERS):
+                self._again(self.options.pause(tries), pending, tries + 1)
+            else:
+                pending.end(None, reported)
 
     def end(self) -> None:
         """End the subscription: messages in the queue are still handled, then the worker ends."""
@@ -149,10 +163,27 @@ class Subscriber:
                 waiter.set_result(None)
 
     def close(self) -> None:
-        """Drop the messages in the queue and end the subscription."""
+        """End the subscription, and let go of the messages in the queue: they stay unfinished."""
         while self._queue:
             _let_go(self._queue.popleft())
+        if self._resting is not None and not self._resting.done():
+            self._resting.set_result(None)
         self.end()
+
+    def _done(self, value: Any, pending: Pending, message: Message | None) -> None:
+        if message is not None:
+            message.open = False
+        if not self._host.cut:
+            pending.end(value, None, () if message is None else message.rows)
+
+    def _again(self, delay: float, pending: Pending, tries: int) -> None:
+        if not self.options.ordered:
+            self._host.later(delay, self.take, pending, tries)
+        elif self._host.ending:
+            pending.let_go()
+        else:
+            self._queue.appendleft((pending, tries, None, None))
+            self._delay = delay
 
     def _make_way(self, newest: Pending) -> bool:
         """Apply the policy of a full queue; return whether the newest message gets in all the same."""
@@ -160,24 +191,25 @@ class Subscriber:
             return True  # the sender waits in room(), or a window bounds how many can come
         self.dropped += 1
         if self.policy == "drop-oldest":
-            given_up = self._queue.popleft()
-            _let_go(given_up)
-            oldest = given_up[3]
-            oldest.add(None, QueueFull(f"{self.pattern}: dropped, a newer message took its place"))
-            oldest.release()
+            oldest, _, begun, _ = self._queue.popleft()
+            close(begun)
+            oldest.end(None, QueueFull(f"{self.pattern}: dropped, a newer message took its place"))
             return True
-        newest.add(None, QueueFull(f"{self.pattern}: {self.limit} messages wait for this handler"))
-        newest.release()
+        newest.end(None, QueueFull(f"{self.pattern}: {self.limit} messages wait for this handler"))
         return False
 
     async def _work(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
         try:
             while True:
                 while self._queue:
                     if self._space is not None and not self._space.done():
                         self._space.set_result(None)
-                    await self._run(self._queue.popleft())  # no name: an idle worker keeps no payload
-                if self._idle is not None or not self.active or self._bus.closed:
+                    await self._run(self._queue.popleft(), task)  # no name: an idle worker keeps no payload
+                    if self._delay is not None:
+                        await self._rest()
+                if self._idle is not None or not self.active or self._host.ending:
                     return
                 self._idle = asyncio.get_running_loop().create_future()
                 await self._idle
@@ -186,55 +218,45 @@ class Subscriber:
             if self._workers == 0:
                 self._idle = None
 
-    async def _run(self, item: Item) -> None:
-        name, sender, payload, pending, begun = item
+    async def _run(self, item: Item, task: asyncio.Task[None]) -> None:
+        pending, tries, value, message = item
         try:
-            value = begun if begun is not None else self.handler(name, sender, payload)
-            pending.add((await value) if is_awaitable(value) else value, None)
-        except Retry as retry:
-            self._bus.later(retry.after, self.offer, (name, sender, payload, pending, None))
-            return
+            if value is None:
+                if self.takes_message:
+                    message = pending.message()
+                    value = self.handler(pending.name, pending.sender, pending.payload, message)  # type: ignore[call-arg]
+                else:
+                    value = self.handler(pending.name, pending.sender, pending.payload)  # type: ignore[call-arg]
+            if type(value) is CoroutineType or is_awaitable(value):
+                value = await value
+                if value is not None and type(value) not in VALUES:
+                    value = await awaited(value)
         except BaseException as error:
-            if isinstance(error, PASSES):
+            if _is_over(task, error):
                 raise
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise  # this worker is cancelled, not something that the handler waited for
-            pending.add(None, self._bus.report(error, name))
-        pending.release()
+            self.failed(error, pending, tries, message)
+        else:
+            self._done(value, pending, message)
 
-
-def check_handler(handler: Handler) -> None:
-    """Raise TypeError for what could never handle a message, saying what a handler is."""
-    if not callable(handler):
-        raise TypeError(f"{handler!r} is not callable; a handler is called with (topic, sender, payload)")
-    if _is(inspect.isasyncgenfunction, handler) or _is(inspect.isgeneratorfunction, handler):
-        raise TypeError(f"{handler!r} is a generator, and calling it runs nothing; a handler returns its value")
-    try:
-        inspect.signature(handler).bind("topic", "sender", None)
-    except TypeError as error:
-        raise TypeError(f"{handler!r} is called with (topic, sender, payload): {error}") from None
-    except ValueError:
-        pass  # a builtin that does not say what it takes
-
-
-def is_awaitable(value: object) -> bool:
-    """Whether ``value``, which a handler returned, is its work still to be done."""
-    if type(value) in VALUES:
-        return False
-    if inspect.isawaitable(value):
-        return True
-    if inspect.isasyncgen(value) or inspect.isgenerator(value):
-        raise TypeError("the handler returned a generator, which runs nothing; it returns its value")
-    return False
+    async def _rest(self) -> None:
+        delay, self._delay = self._delay, None
+        self._resting = asyncio.get_running_loop().create_future()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._resting
 
 
 def _let_go(item: Item) -> None:
-    """Close the coroutine of a message that is not handled: nobody will await it."""
-    if inspect.iscoroutine(item[4]):
-        item[4].close()
+    close(item[2])
+    item[0].let_go()
 
 
-def _is(question: Callable[[object], bool], handler: Handler) -> bool:
-    """Ask ``question`` of a function, or of the ``__call__`` of an object."""
-    return question(handler) or question(getattr(handler, "__call__", None))  # noqa: B004
+def _is_over(task: "asyncio.Task[None]", error: BaseException) -> bool:
+    """Whether ``error`` ends the worker ``task``, and is not what its handler raised: the task is cancelled, or its
+    coroutine closed by whoever gives up the loop."""
+    if isinstance(error, asyncio.CancelledError):
+        return task.cancelling() > 0
+    try:
+        return asyncio.current_task() is not task
+    except RuntimeError:
+        return True

@@ -38,6 +38,9 @@ class Announcements:
     def found(self, peer: Peer) -> None:
         """Say nothing: services brought the news."""
 
+    def wants_again(self, peer: str | None) -> None:
+        """Say nothing: only the senders are told."""
+
     def saved(self, peer: str, acks: list[Ack]) -> None:
         """Say nothing: only the senders are told."""
 

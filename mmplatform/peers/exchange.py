@@ -5,25 +5,29 @@ All that is queued in one turn of the event loop leaves in one frame, one box an
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
-from mmplatform.delivery.receiver import Stream
-from mmplatform.delivery.wire import OK, Ack, Batch, Event, Frame, Record, Reply, Request
-from mmplatform.durable.handled import Handled
+from mmplatform.delivery.receiver import MAX_STREAMS, Stream
+from mmplatform.delivery.wire import OK, TAKEN, Ack, Again, Batch, End, Ending, Event, Frame, Record, Reply, Request
+from mmplatform.durable.handled import LOGGED, Handled
+from mmplatform.durable.handled_log import STREAM
 from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import PeerQueue
-from mmplatform.errors import InvalidPayload, ProtocolError, QueueFull, Refused
+from mmplatform.errors import InvalidPayload, ProtocolError
 from mmplatform.identity.keys import SignId
 from mmplatform.links.link import Link
 from mmplatform.message import MAX_PAYLOAD, SENT, Delivery
 from mmplatform.messaging.dispatch import Dispatcher
-from mmplatform.messaging.subscriber import NOBODY, Result
+from mmplatform.messaging.results import DONE, NOBODY, Result
+from mmplatform.peers.in_hand import InHand, RequestInHand
 from mmplatform.peers.realtime_queue import EXTRA, PORTION, RealtimeQueue
+from mmplatform.peers.reception import Reception, told_of
 from mmplatform.peers.requests import UNFINISHED, PendingRequests, ReplyCache, failure, nobody
 
 FULL: Final = 64 * 1024  # bytes queued that leave at once
 EAGER: Final = 32  # requests or replies queued that leave at once: the peer works on them while this side goes on
+AGAIN_EVERY: Final = 1.0  # seconds between two times of sending a stream again because the peer asks for it
+EXPIRED: Final[Ending] = (End.EXPIRED, "")
 BACKLOG: Final = 64 * 1024 * 1024  # bytes of replies for a peer that asks and does not read
 
 
@@ -40,6 +44,7 @@ class Exchange:
         outbox: Outbox,
         handled: Handled,
         dispatcher: Dispatcher,
+        reception: Reception,
         scope: Callable[[str], str],
         now: Callable[[], float],
         dial: Callable[[], None],
@@ -53,12 +58,15 @@ class Exchange:
         self.sent = Delivery(peer)  # shared by all realtime messages that were queued
         self.sent.settle(SENT)
         self.pending = PendingRequests()
-        self._outbox, self._handled, self._dispatcher, self._scope, self._now = outbox, handled, dispatcher, scope, now
-        self._peer, self._dial, self._on_request_sent = peer, dial, on_request_sent
+        self._outbox, self._handled, self._dispatcher, self._scope, self.now = outbox, handled, dispatcher, scope, now
+        self.peer, self._dial, self._on_request_sent = peer, dial, on_request_sent
         self._sender = self.queue.sender
         self._receiver = handled.receiver(peer)
         self._reply_cache = ReplyCache()
+        self._reception, self._held = reception, reception.inbox.topics
         self._acks: dict[tuple[int, int], Ack] = {}
+        self._wanted_again: set[tuple[int, int]] = set()
+        self._sent_again = -AGAIN_EVERY
         self._realtime = RealtimeQueue()
         self._armed = False
         self._loop = asyncio.get_running_loop()
@@ -109,9 +117,9 @@ class Exchange:
         self._reply_cache.begin(link.epoch)
         self._sender.link_up(())
         for ack in acks:
-            self._outbox.acknowledge(self._peer, ack)
+            self._outbox.acknowledge(self.peer, ack)
         self.ask_again()
-        self._outbox.refill(self._peer)
+        self._outbox.refill(self.peer)
         # Acknowledgements sent over a link that died meanwhile may not have arrived.
         self.acknowledge([*self._receiver.acks(), *self._receiver.reminders()])
 
@@ -125,7 +133,7 @@ class Exchange:
     def announce_link(self) -> None:
         """Send an empty frame, so that the peer knows which link we go on over: the peer may miss replies."""
         if self.link is not None:
-            self.link.send(Frame(int(self._now() * 1000), self.pending.floor, [], [], [], [], []))
+            self.link.send(Frame(int(self.now() * 1000), self.pending.floor, [], [], [], [], []))
 
     def ask_again(self) -> None:
         """Send all unanswered requests again: replies may have been lost."""
@@ -154,20 +162,22 @@ class Exchange:
 
     def expire(self) -> None:
         """Settle messages that waited too long."""
-        for settled in self._sender.expire(int(self._now() * 1000)):
-            self._outbox.settle(self._peer, settled)
-        self._outbox.refill(self._peer)
+        for settled in self._sender.expire(int(self.now() * 1000)):
+            self._outbox.settle(self.peer, settled)
+        self._outbox.refill(self.peer)
 
     # What comes in.
 
     def frame_received(self, frame: Frame) -> None:
         """Take one frame of the peer: acknowledgements first, then messages, requests and replies."""
         for ack in frame.acks:
-            self._outbox.acknowledge(self._peer, ack)
+            self._outbox.acknowledge(self.peer, ack)
         self.useful = True
         if frame.acks:
-            self._outbox.refill(self._peer)
-        me = self._peer
+            self._outbox.refill(self.peer)
+        if self._reception.ending:
+            return
+        me = self.peer
         scope = self._scope(me)
         for batch in frame.batches:
             self._take_in(batch, frame.now, scope)
@@ -185,17 +195,19 @@ class Exchange:
         """Take the acknowledgements and messages of a frame that came by mail; all messages are acknowledged again,
         even if they came before. Raises ProtocolError, "window" or "overloaded" when to try again later."""
         for ack in frame.acks:
-            self._outbox.acknowledge(self._peer, ack)
+            self._outbox.acknowledge(self.peer, ack)
         if frame.acks:
-            self._outbox.refill(self._peer)
-        scope = self._scope(self._peer)
+            self._outbox.refill(self.peer)
+        if self._reception.ending:
+            return
+        scope = self._scope(self.peer)
         # The sender's clock has moved on since the frame was sealed; our clock is the best guess by how much.
-        now = max(frame.now, int(self._now() * 1000))
+        now = max(frame.now, int(self.now() * 1000))
         for batch in frame.batches:
             self._take_in(batch, now, scope)
             if self.handed(batch):
                 self._receiver.owe(batch.lane, batch.epoch)
-                self._handled.save(self._peer, self._receiver)
+                self._handled.save(self.peer, self._receiver)
 
     def handed(self, batch: Batch) -> bool:
         """Whether handlers have got every message of ``batch``."""
@@ -206,46 +218,97 @@ class Exchange:
         return [self._receiver.progress(batch.lane, batch.epoch) for batch in frame.batches]
 
     def _take_in(self, batch: Batch, sender_now: int, scope: str) -> None:
-        stream, ready = self._receiver.accept(batch, int(self._now() * 1000))
+        now_ms = int(self.now() * 1000)
+        stream, ready = self._receiver.accept(batch, now_ms)
+        ahead = now_ms - sender_now  # of our clock: messages expire by the clock of their sender
         begun = 0  # the first of a run of messages that were handled without further ado
         seq = 0
         for record in ready:
             seq = record.seq
-            reason = self._hand_over(record, sender_now, scope, stream)
-            if reason == "":
+            ending = self._hand_over(record, ahead, now_ms, scope, stream)
+            if ending is TAKEN:
                 begun = begun or seq
+                if seq - begun < LOGGED - 1:
+                    continue
+                self._taken(stream, begun, seq)
+                begun = 0
                 continue
             if begun:
-                stream.finish_run(begun, seq - 1)
+                self._taken(stream, begun, seq - 1)
                 begun = 0
-            if reason is not None:
-                stream.finish(seq, reason)
+            if ending is not None:
+                stream.finish(seq, ending)
         if begun:
-            stream.finish_run(begun, seq)
+            self._taken(stream, begun, seq)
         if stream.dirty:
-            self._handled.save(self._peer, self._receiver)
+            self._handled.save(self.peer, self._receiver)
         if stream.stale:
             self.acknowledge(self._receiver.reminders())
 
-    def _hand_over(self, record: Record, sender_now: int, scope: str, stream: Stream) -> str | None:
-        """Give ``record`` to its handlers: the outcome's reason word, "" when handled, None while they are at work."""
-        if not record.topic:
-            return ""
-        if record.expires <= sender_now:
-            return "expired"
-        result = self._dispatcher.message(
-            scope,
-            self._peer,
-            record.topic,
-            record.protocol,
-            record.payload,
-            partial(self._finished, stream, record.seq),
-        )
-        return None if result is None else _reason(result)
+    def _taken(self, stream: Stream, low: int, high: int) -> None:
+        """Note a run of messages that were handled at once."""
+        self._handled.note(STREAM, self.peer, stream.lane, stream.epoch, low, high)
+        stream.finish_run(low, high)
 
-    def _finished(self, stream: Stream, seq: int, result: Result) -> None:
-        stream.finish(seq, _reason(result))
-        self._handled.save(self._peer, self._receiver)
+    def _hand_over(self, record: Record, ahead: int, now_ms: int, scope: str, stream: Stream) -> Ending | None:
+        """Give ``record`` to its handlers: its ending, None while they are at work, or when it is left behind."""
+        if not record.topic:
+            return TAKEN
+        expires = record.expires + ahead
+        if expires <= now_ms:
+            return EXPIRED
+        if self._held and (self.peer, record.protocol, record.topic) in self._held:
+            return self._reception.unheard(self.peer, scope, stream, record, expires)  # behind those that are kept
+        finished = InHand(self, stream, record, scope, expires)
+        result = self._dispatcher.message(scope, self.peer, record.topic, record.protocol, record.payload, finished)
+        if result is DONE:
+            return TAKEN
+        return None if result is None else self._ending(finished, result)
+
+    def finished(self, message: "InHand", result: Result) -> None:
+        """Note the end of a message whose handlers were at work."""
+        ending = self._ending(message, result)
+        if ending is None:
+            return
+        stream, seq = message.stream, message.record.seq
+        if ending is TAKEN and not result.rows:
+            self._handled.note(STREAM, self.peer, stream.lane, stream.epoch, seq, seq)
+        stream.finish(seq, ending)
+        self._handled.save(self.peer, self._receiver)
+
+    def _ending(self, message: "InHand", result: Result) -> Ending | None:
+        """Return how a message ends whose handlers gave ``result``; None when it is left with its sender."""
+        place = self.peer, message.scope, message.stream, message.record, message.expires
+        if result is NOBODY:
+            return self._reception.unheard(*place)
+        ending = self._reception.ended(result)
+        if ending is not None:
+            if result.rows:
+                self._handled.attach(self._reception.kept.stage(result.rows))
+            return ending
+        assert result.error is not None
+        return self._reception.failed(*place, result.error)
+
+    def left_again(self) -> None:
+        """Ask the peer for the messages that were left with it."""
+        if self.link is not None:
+            for lane, epoch in self._receiver.left():
+                self.link.send(Again(lane, epoch))
+
+    def send_again(self, lane: int, epoch: int) -> None:
+        """Send the messages of a stream again that are not acknowledged; at most once in AGAIN_EVERY seconds."""
+        if not self._wanted_again:
+            due = max(0.0, self._sent_again + AGAIN_EVERY - self._loop.time())
+            self._loop.call_later(due, self._send_again)
+        if len(self._wanted_again) < MAX_STREAMS:
+            self._wanted_again.add((lane, epoch))
+
+    def _send_again(self) -> None:
+        self._sent_again = self._loop.time()
+        for lane, epoch in self._wanted_again:
+            self._sender.again(lane, epoch)
+        self._wanted_again.clear()
+        self.flush()
 
     def _serve(self, request: Request, scope: str) -> None:
         realtime = self._realtime
@@ -257,22 +320,39 @@ class Exchange:
                 realtime.replies.append(seen)
                 realtime.bytes += len(seen.payload) + EXTRA
             return
-        finished = partial(self._answer, request, self._reply_cache.epoch)
-        result = self._dispatcher.request(scope, self._peer, request.topic, request.protocol, request.payload, finished)
-        if result is None:
+        asked = RequestInHand(self, request, scope, self._reply_cache.epoch)
+        result = self._dispatcher.request(scope, self.peer, request.topic, request.protocol, request.payload, asked)
+        if result is None or (result is NOBODY and self._reception.park(asked)):
             self._reply_cache.begun(request)
         else:
-            self._answer(request, self._reply_cache.epoch, result)
+            self.answer(asked, result)
 
-    def _answer(self, request: Request, epoch: int, result: bytes | Result) -> None:
+    def serve_again(self, asked: "RequestInHand") -> bool:
+        """Ask the handlers of a request that waited for them; return False when there are still none."""
+        request = asked.request
+        if not self._reply_cache.awaited(asked.epoch, request.id):
+            return True
+        result = self._dispatcher.request(
+            self._scope(self.peer), self.peer, request.topic, request.protocol, request.payload, asked
+        )
+        if result is NOBODY:
+            return False
+        if result is not None:
+            self.answer(asked, result)
+        return True
+
+    def answer(self, asked: "RequestInHand", result: bytes | Result) -> None:
+        """Reply to a request, with what its handlers gave."""
+        request = asked.request
         if type(result) is bytes and len(result) <= MAX_PAYLOAD:
             reply = Reply(request.id, OK, result)
         elif result is NOBODY:
             reply = nobody(request)
         else:
             error = result.error if isinstance(result, Result) else None
-            reply = failure(request, error or InvalidPayload(f"the reply is not bytes, or more than {MAX_PAYLOAD}"))
-        if self._reply_cache.reply(epoch, reply) and self.link is not None:
+            error = error or InvalidPayload(f"the reply is not bytes, or more than {MAX_PAYLOAD}")
+            reply = failure(request, told_of(error, asked.scope))
+        if self._reply_cache.reply(asked.epoch, reply) and self.link is not None:
             self._realtime.replies.append(reply)
             self._enqueued(len(reply.payload) + EXTRA)
             if len(self._realtime.replies) >= EAGER:
@@ -305,7 +385,7 @@ class Exchange:
         if link is None or link.error is not None:
             return
         while not link.paused and (realtime.bytes or sender.ready or self._acks):
-            now_ms = int(self._now() * 1000)
+            now_ms = int(self.now() * 1000)
             if realtime.bytes > PORTION:
                 link.send(Frame(now_ms, self.pending.floor, [], [], *realtime.portion()))
                 continue
@@ -313,7 +393,7 @@ class Exchange:
             if sender.ready:
                 batches, expired = sender.take(max(FULL - realtime.bytes, FULL // 8), link.largest, now_ms)
                 for settled in expired:
-                    self._outbox.settle(self._peer, settled)
+                    self._outbox.settle(self.peer, settled)
                 if not (batches or realtime.bytes or self._acks):
                     return
             # Empty the queue here, not in a method: often a frame is one request, and one more call would count.
@@ -328,14 +408,3 @@ class Exchange:
                     self._on_request_sent()
             if realtime.waiter is not None:
                 realtime.wake()
-
-
-def _reason(result: Result) -> str:
-    """The reason word for the sender; an exception in a handler is this node's affair and counts as handled."""
-    if result is NOBODY:
-        return "unhandled"
-    return (
-        str(result.error)[:200].encode(errors="replace").decode()
-        if isinstance(result.error, QueueFull | Refused)
-        else ""
-    )

@@ -20,10 +20,13 @@ from mmplatform.peers.exchange import Exchange
 from mmplatform.peers.link_log import LinkLog
 from mmplatform.peers.link_monitor import SILENT
 from mmplatform.peers.path_manager import LOST, REPLACED, PathManager
+from mmplatform.peers.reception import Reception
 from mmplatform.peers.reconnecting import Reconnector
+from mmplatform.peers.turns import Turns
 from mmplatform.plugins.host import Failed
 
 GLARE: Final = 10.0  # seconds between two links within which both ends may have dialled at once
+SHORTEST_TIMER: Final = 0.01  # seconds until messages are looked at that expire now: others that are due soon share it
 LONGEST_TIMER: Final = 3600.0  # seconds between two looks at the wall clock, at most: it may be set
 NEVER: Final = 8e12  # Unix seconds: later than any message may expire
 DUPLICATE: Final = "duplicate"  # why a link is closed: both ends dialled at once, and the other link stays
@@ -67,10 +70,12 @@ class Surroundings:
     outbox: Outbox
     handled: Handled
     dispatcher: Dispatcher
+    reception: Reception
     now: Callable[[], float]
     random: Callable[[], float]
     failed: Failed
     link_log: LinkLog
+    turns: Turns
 
 
 class Peer:
@@ -81,10 +86,10 @@ class Peer:
         self.reason = ""
         self.path_manager = PathManager(self, around.own, around.directory, around.dialer, around.random)
         self.monitor = self.path_manager.monitor
-        self.reconnector = Reconnector(self, around.directory, around.dialer, around.random)
+        self.reconnector = Reconnector(self, around.directory, around.dialer, around.turns, around.random)
         self.exchange = Exchange(
-            sign_id, around.outbox, around.handled, around.dispatcher, around.contacts.scope, around.now,
-            self.reconnector.dial, self.monitor.request_sent,
+            sign_id, around.outbox, around.handled, around.dispatcher, around.reception, around.contacts.scope,
+            around.now, self.reconnector.dial, self.monitor.request_sent,
         )  # fmt: skip
         self.queue = self.exchange.queue
         self._links: list[Link] = []  # links that became ready, until they are lost
@@ -263,6 +268,10 @@ class Peer:
         if link is self.link:
             self.exchange.flush()
 
+    def send_again(self, lane: int, epoch: int) -> None:
+        """Send a stream again: the peer has left some of it with us."""
+        self.exchange.send_again(lane, epoch)
+
     def frame_received(self, link: Link, frame: Frame) -> None:
         """Take a frame that came in over ``link``, whether that is in use or not."""
         if link is not self.exchange.link or link is not self.monitor.incoming:
@@ -307,7 +316,8 @@ class Peer:
         if self._expiry is not None:
             self._expiry.cancel()
         self._expiry_due = due
-        self._expiry = self._loop.call_later(min(max(due - self._around.now(), 0.0), LONGEST_TIMER), self._expire)
+        wait = min(max(due - self._around.now(), SHORTEST_TIMER), LONGEST_TIMER)
+        self._expiry = self._loop.call_later(wait, self._expire)
 
     def _expire(self) -> None:
         self._expiry, self._expiry_due = None, NEVER

@@ -12,6 +12,7 @@ from mmplatform.links.dialer import Dialer
 from mmplatform.links.link import Link
 from mmplatform.peers.exchange import Exchange
 from mmplatform.peers.path_manager import PathManager
+from mmplatform.peers.turns import Turns
 
 LIFETIME: Final = 3600.0  # seconds after which a link is replaced by a fresh one
 RENEW_AGAIN: Final = 60.0  # seconds after a renewal that failed until the next attempt
@@ -47,10 +48,12 @@ class DialledPeer(Protocol):
 
 
 class Reconnector:
-    """Gives ``peer`` a link when it needs one. ``random()`` is 0 to 1."""
+    """Gives ``peer`` a link when it needs one. ``turns`` are those of all peers; ``random()`` is 0 to 1."""
 
-    def __init__(self, peer: DialledPeer, directory: Directory, dialer: Dialer, random: Callable[[], float]) -> None:
-        self._peer, self._directory, self._dialer = peer, directory, dialer
+    def __init__(
+        self, peer: DialledPeer, directory: Directory, dialer: Dialer, turns: Turns, random: Callable[[], float]
+    ) -> None:
+        self._peer, self._directory, self._dialer, self._turns = peer, directory, dialer, turns
         self._loop = asyncio.get_running_loop()
         self._dialling: asyncio.Task[Any] | None = None
         self._nudged = asyncio.Event()
@@ -151,12 +154,19 @@ class Reconnector:
             if pause:
                 await self._rest(pause)
             while self._peer.link is None and not self._closed:
+                if not self._hurried:
+                    await self._turns.take()
                 if await self._dial_once() or not self._peer.wanted:
                     break
                 await self._rest(self._backoff.next())
         finally:
             self._dialling = None
         self.dial_again()  # the link may be lost by now
+
+    @property
+    def _hurried(self) -> bool:
+        """Whether somebody waits for a link or an answer right now, or the peer has just become reachable."""
+        return self._present or bool(self._arrivals) or bool(self._peer.exchange.pending.unanswered)
 
     async def _rest(self, seconds: float) -> None:
         """Wait for ``seconds``, less when there is news."""

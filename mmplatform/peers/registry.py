@@ -18,6 +18,9 @@ class PeerWatcher(PeerEvents, Protocol):
     def found(self, peer: Peer) -> None:
         """There is news of where ``peer`` is."""
 
+    def wants_again(self, peer: str | None) -> None:
+        """What was left with ``peer``, or with anybody, can be taken in now."""
+
     def saved(self, peer: str, acks: list[Ack]) -> None:
         """The messages that ``acks`` names are handled and on disk."""
 
@@ -83,6 +86,14 @@ class Peers:
             self.by_id[peer].exchange.acknowledge(acks)
         for watcher in self._watchers:
             watcher.saved(peer, acks)
+
+    def want_again(self, peer: str | None) -> None:
+        """Ask ``peer``, or everybody, for the messages that were left with them."""
+        peers = list(self.by_id.values()) if peer is None else [self.by_id[peer]] if peer in self.by_id else []
+        for each in peers:
+            each.exchange.left_again()
+        for watcher in self._watchers:
+            watcher.wants_again(peer)
 
     def found(self, peer: SignId) -> None:
         """Begin the next attempt to reach ``peer`` at once: there is news of where it is."""

@@ -9,8 +9,8 @@ from typing import Final
 
 from mmplatform.delivery.wire import Event
 from mmplatform.identity.keys import SignId
-from mmplatform.messaging.dispatch import Finished, OnReply
-from mmplatform.messaging.subscriber import NOBODY, Result
+from mmplatform.messaging.dispatch import OnReply
+from mmplatform.messaging.results import NOBODY, Finished, Result
 from mmplatform.peers.peer import Peer
 from mmplatform.plugins.signalling import SIGNAL_LIMIT, SignallingTransport
 from mmplatform.plugins.transport import Transport
@@ -20,6 +20,8 @@ PROTOCOL: Final = "rtc"  # name of the protocol of signals, whose topics are sch
 
 class Signals:
     """Handles the protocol of signals. ``peer`` gives the object of a peer, when there is one."""
+
+    protocol: Final = PROTOCOL
 
     def __init__(self, transports: Mapping[str, Transport], peer: Callable[[str], Peer | None]) -> None:
         self._transports, self._peer = transports, peer
@@ -47,5 +49,10 @@ class Signals:
         """Refuse: signals are never requests."""
         return NOBODY
 
-    async def close(self) -> None:
-        """End nothing: whoever made the transports closes them."""
+    def listens(self, scope: str, topic: str) -> bool:
+        """Whether durable signals are taken: never."""
+        return False
+
+    async def end(self, grace: float) -> list[str]:
+        """End nothing: no handler is at work."""
+        return []

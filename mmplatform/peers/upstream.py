@@ -1,30 +1,29 @@
 """Checks the messages of APIs and gives them to the outbox, or to a link: the bottom of every Upstream."""
 
 import asyncio
-from collections.abc import Callable
-from functools import lru_cache
-from typing import Final
+from collections.abc import Callable, Coroutine
+from functools import lru_cache, partial
+from typing import Any, Final
 
 from mmplatform.delivery.wire import Event
 from mmplatform.durable.outbox import Outbox
 from mmplatform.errors import ControlTopic, InvalidPayload, LocalError, NotRunning
 from mmplatform.identity.circles import is_control_topic
 from mmplatform.identity.keys import SignId, parse_sign_id
-from mmplatform.message import DEFAULT_EXPIRY, MAX_PAYLOAD, Delivery, Outcome, Priority, check_topic
-from mmplatform.messaging.api import outcome_of
+from mmplatform.message import DEFAULT_EXPIRY, MAX_PAYLOAD, Delivery, Message, Outcome, Priority, check_topic
+from mmplatform.messaging.api import SentHere
 from mmplatform.messaging.dispatch import Dispatcher
-from mmplatform.messaging.subscriber import Result
 from mmplatform.peers.registry import Peers
 from mmplatform.plugins.host import Failed
 
 LONGEST_EXPIRY: Final = 1e9  # seconds, some thirty years
 MAX_PROTOCOL: Final = 200  # characters of the name of a protocol
-NO_LINK: Final = Outcome("dropped", False, "no link to the peer is up")
+NO_LINK: Final = Outcome("dropped", "no link to the peer is up")
 
 
 class NodeUpstream:
     """Moves the bytes of every protocol; ``sign_id``, ``failed`` and ``attach`` are those of every Upstream.
-    ``running`` is set while the node runs."""
+    ``running`` is set while the node runs. ``greet(peer)`` is called before the first message to a peer."""
 
     def __init__(
         self,
@@ -33,13 +32,14 @@ class NodeUpstream:
         peers: Peers,
         dispatcher: Dispatcher,
         now: Callable[[], float],
+        greet: Callable[[str], None],
         failed: Failed,
     ) -> None:
         self.sign_id, self.failed, self.attach = own, failed, dispatcher.attach
         self.running = False
         self.realtime_dropped = 0  # messages for peers without a link
         self._outbox, self._peers, self._by_id, self._now = outbox, peers, peers.by_id, now
-        self._protocols = dispatcher.protocols
+        self._protocols, self._greet = dispatcher.protocols, greet
 
     async def post(
         self,
@@ -68,13 +68,25 @@ class NodeUpstream:
         if not 0 < expire_after < LONGEST_EXPIRY:
             raise ValueError(f"expire_after={expire_after}: seconds, more than none and at most {LONGEST_EXPIRY}")
         queue = peer.queue
-        if queue.crowded:
+        if not queue.greeted:
+            queue.greeted = True
+            self._greet(destination)
+        if self._outbox.admission.full(queue):  # who came by room() has waited
             await self._outbox.room(queue)
         lane = priority if type(priority) is Priority else Priority.parse(priority)
         expires = int((self._now() + expire_after) * 1000)
         delivery, saved = self._outbox.put(queue, lane, topic, protocol, payload, expires)
         await saved
         return delivery
+
+    def room(self, destination: str) -> Coroutine[Any, Any, None] | None:
+        """Return what to await before a durable message is encoded, None when there is room for it at once."""
+        peer = self._by_id.get(destination)
+        if peer is None:
+            if not self.running:
+                return None  # post() says so
+            peer = self._peers.peer(parse_sign_id(destination))
+        return self._outbox.room(peer.queue) if self._outbox.admission.crowded(peer.queue) else None
 
     def ask(self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float) -> asyncio.Future[bytes]:
         """Send a request; the future gets the reply's bytes. See :meth:`mmplatform.messaging.api.API.request`."""
@@ -91,13 +103,11 @@ class NodeUpstream:
         if protocol not in self._protocols:
             raise LocalError(f"no API has the protocol {protocol!r}")
         delivery = Delivery(self.sign_id)
-
-        def settle(result: Result) -> None:
-            delivery.settle(outcome_of(result))
-
-        result = self._protocols[protocol].on_message("self", topic, self.sign_id, payload, settle)
+        make = partial(Message, topic, protocol, payload, self.sign_id, "self", "local", "", self._now())
+        end = SentHere(delivery, make)
+        result = self._protocols[protocol].on_message("self", topic, self.sign_id, payload, end)
         if result is not None:
-            settle(result)
+            end(result)
         return delivery
 
     def check_running(self) -> None:

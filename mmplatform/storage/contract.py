@@ -52,6 +52,13 @@ class Storage(ABC):
         """
         return [key for key, _ in await self.scan(prefix, start, limit)]
 
+    async def sizes(self, prefix: bytes, start: bytes = b"", limit: int = 0) -> list[tuple[bytes, int]]:
+        """Return the keys that :meth:`keys` would return, each with the number of bytes of its value.
+
+        At most ``limit`` pairs are returned; 0 means all. Raises StorageError.
+        """
+        return [(key, len(value)) for key, value in await self.scan(prefix, start, limit)]
+
     @abstractmethod
     def write(self, rows: Sequence[Row], *, sync: bool = True) -> asyncio.Future[None]:
         """Put and delete ``rows`` as one; the future resolves when they are kept, or raises StorageError.

@@ -32,6 +32,9 @@ class MemoryStorage(Storage):
     async def keys(self, prefix: bytes, start: bytes = b"", limit: int = 0) -> list[bytes]:
         return self._range(prefix, start, limit)
 
+    async def sizes(self, prefix: bytes, start: bytes = b"", limit: int = 0) -> list[tuple[bytes, int]]:
+        return [(key, len(self._rows[key])) for key in self._range(prefix, start, limit)]
+
     def write(self, rows: Sequence[Row], *, sync: bool = True) -> asyncio.Future[None]:
         future = self._running_loop().create_future()
         check_rows(rows)

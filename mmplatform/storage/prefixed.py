@@ -29,5 +29,9 @@ class PrefixedStorage(Storage):
         found = await self._storage.keys(self._prefix + prefix, self._prefix + start, limit)
         return [key[len(self._prefix) :] for key in found]
 
+    async def sizes(self, prefix: bytes, start: bytes = b"", limit: int = 0) -> list[tuple[bytes, int]]:
+        found = await self._storage.sizes(self._prefix + prefix, self._prefix + start, limit)
+        return [(key[len(self._prefix) :], size) for key, size in found]
+
     def write(self, rows: Sequence[Row], *, sync: bool = True) -> asyncio.Future[None]:
         return self._storage.write([(self._prefix + key, value) for key, value in rows], sync=sync)

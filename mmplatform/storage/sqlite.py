@@ -16,7 +16,17 @@ from typing import Any, TypeVar
 
 from mmplatform.errors import StorageError
 from mmplatform.storage.contract import Row, Storage, check_rows
-from mmplatform.storage.database import GET, KEYS, KEYS_TO_END, SCAN, SCAN_TO_END, Database, Found
+from mmplatform.storage.database import (
+    GET,
+    KEYS,
+    KEYS_TO_END,
+    SCAN,
+    SCAN_TO_END,
+    SIZES,
+    SIZES_TO_END,
+    Database,
+    Found,
+)
 
 T = TypeVar("T")
 
@@ -64,6 +74,9 @@ class SQLiteStorage(Storage):
 
     async def keys(self, prefix: bytes, start: bytes = b"", limit: int = 0) -> list[bytes]:
         return [key for (key,) in await self._range(KEYS, KEYS_TO_END, prefix, start, limit)]
+
+    async def sizes(self, prefix: bytes, start: bytes = b"", limit: int = 0) -> list[tuple[bytes, int]]:
+        return await self._range(SIZES, SIZES_TO_END, prefix, start, limit)
 
     def write(self, rows: Sequence[Row], *, sync: bool = True) -> asyncio.Future[None]:
         worker = self._opened_worker()
@@ -150,6 +163,7 @@ class _Worker:
             failure = self._attempt(self._database.commit, batch.rows, batch.sync) if batch.rows else None
             results = [self._attempt(self._database.read, sql, arguments) for sql, arguments, _ in batch.reads]
             self._post(self._finished, self, batch, failure, results)
+            del batch, results  # not to be kept until the next one comes
         self._database.close()
         self._post(_resolve, self.closed, None)
 

@@ -26,7 +26,7 @@ from mmplatform.codec import encode, pack, unpack
 from mmplatform.directory import own_record
 from mmplatform.message import Delivery
 from mmplatform.messaging.api import API, ProtocolHandler, raw
-from mmplatform.messaging.subscriber import Result
+from mmplatform.messaging.results import Result
 from mmplatform.plugins.signalling import SignallingTransport
 from mmplatform.storage.memory import MemoryStorage
 from tests.support.waiting import until
@@ -136,7 +136,7 @@ class Compressed:
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
-        self.sign_id, self.failed = platform.sign_id, platform.upstream.failed
+        self.sign_id, self.failed, self.room = platform.sign_id, platform.upstream.failed, platform.upstream.room
 
     async def post(self, destination: str, topic: str, protocol: str, payload: bytes, *options: Any) -> Delivery:
         return await self._platform.upstream.post(destination, topic, protocol, zlib.compress(payload), *options)

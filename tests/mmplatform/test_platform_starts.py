@@ -9,7 +9,9 @@ import psutil
 import pytest
 
 from mmplatform import LocalError, NotRunning, Platform
+from mmplatform.identity.keys import Identity
 from mmplatform.plugins.service import Service, ServiceHost
+from mmplatform.storage.memory import MemoryStorage
 from tests.support.world import World, listen_to
 
 
@@ -159,3 +161,19 @@ async def test_the_log_names_the_part_that_cannot_stop(caplog: pytest.LogCapture
     async with World().node(1, services=[Stops(breaks)]):
         pass
     assert "no way; it came from Stops.stop" in caplog.text
+
+
+async def test_thousands_for_whom_something_waits_are_dialled_a_few_at_a_time() -> None:
+    storage, world = MemoryStorage(), World()
+    async with world.node(1, storage=storage) as node:
+        for number in range(400):
+            await node.messaging.send("n", Identity.generate().sign_id, number)
+    node = world.node(1, storage=storage)
+    await node.start()
+    known, most = 0, len(node.parts.peers.by_id)
+    while known < 400:
+        await asyncio.sleep(0)
+        most = max(most, len(node.parts.peers.by_id) - known)
+        known = len(node.parts.peers.by_id)
+    await node.stop()
+    assert most <= 100

@@ -15,7 +15,7 @@ from mmplatform.codec import encode
 from mmplatform.delivery.wire import Event
 from mmplatform.identity.keys import SignId
 from mmplatform.message import Priority
-from mmplatform.messaging.subscriber import Result
+from mmplatform.messaging.results import Result
 from tests.support.brute_force import matches
 from tests.support.waiting import until
 from tests.support.world import World, identity

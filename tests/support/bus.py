@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from mmplatform.message import Message
 from mmplatform.messaging.bus import Bus
+from mmplatform.messaging.results import Result
 
 
 class Errors(list[tuple[Exception, str]]):
@@ -27,6 +29,22 @@ def errors() -> Errors:
 @pytest.fixture
 def bus(errors: Errors) -> Bus:
     return Bus(errors)
+
+
+class Ended(list[Any]):
+    """The results of messages: their ``finished``. Every message it makes is kept in ``made``."""
+
+    def __init__(self, durable: bool = False) -> None:
+        super().__init__()
+        self.durable = durable
+        self.made: list[Message] = []
+
+    def __call__(self, result: bytes | Result) -> None:
+        self.append(result)
+
+    def message(self) -> Message:
+        self.made.append(Message("a", "ms", b"", "me", "self", "durable", "1.2.3@me", 5.0, 9.0))
+        return self.made[-1]
 
 
 class Heard(list[tuple[str, str, Any]]):

@@ -17,7 +17,8 @@ from mmplatform.cli.node.subscriptions import Subscriptions
 from mmplatform.cli.output import note
 from mmplatform.cli.remembered import RELAYS, STUN, TURN, addresses, remember, servers
 from mmplatform.errors import FolderInUse, Refused
-from mmplatform.messaging.dispatch import Dispatcher, Finished
+from mmplatform.messaging.dispatch import Dispatcher
+from mmplatform.messaging.results import Finished
 from mmplatform.platform import Platform
 from mmplatform.plugins import loading as plugins
 from mmplatform.storage.folder import DataFolder

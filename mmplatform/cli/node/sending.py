@@ -256,7 +256,7 @@ def _ending(platform: Platform, delivery: Delivery) -> dict[str, Any]:
         return {"state": "saved", "reason": reason, "connected": link["connected"]}
     outcome = delivery.outcome
     assert outcome is not None
-    return {"state": outcome.state, "handled": outcome.handled, "reason": outcome.reason}
+    return {"state": outcome.state, "reason": outcome.reason}
 
 
 def link_to(platform: Platform, peer: SignId) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """What waits and in which state; taking a message back."""
 
 import asyncio
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -9,7 +12,7 @@ from mmplatform.errors import (
     Cancelled,
     StorageFull,
 )
-from mmplatform.message import Priority
+from mmplatform.message import DELIVERED, Priority
 from tests.support.outbox import BOB, CAROL, NORMAL, Node, full, rows, turn, until
 
 
@@ -67,7 +70,7 @@ async def test_cancel_takes_back_what_has_not_gone_out(node: Node) -> None:
     assert await inspection.state(node.outbox, second.id) == "cancelled", "its tombstone changes nothing"
     await until(lambda: not node.outbox._unsynced.pending)
     assert await rows(node.storage, b"cancelled/") == []
-    assert node.outbox.fates.cancelled == set()
+    assert not node.outbox.fates.cancelled
     assert not await inspection.cancel(node.outbox, third.id)
     assert not await inspection.cancel(node.outbox, f"5.2.1@{CAROL}")
 
@@ -105,7 +108,32 @@ async def test_a_message_that_leaves_while_it_is_cancelled(node: Node, monkeypat
     await until(lambda: not node.outbox._unsynced.pending)
     assert await rows(node.storage, b"cancelled/") == []
     node.acknowledge(1)
-    assert (await delivery).handled
+    assert await delivery == DELIVERED
+
+
+class Watched(deque[Any]):
+    """Counts how often one of its elements is looked at."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for each in super().__iter__():
+            Watched.looks += 1
+            yield each
+
+    def __getitem__(self, index: Any) -> Any:
+        Watched.looks += 1
+        return super().__getitem__(index)
+
+
+async def test_cancel_looks_at_few_of_the_messages_that_wait(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = [await node.send() for _ in range(2000)]
+    queue = node.outbox.queue(BOB)
+    lane_queue, [stream] = queue.lanes[NORMAL], queue.sender._lanes[NORMAL]
+    lane_queue.rows, stream.waiting = Watched(lane_queue.rows), Watched(stream.waiting)
+    monkeypatch.setattr(Watched, "looks", 0)
+    assert await inspection.cancel(node.outbox, sent[-1].id)
+    assert Watched.looks < 100
 
 
 async def test_cancelling_all_in_memory_brings_up_the_rest(node: Node) -> None:

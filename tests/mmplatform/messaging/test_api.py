@@ -7,11 +7,20 @@ from typing import Any
 import pytest
 
 from mmplatform.codec import decode, encode
-from mmplatform.errors import InvalidPayload, InvalidTopic, NoResponders, Refused, RequestFailed, RequestTimeout
-from mmplatform.message import DELIVERED, UNHANDLED, Delivery, Priority, Retry
+from mmplatform.errors import (
+    InvalidPayload,
+    InvalidTopic,
+    NoResponders,
+    NotRunning,
+    Refused,
+    RequestFailed,
+    RequestTimeout,
+)
+from mmplatform.message import DELIVERED, UNHANDLED, Delivery, Message, Priority, Retry
 from mmplatform.messaging.api import API, raw
 from mmplatform.messaging.dispatch import ProtocolHandler
-from mmplatform.messaging.subscriber import NOBODY, Result
+from mmplatform.messaging.results import NOBODY, Result
+from tests.support.bus import Ended
 
 OWN, BOB = "own", "bob"
 
@@ -32,6 +41,9 @@ class Wire:
     async def post(self, *arguments: Any) -> Delivery:
         self.posted.append(arguments)
         return Delivery(arguments[0])
+
+    def room(self, destination: str) -> None:
+        """There always is."""
 
     async def ask(self, *arguments: Any) -> bytes:
         self.posted.append(arguments)
@@ -54,6 +66,27 @@ async def api(wire: Wire) -> AsyncIterator[API]:
     yield api
     await api.close()
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_payload_is_encoded_once_there_is_room(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[Any] = []
+    opened = asyncio.Event()
+
+    def encoding(payload: Any) -> bytes:
+        encoded.append(payload)
+        return encode(payload)
+
+    monkeypatch.setattr(wire, "room", lambda destination: opened.wait())
+    api = API(wire, "ms", encoding, decode)
+    sending = [asyncio.ensure_future(api.send("large", BOB, n)) for n in range(3)]
+    await asyncio.sleep(0)
+    assert encoded == []
+    opened.set()
+    await asyncio.gather(*sending)
+    assert encoded == [0, 1, 2]
+    assert await api.send("realtime", BOB, 3, realtime=True)
+    assert encoded == [0, 1, 2, 3]
+    await api.close()
 
 
 class Slow:
@@ -117,7 +150,7 @@ async def test_local_messages_are_handled_at_once(api: API, destination: str) ->
     api.on("self.chat", lambda topic, sender, payload: got.append((topic, sender, payload)))
     assert await (await api.send("chat", destination, "hi")) == DELIVERED
     assert got == [("self.chat", OWN, "hi")]
-    assert await (await api.send("other", destination)) == UNHANDLED
+    assert (await api.send("other", destination)).outcome == UNHANDLED
 
 
 async def test_a_handler_cannot_change_what_the_sender_keeps(api: API) -> None:
@@ -150,7 +183,7 @@ async def test_a_local_sender_waits_for_room(api: API) -> None:
     assert sum(task.done() for task in sending) < 4
     slow.gate.set()
     for delivery in await asyncio.gather(*sending):
-        assert (await delivery).handled
+        assert (await delivery).state == "delivered"
     assert slow.got == list(range(5))
 
 
@@ -159,14 +192,84 @@ async def test_local_refusals_and_failures(api: API, wire: Wire) -> None:
     def busy(topic: str, sender: str, payload: Any) -> None:
         raise Refused("busy")
 
-    @api.on("self.broken")
+    @api.on("self.broken", retries=0)
     def broken(topic: str, sender: str, payload: Any) -> None:
         raise KeyError("broken")
 
     with pytest.raises(Refused, match="busy"):
         await (await api.send("busy"))
-    assert await (await api.send("broken")) == DELIVERED, "handled, and the failure is told"
+    outcome = (await api.send("broken")).outcome
+    assert outcome is not None
+    assert (outcome.state, outcome.reason) == ("failed", "KeyError: 'broken'")
     assert [topic for _, topic in wire.errors] == ["self.busy", "self.broken"]
+
+
+async def test_a_local_message_is_tried_again_until_it_is_handled(api: API, wire: Wire) -> None:
+    tries: list[Any] = []
+
+    @api.on("self.chat", backoff=0.0)
+    def handler(topic: str, sender: str, payload: Any) -> None:
+        tries.append(payload)
+        if len(tries) < 3:
+            raise KeyError("not yet")
+
+    assert await (await api.send("chat", payload=1)) == DELIVERED
+    assert tries == [1, 1, 1]
+    assert len(wire.errors) == 2
+
+
+async def test_requests_are_asked_once(api: API) -> None:
+    tries: list[Any] = []
+    replies = Ended(durable=True)  # whatever whoever hands it over says
+
+    @api.on("*.fail", backoff=0.0)
+    async def fail(topic: str, sender: str, payload: Any) -> None:
+        tries.append(payload)
+        raise KeyError("no")
+
+    assert api.on_request("friends", "fail", BOB, encode(1), replies) is None
+    await turns(20)
+    assert (tries, [type(reply.error) for reply in replies]) == ([1], [KeyError])
+
+
+async def test_each_kind_of_message_has_its_own_fourth_argument(api: API, wire: Wire) -> None:
+    got: list[Message] = []
+
+    @api.on("*.chat")
+    def handler(topic: str, sender: str, payload: Any, message: Message) -> None:
+        got.append(message)
+
+    ended = Ended()
+    api.on_event("friends", "chat", BOB, encode([1]))
+    api.on_message("friends", "chat", BOB, encode([2]), ended)
+    api.on_request("friends", "chat", BOB, encode([3]), ended)
+    await api.send("chat", payload=[4])
+    await api.request("chat", payload=[5])
+    assert got[1:3] == ended.made
+    told = [(m.kind, m.topic, m.protocol, decode(m.payload), m.sender, m.scope) for m in (got[0], *got[3:])]
+    assert told == [
+        ("realtime", "chat", "ms", [1], BOB, "friends"),
+        ("local", "chat", "ms", [4], OWN, "self"),
+        ("request", "chat", "ms", [5], OWN, "self"),
+    ]
+    assert wire.errors == []
+
+
+async def test_what_was_not_handled_at_the_end_is_told_to_local_senders(api: API) -> None:
+    slow = Slow()
+    api.on("self.chat", slow)
+    deliveries = [await api.send("chat", payload=number) for number in range(2)]
+    await turns()
+    ending = asyncio.ensure_future(api.end(20.0))
+    await turns()
+    with pytest.raises(NotRunning):
+        await deliveries[1]
+    with pytest.raises(NotRunning):
+        await api.send("chat", payload=2)
+    assert api.on_message("friends", "nobody", BOB, encode(1), Ended()) is None, "it comes again, to whoever listens"
+    slow.gate.set()
+    assert await ending == []
+    assert await deliveries[0] == DELIVERED
 
 
 async def test_local_requests(api: API) -> None:
@@ -195,19 +298,19 @@ async def test_remote_messages_come_in_decoded(api: API) -> None:
     got: list[Any] = []
     api.on("friends.chat", lambda topic, sender, payload: got.append((topic, sender, payload)))
     for _ in range(2):
-        result = api.on_message("friends", "chat", BOB, encode([1]), lambda result: None)
+        result = api.on_message("friends", "chat", BOB, encode([1]), Ended())
         assert isinstance(result, Result)
         assert result.error is None
         api.on_event("friends", "chat", BOB, encode([2]))
     assert got == [("friends.chat", BOB, [1]), ("friends.chat", BOB, [2])] * 2
-    assert api.on_message("public", "chat", BOB, encode(1), lambda result: None) is NOBODY
+    assert api.on_message("public", "chat", BOB, encode(1), Ended()) is NOBODY
     api.on_event("public", "chat", BOB, encode(1))
     assert len(got) == 4
 
 
 async def test_a_payload_that_does_not_decode_is_refused_and_counted(api: API) -> None:
     api.on("friends.>", lambda topic, sender, payload: None)
-    result = api.on_message("friends", "chat", BOB, b"\xc1", lambda result: None)
+    result = api.on_message("friends", "chat", BOB, b"\xc1", Ended())
     assert result is not None
     assert str(result.error) == "bad-payload"
     api.on_event("friends", "chat", BOB, b"")
@@ -217,8 +320,8 @@ async def test_a_payload_that_does_not_decode_is_refused_and_counted(api: API) -
 async def test_remote_messages_finish_when_their_handlers_do(api: API) -> None:
     slow = Slow()
     api.on("friends.chat", slow)
-    finished: list[Result] = []
-    assert api.on_message("friends", "chat", BOB, encode(1), finished.append) is None
+    finished = Ended()
+    assert api.on_message("friends", "chat", BOB, encode(1), finished) is None
     await turns()
     assert finished == []
     slow.gate.set()
@@ -227,7 +330,7 @@ async def test_remote_messages_finish_when_their_handlers_do(api: API) -> None:
 
 
 async def test_remote_requests(api: API) -> None:
-    replies: list[Any] = []
+    replies = Ended()
     slow = Slow()
     slow.gate.set()
     api.on("friends.slow", slow)
@@ -236,7 +339,7 @@ async def test_remote_requests(api: API) -> None:
     api.on("friends.odd.slow", made_odd)
 
     def ask(topic: str) -> Any:
-        return api.on_request("friends", topic, BOB, encode(1), replies.append)
+        return api.on_request("friends", topic, BOB, encode(1), replies)
 
     assert ask("now") == encode(2)
     assert ask("nobody") is NOBODY
@@ -254,7 +357,7 @@ async def made_odd(topic: str, sender: str, payload: Any) -> object:
 
 async def test_retry_reaches_across(api: API) -> None:
     calls: list[Any] = []
-    finished: list[Result] = []
+    finished = Ended()
 
     @api.on("friends.chat")
     def handler(topic: str, sender: str, payload: Any) -> None:
@@ -262,7 +365,7 @@ async def test_retry_reaches_across(api: API) -> None:
         if len(calls) < 3:
             raise Retry(0)
 
-    assert api.on_message("friends", "chat", BOB, encode(1), finished.append) is None
+    assert api.on_message("friends", "chat", BOB, encode(1), finished) is None
     await turns(10)
     assert calls == [1, 1, 1]
     assert len(finished) == 1

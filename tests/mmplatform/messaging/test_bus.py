@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from mmplatform.errors import InvalidTopic
 from mmplatform.messaging.bus import Bus
-from mmplatform.messaging.subscriber import Result
 from tests.support.brute_force import matches
-from tests.support.bus import Errors, Heard, Slow, others, turns
+from tests.support.bus import Ended, Errors, Heard, Slow, others, turns
 
 # Matching.
 
@@ -51,7 +50,7 @@ def test_a_name_reaches_exactly_the_patterns_that_match(
         pattern, _, handler = live.pop(data.draw(st.integers(0, len(live) - 1)))
         assert bus.off(".".join(pattern), handler)
         check()
-    assert not bus._patterns._root.children, "the index keeps nothing of what is gone"
+    assert not bus._listeners.patterns._root.children, "the index keeps nothing of what is gone"
 
 
 @pytest.mark.parametrize(
@@ -203,6 +202,47 @@ def test_off_ends_one_subscription_at_a_time(bus: Bus) -> None:
     assert heard.payloads == [1, 1, 2]
 
 
+@pytest.mark.parametrize("hashable", [True, False])
+def test_off_compares_handlers(bus: Bus, hashable: bool) -> None:
+    class Alike:
+        __hash__ = (lambda self: 1) if hashable else None  # type: ignore[assignment]
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Alike)
+
+        def __call__(self, topic: str, sender: str, payload: Any) -> None: ...
+
+    bus.on("self.a", heard := Heard())
+    bus.on("self.a", Alike())
+    assert bus.off("self.a", Alike())
+    assert not bus.off("self.a", Alike())
+    assert [subscriber.handler for subscriber in bus.subscribers()] == [heard]
+
+
+def test_off_looks_at_no_other_handler(bus: Bus) -> None:
+    """A pattern with thousands of handlers, as of a server with one a client, made each off() slower."""
+    looked: list[object] = []
+
+    class Counted:
+        def __eq__(self, other: object) -> bool:
+            looked.append(other)
+            return self is other
+
+        def __hash__(self) -> int:
+            return id(self)
+
+        def __call__(self, topic: str, sender: str, payload: Any) -> None: ...
+
+    handlers = [Counted() for _ in range(500)]
+    for handler in handlers:
+        bus.on("self.a", handler)
+    looked.clear()
+    for handler in reversed(handlers):
+        assert bus.off("self.a", handler)
+    assert len(looked) <= len(handlers)
+    assert not bus.emit("self", "a", "me", 1)
+
+
 def test_off_takes_bound_methods(bus: Bus) -> None:
     class Owner:
         def handle(self, topic: str, sender: str, payload: Any) -> None:
@@ -275,6 +315,32 @@ def test_bad_options_are_refused(bus: Bus, options: dict[str, Any]) -> None:
     assert not bus.emit("self", "a", "me", 0)
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"retries": -1}, "retries=-1"),
+        ({"retries": 1.5}, "retries=1.5"),
+        ({"retries": True}, "retries=True"),
+        ({"backoff": -0.1}, "backoff=-0.1"),
+        ({"backoff": float("nan")}, "backoff=nan"),
+        ({"backoff": float("inf")}, "backoff=inf"),
+        ({"ordered": True, "concurrency": 2}, "one message after the other"),
+    ],
+)
+def test_bounds_of_retries_are_refused(bus: Bus, options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        bus.on("self.a", Heard(), **options)
+    assert bus.subscribers() == []
+
+
+def test_whoever_wants_to_know_is_told_of_new_subscriptions(bus: Bus) -> None:
+    found: list[bool] = []
+    bus.subscribed = lambda: found.append(bus.route("self", "a") is not None)
+    bus.on("self.b", Heard())
+    bus.once("self.a", Heard())
+    assert found == [False, True]
+
+
 # Errors.
 
 
@@ -331,7 +397,7 @@ async def test_a_cancelled_error_of_a_handler_counts_as_its_failure(bus: Bus, er
     """Else the message would never be finished, and nothing behind it acknowledged."""
     lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     lost.cancel()
-    results: list[Result] = []
+    results = Ended()
 
     async def awaited(topic: str, sender: str, payload: Any) -> None:
         await lost
@@ -344,7 +410,7 @@ async def test_a_cancelled_error_of_a_handler_counts_as_its_failure(bus: Bus, er
     for topic in "abca":
         route = bus.route("self", topic)
         assert route is not None
-        result = bus.deliver(route, "me", 0, results.append)
+        result = bus.deliver(route, "me", 0, results)
         if result is not None:
             results.append(result)
     await turns()

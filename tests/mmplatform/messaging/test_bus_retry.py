@@ -1,7 +1,6 @@
 """The bus: handlers that ask for a message again, requests, and the end."""
 
 import asyncio
-import functools
 import gc
 import weakref
 from collections.abc import Callable
@@ -13,8 +12,7 @@ from mmplatform.errors import NoResponders, NotRunning
 from mmplatform.message import Retry
 from mmplatform.messaging import bus as module
 from mmplatform.messaging.bus import MAX_ROUTES, Bus
-from mmplatform.messaging.subscriber import Result
-from tests.support.bus import Errors, Heard, Slow, others, turns
+from tests.support.bus import Ended, Errors, Heard, Slow, others, turns
 
 # Retry.
 
@@ -43,17 +41,17 @@ def made_async(handler: Callable[[str, str, Any], Any]) -> Callable[[str, str, A
 async def test_retry_postpones_one_message_and_lets_later_ones_pass(bus: Bus, errors: Errors, kind: str) -> None:
     handler, calls = retries(2)
     bus.on("self.a", handler if kind == "plain" else made_async(handler))
-    results: dict[int, Result] = {}
+    ended = {number: Ended() for number in range(4)}
     for number in range(4):
         route = bus.route("self", "a")
         assert route is not None
-        result = bus.deliver(route, "me", number, functools.partial(results.__setitem__, number))
+        result = bus.deliver(route, "me", number, ended[number])
         if result is not None:
-            results[number] = result
+            ended[number](result)
     await turns(20)
     assert [calls.index(number) for number in range(4)] == [0, 1, 2, 3]
     assert sorted(calls) == [0, 1, 1, 1, 2, 3, 3, 3]
-    assert {number: result.value for number, result in results.items()} == {0: 0, 1: 1, 2: 2, 3: 3}
+    assert {number: result.value for number, [result] in ended.items()} == {0: 0, 1: 1, 2: 2, 3: 3}
     assert errors == []
     await bus.close()
 
@@ -67,10 +65,10 @@ async def test_retry_calls_only_the_handler_that_asked(bus: Bus, kinds: str) -> 
         handler, called = retries(count)
         calls.append(called)
         bus.on("self.a", handler if kind == "p" else made_async(handler))
-    results: list[Result] = []
+    results = Ended()
     route = bus.route("self", "a")
     assert route is not None
-    assert bus.deliver(route, "me", 1, results.append) is None
+    assert bus.deliver(route, "me", 1, results) is None
     await turns(30)
     assert [len(called) for called in calls] == [1, 4, 2]
     assert [result.value for result in results] == [1]
@@ -232,7 +230,7 @@ async def test_close_leaves_no_task_and_no_timer(bus: Bus) -> None:
     await turns()
     assert len(others()) == 6
     bus.off("self.b", slow)
-    timers = list(bus._timers)
+    timers = list(bus._work._timers)
     await bus.close()
     assert not others()
     assert timers
@@ -245,14 +243,14 @@ async def test_what_close_interrupts_is_not_finished(bus: Bus) -> None:
     """It is not acknowledged, and comes again."""
     slow = Slow()
     bus.on("self.a", slow, queue=2)
-    results: list[Result] = []
+    results = Ended()
     route = bus.route("self", "a")
     assert route is not None
     for number in range(2):
-        bus.deliver(route, "me", number, results.append)
+        bus.deliver(route, "me", number, results)
         await turns()
     await bus.close()
-    bus.deliver(route, "me", 2, results.append)
+    bus.deliver(route, "me", 2, results)
     slow.gate.set()
     await turns()
     assert slow.begun == [0]
@@ -288,7 +286,7 @@ async def test_a_handler_may_close_the_bus(bus: Bus) -> None:
     await turns(10)
     assert done == ["self.stop"]
     assert not others()
-    assert not bus._timers
+    assert not bus._work._timers
 
 
 async def test_nothing_keeps_a_payload_once_it_is_handled(bus: Bus) -> None:

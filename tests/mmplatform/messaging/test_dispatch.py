@@ -12,7 +12,8 @@ from mmplatform.events import Events
 from mmplatform.identity.circles import is_control_topic
 from mmplatform.messaging import dispatch as module
 from mmplatform.messaging.dispatch import Dispatcher
-from mmplatform.messaging.subscriber import DONE, NOBODY, Result
+from mmplatform.messaging.results import DONE, NOBODY, Result
+from tests.support.bus import Ended
 
 SCOPES = st.sampled_from(["self", "friends", "public"])
 WORDS = st.sampled_from(
@@ -41,7 +42,8 @@ class Api:
     def on_request(self, scope: str, topic: str, sender: str, payload: bytes, finished: Any) -> Any:
         return self.take("request", scope, topic)
 
-    async def close(self) -> None: ...
+    async def end(self, grace: float) -> list[str]:
+        return []
 
 
 class Door:
@@ -54,10 +56,11 @@ class Door:
         self.gate.attach("ms", self.api)
 
     def knock(self, topic: str, protocol: str = "ms", scope: str = "public") -> list[Any]:
+        self.ended = Ended()
         self.gate.events(scope, "eve", [Event(topic, protocol, b"")])
         return [
-            self.gate.message(scope, "eve", topic, protocol, b"", lambda result: None),
-            self.gate.request(scope, "eve", topic, protocol, b"", lambda result: None),
+            self.gate.message(scope, "eve", topic, protocol, b"", self.ended),
+            self.gate.request(scope, "eve", topic, protocol, b"", self.ended),
         ]
 
 
@@ -76,6 +79,32 @@ def test_no_scope_passes_a_control_topic(topic: str, scope: str) -> None:
 def test_a_protocol_has_one_api() -> None:
     with pytest.raises(LocalError, match="'ms' has an API already"):
         Door().gate.attach("ms", Api())
+
+
+def test_whoever_wants_to_know_is_told_of_new_protocols() -> None:
+    door, told = Door(), list[list[str]]()
+    door.gate.attached = lambda: told.append(list(door.gate.protocols))
+    door.gate.attach("zz", door.api)
+    assert told == [["ms", "zz"]]
+
+
+def test_messages_of_the_platform_itself_are_told_to_nobody() -> None:
+    door, seen = Door(), list[Any]()
+    door.gate.internal.add("ms")
+    door.events.add("message", seen.append)
+    door.api.result = NOBODY
+    assert door.knock("a")[0] is NOBODY, "nor do those who watch count as its listeners"
+    assert seen == []
+
+
+def test_those_who_watch_can_save_nothing() -> None:
+    door, seen = Door(), list[Any]()
+    door.events.add("message", seen.append)
+    door.knock("a")
+    for message in seen:
+        with pytest.raises(LocalError):
+            message.put("key", 1)
+    assert len(seen) == 2
 
 
 def test_results_come_back_and_unknown_protocols_find_nobody() -> None:
@@ -104,7 +133,8 @@ def test_those_who_watch_every_message_count_as_listeners() -> None:
     seen: list[Any] = []
     door.events.add("message", seen.append)
     assert door.knock("c")[0] is DONE
-    assert [(message.topic, message.scope, message.sender) for message in seen] == [("c", "public", "eve")] * 2
+    assert [(message.topic, message.kind) for message in seen] == [("c", "realtime"), ("a", "durable")]
+    assert seen[1] is door.ended.made[0], "what whoever handed it over makes of it"
 
 
 def test_a_peer_that_invents_topics_does_not_grow_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,15 +3,17 @@
 import asyncio
 import collections.abc
 import functools
+import types
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
 
-from mmplatform.message import Retry
+from mmplatform.message import Message, Retry
 from mmplatform.messaging.bus import Bus
-from mmplatform.messaging.subscriber import DONE, Result
+from mmplatform.messaging.results import DONE
+from tests.support.bus import Ended
 from tests.support.waiting import until
 
 
@@ -27,7 +29,7 @@ class Heard:
         self.bus = Bus(lambda error, topic: self.errors.append(f"{type(error).__name__}: {error}"))
         self.seen: list[Any] = []
         self.done: list[Any] = []
-        self.ended: list[Result] = []
+        self.ended = Ended()
 
     async def work(self, payload: Any, turns: int = 3) -> Any:
         for _ in range(turns):
@@ -38,9 +40,9 @@ class Heard:
     def say(self, payload: Any, topic: str = "x") -> None:
         route = self.bus.route("self", topic)
         assert route is not None
-        result = self.bus.deliver(route, "me", payload, self.ended.append)
+        result = self.bus.deliver(route, "me", payload, self.ended)
         if result is not None:
-            self.ended.append(result)
+            self.ended(result)
 
 
 @pytest.fixture
@@ -116,6 +118,77 @@ async def test_whatever_can_be_awaited_is_awaited_before_the_message_counts_as_h
     assert heard.errors == []
 
 
+@types.coroutine
+def stepping(value: Any) -> Iterator[None]:
+    """Awaitable, and no coroutine by its type."""
+    yield
+    return value
+
+
+@pytest.mark.parametrize("kind", ["task", "future of a task", "awaitable", "stepping", "coroutine"])
+@pytest.mark.parametrize("handler", ["async", "lambda", "ordered"])
+async def test_what_an_async_handler_returns_is_awaited_too(heard: Heard, kind: str, handler: str) -> None:
+    class Awaitable:
+        def __init__(self, payload: Any) -> None:
+            self.payload = payload
+
+        def __await__(self) -> Any:
+            return heard.work(self.payload).__await__()
+
+    def make(payload: Any) -> Any:
+        match kind:
+            case "task":
+                return asyncio.ensure_future(heard.work(payload))
+            case "future of a task":
+                return asyncio.shield(asyncio.gather(heard.work(payload)))
+            case "awaitable":
+                return Awaitable(payload)
+            case "stepping":
+                return stepping(heard.work(payload))
+        return heard.work(payload)
+
+    async def returns(topic: str, sender: str, payload: Any) -> Any:
+        return make(payload)
+
+    given = (lambda *message: returns(*message)) if handler == "lambda" else returns
+    heard.bus.on("self.x", given, ordered=handler == "ordered")
+    heard.say(1)
+    await until(lambda: heard.ended)
+    assert heard.done == [1], "never acknowledged before its work is done"
+    assert [result.value for result in heard.ended] == ([[1]] if kind == "future of a task" else [1])
+    assert heard.errors == []
+
+
+async def test_a_generator_based_coroutine_is_a_handler(heard: Heard) -> None:
+    @types.coroutine
+    def handler(topic: str, sender: str, payload: Any) -> Iterator[None]:
+        yield
+        heard.done.append(payload)
+
+    heard.bus.on("self.x", handler)
+    heard.say(1)
+    assert heard.ended == []
+    await until(lambda: heard.ended)
+    assert heard.done == [1]
+
+
+async def test_awaitables_without_end_are_an_error(heard: Heard, recwarn: pytest.WarningsRecorder) -> None:
+    async def nested(depth: int) -> Any:
+        return nested(depth - 1) if depth else "at last"
+
+    async def handler(topic: str, sender: str, payload: int) -> Any:
+        return nested(payload - 2)
+
+    heard.bus.on("self.x", handler)
+    heard.say(8)
+    heard.say(9)
+    await until(lambda: len(heard.ended) == 2)
+    assert heard.ended[0].value == "at last"
+    assert isinstance(heard.ended[1].error, TypeError)
+    assert heard.errors == ["TypeError: the handler returned something to await that gave another, more than 8 times"]
+    assert [str(warning.message) for warning in recwarn] == []
+
+
 async def test_an_async_mock_is_called_once_for_each_message(heard: Heard) -> None:
     mock = AsyncMock(return_value="x")
     heard.bus.on("self.x", mock)
@@ -177,7 +250,7 @@ async def test_a_retry_out_of_something_awaited_calls_the_handler_again(heard: H
 def no_arguments() -> None: ...
 
 
-def four(topic: str, sender: str, payload: Any, more: Any) -> None: ...
+def five(topic: str, sender: str, payload: Any, message: Message, more: Any) -> None: ...
 
 
 def keyword(topic: str, sender: str, *, payload: Any) -> None: ...
@@ -195,7 +268,7 @@ def generate(topic: str, sender: str, payload: Any) -> Iterator[int]:
     ("handler", "text"),
     [
         (no_arguments, "topic, sender, payload"),
-        (four, "missing a required argument: 'more'"),
+        (five, "requires 5 arguments; a handler is called with .* or with the message as a fourth"),
         (keyword, "topic, sender, payload"),
         (stream, "is a generator"),
         (generate, "is a generator"),
@@ -219,9 +292,11 @@ def test_what_takes_more_than_it_is_given_is_welcome() -> None:
 
         async def __call__(self, *arguments: Any, **options: Any) -> None: ...
 
-    for handler in (print, dict, Method().handle, Method(), functools.partial(four, "first"), lambda *a: None):
-        bus.on("self.x", handler)  # type: ignore[arg-type]
+    for handler in (print, dict, Method().handle, Method(), functools.partial(five, "first"), lambda *a: None):
+        bus.on("self.x", handler)  # type: ignore[type-var]
     assert len(bus.subscribers()) == 6
+    takes_message = [subscriber.takes_message for subscriber in bus.subscribers()]
+    assert takes_message == [False, False, False, False, True, False], "the partial one requires four"
 
 
 @pytest.mark.parametrize("make", [stream, generate])
@@ -253,7 +328,7 @@ async def test_coroutines_that_nobody_will_await_are_closed(recwarn: pytest.Warn
         route = heard.bus.route("self", topic)
         assert route is not None
         for number in range(4):
-            heard.bus.deliver(route, "me", number, heard.ended.append)  # the same route: each calls the handler
+            heard.bus.deliver(route, "me", number, heard.ended)  # the same route: each calls the handler
     await heard.bus.close()
-    heard.bus.deliver(route, "me", 4, heard.ended.append)
+    heard.bus.deliver(route, "me", 4, heard.ended)
     assert [str(warning.message) for warning in recwarn] == []

@@ -9,8 +9,8 @@ import pytest
 
 from mmplatform.errors import QueueFull
 from mmplatform.messaging.bus import Bus
-from mmplatform.messaging.subscriber import UNHELD, Result
-from tests.support.bus import Heard, Slow, others, turns
+from mmplatform.messaging.subscriber import UNHELD
+from tests.support.bus import Ended, Heard, Slow, others, turns
 
 # Async handlers.
 
@@ -95,7 +95,7 @@ async def test_policy_block_makes_the_sender_wait(bus: Bus) -> None:
         route = bus.route("self", "a")
         assert route is not None
         await bus.room(route)
-        bus.deliver(route, "me", number, lambda result: None)
+        bus.deliver(route, "me", number, Ended())
         sent.append(number)
 
     senders = [asyncio.ensure_future(send(number)) for number in range(20)]
@@ -118,7 +118,7 @@ async def test_room_waits_for_every_full_queue(bus: Bus) -> None:
     route = bus.route("self", "a")
     assert route is not None
     for number in range(2):
-        bus.deliver(route, "me", number, lambda result: None)
+        bus.deliver(route, "me", number, Ended())
         await turns()
     waiting = asyncio.ensure_future(bus.room(route))
     first.gate.set()
@@ -136,13 +136,13 @@ async def test_room_does_not_wait_for_a_subscription_that_ends(bus: Bus) -> None
     route = bus.route("self", "a")
     assert route is not None
     for number in range(2):
-        bus.deliver(route, "me", number, lambda result: None)
+        bus.deliver(route, "me", number, Ended())
         await turns()
     waiting = asyncio.ensure_future(bus.room(route))
     await turns()
     bus.off("self.a", slow)
     await asyncio.wait_for(waiting, 1)
-    assert bus.deliver(route, "me", 2, lambda result: None) is not None, "a stale route reaches nobody"
+    assert bus.deliver(route, "me", 2, Ended()) is not None, "a stale route reaches nobody"
     await bus.close()
     assert slow.begun == [0]
 
@@ -166,11 +166,11 @@ async def test_policy_drop_oldest(bus: Bus) -> None:
     slow = Slow()
     bus.on("self.a", slow, queue=3, policy="drop-oldest")
     (subscriber,) = bus.subscribers()
-    results: list[Result] = []
+    results = Ended()
     route = bus.route("self", "a")
     assert route is not None
     for number in range(10):
-        bus.deliver(route, "me", number, results.append)
+        bus.deliver(route, "me", number, results)
         if number == 0:
             await turns()
     await bus.room(route)
@@ -191,7 +191,7 @@ async def test_policy_error(bus: Bus) -> None:
     assert route is not None
     results = []
     for number in range(10):
-        results.append(bus.deliver(route, "me", number, lambda result: None))
+        results.append(bus.deliver(route, "me", number, Ended()))
         if number == 0:
             await turns()
     assert subscriber.dropped == 6

@@ -20,7 +20,7 @@ Maker = Callable[[], Storage]
 class Plain(MemoryStorage):
     """A store that has only what it must have: its keys are those that a scan finds."""
 
-    keys = Storage.keys
+    keys, sizes = Storage.keys, Storage.sizes
 
 
 @pytest.fixture(params=["memory", "sqlite", "plain"])
@@ -58,6 +58,7 @@ async def test_any_bytes_are_kept_as_they_are(store: Storage, key: bytes, value:
     await store.put(key, value)
     assert await store.get(key) == value
     assert await store.scan(key) == [(key, value)]
+    assert await store.sizes(key) == [(key, len(value))]
 
 
 async def test_a_read_sees_the_writes_called_before_it(store: Storage) -> None:
@@ -105,6 +106,7 @@ async def test_scan_by_prefix_start_and_limit(store: Storage) -> None:
         assert all(key == value for key, value in rows)
         found = [key for key, _ in rows]
         assert await store.keys(prefix, start, limit) == found
+        assert await store.sizes(prefix, start, limit) == [(key, len(key)) for key in found]
         return found
 
     assert await scanned(b"") == sorted(keys)
@@ -127,11 +129,12 @@ async def test_keys_see_the_writes_called_before_them(store: Storage) -> None:
 
 
 async def test_an_owner_sees_its_own_keys_only(store: Storage) -> None:
-    await store.write([(b"a/1", b""), (b"b/1", b""), (b"b/2", b""), (b"c", b"")])
+    await store.write([(b"a/1", b""), (b"b/1", b""), (b"b/2", b"222"), (b"c", b"")])
     mine = PrefixedStorage(store, b"b/")
     assert await mine.keys(b"") == [b"1", b"2"]
     assert await mine.keys(b"", b"2") == [b"2"]
     assert await mine.keys(b"", limit=1) == [b"1"]
+    assert await mine.sizes(b"", b"2") == [(b"2", 3)]
 
 
 async def test_scan_follows_later_writes(store: Storage) -> None:
@@ -260,4 +263,5 @@ async def test_it_behaves_like_a_sorted_dict(
         expected = expected[:limit] if limit else expected
         assert await store.scan(prefix, start, limit) == expected
         assert await store.keys(prefix, start, limit) == [key for key, _ in expected]
+        assert await store.sizes(prefix, start, limit) == [(key, len(value)) for key, value in expected]
         assert [await store.get(key) for key in model] == list(model.values())

@@ -1,0 +1,60 @@
+"""Reads what earlier runs left in the outbox, a page at a time, and puts aside what is damaged."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+from mmplatform.delivery.letters import PREFIX as LETTERS
+from mmplatform.durable.rows import OUTBOX, Row, parse_key
+from mmplatform.errors import StorageCorrupt, StorageError
+from mmplatform.storage.contract import Storage
+
+PAGE: Final = 256  # rows that are looked up at once: the loop goes on in between
+
+Failed = Callable[[Exception], None]
+
+
+async def kept_rows(storage: Storage, failed: Failed) -> AsyncIterator[list[tuple[str, int, Row]]]:
+    """Give the rows of the outbox in the order of their keys, as (peer, lane, row); no message is read.
+
+    A row whose key is damaged is put aside. ``failed`` is told of it, and of a file that gives its keys out of order:
+    what is behind cannot be found in it.
+    """
+    start = OUTBOX
+    while True:
+        found = await storage.sizes(OUTBOX, start, PAGE)
+        page: list[tuple[str, int, Row]] = []
+        for key, size in found:
+            if key < start:
+                failed(StorageCorrupt("the rows of the outbox are out of order; restore the file from a backup"))
+                yield page
+                return
+            start = key + b"\0"
+            place = parse_key(key)
+            if place is not None:
+                peer, lane, first, last = place
+                page.append((peer, lane, Row(key, first, last, size)))
+            else:
+                failed(StorageCorrupt("a row of the outbox has a damaged key and was put aside"))
+                await put_aside(storage, failed, key, await storage.get(key) or b"")
+        yield page
+        if len(found) < PAGE:
+            return
+
+
+async def kept_letters(storage: Storage) -> AsyncIterator[list[tuple[bytes, bytes]]]:
+    """Give the keys and values of all letters."""
+    start = LETTERS
+    while True:
+        found = await storage.scan(LETTERS, start, PAGE)
+        yield found
+        if len(found) < PAGE or found[-1][0] < start:
+            return
+        start = found[-1][0] + b"\0"
+
+
+async def put_aside(storage: Storage, failed: Failed, key: bytes, value: bytes) -> None:
+    """Keep a damaged row where nobody reads it again."""
+    try:
+        await storage.write([(b"quarantine/" + key, value), (key, None)])
+    except StorageError as error:
+        failed(error)

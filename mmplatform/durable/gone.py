@@ -1,0 +1,44 @@
+"""Remembers rows that are gone, as long as somebody may still have read them before."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+
+class Gone:
+    """The numbers of rows that were taken out. A reader that began before a row was deleted may still come upon it."""
+
+    def __init__(self) -> None:
+        self._numbers: set[int] = set()
+        self._deleted: deque[tuple[int, int]] = deque()  # when a deletion was saved, and the number of the row
+        self._readers: dict[int, None] = {}  # when each began, the first one first
+        self._time = 0
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._numbers
+
+    def add(self, number: int) -> None:
+        """Note that a row is about to be deleted."""
+        self._numbers.add(number)
+
+    def deleted(self, numbers: Iterable[int]) -> None:
+        """Note that these rows are deleted: who begins to read from now on does not see them."""
+        self._deleted.extend((self._time, number) for number in numbers)
+        self._prune()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keep in mind, while rows are read and looked at, which of them go meanwhile."""
+        self._time += 1
+        began = self._time
+        self._readers[began] = None
+        try:
+            yield
+        finally:
+            del self._readers[began]
+            self._prune()
+
+    def _prune(self) -> None:
+        first = next(iter(self._readers), self._time + 1)
+        while self._deleted and self._deleted[0][0] < first:
+            self._numbers.discard(self._deleted.popleft()[1])

@@ -1,0 +1,119 @@
+"""How the handling of one message ends: what its handlers gave, who is told when all are done, and who still works."""
+
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from mmplatform.message import Message
+
+Rows = Sequence[tuple[str, bytes | None]]  # names, and values as MessagePack
+
+
+class Unhandled(Exception):
+    """Raised by a handler of the platform itself: as if it were not subscribed."""
+
+
+class Result:
+    """What the handlers of one message gave: the first value that is not None, or the first error.
+
+    ``rows``: what those handlers that succeeded want to be saved with the note that the message is handled.
+    """
+
+    __slots__ = ("error", "rows", "value")
+
+    def __init__(self, value: object = None, error: BaseException | None = None, rows: Rows = ()) -> None:
+        self.value = value
+        self.error = error
+        self.rows = rows
+
+
+DONE: Final = Result()
+NOBODY: Final = Result()  # nobody listens
+
+
+class Finished(Protocol):
+    """Is called with the result when all handlers of a message are done; never when one was cut short."""
+
+    durable: bool  # whether handlers that fail are run again
+
+    def __call__(self, result: Result, /) -> None:
+        """Take the result."""
+        ...
+
+    def message(self) -> Message:
+        """Make the message for one handler that has a fourth parameter."""
+        ...
+
+
+class LocalEnd(Finished):
+    """The end of a message whose sender waits in this process."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Tell the sender that this node stops before the message is handled."""
+
+
+class Pending:
+    """A message some of whose handlers are still at work."""
+
+    __slots__ = ("finished", "name", "payload", "remaining", "result", "sender")
+
+    def __init__(self, name: str, sender: str, payload: Any, finished: Finished | None) -> None:
+        self.name, self.sender, self.payload, self.finished = name, sender, payload, finished
+        self.remaining = 1  # the deliver() call itself holds one until it has called everybody
+        self.result = NOBODY
+
+    @property
+    def durable(self) -> bool:
+        """Whether handlers that fail are run again."""
+        return self.finished is not None and self.finished.durable
+
+    def message(self) -> Message:
+        """Make the message for one handler that has a fourth parameter."""
+        if self.finished is not None:
+            return self.finished.message()
+        scope, _, topic = self.name.partition(".")
+        return Message(topic, "", b"", self.sender, scope, "local", "", time.time())
+
+    def end(self, value: object, error: BaseException | None = None, rows: Rows = ()) -> None:
+        """Take what one handler returned or raised: the first that is not None is the result of the message."""
+        if value is not None or error is not None or rows:
+            self._add(value, error, rows)
+        elif self.result is NOBODY:
+            self.result = DONE
+        self.release()
+
+    def release(self) -> None:
+        """Count one handler as ended, without a result; the last one calls ``finished``."""
+        self.remaining -= 1
+        if self.remaining == 0 and self.finished is not None:
+            self.finished(self.result)
+
+    def let_go(self) -> None:
+        """Leave the message unfinished: it comes again, unless its sender is in this process, who is told."""
+        if isinstance(self.finished, LocalEnd):
+            self.finished.stop()
+
+    def _add(self, value: object, error: BaseException | None, rows: Rows) -> None:
+        if self.result is NOBODY or self.result is DONE:
+            self.result = Result()
+        result = self.result
+        if result.value is None and result.error is None:
+            result.value, result.error = value, error
+        if rows:
+            result.rows = [*result.rows, *rows]
+
+
+class Unawaited(Pending):
+    """One whose sender does not wait; ``make`` makes the message for a handler with a fourth parameter."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, name: str, sender: str, payload: Any, make: Callable[[], Message]) -> None:
+        super().__init__(name, sender, payload, None)
+        self.make = make
+
+    def message(self) -> Message:
+        """Make the message for one handler that has a fourth parameter."""
+        return self.make()

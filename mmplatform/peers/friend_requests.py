@@ -1,0 +1,147 @@
+"""Who asks to be a friend: a node tells a peer once that it has added the peer, and lists who has told it so.
+
+A friendship has two ends, each with a list of its own. What a peer sends on topics for friends before it is one stays
+with that peer (``peers/reception.py``), so that nothing is lost while a person decides.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from mmplatform.codec import Decoder, encode
+from mmplatform.contacts import Contacts
+from mmplatform.delivery.wire import Integer
+from mmplatform.durable.outbox import Outbox
+from mmplatform.errors import CodecError, Refused
+from mmplatform.events import Events
+from mmplatform.identity.keys import SignId
+from mmplatform.message import Priority
+from mmplatform.messaging.dispatch import OnReply
+from mmplatform.messaging.results import DONE, NOBODY, Finished, Result
+from mmplatform.storage.contract import Storage
+
+PROTOCOL: Final = "contacts"  # on the wire
+TOPIC: Final = "friend"
+EXPIRY: Final = 30 * 24 * 3600.0  # seconds after which a question is given up
+MAX_ASKING: Final = 256  # peers that are listed; more are refused
+ASKING: Final = b"asking/"  # the start of the keys of peers that ask us
+ASKED: Final = b"asked/"  # of friends that know of it
+
+_times: Decoder[int] = Decoder(Integer, 16)
+
+
+class FriendRequests:
+    """Lists who asks, and asks. ``changed`` is called when somebody has stopped asking."""
+
+    protocol: Final = PROTOCOL
+
+    def __init__(
+        self,
+        contacts: Contacts,
+        storage: Storage,
+        outbox: Outbox,
+        changed: Callable[[], None],
+        now: Callable[[], float],
+        events: Events,
+    ) -> None:
+        self._contacts, self._storage, self._outbox = contacts, storage, outbox
+        self._changed, self._now, self._events = changed, now, events
+        self._asking: dict[SignId, int] = {}  # since when, in Unix milliseconds
+        self._asked: set[str] = set()
+        contacts.friends.watch(self._friends_changed)
+
+    async def open(self) -> None:
+        """Load who asks, and who was asked. Raises StorageError."""
+        for key, value in await self._storage.scan(ASKING):
+            try:
+                self._asking[SignId(key[len(ASKING) :].decode("ascii"))] = _times.decode(value)
+            except (UnicodeDecodeError, CodecError):
+                self._storage.write([(key, None)], sync=False)
+        for key, _ in await self._storage.scan(ASKED):
+            self._asked.add(key[len(ASKED) :].decode("ascii", "replace"))
+
+    def listed(self) -> list[tuple[SignId, float]]:
+        """Return who asks to be a friend, and since when, in Unix seconds; the first one first."""
+        return sorted(((peer, since / 1000) for peer, since in self._asking.items()), key=lambda entry: entry[1])
+
+    def asks(self, peer: str) -> bool:
+        """Whether ``peer`` asks to be a friend."""
+        return peer in self._asking
+
+    def decline(self, peer: SignId) -> bool:
+        """Take ``peer`` from the list; what it sends to friends is refused from now on. Return whether it was there."""
+        was_there = self._forget(peer)
+        if was_there:
+            self._changed()
+        return was_there
+
+    def ask(self, peer: str) -> None:
+        """Tell a friend, once, that it is one here. For whoever is about to send it something, or has a link to it."""
+        if peer in self._asked or peer not in self._contacts.friends:
+            return
+        self._asked.add(peer)
+        if peer in self._asking:
+            return  # it has added us, and is no stranger to us any more
+        expires = int((self._now() + EXPIRY) * 1000)
+        queue = self._outbox.queue(peer)
+        _, saved = self._outbox.put(queue, Priority.CONTROL, TOPIC, PROTOCOL, encode({}), expires)
+        self._outbox.attach([(ASKED + peer.encode(), b"")])
+        saved.add_done_callback(partial(self._saved, peer))
+
+    def _saved(self, peer: str, done: asyncio.Future[None]) -> None:
+        """Ask once more with the next message when this could not be saved."""
+        if done.cancelled() or done.exception() is not None:
+            self._asked.discard(peer)
+
+    # The protocol.
+
+    def on_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
+        """Ignore it: who asks does so once, durably."""
+
+    def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
+        """List a stranger that asks."""
+        if scope != "public" or topic != TOPIC:
+            return DONE
+        peer = SignId(sender)
+        if peer not in self._asking:
+            if len(self._asking) >= MAX_ASKING:
+                return Result(None, Refused("too many ask"))
+            since = self._asking[peer] = int(self._now() * 1000)
+            self._storage.write([(ASKING + sender.encode(), encode(since))], sync=False)
+            self._events.emit("asking", peer)
+        return DONE
+
+    def on_request(
+        self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
+    ) -> bytes | Result | None:
+        """Refuse: who asks waits for a person."""
+        return NOBODY
+
+    def listens(self, scope: str, topic: str) -> bool:
+        """Whether requests are taken: always."""
+        return True
+
+    async def end(self, grace: float) -> list[str]:
+        """End nothing: no handler is at work."""
+        return []
+
+    # Inside.
+
+    def _friends_changed(self) -> None:
+        friends = self._contacts.friends
+        for peer in [peer for peer in self._asking if peer in friends]:
+            self._forget(peer)
+        for gone in [key for key in self._asked if key not in friends]:
+            self._asked.discard(gone)
+            self._storage.write([(ASKED + gone.encode(), None)], sync=False)
+        for queue in self._outbox.queues():
+            queue.greeted = False
+            if queue.peer in friends and (queue.linked or not queue.empty):
+                self.ask(queue.peer)
+
+    def _forget(self, peer: SignId) -> bool:
+        if self._asking.pop(peer, None) is None:
+            return False
+        self._storage.write([(ASKING + peer.encode(), None)], sync=False)
+        return True

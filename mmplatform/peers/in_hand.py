@@ -1,0 +1,80 @@
+"""What handlers get at hand: a durable message, or a request, of a peer that is linked or mailed."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from mmplatform.delivery.receiver import Stream
+from mmplatform.delivery.wire import Record, Request
+from mmplatform.identity.keys import SignId
+from mmplatform.message import Message
+from mmplatform.messaging.results import NOBODY, Result
+
+
+class Taker(Protocol):
+    """What has handed a message or a request of ``peer`` to handlers, and takes their result."""
+
+    peer: SignId
+    now: Callable[[], float]
+
+    def finished(self, message: "InHand", result: Result) -> None: ...
+
+    def answer(self, asked: "RequestInHand", result: bytes | Result) -> None: ...
+
+    def serve_again(self, asked: "RequestInHand") -> bool: ...
+
+
+class InHand:
+    """A durable message whose handlers are at work; called with their result. ``expires``: Unix ms, our clock."""
+
+    __slots__ = ("expires", "record", "scope", "stream", "taker")
+
+    durable = True
+
+    def __init__(self, taker: Taker, stream: Stream, record: Record, scope: str, expires: int) -> None:
+        self.taker, self.stream, self.record, self.scope, self.expires = taker, stream, record, scope, expires
+
+    def __call__(self, result: Result) -> None:
+        self.taker.finished(self, result)
+
+    def message(self) -> Message:
+        """Make what a handler with a fourth parameter gets."""
+        record, peer = self.record, self.taker.peer
+        name = f"{self.stream.epoch}.{self.stream.lane}.{record.seq}@{peer}"
+        return Message(
+            record.topic, record.protocol, record.payload, peer, self.scope, "durable", name, self.taker.now(),
+            self.expires / 1000,
+        )  # fmt: skip
+
+
+class RequestInHand:
+    """A request whose handlers are at work, or are waited for; called with their result."""
+
+    __slots__ = ("epoch", "request", "scope", "taker")
+
+    durable = False
+
+    def __init__(self, taker: Taker, request: Request, scope: str, epoch: int) -> None:
+        self.taker, self.request, self.scope, self.epoch = taker, request, scope, epoch
+
+    def __call__(self, result: bytes | Result) -> None:
+        self.taker.answer(self, result)
+
+    @property
+    def size(self) -> int:
+        """Bytes that the request holds while it waits."""
+        return len(self.request.payload)
+
+    def message(self) -> Message:
+        """Make what a handler with a fourth parameter gets."""
+        request, peer = self.request, self.taker.peer
+        return Message(
+            request.topic, request.protocol, request.payload, peer, self.scope, "request", "", self.taker.now(), 0.0
+        )
+
+    def try_again(self) -> bool:
+        """Ask the handlers again; return False when there are still none."""
+        return self.taker.serve_again(self)
+
+    def give_up(self) -> None:
+        """Answer that nobody listens."""
+        self.taker.answer(self, NOBODY)

@@ -1,0 +1,208 @@
+"""Hands messages of the inbox to handlers, as soon as there are some: in order within a topic, topics side by side.
+
+The reading and the handlers take turns with everything else: after SLICE seconds the loop goes round.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from mmplatform.delivery.wire import TAKEN, End
+from mmplatform.durable.handled import Handled
+from mmplatform.durable.handled_log import INBOX
+from mmplatform.durable.inbox import HeldTopic, Inbox
+from mmplatform.durable.inbox_rows import InboxKey, InboxMessage
+from mmplatform.errors import StorageError
+from mmplatform.message import Message
+from mmplatform.messaging.dispatch import Dispatcher
+from mmplatform.messaging.results import DONE, NOBODY, Result
+from mmplatform.peers.reception import Reception, text_of, told_of
+
+SLICE: Final = 0.0003  # seconds
+IN_HAND: Final = 1024  # messages of one topic that handlers have at once
+SIDE_BY_SIDE: Final = 64  # topics that are read at once
+AGAIN_AFTER: Final = (
+    0.05  # seconds after which a topic is read again whose rows could not be read, or are not there yet
+)
+
+
+class Redelivery:
+    """Hands over what the inbox of a node keeps. ``scope`` says what a sender is to us now."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        handled: Handled,
+        dispatcher: Dispatcher,
+        reception: Reception,
+        scope: Callable[[str], str],
+        now: Callable[[], float],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self.delivered = 0  # messages of the inbox that handlers took in this run
+        self._inbox, self._handled, self._dispatcher, self._reception = inbox, handled, dispatcher, reception
+        self._scope, self._now, self._failed = scope, now, failed
+        self._reading: dict[HeldTopic, asyncio.Task[None]] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._wanted = self._begun = self._closed = False
+        inbox.grown = self._grown
+
+    def begin(self) -> None:
+        """Hand over what there are handlers for, and look again at each call of :meth:`look`."""
+        self._begun = True
+        self.look()
+
+    def look(self) -> None:
+        """Look for messages that there are handlers for: there is a new handler, or a sender is in another circle."""
+        self._wanted = True
+        if self._begun and self._looking is None and not self._closed:
+            self._looking = asyncio.get_running_loop().create_task(self._look(), name="mm inbox")
+
+    async def close(self) -> None:
+        """Read no more; what handlers have at hand comes again after the next start."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = [*self._reading.values(), *([self._looking] if self._looking is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look(self) -> None:
+        slice_ = Slice()
+        while self._wanted:
+            self._wanted = False
+            for topic in list(self._inbox.topics.values()):
+                await slice_.pause()
+                while len(self._reading) >= SIDE_BY_SIDE:
+                    await asyncio.wait(self._reading.values(), return_when=asyncio.FIRST_COMPLETED)
+                self._grown(topic)
+        self._looking = None
+
+    def _grown(self, topic: HeldTopic) -> None:
+        """Read a topic when there are handlers for what it has; its rows will be there in the next turn of the loop."""
+        if self._closed or not self._begun or topic in self._reading or topic.count <= len(topic.in_hand):
+            return
+        if self._is_heard(topic):
+            if len(self._reading) >= SIDE_BY_SIDE:
+                self.look()
+                return
+            task = asyncio.get_running_loop().create_task(self._hand_over(topic), name="mm inbox reader")
+            self._reading[topic] = task
+            task.add_done_callback(partial(self._ended, topic))
+
+    def _is_heard(self, topic: HeldTopic) -> bool:
+        return self._dispatcher.listens(self._scope(topic.peer), topic.topic, topic.protocol)
+
+    def _ended(self, topic: HeldTopic, task: asyncio.Task[None]) -> None:
+        del self._reading[topic]
+        if self._closed or task.cancelled():
+            return
+        if isinstance(error := task.exception(), Exception):
+            self._failed(error)
+        if topic.count > len(topic.in_hand) and self._timer is None:  # its rows are not there yet, or unreadable
+            self._timer = asyncio.get_running_loop().call_later(AGAIN_AFTER, self._look_later)
+
+    def _look_later(self) -> None:
+        self._timer = None
+        self.look()
+
+    async def _hand_over(self, topic: HeldTopic) -> None:
+        """Hand all messages of one topic over, those that come meanwhile included."""
+        after, slice_ = b"", Slice()
+        try:
+            while True:
+                with self._inbox.gone.reading():
+                    found = await self._inbox.waiting(topic, after)
+                    for key, message in found:
+                        after = key.encoded
+                        if not self._hand(topic, key, message):
+                            return
+                        await slice_.pause()
+                if not found:
+                    return
+                while len(topic.in_hand) >= IN_HAND:
+                    topic.news = asyncio.get_running_loop().create_future()
+                    await topic.news
+        except StorageError as error:
+            self._failed(error)
+
+    def _hand(self, topic: HeldTopic, key: InboxKey, message: InboxMessage) -> bool:
+        """Hand one message over; return False when nobody listens any more."""
+        if key.encoded in topic.in_hand or key.number in self._inbox.gone:
+            return True
+        if key.expires <= self._now() * 1000:
+            self._inbox.end(key, message, (End.EXPIRED, ""))
+            return True
+        scope = self._scope(key.peer)
+        finished = Redelivered(self, topic, key, message, scope)
+        result = self._dispatcher.message(scope, key.peer, key.topic, key.protocol, message.payload, finished)
+        if result is NOBODY:
+            return False
+        if result is None:
+            topic.in_hand.add(key.encoded)
+        else:
+            self.finished(finished, result)
+        return True
+
+    def finished(self, handed: "Redelivered", result: Result) -> None:
+        """Note the end of a message of the inbox."""
+        topic, key, message = handed.topic, handed.key, handed.kept
+        topic.in_hand.discard(key.encoded)
+        if topic.news is not None and not topic.news.done():
+            topic.news.set_result(None)
+        if result is NOBODY:
+            return  # its handler is gone: it waits on
+        ending = TAKEN if result is DONE else self._reception.ended(result)
+        if ending is None:
+            assert result.error is not None
+            ending = End.FAILED, told_of(result.error, handed.scope)
+            self._inbox.fail(key, message, text_of(result.error), ending)
+            return
+        if ending is TAKEN:
+            self.delivered += 1
+            if not result.rows:
+                self._handled.note(INBOX, key.peer, 0, 0, key.number, key.number)
+        self._inbox.end(key, message, ending, self._reception.kept.stage(result.rows))
+
+    def message(self, handed: "Redelivered") -> Message:
+        """Make what a handler with a fourth parameter gets."""
+        key, kept = handed.key, handed.kept
+        return Message(
+            key.topic, key.protocol, kept.payload, key.peer, handed.scope, "durable", kept.id, kept.at / 1000,
+            key.expires / 1000,
+        )  # fmt: skip
+
+
+class Slice:
+    """A short time of work, after which others have their turn."""
+
+    def __init__(self) -> None:
+        self._time = asyncio.get_running_loop().time
+        self._ends = self._time() + SLICE
+
+    async def pause(self) -> None:
+        """Let the loop go round when the time is over."""
+        if self._time() >= self._ends:
+            await asyncio.sleep(0)
+            self._ends = self._time() + SLICE
+
+
+class Redelivered:
+    """A message of the inbox whose handlers are at work; called with their result."""
+
+    __slots__ = ("_redelivery", "kept", "key", "scope", "topic")
+
+    durable = True
+
+    def __init__(self, redelivery: Redelivery, topic: HeldTopic, key: InboxKey, kept: InboxMessage, scope: str) -> None:
+        self._redelivery, self.topic, self.key, self.kept, self.scope = redelivery, topic, key, kept, scope
+
+    def __call__(self, result: Result) -> None:
+        self._redelivery.finished(self, result)
+
+    def message(self) -> Message:
+        """Make what a handler with a fourth parameter gets."""
+        return self._redelivery.message(self)

@@ -1,0 +1,48 @@
+"""Runs a program until signals end it, so that a platform stops in good order."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+ENDING: Final = (signal.SIGINT, signal.SIGTERM)
+LAST_TASKS: Final = 1.0  # seconds for what still runs when the program is over
+
+
+@contextmanager
+def ended_by_signals(end: Callable[[], None]) -> Iterator[None]:
+    """Call ``end``, in the running loop, at each SIGINT and SIGTERM; signals do what they did before, afterwards.
+
+    Outside of the main thread there are no signals to wait for: then nothing is changed.
+    """
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in ENDING}
+    try:
+        for number in ENDING:
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(end))
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def run_to_end(main: Coroutine[Any, Any, None]) -> None:
+    """Run ``main`` in an event loop of its own, as asyncio.run does; a task that will not end is left behind."""
+    loop = asyncio.new_event_loop()
+    try:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(main)
+    finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=LAST_TASKS))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        asyncio.set_event_loop(None)
+        loop.close()
