@@ -28,7 +28,7 @@ import {
 
 const PAGE = 64; // messages read at once
 const LONGEST_TIMER = 3_600_000; // milliseconds
-const DROPPED: Ending = [REFUSED, "dropped"];
+const DROPPED: Ending = [REFUSED, "dropped unread"];
 
 /** How much is kept: messages and bytes of one peer, and bytes in all. */
 export interface InboxLimits {

@@ -108,9 +108,9 @@ export class Reception {
   unheard(message: Incoming): Ending | undefined {
     const { scope, stream, record } = message;
     if (this.internal.includes(record.protocol) || !/^[ -~]+$/.test(record.protocol)) return UNHEARD;
-    if (scope !== "public") return this.keep(message, "") ? IN_INBOX : undefined;
-    if (!this.settingUp) return UNHEARD;
-    this.left = true;
+    if (scope !== "public" && this.keep(message, "")) return IN_INBOX;
+    if (scope === "public" && !this.settingUp) return UNHEARD;
+    this.left ||= scope === "public";
     stream.leave(record.seq);
     return undefined;
   }
@@ -123,17 +123,17 @@ export class Reception {
     return true;
   }
 
+  /** What a stranger sent is not left when there is no room: it would fail each time. */
   private failed(message: Incoming, error: Error): Ending | undefined {
-    const told: Ending = [FAILED, toldOf(error, message.scope)];
-    return this.internal.includes(message.record.protocol) || this.keep(message, textOf(error)) ? told : undefined;
+    const kept = this.internal.includes(message.record.protocol) || this.keep(message, textOf(error));
+    if (kept || message.scope === "public") return [FAILED, toldOf(error, message.scope)];
+    message.stream.leave(message.record.seq);
+    return undefined;
   }
 
-  /** False when there is no room: it is left with its sender. */
+  /** False when there is no room. */
   private keep({ peer, stream, record, expires }: Incoming, error: string): boolean {
-    if (!this.inbox.room(peer, sizeOf(record))) {
-      stream.leave(record.seq);
-      return false;
-    }
+    if (!this.inbox.room(peer, sizeOf(record))) return false;
     const { seq, topic, protocol, payload } = record;
     const { lane, epoch } = stream;
     const at = Date.now();
