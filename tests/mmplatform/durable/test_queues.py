@@ -9,7 +9,7 @@ import pytest
 
 from mmplatform.delivery.wire import Record
 from mmplatform.durable import inspection, queues
-from mmplatform.durable.kept import read_rows
+from mmplatform.durable.earlier_rows import read_rows
 from mmplatform.durable.outbox import AWAY_BYTES, RESIDENT_BYTES
 from mmplatform.durable.queues import PeerQueue
 from mmplatform.message import Priority
