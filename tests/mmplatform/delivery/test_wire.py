@@ -123,6 +123,10 @@ def test_a_tombstone_has_all_elements() -> None:
     assert decode_record(encode_packet(tombstone(7, 9))) == tombstone(7, 9)
 
 
+def test_what_is_left_is_asked_for_by_lane_and_epoch() -> None:
+    assert msgpack.unpackb(encode_packet(Again(2, 9))) == [5, 2, 9]
+
+
 # Foreign bytes.
 
 
