@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from mmplatform.cli.control import Operation, Served
-from mmplatform.cli.node import sending
+from mmplatform.cli.node import sending, stored
 from mmplatform.cli.node.subscriptions import Subscriptions
 from mmplatform.durable import inspection
 from mmplatform.errors import LocalError, RequestTimeout
 from mmplatform.identity.keys import SignId
+from mmplatform.message import Priority
 from mmplatform.peers.status import LinkStatus
 from mmplatform.platform import Platform
 from mmplatform.plugins.transport import CONNECTING
@@ -65,6 +66,15 @@ async def add(context: Context, served: Served, ticket: str, name: str, circle: 
         "scope": platform.contacts.scope(peer),
         "known": reachable,
     }
+
+
+async def accept(context: Context, served: Served, peer: str, name: str) -> dict[str, Any]:
+    """Make a friend of somebody who asks to be one; the answer comes once that is saved."""
+    platform = context.platform
+    key = sending.resolve(platform, peer)
+    if not platform.parts.friend_requests.asks(key):
+        raise LocalError(f"{peer} does not ask to be a friend; mm add {peer} --friend makes it one all the same")
+    return await add(context, served, key, name, "friends")
 
 
 async def peers(context: Context, served: Served) -> list[dict[str, Any]]:
@@ -143,7 +153,7 @@ async def listen(context: Context, served: Served, pattern: str) -> None:
 
 
 async def waiting(context: Context, served: Served, peer: str | None) -> int:
-    """What is not settled, in chunks, oldest first; how many."""
+    """What is not settled, in chunks, oldest first, and then what peers keep for a handler to come; how many."""
     platform = context.platform
     wanted = sending.resolve(platform, peer) if peer is not None else None
     await _dialled(context)
@@ -163,7 +173,27 @@ async def waiting(context: Context, served: Served, peer: str | None) -> int:
                 }
             )  # fmt: skip
         await served.send(chunk)
-    return len(found)
+    return len(found) + await _received(platform, served, wanted)
+
+
+async def _received(platform: Platform, served: Served, peer: str | None) -> int:
+    """Tell what is on the disks of peers: of that the id is all that is kept here."""
+    count, chunk, now = 0, list[dict[str, Any]](), platform.parts.now()
+    for (key, lane, epoch), low, high, until in platform.parts.outbox.received.ids.listed(peer):
+        named = {"peer": key, "name": platform.contacts.name(key), "topic": "", "size": None}
+        for seq in range(low, high + 1):
+            chunk.append(
+                {
+                    "id": f"{epoch}.{lane}.{seq}@{key}", **named, "priority": Priority(lane).name.lower(),
+                    "expiresIn": round(until / 1000 - now, 3), "state": "received", "why": sending.KEPT_THERE,
+                }
+            )  # fmt: skip
+            if len(chunk) == CHUNK:
+                await served.send(chunk)
+                count, chunk = count + CHUNK, []
+    if chunk:
+        await served.send(chunk)
+    return count + len(chunk)
 
 
 async def _dialled(context: Context) -> None:
@@ -218,10 +248,10 @@ def _why(state: str, connected: bool, reason: str | None) -> str:
     return "it is its turn next" if connected else (reason or "the peer was not dialled yet")
 
 
-OPERATIONS: Final[dict[str, Operation]] = {
+OPERATIONS: Final[dict[str, Operation]] = stored.OPERATIONS | {
     operation.__name__: operation
     for operation in (
-        identity, add, peers, services, relays, send, lines, resolve, request, ping, listen, waiting, cancel,
+        identity, add, accept, peers, services, relays, send, lines, resolve, request, ping, listen, waiting, cancel,
         diagnose, cut, give_way,
     )
 }  # fmt: skip
