@@ -52,7 +52,7 @@ async def take(context: Context, served: Served, ids: list[str]) -> list[str]:
     """Each message with its payload; the command sends back something once it has written that, and only then the
     message is taken out. Those of ``ids`` that were not, each with the reason."""
     missing: list[str] = []
-    for name in ids:
+    for name in _all_checked(ids):
         try:
             entry = await _found(context.platform, name)
         except LocalError as error:
@@ -69,7 +69,7 @@ async def take(context: Context, served: Served, ids: list[str]) -> list[str]:
 async def drop(context: Context, served: Served, ids: list[str]) -> list[str]:
     """Throw messages away. Those of ``ids`` that were not, each with the reason."""
     platform = context.platform
-    missing = [await _missing(platform, name) for name in ids if not await platform.inbox.drop(_checked(name))]
+    missing = [await _missing(platform, name) for name in _all_checked(ids) if not await platform.inbox.drop(name)]
     await _on_disk(platform)
     return missing
 
@@ -79,8 +79,8 @@ async def retry(context: Context, served: Served, ids: list[str]) -> list[str]:
     platform = context.platform
     missing = [
         f"{name}: it is not among the failed ones; mm inbox --failed lists them"
-        for name in ids
-        if not await platform.inbox.retry(_checked(name))
+        for name in _all_checked(ids)
+        if not await platform.inbox.retry(name)
     ]
     await _on_disk(platform)
     return missing
@@ -128,6 +128,11 @@ def _checked(name: str, lists: str = "mm inbox") -> str:
     except ValueError:
         raise LocalError(f"{name!r} is not the id of a message; {lists} lists them") from None
     return name
+
+
+def _all_checked(names: list[str]) -> list[str]:
+    """Find what is wrong with the last one before anything is done about the first."""
+    return [_checked(name) for name in names]
 
 
 def _described(platform: Platform, entry: InboxEntry) -> dict[str, Any]:
