@@ -9,7 +9,8 @@ from mmplatform.messaging.api import API, raw
 
 class Compressed:
     def __init__(self, upstream):
-        self.upstream, self.sign_id, self.failed, self.ask = upstream, upstream.sign_id, upstream.failed, upstream.ask
+        self.upstream, self.sign_id, self.failed = upstream, upstream.sign_id, upstream.failed
+        self.room, self.ask = upstream.room, upstream.ask
 
     def attach(self, protocol, handler):
         self.handler, self.close = handler, handler.close

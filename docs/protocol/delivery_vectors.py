@@ -1,4 +1,4 @@
-"""The vectors of delivery.rst: packets as bytes and as values, and bytes that are no packet."""
+"""The vectors of delivery.rst: packets and receipts as bytes and as values, and bytes that are neither."""
 
 from typing import Any
 
@@ -6,7 +6,13 @@ import msgpack  # type: ignore[import-untyped]
 
 EPOCH = 4503599627370495
 NOW = 1_800_000_000_000
-ACK = [2, EPOCH, 7, [[9, 11]], [[3, 4, "unhandled"], [6, 6, "bad-payload"]], [12, 1048576]]
+DELIVERED, KEPT, EXPIRED, FAILED, REFUSED = range(5)
+OUTCOMES = [[3, 4, REFUSED, "unhandled"], [6, 6, REFUSED, "bad-payload"], [9, 10, KEPT, ""]]
+ACK = [2, EPOCH, 7, [[9, 11]], OUTCOMES, [12, 1048576]]
+ENDS = [
+    [1, 1, DELIVERED, ""], [2, 9, KEPT, ""], [10, 10, EXPIRED, ""], [11, 11, FAILED, "ValueError: no"],
+    [12, 12, FAILED, ""], [13, 2**53 - 1, REFUSED, "\u00e9" * 200],
+]  # fmt: skip
 RECORD = [1, NOW + 1000, "chat", "ms", msgpack.packb({"text": "hi"})]
 BATCH = [2, EPOCH, 1, [RECORD, [2, 0, "", "", b""]], []]
 PIECES = [0, EPOCH, 5, [], [[5, 0, 200_000, b"\x01\x02"]]]
@@ -21,7 +27,43 @@ VALID: dict[str, list[Any]] = {
     "ping": [2, 1],
     "pong": [3, 2**53 - 1],
     "close": [4, "stopping"],
+    "again": [5, 3, EPOCH],
+    "again, for the shortest epoch": [5, 0, 0],
+    "every end of a message": [0, NOW, 1, [[1, EPOCH, 9, [], ENDS, []]], [], [], [], []],
 }  # fmt: skip
+
+
+def acknowledging(outcome: list[Any]) -> list[Any]:
+    """A frame whose acknowledgement has this one outcome."""
+    return [0, NOW, 1, [[1, EPOCH, 9, [], [outcome], []]], [], [], [], []]
+
+
+RECEIPTS: dict[str, list[Any]] = {
+    "every end": [
+        [2, EPOCH, 1, 40, DELIVERED, ""], [2, EPOCH, 41, 41, FAILED, "ValueError: no"], [2, EPOCH, 42, 42, FAILED, ""],
+        [2, EPOCH, 43, 45, EXPIRED, ""], [3, 1, 1, 1, REFUSED, "unhandled"],
+    ],
+    "the largest numbers, the longest text": [[0, 2**53 - 1, 0, 2**53 - 1, REFUSED, "\u00e9" * 200]],
+    "nothing": [],
+}  # fmt: skip
+
+ENTRY = [2, EPOCH, 1, 1, DELIVERED, ""]
+
+INVALID_RECEIPTS: dict[str, Any] = {
+    "not an array": {"0": ENTRY},
+    "an entry that is none": [7],
+    "an entry of 5 elements": [ENTRY[:5]],
+    "an entry of 7 elements": [[*ENTRY, 0]],
+    "lane 4": [[4, *ENTRY[1:]]],
+    "a negative number": [[2, EPOCH, -1, 1, DELIVERED, ""]],
+    "a number beyond 2**53 - 1": [[2, EPOCH, 1, 2**53, DELIVERED, ""]],
+    "an end that is none": [[2, EPOCH, 1, 1, 5, ""]],
+    "received is no end": [[2, EPOCH, 1, 1, KEPT, ""]],
+    "the end in words": [[2, EPOCH, 1, 1, "delivered", ""]],
+    "a text of 201 characters": [[2, EPOCH, 1, 1, REFUSED, "t" * 201]],
+    "a text in bytes": [[2, EPOCH, 1, 1, REFUSED, b"unhandled"]],
+    "4097 entries": [[0, 0, 1, 1, DELIVERED, ""]] * 4097,
+}
 
 INVALID: dict[str, Any] = {
     "not an array": {"0": 1},
@@ -41,6 +83,18 @@ INVALID: dict[str, Any] = {
     "a piece of 3 elements": [0, NOW, 1, [], [[0, EPOCH, 5, [], [[5, 0, 200_000]]]], [], [], []],
     "a batch of 4 elements": [0, NOW, 1, [], [[2, EPOCH, 1, []]], [], [], []],
     "reason of 201 characters": [4, "r" * 201],
+    "an outcome of 3 elements": acknowledging([3, 4, "unhandled"]),
+    "an outcome of 5 elements": acknowledging([3, 4, REFUSED, "unhandled", 0]),
+    "an outcome with an end that is none": acknowledging([3, 4, 5, ""]),
+    "an outcome with a negative end": acknowledging([3, 4, -1, ""]),
+    "an outcome with its end in words": acknowledging([3, 4, "refused", ""]),
+    "an outcome whose end is true": acknowledging([3, 4, True, ""]),
+    "an outcome with a text of 201 characters": acknowledging([3, 4, REFUSED, "t" * 201]),
+    "an outcome without a text": acknowledging([3, 4, REFUSED, None]),
+    "8193 outcomes": [0, NOW, 1, [[1, EPOCH, 9, [], [[1, 1, KEPT, ""]] * 8193, []]], [], [], [], []],
+    "again for lane 4": [5, 4, EPOCH],
+    "again without an epoch": [5, 3],
+    "type 6": [6, 3, EPOCH],
 }
 
 
@@ -59,7 +113,21 @@ def delivery_json() -> dict[str, Any]:
         "packets": packets,
         "resume": {"value": _readable(resume), "hex": _hex(resume)},
         "invalid": invalid + broken,
+        "receipts": [{"name": name, "entries": value, "hex": _hex(value)} for name, value in RECEIPTS.items()],
+        "invalidReceipts": _invalid_receipts(),
     }
+
+
+def _invalid_receipts() -> list[dict[str, Any]]:
+    whole = _hex(RECEIPTS["every end"])
+    broken = {
+        "truncated": whole[:-2],
+        "trailing byte": whole + "00",
+        "empty": "",
+        "a list of 2**32 - 1 announced": "ddffffffff",
+    }
+    listed = {**{name: _hex(value) for name, value in INVALID_RECEIPTS.items()}, **broken}
+    return [{"name": name, "hex": text, "reason": "bad-payload"} for name, text in listed.items()]
 
 
 def _hex(value: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 from mmplatform.codec import Decoder, Meta, encode
 from mmplatform.delivery.wire import End, Integer, Lane, Short
+from mmplatform.errors import CodecError
 
 PROTOCOL: Final = "receipt"  # on the wire; the topic is the same word
 MAX_ENTRIES: Final = 4096
@@ -32,4 +33,7 @@ def encode_receipts(ends: Iterable[EndOfOne]) -> list[bytes]:
 
 def decode_receipt(data: bytes) -> list[Entry]:
     """Return the entries of a receipt. Raises CodecError."""
-    return _receipts.decode(data)
+    entries = _receipts.decode(data)
+    if any(entry[4] is End.KEPT for entry in entries):
+        raise CodecError("a message that is kept has not ended")
+    return entries

@@ -11,6 +11,8 @@ lost its state waits for nothing that never comes.
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable
+from heapq import heapify, heappop, heappush
+from itertools import islice
 from typing import Final
 
 from mmplatform.delivery.wire import (
@@ -30,6 +32,7 @@ from mmplatform.message import DELIVERED, EXPIRED, Outcome, Priority
 
 LANES: Final = len(Priority)
 NEVER: Final = 2**53
+STALE: Final = 64  # entries of a heap of expiries, at least, that may name what waits no longer
 LEAST: Final = 4 * 1024  # bytes of durable messages a frame may always carry, however much else is queued
 
 
@@ -62,7 +65,9 @@ class Settled:
 class OutgoingStream:
     """The unsettled records of one lane and epoch."""
 
-    __slots__ = ("acked", "base", "blob", "confirmed", "epoch", "flight", "flying", "offset", "top", "waiting")
+    __slots__ = (
+        "acked", "base", "blob", "confirmed", "due", "epoch", "flight", "flying", "noted", "offset", "top", "waiting",
+    )  # fmt: skip
 
     def __init__(self, epoch: int, base: int) -> None:
         self.epoch = epoch
@@ -75,6 +80,8 @@ class OutgoingStream:
         self.blob = b""  # the encoding of waiting[0] while it goes out in pieces
         self.offset = 0  # bytes of the blob that were sent
         self.confirmed = 0  # bytes of the blob that the peer holds
+        self.due: list[tuple[int, int]] = []  # heap of (expires, number); may name what waits no longer
+        self.noted = 0  # the highest number that was put into ``due``: at each sweep, not at each push
 
     def rewind(self) -> None:
         """Let all that is not acknowledged wait again, in order: the link is gone."""
@@ -104,6 +111,50 @@ class OutgoingStream:
     def drop_blob(self) -> None:
         """Forget how far the first waiting record went out in pieces; a partial acknowledgement can tell again."""
         self.blob, self.offset, self.confirmed = b"", 0, 0
+
+    def expire(self, now_ms: int) -> list[int]:
+        """Turn waiting records whose time is over into tombstones, but for one that goes out in pieces; return their
+        numbers."""
+        self._note_waiting()
+        due, waiting, gone = self.due, self.waiting, []
+        first = waiting[0].seq if self.offset else 0
+        while due and (due[0][0] <= now_ms or self.place(due[0][1]) < 0):
+            _, seq = heappop(due)
+            place = self.place(seq)
+            if place >= 0 and waiting[place].topic and seq != first:
+                waiting[place] = tombstone(seq, waiting[place].expires)
+                gone.append(seq)
+        self.acked.update(gone)
+        self.skip_tombstones()
+        return gone
+
+    def note_again(self) -> int:
+        """Put what is in flight or in pieces back into ``due``, as it will wait; return when the first expires."""
+        earliest = NEVER
+        for record in [*self.flight, *islice(self.waiting, 1 if self.offset else 0)]:
+            if record.topic and record.seq not in self.acked:
+                earliest = min(earliest, record.expires)
+                if record.seq <= self.noted:  # else the next sweep finds it
+                    heappush(self.due, (record.expires, record.seq))
+        return earliest
+
+    def _note_waiting(self) -> None:
+        """Put what was pushed since the last sweep into ``due``; make it anew when most in it is settled."""
+        if len(self.due) > 2 * len(self.waiting) + STALE:
+            self.due, self.noted = [], 0
+        fresh: list[tuple[int, int]] = []
+        for record in reversed(self.waiting):
+            if record.seq <= self.noted:
+                break
+            if record.topic:
+                fresh.append((record.expires, record.seq))
+        if len(fresh) > len(self.due):
+            self.due += fresh
+            heapify(self.due)
+        else:
+            for each in fresh:
+                heappush(self.due, each)
+        self.noted = max(self.noted, self.top)
 
     def skip_tombstones(self) -> None:
         """Let the base pass tombstones that no unsettled record precedes: they need not travel."""
@@ -192,7 +243,7 @@ class Sender:
         """Let all unsettled records wait for the next link: this one is gone."""
         for lane in self._lanes:
             for stream in lane:
-                self._look_at(stream)
+                self._earliest = min(self._earliest, stream.note_again())
                 stream.rewind()
 
     def hand_over(self, largest: int) -> None:
@@ -203,7 +254,7 @@ class Sender:
         self.ready = True
         for lane in self._lanes:
             for stream in lane:
-                self._look_at(stream)
+                self._earliest = min(self._earliest, stream.note_again())
                 stream.take_back(largest)
 
     def take(self, budget: int, largest: int, now_ms: int) -> tuple[list[Batch], list[Settled]]:
@@ -258,7 +309,7 @@ class Sender:
         """Let all that is not acknowledged in one stream go out again: the peer has left some of it with us."""
         stream = self._stream(lane, epoch)
         if stream is not None:
-            self._look_at(stream)
+            self._earliest = min(self._earliest, stream.note_again())
             stream.rewind()
             self.ready = True
 
@@ -278,29 +329,20 @@ class Sender:
     def expire(self, now_ms: int) -> list[Settled]:
         """Turn waiting records whose time is over into tombstones. The peer judges those in flight."""
         found: list[Settled] = []
+        self._earliest = NEVER
         for number, lane in enumerate(self._lanes):
             for stream in lane:
-                first = stream.waiting[0].seq if stream.offset else 0
-                gone = [r.seq for r in stream.waiting if r.topic and r.expires <= now_ms and r.seq != first]
+                gone = sorted(stream.expire(now_ms))
                 if gone:
-                    stream.acked.update(gone)
-                    stream.waiting = deque(_buried(stream.waiting, stream.acked))
-                    stream.skip_tombstones()
                     found.append(Settled(number, stream.epoch, stream.base, gone, dict.fromkeys(gone, EXPIRED)))
-        times = [r.expires for lane in self._lanes for stream in lane for r in stream.waiting if r.topic]
-        self._earliest = min(times, default=NEVER)
+                if stream.due:
+                    self._earliest = min(self._earliest, stream.due[0][0])
         return found
 
     @property
     def next_expiry(self) -> int:
-        """Unix milliseconds before which no waiting record expires."""
+        """Unix milliseconds before which no waiting record expires, but for one that goes out in pieces."""
         return self._earliest
-
-    def _look_at(self, stream: OutgoingStream) -> None:
-        """Count the records in flight for the next expiry again: they will wait."""
-        for record in stream.flight:
-            if record.expires < self._earliest and record.topic and record.seq not in stream.acked:
-                self._earliest = record.expires
 
     def _stream(self, lane: int, epoch: int) -> OutgoingStream | None:
         for stream in self._lanes[lane]:

@@ -18,9 +18,10 @@ from mmplatform.delivery.receipts import PROTOCOL as RECEIPT
 from mmplatform.delivery.receipts import EndOfOne, encode_receipts
 from mmplatform.delivery.sender import Settled
 from mmplatform.delivery.wire import OVERHEAD, Ack, Record, tombstone
+from mmplatform.durable.admission import Admission
 from mmplatform.durable.earlier_rows import kept_letters, kept_rows, put_aside
 from mmplatform.durable.fates import Fates
-from mmplatform.durable.queues import PEER_BYTES, LaneQueue, PeerQueue, Saving
+from mmplatform.durable.queues import READ_AGAIN, LaneQueue, PeerQueue, Saving
 from mmplatform.durable.received import Received
 from mmplatform.durable.rows import ROW_BYTES, MessageKey, Row, Segment, row_prefix, segments, split
 from mmplatform.durable.runs import Runs
@@ -33,6 +34,7 @@ from mmplatform.storage.contract import Storage
 RESIDENT_BYTES: Final = 8 * 1024 * 1024  # bytes of one lane that are in memory while its peer is linked
 AWAY_BYTES: Final = 1024 * 1024  # bytes of one lane that are in memory while its peer is away
 RECEIPT_EXPIRY: Final = 30 * 24 * 3600.0  # seconds after which a receipt is given up
+LONGEST_PAUSE: Final = 60.0  # seconds until rows that could not be read are looked up again, at most
 DAMAGED: Final = Outcome("refused", "damaged on this disk before it was sent")
 
 log = logging.getLogger("mmplatform.durable")
@@ -57,6 +59,7 @@ class Outbox:
         self._unsynced = UnsyncedRows(storage, failed)
         self.fates = Fates(storage, self._unsynced, self.runs)
         self.received = Received(storage, self._unsynced, self.fates, self.ended, self._delivery, self._keeps, now)
+        self.admission = Admission(self._check_open)
         self._queues: dict[str, PeerQueue] = {}
         self._staged: list[LaneQueue] = []
         self._attached: list[StorageRow] = []
@@ -74,7 +77,7 @@ class Outbox:
         """Save what is staged and stop reading; no accepted message is lost."""
         if self._staged:
             self._flush()
-        self._unsynced.flush()
+        self._unsynced.close()
         self._closed = True
         self.received.close()
         for queue in self._queues.values():
@@ -147,6 +150,7 @@ class Outbox:
         size = len(payload) + OVERHEAD
         lane_queue.staged_bytes += size
         queue.bytes += size
+        self.admission.saving += size
         delivery = Delivery(lane_queue.peer, lane, self.epoch, seq)
         lane_queue.deliveries[seq] = ref(delivery)
         return delivery, saved
@@ -156,12 +160,8 @@ class Outbox:
         self._attached += rows
 
     async def room(self, queue: PeerQueue) -> None:
-        """Wait until fewer than PEER_BYTES wait for the peer. Raises NotRunning when the outbox closes first."""
-        while queue.bytes >= PEER_BYTES:
-            self._check_open()
-            if queue.room is None or queue.room.done():
-                queue.room = asyncio.get_running_loop().create_future()
-            await asyncio.shield(queue.room)
+        """Wait for room for one more message: see :class:`Admission`. Raises NotRunning when the outbox closes."""
+        await self.admission.enter(queue)
 
     async def empty(self, peer: str | None = None) -> None:
         """Wait until no message (for one peer, or for all) waits. Raises NotRunning when the outbox closes first."""
@@ -269,7 +269,7 @@ class Outbox:
         lane_queue.staged, lane_queue.waiters, lane_queue.staged_bytes = [], [], 0
         lane_queue.writing += 1
         parts = [records] if size <= ROW_BYTES else split(records)
-        return Saving(lane_queue, waiters, [(self._row(lane_queue, part), part) for part in parts])
+        return Saving(lane_queue, size, waiters, [(self._row(lane_queue, part), part) for part in parts])
 
     def _row(self, lane_queue: LaneQueue, records: list[Record]) -> Row:
         first, last = records[0].seq, records[-1].seq
@@ -282,8 +282,9 @@ class Outbox:
         if error is not None:
             self._not_saved(batch, error)
             return
-        for lane_queue, waiters, parts in batch:
+        for lane_queue, size, waiters, parts in batch:
             lane_queue.writing -= 1
+            self.admission.saved(size)
             queue = self._queues[lane_queue.peer]
             limit = RESIDENT_BYTES if queue.linked else AWAY_BYTES
             for row, records in parts:
@@ -301,9 +302,10 @@ class Outbox:
         """Reuse the sequence numbers of this failed write if no later number was assigned; otherwise :meth:`_push`
         sends tombstones for them."""
         reason = error if isinstance(error, StorageError) else StorageError(str(error))
-        for lane_queue, waiters, parts in batch:
+        for lane_queue, size, waiters, parts in batch:
             lane_queue.writing -= 1
-            self._queues[lane_queue.peer].bytes -= sum(row.size for row, _ in parts)
+            self._queues[lane_queue.peer].bytes -= size
+            self.admission.saved(size)
             for row, _ in parts:
                 for seq in range(row.first, row.last + 1):
                     lane_queue.deliveries.pop(seq, None)
@@ -343,9 +345,12 @@ class Outbox:
                         self._hear_again(queue, lane_queue, epoch)
                     if not records:
                         self._give_up(queue, lane_queue.lane, row, epoch)
+                lane_queue.pause = READ_AGAIN
                 self._wake(queue.peer)
         except StorageError as error:
             self._failed(error)
+            self._loop.call_later(lane_queue.pause, self.refill, queue.peer)  # perhaps nothing else would
+            lane_queue.pause = min(2 * lane_queue.pause, LONGEST_PAUSE)
         finally:
             lane_queue.loader = None
 
@@ -411,8 +416,8 @@ class Outbox:
 
     def _relieve(self, queue: PeerQueue) -> None:
         """Wake those who wait for room, or for all to be settled."""
-        if queue.room is not None and not queue.room.done() and (queue.bytes < PEER_BYTES or self._closed):
-            queue.room.set_result(None)
+        if queue.entering and (self._closed or not self.admission.full(queue)):
+            self.admission.relieve(queue)
         if queue.emptied is not None and (queue.empty or self._closed):
             queue.emptied.set_result(None)
             queue.emptied = None

@@ -16,9 +16,9 @@ from mmplatform.durable.rows import Row
 from mmplatform.message import Delivery
 from mmplatform.storage.contract import Row as StorageRow
 
-PEER_BYTES: Final = 256 * 1024 * 1024  # bytes that may wait for one peer before send() waits for room
 READ_ROWS: Final = 256  # rows that one look-up reads back, at most
 READ_BYTES: Final = 1024 * 1024  # bytes that one look-up reads back, unless its first row alone has more
+READ_AGAIN: Final = 1.0  # seconds until rows that could not be read are looked up again, twice as many each time
 DELIVERIES_SWEPT: Final = 16_384  # new Delivery objects of a lane after which those that nobody holds are forgotten
 LAST: Final = b"\xff" * 8  # above the last number in the key of any row
 
@@ -26,7 +26,9 @@ LAST: Final = b"\xff" * 8  # above the last number in the key of any row
 class PeerQueue:
     """All that waits for one peer. ``save`` writes a row of its letters without waiting."""
 
-    __slots__ = ("bytes", "emptied", "greeted", "heard", "lanes", "letters", "linked", "peer", "room", "sender", "why")
+    __slots__ = (
+        "bytes", "emptied", "entering", "greeted", "heard", "lanes", "letters", "linked", "peer", "sender", "why",
+    )  # fmt: skip
 
     def __init__(self, peer: str, save: Callable[[StorageRow], None]) -> None:
         self.peer = peer
@@ -38,18 +40,32 @@ class PeerQueue:
         self.bytes = 0
         self.linked = False
         self.greeted = False  # whether the peer knows, or is about to be told, what it is to us
-        self.room: asyncio.Future[None] | None = None  # resolves when there is room for more
+        self.entering: deque[Entering] = deque()  # senders that wait for room, in the order in which they came
         self.emptied: asyncio.Future[None] | None = None  # resolves when nothing waits
-
-    @property
-    def crowded(self) -> bool:
-        """Whether a sender should wait in :meth:`Outbox.room`."""
-        return self.bytes >= PEER_BYTES
 
     @property
     def empty(self) -> bool:
         """Whether nothing waits for the peer."""
         return not any(lane.rows or lane.staged or lane.writing for lane in self.lanes)
+
+
+class Entering:
+    """A sender that waits for room."""
+
+    __slots__ = ("_woken",)
+
+    def __init__(self) -> None:
+        self._woken: asyncio.Future[None] | None = None
+
+    async def woken(self) -> None:
+        """Wait until :meth:`wake` is called."""
+        self._woken = asyncio.get_running_loop().create_future()
+        await self._woken
+
+    def wake(self) -> None:
+        """Let the sender look whether there is room for it."""
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
 
 
 class Lanes:
@@ -77,7 +93,7 @@ class LaneQueue:
     """One lane of one peer: its rows in order; the first ``loaded`` of them are with the sender."""
 
     __slots__ = (
-        "deliveries", "dropped", "drops", "lane", "loaded", "loader", "mailed", "messages", "next_seq", "peer",
+        "deliveries", "dropped", "drops", "lane", "loaded", "loader", "mailed", "messages", "next_seq", "pause", "peer",
         "pushed", "resident", "rows", "staged", "staged_bytes", "sweep_at", "too_large", "waiters", "why", "writing",
     )  # fmt: skip
 
@@ -89,6 +105,7 @@ class LaneQueue:
         self.resident = 0  # bytes of the loaded rows
         self.pushed: tuple[bytes, int] = (b"", 0)  # prefix of the last row given to the sender, and its last number
         self.loader: asyncio.Task[None] | None = None
+        self.pause = READ_AGAIN
         self.next_seq = 1
         self.staged: list[Record] = []  # put in this loop turn
         self.staged_bytes = 0
@@ -163,8 +180,9 @@ def _key(row: Row) -> bytes:
 
 
 class Saving(NamedTuple):
-    """What one transaction saves of one lane."""
+    """What one transaction saves of one lane, and its bytes."""
 
     lane_queue: LaneQueue
+    size: int
     waiters: list[asyncio.Future[None]]
     parts: list[tuple[Row, list[Record]]]

@@ -3,9 +3,13 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from mmplatform.errors import StorageError
 from mmplatform.storage.contract import Row, Storage
+
+RETRY: Final = 1.0  # seconds until deletions that failed are tried again; twice as many each time
+LONGEST_RETRY: Final = 10.0
 
 
 class UnsyncedRows:
@@ -14,7 +18,9 @@ class UnsyncedRows:
     def __init__(self, storage: Storage, failed: Callable[[Exception], None]) -> None:
         self._storage, self._failed = storage, failed
         self._deletions: list[Row] = []
-        self._scheduled = False
+        self._scheduled: asyncio.Handle | None = None
+        self._pause = RETRY
+        self._closed = False
 
     @property
     def pending(self) -> bool:
@@ -30,14 +36,14 @@ class UnsyncedRows:
 
     def delete(self, key: bytes) -> None:
         """Delete one row at the end of this turn of the loop. A lost deletion costs a send that the peer recognises."""
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self.flush)
+        if not self._deletions:
+            self._scheduled = asyncio.get_running_loop().call_soon(self.flush)
         self._deletions.append((key, None))
 
     def flush(self) -> None:
         """Write now the deletions that wait."""
-        self._scheduled = False
+        if self._scheduled is not None:
+            self._scheduled.cancel()
         rows, self._deletions = self._deletions, []
         if not rows:
             return
@@ -46,10 +52,21 @@ class UnsyncedRows:
         except StorageError as error:
             self._failed(error)
 
+    def close(self) -> None:
+        """Write what waits; what fails from now on is not tried again."""
+        self._closed = True
+        self.flush()
+
     def _deleted(self, rows: list[Row], done: asyncio.Future[None]) -> None:
-        """Keep deletions that failed, as on a full disk, for the next flush."""
-        if done.cancelled() or done.exception() is not None:
+        """Try deletions that failed, as on a full disk, again after a while: perhaps nothing else will be deleted."""
+        if not done.cancelled() and done.exception() is None:
+            self._pause = RETRY
+        elif not self._closed:
+            if self._scheduled is not None:
+                self._scheduled.cancel()
             self._deletions[:0] = rows
+            self._scheduled = asyncio.get_running_loop().call_later(self._pause, self.flush)
+            self._pause = min(2 * self._pause, LONGEST_RETRY)
 
 
 def _retrieve(done: asyncio.Future[None]) -> None:

@@ -1,7 +1,7 @@
 """The APIs on top of the platform, one a protocol: topics and payloads in, topics and payloads out.
 
 An :class:`API` encodes payloads and keeps subscriptions; below it is an :class:`Upstream` that moves bytes: the
-platform itself, or any layer in between (compression, logging, ...) that has the same three methods.
+platform itself, or any layer in between (compression, logging, ...) that has the same methods.
 """
 
 import asyncio
@@ -58,6 +58,13 @@ class Upstream(Protocol):
 
         Raises InvalidTopic, InvalidPayload, InvalidKey, ControlTopic, StorageError or NotRunning.
 
+        """
+        ...
+
+    def room(self, destination: str) -> Coroutine[Any, Any, None] | None:
+        """Return what to await before a message that will be saved is encoded, None when there is room for it at once.
+
+        Raises InvalidKey; awaiting the result raises NotRunning.
         """
         ...
 
@@ -138,7 +145,7 @@ class API:
         self.bus = bus if bus is not None else Bus(upstream.failed)
         self.on, self.once, self.off = self.bus.on, self.bus.once, self.bus.off
         self._encode, self._decode = encode, decode
-        self._post, self._ask, self._own = upstream.post, upstream.ask, upstream.sign_id
+        self._post, self._room, self._ask, self._own = upstream.post, upstream.room, upstream.ask, upstream.sign_id
         self._routes = self.bus.routes
         self._unfinished: WeakSet[Delivery] = WeakSet()  # local deliveries whose handlers are at work
         self.malformed = 0  # remote messages whose payload could not be decoded
@@ -157,7 +164,8 @@ class API:
         """Send ``payload`` to everybody at ``destination`` who listens to ``topic`` there; to be awaited.
 
         Returns once the message is saved here; awaiting the :class:`~mmplatform.Delivery` waits until the peer's
-        handlers are done. Waits while more than 256 MiB wait for that peer.
+        handlers are done. Waits while more than 256 MiB wait for that peer, or 16 MiB for the disk, and encodes the
+        payload only then: leave ``payload`` as it is until send() has returned.
 
         Args:
             topic: printable segments joined by dots, at most 255 bytes, no wildcards.
@@ -173,6 +181,8 @@ class API:
         """
         if destination == LOCAL or destination == self._own:
             return self._send_local(topic, payload)
+        if not realtime:
+            return self._send_saved(topic, destination, payload, expire_after, priority)
         try:
             data = self._encode(payload)
         except Exception as error:
@@ -227,6 +237,19 @@ class API:
     async def close(self) -> None:
         """End all handlers at once."""
         await self.end(0.0)
+
+    async def _send_saved(
+        self, topic: str, destination: str, payload: Any, expire_after: float, priority: Priority | str | int
+    ) -> Delivery:
+        """Wait for room before the payload is encoded: of many large ones, all would be in memory twice."""
+        room = self._room(destination)
+        if room is not None:
+            await room
+        try:
+            data = self._encode(payload)
+        except Exception as error:
+            raise _not_encodable(payload, error) from None
+        return await self._post(destination, topic, self.protocol, data, False, expire_after, priority)
 
     async def _send_local(self, topic: str, payload: Any) -> Delivery:
         if self.bus.ending:

@@ -26,6 +26,7 @@ from mmplatform.peers.turns import Turns
 from mmplatform.plugins.host import Failed
 
 GLARE: Final = 10.0  # seconds between two links within which both ends may have dialled at once
+SHORTEST_TIMER: Final = 0.01  # seconds until messages are looked at that expire now: others that are due soon share it
 LONGEST_TIMER: Final = 3600.0  # seconds between two looks at the wall clock, at most: it may be set
 NEVER: Final = 8e12  # Unix seconds: later than any message may expire
 DUPLICATE: Final = "duplicate"  # why a link is closed: both ends dialled at once, and the other link stays
@@ -315,7 +316,8 @@ class Peer:
         if self._expiry is not None:
             self._expiry.cancel()
         self._expiry_due = due
-        self._expiry = self._loop.call_later(min(max(due - self._around.now(), 0.0), LONGEST_TIMER), self._expire)
+        wait = min(max(due - self._around.now(), SHORTEST_TIMER), LONGEST_TIMER)
+        self._expiry = self._loop.call_later(wait, self._expire)
 
     def _expire(self) -> None:
         self._expiry, self._expiry_due = None, NEVER

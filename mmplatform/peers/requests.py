@@ -5,6 +5,8 @@ the peer answers those it has seen from memory instead of asking its handlers tw
 """
 
 import asyncio
+from collections.abc import Iterable
+from heapq import heappop, heappush
 from typing import Final
 
 from mmplatform.delivery.wire import FAILED, NO_RESPONDERS, OK, Reply, Request
@@ -12,6 +14,8 @@ from mmplatform.errors import NoResponders, ProtocolError, QueueFull, RequestFai
 
 UNFINISHED: Final = 65_536  # requests of one peer that may be unanswered at once, and replies remembered
 REMEMBERED_BYTES: Final = 64 * 1024 * 1024  # bytes of replies that are remembered, as the peer has not confirmed them
+SWEEP: Final = 0.01  # seconds between two looks at the deadlines: requests that are late together share one
+STALE: Final = 64  # entries of the heap of deadlines, at least, that may name what was answered
 FORGOTTEN: Final = b"answered before, and the reply was lost with a link; ask again"
 
 
@@ -21,6 +25,8 @@ class PendingRequests:
     def __init__(self) -> None:
         self._waiting: dict[int, tuple[float, asyncio.Future[bytes], Request]] = {}
         self._number = 0
+        self._due: list[tuple[float, int]] = []  # heap of (deadline, number); may name what was answered
+        self._noted = 0  # the highest number that was put into ``_due``: at each sweep, not at each request
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -42,7 +48,7 @@ class PendingRequests:
     def ask(self, topic: str, protocol: str, payload: bytes, timeout: float) -> tuple[Request, asyncio.Future[bytes]]:
         """Make a request, and the future of the reply's payload. Raises QueueFull when UNFINISHED wait already."""
         if len(self._waiting) >= UNFINISHED:
-            self._sweep()
+            self._drop([n for n, (_, future, _) in self._waiting.items() if future.done()])
             if len(self._waiting) >= UNFINISHED:
                 raise QueueFull(f"{UNFINISHED} requests wait for this peer's replies")
         self._number = number = self._number + 1
@@ -85,14 +91,30 @@ class PendingRequests:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        now = self._loop.time()
-        late = [n for n, (deadline, future, _) in self._waiting.items() if deadline <= now or future.done()]
-        for number in late:
-            _, future, request = self._waiting.pop(number)
-            if not future.done():
-                future.set_exception(RequestTimeout(f"no reply to {request.topic} in time"))
-        if self._waiting:
-            self._arm(min(deadline for deadline, _, _ in self._waiting.values()))
+        self._note_waiting()
+        due, late, now = self._due, [], self._loop.time()
+        while due and (due[0][0] <= now or due[0][1] not in self._waiting):
+            late.append(heappop(due)[1])
+        self._drop(late)
+        if due:
+            self._arm(max(due[0][0], now + SWEEP))
+
+    def _note_waiting(self) -> None:
+        """Put the requests since the last sweep into ``_due``; make it anew when most in it was answered."""
+        if len(self._due) > 2 * len(self._waiting) + STALE:
+            self._due, self._noted = [], 0
+        for number in reversed(self._waiting):
+            if number <= self._noted:
+                break
+            heappush(self._due, (self._waiting[number][0], number))
+        self._noted = self._number
+
+    def _drop(self, numbers: Iterable[int]) -> None:
+        """Forget requests; whoever still waits for one is told that its time is up."""
+        for number in numbers:
+            entry = self._waiting.pop(number, None)
+            if entry is not None and not entry[1].done():
+                entry[1].set_exception(RequestTimeout(f"no reply to {entry[2].topic} in time"))
 
 
 class ReplyCache:

@@ -1,9 +1,9 @@
 """Checks the messages of APIs and gives them to the outbox, or to a link: the bottom of every Upstream."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import lru_cache, partial
-from typing import Final
+from typing import Any, Final
 
 from mmplatform.delivery.wire import Event
 from mmplatform.durable.outbox import Outbox
@@ -71,13 +71,22 @@ class NodeUpstream:
         if not queue.greeted:
             queue.greeted = True
             self._greet(destination)
-        if queue.crowded:
+        if self._outbox.admission.full(queue):  # who came by room() has waited
             await self._outbox.room(queue)
         lane = priority if type(priority) is Priority else Priority.parse(priority)
         expires = int((self._now() + expire_after) * 1000)
         delivery, saved = self._outbox.put(queue, lane, topic, protocol, payload, expires)
         await saved
         return delivery
+
+    def room(self, destination: str) -> Coroutine[Any, Any, None] | None:
+        """Return what to await before a durable message is encoded, None when there is room for it at once."""
+        peer = self._by_id.get(destination)
+        if peer is None:
+            if not self.running:
+                return None  # post() says so
+            peer = self._peers.peer(parse_sign_id(destination))
+        return self._outbox.room(peer.queue) if self._outbox.admission.crowded(peer.queue) else None
 
     def ask(self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float) -> asyncio.Future[bytes]:
         """Send a request; the future gets the reply's bytes. See :meth:`mmplatform.messaging.api.API.request`."""

@@ -8,7 +8,7 @@ import errno
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from mmplatform.errors import FolderInUse, StorageCorrupt, StorageError, StorageFull, StorageReadOnly
 
 Found = list[Any]  # tuples of what the statement selects
-Statement = tuple[str, list[bytes]]
+Statement = tuple[str, Sequence[bytes | int]]
 
 GET = "SELECT key, value FROM kv WHERE key = ?"
 SCAN = "SELECT key, value FROM kv WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
@@ -29,7 +29,11 @@ SIZES_TO_END = "SELECT key, length(value) FROM kv WHERE key >= ? ORDER BY key LI
 FORMAT = 1
 CREATE = "CREATE TABLE IF NOT EXISTS kv(key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL) WITHOUT ROWID"
 
+PUT_LARGE = "INSERT OR REPLACE INTO kv SELECT ?, ? WHERE ?"
+NOTHING = (b"", b"", 0)  # to PUT_LARGE
+
 ROWS_A_STATEMENT = 256
+STATEMENT_BYTES = 256 * 1024  # the statements that are cached keep what they were last given
 CACHED_STATEMENTS = 64
 LOG_LIMIT = 16 * 1024 * 1024
 NEARLY_FULL = 64 * 1024
@@ -63,6 +67,9 @@ class Database:
                     raise
                 _checkpoint(connection)
                 _execute(connection, statements)
+            if any(sql is PUT_LARGE for sql, _ in statements):
+                with suppress(sqlite3.Error):
+                    connection.execute(PUT_LARGE, NOTHING)  # or it would keep the last value in memory
 
     def read(self, sql: str, arguments: tuple[bytes | int, ...]) -> Found:
         """Return the rows that one of the statements above finds. Raises StorageError."""
@@ -158,17 +165,32 @@ class Database:
 
 
 def _statements(rows: Mapping[bytes, bytes | None]) -> list[Statement]:
-    puts = [(key, value) for key, value in rows.items() if value is not None]
+    """Return what writes ``rows``: small ones together, large ones each alone."""
     deletes = [key for key, value in rows.items() if value is None]
     statements: list[Statement] = []
-    for first in range(0, len(puts), ROWS_A_STATEMENT):
-        some = puts[first : first + ROWS_A_STATEMENT]
-        sql = "INSERT OR REPLACE INTO kv VALUES (?,?)" + ",(?,?)" * (len(some) - 1)
-        statements.append((sql, [part for row in some for part in row]))
+    some: list[bytes] = []
+    size = 0
+    for key, value in rows.items():
+        if value is None:
+            continue
+        if len(value) > STATEMENT_BYTES:
+            statements.append((PUT_LARGE, [key, value, 1]))
+            continue
+        if len(some) == 2 * ROWS_A_STATEMENT or size + len(value) > STATEMENT_BYTES:
+            statements.append(_put(some))
+            some, size = [], 0
+        some += (key, value)
+        size += len(value)
+    if some:
+        statements.append(_put(some))
     for first in range(0, len(deletes), ROWS_A_STATEMENT):
         keys = deletes[first : first + ROWS_A_STATEMENT]
         statements.append(("DELETE FROM kv WHERE key IN (?" + ",?" * (len(keys) - 1) + ")", keys))
     return statements
+
+
+def _put(parts: list[bytes]) -> Statement:
+    return "INSERT OR REPLACE INTO kv VALUES (?,?)" + ",(?,?)" * (len(parts) // 2 - 1), parts
 
 
 def _execute(connection: sqlite3.Connection, statements: list[Statement]) -> None:

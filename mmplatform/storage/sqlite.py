@@ -163,6 +163,7 @@ class _Worker:
             failure = self._attempt(self._database.commit, batch.rows, batch.sync) if batch.rows else None
             results = [self._attempt(self._database.read, sql, arguments) for sql, arguments, _ in batch.reads]
             self._post(self._finished, self, batch, failure, results)
+            del batch, results  # not to be kept until the next one comes
         self._database.close()
         self._post(_resolve, self.closed, None)
 

@@ -136,7 +136,7 @@ class Compressed:
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
-        self.sign_id, self.failed = platform.sign_id, platform.upstream.failed
+        self.sign_id, self.failed, self.room = platform.sign_id, platform.upstream.failed, platform.upstream.room
 
     async def post(self, destination: str, topic: str, protocol: str, payload: bytes, *options: Any) -> Delivery:
         return await self._platform.upstream.post(destination, topic, protocol, zlib.compress(payload), *options)

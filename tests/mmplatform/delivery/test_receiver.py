@@ -13,10 +13,14 @@ from mmplatform.delivery.receiver import MAX_STREAMS, PARTIAL_EVERY, Receiver, S
 from mmplatform.delivery.wire import (
     MAX_RANGES,
     OVERHEAD,
+    TAKEN,
+    UNHEARD,
     WINDOW,
     WINDOW_BYTES,
     Ack,
     Batch,
+    End,
+    Ending,
     Piece,
     Record,
     Resumption,
@@ -28,6 +32,7 @@ from mmplatform.errors import CodecError, ProtocolError
 
 EPOCH = 5
 NOW = 10**12
+BUSY: Ending = (End.REFUSED, "busy")
 
 
 def record(seq: int, payload: bytes = b"x") -> Record:
@@ -57,9 +62,9 @@ class Node:
         self.stream, ready = self.receiver.accept(batch, now)
         return [each.seq for each in ready]
 
-    def finish(self, *seqs: int, reason: str = "") -> None:
+    def finish(self, *seqs: int, ending: Ending = TAKEN) -> None:
         for seq in seqs:
-            self.stream.finish(seq, reason)
+            self.stream.finish(seq, ending)
 
     def handle(self, *seqs: int, **more: int) -> list[int]:
         taken = self.take(batch(*seqs, **more))
@@ -184,22 +189,22 @@ def test_ranges_are_bounded(node: Node) -> None:
 
 def test_outcomes_are_told_until_the_base_has_passed(node: Node) -> None:
     node.take(batch(*range(1, 9)))
-    node.finish(1, 2, reason="unhandled")
+    node.finish(1, 2, ending=UNHEARD)
     node.finish(3)
-    node.finish(5, reason="busy")
-    assert node.ack().outcomes == [(1, 2, "unhandled"), (5, 5, "busy")]
+    node.finish(5, ending=BUSY)
+    assert node.ack().outcomes == [(1, 2, End.REFUSED, "unhandled"), (5, 5, End.REFUSED, "busy")]
     node.finish(4)
-    assert node.ack().outcomes == [(1, 2, "unhandled"), (5, 5, "busy")]
+    assert node.ack().outcomes == [(1, 2, End.REFUSED, "unhandled"), (5, 5, End.REFUSED, "busy")]
     node.take(batch(9, base=4))
     node.finish(9)
-    assert node.ack().outcomes == [(5, 5, "busy")]
+    assert node.ack().outcomes == [(5, 5, End.REFUSED, "busy")]
 
 
 def test_every_outcome_of_a_window_is_told(node: Node) -> None:
     """One that is forgotten would be told as delivered."""
     node.take(batch(*range(1, WINDOW + 1)))
     for seq in range(1, WINDOW + 1):
-        node.finish(seq, reason="busy" if seq % 2 else "full")
+        node.finish(seq, ending=BUSY if seq % 2 else (End.REFUSED, "full"))
     ack = node.ack()
     assert len(ack.outcomes) == WINDOW
     data = encode_packet(Resumption(1, 1, [ack]))
@@ -242,7 +247,7 @@ def test_the_resume_state_always_fits_a_handshake(node: Node) -> None:
         for epoch in range(16):
             node.take(batch(*range(1, 300), lane=lane, epoch=2**53 - 1 - epoch, base=1), NOW + epoch)
             for seq in range(2, 300, 2):
-                node.stream.finish(seq, "é" * 200 if seq < 2 * epoch else "")
+                node.stream.finish(seq, (End.FAILED, "é" * 200) if seq < 2 * epoch else TAKEN)
     node.receiver.checkpoint()
     acks = node.receiver.acks()
     assert acks
@@ -254,7 +259,7 @@ def test_the_resume_state_always_fits_a_handshake(node: Node) -> None:
 def test_a_stream_with_many_outcomes_is_told_once_the_link_is_up(node: Node) -> None:
     node.take(batch(*range(1, 100)))
     for seq in range(1, 100):
-        node.finish(seq, reason=f"reason {seq}")
+        node.finish(seq, ending=(End.FAILED, f"reason {seq}"))
     node.receiver.checkpoint()
     assert node.receiver.acks() == []
     assert [len(ack.outcomes) for ack in node.receiver.reminders()] == [99]
@@ -274,7 +279,8 @@ def test_a_restart_repeats_only_what_was_not_saved(node: Node) -> None:
 @pytest.mark.parametrize(
     "data",
     [b"", b"\xc1", encode([1, [], []]), encode([-1, [], [], 0]), encode([2**60, [], [], 0]), encode(["1", [], [], 0]),
-     encode([1, [[-5, 3]], [], 0]), encode([1, [], [[1, 1, 5]], 0]), encode([1, [], [], 0]) + b"\0"],
+     encode([1, [[-5, 3]], [], 0]), encode([1, [], [[1, 1, 5]], 0]), encode([1, [], [[1, 1, "busy"]], 0]),
+     encode([1, [], [[1, 1, 9, "busy"]], 0]), encode([1, [], [], 0]) + b"\0"],
 )  # fmt: skip
 def test_a_damaged_row_is_refused(node: Node, data: bytes) -> None:
     with pytest.raises(CodecError):
@@ -451,7 +457,7 @@ def test_no_batch_breaks_the_machine(batches: list[Batch], seed: int) -> None:
                 open_.append((stream, one.seq))
         while open_ and draw.random() < 0.6:
             stream, seq = open_.pop(draw.randrange(len(open_)))
-            stream.finish(seq, draw.choice(["", "busy"]))
+            stream.finish(seq, draw.choice([TAKEN, BUSY]))
         for stream, kept, ack in node.receiver.checkpoint():
             assert ack.upto < stream.next
             assert all(ack.upto < low <= high for low, high in ack.ranges)

@@ -8,8 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmplatform.delivery.sender import LEAST, NEVER, Sender, Settled
-from mmplatform.delivery.wire import OVERHEAD, WINDOW, WINDOW_BYTES, Ack, Batch, Piece, Record, decode_record, tombstone
-from mmplatform.message import EXPIRED, UNHANDLED
+from mmplatform.delivery.wire import (
+    OVERHEAD,
+    TAKEN,
+    UNHEARD,
+    WINDOW,
+    WINDOW_BYTES,
+    Ack,
+    Batch,
+    End,
+    Piece,
+    Record,
+    decode_record,
+    tombstone,
+)
+from mmplatform.message import EXPIRED, UNHANDLED, Outcome
 
 EPOCH = 5
 FAR = 10**12
@@ -203,17 +216,24 @@ def test_a_base_that_moves_is_told_even_when_all_was_settled_before(sender: Send
 def test_outcomes(sender: Sender) -> None:
     sender.push(2, EPOCH, records(1, 9))
     take(sender)
-    result = sender.acknowledge(
-        ack(8, outcomes=[(7, 7, "expired"), (2, 3, "busy"), (5, 5, "unhandled"), (20, 30, "x")])
-    )
+    told = [
+        (7, 7, End.EXPIRED, ""),
+        (2, 3, End.REFUSED, "busy"),
+        (5, 5, *UNHEARD),
+        (6, 6, End.FAILED, "ValueError: no"),
+        (8, 8, *TAKEN),
+        (20, 30, End.REFUSED, "x"),
+    ]
+    result = sender.acknowledge(ack(8, outcomes=told))
     assert result is not None
-    assert {seq: (each.state, each.handled, each.reason) for seq, each in result.outcomes.items()} == {
-        2: ("refused", False, "busy"),
-        3: ("refused", False, "busy"),
-        5: ("delivered", False, "unhandled"),
-        7: ("expired", False, EXPIRED.reason),
+    assert result.outcomes == {
+        2: Outcome("refused", "busy"),
+        3: Outcome("refused", "busy"),
+        5: UNHANDLED,
+        6: Outcome("failed", "ValueError: no"),
+        7: EXPIRED,
     }
-    assert result.outcomes[5] is UNHANDLED
+    assert result.kept == []
 
 
 def test_what_an_earlier_run_delivered_settles_while_it_waits() -> None:
@@ -435,7 +455,7 @@ def test_wide_claims_cost_no_more_than_what_is_held(sender: Sender) -> None:
     sender.push(2, EPOCH, records(1, WINDOW * 2))
     take(sender)
     began = time.process_time()
-    wide = ack(0, *[(2, top)] * 64, outcomes=[(n, top, "x") for n in range(1024)])
+    wide = ack(0, *[(2, top)] * 64, outcomes=[(n, top, End.REFUSED, "x") for n in range(1024)])
     assert len(settled(sender.acknowledge(wide))) == WINDOW
     for _ in range(50):
         assert sender.acknowledge(wide) is None
@@ -450,7 +470,7 @@ any_ack = st.builds(
     st.sampled_from([EPOCH, 9]),
     numbers,
     st.lists(st.tuples(numbers, numbers), max_size=4),
-    st.lists(st.tuples(numbers, numbers, st.sampled_from(["busy", "unhandled", "expired", ""])), max_size=4),
+    st.lists(st.tuples(numbers, numbers, st.sampled_from(list(End)), st.sampled_from(["busy", ""])), max_size=4),
     st.lists(numbers, max_size=2),
 )
 
@@ -474,7 +494,9 @@ def test_no_acknowledgement_breaks_the_machine(acks: list[Ack], seed: int) -> No
             results = [result] if result is not None else []
         for result in results:
             ended += [(result.lane, result.epoch, seq) for seq in result.seqs]
-            assert result.outcomes.keys() <= set(result.seqs)
+            kept = {seq for low, high, _ in result.kept for seq in range(low, high + 1)}
+            assert result.outcomes.keys() | kept <= set(result.seqs)
+            assert not result.outcomes.keys() & kept, "what the peer keeps has not ended"
     assert len(ended) == len(set(ended)), "nothing ends twice"
     for lane in (0, 2):
         for epoch, top in ((9, 7), (EPOCH, 19)):

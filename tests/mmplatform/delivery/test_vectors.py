@@ -1,4 +1,4 @@
-"""Every packet of docs/protocol/vectors/delivery.json, both ways, and every invalid one with its reason."""
+"""Every packet and receipt of docs/protocol/vectors/delivery.json, both ways, and every invalid one with its reason."""
 
 import json
 from typing import Any
@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from mmplatform.codec import encode
+from mmplatform.delivery.receipts import decode_receipt
 from mmplatform.delivery.wire import decode_packet, decode_resume
-from mmplatform.errors import ProtocolError
+from mmplatform.errors import CodecError, ProtocolError
 from tests.support.vectors import VECTORS, cases, readable
 
 
@@ -30,3 +31,18 @@ def test_resume_is_read_and_written_as_specified() -> None:
     resume = decode_resume(bytes.fromhex(case["hex"]))
     assert readable(resume) == case["value"]
     assert encode(resume).hex() == case["hex"]
+
+
+@pytest.mark.parametrize("case", cases("delivery", "receipts"))
+def test_receipt_is_read_and_written_as_specified(case: dict[str, Any]) -> None:
+    entries = decode_receipt(bytes.fromhex(case["hex"]))
+    assert readable(entries) == case["entries"]
+    assert encode(entries).hex() == case["hex"]
+
+
+@pytest.mark.parametrize("case", cases("delivery", "invalidReceipts"))
+def test_invalid_receipt_is_refused(case: dict[str, Any]) -> None:
+    """Its sender is told ``bad-payload``, whatever is wrong with it."""
+    assert case["reason"] == "bad-payload"
+    with pytest.raises(CodecError):
+        decode_receipt(bytes.fromhex(case["hex"]))

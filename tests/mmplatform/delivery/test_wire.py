@@ -20,8 +20,10 @@ from mmplatform.delivery.wire import (
     OVERHEAD,
     WINDOW,
     Ack,
+    Again,
     Batch,
     Close,
+    End,
     Event,
     Frame,
     Part,
@@ -57,7 +59,7 @@ acks = st.builds(
     numbers,
     numbers,
     st.lists(st.tuples(numbers, numbers), max_size=5),
-    st.lists(st.tuples(numbers, numbers, protocols), max_size=5),
+    st.lists(st.tuples(numbers, numbers, st.sampled_from(End), protocols), max_size=5),
     st.lists(numbers, max_size=2),
 )
 frames = st.builds(
@@ -76,10 +78,11 @@ packets = st.one_of(
     st.builds(Ping, numbers),
     st.builds(Pong, numbers),
     st.builds(Close, protocols),
+    st.builds(Again, lanes, numbers),
 )
 resumes = st.builds(Resumption, numbers, numbers, st.lists(acks, max_size=5))
 
-ACK = Ack(2, 5, 9, [(11, 12)], [(3, 3, "busy")], [13, 400])
+ACK = Ack(2, 5, 9, [(11, 12)], [(3, 3, End.REFUSED, "busy")], [13, 400])
 FRAME = Frame(
     1000,
     7,
@@ -109,7 +112,7 @@ def test_records_survive_the_trip(record: Record) -> None:
 def test_the_bytes_are_what_another_messagepack_reads() -> None:
     assert msgpack.unpackb(encode_packet(FRAME)) == [
         0, 1000, 7,
-        [[2, 5, 9, [[11, 12]], [[3, 3, "busy"]], [13, 400]]],
+        [[2, 5, 9, [[11, 12]], [[3, 3, 4, "busy"]], [13, 400]]],
         [[1, 5, 1, [[1, 2000, "chat", "ms", b"hi"]], [[2, 0, 900, b"abc"]]]],
         [["e", "ms", b"1"]], [[8, "r", "ms", b"2"]], [[9, 0, b"3"]],
     ]  # fmt: skip
@@ -118,6 +121,10 @@ def test_the_bytes_are_what_another_messagepack_reads() -> None:
 def test_a_tombstone_has_all_elements() -> None:
     assert encode_packet(tombstone(7)) == encode([7, 0, "", "", b""])
     assert decode_record(encode_packet(tombstone(7, 9))) == tombstone(7, 9)
+
+
+def test_what_is_left_is_asked_for_by_lane_and_epoch() -> None:
+    assert msgpack.unpackb(encode_packet(Again(2, 9))) == [5, 2, 9]
 
 
 # Foreign bytes.
@@ -143,6 +150,7 @@ FIELDS = {
     "integer": [-1, 2**53, 2**64 - 1, 1.5, "1", b"1", None, True, []],
     "lane": [-1, 4, 255, None],
     "topic": ["x" * 256, b"x", 1, None],
+    "end": [-1, 5, 255, 2**64 - 1, 1.0, True, "4", None, []],
     "short": ["x" * 201, b"x", 1, None],
     "bytes": ["x", 1, None, [1]],
     "list": [1, None, "x", {}, [1], [[]], [None]],
@@ -150,7 +158,7 @@ FIELDS = {
 LAYOUT = {
     (1,): "integer", (2,): "integer", (3,): "list", (4,): "list", (5,): "list", (6,): "list", (7,): "list",
     (3, 0, 0): "lane", (3, 0, 1): "integer", (3, 0, 2): "integer", (3, 0, 3, 0, 0): "integer",
-    (3, 0, 4, 0, 1): "integer", (3, 0, 4, 0, 2): "short", (3, 0, 5, 1): "integer",
+    (3, 0, 4, 0, 1): "integer", (3, 0, 4, 0, 2): "end", (3, 0, 4, 0, 3): "short", (3, 0, 5, 1): "integer",
     (4, 0, 0): "lane", (4, 0, 1): "integer", (4, 0, 2): "integer", (4, 0, 3, 0, 0): "integer",
     (4, 0, 3, 0, 1): "integer", (4, 0, 3, 0, 2): "topic", (4, 0, 3, 0, 3): "short", (4, 0, 3, 0, 4): "bytes",
     (4, 0, 4, 0, 1): "integer", (4, 0, 4, 0, 3): "bytes", (5, 0, 0): "topic", (5, 0, 1): "short", (5, 0, 2): "bytes",
@@ -171,7 +179,7 @@ def test_a_wrong_value_in_any_field(path: tuple[int, ...], value: Any) -> None:
         decode_packet(msgpack.packb(packet))
 
 
-@pytest.mark.parametrize("tag", [-1, 5, 255, "0", None, 2**53])
+@pytest.mark.parametrize("tag", [-1, 6, 255, "0", None, 2**53])
 def test_an_unknown_kind_of_packet(tag: Any) -> None:
     refused(msgpack.packb([tag, *msgpack.unpackb(encode_packet(FRAME))[1:]]))
 
@@ -190,7 +198,7 @@ def test_too_few_fields(size: int) -> None:
         Frame(0, 0, [], [Batch(0, 1, 1, [tombstone(1)] * (WINDOW + 1), [])], [], [], []),
         Frame(0, 0, [], [Batch(0, 1, 1, [], [Piece(1, 0, 1, b"")] * (WINDOW + 1))], [], [], []),
         Frame(0, 0, [Ack(0, 1, 1, [(1, 1)] * (MAX_RANGES + 1), [], [])], [], [], [], []),
-        Frame(0, 0, [Ack(0, 1, 1, [], [(1, 1, "")] * (MAX_OUTCOMES + 1), [])], [], [], [], []),
+        Frame(0, 0, [Ack(0, 1, 1, [], [(1, 1, End.KEPT, "")] * (MAX_OUTCOMES + 1), [])], [], [], [], []),
         Frame(0, 0, [Ack(0, 1, 1, [], [], [1, 2, 3])], [], [], [], []),
     ],
 )

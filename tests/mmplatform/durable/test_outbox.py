@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmplatform.delivery.sender import Settled
-from mmplatform.durable import inspection
-from mmplatform.durable import outbox as module
+from mmplatform.durable import admission, inspection, queues
 from mmplatform.errors import (
     NotRunning,
     StorageError,
@@ -18,6 +17,7 @@ from mmplatform.message import Delivery, Outcome
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.sqlite import SQLiteStorage
 from tests.support.outbox import BOB, CAROL, LATER, NORMAL, Node, full, rows, running, turn, until
+from tests.support.waiting import pace
 
 # Accepting.
 
@@ -125,7 +125,7 @@ async def test_empty_waits_for_what_is_being_saved(node: Node) -> None:
 
 
 async def test_close_ends_those_who_wait(store: Callable[[], Storage], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PEER_BYTES", 10)
+    monkeypatch.setattr(admission, "PEER_BYTES", 10)
     async with running(store()) as node:
         await node.send()
         waiting = [
@@ -215,7 +215,7 @@ async def test_a_failed_write_between_others_leaves_tombstones(node: Node, monke
 
 
 async def test_a_failed_write_wakes_those_who_wait_for_room(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PEER_BYTES", 1000)
+    monkeypatch.setattr(admission, "PEER_BYTES", 1000)
     full(node.storage, monkeypatch, OSError)
     sending = asyncio.ensure_future(node.send(bytes(2000)))
     await turn()
@@ -285,6 +285,26 @@ async def test_a_reader_that_fails_is_told_and_tried_again(
             await until(lambda: node.errors)
         await node.send(b"2")
         assert [record.payload for _, record in await node.drain()] == [b"1", b"2"]
+
+
+async def test_a_reader_that_failed_goes_on_though_nobody_sends(
+    store: Callable[[], Storage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "READ_AGAIN", 0.001, raising=False)
+    async with running(store()) as node:
+        await node.send(b"1")
+    async with running(store(), 6) as node:
+        with monkeypatch.context() as patched:
+
+            async def failing(key: bytes) -> bytes:
+                raise StorageError("unreadable")
+
+            patched.setattr(node.storage, "get", failing)
+            node.link()
+            await until(lambda: node.errors)
+        for _ in range(300):
+            await pace(0.001)
+        assert node.outbox.queue(BOB).sender.unsettled == 1
 
 
 async def test_a_disk_that_is_really_full(small_disk: Path) -> None:

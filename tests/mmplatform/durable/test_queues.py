@@ -9,7 +9,6 @@ import pytest
 
 from mmplatform.delivery.wire import Record
 from mmplatform.durable import inspection, queues
-from mmplatform.durable import outbox as module
 from mmplatform.durable.outbox import AWAY_BYTES, RESIDENT_BYTES
 from mmplatform.durable.queues import PeerQueue
 from mmplatform.message import Priority
@@ -128,21 +127,3 @@ async def test_who_waits_for_many_peers_is_not_woken_for_each_of_them(
         node.acknowledge(1, peer)
     await asyncio.wait_for(flushed, 5)
     assert looks < 10 * len(peers)
-
-
-async def test_senders_wait_while_too_much_waits(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PEER_BYTES", 1000)
-    monkeypatch.setattr(queues, "PEER_BYTES", 1000)
-    queue = node.outbox.queue(BOB)
-    await node.send(bytes(2000))
-    assert queue.crowded
-    waiting = [asyncio.ensure_future(node.outbox.room(queue)) for _ in range(3)]
-    await turn()
-    assert not any(task.done() for task in waiting)
-    waiting[0].cancel()
-    node.link()
-    node.take()
-    node.acknowledge(1)
-    await asyncio.wait(waiting)
-    assert not queue.crowded
-    await node.outbox.room(queue)

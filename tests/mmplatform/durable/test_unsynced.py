@@ -5,11 +5,13 @@ from collections.abc import Sequence
 
 import pytest
 
+from mmplatform.durable import unsynced as module
 from mmplatform.durable.unsynced import UnsyncedRows
 from mmplatform.errors import StorageError
 from mmplatform.storage.contract import Row
 from mmplatform.storage.memory import MemoryStorage
 from tests.support.outbox import full, turn
+from tests.support.waiting import pace
 
 
 async def test_deletions_of_one_turn_are_one_write_without_a_sync(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,6 +54,40 @@ async def test_what_could_not_be_deleted_goes_with_the_next(monkeypatch: pytest.
         unsynced.flush()
         assert await storage.scan(b"") == []
         assert errors == [], "a lost deletion is no failure of the node"
+
+
+async def test_what_could_not_be_deleted_is_tried_again_though_nothing_else_is_deleted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "RETRY", 0.001, raising=False)
+    async with MemoryStorage() as storage:
+        await storage.put(b"a", b"1")
+        unsynced = UnsyncedRows(storage, lambda error: None)
+        mend = full(storage, monkeypatch)
+        unsynced.delete(b"a")
+        await turn()
+        await turn()
+        mend()
+        found = await storage.scan(b"")
+        for _ in range(300):
+            await pace(0.001)
+            found = found and await storage.scan(b"")
+        assert found == []
+
+
+async def test_nothing_is_tried_again_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY", 0.001)
+    async with MemoryStorage() as storage:
+        await storage.put(b"a", b"1")
+        errors: list[Exception] = []
+        unsynced = UnsyncedRows(storage, errors.append)
+        full(storage, monkeypatch)
+        unsynced.delete(b"a")
+        unsynced.close()
+        await turn()
+        assert not unsynced.pending
+    await pace(0.02)
+    assert errors == []
 
 
 async def test_a_row_is_written_at_once_and_a_closed_storage_is_told() -> None:

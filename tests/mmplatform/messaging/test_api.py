@@ -42,6 +42,9 @@ class Wire:
         self.posted.append(arguments)
         return Delivery(arguments[0])
 
+    def room(self, destination: str) -> None:
+        """There always is."""
+
     async def ask(self, *arguments: Any) -> bytes:
         self.posted.append(arguments)
         if isinstance(self.reply, Exception):
@@ -63,6 +66,27 @@ async def api(wire: Wire) -> AsyncIterator[API]:
     yield api
     await api.close()
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_payload_is_encoded_once_there_is_room(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[Any] = []
+    opened = asyncio.Event()
+
+    def encoding(payload: Any) -> bytes:
+        encoded.append(payload)
+        return encode(payload)
+
+    monkeypatch.setattr(wire, "room", lambda destination: opened.wait())
+    api = API(wire, "ms", encoding, decode)
+    sending = [asyncio.ensure_future(api.send("large", BOB, n)) for n in range(3)]
+    await asyncio.sleep(0)
+    assert encoded == []
+    opened.set()
+    await asyncio.gather(*sending)
+    assert encoded == [0, 1, 2]
+    assert await api.send("realtime", BOB, 3, realtime=True)
+    assert encoded == [0, 1, 2, 3]
+    await api.close()
 
 
 class Slow:

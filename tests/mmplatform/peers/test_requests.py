@@ -1,6 +1,7 @@
 """Who waits for which reply, and what is remembered of replies given."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,47 @@ async def test_time_outs_come_in_their_own_time_with_one_timer() -> None:
     with pytest.raises(NotRunning):
         await late
     assert asked._timer.cancelled()
+
+
+class Watched(dict[int, Any]):
+    """Counts how often all of it is gone through."""
+
+    looks = 0
+
+    def items(self) -> Any:
+        self.looks += len(self)
+        return super().items()
+
+    def values(self) -> Any:
+        self.looks += len(self)
+        return super().values()
+
+
+async def test_one_that_times_out_alone_costs_no_look_at_all_that_wait() -> None:
+    asked = PendingRequests()
+    watched = asked._waiting = Watched()
+    loop, now = asyncio.get_running_loop(), asyncio.get_running_loop().time()
+    futures = [asked.ask("t", "ms", b"", 100 + n)[1] for n in range(500)]
+    asked.ask("t", "ms", b"", 50)[1].cancel()
+    for n, future in enumerate(futures):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(loop, "time", lambda n=n: now + 100.5 + n)
+            asked._sweep()
+        assert isinstance(future.exception(), RequestTimeout)
+        assert not any(future.done() for future in futures[n + 1 :])
+    assert watched.looks < 10 * len(futures)
+    assert asked.floor == 502
+
+
+async def test_what_was_answered_does_not_stay_in_memory_until_it_would_have_been_late() -> None:
+    asked = PendingRequests()
+    for _ in range(10 * requests.STALE):
+        asking, _ = asked.ask("t", "ms", b"", 1000)
+        asked._sweep()
+        asked.resolve(Reply(asking.id, OK, b""))
+    asked._sweep()
+    assert len(asked._due) <= requests.STALE
+    assert asked._timer is None
 
 
 async def test_a_caller_that_went_is_not_answered_and_not_asked_for_again() -> None:

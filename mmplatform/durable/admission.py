@@ -1,0 +1,64 @@
+"""Lets senders in, in the order in which they came, as long as there is room for what they put.
+
+Whoever was let in encodes and puts its message in the same turn of the loop, so that the next one sees what that took.
+"""
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Final
+
+from mmplatform.durable.queues import Entering, PeerQueue
+
+PEER_BYTES: Final = 256 * 1024 * 1024  # bytes that may wait for one peer before send() waits for room
+SAVING_BYTES: Final = 16 * 1024 * 1024  # bytes for all peers that may be on their way to the disk, so in memory twice
+WOKEN: Final = 256  # senders that are woken at once; each lets the next one look, too
+
+
+class Admission:
+    """Knows whether too much waits for a peer, or is on its way to the disk.
+
+    ``check_open`` raises once no message is taken any more.
+    """
+
+    def __init__(self, check_open: Callable[[], None]) -> None:
+        self.saving = 0  # bytes that were put and are not on disk yet
+        self._check_open = check_open
+        self._crowds: dict[str, PeerQueue] = {}  # queues in front of which senders wait
+
+    def full(self, queue: PeerQueue) -> bool:
+        """Whether nothing more should be put for the peer now."""
+        return queue.bytes >= PEER_BYTES or self.saving >= SAVING_BYTES
+
+    def crowded(self, queue: PeerQueue) -> bool:
+        """Whether a sender has to wait in :meth:`enter`."""
+        return bool(queue.entering) or self.full(queue)
+
+    async def enter(self, queue: PeerQueue) -> None:
+        """Return when it is the caller's turn and there is room. Raises what ``check_open`` raises."""
+        if not self.crowded(queue):
+            return
+        sender = Entering()
+        queue.entering.append(sender)
+        self._crowds[queue.peer] = queue
+        try:
+            while queue.entering[0] is not sender or self.full(queue):
+                self._check_open()
+                await sender.woken()
+        finally:
+            queue.entering.remove(sender)
+            if queue.entering:
+                queue.entering[0].wake()
+            else:
+                del self._crowds[queue.peer]
+
+    def relieve(self, queue: PeerQueue) -> None:
+        """Let senders look again: something of the peer was settled, or all ends."""
+        for sender in islice(queue.entering, WOKEN):
+            sender.wake()
+
+    def saved(self, size: int) -> None:
+        """Let senders look again: so many bytes are on disk, or could not be saved."""
+        self.saving -= size
+        if self._crowds and self.saving < SAVING_BYTES:
+            for queue in list(self._crowds.values()):
+                self.relieve(queue)

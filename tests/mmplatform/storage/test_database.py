@@ -1,0 +1,43 @@
+"""How rows become statements, and what a connection keeps of them."""
+
+from pathlib import Path
+
+from mmplatform.storage.database import PUT_LARGE, ROWS_A_STATEMENT, SCAN, STATEMENT_BYTES, Database, _statements
+
+LARGE = bytes(STATEMENT_BYTES + 1)
+
+
+def test_small_rows_share_statements_of_bounded_size() -> None:
+    small: dict[bytes, bytes | None] = {b"%d" % n: b"v" for n in range(2 * ROWS_A_STATEMENT + 1)}
+    assert [len(parts) // 2 for _, parts in _statements(small)] == [ROWS_A_STATEMENT, ROWS_A_STATEMENT, 1]
+    middle: dict[bytes, bytes | None] = {b"%d" % n: bytes(STATEMENT_BYTES // 3) for n in range(7)}
+    assert [len(parts) // 2 for _, parts in _statements(middle)] == [3, 3, 1]
+
+
+def test_a_large_row_is_a_statement_of_its_own() -> None:
+    found = _statements({b"a": b"1", b"b": LARGE, b"c": b"3", b"d": None})
+    assert [len(parts) for _, parts in found] == [3, 4, 1]
+    assert found[0][0] is PUT_LARGE
+
+
+def test_large_rows_are_kept_like_others(tmp_path: Path) -> None:
+    database = Database(tmp_path / "data.db")
+    database.commit({b"a": LARGE, b"b": b"2"}, True)
+    database.commit({b"a": LARGE + b"again"}, True)
+    assert database.read(SCAN, (b"a", b"z", -1)) == [(b"a", LARGE + b"again"), (b"b", b"2")]
+    database.close()
+
+
+def test_the_connection_keeps_no_large_value(tmp_path: Path) -> None:
+    database = Database(tmp_path / "data.db")
+    database.open()
+    assert database._connection is not None
+    executed: list[str] = []
+    database._connection.set_trace_callback(executed.append)
+    database.commit({b"a": LARGE, b"b": b"2"}, True)
+    database.close()
+    large = max(range(len(executed)), key=lambda number: len(executed[number]))
+    assert PUT_LARGE.startswith(executed[large][:30])
+    behind = [sql for sql in executed[large + 1 :] if sql.startswith(executed[large][:30])]
+    assert behind
+    assert len(behind[0]) < 100, "it was given something small in place of the value"
