@@ -1,5 +1,6 @@
 """Tells what waits in an outbox, and in which state; takes messages back."""
 
+from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from mmplatform.delivery.letters import RELAYED, TOLD
@@ -15,7 +16,7 @@ class QueuedMessage(NamedTuple):
     """One message that is not settled.
 
     ``size``: bytes of payload. ``expires_in``: seconds. ``why``: what keeps the message from being mailed, "" when
-    nothing does.
+    nothing does. ``protocol``: whose message it is.
     """
 
     id: str
@@ -25,12 +26,17 @@ class QueuedMessage(NamedTuple):
     priority: str
     expires_in: float
     state: str
-    why: str = ""
+    why: str
+    protocol: str
 
 
 async def queued(outbox: Outbox, peer: str | None = None) -> list[QueuedMessage]:
     """Return the messages that are not settled, of one peer or of all, oldest first within each peer and lane."""
-    found: list[QueuedMessage] = []
+    return [message async for message in waiting(outbox, peer)]
+
+
+async def waiting(outbox: Outbox, peer: str | None = None) -> AsyncIterator[QueuedMessage]:
+    """Give what :func:`queued` returns, row by row as it is read."""
     now_ms = outbox.now() * 1000
     for queue in outbox.queues():
         if peer is not None and queue.peer != peer:
@@ -42,8 +48,8 @@ async def queued(outbox: Outbox, peer: str | None = None) -> list[QueuedMessage]
                     segment = segments.decode(value or b"")
                 except CodecError:
                     continue  # the outbox reports it when it loads the row
-                found += _queued_of(outbox, queue, lane_queue, segment, now_ms)
-    return found
+                for message in _queued_of(outbox, queue, lane_queue, segment, now_ms):
+                    yield message
 
 
 async def state(outbox: Outbox, delivery_id: str) -> str:
@@ -125,6 +131,7 @@ def _queued_of(
                 (record.expires - now_ms) / 1000,
                 now,
                 (lane_queue.why or queue.why) if now == "waiting" else "",
+                record.protocol,
             )
         )
     return found

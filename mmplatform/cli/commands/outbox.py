@@ -29,27 +29,26 @@ def outbox(context: click.Context, peer: str | None, limit: int | None) -> int:
     """
     if context.invoked_subcommand is not None:
         return OK
-    settings = context.ensure_object(Settings)
+    return int(execute(lambda: _list(context.ensure_object(Settings), peer, limit)))
+
+
+async def _list(settings: Settings, peer: str | None, limit: int | None) -> int:
+    """Print what comes as it comes: there may be a hundred thousand."""
     most = limit or (None if settings.json else SHOWN)
-
-    async def fetch() -> tuple[list[dict[str, Any]], int]:
-        found: list[dict[str, Any]] = []
-        async with node(settings.data) as there, await there.open("waiting", peer=peer) as channel:
-            async for chunk in channel:
-                found += chunk if most is None else chunk[: most - len(found)]
-        return found, channel.result
-
-    found, total = execute(fetch)
-    if settings.json:
-        for message in found:
-            emit(message)
-        return OK
-    if not total:
+    shown = 0
+    async with node(settings.data) as there, await there.open("waiting", peer=peer) as channel:
+        async for chunk in channel:
+            part = chunk if most is None else chunk[: most - shown]
+            shown += len(part)
+            if settings.json:
+                for message in part:
+                    emit(message)
+            elif part:
+                table(("ID", "PEER", "TOPIC", "BYTES", "EXPIRES IN", "STATE", "WHY"), map(_row, part))
+    if not channel.result and not settings.json:
         note("nothing waits")
-        return OK
-    table(("ID", "PEER", "TOPIC", "BYTES", "EXPIRES IN", "STATE", "WHY"), map(_row, found))
-    if total > len(found):
-        note(f"and {total - len(found):,} more; --limit {total} shows all, --json too")
+    if channel.result > shown and not settings.json:
+        note(f"and {channel.result - shown:,} more; --limit {channel.result} shows all, --json too")
     return OK
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, Protocol
 
 from mmplatform.cli.control import Operation, Served
@@ -153,47 +153,43 @@ async def listen(context: Context, served: Served, pattern: str) -> None:
 
 
 async def waiting(context: Context, served: Served, peer: str | None) -> int:
-    """What is not settled, in chunks, oldest first, and then what peers keep for a handler to come; how many."""
+    """What has not ended, in chunks as it is read: what is here, oldest first, then what peers keep; how many."""
     platform = context.platform
     wanted = sending.resolve(platform, peer) if peer is not None else None
     await _dialled(context)
-    reasons = {status.sign_id: status for status in platform.peers()}
-    found = await inspection.queued(platform.parts.outbox, wanted)
-    for start in range(0, len(found), CHUNK):
-        chunk = []
-        for message in found[start : start + CHUNK]:
-            status = reasons.get(SignId(message.peer))
-            chunk.append(
-                {
-                    "id": message.id, "peer": message.peer, "name": platform.contacts.name(SignId(message.peer)),
-                    "topic": message.topic, "size": message.size, "priority": message.priority,
-                    "expiresIn": round(message.expires_in, 3), "state": message.state,
-                    "why": message.why
-                    or _why(message.state, status is not None and status.connected, status and status.reason),
-                }
-            )  # fmt: skip
-        await served.send(chunk)
-    return len(found) + await _received(platform, served, wanted)
-
-
-async def _received(platform: Platform, served: Served, peer: str | None) -> int:
-    """Tell what is on the disks of peers: of that the id is all that is kept here."""
-    count, chunk, now = 0, list[dict[str, Any]](), platform.parts.now()
-    for (key, lane, epoch), low, high, until in platform.parts.outbox.received.ids.listed(peer):
-        named = {"peer": key, "name": platform.contacts.name(key), "topic": "", "size": None}
-        for seq in range(low, high + 1):
-            chunk.append(
-                {
-                    "id": f"{epoch}.{lane}.{seq}@{key}", **named, "priority": Priority(lane).name.lower(),
-                    "expiresIn": round(until / 1000 - now, 3), "state": "received", "why": sending.KEPT_THERE,
-                }
-            )  # fmt: skip
-            if len(chunk) == CHUNK:
-                await served.send(chunk)
-                count, chunk = count + CHUNK, []
+    count, chunk = 0, list[dict[str, Any]]()
+    async for message in _unended(platform, wanted):
+        chunk.append(message)
+        if len(chunk) == CHUNK:
+            await served.send(chunk)
+            count, chunk = count + CHUNK, []
     if chunk:
         await served.send(chunk)
     return count + len(chunk)
+
+
+async def _unended(platform: Platform, peer: str | None) -> AsyncIterator[dict[str, Any]]:
+    """The messages of people and programs: what the platform itself tells its peers is not theirs to look after."""
+    statuses = {status.sign_id: status for status in platform.peers()}
+    internal = platform.parts.dispatcher.internal
+    async for message in inspection.waiting(platform.parts.outbox, peer):
+        if message.protocol in internal:
+            continue
+        status = statuses.get(SignId(message.peer))
+        why = _why(message.state, status is not None and status.connected, status and status.reason)
+        yield {
+            "id": message.id, "peer": message.peer, "name": platform.contacts.name(message.peer),
+            "topic": message.topic, "size": message.size, "priority": message.priority,
+            "expiresIn": round(message.expires_in, 3), "state": message.state, "why": message.why or why,
+        }  # fmt: skip
+    for (key, lane, epoch), low, high, until in platform.parts.outbox.received.ids.listed(peer):
+        expires_in = round(until / 1000 - platform.parts.now(), 3)
+        for seq in range(low, high + 1):  # of these, the id is all that is kept here
+            yield {
+                "id": f"{epoch}.{lane}.{seq}@{key}", "peer": key, "name": platform.contacts.name(key), "topic": "",
+                "size": None, "priority": Priority(lane).name.lower(), "expiresIn": expires_in, "state": "received",
+                "why": sending.KEPT_THERE,
+            }  # fmt: skip
 
 
 async def _dialled(context: Context) -> None:

@@ -8,7 +8,7 @@ from mmplatform.cli.node import sending
 from mmplatform.codec import unpack
 from mmplatform.durable import inspection
 from mmplatform.durable.inbox_contents import InboxEntry
-from mmplatform.errors import CodecError, LocalError
+from mmplatform.errors import InvalidPayload, LocalError
 from mmplatform.message import parse_id
 from mmplatform.platform import Platform
 
@@ -151,7 +151,7 @@ def _payload(entry: InboxEntry) -> Any:
         return entry.payload
     try:
         return unpack(entry.payload)
-    except CodecError:
+    except InvalidPayload:
         return entry.payload
 
 

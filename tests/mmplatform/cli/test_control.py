@@ -19,7 +19,7 @@ from mmplatform.cli.node.host import Host, Remote, node
 from mmplatform.errors import FolderInUse, InvalidPayload, LocalError, ProtocolError, Refused, Unreachable
 from mmplatform.storage.folder import DataFolder
 from tests.support.cli import LOOPBACK, Node
-from tests.support.waiting import wait_until
+from tests.support.waiting import until, wait_until
 
 
 async def double(served: Served, value: Any) -> Any:

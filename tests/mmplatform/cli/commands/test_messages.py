@@ -226,7 +226,8 @@ def test_on_as_a_client_is_killed_and_comes_back(pair: Pair, here: Here) -> None
     alice, bob = pair
     bob.serve("run", "--listen", *LOOPBACK)
     on = bob.start("on", "friends.chat")
-    wait_until(lambda: here("send", "bob", "chat", "1", "--json", data=alice.folder)[1].count('"delivered"'))
+    assert here("send", "bob", "chat", "1", data=alice.folder)[0] == OK
+    wait_until(lambda: "friends.chat alice 1\n" in bob.out)
     on.kill()
     on.wait()
     code, told, _ = here("send", "bob", "chat", "2", "--timeout", "0.5", data=alice.folder)
@@ -242,7 +243,8 @@ def test_node_and_listener_are_killed_and_come_back(pair: Pair, here: Here) -> N
     alice, bob = pair
     run = bob.serve("run", "--listen", *LOOPBACK)
     on = bob.start("on", "friends.chat")
-    wait_until(lambda: here("send", "bob", "chat", "1", "--json", data=alice.folder)[1].count('"delivered"'))
+    assert here("send", "bob", "chat", "1", data=alice.folder)[0] == OK
+    wait_until(lambda: "friends.chat alice 1\n" in bob.out)
     for process in (run, on):
         process.kill()
         process.wait()
@@ -257,7 +259,8 @@ def test_on_goes_on_when_its_node_stops_and_makes_way_for_another(pair: Pair, he
     alice, bob = pair
     run = bob.serve("run", "--listen", *LOOPBACK)
     on = bob.start("on", "friends.chat")
-    wait_until(lambda: here("send", "bob", "chat", "1", "--json", data=alice.folder)[1].count('"delivered"'))
+    assert here("send", "bob", "chat", "1", data=alice.folder)[0] == OK
+    wait_until(lambda: "friends.chat alice 1\n" in bob.out)
     run.kill()
     run.wait()
     wait_until(lambda: bob.holder() == on.pid)
