@@ -5,10 +5,10 @@ from typing import Any, Final, Protocol
 
 from mmplatform.cli.control import Operation, Served
 from mmplatform.cli.node import sending
-from mmplatform.codec import unpack
+from mmplatform.codec import decode
 from mmplatform.durable import inspection
 from mmplatform.durable.inbox_contents import InboxEntry
-from mmplatform.errors import InvalidPayload, LocalError
+from mmplatform.errors import CodecError, LocalError
 from mmplatform.message import parse_id
 from mmplatform.platform import Platform
 
@@ -150,8 +150,8 @@ def _payload(entry: InboxEntry) -> Any:
     if entry.protocol != VALUES:
         return entry.payload
     try:
-        return unpack(entry.payload)
-    except InvalidPayload:
+        return decode(entry.payload)
+    except CodecError:
         return entry.payload
 
 
