@@ -1,6 +1,7 @@
 """mm inbox: what nobody has listened to yet and what handlers failed at, on a running node and on a stopped one."""
 
 import asyncio
+import itertools
 import json
 import os
 import pty
@@ -234,3 +235,45 @@ async def test_rows_of_a_folder_that_another_program_has(tmp_path: Path, monkeyp
         assert await there.call("inbox", sender=None, failed=False, limit=None) == [0, 0]
     async with Platform(tmp_path / "a", transports=()):
         pass
+
+
+@pytest.mark.slow
+def test_listeners_that_are_killed_lose_nothing_and_print_in_order(pair: Pair, here: Here) -> None:
+    """At most what was printed and not confirmed is printed again."""
+    alice, bob = pair
+    bob.serve("run", "--listen", *LOOPBACK)
+    numbers = "".join(f"{number}\n" for number in range(3000)).encode()
+    assert b"3,000 received" in alice.mm("send", "bob", "n", "--lines", stdin=numbers).stderr
+    files = [bob.folder.with_name(f"heard{number}") for number in range(4)]
+    for number, path in enumerate(files):
+        with path.open("wb") as out:
+            on = bob.start("on", "friends.n", "--payload", stdout=out)
+            enough = 400 * (number + 1) if number < 3 else 1
+            wait_until(lambda path=path, enough=enough: path.read_bytes().count(b"\n") >= enough)
+            if number < 3:
+                on.kill()
+                on.wait()
+            else:
+                wait_until(lambda path=path: b"2999\n" in path.read_bytes())
+    heard = [[int(line) for line in path.read_text().split()] for path in files]
+    assert all(numbers == list(range(numbers[0], numbers[-1] + 1)) for numbers in heard)
+    assert set().union(*heard) == set(range(3000))
+    again = [earlier[-1] + 1 - later[0] for earlier, later in itertools.pairwise(heard)]
+    assert all(0 <= repeated <= 384 for repeated in again), again
+
+
+@pytest.mark.slow
+def test_a_node_that_is_killed_keeps_what_it_received(pair: Pair, here: Here) -> None:
+    """The sender hears the end, though both were restarted in between."""
+    alice, bob = pair
+    run = bob.serve("run", "--listen", *LOOPBACK)
+    told = json.loads(here("send", "bob", "chat", "hello", "--json", data=alice.folder)[1])
+    assert told["state"] == "received"
+    run.kill()
+    run.wait()
+    assert here("inbox", "list", data=bob.folder)[1].count("friends.chat") == 1
+    assert bob.mm("on", "friends.chat", "--count", "1").stdout == b"friends.chat alice hello\n"
+    alice.serve("run", "--listen", *LOOPBACK)
+    bob.serve("run", "--listen", *LOOPBACK)
+    wait_until(lambda: here("delivery", told["id"], data=alice.folder)[1] == "delivered\n")
+    assert here("outbox", "--json", data=alice.folder)[1] == ""
