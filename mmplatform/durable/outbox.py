@@ -58,7 +58,9 @@ class Outbox:
         self._wake, self._failed = wake, failed
         self._unsynced = UnsyncedRows(storage, failed)
         self.fates = Fates(storage, self._unsynced, self.runs)
-        self.received = Received(storage, self._unsynced, self.fates, self.ended, self._delivery, self._keeps, now)
+        self.received = Received(
+            storage, self._unsynced, self.fates, self.ended, self._delivery, self.acknowledge, self._unread, now
+        )
         self.admission = Admission(self._check_open)
         self._queues: dict[str, PeerQueue] = {}
         self._staged: list[LaneQueue] = []
@@ -448,6 +450,11 @@ class Outbox:
                 queue.letters.drop(letter)
         except CodecError:
             self._unsynced.delete(key)  # at worst the letter is mailed once more
+
+    def _unread(self, peer: str, lane: int, low: int, high: int) -> bool:
+        """Whether a row that the sender has not got holds a message of one of these numbers."""
+        queue = self._queues.get(peer)
+        return queue is not None and queue.lanes[lane].unread_holds(low, high)
 
     def _keeps(self, message: MessageKey) -> bool:
         """Whether a row holds the message, or one of a run whose epoch is not known has its number."""

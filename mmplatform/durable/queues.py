@@ -140,6 +140,10 @@ class LaneQueue:
         self.loaded -= 1
         self.resident -= row.size
 
+    def unread_holds(self, low: int, high: int) -> bool:
+        """Whether a row that is to be read back holds a message of one of these numbers."""
+        return any(row.first <= high and row.last >= low for row in islice(self.rows, self.loaded, None))
+
     def unread(self, limit: int) -> list[Row]:
         """Return the rows to read back next, in one look-up: as many as keep at most ``limit`` bytes in memory, but
         at least one as long as fewer bytes are there."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mmplatform.delivery.sender import Settled
+from mmplatform.delivery.wire import Ack, End
 from mmplatform.durable.fates import Fates
 from mmplatform.durable.received_ids import Place, ReceivedIds
 from mmplatform.durable.rows import MessageKey
@@ -25,7 +26,8 @@ class Received:
         fates: remembers those that end in another way than delivered.
         ended: counts the ends, by state.
         delivery: gives the Delivery of a message of this run, None when nobody holds it.
-        waits: says whether a message is still in the outbox.
+        acknowledge: settles messages that are sent and whose acknowledgement is yet to come.
+        unread: says whether a message of these numbers is in the outbox, and only on disk.
         now: the clock, in Unix seconds.
 
     """
@@ -37,11 +39,13 @@ class Received:
         fates: Fates,
         ended: Counter[str],
         delivery: Callable[[MessageKey], Delivery | None],
-        waits: Callable[[MessageKey], bool],
+        acknowledge: Callable[[str, Ack], None],
+        unread: Callable[[str, int, int, int], bool],
         now: Callable[[], float],
     ) -> None:
         self.ids = ReceivedIds(storage, unsynced)
-        self._fates, self._ended, self._delivery, self._waits, self._now = fates, ended, delivery, waits, now
+        self._fates, self._ended, self._delivery, self._now = fates, ended, delivery, now
+        self._acknowledge, self._unread = acknowledge, unread
         self._timer: asyncio.TimerHandle | None = None
 
     async def open(self) -> None:
@@ -72,14 +76,22 @@ class Received:
         """Take from a receipt of ``peer`` how messages ended that it had kept; unknown ones are ignored."""
         place: Place = (peer, lane, epoch)
         ended = self.ids.end(place, low, high)
-        if not ended and self._waits((*place, low)):  # its acknowledgement is yet to be seen
-            self.ids.told_early(place, low, high, outcome)
+        if sum(last - first + 1 for first, last in ended) <= high - low:
+            self._end_unacknowledged(place, low, high, outcome)
         for seq in [seq for first, last in ended for seq in range(first, last + 1)]:
             self._ended[outcome.state] += 1
             self._fates.note(f"{epoch}.{lane}.{seq}@{peer}", outcome)
             delivery = self._delivery((*place, seq))
             if delivery is not None:
                 delivery.settle(outcome)
+
+    def _end_unacknowledged(self, place: Place, low: int, high: int, outcome: Outcome) -> None:
+        """End messages whose acknowledgement is yet to come: an acknowledgement has room for a few ranges only."""
+        peer, lane, epoch = place
+        told = (low, high, End[outcome.state.upper()], outcome.reason)
+        self._acknowledge(peer, Ack(lane, epoch, 0, [(low, high)], [told], []))
+        if self._unread(peer, lane, low, high):
+            self.ids.told_early(place, low, high, outcome)
 
     def _end_overdue(self) -> None:
         for place, low, high in self.ids.overdue(int(self._now() * 1000)):

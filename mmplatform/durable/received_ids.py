@@ -129,8 +129,17 @@ class ReceivedIds:
         return taken
 
     def _take_early(self, place: Place, low: int, high: int) -> list[tuple[int, int, Outcome]]:
-        found = [early for early in self._early if early[0] == place and early[1] <= high and early[2] >= low]
-        return [(first, last, self._early.pop((place, first, last))) for _, first, last in found]
+        """Take out what was told of ``low`` to ``high``; what the same receipts told of others stays."""
+        told: list[tuple[int, int, Outcome]] = []
+        for early in [early for early in self._early if early[0] == place and early[1] <= high and early[2] >= low]:
+            _, first, last = early
+            outcome = self._early.pop(early)
+            told.append((max(first, low), min(last, high), outcome))
+            if first < low:
+                self._early[place, first, low - 1] = outcome
+            if last > high:
+                self._early[place, high + 1, last] = outcome
+        return told
 
 
 def _low(range_: Range) -> int:

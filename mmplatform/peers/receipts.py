@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Final
 
+from mmplatform.delivery.outcomes import outcome_of
 from mmplatform.delivery.receipts import PROTOCOL, decode_receipt
-from mmplatform.delivery.sender import outcome_of
 from mmplatform.delivery.wire import End
 from mmplatform.errors import CodecError, Refused
 from mmplatform.message import Outcome

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mmplatform.delivery.wire import Ack, Record
+from mmplatform.delivery.wire import Ack, End, Record
 from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import PeerQueue
 from mmplatform.errors import (
@@ -66,7 +66,7 @@ class Node:
         peer: str = BOB,
         epoch: int = 0,
         ranges: list[tuple[int, int]] | None = None,
-        outcomes: list[tuple[int, int, str]] | None = None,
+        outcomes: list[tuple[int, int, End, str]] | None = None,
         lane: int = NORMAL,
     ) -> None:
         ack = Ack(lane, epoch or self.outbox.epoch, upto, ranges or [], outcomes or [], [])

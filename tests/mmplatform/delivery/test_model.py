@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from mmplatform.delivery import outgoing_stream as streaming
 from mmplatform.delivery import receiver as receiving
 from mmplatform.delivery import sender as sending
 from mmplatform.delivery.sender import Settled
@@ -24,8 +25,8 @@ from mmplatform.errors import ProtocolError
 from tests.sim.endpoint import Endpoint, Key, Link
 
 SMALL_LIMITS = [
-    (sending, "WINDOW", 8),
-    (sending, "WINDOW_BYTES", 2000),
+    (streaming, "WINDOW", 8),
+    (streaming, "WINDOW_BYTES", 2000),
     (sending, "LEAST", 1),
     (receiving, "WINDOW", 8),
     (receiving, "WINDOW_BYTES", 2000),

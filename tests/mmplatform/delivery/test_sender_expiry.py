@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from mmplatform.delivery import sender as module
-from mmplatform.delivery.sender import NEVER, STALE, Sender
+from mmplatform.delivery import outgoing_stream as module
+from mmplatform.delivery.outgoing_stream import NEVER, STALE
+from mmplatform.delivery.sender import Sender
 from mmplatform.delivery.wire import Ack, Record
 
 EPOCH = 7

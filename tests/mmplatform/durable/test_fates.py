@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 import pytest
 
+from mmplatform.delivery.wire import UNHEARD, End
 from mmplatform.durable import fates, inspection
 from mmplatform.errors import (
     Cancelled,
     Expired,
     Refused,
 )
-from mmplatform.message import UNHANDLED, Outcome
+from mmplatform.message import DELIVERED, UNHANDLED
 from mmplatform.storage.contract import Storage
 from tests.support.outbox import BOB, CAROL, rows, running, until
 
@@ -23,18 +24,18 @@ async def test_every_end_is_told_and_remembered(store: Callable[[], Storage]) ->
         node.link()
         node.clock.now = 1000
         node.take(budget=100)  # the first few
-        node.acknowledge(3, outcomes=[(2, 2, "unhandled"), (3, 3, "busy")])
+        node.acknowledge(3, outcomes=[(2, 2, *UNHEARD), (3, 3, End.REFUSED, "busy")])
         node.clock.now = 3000
         node.outbox.queue(BOB).sender.link_down()
         for settled in node.outbox.queue(BOB).sender.expire(3_000_000):
             node.outbox.settle(BOB, settled)
-        assert await delivered == Outcome("delivered", True)
-        assert await unhandled == UNHANDLED
-        for delivery, error in ((refused, Refused), (expired, Expired), (cancelled, Cancelled)):
+        assert await delivered == DELIVERED
+        for delivery, error in ((unhandled, Refused), (refused, Refused), (expired, Expired), (cancelled, Cancelled)):
             with pytest.raises(error):
                 await delivery
+        assert unhandled.outcome == UNHANDLED
         ids = [delivery.id for delivery in (delivered, unhandled, refused, expired, cancelled)]
-        ends = ["delivered", "delivered", "refused", "expired", "cancelled"]
+        ends = ["delivered", "refused", "refused", "expired", "cancelled"]
         assert [await inspection.state(node.outbox, each) for each in ids] == ends
         assert node.outbox.queue(BOB).empty
     async with running(store(), 6) as node:

@@ -9,7 +9,7 @@ import pytest
 from mmplatform.codec import encode
 from mmplatform.delivery import receiver as receiving
 from mmplatform.delivery.receiver import Receiver, SequenceState
-from mmplatform.delivery.wire import Ack, Batch, Piece, Record
+from mmplatform.delivery.wire import Ack, Batch, End, Piece, Record
 from mmplatform.durable import handled as module
 from mmplatform.durable.handled import KEEP_MS, Handled
 from mmplatform.errors import ProtocolError, StorageCorrupt, StorageError, StorageFull
@@ -43,7 +43,7 @@ class Node:
         batch = Batch(2, epoch, base, [Record(seq, 1 << 50, "chat", "ms", b"") for seq in seqs], [])
         stream, ready = receiver.accept(batch, int(self.now * 1000))
         for record in ready:
-            stream.finish(record.seq, "")
+            stream.finish(record.seq)
         self.handled.save(peer, receiver)
         return [record.seq for record in ready]
 
@@ -104,7 +104,7 @@ async def test_what_was_handled_is_known_after_a_restart(store: Callable[[], Sto
         stream, ready = receiver.accept(
             Batch(2, 5, 1, [Record(n, 1 << 50, "t", "ms", b"") for n in (4, 5, 6)], []), NOW
         )
-        stream.finish(ready[1].seq, "busy")
+        stream.finish(ready[1].seq, (End.REFUSED, "busy"))
         node.handled.save(BOB, receiver)
         await until(lambda: node.told)
     async with running(store()) as node:

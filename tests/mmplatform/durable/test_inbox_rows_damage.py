@@ -13,9 +13,9 @@ from mmplatform.durable.inbox_rows import (
     FAILED,
     HELD,
     MAX_ERROR,
-    Kept,
-    decode_kept,
-    encode_kept,
+    InboxMessage,
+    decode_message,
+    encode_message,
     ended_row,
     parse_ended,
     parse_key,
@@ -28,24 +28,24 @@ numbers = st.integers(0, 2**53 - 1)
 names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20)
 topics = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20)
 kept = st.builds(
-    Kept, st.just(PEER), st.integers(0, 3), numbers, numbers, topics, names, st.binary(max_size=20), numbers, numbers,
+    InboxMessage, st.just(PEER), st.integers(0, 3), numbers, numbers, topics, names, st.binary(max_size=20), numbers, numbers,
     st.booleans(), st.text(max_size=10),
 )  # fmt: skip
 
 
 @given(kept, numbers)
-def test_what_is_kept_is_read_again(message: Kept, number: int) -> None:
+def test_what_is_kept_is_read_again(message: InboxMessage, number: int) -> None:
     key = message.key(number)
     assert parse_key(key.encoded) == key
     assert (key.number, key.size) == (number, len(message.payload) + OVERHEAD)
     assert key.encoded.startswith(
         topic_prefix(FAILED if message.error else HELD, PEER, message.protocol, message.topic)
     )
-    assert decode_kept(key, encode_kept(message)) == message
+    assert decode_message(key, encode_message(message)) == message
 
 
 @given(kept, st.lists(numbers, min_size=2, max_size=5, unique=True))
-def test_keys_of_a_topic_sort_as_its_messages_came(message: Kept, numbers_of: list[int]) -> None:
+def test_keys_of_a_topic_sort_as_its_messages_came(message: InboxMessage, numbers_of: list[int]) -> None:
     held = replace(message, error="")
     assert [parse_key(key) for key in sorted(held.key(number).encoded for number in numbers_of)] == [
         held.key(number) for number in sorted(numbers_of)
@@ -53,7 +53,7 @@ def test_keys_of_a_topic_sort_as_its_messages_came(message: Kept, numbers_of: li
 
 
 @given(kept, kept)
-def test_no_topic_begins_with_another(one: Kept, other: Kept) -> None:
+def test_no_topic_begins_with_another(one: InboxMessage, other: InboxMessage) -> None:
     """``chat`` is no prefix of ``chat.room``, and none of protocol and topic runs into the other."""
     prefixes = [topic_prefix(HELD, PEER, message.protocol, message.topic) for message in (one, other)]
     same = (one.protocol, one.topic) == (other.protocol, other.topic)
@@ -62,7 +62,7 @@ def test_no_topic_begins_with_another(one: Kept, other: Kept) -> None:
 
 @pytest.mark.parametrize(("error", "noted"), [("", "failed"), ("x" * 2000, "x" * MAX_ERROR)])
 def test_a_failed_message_is_told_and_has_an_error(error: str, noted: str) -> None:
-    message = Kept(PEER, 2, 7, 1, "chat", "ms", b"", 5, 1).among_failed(error)
+    message = InboxMessage(PEER, 2, 7, 1, "chat", "ms", b"", 5, 1).among_failed(error)
     assert (message.error, message.told) == (noted, True)
     assert message.key(1).prefix == FAILED
     assert message.among_waiting().key(1).prefix == HELD
@@ -75,20 +75,20 @@ def test_foreign_keys_are_told_from_good_ones(prefix: bytes, rest: bytes) -> Non
 
 
 @given(kept, st.integers(0, 200), st.integers(0, 255))
-def test_a_changed_byte_of_a_key_is_no_other_error(message: Kept, position: int, value: int) -> None:
+def test_a_changed_byte_of_a_key_is_no_other_error(message: InboxMessage, position: int, value: int) -> None:
     key = bytearray(message.key(1).encoded)
     key[position % len(key)] = value
     parse_key(bytes(key))
 
 
 @given(kept, st.binary(max_size=100))
-def test_foreign_values_are_codec_errors(message: Kept, value: bytes) -> None:
+def test_foreign_values_are_codec_errors(message: InboxMessage, value: bytes) -> None:
     with suppress(CodecError):
-        decode_kept(message.key(1), value)
+        decode_message(message.key(1), value)
 
 
 @given(kept, st.sampled_from(list(End)), st.text(max_size=50))
-def test_an_end_that_is_noted_is_read_again(message: Kept, end: End, text: str) -> None:
+def test_an_end_that_is_noted_is_read_again(message: InboxMessage, end: End, text: str) -> None:
     key, value = ended_row(message, (end, text))
     assert parse_ended(key, value) == (PEER, key, (message.lane, message.epoch, message.seq, end, text))
 

@@ -12,7 +12,7 @@ from mmplatform.errors import (
     Cancelled,
     StorageFull,
 )
-from mmplatform.message import Priority
+from mmplatform.message import DELIVERED, Priority
 from tests.support.outbox import BOB, CAROL, NORMAL, Node, full, rows, turn, until
 
 
@@ -108,7 +108,7 @@ async def test_a_message_that_leaves_while_it_is_cancelled(node: Node, monkeypat
     await until(lambda: not node.outbox._unsynced.pending)
     assert await rows(node.storage, b"cancelled/") == []
     node.acknowledge(1)
-    assert (await delivery).handled
+    assert await delivery == DELIVERED
 
 
 class Watched(deque[Any]):

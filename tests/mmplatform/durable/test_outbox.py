@@ -13,7 +13,7 @@ from mmplatform.errors import (
     StorageError,
     StorageFull,
 )
-from mmplatform.message import Delivery, Outcome
+from mmplatform.message import DELIVERED, Delivery, Outcome
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.sqlite import SQLiteStorage
 from tests.support.outbox import BOB, CAROL, LATER, NORMAL, Node, full, rows, running, turn, until
@@ -49,7 +49,7 @@ async def test_settled_rows_are_deleted(node: Node) -> None:
     await until(lambda: not node.outbox._unsynced.pending)
     assert len(await rows(node.storage, b"outbox/")) == 1
     assert (first.state, second.state) == ("delivered", "waiting")
-    assert (await first).handled
+    assert await first == DELIVERED
     node.acknowledge(2)
     await until(lambda: not node.outbox._unsynced.pending)
     assert await rows(node.storage, b"outbox/") == []
@@ -255,7 +255,7 @@ async def test_a_closed_storage_is_told(store: Callable[[], Storage]) -> None:
         await node.storage.close()
         with pytest.raises(StorageError):
             await node.send()
-        node.outbox.settle(BOB, Settled(NORMAL, 5, 2, [1], {1: Outcome("refused", False, "x")}))
+        node.outbox.settle(BOB, Settled(NORMAL, 5, 2, [1], {1: Outcome("refused", "x")}))
         await turn()
         assert len(node.errors) == 2, "neither the fate nor the deletion was kept; both are told"
 

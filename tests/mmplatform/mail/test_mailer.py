@@ -10,8 +10,15 @@ from mmplatform.delivery import letters
 from mmplatform.durable import inspection
 from mmplatform.errors import Expired, RequestTimeout
 from mmplatform.mail import packing
+from mmplatform.message import Delivery
 from tests.support.relays import Person, Relay, people, sent, shuffled
 from tests.support.waiting import until
+
+
+async def queued(person: Person, delivery: Delivery) -> inspection.QueuedMessage:
+    """What the outbox of ``person`` says of one message."""
+    [found] = [each for each in await inspection.queued(person.up.parts.outbox) if each.id == delivery.id]
+    return found
 
 
 async def test_a_message_to_somebody_who_is_away_is_relayed_then_delivered() -> None:
@@ -22,7 +29,7 @@ async def test_a_message_to_somebody_who_is_away_is_relayed_then_delivered() -> 
         [delivery] = await sent(alice, bob, "hi")
         await until(lambda: delivery.state == "relayed")
         assert await alice.up.delivery(delivery.id) == "relayed"
-        [waiting] = await inspection.queued(alice.up.parts.outbox)
+        waiting = await queued(alice, delivery)
         assert (waiting.state, waiting.why) == ("relayed", "")
         assert not await inspection.cancel(alice.up.parts.outbox, delivery.id)
         await bob.start()
@@ -192,13 +199,13 @@ async def test_what_is_declined_says_why_and_is_resumed(reason: str) -> None:
         await alice.start()
         [delivery] = await sent(alice, bob, 1)
         await until(lambda: alice.up.parts.outbox.queue(bob.sign_id).why)
-        [waiting] = await inspection.queued(alice.up.parts.outbox)
+        waiting = await queued(alice, delivery)
         assert waiting.state == delivery.state == "waiting"
         assert reason in waiting.why
         relay.declined = ""
         alice.up.parts.mailer.nudge(bob.sign_id)
         await until(lambda: delivery.state == "relayed")
-        [waiting] = await inspection.queued(alice.up.parts.outbox)
+        waiting = await queued(alice, delivery)
         assert waiting.why == ""
 
 
@@ -224,13 +231,13 @@ async def test_a_relay_whose_answer_is_lost_keeps_the_letter_once() -> None:
     async with people(alice, bob):
         await alice.start()
         [delivery] = await sent(alice, bob, 1)
-        await until(lambda: relay.deposits >= 2)
+        await until(lambda: relay.deposits >= 4)
         assert not await inspection.cancel(alice.up.parts.outbox, delivery.id)  # it may be there
         await alice.stop()
         relay.deaf = False
         await alice.start()
         await until(lambda: all(letter.state == 2 for letter in alice.up.parts.outbox.queue(bob.sign_id).letters))
-        assert len(relay.waiting(bob.sign_id)) == 1
+        assert len(relay.waiting(bob.sign_id)) == 2, "one a lane: that alice has added him, and the message"
         await bob.start()
         await alice.up.flush(timeout=10)
     assert bob.heard == [1]
@@ -294,7 +301,7 @@ async def test_a_relay_that_keeps_nothing_for_long_is_not_asked_all_the_time() -
         began = time.monotonic()
         [delivery] = await sent(alice, bob, 1)
         await until(lambda: delivery.state == "relayed")
-        await until(lambda: relay.deposits == 2)
+        await until(lambda: relay.deposits > 2)  # a letter a lane
         assert time.monotonic() - began > 0.9
 
 

@@ -12,8 +12,10 @@ import pytest
 
 from mmplatform.codec import encode
 from mmplatform.delivery.wire import (
+    UNHEARD,
     Ack,
     Batch,
+    End,
     Event,
     Frame,
     Part,
@@ -133,7 +135,9 @@ async def _until_close(one: Attacker) -> AsyncIterator[Any]:
 
 HARMLESS: dict[str, Any] = {
     "acknowledgements of what was never sent": Frame(
-        BIG, BIG, [Ack(lane, 1, BIG, [(0, BIG)] * 64, [(0, BIG, "x")], [BIG, BIG]) for lane in range(4)], [], [], [], []
+        BIG, BIG,
+        [Ack(lane, 1, BIG, [(0, BIG)] * 64, [(0, BIG, End.REFUSED, "x")], [BIG, BIG]) for lane in range(4)],
+        [], [], [], [],
     ),
     "replies nobody asked for": Frame(0, 1, [], [], [], [], [Reply(n, n, b"\xff") for n in range(1000)]),
     "control topics, bad topics and unknown protocols": Frame(
@@ -167,7 +171,7 @@ async def test_absurd_acknowledgements_of_what_waits(victim: Victim, attacker: C
     waiting = [await victim.node.messaging.send("n", one.identity.sign_id, n) for n in range(3000)]
     elsewhere = await victim.node.messaging.send("n", identity(9).sign_id, "for another")
     epoch = victim.node.parts.epoch
-    wide = Ack(2, epoch, 0, [(2, BIG)] * 64, [(0, BIG, "unhandled")], [])
+    wide = Ack(2, epoch, 0, [(2, BIG)] * 64, [(0, BIG, *UNHEARD)], [])
     begun = asyncio.get_running_loop().time()
     one.send(one.sealed(Frame(0, 1, [wide] * 256, [], [], [], [])))
     one.send(one.sealed(Frame(0, 1, [Ack(2, epoch, BIG, [], [], [])], [], [], [], [])))

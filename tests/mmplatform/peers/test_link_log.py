@@ -8,7 +8,7 @@ import pytest
 from mmplatform import logs
 from mmplatform.links.link import Link
 from mmplatform.platform import Platform
-from tests.support.peers import peer_of
+from tests.support.peers import acquainted, peer_of
 from tests.support.waiting import until
 from tests.support.ways import Way, friends
 from tests.support.world import World
@@ -97,6 +97,7 @@ async def flap(alice: Platform, bob: Platform, times: int) -> None:
 async def test_a_flapping_peer_has_its_share_of_lines_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with World().nodes(3) as [alice, bob, carol]:
+        await acquainted(alice, bob)  # else what they have to say to each other dials again
         await flap(alice, bob, 15)
         await carol.connect(bob.sign_id)
         await until(lambda: len(said(caplog, carol.sign_id)) == 1)

@@ -125,7 +125,7 @@ async def test_a_message_that_met_the_last_frame_of_a_link_on_its_way_is_not_for
 async def test_an_idle_pair_is_quiet() -> None:
     quick, sure = fast(), slow()
     async with friends(quick, sure) as [alice, bob]:
-        await (await alice.messaging.send("n", bob.sign_id, 1))
+        await (await alice.messaging.send("n", bob.sign_id, 1)).received()
         await until(lambda: len(links(alice, bob)) == len(links(bob, alice)) == 2)
         await pace(0.6)  # the links become quiet
 

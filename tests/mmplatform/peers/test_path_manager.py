@@ -14,6 +14,7 @@ from mmplatform.links.link import Link
 from mmplatform.peers import liveness, path_manager
 from mmplatform.peers.peer import Peer
 from tests.support.load import ALONE, Load, next_move
+from tests.support.peers import acquainted
 from tests.support.waiting import pace, stays, until
 from tests.support.ways import (
     Way,
@@ -64,7 +65,8 @@ async def test_a_link_that_is_moved_away_from_delivers_what_it_has_and_nothing_i
     sure.network.delay = 0.05
     async with friends(quick, sure) as [alice, bob]:
         records = count_records(alice, bob)
-        await alice.connect(bob.sign_id)
+        await acquainted(alice, bob)
+        records.clear()
         load = Load(alice, bob)
         await load.more()
         quick.allow(True)

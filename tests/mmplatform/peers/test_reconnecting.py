@@ -10,7 +10,7 @@ from mmplatform.errors import NotRunning
 from mmplatform.links import backoff
 from mmplatform.peers import reconnecting as module
 from mmplatform.peers.peer import Peer
-from tests.support.peers import peer_of
+from tests.support.peers import acquainted, peer_of
 from tests.support.waiting import until
 from tests.support.world import World, collect, identity, listen_to
 
@@ -95,6 +95,8 @@ async def test_a_peer_that_takes_links_and_drops_them_is_not_dialled_in_a_storm(
 ) -> None:
     world = World()
     async with world.nodes() as [alice, bob]:
+        await acquainted(alice, bob)  # what bob has to say would make each link useful
+        await alice.disconnect(bob.sign_id)
         delays: list[float] = []
         backoff = module.Backoff.next
         monkeypatch.setattr(

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import pytest
 
-from mmplatform.errors import ProtocolError, Unreachable
+from mmplatform.errors import ProtocolError, Refused, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.peers.signals import PROTOCOL
 from mmplatform.plugins.signalling import SIGNAL_LIMIT, SignallingTransport
@@ -75,7 +75,8 @@ async def test_what_peers_send_otherwise_under_its_name_is_no_signal(world: Worl
         await alice.add(bob.ticket())
         await alice.connect(bob.sign_id)
         sent = await alice.send(destination=bob.sign_id, topic="signaller", payload=b"x", protocol=PROTOCOL)
-        assert not (await sent).handled
+        with pytest.raises(Refused, match="unhandled"):
+            await sent
         large = bytes(SIGNAL_LIMIT + 1)
         await alice.send(destination=bob.sign_id, topic="signaller", payload=large, protocol=PROTOCOL, realtime=True)
         await alice.send(destination=bob.sign_id, topic="signaller", payload=b"y", protocol=PROTOCOL, realtime=True)
