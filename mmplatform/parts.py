@@ -163,15 +163,7 @@ class Parts:
 
     async def open(self) -> None:
         """Open the storage, listen, start the services."""
-        if self.folder is not None:
-            self.folder.open()
-        await self.storage.open()
-        await self.contacts.open()
-        await self.outbox.open()
-        await self.inbox.open(await self.handled.open())
-        await self.friend_requests.open()
-        await self.inbox.begin()
-        await self.directory.open()
+        await self.open_rows()
         self.mailer.open()  # before anything can be dialled or come
         for carrier in self.plugins.carriers:
             await carrier.carry(self._transport_host)
@@ -188,6 +180,18 @@ class Parts:
                 raise
             self.started.append(service)
             log.info("service %s started", type(service).__name__)
+
+    async def open_rows(self) -> None:
+        """Open the storage, and what it has of messages and people: all of a node but its network."""
+        if self.folder is not None:
+            self.folder.open()
+        await self.storage.open()
+        await self.contacts.open()
+        await self.outbox.open()
+        await self.inbox.open(await self.handled.open())
+        await self.friend_requests.open()
+        await self.inbox.begin()
+        await self.directory.open()
 
     def begin(self, setup_time: float) -> None:
         """Let peers in, tell services who we are, and dial whom something waits for."""
@@ -219,14 +223,18 @@ class Parts:
         for step in (self._saved, self.peers.close, self.links.close):
             await self._orderly(step)
         self.link_log.close()
+        await self.close_rows()
+        log.info("stopped: %s", self.identity.sign_id)
+        if self._cut:
+            raise asyncio.CancelledError
+
+    async def close_rows(self) -> None:
+        """Save and close what :meth:`open_rows` opened."""
         self.inbox.close()
         for step in (self.handled.close, self.outbox.close, self.storage.close, self.events.close):
             await self._orderly(step)
         if self.folder is not None:
             self.folder.close()
-        log.info("stopped: %s", self.identity.sign_id)
-        if self._cut:
-            raise asyncio.CancelledError
 
     def tell(self, topic: str, payload: object) -> None:
         """Say something to the services of this node, on the local bus."""

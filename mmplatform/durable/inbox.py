@@ -79,7 +79,7 @@ class Inbox:
     ) -> None:
         self.topics: dict[tuple[str, str, str], HeldTopic] = {}
         self.gone = Gone()  # rows that were taken out, as long as somebody may have read them before
-        self.grown: Callable[[HeldTopic], None] = lambda topic: None  # told of a topic that had something before
+        self.grown: Callable[[HeldTopic], None] = lambda topic: None  # told of a topic that has one more
         self.freed: Callable[[str], None] = lambda peer: None  # told of a peer of whom more can be kept again
         self._storage, self._handled, self._kept, self._now = storage, handled, kept, now
         self._receipt, self._is_stranger, self._failed, self._limits = receipt, is_stranger, failed, limits
@@ -242,6 +242,18 @@ class Inbox:
         return sum(messages for messages, _ in self._sums.values())
 
     @property
+    def full(self) -> list[str]:
+        """The peers of whom nothing more was kept for want of room, and who are not told of any yet."""
+        return sorted(self._full)
+
+    def counts(self, peer: str = "") -> tuple[int, int]:
+        """Return how many messages of ``peer``, or of all, wait for a handler, and how many have failed."""
+        if not peer:
+            return self.held, self.count - self.held
+        held = sum(topic.count for topic in self.topics.values() if topic.peer == peer)
+        return held, self._sums.get(peer, (0, 0))[0] - held
+
+    @property
     def held(self) -> int:
         """How many messages wait for a handler."""
         return sum(topic.count for topic in self.topics.values())
@@ -283,8 +295,7 @@ class Inbox:
             if topic is None:
                 topic = self.topics[place] = HeldTopic(*place)
             topic.count += 1
-            if topic.count > 1:
-                self.grown(topic)
+            self.grown(topic)
             topic.bytes += key.size
             topic.expires = min(topic.expires, key.expires)
 

@@ -17,7 +17,7 @@ class QueuedMessage(NamedTuple):
     """One message that is not settled.
 
     ``size``: bytes of payload. ``expires_in``: seconds. ``why``: what keeps the message from being mailed, "" when
-    nothing does.
+    nothing does. ``protocol``: whose message it is.
     """
 
     id: str
@@ -27,7 +27,8 @@ class QueuedMessage(NamedTuple):
     priority: str
     expires_in: float
     state: str
-    why: str = ""
+    why: str
+    protocol: str
 
 
 async def queued(outbox: Outbox, peer: str | None = None) -> AsyncIterator[QueuedMessage]:
@@ -53,13 +54,23 @@ async def state(outbox: Outbox, delivery_id: str) -> str:
     """Return the state of a message by the id of its delivery, also of one that an earlier run accepted.
 
     The state is "waiting" (saved here), "sent" (over a link that is up, not yet acknowledged), "relayed" (on the disk
-    of a relay), "delivered", "expired", "refused", "cancelled", or "unknown" for an id that this node has forgotten
-    or never made. Raises ValueError for text that is no delivery id.
+    of a relay), "received" (on the disk of its recipient), "delivered", "failed", "expired", "refused", "cancelled",
+    or "unknown" for an id that this node has forgotten or never made. Raises ValueError for text that is no delivery
+    id.
     """
-    peer, lane, epoch, seq = parse_id(delivery_id)
-    fate = await outbox.fates.state(delivery_id)
-    if fate is not None:
-        return fate
+    return (await state_and_reason(outbox, delivery_id))[0]
+
+
+async def state_and_reason(outbox: Outbox, delivery_id: str) -> tuple[str, str]:
+    """Return the :func:`state` of a message, and why it was not delivered when it was not. Raises ValueError."""
+    message = parse_id(delivery_id)
+    ended = await outbox.fates.outcome(delivery_id)
+    return (ended.state, ended.reason) if ended is not None else (_state_of(outbox, message), "")
+
+
+def _state_of(outbox: Outbox, message: MessageKey) -> str:
+    """Return the state of a message that was not refused or cancelled, and has not failed or expired."""
+    peer, lane, epoch, seq = message
     queue = outbox.find(peer)
     if outbox.received.ids.holds((peer, lane, epoch), seq):
         return "received"
@@ -118,6 +129,7 @@ def _queued_of(outbox: Outbox, queue: PeerQueue, lane_queue: LaneQueue, value: b
             (record.expires - now_ms) / 1000,
             now,
             (lane_queue.why or queue.why) if now == "waiting" else "",
+            record.protocol,
         )
 
 

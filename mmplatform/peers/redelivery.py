@@ -102,10 +102,14 @@ class Redelivery:
             return
         if isinstance(error := task.exception(), Exception):
             self._failed(error)
-        if topic.count > len(topic.in_hand) and self._timer is None:  # its rows are not there yet, or unreadable
-            self._timer = asyncio.get_running_loop().call_later(AGAIN_AFTER, self._look_later)
+        if topic.count > len(topic.in_hand):  # its rows are not there yet, or unreadable
+            self._look_later()
 
     def _look_later(self) -> None:
+        if self._timer is None and not self._closed:
+            self._timer = asyncio.get_running_loop().call_later(AGAIN_AFTER, self._due)
+
+    def _due(self) -> None:
         self._timer = None
         self.look()
 
@@ -154,7 +158,8 @@ class Redelivery:
         if topic.news is not None and not topic.news.done():
             topic.news.set_result(None)
         if result is NOBODY:
-            return  # its handler is gone: it waits on
+            self._look_later()  # its handler is gone: it waits on, unless there is another one
+            return
         ending = TAKEN if result is DONE else self._reception.ended(result)
         if ending is None:
             assert result.error is not None

@@ -129,6 +129,7 @@ class _News:
         self._relays, self._stun = host.relays, host.stun
         self._platform.on("connection", self._connected)
         self._platform.on("disconnected", self._disconnected)
+        self._platform.on("asking", self._asking)
 
     def ready(self, metrics_at: str) -> None:
         mine = self._platform.directory.own_record
@@ -171,6 +172,12 @@ class _News:
             self._emit("disconnected", signId=peer, name=self._name(peer), reason=reason)
         else:
             say(f"disconnected: {self._name(peer) or peer} ({reason})")
+
+    def _asking(self, peer: str) -> None:
+        if self._json:
+            self._emit("asking", signId=peer, name=self._name(peer))
+        else:
+            say(f"{self._name(peer) or peer} asks to be a friend: mm accept {self._name(peer) or peer} --name NAME")
 
     def _name(self, peer: Any) -> str:
         return self._platform.contacts.name(peer)

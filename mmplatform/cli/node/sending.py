@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from mmplatform.cli.control import Served
@@ -17,12 +18,13 @@ from mmplatform.durable.queues import PeerQueue
 from mmplatform.errors import ControlTopic, DeliveryError, InvalidKey, InvalidPayload, LocalError, MMError, Unreachable
 from mmplatform.identity.circles import is_control_topic
 from mmplatform.identity.keys import SignId
-from mmplatform.message import MAX_PAYLOAD, Delivery, Outcome, Priority, check_topic
+from mmplatform.message import MAX_PAYLOAD, Delivery, Priority, check_topic
 from mmplatform.platform import Platform
 
 AWAY_AFTER: Final = 3.0  # seconds without a link after which a waiting command says so
 MAILED_AFTER: Final = 15.0  # seconds, instead, while one of its relays may take the message
 RELAYED: Final = "a relay keeps it until its peer is there"
+KEPT_THERE: Final = "it is on the disk there until somebody listens to it"
 REPORT_EVERY: Final = 0.1  # seconds between two reports of progress
 ALTERNATIVE: Final = "; without --realtime it would be saved, and sent later"
 HELD: Final = 100_000  # lines whose outcomes are watched one by one; of those beyond only that they are settled
@@ -52,7 +54,8 @@ async def send(
     wait: bool | None,
     timeout: float | None,
 ) -> dict[str, Any]:
-    """One message. ``wait`` None: until it is delivered, or the peer is found to be away."""
+    """One message. ``wait`` None: until it is delivered, or on the disk of the peer, or the peer is found to be away;
+    True: until its end."""
     destination = resolve(platform, peer)
     if realtime and destination != platform.sign_id:
         await connect(platform, peer, timeout or 10.0, ALTERNATIVE)
@@ -65,7 +68,7 @@ async def send(
     await served.send({"id": delivery.id})
     if wait is not False:
         await _settled(platform, delivery, wait is True, timeout)
-    return {"id": delivery.id, **_ending(platform, delivery)}
+    return {"id": delivery.id, **await _ending(platform, delivery)}
 
 
 async def lines(
@@ -78,12 +81,13 @@ async def lines(
     expire_after: float,
     priority: str,
     keep: bool,
-    wait: bool,
+    wait: bool | None,
     timeout: float | None,
 ) -> dict[str, Any]:
     """Many messages. Told first: the position of an interrupted run, or None. Then for each
     [payloads, count, digest, marks] the lines are saved and a report is sent. The input ends with True when an
-    interrupted run was continued, else with False."""
+    interrupted run was continued, else with False. ``wait`` None: until all are delivered or on the disk of the peer;
+    True: until all have ended."""
     destination = resolve(platform, peer)
     if realtime:
         await connect(platform, peer, timeout or 10.0, ALTERNATIVE)
@@ -97,11 +101,11 @@ async def lines(
     await served.send({**run.report(), "end": True})
     if realtime:
         await platform.ping(destination, timeout or 10.0)
-    elif wait:
-        await run.settled(served, timeout, continued=batch)
-    if keep and not (wait and run.report()["waiting"]):
+    elif wait is not False:
+        await run.settled(served, timeout, continued=batch, to_the_end=wait is True)
+    if keep and not (wait is not False and run.report()["waiting"]):
         await run.finish()
-    return run.report()
+    return run.ended()
 
 
 class Lines:
@@ -119,7 +123,10 @@ class Lines:
         self._expire_after, self._realtime = expire_after, realtime
         self._key = f"lines/{peer}/{int(lane)}/{topic}".encode()
         self._held: deque[Delivery] = deque()
+        self._kept: list[Delivery] = []  # on the disk of the peer when they were looked at last
+        self._kept_before = platform.parts.outbox.received.ids.count(peer)
         self._outcomes: Counter[str] = Counter()
+        self._why = ""  # the last reason of a line that was not delivered
 
     async def position(self) -> Position | None:
         saved = await self._platform.storage.get(self._key)
@@ -164,27 +171,48 @@ class Lines:
             self._hold(delivery)
 
     def report(self) -> dict[str, Any]:
-        """How far it is; ``delivered`` are those whose handlers at the peer are done."""
+        """How far it is. ``delivered``: lines whose handlers at the peer are done; ``received``: those on its disk."""
         held = self._held
-        while held and held[0].done:
-            delivery = held.popleft()
-            self._outcomes[_word(delivery)] += 1
-        counted = sum(self._outcomes.values())
-        unwatched = self.accepted - counted - len(held)
+        while held and (held[0].done or held[0].state == "received"):
+            self._count(held.popleft())
+        received, ended = len(self._kept), sum(self._outcomes.values())
+        unwatched = self.accepted - ended - received - len(held)
         waiting = len(held) + (unwatched if not self._queue().empty else 0)
+        received += max(0, min(unwatched - (waiting - len(held)), self._now_kept() - received))
         bad = {word: self._outcomes[word] for word in self._outcomes if word not in ("delivered", "sent")}
         return {
             "accepted": self.accepted,
-            "delivered": max(0, self.accepted - waiting - sum(bad.values())),
+            "delivered": max(0, self.accepted - waiting - received - sum(bad.values())),
+            "received": received,
             "waiting": waiting,
             **bad,
+            "why": self._why,
             **link_to(self._platform, self._peer),
         }
 
-    async def settled(self, served: Served, timeout: float | None, *, continued: bool) -> None:
+    def ended(self) -> dict[str, Any]:
+        """The last report, for which what was received is looked at once more."""
+        kept, self._kept = self._kept, []
+        for delivery in kept:
+            self._count(delivery)
+        return self.report()
+
+    def _count(self, delivery: Delivery) -> None:
+        if not delivery.done:
+            self._kept.append(delivery)
+            return
+        self._outcomes[delivery.state] += 1
+        outcome = delivery.outcome
+        self._why = outcome.reason if outcome is not None and outcome.reason else self._why
+
+    def _now_kept(self) -> int:
+        """How many messages of this run are on the disk of the peer, as far as can be told."""
+        return max(0, self._platform.parts.outbox.received.ids.count(self._peer) - self._kept_before)
+
+    async def settled(self, served: Served, timeout: float | None, *, continued: bool, to_the_end: bool) -> None:
         """Report until nothing of this run, or of the interrupted one it continues, waits any more."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        whole = asyncio.ensure_future(self._all_settled(continued))
+        whole = asyncio.ensure_future(self._all_settled(continued, to_the_end))
         try:
             while not whole.done() and (deadline is None or time.monotonic() < deadline):
                 await asyncio.wait([whole], timeout=REPORT_EVERY)
@@ -193,16 +221,21 @@ class Lines:
             whole.cancel()
             await asyncio.gather(whole, return_exceptions=True)
 
-    async def _all_settled(self, continued: bool) -> None:
+    async def _all_settled(self, continued: bool, to_the_end: bool) -> None:
         if continued:
             await self._platform.flush(self._peer)
         for delivery in list(self._held):
-            await _end_of(delivery)
+            await _received(delivery)
         if self.report()["waiting"]:
             await self._platform.flush(self._peer)
+        if to_the_end:
+            for delivery in [*self._kept, *self._held]:
+                await _end_of(delivery)
+            while self._now_kept():  # noqa: ASYNC110 - receipts set no event
+                await asyncio.sleep(REPORT_EVERY)
 
     def _hold(self, delivery: Delivery) -> None:
-        if len(self._held) < HELD:
+        if len(self._held) + len(self._kept) < HELD:
             self._held.append(delivery)
 
     def _queue(self) -> PeerQueue:
@@ -210,9 +243,9 @@ class Lines:
 
 
 async def _settled(platform: Platform, delivery: Delivery, patient: bool, timeout: float | None) -> None:
-    """Wait for the end; without patience only as long as there is, or may soon be, a link to the peer, or until a relay
-    has it."""
-    ended = asyncio.ensure_future(_end_of(delivery))
+    """Wait for the end; without patience only until the peer has it on its disk, or as long as there is, or may soon
+    be, a link to the peer, or until a relay has it."""
+    ended = asyncio.ensure_future(_end_of(delivery) if patient else _received(delivery))
     loop = asyncio.get_running_loop()
     linked = loop.time()
     deadline = None if timeout is None else linked + timeout
@@ -234,29 +267,30 @@ async def _settled(platform: Platform, delivery: Delivery, patient: bool, timeou
         await asyncio.gather(ended, return_exceptions=True)
 
 
-async def _end_of(delivery: Delivery) -> Outcome | None:
-    try:
-        return await delivery
-    except DeliveryError:
-        return None
+async def _end_of(delivery: Delivery) -> None:
+    with suppress(DeliveryError):
+        await delivery
 
 
-def _word(delivery: Delivery) -> str:
-    """delivered, unhandled, expired, refused, cancelled, dropped or sent."""
+async def _received(delivery: Delivery) -> None:
+    with suppress(DeliveryError):
+        await delivery.received()
+
+
+async def _ending(platform: Platform, delivery: Delivery) -> dict[str, Any]:
+    """The state, and why it is no better; ``connected`` where it may still become so."""
     outcome = delivery.outcome
-    return "unhandled" if outcome is not None and outcome.reason == "unhandled" else delivery.state
-
-
-def _ending(platform: Platform, delivery: Delivery) -> dict[str, Any]:
-    if not delivery.done:
-        link = link_to(platform, SignId(delivery.peer))
-        if delivery.state == "relayed" and not link["connected"]:
-            return {"state": "relayed", "reason": RELAYED, "connected": False}
+    if outcome is not None:
+        return {"state": outcome.state, "reason": outcome.reason}
+    link = link_to(platform, SignId(delivery.peer))
+    state = await platform.delivery(delivery.id)
+    if state == "received":
+        reason = KEPT_THERE
+    elif state == "relayed" and not link["connected"]:
+        reason = RELAYED
+    else:
         reason = "not confirmed yet: its handlers there are at work" if link["connected"] else link["reason"]
-        return {"state": "saved", "reason": reason, "connected": link["connected"]}
-    outcome = delivery.outcome
-    assert outcome is not None
-    return {"state": outcome.state, "reason": outcome.reason}
+    return {"state": state, "reason": reason, "connected": link["connected"]}
 
 
 def link_to(platform: Platform, peer: SignId) -> dict[str, Any]:

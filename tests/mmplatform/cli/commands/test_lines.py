@@ -204,7 +204,7 @@ def test_json_lines_and_timeouts(pair: Pair) -> None:
     alice, _ = pair
     done = alice.mm("send", "bob", "x", "--lines", "-j", "--json", "--timeout", "0.3", stdin=b'{"a":1}\n[2]\n')
     assert done.returncode == FAILED
-    assert json.loads(done.stdout) == {"skipped": 0, "accepted": 2, "delivered": 0, "waiting": 2}
+    assert json.loads(done.stdout) == {"skipped": 0, "accepted": 2, "delivered": 0, "received": 0, "waiting": 2}
     done = alice.mm("send", "bob", "y", "--lines", "-j", stdin=b"1\nnonsense\n")
     assert done.returncode == 2
     assert b"line 2 is not JSON" in done.stderr
@@ -223,8 +223,11 @@ def test_realtime_and_unheard_lines(pair: Pair) -> None:
     assert (done.returncode, done.stderr) == (OK, b"2 lines sent\n")
     done = alice.mm("send", "bob", "x", "--lines", stdin=b"1\n2\n")
     assert done.returncode == OK
-    assert b"2 unhandled" in done.stderr
-    assert b"nobody at bob listened to x" in done.stderr
+    assert b"0 delivered, 2 received" in done.stderr
+    assert b"bob keeps what is received until something there listens to x" in done.stderr
+    done = alice.mm("send", "bob", "x", "--lines", "--json", "--timeout", "0.5", "--wait", stdin=b"3\n")
+    assert done.returncode == FAILED
+    assert json.loads(done.stdout)["received"] == 1
 
 
 async def test_what_is_beyond_the_watched_ones_counts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
