@@ -117,7 +117,7 @@ class Outbox:
         )
 
     def release(self, peer: str) -> None:
-        """Forget a peer to whom nothing was ever sent in this run, for whom nothing waits, and nobody waits for room."""
+        """Forget a peer to whom nothing was ever sent in this run, for whom nothing waits, nor anybody for room."""
         queue = self._queues.get(peer)
         if queue is None or queue.entering:
             return
