@@ -126,9 +126,11 @@ class Outbox:
         )
 
     def release(self, peer: str) -> None:
-        """Forget a peer to whom nothing was ever sent in this run, and for whom nothing waits."""
+        """Forget a peer to whom nothing was ever sent in this run, for whom nothing waits, nor anybody for room."""
         queue = self._queues.get(peer)
-        if queue is not None and queue.empty and all(lane_queue.next_seq == 1 for lane_queue in queue.lanes):
+        if queue is None or queue.entering:
+            return
+        if queue.empty and all(lane_queue.next_seq == 1 for lane_queue in queue.lanes):
             del self._queues[peer]
 
     def peers(self) -> list[str]:
