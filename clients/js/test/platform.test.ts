@@ -9,7 +9,8 @@ test("the key and what waits are kept", async () => {
   const storage = new MemoryStorage();
   const first = await Platform.create({ storage });
   const { signId } = first;
-  const peer = (await Platform.create()).signId;
+  const other = await Platform.create();
+  const peer = other.signId;
   first.contacts.friends.add(peer);
   const delivery = await first.messaging.send("chat", peer, 1, { expireAfter: 0.2 });
   await first.close();
@@ -20,6 +21,7 @@ test("the key and what waits are kept", async () => {
   await second.flush(peer);
   assert.equal((await storage.read("outbox/")).length, 0);
   await second.close();
+  await other.close();
 });
 
 test("a node that cannot start closes its storage", async () => {
