@@ -24,8 +24,10 @@ from mmplatform.durable.inbox_rows import (
     decode_message,
     encode_message,
     ended_row,
+    number_of,
     parse_ended,
     parse_key,
+    size_of,
     topic_prefix,
 )  # fmt: skip
 from mmplatform.durable.kept import Kept
@@ -201,10 +203,9 @@ class Inbox:
         Raises StorageError.
         """
         start = after + b"\0" if after else b""
-        keys = [parse_key(key) for key in await self._storage.keys(prefix, start, limit)]
         count = size = 0
-        for key in keys:
-            count, size = count + 1, size + (key.size if key is not None else 0)
+        for encoded in await self._storage.keys(prefix, start, limit):
+            count, size = count + 1, size + size_of(encoded)
             if size > most:
                 break
         found: list[tuple[InboxKey, InboxMessage]] = []
@@ -341,8 +342,7 @@ class Inbox:
 
     def _saved(self, rows: list[Row]) -> None:
         """Note which rows are deleted, and which values of the application can be read from the storage."""
-        keys = [parse_key(key) for key, value in rows if value is None and key.startswith((HELD, FAILED))]
-        self.gone.deleted(key.number for key in keys if key is not None)
+        self.gone.deleted(number_of(key) for key, value in rows if value is None and key.startswith((HELD, FAILED)))
         self._kept.saved(rows)
 
     def _watch_first(self) -> None:
