@@ -124,7 +124,7 @@ class Reception:
             return IN_INBOX if self._keep(peer, stream, record, expires, "") else None
         if self.setting_up or self._asks(peer):
             self._left = True
-            stream.leave(record.seq)
+            stream.leave(record)
             return None
         self.refused += 1
         return UNHEARD
@@ -148,7 +148,7 @@ class Reception:
 
     def _keep(self, peer: str, stream: Stream, record: Record, expires: int, error: str) -> bool:
         if not self.inbox.room(peer, len(record.payload) + OVERHEAD):
-            stream.leave(record.seq)
+            stream.leave(record)
             return False
         self.inbox.put(
             InboxMessage(
