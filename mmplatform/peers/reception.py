@@ -120,11 +120,11 @@ class Reception:
         if scope in self.hold:
             if self._keep(peer, scope, stream, record, expires, ""):
                 return IN_INBOX
-            stream.leave(record.seq)
+            stream.leave(record)
             return None
         if self.setting_up or self._asks(peer):
             self._left = True
-            stream.leave(record.seq)
+            stream.leave(record)
             return None
         self.refused += 1
         return UNHEARD
@@ -141,7 +141,7 @@ class Reception:
         )
         if kept or scope == "public":
             return End.FAILED, told_of(error, scope)
-        stream.leave(record.seq)
+        stream.leave(record)
         return None
 
     def park(self, request: Waiting) -> bool:
