@@ -79,7 +79,7 @@ class Inbox:
     ) -> None:
         self.topics: dict[tuple[str, str, str], HeldTopic] = {}
         self.gone = Gone()  # rows that were taken out, as long as somebody may have read them before
-        self.grown: Callable[[HeldTopic], None] = lambda topic: None  # told of a topic that had something before
+        self.grown: Callable[[HeldTopic], None] = lambda topic: None  # told of a topic that has one more
         self.freed: Callable[[str], None] = lambda peer: None  # told of a peer of whom more can be kept again
         self._storage, self._handled, self._kept, self._now = storage, handled, kept, now
         self._receipt, self._is_stranger, self._failed, self._limits = receipt, is_stranger, failed, limits
@@ -157,6 +157,7 @@ class Inbox:
     def put(self, message: InboxMessage) -> None:
         """Keep a message that waits for a handler, or has failed, for which there is room."""
         self._handled.attach([self._row(message)])
+        self._tell_grown(message)
 
     def _row(self, message: InboxMessage) -> Row:
         """Count a message; return the row to be saved."""
@@ -166,6 +167,12 @@ class Inbox:
         if key.prefix == HELD:
             self._watch(key.expires)
         return key.encoded, encode_message(message)
+
+    def _tell_grown(self, message: InboxMessage) -> None:
+        """Say that a topic has one more, once its row is about to be written: whoever reads from now on finds it."""
+        topic = self.topics.get((message.peer, message.protocol, message.topic))
+        if topic is not None:
+            self.grown(topic)
 
     # What goes.
 
@@ -189,6 +196,7 @@ class Inbox:
         self._uncount(key)
         self.gone.add(key.number)
         self._handled.attach([(key.encoded, None), self._row(message.among_waiting())])
+        self._tell_grown(message)
 
     # What is there.
 
@@ -283,8 +291,6 @@ class Inbox:
             if topic is None:
                 topic = self.topics[place] = HeldTopic(*place)
             topic.count += 1
-            if topic.count > 1:
-                self.grown(topic)
             topic.bytes += key.size
             topic.expires = min(topic.expires, key.expires)
 
