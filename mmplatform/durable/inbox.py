@@ -97,6 +97,7 @@ class Inbox:
     async def open(self, handled_before: Sequence[Note]) -> None:
         """Count what earlier runs kept, less what they had handled when they were killed. Raises StorageError."""
         gone = {(note.peer, number) for note in handled_before for number in range(note.low, note.high + 1)}
+        self._number = max([int(self._now() * 1_000_000), *(note.high for note in handled_before)])
         rows: list[Row] = []
         for prefix in (HELD, FAILED):
             async for key in self._keys(prefix):

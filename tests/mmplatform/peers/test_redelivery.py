@@ -1,4 +1,4 @@
-"""What the inbox keeps is handed to handlers: in order within a topic, other topics pass, and others have their turn."""
+"""What the inbox keeps is handed to handlers: in order within a topic; other topics pass, and others have a turn."""
 
 import asyncio
 from collections.abc import AsyncIterator
