@@ -123,6 +123,7 @@ class Handled:
         for receiver in self._receivers.values():
             receiver.close()
         if self._log is not None:
+            self.note_gathered()
             self._log.close()
 
     def receiver(self, peer: str) -> Receiver:

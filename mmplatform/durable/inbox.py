@@ -99,6 +99,7 @@ class Inbox:
     async def open(self, handled_before: Sequence[Note]) -> None:
         """Count what earlier runs kept, less what they had handled when they were killed. Raises StorageError."""
         gone = {(note.peer, number) for note in handled_before for number in range(note.low, note.high + 1)}
+        self._number = max([int(self._now() * 1_000_000), *(note.high for note in handled_before)])
         rows: list[Row] = []
         for prefix in (HELD, FAILED):
             async for key in self._keys(prefix):
@@ -159,6 +160,7 @@ class Inbox:
     def put(self, message: InboxMessage) -> None:
         """Keep a message that waits for a handler, or has failed, for which there is room."""
         self._handled.attach([self._row(message)])
+        self._tell_grown(message)
 
     def _row(self, message: InboxMessage) -> Row:
         """Count a message; return the row to be saved."""
@@ -168,6 +170,12 @@ class Inbox:
         if key.prefix == HELD:
             self._watch(key.expires)
         return key.encoded, encode_message(message)
+
+    def _tell_grown(self, message: InboxMessage) -> None:
+        """Say that a topic has one more, once its row is about to be written: whoever reads from now on finds it."""
+        topic = self.topics.get((message.peer, message.protocol, message.topic))
+        if topic is not None:
+            self.grown(topic)
 
     # What goes.
 
@@ -191,6 +199,7 @@ class Inbox:
         self._uncount(key)
         self.gone.add(key.number)
         self._handled.attach([(key.encoded, None), self._row(message.among_waiting())])
+        self._tell_grown(message)
 
     # What is there.
 
@@ -296,7 +305,6 @@ class Inbox:
             if topic is None:
                 topic = self.topics[place] = HeldTopic(*place)
             topic.count += 1
-            self.grown(topic)
             topic.bytes += key.size
             topic.expires = min(topic.expires, key.expires)
 

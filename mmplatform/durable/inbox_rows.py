@@ -103,7 +103,10 @@ def topic_prefix(prefix: bytes, peer: str, protocol: str, topic: str) -> bytes:
 def parse_key(key: bytes) -> InboxKey | None:
     """Return what the key of a kept message says, None for a damaged key."""
     place = _parse_place(key[: -_tail.size])
-    return InboxKey(*place, *_tail.unpack(key[-_tail.size :]), key) if place is not None else None
+    if place is None:
+        return None
+    number, expires, size = _tail.unpack(key[-_tail.size :])
+    return InboxKey(*place, number, expires, size, key)
 
 
 def number_of(key: bytes) -> int:
