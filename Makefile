@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-# What can be set: make test T=tests/mmplatform/messaging, make bench QUICK=1, make chaos CYCLES=20 RELAY=1
+# What can be set: make test T=tests/mmplatform/messaging, make bench QUICK=1, make chaos CYCLES=20 RELAY=1, or LAST_METRE=1
 PYTHON ?= python3
 T ?=
 JOBS ?= 2
@@ -12,8 +12,9 @@ JOBS ?= 2
 FAST_JOBS ?= 3
 QUICK ?=
 RELAY ?=
+LAST_METRE ?=
 STORE ?= sqlite
-CYCLES ?= $(if $(RELAY),100,200)
+CYCLES ?= $(if $(RELAY)$(LAST_METRE),100,200)
 NODES ?= 200
 SEED ?= 1
 VERSION ?=
@@ -21,7 +22,7 @@ OUT ?=
 
 BENCH := benchmarks.run
 NAT := tests.netns.matrix
-CHAOS := tests.chaos
+CHAOS := $(if $(LAST_METRE),tests.chaos.last_metre,tests.chaos)
 DHT_SIM := tests.sim.dht
 TEST_PARTS := redis-server openssl
 BROWSER_PARTS := chromium
@@ -110,7 +111,7 @@ bench-relay: $(PEERS) ## relays: beside brokers, idle connections, a flood, a de
 	@$(call system_parts,$(BENCH_PARTS))
 	@ulimit -n "$$(ulimit -Hn)"; $(BIN)/python -m benchmarks.relay $(if $(QUICK),--quick)
 
-chaos: $(DEV) ## SIGKILLs and cuts at random points under load (CYCLES=200; RELAY=1 STORE=sqlite or redis)
+chaos: $(DEV) ## SIGKILLs and cuts at random points under load (CYCLES=200; RELAY=1 STORE=redis; LAST_METRE=1)
 	@$(BIN)/python -m $(CHAOS) --cycles $(CYCLES) $(if $(RELAY),--relay $(STORE))
 
 dht-sim: $(DEV) ## the DHT on a lossy, hostile virtual network, beside the stock package (NODES=200 SEED=1)

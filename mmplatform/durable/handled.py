@@ -58,7 +58,7 @@ class Handled:
         self.saved: Callable[[list[Row]], None] = lambda rows: None  # told of attached rows that are on disk
         self._log = log
         self._unlogged: Note | None = None
-        self._busy = self._scheduled = False
+        self._busy = self._scheduled = self._logging = False
         self._budgets = Budget(KNOWN), Budget(STRANGERS)
         self._timer: asyncio.TimerHandle | None = None
         self._strangers = self._past = 0
@@ -174,24 +174,36 @@ class Handled:
     def note(self, kind: int, peer: str, lane: int, epoch: int, low: int, high: int) -> None:
         """Note at once that messages are handled, simply delivered and without rows of their own.
 
-        The notes of one loop turn are gathered, at most LOGGED messages of them.
+        Notes of one loop turn are gathered, as long as fewer than LOGGED messages are in them.
         """
-        if self._log is None:
+        log = self._log
+        if log is None:
             return
         before = self._unlogged
         if before is not None:
             if before[:4] == (kind, peer, lane, epoch) and before.high == low - 1 and high - before.low < LOGGED:
-                self._unlogged = before._replace(high=high)
-                return
-            self._log.note(before)
-        else:
-            asyncio.get_running_loop().call_soon(self._log_now)
-        self._unlogged = Note(kind, peer, lane, epoch, low, high)
+                low = before.low
+            else:
+                log.note(before)
+        note = Note(kind, peer, lane, epoch, low, high)
+        if high - low >= LOGGED - 1:
+            self._unlogged = None
+            log.note(note)
+            return
+        self._unlogged = note
+        if not self._logging:
+            self._logging = True
+            asyncio.get_running_loop().call_soon(self._log_later)
 
-    def _log_now(self) -> None:
+    def note_gathered(self) -> None:
+        """Write the notes that were gathered: whoever calls is about to gather a run of messages of its own."""
         note, self._unlogged = self._unlogged, None
         if note is not None and self._log is not None:
             self._log.note(note)
+
+    def _log_later(self) -> None:
+        self._logging = False
+        self.note_gathered()
 
     def _schedule(self) -> None:
         if not (self._scheduled or self._busy):

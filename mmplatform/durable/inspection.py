@@ -1,13 +1,14 @@
 """Tells what waits in an outbox, and in which state; takes messages back."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
 from mmplatform.delivery.letters import RELAYED, TOLD
 from mmplatform.delivery.sender import Settled
+from mmplatform.durable.earlier_rows import read_rows
 from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import LaneQueue, PeerQueue
-from mmplatform.durable.rows import MessageKey, Segment, row_prefix, segments
+from mmplatform.durable.rows import READ_ROWS, MessageKey, first_of, row_prefix, segments
 from mmplatform.errors import CodecError
 from mmplatform.message import CANCELLED, Priority, parse_id
 
@@ -30,26 +31,23 @@ class QueuedMessage(NamedTuple):
     protocol: str
 
 
-async def queued(outbox: Outbox, peer: str | None = None) -> list[QueuedMessage]:
-    """Return the messages that are not settled, of one peer or of all, oldest first within each peer and lane."""
-    return [message async for message in waiting(outbox, peer)]
+async def queued(outbox: Outbox, peer: str | None = None) -> AsyncIterator[QueuedMessage]:
+    """Give the messages that are not settled, of one peer or of all, oldest first within each peer and lane.
 
-
-async def waiting(outbox: Outbox, peer: str | None = None) -> AsyncIterator[QueuedMessage]:
-    """Give what :func:`queued` returns, row by row as it is read."""
-    now_ms = outbox.now() * 1000
+    Few of them are in memory at once. What is settled meanwhile may still be given, what is put meanwhile may not.
+    """
     for queue in outbox.queues():
         if peer is not None and queue.peer != peer:
             continue
         for lane_queue in queue.lanes:
-            for row in list(lane_queue.rows):
-                value = await outbox.storage.get(row.key)
-                try:
-                    segment = segments.decode(value or b"")
-                except CodecError:
-                    continue  # the outbox reports it when it loads the row
-                for message in _queued_of(outbox, queue, lane_queue, segment, now_ms):
-                    yield message
+            rows = list(lane_queue.rows)
+            start = 0
+            while some := first_of(rows[start : start + READ_ROWS]):
+                start += len(some)
+                values = await read_rows(outbox.storage, some)
+                for row in some:
+                    for message in _queued_of(outbox, queue, lane_queue, values[row.key]):
+                        yield message
 
 
 async def state(outbox: Outbox, delivery_id: str) -> str:
@@ -109,32 +107,30 @@ async def cancel(outbox: Outbox, delivery_id: str) -> bool:
     return True
 
 
-def _queued_of(
-    outbox: Outbox, queue: PeerQueue, lane_queue: LaneQueue, segment: Segment, now_ms: float
-) -> list[QueuedMessage]:
-    """Return the messages of one row that are not settled."""
-    peer, lane, epoch = queue.peer, lane_queue.lane, segment.epoch
-    found = []
+def _queued_of(outbox: Outbox, queue: PeerQueue, lane_queue: LaneQueue, value: bytes | None) -> Iterator[QueuedMessage]:
+    """Give the messages of one row that are not settled."""
+    try:
+        segment = segments.decode(value or b"")
+    except CodecError:
+        return  # the outbox reports it when it loads the row
+    peer, lane, epoch, now_ms = queue.peer, lane_queue.lane, segment.epoch, outbox.now() * 1000
     for record in segment.records:
         settled = queue.sender.settled(lane, epoch, record.seq)
         cancelled = (peer, lane, epoch, record.seq) in outbox.fates.cancelled
         if settled or cancelled or record.expires <= now_ms:
             continue
         now = _state_of_kept(queue, lane, epoch, record.seq)
-        found.append(
-            QueuedMessage(
-                f"{epoch}.{lane}.{record.seq}@{peer}",
-                peer,
-                record.topic,
-                len(record.payload),
-                Priority(lane).name.lower(),
-                (record.expires - now_ms) / 1000,
-                now,
-                (lane_queue.why or queue.why) if now == "waiting" else "",
-                record.protocol,
-            )
+        yield QueuedMessage(
+            f"{epoch}.{lane}.{record.seq}@{peer}",
+            peer,
+            record.topic,
+            len(record.payload),
+            Priority(lane).name.lower(),
+            (record.expires - now_ms) / 1000,
+            now,
+            (lane_queue.why or queue.why) if now == "waiting" else "",
+            record.protocol,
         )
-    return found
 
 
 def _still_here(outbox: Outbox, queue: PeerQueue, message: MessageKey) -> bool:

@@ -221,6 +221,7 @@ class Exchange:
         now_ms = int(self.now() * 1000)
         stream, ready = self._receiver.accept(batch, now_ms)
         ahead = now_ms - sender_now  # of our clock: messages expire by the clock of their sender
+        self._handled.note_gathered()
         begun = 0  # the first of a run of messages that were handled without further ado
         seq = 0
         for record in ready:
@@ -263,7 +264,12 @@ class Exchange:
         result = self._dispatcher.message(scope, self.peer, record.topic, record.protocol, record.payload, finished)
         if result is DONE:
             return TAKEN
-        return None if result is None else self._ending(finished, result)
+        if result is None:
+            return None
+        if result.rows:
+            self.finished(finished, result)  # not to be noted as handled before these are saved
+            return None
+        return self._ending(finished, result)
 
     def finished(self, message: "InHand", result: Result) -> None:
         """Note the end of a message whose handlers were at work."""

@@ -80,9 +80,6 @@ class Reception:
         self.setting_up = False
         self.close()
         self.subscribed()
-        parked, self._parked, self._parked_bytes = self._parked, [], 0
-        for request in parked:
-            request.give_up()
 
     def close(self, ending: bool = False) -> None:
         """Wait for no handlers any more; ``ending``: and take nothing in any more."""
@@ -98,8 +95,8 @@ class Reception:
             self._again(None)
         parked, self._parked, self._parked_bytes = self._parked, [], 0
         for request in parked:
-            if not request.try_again():
-                self.park(request)
+            if not (request.try_again() or self.park(request)):
+                request.give_up()
 
     # Messages and requests.
 

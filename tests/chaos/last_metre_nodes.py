@@ -13,13 +13,14 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from mm_transports.tcp import TCP
 from mmplatform import Delivery, Platform
-from mmplatform.codec import decode
+from mmplatform.codec import unpack
+from mmplatform.durable.inbox_contents import InboxEntry
 from mmplatform.identity.keys import Identity
 from tests.chaos.last_metre_work import FORWARDED, SHARES, Deliberate, Work, topic_of
 from tests.chaos.nodes import BehindProxy
@@ -98,9 +99,10 @@ def sort_out(unsettled: dict[int, Delivery], told: dict[str, list[int]]) -> None
 
 async def show_contents(folder: Path) -> None:
     async with node("receiver", folder, [IDENTITIES["sender"].sign_id]) as platform:
-        held = [decode(entry.payload)[0] async for entry in platform.inbox.entries()]
-        failed = [decode(entry.payload)[0] async for entry in platform.inbox.entries(failed=True)]
-        kept, after = list[str](), ""
+        held = [number_of(entry) async for entry in platform.inbox.entries()]
+        failed = [number_of(entry) async for entry in platform.inbox.entries(failed=True)]
+        kept: list[str] = []
+        after = ""
         while found := await platform.kept.items(after=after):
             kept += [key for key, _ in found]
             after = kept[-1]
@@ -109,13 +111,17 @@ async def show_contents(folder: Path) -> None:
         say("ready")
 
 
-def node(role: str, folder: Path, friends: list[str], transport: TCP | None = None) -> Platform:
+def number_of(entry: InboxEntry) -> Any:
+    return unpack(entry.payload)[0]
+
+
+def node(role: str, folder: Path, friends: Sequence[str], transport: TCP | None = None) -> Platform:
     """An exception that nobody took, or that was not meant, ends the process: the sums may be right all the same."""
     asyncio.get_running_loop().set_exception_handler(_escaped)
     platform = Platform(
         folder, identity=IDENTITIES[role], friends=friends, connection_info=LISTENING, transports=[transport or TCP()]
     )
-    platform.on("error", lambda error, topic: isinstance(error, Deliberate) or _unexpected(error))
+    platform.on("error", _told)
     return platform
 
 
@@ -143,9 +149,10 @@ def _escaped(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     os._exit(70)
 
 
-def _unexpected(error: Exception) -> None:
-    print(f"not expected: {error!r}", file=sys.stderr, flush=True)
-    os._exit(70)
+def _told(error: Exception, topic: str) -> None:
+    if not isinstance(error, Deliberate):
+        print(f"not expected: {error!r}", file=sys.stderr, flush=True)
+        os._exit(70)
 
 
 if __name__ == "__main__":

@@ -101,9 +101,7 @@ def lines(log: Path) -> Iterator[Line]:
         yield what, int(number), int(life)
 
 
-def _count_repeated(
-    verdict: LastMetre, lives: dict[int, list[int]], found: Found, killed: Collection[int]
-) -> None:
+def _count_repeated(verdict: LastMetre, lives: dict[int, list[int]], found: Found, killed: Collection[int]) -> None:
     """Count what came again, once a message and life: a kill in the life before explains it, or nothing does."""
     again: set[tuple[int, int]] = {(number, life) for number, all_ in lives.items() for life in sorted(all_)[:-1]}
     if found.kept is None:  # what a handler has sent is not undone by a kill, either

@@ -29,26 +29,24 @@ def outbox(context: click.Context, peer: str | None, limit: int | None) -> int:
     """
     if context.invoked_subcommand is not None:
         return OK
-    return int(execute(lambda: _list(context.ensure_object(Settings), peer, limit)))
-
-
-async def _list(settings: Settings, peer: str | None, limit: int | None) -> int:
-    """Print what comes as it comes: there may be a hundred thousand."""
+    settings = context.ensure_object(Settings)
     most = limit or (None if settings.json else SHOWN)
-    shown = 0
-    async with node(settings.data) as there, await there.open("waiting", peer=peer) as channel:
-        async for chunk in channel:
-            part = chunk if most is None else chunk[: most - shown]
-            shown += len(part)
-            if settings.json:
-                for message in part:
-                    emit(message)
-            elif part:
-                table(("ID", "PEER", "TOPIC", "BYTES", "EXPIRES IN", "STATE", "WHY"), map(_row, part))
-    if not channel.result and not settings.json:
+
+    async def show() -> tuple[int, int]:
+        shown = 0
+        async with node(settings.data) as there, await there.open("waiting", peer=peer, limit=most) as channel:
+            async for chunk in channel:  # a chunk at a time: there may be very many
+                shown += len(chunk)
+                _show(chunk, settings)
+        return shown, channel.result
+
+    shown, total = execute(show)
+    if settings.json:
+        return OK
+    if not total:
         note("nothing waits")
-    if channel.result > shown and not settings.json:
-        note(f"and {channel.result - shown:,} more; --limit {channel.result} shows all, --json too")
+    elif total > shown:
+        note(f"and {total - shown:,} more; --limit {total} shows all, --json too")
     return OK
 
 
@@ -101,6 +99,14 @@ def cancel(settings: Settings, id: str) -> int:  # noqa: A002 - the word in the 
     else:
         say(f"cancelled {id}")
     return OK
+
+
+def _show(messages: list[dict[str, Any]], settings: Settings) -> None:
+    if settings.json:
+        for message in messages:
+            emit(message)
+    else:
+        table(("ID", "PEER", "TOPIC", "BYTES", "EXPIRES IN", "STATE", "WHY"), map(_row, messages))
 
 
 def _row(message: dict[str, Any]) -> tuple[str, ...]:

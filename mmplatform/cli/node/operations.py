@@ -20,6 +20,7 @@ from mmplatform.plugins.transport import CONNECTING
 
 FIRST_DIALS: Final = 1.0  # seconds
 CHUNK: Final = 500  # waiting messages in one frame
+COUNTED: Final = 10_000  # waiting messages, at most, that are read only to be counted
 
 
 class Context(Protocol):
@@ -153,27 +154,37 @@ async def listen(context: Context, served: Served, pattern: str) -> None:
     await context.subscriptions.read(pattern, served)
 
 
-async def waiting(context: Context, served: Served, peer: str | None) -> int:
-    """What has not ended, in chunks as it is read: what is here, oldest first, then what peers keep; how many."""
+async def waiting(context: Context, served: Served, peer: str | None, limit: int | None) -> int:
+    """What has not ended, in chunks as it is read, ``limit`` at most: what is here, oldest first, then what peers keep.
+    Returns how many there are, with a limit about."""
     platform = context.platform
     wanted = sending.resolve(platform, peer) if peer is not None else None
     await _dialled(context)
-    count, chunk = 0, list[dict[str, Any]]()
+    outbox = platform.parts.outbox
+    about = outbox.count if wanted is None else outbox.count_of(outbox.queue(wanted))
+    chunk: list[dict[str, Any]] = []
+    count = 0
     async for message in _unended(platform, wanted):
+        if limit is not None and count >= limit and about > COUNTED:
+            count = about
+            break
+        count += 1
+        if limit is not None and count > limit:
+            continue
         chunk.append(message)
         if len(chunk) == CHUNK:
             await served.send(chunk)
-            count, chunk = count + CHUNK, []
+            chunk = []
     if chunk:
         await served.send(chunk)
-    return count + len(chunk)
+    return count
 
 
 async def _unended(platform: Platform, peer: str | None) -> AsyncIterator[dict[str, Any]]:
     """The messages of people and programs: what the platform itself tells its peers is not theirs to look after."""
     statuses = {status.sign_id: status for status in platform.peers()}
     internal = platform.parts.dispatcher.internal
-    async for message in inspection.waiting(platform.parts.outbox, peer):
+    async for message in inspection.queued(platform.parts.outbox, peer):
         if message.protocol in internal:
             continue
         status = statuses.get(SignId(message.peer))

@@ -28,8 +28,8 @@ numbers = st.integers(0, 2**53 - 1)
 names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20)
 topics = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20)
 kept = st.builds(
-    InboxMessage, st.just(PEER), st.integers(0, 3), numbers, numbers, topics, names, st.binary(max_size=20), numbers, numbers,
-    st.booleans(), st.text(max_size=10),
+    InboxMessage, st.just(PEER), st.integers(0, 3), numbers, numbers, topics, names, st.binary(max_size=20), numbers,
+    numbers, st.booleans(), st.text(max_size=10),
 )  # fmt: skip
 
 

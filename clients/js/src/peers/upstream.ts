@@ -30,7 +30,7 @@ export class NodeUpstream implements Upstream {
     if (realtime) {
       const delivery = new Delivery(destination);
       const sent = peer.exchange.sendEvent(event);
-      delivery.settle(sent ? SENT : { state: "dropped", handled: false, reason: peer.reason || "no link is up" });
+      delivery.settle(sent ? SENT : { state: "dropped", reason: peer.reason || "no link is up" });
       return delivery;
     }
     await this.outbox.room(destination);
