@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, Protocol
 
 from mmplatform.cli.control import Operation, Served
+from mmplatform.cli.node import lines as line_runs
 from mmplatform.cli.node import sending, stored
 from mmplatform.cli.node.subscriptions import Subscriptions
 from mmplatform.durable import inspection
@@ -118,8 +119,8 @@ async def send(context: Context, served: Served, **arguments: Any) -> dict[str, 
 
 
 async def lines(context: Context, served: Served, **arguments: Any) -> dict[str, Any]:
-    """Send each line of the input as a message: see :func:`mmplatform.cli.node.sending.lines`."""
-    return await sending.lines(context.platform, served, **arguments)
+    """Send each line of the input as a message: see :func:`mmplatform.cli.node.lines.lines`."""
+    return await line_runs.lines(context.platform, served, **arguments)
 
 
 async def resolve(context: Context, served: Served, peer: str) -> SignId:

@@ -12,7 +12,7 @@ from mmplatform.cli.node.stored import OPERATIONS
 from mmplatform.platform import Platform
 
 
-class Rows(InProcess):
+class StoppedNode(InProcess):
     """The rows of a node while the block runs. What is told its peers goes with the next node on this folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -37,5 +37,5 @@ class Rows(InProcess):
 @asynccontextmanager
 async def rows(folder: Path) -> AsyncIterator[NodeHandle]:
     """The node that runs on ``folder``, else its rows alone, while the block runs."""
-    async with either(folder, partial(Rows, folder)) as there:
+    async with either(folder, partial(StoppedNode, folder)) as there:
         yield there

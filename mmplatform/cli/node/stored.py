@@ -16,13 +16,13 @@ VALUES: Final = "ms"  # the protocol whose payloads are values
 CHUNK: Final = 256  # messages in one frame of a list
 
 
-class Context(Protocol):
+class RowsContext(Protocol):
     """The node that these operations run in."""
 
     platform: Platform
 
 
-async def inbox(context: Context, served: Served, sender: str | None, failed: bool, limit: int | None) -> list[int]:
+async def inbox(context: RowsContext, served: Served, sender: str | None, failed: bool, limit: int | None) -> list[int]:
     """What is kept, in chunks and without payloads, at most ``limit``; how many wait and how many have failed."""
     platform = context.platform
     wanted = sending.resolve(platform, sender) if sender is not None else ""
@@ -42,13 +42,13 @@ async def inbox(context: Context, served: Served, sender: str | None, failed: bo
     return list(platform.parts.inbox.counts(wanted))
 
 
-async def kept(context: Context, served: Served, id: str) -> dict[str, Any]:  # noqa: A002 - the word of the command
+async def kept(context: RowsContext, served: Served, id: str) -> dict[str, Any]:  # noqa: A002 - the word of the command
     """One message with its payload."""
     entry = await _found(context.platform, id)
     return {**_described(context.platform, entry), "payload": _payload(entry)}
 
 
-async def take(context: Context, served: Served, ids: list[str]) -> list[str]:
+async def take(context: RowsContext, served: Served, ids: list[str]) -> list[str]:
     """Each message with its payload; the command sends back something once it has written that, and only then the
     message is taken out. Those of ``ids`` that were not, each with the reason."""
     missing: list[str] = []
@@ -66,7 +66,7 @@ async def take(context: Context, served: Served, ids: list[str]) -> list[str]:
     return missing
 
 
-async def drop(context: Context, served: Served, ids: list[str]) -> list[str]:
+async def drop(context: RowsContext, served: Served, ids: list[str]) -> list[str]:
     """Throw messages away. Those of ``ids`` that were not, each with the reason."""
     platform = context.platform
     missing = [await _missing(platform, name) for name in _all_checked(ids) if not await platform.inbox.drop(name)]
@@ -74,7 +74,7 @@ async def drop(context: Context, served: Served, ids: list[str]) -> list[str]:
     return missing
 
 
-async def retry(context: Context, served: Served, ids: list[str]) -> list[str]:
+async def retry(context: RowsContext, served: Served, ids: list[str]) -> list[str]:
     """Have handlers try failed messages again. Those of ``ids`` that are none, each with the reason."""
     platform = context.platform
     missing = [
@@ -86,13 +86,13 @@ async def retry(context: Context, served: Served, ids: list[str]) -> list[str]:
     return missing
 
 
-async def delivery(context: Context, served: Served, id: str) -> dict[str, str]:  # noqa: A002 - as in kept
+async def delivery(context: RowsContext, served: Served, id: str) -> dict[str, str]:  # noqa: A002 - as in kept
     """How far a message is that was sent from here, or how it ended."""
     state, reason = await inspection.state_and_reason(context.platform.parts.outbox, _checked(id, "mm outbox"))
     return {"id": id, "state": state, "reason": reason}
 
 
-async def asking(context: Context, served: Served) -> list[dict[str, Any]]:
+async def asking(context: RowsContext, served: Served) -> list[dict[str, Any]]:
     """Who asks to be a friend, and since when."""
     platform = context.platform
     return [
@@ -101,7 +101,7 @@ async def asking(context: Context, served: Served) -> list[dict[str, Any]]:
     ]
 
 
-async def decline(context: Context, served: Served, peer: str) -> bool:
+async def decline(context: RowsContext, served: Served, peer: str) -> bool:
     """Take somebody from the list of those who ask."""
     platform = context.platform
     declined = platform.parts.friend_requests.decline(sending.resolve(platform, peer))

@@ -16,8 +16,9 @@ import pytest
 
 from mmplatform import Platform
 from mmplatform.cli.command import FAILED, OK, USAGE
+from mmplatform.cli.node import host, stored
 from mmplatform.cli.node.host import Host
-from mmplatform.cli.node.rows import Rows, rows
+from mmplatform.cli.node.rows import StoppedNode, rows
 from mmplatform.errors import FolderInUse, HandlerFailed
 from mmplatform.message import Delivery
 from mmplatform.storage.folder import DataFolder
@@ -215,7 +216,7 @@ def test_a_person_is_asked(node: Node) -> None:
 
 
 async def test_a_list_is_read_as_it_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmplatform.cli.node.stored.CHUNK", 2)
+    monkeypatch.setattr(stored, "CHUNK", 2)
     async with friends(tmp_path) as (_, b, send):
         for number in range(5):
             await (await send("x", number)).received()
@@ -227,11 +228,11 @@ async def test_a_list_is_read_as_it_is_sent(tmp_path: Path, monkeypatch: pytest.
 
 
 async def test_rows_of_a_folder_that_another_program_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmplatform.cli.node.host.HANDOVER", 0.1)
+    monkeypatch.setattr(host, "HANDOVER", 0.1)
     with DataFolder(tmp_path / "a"), pytest.raises(FolderInUse):
         async with rows(tmp_path / "a"):
             pass
-    async with Rows(tmp_path / "a") as there:
+    async with StoppedNode(tmp_path / "a") as there:
         assert await there.call("inbox", sender=None, failed=False, limit=None) == [0, 0]
     async with Platform(tmp_path / "a", transports=()):
         pass
