@@ -64,7 +64,7 @@ async def receive(folder: Path) -> None:
             def take(topic: str, sender: str, payload: object) -> None:
                 nonlocal handled
                 handled += 1
-                if handled == count:  # noqa: B023 - ends before the next
+                if handled == count:
                     drained.set_result(None)  # noqa: B023
 
             began = time.perf_counter()
