@@ -11,12 +11,12 @@ test("the key and what waits are kept", async () => {
   const { signId } = first;
   const other = await Platform.create();
   const peer = other.signId;
-  first.contacts.friends.add(peer);
+  first.contacts.devices.add(peer);
   const delivery = await first.messaging.send("chat", peer, 1, { expireAfter: 0.2 });
   await first.close();
   assert.equal(delivery.state, "waiting");
   const second = await Platform.create({ storage });
-  assert.deepEqual([second.signId, [...second.contacts.friends]], [signId, [peer]]);
+  assert.deepEqual([second.signId, [...second.contacts.devices]], [signId, [peer]]);
   assert.equal(second.outbox.isEmpty(peer), false);
   await second.flush(peer);
   assert.equal((await storage.read("outbox/")).length, 0);
