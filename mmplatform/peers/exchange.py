@@ -247,10 +247,7 @@ class Exchange:
         if stream.stale:
             self.acknowledge(self._receiver.reminders())
         if stream.torn:
-            stream.torn = False
-            if not self._asking_again:
-                self._asking_again = True
-                self._loop.call_later(AGAIN_EVERY, self._ask_again_later)
+            self._ask_again_later(stream)
 
     def _taken(self, stream: Stream, low: int, high: int) -> None:
         """Note a run of messages that were handled at once."""
@@ -310,7 +307,14 @@ class Exchange:
             for lane, epoch in self._receiver.left():
                 self.link.send(Again(lane, epoch))
 
-    def _ask_again_later(self) -> None:
+    def _ask_again_later(self, stream: Stream) -> None:
+        """Ask in a while for what was left: the rest of a large message came whose beginning is forgotten."""
+        stream.torn = False
+        if not self._asking_again:
+            self._asking_again = True
+            self._loop.call_later(AGAIN_EVERY, self._ask_again)
+
+    def _ask_again(self) -> None:
         self._asking_again = False
         self.left_again()
 
