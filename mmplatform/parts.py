@@ -170,7 +170,7 @@ class Parts:
         await self.outbox.open()
         await self.inbox.open(await self.handled.open())
         await self.friend_requests.open()
-        await self.inbox.begin()
+        self.inbox.begin()
         await self.directory.open()
         self.mailer.open()  # before anything can be dialled or come
         for carrier in self.plugins.carriers:
