@@ -1,4 +1,4 @@
-"""What an inbox with 100,000 messages of one friend costs: ``python -m benchmarks.inbox``, with QUICK=1 a fifth of them.
+"""What 100,000 messages of one friend cost that wait for a handler: ``python -m benchmarks.inbox`` (QUICK=1: a fifth).
 
 Three processes: a receiver, which holds the messages as nobody has subscribed, their sender, and another friend, who
 asks the receiver one request after the other. Printed: the memory of the receiver with the messages at rest, the time
@@ -51,27 +51,33 @@ async def heard() -> str:
 
 
 async def receive(folder: Path) -> None:
-    """Say ``drained`` when as many messages are handled as a line on the standard input asks for."""
+    """Subscribe at a line on the standard input, which says how many messages there are; say when all are handled."""
     platform = node("receiver", folder)
     platform.messaging.on("friends.echo", lambda topic, sender, payload: payload)
     began = time.perf_counter()
     async with platform:
         say("ready", ticket=platform.ticket(), seconds=time.perf_counter() - began, held=platform.inbox.waiting)
-        while count := int(await heard() or 0):
-            drained: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            handled = 0
+        count = int(await heard() or 0)
+        if count:
+            say("drained", seconds=await drain(platform, count))
+            await heard()
 
-            def take(topic: str, sender: str, payload: object) -> None:
-                nonlocal handled
-                handled += 1
-                if handled == count:
-                    drained.set_result(None)  # noqa: B023
 
-            began = time.perf_counter()
-            platform.messaging.on("friends.load", take)
-            await drained
-            say("drained", seconds=time.perf_counter() - began)
-            platform.messaging.bus.off("friends.load", take)
+async def drain(platform: Platform, count: int) -> float:
+    """Subscribe; return the seconds until ``count`` messages are handled."""
+    drained: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    handled = 0
+
+    def take(topic: str, sender: str, payload: object) -> None:
+        nonlocal handled
+        handled += 1
+        if handled == count:
+            drained.set_result(None)
+
+    began = time.perf_counter()
+    platform.messaging.on("friends.load", take)
+    await drained
+    return time.perf_counter() - began
 
 
 async def send(folder: Path) -> None:
@@ -169,11 +175,9 @@ class Figures:
         print(f"  start {self['start'] * 1e3:.0f} ms (limit 1000; without messages {self['empty_start'] * 1e3:.0f} ms)")
         print(f"  handed over at {COUNT / self['drain']:,.0f} messages/s (at least 20,000)")
         for name in ("p50", "p99"):
-            with_, without = self[name] * 1e3, self[f"empty_{name}"] * 1e3
-            limit = " (limit 2)" if name == "p99" else ""
-            print(
-                f"  round trip of another friend, {name}: {with_:.2f} ms; {without:.2f} ms without: {with_ / without:.2f}{limit}"
-            )
+            mine, other = self[name] * 1e3, self[f"empty_{name}"] * 1e3
+            said = f"{mine:.2f} ms; {other:.2f} ms without messages; ratio {mine / other:.2f}"
+            print(f"  round trip of another friend, {name}: {said}{' (limit 2)' if name == 'p99' else ''}")
 
     @property
     def good(self) -> bool:

@@ -190,7 +190,7 @@ class Parts:
         await self.outbox.open()
         await self.inbox.open(await self.handled.open())
         await self.friend_requests.open()
-        await self.inbox.begin()
+        self.inbox.begin()
         await self.directory.open()
 
     def begin(self, setup_time: float) -> None:

@@ -10,14 +10,11 @@ from typing import Final, NamedTuple
 
 from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.delivery.receipts import EndOfOne
-from mmplatform.delivery.sender import LANES
-from mmplatform.delivery.wire import OVERHEAD, End, Ending, Integer, Lane, Short
-from mmplatform.errors import CodecError
+from mmplatform.delivery.wire import OVERHEAD, Ending, Integer, Lane
 from mmplatform.message import MAX_PAYLOAD
 
 HELD: Final = b"held/"  # the start of the keys of messages that wait for a handler
 FAILED: Final = b"failed/"  # of those whose handlers failed
-ENDED: Final = b"ended/"  # of ends that are not told to their senders yet
 SIGN_ID: Final = 44  # characters of a signId
 MAX_ERROR: Final = 1000  # characters of an error that are kept
 
@@ -32,14 +29,8 @@ class _Value(Struct, array_like=True):
     payload: bytes
 
 
-class _End(Struct, array_like=True):
-    end: End
-    text: Short
-
-
 _tail = struct.Struct(">QQQ")  # number, expires, size: the end of a key
 _values = Decoder(_Value, MAX_PAYLOAD + 64 * 1024)
-_ends = Decoder(_End, 4096)
 
 
 class InboxKey(NamedTuple):
@@ -86,6 +77,10 @@ class InboxMessage(NamedTuple):
         encoded += _tail.pack(number, self.expires, size)
         return InboxKey(prefix, self.peer, self.protocol, self.topic, number, self.expires, size, encoded)
 
+    def ended(self, ending: Ending) -> EndOfOne:
+        """Return what tells its sender how the message ended."""
+        return self.lane, self.epoch, self.seq, *ending
+
     def among_failed(self, error: str) -> "InboxMessage":
         """Return the message as one whose handlers failed."""
         return self._replace(error=error[:MAX_ERROR] or "failed", told=True)
@@ -105,7 +100,7 @@ def parse_key(key: bytes) -> InboxKey | None:
     place = _parse_place(key[: -_tail.size])
     if place is None:
         return None
-    number, expires, size = _tail.unpack(key[-_tail.size :])
+    number, expires, size = _tail.unpack_from(key, len(key) - _tail.size)
     return InboxKey(*place, number, expires, size, key)
 
 
@@ -145,19 +140,3 @@ def decode_message(key: InboxKey, data: bytes) -> InboxMessage:
     return InboxMessage(
         key.peer, v.lane, v.epoch, v.seq, key.topic, key.protocol, v.payload, key.expires, v.at, v.told, v.error
     )
-
-
-def ended_row(message: InboxMessage, ending: Ending) -> tuple[bytes, bytes]:
-    """Return the row that notes how a message ended until its sender is told."""
-    place = bytes([message.lane]) + message.epoch.to_bytes(8) + message.seq.to_bytes(8)
-    return ENDED + message.peer.encode() + b"/" + place, encode(_End(*ending))
-
-
-def parse_ended(key: bytes, value: bytes) -> tuple[str, bytes, EndOfOne]:
-    """Return the peer, the key and the end that a row notes. Raises CodecError."""
-    place = key[len(ENDED) + SIGN_ID + 1 :]
-    peer = key[len(ENDED) : len(ENDED) + SIGN_ID]
-    if len(place) != 17 or place[0] >= LANES or not peer.isascii():
-        raise CodecError("the key of an end is damaged")
-    said = _ends.decode(value)
-    return peer.decode(), key, (place[0], int.from_bytes(place[1:9]), int.from_bytes(place[9:]), said.end, said.text)
