@@ -30,11 +30,13 @@ from mmplatform.durable.inbox_rows import (
 )  # fmt: skip
 from mmplatform.durable.kept import Kept
 from mmplatform.errors import CodecError, StorageCorrupt, StorageError
+from mmplatform.message import DEFAULT_EXPIRY
 from mmplatform.storage.contract import Row, Storage
 
 MAX_STRANGERS: Final = 1000  # strangers of whom something is kept
 MAX_FULL: Final = 10_000  # peers that are told of room; others hear of it with their next link
 LOOK_EVERY: Final = 3600.0  # seconds between two looks for what expires, at most
+LOOK_AGAIN: Final = 1.0  # seconds until a look that failed is taken again
 PAGE: Final = 4096  # keys read at once at the start
 OUT_OF_ORDER: Final = StorageCorrupt("the rows of the inbox are out of order; restore the file from a backup")
 
@@ -193,10 +195,11 @@ class Inbox:
         self.end(key, message, ending, [self._row(message.among_failed(error))])
 
     def wait_again(self, key: InboxKey, message: InboxMessage) -> None:
-        """Let a failed message wait for handlers again; its sender is told nothing more."""
+        """Let a failed message wait for handlers again, for a week at least; its sender is told nothing more."""
         self._uncount(key)
         self.gone.add(key.number)
-        self._handled.attach([(key.encoded, None), self._row(message.among_waiting())])
+        expires = max(message.expires, int((self._now() + DEFAULT_EXPIRY) * 1000))
+        self._handled.attach([(key.encoded, None), self._row(message.among_waiting(expires))])
         self._tell_grown(message)
 
     # What is there.
@@ -341,16 +344,16 @@ class Inbox:
         self.gone.deleted(key.number for key in keys if key is not None)
         self._kept.saved(rows)
 
-    def _watch_first(self) -> None:
+    def _watch_first(self, not_before: float = 0.01) -> None:
         """Set the timer to the first expiry of all."""
         if self.topics:
-            self._watch(min(topic.expires for topic in self.topics.values()))
+            self._watch(min(topic.expires for topic in self.topics.values()), not_before)
 
-    def _watch(self, expires: int) -> None:
-        """Set the timer to an expiry, unless an earlier one is due."""
-        if self._closed:
+    def _watch(self, expires: int, not_before: float = 0.01) -> None:
+        """Set the timer to an expiry, unless an earlier one is due, or all are being looked at."""
+        if self._closed or self._expiring is not None:
             return
-        delay = min(max(0.01, expires / 1000 - self._now()), LOOK_EVERY)  # clocks jump
+        delay = min(max(not_before, expires / 1000 - self._now()), LOOK_EVERY)  # clocks jump
         loop = asyncio.get_running_loop()
         if self._timer is not None:
             if self._timer.when() <= loop.time() + delay:
@@ -367,21 +370,28 @@ class Inbox:
 
     async def _expire(self, topics: list[HeldTopic], now: int) -> None:
         """End what nobody has come for in time; what handlers have at hand is theirs."""
+        pause = 0.01
         try:
             for topic in topics:
                 with self.gone.reading():
                     await self._expire_topic(topic, now)
         except StorageError as error:
             self._failed(error)
-        self._watch_first()
+            pause = LOOK_AGAIN
+        self._expiring = None
+        self._watch_first(pause)
 
     async def _expire_topic(self, topic: HeldTopic, now: int) -> None:
-        first, after = 2**63, b""
-        while found := await self.waiting(topic, after):
-            after = found[-1][0].encoded
-            for key, message in found:
-                if key.expires > now:
-                    first = min(first, key.expires)
-                elif key.encoded not in topic.in_hand and key.number not in self.gone:
-                    self.end(key, message, (End.EXPIRED, ""))
-        topic.expires = first
+        before, topic.expires = topic.expires, 2**63  # from now on of those that come meanwhile
+        after = b""
+        try:
+            while found := await self.waiting(topic, after):
+                after = found[-1][0].encoded
+                for key, message in found:
+                    if key.expires > now:
+                        topic.expires = min(topic.expires, key.expires)
+                    elif key.encoded not in topic.in_hand and key.number not in self.gone:
+                        self.end(key, message, (End.EXPIRED, ""))
+        except StorageError:
+            topic.expires = min(topic.expires, before)
+            raise

@@ -90,9 +90,9 @@ class InboxMessage:
         """Return the message as one whose handlers failed."""
         return replace(self, error=error[:MAX_ERROR] or "failed", told=True)
 
-    def among_waiting(self) -> "InboxMessage":
-        """Return the message as one that waits for handlers."""
-        return replace(self, error="")
+    def among_waiting(self, expires: int) -> "InboxMessage":
+        """Return the message as one that waits for handlers until ``expires``."""
+        return replace(self, error="", expires=expires)
 
 
 def topic_prefix(prefix: bytes, peer: str, protocol: str, topic: str) -> bytes:

@@ -28,8 +28,8 @@ numbers = st.integers(0, 2**53 - 1)
 names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20)
 topics = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20)
 kept = st.builds(
-    InboxMessage, st.just(PEER), st.integers(0, 3), numbers, numbers, topics, names, st.binary(max_size=20), numbers, numbers,
-    st.booleans(), st.text(max_size=10),
+    InboxMessage, st.just(PEER), st.integers(0, 3), numbers, numbers, topics, names, st.binary(max_size=20), numbers,
+    numbers, st.booleans(), st.text(max_size=10),
 )  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def test_a_failed_message_is_told_and_has_an_error(error: str, noted: str) -> No
     message = InboxMessage(PEER, 2, 7, 1, "chat", "ms", b"", 5, 1).among_failed(error)
     assert (message.error, message.told) == (noted, True)
     assert message.key(1).prefix == FAILED
-    assert message.among_waiting().key(1).prefix == HELD
+    assert message.among_waiting(9).key(1).prefix == HELD
 
 
 @given(st.sampled_from([HELD, FAILED, ENDED, b""]), st.binary(max_size=120))
