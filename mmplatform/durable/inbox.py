@@ -98,7 +98,7 @@ class Inbox:
 
     async def open(self, handled_before: Sequence[Note]) -> None:
         """Count what earlier runs kept, less what they had handled when they were killed. Raises StorageError."""
-        gone = {(note.peer, number) for note in handled_before for number in range(note.low, note.high + 1)}
+        gone = {(note.peer, number) for note in handled_before for number in note.numbers}
         self._number = max([int(self._now() * 1_000_000), *(note.high for note in handled_before)])
         rows: list[Row] = []
         for prefix in (HELD, FAILED):
@@ -208,34 +208,18 @@ class Inbox:
         self, prefix: bytes, after: bytes = b"", limit: int = 256, most: int = 1024 * 1024
     ) -> list[tuple[InboxKey, InboxMessage]]:
         """Return the next messages behind the key ``after``, about ``most`` bytes of them, in order of their arrival
-        within a topic. For use within ``gone.reading()``: one of them may be gone when it is looked at.
+        within a topic; none when there are no more. For use within ``gone.reading()``: one may go before it is looked at.
 
         Raises StorageError.
         """
         start = after + b"\0" if after else b""
-        keys = [parse_key(key) for key in await self._storage.keys(prefix, start, limit)]
-        count = size = 0
-        for key in keys:
-            count, size = count + 1, size + (key.size if key is not None else 0)
-            if size > most:
-                break
-        found: list[tuple[InboxKey, InboxMessage]] = []
-        for encoded, value in await self._storage.scan(prefix, start, count) if count else ():
-            if encoded < start:
-                self._failed(OUT_OF_ORDER)
-                break
-            start, key = encoded + b"\0", parse_key(encoded)
-            try:
-                if key is None:
-                    raise CodecError("its key is damaged")
-                found.append((key, decode_message(key, value)))
-            except CodecError as error:
-                self._failed(StorageCorrupt(f"a message that waits for a handler was put aside: {error}"))
-                if key is not None and key.number not in self.gone:
-                    self._uncount(key)
-                    self.gone.add(key.number)
-                self._handled.attach([(b"quarantine/" + encoded, value), (encoded, None)])
-        return found
+        while count := self._fitting(await self._storage.keys(prefix, start, limit), most):
+            rows = self._in_order(await self._storage.scan(prefix, start, count), start)
+            found = [entry for key, value in rows if (entry := self._read(key, value)) is not None]
+            if found or not rows:
+                return found
+            start = rows[-1][0] + b"\0"  # all of them are damaged or gone
+        return []
 
     def is_in_hand(self, key: InboxKey) -> bool:
         """Whether handlers have a message that waited for them, or it is gone."""
@@ -259,6 +243,42 @@ class Inbox:
         return sum(topic.count for topic in self.topics.values())
 
     # Inside.
+
+    def _fitting(self, keys: list[bytes], most: int) -> int:
+        """Return how many of the first messages, at least one, are about ``most`` bytes."""
+        size = 0
+        for count, key in enumerate(keys, 1):
+            parsed = parse_key(key)
+            size += parsed.size if parsed is not None else 0
+            if size > most:
+                return count
+        return len(keys)
+
+    def _in_order(self, rows: list[tuple[bytes, bytes]], start: bytes) -> list[tuple[bytes, bytes]]:
+        """Return the rows up to the first that is not behind the one before: with a damaged index, a reader would
+        never come to an end."""
+        for at, (key, _) in enumerate(rows):
+            if key < start:
+                self._failed(OUT_OF_ORDER)
+                return rows[:at]
+            start = key + b"\0"
+        return rows
+
+    def _read(self, encoded: bytes, value: bytes) -> tuple[InboxKey, InboxMessage] | None:
+        """Return the message in a row, None for one that is gone; a damaged one is put aside."""
+        key, why = parse_key(encoded), "its key is damaged"
+        if key is not None:
+            if key.number in self.gone:
+                return None
+            try:
+                return key, decode_message(key, value)
+            except CodecError as error:
+                why = str(error)
+            self._uncount(key)
+            self.gone.add(key.number)
+        self._failed(StorageCorrupt(f"a message that waits for a handler was put aside: {why}"))
+        self._handled.attach([(b"quarantine/" + encoded, value), (encoded, None)])
+        return None
 
     async def _keys(self, prefix: bytes) -> AsyncIterator[bytes]:
         start = b""

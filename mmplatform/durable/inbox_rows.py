@@ -18,6 +18,8 @@ HELD: Final = b"held/"  # the start of the keys of messages that wait for a hand
 FAILED: Final = b"failed/"  # of those whose handlers failed
 ENDED: Final = b"ended/"  # of ends that are not told to their senders yet
 SIGN_ID: Final = 44  # characters of a signId
+SLASH: Final = ord("/")
+MAX_NUMBER: Final = 2**62  # a row that says more is damaged
 MAX_ERROR: Final = 1000  # characters of an error that are kept
 
 
@@ -107,6 +109,8 @@ def parse_key(key: bytes) -> InboxKey | None:
     if len(parts) != 3 or parts[2] or not key.startswith(prefix):
         return None
     number, expires, size = (int.from_bytes(key[at : at + 8]) for at in range(len(key) - 24, len(key), 8))
+    if key[len(prefix) + SIGN_ID] != SLASH or number >= MAX_NUMBER or size > MAX_PAYLOAD + OVERHEAD:
+        return None
     try:
         peer = key[len(prefix) : len(prefix) + SIGN_ID].decode("ascii")
         return InboxKey(prefix, peer, parts[0].decode(), parts[1].decode(), number, expires, size, key)
@@ -138,7 +142,10 @@ def parse_ended(key: bytes, value: bytes) -> tuple[str, bytes, EndOfOne]:
     """Return the peer, the key and the end that a row notes. Raises CodecError."""
     place = key[len(ENDED) + SIGN_ID + 1 :]
     peer = key[len(ENDED) : len(ENDED) + SIGN_ID]
-    if len(place) != 17 or place[0] >= LANES or not peer.isascii():
+    epoch, seq = int.from_bytes(place[1:9]), int.from_bytes(place[9:])
+    if len(place) != 17 or place[0] >= LANES or not peer.isascii() or max(epoch, seq) >= 2**53:
         raise CodecError("the key of an end is damaged")
     said = _ends.decode(value)
-    return peer.decode(), key, (place[0], int.from_bytes(place[1:9]), int.from_bytes(place[9:]), said.end, said.text)
+    if said.end is End.KEPT:
+        raise CodecError("a message that is kept has not ended")
+    return peer.decode(), key, (place[0], epoch, seq, said.end, said.text)
