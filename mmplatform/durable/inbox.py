@@ -208,7 +208,7 @@ class Inbox:
         self, prefix: bytes, after: bytes = b"", limit: int = 256, most: int = 1024 * 1024
     ) -> list[tuple[InboxKey, InboxMessage]]:
         """Return the next messages behind the key ``after``, about ``most`` bytes of them, in order of their arrival
-        within a topic; none when there are no more. For use within ``gone.reading()``: one may go before it is looked at.
+        within a topic; none when there are no more. For use within ``gone.reading()``: one may go meanwhile.
 
         Raises StorageError.
         """
@@ -227,6 +227,11 @@ class Inbox:
             return False
         topic = self.topics.get((key.peer, key.protocol, key.topic))
         return topic is None or key.encoded in topic.in_hand
+
+    def waits_on(self, topic: HeldTopic, key: InboxKey) -> None:
+        """Note that a message which handlers had waits again: it expires in its time."""
+        topic.expires = min(topic.expires, key.expires)
+        self._watch(key.expires)
 
     async def waiting(self, topic: HeldTopic, after: bytes = b"") -> list[tuple[InboxKey, InboxMessage]]:
         """Return the next messages of one topic: see :meth:`page`."""
