@@ -17,14 +17,13 @@ from mmplatform.delivery.receipts import EndOfOne
 from mmplatform.delivery.receiver import MAX_KEPT, Receiver, SequenceState, Stream
 from mmplatform.delivery.sender import LANES
 from mmplatform.delivery.wire import Ack
-from mmplatform.durable.handled_log import INBOX, STREAM, HandledLog, Note
+from mmplatform.durable.handled_log import INBOX, LOGGED, STREAM, HandledLog, Note
 from mmplatform.errors import StorageCorrupt, StorageError
 from mmplatform.storage.contract import Row, Storage
 
 KEEP_MS: Final = 15 * 24 * 3600 * 1000  # twice the default time to live, and a day
 MAX_STRANGERS: Final = 10_000
 RETRY_AFTER: Final = 1.0  # seconds until a failed write is tried again
-LOGGED: Final = 16  # messages that may be handled before a note says so
 
 EndedMessage = tuple[str, EndOfOne]  # the recipient of the receipt, and the end
 Saving = list[tuple[str, Receiver, list[tuple[Stream, bytes, Ack]]]]  # peers, and what of each is written
@@ -273,7 +272,7 @@ class Handled:
         handled: dict[tuple[str, int, int], set[int]] = {}
         for note in notes:
             numbers = handled.setdefault((note.peer, note.lane, note.epoch), set())
-            numbers.update(range(note.low, min(note.high, note.low + LOGGED) + 1))
+            numbers.update(note.numbers)
         changed: list[Row] = []
         for (peer, lane, epoch), numbers in handled.items():
             rows = self._saved.setdefault(peer, [])

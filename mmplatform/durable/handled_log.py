@@ -17,6 +17,7 @@ from mmplatform.errors import StorageError
 ENTRY_SIZE: Final = 128
 ENTRIES: Final = 2048
 STREAM: Final = 1  # kinds of entries: numbers of a stream
+LOGGED: Final = 16  # messages that an entry names, at most
 INBOX: Final = 2  # messages of the inbox, by their numbers there; lane and epoch are 0
 
 _entry = struct.Struct("<IBB2xQQQ44s")  # checksum, kind, lane, epoch, low, high, peer
@@ -31,6 +32,11 @@ class Note(NamedTuple):
     epoch: int
     low: int
     high: int
+
+    @property
+    def numbers(self) -> range:
+        """The messages, no more of them than an entry ever names."""
+        return range(self.low, min(self.high, self.low + LOGGED - 1) + 1)
 
 
 class HandledLog:

@@ -9,8 +9,8 @@ from typing import Final
 
 from mmplatform.delivery.receiver import MAX_STREAMS, Stream
 from mmplatform.delivery.wire import OK, TAKEN, Ack, Again, Batch, End, Ending, Event, Frame, Record, Reply, Request
-from mmplatform.durable.handled import LOGGED, Handled
-from mmplatform.durable.handled_log import STREAM
+from mmplatform.durable.handled import Handled
+from mmplatform.durable.handled_log import LOGGED, STREAM
 from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import PeerQueue
 from mmplatform.errors import InvalidPayload, ProtocolError
