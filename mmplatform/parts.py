@@ -98,7 +98,7 @@ class Parts:
             self.inbox, self.handled, self.dispatcher, self.reception, self.contacts.scope, now, failed
         )
         self.friend_requests = FriendRequests(
-            self.contacts, storage, self.outbox, self.reception.subscribed, now, events
+            self.contacts, storage, self.outbox, self.handled.attach, self.reception.subscribed, now, events
         )
         events.add("connection", self.friend_requests.ask)
         self.directory = Directory(
