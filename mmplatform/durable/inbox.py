@@ -14,7 +14,7 @@ from mmplatform.delivery.receipts import EndOfOne
 from mmplatform.delivery.wire import TAKEN, End, Ending
 from mmplatform.durable.gone import Gone
 from mmplatform.durable.handled import EndedMessage, Handled
-from mmplatform.durable.handled_log import Note
+from mmplatform.durable.handled_log import HandledNote
 from mmplatform.durable.inbox_rows import (
     FAILED,
     HELD,
@@ -95,7 +95,7 @@ class Inbox:
 
     # Life.
 
-    async def open(self, handled_before: Sequence[Note]) -> None:
+    async def open(self, handled_before: Sequence[HandledNote]) -> None:
         """Count what earlier runs kept, less what they had handled when they were killed. Raises StorageError."""
         gone = {(note.peer, number) for note in handled_before for number in note.numbers}
         self._number = max([int(self._now() * 1_000_000), *(note.high for note in handled_before)])
@@ -221,7 +221,7 @@ class Inbox:
         return topic is None or key.encoded in topic.in_hand
 
     def waits_on(self, topic: HeldTopic, key: InboxKey) -> None:
-        """Note that a message which handlers had waits again: it expires in its time."""
+        """HandledNote that a message which handlers had waits again: it expires in its time."""
         topic.expires = min(topic.expires, key.expires)
         self._watch(key.expires)
 
@@ -362,7 +362,7 @@ class Inbox:
             self._receipt(peer, ends)
 
     def _saved(self, rows: list[Row]) -> None:
-        """Note which rows are deleted, and which values of the application can be read from the storage."""
+        """HandledNote which rows are deleted, and which values of the application can be read from the storage."""
         self.gone.deleted(number_of(key) for key, value in rows if value is None and key.startswith((HELD, FAILED)))
         self._kept.saved(rows)
 

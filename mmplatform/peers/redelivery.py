@@ -116,18 +116,18 @@ class Redelivery:
 
     async def _hand_over(self, topic: HeldTopic) -> None:
         """Hand all messages of one topic over, those that come meanwhile included."""
-        page: Page | None = Page(self._inbox, topic, b"")
-        ahead: Page | None = None
+        page: TopicPage | None = TopicPage(self._inbox, topic, b"")
+        ahead: TopicPage | None = None
         try:
             while page is not None and (found := await page.read):
                 self._unreadable = False
                 after = found[-1][0].encoded
                 if topic.count > len(found) + len(topic.in_hand):  # else what comes next is not there yet
-                    ahead = Page(self._inbox, topic, after)
+                    ahead = TopicPage(self._inbox, topic, after)
                 if not await self._hand_page(topic, found):
                     return
                 page.close()
-                page, ahead = ahead or Page(self._inbox, topic, after), None
+                page, ahead = ahead or TopicPage(self._inbox, topic, after), None
         except StorageError as error:
             self._unreadable = True
             self._failed(error)
@@ -198,7 +198,7 @@ class Redelivery:
         )  # fmt: skip
 
 
-class Page:
+class TopicPage:
     """Messages of one topic that are being read, while those before are handed over; rows that go meanwhile are known
     until it is closed."""
 

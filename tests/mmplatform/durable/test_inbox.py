@@ -7,7 +7,7 @@ import pytest
 
 from mmplatform.delivery.wire import OVERHEAD, TAKEN, End
 from mmplatform.durable import inbox as module
-from mmplatform.durable.handled_log import INBOX, HandledLog, Note
+from mmplatform.durable.handled_log import INBOX, HandledLog, HandledNote
 from mmplatform.durable.inbox import InboxLimits
 from mmplatform.durable.inbox_rows import ENDED, FAILED, HELD, InboxKey, InboxMessage
 from mmplatform.errors import StorageCorrupt, StorageError
@@ -207,7 +207,7 @@ async def test_notes_of_a_log_that_cannot_be_cleared_are_not_taken_for_new_messa
     log = HandledLog(tmp_path / "log", lambda error: pytest.fail(str(error)))
     log.open()
     log.clear()
-    log.note(Note(INBOX, BOB, 0, 0, 10**9 + 1, 10**9 + 5))
+    log.note(HandledNote(INBOX, BOB, 0, 0, 10**9 + 1, 10**9 + 5))
     log.close()
     noted = (tmp_path / "log").read_bytes()
     for seq in (1, 2):
@@ -304,7 +304,7 @@ async def test_a_row_that_is_damaged_after_it_was_handled_is_forgotten(
     log.open()
     log.clear()
     for key in (keys[0], told[0]):
-        log.note(Note(INBOX, BOB, 0, 0, key.number, key.number))
+        log.note(HandledNote(INBOX, BOB, 0, 0, key.number, key.number))
     log.close()
     async with keeping(store(), log=log) as keeper:
         assert (await keeper.list(), keeper.told, keeper.errors) == ([], [], [])
