@@ -9,8 +9,8 @@ from mmplatform.delivery.wire import OVERHEAD, TAKEN, End
 from mmplatform.durable import inbox as module
 from mmplatform.durable.handled_log import INBOX, HandledLog, HandledNote
 from mmplatform.durable.inbox import InboxLimits
-from mmplatform.durable.inbox_rows import ENDED, FAILED, HELD, InboxKey, InboxMessage
-from mmplatform.errors import StorageCorrupt, StorageError
+from mmplatform.durable.inbox_rows import FAILED, HELD, InboxKey, InboxMessage
+from mmplatform.errors import StorageCorrupt
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.memory import MemoryStorage
 from tests.support.inbox import STRANGER, Keeper, keeping, message
@@ -59,20 +59,6 @@ async def test_what_ended_is_told_once_and_gone(store: Callable[[], Storage]) ->
         assert (keeper.inbox.topics, keeper.inbox._sums, keeper.inbox._bytes) == ({}, {}, 0)
     async with keeping(store()) as keeper:
         assert (await keeper.list(), keeper.told) == ([], [])
-
-
-async def test_an_end_that_was_not_told_is_told_after_a_restart(store: Callable[[], Storage]) -> None:
-    async with keeping(store()) as keeper:
-        keeper.keep(message(1))
-        found = await first(keeper)
-        keeper.inbox._receipt = lambda peer, ends, rows: (_ for _ in ()).throw(StorageError("closed"))
-        keeper.inbox.end(*found, (End.EXPIRED, ""))
-        await keeper.saved()
-        assert [type(error) for error in keeper.errors] == [StorageError]
-    async with keeping(store()) as keeper:
-        assert keeper.told == [(BOB, (2, 7, 1, End.EXPIRED, ""))]
-    async with keeping(store()) as keeper:
-        assert keeper.told == []
 
 
 async def test_nothing_ends_in_memory_only_when_the_disk_is_full(
@@ -175,7 +161,7 @@ async def test_what_was_handled_before_a_kill_is_not_handed_over_again(
     async with keeping(store(), log=HandledLog(tmp_path / "log", lambda error: pytest.fail(str(error)))) as keeper:
         assert [entry.id for entry in await keeper.list()] == [f"7.2.2@{BOB}"]
         assert keeper.told == [(BOB, (2, 7, 1, *TAKEN))]
-        assert await keeper.storage.scan(ENDED) == []
+        assert len(await keeper.storage.keys(HELD)) == 1
 
 
 async def test_old_notes_of_the_log_are_not_taken_for_new_messages(
@@ -263,14 +249,6 @@ async def test_a_damaged_key_is_put_aside_at_the_start(store: Callable[[], Stora
         keeper.keep(message(1))
         assert [entry.id for entry in await keeper.list()] == [f"7.2.1@{BOB}"]
         assert keeper.inbox.count == 1
-
-
-async def test_a_damaged_end_is_forgotten(store: Callable[[], Storage]) -> None:
-    async with store() as storage:
-        await storage.write([(ENDED + b"short", b""), (ENDED + BOB.encode() + b"/\2" + b"\xff" * 16, b"\x92\0\xa0")])
-    async with keeping(store()) as keeper:
-        await keeper.saved()
-        assert (keeper.told, await keeper.storage.keys(ENDED)) == ([], [])
 
 
 @pytest.mark.parametrize("number", [1, 2])

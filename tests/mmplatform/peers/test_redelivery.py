@@ -190,7 +190,7 @@ async def test_rows_of_a_handler_go_with_the_end_of_its_message(desk: Desk) -> N
     desk.storage.write = lambda rows, *, sync=True: (writes.append(list(rows)), write(rows, sync=sync))[1]  # type: ignore[method-assign]
     desk.listen("chat")
     await until(lambda: desk.told)
-    assert [key.split(b"/")[0] for key, _ in writes[0]] == [b"held", b"ended", b"kept"]
+    assert [key.split(b"/")[0] for key, _ in writes[0]] == [b"held", b"kept"]
     assert await desk.kept.get("last") == 1
 
 
