@@ -190,7 +190,7 @@ class Parts:
         await self.outbox.open()
         await self.inbox.open(await self.handled.open())
         await self.friend_requests.open()
-        await self.inbox.begin()
+        self.inbox.begin()
         await self.directory.open()
 
     def begin(self, setup_time: float) -> None:
@@ -216,7 +216,7 @@ class Parts:
         self.links.started = self.directory.publishing = False
         self.listener.close()
         self.own_record.close()
-        self.reception.close(ending=True)
+        self.reception.close()
         await self._orderly(self.redelivery.close)
         await self._orderly(lambda: self._end_handlers(grace))
         await self._stop_plugins()

@@ -15,7 +15,7 @@ from mmplatform.storage.contract import Storage
 from mmplatform.storage.prefixed import PrefixedStorage
 
 OWN_ROWS: Final = (
-    b"asked/", b"asking/", b"cancelled/", b"circle/", b"ended/", b"failed/", b"fate/", b"handled/", b"held/", b"kept/",
+    b"asked/", b"asking/", b"cancelled/", b"circle/", b"failed/", b"fate/", b"handled/", b"held/", b"kept/",
     b"letter/", b"lines/", b"node/", b"outbox/", b"peer/", b"quarantine/", b"received/",
 )  # fmt: skip
 

@@ -68,7 +68,7 @@ class Fates:
 
     async def restore(self, keeps: Callable[[MessageKey], bool]) -> None:
         """Load the marks of cancelled messages that ``keeps`` finds in a row; delete other marks and old fates."""
-        for key, _ in await self._storage.scan(CANCELLED):
+        for key in await self._storage.keys(CANCELLED):
             try:
                 message = parse_id(key[len(CANCELLED) :].decode())
             except ValueError:
@@ -78,7 +78,7 @@ class Fates:
                 self.cancelled.add(message)
             else:
                 self._unsynced.delete(key)
-        keys = [key for key, _ in await self._storage.scan(PREFIX)]
+        keys = await self._storage.keys(PREFIX)
         if len(keys) > FATES_KEPT:
             for key in sorted(keys, key=self._age)[: len(keys) - FATES_KEPT]:
                 self._unsynced.delete(key)

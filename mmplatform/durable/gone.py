@@ -29,14 +29,22 @@ class Gone:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Keep in mind, while rows are read and looked at, which of them go meanwhile."""
-        self._time += 1
-        began = self._time
-        self._readers[began] = None
+        began = self.begin()
         try:
             yield
         finally:
-            del self._readers[began]
-            self._prune()
+            self.end(began)
+
+    def begin(self) -> int:
+        """Begin to read; what is returned is to be given to :meth:`end` when all that was read has been looked at."""
+        self._time += 1
+        self._readers[self._time] = None
+        return self._time
+
+    def end(self, began: int) -> None:
+        """Forget what went since a reader began, as far as no other one needs it."""
+        del self._readers[began]
+        self._prune()
 
     def _prune(self) -> None:
         first = next(iter(self._readers), self._time + 1)

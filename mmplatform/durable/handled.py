@@ -26,7 +26,7 @@ MAX_STRANGERS: Final = 10_000
 RETRY_AFTER: Final = 1.0  # seconds until a failed write is tried again
 LOGGED: Final = 16  # messages that may be handled before a note says so
 
-EndedMessage = tuple[str, bytes, EndOfOne]  # the recipient of the receipt, the row that notes the end, and the end
+EndedMessage = tuple[str, EndOfOne]  # the recipient of the receipt, and the end
 Saving = list[tuple[str, Receiver, list[tuple[Stream, bytes, Ack]]]]  # peers, and what of each is written
 
 _kept = Decoder(SequenceState, MAX_KEPT)
@@ -54,7 +54,7 @@ class Handled:
         self._dirty: dict[str, Receiver] = {}
         self._attached: list[Row] = []
         self._ended: list[EndedMessage] = []
-        self.told: Callable[[list[EndedMessage]], None] = lambda ended: None
+        self.tell: Callable[[list[EndedMessage]], None] = lambda ended: None  # writes receipts at once
         self.saved: Callable[[list[Row]], None] = lambda rows: None  # told of attached rows that are on disk
         self._log = log
         self._unlogged: Note | None = None
@@ -117,12 +117,15 @@ class Handled:
         ]
         if rows or self._attached:
             try:
-                await self._storage.write([*rows, *self._attached], sync=bool(self._attached))
+                written = self._storage.write([*rows, *self._attached], sync=bool(self._attached))
+                self.tell(self._ended)
+                await written
             except StorageError as error:
                 self._failed(error)
         for receiver in self._receivers.values():
             receiver.close()
         if self._log is not None:
+            self.note_gathered()
             self._log.close()
 
     def receiver(self, peer: str) -> Receiver:
@@ -163,7 +166,7 @@ class Handled:
     def attach(self, rows: Sequence[Row], ended: EndedMessage | None = None) -> None:
         """Save ``rows`` at the end of this loop turn, in the order of the calls, after what was attached before.
 
-        ``ended``, a message whose end they note, is given to ``told`` once they are saved.
+        ``ended``, a message that ends with them, is given to ``tell``, whose receipt shares their transaction.
         """
         if not self._closed:
             self._attached += rows
@@ -231,6 +234,8 @@ class Handled:
         except Exception as error:
             self._not_saved(saving, attached, ended, error)
             return
+        if ended:
+            self.tell(ended)
         future.add_done_callback(partial(self._written, saving, attached, ended))
 
     def _written(
@@ -243,8 +248,6 @@ class Handled:
         self._busy = False
         if attached:
             self.saved(attached)
-        if ended:
-            self.told(ended)
         for peer, _, checkpoint in saving:
             self._acknowledge(peer, [ack for _, _, ack in checkpoint])
         if (self._dirty or self._attached) and not self._closed:

@@ -16,16 +16,15 @@ from mmplatform.durable.gone import Gone
 from mmplatform.durable.handled import EndedMessage, Handled
 from mmplatform.durable.handled_log import Note
 from mmplatform.durable.inbox_rows import (
-    ENDED,
     FAILED,
     HELD,
     InboxKey,
     InboxMessage,
     decode_message,
     encode_message,
-    ended_row,
-    parse_ended,
+    number_of,
     parse_key,
+    size_of,
     topic_prefix,
 )  # fmt: skip
 from mmplatform.durable.kept import Kept
@@ -63,8 +62,8 @@ class HeldTopic:
 
 
 class Inbox:
-    """The messages of a node that are kept. ``receipt(peer, ends, rows)`` tells a sender how kept ones ended, and
-    deletes ``rows`` together with that."""
+    """The messages of a node that are kept. ``receipt(peer, ends)`` tells a sender how kept ones ended, and shares the
+    transaction of what was written just before."""
 
     def __init__(
         self,
@@ -72,7 +71,7 @@ class Inbox:
         handled: Handled,
         kept: Kept,
         now: Callable[[], float],
-        receipt: Callable[[str, list[EndOfOne], list[Row]], None],
+        receipt: Callable[[str, list[EndOfOne]], None],
         is_stranger: Callable[[str], bool],
         failed: Callable[[Exception], None],
         limits: InboxLimits,
@@ -90,35 +89,33 @@ class Inbox:
         self._timer: asyncio.TimerHandle | None = None
         self._expiring: asyncio.Task[None] | None = None
         self._closed = False
-        handled.told, handled.saved = self._tell, self._saved
+        handled.tell, handled.saved = self._tell, self._saved
 
     # Life.
 
     async def open(self, handled_before: Sequence[Note]) -> None:
         """Count what earlier runs kept, less what they had handled when they were killed. Raises StorageError."""
         gone = {(note.peer, number) for note in handled_before for number in range(note.low, note.high + 1)}
+        self._number = max([int(self._now() * 1_000_000), *(note.high for note in handled_before)])
         rows: list[Row] = []
+        ended: list[EndedMessage] = []
         for prefix in (HELD, FAILED):
             async for key in self._keys(prefix):
                 parsed = parse_key(key)
                 if parsed is None:
                     rows += await self._put_aside(key)
                 elif prefix == HELD and (parsed.peer, parsed.number) in gone:
-                    rows += await self._end_before_start(parsed)
+                    rows.append((key, None))
+                    ended += await self._ended_before(parsed)
                 else:
                     self._count(parsed)
-        await self._storage.write(rows)
+        written = self._storage.write(rows)
+        self._tell(ended)
+        await written
         self._handled.begin_log()
 
-    async def begin(self) -> None:
-        """Tell senders the ends that earlier runs had noted and not told, and watch for what expires."""
-        ended: list[EndedMessage] = []
-        for key, value in await self._storage.scan(ENDED):
-            try:
-                ended.append(parse_ended(key, value))
-            except CodecError:
-                self._handled.attach([(key, None)])
-        self._tell(ended)
+    def begin(self) -> None:
+        """Watch for what expires."""
         self._watch_first()
 
     def close(self) -> None:
@@ -157,6 +154,7 @@ class Inbox:
     def put(self, message: InboxMessage) -> None:
         """Keep a message that waits for a handler, or has failed, for which there is room."""
         self._handled.attach([self._row(message)])
+        self._tell_grown(message)
 
     def _row(self, message: InboxMessage) -> Row:
         """Count a message; return the row to be saved."""
@@ -167,18 +165,20 @@ class Inbox:
             self._watch(key.expires)
         return key.encoded, encode_message(message)
 
+    def _tell_grown(self, message: InboxMessage) -> None:
+        """Say that a topic has one more, once its row is about to be written: whoever reads from now on finds it."""
+        topic = self.topics.get((message.peer, message.protocol, message.topic))
+        if topic is not None:
+            self.grown(topic)
+
     # What goes.
 
     def end(self, key: InboxKey, message: InboxMessage, ending: Ending, rows: Sequence[Row] = ()) -> None:
         """Let a message go that is kept: it is handled, or will not be; ``rows`` are saved together with that."""
         self._uncount(key)
         self.gone.add(key.number)
-        if message.told:
-            self._handled.attach([(key.encoded, None), *rows])
-            return
-        note = ended_row(message, ending)
-        end = (message.lane, message.epoch, message.seq, *ending)
-        self._handled.attach([(key.encoded, None), note, *rows], (key.peer, note[0], end))
+        ended = None if message.told else (key.peer, message.ended(ending))
+        self._handled.attach([(key.encoded, None), *rows], ended)
 
     def fail(self, key: InboxKey, message: InboxMessage, error: str, ending: Ending) -> None:
         """Put a message whose handlers failed among the failed ones, and tell its sender."""
@@ -189,11 +189,12 @@ class Inbox:
         self._uncount(key)
         self.gone.add(key.number)
         self._handled.attach([(key.encoded, None), self._row(message.among_waiting())])
+        self._tell_grown(message)
 
     # What is there.
 
     async def page(
-        self, prefix: bytes, after: bytes = b"", limit: int = 256, most: int = 1024 * 1024
+        self, prefix: bytes, after: bytes = b"", limit: int = 1024, most: int = 1024 * 1024
     ) -> list[tuple[InboxKey, InboxMessage]]:
         """Return the next messages behind the key ``after``, about ``most`` bytes of them, in order of their arrival
         within a topic. For use within ``gone.reading()``: one of them may be gone when it is looked at.
@@ -201,10 +202,9 @@ class Inbox:
         Raises StorageError.
         """
         start = after + b"\0" if after else b""
-        keys = [parse_key(key) for key in await self._storage.keys(prefix, start, limit)]
         count = size = 0
-        for key in keys:
-            count, size = count + 1, size + (key.size if key is not None else 0)
+        for encoded in await self._storage.keys(prefix, start, limit):
+            count, size = count + 1, size + size_of(encoded)
             if size > most:
                 break
         found: list[tuple[InboxKey, InboxMessage]] = []
@@ -274,14 +274,14 @@ class Inbox:
         self._failed(StorageCorrupt("a row of the inbox has a damaged key and was put aside"))
         return [(b"quarantine/" + key, await self._storage.get(key)), (key, None)]
 
-    async def _end_before_start(self, key: InboxKey) -> list[Row]:
-        """Return the rows that end a message that was handled when this node was killed."""
+    async def _ended_before(self, key: InboxKey) -> list[EndedMessage]:
+        """Return what is to be told of a message that was handled when this node was killed."""
         value = await self._storage.get(key.encoded)
         try:
             message = decode_message(key, value or b"")
         except CodecError:
-            return [(key.encoded, None)]
-        return [(key.encoded, None)] if message.told else [(key.encoded, None), ended_row(message, TAKEN)]
+            return []
+        return [] if message.told else [(key.peer, message.ended(TAKEN))]
 
     def _count(self, key: InboxKey) -> None:
         self._number = max(self._number, key.number)
@@ -295,7 +295,6 @@ class Inbox:
             if topic is None:
                 topic = self.topics[place] = HeldTopic(*place)
             topic.count += 1
-            self.grown(topic)
             topic.bytes += key.size
             topic.expires = min(topic.expires, key.expires)
 
@@ -327,22 +326,16 @@ class Inbox:
                 self.freed(peer)
 
     def _tell(self, ended: list[EndedMessage]) -> None:
-        """Send the receipts of messages whose end is saved."""
-        peers: dict[str, tuple[list[EndOfOne], list[Row]]] = {}
-        for peer, key, end in ended:
-            ends, rows = peers.setdefault(peer, ([], []))
-            ends.append(end)
-            rows.append((key, None))
-        for peer, (ends, rows) in peers.items():
-            try:
-                self._receipt(peer, ends, rows)
-            except StorageError as error:
-                self._failed(error)  # the rows are there: the next start tells the ends
+        """Send receipts of messages that end with the rows that are being written."""
+        peers: dict[str, list[EndOfOne]] = {}
+        for peer, end in ended:
+            peers.setdefault(peer, []).append(end)
+        for peer, ends in peers.items():
+            self._receipt(peer, ends)
 
     def _saved(self, rows: list[Row]) -> None:
         """Note which rows are deleted, and which values of the application can be read from the storage."""
-        keys = [parse_key(key) for key, value in rows if value is None and key.startswith((HELD, FAILED))]
-        self.gone.deleted(key.number for key in keys if key is not None)
+        self.gone.deleted(number_of(key) for key, value in rows if value is None and key.startswith((HELD, FAILED)))
         self._kept.saved(rows)
 
     def _watch_first(self) -> None:

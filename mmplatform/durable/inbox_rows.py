@@ -4,19 +4,17 @@ The key of a kept message has all that is needed to count it, so a start reads k
 topic and number, so a scan finds the messages of a topic in the order in which they came.
 """
 
-from dataclasses import dataclass, replace
-from typing import Final
+import struct
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.delivery.receipts import EndOfOne
-from mmplatform.delivery.sender import LANES
-from mmplatform.delivery.wire import OVERHEAD, End, Ending, Integer, Lane, Short
-from mmplatform.errors import CodecError
+from mmplatform.delivery.wire import OVERHEAD, Ending, Integer, Lane
 from mmplatform.message import MAX_PAYLOAD
 
 HELD: Final = b"held/"  # the start of the keys of messages that wait for a handler
 FAILED: Final = b"failed/"  # of those whose handlers failed
-ENDED: Final = b"ended/"  # of ends that are not told to their senders yet
 SIGN_ID: Final = 44  # characters of a signId
 MAX_ERROR: Final = 1000  # characters of an error that are kept
 
@@ -31,17 +29,11 @@ class _Value(Struct, array_like=True):
     payload: bytes
 
 
-class _End(Struct, array_like=True):
-    end: End
-    text: Short
-
-
+_tail = struct.Struct(">QQQ")  # number, expires, size: the end of a key
 _values = Decoder(_Value, MAX_PAYLOAD + 64 * 1024)
-_ends = Decoder(_End, 4096)
 
 
-@dataclass(frozen=True, slots=True)
-class InboxKey:
+class InboxKey(NamedTuple):
     """Where a kept message is, and what of it is counted. ``expires``: Unix milliseconds of this node's clock."""
 
     prefix: bytes
@@ -54,8 +46,7 @@ class InboxKey:
     encoded: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class InboxMessage:
+class InboxMessage(NamedTuple):
     """A message that is kept.
 
     ``at``: when it came, in Unix milliseconds. ``told``: whether its sender knows its end. ``error``: what its handlers
@@ -83,16 +74,20 @@ class InboxMessage:
         """Return the key under which the message is kept as the ``number``-th that came."""
         prefix, size = FAILED if self.error else HELD, len(self.payload) + OVERHEAD
         encoded = topic_prefix(prefix, self.peer, self.protocol, self.topic)
-        encoded += number.to_bytes(8) + self.expires.to_bytes(8) + size.to_bytes(8)
+        encoded += _tail.pack(number, self.expires, size)
         return InboxKey(prefix, self.peer, self.protocol, self.topic, number, self.expires, size, encoded)
+
+    def ended(self, ending: Ending) -> EndOfOne:
+        """Return what tells its sender how the message ended."""
+        return self.lane, self.epoch, self.seq, *ending
 
     def among_failed(self, error: str) -> "InboxMessage":
         """Return the message as one whose handlers failed."""
-        return replace(self, error=error[:MAX_ERROR] or "failed", told=True)
+        return self._replace(error=error[:MAX_ERROR] or "failed", told=True)
 
     def among_waiting(self) -> "InboxMessage":
         """Return the message as one that waits for handlers."""
-        return replace(self, error="")
+        return self._replace(error="")
 
 
 def topic_prefix(prefix: bytes, peer: str, protocol: str, topic: str) -> bytes:
@@ -102,14 +97,33 @@ def topic_prefix(prefix: bytes, peer: str, protocol: str, topic: str) -> bytes:
 
 def parse_key(key: bytes) -> InboxKey | None:
     """Return what the key of a kept message says, None for a damaged key."""
-    prefix = HELD if key.startswith(HELD) else FAILED
-    parts = key[len(prefix) + SIGN_ID + 1 : -24].split(b"\0")
-    if len(parts) != 3 or parts[2] or not key.startswith(prefix):
+    place = _parse_place(key[: -_tail.size])
+    if place is None:
         return None
-    number, expires, size = (int.from_bytes(key[at : at + 8]) for at in range(len(key) - 24, len(key), 8))
+    number, expires, size = _tail.unpack_from(key, len(key) - _tail.size)
+    return InboxKey(*place, number, expires, size, key)
+
+
+def number_of(key: bytes) -> int:
+    """Return the number in a sound key of a kept message."""
+    return int.from_bytes(key[-24:-16])
+
+
+def size_of(key: bytes) -> int:
+    """Return the size that the key of a kept message says, of a damaged one whatever is there."""
+    return int.from_bytes(key[-8:])
+
+
+@lru_cache(maxsize=256)
+def _parse_place(start: bytes) -> tuple[bytes, str, str, str] | None:
+    """Return what the start of a key says, up to the topic: prefix, peer, protocol and topic; most keys share it."""
+    prefix = HELD if start.startswith(HELD) else FAILED
+    parts = start[len(prefix) + SIGN_ID + 1 :].split(b"\0")
+    if len(parts) != 3 or parts[2] or not start.startswith(prefix):
+        return None
     try:
-        peer = key[len(prefix) : len(prefix) + SIGN_ID].decode("ascii")
-        return InboxKey(prefix, peer, parts[0].decode(), parts[1].decode(), number, expires, size, key)
+        peer = start[len(prefix) : len(prefix) + SIGN_ID].decode("ascii")
+        return prefix, peer, parts[0].decode(), parts[1].decode()
     except UnicodeDecodeError:
         return None
 
@@ -126,19 +140,3 @@ def decode_message(key: InboxKey, data: bytes) -> InboxMessage:
     return InboxMessage(
         key.peer, v.lane, v.epoch, v.seq, key.topic, key.protocol, v.payload, key.expires, v.at, v.told, v.error
     )
-
-
-def ended_row(message: InboxMessage, ending: Ending) -> tuple[bytes, bytes]:
-    """Return the row that notes how a message ended until its sender is told."""
-    place = bytes([message.lane]) + message.epoch.to_bytes(8) + message.seq.to_bytes(8)
-    return ENDED + message.peer.encode() + b"/" + place, encode(_End(*ending))
-
-
-def parse_ended(key: bytes, value: bytes) -> tuple[str, bytes, EndOfOne]:
-    """Return the peer, the key and the end that a row notes. Raises CodecError."""
-    place = key[len(ENDED) + SIGN_ID + 1 :]
-    peer = key[len(ENDED) : len(ENDED) + SIGN_ID]
-    if len(place) != 17 or place[0] >= LANES or not peer.isascii():
-        raise CodecError("the key of an end is damaged")
-    said = _ends.decode(value)
-    return peer.decode(), key, (place[0], int.from_bytes(place[1:9]), int.from_bytes(place[9:]), said.end, said.text)

@@ -126,9 +126,11 @@ class Outbox:
         )
 
     def release(self, peer: str) -> None:
-        """Forget a peer to whom nothing was ever sent in this run, and for whom nothing waits."""
+        """Forget a peer to whom nothing was ever sent in this run, for whom nothing waits, nor anybody for room."""
         queue = self._queues.get(peer)
-        if queue is not None and queue.empty and all(lane_queue.next_seq == 1 for lane_queue in queue.lanes):
+        if queue is None or queue.entering:
+            return
+        if queue.empty and all(lane_queue.next_seq == 1 for lane_queue in queue.lanes):
             del self._queues[peer]
 
     def peers(self) -> list[str]:
@@ -223,13 +225,14 @@ class Outbox:
             if queue.letters:
                 queue.letters.settle(settled.lane, settled.epoch, settled.base)
 
-    def tell_ends(self, peer: str, ends: list[EndOfOne], rows: list[StorageRow]) -> None:
-        """Accept receipts for ``peer``, about its messages; ``rows``, which noted the ends, go once they are saved."""
+    def tell_ends(self, peer: str, ends: list[EndOfOne]) -> None:
+        """Accept receipts for ``peer``, about its messages, and write them at once: they share one transaction with
+        what was written just before."""
         expires = int((self.now() + RECEIPT_EXPIRY) * 1000)
         for payload in encode_receipts(ends):
             _, saved = self.put(self.queue(peer), Priority.CONTROL, RECEIPT, RECEIPT, payload, expires)
-            saved.add_done_callback(_retrieve)  # the rows are still there when it fails: the next start tells the ends
-        self.attach(rows)
+            saved.add_done_callback(_retrieve)  # when it fails, so did the end, which is written and told again
+        self._flush()
 
     def _delivery(self, message: MessageKey) -> Delivery | None:
         """Return the Delivery of a message of this run, None when nobody holds it."""

@@ -115,23 +115,36 @@ class Redelivery:
 
     async def _hand_over(self, topic: HeldTopic) -> None:
         """Hand all messages of one topic over, those that come meanwhile included."""
-        after, slice_ = b"", Slice()
+        page: Page | None = Page(self._inbox, topic, b"")
+        ahead: Page | None = None
         try:
-            while True:
-                with self._inbox.gone.reading():
-                    found = await self._inbox.waiting(topic, after)
-                    for key, message in found:
-                        after = key.encoded
-                        if not self._hand(topic, key, message):
-                            return
-                        await slice_.pause()
-                if not found:
+            while page is not None and (found := await page.read):
+                after = found[-1][0].encoded
+                if topic.count > len(found) + len(topic.in_hand):  # else what comes next is not there yet
+                    ahead = Page(self._inbox, topic, after)
+                if not await self._hand_page(topic, found):
                     return
-                while len(topic.in_hand) >= IN_HAND:
-                    topic.news = asyncio.get_running_loop().create_future()
-                    await topic.news
+                page.close()
+                page, ahead = ahead or Page(self._inbox, topic, after), None
         except StorageError as error:
             self._failed(error)
+        finally:
+            for one in (page, ahead):
+                if one is not None:
+                    one.close()
+
+    async def _hand_page(self, topic: HeldTopic, found: list[tuple[InboxKey, InboxMessage]]) -> bool:
+        """Hand some messages over, and wait until handlers have few of them at hand; return False when nobody listens
+        any more."""
+        slice_ = Slice()
+        for key, message in found:
+            if not self._hand(topic, key, message):
+                return False
+            await slice_.pause()
+        while len(topic.in_hand) >= IN_HAND:
+            topic.news = asyncio.get_running_loop().create_future()
+            await topic.news
+        return True
 
     def _hand(self, topic: HeldTopic, key: InboxKey, message: InboxMessage) -> bool:
         """Hand one message over; return False when nobody listens any more."""
@@ -179,6 +192,21 @@ class Redelivery:
             key.topic, key.protocol, kept.payload, key.peer, handed.scope, "durable", kept.id, kept.at / 1000,
             key.expires / 1000,
         )  # fmt: skip
+
+
+class Page:
+    """Messages of one topic that are being read, while those before are handed over; rows that go meanwhile are known
+    until it is closed."""
+
+    def __init__(self, inbox: Inbox, topic: HeldTopic, after: bytes) -> None:
+        self._gone, self._began = inbox.gone, inbox.gone.begin()
+        self.read = asyncio.get_running_loop().create_task(inbox.waiting(topic, after), name="mm inbox page")
+
+    def close(self) -> None:
+        """Read no more; everything that was read has been looked at."""
+        if not self.read.cancel() and not self.read.cancelled():
+            self.read.exception()  # nobody awaits it any more
+        self._gone.end(self._began)
 
 
 class Slice:

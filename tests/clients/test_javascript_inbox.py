@@ -168,3 +168,30 @@ async def test_strangers_learn_no_errors(python: Platform, relay: str, other: Co
     posted = await other.do("post", topic="bad", peer=python.sign_id, payload=1)
     assert await other.do("end", delivery=posted) == "HandlerFailed: failed"
     assert await other.do("request", topic="bad", peer=python.sign_id, payload=1) == "RequestFailed: failed"
+
+
+async def test_who_is_a_friend_on_one_side_asks_python(python: Platform, relay: str, other: Counterpart) -> None:
+    asking: list[str] = []
+    python.on("asking", asking.append)
+    python.set_up()
+    peer = (await other.do("start", relays=[relay]))["signId"]
+    await other.do("add", ticket=python.ticket(), circle="friends")
+    posted = await other.do("post", topic="chat.first", peer=python.sign_id, payload=1)
+    await until(lambda: asking == [peer])
+    await python.add(peer, circle="friends")
+    assert await other.do("received", delivery=posted) == "received"
+
+
+async def test_who_is_a_friend_on_one_side_asks_the_client(python: Platform, relay: str, other: Counterpart) -> None:
+    started = await other.do("start", relays=[relay])
+    await other.do("setUp")
+    peer = await python.add(started["ticket"], circle="friends")
+    delivery = await python.messaging.send("late", peer, 1)
+
+    async def asks() -> bool:
+        return bool(await other.do("asking") == [python.sign_id])
+
+    await until(asks)
+    await other.do("add", ticket=python.ticket(), circle="friends")
+    await delivery.received()
+    assert delivery.state == "received"

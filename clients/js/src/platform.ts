@@ -18,6 +18,7 @@ import { Depositor } from "./mail/depositing.js";
 import { Mailer } from "./mail/mailer.js";
 import { Messaging, PROTOCOL } from "./messaging/api.js";
 import { Dispatcher } from "./messaging/dispatch.js";
+import { CONTACTS, FriendRequests } from "./peers/friendrequests.js";
 import { Receipts } from "./peers/receipts.js";
 import { Reception } from "./peers/reception.js";
 import { Redelivery } from "./peers/redelivery.js";
@@ -29,7 +30,7 @@ import type { Storage } from "./storage/contract.js";
 import { NodeTransportHost } from "./transporthost.js";
 
 const DEFAULT_TIMEOUT = 10; // seconds
-const INTERNAL = [SIGNALS, RECEIPT, "contacts"]; // protocols that the node itself speaks
+const INTERNAL = [SIGNALS, RECEIPT, CONTACTS]; // protocols that the node itself speaks
 
 export class Platform {
   readonly identity: Identity;
@@ -41,6 +42,7 @@ export class Platform {
   readonly transports: readonly Transport[];
   private readonly storage: Storage;
   private readonly handled: Handled;
+  private readonly friendRequests: FriendRequests;
   private readonly reception: Reception;
   private readonly redelivery: Redelivery;
   private readonly ownRecord: OwnRecord;
@@ -70,6 +72,7 @@ export class Platform {
     const failed = (error: Error, topic: string = ""): void => this.events.emit("error", error, topic);
     const befriend = (circle: Circle): void => {
       for (const peer of [...circle]) this.directory.befriend(peer);
+      this.friendRequests.changed();
       this.lookAgain();
     };
     this.contacts = new Contacts(signId, storage, saved, befriend, failed);
@@ -84,7 +87,10 @@ export class Platform {
     this.handled = new Handled(storage, acknowledge, failed);
     const receipts = new Receipts(this.outbox, failed);
     this.inbox = new Inbox(storage, this.handled, (...ended) => receipts.send(...ended), failed);
-    this.reception = new Reception(this.inbox, INTERNAL, (peer) => this.peers.leftAgain(peer));
+    const asks = (peer: SignId): void => this.events.emit("asking", peer);
+    this.friendRequests = new FriendRequests(this.contacts, storage, this.outbox, asks, failed);
+    const isAsking = (peer: string): boolean => this.friendRequests.isAsking(peer);
+    this.reception = new Reception(this.inbox, INTERNAL, isAsking, (peer) => this.peers.leftAgain(peer));
     this.redelivery = new Redelivery(this.inbox, dispatcher, (peer) => this.contacts.scope(peer), failed);
     const { contacts, directory, outbox, inbox, handled, reception, ownRecord } = this;
     const { epoch } = run;
@@ -93,13 +99,15 @@ export class Platform {
       { epoch, contacts, dispatcher, directory, ownRecord, outbox, inbox, handled, reception, transports },
       this.events,
     );
-    this.upstream = new NodeUpstream(signId, outbox, this.peers);
+    this.upstream = new NodeUpstream(signId, outbox, this.peers, this.friendRequests);
     this.messaging = new Messaging(this.upstream, failed);
     this.messaging.changed = () => this.lookAgain();
     const signals = new Signals(this.peers, transports);
     dispatcher.attach(PROTOCOL, this.messaging);
     dispatcher.attach(SIGNALS, signals);
     dispatcher.attach(RECEIPT, receipts);
+    dispatcher.attach(CONTACTS, this.friendRequests);
+    this.events.on("connection", (peer) => this.friendRequests.ask(peer as SignId));
     this.mailer = new Mailer(
       identity,
       directory,
@@ -144,6 +152,18 @@ export class Platform {
     this.directory.befriend(signId);
     this.peers.find(signId)?.nudge();
     return signId;
+  }
+
+  /** Strangers that have added us as a friend, and since when (Unix milliseconds); `add(peer, "friends")` accepts one. */
+  asking(): { peer: SignId; since: number }[] {
+    return this.friendRequests.list();
+  }
+
+  /** Turn down one who asks: what it sends to friends is refused from now on. False when it does not ask. */
+  decline(peer: string): boolean {
+    const declined = this.friendRequests.forget(parseSignId(peer));
+    if (declined) this.lookAgain();
+    return declined;
   }
 
   /** Wait for a link to the peer. Throws Unreachable with the reason. */
@@ -205,6 +225,7 @@ export class Platform {
     await this.handled.open();
     await this.inbox.open();
     await this.outbox.open();
+    await this.friendRequests.open();
     await this.inbox.begin();
     this.redelivery.begin();
     for (const transport of this.transports) transport.attach(this.transportHost);

@@ -90,6 +90,7 @@ const commands: Record<string, (command: Command) => unknown> = {
   },
   stop: () => platform.close(),
   setUp: () => platform.setUp(),
+  asking: () => platform.asking().map(({ peer }) => peer),
   // Handlers that come late, or throw; and one message after the other.
   listen: ({ topic, fails }) => {
     platform.messaging.on(

@@ -1,23 +1,19 @@
 """Rows of the inbox: what is kept is read again, and a damaged row is a CodecError or no key, never anything else."""
 
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmplatform.delivery.wire import OVERHEAD, End
+from mmplatform.delivery.wire import OVERHEAD
 from mmplatform.durable.inbox_rows import (
-    ENDED,
     FAILED,
     HELD,
     MAX_ERROR,
     InboxMessage,
     decode_message,
     encode_message,
-    ended_row,
-    parse_ended,
     parse_key,
     topic_prefix,
 )
@@ -46,7 +42,7 @@ def test_what_is_kept_is_read_again(message: InboxMessage, number: int) -> None:
 
 @given(kept, st.lists(numbers, min_size=2, max_size=5, unique=True))
 def test_keys_of_a_topic_sort_as_its_messages_came(message: InboxMessage, numbers_of: list[int]) -> None:
-    held = replace(message, error="")
+    held = message._replace(error="")
     assert [parse_key(key) for key in sorted(held.key(number).encoded for number in numbers_of)] == [
         held.key(number) for number in sorted(numbers_of)
     ]
@@ -68,7 +64,7 @@ def test_a_failed_message_is_told_and_has_an_error(error: str, noted: str) -> No
     assert message.among_waiting().key(1).prefix == HELD
 
 
-@given(st.sampled_from([HELD, FAILED, ENDED, b""]), st.binary(max_size=120))
+@given(st.sampled_from([HELD, FAILED, b"kept/", b""]), st.binary(max_size=120))
 def test_foreign_keys_are_told_from_good_ones(prefix: bytes, rest: bytes) -> None:
     found = parse_key(prefix + rest)
     assert found is None or found.encoded == prefix + rest
@@ -85,15 +81,3 @@ def test_a_changed_byte_of_a_key_is_no_other_error(message: InboxMessage, positi
 def test_foreign_values_are_codec_errors(message: InboxMessage, value: bytes) -> None:
     with suppress(CodecError):
         decode_message(message.key(1), value)
-
-
-@given(kept, st.sampled_from(list(End)), st.text(max_size=50))
-def test_an_end_that_is_noted_is_read_again(message: InboxMessage, end: End, text: str) -> None:
-    key, value = ended_row(message, (end, text))
-    assert parse_ended(key, value) == (PEER, key, (message.lane, message.epoch, message.seq, end, text))
-
-
-@given(st.binary(max_size=100), st.binary(max_size=20))
-def test_foreign_ends_are_codec_errors(key: bytes, value: bytes) -> None:
-    with suppress(CodecError):
-        parse_ended(ENDED + key, value)

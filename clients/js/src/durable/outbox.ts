@@ -15,7 +15,6 @@ import { decodeRow, encodeRow, PREFIX, parseRowKey, rowKey } from "./rows.js";
 import type { Run } from "./runs.js";
 
 const PEER_BYTES = 64 * 1024 * 1024; // that may wait for one peer
-const LOOK_EVERY = 3_600_000; // milliseconds between two looks for messages whose end nobody told
 
 /** What is to be saved of one lane, in one row. */
 interface LaneWrite {
@@ -31,7 +30,6 @@ export class Outbox {
   private readonly received: Received;
   private staged = new Set<PeerQueue>();
   private attached: Row[] = [];
-  private overdue: ReturnType<typeof setTimeout> | undefined;
   private closed = false;
 
   constructor(
@@ -43,7 +41,7 @@ export class Outbox {
     this.received = new Received(storage, (error) => failed(asError(error)));
   }
 
-  /** Take up what earlier runs left. */
+  /** Take up what earlier runs left; a page is opened more often than messages are overdue. */
   async open(): Promise<void> {
     await this.received.open();
     this.endOverdue();
@@ -60,7 +58,6 @@ export class Outbox {
   async close(): Promise<void> {
     const saved = this.flush();
     this.closed = true;
-    clearTimeout(this.overdue);
     for (const queue of this.queues.values()) {
       for (const delivery of [...queue.deliveries.values(), ...queue.received.values()]) delivery.stop();
       queue.relieve();
@@ -193,7 +190,6 @@ export class Outbox {
     for (const { low, high, ...place } of this.received.overdue(Date.now())) {
       this.endReceived(place, low, high, EXPIRED);
     }
-    this.overdue = setTimeout(() => this.endOverdue(), LOOK_EVERY);
   }
 
   private queue(peer: string): PeerQueue {

@@ -44,7 +44,10 @@ export interface Incoming {
   readonly expires: number;
 }
 
-/** `internal`: protocols that the node itself speaks. `again(peer)` asks a peer, or all, for what was left with it. */
+/**
+ * `internal`: protocols that the node itself speaks. `asks` says whether a stranger asks to be a friend. `again(peer)` asks
+ * a peer, or all, for what was left with it.
+ */
 export class Reception {
   /** The application may have handlers still to register. */
   settingUp = true;
@@ -57,6 +60,7 @@ export class Reception {
   constructor(
     private readonly inbox: Inbox,
     private readonly internal: readonly string[],
+    private readonly asks: (peer: string) => boolean,
     private readonly again: (peer?: string) => void,
   ) {
     inbox.freed = again;
@@ -85,7 +89,7 @@ export class Reception {
     return this.settingUp ? new Promise((resolve) => this.waiters.push(resolve)) : Promise.resolve();
   }
 
-  /** There is a new handler, or a new friend. */
+  /** There is a new handler, or a new friend, or one who asked is turned down. */
   subscribed(): void {
     if (this.left) {
       this.left = false;
@@ -109,7 +113,7 @@ export class Reception {
     const { scope, stream, record } = message;
     if (this.internal.includes(record.protocol) || !/^[ -~]+$/.test(record.protocol)) return UNHEARD;
     if (scope !== "public" && this.keep(message, "")) return IN_INBOX;
-    if (scope === "public" && !this.settingUp) return UNHEARD;
+    if (scope === "public" && !this.settingUp && !this.asks(message.peer)) return UNHEARD;
     this.left ||= scope === "public";
     stream.leave(record.seq);
     return undefined;

@@ -117,10 +117,33 @@ test("a stranger's message waits with its sender until there is a handler, then 
   await after.done();
   assert.equal(nothing.state, "waiting");
   other.setUp();
+  other.decline(one.signId);
   await assert.rejects(nothing.done(), (error) => error instanceof Refused && /unhandled/.test(error.message));
   assert.deepEqual(heard, [1, 3]);
   await assert.rejects((await one.messaging.send("nothing", other.signId)).done(), /unhandled/);
   assert.deepEqual(await other.inbox.list(), []);
+});
+
+test("who is a friend on one side only asks, and is heard once accepted", TIME, async (t) => {
+  const [one, other] = await two(t, false);
+  other.setUp();
+  await until(() => other.asking().length === 1);
+  const delivery = await one.messaging.send("chat", other.signId, 1);
+  await one.ping(other.signId);
+  assert.deepEqual([other.asking()[0]!.peer, delivery.state], [one.signId, "waiting"]);
+  other.add(one.signId, "friends");
+  await delivery.received();
+  assert.deepEqual([delivery.state, other.asking()], ["received", []]);
+});
+
+test("who asks and is turned down is refused", TIME, async (t) => {
+  const [one, other] = await two(t, false);
+  other.setUp();
+  await until(() => other.asking().length === 1);
+  const delivery = await one.messaging.send("chat", other.signId, 1);
+  await one.ping(other.signId);
+  assert.deepEqual([other.decline(one.signId), other.decline(one.signId)], [true, false]);
+  await assert.rejects(delivery.done(), /unhandled/);
 });
 
 test("a stranger that is added as a friend is heard", TIME, async (t) => {
