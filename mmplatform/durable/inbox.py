@@ -35,6 +35,8 @@ MAX_STRANGERS: Final = 1000  # strangers of whom something is kept
 MAX_FULL: Final = 10_000  # peers that are told of room; others hear of it with their next link
 LOOK_EVERY: Final = 3600.0  # seconds between two looks for what expires, at most
 PAGE: Final = 4096  # keys read at once at the start
+PAGE_ROWS: Final = 512  # messages read at once
+PAGE_BYTES: Final = 1024 * 1024  # of these, but for the last one
 OUT_OF_ORDER: Final = StorageCorrupt("the rows of the inbox are out of order; restore the file from a backup")
 
 
@@ -59,6 +61,11 @@ class HeldTopic:
         self.expires = 2**63  # when the first of them expires, in Unix milliseconds of this node
         self.in_hand: set[bytes] = set()
         self.news: asyncio.Future[None] | None = None  # resolves when a handler is done with one of them
+
+    @property
+    def prefix(self) -> bytes:
+        """The start of the keys of its messages."""
+        return topic_prefix(HELD, self.peer, self.protocol, self.topic)
 
 
 class Inbox:
@@ -184,37 +191,45 @@ class Inbox:
 
     # What is there.
 
-    async def page(
-        self, prefix: bytes, after: bytes = b"", limit: int = 1024, most: int = 1024 * 1024
-    ) -> list[tuple[InboxKey, InboxMessage]]:
-        """Return the next messages behind the key ``after``, about ``most`` bytes of them, in order of their arrival
-        within a topic. For use within ``gone.reading()``: one of them may be gone when it is looked at.
+    async def page(self, prefix: bytes, after: bytes = b"") -> list[tuple[InboxKey, InboxMessage]]:
+        """Return the next messages behind the key ``after``, in order of their arrival within a topic. For use within
+        ``gone.reading()``: one of them may be gone when it is looked at.
 
         Raises StorageError.
         """
+        read = [self.read(*row) for row in await self.rows(prefix, after)]
+        return [found for found in read if found is not None]
+
+    async def rows(self, prefix: bytes, after: bytes = b"") -> list[tuple[bytes, bytes]]:
+        """Return the next rows behind the key ``after``, about PAGE_BYTES of them. Raises StorageError."""
         start = after + b"\0" if after else b""
         count = size = 0
-        for encoded in await self._storage.keys(prefix, start, limit):
-            count, size = count + 1, size + size_of(encoded)
-            if size > most:
+        for key in await self._storage.keys(prefix, start, PAGE_ROWS):
+            count, size = count + 1, size + size_of(key)
+            if size > PAGE_BYTES:
                 break
-        found: list[tuple[InboxKey, InboxMessage]] = []
-        for encoded, value in await self._storage.scan(prefix, start, count) if count else ():
-            if encoded < start:
+        found = await self._storage.scan(prefix, start, count) if count else []
+        for at, (key, _) in enumerate(found):
+            if key < start:
                 self._failed(OUT_OF_ORDER)
-                break
-            start, key = encoded + b"\0", parse_key(encoded)
-            try:
-                if key is None:
-                    raise CodecError("its key is damaged")
-                found.append((key, decode_message(key, value)))
-            except CodecError as error:
-                self._failed(StorageCorrupt(f"a message that waits for a handler was put aside: {error}"))
-                if key is not None and key.number not in self.gone:
-                    self._uncount(key)
-                    self.gone.add(key.number)
-                self._handled.attach([(b"quarantine/" + encoded, value), (encoded, None)])
+                return found[:at]
+            start = key + b"\0"
         return found
+
+    def read(self, encoded: bytes, value: bytes) -> tuple[InboxKey, InboxMessage] | None:
+        """Return what a row says; a damaged row is put aside."""
+        key = parse_key(encoded)
+        try:
+            if key is None:
+                raise CodecError("its key is damaged")
+            return key, decode_message(key, value)
+        except CodecError as error:
+            self._failed(StorageCorrupt(f"a message that waits for a handler was put aside: {error}"))
+            if key is not None and key.number not in self.gone:
+                self._uncount(key)
+                self.gone.add(key.number)
+            self._handled.attach([(b"quarantine/" + encoded, value), (encoded, None)])
+            return None
 
     def is_in_hand(self, key: InboxKey) -> bool:
         """Whether handlers have a message that waited for them, or it is gone."""
@@ -222,10 +237,6 @@ class Inbox:
             return False
         topic = self.topics.get((key.peer, key.protocol, key.topic))
         return topic is None or key.encoded in topic.in_hand
-
-    async def waiting(self, topic: HeldTopic, after: bytes = b"") -> list[tuple[InboxKey, InboxMessage]]:
-        """Return the next messages of one topic: see :meth:`page`."""
-        return await self.page(topic_prefix(HELD, topic.peer, topic.protocol, topic.topic), after)
 
     @property
     def count(self) -> int:
@@ -316,7 +327,7 @@ class Inbox:
 
     def _saved(self, rows: list[Row]) -> None:
         """Note which rows are deleted, and which values of the application can be read from the storage."""
-        self.gone.deleted(number_of(key) for key, value in rows if value is None and key.startswith((HELD, FAILED)))
+        self.gone.deleted([number_of(key) for key, value in rows if value is None and key.startswith((HELD, FAILED))])
         self._kept.saved(rows)
 
     def _watch_first(self) -> None:
@@ -355,7 +366,7 @@ class Inbox:
 
     async def _expire_topic(self, topic: HeldTopic, now: int) -> None:
         first, after = 2**63, b""
-        while found := await self.waiting(topic, after):
+        while found := await self.page(topic.prefix, after):
             after = found[-1][0].encoded
             for key, message in found:
                 if key.expires > now:
