@@ -4,6 +4,7 @@
 - ``flush``: waiting for all of many destinations to be settled, in CPU.
 - ``start``: the longest stall of the event loop while a node starts for whom many destinations wait.
 - ``gathered``: memory of a node that is given many large messages at once for a peer that is away.
+- ``listing``: what ``mm outbox`` reads, in seconds and memory.
 - ``cancel``: taking back the newest of many waiting messages, in CPU.
 - ``expiry``: messages that expire one after the other while others wait, in CPU.
 """
@@ -104,7 +105,7 @@ async def _fill(folder: str, destinations: int) -> None:
         await _put_everywhere(outbox, [key.sign_id for key in keys])
 
 
-async def gathered(messages: int = 500, size: int = MB) -> str:
+async def gathered(messages: int = 500, size: int = MB, minute: float = 60.0) -> str:
     """Send many large messages at once to a peer that is away, look at the memory, and again a minute later."""
     with tempfile.TemporaryDirectory() as folder:
         async with Platform(folder, connection_info=()) as platform:
@@ -123,12 +124,29 @@ async def gathered(messages: int = 500, size: int = MB) -> str:
             await asyncio.gather(sending, return_exceptions=True)
             del payload, sending
             soon = _memory()
-            await asyncio.sleep(60)
+            await asyncio.sleep(minute)
             after = _memory()
     return (
         f"{messages} x {size / MB:.0f} MiB gathered: {seconds:.1f} s until the box was full ({busy:.1f} s CPU), "
         f"RSS {before:.0f} MB before, {peak:.0f} at most, {soon:.0f} then, {after:.0f} a minute later"
     )
+
+
+async def listing(rows: int = 60_000, messages: int = 1_000_000) -> str:
+    """List what waits, as ``mm outbox`` does: many rows of one message, and many messages in few rows."""
+    found = []
+    for count, together in ((rows, 1), (messages, 1000)):
+        with tempfile.TemporaryDirectory() as folder:
+            async with Unsynced(Path(folder) / "data.db") as storage, _outbox(storage, 1) as outbox:
+                for _ in range(count // together):
+                    await asyncio.gather(*(_put(outbox, AWAY) for _ in range(together)))
+                before, begun = _memory(), time.monotonic()
+                listed = 0
+                async for _ in inspection.queued(outbox):
+                    listed += 1
+                seconds, more = time.monotonic() - begun, _memory() - before
+                found.append(f"{listed:,} in {count // together:,} rows: {seconds:.1f} s, {more:.0f} MB more")
+    return f"listing: {'; '.join(found)}"
 
 
 async def cancel(*counts: int) -> str:
@@ -169,7 +187,7 @@ class Unsynced(SQLiteStorage):
 
 
 PARTS: Final[dict[str, Callable[[], Coroutine[Any, Any, str]]]] = {
-    part.__name__: part for part in (drain, flush, start, gathered, cancel, expiry)
+    part.__name__: part for part in (drain, flush, start, gathered, listing, cancel, expiry)
 }
 AWAY_KEY: Final = Identity.generate().sign_id
 

@@ -15,9 +15,9 @@ async def main() -> None:
         for number in range(3):
             delivery = await alice.messaging.send("news", peer, number)
         print(delivery.state)
-    async with Platform(bobs) as bob, Platform(alices) as alice:
-        bob.contacts.friends.add(alice.sign_id)
-        bob.messaging.on("friends.news", lambda topic, sender, payload: print("news", payload))
+    bob = Platform(bobs, friends=[alice.sign_id])
+    bob.messaging.on("friends.news", lambda topic, sender, payload: print("news", payload))
+    async with bob, Platform(alices) as alice:
         await alice.flush(peer, timeout=30)
         print(await alice.delivery(delivery.id))
 

@@ -13,7 +13,7 @@ class Compressed:
         self.room, self.ask = upstream.room, upstream.ask
 
     def attach(self, protocol, handler):
-        self.handler, self.close = handler, handler.close
+        self.handler, self.listens, self.end = handler, handler.listens, handler.end
         self.upstream.attach(protocol, self)
 
     def post(self, peer, topic, protocol, payload, *options):
@@ -25,9 +25,10 @@ class Compressed:
 
 
 async def main() -> None:
-    async with Platform() as alice, Platform() as bob:
-        sender, taker = (API(Compressed(node.upstream), "zip", raw, bytes) for node in (alice, bob))
-        taker.on("public.text", lambda topic, sender, payload: print(len(payload), "were meant"))
+    alice, bob = Platform(), Platform()
+    sender, taker = (API(Compressed(node.upstream), "zip", raw, bytes) for node in (alice, bob))
+    taker.on("public.text", lambda topic, sender, payload: print(len(payload), "were meant"))
+    async with alice, bob:
         await (await sender.send("text", await alice.add(bob.ticket()), b"mm " * 10_000))
 
 

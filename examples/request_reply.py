@@ -6,15 +6,18 @@ from mmplatform import NoResponders, Platform, RequestFailed, RequestTimeout
 
 
 async def main() -> None:
-    async with Platform() as alice, Platform() as bob:
-        bob.on("error", lambda error, topic: print(f"bob's {topic} failed: {error}"))
-        bob.messaging.on("public.divide", lambda topic, sender, pair: pair[0] / pair[1])
+    alice, bob = Platform(), Platform()
+    bob.on("error", lambda error, topic: print(f"bob's {topic} failed: {error}"))
+    bob.messaging.on("friends.divide", lambda topic, sender, pair: pair[0] / pair[1])
 
-        @bob.messaging.on("public.sleep")
-        async def sleep(topic, sender, seconds):
-            await asyncio.sleep(seconds)
+    @bob.messaging.on("friends.sleep")
+    async def sleep(topic, sender, seconds):
+        await asyncio.sleep(seconds)
 
-        peer = await alice.add(bob.ticket())
+    async with alice, bob:
+        bob.set_up()  # no more handlers come: what nobody answers need not wait for one
+        await bob.add(alice.ticket(), circle="friends")  # friends are told what failed, strangers that it did
+        peer = await alice.add(bob.ticket(), circle="friends")
         print(await alice.messaging.request("divide", peer, [1, 4]))
         for topic, payload in (("divide", [1, 0]), ("sleep", 60), ("multiply", [6, 7])):
             try:

@@ -7,16 +7,17 @@ from mmplatform import Platform
 
 
 async def main() -> None:
-    async with Platform(mkdtemp()) as alice, Platform(mkdtemp()) as bob:
+    alice, bob = Platform(mkdtemp()), Platform(mkdtemp())
 
-        @bob.messaging.on("friends.chat")
-        async def heard(topic, sender, payload):
-            print(f"{topic}: {payload}")
+    @bob.messaging.on("friends.chat")
+    async def heard(topic, sender, payload):
+        print(f"{topic}: {payload}")
 
-        @bob.messaging.on("friends.add")
-        def add(topic, sender, payload):
-            return sum(payload)
+    @bob.messaging.on("friends.add")
+    def add(topic, sender, payload):
+        return sum(payload)
 
+    async with alice, bob:
         await bob.add(alice.ticket(), name="alice", circle="friends")
         peer = await alice.add(bob.ticket(), name="bob", circle="friends")
         delivery = await alice.messaging.send("chat", peer, {"text": "hi"})  # kept safe here

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from mmplatform import Platform
+from mmplatform import Platform, Refused
 
 
 async def main() -> None:
@@ -15,8 +15,10 @@ async def main() -> None:
         show(pattern)
     await platform.messaging.send("home.attic.temp", payload=31)
     await platform.messaging.send("home.cellar.hum", payload=70)
-    delivery = await platform.messaging.send("garden", payload="nobody listens")
-    print((await delivery).reason)
+    try:
+        await (await platform.messaging.send("garden", payload="nobody listens"))
+    except Refused as error:
+        print(error)
 
 
 asyncio.run(main())

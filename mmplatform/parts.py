@@ -81,26 +81,7 @@ class Parts:
         self.dispatcher, self.bus = Dispatcher(events), Bus(failed)
         self.contacts = Contacts(storage, own, failed, friends, devices)
         self.outbox = Outbox(storage, self.epoch, now, lambda peer: self.peers.wake(peer), failed)
-        handled_log = HandledLog(folder.path / "handled", failed) if folder is not None else None
-        self.handled = Handled(
-            storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, handled_log
-        )
-        self.kept = Kept(storage)
-        self.inbox = Inbox(
-            storage, self.handled, self.kept, now, self.outbox.tell_ends,
-            lambda peer: self.contacts.scope(peer) == "public", failed, limits,
-        )  # fmt: skip
-        self.reception = Reception(
-            self.inbox, self.kept, self.dispatcher.internal, hold, lambda peer: self.friend_requests.asks(peer),
-            lambda peer: self.peers.want_again(peer), now,
-        )  # fmt: skip
-        self.redelivery = Redelivery(
-            self.inbox, self.handled, self.dispatcher, self.reception, self.contacts.scope, now, failed
-        )
-        self.friend_requests = FriendRequests(
-            self.contacts, storage, self.outbox, self.reception.subscribed, now, events
-        )
-        events.add("connection", self.friend_requests.ask)
+        self._receive(hold, limits)
         self.directory = Directory(
             storage, self.bus, self.contacts, own, now, lambda peer: self.peers.found(peer), failed
         )
@@ -141,6 +122,30 @@ class Parts:
         self._cut = False  # whether somebody has cancelled close()
         self._connect_plugins()
 
+    def _receive(self, hold: Sequence[str], limits: InboxLimits) -> None:
+        """Make the parts that take messages in: what is handled, what is kept, and what becomes of the rest."""
+        folder, storage, now, events, failed = self.folder, self.storage, self.now, self.events, self.events.failed
+        handled_log = HandledLog(folder.path / "handled", failed) if folder is not None else None
+        self.handled = Handled(
+            storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, handled_log
+        )
+        self.kept = Kept(storage)
+        self.inbox = Inbox(
+            storage, self.handled, self.kept, now, self.outbox.tell_ends,
+            lambda peer: self.contacts.scope(peer) == "public", failed, limits,
+        )  # fmt: skip
+        self.reception = Reception(
+            self.inbox, self.kept, self.dispatcher.internal, hold, lambda peer: self.friend_requests.asks(peer),
+            lambda peer: self.peers.want_again(peer), now,
+        )  # fmt: skip
+        self.redelivery = Redelivery(
+            self.inbox, self.handled, self.dispatcher, self.reception, self.contacts.scope, now, failed
+        )
+        self.friend_requests = FriendRequests(
+            self.contacts, storage, self.outbox, self.reception.subscribed, now, events
+        )
+        events.add("connection", self.friend_requests.ask)
+
     def _connect_plugins(self) -> None:
         """Give transports, carriers and services their host, and signals of transports a protocol."""
         signals = Signals(self.plugins.by_scheme, self.peers.by_id.get)
@@ -163,15 +168,7 @@ class Parts:
 
     async def open(self) -> None:
         """Open the storage, listen, start the services."""
-        if self.folder is not None:
-            self.folder.open()
-        await self.storage.open()
-        await self.contacts.open()
-        await self.outbox.open()
-        await self.inbox.open(await self.handled.open())
-        await self.friend_requests.open()
-        self.inbox.begin()
-        await self.directory.open()
+        await self.open_rows()
         self.mailer.open()  # before anything can be dialled or come
         for carrier in self.plugins.carriers:
             await carrier.carry(self._transport_host)
@@ -188,6 +185,18 @@ class Parts:
                 raise
             self.started.append(service)
             log.info("service %s started", type(service).__name__)
+
+    async def open_rows(self) -> None:
+        """Open the storage, and what it has of messages and people: all of a node but its network."""
+        if self.folder is not None:
+            self.folder.open()
+        await self.storage.open()
+        await self.contacts.open()
+        await self.outbox.open()
+        await self.inbox.open(await self.handled.open())
+        await self.friend_requests.open()
+        self.inbox.begin()
+        await self.directory.open()
 
     def begin(self, setup_time: float) -> None:
         """Let peers in, tell services who we are, and dial whom something waits for."""
@@ -212,21 +221,25 @@ class Parts:
         self.links.started = self.directory.publishing = False
         self.listener.close()
         self.own_record.close()
-        self.reception.close(ending=True)
+        self.reception.close()
         await self._orderly(self.redelivery.close)
         await self._orderly(lambda: self._end_handlers(grace))
         await self._stop_plugins()
         for step in (self._saved, self.peers.close, self.links.close):
             await self._orderly(step)
         self.link_log.close()
+        await self.close_rows()
+        log.info("stopped: %s", self.identity.sign_id)
+        if self._cut:
+            raise asyncio.CancelledError
+
+    async def close_rows(self) -> None:
+        """Save and close what :meth:`open_rows` opened."""
         self.inbox.close()
         for step in (self.handled.close, self.outbox.close, self.storage.close, self.events.close):
             await self._orderly(step)
         if self.folder is not None:
             self.folder.close()
-        log.info("stopped: %s", self.identity.sign_id)
-        if self._cut:
-            raise asyncio.CancelledError
 
     def tell(self, topic: str, payload: object) -> None:
         """Say something to the services of this node, on the local bus."""

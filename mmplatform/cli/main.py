@@ -11,18 +11,20 @@ import click
 from mmplatform.cli import logs, plugin_commands
 from mmplatform.cli.command import FAILED, OK, USAGE, Group, Interrupted
 from mmplatform.cli.commands.completion import completion
-from mmplatform.cli.commands.contacts import add, identity, peers
+from mmplatform.cli.commands.contacts import accept, add, identity, peers
 from mmplatform.cli.commands.demo import demo, receive
 from mmplatform.cli.commands.doctor import doctor
+from mmplatform.cli.commands.inbox import inbox
 from mmplatform.cli.commands.messages import ping, request, send
 from mmplatform.cli.commands.on import listen
-from mmplatform.cli.commands.outbox import outbox
+from mmplatform.cli.commands.outbox import delivery, outbox
 from mmplatform.cli.commands.run import run_node
 from mmplatform.cli.output import debugging, to_json
 from mmplatform.errors import MMError
 
 COMMANDS: Final = (
-    identity, add, peers, run_node, send, listen, request, ping, outbox, doctor, demo, receive, completion,
+    identity, add, peers, accept, run_node, send, listen, request, ping, inbox, outbox, delivery, doctor, demo, receive,
+    completion,
 )  # fmt: skip
 
 

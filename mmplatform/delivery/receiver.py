@@ -10,6 +10,7 @@ from typing import Final
 
 from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.delivery.fragments import Assembler, Budget
+from mmplatform.delivery.left import Left
 from mmplatform.delivery.wire import (
     MAX_FRAME,
     MAX_OUTCOMES,
@@ -51,7 +52,7 @@ class Stream:
 
     __slots__ = (
         "assembler", "budget", "dirty", "done", "epoch", "finished", "lane", "left", "next", "outcomes",
-        "pending_bytes", "piece_seq", "reported", "seen", "stale", "stash",
+        "pending_bytes", "piece_seq", "reported", "seen", "stale", "stash", "torn",
     )  # fmt: skip
 
     def __init__(self, lane: int, epoch: int, budget: Budget, largest: int) -> None:
@@ -60,13 +61,14 @@ class Stream:
         self.done = 0  # all messages up to this number are handled
         self.next = 1  # the next number to hand out
         self.finished: set[int] = set()  # handled, above done
-        self.left: set[int] = set()  # handed out and left with the sender: these may come again
+        self.left = Left()  # handed out and left with the sender: these may come again
         self.stash: dict[int, Record] = {}  # records that came before their turn, over another link
         self.outcomes: list[tuple[int, int, End, str]] = []
         self.piece_seq = 0  # the number of the message whose pieces the assembler holds
         self.reported = 0  # bytes of that message that the sender knows to be held
         self.dirty = False  # whether something is handled and not saved
         self.stale = False  # whether the sender should hear again what is saved
+        self.torn = False  # whether the rest of a message came that was left: it has to come again as a whole
         self.seen = 0
         self.pending_bytes = 0
 
@@ -93,16 +95,20 @@ class Stream:
             self.done = high
             self.dirty = True
 
-    def leave(self, seq: int) -> None:
+    def leave(self, record: Record) -> None:
         """Forget a message that was handed out: its sender keeps it, and when it comes again it is handed out again."""
-        self.left.add(seq)
+        self.left.add(record)
+
+    def must_leave(self, record: Record) -> bool:
+        """Whether a message must be left, too, as an earlier one of its topic is."""
+        return bool(self.left.numbers) and self.left.precedes(record)
 
     def begin_at(self, base: int) -> None:
         """Count all below ``base`` as handled: the sender holds nothing of it any more."""
         if base > self.done + 1:
             self.done = base - 1
             self.finished = {seq for seq in self.finished if seq > self.done}
-            self.left = {seq for seq in self.left if seq > self.done}
+            self.left.settle_upto(self.done)
             while self.done + 1 in self.finished:
                 self.done += 1
                 self.finished.discard(self.done)
@@ -196,17 +202,18 @@ class Receiver:
         stream = self._streams.get((lane, epoch))
         if stream is None:
             return 0, 0
-        return (min(stream.left) if stream.left else stream.next) - 1, stream.done
+        return (stream.left.lowest() or stream.next) - 1, stream.done
 
     def left(self) -> list[tuple[int, int]]:
         """Return lane and epoch of the streams of which something was left with the sender."""
-        return [place for place, stream in self._streams.items() if stream.left]
+        return [place for place, stream in self._streams.items() if stream.left.numbers]
 
     @property
     def unfinished(self) -> int:
         """How many records are handed out and not handled."""
         return sum(
-            stream.next - 1 - stream.done - len(stream.finished) - len(stream.left) for stream in self._streams.values()
+            stream.next - 1 - stream.done - len(stream.finished) - len(stream.left.numbers)
+            for stream in self._streams.values()
         )
 
     def owe(self, lane: int, epoch: int) -> None:
@@ -224,7 +231,7 @@ class Receiver:
         stream.seen = now_ms
         if batch.base > stream.done + 1 or stream.outcomes:
             stream.begin_at(batch.base)
-        first, left = stream.next, set(stream.left)
+        first, left = stream.next, dict(stream.left.numbers)
         try:
             ready = self._in_turn(stream, batch.records)
             for piece in batch.pieces:
@@ -232,10 +239,13 @@ class Receiver:
                 if whole is not None:
                     ready += self._in_turn(stream, [whole])
         except ProtocolError:
-            stream.next, stream.left = first, left  # none of it is handed out: all comes again over the next link
+            stream.next = first  # none of it is handed out: all comes again over the next link
+            stream.left.restore(left)
             raise
-        if 0 < stream.piece_seq < stream.next and stream.piece_seq not in stream.left:
+        if 0 < stream.piece_seq < stream.next and stream.piece_seq not in stream.left.numbers:
             stream.forget_pieces()  # a tombstone took the place of the rest
+        if left:  # pieces come behind the records of their batch
+            ready.sort(key=_seq)
         self.accepted += len(ready)
         return stream, ready
 
@@ -280,6 +290,7 @@ class Receiver:
         ready: list[Record] = []
         expected = stream.next
         if stream.stash:
+            _follow_left(stream, ready)
             expected = _follow(stream, expected, ready)
         for record in records:
             seq = record.seq
@@ -289,11 +300,15 @@ class Receiver:
                 if stream.stash or stream.finished:
                     expected = _follow(stream, expected, ready)
             elif seq < expected:
-                if seq in stream.left:
-                    stream.left.discard(seq)
-                    ready.append(record)
-                else:
+                if seq not in stream.left.numbers:
                     stream.stale = True
+                elif seq == stream.left.lowest():
+                    del stream.left.numbers[seq]
+                    ready.append(record)
+                    if stream.stash:
+                        _follow_left(stream, ready)
+                else:
+                    stream.put_by(record)  # those before it come again, too
             else:
                 stream.put_by(record)
         if expected - 1 > stream.done + WINDOW:
@@ -302,10 +317,13 @@ class Receiver:
         return ready
 
     def _put_together(self, stream: Stream, seq: int, offset: int, total: int, data: bytes) -> Record | None:
-        if (seq < stream.next and seq not in stream.left) or seq in stream.stash:
+        if (seq < stream.next and seq not in stream.left.numbers) or seq in stream.stash:
             stream.stale = True
             return None
         if seq != stream.piece_seq:
+            if offset and seq in stream.left.numbers:  # its beginning came, over another link, before it was left
+                stream.torn = True
+                return None
             if offset or stream.next <= stream.piece_seq < seq:
                 raise ProtocolError("bad-piece", f"slice of {seq} while {stream.piece_seq or stream.next} is due")
             stream.forget_pieces()
@@ -333,6 +351,10 @@ class Receiver:
         return stream
 
 
+def _seq(record: Record) -> int:
+    return record.seq
+
+
 def _follow(stream: Stream, expected: int, ready: list[Record]) -> int:
     """Take from the stash what is now in turn, and pass what an earlier run has handled."""
     while True:
@@ -343,3 +365,11 @@ def _follow(stream: Stream, expected: int, ready: list[Record]) -> int:
             expected += 1
         else:
             return expected
+
+
+def _follow_left(stream: Stream, ready: list[Record]) -> None:
+    """Take from the stash what was left and is now in turn again."""
+    left = stream.left
+    while (seq := left.lowest()) and seq in stream.stash:
+        del left.numbers[seq]
+        ready.append(stream.unstash(seq))

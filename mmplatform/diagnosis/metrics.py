@@ -8,7 +8,7 @@ from typing import Final
 from mmplatform.platform import Platform
 from mmplatform.prometheus import Family, Page
 
-STATES: Final = ("delivered", "expired", "refused", "cancelled")
+STATES: Final = ("delivered", "failed", "expired", "refused", "cancelled")
 
 
 def page(platform: Platform) -> Page:
@@ -67,8 +67,26 @@ def _messages(platform: Platform) -> Iterator[Family]:
     yield Family("gauge", "mm_node_outbox_messages", "Durable messages that are not settled.", outbox.count)
     yield Family("gauge", "mm_node_outbox_bytes", "Bytes of them.", sum(queue.bytes for queue in queues))
     yield Family("gauge", "mm_node_outbox_peers", "Peers that messages wait for.", len(outbox.peers()))
+    yield Family(
+        "gauge", "mm_node_outbox_received", "Messages that their peers keep for a handler to come.",
+        outbox.received.ids.count(),
+    )  # fmt: skip
     yield Family("counter", "mm_node_messages_received", "Durable messages handed to handlers.", handled.received)
     yield Family("gauge", "mm_node_inbox_unfinished", "Durable messages with handlers at work.", handled.unfinished)
+    yield Family("gauge", "mm_node_inbox_waiting", "Messages that wait for a handler.", platform.inbox.waiting)
+    yield Family("gauge", "mm_node_inbox_failed", "Messages that handlers failed at.", platform.inbox.failed)
+    yield Family(
+        "gauge", "mm_node_inbox_full_peers", "Peers of whom no more is kept, for want of room.",
+        len(platform.parts.inbox.full),
+    )  # fmt: skip
+    yield Family(
+        "counter", "mm_node_messages_unheard", "Messages that were refused because nobody listens to them.",
+        platform.parts.reception.refused,
+    )  # fmt: skip
+    yield Family(
+        "gauge", "mm_node_peers_asking", "Strangers that ask to be friends.",
+        len(platform.parts.friend_requests.listed()),
+    )  # fmt: skip
     yield Family(
         "counter",
         "mm_node_realtime_dropped",

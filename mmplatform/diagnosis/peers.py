@@ -82,13 +82,16 @@ def _links(platform: Platform, peer: SignId, name: str) -> list[Check]:
 
 
 async def _mail(platform: Platform, peer: SignId, name: str) -> list[Check]:
-    waiting = await inspection.queued(platform.parts.outbox, peer)
+    waiting = relayed = 0
+    why = ""
+    async for message in inspection.queued(platform.parts.outbox, peer):
+        waiting += 1
+        relayed += message.state == "relayed"
+        why = why or message.why
     subject = f"messages for {name}"
     if not waiting:
         return [ok(subject, "none waits")]
-    count = f"{len(waiting)} wait" if len(waiting) > 1 else "1 waits"
-    relayed = sum(message.state == "relayed" for message in waiting)
-    why = next((message.why for message in waiting if message.why), "")
+    count = f"{waiting} wait" if waiting > 1 else "1 waits"
     if why:
         return [
             warning(

@@ -68,7 +68,7 @@ class Fates:
 
     async def restore(self, keeps: Callable[[MessageKey], bool]) -> None:
         """Load the marks of cancelled messages that ``keeps`` finds in a row; delete other marks and old fates."""
-        for key, _ in await self._storage.scan(CANCELLED):
+        for key in await self._storage.keys(CANCELLED):
             try:
                 message = parse_id(key[len(CANCELLED) :].decode())
             except ValueError:
@@ -78,7 +78,7 @@ class Fates:
                 self.cancelled.add(message)
             else:
                 self._unsynced.delete(key)
-        keys = [key for key, _ in await self._storage.scan(PREFIX)]
+        keys = await self._storage.keys(PREFIX)
         if len(keys) > FATES_KEPT:
             for key in sorted(keys, key=self._age)[: len(keys) - FATES_KEPT]:
                 self._unsynced.delete(key)
@@ -88,10 +88,13 @@ class Fates:
         if outcome.state != "delivered":
             self._unsynced.put((PREFIX + delivery_id.encode(), encode(Fate(outcome.state, outcome.reason))))
 
-    async def state(self, delivery_id: str) -> str | None:
-        """Return the state in which a message ended; None when it has not, was delivered, or ended long ago."""
-        fate = await self._storage.get(PREFIX + delivery_id.encode())
-        return _fates.decode(fate).state if fate is not None else None
+    async def outcome(self, delivery_id: str) -> Outcome | None:
+        """Return how a message ended; None when it has not, was delivered, or ended long ago."""
+        value = await self._storage.get(PREFIX + delivery_id.encode())
+        if value is None:
+            return None
+        fate = _fates.decode(value)
+        return Outcome(fate.state, fate.reason)
 
     async def save_mark(self, message: MessageKey) -> None:
         """Save that a message is taken back, before anybody is told so."""

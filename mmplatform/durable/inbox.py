@@ -14,7 +14,7 @@ from mmplatform.delivery.receipts import EndOfOne
 from mmplatform.delivery.wire import TAKEN, End, Ending
 from mmplatform.durable.gone import Gone
 from mmplatform.durable.handled import EndedMessage, Handled
-from mmplatform.durable.handled_log import Note
+from mmplatform.durable.handled_log import HandledNote
 from mmplatform.durable.inbox_rows import (
     FAILED,
     HELD,
@@ -29,11 +29,13 @@ from mmplatform.durable.inbox_rows import (
 )  # fmt: skip
 from mmplatform.durable.kept import Kept
 from mmplatform.errors import CodecError, StorageCorrupt, StorageError
+from mmplatform.message import DEFAULT_EXPIRY
 from mmplatform.storage.contract import Row, Storage
 
 MAX_STRANGERS: Final = 1000  # strangers of whom something is kept
 MAX_FULL: Final = 10_000  # peers that are told of room; others hear of it with their next link
 LOOK_EVERY: Final = 3600.0  # seconds between two looks for what expires, at most
+LOOK_AGAIN: Final = 1.0  # seconds until a look that failed is taken again
 PAGE: Final = 4096  # keys read at once at the start
 PAGE_ROWS: Final = 512  # messages read at once
 PAGE_BYTES: Final = 1024 * 1024  # of these, but for the last one
@@ -85,7 +87,7 @@ class Inbox:
     ) -> None:
         self.topics: dict[tuple[str, str, str], HeldTopic] = {}
         self.gone = Gone()  # rows that were taken out, as long as somebody may have read them before
-        self.grown: Callable[[HeldTopic], None] = lambda topic: None  # told of a topic that had something before
+        self.grown: Callable[[HeldTopic], None] = lambda topic: None  # told of a topic that has one more
         self.freed: Callable[[str], None] = lambda peer: None  # told of a peer of whom more can be kept again
         self._storage, self._handled, self._kept, self._now = storage, handled, kept, now
         self._receipt, self._is_stranger, self._failed, self._limits = receipt, is_stranger, failed, limits
@@ -100,9 +102,10 @@ class Inbox:
 
     # Life.
 
-    async def open(self, handled_before: Sequence[Note]) -> None:
+    async def open(self, handled_before: Sequence[HandledNote]) -> None:
         """Count what earlier runs kept, less what they had handled when they were killed. Raises StorageError."""
-        gone = {(note.peer, number) for note in handled_before for number in range(note.low, note.high + 1)}
+        gone = {(note.peer, number) for note in handled_before for number in note.numbers}
+        self._number = max([int(self._now() * 1_000_000), *(note.high for note in handled_before)])
         rows: list[Row] = []
         ended: list[EndedMessage] = []
         for prefix in (HELD, FAILED):
@@ -160,6 +163,7 @@ class Inbox:
     def put(self, message: InboxMessage) -> None:
         """Keep a message that waits for a handler, or has failed, for which there is room."""
         self._handled.attach([self._row(message)])
+        self._tell_grown(message)
 
     def _row(self, message: InboxMessage) -> Row:
         """Count a message; return the row to be saved."""
@@ -169,6 +173,12 @@ class Inbox:
         if key.prefix == HELD:
             self._watch(key.expires)
         return key.encoded, encode_message(message)
+
+    def _tell_grown(self, message: InboxMessage) -> None:
+        """Say that a topic has one more, once its row is about to be written: whoever reads from now on finds it."""
+        topic = self.topics.get((message.peer, message.protocol, message.topic))
+        if topic is not None:
+            self.grown(topic)
 
     # What goes.
 
@@ -184,52 +194,49 @@ class Inbox:
         self.end(key, message, ending, [self._row(message.among_failed(error))])
 
     def wait_again(self, key: InboxKey, message: InboxMessage) -> None:
-        """Let a failed message wait for handlers again; its sender is told nothing more."""
+        """Let a failed message wait for handlers again, for a week at least; its sender is told nothing more."""
         self._uncount(key)
         self.gone.add(key.number)
-        self._handled.attach([(key.encoded, None), self._row(message.among_waiting())])
+        expires = max(message.expires, int((self._now() + DEFAULT_EXPIRY) * 1000))
+        self._handled.attach([(key.encoded, None), self._row(message.among_waiting(expires))])
+        self._tell_grown(message)
 
     # What is there.
 
     async def page(self, prefix: bytes, after: bytes = b"") -> list[tuple[InboxKey, InboxMessage]]:
-        """Return the next messages behind the key ``after``, in order of their arrival within a topic. For use within
-        ``gone.reading()``: one of them may be gone when it is looked at.
+        """Return the next messages behind the key ``after``, in order of their arrival within a topic; none when there
+        are no more. For use within ``gone.reading()``: one may go meanwhile.
 
         Raises StorageError.
         """
-        read = [self.read(*row) for row in await self.rows(prefix, after)]
-        return [found for found in read if found is not None]
+        while rows := await self.rows(prefix, after):
+            found = [entry for key, value in rows if (entry := self.read(key, value)) is not None]
+            if found:
+                return found
+            after = rows[-1][0]  # all of them are damaged or gone
+        return []
 
     async def rows(self, prefix: bytes, after: bytes = b"") -> list[tuple[bytes, bytes]]:
-        """Return the next rows behind the key ``after``, about PAGE_BYTES of them. Raises StorageError."""
+        """Return the next rows behind the key ``after``, about PAGE_BYTES of them; see :meth:`page`."""
         start = after + b"\0" if after else b""
-        count = size = 0
-        for key in await self._storage.keys(prefix, start, PAGE_ROWS):
-            count, size = count + 1, size + size_of(key)
-            if size > PAGE_BYTES:
-                break
-        found = await self._storage.scan(prefix, start, count) if count else []
-        for at, (key, _) in enumerate(found):
-            if key < start:
-                self._failed(OUT_OF_ORDER)
-                return found[:at]
-            start = key + b"\0"
-        return found
+        count = _fitting(await self._storage.keys(prefix, start, PAGE_ROWS))
+        return self._in_order(await self._storage.scan(prefix, start, count), start) if count else []
 
     def read(self, encoded: bytes, value: bytes) -> tuple[InboxKey, InboxMessage] | None:
-        """Return what a row says; a damaged row is put aside."""
-        key = parse_key(encoded)
-        try:
-            if key is None:
-                raise CodecError("its key is damaged")
-            return key, decode_message(key, value)
-        except CodecError as error:
-            self._failed(StorageCorrupt(f"a message that waits for a handler was put aside: {error}"))
-            if key is not None and key.number not in self.gone:
-                self._uncount(key)
-                self.gone.add(key.number)
-            self._handled.attach([(b"quarantine/" + encoded, value), (encoded, None)])
-            return None
+        """Return the message in a row, None for one that is gone; a damaged one is put aside."""
+        key, why = parse_key(encoded), "its key is damaged"
+        if key is not None:
+            if key.number in self.gone:
+                return None
+            try:
+                return key, decode_message(key, value)
+            except CodecError as error:
+                why = str(error)
+            self._uncount(key)
+            self.gone.add(key.number)
+        self._failed(StorageCorrupt(f"a message that waits for a handler was put aside: {why}"))
+        self._handled.attach([(b"quarantine/" + encoded, value), (encoded, None)])
+        return None
 
     def is_in_hand(self, key: InboxKey) -> bool:
         """Whether handlers have a message that waited for them, or it is gone."""
@@ -238,10 +245,27 @@ class Inbox:
         topic = self.topics.get((key.peer, key.protocol, key.topic))
         return topic is None or key.encoded in topic.in_hand
 
+    def waits_on(self, topic: HeldTopic, key: InboxKey) -> None:
+        """Note that a message which handlers had waits again: it expires in its time."""
+        topic.expires = min(topic.expires, key.expires)
+        self._watch(key.expires)
+
     @property
     def count(self) -> int:
         """How many messages are kept, failed ones included."""
         return sum(messages for messages, _ in self._sums.values())
+
+    @property
+    def full(self) -> list[str]:
+        """The peers of whom nothing more was kept for want of room, and who are not told of any yet."""
+        return sorted(self._full)
+
+    def counts(self, peer: str = "") -> tuple[int, int]:
+        """Return how many messages of ``peer``, or of all, wait for a handler, and how many have failed."""
+        if not peer:
+            return self.held, self.count - self.held
+        held = sum(topic.count for topic in self.topics.values() if topic.peer == peer)
+        return held, self._sums.get(peer, (0, 0))[0] - held
 
     @property
     def held(self) -> int:
@@ -249,6 +273,16 @@ class Inbox:
         return sum(topic.count for topic in self.topics.values())
 
     # Inside.
+
+    def _in_order(self, rows: list[tuple[bytes, bytes]], start: bytes) -> list[tuple[bytes, bytes]]:
+        """Return the rows up to the first that is not behind the one before: with a damaged index, a reader would
+        never come to an end."""
+        for at, (key, _) in enumerate(rows):
+            if key < start:
+                self._failed(OUT_OF_ORDER)
+                return rows[:at]
+            start = key + b"\0"
+        return rows
 
     async def _keys(self, prefix: bytes) -> AsyncIterator[bytes]:
         start = b""
@@ -285,8 +319,6 @@ class Inbox:
             if topic is None:
                 topic = self.topics[place] = HeldTopic(*place)
             topic.count += 1
-            if topic.count > 1:
-                self.grown(topic)
             topic.bytes += key.size
             topic.expires = min(topic.expires, key.expires)
 
@@ -330,16 +362,16 @@ class Inbox:
         self.gone.deleted([number_of(key) for key, value in rows if value is None and key.startswith((HELD, FAILED))])
         self._kept.saved(rows)
 
-    def _watch_first(self) -> None:
+    def _watch_first(self, not_before: float = 0.01) -> None:
         """Set the timer to the first expiry of all."""
         if self.topics:
-            self._watch(min(topic.expires for topic in self.topics.values()))
+            self._watch(min(topic.expires for topic in self.topics.values()), not_before)
 
-    def _watch(self, expires: int) -> None:
-        """Set the timer to an expiry, unless an earlier one is due."""
-        if self._closed:
+    def _watch(self, expires: int, not_before: float = 0.01) -> None:
+        """Set the timer to an expiry, unless an earlier one is due, or all are being looked at."""
+        if self._closed or self._expiring is not None:
             return
-        delay = min(max(0.01, expires / 1000 - self._now()), LOOK_EVERY)  # clocks jump
+        delay = min(max(not_before, expires / 1000 - self._now()), LOOK_EVERY)  # clocks jump
         loop = asyncio.get_running_loop()
         if self._timer is not None:
             if self._timer.when() <= loop.time() + delay:
@@ -356,21 +388,38 @@ class Inbox:
 
     async def _expire(self, topics: list[HeldTopic], now: int) -> None:
         """End what nobody has come for in time; what handlers have at hand is theirs."""
+        pause = 0.01
         try:
             for topic in topics:
                 with self.gone.reading():
                     await self._expire_topic(topic, now)
         except StorageError as error:
             self._failed(error)
-        self._watch_first()
+            pause = LOOK_AGAIN
+        self._expiring = None
+        self._watch_first(pause)
 
     async def _expire_topic(self, topic: HeldTopic, now: int) -> None:
-        first, after = 2**63, b""
-        while found := await self.page(topic.prefix, after):
-            after = found[-1][0].encoded
-            for key, message in found:
-                if key.expires > now:
-                    first = min(first, key.expires)
-                elif key.encoded not in topic.in_hand and key.number not in self.gone:
-                    self.end(key, message, (End.EXPIRED, ""))
-        topic.expires = first
+        before, topic.expires = topic.expires, 2**63  # from now on of those that come meanwhile
+        after = b""
+        try:
+            while found := await self.page(topic.prefix, after):
+                after = found[-1][0].encoded
+                for key, message in found:
+                    if key.expires > now:
+                        topic.expires = min(topic.expires, key.expires)
+                    elif key.encoded not in topic.in_hand and key.number not in self.gone:
+                        self.end(key, message, (End.EXPIRED, ""))
+        except StorageError:
+            topic.expires = min(topic.expires, before)
+            raise
+
+
+def _fitting(keys: list[bytes]) -> int:
+    """Return how many of the first messages, at least one, are about PAGE_BYTES."""
+    size = 0
+    for count, key in enumerate(keys, 1):
+        size += size_of(key)
+        if size > PAGE_BYTES:
+            return count
+    return len(keys)

@@ -1,12 +1,14 @@
 """Tells what waits in an outbox, and in which state; takes messages back."""
 
+from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
 from mmplatform.delivery.letters import RELAYED, TOLD
 from mmplatform.delivery.sender import Settled
+from mmplatform.durable.earlier_rows import read_rows
 from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import LaneQueue, PeerQueue
-from mmplatform.durable.rows import MessageKey, Segment, row_prefix, segments
+from mmplatform.durable.rows import READ_ROWS, MessageKey, first_of, row_prefix, segments
 from mmplatform.errors import CodecError
 from mmplatform.message import CANCELLED, Priority, parse_id
 
@@ -15,7 +17,7 @@ class QueuedMessage(NamedTuple):
     """One message that is not settled.
 
     ``size``: bytes of payload. ``expires_in``: seconds. ``why``: what keeps the message from being mailed, "" when
-    nothing does.
+    nothing does. ``protocol``: whose message it is.
     """
 
     id: str
@@ -25,38 +27,50 @@ class QueuedMessage(NamedTuple):
     priority: str
     expires_in: float
     state: str
-    why: str = ""
+    why: str
+    protocol: str
 
 
-async def queued(outbox: Outbox, peer: str | None = None) -> list[QueuedMessage]:
-    """Return the messages that are not settled, of one peer or of all, oldest first within each peer and lane."""
-    found: list[QueuedMessage] = []
-    now_ms = outbox.now() * 1000
+async def queued(outbox: Outbox, peer: str | None = None) -> AsyncIterator[QueuedMessage]:
+    """Give the messages that are not settled, of one peer or of all, oldest first within each peer and lane.
+
+    Few of them are in memory at once. What is settled meanwhile may still be given, what is put meanwhile may not.
+    """
     for queue in outbox.queues():
         if peer is not None and queue.peer != peer:
             continue
         for lane_queue in queue.lanes:
-            for row in list(lane_queue.rows):
-                value = await outbox.storage.get(row.key)
-                try:
-                    segment = segments.decode(value or b"")
-                except CodecError:
-                    continue  # the outbox reports it when it loads the row
-                found += _queued_of(outbox, queue, lane_queue, segment, now_ms)
-    return found
+            rows = list(lane_queue.rows)
+            start = 0
+            while some := first_of(rows[start : start + READ_ROWS]):
+                start += len(some)
+                values = await read_rows(outbox.storage, some)
+                for row in some:
+                    for message in _queued_of(outbox, queue, lane_queue, values[row.key]):
+                        yield message
 
 
 async def state(outbox: Outbox, delivery_id: str) -> str:
     """Return the state of a message by the id of its delivery, also of one that an earlier run accepted.
 
     The state is "waiting" (saved here), "sent" (over a link that is up, not yet acknowledged), "relayed" (on the disk
-    of a relay), "delivered", "expired", "refused", "cancelled", or "unknown" for an id that this node has forgotten
-    or never made. Raises ValueError for text that is no delivery id.
+    of a relay), "received" (on the disk of its recipient), "delivered", "failed", "expired", "refused", "cancelled",
+    or "unknown" for an id that this node has forgotten or never made. Raises ValueError for text that is no delivery
+    id.
     """
-    peer, lane, epoch, seq = parse_id(delivery_id)
-    fate = await outbox.fates.state(delivery_id)
-    if fate is not None:
-        return fate
+    return (await state_and_reason(outbox, delivery_id))[0]
+
+
+async def state_and_reason(outbox: Outbox, delivery_id: str) -> tuple[str, str]:
+    """Return the :func:`state` of a message, and why it was not delivered when it was not. Raises ValueError."""
+    message = parse_id(delivery_id)
+    ended = await outbox.fates.outcome(delivery_id)
+    return (ended.state, ended.reason) if ended is not None else (_state_of(outbox, message), "")
+
+
+def _state_of(outbox: Outbox, message: MessageKey) -> str:
+    """Return the state of a message that was not refused or cancelled, and has not failed or expired."""
+    peer, lane, epoch, seq = message
     queue = outbox.find(peer)
     if outbox.received.ids.holds((peer, lane, epoch), seq):
         return "received"
@@ -93,31 +107,30 @@ async def cancel(outbox: Outbox, delivery_id: str) -> bool:
     return True
 
 
-def _queued_of(
-    outbox: Outbox, queue: PeerQueue, lane_queue: LaneQueue, segment: Segment, now_ms: float
-) -> list[QueuedMessage]:
-    """Return the messages of one row that are not settled."""
-    peer, lane, epoch = queue.peer, lane_queue.lane, segment.epoch
-    found = []
+def _queued_of(outbox: Outbox, queue: PeerQueue, lane_queue: LaneQueue, value: bytes | None) -> Iterator[QueuedMessage]:
+    """Give the messages of one row that are not settled."""
+    try:
+        segment = segments.decode(value or b"")
+    except CodecError:
+        return  # the outbox reports it when it loads the row
+    peer, lane, epoch, now_ms = queue.peer, lane_queue.lane, segment.epoch, outbox.now() * 1000
     for record in segment.records:
         settled = queue.sender.settled(lane, epoch, record.seq)
         cancelled = (peer, lane, epoch, record.seq) in outbox.fates.cancelled
         if settled or cancelled or record.expires <= now_ms:
             continue
         now = _state_of_kept(queue, lane, epoch, record.seq)
-        found.append(
-            QueuedMessage(
-                f"{epoch}.{lane}.{record.seq}@{peer}",
-                peer,
-                record.topic,
-                len(record.payload),
-                Priority(lane).name.lower(),
-                (record.expires - now_ms) / 1000,
-                now,
-                (lane_queue.why or queue.why) if now == "waiting" else "",
-            )
+        yield QueuedMessage(
+            f"{epoch}.{lane}.{record.seq}@{peer}",
+            peer,
+            record.topic,
+            len(record.payload),
+            Priority(lane).name.lower(),
+            (record.expires - now_ms) / 1000,
+            now,
+            (lane_queue.why or queue.why) if now == "waiting" else "",
+            record.protocol,
         )
-    return found
 
 
 def _still_here(outbox: Outbox, queue: PeerQueue, message: MessageKey) -> bool:

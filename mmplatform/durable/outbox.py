@@ -19,7 +19,7 @@ from mmplatform.delivery.receipts import EndOfOne, encode_receipts
 from mmplatform.delivery.sender import Settled
 from mmplatform.delivery.wire import OVERHEAD, Ack, Record, tombstone
 from mmplatform.durable.admission import Admission
-from mmplatform.durable.earlier_rows import kept_letters, kept_rows, put_aside
+from mmplatform.durable.earlier_rows import kept_letters, kept_rows, put_aside, read_rows
 from mmplatform.durable.fates import Fates
 from mmplatform.durable.queues import READ_AGAIN, LaneQueue, PeerQueue, Saving
 from mmplatform.durable.received import Received
@@ -115,17 +115,22 @@ class Outbox:
     @property
     def count(self) -> int:
         """About how many messages wait; one that was settled out of turn counts until all before it are settled."""
+        return sum(map(self.count_of, self._queues.values()))
+
+    def count_of(self, queue: PeerQueue) -> int:
+        """Return about how many messages wait for one peer."""
         return sum(
             lane_queue.messages - max(0, queue.sender.base(lane_queue.lane, self.runs.epochs[row.run]) - row.first)
-            for queue in self._queues.values()
             for lane_queue in queue.lanes
             for row in islice(lane_queue.rows, 1)
         )
 
     def release(self, peer: str) -> None:
-        """Forget a peer to whom nothing was ever sent in this run, and for whom nothing waits."""
+        """Forget a peer to whom nothing was ever sent in this run, for whom nothing waits, nor anybody for room."""
         queue = self._queues.get(peer)
-        if queue is not None and queue.empty and all(lane_queue.next_seq == 1 for lane_queue in queue.lanes):
+        if queue is None or queue.entering:
+            return
+        if queue.empty and all(lane_queue.next_seq == 1 for lane_queue in queue.lanes):
             del self._queues[peer]
 
     def peers(self) -> list[str]:
@@ -338,7 +343,7 @@ class Outbox:
         try:
             limit = RESIDENT_BYTES if queue.linked else AWAY_BYTES
             while rows := lane_queue.unread(limit):
-                values = await self._values(rows)
+                values = await read_rows(self.storage, rows)
                 for row in rows:
                     if lane_queue.loaded >= len(lane_queue.rows) or lane_queue.rows[lane_queue.loaded] is not row:
                         break  # settled meanwhile: look again
@@ -356,17 +361,6 @@ class Outbox:
             lane_queue.pause = min(2 * lane_queue.pause, LONGEST_PAUSE)
         finally:
             lane_queue.loader = None
-
-    async def _values(self, rows: list[Row]) -> dict[bytes, bytes | None]:
-        """Read ``rows``, which are neighbours on disk, in one scan: with one look-up a row, a backlog of small rows
-        spends most of its time on look-ups."""
-        if len(rows) == 1:
-            return {rows[0].key: await self.storage.get(rows[0].key)}
-        found: dict[bytes, bytes | None] = dict(await self.storage.scan(rows[0].lane_prefix, rows[0].key, len(rows)))
-        for row in rows:
-            if row.key not in found:  # rows whose deletion is under way may stand between them
-                found[row.key] = await self.storage.get(row.key)
-        return found
 
     def _give_up(self, queue: PeerQueue, lane: int, row: Row, epoch: int) -> None:
         """End the messages of a damaged row."""

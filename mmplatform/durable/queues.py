@@ -12,12 +12,10 @@ from weakref import ReferenceType
 from mmplatform.delivery.letters import Letters
 from mmplatform.delivery.sender import Sender
 from mmplatform.delivery.wire import Ack, Record
-from mmplatform.durable.rows import Row
+from mmplatform.durable.rows import Row, first_of
 from mmplatform.message import Delivery
 from mmplatform.storage.contract import Row as StorageRow
 
-READ_ROWS: Final = 256  # rows that one look-up reads back, at most
-READ_BYTES: Final = 1024 * 1024  # bytes that one look-up reads back, unless its first row alone has more
 READ_AGAIN: Final = 1.0  # seconds until rows that could not be read are looked up again, twice as many each time
 DELIVERIES_SWEPT: Final = 16_384  # new Delivery objects of a lane after which those that nobody holds are forgotten
 LAST: Final = b"\xff" * 8  # above the last number in the key of any row
@@ -149,14 +147,7 @@ class LaneQueue:
         at least one as long as fewer bytes are there."""
         if self.resident >= limit:
             return []
-        found: list[Row] = []
-        size = 0
-        for row in islice(self.rows, self.loaded, self.loaded + READ_ROWS):
-            size += row.size
-            if found and size > min(READ_BYTES, limit - self.resident):
-                break
-            found.append(row)
-        return found
+        return first_of(islice(self.rows, self.loaded, None), limit - self.resident)
 
     def relayed(self, first: int, last: int, relayed: bool) -> None:
         """Tell the deliveries from ``first`` to ``last`` whether they are at a relay."""

@@ -97,9 +97,13 @@ class ReceivedIds:
         ranges = self._ranges.get(place, [])
         return _first_to(ranges, seq) < bisect_right(ranges, seq, key=_low)
 
-    def count(self, peer: str) -> int:
-        """How many messages ``peer`` keeps."""
-        return sum(range_.high - range_.low + 1 for place, range_ in self._all() if place[0] == peer)
+    def count(self, peer: str | None = None) -> int:
+        """How many messages ``peer`` keeps, or all peers."""
+        return sum(high - low + 1 for _, low, high, _ in self.listed(peer))
+
+    def listed(self, peer: str | None = None) -> list[tuple[Place, int, int, int]]:
+        """Return the ranges of ``peer``, or of all: the stream, both ends, and when the last expires (Unix ms)."""
+        return [(place, *range_) for place, range_ in self._all() if peer is None or place[0] == peer]
 
     def overdue(self, now_ms: int) -> list[tuple[Place, int, int]]:
         """Return ranges whose messages have expired long ago, and of which no receipt came."""

@@ -3,6 +3,8 @@
 A key sorts by peer, lane, run and number, so a scan finds the messages of a lane in the order they were accepted.
 """
 
+from collections.abc import Iterable
+from itertools import islice
 from typing import Final, NamedTuple
 
 from mmplatform.codec import Decoder, Struct
@@ -12,6 +14,8 @@ from mmplatform.delivery.wire import Record, size_of
 OUTBOX: Final = b"outbox/"  # the start of the keys of all rows
 CANCELLED: Final = b"cancelled/"  # the start of the keys of all marks of cancelled messages
 ROW_BYTES: Final = 1024 * 1024
+READ_ROWS: Final = 256  # rows that one look-up reads back, at most
+READ_BYTES: Final = 1024 * 1024  # bytes that one look-up reads back, unless its first row alone has more
 KEY_SIZE: Final = 73  # outbox/ + peer + / + lane + run + first + last
 
 MessageKey = tuple[str, int, int, int]  # peer, lane, epoch, number: what parse_id() finds in the id of a delivery
@@ -54,6 +58,18 @@ class Row(NamedTuple):
 def row_prefix(peer: str, lane: int, run: int) -> bytes:
     """Return the start of the keys of all rows that ``run`` put in a lane: see :attr:`Row.prefix`."""
     return OUTBOX + peer.encode() + b"/" + bytes([lane]) + run.to_bytes(4)
+
+
+def first_of(rows: Iterable[Row], limit: int = READ_BYTES) -> list[Row]:
+    """Return the first of ``rows``, as many as one look-up reads back: at most ``limit`` bytes, but at least one."""
+    found: list[Row] = []
+    size = 0
+    for row in islice(rows, READ_ROWS):
+        size += row.size
+        if found and size > min(READ_BYTES, limit):
+            break
+        found.append(row)
+    return found
 
 
 def split(records: list[Record]) -> list[list[Record]]:

@@ -14,8 +14,6 @@ from mmplatform.message import Message, check_topic
 from mmplatform.messaging.bus import MAX_ROUTES
 from mmplatform.messaging.results import DONE, NOBODY, Finished, Result
 
-Fallback = Callable[[str, str, str, str, bytes, Finished], Result | None]
-
 log = logging.getLogger("mmplatform.messaging")
 
 
@@ -61,7 +59,6 @@ class Dispatcher:
         self.protocols: dict[str, ProtocolHandler] = {}
         self.internal: set[str] = set()  # protocols of the platform itself
         self.attached: Callable[[], None] | None = None  # called when a protocol has got its handler
-        self.fallback: Fallback | None = None  # asked for the result of durable messages that nobody listens to
         self._events = events
         self._allowed: set[str] = set()  # topics that were checked before
 
@@ -95,11 +92,7 @@ class Dispatcher:
         except Exception as error:  # a layer between the API and us failed: the link of the peer must not end for that
             self._events.failed(error, topic)
             return Result(None, error)
-        if result is not NOBODY:
-            return result
-        if watched:
-            return DONE
-        return NOBODY if self.fallback is None else self.fallback(scope, peer, topic, protocol, payload, finished)
+        return DONE if watched and result is NOBODY else result
 
     def events(self, scope: str, peer: str, events: list[Event]) -> None:
         """Dispatch realtime messages of a peer; malformed topics and unknown protocols are dropped."""

@@ -9,8 +9,8 @@ from typing import Final
 
 from mmplatform.delivery.receiver import MAX_STREAMS, Stream
 from mmplatform.delivery.wire import OK, TAKEN, Ack, Again, Batch, End, Ending, Event, Frame, Record, Reply, Request
-from mmplatform.durable.handled import LOGGED, Handled
-from mmplatform.durable.handled_log import STREAM
+from mmplatform.durable.handled import Handled
+from mmplatform.durable.handled_log import LOGGED, STREAM
 from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import PeerQueue
 from mmplatform.errors import InvalidPayload, ProtocolError
@@ -67,6 +67,7 @@ class Exchange:
         self._acks: dict[tuple[int, int], Ack] = {}
         self._wanted_again: set[tuple[int, int]] = set()
         self._sent_again = -AGAIN_EVERY
+        self._asking_again = False
         self._realtime = RealtimeQueue()
         self._armed = False
         self._loop = asyncio.get_running_loop()
@@ -245,6 +246,8 @@ class Exchange:
             self._handled.save(self.peer, self._receiver)
         if stream.stale:
             self.acknowledge(self._receiver.reminders())
+        if stream.torn:
+            self._ask_again_later(stream)
 
     def _taken(self, stream: Stream, low: int, high: int) -> None:
         """Note a run of messages that were handled at once."""
@@ -258,6 +261,9 @@ class Exchange:
         expires = record.expires + ahead
         if expires <= now_ms:
             return EXPIRED
+        if stream.must_leave(record):
+            stream.leave(record)
+            return None
         if self._held and (self.peer, record.protocol, record.topic) in self._held:
             return self._reception.unheard(self.peer, scope, stream, record, expires)  # behind those that are kept
         finished = InHand(self, stream, record, scope, expires)
@@ -300,6 +306,17 @@ class Exchange:
         if self.link is not None:
             for lane, epoch in self._receiver.left():
                 self.link.send(Again(lane, epoch))
+
+    def _ask_again_later(self, stream: Stream) -> None:
+        """Ask in a while for what was left: the rest of a large message came whose beginning is forgotten."""
+        stream.torn = False
+        if not self._asking_again:
+            self._asking_again = True
+            self._loop.call_later(AGAIN_EVERY, self._ask_again)
+
+    def _ask_again(self) -> None:
+        self._asking_again = False
+        self.left_again()
 
     def send_again(self, lane: int, epoch: int) -> None:
         """Send the messages of a stream again that are not acknowledged; at most once in AGAIN_EVERY seconds."""

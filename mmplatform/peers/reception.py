@@ -78,28 +78,25 @@ class Reception:
         if not self.setting_up:
             return
         self.setting_up = False
-        self.close()
+        self._stop_timer()
         self.subscribed()
-        parked, self._parked, self._parked_bytes = self._parked, [], 0
-        for request in parked:
-            request.give_up()
 
-    def close(self, ending: bool = False) -> None:
-        """Wait for no handlers any more; ``ending``: and take nothing in any more."""
-        self.ending = ending
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def close(self) -> None:
+        """Take nothing in any more. Requests that wait are asked again when this node is back."""
+        self.ending = True
+        self._stop_timer()
 
     def subscribed(self) -> None:
         """There is a new handler, or a new friend: serve what waited for one."""
+        if self.ending:
+            return
         if self._left:
             self._left = False
             self._again(None)
         parked, self._parked, self._parked_bytes = self._parked, [], 0
         for request in parked:
-            if not request.try_again():
-                self.park(request)
+            if not request.try_again() and not self.park(request):
+                request.give_up()
 
     # Messages and requests.
 
@@ -123,11 +120,11 @@ class Reception:
         if scope in self.hold:
             if self._keep(peer, scope, stream, record, expires, ""):
                 return IN_INBOX
-            stream.leave(record.seq)
+            stream.leave(record)
             return None
         if self.setting_up or self._asks(peer):
             self._left = True
-            stream.leave(record.seq)
+            stream.leave(record)
             return None
         self.refused += 1
         return UNHEARD
@@ -144,7 +141,7 @@ class Reception:
         )
         if kept or scope == "public":
             return End.FAILED, told_of(error, scope)
-        stream.leave(record.seq)
+        stream.leave(record)
         return None
 
     def park(self, request: Waiting) -> bool:
@@ -154,6 +151,11 @@ class Reception:
         self._parked.append(request)
         self._parked_bytes += request.size
         return True
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _keep(self, peer: str, scope: str, stream: Stream, record: Record, expires: int, error: str) -> bool:
         if not self.inbox.room(peer, len(record.payload) + OVERHEAD, scope == "public"):

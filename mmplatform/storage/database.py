@@ -35,6 +35,8 @@ NOTHING = (b"", b"", 0)  # to PUT_LARGE
 ROWS_A_STATEMENT = 256
 STATEMENT_BYTES = 256 * 1024  # the statements that are cached keep what they were last given
 CACHED_STATEMENTS = 64
+SPARE = 256  # free pages of 4 KiB that are kept for what comes
+STEP = 256  # pages that are given back to the disk at once
 LOG_LIMIT = 16 * 1024 * 1024
 NEARLY_FULL = 64 * 1024
 NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -76,6 +78,26 @@ class Database:
         with self._typed_failures():
             return self._connected().execute(sql, arguments).fetchall()
 
+    def give_back(self) -> bool:
+        """Give some of the pages that deletions left back to the disk; return whether there are more.
+
+        What waits meanwhile waits for one step of at most STEP pages, and now and then for a checkpoint.
+        """
+        with self._typed_failures():
+            connection = self._connected()
+            free = _pages(connection)
+            if free <= SPARE:
+                return False
+            self._switch_sync(connection, False)
+            connection.executescript(
+                f"PRAGMA incremental_vacuum({min(STEP, free - SPARE)})"
+            )  # execute() frees one page
+            left = _pages(connection)
+            if left > SPARE and left < free:
+                return True
+            _checkpoint(connection)  # only this makes the file smaller
+            return False
+
     def damage(self) -> str:
         """Return what SQLite's own check finds wrong with the file, or ""; reads the whole file."""
         with self._typed_failures():
@@ -98,7 +120,12 @@ class Database:
         return self._connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        """Set the connection up: EXCLUSIVE keeps others out, fullfsync makes macOS really write."""
+        """Set the connection up: EXCLUSIVE keeps others out, fullfsync makes macOS really write.
+
+        A file that was made without auto_vacuum stays so.
+        """
+        if not self.path.stat().st_size:  # of another file it would change nothing, and yet write
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         for setting in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "fullfsync=1"):
             connection.execute(f"PRAGMA {setting}")
         connection.execute("PRAGMA temp_store=MEMORY")
@@ -212,6 +239,11 @@ def _execute(connection: sqlite3.Connection, statements: list[Statement]) -> Non
 def _checkpoint(connection: sqlite3.Connection) -> None:
     with suppress(sqlite3.Error):
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _pages(connection: sqlite3.Connection) -> int:
+    """Return how many pages of the file hold nothing."""
+    return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
 
 
 def _make_private(path: Path) -> None:

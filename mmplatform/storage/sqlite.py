@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from os import PathLike
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeVar
 
 from mmplatform.errors import StorageError
 from mmplatform.storage.contract import Row, Storage, check_rows
@@ -27,6 +27,9 @@ from mmplatform.storage.database import (
     Database,
     Found,
 )
+
+IDLE: Final = 1.0  # seconds without work after which free pages are given back to the disk
+BETWEEN_STEPS: Final = 0.02
 
 T = TypeVar("T")
 
@@ -153,19 +156,30 @@ class _Worker:
         self.closed: asyncio.Future[None] = loop.create_future()
         self.queue: SimpleQueue[_Batch | None] = SimpleQueue()
         self._database = database
+        self._untidy = True  # whether there may be free pages in the file
         self._finished = finished
         self.thread = threading.Thread(target=self._run, name=f"mm-storage {database.path.name}", daemon=True)
         self.thread.start()
 
     def _run(self) -> None:
         self._post(_resolve, self.opened, self._attempt(self._database.open))
-        for batch in iter(self.queue.get, None):
+        for batch in iter(self._next, None):
             failure = self._attempt(self._database.commit, batch.rows, batch.sync) if batch.rows else None
             results = [self._attempt(self._database.read, sql, arguments) for sql, arguments, _ in batch.reads]
             self._post(self._finished, self, batch, failure, results)
+            self._untidy = self._untidy or None in batch.rows.values()
             del batch, results  # not to be kept until the next one comes
         self._database.close()
         self._post(_resolve, self.closed, None)
+
+    def _next(self) -> _Batch | None:
+        """Return the next batch; while none comes, give back to the disk what deletions have left free."""
+        pause = IDLE
+        while self._untidy:
+            with suppress(Empty):
+                return self.queue.get(timeout=pause)
+            self._untidy, pause = self._attempt(self._database.give_back) is True, BETWEEN_STEPS
+        return self.queue.get()
 
     def _attempt(self, job: Callable[..., T], *arguments: object) -> T | StorageError:
         try:

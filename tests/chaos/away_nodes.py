@@ -80,7 +80,7 @@ async def ask(folder: Path, relay: str) -> None:
             if set(states) == {"delivered"} or platform.parts.now() > deadline:
                 break
             await asyncio.sleep(LOOK_AGAIN)
-        left = len(await inspection.queued(platform.parts.outbox))
+        left = len([each async for each in inspection.queued(platform.parts.outbox)])
         print(f"told {states['delivered']} {left}", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
 

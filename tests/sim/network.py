@@ -1,4 +1,8 @@
-"""A full mesh of pure peers on a virtual clock: latency, links that die, nodes that are killed, all from one seed."""
+"""A full mesh of pure peers on a virtual clock: latency, links that die, nodes that are killed, all from one seed.
+
+After each start a node has no handlers for a while: what friends send is kept until then, what strangers send is left
+with them. Half of the pairs are friends.
+"""
 
 import heapq
 import random
@@ -9,10 +13,13 @@ from itertools import combinations, count
 from typing import Any
 
 from mmplatform.delivery.sender import Settled
-from mmplatform.delivery.wire import Record
-from tests.sim.endpoint import Endpoint, Link
+from mmplatform.delivery.wire import TAKEN, UNHEARD, End, Record
+from mmplatform.message import Outcome as MessageOutcome
+from tests.sim.endpoint import KEEP, LATER, LEAVE, Answer, Endpoint, Key, Link
 
 SECOND = 1000  # of the virtual clock, in milliseconds
+TOPICS = ["a", "b", "c"]
+ANSWERS: list[Answer] = [TAKEN, UNHEARD, (End.REFUSED, "busy"), (End.FAILED, "ValueError: no"), LATER]
 
 
 @dataclass
@@ -23,6 +30,8 @@ class Outcome:
     sent: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     repeated: int = 0
+    kept: int = 0  # times that a message was kept for a handler to come
+    left: int = 0  # times that one was left with its sender
     kills: int = 0
     cuts: int = 0
     took: float = 0.0  # seconds of the virtual clock
@@ -31,8 +40,9 @@ class Outcome:
     def __str__(self) -> str:
         ends = ", ".join(f"{state} {number}" for state, number in sorted(self.ends.items()))
         return (
-            f"seed {self.seed}: sent {self.sent}, {ends}, repeated at kill {self.repeated}, kills {self.kills}, "
-            f"cuts {self.cuts}, {self.took:.0f} s of its own time, wrong: {self.wrong or 'nothing'}"
+            f"seed {self.seed}: sent {self.sent}, {ends}, kept {self.kept}, left {self.left}, "
+            f"repeated at kill {self.repeated}, kills {self.kills}, cuts {self.cuts}, "
+            f"{self.took:.0f} s of its own time, wrong: {self.wrong or 'nothing'}"
         )
 
 
@@ -70,13 +80,17 @@ class Network:
         self.pairs: list[Pair] = []
         self.handled: dict[tuple[int, int, int, int, int], int] = {}
         self.unsaved: dict[Endpoint, list[tuple[int, int, int, int, int]]] = {}
-        self.last: dict[tuple[int, int, int], tuple[int, int]] = {}
+        self.last: dict[tuple[int, int, int, str], tuple[int, int]] = {}
+        self.friends: set[Endpoint] = set()  # the near ends
+        self.listening: set[Endpoint] = set()  # those whose node has handlers by now
         self.expected: dict[tuple[int, int, int, int, int], str] = {}
         for a, b in combinations(self.nodes, 2):
             for near, far in ((a, b), (b, a)):
-                end = near.ends[far.name] = Endpoint(self._handle, self._settled, near.epoch)
+                end = near.ends[far.name] = Endpoint(self._handle, self._settled, self._ended, near.epoch)
                 self.owner[end] = (near.name, far.name)
                 self.unsaved[end] = []
+            if self.draw.random() < 0.5:
+                self.friends |= {a.ends[b.name], b.ends[a.name]}
             self.pairs.append(Pair(a.ends[b.name], b.ends[a.name]))
 
     def at(self, delay: float, action: Callable[..., None], *arguments: Any) -> None:
@@ -89,6 +103,7 @@ class Network:
         for pair in self.pairs:
             self.at(self.draw.expovariate(self.trouble / (3 * SECOND)), self._cut, pair)
         for node in self.nodes:
+            self._boot(node)
             self.at(self.draw.expovariate(self.trouble / (15 * SECOND)), self._kill, node)
         self._play()
         for pair in self.pairs:  # whatever happened, one fresh link and a quiet network settle everything
@@ -115,46 +130,87 @@ class Network:
         lane = self.draw.choice([0, 1, 2, 2, 2, 3])
         size = self.draw.choice([0, 10, 100, 1000, 1000, 200_000])
         lives = self.draw.choice([0.5, 5, 10_000, 10_000, 10_000]) * SECOND
-        key = end.accept(lane, "t", bytes(size), self.now + int(lives))
+        key = end.accept(lane, self.draw.choice(TOPICS), bytes(size), self.now + int(lives))
         self.expected[sender.name, receiver.name, *key] = ""
         self.outcome.sent += 1
         self._later(end)
         self.at(self.draw.expovariate(1 / 20), self._send)
 
-    def _handle(self, end: Endpoint, lane: int, epoch: int, record: Record) -> str | None:
+    def _boot(self, node: Node) -> None:
+        """A start: each handler comes a little later, and may be there at once."""
+        for end in node.ends.values():
+            self.listening.discard(end)
+            self.at(self.draw.choice([0, 100, 2000, 5000]), self._listen, end, end.receiver)
+
+    def _listen(self, end: Endpoint, run: object) -> None:
+        if end.receiver is run:
+            self.listening.add(end)
+            self._ask_again(end, run)
+            self._hand_held(end, run)
+
+    def _ask_again(self, end: Endpoint, run: object) -> None:
+        """Ask for what was left. When there is no link, or it dies with the question, the next one brings it anyway."""
+        if end.receiver is run and end.link is not None:
+            link, to = end.link, end.link.other(end)
+            for _ in range(end.ask_again()):
+                self._under_way(link, to)
+
+    def _hand_held(self, end: Endpoint, run: object) -> None:
+        """Hand over a few messages that were kept, then the next ones a little later."""
+        if end.receiver is run and end.hand_held(self.now, self.draw.choice([1, 1, 5])):
+            self._later(end)
+            self.at(self.draw.expovariate(1 / 50), self._hand_held, end, run)
+
+    def _handle(self, end: Endpoint, lane: int, epoch: int, record: Record) -> Answer:
+        if end not in self.listening:
+            self.outcome.kept += end in self.friends
+            self.outcome.left += end not in self.friends
+            return KEEP if end in self.friends else LEAVE
         receiver, sender = self.owner[end]
         name = (sender, receiver, lane, epoch, record.seq)
         if name in self.handled:
             if self.handled[name] != -1:
                 self.outcome.wrong.append(f"{name} was handled twice")
             self.outcome.repeated += 1
-        if self.last.get((sender, receiver, lane), (0, 0)) >= (epoch, record.seq):
+        place = sender, receiver, lane, record.topic
+        if self.last.get(place, (0, 0)) >= (epoch, record.seq):
             self.outcome.wrong.append(f"{name} came out of order")
-        self.last[sender, receiver, lane] = epoch, record.seq
+        self.last[place] = epoch, record.seq
         self.handled[name] = self.now
         self.unsaved[end].append(name)
-        reason = self.draw.choices(["", "unhandled", "busy", None], [6, 1, 1, 2])[0]
-        if reason is None:
+        held = (lane, epoch, record.seq) in end.held
+        answer = self.draw.choices(ANSWERS[:-1] if held else ANSWERS, [6, 1, 1, 1, 2][: 4 if held else 5])[0]
+        if answer == LATER:
             self.at(self.draw.expovariate(1 / 200), self._finish, end, end.receiver, record)
-        return reason
+        return answer
 
     def _finish(self, end: Endpoint, run: object, record: Record) -> None:
         for index, (_, each) in enumerate(end.unfinished):
             if each is record and end.receiver is run:
-                end.finish(index, "")
+                end.finish(index, TAKEN)
                 self._later(end)
                 return
 
     def _settled(self, end: Endpoint, settled: Settled) -> None:
-        sender, receiver = self.owner[end]
+        kept = {seq for low, high, _ in settled.kept for seq in range(low, high + 1)}
         for seq in settled.seqs:
-            name = (sender, receiver, settled.lane, settled.epoch, seq)
-            outcome = settled.outcomes.get(seq)
-            state = outcome.state if outcome is not None else "delivered"
-            if self.expected[name] in ("", state):
-                self.expected[name] = state
-            if self.expected[name] == "delivered" and name not in self.handled:
-                self.outcome.wrong.append(f"{name} is said to be delivered, but was not")
+            if seq not in kept:
+                outcome = settled.outcomes.get(seq)
+                state = outcome.state if outcome is not None else "delivered"
+                self._note_end(end, (settled.lane, settled.epoch, seq), state)
+
+    def _ended(self, end: Endpoint, key: Key, outcome: MessageOutcome) -> None:
+        self._note_end(end, key, outcome.state)
+
+    def _note_end(self, end: Endpoint, key: Key, state: str) -> None:
+        sender, receiver = self.owner[end]
+        name = (sender, receiver, *key)
+        if name not in self.expected:
+            return  # a receipt
+        if self.expected[name] in ("", state):
+            self.expected[name] = state
+        if self.expected[name] == "delivered" and name not in self.handled:
+            self.outcome.wrong.append(f"{name} is said to be delivered, but was not")
 
     # The network.
 
@@ -187,6 +243,9 @@ class Network:
         if not greeted and to is link.far:
             self._under_way(link, link.dialler)
         self._later(to)
+        if to.torn:
+            to.torn = False
+            self.at(SECOND, self._ask_again, to, to.receiver)
 
     def _dial(self, pair: Pair) -> None:
         """A link comes up; sometimes a second one, dialled by the other side."""
@@ -228,9 +287,10 @@ class Network:
             for name in self.unsaved[end] + [self._name(end, stream, record) for stream, record in end.unfinished]:
                 self.handled[name] = -1
             self.unsaved[end].clear()
-            for sender, receiver, lane in [place for place in self.last if place[:2] == self.owner[end][::-1]]:
-                del self.last[sender, receiver, lane]
+            for place in [place for place in self.last if place[:2] == self.owner[end][::-1]]:
+                del self.last[place]
             end.boot(node.epoch)
+        self._boot(node)
         for pair in self.pairs:
             if pair.near in node.ends.values() or pair.far in node.ends.values():
                 if pair.link is not None:
@@ -250,5 +310,5 @@ class Network:
                 self.outcome.wrong.append(f"{name} never ended")
         for node in self.nodes:
             for end in node.ends.values():
-                if not end.sender.idle or any(end.disk.outbox.values()):
+                if not end.sender.idle or any(end.disk.outbox.values()) or end.disk.inbox or end.disk.received:
                     self.outcome.wrong.append(f"{self.owner[end]} still holds something")

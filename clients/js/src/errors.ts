@@ -53,6 +53,9 @@ export class ProtocolError extends RemoteError {
 
 export class DeliveryError extends MMError {}
 export class Expired extends DeliveryError {}
+/** A handler of the peer threw, again and again; the text is that of its error, as far as we may know it. */
+export class HandlerFailed extends DeliveryError {}
+/** A handler throws it, too: its text is for the sender, whoever that is. */
 export class Refused extends DeliveryError {}
 
 /** A handler throws it to have this one message again after `after` seconds, while later ones pass. */

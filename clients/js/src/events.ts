@@ -6,6 +6,8 @@ export interface Events {
   /** Somebody connected: its signId. */
   connection: [peer: string];
   disconnected: [peer: string, reason: string];
+  /** A stranger has added us as a friend, and asks for the same: its signId. */
+  asking: [peer: string];
   /** What is said to a peer goes over this address now: a relay's, or "webrtc:" for a direct one. */
   path: [peer: string, address: string];
   /** Something went wrong that no call can report: in a handler (with its topic), a relay, the storage. */
@@ -19,6 +21,7 @@ export class Emitter {
     connection: [],
     disconnected: [],
     path: [],
+    asking: [],
     error: [],
   };
 

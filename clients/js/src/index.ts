@@ -1,6 +1,7 @@
 /** Dial a person or a bot by key: `const platform = await Platform.create({ relays: [address] })`. */
 
 export type { Options } from "./assembly.js";
+export type { InboxMessage } from "./durable/inbox.js";
 export * from "./errors.js";
 export type { Circle, Scope } from "./identity/circles.js";
 export { Identity, type SignId } from "./identity/keys.js";
@@ -8,7 +9,7 @@ export type { NodeInfo } from "./identity/nodeinfo.js";
 export { parseTicket } from "./identity/ticket.js";
 export { Delivery, type Outcome, type Priority } from "./message.js";
 export type { Messaging, SendOptions } from "./messaging/api.js";
-export type { Handler } from "./messaging/subscriber.js";
+export type { Handler, SubscriptionOptions } from "./messaging/subscriber.js";
 export { Platform } from "./platform.js";
 export type { Accept, Connection, Receiver, Transport, TransportHost } from "./plugins/transport.js";
 export type { Row, Storage } from "./storage/contract.js";

@@ -1,7 +1,7 @@
 /** What applications see of a message: topic, priority, delivery and outcome. */
 
 import { utf8 } from "./bytes.js";
-import { Expired, InvalidTopic, type MMError, NotRunning, Refused } from "./errors.js";
+import { Expired, HandlerFailed, InvalidTopic, type MMError, NotRunning, Refused } from "./errors.js";
 
 export const MAX_PAYLOAD = 64 * 1024 * 1024; // bytes
 export const MAX_TOPIC = 255; // bytes
@@ -12,30 +12,26 @@ export const PRIORITIES: readonly Priority[] = ["control", "high", "normal", "lo
 
 /** How a message ended. */
 export interface Outcome {
-  state: "delivered" | "expired" | "refused" | "sent" | "dropped";
-  /** False when no handler at the peer listened to the topic. */
-  handled: boolean;
-  /** Why it was not delivered. */
+  /** "failed": a handler of the peer threw, again and again. Realtime messages are "sent" or "dropped". */
+  state: "delivered" | "failed" | "expired" | "refused" | "sent" | "dropped";
+  /** Why it was not delivered; "unhandled" when nobody at the peer listens to its topic. */
   reason: string;
 }
 
-export const DELIVERED: Outcome = { state: "delivered", handled: true, reason: "" };
-export const UNHANDLED: Outcome = { state: "delivered", handled: false, reason: "unhandled" };
-export const EXPIRED: Outcome = { state: "expired", handled: false, reason: "not confirmed in time" };
-export const SENT: Outcome = { state: "sent", handled: false, reason: "" };
+export const DELIVERED: Outcome = { state: "delivered", reason: "" };
+export const UNHANDLED: Outcome = { state: "refused", reason: "unhandled" };
+export const EXPIRED: Outcome = { state: "expired", reason: "not confirmed in time" };
+export const SENT: Outcome = { state: "sent", reason: "" };
 
-/** What a reason word of an acknowledgement means. */
-export function outcomeOf(reason: string): Outcome {
-  if (reason === "unhandled") return UNHANDLED;
-  return reason === "expired" ? EXPIRED : { state: "refused", handled: false, reason };
-}
+const ERRORS = { failed: HandlerFailed, expired: Expired, refused: Refused };
 
 /** One accepted message, as its sender sees it. */
 export class Delivery {
   /** How it ended, undefined while it has not. */
   outcome: Outcome | undefined;
-  private waiters: { resolve: (outcome: Outcome) => void; reject: (error: MMError) => void }[] = [];
+  private kept = false;
   private stopped = false;
+  private waiters: Waiter[] = [];
 
   constructor(
     readonly peer: string,
@@ -48,18 +44,26 @@ export class Delivery {
     return `${this.epoch}.${this.lane}.${this.seq}@${this.peer}`;
   }
 
-  /** waiting | delivered | expired | refused (realtime: sent | dropped). */
+  /** waiting | received (on the disk of the peer) | delivered | failed | expired | refused (realtime: sent | dropped). */
   get state(): string {
-    return this.outcome?.state ?? "waiting";
+    return this.outcome?.state ?? (this.kept ? "received" : "waiting");
   }
 
   /**
-   * Its outcome, once the peer's handlers are done. Throws Expired, Refused, or NotRunning when the platform stops
-   * first; a durable message is then kept.
+   * Its outcome, once the peer's handlers are done. Throws HandlerFailed, Expired, Refused, or NotRunning when the platform
+   * stops first; a durable message is then kept.
    */
   done(): Promise<Outcome> {
     return new Promise((resolve, reject) => {
-      this.waiters.push({ resolve, reject });
+      this.waiters.push({ early: false, resolve: () => resolve(this.outcome!), reject });
+      this.tell();
+    });
+  }
+
+  /** Resolves once it is on the disk of the peer, or handled there; throws as `done` does. */
+  received(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.waiters.push({ early: true, resolve, reject });
       this.tell();
     });
   }
@@ -70,6 +74,12 @@ export class Delivery {
     this.tell();
   }
 
+  /** It is on the disk of the peer. */
+  keep(): void {
+    this.kept = true;
+    this.tell();
+  }
+
   /** The platform stops before it has ended. */
   stop(): void {
     this.stopped = true;
@@ -77,15 +87,25 @@ export class Delivery {
   }
 
   private tell(): void {
-    const { outcome } = this;
-    if (!outcome && !this.stopped) return;
-    for (const { resolve, reject } of this.waiters.splice(0)) {
-      if (!outcome) reject(new NotRunning(`the platform stopped before ${this.id} ended; it goes on after a restart`));
-      else if (outcome.state === "expired") reject(new Expired(`${this.id}: ${outcome.reason}`));
-      else if (outcome.state === "refused") reject(new Refused(`${this.id}: ${outcome.reason}`));
-      else resolve(outcome);
-    }
+    const ready = this.waiters.filter(({ early }) => this.outcome || this.stopped || (early && this.kept));
+    this.waiters = this.waiters.filter((waiter) => !ready.includes(waiter));
+    for (const waiter of ready) this.answer(waiter);
   }
+
+  private answer({ early, resolve, reject }: Waiter): void {
+    const { state, reason } = this.outcome ?? { state: "sent", reason: "" };
+    const ErrorOfState = ERRORS[state as keyof typeof ERRORS];
+    if (ErrorOfState) reject(new ErrorOfState(`${this.id}: ${reason || state}`));
+    else if (this.outcome || (early && this.kept)) resolve();
+    else reject(new NotRunning(`the platform stopped before ${this.id} ended; it goes on after a restart`));
+  }
+}
+
+/** `early`: for the disk of the peer, not for the end. */
+interface Waiter {
+  early: boolean;
+  resolve: () => void;
+  reject: (error: MMError) => void;
 }
 
 /** Throws InvalidTopic unless it is printable segments, 255 bytes at most, no wildcard among them. */

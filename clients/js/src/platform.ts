@@ -2,8 +2,11 @@
 
 import { type Assembly, assemble, type Options } from "./assembly.js";
 import { type CircleName, Contacts } from "./contacts.js";
+import { RECEIPT } from "./delivery/receipts.js";
+import type { Ack } from "./delivery/wire.js";
 import { Directory } from "./directory/directory.js";
 import { OwnRecord } from "./directory/ownrecord.js";
+import { Handled } from "./durable/handled.js";
 import { Inbox } from "./durable/inbox.js";
 import { Outbox } from "./durable/outbox.js";
 import { LocalError, NotRunning } from "./errors.js";
@@ -15,6 +18,10 @@ import { Depositor } from "./mail/depositing.js";
 import { Mailer } from "./mail/mailer.js";
 import { Messaging, PROTOCOL } from "./messaging/api.js";
 import { Dispatcher } from "./messaging/dispatch.js";
+import { CONTACTS, FriendRequests } from "./peers/friendrequests.js";
+import { Receipts } from "./peers/receipts.js";
+import { Reception } from "./peers/reception.js";
+import { Redelivery } from "./peers/redelivery.js";
 import { Peers } from "./peers/registry.js";
 import { SIGNALS, Signals } from "./peers/signals.js";
 import { NodeUpstream } from "./peers/upstream.js";
@@ -23,6 +30,7 @@ import type { Storage } from "./storage/contract.js";
 import { NodeTransportHost } from "./transporthost.js";
 
 const DEFAULT_TIMEOUT = 10; // seconds
+const INTERNAL = [SIGNALS, RECEIPT, CONTACTS]; // protocols that the node itself speaks
 
 export class Platform {
   readonly identity: Identity;
@@ -33,6 +41,10 @@ export class Platform {
   readonly inbox: Inbox;
   readonly transports: readonly Transport[];
   private readonly storage: Storage;
+  private readonly handled: Handled;
+  private readonly friendRequests: FriendRequests;
+  private readonly reception: Reception;
+  private readonly redelivery: Redelivery;
   private readonly ownRecord: OwnRecord;
   private readonly peers: Peers;
   private readonly mailer: Mailer;
@@ -60,6 +72,8 @@ export class Platform {
     const failed = (error: Error, topic: string = ""): void => this.events.emit("error", error, topic);
     const befriend = (circle: Circle): void => {
       for (const peer of [...circle]) this.directory.befriend(peer);
+      this.friendRequests.changed();
+      this.lookAgain();
     };
     this.contacts = new Contacts(signId, storage, saved, befriend, failed);
     const dispatcher = new Dispatcher();
@@ -69,25 +83,38 @@ export class Platform {
     this.directory = new Directory(storage, (peer) => this.contacts.known(peer), failed);
     this.ownRecord = new OwnRecord(identity);
     this.outbox = new Outbox(storage, run, (peer) => this.peers.get(peer as SignId).wake(), failed);
-    this.inbox = new Inbox(storage, (peer, acks) => this.peers.get(peer as SignId).exchange.acknowledge(acks), failed);
-    const { contacts, directory, outbox, inbox, ownRecord } = this;
+    const acknowledge = (peer: string, acks: Ack[]): void => this.peers.get(peer as SignId).exchange.acknowledge(acks);
+    this.handled = new Handled(storage, acknowledge, failed);
+    const receipts = new Receipts(this.outbox, failed);
+    this.inbox = new Inbox(storage, this.handled, (...ended) => receipts.send(...ended), failed);
+    const asks = (peer: SignId): void => this.events.emit("asking", peer);
+    this.friendRequests = new FriendRequests(this.contacts, storage, this.outbox, asks, failed);
+    const isAsking = (peer: string): boolean => this.friendRequests.isAsking(peer);
+    this.reception = new Reception(this.inbox, INTERNAL, isAsking, (peer) => this.peers.leftAgain(peer));
+    this.redelivery = new Redelivery(this.inbox, dispatcher, (peer) => this.contacts.scope(peer), failed);
+    const { contacts, directory, outbox, inbox, handled, reception, ownRecord } = this;
     const { epoch } = run;
     this.peers = new Peers(
       identity,
-      { epoch, contacts, dispatcher, directory, ownRecord, outbox, inbox, transports },
+      { epoch, contacts, dispatcher, directory, ownRecord, outbox, inbox, handled, reception, transports },
       this.events,
     );
-    this.upstream = new NodeUpstream(signId, outbox, this.peers);
+    this.upstream = new NodeUpstream(signId, outbox, this.peers, this.friendRequests);
     this.messaging = new Messaging(this.upstream, failed);
+    this.messaging.changed = () => this.lookAgain();
     const signals = new Signals(this.peers, transports);
     dispatcher.attach(PROTOCOL, this.messaging);
     dispatcher.attach(SIGNALS, signals);
+    dispatcher.attach(RECEIPT, receipts);
+    dispatcher.attach(CONTACTS, this.friendRequests);
+    this.events.on("connection", (peer) => this.friendRequests.ask(peer as SignId));
     this.mailer = new Mailer(
       identity,
       directory,
       outbox,
       this.peers,
       new Depositor(identity, ownRecord, directory, transports),
+      async (peer) => (this.contacts.known(peer) ? undefined : this.reception.ready()),
       failed,
     );
     this.peers.observe(this.mailer);
@@ -127,6 +154,18 @@ export class Platform {
     return signId;
   }
 
+  /** Strangers that have added us as a friend, and since when (Unix milliseconds); `add(peer, "friends")` accepts one. */
+  asking(): { peer: SignId; since: number }[] {
+    return this.friendRequests.list();
+  }
+
+  /** Turn down one who asks: what it sends to friends is refused from now on. False when it does not ask. */
+  decline(peer: string): boolean {
+    const declined = this.friendRequests.forget(parseSignId(peer));
+    if (declined) this.lookAgain();
+    return declined;
+  }
+
   /** Wait for a link to the peer. Throws Unreachable with the reason. */
   async connect(peer: string, timeout: number = DEFAULT_TIMEOUT): Promise<void> {
     if (this.closed) throw new NotRunning();
@@ -142,6 +181,14 @@ export class Platform {
   /** Over which address we speak to the peer: a relay's, "webrtc:" for a direct link, or undefined without a link. */
   path(peer: string): string | undefined {
     return this.peers.find(peer)?.link?.connection.address;
+  }
+
+  /**
+   * All handlers are registered: what strangers send and nobody listens to is refused from now on. Without this call that
+   * is so 10 seconds after the start; until then it is left with its sender, and requests wait for their handlers.
+   */
+  setUp(): void {
+    this.reception.setUp();
   }
 
   /** Wait until all that waits for the peer is settled. */
@@ -160,9 +207,12 @@ export class Platform {
     this.closed = true;
     globalThis.removeEventListener?.("online", this.online);
     this.upstream.close();
+    this.reception.close();
+    this.redelivery.close();
     this.messaging.close();
+    this.inbox.close();
+    await this.handled.close();
     await this.outbox.close();
-    await this.inbox.close();
     this.mailer.close();
     this.peers.close(new NotRunning());
     for (const transport of this.transports) await transport.close();
@@ -172,17 +222,28 @@ export class Platform {
   /** Listen at these hints, and go on with what waits. */
   private async start(hints: readonly string[]): Promise<void> {
     await this.directory.open();
+    await this.handled.open();
     await this.inbox.open();
     await this.outbox.open();
+    await this.friendRequests.open();
+    await this.inbox.begin();
+    this.redelivery.begin();
     for (const transport of this.transports) transport.attach(this.transportHost);
     for (const hint of hints) {
       const transport = transportOf(schemeOf(hint), this.transports);
       if (!transport) throw new LocalError(`${hint}: there is no transport for it`);
       this.ownRecord.add(await transport.listen(hint, this.peers.accept));
     }
+    this.reception.begin();
     globalThis.addEventListener?.("online", this.online);
     for (const peer of this.outbox.peers()) this.peers.get(peer as SignId).wake();
     const { devices, friends } = this.contacts;
     for (const peer of [...devices, ...friends]) if (peer !== this.signId) this.peers.get(peer).introduce();
+  }
+
+  /** There is a new handler, or a new friend: what waited for one is served. */
+  private lookAgain(): void {
+    this.reception.subscribed();
+    this.redelivery.look();
   }
 }

@@ -8,7 +8,7 @@ import { decodePacket, encodePacket } from "../src/delivery/wire.js";
 import { Identity, type SignId } from "../src/identity/keys.js";
 import { createNodeInfo } from "../src/identity/nodeinfo.js";
 import { parseTicket, ticket } from "../src/identity/ticket.js";
-import { MemoryStorage, Platform } from "../src/index.js";
+import { type Delivery, MemoryStorage, Platform } from "../src/index.js";
 import { CookieJar } from "../src/session/cookies.js";
 import { type Event, Initiator, Responder } from "../src/session/handshake.js";
 import type { Session } from "../src/session/session.js";
@@ -25,6 +25,7 @@ const storage = new MemoryStorage();
 let machine: Initiator | Responder;
 let session: Session;
 let platform: Platform;
+const deliveries: Delivery[] = [];
 let heard: unknown[][] = [];
 
 function told(events: Event[]): unknown[] {
@@ -88,6 +89,33 @@ const commands: Record<string, (command: Command) => unknown> = {
     return { signId: platform.signId, ticket: platform.ticket() };
   },
   stop: () => platform.close(),
+  setUp: () => platform.setUp(),
+  asking: () => platform.asking().map(({ peer }) => peer),
+  // Handlers that come late, or throw; and one message after the other.
+  listen: ({ topic, fails }) => {
+    platform.messaging.on(
+      topic,
+      (name, sender, payload) => {
+        heard.push([name, sender, payload]);
+        if (fails) throw new RangeError("too far");
+      },
+      { retries: 1, backoff: 0.01 },
+    );
+  },
+  post: async ({ topic, peer, payload }) => {
+    deliveries.push(await platform.messaging.send(topic, peer, payload));
+    return deliveries.length - 1;
+  },
+  received: async ({ delivery }) => {
+    await deliveries[delivery]!.received();
+    return deliveries[delivery]!.state;
+  },
+  end: ({ delivery }) =>
+    deliveries[delivery]!.done().then(
+      ({ state }) => state,
+      (error: Error) => `${error.name}: ${error.message.split(": ").slice(1).join(": ")}`,
+    ),
+  inbox: async ({ failed }) => (await platform.inbox.list({ failed })).map(({ payload, error }) => [payload, error]),
   add: ({ ticket: text, circle }) => platform.add(text, circle),
   connect: ({ peer }) => platform.connect(peer),
   ping: ({ peer }) => platform.ping(peer),

@@ -9,17 +9,19 @@ test("the key and what waits are kept", async () => {
   const storage = new MemoryStorage();
   const first = await Platform.create({ storage });
   const { signId } = first;
-  const peer = (await Platform.create()).signId;
-  first.contacts.friends.add(peer);
+  const other = await Platform.create();
+  const peer = other.signId;
+  first.contacts.devices.add(peer);
   const delivery = await first.messaging.send("chat", peer, 1, { expireAfter: 0.2 });
   await first.close();
   assert.equal(delivery.state, "waiting");
   const second = await Platform.create({ storage });
-  assert.deepEqual([second.signId, [...second.contacts.friends]], [signId, [peer]]);
+  assert.deepEqual([second.signId, [...second.contacts.devices]], [signId, [peer]]);
   assert.equal(second.outbox.isEmpty(peer), false);
   await second.flush(peer);
   assert.equal((await storage.read("outbox/")).length, 0);
   await second.close();
+  await other.close();
 });
 
 test("a node that cannot start closes its storage", async () => {

@@ -1,13 +1,15 @@
-"""mm id, add and peers: who we are and whom we know."""
+"""mm id, add, accept and peers: who we are and whom we know."""
 
 import sys
+import time
 from typing import Any
 
 import click
 
 from mmplatform.cli.command import OK, Command, Failure, Settings, execute, pass_settings
 from mmplatform.cli.node.host import node
-from mmplatform.cli.output import amount, emit, note, say, table
+from mmplatform.cli.node.rows import rows
+from mmplatform.cli.output import amount, emit, lasting, note, say, table
 from mmplatform.errors import InvalidKey
 from mmplatform.identity.keys import parse_sign_id
 
@@ -64,22 +66,54 @@ def add(settings: Settings, ticket: str, circle: str | None, name: str) -> int:
     if settings.json:
         emit(found)
         return OK
-    called = f"{found['name']} ({found['signId']})" if found["name"] else found["signId"]
-    say(f"{called} is known; its messages arrive as {found['scope']}.TOPIC")
+    say(f"{_called(found)} is known; its messages arrive as {found['scope']}.TOPIC")
     if not found["known"]:
         note("where it listens is not known: it has to be found by mm run, or reach this node first, or add its ticket")
     return OK
 
 
-@click.command("peers", cls=Command)
+@click.command("accept", cls=Command)
+@click.argument("peer")
+@click.option("--decline", is_flag=True, help="No: what it sends to friends is refused from now on.")
+@click.option("--name", default="", help="What to call it here.")
 @pass_settings
-def peers(settings: Settings) -> int:
+def accept(settings: Settings, peer: str, decline: bool, name: str) -> int:
+    """Make a friend of PEER, who has added us as one: mm peers --asking lists them.
+
+    What it has sent meanwhile is still with it, and comes as friends.TOPIC from now on.
+
+    \b
+      mm peers --asking
+      mm accept PxuYwJ2...= --name carol
+      mm accept --decline PxuYwJ2...=
+    """
+    if decline and name:
+        raise click.UsageError("--decline gives nobody a name")
+    if decline:
+        return _decline(settings, peer)
+    if name:
+        _check_name(name)
+    found = execute(lambda: _ask(settings, "accept", peer=peer, name=name))
+    if settings.json:
+        emit(found)
+    else:
+        say(f"{_called(found)} is a friend; its messages arrive as {found['scope']}.TOPIC")
+    return OK
+
+
+@click.command("peers", cls=Command)
+@click.option("--asking", is_flag=True, help="List who asks to be a friend instead.")
+@pass_settings
+def peers(settings: Settings, asking: bool) -> int:
     """List whom we know, how each was found, and whether there is a link.
 
     \b
       mm peers
       mm peers --json | jq -r 'select(.connected).name'
+      mm peers --asking
     """
+    if asking:
+        return _list_asking(settings)
     both = execute(lambda: _with_relays(settings, "peers"))
     found = both["peers"]
     for peer in found if settings.json else ():
@@ -90,6 +124,42 @@ def peers(settings: Settings) -> int:
         table(("NAME", "SIGNID", "SCOPE", "FOUND BY", "LINK", "NOTE"), map(_row, found))
         _tell(both["relays"])
     return OK
+
+
+def _decline(settings: Settings, peer: str) -> int:
+    async def ask() -> Any:
+        async with rows(settings.data) as there:
+            return await there.call("decline", peer=peer)
+
+    if not execute(ask):
+        raise Failure(f"{peer} does not ask to be a friend; mm peers --asking lists who does")
+    if settings.json:
+        emit({"peer": peer, "declined": True})
+    else:
+        say(f"declined {peer}")
+    return OK
+
+
+def _list_asking(settings: Settings) -> int:
+    async def fetch() -> Any:
+        async with rows(settings.data) as there:
+            return await there.call("asking")
+
+    found = execute(fetch)
+    for peer in found if settings.json else ():
+        emit(peer)
+    if not settings.json:
+        if not found:
+            note("nobody asks to be a friend")
+        table(
+            ("NAME", "SIGNID", "SINCE"),
+            ((peer["name"] or "-", peer["signId"], f"{lasting(time.time() - peer['since'])} ago") for peer in found),
+        )
+    return OK
+
+
+def _called(found: dict[str, Any]) -> str:
+    return f"{found['name']} ({found['signId']})" if found["name"] else str(found["signId"])
 
 
 async def _ask(settings: Settings, operation: str, **arguments: Any) -> Any:

@@ -12,6 +12,8 @@ from mmplatform.cli.control import Channel, NodeStopped
 from mmplatform.cli.node.host import node
 from mmplatform.cli.output import counted, emit, note
 from mmplatform.cli.stdio import decoded, is_terminal, read_lines
+from mmplatform.logs import escape_controls
+from mmplatform.message import UNHANDLED
 
 BATCH: Final = 2048  # lines in one transaction
 BATCH_BYTES: Final = 1024 * 1024
@@ -82,7 +84,7 @@ class Input:
         return lines
 
 
-async def send_lines(settings: Settings, options: dict[str, Any], as_json: bool, fresh: bool, wait: bool) -> int:
+async def send_lines(settings: Settings, options: dict[str, Any], as_json: bool, fresh: bool, wait: bool | None) -> int:
     """The exit code."""
     keep = not options["realtime"] and not is_terminal(0)  # nobody types the same lines again
     async with node(settings.data) as there, await there.open("lines", **options, keep=keep, wait=wait) as channel:
@@ -100,7 +102,7 @@ async def send_lines(settings: Settings, options: dict[str, Any], as_json: bool,
 class _Run:
     def __init__(self, settings: Settings, channel: Channel, peer: str, as_json: bool, keep: bool) -> None:
         self.input = Input(None)
-        self.report: dict[str, Any] = {"accepted": 0, "delivered": 0, "waiting": 0}
+        self.report: dict[str, Any] = {"accepted": 0, "delivered": 0, "received": 0, "waiting": 0}
         self._channel, self._as_json, self._keep = channel, as_json, keep
         self._free = asyncio.Semaphore(IN_FLIGHT)
         self._progress = Progress(settings.json, peer)
@@ -182,16 +184,16 @@ def _batches(lines: list[bytes]) -> Iterator[list[bytes]]:
         yield batch
 
 
-def _tell(settings: Settings, options: dict[str, Any], run: _Run, wait: bool) -> int:
+def _tell(settings: Settings, options: dict[str, Any], run: _Run, wait: bool | None) -> int:
     report = run.report
     ill: dict[str, Any] = {
-        word: report[word] for word in ("unhandled", "refused", "expired", "cancelled", "dropped") if word in report
+        word: report[word] for word in ("failed", "refused", "expired", "cancelled", "dropped") if word in report
     }
     if settings.json:
         emit(
             {
                 "skipped": run.input.skipped,
-                **{word: report[word] for word in ("accepted", "delivered", "waiting")},
+                **{word: report[word] for word in ("accepted", "delivered", "received", "waiting")},
                 **ill,
             }
         )
@@ -201,13 +203,19 @@ def _tell(settings: Settings, options: dict[str, Any], run: _Run, wait: bool) ->
             if options["realtime"]
             else f"{counted(report['accepted'], 'lines')} accepted"
         ]
-        if not options["realtime"] and wait:
+        if not options["realtime"] and wait is not False:
             parts.append(f"{report['delivered']:,} delivered")
+            if report["received"]:
+                parts.append(f"{report['received']:,} received")
         parts += [f"{number:,} {word}" for word, number in ill.items()]
         if report["waiting"] and not options["realtime"]:
             parts.append(f"{report['waiting']:,} wait on disk, for whichever node next runs on this folder")
         note(", ".join(parts))
-        if "unhandled" in ill:
+        if report["received"] and wait is not False:
+            note(f"{options['peer']} keeps what is received until something there listens to {options['topic']}")
+        if report["why"] == UNHANDLED.reason:
             note(f"nobody at {options['peer']} listened to {options['topic']} when those came")
-    failed = ill.keys() - {"unhandled"} or (wait and report["waiting"] and not options["realtime"])
-    return FAILED if failed else OK
+        elif report["why"]:
+            note(f"the last of them: {escape_controls(report['why'])}")
+    unended = report["waiting"] if wait is not True else report["waiting"] + report["received"]
+    return FAILED if ill or (wait is not False and unended and not options["realtime"]) else OK

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -11,9 +11,11 @@ from mmplatform.cli.commands.lines import send_lines
 from mmplatform.cli.node.host import node
 from mmplatform.cli.output import emit, note, printable, say
 from mmplatform.cli.stdio import decoded, read_all
-from mmplatform.message import DEFAULT_EXPIRY
+from mmplatform.logs import escape_controls
+from mmplatform.message import DEFAULT_EXPIRY, UNHANDLED
 
 json_payload = click.option("-j", "--json-payload", is_flag=True, help="The payload is JSON: send the value it means.")
+UNENDED: Final = ("waiting", "sent", "relayed", "received")
 positive = click.FloatRange(min=0, min_open=True)
 
 
@@ -31,8 +33,8 @@ positive = click.FloatRange(min=0, min_open=True)
 )
 @click.option(
     "--wait/--no-wait", default=None,
-    help="Wait until the peer's handlers are done, however long; or not at all. By default one message waits while "
-    "the peer can be reached, and --lines waits for all.",
+    help="Wait until the peer's handlers are done, however long; or not at all. By default one message waits until it "
+    "is delivered or received, while the peer can be reached, and --lines waits so for all.",
 )  # fmt: skip
 @click.option("--timeout", type=positive, metavar="S", help="Wait so many seconds at most; fails when not delivered.")
 @pass_settings
@@ -43,8 +45,9 @@ def send(
     """Send PAYLOAD (text; - or nothing reads stdin) to the listeners of TOPIC at PEER.
 
     Once accepted a message is on disk, and is sent until PEER confirms it or it expires, by whichever node next runs
-    on this data folder. Exit code 0: delivered, relayed, or saved for when PEER is reachable. 1: refused, expired, not
-    delivered within --timeout, or not accepted.
+    on this data folder. A message that is received is on PEER's disk until something there listens to TOPIC; mm
+    delivery ID tells later how it ended. Exit code 0: delivered, received, relayed, or waiting for when PEER is
+    reachable. 1: failed, refused, expired, not delivered with --wait or within --timeout, or not accepted.
 
     \b
       mm send bob chat 'hello there'
@@ -59,7 +62,7 @@ def send(
     if lines:
         if payload not in (None, "-"):
             raise click.UsageError("--lines reads stdin; give it no PAYLOAD")
-        return int(execute(lambda: send_lines(settings, options, json_payload, fresh, wait is not False)))
+        return int(execute(lambda: send_lines(settings, options, json_payload, fresh, wait)))
     if fresh:
         raise click.UsageError("--fresh belongs to --lines")
     return int(execute(lambda: _send(settings, options, payload, json_payload, wait)))
@@ -75,10 +78,10 @@ async def _send(
     async with node(settings.data) as there, await there.open("send", payload=value, wait=wait, **options) as channel:
         try:
             async for saved in channel:
-                result = {"id": saved["id"], "state": "saved", "reason": "interrupted", "connected": False}
+                result = {"id": saved["id"]}
         except asyncio.CancelledError:
             if result:
-                note(f"saved ({result['id']}); it is sent while a node runs on this folder: mm run")
+                note(f"waiting ({result['id']}); it is sent while a node runs on this folder: mm run")
             raise
         result = channel.result
         own = there.own
@@ -86,27 +89,28 @@ async def _send(
         emit(result)
     else:
         _tell(result, options["peer"], options["topic"], own, wait)
-    bad = result["state"] in ("refused", "expired", "cancelled", "dropped")
-    return FAILED if bad or (result["state"] in ("saved", "relayed") and wait is True) else OK
+    bad = result["state"] in ("failed", "refused", "expired", "cancelled", "dropped")
+    return FAILED if bad or (wait is True and result["state"] in UNENDED) else OK
 
 
 def _tell(result: dict[str, Any], peer: str, topic: str, own: bool, wait: bool | None) -> None:
     state, reason = result["state"], result["reason"]
-    if state == "delivered":
-        say("delivered" if result["handled"] else f"delivered, but nobody there listens to {topic}")
-    elif state == "sent":
-        say("sent")
+    waits = state in ("waiting", "sent") and "connected" in result  # a realtime message is sent, and that is its end
+    if waits and wait is False:
+        say(f"{state} ({result['id']})")
+    elif waits and result["connected"]:
+        say(f"{state}; {peer} has not confirmed it yet")
+    elif waits:
+        say(f"{state}; will be sent when {peer} is reachable ({reason})")
+    elif state == "received":
+        say(f"received: {peer} keeps it until something there listens to {topic}")
     elif state == "relayed":
         say(f"relayed: a relay keeps it until {peer} is there")
-    elif state != "saved":
-        say(f"{state}: {reason}")
-    elif wait is False:
-        say(f"saved ({result['id']})")
-    elif result["connected"]:
-        say(f"saved; {peer} has not confirmed it yet")
+    elif reason == UNHANDLED.reason:
+        say(f"{state}: nobody at {peer} listens to {topic}, and {peer} keeps only what friends and devices send")
     else:
-        say(f"saved; will be sent when {peer} is reachable ({reason})")
-    if state == "saved" and own:
+        say(f"{state}: {escape_controls(reason)}" if reason else state)
+    if waits and own:
         note("it is sent while a node runs on this folder: keep one running with mm run")
 
 

@@ -11,14 +11,14 @@ from typing import Any
 import click
 
 from mmplatform.cli.command import FAILED, OK, Command, Interrupted, Settings, execute, pass_settings, relay_option
+from mmplatform.cli.commands import forms
+from mmplatform.cli.commands.forms import Message
 from mmplatform.cli.control import PARTING, Channel, NodeStopped
 from mmplatform.cli.node.host import HANDOVER, LOOK_AGAIN, Remote, node
-from mmplatform.cli.output import note, printable, to_json
+from mmplatform.cli.output import note
 from mmplatform.cli.stdio import Worker, is_terminal, reader_gone, write_all
 from mmplatform.message import check_pattern
 from mmplatform.storage.folder import DataFolder
-
-Message = tuple[str, str, str, Any]  # topic, sender, name, payload
 
 
 @click.command("on", cls=Command)
@@ -30,9 +30,9 @@ Message = tuple[str, str, str, Any]  # topic, sender, name, payload
 def listen(settings: Settings, pattern: str, count: int | None, payload_only: bool, relays: tuple[str, ...]) -> int:
     """Print messages whose scope.topic matches PATTERN (* is one segment, > the rest), one a line.
 
-    A message is confirmed to its sender once its line is written: what is not written when this command is killed
-    comes again when it is started again. Control characters are shown escaped; --json tells everything, with bytes
-    that are no text as {"base64": ...}.
+    What friends and devices sent before comes first (mm inbox). A message is confirmed to its sender once its line is
+    written: what is not written when this command is killed comes again when it is started again. Control characters
+    are shown escaped; --json tells everything, with bytes that are no text as {"base64": ...}.
 
     \b
       mm on 'friends.chat'
@@ -41,8 +41,7 @@ def listen(settings: Settings, pattern: str, count: int | None, payload_only: bo
       mm on public.job --count 1
     """
     check_pattern(pattern)
-    form = _payload if payload_only else _as_json if settings.json else _for_people
-    printer = _Printer(form, count)
+    printer = _Printer(forms.chosen(payload_only, settings.json), count)
     try:
         execute(lambda: _listen(settings, pattern, printer, relays))
     except Interrupted:
@@ -135,20 +134,3 @@ class _Printer:
         if self._left is not None:
             self._left -= len(wanted)
         return len(wanted)
-
-
-def _as_json(message: Message) -> str:
-    topic, sender, name, payload = message
-    return to_json({"topic": topic, "sender": sender, "name": name, "payload": payload})
-
-
-def _for_people(message: Message) -> str:
-    topic, sender, name, payload = message
-    return f"{topic} {name or sender} {printable(payload)}"
-
-
-def _payload(message: Message) -> str:
-    payload = message[3]
-    if isinstance(payload, str) and not is_terminal(1):
-        return payload
-    return printable(payload)

@@ -1,12 +1,14 @@
-"""mm outbox: what waits to be sent, why, and how to take it back."""
+"""mm outbox and delivery: what was sent and has not ended, why, how to take it back, and how a message ended."""
 
 from typing import Any
 
 import click
 
-from mmplatform.cli.command import OK, Failure, Group, Settings, execute, pass_settings
+from mmplatform.cli.command import OK, Command, Failure, Group, Settings, execute, pass_settings
 from mmplatform.cli.node.host import node
+from mmplatform.cli.node.rows import rows
 from mmplatform.cli.output import emit, lasting, note, say, table
+from mmplatform.logs import escape_controls
 
 SHOWN = 50
 
@@ -16,7 +18,9 @@ SHOWN = 50
 @click.option("--limit", type=click.IntRange(min=1), help=f"Show so many at most; {SHOWN} without --json.")
 @click.pass_context
 def outbox(context: click.Context, peer: str | None, limit: int | None) -> int:
-    """List what is accepted and not yet confirmed, oldest first for each peer, and why.
+    """List what has not ended, oldest first for each peer, and why: what waits here, is on its way, or at a relay.
+
+    What is received is on the disk of its peer until something there listens to it; here only its id is kept.
 
     \b
       mm outbox
@@ -28,24 +32,47 @@ def outbox(context: click.Context, peer: str | None, limit: int | None) -> int:
     settings = context.ensure_object(Settings)
     most = limit or (None if settings.json else SHOWN)
 
-    async def fetch() -> tuple[list[dict[str, Any]], int]:
-        found: list[dict[str, Any]] = []
-        async with node(settings.data) as there, await there.open("waiting", peer=peer) as channel:
-            async for chunk in channel:
-                found += chunk if most is None else chunk[: most - len(found)]
-        return found, channel.result
+    async def show() -> tuple[int, int]:
+        shown = 0
+        async with node(settings.data) as there, await there.open("waiting", peer=peer, limit=most) as channel:
+            async for chunk in channel:  # a chunk at a time: there may be very many
+                shown += len(chunk)
+                _show(chunk, settings)
+        return shown, channel.result
 
-    found, total = execute(fetch)
+    shown, total = execute(show)
     if settings.json:
-        for message in found:
-            emit(message)
         return OK
     if not total:
         note("nothing waits")
-        return OK
-    table(("ID", "PEER", "TOPIC", "BYTES", "EXPIRES IN", "STATE", "WHY"), map(_row, found))
-    if total > len(found):
-        note(f"and {total - len(found):,} more; --limit {total} shows all, --json too")
+    elif total > shown:
+        note(f"and {total - shown:,} more; --limit {total} shows all, --json too")
+    return OK
+
+
+@click.command("delivery", cls=Command)
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@pass_settings
+def delivery(settings: Settings, ids: tuple[str, ...]) -> int:
+    """Tell how far the message ID is that was sent from here, or how it ended.
+
+    waiting (on this disk), sent, relayed (on the disk of a relay), received (on the peer's), delivered, failed,
+    expired, refused or cancelled; unknown for what was forgotten, or never sent from here.
+
+    \b
+      mm delivery "$(mm send bob chat hello --json | jq -r .id)"
+    """
+
+    async def ask() -> list[Any]:
+        async with rows(settings.data) as there:
+            return [await there.call("delivery", id=name) for name in ids]
+
+    for found in execute(ask):
+        if settings.json:
+            emit(found)
+        else:
+            shown = f"{found['state']}: {escape_controls(found['reason'])}" if found["reason"] else found["state"]
+            say(shown if len(ids) == 1 else f"{found['id']}\t{shown}")
     return OK
 
 
@@ -74,8 +101,17 @@ def cancel(settings: Settings, id: str) -> int:  # noqa: A002 - the word in the 
     return OK
 
 
+def _show(messages: list[dict[str, Any]], settings: Settings) -> None:
+    if settings.json:
+        for message in messages:
+            emit(message)
+    else:
+        table(("ID", "PEER", "TOPIC", "BYTES", "EXPIRES IN", "STATE", "WHY"), map(_row, messages))
+
+
 def _row(message: dict[str, Any]) -> tuple[str, ...]:
     return (
-        message["id"], message["name"] or message["peer"], message["topic"], str(message["size"]),
+        message["id"], message["name"] or message["peer"], message["topic"] or "-",
+        "-" if message["size"] is None else str(message["size"]),
         lasting(message["expiresIn"]), message["state"], message["why"],
     )  # fmt: skip

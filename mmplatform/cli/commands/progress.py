@@ -41,7 +41,9 @@ class Progress:
         if self._bar is not None:
             total = report["accepted"] if read else None
             state = f"waiting for {self._peer}: {report['reason']}" if away else f"to {self._peer}"
-            self._bar.update(self._task, total=total, completed=report["delivered"], description=state)
+            self._bar.update(
+                self._task, total=total, completed=report["delivered"] + report["received"], description=state
+            )
         elif away and read and not self._told and not self._quiet:
             self._told = True
             note(

@@ -55,7 +55,8 @@ def run_node(
 ) -> int:
     """Run the node in the foreground until Ctrl-C; other mm commands on the same data folder use it.
 
-    A port chosen by the system is kept over restarts, so tickets stay good.
+    What friends and devices send is kept until something listens to it: mm on, or a program; mm inbox lists it. A port
+    chosen by the system is kept over restarts, so tickets stay good.
 
     \b
       mm run
@@ -129,6 +130,7 @@ class _News:
         self._relays, self._stun = host.relays, host.stun
         self._platform.on("connection", self._connected)
         self._platform.on("disconnected", self._disconnected)
+        self._platform.on("asking", self._asking)
 
     def ready(self, metrics_at: str) -> None:
         mine = self._platform.directory.own_record
@@ -171,6 +173,12 @@ class _News:
             self._emit("disconnected", signId=peer, name=self._name(peer), reason=reason)
         else:
             say(f"disconnected: {self._name(peer) or peer} ({reason})")
+
+    def _asking(self, peer: str) -> None:
+        if self._json:
+            self._emit("asking", signId=peer, name=self._name(peer))
+        else:
+            say(f"{self._name(peer) or peer} asks to be a friend: mm accept {self._name(peer) or peer} --name NAME")
 
     def _name(self, peer: Any) -> str:
         return self._platform.contacts.name(peer)

@@ -1,32 +1,31 @@
 """A node in this process that other commands can use too, and the way to whichever node runs on a data folder."""
 
 import asyncio
+import math
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
 from mmplatform.cli import sockets
-from mmplatform.cli.control import Channel, MemoryPipe, NodeStopped, SocketPipe, serve
+from mmplatform.cli.control import Channel, MemoryPipe, NodeStopped, Operation, SocketPipe, serve
 from mmplatform.cli.node.operations import OPERATIONS
 from mmplatform.cli.node.subscriptions import Subscriptions
 from mmplatform.cli.output import note
 from mmplatform.cli.remembered import RELAYS, STUN, TURN, addresses, remember, servers
 from mmplatform.errors import FolderInUse, Refused
-from mmplatform.messaging.dispatch import Dispatcher
-from mmplatform.messaging.results import Finished
+from mmplatform.peers.reception import SETUP_TIME
 from mmplatform.platform import Platform
 from mmplatform.plugins import loading as plugins
 from mmplatform.storage.folder import DataFolder
 
 HANDOVER: Final = 5.0  # seconds for a node that starts or stops to answer, or to let go of the folder
 LOOK_AGAIN: Final = 0.05
-
-Held = tuple[str, str, str, str, bytes, Finished]
+NEVER: Final = math.inf  # when a command's own node has all its listeners: strangers wait for one that runs
 
 
 def discovery() -> list[str]:
@@ -63,36 +62,47 @@ class NodeHandle(Protocol):
         """The result of one that has no items."""
 
 
-class KeptBack:
-    """Leaves messages that nobody here listens to with their senders: the node that ``mm peers`` starts for a moment
-    must not answer for one with listeners that is to come."""
+class InProcess:
+    """A node of this process: what it is asked runs as a task here."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self._dispatcher = dispatcher
-        self._held: list[Held] = []
-        dispatcher.fallback = self._keep
+    own = True
 
-    def offer_again(self) -> None:
-        """Somebody new listens."""
-        held, self._held = self._held, []
-        for message in held:
-            result = self._dispatcher.message(*message)
-            if result is not None:
-                message[-1](result)
+    def __init__(self, platform: Platform, operations: Mapping[str, Operation]) -> None:
+        self.platform = platform
+        self.yielding = asyncio.Event()
+        self._operations = operations
+        self._serving: set[asyncio.Task[None]] = set()
 
-    def _keep(self, *message: *Held) -> None:
-        self._held.append(message)
+    async def open(self, operation: str, **arguments: Any) -> Channel:
+        ours, theirs = MemoryPipe.pair()
+        await ours.write(["open", operation, arguments])
+        return Channel(ours, self.serve(theirs))
+
+    async def call(self, operation: str, **arguments: Any) -> Any:
+        async with await self.open(operation, **arguments) as channel:
+            return await channel.end()
+
+    def serve(self, pipe: MemoryPipe | SocketPipe) -> "asyncio.Task[None]":
+        """Run the operation that the other end of ``pipe`` opens."""
+        task = asyncio.get_running_loop().create_task(serve(pipe, self._operations, self), name="mm control")
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        return task
+
+    async def end_operations(self) -> None:
+        """Cancel what is asked of this node."""
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
 
-class Host:
+class Host(InProcess):
     """Runs a platform on a folder and serves its control socket.
 
     ``purpose``: "run" and "on" are nodes for their own sake, "command" is there for a moment. ``expected``: a pattern
     to be subscribed to before anybody can reach this node. ``listen``, ``relays``, ``stun`` and ``turn`` may be
     ("none",); the folder remembers the last three.
     """
-
-    own = True
 
     def __init__(
         self,
@@ -113,36 +123,23 @@ class Host:
         self._to_remember = {kind: used[kind] for kind, given in named.items() if given}
         self.relays, self.stun = used[RELAYS], used[STUN]
         helpers = servers(used[STUN], used[TURN])
-        self.platform = Platform(
+        platform = Platform(
             folder, connection_info=chosen(listen) if listen else None, relays=self.relays,
-            stun=helpers.stun, turn=helpers.turn, services=services,
+            stun=helpers.stun, turn=helpers.turn, services=services, setup_time=SETUP_TIME if taking else NEVER,
         )  # fmt: skip
-        opened = _nothing if taking else KeptBack(self.platform.parts.dispatcher).offer_again
-        self.subscriptions = Subscriptions(self.platform, taking, opened)
+        super().__init__(platform, OPERATIONS)
+        self.subscriptions = Subscriptions(platform, taking)
         self.started = time.time()
         self.purpose = purpose
-        self.yielding = asyncio.Event()
-        self._expected = expected
         self._server: asyncio.Server | None = None
-        self._serving: set[asyncio.Task[None]] = set()
-
-    async def open(self, operation: str, **arguments: Any) -> Channel:
-        ours, theirs = MemoryPipe.pair()
-        await ours.write(["open", operation, arguments])
-        return Channel(ours, self._serve(theirs))
-
-    async def call(self, operation: str, **arguments: Any) -> Any:
-        async with await self.open(operation, **arguments) as channel:
-            return await channel.end()
+        if expected is not None:
+            self.subscriptions.expect(expected)
 
     async def __aenter__(self) -> Self:
         platform = self.platform
         assert platform.folder is not None
-        platform.on("error", self._failed)
-        platform.folder.open()
+        platform.on("error", self.failed)
         try:
-            await platform.storage.open()
-            await self.subscriptions.restore(self._expected)
             await platform.start()
             for kind, names in self._to_remember.items():
                 remember(platform.folder.path, names, kind)
@@ -166,28 +163,18 @@ class Host:
             self._server.close()
             with suppress(OSError):
                 folder.control.unlink(missing_ok=True)
-        for task in self._serving:
-            task.cancel()
-        await asyncio.gather(*self._serving, return_exceptions=True)
+        await self.end_operations()
         self.subscriptions.close()
         await self.platform.stop()
-        await self.platform.storage.close()
-        folder.close()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if sockets.is_ours(writer.get_extra_info("socket")):
-            self._serve(SocketPipe(reader, writer))
+            self.serve(SocketPipe(reader, writer))
         else:
             writer.close()
 
-    def _serve(self, pipe: MemoryPipe | SocketPipe) -> "asyncio.Task[None]":
-        task = asyncio.get_running_loop().create_task(serve(pipe, OPERATIONS, self), name="mm control")
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
-        return task
-
     @staticmethod
-    def _failed(error: Exception, topic: str) -> None:
+    def failed(error: Exception, topic: str) -> None:
         if not isinstance(error, Refused):
             note(f"mm: {f'{topic}: ' if topic else ''}{error}", once=True)
 
@@ -223,22 +210,29 @@ async def node(folder: Path, *, expected: str | None = None, relays: Sequence[st
     """The node that runs on ``folder``, else one of our own while the block runs. ``expected``: the pattern that
     a node of our own shall listen to from its first moment; such a one takes in messages, as ``mm run`` does.
     ``relays`` are for a node of our own, too."""
+    host = (
+        partial(Host, folder, relays=relays)
+        if expected is None
+        else partial(Host, folder, relays=relays, purpose="on", expected=expected, services=discovery())
+    )
+    async with either(folder, host) as there:
+        if relays and not there.own:
+            note("a node runs on this folder already, with relays of its own: --relay is for the one that starts")
+        yield there
+
+
+@asynccontextmanager
+async def either(folder: Path, own: Callable[[], AbstractAsyncContextManager[NodeHandle]]) -> AsyncIterator[NodeHandle]:
+    """The node that runs on ``folder``, else what ``own`` makes, while the block runs. Raises FolderInUse."""
     there = Remote(DataFolder(folder).control)
     until = time.monotonic() + HANDOVER
     while True:
         if there.answers():
-            if relays:
-                note("a node runs on this folder already, with relays of its own: --relay is for the one that starts")
             yield there
             return
-        host = (
-            partial(Host, folder, relays=relays)
-            if expected is None
-            else partial(Host, folder, relays=relays, purpose="on", expected=expected, services=discovery())
-        )
         try:
-            async with host() as own:
-                yield own
+            async with own() as made:
+                yield made
                 return
         except FolderInUse as error:
             if time.monotonic() > until:
@@ -246,7 +240,3 @@ async def node(folder: Path, *, expected: str | None = None, relays: Sequence[st
                     f"{error} (it serves no control.sock: not an mm command, or one that hangs)"
                 ) from None
         await asyncio.sleep(LOOK_AGAIN)
-
-
-def _nothing() -> None:
-    """A node for its own sake takes in everything."""

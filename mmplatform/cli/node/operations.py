@@ -3,21 +3,24 @@
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, Protocol
 
 from mmplatform.cli.control import Operation, Served
-from mmplatform.cli.node import sending
+from mmplatform.cli.node import lines as line_runs
+from mmplatform.cli.node import sending, stored
 from mmplatform.cli.node.subscriptions import Subscriptions
 from mmplatform.durable import inspection
 from mmplatform.errors import LocalError, RequestTimeout
 from mmplatform.identity.keys import SignId
+from mmplatform.message import Priority
 from mmplatform.peers.status import LinkStatus
 from mmplatform.platform import Platform
 from mmplatform.plugins.transport import CONNECTING
 
 FIRST_DIALS: Final = 1.0  # seconds
 CHUNK: Final = 500  # waiting messages in one frame
+COUNTED: Final = 10_000  # waiting messages, at most, that are read only to be counted
 
 
 class Context(Protocol):
@@ -67,6 +70,15 @@ async def add(context: Context, served: Served, ticket: str, name: str, circle: 
     }
 
 
+async def accept(context: Context, served: Served, peer: str, name: str) -> dict[str, Any]:
+    """Make a friend of somebody who asks to be one; the answer comes once that is saved."""
+    platform = context.platform
+    key = sending.resolve(platform, peer)
+    if not platform.parts.friend_requests.asks(key):
+        raise LocalError(f"{peer} does not ask to be a friend; mm add {peer} --friend makes it one all the same")
+    return await add(context, served, key, name, "friends")
+
+
 async def peers(context: Context, served: Served) -> list[dict[str, Any]]:
     """Everybody known."""
     return [
@@ -107,8 +119,8 @@ async def send(context: Context, served: Served, **arguments: Any) -> dict[str, 
 
 
 async def lines(context: Context, served: Served, **arguments: Any) -> dict[str, Any]:
-    """Send each line of the input as a message: see :func:`mmplatform.cli.node.sending.lines`."""
-    return await sending.lines(context.platform, served, **arguments)
+    """Send each line of the input as a message: see :func:`mmplatform.cli.node.lines.lines`."""
+    return await line_runs.lines(context.platform, served, **arguments)
 
 
 async def resolve(context: Context, served: Served, peer: str) -> SignId:
@@ -142,28 +154,54 @@ async def listen(context: Context, served: Served, pattern: str) -> None:
     await context.subscriptions.read(pattern, served)
 
 
-async def waiting(context: Context, served: Served, peer: str | None) -> int:
-    """What is not settled, in chunks, oldest first; how many."""
+async def waiting(context: Context, served: Served, peer: str | None, limit: int | None) -> int:
+    """What has not ended, in chunks as it is read, ``limit`` at most: what is here, oldest first, then what peers keep.
+    Returns how many there are, with a limit about."""
     platform = context.platform
     wanted = sending.resolve(platform, peer) if peer is not None else None
     await _dialled(context)
-    reasons = {status.sign_id: status for status in platform.peers()}
-    found = await inspection.queued(platform.parts.outbox, wanted)
-    for start in range(0, len(found), CHUNK):
-        chunk = []
-        for message in found[start : start + CHUNK]:
-            status = reasons.get(SignId(message.peer))
-            chunk.append(
-                {
-                    "id": message.id, "peer": message.peer, "name": platform.contacts.name(SignId(message.peer)),
-                    "topic": message.topic, "size": message.size, "priority": message.priority,
-                    "expiresIn": round(message.expires_in, 3), "state": message.state,
-                    "why": message.why
-                    or _why(message.state, status is not None and status.connected, status and status.reason),
-                }
-            )  # fmt: skip
+    outbox = platform.parts.outbox
+    about = outbox.count if wanted is None else outbox.count_of(outbox.queue(wanted))
+    chunk: list[dict[str, Any]] = []
+    count = 0
+    async for message in _unended(platform, wanted):
+        if limit is not None and count >= limit and about > COUNTED:
+            count = about
+            break
+        count += 1
+        if limit is not None and count > limit:
+            continue
+        chunk.append(message)
+        if len(chunk) == CHUNK:
+            await served.send(chunk)
+            chunk = []
+    if chunk:
         await served.send(chunk)
-    return len(found)
+    return count
+
+
+async def _unended(platform: Platform, peer: str | None) -> AsyncIterator[dict[str, Any]]:
+    """The messages of people and programs: what the platform itself tells its peers is not theirs to look after."""
+    statuses = {status.sign_id: status for status in platform.peers()}
+    internal = platform.parts.dispatcher.internal
+    async for message in inspection.queued(platform.parts.outbox, peer):
+        if message.protocol in internal:
+            continue
+        status = statuses.get(SignId(message.peer))
+        why = _why(message.state, status is not None and status.connected, status and status.reason)
+        yield {
+            "id": message.id, "peer": message.peer, "name": platform.contacts.name(message.peer),
+            "topic": message.topic, "size": message.size, "priority": message.priority,
+            "expiresIn": round(message.expires_in, 3), "state": message.state, "why": message.why or why,
+        }  # fmt: skip
+    for (key, lane, epoch), low, high, until in platform.parts.outbox.received.ids.listed(peer):
+        expires_in = round(until / 1000 - platform.parts.now(), 3)
+        for seq in range(low, high + 1):  # of these, the id is all that is kept here
+            yield {
+                "id": f"{epoch}.{lane}.{seq}@{key}", "peer": key, "name": platform.contacts.name(key), "topic": "",
+                "size": None, "priority": Priority(lane).name.lower(), "expiresIn": expires_in, "state": "received",
+                "why": sending.KEPT_THERE,
+            }  # fmt: skip
 
 
 async def _dialled(context: Context) -> None:
@@ -218,10 +256,10 @@ def _why(state: str, connected: bool, reason: str | None) -> str:
     return "it is its turn next" if connected else (reason or "the peer was not dialled yet")
 
 
-OPERATIONS: Final[dict[str, Operation]] = {
+OPERATIONS: Final[dict[str, Operation]] = stored.OPERATIONS | {
     operation.__name__: operation
     for operation in (
-        identity, add, peers, services, relays, send, lines, resolve, request, ping, listen, waiting, cancel,
+        identity, add, accept, peers, services, relays, send, lines, resolve, request, ping, listen, waiting, cancel,
         diagnose, cut, give_way,
     )
 }  # fmt: skip

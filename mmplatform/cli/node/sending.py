@@ -1,42 +1,21 @@
-"""The sending end of ``mm send``, in the node: one message, or a stream of lines with a durable position.
-
-The position of an unfinished run is a row ``lines/<peer>/<lane>/<topic>`` -> [lines accepted, digest of them, digests
-along the way]. It is written in the same transaction as the lines it counts, so a process that is killed has either
-accepted a line and counted it, or neither.
-"""
+"""The sending end of ``mm send``, in the node: one message, and what it has in common with many (``lines.py``)."""
 
 import asyncio
-import time
-from collections import Counter, deque
-from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from mmplatform.cli.control import Served
-from mmplatform.codec import Decoder, Struct, encode
-from mmplatform.durable.queues import PeerQueue
-from mmplatform.errors import ControlTopic, DeliveryError, InvalidKey, InvalidPayload, LocalError, MMError, Unreachable
-from mmplatform.identity.circles import is_control_topic
+from mmplatform.errors import DeliveryError, InvalidKey, MMError, Unreachable
 from mmplatform.identity.keys import SignId
-from mmplatform.message import MAX_PAYLOAD, Delivery, Outcome, Priority, check_topic
+from mmplatform.message import Delivery
 from mmplatform.platform import Platform
 
 AWAY_AFTER: Final = 3.0  # seconds without a link after which a waiting command says so
 MAILED_AFTER: Final = 15.0  # seconds, instead, while one of its relays may take the message
 RELAYED: Final = "a relay keeps it until its peer is there"
+KEPT_THERE: Final = "it is on the disk there until somebody listens to it"
 REPORT_EVERY: Final = 0.1  # seconds between two reports of progress
 ALTERNATIVE: Final = "; without --realtime it would be saved, and sent later"
-HELD: Final = 100_000  # lines whose outcomes are watched one by one; of those beyond only that they are settled
-
-
-class Position(Struct, array_like=True):
-    """How far an unfinished run has come. ``marks``: (count, digest) at powers of two, to tell another input early."""
-
-    count: int
-    digest: bytes
-    marks: list[tuple[int, bytes]]
-
-
-_positions = Decoder(Position, 64 * 1024)
 
 
 async def send(
@@ -52,7 +31,8 @@ async def send(
     wait: bool | None,
     timeout: float | None,
 ) -> dict[str, Any]:
-    """One message. ``wait`` None: until it is delivered, or the peer is found to be away."""
+    """One message. ``wait`` None: until it is delivered, or on the disk of the peer, or the peer is found to be away;
+    True: until its end."""
     destination = resolve(platform, peer)
     if realtime and destination != platform.sign_id:
         await connect(platform, peer, timeout or 10.0, ALTERNATIVE)
@@ -65,154 +45,13 @@ async def send(
     await served.send({"id": delivery.id})
     if wait is not False:
         await _settled(platform, delivery, wait is True, timeout)
-    return {"id": delivery.id, **_ending(platform, delivery)}
-
-
-async def lines(
-    platform: Platform,
-    served: Served,
-    peer: str,
-    topic: str,
-    *,
-    realtime: bool,
-    expire_after: float,
-    priority: str,
-    keep: bool,
-    wait: bool,
-    timeout: float | None,
-) -> dict[str, Any]:
-    """Many messages. Told first: the position of an interrupted run, or None. Then for each
-    [payloads, count, digest, marks] the lines are saved and a report is sent. The input ends with True when an
-    interrupted run was continued, else with False."""
-    destination = resolve(platform, peer)
-    if realtime:
-        await connect(platform, peer, timeout or 10.0, ALTERNATIVE)
-    run = Lines(platform, destination, topic, Priority.parse(priority), expire_after, realtime)
-    position = await run.position() if keep else None
-    await served.send(None if position is None else [position.count, position.digest, position.marks])
-    while not isinstance(batch := await served.receive(), bool):
-        payloads, count, digest, marks = batch
-        await run.accept([encode(payload) for payload in payloads], Position(count, digest, marks) if keep else None)
-        await served.send(run.report())
-    await served.send({**run.report(), "end": True})
-    if realtime:
-        await platform.ping(destination, timeout or 10.0)
-    elif wait:
-        await run.settled(served, timeout, continued=batch)
-    if keep and not (wait and run.report()["waiting"]):
-        await run.finish()
-    return run.report()
-
-
-class Lines:
-    """One run of ``mm send --lines``. ``accepted`` counts what was saved (or written, when realtime) in this run."""
-
-    def __init__(
-        self, platform: Platform, peer: SignId, topic: str, lane: Priority, expire_after: float, realtime: bool
-    ) -> None:
-        if is_control_topic(check_topic(topic)):
-            raise ControlTopic(f"{topic}: control topics are local; they cannot be sent to a peer")
-        if expire_after <= 0:
-            raise LocalError(f"--expire-after {expire_after}: seconds, more than none")
-        self.accepted = 0
-        self._platform, self._peer, self._topic, self._lane = platform, peer, topic, lane
-        self._expire_after, self._realtime = expire_after, realtime
-        self._key = f"lines/{peer}/{int(lane)}/{topic}".encode()
-        self._held: deque[Delivery] = deque()
-        self._outcomes: Counter[str] = Counter()
-
-    async def position(self) -> Position | None:
-        saved = await self._platform.storage.get(self._key)
-        return _positions.decode(saved) if saved is not None else None
-
-    async def finish(self) -> None:
-        """The command has done what it was asked to: the same one starts from its first line again."""
-        await self._platform.storage.delete(self._key)
-
-    async def accept(self, payloads: list[bytes], position: Position | None) -> None:
-        """Save these lines, with the new position in the same transaction. Raises the StorageError that prevents it."""
-        for payload in payloads:
-            if len(payload) > MAX_PAYLOAD:
-                raise InvalidPayload(f"a line of {len(payload)} bytes; a message carries at most {MAX_PAYLOAD}")
-        if self._realtime or self._peer == self._platform.sign_id:
-            for payload in payloads:
-                delivery = await self._platform.send(
-                    destination=self._peer, topic=self._topic, payload=payload, realtime=self._realtime
-                )
-                self._hold(delivery)
-        elif payloads:
-            await self._save(payloads, position)
-        self.accepted += len(payloads)
-
-    async def _save(self, payloads: Sequence[bytes], position: Position | None) -> None:
-        """What is put and attached in one turn of the loop shares one transaction: there is no await in between."""
-        queue = self._queue()
-        await self._platform.parts.outbox.room(queue)
-        expires = int((self._platform.parts.now() + self._expire_after) * 1000)
-        put = self._platform.parts.outbox.put
-        both = [put(queue, self._lane, self._topic, "ms", payload, expires) for payload in payloads]
-        if position is not None:
-            self._platform.parts.outbox.attach([(self._key, encode(position))])
-        try:
-            await both[-1][1]
-        except BaseException:
-            for _, saved in both:
-                if saved.done() and not saved.cancelled():
-                    saved.exception()  # all have the same: none is to be reported as forgotten
-            raise
-        for delivery, _ in both:
-            self._hold(delivery)
-
-    def report(self) -> dict[str, Any]:
-        """How far it is; ``delivered`` are those whose handlers at the peer are done."""
-        held = self._held
-        while held and held[0].done:
-            delivery = held.popleft()
-            self._outcomes[_word(delivery)] += 1
-        counted = sum(self._outcomes.values())
-        unwatched = self.accepted - counted - len(held)
-        waiting = len(held) + (unwatched if not self._queue().empty else 0)
-        bad = {word: self._outcomes[word] for word in self._outcomes if word not in ("delivered", "sent")}
-        return {
-            "accepted": self.accepted,
-            "delivered": max(0, self.accepted - waiting - sum(bad.values())),
-            "waiting": waiting,
-            **bad,
-            **link_to(self._platform, self._peer),
-        }
-
-    async def settled(self, served: Served, timeout: float | None, *, continued: bool) -> None:
-        """Report until nothing of this run, or of the interrupted one it continues, waits any more."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        whole = asyncio.ensure_future(self._all_settled(continued))
-        try:
-            while not whole.done() and (deadline is None or time.monotonic() < deadline):
-                await asyncio.wait([whole], timeout=REPORT_EVERY)
-                await served.send(self.report())
-        finally:
-            whole.cancel()
-            await asyncio.gather(whole, return_exceptions=True)
-
-    async def _all_settled(self, continued: bool) -> None:
-        if continued:
-            await self._platform.flush(self._peer)
-        for delivery in list(self._held):
-            await _end_of(delivery)
-        if self.report()["waiting"]:
-            await self._platform.flush(self._peer)
-
-    def _hold(self, delivery: Delivery) -> None:
-        if len(self._held) < HELD:
-            self._held.append(delivery)
-
-    def _queue(self) -> PeerQueue:
-        return self._platform.parts.outbox.queue(self._peer)
+    return {"id": delivery.id, **await _ending(platform, delivery)}
 
 
 async def _settled(platform: Platform, delivery: Delivery, patient: bool, timeout: float | None) -> None:
-    """Wait for the end; without patience only as long as there is, or may soon be, a link to the peer, or until a relay
-    has it."""
-    ended = asyncio.ensure_future(_end_of(delivery))
+    """Wait for the end; without patience only until the peer has it on its disk, or as long as there is, or may soon
+    be, a link to the peer, or until a relay has it."""
+    ended = asyncio.ensure_future(end_of(delivery) if patient else received(delivery))
     loop = asyncio.get_running_loop()
     linked = loop.time()
     deadline = None if timeout is None else linked + timeout
@@ -234,29 +73,32 @@ async def _settled(platform: Platform, delivery: Delivery, patient: bool, timeou
         await asyncio.gather(ended, return_exceptions=True)
 
 
-async def _end_of(delivery: Delivery) -> Outcome | None:
-    try:
-        return await delivery
-    except DeliveryError:
-        return None
+async def end_of(delivery: Delivery) -> None:
+    """Wait until a message has ended, however."""
+    with suppress(DeliveryError):
+        await delivery
 
 
-def _word(delivery: Delivery) -> str:
-    """delivered, unhandled, expired, refused, cancelled, dropped or sent."""
+async def received(delivery: Delivery) -> None:
+    """Wait until a message is on the disk of its peer, or has ended, however."""
+    with suppress(DeliveryError):
+        await delivery.received()
+
+
+async def _ending(platform: Platform, delivery: Delivery) -> dict[str, Any]:
+    """The state, and why it is no better; ``connected`` where it may still become so."""
     outcome = delivery.outcome
-    return "unhandled" if outcome is not None and outcome.reason == "unhandled" else delivery.state
-
-
-def _ending(platform: Platform, delivery: Delivery) -> dict[str, Any]:
-    if not delivery.done:
-        link = link_to(platform, SignId(delivery.peer))
-        if delivery.state == "relayed" and not link["connected"]:
-            return {"state": "relayed", "reason": RELAYED, "connected": False}
+    if outcome is not None:
+        return {"state": outcome.state, "reason": outcome.reason}
+    link = link_to(platform, SignId(delivery.peer))
+    state = await platform.delivery(delivery.id)
+    if state == "received":
+        reason = KEPT_THERE
+    elif state == "relayed" and not link["connected"]:
+        reason = RELAYED
+    else:
         reason = "not confirmed yet: its handlers there are at work" if link["connected"] else link["reason"]
-        return {"state": "saved", "reason": reason, "connected": link["connected"]}
-    outcome = delivery.outcome
-    assert outcome is not None
-    return {"state": outcome.state, "reason": outcome.reason}
+    return {"state": state, "reason": reason, "connected": link["connected"]}
 
 
 def link_to(platform: Platform, peer: SignId) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """The listening end of ``mm on``, in the node: a message is handled once the command has written it.
 
 A :class:`Subscription` belongs to a pattern and outlives the command that reads it. What a killed command had not
-acknowledged goes, first and in order, to the next one with the same pattern. A pattern that somebody listened to is
-kept in the storage, so a node that is killed takes it up again before it lets anybody in. When no command comes back
-within LINGER seconds, the messages in hand end as nobody's: ``unhandled``, which their senders see.
+acknowledged goes, first and in order, to the next one with the same pattern. When none comes back within LINGER
+seconds, nobody listens any more: what is in hand goes to the inbox, or is refused where that does not keep it.
 """
 
 import asyncio
@@ -13,11 +12,14 @@ from typing import Any, Final
 
 from mmplatform.cli.control import Served
 from mmplatform.codec import encode
-from mmplatform.errors import InvalidPayload, LocalError, Refused
+from mmplatform.errors import InvalidPayload, LocalError
 from mmplatform.identity.keys import SignId
+from mmplatform.message import Retry
+from mmplatform.messaging.results import Unhandled
+from mmplatform.peers.reception import SETUP_TIME
 from mmplatform.platform import Platform
 
-LINGER: Final = 60.0  # seconds
+LINGER: Final = SETUP_TIME  # seconds: a listener may be away for as long as after a start
 PARTING: Final = 0.25  # seconds in which a node notices that a command is gone
 CONCURRENCY: Final = 4096  # messages in hand; the window of a peer is 8192
 BATCH: Final = 128  # messages in one frame to the command
@@ -25,7 +27,6 @@ BATCH_BYTES: Final = 256 * 1024
 UNWRITTEN: Final = 3 * BATCH  # messages that are with the command and not acknowledged
 
 Item = tuple[str, str, str, Any, "asyncio.Future[None]"]
-NOBODY_CAME: Final = "unhandled"
 
 
 class Subscription:
@@ -36,14 +37,13 @@ class Subscription:
         self.reader: Reader | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.pending: deque[Item] = deque()
-        self._ended = False
+        self._over: Callable[[], Exception] | None = None  # what ends a message that comes too late
         self._platform = platform
         platform.messaging.on(pattern, self._received, concurrency=CONCURRENCY)
 
     async def _received(self, topic: str, sender: str, payload: Any) -> None:
-        if self._ended:  # it waited in the bus
-            self._check_others(topic)
-            return
+        if self._over is not None:  # it waited in the bus
+            raise self._over()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.pending.append((topic, sender, self._platform.contacts.name(SignId(sender)), payload, done))
         if self.reader is not None:
@@ -60,23 +60,22 @@ class Subscription:
                 done.set_result(None)
 
     def end(self) -> None:
-        """Nobody reads it any more; what another subscription also has is not lost with this one."""
-        self._ended = True
+        """Nobody reads it any more; what another subscription has, too, is that one's."""
         self._platform.messaging.off(self.pattern, self._received)
-        for topic, _, _, _, done in self.pending:
-            try:
-                self._check_others(topic)
-                if not done.done():
-                    done.set_result(None)
-            except Refused as refused:
-                if not done.done():
-                    done.set_exception(refused)
-        self.pending.clear()
+        self._end_with(Unhandled)
 
-    def _check_others(self, topic: str) -> None:
-        scope, _, rest = topic.partition(".")
-        if self._platform.messaging.bus.route(scope, rest) is None:
-            raise Refused(NOBODY_CAME)
+    def close(self) -> None:
+        """Leave what is in hand unfinished: the node stops, and gets it again when it is back."""
+        if self.timer is not None:
+            self.timer.cancel()
+        self._end_with(lambda: Retry(LINGER))
+
+    def _end_with(self, over: Callable[[], Exception]) -> None:
+        self._over = over
+        for *_, done in self.pending:
+            if not done.done():
+                done.set_exception(over())
+        self.pending.clear()
 
 
 class Reader:
@@ -127,18 +126,13 @@ class Reader:
 class Subscriptions:
     """Those of one node. ``lingering`` False keeps what nobody reads until the node ends: a command's own node."""
 
-    def __init__(self, platform: Platform, lingering: bool, opened: Callable[[], None]) -> None:
-        self._platform, self._lingering, self._opened = platform, lingering, opened
+    def __init__(self, platform: Platform, lingering: bool) -> None:
+        self._platform, self._lingering = platform, lingering
         self._all: dict[str, list[Subscription]] = {}
 
-    async def restore(self, expected: str | None) -> None:
-        """Subscribe before anybody can reach this node: what ``mm on`` itself wants, and what others wanted before."""
-        if expected is not None:
-            self._make(expected)
-        for key, _ in await self._platform.storage.scan(b"listen/"):
-            pattern = key[7:].decode()
-            if pattern != expected:
-                self._linger(self._make(pattern))
+    def expect(self, pattern: str) -> None:
+        """Subscribe before anybody can reach this node, for an ``mm on`` that is about to read it."""
+        self._make(pattern)
 
     async def read(self, pattern: str, served: Served) -> None:
         """Serve one ``mm on`` to its end."""
@@ -147,9 +141,7 @@ class Subscriptions:
             subscription.timer.cancel()
             subscription.timer = None
         reader = subscription.reader = Reader(subscription, served)
-        self._opened()
         try:
-            await self._platform.storage.put(b"listen/" + pattern.encode(), b"")
             await served.send([])  # listening
             await reader.run()
         finally:
@@ -157,10 +149,10 @@ class Subscriptions:
             self._linger(subscription)
 
     def close(self) -> None:
-        """The node stops; what is in hand comes again."""
-        for subscription in self._everyone():
-            if subscription.timer is not None:
-                subscription.timer.cancel()
+        """The node stops."""
+        for several in self._all.values():
+            for subscription in several:
+                subscription.close()
 
     async def _unread(self, pattern: str) -> Subscription | None:
         """One that waits for a reader. That of a command killed just now may be about to: it holds what that one
@@ -185,13 +177,11 @@ class Subscriptions:
             subscription.timer = asyncio.get_running_loop().call_later(LINGER, self._end, subscription)
 
     def _end(self, subscription: Subscription) -> None:
-        self._all[subscription.pattern].remove(subscription)
+        several = self._all[subscription.pattern]
+        several.remove(subscription)
+        if not several:
+            del self._all[subscription.pattern]
         subscription.end()
-        if not self._all[subscription.pattern] and self._platform.ready:
-            self._platform.storage.write([(b"listen/" + subscription.pattern.encode(), None)], sync=False)
-
-    def _everyone(self) -> list[Subscription]:
-        return [subscription for several in self._all.values() for subscription in several]
 
 
 def _size(payload: Any) -> int:

@@ -15,12 +15,11 @@ import pytest
 from mmplatform.cli import control, sockets
 from mmplatform.cli.control import Channel, MemoryPipe, NodeStopped, Served, SocketPipe, serve
 from mmplatform.cli.node import host
-from mmplatform.cli.node.host import Host, KeptBack, Remote, node
-from mmplatform.codec import encode
+from mmplatform.cli.node.host import Host, Remote, node
 from mmplatform.errors import FolderInUse, InvalidPayload, LocalError, ProtocolError, Refused, Unreachable
 from mmplatform.storage.folder import DataFolder
 from tests.support.cli import LOOPBACK, Node
-from tests.support.waiting import wait_until
+from tests.support.waiting import until, wait_until
 
 
 async def double(served: Served, value: Any) -> Any:
@@ -255,29 +254,22 @@ async def test_a_node_that_starts_meanwhile_is_used(tmp_path: Path) -> None:
         assert there.own
 
 
-async def test_what_nobody_wanted_is_offered_to_who_comes(tmp_path: Path) -> None:
-    """A node that is there for one command keeps back what it has no listener for."""
-    platform = Host(tmp_path / "a", listen=LOOPBACK).platform
-    kept = KeptBack(platform.parts.dispatcher)
-    results: list[Any] = []
-    message = ("friends", "somebody", "chat", "ms", encode("hello"))
-    assert platform.parts.dispatcher.message(*message, results.append) is None
-    kept.offer_again()
-    assert results == []
-    heard: list[Any] = []
-    platform.messaging.on("friends.chat", lambda topic, sender, payload: heard.append(payload))
-    kept.offer_again()
-    assert heard == ["hello"]
-    assert len(results) == 1
-    kept.offer_again()
-    assert len(results) == 1
+async def test_a_node_for_one_command_leaves_with_strangers_what_it_has_no_listener_for(tmp_path: Path) -> None:
+    """One with listeners is to come; a friend's message is kept by either."""
+    async with Host(tmp_path / "a", listen=LOOPBACK) as a, Host(tmp_path / "b", listen=LOOPBACK) as b:
+        await a.call("add", ticket=b.platform.ticket(), name="b", circle=None)
+        left = await a.platform.messaging.send("x", b.platform.sign_id, "hello")
+        await until(lambda: a.platform.parts.peers.linked(b.platform.sign_id))
+        await b.call("add", ticket=a.platform.sign_id, name="a", circle="friends")
+        await left.received()
+        assert (left.state, b.platform.inbox.waiting) == ("received", 1)
 
 
 def test_errors_of_the_node_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
-    Host._failed(OSError("disk"), "")
-    Host._failed(OSError("disk"), "")
-    Host._failed(OSError("disk"), "friends.x")
-    Host._failed(Refused("unhandled"), "friends.x")
+    Host.failed(OSError("disk"), "")
+    Host.failed(OSError("disk"), "")
+    Host.failed(OSError("disk"), "friends.x")
+    Host.failed(Refused("unhandled"), "friends.x")
     assert capsys.readouterr().err == "mm: disk\nmm: friends.x: disk\n"
 
 

@@ -1,7 +1,8 @@
 """One sender and one receiver under everything that can happen to them: Hypothesis looks for a way to break the rules.
 
 Links overlap, are cut at any point with all they carry, cut records differently, and old frames come again, as mail
-would bring them. Both sides are killed; the receiver keeps its last checkpoint, or nothing.
+would bring them. Both sides are killed; the receiver keeps its last checkpoint, or nothing. Messages that no handler
+takes are kept, and their ends told by receipts, or left with their sender, and asked for again.
 """
 
 import random
@@ -20,9 +21,10 @@ from mmplatform.delivery import outgoing_stream as streaming
 from mmplatform.delivery import receiver as receiving
 from mmplatform.delivery import sender as sending
 from mmplatform.delivery.sender import Settled
-from mmplatform.delivery.wire import Record
+from mmplatform.delivery.wire import TAKEN, UNHEARD, End, Ending, Record
 from mmplatform.errors import ProtocolError
-from tests.sim.endpoint import Endpoint, Key, Link
+from mmplatform.message import Outcome
+from tests.sim.endpoint import KEEP, LATER, LEAVE, Answer, Disk, Endpoint, Key, Link
 
 SMALL_LIMITS = [
     (streaming, "WINDOW", 8),
@@ -33,6 +35,8 @@ SMALL_LIMITS = [
     (receiving, "PARTIAL_EVERY", 300),
     (receiving, "MAX_RANGES", 2),
 ]
+BUSY: Ending = (End.REFUSED, "busy")
+ANSWERS: list[Answer] = [TAKEN, TAKEN, UNHEARD, BUSY, LATER, LATER, KEEP, LEAVE]
 LARGEST = st.sampled_from([100, 130, 400])  # what a link takes in one frame
 
 
@@ -46,10 +50,11 @@ class Delivery(RuleBasedStateMachine):
             each.start()
         self.now = 1000
         self.runs = [1]
-        self.a = Endpoint(self.unexpected, self.ended, 1)
-        self.b = Endpoint(self.handle, self.unexpected_end, 1)
+        self.runs_of_b = 1
+        self.a = Endpoint(self.unexpected, self.settled, self.end_of_kept, 1)
+        self.b = Endpoint(self.handle, self.receipt_settled, self.unexpected_end, 1)
         self.links: list[Link] = []
-        self.reason: str | None = ""  # what the handler says next
+        self.answer: Answer = TAKEN  # what the handler says next
         self.accepted: dict[Key, Record] = {}
         self.states: dict[Key, str] = {}  # how each message ended
         self.settled_now: set[Key] = set()  # in this run of the sender
@@ -57,7 +62,7 @@ class Delivery(RuleBasedStateMachine):
         self.excused: set[Key] = set()  # handled after the last checkpoint of a receiver that was killed
         self.saved: set[Key] = set()  # handled at the last checkpoint
         self.handled: set[Key] = set()
-        self.latest: dict[int, tuple[int, int]] = {}  # lane -> the last handed in this run of the receiver
+        self.latest: dict[tuple[int, str], tuple[int, int]] = {}  # (lane, topic) -> the last in this run of b
         self.frames: list[bytes] = []  # old ones that may come again
 
     def teardown(self) -> None:
@@ -72,36 +77,50 @@ class Delivery(RuleBasedStateMachine):
 
     # What the machines say.
 
-    def unexpected(self, *_: object) -> str:
-        raise AssertionError("b sends nothing")
+    def unexpected(self, *_: object) -> Answer:
+        raise AssertionError("b sends nothing but receipts")
 
-    def unexpected_end(self, end: Endpoint, settled: Settled) -> None:
-        raise AssertionError("b sends nothing")
+    def unexpected_end(self, *_: object) -> None:
+        raise AssertionError("a keeps no receipts")
 
-    def handle(self, end: Endpoint, lane: int, epoch: int, record: Record) -> str | None:
+    def receipt_settled(self, end: Endpoint, settled: Settled) -> None:
+        assert not settled.outcomes
+        assert not settled.kept
+
+    def handle(self, end: Endpoint, lane: int, epoch: int, record: Record) -> Answer:
+        if self.answer in (KEEP, LEAVE):
+            return self.answer
         key = (lane, epoch, record.seq)
         assert self.accepted[key].payload == record.payload
         assert key not in self.handed or key in self.excused, f"{key} was handed out twice"
-        place = (self.runs.index(epoch), record.seq)
-        assert place > self.latest.get(lane, (-1, 0)), f"{key} came after {self.latest[lane]}"
-        self.latest[lane] = place
+        place, topic = (self.runs.index(epoch), record.seq), (lane, record.topic)
+        assert place > self.latest.get(topic, (-1, 0)), f"{key} came after {self.latest[topic]}"
+        self.latest[topic] = place
         self.handed[key] = self.handed.get(key, 0) + 1
         self.excused.discard(key)
-        if self.reason is not None:
+        held = key in self.b.held
+        if self.answer != LATER or held:
             self.handled.add(key)
-        return self.reason
+        return TAKEN if self.answer == LATER and held else self.answer
 
-    def ended(self, end: Endpoint, settled: Settled) -> None:
+    def settled(self, end: Endpoint, settled: Settled) -> None:
         assert settled.base <= end.sender.base(settled.lane, settled.epoch)
         assert settled.outcomes.keys() <= set(settled.seqs)
+        kept = {seq for low, high, _ in settled.kept for seq in range(low, high + 1)}
         for seq in settled.seqs:
             key = (settled.lane, settled.epoch, seq)
-            assert key not in self.settled_now, f"{key} ended twice"
+            assert key not in self.settled_now, f"{key} was settled twice"
             self.settled_now.add(key)
             outcome = settled.outcomes.get(seq)
-            state = "delivered" if outcome is None else outcome.state
-            if self.states.setdefault(key, state) == "delivered":
-                assert key in self.handed, f"{key} was said to be delivered, but nobody got it"
+            if seq not in kept:
+                self.end(key, "delivered" if outcome is None else outcome.state)
+
+    def end_of_kept(self, end: Endpoint, key: Key, outcome: Outcome) -> None:
+        self.end(key, outcome.state)
+
+    def end(self, key: Key, state: str) -> None:
+        if self.states.setdefault(key, state) == "delivered":
+            assert key in self.handed, f"{key} was said to be delivered, but nobody got it"
 
     # What users do.
 
@@ -118,7 +137,8 @@ class Delivery(RuleBasedStateMachine):
     def accept(self, lane: int, size: int, lives: int, number: int) -> None:
         for _ in range(number):
             payload = bytes([len(self.accepted) % 251]) * size
-            key = self.a.accept(lane, "t", payload, self.now + lives)
+            topic = "ab"[len(self.accepted) % 3 // 2]
+            key = self.a.accept(lane, topic, payload, self.now + lives)
             lane, epoch, seq = key
             self.accepted[key] = self.a.disk.outbox[lane, epoch][seq]
 
@@ -133,20 +153,31 @@ class Delivery(RuleBasedStateMachine):
 
     # What the receiving application does.
 
-    @rule(reason=st.sampled_from(["", "", "unhandled", "busy", None, None]))
-    def behave(self, reason: str | None) -> None:
-        self.reason = reason
+    @rule(answer=st.sampled_from(ANSWERS))
+    def behave(self, answer: Answer) -> None:
+        self.answer = answer
 
-    @rule(which=st.integers(0, 99), reason=st.sampled_from(["", "", "busy"]))
+    @rule(which=st.integers(0, 99), answer=st.sampled_from([TAKEN, TAKEN, BUSY]))
     @precondition(lambda self: self.b.unfinished)
-    def finish(self, which: int, reason: str) -> None:
+    def finish(self, which: int, answer: Ending) -> None:
         index = which % len(self.b.unfinished)
         stream, record = self.b.unfinished[index]
-        self.b.finish(index, reason)
+        self.b.finish(index, answer)
         self.handled.add((stream.lane, stream.epoch, record.seq))
+
+    @rule(number=st.integers(1, 5))
+    @precondition(lambda self: self.b.held and self.answer not in (KEEP, LEAVE))
+    def hand_held(self, number: int) -> None:
+        self.b.hand_held(self.now, number)
+
+    @rule()
+    @precondition(lambda self: self.b.link)
+    def ask_again(self) -> None:
+        self.b.ask_again()
 
     @rule()
     def checkpoint(self) -> None:
+        self.a.checkpoint()
         self.b.checkpoint()
         self.saved = set(self.handled)
 
@@ -235,7 +266,10 @@ class Delivery(RuleBasedStateMachine):
     def kill_receiver(self, forgets: bool) -> None:
         self.excused |= self.handed.keys() - self.saved
         if forgets:
-            self.b.disk.handled.clear()
+            self.b.disk = Disk()
+            for key in self.a.disk.received:  # nobody will tell how they ended: a gives them up one day
+                self.end(key, "expired")
+            self.a.disk.received.clear()
             # What the sender holds comes again: all that is not settled, and after its own restart what a row keeps.
             rows = {(lane, epoch, seq) for (lane, epoch), kept in self.a.disk.outbox.items() for seq in kept}
             self.excused |= rows & self.handed.keys()
@@ -243,7 +277,8 @@ class Delivery(RuleBasedStateMachine):
             self.saved.clear()
         self.handled &= self.saved
         self.latest.clear()
-        self.b.boot(1)
+        self.runs_of_b += 1
+        self.b.boot(self.runs_of_b)
 
     # What holds always.
 
@@ -256,6 +291,8 @@ class Delivery(RuleBasedStateMachine):
                 assert len(stream.acked) <= stream.top - stream.base + 1
         for stream in self.b.receiver._streams.values():
             assert len(stream.stash) <= 8
+            assert all(stream.done < seq < stream.next for seq in stream.left.numbers)
+            assert not stream.finished & stream.left.numbers.keys()
             assert stream.pending_bytes == sum(map(sending_size, stream.stash.values()))
             assert all(seq > stream.done for seq in stream.finished)
             assert stream.done + 1 not in stream.finished
@@ -273,13 +310,18 @@ class Delivery(RuleBasedStateMachine):
     def heal(self) -> None:
         for link in self.links:
             link.cut()
-        self.reason = ""
+        self.answer = TAKEN
         link = Link(self.a, self.b, 130)
         for _ in range(10_000):
             while self.b.unfinished:
                 stream, record = self.b.unfinished[0]
-                self.b.finish(0, "")
+                self.b.finish(0, TAKEN)
                 self.handled.add((stream.lane, stream.epoch, record.seq))
+            self.b.hand_held(self.now, 100)
+            if self.b.torn and self.b.link is not None:
+                self.b.torn = False
+                self.b.ask_again()
+            self.a.checkpoint()
             self.b.checkpoint()
             moved = self.a.flush(self.now, 1000) | self.b.flush(self.now)
             for end in (self.a, self.b):
@@ -294,6 +336,8 @@ class Delivery(RuleBasedStateMachine):
         assert not any(self.a.disk.outbox.values())
         for key, state in self.states.items():
             assert key in self.handed or state in ("expired", "cancelled")
+        assert not self.b.disk.inbox
+        assert not self.a.disk.received
 
 
 T = TypeVar("T")
@@ -321,9 +365,12 @@ def walk(seed: int, steps: int) -> Delivery:
         (5, lambda: machine.accept(lane=draw.choice([2, 2, 2, 0]), size=draw.choice([0, 1, 20, 50, 300, 1000, 3000]),
                                    lives=draw.choice([10_000, 10_000, 10_000, 50]), number=draw.randint(1, 9))),
         (1, lambda: len(machine.states) < len(machine.accepted) and machine.cancel(which=draw.randrange(100))),
-        (3, lambda: machine.behave(reason=draw.choice(["", "", "unhandled", "busy", None, None]))),
+        (3, lambda: machine.behave(answer=draw.choice(ANSWERS))),
         (4, lambda: machine.b.unfinished and machine.finish(
-            which=draw.randrange(100), reason=draw.choice(["", "busy"]))),
+            which=draw.randrange(100), answer=draw.choice([TAKEN, BUSY]))),
+        (4, lambda: machine.b.held and machine.answer not in (KEEP, LEAVE) and machine.hand_held(
+            number=draw.randint(1, 5))),
+        (1, lambda: machine.b.link and machine.ask_again()),
         (4, machine.checkpoint),
         (2, lambda: len(machine.links) < 3 and machine.open(
             largest=draw.choice([100, 130, 400]), dialled=draw.random() < 0.5, carried=draw.randint(0, 2))),

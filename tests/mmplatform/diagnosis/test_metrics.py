@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from mm_transports.relay.transport import Relay
 from mmplatform import Platform
 from mmplatform.diagnosis import metrics, scrape
-from mmplatform.errors import LocalError
+from mmplatform.errors import HandlerFailed, LocalError
 from tests.support.running_relays import Running
 from tests.support.waiting import until
 from tests.support.world import World, collect, identity
@@ -44,10 +44,10 @@ async def test_messages_and_links() -> None:
         await alice.ping(bob.sign_id)
         assert len(got) == 5
         sent, received = await scraped(alice), await scraped(bob)
-        assert sent["mm_node_messages_accepted_total",] == 5
-        assert sent["mm_node_messages_ended_total", "delivered"] == 5
+        assert sent["mm_node_messages_accepted_total",] == 6, "those, and one that tells bob that he is a friend"
+        assert sent["mm_node_messages_ended_total", "delivered"] == 6
         assert sent["mm_node_outbox_messages",] == 0
-        assert received["mm_node_messages_received_total",] == 5
+        assert received["mm_node_messages_received_total",] == 6
         assert sent["mm_node_links", "tcp"] == sent["mm_node_peers_connected",] == 1
         assert 0 < sent["mm_node_round_trip_seconds", "tcp"] <= sent["mm_node_round_trip_max_seconds", "tcp"] < 5
         assert sent["mm_node_sent_bytes_total", "tcp"] > 100
@@ -57,6 +57,22 @@ async def test_messages_and_links() -> None:
         later = await scraped(alice)
         assert ("mm_node_links", "tcp") not in later
         assert later["mm_node_sent_bytes_total", "tcp"] >= sent["mm_node_sent_bytes_total", "tcp"]
+
+
+async def test_what_is_kept_fails_and_asks() -> None:
+    async with World("tcp").nodes() as (alice, bob):
+        await (await alice.messaging.send("unheard", bob.sign_id, 1)).received()
+
+        @bob.messaging.on("friends.bad", retries=0)
+        def bad(topic: str, sender: str, payload: object) -> None:
+            raise ValueError("no")
+
+        with pytest.raises(HandlerFailed):
+            await (await alice.messaging.send("bad", bob.sign_id, 1))
+        sent, received = await scraped(alice), await scraped(bob)
+        assert sent["mm_node_outbox_received",] == sent["mm_node_messages_ended_total", "failed"] == 1
+        assert received["mm_node_inbox_waiting",] == received["mm_node_inbox_failed",] == 1
+        assert received["mm_node_inbox_full_peers",] == received["mm_node_peers_asking",] == 0
 
 
 async def test_what_waits_expires_and_is_dropped() -> None:

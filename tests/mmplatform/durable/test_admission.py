@@ -106,6 +106,20 @@ async def test_who_gives_up_lets_the_next_one_in(monkeypatch: pytest.MonkeyPatch
         assert not node.outbox.admission._crowds
 
 
+async def test_a_peer_for_whom_somebody_waits_for_room_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "SAVING_BYTES", 1000)
+    storage = Held()
+    async with running(storage) as node:
+        storage.holds = True
+        sends = [asyncio.ensure_future(enter(node, bytes(2000), peer)) for peer in (BOB, CAROL)]
+        await turn()
+        node.outbox.release(CAROL)
+        storage.finish()
+        storage.holds = False
+        await asyncio.wait_for(asyncio.gather(*sends), 5)
+        assert len(await node.drain(CAROL)) == 1
+
+
 async def test_all_who_wait_hear_of_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "PEER_BYTES", 1000)
     monkeypatch.setattr(admission, "WOKEN", 2)

@@ -43,11 +43,50 @@ async def test_waiting_tells_what_waits(node: Node) -> None:
     await inspection.cancel(node.outbox, third.id)
     node.link(CAROL)
     node.take(CAROL)
-    waiting = {each.id: each for each in await inspection.queued(node.outbox)}
+    waiting = {each.id: each async for each in inspection.queued(node.outbox)}
     assert waiting.keys() == {first.id, second.id}
     assert waiting[first.id][1:] == (BOB, "chat", 5, "normal", 60.0, "waiting", "")
     assert waiting[second.id].state == "sent"
-    assert [each.id for each in await inspection.queued(node.outbox, CAROL)] == [second.id]
+    assert [each.id async for each in inspection.queued(node.outbox, CAROL)] == [second.id]
+
+
+async def test_a_listing_reads_many_rows_at_once_and_keeps_few_in_memory(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [(await node.send(bytes(3000))).id for _ in range(1000)]
+    reads: list[int] = []
+    scan, get = node.storage.scan, node.storage.get
+
+    async def scanned(prefix: bytes, start: bytes = b"", limit: int = 0) -> list[tuple[bytes, bytes]]:
+        found = await scan(prefix, start, limit)
+        reads.append(sum(len(value) for _, value in found))
+        return found
+
+    async def got(key: bytes) -> bytes | None:
+        reads.append(1)
+        return await get(key)
+
+    monkeypatch.setattr(node.storage, "scan", scanned)
+    monkeypatch.setattr(node.storage, "get", got)
+    listed: list[str] = []
+    async for message in inspection.queued(node.outbox):
+        listed.append(message.id)
+        assert sum(reads) < 1_100_000 + 3100 * len(listed), "it reads ahead of who reads"
+    assert listed == ids
+    assert len(reads) < 10
+
+
+async def test_what_is_settled_while_it_is_listed_is_left_out(node: Node) -> None:
+    for _ in range(600):
+        await node.send()
+    node.link()
+    listed = inspection.queued(node.outbox)
+    assert (await anext(listed)).id == f"5.2.1@{BOB}"
+    node.take()
+    node.acknowledge(500)
+    rest = [message.id async for message in listed]
+    assert rest[-1] == f"5.2.600@{BOB}"
+    assert len(rest) < 400
 
 
 async def test_cancel_takes_back_what_has_not_gone_out(node: Node) -> None:

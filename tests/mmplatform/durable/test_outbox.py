@@ -89,7 +89,7 @@ async def test_a_lost_deletion_costs_a_repeat_that_the_peer_knows(store: Callabl
         assert len(node.take()) == 3
         node.acknowledge(0, epoch=5, ranges=[(1, 1), (3, 3)])
         assert await inspection.state(node.outbox, f"5.2.3@{BOB}") == "delivered"
-        assert [waiting.id for waiting in await inspection.queued(node.outbox)] == [f"5.2.2@{BOB}"]
+        assert [waiting.id async for waiting in inspection.queued(node.outbox)] == [f"5.2.2@{BOB}"]
         node.acknowledge(3, epoch=5)
         assert node.outbox.queue(BOB).empty
 

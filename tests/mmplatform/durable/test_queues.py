@@ -9,6 +9,7 @@ import pytest
 
 from mmplatform.delivery.wire import Record
 from mmplatform.durable import inspection, queues
+from mmplatform.durable.earlier_rows import read_rows
 from mmplatform.durable.outbox import AWAY_BYTES, RESIDENT_BYTES
 from mmplatform.durable.queues import PeerQueue
 from mmplatform.message import Priority
@@ -99,7 +100,7 @@ async def test_rows_that_are_being_deleted_between_others_cost_none_of_them(node
     lane = node.outbox.queue(BOB).lanes[NORMAL]
     rows = list(lane.rows)
     del rows[3:6]  # as if their deletion were under way
-    values = await node.outbox._values(rows)
+    values = await read_rows(node.storage, rows)
     assert values.keys() >= {row.key for row in rows}
     assert None not in values.values()
 

@@ -37,7 +37,7 @@ async def test_a_damaged_row_loses_its_own_messages_only(store: Callable[[], Sto
         (_, (broken, _), _) = await rows(node.storage, b"outbox/")
         await node.storage.put(broken, b"\xc1garbage")
     async with running(store(), 6) as node:
-        assert [each.id for each in await inspection.queued(node.outbox)] == [ids[0], ids[2]]
+        assert [each.id async for each in inspection.queued(node.outbox)] == [ids[0], ids[2]]
         node.link()
         await until(lambda: node.outbox.queue(BOB).sender.unsettled == 3)
         assert [record.payload for record in node.take() if record.topic] == [b"0", b"2"]

@@ -17,7 +17,7 @@ from tests.support.waiting import until
 
 async def queued(person: Person, delivery: Delivery) -> inspection.QueuedMessage:
     """What the outbox of ``person`` says of one message."""
-    [found] = [each for each in await inspection.queued(person.up.parts.outbox) if each.id == delivery.id]
+    [found] = [each async for each in inspection.queued(person.up.parts.outbox) if each.id == delivery.id]
     return found
 
 
@@ -356,7 +356,7 @@ async def test_a_message_larger_than_mail_stops_its_lane_and_says_why() -> None:
         before, large, after = await sent(alice, bob, "before", "x" * 1_200_000, "after")
         [other] = await sent(alice, bob, "other", priority="high")
         await until(lambda: before.state == other.state == "relayed")
-        waiting = {each.id: each for each in await inspection.queued(alice.up.parts.outbox)}
+        waiting = {each.id: each async for each in inspection.queued(alice.up.parts.outbox)}
         assert waiting[large.id].state == waiting[after.id].state == "waiting"
         assert "too large for mail" in waiting[large.id].why
         assert "too large for mail" in waiting[after.id].why

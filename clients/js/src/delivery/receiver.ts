@@ -13,6 +13,7 @@ import {
   type Ack,
   type Batch,
   decodeRecord,
+  type Ending,
   type Exception,
   MAX_FRAME,
   MAX_OUTCOMES,
@@ -22,6 +23,7 @@ import {
   readException,
   readRange,
   sizeOf,
+  TAKEN,
   toRanges,
   WINDOW,
   WINDOW_BYTES,
@@ -39,6 +41,7 @@ export class Stream {
   done = 0; // all up to here is handled
   next = 1; // the next number to hand out
   finished = new Set<number>(); // handled, above done
+  left = new Set<number>(); // handed out and left with the sender: these may come again
   readonly stash = new Map<number, Record>(); // came before its turn, over another link
   outcomes: Exception[] = [];
   pieceSeq = 0; // whose pieces the assembler holds
@@ -56,19 +59,24 @@ export class Stream {
     this.assembler = new Assembler(budget, MAX_FRAME);
   }
 
-  /** `seq` is handled; `reason` says how it ended when that was not simply so. */
-  finish(seq: number, reason: string): void {
+  /** `seq` is done with, and how it ended. */
+  finish(seq: number, ending: Ending = TAKEN): void {
     this.dirty = true;
-    if (reason) this.note(seq, reason);
+    if (ending !== TAKEN) this.note(seq, ending);
     if (seq > this.done) this.finished.add(seq);
     this.advance();
+  }
+
+  /** Forget a message that was handed out: its sender keeps it, and it is handed out again when it comes again. */
+  leave(seq: number): void {
+    this.left.add(seq);
   }
 
   /** The sender holds nothing below `base`. */
   beginAt(base: number): void {
     if (base > this.done + 1) {
       this.done = base - 1;
-      for (const seq of this.finished) if (seq <= this.done) this.finished.delete(seq);
+      for (const set of [this.finished, this.left]) for (const seq of set) if (seq <= this.done) set.delete(seq);
       this.advance();
       for (const seq of [...this.stash.keys()]) if (seq <= this.done) this.unstash(seq);
       if (this.pieceSeq && this.pieceSeq <= this.done) this.forgetPieces();
@@ -160,10 +168,10 @@ export class Stream {
     return record;
   }
 
-  private note(seq: number, reason: string): void {
+  private note(seq: number, [end, text]: Ending): void {
     const last = this.outcomes.at(-1);
-    if (last?.[2] === reason && last[1] === seq - 1) last[1] = seq;
-    else this.outcomes.push([seq, seq, reason]);
+    if (last?.[1] === seq - 1 && last[2] === end && last[3] === text) last[1] = seq;
+    else this.outcomes.push([seq, seq, end, text]);
     if (this.outcomes.length > MAX_OUTCOMES) this.outcomes.shift();
   }
 }
@@ -194,6 +202,7 @@ export class Receiver {
     stream.seen = now;
     stream.beginAt(batch.base);
     const first = stream.next;
+    const left = new Set(stream.left);
     try {
       const ready: Record[] = [];
       this.inTurn(stream, batch.records, ready);
@@ -201,12 +210,19 @@ export class Receiver {
         const whole = this.putTogether(stream, piece);
         if (whole) this.inTurn(stream, [whole], ready);
       }
-      if (stream.pieceSeq && stream.pieceSeq < stream.next) stream.forgetPieces(); // a tombstone took the place of the rest
+      const { pieceSeq } = stream;
+      if (pieceSeq && pieceSeq < stream.next && !stream.left.has(pieceSeq)) stream.forgetPieces(); // a tombstone came instead
       return { stream, ready };
     } catch (error) {
       stream.next = first; // none of it is handed out: all comes again over the next link
+      stream.left = left;
       throw error;
     }
+  }
+
+  /** The streams of which something was left with the sender. */
+  left(): Stream[] {
+    return [...this.streams.values()].filter((stream) => stream.left.size);
   }
 
   /** Everything handled and saved so far, for the resume state of a new link. */
@@ -243,7 +259,8 @@ export class Receiver {
         ready.push(record);
         expected = stream.follow(expected + 1, ready);
       } else if (record.seq < expected) {
-        stream.stale = true;
+        if (stream.left.delete(record.seq)) ready.push(record);
+        else stream.stale = true;
       } else {
         stream.putBy(record);
       }
@@ -253,7 +270,7 @@ export class Receiver {
   }
 
   private putTogether(stream: Stream, { seq, offset, total, data }: Piece): Record | undefined {
-    if (seq < stream.next || stream.stash.has(seq)) {
+    if ((seq < stream.next && !stream.left.has(seq)) || stream.stash.has(seq)) {
       stream.stale = true;
       return undefined;
     }

@@ -9,31 +9,46 @@
  */
 
 import { EMPTY } from "../bytes.js";
-import { DELIVERED, EXPIRED, type Outcome, outcomeOf } from "../message.js";
+import { DELIVERED, EXPIRED, type Outcome } from "../message.js";
 import { Queue } from "./queue.js";
 import {
   type Ack,
   type Batch,
+  DELIVERED as DELIVERED_END,
+  type Ending,
   type Exception,
   encodeRecord,
+  FAILED,
+  KEPT,
   LANES,
   OVERHEAD,
   type Piece,
   type Range,
+  REFUSED,
   type Record,
   sizeOf,
+  TAKEN,
+  toRanges,
   WINDOW,
   WINDOW_BYTES,
 } from "./wire.js";
 
 const LEAST = 4 * 1024; // bytes of durable messages a frame may always carry, however much else is queued
 
-/** What one event settled in one stream: sequence numbers, and how each ended. */
+/** Numbers that the peer keeps; `until` is when the last of them expires (Unix milliseconds). */
+export interface KeptRange {
+  low: number;
+  high: number;
+  until: number;
+}
+
+/** What one event settled in one stream: the numbers that ended, and how, and those that the peer keeps. */
 export interface Settled {
   lane: number;
   epoch: number;
   base: number;
   outcomes: Map<number, Outcome>;
+  kept: KeptRange[];
 }
 
 /** The unsettled records of one lane and epoch. */
@@ -165,6 +180,7 @@ export class Sender {
     this.ready = true;
     const [seq, held] = ack.partial;
     if (held !== undefined && stream.waiting.first?.seq === seq) confirm(stream, held);
+    const expiries = expiriesOf(stream, ack);
     const before = stream.base;
     const seqs: number[] = [];
     const upto = Math.min(ack.upto, stream.top);
@@ -172,7 +188,25 @@ export class Sender {
     settleRanges(stream, ack.ranges, seqs);
     stream.skipTombstones();
     if (!seqs.length && stream.base === before) return undefined;
-    return settle(ack.lane, stream, seqs, exceptions(ack.outcomes));
+    const endingOf = endings(ack.outcomes);
+    const kept = expiries.size ? seqs.filter((seq) => endingOf(seq)[0] === KEPT) : [];
+    const ended = kept.length ? seqs.filter((seq) => endingOf(seq)[0] !== KEPT) : seqs;
+    const settled = settle(ack.lane, stream, ended, (seq) => outcomeOf(endingOf(seq)));
+    return { ...settled, kept: keptRanges(kept, expiries) };
+  }
+
+  /** What is not acknowledged of one stream goes out again: the peer has left some of it with us. */
+  again(lane: number, epoch: number): void {
+    const stream = this.stream(lane, epoch);
+    if (!stream) return;
+    stream.rewind();
+    this.ready = true;
+  }
+
+  /** Whether the record was pushed and is not settled. */
+  holds(lane: number, epoch: number, seq: number): boolean {
+    const stream = this.stream(lane, epoch);
+    return stream !== undefined && stream.base <= seq && seq <= stream.top && !stream.acked.has(seq);
   }
 
   /**
@@ -345,11 +379,33 @@ function settleRanges(stream: Stream, ranges: Range[], seqs: number[]): void {
 }
 
 function settle(lane: number, stream: Stream, seqs: number[], how: (seq: number) => Outcome): Settled {
-  return { lane, epoch: stream.epoch, base: stream.base, outcomes: new Map(seqs.map((seq) => [seq, how(seq)])) };
+  const outcomes = new Map(seqs.map((seq) => [seq, how(seq)]));
+  return { lane, epoch: stream.epoch, base: stream.base, outcomes, kept: [] };
+}
+
+/** When the records expire that an acknowledgement may say are kept. */
+function expiriesOf({ base, flight, waiting }: Stream, { outcomes }: Ack): Map<number, number> {
+  const last = outcomes.reduce((highest, [, high, end]) => (end === KEPT ? Math.max(highest, high) : highest), 0);
+  const found = new Map<number, number>();
+  if (last < base) return found;
+  for (const { seq, expires } of flight) found.set(seq, expires);
+  for (const { seq, expires } of waiting) {
+    if (seq > last) break;
+    found.set(seq, expires);
+  }
+  return found;
+}
+
+function keptRanges(seqs: number[], expiries: Map<number, number>): KeptRange[] {
+  return toRanges(seqs).map(([low, high]) => {
+    let until = 0;
+    for (let seq = low; seq <= high; seq++) until = Math.max(until, expiries.get(seq) ?? 0);
+    return { low, high, until };
+  });
 }
 
 /** How each number ended, by the (disjoint) exceptions, however many and wide they claim to be. */
-function exceptions(found: Exception[]): (seq: number) => Outcome {
+function endings(found: Exception[]): (seq: number) => Ending {
   const sorted = [...found].sort((a, b) => a[0] - b[0]);
   return (seq) => {
     let low = 0;
@@ -360,8 +416,15 @@ function exceptions(found: Exception[]): (seq: number) => Outcome {
       else high = middle;
     }
     const exception = sorted[low - 1];
-    return exception && seq <= exception[1] ? outcomeOf(exception[2]) : DELIVERED;
+    return exception && seq <= exception[1] ? [exception[2], exception[3]] : TAKEN;
   };
+}
+
+/** How a message ended, as its peer says. */
+export function outcomeOf([end, text]: Ending): Outcome {
+  if (end === FAILED) return { state: "failed", reason: text };
+  if (end === REFUSED) return { state: "refused", reason: text };
+  return end === DELIVERED_END ? DELIVERED : EXPIRED;
 }
 
 function tombstone(seq: number): Record {

@@ -46,9 +46,23 @@ export interface Batch {
 }
 
 export type Range = [low: number, high: number];
-export type Exception = [low: number, high: number, reason: string];
 
-/** All up to `upto` is handled, and `ranges` above it; `outcomes` names what was not simply delivered. */
+/** How a message ended. One that is KEPT is on the disk of its recipient; a receipt tells its end later. */
+export const DELIVERED = 0;
+export const KEPT = 1;
+export const EXPIRED = 2;
+export const FAILED = 3;
+export const REFUSED = 4;
+export type End = typeof DELIVERED | typeof KEPT | typeof EXPIRED | typeof FAILED | typeof REFUSED;
+
+/** The text is for the sender. */
+export type Ending = readonly [end: End, text: string];
+export const TAKEN: Ending = [DELIVERED, ""];
+export const UNHEARD: Ending = [REFUSED, "unhandled"];
+
+export type Exception = [low: number, high: number, end: End, text: string];
+
+/** All up to `upto` is done with, and `ranges` above it; `outcomes` names what was not simply delivered. */
 export interface Ack {
   lane: number;
   epoch: number;
@@ -73,11 +87,9 @@ export interface Request {
   payload: Uint8Array;
 }
 
-export const OK = 0;
-export const FAILED = 1;
-export const NO_RESPONDERS = 2;
+/** The status of a reply; the payload of one that FAILED is its text. */
+export const STATUS = { OK: 0, FAILED: 1, NO_RESPONDERS: 2 } as const;
 
-/** The payload of a failure is its text. */
 export interface Reply {
   id: number;
   status: number;
@@ -103,7 +115,9 @@ export type Packet =
   | { type: "ping"; id: number }
   | { type: "pong"; id: number }
   /** The sender closes the link, and why (a reason word of the specification). */
-  | { type: "close"; reason: string };
+  | { type: "close"; reason: string }
+  /** Some of this stream was left with its sender, who is asked to send what is not settled again. */
+  | { type: "again"; lane: number; epoch: number };
 
 /** Carried by the handshake: which run of the node this is, its clock, and what it has handled so far. */
 export interface Resumption {
@@ -153,6 +167,12 @@ export function encodePacket(packet: Packet): Uint8Array {
       writer.array(2);
       writer.uint(4);
       writer.string(packet.reason);
+      break;
+    case "again":
+      writer.array(3);
+      writer.uint(5);
+      writer.uint(packet.lane);
+      writer.uint(packet.epoch);
   }
   return writer.done();
 }
@@ -193,10 +213,11 @@ export function writeRange(writer: Writer, range: Range): void {
 }
 
 export function writeException(writer: Writer, exception: Exception): void {
-  writer.array(3);
+  writer.array(4);
   writer.uint(exception[0]);
   writer.uint(exception[1]);
-  writer.string(exception[2]);
+  writer.uint(exception[2]);
+  writer.string(exception[3]);
 }
 
 function writeFrame(writer: Writer, frame: Frame): void {
@@ -300,8 +321,12 @@ export function readRange(reader: Reader): Range {
 }
 
 export function readException(reader: Reader): Exception {
-  if (reader.array() !== 3) throw new CodecError("an outcome has three elements");
-  return [reader.uint(), reader.uint(), reader.string(MAX_REASON)];
+  if (reader.array() !== 4) throw new CodecError("an outcome has four elements");
+  return [reader.uint(), reader.uint(), readEnd(reader), reader.string(MAX_REASON)];
+}
+
+export function readEnd(reader: Reader): End {
+  return reader.uint(REFUSED) as End;
 }
 
 function whole<T>(data: Uint8Array, most: number, read: (reader: Reader) => T): T {
@@ -335,6 +360,8 @@ function readPacket(reader: Reader, type: number, fields: number): Packet {
       return rest(1, () => ({ type: "pong", id: reader.uint() }));
     case 4:
       return rest(1, () => ({ type: "close", reason: reader.string(MAX_REASON) }));
+    case 5:
+      return rest(2, () => ({ type: "again", lane: reader.uint(LANES - 1), epoch: reader.uint() }));
     default:
       throw new CodecError(`no packet has type ${type}`);
   }

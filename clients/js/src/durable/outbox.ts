@@ -3,12 +3,14 @@
  * saved in one transaction. Rows are deleted when all their messages are settled.
  */
 
-import type { Sender, Settled } from "../delivery/sender.js";
+import type { Entry } from "../delivery/receipts.js";
+import { type KeptRange, outcomeOf, type Sender, type Settled } from "../delivery/sender.js";
 import { type Record, sizeOf } from "../delivery/wire.js";
 import { asError, NotRunning } from "../errors.js";
-import { Delivery } from "../message.js";
+import { Delivery, EXPIRED, type Outcome } from "../message.js";
 import type { Row, Storage } from "../storage/contract.js";
 import { type LaneQueue, PeerQueue, type Staged } from "./queues.js";
+import { type Place, Received } from "./received.js";
 import { decodeRow, encodeRow, PREFIX, parseRowKey, rowKey } from "./rows.js";
 import type { Run } from "./runs.js";
 
@@ -25,7 +27,9 @@ interface LaneWrite {
 /** `wake(peer)` is called when there is something new to send to it. */
 export class Outbox {
   private readonly queues = new Map<string, PeerQueue>();
+  private readonly received: Received;
   private staged = new Set<PeerQueue>();
+  private attached: Row[] = [];
   private closed = false;
 
   constructor(
@@ -33,10 +37,14 @@ export class Outbox {
     private readonly run: Run,
     private readonly wake: (peer: string) => void,
     private readonly failed: (error: Error) => void,
-  ) {}
+  ) {
+    this.received = new Received(storage, (error) => failed(asError(error)));
+  }
 
-  /** Take up what earlier runs left. */
+  /** Take up what earlier runs left; a page is opened more often than messages are overdue. */
   async open(): Promise<void> {
+    await this.received.open();
+    this.endOverdue();
     for (const [key, value] of await this.storage.read(PREFIX)) {
       try {
         this.takeUp(key, value);
@@ -51,7 +59,7 @@ export class Outbox {
     const saved = this.flush();
     this.closed = true;
     for (const queue of this.queues.values()) {
-      for (const delivery of queue.deliveries.values()) delivery.stop();
+      for (const delivery of [...queue.deliveries.values(), ...queue.received.values()]) delivery.stop();
       queue.relieve();
     }
     await saved;
@@ -75,6 +83,11 @@ export class Outbox {
     return this.queues.get(peer)?.deliveries.size ?? 0;
   }
 
+  /** How many messages the peer keeps for a handler to come. */
+  keptBy(peer: string): number {
+    return this.received.count(peer);
+  }
+
   /** Wait until less than PEER_BYTES wait for the peer. */
   async room(peer: string): Promise<void> {
     const queue = this.queue(peer);
@@ -93,7 +106,10 @@ export class Outbox {
     }
   }
 
-  /** Accept one message; the promise resolves once it is saved. `expires` is in Unix milliseconds. */
+  /**
+   * Accept one message; the promise resolves once it is saved, and `rows` with it, in one transaction. `expires` is in Unix
+   * milliseconds.
+   */
   put(
     peer: string,
     lane: number,
@@ -101,6 +117,7 @@ export class Outbox {
     protocol: string,
     payload: Uint8Array,
     expires: number,
+    rows: readonly Row[] = [],
   ): Promise<Delivery> {
     this.checkOpen();
     const queue = this.queue(peer);
@@ -112,6 +129,7 @@ export class Outbox {
     staged.records.push(record);
     queue.deliveries.set(`${lane}.${seq}`, delivery);
     queue.bytes += sizeOf(record);
+    this.attached.push(...rows);
     if (!this.staged.size) queueMicrotask(() => void this.flush());
     this.staged.add(queue);
     return new Promise((resolve, reject) => staged.waiters.push({ resolve: () => resolve(delivery), reject }));
@@ -120,6 +138,7 @@ export class Outbox {
   /** Tell those who wait how messages ended, and delete the rows that hold nothing else. */
   settle(peer: string, settled: Settled): void {
     const queue = this.queue(peer);
+    for (const range of settled.kept) this.noteKept(queue, settled, range);
     if (settled.epoch === this.run.epoch) {
       for (const [seq, outcome] of settled.outcomes) {
         const name = `${settled.lane}.${seq}`;
@@ -128,6 +147,49 @@ export class Outbox {
       }
     }
     this.dropRows(queue, queue.lanes[settled.lane]!, settled.epoch, settled.base);
+  }
+
+  /** A receipt of `peer` says how messages ended that it had kept; unknown ones are ignored. */
+  told(peer: string, { lane, epoch, low, high, end, text }: Entry): void {
+    const place = { peer, lane, epoch };
+    const outcome = outcomeOf([end, text]);
+    const known = this.endReceived(place, low, high, outcome);
+    const sender = this.queues.get(peer)?.sender;
+    if (!known && sender?.holds(lane, epoch, low)) this.received.toldEarly(place, { low, high, outcome });
+  }
+
+  private noteKept(queue: PeerQueue, { lane, epoch }: Settled, range: KeptRange): void {
+    const place = { peer: queue.peer, lane, epoch };
+    for (let seq = range.low; epoch === this.run.epoch && seq <= range.high; seq++) {
+      const name = `${lane}.${seq}`;
+      const delivery = queue.deliveries.get(name);
+      if (!delivery) continue;
+      queue.deliveries.delete(name);
+      queue.received.set(name, delivery);
+      delivery.keep();
+    }
+    for (const early of this.received.add(place, range)) this.endReceived(place, early.low, early.high, early.outcome);
+  }
+
+  /** False when none of them is known. */
+  private endReceived(place: Place, low: number, high: number, outcome: Outcome): boolean {
+    const ended = this.received.end(place, low, high);
+    const queue = place.epoch === this.run.epoch ? this.queues.get(place.peer) : undefined;
+    for (const range of queue ? ended : []) {
+      for (let seq = range.low; seq <= range.high; seq++) {
+        const name = `${place.lane}.${seq}`;
+        queue!.received.get(name)?.settle(outcome);
+        queue!.received.delete(name);
+      }
+    }
+    return ended.length > 0;
+  }
+
+  /** End messages as expired that their recipient kept and never said more of. */
+  private endOverdue(): void {
+    for (const { low, high, ...place } of this.received.overdue(Date.now())) {
+      this.endReceived(place, low, high, EXPIRED);
+    }
   }
 
   private queue(peer: string): PeerQueue {
@@ -155,13 +217,12 @@ export class Outbox {
   private async flush(): Promise<void> {
     const queues = [...this.staged];
     this.staged = new Set();
+    const attached = this.attached.splice(0);
     const writes = queues.flatMap((queue) => this.unstage(queue));
     if (!writes.length) return;
+    const rows = writes.map(({ key, staged }): Row => [key, encodeRow(this.run.epoch, staged.records)]);
     try {
-      await this.storage.write(
-        writes.map(({ key, staged }) => [key, encodeRow(this.run.epoch, staged.records)]),
-        true,
-      );
+      await this.storage.write([...rows, ...attached], true);
     } catch (error) {
       for (const { queue, lane, staged } of writes) this.notSaved(queue, lane, staged, asError(error));
       return;

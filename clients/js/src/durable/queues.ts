@@ -30,6 +30,8 @@ export class PeerQueue {
   readonly lanes: readonly LaneQueue[] = Array.from({ length: LANES }, () => new LaneQueue());
   /** Those of this run that are not settled, by `lane.seq`. */
   readonly deliveries = new Map<string, Delivery>();
+  /** Those of this run that the peer keeps, and whose end is not known. */
+  readonly received = new Map<string, Delivery>();
   bytes = 0;
   private waiting: (() => void)[] = [];
 

@@ -17,6 +17,8 @@ const LINGER = 5000; // milliseconds that a closed connection may take to send w
 /** Whose link it is: the callbacks of a link that is up. */
 export interface LinkOwner {
   frameReceived(link: Link, frame: Frame): void;
+  /** Some of this stream was left with us: the peer wants what is not settled again. */
+  againReceived(lane: number, epoch: number): void;
   linkWritable(link: Link): void;
   linkLost(link: Link, error: Error): void;
 }
@@ -201,6 +203,9 @@ export class Link implements Receiver {
         break;
       case "close":
         this.end(new RemoteError(`closed by the peer: ${packet.reason}`));
+        break;
+      case "again":
+        this.owner?.againReceived(packet.lane, packet.epoch);
         break;
       case "part":
         throw new ProtocolError("bad-packet", "a part inside parts");

@@ -20,6 +20,7 @@ const LETTER_BYTES = MAX_CONTENT - 64 * 1024; // bytes of messages in one envelo
 const RESEND_AFTER = 30_000; // milliseconds between "delivered" and the recipient's own acknowledgement
 const FAILED_SPEEDUP = 30; // times sooner is mailed again what the relay says it could not deliver
 
+/** `ready` resolves once mail of a peer may be taken in: what is left with its sender comes again over links only. */
 export class Mailer {
   private readonly mailing = new Set<SignId>();
   private readonly resending = new Map<SignId, ReturnType<typeof setTimeout>>();
@@ -32,6 +33,7 @@ export class Mailer {
     private readonly outbox: Outbox,
     private readonly peers: Peers,
     private readonly depositor: Depositor,
+    private readonly ready: (peer: SignId) => Promise<void>,
     private readonly failed: (error: Error) => void,
   ) {
     this.mailedAcks = new MailedAcks(peers, depositor);
@@ -102,6 +104,7 @@ export class Mailer {
 
   /** An acknowledgement that could not be left at a relay is none: the envelope comes again. */
   private async takeIn(sender: NodeInfo, frame: Frame, done: (handled: boolean) => void): Promise<void> {
+    await this.ready(sender.signId);
     const exchange = this.exchange(sender.signId);
     await exchange.mailReceived(frame);
     if (this.closed) return;

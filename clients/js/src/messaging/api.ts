@@ -3,10 +3,19 @@
 import { decode, encode } from "../codec.js";
 import type { Event } from "../delivery/wire.js";
 import { NoResponders, Refused, RequestFailed, RequestTimeout } from "../errors.js";
-import { checkTopic, DELIVERED, Delivery, outcomeOf, PRIORITIES, type Priority, UNHANDLED } from "../message.js";
+import {
+  checkTopic,
+  DELIVERED,
+  Delivery,
+  type Outcome,
+  PRIORITIES,
+  type Priority,
+  SENT,
+  UNHANDLED,
+} from "../message.js";
 import { Bus } from "./bus.js";
 import type { ProtocolHandler } from "./dispatch.js";
-import { DONE, type Handler, NOBODY, type Result } from "./subscriber.js";
+import { DONE, type Handler, NOBODY, type Result, type SubscriptionOptions } from "./subscriber.js";
 
 export const PROTOCOL = "ms";
 export const LOCAL = "local";
@@ -41,14 +50,16 @@ export class Messaging implements ProtocolHandler {
 
   /**
    * Call `handler` for every message whose name (`scope.topic`) matches `pattern`; `*` is one segment, `>` one or more.
-   * The message is acknowledged when the promise it returns has settled. The function returned ends the subscription.
+   * The message is acknowledged when the promise it returns has settled. A handler that throws gets a durable message again
+   * (`options` say how often), then it is put among the failed ones of the inbox. What a friend or device of ours sent
+   * before there was a handler comes first. The function returned ends the subscription.
    */
-  on(pattern: string, handler: Handler): () => void {
-    return this.bus.on(pattern, handler);
+  on(pattern: string, handler: Handler, options: SubscriptionOptions = {}): () => void {
+    return this.bus.on(pattern, handler, options);
   }
 
-  once(pattern: string, handler: Handler): () => void {
-    return this.bus.once(pattern, handler);
+  once(pattern: string, handler: Handler, options: SubscriptionOptions = {}): () => void {
+    return this.bus.once(pattern, handler, options);
   }
 
   off(pattern: string, handler: Handler): void {
@@ -67,7 +78,7 @@ export class Messaging implements ProtocolHandler {
     if (lane < 0) throw new RangeError(`priority ${priority}: one of ${PRIORITIES.join(", ")}`);
     checkTopic(topic);
     const data = encode(payload);
-    if (this.isLocal(destination)) return this.sendLocal(topic, data);
+    if (this.isLocal(destination)) return this.sendLocal(topic, data, realtime);
     const expires = Math.floor(Date.now() + expireAfter * 1000);
     return this.upstream.post(destination, lane, { topic, protocol: PROTOCOL, payload: data }, realtime, expires);
   }
@@ -88,9 +99,18 @@ export class Messaging implements ProtocolHandler {
     return decode(await this.upstream.ask(destination, { topic, protocol: PROTOCOL, payload: data }, timeout * 1000));
   }
 
+  /** Told of every new handler. */
+  set changed(changed: () => void) {
+    this.bus.changed = changed;
+  }
+
+  listens(scope: string, topic: string): boolean {
+    return this.bus.listens(`${scope}.${topic}`);
+  }
+
   /** What a peer sent in realtime. */
   onEvent(scope: string, topic: string, sender: string, payload: Uint8Array): void {
-    this.onMessage(scope, topic, sender, payload, () => {});
+    this.deliver(scope, topic, sender, payload, false, () => {});
   }
 
   /** What a peer, or this node itself, sent; its result may come later. What cannot be decoded is refused. */
@@ -99,6 +119,17 @@ export class Messaging implements ProtocolHandler {
     topic: string,
     sender: string,
     payload: Uint8Array,
+    finished: (result: Result) => void,
+  ): void {
+    this.deliver(scope, topic, sender, payload, true, finished);
+  }
+
+  private deliver(
+    scope: string,
+    topic: string,
+    sender: string,
+    payload: Uint8Array,
+    durable: boolean,
     finished: (result: Result) => void,
   ): void {
     if (!this.bus.listens(`${scope}.${topic}`)) {
@@ -112,7 +143,7 @@ export class Messaging implements ProtocolHandler {
       finished({ error: new Refused("bad-payload") });
       return;
     }
-    this.bus.deliver(scope, topic, sender, value, finished);
+    this.bus.deliver(scope, topic, sender, value, durable, finished);
   }
 
   /** As `onMessage`; a result with a value is that value in bytes. */
@@ -123,7 +154,7 @@ export class Messaging implements ProtocolHandler {
     payload: Uint8Array,
     finished: (result: Result<Uint8Array>) => void,
   ): void {
-    this.onMessage(scope, topic, sender, payload, (result) => finished(encoded(result)));
+    this.deliver(scope, topic, sender, payload, false, (result) => finished(encoded(result)));
   }
 
   close(): void {
@@ -134,12 +165,10 @@ export class Messaging implements ProtocolHandler {
     return destination === LOCAL || destination === this.upstream.signId;
   }
 
-  private sendLocal(topic: string, data: Uint8Array): Delivery {
+  private sendLocal(topic: string, data: Uint8Array, realtime: boolean): Delivery {
     const delivery = new Delivery(this.upstream.signId);
-    this.onMessage("self", topic, this.upstream.signId, data, (result) => {
-      if (result === NOBODY) delivery.settle(UNHANDLED);
-      else delivery.settle(result.error instanceof Refused ? outcomeOf(result.error.message) : DELIVERED);
-    });
+    if (realtime) delivery.settle(SENT);
+    this.deliver("self", topic, this.upstream.signId, data, !realtime, (result) => delivery.settle(outcomeOf(result)));
     return delivery;
   }
 
@@ -154,6 +183,16 @@ export class Messaging implements ProtocolHandler {
       });
     });
   }
+}
+
+/** How a message of this node to itself ended. */
+function outcomeOf(result: Result): Outcome {
+  if (result === NOBODY) return UNHANDLED;
+  const { error } = result;
+  if (!error) return DELIVERED;
+  return error instanceof Refused
+    ? { state: "refused", reason: error.message }
+    : { state: "failed", reason: `${error.name}: ${error.message}` };
 }
 
 function encoded(result: Result): Result<Uint8Array> {

@@ -2,25 +2,28 @@
 
 import { checkPattern } from "../message.js";
 import { matches } from "./patterns.js";
-import { type Handler, NOBODY, Pending, type Result, Subscriber } from "./subscriber.js";
+import { type Handler, NOBODY, Pending, type Result, Subscriber, type SubscriptionOptions } from "./subscriber.js";
 
 const MAX_ROUTES = 4096;
+const DEFAULTS = { retries: 3, backoff: 1, ordered: false };
 
 export class Bus {
   private subscribers: Subscriber[] = [];
   private readonly routes = new Map<string, Subscriber[]>();
   private closed = false;
+  /** Called when there is a new handler. */
+  changed: () => void = () => {};
 
   constructor(private readonly failed: (error: Error, topic: string) => void) {}
 
   /** The function ends the subscription. */
-  on(pattern: string, handler: Handler): () => void {
-    return this.add(pattern, handler, false);
+  on(pattern: string, handler: Handler, options: SubscriptionOptions = {}): () => void {
+    return this.add(pattern, handler, false, options);
   }
 
   /** As `on`, for one message. */
-  once(pattern: string, handler: Handler): () => void {
-    return this.add(pattern, handler, true);
+  once(pattern: string, handler: Handler, options: SubscriptionOptions = {}): () => void {
+    return this.add(pattern, handler, true, options);
   }
 
   off(pattern: string, handler: Handler): void {
@@ -31,8 +34,18 @@ export class Bus {
     return this.route(name).length > 0;
   }
 
-  /** Hand a message to all whose pattern matches `scope.topic`; `finished` is called once, perhaps at once. */
-  deliver(scope: string, topic: string, sender: string, payload: unknown, finished: (result: Result) => void): void {
+  /**
+   * Hand a message to all whose pattern matches `scope.topic`; `finished` is called once, perhaps at once. One that is
+   * `durable` is repeated when a handler throws.
+   */
+  deliver(
+    scope: string,
+    topic: string,
+    sender: string,
+    payload: unknown,
+    durable: boolean,
+    finished: (result: Result) => void,
+  ): void {
     if (this.closed) return; // it stays unfinished, and comes again
     const name = `${scope}.${topic}`;
     const route = this.route(name);
@@ -40,8 +53,8 @@ export class Bus {
       finished(NOBODY);
       return;
     }
-    const pending = new Pending(route.length, finished);
-    for (const subscriber of [...route]) subscriber.offer({ name, sender, payload, pending });
+    const pending = new Pending(route.length, durable, finished);
+    for (const subscriber of [...route]) subscriber.offer({ name, sender, payload, pending, tries: 0 });
   }
 
   close(): void {
@@ -49,12 +62,15 @@ export class Bus {
     for (const subscriber of this.subscribers) subscriber.close();
   }
 
-  private add(pattern: string, handler: Handler, once: boolean): () => void {
+  private add(pattern: string, handler: Handler, once: boolean, options: SubscriptionOptions): () => void {
     checkPattern(pattern);
+    if (typeof handler !== "function") throw new TypeError(`${pattern}: a handler is a function`);
     const end = (): void => this.remove([subscriber]);
-    const subscriber = new Subscriber(pattern, handler, once ? end : () => {}, this.failed);
+    const complete = { ...DEFAULTS, ...options };
+    const subscriber = new Subscriber(pattern, handler, complete, once ? end : () => {}, this.failed);
     this.subscribers.push(subscriber);
     this.routes.clear();
+    this.changed();
     return end;
   }
 

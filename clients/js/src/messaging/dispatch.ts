@@ -1,6 +1,6 @@
 /** Checks the topic of what peers send and hands it to the handler of its protocol. */
 
-import type { Event, Record as Message, Request } from "../delivery/wire.js";
+import type { Event, Request } from "../delivery/wire.js";
 import { InvalidTopic, Refused } from "../errors.js";
 import { isControlTopic, type Scope } from "../identity/circles.js";
 import type { SignId } from "../identity/keys.js";
@@ -9,6 +9,8 @@ import { NOBODY, type Result } from "./subscriber.js";
 
 /** What a protocol implements. `finished` is called once, perhaps at once; NOBODY says that nobody listens. */
 export interface ProtocolHandler {
+  /** Whether there is a handler for this topic. */
+  listens(scope: Scope, topic: string): boolean;
   onEvent(scope: Scope, topic: string, sender: SignId, payload: Uint8Array): void;
   onMessage(scope: Scope, topic: string, sender: SignId, payload: Uint8Array, finished: (result: Result) => void): void;
   onRequest(
@@ -29,11 +31,15 @@ export class Dispatcher {
     this.handlers.set(protocol, handler);
   }
 
+  listens(scope: Scope, topic: string, protocol: string): boolean {
+    return this.handlers.get(protocol)?.listens(scope, topic) ?? false;
+  }
+
   event(scope: Scope, peer: SignId, { topic, protocol, payload }: Event): void {
     if (isAllowed(topic)) this.handlers.get(protocol)?.onEvent(scope, topic, peer, payload);
   }
 
-  message(scope: Scope, peer: SignId, { topic, protocol, payload }: Message, finished: (result: Result) => void): void {
+  message(scope: Scope, peer: SignId, { topic, protocol, payload }: Event, finished: (result: Result) => void): void {
     const handler = this.handlers.get(protocol);
     if (!isAllowed(topic)) finished({ error: new Refused("bad-topic") });
     else if (handler) handler.onMessage(scope, topic, peer, payload, finished);

@@ -1,9 +1,20 @@
 /** One handler of one pattern: its queue, and what it makes of a message. */
 
-import { asError, Retry } from "../errors.js";
+import { asError, Refused, Retry } from "../errors.js";
+
+const LONGEST_PAUSE = 60; // seconds between two attempts at one message
 
 /** `name` is `scope.topic`. */
 export type Handler = (name: string, sender: string, payload: unknown) => unknown;
+
+export interface SubscriptionOptions {
+  /** How often a handler that threw gets a durable message again; 3 times unless told. */
+  retries?: number;
+  /** Seconds before the first repetition, doubled for each one that follows; 1 unless told. */
+  backoff?: number;
+  /** Whether later messages wait for one that is repeated; they pass it unless told. */
+  ordered?: boolean;
+}
 
 /** What the handlers of one message gave: the first value that is not undefined, or the first error. */
 export interface Result<T = unknown> {
@@ -15,20 +26,22 @@ export const DONE: Result<never> = {};
 /** Nobody listens. */
 export const NOBODY: Result<never> = {};
 
-/** A message some of whose handlers are still at work. */
+/** A message some of whose handlers are still at work. One that is `durable` is given again to those that throw. */
 export class Pending {
   private remaining: number;
   private result: Result = DONE;
 
   constructor(
     subscribers: number,
+    readonly durable: boolean,
     private readonly finished: (result: Result) => void,
   ) {
     this.remaining = subscribers;
   }
 
   done(result: Result): void {
-    if (this.result === DONE && (result.value !== undefined || result.error)) this.result = result;
+    if (!this.result.error && (result.error || (this.result === DONE && result.value !== undefined)))
+      this.result = result;
     if (--this.remaining === 0) this.finished(this.result);
   }
 }
@@ -38,6 +51,8 @@ interface Item {
   sender: string;
   payload: unknown;
   pending: Pending;
+  /** How often the handler threw. */
+  tries: number;
 }
 
 /** Handles one message after the other, in order. `failed` is told of handlers that throw. */
@@ -45,11 +60,13 @@ export class Subscriber {
   readonly segments: string[];
   private readonly queue: Item[] = [];
   private working = false;
+  private resting = false; // the first in the queue is to be repeated, and the others wait for it
   private active = true;
 
   constructor(
     readonly pattern: string,
     readonly handler: Handler,
+    private readonly options: Required<SubscriptionOptions>,
     private readonly once: () => void,
     private readonly failed: (error: Error, topic: string) => void,
   ) {
@@ -70,12 +87,12 @@ export class Subscriber {
   /** As long as handlers return at once, all of the queue is handled at once. */
   private work(): void {
     this.working = true;
-    while (this.queue.length) {
+    while (this.queue.length && !this.resting) {
       const item = this.queue.shift()!;
       this.once();
       try {
         const value = this.handler(item.name, item.sender, item.payload);
-        if (value instanceof Promise) {
+        if (isThenable(value)) {
           void this.wait(item, value);
           return;
         }
@@ -87,7 +104,7 @@ export class Subscriber {
     this.working = false;
   }
 
-  private async wait(item: Item, result: Promise<unknown>): Promise<void> {
+  private async wait(item: Item, result: PromiseLike<unknown>): Promise<void> {
     try {
       const value = await result;
       if (this.active) item.pending.done({ value });
@@ -99,11 +116,35 @@ export class Subscriber {
 
   private threw(item: Item, thrown: unknown): void {
     if (thrown instanceof Retry) {
-      setTimeout(() => this.active && this.offer(item), thrown.after * 1000);
+      this.again(item, thrown.after);
       return;
     }
     const error = asError(thrown);
     this.failed(error, item.name);
-    item.pending.done({ error });
+    const { retries, backoff } = this.options;
+    if (item.pending.durable && item.tries < retries && !(error instanceof Refused))
+      this.again({ ...item, tries: item.tries + 1 }, Math.min(backoff * 2 ** item.tries, LONGEST_PAUSE));
+    else item.pending.done({ error });
   }
+
+  /** Give the handler this message again in `delay` seconds. */
+  private again(item: Item, delay: number): void {
+    if (this.options.ordered) {
+      this.queue.unshift(item);
+      this.resting = true;
+    }
+    setTimeout(() => {
+      if (!this.active) return;
+      if (!this.options.ordered) this.offer(item);
+      else {
+        this.resting = false;
+        if (!this.working) this.work();
+      }
+    }, delay * 1000);
+  }
+}
+
+/** Whether a handler gave something to wait for, a promise of another kind than ours included. */
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && typeof (value as PromiseLike<unknown>).then === "function";
 }

@@ -10,29 +10,31 @@ import type { Sender } from "../delivery/sender.js";
 import {
   type Ack,
   type Batch,
+  type Ending,
   type Event,
+  EXPIRED,
   encodeResume,
-  FAILED,
   type Frame,
-  MAX_REASON,
-  NO_RESPONDERS,
-  OK,
   type Record,
   type Reply,
   type Request,
+  STATUS,
 } from "../delivery/wire.js";
+import type { Handled } from "../durable/handled.js";
 import type { Inbox } from "../durable/inbox.js";
 import type { Outbox } from "../durable/outbox.js";
-import { ProtocolError, Refused } from "../errors.js";
+import { ProtocolError } from "../errors.js";
 import type { Scope } from "../identity/circles.js";
 import type { SignId } from "../identity/keys.js";
 import type { Link } from "../links/link.js";
 import type { Dispatcher } from "../messaging/dispatch.js";
 import { NOBODY, type Result } from "../messaging/subscriber.js";
+import { type Incoming, type Reception, toldOf } from "./reception.js";
 import { PendingRequests, ReplyCache } from "./requests.js";
 
 const FULL = 64 * 1024; // bytes of durable messages in one frame
 const PORTION = 1024 * 1024; // bytes of events, requests and replies in one frame
+const AGAIN_EVERY = 1000; // milliseconds between two times that a stream is sent again because the peer asks for it
 const BACKLOG = 64 * 1024 * 1024; // bytes of replies for a peer that asks and does not read
 
 /** What an exchange stands on. */
@@ -40,7 +42,9 @@ export interface ExchangeContext {
   /** Names this run of our node. */
   readonly epoch: number;
   readonly outbox: Outbox;
+  readonly handled: Handled;
   readonly inbox: Inbox;
+  readonly reception: Reception;
   readonly contacts: Contacts;
   readonly dispatcher: Dispatcher;
 }
@@ -60,6 +64,8 @@ export class Exchange {
   private requests: Request[] = [];
   private replies: Reply[] = [];
   private armed = false;
+  private readonly wantedAgain = new Map<number, Set<number>>(); // epochs by lane: the peer has left some of it with us
+  private sentAgain = -Infinity;
   private unsaved: Unsaved[] = []; // mail of which not everything is handled and saved
 
   constructor(
@@ -69,7 +75,7 @@ export class Exchange {
     private readonly requestSent: () => void,
   ) {
     this.sender = context.outbox.sender(peer);
-    this.receiver = context.inbox.receiver(peer);
+    this.receiver = context.handled.receiver(peer);
   }
 
   /** Queue a realtime message; false when no link is up. */
@@ -117,6 +123,20 @@ export class Exchange {
   /** What a mailed acknowledgement says. */
   mailedAcks(): Ack[] {
     return this.receiver.acks();
+  }
+
+  /** Ask the peer for what was left with it. */
+  leftAgain(): void {
+    for (const { lane, epoch } of this.receiver.left()) this.link?.send({ type: "again", lane, epoch });
+  }
+
+  /** The peer has left some of this stream with us: send what is not settled again, at most once in AGAIN_EVERY. */
+  sendAgain(lane: number, epoch: number): void {
+    if (!this.wantedAgain.size) {
+      const due = Math.max(0, this.sentAgain + AGAIN_EVERY - performance.now());
+      setTimeout(() => this.sendWanted(), due);
+    }
+    this.wantedAgain.set(lane, (this.wantedAgain.get(lane) ?? new Set()).add(epoch));
   }
 
   /** What a handshake tells the peer about what we have. */
@@ -196,22 +216,38 @@ export class Exchange {
     for (const { waits, resolve } of all) if (!waits.length) resolve();
   }
 
+  private sendWanted(): void {
+    this.sentAgain = performance.now();
+    for (const [lane, epochs] of this.wantedAgain) for (const epoch of epochs) this.sender.again(lane, epoch);
+    this.wantedAgain.clear();
+    this.flush();
+  }
+
   private takeIn(batch: Batch, senderNow: number, scope: Scope): void {
     const { stream, ready } = this.receiver.accept(batch, Date.now());
     for (const record of ready) this.handOver(record, senderNow, scope, stream);
-    if (stream.dirty) this.context.inbox.save(this.peer);
+    if (stream.dirty) this.context.handled.save(this.peer);
     if (stream.stale) this.acknowledge(this.receiver.reminders());
   }
 
   private handOver(record: Record, senderNow: number, scope: Scope, stream: Stream): void {
-    if (!record.topic) stream.finish(record.seq, "");
-    else if (record.expires <= senderNow) stream.finish(record.seq, "expired");
+    const { inbox, reception, dispatcher } = this.context;
+    if (!record.topic) stream.finish(record.seq);
+    else if (record.expires <= senderNow) stream.finish(record.seq, [EXPIRED, ""]);
     else {
-      this.context.dispatcher.message(scope, this.peer, record, (result) => {
-        stream.finish(record.seq, reasonOf(result));
-        this.context.inbox.save(this.peer);
-      });
+      const message = { peer: this.peer, scope, stream, record, expires: record.expires - senderNow + Date.now() };
+      if (inbox.holds(this.peer, record.protocol, record.topic)) this.ended(message, reception.unheard(message));
+      else
+        dispatcher.message(scope, this.peer, record, (result) =>
+          this.ended(message, reception.ending(message, result)),
+        );
     }
+  }
+
+  private ended({ stream, record }: Incoming, ending: Ending | undefined): void {
+    if (!ending) return; // left with its sender
+    stream.finish(record.seq, ending);
+    this.context.handled.save(this.peer);
   }
 
   private serve(request: Request, scope: Scope): void {
@@ -224,14 +260,34 @@ export class Exchange {
       this.replies.push(seen);
       return;
     }
-    const { epoch } = this.replyCache;
     this.replyCache.begun(request);
+    const asked = { epoch: this.replyCache.epoch, request };
+    if (!this.ask(asked, scope)) this.park(asked);
+  }
+
+  /** False when nobody listens. */
+  private ask({ epoch, request }: Asked, scope: Scope): boolean {
+    let heard = true;
     this.context.dispatcher.request(scope, this.peer, request, (result) => {
-      const reply = replyOf(request, result);
-      if (!this.replyCache.reply(epoch, reply) || !this.link) return;
-      this.replies.push(reply);
-      this.arm();
+      if (result === NOBODY) heard = false;
+      else this.answer(epoch, replyOf(request, result, scope));
     });
+    return heard;
+  }
+
+  /** Let a request wait for its handler, if that may still come. */
+  private park(asked: Asked): void {
+    const { epoch, request } = asked;
+    const giveUp = (): void => this.answer(epoch, { id: request.id, status: STATUS.NO_RESPONDERS, payload: EMPTY });
+    const tryAgain = (): boolean =>
+      !this.replyCache.awaited(epoch, request.id) || this.ask(asked, this.context.contacts.scope(this.peer));
+    if (!this.context.reception.park({ size: request.payload.length, tryAgain, giveUp })) giveUp();
+  }
+
+  private answer(epoch: number, reply: Reply): void {
+    if (!this.replyCache.reply(epoch, reply) || !this.link) return;
+    this.replies.push(reply);
+    this.arm();
   }
 
   /** Send what is queued at the end of this turn. */
@@ -277,6 +333,12 @@ export class Exchange {
   }
 }
 
+/** A request of the run `epoch` of the peer. */
+interface Asked {
+  epoch: number;
+  request: Request;
+}
+
 interface Unsaved {
   waits: Batch[];
   resolve: () => void;
@@ -300,15 +362,8 @@ function take<T extends { payload: Uint8Array }>(queue: T[], room: { left: numbe
   return queue.splice(0, count);
 }
 
-/** What the sender is told of a result; an error in a handler is this node's affair and counts as handled. */
-function reasonOf(result: Result): string {
-  if (result === NOBODY) return "unhandled";
-  return result.error instanceof Refused ? [...result.error.message].slice(0, MAX_REASON).join("") || "refused" : "";
-}
-
-/** What the peer may know of an error here: its text, no trace. */
-function replyOf({ id }: Request, result: Result<Uint8Array>): Reply {
-  if (result === NOBODY) return { id, status: NO_RESPONDERS, payload: EMPTY };
-  if (!result.error) return { id, status: OK, payload: result.value ?? EMPTY };
-  return { id, status: FAILED, payload: utf8(`${result.error.name}: ${result.error.message}`.slice(0, 1000)) };
+/** What the peer may know of an error here. */
+function replyOf({ id }: Request, result: Result<Uint8Array>, scope: Scope): Reply {
+  if (!result.error) return { id, status: STATUS.OK, payload: result.value ?? EMPTY };
+  return { id, status: STATUS.FAILED, payload: utf8(toldOf(result.error, scope) || "failed") };
 }

@@ -238,6 +238,10 @@ export class Peer implements LinkedPeer, PeerLinks {
     this.exchange.frameReceived(frame);
   }
 
+  againReceived(lane: number, epoch: number): void {
+    this.exchange.sendAgain(lane, epoch);
+  }
+
   linkWritable(link: Link): void {
     if (link === this.link) this.exchange.flush();
   }

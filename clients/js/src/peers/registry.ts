@@ -57,6 +57,12 @@ export class Peers implements LinkedPeers, PeerEvents {
     return this.get(info.signId);
   }
 
+  /** Ask a peer, or all, for what was left with it. */
+  leftAgain(signId?: string): void {
+    const peers = signId === undefined ? [...this.peers.values()] : [this.peers.get(signId)];
+    for (const peer of peers) peer?.exchange.leftAgain();
+  }
+
   /** The network has changed: nobody waits for the next attempt. */
   nudge(): void {
     for (const peer of this.peers.values()) peer.nudge();

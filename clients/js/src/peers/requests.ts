@@ -4,7 +4,7 @@
  */
 
 import { textLeniently, utf8 } from "../bytes.js";
-import { FAILED, NO_RESPONDERS, OK, type Reply, type Request } from "../delivery/wire.js";
+import { type Reply, type Request, STATUS } from "../delivery/wire.js";
 import { NoResponders, ProtocolError, RequestFailed, RequestTimeout } from "../errors.js";
 
 const UNFINISHED = 65536; // requests of one peer that may be unanswered at once, and replies remembered
@@ -66,8 +66,8 @@ export class PendingRequests {
     const waiting = this.waiting.get(reply.id);
     if (!waiting) return;
     this.waiting.delete(reply.id);
-    if (reply.status === OK) waiting.resolve(reply.payload);
-    else if (reply.status === NO_RESPONDERS)
+    if (reply.status === STATUS.OK) waiting.resolve(reply.payload);
+    else if (reply.status === STATUS.NO_RESPONDERS)
       waiting.reject(new NoResponders(`nobody at the peer listens to ${waiting.request.topic}`));
     else waiting.reject(new RequestFailed(textLeniently(reply.payload).slice(0, 1000)));
   }
@@ -113,6 +113,11 @@ export class ReplyCache {
     return false;
   }
 
+  /** Whether the run of the peer that asked still waits for this reply. */
+  awaited(epoch: number, id: number): boolean {
+    return epoch === this.epoch && id >= this.floor;
+  }
+
   /** Handlers are at work on it. */
   begun(request: Request): void {
     this.working.add(request.id);
@@ -134,7 +139,7 @@ export class ReplyCache {
     for (const number of this.replies.keys()) {
       if (this.bytes <= REMEMBERED_BYTES) break;
       this.drop(number);
-      this.replies.set(number, { id: number, status: FAILED, payload: FORGOTTEN });
+      this.replies.set(number, { id: number, status: STATUS.FAILED, payload: FORGOTTEN });
       this.bytes += FORGOTTEN.length;
     }
     if (this.replies.size > UNFINISHED) this.drop(this.replies.keys().next().value!);

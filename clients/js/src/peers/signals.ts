@@ -21,6 +21,10 @@ export class Signals implements ProtocolHandler {
     return peer?.link !== undefined && peer.exchange.sendEvent({ topic: scheme, protocol: SIGNALS, payload: data });
   }
 
+  listens(): boolean {
+    return false;
+  }
+
   onEvent(_scope: Scope, topic: string, sender: SignId, payload: Uint8Array): void {
     transportOf(topic, this.transports)?.signalled?.(sender, payload);
   }

@@ -7,6 +7,7 @@ import { isControlTopic } from "../identity/circles.js";
 import { parseSignId, type SignId } from "../identity/keys.js";
 import { Delivery, MAX_PAYLOAD, SENT } from "../message.js";
 import type { Upstream } from "../messaging/api.js";
+import type { FriendRequests } from "./friendrequests.js";
 import type { Peers } from "./registry.js";
 
 export class NodeUpstream implements Upstream {
@@ -16,6 +17,7 @@ export class NodeUpstream implements Upstream {
     readonly signId: SignId,
     private readonly outbox: Outbox,
     private readonly peers: Peers,
+    private readonly friendRequests: FriendRequests,
   ) {}
 
   /** Nothing is taken any more. */
@@ -30,9 +32,10 @@ export class NodeUpstream implements Upstream {
     if (realtime) {
       const delivery = new Delivery(destination);
       const sent = peer.exchange.sendEvent(event);
-      delivery.settle(sent ? SENT : { state: "dropped", handled: false, reason: peer.reason || "no link is up" });
+      delivery.settle(sent ? SENT : { state: "dropped", reason: peer.reason || "no link is up" });
       return delivery;
     }
+    this.friendRequests.ask(peer.signId);
     await this.outbox.room(destination);
     return this.outbox.put(destination, lane, event.topic, event.protocol, event.payload, expires);
   }

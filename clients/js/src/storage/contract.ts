@@ -4,8 +4,10 @@
 export type Row = [key: string, value: Uint8Array | null];
 
 export interface Storage {
-  /** The rows whose key begins with `prefix`, in the order of their keys. */
-  read(prefix: string): Promise<[string, Uint8Array][]>;
+  /** The rows whose key begins with `prefix`, in the order of their keys: those behind the key `after`, `limit` at most. */
+  read(prefix: string, after?: string, limit?: number): Promise<[string, Uint8Array][]>;
+  /** The keys of these rows, without reading their values. */
+  keys(prefix: string): Promise<string[]>;
   /**
    * All of these or none; the promise resolves once they are kept. Writes take effect in the order of the calls. `durable`:
    * also through a power cut.

@@ -32,15 +32,23 @@ export class IndexedDBStorage implements Storage {
     }
   }
 
-  read(prefix: string): Promise<[string, Uint8Array][]> {
+  read(prefix: string, after: string = "", limit?: number): Promise<[string, Uint8Array][]> {
     return new Promise((resolve, reject) => {
       const store = this.database.transaction(STORE).objectStore(STORE);
-      const range = IDBKeyRange.bound(prefix, `${prefix}\uffff`);
-      const keys = store.getAllKeys(range);
-      const values = store.getAll(range);
+      const range = rangeOf(prefix, after);
+      const keys = store.getAllKeys(range, limit);
+      const values = store.getAll(range, limit);
       values.onsuccess = () =>
         resolve(keys.result.map((key, index) => [key as string, values.result[index] as Uint8Array]));
       values.onerror = () => reject(failure(values.error));
+    });
+  }
+
+  keys(prefix: string): Promise<string[]> {
+    return new Promise((resolve, reject) => {
+      const keys = this.database.transaction(STORE).objectStore(STORE).getAllKeys(rangeOf(prefix));
+      keys.onsuccess = () => resolve(keys.result as string[]);
+      keys.onerror = () => reject(failure(keys.error));
     });
   }
 
@@ -70,6 +78,11 @@ export class IndexedDBStorage implements Storage {
       transaction.commit();
     });
   }
+}
+
+function rangeOf(prefix: string, after: string = ""): IDBKeyRange {
+  const end = `${prefix}\uffff`;
+  return after > prefix ? IDBKeyRange.bound(after, end, true) : IDBKeyRange.bound(prefix, end);
 }
 
 function openDatabase(name: string): Promise<IDBDatabase> {

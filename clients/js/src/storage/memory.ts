@@ -5,9 +5,13 @@ import type { Row, Storage } from "./contract.js";
 export class MemoryStorage implements Storage {
   private readonly rows = new Map<string, Uint8Array>();
 
-  async read(prefix: string): Promise<[string, Uint8Array][]> {
-    const found = [...this.rows].filter(([key]) => key.startsWith(prefix));
-    return found.sort(([first], [second]) => (first < second ? -1 : 1));
+  async read(prefix: string, after: string = "", limit: number = Infinity): Promise<[string, Uint8Array][]> {
+    const found = [...this.rows].filter(([key]) => key.startsWith(prefix) && key > after);
+    return found.sort(([first], [second]) => (first < second ? -1 : 1)).slice(0, limit);
+  }
+
+  async keys(prefix: string): Promise<string[]> {
+    return (await this.read(prefix)).map(([key]) => key);
   }
 
   async write(rows: Row[]): Promise<void> {

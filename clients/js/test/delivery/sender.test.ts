@@ -6,7 +6,18 @@ import { test } from "node:test";
 import { Budget } from "../../src/delivery/fragments.js";
 import { Receiver } from "../../src/delivery/receiver.js";
 import { Sender } from "../../src/delivery/sender.js";
-import { type Ack, type Batch, decodePacket, encodePacket, type Packet, type Record } from "../../src/delivery/wire.js";
+import {
+  type Ack,
+  type Batch,
+  decodePacket,
+  EXPIRED,
+  encodePacket,
+  FAILED,
+  KEPT,
+  type Packet,
+  REFUSED,
+  type Record,
+} from "../../src/delivery/wire.js";
 
 const LARGEST = 100_000;
 
@@ -27,7 +38,7 @@ function handle(receiver: Receiver, batches: Batch[], log: number[]): Ack[] {
     const { stream, ready } = receiver.accept(batch, 1);
     for (const one of ready) {
       if (one.topic) log.push(one.seq);
-      stream.finish(one.seq, "");
+      stream.finish(one.seq);
     }
   }
   return receiver.checkpoint().map(({ ack }) => ack);
@@ -124,15 +135,69 @@ test("exceptions of ranges are told", () => {
     upto: 1,
     ranges: [[3, 2 ** 52]],
     outcomes: [
-      [1, 1, "unhandled"],
-      [4, 900, "bad-payload"],
+      [1, 1, REFUSED, "unhandled"],
+      [4, 900, FAILED, "TypeError: no"],
     ],
     partial: [],
   })!;
   const told = [...settled.outcomes].map(([seq, outcome]) => [seq, outcome.state, outcome.reason]);
   assert.deepEqual(told, [
-    [1, "delivered", "unhandled"],
+    [1, "refused", "unhandled"],
     [3, "delivered", ""],
-    [4, "refused", "bad-payload"],
+    [4, "failed", "TypeError: no"],
   ]);
+});
+
+test("what the peer keeps has not ended, and is told with its expiry", () => {
+  const sender = new Sender();
+  sender.push(2, 8, [record(1, 10, 50), record(2, 10, 90), record(3, 10, 70), record(4), record(5)]);
+  sender.take(1000, LARGEST, 1);
+  const settled = sender.acknowledge({
+    lane: 2,
+    epoch: 8,
+    upto: 5,
+    ranges: [],
+    outcomes: [
+      [1, 2, KEPT, ""],
+      [4, 4, KEPT, ""],
+      [5, 5, EXPIRED, ""],
+    ],
+    partial: [],
+  })!;
+  assert.deepEqual(settled.kept, [
+    { low: 1, high: 2, until: 90 },
+    { low: 4, high: 4, until: 1e15 },
+  ]);
+  assert.deepEqual(
+    [...settled.outcomes].map(([seq, { state }]) => [seq, state]),
+    [
+      [3, "delivered"],
+      [5, "expired"],
+    ],
+  );
+  assert.ok(sender.idle);
+});
+
+test("what was left with the sender comes again, alone, and ends once", () => {
+  const sender = new Sender();
+  const receiver = new Receiver(new Budget(1 << 20));
+  sender.push(2, 8, [record(1), record(2), record(3)]);
+  const [batch] = sent(sender.take(1000, LARGEST, 1).batches);
+  const { stream, ready } = receiver.accept(batch!, 1);
+  for (const { seq } of ready) seq === 2 ? stream.leave(seq) : stream.finish(seq);
+  const [ack] = receiver.checkpoint();
+  assert.deepEqual([ack!.ack.upto, ack!.ack.ranges], [1, [[3, 3]]]);
+  sender.acknowledge(ack!.ack);
+  assert.deepEqual(sender.take(1000, LARGEST, 1).batches, []);
+  assert.deepEqual(
+    receiver.left().map(({ lane, epoch }) => [lane, epoch]),
+    [[2, 8]],
+  );
+  sender.again(2, 8);
+  sender.again(1, 8); // a stream that is not there
+  const log: number[] = [];
+  const [last] = handle(receiver, sender.take(1000, LARGEST, 1).batches, log);
+  assert.deepEqual([log, last!.upto, receiver.left()], [[2], 3, []]);
+  sender.acknowledge(last!);
+  assert.ok(sender.idle);
 });

@@ -1,5 +1,6 @@
-"""mm id, add and peers."""
+"""mm id, add, accept and peers."""
 
+import asyncio
 import json
 import sys
 from collections.abc import Callable
@@ -10,8 +11,9 @@ import pytest
 
 from mmplatform.cli.command import FAILED, OK
 from mmplatform.cli.commands import contacts
+from mmplatform.cli.node.host import Host
 from tests.support.cli import LOOPBACK, Node
-from tests.support.waiting import wait_until
+from tests.support.waiting import until, wait_until
 
 Here = Callable[..., tuple[int, str, str]]
 
@@ -118,3 +120,66 @@ def test_all_of_it_through_a_running_node(pair: tuple[Node, Node], here: Here) -
     assert " in, " in shown
     assert '"event":"connection"' in bob.out
     assert "connected: bob" in alice.out
+
+
+def strangers(tmp_path: Path) -> tuple[Node, Node, str]:
+    """Alice, who has added bob as a friend and sent him something, bob, who has not heard of her, and her key."""
+
+    async def meet() -> str:
+        async with (
+            Host(tmp_path / "a", listen=LOOPBACK, purpose="run") as a,
+            Host(tmp_path / "b", listen=LOOPBACK, purpose="run") as b,
+        ):
+            await a.call("add", ticket=b.platform.ticket(), name="bob", circle="friends")
+            await a.platform.messaging.send("chat", b.platform.sign_id, "hello")
+            await until(lambda: bool(b.platform.parts.friend_requests.listed()))
+            return a.platform.sign_id
+
+    return Node(tmp_path / "a"), Node(tmp_path / "b"), asyncio.run(meet())
+
+
+def test_who_asks_is_listed_and_accepted(tmp_path: Path, here: Here) -> None:
+    """What was sent before comes, too: it has stayed with its sender."""
+    alice, bob, key = strangers(tmp_path)
+    try:
+        code, out, _ = here("peers", "--asking", data=bob.folder)
+        assert (code, out.split("\t")[:2]) == (OK, ["-", key])
+        asking = json.loads(here("peers", "--asking", "--json", data=bob.folder)[1])
+        assert (asking["signId"], asking["name"], asking["since"] > 1e9) == (key, "", True)
+        assert "no messages" not in here("inbox", data=bob.folder)[1]
+        bob.serve("run", "--listen", *LOOPBACK)
+        alice.serve("run", "--listen", *LOOPBACK)
+        assert "--decline gives nobody a name" in here("accept", key, "--decline", "--name", "x", data=bob.folder)[2]
+        code, out, _ = here("accept", key, "--name", "alice", data=bob.folder)
+        assert (code, out) == (OK, f"alice ({key}) is a friend; its messages arrive as friends.TOPIC\n")
+        assert "nobody asks to be a friend" in here("peers", "--asking", data=bob.folder)[2]
+        wait_until(lambda: "friends.chat" in here("inbox", data=bob.folder)[1])
+        code, _, err = here("accept", "alice", data=bob.folder)
+        assert (code, "does not ask to be a friend" in err) == (FAILED, True)
+    finally:
+        alice.stop()
+        bob.stop()
+
+
+def test_who_asks_is_declined(tmp_path: Path, here: Here) -> None:
+    _, bob, key = strangers(tmp_path)
+    assert here("accept", "--decline", key, data=bob.folder)[:2] == (OK, f"declined {key}\n")
+    assert here("peers", "--asking", "--json", data=bob.folder)[1] == ""
+    code, _, err = here("accept", "--decline", key, data=bob.folder)
+    assert (code, "does not ask" in err) == (FAILED, True)
+
+
+def test_a_running_node_says_who_asks(tmp_path: Path) -> None:
+    alice, bob, key = strangers(tmp_path)
+    try:
+        bob.serve("run", "--listen", *LOOPBACK)
+        assert bob.mm("accept", "--decline", key, "--json").stdout == f'{{"peer":"{key}","declined":true}}\n'.encode()
+        carol = Node(tmp_path / "c")
+        ticket = bob.mm("id", "--ticket").stdout.decode().strip()
+        carol.mm("add", ticket, "--friend", "--name", "bob")
+        carol.mm("send", "bob", "chat", "hi", "--timeout", "0.5")
+        own = carol.mm("id").stdout.decode().strip()
+        wait_until(lambda: f"{own} asks to be a friend: mm accept {own} --name NAME" in bob.out)
+    finally:
+        alice.stop()
+        bob.stop()

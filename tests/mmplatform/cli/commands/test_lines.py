@@ -14,7 +14,7 @@ import pytest
 from mmplatform.cli.command import FAILED, OK
 from mmplatform.cli.commands import lines, progress
 from mmplatform.cli.commands.lines import Input, LineDigest
-from mmplatform.cli.node import sending
+from mmplatform.cli.node import lines as line_runs
 from mmplatform.cli.node.host import Host
 from mmplatform.errors import InvalidPayload, StorageError
 from mmplatform.message import Priority
@@ -204,7 +204,7 @@ def test_json_lines_and_timeouts(pair: Pair) -> None:
     alice, _ = pair
     done = alice.mm("send", "bob", "x", "--lines", "-j", "--json", "--timeout", "0.3", stdin=b'{"a":1}\n[2]\n')
     assert done.returncode == FAILED
-    assert json.loads(done.stdout) == {"skipped": 0, "accepted": 2, "delivered": 0, "waiting": 2}
+    assert json.loads(done.stdout) == {"skipped": 0, "accepted": 2, "delivered": 0, "received": 0, "waiting": 2}
     done = alice.mm("send", "bob", "y", "--lines", "-j", stdin=b"1\nnonsense\n")
     assert done.returncode == 2
     assert b"line 2 is not JSON" in done.stderr
@@ -223,12 +223,47 @@ def test_realtime_and_unheard_lines(pair: Pair) -> None:
     assert (done.returncode, done.stderr) == (OK, b"2 lines sent\n")
     done = alice.mm("send", "bob", "x", "--lines", stdin=b"1\n2\n")
     assert done.returncode == OK
-    assert b"2 unhandled" in done.stderr
-    assert b"nobody at bob listened to x" in done.stderr
+    assert b"0 delivered, 2 received" in done.stderr
+    assert b"bob keeps what is received until something there listens to x" in done.stderr
+    done = alice.mm("send", "bob", "x", "--lines", "--json", "--timeout", "0.5", "--wait", stdin=b"3\n")
+    assert done.returncode == FAILED
+    assert json.loads(done.stdout)["received"] == 1
+
+
+async def test_lines_that_are_received_count_as_that_until_they_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those beyond the watched ones; with --wait, the run ends when they do."""
+    monkeypatch.setattr(line_runs, "HELD", 3)
+    async with (
+        Host(tmp_path / "a", listen=LOOPBACK, purpose="run") as a,
+        Host(tmp_path / "b", listen=LOOPBACK, purpose="run") as b,
+    ):
+        await a.call("add", ticket=b.platform.ticket(), name="b", circle="friends")
+        await b.call("add", ticket=a.platform.ticket(), name="a", circle="friends")
+        options = {"realtime": False, "expire_after": 60.0, "priority": "normal", "keep": False}
+        async with await a.open("lines", peer="b", topic="x", wait=None, timeout=None, **options) as channel:
+            await anext(channel)
+            await channel.send([list(range(8)), 8, b"", []])
+            await channel.send(False)
+            report = await channel.end()
+        assert {word: report[word] for word in ("accepted", "delivered", "received", "waiting")} == {
+            "accepted": 8, "delivered": 0, "received": 8, "waiting": 0,
+        }  # fmt: skip
+        heard: list[Any] = []
+        async with await a.open("lines", peer="b", topic="x", wait=True, timeout=30, **options) as channel:
+            await anext(channel)
+            await channel.send([[8, 9], 2, b"", []])
+            await channel.send(False)
+            async for report in channel:
+                if report["received"] == 2 and not heard:
+                    b.platform.messaging.on("friends.x", lambda topic, sender, payload: heard.append(payload))
+            assert (channel.result["delivered"], channel.result["received"]) == (2, 0)
+        assert heard == list(range(10))
 
 
 async def test_what_is_beyond_the_watched_ones_counts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "HELD", 5)
+    monkeypatch.setattr(line_runs, "HELD", 5)
     async with (
         Host(tmp_path / "a", listen=LOOPBACK, purpose="run") as a,
         Host(tmp_path / "b", listen=LOOPBACK, purpose="run") as b,
@@ -248,8 +283,8 @@ async def test_what_is_beyond_the_watched_ones_counts_too(tmp_path: Path, monkey
 async def test_a_disk_that_fails_stops_the_run_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Host(tmp_path / "a", listen=LOOPBACK) as a, Host(tmp_path / "b", listen=LOOPBACK) as b:
         await a.call("add", ticket=b.platform.ticket(), name="b", circle="friends")
-        run = sending.Lines(a.platform, b.platform.sign_id, "x", Priority.NORMAL, 60.0, False)
-        await run.accept([b"\x01"], sending.Position(1, b"", []))
+        run = line_runs.Lines(a.platform, b.platform.sign_id, "x", Priority.NORMAL, 60.0, False)
+        await run.accept([b"\x01"], line_runs.Position(1, b"", []))
 
         def full(*arguments: Any, **options: Any) -> Any:
             raise StorageError("no space")
@@ -257,7 +292,7 @@ async def test_a_disk_that_fails_stops_the_run_where_it_is(tmp_path: Path, monke
         with monkeypatch.context() as patch:
             patch.setattr(a.platform.storage, "write", full)
             with pytest.raises(StorageError):
-                await run.accept([b"\x02", b"\x03"], sending.Position(3, b"", []))
+                await run.accept([b"\x02", b"\x03"], line_runs.Position(3, b"", []))
         saved = await run.position()
         assert saved is not None
         assert saved.count == 1

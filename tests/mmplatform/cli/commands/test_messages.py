@@ -1,11 +1,13 @@
 """mm send, on, request and outbox, between real processes."""
 
+import asyncio
 import json
 import os
 import pty
 import signal
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from mmplatform.cli.commands import on
 from mmplatform.cli.commands.messages import _tell
 from mmplatform.cli.node import sending, subscriptions
 from mmplatform.cli.node.host import Host
+from mmplatform.message import DELIVERED
 from tests.support.cli import LOOPBACK, MM, Node, end
 from tests.support.waiting import wait_until
 
@@ -36,11 +39,13 @@ def test_every_kind_of_payload(pair: Pair, here: Here) -> None:
     data = alice.folder
     assert here("send", "bob", "chat", "hello", data=data)[:2] == (OK, "delivered\n")
     told = json.loads(here("send", "bob", "chat.x", "-j", '{"a": [1, 2.5, null]}', "--json", data=data)[1])
-    assert (told["state"], told["handled"]) == ("delivered", True)
+    assert (told["state"], told["reason"]) == ("delivered", "")
     assert alice.mm("send", "bob", "chat", "-", stdin=b"\xff\x00").returncode == OK
     assert alice.mm("send", "bob", "chat", stdin="späť\n".encode()).returncode == OK
     assert here("send", "bob", "chat", "now", "--realtime", data=data)[:2] == (OK, "sent\n")
-    assert here("send", "bob", "chat", "high", "--priority", "high", "--no-wait", data=data)[1].startswith("saved (")
+    assert here("send", "bob", "chat", "high", "--priority", "high", "--no-wait", data=data)[1].startswith(
+        ("waiting (", "sent (")
+    )
     wait_until(lambda: bob.lines == 6)
     messages = [json.loads(line) for line in bob.out.splitlines()]
     assert [m["payload"] for m in messages] == [
@@ -58,14 +63,46 @@ def test_every_kind_of_payload(pair: Pair, here: Here) -> None:
     assert end(on) == OK
 
 
-def test_nobody_listens(pair: Pair, here: Here) -> None:
+def test_what_nobody_listens_to_is_received_and_delivered_later(pair: Pair, here: Here) -> None:
+    """mm run without mm on loses nothing, and the sender hears the end."""
     alice, bob = pair
     bob.serve("run", "--listen", *LOOPBACK)
+    alice.serve("run", "--listen", *LOOPBACK)
     code, out, _ = here("send", "bob", "chat", "hello", data=alice.folder)
-    assert (code, out) == (OK, "delivered, but nobody there listens to chat\n")
-    code, _, err = here("request", "bob", "chat", data=alice.folder)
+    assert (code, out) == (OK, "received: bob keeps it until something there listens to chat\n")
+    told = json.loads(here("send", "bob", "chat", "again", "--json", data=alice.folder)[1])
+    assert (told["state"], told["connected"]) == ("received", True)
+    assert here("send", "bob", "other", "x", "--timeout", "0.3", data=alice.folder)[0] == FAILED
+    listed = [json.loads(line) for line in here("outbox", "--json", data=alice.folder)[1].splitlines()]
+    assert [(m["state"], m["name"], m["size"]) for m in listed] == [("received", "bob", None)] * 3
+    assert here("delivery", told["id"], data=alice.folder)[:2] == (OK, "received\n")
+    assert "it is received" in here("outbox", "cancel", told["id"], data=alice.folder)[2]
+    on = bob.start("on", "friends.chat")
+    wait_until(lambda: bob.out.count("friends.chat alice") == 2)
+    assert bob.out.index(" hello\n") < bob.out.index(" again\n")
+    wait_until(lambda: here("delivery", told["id"], data=alice.folder)[1] == "delivered\n")
+    assert here("outbox", data=alice.folder)[1].count("\n") == 1
+    assert end(on) == OK
+    code, _, _ = here("request", "bob", "chat", "--timeout", "0.5", data=alice.folder)
     assert code == FAILED
-    assert "nobody" in err
+
+
+def test_a_stranger_is_refused_where_nobody_listens(node: Node, here: Here, tmp_path: Path) -> None:
+    async def meet() -> None:
+        async with (
+            Host(tmp_path / "a", listen=LOOPBACK, purpose="run") as a,
+            Host(tmp_path / "b", listen=LOOPBACK, purpose="run") as b,
+        ):
+            await a.call("add", ticket=b.platform.ticket(), name="b", circle=None)
+            b.platform.set_up()
+            sent = await a.call(
+                "send", peer="b", topic="x", payload=1, realtime=False, expire_after=60.0, priority="normal",
+                wait=None, timeout=None,
+            )  # fmt: skip
+            assert (sent["state"], sent["reason"]) == ("refused", "unhandled")
+            assert (await a.call("delivery", id=sent["id"]))["state"] == "refused"
+
+    asyncio.run(meet())
 
 
 def test_an_absent_peer(pair: Pair, here: Here) -> None:
@@ -73,7 +110,7 @@ def test_an_absent_peer(pair: Pair, here: Here) -> None:
     data = alice.folder
     code, out, err = here("send", "bob", "chat", "hello", data=data)
     assert code == OK
-    assert out.startswith("saved; will be sent when bob is reachable (tcp://127.0.0.1:")
+    assert out.startswith("waiting; will be sent when bob is reachable (tcp://127.0.0.1:")
     assert "mm run" in err
     assert here("send", "bob", "chat", "x", "--wait", "--timeout", "0.1", data=data)[0] == FAILED
     assert "refused" in here("send", "bob", "chat", "x", "--realtime", "--timeout", "0.3", data=data)[2]
@@ -108,7 +145,7 @@ def test_interrupted_while_it_waits(pair: Pair, here: Here) -> None:
     wait_until(lambda: alice.holder() == process.pid)
     wait_until(lambda: here("outbox", "--json", data=alice.folder)[1])
     assert end(process) == FAILED
-    assert alice.err.startswith("saved (")
+    assert alice.err.startswith("waiting (")
 
 
 def test_a_request_is_answered(pair: Pair, here: Here) -> None:
@@ -123,7 +160,12 @@ def test_a_request_is_answered(pair: Pair, here: Here) -> None:
     ("result", "shown"),
     [
         ({"state": "refused", "reason": "full", "id": "1"}, "refused: full\n"),
-        ({"state": "saved", "reason": "", "id": "1", "connected": True}, "saved; bob has not confirmed it yet\n"),
+        ({"state": "sent", "reason": "", "id": "1", "connected": True}, "sent; bob has not confirmed it yet\n"),
+        ({"state": "failed", "reason": "ValueError: a\x1b[31m", "id": "1"}, "failed: ValueError: a\\u001b[31m\n"),
+        (
+            {"state": "refused", "reason": "unhandled", "id": "1"},
+            "refused: nobody at bob listens to chat, and bob keeps only what friends and devices send\n",
+        ),
     ],
 )
 def test_other_ends(result: dict[str, Any], shown: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -184,11 +226,12 @@ def test_on_as_a_client_is_killed_and_comes_back(pair: Pair, here: Here) -> None
     alice, bob = pair
     bob.serve("run", "--listen", *LOOPBACK)
     on = bob.start("on", "friends.chat")
-    wait_until(lambda: here("send", "bob", "chat", "1", "--json", data=alice.folder)[1].count('"handled":true'))
+    assert here("send", "bob", "chat", "1", data=alice.folder)[0] == OK
+    wait_until(lambda: "friends.chat alice 1\n" in bob.out)
     on.kill()
     on.wait()
     code, told, _ = here("send", "bob", "chat", "2", "--timeout", "0.5", data=alice.folder)
-    assert (code, told) == (FAILED, "saved; bob has not confirmed it yet\n")
+    assert (code, told) == (FAILED, "sent; bob has not confirmed it yet\n")
     bob.start("on", "friends.chat")
     wait_until(lambda: "friends.chat alice 2\n" in bob.out)
     assert bob.out.count(" alice 1\n") == 1
@@ -196,11 +239,12 @@ def test_on_as_a_client_is_killed_and_comes_back(pair: Pair, here: Here) -> None
 
 @pytest.mark.slow
 def test_node_and_listener_are_killed_and_come_back(pair: Pair, here: Here) -> None:
-    """The node remembers who listened, so nothing is unheard between its start and that of the listener."""
+    """What comes between the start of the node and that of the listener is kept."""
     alice, bob = pair
     run = bob.serve("run", "--listen", *LOOPBACK)
     on = bob.start("on", "friends.chat")
-    wait_until(lambda: here("send", "bob", "chat", "1", "--json", data=alice.folder)[1].count('"handled":true'))
+    assert here("send", "bob", "chat", "1", data=alice.folder)[0] == OK
+    wait_until(lambda: "friends.chat alice 1\n" in bob.out)
     for process in (run, on):
         process.kill()
         process.wait()
@@ -215,7 +259,8 @@ def test_on_goes_on_when_its_node_stops_and_makes_way_for_another(pair: Pair, he
     alice, bob = pair
     run = bob.serve("run", "--listen", *LOOPBACK)
     on = bob.start("on", "friends.chat")
-    wait_until(lambda: here("send", "bob", "chat", "1", "--json", data=alice.folder)[1].count('"handled":true'))
+    assert here("send", "bob", "chat", "1", data=alice.folder)[0] == OK
+    wait_until(lambda: "friends.chat alice 1\n" in bob.out)
     run.kill()
     run.wait()
     wait_until(lambda: bob.holder() == on.pid)
@@ -225,7 +270,8 @@ def test_on_goes_on_when_its_node_stops_and_makes_way_for_another(pair: Pair, he
     assert "friends.chat alice 2\n" in bob.out
 
 
-async def test_what_nobody_comes_back_for_ends_unheard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_nobody_comes_back_for_is_kept_or_anothers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A friend's message goes to the inbox when its listener does not come back, a stranger's is refused."""
     monkeypatch.setattr(subscriptions, "LINGER", 0.1)
     async with (
         Host(tmp_path / "a", listen=LOOPBACK, purpose="run") as a,
@@ -233,21 +279,70 @@ async def test_what_nobody_comes_back_for_ends_unheard(tmp_path: Path, monkeypat
     ):
         await a.call("add", ticket=b.platform.ticket(), name="b", circle="friends")
         await b.call("add", ticket=a.platform.ticket(), name="a", circle="friends")
+        send = partial(a.platform.messaging.send, "x", b.platform.sign_id)
         async with await b.open("listen", pattern="friends.x") as channel:
             assert await anext(channel) == []
-            delivery = await a.platform.messaging.send("x", b.platform.sign_id, "lost?")
-            assert [message[3] for message in await anext(channel)] == ["lost?"]
-        outcome = await delivery
-        assert (outcome.handled, outcome.reason) == (False, "unhandled")
-        async with await b.open("listen", pattern="friends.x") as other:
+            first, second = await send("one"), await send("two")
+            assert [message[3] for message in await anext(channel)][:1] == ["one"]
+        await first.received()
+        await second.received()
+        assert b.platform.inbox.waiting == 2
+        async with await b.open("listen", pattern="friends.*") as other:
             assert await anext(other) == []
-            async with await b.open("listen", pattern="friends.*") as channel:
+            got = [message[3] for message in await anext(other)]
+            while len(got) < 2:
+                got += [message[3] for message in await anext(other)]
+            assert got == ["one", "two"]
+            await other.send(2)
+            assert (await first, await second) == (DELIVERED, DELIVERED)
+
+
+async def test_what_one_listener_leaves_behind_goes_to_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was in hand before the other one came, so that one has not had it."""
+    monkeypatch.setattr(subscriptions, "LINGER", 0.2)
+    async with (
+        Host(tmp_path / "a", listen=LOOPBACK, purpose="run") as a,
+        Host(tmp_path / "b", listen=LOOPBACK, purpose="run") as b,
+    ):
+        await a.call("add", ticket=b.platform.ticket(), name="b", circle="friends")
+        await b.call("add", ticket=a.platform.ticket(), name="a", circle="friends")
+        for held in (False, True):
+            if held:  # now it is the inbox that hands it over
+                delivery = await a.platform.messaging.send("x", b.platform.sign_id, held)
+                await delivery.received()
+            async with await b.open("listen", pattern="friends.x") as channel:
                 assert await anext(channel) == []
-                delivery = await a.platform.messaging.send("x", b.platform.sign_id, {"two": "readers"})
-                assert await anext(channel)
-            assert await anext(other)
-            await other.send(1)
-            assert (await delivery).handled
+                if not held:
+                    delivery = await a.platform.messaging.send("x", b.platform.sign_id, held)
+                assert [message[3] for message in await anext(channel)] == [held]
+            async with await b.open("listen", pattern="friends.*") as other:
+                assert await anext(other) == []
+                assert [message[3] for message in await anext(other)] == [held]
+                await other.send(1)
+                assert await delivery == DELIVERED
+
+
+async def test_a_node_that_stops_keeps_what_a_listener_has_in_hand(tmp_path: Path) -> None:
+    """Stopping waits for no command, and what was not confirmed comes again."""
+    async with Host(tmp_path / "a", listen=LOOPBACK, purpose="run") as a:
+        ours = a.platform.ticket()
+        async with Host(tmp_path / "b", listen=LOOPBACK, purpose="run") as b:
+            await a.call("add", ticket=b.platform.ticket(), name="b", circle="friends")
+            await b.call("add", ticket=ours, name="a", circle=None)
+            channel = await b.open("listen", pattern="public.x")
+            assert await anext(channel) == []
+            delivery = await a.platform.messaging.send("x", b.platform.sign_id, "once more")
+            assert [message[3] for message in await anext(channel)] == ["once more"]
+            began = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - began < 3
+        assert not delivery.done
+        async with Host(tmp_path / "b", listen=LOOPBACK, purpose="on", expected="public.x") as b:
+            channel = await b.open("listen", pattern="public.x")
+            assert await anext(channel) == []
+            assert [message[3] for message in await anext(channel)] == ["once more"]
+            await channel.send(1)
+            assert await delivery == DELIVERED
+            channel.close()
 
 
 async def test_a_reader_cannot_confirm_what_it_was_not_given(tmp_path: Path) -> None:
@@ -277,5 +372,5 @@ async def test_one_who_comes_while_the_last_one_goes_gets_what_that_one_had_in_h
         assert await anext(second) == []
         assert [message[3] for message in await anext(second)] == [1]
         await second.send(1)
-        assert (await delivery).handled
+        assert await delivery == DELIVERED
         second.close()
