@@ -1,6 +1,5 @@
 """A bot that answers the page beside this file: `python bot.py RELAY`, where `mm relay --demo` prints the RELAY."""
 
-import asyncio
 import sys
 from datetime import datetime
 from tempfile import mkdtemp
@@ -8,19 +7,22 @@ from tempfile import mkdtemp
 from mmplatform import Platform
 
 
-async def main(relay: str) -> None:
-    async with Platform(mkdtemp(), relays=[relay]) as bot:
+def main(relay: str) -> None:
+    bot = Platform(mkdtemp(), relays=[relay])
 
-        @bot.messaging.on("public.chat")
-        async def heard(topic, sender, payload):
-            await bot.messaging.send("chat", sender, {"text": f"you said: {payload['text']}"})
+    @bot.messaging.on("public.chat")
+    async def heard(topic, sender, payload):
+        await bot.messaging.send("chat", sender, {"text": f"you said: {payload['text']}"})
 
-        @bot.messaging.on("public.time")
-        def time(topic, sender, payload):
-            return f"{datetime.now():%H:%M:%S}"
+    @bot.messaging.on("public.time")
+    def time(topic, sender, payload):
+        return f"{datetime.now():%H:%M:%S}"
 
+    @bot.on("ready")
+    def ready():
         print(f"http://127.0.0.1:8000/examples/browser-chat/#{bot.ticket()}", flush=True)
-        await asyncio.Event().wait()
+
+    bot.run()  # until Ctrl-C
 
 
-asyncio.run(main(*sys.argv[1:]))
+main(*sys.argv[1:])

@@ -30,9 +30,9 @@ from mmplatform.storage.folder import DataFolder
 def listen(settings: Settings, pattern: str, count: int | None, payload_only: bool, relays: tuple[str, ...]) -> int:
     """Print messages whose scope.topic matches PATTERN (* is one segment, > the rest), one a line.
 
-    A message is confirmed to its sender once its line is written: what is not written when this command is killed
-    comes again when it is started again. Control characters are shown escaped; --json tells everything, with bytes
-    that are no text as {"base64": ...}.
+    What friends and devices sent before comes first (mm inbox). A message is confirmed to its sender once its line is
+    written: what is not written when this command is killed comes again when it is started again. Control characters
+    are shown escaped; --json tells everything, with bytes that are no text as {"base64": ...}.
 
     \b
       mm on 'friends.chat'

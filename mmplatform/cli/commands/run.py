@@ -55,7 +55,8 @@ def run_node(
 ) -> int:
     """Run the node in the foreground until Ctrl-C; other mm commands on the same data folder use it.
 
-    A port chosen by the system is kept over restarts, so tickets stay good.
+    What friends and devices send is kept until something listens to it: mm on, or a program; mm inbox lists it. A port
+    chosen by the system is kept over restarts, so tickets stay good.
 
     \b
       mm run

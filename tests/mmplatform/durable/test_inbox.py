@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from mmplatform.delivery.wire import OVERHEAD, TAKEN, End
+from mmplatform.durable import handled
 from mmplatform.durable import inbox as module
-from mmplatform.durable.handled_log import INBOX, HandledLog, Note
+from mmplatform.durable.handled_log import INBOX, HandledLog, HandledNote
 from mmplatform.durable.inbox import InboxLimits
 from mmplatform.durable.inbox_rows import FAILED, HELD, InboxKey, InboxMessage
 from mmplatform.errors import StorageCorrupt
@@ -64,7 +65,7 @@ async def test_what_ended_is_told_once_and_gone(store: Callable[[], Storage]) ->
 async def test_nothing_ends_in_memory_only_when_the_disk_is_full(
     keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmplatform.durable.handled.RETRY_AFTER", 0)
+    monkeypatch.setattr(handled, "RETRY_AFTER", 0)
     keeper.keep(message(1))
     found = await first(keeper)
     empty = full(keeper.storage, monkeypatch)
@@ -193,7 +194,7 @@ async def test_notes_of_a_log_that_cannot_be_cleared_are_not_taken_for_new_messa
     log = HandledLog(tmp_path / "log", lambda error: pytest.fail(str(error)))
     log.open()
     log.clear()
-    log.note(Note(INBOX, BOB, 0, 0, 10**9 + 1, 10**9 + 5))
+    log.note(HandledNote(INBOX, BOB, 0, 0, 10**9 + 1, 10**9 + 5))
     log.close()
     noted = (tmp_path / "log").read_bytes()
     for seq in (1, 2):
@@ -282,7 +283,7 @@ async def test_a_row_that_is_damaged_after_it_was_handled_is_forgotten(
     log.open()
     log.clear()
     for key in (keys[0], told[0]):
-        log.note(Note(INBOX, BOB, 0, 0, key.number, key.number))
+        log.note(HandledNote(INBOX, BOB, 0, 0, key.number, key.number))
     log.close()
     async with keeping(store(), log=log) as keeper:
         assert (await keeper.list(), keeper.told, keeper.errors) == ([], [], [])

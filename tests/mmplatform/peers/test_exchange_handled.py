@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmplatform import Message, Platform
-from mmplatform.durable.handled_log import HandledLog, Note
+from mmplatform.durable.handled_log import HandledLog, HandledNote
 from mmplatform.message import Priority
 from mmplatform.storage.contract import Row
 from tests.support.waiting import stays, until
@@ -18,7 +18,7 @@ COUNT = 100
 MOST = 16  # messages that a kill may repeat
 
 
-def noted(node: Platform) -> list[Note]:
+def noted(node: Platform) -> list[HandledNote]:
     """What a start after a kill in this moment would read."""
     assert node.folder is not None
     log = HandledLog(node.folder.path / "handled", lambda error: None)
