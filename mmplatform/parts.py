@@ -236,7 +236,9 @@ class Parts:
     async def close_rows(self) -> None:
         """Save and close what :meth:`open_rows` opened."""
         self.inbox.close()
-        for step in (self.handled.close, self.outbox.close, self.storage.close, self.events.close):
+        await self._orderly(self.handled.close)
+        self.kept.close()
+        for step in (self.outbox.close, self.storage.close, self.events.close):
             await self._orderly(step)
         if self.folder is not None:
             self.folder.close()
