@@ -58,11 +58,12 @@ class ReceivedIds:
             try:
                 if place is None:
                     raise CodecError("a damaged key")
-                kept = _kept.decode(value)
+                low, kept = int.from_bytes(key[-8:]), _kept.decode(value)
+                if kept.high < low:
+                    raise CodecError("a damaged range")
             except CodecError:
                 self._unsynced.delete(key)
                 continue
-            low = int.from_bytes(key[-8:])
             self._ranges.setdefault(place, []).append(Range(low, kept.high, kept.until))
 
     def add(self, place: Place, low: int, high: int, until: int) -> list[tuple[int, int, Outcome]]:
