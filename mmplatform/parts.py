@@ -81,26 +81,7 @@ class Parts:
         self.dispatcher, self.bus = Dispatcher(events), Bus(failed)
         self.contacts = Contacts(storage, own, failed, friends, devices)
         self.outbox = Outbox(storage, self.epoch, now, lambda peer: self.peers.wake(peer), failed)
-        handled_log = HandledLog(folder.path / "handled", failed) if folder is not None else None
-        self.handled = Handled(
-            storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, handled_log
-        )
-        self.kept = Kept(storage)
-        self.inbox = Inbox(
-            storage, self.handled, self.kept, now, self.outbox.tell_ends,
-            lambda peer: self.contacts.scope(peer) == "public", failed, limits,
-        )  # fmt: skip
-        self.reception = Reception(
-            self.inbox, self.kept, self.dispatcher.internal, hold, lambda peer: self.friend_requests.asks(peer),
-            lambda peer: self.peers.want_again(peer), now,
-        )  # fmt: skip
-        self.redelivery = Redelivery(
-            self.inbox, self.handled, self.dispatcher, self.reception, self.contacts.scope, now, failed
-        )
-        self.friend_requests = FriendRequests(
-            self.contacts, storage, self.outbox, self.reception.subscribed, now, events
-        )
-        events.add("connection", self.friend_requests.ask)
+        self._receive(hold, limits)
         self.directory = Directory(
             storage, self.bus, self.contacts, own, now, lambda peer: self.peers.found(peer), failed
         )
@@ -134,12 +115,36 @@ class Parts:
         )
         self.messaging = API(self.upstream, "ms", pack, unpack, self.bus)
         self.torrenting = API(self.upstream, "bt", raw, bytes)
-        for friends_or_devices in (self.contacts.friends, self.contacts.devices):
-            friends_or_devices.watch(self._heard)
         self.bus.subscribed = self.torrenting.bus.subscribed = self.dispatcher.attached = self._heard
         self.started: list[Service] = []
         self._cut = False  # whether somebody has cancelled close()
         self._connect_plugins()
+
+    def _receive(self, hold: Sequence[str], limits: InboxLimits) -> None:
+        """Make the parts that take messages in: what is handled, what is kept, and what becomes of the rest."""
+        folder, storage, now, events, failed = self.folder, self.storage, self.now, self.events, self.events.failed
+        handled_log = HandledLog(folder.path / "handled", failed) if folder is not None else None
+        self.handled = Handled(
+            storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, handled_log
+        )
+        self.kept = Kept(storage)
+        self.inbox = Inbox(
+            storage, self.handled, self.kept, now, self.outbox.tell_ends,
+            lambda peer: self.contacts.scope(peer) == "public", failed, limits,
+        )  # fmt: skip
+        self.reception = Reception(
+            self.inbox, self.kept, self.dispatcher.internal, hold, lambda peer: self.friend_requests.asks(peer),
+            lambda peer: self.peers.want_again(peer), now,
+        )  # fmt: skip
+        self.redelivery = Redelivery(
+            self.inbox, self.handled, self.dispatcher, self.reception, self.contacts.scope, now, failed
+        )
+        self.friend_requests = FriendRequests(
+            self.contacts, storage, self.outbox, self.reception.subscribed, now, events
+        )
+        events.add("connection", self.friend_requests.ask)
+        for friends_or_devices in (self.contacts.friends, self.contacts.devices):
+            friends_or_devices.watch(self._heard)
 
     def _connect_plugins(self) -> None:
         """Give transports, carriers and services their host, and signals of transports a protocol."""

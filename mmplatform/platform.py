@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from enum import Enum, auto
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -14,8 +13,9 @@ from mmplatform.durable.inbox import InboxLimits
 from mmplatform.durable.inbox_contents import InboxContents
 from mmplatform.errors import LocalError, NotRunning, RemoteError, Unreachable
 from mmplatform.identity.circles import Circle, Scope
-from mmplatform.identity.keys import BoxId, Identity, SignId, parse_sign_id
+from mmplatform.identity.keys import Identity, SignId, parse_sign_id
 from mmplatform.identity.ticket import PREFIX, parse_ticket, ticket
+from mmplatform.lifecycle import Lifecycle
 from mmplatform.message import DEFAULT_EXPIRY, Delivery, Priority
 from mmplatform.messaging.api import LOCAL
 from mmplatform.parts import Parts
@@ -25,21 +25,11 @@ from mmplatform.plugins import topics
 from mmplatform.plugins.mail_carrier import MailCarrier
 from mmplatform.plugins.service import Service
 from mmplatform.plugins.transport import Transport
-from mmplatform.program import ended_by_signals, run_to_end
+from mmplatform.program import run_to_end
 from mmplatform.storage.contract import Storage
 
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S")
-
-
-class Life(Enum):
-    """Where a platform is in its life; it goes forward only."""
-
-    NEW = auto()
-    OPENING = auto()
-    RUNNING = auto()
-    CLOSING = auto()
-    CLOSED = auto()
 
 
 class Platform:
@@ -99,11 +89,7 @@ class Platform:
         self.contacts, self.directory, self.upstream = parts.contacts, parts.directory, parts.upstream
         self.messaging, self.torrenting = parts.messaging, parts.torrenting
         self.inbox, self.kept = InboxContents(parts.inbox), parts.kept
-        self._setup_time = setup_time
-        self._life = Life.NEW
-        self._start: asyncio.Task[None] | None = None
-        self._ended = asyncio.Event()  # a signal came, or somebody has stopped the platform
-        self._stopping: asyncio.Task[None] | None = None
+        self._lifecycle = Lifecycle(parts, setup_time)
 
     # Life.
 
@@ -113,21 +99,7 @@ class Platform:
         Raises LocalError, as StorageError or FolderInUse, for what stands in the way, and NotRunning when a stop came
         meanwhile; everything is closed again then.
         """
-        if self._life in (Life.CLOSING, Life.CLOSED):
-            raise LocalError("a platform runs once; make a new one to start again")
-        if self._start is not None:
-            await self._started(asyncio.shield(self._start))
-            return
-        self._life = Life.OPENING
-        self._start = asyncio.get_running_loop().create_task(self._open(), name="mm start")
-        try:
-            await self._started(self._start)
-        except asyncio.CancelledError:
-            if self._life is Life.RUNNING:  # cancelled when all was open
-                await self._close()
-            raise
-        # Here: what the caller does next, without waiting, comes before all that peers do.
-        self.parts.begin(self._setup_time)
+        await self._lifecycle.start()
 
     def set_up(self) -> None:
         """Say that all handlers are subscribed: strangers' messages and requests wait for no other ones any more."""
@@ -146,35 +118,12 @@ class Platform:
         task: the message in hand counts as handled only when its handler has ended.
 
         """
-        if self._life is Life.OPENING and self._start is not None:
-            self._start.cancel()  # it closes what it has opened
-            if asyncio.current_task() is self._start:
-                return
-            await asyncio.wait([self._start])
-            if self._life is Life.OPENING:  # cancelled before its first step
-                await self._close()
-        elif self._life is Life.RUNNING:
-            await self._close(grace)
-
-    async def serve(self, grace: float = 5.0) -> None:
-        """Start, run until SIGINT or SIGTERM comes or :meth:`stop` is called, and stop in order.
-
-        A second signal cancels the handlers that are still at work.
-
-        Args:
-            grace: seconds for handlers to end by themselves; see :meth:`stop`.
-
-        Raises what :meth:`start` raises.
-
-        """
-        with ended_by_signals(self._interrupt):
-            await self.start()
-            await self._ended.wait()
-            self._stopping = asyncio.get_running_loop().create_task(self.stop(grace), name="mm stop")
-            await asyncio.gather(self._stopping, return_exceptions=True)
+        await self._lifecycle.stop(grace)
 
     def run(self, grace: float = 5.0) -> None:
-        """Run the platform as a program of its own: :meth:`serve` in an event loop of its own.
+        """Run the platform as a program of its own, until SIGINT or SIGTERM comes or :meth:`stop` is called.
+
+        It stops in order; a second signal cancels the handlers that are still at work.
 
         Args:
             grace: seconds for handlers to end by themselves; see :meth:`stop`.
@@ -182,7 +131,7 @@ class Platform:
         Raises what :meth:`start` raises.
 
         """
-        run_to_end(self.serve(grace))
+        run_to_end(self._lifecycle.serve(grace))
 
     async def __aenter__(self) -> Self:
         """Start; see :meth:`start`."""
@@ -201,11 +150,6 @@ class Platform:
     def sign_id(self) -> SignId:
         """Our address: the Ed25519 public key (RFC 8032) in base64, 44 characters."""
         return self.identity.sign_id
-
-    @property
-    def box_id(self) -> BoxId:
-        """The X25519 image (RFC 7748) of the signId in base64, 44 characters."""
-        return self.identity.box_id
 
     @property
     def ready(self) -> bool:
@@ -390,39 +334,3 @@ class Platform:
         """
         self.upstream.check_running()
         await self.parts.own_record.advertise(owner, addresses)
-
-    # Inside.
-
-    async def _open(self) -> None:
-        try:
-            await self.parts.open()
-        except BaseException:
-            await self._close()
-            raise
-        self._life = Life.RUNNING
-
-    async def _started(self, starting: asyncio.Future[None]) -> None:
-        """Wait for the start. Raises what it raises, and NotRunning when a stop ended it."""
-        if asyncio.current_task() is self._start:
-            return  # a service that starts calls it
-        try:
-            await starting
-        except asyncio.CancelledError:
-            waiting = asyncio.current_task()
-            if waiting is not None and not waiting.cancelling():
-                raise NotRunning("the platform was stopped while it started") from None
-            raise
-        if self._life is not Life.RUNNING:
-            raise NotRunning("the platform was stopped as it had started")
-
-    async def _close(self, grace: float = 0.0) -> None:
-        self._life = Life.CLOSING
-        await self.parts.close(grace)
-        self._life = Life.CLOSED
-        self._ended.set()
-
-    def _interrupt(self) -> None:
-        """Stop at the first signal, and without grace at the second."""
-        self._ended.set()
-        if self._stopping is not None:
-            self._stopping.cancel()

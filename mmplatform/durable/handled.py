@@ -17,14 +17,13 @@ from mmplatform.delivery.receipts import EndOfOne
 from mmplatform.delivery.receiver import MAX_KEPT, Receiver, SequenceState, Stream
 from mmplatform.delivery.sender import LANES
 from mmplatform.delivery.wire import Ack
-from mmplatform.durable.handled_log import INBOX, STREAM, HandledLog, Note
+from mmplatform.durable.handled_log import INBOX, LOGGED, STREAM, HandledLog, HandledNote
 from mmplatform.errors import StorageCorrupt, StorageError
 from mmplatform.storage.contract import Row, Storage
 
 KEEP_MS: Final = 15 * 24 * 3600 * 1000  # twice the default time to live, and a day
 MAX_STRANGERS: Final = 10_000
 RETRY_AFTER: Final = 1.0  # seconds until a failed write is tried again
-LOGGED: Final = 16  # messages that may be handled before a note says so
 
 EndedMessage = tuple[str, EndOfOne]  # the recipient of the receipt, and the end
 Saving = list[tuple[str, Receiver, list[tuple[Stream, bytes, Ack]]]]  # peers, and what of each is written
@@ -57,14 +56,14 @@ class Handled:
         self.tell: Callable[[list[EndedMessage]], None] = lambda ended: None  # writes receipts at once
         self.saved: Callable[[list[Row]], None] = lambda rows: None  # told of attached rows that are on disk
         self._log = log
-        self._unlogged: Note | None = None
+        self._unlogged: HandledNote | None = None
         self._busy = self._scheduled = self._logging = False
         self._budgets = Budget(KNOWN), Budget(STRANGERS)
         self._timer: asyncio.TimerHandle | None = None
         self._strangers = self._past = 0
         self._closed = False
 
-    async def open(self) -> list[Note]:
+    async def open(self) -> list[HandledNote]:
         """Read what earlier runs handled; drop what is too old to come again.
 
         Returns the messages of the inbox that were handled before a kill, in rows that are still there.
@@ -188,7 +187,7 @@ class Handled:
                 low = before.low
             else:
                 log.note(before)
-        note = Note(kind, peer, lane, epoch, low, high)
+        note = HandledNote(kind, peer, lane, epoch, low, high)
         if high - low >= LOGGED - 1:
             self._unlogged = None
             log.note(note)
@@ -268,12 +267,12 @@ class Handled:
         self._busy = False
         self._flush()
 
-    def _take_up(self, notes: list[Note]) -> list[Row]:
+    def _take_up(self, notes: list[HandledNote]) -> list[Row]:
         """Add what the log says to what the rows say; return the rows that say it from now on."""
         handled: dict[tuple[str, int, int], set[int]] = {}
         for note in notes:
             numbers = handled.setdefault((note.peer, note.lane, note.epoch), set())
-            numbers.update(range(note.low, min(note.high, note.low + LOGGED) + 1))
+            numbers.update(note.numbers)
         changed: list[Row] = []
         for (peer, lane, epoch), numbers in handled.items():
             rows = self._saved.setdefault(peer, [])

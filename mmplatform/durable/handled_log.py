@@ -17,12 +17,13 @@ from mmplatform.errors import StorageError
 ENTRY_SIZE: Final = 128
 ENTRIES: Final = 2048
 STREAM: Final = 1  # kinds of entries: numbers of a stream
+LOGGED: Final = 16  # messages that an entry names, at most
 INBOX: Final = 2  # messages of the inbox, by their numbers there; lane and epoch are 0
 
 _entry = struct.Struct("<IBB2xQQQ44s")  # checksum, kind, lane, epoch, low, high, peer
 
 
-class Note(NamedTuple):
+class HandledNote(NamedTuple):
     """What one entry says: the messages ``low`` to ``high`` of a stream, or of the inbox, are handled."""
 
     kind: int
@@ -31,6 +32,11 @@ class Note(NamedTuple):
     epoch: int
     low: int
     high: int
+
+    @property
+    def numbers(self) -> range:
+        """The messages, no more of them than an entry ever names."""
+        return range(self.low, min(self.high, self.low + LOGGED - 1) + 1)
 
 
 class HandledLog:
@@ -41,7 +47,7 @@ class HandledLog:
         self._descriptor = -1
         self._position = 0
 
-    def open(self) -> list[Note]:
+    def open(self) -> list[HandledNote]:
         """Open the file, made when missing, with mode 0600; return what the run before noted last.
 
         A file that cannot be opened is reported: the node works without it, and a kill repeats a little more.
@@ -58,7 +64,7 @@ class HandledLog:
         self._position = 0
         self._write(0, bytes(ENTRY_SIZE * ENTRIES))
 
-    def note(self, note: Note) -> None:
+    def note(self, note: HandledNote) -> None:
         """Write one entry; the oldest one gives way."""
         body = _entry.pack(0, note.kind, note.lane, note.epoch, note.low, note.high, note.peer.encode())[4:]
         self._write(self._position * ENTRY_SIZE, zlib.crc32(body).to_bytes(4, "little") + body)
@@ -84,10 +90,10 @@ class HandledLog:
         self._failed(StorageError(f"{self._path}: {error}; after a kill, messages that were handled come again"))
 
 
-def _parse(data: bytes) -> Iterator[Note]:
+def _parse(data: bytes) -> Iterator[HandledNote]:
     """Yield what the sound entries say."""
     for offset in range(0, len(data) - ENTRY_SIZE + 1, ENTRY_SIZE):
         checksum, kind, lane, epoch, low, high, peer = _entry.unpack_from(data, offset)
         sound = kind in (STREAM, INBOX) and checksum == zlib.crc32(data[offset + 4 : offset + _entry.size])
         if sound and peer.isascii() and 0 < low <= high:
-            yield Note(kind, peer.decode(), lane, epoch, low, high)
+            yield HandledNote(kind, peer.decode(), lane, epoch, low, high)

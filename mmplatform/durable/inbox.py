@@ -14,7 +14,7 @@ from mmplatform.delivery.receipts import EndOfOne
 from mmplatform.delivery.wire import TAKEN, End, Ending
 from mmplatform.durable.gone import Gone
 from mmplatform.durable.handled import EndedMessage, Handled
-from mmplatform.durable.handled_log import Note
+from mmplatform.durable.handled_log import HandledNote
 from mmplatform.durable.inbox_rows import (
     FAILED,
     HELD,
@@ -29,12 +29,16 @@ from mmplatform.durable.inbox_rows import (
 )  # fmt: skip
 from mmplatform.durable.kept import Kept
 from mmplatform.errors import CodecError, StorageCorrupt, StorageError
+from mmplatform.message import DEFAULT_EXPIRY
 from mmplatform.storage.contract import Row, Storage
 
 MAX_STRANGERS: Final = 1000  # strangers of whom something is kept
 MAX_FULL: Final = 10_000  # peers that are told of room; others hear of it with their next link
 LOOK_EVERY: Final = 3600.0  # seconds between two looks for what expires, at most
+LOOK_AGAIN: Final = 1.0  # seconds until a look that failed is taken again
 PAGE: Final = 4096  # keys read at once at the start
+PAGE_ROWS: Final = 512  # messages read at once
+PAGE_BYTES: Final = 1024 * 1024  # of these, but for the last one
 OUT_OF_ORDER: Final = StorageCorrupt("the rows of the inbox are out of order; restore the file from a backup")
 
 
@@ -59,6 +63,11 @@ class HeldTopic:
         self.expires = 2**63  # when the first of them expires, in Unix milliseconds of this node
         self.in_hand: set[bytes] = set()
         self.news: asyncio.Future[None] | None = None  # resolves when a handler is done with one of them
+
+    @property
+    def prefix(self) -> bytes:
+        """The start of the keys of its messages."""
+        return topic_prefix(HELD, self.peer, self.protocol, self.topic)
 
 
 class Inbox:
@@ -93,9 +102,9 @@ class Inbox:
 
     # Life.
 
-    async def open(self, handled_before: Sequence[Note]) -> None:
+    async def open(self, handled_before: Sequence[HandledNote]) -> None:
         """Count what earlier runs kept, less what they had handled when they were killed. Raises StorageError."""
-        gone = {(note.peer, number) for note in handled_before for number in range(note.low, note.high + 1)}
+        gone = {(note.peer, number) for note in handled_before for number in note.numbers}
         self._number = max([int(self._now() * 1_000_000), *(note.high for note in handled_before)])
         rows: list[Row] = []
         ended: list[EndedMessage] = []
@@ -185,45 +194,49 @@ class Inbox:
         self.end(key, message, ending, [self._row(message.among_failed(error))])
 
     def wait_again(self, key: InboxKey, message: InboxMessage) -> None:
-        """Let a failed message wait for handlers again; its sender is told nothing more."""
+        """Let a failed message wait for handlers again, for a week at least; its sender is told nothing more."""
         self._uncount(key)
         self.gone.add(key.number)
-        self._handled.attach([(key.encoded, None), self._row(message.among_waiting())])
+        expires = max(message.expires, int((self._now() + DEFAULT_EXPIRY) * 1000))
+        self._handled.attach([(key.encoded, None), self._row(message.among_waiting(expires))])
         self._tell_grown(message)
 
     # What is there.
 
-    async def page(
-        self, prefix: bytes, after: bytes = b"", limit: int = 1024, most: int = 1024 * 1024
-    ) -> list[tuple[InboxKey, InboxMessage]]:
-        """Return the next messages behind the key ``after``, about ``most`` bytes of them, in order of their arrival
-        within a topic. For use within ``gone.reading()``: one of them may be gone when it is looked at.
+    async def page(self, prefix: bytes, after: bytes = b"") -> list[tuple[InboxKey, InboxMessage]]:
+        """Return the next messages behind the key ``after``, in order of their arrival within a topic; none when there
+        are no more. For use within ``gone.reading()``: one may go meanwhile.
 
         Raises StorageError.
         """
+        while rows := await self.rows(prefix, after):
+            found = [entry for key, value in rows if (entry := self.read(key, value)) is not None]
+            if found:
+                return found
+            after = rows[-1][0]  # all of them are damaged or gone
+        return []
+
+    async def rows(self, prefix: bytes, after: bytes = b"") -> list[tuple[bytes, bytes]]:
+        """Return the next rows behind the key ``after``, about PAGE_BYTES of them; see :meth:`page`."""
         start = after + b"\0" if after else b""
-        count = size = 0
-        for encoded in await self._storage.keys(prefix, start, limit):
-            count, size = count + 1, size + size_of(encoded)
-            if size > most:
-                break
-        found: list[tuple[InboxKey, InboxMessage]] = []
-        for encoded, value in await self._storage.scan(prefix, start, count) if count else ():
-            if encoded < start:
-                self._failed(OUT_OF_ORDER)
-                break
-            start, key = encoded + b"\0", parse_key(encoded)
+        count = _fitting(await self._storage.keys(prefix, start, PAGE_ROWS))
+        return self._in_order(await self._storage.scan(prefix, start, count), start) if count else []
+
+    def read(self, encoded: bytes, value: bytes) -> tuple[InboxKey, InboxMessage] | None:
+        """Return the message in a row, None for one that is gone; a damaged one is put aside."""
+        key, why = parse_key(encoded), "its key is damaged"
+        if key is not None:
+            if key.number in self.gone:
+                return None
             try:
-                if key is None:
-                    raise CodecError("its key is damaged")
-                found.append((key, decode_message(key, value)))
+                return key, decode_message(key, value)
             except CodecError as error:
-                self._failed(StorageCorrupt(f"a message that waits for a handler was put aside: {error}"))
-                if key is not None and key.number not in self.gone:
-                    self._uncount(key)
-                    self.gone.add(key.number)
-                self._handled.attach([(b"quarantine/" + encoded, value), (encoded, None)])
-        return found
+                why = str(error)
+            self._uncount(key)
+            self.gone.add(key.number)
+        self._failed(StorageCorrupt(f"a message that waits for a handler was put aside: {why}"))
+        self._handled.attach([(b"quarantine/" + encoded, value), (encoded, None)])
+        return None
 
     def is_in_hand(self, key: InboxKey) -> bool:
         """Whether handlers have a message that waited for them, or it is gone."""
@@ -232,9 +245,10 @@ class Inbox:
         topic = self.topics.get((key.peer, key.protocol, key.topic))
         return topic is None or key.encoded in topic.in_hand
 
-    async def waiting(self, topic: HeldTopic, after: bytes = b"") -> list[tuple[InboxKey, InboxMessage]]:
-        """Return the next messages of one topic: see :meth:`page`."""
-        return await self.page(topic_prefix(HELD, topic.peer, topic.protocol, topic.topic), after)
+    def waits_on(self, topic: HeldTopic, key: InboxKey) -> None:
+        """Note that a message which handlers had waits again: it expires in its time."""
+        topic.expires = min(topic.expires, key.expires)
+        self._watch(key.expires)
 
     @property
     def count(self) -> int:
@@ -259,6 +273,16 @@ class Inbox:
         return sum(topic.count for topic in self.topics.values())
 
     # Inside.
+
+    def _in_order(self, rows: list[tuple[bytes, bytes]], start: bytes) -> list[tuple[bytes, bytes]]:
+        """Return the rows up to the first that is not behind the one before: with a damaged index, a reader would
+        never come to an end."""
+        for at, (key, _) in enumerate(rows):
+            if key < start:
+                self._failed(OUT_OF_ORDER)
+                return rows[:at]
+            start = key + b"\0"
+        return rows
 
     async def _keys(self, prefix: bytes) -> AsyncIterator[bytes]:
         start = b""
@@ -335,19 +359,19 @@ class Inbox:
 
     def _saved(self, rows: list[Row]) -> None:
         """Note which rows are deleted, and which values of the application can be read from the storage."""
-        self.gone.deleted(number_of(key) for key, value in rows if value is None and key.startswith((HELD, FAILED)))
+        self.gone.deleted([number_of(key) for key, value in rows if value is None and key.startswith((HELD, FAILED))])
         self._kept.saved(rows)
 
-    def _watch_first(self) -> None:
+    def _watch_first(self, not_before: float = 0.01) -> None:
         """Set the timer to the first expiry of all."""
         if self.topics:
-            self._watch(min(topic.expires for topic in self.topics.values()))
+            self._watch(min(topic.expires for topic in self.topics.values()), not_before)
 
-    def _watch(self, expires: int) -> None:
-        """Set the timer to an expiry, unless an earlier one is due."""
-        if self._closed:
+    def _watch(self, expires: int, not_before: float = 0.01) -> None:
+        """Set the timer to an expiry, unless an earlier one is due, or all are being looked at."""
+        if self._closed or self._expiring is not None:
             return
-        delay = min(max(0.01, expires / 1000 - self._now()), LOOK_EVERY)  # clocks jump
+        delay = min(max(not_before, expires / 1000 - self._now()), LOOK_EVERY)  # clocks jump
         loop = asyncio.get_running_loop()
         if self._timer is not None:
             if self._timer.when() <= loop.time() + delay:
@@ -364,21 +388,38 @@ class Inbox:
 
     async def _expire(self, topics: list[HeldTopic], now: int) -> None:
         """End what nobody has come for in time; what handlers have at hand is theirs."""
+        pause = 0.01
         try:
             for topic in topics:
                 with self.gone.reading():
                     await self._expire_topic(topic, now)
         except StorageError as error:
             self._failed(error)
-        self._watch_first()
+            pause = LOOK_AGAIN
+        self._expiring = None
+        self._watch_first(pause)
 
     async def _expire_topic(self, topic: HeldTopic, now: int) -> None:
-        first, after = 2**63, b""
-        while found := await self.waiting(topic, after):
-            after = found[-1][0].encoded
-            for key, message in found:
-                if key.expires > now:
-                    first = min(first, key.expires)
-                elif key.encoded not in topic.in_hand and key.number not in self.gone:
-                    self.end(key, message, (End.EXPIRED, ""))
-        topic.expires = first
+        before, topic.expires = topic.expires, 2**63  # from now on of those that come meanwhile
+        after = b""
+        try:
+            while found := await self.page(topic.prefix, after):
+                after = found[-1][0].encoded
+                for key, message in found:
+                    if key.expires > now:
+                        topic.expires = min(topic.expires, key.expires)
+                    elif key.encoded not in topic.in_hand and key.number not in self.gone:
+                        self.end(key, message, (End.EXPIRED, ""))
+        except StorageError:
+            topic.expires = min(topic.expires, before)
+            raise
+
+
+def _fitting(keys: list[bytes]) -> int:
+    """Return how many of the first messages, at least one, are about PAGE_BYTES."""
+    size = 0
+    for count, key in enumerate(keys, 1):
+        size += size_of(key)
+        if size > PAGE_BYTES:
+            return count
+    return len(keys)

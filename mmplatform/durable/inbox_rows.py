@@ -16,6 +16,8 @@ from mmplatform.message import MAX_PAYLOAD
 HELD: Final = b"held/"  # the start of the keys of messages that wait for a handler
 FAILED: Final = b"failed/"  # of those whose handlers failed
 SIGN_ID: Final = 44  # characters of a signId
+SLASH: Final = ord("/")
+MAX_NUMBER: Final = 2**62  # a row that says more is damaged
 MAX_ERROR: Final = 1000  # characters of an error that are kept
 
 
@@ -85,9 +87,9 @@ class InboxMessage(NamedTuple):
         """Return the message as one whose handlers failed."""
         return self._replace(error=error[:MAX_ERROR] or "failed", told=True)
 
-    def among_waiting(self) -> "InboxMessage":
-        """Return the message as one that waits for handlers."""
-        return self._replace(error="")
+    def among_waiting(self, expires: int) -> "InboxMessage":
+        """Return the message as one that waits for handlers until ``expires``."""
+        return self._replace(error="", expires=expires)
 
 
 def topic_prefix(prefix: bytes, peer: str, protocol: str, topic: str) -> bytes:
@@ -101,6 +103,8 @@ def parse_key(key: bytes) -> InboxKey | None:
     if place is None:
         return None
     number, expires, size = _tail.unpack_from(key, len(key) - _tail.size)
+    if number >= MAX_NUMBER or size > MAX_PAYLOAD + OVERHEAD:
+        return None
     return InboxKey(*place, number, expires, size, key)
 
 
@@ -119,7 +123,7 @@ def _parse_place(start: bytes) -> tuple[bytes, str, str, str] | None:
     """Return what the start of a key says, up to the topic: prefix, peer, protocol and topic; most keys share it."""
     prefix = HELD if start.startswith(HELD) else FAILED
     parts = start[len(prefix) + SIGN_ID + 1 :].split(b"\0")
-    if len(parts) != 3 or parts[2] or not start.startswith(prefix):
+    if len(parts) != 3 or parts[2] or not start.startswith(prefix) or start[len(prefix) + SIGN_ID] != SLASH:
         return None
     try:
         peer = start[len(prefix) : len(prefix) + SIGN_ID].decode("ascii")

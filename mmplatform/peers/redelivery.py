@@ -22,9 +22,8 @@ from mmplatform.peers.reception import Reception, text_of, told_of
 SLICE: Final = 0.0003  # seconds
 IN_HAND: Final = 1024  # messages of one topic that handlers have at once
 SIDE_BY_SIDE: Final = 64  # topics that are read at once
-AGAIN_AFTER: Final = (
-    0.05  # seconds after which a topic is read again whose rows could not be read, or are not there yet
-)
+AGAIN_AFTER: Final = 0.05  # seconds until topics are read again whose rows were not there yet, or came back
+READ_AGAIN: Final = 1.0  # seconds until topics are read again whose rows could not be read
 
 
 class Redelivery:
@@ -47,6 +46,7 @@ class Redelivery:
         self._looking: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._wanted = self._begun = self._closed = False
+        self._unreadable = False  # the last row that was asked for could not be read
         inbox.grown = self._grown
 
     def begin(self) -> None:
@@ -107,38 +107,42 @@ class Redelivery:
 
     def _look_later(self) -> None:
         if self._timer is None and not self._closed:
-            self._timer = asyncio.get_running_loop().call_later(AGAIN_AFTER, self._due)
+            delay = READ_AGAIN if self._unreadable else AGAIN_AFTER
+            self._timer = asyncio.get_running_loop().call_later(delay, self._look_now)
 
-    def _due(self) -> None:
+    def _look_now(self) -> None:
         self._timer = None
         self.look()
 
     async def _hand_over(self, topic: HeldTopic) -> None:
         """Hand all messages of one topic over, those that come meanwhile included."""
-        page: Page | None = Page(self._inbox, topic, b"")
-        ahead: Page | None = None
+        page: TopicPage | None = TopicPage(self._inbox, topic, b"")
+        ahead: TopicPage | None = None
         try:
             while page is not None and (found := await page.read):
-                after = found[-1][0].encoded
+                self._unreadable = False
+                after = found[-1][0]
                 if topic.count > len(found) + len(topic.in_hand):  # else what comes next is not there yet
-                    ahead = Page(self._inbox, topic, after)
+                    ahead = TopicPage(self._inbox, topic, after)
                 if not await self._hand_page(topic, found):
                     return
                 page.close()
-                page, ahead = ahead or Page(self._inbox, topic, after), None
+                page, ahead = ahead or TopicPage(self._inbox, topic, after), None
         except StorageError as error:
+            self._unreadable = True
             self._failed(error)
         finally:
             for one in (page, ahead):
                 if one is not None:
                     one.close()
 
-    async def _hand_page(self, topic: HeldTopic, found: list[tuple[InboxKey, InboxMessage]]) -> bool:
+    async def _hand_page(self, topic: HeldTopic, found: list[tuple[bytes, bytes]]) -> bool:
         """Hand some messages over, and wait until handlers have few of them at hand; return False when nobody listens
         any more."""
         slice_ = Slice()
-        for key, message in found:
-            if not self._hand(topic, key, message):
+        for row in found:
+            read = self._inbox.read(*row)
+            if read is not None and not self._hand(topic, *read):
                 return False
             await slice_.pause()
         while len(topic.in_hand) >= IN_HAND:
@@ -170,8 +174,9 @@ class Redelivery:
         topic.in_hand.discard(key.encoded)
         if topic.news is not None and not topic.news.done():
             topic.news.set_result(None)
-        if result is NOBODY:
-            self._look_later()  # its handler is gone: it waits on, unless there is another one
+        if result is NOBODY:  # its handler is gone: it waits on, perhaps for one that is there already
+            self._inbox.waits_on(topic, key)
+            self._look_later()
             return
         ending = TAKEN if result is DONE else self._reception.ended(result)
         if ending is None:
@@ -194,13 +199,13 @@ class Redelivery:
         )  # fmt: skip
 
 
-class Page:
-    """Messages of one topic that are being read, while those before are handed over; rows that go meanwhile are known
+class TopicPage:
+    """Rows of one topic that are being read, while those before are handed over; rows that go meanwhile are known
     until it is closed."""
 
     def __init__(self, inbox: Inbox, topic: HeldTopic, after: bytes) -> None:
         self._gone, self._began = inbox.gone, inbox.gone.begin()
-        self.read = asyncio.get_running_loop().create_task(inbox.waiting(topic, after), name="mm inbox page")
+        self.read = asyncio.get_running_loop().create_task(inbox.rows(topic.prefix, after), name="mm inbox page")
 
     def close(self) -> None:
         """Read no more; everything that was read has been looked at."""

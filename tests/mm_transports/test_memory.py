@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from mm_transports.memory import Memory, Network
-from mm_transports.testing import PEER, End, Scene
+from mm_transports.testing import PEER, ConnectionEnd, Scene
 from mmplatform.errors import Unreachable
 
 
@@ -21,7 +21,7 @@ def network_of(host: Scene) -> Network:
     return host.transport.network
 
 
-async def gone(*ends: End) -> None:
+async def gone(*ends: ConnectionEnd) -> None:
     async with asyncio.timeout(5):
         for end in ends:
             await end.gone.wait()

@@ -7,7 +7,7 @@ import pytest
 
 from mm_transports import tcp
 from mm_transports.tcp import TCP, format_address, parse_address, reachable
-from mm_transports.testing import PEER, End, Scene
+from mm_transports.testing import PEER, ConnectionEnd, Scene
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.plugins.transport import LENGTH_LIMIT, Connection
 
@@ -19,7 +19,7 @@ async def host() -> Scene:
     return host
 
 
-async def stranger(host: Scene) -> tuple[socket.socket, End]:
+async def stranger(host: Scene) -> tuple[socket.socket, ConnectionEnd]:
     """A bare socket to the host, and the host's end."""
     plain = socket.socket()
     plain.setblocking(False)
@@ -27,7 +27,7 @@ async def stranger(host: Scene) -> tuple[socket.socket, End]:
     return plain, await host.came.get()
 
 
-async def ended(host: Scene, plain: socket.socket, end: End) -> None:
+async def ended(host: Scene, plain: socket.socket, end: ConnectionEnd) -> None:
     plain.close()
     await asyncio.wait_for(end.gone.wait(), 5)
     await host.transport.close()
@@ -118,10 +118,10 @@ async def test_a_connection_that_is_gone_before_it_was_made_is_harmless() -> Non
 
         def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
 
-    ends: list[End] = []
+    ends: list[ConnectionEnd] = []
 
-    def accept(connection: Connection) -> End:
-        ends.append(End(connection))
+    def accept(connection: Connection) -> ConnectionEnd:
+        ends.append(ConnectionEnd(connection))
         return ends[0]
 
     connection = tcp.TCPConnection(accept)

@@ -7,7 +7,7 @@ import pytest
 
 from mm_transports.relay.connection import PAUSED_HERE, SLOW, RelayConnection
 from mm_transports.relay.protocol.items import Closed, Data, Item, Open
-from mm_transports.testing import End
+from mm_transports.testing import ConnectionEnd
 from mmplatform.errors import RemoteError, Unreachable
 
 PEER = b"p" * 32
@@ -37,12 +37,14 @@ def link() -> RelayLink:
     return RelayLink()
 
 
-def connected(link: RelayLink, opened: bool = False, via: str = "", first: bytes = b"") -> tuple[RelayConnection, End]:
+def connected(
+    link: RelayLink, opened: bool = False, via: str = "", first: bytes = b""
+) -> tuple[RelayConnection, ConnectionEnd]:
     connection = RelayConnection(link, PEER, 7, 65536, "relay+ws://host", via)
-    ends: list[End] = []
+    ends: list[ConnectionEnd] = []
 
-    def accept(made: Any) -> End:
-        ends.append(End(made))
+    def accept(made: Any) -> ConnectionEnd:
+        ends.append(ConnectionEnd(made))
         if first:
             made.write(first)
         return ends[0]

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from mm_transports.testing import End
+from mm_transports.testing import ConnectionEnd
 from mm_transports.webrtc import connection
 from mm_transports.webrtc.connection import HIGH_WATER, WebRTCConnection
 from mm_transports.webrtc.protocol.pieces import END, LAST, MORE, PIECE, PING, PONG, split
@@ -22,7 +22,7 @@ class Channel:
     def __init__(self) -> None:
         self.sent: list[bytes] = []
         self.closed = 0
-        self.ends: list[End] = []
+        self.ends: list[ConnectionEnd] = []
         self.connection = WebRTCConnection(self, self.accept)
         self.end = self.ends[0]
 
@@ -36,8 +36,8 @@ class Channel:
     async def close(self) -> None:
         self.closed += 1
 
-    def accept(self, made: Connection) -> End:
-        self.ends.append(End(made))
+    def accept(self, made: Connection) -> ConnectionEnd:
+        self.ends.append(ConnectionEnd(made))
         return self.ends[0]
 
     async def finished(self) -> Exception | None:

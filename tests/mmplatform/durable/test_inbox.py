@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from mmplatform.delivery.wire import OVERHEAD, TAKEN, End
+from mmplatform.durable import handled
 from mmplatform.durable import inbox as module
-from mmplatform.durable.handled_log import INBOX, HandledLog, Note
+from mmplatform.durable.handled_log import INBOX, HandledLog, HandledNote
 from mmplatform.durable.inbox import InboxLimits
-from mmplatform.durable.inbox_rows import ENDED, FAILED, HELD, InboxKey, InboxMessage
-from mmplatform.errors import StorageError
+from mmplatform.durable.inbox_rows import FAILED, HELD, InboxKey, InboxMessage
+from mmplatform.errors import StorageCorrupt
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.memory import MemoryStorage
 from tests.support.inbox import STRANGER, Keeper, keeping, message
@@ -61,24 +62,10 @@ async def test_what_ended_is_told_once_and_gone(store: Callable[[], Storage]) ->
         assert (await keeper.list(), keeper.told) == ([], [])
 
 
-async def test_an_end_that_was_not_told_is_told_after_a_restart(store: Callable[[], Storage]) -> None:
-    async with keeping(store()) as keeper:
-        keeper.keep(message(1))
-        found = await first(keeper)
-        keeper.inbox._receipt = lambda peer, ends, rows: (_ for _ in ()).throw(StorageError("closed"))
-        keeper.inbox.end(*found, (End.EXPIRED, ""))
-        await keeper.saved()
-        assert [type(error) for error in keeper.errors] == [StorageError]
-    async with keeping(store()) as keeper:
-        assert keeper.told == [(BOB, (2, 7, 1, End.EXPIRED, ""))]
-    async with keeping(store()) as keeper:
-        assert keeper.told == []
-
-
 async def test_nothing_ends_in_memory_only_when_the_disk_is_full(
     keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmplatform.durable.handled.RETRY_AFTER", 0)
+    monkeypatch.setattr(handled, "RETRY_AFTER", 0)
     keeper.keep(message(1))
     found = await first(keeper)
     empty = full(keeper.storage, monkeypatch)
@@ -175,7 +162,7 @@ async def test_what_was_handled_before_a_kill_is_not_handed_over_again(
     async with keeping(store(), log=HandledLog(tmp_path / "log", lambda error: pytest.fail(str(error)))) as keeper:
         assert [entry.id for entry in await keeper.list()] == [f"7.2.2@{BOB}"]
         assert keeper.told == [(BOB, (2, 7, 1, *TAKEN))]
-        assert await keeper.storage.scan(ENDED) == []
+        assert len(await keeper.storage.keys(HELD)) == 1
 
 
 async def test_old_notes_of_the_log_are_not_taken_for_new_messages(
@@ -206,7 +193,8 @@ async def test_notes_of_a_log_that_cannot_be_cleared_are_not_taken_for_new_messa
     storage = MemoryStorage()
     log = HandledLog(tmp_path / "log", lambda error: pytest.fail(str(error)))
     log.open()
-    log.note(Note(INBOX, BOB, 0, 0, 10**9 + 1, 10**9 + 5))
+    log.clear()
+    log.note(HandledNote(INBOX, BOB, 0, 0, 10**9 + 1, 10**9 + 5))
     log.close()
     noted = (tmp_path / "log").read_bytes()
     for seq in (1, 2):
@@ -215,3 +203,92 @@ async def test_notes_of_a_log_that_cannot_be_cleared_are_not_taken_for_new_messa
         async with keeping(storage, log=log, now=1000.0) as keeper:
             keeper.keep(message(seq))
             assert len(await keeper.list()) == seq
+
+
+# Damage.
+
+
+async def test_a_page_of_damaged_rows_hides_none_behind_it(store: Callable[[], Storage]) -> None:
+    async with keeping(store()) as keeper:
+        keeper.keep(*(message(seq) for seq in range(1, 5)))
+        await keeper.saved()
+        keys = await keeper.storage.keys(HELD)
+        await keeper.storage.write([(key, b"\xc1") for key in keys[:3]])
+        for _ in range(2):
+            assert [held.seq for _, held in await keeper.inbox.page(HELD, limit=2)] == [4]
+        assert [type(error) for error in keeper.errors] == [StorageCorrupt] * 3, "told once each"
+        assert (keeper.inbox.count, keeper.inbox._bytes) == (1, SIZE)
+        await keeper.saved()
+        assert await keeper.storage.keys(b"quarantine/") == [b"quarantine/" + key for key in keys[:3]]
+        assert await keeper.storage.keys(HELD) == keys[3:]
+
+
+async def test_a_large_message_is_read_alone(keeper: Keeper) -> None:
+    keeper.keep(message(1, payload=bytes(600_000)), message(2, payload=bytes(600_000)), message(3))
+    await keeper.saved()
+    page = await keeper.inbox.page(HELD)
+    assert [held.seq for _, held in page] == [1, 2]
+    assert [held.seq for _, held in await keeper.inbox.page(HELD, page[-1][0].encoded)] == [3]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        HELD + b"short",
+        message(1).key(2**64 - 1).encoded,
+        HELD + BOB.encode() + b"0ms\0chat\0" + bytes(24),
+        FAILED + b"\xff" * 44 + b"/ms\0chat\0" + bytes(24),
+        HELD + BOB.encode() + b"/ms\0chat\0" + bytes(16) + b"\xff" * 8,
+    ],
+)
+async def test_a_damaged_key_is_put_aside_at_the_start(store: Callable[[], Storage], damaged: bytes) -> None:
+    async with store() as storage:
+        await storage.put(damaged, b"value")
+    async with keeping(store()) as keeper:
+        assert [type(error) for error in keeper.errors] == [StorageCorrupt]
+        assert await keeper.storage.get(b"quarantine/" + damaged) == b"value"
+        keeper.keep(message(1))
+        assert [entry.id for entry in await keeper.list()] == [f"7.2.1@{BOB}"]
+        assert keeper.inbox.count == 1
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_a_damaged_index_ends_no_reader_in_a_circle(
+    store: Callable[[], Storage], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    async with keeping(store()) as keeper:
+        keeper.keep(message(1), message(2))
+        await keeper.saved()
+        keys, scan = keeper.storage.keys, keeper.storage.scan
+        monkeypatch.setattr(keeper.storage, "keys", lambda prefix, start=b"", limit=0: keys(prefix, b"", number))
+        monkeypatch.setattr(keeper.storage, "scan", lambda prefix, start=b"", limit=0: scan(prefix, b"", limit))
+        assert len(await keeper.list()) == number
+        assert [key async for key in keeper.inbox._keys(HELD)][:number] == await keys(HELD, b"", number)
+        assert {str(error) for error in keeper.errors} == {str(module.OUT_OF_ORDER)}
+
+
+async def test_a_row_that_is_damaged_after_it_was_handled_is_forgotten(
+    store: Callable[[], Storage], tmp_path: Path
+) -> None:
+    async with keeping(store()) as keeper:
+        keeper.keep(message(1), message(2))
+        keys = [key for key, _ in await page(keeper)]
+        await keeper.storage.put(keys[0].encoded, b"\xc1")
+        keeper.inbox.fail(*(await keeper.inbox.page(HELD, keys[0].encoded))[0], "x", (End.FAILED, "x"))
+        await keeper.saved()
+        keeper.inbox.wait_again(*await first(keeper, FAILED))
+        await keeper.saved()
+        told = await first(keeper)
+    log = HandledLog(tmp_path / "log", lambda error: pytest.fail(str(error)))
+    log.open()
+    log.clear()
+    for key in (keys[0], told[0]):
+        log.note(HandledNote(INBOX, BOB, 0, 0, key.number, key.number))
+    log.close()
+    async with keeping(store(), log=log) as keeper:
+        assert (await keeper.list(), keeper.told, keeper.errors) == ([], [], [])
+
+
+async def page(keeper: Keeper) -> list[tuple[InboxKey, InboxMessage]]:
+    await keeper.saved()
+    return await keeper.inbox.page(HELD)

@@ -68,4 +68,5 @@ async def test_a_receipt_for_messages_that_are_on_disk_only_is_kept_until_they_a
         keep(node, 3)
         keep(node, 6)
         await until(lambda: node.outbox.received.ids.count(BOB) == 2)
-        assert [await node.outbox.fates.state(delivery.id) for delivery in deliveries] == [None, *["failed"] * 4, None]
+        fates = [await node.outbox.fates.outcome(delivery.id) for delivery in deliveries]
+        assert fates == [None, *[FAILED] * 4, None]

@@ -7,6 +7,6 @@
 
 from mm_transports.memory import Memory, Network
 from mm_transports.testing.nodes import MemoryNodes
-from mm_transports.testing.scene import PEER, End, Scene
+from mm_transports.testing.scene import PEER, ConnectionEnd, Scene
 
-__all__ = ["PEER", "End", "Memory", "MemoryNodes", "Network", "Scene"]
+__all__ = ["PEER", "ConnectionEnd", "Memory", "MemoryNodes", "Network", "Scene"]

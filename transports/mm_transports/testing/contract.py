@@ -19,7 +19,7 @@ from zlib import crc32
 import pytest
 import pytest_asyncio
 
-from mm_transports.testing.scene import PEER, End, Scene
+from mm_transports.testing.scene import PEER, ConnectionEnd, Scene
 from mmplatform.errors import LocalError, Unreachable
 from mmplatform.plugins.check import Check, Diagnosable
 
@@ -130,7 +130,7 @@ class TransportContract:
             assert all(isinstance(check, Check) for check in await transport.checks())
 
 
-async def closed(*ends: End) -> None:
+async def closed(*ends: ConnectionEnd) -> None:
     """Abort these connections and wait until each receiver was told of the end."""
     for end in ends:
         end.connection.abort()
@@ -138,7 +138,7 @@ async def closed(*ends: End) -> None:
         await end.gone.wait()
 
 
-async def _digest(end: End) -> tuple[int, int]:
+async def _digest(end: ConnectionEnd) -> tuple[int, int]:
     """Return the length and the CRC of the next frame: pytest takes minutes to show how frames of megabytes differ."""
     frame = await end.frames.get()
     return len(frame), crc32(frame)

@@ -14,7 +14,7 @@ PEER: Final = SignId("p" * 43 + "=")
 
 
 @dataclass
-class End:
+class ConnectionEnd:
     """One end of a connection: a receiver that keeps what it is told."""
 
     connection: Connection
@@ -51,24 +51,24 @@ class Scene:
     dialler: Transport | None = None
     peer: SignId = PEER
     address: str = ""
-    came: asyncio.Queue[End] = field(default_factory=asyncio.Queue)
+    came: asyncio.Queue[ConnectionEnd] = field(default_factory=asyncio.Queue)
 
     async def listen(self) -> None:
         """Let the transport listen; ``address`` is then the first at which it can be dialled."""
         self.address = (await self.transport.listen(self.hint, self.accept))[0]
 
-    def accept(self, connection: Connection) -> End:
+    def accept(self, connection: Connection) -> ConnectionEnd:
         """Make the receiver of a connection that comes in; it is in ``came``, too."""
-        end = End(connection)
+        end = ConnectionEnd(connection)
         self.came.put_nowait(end)
         return end
 
-    async def dial(self) -> tuple[End, End]:
+    async def dial(self) -> tuple[ConnectionEnd, ConnectionEnd]:
         """Dial and write a first frame; return our end and theirs. Raises Unreachable."""
-        ends: list[End] = []
+        ends: list[ConnectionEnd] = []
 
-        def accept(connection: Connection) -> End:
-            ends.append(End(connection))
+        def accept(connection: Connection) -> ConnectionEnd:
+            ends.append(ConnectionEnd(connection))
             return ends[0]
 
         connection = await (self.dialler or self.transport).dial(self.address, self.peer, accept)
