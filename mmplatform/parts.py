@@ -115,8 +115,6 @@ class Parts:
         )
         self.messaging = API(self.upstream, "ms", pack, unpack, self.bus)
         self.torrenting = API(self.upstream, "bt", raw, bytes)
-        for friends_or_devices in (self.contacts.friends, self.contacts.devices):
-            friends_or_devices.watch(self._heard)
         self.bus.subscribed = self.torrenting.bus.subscribed = self.dispatcher.attached = self._heard
         self.started: list[Service] = []
         self._cut = False  # whether somebody has cancelled close()
@@ -145,6 +143,8 @@ class Parts:
             self.contacts, storage, self.outbox, self.reception.subscribed, now, events
         )
         events.add("connection", self.friend_requests.ask)
+        for friends_or_devices in (self.contacts.friends, self.contacts.devices):
+            friends_or_devices.watch(self._heard)
 
     def _connect_plugins(self) -> None:
         """Give transports, carriers and services their host, and signals of transports a protocol."""

@@ -1,7 +1,7 @@
 """Remembers rows that are gone, as long as somebody may still have read them before."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 
@@ -10,7 +10,7 @@ class Gone:
 
     def __init__(self) -> None:
         self._numbers: set[int] = set()
-        self._deleted: deque[tuple[int, int]] = deque()  # when a deletion was saved, and the number of the row
+        self._deleted: deque[tuple[int, list[int]]] = deque()  # when deletions were saved, and of which rows
         self._readers: dict[int, None] = {}  # when each began, the first one first
         self._time = 0
 
@@ -21,9 +21,9 @@ class Gone:
         """Note that a row is about to be deleted."""
         self._numbers.add(number)
 
-    def deleted(self, numbers: Iterable[int]) -> None:
+    def deleted(self, numbers: list[int]) -> None:
         """Note that these rows are deleted: who begins to read from now on does not see them."""
-        self._deleted.extend((self._time, number) for number in numbers)
+        self._deleted.append((self._time, numbers))
         self._prune()
 
     @contextmanager
@@ -49,4 +49,4 @@ class Gone:
     def _prune(self) -> None:
         first = next(iter(self._readers), self._time + 1)
         while self._deleted and self._deleted[0][0] < first:
-            self._numbers.discard(self._deleted.popleft()[1])
+            self._numbers.difference_update(self._deleted.popleft()[1])

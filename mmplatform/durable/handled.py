@@ -174,7 +174,7 @@ class Handled:
             self._schedule()
 
     def note(self, kind: int, peer: str, lane: int, epoch: int, low: int, high: int) -> None:
-        """HandledNote at once that messages are handled, simply delivered and without rows of their own.
+        """Note at once that messages are handled, simply delivered and without rows of their own.
 
         Notes of one loop turn are gathered, as long as fewer than LOGGED messages are in them.
         """

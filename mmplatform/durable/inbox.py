@@ -37,6 +37,8 @@ MAX_FULL: Final = 10_000  # peers that are told of room; others hear of it with 
 LOOK_EVERY: Final = 3600.0  # seconds between two looks for what expires, at most
 LOOK_AGAIN: Final = 1.0  # seconds until a look that failed is taken again
 PAGE: Final = 4096  # keys read at once at the start
+PAGE_ROWS: Final = 512  # messages read at once
+PAGE_BYTES: Final = 1024 * 1024  # of these, but for the last one
 OUT_OF_ORDER: Final = StorageCorrupt("the rows of the inbox are out of order; restore the file from a backup")
 
 
@@ -61,6 +63,11 @@ class HeldTopic:
         self.expires = 2**63  # when the first of them expires, in Unix milliseconds of this node
         self.in_hand: set[bytes] = set()
         self.news: asyncio.Future[None] | None = None  # resolves when a handler is done with one of them
+
+    @property
+    def prefix(self) -> bytes:
+        """The start of the keys of its messages."""
+        return topic_prefix(HELD, self.peer, self.protocol, self.topic)
 
 
 class Inbox:
@@ -196,22 +203,40 @@ class Inbox:
 
     # What is there.
 
-    async def page(
-        self, prefix: bytes, after: bytes = b"", limit: int = 1024, most: int = 1024 * 1024
-    ) -> list[tuple[InboxKey, InboxMessage]]:
-        """Return the next messages behind the key ``after``, about ``most`` bytes of them, in order of their arrival
-        within a topic; none when there are no more. For use within ``gone.reading()``: one may go meanwhile.
+    async def page(self, prefix: bytes, after: bytes = b"") -> list[tuple[InboxKey, InboxMessage]]:
+        """Return the next messages behind the key ``after``, in order of their arrival within a topic; none when there
+        are no more. For use within ``gone.reading()``: one may go meanwhile.
 
         Raises StorageError.
         """
-        start = after + b"\0" if after else b""
-        while count := self._fitting(await self._storage.keys(prefix, start, limit), most):
-            rows = self._in_order(await self._storage.scan(prefix, start, count), start)
-            found = [entry for key, value in rows if (entry := self._read(key, value)) is not None]
-            if found or not rows:
+        while rows := await self.rows(prefix, after):
+            found = [entry for key, value in rows if (entry := self.read(key, value)) is not None]
+            if found:
                 return found
-            start = rows[-1][0] + b"\0"  # all of them are damaged or gone
+            after = rows[-1][0]  # all of them are damaged or gone
         return []
+
+    async def rows(self, prefix: bytes, after: bytes = b"") -> list[tuple[bytes, bytes]]:
+        """Return the next rows behind the key ``after``, about PAGE_BYTES of them; see :meth:`page`."""
+        start = after + b"\0" if after else b""
+        count = _fitting(await self._storage.keys(prefix, start, PAGE_ROWS))
+        return self._in_order(await self._storage.scan(prefix, start, count), start) if count else []
+
+    def read(self, encoded: bytes, value: bytes) -> tuple[InboxKey, InboxMessage] | None:
+        """Return the message in a row, None for one that is gone; a damaged one is put aside."""
+        key, why = parse_key(encoded), "its key is damaged"
+        if key is not None:
+            if key.number in self.gone:
+                return None
+            try:
+                return key, decode_message(key, value)
+            except CodecError as error:
+                why = str(error)
+            self._uncount(key)
+            self.gone.add(key.number)
+        self._failed(StorageCorrupt(f"a message that waits for a handler was put aside: {why}"))
+        self._handled.attach([(b"quarantine/" + encoded, value), (encoded, None)])
+        return None
 
     def is_in_hand(self, key: InboxKey) -> bool:
         """Whether handlers have a message that waited for them, or it is gone."""
@@ -221,13 +246,9 @@ class Inbox:
         return topic is None or key.encoded in topic.in_hand
 
     def waits_on(self, topic: HeldTopic, key: InboxKey) -> None:
-        """HandledNote that a message which handlers had waits again: it expires in its time."""
+        """Note that a message which handlers had waits again: it expires in its time."""
         topic.expires = min(topic.expires, key.expires)
         self._watch(key.expires)
-
-    async def waiting(self, topic: HeldTopic, after: bytes = b"") -> list[tuple[InboxKey, InboxMessage]]:
-        """Return the next messages of one topic: see :meth:`page`."""
-        return await self.page(topic_prefix(HELD, topic.peer, topic.protocol, topic.topic), after)
 
     @property
     def count(self) -> int:
@@ -253,15 +274,6 @@ class Inbox:
 
     # Inside.
 
-    def _fitting(self, keys: list[bytes], most: int) -> int:
-        """Return how many of the first messages, at least one, are about ``most`` bytes."""
-        size = 0
-        for count, key in enumerate(keys, 1):
-            size += size_of(key)
-            if size > most:
-                return count
-        return len(keys)
-
     def _in_order(self, rows: list[tuple[bytes, bytes]], start: bytes) -> list[tuple[bytes, bytes]]:
         """Return the rows up to the first that is not behind the one before: with a damaged index, a reader would
         never come to an end."""
@@ -271,22 +283,6 @@ class Inbox:
                 return rows[:at]
             start = key + b"\0"
         return rows
-
-    def _read(self, encoded: bytes, value: bytes) -> tuple[InboxKey, InboxMessage] | None:
-        """Return the message in a row, None for one that is gone; a damaged one is put aside."""
-        key, why = parse_key(encoded), "its key is damaged"
-        if key is not None:
-            if key.number in self.gone:
-                return None
-            try:
-                return key, decode_message(key, value)
-            except CodecError as error:
-                why = str(error)
-            self._uncount(key)
-            self.gone.add(key.number)
-        self._failed(StorageCorrupt(f"a message that waits for a handler was put aside: {why}"))
-        self._handled.attach([(b"quarantine/" + encoded, value), (encoded, None)])
-        return None
 
     async def _keys(self, prefix: bytes) -> AsyncIterator[bytes]:
         start = b""
@@ -362,8 +358,8 @@ class Inbox:
             self._receipt(peer, ends)
 
     def _saved(self, rows: list[Row]) -> None:
-        """HandledNote which rows are deleted, and which values of the application can be read from the storage."""
-        self.gone.deleted(number_of(key) for key, value in rows if value is None and key.startswith((HELD, FAILED)))
+        """Note which rows are deleted, and which values of the application can be read from the storage."""
+        self.gone.deleted([number_of(key) for key, value in rows if value is None and key.startswith((HELD, FAILED))])
         self._kept.saved(rows)
 
     def _watch_first(self, not_before: float = 0.01) -> None:
@@ -407,7 +403,7 @@ class Inbox:
         before, topic.expires = topic.expires, 2**63  # from now on of those that come meanwhile
         after = b""
         try:
-            while found := await self.waiting(topic, after):
+            while found := await self.page(topic.prefix, after):
                 after = found[-1][0].encoded
                 for key, message in found:
                     if key.expires > now:
@@ -417,3 +413,13 @@ class Inbox:
         except StorageError:
             topic.expires = min(topic.expires, before)
             raise
+
+
+def _fitting(keys: list[bytes]) -> int:
+    """Return how many of the first messages, at least one, are about PAGE_BYTES."""
+    size = 0
+    for count, key in enumerate(keys, 1):
+        size += size_of(key)
+        if size > PAGE_BYTES:
+            return count
+    return len(keys)

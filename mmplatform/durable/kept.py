@@ -53,14 +53,16 @@ class Kept:
 
     def saved(self, rows: Sequence[Row]) -> None:
         """Look in the storage from now on for those of ``rows`` that are the application's."""
+        if not self._unsaved:
+            return
         for key, _ in rows:
-            if not key.startswith(PREFIX):
+            if key not in self._unsaved:
                 continue
-            count, value = self._unsaved.get(key, (1, None))
+            count, value = self._unsaved[key]
             if count > 1:
                 self._unsaved[key] = count - 1, value
             else:
-                self._unsaved.pop(key, None)
+                del self._unsaved[key]
 
 
 def _row_key(key: str) -> bytes:

@@ -121,7 +121,7 @@ class Redelivery:
         try:
             while page is not None and (found := await page.read):
                 self._unreadable = False
-                after = found[-1][0].encoded
+                after = found[-1][0]
                 if topic.count > len(found) + len(topic.in_hand):  # else what comes next is not there yet
                     ahead = TopicPage(self._inbox, topic, after)
                 if not await self._hand_page(topic, found):
@@ -136,12 +136,13 @@ class Redelivery:
                 if one is not None:
                     one.close()
 
-    async def _hand_page(self, topic: HeldTopic, found: list[tuple[InboxKey, InboxMessage]]) -> bool:
+    async def _hand_page(self, topic: HeldTopic, found: list[tuple[bytes, bytes]]) -> bool:
         """Hand some messages over, and wait until handlers have few of them at hand; return False when nobody listens
         any more."""
         slice_ = Slice()
-        for key, message in found:
-            if not self._hand(topic, key, message):
+        for row in found:
+            read = self._inbox.read(*row)
+            if read is not None and not self._hand(topic, *read):
                 return False
             await slice_.pause()
         while len(topic.in_hand) >= IN_HAND:
@@ -199,12 +200,12 @@ class Redelivery:
 
 
 class TopicPage:
-    """Messages of one topic that are being read, while those before are handed over; rows that go meanwhile are known
+    """Rows of one topic that are being read, while those before are handed over; rows that go meanwhile are known
     until it is closed."""
 
     def __init__(self, inbox: Inbox, topic: HeldTopic, after: bytes) -> None:
         self._gone, self._began = inbox.gone, inbox.gone.begin()
-        self.read = asyncio.get_running_loop().create_task(inbox.waiting(topic, after), name="mm inbox page")
+        self.read = asyncio.get_running_loop().create_task(inbox.rows(topic.prefix, after), name="mm inbox page")
 
     def close(self) -> None:
         """Read no more; everything that was read has been looked at."""
