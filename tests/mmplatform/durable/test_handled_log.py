@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmplatform.delivery.wire import Batch, Record
+from mmplatform.durable import handled_log as module
 from mmplatform.durable.handled import Handled
 from mmplatform.durable.handled_log import ENTRY_SIZE, INBOX, LOGGED, STREAM, HandledLog, HandledNote
 from mmplatform.errors import StorageError
@@ -168,7 +169,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.
     def broken(*_: int) -> bytes:
         raise OSError(errno.EIO, "worn out")
 
-    monkeypatch.setattr("mmplatform.durable.handled_log.os.read", broken)
+    monkeypatch.setattr(module.os, "read", broken)
     log = HandledLog(tmp_path / "log", errors.append)
     assert log.open() == []
     assert "worn out" in str(errors)
@@ -190,7 +191,7 @@ def test_a_full_disk_is_told_once_and_what_was_noted_before_stays(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr("mmplatform.durable.handled_log.os.write", full)
+        patched.setattr(module.os, "write", full)
         log.note(HandledNote(STREAM, BOB, 2, 5, 2, 2))
     log.note(HandledNote(STREAM, BOB, 2, 5, 3, 3))
     assert [type(error) for error in errors] == [StorageError]
