@@ -1,5 +1,6 @@
 """Messages that their recipient keeps: their state, and receipts that come before the acknowledgement does."""
 
+import gc
 from collections.abc import Callable
 
 from mmplatform.delivery.wire import MAX_RANGES, End, Record
@@ -147,3 +148,12 @@ async def test_a_peer_that_sends_very_many_early_receipts_has_them_looked_at_one
         for seq in range(1000):
             ids.told_early((Peer(BOB), NORMAL, 5), seq, seq, FAILED)
         assert len(looked) < 10_000
+
+
+async def test_a_message_that_nobody_holds_any_more_is_followed_all_the_same(node: Node) -> None:
+    await sent(node, 2)
+    gc.collect()
+    keep(node, 2)
+    assert node.outbox.received.ids.count(BOB) == 2
+    tell(node, 1, 2, DELIVERED)
+    assert node.outbox.ended == {"delivered": 2}
