@@ -157,3 +157,21 @@ async def test_a_message_that_nobody_holds_any_more_is_followed_all_the_same(nod
     assert node.outbox.received.ids.count(BOB) == 2
     tell(node, 1, 2, DELIVERED)
     assert node.outbox.ended == {"delivered": 2}
+
+
+async def test_several_receipts_for_messages_that_are_on_disk_only_are_all_believed(
+    store: Callable[[], Storage],
+) -> None:
+    async with running(store()) as node:
+        deliveries = [await node.send() for _ in range(6)]
+    async with running(store(), 6) as node:
+        for seq in (5, 3, 1):
+            tell(node, seq, seq, FAILED)
+        node.link()
+        lane_queue = node.outbox.queue(BOB).lanes[NORMAL]
+        await until(lambda: lane_queue.loaded == len(lane_queue.rows))
+        node.take()
+        keep(node, 6)
+        await until(lambda: node.outbox.received.ids.count(BOB) == 3)
+        fates = [await node.outbox.fates.outcome(delivery.id) for delivery in deliveries]
+        assert fates == [FAILED, None, FAILED, None, FAILED, None]
