@@ -62,7 +62,7 @@ class Lifecycle:
             await self._closed.wait()
 
     async def serve(self, grace: float) -> None:
-        """Start, run until a signal comes or somebody stops the platform, and stop it; see :meth:`Platform.serve`."""
+        """Start, run until a signal comes or somebody stops the platform, and stop it; see :meth:`Platform.run`."""
         with ended_by_signals(self._interrupt):
             await self.start()
             await self._ended.wait()

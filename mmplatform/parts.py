@@ -115,8 +115,6 @@ class Parts:
         )
         self.messaging = API(self.upstream, "ms", pack, unpack, self.bus)
         self.torrenting = API(self.upstream, "bt", raw, bytes)
-        for friends_or_devices in (self.contacts.friends, self.contacts.devices):
-            friends_or_devices.watch(self._heard)
         self.bus.subscribed = self.torrenting.bus.subscribed = self.dispatcher.attached = self._heard
         self.started: list[Service] = []
         self._cut = False  # whether somebody has cancelled close()
@@ -142,9 +140,11 @@ class Parts:
             self.inbox, self.handled, self.dispatcher, self.reception, self.contacts.scope, now, failed
         )
         self.friend_requests = FriendRequests(
-            self.contacts, storage, self.outbox, self.reception.subscribed, now, events
+            self.contacts, storage, self.outbox, self.handled.attach, self.reception.subscribed, now, events
         )
         events.add("connection", self.friend_requests.ask)
+        for friends_or_devices in (self.contacts.friends, self.contacts.devices):
+            friends_or_devices.watch(self._heard)
 
     def _connect_plugins(self) -> None:
         """Give transports, carriers and services their host, and signals of transports a protocol."""
@@ -236,7 +236,9 @@ class Parts:
     async def close_rows(self) -> None:
         """Save and close what :meth:`open_rows` opened."""
         self.inbox.close()
-        for step in (self.handled.close, self.outbox.close, self.storage.close, self.events.close):
+        await self._orderly(self.handled.close)
+        self.kept.close()
+        for step in (self.outbox.close, self.storage.close, self.events.close):
             await self._orderly(step)
         if self.folder is not None:
             self.folder.close()

@@ -13,7 +13,7 @@ from mmplatform.durable.inbox import InboxLimits
 from mmplatform.durable.inbox_contents import InboxContents
 from mmplatform.errors import LocalError, NotRunning, RemoteError, Unreachable
 from mmplatform.identity.circles import Circle, Scope
-from mmplatform.identity.keys import BoxId, Identity, SignId, parse_sign_id
+from mmplatform.identity.keys import Identity, SignId, parse_sign_id
 from mmplatform.identity.ticket import PREFIX, parse_ticket, ticket
 from mmplatform.lifecycle import Lifecycle
 from mmplatform.message import DEFAULT_EXPIRY, Delivery, Priority
@@ -120,21 +120,10 @@ class Platform:
         """
         await self._lifecycle.stop(grace)
 
-    async def serve(self, grace: float = 5.0) -> None:
-        """Start, run until SIGINT or SIGTERM comes or :meth:`stop` is called, and stop in order.
-
-        A second signal cancels the handlers that are still at work.
-
-        Args:
-            grace: seconds for handlers to end by themselves; see :meth:`stop`.
-
-        Raises what :meth:`start` raises.
-
-        """
-        await self._lifecycle.serve(grace)
-
     def run(self, grace: float = 5.0) -> None:
-        """Run the platform as a program of its own: :meth:`serve` in an event loop of its own.
+        """Run the platform as a program of its own, until SIGINT or SIGTERM comes or :meth:`stop` is called.
+
+        It stops in order; a second signal cancels the handlers that are still at work.
 
         Args:
             grace: seconds for handlers to end by themselves; see :meth:`stop`.
@@ -142,7 +131,7 @@ class Platform:
         Raises what :meth:`start` raises.
 
         """
-        run_to_end(self.serve(grace))
+        run_to_end(self._lifecycle.serve(grace))
 
     async def __aenter__(self) -> Self:
         """Start; see :meth:`start`."""
@@ -161,11 +150,6 @@ class Platform:
     def sign_id(self) -> SignId:
         """Our address: the Ed25519 public key (RFC 8032) in base64, 44 characters."""
         return self.identity.sign_id
-
-    @property
-    def box_id(self) -> BoxId:
-        """The X25519 image (RFC 7748) of the signId in base64, 44 characters."""
-        return self.identity.box_id
 
     @property
     def ready(self) -> bool:

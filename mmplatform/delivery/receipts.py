@@ -3,7 +3,7 @@
 A receipt is an ordinary durable message back to the sender. It may come twice, and then says nothing new.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Final
 
 from mmplatform.codec import Decoder, Meta, encode
@@ -13,6 +13,7 @@ from mmplatform.errors import CodecError
 PROTOCOL: Final = "receipt"  # on the wire; the topic is the same word
 MAX_ENTRIES: Final = 4096
 MAX_RECEIPT: Final = 1024 * 1024  # bytes
+ENTRY_SIZE: Final = 48  # bytes of an entry beside its text, at most
 
 Entry = tuple[Lane, Integer, Integer, Integer, End, Short]  # lane, epoch, low, high, end, text for the sender
 EndOfOne = tuple[int, int, int, End, str]  # lane, epoch, seq, end, text for the sender
@@ -28,7 +29,20 @@ def encode_receipts(ends: Iterable[EndOfOne]) -> list[bytes]:
             entries[-1] = (lane, epoch, entries[-1][2], seq, end, text)
         else:
             entries.append((lane, epoch, seq, seq, end, text))
-    return [encode(entries[first : first + MAX_ENTRIES]) for first in range(0, len(entries), MAX_ENTRIES)]
+    return [encode(part) for part in _parts(entries)]
+
+
+def _parts(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """Cut a list into parts that a receipt holds."""
+    first = size = 0
+    for at, entry in enumerate(entries):
+        more = ENTRY_SIZE + len(entry[5].encode())
+        if at - first == MAX_ENTRIES or size + more > MAX_RECEIPT:
+            yield entries[first:at]
+            first, size = at, 0
+        size += more
+    if entries:
+        yield entries[first:]
 
 
 def decode_receipt(data: bytes) -> list[Entry]:

@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from mmplatform.delivery.letters import PREFIX as LETTERS
-from mmplatform.durable.rows import OUTBOX, Row, parse_key
-from mmplatform.errors import StorageCorrupt, StorageError
+from mmplatform.delivery.wire import Record
+from mmplatform.durable.rows import OUTBOX, Row, parse_key, segments
+from mmplatform.durable.runs import Runs
+from mmplatform.errors import CodecError, StorageCorrupt, StorageError
 from mmplatform.storage.contract import Storage
 
 PAGE: Final = 256  # rows that are looked up at once: the loop goes on in between
@@ -62,6 +64,27 @@ async def read_rows(storage: Storage, rows: list[Row]) -> dict[bytes, bytes | No
         if row.key not in found:  # rows whose deletion is under way may stand between them
             found[row.key] = await storage.get(row.key)
     return found
+
+
+async def read_records(
+    storage: Storage, runs: Runs, failed: Failed, row: Row, value: bytes | None
+) -> tuple[int, list[Record]]:
+    """Return the epoch and the records of a row; a damaged row is put aside and gives no records."""
+    epoch = runs.epochs[row.run]
+    try:
+        if value is None:
+            raise CodecError("the row is gone")
+        segment = segments.decode(value)
+        if not epoch:  # the list of runs was damaged
+            epoch = segment.epoch
+            runs.learn(row.run, epoch)
+        if segment.epoch != epoch or not segment.records:
+            raise CodecError("the row is of another run")
+        return epoch, segment.records
+    except CodecError as error:
+        failed(StorageCorrupt(f"messages {row.first} to {row.last} are damaged and were put aside: {error}"))
+        await put_aside(storage, failed, row.key, value or b"")
+        return epoch, []
 
 
 async def put_aside(storage: Storage, failed: Failed, key: bytes, value: bytes) -> None:

@@ -19,14 +19,14 @@ from mmplatform.delivery.receipts import EndOfOne, encode_receipts
 from mmplatform.delivery.sender import Settled
 from mmplatform.delivery.wire import OVERHEAD, Ack, Record, tombstone
 from mmplatform.durable.admission import Admission
-from mmplatform.durable.earlier_rows import kept_letters, kept_rows, put_aside, read_rows
+from mmplatform.durable.earlier_rows import kept_letters, kept_rows, read_records, read_rows
 from mmplatform.durable.fates import Fates
 from mmplatform.durable.queues import READ_AGAIN, LaneQueue, PeerQueue, Saving
 from mmplatform.durable.received import Received
-from mmplatform.durable.rows import ROW_BYTES, MessageKey, Row, Segment, row_prefix, segments, split
+from mmplatform.durable.rows import ROW_BYTES, MessageKey, Row, Segment, row_prefix, split
 from mmplatform.durable.runs import Runs
-from mmplatform.durable.unsynced import UnsyncedRows
-from mmplatform.errors import CodecError, NotRunning, StorageCorrupt, StorageError
+from mmplatform.durable.unsynced import UnsyncedRows, retrieve
+from mmplatform.errors import CodecError, NotRunning, StorageError
 from mmplatform.message import DELIVERED, Delivery, Outcome, Priority
 from mmplatform.storage.contract import Row as StorageRow
 from mmplatform.storage.contract import Storage
@@ -231,7 +231,7 @@ class Outbox:
         expires = int((self.now() + RECEIPT_EXPIRY) * 1000)
         for payload in encode_receipts(ends):
             _, saved = self.put(self.queue(peer), Priority.CONTROL, RECEIPT, RECEIPT, payload, expires)
-            saved.add_done_callback(_retrieve)  # when it fails, so did the end, which is written and told again
+            saved.add_done_callback(retrieve)  # when it fails, so did the end, which is written and told again
         self._flush()
 
     def _delivery(self, message: MessageKey) -> Delivery | None:
@@ -347,7 +347,7 @@ class Outbox:
                 for row in rows:
                     if lane_queue.loaded >= len(lane_queue.rows) or lane_queue.rows[lane_queue.loaded] is not row:
                         break  # settled meanwhile: look again
-                    epoch, records = await self._read(row, values.get(row.key))
+                    epoch, records = await read_records(self.storage, self.runs, self._failed, row, values.get(row.key))
                     self._push(queue, lane_queue, row, epoch, records)
                     if queue.heard:
                         self._hear_again(queue, lane_queue, epoch)
@@ -376,24 +376,6 @@ class Outbox:
             self.settle(lane_queue.peer, settled)
         if lane_queue.loaded >= len(lane_queue.rows):
             queue.heard = {place: ack for place, ack in queue.heard.items() if place[0] != lane_queue.lane}
-
-    async def _read(self, row: Row, value: bytes | None) -> tuple[int, list[Record]]:
-        """Return the epoch and the records of a row; a damaged row is put aside and gives no records."""
-        epoch = self.runs.epochs[row.run]
-        try:
-            if value is None:
-                raise CodecError("the row is gone")
-            segment = segments.decode(value)
-            if not epoch:  # the list of runs was damaged
-                epoch = segment.epoch
-                self.runs.learn(row.run, epoch)
-            if segment.epoch != epoch or not segment.records:
-                raise CodecError("the row is of another run")
-            return epoch, segment.records
-        except CodecError as error:
-            self._failed(StorageCorrupt(f"messages {row.first} to {row.last} are damaged and were put aside: {error}"))
-            await put_aside(self.storage, self._failed, row.key, value or b"")
-            return epoch, []
 
     def _drop_rows(self, queue: PeerQueue, lane_queue: LaneQueue, prefix: bytes, base: int) -> None:
         rows = lane_queue.rows
@@ -464,9 +446,3 @@ class Outbox:
     def _check_open(self) -> None:
         if self._closed:
             raise NotRunning("the platform is stopping")
-
-
-def _retrieve(done: asyncio.Future[None]) -> None:
-    """Take note of the exception, so that asyncio does not report it as never seen."""
-    if not done.cancelled():
-        done.exception()

@@ -30,7 +30,7 @@ class UnsyncedRows:
     def put(self, row: Row) -> None:
         """Write one row now."""
         try:
-            self._storage.write([row], sync=False).add_done_callback(_retrieve)
+            self._storage.write([row], sync=False).add_done_callback(retrieve)
         except StorageError as error:
             self._failed(error)
 
@@ -69,7 +69,7 @@ class UnsyncedRows:
             self._pause = min(2 * self._pause, LONGEST_RETRY)
 
 
-def _retrieve(done: asyncio.Future[None]) -> None:
+def retrieve(done: asyncio.Future[None]) -> None:
     """Take note of the exception, so that asyncio does not report it as never seen."""
     if not done.cancelled():
         done.exception()

@@ -63,7 +63,7 @@ class Exchange:
         self._sender = self.queue.sender
         self._receiver = handled.receiver(peer)
         self._reply_cache = ReplyCache()
-        self._reception, self._held = reception, reception.inbox.topics
+        self._reception, self._held, self._internal = reception, reception.inbox.topics, dispatcher.internal
         self._acks: dict[tuple[int, int], Ack] = {}
         self._wanted_again: set[tuple[int, int]] = set()
         self._sent_again = -AGAIN_EVERY
@@ -269,7 +269,10 @@ class Exchange:
         finished = InHand(self, stream, record, scope, expires)
         result = self._dispatcher.message(scope, self.peer, record.topic, record.protocol, record.payload, finished)
         if result is DONE:
-            return TAKEN
+            if record.protocol not in self._internal:
+                return TAKEN
+            stream.finish(record.seq)  # without a note: what came of it is a row of its own, which is yet to be saved
+            return None
         if result is None:
             return None
         if result.rows:

@@ -28,7 +28,7 @@ async def sent(by: Platform, to: str) -> list[Delivery]:
 
 
 async def reasons(of: Platform, to: str) -> set[str]:
-    return {waiting.why for waiting in await inspection.queued(of.parts.outbox, to) if waiting.state == "waiting"}
+    return {waiting.why async for waiting in inspection.queued(of.parts.outbox, to) if waiting.state == "waiting"}
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmplatform.errors import Cancelled, Expired, InvalidTopic, MMError, NotRunning, Refused
+from mmplatform.errors import Cancelled, Expired, HandlerFailed, InvalidTopic, MMError, NotRunning, Refused
 from mmplatform.message import (
     CANCELLED,
     DELIVERED,
@@ -32,20 +32,46 @@ async def test_awaiting_gives_the_outcome() -> None:
     delivery = Delivery(PEER, 2, 5, 9)
     assert (delivery.id, delivery.state, delivery.done) == (f"5.2.9@{PEER}", "waiting", False)
     assert repr(delivery) == f"<Delivery 5.2.9@{PEER} waiting>"
-    asyncio.get_running_loop().call_soon(delivery.settle, UNHANDLED)
-    assert await delivery == UNHANDLED
-    assert await delivery == UNHANDLED, "as often as one likes"
+    asyncio.get_running_loop().call_soon(delivery.settle, DELIVERED)
+    assert await delivery == DELIVERED
+    assert await delivery == DELIVERED, "as often as one likes"
     assert (delivery.state, delivery.done) == ("delivered", True)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "error"), [(EXPIRED, Expired), (CANCELLED, Cancelled), (Outcome("refused", False, "busy"), Refused)]
+    ("outcome", "error"),
+    [
+        (EXPIRED, Expired),
+        (CANCELLED, Cancelled),
+        (Outcome("refused", "busy"), Refused),
+        (UNHANDLED, Refused),
+        (Outcome("failed", "ValueError: no"), HandlerFailed),
+    ],
 )
 async def test_awaiting_raises_what_kept_it(outcome: Outcome, error: type[MMError]) -> None:
     delivery = Delivery(PEER, 2, 5, 9)
     delivery.settle(outcome)
     with pytest.raises(error, match=outcome.reason):
         await delivery
+
+
+async def test_received_is_waited_for_apart_from_the_end() -> None:
+    delivery = Delivery(PEER, 2, 5, 9)
+    received, ended = asyncio.ensure_future(delivery.received()), asyncio.ensure_future(delivery)
+    await asyncio.sleep(0)
+    delivery.keep()
+    await received
+    assert (delivery.state, delivery.done, ended.done()) == ("received", False, False)
+    delivery.settle(DELIVERED)
+    assert await ended == DELIVERED
+    await delivery.received()  # it was
+
+
+async def test_received_raises_when_it_ended_otherwise() -> None:
+    delivery = Delivery(PEER, 2, 5, 9)
+    asyncio.get_running_loop().call_soon(delivery.settle, EXPIRED)
+    with pytest.raises(Expired):
+        await delivery.received()
 
 
 async def test_only_the_first_outcome_counts() -> None:

@@ -8,17 +8,18 @@ import pytest
 from mmplatform import (
     ControlTopic,
     Expired,
+    HandlerFailed,
     InvalidKey,
     InvalidPayload,
     LocalError,
     NoResponders,
     NotRunning,
-    Outcome,
     RequestFailed,
     RequestTimeout,
     Retry,
 )
 from mmplatform.codec import encode, unpack
+from mmplatform.message import DELIVERED, UNHANDLED
 from mmplatform.messaging.api import API, raw
 from mmplatform.peers import exchange as exchange_module
 from tests.support.waiting import until
@@ -37,9 +38,9 @@ async def test_three_nodes_talk_to_one_another(kind: str) -> None:
             for one in nodes
             for other in nodes
         ]
-        outcomes = [await delivery for delivery in deliveries]
-        remote = [o for o, d in zip(outcomes, deliveries, strict=True) if "@" in d.id and o.handled]
-        assert len(remote) == 300
+        remote = [delivery for delivery in deliveries if delivery.epoch]
+        assert [await delivery for delivery in remote] == [DELIVERED] * 300
+        assert {delivery.outcome for delivery in deliveries if not delivery.epoch} == {UNHANDLED}, "what was to oneself"
         for node in nodes:
             for other in nodes:
                 if other is not node:
@@ -63,7 +64,7 @@ async def test_await_send_means_saved_and_await_delivery_means_handled() -> None
         assert not waiting.done()
         assert await alice.delivery(delivery.id) in ("waiting", "sent")
         finish.set()
-        assert await waiting == Outcome("delivered", True)
+        assert await waiting == DELIVERED
         assert await alice.delivery(delivery.id) == "delivered"
 
 
@@ -78,13 +79,16 @@ async def test_unhandled_retried_and_failing_handlers() -> None:
             if len(tries) < 3:
                 raise Retry(0.001)
 
-        @bob.messaging.on("friends.broken")
+        @bob.messaging.on("friends.broken", retries=0)
         def broken(topic: str, sender: str, payload: Any) -> None:
             raise KeyError("broken")
 
-        assert await (await alice.messaging.send("nobody", bob.sign_id)) == Outcome("delivered", False, "unhandled")
-        assert (await (await alice.messaging.send("retry", bob.sign_id, 7))).handled
-        assert (await (await alice.messaging.send("broken", bob.sign_id))).handled
+        kept = await alice.messaging.send("nobody", bob.sign_id)
+        await kept.received()
+        assert kept.state == "received"
+        assert await (await alice.messaging.send("retry", bob.sign_id, 7)) == DELIVERED
+        with pytest.raises(HandlerFailed, match="KeyError: 'broken'"):
+            await (await alice.messaging.send("broken", bob.sign_id))
         assert tries == [7, 7, 7]
         assert ("error", "KeyError", "'broken'", "friends.broken") in events
 
@@ -92,9 +96,9 @@ async def test_unhandled_retried_and_failing_handlers() -> None:
 async def test_local_messages_need_no_start_and_no_network() -> None:
     node = World().node(1)
     heard = collect(node, "self.>")
-    assert await (await node.messaging.send("a", payload=1)) == Outcome("delivered", True)
-    assert (await (await node.messaging.send("a", node.sign_id, [2]))).handled
-    assert await (await node.send(destination="local", topic="a", payload=encode(3))) == Outcome("delivered", True)
+    assert await (await node.messaging.send("a", payload=1)) == DELIVERED
+    assert await (await node.messaging.send("a", node.sign_id, [2])) == DELIVERED
+    assert await (await node.send(destination="local", topic="a", payload=encode(3))) == DELIVERED
     assert heard == [1, [2], 3]
     assert (await (await node.messaging.send("b")) if not node.messaging.off("self.>", print) else None) is not None
     with pytest.raises(LocalError, match="no API"):
@@ -119,7 +123,7 @@ async def test_a_local_handler_that_waits_settles_its_delivery_later() -> None:
     delivery = await node.send(destination="local", topic="slow", payload=encode(1))
     assert not delivery.done
     finish.set()
-    assert (await delivery).handled
+    assert await delivery == DELIVERED
     finish.clear()
     with pytest.raises(RequestTimeout):
         await node.messaging.request("slow", timeout=0.01)
@@ -193,7 +197,9 @@ async def test_what_a_peer_could_never_read_is_refused_here() -> None:
                 with pytest.raises(ControlTopic):
                     await call(topic, bob.sign_id)
         unknown = await alice.send(destination=bob.sign_id, topic="n", protocol="xx", payload=b"?")
-        assert await unknown == Outcome("delivered", False, "unhandled")
+        await unknown.received()
+        assert unknown.state == "received", "he may get a handler for it"
+        await alice.flush(timeout=20)
         assert alice.parts.outbox.queue(bob.sign_id).empty
 
 
@@ -213,6 +219,7 @@ async def test_requests_go_both_ways_and_fail_in_three_ways(kind: str) -> None:
     async with World(kind).nodes() as [alice, bob]:
         for node in (alice, bob):
             node.messaging.on("friends.add", lambda topic, sender, payload: sum(payload))
+            node.set_up()  # requests wait for no other handlers
 
         @bob.messaging.on("friends.hang")
         async def hang(topic: str, sender: str, payload: Any) -> None:

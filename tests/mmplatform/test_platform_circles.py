@@ -16,7 +16,7 @@ from mmplatform.codec import encode
 from mmplatform.directory import lookups
 from mmplatform.identity.circles import Circle
 from mmplatform.identity.nodeinfo import NodeInfo
-from mmplatform.message import Delivery
+from mmplatform.message import DELIVERED, Delivery
 from mmplatform.peers import exchange as exchange_module
 from mmplatform.plugins.service import Service, ServiceHost
 from mmplatform.storage.memory import MemoryStorage
@@ -183,10 +183,16 @@ async def test_events() -> None:
 
     async with alice, world.node(2) as bob:
         await bob.add(alice.ticket(), circle="friends")
-        assert (await (await bob.send(destination=alice.sign_id, topic="a", payload=b"\xc1", protocol="zz"))).handled
+        sent = await bob.send(destination=alice.sign_id, topic="a", payload=b"\xc1", protocol="zz")
+        assert await sent == DELIVERED, "who watches has had it"
         await bob.messaging.send("b", alice.sign_id, 1, realtime=True)
         await until(lambda: len(messages) == 2)
-        assert messages[0] == Message("a", "zz", b"\xc1", bob.sign_id, "public")
+        first, second = messages
+        assert (first.topic, first.protocol, first.payload) == ("a", "zz", b"\xc1")
+        assert (first.sender, first.scope, first.kind) == (bob.sign_id, "public", "durable")
+        assert first.id == sent.id.replace(alice.sign_id, bob.sign_id)
+        assert first.expires > first.time > 0
+        assert (second.topic, second.kind, second.id) == ("b", "realtime", "")
         await bob.disconnect(alice.sign_id)
         await until(lambda: told[-1][0] == "disconnected")
     assert told == [

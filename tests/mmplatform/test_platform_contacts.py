@@ -12,9 +12,9 @@ import pytest
 from mm_transports.memory import Memory
 from mm_transports.tcp import TCP
 from mmplatform import (
+    HandlerFailed,
     InvalidKey,
     LocalError,
-    Outcome,
     Platform,
     PluginError,
     ProtocolError,
@@ -24,7 +24,7 @@ from mmplatform import (
 )
 from mmplatform.codec import encode, pack, unpack
 from mmplatform.directory import own_record
-from mmplatform.message import Delivery
+from mmplatform.message import DELIVERED, Delivery
 from mmplatform.messaging.api import API, ProtocolHandler, raw
 from mmplatform.messaging.results import Result
 from mmplatform.plugins.signalling import SignallingTransport
@@ -113,7 +113,7 @@ async def test_what_was_handled_is_acknowledged_before_the_node_stops() -> None:
         delivery = await alice.messaging.send("last", bob.sign_id)
         await done.wait()
         await bob.stop()
-        assert await asyncio.wait_for(delivery, 5) == Outcome("delivered", True)
+        assert await asyncio.wait_for(delivery, 5) == DELIVERED
 
 
 async def test_a_circle_that_cannot_be_saved_is_told() -> None:
@@ -152,7 +152,7 @@ class Compressed:
 
 class Squeezed:
     def __init__(self, handler: ProtocolHandler) -> None:
-        self._handler, self.close = handler, handler.close
+        self._handler, self.listens, self.end = handler, handler.listens, handler.end
 
     def on_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
         self._handler.on_event(scope, topic, sender, zlib.decompress(payload))
@@ -197,7 +197,8 @@ async def test_a_layer_that_raises_ends_no_link() -> None:
         API(Compressed(bob), "zms", pack, unpack)
         told = listen_to(bob)
         delivery = await alice.send(destination=bob.sign_id, topic="n", protocol="zms", payload=b"not squeezed")
-        assert (await delivery).handled
+        with pytest.raises(HandlerFailed, match="decompressing"):
+            await delivery
         await alice.send(destination=bob.sign_id, topic="n", protocol="zms", payload=b"?", realtime=True)
         with pytest.raises(RequestFailed, match="error"):
             await alice.upstream.ask(bob.sign_id, "n", "zms", b"?", 5)

@@ -27,6 +27,7 @@ from mmplatform import (
 )
 from mmplatform.identity.keys import Identity
 from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.message import DELIVERED
 from mmplatform.plugins import loading
 from mmplatform.plugins.service import Service, ServiceHost
 from mmplatform.storage.memory import MemoryStorage
@@ -276,7 +277,7 @@ async def test_what_came_before_the_application_listened_is_not_lost() -> None:
         alice.messaging.on("self.transports.failed", count)
         async with world.node(2, storage=storage, connection_info=port, services=[Slow()]) as bob:
             heard = collect(bob, "public.n")
-            assert (await delivery).handled
+            assert await delivery == DELIVERED
             assert heard == [1]
 
 

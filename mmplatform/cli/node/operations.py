@@ -40,7 +40,7 @@ async def identity(context: Context, served: Served) -> dict[str, Any]:
     assert platform.directory.own_record is not None
     return {
         "signId": platform.sign_id,
-        "boxId": platform.box_id,
+        "boxId": platform.identity.box_id,
         "ticket": platform.ticket(),
         "listening": list(platform.directory.own_record.connection_info),
         "pid": os.getpid(),

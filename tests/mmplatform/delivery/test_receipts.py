@@ -67,3 +67,13 @@ def test_foreign_values(value: object) -> None:
             assert max(epoch, low, high) < 2**53
             assert end in FINAL
             assert len(text) <= 200
+
+
+def test_long_texts_are_told_in_receipts_that_can_be_read() -> None:
+    told: list[EndOfOne] = [
+        (2, 7, seq, End.FAILED, f"{seq:04}" + "\N{PILE OF POO}" * 195) for seq in range(1, 3 * MAX_ENTRIES)
+    ]
+    payloads = encode_receipts(told)
+    assert max(map(len, payloads)) <= MAX_RECEIPT
+    assert [entry[2] for payload in payloads for entry in decode_receipt(payload)] == [end[2] for end in told]
+    assert encode_receipts([]) == []

@@ -382,31 +382,12 @@ def test_what_waits_expires_and_leaves_a_tombstone(sender: Sender) -> None:
     assert settled(sender.acknowledge(ack(4))) == [1, 3, 4]
 
 
-def test_what_expired_at_the_front_is_passed_by_the_base(sender: Sender) -> None:
-    sender.push(2, EPOCH, [record(1, expires=50), record(2, expires=50), record(3)])
-    (result,) = sender.expire(50)
-    assert (result.base, result.seqs) == (3, [1, 2])
-    (batch,) = take(sender)
-    assert (batch.base, seqs([batch])) == (3, [3])
-
-
 def test_what_expires_is_found_when_its_turn_comes(sender: Sender) -> None:
     sender.push(2, EPOCH, [record(1, expires=50), record(2)])
     (batch,), (gone,) = sender.take(1 << 20, LARGEST, 50)
     assert gone.outcomes == {1: EXPIRED}
     assert topics([batch]) == [(1, False), (2, True)]
     assert settled(sender.acknowledge(ack(2))) == [2]
-
-
-def test_what_was_in_flight_expires_once_the_link_is_gone(sender: Sender) -> None:
-    sender.push(2, EPOCH, [record(1, expires=50), record(2, expires=90)])
-    take(sender)
-    assert sender.expire(10) == []
-    assert sender.next_expiry == NEVER
-    sender.link_down()
-    assert sender.next_expiry == 50
-    assert [each.seqs for each in sender.expire(60)] == [[1]]
-    assert sender.next_expiry == 90
 
 
 def test_a_large_message_half_out_expires_once_the_link_is_gone(sender: Sender) -> None:

@@ -89,3 +89,24 @@ def test_what_is_settled_does_not_stay_in_memory_until_it_would_have_expired() -
     sender.push(2, EPOCH, [record(20 * STALE + 1, 10**10)])
     sender.expire(0)
     assert len(sender._lanes[2][0].due) <= STALE + 2
+
+
+def test_what_expired_at_the_front_is_passed_by_the_base() -> None:
+    sender = Sender()
+    sender.push(2, EPOCH, [record(1, 50), record(2, 50), record(3, 10**12)])
+    (result,) = sender.expire(50)
+    assert (result.base, result.seqs) == (3, [1, 2])
+    (batch,), _ = sender.take(1 << 20, 1 << 16, 50)
+    assert (batch.base, [each.seq for each in batch.records]) == (3, [3])
+
+
+def test_what_was_in_flight_expires_once_the_link_is_gone() -> None:
+    sender = Sender()
+    sender.push(2, EPOCH, [record(1, 50), record(2, 90)])
+    sender.take(1 << 20, 1 << 16, 0)
+    assert sender.expire(10) == []
+    assert sender.next_expiry == NEVER
+    sender.link_down()
+    assert sender.next_expiry == 50
+    assert [each.seqs for each in sender.expire(60)] == [[1]]
+    assert sender.next_expiry == 90

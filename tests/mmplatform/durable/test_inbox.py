@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmplatform.delivery.wire import OVERHEAD, TAKEN, End
+from mmplatform.durable import handled
 from mmplatform.durable import inbox as module
 from mmplatform.durable.handled_log import INBOX, HandledLog, HandledNote
 from mmplatform.durable.inbox import InboxLimits
@@ -64,7 +65,7 @@ async def test_what_ended_is_told_once_and_gone(store: Callable[[], Storage]) ->
 async def test_nothing_ends_in_memory_only_when_the_disk_is_full(
     keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmplatform.durable.handled.RETRY_AFTER", 0)
+    monkeypatch.setattr(handled, "RETRY_AFTER", 0)
     keeper.keep(message(1))
     found = await first(keeper)
     empty = full(keeper.storage, monkeypatch)

@@ -90,3 +90,28 @@ async def test_plain_handlers_at_full_speed_are_noted_at_once(nodes: tuple[Platf
     await send(alice, bob, COUNT)
     await until(lambda: len(behind) == COUNT)
     assert max(behind) <= MOST
+
+
+async def test_a_receipt_is_not_noted_as_handled_before_what_it_says_is_saved(
+    nodes: tuple[Platform, Platform], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill in between would leave the message "received" for good."""
+    alice, bob = nodes
+    delivery = await bob.messaging.send("chat", alice.sign_id, 1)
+    await delivery.received()
+    await stays(lambda: True, 0.05)
+    before = noted(bob)
+    writes: list[tuple[Sequence[Row], asyncio.Future[None]]] = []
+
+    def slow_disk(rows: Sequence[Row], *, sync: bool = True) -> asyncio.Future[None]:
+        writes.append((rows, asyncio.get_running_loop().create_future()))
+        return writes[-1][1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bob.storage, "write", slow_disk)
+        alice.messaging.on("friends.chat", lambda topic, sender, payload: None)
+        await delivery
+        await stays(lambda: noted(bob) == before, 0.05)
+    for rows, written in writes:
+        await bob.storage.write(rows)
+        written.set_result(None)

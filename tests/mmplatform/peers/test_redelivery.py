@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from mmplatform.delivery.wire import End
+from mmplatform.durable import handled
 from mmplatform.durable.inbox_rows import HELD
 from mmplatform.errors import Refused, StorageCorrupt, StorageError
 from mmplatform.messaging.results import DONE, NOBODY, Result
@@ -252,7 +253,7 @@ async def test_a_handler_gets_the_message_as_it_came(desk: Desk) -> None:
 async def test_rows_that_are_not_written_yet_are_read_when_they_are(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmplatform.durable.handled.RETRY_AFTER", 0.01)
+    monkeypatch.setattr(handled, "RETRY_AFTER", 0.01)
     empty = full(desk.storage, monkeypatch)
     desk.listen("chat")
     desk.keep(message(1, payload=b"chat 1"), message(2, payload=b"chat 2"))
