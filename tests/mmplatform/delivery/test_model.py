@@ -21,7 +21,7 @@ from mmplatform.delivery import outgoing_stream as streaming
 from mmplatform.delivery import receiver as receiving
 from mmplatform.delivery import sender as sending
 from mmplatform.delivery.sender import Settled
-from mmplatform.delivery.wire import TAKEN, UNHEARD, End, Ending, Record
+from mmplatform.delivery.wire import OVERHEAD, TAKEN, UNHEARD, End, Ending, Record
 from mmplatform.errors import ProtocolError
 from mmplatform.message import Outcome
 from tests.sim.endpoint import KEEP, LATER, LEAVE, Answer, Disk, Endpoint, Key, Link
@@ -348,7 +348,7 @@ def pick(choices: Sequence[T], which: int) -> T:
 
 
 def sending_size(record: Record) -> int:
-    return len(record.payload) + sending.OVERHEAD
+    return len(record.payload) + OVERHEAD
 
 
 Delivery.TestCase.settings = settings(
