@@ -140,7 +140,7 @@ class Parts:
             self.inbox, self.handled, self.dispatcher, self.reception, self.contacts.scope, now, failed
         )
         self.friend_requests = FriendRequests(
-            self.contacts, storage, self.outbox, self.reception.subscribed, now, events
+            self.contacts, storage, self.outbox, self.handled.attach, self.reception.subscribed, now, events
         )
         events.add("connection", self.friend_requests.ask)
         for friends_or_devices in (self.contacts.friends, self.contacts.devices):
@@ -236,7 +236,9 @@ class Parts:
     async def close_rows(self) -> None:
         """Save and close what :meth:`open_rows` opened."""
         self.inbox.close()
-        for step in (self.handled.close, self.outbox.close, self.storage.close, self.events.close):
+        await self._orderly(self.handled.close)
+        self.kept.close()
+        for step in (self.outbox.close, self.storage.close, self.events.close):
             await self._orderly(step)
         if self.folder is not None:
             self.folder.close()

@@ -1,5 +1,6 @@
 """Rows that an application keeps: what its handlers save in the transaction that notes their message as handled."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ class Kept:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._unsaved: dict[bytes, tuple[int, bytes | None]] = {}  # how often it waits to be saved, and the latest
+        self._news: asyncio.Future[None] | None = None  # resolves when fewer wait
 
     async def get(self, key: str, default: Any = None) -> Any:
         """Return the value under ``key``, or ``default``. Raises StorageError."""
@@ -40,7 +42,12 @@ class Kept:
 
         Raises StorageError, or InvalidPayload for a key too long or a value that cannot be encoded.
         """
-        await self._storage.write([(_row_key(key), None if value is None else encode(value))])
+        row = _row_key(key), None if value is None else encode(value)
+        while row[0] in self._unsaved:  # what a handler has put before is to be written before
+            if self._news is None:
+                self._news = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._news)
+        await self._storage.write([row])
 
     def stage(self, values: Sequence[tuple[str, bytes | None]]) -> list[Row]:
         """Return the rows that save what a handler has put; show the values from now on, as they are about to be
@@ -63,6 +70,17 @@ class Kept:
                 self._unsaved[key] = count - 1, value
             else:
                 del self._unsaved[key]
+        self._wake()
+
+    def close(self) -> None:
+        """Wait for nothing to be saved any more."""
+        self._unsaved.clear()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._news is not None:
+            self._news.set_result(None)
+            self._news = None
 
 
 def _row_key(key: str) -> bytes:

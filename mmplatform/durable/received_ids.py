@@ -58,11 +58,12 @@ class ReceivedIds:
             try:
                 if place is None:
                     raise CodecError("a damaged key")
-                kept = _kept.decode(value)
+                low, kept = int.from_bytes(key[-8:]), _kept.decode(value)
+                if kept.high < low:
+                    raise CodecError("a damaged range")
             except CodecError:
                 self._unsynced.delete(key)
                 continue
-            low = int.from_bytes(key[-8:])
             self._ranges.setdefault(place, []).append(Range(low, kept.high, kept.until))
 
     def add(self, place: Place, low: int, high: int, until: int) -> list[tuple[int, int, Outcome]]:
@@ -103,7 +104,9 @@ class ReceivedIds:
 
     def listed(self, peer: str | None = None) -> list[tuple[Place, int, int, int]]:
         """Return the ranges of ``peer``, or of all: the stream, both ends, and when the last expires (Unix ms)."""
-        return [(place, *range_) for place, range_ in self._all() if peer is None or place[0] == peer]
+        return [
+            (place, each.low, each.high, each.until) for place, each in self._all() if peer is None or place[0] == peer
+        ]
 
     def overdue(self, now_ms: int) -> list[tuple[Place, int, int]]:
         """Return ranges whose messages have expired long ago, and of which no receipt came."""

@@ -19,7 +19,7 @@ from mmplatform.identity.keys import SignId
 from mmplatform.message import Priority
 from mmplatform.messaging.dispatch import OnReply
 from mmplatform.messaging.results import DONE, NOBODY, Finished, Result
-from mmplatform.storage.contract import Storage
+from mmplatform.storage.contract import Row, Storage
 
 PROTOCOL: Final = "contacts"  # on the wire
 TOPIC: Final = "friend"
@@ -32,7 +32,8 @@ _times: Decoder[int] = Decoder(Integer, 16)
 
 
 class FriendRequests:
-    """Lists who asks, and asks. ``changed`` is called when somebody has stopped asking."""
+    """Lists who asks, and asks. ``save`` writes rows before the message that brought them is acknowledged; ``changed``
+    is called when somebody has stopped asking."""
 
     protocol: Final = PROTOCOL
 
@@ -41,12 +42,13 @@ class FriendRequests:
         contacts: Contacts,
         storage: Storage,
         outbox: Outbox,
+        save: Callable[[list[Row]], None],
         changed: Callable[[], None],
         now: Callable[[], float],
         events: Events,
     ) -> None:
         self._contacts, self._storage, self._outbox = contacts, storage, outbox
-        self._changed, self._now, self._events = changed, now, events
+        self._save, self._changed, self._now, self._events = save, changed, now, events
         self._asking: dict[SignId, int] = {}  # since when, in Unix milliseconds
         self._asked: set[str] = set()
         contacts.friends.watch(self._friends_changed)
@@ -57,9 +59,10 @@ class FriendRequests:
             try:
                 self._asking[SignId(key[len(ASKING) :].decode("ascii"))] = _times.decode(value)
             except (UnicodeDecodeError, CodecError):
-                self._storage.write([(key, None)], sync=False)
+                self._save([(key, None)])
         for key, _ in await self._storage.scan(ASKED):
             self._asked.add(key[len(ASKED) :].decode("ascii", "replace"))
+        self._forget_friends()
 
     def listed(self) -> list[tuple[SignId, float]]:
         """Return who asks to be a friend, and since when, in Unix seconds; the first one first."""
@@ -108,7 +111,7 @@ class FriendRequests:
             if len(self._asking) >= MAX_ASKING:
                 return Result(None, Refused("too many ask"))
             since = self._asking[peer] = int(self._now() * 1000)
-            self._storage.write([(ASKING + sender.encode(), encode(since))], sync=False)
+            self._save([(ASKING + sender.encode(), encode(since))])
             self._events.emit("asking", peer)
         return DONE
 
@@ -129,19 +132,24 @@ class FriendRequests:
     # Inside.
 
     def _friends_changed(self) -> None:
+        self._forget_friends()
         friends = self._contacts.friends
-        for peer in [peer for peer in self._asking if peer in friends]:
-            self._forget(peer)
-        for gone in [key for key in self._asked if key not in friends]:
-            self._asked.discard(gone)
-            self._storage.write([(ASKED + gone.encode(), None)], sync=False)
         for queue in self._outbox.queues():
             queue.greeted = False
             if queue.peer in friends and (queue.linked or not queue.empty):
                 self.ask(queue.peer)
 
+    def _forget_friends(self) -> None:
+        """Take friends from the list of those who ask; who is none any more is asked again when it becomes one."""
+        friends = self._contacts.friends
+        for peer in [peer for peer in self._asking if peer in friends]:
+            self._forget(peer)
+        for gone in [key for key in self._asked if key not in friends]:
+            self._asked.discard(gone)
+            self._save([(ASKED + gone.encode(), None)])
+
     def _forget(self, peer: SignId) -> bool:
         if self._asking.pop(peer, None) is None:
             return False
-        self._storage.write([(ASKING + peer.encode(), None)], sync=False)
+        self._save([(ASKING + peer.encode(), None)])
         return True

@@ -90,7 +90,7 @@ def test_two_nodes_that_listen_nowhere(relay: str, tmp_path: Path) -> None:
     ticket = bob.mm("id", "--ticket").stdout.decode().strip()
     alice.mm("add", ticket, "--friend", "--name", "bob")
     bob.start("on", "public.chat", "--payload")
-    wait_until(lambda: b'"received"' in alice.mm("send", "bob", "chat", "hello", "--json").stdout)  # as a guest
+    wait_until(lambda: b'"delivered"' in alice.mm("send", "bob", "chat", "hello", "--json").stdout)  # as a guest
     wait_until(lambda: "hello" in bob.out)
     bob.stop()
     assert json.loads(bob.mm("id", "--json").stdout)["relays"] == {relay: ""}  # remembered

@@ -208,14 +208,17 @@ async def test_notes_of_a_log_that_cannot_be_cleared_are_not_taken_for_new_messa
 # Damage.
 
 
-async def test_a_page_of_damaged_rows_hides_none_behind_it(store: Callable[[], Storage]) -> None:
+async def test_a_page_of_damaged_rows_hides_none_behind_it(
+    store: Callable[[], Storage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAGE_ROWS", 2)
     async with keeping(store()) as keeper:
         keeper.keep(*(message(seq) for seq in range(1, 5)))
         await keeper.saved()
         keys = await keeper.storage.keys(HELD)
         await keeper.storage.write([(key, b"\xc1") for key in keys[:3]])
         for _ in range(2):
-            assert [held.seq for _, held in await keeper.inbox.page(HELD, limit=2)] == [4]
+            assert [held.seq for _, held in await keeper.inbox.page(HELD)] == [4]
         assert [type(error) for error in keeper.errors] == [StorageCorrupt] * 3, "told once each"
         assert (keeper.inbox.count, keeper.inbox._bytes) == (1, SIZE)
         await keeper.saved()
