@@ -11,6 +11,7 @@ from mmplatform.message import Delivery
 from mmplatform.platform import Platform
 
 AWAY_AFTER: Final = 3.0  # seconds without a link after which a waiting command says so
+NOT_TAKEN: Final = "not taken yet: its handlers are at work, or you are not its friend yet"
 TAKEN_AFTER: Final = 10.0  # seconds after which it says that the peer has not taken the message
 MAILED_AFTER: Final = 15.0  # seconds, instead, while one of its relays may take the message
 RELAYED: Final = "a relay keeps it until its peer is there"
