@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from mmplatform.codec import Decoder, encode
+from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.contacts import Contacts
 from mmplatform.delivery.wire import Integer
 from mmplatform.durable.outbox import Outbox
@@ -28,7 +28,12 @@ MAX_ASKING: Final = 256  # peers that are listed; more are refused
 ASKING: Final = b"asking/"  # the start of the keys of peers that ask us
 ASKED: Final = b"asked/"  # of friends that know of it
 
-_times: Decoder[int] = Decoder(Integer, 16)
+
+class _Row(Struct, array_like=True):
+    since: Integer  # in Unix milliseconds
+
+
+_rows = Decoder(_Row, 16)
 
 
 class FriendRequests:
@@ -57,7 +62,7 @@ class FriendRequests:
         """Load who asks, and who was asked. Raises StorageError."""
         for key, value in await self._storage.scan(ASKING):
             try:
-                self._asking[SignId(key[len(ASKING) :].decode("ascii"))] = _times.decode(value)
+                self._asking[SignId(key[len(ASKING) :].decode("ascii"))] = _rows.decode(value).since
             except (UnicodeDecodeError, CodecError):
                 self._save([(key, None)])
         for key, _ in await self._storage.scan(ASKED):
@@ -111,7 +116,7 @@ class FriendRequests:
             if len(self._asking) >= MAX_ASKING:
                 return Result(None, Refused("too many ask"))
             since = self._asking[peer] = int(self._now() * 1000)
-            self._save([(ASKING + sender.encode(), encode(since))])
+            self._save([(ASKING + sender.encode(), encode(_Row(since)))])
             self._events.emit("asking", peer)
         return DONE
 

@@ -33,6 +33,7 @@ class Waiting(Protocol):
 
     def try_again(self) -> bool:
         """Ask the handlers again; return False when there are still none."""
+        ...
 
     def give_up(self) -> None:
         """Answer that nobody listens."""
