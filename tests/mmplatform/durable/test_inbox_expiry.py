@@ -167,13 +167,13 @@ async def test_nothing_expires_after_close(keeper: Keeper, monkeypatch: pytest.M
 
 def during(keeper: Keeper, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
     """``happens`` once, after the last row of a topic was looked for and before the answer is there."""
-    waiting: Callable[..., Awaitable[Any]] = keeper.inbox.waiting
+    page: Callable[..., Awaitable[Any]] = keeper.inbox.page
     once = [happens]
 
     async def slow(*args: Any) -> Any:
-        found = await waiting(*args)
+        found = await page(*args)
         if not found and once:
             once.pop()()
         return found
 
-    monkeypatch.setattr(keeper.inbox, "waiting", slow)
+    monkeypatch.setattr(keeper.inbox, "page", slow)

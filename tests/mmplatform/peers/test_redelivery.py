@@ -212,15 +212,15 @@ async def test_a_message_that_was_taken_out_while_it_was_read_is_not_handed_over
 ) -> None:
     await hold(desk, 3)
     [(key, held), *_] = await desk.inbox.page(HELD)
-    waiting = desk.inbox.waiting
+    rows = desk.inbox.rows
 
     async def slow(*args: object) -> object:
-        found = await waiting(*args)  # type: ignore[arg-type]
+        found = await rows(*args)  # type: ignore[arg-type]
         if found and key.number not in desk.inbox.gone:
             desk.inbox.end(key, held, (End.REFUSED, "dropped unread"))
         return found
 
-    monkeypatch.setattr(desk.inbox, "waiting", slow)
+    monkeypatch.setattr(desk.inbox, "rows", slow)
     desk.listen("chat")
     await until(lambda: not desk.inbox.topics)
     assert desk.program.payloads == numbered(2, 2)
@@ -357,14 +357,14 @@ async def test_a_bounded_number_of_topics_is_read_at_once(desk: Desk, monkeypatc
         await hold(desk, 2, name)
     await hold(desk, 2, "chat", CAROL)
     most = [0]
-    waiting = desk.inbox.waiting
+    rows = desk.inbox.rows
 
     async def slow(*args: object) -> object:
         most[0] = max(most[0], len(desk.redelivery._reading))
         await turns(3)
-        return await waiting(*args)  # type: ignore[arg-type]
+        return await rows(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(desk.inbox, "waiting", slow)
+    monkeypatch.setattr(desk.inbox, "rows", slow)
     desk.listen("chat", *names)
     desk.keep(message(9, "topic5"))  # one more, while all readers are busy
     await until(lambda: not desk.inbox.topics)
