@@ -212,8 +212,8 @@ class Sender:
         self._earliest = NEVER
         for number, lane in enumerate(self._lanes):
             for stream in lane:
-                gone = sorted(stream.expire(now_ms))
-                if gone:
+                before, gone = stream.base, sorted(stream.expire(now_ms))
+                if gone or stream.base != before:  # what expired in flight may stand in front, as a link went down
                     found.append(Settled(number, stream.epoch, stream.base, gone, dict.fromkeys(gone, EXPIRED)))
                 if stream.due:
                     self._earliest = min(self._earliest, stream.due[0][0])

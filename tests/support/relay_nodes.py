@@ -9,7 +9,7 @@ import pytest
 
 from mm_transports.relay import multiplexer as multiplexer
 from mm_transports.relay.transport import Relay
-from mm_transports.testing import End
+from mm_transports.testing import ConnectionEnd
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.plugins.transport import Connection
 from tests.support.tiny_relay import Tiny
@@ -41,8 +41,8 @@ class Node:
         self.mail: list[tuple[bytes, Callable[[bool], None]]] = []
         self.ended: list[tuple[SignId, bytes, str]] = []
         self.rooms: list[SignId] = []
-        self.came: asyncio.Queue[End] = asyncio.Queue()
-        self.ends: list[End] = []
+        self.came: asyncio.Queue[ConnectionEnd] = asyncio.Queue()
+        self.ends: list[ConnectionEnd] = []
         self.relay = Relay()
         self.relay.attach(self)
         self.relay.mail_host = self  # as carry has it
@@ -77,8 +77,8 @@ class Node:
     def signal(self, peer: SignId, scheme: str, data: bytes) -> bool:
         raise AssertionError("nobody asked for it")
 
-    def accept(self, connection: Connection) -> End:
-        self.ends.append(End(connection))
+    def accept(self, connection: Connection) -> ConnectionEnd:
+        self.ends.append(ConnectionEnd(connection))
         self.came.put_nowait(self.ends[-1])
         return self.ends[-1]
 
@@ -88,9 +88,9 @@ class Node:
         await until(lambda: all(relay.sessions.get(self.identity.sign_key) for relay in relays))
         await until(lambda: not any(self.relay.troubles().values()))
 
-    async def dial(self, relay: Tiny | str, peer: Identity, first: bytes = b"hello") -> End:
-        def accept(connection: Connection) -> End:
-            self.ends.append(End(connection))
+    async def dial(self, relay: Tiny | str, peer: Identity, first: bytes = b"hello") -> ConnectionEnd:
+        def accept(connection: Connection) -> ConnectionEnd:
+            self.ends.append(ConnectionEnd(connection))
             connection.write(first)
             return self.ends[-1]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from aioice.ice import get_host_addresses
 
-from mm_transports.testing import End
+from mm_transports.testing import ConnectionEnd
 from mm_transports.webrtc.protocol.signalling import Signal, decode_signal, encode_signal
 from mm_transports.webrtc.transport import WebRTC
 from mmplatform.identity.keys import Identity, SignId
@@ -32,7 +32,7 @@ class Node:
         self.other: Node | None = None
         self.said: list[Signal] = []
         self.passes: Callable[[Signal], bool] = lambda signal: True
-        self.came: asyncio.Queue[End] = asyncio.Queue()
+        self.came: asyncio.Queue[ConnectionEnd] = asyncio.Queue()
         self.webrtc = transport or WebRTC()
         self.webrtc.attach(self)
 
@@ -56,16 +56,16 @@ class Node:
     def kinds(self) -> list[int]:
         return [signal.kind for signal in self.said]
 
-    def accept(self, connection: Connection) -> End:
-        self.came.put_nowait(End(connection))
+    def accept(self, connection: Connection) -> ConnectionEnd:
+        self.came.put_nowait(ConnectionEnd(connection))
         return self.came._queue[-1]
 
-    async def dial(self) -> End:
+    async def dial(self) -> ConnectionEnd:
         assert self.other is not None
-        ends: list[End] = []
+        ends: list[ConnectionEnd] = []
 
-        def accept(connection: Connection) -> End:
-            ends.append(End(connection))
+        def accept(connection: Connection) -> ConnectionEnd:
+            ends.append(ConnectionEnd(connection))
             return ends[0]
 
         assert await self.webrtc.dial("webrtc:", self.other.identity.sign_id, accept) is ends[0].connection

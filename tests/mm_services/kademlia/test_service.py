@@ -113,7 +113,7 @@ async def test_a_boxid_leads_to_the_signid() -> None:
         await made.add()
         one, other = await made.add(), await made.add()
         await until(lambda: made.services[1].state()["published"].get("node info"))
-        assert (await other.messaging.request("directory.get", payload=one.box_id))["value"] == one.sign_id
+        assert (await other.messaging.request("directory.get", payload=one.identity.box_id))["value"] == one.sign_id
         assert (await other.messaging.request("directory.get", payload=one.sign_id))["value"] == one.sign_id
         assert await other.messaging.request("directory.get", payload=Identity.generate().box_id) is None
 

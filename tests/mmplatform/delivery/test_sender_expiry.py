@@ -110,3 +110,18 @@ def test_what_was_in_flight_expires_once_the_link_is_gone() -> None:
     assert sender.next_expiry == 50
     assert [each.seqs for each in sender.expire(60)] == [[1]]
     assert sender.next_expiry == 90
+
+
+def test_a_base_that_passes_what_expired_on_its_way_is_told() -> None:
+    """It expired as it went out, its tombstone came back with the link, and nothing else will move the base: the row
+    of the message would stay for ever."""
+    sender = Sender()
+    sender.link_up([])
+    sender.push(2, EPOCH, [record(1, 10)])
+    _, [expired] = sender.take(1000, 1000, 10)
+    assert (expired.seqs, expired.base) == ([1], 1)
+    sender.link_down()
+    [passed] = sender.expire(20)
+    assert (passed.seqs, passed.outcomes, passed.base) == ([], {}, 2)
+    assert sender.idle
+    assert sender.expire(30) == []

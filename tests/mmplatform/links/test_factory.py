@@ -41,6 +41,8 @@ class FakePeer:
 
     def frame_received(self, link: Link, frame: Any) -> None: ...
 
+    def send_again(self, lane: int, epoch: int) -> None: ...
+
 
 def resume(peer: str) -> bytes:
     return encode_packet(Resumption(1, 0, []))

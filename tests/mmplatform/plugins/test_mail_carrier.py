@@ -171,7 +171,7 @@ async def heard_errors(shelf: OddShelf) -> list[str]:
         ticket = bob.ticket()
     async with Platform(transports=[], carriers=[shelf]) as alice:
         alice.on("error", lambda error, topic: errors.append(str(error)))
-        await alice.add(ticket, circle="friends")
+        await alice.add(ticket, name="bob")  # a friend would be told that he is one, in a letter of its own
         delivery = await alice.messaging.send("chat", bob.sign_id, "hello")
         await until(lambda: len(shelf.times) >= 4)
         assert delivery.state == "waiting"
