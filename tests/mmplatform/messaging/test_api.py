@@ -1,7 +1,7 @@
 """An API between the bus and whatever moves bytes: encoding, isolation, local and remote alike."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -42,8 +42,10 @@ class Wire:
         self.posted.append(arguments)
         return Delivery(arguments[0])
 
-    def room(self, destination: str) -> None:
-        """There always is."""
+    async def save(
+        self, destination: str, topic: str, protocol: str, payload: Any, encode: Callable[[Any], bytes], *options: Any
+    ) -> Delivery:
+        return await self.post(destination, topic, protocol, encode(payload), False, *options)
 
     async def ask(self, *arguments: Any) -> bytes:
         self.posted.append(arguments)
