@@ -320,10 +320,10 @@ class Receiver:
         if (seq < stream.next and seq not in stream.left.numbers) or seq in stream.stash:
             stream.stale = True
             return None
+        if seq in stream.left.numbers and offset > (stream.assembler.held if seq == stream.piece_seq else 0):
+            stream.torn = True  # what its sender holds to be here came before it was left
+            return None
         if seq != stream.piece_seq:
-            if offset and seq in stream.left.numbers:  # its beginning came, over another link, before it was left
-                stream.torn = True
-                return None
             if offset or stream.next <= stream.piece_seq < seq:
                 raise ProtocolError("bad-piece", f"slice of {seq} while {stream.piece_seq or stream.next} is due")
             stream.forget_pieces()

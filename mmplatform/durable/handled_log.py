@@ -16,8 +16,8 @@ from mmplatform.errors import StorageError
 
 ENTRY_SIZE: Final = 128
 ENTRIES: Final = 2048
-STREAM: Final = 1  # kinds of entries: numbers of a stream
 LOGGED: Final = 16  # messages that an entry names, at most
+STREAM: Final = 1  # kinds of entries: numbers of a stream
 INBOX: Final = 2  # messages of the inbox, by their numbers there; lane and epoch are 0
 
 AT_ONCE: Final = hasattr(os, "pwrite")  # not on Windows

@@ -54,9 +54,8 @@ class InboxContents:
         Raises StorageError.
 
         """
-        async for key, message in self._messages(FAILED if failed else HELD, sender):
-            if key.number not in self._inbox.gone:
-                yield _entry(message)
+        async for _, message in self._messages(FAILED if failed else HELD, sender):
+            yield _entry(message)
 
     async def entry(self, message_id: str) -> InboxEntry | None:
         """Return one message by its id, None when it is not here. Raises ValueError for a bad id, StorageError."""
@@ -97,10 +96,16 @@ class InboxContents:
         return found is not None
 
     async def _messages(self, prefix: bytes, sender: str = "") -> AsyncIterator[tuple[InboxKey, InboxMessage]]:
+        """Give the messages that are still there when it is their turn."""
         start, after = prefix + (f"{sender}/".encode() if sender else b""), b""
-        while found := await self._inbox.page(start, after):
-            for key, message in found:
-                yield key, message
+        while True:
+            with self._inbox.gone.reading():
+                found = await self._inbox.page(start, after)
+                for key, message in found:
+                    if key.number not in self._inbox.gone:
+                        yield key, message
+            if not found:
+                return
             after = found[-1][0].encoded
 
     async def _find(
@@ -110,7 +115,7 @@ class InboxContents:
         sender, *_ = parse_id(message_id)
         for prefix in prefixes:
             async for key, message in self._messages(prefix, sender):
-                if message.id == message_id and key.number not in self._inbox.gone:
+                if message.id == message_id:
                     return (key, message) if in_hand or not self._inbox.is_in_hand(key) else None
         return None
 

@@ -19,8 +19,8 @@ from mmplatform.storage.contract import Storage
 PREFIX: Final = b"received/"
 OVERDUE_MS: Final = 7 * 24 * 3600 * 1000  # after its expiry, until which a receipt may still come
 KEY_SIZE: Final = len(PREFIX) + 44 + 1 + 1 + 8 + 8
-EARLY_OF_PEER: Final = 64  # receipts of one peer, of those below
-MAX_EARLY: Final = 4096  # receipts that came before the acknowledgement they belong to, of all peers
+EARLY_OF_PEER: Final = 64  # receipts of one peer that came before the acknowledgement they belong to
+EARLY_PEERS: Final = 64  # peers of whom there are such
 
 Place = tuple[str, int, int]  # peer, lane, epoch
 
@@ -49,7 +49,7 @@ class ReceivedIds:
     def __init__(self, storage: Storage, unsynced: UnsyncedRows) -> None:
         self._storage, self._unsynced = storage, unsynced
         self._ranges: dict[Place, list[Range]] = {}
-        self._early: dict[tuple[Place, int, int], Outcome] = {}
+        self._early: dict[str, dict[tuple[Place, int, int], Outcome]] = {}  # by peer
 
     async def restore(self) -> None:
         """Load what earlier runs left. Raises StorageError."""
@@ -89,9 +89,9 @@ class ReceivedIds:
 
     def told_early(self, place: Place, low: int, high: int, outcome: Outcome) -> None:
         """Note a receipt for messages that are still in the outbox: their acknowledgement is yet to be seen."""
-        peer = place[0]
-        if sum(1 for early in self._early if early[0][0] == peer) < EARLY_OF_PEER and len(self._early) < MAX_EARLY:
-            self._early[place, low, high] = outcome
+        of_peer = self._early.get(place[0], {})
+        if len(of_peer) < EARLY_OF_PEER and (of_peer or len(self._early) < EARLY_PEERS):
+            self._early.setdefault(place[0], of_peer)[place, low, high] = outcome
 
     def holds(self, place: Place, seq: int) -> bool:
         """Whether the peer keeps this message."""
@@ -133,15 +133,18 @@ class ReceivedIds:
 
     def _take_early(self, place: Place, low: int, high: int) -> list[tuple[int, int, Outcome]]:
         """Take out what was told of ``low`` to ``high``; what the same receipts told of others stays."""
+        of_peer = self._early.pop(place[0], {})
         told: list[tuple[int, int, Outcome]] = []
-        for early in [early for early in self._early if early[0] == place and early[1] <= high and early[2] >= low]:
+        for early in [early for early in of_peer if early[0] == place and early[1] <= high and early[2] >= low]:
             _, first, last = early
-            outcome = self._early.pop(early)
+            outcome = of_peer.pop(early)
             told.append((max(first, low), min(last, high), outcome))
             if first < low:
-                self._early[place, first, low - 1] = outcome
+                of_peer[place, first, low - 1] = outcome
             if last > high:
-                self._early[place, high + 1, last] = outcome
+                of_peer[place, high + 1, last] = outcome
+        if of_peer:
+            self._early[place[0]] = of_peer
         return told
 
 

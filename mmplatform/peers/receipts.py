@@ -5,7 +5,6 @@ from typing import Final
 
 from mmplatform.delivery.outcomes import outcome_of
 from mmplatform.delivery.receipts import PROTOCOL, decode_receipt
-from mmplatform.delivery.wire import End
 from mmplatform.errors import CodecError, Refused
 from mmplatform.message import Outcome
 from mmplatform.messaging.dispatch import OnReply
@@ -30,8 +29,7 @@ class Receipts:
         except CodecError:
             return Result(None, Refused("bad-payload"))
         for lane, epoch, low, high, end, text in entries:
-            if end is not End.KEPT:
-                self._ended(sender, lane, epoch, low, high, outcome_of(end, text))
+            self._ended(sender, lane, epoch, low, high, outcome_of(end, text))
         return DONE
 
     def on_request(

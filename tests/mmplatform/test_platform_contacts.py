@@ -54,7 +54,7 @@ async def test_add_by_ticket_key_and_name(tmp_path: Path) -> None:
         assert status.connected
         assert status.rtt > 0
         assert status.address.startswith("memory://")
-        assert alice.box_id == identity(1).box_id
+        assert alice.identity.box_id == identity(1).box_id
 
 
 async def test_a_host_with_many_addresses_names_the_first_sixteen(monkeypatch: pytest.MonkeyPatch) -> None:

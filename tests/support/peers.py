@@ -23,3 +23,11 @@ async def acquainted(*nodes: Platform) -> None:
         await node.connect(other.sign_id)
         await until(lambda a=node, b=other: a.parts.peers.linked(b.sign_id) and b.parts.peers.linked(a.sign_id))
     await asyncio.gather(*(node.flush() for node in nodes))
+
+
+async def befriend(*nodes: Platform) -> None:
+    """Make every two of ``nodes`` friends, each with the address of the other."""
+    for node in nodes:
+        for other in nodes:
+            if other is not node:
+                await node.add(other.ticket(), circle="friends")

@@ -34,7 +34,7 @@ positive = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--wait/--no-wait", default=None,
     help="Wait until the peer's handlers are done, however long; or not at all. By default one message waits until it "
-    "is delivered or received, while the peer can be reached, and --lines waits so for all.",
+    "is delivered or received, some seconds at most, and --lines waits so for all.",
 )  # fmt: skip
 @click.option("--timeout", type=positive, metavar="S", help="Wait so many seconds at most; fails when not delivered.")
 @pass_settings

@@ -250,7 +250,7 @@ async def give_way(context: Context, served: Served) -> str:
 
 def _why(state: str, connected: bool, reason: str | None) -> str:
     if state == "sent":
-        return "its handlers there are at work"
+        return sending.NOT_TAKEN
     if state == "relayed":
         return "a relay keeps it until its peer has confirmed it"
     return "it is its turn next" if connected else (reason or "the peer was not dialled yet")

@@ -11,6 +11,8 @@ from mmplatform.message import Delivery
 from mmplatform.platform import Platform
 
 AWAY_AFTER: Final = 3.0  # seconds without a link after which a waiting command says so
+NOT_TAKEN: Final = "not taken yet: its handlers are at work, or you are not its friend yet"
+TAKEN_AFTER: Final = 10.0  # seconds after which it says that the peer has not taken the message
 MAILED_AFTER: Final = 15.0  # seconds, instead, while one of its relays may take the message
 RELAYED: Final = "a relay keeps it until its peer is there"
 KEPT_THERE: Final = "it is on the disk there until somebody listens to it"
@@ -49,11 +51,11 @@ async def send(
 
 
 async def _settled(platform: Platform, delivery: Delivery, patient: bool, timeout: float | None) -> None:
-    """Wait for the end; without patience only until the peer has it on its disk, or as long as there is, or may soon
-    be, a link to the peer, or until a relay has it."""
+    """Wait for the end; without patience only until the peer has it on its disk, or as long as there may soon be a
+    link to the peer, or until a relay has it, and no longer than its handlers usually take."""
     ended = asyncio.ensure_future(end_of(delivery) if patient else received(delivery))
     loop = asyncio.get_running_loop()
-    linked = loop.time()
+    began = linked = loop.time()
     deadline = None if timeout is None else linked + timeout
     try:
         while not ended.done():
@@ -66,6 +68,8 @@ async def _settled(platform: Platform, delivery: Delivery, patient: bool, timeou
             if patient or deadline is not None:
                 continue
             away = MAILED_AFTER if platform.parts.mailer.may_be_deposited(SignId(delivery.peer)) else AWAY_AFTER
+            if now - began >= TAKEN_AFTER:
+                return
             if now > linked and (delivery.state == "relayed" or now - linked >= away):
                 return
     finally:
@@ -97,7 +101,11 @@ async def _ending(platform: Platform, delivery: Delivery) -> dict[str, Any]:
     elif state == "relayed" and not link["connected"]:
         reason = RELAYED
     else:
-        reason = "not confirmed yet: its handlers there are at work" if link["connected"] else link["reason"]
+        reason = (
+            "not taken yet: its handlers are at work, or you are not its friend yet"
+            if link["connected"]
+            else link["reason"]
+        )
     return {"state": state, "reason": reason, "connected": link["connected"]}
 
 

@@ -45,7 +45,7 @@ async def test_waiting_tells_what_waits(node: Node) -> None:
     node.take(CAROL)
     waiting = {each.id: each async for each in inspection.queued(node.outbox)}
     assert waiting.keys() == {first.id, second.id}
-    assert waiting[first.id][1:] == (BOB, "chat", 5, "normal", 60.0, "waiting", "")
+    assert waiting[first.id][1:] == (BOB, "chat", 5, "normal", 60.0, "waiting", "", "ms")
     assert waiting[second.id].state == "sent"
     assert [each.id async for each in inspection.queued(node.outbox, CAROL)] == [second.id]
 

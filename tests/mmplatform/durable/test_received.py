@@ -1,11 +1,16 @@
 """Messages that their recipient keeps: their state, and receipts that come before the acknowledgement does."""
 
+import gc
 from collections.abc import Callable
 
 from mmplatform.delivery.wire import MAX_RANGES, End, Record
+from mmplatform.durable import inspection
+from mmplatform.durable.received_ids import OVERDUE_MS, ReceivedIds
+from mmplatform.durable.unsynced import UnsyncedRows
 from mmplatform.message import DELIVERED, Delivery, Outcome
 from mmplatform.storage.contract import Storage
-from tests.support.outbox import BOB, NORMAL, Node, running, until
+from mmplatform.storage.memory import MemoryStorage
+from tests.support.outbox import BOB, CAROL, NORMAL, Node, running, until
 
 FAILED = Outcome("failed", "ValueError: no")
 
@@ -70,3 +75,103 @@ async def test_a_receipt_for_messages_that_are_on_disk_only_is_kept_until_they_a
         await until(lambda: node.outbox.received.ids.count(BOB) == 2)
         fates = [await node.outbox.fates.outcome(delivery.id) for delivery in deliveries]
         assert fates == [None, *[FAILED] * 4, None]
+
+
+async def test_what_the_recipient_keeps_is_known_after_a_restart_and_ends_with_its_receipt(
+    store: Callable[[], Storage],
+) -> None:
+    async with running(store()) as node:
+        deliveries = await sent(node, 3)
+        keep(node, 3)
+    async with running(store(), 6) as node:
+        assert node.outbox.received.ids.count(BOB) == 3
+        assert await inspection.state(node.outbox, deliveries[0].id) == "received"
+        tell(node, 1, 1, DELIVERED)
+        tell(node, 2, 2, FAILED)
+        tell(node, 2, 2, DELIVERED)
+        assert node.outbox.ended == {"delivered": 1, "failed": 1}
+    async with running(store(), 7) as node:
+        states = [await inspection.state(node.outbox, delivery.id) for delivery in deliveries]
+        assert states == ["delivered", "failed", "received"]
+
+
+async def test_a_message_whose_recipient_never_spoke_of_it_again_expires_a_week_after_its_time(node: Node) -> None:
+    delivery = await node.send(expires=2_000_000)
+    node.link()
+    node.take()
+    keep(node, 1)
+    node.clock.now = 2000.0 + OVERDUE_MS / 1000 - 1
+    node.outbox.received._end_overdue()
+    assert delivery.state == "received"
+    node.clock.now += 2
+    node.outbox.received._end_overdue()
+    assert delivery.state == "expired"
+
+
+async def test_after_close_nobody_looks_for_what_is_overdue(node: Node) -> None:
+    timer = node.outbox.received._timer
+    assert timer is not None
+    node.outbox.received.close()
+    assert timer.cancelled()
+
+
+async def test_a_receipt_of_another_peer_or_stream_ends_nothing(node: Node) -> None:
+    [delivery] = await sent(node, 1)
+    keep(node, 1)
+    node.outbox.received.end(CAROL, NORMAL, 5, 1, 1, DELIVERED)
+    node.outbox.received.end(BOB, NORMAL, 6, 1, 1, DELIVERED)
+    node.outbox.received.end(BOB, 3, 5, 1, 1, DELIVERED)
+    node.outbox.received.end(BOB, NORMAL, 5, 0, 0, DELIVERED)
+    assert delivery.state == "received"
+    node.outbox.received.end(BOB, NORMAL, 5, 0, 2**53 - 1, DELIVERED)
+    assert delivery.state == "delivered"
+
+
+async def test_a_peer_that_sends_very_many_early_receipts_has_them_looked_at_one_by_one() -> None:
+    """Not beside those of all others, each time: a peer to which something waits may send them by the thousand."""
+    looked: list[str] = []
+
+    class Peer(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            looked.append(self)
+            return str.__eq__(self, other)  # type: ignore[arg-type]
+
+    async with MemoryStorage() as storage:
+        ids = ReceivedIds(storage, UnsyncedRows(storage, lambda error: None))
+        for number in range(60):
+            for seq in range(60):
+                ids.told_early((Peer(number), NORMAL, 5), seq, seq, FAILED)
+        looked.clear()
+        for seq in range(1000):
+            ids.told_early((Peer(BOB), NORMAL, 5), seq, seq, FAILED)
+        assert len(looked) < 10_000
+
+
+async def test_a_message_that_nobody_holds_any_more_is_followed_all_the_same(node: Node) -> None:
+    await sent(node, 2)
+    gc.collect()
+    keep(node, 2)
+    assert node.outbox.received.ids.count(BOB) == 2
+    tell(node, 1, 2, DELIVERED)
+    assert node.outbox.ended == {"delivered": 2}
+
+
+async def test_several_receipts_for_messages_that_are_on_disk_only_are_all_believed(
+    store: Callable[[], Storage],
+) -> None:
+    async with running(store()) as node:
+        deliveries = [await node.send() for _ in range(6)]
+    async with running(store(), 6) as node:
+        for seq in (5, 3, 1):
+            tell(node, seq, seq, FAILED)
+        node.link()
+        lane_queue = node.outbox.queue(BOB).lanes[NORMAL]
+        await until(lambda: lane_queue.loaded == len(lane_queue.rows))
+        node.take()
+        keep(node, 6)
+        await until(lambda: node.outbox.received.ids.count(BOB) == 3)
+        fates = [await node.outbox.fates.outcome(delivery.id) for delivery in deliveries]
+        assert fates == [FAILED, None, FAILED, None, FAILED, None]

@@ -124,13 +124,13 @@ async def test_what_is_told_early_is_given_with_what_it_is_about(ids: ReceivedId
     assert ids.add(PLACE, 1, 2, 5) == []
     assert ids.add(PLACE, 5, 6, 5) == [(5, 6, FAILED)]
     assert sorted(ids.add(PLACE, 3, 4, 5) + ids.add(PLACE, 7, 20, 5)) == [(3, 4, FAILED), (7, 9, FAILED)]
-    assert list(ids._early) == [((CAROL, 2, 7), 1, 9)]
+    assert ids._early == {CAROL: {((CAROL, 2, 7), 1, 9): DELIVERED}}
 
 
 async def test_what_is_told_early_is_bounded(ids: ReceivedIds, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "EARLY_OF_PEER", 2)
-    monkeypatch.setattr(module, "MAX_EARLY", 3)
+    monkeypatch.setattr(module, "EARLY_PEERS", 2)
     for peer in (BOB, CAROL, "D" * 43 + "="):
         for number in (1, 3, 5):
             ids.told_early((peer, 2, 7), number, number, DELIVERED)
-    assert [(place[0], low) for place, low, _ in ids._early] == [(BOB, 1), (BOB, 3), (CAROL, 1)]
+    assert {peer: len(early) for peer, early in ids._early.items()} == {BOB: 2, CAROL: 2}

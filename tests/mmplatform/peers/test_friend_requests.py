@@ -8,6 +8,7 @@ import pytest
 
 from mmplatform.codec import encode
 from mmplatform.contacts import Contacts
+from mmplatform.durable import handled as handling
 from mmplatform.durable.handled import Handled
 from mmplatform.errors import Refused, StorageFull
 from mmplatform.events import Events
@@ -140,7 +141,7 @@ async def test_who_became_a_friend_just_before_a_kill_is_off_the_list() -> None:
 
 @pytest.mark.usefixtures("nothing_escapes")
 async def test_who_asks_while_the_disk_is_full_is_listed_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmplatform.durable.handled.RETRY_AFTER", 0)
+    monkeypatch.setattr(handling, "RETRY_AFTER", 0)
     storage = MemoryStorage()
     async with at_home(storage) as home:
         empty = full(storage, monkeypatch)

@@ -1,0 +1,90 @@
+"""Receipts at the sender: each end is told once a range, and nothing malformed, or of no sense, does anything."""
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmplatform.delivery.receipts import encode_receipts
+from mmplatform.delivery.wire import End
+from mmplatform.errors import Refused
+from mmplatform.message import DELIVERED, Outcome
+from mmplatform.messaging.results import DONE, NOBODY, Result
+from mmplatform.peers.receipts import Receipts
+from tests.support.bus import Ended
+from tests.support.outbox import BOB
+
+Told = tuple[str, int, int, int, int, Outcome]
+
+
+class Taker:
+    """What takes receipts, and what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[Told] = []
+        self.receipts = Receipts(lambda *told: self.told.append(told))
+
+    def take(self, payload: bytes) -> Result | None:
+        return self.receipts.on_message("public", "receipt", BOB, payload, Ended())
+
+
+@pytest.fixture
+def taker() -> Taker:
+    return Taker()
+
+
+def test_each_range_is_told_with_its_outcome(taker: Taker) -> None:
+    [payload] = encode_receipts(
+        [
+            (2, 7, 1, End.DELIVERED, ""),
+            (2, 7, 2, End.DELIVERED, ""),
+            (2, 7, 3, End.FAILED, "ValueError: x"),
+            (0, 9, 4, End.REFUSED, "dropped unread"),
+        ]
+    )
+    assert taker.take(payload) is DONE
+    assert taker.told == [
+        (BOB, 0, 9, 4, 4, Outcome("refused", "dropped unread")),
+        (BOB, 2, 7, 1, 2, DELIVERED),
+        (BOB, 2, 7, 3, 3, Outcome("failed", "ValueError: x")),
+    ]
+
+
+def test_of_an_expired_message_its_sender_hears_so(taker: Taker) -> None:
+    taker.take(msgpack.packb([[2, 7, 1, 1, 2, ""]]))
+    assert [told[5].state for told in taker.told] == ["expired"]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\xc1",
+        msgpack.packb({}),
+        msgpack.packb([[2, 7, 1, 1, 0]]),
+        msgpack.packb([[2, 7, 1, 1, 9, ""]]),
+        msgpack.packb([[2, 7, 1, 1, 0, ""], [2, 7, 2, 2, 1, ""]]),
+        msgpack.packb([[4, 7, 1, 1, 0, ""]]),
+        msgpack.packb([[2, 7, 1, 1, 3, "x" * 201]]),
+        msgpack.packb([[2, 7, 1, 1, 0, ""]] * 4097),
+    ],
+)
+def test_a_malformed_receipt_is_refused_and_says_nothing(taker: Taker, payload: bytes) -> None:
+    result = taker.take(payload)
+    assert result is not None
+    assert isinstance(result.error, Refused)
+    assert str(result.error) == "bad-payload"
+    assert taker.told == []
+
+
+@given(st.binary(max_size=200))
+def test_foreign_bytes_are_refused_or_understood(data: bytes) -> None:
+    assert Taker().take(data) is not None
+
+
+async def test_nothing_but_durable_messages(taker: Taker) -> None:
+    taker.receipts.on_event("friends", "receipt", BOB, b"")
+    assert taker.receipts.on_request("friends", "receipt", BOB, b"", Ended()) is NOBODY
+    assert taker.receipts.listens("public", "receipt")
+    assert await taker.receipts.end(1.0) == []
+    assert taker.told == []

@@ -1,0 +1,188 @@
+"""Programs that end by signals, in processes of their own: in order, with the handlers of before, and always."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+HEAD = """
+import asyncio, signal, sys, threading, time
+from mmplatform.program import ended_by_signals, run_to_end
+
+def say(text):
+    print(text, flush=True)
+"""
+
+ORDERLY = """
+async def main():
+    over = asyncio.Event()
+    with ended_by_signals(over.set):
+        say("ready")
+        await over.wait()
+    say("in order" if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL else "not restored")
+    say("in order" if signal.getsignal(signal.SIGINT) is signal.default_int_handler else "not restored")
+
+run_to_end(main())
+say("over")
+"""
+
+AGAIN = """
+async def main():
+    seen = []
+    over = asyncio.Event()
+    def end():
+        seen.append(1)
+        say(f"signal {len(seen)}")
+        if len(seen) == 2:
+            over.set()
+    with ended_by_signals(end):
+        say("ready")
+        await over.wait()
+
+run_to_end(main())
+say("over")
+"""
+
+BUSY = """
+async def main():
+    over = asyncio.Event()
+    with ended_by_signals(over.set):
+        say("ready")
+        while not over.is_set():
+            await asyncio.sleep(0)
+
+run_to_end(main())
+say("over")
+"""
+
+STUBBORN = """
+import mmplatform.program
+mmplatform.program.LAST_TASKS = 0.05
+
+async def stubborn():
+    while True:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            say("no")
+
+async def polite():
+    try:
+        await asyncio.sleep(1000)
+    finally:
+        say("yes")
+
+async def main():
+    over = asyncio.Event()
+    with ended_by_signals(over.set):
+        tasks = [asyncio.create_task(stubborn()), asyncio.create_task(polite())]
+        await asyncio.sleep(0)
+        say("ready")
+        await over.wait()
+
+run_to_end(main())
+say("over")
+"""
+
+RAISING = """
+async def main():
+    with ended_by_signals(lambda: None):
+        say("ready")
+        raise ValueError("mine")
+
+try:
+    run_to_end(main())
+except ValueError as error:
+    say(f"{error} {error.__context__} {signal.getsignal(signal.SIGTERM) is signal.SIG_DFL}")
+"""
+
+THREAD = """
+async def main():
+    with ended_by_signals(lambda: None):
+        raise ValueError("mine")
+
+def run():
+    try:
+        run_to_end(main())
+    except ValueError as error:
+        say(f"{error} {signal.getsignal(signal.SIGTERM) is signal.SIG_DFL}")
+
+say("ready")
+thread = threading.Thread(target=run)
+thread.start()
+thread.join()
+"""
+
+Start = Callable[[str], subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a program, and wait until it says that it is ready."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(program: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HEAD + program], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def rest(process: subprocess.Popen[str]) -> list[str]:
+    """The lines that a program says before it ends, without an error."""
+    said, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    return said.splitlines()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_program_in_order(start: Start, number: signal.Signals) -> None:
+    process = start(ORDERLY)
+    process.send_signal(number)
+    assert rest(process) == ["in order", "in order", "over"]
+
+
+def test_each_signal_is_told(start: Start) -> None:
+    process = start(AGAIN)
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "signal 1\n"
+    process.send_signal(signal.SIGINT)
+    assert rest(process) == ["signal 2", "over"]
+
+
+def test_a_signal_is_heard_by_a_busy_loop(start: Start) -> None:
+    process = start(BUSY)
+    process.send_signal(signal.SIGTERM)
+    assert rest(process) == ["over"]
+
+
+def test_a_task_that_will_not_end_is_left_behind(start: Start) -> None:
+    process = start(STUBBORN)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert sorted(said.splitlines()) == ["no", "over", "yes"]
+
+
+def test_an_error_of_the_program_is_its_own(start: Start) -> None:
+    assert rest(start(RAISING)) == ["mine None True"]
+
+
+def test_in_another_thread_nothing_is_changed(start: Start) -> None:
+    assert rest(start(THREAD)) == ["mine True"]
