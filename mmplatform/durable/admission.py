@@ -31,7 +31,7 @@ class Admission:
 
     def crowded(self, queue: PeerQueue) -> bool:
         """Whether a sender has to wait in :meth:`enter`."""
-        return bool(queue.entering) or self.full(queue)
+        return bool(queue.entering) or queue.bytes >= PEER_BYTES or self.saving >= SAVING_BYTES
 
     async def enter(self, queue: PeerQueue) -> None:
         """Return when it is the caller's turn and there is room. Raises what ``check_open`` raises."""

@@ -20,6 +20,8 @@ LOGGED: Final = 16  # messages that an entry names, at most
 STREAM: Final = 1  # kinds of entries: numbers of a stream
 INBOX: Final = 2  # messages of the inbox, by their numbers there; lane and epoch are 0
 
+AT_ONCE: Final = hasattr(os, "pwrite")  # not on Windows
+
 _entry = struct.Struct("<IBB2xQQQ44s")  # checksum, kind, lane, epoch, low, high, peer
 
 
@@ -80,8 +82,11 @@ class HandledLog:
         if self._descriptor < 0:
             return
         try:
-            os.lseek(self._descriptor, offset, os.SEEK_SET)
-            os.write(self._descriptor, data)
+            if AT_ONCE:
+                os.pwrite(self._descriptor, data, offset)
+            else:
+                os.lseek(self._descriptor, offset, os.SEEK_SET)
+                os.write(self._descriptor, data)
         except OSError as error:
             self._fail(error)
 

@@ -61,11 +61,18 @@ class Upstream(Protocol):
         """
         ...
 
-    def room(self, destination: str) -> Coroutine[Any, Any, None] | None:
-        """Return what to await before a message that will be saved is encoded, None when there is room for it at once.
-
-        Raises InvalidKey; awaiting the result raises NotRunning.
-        """
+    def save(
+        self,
+        destination: str,
+        topic: str,
+        protocol: str,
+        payload: Any,
+        encode: Callable[[Any], bytes],
+        expire_after: float,
+        priority: Priority | str | int,
+    ) -> Coroutine[Any, Any, Delivery]:
+        """Send a durable message like :meth:`post`, whose bytes ``encode(payload)`` gives once there is room for them:
+        of many large ones, all would be in memory twice. Raises what ``encode`` raises, too."""
         ...
 
     def ask(
@@ -145,7 +152,7 @@ class API:
         self.bus = bus if bus is not None else Bus(upstream.failed)
         self.on, self.once, self.off = self.bus.on, self.bus.once, self.bus.off
         self._encode, self._decode = encode, decode
-        self._post, self._room, self._ask, self._own = upstream.post, upstream.room, upstream.ask, upstream.sign_id
+        self._post, self._save, self._ask, self._own = upstream.post, upstream.save, upstream.ask, upstream.sign_id
         self._routes = self.bus.routes
         self._unfinished: WeakSet[Delivery] = WeakSet()  # local deliveries whose handlers are at work
         self.malformed = 0  # remote messages whose payload could not be decoded
@@ -182,12 +189,8 @@ class API:
         if destination == LOCAL or destination == self._own:
             return self._send_local(topic, payload)
         if not realtime:
-            return self._send_saved(topic, destination, payload, expire_after, priority)
-        try:
-            data = self._encode(payload)
-        except Exception as error:
-            raise _not_encodable(payload, error) from None
-        return self._post(destination, topic, self.protocol, data, realtime, expire_after, priority)
+            return self._save(destination, topic, self.protocol, payload, self._encoded, expire_after, priority)
+        return self._post(destination, topic, self.protocol, self._encoded(payload), realtime, expire_after, priority)
 
     async def request(self, topic: str, destination: str = LOCAL, payload: Any = None, *, timeout: float = 10.0) -> Any:
         """Ask one peer and return what its handler returned. The link is dialled when there is none.
@@ -238,18 +241,12 @@ class API:
         """End all handlers at once."""
         await self.end(0.0)
 
-    async def _send_saved(
-        self, topic: str, destination: str, payload: Any, expire_after: float, priority: Priority | str | int
-    ) -> Delivery:
-        """Wait for room before the payload is encoded: of many large ones, all would be in memory twice."""
-        room = self._room(destination)
-        if room is not None:
-            await room
+    def _encoded(self, payload: Any) -> bytes:
+        """Return the bytes of a payload. Raises InvalidPayload."""
         try:
-            data = self._encode(payload)
+            return self._encode(payload)
         except Exception as error:
             raise _not_encodable(payload, error) from None
-        return await self._post(destination, topic, self.protocol, data, False, expire_after, priority)
 
     async def _send_local(self, topic: str, payload: Any) -> Delivery:
         if self.bus.ending:

@@ -1,7 +1,7 @@
 """Checks the messages of APIs and gives them to the outbox, or to a link: the bottom of every Upstream."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from mmplatform.identity.keys import SignId, parse_sign_id
 from mmplatform.message import DEFAULT_EXPIRY, MAX_PAYLOAD, Delivery, Message, Outcome, Priority, check_topic
 from mmplatform.messaging.api import SentHere
 from mmplatform.messaging.dispatch import Dispatcher
+from mmplatform.peers.peer import Peer
 from mmplatform.peers.registry import Peers
 from mmplatform.plugins.host import Failed
 
@@ -51,48 +52,54 @@ class NodeUpstream:
         expire_after: float = DEFAULT_EXPIRY,
         priority: Priority | str | int = Priority.NORMAL,
     ) -> Delivery:
-        """Send bytes to a remote peer; see :meth:`mmplatform.messaging.api.API.send`."""
-        _check_remote(topic)
+        """Send bytes to a remote peer; see :meth:`mmplatform.messaging.api.Upstream.post`."""
+        if not realtime:
+            return await self.save(destination, topic, protocol, payload, _as_it_is, expire_after, priority)
+        _check_remote(topic)  # all of it here: for the smallest messages one more call would count
         if not self.running:
-            raise NotRunning("the platform is not running")
-        peer = self._by_id.get(destination) or self._peers.peer(parse_sign_id(destination))
+            self.check_running()
+        exchange = (self._by_id.get(destination) or self._peers.peer(parse_sign_id(destination))).exchange
         if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(payload, protocol)
-        if realtime:
-            if not peer.exchange.send_event(Event(topic, protocol, payload), len(payload) + len(topic) + 8):
-                self.realtime_dropped += 1
-                return _event(destination, NO_LINK)
-            if peer.exchange.busy:
-                await peer.exchange.room()
-            return peer.exchange.sent
+        if not exchange.send_event(Event(topic, protocol, payload), len(payload) + len(topic) + 8):
+            self.realtime_dropped += 1
+            return _event(destination, NO_LINK)
+        if exchange.busy:
+            await exchange.room()
+        return exchange.sent
+
+    async def save(
+        self,
+        destination: str,
+        topic: str,
+        protocol: str,
+        payload: Any,
+        encode: Callable[[Any], bytes],
+        expire_after: float,
+        priority: Priority | str | int,
+    ) -> Delivery:
+        """Send a durable message to a remote peer; see :meth:`mmplatform.messaging.api.Upstream.save`."""
+        queue = self._peer(destination, topic).queue
+        if self._outbox.admission.crowded(queue):
+            await self._outbox.room(queue)
+            self.check_running()
+        data = encode(payload)
+        if type(data) is not bytes or len(data) > MAX_PAYLOAD or protocol not in self._protocols:
+            _check_form(data, protocol)
         if not 0 < expire_after < LONGEST_EXPIRY:
             raise ValueError(f"expire_after={expire_after}: seconds, more than none and at most {LONGEST_EXPIRY}")
-        queue = peer.queue
         if not queue.greeted:
             queue.greeted = True
             self._greet(destination)
-        if self._outbox.admission.full(queue):  # who came by room() has waited
-            await self._outbox.room(queue)
         lane = priority if type(priority) is Priority else Priority.parse(priority)
         expires = int((self._now() + expire_after) * 1000)
-        delivery, saved = self._outbox.put(queue, lane, topic, protocol, payload, expires)
+        delivery, saved = self._outbox.put(queue, lane, topic, protocol, data, expires)
         await saved
         return delivery
 
-    def room(self, destination: str) -> Coroutine[Any, Any, None] | None:
-        """Return what to await before a durable message is encoded, None when there is room for it at once."""
-        peer = self._by_id.get(destination)
-        if peer is None:
-            if not self.running:
-                return None  # post() says so
-            peer = self._peers.peer(parse_sign_id(destination))
-        return self._outbox.room(peer.queue) if self._outbox.admission.crowded(peer.queue) else None
-
     def ask(self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float) -> asyncio.Future[bytes]:
         """Send a request; the future gets the reply's bytes. See :meth:`mmplatform.messaging.api.API.request`."""
-        _check_remote(topic)
-        self.check_running()
-        peer = self._by_id.get(destination) or self._peers.peer(parse_sign_id(destination))
+        peer = self._peer(destination, topic)
         if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(payload, protocol)
         return peer.exchange.request(topic, protocol, payload, timeout)
@@ -110,6 +117,12 @@ class NodeUpstream:
             end(result)
         return delivery
 
+    def _peer(self, destination: str, topic: str) -> Peer:
+        """Return the peer to whom a message on ``topic`` may be sent. Raises what says that it may not."""
+        _check_remote(topic)
+        self.check_running()
+        return self._by_id.get(destination) or self._peers.peer(parse_sign_id(destination))
+
     def check_running(self) -> None:
         """Raise NotRunning unless the node runs."""
         if not self.running:
@@ -120,6 +133,10 @@ class NodeUpstream:
 def _check_remote(topic: str) -> None:
     if is_control_topic(check_topic(topic)):
         raise ControlTopic(f"{topic}: control topics are local; they cannot be sent to a peer")
+
+
+def _as_it_is(payload: bytes) -> bytes:
+    return payload
 
 
 def _check_form(payload: object, protocol: str) -> None:

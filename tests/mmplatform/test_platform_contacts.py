@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -136,10 +137,16 @@ class Compressed:
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
-        self.sign_id, self.failed, self.room = platform.sign_id, platform.upstream.failed, platform.upstream.room
+        self.sign_id, self.failed = platform.sign_id, platform.upstream.failed
 
     async def post(self, destination: str, topic: str, protocol: str, payload: bytes, *options: Any) -> Delivery:
         return await self._platform.upstream.post(destination, topic, protocol, zlib.compress(payload), *options)
+
+    def save(
+        self, destination: str, topic: str, protocol: str, payload: Any, encode: Callable[[Any], bytes], *options: Any
+    ) -> Coroutine[Any, Any, Delivery]:
+        save = self._platform.upstream.save
+        return save(destination, topic, protocol, payload, lambda payload: zlib.compress(encode(payload)), *options)
 
     async def ask(self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float) -> bytes:
         return zlib.decompress(

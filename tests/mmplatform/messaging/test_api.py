@@ -1,7 +1,7 @@
 """An API between the bus and whatever moves bytes: encoding, isolation, local and remote alike."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -34,6 +34,8 @@ class Wire:
         self.posted: list[tuple[Any, ...]] = []
         self.handlers: dict[str, ProtocolHandler] = {}
         self.reply: bytes | Exception = encode("reply")
+        self.room = asyncio.Event()
+        self.room.set()
 
     def failed(self, error: Exception, topic: str = "", /) -> None:
         self.errors.append((error, topic))
@@ -42,8 +44,11 @@ class Wire:
         self.posted.append(arguments)
         return Delivery(arguments[0])
 
-    def room(self, destination: str) -> None:
-        """There always is."""
+    async def save(
+        self, destination: str, topic: str, protocol: str, payload: Any, encode: Callable[[Any], bytes], *options: Any
+    ) -> Delivery:
+        await self.room.wait()
+        return await self.post(destination, topic, protocol, encode(payload), False, *options)
 
     async def ask(self, *arguments: Any) -> bytes:
         self.posted.append(arguments)
@@ -68,20 +73,19 @@ async def api(wire: Wire) -> AsyncIterator[API]:
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_a_payload_is_encoded_once_there_is_room(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_payload_is_encoded_once_there_is_room(wire: Wire) -> None:
     encoded: list[Any] = []
-    opened = asyncio.Event()
+    wire.room.clear()
 
     def encoding(payload: Any) -> bytes:
         encoded.append(payload)
         return encode(payload)
 
-    monkeypatch.setattr(wire, "room", lambda destination: opened.wait())
     api = API(wire, "ms", encoding, decode)
     sending = [asyncio.ensure_future(api.send("large", BOB, n)) for n in range(3)]
     await asyncio.sleep(0)
     assert encoded == []
-    opened.set()
+    wire.room.set()
     await asyncio.gather(*sending)
     assert encoded == [0, 1, 2]
     assert await api.send("realtime", BOB, 3, realtime=True)
