@@ -50,4 +50,6 @@ def decode_receipt(data: bytes) -> list[Entry]:
     entries = _receipts.decode(data)
     if any(entry[4] is End.KEPT for entry in entries):
         raise CodecError("a message that is kept has not ended")
+    if any(low > high for _, _, low, high, _, _ in entries):
+        raise CodecError("a range that ends before it begins")
     return entries

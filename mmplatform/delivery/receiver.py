@@ -95,6 +95,18 @@ class Stream:
             self.done = high
             self.dirty = True
 
+    def amend(self, seq: int, ending: Ending) -> bool:
+        """Note how a message ended that was kept; return False when its sender does not ask for it any more."""
+        for at, (low, high, end, text) in enumerate(self.outcomes):
+            if low <= seq <= high and end is End.KEPT:
+                before = [(low, seq - 1, end, text)] if low < seq else []
+                now = [(seq, seq, *ending)] if ending[0] is not End.DELIVERED else []
+                after = [(seq + 1, high, end, text)] if seq < high else []
+                self.outcomes[at : at + 1] = [*before, *now, *after][: MAX_OUTCOMES - len(self.outcomes) + 1]
+                self.dirty = True
+                return True
+        return False
+
     def leave(self, record: Record) -> None:
         """Forget a message that was handed out: its sender keeps it, and when it comes again it is handed out again."""
         self.left.add(record)
@@ -215,6 +227,11 @@ class Receiver:
             stream.next - 1 - stream.done - len(stream.finished) - len(stream.left.numbers)
             for stream in self._streams.values()
         )
+
+    def amend(self, lane: int, epoch: int, seq: int, ending: Ending) -> bool:
+        """Note how a message ended that was kept, for its sender, should it ask again; return whether it may."""
+        stream = self._streams.get((lane, epoch))
+        return stream is not None and stream.amend(seq, ending)
 
     def owe(self, lane: int, epoch: int) -> None:
         """Acknowledge this stream again, even when nothing is new: the sender waits for it."""

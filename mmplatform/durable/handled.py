@@ -16,7 +16,7 @@ from mmplatform.delivery.fragments import KNOWN, STRANGERS, Budget
 from mmplatform.delivery.receipts import EndOfOne
 from mmplatform.delivery.receiver import MAX_KEPT, Receiver, SequenceState, Stream
 from mmplatform.delivery.sender import LANES
-from mmplatform.delivery.wire import Ack
+from mmplatform.delivery.wire import Ack, Ending
 from mmplatform.durable.handled_log import INBOX, LOGGED, STREAM, HandledLog, HandledNote
 from mmplatform.errors import StorageCorrupt, StorageError
 from mmplatform.storage.contract import Row, Storage
@@ -161,6 +161,12 @@ class Handled:
         if peer not in self._dirty:
             self._dirty[peer] = receiver
         self._schedule()
+
+    def amend(self, peer: str, lane: int, epoch: int, seq: int, ending: Ending) -> None:
+        """Note how a message ended that was kept: its sender may have lost the receipt, and ask again."""
+        receiver = self.receiver(peer)
+        if receiver.amend(lane, epoch, seq, ending):
+            self.save(peer, receiver)
 
     def attach(self, rows: Sequence[Row], ended: EndedMessage | None = None) -> None:
         """Save ``rows`` at the end of this loop turn, in the order of the calls, after what was attached before.

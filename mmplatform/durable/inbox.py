@@ -187,6 +187,8 @@ class Inbox:
         self._uncount(key)
         self.gone.add(key.number)
         ended = None if message.told else (key.peer, message.ended(ending))
+        if ended is not None:
+            self._handled.amend(key.peer, message.lane, message.epoch, message.seq, ending)
         self._handled.attach([(key.encoded, None), *rows], ended)
 
     def fail(self, key: InboxKey, message: InboxMessage, error: str, ending: Ending) -> None:

@@ -76,6 +76,7 @@ class ReceivedIds:
 
     def end(self, place: Place, low: int, high: int) -> list[tuple[int, int]]:
         """Forget the messages ``low`` to ``high``, as far as they are known; return those, as ranges."""
+        assert low <= high
         ended: list[tuple[int, int]] = []
         for known in self._take(place, low, high):
             ended.append((max(low, known.low), min(high, known.high)))

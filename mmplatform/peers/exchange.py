@@ -296,7 +296,7 @@ class Exchange:
         place = self.peer, message.scope, message.stream, message.record, message.expires
         if result is NOBODY:
             return self._reception.unheard(*place)
-        ending = self._reception.ended(result)
+        ending = self._reception.ended(result, message.scope)
         if ending is not None:
             if result.rows:
                 self._handled.attach(self._reception.kept.stage(result.rows))

@@ -13,7 +13,7 @@ from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.contacts import Contacts
 from mmplatform.delivery.wire import Integer
 from mmplatform.durable.outbox import Outbox
-from mmplatform.errors import CodecError, Refused
+from mmplatform.errors import CodecError
 from mmplatform.events import Events
 from mmplatform.identity.keys import SignId
 from mmplatform.message import Priority
@@ -24,7 +24,7 @@ from mmplatform.storage.contract import Row, Storage
 PROTOCOL: Final = "contacts"  # on the wire
 TOPIC: Final = "friend"
 EXPIRY: Final = 30 * 24 * 3600.0  # seconds after which a question is given up
-MAX_ASKING: Final = 256  # peers that are listed; more are refused
+MAX_ASKING: Final = 256  # peers that are listed; the oldest gives way
 ASKING: Final = b"asking/"  # the start of the keys of peers that ask us
 ASKED: Final = b"asked/"  # of friends that know of it
 
@@ -114,7 +114,7 @@ class FriendRequests:
         peer = SignId(sender)
         if peer not in self._asking:
             if len(self._asking) >= MAX_ASKING:
-                return Result(None, Refused("too many ask"))
+                self._forget(next(iter(self._asking)))  # the oldest: a crowd must not close the list for good
             since = self._asking[peer] = int(self._now() * 1000)
             self._save([(ASKING + sender.encode(), encode(_Row(since)))])
             self._events.emit("asking", peer)

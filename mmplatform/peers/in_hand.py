@@ -60,6 +60,11 @@ class RequestInHand:
         self.taker.answer(self, result)
 
     @property
+    def peer(self) -> str:
+        """Who asks."""
+        return self.taker.peer
+
+    @property
     def size(self) -> int:
         """Bytes that the request holds while it waits."""
         return len(self.request.payload)

@@ -18,13 +18,20 @@ from mmplatform.messaging.results import NOBODY, Result
 
 SETUP_TIME: Final = 10.0  # seconds after the start in which a program registers its handlers, unless it says so earlier
 PARKED: Final = 4096  # requests that wait for their handlers, of all peers
+PARKED_OF_PEER: Final = 64
 PARKED_BYTES: Final = 8 * 1024 * 1024
-MAX_TEXT: Final = 200  # characters that a sender is told
+LEFT: Final = 1024  # messages of one stream that are left with a stranger; more are refused
+MAX_TEXT: Final = 200  # bytes that a sender is told
 IN_INBOX: Final[Ending] = (End.KEPT, "")
 
 
 class Waiting(Protocol):
     """A request that waits for its handler."""
+
+    @property
+    def peer(self) -> str:
+        """Who asks."""
+        ...
 
     @property
     def size(self) -> int:
@@ -101,7 +108,7 @@ class Reception:
 
     # Messages and requests.
 
-    def ended(self, result: Result) -> Ending | None:
+    def ended(self, result: Result, scope: str) -> Ending | None:
         """Return what to tell the sender of a message whose handlers gave ``result``; None when they did not take it,
         or failed."""
         error = result.error
@@ -109,7 +116,7 @@ class Reception:
             return None
         if error is None:
             return TAKEN
-        return (End.REFUSED, text_of(error)) if isinstance(error, Refused | QueueFull) else None
+        return (End.REFUSED, told_of(error, scope)) if isinstance(error, Refused | QueueFull) else None
 
     def unheard(self, peer: str, scope: str, stream: Stream, record: Record, expires: int) -> Ending | None:
         """Return the ending of a message that nobody listens to; None when it is left with its sender.
@@ -123,7 +130,7 @@ class Reception:
                 return IN_INBOX
             stream.leave(record)
             return None
-        if self.setting_up or self._asks(peer):
+        if (self.setting_up or self._asks(peer)) and len(stream.left.numbers) < LEFT:
             self._left = True
             stream.leave(record)
             return None
@@ -148,6 +155,8 @@ class Reception:
     def park(self, request: Waiting) -> bool:
         """Let a request wait for its handler; return False when it must not: there is no room, or all is set up."""
         if not self.setting_up or len(self._parked) >= PARKED or self._parked_bytes + request.size > PARKED_BYTES:
+            return False
+        if sum(other.peer == request.peer for other in self._parked) >= PARKED_OF_PEER:
             return False
         self._parked.append(request)
         self._parked_bytes += request.size
@@ -177,7 +186,7 @@ def text_of(error: BaseException) -> str:
     except Exception:
         said = ""
     text = said if isinstance(error, Refused | QueueFull) else f"{type(error).__name__}: {said}"
-    return text[:MAX_TEXT].encode(errors="replace").decode()
+    return text.encode(errors="replace")[:MAX_TEXT].decode(errors="ignore")
 
 
 def told_of(error: BaseException, scope: str) -> str:

@@ -178,7 +178,7 @@ class Redelivery:
             self._inbox.waits_on(topic, key)
             self._look_later()
             return
-        ending = TAKEN if result is DONE else self._reception.ended(result)
+        ending = TAKEN if result is DONE else self._reception.ended(result, handed.scope)
         if ending is None:
             assert result.error is not None
             ending = End.FAILED, told_of(result.error, handed.scope)

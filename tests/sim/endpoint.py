@@ -254,6 +254,7 @@ class Endpoint:
                 del self.held[key]
                 self.staged.append((key, None))
                 self.staged_ends[key] = answer
+                self.receiver.amend(*key, answer)
         return len(keys)
 
     def ask_again(self) -> int:

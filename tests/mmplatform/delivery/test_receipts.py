@@ -77,3 +77,9 @@ def test_long_texts_are_told_in_receipts_that_can_be_read() -> None:
     assert max(map(len, payloads)) <= MAX_RECEIPT
     assert [entry[2] for payload in payloads for entry in decode_receipt(payload)] == [end[2] for end in told]
     assert encode_receipts([]) == []
+
+
+def test_a_range_that_ends_before_it_begins_is_no_receipt() -> None:
+    """It would cut what is known into ranges that overlap, more with each."""
+    with pytest.raises(CodecError):
+        decode_receipt(msgpack.packb([[2, 7, 9, 3, End.REFUSED, ""]]))

@@ -200,6 +200,18 @@ def test_outcomes_are_told_until_the_base_has_passed(node: Node) -> None:
     assert node.ack().outcomes == [(5, 5, End.REFUSED, "busy")]
 
 
+def test_the_end_of_what_was_kept_is_told_to_who_asks_again(node: Node) -> None:
+    """Its receipt may have come to a sender that was killed, and sends it once more."""
+    node.take(batch(*range(1, 6)))
+    node.finish(*range(1, 6), ending=(End.KEPT, ""))
+    node.ack()
+    assert node.receiver.amend(2, EPOCH, 3, (End.FAILED, "no"))
+    assert node.receiver.amend(2, EPOCH, 1, TAKEN)
+    assert node.ack().outcomes == [(2, 2, End.KEPT, ""), (3, 3, End.FAILED, "no"), (4, 5, End.KEPT, "")]
+    assert not node.receiver.amend(2, EPOCH, 3, TAKEN), "it has ended"
+    assert not node.receiver.amend(2, EPOCH + 1, 3, TAKEN)
+
+
 def test_every_outcome_of_a_window_is_told(node: Node) -> None:
     """One that is forgotten would be told as delivered."""
     node.take(batch(*range(1, WINDOW + 1)))

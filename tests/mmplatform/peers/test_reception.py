@@ -9,7 +9,7 @@ from mmplatform.durable.inbox import InboxLimits
 from mmplatform.errors import QueueFull, Refused
 from mmplatform.messaging.results import DONE, NOBODY, Result
 from mmplatform.peers import reception as module
-from mmplatform.peers.reception import IN_INBOX, told_of
+from mmplatform.peers.reception import IN_INBOX, text_of, told_of
 from mmplatform.storage.memory import MemoryStorage
 from tests.support.inbox import STRANGER, Desk, at_desk, record, stream
 from tests.support.outbox import BOB, LATER
@@ -25,8 +25,8 @@ async def desk() -> AsyncIterator[Desk]:
 class Asking:
     """A request that waits."""
 
-    def __init__(self, size: int = 10) -> None:
-        self.size = size
+    def __init__(self, size: int = 10, peer: str = BOB) -> None:
+        self.size, self.peer = size, peer
         self.heard = False
         self.said: list[str] = []
 
@@ -126,18 +126,26 @@ async def test_what_the_platform_itself_fails_at_is_not_kept(desk: Desk) -> None
 
 
 @pytest.mark.parametrize(
-    ("result", "ending"),
+    ("result", "ending", "to_strangers"),
     [
-        (NOBODY, None),
-        (DONE, TAKEN),
-        (Result("value"), TAKEN),
-        (Result(None, Refused("not you")), (End.REFUSED, "not you")),
-        (Result(None, QueueFull("full")), (End.REFUSED, "full")),
-        (Result(None, ValueError("x")), None),
+        (NOBODY, None, None),
+        (DONE, TAKEN, TAKEN),
+        (Result("value"), TAKEN, TAKEN),
+        (Result(None, Refused("not you")), (End.REFUSED, "not you"), (End.REFUSED, "not you")),
+        (Result(None, QueueFull("public.>: full")), (End.REFUSED, "public.>: full"), (End.REFUSED, "")),
+        (Result(None, ValueError("x")), None, None),
     ],
 )
-async def test_how_handlers_ended_is_how_the_message_ends(desk: Desk, result: Result, ending: object) -> None:
-    assert desk.reception.ended(result) == ending
+async def test_how_handlers_ended_is_how_the_message_ends(
+    desk: Desk, result: Result, ending: object, to_strangers: object
+) -> None:
+    assert desk.reception.ended(result, "friends") == ending
+    assert desk.reception.ended(result, "public") == to_strangers
+
+
+def test_a_text_is_short_in_bytes() -> None:
+    """Else some outcomes with long texts are more than a handshake carries."""
+    assert len(text_of(ValueError("\u8a9e" * 1000)).encode()) <= 200
 
 
 def test_errors_travel_as_far_as_they_may() -> None:
@@ -206,3 +214,16 @@ async def test_requests_that_wait_are_bounded(desk: Desk, monkeypatch: pytest.Mo
     waiting.heard = True
     desk.reception.subscribed()
     assert desk.reception.park(Asking(60)), "those that are served hold nothing"
+
+
+async def test_one_peer_has_a_share_of_the_requests_that_wait(desk: Desk) -> None:
+    asked = [Asking(peer=STRANGER) for _ in range(module.PARKED_OF_PEER + 1)]
+    assert [desk.reception.park(each) for each in asked] == [True] * module.PARKED_OF_PEER + [False]
+    assert desk.reception.park(Asking(peer=BOB))
+
+
+async def test_what_is_left_with_a_stranger_is_bounded(desk: Desk) -> None:
+    strangers = stream()
+    for seq in range(1, module.LEFT + 1):
+        assert desk.reception.unheard(STRANGER, "public", strangers, record(seq), LATER) is None
+    assert desk.reception.unheard(STRANGER, "public", strangers, record(module.LEFT + 1), LATER) is UNHEARD
