@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from mmplatform.codec import encode
 from mmplatform.errors import LocalError
 from mmplatform.message import Message, Retry
 from mmplatform.messaging.bus import Bus
@@ -53,7 +54,7 @@ async def test_the_rows_of_all_handlers_come_with_the_result(bus: Bus, kind: str
     bus.on("self.a", second.plain)
     say(bus, ended)
     await until(lambda: ended)
-    assert sorted(ended[0].rows) == [("one", 7), ("two", 7)]
+    assert sorted(ended[0].rows) == [("one", encode(7)), ("two", encode(7))]
     assert (ended[0].value, ended[0].error, len(heard)) == (None, None, 1)
     assert first != second, "each has a message of its own"
     await bus.close()
@@ -66,7 +67,7 @@ async def test_a_try_that_failed_saves_nothing(bus: Bus, kind: str, error: Excep
     bus.on("self.a", handler_of(keeps, kind), backoff=0.0)
     say(bus, ended)
     await until(lambda: ended)
-    assert (len(keeps), ended[0].rows) == (3, [("one", 7)])
+    assert (len(keeps), ended[0].rows) == (3, [("one", encode(7))])
     assert ended[0].error is None
     await bus.close()
 
@@ -76,7 +77,7 @@ async def test_rows_beside_a_handler_that_failed_are_kept(bus: Bus) -> None:
     bus.on("self.a", Keeps("bad", 9).plain, retries=0)
     bus.on("self.a", Keeps("good").plain)
     say(bus, ended)
-    assert (ended[0].rows, type(ended[0].error)) == ([("good", 7)], ValueError)
+    assert (ended[0].rows, type(ended[0].error)) == ([("good", encode(7))], ValueError)
 
 
 @KINDS
@@ -88,7 +89,7 @@ async def test_nothing_is_put_once_the_handler_is_over(bus: Bus, kind: str) -> N
     for message in keeps:
         with pytest.raises(LocalError, match="the message is handled"):
             message.put("late", 1)
-    assert ended[0].rows == [("one", 7)]
+    assert ended[0].rows == [("one", encode(7))]
     await bus.close()
 
 
