@@ -130,10 +130,8 @@ class Subscriber:
             if not self._idle.done():
                 self._idle.set_result(None)
             self._idle = None
-        elif self._workers < self.options.concurrency:
-            self._workers += 1
-            task = asyncio.get_running_loop().create_task(self._work(), name=f"mm handler {self.pattern}")
-            self._host.keep(task, self)
+        else:
+            self._hire()
 
     def failed(self, error: BaseException, pending: Pending, tries: int, message: Message | None = None) -> None:
         """Decide what becomes of a message whose handler raised ``error``: again, unfinished, or failed."""
@@ -206,9 +204,9 @@ class Subscriber:
                 while self._queue:
                     if self._space is not None and not self._space.done():
                         self._space.set_result(None)
-                    await self._run(self._queue.popleft(), task)  # no name: an idle worker keeps no payload
                     if self._delay is not None:
                         await self._rest()
+                    await self._run(self._queue.popleft(), task)  # no name: an idle worker keeps no payload
                 if self._idle is not None or not self.active or self._host.ending:
                     return
                 self._idle = asyncio.get_running_loop().create_future()
@@ -217,6 +215,15 @@ class Subscriber:
             self._workers -= 1
             if self._workers == 0:
                 self._idle = None
+            if self._queue and not self._host.ending:  # a handler has cancelled its worker
+                asyncio.get_running_loop().call_soon(self._hire)
+
+    def _hire(self) -> None:
+        """Begin another worker, if there is something to do."""
+        if self._queue and self._workers < self.options.concurrency and not self._host.ending:
+            self._workers += 1
+            task = asyncio.get_running_loop().create_task(self._work(), name=f"mm handler {self.pattern}")
+            self._host.keep(task, self)
 
     async def _run(self, item: Item, task: asyncio.Task[None]) -> None:
         pending, tries, value, message = item
@@ -233,6 +240,8 @@ class Subscriber:
                     value = await awaited(value)
         except BaseException as error:
             if _is_over(task, error):
+                if isinstance(error, asyncio.CancelledError) and not self._host.ending:
+                    self.failed(error, pending, tries, message)  # the handler has cancelled its own task
                 raise
             self.failed(error, pending, tries, message)
         else:

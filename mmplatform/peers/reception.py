@@ -13,10 +13,11 @@ from mmplatform.delivery.wire import OVERHEAD, TAKEN, UNHEARD, End, Ending, Reco
 from mmplatform.durable.inbox import Inbox
 from mmplatform.durable.inbox_rows import InboxMessage
 from mmplatform.durable.kept import Kept
-from mmplatform.errors import QueueFull, Refused
+from mmplatform.errors import LocalError, QueueFull, Refused
 from mmplatform.messaging.results import NOBODY, Result
 
 SETUP_TIME: Final = 10.0  # seconds after the start in which a program registers its handlers, unless it says so earlier
+CIRCLES: Final = frozenset({"self", "friends", "public"})
 PARKED: Final = 4096  # requests that wait for their handlers, of all peers
 PARKED_OF_PEER: Final = 64
 PARKED_BYTES: Final = 8 * 1024 * 1024
@@ -63,7 +64,7 @@ class Reception:
         again: Callable[[str | None], None],
         now: Callable[[], float],
     ) -> None:
-        self.inbox, self.kept, self.hold = inbox, kept, frozenset(hold)
+        self.inbox, self.kept, self.hold = inbox, kept, _circles(hold)
         self.ending = False
         self.setting_up = True
         self.refused = 0  # messages of this run that nobody listened to
@@ -192,6 +193,12 @@ def text_of(error: BaseException) -> str:
 def told_of(error: BaseException, scope: str) -> str:
     """Return what a sender is told of an error here: strangers only what a handler meant for them."""
     return text_of(error) if scope != "public" or isinstance(error, Refused) else ""
+
+
+def _circles(hold: Collection[str]) -> frozenset[str]:
+    if isinstance(hold, str) or not CIRCLES.issuperset(hold):
+        raise LocalError(f"hold={hold!r}: a list of {', '.join(sorted(CIRCLES))}")
+    return frozenset(hold)
 
 
 def _is_name(protocol: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mmplatform import Expired, InboxLimits, NoResponders, Platform, Refused
+from mmplatform import Expired, InboxLimits, LocalError, NoResponders, Platform, Refused
 from mmplatform.message import DELIVERED, UNHANDLED, Delivery
 from mmplatform.storage.memory import MemoryStorage
 from tests.support.peers import befriend
@@ -213,3 +213,10 @@ async def test_a_request_that_nobody_came_for_is_answered_once_all_is_set_up() -
         bob.set_up()
         with pytest.raises(NoResponders):
             await asking
+
+
+@pytest.mark.parametrize("wrong", [{"hold": "friends"}, {"hold": ["friend"]}, {"inbox": 100}, {"setup_time": -1}])
+def test_what_cannot_be_meant_is_refused_at_once(wrong: dict[str, Any]) -> None:
+    """A word of letters, or a misspelt circle, would hold nothing without a word."""
+    with pytest.raises(LocalError, match=next(iter(wrong))):
+        Platform(**wrong)

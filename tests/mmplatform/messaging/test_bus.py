@@ -430,7 +430,7 @@ async def test_cancelling_a_worker_from_outside_ends_it(bus: Bus, errors: Errors
     worker.cancel()
     await asyncio.wait([worker])
     assert worker.cancelled()
-    assert errors == []
+    assert len(errors) == 1, "the handler did not end by itself"
     slow.gate.set()
     bus.emit("self", "a", "me", 2)
     await turns()

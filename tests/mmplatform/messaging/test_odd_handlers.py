@@ -332,3 +332,20 @@ async def test_coroutines_that_nobody_will_await_are_closed(recwarn: pytest.Warn
     await heard.bus.close()
     heard.bus.deliver(route, "me", 4, heard.ended)
     assert [str(warning.message) for warning in recwarn] == []
+
+
+async def test_a_handler_that_cancels_its_own_task_ends_no_subscription(heard: Heard) -> None:
+    async def cancels(topic: str, sender: str, payload: Any) -> None:
+        heard.seen.append(payload)
+        if heard.seen.count(1) == 1 and payload == 1:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
+        heard.done.append(payload)
+
+    heard.bus.on("self.x", cancels, backoff=0)
+    for payload in (1, 2, 3):
+        heard.say(payload)
+    await until(lambda: sorted(heard.done) == [1, 2, 3])
+    assert heard.seen.count(1) == 2
