@@ -71,10 +71,10 @@ async def add(context: Context, served: Served, ticket: str, name: str, circle: 
 
 
 async def accept(context: Context, served: Served, peer: str, name: str) -> dict[str, Any]:
-    """Make a friend of somebody who asks to be one; the answer comes once that is saved."""
+    """Make a friend of somebody who asks to be one, or is one; the answer comes once that is saved."""
     platform = context.platform
     key = sending.resolve(platform, peer)
-    if not platform.parts.friend_requests.asks(key):
+    if key not in platform.contacts.friends and not platform.parts.friend_requests.asks(key):
         raise LocalError(f"{peer} does not ask to be a friend; mm add {peer} --friend makes it one all the same")
     return await add(context, served, key, name, "friends")
 
