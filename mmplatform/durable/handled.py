@@ -256,7 +256,7 @@ class Handled:
         for peer, _, checkpoint in saving:
             self._acknowledge(peer, [ack for _, _, ack in checkpoint])
         if (self._dirty or self._attached) and not self._closed:
-            self._flush()
+            self._schedule()  # a turn of its own: with many messages both halves take a while
 
     def _not_saved(self, saving: Saving, attached: list[Row], ended: list[EndedMessage], error: BaseException) -> None:
         """Try a failed write again after RETRY_AFTER seconds; nothing of it is acknowledged before."""
