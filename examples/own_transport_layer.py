@@ -10,7 +10,7 @@ from mmplatform.messaging.api import API, raw
 class Compressed:
     def __init__(self, upstream):
         self.upstream, self.sign_id, self.failed = upstream, upstream.sign_id, upstream.failed
-        self.room, self.ask = upstream.room, upstream.ask
+        self.ask = upstream.ask
 
     def attach(self, protocol, handler):
         self.handler, self.listens, self.end = handler, handler.listens, handler.end
@@ -18,6 +18,9 @@ class Compressed:
 
     def post(self, peer, topic, protocol, payload, *options):
         return self.upstream.post(peer, topic, protocol, zlib.compress(payload), *options)
+
+    def save(self, peer, topic, protocol, payload, encode, *options):
+        return self.upstream.save(peer, topic, protocol, payload, lambda value: zlib.compress(encode(value)), *options)
 
     def on_message(self, scope, topic, sender, payload, finished):
         print(len(payload), "bytes came")

@@ -91,7 +91,7 @@ async def test_the_list_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             await stranger.add(bob.ticket(), circle="friends")
             await stranger.connect(bob.sign_id)
             await stranger.flush(timeout=10)
-        assert asking(bob) == [alice.sign_id]
+        assert asking(bob) == [carol.sign_id], "the oldest gives way"
 
 
 async def test_friends_on_both_sides_ask_for_nothing() -> None:

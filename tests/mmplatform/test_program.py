@@ -145,8 +145,10 @@ def start() -> Iterator[Start]:
 
 def rest(process: subprocess.Popen[str]) -> list[str]:
     """The lines that a program says before it ends, without an error."""
-    said, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (0, "")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    said = process.stdout.read()  # not communicate(), which passes by what readline() has read already
+    assert (process.wait(timeout=60), process.stderr.read()) == (0, "")
     return said.splitlines()
 
 

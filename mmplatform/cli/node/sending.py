@@ -96,6 +96,8 @@ async def _ending(platform: Platform, delivery: Delivery) -> dict[str, Any]:
         return {"state": outcome.state, "reason": outcome.reason}
     link = link_to(platform, SignId(delivery.peer))
     state = await platform.delivery(delivery.id)
+    if delivery.outcome is not None:  # it ended just now
+        return {"state": delivery.outcome.state, "reason": delivery.outcome.reason}
     if state == "received":
         reason = KEPT_THERE
     elif state == "relayed" and not link["connected"]:

@@ -44,7 +44,7 @@ def test_every_kind_of_payload(pair: Pair, here: Here) -> None:
     assert alice.mm("send", "bob", "chat", stdin="späť\n".encode()).returncode == OK
     assert here("send", "bob", "chat", "now", "--realtime", data=data)[:2] == (OK, "sent\n")
     assert here("send", "bob", "chat", "high", "--priority", "high", "--no-wait", data=data)[1].startswith(
-        ("waiting (", "sent (")
+        ("waiting (", "sent (", "delivered")
     )
     wait_until(lambda: bob.lines == 6)
     messages = [json.loads(line) for line in bob.out.splitlines()]
