@@ -9,8 +9,7 @@ from mmplatform.messaging.api import API, raw
 
 class Compressed:
     def __init__(self, upstream):
-        self.upstream, self.sign_id, self.failed = upstream, upstream.sign_id, upstream.failed
-        self.ask = upstream.ask
+        self.upstream, self.sign_id, self.failed, self.ask = upstream, upstream.sign_id, upstream.failed, upstream.ask
 
     def attach(self, protocol, handler):
         self.handler, self.listens, self.end = handler, handler.listens, handler.end

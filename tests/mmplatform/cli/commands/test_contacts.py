@@ -12,6 +12,7 @@ import pytest
 from mmplatform.cli.command import FAILED, OK
 from mmplatform.cli.commands import contacts
 from mmplatform.cli.node.host import Host
+from mmplatform.identity.keys import Identity
 from tests.support.cli import LOOPBACK, Node
 from tests.support.waiting import until, wait_until
 
@@ -154,7 +155,8 @@ def test_who_asks_is_listed_and_accepted(tmp_path: Path, here: Here) -> None:
         assert (code, out) == (OK, f"alice ({key}) is a friend; its messages arrive as friends.TOPIC\n")
         assert "nobody asks to be a friend" in here("peers", "--asking", data=bob.folder)[2]
         wait_until(lambda: "friends.chat" in here("inbox", data=bob.folder)[1])
-        code, _, err = here("accept", "alice", data=bob.folder)
+        assert here("accept", "alice", data=bob.folder)[0] == OK, "she is one"
+        code, _, err = here("accept", Identity.generate().sign_id, data=bob.folder)
         assert (code, "does not ask to be a friend" in err) == (FAILED, True)
     finally:
         alice.stop()
