@@ -206,6 +206,7 @@ class Subscriber:
                         self._space.set_result(None)
                     if self._delay is not None:
                         await self._rest()
+                        continue  # the queue may have been let go
                     await self._run(self._queue.popleft(), task)  # no name: an idle worker keeps no payload
                 if self._idle is not None or not self.active or self._host.ending:
                     return

@@ -227,3 +227,19 @@ async def test_requests_that_were_let_go_end_at_once(bus: Bus) -> None:
     slow.gate.set()
     assert (await running).value == 0
     await ending
+
+
+async def test_an_end_while_an_ordered_handler_rests_breaks_no_worker(bus: Bus) -> None:
+    def fails(topic: str, sender: str, payload: object) -> None:
+        raise ValueError
+
+    bus.on("self.a", fails, ordered=True, backoff=60)
+    ended = Ended(durable=True)
+    route = bus.route("self", "a")
+    assert route is not None
+    assert bus.deliver(route, "me", 1, ended) is None
+    await turns()
+    (worker,) = others()
+    assert await bus.end(1.0) == []
+    assert worker.exception() is None
+    assert ended == []
