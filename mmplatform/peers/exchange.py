@@ -261,7 +261,7 @@ class Exchange:
         expires = record.expires + ahead
         if expires <= now_ms:
             return EXPIRED
-        if stream.must_leave(record):
+        if stream.left.numbers and stream.must_leave(record):
             stream.leave(record)
             return None
         if self._held and (self.peer, record.protocol, record.topic) in self._held:

@@ -79,7 +79,12 @@ class NodeUpstream:
         priority: Priority | str | int,
     ) -> Delivery:
         """Send a durable message to a remote peer; see :meth:`mmplatform.messaging.api.Upstream.save`."""
-        queue = self._peer(destination, topic).queue
+        peer = self._by_id.get(destination)
+        if peer is None or not self.running:
+            peer = self._peer(destination, topic)
+        else:
+            _check_remote(topic)
+        queue = peer.queue
         if self._outbox.admission.crowded(queue):
             await self._outbox.room(queue)
             self.check_running()
