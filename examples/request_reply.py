@@ -19,7 +19,7 @@ async def main() -> None:
         await bob.add(alice.ticket(), circle="friends")  # friends are told what failed, strangers that it did
         peer = await alice.add(bob.ticket(), circle="friends")
         print(await alice.messaging.request("divide", peer, [1, 4]))
-        for topic, payload in (("divide", [1, 0]), ("sleep", 60), ("multiply", [6, 7])):
+        for topic, payload in (("divide", [1, 0]), ("sleep", 0.5), ("multiply", [6, 7])):
             try:
                 await alice.messaging.request(topic, peer, payload, timeout=0.2)
             except (RequestFailed, RequestTimeout, NoResponders) as error:

@@ -35,6 +35,7 @@ async def test_friends_and_strangers_write_and_friends_read(mm_guestbook: Module
         world.node(3, services=[books[1]]) as eve,
     ):
         mine = alice.service(mm_guestbook.Guestbook)
+        alice.set_up()
         assert alice.services == (mine,)
         for peer in (bob, eve):
             await peer.add(alice.ticket())

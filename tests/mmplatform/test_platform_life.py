@@ -72,6 +72,7 @@ async def test_stop_leaves_nothing(kind: str, tmp_path: Path) -> None:
         await alice.messaging.send("n", identity(9).sign_id, "away", expire_after=100)
         await alice.ping(bob.sign_id)
         await until(lambda: len(footprint()[0]) >= 2)
+        await bob.stop(grace=0.1)
     await alice.stop()
     assert footprint() == before
     assert timers() <= waiting + 1  # the test's own time-out

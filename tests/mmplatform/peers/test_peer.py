@@ -209,7 +209,7 @@ async def test_awaiting_a_delivery_ends_when_the_platform_stops() -> None:
         near = await alice.messaging.send("slow", "local", 1)
         waiting = [asyncio.ensure_future(_ended(delivery)) for delivery in (far, near)]
         await asyncio.sleep(0)
-        await alice.stop()
+        await alice.stop(grace=0)
         assert await asyncio.gather(*waiting) == ["NotRunning", "NotRunning"]
 
 
