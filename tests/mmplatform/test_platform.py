@@ -241,6 +241,7 @@ async def test_requests_go_both_ways_and_fail_in_three_ways(kind: str) -> None:
             await alice.messaging.request("raise", bob.sign_id)
         with pytest.raises(NoResponders):
             await alice.upstream.ask(bob.sign_id, "n", "xx", b"", 5)
+        await bob.stop(grace=0)  # the handler that hangs would not end
 
 
 async def test_a_request_nobody_can_take_times_out() -> None:
