@@ -15,6 +15,8 @@ import pytest
 from mmplatform.cli import logs
 from tests.support.cli import MM, PATIENCE, Node, end
 
+pytestmark = pytest.mark.slow  # all of it takes many seconds
+
 Here = Callable[..., tuple[int, str, str]]
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (INFO|DEBUG|WARNING|ERROR) mm[a-z_.]+ \S.*")
 NODE = ("run", "--listen", "tcp://127.0.0.1:0")

@@ -16,6 +16,8 @@ from mmplatform.mail import mailer as mail
 from tests.support.relays import Disk, Person, Relay, people, shuffled
 from tests.support.waiting import pace, until
 
+pytestmark = pytest.mark.slow  # all of it takes many seconds
+
 STEPS = 40
 
 

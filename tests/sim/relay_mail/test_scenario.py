@@ -7,6 +7,8 @@ import pytest
 
 from tests.sim.relay_mail.scenario import Life
 
+pytestmark = pytest.mark.slow  # all of it takes many seconds
+
 
 @pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
 def test_g1_g3_g4_g5_g10_a_troubled_life(seed: int) -> None:
