@@ -34,8 +34,6 @@ WRITER = """
 import asyncio, os, sys
 from pathlib import Path
 from tests.support.stores import ALL, NO_CAPS, key, mail, redis_home, sqlite_home
-
-pytestmark = pytest.mark.slow  # all of it takes many seconds
 kind, place, run = sys.argv[1], sys.argv[2], int(sys.argv[3])
 log = os.open(sys.argv[4], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 home = sqlite_home(Path(place)) if kind == "sqlite" else redis_home(place, "killed")
