@@ -15,6 +15,8 @@ HEAD = """
 import asyncio, signal, sys, threading, time
 from mmplatform.program import ended_by_signals, run_to_end
 
+TERM, INT = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)  # a background job ignores SIGINT
+
 def say(text):
     print(text, flush=True)
 """
@@ -25,8 +27,8 @@ async def main():
     with ended_by_signals(over.set):
         say("ready")
         await over.wait()
-    say("in order" if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL else "not restored")
-    say("in order" if signal.getsignal(signal.SIGINT) is signal.default_int_handler else "not restored")
+    say("in order" if signal.getsignal(signal.SIGTERM) is TERM else "not restored")
+    say("in order" if signal.getsignal(signal.SIGINT) is INT else "not restored")
 
 run_to_end(main())
 say("over")
@@ -99,7 +101,7 @@ async def main():
 try:
     run_to_end(main())
 except ValueError as error:
-    say(f"{error} {error.__context__} {signal.getsignal(signal.SIGTERM) is signal.SIG_DFL}")
+    say(f"{error} {error.__context__} {signal.getsignal(signal.SIGTERM) is TERM}")
 """
 
 THREAD = """
@@ -111,7 +113,7 @@ def run():
     try:
         run_to_end(main())
     except ValueError as error:
-        say(f"{error} {signal.getsignal(signal.SIGTERM) is signal.SIG_DFL}")
+        say(f"{error} {signal.getsignal(signal.SIGTERM) is TERM}")
 
 say("ready")
 thread = threading.Thread(target=run)
