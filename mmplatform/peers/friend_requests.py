@@ -17,8 +17,8 @@ from mmplatform.errors import CodecError
 from mmplatform.events import Events
 from mmplatform.identity.keys import SignId
 from mmplatform.message import Priority
-from mmplatform.messaging.dispatch import OnReply
-from mmplatform.messaging.results import DONE, NOBODY, Finished, Result
+from mmplatform.messaging.internal import InternalHandler
+from mmplatform.messaging.results import DONE, Finished, Result
 from mmplatform.storage.contract import Row, Storage
 
 PROTOCOL: Final = "contacts"  # on the wire
@@ -36,7 +36,7 @@ class _Row(Struct, array_like=True):
 _rows = Decoder(_Row, 16)
 
 
-class FriendRequests:
+class FriendRequests(InternalHandler):
     """Lists who asks, and asks. ``save`` writes rows before the message that brought them is acknowledged; ``changed``
     is called when somebody has stopped asking."""
 
@@ -104,9 +104,6 @@ class FriendRequests:
 
     # The protocol.
 
-    def on_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
-        """Ignore it: who asks does so once, durably."""
-
     def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
         """List a stranger that asks."""
         if scope != "public" or topic != TOPIC:
@@ -119,20 +116,6 @@ class FriendRequests:
             self._save([(ASKING + sender.encode(), encode(_Row(since)))])
             self._events.emit("asking", peer)
         return DONE
-
-    def on_request(
-        self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
-    ) -> bytes | Result | None:
-        """Refuse: who asks waits for a person."""
-        return NOBODY
-
-    def listens(self, scope: str, topic: str) -> bool:
-        """Whether requests are taken: always."""
-        return True
-
-    async def end(self, grace: float) -> list[str]:
-        """End nothing: no handler is at work."""
-        return []
 
     # Inside.
 

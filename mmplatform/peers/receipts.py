@@ -7,20 +7,17 @@ from mmplatform.delivery.outcomes import outcome_of
 from mmplatform.delivery.receipts import PROTOCOL, decode_receipt
 from mmplatform.errors import CodecError, Refused
 from mmplatform.message import Outcome
-from mmplatform.messaging.dispatch import OnReply
-from mmplatform.messaging.results import DONE, NOBODY, Finished, Result
+from mmplatform.messaging.internal import InternalHandler
+from mmplatform.messaging.results import DONE, Finished, Result
 
 
-class Receipts:
+class Receipts(InternalHandler):
     """Handles the protocol of receipts; ``ended(peer, lane, epoch, low, high, outcome)`` is told each."""
 
     protocol: Final = PROTOCOL
 
     def __init__(self, ended: Callable[[str, int, int, int, int, Outcome], None]) -> None:
         self._ended = ended
-
-    def on_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
-        """Ignore it: receipts are durable."""
 
     def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
         """Take a receipt, which can only speak of messages to its sender."""
@@ -31,17 +28,3 @@ class Receipts:
         for lane, epoch, low, high, end, text in entries:
             self._ended(sender, lane, epoch, low, high, outcome_of(end, text))
         return DONE
-
-    def on_request(
-        self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
-    ) -> bytes | Result | None:
-        """Refuse: receipts are never requests."""
-        return NOBODY
-
-    def listens(self, scope: str, topic: str) -> bool:
-        """Whether receipts are taken: always."""
-        return True
-
-    async def end(self, grace: float) -> list[str]:
-        """End nothing: no handler is at work."""
-        return []

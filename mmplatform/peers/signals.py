@@ -9,8 +9,7 @@ from typing import Final
 
 from mmplatform.delivery.wire import Event
 from mmplatform.identity.keys import SignId
-from mmplatform.messaging.dispatch import OnReply
-from mmplatform.messaging.results import NOBODY, Finished, Result
+from mmplatform.messaging.internal import InternalHandler
 from mmplatform.peers.peer import Peer
 from mmplatform.plugins.signalling import SIGNAL_LIMIT, SignallingTransport
 from mmplatform.plugins.transport import Transport
@@ -18,7 +17,7 @@ from mmplatform.plugins.transport import Transport
 PROTOCOL: Final = "rtc"  # name of the protocol of signals, whose topics are schemes of transports
 
 
-class Signals:
+class Signals(InternalHandler):
     """Handles the protocol of signals. ``peer`` gives the object of a peer, when there is one."""
 
     protocol: Final = PROTOCOL
@@ -39,20 +38,6 @@ class Signals:
         if isinstance(transport, SignallingTransport) and len(payload) <= SIGNAL_LIMIT:
             transport.signalled(SignId(sender), payload)
 
-    def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
-        """Refuse: signals are never durable."""
-        return NOBODY
-
-    def on_request(
-        self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
-    ) -> bytes | Result | None:
-        """Refuse: signals are never requests."""
-        return NOBODY
-
     def listens(self, scope: str, topic: str) -> bool:
         """Whether durable signals are taken: never."""
         return False
-
-    async def end(self, grace: float) -> list[str]:
-        """End nothing: no handler is at work."""
-        return []

@@ -14,8 +14,8 @@ import { asError, Refused } from "../errors.js";
 import type { Scope } from "../identity/circles.js";
 import type { SignId } from "../identity/keys.js";
 import { PRIORITIES } from "../message.js";
-import type { ProtocolHandler } from "../messaging/dispatch.js";
-import { DONE, NOBODY, type Result } from "../messaging/subscriber.js";
+import { InternalHandler } from "../messaging/internal.js";
+import { DONE, type Result } from "../messaging/subscriber.js";
 import type { Storage } from "../storage/contract.js";
 
 export const CONTACTS = "contacts"; // the protocol
@@ -25,7 +25,7 @@ const EXPIRY = 30 * 24 * 3_600_000; // milliseconds after which a question is gi
 const MOST = 256; // peers that are listed; more are refused
 
 /** `asks` is told of a stranger that begins to ask. */
-export class FriendRequests implements ProtocolHandler {
+export class FriendRequests extends InternalHandler {
   private readonly asking = new Map<SignId, number>();
   private readonly asked = new Set<SignId>();
 
@@ -35,7 +35,9 @@ export class FriendRequests implements ProtocolHandler {
     private readonly outbox: Outbox,
     private readonly asks: (peer: SignId) => void,
     private readonly failed: (error: Error) => void,
-  ) {}
+  ) {
+    super();
+  }
 
   async open(): Promise<void> {
     for (const [key, value] of await this.storage.read("asking/")) this.asking.set(peerOf(key), Number(decode(value)));
@@ -81,13 +83,7 @@ export class FriendRequests implements ProtocolHandler {
     }
   }
 
-  listens(): boolean {
-    return true;
-  }
-
-  onEvent(): void {}
-
-  onMessage(
+  override onMessage(
     scope: Scope,
     topic: string,
     sender: SignId,
@@ -105,16 +101,6 @@ export class FriendRequests implements ProtocolHandler {
       this.asks(sender);
     }
     finished(DONE);
-  }
-
-  onRequest(
-    _scope: Scope,
-    _topic: string,
-    _sender: SignId,
-    _payload: Uint8Array,
-    finished: (result: Result<Uint8Array>) => void,
-  ): void {
-    finished(NOBODY);
   }
 
   private save(key: string, value: Uint8Array | null): void {

@@ -6,18 +6,20 @@ import { asError, CodecError, Refused } from "../errors.js";
 import type { Scope } from "../identity/circles.js";
 import type { SignId } from "../identity/keys.js";
 import { PRIORITIES } from "../message.js";
-import type { ProtocolHandler } from "../messaging/dispatch.js";
+import { InternalHandler } from "../messaging/internal.js";
 import { DONE, NOBODY, type Result } from "../messaging/subscriber.js";
 import type { Row } from "../storage/contract.js";
 
 const LANE = PRIORITIES.indexOf("control");
 const EXPIRY = 7 * 24 * 3_600_000; // milliseconds
 
-export class Receipts implements ProtocolHandler {
+export class Receipts extends InternalHandler {
   constructor(
     private readonly outbox: Outbox,
     private readonly failed: (error: Error) => void,
-  ) {}
+  ) {
+    super();
+  }
 
   /** Tell `peer` how messages ended, and save `rows` with that; what cannot be saved is told after the next start. */
   send(peer: string, ends: EndOfOne[], rows: Row[]): void {
@@ -30,13 +32,7 @@ export class Receipts implements ProtocolHandler {
     });
   }
 
-  listens(): boolean {
-    return true;
-  }
-
-  onEvent(): void {}
-
-  onMessage(
+  override onMessage(
     _scope: Scope,
     topic: string,
     sender: SignId,
@@ -54,15 +50,5 @@ export class Receipts implements ProtocolHandler {
       if (!(error instanceof CodecError)) throw error;
       finished({ error: new Refused("bad-payload") });
     }
-  }
-
-  onRequest(
-    _scope: Scope,
-    _topic: string,
-    _sender: SignId,
-    _payload: Uint8Array,
-    finished: (result: Result<Uint8Array>) => void,
-  ): void {
-    finished(NOBODY);
   }
 }

@@ -2,18 +2,19 @@
 
 import type { Scope } from "../identity/circles.js";
 import type { SignId } from "../identity/keys.js";
-import type { ProtocolHandler } from "../messaging/dispatch.js";
-import { NOBODY, type Result } from "../messaging/subscriber.js";
+import { InternalHandler } from "../messaging/internal.js";
 import { type Transport, transportOf } from "../plugins/transport.js";
 import type { Peers } from "./registry.js";
 
 export const SIGNALS = "rtc"; // the protocol
 
-export class Signals implements ProtocolHandler {
+export class Signals extends InternalHandler {
   constructor(
     private readonly peers: Peers,
     private readonly transports: readonly Transport[],
-  ) {}
+  ) {
+    super();
+  }
 
   /** At once or not at all: a signal that is late is of no use. False when no link is up. */
   send(signId: SignId, scheme: string, data: Uint8Array): boolean {
@@ -21,31 +22,11 @@ export class Signals implements ProtocolHandler {
     return peer?.link !== undefined && peer.exchange.sendEvent({ topic: scheme, protocol: SIGNALS, payload: data });
   }
 
-  listens(): boolean {
+  override listens(): boolean {
     return false;
   }
 
-  onEvent(_scope: Scope, topic: string, sender: SignId, payload: Uint8Array): void {
+  override onEvent(_scope: Scope, topic: string, sender: SignId, payload: Uint8Array): void {
     transportOf(topic, this.transports)?.signalled?.(sender, payload);
-  }
-
-  onMessage(
-    _scope: Scope,
-    _topic: string,
-    _sender: SignId,
-    _payload: Uint8Array,
-    finished: (result: Result) => void,
-  ): void {
-    finished(NOBODY);
-  }
-
-  onRequest(
-    _scope: Scope,
-    _topic: string,
-    _sender: SignId,
-    _payload: Uint8Array,
-    finished: (result: Result<Uint8Array>) => void,
-  ): void {
-    finished(NOBODY);
   }
 }

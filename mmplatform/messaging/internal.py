@@ -1,0 +1,29 @@
+"""What handlers of the platform's own protocols have in common: each takes one kind of message, and nothing else."""
+
+from mmplatform.messaging.dispatch import OnReply
+from mmplatform.messaging.results import NOBODY, Finished, Result
+
+
+class InternalHandler:
+    """A :class:`ProtocolHandler` that takes nothing; each protocol says what it takes after all."""
+
+    def on_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
+        """Ignore a realtime message."""
+
+    def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
+        """Refuse a durable message."""
+        return NOBODY
+
+    def on_request(
+        self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
+    ) -> bytes | Result | None:
+        """Refuse a request."""
+        return NOBODY
+
+    def listens(self, scope: str, topic: str) -> bool:
+        """Whether durable messages are taken."""
+        return True
+
+    async def end(self, grace: float) -> list[str]:
+        """End nothing: no handler is at work."""
+        return []
