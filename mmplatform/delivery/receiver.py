@@ -113,7 +113,7 @@ class Stream:
 
     def must_leave(self, record: Record) -> bool:
         """Whether a message must be left, too, as an earlier one of its topic is."""
-        return bool(self.left.numbers) and self.left.precedes(record)
+        return self.left.precedes(record)
 
     def begin_at(self, base: int) -> None:
         """Count all below ``base`` as handled: the sender holds nothing of it any more."""

@@ -153,14 +153,11 @@ class Handled:
         """Messages that handlers have at hand."""
         return sum(receiver.unfinished for receiver in self._receivers.values())
 
-    def save(self, peer: str, receiver: Receiver, rows: Sequence[Row] = ()) -> None:
-        """Save, at the end of this loop turn, what of ``peer`` is done with, and ``rows``; then acknowledge it."""
-        if self._closed:
-            return
-        self._attached += rows
-        if peer not in self._dirty:
+    def save(self, peer: str, receiver: Receiver) -> None:
+        """Save, at the end of this loop turn, what of ``peer`` is done with; then acknowledge it."""
+        if not self._closed:
             self._dirty[peer] = receiver
-        self._schedule()
+            self._schedule()
 
     def amend(self, peer: str, lane: int, epoch: int, seq: int, ending: Ending) -> None:
         """Note how a message ended that was kept: its sender may have lost the receipt, and ask again."""

@@ -55,11 +55,11 @@ class InboxLimits:
 class HeldTopic:
     """What waits of one topic of one sender, for one protocol. ``in_hand``: rows that handlers have."""
 
-    __slots__ = ("count", "expires", "in_hand", "news", "peer", "protocol", "size", "topic")
+    __slots__ = ("count", "expires", "in_hand", "news", "peer", "protocol", "topic")
 
     def __init__(self, peer: str, protocol: str, topic: str) -> None:
         self.peer, self.protocol, self.topic = peer, protocol, topic
-        self.count = self.size = 0
+        self.count = 0
         self.expires = 2**63  # when the first of them expires, in Unix milliseconds of this node
         self.in_hand: set[bytes] = set()
         self.news: asyncio.Future[None] | None = None  # resolves when a handler is done with one of them
@@ -321,7 +321,6 @@ class Inbox:
             if topic is None:
                 topic = self.topics[place] = HeldTopic(*place)
             topic.count += 1
-            topic.size += key.size
             topic.expires = min(topic.expires, key.expires)
 
     def _uncount(self, key: InboxKey) -> None:
@@ -334,7 +333,6 @@ class Inbox:
         if key.prefix == HELD:
             topic = self.topics[key.peer, key.protocol, key.topic]
             topic.count -= 1
-            topic.size -= key.size
             if not topic.count:
                 del self.topics[key.peer, key.protocol, key.topic]
         if self._full:

@@ -42,7 +42,7 @@ class InboxContents:
     @property
     def failed(self) -> int:
         """How many messages have failed."""
-        return self._inbox.count - self._inbox.held
+        return self._inbox.counts()[1]
 
     async def entries(self, sender: str = "", *, failed: bool = False) -> AsyncIterator[InboxEntry]:
         """Give the messages that wait for a handler, or those that have failed, by sender and topic, the oldest first.

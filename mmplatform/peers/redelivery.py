@@ -190,14 +190,6 @@ class Redelivery:
                 self._handled.note(INBOX, key.peer, 0, 0, key.number, key.number)
         self._inbox.end(key, message, ending, self._reception.kept.stage(result.rows))
 
-    def message(self, handed: "Redelivered") -> Message:
-        """Make what a handler with a fourth parameter gets."""
-        key, kept = handed.key, handed.kept
-        return Message(
-            key.topic, key.protocol, kept.payload, key.peer, handed.scope, "durable", kept.id, kept.at / 1000,
-            key.expires / 1000,
-        )  # fmt: skip
-
 
 class TopicPage:
     """Rows of one topic that are being read, while those before are handed over; rows that go meanwhile are known
@@ -243,4 +235,8 @@ class Redelivered:
 
     def message(self) -> Message:
         """Make what a handler with a fourth parameter gets."""
-        return self._redelivery.message(self)
+        key, kept = self.key, self.kept
+        return Message(
+            key.topic, key.protocol, kept.payload, key.peer, self.scope, "durable", kept.id, kept.at / 1000,
+            key.expires / 1000,
+        )  # fmt: skip
