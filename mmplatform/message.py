@@ -143,7 +143,7 @@ class Delivery:
     @property
     def id(self) -> str:
         """The name ``epoch.lane.seq@peer``, by which :meth:`Platform.delivery` finds the message after a restart."""
-        return f"{self.epoch}.{self.lane}.{self.seq}@{self.peer}"
+        return make_id(self.peer, self.lane, self.epoch, self.seq)
 
     @property
     def state(self) -> str:
@@ -221,11 +221,16 @@ class Delivery:
         return f"<Delivery {self.id} {self.state}>"
 
 
+def make_id(peer: str, lane: int, epoch: int, seq: int) -> str:
+    """Return the id of a delivery: the name by which it is found after a restart."""
+    return f"{epoch}.{lane}.{seq}@{peer}"
+
+
 def parse_id(text: str) -> tuple[str, int, int, int]:
     """Split a delivery id into (peer, lane, epoch, seq). Raises ValueError."""
     numbers, _, peer = text.partition("@")
     epoch, lane, seq = (int(part) for part in numbers.split("."))
-    if not peer or not 0 <= lane <= Priority.LOW or seq < 1 or f"{epoch}.{lane}.{seq}@{peer}" != text:
+    if not peer or not 0 <= lane <= Priority.LOW or seq < 1 or make_id(peer, lane, epoch, seq) != text:
         raise ValueError(f"not a delivery id: {text!r}")
     return peer, lane, epoch, seq
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.delivery.receipts import EndOfOne
 from mmplatform.delivery.wire import OVERHEAD, Ending, Integer, Lane
-from mmplatform.message import MAX_PAYLOAD
+from mmplatform.message import MAX_PAYLOAD, make_id
 
 HELD: Final = b"held/"  # the start of the keys of messages that wait for a handler
 FAILED: Final = b"failed/"  # of those whose handlers failed
@@ -70,7 +70,7 @@ class InboxMessage(NamedTuple):
     @property
     def id(self) -> str:
         """The id of the delivery at its sender, with the sender behind the @."""
-        return f"{self.epoch}.{self.lane}.{self.seq}@{self.peer}"
+        return make_id(self.peer, self.lane, self.epoch, self.seq)
 
     def key(self, number: int) -> InboxKey:
         """Return the key under which the message is kept as the ``number``-th that came."""

@@ -10,7 +10,7 @@ from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import LaneQueue, PeerQueue
 from mmplatform.durable.rows import READ_ROWS, MessageKey, first_of, row_prefix, segments
 from mmplatform.errors import CodecError
-from mmplatform.message import CANCELLED, Priority, parse_id
+from mmplatform.message import CANCELLED, Priority, make_id, parse_id
 
 
 class QueuedMessage(NamedTuple):
@@ -121,7 +121,7 @@ def _queued_of(outbox: Outbox, queue: PeerQueue, lane_queue: LaneQueue, value: b
             continue
         now = _state_of_kept(queue, lane, epoch, record.seq)
         yield QueuedMessage(
-            f"{epoch}.{lane}.{record.seq}@{peer}",
+            make_id(peer, lane, epoch, record.seq),
             peer,
             record.topic,
             len(record.payload),

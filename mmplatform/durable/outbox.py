@@ -27,7 +27,7 @@ from mmplatform.durable.rows import ROW_BYTES, MessageKey, Row, Segment, row_pre
 from mmplatform.durable.runs import Runs
 from mmplatform.durable.unsynced import UnsyncedRows, retrieve
 from mmplatform.errors import CodecError, NotRunning, StorageError
-from mmplatform.message import DELIVERED, Delivery, Outcome, Priority
+from mmplatform.message import DELIVERED, Delivery, Outcome, Priority, make_id
 from mmplatform.storage.contract import Row as StorageRow
 from mmplatform.storage.contract import Storage
 
@@ -209,7 +209,7 @@ class Outbox:
         self.ended["delivered"] += len(settled.seqs) - len(settled.outcomes) - len(kept)
         for seq, outcome in settled.outcomes.items():
             self.ended[outcome.state] += 1
-            self.fates.note(f"{settled.epoch}.{settled.lane}.{seq}@{peer}", outcome)
+            self.fates.note(make_id(peer, settled.lane, settled.epoch, seq), outcome)
         if settled.epoch == self.epoch:
             pop, outcomes = lane_queue.deliveries.pop, settled.outcomes
             for seq in settled.seqs:

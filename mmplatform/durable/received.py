@@ -11,7 +11,7 @@ from mmplatform.durable.fates import Fates
 from mmplatform.durable.received_ids import Place, ReceivedIds
 from mmplatform.durable.rows import MessageKey
 from mmplatform.durable.unsynced import UnsyncedRows
-from mmplatform.message import EXPIRED, Delivery, Outcome
+from mmplatform.message import EXPIRED, Delivery, Outcome, make_id
 from mmplatform.storage.contract import Storage
 
 LOOK_EVERY: Final = 3600.0  # seconds between two looks for messages whose recipient is silent for too long
@@ -80,7 +80,7 @@ class Received:
             self._end_unacknowledged(place, low, high, outcome)
         for seq in [seq for first, last in ended for seq in range(first, last + 1)]:
             self._ended[outcome.state] += 1
-            self._fates.note(f"{epoch}.{lane}.{seq}@{peer}", outcome)
+            self._fates.note(make_id(peer, lane, epoch, seq), outcome)
             delivery = self._delivery((*place, seq))
             if delivery is not None:
                 delivery.settle(outcome)

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from mmplatform.codec import Decoder, Struct
 from mmplatform.delivery.sender import LANES
 from mmplatform.delivery.wire import Record, size_of
+from mmplatform.message import make_id
 
 OUTBOX: Final = b"outbox/"  # the start of the keys of all rows
 CANCELLED: Final = b"cancelled/"  # the start of the keys of all marks of cancelled messages
@@ -95,5 +96,4 @@ def parse_key(key: bytes) -> tuple[str, int, int, int] | None:
 
 def cancelled_key(message: MessageKey) -> bytes:
     """Return the key of the mark of a cancelled message."""
-    peer, lane, epoch, seq = message
-    return CANCELLED + f"{epoch}.{lane}.{seq}@{peer}".encode()
+    return CANCELLED + make_id(*message).encode()

@@ -6,7 +6,7 @@ from typing import Protocol
 from mmplatform.delivery.receiver import Stream
 from mmplatform.delivery.wire import Record, Request
 from mmplatform.identity.keys import SignId
-from mmplatform.message import Message
+from mmplatform.message import Message, make_id
 from mmplatform.messaging.results import NOBODY, Result
 
 
@@ -39,7 +39,7 @@ class InHand:
     def message(self) -> Message:
         """Make what a handler with a fourth parameter gets."""
         record, peer = self.record, self.taker.peer
-        name = f"{self.stream.epoch}.{self.stream.lane}.{record.seq}@{peer}"
+        name = make_id(peer, self.stream.lane, self.stream.epoch, record.seq)
         return Message(
             record.topic, record.protocol, record.payload, peer, self.scope, "durable", name, self.taker.now(),
             self.expires / 1000,

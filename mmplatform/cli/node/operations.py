@@ -13,7 +13,7 @@ from mmplatform.cli.node.subscriptions import Subscriptions
 from mmplatform.durable import inspection
 from mmplatform.errors import LocalError, RequestTimeout
 from mmplatform.identity.keys import SignId
-from mmplatform.message import Priority
+from mmplatform.message import Priority, make_id
 from mmplatform.peers.status import LinkStatus
 from mmplatform.platform import Platform
 from mmplatform.plugins.transport import CONNECTING
@@ -198,7 +198,7 @@ async def _unended(platform: Platform, peer: str | None) -> AsyncIterator[dict[s
         expires_in = round(until / 1000 - platform.parts.now(), 3)
         for seq in range(low, high + 1):  # of these, the id is all that is kept here
             yield {
-                "id": f"{epoch}.{lane}.{seq}@{key}", "peer": key, "name": platform.contacts.name(key), "topic": "",
+                "id": make_id(key, lane, epoch, seq), "peer": key, "name": platform.contacts.name(key), "topic": "",
                 "size": None, "priority": Priority(lane).name.lower(), "expiresIn": expires_in, "state": "received",
                 "why": sending.KEPT_THERE,
             }  # fmt: skip
