@@ -129,9 +129,12 @@ class Parts:
         )
         self.kept = Kept(storage)
         self.inbox = Inbox(
-            storage, self.handled, self.kept, now, self.outbox.tell_ends,
-            lambda peer: self.contacts.scope(peer) == "public", failed, limits,
+            storage, self.handled, now, self.outbox.tell_ends, lambda peer: self.contacts.scope(peer) == "public",
+            failed, limits,
         )  # fmt: skip
+        self.handled.tell = self.inbox.tell
+        self.handled.watch(self.inbox.saved)
+        self.handled.watch(self.kept.saved)
         self.reception = Reception(
             self.inbox, self.kept, self.dispatcher.internal, hold, lambda peer: self.friend_requests.asks(peer),
             lambda peer: self.peers.want_again(peer), now,
@@ -139,6 +142,7 @@ class Parts:
         self.redelivery = Redelivery(
             self.inbox, self.handled, self.dispatcher, self.reception, self.contacts.scope, now, failed
         )
+        self.inbox.grown, self.inbox.freed = self.redelivery.grown, lambda peer: self.peers.want_again(peer)
         self.friend_requests = FriendRequests(
             self.contacts, storage, self.outbox, self.handled.attach, self.reception.subscribed, now, events
         )

@@ -54,7 +54,7 @@ class Handled:
         self._attached: list[Row] = []
         self._ended: list[EndedMessage] = []
         self.tell: Callable[[list[EndedMessage]], None] = lambda ended: None  # writes receipts at once
-        self.saved: Callable[[list[Row]], None] = lambda rows: None  # told of attached rows that are on disk
+        self._watchers: list[Callable[[list[Row]], None]] = []
         self._log = log
         self._unlogged: HandledNote | None = None
         self._busy = self._scheduled = self._logging = False
@@ -165,6 +165,10 @@ class Handled:
         if receiver.amend(lane, epoch, seq, ending):
             self.save(peer, receiver)
 
+    def watch(self, saved: Callable[[list[Row]], None]) -> None:
+        """Call ``saved`` with the rows that were attached, once they are on disk."""
+        self._watchers.append(saved)
+
     def attach(self, rows: Sequence[Row], ended: EndedMessage | None = None) -> None:
         """Save ``rows`` at the end of this loop turn, in the order of the calls, after what was attached before.
 
@@ -249,7 +253,8 @@ class Handled:
             return
         self._busy = False
         if attached:
-            self.saved(attached)
+            for saved in self._watchers:
+                saved(attached)
         for peer, _, checkpoint in saving:
             self._acknowledge(peer, [ack for _, _, ack in checkpoint])
         if (self._dirty or self._attached) and not self._closed:

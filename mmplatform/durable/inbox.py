@@ -27,7 +27,6 @@ from mmplatform.durable.inbox_rows import (
     size_of,
     topic_prefix,
 )  # fmt: skip
-from mmplatform.durable.kept import Kept
 from mmplatform.errors import CodecError, StorageCorrupt, StorageError
 from mmplatform.message import DEFAULT_EXPIRY
 from mmplatform.storage.contract import Row, Storage
@@ -78,7 +77,6 @@ class Inbox:
         self,
         storage: Storage,
         handled: Handled,
-        kept: Kept,
         now: Callable[[], float],
         receipt: Callable[[str, list[EndOfOne]], None],
         is_stranger: Callable[[str], bool],
@@ -89,7 +87,7 @@ class Inbox:
         self.gone = Gone()  # rows that were taken out, as long as somebody may have read them before
         self.grown: Callable[[HeldTopic], None] = lambda topic: None  # told of a topic that has one more
         self.freed: Callable[[str], None] = lambda peer: None  # told of a peer of whom more can be kept again
-        self._storage, self._handled, self._kept, self._now = storage, handled, kept, now
+        self._storage, self._handled, self._now = storage, handled, now
         self._receipt, self._is_stranger, self._failed, self._limits = receipt, is_stranger, failed, limits
         self._sums: dict[str, list[int]] = {}  # of each peer: messages, bytes
         self._bytes = 0
@@ -98,7 +96,6 @@ class Inbox:
         self._timer: asyncio.TimerHandle | None = None
         self._expiring: asyncio.Task[None] | None = None
         self._closed = False
-        handled.tell, handled.saved = self._tell, self._saved
 
     # Life.
 
@@ -119,7 +116,7 @@ class Inbox:
                 else:
                     self._count(parsed)
         written = self._storage.write(rows)
-        self._tell(ended)
+        self.tell(ended)
         await written
         self._handled.begin_log()
 
@@ -202,6 +199,18 @@ class Inbox:
         expires = max(message.expires, int((self._now() + DEFAULT_EXPIRY) * 1000))
         self._handled.attach([(key.encoded, None), self._row(message.among_waiting(expires))])
         self._tell_grown(message)
+
+    def tell(self, ended: list[EndedMessage]) -> None:
+        """Send receipts of messages that end with the rows that are being written."""
+        peers: dict[str, list[EndOfOne]] = {}
+        for peer, end in ended:
+            peers.setdefault(peer, []).append(end)
+        for peer, ends in peers.items():
+            self._receipt(peer, ends)
+
+    def saved(self, rows: list[Row]) -> None:
+        """Note which rows are deleted on disk."""
+        self.gone.deleted([number_of(key) for key, value in rows if value is None and key.startswith((HELD, FAILED))])
 
     # What is there.
 
@@ -348,19 +357,6 @@ class Inbox:
             if messages <= limits.peer_messages * 9 // 10 and used <= limits.peer_bytes * 9 // 10:
                 self._full.discard(peer)
                 self.freed(peer)
-
-    def _tell(self, ended: list[EndedMessage]) -> None:
-        """Send receipts of messages that end with the rows that are being written."""
-        peers: dict[str, list[EndOfOne]] = {}
-        for peer, end in ended:
-            peers.setdefault(peer, []).append(end)
-        for peer, ends in peers.items():
-            self._receipt(peer, ends)
-
-    def _saved(self, rows: list[Row]) -> None:
-        """Note which rows are deleted, and which values of the application can be read from the storage."""
-        self.gone.deleted([number_of(key) for key, value in rows if value is None and key.startswith((HELD, FAILED))])
-        self._kept.saved(rows)
 
     def _watch_first(self, not_before: float = 0.01) -> None:
         """Set the timer to the first expiry of all."""

@@ -73,7 +73,6 @@ class Reception:
         self._parked_bytes = 0
         self._left = False
         self._timer: asyncio.TimerHandle | None = None
-        inbox.freed = again
 
     # Life.
 

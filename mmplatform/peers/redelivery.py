@@ -47,7 +47,6 @@ class Redelivery:
         self._timer: asyncio.TimerHandle | None = None
         self._wanted = self._begun = self._closed = False
         self._unreadable = False  # the last row that was asked for could not be read
-        inbox.grown = self._grown
 
     def begin(self) -> None:
         """Hand over what there are handlers for, and look again at each call of :meth:`look`."""
@@ -59,6 +58,18 @@ class Redelivery:
         self._wanted = True
         if self._begun and self._looking is None and not self._closed:
             self._looking = asyncio.get_running_loop().create_task(self._look(), name="mm inbox")
+
+    def grown(self, topic: HeldTopic) -> None:
+        """Read a topic when there are handlers for what it has; its rows will be there in the next turn of the loop."""
+        if self._closed or not self._begun or topic in self._reading or topic.count <= len(topic.in_hand):
+            return
+        if self._is_heard(topic):
+            if len(self._reading) >= SIDE_BY_SIDE:
+                self.look()
+                return
+            task = asyncio.get_running_loop().create_task(self._hand_over(topic), name="mm inbox reader")
+            self._reading[topic] = task
+            task.add_done_callback(partial(self._ended, topic))
 
     async def close(self) -> None:
         """Read no more; what handlers have at hand comes again after the next start."""
@@ -78,20 +89,8 @@ class Redelivery:
                 await slice_.pause()
                 while len(self._reading) >= SIDE_BY_SIDE:
                     await asyncio.wait(self._reading.values(), return_when=asyncio.FIRST_COMPLETED)
-                self._grown(topic)
+                self.grown(topic)
         self._looking = None
-
-    def _grown(self, topic: HeldTopic) -> None:
-        """Read a topic when there are handlers for what it has; its rows will be there in the next turn of the loop."""
-        if self._closed or not self._begun or topic in self._reading or topic.count <= len(topic.in_hand):
-            return
-        if self._is_heard(topic):
-            if len(self._reading) >= SIDE_BY_SIDE:
-                self.look()
-                return
-            task = asyncio.get_running_loop().create_task(self._hand_over(topic), name="mm inbox reader")
-            self._reading[topic] = task
-            task.add_done_callback(partial(self._ended, topic))
 
     def _is_heard(self, topic: HeldTopic) -> bool:
         return self._dispatcher.listens(self._scope(topic.peer), topic.topic, topic.protocol)

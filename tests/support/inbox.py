@@ -49,9 +49,12 @@ class Keeper:
         )
         self.kept = Kept(storage)
         self.inbox = Inbox(
-            storage, self.handled, self.kept, self.clock, self._tell, lambda peer: peer not in (BOB, CAROL),
-            self.errors.append, limits or InboxLimits(),
+            storage, self.handled, self.clock, self._tell, lambda peer: peer not in (BOB, CAROL), self.errors.append,
+            limits or InboxLimits(),
         )  # fmt: skip
+        self.handled.tell = self.inbox.tell
+        self.handled.watch(self.inbox.saved)
+        self.handled.watch(self.kept.saved)
         self.inbox.freed = self.freed.append
         self.contents = InboxContents(self.inbox)
 
@@ -166,6 +169,7 @@ class Desk(Keeper):
             self.inbox, self.handled, self.dispatcher, self.reception, lambda peer: self.scopes.get(peer, "public"),
             self.clock, self.errors.append,
         )  # fmt: skip
+        self.inbox.grown, self.inbox.freed = self.redelivery.grown, self.again.append
 
     def listen(self, *topics: str) -> None:
         """Subscribe to ``topics``, and to no others."""
