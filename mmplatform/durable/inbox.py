@@ -181,10 +181,10 @@ class Inbox:
 
     def end(self, key: InboxKey, message: InboxMessage, ending: Ending, rows: Sequence[Row] = ()) -> None:
         """Let a message go that is kept: it is handled, or will not be; ``rows`` are saved together with that."""
-        self._uncount(key)
-        self.gone.add(key.number)
-        ended = None if message.told else (key.peer, message.ended(ending))
-        if ended is not None:
+        self._take_out(key)
+        ended = None
+        if not message.told:
+            ended = key.peer, message.ended(ending)
             self._handled.amend(key.peer, message.lane, message.epoch, message.seq, ending)
         self._handled.attach([(key.encoded, None), *rows], ended)
 
@@ -194,8 +194,7 @@ class Inbox:
 
     def wait_again(self, key: InboxKey, message: InboxMessage) -> None:
         """Let a failed message wait for handlers again, for a week at least; its sender is told nothing more."""
-        self._uncount(key)
-        self.gone.add(key.number)
+        self._take_out(key)
         expires = max(message.expires, int((self._now() + DEFAULT_EXPIRY) * 1000))
         self._handled.attach([(key.encoded, None), self._row(message.among_waiting(expires))])
         self._tell_grown(message)
@@ -243,8 +242,7 @@ class Inbox:
                 return key, decode_message(key, value)
             except CodecError as error:
                 why = str(error)
-            self._uncount(key)
-            self.gone.add(key.number)
+            self._take_out(key)
         self._failed(StorageCorrupt(f"a message that waits for a handler was put aside: {why}"))
         self._handled.attach([(b"quarantine/" + encoded, value), (encoded, None)])
         return None
@@ -332,7 +330,9 @@ class Inbox:
             topic.count += 1
             topic.expires = min(topic.expires, key.expires)
 
-    def _uncount(self, key: InboxKey) -> None:
+    def _take_out(self, key: InboxKey) -> None:
+        """Count a message no more; whoever has read its row already is to pass by it."""
+        self.gone.add(key.number)
         sums = self._sums[key.peer]
         sums[0] -= 1
         sums[1] -= key.size

@@ -6,11 +6,20 @@ from typing import Any
 import pytest
 
 from mmplatform import NotRunning, RequestTimeout
-from mmplatform.message import DELIVERED
+from mmplatform.message import DELIVERED, Delivery
 from mmplatform.storage.memory import MemoryStorage
 from tests.support.peers import befriend
 from tests.support.waiting import until
 from tests.support.world import World, collect, listen_to
+
+
+async def comes_again(world: World, storage: MemoryStorage, delivery: Delivery) -> None:
+    """The node starts again on its storage, hears the message that was not handled, and its sender is told."""
+    again = world.node(2, storage=storage)
+    heard = collect(again)
+    async with again:
+        assert await delivery == DELIVERED
+        assert heard == [1]
 
 
 async def test_a_handler_that_sends_loses_nothing_when_its_node_stops_in_the_middle() -> None:
@@ -128,11 +137,7 @@ async def test_a_handler_that_will_not_end_is_named_and_left_behind() -> None:
         assert any("stubborn" in event[2] and "friends.in" in event[2] for event in told if event[0] == "error")
         release.set()
         assert not delivery.done, "it came too late to count"
-        again = world.node(2, storage=storage)
-        heard = collect(again)
-        async with again:
-            assert await delivery == DELIVERED
-            assert heard == [1]
+        await comes_again(world, storage, delivery)
 
 
 async def test_what_raised_not_running_is_not_handled() -> None:
@@ -159,11 +164,7 @@ async def test_what_raised_not_running_is_not_handled() -> None:
             await until(lambda: bob.parts.handled.unfinished == 1)
             await bob.stop(grace=0)
         assert not delivery.done
-        again = world.node(2, storage=storage)
-        heard = collect(again)
-        async with again:
-            assert await delivery == DELIVERED
-            assert heard == [1]
+        await comes_again(world, storage, delivery)
 
 
 async def test_a_request_whose_handler_ends_in_time_is_answered_by_a_node_that_stops() -> None:

@@ -1,37 +1,14 @@
 """Expiry of what waits costs what expires, not what waits."""
 
-from collections import deque
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 
 from mmplatform.delivery import outgoing_stream as module
 from mmplatform.delivery.outgoing_stream import NEVER, STALE
 from mmplatform.delivery.sender import Sender
 from mmplatform.delivery.wire import Ack, Record
+from tests.support.watched import Watched
 
 EPOCH = 7
-
-
-class Watched(deque[Any]):
-    """Counts how often one of its elements is looked at."""
-
-    looks = 0
-
-    def __iter__(self) -> Iterator[Any]:
-        for each in super().__iter__():
-            Watched.looks += 1
-            yield each
-
-    def __reversed__(self) -> Iterator[Any]:
-        for each in super().__reversed__():
-            Watched.looks += 1
-            yield each
-
-    def __getitem__(self, index: Any) -> Any:
-        Watched.looks += 1
-        return super().__getitem__(index)
 
 
 def record(seq: int, expires: int, size: int = 1) -> Record:

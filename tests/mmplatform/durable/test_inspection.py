@@ -1,9 +1,6 @@
 """What waits and in which state; taking a message back."""
 
 import asyncio
-from collections import deque
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -14,6 +11,7 @@ from mmplatform.errors import (
 )
 from mmplatform.message import DELIVERED, Priority
 from tests.support.outbox import BOB, CAROL, NORMAL, Node, full, rows, turn, until
+from tests.support.watched import Watched
 
 
 async def test_states_on_the_way(node: Node) -> None:
@@ -148,21 +146,6 @@ async def test_a_message_that_leaves_while_it_is_cancelled(node: Node, monkeypat
     assert await rows(node.storage, b"cancelled/") == []
     node.acknowledge(1)
     assert await delivery == DELIVERED
-
-
-class Watched(deque[Any]):
-    """Counts how often one of its elements is looked at."""
-
-    looks = 0
-
-    def __iter__(self) -> Iterator[Any]:
-        for each in super().__iter__():
-            Watched.looks += 1
-            yield each
-
-    def __getitem__(self, index: Any) -> Any:
-        Watched.looks += 1
-        return super().__getitem__(index)
 
 
 async def test_cancel_looks_at_few_of_the_messages_that_wait(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

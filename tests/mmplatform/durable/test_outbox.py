@@ -269,20 +269,25 @@ async def test_a_giver_up_does_not_take_the_message_back(node: Node) -> None:
     assert len(node.take()) == 1
 
 
+async def link_that_cannot_read(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link comes up while no row can be read; then all is well again."""
+
+    async def failing(key: bytes) -> bytes:
+        raise StorageError("unreadable")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(node.storage, "get", failing)
+        node.link()
+        await until(lambda: node.errors)
+
+
 async def test_a_reader_that_fails_is_told_and_tried_again(
     store: Callable[[], Storage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(store()) as node:
         await node.send(b"1")
     async with running(store(), 6) as node:
-        with monkeypatch.context() as patched:
-
-            async def failing(key: bytes) -> bytes:
-                raise StorageError("unreadable")
-
-            patched.setattr(node.storage, "get", failing)
-            node.link()
-            await until(lambda: node.errors)
+        await link_that_cannot_read(node, monkeypatch)
         await node.send(b"2")
         assert [record.payload for _, record in await node.drain()] == [b"1", b"2"]
 
@@ -294,14 +299,7 @@ async def test_a_reader_that_failed_goes_on_though_nobody_sends(
     async with running(store()) as node:
         await node.send(b"1")
     async with running(store(), 6) as node:
-        with monkeypatch.context() as patched:
-
-            async def failing(key: bytes) -> bytes:
-                raise StorageError("unreadable")
-
-            patched.setattr(node.storage, "get", failing)
-            node.link()
-            await until(lambda: node.errors)
+        await link_that_cannot_read(node, monkeypatch)
         for _ in range(300):
             await pace(0.001)
         assert node.outbox.queue(BOB).sender.unsettled == 1

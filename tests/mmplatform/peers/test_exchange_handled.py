@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,23 @@ async def nodes(tmp_path: Path) -> AsyncIterator[tuple[Platform, Platform]]:
         yield alice, bob
 
 
+@asynccontextmanager
+async def slow_disk(node: Platform, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """What ``node`` writes while the block runs is on its disk when the block is over."""
+    writes: list[tuple[Sequence[Row], asyncio.Future[None]]] = []
+
+    def later(rows: Sequence[Row], *, sync: bool = True) -> asyncio.Future[None]:
+        writes.append((rows, asyncio.get_running_loop().create_future()))
+        return writes[-1][1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node.storage, "write", later)
+        yield
+    for rows, written in writes:
+        await node.storage.write(rows)
+        written.set_result(None)
+
+
 async def send(alice: Platform, bob: Platform, count: int) -> None:
     """In one frame."""
     await asyncio.gather(*(alice.messaging.send("chat", bob.sign_id, n) for n in range(count)))
@@ -57,20 +74,10 @@ async def test_what_a_handler_saves_is_never_noted_as_handled_before_it_is_saved
         message.put(f"chat/{payload}", payload)
         ran.append(payload)
 
-    writes: list[tuple[Sequence[Row], asyncio.Future[None]]] = []
-
-    def slow_disk(rows: Sequence[Row], *, sync: bool = True) -> asyncio.Future[None]:
-        writes.append((rows, asyncio.get_running_loop().create_future()))
-        return writes[-1][1]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(bob.storage, "write", slow_disk)
+    async with slow_disk(bob, monkeypatch):
         await send(alice, bob, COUNT)
         await until(lambda: len(ran) == COUNT)
         await stays(lambda: all(note.lane != Priority.NORMAL for note in noted(bob)), 0.05)
-    for rows, written in writes:
-        await bob.storage.write(rows)
-        written.set_result(None)
 
     async def all_kept() -> bool:
         return len(await bob.kept.items("chat/")) == COUNT
@@ -101,17 +108,7 @@ async def test_a_receipt_is_not_noted_as_handled_before_what_it_says_is_saved(
     await delivery.received()
     await stays(lambda: True, 0.05)
     before = noted(bob)
-    writes: list[tuple[Sequence[Row], asyncio.Future[None]]] = []
-
-    def slow_disk(rows: Sequence[Row], *, sync: bool = True) -> asyncio.Future[None]:
-        writes.append((rows, asyncio.get_running_loop().create_future()))
-        return writes[-1][1]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(bob.storage, "write", slow_disk)
+    async with slow_disk(bob, monkeypatch):
         alice.messaging.on("friends.chat", lambda topic, sender, payload: None)
         await delivery
         await stays(lambda: noted(bob) == before, 0.05)
-    for rows, written in writes:
-        await bob.storage.write(rows)
-        written.set_result(None)
