@@ -120,7 +120,10 @@ NO_RESPONDERS: Final = 2
 
 
 class Frame(Struct, array_like=True, tag=0):
-    """All that one loop turn sends. The sender waits for no reply below ``floor``: the peer may forget those."""
+    """All that one loop turn sends. The sender waits for no reply below ``floor``: the peer may forget those.
+
+    A frame with nothing else in it says that its sender goes on over this link.
+    """
 
     now: Integer
     floor: Integer
@@ -129,6 +132,11 @@ class Frame(Struct, array_like=True, tag=0):
     events: Annotated[list[Event], Meta(max_length=MAX_ITEMS)]
     requests: Annotated[list[Request], Meta(max_length=MAX_ITEMS)]
     replies: Annotated[list[Reply], Meta(max_length=MAX_ITEMS)]
+
+    @property
+    def empty(self) -> bool:
+        """Whether the frame only says which link its sender goes on over."""
+        return not (self.batches or self.replies or self.requests or self.acks or self.events)
 
 
 class Part(Struct, array_like=True, tag=1):

@@ -113,8 +113,12 @@ class Exchange:
         self.arm()
 
     def resume_over(self, link: Link, acks: list[Ack]) -> None:
-        """Go on over ``link``. ``acks`` says what the peer has; what the peer lacks is sent again."""
+        """Go on over ``link``. ``acks`` says what the peer has; what the peer lacks is sent again.
+
+        An empty frame tells the peer so: it may miss replies that went out over another link, and asks again.
+        """
         self.link, self.queue.linked, self.useful = link, True, False
+        link.send(Frame(int(self.now() * 1000), self.pending.floor, [], [], [], [], []))
         self._reply_cache.begin(link.epoch)
         self._sender.link_up(())
         for ack in acks:
@@ -130,11 +134,6 @@ class Exchange:
         assert old is not None
         self._sender.hand_over(old.largest)
         self.arm()
-
-    def announce_link(self) -> None:
-        """Send an empty frame, so that the peer knows which link we go on over: the peer may miss replies."""
-        if self.link is not None:
-            self.link.send(Frame(int(self.now() * 1000), self.pending.floor, [], [], [], [], []))
 
     def ask_again(self) -> None:
         """Send all unanswered requests again: replies may have been lost."""

@@ -95,15 +95,16 @@ class LinkMonitor:
         self._peer.exchange.watched = True
         self._timers.set("look", LOOK, self._look)
 
-    def frame_arrived(self, link: Link) -> None:
+    def frame_arrived(self, link: Link, announced: bool) -> None:
         """Watch the link in use, and ask again: a frame came in over a link that is not in use here, or not over the
-        link of the last frame. The peer may have left a dead link, and replies may have been lost before it did."""
+        link of the last frame, or the peer ``announced`` that it goes on over ``link``. The peer may have left a dead
+        link, and replies may have been lost before it did."""
         active = self._peer.link
         if active is not None and active is not link:
             active.owes_answer = True
             if not self._peer.exchange.watched:
                 self.request_sent()
-        if link is not self.incoming:
+        if announced or link is not self.incoming:
             self.incoming = link
             if "ask" not in self._timers and self._peer.exchange.pending.unanswered:
                 self._timers.set("ask", LOOK, self._ask_again)

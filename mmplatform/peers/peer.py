@@ -18,7 +18,6 @@ from mmplatform.links.link import Link
 from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.peers.exchange import Exchange
 from mmplatform.peers.link_log import LinkLog
-from mmplatform.peers.link_monitor import SILENT
 from mmplatform.peers.path_manager import LOST, REPLACED, PathManager
 from mmplatform.peers.reception import Reception
 from mmplatform.peers.reconnecting import Reconnector
@@ -224,8 +223,6 @@ class Peer:
         """Go on over ``link``. ``acks`` says what the peer has; what the peer lacks is sent again."""
         self.reason = ""
         self.exchange.resume_over(link, acks)
-        if why in (LOST, SILENT):
-            self.exchange.announce_link()
         self._chosen(link, why)
 
     def move(self, link: Link, why: str) -> None:
@@ -274,9 +271,11 @@ class Peer:
 
     def frame_received(self, link: Link, frame: Frame) -> None:
         """Take a frame that came in over ``link``, whether that is in use or not."""
-        if link is not self.exchange.link or link is not self.monitor.incoming:
-            self.monitor.frame_arrived(link)
-        self.exchange.frame_received(frame)
+        announced = frame.empty
+        if announced or link is not self.exchange.link or link is not self.monitor.incoming:
+            self.monitor.frame_arrived(link, announced)
+        if not announced:
+            self.exchange.frame_received(frame)
 
     # Called by the reconnector.
 

@@ -318,6 +318,38 @@ async def test_nothing_is_lost_repeated_or_reordered_whatever_the_links_do(
         assert [event for event in errors if event[0] == "error"] == []
 
 
+async def test_a_reply_that_is_lost_with_a_link_that_only_the_answering_end_used_is_asked_for_again() -> None:
+    quick, sure = fast(), slow()
+    async with friends(quick, sure) as [alice, bob]:
+        await alice.connect(bob.sign_id)
+        await until(lambda: states(alice, bob) == states(bob, alice) == {"fast": "active", "slow": "standby"})
+        begun, end = asyncio.Event(), asyncio.Event()
+
+        @bob.messaging.on("friends.ask")
+        async def ask(topic: str, sender: str, payload: Any) -> Any:
+            begun.set()
+            await end.wait()
+            return payload
+
+        end.set()
+        await alice.messaging.request("ask", bob.sign_id)  # so that a frame of Bob's has come over the link in use
+        begun.clear()
+        end.clear()
+        asked = asyncio.create_task(alice.messaging.request("ask", bob.sign_id, 7))
+        await begun.wait()
+        sure.hole = True
+        peer = bob.parts.peers.peer(alice.sign_id)
+        peer.move(next(link for link in peer.links if link is not peer.link), "test")
+        written = peer.link.bytes_out if peer.link is not None else 0
+        end.set()
+        await until(lambda: peer.link is not None and peer.link.bytes_out > written)
+        sure.allow(False)
+        sure.cut()
+        await until(asked.done)
+        assert asked.exception() is None
+        assert asked.result() == 7
+
+
 async def test_connecting_takes_a_round_trip_and_the_handshake_when_a_relay_is_at_hand() -> None:
     dead, sure = fast(), slow()
     dead.mute = True
