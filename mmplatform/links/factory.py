@@ -13,6 +13,7 @@ from mmplatform.errors import MMError, ProtocolError, Unreachable
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links.link import Link
+from mmplatform.links.scheduler import Scheduler
 from mmplatform.logs import LineLimit, escaped
 from mmplatform.plugins.transport import Connection
 from mmplatform.session.cookies import CookieJar
@@ -64,6 +65,7 @@ class LinkFactory:
         self._unproven: dict[Link, None] = {}  # links that others dialled, oldest first
         self._dialled: dict[Link, asyncio.Future[Link]] = {}
         self._open: set[Link] = set()
+        self._scheduler = Scheduler()
         self._gone = asyncio.Event()
         self.started = False  # set once applications have subscribed: before, nobody is let in
         self._past: tuple[Counter[str], Counter[str]] = (Counter(), Counter())  # bytes in and out of links that ended
@@ -74,7 +76,7 @@ class LinkFactory:
         """Begin the handshake on a connection that somebody dialled to us. When too many are unproven, the oldest gives
         way: connections that are held open and never used keep nobody out."""
         machine = Responder(self._identity, self._node_info, self._jar, self._random)
-        link = Link(connection, machine, self, self._now, Assembler(self._budget, MAX_FRAME))
+        link = Link(connection, machine, self, self._now, Assembler(self._budget, MAX_FRAME), self._scheduler)
         self._open.add(link)
         log.debug("link %d accepted from %s", link.id, escaped(connection.address), extra={"link": link.id})
         if len(self._unproven) >= MAX_UNPROVEN:
@@ -89,7 +91,7 @@ class LinkFactory:
         """Begin the handshake on a connection that we dialled; ``opened`` gets the link when the handshake is through,
         or the error that ended it."""
         machine = Initiator(self._identity, self._node_info(), peer, partial(self._resume, peer), self._random)
-        link = Link(connection, machine, self, self._now, Assembler(self._budget, MAX_FRAME))
+        link = Link(connection, machine, self, self._now, Assembler(self._budget, MAX_FRAME), self._scheduler)
         self._open.add(link)
         self._dialled[link] = opened
         return link
@@ -122,7 +124,8 @@ class LinkFactory:
         owner = self._peer_of(peer)
         owner.link_ready(link, resume)
         link.owner = _Owned(owner, self)
-        if owner.known:
+        link.known = owner.known
+        if link.known:
             link.assembler = Assembler(self._known_budget, MAX_FRAME)
         self._unproven.pop(link, None)
         opened = self._dialled.pop(link, None)

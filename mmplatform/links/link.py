@@ -9,10 +9,12 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from mmplatform.delivery.fragments import Assembler
+from mmplatform.delivery.slices import sliced, weight
 from mmplatform.delivery.wire import Again, Close, Frame, Packet, Part, Ping, Pong, decode_packet, encode_packet
 from mmplatform.errors import ProtocolError, RemoteError
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links.paths import cost_of
+from mmplatform.links.scheduler import Scheduler
 from mmplatform.plugins.transport import Connection
 from mmplatform.session.events import Established, Identified, Send
 from mmplatform.session.handshake import Initiator, Responder
@@ -25,6 +27,10 @@ RECENT_RTTS: Final = 4  # the latest round trips, of which the shortest counts
 SILENCES: Final = 3  # spans of silence, one after the other, that end the link
 LINGER: Final = 5.0  # seconds a closed connection may take to send what is queued
 BOX: Final = 16  # bytes that sealing adds to a packet
+STEP: Final = 256  # items of a stranger's frame that are worked on at a time
+STEP_KNOWN: Final = 2048  # the same of a friend's or device's
+PUT_BY: Final = 1024 * 1024  # bytes of a stranger's frames that wait here, when the connection cannot pause
+PUT_BY_KNOWN: Final = 32 * 1024 * 1024  # the same of a friend or device
 
 log = logging.getLogger("mmplatform.links")
 _numbers = itertools.count(1)
@@ -55,8 +61,9 @@ class Link:
 
     ``dialled`` is True on the side that dialled, at the address ``dialled_at``. Of two links of one ``kind`` one is
     enough. ``paths.py`` weighs ``cost``, ``relayed``, ``min_rtt`` and ``suspect_until``. ``id`` is unique in this
-    process: the log says ``link 12``. Whether frames are logged is looked up when the link is made and every
-    ``keepalive`` seconds, not for each frame.
+    process: the log says ``link 12``. ``known`` is set by the owner for friends and devices. Frames for which this
+    turn of the loop has no time are put by, and reading pauses until ``scheduler`` has served them. Whether frames
+    are logged is looked up when the link is made and every ``keepalive`` seconds, not for each frame.
     """
 
     def __init__(
@@ -66,6 +73,7 @@ class Link:
         owner: LinkEvents,
         now: Callable[[], float],
         assembler: Assembler,
+        scheduler: Scheduler,
     ) -> None:
         self.id = next(_numbers)
         self.connection = connection
@@ -86,6 +94,13 @@ class Link:
         self.owes_answer = False  # something that wants an answer went out after the last frame came in
         self.frames_awaiting_reply = 0  # frames sent so far that want an answer
         self.bytes_in = self.bytes_out = self.frames_in = 0
+        self.known = False
+        self.worked = 0.0  # of the scheduler
+        self._scheduler = scheduler
+        self._put_by: deque[bytes | Frame] = deque()  # what came and is still to be worked on
+        self._put_by_bytes = 0
+        self._waits = False  # whether the scheduler is to call
+        self._ended: tuple[Exception | None] | None = None  # the end of the connection, which came behind these
         self._machine: Initiator | Responder | None = machine
         self.owner = owner
         self._now = now
@@ -171,23 +186,37 @@ class Link:
     def frame_received(self, frame: memoryview) -> None:
         self._heard, self.owes_answer = True, False
         self.bytes_in += len(frame)
-        try:
-            if self._session is not None:
-                self._packet(self._session.open(frame))
-            elif self.error is None:
-                self._handshake(bytes(frame))
-        except ProtocolError as error:
-            self._violated(error)
+        scheduler = self._scheduler
+        if self._waits or not scheduler.admits(self):
+            self._put_by_frame(frame)
+            return
+        begun = scheduler.clock()
+        self._take(frame)
+        scheduler.charge(self, scheduler.clock() - begun)
+
+    def work(self) -> bool:
+        """Work on the first of what was put by; return whether there is more. The scheduler calls it."""
+        if self._put_by:
+            first = self._put_by.popleft()
+            if type(first) is bytes:
+                self._put_by_bytes -= len(first)
+                self._take(memoryview(first))
+            else:
+                self._frame(first)
+        if self._put_by:
+            return True
+        self._waits = False
+        if self._ended is not None:
+            self._lost(*self._ended)
+        elif self.error is None:
+            self.connection.resume_reading()
+        return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._end(error or RemoteError("closed by the peer"))
-        self._timer.cancel()
-        for _, answer in self._pings.values():
-            if answer is not None and not answer.done():
-                answer.set_exception(RemoteError(f"the link ended: {self.error}"))
-        self._pings.clear()
-        self.assembler.clear()
-        self.owner.link_lost(self, self.error)
+        if self._put_by:
+            self._ended = (error,)  # what came before the end is worked on before it
+        else:
+            self._lost(error)
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -196,6 +225,43 @@ class Link:
         self.paused = False
         if self.ready:
             self.owner.link_writable(self)
+
+    def _put_by_frame(self, frame: memoryview) -> None:
+        """Let a frame wait for its turn, and the connection with it; one that cannot wait is closed at some point."""
+        if self.error is not None:
+            return
+        if self._put_by_bytes + len(frame) > (PUT_BY_KNOWN if self.known else PUT_BY):
+            self._violated(ProtocolError("overloaded", "frames come faster than they are worked on"))
+            return
+        self._put_by.append(bytes(frame))
+        self._put_by_bytes += len(frame)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Have the scheduler call when there is time for what was put by."""
+        if not self._waits:
+            self._waits = True
+            self.connection.pause_reading()
+            self._scheduler.wait(self)
+
+    def _take(self, frame: memoryview) -> None:
+        try:
+            if self._session is not None:
+                self._packet(self._session.open(frame))
+            elif self.error is None:
+                self._handshake(bytes(frame))
+        except ProtocolError as error:
+            self._violated(error)
+
+    def _lost(self, error: Exception | None) -> None:
+        self._end(error or RemoteError("closed by the peer"))
+        self._timer.cancel()
+        for _, answer in self._pings.values():
+            if answer is not None and not answer.done():
+                answer.set_exception(RemoteError(f"the link ended: {self.error}"))
+        self._pings.clear()
+        self.assembler.clear()
+        self.owner.link_lost(self, self.error)
 
     def _handshake(self, frame: bytes) -> None:
         machine = self._machine
@@ -244,7 +310,7 @@ class Link:
         match packet:
             case Frame() if self.error is None:
                 self.frames_in += 1
-                self.owner.frame_received(self, packet)
+                self._frame(packet)
             case Ping(id=number):
                 if not self.paused:  # a peer that asks and never reads would fill the memory with answers
                     self.send(Pong(number))
@@ -254,6 +320,15 @@ class Link:
                 self.owner.send_again(lane, epoch)
             case Close(reason=reason):
                 self._end(RemoteError(f"closed by the peer: {reason}"))
+
+    def _frame(self, frame: Frame) -> None:
+        """Hand a frame to the owner, a large one in slices: the others wait, in front of all that came later."""
+        step = STEP_KNOWN if self.known else STEP
+        if weight(frame) > step:
+            frame, *rest = sliced(frame, step)
+            self._put_by.extendleft(reversed(rest))
+            self._wait()
+        self.owner.frame_received(self, frame)
 
     def _joined(self, part: Part) -> Packet | None:
         """The packet that ``part`` was the last part of; None while parts are missing."""
@@ -278,6 +353,7 @@ class Link:
         """Close the connection; one whose other end does not take what is queued is cut after LINGER seconds."""
         if self.error is None:
             self.error = error
+            self._put_by.clear()
             self._timer.cancel()
             if self._session is not None:
                 self._session.close()

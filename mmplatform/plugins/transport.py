@@ -55,6 +55,13 @@ class Connection(ABC):
     def write(self, frame: bytes | bytearray) -> None:
         """Queue one frame of at most ``max_frame`` bytes; never blocks, and does nothing after close or loss."""
 
+    def pause_reading(self) -> None:  # noqa: B027 - a connection that shares its way with others cannot pause
+        """Hand over no more frames for now, and hold up the sender, as far as the way to it allows; may come from
+        within ``frame_received``. A connection that cannot goes on: its receiver puts by a few frames."""
+
+    def resume_reading(self) -> None:  # noqa: B027
+        """Hand over frames again, from a later turn of the loop on."""
+
     @abstractmethod
     def close(self) -> None:
         """Send what is queued, then close."""

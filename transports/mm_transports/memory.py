@@ -93,6 +93,8 @@ class MemoryConnection(Connection):
         self._receiver: FrameReceiver
         self._coming: deque[bytes | bytearray | None] = deque()  # frames under way to this end, then None for the close
         self._closed = False
+        self._paused = False
+        self._due = 0  # frames under way that would be delivered, were reading not paused
         self._loop = asyncio.get_running_loop()
 
     def write(self, frame: bytes | bytearray) -> None:
@@ -103,6 +105,16 @@ class MemoryConnection(Connection):
             self.abort()
         else:
             other._expect(frame)
+
+    def pause_reading(self) -> None:
+        self._paused = True
+
+    def resume_reading(self) -> None:
+        if self._paused:
+            self._paused = False
+            due, self._due = self._due, 0
+            for _ in range(due):
+                self._loop.call_soon(self._deliver)
 
     def close(self) -> None:
         if self._other is not None and not self._closed:
@@ -131,6 +143,9 @@ class MemoryConnection(Connection):
             self._loop.call_soon(self._deliver)
 
     def _deliver(self) -> None:
+        if self._paused:
+            self._due += 1
+            return
         frame = self._coming.popleft()
         if frame is None:
             self._lose()

@@ -81,12 +81,24 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
         self._buffer = bytearray(SMALL_BUFFER)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
+        self._paused = self._resuming = False  # whether no frame may be handed over; whether that ends in a later turn
         self._error: Exception | None = None
 
     def write(self, frame: bytes | bytearray) -> None:
         if self._transport is None:
             return
         self._transport.write(len(frame).to_bytes(4) + frame)
+
+    def pause_reading(self) -> None:
+        self._resuming = False
+        if self._transport is not None and not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._paused and not self._resuming:
+            self._resuming = True
+            asyncio.get_running_loop().call_soon(self._read_on)
 
     def close(self) -> None:
         if self._transport is not None:
@@ -119,7 +131,21 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
         return self._view[self._end :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        start, end = self._start, self._end + nbytes
+        self._end += nbytes
+        self._hand_over()
+
+    def _read_on(self) -> None:
+        """Hand over the frames that are in the buffer, then read on, unless it is paused again meanwhile."""
+        if not self._resuming:
+            return
+        self._paused = self._resuming = False
+        if self._transport is not None and not self._transport.is_closing():
+            self._hand_over()
+            if not self._paused and self._transport is not None:
+                self._transport.resume_reading()
+
+    def _hand_over(self) -> None:
+        start, end = self._start, self._end
         was_full = end == len(self._buffer)
         buffer, view, received = self._buffer, self._view, self._receiver.frame_received
         while end - start >= 4:
@@ -131,6 +157,8 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
                 break
             start += 4 + size
             received(view[start - size : start])
+            if self._paused:
+                break
             if self._transport is None or self._transport.is_closing():
                 start = end
                 break

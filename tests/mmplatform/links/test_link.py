@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from itertools import count
 
 import pytest
 
@@ -12,7 +13,8 @@ from mmplatform.delivery.wire import MAX_FRAME, Close, Event, Frame, Part, Ping,
 from mmplatform.errors import ProtocolError, RemoteError
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links import link as module
-from mmplatform.links.link import Link
+from mmplatform.links.link import PUT_BY, STEP, Link
+from mmplatform.links.scheduler import TURN, Scheduler
 from mmplatform.plugins.transport import Connection
 from mmplatform.session.cookies import CookieJar
 from mmplatform.session.handshake import Initiator, Responder
@@ -64,19 +66,25 @@ class Pair:
     def __init__(self) -> None:
         self.network = Network()
         self.alice, self.bob = Side(), Side()
+        self.ticks = 0.0  # seconds that pass at Bob between two looks at the clock
 
     async def dial(self) -> None:
         def budget() -> Assembler:
             return Assembler(Budget(10_000_000), MAX_FRAME)
 
+        numbers = count()
+
+        def clock() -> float:
+            return next(numbers) * self.ticks
+
         def client(connection: Connection) -> Link:
             machine = Initiator(ALICE, record_of(ALICE), BOB.sign_id, lambda: b"from alice", draws("c"))
-            self.alice.link = Link(connection, machine, self.alice, lambda: NOW, budget())
+            self.alice.link = Link(connection, machine, self.alice, lambda: NOW, budget(), Scheduler())
             return self.alice.link
 
         def server(connection: Connection) -> Link:
             machine = Responder(BOB, lambda: record_of(BOB), CookieJar(draws("j")), draws("s"))
-            self.bob.link = Link(connection, machine, self.bob, lambda: NOW, budget())
+            self.bob.link = Link(connection, machine, self.bob, lambda: NOW, budget(), Scheduler(clock))
             return self.bob.link
 
         transport = Memory(self.network)
@@ -380,3 +388,49 @@ async def test_frames_are_not_logged_unless_asked_and_soon_when_asked_later(
     pair.alice.link._tick()  # the look at its silence
     pair.alice.link.send(frame_of(b"payload"))
     assert len(frames_logged(caplog, pair.alice.link)) == 1
+
+
+async def test_a_frame_with_many_items_is_worked_on_in_steps_and_others_come_between(pair: Pair) -> None:
+    await pair.both_ready()
+    pair.ticks = TURN  # the turn of the loop is over after each step
+    turns, at = count(), list[int]()
+    received = pair.bob.frame_received
+
+    def frame_received(link: Link, frame: Frame) -> None:
+        at.append(turn)
+        received(link, frame)
+
+    pair.bob.frame_received = frame_received  # type: ignore[method-assign]
+    many = frame_of(*[bytes([n % 256]) for n in range(10 * STEP)])
+    pair.alice.link.send(many)
+    pair.alice.link.send(frame_of(b"behind"))
+    for turn in turns:
+        await asyncio.sleep(0)
+        if len(at) == 11:
+            break
+    assert len(set(at)) == 11  # the loop was somebody else's in between
+    assert [event for frame in pair.bob.frames[:-1] for event in frame.events] == many.events
+    assert pair.bob.frames[-1] == frame_of(b"behind")
+
+
+async def test_what_came_before_the_end_is_worked_on_before_it(pair: Pair) -> None:
+    await pair.both_ready()
+    pair.alice.link.send(frame_of(*[b"x"] * (5 * STEP)))
+    pair.alice.link.close("done")
+    await pair.both_lost()
+    assert sum(len(frame.events) for frame in pair.bob.frames) == 5 * STEP
+
+
+async def test_a_connection_that_cannot_pause_is_closed_when_far_too_much_waits(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pair.both_ready()
+    link = pair.bob.link
+    monkeypatch.setattr(link.connection, "pause_reading", lambda: None)
+    monkeypatch.setattr(link._scheduler, "admits", lambda worker: False)
+    monkeypatch.setattr(link._scheduler, "wait", lambda worker: None)
+    for _ in range(PUT_BY // 200_000 + 1):
+        pair.alice.link.send(frame_of(bytes(200_000)))
+    await pair.alice.lost.wait()
+    assert "overloaded" in str(pair.alice.link.error)
+    assert pair.bob.frames == []

@@ -59,6 +59,22 @@ class TransportContract:
         assert [await _digest(near) for _ in frames] == [(len(frame), crc32(frame)) for frame in frames]
         await closed(near, far)
 
+    async def test_reading_pauses_and_goes_on_where_it_was(self, host: Scene) -> None:
+        """A connection that cannot pause hands over everything at once, in order."""
+        near, far = await host.dial()
+        near.connection.write(b"\0")
+        await far.frames.get()
+        far.connection.pause_reading()
+        for number in range(1, 100):
+            near.connection.write(bytes([number]))
+        near.connection.close()
+        far.connection.resume_reading()
+        far.connection.pause_reading()
+        far.connection.resume_reading()
+        await asyncio.gather(near.gone.wait(), far.gone.wait())
+        assert [far.frames.get_nowait()[0] for _ in range(1, 100)] == list(range(1, 100))
+        assert far.lost == [None]
+
     async def test_close_sends_what_is_queued_and_is_told_once_without_an_error(self, host: Scene) -> None:
         near, far = await host.dial()
         for number in range(100):

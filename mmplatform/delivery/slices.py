@@ -1,0 +1,60 @@
+"""Cuts a frame with many items into frames of a few, in order: one is worked on at a time, others come between."""
+
+from collections.abc import Iterator
+from typing import Final, TypeVar
+
+from mmplatform.delivery.wire import Ack, Batch, Event, Frame, Reply, Request
+
+OUTCOMES: Final = 16  # outcomes of an acknowledgement that weigh as much as a message
+
+Item = TypeVar("Item")
+
+
+def weight(frame: Frame) -> int:
+    """Return how many items there are in ``frame``."""
+    items = len(frame.events) + len(frame.requests) + len(frame.replies)
+    for batch in frame.batches:
+        items += 1 + len(batch.records) + len(batch.pieces)
+    for ack in frame.acks:
+        items += 1 + len(ack.ranges) + len(ack.outcomes) // OUTCOMES
+    return items
+
+
+def sliced(frame: Frame, most: int) -> Iterator[Frame]:
+    """Yield ``frame`` in frames of about ``most`` items each; acknowledgements come first, as in the frame itself."""
+    for ack in frame.acks:
+        yield _part(frame, acks=[ack])
+    for batch in frame.batches:
+        for part in _batches(batch, most):
+            yield _part(frame, batches=[part])
+    for events in _portions(frame.events, most):
+        yield _part(frame, events=events)
+    for requests in _portions(frame.requests, most):
+        yield _part(frame, requests=requests)
+    for replies in _portions(frame.replies, most):
+        yield _part(frame, replies=replies)
+
+
+def _part(
+    frame: Frame,
+    acks: list[Ack] | None = None,
+    batches: list[Batch] | None = None,
+    events: list[Event] | None = None,
+    requests: list[Request] | None = None,
+    replies: list[Reply] | None = None,
+) -> Frame:
+    return Frame(frame.now, frame.floor, acks or [], batches or [], events or [], requests or [], replies or [])
+
+
+def _batches(batch: Batch, most: int) -> Iterator[Batch]:
+    if not batch.records and not batch.pieces:
+        yield batch
+    for records in _portions(batch.records, most):
+        yield Batch(batch.lane, batch.epoch, batch.base, records, [])
+    for pieces in _portions(batch.pieces, most):
+        yield Batch(batch.lane, batch.epoch, batch.base, [], pieces)
+
+
+def _portions(items: list[Item], most: int) -> Iterator[list[Item]]:
+    for at in range(0, len(items), most):
+        yield items[at : at + most]
