@@ -95,7 +95,8 @@ class Account:
         return next((account for account in held if account is not self), None)
 
     def _chain(self) -> list["Account"]:
-        found, account = [self], self.above
+        found: list[Account] = []
+        account: Account | None = self
         while account is not None:
             found.append(account)
             account = account.above
@@ -105,10 +106,7 @@ class Account:
         return self._chain()[-2:][0]
 
     def _top(self) -> "Account":
-        account = self
-        while account.above is not None:
-            account = account.above
-        return account
+        return self._chain()[-1]
 
 
 class Shares:
