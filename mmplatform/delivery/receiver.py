@@ -5,7 +5,7 @@ A stream is (lane, epoch). :meth:`Receiver.accept` gives the records to hand to 
 gives the rows to save), then acknowledged; a node that is killed between the two repeats those messages only.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from mmplatform.codec import Decoder, Struct, encode
@@ -118,13 +118,14 @@ class Stream:
     def begin_at(self, base: int) -> None:
         """Count all below ``base`` as handled: the sender holds nothing of it any more."""
         if base > self.done + 1:
-            self.done = base - 1
-            self.finished = {seq for seq in self.finished if seq > self.done}
+            before, self.done = self.done, base - 1
+            for seq in _among(self.finished, before, self.done):
+                self.finished.discard(seq)
             self.left.settle_upto(self.done)
             while self.done + 1 in self.finished:
                 self.done += 1
                 self.finished.discard(self.done)
-            for seq in [seq for seq in self.stash if seq <= self.done]:
+            for seq in _among(self.stash, before, self.done):
                 self.unstash(seq)
             if self.piece_seq and self.piece_seq <= self.done:
                 self.forget_pieces()
@@ -390,3 +391,11 @@ def _follow_left(stream: Stream, ready: list[Record]) -> None:
     while (seq := left.lowest()) and seq in stream.stash:
         del left.numbers[seq]
         ready.append(stream.unstash(seq))
+
+
+def _among(numbers: Collection[int], low: int, high: int) -> list[int]:
+    """Return those of ``numbers`` above ``low`` and up to ``high``; none is below. The cost is that of the shorter way:
+    a sender that moves by one costs one step, however many there are."""
+    if high - low < len(numbers):
+        return [number for number in range(low + 1, high + 1) if number in numbers]
+    return [number for number in numbers if number <= high]

@@ -326,6 +326,8 @@ class Bus:
         check_topic(topic)
         name = f"{scope}.{topic}"
         found = self._listeners.matching(name)
+        if not found and scope == "public":
+            return None  # not remembered: strangers can invent any number of topics that nobody listens to
         route = Route(name, tuple(found), not self.ending) if found else None
         routes = self.routes.setdefault(scope, {})
         if len(routes) >= MAX_ROUTES:

@@ -61,6 +61,7 @@ class Dispatcher:
         self.attached: Callable[[], None] | None = None  # called when a protocol has got its handler
         self._events = events
         self._allowed: set[str] = set()  # topics that were checked before
+        self._allowed_public: set[str] = set()  # those of strangers, who can invent any number: apart from the others'
 
     def attach(self, protocol: str, handler: ProtocolHandler) -> None:
         """Hand what comes for ``protocol`` to ``handler``. Raises LocalError when another one has it."""
@@ -81,7 +82,7 @@ class Dispatcher:
         self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: Finished
     ) -> Result | None:
         """Dispatch a durable message; return its result, or None and call ``finished`` with it later."""
-        if topic not in self._allowed and not self._allow(topic):
+        if topic not in self._checked(scope) and not self._allow(topic, scope):
             return Result(None, Refused("bad-topic"))
         watched = self._events.watched and protocol not in self.internal
         if watched:
@@ -96,10 +97,10 @@ class Dispatcher:
 
     def events(self, scope: str, peer: str, events: list[Event]) -> None:
         """Dispatch realtime messages of a peer; malformed topics and unknown protocols are dropped."""
-        allowed, protocols = self._allowed, self.protocols
+        allowed, protocols = self._checked(scope), self.protocols
         for event in events:
             topic = event.topic
-            if topic not in allowed and not self._allow(topic):
+            if topic not in allowed and not self._allow(topic, scope):
                 continue
             if self._events.watched and event.protocol not in self.internal:
                 self._tell(Message(topic, event.protocol, event.payload, peer, scope, "realtime", "", time.time()))
@@ -114,7 +115,7 @@ class Dispatcher:
         self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: OnReply
     ) -> bytes | Result | None:
         """Dispatch a request of a peer; return the reply or the error, or None and call ``finished`` later."""
-        if topic not in self._allowed and not self._allow(topic):
+        if topic not in self._checked(scope) and not self._allow(topic, scope):
             return Result(None, Refused("bad-topic"))
         handler = self.protocols.get(protocol)
         if handler is None:
@@ -129,8 +130,11 @@ class Dispatcher:
         message.open = False  # who watches handles nothing
         self._events.emit("message", message)
 
-    def _allow(self, topic: str) -> bool:
-        """Whether a peer may use ``topic``: well formed, and no control topic."""
+    def _checked(self, scope: str) -> set[str]:
+        return self._allowed_public if scope == "public" else self._allowed
+
+    def _allow(self, topic: str, scope: str) -> bool:
+        """Whether a peer of ``scope`` may use ``topic``: well formed, and no control topic."""
         try:
             allowed = not is_control_topic(check_topic(topic))
         except InvalidTopic:
@@ -138,7 +142,8 @@ class Dispatcher:
         if not allowed:
             log.debug("a peer may not use the topic %s", escaped(topic))
         if allowed:
-            if len(self._allowed) >= MAX_ROUTES:
-                self._allowed.clear()
-            self._allowed.add(topic)
+            checked = self._checked(scope)
+            if len(checked) >= MAX_ROUTES:
+                checked.clear()
+            checked.add(topic)
         return allowed

@@ -15,6 +15,7 @@ from mmplatform.errors import NoResponders, ProtocolError, QueueFull, RequestFai
 UNFINISHED: Final = 65_536  # requests of one peer that may be unanswered at once, and replies remembered
 REMEMBERED_BYTES: Final = 64 * 1024 * 1024  # bytes of replies that are remembered, as the peer has not confirmed them
 SWEEP: Final = 0.01  # seconds between two looks at the deadlines: requests that are late together share one
+NEAR: Final = 1024  # numbers that a peer's floor may move by to have each of them looked up
 STALE: Final = 64  # entries of the heap of deadlines, at least, that may name what was answered
 FORGOTTEN: Final = b"answered before, and the reply was lost with a link; ask again"
 
@@ -126,6 +127,7 @@ class ReplyCache:
         self._replies: dict[int, Reply] = {}  # in the order of the answers
         self._floor = 1
         self._bytes = 0
+        self._added = 0  # replies since all were last looked at
 
     def begin(self, epoch: int) -> None:
         """Forget everything when ``epoch`` is another run of the peer than before: it numbers its requests anew."""
@@ -133,14 +135,19 @@ class ReplyCache:
             self.epoch = epoch
             self._working.clear()
             self._replies.clear()
-            self._floor, self._bytes = 1, 0
+            self._floor, self._bytes, self._added = 1, 0, 0
 
     def forget(self, floor: int) -> None:
-        """Forget replies below ``floor``: the peer waits for none of them."""
-        if floor - self._floor <= len(self._replies):
+        """Forget replies below ``floor``: the peer waits for none of them.
+
+        All are looked at only when half of them are new since the last time: a peer whose numbers jump costs no more
+        than one that counts.
+        """
+        if floor - self._floor <= NEAR:
             for number in range(self._floor, floor):
                 self._drop(number)
-        else:
+        elif self._added > len(self._replies) // 2:
+            self._added = 0
             for number in [number for number in self._replies if number < floor]:
                 self._drop(number)
         self._floor = max(floor, self._floor)
@@ -176,6 +183,7 @@ class ReplyCache:
         if reply.id < self._floor:
             return False
         self._replies[reply.id] = reply
+        self._added += 1
         self._bytes += len(reply.payload)
         while self._bytes > REMEMBERED_BYTES:  # remember that it was answered, so that no handler runs twice
             number = next(iter(self._replies))

@@ -137,5 +137,15 @@ def test_a_peer_that_invents_topics_does_not_grow_the_memory(monkeypatch: pytest
     monkeypatch.setattr(module, "MAX_ROUTES", 10)
     door = Door()
     for number in range(100):
-        door.knock(f"t{number}")
+        door.knock(f"t{number}", scope="friends")
         assert len(door.gate._allowed) <= 10
+
+
+def test_topics_that_strangers_invent_push_out_none_that_friends_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_ROUTES", 10)
+    door = Door()
+    door.knock("chat", scope="friends")
+    for number in range(100):
+        door.knock(f"t{number}", scope="public")
+    assert "chat" in door.gate._allowed
+    assert len(door.gate._allowed_public) <= 10

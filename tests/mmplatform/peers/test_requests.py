@@ -1,6 +1,7 @@
 """Who waits for which reply, and what is remembered of replies given."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -176,6 +177,32 @@ def test_requests_in_hand_are_bounded_and_answered_ones_do_not_count(monkeypatch
         answered.begun(request(number))
     with pytest.raises(ProtocolError, match="window"):
         answered.seen(request(2000))
+
+
+class Looked(dict[int, Reply]):
+    """Counts how many of its keys somebody has walked over."""
+
+    walked = 0
+
+    def __iter__(self) -> Iterator[int]:
+        for key in super().__iter__():
+            self.walked += 1
+            yield key
+
+
+def test_a_floor_that_jumps_does_not_walk_over_all_replies_each_time() -> None:
+    answered = ReplyCache()
+    answered._replies = replies = Looked()
+    for number in range(10_000):
+        answered.reply(0, Reply(2**52 + number, OK, b""))
+    for jump in range(1000):
+        answered.forget(jump * 70_000)
+    assert replies.walked <= 20_000
+    answered.forget(2**52 + 10_000)
+    for number in range(10_001):
+        answered.reply(0, Reply(2**52 + 10_000 + number, OK, b""))
+    answered.forget(2**52 + 20_001)
+    assert len(answered._replies) <= 10_000, "what nobody waits for goes in the end"
 
 
 def test_replies_too_large_to_keep_are_remembered_as_given(monkeypatch: pytest.MonkeyPatch) -> None:

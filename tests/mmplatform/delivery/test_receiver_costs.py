@@ -1,0 +1,45 @@
+"""What a batch costs the receiver follows from the batch, not from what is held."""
+
+from collections.abc import Iterator
+
+from mmplatform.delivery.fragments import Budget
+from mmplatform.delivery.receiver import Receiver
+from mmplatform.delivery.wire import Batch, Record
+
+
+class Looked(set[int]):
+    """Counts how many of its members somebody has walked over."""
+
+    walked = 0
+
+    def __iter__(self) -> Iterator[int]:
+        for member in super().__iter__():
+            self.walked += 1
+            yield member
+
+
+def batch(base: int, *seqs: int) -> Batch:
+    return Batch(2, 1, base, [Record(seq, 10**13, "t", "ms", b"") for seq in seqs], [])
+
+
+def test_a_base_that_moves_by_one_walks_over_nothing_that_is_finished_or_waits() -> None:
+    receiver = Receiver(Budget(2**30))
+    stream, _ = receiver.accept(batch(1, *range(1, 5000)), 0)
+    for seq in range(2, 5000, 2):
+        stream.finish(seq)
+    stream.finished = finished = Looked(stream.finished)
+    receiver.accept(batch(1, *range(5001, 8000)), 0)
+    for base in range(2, 2000):
+        receiver.accept(batch(base), 0)
+    assert finished.walked == 0
+    assert stream.finished is finished
+    assert stream.done == 1998
+
+
+def test_a_base_that_jumps_forgets_all_below() -> None:
+    receiver = Receiver(Budget(2**30))
+    stream, _ = receiver.accept(batch(1, 1, 2, 3, 4, 5, 8, 9, 50), 0)
+    stream.finish(3)
+    stream.finish(5)
+    receiver.accept(batch(1000), 0)
+    assert (stream.done, stream.finished, stream.stash, stream.next) == (999, set(), {}, 1000)
