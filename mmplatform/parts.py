@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Final
 
 from mmplatform import assembly
+from mmplatform.accounts import Accounts
 from mmplatform.assembly import Plugins
 from mmplatform.codec import pack, unpack
 from mmplatform.contacts import Contacts
@@ -77,6 +78,7 @@ class Parts:
         self.folder, self.storage, self.identity, self.now = folder, storage, identity, now
         self.plugins, self.epoch = plugins, secrets.randbits(52) + 1  # of this run: peers know by it what it sends
         self.events = events = Events()
+        self.accounts = Accounts()
         failed, spawn, jitter = events.failed, events.spawn, random.random
         self.dispatcher, self.bus = Dispatcher(events), Bus(failed)
         self.contacts = Contacts(storage, own, failed, friends, devices)
@@ -96,7 +98,7 @@ class Parts:
         self.peers = Peers(
             Surroundings(
                 own, self.contacts, self.directory, self.dialer, self.outbox, self.handled, self.dispatcher,
-                self.reception, now, jitter, failed, self.link_log, Turns(),
+                self.reception, now, jitter, failed, self.link_log, Turns(), self.accounts,
             ),
             self.epoch,
         )  # fmt: skip

@@ -95,6 +95,7 @@ class Link:
         self.frames_awaiting_reply = 0  # frames sent so far that want an answer
         self.bytes_in = self.bytes_out = self.frames_in = 0
         self.known = False
+        self.held_up = False  # whether nothing is read, as handlers have enough to do for the peer
         self.worked = 0.0  # of the scheduler
         self._scheduler = scheduler
         self._put_by: deque[bytes | Frame] = deque()  # what came and is still to be worked on
@@ -187,7 +188,7 @@ class Link:
         self._heard, self.owes_answer = True, False
         self.bytes_in += len(frame)
         scheduler = self._scheduler
-        if self._waits or not scheduler.admits(self):
+        if self._waits or self.held_up or not scheduler.admits(self):
             self._put_by_frame(frame)
             return
         begun = scheduler.clock()
@@ -196,27 +197,40 @@ class Link:
 
     def work(self) -> bool:
         """Work on the first of what was put by; return whether there is more. The scheduler calls it."""
-        if self._put_by:
+        if self._put_by and not self.held_up:
             first = self._put_by.popleft()
-            if type(first) is bytes:
+            if isinstance(first, bytes):
                 self._put_by_bytes -= len(first)
                 self._take(memoryview(first))
             else:
                 self._frame(first)
-        if self._put_by:
-            return True
-        self._waits = False
-        if self._ended is not None:
+        self._waits = bool(self._put_by) and not self.held_up
+        if self._ended is not None and not self._put_by:
             self._lost(*self._ended)
-        elif self.error is None:
+        elif self.error is None and not self._waits and not self.held_up:
             self.connection.resume_reading()
-        return False
+        return self._waits
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._put_by:
+        if self._put_by and not self.held_up:
             self._ended = (error,)  # what came before the end is worked on before it
         else:
             self._lost(error)
+
+    def hold_up(self) -> None:
+        """Read nothing more for now: handlers have enough to do for this peer."""
+        if not self.held_up and self.error is None and self._ended is None:
+            self.held_up = True
+            self.connection.pause_reading()
+
+    def go_on(self) -> None:
+        """Read again, after :meth:`hold_up`."""
+        if self.held_up and self.error is None:
+            self.held_up = False
+            if self._put_by:
+                self._wait()
+            elif not self._waits:
+                self.connection.resume_reading()
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -239,7 +253,7 @@ class Link:
 
     def _wait(self) -> None:
         """Have the scheduler call when there is time for what was put by."""
-        if not self._waits:
+        if not self._waits and not self.held_up:
             self._waits = True
             self.connection.pause_reading()
             self._scheduler.wait(self)
@@ -369,7 +383,7 @@ class Link:
     def _tick(self) -> None:
         """Answer silence by a question, then by the end. This is the one timer of a link."""
         self._logged = log.isEnabledFor(logging.DEBUG)
-        if self._heard:
+        if self._heard or self._waits or self.held_up:  # who is not read may well have spoken
             self._heard, self._silences = False, 0
         else:
             self._silences += 1

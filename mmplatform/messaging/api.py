@@ -15,7 +15,7 @@ from mmplatform.errors import InvalidPayload, NotRunning, QueueFull, Refused, Re
 from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Message, Outcome, Priority
 from mmplatform.messaging.bus import Bus
 from mmplatform.messaging.dispatch import OnReply, ProtocolHandler
-from mmplatform.messaging.results import NOBODY, Finished, LocalEnd, Result
+from mmplatform.messaging.results import NOBODY, EventEnd, Finished, Held, LocalEnd, Result
 from mmplatform.messaging.work import OnError
 
 LOCAL: Final = "local"
@@ -115,6 +115,7 @@ class Replying:
 
     __slots__ = ("_finished", "_reply")
     durable = False  # the peer is told of a failure, and asks again if it likes
+    bounded = True
 
     def __init__(self, finished: OnReply, reply: Callable[[Result], bytes | Result]) -> None:
         self._finished, self._reply = finished, reply
@@ -122,6 +123,11 @@ class Replying:
     def __call__(self, result: Result) -> None:
         """Give the reply back."""
         self._finished(self._reply(result))
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the peer still waits for the reply."""
+        return self._finished.wanted
 
     def message(self) -> Message:
         """Make the message for one handler."""
@@ -257,7 +263,7 @@ class API:
             self._isolated(payload)
             delivery.settle(UNHANDLED)
             return delivery
-        await self.bus.room(route)
+        await self.bus.room(route, self._own)
         payload = self._isolated(payload)
         end = SentHere(delivery, partial(self._message, "local", topic, payload))
         result = self.bus.deliver(route, self._own, payload, end)
@@ -275,7 +281,7 @@ class API:
         """Copy ``payload``, as if it had travelled: what a handler changes in it, the sender does not see."""
         return payload if type(payload) in PLAIN else self._decode(self._encode(payload))
 
-    def on_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
+    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: Held) -> None:
         """Hand a realtime message to its subscribers: see :class:`ProtocolHandler`. A malformed one is counted."""
         try:
             route = self._routes[scope][topic]
@@ -288,11 +294,14 @@ class API:
         except Exception:
             self.malformed += 1
             return
-        if route.takes_message:
-            make = partial(Message, topic, self.protocol, payload, sender, scope, "realtime", "", time.time())
-            self.bus.deliver(route, sender, value, None, make)
-        else:
+        if route.plain is not None:
             self.bus.deliver(route, sender, value)
+            return
+        make = partial(Message, topic, self.protocol, payload, sender, scope, "realtime", "", time.time())
+        end = EventEnd(held, len(payload), make)
+        result = self.bus.deliver(route, sender, value, end)
+        if result is not None:
+            end(result)
 
     def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
         """Hand a durable message to its subscribers: see :class:`ProtocolHandler`."""

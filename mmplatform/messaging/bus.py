@@ -187,11 +187,12 @@ class Bus:
             return result
         return self._deliver_slowly(route, sender, payload, finished, make)
 
-    async def room(self, route: Route) -> None:
-        """Wait for those subscribers of ``route`` whose policy is ``block`` and whose queue is full."""
+    async def room(self, route: Route, sender: str) -> None:
+        """Wait for those subscribers of ``route`` whose policy is ``block`` and whose queue of ``sender`` is full."""
         if route.plain is None:
-            while full := [s for s in route.subscribers if s.policy == "block" and s.full]:
-                await full[0].space()
+            name = route.name
+            while full := [s for s in route.subscribers if s.policy == "block" and s.full(name, sender)]:
+                await full[0].space(name, sender)
 
     def emit(self, scope: str, topic: str, sender: str, payload: Any) -> bool:
         """Hand a message to its subscribers; return False when nobody listens."""
@@ -218,7 +219,7 @@ class Bus:
         route = self.route(scope, topic)
         if route is None:
             raise NoResponders(f"nobody listens to {scope}.{topic}")
-        await self.room(route)
+        await self.room(route, sender)
         asked = Asked(make or (lambda: Message(topic, "", b"", sender, scope, "request", "", time.time())))
         result = self.deliver(route, sender, payload, asked)
         if result is None:

@@ -12,7 +12,7 @@ from mmplatform.identity.circles import is_control_topic
 from mmplatform.logs import escaped
 from mmplatform.message import Message, check_topic
 from mmplatform.messaging.bus import MAX_ROUTES
-from mmplatform.messaging.results import DONE, NOBODY, Finished, Result
+from mmplatform.messaging.results import DONE, NOBODY, Finished, Held, Result
 
 log = logging.getLogger("mmplatform.messaging")
 
@@ -24,6 +24,11 @@ class OnReply(Protocol):
         """Take the reply."""
         ...
 
+    @property
+    def wanted(self) -> bool:
+        """Whether the peer still waits for the reply."""
+        ...
+
     def message(self) -> Message:
         """Make the message for one handler that has a fourth parameter."""
         ...
@@ -32,8 +37,9 @@ class OnReply(Protocol):
 class ProtocolHandler(Protocol):
     """Takes the remote messages of one protocol. Topics are checked before; payloads are not."""
 
-    def on_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
-        """Handle a realtime message; nobody waits for its end. ``payload`` is hostile input."""
+    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: Held) -> None:
+        """Handle a realtime message; nobody waits for its end. ``payload`` is hostile input; ``held`` counts it
+        while it waits for its handlers."""
 
     def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
         """Handle a durable message: return its result, or None and call ``finished`` with it later."""
@@ -95,7 +101,7 @@ class Dispatcher:
             return Result(None, error)
         return DONE if watched and result is NOBODY else result
 
-    def events(self, scope: str, peer: str, events: list[Event]) -> None:
+    def events(self, scope: str, peer: str, events: list[Event], held: Held) -> None:
         """Dispatch realtime messages of a peer; malformed topics and unknown protocols are dropped."""
         allowed, protocols = self._checked(scope), self.protocols
         for event in events:
@@ -107,7 +113,7 @@ class Dispatcher:
             handler = protocols.get(event.protocol)
             if handler is not None:
                 try:
-                    handler.on_event(scope, topic, peer, event.payload)
+                    handler.on_event(scope, topic, peer, event.payload, held)
                 except Exception as error:
                     self._events.failed(error, topic)
 

@@ -36,6 +36,12 @@ class Finished(Protocol):
     """Is called with the result when all handlers of a message are done; never when one was cut short."""
 
     durable: bool  # whether handlers that fail are run again
+    bounded: bool  # whether only so many can come: their sender waits for the end, or a window holds it up
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody still waits for the result."""
+        ...
 
     def __call__(self, result: Result, /) -> None:
         """Take the result."""
@@ -46,8 +52,43 @@ class Finished(Protocol):
         ...
 
 
+class Held(Protocol):
+    """Counts what of one peer waits for handlers."""
+
+    def hold(self, size: int) -> None:
+        """Count a message of ``size`` bytes."""
+
+    def free(self, size: int) -> None:
+        """Count it no more: its handlers are done."""
+
+
+class EventEnd(Finished):
+    """The end of a realtime message of a peer, which nobody waits for: what it held is free again."""
+
+    __slots__ = ("_held", "_make", "_size")
+
+    durable = False
+    bounded = False
+    wanted = True
+
+    def __init__(self, held: Held, size: int, make: Callable[[], Message]) -> None:
+        self._held, self._size, self._make = held, size, make
+        held.hold(size)
+
+    def __call__(self, result: Result) -> None:
+        """Free what the message held."""
+        self._held.free(self._size)
+
+    def message(self) -> Message:
+        """Make the message for one handler."""
+        return self._make()
+
+
 class LocalEnd(Finished):
     """The end of a message whose sender waits in this process."""
+
+    bounded = True
+    wanted = True
 
     @abstractmethod
     def stop(self) -> None:
@@ -68,6 +109,16 @@ class Pending:
     def durable(self) -> bool:
         """Whether handlers that fail are run again."""
         return self.finished is not None and self.finished.durable
+
+    @property
+    def bounded(self) -> bool:
+        """Whether only so many can come."""
+        return self.finished is not None and self.finished.bounded
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody still waits for the result."""
+        return self.finished is None or self.finished.wanted
 
     def message(self) -> Message:
         """Make the message for one handler that has a fourth parameter."""

@@ -1,4 +1,4 @@
-"""One handler of one pattern: its bounded queue, its worker, and what becomes of a message that it fails at.
+"""One handler of one pattern: its queue, its worker, and what becomes of a message that it fails at.
 
 A handler that fails is run again, if whoever handed over the message says that it may be (``Finished.durable``): after
 ``backoff`` seconds, twice as long each time. Later messages pass meanwhile, unless the subscription is ``ordered``.
@@ -7,7 +7,6 @@ not acknowledged, and comes again after a restart.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import CoroutineType
@@ -15,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from mmplatform.errors import NotRunning, QueueFull, Refused
 from mmplatform.message import Message, Retry
+from mmplatform.messaging.fair_queue import FairQueue
 from mmplatform.messaging.handlers import VALUES, Handler, awaited, check_handler, close, is_async, is_awaitable
 from mmplatform.messaging.options import Options
 from mmplatform.messaging.results import Pending, Unhandled
@@ -62,7 +62,7 @@ class Subscriber:
         self.active = True  # False once off() or its one message ended the subscription
         self.dropped = 0
         self._host = host
-        self._queue: deque[Item] = deque()
+        self._queue: FairQueue[Item] = FairQueue()
         self._idle: asyncio.Future[None] | None = None
         self._space: asyncio.Future[None] | None = None
         self._delay: float | None = None  # seconds to rest before the first in the queue is tried again, when ordered
@@ -72,19 +72,18 @@ class Subscriber:
     def __call__(self, *_: object) -> None:
         """Do nothing: pyee keeps callables and calls those of ``new_listener``; messages go to ``handler``."""
 
-    @property
-    def full(self) -> bool:
-        """Whether the queue is at its limit."""
-        return self.active and len(self._queue) >= self.limit
+    def full(self, name: str, sender: str) -> bool:
+        """Whether as much waits of ``sender``, in the scope of ``name``, as may."""
+        return self.active and self._queue.waiting(name, sender) >= self.limit
 
     @property
     def waiting(self) -> int:
         """Messages in the queue."""
         return len(self._queue)
 
-    async def space(self) -> None:
-        """Wait until the queue has room; raises NotRunning when the bus closes first."""
-        while self.full:
+    async def space(self, name: str, sender: str) -> None:
+        """Wait until the queue has room for ``sender``; raises NotRunning when the bus closes first."""
+        while self.full(name, sender):
             if self._space is None or self._space.done():
                 self._space = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._space)
@@ -122,10 +121,11 @@ class Subscriber:
         if self._host.ending:
             _let_go(item)
             return
-        if len(self._queue) >= self.limit and not self._make_way(item[0]):
+        pending = item[0]
+        if len(self._queue) >= self.limit and not self._make_way(pending):
             close(item[2])
             return
-        self._queue.append(item)
+        self._queue.append(item, pending.name, pending.sender)
         if self._idle is not None:
             if not self._idle.done():
                 self._idle.set_result(None)
@@ -180,16 +180,18 @@ class Subscriber:
         elif self._host.ending:
             pending.let_go()
         else:
-            self._queue.appendleft((pending, tries, None, None))
+            self._queue.put_back((pending, tries, None, None))
             self._delay = delay
 
     def _make_way(self, newest: Pending) -> bool:
-        """Apply the policy of a full queue; return whether the newest message gets in all the same."""
-        if self.policy == "block" and (newest.finished is not None or len(self._queue) < self.limit * UNHELD):
+        """Apply the policy when much waits; return whether the newest message gets in. Senders are told apart: none is
+        turned away for what another one has sent."""
+        waiting = self._queue.waiting(newest.name, newest.sender)
+        if waiting < self.limit or (self.policy == "block" and (newest.bounded or waiting < self.limit * UNHELD)):
             return True  # the sender waits in room(), or a window bounds how many can come
         self.dropped += 1
         if self.policy == "drop-oldest":
-            oldest, _, begun, _ = self._queue.popleft()
+            oldest, _, begun, _ = self._queue.pop_oldest(newest.name, newest.sender)
             close(begun)
             oldest.end(None, QueueFull(f"{self.pattern}: dropped, a newer message took its place"))
             return True
@@ -228,6 +230,10 @@ class Subscriber:
 
     async def _run(self, item: Item, task: asyncio.Task[None]) -> None:
         pending, tries, value, message = item
+        if not pending.wanted:
+            close(value)
+            pending.release()
+            return
         try:
             if value is None:
                 if self.takes_message:

@@ -19,6 +19,7 @@ from mmplatform.links.link import Link
 from mmplatform.message import MAX_PAYLOAD, SENT, Delivery
 from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.messaging.results import DONE, NOBODY, Result
+from mmplatform.peers.held import HeldByHandlers
 from mmplatform.peers.in_hand import InHand, RequestInHand
 from mmplatform.peers.realtime_queue import EXTRA, PORTION, RealtimeQueue
 from mmplatform.peers.reception import Reception, told_of
@@ -49,6 +50,7 @@ class Exchange:
         now: Callable[[], float],
         dial: Callable[[], None],
         on_request_sent: Callable[[], None],
+        held: HeldByHandlers,
     ) -> None:
         self.link: Link | None = None
         self.watched = False
@@ -63,6 +65,7 @@ class Exchange:
         self._sender = self.queue.sender
         self._receiver = handled.receiver(peer)
         self._reply_cache = ReplyCache()
+        self.held = held
         self._reception, self._held, self._internal = reception, reception.inbox.topics, dispatcher.internal
         self._acks: dict[tuple[int, int], Ack] = {}
         self._wanted_again: set[tuple[int, int]] = set()
@@ -182,7 +185,7 @@ class Exchange:
         for batch in frame.batches:
             self._take_in(batch, frame.now, scope)
         if frame.events:
-            self._dispatcher.events(scope, me, frame.events)
+            self._dispatcher.events(scope, me, frame.events, self.held)
         if frame.requests:
             self._reply_cache.forget(frame.floor)
             for request in frame.requests:
@@ -190,6 +193,8 @@ class Exchange:
         for reply in frame.replies:
             self.pending.resolve(reply)
         self.flush()
+        if self.held.overloaded:
+            raise ProtocolError("overloaded", "too much of this peer waits for handlers")
 
     def mail_received(self, frame: Frame) -> None:
         """Take the acknowledgements and messages of a frame that came by mail; all messages are acknowledged again,
@@ -273,6 +278,8 @@ class Exchange:
             stream.finish(record.seq)  # without a note: what came of it is a row of its own, which is yet to be saved
             return None
         if result is None:
+            finished.counted = True
+            self.held.hold(len(record.payload))
             return None
         if result.rows:
             self.finished(finished, result)  # not to be noted as handled before these are saved
@@ -281,6 +288,8 @@ class Exchange:
 
     def finished(self, message: "InHand", result: Result) -> None:
         """Note the end of a message whose handlers were at work."""
+        if message.counted:
+            self.held.free(len(message.record.payload))
         ending = self._ending(message, result)
         if ending is None:
             return
@@ -349,13 +358,16 @@ class Exchange:
         result = self._dispatcher.request(scope, self.peer, request.topic, request.protocol, request.payload, asked)
         if result is None or (result is NOBODY and self._reception.park(asked)):
             self._reply_cache.begun(request)
+            asked.counted = True
+            self.held.hold(len(request.payload))
         else:
             self.answer(asked, result)
 
     def serve_again(self, asked: "RequestInHand") -> bool:
         """Ask the handlers of a request that waited for them; return False when there are still none."""
         request = asked.request
-        if not self._reply_cache.awaited(asked.epoch, request.id):
+        if not self.awaits(asked):
+            self.answer(asked, NOBODY)  # nobody hears it; what the request held is free
             return True
         result = self._dispatcher.request(
             self._scope(self.peer), self.peer, request.topic, request.protocol, request.payload, asked
@@ -366,9 +378,16 @@ class Exchange:
             self.answer(asked, result)
         return True
 
+    def awaits(self, asked: "RequestInHand") -> bool:
+        """Whether the peer still waits for the reply to a request."""
+        return self._reply_cache.awaited(asked.epoch, asked.request.id)
+
     def answer(self, asked: "RequestInHand", result: bytes | Result) -> None:
         """Reply to a request, with what its handlers gave."""
         request = asked.request
+        if asked.counted:
+            asked.counted = False
+            self.held.free(len(request.payload))
         if type(result) is bytes and len(result) <= MAX_PAYLOAD:
             reply = Reply(request.id, OK, result)
         elif result is NOBODY:

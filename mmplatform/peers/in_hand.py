@@ -22,16 +22,21 @@ class Taker(Protocol):
 
     def serve_again(self, asked: "RequestInHand") -> bool: ...
 
+    def awaits(self, asked: "RequestInHand") -> bool: ...
+
 
 class InHand:
     """A durable message whose handlers are at work; called with their result. ``expires``: Unix ms, our clock."""
 
-    __slots__ = ("expires", "record", "scope", "stream", "taker")
+    __slots__ = ("counted", "expires", "record", "scope", "stream", "taker")
 
     durable = True
+    bounded = True
+    wanted = True
 
     def __init__(self, taker: Taker, stream: Stream, record: Record, scope: str, expires: int) -> None:
         self.taker, self.stream, self.record, self.scope, self.expires = taker, stream, record, scope, expires
+        self.counted = False  # among those that wait for their handlers
 
     def __call__(self, result: Result) -> None:
         self.taker.finished(self, result)
@@ -49,12 +54,14 @@ class InHand:
 class RequestInHand:
     """A request whose handlers are at work, or are waited for; called with their result."""
 
-    __slots__ = ("epoch", "request", "scope", "taker")
+    __slots__ = ("counted", "epoch", "request", "scope", "taker")
 
     durable = False
+    bounded = True
 
     def __init__(self, taker: Taker, request: Request, scope: str, epoch: int) -> None:
         self.taker, self.request, self.scope, self.epoch = taker, request, scope, epoch
+        self.counted = False  # among those that wait for their handlers
 
     def __call__(self, result: bytes | Result) -> None:
         self.taker.answer(self, result)
@@ -68,6 +75,11 @@ class RequestInHand:
     def size(self) -> int:
         """Bytes that the request holds while it waits."""
         return len(self.request.payload)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the peer still waits for the reply."""
+        return self.taker.awaits(self)
 
     def message(self) -> Message:
         """Make what a handler with a fourth parameter gets."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from mmplatform.accounts import Accounts, network_of
 from mmplatform.contacts import Contacts
 from mmplatform.delivery.wire import Ack, Frame, decode_resume
 from mmplatform.directory.directory import Directory
@@ -17,6 +18,7 @@ from mmplatform.links.dialer import Dialer
 from mmplatform.links.link import Link
 from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.peers.exchange import Exchange
+from mmplatform.peers.held import HeldByHandlers
 from mmplatform.peers.link_log import LinkLog
 from mmplatform.peers.path_manager import LOST, REPLACED, PathManager
 from mmplatform.peers.reception import Reception
@@ -75,6 +77,7 @@ class Surroundings:
     failed: Failed
     link_log: LinkLog
     turns: Turns
+    accounts: Accounts
 
 
 class Peer:
@@ -89,6 +92,7 @@ class Peer:
         self.exchange = Exchange(
             sign_id, around.outbox, around.handled, around.dispatcher, around.reception, around.contacts.scope,
             around.now, self.reconnector.dial, self.monitor.request_sent,
+            HeldByHandlers(around.accounts.of(sign_id, "", around.contacts.known(sign_id)), self._read_on),
         )  # fmt: skip
         self.queue = self.exchange.queue
         self._links: list[Link] = []  # links that became ready, until they are lost
@@ -196,6 +200,8 @@ class Peer:
             return
         link.epoch, link.skew = state.epoch, state.now / 1000 - self._around.now()
         self._links.append(link)
+        network = network_of(link.connection.address, link.relayed)
+        self.exchange.held.move(self._around.accounts.of(self.sign_id, network, self.known))
         self._around.link_log.linked(self.sign_id, link)
         active = self.link
         if active is None:
@@ -276,6 +282,8 @@ class Peer:
             self.monitor.frame_arrived(link, announced)
         if not announced:
             self.exchange.frame_received(frame)
+            if self.exchange.held.crowded:
+                link.hold_up()
 
     # Called by the reconnector.
 
@@ -290,6 +298,11 @@ class Peer:
         self._events.slow(self)
 
     # Inside.
+
+    def _read_on(self) -> None:
+        """Read from every link again: handlers have caught up."""
+        for link in self._links:
+            link.go_on()
 
     def _supersedes(self, link: Link, old: Link) -> bool:
         """Whether ``link`` stays and ``old`` goes: of two links that both ends dialled at once, the one dialled by the

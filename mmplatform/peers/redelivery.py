@@ -225,6 +225,8 @@ class Redelivered:
     __slots__ = ("_redelivery", "kept", "key", "scope", "topic")
 
     durable = True
+    bounded = True
+    wanted = True
 
     def __init__(self, redelivery: Redelivery, topic: HeldTopic, key: InboxKey, kept: InboxMessage, scope: str) -> None:
         self._redelivery, self.topic, self.key, self.kept, self.scope = redelivery, topic, key, kept, scope

@@ -17,6 +17,7 @@ from mmplatform.identity.keys import SignId
 from mmplatform.message import Priority
 from mmplatform.messaging.results import Result
 from tests.support.brute_force import matches
+from tests.support.bus import Counted
 from tests.support.waiting import until
 from tests.support.world import World, identity
 
@@ -86,7 +87,7 @@ class Case:
         how = self.draw.randrange(3)
         result: Any = None
         if how == 0:
-            gate.events(scope, sender, [Event(topic, "ms", data)])
+            gate.events(scope, sender, [Event(topic, "ms", data)], Counted())
         elif how == 1:
             result = gate.message(scope, sender, topic, "ms", data, lambda result: None)
         else:

@@ -34,6 +34,8 @@ def bus(errors: Errors) -> Bus:
 class Ended(list[Any]):
     """The results of messages: their ``finished``. Every message it makes is kept in ``made``."""
 
+    bounded = wanted = True
+
     def __init__(self, durable: bool = False) -> None:
         super().__init__()
         self.durable = durable
@@ -45,6 +47,19 @@ class Ended(list[Any]):
     def message(self) -> Message:
         self.made.append(Message("a", "ms", b"", "me", "self", "durable", "1.2.3@me", 5.0, 9.0))
         return self.made[-1]
+
+
+class Counted:
+    """Counts the bytes that wait for handlers, as a peer's exchange does."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def hold(self, size: int) -> None:
+        self.bytes += size
+
+    def free(self, size: int) -> None:
+        self.bytes -= size
 
 
 class Heard(list[tuple[str, str, Any]]):

@@ -20,7 +20,7 @@ from mmplatform.message import DELIVERED, UNHANDLED, Delivery, Message, Priority
 from mmplatform.messaging.api import API, raw
 from mmplatform.messaging.dispatch import ProtocolHandler
 from mmplatform.messaging.results import NOBODY, Result
-from tests.support.bus import Ended
+from tests.support.bus import Counted, Ended
 
 OWN, BOB = "own", "bob"
 
@@ -244,7 +244,7 @@ async def test_each_kind_of_message_has_its_own_fourth_argument(api: API, wire: 
         got.append(message)
 
     ended = Ended()
-    api.on_event("friends", "chat", BOB, encode([1]))
+    api.on_event("friends", "chat", BOB, encode([1]), Counted())
     api.on_message("friends", "chat", BOB, encode([2]), ended)
     api.on_request("friends", "chat", BOB, encode([3]), ended)
     await api.send("chat", payload=[4])
@@ -305,10 +305,10 @@ async def test_remote_messages_come_in_decoded(api: API) -> None:
         result = api.on_message("friends", "chat", BOB, encode([1]), Ended())
         assert isinstance(result, Result)
         assert result.error is None
-        api.on_event("friends", "chat", BOB, encode([2]))
+        api.on_event("friends", "chat", BOB, encode([2]), Counted())
     assert got == [("friends.chat", BOB, [1]), ("friends.chat", BOB, [2])] * 2
     assert api.on_message("public", "chat", BOB, encode(1), Ended()) is NOBODY
-    api.on_event("public", "chat", BOB, encode(1))
+    api.on_event("public", "chat", BOB, encode(1), Counted())
     assert len(got) == 4
 
 
@@ -317,7 +317,7 @@ async def test_a_payload_that_does_not_decode_is_refused_and_counted(api: API) -
     result = api.on_message("friends", "chat", BOB, b"\xc1", Ended())
     assert result is not None
     assert str(result.error) == "bad-payload"
-    api.on_event("friends", "chat", BOB, b"")
+    api.on_event("friends", "chat", BOB, b"", Counted())
     assert api.malformed == 2
 
 

@@ -12,8 +12,8 @@ from mmplatform.events import Events
 from mmplatform.identity.circles import is_control_topic
 from mmplatform.messaging import dispatch as module
 from mmplatform.messaging.dispatch import Dispatcher
-from mmplatform.messaging.results import DONE, NOBODY, Result
-from tests.support.bus import Ended
+from mmplatform.messaging.results import DONE, NOBODY, Held, Result
+from tests.support.bus import Counted, Ended
 
 SCOPES = st.sampled_from(["self", "friends", "public"])
 WORDS = st.sampled_from(
@@ -33,7 +33,7 @@ class Api:
             raise self.result
         return self.result
 
-    def on_event(self, scope: str, topic: str, sender: str, payload: bytes) -> None:
+    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: Held) -> None:
         self.take("event", scope, topic)
 
     def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Any) -> Any:
@@ -57,7 +57,7 @@ class Door:
 
     def knock(self, topic: str, protocol: str = "ms", scope: str = "public") -> list[Any]:
         self.ended = Ended()
-        self.gate.events(scope, "eve", [Event(topic, protocol, b"")])
+        self.gate.events(scope, "eve", [Event(topic, protocol, b"")], Counted())
         return [
             self.gate.message(scope, "eve", topic, protocol, b"", self.ended),
             self.gate.request(scope, "eve", topic, protocol, b"", self.ended),

@@ -94,7 +94,7 @@ async def test_policy_block_makes_the_sender_wait(bus: Bus) -> None:
     async def send(number: int) -> None:
         route = bus.route("self", "a")
         assert route is not None
-        await bus.room(route)
+        await bus.room(route, "me")
         bus.deliver(route, "me", number, Ended())
         sent.append(number)
 
@@ -120,7 +120,7 @@ async def test_room_waits_for_every_full_queue(bus: Bus) -> None:
     for number in range(2):
         bus.deliver(route, "me", number, Ended())
         await turns()
-    waiting = asyncio.ensure_future(bus.room(route))
+    waiting = asyncio.ensure_future(bus.room(route, "me"))
     first.gate.set()
     await turns()
     assert not waiting.done()
@@ -138,7 +138,7 @@ async def test_room_does_not_wait_for_a_subscription_that_ends(bus: Bus) -> None
     for number in range(2):
         bus.deliver(route, "me", number, Ended())
         await turns()
-    waiting = asyncio.ensure_future(bus.room(route))
+    waiting = asyncio.ensure_future(bus.room(route, "me"))
     await turns()
     bus.off("self.a", slow)
     await asyncio.wait_for(waiting, 1)
@@ -173,7 +173,7 @@ async def test_policy_drop_oldest(bus: Bus) -> None:
         bus.deliver(route, "me", number, results)
         if number == 0:
             await turns()
-    await bus.room(route)
+    await bus.room(route, "me")
     assert subscriber.dropped == len(results) == 6
     assert all(isinstance(result.error, QueueFull) for result in results)
     slow.gate.set()

@@ -18,7 +18,7 @@ from mmplatform.peers import friend_requests as module
 from mmplatform.peers.friend_requests import ASKED, ASKING, PROTOCOL, TOPIC, FriendRequests
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.memory import MemoryStorage
-from tests.support.bus import Ended
+from tests.support.bus import Counted, Ended
 from tests.support.guests import CAROL, MALLORY
 from tests.support.outbox import Node, full, until
 from tests.support.world import identity
@@ -232,7 +232,7 @@ async def test_a_friend_that_is_removed_after_the_stop_is_no_error() -> None:
 
 
 async def test_requests_and_realtime_messages_are_not_for_this_protocol(home: Home) -> None:
-    home.requests.on_event("public", TOPIC, EVE, b"")
+    home.requests.on_event("public", TOPIC, EVE, b"", Counted())
     assert home.requests.on_request("public", TOPIC, EVE, b"", Ended()) is NOBODY
     assert home.requests.listens("public", TOPIC)
     assert await home.requests.end(1.0) == []

@@ -11,7 +11,7 @@ from mmplatform.errors import Refused
 from mmplatform.message import DELIVERED, Outcome
 from mmplatform.messaging.results import DONE, NOBODY, Result
 from mmplatform.peers.receipts import Receipts
-from tests.support.bus import Ended
+from tests.support.bus import Counted, Ended
 from tests.support.outbox import BOB
 
 Told = tuple[str, int, int, int, int, Outcome]
@@ -83,7 +83,7 @@ def test_foreign_bytes_are_refused_or_understood(data: bytes) -> None:
 
 
 async def test_nothing_but_durable_messages(taker: Taker) -> None:
-    taker.receipts.on_event("friends", "receipt", BOB, b"")
+    taker.receipts.on_event("friends", "receipt", BOB, b"", Counted())
     assert taker.receipts.on_request("friends", "receipt", BOB, b"", Ended()) is NOBODY
     assert taker.receipts.listens("public", "receipt")
     assert await taker.receipts.end(1.0) == []
