@@ -72,6 +72,11 @@ class Stream:
         self.seen = 0
         self.pending_bytes = 0
 
+    @property
+    def unfinished(self) -> int:
+        """How many records are handed out, and neither handled nor left with their sender."""
+        return self.next - 1 - self.done - len(self.finished) - len(self.left.numbers)
+
     def finish(self, seq: int, ending: Ending = TAKEN) -> None:
         """Note that a message is done with, and how it ended."""
         self.dirty = True
@@ -224,10 +229,7 @@ class Receiver:
     @property
     def unfinished(self) -> int:
         """How many records are handed out and not handled."""
-        return sum(
-            stream.next - 1 - stream.done - len(stream.finished) - len(stream.left.numbers)
-            for stream in self._streams.values()
-        )
+        return sum(stream.unfinished for stream in self._streams.values())
 
     def amend(self, lane: int, epoch: int, seq: int, ending: Ending) -> bool:
         """Note how a message ended that was kept, for its sender, should it ask again; return whether it may."""
@@ -361,7 +363,10 @@ class Receiver:
 
     def _open(self, lane: int, epoch: int) -> Stream:
         if len(self._streams) >= MAX_STREAMS:
-            oldest = min(self._streams, key=lambda key: self._streams[key].seen)
+            settled = [place for place, stream in self._streams.items() if not stream.unfinished]
+            if not settled:
+                raise ProtocolError("overloaded", f"{MAX_STREAMS} streams have messages whose handlers are not done")
+            oldest = min(settled, key=lambda place: self._streams[place].seen)
             self._streams.pop(oldest).forget()
             self.forgotten.append(oldest)
         stream = Stream(lane, epoch, self._budget, self._largest)

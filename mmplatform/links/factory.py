@@ -122,9 +122,9 @@ class LinkFactory:
 
     def link_ready(self, link: Link, peer: NodeInfo, resume: bytes) -> None:
         owner = self._peer_of(peer)
+        link.known = owner.known
         owner.link_ready(link, resume)
         link.owner = _Owned(owner, self)
-        link.known = owner.known
         if link.known:
             link.assembler = Assembler(self._known_budget, MAX_FRAME)
         self._unproven.pop(link, None)

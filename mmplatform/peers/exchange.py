@@ -29,7 +29,8 @@ FULL: Final = 64 * 1024  # bytes queued that leave at once
 EAGER: Final = 32  # requests or replies queued that leave at once: the peer works on them while this side goes on
 AGAIN_EVERY: Final = 1.0  # seconds between two times of sending a stream again because the peer asks for it
 EXPIRED: Final[Ending] = (End.EXPIRED, "")
-BACKLOG: Final = 64 * 1024 * 1024  # bytes of replies for a peer that asks and does not read
+BACKLOG: Final = 64 * 1024 * 1024  # bytes of replies for a friend that asks and does not read
+BACKLOG_OF_STRANGER: Final = 1024 * 1024  # the same for a stranger
 
 
 class Exchange:
@@ -122,7 +123,7 @@ class Exchange:
         """
         self.link, self.queue.linked, self.useful = link, True, False
         link.send(Frame(int(self.now() * 1000), self.pending.floor, [], [], [], [], []))
-        self._reply_cache.begin(link.epoch)
+        self._reply_cache.begin(link.epoch, link.known)
         self._sender.link_up(())
         for ack in acks:
             self._outbox.acknowledge(self.peer, ack)
@@ -346,7 +347,9 @@ class Exchange:
 
     def _serve(self, request: Request, scope: str) -> None:
         realtime = self._realtime
-        if len(realtime.replies) >= UNFINISHED or realtime.bytes > BACKLOG:
+        if len(realtime.replies) >= UNFINISHED or realtime.bytes > (
+            BACKLOG_OF_STRANGER if scope == "public" else BACKLOG
+        ):
             raise ProtocolError("not-reading", "it asks on and does not read the replies")
         seen = self._reply_cache.seen(request)
         if seen is not False:

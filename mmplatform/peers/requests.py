@@ -14,6 +14,8 @@ from mmplatform.errors import NoResponders, ProtocolError, QueueFull, RequestFai
 
 UNFINISHED: Final = 65_536  # requests of one peer that may be unanswered at once, and replies remembered
 REMEMBERED_BYTES: Final = 64 * 1024 * 1024  # bytes of replies that are remembered, as the peer has not confirmed them
+REMEMBERED_OF_STRANGER: Final = 1024  # replies to a stranger that are remembered
+REMEMBERED_BYTES_OF_STRANGER: Final = 256 * 1024  # their bytes; of more than that, the latest
 SWEEP: Final = 0.01  # seconds between two looks at the deadlines: requests that are late together share one
 NEAR: Final = 1024  # numbers that a peer's floor may move by to have each of them looked up
 STALE: Final = 64  # entries of the heap of deadlines, at least, that may name what was answered
@@ -119,22 +121,33 @@ class PendingRequests:
 
 
 class ReplyCache:
-    """Remembers the requests of one run of the peer's node that we answered, or are about to answer."""
+    """Remembers the requests of one run of the peer's node that we answered, or are about to answer.
+
+    ``most``: replies that are remembered; ``most_bytes``: their bytes. Both are few for a stranger.
+    """
 
     def __init__(self) -> None:
         self.epoch = 0
+        self.most, self.most_bytes = REMEMBERED_OF_STRANGER, REMEMBERED_BYTES_OF_STRANGER
         self._working: set[int] = set()  # handlers have these in hand
         self._replies: dict[int, Reply] = {}  # in the order of the answers
+        self._answered: dict[int, None] = {}  # those whose replies were too large to remember
         self._floor = 1
         self._bytes = 0
         self._added = 0  # replies since all were last looked at
 
-    def begin(self, epoch: int) -> None:
-        """Forget everything when ``epoch`` is another run of the peer than before: it numbers its requests anew."""
+    def begin(self, epoch: int, known: bool) -> None:
+        """Forget everything when ``epoch`` is another run of the peer than before: it numbers its requests anew.
+
+        ``known``: whether the peer is a friend or a device.
+        """
+        if known:
+            self.most, self.most_bytes = UNFINISHED, REMEMBERED_BYTES
         if epoch != self.epoch:
             self.epoch = epoch
             self._working.clear()
             self._replies.clear()
+            self._answered.clear()
             self._floor, self._bytes, self._added = 1, 0, 0
 
     def forget(self, floor: int) -> None:
@@ -146,9 +159,9 @@ class ReplyCache:
         if floor - self._floor <= NEAR:
             for number in range(self._floor, floor):
                 self._drop(number)
-        elif self._added > len(self._replies) // 2:
+        elif self._added > (len(self._replies) + len(self._answered)) // 2:
             self._added = 0
-            for number in [number for number in self._replies if number < floor]:
+            for number in [number for number in (*self._replies, *self._answered) if number < floor]:
                 self._drop(number)
         self._floor = max(floor, self._floor)
 
@@ -156,6 +169,8 @@ class ReplyCache:
         """The reply to send again, True when handlers still work on it or nobody waits for it, False when it is new."""
         if request.id in self._replies:
             return self._replies[request.id]
+        if request.id in self._answered:
+            return Reply(request.id, FAILED, FORGOTTEN)
         if request.id < self._floor or request.id in self._working:
             return True
         if len(self._working) >= UNFINISHED:
@@ -173,8 +188,8 @@ class ReplyCache:
     def reply(self, epoch: int, reply: Reply) -> bool:
         """Remember ``reply``; False when the run that asked is gone or waits no longer.
 
-        Only the latest replies, at most UNFINISHED, can have been lost with a link; older ones are known to have
-        arrived and may be forgotten.
+        Only the latest replies can have been lost with a link; older ones are known to have arrived and may be
+        forgotten.
         """
         if epoch != self.epoch:
             return False
@@ -185,16 +200,16 @@ class ReplyCache:
         self._replies[reply.id] = reply
         self._added += 1
         self._bytes += len(reply.payload)
-        while self._bytes > REMEMBERED_BYTES:  # remember that it was answered, so that no handler runs twice
+        while self._bytes > self.most_bytes:  # remember that it was answered, so that no handler runs twice
             number = next(iter(self._replies))
             self._drop(number)
-            self._replies[number] = Reply(number, FAILED, FORGOTTEN)
-            self._bytes += len(FORGOTTEN)
-        if len(self._replies) > UNFINISHED:
-            self._drop(next(iter(self._replies)))
+            self._answered[number] = None
+        if len(self._replies) + len(self._answered) > self.most:
+            self._drop(next(iter(self._answered or self._replies)))
         return True
 
     def _drop(self, number: int) -> None:
+        self._answered.pop(number, None)
         reply = self._replies.pop(number, None)
         if reply is not None:
             self._bytes -= len(reply.payload)

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 
+import pytest
+
 from mmplatform.delivery.fragments import Budget
-from mmplatform.delivery.receiver import Receiver
+from mmplatform.delivery.receiver import MAX_STREAMS, Receiver
 from mmplatform.delivery.wire import Batch, Record
+from mmplatform.errors import ProtocolError
 
 
 class Looked(set[int]):
@@ -43,3 +46,21 @@ def test_a_base_that_jumps_forgets_all_below() -> None:
     stream.finish(5)
     receiver.accept(batch(1000), 0)
     assert (stream.done, stream.finished, stream.stash, stream.next) == (999, set(), {}, 1000)
+
+
+def test_a_stream_whose_handlers_are_at_work_is_never_forgotten() -> None:
+    receiver = Receiver(Budget(2**30))
+    busy, _ = receiver.accept(batch(1, 1), 0)
+    for epoch in range(2, 3 * MAX_STREAMS):
+        other, [record] = receiver.accept(Batch(2, epoch, 1, [Record(1, 10**13, "t", "ms", b"")], []), epoch)
+        other.finish(record.seq)
+    assert receiver.accept(batch(1, 1), 0) == (busy, [])
+    assert busy.unfinished == 1
+
+
+def test_no_more_streams_are_taken_than_can_be_kept_while_handlers_are_at_work() -> None:
+    receiver = Receiver(Budget(2**30))
+    for epoch in range(1, MAX_STREAMS + 1):
+        receiver.accept(Batch(2, epoch, 1, [Record(1, 10**13, "t", "ms", b"")], []), epoch)
+    with pytest.raises(ProtocolError, match="overloaded"):
+        receiver.accept(Batch(2, 999, 1, [Record(1, 10**13, "t", "ms", b"")], []), 1)

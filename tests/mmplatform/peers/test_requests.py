@@ -134,7 +134,7 @@ async def test_too_many_requests_are_refused_here_and_those_nobody_waits_for_giv
 
 def test_a_request_is_new_then_at_work_then_answered_then_forgotten() -> None:
     answered = ReplyCache()
-    answered.begin(7)
+    answered.begin(7, known=True)
     assert answered.seen(request(1)) is False
     answered.begun(request(1))
     assert answered.seen(request(1)) is True
@@ -155,11 +155,11 @@ def test_a_request_is_new_then_at_work_then_answered_then_forgotten() -> None:
 
 def test_a_new_run_of_the_peer_numbers_anew() -> None:
     answered = ReplyCache()
-    answered.begin(7)
+    answered.begin(7, known=True)
     answered.begun(request(1))
-    answered.begin(7)
+    answered.begin(7, known=True)
     assert answered.seen(request(1)) is True
-    answered.begin(8)
+    answered.begin(8, known=True)
     assert answered.seen(request(1)) is False
     assert not answered.reply(7, Reply(1, OK, b"for the old run"))
 
@@ -167,6 +167,7 @@ def test_a_new_run_of_the_peer_numbers_anew() -> None:
 def test_requests_in_hand_are_bounded_and_answered_ones_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "UNFINISHED", 10)
     answered = ReplyCache()
+    answered.most = 10
     answered.begun(request(1))
     for number in range(2, 1000):
         assert answered.seen(request(number)) is False
@@ -205,9 +206,30 @@ def test_a_floor_that_jumps_does_not_walk_over_all_replies_each_time() -> None:
     assert len(answered._replies) <= 10_000, "what nobody waits for goes in the end"
 
 
-def test_replies_too_large_to_keep_are_remembered_as_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests, "REMEMBERED_BYTES", 1000)
+def test_fewer_replies_are_remembered_for_a_stranger() -> None:
+    answered, known = ReplyCache(), ReplyCache()
+    answered.begin(0, known=False)
+    known.begin(0, known=True)
+    for number in range(1, 3000):
+        for cache in (answered, known):
+            cache.reply(0, Reply(number, OK, bytes(1000)))
+    assert answered._bytes <= requests.REMEMBERED_BYTES_OF_STRANGER < known._bytes
+    assert len(answered._replies) + len(answered._answered) == requests.REMEMBERED_OF_STRANGER
+    assert answered.seen(request(2999)) == Reply(2999, OK, bytes(1000))
+
+
+def test_what_a_reply_costs_does_not_grow_with_the_replies_that_were_too_large() -> None:
     answered = ReplyCache()
+    answered.begin(0, known=False)
+    answered._replies = replies = Looked()
+    for number in range(1, 1000):
+        answered.reply(0, Reply(number, OK, bytes(200_000)))
+    assert replies.walked <= 4000
+
+
+def test_replies_too_large_to_keep_are_remembered_as_given() -> None:
+    answered = ReplyCache()
+    answered.most_bytes = 1000
     for number in range(1, 5):
         answered.reply(0, Reply(number, OK, bytes(400)))
     kinds = [answered.seen(request(number)) for number in range(1, 5)]
