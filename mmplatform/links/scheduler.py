@@ -20,7 +20,7 @@ WEIGHT_KNOWN: Final = 4.0  # how many times the share of a stranger a friend or 
 UNNOTICED: Final = 0.0005  # seconds of work that need no turn of their own to be forgotten
 
 
-class Worker(Protocol):
+class Scheduled(Protocol):
     """What waits: a link. ``worked``: its virtual time; the scheduler keeps it."""
 
     worked: float
@@ -42,22 +42,22 @@ class Scheduler:
         self.clock = clock
         self._spent = 0.0  # seconds of work in this turn of the loop
         self._now = 0.0  # virtual time: that of the last one that waited and was served
-        self._waiting: list[tuple[float, int, Worker]] = []  # heap
+        self._waiting: list[tuple[float, int, Scheduled]] = []  # heap
         self._numbers = count()
         self._armed = False
 
-    def admits(self, worker: Worker) -> bool:
+    def admits(self, worker: Scheduled) -> bool:
         """Whether there is time in this turn for what came for ``worker``."""
         return self._spent < TURN or (worker.known and self._spent < TURN_KNOWN)
 
-    def charge(self, worker: Worker, seconds: float) -> None:
+    def charge(self, worker: Scheduled, seconds: float) -> None:
         """Note that ``worker`` has caused work."""
         worker.worked += seconds / WEIGHT_KNOWN if worker.known else seconds
         self._spent += seconds
         if self._spent > UNNOTICED and not self._armed:
             self._arm()
 
-    def wait(self, worker: Worker) -> None:
+    def wait(self, worker: Scheduled) -> None:
         """Have ``worker`` do its steps when its turn comes."""
         worker.worked = min(max(worker.worked, self._now - LEAD), self._now + LEAD)
         heappush(self._waiting, (worker.worked, next(self._numbers), worker))

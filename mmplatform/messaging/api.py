@@ -15,7 +15,7 @@ from mmplatform.errors import InvalidPayload, NotRunning, QueueFull, Refused, Re
 from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Message, Outcome, Priority
 from mmplatform.messaging.bus import Bus
 from mmplatform.messaging.dispatch import OnReply, ProtocolHandler
-from mmplatform.messaging.results import NOBODY, EventEnd, Finished, Held, LocalEnd, Result
+from mmplatform.messaging.results import NOBODY, EventEnd, Finished, HoldCount, LocalEnd, Result
 from mmplatform.messaging.work import OnError
 
 LOCAL: Final = "local"
@@ -281,7 +281,7 @@ class API:
         """Copy ``payload``, as if it had travelled: what a handler changes in it, the sender does not see."""
         return payload if type(payload) in PLAIN else self._decode(self._encode(payload))
 
-    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: Held) -> None:
+    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
         """Hand a realtime message to its subscribers: see :class:`ProtocolHandler`. A malformed one is counted."""
         try:
             route = self._routes[scope][topic]

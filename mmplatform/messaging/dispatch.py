@@ -12,7 +12,7 @@ from mmplatform.identity.circles import is_control_topic
 from mmplatform.logs import escaped
 from mmplatform.message import Message, check_topic
 from mmplatform.messaging.bus import MAX_ROUTES
-from mmplatform.messaging.results import DONE, NOBODY, Finished, Held, Result
+from mmplatform.messaging.results import DONE, NOBODY, Finished, HoldCount, Result
 
 log = logging.getLogger("mmplatform.messaging")
 
@@ -37,7 +37,7 @@ class OnReply(Protocol):
 class ProtocolHandler(Protocol):
     """Takes the remote messages of one protocol. Topics are checked before; payloads are not."""
 
-    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: Held) -> None:
+    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
         """Handle a realtime message; nobody waits for its end. ``payload`` is hostile input; ``held`` counts it
         while it waits for its handlers."""
 
@@ -101,7 +101,7 @@ class Dispatcher:
             return Result(None, error)
         return DONE if watched and result is NOBODY else result
 
-    def events(self, scope: str, peer: str, events: list[Event], held: Held) -> None:
+    def events(self, scope: str, peer: str, events: list[Event], held: HoldCount) -> None:
         """Dispatch realtime messages of a peer; malformed topics and unknown protocols are dropped."""
         allowed, protocols = self._checked(scope), self.protocols
         for event in events:

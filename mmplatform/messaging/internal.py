@@ -1,13 +1,13 @@
 """What handlers of the platform's own protocols have in common: each takes one kind of message, and nothing else."""
 
 from mmplatform.messaging.dispatch import OnReply
-from mmplatform.messaging.results import NOBODY, Finished, Held, Result
+from mmplatform.messaging.results import NOBODY, Finished, HoldCount, Result
 
 
 class InternalHandler:
     """A :class:`ProtocolHandler` that takes nothing; each protocol says what it takes after all."""
 
-    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: Held) -> None:
+    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
         """Ignore a realtime message."""
 
     def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:

@@ -52,7 +52,7 @@ class Finished(Protocol):
         ...
 
 
-class Held(Protocol):
+class HoldCount(Protocol):
     """Counts what of one peer waits for handlers."""
 
     def hold(self, size: int) -> None:
@@ -71,7 +71,7 @@ class EventEnd(Finished):
     bounded = False
     wanted = True
 
-    def __init__(self, held: Held, size: int, make: Callable[[], Message]) -> None:
+    def __init__(self, held: HoldCount, size: int, make: Callable[[], Message]) -> None:
         self._held, self._size, self._make = held, size, make
         held.hold(size)
 

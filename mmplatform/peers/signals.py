@@ -10,7 +10,7 @@ from typing import Final
 from mmplatform.delivery.wire import Event
 from mmplatform.identity.keys import SignId
 from mmplatform.messaging.internal import InternalHandler
-from mmplatform.messaging.results import Held
+from mmplatform.messaging.results import HoldCount
 from mmplatform.peers.peer import Peer
 from mmplatform.plugins.signalling import SIGNAL_LIMIT, SignallingTransport
 from mmplatform.plugins.transport import Transport
@@ -33,7 +33,7 @@ class Signals(InternalHandler):
             return False
         return there.exchange.send_event(Event(scheme, PROTOCOL, data), len(data) + len(scheme) + 8)
 
-    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: Held) -> None:
+    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
         """Give a signal of the sender's transport ``topic`` to ours. The dispatcher reports errors of the transport."""
         transport = self._transports.get(topic)
         if isinstance(transport, SignallingTransport) and len(payload) <= SIGNAL_LIMIT:

@@ -27,7 +27,7 @@ from mmplatform.codec import encode, pack, unpack
 from mmplatform.directory import own_record
 from mmplatform.message import DELIVERED, Delivery
 from mmplatform.messaging.api import API, ProtocolHandler, raw
-from mmplatform.messaging.results import Held, Result
+from mmplatform.messaging.results import HoldCount, Result
 from mmplatform.plugins.signalling import SignallingTransport
 from mmplatform.storage.memory import MemoryStorage
 from tests.support.waiting import until
@@ -161,7 +161,7 @@ class Squeezed:
     def __init__(self, handler: ProtocolHandler) -> None:
         self._handler, self.listens, self.end = handler, handler.listens, handler.end
 
-    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: Held) -> None:
+    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
         self._handler.on_event(scope, topic, sender, zlib.decompress(payload), held)
 
     def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Any) -> Result | None:

@@ -17,7 +17,7 @@ from mmplatform.durable.inbox_rows import InboxMessage
 from mmplatform.durable.kept import Kept
 from mmplatform.events import Events
 from mmplatform.messaging.dispatch import Dispatcher, OnReply
-from mmplatform.messaging.results import DONE, NOBODY, Finished, Held, Result
+from mmplatform.messaging.results import DONE, NOBODY, Finished, HoldCount, Result
 from mmplatform.peers.reception import Reception
 from mmplatform.peers.redelivery import Redelivery
 from mmplatform.storage.contract import Storage
@@ -115,7 +115,7 @@ class Program:
     def payloads(self) -> list[bytes]:
         return [payload for _, payload in self.given]
 
-    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: Held) -> None:
+    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
         raise AssertionError("nothing realtime is tested here")
 
     def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:

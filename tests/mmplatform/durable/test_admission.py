@@ -13,7 +13,7 @@ from mmplatform.storage.memory import MemoryStorage
 from tests.support.outbox import BOB, CAROL, LATER, NORMAL, Node, running, turn
 
 
-class Held(MemoryStorage):
+class HoldCount(MemoryStorage):
     """A disk that takes what is written when it is told to."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ async def test_senders_wait_while_too_much_waits(node: Node, monkeypatch: pytest
 
 async def test_what_is_being_saved_at_once_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "SAVING_BYTES", 10_000)
-    storage = Held()
+    storage = HoldCount()
     async with running(storage) as node:
         storage.holds = True
         sends = [asyncio.ensure_future(enter(node, bytes(1000), [BOB, CAROL][n % 2])) for n in range(50)]
@@ -80,7 +80,7 @@ async def test_what_is_being_saved_at_once_is_bounded(monkeypatch: pytest.Monkey
 async def test_who_came_first_is_let_in_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "SAVING_BYTES", 100)
     monkeypatch.setattr(admission, "WOKEN", 3)
-    async with running(Held()) as node:
+    async with running(HoldCount()) as node:
         sends = [asyncio.ensure_future(enter(node, b"%d" % n)) for n in range(40)]
         for n in range(40, 60):
             await turn()
@@ -91,7 +91,7 @@ async def test_who_came_first_is_let_in_first(monkeypatch: pytest.MonkeyPatch) -
 
 async def test_who_gives_up_lets_the_next_one_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "PEER_BYTES", 1000)
-    async with running(Held()) as node:
+    async with running(HoldCount()) as node:
         await node.send(bytes(2000))
         sends = [asyncio.ensure_future(enter(node, b"%d" % n)) for n in range(3)]
         await turn()
@@ -108,7 +108,7 @@ async def test_who_gives_up_lets_the_next_one_in(monkeypatch: pytest.MonkeyPatch
 
 async def test_a_peer_for_whom_somebody_waits_for_room_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "SAVING_BYTES", 1000)
-    storage = Held()
+    storage = HoldCount()
     async with running(storage) as node:
         storage.holds = True
         sends = [asyncio.ensure_future(enter(node, bytes(2000), peer)) for peer in (BOB, CAROL)]

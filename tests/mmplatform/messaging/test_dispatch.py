@@ -12,7 +12,7 @@ from mmplatform.events import Events
 from mmplatform.identity.circles import is_control_topic
 from mmplatform.messaging import dispatch as module
 from mmplatform.messaging.dispatch import Dispatcher
-from mmplatform.messaging.results import DONE, NOBODY, Held, Result
+from mmplatform.messaging.results import DONE, NOBODY, HoldCount, Result
 from tests.support.bus import Counted, Ended
 
 SCOPES = st.sampled_from(["self", "friends", "public"])
@@ -33,7 +33,7 @@ class Api:
             raise self.result
         return self.result
 
-    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: Held) -> None:
+    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
         self.take("event", scope, topic)
 
     def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Any) -> Any:

@@ -61,7 +61,7 @@ async def test_a_stranger_is_not_read_while_much_of_it_waits_and_loses_nothing(
         for _ in range(40):
             blob = bytes(50_000)
             if kind == "events":
-                await eve.messaging.send("work", bob.sign_id, blob, durable=False)
+                await eve.messaging.send("work", bob.sign_id, blob, realtime=True)
             elif kind == "messages":
                 await eve.messaging.send("work", bob.sign_id, blob)
             else:

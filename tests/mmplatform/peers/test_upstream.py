@@ -14,7 +14,7 @@ from tests.support.waiting import until
 MB = 1024 * 1024
 
 
-class Held(MemoryStorage):
+class HoldCount(MemoryStorage):
     """A disk that takes large rows when it is told to."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Held(MemoryStorage):
 
 @pytest.mark.parametrize("known", [True, False])
 async def test_many_large_messages_at_once_are_encoded_as_the_disk_takes_them(known: bool) -> None:
-    storage = Held()
+    storage = HoldCount()
     async with Platform(storage, connection_info=()) as node:
         peers = [Identity.generate().sign_id for _ in range(1 if known else 50)]
         encode, encoded = node.messaging._encode, 0
