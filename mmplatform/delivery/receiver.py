@@ -52,7 +52,7 @@ class Stream:
 
     __slots__ = (
         "assembler", "budget", "dirty", "done", "epoch", "finished", "lane", "left", "next", "outcomes",
-        "pending_bytes", "piece_seq", "reported", "seen", "stale", "stash", "torn",
+        "pending_bytes", "piece_seq", "reported", "seen", "stale", "stash", "told", "torn",
     )  # fmt: skip
 
     def __init__(self, lane: int, epoch: int, budget: Budget, largest: int) -> None:
@@ -64,6 +64,7 @@ class Stream:
         self.left = Left()  # handed out and left with the sender: these may come again
         self.stash: dict[int, Record] = {}  # records that came before their turn, over another link
         self.outcomes: list[tuple[int, int, End, str]] = []
+        self.told = 0  # how many of them, from the first, the sender was told over the link in use
         self.piece_seq = 0  # the number of the message whose pieces the assembler holds
         self.reported = 0  # bytes of that message that the sender knows to be held
         self.dirty = False  # whether something is handled and not saved
@@ -108,6 +109,7 @@ class Stream:
                 now = [(seq, seq, *ending)] if ending[0] is not End.DELIVERED else []
                 after = [(seq + 1, high, end, text)] if seq < high else []
                 self.outcomes[at : at + 1] = [*before, *now, *after][: MAX_OUTCOMES - len(self.outcomes) + 1]
+                self.told = min(self.told, at)
                 self.dirty = True
                 return True
         return False
@@ -136,8 +138,12 @@ class Stream:
                 self.forget_pieces()
             self.next = max(self.next, self.done + 1)
             self.dirty = True
-        if self.outcomes and self.outcomes[0][1] < base:
-            self.outcomes = [entry for entry in self.outcomes if entry[1] >= base]
+        passed = 0
+        for _, high, _, _ in self.outcomes:
+            if high >= base:
+                break
+            passed += 1
+        self._forget_outcomes(passed)
 
     def put_by(self, record: Record) -> None:
         """Keep a record that came before its turn. Raises ProtocolError: ``window`` or ``overloaded``."""
@@ -170,10 +176,15 @@ class Stream:
         self.piece_seq = self.reported = 0
 
     def ack(self) -> Ack:
-        """Return the acknowledgement of all that is handled."""
-        ranges = to_ranges(self.finished)[:MAX_RANGES] if self.finished else []
+        """Return the acknowledgement of all that is handled, with those outcomes that were not told before."""
+        ranges = to_ranges(self.finished) if self.finished else []
         partial = [self.piece_seq, self.assembler.held] if self.piece_seq else []
-        return Ack(self.lane, self.epoch, self.done, ranges, list(self.outcomes), partial)
+        if len(ranges) > MAX_RANGES:
+            ranges = ranges[:MAX_RANGES]
+            news = self._news_upto(ranges[-1][1])
+        else:
+            news, self.told = self.outcomes[self.told :], len(self.outcomes)
+        return Ack(self.lane, self.epoch, self.done, ranges, news, partial)
 
     def kept(self) -> bytes:
         """Return the row to save."""
@@ -182,10 +193,25 @@ class Stream:
     def _note(self, seq: int, end: End, text: str) -> None:
         if self.outcomes and self.outcomes[-1][1:] == (seq - 1, end, text):
             self.outcomes[-1] = (self.outcomes[-1][0], seq, end, text)
+            self.told = min(self.told, len(self.outcomes) - 1)
         else:
             self.outcomes.append((seq, seq, end, text))
             if len(self.outcomes) > MAX_OUTCOMES:
-                del self.outcomes[0]
+                self._forget_outcomes(1)
+
+    def _news_upto(self, last: int) -> list[tuple[int, int, End, str]]:
+        """Take what is to be told of messages up to ``last``; what ended above is told with what acknowledges it."""
+        untold = self.outcomes[self.told :]
+        news = [entry for entry in untold if entry[1] <= last]
+        if len(news) < len(untold):
+            self.outcomes[self.told :] = [*news, *(entry for entry in untold if entry[1] > last)]
+        self.told += len(news)
+        return news
+
+    def _forget_outcomes(self, number: int) -> None:
+        if number:
+            del self.outcomes[:number]
+            self.told = max(0, self.told - number)
 
 
 class Receiver:
@@ -241,6 +267,12 @@ class Receiver:
         stream = self._streams.get((lane, epoch))
         if stream is not None:
             stream.dirty = True
+            stream.told = 0
+
+    def retell(self) -> None:
+        """Tell all outcomes again with the next acknowledgements: those told before may be lost with a link."""
+        for stream in self._streams.values():
+            stream.told = 0
 
     def accept(self, batch: Batch, now_ms: int) -> tuple[Stream, list[Record]]:
         """Take a batch; return the records to hand to handlers now, in order, none twice. Tombstones are among them.
@@ -279,7 +311,9 @@ class Receiver:
             if stream.dirty or len(stream.outcomes) > 16:
                 stream.stale = True
             else:
+                told, stream.told = stream.told, 0
                 acks.append(stream.ack())
+                stream.told = told  # this one may go out over a link that comes to nothing
         return acks
 
     def checkpoint(self) -> list[tuple[Stream, bytes, Ack]]:

@@ -89,6 +89,14 @@ class Ack(Struct, array_like=True):
     partial: Annotated[list[Integer], Meta(max_length=2)]
 
 
+def joined(earlier: Ack, later: Ack) -> Ack:
+    """Make one acknowledgement of two of a stream: how messages ended is told once, so the earlier one says it, too."""
+    if not earlier.outcomes:
+        return later
+    outcomes = [*earlier.outcomes, *later.outcomes][-MAX_OUTCOMES:]
+    return Ack(later.lane, later.epoch, later.upto, later.ranges, outcomes, later.partial)
+
+
 class Event(Struct, array_like=True, gc=False):
     """A realtime message: no number, no state."""
 

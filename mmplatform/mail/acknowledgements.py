@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 from mmplatform.delivery.letters import ID_SIZE
-from mmplatform.delivery.wire import Ack, Frame, encode_packet
+from mmplatform.delivery.wire import Ack, Frame, encode_packet, joined
 from mmplatform.identity.keys import SignId
 from mmplatform.mail.depositing import Depositor, NotMailed
 from mmplatform.message import DEFAULT_EXPIRY
@@ -44,7 +44,9 @@ class MailedAcks:
     def changed(self, peer: SignId, acks: list[Ack]) -> None:
         """Collect the acknowledgements of messages of ``peer`` that are handled and saved."""
         owed = self._owed.setdefault(peer, Owed())
-        owed.acks |= {(ack.lane, ack.epoch): ack for ack in acks}
+        for ack in acks:
+            place = ack.lane, ack.epoch
+            owed.acks[place] = joined(owed.acks[place], ack) if place in owed.acks else ack
 
     def owe(self, peer: SignId, done: Done) -> None:
         """Tell ``peer`` soon that an envelope is handled, then give the envelope back by ``done(True)``."""

@@ -8,7 +8,21 @@ from collections.abc import Callable
 from typing import Final
 
 from mmplatform.delivery.receiver import MAX_STREAMS, Stream
-from mmplatform.delivery.wire import OK, TAKEN, Ack, Again, Batch, End, Ending, Event, Frame, Record, Reply, Request
+from mmplatform.delivery.wire import (
+    OK,
+    TAKEN,
+    Ack,
+    Again,
+    Batch,
+    End,
+    Ending,
+    Event,
+    Frame,
+    Record,
+    Reply,
+    Request,
+    joined,
+)  # fmt: skip
 from mmplatform.durable.handled import Handled
 from mmplatform.durable.handled_log import LOGGED, STREAM
 from mmplatform.durable.outbox import Outbox
@@ -28,6 +42,7 @@ from mmplatform.peers.requests import UNFINISHED, PendingRequests, ReplyCache, f
 FULL: Final = 64 * 1024  # bytes queued that leave at once
 EAGER: Final = 32  # requests or replies queued that leave at once: the peer works on them while this side goes on
 AGAIN_EVERY: Final = 1.0  # seconds between two times of sending a stream again because the peer asks for it
+REMIND_EVERY: Final = 0.1  # seconds between two acknowledgements of what came again
 EXPIRED: Final[Ending] = (End.EXPIRED, "")
 BACKLOG: Final = 64 * 1024 * 1024  # bytes of replies for a friend that asks and does not read
 BACKLOG_OF_STRANGER: Final = 1024 * 1024  # the same for a stranger
@@ -72,6 +87,8 @@ class Exchange:
         self._wanted_again: set[tuple[int, int]] = set()
         self._sent_again = -AGAIN_EVERY
         self._asking_again = False
+        self._retold = -AGAIN_EVERY
+        self._reminded, self._reminding = -REMIND_EVERY, False
         self._realtime = RealtimeQueue()
         self._armed = False
         self._loop = asyncio.get_running_loop()
@@ -113,7 +130,9 @@ class Exchange:
     def acknowledge(self, acks: list[Ack]) -> None:
         """Send ``acks``, whose messages are handled and saved."""
         for ack in acks:
-            self._acks[ack.lane, ack.epoch] = ack
+            place = ack.lane, ack.epoch
+            earlier = self._acks.get(place)
+            self._acks[place] = ack if earlier is None else joined(earlier, ack)
         self.arm()
 
     def resume_over(self, link: Link, acks: list[Ack]) -> None:
@@ -125,6 +144,7 @@ class Exchange:
         link.send(Frame(int(self.now() * 1000), self.pending.floor, [], [], [], [], []))
         self._reply_cache.begin(link.epoch, link.known)
         self._sender.link_up(())
+        self._receiver.retell()
         for ack in acks:
             self._outbox.acknowledge(self.peer, ack)
         self.ask_again()
@@ -137,7 +157,15 @@ class Exchange:
         old, self.link = self.link, link
         assert old is not None
         self._sender.hand_over(old.largest)
+        self._receiver.retell()
         self.arm()
+
+    def retell(self) -> None:
+        """Tell the peer again how messages ended: it went on over another link. At most once in AGAIN_EVERY seconds."""
+        now = self._loop.time()
+        if now >= self._retold + AGAIN_EVERY:
+            self._retold = now
+            self._receiver.retell()
 
     def ask_again(self) -> None:
         """Send all unanswered requests again: replies may have been lost."""
@@ -250,9 +278,23 @@ class Exchange:
         if stream.dirty:
             self._handled.save(self.peer, self._receiver)
         if stream.stale:
-            self.acknowledge(self._receiver.reminders())
+            self._remind()
         if stream.torn:
             self._ask_again_later(stream)
+
+    def _remind(self) -> None:
+        """Acknowledge again what came again; at most once in REMIND_EVERY seconds, however often it comes."""
+        now = self._loop.time()
+        if now >= self._reminded + REMIND_EVERY:
+            self._reminded = now
+            self.acknowledge(self._receiver.reminders())
+        elif not self._reminding:
+            self._reminding = True
+            self._loop.call_at(self._reminded + REMIND_EVERY, self._remind_now)
+
+    def _remind_now(self) -> None:
+        self._reminding = False
+        self._remind()
 
     def _taken(self, stream: Stream, low: int, high: int) -> None:
         """Note a run of messages that were handled at once."""

@@ -280,7 +280,9 @@ class Peer:
         announced = frame.empty
         if announced or link is not self.exchange.link or link is not self.monitor.incoming:
             self.monitor.frame_arrived(link, announced)
-        if not announced:
+        if announced:
+            self.exchange.retell()
+        else:
             self.exchange.frame_received(frame)
             if self.exchange.held.crowded:
                 link.hold_up()

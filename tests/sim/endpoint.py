@@ -28,6 +28,7 @@ from mmplatform.delivery.wire import (
     decode_packet,
     decode_resume,
     encode_packet,
+    joined,
     tombstone,
 )
 from mmplatform.message import Outcome
@@ -276,7 +277,7 @@ class Endpoint:
         self.staged, self.staged_ends = [], {}
         for stream, kept, ack in self.receiver.checkpoint():
             self.disk.handled[stream.lane, stream.epoch] = kept
-            self.acks[ack.lane, ack.epoch] = ack
+            self.note_ack(ack)
 
     def _tell_ends(self) -> None:
         """Accept the receipts and forget what they say, in one transaction."""
@@ -287,7 +288,11 @@ class Endpoint:
 
     def remind(self) -> None:
         for ack in self.receiver.reminders():
-            self.acks[ack.lane, ack.epoch] = ack
+            self.note_ack(ack)
+
+    def note_ack(self, ack: Ack) -> None:
+        place = ack.lane, ack.epoch
+        self.acks[place] = joined(self.acks[place], ack) if place in self.acks else ack
 
     # Links.
 
@@ -301,6 +306,7 @@ class Endpoint:
     def use(self, link: Link, acks: list[Ack]) -> None:
         """What was told over another link may be lost with it."""
         self.link = link
+        self.receiver.retell()
         self.acks.update({(ack.lane, ack.epoch): ack for ack in self.receiver.acks()})
         for settled in self.sender.link_up(acks):
             self.settle(settled)

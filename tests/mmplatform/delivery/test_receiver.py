@@ -187,17 +187,30 @@ def test_ranges_are_bounded(node: Node) -> None:
     assert len(node.ack().ranges) == MAX_RANGES
 
 
-def test_outcomes_are_told_until_the_base_has_passed(node: Node) -> None:
+def test_outcomes_are_told_once_and_again_when_a_link_may_have_lost_them(node: Node) -> None:
     node.take(batch(*range(1, 9)))
     node.finish(1, 2, ending=UNHEARD)
     node.finish(3)
     node.finish(5, ending=BUSY)
     assert node.ack().outcomes == [(1, 2, End.REFUSED, "unhandled"), (5, 5, End.REFUSED, "busy")]
     node.finish(4)
-    assert node.ack().outcomes == [(1, 2, End.REFUSED, "unhandled"), (5, 5, End.REFUSED, "busy")]
+    assert node.ack().outcomes == []
+    node.finish(7, ending=BUSY)
+    assert node.ack().outcomes == [(7, 7, End.REFUSED, "busy")]
+    node.receiver.retell()
     node.take(batch(9, base=4))
     node.finish(9)
-    assert node.ack().outcomes == [(5, 5, End.REFUSED, "busy")]
+    assert node.ack().outcomes == [(5, 5, End.REFUSED, "busy"), (7, 7, End.REFUSED, "busy")]
+
+
+def test_an_outcome_is_told_with_the_range_that_acknowledges_its_message(node: Node) -> None:
+    """An acknowledgement has room for so many ranges; what is told without its range would be taken for delivered."""
+    node.take(batch(*range(1, 401)))
+    node.finish(*range(2, 401, 2), ending=BUSY)
+    first = node.ack()
+    assert first.outcomes == [(seq, seq, End.REFUSED, "busy") for seq, _ in first.ranges]
+    node.finish(*range(1, 401, 2))
+    assert node.ack().outcomes == [(seq, seq, End.REFUSED, "busy") for seq in range(2 * MAX_RANGES + 2, 401, 2)]
 
 
 def test_the_end_of_what_was_kept_is_told_to_who_asks_again(node: Node) -> None:
@@ -207,6 +220,7 @@ def test_the_end_of_what_was_kept_is_told_to_who_asks_again(node: Node) -> None:
     node.ack()
     assert node.receiver.amend(2, EPOCH, 3, (End.FAILED, "no"))
     assert node.receiver.amend(2, EPOCH, 1, TAKEN)
+    node.receiver.retell()
     assert node.ack().outcomes == [(2, 2, End.KEPT, ""), (3, 3, End.FAILED, "no"), (4, 5, End.KEPT, "")]
     assert not node.receiver.amend(2, EPOCH, 3, TAKEN), "it has ended"
     assert not node.receiver.amend(2, EPOCH + 1, 3, TAKEN)
@@ -274,6 +288,7 @@ def test_a_stream_with_many_outcomes_is_told_once_the_link_is_up(node: Node) -> 
         node.finish(seq, ending=(End.FAILED, f"reason {seq}"))
     node.receiver.checkpoint()
     assert node.receiver.acks() == []
+    node.receiver.retell()
     assert [len(ack.outcomes) for ack in node.receiver.reminders()] == [99]
 
 
