@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Final
 
 from mmplatform import assembly
+from mmplatform.accounts import Accounts
 from mmplatform.assembly import Plugins
 from mmplatform.codec import pack, unpack
 from mmplatform.contacts import Contacts
@@ -77,6 +78,7 @@ class Parts:
         self.folder, self.storage, self.identity, self.now = folder, storage, identity, now
         self.plugins, self.epoch = plugins, secrets.randbits(52) + 1  # of this run: peers know by it what it sends
         self.events = events = Events()
+        self.accounts = Accounts()
         failed, spawn, jitter = events.failed, events.spawn, random.random
         self.dispatcher, self.bus = Dispatcher(events), Bus(failed)
         self.contacts = Contacts(storage, own, failed, friends, devices)
@@ -89,7 +91,7 @@ class Parts:
         self.own_record = OwnRecord(identity, self.mail_keys, storage, now, self.directory.renew_own, spawn, failed)
         self.links = LinkFactory(
             identity, self.own_record.encoded, lambda info: self.peers.identified(info),
-            lambda peer: self.peers.resume(peer), now, secrets.token_bytes,
+            lambda peer: self.peers.resume(peer), now, secrets.token_bytes, self.accounts,
         )  # fmt: skip
         self.dialer = Dialer(plugins.by_scheme, self.links.dialled)
         self.link_log = LinkLog(self.contacts)
@@ -125,8 +127,9 @@ class Parts:
         folder, storage, now, events, failed = self.folder, self.storage, self.now, self.events, self.events.failed
         handled_log = HandledLog(folder.path / "handled", failed) if folder is not None else None
         self.handled = Handled(
-            storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, handled_log
-        )
+            storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, self.accounts,
+            handled_log,
+        )  # fmt: skip
         self.kept = Kept(storage)
         self.inbox = Inbox(
             storage, self.handled, now, self.outbox.tell_ends, lambda peer: self.contacts.scope(peer) == "public",

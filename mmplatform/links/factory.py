@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
-from mmplatform.delivery.fragments import KNOWN, STRANGERS, Assembler, Budget
+from mmplatform.accounts import NO_LIMIT, Account, Accounts
+from mmplatform.delivery.fragments import Assembler
 from mmplatform.delivery.wire import MAX_FRAME, Frame
 from mmplatform.errors import MMError, ProtocolError, Unreachable
 from mmplatform.identity.keys import Identity, SignId
@@ -56,11 +57,12 @@ class LinkFactory:
         resume: Callable[[SignId], bytes],
         now: Callable[[], float],
         random: Callable[[int], bytes],
+        accounts: Accounts,
     ) -> None:
         self._identity, self._node_info = identity, node_info
         self._peer_of, self._resume, self._now, self._random = peer_of, resume, now, random
         self._jar = CookieJar(random)
-        self._known_budget, self._budget = Budget(KNOWN), Budget(STRANGERS)
+        self._accounts = accounts
         self._unproven: dict[Link, None] = {}  # links that others dialled, oldest first
         self._dialled: dict[Link, asyncio.Future[Link]] = {}
         self._open: set[Link] = set()
@@ -74,7 +76,7 @@ class LinkFactory:
         """Begin the handshake on a connection that somebody dialled to us. When too many are unproven, the oldest gives
         way: connections that are held open and never used keep nobody out."""
         machine = Responder(self._identity, self._node_info, self._jar, self._random)
-        link = Link(connection, machine, self, self._now, Assembler(self._budget, MAX_FRAME))
+        link = Link(connection, machine, self, self._now, Assembler(Account(0), MAX_FRAME))
         self._open.add(link)
         log.debug("link %d accepted from %s", link.id, escaped(connection.address), extra={"link": link.id})
         if len(self._unproven) >= MAX_UNPROVEN:
@@ -89,7 +91,7 @@ class LinkFactory:
         """Begin the handshake on a connection that we dialled; ``opened`` gets the link when the handshake is through,
         or the error that ended it."""
         machine = Initiator(self._identity, self._node_info(), peer, partial(self._resume, peer), self._random)
-        link = Link(connection, machine, self, self._now, Assembler(self._budget, MAX_FRAME))
+        link = Link(connection, machine, self, self._now, Assembler(Account(0), MAX_FRAME))
         self._open.add(link)
         self._dialled[link] = opened
         return link
@@ -122,8 +124,8 @@ class LinkFactory:
         owner = self._peer_of(peer)
         owner.link_ready(link, resume)
         link.owner = _Owned(owner, self)
-        if owner.known:
-            link.assembler = Assembler(self._known_budget, MAX_FRAME)
+        above = self._accounts.of(peer.sign_id, link.network, owner.known)
+        link.assembler = Assembler(Account(NO_LIMIT, above, link.give_way), MAX_FRAME)
         self._unproven.pop(link, None)
         opened = self._dialled.pop(link, None)
         if opened is not None and not opened.done():

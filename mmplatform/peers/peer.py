@@ -91,6 +91,7 @@ class Peer:
             around.now, self.reconnector.dial, self.monitor.request_sent,
         )  # fmt: skip
         self.queue = self.exchange.queue
+        around.handled.receiver(sign_id).gave_way = self._give_way
         self._links: list[Link] = []  # links that became ready, until they are lost
         self._last: Link | None = None  # the link that was chosen last, while any is up
         self._around, self._events = around, events
@@ -196,6 +197,7 @@ class Peer:
             return
         link.epoch, link.skew = state.epoch, state.now / 1000 - self._around.now()
         self._links.append(link)
+        self._around.handled.locate(self.sign_id, link.network)
         self._around.link_log.linked(self.sign_id, link)
         active = self.link
         if active is None:
@@ -290,6 +292,11 @@ class Peer:
         self._events.slow(self)
 
     # Inside.
+
+    def _give_way(self) -> None:
+        """Close every link: what the peer had us hold made room for others, and has to come again."""
+        for link in list(self._links):
+            link.give_way()
 
     def _supersedes(self, link: Link, old: Link) -> bool:
         """Whether ``link`` stays and ``old`` goes: of two links that both ends dialled at once, the one dialled by the

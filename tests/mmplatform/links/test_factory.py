@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mm_transports.memory import Memory, Network
+from mmplatform.accounts import Accounts
 from mmplatform.delivery.wire import Resumption, encode_packet
 from mmplatform.errors import ProtocolError, RemoteError, Unreachable
 from mmplatform.identity.keys import SignId
@@ -52,8 +53,9 @@ class Node:
     def __init__(self, network: Network, who: Any) -> None:
         self.transport = Memory(network)
         self.peer = FakePeer()
+        self.accounts = Accounts()
         self.links = LinkFactory(
-            who, lambda: record_of(who), lambda info: self.peer, resume, lambda: NOW, draws(who.sign_id)
+            who, lambda: record_of(who), lambda info: self.peer, resume, lambda: NOW, draws(who.sign_id), self.accounts
         )
         self.links.started = True
         self.address = ""
@@ -156,12 +158,30 @@ async def test_those_who_prove_nothing_give_way_oldest_first(
     await until(lambda: all(one.lost for one in idle))
 
 
-async def test_only_those_known_share_the_large_budget(nodes: tuple[Node, Node]) -> None:
+async def test_only_those_known_share_the_large_account(nodes: tuple[Node, Node]) -> None:
     alice, bob = nodes
     bob.peer.known = False
     await alice.dial(bob, BOB.sign_id)
-    assert alice.peer.links[0].assembler._budget is alice.links._known_budget
-    assert bob.peer.links[0].assembler._budget is bob.links._budget
+    for node in (alice, bob):
+        node.peer.links[0].assembler.add(0, 10, b"abc")
+    assert (alice.accounts.known.total.used, alice.accounts.strangers.total.used) == (3, 0)
+    assert (bob.accounts.known.total.used, bob.accounts.strangers.total.used) == (0, 3)
+    await alice.links.close()
+
+
+async def test_a_link_that_gives_way_is_closed_with_the_reason_and_frees_what_it_held(nodes: tuple[Node, Node]) -> None:
+    alice, bob = nodes
+    bob.peer.known = False
+    bob.accounts.strangers.total.limit = 15
+    mine = await alice.dial(bob, BOB.sign_id)
+    await alice.dial(bob, BOB.sign_id)
+    first, second = bob.peer.links
+    first.assembler.add(0, 20, bytes(10))
+    second.assembler.add(0, 20, bytes(10))
+    assert bob.accounts.strangers.total.used == 10
+    await until(lambda: mine.error)
+    assert str(mine.error) == "closed by the peer: overloaded"
+    assert second.error is None
     await alice.links.close()
 
 
