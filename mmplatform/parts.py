@@ -48,6 +48,7 @@ from mmplatform.plugins import topics
 from mmplatform.plugins.mail_carrier import MailCarrier
 from mmplatform.plugins.service import Service
 from mmplatform.plugins.transport import Transport
+from mmplatform.program import raise_descriptor_limit
 from mmplatform.service_host import NodeServiceHost
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.folder import DataFolder
@@ -180,6 +181,7 @@ class Parts:
         for carrier in self.plugins.carriers:
             await carrier.carry(self._transport_host)
         await self.own_record.open()
+        self.links.descriptors = raise_descriptor_limit()
         await self.listener.open()
         await self.own_record.begin(self.listener.addresses)
         self._set_running(True)

@@ -142,10 +142,10 @@ async def test_a_cut_during_the_handshake_fails_the_dialling(nodes: tuple[Node, 
 
 
 async def test_those_who_prove_nothing_give_way_oldest_first(
-    nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+    nodes: tuple[Node, Node],
 ) -> None:
-    monkeypatch.setattr(module, "MAX_UNPROVEN", 4)
     alice, bob = nodes
+    bob.links.descriptors = 16  # four of which may be unproven
     idle: list[Idle] = []
     for _ in range(10):
         await bob.transport.dial(bob.address, BOB.sign_id, lambda connection: idle.append(Idle(connection)) or idle[-1])  # type: ignore[func-returns-value]
@@ -182,6 +182,40 @@ async def test_a_link_that_gives_way_is_closed_with_the_reason_and_frees_what_it
     await until(lambda: mine.error)
     assert str(mine.error) == "closed by the peer: overloaded"
     assert second.error is None
+    await alice.links.close()
+
+
+async def test_a_stranger_gives_way_to_a_stranger_and_a_friend_to_nobody(nodes: tuple[Node, Node]) -> None:
+    alice, bob = nodes
+    bob.links._strangers.limit = 2
+    friends = [await alice.dial(bob, BOB.sign_id) for _ in range(3)]
+    befriended = bob.peer = FakePeer(known=False)
+    strangers = [await alice.dial(bob, BOB.sign_id) for _ in range(3)]
+    await until(lambda: strangers[0].error)
+    assert str(strangers[0].error) == "closed by the peer: overloaded"
+    assert [link.error for link in [*friends, *strangers[1:]]] == [None] * 5
+    assert bob.links.gave_way == 1
+    befriended.known, bob.peer = True, FakePeer(known=False)
+    strangers += [await alice.dial(bob, BOB.sign_id) for _ in range(3)]
+    await until(lambda: strangers[3].error)
+    assert [link.error for link in strangers[1:3]] == [None] * 2, "they are friends by now"
+    await alice.links.close()
+
+
+async def test_strangers_give_way_before_descriptors_run_out(nodes: tuple[Node, Node]) -> None:
+    alice, bob = nodes
+    bob.links.descriptors = 8  # six for links
+    friends = [await alice.dial(bob, BOB.sign_id) for _ in range(5)]
+    bob.peer = FakePeer(known=False)
+    stranger = await alice.dial(bob, BOB.sign_id)
+    bob.peer = FakePeer()
+    friends.append(await alice.dial(bob, BOB.sign_id))
+    await until(lambda: stranger.error)
+    idle: list[Idle] = []
+    await bob.transport.dial(bob.address, BOB.sign_id, lambda connection: idle.append(Idle(connection)) or idle[-1])  # type: ignore[func-returns-value]
+    friends.append(await alice.dial(bob, BOB.sign_id))
+    await until(lambda: idle[0].lost)
+    assert [link.error for link in friends] == [None] * 7, "and a friend gets in"
     await alice.links.close()
 
 

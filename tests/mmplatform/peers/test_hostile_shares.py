@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from mmplatform.delivery.wire import Batch, Frame, Piece, Record, encode_packet
 from tests.support.attackers import Attacker, Victim
-from tests.support.waiting import until
+from tests.support.waiting import pace, until
+from tests.support.world import identity
 
 BIG = 2**52  # milliseconds: messages that never expire
 PIECE = 200_000
@@ -34,3 +35,15 @@ async def test_half_sent_messages_of_one_address_leave_room_for_the_message_of_a
     assert victim.links[-1].error is None
     assert victim.public == [bytes(600_000)]
     victim.public.clear()
+
+
+async def test_links_of_one_address_by_the_hundred_leave_room_for_everybody(victim: Victim) -> None:
+    links = victim.node.parts.links
+    links.descriptors = 200
+    many = [await Attacker(victim, identity(100 + number)).established() for number in range(80)]
+    await until(lambda: victim.links[-1].ready)
+    await pace(0)
+    assert len([link for link in links._open if link.ready]) <= 1 + 64, "a network has as many as that, and no more"
+    assert victim.links[-1].error is None, "who comes last has a place"
+    for one in many:
+        await one.gone()
