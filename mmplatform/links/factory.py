@@ -72,6 +72,7 @@ class LinkFactory:
         self._strangers: Places[Link] = Places(0)  # links that strangers dialled
         self._dialled: dict[Link, asyncio.Future[Link]] = {}
         self._open: set[Link] = set()
+        self._leaving: set[Link] = set()  # those of them that are being closed to make room
         self._gone = asyncio.Event()
         self.started = False  # set once applications have subscribed: before, nobody is let in
         self._past: tuple[Counter[str], Counter[str]] = (Counter(), Counter())  # bytes in and out of links that ended
@@ -87,7 +88,7 @@ class LinkFactory:
         link = Link(connection, machine, self, self._now, Assembler(Account(0), MAX_FRAME))
         self._open.add(link)
         log.debug("link %d accepted from %s", link.id, escaped(connection.address), extra={"link": link.id})
-        if len(self._open) > self._descriptors - min(RESERVE, self._descriptors // 4):
+        if len(self._open) - len(self._leaving) > self._descriptors - min(RESERVE, self._descriptors // 4):
             self._make_room()
         self._cut(self._unproven.take(link, self._unproven.limit))
         return link
@@ -171,6 +172,7 @@ class LinkFactory:
     def forget(self, link: Link) -> None:
         """Count the bytes of ``link``, whose connection is gone, among those of the past."""
         self._strangers.leave(link)
+        self._leaving.discard(link)
         if link in self._open:
             self._open.discard(link)
             _add(link, self._past)
@@ -197,12 +199,14 @@ class LinkFactory:
         """Close the link of a stranger that lost its place; one who is known by now has no need of places."""
         if link is not None and not (isinstance(link.owner, _Owned) and link.owner.known):
             self.gave_way += 1
+            self._leaving.add(link)
             link.give_way()
 
     def _cut(self, link: Link | None) -> None:
         """End a connection that lost its place before anybody said who it is."""
         if link is not None:
             self.refused += 1
+            self._leaving.add(link)
             link.connection.abort()
 
     def _log_refusal(self, link: Link, error: Exception | None) -> None:
