@@ -17,6 +17,7 @@ KNOWN: Final = 256 * MIB  # bytes held for all devices and friends
 STRANGERS: Final = 80 * MIB  # bytes held for everybody else
 FRIEND: Final = KNOWN // 2  # bytes of it held for one device or friend
 NETWORK: Final = STRANGERS // 8  # bytes of it held for the strangers of one network (a /24, a /64, a relay)
+NO_LIMIT: Final = 1 << 62  # of an account that only those above it bound
 RELAYED: Final = "by "  # begins the network of those who come over a relay
 
 

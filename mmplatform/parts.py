@@ -48,6 +48,7 @@ from mmplatform.plugins import topics
 from mmplatform.plugins.mail_carrier import MailCarrier
 from mmplatform.plugins.service import Service
 from mmplatform.plugins.transport import Transport
+from mmplatform.program import raise_descriptor_limit
 from mmplatform.service_host import NodeServiceHost
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.folder import DataFolder
@@ -91,7 +92,7 @@ class Parts:
         self.own_record = OwnRecord(identity, self.mail_keys, storage, now, self.directory.renew_own, spawn, failed)
         self.links = LinkFactory(
             identity, self.own_record.encoded, lambda info: self.peers.identified(info),
-            lambda peer: self.peers.resume(peer), now, secrets.token_bytes,
+            lambda peer: self.peers.resume(peer), now, secrets.token_bytes, self.accounts,
         )  # fmt: skip
         self.dialer = Dialer(plugins.by_scheme, self.links.dialled)
         self.link_log = LinkLog(self.contacts)
@@ -127,8 +128,9 @@ class Parts:
         folder, storage, now, events, failed = self.folder, self.storage, self.now, self.events, self.events.failed
         handled_log = HandledLog(folder.path / "handled", failed) if folder is not None else None
         self.handled = Handled(
-            storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, handled_log
-        )
+            storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, self.accounts,
+            handled_log,
+        )  # fmt: skip
         self.kept = Kept(storage)
         self.inbox = Inbox(
             storage, self.handled, now, self.outbox.tell_ends, lambda peer: self.contacts.scope(peer) == "public",
@@ -179,6 +181,7 @@ class Parts:
         for carrier in self.plugins.carriers:
             await carrier.carry(self._transport_host)
         await self.own_record.open()
+        self.links.descriptors = raise_descriptor_limit()
         await self.listener.open()
         await self.own_record.begin(self.listener.addresses)
         self._set_running(True)

@@ -1,13 +1,28 @@
-"""Runs a program until signals end it, so that a platform stops in good order."""
+"""Runs a program until signals end it, so that a platform stops in good order, with all files it may have."""
 
 import asyncio
+import resource
 import signal
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 ENDING: Final = (signal.SIGINT, signal.SIGTERM)
+MOST_DESCRIPTORS: Final = 65_536  # that a process asks for: connections are far fewer
 LAST_TASKS: Final = 1.0  # seconds for what still runs when the program is over
+
+
+def raise_descriptor_limit() -> int:
+    """Let this process open as many files and connections as it may, MOST_DESCRIPTORS at most; return how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft == resource.RLIM_INFINITY or soft >= most:
+        return MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    except (OSError, ValueError):  # some systems have a limit below the one they tell
+        return soft
+    return most
 
 
 @contextmanager

@@ -5,11 +5,12 @@ A stream is (lane, epoch). :meth:`Receiver.accept` gives the records to hand to 
 gives the rows to save), then acknowledged; a node that is killed between the two repeats those messages only.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
+from mmplatform.accounts import NO_LIMIT, Account
 from mmplatform.codec import Decoder, Struct, encode
-from mmplatform.delivery.fragments import Assembler, Budget
+from mmplatform.delivery.fragments import Assembler
 from mmplatform.delivery.left import Left
 from mmplatform.delivery.wire import (
     MAX_FRAME,
@@ -51,13 +52,13 @@ class Stream:
     """What has come in of one lane and epoch."""
 
     __slots__ = (
-        "assembler", "budget", "dirty", "done", "epoch", "finished", "lane", "left", "next", "outcomes",
+        "account", "assembler", "dirty", "done", "epoch", "finished", "lane", "left", "next", "outcomes",
         "pending_bytes", "piece_seq", "reported", "seen", "stale", "stash", "told", "torn",
     )  # fmt: skip
 
-    def __init__(self, lane: int, epoch: int, budget: Budget, largest: int) -> None:
-        self.lane, self.epoch, self.budget = lane, epoch, budget
-        self.assembler = Assembler(budget, largest)
+    def __init__(self, lane: int, epoch: int, account: Account, largest: int) -> None:
+        self.lane, self.epoch, self.account = lane, epoch, account
+        self.assembler = Assembler(account, largest)
         self.done = 0  # all messages up to this number are handled
         self.next = 1  # the next number to hand out
         self.finished: set[int] = set()  # handled, above done
@@ -153,7 +154,7 @@ class Stream:
             size = size_of(record)
             if self.pending_bytes + size > 2 * WINDOW_BYTES + MAX_FRAME:
                 raise ProtocolError("window", "too many bytes before their turn")
-            self.budget.reserve(size)
+            self.account.charge(size)
             self.pending_bytes += size
             self.stash[record.seq] = record
 
@@ -161,7 +162,7 @@ class Stream:
         """Take a record that came before its turn out again."""
         record = self.stash.pop(seq)
         self.pending_bytes -= size_of(record)
-        self.budget.release(size_of(record))
+        self.account.credit(size_of(record))
         return record
 
     def forget(self) -> None:
@@ -215,10 +216,14 @@ class Stream:
 
 
 class Receiver:
-    """All streams from one peer."""
+    """All streams from one peer. What of them is held before its turn is in ``account``, which counts in ``above``.
 
-    def __init__(self, budget: Budget, largest: int = MAX_FRAME) -> None:
-        self._budget = budget
+    When it has to give way, all of it is forgotten and ``gave_way`` is called: it comes again over the next link.
+    """
+
+    def __init__(self, above: Account, largest: int = MAX_FRAME) -> None:
+        self.account = Account(NO_LIMIT, above, self._give_way)
+        self.gave_way: Callable[[], None] = lambda: None
         self._largest = largest
         self._streams: dict[tuple[int, int], Stream] = {}
         self.accepted = 0  # records handed out
@@ -332,13 +337,17 @@ class Receiver:
 
     @property
     def short_of_memory(self) -> bool:
-        """Whether values in assembly, of all peers, take more than half of what they may."""
-        return self._budget.used > self._budget.limit // 2
+        """Whether values in assembly take more than half of what they may, of this peer or of all."""
+        return self.account.over
 
     def close(self) -> None:
         """Give back the memory of values in assembly, and of what came before its turn."""
         for stream in self._streams.values():
             stream.forget()
+
+    def _give_way(self) -> None:
+        self.close()
+        self.gave_way()
 
     def _in_turn(self, stream: Stream, records: list[Record]) -> list[Record]:
         ready: list[Record] = []
@@ -403,7 +412,7 @@ class Receiver:
             oldest = min(settled, key=lambda place: self._streams[place].seen)
             self._streams.pop(oldest).forget()
             self.forgotten.append(oldest)
-        stream = Stream(lane, epoch, self._budget, self._largest)
+        stream = Stream(lane, epoch, self.account, self._largest)
         self._streams[lane, epoch] = stream
         return stream
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+from mmplatform.accounts import Account, Accounts
 from mmplatform.codec import Decoder, encode
-from mmplatform.delivery.fragments import KNOWN, STRANGERS, Budget
 from mmplatform.delivery.receipts import EndOfOne
 from mmplatform.delivery.receiver import MAX_KEPT, Receiver, SequenceState, Stream
 from mmplatform.delivery.sender import LANES
@@ -44,10 +44,11 @@ class Handled:
         known: Callable[[str], bool],
         acknowledge: Callable[[str, list[Ack]], None],
         failed: Callable[[Exception], None],
+        accounts: Accounts,
         log: HandledLog | None = None,
     ) -> None:
         self._storage, self._now, self._known = storage, now, known
-        self._acknowledge, self._failed = acknowledge, failed
+        self._acknowledge, self._failed, self._accounts = acknowledge, failed, accounts
         self._saved: dict[str, list[tuple[int, int, bytes]]] = {}  # as read at the start, until the peer is met
         self._receivers: dict[str, Receiver] = {}
         self._dirty: dict[str, Receiver] = {}
@@ -58,7 +59,6 @@ class Handled:
         self._log = log
         self._unlogged: HandledNote | None = None
         self._busy = self._scheduled = self._logging = False
-        self._budgets = Budget(KNOWN), Budget(STRANGERS)
         self._timer: asyncio.TimerHandle | None = None
         self._strangers = self._past = 0
         self._closed = False
@@ -132,7 +132,7 @@ class Handled:
         receiver = self._receivers.get(peer)
         if receiver is None:
             known = self._known(peer)
-            receiver = Receiver(self._budgets[0 if known else 1])
+            receiver = Receiver(self._accounts.of(peer, "", known))
             saved = self._saved.pop(peer, [])
             for lane, epoch, value in saved:
                 receiver.restore(lane, epoch, value)
@@ -142,6 +142,10 @@ class Handled:
                 if self._strangers > MAX_STRANGERS:
                     self._forget_oldest_stranger()
         return receiver
+
+    def locate(self, peer: str, network: str) -> None:
+        """Count what ``peer`` has us hold as held for ``network``, where it is now, or for a device or friend."""
+        self.receiver(peer).account.move(self._accounts.of(peer, network, self._known(peer)))
 
     @property
     def received(self) -> int:
@@ -285,7 +289,7 @@ class Handled:
         for (peer, lane, epoch), numbers in handled.items():
             rows = self._saved.setdefault(peer, [])
             at = next((n for n, row in enumerate(rows) if row[:2] == (lane, epoch)), len(rows))
-            receiver = Receiver(self._budgets[0])
+            receiver = Receiver(Account(0))
             receiver.restore(lane, epoch, rows[at][2] if at < len(rows) else encode(SequenceState(0, [], [], 0)))
             value = receiver.merge(lane, epoch, numbers, int(self._now() * 1000))
             rows[at : at + 1] = [(lane, epoch, value)]

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
-from mmplatform.delivery.fragments import KNOWN, STRANGERS, Assembler, Budget
+from mmplatform.accounts import NO_LIMIT, Account, Accounts
+from mmplatform.delivery.fragments import Assembler
 from mmplatform.delivery.wire import MAX_FRAME, Frame
 from mmplatform.errors import MMError, ProtocolError, Unreachable
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links.link import Link
+from mmplatform.links.places import Places
 from mmplatform.links.scheduler import Scheduler
 from mmplatform.logs import LineLimit, escaped
 from mmplatform.plugins.transport import Connection
@@ -20,6 +22,10 @@ from mmplatform.session.cookies import CookieJar
 from mmplatform.session.handshake import Initiator, Responder
 
 MAX_UNPROVEN: Final = 256  # connections whose other end has not yet proved who it is
+MAX_STRANGERS: Final = 4096  # connections of strangers that have, and at most half of the file descriptors
+MIN_SHARE: Final = 64  # of them one network has an eighth, or as many as these; all who use one relay have half
+RESERVE: Final = 128  # file descriptors, or a quarter, for everything else: strangers give way before they are taken
+DESCRIPTORS: Final = 1024  # of a process, until the node starts and has asked
 CLOSING: Final = 1.0  # seconds that connections have to send their last frames when the node stops
 
 log = logging.getLogger("mmplatform.links")
@@ -57,44 +63,57 @@ class LinkFactory:
         resume: Callable[[SignId], bytes],
         now: Callable[[], float],
         random: Callable[[int], bytes],
+        accounts: Accounts,
     ) -> None:
         self._identity, self._node_info = identity, node_info
         self._peer_of, self._resume, self._now, self._random = peer_of, resume, now, random
         self._jar = CookieJar(random)
-        self._known_budget, self._budget = Budget(KNOWN), Budget(STRANGERS)
-        self._unproven: dict[Link, None] = {}  # links that others dialled, oldest first
+        self._accounts = accounts
+        self._unproven: Places[Link] = Places(MAX_UNPROVEN)  # links that others dialled
+        self._strangers: Places[Link] = Places(0)  # links that strangers dialled
         self._dialled: dict[Link, asyncio.Future[Link]] = {}
         self._open: set[Link] = set()
         self._scheduler = Scheduler()
+        self._leaving: set[Link] = set()  # those of them that are being closed to make room
         self._gone = asyncio.Event()
         self.started = False  # set once applications have subscribed: before, nobody is let in
         self._past: tuple[Counter[str], Counter[str]] = (Counter(), Counter())  # bytes in and out of links that ended
         self._refusals = LineLimit(log, lines=0)
         self.refused = 0  # connections cut because too many were unproven
+        self.gave_way = 0  # links of strangers that were closed for others
+        self.descriptors = DESCRIPTORS
 
     def accept(self, connection: Connection) -> Link:
-        """Begin the handshake on a connection that somebody dialled to us. When too many are unproven, the oldest gives
-        way: connections that are held open and never used keep nobody out."""
+        """Begin the handshake on a connection that somebody dialled to us. When too many are unproven, the oldest of
+        the network with most gives way: connections that are held open and never used keep nobody out."""
         machine = Responder(self._identity, self._node_info, self._jar, self._random)
-        link = Link(connection, machine, self, self._now, Assembler(self._budget, MAX_FRAME), self._scheduler)
+        link = Link(connection, machine, self, self._now, Assembler(Account(0), MAX_FRAME), self._scheduler)
         self._open.add(link)
         log.debug("link %d accepted from %s", link.id, escaped(connection.address), extra={"link": link.id})
-        if len(self._unproven) >= MAX_UNPROVEN:
-            oldest = next(iter(self._unproven))
-            del self._unproven[oldest]
-            self.refused += 1
-            oldest.connection.abort()
-        self._unproven[link] = None
+        if len(self._open) - len(self._leaving) > self._descriptors - min(RESERVE, self._descriptors // 4):
+            self._make_room()
+        self._cut(self._unproven.take(link, self._unproven.limit))
         return link
 
     def dialled(self, connection: Connection, peer: SignId, opened: asyncio.Future[Link]) -> Link:
         """Begin the handshake on a connection that we dialled; ``opened`` gets the link when the handshake is through,
         or the error that ended it."""
         machine = Initiator(self._identity, self._node_info(), peer, partial(self._resume, peer), self._random)
-        link = Link(connection, machine, self, self._now, Assembler(self._budget, MAX_FRAME), self._scheduler)
+        link = Link(connection, machine, self, self._now, Assembler(Account(0), MAX_FRAME), self._scheduler)
         self._open.add(link)
         self._dialled[link] = opened
         return link
+
+    @property
+    def descriptors(self) -> int:
+        """How many file descriptors the process may have: the places of strangers depend on it."""
+        return self._descriptors
+
+    @descriptors.setter
+    def descriptors(self, number: int) -> None:
+        self._descriptors = number
+        limit = min(MAX_STRANGERS, number // 2)
+        self._strangers.limit, self._unproven.limit = limit, min(MAX_UNPROVEN, number // 4)
 
     def traffic(self) -> tuple[Counter[str], Counter[str]]:
         """Bytes in and out so far, by scheme."""
@@ -125,16 +144,18 @@ class LinkFactory:
         link.known = owner.known
         owner.link_ready(link, resume)
         link.owner = _Owned(owner, self)
-        if link.known:
-            link.assembler = Assembler(self._known_budget, MAX_FRAME)
-        self._unproven.pop(link, None)
+        above = self._accounts.of(peer.sign_id, link.network, link.known)
+        link.assembler = Assembler(Account(NO_LIMIT, above, link.give_way), MAX_FRAME)
+        self._unproven.leave(link)
         opened = self._dialled.pop(link, None)
         if opened is not None and not opened.done():
             opened.set_result(link)
+        if not (owner.known or link.dialled):
+            self._let_go(self._strangers.take(link, self._share(link)))
 
     def link_lost(self, link: Link, error: Exception | None) -> None:
         """End the attempt: ``link`` was lost before its handshake was through."""
-        self._unproven.pop(link, None)
+        self._unproven.leave(link)
         opened = self._dialled.pop(link, None)
         if opened is None:
             self._log_refusal(link, error)
@@ -153,10 +174,43 @@ class LinkFactory:
 
     def forget(self, link: Link) -> None:
         """Count the bytes of ``link``, whose connection is gone, among those of the past."""
+        self._strangers.leave(link)
+        self._leaving.discard(link)
         if link in self._open:
             self._open.discard(link)
             _add(link, self._past)
         self._gone.set()
+
+    def _make_room(self) -> None:
+        """Close one connection of a stranger, or of who has not said who it is: file descriptors are short."""
+        stranger = self._strangers.idlest()
+        if stranger is not None:
+            self._strangers.leave(stranger)
+            self._let_go(stranger)
+        else:
+            unproven = self._unproven.idlest()
+            if unproven is not None:
+                self._unproven.leave(unproven)
+            self._cut(unproven)
+
+    def _share(self, link: Link) -> int:
+        """How many strangers may have links from where that of ``link`` is."""
+        limit = self._strangers.limit
+        return limit // 2 if link.relayed else max(MIN_SHARE, limit // 8)
+
+    def _let_go(self, link: Link | None) -> None:
+        """Close the link of a stranger that lost its place; one who is known by now has no need of places."""
+        if link is not None and not (isinstance(link.owner, _Owned) and link.owner.known):
+            self.gave_way += 1
+            self._leaving.add(link)
+            link.give_way()
+
+    def _cut(self, link: Link | None) -> None:
+        """End a connection that lost its place before anybody said who it is."""
+        if link is not None:
+            self.refused += 1
+            self._leaving.add(link)
+            link.connection.abort()
 
     def _log_refusal(self, link: Link, error: Exception | None) -> None:
         """Log that ``link``, which somebody dialled, came to nothing; at INFO the counts alone: anybody can do that."""
@@ -190,6 +244,11 @@ class _Owned:
         self.link_writable, self.send_again = peer.link_writable, peer.send_again
         self._peer = peer
         self._links = links
+
+    @property
+    def known(self) -> bool:
+        """Whether the peer is a friend, a device, or somebody with a name here, by now."""
+        return self._peer.known
 
     def link_identified(self, link: Link, peer: NodeInfo, resume: bytes) -> bytes:
         raise ProtocolError("wrong-state", "the link is identified already")

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from mmplatform.accounts import network_of
 from mmplatform.delivery.fragments import Assembler
 from mmplatform.delivery.slices import sliced, weight
 from mmplatform.delivery.wire import Again, Close, Frame, Packet, Part, Ping, Pong, decode_packet, encode_packet
@@ -26,11 +27,14 @@ SPARE_KEEPALIVE: Final = 15.0  # seconds of silence after which a link that is o
 RECENT_RTTS: Final = 4  # the latest round trips, of which the shortest counts
 SILENCES: Final = 3  # spans of silence, one after the other, that end the link
 LINGER: Final = 5.0  # seconds a closed connection may take to send what is queued
+YIELD: Final = 0.5  # seconds of them for one that gives way to others
 BOX: Final = 16  # bytes that sealing adds to a packet
 STEP: Final = 256  # items of a stranger's frame that are worked on at a time
 STEP_KNOWN: Final = 2048  # the same of a friend's or device's
 PUT_BY: Final = 1024 * 1024  # bytes of a stranger's frames that wait here, when the connection cannot pause
 PUT_BY_KNOWN: Final = 32 * 1024 * 1024  # the same of a friend or device
+
+OVERLOADED: Final = "overloaded"  # why a link is closed: there is no room for what its peer has us hold
 
 log = logging.getLogger("mmplatform.links")
 _numbers = itertools.count(1)
@@ -86,6 +90,7 @@ class Link:
         self.skew = 0.0  # seconds the peer's clock was ahead of ours when the link began; the owner sets it
         self.rtts: deque[float] = deque(maxlen=RECENT_RTTS)  # seconds: the latest round trips, the handshake's first
         self.relayed = connection.relayed
+        self.network = network_of(connection.address, self.relayed)  # which others may share
         self.cost = cost_of(connection.address, connection.cost, self.relayed)
         self.kind = (connection.cost, connection.address if self.relayed else "")
         self.suspect_until = 0.0  # loop time before which the link is used only when there is no other one
@@ -183,6 +188,13 @@ class Link:
         if self.error is None:
             self.send(Close(reason))
             self._end(RemoteError(reason))
+
+    def give_way(self) -> None:
+        """Close, and give back at once what is held for the peer: others have no room."""
+        self.assembler.clear()
+        if self.error is None:
+            self.send(Close(OVERLOADED))
+            self._end(ProtocolError(OVERLOADED, "others had no room"), yielding=True)
 
     def frame_received(self, frame: memoryview) -> None:
         self._heard, self.owes_answer = True, False
@@ -363,7 +375,7 @@ class Link:
                 self.send(Close(error.reason))
             self._end(error)
 
-    def _end(self, error: Exception, at_once: bool = False) -> None:
+    def _end(self, error: Exception, at_once: bool = False, yielding: bool = False) -> None:
         """Close the connection; one whose other end does not take what is queued is cut after LINGER seconds."""
         if self.error is None:
             self.error = error
@@ -374,7 +386,7 @@ class Link:
             if at_once:
                 self.connection.abort()
             else:
-                self._timer = self._loop.call_later(LINGER, self.connection.abort)
+                self._timer = self._loop.call_later(YIELD if yielding else LINGER, self.connection.abort)
                 self.connection.close()
 
     def _too_slow(self) -> None:

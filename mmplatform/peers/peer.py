@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from mmplatform.accounts import Accounts, network_of
+from mmplatform.accounts import Accounts
 from mmplatform.contacts import Contacts
 from mmplatform.delivery.wire import Ack, Frame, decode_resume
 from mmplatform.directory.directory import Directory
@@ -95,6 +95,7 @@ class Peer:
             HeldByHandlers(around.accounts.of(sign_id, "", around.contacts.known(sign_id)), self._read_on),
         )  # fmt: skip
         self.queue = self.exchange.queue
+        around.handled.receiver(sign_id).gave_way = self._give_way
         self._links: list[Link] = []  # links that became ready, until they are lost
         self._last: Link | None = None  # the link that was chosen last, while any is up
         self._around, self._events = around, events
@@ -200,8 +201,8 @@ class Peer:
             return
         link.epoch, link.skew = state.epoch, state.now / 1000 - self._around.now()
         self._links.append(link)
-        network = network_of(link.connection.address, link.relayed)
-        self.exchange.held.move(self._around.accounts.of(self.sign_id, network, self.known))
+        self.exchange.held.move(self._around.accounts.of(self.sign_id, link.network, self.known))
+        self._around.handled.locate(self.sign_id, link.network)
         self._around.link_log.linked(self.sign_id, link)
         active = self.link
         if active is None:
@@ -305,6 +306,11 @@ class Peer:
         """Read from every link again: handlers have caught up."""
         for link in self._links:
             link.go_on()
+
+    def _give_way(self) -> None:
+        """Close every link: what the peer had us hold made room for others, and has to come again."""
+        for link in list(self._links):
+            link.give_way()
 
     def _supersedes(self, link: Link, old: Link) -> bool:
         """Whether ``link`` stays and ``old`` goes: of two links that both ends dialled at once, the one dialled by the

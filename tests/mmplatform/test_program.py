@@ -1,6 +1,7 @@
 """Programs that end by signals, in processes of their own: in order, with the handlers of before, and always."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from mmplatform.program import MOST_DESCRIPTORS, raise_descriptor_limit
 
 ROOT = Path(__file__).parents[2]
 
@@ -190,3 +193,32 @@ def test_an_error_of_the_program_is_its_own(start: Start) -> None:
 
 def test_in_another_thread_nothing_is_changed(start: Start) -> None:
     assert rest(start(THREAD)) == ["mine True"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "asked", "found"),
+    [
+        ((1024, 4096), [(4096, 4096)], 4096),
+        ((4096, 4096), [], 4096),
+        ((1024, resource.RLIM_INFINITY), [(MOST_DESCRIPTORS, resource.RLIM_INFINITY)], MOST_DESCRIPTORS),
+        ((1 << 20, 1 << 20), [], 1 << 20),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), [], MOST_DESCRIPTORS),
+    ],
+)
+def test_a_process_takes_the_descriptors_it_may_have(
+    monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], asked: list[tuple[int, int]], found: int
+) -> None:
+    calls: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda which, wanted: calls.append(wanted))
+    assert raise_descriptor_limit() == found
+    assert calls == asked
+
+
+def test_a_system_that_does_not_raise_the_limit_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(which: int, wanted: tuple[int, int]) -> None:
+        raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (256, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    assert raise_descriptor_limit() == 256

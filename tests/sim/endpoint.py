@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from mmplatform.delivery.fragments import Budget
+from mmplatform.accounts import Account
 from mmplatform.delivery.outcomes import outcome_of
 from mmplatform.delivery.receipts import PROTOCOL as RECEIPT
 from mmplatform.delivery.receipts import EndOfOne, decode_receipt, encode_receipts
@@ -110,7 +110,7 @@ class Endpoint:
         """Start from what is on the disk; ``epoch`` is that of this run."""
         self.epoch = epoch
         self.sender = Sender()
-        self.receiver = Receiver(Budget(1 << 30))
+        self.receiver = Receiver(Account(1 << 30))
         self.link: Link | None = None
         self.links: list[Link] = []
         self.acks: dict[tuple[int, int], Ack] = {}

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 
-from mmplatform.delivery.fragments import Budget
+from mmplatform.accounts import Account, Accounts
 from mmplatform.delivery.receipts import EndOfOne
 from mmplatform.delivery.receiver import Stream
 from mmplatform.delivery.wire import Record
@@ -45,7 +45,13 @@ class Keeper:
         self.freed: list[str] = []
         self._telling = 0
         self.handled = Handled(
-            storage, self.clock, lambda peer: peer != STRANGER, lambda peer, acks: None, self.errors.append, log
+            storage,
+            self.clock,
+            lambda peer: peer != STRANGER,
+            lambda peer, acks: None,
+            self.errors.append,
+            Accounts(),
+            log,
         )
         self.kept = Kept(storage)
         self.inbox = Inbox(
@@ -194,7 +200,7 @@ async def at_desk(
 
 
 def stream(lane: int = 2, epoch: int = 7) -> Stream:
-    return Stream(lane, epoch, Budget(1 << 20), 1 << 20)
+    return Stream(lane, epoch, Account(1 << 20), 1 << 20)
 
 
 def record(seq: int, topic: str = "chat", payload: bytes = b"x", protocol: str = "ms") -> Record:

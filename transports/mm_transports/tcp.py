@@ -12,6 +12,7 @@ from typing import ClassVar, Final, cast
 from urllib.parse import urlsplit
 
 from mm_transports import resolving
+from mm_transports.accepting import Acceptor
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.plugins.transport import DIRECT, LENGTH_LIMIT, Accept, Connection, FrameReceiver, Transport
@@ -33,7 +34,7 @@ class TCP(Transport):
     listens_at: ClassVar[tuple[str, ...]] = ("tcp://0.0.0.0:0",)
 
     def __init__(self) -> None:
-        self._servers: list[asyncio.Server] = []
+        self._acceptors: list[Acceptor] = []
 
     async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
         host, port = parse_address(address)
@@ -47,24 +48,23 @@ class TCP(Transport):
 
     async def listen(self, hint: str, accept: Accept) -> list[str]:
         host, port = parse_address(hint)
-        loop = asyncio.get_running_loop()
+        acceptor = Acceptor(lambda: TCPConnection(accept))
         try:
-            server = await loop.create_server(lambda: TCPConnection(accept), host, port, reuse_address=True)
+            await acceptor.listen(host, port)
         except OSError as error:
             raise LocalError(f"cannot listen on {hint}: {error.strerror or error}") from None
-        self._servers.append(server)
-        return _addresses(server)
+        self._acceptors.append(acceptor)
+        return _addresses(acceptor)
 
     def reachable(self) -> list[str] | None:
-        names = [sock.getsockname()[0] for server in self._servers for sock in server.sockets]
-        if not any(name in EVERYWHERE for name in names):
+        if not any(host in EVERYWHERE for acceptor in self._acceptors for host, _ in acceptor.names):
             return None
-        return [address for server in self._servers for address in _addresses(server)]
+        return [address for acceptor in self._acceptors for address in _addresses(acceptor)]
 
     async def close(self) -> None:
-        servers, self._servers = self._servers, []
-        for server in servers:
-            server.close()
+        acceptors, self._acceptors = self._acceptors, []
+        for acceptor in acceptors:
+            acceptor.close()
 
 
 class TCPConnection(asyncio.BufferedProtocol, Connection):
@@ -198,8 +198,8 @@ def format_address(host: str, port: int) -> str:
     return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
 
 
-def _addresses(server: asyncio.Server) -> list[str]:
-    return [format_address(*name[:2]) for sock in server.sockets for name in reachable(sock.getsockname())]
+def _addresses(acceptor: Acceptor) -> list[str]:
+    return [format_address(*name[:2]) for bound in acceptor.names for name in reachable(bound)]
 
 
 def reachable(name: tuple[str, int]) -> Iterable[tuple[str, int]]:

@@ -6,20 +6,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmplatform.delivery.fragments import Assembler, Budget
+from mmplatform.accounts import Account
+from mmplatform.delivery.fragments import Assembler
 from mmplatform.errors import ProtocolError
 
 LIMIT = 1000
 
 
 @pytest.fixture
-def budget() -> Budget:
-    return Budget(LIMIT * 3)
+def account() -> Account:
+    return Account(LIMIT * 3)
 
 
 @pytest.fixture
-def assembler(budget: Budget) -> Assembler:
-    return Assembler(budget, LIMIT)
+def assembler(account: Account) -> Assembler:
+    return Assembler(account, LIMIT)
 
 
 @settings(max_examples=200, deadline=None)
@@ -28,8 +29,8 @@ def test_slices_give_the_whole(size: int, seed: int) -> None:
     """Also when some come again, cut as before or elsewhere."""
     draw = random.Random(seed)
     value = draw.randbytes(size)
-    budget = Budget(size)
-    assembler = Assembler(budget, size)
+    account = Account(size)
+    assembler = Assembler(account, size)
     position = 0
     while True:
         start = draw.randint(max(0, position - 40), position)
@@ -38,9 +39,9 @@ def test_slices_give_the_whole(size: int, seed: int) -> None:
         position = max(position, end)
         if whole is not None:
             break
-        assert assembler.held == budget.used == position
+        assert assembler.held == account.used == position
     assert whole == value
-    assert (assembler.held, assembler.total, budget.used) == (0, 0, 0)
+    assert (assembler.held, assembler.total, account.used) == (0, 0, 0)
 
 
 def test_one_slice_may_be_all(assembler: Assembler) -> None:
@@ -64,25 +65,25 @@ def test_one_slice_may_be_all(assembler: Assembler) -> None:
     ],
 )
 def test_what_does_not_fit_is_refused(
-    assembler: Assembler, budget: Budget, offset: int, total: int, data: bytes
+    assembler: Assembler, account: Account, offset: int, total: int, data: bytes
 ) -> None:
     assembler.add(0, 10, b"abc")
     with pytest.raises(ProtocolError) as caught:
         assembler.add(offset, total, data)
     assert caught.value.reason == "bad-piece"
     assert assembler.add(3, 10, b"defghij") == b"abcdefghij", "what is held is as it was"
-    assert budget.used == 0
+    assert account.used == 0
 
 
-def test_memory_follows_what_arrived(budget: Budget) -> None:
-    assemblers = [Assembler(budget, 1 << 40) for _ in range(100)]
+def test_memory_follows_what_arrived(account: Account) -> None:
+    assemblers = [Assembler(account, 1 << 40) for _ in range(100)]
     for assembler in assemblers:
         assembler.add(0, 1 << 40, b"x")
-    assert budget.used == 100
+    assert account.used == 100
 
 
-def test_the_budget_is_shared(budget: Budget) -> None:
-    first, second, third, fourth = (Assembler(budget, LIMIT) for _ in range(4))
+def test_the_account_is_shared(account: Account) -> None:
+    first, second, third, fourth = (Assembler(account, LIMIT) for _ in range(4))
     for assembler in (first, second, third):
         assembler.add(0, LIMIT, bytes(LIMIT - 1))
     with pytest.raises(ProtocolError) as caught:
@@ -91,25 +92,25 @@ def test_the_budget_is_shared(budget: Budget) -> None:
     assert fourth.held == 0
     first.clear()
     assert fourth.add(0, LIMIT, bytes(4)) is None
-    assert budget.used == 2 * (LIMIT - 1) + 4
+    assert account.used == 2 * (LIMIT - 1) + 4
 
 
-def test_clear_forgets(assembler: Assembler, budget: Budget) -> None:
+def test_clear_forgets(assembler: Assembler, account: Account) -> None:
     assembler.add(0, 10, b"abc")
     assembler.clear()
-    assert (assembler.held, assembler.total, budget.used) == (0, 0, 0)
+    assert (assembler.held, assembler.total, account.used) == (0, 0, 0)
     assembler.clear()
-    assert budget.used == 0
+    assert account.used == 0
 
 
 def test_random_slices() -> None:
     draw = random.Random(1)
-    budget = Budget(5000)
-    assembler = Assembler(budget, LIMIT)
+    account = Account(5000)
+    assembler = Assembler(account, LIMIT)
     for _ in range(20_000):
         try:
             assembler.add(draw.choice([0, assembler.held, draw.randrange(2**53)]), draw.choice([50, 60, 2**53 - 1]),
                           bytes(draw.randrange(30)))  # fmt: skip
         except ProtocolError as error:
             assert error.reason == "bad-piece"  # noqa: PT017 - both ends are fine
-        assert budget.used == assembler.held < 60
+        assert account.used == assembler.held < 60

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmplatform.accounts import Account
 from mmplatform.delivery import left as module
-from mmplatform.delivery.fragments import Budget
 from mmplatform.delivery.left import Left
 from mmplatform.delivery.receiver import Receiver, Stream
 from mmplatform.delivery.wire import WINDOW, Batch, Record
@@ -79,7 +79,7 @@ def test_topics_of_what_came_again_are_forgotten() -> None:
 
 @pytest.fixture
 def receiver() -> Receiver:
-    return Receiver(Budget(1 << 30))
+    return Receiver(Account(1 << 30))
 
 
 def take(receiver: Receiver, *seqs: int, base: int = 1) -> tuple[Stream, list[int]]:
@@ -156,7 +156,7 @@ def test_after_a_restart_what_was_left_is_new(receiver: Receiver) -> None:
     stream.leave(record(2))
     stream.finish(1)
     stream.finish(3)
-    again = Receiver(Budget(1 << 30))
+    again = Receiver(Account(1 << 30))
     again.restore(2, 5, stream.kept())
     assert again.left() == []
     assert take(again, 1, 2, 3, 4)[1] == [2, 4]

@@ -298,7 +298,7 @@ class Delivery(RuleBasedStateMachine):
             assert all(seq > stream.done for seq in stream.finished)
             assert stream.done + 1 not in stream.finished
         held = sum(s.assembler.held + s.pending_bytes for s in self.b.receiver._streams.values())
-        assert self.b.receiver._budget.used == held
+        assert self.b.receiver.account.used == held
 
     @invariant()
     def the_next_expiry_is_known(self) -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmplatform.accounts import Account
 from mmplatform.codec import encode
 from mmplatform.delivery import receiver as module
-from mmplatform.delivery.fragments import Budget
 from mmplatform.delivery.receiver import MAX_STREAMS, PARTIAL_EVERY, Receiver, Stream
 from mmplatform.delivery.wire import (
     MAX_RANGES,
@@ -55,7 +55,7 @@ class Node:
     """A receiver whose handlers finish when told."""
 
     def __init__(self, budget: int = 1 << 40) -> None:
-        self.budget = Budget(budget)
+        self.budget = Account(budget)
         self.receiver = Receiver(self.budget)
 
     def take(self, batch: Batch, now: int = NOW) -> list[int]:
@@ -488,7 +488,7 @@ def test_no_batch_breaks_the_machine(batches: list[Batch], seed: int) -> None:
         for stream, kept, ack in node.receiver.checkpoint():
             assert ack.upto < stream.next
             assert all(ack.upto < low <= high for low, high in ack.ranges)
-            again = Receiver(Budget(1))
+            again = Receiver(Account(1))
             again.restore(stream.lane, stream.epoch, kept)
             assert again._streams[stream.lane, stream.epoch].done == stream.done
         node.receiver.reminders()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mmplatform.delivery.fragments import Budget
+from mmplatform.accounts import Account
 from mmplatform.delivery.receiver import MAX_STREAMS, Receiver
 from mmplatform.delivery.wire import Batch, Record
 from mmplatform.errors import ProtocolError
@@ -26,7 +26,7 @@ def batch(base: int, *seqs: int) -> Batch:
 
 
 def test_a_base_that_moves_by_one_walks_over_nothing_that_is_finished_or_waits() -> None:
-    receiver = Receiver(Budget(2**30))
+    receiver = Receiver(Account(2**30))
     stream, _ = receiver.accept(batch(1, *range(1, 5000)), 0)
     for seq in range(2, 5000, 2):
         stream.finish(seq)
@@ -40,7 +40,7 @@ def test_a_base_that_moves_by_one_walks_over_nothing_that_is_finished_or_waits()
 
 
 def test_a_base_that_jumps_forgets_all_below() -> None:
-    receiver = Receiver(Budget(2**30))
+    receiver = Receiver(Account(2**30))
     stream, _ = receiver.accept(batch(1, 1, 2, 3, 4, 5, 8, 9, 50), 0)
     stream.finish(3)
     stream.finish(5)
@@ -49,7 +49,7 @@ def test_a_base_that_jumps_forgets_all_below() -> None:
 
 
 def test_a_stream_whose_handlers_are_at_work_is_never_forgotten() -> None:
-    receiver = Receiver(Budget(2**30))
+    receiver = Receiver(Account(2**30))
     busy, _ = receiver.accept(batch(1, 1), 0)
     for epoch in range(2, 3 * MAX_STREAMS):
         other, [record] = receiver.accept(Batch(2, epoch, 1, [Record(1, 10**13, "t", "ms", b"")], []), epoch)
@@ -59,7 +59,7 @@ def test_a_stream_whose_handlers_are_at_work_is_never_forgotten() -> None:
 
 
 def test_no_more_streams_are_taken_than_can_be_kept_while_handlers_are_at_work() -> None:
-    receiver = Receiver(Budget(2**30))
+    receiver = Receiver(Account(2**30))
     for epoch in range(1, MAX_STREAMS + 1):
         receiver.accept(Batch(2, epoch, 1, [Record(1, 10**13, "t", "ms", b"")], []), epoch)
     with pytest.raises(ProtocolError, match="overloaded"):

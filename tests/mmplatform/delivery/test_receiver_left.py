@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmplatform.delivery.fragments import Budget
+from mmplatform.accounts import Account
 from mmplatform.delivery.receiver import Receiver, Stream
 from mmplatform.delivery.wire import OVERHEAD, Batch, Piece, Record, encode_packet, tombstone
 from mmplatform.errors import ProtocolError
@@ -24,7 +24,7 @@ class Node:
     """A receiver whose handlers take what ``listens`` says, and leave everything else."""
 
     def __init__(self) -> None:
-        self.budget = Budget(1 << 30)
+        self.budget = Account(1 << 30)
         self.receiver = Receiver(self.budget)
         self.listens = False
         self.heard: list[int] = []

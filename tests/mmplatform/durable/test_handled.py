@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
+from mmplatform.accounts import Accounts
 from mmplatform.codec import encode
 from mmplatform.delivery import receiver as receiving
 from mmplatform.delivery.receiver import Receiver, SequenceState
@@ -32,7 +34,10 @@ class Node:
         self.now = NOW / 1000
         self.told: list[tuple[str, Ack]] = []
         self.errors: list[Exception] = []
-        self.handled = Handled(storage, lambda: self.now, lambda peer: peer == BOB, self._tell, self.errors.append)
+        self.accounts = Accounts()
+        self.handled = Handled(
+            storage, lambda: self.now, lambda peer: peer == BOB, self._tell, self.errors.append, self.accounts
+        )
 
     def _tell(self, peer: str, acks: list[Ack]) -> None:
         self.told += [(peer, ack) for ack in acks]
@@ -128,9 +133,9 @@ async def test_close_saves_what_is_handled(store: Callable[[], Storage]) -> None
 async def test_close_gives_back_memory(node: Node) -> None:
     receiver = node.handled.receiver(BOB)
     receiver.accept(Batch(2, 5, 1, [Record(3, 1 << 50, "t", "ms", b"x" * 100)], [Piece(1, 0, 500, b"y" * 100)]), NOW)
-    assert node.handled._budgets[0].used == 264
+    assert node.accounts.known.total.used == 264
     await node.handled.close()
-    assert node.handled._budgets[0].used == 0
+    assert node.accounts.known.total.used == 0
 
 
 @pytest.mark.parametrize("how", ["raises", "fails", "cancelled"])
@@ -252,17 +257,27 @@ async def test_forgotten_streams_lose_their_rows(node: Node, monkeypatch: pytest
     assert [key[-1] for key, _ in await node.storage.scan(b"handled/")] == [1, 3]
 
 
-async def test_friends_and_strangers_have_budgets_of_their_own(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    node.handled._budgets[1].limit = 1000
-    for peer in (stranger(1), stranger(2)):
+async def test_a_stranger_gives_way_to_a_stranger_and_never_a_friend(node: Node) -> None:
+    node.accounts.strangers.total.limit = 1000
+    gave_way: list[str] = []
+    for peer in (BOB, stranger(1), stranger(2)):
         receiver = node.handled.receiver(peer)
-        batch = Batch(2, 5, 1, [], [Piece(1, 0, 2000, bytes(600))])
-        if peer == stranger(1):
-            receiver.accept(batch, NOW)
-        else:
-            with pytest.raises(ProtocolError, match="overloaded"):
-                receiver.accept(batch, NOW)
-    node.handled.receiver(BOB).accept(batch, NOW)
+        receiver.gave_way = partial(gave_way.append, peer)
+        receiver.accept(Batch(2, 5, 1, [], [Piece(1, 0, 2000, bytes(600))]), NOW)
+    assert gave_way == [stranger(1)]
+    assert node.handled.receiver(stranger(1)).account.used == 0
+    assert (node.accounts.known.total.used, node.accounts.strangers.total.used) == (600, 600)
+    with pytest.raises(ProtocolError, match="overloaded"):
+        receiver.accept(Batch(2, 5, 1, [], [Piece(1, 600, 2000, bytes(600))]), NOW)
+
+
+async def test_what_a_stranger_has_us_hold_counts_where_it_is(node: Node) -> None:
+    receiver, strangers = node.handled.receiver(stranger(1)), node.accounts.strangers
+    receiver.accept(Batch(2, 5, 1, [], [Piece(1, 0, 2000, bytes(600))]), NOW)
+    node.handled.locate(stranger(1), "192.0.2.0/24")
+    assert (strangers.of("").used, strangers.of("192.0.2.0/24").used) == (0, 600)
+    node.handled.locate(stranger(1), "198.51.100.0/24")
+    assert (strangers.of("192.0.2.0/24").used, strangers.of("198.51.100.0/24").used) == (0, 600)
 
 
 # Damage.
@@ -318,7 +333,7 @@ async def test_a_start_on_a_full_disk(store: Callable[[], Storage], monkeypatch:
 async def test_nothing_to_save_is_not_written(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         writes = Writes(node.storage, patched)
-        node.handled.save(BOB, Receiver(node.handled._budgets[0]))
+        node.handled.save(BOB, Receiver(node.accounts.known.total))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert writes.futures == []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mmplatform.accounts import Accounts
 from mmplatform.delivery.wire import Batch, Record
 from mmplatform.durable import handled_log as module
 from mmplatform.durable.handled import Handled
@@ -31,7 +32,13 @@ class Node:
         self.storage = storage
         self.log = HandledLog(path, self.errors.append)
         self.handled = Handled(
-            storage, lambda: NOW / 1000, lambda peer: True, lambda peer, acks: None, self.errors.append, self.log
+            storage,
+            lambda: NOW / 1000,
+            lambda peer: True,
+            lambda peer, acks: None,
+            self.errors.append,
+            Accounts(),
+            self.log,
         )
 
     async def open(self) -> list[HandledNote]:
@@ -123,7 +130,9 @@ async def test_notes_are_gathered_over_one_turn_in_entries_of_a_bounded_size(
 
 async def test_a_node_without_a_folder_notes_nothing(store: Callable[[], Storage]) -> None:
     async with store() as storage:
-        handled = Handled(storage, lambda: 0.0, lambda peer: True, lambda peer, acks: None, lambda error: None)
+        handled = Handled(
+            storage, lambda: 0.0, lambda peer: True, lambda peer, acks: None, lambda error: None, Accounts()
+        )
         assert await handled.open() == []
         handled.begin_log()
         handled.note(STREAM, BOB, 2, 5, 1, 1)

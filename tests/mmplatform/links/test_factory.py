@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mm_transports.memory import Memory, Network
+from mmplatform.accounts import Accounts
 from mmplatform.delivery.wire import Resumption, encode_packet
 from mmplatform.errors import ProtocolError, RemoteError, Unreachable
 from mmplatform.identity.keys import SignId
@@ -52,8 +53,9 @@ class Node:
     def __init__(self, network: Network, who: Any) -> None:
         self.transport = Memory(network)
         self.peer = FakePeer()
+        self.accounts = Accounts()
         self.links = LinkFactory(
-            who, lambda: record_of(who), lambda info: self.peer, resume, lambda: NOW, draws(who.sign_id)
+            who, lambda: record_of(who), lambda info: self.peer, resume, lambda: NOW, draws(who.sign_id), self.accounts
         )
         self.links.started = True
         self.address = ""
@@ -140,10 +142,10 @@ async def test_a_cut_during_the_handshake_fails_the_dialling(nodes: tuple[Node, 
 
 
 async def test_those_who_prove_nothing_give_way_oldest_first(
-    nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+    nodes: tuple[Node, Node],
 ) -> None:
-    monkeypatch.setattr(module, "MAX_UNPROVEN", 4)
     alice, bob = nodes
+    bob.links.descriptors = 16  # four of which may be unproven
     idle: list[Idle] = []
     for _ in range(10):
         await bob.transport.dial(bob.address, BOB.sign_id, lambda connection: idle.append(Idle(connection)) or idle[-1])  # type: ignore[func-returns-value]
@@ -156,12 +158,64 @@ async def test_those_who_prove_nothing_give_way_oldest_first(
     await until(lambda: all(one.lost for one in idle))
 
 
-async def test_only_those_known_share_the_large_budget(nodes: tuple[Node, Node]) -> None:
+async def test_only_those_known_share_the_large_account(nodes: tuple[Node, Node]) -> None:
     alice, bob = nodes
     bob.peer.known = False
     await alice.dial(bob, BOB.sign_id)
-    assert alice.peer.links[0].assembler._budget is alice.links._known_budget
-    assert bob.peer.links[0].assembler._budget is bob.links._budget
+    for node in (alice, bob):
+        node.peer.links[0].assembler.add(0, 10, b"abc")
+    assert (alice.accounts.known.total.used, alice.accounts.strangers.total.used) == (3, 0)
+    assert (bob.accounts.known.total.used, bob.accounts.strangers.total.used) == (0, 3)
+    await alice.links.close()
+
+
+async def test_a_link_that_gives_way_is_closed_with_the_reason_and_frees_what_it_held(nodes: tuple[Node, Node]) -> None:
+    alice, bob = nodes
+    bob.peer.known = False
+    bob.accounts.strangers.total.limit = 15
+    mine = await alice.dial(bob, BOB.sign_id)
+    await alice.dial(bob, BOB.sign_id)
+    first, second = bob.peer.links
+    first.assembler.add(0, 20, bytes(10))
+    second.assembler.add(0, 20, bytes(10))
+    assert bob.accounts.strangers.total.used == 10
+    await until(lambda: mine.error)
+    assert str(mine.error) == "closed by the peer: overloaded"
+    assert second.error is None
+    await alice.links.close()
+
+
+async def test_a_stranger_gives_way_to_a_stranger_and_a_friend_to_nobody(nodes: tuple[Node, Node]) -> None:
+    alice, bob = nodes
+    bob.links._strangers.limit = 2
+    friends = [await alice.dial(bob, BOB.sign_id) for _ in range(3)]
+    befriended = bob.peer = FakePeer(known=False)
+    strangers = [await alice.dial(bob, BOB.sign_id) for _ in range(3)]
+    await until(lambda: strangers[0].error)
+    assert str(strangers[0].error) == "closed by the peer: overloaded"
+    assert [link.error for link in [*friends, *strangers[1:]]] == [None] * 5
+    assert bob.links.gave_way == 1
+    befriended.known, bob.peer = True, FakePeer(known=False)
+    strangers += [await alice.dial(bob, BOB.sign_id) for _ in range(3)]
+    await until(lambda: strangers[3].error)
+    assert [link.error for link in strangers[1:3]] == [None] * 2, "they are friends by now"
+    await alice.links.close()
+
+
+async def test_strangers_give_way_before_descriptors_run_out(nodes: tuple[Node, Node]) -> None:
+    alice, bob = nodes
+    bob.links.descriptors = 8  # six for links
+    friends = [await alice.dial(bob, BOB.sign_id) for _ in range(5)]
+    bob.peer = FakePeer(known=False)
+    stranger = await alice.dial(bob, BOB.sign_id)
+    bob.peer = FakePeer()
+    friends.append(await alice.dial(bob, BOB.sign_id))
+    await until(lambda: stranger.error)
+    idle: list[Idle] = []
+    await bob.transport.dial(bob.address, BOB.sign_id, lambda connection: idle.append(Idle(connection)) or idle[-1])  # type: ignore[func-returns-value]
+    friends.append(await alice.dial(bob, BOB.sign_id))
+    await until(lambda: idle[0].lost)
+    assert [link.error for link in friends] == [None] * 7, "and a friend gets in"
     await alice.links.close()
 
 

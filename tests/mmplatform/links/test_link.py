@@ -8,7 +8,8 @@ from itertools import count
 import pytest
 
 from mm_transports.memory import Memory, MemoryConnection, Network
-from mmplatform.delivery.fragments import Assembler, Budget
+from mmplatform.accounts import Account
+from mmplatform.delivery.fragments import Assembler
 from mmplatform.delivery.wire import MAX_FRAME, Close, Event, Frame, Part, Ping, encode_packet
 from mmplatform.errors import ProtocolError, RemoteError
 from mmplatform.identity.nodeinfo import NodeInfo
@@ -70,7 +71,7 @@ class Pair:
 
     async def dial(self) -> None:
         def budget() -> Assembler:
-            return Assembler(Budget(10_000_000), MAX_FRAME)
+            return Assembler(Account(10_000_000), MAX_FRAME)
 
         numbers = count()
 
@@ -333,7 +334,7 @@ async def test_parts_give_their_memory_back_when_the_link_ends(pair: Pair) -> No
     await until(lambda: pair.bob.link.assembler.held == 500)
     pair.network.cut()
     await pair.both_lost()
-    assert pair.bob.link.assembler._budget.used == 0
+    assert pair.bob.link.assembler._account.used == 0
 
 
 async def test_close_packets_say_the_reason(pair: Pair) -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from mmplatform.accounts import Accounts
 from mmplatform.codec import encode
 from mmplatform.contacts import Contacts
 from mmplatform.durable import handled as handling
@@ -39,7 +40,9 @@ class Home:
         events = Events()
         events.add("asking", self.heard.append)
         self.contacts = Contacts(storage, identity(1).sign_id, self.errors.append, self.friends)
-        self.handled = Handled(storage, self.clock, lambda peer: True, lambda peer, acks: None, self.errors.append)
+        self.handled = Handled(
+            storage, self.clock, lambda peer: True, lambda peer, acks: None, self.errors.append, Accounts()
+        )
         self.requests = FriendRequests(
             self.contacts, storage, self.node.outbox, self.handled.attach, self._changed, self.clock, events
         )

@@ -211,11 +211,11 @@ async def test_large_frames_are_not_announced_for_free(victim: Victim) -> None:
     attackers = [await Attacker(victim, identity(100 + n)).established() for n in range(10)]
     for one in attackers:
         one.send(one.sealed(Part(0, 60_000_000, bytes(1000))))
-    await until(lambda: victim.node.parts.links._budget.used >= 10_000)
+    await until(lambda: victim.node.parts.accounts.strangers.total.used >= 10_000)
     assert resident() - before < 30_000_000
     for one in attackers:
         await one.gone()
-    await until(lambda: victim.node.parts.links._budget.used == 0)
+    await until(lambda: victim.node.parts.accounts.strangers.total.used == 0)
 
 
 async def test_a_peer_that_asks_and_never_reads(

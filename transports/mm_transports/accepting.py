@@ -1,0 +1,112 @@
+"""Accepts connections, also while the process is short of file descriptors.
+
+Then asyncio's own server writes a hundred tracebacks a second, and uvloop's cuts off whoever comes. Here newcomers wait
+in the queue of the system until there are descriptors again, and one line a minute says why.
+"""
+
+import asyncio
+import errno
+import logging
+import resource
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+QUEUE: Final = 512  # connections that the system holds until they are accepted
+AT_ONCE: Final = 32  # connections accepted in one turn of the loop
+PAUSE: Final = 0.1  # seconds until the next look, when there are no descriptors
+MINUTE: Final = 60.0  # seconds between two lines about it
+SHORT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+log = logging.getLogger("mm_transports")
+
+
+class Acceptor:
+    """Listens at the addresses of a host, and gives each connection a protocol. ``names`` says where."""
+
+    def __init__(self, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
+        self._protocol = protocol
+        self._loop = asyncio.get_running_loop()
+        self._sockets: list[socket.socket] = []
+        self._resting: dict[socket.socket, asyncio.TimerHandle] = {}
+        self._opening: set[asyncio.Task[None]] = set()
+        self._said = -MINUTE
+
+    @property
+    def names(self) -> list[tuple[str, int]]:
+        """Host and port of each socket that listens."""
+        return [sock.getsockname()[:2] for sock in self._sockets]
+
+    async def listen(self, host: str, port: int) -> None:
+        """Accept connections at every address of ``host`` from now on. Raises OSError."""
+        found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        try:
+            for family, kind, protocol, _, name in dict.fromkeys(found):
+                sock = socket.socket(family, kind, protocol)
+                self._sockets.append(sock)
+                _bind(sock, name)
+        except OSError:
+            self.close()
+            raise
+        for sock in self._sockets:
+            self._loop.add_reader(sock, self._accept, sock)
+
+    def close(self) -> None:
+        """Stop listening; connections that are open stay open."""
+        for timer in self._resting.values():
+            timer.cancel()
+        self._resting.clear()
+        sockets, self._sockets = self._sockets, []
+        for sock in sockets:
+            self._loop.remove_reader(sock)
+            sock.close()
+
+    def _accept(self, sock: socket.socket) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                connection, _ = sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in SHORT:
+                    raise
+                self._rest(sock, error)
+                return
+            connection.setblocking(False)
+            self._spawn(self._open(connection))
+
+    def _rest(self, sock: socket.socket, error: OSError) -> None:
+        """Accept nobody for a moment, and say why, once a minute."""
+        self._loop.remove_reader(sock)
+        self._resting[sock] = self._loop.call_later(PAUSE, self._go_on, sock)
+        if self._loop.time() - self._said >= MINUTE:
+            self._said = self._loop.time()
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            text = "out of file descriptors: %s, of %d; nobody can connect, raise the limit (ulimit -n)"
+            log.warning(text, error.strerror, limit)
+
+    def _go_on(self, sock: socket.socket) -> None:
+        del self._resting[sock]
+        self._loop.add_reader(sock, self._accept, sock)
+
+    def _spawn(self, opening: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(opening)
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _open(self, connection: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._protocol, connection)
+        except OSError as error:
+            log.debug("a connection came to nothing: %s", error)
+            connection.close()
+
+
+def _bind(sock: socket.socket, name: Any) -> None:
+    """Listen at ``name``, also while connections of an earlier run linger there."""
+    sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    sock.bind(name)
+    sock.listen(QUEUE)
