@@ -13,6 +13,7 @@ class Compressed:
 
     def attach(self, protocol, handler):
         self.handler, self.listens, self.end = handler, handler.listens, handler.end
+        self.largest = handler.largest
         self.upstream.attach(protocol, self)
 
     def post(self, peer, topic, protocol, payload, *options):

@@ -1,8 +1,8 @@
 """MessagePack with limits; the only home of codec libraries.
 
 Wire formats are typed (:class:`Struct` with :class:`Decoder`): one call decodes and validates a whole frame.
-Application payloads are free-form (:func:`encode`, :func:`decode`): one byte of them can become 80 bytes of memory, so the
-values in them are counted before any is made (:func:`holds_more`).
+Application payloads are free-form (:func:`encode`, :func:`decode`): one byte of them can become 80 bytes of memory, so
+the values in them are counted before any is made (:func:`holds_more`).
 """
 
 from typing import Final, Generic, TypeVar

@@ -10,7 +10,7 @@ from typing import Final
 
 from mmplatform import assembly
 from mmplatform.assembly import Plugins
-from mmplatform.codec import pack, unpack
+from mmplatform.codec import holds_more, pack, unpack
 from mmplatform.contacts import Contacts
 from mmplatform.directory.directory import Directory
 from mmplatform.directory.own_record import OwnRecord
@@ -113,7 +113,7 @@ class Parts:
         self.upstream = NodeUpstream(
             own, self.outbox, self.peers, self.dispatcher, now, self.friend_requests.ask, failed
         )
-        self.messaging = API(self.upstream, "ms", pack, unpack, self.bus)
+        self.messaging = API(self.upstream, "ms", pack, unpack, self.bus, holds_more)
         self.torrenting = API(self.upstream, "bt", raw, bytes)
         self.bus.subscribed = self.torrenting.bus.subscribed = self.dispatcher.attached = self._heard
         self.started: list[Service] = []

@@ -135,6 +135,9 @@ class Program:
     def listens(self, scope: str, topic: str) -> bool:
         return topic in self.topics
 
+    def largest(self) -> int:
+        return 0
+
     async def end(self, grace: float) -> list[str]:
         return []
 

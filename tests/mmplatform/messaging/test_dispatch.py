@@ -10,8 +10,10 @@ from mmplatform.delivery.wire import Event
 from mmplatform.errors import LocalError, Refused
 from mmplatform.events import Events
 from mmplatform.identity.circles import is_control_topic
+from mmplatform.message import MAX_PAYLOAD
 from mmplatform.messaging import dispatch as module
 from mmplatform.messaging.dispatch import Dispatcher
+from mmplatform.messaging.options import PUBLIC_SIZE
 from mmplatform.messaging.results import DONE, NOBODY, Result
 from tests.support.bus import Ended
 
@@ -41,6 +43,9 @@ class Api:
 
     def on_request(self, scope: str, topic: str, sender: str, payload: bytes, finished: Any) -> Any:
         return self.take("request", scope, topic)
+
+    def largest(self) -> int:
+        return 2_000_000
 
     async def end(self, grace: float) -> list[str]:
         return []
@@ -139,3 +144,13 @@ def test_a_peer_that_invents_topics_does_not_grow_the_memory(monkeypatch: pytest
     for number in range(100):
         door.knock(f"t{number}")
         assert len(door.gate._allowed) <= 10
+
+
+def test_what_strangers_may_send_is_the_most_that_an_api_allows() -> None:
+    door = Door()
+    assert [door.gate.largest(scope) for scope in ("public", "friends", "self")] == [
+        2_000_000,
+        MAX_PAYLOAD,
+        MAX_PAYLOAD,
+    ]
+    assert Dispatcher(Events()).largest("public") == PUBLIC_SIZE
