@@ -125,8 +125,9 @@ class Parts:
         folder, storage, now, events, failed = self.folder, self.storage, self.now, self.events, self.events.failed
         handled_log = HandledLog(folder.path / "handled", failed) if folder is not None else None
         self.handled = Handled(
-            storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, handled_log
-        )
+            storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, handled_log,
+            lambda peer: self.dispatcher.largest(self.contacts.scope(peer)),
+        )  # fmt: skip
         self.kept = Kept(storage)
         self.inbox = Inbox(
             storage, self.handled, now, self.outbox.tell_ends, lambda peer: self.contacts.scope(peer) == "public",

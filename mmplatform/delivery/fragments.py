@@ -1,7 +1,9 @@
 """Puts large values together from consecutive slices, within a memory budget shared by all peers."""
 
+from collections.abc import Callable
 from typing import Final
 
+from mmplatform.delivery.wire import TOO_LARGE
 from mmplatform.errors import ProtocolError
 
 KNOWN: Final = 256 * 1024 * 1024  # bytes for all values in assembly from devices and friends
@@ -27,13 +29,16 @@ class Budget:
 
 
 class Assembler:
-    """One value in assembly. Memory grows with what has arrived, never with what was announced."""
+    """One value in assembly. Memory grows with what has arrived, never with what was announced.
 
-    __slots__ = ("_budget", "_data", "_limit", "total")
+    ``largest`` says how many bytes a value may have; it is asked when the first slice comes.
+    """
 
-    def __init__(self, budget: Budget, limit: int) -> None:
+    __slots__ = ("_budget", "_data", "_largest", "total")
+
+    def __init__(self, budget: Budget, largest: Callable[[], int]) -> None:
         self._budget = budget
-        self._limit = limit
+        self._largest = largest
         self._data = bytearray()
         self.total = 0
 
@@ -45,10 +50,13 @@ class Assembler:
     def add(self, offset: int, total: int, data: bytes) -> bytes | None:
         """Take one slice, without the bytes that are held already; return the whole value once its last byte is there.
 
-        Raises ProtocolError("bad-piece") for a gap, an overrun, an empty slice or a total that is too large or changes.
+        Raises ProtocolError: ``bad-piece`` for a gap, an overrun, an empty slice or a total that changes, ``too-large``
+        at the first slice of a value that may not be so large.
         """
-        if not data or total > self._limit or offset + len(data) > total or (self.total and total != self.total):
+        if not data or offset + len(data) > total or (self.total and total != self.total):
             raise ProtocolError("bad-piece", f"{len(data)} bytes at {offset} of {total}")
+        if not self.total and total > self._largest():
+            raise ProtocolError(TOO_LARGE, f"{total} bytes, at most {self._largest()} here")
         if offset > self.held:
             raise ProtocolError("bad-piece", f"slice at {offset}, expected {self.held}")
         data = data[self.held - offset :]  # another link may have cut the value elsewhere

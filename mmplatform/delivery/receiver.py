@@ -5,7 +5,7 @@ A stream is (lane, epoch). :meth:`Receiver.accept` gives the records to hand to 
 gives the rows to save), then acknowledged; a node that is killed between the two repeats those messages only.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from mmplatform.codec import Decoder, Struct, encode
@@ -13,9 +13,11 @@ from mmplatform.delivery.fragments import Assembler, Budget
 from mmplatform.delivery.left import Left
 from mmplatform.delivery.wire import (
     MAX_FRAME,
+    MAX_HEAD,
     MAX_OUTCOMES,
     MAX_RANGES,
     TAKEN,
+    TOO_LARGE,
     WINDOW,
     WINDOW_BYTES,
     Ack,
@@ -23,12 +25,14 @@ from mmplatform.delivery.wire import (
     End,
     Ending,
     Integer,
+    Piece,
     Record,
     decode_record,
     size_of,
     to_ranges,
 )  # fmt: skip
 from mmplatform.errors import ProtocolError
+from mmplatform.message import MAX_PAYLOAD
 
 MAX_STREAMS: Final = 64  # of one peer; each start of its node opens one a lane, the oldest is forgotten first
 PARTIAL_EVERY: Final = 1024 * 1024  # bytes of a large message between two reports of its progress
@@ -55,9 +59,9 @@ class Stream:
         "pending_bytes", "piece_seq", "reported", "seen", "stale", "stash", "torn",
     )  # fmt: skip
 
-    def __init__(self, lane: int, epoch: int, budget: Budget, largest: int) -> None:
+    def __init__(self, lane: int, epoch: int, budget: Budget) -> None:
         self.lane, self.epoch, self.budget = lane, epoch, budget
-        self.assembler = Assembler(budget, largest)
+        self.assembler = Assembler(budget, lambda: MAX_FRAME)
         self.done = 0  # all messages up to this number are handled
         self.next = 1  # the next number to hand out
         self.finished: set[int] = set()  # handled, above done
@@ -106,6 +110,10 @@ class Stream:
                 self.dirty = True
                 return True
         return False
+
+    def is_done(self, seq: int) -> bool:
+        """Whether a message is handled."""
+        return seq <= self.done or seq in self.finished
 
     def leave(self, record: Record) -> None:
         """Forget a message that was handed out: its sender keeps it, and when it comes again it is handed out again."""
@@ -183,9 +191,9 @@ class Stream:
 
 
 class Receiver:
-    """All streams from one peer."""
+    """All streams from one peer. ``largest`` says how many bytes the payload of a message may have."""
 
-    def __init__(self, budget: Budget, largest: int = MAX_FRAME) -> None:
+    def __init__(self, budget: Budget, largest: Callable[[], int] = lambda: MAX_PAYLOAD) -> None:
         self._budget = budget
         self._largest = largest
         self._streams: dict[tuple[int, int], Stream] = {}
@@ -252,12 +260,15 @@ class Receiver:
         try:
             ready = self._in_turn(stream, batch.records)
             for piece in batch.pieces:
+                if self._is_too_large(stream, piece):
+                    ready += _refuse(stream, piece.seq)
+                    continue
                 whole = self._put_together(stream, piece.seq, piece.offset, piece.total, piece.data)
                 if whole is not None:
                     ready += self._in_turn(stream, [whole])
         except ProtocolError:
-            stream.next = first  # none of it is handed out: all comes again over the next link
-            stream.left.restore(left)
+            stream.next = max(first, stream.done + 1)  # none of it is handed out: all comes again over the next link
+            stream.left.restore({seq: topic for seq, topic in left.items() if not stream.is_done(seq)})
             raise
         if 0 < stream.piece_seq < stream.next and stream.piece_seq not in stream.left.numbers:
             stream.forget_pieces()  # a tombstone took the place of the rest
@@ -333,8 +344,16 @@ class Receiver:
         stream.next = expected
         return ready
 
+    def _is_too_large(self, stream: Stream, piece: Piece) -> bool:
+        """Whether ``piece`` begins a message that is to be refused; one that is larger than any is a violation."""
+        begins = piece.offset == 0 and not (stream.piece_seq == piece.seq and stream.assembler.held)
+        if not begins or piece.total > MAX_FRAME or piece.total <= self._largest() + MAX_HEAD:
+            return False
+        new = piece.seq >= stream.next or piece.seq in stream.left.numbers
+        return new and piece.seq not in stream.stash and not stream.is_done(piece.seq)
+
     def _put_together(self, stream: Stream, seq: int, offset: int, total: int, data: bytes) -> Record | None:
-        if (seq < stream.next and seq not in stream.left.numbers) or seq in stream.stash:
+        if (seq < stream.next and seq not in stream.left.numbers) or seq in stream.stash or stream.is_done(seq):
             stream.stale = True
             return None
         if seq in stream.left.numbers and offset > (stream.assembler.held if seq == stream.piece_seq else 0):
@@ -347,7 +366,7 @@ class Receiver:
             stream.piece_seq = seq
         if offset < stream.assembler.held:
             stream.stale = True  # the sender does not know what we hold
-        whole = stream.assembler.add(offset, min(total, self._largest + 1), data)
+        whole = stream.assembler.add(offset, total, data)
         if whole is None:
             if stream.assembler.held - stream.reported >= PARTIAL_EVERY:
                 stream.reported, stream.stale = stream.assembler.held, True
@@ -363,9 +382,21 @@ class Receiver:
             oldest = min(self._streams, key=lambda key: self._streams[key].seen)
             self._streams.pop(oldest).forget()
             self.forgotten.append(oldest)
-        stream = Stream(lane, epoch, self._budget, self._largest)
+        stream = Stream(lane, epoch, self._budget)
         self._streams[lane, epoch] = stream
         return stream
+
+
+def _refuse(stream: Stream, seq: int) -> list[Record]:
+    """End a message whose pieces are not taken; return those that are now in turn."""
+    if seq > stream.done + WINDOW:
+        raise ProtocolError("window", f"message {seq} while {stream.done + 1} is not handled")
+    ready: list[Record] = []
+    stream.left.numbers.pop(seq, None)
+    stream.finish(seq, (End.REFUSED, TOO_LARGE))
+    if seq == stream.next:
+        stream.next = _follow(stream, seq + 1, ready)
+    return ready
 
 
 def _seq(record: Record) -> int:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from mmplatform.delivery.fragments import KNOWN, STRANGERS, Assembler, Budget
-from mmplatform.delivery.wire import MAX_FRAME, Frame
+from mmplatform.delivery.wire import Frame
 from mmplatform.errors import MMError, ProtocolError, Unreachable
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.identity.nodeinfo import NodeInfo
@@ -29,6 +29,10 @@ class LinkOwner(Protocol):
 
     @property
     def known(self) -> bool: ...
+
+    def largest_frame(self) -> int:
+        """Return the bytes that a frame may have which comes in parts."""
+        ...
 
     def link_ready(self, link: Link, resume: bytes) -> None: ...
 
@@ -74,7 +78,7 @@ class LinkFactory:
         """Begin the handshake on a connection that somebody dialled to us. When too many are unproven, the oldest gives
         way: connections that are held open and never used keep nobody out."""
         machine = Responder(self._identity, self._node_info, self._jar, self._random)
-        link = Link(connection, machine, self, self._now, Assembler(self._budget, MAX_FRAME))
+        link = Link(connection, machine, self, self._now, Assembler(self._budget, _none))
         self._open.add(link)
         log.debug("link %d accepted from %s", link.id, escaped(connection.address), extra={"link": link.id})
         if len(self._unproven) >= MAX_UNPROVEN:
@@ -89,7 +93,7 @@ class LinkFactory:
         """Begin the handshake on a connection that we dialled; ``opened`` gets the link when the handshake is through,
         or the error that ended it."""
         machine = Initiator(self._identity, self._node_info(), peer, partial(self._resume, peer), self._random)
-        link = Link(connection, machine, self, self._now, Assembler(self._budget, MAX_FRAME))
+        link = Link(connection, machine, self, self._now, Assembler(self._budget, _none))
         self._open.add(link)
         self._dialled[link] = opened
         return link
@@ -122,8 +126,7 @@ class LinkFactory:
         owner = self._peer_of(peer)
         owner.link_ready(link, resume)
         link.owner = _Owned(owner, self)
-        if owner.known:
-            link.assembler = Assembler(self._known_budget, MAX_FRAME)
+        link.assembler = Assembler(self._known_budget if owner.known else self._budget, owner.largest_frame)
         self._unproven.pop(link, None)
         opened = self._dialled.pop(link, None)
         if opened is not None and not opened.done():
@@ -172,6 +175,11 @@ class LinkFactory:
         except TimeoutError:
             return False
         return True
+
+
+def _none() -> int:
+    """Without a session, nothing comes in parts."""
+    return 0
 
 
 def _add(link: Link, traffic: tuple[Counter[str], Counter[str]]) -> None:

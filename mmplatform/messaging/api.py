@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from weakref import WeakSet
 
 from mmplatform.codec import MAX_VALUES
+from mmplatform.delivery.wire import TOO_LARGE
 from mmplatform.errors import CodecError, InvalidPayload, NotRunning, QueueFull, Refused, RequestFailed, RequestTimeout
 from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Message, Outcome, Priority
 from mmplatform.messaging.bus import Bus
@@ -327,7 +328,7 @@ class API:
     def _checked(self, route: Route, payload: bytes) -> Any:
         """Return the value of a large payload, None when nobody wants it decoded. Raises what says why it has none."""
         if len(payload) > route.max_size:
-            raise Refused("too-large")
+            raise Refused(TOO_LARGE)
         if route.raw:
             return None
         if self._holds_more is not None and self._holds_more(payload, route.max_values):

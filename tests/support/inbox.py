@@ -197,7 +197,7 @@ async def at_desk(
 
 
 def stream(lane: int = 2, epoch: int = 7) -> Stream:
-    return Stream(lane, epoch, Budget(1 << 20), 1 << 20)
+    return Stream(lane, epoch, Budget(1 << 20))
 
 
 def record(seq: int, topic: str = "chat", payload: bytes = b"x", protocol: str = "ms") -> Record:

@@ -67,7 +67,7 @@ class Pair:
 
     async def dial(self) -> None:
         def budget() -> Assembler:
-            return Assembler(Budget(10_000_000), MAX_FRAME)
+            return Assembler(Budget(10_000_000), lambda: MAX_FRAME)
 
         def client(connection: Connection) -> Link:
             machine = Initiator(ALICE, record_of(ALICE), BOB.sign_id, lambda: b"from alice", draws("c"))
@@ -249,7 +249,7 @@ async def test_a_refused_client_is_closed_with_the_reason_here(pair: Pair) -> No
         (encode_packet(Ping(1))[:-1], "bad-packet"),
         (encode_packet(Part(0, 2, b"")), "bad-piece"),
         (encode_packet(Part(5, 10, b"x")), "bad-piece"),
-        (encode_packet(Part(0, 2**40, b"x")), "bad-piece"),
+        (encode_packet(Part(0, 2**40, b"x")), "too-large"),
         (encode_packet(Part(0, 1, b"\xc1")), "bad-packet"),
         (encode_packet(Part(0, len(encode_packet(Part(0, 2, b"x"))), encode_packet(Part(0, 2, b"x")))), "bad-packet"),
     ],
