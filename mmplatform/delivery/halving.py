@@ -41,9 +41,13 @@ def _together(singles: list[Batch]) -> list[Batch]:
     batches: list[Batch] = []
     for single in singles:
         last = batches[-1] if batches else None
-        if last is None or (last.lane, last.epoch) != (single.lane, single.epoch):
+        if last is None or _place(last) != _place(single) or (last.pieces and single.records):
             batches.append(single)
         else:
             last.records += single.records
             last.pieces += single.pieces
     return batches
+
+
+def _place(batch: Batch) -> tuple[int, int, int]:
+    return batch.lane, batch.epoch, batch.base
