@@ -395,7 +395,7 @@ def _refuse(stream: Stream, seq: int) -> list[Record]:
     stream.left.numbers.pop(seq, None)
     stream.finish(seq, (End.REFUSED, TOO_LARGE))
     if seq == stream.next:
-        stream.next = _follow(stream, seq + 1, ready)
+        stream.next = _follow(stream, max(seq, stream.done) + 1, ready)
     return ready
 
 

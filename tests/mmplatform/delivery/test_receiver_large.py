@@ -70,6 +70,27 @@ def test_it_is_passed_in_its_turn(node: Sparing) -> None:
     assert node.acknowledged() == (4, [(3, 3, End.REFUSED, "too-large")])
 
 
+def test_what_an_earlier_run_handled_behind_it_is_not_handed_out_again(node: Sparing) -> None:
+    node.take(1, 2, 3)
+    node.stream.finish(3)
+    node.receiver.restore(2, EPOCH, node.stream.kept())
+    assert node.take(1, pieces=[Piece(2, 0, LARGE, b"x")]) == [1]
+    node.stream.finish(1)
+    assert (node.stream.done, node.stream.next) == (3, 4)
+    node.receiver.restore(2, EPOCH, node.stream.kept())
+    assert node.take(3, 4) == [4]
+
+
+def test_a_refusal_passes_what_an_earlier_run_handled_at_once(node: Sparing) -> None:
+    node.take(1, 2)
+    node.stream.finish(2)
+    node.receiver = Receiver(node.budget, lambda: node.largest)
+    node.receiver.restore(2, EPOCH, node.stream.kept())
+    assert node.take(pieces=[Piece(1, 0, LARGE, b"x")]) == []
+    assert (node.stream.done, node.stream.next) == (2, 3)
+    assert node.take(2, 3) == [3]
+
+
 def test_it_is_refused_within_the_window_only(node: Sparing) -> None:
     assert node.refuses(Piece(WINDOW + 1, 0, LARGE, b"x")) == "window"
     assert node.take(pieces=[Piece(WINDOW, 0, LARGE, b"x")]) == []
