@@ -119,7 +119,7 @@ VALUES: dict[str, tuple[int, Any]] = {
     "nothing": (1, None),
     "a list of nothing": (1, []),
     "a list of lists": (4, [[], [[]]]),
-    "keys count": (8, {"a": 1, "b": {"c": [1, 2]}}),
+    "keys count": (9, {"a": 1, "b": {"c": [1, 2]}}),
     "text and bytes are one each": (4, ["x" * 300, bytes(300), "y"]),
     "numbers of all sizes": (
         13, [1, 200, 60000, 2**31, 2**40, -1, -100, -30000, -(2**30), -(2**40), 1.5, True]),
