@@ -12,7 +12,7 @@ class Compressed:
         self.upstream, self.sign_id, self.failed, self.ask = upstream, upstream.sign_id, upstream.failed, upstream.ask
 
     def attach(self, protocol, handler):
-        self.handler, self.listens, self.end = handler, handler.listens, handler.end
+        self.handler, self.listens, self.largest, self.end = handler, handler.listens, handler.largest, handler.end
         self.upstream.attach(protocol, self)
 
     def post(self, peer, topic, protocol, payload, *options):

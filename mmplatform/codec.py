@@ -1,17 +1,20 @@
 """MessagePack with limits; the only home of codec libraries.
 
 Wire formats are typed (:class:`Struct` with :class:`Decoder`): one call decodes and validates a whole frame.
-Application payloads are free-form (:func:`encode`, :func:`decode`).
+Application payloads are free-form (:func:`encode`, :func:`decode`): one byte of them can become 80 bytes of memory, so
+the values in them are counted before any is made (:func:`holds_more`).
 """
 
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from mmplatform.errors import CodecError, InvalidPayload
 
-__all__ = ["Decoder", "Meta", "Struct", "decode", "encode", "field", "pack", "unpack"]
+__all__ = ["Decoder", "Meta", "Struct", "decode", "encode", "field", "holds_more", "pack", "unpack"]
+
+MAX_VALUES: Final = 1024 * 1024  # values of which a free-form payload may consist, where nothing else is said
 
 T = TypeVar("T")
 
@@ -35,12 +38,53 @@ def encode(value: object) -> bytes:
         raise InvalidPayload(f"cannot encode a {type(value).__name__}: {error}") from None
 
 
-def decode(data: bytes) -> object:
-    """The value in ``data``; raises :class:`CodecError` for malformed, truncated or too deeply nested bytes."""
+def decode(data: bytes, most: int = MAX_VALUES) -> object:
+    """The value in ``data``; raises :class:`CodecError` for malformed, truncated or too deeply nested bytes, and for
+    one that consists of more than ``most`` values."""
+    if holds_more(data, most):
+        raise CodecError(f"more than {most} values")
     try:
         return _decoder.decode(data)
     except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise CodecError(str(error)) from None
+
+
+def holds_more(data: bytes, most: int) -> bool:
+    """Whether the MessagePack in ``data`` consists of more than ``most`` values, all that is inside others and the keys
+    of maps counted. Nothing is built; what is malformed or truncated need not be told."""
+    end = len(data)
+    if end <= most:  # a value takes a byte at least
+        return False
+    sizes, place = _SIZES, 0
+    for _ in range(most):
+        first = data[place]
+        size = sizes[first]
+        if size:
+            place += size
+        else:
+            width, head = _LONG[first]
+            place += head + int.from_bytes(data[place + 1 : place + 1 + width])
+        if place >= end:
+            return False
+    return True
+
+
+def _sizes() -> tuple[int, ...]:
+    """The bytes of a value by its first one, without what is inside a list or map; 0 where a length follows."""
+    sizes = [1] * 256
+    sizes[0xA0:0xC0] = range(1, 33)  # short strings
+    sizes[0xCA:0xD9] = (5, 9, 2, 3, 5, 9, 2, 3, 5, 9, 3, 4, 6, 10, 18)  # floats, integers, extensions of fixed sizes
+    sizes[0xDC:0xE0] = (3, 5, 3, 5)  # lists and maps, whose values follow
+    for first in _LONG:
+        sizes[first] = 0
+    return tuple(sizes)
+
+
+_LONG: Final = {  # binary, extensions and strings, by their first byte: the bytes of the length, and before the content
+    0xC4: (1, 2), 0xC5: (2, 3), 0xC6: (4, 5), 0xC7: (1, 3), 0xC8: (2, 4), 0xC9: (4, 6),
+    0xD9: (1, 2), 0xDA: (2, 3), 0xDB: (4, 5),
+}  # fmt: skip
+_SIZES: Final = _sizes()
 
 
 class Decoder(Generic[T]):

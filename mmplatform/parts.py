@@ -11,7 +11,7 @@ from typing import Final
 from mmplatform import assembly
 from mmplatform.accounts import Accounts
 from mmplatform.assembly import Plugins
-from mmplatform.codec import pack, unpack
+from mmplatform.codec import holds_more, pack, unpack
 from mmplatform.contacts import Contacts
 from mmplatform.directory.directory import Directory
 from mmplatform.directory.own_record import OwnRecord
@@ -116,7 +116,7 @@ class Parts:
         self.upstream = NodeUpstream(
             own, self.outbox, self.peers, self.dispatcher, now, self.friend_requests.ask, failed
         )
-        self.messaging = API(self.upstream, "ms", pack, unpack, self.bus)
+        self.messaging = API(self.upstream, "ms", pack, unpack, self.bus, holds_more)
         self.torrenting = API(self.upstream, "bt", raw, bytes)
         self.bus.subscribed = self.torrenting.bus.subscribed = self.dispatcher.attached = self._heard
         self.started: list[Service] = []
@@ -129,7 +129,7 @@ class Parts:
         handled_log = HandledLog(folder.path / "handled", failed) if folder is not None else None
         self.handled = Handled(
             storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, self.accounts,
-            handled_log,
+            handled_log, lambda peer: self.dispatcher.largest(self.contacts.scope(peer)),
         )  # fmt: skip
         self.kept = Kept(storage)
         self.inbox = Inbox(

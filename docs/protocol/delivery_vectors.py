@@ -97,6 +97,34 @@ INVALID: dict[str, Any] = {
     "type 6": [6, 3, EPOCH],
 }
 
+ZEROS = bytes(256 * 1024)  # what alone is as large as a frame of several items may be
+EVENT, ASKED, ANSWERED = ["t", "ms", ZEROS], [1, "t", "ms", ZEROS], [1, 0, ZEROS]
+
+JOINED: dict[str, list[Any]] = {
+    "one realtime message": [0, 1, 1, [], [], [EVENT], [], []],
+    "one request": [0, 1, 1, [], [], [], [ASKED], []],
+    "one reply": [0, 1, 1, [], [], [], [], [ANSWERED]],
+}
+
+INVALID_JOINED: dict[str, list[Any]] = {
+    "two realtime messages": [0, 1, 1, [], [], [EVENT, ["t", "ms", b""]], [], []],
+    "a reply and a request": [0, 1, 1, [], [], [], [[1, "t", "ms", b""]], [ANSWERED]],
+    "a realtime message and an acknowledgement": [0, 1, 1, [[2, 1, 0, [], [], []]], [], [EVENT], [], []],
+    "a durable message": [0, 1, 1, [], [[2, 1, 1, [[1, 1, "t", "ms", ZEROS]], []]], [], [], []],
+    "a realtime message and an empty batch": [0, 1, 1, [], [[2, 1, 1, [], []]], [EVENT], [], []],
+    "a part": [1, 0, 2**20, ZEROS],
+}
+
+VALUES: dict[str, tuple[int, Any]] = {
+    "nothing": (1, None),
+    "a list of nothing": (1, []),
+    "a list of lists": (4, [[], [[]]]),
+    "keys count": (9, {"a": 1, "b": {"c": [1, 2]}}),
+    "text and bytes are one each": (4, ["x" * 300, bytes(300), "y"]),
+    "numbers of all sizes": (
+        13, [1, 200, 60000, 2**31, 2**40, -1, -100, -30000, -(2**30), -(2**40), 1.5, True]),
+}  # fmt: skip
+
 
 def delivery_json() -> dict[str, Any]:
     packets = [{"name": name, "packet": _readable(value), "hex": _hex(value)} for name, value in VALID.items()]
@@ -115,6 +143,9 @@ def delivery_json() -> dict[str, Any]:
         "invalid": invalid + broken,
         "receipts": [{"name": name, "entries": value, "hex": _hex(value)} for name, value in RECEIPTS.items()],
         "invalidReceipts": _invalid_receipts(),
+        "joined": [_around_zeros(name, value) | {"valid": True} for name, value in JOINED.items()]
+        + [_around_zeros(name, value) | {"reason": "bad-packet"} for name, value in INVALID_JOINED.items()],
+        "values": [{"name": name, "hex": _hex(value), "values": n} for name, (n, value) in VALUES.items()],
     }
 
 
@@ -128,6 +159,12 @@ def _invalid_receipts() -> list[dict[str, Any]]:
     }
     listed = {**{name: _hex(value) for name, value in INVALID_RECEIPTS.items()}, **broken}
     return [{"name": name, "hex": text, "reason": "bad-payload"} for name, text in listed.items()]
+
+
+def _around_zeros(name: str, value: list[Any]) -> dict[str, Any]:
+    """A packet that was put together from parts: what stands before its zeros, their number, and what stands behind."""
+    head, _, tail = msgpack.packb(value, use_bin_type=True).partition(ZEROS)
+    return {"name": name, "head": head.hex(), "zeros": len(ZEROS), "tail": tail.hex()}
 
 
 def _hex(value: Any) -> str:

@@ -14,9 +14,11 @@ from mmplatform.delivery.fragments import Assembler
 from mmplatform.delivery.left import Left
 from mmplatform.delivery.wire import (
     MAX_FRAME,
+    MAX_HEAD,
     MAX_OUTCOMES,
     MAX_RANGES,
     TAKEN,
+    TOO_LARGE,
     WINDOW,
     WINDOW_BYTES,
     Ack,
@@ -24,12 +26,14 @@ from mmplatform.delivery.wire import (
     End,
     Ending,
     Integer,
+    Piece,
     Record,
     decode_record,
     size_of,
     to_ranges,
 )  # fmt: skip
 from mmplatform.errors import ProtocolError
+from mmplatform.message import MAX_PAYLOAD
 
 MAX_STREAMS: Final = 64  # of one peer; each start of its node opens one a lane, the oldest is forgotten first
 PARTIAL_EVERY: Final = 1024 * 1024  # bytes of a large message between two reports of its progress
@@ -56,9 +60,9 @@ class Stream:
         "pending_bytes", "piece_seq", "reported", "seen", "stale", "stash", "told", "torn",
     )  # fmt: skip
 
-    def __init__(self, lane: int, epoch: int, account: Account, largest: int) -> None:
+    def __init__(self, lane: int, epoch: int, account: Account) -> None:
         self.lane, self.epoch, self.account = lane, epoch, account
-        self.assembler = Assembler(account, largest)
+        self.assembler = Assembler(account, lambda: MAX_FRAME)
         self.done = 0  # all messages up to this number are handled
         self.next = 1  # the next number to hand out
         self.finished: set[int] = set()  # handled, above done
@@ -114,6 +118,10 @@ class Stream:
                 self.dirty = True
                 return True
         return False
+
+    def is_done(self, seq: int) -> bool:
+        """Whether a message is handled."""
+        return seq <= self.done or seq in self.finished
 
     def leave(self, record: Record) -> None:
         """Forget a message that was handed out: its sender keeps it, and when it comes again it is handed out again."""
@@ -217,11 +225,12 @@ class Stream:
 
 class Receiver:
     """All streams from one peer. What of them is held before its turn is in ``account``, which counts in ``above``.
+    ``largest`` says how many bytes the payload of a message may have.
 
     When it has to give way, all of it is forgotten and ``gave_way`` is called: it comes again over the next link.
     """
 
-    def __init__(self, above: Account, largest: int = MAX_FRAME) -> None:
+    def __init__(self, above: Account, largest: Callable[[], int] = lambda: MAX_PAYLOAD) -> None:
         self.account = Account(NO_LIMIT, above, self._give_way)
         self.gave_way: Callable[[], None] = lambda: None
         self._largest = largest
@@ -292,12 +301,15 @@ class Receiver:
         try:
             ready = self._in_turn(stream, batch.records)
             for piece in batch.pieces:
+                if self._is_too_large(stream, piece):
+                    ready += _refuse(stream, piece.seq)
+                    continue
                 whole = self._put_together(stream, piece.seq, piece.offset, piece.total, piece.data)
                 if whole is not None:
                     ready += self._in_turn(stream, [whole])
         except ProtocolError:
-            stream.next = first  # none of it is handed out: all comes again over the next link
-            stream.left.restore(left)
+            stream.next = max(first, stream.done + 1)  # none of it is handed out: all comes again over the next link
+            stream.left.restore({seq: topic for seq, topic in left.items() if not stream.is_done(seq)})
             raise
         if 0 < stream.piece_seq < stream.next and stream.piece_seq not in stream.left.numbers:
             stream.forget_pieces()  # a tombstone took the place of the rest
@@ -379,8 +391,16 @@ class Receiver:
         stream.next = expected
         return ready
 
+    def _is_too_large(self, stream: Stream, piece: Piece) -> bool:
+        """Whether ``piece`` begins a message that is to be refused; one that is larger than any is a violation."""
+        begins = piece.offset == 0 and not (stream.piece_seq == piece.seq and stream.assembler.held)
+        if not begins or piece.total > MAX_FRAME or piece.total <= self._largest() + MAX_HEAD:
+            return False
+        new = piece.seq >= stream.next or piece.seq in stream.left.numbers
+        return new and piece.seq not in stream.stash and not stream.is_done(piece.seq)
+
     def _put_together(self, stream: Stream, seq: int, offset: int, total: int, data: bytes) -> Record | None:
-        if (seq < stream.next and seq not in stream.left.numbers) or seq in stream.stash:
+        if (seq < stream.next and seq not in stream.left.numbers) or seq in stream.stash or stream.is_done(seq):
             stream.stale = True
             return None
         if seq in stream.left.numbers and offset > (stream.assembler.held if seq == stream.piece_seq else 0):
@@ -393,7 +413,7 @@ class Receiver:
             stream.piece_seq = seq
         if offset < stream.assembler.held:
             stream.stale = True  # the sender does not know what we hold
-        whole = stream.assembler.add(offset, min(total, self._largest + 1), data)
+        whole = stream.assembler.add(offset, total, data)
         if whole is None:
             if stream.assembler.held - stream.reported >= PARTIAL_EVERY:
                 stream.reported, stream.stale = stream.assembler.held, True
@@ -412,9 +432,21 @@ class Receiver:
             oldest = min(settled, key=lambda place: self._streams[place].seen)
             self._streams.pop(oldest).forget()
             self.forgotten.append(oldest)
-        stream = Stream(lane, epoch, self.account, self._largest)
+        stream = Stream(lane, epoch, self.account)
         self._streams[lane, epoch] = stream
         return stream
+
+
+def _refuse(stream: Stream, seq: int) -> list[Record]:
+    """End a message whose pieces are not taken; return those that are now in turn."""
+    if seq > stream.done + WINDOW:
+        raise ProtocolError("window", f"message {seq} while {stream.done + 1} is not handled")
+    ready: list[Record] = []
+    stream.left.numbers.pop(seq, None)
+    stream.finish(seq, (End.REFUSED, TOO_LARGE))
+    if seq == stream.next:
+        stream.next = _follow(stream, max(seq, stream.done) + 1, ready)
+    return ready
 
 
 def _seq(record: Record) -> int:

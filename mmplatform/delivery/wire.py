@@ -13,10 +13,12 @@ from mmplatform.message import MAX_PAYLOAD, MAX_TOPIC
 WINDOW: Final = 8192  # messages of one lane that may be unsettled at the receiver
 WINDOW_BYTES: Final = 4 * 1024 * 1024  # bytes of one lane that may be unsettled at the receiver
 MAX_ACKS: Final = 256  # acknowledgements, and batches, in one frame
-MAX_ITEMS: Final = 128 * 1024  # realtime messages in one frame; so many requests and so many replies, too
 MAX_RANGES: Final = 64  # ranges in one acknowledgement
 MAX_OUTCOMES: Final = WINDOW  # exceptional outcomes remembered of one stream; a forgotten one is told as delivered
-MAX_FRAME: Final = MAX_PAYLOAD + 64 * 1024  # one frame put together from its parts
+MAX_HEAD: Final = 64 * 1024  # bytes that the encoding of a record or frame has beyond its one payload, at most
+MAX_FRAME: Final = MAX_PAYLOAD + MAX_HEAD  # one frame put together from its parts
+MAX_MIXED: Final = 256 * 1024  # bytes of a frame with several items, so that none is work for long
+TOO_LARGE: Final = "too-large"  # why a link is closed, or a message refused
 OVERHEAD: Final = 64  # what a record with an ordinary topic weighs beyond its payload
 
 Integer = Annotated[int, Meta(ge=0, lt=2**53)]
@@ -137,14 +139,24 @@ class Frame(Struct, array_like=True, tag=0):
     floor: Integer
     acks: Annotated[list[Ack], Meta(max_length=MAX_ACKS)]
     batches: Annotated[list[Batch], Meta(max_length=MAX_ACKS)]
-    events: Annotated[list[Event], Meta(max_length=MAX_ITEMS)]
-    requests: Annotated[list[Request], Meta(max_length=MAX_ITEMS)]
-    replies: Annotated[list[Reply], Meta(max_length=MAX_ITEMS)]
+    events: list[Event]
+    requests: list[Request]
+    replies: list[Reply]
 
     @property
     def empty(self) -> bool:
         """Whether the frame only says which link its sender goes on over."""
         return not (self.batches or self.replies or self.requests or self.acks or self.events)
+
+
+class _LargeFrame(Frame, array_like=True, tag=0):
+    """A frame above MAX_MIXED bytes: one large item."""
+
+    acks: Annotated[list[Ack], Meta(max_length=1)]
+    batches: Annotated[list[Batch], Meta(max_length=0)]  # what is large of them is in pieces
+    events: Annotated[list[Event], Meta(max_length=1)]
+    requests: Annotated[list[Request], Meta(max_length=1)]
+    replies: Annotated[list[Reply], Meta(max_length=1)]
 
 
 class Part(Struct, array_like=True, tag=1):
@@ -190,7 +202,8 @@ class Resumption(Struct, array_like=True):
 
 Packet = Frame | Part | Ping | Pong | Close | Again
 
-_packets: Decoder[Packet] = Decoder(Packet, MAX_FRAME)  # type: ignore[arg-type]  # a union is not a class
+_packets: Decoder[Packet] = Decoder(Packet, MAX_MIXED)  # type: ignore[arg-type]  # a union is not a class
+_large_frames = Decoder(_LargeFrame, MAX_FRAME)
 _resumes = Decoder(Resumption, 64 * 1024)
 _records = Decoder(Record, MAX_FRAME)
 
@@ -201,6 +214,22 @@ def decode_packet(data: bytes | bytearray) -> Packet:
         return _packets.decode(data)
     except CodecError as error:
         raise ProtocolError("bad-packet", str(error)) from None
+
+
+def decode_joined(data: bytes) -> Packet:
+    """Decode the packet that was put together from ``data``, which may be a frame of one large item.
+
+    Raises ProtocolError("bad-packet").
+    """
+    if len(data) <= MAX_MIXED:
+        return decode_packet(data)
+    try:
+        frame = _large_frames.decode(data)
+    except CodecError as error:
+        raise ProtocolError("bad-packet", f"{len(data)} bytes, and not one large item: {error}") from None
+    if len(frame.acks) + len(frame.events) + len(frame.requests) + len(frame.replies) != 1:
+        raise ProtocolError("bad-packet", f"{len(data)} bytes, and not one large item")
+    return frame
 
 
 def decode_resume(data: bytes) -> Resumption:

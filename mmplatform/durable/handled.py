@@ -19,6 +19,7 @@ from mmplatform.delivery.sender import LANES
 from mmplatform.delivery.wire import Ack, Ending
 from mmplatform.durable.handled_log import INBOX, LOGGED, STREAM, HandledLog, HandledNote
 from mmplatform.errors import StorageCorrupt, StorageError
+from mmplatform.message import MAX_PAYLOAD
 from mmplatform.storage.contract import Row, Storage
 
 KEEP_MS: Final = 15 * 24 * 3600 * 1000  # twice the default time to live, and a day
@@ -32,7 +33,8 @@ _kept = Decoder(SequenceState, MAX_KEPT)
 
 
 class Handled:
-    """The messages of every peer that this node has handled; ``acknowledge(peer, acks)`` is called once they are saved.
+    """The messages of every peer that this node has handled; ``acknowledge(peer, acks)`` is called once they are saved,
+    ``largest(peer)`` says how many bytes the payload of a message may have.
 
     A row that is damaged, or a write that fails, goes to ``failed``.
     """
@@ -46,6 +48,7 @@ class Handled:
         failed: Callable[[Exception], None],
         accounts: Accounts,
         log: HandledLog | None = None,
+        largest: Callable[[str], int] = lambda peer: MAX_PAYLOAD,
     ) -> None:
         self._storage, self._now, self._known = storage, now, known
         self._acknowledge, self._failed, self._accounts = acknowledge, failed, accounts
@@ -56,7 +59,7 @@ class Handled:
         self._ended: list[EndedMessage] = []
         self.tell: Callable[[list[EndedMessage]], None] = lambda ended: None  # writes receipts at once
         self._watchers: list[Callable[[list[Row]], None]] = []
-        self._log = log
+        self._log, self._largest = log, largest
         self._unlogged: HandledNote | None = None
         self._busy = self._scheduled = self._logging = False
         self._timer: asyncio.TimerHandle | None = None
@@ -132,7 +135,7 @@ class Handled:
         receiver = self._receivers.get(peer)
         if receiver is None:
             known = self._known(peer)
-            receiver = Receiver(self._accounts.of(peer, "", known))
+            receiver = Receiver(self._accounts.of(peer, "", known), partial(self._largest, peer))
             saved = self._saved.pop(peer, [])
             for lane, epoch, value in saved:
                 receiver.restore(lane, epoch, value)

@@ -28,14 +28,14 @@ class Kept:
         row = _row_key(key)
         unsaved = self._unsaved.get(row)
         value = unsaved[1] if unsaved is not None else await self._storage.get(row)
-        return default if value is None else decode(value)
+        return default if value is None else _value(value)
 
     async def items(self, prefix: str = "", after: str = "", limit: int = 1000) -> list[tuple[str, Any]]:
         """Return the values whose keys begin with ``prefix`` and come after ``after``, in the order of their keys, at
         most ``limit``; what was put in this very moment may be missing. Raises StorageError."""
         start = PREFIX + after.encode() + b"\0" if after else b""
         rows = await self._storage.scan(PREFIX + prefix.encode(), start, limit)
-        return [(key[len(PREFIX) :].decode(), decode(value)) for key, value in rows]
+        return [(key[len(PREFIX) :].decode(), _value(value)) for key, value in rows]
 
     async def put(self, key: str, value: Any) -> None:
         """Save a value outside of any handler, or delete it with None; returns once it would survive a power cut.
@@ -89,3 +89,8 @@ def _row_key(key: str) -> bytes:
     if not 0 < len(encoded) - len(PREFIX) <= MAX_KEPT_KEY:
         raise InvalidPayload(f"{key[:40]!r}: a key is text of 1 to {MAX_KEPT_KEY} bytes")
     return encoded
+
+
+def _value(row: bytes) -> Any:
+    """Return what the application saved: of its own it may hold any number of values."""
+    return decode(row, len(row))

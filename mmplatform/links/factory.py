@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from mmplatform.accounts import NO_LIMIT, Account, Accounts
 from mmplatform.delivery.fragments import Assembler
-from mmplatform.delivery.wire import MAX_FRAME, Frame
+from mmplatform.delivery.wire import Frame
 from mmplatform.errors import MMError, ProtocolError, Unreachable
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.identity.nodeinfo import NodeInfo
@@ -36,6 +36,10 @@ class LinkOwner(Protocol):
 
     @property
     def known(self) -> bool: ...
+
+    def largest_frame(self) -> int:
+        """Return the bytes that a frame may have which comes in parts."""
+        ...
 
     def link_ready(self, link: Link, resume: bytes) -> None: ...
 
@@ -87,7 +91,7 @@ class LinkFactory:
         """Begin the handshake on a connection that somebody dialled to us. When too many are unproven, the oldest of
         the network with most gives way: connections that are held open and never used keep nobody out."""
         machine = Responder(self._identity, self._node_info, self._jar, self._random)
-        link = Link(connection, machine, self, self._now, Assembler(Account(0), MAX_FRAME), self._scheduler)
+        link = Link(connection, machine, self, self._now, Assembler(Account(0), _none), self._scheduler)
         self._open.add(link)
         log.debug("link %d accepted from %s", link.id, escaped(connection.address), extra={"link": link.id})
         if len(self._open) - len(self._leaving) > self._descriptors - min(RESERVE, self._descriptors // 4):
@@ -99,7 +103,7 @@ class LinkFactory:
         """Begin the handshake on a connection that we dialled; ``opened`` gets the link when the handshake is through,
         or the error that ended it."""
         machine = Initiator(self._identity, self._node_info(), peer, partial(self._resume, peer), self._random)
-        link = Link(connection, machine, self, self._now, Assembler(Account(0), MAX_FRAME), self._scheduler)
+        link = Link(connection, machine, self, self._now, Assembler(Account(0), _none), self._scheduler)
         self._open.add(link)
         self._dialled[link] = opened
         return link
@@ -145,7 +149,7 @@ class LinkFactory:
         owner.link_ready(link, resume)
         link.owner = _Owned(owner, self)
         above = self._accounts.of(peer.sign_id, link.network, link.known)
-        link.assembler = Assembler(Account(NO_LIMIT, above, link.give_way), MAX_FRAME)
+        link.assembler = Assembler(Account(NO_LIMIT, above, link.give_way), owner.largest_frame)
         self._unproven.leave(link)
         opened = self._dialled.pop(link, None)
         if opened is not None and not opened.done():
@@ -229,6 +233,11 @@ class LinkFactory:
         except TimeoutError:
             return False
         return True
+
+
+def _none() -> int:
+    """Without a session, nothing comes in parts."""
+    return 0
 
 
 def _add(link: Link, traffic: tuple[Counter[str], Counter[str]]) -> None:

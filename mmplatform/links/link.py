@@ -11,7 +11,19 @@ from typing import Final, Protocol
 from mmplatform.accounts import network_of
 from mmplatform.delivery.fragments import Assembler
 from mmplatform.delivery.slices import sliced, weight
-from mmplatform.delivery.wire import Again, Close, Frame, Packet, Part, Ping, Pong, decode_packet, encode_packet
+from mmplatform.delivery.wire import (
+    MAX_MIXED,
+    Again,
+    Close,
+    Frame,
+    Packet,
+    Part,
+    Ping,
+    Pong,
+    decode_joined,
+    decode_packet,
+    encode_packet,
+)  # fmt: skip
 from mmplatform.errors import ProtocolError, RemoteError
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links.paths import cost_of
@@ -152,6 +164,12 @@ class Link:
         if session is None or self.error is not None:
             return
         data = encode_packet(packet)
+        if len(data) > MAX_MIXED and type(packet) is Frame:
+            parts = list(sliced(packet, max(1, weight(packet) // 2)))
+            if len(parts) > 1:
+                for part in parts:
+                    self.send(part)
+                return
         self.bytes_out += len(data)
         if self._logged:
             self._log_frame("out", type(packet).__name__, len(data))
@@ -160,8 +178,7 @@ class Link:
             return
         step = self._room - 64
         for offset in range(0, len(data), step):
-            part = encode_packet(Part(offset, len(data), data[offset : offset + step]))
-            self.connection.write(session.seal(part))
+            self.connection.write(session.seal(encode_packet(Part(offset, len(data), data[offset : offset + step]))))
 
     def keep(self, seconds: float) -> None:
         """Ask the peer whether it is there after ``seconds`` of silence, from now on."""
@@ -361,7 +378,7 @@ class Link:
         whole = self.assembler.add(part.offset, part.total, part.data)
         if whole is None:
             return None
-        packet = decode_packet(whole)
+        packet = decode_joined(whole)
         if type(packet) is Part:
             raise ProtocolError("bad-packet", "a part inside parts")
         if self._logged:

@@ -11,11 +11,14 @@ from functools import partial
 from typing import Any, Final, Protocol
 from weakref import WeakSet
 
-from mmplatform.errors import InvalidPayload, NotRunning, QueueFull, Refused, RequestFailed, RequestTimeout
+from mmplatform.codec import MAX_VALUES
+from mmplatform.delivery.wire import TOO_LARGE
+from mmplatform.errors import CodecError, InvalidPayload, NotRunning, QueueFull, Refused, RequestFailed, RequestTimeout
 from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Message, Outcome, Priority
 from mmplatform.messaging.bus import Bus
 from mmplatform.messaging.dispatch import OnReply, ProtocolHandler
 from mmplatform.messaging.results import NOBODY, EventEnd, Finished, HoldCount, LocalEnd, Result
+from mmplatform.messaging.route import Route
 from mmplatform.messaging.work import OnError
 
 LOCAL: Final = "local"
@@ -143,6 +146,8 @@ class API:
         encode: makes bytes of a payload; what it raises becomes InvalidPayload.
         decode: makes a payload of bytes; a message that cannot be decoded is dropped and counted in ``malformed``.
         bus: keeps the subscriptions; None for a bus of the API's own.
+        holds_more: whether a payload consists of more than so many values; None when it is not made of values. For
+            MessagePack it is that of ``mmplatform.codec``.
 
     """
 
@@ -153,11 +158,12 @@ class API:
         encode: Callable[[Any], bytes],
         decode: Callable[[bytes], Any],
         bus: Bus | None = None,
+        holds_more: Callable[[bytes, int], bool] | None = None,
     ) -> None:
         self.protocol = protocol
         self.bus = bus if bus is not None else Bus(upstream.failed)
         self.on, self.once, self.off = self.bus.on, self.bus.once, self.bus.off
-        self._encode, self._decode = encode, decode
+        self._encode, self._decode, self._holds_more = encode, decode, holds_more
         self._post, self._save, self._ask, self._own = upstream.post, upstream.save, upstream.ask, upstream.sign_id
         self._routes = self.bus.routes
         self._unfinished: WeakSet[Delivery] = WeakSet()  # local deliveries whose handlers are at work
@@ -228,6 +234,8 @@ class API:
             raise _not_encodable(payload, error) from None
         reply = await self._ask(destination, topic, self.protocol, data, timeout)
         try:
+            if self._holds_more is not None and self._holds_more(reply, MAX_VALUES):
+                raise CodecError(f"it consists of more than {MAX_VALUES} values")
             return self._decode(reply)
         except Exception as error:
             raise RequestFailed(f"the reply cannot be decoded: {error}") from None
@@ -235,6 +243,10 @@ class API:
     def listens(self, scope: str, topic: str) -> bool:
         """Whether somebody has subscribed to what is called ``topic`` at the senders of ``scope``."""
         return self.bus.route(scope, topic) is not None
+
+    def largest(self) -> int:
+        """Return the bytes that the most generous subscription allows a stranger's payload."""
+        return self.bus.largest
 
     async def end(self, grace: float) -> list[str]:
         """End all handlers, which have ``grace`` seconds for it; return the names of those that do not end."""
@@ -290,7 +302,7 @@ class API:
         if route is None:
             return
         try:
-            value = self._decode(payload)
+            value = self._decode(payload) if len(payload) <= route.unchecked else self._checked(route, payload)
         except Exception:
             self.malformed += 1
             return
@@ -309,10 +321,10 @@ class API:
         if route is None:
             return None if self.bus.ending else NOBODY  # not for us to say any more who listens
         try:
-            value = self._decode(payload)
-        except Exception:
+            value = self._decode(payload) if len(payload) <= route.unchecked else self._checked(route, payload)
+        except Exception as error:
             self.malformed += 1
-            return Result(None, Refused("bad-payload"))
+            return Result(None, error if type(error) is Refused else Refused("bad-payload"))
         return self.bus.deliver(route, sender, value, finished)
 
     def on_request(
@@ -321,6 +333,16 @@ class API:
         """Hand a request to its subscribers: see :class:`ProtocolHandler`."""
         result = self.on_message(scope, topic, sender, payload, Replying(finished, self._reply))
         return None if result is None else self._reply(result)
+
+    def _checked(self, route: Route, payload: bytes) -> Any:
+        """Return the value of a large payload, None when nobody wants it decoded. Raises what says why it has none."""
+        if len(payload) > route.max_size:
+            raise Refused(TOO_LARGE)
+        if route.raw:
+            return None
+        if self._holds_more is not None and self._holds_more(payload, route.max_values):
+            raise Refused("bad-payload")
+        return self._decode(payload)
 
     def _reply(self, result: Result) -> bytes | Result:
         """Return the value of ``result`` in bytes, or ``result`` itself when it has an error or nobody listens."""

@@ -18,8 +18,9 @@ from mmplatform.errors import NoResponders, NotRunning
 from mmplatform.message import Message, check_pattern, check_topic
 from mmplatform.messaging.handlers import VALUES, Handler, close, is_awaitable
 from mmplatform.messaging.listeners import Listeners
-from mmplatform.messaging.options import Options, Policy
+from mmplatform.messaging.options import PUBLIC_SIZE, Options, Policy
 from mmplatform.messaging.results import DONE, NOBODY, Finished, LocalEnd, Pending, Result, Unawaited
+from mmplatform.messaging.route import Route
 from mmplatform.messaging.subscriber import Subscriber
 from mmplatform.messaging.work import OnError, Work
 
@@ -27,23 +28,6 @@ H = TypeVar("H", bound=Handler)
 Make = Callable[[], Message]  # makes the message for a handler with a fourth parameter
 
 MAX_ROUTES: Final = 8192  # names in a cache; a peer that invents topics must not grow it for ever
-
-
-class Route:
-    """The subscribers of one name.
-
-    ``plain``: their handlers when all are plain functions with three parameters and without ``once``.
-    ``takes_message``: whether one has a fourth parameter.
-    """
-
-    __slots__ = ("name", "plain", "subscribers", "takes_message")
-
-    def __init__(self, name: str, subscribers: tuple[Subscriber, ...], plain: bool = True) -> None:
-        self.name = name
-        self.subscribers = subscribers
-        self.takes_message = any(s.takes_message for s in subscribers)
-        plain = plain and not self.takes_message and not any(s.queued or s.once for s in subscribers)
-        self.plain = tuple(s.handler for s in subscribers) if plain else None
 
 
 class Asked(LocalEnd):
@@ -81,6 +65,7 @@ class Bus:
     def __init__(self, failed: OnError) -> None:
         self.failed = failed
         self.subscribed: Callable[[], None] | None = None
+        self.largest = PUBLIC_SIZE  # bytes of a stranger's payload that some subscription takes
         self.routes: dict[str, dict[str, Route | None]] = {}
         self._listeners = Listeners()
         self._numbers = count()
@@ -95,16 +80,19 @@ class Bus:
     @overload
     def on(
         self, pattern: str, handler: H, *, concurrency: int = 1, queue: int = 1024, policy: Policy = "block",
-        retries: int = 3, backoff: float = 1.0, ordered: bool = False,
+        retries: int = 3, backoff: float = 1.0, ordered: bool = False, max_size: int | None = None,
+        max_values: int | None = None, raw: bool = False,
     ) -> H: ...  # fmt: skip
     @overload
     def on(
         self, pattern: str, handler: None = None, *, concurrency: int = 1, queue: int = 1024,
         policy: Policy = "block", retries: int = 3, backoff: float = 1.0, ordered: bool = False,
+        max_size: int | None = None, max_values: int | None = None, raw: bool = False,
     ) -> Callable[[H], H]: ...  # fmt: skip
     def on(
         self, pattern: str, handler: H | None = None, *, concurrency: int = 1, queue: int = 1024,
         policy: Policy = "block", retries: int = 3, backoff: float = 1.0, ordered: bool = False,
+        max_size: int | None = None, max_values: int | None = None, raw: bool = False,
     ) -> H | Callable[[H], H]:  # fmt: skip
         """Call ``handler(topic, sender, payload)`` for every message whose name matches; also a decorator.
 
@@ -120,11 +108,17 @@ class Bus:
             retries: how often the handler is run again with a durable or local message at which it raised.
             backoff: seconds before it is run again, doubled each time, at most a minute.
             ordered: later messages wait while one is to be handled again; else they pass.
+            max_size: bytes of a payload, at most; larger ones are refused, ``too-large``. Else 1 MiB of strangers,
+                64 MiB of friends and devices.
+            max_values: values of which it may consist, keys and what is inside others included; more are refused,
+                ``bad-payload``. Else 65,536 of strangers, 1,048,576 of friends and devices. Of several subscriptions
+                to one name the most generous counts.
+            raw: the handler is given the bytes of the payload, which nobody has looked at.
 
         Raises InvalidTopic for a malformed pattern, TypeError for what is no handler, ValueError for a bad number.
 
         """
-        options = Options(concurrency, queue, policy, retries, backoff, ordered)
+        options = Options(concurrency, queue, policy, retries, backoff, ordered, max_size, max_values, raw)
         return self._subscribe(pattern, handler, False, options)
 
     @overload
@@ -312,6 +306,7 @@ class Bus:
 
     def _add(self, pattern: str, handler: H, once: bool, options: Options) -> H:
         self._listeners.add(Subscriber(self._work, next(self._numbers), pattern, handler, once, options))
+        self.largest = max(self.largest, _from_strangers(pattern, options))
         self.routes.clear()
         if self.subscribed is not None:
             self.subscribed()
@@ -322,6 +317,9 @@ class Bus:
             subscriber.end()
             self._listeners.remove(subscriber)
             self.routes.clear()
+            if _from_strangers(subscriber.pattern, subscriber.options) > PUBLIC_SIZE:
+                others = [_from_strangers(other.pattern, other.options) for other in self.subscribers()]
+                self.largest = max(others, default=PUBLIC_SIZE)
 
     def _find(self, scope: str, topic: str) -> Route | None:
         check_topic(topic)
@@ -335,6 +333,12 @@ class Bus:
             routes.clear()
         routes[topic] = route
         return route
+
+
+def _from_strangers(pattern: str, options: Options) -> int:
+    """Return the bytes that a subscription takes of a stranger's message."""
+    strangers = pattern.partition(".")[0] in ("public", "*", ">")
+    return max(PUBLIC_SIZE, options.size_from("public")) if strangers else PUBLIC_SIZE
 
 
 def _go_on(subscriber: Subscriber, pending: Pending, begun: BaseException | Awaitable[Any]) -> None:

@@ -10,8 +10,9 @@ from mmplatform.errors import InvalidTopic, LocalError, Refused
 from mmplatform.events import Events
 from mmplatform.identity.circles import is_control_topic
 from mmplatform.logs import escaped
-from mmplatform.message import Message, check_topic
+from mmplatform.message import MAX_PAYLOAD, Message, check_topic
 from mmplatform.messaging.bus import MAX_ROUTES
+from mmplatform.messaging.options import PUBLIC_SIZE
 from mmplatform.messaging.results import DONE, NOBODY, Finished, HoldCount, Result
 
 log = logging.getLogger("mmplatform.messaging")
@@ -53,6 +54,10 @@ class ProtocolHandler(Protocol):
         """Whether somebody would take a message; those that are kept are handed over when that becomes true."""
         ...
 
+    def largest(self) -> int:
+        """Return the bytes that a stranger's payload may have: a larger one is not even put together."""
+        ...
+
     async def end(self, grace: float) -> list[str]:
         """End all handlers, which have ``grace`` seconds for it; return the names of those that do not end."""
         ...
@@ -83,6 +88,12 @@ class Dispatcher:
         if handler is not None and handler.listens(scope, topic):
             return True
         return self._events.watched and protocol not in self.internal
+
+    def largest(self, scope: str) -> int:
+        """Return the bytes that a payload of a peer in ``scope`` may have: a larger one is not even put together."""
+        if scope != "public":
+            return MAX_PAYLOAD
+        return max((handler.largest() for handler in self.protocols.values()), default=PUBLIC_SIZE)
 
     def message(
         self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: Finished

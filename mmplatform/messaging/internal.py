@@ -1,6 +1,7 @@
 """What handlers of the platform's own protocols have in common: each takes one kind of message, and nothing else."""
 
 from mmplatform.messaging.dispatch import OnReply
+from mmplatform.messaging.options import PUBLIC_SIZE
 from mmplatform.messaging.results import NOBODY, Finished, HoldCount, Result
 
 
@@ -23,6 +24,10 @@ class InternalHandler:
     def listens(self, scope: str, topic: str) -> bool:
         """Whether durable messages are taken."""
         return True
+
+    def largest(self) -> int:
+        """Return the bytes that a stranger's payload may have."""
+        return PUBLIC_SIZE
 
     async def end(self, grace: float) -> list[str]:
         """End nothing: no handler is at work."""

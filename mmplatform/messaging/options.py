@@ -1,12 +1,18 @@
-"""How one subscription handles its messages: side by side or in order, how many wait, and how often it tries again."""
+"""How one subscription handles its messages: side by side or in order, how many wait, how often it tries again, and how
+large they may be."""
 
 import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from mmplatform.codec import MAX_VALUES
+from mmplatform.message import MAX_PAYLOAD
+
 Policy = Literal["block", "drop-oldest", "error"]
 
 LONGEST_PAUSE: Final = 60.0  # seconds between two tries
+PUBLIC_SIZE: Final = 1024 * 1024  # bytes of a stranger's payload, where a subscription does not say otherwise
+PUBLIC_VALUES: Final = 64 * 1024  # values of which it may consist
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +25,9 @@ class Options:
     retries: int = 3
     backoff: float = 1.0
     ordered: bool = False
+    max_size: int | None = None
+    max_values: int | None = None
+    raw: bool = False
 
     def __post_init__(self) -> None:
         """Check the bounds."""
@@ -30,7 +39,23 @@ class Options:
             raise ValueError(f"backoff={self.backoff!r}: seconds before a handler that failed is run again, 0 or more")
         if self.ordered and self.concurrency > 1:
             raise ValueError("ordered handles one message after the other: it cannot have a concurrency above 1")
+        if not _in_range(self.max_size, MAX_PAYLOAD):
+            raise ValueError(f"max_size={self.max_size!r}: bytes of a payload, 1 to {MAX_PAYLOAD}")
+        if not _in_range(self.max_values, MAX_PAYLOAD):
+            raise ValueError(f"max_values={self.max_values!r}: values of which a payload consists, 1 to {MAX_PAYLOAD}")
 
     def pause(self, tries: int) -> float:
         """Return the seconds before a handler is run again that has failed ``tries`` times before."""
         return min(LONGEST_PAUSE, self.backoff * 2.0 ** min(tries, 64))
+
+    def size_from(self, scope: str) -> int:
+        """Return the bytes that a payload of a sender in ``scope`` may have."""
+        return self.max_size or (PUBLIC_SIZE if scope == "public" else MAX_PAYLOAD)
+
+    def values_from(self, scope: str) -> int:
+        """Return the number of values of which it may consist."""
+        return self.max_values or (PUBLIC_VALUES if scope == "public" else MAX_VALUES)
+
+
+def _in_range(value: int | None, most: int) -> bool:
+    return value is None or (type(value) is int and 0 < value <= most)

@@ -48,13 +48,14 @@ class Subscriber:
 
     __slots__ = (
         "_delay", "_host", "_idle", "_queue", "_resting", "_space", "_workers", "active", "dropped", "handler",
-        "limit", "number", "once", "options", "pattern", "policy", "queued", "takes_message",
+        "limit", "needs_message", "number", "once", "options", "pattern", "policy", "queued", "takes_message",
     )  # fmt: skip
 
     def __init__(
         self, host: SubscriberHost, number: int, pattern: str, handler: Handler, once: bool, options: Options
     ) -> None:
         self.takes_message = check_handler(handler)
+        self.needs_message = self.takes_message or options.raw
         self.pattern, self.handler, self.once, self.options = pattern, handler, once, options
         self.limit, self.policy = options.queue, options.policy
         self.queued = options.ordered or is_async(handler)  # messages wait in the queue for a worker
@@ -97,9 +98,9 @@ class Subscriber:
             return
         message = None
         try:
-            if self.takes_message:
+            if self.needs_message:
                 message = pending.message()
-                value = self.handler(pending.name, pending.sender, pending.payload, message)  # type: ignore[call-arg]
+                value = self._call(pending, message)
             else:
                 value = self.handler(pending.name, pending.sender, pending.payload)  # type: ignore[call-arg]
             if is_awaitable(value):
@@ -167,6 +168,12 @@ class Subscriber:
         if self._resting is not None and not self._resting.done():
             self._resting.set_result(None)
         self.end()
+
+    def _call(self, pending: Pending, message: Message) -> Any:
+        payload = message.payload if self.options.raw else pending.payload
+        if self.takes_message:
+            return self.handler(pending.name, pending.sender, payload, message)  # type: ignore[call-arg]
+        return self.handler(pending.name, pending.sender, payload)  # type: ignore[call-arg]
 
     def _done(self, value: Any, pending: Pending, message: Message | None) -> None:
         if message is not None:
@@ -236,9 +243,9 @@ class Subscriber:
             return
         try:
             if value is None:
-                if self.takes_message:
+                if self.needs_message:
                     message = pending.message()
-                    value = self.handler(pending.name, pending.sender, pending.payload, message)  # type: ignore[call-arg]
+                    value = self._call(pending, message)
                 else:
                     value = self.handler(pending.name, pending.sender, pending.payload)  # type: ignore[call-arg]
             if type(value) is CoroutineType or is_awaitable(value):

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from mmplatform.accounts import Accounts
 from mmplatform.contacts import Contacts
-from mmplatform.delivery.wire import Ack, Frame, decode_resume
+from mmplatform.delivery.wire import MAX_HEAD, TOO_LARGE, Ack, Frame, decode_resume
 from mmplatform.directory.directory import Directory
 from mmplatform.durable.handled import Handled
 from mmplatform.durable.outbox import Outbox
@@ -17,6 +17,7 @@ from mmplatform.links import paths
 from mmplatform.links.dialer import Dialer
 from mmplatform.links.link import Link
 from mmplatform.messaging.dispatch import Dispatcher
+from mmplatform.messaging.options import PUBLIC_SIZE
 from mmplatform.peers.exchange import Exchange
 from mmplatform.peers.held import HeldByHandlers
 from mmplatform.peers.link_log import LinkLog
@@ -123,6 +124,11 @@ class Peer:
     def known(self) -> bool:
         """Whether the peer is a friend, a device, or somebody with a name here."""
         return self._around.contacts.known(self.sign_id)
+
+    def largest_frame(self) -> int:
+        """Return the bytes that a frame of the peer may have; whom we have asked may answer as largely as friends."""
+        scope = "friends" if self.exchange.pending.asked else self._around.contacts.scope(self.sign_id)
+        return self._around.dispatcher.largest(scope) + MAX_HEAD
 
     @property
     def wanted(self) -> bool:
@@ -246,6 +252,8 @@ class Peer:
             self._links.remove(link)
             self._around.link_log.lost(self.sign_id, link, len(self.links))
         self.path_manager.lost(link)
+        if str(error).endswith(TOO_LARGE):
+            self.exchange.pending.refuse_largest(PUBLIC_SIZE)
         if link is not self.link:
             return
         self.exchange.pause()

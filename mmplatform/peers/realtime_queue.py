@@ -5,7 +5,7 @@ from typing import Final, TypeVar
 
 from mmplatform.delivery.wire import Event, Reply, Request
 
-PORTION: Final = 1024 * 1024  # bytes of a larger queue that one frame carries
+PORTION: Final = 128 * 1024  # bytes of a larger queue that one frame carries: with its rest, less than MAX_MIXED
 EXTRA: Final = 16  # bytes that a message takes beside its payload, about
 
 Queued = TypeVar("Queued", Event, Request, Reply)

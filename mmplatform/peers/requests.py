@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 from typing import Final
 
-from mmplatform.delivery.wire import FAILED, NO_RESPONDERS, OK, Reply, Request
+from mmplatform.delivery.wire import FAILED, NO_RESPONDERS, OK, TOO_LARGE, Reply, Request
 from mmplatform.errors import NoResponders, ProtocolError, QueueFull, RequestFailed, RequestTimeout
 
 UNFINISHED: Final = 65_536  # requests of one peer that may be unanswered at once, and replies remembered
@@ -75,6 +75,18 @@ class PendingRequests:
             future.set_exception(NoResponders(f"nobody at the peer listens to {request.topic}"))
         else:
             future.set_exception(RequestFailed(reply.payload.decode(errors="replace")[:1000]))
+
+    @property
+    def asked(self) -> bool:
+        """Whether anything was asked in this run."""
+        return self._number > 0
+
+    def refuse_largest(self, least: int) -> None:
+        """Fail the largest request, if it has more than ``least`` bytes: the peer closed a link as something was too
+        large, and would close the next one as well."""
+        largest = max(self.unanswered, key=lambda request: len(request.payload), default=None)
+        if largest is not None and len(largest.payload) > least:
+            self.resolve(Reply(largest.id, FAILED, TOO_LARGE.encode()))
 
     def close(self, error: Exception) -> None:
         """Fail all requests with ``error``: nobody will answer any more."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmplatform.codec import Decoder, Struct, decode, encode
+from mmplatform.codec import MAX_VALUES, Decoder, Struct, decode, encode, holds_more
 from mmplatform.errors import CodecError, InvalidPayload
 
 values = st.recursive(
@@ -79,6 +79,66 @@ def test_announced_sizes_cost_no_memory() -> None:
             with pytest.raises(CodecError):
                 decode((kind + length.to_bytes(4)) * 50)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8 * 1024
+
+
+def test_a_bomb_of_empty_lists_is_refused_before_it_takes_memory() -> None:
+    size = 16 * 1024 * 1024
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for kind, empty in (b"\xdd", b"\x90"), (b"\xdd", b"\x80"), (b"\xdf", b"\x01\x90"):
+        with pytest.raises(CodecError, match=f"more than {MAX_VALUES} values"):
+            decode(kind + (size // len(empty)).to_bytes(4) + empty * (size // len(empty)))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
+
+
+def number_of(value: Any) -> int:
+    if isinstance(value, list):
+        return 1 + sum(map(number_of, value))
+    if isinstance(value, dict):
+        return 1 + sum(number_of(key) + number_of(each) for key, each in value.items())
+    return 1
+
+
+@settings(deadline=None)
+@given(values)
+def test_values_are_counted_exactly(value: Any) -> None:
+    data, number = encode(value), number_of(value)
+    assert (holds_more(data, number - 1), holds_more(data, number)) == (True, False)
+
+
+SIZES = (0, 1, 2, 4, 8, 16, 31, 32, 255, 256, 65535, 65536)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [msgpack.ExtType(5, bytes(size)) for size in SIZES] + [bytes(size) for size in SIZES]
+    + ["x" * size for size in SIZES] + [-(2**bits) for bits in (4, 7, 15, 31, 63)] + [2**bits for bits in range(63)]
+    + [1.5, True, False, None, {}, msgpack.Timestamp(1), msgpack.Timestamp(2**33), msgpack.Timestamp(2**35)],
+)  # fmt: skip
+def test_every_kind_of_value_counts_once(value: Any) -> None:
+    for data in (msgpack.packb([value, value]), msgpack.packb([value, value], use_single_float=True)):
+        assert (holds_more(data, 2), holds_more(data, 3)) == (True, False)
+
+
+class Pairs(list[Any]):
+    """The pairs of a map, whose keys may repeat."""
+
+
+def number_with_pairs(value: Any) -> int:
+    if isinstance(value, Pairs):
+        return 1 + sum(number_with_pairs(key) + number_with_pairs(each) for key, each in value)
+    return 1 + sum(map(number_with_pairs, value)) if isinstance(value, list) else 1
+
+
+def test_counting_broken_bytes_ends_and_never_counts_too_few() -> None:
+    draw = random.Random(4)
+    for _ in range(30_000):
+        data, most = draw.randbytes(draw.randrange(40)), draw.randrange(1, 40)
+        more = holds_more(data, most)
+        try:
+            value = msgpack.unpackb(data, strict_map_key=False, object_pairs_hook=Pairs)
+        except Exception:
+            continue
+        assert more == (number_with_pairs(value) > most)
 
 
 def test_random_bytes() -> None:

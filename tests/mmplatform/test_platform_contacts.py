@@ -159,7 +159,7 @@ class Compressed:
 
 class Squeezed:
     def __init__(self, handler: ProtocolHandler) -> None:
-        self._handler, self.listens, self.end = handler, handler.listens, handler.end
+        self._handler, self.listens, self.end, self.largest = handler, handler.listens, handler.end, handler.largest
 
     def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
         self._handler.on_event(scope, topic, sender, zlib.decompress(payload), held)

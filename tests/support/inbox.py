@@ -141,6 +141,9 @@ class Program:
     def listens(self, scope: str, topic: str) -> bool:
         return topic in self.topics
 
+    def largest(self) -> int:
+        return 0
+
     async def end(self, grace: float) -> list[str]:
         return []
 
@@ -200,7 +203,7 @@ async def at_desk(
 
 
 def stream(lane: int = 2, epoch: int = 7) -> Stream:
-    return Stream(lane, epoch, Account(1 << 20), 1 << 20)
+    return Stream(lane, epoch, Account(1 << 20))
 
 
 def record(seq: int, topic: str = "chat", payload: bytes = b"x", protocol: str = "ms") -> Record:

@@ -8,6 +8,8 @@ import { CodecError, InvalidPayload } from "./errors.js";
 
 export const MAX_INTEGER = Number.MAX_SAFE_INTEGER;
 const MAX_DEPTH = 512;
+/** Values of which a payload of an application may consist, where nothing else is said. */
+export const MAX_VALUES = 1024 * 1024;
 
 /** Appends values in their shortest form. */
 export class Writer {
@@ -136,8 +138,13 @@ export class Writer {
 export class Reader {
   private readonly view: DataView;
   private position = 0;
+  private values = 0;
 
-  constructor(private readonly bytes: Uint8Array) {
+  /** What is read by `value` and `skip` consists of at most `most` values. */
+  constructor(
+    private readonly bytes: Uint8Array,
+    private readonly most: number = MAX_VALUES,
+  ) {
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
@@ -219,6 +226,7 @@ export class Reader {
   /** Any value. */
   value(depth: number = 0): unknown {
     if (depth > MAX_DEPTH) throw new CodecError("too deeply nested");
+    if (++this.values > this.most) throw new CodecError(`more than ${this.most} values`);
     const type = this.byte();
     if (type === 0xc0) return null;
     if (type === 0xc2 || type === 0xc3) return type === 0xc3;
@@ -363,9 +371,9 @@ export function encode(value: unknown): Uint8Array {
   return writer.done();
 }
 
-/** The value in `data`; integers beyond 2**53 are bigints. Throws CodecError. */
-export function decode(data: Uint8Array): unknown {
-  const reader = new Reader(data);
+/** The value in `data`; integers beyond 2**53 are bigints. Throws CodecError, also for more than `most` values. */
+export function decode(data: Uint8Array, most: number = MAX_VALUES): unknown {
+  const reader = new Reader(data, most);
   const value = reader.value();
   reader.end();
   return value;

@@ -84,7 +84,8 @@ export class Platform {
     this.ownRecord = new OwnRecord(identity);
     this.outbox = new Outbox(storage, run, (peer) => this.peers.get(peer as SignId).wake(), failed);
     const acknowledge = (peer: string, acks: Ack[]): void => this.peers.get(peer as SignId).exchange.acknowledge(acks);
-    this.handled = new Handled(storage, acknowledge, failed);
+    const largest = (peer: string): number => dispatcher.largest(this.contacts.scope(peer as SignId));
+    this.handled = new Handled(storage, acknowledge, failed, largest);
     const receipts = new Receipts(this.outbox, failed);
     this.inbox = new Inbox(storage, this.handled, (...ended) => receipts.send(...ended), failed);
     const asks = (peer: SignId): void => this.events.emit("asking", peer);

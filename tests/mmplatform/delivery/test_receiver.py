@@ -11,6 +11,7 @@ from mmplatform.codec import encode
 from mmplatform.delivery import receiver as module
 from mmplatform.delivery.receiver import MAX_STREAMS, PARTIAL_EVERY, Receiver, Stream
 from mmplatform.delivery.wire import (
+    MAX_FRAME,
     MAX_RANGES,
     OVERHEAD,
     TAKEN,
@@ -394,11 +395,9 @@ def test_pieces_that_hold_another_message_are_refused(node: Node) -> None:
     assert refused(node, batch(pieces=[Piece(1, 0, 3, b"\xc1\xc1\xc1")])) == "bad-packet"
 
 
-def test_a_message_larger_than_allowed_is_refused() -> None:
-    node = Node()
-    node.receiver = Receiver(node.budget, largest=1000)
-    assert refused(node, batch(pieces=[Piece(1, 0, 1001, b"x")])) == "bad-piece"
-    assert refused(node, batch(pieces=[Piece(1, 0, 2**53 - 1, b"x")])) == "bad-piece"
+def test_a_message_larger_than_any_may_be_ends_the_link(node: Node) -> None:
+    assert refused(node, batch(pieces=[Piece(1, 0, MAX_FRAME + 1, b"x")])) == "too-large"
+    assert refused(node, batch(pieces=[Piece(1, 0, 2**53 - 1, b"x")])) == "too-large"
     assert node.budget.used == 0
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from mm_transports.memory import Memory, Network
 from mmplatform.accounts import Accounts
-from mmplatform.delivery.wire import Resumption, encode_packet
+from mmplatform.delivery.wire import MAX_FRAME, Resumption, encode_packet
 from mmplatform.errors import ProtocolError, RemoteError, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import NodeInfo
@@ -29,6 +29,9 @@ class FakePeer:
         self.links: list[Link] = []
         self.lost: list[Link] = []
         self.refuse = ""
+
+    def largest_frame(self) -> int:
+        return MAX_FRAME if self.known else 1000
 
     def link_ready(self, link: Link, resume: bytes) -> None:
         if self.refuse:

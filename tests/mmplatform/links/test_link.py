@@ -10,7 +10,7 @@ import pytest
 from mm_transports.memory import Memory, MemoryConnection, Network
 from mmplatform.accounts import Account
 from mmplatform.delivery.fragments import Assembler
-from mmplatform.delivery.wire import MAX_FRAME, Close, Event, Frame, Part, Ping, encode_packet
+from mmplatform.delivery.wire import MAX_FRAME, MAX_MIXED, Close, Event, Frame, Part, Ping, encode_packet
 from mmplatform.errors import ProtocolError, RemoteError
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links import link as module
@@ -71,7 +71,7 @@ class Pair:
 
     async def dial(self) -> None:
         def budget() -> Assembler:
-            return Assembler(Account(10_000_000), MAX_FRAME)
+            return Assembler(Account(10_000_000), lambda: MAX_FRAME)
 
         numbers = count()
 
@@ -258,7 +258,7 @@ async def test_a_refused_client_is_closed_with_the_reason_here(pair: Pair) -> No
         (encode_packet(Ping(1))[:-1], "bad-packet"),
         (encode_packet(Part(0, 2, b"")), "bad-piece"),
         (encode_packet(Part(5, 10, b"x")), "bad-piece"),
-        (encode_packet(Part(0, 2**40, b"x")), "bad-piece"),
+        (encode_packet(Part(0, 2**40, b"x")), "too-large"),
         (encode_packet(Part(0, 1, b"\xc1")), "bad-packet"),
         (encode_packet(Part(0, len(encode_packet(Part(0, 2, b"x"))), encode_packet(Part(0, 2, b"x")))), "bad-packet"),
     ],
@@ -434,3 +434,26 @@ async def test_a_connection_that_cannot_pause_is_closed_when_far_too_much_waits(
     await pair.alice.lost.wait()
     assert "overloaded" in str(pair.alice.link.error)
     assert pair.bob.frames == []
+
+
+async def test_a_frame_with_many_items_leaves_in_frames_that_the_peer_takes(pair: Pair) -> None:
+    await pair.both_ready()
+    payloads = [bytes([n]) * 100_000 for n in range(9)] + [b"small"] * 1000 + [bytes(300_000), b"last"]
+    pair.alice.link.send(frame_of(*payloads))
+    await until(lambda: sum(len(frame.events) for frame in pair.bob.frames) == len(payloads))
+    assert [event.payload for frame in pair.bob.frames for event in frame.events] == payloads
+    assert all(len(encode_packet(f)) <= MAX_MIXED for f in pair.bob.frames if len(f.events) > 1)
+    assert pair.bob.link.error is None
+
+
+async def test_a_large_frame_with_many_items_ends_the_link_before_it_is_decoded(pair: Pair) -> None:
+    await pair.both_ready()
+    session, data = pair.alice.link._session, encode_packet(frame_of(*[b""] * 60_000))
+    assert session is not None
+    assert len(data) > MAX_MIXED
+    for start in range(0, len(data), 100_000):
+        part = Part(start, len(data), data[start : start + 100_000])
+        pair.alice.link.connection.write(session.seal(encode_packet(part)))
+    await pair.both_lost()
+    assert isinstance(pair.bob.link.error, ProtocolError)
+    assert (pair.bob.link.error.reason, pair.bob.frames) == ("bad-packet", [])

@@ -10,8 +10,10 @@ from mmplatform.delivery.wire import Event
 from mmplatform.errors import LocalError, Refused
 from mmplatform.events import Events
 from mmplatform.identity.circles import is_control_topic
+from mmplatform.message import MAX_PAYLOAD
 from mmplatform.messaging import dispatch as module
 from mmplatform.messaging.dispatch import Dispatcher
+from mmplatform.messaging.options import PUBLIC_SIZE
 from mmplatform.messaging.results import DONE, NOBODY, HoldCount, Result
 from tests.support.bus import Counted, Ended
 
@@ -41,6 +43,9 @@ class Api:
 
     def on_request(self, scope: str, topic: str, sender: str, payload: bytes, finished: Any) -> Any:
         return self.take("request", scope, topic)
+
+    def largest(self) -> int:
+        return 2_000_000
 
     async def end(self, grace: float) -> list[str]:
         return []
@@ -149,3 +154,13 @@ def test_topics_that_strangers_invent_push_out_none_that_friends_use(monkeypatch
         door.knock(f"t{number}", scope="public")
     assert "chat" in door.gate._allowed
     assert len(door.gate._allowed_public) <= 10
+
+
+def test_what_strangers_may_send_is_the_most_that_an_api_allows() -> None:
+    door = Door()
+    assert [door.gate.largest(scope) for scope in ("public", "friends", "self")] == [
+        2_000_000,
+        MAX_PAYLOAD,
+        MAX_PAYLOAD,
+    ]
+    assert Dispatcher(Events()).largest("public") == PUBLIC_SIZE

@@ -2,6 +2,7 @@
 
 import { joined } from "../bytes.js";
 import { ProtocolError } from "../errors.js";
+import { TOO_LARGE } from "./wire.js";
 
 /** Bytes that values in assembly may hold together. */
 export class Budget {
@@ -20,7 +21,10 @@ export class Budget {
   }
 }
 
-/** One value in assembly. Memory grows with what has arrived, never with what was announced. */
+/**
+ * One value in assembly. Memory grows with what has arrived, never with what was announced. `largest` says how many bytes
+ * a value may have; it is asked at the first slice.
+ */
 export class Assembler {
   private slices: Uint8Array[] = [];
   private total = 0;
@@ -29,21 +33,16 @@ export class Assembler {
 
   constructor(
     private readonly budget: Budget,
-    private readonly limit: number,
+    private readonly largest: () => number,
   ) {}
 
   /** Take one slice; the whole value once its last byte is there. What of it is already held is ignored. */
   add(offset: number, total: number, data: Uint8Array): Uint8Array | undefined {
     const end = offset + data.length;
-    if (
-      !data.length ||
-      total > this.limit ||
-      end > total ||
-      (this.total && total !== this.total) ||
-      offset > this.held
-    ) {
+    if (!data.length || end > total || (this.total && total !== this.total) || offset > this.held) {
       throw new ProtocolError("bad-piece", `${data.length} bytes at ${offset} of ${total}, ${this.held} are held`);
     }
+    if (!this.total && total > this.largest()) throw new ProtocolError(TOO_LARGE, `${total} bytes are too large`);
     const fresh = data.slice(this.held - offset); // another link may have cut it elsewhere
     if (!fresh.length) return undefined;
     this.budget.reserve(fresh.length);

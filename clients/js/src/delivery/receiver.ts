@@ -8,6 +8,7 @@
 
 import { Reader, Writer } from "../codec.js";
 import { ProtocolError } from "../errors.js";
+import { MAX_PAYLOAD } from "../message.js";
 import { Assembler, type Budget } from "./fragments.js";
 import {
   type Ack,
@@ -16,14 +17,17 @@ import {
   type Ending,
   type Exception,
   MAX_FRAME,
+  MAX_HEAD,
   MAX_OUTCOMES,
   MAX_RANGES,
   type Piece,
+  REFUSED,
   type Record,
   readException,
   readRange,
   sizeOf,
   TAKEN,
+  TOO_LARGE,
   toRanges,
   WINDOW,
   WINDOW_BYTES,
@@ -56,7 +60,7 @@ export class Stream {
     readonly epoch: number,
     private readonly budget: Budget,
   ) {
-    this.assembler = new Assembler(budget, MAX_FRAME);
+    this.assembler = new Assembler(budget, () => MAX_FRAME);
   }
 
   /** `seq` is done with, and how it ended. */
@@ -65,6 +69,18 @@ export class Stream {
     if (ending !== TAKEN) this.note(seq, ending);
     if (seq > this.done) this.finished.add(seq);
     this.advance();
+  }
+
+  isDone(seq: number): boolean {
+    return seq <= this.done || this.finished.has(seq);
+  }
+
+  /** End a message whose pieces are not taken; what is now in turn goes into `ready`. Throws ProtocolError. */
+  refuse(seq: number, ready: Record[]): void {
+    if (seq > this.done + WINDOW) throw tooFar(seq, this.done);
+    this.left.delete(seq);
+    this.finish(seq, [REFUSED, TOO_LARGE]);
+    if (seq === this.next) this.next = this.follow(Math.max(seq, this.done) + 1, ready);
   }
 
   /** Forget a message that was handed out: its sender keeps it, and it is handed out again when it comes again. */
@@ -176,13 +192,16 @@ export class Stream {
   }
 }
 
-/** All streams from one peer. */
+/** All streams from one peer. `largest` says how many bytes the payload of a message may have. */
 export class Receiver {
   private readonly streams = new Map<string, Stream>();
   /** Streams whose saved rows may go. */
   forgotten: Stream[] = [];
 
-  constructor(private readonly budget: Budget) {}
+  constructor(
+    private readonly budget: Budget,
+    private readonly largest: () => number = () => MAX_PAYLOAD,
+  ) {}
 
   /** Take up a stream as saved, unless nothing came of it since `oldest`. Throws CodecError. */
   restore(lane: number, epoch: number, kept: Uint8Array, oldest: number): boolean {
@@ -207,6 +226,10 @@ export class Receiver {
       const ready: Record[] = [];
       this.inTurn(stream, batch.records, ready);
       for (const piece of batch.pieces) {
+        if (this.isTooLarge(stream, piece)) {
+          stream.refuse(piece.seq, ready);
+          continue;
+        }
         const whole = this.putTogether(stream, piece);
         if (whole) this.inTurn(stream, [whole], ready);
       }
@@ -214,8 +237,8 @@ export class Receiver {
       if (pieceSeq && pieceSeq < stream.next && !stream.left.has(pieceSeq)) stream.forgetPieces(); // a tombstone came instead
       return { stream, ready };
     } catch (error) {
-      stream.next = first; // none of it is handed out: all comes again over the next link
-      stream.left = left;
+      stream.next = Math.max(first, stream.done + 1); // none of it is handed out: all comes again over the next link
+      stream.left = new Set([...left].filter((seq) => !stream.isDone(seq)));
       throw error;
     }
   }
@@ -269,8 +292,15 @@ export class Receiver {
     stream.next = expected;
   }
 
+  /** Whether a message that is to be refused begins; one that is larger than any is a violation. */
+  private isTooLarge(stream: Stream, { seq, offset, total }: Piece): boolean {
+    if (offset || (stream.pieceSeq === seq && stream.assembler.held)) return false;
+    if (total > MAX_FRAME || total <= this.largest() + MAX_HEAD) return false;
+    return (seq >= stream.next || stream.left.has(seq)) && !stream.stash.has(seq) && !stream.isDone(seq);
+  }
+
   private putTogether(stream: Stream, { seq, offset, total, data }: Piece): Record | undefined {
-    if ((seq < stream.next && !stream.left.has(seq)) || stream.stash.has(seq)) {
+    if ((seq < stream.next && !stream.left.has(seq)) || stream.stash.has(seq) || stream.isDone(seq)) {
       stream.stale = true;
       return undefined;
     }

@@ -10,13 +10,15 @@ import { MAX_PAYLOAD, MAX_TOPIC } from "../message.js";
 export const LANES = 4;
 export const WINDOW = 8192; // messages of one lane that may be unsettled at the receiver
 export const WINDOW_BYTES = 4 * 1024 * 1024; // their bytes
-export const MAX_FRAME = MAX_PAYLOAD + 64 * 1024; // one frame put together from its parts
+export const MAX_HEAD = 64 * 1024; // what the encoding of a record or frame has beyond its one payload, at most
+export const MAX_FRAME = MAX_PAYLOAD + MAX_HEAD; // one frame put together from its parts
+export const MAX_MIXED = 256 * 1024; // a frame with several items
+export const TOO_LARGE = "too-large"; // why a link is closed, or a message refused
 export const MAX_RANGES = 64;
 export const MAX_OUTCOMES = 8192;
 export const MAX_REASON = 200;
 export const OVERHEAD = 64; // what a record with an ordinary topic weighs beyond its payload
 const MAX_ACKS = 256;
-const MAX_ITEMS = 128 * 1024;
 const MAX_RESUME = 64 * 1024;
 
 /** A numbered message. One without a topic is a tombstone: it was cancelled, expired or never saved. */
@@ -284,11 +286,28 @@ function writeReply(writer: Writer, reply: Reply): void {
 // Reading. What is read shares its memory with what it was read from.
 
 export function decodePacket(data: Uint8Array): Packet {
-  return whole(data, MAX_FRAME, (reader) => {
+  return whole(data, MAX_MIXED, (reader) => {
     const fields = reader.array();
     if (fields < 1) throw new CodecError("no type");
     return readPacket(reader, reader.uint(), fields - 1);
   });
+}
+
+/** What was put together from parts: above MAX_MIXED it is a frame of one item, and that is checked item by item. */
+export function decodeJoined(data: Uint8Array): Packet {
+  if (data.length <= MAX_MIXED) return decodePacket(data);
+  return whole(data, MAX_FRAME, (reader) => {
+    const fields = reader.array();
+    if (fields < 8 || reader.uint() !== 0) throw new CodecError("not one large item");
+    const frame = readFrame(reader, 1);
+    if (itemsOf(frame) !== 1 || frame.batches.length) throw new CodecError("not one large item");
+    reader.skip(fields - 8);
+    return frame;
+  });
+}
+
+function itemsOf({ acks, batches, events, requests, replies }: Frame): number {
+  return [acks, batches, events, requests, replies].reduce((sum, items) => sum + items.length, 0);
 }
 
 export function decodeResume(data: Uint8Array): Resumption {
@@ -367,16 +386,18 @@ function readPacket(reader: Reader, type: number, fields: number): Packet {
   }
 }
 
-function readFrame(reader: Reader): Frame {
+/** At most `most` items of each kind, as far as that is less than there may be. */
+function readFrame(reader: Reader, most: number = MAX_MIXED): Frame {
+  const acks = Math.min(most, MAX_ACKS);
   return {
     type: "frame",
     now: reader.uint(),
     floor: reader.uint(),
-    acks: reader.list(() => readAck(reader), MAX_ACKS),
-    batches: reader.list(() => readBatch(reader), MAX_ACKS),
-    events: reader.list(() => readEvent(reader), MAX_ITEMS),
-    requests: reader.list(() => readRequest(reader), MAX_ITEMS),
-    replies: reader.list(() => readReply(reader), MAX_ITEMS),
+    acks: reader.list(() => readAck(reader), acks),
+    batches: reader.list(() => readBatch(reader), acks),
+    events: reader.list(() => readEvent(reader), most),
+    requests: reader.list(() => readRequest(reader), most),
+    replies: reader.list(() => readReply(reader), most),
   };
 }
 

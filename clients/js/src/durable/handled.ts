@@ -10,6 +10,7 @@ import { Budget } from "../delivery/fragments.js";
 import { Receiver } from "../delivery/receiver.js";
 import type { Ack } from "../delivery/wire.js";
 import { asError } from "../errors.js";
+import { MAX_PAYLOAD } from "../message.js";
 import type { Row, Storage } from "../storage/contract.js";
 
 const PREFIX = "handled/";
@@ -24,7 +25,7 @@ interface Attached {
   saved: () => void;
 }
 
-/** `acknowledge(peer, acks)` is called once it is saved. */
+/** `acknowledge(peer, acks)` is called once it is saved; `largest(peer)` says how large the payload of a message may be. */
 export class Handled {
   private readonly receivers = new Map<string, Receiver>();
   private readonly budget = new Budget(ASSEMBLY);
@@ -40,6 +41,7 @@ export class Handled {
     private readonly storage: Storage,
     private readonly acknowledge: (peer: string, acks: Ack[]) => void,
     private readonly failed: (error: Error) => void,
+    private readonly largest: (peer: string) => number = () => MAX_PAYLOAD,
   ) {}
 
   /** Read what earlier runs handled; drop what is too old to come again. */
@@ -72,7 +74,7 @@ export class Handled {
   receiver(peer: string): Receiver {
     let receiver = this.receivers.get(peer);
     if (!receiver) {
-      receiver = new Receiver(this.budget);
+      receiver = new Receiver(this.budget, () => this.largest(peer));
       this.receivers.set(peer, receiver);
     }
     return receiver;

@@ -1,7 +1,8 @@
 /** One connection and the session on it: handshake, keep-alive, parts of frames that are too large, and the close. */
 
 import { Assembler, type Budget } from "../delivery/fragments.js";
-import { decodePacket, encodePacket, type Frame, MAX_FRAME, type Packet } from "../delivery/wire.js";
+import { halves } from "../delivery/halving.js";
+import { decodeJoined, decodePacket, encodePacket, type Frame, MAX_MIXED, type Packet } from "../delivery/wire.js";
 import { asError, ProtocolError, RemoteError } from "../errors.js";
 import type { NodeInfo } from "../identity/nodeinfo.js";
 import type { Connection, Receiver } from "../plugins/transport.js";
@@ -16,6 +17,8 @@ const LINGER = 5000; // milliseconds that a closed connection may take to send w
 
 /** Whose link it is: the callbacks of a link that is up. */
 export interface LinkOwner {
+  /** The bytes that a frame may have which comes in parts. */
+  largestFrame(): number;
   frameReceived(link: Link, frame: Frame): void;
   /** Some of this stream was left with us: the peer wants what is not settled again. */
   againReceived(lane: number, epoch: number): void;
@@ -67,7 +70,7 @@ export class Link implements Receiver {
   ) {
     this.machine = machine;
     this.dialled = machine instanceof Initiator;
-    this.assembler = new Assembler(budget, MAX_FRAME);
+    this.assembler = new Assembler(budget, () => this.owner?.largestFrame() ?? 0);
     this.room = connection.maxFrame - MAC;
     this.timer = setTimeout(() => this.end(new RemoteError("the handshake took too long"), true), HANDSHAKE_TIMEOUT);
     if (machine instanceof Initiator) connection.write(machine.hello());
@@ -101,6 +104,11 @@ export class Link implements Receiver {
   send(packet: Packet): void {
     if (!this.session || this.error) return;
     const data = encodePacket(packet);
+    const parts = data.length > MAX_MIXED && packet.type === "frame" ? halves(packet) : [];
+    if (parts.length) {
+      for (const part of parts) this.send(part);
+      return;
+    }
     if (data.length <= this.room) {
       this.connection.write(this.session.seal(data));
       return;
@@ -189,7 +197,7 @@ export class Link implements Receiver {
     if (packet.type === "part") {
       const whole = this.assembler.add(packet.offset, packet.total, packet.data);
       if (!whole) return;
-      packet = decodePacket(whole);
+      packet = decodeJoined(whole);
     }
     switch (packet.type) {
       case "frame":

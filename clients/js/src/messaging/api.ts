@@ -1,7 +1,7 @@
 /** Publish, subscribe and request: topics and payloads in, topics and payloads out. */
 
 import { decode, encode } from "../codec.js";
-import type { Event } from "../delivery/wire.js";
+import { type Event, TOO_LARGE } from "../delivery/wire.js";
 import { NoResponders, Refused, RequestFailed, RequestTimeout } from "../errors.js";
 import {
   checkTopic,
@@ -13,9 +13,10 @@ import {
   SENT,
   UNHANDLED,
 } from "../message.js";
-import { Bus } from "./bus.js";
+import { Bus, type Route } from "./bus.js";
 import type { ProtocolHandler } from "./dispatch.js";
-import { DONE, type Handler, NOBODY, type Result, type SubscriptionOptions } from "./subscriber.js";
+import type { SubscriptionOptions } from "./options.js";
+import { DONE, type Handler, NOBODY, type Result } from "./subscriber.js";
 
 export const PROTOCOL = "ms";
 export const LOCAL = "local";
@@ -108,6 +109,10 @@ export class Messaging implements ProtocolHandler {
     return this.bus.listens(`${scope}.${topic}`);
   }
 
+  get largest(): number {
+    return this.bus.largest;
+  }
+
   /** What a peer sent in realtime. */
   onEvent(scope: string, topic: string, sender: string, payload: Uint8Array): void {
     this.deliver(scope, topic, sender, payload, false, () => {});
@@ -132,18 +137,19 @@ export class Messaging implements ProtocolHandler {
     durable: boolean,
     finished: (result: Result) => void,
   ): void {
-    if (!this.bus.listens(`${scope}.${topic}`)) {
+    const route = this.bus.route(`${scope}.${topic}`);
+    if (!route.subscribers.length) {
       finished(NOBODY);
       return;
     }
     let value: unknown;
     try {
-      value = decode(payload);
-    } catch {
-      finished({ error: new Refused("bad-payload") });
+      value = sender === this.upstream.signId ? decode(payload, Infinity) : checked(payload, route);
+    } catch (error) {
+      finished({ error: error instanceof Refused ? error : new Refused("bad-payload") });
       return;
     }
-    this.bus.deliver(scope, topic, sender, value, durable, finished);
+    this.bus.deliver(route, sender, { bytes: payload, value }, durable, finished);
   }
 
   /** As `onMessage`; a result with a value is that value in bytes. */
@@ -179,7 +185,7 @@ export class Messaging implements ProtocolHandler {
         clearTimeout(timer);
         if (result === NOBODY) reject(new NoResponders(`nobody listens to ${topic}`));
         else if (result.error) reject(new RequestFailed(`${result.error.name}: ${result.error.message}`));
-        else resolve(decode(result.value!));
+        else resolve(decode(result.value!, Infinity));
       });
     });
   }
@@ -203,4 +209,10 @@ function encoded(result: Result): Result<Uint8Array> {
   } catch (error) {
     return { error: error as Error };
   }
+}
+
+/** The value of what a peer sent, undefined when nobody wants it decoded. Throws what says why it has none. */
+function checked(payload: Uint8Array, route: Route): unknown {
+  if (payload.length > route.maxSize) throw new Refused(TOO_LARGE);
+  return route.raw ? undefined : decode(payload, route.maxValues);
 }

@@ -1,15 +1,43 @@
 /** Local publish and subscribe: exact names and wildcards, the match cached by name. */
 
 import { checkPattern } from "../message.js";
+import { checkOptions, PUBLIC_SIZE, type SubscriptionOptions, sizeFrom, valuesFrom } from "./options.js";
 import { matches } from "./patterns.js";
-import { type Handler, NOBODY, Pending, type Result, Subscriber, type SubscriptionOptions } from "./subscriber.js";
+import { type Handler, Pending, type Result, Subscriber } from "./subscriber.js";
 
 const MAX_ROUTES = 4096;
 const DEFAULTS = { retries: 3, backoff: 1, ordered: false };
 
+/** Who listens to one name, and what the most generous of them takes. */
+export class Route {
+  readonly maxSize: number;
+  readonly maxValues: number;
+  /** Nobody wants the payload decoded. */
+  readonly raw: boolean;
+
+  constructor(
+    readonly name: string,
+    readonly subscribers: readonly Subscriber[],
+  ) {
+    const [scope = ""] = name.split(".", 1);
+    const decoding = subscribers.filter(({ options }) => !options.raw);
+    this.raw = !decoding.length;
+    this.maxSize = Math.max(0, ...subscribers.map(({ options }) => sizeFrom(scope, options)));
+    this.maxValues = Math.max(0, ...decoding.map(({ options }) => valuesFrom(scope, options)));
+  }
+}
+
+/** The bytes of a payload, and the value in them. */
+export interface Payload {
+  bytes: Uint8Array;
+  value: unknown;
+}
+
 export class Bus {
+  /** Bytes of a stranger's payload that some subscription takes. */
+  largest = PUBLIC_SIZE;
   private subscribers: Subscriber[] = [];
-  private readonly routes = new Map<string, Subscriber[]>();
+  private readonly routes = new Map<string, Route>();
   private closed = false;
   /** Called when there is a new handler. */
   changed: () => void = () => {};
@@ -31,30 +59,26 @@ export class Bus {
   }
 
   listens(name: string): boolean {
-    return this.route(name).length > 0;
+    return this.route(name).subscribers.length > 0;
   }
 
   /**
-   * Hand a message to all whose pattern matches `scope.topic`; `finished` is called once, perhaps at once. One that is
-   * `durable` is repeated when a handler throws.
+   * Hand a message to the subscribers of `route`; `finished` is called once, perhaps at once. One that is `durable` is
+   * repeated when a handler throws.
    */
   deliver(
-    scope: string,
-    topic: string,
+    { name, subscribers }: Route,
     sender: string,
-    payload: unknown,
+    { bytes, value }: Payload,
     durable: boolean,
     finished: (result: Result) => void,
   ): void {
     if (this.closed) return; // it stays unfinished, and comes again
-    const name = `${scope}.${topic}`;
-    const route = this.route(name);
-    if (!route.length) {
-      finished(NOBODY);
-      return;
+    const pending = new Pending(subscribers.length, durable, finished);
+    for (const subscriber of [...subscribers]) {
+      const payload = subscriber.options.raw ? bytes : value;
+      subscriber.offer({ name, sender, payload, pending, tries: 0 });
     }
-    const pending = new Pending(route.length, durable, finished);
-    for (const subscriber of [...route]) subscriber.offer({ name, sender, payload, pending, tries: 0 });
   }
 
   close(): void {
@@ -65,11 +89,12 @@ export class Bus {
   private add(pattern: string, handler: Handler, once: boolean, options: SubscriptionOptions): () => void {
     checkPattern(pattern);
     if (typeof handler !== "function") throw new TypeError(`${pattern}: a handler is a function`);
+    checkOptions(options);
     const end = (): void => this.remove([subscriber]);
     const complete = { ...DEFAULTS, ...options };
     const subscriber = new Subscriber(pattern, handler, complete, once ? end : () => {}, this.failed);
     this.subscribers.push(subscriber);
-    this.routes.clear();
+    this.look();
     this.changed();
     return end;
   }
@@ -77,14 +102,22 @@ export class Bus {
   /** What waits in their queues is still handled. */
   private remove(gone: Subscriber[]): void {
     this.subscribers = this.subscribers.filter((one) => !gone.includes(one));
-    this.routes.clear();
+    this.look();
   }
 
-  private route(name: string): Subscriber[] {
-    let route = this.routes.get(name);
-    if (route) return route;
+  private look(): void {
+    this.routes.clear();
+    const public_ = this.subscribers.filter(({ segments }) => ["public", "*", ">"].includes(segments[0]!));
+    this.largest = Math.max(PUBLIC_SIZE, ...public_.map(({ options }) => sizeFrom("public", options)));
+  }
+
+  /** Who listens to `name`. */
+  route(name: string): Route {
+    const known = this.routes.get(name);
+    if (known) return known;
     const segments = name.split(".");
-    route = this.subscribers.filter((subscriber) => matches(subscriber.segments, segments));
+    const found = this.subscribers.filter((subscriber) => matches(subscriber.segments, segments));
+    const route = new Route(name, found);
     if (this.routes.size >= MAX_ROUTES) this.routes.clear();
     this.routes.set(name, route);
     return route;

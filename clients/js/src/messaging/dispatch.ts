@@ -4,13 +4,16 @@ import type { Event, Request } from "../delivery/wire.js";
 import { InvalidTopic, Refused } from "../errors.js";
 import { isControlTopic, type Scope } from "../identity/circles.js";
 import type { SignId } from "../identity/keys.js";
-import { checkTopic } from "../message.js";
+import { checkTopic, MAX_PAYLOAD } from "../message.js";
+import { PUBLIC_SIZE } from "./options.js";
 import { NOBODY, type Result } from "./subscriber.js";
 
 /** What a protocol implements. `finished` is called once, perhaps at once; NOBODY says that nobody listens. */
 export interface ProtocolHandler {
   /** Whether there is a handler for this topic. */
   listens(scope: Scope, topic: string): boolean;
+  /** The bytes that a stranger's payload may have: a larger one is not even put together. */
+  readonly largest: number;
   onEvent(scope: Scope, topic: string, sender: SignId, payload: Uint8Array): void;
   onMessage(scope: Scope, topic: string, sender: SignId, payload: Uint8Array, finished: (result: Result) => void): void;
   onRequest(
@@ -33,6 +36,12 @@ export class Dispatcher {
 
   listens(scope: Scope, topic: string, protocol: string): boolean {
     return this.handlers.get(protocol)?.listens(scope, topic) ?? false;
+  }
+
+  /** The bytes that a payload of a peer in `scope` may have: a larger one is not even put together. */
+  largest(scope: Scope): number {
+    if (scope !== "public") return MAX_PAYLOAD;
+    return Math.max(PUBLIC_SIZE, ...Array.from(this.handlers.values(), ({ largest }) => largest));
   }
 
   event(scope: Scope, peer: SignId, { topic, protocol, payload }: Event): void {

@@ -3,10 +3,13 @@
 import type { Scope } from "../identity/circles.js";
 import type { SignId } from "../identity/keys.js";
 import type { ProtocolHandler } from "./dispatch.js";
+import { PUBLIC_SIZE } from "./options.js";
 import { NOBODY, type Result } from "./subscriber.js";
 
 /** Takes nothing; each protocol says what it takes after all. */
 export class InternalHandler implements ProtocolHandler {
+  readonly largest = PUBLIC_SIZE;
+
   listens(): boolean {
     return true;
   }

@@ -1,19 +1,18 @@
 /** One handler of one pattern: its queue, and what it makes of a message. */
 
 import { asError, Refused, Retry } from "../errors.js";
+import type { SubscriptionOptions } from "./options.js";
 
 const LONGEST_PAUSE = 60; // seconds between two attempts at one message
 
 /** `name` is `scope.topic`. */
 export type Handler = (name: string, sender: string, payload: unknown) => unknown;
 
-export interface SubscriptionOptions {
-  /** How often a handler that threw gets a durable message again; 3 times unless told. */
-  retries?: number;
-  /** Seconds before the first repetition, doubled for each one that follows; 1 unless told. */
-  backoff?: number;
-  /** Whether later messages wait for one that is repeated; they pass it unless told. */
-  ordered?: boolean;
+/** How often, and when, a handler that threw gets a message again. */
+export interface Repetition {
+  retries: number;
+  backoff: number;
+  ordered: boolean;
 }
 
 /** What the handlers of one message gave: the first value that is not undefined, or the first error. */
@@ -66,7 +65,7 @@ export class Subscriber {
   constructor(
     readonly pattern: string,
     readonly handler: Handler,
-    private readonly options: Required<SubscriptionOptions>,
+    readonly options: SubscriptionOptions & Repetition,
     private readonly once: () => void,
     private readonly failed: (error: Error, topic: string) => void,
   ) {

@@ -33,7 +33,7 @@ import { type Incoming, type Reception, toldOf } from "./reception.js";
 import { PendingRequests, ReplyCache } from "./requests.js";
 
 const FULL = 64 * 1024; // bytes of durable messages in one frame
-const PORTION = 1024 * 1024; // bytes of events, requests and replies in one frame
+const PORTION = 128 * 1024; // bytes of events, requests and replies in one frame
 const AGAIN_EVERY = 1000; // milliseconds between two times that a stream is sent again because the peer asks for it
 const BACKLOG = 64 * 1024 * 1024; // bytes of replies for a peer that asks and does not read
 

@@ -1,6 +1,6 @@
 /** One remote peer: its links, and the loop that dials it while something waits. */
 
-import { type Ack, decodeResume, type Frame } from "../delivery/wire.js";
+import { type Ack, decodeResume, type Frame, MAX_HEAD, TOO_LARGE } from "../delivery/wire.js";
 import type { Directory } from "../directory/directory.js";
 import type { OwnRecord } from "../directory/ownrecord.js";
 import { asError, LocalError, Unreachable } from "../errors.js";
@@ -10,6 +10,7 @@ import type { Dialer } from "../links/dialer.js";
 import type { LinkedPeer } from "../links/factory.js";
 import type { Link } from "../links/link.js";
 import { best, type Way } from "../links/paths.js";
+import { PUBLIC_SIZE } from "../messaging/options.js";
 import { dialable, type Transport } from "../plugins/transport.js";
 import { Exchange, type ExchangeContext } from "./exchange.js";
 import { PathManager, type PeerLinks, REPLACED } from "./pathmanager.js";
@@ -208,6 +209,7 @@ export class Peer implements LinkedPeer, PeerLinks {
   linkLost(link: Link, error: Error): void {
     const position = this.links.indexOf(link);
     if (position >= 0) this.links.splice(position, 1);
+    if (error.message.endsWith(TOO_LARGE)) this.exchange.pending.refuseLargest(PUBLIC_SIZE);
     if (link !== this.link) {
       if (this.link) this.exchange.sayAgain();
       this.paths.lost(link);
@@ -231,6 +233,13 @@ export class Peer implements LinkedPeer, PeerLinks {
         new LocalError(`another node runs with this key: ${this.signId} now talks to that one`),
       );
     else if (this.wanted) this.reach();
+  }
+
+  /** Whom we have asked may answer as largely as friends. */
+  largestFrame(): number {
+    const { contacts, dispatcher } = this.context;
+    const scope = this.exchange.pending.asked ? "friends" : contacts.scope(this.signId);
+    return dispatcher.largest(scope) + MAX_HEAD;
   }
 
   frameReceived(link: Link, frame: Frame): void {

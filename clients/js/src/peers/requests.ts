@@ -4,7 +4,7 @@
  */
 
 import { textLeniently, utf8 } from "../bytes.js";
-import { type Reply, type Request, STATUS } from "../delivery/wire.js";
+import { type Reply, type Request, STATUS, TOO_LARGE } from "../delivery/wire.js";
 import { NoResponders, ProtocolError, RequestFailed, RequestTimeout } from "../errors.js";
 
 const UNFINISHED = 65536; // requests of one peer that may be unanswered at once, and replies remembered
@@ -25,6 +25,18 @@ export class PendingRequests {
   /** What the next link must carry again. */
   get unanswered(): Request[] {
     return Array.from(this.waiting.values(), ({ request }) => request);
+  }
+
+  /** Whether anything was asked in this run. */
+  get asked(): boolean {
+    return this.number > 0;
+  }
+
+  /** The peer closed a link as something was too large: fail the largest request, if it has more than `least` bytes. */
+  refuseLargest(least: number): void {
+    const [largest] = this.unanswered.sort((a, b) => b.payload.length - a.payload.length);
+    if (largest && largest.payload.length > least)
+      this.answered({ id: largest.id, status: STATUS.FAILED, payload: utf8(TOO_LARGE) });
   }
 
   get some(): boolean {
