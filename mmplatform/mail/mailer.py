@@ -175,7 +175,8 @@ class Mailer:
 
     def may_be_deposited(self, peer: SignId) -> bool:
         """Whether what waits for ``peer`` may soon be at a relay."""
-        return bool(self._depositor.relays(peer)) and not self._outbox.queue(peer).why
+        queue = self._outbox.find_made(peer)
+        return bool(self._depositor.relays(peer)) and not (queue is not None and queue.why)
 
     def finished(self, peer: SignId, mail_id: bytes, state: str) -> None:
         """Note what became of an envelope that we left for ``peer``: ``state`` is the word of the relay. Messages that
@@ -193,16 +194,15 @@ class Mailer:
         """Mail what waits for ``peer``, unless it is within reach."""
         if peer not in self._away:
             return
-        queue = self._outbox.queue(peer)
         if peer in self._outgoing:
             self._outgoing[peer].wake()
-        elif not queue.empty:
+        elif self._outbox.waits(peer):
             if self._depositor.relays(peer):
                 self._outgoing[peer] = Outgoing(
-                    peer, queue, self._packer, self._depositor, self._slots, self._stored, self._ended,
-                    self._now, self._random,
+                    peer, self._outbox.queue(peer), self._packer, self._depositor, self._slots, self._stored,
+                    self._ended, self._now, self._random,
                 )  # fmt: skip
-            else:
+            elif (queue := self._outbox.find_made(peer)) is not None:
                 queue.why = ""
 
     def _stored(self, peer: SignId, letter: Letter, relay: str, until: int) -> None:

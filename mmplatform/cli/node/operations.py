@@ -161,7 +161,7 @@ async def waiting(context: Context, served: Served, peer: str | None, limit: int
     wanted = sending.resolve(platform, peer) if peer is not None else None
     await _dialled(context)
     outbox = platform.parts.outbox
-    about = outbox.count if wanted is None else outbox.count_of(outbox.queue(wanted))
+    about = outbox.count if wanted is None else outbox.count_of(outbox.peek(wanted))
     chunk: list[dict[str, Any]] = []
     count = 0
     async for message in _unended(platform, wanted):
