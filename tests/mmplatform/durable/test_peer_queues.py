@@ -60,6 +60,7 @@ async def test_thousands_of_peers_with_messages_of_earlier_runs_cost_no_objects(
     later = Node(storage, 6)
     gc.collect()
     before = len(gc.get_objects())
+    await storage.open()
     await later.outbox.open()
     gc.collect()
     assert len(gc.get_objects()) - before < len(peers)
