@@ -19,6 +19,7 @@ from mmplatform.delivery.sender import Settled
 from mmplatform.delivery.wire import OVERHEAD, Ack, Record, tombstone
 from mmplatform.durable.admission import Admission
 from mmplatform.durable.earlier_rows import kept_letters, kept_rows, read_records, read_rows
+from mmplatform.durable.expiry import ExpiryWatch
 from mmplatform.durable.fates import Fates
 from mmplatform.durable.peer_queues import PeerQueues
 from mmplatform.durable.queues import READ_AGAIN, LaneQueue, PeerQueue, Saving
@@ -57,16 +58,17 @@ class Outbox:
         self.ended: Counter[str] = Counter()  # messages settled in this run, by state
         self._wake, self._failed = wake, failed
         self._unsynced = UnsyncedRows(storage, failed)
-        self.fates = Fates(storage, self._unsynced, self.runs)
-        self.received = Received(
-            storage, self._unsynced, self.fates, self.ended, self._delivery, self.acknowledge, self._unread, now
-        )
-        self.admission = Admission(self._check_open)
         self._queues = queues = PeerQueues(self._unsynced.put, self.runs)
         self._made = queues.made
         self.queue, self.find, self.find_made, self.peek = queues.of, queues.find, queues.made.get, queues.peek
         self.peers, self.waits = queues.waiting, queues.waits  # for whom something waits, and whether
         self.release, self.count_of = queues.release, queues.count_of
+        self.fates = Fates(storage, self._unsynced, self.runs)
+        self.received = Received(
+            storage, self._unsynced, self.fates, self.ended, self._delivery, self.acknowledge, self._unread, now
+        )
+        self.expiry = ExpiryWatch(self._made, now, self.settle, self.refill)
+        self.admission = Admission(self._check_open)
         self._staged: list[LaneQueue] = []
         self._attached: list[StorageRow] = []
         self._closed = False
@@ -85,6 +87,7 @@ class Outbox:
             self._flush()
         self._unsynced.close()
         self._closed = True
+        self.expiry.close()
         self.received.close()
         for queue in self._made.values():
             self._relieve(queue)
@@ -276,6 +279,7 @@ class Outbox:
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
+            self.expiry.watch(queue)
             self._wake(lane_queue.peer)
 
     def _not_saved(self, batch: list[Saving], error: BaseException) -> None:
@@ -326,6 +330,7 @@ class Outbox:
                     if not records:
                         self._give_up(queue, lane_queue.lane, row, epoch)
                 lane_queue.pause = READ_AGAIN
+                self.expiry.watch(queue)
                 self._wake(queue.peer)
         except StorageError as error:
             self._failed(error)

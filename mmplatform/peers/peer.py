@@ -26,9 +26,6 @@ from mmplatform.peers.turns import Turns
 from mmplatform.plugins.host import Failed
 
 GLARE: Final = 10.0  # seconds between two links within which both ends may have dialled at once
-SHORTEST_TIMER: Final = 0.01  # seconds until messages are looked at that expire now: others that are due soon share it
-LONGEST_TIMER: Final = 3600.0  # seconds between two looks at the wall clock, at most: it may be set
-NEVER: Final = 8e12  # Unix seconds: later than any message may expire
 DUPLICATE: Final = "duplicate"  # why a link is closed: both ends dialled at once, and the other link stays
 TAKEN_OVER: Final = "taken-over"  # why a link is closed, and another used: another run of the node took over
 FIRST: Final = "first"  # why a link is used: there was none
@@ -96,8 +93,6 @@ class Peer:
         self._last: Link | None = None  # the link that was chosen last, while any is up
         self._around, self._events = around, events
         self._loop = asyncio.get_running_loop()
-        self._expiry: asyncio.TimerHandle | None = None
-        self._expiry_due = NEVER
         self._closed = False
 
     @property
@@ -132,7 +127,6 @@ class Peer:
 
     def wake(self) -> None:
         """Send the durable messages that wait, or dial."""
-        self._watch_expiry()
         if self.link is not None:
             self.exchange.arm()
         else:
@@ -176,8 +170,6 @@ class Peer:
     async def close(self) -> None:
         """End everything; messages that wait are on disk."""
         self._closed = True
-        if self._expiry is not None:
-            self._expiry.cancel()
         await self.reconnector.close()
         await self.path_manager.close()
         self.exchange.flush()
@@ -256,7 +248,6 @@ class Peer:
         self.reason = str(error) if error is not None else "closed"
         self.exchange.discard_realtime(self.known)
         self._events.lost(self, self.reason)
-        self._watch_expiry()
         self.reconnector.last_link_lost(link)
         if self.reason.endswith(TAKEN_OVER):
             self._around.failed(LocalError(f"another node runs with this key: {self.sign_id} now talks to that one"))
@@ -307,19 +298,3 @@ class Peer:
         old, self._last = self._last, link
         self._around.link_log.moved(self.sign_id, link, old, why)
         self._events.moved(self, link, why)
-
-    def _watch_expiry(self) -> None:
-        """Set the one timer for all messages that wait."""
-        due = self.exchange.next_expiry
-        if self._closed or due >= self._expiry_due:
-            return
-        if self._expiry is not None:
-            self._expiry.cancel()
-        self._expiry_due = due
-        wait = min(max(due - self._around.now(), SHORTEST_TIMER), LONGEST_TIMER)
-        self._expiry = self._loop.call_later(wait, self._expire)
-
-    def _expire(self) -> None:
-        self._expiry, self._expiry_due = None, NEVER
-        self.exchange.expire()
-        self._watch_expiry()

@@ -272,12 +272,12 @@ async def test_a_clock_set_back_postpones_an_expiry_and_loses_nothing() -> None:
     async with alice:
         delivery = await alice.messaging.send("n", identity(9).sign_id, 1, expire_after=0.5)
         clock.skew = -3600
-        peer = alice.parts.peers.peer(identity(9).sign_id)
-        peer._expire()
+        expiry = alice.parts.outbox.expiry
+        expiry.look()
         assert delivery.state == "waiting"
         clock.skew = 0
         await asyncio.sleep(0)
-        peer.wake()
+        expiry.look()
         with pytest.raises(Expired):
             await asyncio.wait_for(delivery, 5)
     assert world.network.up
