@@ -67,7 +67,7 @@ async def test_a_full_disk_at_the_sender(disk: Disk) -> None:
             accepted.append(number)
         world.network.up = True
         await alice.add(bob.ticket())
-        alice.parts.peers.peer(bob.sign_id).nudge()
+        alice.parts.peers.found(bob.sign_id)
         await alice.flush(bob.sign_id, timeout=20)
         assert [number for number, _ in heard] == accepted
 
@@ -83,7 +83,7 @@ async def test_a_sender_whose_disk_is_full_still_delivers_what_it_has(disk: Disk
         sent = [await alice.messaging.send("n", bob.sign_id, [number, bytes(20_000)]) for number in range(30)]
         disk.fill()
         world.network.up = True
-        alice.parts.peers.peer(bob.sign_id).nudge()
+        alice.parts.peers.found(bob.sign_id)
         await asyncio.wait_for(asyncio.gather(*sent), 20)
         assert [number for number, _ in heard] == list(range(30))
         disk.give_back()
