@@ -42,7 +42,6 @@ from mmplatform.peers.reception import Reception
 from mmplatform.peers.redelivery import Redelivery
 from mmplatform.peers.registry import Peers
 from mmplatform.peers.signals import Signals
-from mmplatform.peers.turns import Turns
 from mmplatform.peers.upstream import NodeUpstream
 from mmplatform.plugins import topics
 from mmplatform.plugins.mail_carrier import MailCarrier
@@ -99,7 +98,7 @@ class Parts:
         self.peers = Peers(
             Surroundings(
                 own, self.contacts, self.directory, self.dialer, self.outbox, self.handled, self.dispatcher,
-                self.reception, now, jitter, failed, self.link_log, Turns(), self.accounts,
+                self.reception, now, jitter, failed, self.link_log, self.accounts,
             ),
             self.epoch,
         )  # fmt: skip
@@ -310,9 +309,9 @@ class Parts:
         if self.directory.known(peer) is None and not self.outbox.waits(peer):
             return
         if self.listener.moved and (peer in self.contacts.friends or peer in self.contacts.devices):
-            self.peers.peer(peer).introduce()
+            self.peers.dialling.introduce(peer)
         else:
-            self.peers.peer(peer).dial()
+            self.peers.dialling.dial(peer)
 
     async def _saved(self) -> None:
         """What handlers have finished is on disk, so that its acknowledgements may leave with the last frames."""

@@ -53,7 +53,7 @@ async def _linked(platform: Platform, peer: SignId | None) -> None:
     if peer is None:
         return
     connecting = asyncio.ensure_future(platform.connect(peer, FIRST_LINK))
-    while not connecting.done() and not platform.parts.peers.peer(peer).reason:
+    while not connecting.done() and not platform.parts.peers.reason(peer):
         await asyncio.wait([connecting], timeout=LOOK)
     connecting.cancel()
     await asyncio.gather(connecting, return_exceptions=True)  # peers.py says why

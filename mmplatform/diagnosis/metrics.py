@@ -58,14 +58,13 @@ def _links(platform: Platform) -> Iterator[Family]:
 
 def _messages(platform: Platform) -> Iterator[Family]:
     outbox, handled = platform.parts.outbox, platform.parts.handled
-    queues = outbox.queues()
     yield Family("counter", "mm_node_messages_accepted", "Durable messages that were accepted.", outbox.accepted)
     yield Family(
         "counter", "mm_node_messages_ended", "Durable messages by what became of them.",
         {(state,): outbox.ended[state] for state in STATES}, ("state",),
     )  # fmt: skip
     yield Family("gauge", "mm_node_outbox_messages", "Durable messages that are not settled.", outbox.count)
-    yield Family("gauge", "mm_node_outbox_bytes", "Bytes of them.", sum(queue.bytes for queue in queues))
+    yield Family("gauge", "mm_node_outbox_bytes", "Bytes of them.", outbox.size)
     yield Family("gauge", "mm_node_outbox_peers", "Peers that messages wait for.", len(outbox.peers()))
     yield Family(
         "gauge", "mm_node_outbox_received", "Messages that their peers keep for a handler to come.",

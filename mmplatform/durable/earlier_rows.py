@@ -15,8 +15,8 @@ PAGE: Final = 256  # rows that are looked up at once: the loop goes on in betwee
 Failed = Callable[[Exception], None]
 
 
-async def kept_rows(storage: Storage, failed: Failed) -> AsyncIterator[list[tuple[str, int, Row]]]:
-    """Give the rows of the outbox in the order of their keys, as (peer, lane, row); no message is read.
+async def kept_rows(storage: Storage, failed: Failed) -> AsyncIterator[list[tuple[str, Row]]]:
+    """Give the rows of the outbox in the order of their keys, as (peer, row); no message is read.
 
     A row whose key is damaged is put aside. ``failed`` is told of it, and of a file that gives its keys out of order:
     what is behind cannot be found in it.
@@ -24,7 +24,7 @@ async def kept_rows(storage: Storage, failed: Failed) -> AsyncIterator[list[tupl
     start = OUTBOX
     while True:
         found = await storage.sizes(OUTBOX, start, PAGE)
-        page: list[tuple[str, int, Row]] = []
+        page: list[tuple[str, Row]] = []
         for key, size in found:
             if key < start:
                 failed(StorageCorrupt("the rows of the outbox are out of order; restore the file from a backup"))
@@ -33,8 +33,8 @@ async def kept_rows(storage: Storage, failed: Failed) -> AsyncIterator[list[tupl
             start = key + b"\0"
             place = parse_key(key)
             if place is not None:
-                peer, lane, first, last = place
-                page.append((peer, lane, Row(key, first, last, size)))
+                peer, _, first, last = place
+                page.append((peer, Row(key, first, last, size)))
             else:
                 failed(StorageCorrupt("a row of the outbox has a damaged key and was put aside"))
                 await put_aside(storage, failed, key, await storage.get(key) or b"")

@@ -36,9 +36,8 @@ async def queued(outbox: Outbox, peer: str | None = None) -> AsyncIterator[Queue
 
     Few of them are in memory at once. What is settled meanwhile may still be given, what is put meanwhile may not.
     """
-    for queue in outbox.queues():
-        if peer is not None and queue.peer != peer:
-            continue
+    waiting = outbox.peers() if peer is None else [peer] if outbox.waits(peer) else []
+    for queue in map(outbox.peek, waiting):
         for lane_queue in queue.lanes:
             rows = list(lane_queue.rows)
             start = 0

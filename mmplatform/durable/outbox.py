@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import Final
 from weakref import ref
 
@@ -20,7 +19,9 @@ from mmplatform.delivery.sender import Settled
 from mmplatform.delivery.wire import OVERHEAD, Ack, Record, tombstone
 from mmplatform.durable.admission import Admission
 from mmplatform.durable.earlier_rows import kept_letters, kept_rows, read_records, read_rows
+from mmplatform.durable.expiry import ExpiryWatch
 from mmplatform.durable.fates import Fates
+from mmplatform.durable.peer_queues import PeerQueues
 from mmplatform.durable.queues import READ_AGAIN, LaneQueue, PeerQueue, Saving
 from mmplatform.durable.received import Received
 from mmplatform.durable.rows import ROW_BYTES, MessageKey, Row, Segment, row_prefix, split
@@ -57,12 +58,17 @@ class Outbox:
         self.ended: Counter[str] = Counter()  # messages settled in this run, by state
         self._wake, self._failed = wake, failed
         self._unsynced = UnsyncedRows(storage, failed)
+        self._queues = queues = PeerQueues(self._unsynced.put, self.runs)
+        self._made = queues.made
+        self.queue, self.find, self.find_made, self.peek = queues.of, queues.find, queues.made.get, queues.peek
+        self.peers, self.waits = queues.waiting, queues.waits  # for whom something waits, and whether
+        self.release, self.count_of = queues.release, queues.count_of
         self.fates = Fates(storage, self._unsynced, self.runs)
         self.received = Received(
             storage, self._unsynced, self.fates, self.ended, self._delivery, self.acknowledge, self._unread, now
         )
+        self.expiry = ExpiryWatch(self._made, now, self.settle, self.refill)
         self.admission = Admission(self._check_open)
-        self._queues: dict[str, PeerQueue] = {}
         self._staged: list[LaneQueue] = []
         self._attached: list[StorageRow] = []
         self._closed = False
@@ -81,10 +87,11 @@ class Outbox:
             self._flush()
         self._unsynced.close()
         self._closed = True
+        self.expiry.close()
         self.received.close()
-        for queue in self._queues.values():
+        for queue in self._made.values():
             self._relieve(queue)
-        lanes = [lane_queue for queue in self._queues.values() for lane_queue in queue.lanes]
+        lanes = [lane_queue for queue in self._made.values() for lane_queue in queue.lanes]
         loaders = [lane_queue.loader for lane_queue in lanes if lane_queue.loader is not None]
         for loader in loaders:
             loader.cancel()
@@ -92,55 +99,24 @@ class Outbox:
         for lane_queue in lanes:
             lane_queue.stop()
 
-    def queue(self, peer: str) -> PeerQueue:
-        """Return the queue of ``peer``, made when there is none."""
-        queue = self._queues.get(peer)
-        if queue is None:
-            queue = self._queues[peer] = PeerQueue(peer, self._unsynced.put)
-        return queue
-
-    def find(self, peer: str) -> PeerQueue | None:
-        """Return the queue of ``peer``, None when this run knows of no message for ``peer``."""
-        return self._queues.get(peer)
-
     def queues(self) -> list[PeerQueue]:
-        """Return the queues of all peers."""
-        return list(self._queues.values())
+        """Return the queues that were needed so far: of other peers, nothing but rows of earlier runs is known."""
+        return list(self._made.values())
 
     @property
     def accepted(self) -> int:
         """Messages put in this run."""
-        return sum(lane_queue.next_seq - 1 for queue in self._queues.values() for lane_queue in queue.lanes)
+        return self._queues.accepted
+
+    @property
+    def size(self) -> int:
+        """Bytes of the messages that wait."""
+        return self._queues.size
 
     @property
     def count(self) -> int:
         """About how many messages wait; one that was settled out of turn counts until all before it are settled."""
-        return sum(map(self.count_of, self._queues.values()))
-
-    def count_of(self, queue: PeerQueue) -> int:
-        """Return about how many messages wait for one peer."""
-        return sum(
-            lane_queue.messages - max(0, queue.sender.base(lane_queue.lane, self.runs.epochs[row.run]) - row.first)
-            for lane_queue in queue.lanes
-            for row in islice(lane_queue.rows, 1)
-        )
-
-    def release(self, peer: str) -> None:
-        """Forget a peer to whom nothing was ever sent in this run, for whom nothing waits, nor anybody for room."""
-        queue = self._queues.get(peer)
-        if queue is None or queue.entering:
-            return
-        if queue.empty and all(lane_queue.next_seq == 1 for lane_queue in queue.lanes):
-            del self._queues[peer]
-
-    def peers(self) -> list[str]:
-        """Return the peers for whom something waits."""
-        return [peer for peer, queue in self._queues.items() if not queue.empty]
-
-    def waits(self, peer: str) -> bool:
-        """Whether something waits for ``peer``."""
-        queue = self._queues.get(peer)
-        return queue is not None and not queue.empty
+        return self._queues.count
 
     def put(
         self, queue: PeerQueue, lane: int, topic: str, protocol: str, payload: bytes, expires_ms: int
@@ -172,9 +148,8 @@ class Outbox:
 
     async def empty(self, peer: str | None = None) -> None:
         """Wait until no message (for one peer, or for all) waits. Raises NotRunning when the outbox closes first."""
-        queues = self._queues.values() if peer is None else [self.queue(peer)]
-        while waiting := [queue for queue in queues if not queue.empty]:
-            for queue in waiting:  # in turn: looking at all whenever one is empty is quadratic
+        while waiting := self.peers() if peer is None else [peer] if self.waits(peer) else []:
+            for queue in map(self.queue, waiting):  # in turn: looking at all whenever one is empty is quadratic
                 while not queue.empty:
                     self._check_open()
                     if queue.emptied is None:
@@ -237,13 +212,13 @@ class Outbox:
     def _delivery(self, message: MessageKey) -> Delivery | None:
         """Return the Delivery of a message of this run, None when nobody holds it."""
         peer, lane, epoch, seq = message
-        queue = self._queues.get(peer)
+        queue = self._made.get(peer)
         held = queue.lanes[lane].deliveries.get(seq) if queue is not None and epoch == self.epoch else None
         return held() if held is not None else None
 
     def refill(self, peer: str) -> None:
         """Read the next rows of lanes that run low; to be called when a link came up or something was settled."""
-        queue = self._queues.get(peer)
+        queue = self._made.get(peer)
         if queue is None or self._closed:
             return
         for lane_queue in queue.lanes:
@@ -293,7 +268,7 @@ class Outbox:
         for lane_queue, size, waiters, parts in batch:
             lane_queue.writing -= 1
             self.admission.saved(size)
-            queue = self._queues[lane_queue.peer]
+            queue = self._made[lane_queue.peer]
             limit = RESIDENT_BYTES if queue.linked else AWAY_BYTES
             for row, records in parts:
                 lane_queue.add(row)
@@ -304,6 +279,7 @@ class Outbox:
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
+            self.expiry.watch(queue)
             self._wake(lane_queue.peer)
 
     def _not_saved(self, batch: list[Saving], error: BaseException) -> None:
@@ -312,7 +288,7 @@ class Outbox:
         reason = error if isinstance(error, StorageError) else StorageError(str(error))
         for lane_queue, size, waiters, parts in batch:
             lane_queue.writing -= 1
-            self._queues[lane_queue.peer].bytes -= size
+            self._made[lane_queue.peer].bytes -= size
             self.admission.saved(size)
             for row, _ in parts:
                 for seq in range(row.first, row.last + 1):
@@ -322,7 +298,7 @@ class Outbox:
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_exception(reason)
-            self._relieve(self._queues[lane_queue.peer])
+            self._relieve(self._made[lane_queue.peer])
 
     def _push(self, queue: PeerQueue, lane_queue: LaneQueue, row: Row, epoch: int, records: list[Record]) -> None:
         """Give one row to the sender; numbers that were never saved, or are damaged, become tombstones."""
@@ -354,6 +330,7 @@ class Outbox:
                     if not records:
                         self._give_up(queue, lane_queue.lane, row, epoch)
                 lane_queue.pause = READ_AGAIN
+                self.expiry.watch(queue)
                 self._wake(queue.peer)
         except StorageError as error:
             self._failed(error)
@@ -405,10 +382,8 @@ class Outbox:
         """Take up what earlier runs left, and register the epoch of this run."""
         runs: set[int] = set()
         async for page in kept_rows(self.storage, self._failed):
-            for peer, lane, row in page:
-                queue = self.queue(peer)
-                queue.lanes[lane].add(row)
-                queue.bytes += row.size
+            for peer, row in page:
+                self._queues.rest(peer, row)
                 runs.add(row.run)
         await self.runs.register(self.storage, runs, self._failed)
         await self.fates.restore(self._keeps)
@@ -417,7 +392,7 @@ class Outbox:
                 self._take_up_letter(key, value)
 
     def _take_up_letter(self, key: bytes, value: bytes) -> None:
-        queue = self._queues.get(peer_of(key))
+        queue = self.find(peer_of(key))
         try:
             if queue is None:
                 raise CodecError("all in it is settled")
@@ -430,13 +405,13 @@ class Outbox:
 
     def _unread(self, peer: str, lane: int, low: int, high: int) -> bool:
         """Whether a row that the sender has not got holds a message of one of these numbers."""
-        queue = self._queues.get(peer)
+        queue = self.find(peer)
         return queue is not None and queue.lanes[lane].unread_holds(low, high)
 
     def _keeps(self, message: MessageKey) -> bool:
         """Whether a row holds the message, or one of a run whose epoch is not known has its number."""
         peer, lane, epoch, seq = message
-        queue = self._queues.get(peer)
+        queue = self.find(peer)
         if queue is None:
             return False
         run = self.runs.numbers.get(epoch)

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from weakref import ReferenceType
 
 from mmplatform.delivery.letters import Letters
+from mmplatform.delivery.outgoing_stream import NEVER
 from mmplatform.delivery.sender import Sender
 from mmplatform.delivery.wire import Ack, Record
 from mmplatform.durable.rows import Row, first_of
@@ -25,7 +26,8 @@ class PeerQueue:
     """All that waits for one peer. ``save`` writes a row of its letters without waiting."""
 
     __slots__ = (
-        "bytes", "emptied", "entering", "greeted", "heard", "lanes", "letters", "linked", "peer", "sender", "why",
+        "bytes", "emptied", "entering", "expiry_due", "greeted", "heard", "lanes", "letters", "linked", "peer",
+        "sender", "why",
     )  # fmt: skip
 
     def __init__(self, peer: str, save: Callable[[StorageRow], None]) -> None:
@@ -37,6 +39,7 @@ class PeerQueue:
         self.lanes = Lanes(peer)
         self.bytes = 0
         self.linked = False
+        self.expiry_due = NEVER  # Unix milliseconds: when to look for messages that waited too long
         self.greeted = False  # whether the peer knows, or is about to be told, what it is to us
         self.entering: deque[Entering] = deque()  # senders that wait for room, in the order in which they came
         self.emptied: asyncio.Future[None] | None = None  # resolves when nothing waits

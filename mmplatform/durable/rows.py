@@ -3,7 +3,7 @@
 A key sorts by peer, lane, run and number, so a scan finds the messages of a lane in the order they were accepted.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -18,6 +18,8 @@ ROW_BYTES: Final = 1024 * 1024
 READ_ROWS: Final = 256  # rows that one look-up reads back, at most
 READ_BYTES: Final = 1024 * 1024  # bytes that one look-up reads back, unless its first row alone has more
 KEY_SIZE: Final = 73  # outbox/ + peer + / + lane + run + first + last
+PLACE: Final = 21  # bytes at the end of a key that tell rows of the same peer apart
+PACKED: Final = PLACE + 5  # bytes of a packed row: its place and its size
 
 MessageKey = tuple[str, int, int, int]  # peer, lane, epoch, number: what parse_id() finds in the id of a delivery
 
@@ -51,6 +53,11 @@ class Row(NamedTuple):
         return self.key[:-20]
 
     @property
+    def lane(self) -> int:
+        """The lane of the row."""
+        return self.key[-21]
+
+    @property
     def run(self) -> int:
         """The number of the run that put the row."""
         return int.from_bytes(self.key[-20:-16])
@@ -71,6 +78,19 @@ def first_of(rows: Iterable[Row], limit: int = READ_BYTES) -> list[Row]:
             break
         found.append(row)
     return found
+
+
+def pack_row(row: Row) -> bytes:
+    """Return what tells a row from the others of its peer, in PACKED bytes."""
+    return row.key[-PLACE:] + row.size.to_bytes(PACKED - PLACE)
+
+
+def unpack_rows(peer: str, packed: bytes | bytearray) -> Iterator[Row]:
+    """Give the rows of ``peer`` that :func:`pack_row` made ``packed`` of, one behind the other."""
+    start = OUTBOX + peer.encode() + b"/"
+    for at in range(0, len(packed), PACKED):
+        place, size = bytes(packed[at : at + PLACE]), int.from_bytes(packed[at + PLACE : at + PACKED])
+        yield Row(start + place, int.from_bytes(place[-16:-8]), int.from_bytes(place[-8:]), size)
 
 
 def split(records: list[Record]) -> list[list[Record]]:

@@ -12,13 +12,18 @@ class Backoff:
 
     def __init__(self, random: Callable[[], float], longest: float = LONGEST_DELAY) -> None:
         self._random, self._longest = random, longest
-        self._delay = FIRST_DELAY
+        self._failures = 0
 
     def reset(self) -> None:
         """Begin with the shortest delay again."""
-        self._delay = FIRST_DELAY
+        self._failures = 0
 
     def next(self) -> float:
         """Seconds to wait now."""
-        delay, self._delay = self._delay, min(self._delay * 2, self._longest)
-        return delay * (1 - self._random() / 2)
+        self._failures += 1
+        return delay_after(self._failures - 1, self._random(), self._longest)
+
+
+def delay_after(failures: int, chance: float, longest: float = LONGEST_DELAY) -> float:
+    """Seconds to wait after ``failures`` and one more; ``chance``, 0 to 1, says by how much it is shortened."""
+    return min(FIRST_DELAY * 2.0 ** min(failures, 30), longest) * (1 - chance / 2)

@@ -156,9 +156,8 @@ class Incoming:
             done(False)
             return
         if not frame.batches:
-            sender = self._peers.peer(peer)
-            sender.exchange.mail_received(frame)
-            self._peers.released(sender)
+            self._peers.peer(peer).exchange.mail_received(frame)
+            self._peers.released(peer)
             self._loop.call_soon(self._settled, done)
         elif self._admit(peer, frame, len(envelope)):
             stranger = not self._contacts.known(peer)
@@ -251,7 +250,7 @@ class Incoming:
         self._count(arrival, -arrival.size)
         if not arrivals:
             del self._arrivals[arrival.peer]
-            self._peers.released(self._peers.peer(arrival.peer))
+            self._peers.released(arrival.peer)
 
     def _count(self, arrival: Arrival, size: int) -> None:
         self._bytes += size

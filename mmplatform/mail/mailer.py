@@ -26,7 +26,6 @@ from mmplatform.mail.depositing import Depositor
 from mmplatform.mail.incoming import Incoming
 from mmplatform.mail.outgoing import Outgoing
 from mmplatform.mail.packing import Packer
-from mmplatform.peers.peer import Peer
 from mmplatform.peers.registry import Peers
 from mmplatform.plugins.host import Failed
 from mmplatform.plugins.mail_carrier import MailCarrier
@@ -128,42 +127,42 @@ class Mailer:
 
     # What goes: peers say (as observers of them do) whether they can be reached.
 
-    def unreachable(self, peer: Peer, reason: str) -> None:
+    def unreachable(self, peer: SignId, reason: str) -> None:
         """Mail what waits for ``peer``, which could not be reached, until a link is up."""
-        if self._open and peer.sign_id not in self._away:
-            self._away.add(peer.sign_id)
-            self._wake(peer.sign_id)
+        if self._open and peer not in self._away:
+            self._away.add(peer)
+            self._wake(peer)
 
-    def slow(self, peer: Peer) -> None:
+    def slow(self, peer: SignId) -> None:
         """Mail what waits for ``peer`` before the attempt to reach it has ended: the attempt takes long."""
         self.unreachable(peer, "slow")
 
-    def reached(self, peer: Peer) -> None:
+    def reached(self, peer: SignId) -> None:
         """Mail no more to ``peer``: its first link is up."""
-        self._away.discard(peer.sign_id)
-        if peer.sign_id in self._outgoing:
-            self._outgoing[peer.sign_id].stop()
+        self._away.discard(peer)
+        if peer in self._outgoing:
+            self._outgoing[peer].stop()
         if self._open:
-            self._incoming.linked(peer.sign_id)
+            self._incoming.linked(peer)
 
-    def waiting(self, peer: Peer) -> None:
+    def waiting(self, peer: SignId) -> None:
         """Mail what waits for ``peer``, which has no link, when it was unreachable before."""
-        self._wake(peer.sign_id)
+        self._wake(peer)
 
-    def moved(self, peer: Peer, link: Link, why: str) -> None:
+    def moved(self, peer: SignId, link: Link, why: str) -> None:
         """Do nothing: mail is for peers without a link."""
 
-    def lost(self, peer: Peer, reason: str) -> None:
+    def lost(self, peer: SignId, reason: str) -> None:
         """Do nothing: mail goes once an attempt to reach the peer has failed."""
 
-    def released(self, peer: Peer) -> None:
+    def released(self, peer: SignId) -> None:
         """Forget whether ``peer``, in whom nobody here is interested any more, was away."""
-        if peer.sign_id not in self._outgoing:
-            self._away.discard(peer.sign_id)
+        if peer not in self._outgoing:
+            self._away.discard(peer)
 
-    def found(self, peer: Peer) -> None:
+    def found(self, peer: SignId) -> None:
         """Try the relays of ``peer`` again: there is news of where ``peer`` is."""
-        self.nudge(peer.sign_id)
+        self.nudge(peer)
 
     def nudge(self, peer: SignId) -> None:
         """Try to mail to ``peer`` at once: one of its relays has room again, or there is news of where ``peer`` is."""
@@ -175,7 +174,8 @@ class Mailer:
 
     def may_be_deposited(self, peer: SignId) -> bool:
         """Whether what waits for ``peer`` may soon be at a relay."""
-        return bool(self._depositor.relays(peer)) and not self._outbox.queue(peer).why
+        queue = self._outbox.find_made(peer)
+        return bool(self._depositor.relays(peer)) and not (queue is not None and queue.why)
 
     def finished(self, peer: SignId, mail_id: bytes, state: str) -> None:
         """Note what became of an envelope that we left for ``peer``: ``state`` is the word of the relay. Messages that
@@ -193,16 +193,15 @@ class Mailer:
         """Mail what waits for ``peer``, unless it is within reach."""
         if peer not in self._away:
             return
-        queue = self._outbox.queue(peer)
         if peer in self._outgoing:
             self._outgoing[peer].wake()
-        elif not queue.empty:
+        elif self._outbox.waits(peer):
             if self._depositor.relays(peer):
                 self._outgoing[peer] = Outgoing(
-                    peer, queue, self._packer, self._depositor, self._slots, self._stored, self._ended,
-                    self._now, self._random,
+                    peer, self._outbox.queue(peer), self._packer, self._depositor, self._slots, self._stored,
+                    self._ended, self._now, self._random,
                 )  # fmt: skip
-            else:
+            elif (queue := self._outbox.find_made(peer)) is not None:
                 queue.why = ""
 
     def _stored(self, peer: SignId, letter: Letter, relay: str, until: int) -> None:

@@ -5,7 +5,6 @@ from mmplatform.events import Events
 from mmplatform.identity.keys import SignId
 from mmplatform.links.link import Link
 from mmplatform.messaging.bus import Bus
-from mmplatform.peers.peer import Peer
 from mmplatform.plugins import topics
 
 
@@ -15,27 +14,27 @@ class Announcements:
     def __init__(self, events: Events, bus: Bus, own: SignId) -> None:
         self._events, self._bus, self._own = events, bus, own
 
-    def reached(self, peer: Peer) -> None:
-        self._events.emit("connection", peer.sign_id)
-        self._say(topics.ONLINE, peer.sign_id)
+    def reached(self, peer: SignId) -> None:
+        self._events.emit("connection", peer)
+        self._say(topics.ONLINE, peer)
 
-    def lost(self, peer: Peer, reason: str) -> None:
-        self._events.emit("disconnected", peer.sign_id, reason)
-        self._say(topics.OFFLINE, peer.sign_id)
+    def lost(self, peer: SignId, reason: str) -> None:
+        self._events.emit("disconnected", peer, reason)
+        self._say(topics.OFFLINE, peer)
 
-    def moved(self, peer: Peer, link: Link, why: str) -> None:
-        self._events.emit("path", peer.sign_id, link.connection.address, link.min_rtt, why)
+    def moved(self, peer: SignId, link: Link, why: str) -> None:
+        self._events.emit("path", peer, link.connection.address, link.min_rtt, why)
 
-    def unreachable(self, peer: Peer, reason: str) -> None:
-        self._say(topics.FAILED, peer.sign_id)
+    def unreachable(self, peer: SignId, reason: str) -> None:
+        self._say(topics.FAILED, peer)
 
-    def slow(self, peer: Peer) -> None:
+    def slow(self, peer: SignId) -> None:
         """Say nothing: the attempt goes on, and its end will be told."""
 
-    def waiting(self, peer: Peer) -> None:
+    def waiting(self, peer: SignId) -> None:
         """Say nothing: applications know what they sent."""
 
-    def found(self, peer: Peer) -> None:
+    def found(self, peer: SignId) -> None:
         """Say nothing: services brought the news."""
 
     def wants_again(self, peer: str | None) -> None:
@@ -44,7 +43,7 @@ class Announcements:
     def saved(self, peer: str, acks: list[Ack]) -> None:
         """Say nothing: only the senders are told."""
 
-    def released(self, peer: Peer) -> None:
+    def released(self, peer: SignId) -> None:
         """Say nothing: the loss of the last link was told before."""
 
     def _say(self, topic: str, peer: SignId) -> None:

@@ -176,6 +176,7 @@ class Exchange:
         """Stop sending: the link is gone. Durable messages and requests wait for the next link."""
         self.link, self.queue.linked = None, False
         self._sender.link_down()
+        self._outbox.expiry.watch(self.queue)
 
     def discard_realtime(self, known: bool) -> None:
         """Drop realtime messages and replies: there is no other link.
@@ -186,17 +187,6 @@ class Exchange:
             self._receiver.close()
         self._realtime.discard()
         self._acks = {}
-
-    @property
-    def next_expiry(self) -> float:
-        """The time before which nothing that waits expires, in Unix seconds."""
-        return self._sender.next_expiry / 1000
-
-    def expire(self) -> None:
-        """Settle messages that waited too long."""
-        for settled in self._sender.expire(int(self.now() * 1000)):
-            self._outbox.settle(self.peer, settled)
-        self._outbox.refill(self.peer)
 
     # What comes in.
 

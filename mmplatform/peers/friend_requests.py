@@ -121,11 +121,11 @@ class FriendRequests(InternalHandler):
 
     def _friends_changed(self) -> None:
         self._forget_friends()
-        friends = self._contacts.friends
-        for queue in self._outbox.queues():
+        queues = self._outbox.queues()
+        for queue in queues:
             queue.greeted = False
-            if queue.peer in friends and (queue.linked or not queue.empty):
-                self.ask(queue.peer)
+        for peer in [*self._outbox.peers(), *(queue.peer for queue in queues if queue.linked)]:
+            self.ask(peer)
 
     def _forget_friends(self) -> None:
         """Take friends from the list of those who ask; who is none any more is asked again when it becomes one."""

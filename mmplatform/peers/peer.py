@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from mmplatform.accounts import Accounts
@@ -18,19 +19,16 @@ from mmplatform.links.dialer import Dialer
 from mmplatform.links.link import Link
 from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.messaging.options import PUBLIC_SIZE
+from mmplatform.peers.dialling import Dialling
 from mmplatform.peers.exchange import Exchange
 from mmplatform.peers.held import HeldByHandlers
 from mmplatform.peers.link_log import LinkLog
 from mmplatform.peers.path_manager import LOST, REPLACED, PathManager
 from mmplatform.peers.reception import Reception
 from mmplatform.peers.reconnecting import Reconnector
-from mmplatform.peers.turns import Turns
 from mmplatform.plugins.host import Failed
 
 GLARE: Final = 10.0  # seconds between two links within which both ends may have dialled at once
-SHORTEST_TIMER: Final = 0.01  # seconds until messages are looked at that expire now: others that are due soon share it
-LONGEST_TIMER: Final = 3600.0  # seconds between two looks at the wall clock, at most: it may be set
-NEVER: Final = 8e12  # Unix seconds: later than any message may expire
 DUPLICATE: Final = "duplicate"  # why a link is closed: both ends dialled at once, and the other link stays
 TAKEN_OVER: Final = "taken-over"  # why a link is closed, and another used: another run of the node took over
 FIRST: Final = "first"  # why a link is used: there was none
@@ -39,25 +37,16 @@ FIRST: Final = "first"  # why a link is used: there was none
 class PeerEvents(Protocol):
     """Callbacks of a peer, for those who watch all peers."""
 
-    def reached(self, peer: "Peer") -> None:
+    def reached(self, peer: SignId) -> None:
         """The first link to ``peer`` is up."""
 
-    def lost(self, peer: "Peer", reason: str) -> None:
+    def lost(self, peer: SignId, reason: str) -> None:
         """The last link to ``peer`` is gone."""
 
-    def moved(self, peer: "Peer", link: Link, why: str) -> None:
+    def moved(self, peer: SignId, link: Link, why: str) -> None:
         """Frames to ``peer`` go over ``link`` from now on."""
 
-    def unreachable(self, peer: "Peer", reason: str) -> None:
-        """An attempt to reach ``peer`` failed."""
-
-    def slow(self, peer: "Peer") -> None:
-        """An attempt to reach ``peer`` takes long."""
-
-    def waiting(self, peer: "Peer") -> None:
-        """Something waits for ``peer``, and there is no link."""
-
-    def released(self, peer: "Peer") -> None:
+    def released(self, peer: SignId) -> None:
         """Nothing is wanted of ``peer`` any more."""
 
 
@@ -77,32 +66,29 @@ class Surroundings:
     random: Callable[[], float]
     failed: Failed
     link_log: LinkLog
-    turns: Turns
     accounts: Accounts
 
 
 class Peer:
     """Keeps the links to one remote peer. ``reason`` says why there is no link, as far as that is known."""
 
-    def __init__(self, sign_id: SignId, around: Surroundings, events: PeerEvents) -> None:
+    def __init__(self, sign_id: SignId, around: Surroundings, dialling: Dialling, events: PeerEvents) -> None:
         self.sign_id = sign_id
         self.reason = ""
         self.path_manager = PathManager(self, around.own, around.directory, around.dialer, around.random)
         self.monitor = self.path_manager.monitor
-        self.reconnector = Reconnector(self, around.directory, around.dialer, around.turns, around.random)
+        self.reconnector = Reconnector(self, dialling, around.random)
         self.exchange = Exchange(
             sign_id, around.outbox, around.handled, around.dispatcher, around.reception, around.contacts.scope,
-            around.now, self.reconnector.dial, self.monitor.request_sent,
+            around.now, partial(dialling.dial, sign_id), self.monitor.request_sent,
             HeldByHandlers(around.accounts.of(sign_id, "", around.contacts.known(sign_id)), self._read_on),
         )  # fmt: skip
         self.queue = self.exchange.queue
         around.handled.receiver(sign_id).gave_way = self._give_way
         self._links: list[Link] = []  # links that became ready, until they are lost
         self._last: Link | None = None  # the link that was chosen last, while any is up
-        self._around, self._events = around, events
+        self._around, self._dialling, self._events = around, dialling, events
         self._loop = asyncio.get_running_loop()
-        self._expiry: asyncio.TimerHandle | None = None
-        self._expiry_due = NEVER
         self._closed = False
 
     @property
@@ -131,48 +117,21 @@ class Peer:
         return self._around.dispatcher.largest(scope) + MAX_HEAD
 
     @property
+    def hurried(self) -> bool:
+        """Whether somebody here waits for a link or an answer right now."""
+        return self.reconnector.awaited or bool(self.exchange.pending.unanswered)
+
+    @property
     def wanted(self) -> bool:
         """Whether somebody here waits for the peer."""
-        return not self.queue.empty or self.reconnector.awaited or bool(self.exchange.pending.unanswered)
+        return not self.queue.empty or self.hurried
 
     @property
     def idle(self) -> bool:
         """Whether nothing here needs this object."""
-        return not (self.reconnector.dialling or self._links or self.wanted)
-
-    def wake(self) -> None:
-        """Send the durable messages that wait, or dial."""
-        self._watch_expiry()
-        if self.link is not None:
-            self.exchange.arm()
-        else:
-            self._events.waiting(self)
-            self.reconnector.dial()
+        return not (self.sign_id in self._dialling or self._links or self.wanted)
 
     # Links.
-
-    def dial(self) -> None:
-        """Try to reach the peer, and go on while something waits for it."""
-        self.reconnector.dial()
-
-    def introduce(self) -> None:
-        """Try to reach the peer until it was reached once: the peer cannot know where we are now."""
-        self.reconnector.introduce()
-
-    def nudge(self) -> None:
-        """Begin the next attempt at once: there is news of the peer."""
-        self.reconnector.nudge()
-        self.path_manager.peer_may_have_moved()
-
-    def network_changed(self) -> None:
-        """Begin the next attempt at once, and look at all links: our own addresses changed."""
-        self.reconnector.nudge()
-        self.path_manager.network_changed()
-
-    def present(self) -> None:
-        """Begin the next attempt at once: the peer can be reached now."""
-        self.reconnector.present()
-        self.path_manager.peer_may_have_moved()
 
     async def connect(self, timeout: float) -> Link:
         """The link in use, dialled when there is none. Raises Unreachable with the reason after ``timeout`` seconds."""
@@ -186,9 +145,7 @@ class Peer:
     async def close(self) -> None:
         """End everything; messages that wait are on disk."""
         self._closed = True
-        if self._expiry is not None:
-            self._expiry.cancel()
-        await self.reconnector.close()
+        self.reconnector.close()
         await self.path_manager.close()
         self.exchange.flush()
         self.disconnect("stopping")
@@ -200,7 +157,7 @@ class Peer:
         try:
             state = decode_resume(resume)
         except ProtocolError:
-            self._events.released(self)
+            self._events.released(self.sign_id)
             raise
         if self._closed:
             link.close("stopping")
@@ -213,7 +170,7 @@ class Peer:
         active = self.link
         if active is None:
             self.use(link, state.acks, FIRST)
-            self._events.reached(self)
+            self._events.reached(self.sign_id)
             return
         if active.epoch != link.epoch:
             self.use(link, state.acks, TAKEN_OVER)
@@ -267,8 +224,7 @@ class Peer:
         self.path_manager.stop()
         self.reason = str(error) if error is not None else "closed"
         self.exchange.discard_realtime(self.known)
-        self._events.lost(self, self.reason)
-        self._watch_expiry()
+        self._events.lost(self.sign_id, self.reason)
         self.reconnector.last_link_lost(link)
         if self.reason.endswith(TAKEN_OVER):
             self._around.failed(LocalError(f"another node runs with this key: {self.sign_id} now talks to that one"))
@@ -296,18 +252,6 @@ class Peer:
             if self.exchange.held.crowded:
                 link.hold_up()
 
-    # Called by the reconnector.
-
-    def unreachable(self, reason: str) -> None:
-        """Tell that an attempt to reach the peer failed, and there is no link."""
-        self.reason = reason
-        self._around.link_log.unreachable(self.sign_id, reason)
-        self._events.unreachable(self, reason)
-
-    def slow_to_reach(self) -> None:
-        """Tell that an attempt to reach the peer takes long, and there is no link."""
-        self._events.slow(self)
-
     # Inside.
 
     def _read_on(self) -> None:
@@ -334,20 +278,4 @@ class Peer:
         self.path_manager.chosen(link)
         old, self._last = self._last, link
         self._around.link_log.moved(self.sign_id, link, old, why)
-        self._events.moved(self, link, why)
-
-    def _watch_expiry(self) -> None:
-        """Set the one timer for all messages that wait."""
-        due = self.exchange.next_expiry
-        if self._closed or due >= self._expiry_due:
-            return
-        if self._expiry is not None:
-            self._expiry.cancel()
-        self._expiry_due = due
-        wait = min(max(due - self._around.now(), SHORTEST_TIMER), LONGEST_TIMER)
-        self._expiry = self._loop.call_later(wait, self._expire)
-
-    def _expire(self) -> None:
-        self._expiry, self._expiry_due = None, NEVER
-        self.exchange.expire()
-        self._watch_expiry()
+        self._events.moved(self.sign_id, link, why)

@@ -1,13 +1,14 @@
-"""The remote peers of a node: one object each, made when it is needed and released when nothing wants it any more."""
+"""The remote peers of a node: one object each, made when a link is up or waited for, not while one is just dialled."""
 
 import asyncio
 from typing import Protocol
 
 from mmplatform.delivery.wire import Ack, Resumption, encode_packet
 from mmplatform.errors import LocalError
-from mmplatform.identity.keys import SignId
+from mmplatform.identity.keys import SignId, parse_sign_id
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links.link import Link
+from mmplatform.peers.dialling import Dialling
 from mmplatform.peers.peer import Peer, PeerEvents, Surroundings
 from mmplatform.peers.status import PeerStatus, status_of
 
@@ -15,7 +16,16 @@ from mmplatform.peers.status import PeerStatus, status_of
 class PeerWatcher(PeerEvents, Protocol):
     """Callbacks for what happens to every peer."""
 
-    def found(self, peer: Peer) -> None:
+    def unreachable(self, peer: SignId, reason: str) -> None:
+        """An attempt to reach ``peer`` failed."""
+
+    def slow(self, peer: SignId) -> None:
+        """An attempt to reach ``peer`` takes long."""
+
+    def waiting(self, peer: SignId) -> None:
+        """Something waits for ``peer``, and there is no link."""
+
+    def found(self, peer: SignId) -> None:
         """There is news of where ``peer`` is."""
 
     def wants_again(self, peer: str | None) -> None:
@@ -26,7 +36,7 @@ class PeerWatcher(PeerEvents, Protocol):
 
 
 class Peers:
-    """Makes and releases peers; ``by_id`` holds them.
+    """Makes and releases peers; ``by_id`` holds them. ``dialling`` dials them, and those of whom there is no object.
 
     ``running`` is set while the node runs: before, nobody is dialled.
     """
@@ -34,31 +44,51 @@ class Peers:
     def __init__(self, around: Surroundings, epoch: int) -> None:
         self.by_id: dict[str, Peer] = {}
         self.running = False
+        self.dialling = Dialling(self, around.directory, around.dialer, around.random)
         self._around, self._epoch = around, epoch
+        self._reasons: dict[str, str] = {}  # why those of whom there is no object could not be reached
         self._watchers: list[PeerWatcher] = []
 
     def watch(self, watcher: PeerWatcher) -> None:
         """Tell ``watcher`` what happens to peers, in the order in which watchers came."""
         self._watchers.append(watcher)
 
+    def destination(self, text: str) -> SignId:
+        """Return ``text`` as the key of a remote peer. Raises InvalidKey, or LocalError for our own key."""
+        sign_id = parse_sign_id(text)
+        if sign_id == self._around.own:
+            raise LocalError("this is our own key; send to it is local")
+        return sign_id
+
     def peer(self, sign_id: SignId) -> Peer:
         """The object of one remote peer, made when there is none. Raises LocalError for our own key."""
         peer = self.by_id.get(sign_id)
         if peer is None:
-            if sign_id == self._around.own:
-                raise LocalError("this is our own key; send to it is local")
-            peer = self.by_id[sign_id] = Peer(sign_id, self._around, self)
+            peer = Peer(self.destination(sign_id), self._around, self.dialling, self)
+            self.by_id[sign_id] = peer
+            peer.reason = self._reasons.pop(sign_id, "")
+            for address, reason in self.dialling.troubles.get(sign_id, {}).items():
+                peer.path_manager.failed(address, reason)
         return peer
 
     async def close(self) -> None:
         """End every link; messages that wait are on disk."""
+        await self.dialling.close()
         await asyncio.gather(*(peer.close() for peer in list(self.by_id.values())))
 
     # What is asked of all peers.
 
+    def link(self, peer: str) -> Link | None:
+        """The link to ``peer`` that is in use."""
+        return self.by_id[peer].link if peer in self.by_id else None
+
     def linked(self, peer: str) -> bool:
         """Whether a link to ``peer`` is up."""
-        return peer in self.by_id and self.by_id[peer].link is not None
+        return self.link(peer) is not None
+
+    def reason(self, peer: str) -> str:
+        """Why there is no link to ``peer``, as far as that is known."""
+        return self.by_id[peer].reason if peer in self.by_id else self._reasons.get(peer, "")
 
     def links(self) -> list[tuple[SignId, Link]]:
         """Every link that is up, with the peer at its other end."""
@@ -67,18 +97,23 @@ class Peers:
     def statuses(self) -> list[PeerStatus]:
         """The status of everybody known or connected."""
         around = self._around
-        contacts, directory = around.contacts, around.directory
-        keys = dict.fromkeys([*contacts.friends, *contacts.devices, *directory.peers(), *map(SignId, self.by_id)])
-        return [
-            status_of(key, self.by_id.get(key), contacts, directory, around.outbox) for key in keys if key != around.own
-        ]
+        known = [*around.contacts.friends, *around.contacts.devices, *around.directory.peers()]
+        keys = dict.fromkeys([*known, *self.dialling.peers(), *map(SignId, self.by_id)])
+        return [self._status(key) for key in keys if key != around.own]
 
     # What happens around peers.
 
     def wake(self, peer: str) -> None:
         """Send the durable messages that wait for ``peer``, or dial."""
-        if self.running:
-            self.peer(SignId(peer)).wake()
+        if not self.running:
+            return
+        there = self.by_id.get(peer)
+        if there is not None and there.link is not None:
+            there.exchange.arm()
+        else:
+            for watcher in self._watchers:
+                watcher.waiting(SignId(peer))
+            self.dialling.dial(SignId(peer))
 
     def saved(self, peer: str, acks: list[Ack]) -> None:
         """Acknowledge to ``peer`` the messages that ``acks`` names: they are handled and on disk."""
@@ -97,20 +132,24 @@ class Peers:
 
     def found(self, peer: SignId) -> None:
         """Begin the next attempt to reach ``peer`` at once: there is news of where it is."""
+        self.dialling.nudge(peer)
         if peer in self.by_id:
-            self.by_id[peer].nudge()
-            for watcher in self._watchers:
-                watcher.found(self.by_id[peer])
+            self.by_id[peer].path_manager.peer_may_have_moved()
+        for watcher in self._watchers:
+            watcher.found(peer)
 
     def present(self, peer: SignId) -> None:
         """Begin the next attempt to reach ``peer`` at once: it can be reached now."""
+        self.dialling.present(peer)
         if peer in self.by_id:
-            self.by_id[peer].present()
+            self.by_id[peer].path_manager.peer_may_have_moved()
 
     def network_changed(self) -> None:
-        """Have every peer look at its links: our own addresses changed."""
-        for peer in self.by_id.values():
-            peer.network_changed()
+        """Begin all attempts anew, and have every peer look at its links: our own addresses changed."""
+        for peer in self.dialling.peers():
+            self.dialling.nudge(peer)
+        for there in self.by_id.values():
+            there.path_manager.network_changed()
 
     # What links ask (links/factory.py).
 
@@ -126,35 +165,65 @@ class Peers:
 
     # What peers tell (PeerEvents).
 
-    def reached(self, peer: Peer) -> None:
+    def reached(self, peer: SignId) -> None:
+        self.dialling.reached(peer)
         for watcher in self._watchers:
             watcher.reached(peer)
 
-    def lost(self, peer: Peer, reason: str) -> None:
+    def lost(self, peer: SignId, reason: str) -> None:
         for watcher in self._watchers:
             watcher.lost(peer, reason)
         self.released(peer)
 
-    def moved(self, peer: Peer, link: Link, why: str) -> None:
+    def moved(self, peer: SignId, link: Link, why: str) -> None:
         for watcher in self._watchers:
             watcher.moved(peer, link, why)
 
-    def unreachable(self, peer: Peer, reason: str) -> None:
+    def released(self, peer: SignId) -> None:
+        """Forget a stranger of whom nothing is wanted."""
+        there = self.by_id.get(peer)
+        busy = there is not None and not there.idle
+        if not (busy or peer in self.dialling or self._around.contacts.known(peer)):
+            self.by_id.pop(peer, None)
+            self._reasons.pop(peer, None)
+            for watcher in self._watchers:
+                watcher.released(peer)
+            self._around.outbox.release(peer)
+
+    # What is asked and told by who dials (DialledPeers).
+
+    def wanted(self, peer: SignId) -> bool:
+        return self._around.outbox.waits(peer) or self.hurried(peer)
+
+    def hurried(self, peer: SignId) -> bool:
+        return peer in self.by_id and self.by_id[peer].hurried
+
+    def address_failed(self, peer: SignId, address: str, reason: str) -> None:
+        if peer in self.by_id:
+            self.by_id[peer].path_manager.failed(address, reason)
+
+    def unreachable(self, peer: SignId, reason: str) -> None:
+        self._around.link_log.unreachable(peer, reason)
+        if peer in self.by_id:
+            self.by_id[peer].reason = reason
+        else:
+            self._reasons[peer] = reason
         for watcher in self._watchers:
             watcher.unreachable(peer, reason)
 
-    def slow(self, peer: Peer) -> None:
+    def slow(self, peer: SignId) -> None:
         for watcher in self._watchers:
             watcher.slow(peer)
 
-    def waiting(self, peer: Peer) -> None:
-        for watcher in self._watchers:
-            watcher.waiting(peer)
+    def dialled(self, peer: SignId, up: bool) -> None:
+        if peer in self.by_id:
+            self.by_id[peer].reconnector.dialled(up)
+        else:
+            self.released(peer)
 
-    def released(self, peer: Peer) -> None:
-        """Forget a stranger of whom nothing is wanted."""
-        if peer.idle and not self._around.contacts.known(peer.sign_id):
-            self.by_id.pop(peer.sign_id, None)
-            for watcher in self._watchers:
-                watcher.released(peer)
-            self._around.outbox.release(peer.sign_id)
+    # Inside.
+
+    def _status(self, peer: SignId) -> PeerStatus:
+        around, there = self._around, self.by_id.get(peer)
+        troubles = there.path_manager.troubles if there is not None else self.dialling.troubles.get(peer, {})
+        return status_of(peer, there, self.reason(peer), troubles, around.contacts, around.directory, around.outbox)

@@ -43,9 +43,15 @@ class PeerStatus(NamedTuple):
 
 
 def status_of(
-    sign_id: SignId, peer: Peer | None, contacts: Contacts, directory: Directory, outbox: Outbox
+    sign_id: SignId,
+    peer: Peer | None,
+    reason: str,
+    troubles: Mapping[str, str],
+    contacts: Contacts,
+    directory: Directory,
+    outbox: Outbox,
 ) -> PeerStatus:
-    """The status of ``sign_id``, who is known or connected; ``peer`` is None when there is no object."""
+    """The status of ``sign_id``, who is known, connected or dialled; ``peer`` is None when there is no object."""
     link = peer.link if peer is not None else None
     return PeerStatus(
         sign_id,
@@ -56,9 +62,9 @@ def status_of(
         link.rtt if link is not None else 0.0,
         outbox.waits(sign_id),
         directory.found_by(sign_id),
-        peer.reason if peer is not None else "",
+        reason,
         _links_of(peer) if peer is not None else (),
-        dict(peer.path_manager.troubles) if peer is not None else {},
+        dict(troubles),
     )
 
 

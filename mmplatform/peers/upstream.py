@@ -7,13 +7,13 @@ from typing import Any, Final
 
 from mmplatform.delivery.wire import Event
 from mmplatform.durable.outbox import Outbox
+from mmplatform.durable.queues import PeerQueue
 from mmplatform.errors import ControlTopic, InvalidPayload, LocalError, NotRunning
 from mmplatform.identity.circles import is_control_topic
 from mmplatform.identity.keys import SignId, parse_sign_id
 from mmplatform.message import DEFAULT_EXPIRY, MAX_PAYLOAD, Delivery, Message, Outcome, Priority, check_topic
 from mmplatform.messaging.api import SentHere
 from mmplatform.messaging.dispatch import Dispatcher
-from mmplatform.peers.peer import Peer
 from mmplatform.peers.registry import Peers
 from mmplatform.plugins.host import Failed
 
@@ -40,7 +40,7 @@ class NodeUpstream:
         self.running = False
         self.realtime_dropped = 0  # messages for peers without a link
         self._outbox, self._peers, self._by_id, self._now = outbox, peers, peers.by_id, now
-        self._protocols, self._greet = dispatcher.protocols, greet
+        self._protocols, self._greet, self._find_queue = dispatcher.protocols, greet, outbox.find_made
 
     async def post(
         self,
@@ -58,12 +58,16 @@ class NodeUpstream:
         _check_remote(topic)  # all of it here: for the smallest messages one more call would count
         if not self.running:
             self.check_running()
-        exchange = (self._by_id.get(destination) or self._peers.peer(parse_sign_id(destination))).exchange
+        there = self._by_id.get(destination)
         if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(payload, protocol)
-        if not exchange.send_event(Event(topic, protocol, payload), len(payload) + len(topic) + 8):
+        size = len(payload) + len(topic) + 8
+        if there is None or not there.exchange.send_event(Event(topic, protocol, payload), size):
+            if there is None:
+                self._peers.dialling.dial(self._peers.destination(destination))
             self.realtime_dropped += 1
             return _event(destination, NO_LINK)
+        exchange = there.exchange
         if exchange.busy:
             await exchange.room()
         return exchange.sent
@@ -79,12 +83,11 @@ class NodeUpstream:
         priority: Priority | str | int,
     ) -> Delivery:
         """Send a durable message to a remote peer; see :meth:`mmplatform.messaging.api.Upstream.save`."""
-        peer = self._by_id.get(destination)
-        if peer is None or not self.running:
-            peer = self._peer(destination, topic)
+        queue = self._find_queue(destination)
+        if queue is None or not self.running:
+            queue = self._queue(destination, topic)
         else:
             _check_remote(topic)
-        queue = peer.queue
         if self._outbox.admission.crowded(queue):
             await self._outbox.room(queue)
             self.check_running()
@@ -104,7 +107,9 @@ class NodeUpstream:
 
     def ask(self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float) -> asyncio.Future[bytes]:
         """Send a request; the future gets the reply's bytes. See :meth:`mmplatform.messaging.api.API.request`."""
-        peer = self._peer(destination, topic)
+        _check_remote(topic)
+        self.check_running()
+        peer = self._by_id.get(destination) or self._peers.peer(parse_sign_id(destination))
         if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(payload, protocol)
         return peer.exchange.request(topic, protocol, payload, timeout)
@@ -122,11 +127,11 @@ class NodeUpstream:
             end(result)
         return delivery
 
-    def _peer(self, destination: str, topic: str) -> Peer:
-        """Return the peer to whom a message on ``topic`` may be sent. Raises what says that it may not."""
+    def _queue(self, destination: str, topic: str) -> PeerQueue:
+        """Return the queue into which a message on ``topic`` may be put. Raises what says that it may not."""
         _check_remote(topic)
         self.check_running()
-        return self._by_id.get(destination) or self._peers.peer(parse_sign_id(destination))
+        return self._outbox.queue(self._peers.destination(destination))
 
     def check_running(self) -> None:
         """Raise NotRunning unless the node runs."""

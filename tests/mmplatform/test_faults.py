@@ -67,7 +67,7 @@ async def test_a_full_disk_at_the_sender(disk: Disk) -> None:
             accepted.append(number)
         world.network.up = True
         await alice.add(bob.ticket())
-        alice.parts.peers.peer(bob.sign_id).nudge()
+        alice.parts.peers.found(bob.sign_id)
         await alice.flush(bob.sign_id, timeout=20)
         assert [number for number, _ in heard] == accepted
 
@@ -83,7 +83,7 @@ async def test_a_sender_whose_disk_is_full_still_delivers_what_it_has(disk: Disk
         sent = [await alice.messaging.send("n", bob.sign_id, [number, bytes(20_000)]) for number in range(30)]
         disk.fill()
         world.network.up = True
-        alice.parts.peers.peer(bob.sign_id).nudge()
+        alice.parts.peers.found(bob.sign_id)
         await asyncio.wait_for(asyncio.gather(*sent), 20)
         assert [number for number, _ in heard] == list(range(30))
         disk.give_back()
@@ -272,12 +272,12 @@ async def test_a_clock_set_back_postpones_an_expiry_and_loses_nothing() -> None:
     async with alice:
         delivery = await alice.messaging.send("n", identity(9).sign_id, 1, expire_after=0.5)
         clock.skew = -3600
-        peer = alice.parts.peers.peer(identity(9).sign_id)
-        peer._expire()
+        expiry = alice.parts.outbox.expiry
+        expiry.look()
         assert delivery.state == "waiting"
         clock.skew = 0
         await asyncio.sleep(0)
-        peer.wake()
+        expiry.look()
         with pytest.raises(Expired):
             await asyncio.wait_for(delivery, 5)
     assert world.network.up

@@ -169,7 +169,7 @@ async def test_control_goes_first_and_low_last() -> None:
             for priority in ("low", "normal", "high", "control")
         ]
         world.network.up = True
-        alice.parts.peers.peer(bob.sign_id).nudge()
+        alice.parts.peers.found(bob.sign_id)
         await asyncio.gather(*sent)
         assert heard == [f"{p} {n}" for p in ("control", "high", "normal", "low") for n in range(3)]
         with pytest.raises(ValueError, match="priority"):

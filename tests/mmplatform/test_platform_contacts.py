@@ -283,7 +283,7 @@ async def test_a_node_that_moved_calls_its_friends_until_they_answer() -> None:
         await bob.add(alice.ticket(), circle="friends")
     async with world.node(1, storage=stores[0], connection_info=["memory://elsewhere"]) as alice:
         heard = collect(alice)
-        await until(lambda: alice.parts.peers.peer(identity(2).sign_id).reason)
+        await until(lambda: alice.parts.peers.reason(identity(2).sign_id))
         async with world.node(2, storage=stores[1], connection_info=["memory://2"]) as bob:
             await (await bob.messaging.send("chat", alice.sign_id, "found"))
         assert heard == ["found"]

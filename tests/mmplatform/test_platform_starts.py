@@ -1,6 +1,8 @@
 """Starts and stops that meet: whoever waits for the one hears of the other, and nothing stays open."""
 
 import asyncio
+import gc
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,10 @@ import pytest
 
 from mmplatform import LocalError, NotRunning, Platform
 from mmplatform.identity.keys import Identity
+from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.plugins.service import Service, ServiceHost
 from mmplatform.storage.memory import MemoryStorage
+from tests.support.waiting import until
 from tests.support.world import World, listen_to
 
 
@@ -163,17 +167,40 @@ async def test_the_log_names_the_part_that_cannot_stop(caplog: pytest.LogCapture
     assert "no way; it came from Stops.stop" in caplog.text
 
 
+async def _filled(destinations: int, addresses: int = 0) -> MemoryStorage:
+    """A storage with a message for each of many destinations, the first of whom have an address of nobody."""
+    storage = MemoryStorage()
+    async with World().node(1, storage=storage) as node:
+        for number in range(destinations):
+            key = Identity.generate()
+            if number < addresses:
+                node.directory.put(NodeInfo.create(key, ["memory://nobody"], 1, int(time.time()) + 1000), "ticket")
+            await node.messaging.send("n", key.sign_id, number)
+    return storage
+
+
 async def test_thousands_for_whom_something_waits_are_dialled_a_few_at_a_time() -> None:
-    storage, world = MemoryStorage(), World()
-    async with world.node(1, storage=storage) as node:
-        for number in range(400):
-            await node.messaging.send("n", Identity.generate().sign_id, number)
-    node = world.node(1, storage=storage)
+    node = World().node(1, storage=await _filled(400))
     await node.start()
-    known, most = 0, len(node.parts.peers.by_id)
-    while known < 400:
+    tried, most = 0, 0
+    while tried < 400:
         await asyncio.sleep(0)
-        most = max(most, len(node.parts.peers.by_id) - known)
-        known = len(node.parts.peers.by_id)
+        now = sum(bool(peer.reason) for peer in node.peers())
+        most, tried = max(most, now - tried), now
     await node.stop()
     assert most <= 100
+
+
+async def test_a_destination_at_rest_costs_three_objects() -> None:
+    """Python's collector walks through all objects in one go: with 10,000 destinations, the loop waits for it."""
+    storage = await _filled(200, addresses=200)
+    node = World().node(1, storage=storage)
+    gc.collect()
+    before = len(gc.get_objects())
+    await node.start()
+    await until(lambda: len(node.peers()) == 200 and all(peer.reason for peer in node.peers()))
+    await until(lambda: not [task for task in asyncio.all_tasks() if task.get_name().startswith("mm dial")])
+    gc.collect()
+    each = (len(gc.get_objects()) - before) / 200
+    await node.stop()
+    assert each < 8  # the record, its entry, who is away; and what a node has, shared by all

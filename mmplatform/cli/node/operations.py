@@ -61,7 +61,7 @@ async def add(context: Context, served: Served, ticket: str, name: str, circle: 
     await platform.storage.get(b"")  # a read comes after the writes before it
     reachable = platform.directory.known(peer) is not None
     if reachable:
-        platform.parts.peers.peer(peer).nudge()
+        platform.parts.peers.found(peer)
     return {
         "signId": peer,
         "name": platform.contacts.name(peer),
@@ -161,7 +161,7 @@ async def waiting(context: Context, served: Served, peer: str | None, limit: int
     wanted = sending.resolve(platform, peer) if peer is not None else None
     await _dialled(context)
     outbox = platform.parts.outbox
-    about = outbox.count if wanted is None else outbox.count_of(outbox.queue(wanted))
+    about = outbox.count if wanted is None else outbox.count_of(outbox.peek(wanted))
     chunk: list[dict[str, Any]] = []
     count = 0
     async for message in _unended(platform, wanted):
@@ -233,7 +233,7 @@ async def diagnose(context: Context, served: Served, peer: str | None, servers: 
 
 async def cut(context: Context, served: Served, peer: str) -> bool:
     """Abort the connection to a peer, as a broken cable would (for mm demo and tests)."""
-    link = context.platform.parts.peers.peer(sending.resolve(context.platform, peer)).link
+    link = context.platform.parts.peers.link(sending.resolve(context.platform, peer))
     if link is not None:
         link.connection.abort()
     return link is not None

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from mmplatform.cli.control import Served
-from mmplatform.errors import DeliveryError, InvalidKey, MMError, Unreachable
+from mmplatform.errors import DeliveryError, InvalidKey, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.message import Delivery
 from mmplatform.platform import Platform
@@ -115,11 +115,8 @@ def link_to(platform: Platform, peer: SignId) -> dict[str, Any]:
     """Whether there is a link, and why not."""
     if peer == platform.sign_id:
         return {"connected": True, "reason": ""}
-    try:
-        found = platform.parts.peers.peer(peer)
-    except MMError as error:  # pragma: no cover - the node is stopping
-        return {"connected": False, "reason": str(error)}
-    return {"connected": found.link is not None, "reason": found.reason or "it does not answer yet"}
+    peers = platform.parts.peers
+    return {"connected": peers.linked(peer), "reason": peers.reason(peer) or "it does not answer yet"}
 
 
 async def ping(platform: Platform, peer: str, timeout: float) -> float:

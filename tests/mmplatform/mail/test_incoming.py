@@ -11,7 +11,7 @@ from mmplatform.delivery.wire import WINDOW, Batch, Event, Frame, Piece, Ping, R
 from mmplatform.identity.keys import Identity
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.mail import incoming
-from mmplatform.peers import reconnecting
+from mmplatform.peers import dialling
 from mmplatform.session.envelope import seal
 from tests.support.relays import Mailbox, Person, Relay, people, sent
 from tests.support.waiting import until
@@ -147,7 +147,7 @@ async def test_mail_does_not_wait_for_the_end_of_a_slow_attempt(monkeypatch: pyt
     async def for_ever(*_: object) -> None:
         await asyncio.get_running_loop().create_future()
 
-    monkeypatch.setattr(reconnecting, "SLOW", 0.01)
+    monkeypatch.setattr(dialling, "SLOW", 0.01)
     monkeypatch.setattr(Mailbox, "dial", for_ever)
     relay = Relay()
     alice, bob = Person(1, relay), Person(2, relay)

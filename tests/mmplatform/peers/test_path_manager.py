@@ -234,7 +234,7 @@ async def test_a_stranger_cannot_have_us_dial_our_own_network_or_learn_where_one
     quick = fast()
     async with open_and_hidden(quick, where, shown) as (alice, bob):
         for _ in range(20):
-            bob.parts.peers.peer(alice.sign_id).nudge()
+            bob.parts.peers.found(alice.sign_id)
             await pace(0.005)
         assert quick.dials == []
 
@@ -247,7 +247,7 @@ async def test_a_dead_address_of_a_stranger_is_tried_once(monkeypatch: pytest.Mo
     async with open_and_hidden(quick, PUBLIC) as (alice, bob):
         await until(lambda: quick.dials)
         for _ in range(20):
-            bob.parts.peers.peer(alice.sign_id).nudge()
+            bob.parts.peers.found(alice.sign_id)
             await pace(0.005)
         assert quick.dials == [f"fast://{PUBLIC}"]
         assert active(bob, alice) == "slow"
@@ -382,7 +382,7 @@ async def test_the_listener_tells_when_addresses_change() -> None:
         changes: list[str] = []
         transport = alice.parts.plugins.transports[0]
         transport.reachable = lambda: ["fast://elsewhere"]  # type: ignore[method-assign]
-        alice.parts.peers.peer(bob.sign_id).network_changed = lambda: changes.append("changed")  # type: ignore[method-assign]
+        alice.parts.peers.peer(bob.sign_id).path_manager.network_changed = lambda: changes.append("changed")  # type: ignore[method-assign]
         await alice.parts.listener.look_again()
         await alice.parts.listener.look_again()
         assert changes == ["changed"]

@@ -7,8 +7,10 @@ import pytest
 
 from mmplatform import Unreachable
 from mmplatform.errors import NotRunning
+from mmplatform.identity.keys import SignId
 from mmplatform.links import backoff
 from mmplatform.peers import reconnecting as module
+from mmplatform.peers.dialling import Away
 from mmplatform.peers.peer import Peer
 from tests.support.peers import acquainted, peer_of
 from tests.support.waiting import until
@@ -59,13 +61,14 @@ async def test_a_renewal_that_fails_is_tried_again_and_the_link_is_kept(monkeypa
         first = peer_of(alice, bob).link
         world.network.up = False
         failures: list[Any] = []
-        tried = peer_of(alice, bob).reconnector._dial_once
+        dialling = alice.parts.peers.dialling
+        tried = dialling._dial_once
 
-        async def dial_once() -> bool:
-            failures.append(await tried())
+        async def dial_once(peer: SignId, away: Away) -> bool:
+            failures.append(await tried(peer, away))
             return bool(failures[-1])
 
-        monkeypatch.setattr(peer_of(alice, bob).reconnector, "_dial_once", dial_once)
+        monkeypatch.setattr(dialling, "_dial_once", dial_once)
         await until(lambda: failures.count(False) >= 2)
         assert peer_of(alice, bob).link is first
         world.network.up = True
@@ -85,7 +88,7 @@ async def test_a_link_lost_while_it_is_renewed_is_dialled_again(monkeypatch: pyt
         world.cut()
         await until(lambda: peer.link is None and peer.reason)
         world.network.up = True
-        peer.nudge()
+        alice.parts.peers.found(bob.sign_id)
         await sending
         assert heard == [1]
 
