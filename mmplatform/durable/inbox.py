@@ -24,7 +24,6 @@ from mmplatform.durable.inbox_rows import (
     encode_message,
     number_of,
     parse_key,
-    size_of,
     topic_prefix,
 )  # fmt: skip
 from mmplatform.errors import CodecError, StorageCorrupt, StorageError
@@ -37,7 +36,7 @@ LOOK_EVERY: Final = 3600.0  # seconds between two looks for what expires, at mos
 LOOK_AGAIN: Final = 1.0  # seconds until a look that failed is taken again
 PAGE: Final = 4096  # keys read at once at the start
 PAGE_ROWS: Final = 512  # messages read at once
-PAGE_BYTES: Final = 1024 * 1024  # of these, but for the last one
+PAGE_BYTES: Final = 1024 * 1024  # of these, unless the first one alone has more
 OUT_OF_ORDER: Final = StorageCorrupt("the rows of the inbox are out of order; restore the file from a backup")
 
 
@@ -229,8 +228,7 @@ class Inbox:
     async def rows(self, prefix: bytes, after: bytes = b"") -> list[tuple[bytes, bytes]]:
         """Return the next rows behind the key ``after``, about PAGE_BYTES of them; see :meth:`page`."""
         start = after + b"\0" if after else b""
-        count = _fitting(await self._storage.keys(prefix, start, PAGE_ROWS))
-        return self._in_order(await self._storage.scan(prefix, start, count), start) if count else []
+        return self._in_order(await self._storage.page(prefix, start, PAGE_ROWS, PAGE_BYTES), start)
 
     def read(self, encoded: bytes, value: bytes) -> tuple[InboxKey, InboxMessage] | None:
         """Return the message in a row, None for one that is gone; a damaged one is put aside."""
@@ -409,13 +407,3 @@ class Inbox:
         except StorageError:
             topic.expires = min(topic.expires, before)
             raise
-
-
-def _fitting(keys: list[bytes]) -> int:
-    """Return how many of the first messages, at least one, are about PAGE_BYTES."""
-    size = 0
-    for count, key in enumerate(keys, 1):
-        size += size_of(key)
-        if size > PAGE_BYTES:
-            return count
-    return len(keys)

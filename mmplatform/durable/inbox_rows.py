@@ -113,11 +113,6 @@ def number_of(key: bytes) -> int:
     return int.from_bytes(key[-24:-16])
 
 
-def size_of(key: bytes) -> int:
-    """Return the size that the key of a kept message says, of a damaged one whatever is there."""
-    return int.from_bytes(key[-8:])
-
-
 @lru_cache(maxsize=256)
 def _parse_place(start: bytes) -> tuple[bytes, str, str, str] | None:
     """Return what the start of a key says, up to the topic: prefix, peer, protocol and topic; most keys share it."""
