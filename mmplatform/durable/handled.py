@@ -13,10 +13,10 @@ from typing import Final
 
 from mmplatform.codec import Decoder, encode
 from mmplatform.delivery.fragments import KNOWN, STRANGERS, Budget
-from mmplatform.delivery.receipts import EndOfOne
+from mmplatform.delivery.receipts import Entry
 from mmplatform.delivery.receiver import MAX_KEPT, Receiver, SequenceState, Stream
 from mmplatform.delivery.sender import LANES
-from mmplatform.delivery.wire import Ack, Ending
+from mmplatform.delivery.wire import Ack
 from mmplatform.durable.handled_log import INBOX, LOGGED, STREAM, HandledLog, HandledNote
 from mmplatform.errors import StorageCorrupt, StorageError
 from mmplatform.storage.contract import Row, Storage
@@ -25,7 +25,7 @@ KEEP_MS: Final = 15 * 24 * 3600 * 1000  # twice the default time to live, and a 
 MAX_STRANGERS: Final = 10_000
 RETRY_AFTER: Final = 1.0  # seconds until a failed write is tried again
 
-EndedMessage = tuple[str, EndOfOne]  # the recipient of the receipt, and the end
+EndedMessages = tuple[str, Entry]  # the recipient of the receipt, and messages of its that ended alike
 Saving = list[tuple[str, Receiver, list[tuple[Stream, bytes, Ack]]]]  # peers, and what of each is written
 
 _kept = Decoder(SequenceState, MAX_KEPT)
@@ -52,8 +52,8 @@ class Handled:
         self._receivers: dict[str, Receiver] = {}
         self._dirty: dict[str, Receiver] = {}
         self._attached: list[Row] = []
-        self._ended: list[EndedMessage] = []
-        self.tell: Callable[[list[EndedMessage]], None] = lambda ended: None  # writes receipts at once
+        self._ended: list[EndedMessages] = []
+        self.tell: Callable[[list[EndedMessages]], None] = lambda ended: None  # writes receipts at once
         self._watchers: list[Callable[[list[Row]], None]] = []
         self._log = log
         self._unlogged: HandledNote | None = None
@@ -159,25 +159,24 @@ class Handled:
             self._dirty[peer] = receiver
             self._schedule()
 
-    def amend(self, peer: str, lane: int, epoch: int, seq: int, ending: Ending) -> None:
-        """Note how a message ended that was kept: its sender may have lost the receipt, and ask again."""
+    def amend(self, peer: str, ended: Entry) -> None:
+        """Note how messages ended that were kept: their sender may have lost the receipt, and ask again."""
         receiver = self.receiver(peer)
-        if receiver.amend(lane, epoch, seq, ending):
+        if receiver.amend(*ended):
             self.save(peer, receiver)
 
     def watch(self, saved: Callable[[list[Row]], None]) -> None:
         """Call ``saved`` with the rows that were attached, once they are on disk."""
         self._watchers.append(saved)
 
-    def attach(self, rows: Sequence[Row], ended: EndedMessage | None = None) -> None:
+    def attach(self, rows: Sequence[Row], ended: Sequence[EndedMessages] = ()) -> None:
         """Save ``rows`` at the end of this loop turn, in the order of the calls, after what was attached before.
 
-        ``ended``, a message that ends with them, is given to ``tell``, whose receipt shares their transaction.
+        ``ended``, messages that end with them, is given to ``tell``, whose receipts share their transaction.
         """
         if not self._closed:
             self._attached += rows
-            if ended is not None:
-                self._ended.append(ended)
+            self._ended += ended
             self._schedule()
 
     def note(self, kind: int, peer: str, lane: int, epoch: int, low: int, high: int) -> None:
@@ -245,7 +244,7 @@ class Handled:
         future.add_done_callback(partial(self._written, saving, attached, ended))
 
     def _written(
-        self, saving: Saving, attached: list[Row], ended: list[EndedMessage], done: asyncio.Future[None]
+        self, saving: Saving, attached: list[Row], ended: list[EndedMessages], done: asyncio.Future[None]
     ) -> None:
         error = asyncio.CancelledError() if done.cancelled() else done.exception()
         if error is not None:
@@ -260,7 +259,7 @@ class Handled:
         if (self._dirty or self._attached) and not self._closed:
             self._schedule()  # a turn of its own: with many messages both halves take a while
 
-    def _not_saved(self, saving: Saving, attached: list[Row], ended: list[EndedMessage], error: BaseException) -> None:
+    def _not_saved(self, saving: Saving, attached: list[Row], ended: list[EndedMessages], error: BaseException) -> None:
         """Try a failed write again after RETRY_AFTER seconds; nothing of it is acknowledged before."""
         self._failed(error if isinstance(error, StorageError) else StorageError(str(error)))
         self._attached[:0], self._ended[:0] = attached, ended

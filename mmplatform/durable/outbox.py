@@ -15,7 +15,7 @@ from weakref import ref
 from mmplatform.codec import encode
 from mmplatform.delivery.letters import RELAYED, Letter, peer_of
 from mmplatform.delivery.receipts import PROTOCOL as RECEIPT
-from mmplatform.delivery.receipts import EndOfOne, encode_receipts
+from mmplatform.delivery.receipts import Entry, encode_receipts
 from mmplatform.delivery.sender import Settled
 from mmplatform.delivery.wire import OVERHEAD, Ack, Record, tombstone
 from mmplatform.durable.admission import Admission
@@ -225,7 +225,7 @@ class Outbox:
             if queue.letters:
                 queue.letters.settle(settled.lane, settled.epoch, settled.base)
 
-    def tell_ends(self, peer: str, ends: list[EndOfOne]) -> None:
+    def tell_ends(self, peer: str, ends: list[Entry]) -> None:
         """Accept receipts for ``peer``, about its messages, and write them at once: they share one transaction with
         what was written just before."""
         expires = int((self.now() + RECEIPT_EXPIRY) * 1000)
