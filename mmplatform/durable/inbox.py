@@ -190,7 +190,8 @@ class Inbox:
         ended = joined([message.ended(ending) for _, message in run if not message.told])
         for some in ended:
             self._handled.amend(peer, some)
-        self._handled.attach([*[(key.encoded, None) for key, _ in run], *rows], [(peer, some) for some in ended])
+        gone = [(key.encoded, None) for key, _ in run]
+        self._handled.attach([*gone, *rows], [(peer, some) for some in ended], soon=bool(rows))
 
     def fail(self, key: InboxKey, message: InboxMessage, error: str, ending: Ending) -> None:
         """Put a message whose handlers failed among the failed ones, and tell its sender."""

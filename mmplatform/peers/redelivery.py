@@ -145,9 +145,11 @@ class Redelivery:
                 read = self._inbox.read(*row)
                 if read is not None and not self._hand(topic, *read, taken):
                     return False
-                if len(taken) >= LOGGED or slice_.is_over:
+                over = slice_.is_over
+                if over or len(taken) >= LOGGED:
                     self._end_taken(taken)
-                if slice_.is_over:
+                if over:
+                    await self._handled.room()
                     await slice_.next()
         finally:
             self._end_taken(taken)
@@ -183,12 +185,20 @@ class Redelivery:
         if not taken:
             return
         self.delivered += len(taken)
-        peer = taken[0][0].peer
+        peer, low, high = taken[0][0].peer, 0, -1
         for key, _ in taken:
-            self._handled.note(INBOX, peer, 0, 0, key.number, key.number)
+            if key.number != high + 1:
+                self._note(peer, low, high)
+                low = key.number
+            high = key.number
+        self._note(peer, low, high)
         self._handled.note_gathered()
         self._inbox.end_run(taken, TAKEN)
         taken.clear()
+
+    def _note(self, peer: str, low: int, high: int) -> None:
+        if low:
+            self._handled.note(INBOX, peer, 0, 0, low, high)
 
     def finished(self, handed: "Redelivered", result: Result) -> None:
         """Note the end of a message of the inbox."""
