@@ -7,10 +7,10 @@ lane in memory, the rest is read back when its turn comes. Rows are deleted when
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Final
-from weakref import ref
+from weakref import ReferenceType, ref
 
 from mmplatform.codec import encode
 from mmplatform.delivery.letters import RELAYED, Letter, peer_of
@@ -59,7 +59,7 @@ class Outbox:
         self._unsynced = UnsyncedRows(storage, failed)
         self.fates = Fates(storage, self._unsynced, self.runs)
         self.received = Received(
-            storage, self._unsynced, self.fates, self.ended, self._delivery, self.acknowledge, self._unread, now
+            storage, self._unsynced, self.fates, self.ended, self._deliveries, self.acknowledge, self._unread, now
         )
         self.admission = Admission(self._check_open)
         self._queues: dict[str, PeerQueue] = {}
@@ -234,12 +234,10 @@ class Outbox:
             saved.add_done_callback(retrieve)  # when it fails, so did the end, which is written and told again
         self._flush()
 
-    def _delivery(self, message: MessageKey) -> Delivery | None:
-        """Return the Delivery of a message of this run, None when nobody holds it."""
-        peer, lane, epoch, seq = message
+    def _deliveries(self, peer: str, lane: int, epoch: int) -> Mapping[int, ReferenceType[Delivery]]:
+        """Return the Deliveries of a stream, by number: none when it is of an earlier run."""
         queue = self._queues.get(peer)
-        held = queue.lanes[lane].deliveries.get(seq) if queue is not None and epoch == self.epoch else None
-        return held() if held is not None else None
+        return queue.lanes[lane].deliveries if queue is not None and epoch == self.epoch else {}
 
     def refill(self, peer: str) -> None:
         """Read the next rows of lanes that run low; to be called when a link came up or something was settled."""
