@@ -36,7 +36,7 @@ MAX_FULL: Final = 10_000  # peers that are told of room; others hear of it with 
 LOOK_EVERY: Final = 3600.0  # seconds between two looks for what expires, at most
 LOOK_AGAIN: Final = 1.0  # seconds until a look that failed is taken again
 PAGE: Final = 4096  # keys read at once at the start
-PAGE_ROWS: Final = 512  # messages read at once
+PAGE_ROWS: Final = 256  # messages read at once
 PAGE_BYTES: Final = 1024 * 1024  # of these, unless the first one alone has more
 OUT_OF_ORDER: Final = StorageCorrupt("the rows of the inbox are out of order; restore the file from a backup")
 
@@ -234,7 +234,7 @@ class Inbox:
     async def rows(self, prefix: bytes, after: bytes = b"") -> list[tuple[bytes, bytes]]:
         """Return the next rows behind the key ``after``, about PAGE_BYTES of them; see :meth:`page`."""
         start = after + b"\0" if after else b""
-        return self._in_order(await self._storage.page(prefix, start, PAGE_ROWS, PAGE_BYTES), start)
+        return self._in_order(await self._storage.page(prefix, start, PAGE_ROWS, PAGE_BYTES), after)
 
     def read(self, encoded: bytes, value: bytes) -> KeptMessage | None:
         """Return the message in a row, None for one that is gone; a damaged one is put aside."""
@@ -287,14 +287,14 @@ class Inbox:
 
     # Inside.
 
-    def _in_order(self, rows: list[tuple[bytes, bytes]], start: bytes) -> list[tuple[bytes, bytes]]:
+    def _in_order(self, rows: list[tuple[bytes, bytes]], before: bytes) -> list[tuple[bytes, bytes]]:
         """Return the rows up to the first that is not behind the one before: with a damaged index, a reader would
         never come to an end."""
         for at, (key, _) in enumerate(rows):
-            if key < start:
+            if key <= before:
                 self._failed(OUT_OF_ORDER)
                 return rows[:at]
-            start = key + b"\0"
+            before = key
         return rows
 
     async def _keys(self, prefix: bytes) -> AsyncIterator[bytes]:

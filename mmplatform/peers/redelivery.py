@@ -19,7 +19,7 @@ from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.messaging.results import DONE, NOBODY, Result
 from mmplatform.peers.reception import Reception, text_of, told_of
 
-SLICE: Final = 0.0002  # seconds
+SLICE: Final = 0.0001  # seconds
 IN_HAND: Final = 1024  # messages of one topic that handlers have at once
 SIDE_BY_SIDE: Final = 64  # topics that are read at once
 AGAIN_AFTER: Final = 0.05  # seconds until topics are read again whose rows were not there yet, or came back
