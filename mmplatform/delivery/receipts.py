@@ -16,20 +16,24 @@ MAX_RECEIPT: Final = 1024 * 1024  # bytes
 ENTRY_SIZE: Final = 48  # bytes of an entry beside its text, at most
 
 Entry = tuple[Lane, Integer, Integer, Integer, End, Short]  # lane, epoch, low, high, end, text for the sender
-EndOfOne = tuple[int, int, int, End, str]  # lane, epoch, seq, end, text for the sender
 
 _receipts: Decoder[list[Entry]] = Decoder(Annotated[list[Entry], Meta(max_length=MAX_ENTRIES)], MAX_RECEIPT)  # type: ignore[arg-type]  # no class
 
 
-def encode_receipts(ends: Iterable[EndOfOne]) -> list[bytes]:
+def encode_receipts(ends: Iterable[Entry]) -> list[bytes]:
     """Return the payloads that tell ``ends``; neighbours that ended alike share an entry."""
+    return [encode(part) for part in _parts(joined(sorted(ends)))]
+
+
+def joined(ends: Iterable[Entry]) -> list[Entry]:
+    """Return ``ends`` with each one that goes on where the one before ends, and ended alike, joined to it."""
     entries: list[Entry] = []
-    for lane, epoch, seq, end, text in sorted(ends):
-        if entries and entries[-1] == (lane, epoch, entries[-1][2], seq - 1, end, text):
-            entries[-1] = (lane, epoch, entries[-1][2], seq, end, text)
+    for lane, epoch, low, high, end, text in ends:
+        if entries and entries[-1] == (lane, epoch, entries[-1][2], low - 1, end, text):
+            entries[-1] = (lane, epoch, entries[-1][2], high, end, text)
         else:
-            entries.append((lane, epoch, seq, seq, end, text))
-    return [encode(part) for part in _parts(entries)]
+            entries.append((lane, epoch, low, high, end, text))
+    return entries
 
 
 def _parts(entries: list[Entry]) -> Iterator[list[Entry]]:

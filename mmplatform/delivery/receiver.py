@@ -106,18 +106,24 @@ class Stream:
             self.done = high
             self.dirty = True
 
-    def amend(self, seq: int, ending: Ending) -> bool:
-        """Note how a message ended that was kept; return False when its sender does not ask for it any more."""
-        for at, (low, high, end, text) in enumerate(self.outcomes):
-            if low <= seq <= high and end is End.KEPT:
-                before = [(low, seq - 1, end, text)] if low < seq else []
-                now = [(seq, seq, *ending)] if ending[0] is not End.DELIVERED else []
-                after = [(seq + 1, high, end, text)] if seq < high else []
-                self.outcomes[at : at + 1] = [*before, *now, *after][: MAX_OUTCOMES - len(self.outcomes) + 1]
+    def amend(self, low: int, high: int, end: End, text: str) -> bool:
+        """Note how messages ended that were kept; return False when their sender does not ask for them any more."""
+        at = amended = 0
+        while at < len(self.outcomes) and amended <= high - low:
+            first, last, before, said = self.outcomes[at]
+            if before is End.KEPT and first <= high and low <= last:
+                below = [(first, low - 1, before, said)] if first < low else []
+                now = [(max(first, low), min(last, high), end, text)] if end is not End.DELIVERED else []
+                above = [(high + 1, last, before, said)] if high < last else []
+                parts = [*below, *now, *above][: MAX_OUTCOMES - len(self.outcomes) + 1]
+                self.outcomes[at : at + 1] = parts
                 self.told = min(self.told, at)
-                self.dirty = True
-                return True
-        return False
+                at += len(parts)
+                amended += min(last, high) - max(first, low) + 1
+            else:
+                at += 1
+        self.dirty = self.dirty or amended > 0
+        return amended > 0
 
     def is_done(self, seq: int) -> bool:
         """Whether a message is handled."""
@@ -271,10 +277,10 @@ class Receiver:
         """How many records are handed out and not handled."""
         return sum(stream.unfinished for stream in self._streams.values())
 
-    def amend(self, lane: int, epoch: int, seq: int, ending: Ending) -> bool:
-        """Note how a message ended that was kept, for its sender, should it ask again; return whether it may."""
+    def amend(self, lane: int, epoch: int, low: int, high: int, end: End, text: str) -> bool:
+        """Note how messages ended that were kept, for their sender, should it ask again; return whether it may."""
         stream = self._streams.get((lane, epoch))
-        return stream is not None and stream.amend(seq, ending)
+        return stream is not None and stream.amend(low, high, end, text)
 
     def owe(self, lane: int, epoch: int) -> None:
         """Acknowledge this stream again, even when nothing is new: the sender waits for it."""

@@ -17,9 +17,9 @@ class Gone:
     def __contains__(self, number: int) -> bool:
         return number in self._numbers
 
-    def add(self, number: int) -> None:
-        """Note that a row is about to be deleted."""
-        self._numbers.add(number)
+    def add(self, numbers: list[int]) -> None:
+        """Note that rows are about to be deleted."""
+        self._numbers.update(numbers)
 
     def deleted(self, numbers: list[int]) -> None:
         """Note that these rows are deleted: who begins to read from now on does not see them."""

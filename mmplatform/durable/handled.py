@@ -13,10 +13,10 @@ from typing import Final
 
 from mmplatform.accounts import Account, Accounts
 from mmplatform.codec import Decoder, encode
-from mmplatform.delivery.receipts import EndOfOne
+from mmplatform.delivery.receipts import Entry
 from mmplatform.delivery.receiver import MAX_KEPT, Receiver, SequenceState, Stream
 from mmplatform.delivery.sender import LANES
-from mmplatform.delivery.wire import Ack, Ending
+from mmplatform.delivery.wire import Ack
 from mmplatform.durable.handled_log import INBOX, LOGGED, STREAM, HandledLog, HandledNote
 from mmplatform.errors import StorageCorrupt, StorageError
 from mmplatform.message import MAX_PAYLOAD
@@ -25,8 +25,13 @@ from mmplatform.storage.contract import Row, Storage
 KEEP_MS: Final = 15 * 24 * 3600 * 1000  # twice the default time to live, and a day
 MAX_STRANGERS: Final = 10_000
 RETRY_AFTER: Final = 1.0  # seconds until a failed write is tried again
+GATHER: Final = 0.01  # seconds in which rows are gathered that need not be saved at once
+GATHERED: Final = 128  # rows that are gathered at most
+UNSAVED: Final = (
+    1024  # rows that are not saved yet, from which on no more is handed over; the log has room for twice this
+)
 
-EndedMessage = tuple[str, EndOfOne]  # the recipient of the receipt, and the end
+EndedMessages = tuple[str, Entry]  # the recipient of the receipt, and messages of its that ended alike
 Saving = list[tuple[str, Receiver, list[tuple[Stream, bytes, Ack]]]]  # peers, and what of each is written
 
 _kept = Decoder(SequenceState, MAX_KEPT)
@@ -56,12 +61,15 @@ class Handled:
         self._receivers: dict[str, Receiver] = {}
         self._dirty: dict[str, Receiver] = {}
         self._attached: list[Row] = []
-        self._ended: list[EndedMessage] = []
-        self.tell: Callable[[list[EndedMessage]], None] = lambda ended: None  # writes receipts at once
+        self._ended: list[EndedMessages] = []
+        self.tell: Callable[[list[EndedMessages]], None] = lambda ended: None  # writes receipts at once
         self._watchers: list[Callable[[list[Row]], None]] = []
         self._log, self._largest = log, largest
         self._unlogged: HandledNote | None = None
-        self._busy = self._scheduled = self._logging = False
+        self._busy = self._scheduled = self._wanted = self._logging = False
+        self._gathering: asyncio.TimerHandle | None = None
+        self._writing = 0  # rows of others that are being written
+        self._news: asyncio.Future[None] | None = None  # resolves when they are
         self._timer: asyncio.TimerHandle | None = None
         self._strangers = self._past = 0
         self._closed = False
@@ -109,8 +117,9 @@ class Handled:
     async def close(self) -> None:
         """Save what was handled and is not saved yet; a failure is reported, not raised."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._gathering):
+            if timer is not None:
+                timer.cancel()
         dirty, self._dirty = self._dirty, {}
         rows = [
             (_key(peer, stream.lane, stream.epoch), kept)
@@ -166,26 +175,41 @@ class Handled:
             self._dirty[peer] = receiver
             self._schedule()
 
-    def amend(self, peer: str, lane: int, epoch: int, seq: int, ending: Ending) -> None:
-        """Note how a message ended that was kept: its sender may have lost the receipt, and ask again."""
+    def amend(self, peer: str, ended: Entry) -> None:
+        """Note how messages ended that were kept: their sender may have lost the receipt, and ask again. Saved with
+        what is attached next."""
         receiver = self.receiver(peer)
-        if receiver.amend(lane, epoch, seq, ending):
-            self.save(peer, receiver)
+        if receiver.amend(*ended):
+            self._dirty[peer] = receiver
 
     def watch(self, saved: Callable[[list[Row]], None]) -> None:
         """Call ``saved`` with the rows that were attached, once they are on disk."""
         self._watchers.append(saved)
 
-    def attach(self, rows: Sequence[Row], ended: EndedMessage | None = None) -> None:
+    def attach(self, rows: Sequence[Row], ended: Sequence[EndedMessages] = (), *, soon: bool = True) -> None:
         """Save ``rows`` at the end of this loop turn, in the order of the calls, after what was attached before.
 
-        ``ended``, a message that ends with them, is given to ``tell``, whose receipt shares their transaction.
+        Args:
+            rows: what is saved.
+            ended: messages that end with them; given to ``tell``, whose receipts share their transaction.
+            soon: whether to save them in this turn; else they are gathered with others for a while.
+
         """
-        if not self._closed:
-            self._attached += rows
-            if ended is not None:
-                self._ended.append(ended)
+        if self._closed:
+            return
+        self._attached += rows
+        self._ended += ended
+        if soon or len(self._attached) >= GATHERED:
             self._schedule()
+        elif self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(GATHER, self._gathered)
+
+    async def room(self) -> None:
+        """Wait until fewer than UNSAVED rows are attached and not saved."""
+        while len(self._attached) + self._writing >= UNSAVED:
+            if self._news is None:
+                self._news = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._news)
 
     def note(self, kind: int, peer: str, lane: int, epoch: int, low: int, high: int) -> None:
         """Note at once that messages are handled, simply delivered and without rows of their own.
@@ -222,12 +246,21 @@ class Handled:
         self.note_gathered()
 
     def _schedule(self) -> None:
-        if not (self._scheduled or self._busy):
+        if self._busy:
+            self._wanted = True
+        elif not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)
 
+    def _gathered(self) -> None:
+        self._gathering = None
+        self._schedule()
+
     def _flush(self) -> None:
-        self._scheduled = False
+        self._scheduled = self._wanted = False
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
         dirty, self._dirty = self._dirty, {}
         attached, self._attached = self._attached, []
         ended, self._ended = self._ended, []
@@ -241,7 +274,7 @@ class Handled:
             rows += [(_key(peer, stream.lane, stream.epoch), kept) for stream, kept, _ in checkpoint]
         if not rows and not attached:
             return
-        self._busy = True
+        self._busy, self._writing = True, len(attached)
         try:
             future = self._storage.write([*rows, *attached], sync=bool(attached))
         except Exception as error:
@@ -252,25 +285,32 @@ class Handled:
         future.add_done_callback(partial(self._written, saving, attached, ended))
 
     def _written(
-        self, saving: Saving, attached: list[Row], ended: list[EndedMessage], done: asyncio.Future[None]
+        self, saving: Saving, attached: list[Row], ended: list[EndedMessages], done: asyncio.Future[None]
     ) -> None:
         error = asyncio.CancelledError() if done.cancelled() else done.exception()
         if error is not None:
             self._not_saved(saving, attached, ended, error)
             return
-        self._busy = False
+        self._busy, self._writing = False, 0
+        self._wake()
         if attached:
             for saved in self._watchers:
                 saved(attached)
         for peer, _, checkpoint in saving:
             self._acknowledge(peer, [ack for _, _, ack in checkpoint])
-        if (self._dirty or self._attached) and not self._closed:
+        if self._wanted and not self._closed:
+            self._wanted = False
             self._schedule()  # a turn of its own: with many messages both halves take a while
 
-    def _not_saved(self, saving: Saving, attached: list[Row], ended: list[EndedMessage], error: BaseException) -> None:
+    def _wake(self) -> None:
+        if self._news is not None:
+            self._news.set_result(None)
+            self._news = None
+
+    def _not_saved(self, saving: Saving, attached: list[Row], ended: list[EndedMessages], error: BaseException) -> None:
         """Try a failed write again after RETRY_AFTER seconds; nothing of it is acknowledged before."""
         self._failed(error if isinstance(error, StorageError) else StorageError(str(error)))
-        self._attached[:0], self._ended[:0] = attached, ended
+        self._attached[:0], self._ended[:0], self._writing = attached, ended, 0
         for peer, receiver, checkpoint in saving:
             for stream, _, _ in checkpoint:
                 stream.dirty = True

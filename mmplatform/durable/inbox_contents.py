@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from mmplatform.delivery.wire import TAKEN, End
 from mmplatform.durable.inbox import Inbox
-from mmplatform.durable.inbox_rows import FAILED, HELD, InboxKey, InboxMessage
+from mmplatform.durable.inbox_rows import FAILED, HELD, InboxMessage, KeptMessage
 from mmplatform.message import parse_id
 
 
@@ -95,7 +95,7 @@ class InboxContents:
                 self._inbox.wait_again(*found)
         return found is not None
 
-    async def _messages(self, prefix: bytes, sender: str = "") -> AsyncIterator[tuple[InboxKey, InboxMessage]]:
+    async def _messages(self, prefix: bytes, sender: str = "") -> AsyncIterator[KeptMessage]:
         """Give the messages that are still there when it is their turn."""
         start, after = prefix + (f"{sender}/".encode() if sender else b""), b""
         while True:
@@ -108,9 +108,7 @@ class InboxContents:
                 return
             after = found[-1][0].encoded
 
-    async def _find(
-        self, message_id: str, prefixes: tuple[bytes, ...], in_hand: bool = False
-    ) -> tuple[InboxKey, InboxMessage] | None:
+    async def _find(self, message_id: str, prefixes: tuple[bytes, ...], in_hand: bool = False) -> KeptMessage | None:
         """Find a message that is not gone, nor ``in_hand`` of handlers, unless that does not matter."""
         sender, *_ = parse_id(message_id)
         for prefix in prefixes:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from mmplatform.codec import Decoder, Struct, encode
-from mmplatform.delivery.receipts import EndOfOne
+from mmplatform.delivery.receipts import Entry
 from mmplatform.delivery.wire import OVERHEAD, Ending, Integer, Lane
 from mmplatform.message import MAX_PAYLOAD, make_id
 
@@ -79,9 +79,9 @@ class InboxMessage(NamedTuple):
         encoded += _tail.pack(number, self.expires, size)
         return InboxKey(prefix, self.peer, self.protocol, self.topic, number, self.expires, size, encoded)
 
-    def ended(self, ending: Ending) -> EndOfOne:
+    def ended(self, ending: Ending) -> Entry:
         """Return what tells its sender how the message ended."""
-        return self.lane, self.epoch, self.seq, *ending
+        return self.lane, self.epoch, self.seq, self.seq, *ending
 
     def among_failed(self, error: str) -> "InboxMessage":
         """Return the message as one whose handlers failed."""
@@ -90,6 +90,9 @@ class InboxMessage(NamedTuple):
     def among_waiting(self, expires: int) -> "InboxMessage":
         """Return the message as one that waits for handlers until ``expires``."""
         return self._replace(error="", expires=expires)
+
+
+KeptMessage = tuple[InboxKey, InboxMessage]
 
 
 def topic_prefix(prefix: bytes, peer: str, protocol: str, topic: str) -> bytes:
@@ -111,11 +114,6 @@ def parse_key(key: bytes) -> InboxKey | None:
 def number_of(key: bytes) -> int:
     """Return the number in a sound key of a kept message."""
     return int.from_bytes(key[-24:-16])
-
-
-def size_of(key: bytes) -> int:
-    """Return the size that the key of a kept message says, of a damaged one whatever is there."""
-    return int.from_bytes(key[-8:])
 
 
 @lru_cache(maxsize=256)

@@ -7,14 +7,14 @@ lane in memory, the rest is read back when its turn comes. Rows are deleted when
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
-from weakref import ref
+from weakref import ReferenceType, ref
 
 from mmplatform.codec import encode
 from mmplatform.delivery.letters import RELAYED, Letter, peer_of
 from mmplatform.delivery.receipts import PROTOCOL as RECEIPT
-from mmplatform.delivery.receipts import EndOfOne, encode_receipts
+from mmplatform.delivery.receipts import Entry, encode_receipts
 from mmplatform.delivery.sender import Settled
 from mmplatform.delivery.wire import OVERHEAD, Ack, Record, tombstone
 from mmplatform.durable.admission import Admission
@@ -65,7 +65,7 @@ class Outbox:
         self.release, self.count_of = queues.release, queues.count_of
         self.fates = Fates(storage, self._unsynced, self.runs)
         self.received = Received(
-            storage, self._unsynced, self.fates, self.ended, self._delivery, self.acknowledge, self._unread, now
+            storage, self._unsynced, self.fates, self.ended, self._deliveries, self.acknowledge, self._unread, now
         )
         self.expiry = ExpiryWatch(self._made, now, self.settle, self.refill)
         self.admission = Admission(self._check_open)
@@ -200,7 +200,7 @@ class Outbox:
             if queue.letters:
                 queue.letters.settle(settled.lane, settled.epoch, settled.base)
 
-    def tell_ends(self, peer: str, ends: list[EndOfOne]) -> None:
+    def tell_ends(self, peer: str, ends: list[Entry]) -> None:
         """Accept receipts for ``peer``, about its messages, and write them at once: they share one transaction with
         what was written just before."""
         expires = int((self.now() + RECEIPT_EXPIRY) * 1000)
@@ -209,12 +209,10 @@ class Outbox:
             saved.add_done_callback(retrieve)  # when it fails, so did the end, which is written and told again
         self._flush()
 
-    def _delivery(self, message: MessageKey) -> Delivery | None:
-        """Return the Delivery of a message of this run, None when nobody holds it."""
-        peer, lane, epoch, seq = message
+    def _deliveries(self, peer: str, lane: int, epoch: int) -> Mapping[int, ReferenceType[Delivery]]:
+        """Return the Deliveries of a stream, by number: none when it is of an earlier run."""
         queue = self._made.get(peer)
-        held = queue.lanes[lane].deliveries.get(seq) if queue is not None and epoch == self.epoch else None
-        return held() if held is not None else None
+        return queue.lanes[lane].deliveries if queue is not None and epoch == self.epoch else {}
 
     def refill(self, peer: str) -> None:
         """Read the next rows of lanes that run low; to be called when a link came up or something was settled."""

@@ -2,16 +2,16 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
+from weakref import ReferenceType
 
 from mmplatform.delivery.sender import Settled
 from mmplatform.delivery.wire import Ack, End
 from mmplatform.durable.fates import Fates
 from mmplatform.durable.received_ids import Place, ReceivedIds
-from mmplatform.durable.rows import MessageKey
 from mmplatform.durable.unsynced import UnsyncedRows
-from mmplatform.message import EXPIRED, Delivery, Outcome, make_id
+from mmplatform.message import DELIVERED, EXPIRED, Delivery, Outcome, make_id
 from mmplatform.storage.contract import Storage
 
 LOOK_EVERY: Final = 3600.0  # seconds between two looks for messages whose recipient is silent for too long
@@ -25,7 +25,7 @@ class Received:
         unsynced: writes them.
         fates: remembers those that end in another way than delivered.
         ended: counts the ends, by state.
-        delivery: gives the Delivery of a message of this run, None when nobody holds it.
+        deliveries: gives the Deliveries of a stream of this run that somebody holds, by number.
         acknowledge: settles messages that are sent and whose acknowledgement is yet to come.
         unread: says whether a message of these numbers is in the outbox, and only on disk.
         now: the clock, in Unix seconds.
@@ -38,13 +38,13 @@ class Received:
         unsynced: UnsyncedRows,
         fates: Fates,
         ended: Counter[str],
-        delivery: Callable[[MessageKey], Delivery | None],
+        deliveries: Callable[[str, int, int], Mapping[int, ReferenceType[Delivery]]],
         acknowledge: Callable[[str, Ack], None],
         unread: Callable[[str, int, int, int], bool],
         now: Callable[[], float],
     ) -> None:
         self.ids = ReceivedIds(storage, unsynced)
-        self._fates, self._ended, self._delivery, self._now = fates, ended, delivery, now
+        self._fates, self._ended, self._deliveries, self._now = fates, ended, deliveries, now
         self._acknowledge, self._unread = acknowledge, unread
         self._timer: asyncio.TimerHandle | None = None
 
@@ -66,10 +66,8 @@ class Received:
             for early in self.ids.add(place, low, high, until):
                 asyncio.get_running_loop().call_soon(self.end, *place, *early)
             numbers.update(range(low, high + 1))
-        for seq in numbers:
-            delivery = self._delivery((*place, seq))
-            if delivery is not None:
-                delivery.keep()
+        for delivery in self._held(place, numbers):
+            delivery.keep()
         return numbers
 
     def end(self, peer: str, lane: int, epoch: int, low: int, high: int, outcome: Outcome) -> None:
@@ -78,12 +76,18 @@ class Received:
         ended = self.ids.end(place, low, high)
         if sum(last - first + 1 for first, last in ended) <= high - low:
             self._end_unacknowledged(place, low, high, outcome)
-        for seq in [seq for first, last in ended for seq in range(first, last + 1)]:
-            self._ended[outcome.state] += 1
-            self._fates.note(make_id(peer, lane, epoch, seq), outcome)
-            delivery = self._delivery((*place, seq))
-            if delivery is not None:
+        for numbers in [range(first, last + 1) for first, last in ended]:
+            self._ended[outcome.state] += len(numbers)
+            for seq in numbers if outcome is not DELIVERED else ():  # of which no fate is kept
+                self._fates.note(make_id(peer, lane, epoch, seq), outcome)
+            for delivery in self._held(place, numbers):
                 delivery.settle(outcome)
+
+    def _held(self, place: Place, numbers: Collection[int]) -> list[Delivery]:
+        """Return the Deliveries of messages of this run that somebody holds."""
+        held = self._deliveries(*place)
+        found = [held[seq]() for seq in numbers if seq in held] if held else []
+        return [delivery for delivery in found if delivery is not None]
 
     def _end_unacknowledged(self, place: Place, low: int, high: int, outcome: Outcome) -> None:
         """End messages whose acknowledgement is yet to come: an acknowledgement has room for a few ranges only."""

@@ -10,16 +10,16 @@ from typing import Final
 
 from mmplatform.delivery.wire import TAKEN, End
 from mmplatform.durable.handled import Handled
-from mmplatform.durable.handled_log import INBOX
+from mmplatform.durable.handled_log import INBOX, LOGGED
 from mmplatform.durable.inbox import HeldTopic, Inbox
-from mmplatform.durable.inbox_rows import InboxKey, InboxMessage
+from mmplatform.durable.inbox_rows import InboxKey, InboxMessage, KeptMessage
 from mmplatform.errors import StorageError
 from mmplatform.message import Message
 from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.messaging.results import DONE, NOBODY, Result
 from mmplatform.peers.reception import Reception, text_of, told_of
 
-SLICE: Final = 0.0002  # seconds
+SLICE: Final = 0.0001  # seconds
 IN_HAND: Final = 1024  # messages of one topic that handlers have at once
 SIDE_BY_SIDE: Final = 64  # topics that are read at once
 AGAIN_AFTER: Final = 0.05  # seconds until topics are read again whose rows were not there yet, or came back
@@ -86,7 +86,8 @@ class Redelivery:
         while self._wanted:
             self._wanted = False
             for topic in list(self._inbox.topics.values()):
-                await slice_.pause()
+                if slice_.is_over:
+                    await slice_.next()
                 while len(self._reading) >= SIDE_BY_SIDE:
                     await asyncio.wait(self._reading.values(), return_when=asyncio.FIRST_COMPLETED)
                 self.grown(topic)
@@ -138,20 +139,29 @@ class Redelivery:
     async def _hand_page(self, topic: HeldTopic, found: list[tuple[bytes, bytes]]) -> bool:
         """Hand some messages over, and wait until handlers have few of them at hand; return False when nobody listens
         any more."""
-        slice_ = Slice()
-        for row in found:
-            read = self._inbox.read(*row)
-            if read is not None and not self._hand(topic, *read):
-                return False
-            await slice_.pause()
+        slice_, taken = Slice(), list[KeptMessage]()
+        try:
+            for row in found:
+                read = self._inbox.read(*row)
+                if read is not None and not self._hand(topic, *read, taken):
+                    return False
+                over = slice_.is_over
+                if over or len(taken) >= LOGGED:
+                    self._end_taken(taken)
+                if over:
+                    await self._handled.room()
+                    await slice_.next()
+        finally:
+            self._end_taken(taken)
         while len(topic.in_hand) >= IN_HAND:
             topic.news = asyncio.get_running_loop().create_future()
             await topic.news
         return True
 
-    def _hand(self, topic: HeldTopic, key: InboxKey, message: InboxMessage) -> bool:
-        """Hand one message over; return False when nobody listens any more."""
-        if key.encoded in topic.in_hand or key.number in self._inbox.gone:
+    def _hand(self, topic: HeldTopic, key: InboxKey, message: InboxMessage, taken: list[KeptMessage]) -> bool:
+        """Hand one message over, which is one of ``taken`` then when all is done with it; return False when nobody
+        listens any more."""
+        if key.encoded in topic.in_hand:
             return True
         if key.expires <= self._now() * 1000:
             self._inbox.end(key, message, (End.EXPIRED, ""))
@@ -163,9 +173,32 @@ class Redelivery:
             return False
         if result is None:
             topic.in_hand.add(key.encoded)
+        elif result is DONE:
+            taken.append((key, message))
         else:
             self.finished(finished, result)
         return True
+
+    def _end_taken(self, taken: list[KeptMessage]) -> None:
+        """Let a run of messages go that handlers took at once, LOGGED at most; it is noted before anything else is
+        handled."""
+        if not taken:
+            return
+        self.delivered += len(taken)
+        peer, low, high = taken[0][0].peer, 0, -1
+        for key, _ in taken:
+            if key.number != high + 1:
+                self._note(peer, low, high)
+                low = key.number
+            high = key.number
+        self._note(peer, low, high)
+        self._handled.note_gathered()
+        self._inbox.end_run(taken, TAKEN)
+        taken.clear()
+
+    def _note(self, peer: str, low: int, high: int) -> None:
+        if low:
+            self._handled.note(INBOX, peer, 0, 0, low, high)
 
     def finished(self, handed: "Redelivered", result: Result) -> None:
         """Note the end of a message of the inbox."""
@@ -212,11 +245,15 @@ class Slice:
         self._time = asyncio.get_running_loop().time
         self._ends = self._time() + SLICE
 
-    async def pause(self) -> None:
-        """Let the loop go round when the time is over."""
-        if self._time() >= self._ends:
-            await asyncio.sleep(0)
-            self._ends = self._time() + SLICE
+    @property
+    def is_over(self) -> bool:
+        """Whether it is the turn of others."""
+        return self._time() >= self._ends
+
+    async def next(self) -> None:
+        """Let the loop go round, and begin another one."""
+        await asyncio.sleep(0)
+        self._ends = self._time() + SLICE
 
 
 class Redelivered:

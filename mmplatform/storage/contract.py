@@ -12,6 +12,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import accumulate
 from types import TracebackType
 from typing import Self
 
@@ -59,6 +60,12 @@ class Storage(ABC):
         """
         return [(key, len(value)) for key, value in await self.scan(prefix, start, limit)]
 
+    async def page(self, prefix: bytes, start: bytes, limit: int, size: int) -> list[tuple[bytes, bytes]]:
+        """Return the first rows that :meth:`scan` would return: at most ``limit`` of them, and as many as have ``size``
+        bytes of values together, but one at least. Raises StorageError."""
+        count = fitting([size_ for _, size_ in await self.sizes(prefix, start, limit)], size)
+        return await self.scan(prefix, start, count) if count else []
+
     @abstractmethod
     def write(self, rows: Sequence[Row], *, sync: bool = True) -> asyncio.Future[None]:
         """Put and delete ``rows`` as one; the future resolves when they are kept, or raises StorageError.
@@ -83,6 +90,12 @@ class Storage(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def fitting(sizes: Sequence[int], limit: int) -> int:
+    """Return how many of the first values have ``limit`` bytes together: one at least, if there is one."""
+    fits = sum(1 for total in accumulate(sizes) if total <= limit)
+    return max(fits, min(1, len(sizes)))
 
 
 def check_rows(rows: Sequence[Row]) -> None:

@@ -1,30 +1,36 @@
 """Reads and writes the SQLite file, in one thread: layout, few statements a commit, recovery, typed errors.
 
 Every step of a statement gives up the GIL, and winning it back from a busy loop costs up to a switch interval
-(5 ms). So many rows are one multi-row statement, and one statement alone needs no BEGIN and COMMIT.
+(5 ms). So many rows are one multi-row statement, a page of rows is read as one, and one statement alone needs no BEGIN
+and COMMIT.
 """
 
 import errno
 import os
 import shutil
 import sqlite3
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from mmplatform.errors import FolderInUse, StorageCorrupt, StorageError, StorageFull, StorageReadOnly
+from mmplatform.storage.contract import fitting
 
 Found = list[Any]  # tuples of what the statement selects
 Statement = tuple[str, Sequence[bytes | int]]
 
 GET = "SELECT key, value FROM kv WHERE key = ?"
-SCAN = "SELECT key, value FROM kv WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
-SCAN_TO_END = "SELECT key, value FROM kv WHERE key >= ? ORDER BY key LIMIT ?"
-KEYS = "SELECT key FROM kv WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
-KEYS_TO_END = "SELECT key FROM kv WHERE key >= ? ORDER BY key LIMIT ?"
-SIZES = "SELECT key, length(value) FROM kv WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
-SIZES_TO_END = "SELECT key, length(value) FROM kv WHERE key >= ? ORDER BY key LIMIT ?"
+RANGE = "FROM kv WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
+TO_END = "FROM kv WHERE key >= ? ORDER BY key LIMIT ?"
+SCAN = "SELECT key, value"
+KEYS = "SELECT key"
+SIZES = "SELECT key, length(value)"
+ALL_SIZES = "SELECT group_concat(size) FROM (SELECT length(value) AS size {})"
+PACKED = """SELECT CAST(group_concat(key || value, '') AS BLOB),
+    group_concat(length(key) || 's' || length(value) || 's', '')
+    FROM (SELECT key, value {})"""  # all rows in one, and how struct takes them apart
 
 FORMAT = 1
 CREATE = "CREATE TABLE IF NOT EXISTS kv(key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL) WITHOUT ROWID"
@@ -77,6 +83,22 @@ class Database:
         """Return the rows that one of the statements above finds. Raises StorageError."""
         with self._typed_failures():
             return self._connected().execute(sql, arguments).fetchall()
+
+    def page(self, span: str, arguments: tuple[bytes | int, ...], size: int) -> Found:
+        """Return the first rows of ``span``, RANGE or TO_END: as many as have ``size`` bytes of values, at least one.
+
+        While the loop is busy, a row a step would have it and this thread wait for each other once a row.
+        """
+        with self._typed_failures():
+            connection = self._connected()
+            [sizes] = connection.execute(ALL_SIZES.format(span), arguments).fetchone()
+            count = fitting([int(one) for one in sizes.split(",")], size) if sizes else 0
+            arguments = (*arguments[:-1], count)
+            if count < 2:
+                return connection.execute(f"{SCAN} {span}", arguments).fetchall()
+            packed, lengths = connection.execute(PACKED.format(span), arguments).fetchone()
+            parts = struct.Struct(lengths).unpack(packed)
+            return list(zip(parts[::2], parts[1::2], strict=True))
 
     def give_back(self) -> bool:
         """Give some of the pages that deletions left back to the disk; return whether there are more.

@@ -33,5 +33,9 @@ class PrefixedStorage(Storage):
         found = await self._storage.sizes(self._prefix + prefix, self._prefix + start, limit)
         return [(key[len(self._prefix) :], size) for key, size in found]
 
+    async def page(self, prefix: bytes, start: bytes, limit: int, size: int) -> list[tuple[bytes, bytes]]:
+        found = await self._storage.page(self._prefix + prefix, self._prefix + start, limit, size)
+        return [(key[len(self._prefix) :], value) for key, value in found]
+
     def write(self, rows: Sequence[Row], *, sync: bool = True) -> asyncio.Future[None]:
         return self._storage.write([(self._prefix + key, value) for key, value in rows], sync=sync)

@@ -16,17 +16,7 @@ from typing import Any, Final, TypeVar
 
 from mmplatform.errors import StorageError
 from mmplatform.storage.contract import Row, Storage, check_rows
-from mmplatform.storage.database import (
-    GET,
-    KEYS,
-    KEYS_TO_END,
-    SCAN,
-    SCAN_TO_END,
-    SIZES,
-    SIZES_TO_END,
-    Database,
-    Found,
-)
+from mmplatform.storage.database import GET, KEYS, RANGE, SCAN, SIZES, TO_END, Database, Found
 
 IDLE: Final = 1.0  # seconds without work after which free pages are given back to the disk
 BETWEEN_STEPS: Final = 0.02
@@ -69,17 +59,20 @@ class SQLiteStorage(Storage):
             self._closing.thread.join()
 
     async def get(self, key: bytes) -> bytes | None:
-        found = await self._read(GET, (key,))
+        found = await self._read(Database.read, GET, (key,))
         return found[0][1] if found else None
 
     async def scan(self, prefix: bytes, start: bytes = b"", limit: int = 0) -> list[tuple[bytes, bytes]]:
-        return await self._range(SCAN, SCAN_TO_END, prefix, start, limit)
+        return await self._range(SCAN, prefix, start, limit)
 
     async def keys(self, prefix: bytes, start: bytes = b"", limit: int = 0) -> list[bytes]:
-        return [key for (key,) in await self._range(KEYS, KEYS_TO_END, prefix, start, limit)]
+        return [key for (key,) in await self._range(KEYS, prefix, start, limit)]
 
     async def sizes(self, prefix: bytes, start: bytes = b"", limit: int = 0) -> list[tuple[bytes, int]]:
-        return await self._range(SIZES, SIZES_TO_END, prefix, start, limit)
+        return await self._range(SIZES, prefix, start, limit)
+
+    async def page(self, prefix: bytes, start: bytes, limit: int, size: int) -> list[tuple[bytes, bytes]]:
+        return await self._read(Database.page, *_span(prefix, start, limit), size)
 
     def write(self, rows: Sequence[Row], *, sync: bool = True) -> asyncio.Future[None]:
         worker = self._opened_worker()
@@ -91,15 +84,15 @@ class SQLiteStorage(Storage):
         self._batch.writers.append(future)
         return future
 
-    def _range(self, sql: str, to_end: str, prefix: bytes, start: bytes, limit: int) -> asyncio.Future[Found]:
-        first, end, count = max(prefix, start), _after(prefix), limit if limit > 0 else -1
-        return self._read(to_end, (first, count)) if end is None else self._read(sql, (first, end, count))
+    def _range(self, selected: str, prefix: bytes, start: bytes, limit: int) -> asyncio.Future[Found]:
+        span, arguments = _span(prefix, start, limit)
+        return self._read(Database.read, f"{selected} {span}", arguments)
 
-    def _read(self, sql: str, arguments: tuple[bytes | int, ...]) -> asyncio.Future[Found]:
+    def _read(self, method: Callable[..., Found], *arguments: object) -> asyncio.Future[Found]:
         worker = self._opened_worker()
         future: asyncio.Future[Found] = worker.loop.create_future()
         self._schedule(worker)
-        self._batch.reads.append((sql, arguments, future))
+        self._batch.reads.append((method, arguments, future))
         return future
 
     def _schedule(self, worker: "_Worker") -> None:
@@ -141,7 +134,7 @@ class _Batch:
         self.rows: dict[bytes, bytes | None] = {}
         self.sync = False
         self.writers: list[asyncio.Future[None]] = []
-        self.reads: list[tuple[str, tuple[bytes | int, ...], asyncio.Future[Found]]] = []
+        self.reads: list[tuple[Callable[..., Found], tuple[object, ...], asyncio.Future[Found]]] = []
 
     def __bool__(self) -> bool:
         return bool(self.writers or self.reads)
@@ -165,7 +158,7 @@ class _Worker:
         self._post(_resolve, self.opened, self._attempt(self._database.open))
         for batch in iter(self._next, None):
             failure = self._attempt(self._database.commit, batch.rows, batch.sync) if batch.rows else None
-            results = [self._attempt(self._database.read, sql, arguments) for sql, arguments, _ in batch.reads]
+            results = [self._attempt(method, self._database, *arguments) for method, arguments, _ in batch.reads]
             self._post(self._finished, self, batch, failure, results)
             self._untidy = self._untidy or None in batch.rows.values()
             del batch, results  # not to be kept until the next one comes
@@ -201,6 +194,12 @@ def _resolve(future: asyncio.Future[Any], outcome: Outcome) -> None:
         future.set_exception(error)
     else:
         future.set_result(outcome)
+
+
+def _span(prefix: bytes, start: bytes, limit: int) -> tuple[str, tuple[bytes | int, ...]]:
+    """Return what selects the rows of a scan, and what is to be put into it."""
+    first, end, count = max(prefix, start), _after(prefix), limit if limit > 0 else -1
+    return (TO_END, (first, count)) if end is None else (RANGE, (first, end, count))
 
 
 def _after(prefix: bytes) -> bytes | None:

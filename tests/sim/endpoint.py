@@ -13,7 +13,7 @@ from typing import Final
 from mmplatform.accounts import Account
 from mmplatform.delivery.outcomes import outcome_of
 from mmplatform.delivery.receipts import PROTOCOL as RECEIPT
-from mmplatform.delivery.receipts import EndOfOne, decode_receipt, encode_receipts
+from mmplatform.delivery.receipts import Entry, decode_receipt, encode_receipts
 from mmplatform.delivery.receiver import Receiver, Stream
 from mmplatform.delivery.sender import LANES, NEVER, Sender, Settled
 from mmplatform.delivery.wire import (
@@ -255,7 +255,7 @@ class Endpoint:
                 del self.held[key]
                 self.staged.append((key, None))
                 self.staged_ends[key] = answer
-                self.receiver.amend(*key, answer)
+                self.receiver.amend(*key, key[2], *answer)
         return len(keys)
 
     def ask_again(self) -> int:
@@ -281,7 +281,7 @@ class Endpoint:
 
     def _tell_ends(self) -> None:
         """Accept the receipts and forget what they say, in one transaction."""
-        ends: list[EndOfOne] = [(*key, *ending) for key, ending in self.disk.ended.items()]
+        ends: list[Entry] = [(*key, key[2], *ending) for key, ending in self.disk.ended.items()]
         for payload in encode_receipts(ends):
             self.accept(0, RECEIPT, payload, NEVER - 1, RECEIPT)
         self.disk.ended.clear()

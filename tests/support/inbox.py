@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 
 from mmplatform.accounts import Account, Accounts
-from mmplatform.delivery.receipts import EndOfOne
+from mmplatform.delivery.receipts import Entry
 from mmplatform.delivery.receiver import Stream
-from mmplatform.delivery.wire import Record
+from mmplatform.delivery.wire import End, Record
 from mmplatform.durable.handled import Handled
 from mmplatform.durable.handled_log import HandledLog
 from mmplatform.durable.inbox import Inbox, InboxLimits
@@ -22,6 +22,8 @@ from mmplatform.peers.reception import Reception
 from mmplatform.peers.redelivery import Redelivery
 from mmplatform.storage.contract import Storage
 from tests.support.outbox import BOB, CAROL, LATER, Clock, until
+
+EndOfOne = tuple[int, int, int, End, str]  # lane, epoch, number, end, text for the sender
 
 STRANGER = "S" * 43 + "="
 
@@ -64,11 +66,15 @@ class Keeper:
         self.inbox.freed = self.freed.append
         self.contents = InboxContents(self.inbox)
 
-    def _tell(self, peer: str, ends: list[EndOfOne]) -> None:
+    def _tell(self, peer: str, ends: list[Entry]) -> None:
         def saved(done: asyncio.Future[None]) -> None:
             self._telling -= 1
             if done.exception() is None:
-                self.told += [(peer, end) for end in ends]
+                self.told += [
+                    (peer, (lane, epoch, seq, end, text))
+                    for lane, epoch, low, high, end, text in ends
+                    for seq in range(low, high + 1)
+                ]
 
         self._telling += 1
         self.storage.write([]).add_done_callback(saved)

@@ -219,12 +219,31 @@ def test_the_end_of_what_was_kept_is_told_to_who_asks_again(node: Node) -> None:
     node.take(batch(*range(1, 6)))
     node.finish(*range(1, 6), ending=(End.KEPT, ""))
     node.ack()
-    assert node.receiver.amend(2, EPOCH, 3, (End.FAILED, "no"))
-    assert node.receiver.amend(2, EPOCH, 1, TAKEN)
+    assert node.receiver.amend(2, EPOCH, 3, 3, End.FAILED, "no")
+    assert node.receiver.amend(2, EPOCH, 1, 1, *TAKEN)
     node.receiver.retell()
     assert node.ack().outcomes == [(2, 2, End.KEPT, ""), (3, 3, End.FAILED, "no"), (4, 5, End.KEPT, "")]
-    assert not node.receiver.amend(2, EPOCH, 3, TAKEN), "it has ended"
-    assert not node.receiver.amend(2, EPOCH + 1, 3, TAKEN)
+    assert not node.receiver.amend(2, EPOCH, 3, 3, *TAKEN), "it has ended"
+    assert not node.receiver.amend(2, EPOCH + 1, 3, 3, *TAKEN)
+
+
+def test_the_ends_of_a_run_that_was_kept_are_noted_in_one_step(node: Node) -> None:
+    node.take(batch(*range(1, 11)))
+    node.finish(*range(1, 5), ending=(End.KEPT, ""))
+    node.finish(5, ending=(End.REFUSED, "no"))
+    node.finish(*range(6, 11), ending=(End.KEPT, ""))
+    node.ack()
+    assert node.receiver.amend(2, EPOCH, 3, 7, End.EXPIRED, "")
+    node.receiver.retell()
+    assert node.ack().outcomes == [
+        (1, 2, End.KEPT, ""), (3, 4, End.EXPIRED, ""), (5, 5, End.REFUSED, "no"), (6, 7, End.EXPIRED, ""),
+        (8, 10, End.KEPT, ""),
+    ]  # fmt: skip
+    assert node.receiver.amend(2, EPOCH, 1, 9, *TAKEN)
+    node.receiver.retell()
+    assert node.ack().outcomes == [
+        (3, 4, End.EXPIRED, ""), (5, 5, End.REFUSED, "no"), (6, 7, End.EXPIRED, ""), (10, 10, End.KEPT, ""),
+    ]  # fmt: skip
 
 
 def test_every_outcome_of_a_window_is_told(node: Node) -> None:

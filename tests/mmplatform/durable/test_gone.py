@@ -9,7 +9,7 @@ from mmplatform.durable.gone import Gone
 def test_a_row_that_went_while_it_was_read_is_known() -> None:
     gone = Gone()
     with gone.reading():
-        gone.add(1)
+        gone.add([1])
         gone.deleted([1])
         assert 1 in gone
     assert 1 not in gone
@@ -17,7 +17,7 @@ def test_a_row_that_went_while_it_was_read_is_known() -> None:
 
 def test_a_row_is_known_until_its_deletion_is_saved() -> None:
     gone = Gone()
-    gone.add(1)
+    gone.add([1])
     with gone.reading():
         pass
     assert 1 in gone
@@ -28,10 +28,10 @@ def test_a_row_is_known_until_its_deletion_is_saved() -> None:
 def test_who_began_later_does_not_hold_what_went_before() -> None:
     gone = Gone()
     first = gone.begin()
-    gone.add(1)
+    gone.add([1])
     gone.deleted([1])
     second = gone.begin()
-    gone.add(2)
+    gone.add([2])
     gone.deleted([2])
     gone.end(first)
     assert (1 in gone, 2 in gone) == (False, True)
@@ -43,7 +43,7 @@ def test_readers_that_break_off_hold_nothing() -> None:
     gone = Gone()
     try:
         with gone.reading():
-            gone.add(1)
+            gone.add([1])
             gone.deleted([1])
             raise ValueError
     except ValueError:
@@ -66,7 +66,7 @@ def test_what_a_reader_may_have_read_is_known_to_be_gone(done: list[tuple[str, i
             gone.end(readers.pop(choice % len(readers))[0])
         elif step == "add":
             number += 1
-            gone.add(number)
+            gone.add([number])
             unsaved.append(number)
             for _, read in readers:
                 read.add(number)

@@ -110,7 +110,7 @@ async def test_a_disk_that_cannot_be_read_is_looked_at_again_a_second_later(
         raise StorageError("worn out")
 
     with monkeypatch.context() as patched:
-        patched.setattr(keeper.storage, "keys", broken)
+        patched.setattr(keeper.storage, "page", broken)
         await due(keeper)
         await until(lambda: keeper.inbox._expiring is None)
     timer = keeper.inbox._timer

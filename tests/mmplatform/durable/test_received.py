@@ -3,8 +3,10 @@
 import gc
 from collections.abc import Callable
 
+import pytest
+
 from mmplatform.delivery.wire import MAX_RANGES, End, Record
-from mmplatform.durable import inspection
+from mmplatform.durable import inspection, received
 from mmplatform.durable.received_ids import OVERDUE_MS, ReceivedIds
 from mmplatform.durable.unsynced import UnsyncedRows
 from mmplatform.message import DELIVERED, Delivery, Outcome
@@ -38,6 +40,19 @@ async def test_a_receipt_ends_what_the_recipient_kept(node: Node) -> None:
     tell(node, 1, 2, DELIVERED)
     tell(node, 3, 3, FAILED)
     assert [delivery.state for delivery in deliveries] == ["delivered", "delivered", "failed"]
+
+
+async def test_messages_that_nobody_holds_end_without_a_look_at_each(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[object] = []
+    monkeypatch.setattr(received, "make_id", lambda *key: looked.append(key) or "id")
+    place = (BOB, NORMAL, 4)  # of an earlier run
+    node.outbox.received.ids.add(place, 1, 100_000, 0)
+    node.outbox.received.end(*place, 1, 50_000, DELIVERED)
+    assert (node.outbox.ended["delivered"], looked) == (50_000, [])
+    node.outbox.received.end(*place, 50_001, 50_002, FAILED)
+    assert (node.outbox.ended["failed"], len(looked)) == (2, 2), "of others a fate is kept"
 
 
 async def test_receipts_that_come_before_the_acknowledgement_are_all_believed(node: Node) -> None:

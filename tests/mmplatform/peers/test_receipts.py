@@ -36,10 +36,10 @@ def taker() -> Taker:
 def test_each_range_is_told_with_its_outcome(taker: Taker) -> None:
     [payload] = encode_receipts(
         [
-            (2, 7, 1, End.DELIVERED, ""),
-            (2, 7, 2, End.DELIVERED, ""),
-            (2, 7, 3, End.FAILED, "ValueError: x"),
-            (0, 9, 4, End.REFUSED, "dropped unread"),
+            (2, 7, 1, 1, End.DELIVERED, ""),
+            (2, 7, 2, 2, End.DELIVERED, ""),
+            (2, 7, 3, 3, End.FAILED, "ValueError: x"),
+            (0, 9, 4, 4, End.REFUSED, "dropped unread"),
         ]
     )
     assert taker.take(payload) is DONE

@@ -282,7 +282,7 @@ async def test_a_disk_that_cannot_be_read_is_asked_again_now_and_then(
         raise StorageError("worn out")
 
     with monkeypatch.context() as patched:
-        patched.setattr(desk.storage, "keys", broken)
+        patched.setattr(desk.storage, "page", broken)
         desk.listen("chat")
         await until(lambda: desk.errors)
     await until(lambda: desk.redelivery._timer is not None)

@@ -20,7 +20,7 @@ Maker = Callable[[], Storage]
 class Plain(MemoryStorage):
     """A store that has only what it must have: its keys are those that a scan finds."""
 
-    keys, sizes = Storage.keys, Storage.sizes
+    keys, sizes, page = Storage.keys, Storage.sizes, Storage.page
 
 
 @pytest.fixture(params=["memory", "sqlite", "plain"])
@@ -122,6 +122,25 @@ async def test_scan_by_prefix_start_and_limit(store: Storage) -> None:
     assert await scanned(b"nothing") == []
 
 
+async def test_a_page_has_as_many_rows_and_bytes_as_it_may(store: Storage) -> None:
+    rows = [(b"a%d" % number, bytes([number]) * number * 10) for number in range(5)]  # 0, 10, 20, 30 and 40 bytes
+    await store.write([*rows, (b"\xff", bytes(300)), (b"\xff\xff", b"\xff\0")])
+    assert await store.page(b"a", b"", 512, 1000) == rows
+    assert await store.page(b"a", b"", 3, 1000) == rows[:3]
+    assert await store.page(b"a", b"", 512, 59) == rows[:3]
+    assert await store.page(b"a", b"", 512, 60) == rows[:4]
+    assert await store.page(b"a", b"a3", 512, 1) == rows[3:4], "one at least"
+    assert await store.page(b"\xff", b"", 512, 1000) == [(b"\xff", bytes(300)), (b"\xff\xff", b"\xff\0")]
+    assert await store.page(b"\xff", b"", 512, 0) == [(b"\xff", bytes(300))]
+    assert await store.page(b"nothing", b"", 512, 1000) == []
+
+
+async def test_a_page_sees_the_writes_called_before_it(store: Storage) -> None:
+    kept = store.write([(b"a", b"1"), (b"b", b"2")])
+    assert await store.page(b"", b"", 512, 1000) == [(b"a", b"1"), (b"b", b"2")]
+    assert kept.done()
+
+
 async def test_keys_see_the_writes_called_before_them(store: Storage) -> None:
     kept = store.write([(b"a", b"1"), (b"b", b"2")])
     assert await store.keys(b"") == [b"a", b"b"]
@@ -135,6 +154,8 @@ async def test_an_owner_sees_its_own_keys_only(store: Storage) -> None:
     assert await mine.keys(b"", b"2") == [b"2"]
     assert await mine.keys(b"", limit=1) == [b"1"]
     assert await mine.sizes(b"", b"2") == [(b"2", 3)]
+    assert await mine.page(b"", b"", 512, 2) == [(b"1", b"")]
+    assert await mine.page(b"", b"2", 512, 2) == [(b"2", b"222")]
 
 
 async def test_scan_follows_later_writes(store: Storage) -> None:

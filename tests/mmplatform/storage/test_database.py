@@ -1,8 +1,9 @@
 """How rows become statements, and what a connection keeps of them."""
 
 from pathlib import Path
+from typing import Any
 
-from mmplatform.storage.database import PUT_LARGE, ROWS_A_STATEMENT, SCAN, STATEMENT_BYTES, Database, _statements
+from mmplatform.storage.database import PUT_LARGE, RANGE, ROWS_A_STATEMENT, SCAN, STATEMENT_BYTES, Database, _statements
 
 LARGE = bytes(STATEMENT_BYTES + 1)
 
@@ -24,7 +25,7 @@ def test_large_rows_are_kept_like_others(tmp_path: Path) -> None:
     database = Database(tmp_path / "data.db")
     database.commit({b"a": LARGE, b"b": b"2"}, True)
     database.commit({b"a": LARGE + b"again"}, True)
-    assert database.read(SCAN, (b"a", b"z", -1)) == [(b"a", LARGE + b"again"), (b"b", b"2")]
+    assert database.read(f"{SCAN} {RANGE}", (b"a", b"z", -1)) == [(b"a", LARGE + b"again"), (b"b", b"2")]
     database.close()
 
 
@@ -41,3 +42,42 @@ def test_the_connection_keeps_no_large_value(tmp_path: Path) -> None:
     behind = [sql for sql in executed[large + 1 :] if sql.startswith(executed[large][:30])]
     assert behind
     assert len(behind[0]) < 100, "it was given something small in place of the value"
+
+
+def test_a_page_takes_as_many_steps_as_a_single_row_does(tmp_path: Path) -> None:
+    """Each step gives up the GIL, and waits for a busy loop to have it back."""
+    database = Database(tmp_path / "data.db")
+    rows = {b"%03d" % number: b"value %d" % number for number in range(600)}
+    database.commit(rows, True)
+    steps: list[int] = []
+    for limit in (2, 512):
+        tapped = Stepping(database)
+        assert database.page(RANGE, (b"0", b"9", limit), 1 << 20) == sorted(rows.items())[:limit]
+        steps.append(tapped.steps)
+    assert steps[0] == steps[1]
+    database.close()
+
+
+class Stepping:
+    """A connection that counts the rows it is asked for."""
+
+    def __init__(self, database: Database) -> None:
+        self.steps = 0
+        self._connection, database._connection = database._connection, self  # type: ignore[assignment]
+
+    def execute(self, *statement: Any) -> "Stepping":
+        assert self._connection is not None
+        self._cursor = self._connection.execute(*statement)
+        return self
+
+    def fetchone(self) -> Any:
+        self.steps += 1
+        return self._cursor.fetchone()
+
+    def fetchall(self) -> list[Any]:
+        found = self._cursor.fetchall()
+        self.steps += len(found)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
