@@ -13,10 +13,11 @@ from mmplatform.errors import MMError, ProtocolError, Unreachable
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links.link import Link
-from mmplatform.logs import LineLimit, escaped
+from mmplatform.logs import LineLimit
 from mmplatform.plugins.transport import Connection
 from mmplatform.session.cookies import CookieJar
 from mmplatform.session.handshake import Initiator, Responder
+from mmplatform.text import escaped
 
 MAX_UNPROVEN: Final = 256  # connections whose other end has not yet proved who it is
 CLOSING: Final = 1.0  # seconds that connections have to send their last frames when the node stops

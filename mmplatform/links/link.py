@@ -17,6 +17,7 @@ from mmplatform.plugins.transport import Connection
 from mmplatform.session.events import Established, Identified, Send
 from mmplatform.session.handshake import Initiator, Responder
 from mmplatform.session.session import Session
+from mmplatform.text import escaped
 
 HANDSHAKE_TIMEOUT: Final = 10.0  # seconds
 KEEPALIVE: Final = 3.5  # seconds of silence after which the peer is asked whether it is there
@@ -253,7 +254,7 @@ class Link:
             case Again(lane=lane, epoch=epoch):
                 self.owner.send_again(lane, epoch)
             case Close(reason=reason):
-                self._end(RemoteError(f"closed by the peer: {reason}"))
+                self._end(RemoteError(f"closed by the peer: {escaped(reason)}"))
 
     def _joined(self, part: Part) -> Packet | None:
         """The packet that ``part`` was the last part of; None while parts are missing."""

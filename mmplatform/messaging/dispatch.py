@@ -9,10 +9,10 @@ from mmplatform.delivery.wire import Event
 from mmplatform.errors import InvalidTopic, LocalError, Refused
 from mmplatform.events import Events
 from mmplatform.identity.circles import is_control_topic
-from mmplatform.logs import escaped
 from mmplatform.message import Message, check_topic
 from mmplatform.messaging.bus import MAX_ROUTES
 from mmplatform.messaging.results import DONE, NOBODY, Finished, Result
+from mmplatform.text import escaped
 
 log = logging.getLogger("mmplatform.messaging")
 

@@ -24,7 +24,9 @@ from mmplatform.peers.reception import Reception
 from mmplatform.peers.reconnecting import Reconnector
 from mmplatform.peers.turns import Turns
 from mmplatform.plugins.host import Failed
+from mmplatform.text import escaped
 
+MAX_REASON: Final = 2048  # characters of why there is no link: a few for each address
 GLARE: Final = 10.0  # seconds between two links within which both ends may have dialled at once
 SHORTEST_TIMER: Final = 0.01  # seconds until messages are looked at that expire now: others that are due soon share it
 LONGEST_TIMER: Final = 3600.0  # seconds between two looks at the wall clock, at most: it may be set
@@ -253,7 +255,7 @@ class Peer:
             return
         self._last = None
         self.path_manager.stop()
-        self.reason = str(error) if error is not None else "closed"
+        self.reason = escaped(error, MAX_REASON) if error is not None else "closed"
         self.exchange.discard_realtime(self.known)
         self._events.lost(self, self.reason)
         self._watch_expiry()
@@ -282,9 +284,9 @@ class Peer:
 
     def unreachable(self, reason: str) -> None:
         """Tell that an attempt to reach the peer failed, and there is no link."""
-        self.reason = reason
-        self._around.link_log.unreachable(self.sign_id, reason)
-        self._events.unreachable(self, reason)
+        self.reason = escaped(reason, MAX_REASON)
+        self._around.link_log.unreachable(self.sign_id, self.reason)
+        self._events.unreachable(self, self.reason)
 
     def slow_to_reach(self) -> None:
         """Tell that an attempt to reach the peer takes long, and there is no link."""

@@ -18,11 +18,11 @@ from mm_services.tasks import Tasks
 from mmplatform.errors import InvalidKey, InvalidRecord
 from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import NodeInfo
-from mmplatform.logs import escaped
 from mmplatform.messaging.bus import Bus
 from mmplatform.plugins import topics
 from mmplatform.plugins.check import Check, Diagnosable, fault, ok, warning
 from mmplatform.plugins.service import Service, ServiceHost
+from mmplatform.text import escaped
 
 FOUND_BY: Final = "mdns"
 SUBJECT: Final = "mdns"

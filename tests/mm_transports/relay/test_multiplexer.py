@@ -46,6 +46,6 @@ async def test_a_refusal_is_logged_with_its_reason_on_one_line(
     try:
         async with node(identity(1), relay):
             await until(lambda: len(said(caplog)) > 1)
-            assert f"not signed in at {relay.address}: go\\naway\\u001b[2J" in said(caplog)
+            assert f"not signed in at {relay.address}: go\\naway\\x1b[2J" in said(caplog)
     except MMError:
         raise AssertionError("a relay that refuses does not end a node") from None
