@@ -42,7 +42,7 @@ def to_json(value: Any) -> str:
 
 def emit(value: dict[str, Any], *, err: bool = False) -> None:
     """A result for machines; ``err``: on stderr."""
-    click.echo(to_json(value), err=err)
+    click.echo(to_json(value).encode(), err=err)
 
 
 def say(text: str, *, mark: str = "") -> None:

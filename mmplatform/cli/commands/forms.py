@@ -1,7 +1,7 @@
 """How a message is printed, on one line: what others send must not steer the terminal, nor forge a line.
 
-The one form that keeps a text as it came is ``--payload`` to something that is no terminal: a file, or the program at the
-other end of a pipe, which wants what was sent.
+The one form that keeps a text as it came is ``--payload`` to something that is no terminal: a file, or the program at
+the other end of a pipe, which wants what was sent.
 """
 
 from collections.abc import Callable
