@@ -71,7 +71,7 @@ class Node:
             proven = self._responder.proves(message.token, came_from)
             limit = self._limit(proven, came_from, len(datagram))
             if limit:
-                self._answer(message, came_from, limit)
+                self._answer(message, came_from, limit, proven)
 
     def due(self, now: float) -> None:
         """Do the work that has become due."""
@@ -111,11 +111,11 @@ class Node:
             return min(MAX_DATAGRAM, UNPROVEN_FACTOR * size)
         return size if self._spare.allows(ANYBODY, now) else 0
 
-    def _answer(self, query: Query, came_from: Address, limit: int) -> None:
+    def _answer(self, query: Query, came_from: Address, limit: int, proven: bool) -> None:
         if isinstance(query, Find):
             self._answer_find(query, came_from, limit)
             return
-        answer = self._responder.store(query, came_from)
+        answer = self._responder.store(query, came_from, proven)
         if answer is not None:
             self._send(answer, came_from)
 

@@ -64,10 +64,13 @@ class QueryResponder:
         """Whether ``token`` proves that ``came_from`` hears what is sent there."""
         return self.tokens.good(token, came_from, self._peers.now)
 
-    def store(self, query: StoreQuery, came_from: Address) -> bytes | None:
-        """Return the answer to a Store, None when the sender is too fast. Cheap checks come before the signature."""
+    def store(self, query: StoreQuery, came_from: Address, proven: bool) -> bytes | None:
+        """Return the answer to a Store, None when the sender is too fast. Cheap checks come before the signature.
+
+        ``proven``: whether the token of ``query`` is good.
+        """
         now = self._peers.now
-        if not self.tokens.good(query.token, came_from, now):
+        if not proven:
             return pack(Verdict(query.tx, BAD_TOKEN))
         if not self._stores.allows(came_from, now):
             return None

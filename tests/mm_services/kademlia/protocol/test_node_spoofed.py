@@ -44,13 +44,7 @@ class Target:
 def test_a_flood_in_the_name_of_an_address_does_not_keep_its_answers_from_us() -> None:
     target = Target()
     ends: list[str] = []
-    target.node.peers.find(
-        address(2),
-        identity(2).sign_key,
-        7,
-        lambda contact, reply: ends.append("answered"),
-        lambda: ends.append("failed"),
-    )
+    target.node.peers.find(address(2), identity(2).sign_key, 7, lambda *_: ends.append("answered"), lambda: None)
     asked = parse(target.sent[0][0])
     assert isinstance(asked, Find)
     target.spoofed(address(2))
