@@ -10,7 +10,6 @@ from typing import Any, Final, TypeVar
 from mmplatform.errors import LocalError, MMError, PluginError, StorageError
 from mmplatform.identity.keys import Identity
 from mmplatform.links.stun import check_servers
-from mmplatform.logs import escaped
 from mmplatform.plugins import loading
 from mmplatform.plugins.mail_carrier import MailCarrier
 from mmplatform.plugins.service import Service
@@ -19,6 +18,7 @@ from mmplatform.plugins.transport import Transport
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.folder import DataFolder
 from mmplatform.storage.memory import MemoryStorage
+from mmplatform.text import escaped
 
 STUN_AND_TURN: Final = "STUN and TURN servers are for direct links through NATs, and no transport here makes any"
 

@@ -7,9 +7,12 @@ from typing import Any, Final
 
 from pyee.base import EventEmitter
 
-from mmplatform.logs import escaped
+from mmplatform.logs import log_failure
+from mmplatform.text import escaped
 
 NAMES: Final = ("ready", "connection", "disconnected", "path", "message", "asking", "error")
+
+REPEATED: Final = "mm_repeated"  # an attribute of exceptions
 
 log = logging.getLogger("mmplatform")
 
@@ -37,20 +40,24 @@ class Events:
         for handler in self._listeners.listeners(event):
             try:
                 outcome = handler(*arguments)
-            except Exception:
-                log.exception("a handler of the event %r failed", event)
+            except Exception as error:
+                log_failure(log, f"a handler of the event {event!r} failed", error)
             else:
                 if asyncio.iscoroutine(outcome):
                     self.spawn(outcome)
 
     def failed(self, error: Exception, topic: str = "") -> None:
-        """Report an error of a handler or of the node: to ``error`` listeners, else to the log."""
+        """Report an error of a handler or of the node: to ``error`` listeners, else to the log, once a message."""
         if self._listeners.listeners("error"):
             self.emit("error", error, topic)
         else:
             told = "; ".join([str(error), *getattr(error, "__notes__", ())])
-            text = f"handler of {topic}: {told}" if topic else told
-            log.error("%s", escaped(text), exc_info=error if topic else None)
+            if not topic:
+                log.error("%s", escaped(told))
+            elif is_repeated(error):
+                log.debug("handler of %s failed again: %s", escaped(topic), escaped(told))
+            else:
+                log_failure(log, f"handler of {topic}: {escaped(told)}", error)
 
     def spawn(self, coroutine: Any) -> None:
         """Run ``coroutine`` until it ends or the platform stops."""
@@ -67,5 +74,15 @@ class Events:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("a handler of an event failed", exc_info=task.exception())
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log_failure(log, "a handler of an event failed", error)
+
+
+def is_repeated(error: BaseException) -> bool:
+    """Whether the handler that raised ``error`` had failed at the same message before."""
+    return bool(vars(error).get(REPEATED))
+
+
+def mark_repeated(error: BaseException) -> None:
+    """Note on ``error`` that the handler that raised it had failed at the same message before."""
+    vars(error)[REPEATED] = True

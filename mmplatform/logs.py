@@ -1,35 +1,78 @@
-"""Helps log lines of every package: makes the words of others harmless, and bounds how many lines others cause.
+"""Helps log lines of every package: bounds how many lines others cause, and writes down what failed.
 
 Loggers are those of the standard library, one a package, and no handler is installed here: that is the program's
 affair (docs/logging.rst).
 """
 
 import asyncio
-import json
 import logging
-import re
+import traceback
 from collections import Counter
+from collections.abc import Iterator
 from typing import Final
+
+from mmplatform.text import escaped, printable
 
 LINES: Final = 20  # lines a minute about one subject
 MINUTE: Final = 60.0  # seconds
 SUBJECTS: Final = 256  # subjects told apart within a minute; those beyond share one allowance
 KINDS: Final = 32  # kinds of lines that are counted apart
-LONGEST: Final = 512  # characters of the words of others in one line
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+CHAIN: Final = 16  # exceptions of one chain that are written down
 
 
-def escaped(text: object) -> str:
-    """Return ``text`` on one line, at most LONGEST characters: what peers and relays say must not forge lines of a log,
-    nor steer the terminal of whoever reads it."""
-    words = str(text)
-    return escape_controls(words if len(words) <= LONGEST else f"{words[:LONGEST]}...")
+def log_failure(log: logging.Logger, text: str, error: BaseException) -> None:
+    """Log that something here raised ``error``, with its traceback, in which the words of others are escaped.
+
+    Handlers of the program get the exception itself, too (``exc_info``); ``exc_text`` is what formatters of the
+    standard library write in its place.
+    """
+    if log.isEnabledFor(logging.ERROR):
+        file, line, function, _ = log.findCaller(stacklevel=2)
+        caught = (type(error), error, error.__traceback__)
+        record = log.makeRecord(log.name, logging.ERROR, file, line, "%s", (printable(text),), caught, function)
+        record.exc_text = trace_of(error)
+        log.handle(record)
 
 
-def escape_controls(text: str, but: str = "") -> str:
-    """Write every control character, line break and change of writing direction in ``text`` as JSON does; those in
-    ``but`` stay."""
-    return _CONTROL.sub(lambda match: match[0] if match[0] in but else json.dumps(match[0])[1:-1], text)
+def trace_of(error: BaseException) -> str:
+    """Return the traceback of ``error`` as Python writes it, but with the text of each exception on one line."""
+    lines: list[str] = []
+    for one, how in _chain(error):
+        if how:
+            lines += ["", how, ""]
+        if one.__traceback__ is not None:
+            lines.append("Traceback (most recent call last):")
+            lines += [printable(line) for line in "".join(traceback.format_tb(one.__traceback__)).splitlines()]
+        lines += [_named(one), *(escaped(note) for note in getattr(one, "__notes__", ()))]
+        for inner in one.exceptions[:CHAIN] if isinstance(one, BaseExceptionGroup) else ():
+            lines += [f"  | {line}" for line in trace_of(inner).splitlines()]
+    return "\n".join(lines)
+
+
+def _chain(error: BaseException) -> Iterator[tuple[BaseException, str]]:
+    """Yield ``error`` and what led to it, the first one first; each with how it came about."""
+    found: list[tuple[BaseException, str]] = []
+    one: BaseException | None = error
+    while one is not None and len(found) < CHAIN and all(one is not other for other, _ in found):
+        direct = one.__cause__ is not None
+        before = one.__cause__ if direct or one.__suppress_context__ else one.__context__
+        how = "The above exception was the direct cause of the following exception:"
+        found.append((one, how if direct else "During handling of the above exception, another exception occurred:"))
+        one = before
+    found[-1] = (found[-1][0], "")
+    return reversed(found)
+
+
+def _named(error: BaseException) -> str:
+    kind = type(error)
+    name = (
+        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    )
+    try:
+        said = escaped(error)
+    except Exception:
+        return f"{name}: <its text cannot be read>"
+    return f"{name}: {said}" if said else name
 
 
 def short_id(value: bytes) -> str:

@@ -28,7 +28,6 @@ from mmplatform.identity.mailkeys import MailKeys
 from mmplatform.links.dialer import Dialer
 from mmplatform.links.factory import LinkFactory
 from mmplatform.links.listener import Listener
-from mmplatform.logs import escaped
 from mmplatform.mail.mailer import Mailer
 from mmplatform.messaging.api import API, raw
 from mmplatform.messaging.bus import Bus
@@ -51,6 +50,7 @@ from mmplatform.program import raise_descriptor_limit
 from mmplatform.service_host import NodeServiceHost
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.folder import DataFolder
+from mmplatform.text import escaped
 from mmplatform.transport_host import NodeTransportHost
 
 DIALLED_TOGETHER: Final = 50  # peers that are begun to be dialled in one turn of the loop

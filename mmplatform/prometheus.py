@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from mmplatform.errors import PluginError
+from mmplatform.text import printable
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -78,7 +79,7 @@ def _family(family: Family) -> Any:
         return kind(family.name, family.text, family.values)
     made = kind(family.name, family.text, labels=family.labels)
     for labels, value in family.values.items():
-        made.add_metric(labels, value)
+        made.add_metric([printable(label) for label in labels], value)
     return made
 
 

@@ -12,13 +12,12 @@ end reads ahead of its reader by more than a few frames, so a slow one holds the
 """
 
 import asyncio
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import mmplatform.errors
-from mmplatform.cli.output import debugging
+from mmplatform.cli.output import debugging, note_trace
 from mmplatform.codec import Decoder, encode
 from mmplatform.errors import InvalidPayload, LocalError, MMError, ProtocolError
 from mmplatform.message import MAX_PAYLOAD
@@ -216,7 +215,7 @@ def _told(error: Exception) -> tuple[str, str]:
     if isinstance(error, TimeoutError):
         return "Unreachable", "no answer in time"
     if debugging():
-        traceback.print_exception(error)
+        note_trace(error)
     return "LocalError", str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from mmplatform.cli.output import debugging, to_json
-from mmplatform.logs import escape_controls
+from mmplatform.logs import trace_of
+from mmplatform.text import printable
 
 OURS: Final = ("mmplatform", "mm_transports", "mm_services", "mm_relay")
 FIELDS: Final = ("link", "connection", "peer")  # attributes of a record that JSON lines have, too
-LINES: Final = "\n\t"  # what a traceback is made of
 _handlers: Final[list[logging.Handler]] = []
 
 
@@ -48,11 +48,11 @@ class PlainFormatter(logging.Formatter):
     """``2026-07-30T08:15:02.123Z INFO mmplatform.peers link 12 ...``; a traceback follows on lines of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{_time(record)} {record.levelname} {record.name} {escape_controls(record.getMessage())}"
+        line = f"{_time(record)} {record.levelname} {record.name} {printable(record.getMessage())}"
         return f"{line}\n{self._traceback(record)}" if record.exc_info else line
 
     def _traceback(self, record: logging.LogRecord) -> str:
-        return escape_controls(self.formatException(record.exc_info), but=LINES) if record.exc_info else ""
+        return trace_of(record.exc_info[1]) if record.exc_info and record.exc_info[1] else ""
 
 
 class JSONFormatter(PlainFormatter):
@@ -64,7 +64,7 @@ class JSONFormatter(PlainFormatter):
             "time": _time(record),
             "level": record.levelname,
             "logger": record.name,
-            "text": escape_controls(record.getMessage()),
+            "text": printable(record.getMessage()),
         }
         found |= {field: getattr(record, field) for field in FIELDS if hasattr(record, field)}
         if record.exc_info:

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import traceback
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ from mmplatform.cli.commands.messages import ping, request, send
 from mmplatform.cli.commands.on import listen
 from mmplatform.cli.commands.outbox import delivery, outbox
 from mmplatform.cli.commands.run import run_node
-from mmplatform.cli.output import debugging, to_json
+from mmplatform.cli.output import debugging, emit, note, note_trace
 from mmplatform.errors import MMError
 
 COMMANDS: Final = (
@@ -89,7 +88,7 @@ def run(arguments: list[str] | None = None) -> int:
         return OK
     except Exception as error:
         if debugging():
-            traceback.print_exc()
+            note_trace(error)
         code, text, kind = _explained(error)
         _complain(text, kind, "--json" in arguments)
         return code
@@ -118,11 +117,12 @@ def _explained(error: Exception) -> tuple[int, str, str]:
 
 def _complain(text: str, kind: str, as_json: bool) -> None:
     if as_json:
-        click.echo(to_json({"error": text, "kind": kind}), err=True)
+        emit({"error": text, "kind": kind}, err=True)
     elif kind == "UsageError" and "\n" in text:
-        click.echo(text, err=True)
+        for line in text.splitlines():  # the help of mm itself
+            note(line)
     else:
-        click.echo(f"mm: {text}", err=True)
+        note(f"mm: {text}")
 
 
 def _forget_stdout() -> None:

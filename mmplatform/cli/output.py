@@ -1,4 +1,8 @@
-"""How commands speak: results on stdout, everything else on stderr, with ``--json`` one JSON object a line."""
+"""How commands speak: results on stdout, everything else on stderr, with ``--json`` one JSON object a line.
+
+All that commands write passes here, and has no control character but the line ends written here and the colours of
+mm itself: whatever others have sent steers no terminal, and forges no line.
+"""
 
 import base64
 import json
@@ -9,9 +13,9 @@ from typing import Any, Final
 
 import click
 
-from mmplatform.logs import escape_controls
+from mmplatform.logs import trace_of
+from mmplatform.text import printable, printable_json
 
-TAB: Final = "\t"  # the one control character that steers no terminal
 _lastly: Final[list[str]] = []
 
 
@@ -28,21 +32,32 @@ def jsonable(value: Any) -> Any:
 
 
 def to_json(value: Any) -> str:
-    """One line."""
+    """One line, and the characters that steer a terminal as JSON escapes them."""
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=jsonable)
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=jsonable)
     except TypeError:  # a key of a dictionary that JSON does not have
-        return json.dumps(_keys_as_text(value), ensure_ascii=False, separators=(",", ":"), default=jsonable)
+        text = json.dumps(_keys_as_text(value), ensure_ascii=False, separators=(",", ":"), default=jsonable)
+    return printable_json(text)
 
 
-def emit(value: dict[str, Any]) -> None:
-    """A result for machines."""
-    click.echo(to_json(value).encode(errors="surrogateescape"))
+def emit(value: dict[str, Any], *, err: bool = False) -> None:
+    """A result for machines; ``err``: on stderr."""
+    click.echo(to_json(value).encode(), err=err)
 
 
-def say(text: str) -> None:
-    """A result for people."""
-    click.echo(text)
+def say(text: str, *, mark: str = "") -> None:
+    """A result for people, on one line; ``mark`` is what mm itself has coloured, before it."""
+    click.echo(mark + printable(text))
+
+
+def columns(*cells: str) -> None:
+    """A result for people and for cut(1): cells between tabs."""
+    click.echo("\t".join(map(printable, cells)))
+
+
+def show(text: str, *, nl: bool = True) -> None:
+    """What is fit to be written as it is: a script or a QR code of mm itself, a message in its form (forms.py)."""
+    click.echo(text, nl=nl)
 
 
 def note(text: str, *, once: bool = False) -> None:
@@ -50,24 +65,30 @@ def note(text: str, *, once: bool = False) -> None:
     if once and _lastly == [text]:
         return
     _lastly[:] = [text]
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)
 
 
-def printable(value: Any) -> str:
+def note_trace(error: BaseException) -> None:
+    """The traceback of what went wrong, for who looks for the defect."""
+    for line in trace_of(error).splitlines():
+        click.echo(printable(line), err=True)
+
+
+def payload_text(value: Any) -> str:
     """A payload on one line. What strangers send must not steer the terminal: control characters are shown escaped."""
     if isinstance(value, bytes):
         try:
             value = value.decode()
         except UnicodeDecodeError:
             return to_json(value)
-    return escape_controls(value, but=TAB) if isinstance(value, str) else to_json(value)
+    return printable(value) if isinstance(value, str) else to_json(value)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns for people; plain and uncut when stdout is no terminal."""
     if not sys.stdout.isatty():
         for row in rows:
-            say("\t".join(row))
+            columns(*row)
         return
     from rich.console import Console
     from rich.table import Table
@@ -76,7 +97,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for heading in headings:
         shown.add_column(heading, overflow="fold")
     for row in rows:
-        shown.add_row(*row)
+        shown.add_row(*map(printable, row))
     Console(markup=False, highlight=False).print(shown)
 
 
@@ -107,5 +128,7 @@ def counted(number: int, what: str) -> str:
 
 def _keys_as_text(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key if isinstance(key, str) else printable(key): _keys_as_text(inner) for key, inner in value.items()}
+        return {
+            key if isinstance(key, str) else payload_text(key): _keys_as_text(inner) for key, inner in value.items()
+        }
     return [_keys_as_text(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -5,6 +5,7 @@ from bisect import bisect_right
 from mmplatform.delivery.outgoing_stream import OutgoingStream
 from mmplatform.delivery.wire import Ack, End, to_ranges
 from mmplatform.message import DELIVERED, EXPIRED, Outcome
+from mmplatform.text import escaped
 
 
 def outcomes_of(seqs: list[int], exceptions: list[tuple[int, int, End, str]]) -> tuple[dict[int, Outcome], list[int]]:
@@ -34,7 +35,7 @@ def outcome_of(end: End, text: str) -> Outcome:
         return EXPIRED
     if end is End.DELIVERED:
         return DELIVERED
-    return Outcome(end.name.lower(), text)
+    return Outcome(end.name.lower(), escaped(text))
 
 
 def expiries(stream: OutgoingStream, ack: Ack) -> dict[int, int]:

@@ -17,10 +17,10 @@ from mmplatform.directory.lookups import Lookups
 from mmplatform.errors import CodecError, InvalidKey, InvalidRecord, StorageError
 from mmplatform.identity.keys import BoxId, SignId, box_id_of, parse_sign_id
 from mmplatform.identity.nodeinfo import NodeInfo, newest
-from mmplatform.logs import escaped
 from mmplatform.messaging.bus import Bus
 from mmplatform.plugins import topics
 from mmplatform.storage.contract import Storage
+from mmplatform.text import escaped
 
 MAX_STRANGERS: Final = 4096  # peers without a name of whom we keep a record
 PROVEN_TOGETHER: Final = 50  # saved records that are verified in one turn of the loop

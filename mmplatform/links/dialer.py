@@ -12,9 +12,9 @@ from mmplatform.identity.keys import SignId
 from mmplatform.links import paths
 from mmplatform.links.link import Link
 from mmplatform.links.paths import Candidate
-from mmplatform.logs import escaped
 from mmplatform.plugins.signalling import SignallingTransport
 from mmplatform.plugins.transport import Connection, Transport
+from mmplatform.text import escaped
 
 log = logging.getLogger("mmplatform.links")
 

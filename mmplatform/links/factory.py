@@ -16,10 +16,11 @@ from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links.link import Link
 from mmplatform.links.places import Places
 from mmplatform.links.scheduler import Scheduler
-from mmplatform.logs import LineLimit, escaped
+from mmplatform.logs import LineLimit
 from mmplatform.plugins.transport import Connection
 from mmplatform.session.cookies import CookieJar
 from mmplatform.session.handshake import Initiator, Responder
+from mmplatform.text import escaped
 
 MAX_UNPROVEN: Final = 256  # connections whose other end has not yet proved who it is
 MAX_STRANGERS: Final = 4096  # connections of strangers that have, and at most half of the file descriptors

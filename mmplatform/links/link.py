@@ -32,6 +32,7 @@ from mmplatform.plugins.transport import Connection
 from mmplatform.session.events import Established, Identified, Send
 from mmplatform.session.handshake import Initiator, Responder
 from mmplatform.session.session import Session
+from mmplatform.text import escaped
 
 HANDSHAKE_TIMEOUT: Final = 10.0  # seconds
 KEEPALIVE: Final = 3.5  # seconds of silence after which the peer is asked whether it is there
@@ -362,7 +363,7 @@ class Link:
             case Again(lane=lane, epoch=epoch):
                 self.owner.send_again(lane, epoch)
             case Close(reason=reason):
-                self._end(RemoteError(f"closed by the peer: {reason}"))
+                self._end(RemoteError(f"closed by the peer: {escaped(reason)}"))
 
     def _frame(self, frame: Frame) -> None:
         """Hand a frame to the owner, a large one in slices: the others wait, in front of all that came later."""

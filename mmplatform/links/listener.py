@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from mmplatform.codec import Decoder, encode
 from mmplatform.errors import CodecError, LocalError, StorageError
-from mmplatform.logs import escaped
 from mmplatform.plugins.check import Check, ok, warning
 from mmplatform.plugins.transport import Accept, Transport
 from mmplatform.storage.contract import Storage
+from mmplatform.text import escaped
 
 LOOK_AGAIN: Final = 5.0  # seconds between two readings of our addresses
 

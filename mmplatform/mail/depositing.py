@@ -13,10 +13,11 @@ from mmplatform.contacts import Contacts
 from mmplatform.directory.directory import Directory
 from mmplatform.errors import MailDeclined, MailUncertain, MMError, ProtocolError, Unreachable
 from mmplatform.identity.keys import Identity, SignId
-from mmplatform.logs import escaped, short_id
+from mmplatform.logs import short_id
 from mmplatform.plugins.host import Failed
 from mmplatform.plugins.mail_carrier import MailCarrier
 from mmplatform.session.envelope import seal
+from mmplatform.text import escaped
 
 MAX_RELAYS: Final = 4  # addresses of one peer that are tried for mail
 DEPOSIT_TIMEOUT: Final = 30.0  # seconds: a relay that is slower is as good as dead

@@ -17,11 +17,12 @@ from mmplatform.delivery.wire import Ack, Frame, Packet, decode_packet
 from mmplatform.directory.directory import Directory
 from mmplatform.errors import ProtocolError
 from mmplatform.identity.keys import Identity, SignId
-from mmplatform.logs import LineLimit, escaped
+from mmplatform.logs import LineLimit
 from mmplatform.mail.acknowledgements import Done, MailedAcks
 from mmplatform.peers.registry import Peers
 from mmplatform.session.envelope import open_envelope
 from mmplatform.storage.contract import Storage
+from mmplatform.text import escaped
 
 HELD_BYTES: Final = 64 * 1024 * 1024  # bytes of envelopes that are not yet given back
 STRANGERS_BYTES: Final = 8 * 1024 * 1024  # bytes of held envelopes from all strangers together

@@ -20,7 +20,7 @@ from mmplatform.durable.queues import PeerQueue
 from mmplatform.errors import ProtocolError
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.links.link import Link
-from mmplatform.logs import LineLimit, escaped, short_id
+from mmplatform.logs import LineLimit, short_id
 from mmplatform.mail.acknowledgements import MailedAcks
 from mmplatform.mail.depositing import Depositor
 from mmplatform.mail.incoming import Incoming
@@ -30,6 +30,7 @@ from mmplatform.peers.registry import Peers
 from mmplatform.plugins.host import Failed
 from mmplatform.plugins.mail_carrier import MailCarrier
 from mmplatform.storage.contract import Storage
+from mmplatform.text import escaped
 
 UNDER_WAY: Final = 256  # envelopes that wait for the answer of a relay, to all peers
 ASK_AGAIN: Final = 24 * 3600.0  # seconds after which a relay is asked whether it still keeps a letter

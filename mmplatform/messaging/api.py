@@ -20,6 +20,7 @@ from mmplatform.messaging.dispatch import OnReply, ProtocolHandler
 from mmplatform.messaging.results import NOBODY, EventEnd, Finished, HoldCount, LocalEnd, Result
 from mmplatform.messaging.route import Route
 from mmplatform.messaging.work import OnError
+from mmplatform.text import escaped
 
 LOCAL: Final = "local"
 PLAIN: Final = (bytes, str, int, float, bool, type(None))  # values that nobody can change under another's hands
@@ -226,7 +227,7 @@ class API:
             except TimeoutError:
                 raise RequestTimeout(f"no reply to {topic} in time") from None
             if result.error is not None:
-                raise RequestFailed(f"{type(result.error).__name__}: {result.error}") from result.error
+                raise RequestFailed(f"{type(result.error).__name__}: {escaped(result.error)}") from result.error
             return result.value
         try:
             data = self._encode(payload)
@@ -238,7 +239,7 @@ class API:
                 raise CodecError(f"it consists of more than {MAX_VALUES} values")
             return self._decode(reply)
         except Exception as error:
-            raise RequestFailed(f"the reply cannot be decoded: {error}") from None
+            raise RequestFailed(f"the reply cannot be decoded: {escaped(error)}") from None
 
     def listens(self, scope: str, topic: str) -> bool:
         """Whether somebody has subscribed to what is called ``topic`` at the senders of ``scope``."""
@@ -367,8 +368,8 @@ def outcome_of(result: Result) -> Outcome:
     if result.error is None:
         return DELIVERED
     if isinstance(result.error, Refused | QueueFull):
-        return Outcome("refused", str(result.error))
-    return Outcome("failed", f"{type(result.error).__name__}: {result.error}")
+        return Outcome("refused", escaped(result.error))
+    return Outcome("failed", f"{type(result.error).__name__}: {escaped(result.error)}")
 
 
 def raw(payload: Any) -> bytes:

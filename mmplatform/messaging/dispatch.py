@@ -9,11 +9,11 @@ from mmplatform.delivery.wire import Event
 from mmplatform.errors import InvalidTopic, LocalError, Refused
 from mmplatform.events import Events
 from mmplatform.identity.circles import is_control_topic
-from mmplatform.logs import escaped
 from mmplatform.message import MAX_PAYLOAD, Message, check_topic
 from mmplatform.messaging.bus import MAX_ROUTES
 from mmplatform.messaging.options import PUBLIC_SIZE
 from mmplatform.messaging.results import DONE, NOBODY, Finished, HoldCount, Result
+from mmplatform.text import escaped
 
 log = logging.getLogger("mmplatform.messaging")
 

@@ -38,7 +38,7 @@ class SubscriberHost(Protocol):
 
     def later(self, delay: float, again: Callable[[Pending, int], None], pending: Pending, tries: int) -> None: ...
 
-    def report(self, error: BaseException, topic: str) -> Exception: ...
+    def report(self, error: BaseException, topic: str, tries: int) -> Exception: ...
 
     def changed(self) -> None: ...
 
@@ -148,7 +148,7 @@ class Subscriber:
         elif isinstance(error, Unhandled):
             pending.release()
         else:
-            reported = host.report(error, pending.name)
+            reported = host.report(error, pending.name, tries)
             if tries < self.options.retries and pending.durable and not isinstance(error, ANSWERS):
                 self._again(self.options.pause(tries), pending, tries + 1)
             else:

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from mmplatform.events import mark_repeated
+from mmplatform.logs import log_failure
 from mmplatform.messaging.handlers import name_of
 from mmplatform.messaging.results import Pending
 from mmplatform.messaging.subscriber import Subscriber
@@ -48,13 +50,16 @@ class Work:
         timer = asyncio.get_running_loop().call_later(delay, due)
         self._timers[timer] = pending
 
-    def report(self, error: BaseException, topic: str) -> Exception:
-        """Report what a handler raised, and return it as an Exception whose text can be read."""
+    def report(self, error: BaseException, topic: str, tries: int) -> Exception:
+        """Report what a handler raised, and return it as an Exception whose text can be read; ``tries`` is how often it
+        had failed at this message before."""
         known = error if isinstance(error, Exception) and _text(error) is not None else _as_exception(error)
+        if tries:
+            mark_repeated(known)
         try:
             self._failed(known, topic)
-        except Exception:
-            log.exception("whoever is told of failing handlers failed")
+        except Exception as raised:
+            log_failure(log, "whoever is told of failing handlers failed", raised)
         return known
 
     def refuse(self, subscribers: list[Subscriber]) -> None:

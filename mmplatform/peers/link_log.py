@@ -9,7 +9,8 @@ import logging
 from mmplatform.contacts import Contacts
 from mmplatform.identity.keys import SignId
 from mmplatform.links.link import Link
-from mmplatform.logs import LineLimit, escaped
+from mmplatform.logs import LineLimit
+from mmplatform.text import escaped
 
 log = logging.getLogger("mmplatform.peers")
 

@@ -27,7 +27,9 @@ from mmplatform.peers.path_manager import LOST, REPLACED, PathManager
 from mmplatform.peers.reception import Reception
 from mmplatform.peers.reconnecting import Reconnector
 from mmplatform.plugins.host import Failed
+from mmplatform.text import escaped
 
+MAX_REASON: Final = 2048  # characters of why there is no link: a few for each address
 GLARE: Final = 10.0  # seconds between two links within which both ends may have dialled at once
 DUPLICATE: Final = "duplicate"  # why a link is closed: both ends dialled at once, and the other link stays
 TAKEN_OVER: Final = "taken-over"  # why a link is closed, and another used: another run of the node took over
@@ -222,7 +224,7 @@ class Peer:
             return
         self._last = None
         self.path_manager.stop()
-        self.reason = str(error) if error is not None else "closed"
+        self.reason = escaped(error, MAX_REASON) if error is not None else "closed"
         self.exchange.discard_realtime(self.known)
         self._events.lost(self.sign_id, self.reason)
         self.reconnector.last_link_lost(link)

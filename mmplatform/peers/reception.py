@@ -15,6 +15,7 @@ from mmplatform.durable.inbox_rows import InboxMessage
 from mmplatform.durable.kept import Kept
 from mmplatform.errors import LocalError, QueueFull, Refused
 from mmplatform.messaging.results import NOBODY, Result
+from mmplatform.text import printable
 
 SETUP_TIME: Final = 10.0  # seconds after the start in which a program registers its handlers, unless it says so earlier
 CIRCLES: Final = frozenset({"self", "friends", "public"})
@@ -186,7 +187,7 @@ def text_of(error: BaseException) -> str:
     except Exception:
         said = ""
     text = said if isinstance(error, Refused | QueueFull) else f"{type(error).__name__}: {said}"
-    return text.encode(errors="replace")[:MAX_TEXT].decode(errors="ignore")
+    return printable(text).encode(errors="replace")[:MAX_TEXT].decode(errors="ignore")
 
 
 def told_of(error: BaseException, scope: str) -> str:

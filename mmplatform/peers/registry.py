@@ -9,8 +9,9 @@ from mmplatform.identity.keys import SignId, parse_sign_id
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links.link import Link
 from mmplatform.peers.dialling import Dialling
-from mmplatform.peers.peer import Peer, PeerEvents, Surroundings
+from mmplatform.peers.peer import MAX_REASON, Peer, PeerEvents, Surroundings
 from mmplatform.peers.status import PeerStatus, status_of
+from mmplatform.text import escaped
 
 
 class PeerWatcher(PeerEvents, Protocol):
@@ -203,6 +204,7 @@ class Peers:
             self.by_id[peer].path_manager.failed(address, reason)
 
     def unreachable(self, peer: SignId, reason: str) -> None:
+        reason = escaped(reason, MAX_REASON)
         self._around.link_log.unreachable(peer, reason)
         if peer in self.by_id:
             self.by_id[peer].reason = reason

@@ -11,6 +11,7 @@ from typing import Final
 
 from mmplatform.delivery.wire import FAILED, NO_RESPONDERS, OK, TOO_LARGE, Reply, Request
 from mmplatform.errors import NoResponders, ProtocolError, QueueFull, RequestFailed, RequestTimeout
+from mmplatform.text import escaped
 
 UNFINISHED: Final = 65_536  # requests of one peer that may be unanswered at once, and replies remembered
 REMEMBERED_BYTES: Final = 64 * 1024 * 1024  # bytes of replies that are remembered, as the peer has not confirmed them
@@ -19,6 +20,7 @@ REMEMBERED_BYTES_OF_STRANGER: Final = 256 * 1024  # their bytes; of more than th
 SWEEP: Final = 0.01  # seconds between two looks at the deadlines: requests that are late together share one
 NEAR: Final = 1024  # numbers that a peer's floor may move by to have each of them looked up
 STALE: Final = 64  # entries of the heap of deadlines, at least, that may name what was answered
+MAX_FAILURE: Final = 1000  # characters that a peer tells of a handler that failed
 FORGOTTEN: Final = b"answered before, and the reply was lost with a link; ask again"
 
 
@@ -74,7 +76,7 @@ class PendingRequests:
         elif reply.status == NO_RESPONDERS:
             future.set_exception(NoResponders(f"nobody at the peer listens to {request.topic}"))
         else:
-            future.set_exception(RequestFailed(reply.payload.decode(errors="replace")[:1000]))
+            future.set_exception(RequestFailed(escaped(reply.payload.decode(errors="replace"), MAX_FAILURE)))
 
     @property
     def asked(self) -> bool:
@@ -229,7 +231,7 @@ class ReplyCache:
 
 def failure(request: Request, text: str) -> Reply:
     """Return the reply that tells the peer of an exception here: ``text``, no trace."""
-    return Reply(request.id, FAILED, (text or "failed").encode(errors="replace")[:1000])
+    return Reply(request.id, FAILED, (text or "failed").encode(errors="replace")[:MAX_FAILURE])
 
 
 def nobody(request: Request) -> Reply:

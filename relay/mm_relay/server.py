@@ -31,10 +31,10 @@ from mm_relay.metrics import Metrics, MetricsPage
 from mm_transports.relay.protocol.address import format_relay
 from mmplatform.errors import LocalError, PluginError, StorageError
 from mmplatform.identity.keys import Identity
-from mmplatform.logs import escaped
 from mmplatform.plugins import loading
 from mmplatform.plugins.server import Server
 from mmplatform.storage.folder import DataFolder
+from mmplatform.text import escaped
 
 LOOK_AT_STORE: Final = 5.0  # seconds between two checks of the store, and for its answer
 READY: Final = ""  # no trouble

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmplatform import logs
-from mmplatform.logs import LineLimit, escape_controls, escaped
+from mmplatform.logs import LineLimit
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -20,29 +20,6 @@ log = logging.getLogger("mmplatform.test")
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     return [(record.levelname, record.getMessage()) for record in caplog.records if record.name == log.name]
-
-
-@pytest.mark.parametrize(
-    ("said", "shown"),
-    [
-        ("plain words: ä 漢", "plain words: ä 漢"),
-        ("gone\n2026-01-01 INFO forged", "gone\\n2026-01-01 INFO forged"),
-        ("\x1b[2J\r\t\0\x7f\x85", "\\u001b[2J\\r\\t\\u0000\\u007f\\u0085"),
-        ("a\u2028b\u2029c\u202ed\u2066e", "a\\u2028b\\u2029c\\u202ed\\u2066e"),
-        (ValueError("two\nlines"), "two\\nlines"),
-        (None, "None"),
-    ],
-)
-def test_what_others_say_is_one_line_and_steers_no_terminal(said: object, shown: str) -> None:
-    assert escaped(said) == shown
-
-
-def test_what_others_say_is_cut() -> None:
-    assert escaped("x" * 100_000) == "x" * logs.LONGEST + "..."
-
-
-def test_what_may_stay_stays() -> None:
-    assert escape_controls("a\n\tb\x1b", but="\n\t") == "a\n\tb\\u001b"
 
 
 async def test_lines_beyond_the_limit_are_counted_and_said_in_one(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,8 +1,13 @@
 /** The error tree: what went wrong here (Local), at or with the other side (Remote), or with one message (Delivery). */
 
+import { escaped } from "./text.js";
+
+const LONGEST = 2048; // characters of a text: it may tell of several addresses
+
+/** Its text is often that of others, so it is escaped, whoever prints it. */
 export class MMError extends Error {
   constructor(message: string) {
-    super(message);
+    super(escaped(message, LONGEST));
     this.name = new.target.name;
   }
 }

@@ -1,6 +1,7 @@
 /** The events of a platform. */
 
 import { asError } from "./errors.js";
+import { escaped, traceOf } from "./text.js";
 
 export interface Events {
   /** Somebody connected: its signId. */
@@ -37,14 +38,19 @@ export class Emitter {
   /** An error nobody listens to is shown on the console, not swallowed. */
   emit<E extends keyof Events>(event: E, ...values: Events[E]): void {
     const listeners = [...this.listeners[event]];
-    if (event === "error" && !listeners.length) console.error("mm-platform:", ...values);
+    if (event === "error" && !listeners.length) console.error("mm-platform:", ...values.map(shown));
     for (const listener of listeners) {
       try {
         listener(...values);
       } catch (thrown) {
-        if (event === "error") console.error("mm-platform:", thrown);
+        if (event === "error") console.error("mm-platform:", shown(thrown));
         else this.emit("error", asError(thrown), event);
       }
     }
   }
+}
+
+/** What a handler threw often quotes what it was sent. */
+function shown(value: unknown): string {
+  return value instanceof Error ? traceOf(value) : escaped(String(value));
 }

@@ -4,7 +4,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from mmplatform.cli.command import OK, Command
-from mmplatform.cli.output import say
+from mmplatform.cli.output import show
 
 
 @click.command("completion", cls=Command)
@@ -20,5 +20,5 @@ def completion(context: click.Context, shell: str) -> int:
     """
     found = get_completion_class(shell)
     assert found is not None
-    say(found(context.find_root().command, {}, "mm", "_MM_COMPLETE").source())
+    show(found(context.find_root().command, {}, "mm", "_MM_COMPLETE").source())
     return OK

@@ -9,7 +9,7 @@ import click
 from mmplatform.cli.command import OK, Command, Failure, Settings, execute, pass_settings
 from mmplatform.cli.node.host import node
 from mmplatform.cli.node.rows import rows
-from mmplatform.cli.output import amount, emit, lasting, note, say, table
+from mmplatform.cli.output import amount, emit, lasting, note, say, show, table
 from mmplatform.errors import InvalidKey
 from mmplatform.identity.keys import parse_sign_id
 
@@ -213,4 +213,4 @@ def _show_qr(text: str) -> None:
 
     shown = io.StringIO()
     segno.make(text.upper(), error="l").terminal(shown, compact=True)
-    say(shown.getvalue().rstrip("\n"))
+    show(shown.getvalue().rstrip("\n"))

@@ -25,7 +25,7 @@ import mmplatform
 from mmplatform.cli.command import FAILED, OK, Command, Failure, Settings, execute, pass_settings
 from mmplatform.cli.control import Channel
 from mmplatform.cli.node.host import Host, Remote, finders
-from mmplatform.cli.output import counted, emit, say
+from mmplatform.cli.output import counted, emit, say, show
 from mmplatform.cli.stdio import is_terminal
 from mmplatform.plugins import loading as plugins
 from mmplatform.storage.folder import DataFolder
@@ -215,7 +215,7 @@ class _Demo:
             self._moved.set()
             done = report["delivered"]
             if is_terminal(1) and not self._json:
-                click.echo(f"\r  {done:,} of {len(self._lines):,} delivered ", nl=False)
+                show(f"\r  {done:,} of {len(self._lines):,} delivered ", nl=False)
             elif done * 4 // len(self._lines) > quarter:
                 quarter = done * 4 // len(self._lines)
                 self._tell("progress", f"{done:,} of {len(self._lines):,} delivered")
@@ -261,7 +261,7 @@ class _Demo:
             emit({"event": what, "details": details, "seconds": round(seconds, 3)})
             return
         end = "\r\x1b[K" if is_terminal(1) else ""
-        say(f"{end}{seconds:5.1f} s  {click.style(f'{what:9}', bold=True)} {details}")
+        say(details, mark=f"{end}{seconds:5.1f} s  {click.style(f'{what:9}', bold=True)} ")
 
 
 class _Process:

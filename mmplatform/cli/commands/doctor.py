@@ -9,7 +9,7 @@ import click
 
 from mmplatform.cli.command import FAILED, OK, Command, Settings, execute, pass_settings, relay_option
 from mmplatform.cli.node.host import Host, NodeHandle, Remote, chosen, discovery
-from mmplatform.cli.output import counted, emit, printable, say
+from mmplatform.cli.output import counted, emit, say
 from mmplatform.diagnosis import causes, folder
 from mmplatform.errors import FolderInUse, MMError
 from mmplatform.links import stun
@@ -107,9 +107,9 @@ async def _asked(node: NodeHandle, peer: str | None, servers: Sequence[str]) -> 
 def _show(check: Check) -> None:
     mark = click.style(f"{check.state:11}", fg=COLOURS[check.state]) if sys.stdout.isatty() else f"{check.state:11}"
     word = f" [{check.word}]" if check.word else ""
-    say(f"{mark} {printable(check.subject)}: {printable(check.text)}{word}")
+    say(f" {check.subject}: {check.text}{word}", mark=mark)
     if check.remedy:
-        say(f"{'':11} -> {printable(check.remedy)}")
+        say(f"{'':11} -> {check.remedy}")
 
 
 def _sum_up(found: Sequence[Check]) -> None:

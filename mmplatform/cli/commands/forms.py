@@ -1,10 +1,15 @@
-"""How a message is printed, on one line: what others send must not steer the terminal."""
+"""How a message is printed, on one line: what others send must not steer the terminal, nor forge a line.
+
+The one form that keeps a text as it came is ``--payload`` to something that is no terminal: a file, or the program at
+the other end of a pipe, which wants what was sent.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
-from mmplatform.cli.output import printable, to_json
+from mmplatform.cli.output import payload_text, to_json
 from mmplatform.cli.stdio import is_terminal
+from mmplatform.text import printable
 
 Message = tuple[str, str, str, Any]  # scope and topic, sender, name, payload
 Form = Callable[[Message], str]
@@ -22,11 +27,11 @@ def _as_json(message: Message) -> str:
 
 def _for_people(message: Message) -> str:
     topic, sender, name, payload = message
-    return f"{topic} {name or sender} {printable(payload)}"
+    return printable(f"{topic} {name or sender} ") + payload_text(payload)
 
 
 def _payload(message: Message) -> str:
     payload = message[3]
     if isinstance(payload, str) and not is_terminal(1):
         return payload
-    return printable(payload)
+    return payload_text(payload)

@@ -10,8 +10,7 @@ from mmplatform.cli.command import FAILED, OK, Failure, Group, Settings, execute
 from mmplatform.cli.commands import forms
 from mmplatform.cli.commands.forms import Form
 from mmplatform.cli.node.rows import rows
-from mmplatform.cli.output import amount, counted, emit, lasting, note, say, table, to_json
-from mmplatform.logs import escape_controls
+from mmplatform.cli.output import amount, counted, emit, lasting, note, say, show, table, to_json
 
 SHOWN: Final = 50
 HEADINGS: Final = ("ID", "SENDER", "TOPIC", "AGE", "SIZE", "ERROR")
@@ -65,11 +64,11 @@ def list_them(settings: Settings, failed: bool, sender: str | None, limit: int |
     return int(execute(lambda: _list(settings, failed, sender, limit)))
 
 
-@inbox.command()
+@inbox.command("show")
 @click.argument("id")
 @payload_option
 @pass_settings
-def show(settings: Settings, id: str, payload_only: bool) -> int:  # noqa: A002 - the word in the usage line
+def show_one(settings: Settings, id: str, payload_only: bool) -> int:  # noqa: A002 - the word in the usage line
     """Print the message ID as mm on does; it stays where it is.
 
     \b
@@ -81,7 +80,7 @@ def show(settings: Settings, id: str, payload_only: bool) -> int:  # noqa: A002 
         async with rows(settings.data) as there:
             return await there.call("kept", id=id)
 
-    say(_printed(execute(ask), forms.chosen(payload_only, False), settings.json and not payload_only))
+    show(_printed(execute(ask), forms.chosen(payload_only, False), settings.json and not payload_only))
     return OK
 
 
@@ -160,8 +159,8 @@ def _sum_up(failed: bool, shown: int, waiting: int, gone_wrong: int) -> None:
 
 def _row(message: dict[str, Any]) -> tuple[str, ...]:
     return (
-        message["id"], message["name"] or message["sender"], escape_controls(message["topic"]),
-        lasting(message["age"]), amount(message["size"]), escape_controls(message["error"]),
+        message["id"], message["name"] or message["sender"], message["topic"],
+        lasting(message["age"]), amount(message["size"]), message["error"],
     )  # fmt: skip
 
 
@@ -169,7 +168,7 @@ async def _take(settings: Settings, ids: Sequence[str], form: Form, as_json: boo
     """A message is taken out once it is printed: what is not written when this is killed is still there."""
     async with rows(settings.data) as there, await there.open("take", ids=list(ids)) as channel:
         async for message in channel:
-            say(_printed(message, form, as_json))
+            show(_printed(message, form, as_json))
             await channel.send(True)
     return _complain(channel.result)
 
@@ -197,7 +196,7 @@ def _complain(missing: Sequence[str]) -> int:
 def _printed(message: dict[str, Any], form: Form, as_json: bool) -> str:
     if as_json:
         return to_json(message)
-    return form((escape_controls(message["topic"]), message["sender"], message["name"], message["payload"]))
+    return form((message["topic"], message["sender"], message["name"], message["payload"]))
 
 
 def _agreed(question: str) -> bool:

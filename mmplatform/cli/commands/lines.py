@@ -12,7 +12,6 @@ from mmplatform.cli.control import Channel, NodeStopped
 from mmplatform.cli.node.host import node
 from mmplatform.cli.output import counted, emit, note
 from mmplatform.cli.stdio import decoded, is_terminal, read_lines
-from mmplatform.logs import escape_controls
 from mmplatform.message import UNHANDLED
 
 BATCH: Final = 2048  # lines in one transaction
@@ -216,6 +215,6 @@ def _tell(settings: Settings, options: dict[str, Any], run: _Run, wait: bool | N
         if report["why"] == UNHANDLED.reason:
             note(f"nobody at {options['peer']} listened to {options['topic']} when those came")
         elif report["why"]:
-            note(f"the last of them: {escape_controls(report['why'])}")
+            note(f"the last of them: {report['why']}")
     unended = report["waiting"] if wait is not True else report["waiting"] + report["received"]
     return FAILED if ill or (wait is not False and unended and not options["realtime"]) else OK

@@ -9,9 +9,8 @@ import click
 from mmplatform.cli.command import FAILED, OK, Command, Settings, execute, pass_settings
 from mmplatform.cli.commands.lines import send_lines
 from mmplatform.cli.node.host import node
-from mmplatform.cli.output import emit, note, printable, say
+from mmplatform.cli.output import emit, note, payload_text, say
 from mmplatform.cli.stdio import decoded, read_all
-from mmplatform.logs import escape_controls
 from mmplatform.message import DEFAULT_EXPIRY, UNHANDLED
 
 json_payload = click.option("-j", "--json-payload", is_flag=True, help="The payload is JSON: send the value it means.")
@@ -109,7 +108,7 @@ def _tell(result: dict[str, Any], peer: str, topic: str, own: bool, wait: bool |
     elif reason == UNHANDLED.reason:
         say(f"{state}: nobody at {peer} listens to {topic}, and {peer} keeps only what friends and devices send")
     else:
-        say(f"{state}: {escape_controls(reason)}" if reason else state)
+        say(f"{state}: {reason}" if reason else state)
     if waits and own:
         note("it is sent while a node runs on this folder: keep one running with mm run")
 
@@ -140,7 +139,7 @@ def request(settings: Settings, peer: str, topic: str, payload: str | None, json
     if settings.json:
         emit({"payload": reply})
     else:
-        say(printable(reply))
+        say(payload_text(reply))
     return OK
 
 

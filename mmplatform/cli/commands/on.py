@@ -31,8 +31,11 @@ def listen(settings: Settings, pattern: str, count: int | None, payload_only: bo
     """Print messages whose scope.topic matches PATTERN (* is one segment, > the rest), one a line.
 
     What friends and devices sent before comes first (mm inbox). A message is confirmed to its sender once its line is
-    written: what is not written when this command is killed comes again when it is started again. Control characters
-    are shown escaped; --json tells everything, with bytes that are no text as {"base64": ...}.
+    written: what is not written when this command is killed comes again when it is started again.
+
+    Whatever steers a terminal or breaks a line is shown escaped, as \\x1b, on a terminal and in a pipe; --json tells
+    everything, with bytes that are no text as {"base64": ...}. Only --payload to a file or a pipe writes text as it
+    was sent: what reads it there has to know what to do with it (cat -v shows it safely).
 
     \b
       mm on 'friends.chat'

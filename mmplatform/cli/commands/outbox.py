@@ -7,8 +7,7 @@ import click
 from mmplatform.cli.command import OK, Command, Failure, Group, Settings, execute, pass_settings
 from mmplatform.cli.node.host import node
 from mmplatform.cli.node.rows import rows
-from mmplatform.cli.output import emit, lasting, note, say, table
-from mmplatform.logs import escape_controls
+from mmplatform.cli.output import columns, emit, lasting, note, say, table
 
 SHOWN = 50
 
@@ -71,8 +70,8 @@ def delivery(settings: Settings, ids: tuple[str, ...]) -> int:
         if settings.json:
             emit(found)
         else:
-            shown = f"{found['state']}: {escape_controls(found['reason'])}" if found["reason"] else found["state"]
-            say(shown if len(ids) == 1 else f"{found['id']}\t{shown}")
+            shown = f"{found['state']}: {found['reason']}" if found["reason"] else found["state"]
+            columns(*([shown] if len(ids) == 1 else [found["id"], shown]))
     return OK
 
 

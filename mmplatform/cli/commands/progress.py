@@ -6,6 +6,7 @@ from typing import Any, Final, Self
 
 from mmplatform.cli.output import counted, note
 from mmplatform.cli.stdio import is_terminal
+from mmplatform.text import printable
 
 SILENT_FOR: Final = 3.0  # seconds without a link after which one who waits is told
 
@@ -42,7 +43,10 @@ class Progress:
             total = report["accepted"] if read else None
             state = f"waiting for {self._peer}: {report['reason']}" if away else f"to {self._peer}"
             self._bar.update(
-                self._task, total=total, completed=report["delivered"] + report["received"], description=state
+                self._task,
+                total=total,
+                completed=report["delivered"] + report["received"],
+                description=printable(state),
             )
         elif away and read and not self._told and not self._quiet:
             self._told = True

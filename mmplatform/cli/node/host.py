@@ -18,6 +18,7 @@ from mmplatform.cli.node.subscriptions import Subscriptions
 from mmplatform.cli.output import note
 from mmplatform.cli.remembered import RELAYS, STUN, TURN, addresses, remember, servers
 from mmplatform.errors import FolderInUse, Refused
+from mmplatform.events import is_repeated
 from mmplatform.peers.reception import SETUP_TIME
 from mmplatform.platform import Platform
 from mmplatform.plugins import loading as plugins
@@ -175,7 +176,7 @@ class Host(InProcess):
 
     @staticmethod
     def failed(error: Exception, topic: str) -> None:
-        if not isinstance(error, Refused):
+        if not (isinstance(error, Refused) or is_repeated(error)):
             note(f"mm: {f'{topic}: ' if topic else ''}{error}", once=True)
 
 

@@ -21,7 +21,7 @@ from mm_relay.redis_client import ANSWER_WITHIN, RedisCalls, RedisListener, Word
 from mm_transports.relay.protocol.items import MAX_ITEMS, MAX_MESSAGE, Closed, Data, Deposit, Forwarded, Item, Open
 from mm_transports.relay.protocol.wire import decode_items, encode_items
 from mmplatform.errors import ProtocolError, StorageError
-from mmplatform.logs import escaped
+from mmplatform.text import escaped
 
 TTL: Final = 15.0  # seconds until a process that died is forgotten, at most
 AT_ONCE: Final = 512  # keys in one call of a script

@@ -16,7 +16,8 @@ from mm_relay.metrics import Metrics
 from mm_transports.relay.protocol.items import RELAY, Limits
 from mm_transports.relay.websocket import WebSocket
 from mmplatform.identity.keys import Identity, sign_id_of
-from mmplatform.logs import LineLimit, escaped
+from mmplatform.logs import LineLimit
+from mmplatform.text import escaped
 
 SIGN_IN_WITHIN: Final = 10.0  # seconds in which a client has to sign in
 DRAIN_RETRY: Final = 10.0  # seconds at most until drained clients come back

@@ -32,7 +32,8 @@ from mm_transports.relay.protocol.items import (
 from mmplatform.errors import Unreachable
 from mmplatform.identity.keys import sign_id_of
 from mmplatform.links.backoff import Backoff
-from mmplatform.logs import LineLimit, escaped
+from mmplatform.logs import LineLimit
+from mmplatform.text import escaped
 
 CONNECT_TIMEOUT: Final = 20.0  # seconds for one address
 LONGEST_PAUSE: Final = 60.0  # seconds between two rounds of attempts

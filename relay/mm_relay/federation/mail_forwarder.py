@@ -17,7 +17,7 @@ from mm_relay.metrics import Metrics
 from mm_relay.stores.contract import MailStore, Note, StoredEnvelope
 from mm_transports.relay.protocol.items import Declined, Deposit, Ended, Forwarded, Noted, RoomAgain, Stored
 from mmplatform.errors import StorageError, Unreachable
-from mmplatform.logs import escaped
+from mmplatform.text import escaped
 
 WINDOW_COUNT: Final = 256  # envelopes under way
 WINDOW_BYTES: Final = 4 * 1024 * 1024  # bytes of envelopes under way

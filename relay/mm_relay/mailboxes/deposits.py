@@ -17,7 +17,8 @@ from mm_transports.relay.protocol.address import relay_key
 from mm_transports.relay.protocol.items import RELAY, Declined, Deposit, Forwarded, Limits, Stored
 from mmplatform.errors import StorageError
 from mmplatform.identity.keys import sign_id_of
-from mmplatform.logs import escaped, short_id
+from mmplatform.logs import short_id
+from mmplatform.text import escaped
 
 RETRY: Final = {"overflow": 60_000, "quota": 60_000, "storage": 5_000}
 """Milliseconds after which another try is worth it; RoomAgain comes earlier."""

@@ -6,7 +6,7 @@ import click
 
 from mmplatform.cli.command import OK, Failure, Group, Settings, execute, pass_settings
 from mmplatform.cli.node.host import NodeHandle, node
-from mmplatform.cli.output import counted, emit, note, printable, say, table
+from mmplatform.cli.output import counted, emit, note, payload_text, say, table
 from mmplatform.errors import InvalidKey, NoResponders
 from mmplatform.plugins import topics
 
@@ -43,9 +43,10 @@ def get_record(settings: Settings, key: str) -> int:
     if settings.json:
         emit({"key": key, **found})
     elif "nodeInfo" in found:
-        say("\n".join([found["value"], *(f"  {uri}" for uri in found["nodeInfo"]["connectionInfo"])]))
+        for line in (found["value"], *(f"  {uri}" for uri in found["nodeInfo"]["connectionInfo"])):
+            say(line)
     else:
-        say(printable(found["value"]))
+        say(payload_text(found["value"]))
     return OK
 
 

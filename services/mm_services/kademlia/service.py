@@ -29,12 +29,12 @@ from mm_services.tasks import Tasks
 from mmplatform.errors import LocalError, NotRunning
 from mmplatform.identity.keys import parse_sign_id, raw_key
 from mmplatform.identity.nodeinfo import NodeInfo
-from mmplatform.logs import escaped
 from mmplatform.messaging.bus import Bus
 from mmplatform.plugins import topics
 from mmplatform.plugins.check import Check, Diagnosable, fault, ok, unchecked, warning
 from mmplatform.plugins.service import Service, ServiceHost
 from mmplatform.storage.contract import Storage
+from mmplatform.text import escaped
 
 LISTEN: Final = ("kad://0.0.0.0:0", "kad://[::]:0")
 SUBJECT: Final = "dht"

@@ -12,7 +12,7 @@ from zeroconf import IPVersion, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from mm_services.mdns.announcement import SERVICE_TYPE, Properties
-from mmplatform.logs import escaped
+from mmplatform.text import escaped
 
 RESOLVE: Final = 3000  # milliseconds that the answers about an instance may take
 MAX_RESOLVING: Final = 32  # instances that are asked about at a time; others are skipped

@@ -1,8 +1,10 @@
 """Knows who is on this network: announced instances, whether they still answer, when to ask them again. No I/O.
 
 mDNS keeps what a crashed peer said for up to 75 minutes, and anybody may say goodbye in another's name. So no packet
-alone proves that a peer is here, or gone: peers without a link to us are asked every few seconds. A peer that does not
-answer is reported as gone and asked less and less often, until its announcement ends or it answers again.
+alone proves that a peer is here, or gone: peers without a link to us that something here wants are asked every few
+seconds. A peer that does not answer is reported as gone and asked less and less often, until its announcement ends or
+it answers again. Whoever nobody here wants is never asked, as asking opens a connection to where a stranger says; its
+goodbye is believed.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +15,10 @@ from mm_services.mdns.announcement import Announcement
 from mmplatform.identity.keys import SignId
 
 MAX_NEIGHBOURS: Final = 256
+PER_PEER: Final = 4  # instances that announce the same key: anybody can announce that of another
 PER_SECOND: Final = 20  # questions; with more than a hundred neighbours each is asked less often
+AT_ONCE: Final = 32  # questions
+LATER: Final = 1.0  # seconds until those are asked for whom no question was left
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ class Neighbours:
     """All neighbours. Times are those of the event loop, in seconds.
 
     ``found`` is called for an announcement that is new or changed, ``gone`` for a peer that has no instance here any
-    more. ``keep`` tells which peers to remember when there are too many.
+    more. ``keep`` tells which peers to remember when there are too many, ``wanted`` which to ask at all.
     """
 
     def __init__(
@@ -61,9 +66,11 @@ class Neighbours:
         found: Callable[[Announcement], None],
         gone: Callable[[SignId], None],
         keep: Callable[[SignId], bool],
+        wanted: Callable[[SignId], bool],
         timing: AskingTiming = TIMING,
     ) -> None:
-        self._found, self._gone, self._keep, self._timing = found, gone, keep, timing
+        self._found, self._gone, self._keep, self._wanted, self._timing = found, gone, keep, wanted, timing
+        self._questions, self._counted = float(AT_ONCE), 0.0  # that may be asked now, and when they were counted
         self._all: dict[str, Neighbour] = {}
         self._linked: set[SignId] = set()
 
@@ -82,7 +89,7 @@ class Neighbours:
             if not known.here:
                 known.due = now
             return
-        if known is None and not self._make_room(said):
+        if known is None and not (self._has_room_for(said) and self._make_room(said)):
             return
         self._all[name] = Neighbour(name, said, now + self._timing.period)
         for other in self._of(said.sign_id):
@@ -98,10 +105,13 @@ class Neighbours:
         if neighbour is None:
             return
         neighbour.announced = False
-        if neighbour.here:
+        peer = neighbour.said.sign_id
+        if neighbour.here and (peer in self._linked or self._wanted(peer)):
             neighbour.due = min(neighbour.due, now + self._timing.farewell)
-        else:
-            del self._all[name]
+            return
+        del self._all[name]
+        if neighbour.here:
+            self._tell_gone(neighbour)
 
     def linked(self, peer: SignId) -> None:
         """Ask ``peer`` no more: a link is up, and its keep-alive asks better."""
@@ -110,20 +120,30 @@ class Neighbours:
     def unlinked(self, peer: SignId, now: float) -> None:
         """Ask ``peer`` at once: the link is gone, and perhaps the peer."""
         self._linked.discard(peer)
+        self.hurry(peer, now)
+
+    def hurry(self, peer: SignId, until: float) -> None:
+        """Ask ``peer`` no later than at ``until``: something here wants it."""
         for neighbour in self._of(peer):
-            neighbour.due = now
+            neighbour.due = min(neighbour.due, until)
 
     def next_due(self) -> float | None:
         """Return when to call :meth:`ask`, or None."""
-        return min((n.due for n in self._all.values() if n.said.sign_id not in self._linked), default=None)
+        return min((n.due for n in self._all.values() if self._to_be_asked(n)), default=None)
 
     def ask(self, now: float) -> list[Neighbour]:
         """Return whom to ask now; report each answer by :meth:`answered` or :meth:`silent`."""
-        due = [n for n in self._all.values() if n.due <= now and n.said.sign_id not in self._linked]
-        period = max(self._timing.period, len(self._all) / PER_SECOND)
-        for neighbour in due:
+        everybody = [neighbour for neighbour in self._all.values() if self._to_be_asked(neighbour)]
+        due = sorted((neighbour for neighbour in everybody if neighbour.due <= now), key=lambda n: n.due)
+        left = min(float(AT_ONCE), self._questions + max(0.0, now - self._counted) * PER_SECOND)
+        asked, others = due[: int(left)], due[int(left) :]
+        self._questions, self._counted = left - len(asked), now
+        period = max(self._timing.period, len(everybody) / PER_SECOND)
+        for neighbour in asked:
             neighbour.due = now + period
-        return due
+        for neighbour in others:
+            neighbour.due = now + LATER
+        return asked
 
     def answered(self, neighbour: Neighbour) -> None:
         """Take note that ``neighbour`` is there."""
@@ -149,6 +169,20 @@ class Neighbours:
         peer = neighbour.said.sign_id
         if peer not in self._linked and not any(other.here for other in self._of(peer)):
             self._gone(peer)
+
+    def _to_be_asked(self, neighbour: Neighbour) -> bool:
+        return neighbour.said.sign_id not in self._linked and self._wanted(neighbour.said.sign_id)
+
+    def _has_room_for(self, said: Announcement) -> bool:
+        """Whether one more instance may speak for the key of ``said``: a newer record drives out another."""
+        others = self._of(said.sign_id)
+        if len(others) < PER_PEER:
+            return True
+        least = min(others, key=lambda other: (_seq(other.said), other.here))
+        if _seq(least.said) >= _seq(said):
+            return False
+        del self._all[least.name]
+        return True
 
     def _of(self, peer: SignId) -> list[Neighbour]:
         return [neighbour for neighbour in self._all.values() if neighbour.said.sign_id == peer]

@@ -18,11 +18,11 @@ from mm_services.tasks import Tasks
 from mmplatform.errors import InvalidKey, InvalidRecord
 from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import NodeInfo
-from mmplatform.logs import escaped
 from mmplatform.messaging.bus import Bus
 from mmplatform.plugins import topics
 from mmplatform.plugins.check import Check, Diagnosable, fault, ok, warning
 from mmplatform.plugins.service import Service, ServiceHost
+from mmplatform.text import escaped
 
 FOUND_BY: Final = "mdns"
 SUBJECT: Final = "mdns"
@@ -34,7 +34,9 @@ ALLOW: Final = (
 TRY_AGAIN: Final = 10.0  # seconds until multicast that could not be used is tried again
 LOOK_AGAIN: Final = 5.0  # seconds between two questions to all instances
 PROBE: Final = 1.5  # seconds in which a connection on one network should open
-PROBES: Final = 16  # neighbours probed at a time
+PROBES: Final = 8  # neighbours probed at a time
+MAX_WANTED: Final = 1024  # peers that are remembered as wanted
+SOON: Final = 1.0  # seconds after somebody is looked for, in which a link may come up
 MAX_ENDPOINTS: Final = 3  # endpoints of a neighbour that are tried
 
 log = logging.getLogger("mm_services.mdns")
@@ -57,7 +59,10 @@ class MulticastDNS(Service, Diagnosable):
         self._bus: Bus
         self._own = SignId("")
         self._multicast = Multicast(self._heard, self._goodbye)
-        self._neighbours = Neighbours(self._found, self._gone, lambda peer: self._host.contacts.known(peer), timing)
+        self._wanted: dict[str, None] = {}  # who was looked for or had a link, the latest last
+        self._neighbours = Neighbours(
+            self._found, self._gone, lambda peer: self._host.contacts.known(peer), self._is_wanted, timing
+        )
         self._record: NodeInfo | None = None
         self._renewed, self._stirred = asyncio.Event(), asyncio.Event()
         self._looked = 0.0
@@ -108,6 +113,7 @@ class MulticastDNS(Service, Diagnosable):
         self._renewed.set()
 
     def _on_online(self, topic: str, sender: str, payload: Any) -> None:
+        self._want(payload)
         self._neighbours.linked(payload)
         self._stirred.set()
 
@@ -117,6 +123,9 @@ class MulticastDNS(Service, Diagnosable):
 
     async def _on_request(self, topic: str, sender: str, payload: Any) -> None:
         """Report a neighbour again, as the directory may have forgotten it; else ask all instances."""
+        self._want(payload)
+        self._neighbours.hurry(payload, self._now() + SOON)
+        self._stirred.set()
         for said in self._neighbours:
             if said.sign_id == payload:
                 self._tell(said)
@@ -128,6 +137,15 @@ class MulticastDNS(Service, Diagnosable):
     def _on_bootstrap(self, topic: str, sender: str, payload: Any) -> None:
         for said in self._neighbours:
             self._tell_bootstrap(said)
+
+    def _want(self, peer: str) -> None:
+        self._wanted.pop(peer, None)
+        self._wanted[peer] = None
+        if len(self._wanted) > MAX_WANTED:
+            del self._wanted[next(iter(self._wanted))]
+
+    def _is_wanted(self, peer: SignId) -> bool:
+        return peer in self._wanted or self._host.contacts.known(peer)
 
     # What the network says.
 

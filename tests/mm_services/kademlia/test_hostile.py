@@ -79,8 +79,10 @@ def test_a_hundred_thousand_random_and_mutated_datagrams() -> None:
             if number % 500 == 0:
                 node.due(start + number * 0.001)
 
-    storm(20_000, NOW)
     tracemalloc.start()
+    for number in range(2 * PAYERS):  # as many as are remembered, and fill the caches
+        node._unproven.allows(address(number), NOW)
+    storm(20_000, NOW)
     storm(40_000, NOW + 100)
     before = tracemalloc.get_traced_memory()[0]
     storm(40_000, NOW + 200)
@@ -90,7 +92,7 @@ def test_a_hundred_thousand_random_and_mutated_datagrams() -> None:
     assert node.peers.count == 0
     assert len(node.store) == 0
     assert len(node.peers.calls) < MAX_CALLS
-    assert len(node._rate._left) <= PAYERS
+    assert len(node._unproven._left) <= PAYERS
 
 
 @given(st.binary(max_size=1500))
@@ -131,7 +133,7 @@ def test_replies_nobody_asked_for_change_nothing() -> None:
 
 
 def test_a_flood_of_stores_from_one_address_costs_little_and_keeps_little() -> None:
-    """What is over the rate is dropped before it is parsed: an honest question costs the same as ever."""
+    """What is over the rate is dropped before its signature is verified: an honest question costs the same as ever."""
     world = World(12)
     target, flooder, honest = world.members[:3]
     token = target.node._responder.tokens.token(flooder.address, world.network.now)
@@ -149,12 +151,12 @@ def test_a_flood_of_stores_from_one_address_costs_little_and_keeps_little() -> N
 
     for datagram in flood * 10:  # what a second of it may cost is spent
         target.receive(datagram, flooder.address, now)
-    times, flooded = sorted(asked() for _ in range(100)), 0.0
+    times, flooded = sorted(asked() for _ in range(100)), []
     for datagram in flood * 10:
         began = time.perf_counter()
         target.receive(datagram, flooder.address, now)
-        flooded += time.perf_counter() - began
-    assert flooded / 3000 < times[50] / 3  # a dropped STORE costs a fraction of a question
+        flooded.append(time.perf_counter() - began)
+    assert sorted(flooded)[1500] < times[50] / 3  # a dropped STORE costs a fraction of a question
     assert len(target.node.store) <= 100
     with_flood = world.get(honest, 7)
     assert target.id in {contact.id for contact in with_flood.closest} | {honest.id}

@@ -20,12 +20,13 @@ def said(who: Identity = BOB, seq: int = 1) -> Announcement:
 class Street:
     """Neighbours, and what was told of them."""
 
-    def __init__(self, *friends: SignId) -> None:
+    def __init__(self, *friends: SignId, wanted: bool = True) -> None:
         self.told: list[tuple[str, SignId]] = []
         self.neighbours = Neighbours(
             lambda said: self.told.append(("found", said.sign_id)),
             lambda peer: self.told.append(("gone", peer)),
             lambda peer: peer in friends,
+            lambda peer: wanted or peer in friends,
         )
 
     def miss(self, now: float, sure: bool = False) -> int:
@@ -204,3 +205,46 @@ def test_a_crowd_is_asked_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
     for neighbour in street.neighbours.ask(5):
         street.neighbours.answered(neighbour)
     assert street.neighbours.next_due() == 35
+
+
+def test_a_stranger_that_nobody_wants_is_never_asked_and_its_goodbye_is_believed() -> None:
+    street = Street(BOB.sign_id, wanted=False)
+    street.neighbours.heard("bob", said(), 0)
+    for number in range(10, 60):
+        street.neighbours.heard(f"eve {number}", said(identity(number)), 0)
+    asked = [neighbour.name for now in range(100) for neighbour in street.neighbours.ask(now)]
+    assert set(asked) == {"bob"}
+    street.neighbours.goodbye("eve 10", 100)
+    assert street.told[-1] == ("gone", identity(10).sign_id)
+    assert len(street.neighbours) == 50
+
+
+def test_who_announces_the_key_of_a_friend_many_times_is_asked_as_four() -> None:
+    street = Street(BOB.sign_id, wanted=False)
+    street.neighbours.heard("bob", said(), 0)
+    for number in range(100):
+        named = Announcement(BOB.sign_id, None, (f"tcp://192.0.2.9:{number + 1}",))
+        street.neighbours.heard(f"fake {number}", named, 0)
+    assert len(street.neighbours.ask(5)) == 4
+    assert len(street.neighbours) == 4
+    street.neighbours.heard("bob again", said(seq=2), 6)
+    assert [one.info.seq for one in street.neighbours if one.info is not None] == [2]
+
+
+def test_questions_are_so_many_a_second_whatever_is_announced() -> None:
+    friends = [identity(number).sign_id for number in range(10, 210)]
+    street = Street(*friends, wanted=False)
+    for number in range(10, 210):
+        street.neighbours.heard(str(number), said(identity(number)), 0)
+    asked = [len(street.neighbours.ask(5 + tenth / 10)) for tenth in range(100)]
+    assert sum(asked) > 150
+    assert max(sum(asked[start : start + 10]) for start in range(91)) <= 32 + 20
+    assert sum(asked) <= 32 + 10 * 20
+
+
+def test_who_is_wanted_is_asked_at_once() -> None:
+    street = Street()
+    street.neighbours.heard("bob", said(), 0)
+    street.neighbours.hurry(BOB.sign_id, 1)
+    assert street.neighbours.next_due() == 1
+    assert len(street.neighbours.ask(1)) == 1

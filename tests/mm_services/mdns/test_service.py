@@ -119,12 +119,36 @@ async def test_a_host_that_does_not_answer_is_missed_and_found_again(monkeypatch
     async with asyncio.timeout(20), node(services=[quick]) as alice, node() as bob:
         found, gone = heard(alice, "nodeInfo", of=bob), heard(alice, "nodeInfoGone", of=bob)
         await until(lambda: found)
+        await alice.messaging.send("transports.requestNodeInfo", "local", bob.sign_id)  # something here wants it
+        await until(lambda: len(found) == 2)
         assert bob.directory.own_record is not None
         dead.add(int(bob.directory.own_record.connection_info[0].rpartition(":")[2]))
         await until(lambda: gone)
         assert alice.directory.known(bob.sign_id) is None
         dead.clear()
-        await until(lambda: len(found) == 2)
+        await until(lambda: len(found) == 3)
+
+
+async def test_no_connection_is_opened_to_strangers_that_nobody_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger may announce whatever it likes, by the dozen: addresses of others, too."""
+    quick = MulticastDNS(AskingTiming(period=0.01, second_try=0.01, farewell=0.01))
+    probed: list[int] = []
+
+    async def probe(host: str, port: int) -> bool | None:
+        probed.append(port)
+        return True
+
+    monkeypatch.setattr(module, "_probe", probe)
+    async with asyncio.timeout(20), node(services=[quick]) as alice:
+        for number in range(1, 101):
+            key = Identity.generate().sign_id.encode()
+            quick._heard(f"{number}._mm._tcp.local.", {b"v": b"1", b"id": key}, [f"tcp://127.0.0.1:{number}"])
+        friend = Identity.generate().sign_id
+        alice.contacts.friends.add(friend)
+        quick._heard("f._mm._tcp.local.", {b"v": b"1", b"id": friend.encode()}, ["tcp://127.0.0.1:1234"])
+        await until(lambda: probed.count(1234) >= 10)
+        assert set(probed) == {1234}
+        assert len(quick._neighbours) == 101
 
 
 async def test_probes() -> None:

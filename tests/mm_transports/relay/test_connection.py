@@ -118,6 +118,13 @@ async def test_the_other_side_ends_it(link: RelayLink, reason: str, text: str) -
     assert not [item for item in link.said if isinstance(item, Closed)]
 
 
+async def test_what_a_relay_says_of_a_link_steers_no_terminal(link: RelayLink) -> None:
+    connection, end = connected(link)
+    connection.closed("\x1b[2J\x9b\u202e\r\nforged")
+    await turn()
+    assert str(end.lost[0]) == "relay+ws://host: \\x1b[2J\\x9b\\u202e\\r\\nforged"
+
+
 async def test_an_orderly_close_is_no_error(link: RelayLink) -> None:
     connection, end = connected(link, opened=True)
     connection.closed("closed")

@@ -44,8 +44,9 @@ async def test_a_refusal_is_logged_with_its_reason_on_one_line(
     sign_in = relay.sign_in
     monkeypatch.setattr(relay, "sign_in", lambda session: (sign_in(session), session.end("go\naway\x1b[2J")))
     try:
-        async with node(identity(1), relay):
+        async with node(identity(1), relay) as one:
             await until(lambda: len(said(caplog)) > 1)
-            assert f"not signed in at {relay.address}: go\\naway\\u001b[2J" in said(caplog)
+            await until(lambda: one.relays == {relay.address: "go\\naway\\x1b[2J"})
+            assert f"not signed in at {relay.address}: go\\naway\\x1b[2J" in said(caplog)
     except MMError:
         raise AssertionError("a relay that refuses does not end a node") from None

@@ -110,6 +110,16 @@ async def test_declined(relay: Tiny, pair: tuple[Node, Node]) -> None:
     await until(lambda: alice.rooms == [BOB.sign_id])
 
 
+async def test_why_mail_is_declined_steers_no_terminal(relay: Tiny, pair: tuple[Node, Node]) -> None:
+    alice, _ = pair
+    hostile = "\x1b[2J\x9b\u202e\r\nforged"
+    relay.intercept = lambda session, item: session.tell(Declined(item.peer, item.id, hostile, 0)) or True  # type: ignore
+    with pytest.raises(MailDeclined) as caught:
+        await alice.deposit(relay, BOB)
+    assert caught.value.reason == "\\x1b[2J\\x9b\\u202e\\r\\nforged"
+    assert "\x1b" not in str(caught.value)
+
+
 async def test_too_large_is_known_here(nodes: Any) -> None:
     strict = await Tiny(RELAY, mail=100).start()
     alice = nodes(ALICE)

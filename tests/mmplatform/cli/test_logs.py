@@ -110,9 +110,9 @@ def test_lines_break_nowhere_and_tracebacks_are_kept(switched: None, capsys: pyt
     out, err = capsys.readouterr()
     assert out == ""
     lines = err.splitlines()
-    assert lines[0].endswith("INFO mmplatform.test said bye\\nforged\\u001b[2J")
+    assert lines[0].endswith("INFO mmplatform.test said bye\\nforged\\x1b[2J")
     assert lines[1].endswith("ERROR mmplatform.test it failed")
-    assert lines[-3] == "ValueError: wrong\\u001b[2J"
+    assert lines[-3] == "ValueError: wrong\\x1b[2J"
     said, failed = json.loads(lines[-2]), json.loads(lines[-1])
     assert (said["text"], said["link"], said["peer"]) == ("said bye\\nforged", 12, "key")
     assert failed["traceback"].endswith("ValueError: wrong")

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from mmplatform.cli import output, stdio
-from mmplatform.cli.output import lasting, printable, table, to_json
+from mmplatform.cli.output import lasting, payload_text, table, to_json
 from mmplatform.cli.stdio import Worker, decoded, read_all, read_lines, read_some, reader_gone, write_all
 from mmplatform.errors import InvalidPayload
 
@@ -101,8 +101,8 @@ def test_values() -> None:
     ("value", "shown"),
     [
         ("plain", "plain"),
-        ("a\nb\x1b[31m\u202e", "a\\nb\\u001b[31m\\u202e"),
-        ("späß\t", "späß\t"),
+        ("a\nb\x1b[31m\u202e", "a\\nb\\x1b[31m\\u202e"),
+        ("späß\t", "späß\\t"),
         (b"text", "text"),
         (b"\xff", '{"base64":"/w=="}'),
         ({"a": [1, None]}, '{"a":[1,null]}'),
@@ -116,7 +116,7 @@ def test_payloads_on_one_line(value: Any, shown: str) -> None:
         assert to_json(value).startswith('{"')
         assert "base64" in to_json(value)
     else:
-        assert printable(value) == shown
+        assert payload_text(value) == shown
 
 
 def test_times() -> None:

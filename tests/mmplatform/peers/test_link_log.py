@@ -82,7 +82,7 @@ async def test_what_a_hostile_peer_gives_as_its_reason_is_one_line(caplog: pytes
         link_of(alice, bob).close("bye\n2026-01-01T00:00:00.000Z INFO mmplatform forged\x1b[2J")
         await until(lambda: any("forged" in line for line in said(caplog, alice.sign_id)))
         [line] = [line for line in said(caplog, alice.sign_id) if "forged" in line]
-        assert "bye\\n2026-01-01T00:00:00.000Z INFO mmplatform forged\\u001b[2J" in line
+        assert "bye\\n2026-01-01T00:00:00.000Z INFO mmplatform forged\\x1b[2J" in line
     assert not [record for record in caplog.records if set(record.getMessage()) & set("\n\r\x1b")]
 
 

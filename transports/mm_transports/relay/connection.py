@@ -5,6 +5,7 @@ from typing import Final, Protocol, cast
 from mm_transports.relay.protocol.items import Closed, Data, Item, Open
 from mmplatform.errors import Absent, RemoteError, Unreachable
 from mmplatform.plugins.transport import RELAYED, Accept, Connection, FrameReceiver
+from mmplatform.text import escaped
 
 PAUSED_HERE: Final = 1  # a connection is paused because our way to the relay is full
 SLOW: Final = 2  # a connection is paused because too much waits at the relay for the peer
@@ -89,7 +90,7 @@ class RelayConnection(Connection):
         if reason == "closed":
             self.end(None)
         else:
-            self.end(self.error(WORDS.get(reason, reason)))
+            self.end(self.error(WORDS.get(reason) or escaped(reason)))
 
     def end(self, error: Exception | None) -> None:
         """End the connection without a word to the peer."""

@@ -24,6 +24,7 @@ from mm_transports.relay.protocol.items import (
 from mmplatform.errors import MailDeclined, MailUncertain, ProtocolError, Unreachable
 from mmplatform.identity.keys import sign_id_of
 from mmplatform.plugins.mail_carrier import MailHost
+from mmplatform.text import escaped
 
 ANSWER_TIMEOUT: Final = 30.0  # seconds in which the relay should have an envelope on its disk
 MAX_PENDING_DEPOSITS: Final = 32
@@ -88,7 +89,7 @@ class RelayMailClient:
             case Stored(peer=peer, id=mail_id, expires=expires):
                 self._settle((peer, mail_id), expires)
             case Declined(peer=peer, id=mail_id, reason=reason, retry=retry):
-                self._settle((peer, mail_id), MailDeclined(reason, retry / 1000))
+                self._settle((peer, mail_id), MailDeclined(escaped(reason), retry / 1000))
             case RoomAgain(peer=peer):
                 self._host.mail_welcome(sign_id_of(peer))
             case Ended():

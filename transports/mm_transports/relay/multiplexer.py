@@ -14,9 +14,9 @@ from mm_transports.relay.protocol.items import Closed, Data, Item, Limits, Open,
 from mm_transports.relay.websocket_session import DENIED, TAKEN_OVER, WRONG_RELAY
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import sign_id_of
-from mmplatform.logs import escaped
 from mmplatform.plugins.mail_carrier import MailHost
 from mmplatform.plugins.transport import LENGTH_LIMIT, Accept, TransportHost
+from mmplatform.text import escaped
 
 MAX_LINKS: Final = 4096  # links over one relay
 MAX_LINKS_PEER: Final = 8  # links of one peer over one relay

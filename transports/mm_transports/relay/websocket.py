@@ -23,6 +23,7 @@ from websockets.uri import parse_uri
 
 from mm_transports import resolving
 from mmplatform.errors import Unreachable
+from mmplatform.text import escaped
 
 CONNECT_TIMEOUT: Final = 10.0  # seconds, for TCP, TLS and the upgrade
 PING_EVERY: Final = 12.0  # seconds of silence after which a ping is sent; three times as long ends a connection
@@ -255,9 +256,9 @@ class WebSocket(asyncio.Protocol):
         if self._why:
             return self._why
         if received is not None:
-            return f"closed by the other end: {received.reason or received.code}"
+            return f"closed by the other end: {escaped(received.reason or received.code)}"
         if failed is not None and not isinstance(failed, EOFError):
-            return str(failed)
+            return escaped(failed)
         return f"lost: {exc}" if exc is not None else "lost"
 
 
@@ -299,6 +300,7 @@ class _Dialled(WebSocket):
 
     def _fail(self, why: str) -> None:
         if not self.opened.done():
+            why = escaped(why)  # the library quotes what the other end answered
             self.opened.set_exception(Unreachable(f"{self._url}: {why}"))
             self.opened.exception()  # mark as seen: its caller may have given up already
             self.abort(why)

@@ -9,6 +9,7 @@ from mm_transports.relay.protocol import signin
 from mm_transports.relay.protocol.items import MAX_MESSAGE, VERSION, Bye, Challenge, Item, SignIn, Welcome
 from mm_transports.relay.protocol.wire import decode_items, encode_items
 from mmplatform.errors import ProtocolError, Unreachable
+from mmplatform.text import escaped
 
 if TYPE_CHECKING:
     from mm_transports.relay.websocket import WebSocket
@@ -80,7 +81,7 @@ class WebSocketSession:
         """Close the WebSocket in order, by force when the other end does not answer."""
         if self._ending:
             return
-        self.reason, self._ending = reason, True
+        self.reason, self._ending = escaped(reason), True
         if self._socket is None:
             self._gone.set()
         else:
@@ -94,7 +95,7 @@ class WebSocketSession:
             self._socket.abort()
         self._gone.set()
         if not self._ending:
-            self.reason, self._ending = reason, True
+            self.reason, self._ending = escaped(reason), True
             self._client.over(self)
 
     def send(self, message: bytes) -> None:

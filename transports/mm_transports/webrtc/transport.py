@@ -30,10 +30,10 @@ from mm_transports.webrtc.protocol.signalling import (
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.links import stun
-from mmplatform.logs import escaped
 from mmplatform.plugins.check import Check, Diagnosable, fault, ok
 from mmplatform.plugins.signalling import SignallingTransport
 from mmplatform.plugins.transport import PUNCHED, Accept, Connection, TransportHost
+from mmplatform.text import escaped
 
 MAX_SERVING: Final = 32  # offers that are being answered at the same time
 SUBJECT: Final = "direct links (WebRTC)"

@@ -10,6 +10,7 @@
 
 import { EMPTY } from "../bytes.js";
 import { DELIVERED, EXPIRED, type Outcome } from "../message.js";
+import { escaped } from "../text.js";
 import { Queue } from "./queue.js";
 import {
   type Ack,
@@ -422,8 +423,8 @@ function endings(found: Exception[]): (seq: number) => Ending {
 
 /** How a message ended, as its peer says. */
 export function outcomeOf([end, text]: Ending): Outcome {
-  if (end === FAILED) return { state: "failed", reason: text };
-  if (end === REFUSED) return { state: "refused", reason: text };
+  if (end === FAILED) return { state: "failed", reason: escaped(text) };
+  if (end === REFUSED) return { state: "refused", reason: escaped(text) };
   return end === DELIVERED_END ? DELIVERED : EXPIRED;
 }
 

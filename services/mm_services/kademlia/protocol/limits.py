@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from mm_services.kademlia.protocol.address import Address, payer_of
@@ -16,6 +17,7 @@ class Tokens:
 
     def __init__(self, random: Callable[[int], bytes]) -> None:
         self._secret = random(32)
+        self._at = lru_cache(maxsize=256)(self._hashed)  # a flood asks for the same few again and again
 
     def token(self, address: Address, now: float) -> bytes:
         return self._at(address, int(now // TOKEN_STEP))
@@ -23,9 +25,9 @@ class Tokens:
     def good(self, token: bytes, address: Address, now: float) -> bool:
         """Whether ``address`` was given this token not long ago, which proves that it hears what is sent there."""
         step = int(now // TOKEN_STEP)
-        return len(token) == TOKEN and token in (self._at(address, step), self._at(address, step - 1))
+        return len(token) == TOKEN and (token == self._at(address, step) or token == self._at(address, step - 1))
 
-    def _at(self, address: Address, step: int) -> bytes:
+    def _hashed(self, address: Address, step: int) -> bytes:
         told = step.to_bytes(8, "big") + address.port.to_bytes(2, "big") + address.host
         return hashlib.blake2b(told, digest_size=TOKEN, key=self._secret).digest()
 

@@ -20,10 +20,12 @@ from mm_services.kademlia.protocol.responder import QueryResponder
 from mm_services.kademlia.protocol.search import Search, SearchResult
 from mm_services.kademlia.protocol.store import RecordStore
 from mm_services.kademlia.protocol.upkeep import Upkeep
-from mm_services.kademlia.protocol.wire import MAGIC, Find, FindReply, Verdict, parse
+from mm_services.kademlia.protocol.wire import MAX_DATAGRAM, UNPROVEN_FACTOR, Find, FindReply, Query, Verdict, parse
 from mmplatform.identity.keys import Identity
 
-QUERIES: Final = (200.0, 800.0)  # datagrams of one address a second, and at once
+QUERIES: Final = (200.0, 800.0)  # queries of one address a second, and at once: with a token, and as many without
+SPARE: Final = (2000.0, 2000.0)  # queries without a token beyond that which are answered, of all addresses together
+ANYBODY: Final = Address(bytes(4), 0)  # who pays for what can be spared
 PING_SIZE: Final = 160  # bytes of the datagram that checks a stranger, at most
 
 
@@ -48,27 +50,28 @@ class Node:
         self.upkeep = Upkeep(self.peers, self.store, self.joining, self._replicas, random)
         self._responder = QueryResponder(self.peers, self.store, random)
         self._send = send
-        self._rate = Rate(*QUERIES)
+        self._proven, self._unproven, self._spare = Rate(*QUERIES), Rate(*QUERIES), Rate(*SPARE)
 
     # What comes in.
 
     def receive(self, datagram: bytes, came_from: Address, now: float) -> None:
-        """Take one datagram; raises nothing, whatever it holds."""
+        """Take one datagram; raises nothing, whatever it holds.
+
+        Anybody can write the address of another as the source of a query. So an answer to a question of ours, which has
+        its number, and a query with a token pass whatever else seems to come from their address.
+        """
         peers = self.peers
         peers.now = now
-        if not datagram.startswith(MAGIC) or not self._rate.allows(came_from, now):
-            return
         message = parse(datagram)
         if isinstance(message, FindReply | Verdict):
             call = peers.calls.receive(message, came_from, now)
             if call is not None:
                 call.answered(message)
-        elif isinstance(message, Find):
-            self._answer_find(message, came_from, len(datagram))
         elif message is not None:
-            answer = self._responder.store(message, came_from)
-            if answer is not None:
-                self._send(answer, came_from)
+            proven = self._responder.proves(message.token, came_from)
+            limit = self._limit(proven, came_from, len(datagram))
+            if limit:
+                self._answer(message, came_from, limit, proven)
 
     def due(self, now: float) -> None:
         """Do the work that has become due."""
@@ -95,10 +98,30 @@ class Node:
 
     # Inside.
 
-    def _answer_find(self, query: Find, came_from: Address, size: int) -> None:
+    def _limit(self, proven: bool, came_from: Address, size: int) -> int:
+        """Return how long the answer to a query of ``size`` bytes may be, 0 for none.
+
+        Without a token the address may be a victim's. One that is used up already, by itself or by somebody who writes
+        it, still gets the answers of its own length that can be spared, and with one of them the token.
+        """
+        now = self.peers.now
+        if proven:
+            return MAX_DATAGRAM if self._proven.allows(came_from, now) else 0
+        if self._unproven.allows(came_from, now):
+            return min(MAX_DATAGRAM, UNPROVEN_FACTOR * size)
+        return size if self._spare.allows(ANYBODY, now) else 0
+
+    def _answer(self, query: Query, came_from: Address, limit: int, proven: bool) -> None:
+        if isinstance(query, Find):
+            self._answer_find(query, came_from, limit)
+            return
+        answer = self._responder.store(query, came_from, proven)
+        if answer is not None:
+            self._send(answer, came_from)
+
+    def _answer_find(self, query: Find, came_from: Address, limit: int) -> None:
         if query.sender == self.peers.identity.sign_key:
             return
-        limit = self._responder.limit(query, came_from, size)
         stranger = Contact(query.sender, came_from) if len(query.sender) == 32 else None
         check = stranger is not None and limit >= 2 * PING_SIZE and self.peers.wants(stranger)
         answer = self._responder.find(query, came_from, limit - PING_SIZE if check else limit)

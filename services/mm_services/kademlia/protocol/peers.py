@@ -29,6 +29,7 @@ Answered = Callable[[Contact, FindReply], None]
 
 NEVER: Final = 2**53 - 1  # a rank that no record has: only contacts are wanted
 REMEMBERED: Final = 4096  # proofs, and tokens
+MAX_CHECKS: Final = 256  # questions at a time that make sure of somebody, of MAX_CALLS in all
 OBSERVERS: Final = 16  # networks whose view of our address counts
 
 
@@ -55,6 +56,7 @@ class KnownNodes:
         self._mode, self._met = mode, met
         self._proven: dict[tuple[bytes, Address], int] = {}
         self._tokens: dict[Address, tuple[bytes, float]] = {}
+        self._checking = 0  # questions that make sure of somebody
 
     @property
     def count(self) -> int:
@@ -119,12 +121,19 @@ class KnownNodes:
             failed()
 
     def check(self, contact: Contact) -> None:
-        """Ask ``contact``, who sent us a query, to prove itself, with one short datagram."""
+        """Ask ``contact``, who sent us a query, to prove itself, with one short datagram.
 
-        def ignored(*_: object) -> None:
-            """Do nothing: the contact is in the table now, or is not."""
+        Queries with made-up addresses lead here, too: what they have us ask is bounded, so that questions of our own
+        are left.
+        """
+        if self._checking >= MAX_CHECKS:
+            return
+        self._checking += 1
 
-        self.find(contact.address, contact.sign_key, self.id, ignored, ignored, count=0, attempts=1)
+        def ended(*_: object) -> None:
+            self._checking -= 1  # the contact is in the table now, or is not
+
+        self.find(contact.address, contact.sign_key, self.id, ended, ended, count=0, attempts=1)
 
     def wants(self, contact: Contact) -> bool:
         """Whether the table has a place for ``contact``."""

@@ -14,8 +14,6 @@ from mm_services.kademlia.protocol.store import RecordStore
 from mm_services.kademlia.protocol.wire import (
     BAD_TOKEN,
     INVALID,
-    MAX_DATAGRAM,
-    UNPROVEN_FACTOR,
     Find,
     FindReply,
     Proof,
@@ -62,15 +60,17 @@ class QueryResponder:
         contacts = peers.closest(target, query.count, came_from, query.families) if query.count else []
         return pack_reply(reply, contacts, limit)
 
-    def limit(self, query: Find, came_from: Address, size: int) -> int:
-        """Return how long the answer to ``size`` bytes may be: without a token, the address may be a victim's."""
-        proven = self.tokens.good(query.token, came_from, self._peers.now)
-        return MAX_DATAGRAM if proven else min(MAX_DATAGRAM, UNPROVEN_FACTOR * size)
+    def proves(self, token: bytes, came_from: Address) -> bool:
+        """Whether ``token`` proves that ``came_from`` hears what is sent there."""
+        return self.tokens.good(token, came_from, self._peers.now)
 
-    def store(self, query: StoreQuery, came_from: Address) -> bytes | None:
-        """Return the answer to a Store, None when the sender is too fast. Cheap checks come before the signature."""
+    def store(self, query: StoreQuery, came_from: Address, proven: bool) -> bytes | None:
+        """Return the answer to a Store, None when the sender is too fast. Cheap checks come before the signature.
+
+        ``proven``: whether the token of ``query`` is good.
+        """
         now = self._peers.now
-        if not self.tokens.good(query.token, came_from, now):
+        if not proven:
             return pack(Verdict(query.tx, BAD_TOKEN))
         if not self._stores.allows(came_from, now):
             return None

@@ -79,7 +79,7 @@ def test_a_running_node_is_asked(pair: Pair, here: Here) -> None:
     code, out, err = here("inbox", "--from", "alice", "--limit", "1", data=bob.folder)
     assert (code, out.split("\t")[:3]) == (OK, [first["id"], "alice", "friends.chat"])
     assert err == "and 1 more; --limit 2 shows all, --json too\n"
-    assert here("inbox", "show", second["id"], data=bob.folder)[1] == "friends.chat alice two\\u001b[31m\n"
+    assert here("inbox", "show", second["id"], data=bob.folder)[1] == "friends.chat alice two\\x1b[31m\n"
     assert json.loads(here("inbox", "show", first["id"], "--json", data=bob.folder)[1])["payload"] == "one"
     assert here("inbox", "take", first["id"], "--payload", data=bob.folder)[:2] == (OK, "one\n")
     assert [message["id"] for message in messages(here, "list", data=bob.folder)] == [second["id"]]
@@ -157,7 +157,7 @@ def test_failed_ones_on_the_command_line(tmp_path: Path, here: Here) -> None:
     code, out, _ = here("inbox", "--failed", data=data)
     assert code == OK
     assert out.startswith(f"{name}\talice\tfriends.bad\t")
-    assert out.endswith("\tValueError: what a\\u001b[31m payload\n")
+    assert out.endswith("\tValueError: what a\\x1b[31m payload\n")
     assert here("inbox", data=data)[2] == "handlers failed at 1 message: mm inbox --failed\n"
     assert here("inbox", "retry", name, data=data)[1] == "to be handled again: 1 message\n"
     assert here("inbox", "--failed", data=data)[2] == "nothing has failed\n"

@@ -161,7 +161,7 @@ def test_a_request_is_answered(pair: Pair, here: Here) -> None:
     [
         ({"state": "refused", "reason": "full", "id": "1"}, "refused: full\n"),
         ({"state": "sent", "reason": "", "id": "1", "connected": True}, "sent; bob has not confirmed it yet\n"),
-        ({"state": "failed", "reason": "ValueError: a\x1b[31m", "id": "1"}, "failed: ValueError: a\\u001b[31m\n"),
+        ({"state": "failed", "reason": "ValueError: a\x1b[31m", "id": "1"}, "failed: ValueError: a\\x1b[31m\n"),
         (
             {"state": "refused", "reason": "unhandled", "id": "1"},
             "refused: nobody at bob listens to chat, and bob keeps only what friends and devices send\n",
@@ -181,7 +181,7 @@ def test_on_for_people(pair: Pair, here: Here) -> None:
     bob.serve("on", "friends.*")
     alice.serve("run", "--listen", *LOOPBACK)
     here("send", "bob", "chat", "two\nlines \x1b[31m", data=alice.folder)
-    assert bob.out == "friends.chat alice two\\nlines \\u001b[31m\n"
+    assert bob.out == "friends.chat alice two\\nlines \\x1b[31m\n"
 
 
 def test_on_prints_payloads_and_counts(pair: Pair, here: Here) -> None:

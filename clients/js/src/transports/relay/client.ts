@@ -7,6 +7,7 @@ import { EMPTY, random } from "../../bytes.js";
 import { asError, ProtocolError } from "../../errors.js";
 import { type Identity, rawKey } from "../../identity/keys.js";
 import { Backoff } from "../../links/backoff.js";
+import { escaped } from "../../text.js";
 import type { RelayAddress } from "./protocol/address.js";
 import type { Item } from "./protocol/items.js";
 import { answer, type Challenge, checkWelcome, type SignIn } from "./protocol/signin.js";
@@ -188,11 +189,11 @@ export class Client {
     this.up = false;
     this.items = [];
     this.bytes = 0;
-    this.reason = reason;
+    this.reason = escaped(reason);
     socket.close();
     clearTimeout(this.timer);
     if (this.keep && !this.closed) this.again(Math.max(this.backoff.next(), retry));
-    this.owner.relayDown(reason, serious);
+    this.owner.relayDown(this.reason, serious);
   }
 
   private again(delay: number): void {
