@@ -5,7 +5,6 @@ are asked, a look-up ends after ROUNDS rounds, and an exception ends the work on
 """
 
 import asyncio
-import ipaddress
 import logging
 import secrets
 from collections.abc import Sequence
@@ -15,6 +14,8 @@ from kademlia.node import Node  # type: ignore[import-untyped]
 from kademlia.protocol import KademliaProtocol  # type: ignore[import-untyped]
 
 from mm_services.stock_kademlia.protocol.records import MAX_VALUE
+from mmplatform.addresses import LOOPBACK, PRIVATE, Reach
+from mmplatform.interfaces import here
 
 K: Final = 20  # nodes that hold a value, as the package has it
 AT_ONCE: Final = 6  # nodes asked side by side
@@ -169,14 +170,11 @@ class _Protocol(KademliaProtocol):  # type: ignore[misc]  # the package has no t
 
 
 def is_usable(host: object, port: object, private: bool) -> bool:
-    """Whether a node that others name may be asked: at an IPv4 address, and a public one unless ``private``."""
-    if not isinstance(host, str) or type(port) is not int or not 0 < port < 65536:
+    """Whether a node that others name may be asked: at an IPv4 address, and a public one unless ``private``, which
+    adds those of networks that this host is attached to."""
+    if not isinstance(host, str) or type(port) is not int or ":" in host:
         return False
-    try:
-        address = ipaddress.IPv4Address(host)
-    except ValueError:
-        return False
-    return not address.is_multicast and not address.is_unspecified and (address.is_global or private)
+    return Reach(heard_on=(*PRIVATE, *LOOPBACK) if private else (), here=here).admits(host, port)
 
 
 def _is_key(value: object) -> bool:
