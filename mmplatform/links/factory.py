@@ -44,8 +44,8 @@ class LinkOwner(Protocol):
 class LinkFactory:
     """Runs the handshakes of a node, and counts its open connections.
 
-    ``peer_of`` gives the peer of a key that a link has proven; ``resume`` gives the resume state that a handshake carries
-    to a peer: which of the peer's messages we have.
+    ``peer_of`` gives the peer of a key that a link has proven; ``resume`` gives the resume state that a handshake
+    carries to a peer: which of the peer's messages we have.
     """
 
     def __init__(

@@ -27,7 +27,8 @@ from mm_services.kademlia.publishing import Publishing
 from mm_services.kademlia.seeds import resolve, restore, save, seeds_of, sort_out
 from mm_services.kademlia.udp import Sockets
 from mm_services.tasks import Tasks
-from mmplatform.addresses import Reach
+from mmplatform.addresses import LOOPBACK as LOOPBACK_NETWORKS
+from mmplatform.addresses import IPNetwork, Reach
 from mmplatform.errors import LocalError, NotRunning
 from mmplatform.identity.keys import parse_sign_id, raw_key
 from mmplatform.identity.nodeinfo import NodeInfo
@@ -105,6 +106,11 @@ class Kademlia(Service, Diagnosable):
     def contacts(self) -> int:
         """How many other nodes are known. Raises NotRunning."""
         return self.node.peers.count
+
+    @property
+    def heard_on(self) -> tuple[IPNetwork, ...]:
+        """Where all that we hear comes from: loopback when we listen nowhere else, as in a laboratory."""
+        return LOOPBACK_NETWORKS if all(scope_of(own.host) == LOOPBACK for own in self._own) else ()
 
     # Life.
 
@@ -262,7 +268,7 @@ class Kademlia(Service, Diagnosable):
 
     def learn(self, infos: Iterable[NodeInfo]) -> None:
         """Ask the nodes at the DHT addresses in these records."""
-        seeds = [seed for info in infos for seed in seeds_of(info, self._host.reach(info.sign_id))]
+        seeds = self._seeds(infos)
         if seeds:
             self._tick()
             self.node.upkeep.join(seeds)
@@ -296,10 +302,17 @@ class Kademlia(Service, Diagnosable):
     def _admits(self, address: Address, by: Address) -> bool:
         """Whether to go to ``address``, which the node at ``by`` names: a global one, or one of a network here that
         ``by`` is in, loopback only when we are nowhere else."""
-        told, found = ip_address(by.host), here()
-        alone = all(scope_of(own.host) == LOOPBACK for own in self._own)
-        networks = tuple(n for n in found.networks if told in n and (alone or not told.is_loopback))
-        return Reach(heard_on=networks, here=lambda: found).admits(host_text(address.host), address.port)
+        told = ip_address(by.host)
+        networks = self.heard_on if told.is_loopback else tuple(n for n in here().networks if told in n)
+        return Reach(heard_on=networks, here=here).admits(host_text(address.host), address.port)
+
+    def _seeds(self, infos: Iterable[NodeInfo]) -> list[Seed]:
+        """Return the DHT addresses in records to which their owners may have us go."""
+        found = []
+        for info in infos:
+            reach = self._host.reach(info.sign_id)
+            found += seeds_of(info, reach._replace(heard_on=(*reach.heard_on, *self.heard_on)))
+        return found
 
     async def _join_named(self, uris: list[str]) -> None:
         seeds = [(address, None) for uri in uris for address in await resolve(uri)]
@@ -342,8 +355,7 @@ class Kademlia(Service, Diagnosable):
 
     def _known(self) -> list[Seed]:
         """Return the DHT addresses in the records at hand: of tickets, of mDNS, of earlier runs."""
-        records = self._host.records()
-        return [seed for info in records for seed in seeds_of(info, self._host.reach(info.sign_id))][:64]
+        return self._seeds(self._host.records())[:64]
 
     async def _save(self) -> None:
         await save(self._storage, self._ports, self.node.peers)

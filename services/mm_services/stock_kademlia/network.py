@@ -14,7 +14,7 @@ from kademlia.node import Node  # type: ignore[import-untyped]
 from kademlia.protocol import KademliaProtocol  # type: ignore[import-untyped]
 
 from mm_services.stock_kademlia.protocol.records import MAX_VALUE
-from mmplatform.addresses import LOOPBACK, PRIVATE, Reach
+from mmplatform.addresses import LOOPBACK, PRIVATE, IPNetwork, Reach, parsed
 from mmplatform.interfaces import here
 
 K: Final = 20  # nodes that hold a value, as the package has it
@@ -62,8 +62,10 @@ class StockNetwork:
 
     async def meet(self, addresses: Sequence[Address]) -> int:
         """Ask these nodes, and those they name, until the nodes near us are known; return how many are known then."""
-        # A node that begins in a private network asks private addresses; any other never sends there.
-        self._protocol.private |= any(not is_usable(*address, private=False) for address in addresses)
+        # A node that begins in a private network asks addresses of those it is attached to; any other never sends there.
+        for kind in (PRIVATE, LOOPBACK):
+            if any(ip in network for ip in map(parsed, dict(addresses)) for network in kind if ip is not None):
+                self._protocol.networks |= set(kind)
         await asyncio.gather(*(self._protocol.meet(address) for address in addresses))
         await self._closest(self._protocol.source_node.id)
         return len(self.contacts)
@@ -108,7 +110,7 @@ class _Protocol(KademliaProtocol):  # type: ignore[misc]  # the package has no t
         super().__init__(node, {}, K)
         self._wait_timeout = ANSWER
         self.malformed = 0
-        self.private = False
+        self.networks: set[IPNetwork] = set()  # of private addresses that may be asked
 
     async def meet(self, address: Address) -> None:
         happened, node_id = await self.ping(address, self.source_node.id)
@@ -124,7 +126,7 @@ class _Protocol(KademliaProtocol):  # type: ignore[misc]  # the package has no t
         return True, [
             Node(node_id, host, port)
             for node_id, host, port in named
-            if _is_key(node_id) and is_usable(host, port, self.private)
+            if _is_key(node_id) and is_usable(host, port, tuple(self.networks))
         ]
 
     def rpc_store(self, sender: Address, nodeid: bytes, key: bytes, value: object) -> bool:
@@ -169,12 +171,12 @@ class _Protocol(KademliaProtocol):  # type: ignore[misc]  # the package has no t
             future.set_result((False, None))
 
 
-def is_usable(host: object, port: object, private: bool) -> bool:
-    """Whether a node that others name may be asked: at an IPv4 address, and a public one unless ``private``, which
-    adds those of networks that this host is attached to."""
+def is_usable(host: object, port: object, networks: tuple[IPNetwork, ...] = ()) -> bool:
+    """Whether a node that others name may be asked: at a public IPv4 address, or one in ``networks`` and in a network
+    that this host is attached to."""
     if not isinstance(host, str) or type(port) is not int or ":" in host:
         return False
-    return Reach(heard_on=(*PRIVATE, *LOOPBACK) if private else (), here=here).admits(host, port)
+    return Reach(heard_on=networks, here=here).admits(host, port)
 
 
 def _is_key(value: object) -> bool:
