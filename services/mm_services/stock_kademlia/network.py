@@ -62,7 +62,7 @@ class StockNetwork:
 
     async def meet(self, addresses: Sequence[Address]) -> int:
         """Ask these nodes, and those they name, until the nodes near us are known; return how many are known then."""
-        # A node that begins in a private network asks addresses of those it is attached to; any other never sends there.
+        # A node that begins in a private network asks addresses of networks here; any other never sends there.
         for kind in (PRIVATE, LOOPBACK):
             if any(ip in network for ip in map(parsed, dict(addresses)) for network in kind if ip is not None):
                 self._protocol.networks |= set(kind)
