@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from mmplatform import assembly
+from mmplatform.directory.directory import TICKET
 from mmplatform.durable import inspection
 from mmplatform.durable.inbox import InboxLimits
 from mmplatform.durable.inbox_contents import InboxContents
@@ -264,6 +265,9 @@ class Platform:
     async def add(self, ticket_or_key: str, *, name: str = "", circle: str | None = None) -> SignId:
         """Get to know a peer; what is known is saved when this returns.
 
+        Whoever's ticket is added, or who has a name or a circle here, is dialled wherever it says, in this network,
+        too; anybody else only at public addresses, and where it was heard of. Add no tickets that strangers send.
+
         Args:
             ticket_or_key: a ticket, a signId, or the name of a peer that is known already.
             name: what to call the peer here; "" leaves its name as it is.
@@ -274,8 +278,8 @@ class Platform:
         """
         if ticket_or_key.strip().lower().startswith(PREFIX):
             info = parse_ticket(ticket_or_key, self.parts.now())
-            self.directory.put(info, "ticket")
-            self.parts.tell(topics.NODE_INFO_BOOTSTRAP, info.payload() | {"foundBy": "ticket"})
+            self.directory.put(info, TICKET)
+            self.parts.tell(topics.NODE_INFO_BOOTSTRAP, info.payload() | {"foundBy": TICKET})
             peer = info.sign_id
         else:
             peer = self.contacts.resolve(ticket_or_key.strip())

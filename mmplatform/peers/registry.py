@@ -2,7 +2,10 @@
 
 import asyncio
 from typing import Protocol
+from urllib.parse import urlsplit
 
+from mmplatform import interfaces
+from mmplatform.addresses import neighbourhood
 from mmplatform.delivery.wire import Ack, Resumption, encode_packet
 from mmplatform.errors import LocalError
 from mmplatform.identity.keys import SignId, parse_sign_id
@@ -154,9 +157,11 @@ class Peers:
 
     # What links ask (links/factory.py).
 
-    def identified(self, info: NodeInfo) -> Peer:
-        """The peer that proved to be at the other end of a new link."""
-        self._around.directory.put(info, "handshake")
+    def identified(self, info: NodeInfo, link: Link) -> Peer:
+        """The peer that proved to be at the other end of ``link``, which is new."""
+        came_from = "" if link.dialled or link.relayed else _host(link.connection.address)
+        heard_on = neighbourhood(came_from, interfaces.here()) if came_from else ()
+        self._around.directory.put(info, "handshake", heard_on)
         return self.peer(info.sign_id)
 
     def resume(self, peer: SignId) -> bytes:
@@ -229,3 +234,11 @@ class Peers:
         around, there = self._around, self.by_id.get(peer)
         troubles = there.path_manager.troubles if there is not None else self.dialling.troubles.get(peer, {})
         return status_of(peer, there, self.reason(peer), troubles, around.contacts, around.directory, around.outbox)
+
+
+def _host(address: str) -> str:
+    """The host that the address of a connection names, or ""."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""

@@ -58,8 +58,14 @@ class Node:
         self.peer = FakePeer()
         self.accounts = Accounts()
         self.links = LinkFactory(
-            who, lambda: record_of(who), lambda info: self.peer, resume, lambda: NOW, draws(who.sign_id), self.accounts
-        )
+            who,
+            lambda: record_of(who),
+            lambda info, link: self.peer,
+            resume,
+            lambda: NOW,
+            draws(who.sign_id),
+            self.accounts,
+        )  # fmt: skip
         self.links.started = True
         self.address = ""
 

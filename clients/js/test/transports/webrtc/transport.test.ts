@@ -21,6 +21,7 @@ const open: Connection[] = [];
 /** A platform as its transport sees it; `passes` says of a signal whether the other hears it, `said` has them all. */
 class Node {
   other: Node | undefined;
+  trusting = true;
   readonly said: Signal[] = [];
   passes: (signal: Signal) => boolean = () => true;
   readonly came: { end: End; connection: Connection }[] = [];
@@ -33,6 +34,10 @@ class Node {
   ) {
     this.webrtc = new WebRTC({ make: network.make, iceServers });
     this.webrtc.attach(this as unknown as TransportHost);
+  }
+
+  trusts(): boolean {
+    return this.trusting;
   }
 
   linked(): boolean {
@@ -112,6 +117,17 @@ test("an offer, its answer, and frames both ways", async () => {
   assert.deepEqual([one.end.frames, other.end.frames], [["09"], ["07".repeat(40_000)]]);
   one.connection.close();
   assert.deepEqual(await Promise.all([one.end.lost, other.end.lost]), [undefined, undefined]);
+});
+
+test("a stranger's candidates inside, at first or later, are not tried", async () => {
+  const network = new FakeNetwork();
+  const [small, large] = await two(network);
+  large.trusting = false;
+  const dialled = small.dial();
+  await settled();
+  small.say("candidate", "candidate:1 1 udp 1 192.168.1.1 5000 typ host", Uint8Array.from(small.said[0]!.attempt));
+  assert.match(await dialled, /^webrtc: failed: said the peer/);
+  assert.deepEqual([large.kinds, network.pairs.flatMap(({ added }) => added)], [["end"], []]);
 });
 
 test("both offer at once: the offer of the smaller key stays", async () => {
