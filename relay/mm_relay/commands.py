@@ -33,6 +33,8 @@ _GENERAL: Final = (
     ("max-unproven", "N", "At most, that have not signed in."),
     ("rate-bytes", "SIZE", "A second, of one connection."),
     ("rate-items", "N", "A second, of one connection."),
+    ("rate-address-bytes", "SIZE", "A second, of all connections of one address."),
+    ("rate-address-items", "N", "A second, of all connections of one address."),
     ("max-frame", "SIZE", "Of a live frame."),
     ("max-mail", "SIZE", "Of an envelope."),
     ("mail-ttl", "TIME", "How long mail is kept at most, 14 d."),

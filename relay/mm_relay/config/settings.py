@@ -46,7 +46,9 @@ class Config:
     max_connections_per_address: int = 256
     max_unproven: int = 1_000
     rate_bytes: int = 64 * MIB
-    rate_items: int = 50_000
+    rate_items: int = 20_000
+    rate_address_bytes: int = 128 * MIB
+    rate_address_items: int = 40_000
     max_frame: int = MAX_FRAME
     max_mail: int = MAX_MAIL
     mail_ttl: int = 14 * DAY
@@ -127,6 +129,8 @@ PARSERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "max_unproven": values.count,
     "rate_bytes": values.size,
     "rate_items": values.count,
+    "rate_address_bytes": values.size,
+    "rate_address_items": values.count,
     "max_frame": values.size,
     "max_mail": values.size,
     "mail_ttl": values.duration,
