@@ -42,6 +42,8 @@ _GENERAL: Final = (
     ("recipient-count", "N", "Envelopes waiting for one recipient."),
     ("sender-bytes", "SIZE", "Of mail waiting from one sender."),
     ("sender-count", "N", "Envelopes waiting from one sender."),
+    ("address-bytes", "SIZE", "Of mail waiting from all senders at one address."),
+    ("address-count", "N", "Envelopes waiting from all senders at one address."),
     ("relay-bytes", "SIZE", "Of mail waiting that came through one other relay."),
     ("relay-count", "N", "Envelopes waiting that came through one other relay."),
     ("total-bytes", "SIZE", "Of all mail waiting."),

@@ -108,6 +108,8 @@ def policy_of(config: Config, address: str) -> Policy:
         relays=None if config.federate == "any" else listed,
         relay_bytes=config.relay_bytes,
         relay_count=config.relay_count,
+        address_bytes=config.address_bytes,
+        address_count=config.address_count,
         total_bytes=config.total_bytes,
         anywhere=not is_public(address),
         trusted=frozenset(config.federate_allow),

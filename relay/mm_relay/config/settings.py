@@ -56,6 +56,8 @@ class Config:
     recipient_count: int = 20_000
     sender_bytes: int = 64 * MIB
     sender_count: int = 20_000
+    address_bytes: int = 256 * MIB
+    address_count: int = 80_000
     relay_bytes: int = 256 * MIB
     relay_count: int = 100_000
     total_bytes: int = 8 * 1024 * MIB
@@ -138,6 +140,8 @@ PARSERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "recipient_count": values.count,
     "sender_bytes": values.size,
     "sender_count": values.count,
+    "address_bytes": values.size,
+    "address_count": values.count,
     "relay_bytes": values.size,
     "relay_count": values.count,
     "total_bytes": values.size,

@@ -5,12 +5,13 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from hashlib import blake2b
 from http import HTTPStatus
 from typing import Final
 
 from mm_relay.access import Access
 from mm_relay.doors.door import Core, Door
-from mm_relay.doors.limits import ConnectionLimits
+from mm_relay.doors.limits import ConnectionLimits, network
 from mm_relay.doors.rate_limit import RateLimits, Rates
 from mm_relay.doors.turns import Turns
 from mm_relay.doors.upgrade import Accepted, UpgradeRefused, UpgradeRequest
@@ -58,6 +59,7 @@ class Connections:
         self.doors: set[Door] = set()
         self.sockets: dict[WebSocket, Door] = {}
         self._kinds = kinds
+        self._secret = identity.sign("mm/1 relay places")[:32]  # the same at all processes of this relay
         self._lines = LineLimit(log)
         self._emptied: asyncio.Event | None = None
 
@@ -100,7 +102,11 @@ class Connections:
         for door in list(self.doors):
             door.reconsider()
 
-    # What doors tell.
+    # What doors ask and tell.
+
+    def place(self, ip: str) -> bytes:
+        """Return a name for the address of ``ip`` that means nothing without the key of this relay."""
+        return blake2b(network(ip).encode(), digest_size=16, key=self._secret).digest()
 
     def opened(self, door: Door) -> None:
         self.doors.add(door)

@@ -48,10 +48,13 @@ from mmplatform.identity.keys import Identity
 SMALL: Final = 256  # bytes that an item without content counts as; with the longest reason it has 1.2 KiB
 AT_ONCE: Final = 32  # items of a message that are handled before the others are asked for their turn
 SIGN_IN_ITEMS: Final = 25  # items that a connection and its sign-in count as: signatures are the dearest thing here
+DEPOSIT_ITEMS: Final = 5  # items that a deposit counts as: it is a row on disk
+RELAY_ITEMS: Final = 1000  # items that the first Open or Deposit by way of another relay counts as: that one is dialled
+RELAYS_NAMED: Final = 64  # other relays of one connection that are remembered as named before
 DENIED_RETRY: Final = 3600.0  # seconds that a denied client should stay away
 INTERNAL_ERROR: Final = 1011  # the code of a close, RFC 6455 section 7.4.1
 _FROM_PEERS: Final = frozenset({Open, Data, Closed, Pause, Resume, Deposit, Noted, Taken})
-_LIGHT: Final = _FROM_PEERS - {Taken}  # those that cost about the same, whatever is in them
+_LIGHT: Final = _FROM_PEERS - {Open, Deposit, Taken}  # those that cost about the same, whatever is in them
 _FROM_RELAYS: Final = frozenset({Forwarded})
 _NOTHING: Final[tuple[Item, ...]] = ()
 
@@ -87,6 +90,10 @@ class DoorHost(Protocol):
     sign_in_within: float  # seconds
     now: Callable[[], float]  # Unix seconds
     random: Callable[[int], bytes]
+
+    def place(self, ip: str) -> bytes:
+        """Return what stands for an address in the store of mail."""
+        ...
 
     def opened(self, door: "Door") -> None:
         """Take note of a new connection."""
@@ -128,6 +135,7 @@ class Door(ABC):
     key = b""
     role = PEER
     address = ""
+    place = b""
     ended_by = ""
 
     @classmethod
@@ -146,7 +154,8 @@ class Door(ABC):
         self._size = 0  # bytes of the waiting items, roughly
         self._writing_paused = self._was_full = self._scheduled = self._ended = False
         self._rest: Iterator[Item] = iter(_NOTHING)  # of a message; the connection is not read before they are handled
-        self._numbers = 0  # in the Taken of a message, which are charged like items
+        self._more = 0  # items that those of a message count as beyond one each
+        self._relays: set[str] = set()  # addresses of other relays that the client has named
         self.meter = host.rates.meter(self.ip, self._loop.time())
         socket.counted = self._count_frame
         self._sign_in_timer = self._loop.call_later(host.sign_in_within, self.end, "sign in sooner")
@@ -192,6 +201,7 @@ class Door(ABC):
             return
         self._sign_in_timer.cancel()
         self.key, self.role, self.address = key, role, address
+        self.place = self.host.place(self.ip) if role == PEER else b""
         self.signed_in = True
         self.host.signed_in(self)
         self.greet()
@@ -249,8 +259,8 @@ class Door(ABC):
         if self._ended:
             return
         items = self._guarded(self._read, message)
-        self._spend(1 + items + self._numbers, len(message))
-        self._numbers = 0
+        self._spend(1 + items + self._more, len(message))
+        self._more = 0
 
     def connection_lost(self, reason: str) -> None:
         self._ended, self.ended_by = True, self.ended_by or reason or "closed by the client"
@@ -302,8 +312,8 @@ class Door(ABC):
     def _go_on(self) -> None:
         if not self._ended:
             self._guarded(self._receive)
-            self._spend(self._numbers, 0)
-            self._numbers = 0
+            self._spend(self._more, 0)
+            self._more = 0
             self._read_on()
 
     def _receive(self) -> int:
@@ -327,10 +337,24 @@ class Door(ABC):
                 if isinstance(item, Bye):
                     self._depart()
                     return
-                if not isinstance(item, Taken) or self.role == RELAY:
+                if type(item) not in _FROM_PEERS or self.role == RELAY:
                     raise ProtocolError("bad-item", f"{type(item).__name__} is not for a client to say")
-                self._numbers += len(item.numbers)
+                self._more += self._weight(item)
             receive(self, item)
+
+    def _weight(self, item: Item) -> int:
+        """Return how many items ``item`` counts as, beyond one."""
+        if isinstance(item, Taken):
+            return len(item.numbers)
+        if not isinstance(item, Open | Deposit):
+            return 0
+        own = DEPOSIT_ITEMS if isinstance(item, Deposit) else 0
+        if not item.via or item.via in self._relays:
+            return own
+        if len(self._relays) >= RELAYS_NAMED:
+            self._relays.clear()
+        self._relays.add(item.via)
+        return own + RELAY_ITEMS
 
     def _count_frame(self, size: int) -> None:
         """Charge a frame that is no whole message: a fragment, a ping, a pong."""
