@@ -20,6 +20,7 @@ from mm_relay.doors.failures import log_failure
 from mm_relay.doors.rate_limit import Rates
 from mm_relay.doors.turns import Turns
 from mm_relay.doors.upgrade import UpgradeRequest
+from mm_relay.doors.weights import WEIGHED, Weights
 from mm_relay.metrics import Metrics
 from mm_relay.ports import RelaySession
 from mm_transports.relay.protocol.items import (
@@ -48,13 +49,10 @@ from mmplatform.identity.keys import Identity
 SMALL: Final = 256  # bytes that an item without content counts as; with the longest reason it has 1.2 KiB
 AT_ONCE: Final = 32  # items of a message that are handled before the others are asked for their turn
 SIGN_IN_ITEMS: Final = 25  # items that a connection and its sign-in count as: signatures are the dearest thing here
-DEPOSIT_ITEMS: Final = 5  # items that a deposit counts as: it is a row on disk
-RELAY_ITEMS: Final = 1000  # items that the first Open or Deposit by way of another relay counts as: that one is dialled
-RELAYS_NAMED: Final = 64  # other relays of one connection that are remembered as named before
 DENIED_RETRY: Final = 3600.0  # seconds that a denied client should stay away
 INTERNAL_ERROR: Final = 1011  # the code of a close, RFC 6455 section 7.4.1
 _FROM_PEERS: Final = frozenset({Open, Data, Closed, Pause, Resume, Deposit, Noted, Taken})
-_LIGHT: Final = _FROM_PEERS - {Open, Deposit, Taken}  # those that cost about the same, whatever is in them
+_LIGHT: Final = _FROM_PEERS - WEIGHED
 _FROM_RELAYS: Final = frozenset({Forwarded})
 _NOTHING: Final[tuple[Item, ...]] = ()
 
@@ -154,8 +152,8 @@ class Door(ABC):
         self._size = 0  # bytes of the waiting items, roughly
         self._writing_paused = self._was_full = self._scheduled = self._ended = False
         self._rest: Iterator[Item] = iter(_NOTHING)  # of a message; the connection is not read before they are handled
+        self._weights = Weights()
         self._more = 0  # items that those of a message count as beyond one each
-        self._relays: set[str] = set()  # addresses of other relays that the client has named
         self.meter = host.rates.meter(self.ip, self._loop.time())
         socket.counted = self._count_frame
         self._sign_in_timer = self._loop.call_later(host.sign_in_within, self.end, "sign in sooner")
@@ -339,22 +337,8 @@ class Door(ABC):
                     return
                 if type(item) not in _FROM_PEERS or self.role == RELAY:
                     raise ProtocolError("bad-item", f"{type(item).__name__} is not for a client to say")
-                self._more += self._weight(item)
+                self._more += self._weights.of(item)
             receive(self, item)
-
-    def _weight(self, item: Item) -> int:
-        """Return how many items ``item`` counts as, beyond one."""
-        if isinstance(item, Taken):
-            return len(item.numbers)
-        if not isinstance(item, Open | Deposit):
-            return 0
-        own = DEPOSIT_ITEMS if isinstance(item, Deposit) else 0
-        if not item.via or item.via in self._relays:
-            return own
-        if len(self._relays) >= RELAYS_NAMED:
-            self._relays.clear()
-        self._relays.add(item.via)
-        return own + RELAY_ITEMS
 
     def _count_frame(self, size: int) -> None:
         """Charge a frame that is no whole message: a fragment, a ping, a pong."""

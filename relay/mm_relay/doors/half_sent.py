@@ -43,10 +43,12 @@ class HalfSent(Generic[C]):
 
     def forget(self, one: C, ip: str) -> None:
         """Forget a connection that holds nothing any more, or is gone."""
+        self._forget(one, network(ip))
+
+    def _forget(self, one: C, address: str) -> None:
         held = self._held.pop(one, 0)
         if not held:
             return
-        address = network(ip)
         self.total -= held
         self._addresses[address] -= held
         del self._by_address[address][one]
@@ -63,5 +65,5 @@ class HalfSent(Generic[C]):
         """End the largest of an address; of equals the oldest."""
         largest = max(self._by_address[address], key=lambda one: self._held[one])
         if self._held[largest] > SMALL:
-            self.forget(largest, address)
+            self._forget(largest, address)
             largest.abort("too much is half sent")

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl as tls
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, Final
@@ -86,7 +86,7 @@ async def serve(
         LocalError: The port cannot be had.
 
     """
-    half_sent = HalfSent(limits.half_sent, limits.half_sent_address)
+    half_sent: HalfSent[_Served] = HalfSent(limits.half_sent, limits.half_sent_address)
     entrance = _Entrance(
         answer, http, proxies, max_message, ping_every, upgrade_timeout, Arrivals(limits.upgrading), half_sent,
         turns or Turns(),
@@ -97,9 +97,7 @@ async def serve(
         return served if ssl is None else Arrival(served, ssl, upgrade_timeout, entrance.arrivals)
 
     try:
-        return await asyncio.get_running_loop().create_server(
-            arrive, host, port, backlog=BACKLOG, start_serving=start
-        )
+        return await asyncio.get_running_loop().create_server(arrive, host, port, backlog=BACKLOG, start_serving=start)
     except OSError as error:
         raise LocalError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
 

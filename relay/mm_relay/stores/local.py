@@ -153,7 +153,9 @@ class LocalStore(MailStore):
             return
         rows: list[Row] = [(HERE + key, encode(HereMark(now, place))), *((HERE + each, None) for each in gone)]
         with suppress(LocalError):
-            self._storage.write(rows, sync=False).add_done_callback(lambda saved: saved.cancelled() or saved.exception())
+            self._storage.write(rows, sync=False).add_done_callback(
+                lambda saved: saved.cancelled() or saved.exception()
+            )
 
     # Notes.
 

@@ -187,8 +187,9 @@ if here_since > 0 and tonumber(call('ZSCORE', P .. ':here', box) or -1) < here_s
 if from_over(from, caps[3], caps[4]) then return 'quota' end
 if relay ~= '' and from_over(relay, caps[5], caps[6]) then return 'quota' end
 if from_over('b' .. box .. from, caps[7], caps[8]) then return 'quota' end
-if place ~= '' and (from_over('p' .. place, caps[9], caps[10]) or from_over('q' .. box .. place, caps[11], caps[12])) then
-  return 'quota'
+if place ~= '' then
+  if from_over('p' .. place, caps[9], caps[10]) then return 'quota' end
+  if from_over('q' .. box .. place, caps[11], caps[12]) then return 'quota' end
 end
 local n = number()
 local notes = {}

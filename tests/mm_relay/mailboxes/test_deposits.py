@@ -22,8 +22,6 @@ from tests.sim.relay_mail.clock import settle
 from tests.sim.relay_mail.office import START, Office, deposit, key
 from tests.support.mailroom import OTHER, arrive, relay, say, small_boxes, tick
 
-
-
 # Deposits.
 
 
