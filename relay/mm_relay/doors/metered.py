@@ -37,8 +37,8 @@ class MeteredProtocol(ServerProtocol):
 
     @property
     def has_more(self) -> bool:
-        """Whether ``next_frame`` has something to take."""
-        return self.gate.waits
+        """Whether an event waits to be handled, or ``next_frame`` has something to take."""
+        return self.gate.waits or bool(self.events)
 
     def next_frame(self) -> None:
         """Take the next frame, if all of it is there; ``events_received`` has it then."""

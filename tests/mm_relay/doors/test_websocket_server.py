@@ -121,6 +121,23 @@ async def test_what_is_paused_stays_unread_frame_by_frame_and_in_order(host: Hos
             theirs.socket.resume_reading()
 
 
+async def test_a_message_whose_end_comes_during_a_pause_is_handled_after_it(host: Host) -> None:
+    async with stranger(host, UPGRADE + "\r\n") as (_, writer):
+        theirs = await host.end()
+        writer.write(b"\x82\x82" + bytes(4) + b"a")
+        await until(lambda: _started(theirs))
+        theirs.socket.pause_reading()
+        theirs.socket.data_received(b"b")  # was read already, by TLS say
+        await settled()
+        assert theirs.messages.empty()
+        theirs.socket.resume_reading()
+        assert await theirs.heard() == b"ab"
+
+
+def _started(end: End) -> bool:
+    return bytes(end.socket._protocol.reader.buffer) == b"a"
+
+
 # Silence.
 
 
