@@ -104,6 +104,8 @@ def policy_of(config: Config, address: str) -> Policy:
         relays=None if config.federate == "any" else listed if config.federate == "listed" else frozenset(),
         relay_bytes=config.relay_bytes,
         relay_count=config.relay_count,
+        address_bytes=config.address_bytes,
+        address_count=config.address_count,
         total_bytes=config.total_bytes,
         reach=reach_from(address),
         trusted=frozenset(listed.address for listed in config.federate_allow if listed.address),

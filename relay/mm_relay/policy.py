@@ -17,7 +17,9 @@ class Policy(NamedTuple):
     relays: frozenset[bytes] | None = None  # only these may federate; None: all that are not denied
     relay_bytes: int = 256 * MIB  # bytes of mail kept that came through one relay; also of mail kept for one
     relay_count: int = 100_000
-    total_bytes: int = 0  # bytes of mail in the store
+    address_bytes: int = 256 * MIB  # bytes of mail kept of all senders at one address
+    address_count: int = 80_000
+    total_bytes: int = 0  # bytes of mail in the store; above half of it, recipients who were here lately come first
     total_notes: int = 1_000_000  # notes above which no more are taken from other relays
     reach: Reach = ANYWHERE  # where those who name relays may make us go
     trusted: frozenset[str] = frozenset()  # the addresses of relays that may be anywhere: the operator has listed them

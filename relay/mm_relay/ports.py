@@ -21,6 +21,7 @@ class RelaySession(Protocol):
     key: bytes
     role: int  # items.PEER or items.RELAY
     address: str  # where a relay is reached itself, empty for a peer
+    place: bytes  # stands for the network address of a peer, for quotas; empty when nobody knows it
 
     def tell(self, item: Item) -> None:
         """Queue an item for the client; never blocks."""

@@ -25,6 +25,7 @@ from mm_relay.doors.connections import Connections
 from mm_relay.doors.door import Door
 from mm_relay.doors.http_pages import Pages
 from mm_relay.doors.limits import ConnectionLimits
+from mm_relay.doors.turns import Turns
 from mm_relay.doors.upgrade import Accepted, UpgradeRefused, UpgradeRequest
 from mm_relay.doors.websocket_server import serve
 from mm_relay.metrics import Metrics, MetricsPage
@@ -62,6 +63,7 @@ class RelayServer(Server):
         self.trouble = "starting"  # why no client should come, empty when all may
         self._certificate: Certificate | None = None
         self._kinds: list[type[Door]] = []
+        self._turns = Turns()
         self._opened = AsyncExitStack()
 
     @classmethod
@@ -156,6 +158,7 @@ class RelayServer(Server):
             ssl=self._certificate.context if self._certificate is not None else None,
             http=pages if config.metrics == SAME_PORT else pages.without_metrics,
             proxies=config.proxies,
+            turns=self._turns,
             start=False,
         )
         self._opened.callback(listener.close)
@@ -182,6 +185,9 @@ class RelayServer(Server):
             metrics=self.metrics,
             now=self._now,
             random=secrets.token_bytes,
+            address_items=config.rate_address_items,
+            address_bytes=config.rate_address_bytes,
+            turns=self._turns,
         )
 
     def _access(self, config: Config) -> Access:

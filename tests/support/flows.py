@@ -11,6 +11,7 @@ class FakeSession:
 
     def __init__(self, name: str, role: int = PEER) -> None:
         self.key, self.role = key_of(name), role
+        self.place = b""
 
     def tell(self, item: object) -> None: ...
 

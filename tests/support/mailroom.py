@@ -4,13 +4,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from mm_relay.mailboxes import pickup as pickup
+from mm_relay.policy import Policy
 from mm_transports.relay.protocol.items import (
     RELAY,
 )  # fmt: skip
 from tests.sim.relay_mail.clock import settle
-from tests.sim.relay_mail.office import START, Office, Told, Woken, key
+from tests.sim.relay_mail.office import LIMITS, START, Office, Told, Woken, key
 
 OTHER = Office("other")
 
@@ -20,6 +22,21 @@ async def office() -> AsyncIterator[Office]:
     office = Office(woken=Woken())
     office.at = START
     yield await office.open(ticking=False)
+    await office.close()
+
+
+async def small_boxes(policy: Policy | None = None) -> Office:
+    """A mailroom whose boxes hold twenty envelopes, or 10,000 bytes."""
+    limits = structs.replace(LIMITS, recipient_bytes=10_000, recipient_count=20)
+    office = Office(limits=limits, policy=policy or Policy(), woken=Woken())
+    office.at = START
+    return await office.open(ticking=False)
+
+
+@pytest.fixture
+async def small_office() -> AsyncIterator[Office]:
+    office = await small_boxes()
+    yield office
     await office.close()
 
 

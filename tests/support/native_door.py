@@ -1,10 +1,18 @@
 """Clients of a front door, item by item, and a core that writes down what it is told."""
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import pytest
+
+from mm_relay.access import Access
 from mm_relay.doors.connections import Connections
+from mm_relay.doors.limits import ConnectionLimits
+from mm_relay.doors.native import NativeDoor
+from mm_relay.doors.websocket_server import serve
+from mm_relay.metrics import Metrics
 from mm_relay.ports import RelaySession
 from mm_transports.relay.protocol import items, signin
 from mm_transports.relay.protocol.items import (
@@ -18,7 +26,7 @@ from mm_transports.relay.protocol.items import (
 from mm_transports.relay.protocol.wire import decode_items, encode_items
 from mm_transports.relay.websocket import connect
 from mmplatform.identity.keys import Identity
-from tests.support.websocket_ends import End
+from tests.support.websocket_ends import End, settled
 
 RELAY, PEER, OTHER = (Identity.from_seed(bytes([number]) * 32) for number in (1, 2, 3))
 
@@ -118,3 +126,31 @@ async def within(waited: Any) -> Any:
 
 def limits(**values: int) -> Limits:
     return Limits(**(dict.fromkeys(Limits.__struct_fields__, 0) | values))
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Callable[..., Any]]:
+    servers: list[asyncio.Server] = []
+    made: list[Connections] = []
+
+    async def make(limited: Limits | None = None, **options: Any) -> Entrance:
+        core = Core()
+        chosen = {
+            "kinds": [NativeDoor], "access": Access(), "connection_limits": ConnectionLimits(), "metrics": Metrics(),
+            "now": lambda: NOW, "random": os.urandom,
+        }  # fmt: skip
+        connections = Connections(RELAY, "test", limited or limits(), core, **(chosen | options))
+        server = await serve("127.0.0.1", 0, connections.answer, max_message=NativeDoor.max_message)
+        servers.append(server)
+        made.append(connections)
+        return Entrance(connections, core, f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+
+    yield make
+    for server in servers:
+        server.close()
+    for connections in made:
+        await connections.empty(0)
+        assert not connections.doors
+        metrics, limited = connections.metrics, connections.connection_limits
+        assert metrics.connections == metrics.signed_in == limited.total == limited.unproven == 0
+    await settled()

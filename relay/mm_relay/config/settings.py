@@ -46,7 +46,9 @@ class Config:
     max_connections_per_address: int = 256
     max_unproven: int = 1_000
     rate_bytes: int = 64 * MIB
-    rate_items: int = 50_000
+    rate_items: int = 20_000
+    rate_address_bytes: int = 128 * MIB
+    rate_address_items: int = 40_000
     max_frame: int = MAX_FRAME
     max_mail: int = MAX_MAIL
     mail_ttl: int = 14 * DAY
@@ -54,6 +56,8 @@ class Config:
     recipient_count: int = 20_000
     sender_bytes: int = 64 * MIB
     sender_count: int = 20_000
+    address_bytes: int = 256 * MIB
+    address_count: int = 80_000
     relay_bytes: int = 256 * MIB
     relay_count: int = 100_000
     total_bytes: int = 8 * 1024 * MIB
@@ -127,6 +131,8 @@ PARSERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "max_unproven": values.count,
     "rate_bytes": values.size,
     "rate_items": values.count,
+    "rate_address_bytes": values.size,
+    "rate_address_items": values.count,
     "max_frame": values.size,
     "max_mail": values.size,
     "mail_ttl": values.duration,
@@ -134,6 +140,8 @@ PARSERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "recipient_count": values.count,
     "sender_bytes": values.size,
     "sender_count": values.count,
+    "address_bytes": values.size,
+    "address_count": values.count,
     "relay_bytes": values.size,
     "relay_count": values.count,
     "total_bytes": values.size,

@@ -5,12 +5,15 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from hashlib import blake2b
 from http import HTTPStatus
 from typing import Final
 
 from mm_relay.access import Access
 from mm_relay.doors.door import Core, Door
-from mm_relay.doors.limits import ConnectionLimits
+from mm_relay.doors.limits import ConnectionLimits, network
+from mm_relay.doors.rate_limit import RateLimits, Rates
+from mm_relay.doors.turns import Turns
 from mm_relay.doors.upgrade import Accepted, UpgradeRefused, UpgradeRequest
 from mm_relay.metrics import Metrics
 from mm_transports.relay.protocol.items import RELAY, Limits
@@ -19,7 +22,8 @@ from mmplatform.identity.keys import Identity, sign_id_of
 from mmplatform.logs import LineLimit
 from mmplatform.text import escaped
 
-SIGN_IN_WITHIN: Final = 10.0  # seconds in which a client has to sign in
+SIGN_IN_WITHIN: Final = 3.0  # seconds in which a client has to sign in
+GAVE_WAY: Final = "too many connections that have not signed in"
 DRAIN_RETRY: Final = 10.0  # seconds at most until drained clients come back
 
 log = logging.getLogger("mm_relay.doors")
@@ -37,20 +41,26 @@ class Connections:
         *,
         kinds: Sequence[type[Door]],
         access: Access,
-        connection_limits: ConnectionLimits,
+        connection_limits: ConnectionLimits[Door],
         metrics: Metrics,
         now: Callable[[], float],
         random: Callable[[int], bytes],
         sign_in_within: float = SIGN_IN_WITHIN,
+        address_items: int = 0,
+        address_bytes: int = 0,
+        turns: Turns | None = None,
     ) -> None:
         self.identity, self.name, self.limits, self.core = identity, name, limits, core
         self.access, self.connection_limits, self.metrics = access, connection_limits, metrics
         self.now, self.random = now, random
         self.sign_in_within = sign_in_within
+        self.rates = Rates(RateLimits(limits.rate_items, limits.rate_bytes, address_items, address_bytes))
+        self.turns = turns or Turns()
         self.draining = False
         self.doors: set[Door] = set()
         self.sockets: dict[WebSocket, Door] = {}
         self._kinds = kinds
+        self._secret = identity.sign("mm/1 relay places")[:32]  # the same at all processes of this relay
         self._lines = LineLimit(log)
         self._emptied: asyncio.Event | None = None
 
@@ -93,17 +103,23 @@ class Connections:
         for door in list(self.doors):
             door.reconsider()
 
-    # What doors tell.
+    # What doors ask and tell.
+
+    def place(self, ip: str) -> bytes:
+        """Return a name for the address of ``ip`` that means nothing without the key of this relay."""
+        return blake2b(network(ip).encode(), digest_size=16, key=self._secret).digest()
 
     def opened(self, door: Door) -> None:
         self.doors.add(door)
         self.sockets[door.socket] = door
-        self.connection_limits.opened(door.ip)
+        too_many = self.connection_limits.opened(door, door.ip)
         self.metrics.connections += 1
         log.debug("connection %d from %s", door.id, escaped(door.ip), extra={"connection": door.id})
+        if too_many is not None:
+            too_many.cut(GAVE_WAY)
 
     def signed_in(self, door: Door) -> None:
-        self.connection_limits.signed_in()
+        self.connection_limits.signed_in(door, door.ip)
         self.metrics.signed_in += 1
         self._say(door, "signed in", f"signed in from {door.ip}")
 
@@ -119,7 +135,8 @@ class Connections:
         if door not in self.doors:
             return
         self.doors.discard(door)
-        self.connection_limits.closed(door.ip, door.signed_in)
+        self.connection_limits.closed(door, door.ip, door.signed_in)
+        self.rates.close(door.meter, door.ip, asyncio.get_running_loop().time())
         self.metrics.connections -= 1
         if not door.signed_in:
             extra = {"connection": door.id}

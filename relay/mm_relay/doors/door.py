@@ -1,7 +1,8 @@
 """The base of all doors, whatever words their clients use: one WebSocket from its start to its end.
 
 The first item that a connection is told within a loop turn leaves at once, all others as one message. A connection
-that sends faster than it may is not read until its debt is paid; nothing is dropped.
+that sends faster than it may is not read until its debt is paid; nothing is dropped. Of a message of many items, those
+that a turn of the loop has no time for wait for the next.
 """
 
 import asyncio
@@ -9,13 +10,17 @@ import itertools
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from operator import length_hint
 from typing import ClassVar, Final, Protocol
 
 from mm_relay.access import Access
 from mm_relay.doors.failures import log_failure
-from mm_relay.doors.rate_limit import TokenBucket
+from mm_relay.doors.rate_limit import Rates
+from mm_relay.doors.turns import Turns
 from mm_relay.doors.upgrade import UpgradeRequest
+from mm_relay.doors.weights import WEIGHED, Weights
 from mm_relay.metrics import Metrics
 from mm_relay.ports import RelaySession
 from mm_transports.relay.protocol.items import (
@@ -42,10 +47,14 @@ from mmplatform.errors import ProtocolError
 from mmplatform.identity.keys import Identity
 
 SMALL: Final = 256  # bytes that an item without content counts as; with the longest reason it has 1.2 KiB
+AT_ONCE: Final = 32  # items of a message that are handled before the others are asked for their turn
+SIGN_IN_ITEMS: Final = 25  # items that a connection and its sign-in count as: signatures are the dearest thing here
 DENIED_RETRY: Final = 3600.0  # seconds that a denied client should stay away
 INTERNAL_ERROR: Final = 1011  # the code of a close, RFC 6455 section 7.4.1
 _FROM_PEERS: Final = frozenset({Open, Data, Closed, Pause, Resume, Deposit, Noted, Taken})
+_LIGHT: Final = _FROM_PEERS - WEIGHED
 _FROM_RELAYS: Final = frozenset({Forwarded})
+_NOTHING: Final[tuple[Item, ...]] = ()
 
 log = logging.getLogger("mm_relay.doors")
 _numbers = itertools.count(1)
@@ -74,9 +83,15 @@ class DoorHost(Protocol):
     core: Core
     access: Access
     metrics: Metrics
+    rates: Rates
+    turns: Turns
     sign_in_within: float  # seconds
     now: Callable[[], float]  # Unix seconds
     random: Callable[[int], bytes]
+
+    def place(self, ip: str) -> bytes:
+        """Return what stands for an address in the store of mail."""
+        ...
 
     def opened(self, door: "Door") -> None:
         """Take note of a new connection."""
@@ -118,6 +133,7 @@ class Door(ABC):
     key = b""
     role = PEER
     address = ""
+    place = b""
     ended_by = ""
 
     @classmethod
@@ -135,12 +151,15 @@ class Door(ABC):
         self._waiting: list[Item] = []
         self._size = 0  # bytes of the waiting items, roughly
         self._writing_paused = self._was_full = self._scheduled = self._ended = False
-        now = self._loop.time()
-        self._bytes = TokenBucket(host.limits.rate_bytes, now)
-        self._items = TokenBucket(host.limits.rate_items, now)
+        self._rest: Iterator[Item] = iter(_NOTHING)  # of a message; the connection is not read before they are handled
+        self._weights = Weights()
+        self._more = 0  # items that those of a message count as beyond one each
+        self.meter = host.rates.meter(self.ip, self._loop.time())
+        socket.counted = self._count_frame
         self._sign_in_timer = self._loop.call_later(host.sign_in_within, self.end, "sign in sooner")
         self._reading_timer: asyncio.TimerHandle | None = None
         host.opened(self)
+        self._spend(SIGN_IN_ITEMS, 0)
 
     # The words of a door.
 
@@ -180,6 +199,7 @@ class Door(ABC):
             return
         self._sign_in_timer.cancel()
         self.key, self.role, self.address = key, role, address
+        self.place = self.host.place(self.ip) if role == PEER else b""
         self.signed_in = True
         self.host.signed_in(self)
         self.greet()
@@ -189,6 +209,16 @@ class Door(ABC):
         """End the connection for something that its client did, and count it; ``retry`` in seconds."""
         self.host.refused(self, reason)
         self.end(reason, retry)
+
+    def cut(self, reason: str) -> None:
+        """Close the connection at once, without a word: it has to give way, and may not read what it is told."""
+        if self._ended:
+            return
+        self.host.refused(self, reason)
+        self._ended, self.ended_by = True, reason
+        self._cancel_timers()
+        self.socket.abort(reason)
+        self.host.left(self)
 
     # A session, for the core.
 
@@ -226,28 +256,15 @@ class Door(ABC):
     def message_received(self, message: bytes) -> None:
         if self._ended:
             return
-        try:
-            if len(message) > self.max_message:  # the listener's own bound is the largest of all doors
-                raise ProtocolError("too-large", f"at most {self.max_message} bytes")
-            items = self.decode(message)
-            self.host.metrics.bytes_in += len(message)
-            self.host.metrics.items_in += len(items)
-            if self._logged:
-                self._log_items("in", items, len(message))
-            self._receive(items if self.signed_in else self.sign_in(items))
-        except ProtocolError as error:
-            self.refuse(str(error))
-        except UnicodeDecodeError:
-            self.refuse("bad-text: not UTF-8")
-        except Exception as error:
-            self._fail(error)
-        else:
-            self._spend(len(items), len(message))
+        items = self._guarded(self._read, message)
+        self._spend(1 + items + self._more, len(message))
+        self._more = 0
 
     def connection_lost(self, reason: str) -> None:
         self._ended, self.ended_by = True, self.ended_by or reason or "closed by the client"
         self._cancel_timers()
         self._waiting.clear()
+        self._rest = iter(_NOTHING)
         self.host.left(self)
         self.host.closed(self)
 
@@ -265,29 +282,86 @@ class Door(ABC):
 
     # What comes in.
 
-    def _receive(self, items: list[Item]) -> None:
+    def _guarded(self, read: Callable[..., int], *given: bytes) -> int:
+        """Call ``read``; end the connection when it raises, and return 0 then."""
+        try:
+            return read(*given)
+        except ProtocolError as error:
+            self.refuse(str(error))
+        except UnicodeDecodeError:
+            self.refuse("bad-text: not UTF-8")
+        except Exception as error:
+            self._fail(error)
+        return 0
+
+    def _read(self, message: bytes) -> int:
+        """Handle a message, or what there is time for; return how many items it has."""
+        if len(message) > self.max_message:  # the listener's own bound is the largest of all doors
+            raise ProtocolError("too-large", f"at most {self.max_message} bytes")
+        items = self.decode(message)
+        self.host.metrics.bytes_in += len(message)
+        self.host.metrics.items_in += len(items)
+        if self._logged:
+            self._log_items("in", items, len(message))
+        self._rest = iter(items if self.signed_in else self.sign_in(items))
+        self._receive()
+        return len(items)
+
+    def _go_on(self) -> None:
+        if not self._ended:
+            self._guarded(self._receive)
+            self._spend(self._more, 0)
+            self._more = 0
+            self._read_on()
+
+    def _receive(self) -> int:
+        """Give the core the items that are left; those that this turn has no time for wait for the next."""
+        while True:
+            self._receive_some(islice(self._rest, AT_ONCE))
+            if self._ended or not length_hint(self._rest):
+                return 0
+            if not self.host.turns.has_time():
+                self.socket.pause_reading()
+                self.host.turns.rest(self._go_on)
+                return 0
+
+    def _receive_some(self, items: Iterable[Item]) -> None:
         receive = self.host.core.receive
-        allowed = _FROM_RELAYS if self.role == RELAY else _FROM_PEERS
+        light = _FROM_RELAYS if self.role == RELAY else _LIGHT
         for item in items:
             if self._ended:
                 return
-            kind = type(item)
-            if kind not in allowed or (isinstance(item, Forwarded) and isinstance(item.inner, MailWaiting)):
+            if type(item) not in light or (isinstance(item, Forwarded) and isinstance(item.inner, MailWaiting)):
                 if isinstance(item, Bye):
                     self._depart()
                     return
-                raise ProtocolError("bad-item", f"{kind.__name__} is not for a client to say")
+                if type(item) not in _FROM_PEERS or self.role == RELAY:
+                    raise ProtocolError("bad-item", f"{type(item).__name__} is not for a client to say")
+                self._more += self._weights.of(item)
             receive(self, item)
 
+    def _count_frame(self, size: int) -> None:
+        """Charge a frame that is no whole message: a fragment, a ping, a pong."""
+        if not self._ended:
+            self._spend(1, size)
+
     def _spend(self, items: int, size: int) -> None:
-        now = self._loop.time()
-        wait = max(self._items.spend(items, now), self._bytes.spend(size, now))
+        wait = self.meter.spend(items, size, self._loop.time())
         if wait and not self._ended:
             self.host.metrics.rate_pauses += 1
             self.socket.pause_reading()
             if self._reading_timer is not None:
                 self._reading_timer.cancel()
-            self._reading_timer = self._loop.call_later(wait, self.socket.resume_reading)
+            self._reading_timer = self._loop.call_later(wait, self._paid)
+
+    def _paid(self) -> None:
+        self._reading_timer = None
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Read again, when all that was read is handled and paid for."""
+        if self._reading_timer is None and not length_hint(self._rest) and not self._ended:
+            self.socket.resume_reading()
 
     def _fail(self, error: Exception) -> None:
         """The code of this door is at fault: the connection ends without a word of the door."""

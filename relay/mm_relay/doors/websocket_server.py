@@ -4,24 +4,28 @@ import asyncio
 import socket
 import ssl as tls
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
-from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from mm_relay.access import Network
+from mm_relay.doors.arrivals import Arrival, Arrivals
 from mm_relay.doors.failures import log_failure
+from mm_relay.doors.half_sent import HalfSent
+from mm_relay.doors.metered import MeteredProtocol
+from mm_relay.doors.turns import Turns
 from mm_relay.doors.upgrade import Answer, UpgradeRefused, UpgradeRequest
-from mm_transports.relay.websocket import CONNECT_TIMEOUT, PING_EVERY, WebSocket
+from mm_transports.relay.websocket import PING_EVERY, WebSocket
 from mmplatform.errors import LocalError
 
 UNDER_WAY: Final = 1024 * 1024  # bytes in the receive buffer: they still come after a client was told to pause
-SMALL: Final = 64 * 1024  # bytes of incomplete messages for which a connection is never ended
+FRAMES: Final = 64  # frames of one connection that are handled at a time
+UPGRADE_WITHIN: Final = 3.0  # seconds for TLS, and as many for the request
 BACKLOG: Final = 1024  # connections that the system has accepted and we have not
 PLAIN: Final = "text/plain; charset=utf-8"
 
@@ -33,13 +37,15 @@ class ListenerLimits:
     """What all connections of one listener may hold together.
 
     Args:
-        upgrading: Connections that have not sent their request yet.
-        half_sent: Bytes of messages that have not come to their end.
+        upgrading: Connections that have not sent their request yet, TLS handshakes included.
+        half_sent: Bytes of messages that have not come to their end, or wait for their turn.
+        half_sent_address: The same, of one address.
 
     """
 
     upgrading: int = 1024
-    half_sent: int = 256 * 1024 * 1024
+    half_sent: int = 128 * 1024 * 1024
+    half_sent_address: int = 16 * 1024 * 1024
 
 
 LIMITS: Final = ListenerLimits()
@@ -55,8 +61,9 @@ async def serve(
     http: Callable[[str], Page | None] = lambda path: None,
     proxies: Sequence[Network] = (),
     ping_every: float = PING_EVERY,
-    upgrade_timeout: float = CONNECT_TIMEOUT,
+    upgrade_timeout: float = UPGRADE_WITHIN,
     limits: ListenerLimits = LIMITS,
+    turns: Turns | None = None,
     start: bool = True,
 ) -> asyncio.Server:
     """Listen, until the server is closed.
@@ -71,25 +78,26 @@ async def serve(
         proxies: Those that are believed when they say in X-Forwarded-For for whom they speak.
         ping_every: Seconds of silence after which a client is asked whether it is there.
         upgrade_timeout: Seconds for TLS, and for the request.
-        limits: Connections above them are cut off.
+        limits: Of what is above them the oldest, or the largest, is cut off.
+        turns: Those of the loop; None when nobody else shares them.
         start: False to take the port and let nobody in before ``Server.start_serving``.
 
     Raises:
         LocalError: The port cannot be had.
 
     """
-    entrance = _Entrance(answer, http, proxies, max_message, ping_every, upgrade_timeout, limits)
-    loop = asyncio.get_running_loop()
+    half_sent: HalfSent[_Served] = HalfSent(limits.half_sent, limits.half_sent_address)
+    entrance = _Entrance(
+        answer, http, proxies, max_message, ping_every, upgrade_timeout, Arrivals(limits.upgrading), half_sent,
+        turns or Turns(),
+    )  # fmt: skip
+
+    def arrive() -> asyncio.Protocol:
+        served = _Served(entrance)
+        return served if ssl is None else Arrival(served, ssl, upgrade_timeout, entrance.arrivals)
+
     try:
-        return await loop.create_server(
-            lambda: _Served(entrance),
-            host,
-            port,
-            ssl=ssl,
-            backlog=BACKLOG,
-            start_serving=start,
-            ssl_handshake_timeout=upgrade_timeout if ssl is not None else None,
-        )
+        return await asyncio.get_running_loop().create_server(arrive, host, port, backlog=BACKLOG, start_serving=start)
     except OSError as error:
         raise LocalError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
 
@@ -104,49 +112,89 @@ class _Entrance:
     max_message: int
     ping_every: float
     upgrade_timeout: float
-    limits: ListenerLimits
-    upgrading: set["_Served"] = field(default_factory=set)
-    half_sent: int = 0
+    arrivals: Arrivals
+    half_sent: HalfSent["_Served"]
+    turns: Turns
 
 
 class _Served(WebSocket):
-    """The server's end."""
+    """The server's end. What comes is handled frame by frame, as long as the turn of the loop has time for it."""
+
+    _protocol: MeteredProtocol
 
     def __init__(self, entrance: _Entrance) -> None:
-        super().__init__(ServerProtocol(max_size=entrance.max_message), entrance.ping_every)
-        self._entrance = entrance
-        self._half_sent = 0
+        super().__init__(MeteredProtocol(max_size=entrance.max_message), entrance.ping_every)
+        self._entrance, self._turns = entrance, entrance.turns
+        self._queued = False  # whether what came waits for its turn; the connection is not read then
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         plain = transport.get_extra_info("socket")
         if plain is not None:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNDER_WAY)
-        if not self.ip or len(self._entrance.upgrading) >= self._entrance.limits.upgrading:
-            self.abort("too many connections without a request, or gone already")
+        if not self.ip:
+            self.abort("gone already")
             return
-        self._entrance.upgrading.add(self)
+        self._entrance.arrivals.add(self, self.ip)
         self._wait(self._entrance.upgrade_timeout, lambda: self.abort("no request in time"))
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._count(len(self._protocol.reader.buffer) + len(self._partial))
-        if self._entrance.half_sent > self._entrance.limits.half_sent and self._half_sent > SMALL:
-            self.abort("too much is half sent")
+        self._heard, self._silences = self._loop.time(), 0
+        self._protocol.receive_data(data)
+        if not self._queued and not self._reading_paused:
+            if self._turns.has_time():
+                self._proceed()
+            else:
+                self._postpone(self._turns.first)
+        self._count()
+
+    def resume_reading(self) -> None:
+        super().resume_reading()
+        if self._protocol.has_more and not self._queued and self._transport is not None:
+            self._postpone(self._turns.rest)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._count(0)
-        self._entrance.upgrading.discard(self)
+        self._entrance.half_sent.forget(self, self.ip)
+        self._entrance.arrivals.remove(self)
         super().connection_lost(exc)
 
-    def _count(self, half_sent: int) -> None:
-        self._entrance.half_sent += half_sent - self._half_sent
-        self._half_sent = half_sent
+    def _proceed(self) -> None:
+        """Handle what has come; what there is no time for waits behind what others have said."""
+        protocol, has_time = self._protocol, self._turns.has_time
+        self._corked = True  # all answers leave in one piece
+        for _ in range(FRAMES):
+            self._handle_events()
+            if not protocol.has_more or self._reading_paused or not has_time():
+                break
+            protocol.next_frame()
+        self._handle_events()
+        self._uncork()
+        if protocol.has_more and not self._reading_paused and self._transport is not None:
+            self._postpone(self._turns.rest)
+
+    def _postpone(self, until: Callable[[Callable[[], None]], None]) -> None:
+        self._queued = True
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+        until(self._go_on)
+
+    def _go_on(self) -> None:
+        self._queued = False
+        if self._transport is None or self._reading_paused:
+            return
+        self._proceed()
+        if not self._queued and not self._reading_paused and not self._transport.is_closing():
+            self._transport.resume_reading()
+        self._count()
+
+    def _count(self) -> None:
+        self._entrance.half_sent.count(self, self.ip, self._protocol.buffered + len(self._partial))
 
     def _handshake(self, event: Any) -> None:
         assert isinstance(event, Request)
-        self._entrance.upgrading.discard(self)
-        protocol = cast(ServerProtocol, self._protocol)
+        self._entrance.arrivals.remove(self)
+        self._entrance.half_sent.forget(self, self.ip)
+        protocol = self._protocol
         self._named(*_behind(self._entrance.proxies, event.headers, self.ip, self.remote))
         if "Upgrade" not in event.headers:
             protocol.send_response(_page(event, self._entrance.http(event.path.partition("?")[0])))
@@ -158,7 +206,7 @@ class _Served(WebSocket):
             protocol.data_to_send()  # nothing has left yet: all answers to what came in one piece wait for its end
             protocol.send_response(protocol.reject(HTTPStatus.INTERNAL_SERVER_ERROR, "this door is broken\n"))
 
-    def _upgrade(self, protocol: ServerProtocol, event: Request) -> None:
+    def _upgrade(self, protocol: MeteredProtocol, event: Request) -> None:
         try:
             accepted = self._entrance.answer(_upgrade_request(event, self.ip))
         except UpgradeRefused as refused:

@@ -70,6 +70,7 @@ class FederationLink:
     """The link to the relay with ``key``; ``address`` is where it was reached last."""
 
     role = RELAY
+    place = b""
 
     def __init__(self, key: bytes, address: str, context: FederationContext) -> None:
         self.key, self.address, self._context = key, address, context

@@ -12,9 +12,9 @@ from typing import Final
 from mm_relay.metrics import Metrics
 from mm_relay.policy import Policy
 from mm_relay.ports import RelaySession
-from mm_relay.stores.contract import Caps, MailStore, OverQuota, StoredEnvelope, Usage
+from mm_relay.stores.contract import Caps, MailStore, Note, OverQuota, StoredEnvelope, Usage
 from mm_transports.relay.protocol.address import relay_key
-from mm_transports.relay.protocol.items import RELAY, Declined, Deposit, Forwarded, Limits, Stored
+from mm_transports.relay.protocol.items import MAX_MAIL, RELAY, Declined, Deposit, Forwarded, Limits, Stored
 from mmplatform.errors import StorageError
 from mmplatform.identity.keys import sign_id_of
 from mmplatform.logs import short_id
@@ -24,6 +24,9 @@ RETRY: Final = {"overflow": 60_000, "quota": 60_000, "storage": 5_000}
 """Milliseconds after which another try is worth it; RoomAgain comes earlier."""
 PENDING_PER_KEY: Final = 16 * 1024 * 1024  # bytes of deposits of one key that wait for the disk
 OVERHEAD: Final = 512  # bytes of memory that an envelope takes beside its content
+SHARE: Final = 8  # a sender has at most this part of a box, an eighth
+ADDRESS_SHARE: Final = 4  # all senders at one address have at most a quarter of a box
+LATELY: Final = 30 * 24 * 3600 * 1000  # milliseconds for which somebody who was here counts as known
 PENDING: Final = 256 * 1024 * 1024  # bytes of all deposits that wait for the disk
 
 log = logging.getLogger("mm_relay.mailboxes")
@@ -33,7 +36,7 @@ class Deposits:
     """Takes deposits.
 
     ``kept(box, mail)`` is called for each that is stored, ``crowded(box, sender, target, session)`` for each that found
-    no room.
+    no room, ``gave_way(notes)`` with what had to make room for others.
     """
 
     def __init__(
@@ -46,12 +49,13 @@ class Deposits:
         metrics: Metrics,
         kept: Callable[[bytes, StoredEnvelope], None],
         crowded: Callable[[bytes, bytes, bytes, RelaySession], None],
+        gave_way: Callable[[list[Note]], None],
     ) -> None:
         self._key, self._store, self._limits, self._policy, self._now = key, store, limits, policy, now
-        self._metrics, self._on_kept, self._on_crowded = metrics, kept, crowded
-        own = Caps(limits.recipient_bytes, limits.recipient_count, limits.sender_bytes, limits.sender_count)
+        self._metrics, self._on_kept, self._on_crowded, self._on_gave_way = metrics, kept, crowded, gave_way
+        own = caps_of(limits, policy, limits.recipient_bytes, limits.recipient_count)
         self._own_caps = own
-        self._federation_caps = own._replace(box_bytes=policy.relay_bytes, box_count=policy.relay_count)
+        self._federation_caps = caps_of(limits, policy, policy.relay_bytes, policy.relay_count)
         self._relay_caps = own._replace(origin_bytes=policy.relay_bytes, origin_count=policy.relay_count)
         self._pending: dict[bytes, int] = {}
         self._all_pending = 0
@@ -69,7 +73,9 @@ class Deposits:
             return
         away = relay != self._key
         via = deposit.via if away else ""
-        mail = StoredEnvelope(0, sender, deposit.peer, deposit.id, expires, deposit.envelope, origin, via)
+        mail = StoredEnvelope(
+            0, sender, deposit.peer, deposit.id, expires, deposit.envelope, origin, via, session.place
+        )
         self._put(session, relay if away else deposit.peer, mail, deposit)
 
     def counted(self, usage: Usage) -> None:
@@ -79,10 +85,12 @@ class Deposits:
     def _put(self, session: RelaySession, box: bytes, mail: StoredEnvelope, deposit: Deposit) -> None:
         size = len(mail.envelope) + OVERHEAD
         caps = self._relay_caps if mail.origin else self._federation_caps if mail.via else self._own_caps
+        if self._policy.total_bytes and self._total * 2 > self._policy.total_bytes:
+            caps = caps._replace(here_since=int(self._now() * 1000) - LATELY)
         self._pending[session.key] = self._pending.get(session.key, 0) + size
         self._all_pending += size
         done = partial(self._done, session, box, mail.sender, deposit)
-        self._store.put(box, mail, caps).add_done_callback(done)
+        self._store.put(box, mail, caps, self._on_gave_way).add_done_callback(done)
 
     def _done(
         self, session: RelaySession, box: bytes, sender: bytes, deposit: Deposit, future: asyncio.Future[StoredEnvelope]
@@ -90,7 +98,8 @@ class Deposits:
         self._release(session.key, len(deposit.envelope) + OVERHEAD)
         error = StorageError("the store is closing") if future.cancelled() else future.exception()
         if isinstance(error, OverQuota):
-            self._on_crowded(box, sender, deposit.peer, session)
+            if error.reason != "storage":
+                self._on_crowded(box, sender, deposit.peer, session)
             self._decline(session, sender, deposit, error.reason)
         elif error is not None:
             self._metrics.store_errors += 1
@@ -143,3 +152,22 @@ class Deposits:
 
     def _answer(self, session: RelaySession, sender: bytes, said: Stored | Declined) -> None:
         session.tell(Forwarded(self._key, sender, said) if session.role == RELAY else said)
+
+
+def caps_of(limits: Limits, policy: Policy, box_bytes: int, box_count: int) -> Caps:
+    """Return what may wait in a box of this size, and what of that one sender and one address may leave there.
+
+    A share has room for at least one envelope, or a small box would take none of those that the relay allows.
+    """
+
+    def part(whole: int, parts: int, least: int) -> int:
+        return max(whole // parts, least) if whole else 0
+
+    longest = limits.mail or MAX_MAIL
+    return Caps(
+        box_bytes, box_count, limits.sender_bytes, limits.sender_count,
+        share_bytes=part(box_bytes, SHARE, longest), share_count=part(box_count, SHARE, 1),
+        place_bytes=policy.address_bytes, place_count=policy.address_count,
+        place_share_bytes=part(box_bytes, ADDRESS_SHARE, longest), place_share_count=part(box_count, ADDRESS_SHARE, 1),
+        gives_way=True,
+    )  # fmt: skip

@@ -7,6 +7,7 @@ other relays bring is checked in from_relays.py.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
@@ -21,12 +22,16 @@ from mm_relay.ports import Federation, Post, RelaySession
 from mm_relay.stores.contract import MailStore, Note, StoredEnvelope
 from mm_transports.relay.protocol.items import RELAY, Deposit, Forwarded, Item, Limits, MailWaiting, Noted, Taken
 from mmplatform.errors import StorageError
+from mmplatform.identity.keys import sign_id_of
+from mmplatform.logs import short_id
 
 TICK: Final = 1.0  # seconds between two looks at the clock
 EXPIRED_AT_ONCE: Final = 256  # envelopes ended in one transaction
 EXPIRED_A_TICK: Final = 16  # transactions in one tick
 LOST_NUDGES: Final = 32  # readers that look by themselves in a tick, as a nudge between processes may be lost
 BORN: Final = 65_536  # envelopes whose delivery is timed
+
+log = logging.getLogger("mm_relay.mailboxes")
 
 
 class Mailroom:
@@ -54,7 +59,9 @@ class Mailroom:
         self._key, self._store, self._post, self._federation, self._now = key, store, post, federation, now
         self._metrics, self._shared = metrics, shared
         self._full = FullMailboxes(key, store, limits, policy, post)
-        self._deposits = Deposits(key, store, limits, policy, now, metrics, self._kept, self._full.crowded)
+        self._deposits = Deposits(
+            key, store, limits, policy, now, metrics, self._kept, self._full.crowded, self._gave_way
+        )
         self._pickup = Pickup(store, limits, now, metrics, self._ended)
         self._from_relays = FromRelays(key, store, policy, self._deposits, lambda note: self._spread([note]))
         self._born: dict[tuple[bytes, int], float] = {}
@@ -73,6 +80,7 @@ class Mailroom:
 
     def signed_in(self, session: RelaySession) -> None:
         """Hand a session its notes, then its mail, as its windows allow."""
+        self._store.here(session.key, session.place)
         if session.role == RELAY:
             self._from_relays.signed_in(session)
         else:
@@ -153,6 +161,11 @@ class Mailroom:
             del self._born[next(iter(self._born))]
         if not self._pickup.wake(box, notes=False):
             self._nudge(box)
+
+    def _gave_way(self, notes: list[Note]) -> None:
+        for note in notes:
+            log.debug("mail %s for %s gives way to that of others", short_id(note.id), sign_id_of(note.target))
+        self._route(notes)
 
     def _ended(self, box: bytes, numbers: Sequence[int], notes: list[Note]) -> None:
         for number in numbers:

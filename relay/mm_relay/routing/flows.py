@@ -221,6 +221,7 @@ class NullSession:
 
     key = b""
     role = RELAY
+    place = b""
     address = ""
     full = True
 

@@ -22,6 +22,7 @@ class Process:
 
     key = b""
     role = RELAY
+    place = b""
     full = False
 
     def __init__(self, cluster: Cluster, name: str) -> None:

@@ -6,6 +6,10 @@
 - Quotas count what is kept, per box, per (origin, sender) and per origin, exactly, also between processes that share
   one store. ``origin`` (only the key in it: a relay may give itself any host) belongs in both names: a relay can
   claim any sender, and must not use up the quota or take the name of a peer that signs in here.
+- Within a box each sender has a share, and each address from which senders come (``place``). When a box is full and its
+  largest sender has more in it than the sender of one more envelope would have, the newest of the largest sender gives
+  way, in one step with the ``put`` (``Caps.gives_way``).
+- Above half of what the relay keeps, mail for recipients who were not here lately is declined (``Caps.here_since``).
 - An envelope leaves the store in one step with the note of how it ended: kept or noted, never both, never neither.
 - A note stays until :meth:`forget_notes`, for NOTES_KEPT, or until its box has MOST_NOTES newer ones.
 - Numbers grow within a box and are never used again. Mail is handed out in their order.
@@ -17,7 +21,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -25,6 +29,10 @@ from mm_transports.relay.protocol.address import relay_key
 from mmplatform.errors import LocalError
 
 NOTES_KEPT: Final = 15 * 24 * 3600 * 1000  # milliseconds: the longest an envelope is kept, and a day
+MOST_HERE: Final = 131_072  # keys that were here lately; the one that was here longest ago is forgotten
+MOST_HERE_A_PLACE: Final = 1024  # of those, keys of one address: keys cost nothing
+HERE_AGAIN: Final = 3600 * 1000  # milliseconds for which it need not be noted again that a key is here
+MOST_GIVE_WAY: Final = 64  # envelopes that give way for one
 MOST_NOTES: Final = 65_536  # notes of one box; a peer that never comes for them must not fill the disk
 
 
@@ -32,7 +40,7 @@ class StoredEnvelope(NamedTuple):
     """One envelope.
 
     ``origin`` is the address of the relay it came through, empty when its sender signed in here; ``via`` the address of
-    the relay it is to go to, empty in the box of its recipient.
+    the relay it is to go to, empty in the box of its recipient; ``place`` stands for the address its sender had.
     """
 
     number: int
@@ -43,6 +51,7 @@ class StoredEnvelope(NamedTuple):
     envelope: bytes
     origin: str = ""
     via: str = ""
+    place: bytes = b""
 
 
 class Note(NamedTuple):
@@ -66,6 +75,14 @@ class Caps(NamedTuple):
     sender_count: int = 0
     origin_bytes: int = 0  # of all mail that came through one relay, whatever senders it names
     origin_count: int = 0
+    share_bytes: int = 0  # of one sender in one box
+    share_count: int = 0
+    place_bytes: int = 0  # of all senders at one address
+    place_count: int = 0
+    place_share_bytes: int = 0  # of those in one box
+    place_share_count: int = 0
+    here_since: int = 0  # Unix milliseconds since when the key of the box must have been here; 0: it need not
+    gives_way: bool = False  # whether the largest sender of a full box gives way
 
 
 class Usage(NamedTuple):
@@ -85,12 +102,17 @@ def note_box(sender: bytes, origin: str) -> bytes:
 class OverQuota(LocalError):
     """The envelope is not kept.
 
-    ``reason`` is ``overflow`` (of the box) or ``quota`` (of the sender, or of the relay it came through).
+    ``reason`` is ``overflow`` (of the box), ``quota`` (of the sender, its address or the relay it came through), or
+    ``storage`` (much is kept, and the recipient was not here lately).
     """
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"no room: {reason}")
         self.reason = reason
+
+
+def ignored(notes: list[Note]) -> None:
+    """Do nothing with notes."""
 
 
 class MailStore(ABC):
@@ -103,12 +125,19 @@ class MailStore(ABC):
     async def close(self) -> None: ...
 
     @abstractmethod
-    def put(self, box: bytes, mail: StoredEnvelope, caps: Caps) -> asyncio.Future[StoredEnvelope]:
+    def put(
+        self, box: bytes, mail: StoredEnvelope, caps: Caps, gave_way: Callable[[list[Note]], None] = ignored
+    ) -> asyncio.Future[StoredEnvelope]:
         """Keep ``mail``, and return it with its number.
 
-        When the same envelope is there already, that one is returned. Raises OverQuota when it is too much for
-        ``caps``, StorageError when it cannot be kept.
+        When the same envelope is there already, that one is returned. ``gave_way`` is called with the notes, state
+        "overflow", of those that gave way. Raises OverQuota when it is too much for ``caps``, StorageError when it
+        cannot be kept.
         """
+
+    @abstractmethod
+    def here(self, key: bytes, place: bytes) -> None:
+        """Take note that ``key`` is here now; when that cannot be saved, it is forgotten."""
 
     @abstractmethod
     async def collect(self, box: bytes, after: int, count: int, size: int) -> list[StoredEnvelope]:

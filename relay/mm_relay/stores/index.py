@@ -5,14 +5,16 @@ counts), *visible* once it is on disk, *withdrawn* when it is being removed (it 
 *restored* when the disk did not take the removal. No I/O here.
 """
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_right, insort
 from heapq import heapify, heappop, heappush
-from typing import Final
+from typing import Annotated, Final
 
-from mm_relay.stores.contract import Caps, Note, OverQuota, Usage
+from mm_relay.stores.contract import MOST_GIVE_WAY, Caps, Note, OverQuota, Usage
+from mm_relay.stores.lately import Lately
+from mm_relay.stores.mailbox import Mailbox, QuotaTally, over, remove
 from mm_transports.relay.protocol.address import relay_key
 from mm_transports.relay.protocol.items import Address, Id, Integer, Key, Reason
-from mmplatform.codec import Struct
+from mmplatform.codec import Meta, Struct
 
 NUMBER_BITS: Final = 53
 STALE: Final = 1024  # deadlines of removed envelopes after which the heap is made anew without them
@@ -29,6 +31,7 @@ class Mark(Struct, array_like=True, gc=False):
     size: Integer
     origin: Address
     via: Address
+    place: Annotated[bytes, Meta(max_length=16)] = b""
 
 
 class NoteMark(Struct, array_like=True, gc=False):
@@ -46,34 +49,6 @@ class NoteMark(Struct, array_like=True, gc=False):
         return Note(number, self.box, self.sender, self.target, self.id, self.state, self.origin)
 
 
-class Mailbox:
-    """One box: its visible envelopes and notes, and the count and bytes of its quota."""
-
-    __slots__ = ("address", "count", "key", "notes", "numbers", "size")
-
-    def __init__(self, key: bytes) -> None:
-        self.key = key
-        self.address = ""  # the address of the relay whose box this is
-        self.count = self.size = 0  # envelopes reserved, visible or withdrawn, and their bytes
-        self.numbers: list[int] = []  # the numbers of visible envelopes, in order
-        self.notes: list[int] = []
-
-
-class QuotaTally:
-    """The quota of a sender, or of a relay that mail comes through (its key is empty then)."""
-
-    __slots__ = ("count", "key", "size")
-
-    def __init__(self, key: bytes) -> None:
-        self.key = key
-        self.count = self.size = 0
-
-    def add(self, count: int, size: int) -> int:
-        self.count += count
-        self.size += size
-        return self.count
-
-
 class Index:
     """Everything about the envelopes and notes of a store, except the bytes of the envelopes."""
 
@@ -84,6 +59,8 @@ class Index:
         self._known_notes: dict[tuple[bytes, bytes, bytes], int] = {}
         self._boxes: dict[bytes, Mailbox] = {}
         self._tallies: dict[tuple[bytes, bytes], QuotaTally] = {}
+        self._places: dict[bytes, QuotaTally] = {}
+        self.lately = Lately()
         self._relays: dict[bytes, Mailbox] = {}
         self._deadlines: list[int] = []  # a heap of (time, number), as one integer each
         self._ages: list[int] = []
@@ -96,16 +73,51 @@ class Index:
         number = self._known.get((relay_key(origin), sender, target, id), 0)
         return number if number in self.mail else 0
 
-    def check(self, mark: Mark, caps: Caps) -> None:
-        """Raise OverQuota when the envelope of ``mark`` is too much."""
-        if over(self._boxes.get(mark.box), mark.size, caps.box_count, caps.box_bytes):
-            raise OverQuota("overflow")
-        origin = relay_key(mark.origin)
-        if over(self._tallies.get((origin, mark.sender)), mark.size, caps.sender_count, caps.sender_bytes):
+    def check(self, mark: Mark, caps: Caps) -> list[int]:
+        """Return the numbers of the envelopes that have to give way for that of ``mark``, usually none.
+
+        Raises OverQuota when it is too much.
+        """
+        box = self._boxes.get(mark.box)
+        found: list[int] = []
+        if over(box, mark.size, caps.box_count, caps.box_bytes):
+            found = self._giving_way(box, mark, caps) if box is not None and caps.gives_way else []
+            if not found:
+                raise OverQuota("overflow")
+        self._check_quotas(mark, caps)
+        return found
+
+    def _check_quotas(self, mark: Mark, caps: Caps) -> None:
+        if caps.here_since and not self.lately.since(mark.box, caps.here_since):
+            raise OverQuota("storage")
+        box, origin, size = self._boxes.get(mark.box), relay_key(mark.origin), mark.size
+        share = box.shares.get((origin, mark.sender)) if box is not None else None
+        there = box.places.get(mark.place) if box is not None else None
+        if (
+            over(self._tallies.get((origin, mark.sender)), size, caps.sender_count, caps.sender_bytes)
+            or (origin and over(self._tallies.get((origin, b"")), size, caps.origin_count, caps.origin_bytes))
+            or over(share, size, caps.share_count, caps.share_bytes)
+            or (mark.place and over(self._places.get(mark.place), size, caps.place_count, caps.place_bytes))
+            or (mark.place and over(there, size, caps.place_share_count, caps.place_share_bytes))
+        ):
             raise OverQuota("quota")
-        relay = self._tallies.get((origin, b"")) if origin else None
-        if origin and over(relay, mark.size, caps.origin_count, caps.origin_bytes):
-            raise OverQuota("quota")
+
+    def _giving_way(self, box: Mailbox, mark: Mark, caps: Caps) -> list[int]:
+        """Return the newest envelopes of the largest sender that make room, none when it has no more than its due."""
+        own, largest = (relay_key(mark.origin), mark.sender), box.largest()
+        if largest is None or largest == own:
+            return []
+        own_size = box.shares[own].size if own in box.shares else 0
+        if box.shares[largest].size <= own_size + mark.size:
+            return []
+        found: list[int] = []
+        more, most = 0, caps.box_bytes - mark.size if caps.box_bytes else box.size
+        for number in reversed(box.shares[largest].numbers[-MOST_GIVE_WAY:]):
+            found.append(number)
+            more += self.mail[number].size
+            if box.size - more <= most and (not caps.box_count or box.count - len(found) < caps.box_count):
+                return found
+        return []
 
     def reserve(self, number: int, mark: Mark) -> None:
         box, sender = self._box(mark.box), self._tally(relay_key(mark.origin), mark.sender)
@@ -119,9 +131,11 @@ class Index:
     def _count_in(self, box: Mailbox, mark: Mark, count: int) -> None:
         """Count an envelope: ``count`` is 1 for one more, -1 for one less."""
         size = count * mark.size
-        box.count, box.size = box.count + count, box.size + size
-        self._count, self._size = self._count + count, self._size + size
         origin = relay_key(mark.origin)
+        box.add((origin, mark.sender), mark.place, count, size)
+        self._count, self._size = self._count + count, self._size + size
+        if mark.place and not self._places.setdefault(mark.place, QuotaTally(mark.place)).add(count, size):
+            del self._places[mark.place]
         for sender in (mark.sender, b"") if origin else (mark.sender,):
             if not self._tally(origin, sender).add(count, size):
                 del self._tallies[origin, sender]
@@ -132,10 +146,11 @@ class Index:
     def show(self, number: int) -> None:
         mark = self.mail[number]
         box = self._boxes[mark.box]
-        if box.numbers and number < box.numbers[-1]:
-            insort(box.numbers, number)
-        else:
-            box.numbers.append(number)
+        for numbers in (box.numbers, box.shares[relay_key(mark.origin), mark.sender].numbers):
+            if numbers and number < numbers[-1]:
+                insort(numbers, number)
+            else:
+                numbers.append(number)
         if mark.via:
             self._mark_relay(box, mark.via)
         heappush(self._deadlines, mark.expires << NUMBER_BITS | number)
@@ -145,6 +160,7 @@ class Index:
         mark = self.mail.get(number)
         if mark is None or mark.box != box or not remove(self._boxes[box].numbers, number):
             return None
+        remove(self._boxes[box].shares[relay_key(mark.origin), mark.sender].numbers, number)
         del self.mail[number]
         return mark
 
@@ -247,21 +263,6 @@ class Index:
             self._relays.pop(box.key, None)
             if not box.count:
                 del self._boxes[box.key]
-
-
-def over(tally: Mailbox | QuotaTally | None, size: int, most: int, most_bytes: int) -> bool:
-    """Whether one more envelope of ``size`` bytes exceeds a count or bytes; 0 is no limit."""
-    count, used = (tally.count, tally.size) if tally is not None else (0, 0)
-    return 0 < most <= count or 0 < most_bytes < used + size
-
-
-def remove(numbers: list[int], number: int) -> bool:
-    """Remove ``number`` from a sorted list; return whether it was there."""
-    index = bisect_left(numbers, number)
-    if index == len(numbers) or numbers[index] != number:
-        return False
-    del numbers[index]
-    return True
 
 
 def ripe(deadlines: list[int], alive: dict[int, Mark] | dict[int, NoteMark], now: int, count: int) -> list[int]:

@@ -7,6 +7,7 @@ that).
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,10 +19,11 @@ from mm_relay.stores.contract import (
     Note,
     StoredEnvelope,
     Usage,
+    ignored,
     note_box,
 )  # fmt: skip
 from mm_relay.stores.index import Index, Mark, NoteMark
-from mm_relay.stores.rows import KEPT, MAIL, NOTE, NUMBER, NUMBERS_RESERVED, Rows, row_key
+from mm_relay.stores.rows import HERE, KEPT, MAIL, NOTE, NUMBER, NUMBERS_RESERVED, HereMark, Rows, row_key
 from mmplatform.codec import encode
 from mmplatform.errors import LocalError, StorageError
 from mmplatform.storage.contract import Row, Storage
@@ -51,7 +53,7 @@ class LocalStore(MailStore):
         await self._storage.open()
         self._index, self._saving = Index(), {}
         try:
-            await self._rows.load(self._take_up, self._index.add_note)
+            await self._rows.load(self._take_up, self._index.add_note, self._index.lately.note)
             used = max([0, *self._index.mail, *self._index.noted])
             self._last = self._reserved = max(self._last, used, await self._rows.number())
         except BaseException:
@@ -66,25 +68,40 @@ class LocalStore(MailStore):
 
     # Envelopes.
 
-    def put(self, box: bytes, mail: StoredEnvelope, caps: Caps) -> asyncio.Future[StoredEnvelope]:
+    def put(
+        self, box: bytes, mail: StoredEnvelope, caps: Caps, gave_way: Callable[[list[Note]], None] = ignored
+    ) -> asyncio.Future[StoredEnvelope]:
         result: asyncio.Future[StoredEnvelope] = asyncio.get_running_loop().create_future()
         known = self._index.known(mail.origin, mail.sender, mail.target, mail.id)
         if known:
             self._put_again(result, mail, known)
             return result
-        mark = Mark(box, mail.sender, mail.target, mail.id, mail.expires, len(mail.envelope), mail.origin, mail.via)
+        mark = Mark(
+            box, mail.sender, mail.target, mail.id, mail.expires, len(mail.envelope), mail.origin, mail.via, mail.place
+        )
         try:
             self._opened()
-            self._index.check(mark, caps)
+            yielding = self._index.check(mark, caps)
         except LocalError as error:
             result.set_exception(error)
             return result
+        gone = {number: gone for number in yielding if (gone := self._index.withdraw(box, number)) is not None}
+        for number, one in gone.items():
+            self._index.drop(number, one)
+        removal, notes = self._rows_without(gone, "overflow")
         kept = mail._replace(number=self._next())
         self._index.reserve(kept.number, mark)
-        rows = [(row_key(KEPT, box, kept.number), encode(mark)), (row_key(MAIL, box, kept.number), mail.envelope)]
-        self._write(
-            result, rows, lambda: self._shown(kept), lambda: self._index.drop(kept.number, mark), number=kept.number
-        )
+        rows = [
+            *removal, (row_key(KEPT, box, kept.number), encode(mark)), (row_key(MAIL, box, kept.number), mail.envelope)
+        ]  # fmt: skip
+
+        def shown() -> StoredEnvelope:
+            self._index.show(kept.number)
+            if notes:
+                gave_way(self._noted(notes))
+            return kept
+
+        self._write(result, rows, shown, partial(self._put_back, kept.number, mark, gone), number=kept.number)
         return result
 
     async def collect(self, box: bytes, after: int, count: int, size: int) -> list[StoredEnvelope]:
@@ -128,6 +145,17 @@ class LocalStore(MailStore):
         result: asyncio.Future[list[Note]] = asyncio.get_running_loop().create_future()
         self._remove(result, marks, "expired")
         return await result
+
+    def here(self, key: bytes, place: bytes) -> None:
+        now = self._time()
+        gone = self._index.lately.note(key, place, now) if self._loop is not None else None
+        if gone is None:
+            return
+        rows: list[Row] = [(HERE + key, encode(HereMark(now, place))), *((HERE + each, None) for each in gone)]
+        with suppress(LocalError):
+            self._storage.write(rows, sync=False).add_done_callback(
+                lambda saved: saved.cancelled() or saved.exception()
+            )
 
     # Notes.
 
@@ -244,20 +272,15 @@ class LocalStore(MailStore):
             expires = self._index.mail[number].expires
             self._answer(result, self._saving.get(number), lambda: mail._replace(number=number, expires=expires))
 
-    def _shown(self, kept: StoredEnvelope) -> StoredEnvelope:
-        self._index.show(kept.number)
-        return kept
+    def _put_back(self, number: int, mark: Mark, gone: dict[int, Mark]) -> None:
+        """Undo a put that the disk did not take."""
+        self._index.drop(number, mark)
+        for other, one in gone.items():
+            self._index.reserve(other, one)
+            self._index.show(other)
 
     def _remove(self, result: asyncio.Future[list[Note]], marks: dict[int, Mark], state: str) -> None:
-        rows: list[Row] = []
-        notes: dict[int, NoteMark] = {}
-        for number, mark in marks.items():
-            rows += [(row_key(KEPT, mark.box, number), None), (row_key(MAIL, mark.box, number), None)]
-            if state:
-                box = note_box(mark.sender, mark.origin)
-                note = NoteMark(box, mark.sender, mark.target, mark.id, state, mark.origin, self._time())
-                notes[self._next()] = note
-                rows.append((row_key(NOTE, box, self._last), encode(note)))
+        rows, notes = self._rows_without(marks, state)
         number = self._last if notes else 0
         self._write(
             result,
@@ -268,11 +291,27 @@ class LocalStore(MailStore):
             sync=False,
         )
 
+    def _rows_without(self, marks: dict[int, Mark], state: str) -> tuple[list[Row], dict[int, NoteMark]]:
+        """Return the rows that remove envelopes and add their notes, and the notes by their numbers."""
+        rows: list[Row] = []
+        notes: dict[int, NoteMark] = {}
+        for number, mark in marks.items():
+            rows += [(row_key(KEPT, mark.box, number), None), (row_key(MAIL, mark.box, number), None)]
+            if state:
+                box = note_box(mark.sender, mark.origin)
+                note = NoteMark(box, mark.sender, mark.target, mark.id, state, mark.origin, self._time())
+                notes[self._next()] = note
+                rows.append((row_key(NOTE, box, self._last), encode(note)))
+        return rows, notes
+
     def _removed(self, marks: dict[int, Mark], notes: dict[int, NoteMark]) -> list[Note]:
-        for number, note in notes.items():
-            self._index.add_note(number, note)
         for number, mark in marks.items():
             self._index.drop(number, mark)
+        return self._noted(notes)
+
+    def _noted(self, notes: dict[int, NoteMark]) -> list[Note]:
+        for number, note in notes.items():
+            self._index.add_note(number, note)
         for box in {note.box for note in notes.values()}:
             self._trimmed(box, None)
         return [note.note(number) for number, note in notes.items()]

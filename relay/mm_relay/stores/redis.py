@@ -13,6 +13,9 @@ from typing import Any, Final, TypeVar
 
 from mm_relay.redis_client import RedisCalls, Word
 from mm_relay.stores.contract import (
+    HERE_AGAIN,
+    MOST_HERE,
+    MOST_HERE_A_PLACE,
     MOST_NOTES,
     NOTES_KEPT,
     Caps,
@@ -21,6 +24,7 @@ from mm_relay.stores.contract import (
     OverQuota,
     StoredEnvelope,
     Usage,
+    ignored,
     note_box,
 )
 from mm_relay.stores.redis_scripts import SCRIPTS
@@ -58,11 +62,21 @@ class RedisStore(MailStore):
     async def close(self) -> None:
         await self._calls.close()
 
-    def put(self, box: bytes, mail: StoredEnvelope, caps: Caps) -> asyncio.Future[StoredEnvelope]:
+    def put(
+        self, box: bytes, mail: StoredEnvelope, caps: Caps, gave_way: Callable[[list[Note]], None] = ignored
+    ) -> asyncio.Future[StoredEnvelope]:
         into = note_box(mail.sender, mail.origin)
-        words = mail.sender, mail.target, mail.id, mail.expires, mail.envelope, mail.origin, mail.via, into
-        answer = self._script("put", box, *words, *caps)
-        return then(answer, partial(as_kept, mail))
+        words = mail.sender, mail.target, mail.id, mail.expires, mail.envelope, mail.origin, mail.via, into, mail.place
+        limits = [int(cap) for cap in caps]
+        answer = self._script("put", box, *words, self._time(), MOST_NOTES, *limits)
+        return then(answer, partial(as_kept, mail, gave_way))
+
+    def here(self, key: bytes, place: bytes) -> None:
+        try:
+            noted = self._script("here", key, place, self._time(), HERE_AGAIN, MOST_HERE, MOST_HERE_A_PLACE)
+        except StorageError:
+            return
+        noted.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def collect(self, box: bytes, after: int, count: int, size: int) -> list[StoredEnvelope]:
         found = []
@@ -163,11 +177,16 @@ def then(answer: "asyncio.Future[Any]", change: Callable[[Any], T]) -> asyncio.F
     return result
 
 
-def as_kept(mail: StoredEnvelope, answer: bytes | list[bytes]) -> StoredEnvelope:
-    """Return ``mail`` with the number and expiry that the script gave. Raises OverQuota."""
+def as_kept(
+    mail: StoredEnvelope, gave_way: Callable[[list[Note]], None], answer: bytes | tuple[bytes, bytes, list[list[bytes]]]
+) -> StoredEnvelope:
+    """Return ``mail`` with the number and expiry that the script gave; tell of what gave way. Raises OverQuota."""
     if isinstance(answer, bytes):
         raise OverQuota(answer.decode())
-    return mail._replace(number=int(answer[0]), expires=int(float(answer[1])))
+    number, expires, gone = answer
+    if gone:
+        gave_way([as_note(words) for words in gone])
+    return mail._replace(number=int(number), expires=int(float(expires)))
 
 
 def as_note(words: list[bytes]) -> Note:

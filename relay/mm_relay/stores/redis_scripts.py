@@ -4,14 +4,19 @@ Keys, after the prefix::
 
     :number          string   the last number given, to envelopes and notes of every box
     :mail:<box>      stream   number-0 -> s(ender) t(arget) i(d) x (expires) e(nvelope) o(rigin) v(ia)
-                              n (box of the note)
+                              n (box of the note) p(lace)
     :notes:<box>     stream   number-0 -> s t i a (state) o
     :known           hash     sender target id relay -> box number
     :noted           hash     box target id -> number
     :expiry          zset     box number, by the time it expires
     :ages            zset     box number of a note, by the time it was made
     :box:bytes       hash     what is kept in each box; its count is the length of its stream
-    :from:bytes :from:count   hash   what is kept of each "sender relay", and of each relay
+    :from:bytes :from:count   hash   what is kept of each "sender relay", of each relay, of each "p place", of each
+                                     "b box sender relay" and of each "q box place"
+    :shares:<box>    zset     "sender relay" of what is in the box, by bytes
+    :held:<box>      zset     "sender relay number size", all with the score 0: by sender and number
+    :here            zset     keys that were here lately, by time;   :here:places  hash  their places
+    :here:<place>    zset     those of one place
     :size            string   bytes of all envelopes
     :relays          zset     boxes of other relays, by key;   :addresses  hash  their addresses
     :quarantine      stream   the last entries that could not be read
@@ -22,6 +27,8 @@ which Redis allows. ARGV[1] is the prefix.
 """
 
 from typing import Final
+
+from mm_relay.stores.contract import MOST_GIVE_WAY
 
 _COMMON: Final = """
 local P = ARGV[1]
@@ -86,6 +93,25 @@ local function count_in(from, count, size)
   end
 end
 
+-- What an envelope counts for, beside its sender and relay: the place, the sender's and the place's share of the box.
+local function count_shares(box, from, place, count, size)
+  local share = 'b' .. box .. from
+  count_in(share, count, size)
+  if call('HEXISTS', P .. ':from:count', share) == 1 then
+    call('ZINCRBY', P .. ':shares:' .. box, size, from)
+  else
+    call('ZREM', P .. ':shares:' .. box, from)
+  end
+  if place ~= '' then
+    count_in('p' .. place, count, size)
+    count_in('q' .. box .. place, count, size)
+  end
+end
+
+local function held(from, n, size)
+  return from .. string.rep('0', 16 - #n) .. n .. ' ' .. size
+end
+
 local function remove(box, n, state, made, most)
   local stream = P .. ':mail:' .. box
   local entry = call('XRANGE', stream, n .. '-0', n .. '-0')[1]
@@ -107,6 +133,8 @@ local function remove(box, n, state, made, most)
   local relay = origin ~= '' and into or ''
   count_in(f.s .. relay, -1, 0 - size)
   if relay ~= '' then count_in(relay, -1, 0 - size) end
+  count_shares(box, f.s .. relay, f.p or '', -1, 0 - size)
+  call('ZREM', P .. ':held:' .. box, held(f.s .. relay, n, size))
   local name = f.s .. f.t .. f.i .. relay
   if call('HGET', P .. ':known', name) == box .. n then call('HDEL', P .. ':known', name) end
   if state == '' then return nil end
@@ -115,37 +143,95 @@ end
 """
 
 _PUT: Final = """
-local box, sender, target, id, expires, envelope, origin, via, into = unpack(ARGV, 2, 10)
-local box_bytes, box_count = tonumber(ARGV[11]), tonumber(ARGV[12])
+local box, sender, target, id, expires, envelope, origin, via, into, place = unpack(ARGV, 2, 11)
+local made, most = ARGV[12], tonumber(ARGV[13])
+local caps = {}
+for i = 14, #ARGV do caps[#caps + 1] = tonumber(ARGV[i]) end
+local box_bytes, box_count, here_since, gives_way = caps[1], caps[2], caps[13], caps[14]
 local relay = origin ~= '' and into or ''
-local name = sender .. target .. id .. relay
+local from, name = sender .. relay, sender .. target .. id .. relay
 local kept = call('HGET', P .. ':known', name)
 if kept then
   local at = call('ZSCORE', P .. ':expiry', kept)
-  if at then return {string.sub(kept, 33), at} end
+  if at then return {string.sub(kept, 33), at, {}} end
 end
 local stream, size = P .. ':mail:' .. box, #envelope
-local function over(count, used, most, most_bytes)
-  return (most > 0 and tonumber(count or 0) >= most) or (most_bytes > 0 and tonumber(used or 0) + size > most_bytes)
+local function over(count, used, most_count, most_bytes)
+  return (most_count > 0 and tonumber(count or 0) >= most_count)
+    or (most_bytes > 0 and tonumber(used or 0) + size > most_bytes)
 end
-local function from_over(from, most_bytes, most)
-  return over(call('HGET', P .. ':from:count', from), call('HGET', P .. ':from:bytes', from), tonumber(most),
-    tonumber(most_bytes))
+local function from_over(name, most_bytes, most_count)
+  return over(call('HGET', P .. ':from:count', name), call('HGET', P .. ':from:bytes', name), most_count, most_bytes)
 end
-if over(call('XLEN', stream), call('HGET', P .. ':box:bytes', box), box_count, box_bytes) then return 'overflow' end
-if from_over(sender .. relay, ARGV[13], ARGV[14]) then return 'quota' end
-if relay ~= '' and from_over(relay, ARGV[15], ARGV[16]) then return 'quota' end
+
+-- The newest envelopes of the largest sender that make room, nil when it has no more than its due.
+local function giving_way(count, used)
+  local top = call('ZREVRANGE', P .. ':shares:' .. box, 0, 0, 'WITHSCORES')
+  if not top[1] or top[1] == from then return nil end
+  if tonumber(top[2]) <= tonumber(call('ZSCORE', P .. ':shares:' .. box, from) or 0) + size then return nil end
+  local found, at = {}, P .. ':held:' .. box
+  for _, member in ipairs(call('ZREVRANGEBYLEX', at, '[' .. top[1] .. '\\255', '[' .. top[1], 'LIMIT', 0, MOST)) do
+    found[#found + 1] = string.gsub(string.sub(member, #top[1] + 1, #top[1] + 16), '^0+', '')
+    used, count = used - tonumber(string.sub(member, #top[1] + 18)), count - 1
+    if (box_bytes == 0 or used + size <= box_bytes) and (box_count == 0 or count < box_count) then return found end
+  end
+  return nil
+end
+
+local count, used, gone = call('XLEN', stream), tonumber(call('HGET', P .. ':box:bytes', box) or 0), {}
+if over(count, used, box_count, box_bytes) then
+  gone = gives_way == 1 and giving_way(count, used)
+  if not gone then return 'overflow' end
+end
+if here_since > 0 and tonumber(call('ZSCORE', P .. ':here', box) or -1) < here_since then return 'storage' end
+if from_over(from, caps[3], caps[4]) then return 'quota' end
+if relay ~= '' and from_over(relay, caps[5], caps[6]) then return 'quota' end
+if from_over('b' .. box .. from, caps[7], caps[8]) then return 'quota' end
+if place ~= '' then
+  if from_over('p' .. place, caps[9], caps[10]) then return 'quota' end
+  if from_over('q' .. box .. place, caps[11], caps[12]) then return 'quota' end
+end
 local n = number()
+local notes = {}
+for _, each in ipairs(gone) do notes[#notes + 1] = remove(box, each, 'overflow', made, most) end
 call('XADD', stream, n .. '-0', 's', sender, 't', target, 'i', id, 'x', expires, 'e', envelope, 'o', origin,
-  'v', via, 'n', into)
+  'v', via, 'n', into, 'p', place)
 call('HSET', P .. ':known', name, box .. n)
 call('ZADD', P .. ':expiry', expires, box .. n)
 call('HINCRBY', P .. ':box:bytes', box, size)
-count_in(sender .. relay, 1, size)
+count_in(from, 1, size)
 if relay ~= '' then count_in(relay, 1, size) end
+count_shares(box, from, place, 1, size)
+call('ZADD', P .. ':held:' .. box, 0, held(from, n, size))
 call('INCRBY', P .. ':size', size)
 if via ~= '' then mark_relay(box, via) end
-return {n, expires}
+return {n, expires, notes}
+""".replace("MOST)", f"{MOST_GIVE_WAY})")
+
+_HERE: Final = """
+local key, place, now, again, most, most_there = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]),
+  tonumber(ARGV[6]), tonumber(ARGV[7])
+local all, places = P .. ':here', P .. ':here:places'
+local function forget(each)
+  call('ZREM', all, each)
+  local was = call('HGET', places, each)
+  if was then
+    call('ZREM', P .. ':here:' .. was, each)
+    call('HDEL', places, each)
+  end
+end
+local before = call('ZSCORE', all, key)
+if before and now - tonumber(before) < again then return 0 end
+forget(key)
+call('ZADD', all, now, key)
+call('HSET', places, key, place)
+call('ZADD', P .. ':here:' .. place, now, key)
+if call('ZCARD', P .. ':here:' .. place) > most_there then
+  forget(call('ZRANGE', P .. ':here:' .. place, 0, 0)[1])
+elseif call('ZCARD', all) > most then
+  forget(call('ZRANGE', all, 0, 0)[1])
+end
+return 1
 """
 
 _COLLECT: Final = """
@@ -225,6 +311,6 @@ SCRIPTS: Final = {
     name: _COMMON + text
     for name, text in {
         "put": _PUT, "collect": _COLLECT, "end": _END, "expire": _EXPIRE, "note": _NOTE, "forget": _FORGET,
-        "boxes": _BOXES, "usage": _USAGE, "aside": _ASIDE,
+        "boxes": _BOXES, "usage": _USAGE, "aside": _ASIDE, "here": _HERE,
     }.items()
 }  # fmt: skip

@@ -6,15 +6,16 @@
     relay/kept/ box number     Mark: all of an envelope but its bytes; opening reads these only
     relay/mail/ box number     the bytes of an envelope
     relay/note/ box number     NoteMark
+    relay/here/ key            HereMark, of a key that was here lately
     quarantine/...             rows that could not be read
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from mm_relay.stores.index import Mark, NoteMark
-from mm_transports.relay.protocol.items import MAX_MAIL
-from mmplatform.codec import Decoder
+from mm_transports.relay.protocol.items import MAX_MAIL, Integer
+from mmplatform.codec import Decoder, Meta, Struct
 from mmplatform.errors import CodecError, StorageCorrupt
 from mmplatform.storage.contract import Row, Storage
 
@@ -22,13 +23,23 @@ NUMBER: Final = b"relay/number"
 KEPT: Final = b"relay/kept/"
 MAIL: Final = b"relay/mail/"
 NOTE: Final = b"relay/note/"
+HERE: Final = b"relay/here/"
 QUARANTINE: Final = b"quarantine/"
 
 NUMBERS_RESERVED: Final = 65_536  # numbers reserved at a time: none is given again after its envelope has gone
 ROWS_READ: Final = 8192  # rows read at a time
 
+
+class HereMark(Struct, array_like=True, gc=False):
+    """When and at which place a key was here last; its row on disk."""
+
+    at: Integer
+    place: Annotated[bytes, Meta(max_length=16)] = b""
+
+
 _marks = Decoder(Mark, 4096)
 _notes = Decoder(NoteMark, 4096)
+_heres = Decoder(HereMark, 64)
 _numbers = Decoder(int, 16)
 
 
@@ -38,10 +49,18 @@ class Rows:
     def __init__(self, storage: Storage, failed: Callable[[Exception], None]) -> None:
         self._storage, self._failed = storage, failed
 
-    async def load(self, mail: Callable[[int, Mark], None], note: Callable[[int, NoteMark], None]) -> None:
-        """Call ``mail`` and ``note`` with all that is kept, except the bytes of the envelopes."""
+    async def load(
+        self,
+        mail: Callable[[int, Mark], None],
+        note: Callable[[int, NoteMark], None],
+        here: Callable[[bytes, bytes, int], object],
+    ) -> None:
+        """Call these with all that is kept, except the bytes of the envelopes; ``here`` with the oldest key first."""
         await self._load(KEPT, _marks, mail)
         await self._load(NOTE, _notes, note)
+        found = await self._load_here()
+        for at, key, place in sorted(found):
+            here(key, place, at)
 
     async def number(self) -> int:
         """Return the highest number that may have been given. Raises StorageCorrupt."""
@@ -71,6 +90,21 @@ class Rows:
                 else:
                     take(number, mark)
             start = rows[-1][0] + b"\x00"
+
+    async def _load_here(self) -> list[tuple[int, bytes, bytes]]:
+        """Read who was here lately; a row that is damaged is removed, as the key will be here again."""
+        found = []
+        start = HERE
+        while rows := await self._storage.scan(HERE, start, ROWS_READ):
+            for key, value in rows:
+                try:
+                    mark = _heres.decode(value)
+                except CodecError:
+                    await self._storage.write([(key, None)])
+                else:
+                    found.append((mark.at, key.removeprefix(HERE), mark.place))
+            start = rows[-1][0] + b"\x00"
+        return found
 
     async def _set_aside(self, key: bytes, value: bytes, why: str) -> None:
         """Move a row that cannot be read, with its envelope, to the quarantine."""

@@ -1,19 +1,13 @@
 """Front doors on real sockets, before a core that writes down what it is told."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
 from mm_relay.access import Access
-from mm_relay.doors.connections import Connections
 from mm_relay.doors.limits import ConnectionLimits
-from mm_relay.doors.native import NativeDoor
 from mm_relay.doors.rate_limit import BURST
-from mm_relay.doors.websocket_server import serve
-from mm_relay.metrics import Metrics
 from mm_relay.ports import RelaySession
 from mm_transports.relay.protocol import items, signin
 from mm_transports.relay.protocol.address import format_relay
@@ -29,36 +23,8 @@ from mm_transports.relay.protocol.items import (
 )
 from mm_transports.relay.protocol.wire import BATCH
 from mmplatform.errors import ProtocolError, Unreachable
-from tests.support.native_door import NOW, OTHER, PATIENCE, PEER, RELAY, Core, Entrance, limits, within
+from tests.support.native_door import NOW, OTHER, PATIENCE, PEER, RELAY, limits, within
 from tests.support.websocket_ends import settled
-
-
-@pytest.fixture
-async def opened() -> AsyncIterator[Callable[..., Any]]:
-    servers: list[asyncio.Server] = []
-    made: list[Connections] = []
-
-    async def make(limited: Limits | None = None, **options: Any) -> Entrance:
-        core = Core()
-        chosen = {
-            "kinds": [NativeDoor], "access": Access(), "connection_limits": ConnectionLimits(), "metrics": Metrics(),
-            "now": lambda: NOW, "random": os.urandom,
-        }  # fmt: skip
-        connections = Connections(RELAY, "test", limited or limits(), core, **(chosen | options))
-        server = await serve("127.0.0.1", 0, connections.answer, max_message=NativeDoor.max_message)
-        servers.append(server)
-        made.append(connections)
-        return Entrance(connections, core, f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
-
-    yield make
-    for server in servers:
-        server.close()
-    for connections in made:
-        await connections.empty(0)
-        assert not connections.doors
-        metrics, limited = connections.metrics, connections.connection_limits
-        assert metrics.connections == metrics.signed_in == limited.total == limited.unproven == 0
-    await settled()
 
 
 async def test_signing_in_with_items_in_the_same_message(opened: Any) -> None:

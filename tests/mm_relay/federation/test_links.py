@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from mm_relay.federation import link, links
 from mm_relay.federation import mail_forwarder as forward
@@ -136,13 +137,11 @@ async def test_a_relay_with_another_key_than_its_address_gets_nothing() -> None:
 
 @virtual
 async def test_a_full_box_holds_up_only_those_who_write_to_it() -> None:
-    lines, x, y = await two()
+    lines, x, y = await two(limits=structs.replace(LIMITS, recipient_count=20))
     lines.cut(x.key, y.key)
     alice, zoe = arrive(x, "alice"), arrive(x, "zoe")
-    for number in range(10):
-        local = arrive(y, f"local {number}")
-        for _ in range(2):
-            y.receive(local, deposit("bob", expires=START + 300))
+    for number in range(20):
+        y.receive(arrive(y, f"local {number}"), deposit("bob", expires=START + 300))
     sent = [deposit("bob", via=y.address) for _ in range(3)]
     for one in sent:
         x.receive(alice, one)

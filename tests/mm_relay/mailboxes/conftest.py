@@ -1,5 +1,5 @@
 """A mailroom without sockets."""
 
-from tests.support.mailroom import office
+from tests.support.mailroom import office, small_office
 
-__all__ = ["office"]
+__all__ = ["office", "small_office"]

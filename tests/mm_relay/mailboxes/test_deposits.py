@@ -20,7 +20,7 @@ from mm_transports.relay.protocol.items import (
 from mmplatform.errors import StorageError
 from tests.sim.relay_mail.clock import settle
 from tests.sim.relay_mail.office import START, Office, deposit, key
-from tests.support.mailroom import OTHER, arrive, relay, say, tick
+from tests.support.mailroom import OTHER, arrive, relay, say, small_boxes, tick
 
 # Deposits.
 
@@ -121,12 +121,14 @@ async def test_g4_quotas_of_a_sender_are_exact(office: Office, size: int, fit: i
 
 
 @pytest.mark.parametrize(("size", "fit"), [(10, 20), (1000, 10)])
-async def test_g4_quotas_of_a_box_are_exact(office: Office, size: int, fit: int) -> None:
+async def test_g4_quotas_of_a_box_are_exact(size: int, fit: int) -> None:
+    office = await small_boxes()
     senders = [arrive(office, f"sender {number}") for number in range(30)]
     for sender in senders:
         await say(office, sender, deposit("bob", size))
     assert [len(sender.heard(Stored)) for sender in senders] == [1] * fit + [0] * (30 - fit)
     assert {one.reason for sender in senders for one in sender.heard(Declined)} == {"overflow"}
+    await office.close()
 
 
 async def test_the_same_deposit_twice_is_kept_once(office: Office) -> None:
@@ -184,4 +186,78 @@ async def test_the_store_in_all_is_bounded() -> None:
     assert [one.reason for one in alice.heard(Declined)] == ["storage"]
     await tick(office)
     assert office.metrics.mailbox_bytes == 2000
+    await office.close()
+
+
+# Shares: who fills a box, or the relay.
+
+
+async def test_a_sender_has_at_most_an_eighth_of_a_box() -> None:
+    office = await small_boxes()
+    alice, carol = arrive(office, "alice"), arrive(office, "carol")
+    await say(office, alice, *[deposit("bob") for _ in range(5)])
+    assert len(alice.heard(Stored)) == 20 // deposits.SHARE == 2
+    assert {one.reason for one in alice.heard(Declined)} == {"quota"}
+    await say(office, carol, deposit("bob"))
+    assert len(carol.heard(Stored)) == 1
+    await office.close()
+
+
+async def test_of_a_full_box_what_the_largest_sender_left_gives_way_and_it_is_told() -> None:
+    office = await small_boxes()
+    large = [arrive(office, f"sender {number}") for number in range(8)]
+    sent = [deposit("bob", 600 + number) for number, _ in enumerate(large) for _ in range(2)]
+    for number, sender in enumerate(large):
+        await say(office, sender, *sent[2 * number : 2 * number + 2])
+    assert sum(len(sender.heard(Stored)) for sender in large) == 16
+    carol, fit = arrive(office, "carol"), deposit("bob", 400)
+    await say(office, carol, fit)
+    assert [stored.id for stored in carol.heard(Stored)] == [fit.id]
+    told = [one for sender in large for one in sender.heard(Ended)]
+    assert [(one.id, one.state) for one in told] == [(sent[15].id, "overflow")]  # the newest of the largest
+    await say(office, large[0], deposit("bob", 900))
+    assert [one.reason for one in large[0].heard(Declined)] == ["overflow"]  # it would be the largest itself
+    await office.close()
+
+
+async def test_senders_of_one_address_share_its_quota() -> None:
+    office = await Office(policy=Policy(address_count=3)).open(ticking=False)
+    at_one = [arrive(office, f"sender {number}") for number in range(4)]
+    other = arrive(office, "other")
+    for session in at_one:
+        session.place = b"one address"
+    other.place = b"another"
+    for session in [*at_one, other]:
+        await say(office, session, deposit("bob"))
+    assert [len(session.heard(Stored)) for session in at_one] == [1, 1, 1, 0]
+    assert [one.reason for one in at_one[3].heard(Declined)] == ["quota"]
+    assert len(other.heard(Stored)) == 1
+    await office.close()
+
+
+async def test_senders_of_one_address_fill_a_quarter_of_a_box() -> None:
+    office = await small_boxes()
+    senders = [arrive(office, f"sender {number}") for number in range(9)]
+    for session in senders:
+        session.place = b"one address"
+        await say(office, session, deposit("bob"))
+    assert sum(len(session.heard(Stored)) for session in senders) == 20 // deposits.ADDRESS_SHARE == 5
+    await office.close()
+
+
+async def test_above_half_of_the_total_who_was_here_lately_comes_first() -> None:
+    office = Office(policy=Policy(total_bytes=10_000))
+    office.at = START
+    await office.open(ticking=False)
+    bob, alice = arrive(office, "bob"), arrive(office, "alice")
+    office.sign_out(bob)
+    for number in range(6):
+        await say(office, alice, deposit(f"nobody {number}", 1000))
+    assert len(alice.heard(Stored)) == 6
+    await say(office, alice, deposit("nobody", 1000), deposit("bob", 1000))
+    assert [stored.peer for stored in alice.heard(Stored)] == [key("bob")]
+    assert [(one.peer, one.reason) for one in alice.heard(Declined)] == [(key("nobody"), "storage")]
+    office.at = START + deposits.LATELY / 1000 + 1
+    await say(office, alice, deposit("bob", 1000))
+    assert [one.reason for one in alice.heard(Declined)] == ["storage"]
     await office.close()

@@ -174,7 +174,8 @@ async def test_a_peer_cannot_speak_as_a_relay(office: Office) -> None:
     assert (await office.store.usage())[:1] == (0,)
 
 
-async def test_room_for_what_a_relay_brought(office: Office) -> None:
+async def test_room_for_what_a_relay_brought(small_office: Office) -> None:
+    office = small_office
     there = relay(office)
     for number in range(21):
         await say(office, there, Forwarded(key(f"sender {number}"), key("bob"), deposit("bob", expires=START + 60)))

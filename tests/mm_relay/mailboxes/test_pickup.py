@@ -190,7 +190,8 @@ async def test_notes_have_a_window_and_noted_beyond_it_forgets_nothing_untold(
 # RoomAgain.
 
 
-async def test_room_is_told_to_who_was_declined_once_the_box_is_below_three_quarters(office: Office) -> None:
+async def test_room_is_told_to_who_was_declined_once_the_box_is_below_three_quarters(small_office: Office) -> None:
+    office = small_office
     senders = [arrive(office, f"sender {number}") for number in range(24)]
     for sender in senders:
         await say(office, sender, deposit("bob"))
@@ -205,7 +206,8 @@ async def test_room_is_told_to_who_was_declined_once_the_box_is_below_three_quar
     assert not any(sender.heard(RoomAgain) for sender in senders)
 
 
-async def test_room_after_expiry(office: Office) -> None:
+async def test_room_after_expiry(small_office: Office) -> None:
+    office = small_office
     senders = [arrive(office, f"sender {number}") for number in range(21)]
     for sender in senders:
         await say(office, sender, deposit("bob", expires=START + 60))

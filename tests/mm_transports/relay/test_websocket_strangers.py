@@ -7,7 +7,6 @@ from ipaddress import ip_network
 
 import pytest
 
-from mm_relay.doors.websocket_server import ListenerLimits
 from mm_transports.relay import websocket
 from mm_transports.relay.protocol.items import MAX_MESSAGE
 from mm_transports.relay.websocket import HIGH_WATER
@@ -20,7 +19,6 @@ from tests.support.websocket_ends import (
     closed,
     dial,
     hosting,
-    settled,
     stranger,
 )
 
@@ -60,16 +58,6 @@ async def test_a_request_that_never_ends_is_cut_off() -> None:
         with suppress(ConnectionResetError):
             assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
         assert host.came.empty()
-
-
-async def test_too_many_without_a_request_are_turned_away() -> None:
-    async with hosting(limits=ListenerLimits(upgrading=1)) as host, stranger(host, UPGRADE) as (reader, writer):
-        await settled()
-        with pytest.raises(Unreachable):
-            await dial(host)
-        writer.write(b"\r\n")
-        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
-        await closed(await dial(host))
 
 
 async def test_admission_is_asked_with_the_address() -> None:

@@ -35,6 +35,7 @@ class Door:
 
     def __init__(self, relay: "Relay", key: bytes, role: int = PEER, room: int = 1 << 30) -> None:
         self.relay, self.key, self.role, self.room = relay, key, role, room
+        self.place = b""
         self.address = ""
         self.waiting: deque[Item] = deque()
         self.stopped = False
@@ -162,6 +163,7 @@ class FakeLink:
     """Our side of a connection to another relay; ``far`` is the session it has there once it is up."""
 
     role = RELAY
+    place = b""
 
     def __init__(self, relay: "Relay", to: "Relay", room: int) -> None:
         self.relay, self.to, self.room = relay, to, room

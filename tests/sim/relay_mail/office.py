@@ -26,8 +26,8 @@ LIMITS: Final = Limits(
     frame=0,
     mail=1000,
     mail_ttl=3_600_000,
-    recipient_bytes=10_000,
-    recipient_count=20,
+    recipient_bytes=80_000,  # so an eighth of a box is more than a sender may leave in all
+    recipient_count=160,
     sender_bytes=8_000,
     sender_count=15,
     rate_bytes=0,
@@ -55,6 +55,7 @@ class Told:
 
     def __init__(self, of: bytes, role: int = PEER, address: str = "") -> None:
         self.key, self.role, self.address = of, role, address
+        self.place = b""
         self.said: list[Item] = []
         self.full = False
         self.ended = ""
@@ -214,6 +215,7 @@ class Line:
 
 class LineSession:
     role = RELAY
+    place = b""
     full = False
 
     def __init__(self, line: Line) -> None:

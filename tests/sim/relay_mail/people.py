@@ -96,6 +96,7 @@ class Person:
 
 class PersonSession:
     role = PEER
+    place = b""
     address = ""
     full = False
 

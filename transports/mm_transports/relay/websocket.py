@@ -57,6 +57,8 @@ class WebSocket(asyncio.Protocol):
 
     remote = ""  # where the other end is, for people and logs
     ip = ""
+    counted: Callable[[int], None]
+    """Called with the size of each frame that is no whole message; an owner that limits rates sets it."""
 
     def __init__(self, protocol: ServerProtocol | ClientProtocol, ping_every: float) -> None:
         self._protocol = protocol
@@ -69,6 +71,7 @@ class WebSocket(asyncio.Protocol):
         self._heard = 0.0
         self._silences = self._pongs = 0
         self._partial = bytearray()
+        self.counted = _nobody
         self._corked = self._ending = self._reading_paused = self._writing_paused = False
         self._why = ""
 
@@ -138,15 +141,8 @@ class WebSocket(asyncio.Protocol):
         self._heard, self._silences = self._loop.time(), 0
         self._protocol.receive_data(data)
         self._corked = True  # all answers to this data leave in one piece
-        for event in self._protocol.events_received():
-            if isinstance(event, Frame):
-                self._frame(event)
-            else:
-                self._handshake(event)
-        self._corked = False
-        if self._protocol.state is not State.OPEN and self._owner is not None and not self._ending:
-            self._end()
-        self._flush()
+        self._handle_events()
+        self._uncork()
 
     def eof_received(self) -> None:
         self._protocol.receive_eof()
@@ -173,6 +169,19 @@ class WebSocket(asyncio.Protocol):
 
     # What comes in.
 
+    def _handle_events(self) -> None:
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
+                self._frame(event)
+            else:
+                self._handshake(event)
+
+    def _uncork(self) -> None:
+        self._corked = False
+        if self._protocol.state is not State.OPEN and self._owner is not None and not self._ending:
+            self._end()
+        self._flush()
+
     def _handshake(self, event: Any) -> None:
         raise NotImplementedError
 
@@ -189,13 +198,19 @@ class WebSocket(asyncio.Protocol):
             self._owner.message_received(bytes(frame.data))
         elif frame.opcode is self._opcode or frame.opcode is Opcode.CONT:
             self._partial += frame.data
+            self.counted(len(frame.data))
             if frame.fin:
                 message, self._partial = bytes(self._partial), bytearray()
                 self._owner.message_received(message)
         elif frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
             kind = "text" if self._opcode is Opcode.TEXT else "binary"
             self.close(CloseCode.UNSUPPORTED_DATA, f"{kind} messages only")
-        elif frame.opcode is Opcode.PING and self._writing_paused:
+        else:
+            self._control(frame)
+
+    def _control(self, frame: Frame) -> None:
+        self.counted(len(frame.data))
+        if frame.opcode is Opcode.PING and self._writing_paused:
             self._pongs += 1
             if self._pongs > UNREAD_PONGS:
                 self.abort("it pings and reads nothing")
@@ -356,6 +371,10 @@ async def connect(
             made.abort("cancelled")
         raise
     return made
+
+
+def _nobody(size: int) -> None:
+    """Do nothing: nobody limits the rate of this end."""
 
 
 @functools.cache

@@ -1,0 +1,66 @@
+"""Shares each turn of the loop among all connections of a relay, so that none of them holds up the others.
+
+uvloop reads a socket up to 32 times in a row, a megabyte of it may be a hundred thousand messages, and one message
+4096 items. So a connection handles what came frame by frame, and asks here whether there is time for the next. What
+there is no time for waits in a queue; the connection is not read meanwhile.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+TURN: Final = 0.002  # seconds of one turn of the loop for what comes; what comes later waits for the next turn
+RESTS: Final = 0.001  # seconds of it for what is left of earlier turns, so that who says little need not wait behind it
+
+
+class Turns:
+    """The turns of one loop. ``clock`` gives seconds; that of uvloop stands still within a turn."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._begun = False
+        self._began = 0.0
+        self._first: deque[Callable[[], None]] = deque()
+        self._rests: deque[Callable[[], None]] = deque()
+
+    def has_time(self) -> bool:
+        """Whether this turn has time for one step more."""
+        if self._begun:
+            return self._clock() - self._began < TURN
+        self._begin()
+        return True
+
+    def first(self, step: Callable[[], None]) -> None:
+        """Call ``step`` in the next turn, before all rests: it is the first of a connection that had nothing to do."""
+        self._first.append(step)
+        self._ensure()
+
+    def rest(self, step: Callable[[], None]) -> None:
+        """Call ``step`` when its turn comes, behind all other rests."""
+        self._rests.append(step)
+        self._ensure()
+
+    def _ensure(self) -> None:
+        if not self._begun:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._begun, self._began = True, self._clock()
+        asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        self._begun = False
+        if not self._first and not self._rests:
+            return
+        self._begin()
+        self._run(self._first, TURN)
+        self._run(self._rests, RESTS)
+
+    def _run(self, steps: deque[Callable[[], None]], most: float) -> None:
+        """Take steps for ``most`` seconds of the turn; at least one, and each of those that wait at most once."""
+        for _ in range(len(steps)):
+            steps.popleft()()
+            if self._clock() - self._began >= most:
+                return

@@ -1,0 +1,88 @@
+"""Turns of the loop, by a clock that stands still unless a test moves it."""
+
+import asyncio
+
+from mm_relay.doors.turns import RESTS, TURN, Turns
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_(self, seconds: float) -> None:
+        self.now += seconds
+
+
+async def turn() -> None:
+    await asyncio.sleep(0)
+
+
+async def test_a_turn_has_time_until_it_is_used_up_and_the_next_has_again() -> None:
+    clock = Clock()
+    turns = Turns(clock)
+    assert turns.has_time()
+    clock.pass_(TURN)
+    assert not turns.has_time()
+    await turn()
+    assert turns.has_time()
+
+
+async def test_rests_take_turns_and_leave_time_for_what_comes() -> None:
+    clock = Clock()
+    turns, done = Turns(clock), list[str]()
+
+    def rest(name: str) -> None:
+        done.append(name)
+        clock.pass_(RESTS / 2)
+        turns.rest(lambda: rest(name))
+
+    for name in "abc":
+        turns.rest(lambda name=name: rest(name))
+    await turn()
+    assert done == ["a", "b"]
+    assert turns.has_time()
+    await turn()
+    assert done[:4] == ["a", "b", "c", "a"]
+
+
+async def test_the_first_step_of_a_connection_comes_before_all_rests() -> None:
+    clock = Clock()
+    turns, done = Turns(clock), list[str]()
+    turns.rest(lambda: done.append("rest"))
+    turns.first(lambda: done.append("first"))
+    await turn()
+    assert done == ["first", "rest"]
+
+
+async def test_each_turn_takes_at_least_one_rest_however_much_comes_first() -> None:
+    clock = Clock()
+    turns, done = Turns(clock), list[str]()
+
+    def first() -> None:
+        clock.pass_(TURN)
+
+    turns.rest(lambda: done.append("rest"))
+    turns.first(first)
+    turns.first(first)
+    await turn()
+    assert done == ["rest"]
+
+
+async def test_a_step_that_fails_takes_no_other_with_it() -> None:
+    failures: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: failures.append(context["exception"]))
+    turns, done = Turns(), list[str]()
+    error = ValueError("of a step")
+
+    def fail() -> None:
+        raise error
+
+    turns.rest(fail)
+    turns.rest(lambda: done.append("other"))
+    await turn()
+    await turn()
+    assert done == ["other"]
+    assert failures == [error]

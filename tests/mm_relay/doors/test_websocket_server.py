@@ -1,0 +1,213 @@
+"""What strangers do to the port of a relay: floods of frames, silence, half a message. Others notice nothing of it."""
+
+import asyncio
+import ssl
+import subprocess
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from mm_relay.doors import connections, websocket_server
+from mm_relay.doors.websocket_server import ListenerLimits
+from mm_transports.relay.websocket import WebSocket
+from mmplatform.errors import Unreachable
+from tests.support.waiting import until
+from tests.support.websocket_ends import UPGRADE, End, Host, closed, dial, hosting, settled, stranger
+
+EMPTY = b"\x82\x80mask"  # a message without bytes
+PING = b"\x89\x80mask"
+HALF = b"\x82\xff" + (1_000_000).to_bytes(8) + b"mask"  # the beginning of a large one
+
+
+class Counting(End):
+    """Counts its messages by turns of the loop."""
+
+    def __init__(self, socket: WebSocket, greeting: bytes = b"") -> None:
+        super().__init__(socket, greeting)
+        self.turn = 0
+        self.by_turn: Counter[int] = Counter()
+
+    def message_received(self, message: bytes) -> None:
+        if not self.by_turn[self.turn]:
+            asyncio.get_running_loop().call_soon(self.next_turn)
+        self.by_turn[self.turn] += 1
+        super().message_received(message)
+
+    def next_turn(self) -> None:
+        self.turn += 1
+
+
+class CountingHost(Host):
+    def owner_of(self, socket: WebSocket) -> End:
+        end = Counting(socket)
+        self.ends.append(end)
+        self.came.put_nowait(end)
+        return end
+
+
+async def is_cut(reader: asyncio.StreamReader) -> bool:
+    """Whether the server has ended the connection; what it said before does not matter."""
+    with suppress(ConnectionError, TimeoutError):
+        await asyncio.wait_for(reader.read(), 2)
+        return True
+    return reader.at_eof() or reader.exception() is not None
+
+
+async def gets_in(host: Host, **options: ssl.SSLContext) -> bool:
+    try:
+        await closed(await dial(host, **options))
+    except Unreachable:
+        return False
+    return True
+
+
+async def test_a_turn_handles_two_steps_of_64_frames_of_one_read_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tests.support.websocket_ends.Host", CountingHost)
+    async with hosting() as host, stranger(host, UPGRADE + "\r\n") as (_, writer):
+        end = await host.end()
+        assert isinstance(end, Counting)
+        writer.write(EMPTY * 5000)
+        for _ in range(5000):
+            assert await end.heard() == b""
+        assert max(end.by_turn.values()) <= 128
+
+
+async def test_who_comes_while_another_floods_waits_for_no_more_than_a_turn_or_two(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tests.support.websocket_ends.Host", CountingHost)
+    async with hosting() as host, stranger(host, UPGRADE + "\r\n") as (_, writer):
+        flooding = await host.end()
+        ours = await dial(host)
+        theirs = await host.end()
+        writer.write(EMPTY * 20_000)
+        await flooding.heard()
+        ours.socket.send(b"hello")
+        assert await theirs.heard() == b"hello"
+        assert flooding.messages.qsize() < 20_000 - 1
+        await closed(ours)
+
+
+async def test_frames_that_are_no_messages_are_counted(host: Host) -> None:
+    sizes: list[int] = []
+    async with stranger(host, UPGRADE + "\r\n") as (_, writer):
+        theirs = await host.end()
+        theirs.socket.counted = sizes.append
+        writer.write(PING * 3 + b"\x02\x81mask\x00" + b"\x00\x80mask" * 2 + b"\x80\x81mask\x00" + EMPTY)
+        assert len(await theirs.heard()) == 2
+        assert await theirs.heard() == b""
+    assert sizes == [0, 0, 0, 1, 0, 0, 1]
+
+
+async def test_what_is_paused_stays_unread_frame_by_frame_and_in_order(host: Host) -> None:
+    async with stranger(host, UPGRADE + "\r\n") as (_, writer):
+        theirs = await host.end()
+        heard: list[bytes] = []
+
+        def pause(message: bytes) -> None:
+            heard.append(message)
+            theirs.socket.pause_reading()
+
+        theirs.message_received = pause  # type: ignore[method-assign]
+        writer.write(b"".join(b"\x82\x81" + bytes(4) + bytes([number]) for number in range(9)))
+        for number in range(9):
+            await until(lambda number=number: len(heard) > number)
+            await settled()
+            assert heard == [bytes([each]) for each in range(number + 1)]
+            theirs.socket.resume_reading()
+
+
+async def test_a_message_whose_end_comes_during_a_pause_is_handled_after_it(host: Host) -> None:
+    async with stranger(host, UPGRADE + "\r\n") as (_, writer):
+        theirs = await host.end()
+        writer.write(b"\x82\x82" + bytes(4) + b"a")
+        await until(lambda: _started(theirs))
+        theirs.socket.pause_reading()
+        theirs.socket.data_received(b"b")  # was read already, by TLS say
+        await settled()
+        assert theirs.messages.empty()
+        theirs.socket.resume_reading()
+        assert await theirs.heard() == b"ab"
+
+
+def _started(end: End) -> bool:
+    return bytes(end.socket._protocol.reader.buffer) == b"a"
+
+
+# Silence.
+
+
+async def test_the_oldest_that_sends_no_request_gives_way_to_the_next() -> None:
+    async with (
+        hosting(limits=ListenerLimits(upgrading=2)) as host,
+        stranger(host, UPGRADE) as (first, _),
+        stranger(host, "") as (_, writer),
+    ):
+        await settled()
+        assert await gets_in(host)
+        assert await is_cut(first)
+        writer.write((UPGRADE + "\r\n").encode())
+        assert await host.end()
+
+
+async def test_a_silent_tls_handshake_gives_way_like_a_silent_request(tmp_path: Path) -> None:
+    server, client = contexts(tmp_path)
+    async with (
+        hosting(ssl=server, limits=ListenerLimits(upgrading=2)) as host,
+        stranger(host, "") as (first, _),
+        stranger(host, ""),
+    ):
+        await settled()
+        assert await gets_in(host, ssl=client)
+        assert await is_cut(first)
+
+
+async def test_what_comes_with_the_end_of_a_tls_handshake_is_not_lost(tmp_path: Path) -> None:
+    server, client = contexts(tmp_path)
+    async with hosting(ssl=server) as host:
+        for _ in range(20):
+            ours = await dial(host, ssl=client)
+            theirs = await host.end()
+            ours.socket.send(b"hello")
+            assert await theirs.heard() == b"hello"
+            await closed(ours, theirs)
+
+
+def contexts(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Of a server with a certificate of its own, and of clients that trust it."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=relay.test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(certificate, key)
+    return server, ssl.create_default_context(cafile=certificate)
+
+
+def test_a_sign_in_has_three_seconds_for_each_step() -> None:
+    assert connections.SIGN_IN_WITHIN <= 3
+    assert getattr(websocket_server, "UPGRADE_WITHIN", 10) <= 3
+
+
+# Half a message.
+
+
+async def test_who_holds_half_a_message_is_cut_and_not_who_sends_the_next() -> None:
+    async with (
+        hosting(limits=ListenerLimits(half_sent=1_100_000)) as host,
+        stranger(host, UPGRADE + "\r\n") as (holding, first),
+        stranger(host, UPGRADE + "\r\n") as (_, second),
+    ):
+        ends = await host.end(), await host.end()
+        first.write(HALF + bytes(800_000))
+        await until(lambda: len(ends[0].socket._protocol.reader.buffer) == 800_000)
+        second.write(HALF + bytes(400_000))
+        assert await is_cut(holding)
+        second.write(bytes(600_000))
+        assert len(await ends[1].heard()) == 1_000_000
