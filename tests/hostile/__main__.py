@@ -36,7 +36,7 @@ def main() -> int:
     except ValueError as error:
         parser.error(str(error))
     if options.list:
-        print("\n".join(f"{each.name:24}{each.what}" for each in attacks))
+        print("\n".join(f"{each.name:37}{each.what}" for each in attacks))
         return 0
     seconds = options.seconds or (QUICK_SECONDS if options.quick else SECONDS)
     pairs = options.pairs or (QUICK_PAIRS if options.quick else PAIRS)
@@ -52,9 +52,9 @@ async def run(attacks: list[Registered], director: Director) -> int:
             reasons, figures = await director.judge(attack)
             progress("")
             held += not reasons
-            print(f"{attack.name:24}{'held' if not reasons else 'BROKE'}  {figures}", flush=True)
+            print(f"{attack.name:37}{'held' if not reasons else 'BROKE'}  {figures}", flush=True)
             for reason in reasons:
-                print(f"{'':24}  {reason}", flush=True)
+                print(f"{'':37}  {reason}", flush=True)
     finally:
         await director.close()
     print(f"{time.monotonic() - begun:.0f} s on {os.cpu_count()} cores")

@@ -22,6 +22,7 @@ class Target:
     port: int
     key: str
     dht_port: int = 0
+    asking_port: int = 0  # from which somebody honest asks the DHT
     folder: str = ""  # of the certificate of a relay with TLS
     honest: tuple[str, ...] = ()  # keys, in hex, of honest clients of a relay
     pid: int = 0
@@ -70,6 +71,10 @@ class Attack:
     async def dial(self, wire: Wire) -> None:
         """Connect ``wire``, whatever it speaks. Raises Gone."""
         await dial(wire, self.target.host, self.target.port, self.source)
+        self.keep(wire)
+
+    def keep(self, wire: Wire) -> None:
+        """Close ``wire`` at the end of the attack."""
         self._wires.append(wire)
 
     def unshaken(

@@ -30,7 +30,7 @@ def written(pid: int) -> int:
 def descriptors(pid: int) -> int:
     """Return how many files, sockets and pipes a process has open."""
     try:
-        return len(os.listdir(f"/proc/{pid}/fd"))
+        return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return 0
 

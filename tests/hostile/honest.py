@@ -2,8 +2,9 @@
 
 Two friends and a stranger, with links that stay. Each asks ``echo`` (or, with ``ping``, for a Pong) fifty times a
 second, and sends durable messages, small ones and ones that travel in pieces; the friends ask a handler that takes its
-time as well. A newcomer comes twice a second, and somebody asks the DHT ten times. For each line on the standard input
-it prints what it saw since the last one, as one line of JSON.
+time as well. A newcomer comes twice a second, and somebody asks the DHT ten times. It prints the port of that one, and
+for each line on the standard input
+what it saw since the last one, as one line of JSON.
 """
 
 import asyncio
@@ -67,7 +68,7 @@ class Peers:
             self._tasks.append(asyncio.ensure_future(every(COME, self._come)))
         if self._dht_port:
             await self._open_dht()
-        print("up", flush=True)
+        print(self._dht.get_extra_info("sockname")[1] if self._dht_port else 0, flush=True)
         while await asyncio.to_thread(sys.stdin.readline):
             print(json.dumps(asdict(self._report())), flush=True)
         os._exit(0)

@@ -82,6 +82,12 @@ class Wire(asyncio.Protocol):
         self._traffic.sent += len(data)
         self.transport.write(data)
 
+    def write_now(self, data: bytes) -> None:
+        """Send ``data`` whether there is room or not."""
+        if not self.gone.is_set():
+            self._traffic.sent += len(data)
+            self.transport.write(data)
+
     def abort(self) -> None:
         if hasattr(self, "transport"):
             self.transport.abort()
@@ -188,9 +194,7 @@ class RawLink(Wire):
             self.heard(packet)
 
     def _frame_out(self, frame: bytes) -> None:
-        if not self.gone.is_set():
-            self._traffic.sent += 4 + len(frame)
-            self.transport.write(len(frame).to_bytes(4) + frame)
+        self.write_now(len(frame).to_bytes(4) + frame)
 
 
 def record_of(identity: Identity, addresses: Sequence[str] = (), seq: int = 0, mail_key: bytes = b"") -> bytes:

@@ -3,25 +3,30 @@
 import asyncio
 import json
 import os
-import secrets
+import re
 import shutil
 import sys
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from dataclasses import fields
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from benchmarks import tls
+from mmplatform.identity.ticket import parse_ticket
 from tests.hostile import gauge
 from tests.hostile.attack import FRIEND, Target
 from tests.hostile.honest import FRIENDS
 from tests.hostile.registry import NODE, RELAY, TERMINAL, TLS_RELAY
+from tests.hostile.texts import raw_text
 from tests.hostile.verdict import Honest
 
 DEADLINE: Final = 40.0  # seconds for a process to come up, and for honest peers to say what they saw
 QUIET: Final = 3.0  # seconds of the quiet run; half of it in a quick run
 WARM: Final = 1.0  # seconds before it: what is loaded and saved once is no part of it
+CALM: Final = 0.0167  # seconds of quiet p99: three times as much is no more than what an attack may cost
+TRIES: Final = 3
 BOX: Final = "8MiB"  # of mail waiting for one recipient, so that a box can be full within an attack
 
 
@@ -89,18 +94,27 @@ class Stage(ABC):
         self.folder = Path(tempfile.mkdtemp(prefix="mm-hostile-"))
         self.quiet = Honest()
         self.disk_rate = 0.0
-        self._logs: list[IO[bytes]] = []
 
-    async def open(self) -> "Stage":
+    async def open(self) -> None:
+        """Start all, and see how the honest peers fare in quiet; once more when the machine was busy with others."""
         await self.begin()
         await asyncio.sleep(WARM)
         await self.saw()
+        found = [await self._quietly()]
+        while not self._calm(found[-1]) and len(found) < TRIES:
+            found.append(await self._quietly())
+        self.quiet = min(found, key=lambda saw: max(saw.p99, saw.friends_p99))
+        self.victim.complaints()
+
+    async def _quietly(self) -> Honest:
         span, disk = QUIET / 2 if self.quick else QUIET, gauge.written(self.victim.pid)
         await asyncio.sleep(span)
         self.disk_rate = (gauge.written(self.victim.pid) - disk) / span
-        self.quiet = await self.saw()
-        self.victim.complaints()
-        return self
+        return await self.saw()
+
+    @staticmethod
+    def _calm(saw: Honest) -> bool:
+        return max(saw.p99, saw.friends_p99) < CALM
 
     @abstractmethod
     async def begin(self) -> None:
@@ -139,10 +153,10 @@ class NodeStage(Stage):
         command = self._module("victim", str(self.folder / "data"), friends)
         self.victim = await Worker.start(self.folder / "victim.err", *command)
         place = json.loads(await self.victim.line())
-        self.target = Target("127.0.0.1", place["port"], place["key"], place["dht_port"], pid=self.victim.pid)
         arguments = (place["ticket"], str(place["port"]), place["key"], str(place["dht_port"]))
         self.honest = await Worker.start(self.folder / "honest.err", *self._module("honest", *arguments))
-        await self.honest.line()
+        asking = int(await self.honest.line())
+        self.target = Target("127.0.0.1", place["port"], place["key"], place["dht_port"], asking, pid=self.victim.pid)
 
 
 class RelayStage(Stage):
@@ -201,23 +215,18 @@ class TerminalStage(Stage):
 
     async def _place(self) -> dict[str, Any]:
         """Ask the node by another command where it is."""
-        for _ in range(100):
-            asked = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "mmplatform.cli", "--data", str(self.folder / "data"), "--json", "ticket",
-                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-            )  # fmt: skip
-            said, _ = await asked.communicate()
-            if asked.returncode == 0 and b"tcp" in bytes(self._shown):
+        for _ in range(200):
+            if b"tcp://" in self._shown:
+                asked = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "mmplatform.cli", "--data", str(self.folder / "data"), "id", "--ticket",
+                    stdout=asyncio.subprocess.PIPE,
+                )  # fmt: skip
+                said, _ = await asked.communicate()
                 return self._parsed(said)
             await asyncio.sleep(0.1)
         raise RuntimeError("mm run does not come up")
 
     def _parsed(self, said: bytes) -> dict[str, Any]:
-        import re
-        import time
-
-        from mmplatform.identity.ticket import parse_ticket
-
         ticket = re.search(r"mm1[a-z2-7]+", said.decode())
         assert ticket is not None
         info = parse_ticket(ticket[0], time.time())
@@ -240,21 +249,6 @@ class TerminalStage(Stage):
             asyncio.get_running_loop().remove_reader(self._terminal)
             os.close(self._terminal)
         await super().close()
-
-
-MARK: Final = secrets.token_hex(4).upper()  # no text but an attacker's has it
-
-
-def raw_text(shown: bytes) -> list[str]:
-    """Return how text of others got to a terminal as it came."""
-    found = []
-    if b"\x1b]0;" in shown or b"\x1b[2J" in shown:
-        found.append("escape sequences of a stranger reach the terminal")
-    if b"\nFAKE LINE" in shown:
-        found.append("a stranger writes lines of its own on the terminal")
-    if any(sign.encode() in shown for sign in ("\u202e", "\u2028", "\u009b", "\x7f")):
-        found.append("signs that turn or end lines reach the terminal")
-    return found
 
 
 STAGES: Final[dict[str, type[Stage]]] = {
