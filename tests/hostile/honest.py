@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import uvloop
 
-from mm_services.kademlia.protocol.wire import MAGIC, Find, Place, pack_find
+from mm_services.kademlia.protocol.wire import Find, FindReply, Place, pack_find, parse
 from mmplatform import Platform
 from mmplatform.delivery.wire import Ping, Pong
 from mmplatform.errors import MMError
@@ -53,6 +53,7 @@ class Peers:
         self._sent = 0
         self._strangers, self._friends = RoundTrips(), RoundTrips()
         self._queries: dict[bytes, asyncio.Future[None]] = {}
+        self._token = b""  # of the DHT, with which it knows us again
         self._tasks: list[asyncio.Future[None]] = []
 
     async def run(self) -> None:
@@ -138,8 +139,10 @@ class Peers:
 
         class Answers(asyncio.DatagramProtocol):
             def datagram_received(self, data: bytes, addr: object) -> None:
-                for tx, answered in peers._queries.items():
-                    if tx in data and not answered.done():
+                reply = parse(data)
+                if isinstance(reply, FindReply):
+                    peers._token = reply.token
+                    if (answered := peers._queries.get(reply.tx)) and not answered.done():
                         answered.set_result(None)
 
         loop = asyncio.get_running_loop()
@@ -149,9 +152,8 @@ class Peers:
 
     async def _query(self) -> None:
         tx = secrets.token_bytes(8)
-        assert pack_find(query(tx, self._dht_port)).startswith(MAGIC)
         answered = self._queries[tx] = asyncio.get_running_loop().create_future()
-        self._dht.sendto(pack_find(query(tx, self._dht_port)))
+        self._dht.sendto(pack_find(query(tx, self._dht_port, self._token)))
         with suppress(TimeoutError):
             await asyncio.wait_for(answered, QUERY_TIMEOUT)
         del self._queries[tx]
@@ -159,9 +161,9 @@ class Peers:
         self._saw.unanswered += not (answered.done() and not answered.cancelled())
 
 
-def query(tx: bytes, port: int) -> Find:
+def query(tx: bytes, port: int, token: bytes = b"") -> Find:
     """Make a Find for nothing in particular, to the DHT at this port of this host."""
-    return Find(tx, b"", Place(b"\x7f\0\0\1", port), b"", False, 3, secrets.token_bytes(32), 8, 0)
+    return Find(tx, b"", Place(b"\x7f\0\0\1", port), token, False, 3, secrets.token_bytes(32), 8, 0)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ DISK_FLOOR: Final = 4 * MIB
 DESCRIPTORS: Final = 512  # above the quiet run: half of the usual limit of a process
 DESCRIPTORS_LEFT: Final = 16  # above the quiet run that may stay
 HEALTH: Final = 0.1  # seconds within which a relay says that it is well
-UNANSWERED: Final = 0.5  # the part of an honest address's DHT queries that a flood may cost
+UNANSWERED: Final = 0.25  # the part of an honest address's DHT queries that a flood may cost
 
 
 @dataclass
