@@ -26,10 +26,13 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=JOBS, help="processes at a time")
     parser.add_argument("--keep", action="store_true", help="save inputs that reached something new")
     parser.add_argument("--replay", type=Path, help="run one input, without the fuzzer")
+    parser.add_argument("--once", action="store_true", help="run every seed and saved input once, without the fuzzer")
     parser.add_argument("--list", action="store_true", help="say what is fuzzed")
     options = parser.parse_args()
     if options.replay:
         return replay(options.replay)
+    if options.once:
+        return once()
     from tests.fuzz import instrumented
 
     targets = instrumented.load()
@@ -70,6 +73,20 @@ def replay(path: Path) -> int:
     begun = time.process_time()
     load()[name].begin()(path.read_bytes())
     print(f"{name}: nothing is wrong; {time.process_time() - begun:.2f} s")
+    return 0
+
+
+def once() -> int:
+    """Run every seed and every saved input; the first error is raised."""
+    from tests.fuzz.target import load
+
+    count = 0
+    for target in load().values():
+        take = target.begin()
+        for data in target.inputs():
+            take(data)
+            count += 1
+    print(f"{count} inputs, nothing is wrong")
     return 0
 
 

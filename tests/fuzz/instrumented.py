@@ -1,14 +1,16 @@
 """Imports the platform so that atheris sees which lines run, and the targets after it."""
 
 import contextlib
+import importlib
 import io
 import warnings
+from typing import Any, Final
+
+from tests.fuzz.target import Target
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    import atheris
-
-from tests.fuzz.target import Target
+    atheris: Final[Any] = importlib.import_module("atheris")  # has no types
 
 PACKAGES = ["mmplatform", "mm_relay", "mm_services", "mm_transports"]
 

@@ -78,7 +78,7 @@ class Slice:
     # In the process of its own.
 
     def _fuzz(self) -> None:
-        import atheris
+        from tests.fuzz.instrumented import atheris
 
         log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(log, 1)

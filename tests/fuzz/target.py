@@ -69,7 +69,7 @@ def vectors(file: str, *groups: str) -> Iterator[dict[str, Any]]:
 
 def hexes(file: str, field: str, *groups: str) -> Callable[[], list[bytes]]:
     """Return what gives one field, in hexadecimal, of the cases of these groups."""
-    return lambda: [bytes.fromhex(case[field]) for case in vectors(file, *groups) if field in case]
+    return lambda: [bytes.fromhex(case[field]) for case in vectors(file, *groups) if isinstance(case.get(field), str)]
 
 
 def texts(file: str, field: str, *groups: str) -> Callable[[], list[bytes]]:

@@ -41,7 +41,7 @@ def attack(stage: str = NODE, *, friend: bool = False, quick: bool = True) -> Ca
     """Register a function as an attack under its name."""
 
     def register(run: Run) -> Run:
-        name = run.__name__  # type: ignore[attr-defined]  # a function, and no other callable
+        name = run.__name__
         if name in ATTACKS:
             raise ValueError(f"two attacks are called {name}")
         ATTACKS[name] = Registered(name, stage, friend, quick, run)

@@ -114,7 +114,7 @@ class Director:
             figures.honest.lost += later.lost
             figures.honest.failed += later.failed
             figures.honest.turned_away += later.turned_away
-            figures.honest.waiting = later.waiting
+            figures.honest.waiting = later.waiting if patience > SHORT else 0
             back = figures.rss_after <= figures.rss_quiet + BACK
             gone = figures.descriptors_after <= figures.descriptors_quiet + DESCRIPTORS_LEFT
             if (back and gone and not later.waiting) or time.monotonic() > until or not stage.victim.alive:

@@ -209,8 +209,8 @@ class TerminalStage(Stage):
         self.victim = Worker(process, self.folder / "victim.err")
         place = await self._place()
         self.target = Target("127.0.0.1", place["port"], place["key"], pid=process.pid)
-        arguments = (place["ticket"], str(place["port"]), place["key"], "0", "ping")
-        self.honest = await Worker.start(self.folder / "honest.err", *self._module("honest", *arguments))
+        command = self._module("honest", place["ticket"], str(place["port"]), place["key"], "0", "ping")
+        self.honest = await Worker.start(self.folder / "honest.err", *command)
         await self.honest.line()
 
     async def _place(self) -> dict[str, Any]:

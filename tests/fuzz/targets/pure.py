@@ -104,7 +104,10 @@ def _is_slice(value: Any) -> bool:
     return kinds == [int, int, bytes] and value[0] >= 0 and value[1] >= 0
 
 
-@target(lambda: [codec.pack(value) for value in (None, {"a": [1, 2.5, b"x"]}, [[], [[]]])])
+VALUES: tuple[Any, ...] = (None, {"a": [1, 2.5, b"x"]}, [[], [[]]])
+
+
+@target(lambda: [codec.pack(value) for value in VALUES])
 def payload() -> Run:
     return typed(codec.decode)
 

@@ -69,7 +69,7 @@ async def hello_flood(it: Attack) -> None:
     await it.several(one, 32)
 
 
-@attack()
+@attack(quick=False)
 async def half_handshakes(it: Attack) -> None:
     """Handshakes that come a byte at a time, on hundreds of connections."""
     await it.go()
@@ -97,7 +97,7 @@ async def fresh_keys(it: Attack) -> None:
     await it.several(one, 24)
 
 
-@attack()
+@attack(quick=False)
 async def same_key(it: Attack) -> None:
     """Whole handshakes with one key, each of which takes over from the one before."""
     await it.go()
@@ -135,7 +135,7 @@ async def buffers(it: Attack) -> None:
     await it.rest()
 
 
-@attack()
+@attack(quick=False)
 async def byte_by_byte(it: Attack) -> None:
     """Sealed frames that come a byte at a time, on many links."""
     await it.go()

@@ -99,7 +99,7 @@ async def odd_values(it: Attack) -> None:
     await it.flood(lambda link: link.seal(frame(events=[Event("chat", "ms", value) for value in odd * 100])))
 
 
-@attack()
+@attack(quick=False)
 async def bad_seals(it: Attack) -> None:
     """Frames of a session that do not open: each link ends with the first one, and the next one comes."""
     await it.go()

@@ -49,7 +49,7 @@ async def pongs(it: Attack) -> None:
     await small(it, Pong(1))
 
 
-@attack()
+@attack(quick=False)
 async def agains(it: Attack) -> None:
     """Asks to have streams sent again that there are not."""
     link = await it.link()
@@ -58,7 +58,7 @@ async def agains(it: Attack) -> None:
     await it.pour(chunks, link)
 
 
-@attack()
+@attack(quick=False)
 async def closes(it: Attack) -> None:
     """Comes with a fresh key, says Close, and comes again."""
     await it.go()
@@ -105,7 +105,7 @@ async def big_frame_of_tombstones(it: Attack) -> None:
     await big(it, frame(batches=batches))
 
 
-@attack()
+@attack(quick=False)
 async def big_frame_of_events(it: Attack) -> None:
     """One frame in parts with as many events as fit, each on a topic of its own."""
     base = "a.b.c.d.e.f.g.h"

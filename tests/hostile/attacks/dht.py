@@ -60,7 +60,7 @@ async def send(it: Attack, make: Callable[[], bytes], source: str = "") -> None:
                 return
 
 
-@attack()
+@attack(quick=False)
 async def dht_queries(it: Attack) -> None:
     """Queries as fast as they can be sent."""
     await send(it, lambda: pack_find(query(os.urandom(8), it.target.dht_port)))
@@ -111,7 +111,7 @@ async def dht_posing_nodes(it: Attack) -> None:
     await send(it, make)
 
 
-@attack()
+@attack(quick=False)
 async def dht_records(it: Attack) -> None:
     """Records of hundreds of keys, each under its name, with a token that is good."""
     udp = await datagrams(it, it.source)

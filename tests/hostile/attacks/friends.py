@@ -45,7 +45,7 @@ async def friend_fills_a_queue(it: Attack) -> None:
     await it.flood(messages("work", b"\xc0", 100), FRIEND)
 
 
-@attack(friend=True)
+@attack(friend=True, quick=False)
 async def friend_asks_for_much(it: Attack) -> None:
     """Requests with large replies, none of which is confirmed."""
     await it.go()
@@ -59,7 +59,7 @@ async def friend_floods_events(it: Attack) -> None:
     await it.flood(events("hang", BLOB, 4), FRIEND)
 
 
-@attack(friend=True)
+@attack(friend=True, quick=False)
 async def friend_sends_bombs(it: Attack) -> None:
     """Payloads of a quarter of a million empty lists."""
     payload = b"\xdd" + (250_000).to_bytes(4) + b"\x90" * 250_000
@@ -88,7 +88,7 @@ async def friend_sends_large_messages(it: Attack) -> None:
     await it.flood(make, FRIEND)
 
 
-@attack(friend=True)
+@attack(friend=True, quick=False)
 async def friend_reconnects(it: Attack) -> None:
     """Handshakes one after the other, each of which takes over from the one before."""
     await it.go()

@@ -57,7 +57,7 @@ async def messages_to_hanging(it: Attack) -> None:
     await it.flood(messages("hang", BLOB, 4))
 
 
-@attack()
+@attack(quick=False)
 async def events_to_hanging(it: Attack) -> None:
     """Large events to a handler that never ends."""
     await it.go()
@@ -78,7 +78,7 @@ async def queue_before_friends(it: Attack) -> None:
     await it.flood(messages("work", b"\xc0", 100))
 
 
-@attack()
+@attack(quick=False)
 async def queue_of_many_keys(it: Attack) -> None:
     """The same by fifty keys, so that no turn between senders helps alone."""
     await it.go()
@@ -139,7 +139,7 @@ async def refusals(it: Attack) -> None:
     await it.flood(messages("refuse", b"\xc0", 50))
 
 
-@attack()
+@attack(quick=False)
 async def unhandled(it: Attack) -> None:
     """Messages of 1 KB that nobody listens to."""
     await it.go()
@@ -153,7 +153,7 @@ async def small_messages(it: Attack) -> None:
     await it.flood(messages("chat", b"\xc0", 1))
 
 
-@attack()
+@attack(quick=False)
 async def large_messages(it: Attack) -> None:
     """Durable messages of 120 KB that are handled at once."""
     await it.go()

@@ -21,7 +21,7 @@ async def relay_empty_messages(it: Attack) -> None:
     await pour(it, framed(b"\x90") * 8000)
 
 
-@attack(RELAY)
+@attack(RELAY, quick=False)
 async def relay_single_items(it: Attack) -> None:
     """One item a message, of a kind that is ignored."""
     await pour(it, said(Pause(b"k" * 32)) * 2000)
@@ -40,7 +40,7 @@ async def relay_fragments(it: Attack) -> None:
     await pour(it, one)
 
 
-@attack(RELAY)
+@attack(RELAY, quick=False)
 async def relay_links_to_nobody(it: Attack) -> None:
     """Opens links to thousands of keys that are not there."""
     made = [said(*(Open(os.urandom(32), n, b"") for n in range(4000))) for _ in range(10)]
@@ -65,7 +65,7 @@ async def relay_frames_to_nobody(it: Attack) -> None:
     await pour(it, said(*(Data(os.urandom(32), n, b"") for n in range(4000))))
 
 
-@attack(RELAY)
+@attack(RELAY, quick=False)
 async def relay_notes_nothing(it: Attack) -> None:
     """Notes endings that it was never told."""
     await pour(it, said(*(Noted(n) for n in range(4000))))
@@ -77,7 +77,7 @@ async def relay_takes_nothing(it: Attack) -> None:
     await pour(it, said(*[Taken(list(range(4000)))] * 20))
 
 
-@attack(RELAY)
+@attack(RELAY, quick=False)
 async def relay_noise_to_the_honest(it: Attack) -> None:
     """Frames of 200 KB to somebody honest, who has no link to it."""
     honest = bytes.fromhex(it.target.honest[-1])

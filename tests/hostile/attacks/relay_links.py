@@ -77,7 +77,7 @@ async def relay_silent_connections(it: Attack) -> None:
     await hold(it, b"", MANY)
 
 
-@attack(RELAY)
+@attack(RELAY, quick=False)
 async def relay_half_requests(it: Attack) -> None:
     """As many whose request has no end."""
     await hold(it, REQUEST, MANY)
@@ -108,7 +108,7 @@ async def relay_sign_in_flood(it: Attack) -> None:
     await it.several(one, 16)
 
 
-@attack(RELAY)
+@attack(RELAY, quick=False)
 async def relay_bad_sign_in_flood(it: Attack) -> None:
     """Signs in with signatures that are wrong."""
     await it.go()
@@ -123,7 +123,7 @@ async def relay_bad_sign_in_flood(it: Attack) -> None:
     await it.several(one, 16)
 
 
-@attack(RELAY)
+@attack(RELAY, quick=False)
 async def relay_same_key_flood(it: Attack) -> None:
     """Signs in with one key, each time displacing itself."""
     me = Identity.generate()
@@ -159,6 +159,19 @@ async def relay_page_flood(it: Attack) -> None:
         await wire.gone.wait()
 
     await it.several(one, 16)
+
+
+@attack(RELAY)
+async def relay_more_behind_a_page(it: Attack) -> None:
+    """Asks for a page, and sends noise behind the request: found by make fuzz, a traceback for each."""
+    await it.go()
+
+    async def one() -> None:
+        wire = await plain(it)
+        await wire.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + b"\x82\x81\0\0\0\0===")
+        await wire.gone.wait()
+
+    await it.several(one, 4)
 
 
 @attack(RELAY)
@@ -229,7 +242,7 @@ async def relay_fills_a_box(it: Attack) -> None:
     await mail(it, 100_000, [bytes.fromhex(it.target.honest[0])], 4)
 
 
-@attack(RELAY)
+@attack(RELAY, quick=False)
 async def relay_small_mail(it: Attack) -> None:
     """Leaves the smallest letters for thousands of keys that nobody has."""
     await mail(it, 1, [os.urandom(32) for _ in range(4000)], 2)
@@ -247,7 +260,7 @@ async def tls_silent_connections(it: Attack) -> None:
     await hold(it, b"", MANY, encrypted=False)
 
 
-@attack(TLS_RELAY)
+@attack(TLS_RELAY, quick=False)
 async def tls_half_handshakes(it: Attack) -> None:
     """TLS handshakes that stop in the middle of the first record."""
     await hold(it, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + os.urandom(100), MANY, encrypted=False)

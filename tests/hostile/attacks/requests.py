@@ -41,7 +41,7 @@ async def friend_requests(it: Attack) -> None:
     await it.several(one, 8)
 
 
-@attack()
+@attack(quick=False)
 async def friend_request_repeated(it: Attack) -> None:
     """One key asks to be a friend without end, and sends to friends' topics what is left with it meanwhile."""
     seqs = count(1)
@@ -72,7 +72,7 @@ async def false_receipts(it: Attack) -> None:
         await it.within(link.send(frame(batches=[Batch(0, 1, 1, [record], [])])))
 
 
-@attack()
+@attack(quick=False)
 async def signals(it: Attack) -> None:
     """Signals of attempts that there are not, as fast as they are taken."""
     made = [

@@ -16,7 +16,7 @@ TOP = 2**52
 REPLAYED_BY = 300  # keys
 
 
-@attack()
+@attack(quick=False)
 async def new_streams(it: Attack) -> None:
     """A message in each of thousands of new streams, over all lanes."""
     epoch = 0
@@ -118,7 +118,7 @@ async def bases(it: Attack) -> None:
     await it.rest()
 
 
-@attack()
+@attack(quick=False)
 async def pieces(it: Attack) -> None:
     """Messages in pieces over many streams, none of which is ever whole."""
     record = encode_packet(Record(1, soon(), "chat", "ms", bytes(10_000_000)))
@@ -191,7 +191,7 @@ async def expired(it: Attack) -> None:
     await it.flood(make)
 
 
-@attack()
+@attack(quick=False)
 async def replays_of_fresh_keys(it: Attack) -> None:
     """Hundreds of fresh keys say something, and then one key says its first message again in every epoch."""
     await it.go()
@@ -231,7 +231,7 @@ async def floor_jumps(it: Attack) -> None:
         await it.pause(0.02)
 
 
-@attack()
+@attack(quick=False)
 async def control_topics(it: Attack) -> None:
     """Events on topics that nobody may send: errors by the hundred thousand."""
     number = 0

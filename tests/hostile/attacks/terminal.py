@@ -83,7 +83,7 @@ async def terminal_of_a_client(it: Attack) -> None:
         it.findings.append("the commands said nothing")
 
 
-@attack(TERMINAL)
+@attack(TERMINAL, quick=False)
 async def terminal_of_a_guest(it: Attack) -> None:
     """A relay that says goodbye with escapes to a node that would be its guest."""
     await it.go()
