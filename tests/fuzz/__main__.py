@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 JOBS = 2
-SHORTEST = 1  # seconds: what libFuzzer counts in
 
 
 def main() -> int:
@@ -48,8 +47,9 @@ def main() -> int:
 
 def run(names: list[str], seconds: float, jobs: int, folder: Path, keep: bool) -> int:
     """Give each target its share of the time, ``jobs`` of them at a time."""
-    share = max(SHORTEST, int(seconds * jobs / len(names)))
+    share = seconds * jobs / sum(TARGETS[name].weight for name in names)
     from tests.fuzz.slices import Slice, Verdict  # imports the platform, which has to be instrumented before
+    from tests.fuzz.target import TARGETS
 
     waiting, running, verdicts = list(names), dict[int, Slice](), list[Verdict]()
     while waiting or running:

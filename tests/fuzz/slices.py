@@ -37,8 +37,9 @@ class Verdict(NamedTuple):
 class Slice:
     """The share of one target."""
 
-    def __init__(self, name: str, folder: Path, seconds: int) -> None:
-        self._target, self._seconds = TARGETS[name], seconds
+    def __init__(self, name: str, folder: Path, share: float) -> None:
+        self._target = TARGETS[name]
+        self._seconds = max(1, round(share * self._target.weight))  # whole ones, in which libFuzzer counts
         self._corpus, self._log, self._found = folder / name, folder / f"{name}.log", folder / f"{name}.finds"
 
     def start(self) -> int:
