@@ -47,10 +47,10 @@ def main() -> int:
 
 def run(names: list[str], seconds: float, jobs: int, folder: Path, keep: bool) -> int:
     """Give each target its share of the time, ``jobs`` of them at a time."""
-    share = seconds * jobs / sum(TARGETS[name].weight for name in names)
     from tests.fuzz.slices import Slice, Verdict  # imports the platform, which has to be instrumented before
     from tests.fuzz.target import TARGETS
 
+    share = seconds * jobs / sum(TARGETS[name].weight for name in names)
     waiting, running, verdicts = list(names), dict[int, Slice](), list[Verdict]()
     while waiting or running:
         while waiting and len(running) < jobs:
