@@ -118,7 +118,7 @@ class Attack:
             try:
                 link = await self.within(self.link(identity))
                 while not self.over:
-                    await self.within(link.write(make(link)))
+                    await self.within(link.put(make))
                     await asyncio.sleep(pause)
             except Gone:
                 await self.pause(0.02)
@@ -130,6 +130,8 @@ class Attack:
                 if self.over:
                     break
                 await self.within(link.write(chunk))
+            else:
+                link.release()
         self.notes.setdefault("closed for", link.closed_for)
 
     async def within(self, done: Awaitable[Any]) -> Any:

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any, Final, cast
 
 from mmplatform.codec import pack
@@ -76,13 +77,16 @@ class Wire(asyncio.Protocol):
 
     async def write(self, data: bytes | bytearray) -> None:
         """Send ``data`` once there is room. Raises Gone."""
+        await self.room()
+        self.write_now(data)
+
+    async def room(self) -> None:
+        """Wait until the other end has read enough. Raises Gone."""
         await self._room.wait()
         if self.gone.is_set():
             raise Gone("closed by the other end")
-        self._traffic.sent += len(data)
-        self.transport.write(data)
 
-    def write_now(self, data: bytes) -> None:
+    def write_now(self, data: bytes | bytearray) -> None:
         """Send ``data`` whether there is room or not."""
         if not self.gone.is_set():
             self._traffic.sent += len(data)
@@ -112,6 +116,8 @@ class RawLink(Wire):
         self.heard: Callable[[Packet], None] | None = None
         self.machine = Initiator(identity, record, server, lambda: resume, secrets.token_bytes)
         self.session: Session | None = None
+        self.holding = False  # whether frames are sealed that are not written yet: answers would come out of turn
+        self._owed: list[int] = []  # pings that are answered later
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._buffer = bytearray()
 
@@ -153,17 +159,44 @@ class RawLink(Wire):
             sealed += len(frame).to_bytes(4) + frame
         return bytes(sealed)
 
+    def seal_ahead(self, packets: Iterable[bytes], each: int = 500) -> list[bytes]:
+        """Seal many packets before they are written; pings that come meanwhile are answered by :meth:`release`."""
+        self.holding = True
+        rest, chunks = iter(packets), list[bytes]()
+        while batch := list(islice(rest, each)):
+            chunks.append(self.seal(*batch))
+        return chunks
+
+    def release(self) -> None:
+        """Answer what was asked: all that was sealed ahead is written."""
+        self.holding = False
+        for number in self._owed:
+            self._frame_out(self.seal(Pong(number))[4:])
+        self._owed = []
+
     def seal_parts(self, data: bytes, total: int = 0) -> Iterable[bytes]:
         """Yield the bytes that carry ``data``, an encoded packet too large for one frame."""
         for offset in range(0, len(data), SLICE):
             yield self.seal(Part(offset, total or len(data), data[offset : offset + SLICE]))
 
+    def parts_ahead(self, data: bytes) -> list[bytes]:
+        """Seal the parts of a large packet before they are written."""
+        self.holding = True
+        return list(self.seal_parts(data))
+
     async def send(self, *packets: Packet | bytes) -> None:
-        await self.write(self.seal(*packets))
+        """Send packets, sealed once there is room: an answer to a ping must not get between the two. Raises Gone."""
+        await self.put(lambda _: self.seal(*packets))
+
+    async def put(self, make: "Callable[[RawLink], bytes]") -> None:
+        """Send what ``make`` seals, once there is room. Raises Gone."""
+        await self.room()
+        self.write_now(make(self))
 
     async def send_large(self, data: bytes) -> None:
-        for part in self.seal_parts(data):
-            await self.write(part)
+        """Send an encoded packet in parts. Raises Gone."""
+        for offset in range(0, len(data), SLICE):
+            await self.send(Part(offset, len(data), data[offset : offset + SLICE]))
 
     # What comes in.
 
@@ -186,7 +219,9 @@ class RawLink(Wire):
                 self.ready.set_result(None)
 
     def _packet(self, packet: Packet) -> None:
-        if isinstance(packet, Ping):
+        if isinstance(packet, Ping) and self.holding:
+            self._owed.append(packet.id)
+        elif isinstance(packet, Ping):
             self._frame_out(self.seal(Pong(packet.id))[4:])
         elif not isinstance(packet, Frame | Part | Pong):
             self.closed_for = getattr(packet, "reason", self.closed_for)

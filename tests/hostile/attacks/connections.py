@@ -147,9 +147,10 @@ async def byte_by_byte(it: Attack) -> None:
             return
         link = links.pop()
         while not it.over:
-            for byte in link.seal(frame(events=[Event("chat", "ms", b"\xc0")])):
+            for byte in b"".join(link.seal_ahead([frame(events=[Event("chat", "ms", b"\xc0")])])):
                 await link.write(bytes([byte]))
                 await it.pause(0.005)
+            link.release()
 
     await it.several(one, 100)
 

@@ -18,7 +18,7 @@ from tests.hostile.attack import Attack
 from tests.hostile.raw_link import RawLink, frame
 from tests.hostile.registry import attack
 
-PREPARED = 60_000  # small frames that are sealed before the attack begins
+PREPARED = 30_000  # small frames that are sealed before the attack begins
 LATER = 10_000_000  # milliseconds until what should not expire does
 
 
@@ -31,7 +31,7 @@ async def small(it: Attack, packet: object) -> None:
     """Prepare very many of one packet, then write them as fast as they are taken, and go on after that."""
     link = await it.link()
     one = packet if isinstance(packet, bytes) else pack(packet)
-    chunks = [link.seal(*[one] * 500) for _ in range(PREPARED // 500)]
+    chunks = link.seal_ahead(one for _ in range(PREPARED))
     await it.go()
     await it.pour(chunks, link)
     await it.flood(lambda link: link.seal(*[one] * 100))
@@ -53,7 +53,7 @@ async def pongs(it: Attack) -> None:
 async def agains(it: Attack) -> None:
     """Asks to have streams sent again that there are not."""
     link = await it.link()
-    chunks = [link.seal(*[Again(n % 4, base * 500 + n) for n in range(500)]) for base in range(PREPARED // 500)]
+    chunks = link.seal_ahead(pack(Again(number % 4, number)) for number in range(PREPARED))
     await it.go()
     await it.pour(chunks, link)
 
@@ -80,10 +80,8 @@ async def empty_frames(it: Attack) -> None:
 async def small_requests(it: Attack) -> None:
     """One request a frame, to a topic that nobody serves."""
     link = await it.link()
-    chunks = [
-        link.seal(*[frame(now=1, floor=n, requests=[Request(n + 1, "x", "ms", b"")]) for n in range(low, low + 500)])
-        for low in range(0, PREPARED // 2, 500)
-    ]
+    asked = (frame(now=1, floor=n, requests=[Request(n + 1, "x", "ms", b"")]) for n in range(PREPARED))
+    chunks = link.seal_ahead(asked)
     await it.go()
     await it.pour(chunks, link)
 
@@ -120,7 +118,7 @@ async def big_frame_of_requests(it: Attack) -> None:
 
 async def big(it: Attack, encoded: bytes) -> None:
     link = await it.link()
-    chunks = list(link.seal_parts(encoded))
+    chunks = link.parts_ahead(encoded)
     await it.go()
     it.notes["frame"] = len(encoded)
     await it.pour(chunks, link)

@@ -25,7 +25,7 @@ async def friend_sends_a_big_frame(it: Attack) -> None:
     ]
     encoded = frame(batches=batches)
     link = await it.link(FRIEND)
-    chunks = list(link.seal_parts(encoded))
+    chunks = link.parts_ahead(encoded)
     await it.go()
     await it.pour(chunks, link)
     await it.rest()

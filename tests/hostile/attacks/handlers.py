@@ -87,7 +87,7 @@ async def queue_of_many_keys(it: Attack) -> None:
     while not it.over and links:
         for link, make in makers:
             if not link.gone.is_set():
-                await it.within(link.write(make(link)))
+                await it.within(link.put(make))
         await it.pause(0.05)
 
 
@@ -100,7 +100,7 @@ async def unconfirmed_replies(it: Attack) -> None:
         link = await it.link()
         make = requests("echo", payload, 1)
         while not it.over:
-            await link.write(make(link))
+            await link.put(make)
 
     await it.go()
     await it.several(one_key, 10)
@@ -120,7 +120,7 @@ async def unread_replies(it: Attack) -> None:
         link.transport.pause_reading()
         make = requests("echo", BLOB, 4)
         while not it.over:
-            await link.write(make(link))
+            await link.put(make)
 
     await it.several(one_key, 16)
 
@@ -168,7 +168,7 @@ async def unasked_answers(it: Attack) -> None:
         link = await it.link()
         make = messages("bot", b"\xc0", 50)
         for _ in range(20):
-            await link.write(make(link))
+            await link.put(make)
         await it.pause(0.2)
         link.abort()
 

@@ -56,7 +56,7 @@ async def friend_request_repeated(it: Attack) -> None:
     link = await it.link()
     await it.go()
     while not it.over:
-        await it.within(link.write(make(link)))
+        await it.within(link.put(make))
 
 
 @attack()

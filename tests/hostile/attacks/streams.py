@@ -36,7 +36,8 @@ async def repeats(it: Attack) -> None:
     """The same message again and again: each asks for an acknowledgement."""
     link = await it.link()
     record = Record(1, soon(), "chat", "ms", b"\xc0")
-    chunks = [link.seal(*[frame(batches=[Batch(2, 1, 1, [record], [])])] * 200) for _ in range(150)]
+    again = frame(batches=[Batch(2, 1, 1, [record], [])])
+    chunks = link.seal_ahead(again for _ in range(30_000))
     await it.go()
     await it.pour(chunks, link)
 
@@ -157,10 +158,7 @@ async def half_frames(it: Attack) -> None:
 async def parts_of_a_byte(it: Attack) -> None:
     """A frame in parts of one byte each."""
     link = await it.link()
-    chunks = [
-        link.seal(*[pack(Part(offset, 2**20, b"x")) for offset in range(low, low + 500)])
-        for low in range(0, 60_000, 500)
-    ]
+    chunks = link.seal_ahead(pack(Part(offset, 2**20, b"x")) for offset in range(30_000))
     await it.go()
     await it.pour(chunks, link)
 
@@ -227,7 +225,7 @@ async def floor_jumps(it: Attack) -> None:
         for _ in range(20):
             floor += 70_000
             made.append(frame(requests=[Request(5, "x", "ms", b"")], now=1, floor=floor))
-        await it.within(link.write(link.seal(*made)))
+        await it.within(link.send(*made))
         await it.pause(0.02)
 
 
