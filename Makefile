@@ -4,7 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-# What can be set: make test T=tests/mmplatform/messaging, make bench QUICK=1, make chaos CYCLES=20 RELAY=1, or LAST_METRE=1
+# What can be set: make test T=tests/mmplatform/messaging, make bench QUICK=1, make chaos CYCLES=20 RELAY=1, or LAST_METRE=1,
+# make hostile ONLY=pings,gaps SECONDS=5, make fuzz SECONDS=600 ONLY=packet
 PYTHON ?= python3
 T ?=
 JOBS ?= 2
@@ -16,6 +17,8 @@ LAST_METRE ?=
 STORE ?= sqlite
 CYCLES ?= $(if $(RELAY)$(LAST_METRE),100,200)
 NODES ?= 200
+ONLY ?=
+SECONDS ?=
 SEED ?= 1
 VERSION ?=
 OUT ?=
@@ -24,6 +27,8 @@ BENCH := benchmarks.run
 NAT := tests.netns.matrix
 CHAOS := $(if $(LAST_METRE),tests.chaos.last_metre,tests.chaos)
 DHT_SIM := tests.sim.dht
+HOSTILE := tests.hostile
+FUZZING := tests.fuzz
 TEST_PARTS := redis-server openssl
 BROWSER_PARTS := chromium
 NAT_PARTS := iproute2 nftables
@@ -36,6 +41,7 @@ RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 DOCS := $(VENV)/.installed-docs
 PUBLISHING := $(VENV)/.installed-release
+FUZZER := $(VENV)/.installed-fuzz
 NPM := $(BIN)/python -m tests.clients.node
 PEERS := $(VENV)/.installed-bench
 NODE := $(VENV)/.installed-node
@@ -71,7 +77,7 @@ define client_packages
 $(MAKE) --no-print-directory $(CLIENT) || { echo "== could not be installed; the tests of the browser client are skipped"; $(IN_CI_FAIL); }
 endef
 
-.PHONY: help demo test test-all check format bench bench-relay chaos dht-sim nat docs release clean
+.PHONY: help demo test test-all check format bench bench-relay chaos hostile fuzz dht-sim nat docs release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf '  make %-11s %s\n' "$$name" "$$what"; done
@@ -114,6 +120,13 @@ bench-relay: $(PEERS) ## relays: beside brokers, idle connections, a flood, a de
 chaos: $(DEV) ## SIGKILLs and cuts at random points under load (CYCLES=200; RELAY=1 STORE=redis; LAST_METRE=1)
 	@$(BIN)/python -m $(CHAOS) --cycles $(CYCLES) $(if $(RELAY),--relay $(STORE))
 
+hostile: $(DEV) ## attacks of one stranger, or one friend, beside honest peers (ONLY=name,name; SECONDS=3; QUICK=1)
+	@PYTHONPATH=.:relay:services:transports $(BIN)/python -m $(HOSTILE) $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(SECONDS),--seconds $(SECONDS))
+
+fuzz: $(FUZZER) ## every parser that takes bytes of others, with atheris (SECONDS=60; ONLY=name,name)
+	@PYTHONPATH=.:relay:services:transports $(BIN)/python -m $(FUZZING) --seconds $(or $(SECONDS),60) $(if $(ONLY),--only $(ONLY))
+
 dht-sim: $(DEV) ## the DHT on a lossy, hostile virtual network, beside the stock package (NODES=200 SEED=1)
 	@PYTHONPATH=.:relay:services:transports $(BIN)/python -m $(DHT_SIM) --nodes $(NODES) --seed $(SEED)
 
@@ -154,6 +167,11 @@ $(DOCS): $(RUN)
 $(PUBLISHING): $(RUN)
 	@echo "== installing what a release needs"
 	@$(INSTALL) -e '.[release]'
+	@touch $@
+
+$(FUZZER): $(DEV)
+	@echo "== installing the fuzzer"
+	@$(INSTALL) -e '.[fuzz]'
 	@touch $@
 
 $(PEERS): $(RUN)

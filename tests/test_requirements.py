@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ("mmplatform", "relay", "services", "transports")
-FOR_DEVELOPERS = {"node", "testing", "test", "check", "docs", "bench", "release"}
+FOR_DEVELOPERS = {"node", "testing", "test", "check", "docs", "bench", "release", "fuzz"}
 FOR_AUTHORS = {"pytest", "pytest-asyncio"}  # of [testing], for mm_transports.testing
 OURSELVES = "mm-platform"
 

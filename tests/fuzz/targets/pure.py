@@ -1,0 +1,268 @@
+"""Parsers that are functions: bytes in, a value or a typed error out."""
+
+import base64
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from mm_services.kademlia.protocol import records as dht_records
+from mm_services.kademlia.protocol import wire as dht_wire
+from mm_services.mdns import announcement
+from mm_services.stock_kademlia.protocol import records as stock_records
+from mm_transports.relay.protocol.address import parse_relay
+from mm_transports.relay.protocol.wire import decode_items, encode_items
+from mm_transports.tcp import parse_address
+from mm_transports.webrtc.protocol import sdp
+from mm_transports.webrtc.protocol.pieces import Assembly
+from mm_transports.webrtc.protocol.signalling import decode_signal, encode_signal
+from mmplatform import codec
+from mmplatform.delivery import receipts, wire
+from mmplatform.delivery.fragments import Assembler, Budget
+from mmplatform.durable import inbox_rows
+from mmplatform.errors import InvalidKey, MMError, ProtocolError
+from mmplatform.identity.keys import Identity, SignId, digest, raw_key
+from mmplatform.identity.nodeinfo import LABEL, NodeInfo
+from mmplatform.identity.ticket import LABEL as TICKET_LABEL
+from mmplatform.identity.ticket import PREFIX, parse_ticket
+from mmplatform.links.stun import parse_url
+from tests.fuzz.target import Run, hexes, target, texts, vectors
+
+NOW = 1_799_999_000
+ME = Identity.from_seed(b"fuzzing".ljust(32, b"."))
+BOX_KEY = raw_key(ME.box_id)
+
+
+def typed(parse: Callable[[bytes], Any], *allowed: type[Exception]) -> Run:
+    """Return what calls ``parse`` and lets its documented errors pass."""
+
+    def run(data: bytes) -> None:
+        with contextlib.suppress(MMError, *allowed):
+            parse(data)
+
+    return run
+
+
+def text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+@target(hexes("delivery", "hex", "packets", "invalid"))
+def packet() -> Run:
+    """A packet, which must be the same when it is encoded and decoded again."""
+
+    def parse(data: bytes) -> None:
+        found = wire.decode_packet(data)
+        assert wire.decode_packet(wire.encode_packet(found)) == found
+
+    return typed(parse)
+
+
+@target(hexes("delivery", "hex", "resume", "invalid"))
+def resumption() -> Run:
+    return typed(wire.decode_resume)
+
+
+@target(lambda: [codec.pack([1, 2**45, "chat", "ms", b"\xc0"]), codec.pack([1, 0, "", "", b""])])
+def record_in_pieces() -> Run:
+    return typed(wire.decode_record)
+
+
+@target(hexes("delivery", "hex", "receipts", "invalidReceipts"))
+def receipt() -> Run:
+    return typed(receipts.decode_receipt)
+
+
+@target(lambda: [codec.pack([[0, 6, b"abc"], [3, 6, b"def"], [0, 2, b"xy"]])])
+def parts() -> Run:
+    """Slices of values, in any order: what is held must always be what is counted."""
+
+    def parse(data: bytes) -> None:
+        slices = codec.unpack(data)
+        budget = Budget(1000)
+        assembler = Assembler(budget, 800)
+        try:
+            for offset, total, piece in slices:
+                assembler.add(offset, total, piece)
+                assert budget.used == assembler.held
+        finally:
+            assert 0 <= budget.used <= 1000
+
+    def run(data: bytes) -> None:
+        try:
+            slices = codec.unpack(data)
+        except Exception:
+            return
+        if isinstance(slices, list) and all(_is_slice(one) for one in slices):
+            with contextlib.suppress(ProtocolError):
+                parse(data)
+
+    return run
+
+
+def _is_slice(value: Any) -> bool:
+    kinds = [type(one) for one in value] if isinstance(value, list) else []
+    return kinds == [int, int, bytes] and value[0] >= 0 and value[1] >= 0
+
+
+VALUES: tuple[Any, ...] = (None, {"a": [1, 2.5, b"x"]}, [[], [[]]])
+
+
+@target(lambda: [codec.pack(value) for value in VALUES])
+def payload() -> Run:
+    return typed(codec.decode)
+
+
+@target(hexes("nodeinfo", "record", "valid", "invalid"))
+def node_record() -> Run:
+    return typed(lambda data: NodeInfo.decode(data, NOW))
+
+
+@target(hexes("nodeinfo", "record", "valid"))
+def node_record_signed() -> Run:
+    """A record whose fields are anybody's, and whose signature is good."""
+
+    def parse(data: bytes) -> None:
+        fields = codec.decode(data)
+        if not isinstance(fields, list) or len(fields) != 7:
+            return
+        _, _, mail_key, addresses, seq, expires, _ = fields
+        if not (isinstance(mail_key, bytes) and isinstance(addresses, list) and type(seq) is type(expires) is int):
+            return
+        if not all(isinstance(one, str) and one.isascii() for one in addresses) or min(seq, expires) < 0:
+            return
+        numbers = [number.to_bytes(8) for number in (seq, expires) if number < 2**64]
+        parts = [ME.sign_key, BOX_KEY, mail_key, *numbers, *(one.encode("ascii") for one in addresses)]
+        record = codec.encode([ME.sign_key, BOX_KEY, mail_key, addresses, seq, expires, ME.sign(LABEL, *parts)])
+        info = NodeInfo.decode(record, NOW)
+        assert info.encode() == record
+        assert NodeInfo.from_payload(info.payload(), NOW) == info
+
+    return typed(parse)
+
+
+@target(texts("nodeinfo", "ticket", "tickets"))
+def ticket_text() -> Run:
+    return typed(lambda data: parse_ticket(text(data), NOW))
+
+
+@target(hexes("nodeinfo", "record", "valid", "invalid"))
+def ticket_behind_its_checksum() -> Run:
+    def parse(data: bytes) -> None:
+        body = base64.b32encode(data + digest(TICKET_LABEL, data)[:4]).decode().rstrip("=").lower()
+        parse_ticket(PREFIX + body, NOW)
+
+    return typed(parse)
+
+
+@target(hexes("relay", "hex", "messages", "invalidMessages"))
+def relay_items() -> Run:
+    def parse(data: bytes) -> None:
+        items = decode_items(data)
+        assert decode_items(encode_items(items)) == items
+
+    return typed(parse)
+
+
+@target(lambda: [b"relay+wss://relay.example:8443/path/" + b"A" * 43, b"tcp://[::1]:4000", b"stun:host:3478"])
+def addresses() -> Run:
+    def parse(data: bytes) -> None:
+        for parser in (parse_relay, parse_address, parse_url):
+            with contextlib.suppress(ValueError):
+                parser(text(data))
+
+    return typed(parse)
+
+
+@target(hexes("directory", "hex", "datagrams", "invalidDatagrams"))
+def dht_datagram() -> Run:
+    return typed(dht_wire.parse)
+
+
+@target(hexes("directory", "record", "records", "invalidRecords"))
+def dht_record() -> Run:
+    return typed(lambda data: dht_records.open_record(data, NOW))
+
+
+@target(lambda: [codec.pack([b"", "status", b"x", 1, NOW + 3600, b""])])
+def dht_record_signed() -> Run:
+    """An application record with a signature that is good."""
+
+    def parse(data: bytes) -> None:
+        fields = codec.decode(data)
+        if isinstance(fields, list) and [type(one) for one in fields[1:5]] == [str, bytes, int, int]:
+            made = dht_records.make_record(ME, *fields[1:5])
+            assert dht_records.open_record(made, NOW).name == fields[1]
+
+    return typed(parse)
+
+
+@target(hexes("webrtc", "hex", "signals", "invalidSignals"))
+def signal() -> Run:
+    def parse(data: bytes) -> None:
+        found = decode_signal(data)
+        assert encode_signal(found) == data
+
+    return typed(parse)
+
+
+@target(texts("webrtc", "sdp", "descriptions", "foreignDescriptions", "invalidDescriptions"))
+def description() -> Run:
+    def parse(data: bytes) -> None:
+        found = sdp.parse(text(data))
+        assert sdp.parse(found.text()) == found
+
+    return typed(parse)
+
+
+@target(texts("webrtc", "line", "usefulCandidates", "uselessCandidates", "invalidCandidates"))
+def candidate() -> Run:
+    return typed(lambda data: sdp.parse_candidate(text(data)))
+
+
+@target(lambda: [codec.pack([bytes.fromhex(one) for one in case["pieces"]]) for case in vectors("webrtc", "pieces")])
+def pieces() -> Run:
+    def parse(data: bytes) -> None:
+        assembly = Assembly(2000)
+        found = codec.decode(data)
+        for piece in found if isinstance(found, list) else []:
+            if isinstance(piece, bytes) and piece and piece[0] < 2:
+                assembly.add(piece)
+
+    return typed(parse)
+
+
+@target(lambda: [codec.pack({b"v": b"1", b"id": ME.sign_id.encode()}), codec.pack({b"v": b"1", b"r0": b"AAAA"})])
+def mdns_text() -> Run:
+    def parse(data: bytes) -> None:
+        found = codec.decode(data)
+        if isinstance(found, dict) and all(isinstance(one, bytes) for pair in found.items() for one in pair):
+            announcement.read(found, ["tcp://192.0.2.1:4000"], NOW)
+            announcement.tcp_endpoints([text(one) for one in found.values()])
+
+    return typed(parse, InvalidKey)
+
+
+@target(hexes("nodeinfo", "record", "valid"))
+def stock_values() -> Run:
+    return typed(lambda data: stock_records.newest_of([data, b"", data[:-1]], SignId(ME.sign_id), NOW))
+
+
+@target(lambda: [inbox_rows.encode_message(_kept()), _kept().key(1).encoded, _kept(error="x").key(2).encoded])
+def inbox_row() -> Run:
+    """Keys and values of the inbox, as a damaged disk may give them."""
+    key = _kept().key(1)
+
+    def parse(data: bytes) -> None:
+        inbox_rows.decode_message(key, data)
+
+    def run(data: bytes) -> None:
+        if len(data) >= 24:
+            inbox_rows.parse_key(data)
+        with contextlib.suppress(MMError):
+            parse(data)
+
+    return run
+
+
+def _kept(error: str = "") -> inbox_rows.InboxMessage:
+    return inbox_rows.InboxMessage(ME.sign_id, 2, 5, 1, "chat", "ms", b"\xc0", 10**13, 10**12, bool(error), error)

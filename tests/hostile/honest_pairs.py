@@ -1,0 +1,177 @@
+"""Honest clients of a relay: ``python -m tests.hostile.honest_pairs PORT KEY PAIRS [FOLDER]``.
+
+Each has an address of its own. The two of a pair talk over a link, a round trip every 0.2 s; some leave mail for one
+who is here and takes it, and for one who was here a moment ago; a newcomer signs in twice a second, and a balancer asks
+``/healthz``. It prints the keys of all, and for each line on the standard input what it saw since the last one.
+"""
+
+import asyncio
+import base64
+import json
+import os
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Final
+
+import uvloop
+
+from mm_transports.relay.protocol.items import (
+    Closed,
+    Data,
+    Declined,
+    Deposit,
+    Item,
+    Mail,
+    Open,
+    Stored,
+    Taken,
+)
+from mmplatform.identity.keys import Identity
+from tests.hostile.asking import RoundTrips, every, percentile
+from tests.hostile.guest import Guest, names, reach, said
+from tests.hostile.raw_link import Gone, Traffic, Wire
+from tests.hostile.verdict import Honest
+
+ASK: Final = 0.2  # seconds between two round trips of one pair
+MAIL: Final = 0.25
+COME: Final = 0.5
+HEALTH: Final = 0.5
+SOON: Final = 3.0  # seconds in which mail is stored, on any day
+LATE: Final = 30.0
+LINK: Final = 7  # the number of the link of each pair
+HOUR: Final = 3_600_000  # milliseconds
+ABSENT: Final = Identity.from_seed(b"honest, and away from the relay!")
+
+
+class Pairs:
+    """All of them; :meth:`_report` takes what was seen."""
+
+    def __init__(self, port: int, key: bytes, pairs: int, folder: str) -> None:
+        self._port, self._key, self._pairs, self._folder = port, key, pairs, folder
+        self._saw = Honest()
+        self._trips = RoundTrips()
+        self._waiting: dict[bytes, float] = {}  # mail that is not stored yet: since when
+        self._tasks: list[asyncio.Future[None]] = []
+        self._under_way: dict[tuple[int, int], int] = {}
+
+    async def run(self) -> None:
+        away = await self._guest(ABSENT, 250)
+        away.abort()
+        guests: list[Guest] = []
+        for number in range(self._pairs):
+            asks, answers = await self._guest(None, number), await self._guest(None, number)
+            guests += [asks, answers]
+            self._pair(number, asks, answers)
+        for delay, run in ((MAIL, self._mail), (COME, self._come), (HEALTH, self._health)):
+            self._tasks.append(asyncio.ensure_future(every(delay, run)))
+        self._guests = guests
+        print(json.dumps([*names([away]), *names(guests[-2:])]), flush=True)
+        while await asyncio.to_thread(sys.stdin.readline):
+            print(json.dumps(asdict(self._report())), flush=True)
+        os._exit(0)
+
+    async def _guest(self, identity: Identity | None, number: int) -> Guest:
+        guest = Guest(Traffic(), self._key, identity)
+        await reach(guest, self._port, f"127.{10 + number // 200}.{number % 200}.1", self._folder)
+        await guest.sign_in()
+        return guest
+
+    def _pair(self, number: int, asks: Guest, answers: Guest) -> None:
+        count = 0
+
+        def answer(item: Item) -> None:
+            if isinstance(item, Open | Data) and item.peer == asks.identity.sign_key:
+                _say(answers, Data(item.peer, item.link, item.data))
+            self._heard(answers, item)
+
+        def answered(item: Item) -> None:
+            if isinstance(item, Data) and (trip := self._under_way.pop((number, int.from_bytes(item.data)), None)):
+                self._trips.end(trip)
+            self._heard(asks, item)
+
+        async def ask() -> None:
+            nonlocal count
+            count += 1
+            if self._trips.full and count > 1000:
+                return
+            self._under_way[number, count] = self._trips.begin()
+            kind = Open if count == 1 else Data
+            _say(asks, kind(answers.identity.sign_key, LINK, count.to_bytes(8)))
+
+        answers.heard, asks.heard = answer, answered
+        self._tasks += [asyncio.ensure_future(every(ASK, ask)), asyncio.ensure_future(self._watch(asks))]
+        self._tasks.append(asyncio.ensure_future(self._watch(answers)))
+
+    async def _watch(self, guest: Guest) -> None:
+        await guest.gone.wait()
+        self._saw.lost.append(f"sign-in: {guest.ended_for}")
+
+    def _heard(self, guest: Guest, item: Item) -> None:
+        match item:
+            case Closed(link=link, reason=reason) if link in (0, LINK):
+                self._saw.lost.append(f"link of a pair: {reason}")
+            case Stored(id=mail_id):
+                self._waiting.pop(mail_id, None)
+            case Declined(id=mail_id, reason=reason):
+                self._waiting.pop(mail_id, None)
+                self._saw.failed.append(f"mail: {reason}")
+            case Mail(number=number):
+                _say(guest, Taken([number]))
+
+    async def _mail(self) -> None:
+        """Leave mail for the one who is away, and for one who is here."""
+        for target in (ABSENT.sign_key, self._guests[-1].identity.sign_key):
+            mail_id = os.urandom(16)
+            self._waiting[mail_id] = time.monotonic()
+            _say(self._guests[0], Deposit(target, mail_id, int(time.time() * 1000) + HOUR, bytes(2000)))
+
+    async def _come(self) -> None:
+        guest = Guest(Traffic(), self._key)
+        try:
+            await reach(guest, self._port, "127.9.9.1", self._folder)
+            await guest.sign_in()
+        except Gone as error:
+            self._saw.turned_away.append(f"sign-in: {error}")
+        guest.abort()
+
+    async def _health(self) -> None:
+        begun = time.monotonic()
+        page = _Page(Traffic())
+        with suppress(Gone):
+            await reach(page, self._port, "127.9.9.2", self._folder)
+            await page.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(page.gone.wait(), LATE)
+        page.abort()
+        if b" 200 " not in page.text[:20]:
+            self._saw.turned_away.append(f"/healthz: {bytes(page.text[:40])!r}")
+        self._saw.health = max(self._saw.health, time.monotonic() - begun)
+
+    def _report(self) -> Honest:
+        saw, self._saw = self._saw, Honest()
+        trips = self._trips.take()
+        saw.p99, saw.asked = percentile(trips), len(trips)
+        saw.waiting = sum(time.monotonic() - since > SOON for since in self._waiting.values())
+        return saw
+
+
+class _Page(Wire):
+    """A plain page."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        super().__init__(traffic)
+        self.text = bytearray()
+
+    def data_received(self, data: bytes) -> None:
+        self.text += data
+
+
+def _say(guest: Guest, item: Item) -> None:
+    guest.write_now(said(item))
+
+
+if __name__ == "__main__":
+    port, key, pairs, folder = sys.argv[1:]
+    uvloop.run(Pairs(int(port), base64.urlsafe_b64decode(key + "="), int(pairs), folder).run())
