@@ -31,8 +31,7 @@ async def at_rest(node: Platform, peer: SignId = AWAY) -> None:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No attempt follows another by itself."""
-    monkeypatch.setattr(backoff, "FIRST_DELAY", 1000.0)
-    monkeypatch.setattr(backoff.delay_after, "__defaults__", (1000.0,))
+    monkeypatch.setattr(module, "delay_after", lambda failures, chance: 1000.0)
 
 
 async def test_a_peer_at_rest_has_no_object_and_is_in_the_list_with_the_reason() -> None:
