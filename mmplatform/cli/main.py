@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -90,7 +91,7 @@ def run(arguments: list[str] | None = None) -> int:
         if debugging():
             note_trace(error)
         code, text, kind = _explained(error)
-        _complain(text, kind, "--json" in arguments)
+        _complain([text, *getattr(error, "__notes__", ())], kind, "--json" in arguments)
         return code
     finally:
         logs.switch_off()
@@ -115,14 +116,18 @@ def _explained(error: Exception) -> tuple[int, str, str]:
     return FAILED, f"{type(error).__name__}: {error} (a defect of mm; MM_DEBUG=1 shows where)", "Defect"
 
 
-def _complain(text: str, kind: str, as_json: bool) -> None:
+def _complain(texts: Sequence[str], kind: str, as_json: bool) -> None:
+    """Each of ``texts`` is a line, whatever it holds; but the help of mm itself has many."""
     if as_json:
-        emit({"error": text, "kind": kind}, err=True)
-    elif kind == "UsageError" and "\n" in text:
-        for line in text.splitlines():  # the help of mm itself
-            note(line)
+        emit({"error": "\n".join(texts), "kind": kind}, err=True)
+        return
+    first, *others = texts
+    if kind == "UsageError" and "\n" in first:
+        others = first.splitlines() + others
     else:
-        note(f"mm: {text}")
+        note(f"mm: {first}")
+    for line in others:
+        note(line)
 
 
 def _forget_stdout() -> None:

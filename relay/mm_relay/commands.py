@@ -12,6 +12,7 @@ import click
 
 from mmplatform.cli.command import OK, Command, Interrupted, Settings, execute, pass_settings
 from mmplatform.cli.output import emit, note, say
+from mmplatform.errors import LocalError
 from mmplatform.plugins import loading as plugins
 from mmplatform.plugins.server import Server
 
@@ -56,7 +57,7 @@ _LISTS: Final = (
     ("deny", "KEY", "Do not serve these; may be repeated."),
     ("federate-allow", "RELAY", "The address of a relay to work with; may be repeated."),
     ("federate-deny", "RELAY", "The address of a relay not to work with; may be repeated."),
-    ("proxies", "NETWORK", "Believe X-Forwarded-For from there, as in 127.0.0.0/8; may be repeated."),
+    ("proxies", "NETWORK", "Believe X-Forwarded-For of this proxy, as in 127.0.0.1/32; may be repeated."),
     (
         "door",
         "NAME",
@@ -101,13 +102,25 @@ def relay(settings: Settings, /, file: Path | None, demo: bool, **given: Any) ->
             flags["data"] = str(settings.data)
         elif file is None:
             flags["data"] = str(settings.data / "relay")
-        server = _server().configure(flags, file, _Notes(settings.json).note)
+        server = _configured(flags, file, _Notes(settings.json))
         try:
             execute(lambda: _run(settings, server, demo))
         except Interrupted:
             if not settings.json:
                 say("stopped")
     return OK
+
+
+def _configured(flags: dict[str, Any], file: Path | None, notes: "_Notes") -> Server:
+    """Make the server; what is wrong with its settings is told a line each."""
+    try:
+        return _server().configure(flags, file, notes.note)
+    except LocalError as error:
+        first, *others = str(error).splitlines()
+        told = LocalError(first)
+        for line in others:
+            told.add_note(line)
+        raise told from None
 
 
 def _server() -> type[Server]:

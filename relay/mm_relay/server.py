@@ -136,6 +136,8 @@ class RelayServer(Server):
         self.trouble = READY
         if settings.beyond_this_machine(config):
             self._note("without TLS on a public address: right behind a proxy or in a laboratory only")
+        for network in (network for network in config.proxies if network.num_addresses > 1):
+            self._note(f"proxies: everybody in {network} can say who connects; name each proxy by itself")
         log.info("started: %s, listening on %s:%d", address, config.address[0], port)
         return {
             "address": address,

@@ -57,7 +57,7 @@ def test_a_file_and_flags_that_win(tmp_path: Path) -> None:
         mail-ttl = "1.5 h"
         max-connections = "10k"
         deny = ["{ONE.sign_id}", "{ADDRESS}", "{ADDRESS[-43:]}"]
-        proxies = ["127.0.0.0/8", "::1/128"]
+        proxies = ["127.0.0.1/32", "::1/128"]
         """
     )
     config = load({"rate-bytes": "2 MB", "metrics": "same"}, file)
@@ -66,7 +66,7 @@ def test_a_file_and_flags_that_win(tmp_path: Path) -> None:
     assert (config.rate_bytes, config.recipient_bytes, config.mail_ttl) == (2_000_000, 64 * 1024 * 1024, 5400)
     assert (config.max_connections, config.metrics) == (10_000, "same")
     assert config.access().deny == {ONE.sign_key}
-    assert [str(network) for network in config.proxies] == ["127.0.0.0/8", "::1/128"]
+    assert [str(network) for network in config.proxies] == ["127.0.0.1/32", "::1/128"]
 
 
 @pytest.mark.parametrize(

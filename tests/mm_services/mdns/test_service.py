@@ -146,7 +146,7 @@ async def test_no_connection_is_opened_to_strangers_that_nobody_wants(monkeypatc
         friend = Identity.generate().sign_id
         alice.contacts.friends.add(friend)
         quick._heard("f._mm._tcp.local.", {b"v": b"1", b"id": friend.encode()}, ["tcp://127.0.0.1:1234"])
-        await until(lambda: probed.count(1234) >= 10)
+        await until(lambda: len(probed) >= 10)
         assert set(probed) == {1234}
         assert len(quick._neighbours) == 101
 

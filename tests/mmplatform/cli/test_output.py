@@ -60,9 +60,9 @@ WRITERS: dict[str, tuple[Callable[[str], object], int, str]] = {
     "emit keys": (lambda text: output.emit({"a": {1: text, b"k": text}}), 1, "\n"),
     "columns": (lambda text: output.columns(text, text), 1, OWN),
     "table": (lambda text: output.table(("A", "B"), [(text, text)]), 1, OWN),
-    "complaint": (lambda text: main._complain(text.replace("\n", "\r"), "UsageError", False), 1, "\n"),
-    "complaint of a failure": (lambda text: main._complain(text, "Failure", False), 1, "\n"),
-    "complaint in JSON": (lambda text: main._complain(text, "Failure", True), 1, "\n"),
+    "complaint": (lambda text: main._complain([text.replace("\n", "\r")], "UsageError", False), 1, "\n"),
+    "complaint of a failure": (lambda text: main._complain([text], "Failure", False), 1, "\n"),
+    "complaint in JSON": (lambda text: main._complain([text, text], "Failure", True), 1, "\n"),
     "news of a node": (lambda text: output.note(f"mm: {text}: {raised(text)}"), 1, "\n"),
 }
 

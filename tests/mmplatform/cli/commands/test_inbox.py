@@ -136,7 +136,7 @@ async def test_what_failed_is_listed_shown_and_tried_again(tmp_path: Path) -> No
             [[failed]] = [chunk async for chunk in channel]
             assert channel.result == [0, 1]
         assert (failed["id"], failed["state"]) == (name, "failed")
-        assert failed["error"] == "ValueError: what a\x1b[31m payload"
+        assert failed["error"] == "ValueError: what a\\x1b[31m payload"
         heard: list[Any] = []
         b.platform.messaging.on("friends.bad", lambda topic, sender, payload: heard.append(payload))
         assert await b.call("retry", ids=[name]) == []
