@@ -26,8 +26,8 @@ SETTLE: Final = 0.3  # seconds after the attack in which its last effects still 
 class Director:
     """Keeps one stage open, and replaces it when an attack needs another one or has broken it."""
 
-    def __init__(self, seconds: float, pairs: int, quick: bool) -> None:
-        self._seconds, self._pairs, self._quick = seconds, pairs, quick
+    def __init__(self, seconds: float, pairs: int, quick: bool, priority: int) -> None:
+        self._seconds, self._pairs, self._quick, self._priority = seconds, pairs, quick, priority
         self._patience = QUICK_RECOVERY if quick else RECOVERY
         self._stage: Stage | None = None
         self._kind = ""
@@ -65,7 +65,7 @@ class Director:
         if self._stage is not None and self._kind == kind:
             return self._stage
         await self.close()
-        stage = self._stage = STAGES[kind](self._quick, self._pairs)
+        stage = self._stage = STAGES[kind](self._quick, self._pairs, self._priority)
         self._kind = kind
         await stage.open()
         return stage
