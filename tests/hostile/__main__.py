@@ -1,6 +1,6 @@
 """Attacks of one stranger, or one friend, on a node and on a relay, each beside honest peers: ``make hostile``.
 
-``python -m tests.hostile [--only name,name] [--seconds 3] [--quick] [--pairs 100] [--priority 0] [--list]``. Each victim
+``python -m tests.hostile [--only name,name] [--seconds 3] [--quick] [--pairs 100] [--priority 0] [--list]``. The victim
 is a process on uvloop with honest peers beside it; an attacker is a process of its own at the lowest priority, with one
 address and any number of keys. First nothing happens, to know how the honest peers fare in quiet; then one attack after
 the other runs against the same victim, until one breaks something: the next one gets a new victim. A line an attack
