@@ -1,11 +1,11 @@
 """Attacks of one stranger, or one friend, on a node and on a relay, each beside honest peers: ``make hostile``.
 
-``python -m tests.hostile [--only name,name] [--seconds 3] [--quick] [--pairs 100] [--list]``. Each victim is a process
-on uvloop with honest peers beside it; an attacker is a process of its own at the lowest priority, with one address and
-any number of keys. First nothing happens, to know how the honest peers fare in quiet; then one attack after the other
-runs against the same victim, until one breaks something: the next one gets a new victim. A line an attack says whether
-the victim held, or what broke; ``verdict.py`` has the bounds. The last line is ``attacks N, held N``, and the exit code
-is 0 only when the two are the same.
+``python -m tests.hostile [--only name,name] [--seconds 3] [--quick] [--pairs 100] [--priority 0] [--list]``. The victim
+is a process on uvloop with honest peers beside it; an attacker is a process of its own at the lowest priority, with one
+address and any number of keys. First nothing happens, to know how the honest peers fare in quiet; then one attack after
+the other runs against the same victim, until one breaks something: the next one gets a new victim. A line an attack
+says whether the victim held, or what broke; ``verdict.py`` has the bounds. The last line is ``attacks N, held N``, and
+the exit code is 0 only when the two are the same.
 """
 
 import argparse
@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.0, help="how long an attack lasts")
     parser.add_argument("--pairs", type=int, default=0, help="honest pairs at a relay")
     parser.add_argument("--quick", action="store_true", help="fewer attacks, shorter, with fewer pairs")
+    parser.add_argument("--priority", type=int, default=0, help="nice value of all but attackers, for a busy machine")
     parser.add_argument("--list", action="store_true", help="say what there is, and attack nobody")
     options = parser.parse_args()
     try:
@@ -40,7 +41,7 @@ def main() -> int:
         return 0
     seconds = options.seconds or (QUICK_SECONDS if options.quick else SECONDS)
     pairs = options.pairs or (QUICK_PAIRS if options.quick else PAIRS)
-    return asyncio.run(run(attacks, Director(seconds, pairs, options.quick)))
+    return asyncio.run(run(attacks, Director(seconds, pairs, options.quick, options.priority)))
 
 
 async def run(attacks: list[Registered], director: Director) -> int:

@@ -2,10 +2,14 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
 from typing import Final
 
+from tests.hostile.asking import percentile
+
 EVERY: Final = 0.05  # seconds between two looks at the memory
+NAP: Final = 0.005  # seconds that the one who only sleeps wants to sleep
 DESCRIPTORS_EVERY: Final = 4  # looks at the memory between two at the descriptors
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -45,21 +49,35 @@ def processor(pid: int) -> float:
 
 
 class Gauge:
-    """Keeps the highest values of a process between :meth:`start` and :meth:`stop`."""
+    """Keeps the highest values of a process between :meth:`start` and :meth:`stop`.
+
+    ``stall``: by how much a process that only sleeps woke too late, in seconds, of a hundred times the worst but one:
+    what everybody on this machine waits for the processor.
+    """
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self.rss_peak = self.descriptors_peak = 0
-        self._task: asyncio.Task[None] | None = None
+        self.stall = 0.0
+        self._late: list[float] = []
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         self._look(True)
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._run()), loop.create_task(self._nap())]
 
     def stop(self) -> None:
         self._look(True)
-        if self._task is not None:
-            self._task.cancel()
+        self.stall = percentile(self._late)
+        for task in self._tasks:
+            task.cancel()
+
+    async def _nap(self) -> None:
+        while True:
+            begun = time.monotonic()
+            await asyncio.sleep(NAP)
+            self._late.append(time.monotonic() - begun - NAP)
 
     async def _run(self) -> None:
         number = 0

@@ -26,8 +26,8 @@ SETTLE: Final = 0.3  # seconds after the attack in which its last effects still 
 class Director:
     """Keeps one stage open, and replaces it when an attack needs another one or has broken it."""
 
-    def __init__(self, seconds: float, pairs: int, quick: bool) -> None:
-        self._seconds, self._pairs, self._quick = seconds, pairs, quick
+    def __init__(self, seconds: float, pairs: int, quick: bool, priority: int) -> None:
+        self._seconds, self._pairs, self._quick, self._priority = seconds, pairs, quick, priority
         self._patience = QUICK_RECOVERY if quick else RECOVERY
         self._stage: Stage | None = None
         self._kind = ""
@@ -65,7 +65,7 @@ class Director:
         if self._stage is not None and self._kind == kind:
             return self._stage
         await self.close()
-        stage = self._stage = STAGES[kind](self._quick, self._pairs)
+        stage = self._stage = STAGES[kind](self._quick, self._pairs, self._priority)
         self._kind = kind
         await stage.open()
         return stage
@@ -76,7 +76,7 @@ class Director:
         try:
             await attacker.line(PREPARING)
             await stage.saw()
-            figures = Figures(stage.quiet, Honest(), gauge.rss(pid), descriptors_quiet=gauge.descriptors(pid))
+            figures = Figures(stage.quiet, Honest(), rss_quiet=gauge.rss(pid), descriptors_quiet=gauge.descriptors(pid))
             disk, begun, shown = gauge.written(pid), time.monotonic(), stage.said()
             computed = gauge.processor(pid)
             watched = gauge.Gauge(pid)
@@ -92,6 +92,7 @@ class Director:
         await asyncio.sleep(SETTLE)
         figures.honest = await stage.saw()
         watched.stop()
+        figures.stall = watched.stall
         figures.rss_peak, figures.descriptors_peak = watched.rss_peak, watched.descriptors_peak
         figures.attacker_sent, figures.attacker_received = report["sent"], report["received"]
         figures.findings = report["findings"]
@@ -135,7 +136,7 @@ def describe(figures: Figures, notes: dict[str, Any]) -> str:
     memory = [(size - figures.rss_quiet) / MIB for size in (figures.rss_peak, figures.rss_after)]
     taken, given, disk = (size / 1e6 for size in (figures.attacker_sent, figures.attacker_received, figures.disk))
     return (
-        f"p99 {now * 1000:.0f} ms (quiet {before * 1000:.0f}), memory {memory[0]:+.0f} MB then {memory[1]:+.0f},"
+        f"p99 {now * 1000:.0f} ms (quiet {before * 1000:.0f}, machine {figures.stall * 1000:.0f}), memory {memory[0]:+.0f} MB then {memory[1]:+.0f},"
         f" took {taken:.1f} MB, gave {given:.1f}, wrote {disk:.1f},"
         f" {figures.descriptors_peak - figures.descriptors_quiet:+d} descriptors, {notes['links']} links,"
         f" cpu {notes['cpu'] * 100:.0f} %"

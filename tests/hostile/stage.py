@@ -89,8 +89,8 @@ class Stage(ABC):
     honest: Worker
     target: Target
 
-    def __init__(self, quick: bool, pairs: int) -> None:
-        self.quick, self.pairs = quick, pairs
+    def __init__(self, quick: bool, pairs: int, priority: int) -> None:
+        self.quick, self.pairs, self._priority = quick, pairs, priority
         self.folder = Path(tempfile.mkdtemp(prefix="mm-hostile-"))
         self.quiet = Honest()
         self.disk_rate = 0.0
@@ -141,8 +141,18 @@ class Stage(ABC):
                 await worker.end()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _python(self, module: str, *arguments: str) -> list[str]:
+        """Return the command for a process of the victim's or of honest peers, at their priority."""
+        return [
+            *(["nice", "-n", str(self._priority)] if self._priority else []),
+            sys.executable,
+            "-m",
+            module,
+            *arguments,
+        ]
+
     def _module(self, name: str, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", f"tests.hostile.{name}", *arguments]
+        return self._python(f"tests.hostile.{name}", *arguments)
 
 
 class NodeStage(Stage):
@@ -171,7 +181,7 @@ class RelayStage(Stage):
             options += ["--tls-certificate", str(self.folder / "tls" / tls.CERTIFICATE)]
             options += ["--tls-key", str(self.folder / "tls" / tls.KEY)]
         options += ["--public-url", f"{'wss' if self.tls else 'ws'}://relay.example.org/"]
-        command = [sys.executable, "-m", "mmplatform.cli", "--json", "relay", "--data", str(self.folder / "data")]
+        command = self._python("mmplatform.cli", "--json", "relay", "--data", str(self.folder / "data"))
         self.victim = await Worker.start(
             self.folder / "victim.err", *command, "--listen", "127.0.0.1:0", *options
         )  # fmt: skip
@@ -202,7 +212,7 @@ class TerminalStage(Stage):
         asyncio.get_running_loop().add_reader(ours, self._read)
         arguments = ("--data", str(self.folder / "data"), "run", "--listen", "tcp://127.0.0.1:0", "--service", "none")
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "mmplatform.cli", *arguments, stdin=theirs, stdout=theirs, stderr=theirs
+            *self._python("mmplatform.cli", *arguments), stdin=theirs, stdout=theirs, stderr=theirs
         )
         os.close(theirs)
         (self.folder / "victim.err").touch()

@@ -115,6 +115,15 @@ def test_what_a_friend_must_not_cause(spoil: Callable[[Figures], None]) -> None:
     assert len(broken(figures, friend=True)) == 1
 
 
+@pytest.mark.parametrize("friend", [False, True])
+def test_what_the_machine_explains_is_not_the_attack(friend: bool) -> None:
+    figures = whole()
+    figures.honest.p99 = figures.honest.friends_p99 = 0.3
+    assert len(broken(figures, friend)) == 1
+    figures.stall = 0.1
+    assert broken(figures, friend) == []
+
+
 def test_lines_of_a_kind() -> None:
     key = "YArDTVjZE3alYJOgn0O/FXDiLhL/S2sMhfLi2kWOIaY="
     assert kind_of(f"link 12 to {key}: 3 refused") == kind_of("link 7 to " + key[::-1][1:] + "=: 45 refused")

@@ -1,11 +1,12 @@
 """Connections of a stranger: silent, slow, half open, by the hundred, and handshakes by the thousand."""
 
+import asyncio
 import os
 from contextlib import suppress
 
 from mmplatform.delivery.wire import Event
 from mmplatform.identity.keys import Identity
-from tests.hostile.attack import Attack
+from tests.hostile.attack import AT_ONCE, Attack
 from tests.hostile.raw_link import Gone, frame, record_of
 from tests.hostile.registry import attack
 
@@ -114,9 +115,11 @@ async def same_key(it: Attack) -> None:
 async def proven_links(it: Attack) -> None:
     """As many links as there can be, each with a key of its own, kept open."""
     await it.go()
+    turns = asyncio.Semaphore(AT_ONCE)
 
     async def one() -> None:
-        link = await it.link()
+        async with turns:
+            link = await it.link()
         await link.gone.wait()
         await it.pause(0.05)
 

@@ -1,5 +1,6 @@
 """A stranger's connections to a relay: silent, half upgraded, half signed in, half sent, unread, and its letters."""
 
+import asyncio
 import base64
 import os
 import time
@@ -8,7 +9,7 @@ from contextlib import suppress
 from mm_transports.relay.protocol import signin
 from mm_transports.relay.protocol.items import PEER, Data, Deposit, Open, SignIn
 from mmplatform.identity.keys import Identity
-from tests.hostile.attack import Attack
+from tests.hostile.attack import AT_ONCE, Attack
 from tests.hostile.guest import CONTINUED, REQUEST, Guest, framed, reach, said
 from tests.hostile.raw_link import Gone, Wire
 from tests.hostile.registry import RELAY, TLS_RELAY, attack
@@ -139,9 +140,11 @@ async def relay_same_key_flood(it: Attack) -> None:
 async def relay_signed_in_crowd(it: Attack) -> None:
     """Stays signed in with as many keys as there can be."""
     await it.go()
+    turns = asyncio.Semaphore(AT_ONCE)
 
     async def one() -> None:
-        client = await guest(it)
+        async with turns:
+            client = await guest(it)
         await client.gone.wait()
         await it.pause(0.05)
 
