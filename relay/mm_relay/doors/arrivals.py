@@ -1,6 +1,8 @@
 """Connections from their first moment: TCP, then TLS, then the request. Of too many, those that are silent give way."""
 
 import asyncio
+import os
+import socket
 import ssl as tls
 from contextlib import suppress
 from typing import Protocol, cast
@@ -42,63 +44,41 @@ class Arrivals:
 class Arrival(asyncio.Protocol):
     """A TCP connection during its TLS handshake, which counts and may give way like one that sends no request.
 
-    A listener with TLS of asyncio says nothing of a connection before its handshake is over, so this is one without.
+    A listener with TLS says nothing of a connection before its handshake is over, so this is one without, and the
+    socket begins anew with TLS. (``start_tls`` would lose what came first: uvloop reads at once.)
     """
 
     def __init__(self, served: asyncio.Protocol, context: tls.SSLContext, within: float, arrivals: Arrivals) -> None:
         """Take a connection; ``served`` has it after the handshake, which has to be over ``within`` seconds."""
         self._served, self._context, self._within, self._arrivals = served, context, within, arrivals
-        self._transport: asyncio.Transport | None = None
+        self._socket: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername")
-        if not peer:
-            self._transport.abort()
-            return
-        self._transport.pause_reading()
-        self._task = asyncio.get_running_loop().create_task(self._shake_hands(self._transport), name="mm relay tls")
-        self._arrivals.add(self, peer[0])
+        made = cast(asyncio.Transport, transport)
+        peer, given = made.get_extra_info("peername"), made.get_extra_info("socket")
+        if peer and given is not None:
+            self._socket = socket.socket(fileno=os.dup(given.fileno()))
+            self._socket.setblocking(False)
+            self._arrivals.add(self, peer[0])
+            self._task = asyncio.get_running_loop().create_task(self._shake_hands(self._socket), name="mm relay tls")
+        made.abort()  # closes its own descriptor of the socket
 
     def abort(self, why: str = "") -> None:
         """Cut the connection off within its handshake."""
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
         if self._task is not None:
             self._task.cancel()
-        if self._transport is not None:
-            self._transport.abort()
 
-    async def _shake_hands(self, transport: asyncio.Transport) -> None:
-        early = _Early()
+    async def _shake_hands(self, given: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._within):
-                secured = await asyncio.get_running_loop().start_tls(
-                    transport, early, self._context, server_side=True, ssl_handshake_timeout=self._within
-                )
-        except (OSError, TimeoutError, RuntimeError):  # tls.SSLError is an OSError
-            transport.abort()
-            return
+            await loop.connect_accepted_socket(
+                lambda: self._served, given, ssl=self._context, ssl_handshake_timeout=self._within
+            )
+        except (OSError, RuntimeError):  # tls.SSLError and TimeoutError are OSErrors
+            self.abort()
         finally:
             self._arrivals.remove(self)
-        if secured is None or early.lost:
-            transport.abort()
-            return
-        secured.set_protocol(self._served)
-        self._served.connection_made(secured)
-        if early.data:
-            with suppress(EOFError):
-                self._served.data_received(bytes(early.data))
-
-
-class _Early(asyncio.Protocol):
-    """Keeps what comes in the moment between the end of the handshake and the turn of the task that waits for it."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.lost = False
-
-    def data_received(self, data: bytes) -> None:
-        self.data += data
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True

@@ -177,6 +177,20 @@ async def test_what_comes_with_the_end_of_a_tls_handshake_is_not_lost(tmp_path: 
             await closed(ours, theirs)
 
 
+def test_tls_on_the_loop_of_a_relay_loses_no_handshake(tmp_path: Path) -> None:
+    """It reads a new connection at once (uvloop)."""
+    uvloop = pytest.importorskip("uvloop")
+    server, client = contexts(tmp_path)
+
+    async def come() -> None:
+        async with hosting(ssl=server) as host:
+            for _ in range(5):
+                assert await gets_in(host, ssl=client)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(come())
+
+
 def contexts(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Of a server with a certificate of its own, and of clients that trust it."""
     key, certificate = folder / "key.pem", folder / "certificate.pem"
