@@ -12,18 +12,20 @@ from functools import partial
 from typing import Final
 
 from mmplatform.accounts import Account, Accounts
-from mmplatform.codec import Decoder, encode
+from mmplatform.codec import encode
+from mmplatform.delivery.incoming_stream import SequenceState, Stream, decode_state
 from mmplatform.delivery.receipts import Entry
-from mmplatform.delivery.receiver import MAX_KEPT, Receiver, SequenceState, Stream
-from mmplatform.delivery.sender import LANES
+from mmplatform.delivery.receiver import Receiver
 from mmplatform.delivery.wire import Ack
 from mmplatform.durable.handled_log import INBOX, LOGGED, STREAM, HandledLog, HandledNote
+from mmplatform.durable.handled_rows import PREFIX, key_of, parse_key
+from mmplatform.durable.strangers import Allowance, Strangers
 from mmplatform.errors import StorageCorrupt, StorageError
 from mmplatform.message import MAX_PAYLOAD
 from mmplatform.storage.contract import Row, Storage
 
 KEEP_MS: Final = 15 * 24 * 3600 * 1000  # twice the default time to live, and a day
-MAX_STRANGERS: Final = 10_000
+PAGE: Final = 1024  # rows read at a time, at the start
 RETRY_AFTER: Final = 1.0  # seconds until a failed write is tried again
 GATHER: Final = 0.01  # seconds in which rows are gathered that need not be saved at once
 GATHERED: Final = 128  # rows that are gathered at most
@@ -33,8 +35,6 @@ UNSAVED: Final = (
 
 EndedMessages = tuple[str, Entry]  # the recipient of the receipt, and messages of its that ended alike
 Saving = list[tuple[str, Receiver, list[tuple[Stream, bytes, Ack]]]]  # peers, and what of each is written
-
-_kept = Decoder(SequenceState, MAX_KEPT)
 
 
 class Handled:
@@ -60,6 +60,8 @@ class Handled:
         self._saved: dict[str, list[tuple[int, int, bytes]]] = {}  # as read at the start, until the peer is met
         self._receivers: dict[str, Receiver] = {}
         self._dirty: dict[str, Receiver] = {}
+        self._leaving: set[str] = set()  # strangers that have gone
+        self._writing_of: set[str] = set()  # peers of whom rows are being written
         self._attached: list[Row] = []
         self._ended: list[EndedMessages] = []
         self.tell: Callable[[list[EndedMessages]], None] = lambda ended: None  # writes receipts at once
@@ -68,10 +70,13 @@ class Handled:
         self._unlogged: HandledNote | None = None
         self._busy = self._scheduled = self._wanted = self._logging = False
         self._gathering: asyncio.TimerHandle | None = None
+        self._later: asyncio.TimerHandle | None = None  # when what is to be saved of strangers is
         self._writing = 0  # rows of others that are being written
         self._news: asyncio.Future[None] | None = None  # resolves when they are
         self._timer: asyncio.TimerHandle | None = None
-        self._strangers = self._past = 0
+        self._past = 0
+        self._strangers = Strangers(storage, failed)
+        self._allowance = Allowance()
         self._closed = False
 
     async def open(self) -> list[HandledNote]:
@@ -79,28 +84,10 @@ class Handled:
 
         Returns the messages of the inbox that were handled before a kill, in rows that are still there.
         """
-        gone: list[Row] = []
-        newest: dict[str, int] = {}
-        oldest_kept = int(self._now() * 1000) - KEEP_MS
-        for key, value in await self._storage.scan(b"handled/"):
-            try:
-                peer, lane, epoch = _parse_key(key)
-                seen = _kept.decode(value).seen
-            except ValueError as error:  # a CodecError is one
-                self._failed(StorageCorrupt(f"what was handled of a peer is damaged and was put aside: {error}"))
-                gone += [(b"quarantine/" + key, value), (key, None)]
-                continue
-            if seen < oldest_kept:
-                gone.append((key, None))
-                continue
-            newest[peer] = max(seen, newest.get(peer, 0))
-            self._saved.setdefault(peer, []).append((lane, epoch, value))
         noted = self._log.open() if self._log is not None else []
-        gone += self._take_up([note for note in noted if note.kind == STREAM])
-        strangers = sorted((seen, peer) for peer, seen in newest.items() if not self._known(peer))
-        for _, peer in strangers[: max(0, len(strangers) - MAX_STRANGERS)]:
-            gone += [(_key(peer, lane, epoch), None) for lane, epoch, _ in self._saved.pop(peer)]
-        self._strangers = min(len(strangers), MAX_STRANGERS)
+        streams = [note for note in noted if note.kind == STREAM]
+        gone = await self._read({note.peer for note in streams})
+        gone += self._take_up(streams)
         if gone:
             try:
                 await self._storage.write(gone, sync=False)
@@ -108,6 +95,32 @@ class Handled:
                 self._failed(error)
                 return []
         return [note for note in noted if note.kind == INBOX]
+
+    async def _read(self, noted: set[str]) -> list[Row]:
+        """Take up the rows of devices, friends and those whom the log names; return what is to be deleted or put aside.
+
+        The rows of strangers stay on disk until they come.
+        """
+        gone: list[Row] = []
+        oldest_kept = int(self._now() * 1000) - KEEP_MS
+        start = b""
+        while rows := await self._storage.scan(PREFIX, start, PAGE):
+            start = rows[-1][0] + b"\0"
+            for key, value in rows:
+                try:
+                    peer, lane, epoch = parse_key(key)
+                    seen = decode_state(value).seen
+                except ValueError as error:  # a CodecError is one
+                    self._failed(StorageCorrupt(f"what was handled of a peer is damaged and was put aside: {error}"))
+                    gone += [(b"quarantine/" + key, value), (key, None)]
+                    continue
+                if seen < oldest_kept:
+                    gone.append((key, None))
+                elif peer in noted or self._known(peer):
+                    self._saved.setdefault(peer, []).append((lane, epoch, value))
+                else:
+                    self._strangers.bytes += len(key) + len(value)
+        return gone
 
     def begin_log(self) -> None:
         """Forget what the log says of earlier runs: the rows say it."""
@@ -117,12 +130,13 @@ class Handled:
     async def close(self) -> None:
         """Save what was handled and is not saved yet; a failure is reported, not raised."""
         self._closed = True
-        for timer in (self._timer, self._gathering):
+        for timer in (self._timer, self._gathering, self._later):
             if timer is not None:
                 timer.cancel()
+        await self._strangers.close()
         dirty, self._dirty = self._dirty, {}
         rows = [
-            (_key(peer, stream.lane, stream.epoch), kept)
+            (key_of(peer, stream.lane, stream.epoch), kept)
             for peer, receiver in dirty.items()
             for stream, kept, _ in receiver.checkpoint()
         ]
@@ -140,20 +154,44 @@ class Handled:
             self._log.close()
 
     def receiver(self, peer: str) -> Receiver:
-        """Return the receiving machine of ``peer``, as earlier runs left it."""
+        """Return the receiving machine of ``peer``, as earlier runs left it: of a stranger once it is ``loaded``."""
         receiver = self._receivers.get(peer)
         if receiver is None:
-            known = self._known(peer)
+            known, saved = self._known(peer), self._saved.pop(peer, None)
             receiver = Receiver(self._accounts.of(peer, "", known), partial(self._largest, peer))
-            saved = self._saved.pop(peer, [])
-            for lane, epoch, value in saved:
+            if not known:
+                receiver.full = lambda: self._strangers.full
+            for lane, epoch, value in saved or ():
                 receiver.restore(lane, epoch, value)
             self._receivers[peer] = receiver
-            if not (known or saved):  # those with rows were counted at the start
-                self._strangers += 1
-                if self._strangers > MAX_STRANGERS:
-                    self._forget_oldest_stranger()
+            if not known and saved is None:
+                self._strangers.met(peer)
+        self._leaving.discard(peer)
         return receiver
+
+    def loaded(self, peer: str) -> bool:
+        """Whether all is known that earlier runs and links handled of ``peer``."""
+        return peer not in self._strangers.unread
+
+    def load(self, peer: str, then: Callable[[], None]) -> None:
+        """Call ``then`` once :meth:`loaded` is true; nothing may be handed to its receiver before."""
+        self._strangers.load(peer, self.receiver(peer), then)
+
+    def release(self, peer: str) -> None:
+        """Keep nothing of a stranger in memory that has gone, once all is handled and saved: its rows say it."""
+        if peer in self._receivers:
+            self._leaving.add(peer)
+            self._let_go(peer)
+
+    def _let_go(self, peer: str) -> None:
+        receiver = self._receivers.get(peer)
+        if receiver is None or receiver.unfinished or peer in self._dirty or peer in self._writing_of:
+            return
+        self._leaving.discard(peer)
+        receiver.close()
+        self._past += receiver.accepted
+        del self._receivers[peer]
+        self._strangers.unread.discard(peer)
 
     def locate(self, peer: str, network: str) -> None:
         """Count what ``peer`` has us hold as held for ``network``, where it is now, or for a device or friend."""
@@ -178,6 +216,9 @@ class Handled:
     def amend(self, peer: str, ended: Entry) -> None:
         """Note how messages ended that were kept: their sender may have lost the receipt, and ask again. Saved with
         what is attached next."""
+        if not self.loaded(peer):
+            self.load(peer, partial(self.amend, peer, ended))
+            return
         receiver = self.receiver(peer)
         if receiver.amend(*ended):
             self._dirty[peer] = receiver
@@ -261,19 +302,22 @@ class Handled:
         if self._gathering is not None:
             self._gathering.cancel()
             self._gathering = None
-        dirty, self._dirty = self._dirty, {}
+        dirty, self._dirty = self._due()
         attached, self._attached = self._attached, []
         ended, self._ended = self._ended, []
         rows: list[Row] = []
         saving: Saving = []
         for peer, receiver in dirty.items():
-            rows += [(_key(peer, lane, epoch), None) for lane, epoch in receiver.forgotten]
-            receiver.forgotten.clear()
-            checkpoint = receiver.checkpoint()
+            forgotten, checkpoint = receiver.forgotten, receiver.checkpoint()
+            receiver.forgotten = []
             saving.append((peer, receiver, checkpoint))
-            rows += [(_key(peer, stream.lane, stream.epoch), kept) for stream, kept, _ in checkpoint]
+            rows += [(key_of(peer, lane, epoch), None) for lane, epoch in forgotten]
+            rows += [(key_of(peer, stream.lane, stream.epoch), kept) for stream, kept, _ in checkpoint]
+            if not self._known(peer):
+                self._allowance.spend(self._strangers.saved(receiver, checkpoint))
         if not rows and not attached:
             return
+        self._writing_of = set(dirty)
         self._busy, self._writing = True, len(attached)
         try:
             future = self._storage.write([*rows, *attached], sync=bool(attached))
@@ -284,6 +328,20 @@ class Handled:
             self.tell(ended)
         future.add_done_callback(partial(self._written, saving, attached, ended))
 
+    def _due(self) -> tuple[dict[str, Receiver], dict[str, Receiver]]:
+        """Return what is to be saved now, and what later: what is written for strangers has a measure."""
+        wait = self._allowance.wait()
+        if not wait:
+            return self._dirty, {}
+        later = {peer: receiver for peer, receiver in self._dirty.items() if not self._known(peer)}
+        if later and self._later is None:
+            self._later = asyncio.get_running_loop().call_later(wait, self._save_later)
+        return {peer: receiver for peer, receiver in self._dirty.items() if peer not in later}, later
+
+    def _save_later(self) -> None:
+        self._later = None
+        self._schedule()
+
     def _written(
         self, saving: Saving, attached: list[Row], ended: list[EndedMessages], done: asyncio.Future[None]
     ) -> None:
@@ -291,13 +349,15 @@ class Handled:
         if error is not None:
             self._not_saved(saving, attached, ended, error)
             return
-        self._busy, self._writing = False, 0
+        self._busy, self._writing, self._writing_of = False, 0, set()
         self._wake()
         if attached:
             for saved in self._watchers:
                 saved(attached)
         for peer, _, checkpoint in saving:
             self._acknowledge(peer, [ack for _, _, ack in checkpoint])
+            if peer in self._leaving:
+                self._let_go(peer)
         if self._wanted and not self._closed:
             self._wanted = False
             self._schedule()  # a turn of its own: with many messages both halves take a while
@@ -310,7 +370,7 @@ class Handled:
     def _not_saved(self, saving: Saving, attached: list[Row], ended: list[EndedMessages], error: BaseException) -> None:
         """Try a failed write again after RETRY_AFTER seconds; nothing of it is acknowledged before."""
         self._failed(error if isinstance(error, StorageError) else StorageError(str(error)))
-        self._attached[:0], self._ended[:0], self._writing = attached, ended, 0
+        self._attached[:0], self._ended[:0], self._writing, self._writing_of = attached, ended, 0, set()
         for peer, receiver, checkpoint in saving:
             for stream, _, _ in checkpoint:
                 stream.dirty = True
@@ -336,25 +396,5 @@ class Handled:
             receiver.restore(lane, epoch, rows[at][2] if at < len(rows) else encode(SequenceState(0, [], [], 0)))
             value = receiver.merge(lane, epoch, numbers, int(self._now() * 1000))
             rows[at : at + 1] = [(lane, epoch, value)]
-            changed.append((_key(peer, lane, epoch), value))
+            changed.append((key_of(peer, lane, epoch), value))
         return changed
-
-    def _forget_oldest_stranger(self) -> None:
-        """Forget the stranger met longest ago of whom nothing is unsaved; the next start prunes the rows on disk."""
-        for peer in self._receivers:
-            if not self._known(peer) and peer not in self._dirty:
-                receiver = self._receivers.pop(peer)
-                receiver.close()
-                self._past += receiver.accepted
-                self._strangers -= 1
-                return
-
-
-def _key(peer: str, lane: int, epoch: int) -> bytes:
-    return b"handled/" + peer.encode() + b"/" + bytes([lane]) + epoch.to_bytes(8)
-
-
-def _parse_key(key: bytes) -> tuple[str, int, int]:
-    if len(key) != 62 or key[53] >= LANES:
-        raise ValueError(f"a key of {len(key)} bytes")
-    return key[8:52].decode("ascii"), key[53], int.from_bytes(key[54:])

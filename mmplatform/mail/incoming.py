@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from mmplatform.contacts import Contacts
@@ -156,13 +157,19 @@ class Incoming:
             log.debug("mail of %d bytes is given back: %s", len(envelope), escaped(error))
             done(False)
             return
+        self._peers.load(peer, partial(self._opened, peer, frame, len(envelope), done))
+
+    def _opened(self, peer: SignId, frame: Frame, size: int, done: Done) -> None:
+        """Take the frame of an envelope, once it is known what was handled of its sender."""
+        if self._closed:
+            return
         if not frame.batches:
             self._peers.peer(peer).exchange.mail_received(frame)
             self._peers.released(peer)
             self._loop.call_soon(self._settled, done)
-        elif self._admit(peer, frame, len(envelope)):
+        elif self._admit(peer, frame, size):
             stranger = not self._contacts.known(peer)
-            self._take_in(Arrival(peer, frame, len(envelope), done, stranger, self._loop.time()))
+            self._take_in(Arrival(peer, frame, size, done, stranger, self._loop.time()))
         else:
             done(False)
 

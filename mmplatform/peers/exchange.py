@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from mmplatform.delivery.receiver import MAX_STREAMS, Stream
+from mmplatform.delivery.incoming_stream import Stream
+from mmplatform.delivery.receiver import MAX_STREAMS
 from mmplatform.delivery.wire import (
     OK,
     TAKEN,
@@ -21,7 +22,6 @@ from mmplatform.delivery.wire import (
     Record,
     Reply,
     Request,
-    joined,
 )  # fmt: skip
 from mmplatform.durable.handled import Handled
 from mmplatform.durable.handled_log import LOGGED, STREAM
@@ -35,6 +35,7 @@ from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.messaging.results import DONE, NOBODY, Result
 from mmplatform.peers.held import HeldByHandlers
 from mmplatform.peers.in_hand import InHand, RequestInHand
+from mmplatform.peers.owed_acks import OwedAcks
 from mmplatform.peers.realtime_queue import EXTRA, PORTION, RealtimeQueue
 from mmplatform.peers.reception import Reception, told_of
 from mmplatform.peers.requests import UNFINISHED, PendingRequests, ReplyCache, failure, nobody
@@ -42,7 +43,6 @@ from mmplatform.peers.requests import UNFINISHED, PendingRequests, ReplyCache, f
 FULL: Final = 64 * 1024  # bytes queued that leave at once
 EAGER: Final = 32  # requests or replies queued that leave at once: the peer works on them while this side goes on
 AGAIN_EVERY: Final = 1.0  # seconds between two times of sending a stream again because the peer asks for it
-REMIND_EVERY: Final = 0.1  # seconds between two acknowledgements of what came again
 EXPIRED: Final[Ending] = (End.EXPIRED, "")
 BACKLOG: Final = 64 * 1024 * 1024  # bytes of replies for a friend that asks and does not read
 BACKLOG_OF_STRANGER: Final = 1024 * 1024  # the same for a stranger
@@ -83,12 +83,10 @@ class Exchange:
         self._reply_cache = ReplyCache()
         self.held = held
         self._reception, self._held, self._internal = reception, reception.inbox.topics, dispatcher.internal
-        self._acks: dict[tuple[int, int], Ack] = {}
+        self.acks = OwedAcks(self._receiver, self.arm)
         self._wanted_again: set[tuple[int, int]] = set()
         self._sent_again = -AGAIN_EVERY
         self._asking_again = False
-        self._retold = -AGAIN_EVERY
-        self._reminded, self._reminding = -REMIND_EVERY, False
         self._realtime = RealtimeQueue()
         self._armed = False
         self._loop = asyncio.get_running_loop()
@@ -129,11 +127,7 @@ class Exchange:
 
     def acknowledge(self, acks: list[Ack]) -> None:
         """Send ``acks``, whose messages are handled and saved."""
-        for ack in acks:
-            place = ack.lane, ack.epoch
-            earlier = self._acks.get(place)
-            self._acks[place] = ack if earlier is None else joined(earlier, ack)
-        self.arm()
+        self.acks.add(acks)
 
     def resume_over(self, link: Link, acks: list[Ack]) -> None:
         """Go on over ``link``. ``acks`` says what the peer has; what the peer lacks is sent again.
@@ -149,8 +143,7 @@ class Exchange:
             self._outbox.acknowledge(self.peer, ack)
         self.ask_again()
         self._outbox.refill(self.peer)
-        # Acknowledgements sent over a link that died meanwhile may not have arrived.
-        self.acknowledge([*self._receiver.acks(), *self._receiver.reminders()])
+        self.acks.add_all()
 
     def move(self, link: Link) -> None:
         """Go on over ``link``, while the old link delivers what went out over it: nothing of that is sent again."""
@@ -159,13 +152,6 @@ class Exchange:
         self._sender.hand_over(old.largest)
         self._receiver.retell()
         self.arm()
-
-    def retell(self) -> None:
-        """Tell the peer again how messages ended: it went on over another link. At most once in AGAIN_EVERY seconds."""
-        now = self._loop.time()
-        if now >= self._retold + AGAIN_EVERY:
-            self._retold = now
-            self._receiver.retell()
 
     def ask_again(self) -> None:
         """Send all unanswered requests again: replies may have been lost."""
@@ -186,7 +172,7 @@ class Exchange:
         if not known or self._receiver.short_of_memory:
             self._receiver.close()
         self._realtime.discard()
-        self._acks = {}
+        self.acks.forget()
 
     # What comes in.
 
@@ -268,23 +254,9 @@ class Exchange:
         if stream.dirty:
             self._handled.save(self.peer, self._receiver)
         if stream.stale:
-            self._remind()
+            self.acks.remind()
         if stream.torn:
             self._ask_again_later(stream)
-
-    def _remind(self) -> None:
-        """Acknowledge again what came again; at most once in REMIND_EVERY seconds, however often it comes."""
-        now = self._loop.time()
-        if now >= self._reminded + REMIND_EVERY:
-            self._reminded = now
-            self.acknowledge(self._receiver.reminders())
-        elif not self._reminding:
-            self._reminding = True
-            self._loop.call_at(self._reminded + REMIND_EVERY, self._remind_now)
-
-    def _remind_now(self) -> None:
-        self._reminding = False
-        self._remind()
 
     def _taken(self, stream: Stream, low: int, high: int) -> None:
         """Note a run of messages that were handled at once."""
@@ -463,7 +435,7 @@ class Exchange:
         link, sender, realtime = self.link, self._sender, self._realtime
         if link is None or link.error is not None:
             return
-        while not link.paused and (realtime.bytes or sender.ready or self._acks):
+        while not link.paused and (realtime.bytes or sender.ready or self.acks.waiting):
             now_ms = int(self.now() * 1000)
             if realtime.bytes > PORTION:
                 link.send(Frame(now_ms, self.pending.floor, [], [], *realtime.portion()))
@@ -473,12 +445,12 @@ class Exchange:
                 batches, expired = sender.take(max(FULL - realtime.bytes, FULL // 8), link.largest, now_ms)
                 for settled in expired:
                     self._outbox.settle(self.peer, settled)
-                if not (batches or realtime.bytes or self._acks):
+                if not (batches or realtime.bytes or self.acks.waiting):
                     return
             # Empty the queue here, not in a method: often a frame is one request, and one more call would count.
-            acks = list(self._acks.values())
+            acks = self.acks.take()
             events, requests, replies = realtime.events, realtime.requests, realtime.replies
-            self._acks, realtime.events, realtime.requests, realtime.replies, realtime.bytes = {}, [], [], [], 0
+            realtime.events, realtime.requests, realtime.replies, realtime.bytes = [], [], [], 0
             link.send(Frame(now_ms, self.pending.floor, acks, batches, events, requests, replies))
             if batches or requests or events or replies:
                 link.owes_answer = True

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from mmplatform.delivery.receiver import Stream
+from mmplatform.delivery.incoming_stream import Stream
 from mmplatform.delivery.wire import Record, Request
 from mmplatform.identity.keys import SignId
 from mmplatform.message import Message, make_id

@@ -165,10 +165,7 @@ class Peer:
             link.close("stopping")
             return
         link.epoch, link.skew = state.epoch, state.now / 1000 - self._around.now()
-        self._links.append(link)
-        self.exchange.held.move(self._around.accounts.of(self.sign_id, link.network, self.known))
-        self._around.handled.locate(self.sign_id, link.network)
-        self._around.link_log.linked(self.sign_id, link)
+        self._take_up(link)
         active = self.link
         if active is None:
             self.use(link, state.acks, FIRST)
@@ -248,13 +245,29 @@ class Peer:
         if announced or link is not self.exchange.link or link is not self.monitor.incoming:
             self.monitor.frame_arrived(link, announced)
         if announced:
-            self.exchange.retell()
+            self.exchange.acks.retell()
         else:
             self.exchange.frame_received(frame)
             if self.exchange.held.crowded:
                 link.hold_up()
 
     # Inside.
+
+    def _take_up(self, link: Link) -> None:
+        """Count what comes over ``link`` where it is; read from it once it is known what was handled of the peer."""
+        around = self._around
+        self._links.append(link)
+        self.exchange.held.move(around.accounts.of(self.sign_id, link.network, self.known))
+        around.handled.locate(self.sign_id, link.network)
+        if not around.handled.loaded(self.sign_id):
+            link.hold_up()
+            around.handled.load(self.sign_id, self._loaded)
+        around.link_log.linked(self.sign_id, link)
+
+    def _loaded(self) -> None:
+        """Read from the peer, now that it is known what was handled of it."""
+        self.exchange.acks.add_all()
+        self._read_on()
 
     def _read_on(self) -> None:
         """Read from every link again: handlers have caught up."""

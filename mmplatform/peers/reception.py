@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
-from mmplatform.delivery.receiver import Stream
+from mmplatform.delivery.incoming_stream import Stream
 from mmplatform.delivery.wire import OVERHEAD, TAKEN, UNHEARD, End, Ending, Record
 from mmplatform.durable.inbox import Inbox
 from mmplatform.durable.inbox_rows import InboxMessage

@@ -1,6 +1,7 @@
 """The remote peers of a node: one object each, made when a link is up or waited for, not while one is just dialled."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -164,6 +165,10 @@ class Peers:
         self._around.directory.put(info, "handshake", heard_on)
         return self.peer(info.sign_id)
 
+    def load(self, peer: SignId, then: Callable[[], None]) -> None:
+        """Call ``then`` once it is known what was handled of ``peer`` before."""
+        self._around.handled.load(peer, then)
+
     def resume(self, peer: SignId) -> bytes:
         """The resume state that a handshake carries to ``peer``: which of the peer's messages we have."""
         around = self._around
@@ -195,6 +200,7 @@ class Peers:
             for watcher in self._watchers:
                 watcher.released(peer)
             self._around.outbox.release(peer)
+            self._around.handled.release(peer)
 
     # What is asked and told by who dials (DialledPeers).
 

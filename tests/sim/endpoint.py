@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mmplatform.accounts import Account
+from mmplatform.delivery.incoming_stream import Stream
 from mmplatform.delivery.outcomes import outcome_of
 from mmplatform.delivery.receipts import PROTOCOL as RECEIPT
 from mmplatform.delivery.receipts import Entry, decode_receipt, encode_receipts
-from mmplatform.delivery.receiver import Receiver, Stream
+from mmplatform.delivery.receiver import Receiver
 from mmplatform.delivery.sender import LANES, NEVER, Sender, Settled
 from mmplatform.delivery.wire import (
     TAKEN,

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 
 from mmplatform.accounts import Account, Accounts
+from mmplatform.delivery.incoming_stream import Stream
 from mmplatform.delivery.receipts import Entry
-from mmplatform.delivery.receiver import Stream
 from mmplatform.delivery.wire import End, Record
 from mmplatform.durable.handled import Handled
 from mmplatform.durable.handled_log import HandledLog

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from mmplatform.accounts import Account
 from mmplatform.delivery import left as module
+from mmplatform.delivery.incoming_stream import Stream
 from mmplatform.delivery.left import Left
-from mmplatform.delivery.receiver import Receiver, Stream
+from mmplatform.delivery.receiver import Receiver
 from mmplatform.delivery.wire import WINDOW, Batch, Record
 from mmplatform.errors import ProtocolError
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from mmplatform.accounts import Account
 from mmplatform.codec import encode
 from mmplatform.delivery import receiver as module
-from mmplatform.delivery.receiver import MAX_STREAMS, PARTIAL_EVERY, Receiver, Stream
+from mmplatform.delivery.incoming_stream import Stream
+from mmplatform.delivery.receiver import MAX_STREAMS, PARTIAL_EVERY, Receiver
 from mmplatform.delivery.wire import (
     MAX_FRAME,
     MAX_RANGES,

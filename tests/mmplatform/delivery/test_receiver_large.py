@@ -5,7 +5,8 @@ import random
 import pytest
 
 from mmplatform.accounts import Account
-from mmplatform.delivery.receiver import Receiver, Stream
+from mmplatform.delivery.incoming_stream import Stream
+from mmplatform.delivery.receiver import Receiver
 from mmplatform.delivery.wire import MAX_HEAD, WINDOW, Batch, End, Piece, Record
 from mmplatform.errors import ProtocolError
 

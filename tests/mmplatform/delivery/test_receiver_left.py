@@ -3,7 +3,8 @@
 import pytest
 
 from mmplatform.accounts import Account
-from mmplatform.delivery.receiver import Receiver, Stream
+from mmplatform.delivery.incoming_stream import Stream
+from mmplatform.delivery.receiver import Receiver
 from mmplatform.delivery.wire import OVERHEAD, Batch, Piece, Record, encode_packet, tombstone
 from mmplatform.errors import ProtocolError
 

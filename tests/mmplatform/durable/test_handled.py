@@ -10,10 +10,13 @@ import pytest
 from mmplatform.accounts import Accounts
 from mmplatform.codec import encode
 from mmplatform.delivery import receiver as receiving
-from mmplatform.delivery.receiver import Receiver, SequenceState
+from mmplatform.delivery.incoming_stream import SequenceState
+from mmplatform.delivery.receiver import Receiver
 from mmplatform.delivery.wire import Ack, Batch, End, Piece, Record
 from mmplatform.durable import handled as module
+from mmplatform.durable import strangers as strangers_module
 from mmplatform.durable.handled import KEEP_MS, Handled
+from mmplatform.durable.strangers import ROW
 from mmplatform.errors import ProtocolError, StorageCorrupt, StorageError, StorageFull
 from mmplatform.storage.contract import Storage
 from tests.support.outbox import until
@@ -218,34 +221,86 @@ async def test_old_state_is_dropped_at_the_start(store: Callable[[], Storage]) -
         await node.handled.close()
 
 
-async def test_strangers_are_capped_oldest_first(store: Callable[[], Storage], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_STRANGERS", 3)
+async def loaded(node: Node, peer: str) -> None:
+    done = asyncio.Event()
+    node.handled.receiver(peer)
+    node.handled.load(peer, done.set)
+    await done.wait()
+
+
+async def settled(node: Node) -> None:
+    await until(lambda: not node.handled._dirty and not node.handled._busy)
+
+
+async def test_of_a_stranger_that_has_gone_nothing_is_in_memory_and_once_still_means_once(node: Node) -> None:
+    """However many keys come: what was handled of each is on disk, and read when it is back."""
+    node.take(1)
+    for number in range(300):
+        await loaded(node, stranger(number))
+        assert node.take(1, peer=stranger(number)) == [1]
+        await settled(node)
+        node.handled.release(stranger(number))
+    assert list(node.handled._receivers) == [BOB]
+    assert node.handled.received == 301
+    for number in (0, 150, 299):
+        assert not node.handled._strangers.unread
+        node.handled.receiver(stranger(number))
+        assert not node.handled.loaded(stranger(number))
+        await loaded(node, stranger(number))
+        assert node.take(1, peer=stranger(number)) == []
+
+
+async def test_the_rows_of_strangers_are_not_kept_from_the_start(store: Callable[[], Storage]) -> None:
     async with running(store()) as node:
         node.take(1)
-        for number in range(5):
-            node.now += 1
+        for number in range(20):
             node.take(1, peer=stranger(number))
-            await until(lambda: not node.handled._dirty and not node.handled._busy)
-        assert list(node.handled._receivers) == [BOB, *map(stranger, (2, 3, 4))]
     async with running(store()) as node:
-        assert len(await node.storage.scan(b"handled/")) == 4
-        assert [node.take(1, peer=stranger(number)) for number in (2, 3, 4)] == [[], [], []]
+        assert set(node.handled._saved) <= {BOB}
+        assert node.handled._strangers.bytes > 20 * ROW
+        await loaded(node, stranger(3))
+        assert node.take(1, peer=stranger(3)) == []
         assert node.take(1) == []
-        assert len(node.handled._receivers) == 4, "those with rows are not counted twice"
-        assert node.take(1, peer=stranger(0)) == [1]
-        assert len(node.handled._receivers) == 4 or node.handled._dirty
 
 
-async def test_a_stranger_with_something_unsaved_is_not_forgotten(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_STRANGERS", 1)
-    node.handled.receiver(BOB)
+async def test_a_stranger_goes_when_all_of_it_is_handled_and_saved(node: Node) -> None:
+    receiver = node.handled.receiver(stranger(1))
+    stream, _ = receiver.accept(Batch(2, 5, 1, [Record(1, NOW, "t", "ms", b"")], []), NOW)
+    node.handled.release(stranger(1))
+    assert stranger(1) in node.handled._receivers, "a handler is at work"
+    stream.finish(1)
+    node.handled.save(stranger(1), receiver)
+    assert stranger(1) in node.handled._receivers, "it is not saved"
+    await settled(node)
+    assert stranger(1) not in node.handled._receivers
+
+
+async def test_when_the_rows_of_strangers_are_full_no_new_one_is_heard_and_none_is_forgotten(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strangers_module, "BYTES", 5 * ROW)
+    for number in range(8):
+        try:
+            assert node.take(1, peer=stranger(number)) == [1]
+        except ProtocolError as error:
+            assert error.reason == "overloaded"  # noqa: PT017 - how many get in is counted below
+        await settled(node)
+    heard = await node.storage.scan(b"handled/")
+    assert 3 <= len(heard) <= 5
+    assert node.take(1) == [1], "friends are heard"
+    assert node.take(1, peer=stranger(0)) == []
+
+
+async def test_what_is_written_for_strangers_has_a_measure_and_friends_do_not_wait(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strangers_module, "RATE", 1)
+    node.handled._allowance.spend(strangers_module.BURST + 1)
     node.take(1, peer=stranger(1))
-    node.handled.receiver(stranger(2))
-    assert stranger(1) in node.handled._receivers
-    assert stranger(2) not in node.handled._receivers
-    node.handled._dirty[stranger(2)] = node.handled.receiver(stranger(2))
-    assert node.handled._strangers >= 1
-    node.handled._dirty.pop(stranger(2))
+    node.take(1)
+    await until(lambda: node.told)
+    assert [peer for peer, *_ in node.told] == [BOB]
+    assert list(node.handled._dirty) == [stranger(1)]
 
 
 async def test_forgotten_streams_lose_their_rows(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
