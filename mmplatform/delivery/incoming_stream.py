@@ -1,4 +1,4 @@
-"""What has come in of one lane and epoch: what is handled, what waits for its turn, and how messages ended. Sans-I/O."""
+"""What has come in of one lane and epoch: what is handled, what waits for its turn, how messages ended. Sans-I/O."""
 
 from collections.abc import Collection
 from typing import Final

@@ -44,7 +44,7 @@ class OwedAcks:
             self._loop.call_at(self._reminded + REMIND_EVERY, self._remind_now)
 
     def retell(self) -> None:
-        """Tell the peer again how messages ended: it went on over another link. At most once in RETELL_EVERY seconds."""
+        """Tell the peer again how messages ended, as it uses another link: at most once in RETELL_EVERY seconds."""
         now = self._loop.time()
         if now >= self._retold + RETELL_EVERY:
             self._retold = now

@@ -57,6 +57,10 @@ def hears_after_close(self: Any) -> None:
         self._receiver.frame_received(memoryview(frame))
 
 
+def forgets_what_came_meanwhile(self: Any) -> None:
+    self._paused, self._due = False, 0
+
+
 def differs(self: Any, *arguments: Any) -> None:
     self.cost = id(self)
     MemoryConnection._join(self, *arguments)
@@ -94,6 +98,7 @@ CLOSE = "test_close_sends_what_is_queued_and_is_told_once_without_an_error"
 BREACHES = [
     ("test_the_address_names_the_scheme", Misnames),
     (WHOLE, sabotaged("write", shortens)),
+    ("test_reading_pauses_and_goes_on_where_it_was", sabotaged("resume_reading", forgets_what_came_meanwhile)),
     (CLOSE, sabotaged("close", forgets_what_is_queued)),
     (CLOSE, sabotaged("_lost", says_it_twice)),
     ("test_nothing_comes_after_close", sabotaged("_deliver", hears_after_close)),

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from mmplatform.delivery import incoming_stream
 from mmplatform.delivery import outgoing_stream as streaming
 from mmplatform.delivery import receiver as receiving
 from mmplatform.delivery import sender as sending
@@ -31,9 +32,10 @@ SMALL_LIMITS = [
     (streaming, "WINDOW_BYTES", 2000),
     (sending, "LEAST", 1),
     (receiving, "WINDOW", 8),
-    (receiving, "WINDOW_BYTES", 2000),
     (receiving, "PARTIAL_EVERY", 300),
-    (receiving, "MAX_RANGES", 2),
+    (incoming_stream, "WINDOW", 8),
+    (incoming_stream, "WINDOW_BYTES", 2000),
+    (incoming_stream, "MAX_RANGES", 2),
 ]
 BUSY: Ending = (End.REFUSED, "busy")
 ANSWERS: list[Answer] = [TAKEN, TAKEN, UNHEARD, BUSY, LATER, LATER, KEEP, LEAVE]

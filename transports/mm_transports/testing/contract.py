@@ -67,6 +67,8 @@ class TransportContract:
         far.connection.pause_reading()
         for number in range(1, 100):
             near.connection.write(bytes([number]))
+        far.connection.write(b"the other way")
+        await near.frames.get()
         near.connection.close()
         far.connection.resume_reading()
         far.connection.pause_reading()
