@@ -25,7 +25,7 @@ from mm_relay.doors.connections import Connections
 from mm_relay.doors.door import Door
 from mm_relay.doors.http_pages import Pages
 from mm_relay.doors.limits import ConnectionLimits
-from mm_relay.doors.turns import Turns
+from mm_relay.doors.turns import LoopTurns
 from mm_relay.doors.upgrade import Accepted, UpgradeRefused, UpgradeRequest
 from mm_relay.doors.websocket_server import serve
 from mm_relay.metrics import Metrics, MetricsPage
@@ -63,7 +63,7 @@ class RelayServer(Server):
         self.trouble = "starting"  # why no client should come, empty when all may
         self._certificate: Certificate | None = None
         self._kinds: list[type[Door]] = []
-        self._turns = Turns()
+        self._turns = LoopTurns()
         self._opened = AsyncExitStack()
 
     @classmethod

@@ -41,7 +41,7 @@ class Arrivals:
             self._waiting.remove(one, ip)
 
 
-class Arrival(asyncio.Protocol):
+class TLSArrival(asyncio.Protocol):
     """A TCP connection during its TLS handshake, which counts and may give way like one that sends no request.
 
     A listener with TLS says nothing of a connection before its handshake is over, so this is one without, and the

@@ -12,8 +12,8 @@ from typing import Final
 from mm_relay.access import Access
 from mm_relay.doors.door import Core, Door
 from mm_relay.doors.limits import ConnectionLimits, network
-from mm_relay.doors.rate_limit import RateLimits, Rates
-from mm_relay.doors.turns import Turns
+from mm_relay.doors.rate_limit import ConnectionRates, RateLimits
+from mm_relay.doors.turns import LoopTurns
 from mm_relay.doors.upgrade import Accepted, UpgradeRefused, UpgradeRequest
 from mm_relay.metrics import Metrics
 from mm_transports.relay.protocol.items import RELAY, Limits
@@ -48,14 +48,14 @@ class Connections:
         sign_in_within: float = SIGN_IN_WITHIN,
         address_items: int = 0,
         address_bytes: int = 0,
-        turns: Turns | None = None,
+        turns: LoopTurns | None = None,
     ) -> None:
         self.identity, self.name, self.limits, self.core = identity, name, limits, core
         self.access, self.connection_limits, self.metrics = access, connection_limits, metrics
         self.now, self.random = now, random
         self.sign_in_within = sign_in_within
-        self.rates = Rates(RateLimits(limits.rate_items, limits.rate_bytes, address_items, address_bytes))
-        self.turns = turns or Turns()
+        self.rates = ConnectionRates(RateLimits(limits.rate_items, limits.rate_bytes, address_items, address_bytes))
+        self.turns = turns or LoopTurns()
         self.draining = False
         self.doors: set[Door] = set()
         self.sockets: dict[WebSocket, Door] = {}

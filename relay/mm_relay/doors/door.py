@@ -17,8 +17,8 @@ from typing import ClassVar, Final, Protocol
 
 from mm_relay.access import Access
 from mm_relay.doors.failures import log_failure
-from mm_relay.doors.rate_limit import Rates
-from mm_relay.doors.turns import Turns
+from mm_relay.doors.rate_limit import ConnectionRates
+from mm_relay.doors.turns import LoopTurns
 from mm_relay.doors.upgrade import UpgradeRequest
 from mm_relay.doors.weights import WEIGHED, Weights
 from mm_relay.metrics import Metrics
@@ -83,8 +83,8 @@ class DoorHost(Protocol):
     core: Core
     access: Access
     metrics: Metrics
-    rates: Rates
-    turns: Turns
+    rates: ConnectionRates
+    turns: LoopTurns
     sign_in_within: float  # seconds
     now: Callable[[], float]  # Unix seconds
     random: Callable[[int], bytes]

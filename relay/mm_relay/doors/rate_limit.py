@@ -44,7 +44,7 @@ class RateLimits(NamedTuple):
     address_bytes: int = 0
 
 
-class Rates:
+class ConnectionRates:
     """The rates of all connections. An address is an IPv4 host or an IPv6 network of 64 bits.
 
     Above the rate of an address, those of its connections wait that take more than an equal share of it.

@@ -15,7 +15,7 @@ TURN: Final = 0.002  # seconds of one turn of the loop for what comes; what come
 RESTS: Final = 0.001  # seconds of it for what is left of earlier turns, so that who says little need not wait behind it
 
 
-class Turns:
+class LoopTurns:
     """The turns of one loop. ``clock`` gives seconds; that of uvloop stands still within a turn."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -14,11 +14,11 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from mm_relay.access import Network
-from mm_relay.doors.arrivals import Arrival, Arrivals
+from mm_relay.doors.arrivals import Arrivals, TLSArrival
 from mm_relay.doors.failures import log_failure
 from mm_relay.doors.half_sent import HalfSent
 from mm_relay.doors.metered import MeteredProtocol
-from mm_relay.doors.turns import Turns
+from mm_relay.doors.turns import LoopTurns
 from mm_relay.doors.upgrade import Answer, UpgradeRefused, UpgradeRequest
 from mm_transports.relay.websocket import PING_EVERY, WebSocket
 from mmplatform.errors import LocalError
@@ -63,7 +63,7 @@ async def serve(
     ping_every: float = PING_EVERY,
     upgrade_timeout: float = UPGRADE_WITHIN,
     limits: ListenerLimits = LIMITS,
-    turns: Turns | None = None,
+    turns: LoopTurns | None = None,
     start: bool = True,
 ) -> asyncio.Server:
     """Listen, until the server is closed.
@@ -89,12 +89,12 @@ async def serve(
     half_sent: HalfSent[_Served] = HalfSent(limits.half_sent, limits.half_sent_address)
     entrance = _Entrance(
         answer, http, proxies, max_message, ping_every, upgrade_timeout, Arrivals(limits.upgrading), half_sent,
-        turns or Turns(),
+        turns or LoopTurns(),
     )  # fmt: skip
 
     def arrive() -> asyncio.Protocol:
         served = _Served(entrance)
-        return served if ssl is None else Arrival(served, ssl, upgrade_timeout, entrance.arrivals)
+        return served if ssl is None else TLSArrival(served, ssl, upgrade_timeout, entrance.arrivals)
 
     try:
         return await asyncio.get_running_loop().create_server(arrive, host, port, backlog=BACKLOG, start_serving=start)
@@ -114,7 +114,7 @@ class _Entrance:
     upgrade_timeout: float
     arrivals: Arrivals
     half_sent: HalfSent["_Served"]
-    turns: Turns
+    turns: LoopTurns
 
 
 class _Served(WebSocket):

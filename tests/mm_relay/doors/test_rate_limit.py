@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_relay.doors.rate_limit import BURST, SHARE, RateLimits, Rates, TokenBucket
+from mm_relay.doors.rate_limit import BURST, SHARE, ConnectionRates, RateLimits, TokenBucket
 
 
 def test_a_burst_is_free_and_then_the_rate_counts() -> None:
@@ -35,7 +35,7 @@ MANY = RateLimits(items=0, bytes=0, address_items=1000, address_bytes=0)
 
 
 def test_all_connections_of_an_address_have_one_rate() -> None:
-    rates = Rates(MANY)
+    rates = ConnectionRates(MANY)
     meters = [rates.meter("192.0.2.1", 0.0) for _ in range(2)]
     assert meters[0].spend(int(1000 * BURST), 0, 0.0) == 0
     assert meters[1].spend(500, 0, 0.0) == 1.0  # its share is half
@@ -43,7 +43,7 @@ def test_all_connections_of_an_address_have_one_rate() -> None:
 
 
 def test_who_takes_less_than_its_share_does_not_wait_for_who_takes_more() -> None:
-    rates = Rates(MANY)
+    rates = ConnectionRates(MANY)
     flood, honest = rates.meter("192.0.2.1", 0.0), rates.meter("192.0.2.1", 0.0)
     waited = 0.0
     for tick in range(100):
@@ -55,14 +55,14 @@ def test_who_takes_less_than_its_share_does_not_wait_for_who_takes_more() -> Non
 
 
 def test_a_connection_has_its_share_however_many_share_the_address() -> None:
-    rates = Rates(MANY)
+    rates = ConnectionRates(MANY)
     meters = [rates.meter("192.0.2.1", 0.0) for _ in range(100)]
     meters[0].spend(10_000, 0, 0.0)
     assert meters[1].spend(SHARE, 0, 0.0) == 1.0
 
 
 def test_what_an_address_owes_is_remembered_when_its_connections_end() -> None:
-    rates = Rates(MANY)
+    rates = ConnectionRates(MANY)
     meter = rates.meter("192.0.2.1", 0.0)
     meter.spend(10_000, 0, 0.0)
     rates.close(meter, "192.0.2.1", 0.0)
@@ -73,7 +73,7 @@ def test_what_an_address_owes_is_remembered_when_its_connections_end() -> None:
 
 
 def test_a_debt_of_the_past_is_forgotten_while_the_address_owes_nothing() -> None:
-    rates = Rates(RateLimits(address_items=1000))
+    rates = ConnectionRates(RateLimits(address_items=1000))
     heavy, other = rates.meter("192.0.2.1", 0.0), rates.meter("192.0.2.1", 0.0)
     for tick in range(100):
         assert heavy.spend(900, 0, float(tick)) == 0

@@ -1,8 +1,8 @@
-"""Turns of the loop, by a clock that stands still unless a test moves it."""
+"""LoopTurns of the loop, by a clock that stands still unless a test moves it."""
 
 import asyncio
 
-from mm_relay.doors.turns import RESTS, TURN, Turns
+from mm_relay.doors.turns import RESTS, TURN, LoopTurns
 
 
 class Clock:
@@ -22,7 +22,7 @@ async def turn() -> None:
 
 async def test_a_turn_has_time_until_it_is_used_up_and_the_next_has_again() -> None:
     clock = Clock()
-    turns = Turns(clock)
+    turns = LoopTurns(clock)
     assert turns.has_time()
     clock.pass_(TURN)
     assert not turns.has_time()
@@ -32,7 +32,7 @@ async def test_a_turn_has_time_until_it_is_used_up_and_the_next_has_again() -> N
 
 async def test_rests_take_turns_and_leave_time_for_what_comes() -> None:
     clock = Clock()
-    turns, done = Turns(clock), list[str]()
+    turns, done = LoopTurns(clock), list[str]()
 
     def rest(name: str) -> None:
         done.append(name)
@@ -50,7 +50,7 @@ async def test_rests_take_turns_and_leave_time_for_what_comes() -> None:
 
 async def test_the_first_step_of_a_connection_comes_before_all_rests() -> None:
     clock = Clock()
-    turns, done = Turns(clock), list[str]()
+    turns, done = LoopTurns(clock), list[str]()
     turns.rest(lambda: done.append("rest"))
     turns.first(lambda: done.append("first"))
     await turn()
@@ -59,7 +59,7 @@ async def test_the_first_step_of_a_connection_comes_before_all_rests() -> None:
 
 async def test_each_turn_takes_at_least_one_rest_however_much_comes_first() -> None:
     clock = Clock()
-    turns, done = Turns(clock), list[str]()
+    turns, done = LoopTurns(clock), list[str]()
 
     def first() -> None:
         clock.pass_(TURN)
@@ -74,7 +74,7 @@ async def test_each_turn_takes_at_least_one_rest_however_much_comes_first() -> N
 async def test_a_step_that_fails_takes_no_other_with_it() -> None:
     failures: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: failures.append(context["exception"]))
-    turns, done = Turns(), list[str]()
+    turns, done = LoopTurns(), list[str]()
     error = ValueError("of a step")
 
     def fail() -> None:

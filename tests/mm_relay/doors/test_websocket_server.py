@@ -13,6 +13,7 @@ from mm_relay.doors import connections, websocket_server
 from mm_relay.doors.websocket_server import ListenerLimits
 from mm_transports.relay.websocket import WebSocket
 from mmplatform.errors import Unreachable
+from tests.support import websocket_ends
 from tests.support.waiting import until
 from tests.support.websocket_ends import UPGRADE, End, Host, closed, dial, hosting, settled, stranger
 
@@ -66,7 +67,7 @@ async def gets_in(host: Host, **options: ssl.SSLContext) -> bool:
 async def test_a_turn_handles_two_steps_of_64_frames_of_one_read_at_most(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tests.support.websocket_ends.Host", CountingHost)
+    monkeypatch.setattr(websocket_ends, "Host", CountingHost)
     async with hosting() as host, stranger(host, UPGRADE + "\r\n") as (_, writer):
         end = await host.end()
         assert isinstance(end, Counting)
@@ -79,7 +80,7 @@ async def test_a_turn_handles_two_steps_of_64_frames_of_one_read_at_most(
 async def test_who_comes_while_another_floods_waits_for_no_more_than_a_turn_or_two(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tests.support.websocket_ends.Host", CountingHost)
+    monkeypatch.setattr(websocket_ends, "Host", CountingHost)
     async with hosting() as host, stranger(host, UPGRADE + "\r\n") as (_, writer):
         flooding = await host.end()
         ours = await dial(host)

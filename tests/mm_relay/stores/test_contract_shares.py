@@ -2,7 +2,7 @@
 
 import pytest
 
-from mm_relay.stores import contract
+from mm_relay.stores import contract, lately, redis
 from mm_relay.stores.contract import Caps, MailStore, Note, OverQuota, StoredEnvelope
 from mm_transports.relay.protocol.address import format_relay
 from mmplatform.identity.keys import Identity
@@ -114,8 +114,8 @@ async def test_who_was_here_is_known_after_a_restart_and_not_for_ever(home: Home
 
 
 async def test_keys_of_one_address_push_out_only_one_another(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("mm_relay.stores.lately", "mm_relay.stores.redis"):
-        monkeypatch.setattr(f"{module}.MOST_HERE_A_PLACE", 2)
+    for module in (lately, redis):
+        monkeypatch.setattr(module, "MOST_HERE_A_PLACE", 2)
     now = Caps(here_since=int(home.at * 1000))
     async with home.store() as store:
         store.here(key("bob"), b"there")
