@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmplatform.delivery.receipts import Entry
-from mmplatform.durable.handled import UNSAVED
+from mmplatform.durable import handled
 from mmplatform.durable.handled_log import ENTRIES, INBOX, LOGGED, HandledLog, HandledNote
 from mmplatform.durable.inbox_rows import HELD
 from mmplatform.messaging.results import DONE, Result
@@ -156,7 +156,7 @@ async def test_numbers_that_are_no_neighbours_are_noted_each(desk: Desk, log: Lo
 
 async def test_a_slow_disk_holds_the_hand_over_up(desk: Desk, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is handled and not saved is known by the log of what is handled only, which has room for so much."""
-    monkeypatch.setattr("mmplatform.durable.handled.UNSAVED", 200)
+    monkeypatch.setattr(handled, "UNSAVED", 200)
     Clock(desk, monkeypatch)
     disk.quick = False
     desk.listen("chat")
@@ -184,4 +184,4 @@ async def test_the_loop_goes_round_when_a_slice_is_over(desk: Desk, monkeypatch:
 
 
 def test_the_log_has_room_for_all_that_is_not_saved() -> None:
-    assert 2 * UNSAVED <= ENTRIES, "a note a message at worst, and others beside them"
+    assert 2 * handled.UNSAVED <= ENTRIES, "a note a message at worst, and others beside them"
