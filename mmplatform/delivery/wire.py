@@ -18,6 +18,7 @@ MAX_OUTCOMES: Final = WINDOW  # exceptional outcomes remembered of one stream; a
 MAX_HEAD: Final = 64 * 1024  # bytes that the encoding of a record or frame has beyond its one payload, at most
 MAX_FRAME: Final = MAX_PAYLOAD + MAX_HEAD  # one frame put together from its parts
 MAX_MIXED: Final = 256 * 1024  # bytes of a frame with several items, so that none is work for long
+MAX_LETTER: Final = 1024  # records of one batch of a larger frame in mail
 TOO_LARGE: Final = "too-large"  # why a link is closed, or a message refused
 OVERHEAD: Final = 64  # what a record with an ordinary topic weighs beyond its payload
 
@@ -159,6 +160,20 @@ class _LargeFrame(Frame, array_like=True, tag=0):
     replies: Annotated[list[Reply], Meta(max_length=1)]
 
 
+class _LargeBatch(Batch, array_like=True):
+    records: Annotated[list[Record], Meta(max_length=MAX_LETTER)]
+    pieces: Annotated[list[Piece], Meta(max_length=0)]
+
+
+class _LargeMail(Frame, array_like=True, tag=0):
+    """A frame above MAX_MIXED bytes that came by mail: a message that fills an envelope, or some long ones."""
+
+    batches: Annotated[list[_LargeBatch], Meta(max_length=4)]  # type: ignore[assignment]  # a list of batches
+    events: Annotated[list[Event], Meta(max_length=0)]
+    requests: Annotated[list[Request], Meta(max_length=0)]
+    replies: Annotated[list[Reply], Meta(max_length=0)]
+
+
 class Part(Struct, array_like=True, tag=1):
     """A slice of the encoding of one frame that is larger than the link takes."""
 
@@ -204,6 +219,7 @@ Packet = Frame | Part | Ping | Pong | Close | Again
 
 _packets: Decoder[Packet] = Decoder(Packet, MAX_MIXED)  # type: ignore[arg-type]  # a union is not a class
 _large_frames = Decoder(_LargeFrame, MAX_FRAME)
+_large_mail = Decoder(_LargeMail, MAX_FRAME)
 _resumes = Decoder(Resumption, 64 * 1024)
 _records = Decoder(Record, MAX_FRAME)
 
@@ -230,6 +246,16 @@ def decode_joined(data: bytes) -> Packet:
     if len(frame.acks) + len(frame.events) + len(frame.requests) + len(frame.replies) != 1:
         raise ProtocolError("bad-packet", f"{len(data)} bytes, and not one large item")
     return frame
+
+
+def decode_mail(data: bytes) -> Packet:
+    """Decode the packet in an envelope, perhaps with one large message. Raises ProtocolError("bad-packet")."""
+    if len(data) <= MAX_MIXED:
+        return decode_packet(data)
+    try:
+        return _large_mail.decode(data)
+    except CodecError as error:
+        raise ProtocolError("bad-packet", str(error)) from None
 
 
 def decode_resume(data: bytes) -> Resumption:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 
 from mmplatform.contacts import Contacts
-from mmplatform.delivery.wire import Ack, Frame, Packet, decode_packet
+from mmplatform.delivery.wire import Ack, Frame, Packet, decode_mail
 from mmplatform.directory.directory import Directory
 from mmplatform.errors import ProtocolError
 from mmplatform.identity.keys import Identity, SignId
@@ -178,7 +178,7 @@ class Incoming:
         peer = opened.sender.sign_id
         if peer == self._identity.sign_id:
             raise ProtocolError("own-key", "mail from ourselves")
-        frame = decode_packet(opened.content)
+        frame = decode_mail(opened.content)
         if not _is_mail(frame):
             raise ProtocolError("bad-packet", "mail has messages in order and acknowledgements, nothing else")
         if opened.current:

@@ -16,7 +16,6 @@ from mmplatform.delivery.wire import (
     MAX_RANGES,
     OVERHEAD,
     TAKEN,
-    UNHEARD,
     WINDOW,
     WINDOW_BYTES,
     Ack,
@@ -31,65 +30,17 @@ from mmplatform.delivery.wire import (
     tombstone,
 )
 from mmplatform.errors import CodecError, ProtocolError
+from tests.support.receiving import EPOCH, NOW, ReceivingNode, batch, pieces, record
 
-EPOCH = 5
-NOW = 10**12
 BUSY: Ending = (End.REFUSED, "busy")
 
 
-def record(seq: int, payload: bytes = b"x") -> Record:
-    return Record(seq, NOW, "t", "ms", payload)
-
-
-def batch(*seqs: int, base: int = 1, epoch: int = EPOCH, lane: int = 2, pieces: list[Piece] | None = None) -> Batch:
-    return Batch(lane, epoch, base, [record(seq) for seq in seqs], pieces or [])
-
-
-def pieces(seq: int, size: int, each: int, start: int = 0, end: int | None = None) -> list[Piece]:
-    blob = encode_packet(record(seq, bytes(size)))
-    stop = len(blob) if end is None else end
-    return [
-        Piece(seq, offset, len(blob), blob[offset : min(offset + each, stop)]) for offset in range(start, stop, each)
-    ]
-
-
-class Node:
-    """A receiver whose handlers finish when told."""
-
-    def __init__(self, budget: int = 1 << 40) -> None:
-        self.budget = Account(budget)
-        self.receiver = Receiver(self.budget)
-
-    def take(self, batch: Batch, now: int = NOW) -> list[int]:
-        self.stream, ready = self.receiver.accept(batch, now)
-        return [each.seq for each in ready]
-
-    def finish(self, *seqs: int, ending: Ending = TAKEN) -> None:
-        for seq in seqs:
-            self.stream.finish(seq, ending)
-
-    def handle(self, *seqs: int, **more: int) -> list[int]:
-        taken = self.take(batch(*seqs, **more))
-        self.finish(*taken)
-        return taken
-
-    def ack(self) -> Ack:
-        ((_, _, ack),) = self.receiver.checkpoint()
-        return ack
-
-    def restarted(self) -> "Node":
-        node = Node()
-        for stream in self.receiver._streams.values():
-            node.receiver.restore(stream.lane, stream.epoch, stream.kept())
-        return node
-
-
 @pytest.fixture
-def node() -> Node:
-    return Node()
+def node() -> ReceivingNode:
+    return ReceivingNode()
 
 
-def refused(node: Node, batch: Batch) -> str:
+def refused(node: ReceivingNode, batch: Batch) -> str:
     with pytest.raises(ProtocolError) as caught:
         node.take(batch)
     return caught.value.reason
@@ -98,13 +49,13 @@ def refused(node: Node, batch: Batch) -> str:
 # Once and in order.
 
 
-def test_each_message_is_handed_out_once(node: Node) -> None:
+def test_each_message_is_handed_out_once(node: ReceivingNode) -> None:
     assert node.take(batch(1, 2, 3)) == [1, 2, 3]
     assert node.take(batch(1, 2, 3)) == []
     assert node.take(batch(2, 3, 4)) == [4]
 
 
-def test_what_comes_before_its_turn_waits(node: Node) -> None:
+def test_what_comes_before_its_turn_waits(node: ReceivingNode) -> None:
     assert node.take(batch(2, 4)) == []
     assert node.take(batch(3)) == []
     assert node.budget.used == 3 * (OVERHEAD + 1)
@@ -114,32 +65,32 @@ def test_what_comes_before_its_turn_waits(node: Node) -> None:
     assert node.take(batch(1, 2, 3, 4, 5)) == [5]
 
 
-def test_streams_are_apart(node: Node) -> None:
+def test_streams_are_apart(node: ReceivingNode) -> None:
     assert node.take(batch(1, lane=0)) == [1]
     assert node.take(batch(1, lane=2)) == [1]
     assert node.take(batch(1, epoch=6)) == [1]
     assert node.take(batch(1, epoch=6)) == []
 
 
-def test_tombstones_are_handed_out_too(node: Node) -> None:
+def test_tombstones_are_handed_out_too(node: ReceivingNode) -> None:
     _, ready = node.receiver.accept(Batch(2, EPOCH, 1, [record(1), tombstone(2), record(3)], []), NOW)
     assert [(each.seq, each.topic) for each in ready] == [(1, "t"), (2, ""), (3, "t")]
 
 
-def test_a_base_ahead_is_where_it_goes_on(node: Node) -> None:
+def test_a_base_ahead_is_where_it_goes_on(node: ReceivingNode) -> None:
     """The sender holds nothing below: it was settled, or never saved."""
     assert node.take(batch(7, 8, base=7)) == [7, 8]
     assert node.ack().upto == 6
 
 
-def test_a_base_ahead_takes_what_waits_along(node: Node) -> None:
+def test_a_base_ahead_takes_what_waits_along(node: ReceivingNode) -> None:
     node.take(batch(3, 5, 8))
     assert node.take(batch(9, base=5)) == [5]
     assert node.take(batch(6, 7, base=5)) == [6, 7, 8, 9]
     assert node.budget.used == 0
 
 
-def test_a_base_ahead_keeps_what_is_finished_above(node: Node) -> None:
+def test_a_base_ahead_keeps_what_is_finished_above(node: ReceivingNode) -> None:
     node.take(batch(1, 2, 3, 4, 5))
     node.finish(3, 4)
     node.take(batch(base=3))
@@ -149,7 +100,7 @@ def test_a_base_ahead_keeps_what_is_finished_above(node: Node) -> None:
 
 @given(st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=10), max_size=20), st.integers(1, 30))
 def test_any_arrival_gives_the_sequence(arrivals: list[list[int]], restart_at: int) -> None:
-    node = Node()
+    node = ReceivingNode()
     handed: list[int] = []
     for turn, seqs in enumerate([*arrivals, list(range(1, 31))]):
         if turn == restart_at:
@@ -162,7 +113,7 @@ def test_any_arrival_gives_the_sequence(arrivals: list[list[int]], restart_at: i
 # Acknowledgements.
 
 
-def test_the_acknowledgement_stops_at_the_lowest_unfinished(node: Node) -> None:
+def test_the_acknowledgement_stops_at_the_lowest_unfinished(node: ReceivingNode) -> None:
     node.take(batch(*range(1, 10)))
     node.finish(1, 2, 4, 5, 8)
     assert node.ack() == Ack(2, EPOCH, 2, [(4, 5), (8, 8)], [], [])
@@ -173,7 +124,7 @@ def test_the_acknowledgement_stops_at_the_lowest_unfinished(node: Node) -> None:
     assert node.ack().upto == 6
 
 
-def test_a_run_is_finished_in_one_step_or_one_by_one(node: Node) -> None:
+def test_a_run_is_finished_in_one_step_or_one_by_one(node: ReceivingNode) -> None:
     node.take(batch(*range(1, 10)))
     node.stream.finish_run(1, 3)
     assert node.stream.done == 3
@@ -183,69 +134,13 @@ def test_a_run_is_finished_in_one_step_or_one_by_one(node: Node) -> None:
     assert (node.stream.done, node.stream.finished) == (6, set())
 
 
-def test_ranges_are_bounded(node: Node) -> None:
+def test_ranges_are_bounded(node: ReceivingNode) -> None:
     node.take(batch(*range(1, 1000)))
     node.finish(*range(2, 1000, 2))
     assert len(node.ack().ranges) == MAX_RANGES
 
 
-def test_outcomes_are_told_once_and_again_when_a_link_may_have_lost_them(node: Node) -> None:
-    node.take(batch(*range(1, 9)))
-    node.finish(1, 2, ending=UNHEARD)
-    node.finish(3)
-    node.finish(5, ending=BUSY)
-    assert node.ack().outcomes == [(1, 2, End.REFUSED, "unhandled"), (5, 5, End.REFUSED, "busy")]
-    node.finish(4)
-    assert node.ack().outcomes == []
-    node.finish(7, ending=BUSY)
-    assert node.ack().outcomes == [(7, 7, End.REFUSED, "busy")]
-    node.receiver.retell()
-    node.take(batch(9, base=4))
-    node.finish(9)
-    assert node.ack().outcomes == [(5, 5, End.REFUSED, "busy"), (7, 7, End.REFUSED, "busy")]
-
-
-def test_an_outcome_is_told_with_the_range_that_acknowledges_its_message(node: Node) -> None:
-    """An acknowledgement has room for so many ranges; what is told without its range would be taken for delivered."""
-    node.take(batch(*range(1, 401)))
-    node.finish(*range(2, 401, 2), ending=BUSY)
-    first = node.ack()
-    assert first.outcomes == [(seq, seq, End.REFUSED, "busy") for seq, _ in first.ranges]
-    node.finish(*range(1, 401, 2))
-    assert node.ack().outcomes == [(seq, seq, End.REFUSED, "busy") for seq in range(2 * MAX_RANGES + 2, 401, 2)]
-
-
-def test_the_end_of_what_was_kept_is_told_to_who_asks_again(node: Node) -> None:
-    """Its receipt may have come to a sender that was killed, and sends it once more."""
-    node.take(batch(*range(1, 6)))
-    node.finish(*range(1, 6), ending=(End.KEPT, ""))
-    node.ack()
-    assert node.receiver.amend(2, EPOCH, 3, 3, End.FAILED, "no")
-    assert node.receiver.amend(2, EPOCH, 1, 1, *TAKEN)
-    node.receiver.retell()
-    assert node.ack().outcomes == [(2, 2, End.KEPT, ""), (3, 3, End.FAILED, "no"), (4, 5, End.KEPT, "")]
-    assert not node.receiver.amend(2, EPOCH, 3, 3, *TAKEN), "it has ended"
-    assert not node.receiver.amend(2, EPOCH + 1, 3, 3, *TAKEN)
-
-
-def test_the_ends_of_a_run_that_was_kept_are_noted_in_one_step(node: Node) -> None:
-    node.take(batch(*range(1, 11)))
-    node.finish(*range(1, 5), ending=(End.KEPT, ""))
-    node.finish(5, ending=(End.REFUSED, "no"))
-    node.finish(*range(6, 11), ending=(End.KEPT, ""))
-    node.ack()
-    assert node.receiver.amend(2, EPOCH, 3, 7, End.EXPIRED, "")
-    node.receiver.retell()
-    assert node.ack().outcomes == [
-        (1, 2, End.KEPT, ""), (3, 4, End.EXPIRED, ""), (5, 5, End.REFUSED, "no"), (6, 7, End.EXPIRED, ""),
-        (8, 10, End.KEPT, ""),
-    ]  # fmt: skip
-    assert node.receiver.amend(2, EPOCH, 1, 9, *TAKEN)
-    node.receiver.retell()
-    assert [(low, high) for low, high, *_ in node.ack().outcomes] == [(3, 4), (5, 5), (6, 7), (10, 10)]
-
-
-def test_every_outcome_of_a_window_is_told(node: Node) -> None:
+def test_every_outcome_of_a_window_is_told(node: ReceivingNode) -> None:
     """One that is forgotten would be told as delivered."""
     node.take(batch(*range(1, WINDOW + 1)))
     for seq in range(1, WINDOW + 1):
@@ -257,7 +152,7 @@ def test_every_outcome_of_a_window_is_told(node: Node) -> None:
     assert node.restarted().receiver._streams.popitem()[1].outcomes == ack.outcomes
 
 
-def test_what_comes_again_is_told_again(node: Node) -> None:
+def test_what_comes_again_is_told_again(node: ReceivingNode) -> None:
     node.handle(1, 2)
     node.ack()
     assert node.receiver.reminders() == []
@@ -267,7 +162,7 @@ def test_what_comes_again_is_told_again(node: Node) -> None:
     assert node.receiver.reminders() == []
 
 
-def test_nothing_unsaved_is_told_as_a_reminder(node: Node) -> None:
+def test_nothing_unsaved_is_told_as_a_reminder(node: ReceivingNode) -> None:
     node.handle(1, 2)
     node.take(batch(1, 2))
     assert node.receiver.reminders() == []
@@ -275,7 +170,7 @@ def test_nothing_unsaved_is_told_as_a_reminder(node: Node) -> None:
     assert node.receiver.reminders() == [], "that was it"
 
 
-def test_the_resume_state_claims_what_is_saved_only(node: Node) -> None:
+def test_the_resume_state_claims_what_is_saved_only(node: ReceivingNode) -> None:
     node.handle(1)
     assert node.receiver.acks() == []
     node.ack()
@@ -287,7 +182,7 @@ def test_the_resume_state_claims_what_is_saved_only(node: Node) -> None:
     assert [ack.upto for ack in node.receiver.acks()] == [2]
 
 
-def test_the_resume_state_always_fits_a_handshake(node: Node) -> None:
+def test_the_resume_state_always_fits_a_handshake(node: ReceivingNode) -> None:
     for lane in range(4):
         for epoch in range(16):
             node.take(batch(*range(1, 300), lane=lane, epoch=2**53 - 1 - epoch, base=1), NOW + epoch)
@@ -301,7 +196,7 @@ def test_the_resume_state_always_fits_a_handshake(node: Node) -> None:
     assert decode_resume(data).acks == acks
 
 
-def test_a_stream_with_many_outcomes_is_told_once_the_link_is_up(node: Node) -> None:
+def test_a_stream_with_many_outcomes_is_told_once_the_link_is_up(node: ReceivingNode) -> None:
     node.take(batch(*range(1, 100)))
     for seq in range(1, 100):
         node.finish(seq, ending=(End.FAILED, f"reason {seq}"))
@@ -314,7 +209,7 @@ def test_a_stream_with_many_outcomes_is_told_once_the_link_is_up(node: Node) -> 
 # Restart.
 
 
-def test_a_restart_repeats_only_what_was_not_saved(node: Node) -> None:
+def test_a_restart_repeats_only_what_was_not_saved(node: ReceivingNode) -> None:
     node.take(batch(*range(1, 8)))
     node.finish(1, 2, 4)
     again = node.restarted()
@@ -328,7 +223,7 @@ def test_a_restart_repeats_only_what_was_not_saved(node: Node) -> None:
      encode([1, [[-5, 3]], [], 0]), encode([1, [], [[1, 1, 5]], 0]), encode([1, [], [[1, 1, "busy"]], 0]),
      encode([1, [], [[1, 1, 9, "busy"]], 0]), encode([1, [], [], 0]) + b"\0"],
 )  # fmt: skip
-def test_a_damaged_row_is_refused(node: Node, data: bytes) -> None:
+def test_a_damaged_row_is_refused(node: ReceivingNode, data: bytes) -> None:
     with pytest.raises(CodecError):
         node.receiver.restore(2, EPOCH, data)
 
@@ -336,7 +231,7 @@ def test_a_damaged_row_is_refused(node: Node, data: bytes) -> None:
 # Large messages.
 
 
-def test_pieces_give_the_message_in_its_turn(node: Node) -> None:
+def test_pieces_give_the_message_in_its_turn(node: ReceivingNode) -> None:
     assert node.take(batch(1, 3, pieces=pieces(2, 5000, 700, end=3500))) == [1]
     rest = pieces(2, 5000, 700, start=3500)
     _, ready = node.receiver.accept(Batch(2, EPOCH, 1, [record(4)], rest), NOW)
@@ -344,13 +239,13 @@ def test_pieces_give_the_message_in_its_turn(node: Node) -> None:
     assert node.budget.used == 0
 
 
-def test_pieces_cut_elsewhere_after_a_new_link(node: Node) -> None:
+def test_pieces_cut_elsewhere_after_a_new_link(node: ReceivingNode) -> None:
     node.take(batch(pieces=pieces(1, 5000, 700, end=2000)))
     assert node.stream.ack().partial == [1, 2000]
     assert node.take(batch(pieces=pieces(1, 5000, 999))) == [1]
 
 
-def test_pieces_that_come_again_are_answered_with_what_is_held(node: Node) -> None:
+def test_pieces_that_come_again_are_answered_with_what_is_held(node: ReceivingNode) -> None:
     """Else their sender would wait at the end of its window for ever."""
     node.take(batch(pieces=pieces(1, 5000, 700, end=2000)))
     assert node.receiver.reminders() == []
@@ -363,7 +258,7 @@ def test_pieces_that_come_again_are_answered_with_what_is_held(node: Node) -> No
     assert [(ack.upto, ack.partial) for ack in node.receiver.reminders()] == [(1, [])]
 
 
-def test_progress_is_told_now_and_then(node: Node) -> None:
+def test_progress_is_told_now_and_then(node: ReceivingNode) -> None:
     told = 0
     for piece in pieces(1, 5 * PARTIAL_EVERY, 100_000):
         node.take(batch(pieces=[piece]))
@@ -371,21 +266,21 @@ def test_progress_is_told_now_and_then(node: Node) -> None:
     assert told == 4
 
 
-def test_a_tombstone_in_place_of_the_rest(node: Node) -> None:
+def test_a_tombstone_in_place_of_the_rest(node: ReceivingNode) -> None:
     node.take(batch(pieces=pieces(1, 5000, 700, end=2000)))
     _, ready = node.receiver.accept(Batch(2, EPOCH, 1, [tombstone(1), record(2)], []), NOW)
     assert [each.seq for each in ready] == [1, 2]
     assert node.budget.used == 0
 
 
-def test_a_base_past_it_forgets_the_pieces(node: Node) -> None:
+def test_a_base_past_it_forgets_the_pieces(node: ReceivingNode) -> None:
     node.take(batch(pieces=pieces(1, 5000, 700, end=2000)))
     node.take(batch(base=2))
     assert node.budget.used == 0
     assert node.stream.ack().partial == []
 
 
-def test_a_gap_in_the_pieces_is_refused(node: Node) -> None:
+def test_a_gap_in_the_pieces_is_refused(node: ReceivingNode) -> None:
     """A link is in order: whoever skips has lost track, and starts anew over a new link."""
     assert refused(node, batch(pieces=pieces(1, 5000, 700, start=700))) == "bad-piece"
     node.take(batch(pieces=pieces(1, 5000, 700, end=700)))
@@ -393,27 +288,27 @@ def test_a_gap_in_the_pieces_is_refused(node: Node) -> None:
     assert node.take(batch(pieces=pieces(1, 5000, 700))) == [1]
 
 
-def test_a_stray_piece_does_not_disturb(node: Node) -> None:
+def test_a_stray_piece_does_not_disturb(node: ReceivingNode) -> None:
     node.take(batch(pieces=pieces(1, 5000, 700, end=2100)))
     for stray in (pieces(3, 5000, 700, start=700, end=1400), pieces(2, 5000, 700, end=700)):
         assert refused(node, batch(pieces=stray)) == "bad-piece"
     assert node.take(batch(pieces=pieces(1, 5000, 700, start=2100))) == [1]
 
 
-def test_an_earlier_message_may_begin_again(node: Node) -> None:
+def test_an_earlier_message_may_begin_again(node: ReceivingNode) -> None:
     """Pieces of a later one came as mail, say; the lane needs the earlier one first."""
     node.take(batch(pieces=pieces(2, 5000, 700, end=2100)))
     assert node.take(batch(pieces=pieces(1, 5000, 700))) == [1]
     assert node.take(batch(pieces=pieces(2, 5000, 700))) == [2]
 
 
-def test_pieces_that_hold_another_message_are_refused(node: Node) -> None:
+def test_pieces_that_hold_another_message_are_refused(node: ReceivingNode) -> None:
     wrong = [Piece(1, piece.offset, piece.total, piece.data) for piece in pieces(2, 500, 200)]
     assert refused(node, batch(pieces=wrong)) == "bad-piece"
     assert refused(node, batch(pieces=[Piece(1, 0, 3, b"\xc1\xc1\xc1")])) == "bad-packet"
 
 
-def test_a_message_larger_than_any_may_be_ends_the_link(node: Node) -> None:
+def test_a_message_larger_than_any_may_be_ends_the_link(node: ReceivingNode) -> None:
     assert refused(node, batch(pieces=[Piece(1, 0, MAX_FRAME + 1, b"x")])) == "too-large"
     assert refused(node, batch(pieces=[Piece(1, 0, 2**53 - 1, b"x")])) == "too-large"
     assert node.budget.used == 0
@@ -421,7 +316,7 @@ def test_a_message_larger_than_any_may_be_ends_the_link(node: Node) -> None:
 
 def test_a_refused_frame_loses_nothing_of_what_was_in_it() -> None:
     """The messages before the piece that did not fit were not handed out, so they must come again."""
-    node = Node(budget=1000)
+    node = ReceivingNode(budget=1000)
     assert refused(node, batch(1, 2, pieces=pieces(3, 5000, 1500))) == "overloaded"
     assert node.take(batch(1, 2)) == [1, 2]
 
@@ -429,7 +324,7 @@ def test_a_refused_frame_loses_nothing_of_what_was_in_it() -> None:
 # Bounds.
 
 
-def test_the_window_is_kept(node: Node) -> None:
+def test_the_window_is_kept(node: ReceivingNode) -> None:
     assert refused(node, batch(WINDOW + 1)) == "window"
     assert node.take(batch(*range(1, WINDOW + 1))) == list(range(1, WINDOW + 1))
     assert refused(node, batch(WINDOW + 1)) == "window"
@@ -437,7 +332,7 @@ def test_the_window_is_kept(node: Node) -> None:
     assert node.take(batch(WINDOW + 1)) == [WINDOW + 1]
 
 
-def test_bytes_before_their_turn_are_bounded(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_before_their_turn_are_bounded(node: ReceivingNode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_FRAME", 1000)
     room = 2 * WINDOW_BYTES + 1000
     chunk = bytes(100_000)
@@ -447,7 +342,7 @@ def test_bytes_before_their_turn_are_bounded(node: Node, monkeypatch: pytest.Mon
 
 def test_bytes_before_their_turn_are_in_the_budget() -> None:
     """Many streams of one stranger share what all strangers may hold."""
-    node = Node(budget=1000)
+    node = ReceivingNode(budget=1000)
     for epoch in range(1, 7):
         node.take(batch(2, epoch=epoch), NOW)
         node.take(Batch(2, epoch, 1, [record(3, bytes(20))], []))
@@ -457,7 +352,7 @@ def test_bytes_before_their_turn_are_in_the_budget() -> None:
     assert node.budget.used == 0
 
 
-def test_streams_are_forgotten_oldest_first(node: Node) -> None:
+def test_streams_are_forgotten_oldest_first(node: ReceivingNode) -> None:
     for epoch in range(1, MAX_STREAMS + 3):
         node.take(batch(2, epoch=epoch, pieces=pieces(1, 500, 100, end=100)), NOW + epoch)
     assert len(node.receiver._streams) == MAX_STREAMS
@@ -485,7 +380,7 @@ any_batch = st.builds(
 @given(st.lists(any_batch, max_size=15), st.integers(0, 2**32))
 def test_no_batch_breaks_the_machine(batches: list[Batch], seed: int) -> None:
     draw = random.Random(seed)
-    node = Node(budget=5000)
+    node = ReceivingNode(budget=5000)
     open_: list[tuple[Stream, int]] = []
     handed: dict[tuple[int, int], list[int]] = {}
     for each in batches:

@@ -6,6 +6,7 @@ import pytest
 
 from mmplatform.delivery.wire import (
     MAX_FRAME,
+    MAX_LETTER,
     MAX_MIXED,
     MAX_OUTCOMES,
     Ack,
@@ -19,6 +20,7 @@ from mmplatform.delivery.wire import (
     Reply,
     Request,
     decode_joined,
+    decode_mail,
     decode_packet,
     encode_packet,
 )
@@ -100,3 +102,36 @@ def test_broken_large_packets_are_refused() -> None:
             decode_joined(bytes(changed))
         except ProtocolError as error:
             assert error.reason == "bad-packet"  # noqa: PT017 - both ends are fine
+
+
+LONG = Record(1, 1, "t" * 250, "ms", b"")
+
+
+@pytest.mark.parametrize(
+    "mail",
+    [
+        frame(batches=[Batch(2, 1, 1, [RECORD], [])]),
+        frame(batches=[Batch(lane, 1, 1, [LONG] * MAX_LETTER, []) for lane in range(4)]),
+        frame(acks=[ACK]),
+        frame(batches=[Batch(2, 1, 1, [], [])]),
+    ],
+)
+def test_mail_holds_a_large_message_or_some_long_ones(mail: Frame) -> None:
+    assert encode_packet(decode_mail(encode_packet(mail))) == encode_packet(mail)
+
+
+@pytest.mark.parametrize(
+    "mail",
+    [
+        frame(batches=[Batch(2, 1, 1, [LONG] * (MAX_LETTER + 1), [])]),
+        frame(batches=[Batch(2, n, 1, [RECORD], []) for n in range(5)]),
+        frame(batches=[Batch(2, 1, 1, [], [Piece(1, 0, 2**20, BODY)])]),
+        frame(events=[EVENT]),
+        frame(batches=[Batch(2, 1, 1, [RECORD], [])], replies=[Reply(1, 0, b"")]),
+        Part(0, 2**20, BODY),
+    ],
+)
+def test_large_mail_of_other_things_is_refused(mail: Frame | Part) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        decode_mail(encode_packet(mail))
+    assert caught.value.reason == "bad-packet"

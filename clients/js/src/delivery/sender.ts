@@ -22,6 +22,7 @@ import {
   FAILED,
   KEPT,
   LANES,
+  MAX_LETTER,
   OVERHEAD,
   type Piece,
   type Range,
@@ -221,7 +222,7 @@ export class Sender {
       for (const record of stream?.waiting ?? []) {
         if (record.seq <= stream!.mailed) continue;
         room -= sizeOf(record) + record.topic.length * 4;
-        if (room < 0 || record.seq >= stream!.base + WINDOW) break;
+        if (room < 0 || records.length >= MAX_LETTER || record.seq >= stream!.base + WINDOW) break;
         records.push(record);
       }
       return stream && records.length ? [{ number, stream, records }] : [];

@@ -13,6 +13,7 @@ export const WINDOW_BYTES = 4 * 1024 * 1024; // their bytes
 export const MAX_HEAD = 64 * 1024; // what the encoding of a record or frame has beyond its one payload, at most
 export const MAX_FRAME = MAX_PAYLOAD + MAX_HEAD; // one frame put together from its parts
 export const MAX_MIXED = 256 * 1024; // a frame with several items
+export const MAX_LETTER = 1024; // records of one batch of a larger frame in mail
 export const TOO_LARGE = "too-large"; // why a link is closed, or a message refused
 export const MAX_RANGES = 64;
 export const MAX_OUTCOMES = 8192;
@@ -306,6 +307,25 @@ export function decodeJoined(data: Uint8Array): Packet {
   });
 }
 
+/** What an envelope holds, which may be one large message. */
+export function decodeMail(data: Uint8Array): Packet {
+  if (data.length <= MAX_MIXED) return decodePacket(data);
+  return whole(data, MAX_FRAME, (reader) => {
+    const fields = reader.array();
+    if (fields < 8 || reader.uint() !== 0) throw new CodecError("not a frame");
+    const frame = {
+      ...{ type: "frame" as const, now: reader.uint(), floor: reader.uint() },
+      acks: reader.list(() => readAck(reader), MAX_ACKS),
+      batches: reader.list(() => readBatch(reader, MAX_LETTER, 0), LANES),
+      events: reader.list(() => readEvent(reader), 0),
+      requests: reader.list(() => readRequest(reader), 0),
+      replies: reader.list(() => readReply(reader), 0),
+    };
+    reader.skip(fields - 8);
+    return frame;
+  });
+}
+
 function itemsOf({ acks, batches, events, requests, replies }: Frame): number {
   return [acks, batches, events, requests, replies].reduce((sum, items) => sum + items.length, 0);
 }
@@ -412,13 +432,13 @@ function readAck(reader: Reader): Ack {
   }));
 }
 
-function readBatch(reader: Reader): Batch {
+function readBatch(reader: Reader, records: number = WINDOW, pieces: number = WINDOW): Batch {
   return reader.struct(5, () => ({
     lane: reader.uint(LANES - 1),
     epoch: reader.uint(),
     base: reader.uint(),
-    records: reader.list(() => readRecord(reader), WINDOW),
-    pieces: reader.list(() => readPiece(reader), WINDOW),
+    records: reader.list(() => readRecord(reader), records),
+    pieces: reader.list(() => readPiece(reader), pieces),
   }));
 }
 

@@ -4,7 +4,7 @@
  * relays say.
  */
 
-import { decodePacket, type Frame } from "../delivery/wire.js";
+import { decodeMail, type Frame } from "../delivery/wire.js";
 import type { Directory } from "../directory/directory.js";
 import type { Outbox } from "../durable/outbox.js";
 import { asError, ProtocolError } from "../errors.js";
@@ -119,7 +119,7 @@ export class Mailer {
 
 /** Mail holds acknowledgements and batches only. */
 function frameOf(content: Uint8Array): Frame {
-  const packet = decodePacket(content);
+  const packet = decodeMail(content);
   if (packet.type !== "frame" || packet.events.length || packet.requests.length || packet.replies.length) {
     throw new ProtocolError("bad-packet", "not what belongs into mail");
   }
