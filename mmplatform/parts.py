@@ -88,7 +88,7 @@ class Parts:
         self.mail_keys = MailKeys(storage, now, secrets.token_bytes)
         self.own_record = OwnRecord(identity, self.mail_keys, storage, now, self.directory.renew_own, spawn, failed)
         self.links = LinkFactory(
-            identity, self.own_record.encoded, lambda info: self.peers.identified(info),
+            identity, self.own_record.encoded, lambda info, link: self.peers.identified(info, link),
             lambda peer: self.peers.resume(peer), now, secrets.token_bytes,
         )  # fmt: skip
         self.dialer = Dialer(plugins.by_scheme, self.links.dialled)
@@ -158,8 +158,8 @@ class Parts:
             self.dispatcher.internal.add(handler.protocol)
         advertise, failed = self.own_record.advertise, self.events.failed
         self._transport_host = NodeTransportHost(
-            self.identity, self.peers, self.mailer, signals, advertise, self.now, failed, self.plugins.stun,
-            self.plugins.turn,
+            self.identity, self.peers, self.mailer, signals, self.directory.reach, advertise, self.now, failed,
+            self.plugins.stun, self.plugins.turn,
         )  # fmt: skip
         self._service_host = NodeServiceHost(
             self.identity, self.messaging, self.upstream, self.contacts, self.directory, self.storage, advertise,

@@ -264,6 +264,9 @@ class Platform:
     async def add(self, ticket_or_key: str, *, name: str = "", circle: str | None = None) -> SignId:
         """Get to know a peer; what is known is saved when this returns.
 
+        Whoever's ticket is added, or who has a name or a circle here, is dialled wherever it says, in this network,
+        too; anybody else only at public addresses, and where it was heard of. Add no tickets that strangers send.
+
         Args:
             ticket_or_key: a ticket, a signId, or the name of a peer that is known already.
             name: what to call the peer here; "" leaves its name as it is.
@@ -274,7 +277,7 @@ class Platform:
         """
         if ticket_or_key.strip().lower().startswith(PREFIX):
             info = parse_ticket(ticket_or_key, self.parts.now())
-            self.directory.put(info, "ticket")
+            self.directory.add(info)
             self.parts.tell(topics.NODE_INFO_BOOTSTRAP, info.payload() | {"foundBy": "ticket"})
             peer = info.sign_id
         else:

@@ -37,6 +37,7 @@ class NodeServiceHost:
     ) -> None:
         self.identity, self.messaging, self.upstream, self.contacts = identity, messaging, upstream, contacts
         self.now, self.random, self.failed = now, random.random, failed
+        self.reach = directory.reach
         self._directory, self._storage, self._advertise = directory, storage, advertise
         self._prefixes: list[bytes] = []
 

@@ -4,6 +4,7 @@
 import random
 from collections.abc import Awaitable, Callable, Sequence
 
+from mmplatform.addresses import Reach
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.mail.mailer import Mailer
 from mmplatform.peers.registry import Peers
@@ -20,6 +21,7 @@ class NodeTransportHost:
         peers: Peers,
         mailer: Mailer,
         signals: Signals,
+        reach: Callable[[SignId], Reach],
         advertise: Callable[[str, Sequence[str]], Awaitable[None]],
         now: Callable[[], float],
         failed: Failed,
@@ -29,6 +31,7 @@ class NodeTransportHost:
         self.identity, self.stun, self.turn = identity, stun, turn
         self.now, self.random, self.failed = now, random.random, failed
         self.present, self.linked, self.signal = peers.present, peers.linked, signals.send
+        self.reach = reach
         self.mail_received, self.mail_welcome = mailer.received, mailer.nudge
         self._peers, self._mailer, self._advertise = peers, mailer, advertise
 

@@ -7,11 +7,14 @@ docs/extend/service.rst.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from mmplatform import interfaces
+from mmplatform.addresses import ANYWHERE, IPNetwork, Reach
 from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.contacts import Contacts
+from mmplatform.directory.heard import HeardOn, networks_of
 from mmplatform.directory.hints import Hints
 from mmplatform.directory.lookups import Lookups
 from mmplatform.errors import CodecError, InvalidKey, InvalidRecord, StorageError
@@ -34,16 +37,18 @@ class DirectoryRow(Struct, array_like=True):
     record: bytes
     name: str
     found_by: str
+    added: bool
 
 
 class Entry:
-    """What is known of one peer."""
+    """What is known of one peer. ``added``: somebody here gave its ticket."""
 
-    __slots__ = ("found_by", "node_info")
+    __slots__ = ("added", "found_by", "node_info")
 
-    def __init__(self, node_info: NodeInfo | None = None, found_by: str = "") -> None:
+    def __init__(self, node_info: NodeInfo | None = None, found_by: str = "", added: bool = False) -> None:
         self.node_info = node_info
         self.found_by = found_by
+        self.added = added
 
 
 _rows = Decoder(DirectoryRow, 16 * 1024)
@@ -70,7 +75,7 @@ class Directory:
         self._changed, self._failed = changed, failed
         self._entries: dict[SignId, Entry] = {}
         self._boxes: dict[BoxId, SignId] = {box_id_of(own): own}
-        self._hints = Hints(now)
+        self._hints, self._heard_on = Hints(now), HeardOn(now)
         self._lookups = Lookups(lambda peer: bus.emit("self", topics.REQUEST_NODE_INFO, own, peer))
         self.own_record: NodeInfo | None = None
         self.publishing = False  # whether services run
@@ -101,7 +106,7 @@ class Directory:
                 self._write(peer, None)
             else:
                 self._contacts.take_up_name(peer, kept.name)
-                self._remember(peer, Entry(node_info, kept.found_by))
+                self._remember(peer, Entry(node_info, kept.found_by, kept.added))
 
     def known(self, peer: SignId) -> NodeInfo | None:
         """Return the record of ``peer`` when one is at hand and valid, else None."""
@@ -124,11 +129,40 @@ class Directory:
         """Return all peers of whom something is known."""
         return list(self._entries)
 
-    def put(self, node_info: NodeInfo, found_by: str) -> bool:
-        """Keep a verified record; return False when an equal or newer one is known."""
+    def reach(self, peer: SignId) -> Reach:
+        """Return where ``peer`` may make us go: anywhere when it is known here, or its ticket was added."""
+        entry = self._entries.get(peer)
+        if self._contacts.known(peer) or (entry is not None and entry.added):
+            return ANYWHERE
+        return Reach(heard_on=self._heard_on.of(peer), here=interfaces.here)
+
+    def add(self, node_info: NodeInfo) -> None:
+        """Keep the verified record of a ticket that somebody here gave: the peer may be anywhere from now on."""
+        self.put(node_info, "ticket")
+        entry = self._entries.get(node_info.sign_id)
+        if entry is not None and not entry.added:
+            entry.added = True
+            self._save(node_info.sign_id)
+
+    def put(self, node_info: NodeInfo, found_by: str, heard_on: Iterable[IPNetwork] = ()) -> bool:
+        """Keep a verified record; return False when an equal or newer one is known.
+
+        ``heard_on``: the networks from which the peer itself, or an announcement that does not leave them, has come.
+        """
         peer = node_info.sign_id
         if peer == self._own:
             return False
+        near = self._heard_on.add(peer, heard_on)
+        if not self._renew(node_info, found_by):
+            if near:
+                self._changed(peer)
+            return False
+        self._lookups.answered(peer)
+        self._changed(peer)
+        return True
+
+    def _renew(self, node_info: NodeInfo, found_by: str) -> bool:
+        peer = node_info.sign_id
         entry = self._entries.get(peer) or Entry()
         if entry.node_info is not None and newest(entry.node_info, node_info) is entry.node_info:
             return False
@@ -137,8 +171,6 @@ class Directory:
         log.debug("record of %s with %d addresses, by %s", peer, addresses, escaped(found_by), extra={"peer": peer})
         self._remember(peer, entry)
         self._save(peer)
-        self._lookups.answered(peer)
-        self._changed(peer)
         return True
 
     async def set_name(self, peer: SignId, name: str) -> None:
@@ -186,18 +218,20 @@ class Directory:
 
     def _heard(self, topic: str, sender: str, payload: Any) -> None:
         found_by = str(payload.get("foundBy", "service")) if isinstance(payload, dict) else ""
-        self.put(NodeInfo.from_payload(payload, self._now()), found_by[:32])
+        self.put(NodeInfo.from_payload(payload, self._now()), found_by[:32], networks_of(payload))
 
     def _hinted(self, topic: str, sender: str, payload: Any) -> None:
+        networks = networks_of(payload)
         peer = self._hints.put(payload)
+        self._heard_on.add(peer, networks)
         self._lookups.answered(peer)
         self._changed(peer)
 
     def _gone(self, topic: str, sender: str, payload: Any) -> None:
-        """Forget a peer whose finder lost it again; peers known by name or circle stay, with their record."""
+        """Forget a peer whose finder lost it again; peers known by name, circle or ticket stay, with their record."""
         peer, found_by = parse_sign_id(payload["signId"]), payload["foundBy"]
         self._hints.discard(peer, found_by)
-        if self.found_by(peer) == found_by and not self._contacts.known(peer):
+        if self.found_by(peer) == found_by and not self.reach(peer).anywhere:
             self._forget(peer)
 
     def _resolve_box(self, topic: str, sender: str, payload: Any) -> None:
@@ -245,4 +279,4 @@ class Directory:
 
     def _row(self, peer: SignId, entry: Entry) -> bytes:
         record = entry.node_info.encode() if entry.node_info is not None else b""
-        return encode(DirectoryRow(record, self._contacts.name(peer), entry.found_by))
+        return encode(DirectoryRow(record, self._contacts.name(peer), entry.found_by, entry.added))

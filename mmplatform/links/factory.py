@@ -44,15 +44,15 @@ class LinkOwner(Protocol):
 class LinkFactory:
     """Runs the handshakes of a node, and counts its open connections.
 
-    ``peer_of`` gives the peer that a proven key belongs to; ``resume`` gives the resume state that a handshake carries
-    to a peer: which of the peer's messages we have.
+    ``peer_of`` gives the peer of a key that a link has proven; ``resume`` gives the resume state that a handshake
+    carries to a peer: which of the peer's messages we have.
     """
 
     def __init__(
         self,
         identity: Identity,
         node_info: Callable[[], bytes],
-        peer_of: Callable[[NodeInfo], LinkOwner],
+        peer_of: Callable[[NodeInfo, Link], LinkOwner],
         resume: Callable[[SignId], bytes],
         now: Callable[[], float],
         random: Callable[[int], bytes],
@@ -119,7 +119,7 @@ class LinkFactory:
         return self._resume(peer.sign_id)
 
     def link_ready(self, link: Link, peer: NodeInfo, resume: bytes) -> None:
-        owner = self._peer_of(peer)
+        owner = self._peer_of(peer, link)
         owner.link_ready(link, resume)
         link.owner = _Owned(owner, self)
         if owner.known:

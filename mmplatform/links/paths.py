@@ -8,9 +8,11 @@ in use is kept warm, a relayed one if possible: a relayed path shares least with
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from ipaddress import ip_address
 from typing import Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
+
+from mmplatform.addresses import Reach, parsed
 
 LAN_BONUS: Final = 5  # points of cost that a path on the LAN is cheaper
 SECONDS_PER_COST: Final = 0.005  # seconds of round trip that one point of cost weighs as much as
@@ -27,7 +29,6 @@ SIGNALLED_AFTER: Final = 0.5  # seconds that plain addresses have before hole pu
 CALL_BACK_AFTER: Final = 0.1  # seconds after which the dialled side tries the direct addresses of the dialling side
 IMPROVE_AFTER: Final = 1.5  # seconds after which the dialled side tries anything else that may be better
 MAX_CALL_BACKS: Final = 3  # direct addresses of a stranger that are tried
-LOWEST_PORT: Final = 1024  # the lowest port of a stranger that is dialled: below are services, as a rule no nodes
 CLOSE_AFTER: Final = 2.0  # seconds a path is needless and quiet before the side with the smaller signId closes it
 CLOSE_ANYWAY_AFTER: Final = 10.0  # seconds after which the other side closes a path that is needless and quiet
 
@@ -67,7 +68,6 @@ class Path(Protocol):
 
 
 P = TypeVar("P", bound=Path)
-UNICAST: Final = IPv6Network("2000::/3")  # outside are addresses that stand for IPv4 ones of any kind
 
 
 # What a path is worth.
@@ -94,21 +94,15 @@ def is_loopback(address: str) -> bool:
     return "://127." in address or "://[::1]" in address
 
 
-def is_public(address: str) -> bool:
-    """Whether ``address`` gives, by number, a host on the Internet and a port where nodes may listen.
-
-    A stranger can have us dial such addresses only; others could make us knock at doors of our own network.
-    """
+def gives_number(address: str, reach: Reach) -> bool:
+    """Whether ``address`` gives, by number, a host and port to which ``reach`` lets us go."""
     try:
         parts = urlsplit(address)
-        ip, port = ip_address(parts.hostname or ""), parts.port or 0
+        host, port = parts.hostname or "", parts.port or 0
     except ValueError:
         return False
-    if isinstance(ip, IPv6Address) and (ip not in UNICAST or ip.sixtofour is not None or ip.teredo is not None):
-        return False
-    if address != f"{parts.scheme}://{ip if ip.version == 4 else f'[{ip}]'}:{port}":
-        return False  # other readers might take this spelling for another address
-    return ip.is_global and not ip.is_multicast and port >= LOWEST_PORT
+    spelled = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    return address == spelled and parsed(host) is not None and reach.admits(host, port)
 
 
 def weight(path: Path) -> float:
@@ -176,15 +170,16 @@ def improving(useful: Sequence[Candidate], due: Callable[[Candidate], float], no
     return starts + [(max(after, due(c) - now), c.address) for c in punching]
 
 
-def turns(candidates: Sequence[Candidate], known: bool) -> dict[str, float]:
+def turns(candidates: Sequence[Candidate], known: bool, reach: Reach) -> dict[str, float]:
     """Seconds after the link opened at which the dialled side may try each candidate, by address.
 
     The dialling side has already tried our direct addresses, but nobody has tried the dialling side's: so try those
-    first. Of strangers a few public addresses are tried, once, and nothing else.
+    first. Of strangers a few addresses that they give by number are tried, once, and nothing else.
     """
     direct = [c for c in candidates if not c.relayed and not c.signalled]
     if not known:
-        return dict.fromkeys([c.address for c in direct if is_public(c.address)][:MAX_CALL_BACKS], CALL_BACK_AFTER)
+        numbers = [c.address for c in direct if gives_number(c.address, reach)]
+        return dict.fromkeys(numbers[:MAX_CALL_BACKS], CALL_BACK_AFTER)
     return {c.address: CALL_BACK_AFTER if c in direct else IMPROVE_AFTER for c in candidates}
 
 

@@ -236,7 +236,7 @@ class PathManager:
         known = self._peer.known
         if not known:
             candidates = [c for c in candidates if c.address not in self.troubles] if self._shown() else []
-        turns = paths.turns(candidates, known)
+        turns = paths.turns(candidates, known, self._directory.reach(self._peer.sign_id))
         return lambda c: max(self._retries.due(c), active.opened + turns.get(c.address, inf))
 
     def _shown(self) -> bool:

@@ -2,7 +2,9 @@
 
 import asyncio
 from typing import Protocol
+from urllib.parse import urlsplit
 
+from mmplatform.addresses import neighbourhood
 from mmplatform.delivery.wire import Ack, Resumption, encode_packet
 from mmplatform.errors import LocalError
 from mmplatform.identity.keys import SignId
@@ -114,9 +116,10 @@ class Peers:
 
     # What links ask (links/factory.py).
 
-    def identified(self, info: NodeInfo) -> Peer:
-        """The peer that proved to be at the other end of a new link."""
-        self._around.directory.put(info, "handshake")
+    def identified(self, info: NodeInfo, link: Link) -> Peer:
+        """The peer that proved to be at the other end of ``link``, which is new."""
+        heard_on = () if link.dialled or link.relayed else neighbourhood(_host(link.connection.address))
+        self._around.directory.put(info, "handshake", heard_on)
         return self.peer(info.sign_id)
 
     def resume(self, peer: SignId) -> bytes:
@@ -158,3 +161,11 @@ class Peers:
             for watcher in self._watchers:
                 watcher.released(peer)
             self._around.outbox.release(peer.sign_id)
+
+
+def _host(address: str) -> str:
+    """The host that the address of a connection names, or ""."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from mmplatform.identity.keys import Identity
+from mmplatform.addresses import Reach
+from mmplatform.identity.keys import Identity, SignId
 
 
 class Failed(Protocol):
@@ -31,6 +32,11 @@ class PluginHost(Protocol):
 
     def failed(self, error: Exception, topic: str = "") -> None:
         """Report an error: listeners of the ``error`` event hear it, else the log does."""
+
+    def reach(self, peer: SignId) -> Reach:
+        """Return where ``peer`` may make us go. Whoever connects, or sends, to an address that a peer named asks
+        :meth:`Reach.names` before the host is looked up, and :meth:`Reach.admits` for the address that was found."""
+        ...
 
     async def advertise(self, owner: str, addresses: Sequence[str]) -> None:
         """Replace the addresses (URIs) of ``owner`` in our record. Raises StorageError; it is tried again later."""

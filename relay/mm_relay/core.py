@@ -12,7 +12,7 @@ from mm_relay.config.settings import Config
 from mm_relay.federation.links import FederationLinks, dialler
 from mm_relay.mailboxes.mailroom import Mailroom
 from mm_relay.metrics import Metrics
-from mm_relay.policy import Policy, is_public
+from mm_relay.policy import Policy, reach_from
 from mm_relay.ports import Cluster, RelaySession
 from mm_relay.routing.router import Router
 from mm_relay.stores.contract import MailStore
@@ -48,8 +48,8 @@ class RelayCore:
         self.store, self._cluster = stored(config, key, folder, metrics, now, failed)
         jitter = random.SystemRandom().random
         self._federation = FederationLinks(
-            key, self.store, dialler(identity, address, random=jitter, now=now), now=now, random=jitter,
-            metrics=metrics, policy=policy, cluster=self._cluster,
+            key, self.store, dialler(identity, address, policy.reach_of, random=jitter, now=now), now=now,
+            random=jitter, metrics=metrics, policy=policy, cluster=self._cluster,
         )  # fmt: skip
         self._router = Router(key, self._federation, self._cluster, metrics)
         self._mailroom = Mailroom(
@@ -97,20 +97,16 @@ class RelayCore:
 
 
 def policy_of(config: Config, address: str) -> Policy:
-    """Return whom the mailroom and the federation serve.
-
-    A relay of the public internet does not dial into its own network because somebody asks; a relay at home or in a
-    laboratory does, as its peers are there.
-    """
-    listed = frozenset(config.federate_allow if config.federate == "listed" else ())
+    """Return whom the mailroom and the federation of the relay at ``address`` serve."""
+    listed = frozenset(listed.key for listed in config.federate_allow)
     return Policy(
         denied=frozenset((*config.deny, *config.federate_deny)),
-        relays=None if config.federate == "any" else listed,
+        relays=None if config.federate == "any" else listed if config.federate == "listed" else frozenset(),
         relay_bytes=config.relay_bytes,
         relay_count=config.relay_count,
         total_bytes=config.total_bytes,
-        anywhere=not is_public(address),
-        trusted=frozenset(config.federate_allow),
+        reach=reach_from(address),
+        trusted=frozenset(listed.address for listed in config.federate_allow if listed.address),
     )
 
 

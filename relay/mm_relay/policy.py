@@ -1,11 +1,11 @@
 """Decides whom a relay serves, with which relays it federates, and how much it keeps."""
 
-from functools import lru_cache
-from ipaddress import ip_address
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from mm_transports.relay.protocol.address import relay_key
+from mm_transports.relay.protocol.address import may_name, parse_relay, relay_key
+from mmplatform.addresses import ANYWHERE, LOOPBACK, PRIVATE, Reach, is_global, is_public_name, parsed
+from mmplatform.interfaces import here
 
 MIB: Final = 1024 * 1024
 
@@ -19,8 +19,8 @@ class Policy(NamedTuple):
     relay_count: int = 100_000
     total_bytes: int = 0  # bytes of mail in the store
     total_notes: int = 1_000_000  # notes above which no more are taken from other relays
-    anywhere: bool = True  # whether to dial relays in private networks and without TLS, too, not only trusted ones
-    trusted: frozenset[bytes] = frozenset()
+    reach: Reach = ANYWHERE  # where those who name relays may make us go
+    trusted: frozenset[str] = frozenset()  # the addresses of relays that may be anywhere: the operator has listed them
 
     def serves(self, key: bytes) -> bool:
         """Whether the peer with ``key`` is served."""
@@ -33,17 +33,24 @@ class Policy(NamedTuple):
     def reaches(self, address: str) -> bool:
         """Whether to dial ``address``, which some user named: it must not lead into the operator's network."""
         key = relay_key(address)
-        return bool(key) and self.federates(key) and (self.anywhere or key in self.trusted or is_public(address))
+        return bool(key) and self.federates(key) and may_name(parse_relay(address), self.reach_of(address))
+
+    def reach_of(self, address: str) -> Reach:
+        """Return where whoever names ``address`` may make us go."""
+        return ANYWHERE if address in self.trusted else self.reach
 
 
-@lru_cache(maxsize=4096)
-def is_public(address: str) -> bool:
-    """Whether the address of a relay has TLS and a host of the public internet, as far as its name shows."""
+def reach_from(address: str) -> Reach:
+    """Return where strangers may make a relay go that is itself at ``address``.
+
+    One of the public internet goes to others there, and never into its own network because somebody asks. One at home
+    or in a laboratory, as its address shows, goes to hosts of the networks that it is attached to as well, as its peers
+    are there; one on loopback to loopback. One without TLS goes to others without.
+    """
     parts = urlsplit(address)
     host = parts.hostname or ""
-    if parts.scheme != "relay+wss":
-        return False
-    try:
-        return ip_address(host).is_global
-    except ValueError:
-        return "." in host and not host.endswith((".localhost", ".local", ".internal"))
+    ip = parsed(host)
+    if is_global(ip) if ip is not None else is_public_name(host):
+        return Reach(home=parts.scheme != "relay+wss", here=here)
+    alone = host == "localhost" or (ip is not None and ip.is_loopback)
+    return Reach(heard_on=LOOPBACK if alone else PRIVATE, home=True, here=here)

@@ -10,6 +10,7 @@ import pytest
 from mm_transports.relay import multiplexer as multiplexer
 from mm_transports.relay.transport import Relay
 from mm_transports.testing import ConnectionEnd
+from mmplatform.addresses import ANYWHERE, Reach
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.plugins.transport import Connection
 from tests.support.tiny_relay import Tiny
@@ -36,6 +37,7 @@ class Node:
 
     def __init__(self, who: Identity) -> None:
         self.identity = who
+        self.reaches = ANYWHERE
         self.errors: list[Exception] = []
         self.seen: list[SignId] = []
         self.mail: list[tuple[bytes, Callable[[bool], None]]] = []
@@ -46,6 +48,9 @@ class Node:
         self.relay = Relay()
         self.relay.attach(self)
         self.relay.mail_host = self  # as carry has it
+
+    def reach(self, peer: SignId) -> Reach:
+        return self.reaches
 
     def now(self) -> float:
         return 1_700_000_000.0

@@ -9,6 +9,7 @@ from aioice.ice import get_host_addresses
 from mm_transports.testing import ConnectionEnd
 from mm_transports.webrtc.protocol.signalling import Signal, decode_signal, encode_signal
 from mm_transports.webrtc.transport import WebRTC
+from mmplatform.addresses import ANYWHERE, Reach
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.plugins.transport import Connection
 
@@ -30,11 +31,15 @@ class Node:
     def __init__(self, who: Identity, transport: WebRTC | None = None) -> None:
         self.identity = who
         self.other: Node | None = None
+        self.reaches = ANYWHERE
         self.said: list[Signal] = []
         self.passes: Callable[[Signal], bool] = lambda signal: True
         self.came: asyncio.Queue[ConnectionEnd] = asyncio.Queue()
         self.webrtc = transport or WebRTC()
         self.webrtc.attach(self)
+
+    def reach(self, peer: SignId) -> Reach:
+        return self.reaches
 
     def linked(self, peer: str) -> bool:
         return self.other is not None

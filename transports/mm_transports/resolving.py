@@ -15,6 +15,8 @@ from ssl import SSLContext
 from threading import Thread
 from typing import Final, TypeVar
 
+from mmplatform.addresses import ANYWHERE, REFUSED, Reach
+
 MOST: Final = 256  # look-ups of new names at a time; so many of names that have answered before, too
 REMEMBERED: Final = 4096  # names that answered
 
@@ -25,9 +27,18 @@ _asked: dict[Name, Future[list[str]]] = {}
 _answered: dict[Name, None] = {}  # in the order of their last answers
 
 
-async def connect(protocol: Callable[[], P], host: str, port: int, ssl: SSLContext | None = None) -> P:
-    """Connect to the first address of ``host`` that works. Raises OSError."""
-    left = list(await look_up(host, port))
+async def connect(
+    protocol: Callable[[], P], host: str, port: int, ssl: SSLContext | None = None, reach: Reach = ANYWHERE
+) -> P:
+    """Connect to the first address of ``host`` that works, of those that ``reach`` admits. Raises OSError.
+
+    What is not admitted is refused in the same words before anything is sent, whether somebody listens there or not.
+    """
+    if not reach.names(host):
+        raise PermissionError(REFUSED)
+    left = [found for found in await look_up(host, port) if reach.admits(found, port, tls=ssl is not None)]
+    if not left:
+        raise PermissionError(REFUSED)
     name, loop = host if ssl is not None else None, asyncio.get_running_loop()
     while True:
         try:

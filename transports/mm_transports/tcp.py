@@ -6,15 +6,24 @@ Reading fills one buffer that is used again and again; there is no task, timer o
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import ClassVar, Final, cast
 from urllib.parse import urlsplit
 
 from mm_transports import resolving
+from mmplatform.addresses import ANYWHERE, Reach
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import SignId
-from mmplatform.plugins.transport import DIRECT, LENGTH_LIMIT, Accept, Connection, FrameReceiver, Transport
+from mmplatform.plugins.transport import (
+    DIRECT,
+    LENGTH_LIMIT,
+    Accept,
+    Connection,
+    FrameReceiver,
+    Transport,
+    TransportHost,
+)
 
 CONNECT_TIMEOUT: Final = 5.0  # seconds: far above any round trip, far below the patience of a user
 HIGH_WATER: Final = 512 * 1024  # bytes in the send buffer above which the sender is paused
@@ -34,12 +43,16 @@ class TCP(Transport):
 
     def __init__(self) -> None:
         self._servers: list[asyncio.Server] = []
+        self._reach: Callable[[SignId], Reach] = lambda peer: ANYWHERE
+
+    def attach(self, host: TransportHost) -> None:
+        self._reach = host.reach
 
     async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
         host, port = parse_address(address)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                connection = await resolving.connect(lambda: TCPConnection(accept), host, port)
+                connection = await resolving.connect(lambda: TCPConnection(accept), host, port, reach=self._reach(peer))
             log.debug("connected to %s", connection.address)
         except (OSError, TimeoutError) as error:
             raise Unreachable(f"{address}: {str(error) or 'no answer'}") from None

@@ -118,7 +118,8 @@ export class Platform {
       failed,
     );
     this.peers.observe(this.mailer);
-    this.transportHost = new NodeTransportHost(identity, this.peers, signals, this.mailer, this.events);
+    const trusts = (peer: SignId): boolean => contacts.known(peer) || directory.isAdded(peer);
+    this.transportHost = new NodeTransportHost(identity, this.peers, signals, this.mailer, this.events, trusts);
   }
 
   get signId(): SignId {
@@ -138,12 +139,15 @@ export class Platform {
     return ticket(this.ownRecord.info);
   }
 
-  /** Learn of a peer by its ticket or signId, and put it into a circle, if one is named. */
+  /**
+   * Learn of a peer by its ticket or signId, and put it into a circle, if one is named. Whose ticket is added, or who has a
+   * circle, is dialled wherever it says, in this network, too: add no tickets that strangers send.
+   */
   add(ticketOrKey: string, circle?: CircleName): SignId {
     let signId: SignId;
     if (ticketOrKey.trimStart().toLowerCase().startsWith("mm")) {
       const info = parseTicket(ticketOrKey, Date.now() / 1000);
-      this.directory.learn(info);
+      this.directory.add(info);
       signId = info.signId;
     } else {
       signId = parseSignId(ticketOrKey);

@@ -14,6 +14,7 @@ export class NodeTransportHost implements TransportHost {
     private readonly signals: Signals,
     private readonly mailer: Mailer,
     private readonly emitter: Emitter,
+    readonly trusts: (peer: SignId) => boolean,
   ) {}
 
   failed(error: Error): void {

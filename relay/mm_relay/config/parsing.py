@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from mm_relay.access import FEDERATE, Network
@@ -120,6 +120,18 @@ def door(name: str) -> str:
 def network(name: str) -> Network:
     """Parse an IP network, as in 127.0.0.0/8."""
     return ip_network(name)
+
+
+class Listed(NamedTuple):
+    """A relay that the operator lists: its key, and the address at which it may be wherever that is, or ""."""
+
+    key: bytes
+    address: str
+
+
+def relay(name: str) -> Listed:
+    """Parse the address of a relay, or its key alone."""
+    return Listed(key(name), parse_relay(name).text if ":" in name else "")
 
 
 def key(name: str) -> bytes:

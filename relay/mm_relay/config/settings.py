@@ -40,7 +40,7 @@ class Config:
     allow: tuple[bytes, ...] = ()
     deny: tuple[bytes, ...] = ()
     federate: str = "any"
-    federate_allow: tuple[bytes, ...] = ()
+    federate_allow: tuple[values.Listed, ...] = ()
     federate_deny: tuple[bytes, ...] = ()
     max_connections: int = 20_000
     max_connections_per_address: int = 256
@@ -99,7 +99,7 @@ class Config:
             frozenset(self.allow),
             frozenset(self.deny),
             self.federate,
-            frozenset(self.federate_allow),
+            frozenset(listed.key for listed in self.federate_allow),
             frozenset(self.federate_deny),
         )
 
@@ -120,7 +120,7 @@ PARSERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "allow": values.each(values.key),
     "deny": values.each(values.key),
     "federate": values.federate,
-    "federate_allow": values.each(values.key),
+    "federate_allow": values.each(values.relay),
     "federate_deny": values.each(values.key),
     "max_connections": values.count,
     "max_connections_per_address": values.count,

@@ -13,6 +13,7 @@ from mm_relay.stores.contract import MailStore, Note
 from mm_transports.relay.client import Client, ClientOwner
 from mm_transports.relay.protocol.address import RelayAddress, relay_key
 from mm_transports.relay.protocol.items import RELAY, Forwarded, MailWaiting
+from mmplatform.addresses import Reach
 from mmplatform.errors import StorageError
 from mmplatform.identity.keys import Identity
 from mmplatform.logs import LineLimit
@@ -132,10 +133,21 @@ class FederationLinks(Federation):
         return ours
 
 
-def dialler(identity: Identity, own_address: str, *, random: Callable[[], float], now: Callable[[], float]) -> Dial:
-    """Return a maker of clients that sign in as the relay with ``identity``, which is reached at ``own_address``."""
+def dialler(
+    identity: Identity,
+    own_address: str,
+    reach: Callable[[str], Reach],
+    *,
+    random: Callable[[], float],
+    now: Callable[[], float],
+) -> Dial:
+    """Return a maker of clients that sign in as the relay with ``identity``, which is reached at ``own_address``;
+    ``reach`` says for the address of another relay where whoever names it may make us go."""
 
     def dial(address: RelayAddress, owner: ClientOwner) -> Client:
-        return Client(address, identity, owner, role=RELAY, own_address=own_address, random=random, now=now, keep=False)
+        return Client(
+            address, identity, owner, role=RELAY, own_address=own_address, random=random, now=now, keep=False,
+            reach=reach(address.text),
+        )  # fmt: skip
 
     return dial

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from mm_services.kademlia.protocol.contact import box_id_key, node_id, sign_id_key
 from mm_services.kademlia.protocol.records import SignedRecord
+from mmplatform.addresses import IPNetwork
 from mmplatform.codec import decode, encode
 from mmplatform.errors import CodecError, InvalidKey, LocalError
 from mmplatform.identity.keys import BoxId, Identity, parse_sign_id, raw_key
@@ -28,6 +29,9 @@ class DHT(Protocol):
 
     @property
     def contacts(self) -> int: ...
+
+    @property
+    def heard_on(self) -> tuple[IPNetwork, ...]: ...
 
     def now(self) -> float: ...
 
@@ -136,7 +140,8 @@ class Bridge:
 
     def _found(self, record: SignedRecord) -> None:
         if record.info is not None:
-            payload = {**record.info.payload(), "foundBy": FOUND_BY}
+            heard_on = [str(network) for network in self._service.heard_on]
+            payload = {**record.info.payload(), "foundBy": FOUND_BY, "heardOn": heard_on}
             self._bus.emit("self", topics.NODE_INFO, self._identity.sign_id, payload)
 
     def _parse(self, payload: Any) -> tuple[str, str | None]:

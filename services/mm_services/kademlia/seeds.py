@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Iterable
 from typing import Final
 
-from mm_services.kademlia.protocol.address import Address, is_usable, of_text, parse_uri
+from mm_services.kademlia.protocol.address import Address, host_text, is_usable, of_text, parse_uri
 from mm_services.kademlia.protocol.joining import Seed
 from mm_services.kademlia.protocol.peers import KnownNodes
+from mmplatform.addresses import Reach
 from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.errors import CodecError, LocalError
 from mmplatform.identity.keys import raw_key
@@ -87,8 +88,8 @@ async def resolve(uri: str) -> list[Address]:
     return [address for address in addresses if is_usable(address)]
 
 
-def seeds_of(info: NodeInfo) -> Seeds:
-    """Return the DHT addresses in a record, with its key."""
+def seeds_of(info: NodeInfo, reach: Reach) -> Seeds:
+    """Return the DHT addresses in a record to which ``reach`` lets us go, with its key."""
     found: Seeds = []
     for uri in info.connection_info:
         if uri.startswith("kad://"):
@@ -96,6 +97,6 @@ def seeds_of(info: NodeInfo) -> Seeds:
                 address = of_text(*parse_uri(uri))
             except ValueError:
                 continue  # a host name, which its owner can make point anywhere
-            if is_usable(address):
+            if is_usable(address) and reach.admits(host_text(address.host), address.port):
                 found.append((address, raw_key(info.sign_id)))
     return found

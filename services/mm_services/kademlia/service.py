@@ -12,10 +12,11 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_address
 from typing import Any, ClassVar, Final
 
 from mm_services.kademlia.bridge import Bridge
-from mm_services.kademlia.protocol.address import PRIVATE, Address, of_text, parse_uri, scope_of
+from mm_services.kademlia.protocol.address import LOOPBACK, PRIVATE, Address, host_text, of_text, parse_uri, scope_of
 from mm_services.kademlia.protocol.contact import record_key, sign_id_key
 from mm_services.kademlia.protocol.joining import Seed
 from mm_services.kademlia.protocol.node import Node
@@ -26,9 +27,12 @@ from mm_services.kademlia.publishing import Publishing
 from mm_services.kademlia.seeds import resolve, restore, save, seeds_of, sort_out
 from mm_services.kademlia.udp import Sockets
 from mm_services.tasks import Tasks
+from mmplatform.addresses import LOOPBACK as LOOPBACK_NETWORKS
+from mmplatform.addresses import IPNetwork, Reach
 from mmplatform.errors import LocalError, NotRunning
 from mmplatform.identity.keys import parse_sign_id, raw_key
 from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.interfaces import here
 from mmplatform.logs import escaped
 from mmplatform.messaging.bus import Bus
 from mmplatform.plugins import topics
@@ -103,6 +107,11 @@ class Kademlia(Service, Diagnosable):
         """How many other nodes are known. Raises NotRunning."""
         return self.node.peers.count
 
+    @property
+    def heard_on(self) -> tuple[IPNetwork, ...]:
+        """Where all that we hear comes from: loopback when we listen nowhere else, as in a laboratory."""
+        return LOOPBACK_NETWORKS if all(scope_of(own.host) == LOOPBACK for own in self._own) else ()
+
     # Life.
 
     async def start(self, host: ServiceHost) -> None:
@@ -125,7 +134,9 @@ class Kademlia(Service, Diagnosable):
             raise
         self._bridge.open()
         configured, names = sort_out(self._bootstrap)
-        self._node.upkeep.join([*configured, *kept, *self._known()])
+        self._node.peers.admits = self._admits
+        seen = [(address, key) for address, key in kept if self._admits(address, address)]
+        self._node.upkeep.join([*configured, *seen, *self._known()])
         if names:
             self._tasks.spawn(self._join_named(names))
         self._save_at = self.now() + SAVE_EVERY
@@ -257,7 +268,7 @@ class Kademlia(Service, Diagnosable):
 
     def learn(self, infos: Iterable[NodeInfo]) -> None:
         """Ask the nodes at the DHT addresses in these records."""
-        seeds = [seed for info in infos for seed in seeds_of(info)]
+        seeds = self._seeds(infos)
         if seeds:
             self._tick()
             self.node.upkeep.join(seeds)
@@ -287,6 +298,21 @@ class Kademlia(Service, Diagnosable):
         others = [address for address in own if (scope_of(address.host) or 0) >= PRIVATE]
         log.info("the DHT is listening on %s", ", ".join(sorted(map(str, own))))
         await self._host.advertise("kad", sorted(str(address) for address in others or own))
+
+    def _admits(self, address: Address, by: Address) -> bool:
+        """Whether to go to ``address``, which the node at ``by`` names: a global one, or one of a network here that
+        ``by`` is in, loopback only when we are nowhere else."""
+        told = ip_address(by.host)
+        networks = self.heard_on if told.is_loopback else tuple(n for n in here().networks if told in n)
+        return Reach(heard_on=networks, here=here).admits(host_text(address.host), address.port)
+
+    def _seeds(self, infos: Iterable[NodeInfo]) -> list[Seed]:
+        """Return the DHT addresses in records to which their owners may have us go."""
+        found = []
+        for info in infos:
+            reach = self._host.reach(info.sign_id)
+            found += seeds_of(info, reach._replace(heard_on=(*reach.heard_on, *self.heard_on)))
+        return found
 
     async def _join_named(self, uris: list[str]) -> None:
         seeds = [(address, None) for uri in uris for address in await resolve(uri)]
@@ -329,7 +355,7 @@ class Kademlia(Service, Diagnosable):
 
     def _known(self) -> list[Seed]:
         """Return the DHT addresses in the records at hand: of tickets, of mDNS, of earlier runs."""
-        return [seed for info in self._host.records() for seed in seeds_of(info)][:64]
+        return self._seeds(self._host.records())[:64]
 
     async def _save(self) -> None:
         await save(self._storage, self._ports, self.node.peers)

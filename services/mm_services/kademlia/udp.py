@@ -4,10 +4,9 @@ import asyncio
 import socket
 from collections.abc import Callable
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import Any, Final
 
-from mm_services.kademlia.protocol.address import IPV4, Address, of_text, parse_uri, scope_of
+from mm_services.kademlia.protocol.address import IPV4, Address, host_text, of_text, parse_uri, scope_of
 from mmplatform.errors import LocalError
 
 RECEIVE_BUFFER: Final = 1024 * 1024
@@ -56,7 +55,7 @@ class Sockets(asyncio.DatagramProtocol):
         if transport.get_write_buffer_size() > SEND_LIMIT:  # type: ignore[attr-defined]  # missing in typeshed only
             return
         try:
-            transport.sendto(data, (_text(address.host), address.port))
+            transport.sendto(data, (host_text(address.host), address.port))
         except (OSError, ValueError):
             return  # no route, or the interface is gone: the same as a lost datagram
 
@@ -105,11 +104,6 @@ def _bind(host: str, port: int) -> socket.socket:
 @lru_cache(maxsize=4096)
 def _raw(host: str) -> bytes:
     return of_text(host, 0).host
-
-
-@lru_cache(maxsize=4096)
-def _text(host: bytes) -> str:
-    return str(ip_address(host))
 
 
 def _interfaces() -> set[bytes]:

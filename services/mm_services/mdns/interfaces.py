@@ -9,6 +9,8 @@ from typing import Final
 
 import ifaddr
 
+from mmplatform.interfaces import here
+
 GROUP: Final = "224.0.0.251"
 PORT: Final = 5353
 PATIENCE: Final = 0.3  # seconds in which a packet from this host to itself should arrive
@@ -31,19 +33,24 @@ def multicast_on(hosts: Iterable[str]) -> list[str | int]:
 
 def on_link(hosts: Sequence[str]) -> list[str]:
     """Return those of ``hosts`` that are on a network of one of our interfaces: asking them bothers nobody else."""
-    networks = [
-        ipaddress.ip_interface(f"{_text(ip)}/{ip.network_prefix}").network
-        for adapter in ifaddr.get_adapters()
-        for ip in adapter.ips
-    ]
     found = []
     for host in hosts:
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
             continue
-        if any(address in network for network in networks if network.version == address.version):
+        if any(address in network for network in here().networks):
             found.append(host)
+    return found
+
+
+def networks_with(hosts: Sequence[str]) -> list[str]:
+    """Return the networks of the interfaces that have one of ``hosts``, addresses of this machine: what is heard on
+    them comes from one of these."""
+    wanted, found = {host.partition("%")[0] for host in hosts}, []
+    for adapter in ifaddr.get_adapters():
+        if not wanted.isdisjoint(map(_text, adapter.ips)):
+            found += [str(ipaddress.ip_interface(f"{_text(ip)}/{ip.network_prefix}").network) for ip in adapter.ips]
     return found
 
 

@@ -59,6 +59,7 @@ class MulticastDNS(Service, Diagnosable):
         self._multicast = Multicast(self._heard, self._goodbye)
         self._neighbours = Neighbours(self._found, self._gone, lambda peer: self._host.contacts.known(peer), timing)
         self._record: NodeInfo | None = None
+        self._networks: list[str] = []  # where announcements come from
         self._renewed, self._stirred = asyncio.Event(), asyncio.Event()
         self._looked = 0.0
         self._tasks = Tasks("mm mdns", lambda error: self._host.failed(error))
@@ -158,10 +159,11 @@ class MulticastDNS(Service, Diagnosable):
         self._emit(topics.NODE_INFO_GONE, {"signId": peer, "foundBy": FOUND_BY})
 
     def _tell(self, said: Announcement) -> None:
+        found = {"foundBy": FOUND_BY, "heardOn": self._networks}
         if said.info is not None:
-            self._emit(topics.NODE_INFO, said.info.payload() | {"foundBy": FOUND_BY})
+            self._emit(topics.NODE_INFO, said.info.payload() | found)
         else:
-            named = {"signId": said.sign_id, "connectionInfo": list(said.addresses), "foundBy": FOUND_BY}
+            named = {"signId": said.sign_id, "connectionInfo": list(said.addresses)} | found
             self._emit(topics.ADDRESSES, named)
 
     def _tell_bootstrap(self, said: Announcement) -> None:
@@ -195,6 +197,7 @@ class MulticastDNS(Service, Diagnosable):
         if not chosen:
             await self._multicast.close()
             raise OSError("none of our addresses is one of an interface here")
+        self._networks = interfaces.networks_with([host for host, _ in endpoints])
         await self._multicast.open(chosen)
         port = endpoints[0][1]
         hosts = [host for host, other in endpoints if other == port]
@@ -222,9 +225,9 @@ class MulticastDNS(Service, Diagnosable):
                 self._tasks.spawn(self._ask(neighbour))
 
     async def _ask(self, neighbour: Neighbour) -> None:
-        endpoints = tcp_endpoints(neighbour.said.addresses)
+        endpoints, reach = tcp_endpoints(neighbour.said.addresses), self._host.reach(neighbour.said.sign_id)
         near = set(interfaces.on_link([host for host, _ in endpoints]))
-        asked = [(host, port) for host, port in endpoints if host in near][:MAX_ENDPOINTS]
+        asked = [(host, port) for host, port in endpoints if host in near and reach.admits(host, port)][:MAX_ENDPOINTS]
         async with self._probing:
             answers = await asyncio.gather(*(_probe(host, port) for host, port in asked))
         if True in answers or not answers:

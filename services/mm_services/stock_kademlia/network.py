@@ -5,7 +5,6 @@ are asked, a look-up ends after ROUNDS rounds, and an exception ends the work on
 """
 
 import asyncio
-import ipaddress
 import logging
 import secrets
 from collections.abc import Sequence
@@ -15,6 +14,8 @@ from kademlia.node import Node  # type: ignore[import-untyped]
 from kademlia.protocol import KademliaProtocol  # type: ignore[import-untyped]
 
 from mm_services.stock_kademlia.protocol.records import MAX_VALUE
+from mmplatform.addresses import LOOPBACK, PRIVATE, IPNetwork, Reach, parsed
+from mmplatform.interfaces import here
 
 K: Final = 20  # nodes that hold a value, as the package has it
 AT_ONCE: Final = 6  # nodes asked side by side
@@ -61,8 +62,10 @@ class StockNetwork:
 
     async def meet(self, addresses: Sequence[Address]) -> int:
         """Ask these nodes, and those they name, until the nodes near us are known; return how many are known then."""
-        # A node that begins in a private network asks private addresses; any other never sends there.
-        self._protocol.private |= any(not is_usable(*address, private=False) for address in addresses)
+        # A node that begins in a private network asks addresses of networks here; any other never sends there.
+        for kind in (PRIVATE, LOOPBACK):
+            if any(ip in network for ip in map(parsed, dict(addresses)) for network in kind if ip is not None):
+                self._protocol.networks |= set(kind)
         await asyncio.gather(*(self._protocol.meet(address) for address in addresses))
         await self._closest(self._protocol.source_node.id)
         return len(self.contacts)
@@ -107,7 +110,7 @@ class _Protocol(KademliaProtocol):  # type: ignore[misc]  # the package has no t
         super().__init__(node, {}, K)
         self._wait_timeout = ANSWER
         self.malformed = 0
-        self.private = False
+        self.networks: set[IPNetwork] = set()  # of private addresses that may be asked
 
     async def meet(self, address: Address) -> None:
         happened, node_id = await self.ping(address, self.source_node.id)
@@ -123,7 +126,7 @@ class _Protocol(KademliaProtocol):  # type: ignore[misc]  # the package has no t
         return True, [
             Node(node_id, host, port)
             for node_id, host, port in named
-            if _is_key(node_id) and is_usable(host, port, self.private)
+            if _is_key(node_id) and is_usable(host, port, tuple(self.networks))
         ]
 
     def rpc_store(self, sender: Address, nodeid: bytes, key: bytes, value: object) -> bool:
@@ -168,15 +171,12 @@ class _Protocol(KademliaProtocol):  # type: ignore[misc]  # the package has no t
             future.set_result((False, None))
 
 
-def is_usable(host: object, port: object, private: bool) -> bool:
-    """Whether a node that others name may be asked: at an IPv4 address, and a public one unless ``private``."""
-    if not isinstance(host, str) or type(port) is not int or not 0 < port < 65536:
+def is_usable(host: object, port: object, networks: tuple[IPNetwork, ...] = ()) -> bool:
+    """Whether a node that others name may be asked: at a public IPv4 address, or one in ``networks`` and in a network
+    that this host is attached to."""
+    if not isinstance(host, str) or type(port) is not int or ":" in host:
         return False
-    try:
-        address = ipaddress.IPv4Address(host)
-    except ValueError:
-        return False
-    return not address.is_multicast and not address.is_unspecified and (address.is_global or private)
+    return Reach(heard_on=networks, here=here).admits(host, port)
 
 
 def _is_key(value: object) -> bool:

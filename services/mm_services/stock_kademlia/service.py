@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mm_services.stock_kademlia.protocol.records import MAX_VALUE, newest_of, record_key
 from mm_services.tasks import Tasks
+from mmplatform.addresses import LOOPBACK, parsed
 from mmplatform.codec import Decoder, encode
 from mmplatform.errors import CodecError, LocalError, NotRunning, PluginError
 from mmplatform.identity.keys import SignId, parse_sign_id
@@ -64,6 +65,8 @@ class StockKademlia(Service, Diagnosable):
         self._bootstrap = [_parse(text) for text in bootstrap]
         self._where = (host, port)
         self._network: StockNetwork | None = None
+        # Where all that we hear comes from: loopback when we listen nowhere else, as in a laboratory.
+        self._heard_on = [str(n) for n in LOOPBACK if (ip := parsed(host)) is not None and ip in n]
         self._known: list[Address] = []
         self._record: NodeInfo | None = None
         self._renewed = asyncio.Event()
@@ -148,7 +151,7 @@ class StockKademlia(Service, Diagnosable):
             for pause in (*LOOK_AGAIN, None):
                 info = await self.find(peer)
                 if info is not None:
-                    self._emit(topics.NODE_INFO, info.payload() | {"foundBy": FOUND_BY})
+                    self._emit(topics.NODE_INFO, info.payload() | {"foundBy": FOUND_BY, "heardOn": self._heard_on})
                 if info is not None or pause is None:
                     return
                 await asyncio.sleep(pause)

@@ -21,6 +21,7 @@ from mm_transports.relay.protocol.items import (
     RoomAgain,
     Stored,
 )  # fmt: skip
+from mmplatform.addresses import ANYWHERE
 from tests.sim.relay_mail.clock import passes
 from tests.sim.relay_mail.office import Lines, Office, deposit, key
 from tests.support.federation import arrive, close, virtual
@@ -276,7 +277,7 @@ async def test_one_process_of_a_cluster_forwards_and_the_others_tell_it() -> Non
 @virtual
 async def test_the_client_of_a_link_signs_in_as_a_relay() -> None:
     office = Office("x")
-    made = dialler(office.identity, office.address, random=lambda: 0.5, now=office.now)
+    made = dialler(office.identity, office.address, lambda address: ANYWHERE, random=lambda: 0.5, now=office.now)
     address = parse_relay(Office("y").address)
     client = made(address, object())  # type: ignore[arg-type]
     assert isinstance(client, Client)

@@ -231,7 +231,7 @@ def test_contacts_in_a_reply_are_not_asked_where_they_must_not_be() -> None:
         None,
         0,
         b"",
-        [HearsayContact(b"c" * 32, host, 9) for host in hosts],
+        [HearsayContact(b"c" * 32, host, 4000) for host in hosts],
         False,
     )
     reply.contacts.append(HearsayContact(b"c" * 32, *world.members[0].address))

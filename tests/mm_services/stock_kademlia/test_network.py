@@ -12,6 +12,8 @@ from kademlia.protocol import KademliaProtocol  # type: ignore[import-untyped]
 from mm_services.stock_kademlia import network as module
 from mm_services.stock_kademlia.network import StockNetwork, is_usable
 from mm_services.stock_kademlia.protocol.records import MAX_VALUE
+from mmplatform.addresses import LOOPBACK, PRIVATE
+from tests.support.hosts import here
 from tests.support.stock_dht import StockNodes, address_of, stock_nodes
 
 KEY = b"k" * 20
@@ -167,16 +169,22 @@ async def test_nobody_answers_after_close(stock: StockNodes) -> None:
 @pytest.mark.parametrize(
     ("host", "port", "public", "private"),
     [
-        ("8.8.8.8", 1, True, True),
-        ("127.0.0.1", 1, False, True),
+        ("8.8.8.8", 1024, True, True),
+        ("8.8.8.8", 1023, False, False),
+        ("127.0.0.1", 4000, False, True),
         ("10.0.0.1", 65535, False, True),
-        ("224.0.0.1", 1, False, False),
-        ("0.0.0.0", 1, False, False),
-        ("example.org", 1, False, False),
+        ("10.0.1.1", 65535, False, False),
+        ("10.0.0.2", 4000, False, False),
+        ("224.0.0.1", 4000, False, False),
+        ("0.0.0.0", 4000, False, False),
+        ("example.org", 4000, False, False),
         ("8.8.8.8", 65536, False, False),
         ("8.8.8.8", True, False, False),
         (b"8.8.8.8", 1, False, False),
     ],
 )
-def test_which_addresses_may_be_asked(host: object, port: object, public: bool, private: bool) -> None:
-    assert (is_usable(host, port, private=False), is_usable(host, port, private=True)) == (public, private)
+def test_which_addresses_may_be_asked(
+    host: object, port: object, public: bool, private: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "here", lambda: here("127.0.0.1/8", "10.0.0.2/24"))
+    assert (is_usable(host, port), is_usable(host, port, (*PRIVATE, *LOOPBACK))) == (public, private)

@@ -53,7 +53,7 @@ class Node:
         self.transport = Memory(network)
         self.peer = FakePeer()
         self.links = LinkFactory(
-            who, lambda: record_of(who), lambda info: self.peer, resume, lambda: NOW, draws(who.sign_id)
+            who, lambda: record_of(who), lambda info, link: self.peer, resume, lambda: NOW, draws(who.sign_id)
         )
         self.links.started = True
         self.address = ""

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmplatform.addresses import ANYWHERE, Reach
 from mmplatform.links import paths
 from mmplatform.links.paths import (
     CALL_BACK_AFTER,
@@ -16,8 +17,8 @@ from mmplatform.links.paths import (
     best,
     cost_of,
     first,
+    gives_number,
     improving,
-    is_public,
     needless,
     spare,
     turns,
@@ -221,7 +222,7 @@ def test_the_end_that_was_dialled_tries_plain_addresses_soon_and_leaves_the_rest
         "webrtc:": IMPROVE_AFTER,
         far.address: IMPROVE_AFTER,
     }
-    assert turns([lan, wan, RTC_ADDRESS, far], known=True) == expected
+    assert turns([lan, wan, RTC_ADDRESS, far], known=True, reach=ANYWHERE) == expected
 
 
 def test_what_is_relayed_is_told_by_the_transport_and_not_by_the_cost() -> None:
@@ -229,14 +230,17 @@ def test_what_is_relayed_is_told_by_the_transport_and_not_by_the_cost() -> None:
     dear = Candidate("tcp://8.8.8.8:1", RELAY + 5)
     assert cost_of(cheap.address, WAN, relayed=True) == WAN
     assert first([cheap, dear]) == [(0.0, dear.address), (paths.DIRECT_HEAD_START, cheap.address)]
-    assert turns([cheap, dear], known=True) == {cheap.address: IMPROVE_AFTER, dear.address: CALL_BACK_AFTER}
+    assert turns([cheap, dear], known=True, reach=ANYWHERE) == {
+        cheap.address: IMPROVE_AFTER,
+        dear.address: CALL_BACK_AFTER,
+    }
 
 
 def test_of_a_stranger_a_few_public_addresses_are_tried() -> None:
     public = [Candidate(f"tcp://8.8.8.{n}:7000", WAN) for n in range(9)]
     found = [tcp("10.0.0.1"), *public, RTC_ADDRESS, relay(2)]
     wanted = {candidate.address: CALL_BACK_AFTER for candidate in public[: paths.MAX_CALL_BACKS]}
-    assert turns(found, known=False) == wanted
+    assert turns(found, known=False, reach=Reach()) == wanted
 
 
 @pytest.mark.parametrize(
@@ -244,7 +248,7 @@ def test_of_a_stranger_a_few_public_addresses_are_tried() -> None:
     ["tcp://8.8.8.8:1024", "tcp://[2606:4700::1]:7000", "tcp://198.41.0.4:65535"],
 )
 def test_public_addresses(address: str) -> None:
-    assert is_public(address)
+    assert gives_number(address, Reach())
 
 
 @pytest.mark.parametrize(
@@ -260,7 +264,7 @@ def test_public_addresses(address: str) -> None:
     ],
 )  # fmt: skip
 def test_addresses_that_a_stranger_cannot_have_us_dial(address: str) -> None:
-    assert not is_public(address)
+    assert not gives_number(address, Reach())
 
 
 def test_hole_punching_is_left_alone_for_longer_and_longer() -> None:

@@ -28,6 +28,7 @@ from mm_transports.relay.protocol.items import (
 )  # fmt: skip
 from mm_transports.relay.protocol.wire import batches, encode_items
 from mm_transports.relay.websocket_session import CLOSING, WebSocketSession
+from mmplatform.addresses import ANYWHERE, Reach
 from mmplatform.errors import Unreachable
 from mmplatform.identity.keys import Identity, raw_key
 from mmplatform.links.backoff import Backoff
@@ -70,6 +71,7 @@ class Client:
         now: Callable[[], float],
         keep: bool = True,
         ssl_context: ssl.SSLContext | None = None,
+        reach: Reach = ANYWHERE,
     ) -> None:
         """Make a client that is not connected.
 
@@ -83,6 +85,7 @@ class Client:
             now: gives Unix seconds.
             keep: whether to come back for ever after a loss; otherwise one connection is all.
             ssl_context: for a relay whose certificate the system does not trust.
+            reach: where who has named the address may make us go.
 
         """
         self.address = address
@@ -93,7 +96,7 @@ class Client:
         self.skew = 0.0  # seconds that the relay's clock is ahead of ours
         self._identity, self._owner, self._role, self._own_address = identity, owner, role, own_address
         self._key = raw_key(address.key)
-        self._random, self._now, self._keep, self._ssl = random, now, keep, ssl_context
+        self._random, self._now, self._keep, self._ssl, self._reach = random, now, keep, ssl_context, reach
         self._backoff = Backoff(random, LONGEST_PAUSE)
         self._loop = asyncio.get_running_loop()
         self._session: WebSocketSession | None = None  # the connection that is being made, or is there
@@ -122,7 +125,7 @@ class Client:
     def start(self) -> None:
         """Begin to connect; items told from now on are kept for the sign-in."""
         if self._task is None and not self._closed:
-            self._session = WebSocketSession(self, self.address.url, self._ssl)
+            self._session = WebSocketSession(self, self.address.url, self._ssl, self._reach)
             self._task = self._loop.create_task(self._keep_connected(), name=f"mm relay {self.address.url}")
 
     async def connected(self, timeout: float) -> None:
@@ -179,7 +182,7 @@ class Client:
 
     async def _keep_connected(self) -> None:
         while not self._closed:
-            session = self._session = self._session or WebSocketSession(self, self.address.url, self._ssl)
+            session = self._session = self._session or WebSocketSession(self, self.address.url, self._ssl, self._reach)
             began = self._loop.time()
             try:
                 await session.run()

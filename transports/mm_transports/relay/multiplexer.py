@@ -12,6 +12,7 @@ from mm_transports.relay.mail import RelayMailClient
 from mm_transports.relay.protocol.address import RelayAddress
 from mm_transports.relay.protocol.items import Closed, Data, Item, Limits, Open, Pause, Present, Resume
 from mm_transports.relay.websocket_session import DENIED, TAKEN_OVER, WRONG_RELAY
+from mmplatform.addresses import Reach
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import sign_id_of
 from mmplatform.logs import escaped
@@ -39,16 +40,25 @@ class MultiplexerOwner(Protocol):
 
 
 class RelayMultiplexer:
-    """One relay. ``home``: we stay signed in there, and others may reach us; else we are a guest for a while."""
+    """One relay. ``home``: we stay signed in there, and others may reach us; else we are a guest for a while.
+
+    ``reach``: where who has named the relay may make us go.
+    """
 
     def __init__(
-        self, address: RelayAddress, owner: MultiplexerOwner, home: bool, ssl_context: ssl.SSLContext | None
+        self,
+        address: RelayAddress,
+        owner: MultiplexerOwner,
+        home: bool,
+        ssl_context: ssl.SSLContext | None,
+        reach: Reach,
     ) -> None:
         host = owner.host
         self.address, self.home = address, home
         self.client = Client(
-            address, host.identity, self, random=host.random, now=host.now, keep=home, ssl_context=ssl_context
-        )
+            address, host.identity, self, random=host.random, now=host.now, keep=home, ssl_context=ssl_context,
+            reach=reach,
+        )  # fmt: skip
         self.mail_client = RelayMailClient(self.client, owner.mail_host)
         self.tell = self.client.tell
         self._owner, self._host = owner, host

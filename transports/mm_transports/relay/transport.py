@@ -4,7 +4,8 @@ import asyncio
 import ssl
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from mm_transports.relay.protocol.address import SCHEMES, RelayAddress, parse_relay
+from mm_transports.relay.protocol.address import SCHEMES, RelayAddress, may_name, parse_relay
+from mmplatform.addresses import ANYWHERE, REFUSED, Reach
 from mmplatform.errors import LocalError, MailDeclined, NotRunning, Unreachable
 from mmplatform.identity.keys import SignId, raw_key
 from mmplatform.plugins.check import Check, Diagnosable
@@ -51,7 +52,7 @@ class Relay(Transport, MailCarrier, Diagnosable):
     async def dial(self, address: str, peer: SignId, accept: Accept) -> Connection:
         """Open a link at once; an absent peer shows as the loss of the connection, by Unreachable."""
         relay = parse_relay(address)
-        multiplexer, via = self._way(relay)
+        multiplexer, via = self._way(relay, peer)
         return multiplexer.dial(raw_key(peer), accept, via)
 
     async def listen(self, hint: str, accept: Accept) -> list[str]:
@@ -63,7 +64,7 @@ class Relay(Transport, MailCarrier, Diagnosable):
         if relay.key in self._homes:
             raise LocalError(f"{relay.text}: this is a home relay already")
         self.accept = accept
-        self._homes[relay.key] = self._multiplexer(relay, home=True)
+        self._homes[relay.key] = self._multiplexer(relay, home=True, reach=ANYWHERE)
         return [relay.text]
 
     def near(self, address: str) -> bool:
@@ -91,14 +92,14 @@ class Relay(Transport, MailCarrier, Diagnosable):
 
     async def deposit(self, address: str, peer: SignId, mail_id: bytes, expires: int, envelope: bytes) -> int:
         relay = parse_relay(address)
-        multiplexer, via = self._way(relay, mail=True)
+        multiplexer, via = self._way(relay, peer, mail=True)
         try:
             return await multiplexer.deposit(raw_key(peer), mail_id, expires, envelope, via)
         except MailDeclined as error:
             if not via or error.reason not in NO_MAIL_ROUTE:
                 raise
         self.no_route(multiplexer, via, mail=True)
-        multiplexer, via = self._way(relay, mail=True)
+        multiplexer, via = self._way(relay, peer, mail=True)
         return await multiplexer.deposit(raw_key(peer), mail_id, expires, envelope, via)
 
     async def close(self) -> None:
@@ -125,8 +126,11 @@ class Relay(Transport, MailCarrier, Diagnosable):
 
     # Inside.
 
-    def _way(self, relay: RelayAddress, mail: bool = False) -> "tuple[RelayMultiplexer, str]":
-        """Return the relay to use, and the address it is asked to reach when that is another. Raises Unreachable."""
+    def _way(self, relay: RelayAddress, peer: SignId, mail: bool = False) -> "tuple[RelayMultiplexer, str]":
+        """Return the relay to use for ``peer``, and the address it is asked to reach when that is another.
+
+        Raises Unreachable, also when ``peer`` is a stranger who may not have us connect there.
+        """
         if self._closed:
             raise Unreachable(f"{relay.text}: this node is stopping")
         home = self._homes.get(relay.key)
@@ -136,7 +140,7 @@ class Relay(Transport, MailCarrier, Diagnosable):
         if guest is not None and (guest.client.up or not mail):
             return guest, ""
         through = self._through(relay, mail)
-        return (through, relay.text) if through is not None else (guest or self._guest(relay), "")
+        return (through, relay.text) if through is not None else (guest or self._guest(relay, peer), "")
 
     def _through(self, relay: RelayAddress, mail: bool = False) -> "RelayMultiplexer | None":
         """Return a home relay that may reach ``relay`` for us, or None."""
@@ -146,23 +150,26 @@ class Relay(Transport, MailCarrier, Diagnosable):
                 return home
         return None
 
-    def _guest(self, relay: RelayAddress) -> "RelayMultiplexer":
+    def _guest(self, relay: RelayAddress, peer: SignId) -> "RelayMultiplexer":
+        reach = self.host.reach(peer).public()
+        if not may_name(relay, reach):
+            raise Unreachable(f"{relay.text}: {REFUSED}")
         if len(self._guests) >= MAX_GUESTS:
             idle = next((multiplexer for multiplexer in self._guests.values() if multiplexer.idle), None)
             if idle is None:
                 raise Unreachable(f"{relay.text}: connections to {MAX_GUESTS} other relays are in use already")
             idle.client.leave()
-        multiplexer = self._guests[relay.text] = self._multiplexer(relay, home=False)
+        multiplexer = self._guests[relay.text] = self._multiplexer(relay, home=False, reach=reach)
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(IDLE / 2, self._look)
         return multiplexer
 
-    def _multiplexer(self, relay: RelayAddress, home: bool) -> "RelayMultiplexer":
+    def _multiplexer(self, relay: RelayAddress, home: bool, reach: Reach) -> "RelayMultiplexer":
         from mm_transports.relay.multiplexer import RelayMultiplexer  # a node that uses no relay need not load all this
 
         if self._closed:
             raise NotRunning("the transport is closed")
-        multiplexer = RelayMultiplexer(relay, self, home, self._ssl)
+        multiplexer = RelayMultiplexer(relay, self, home, self._ssl, reach)
         multiplexer.client.start()
         return multiplexer
 

@@ -22,6 +22,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from mm_transports import resolving
+from mmplatform.addresses import ANYWHERE, Reach
 from mmplatform.errors import Unreachable
 
 CONNECT_TIMEOUT: Final = 10.0  # seconds, for TCP, TLS and the upgrade
@@ -313,6 +314,7 @@ async def connect(
     ssl: tls.SSLContext | None = None,
     timeout: float = CONNECT_TIMEOUT,
     ping_every: float = PING_EVERY,
+    reach: Reach = ANYWHERE,
 ) -> WebSocket:
     """Connect to ``ws://`` or ``wss://host[:port]/path``, for binary messages.
 
@@ -324,6 +326,7 @@ async def connect(
         ssl: For wss: whom to trust; None for what the system trusts.
         timeout: Seconds for name, TCP, TLS and the upgrade.
         ping_every: Seconds of silence after which the other end is asked whether it is there.
+        reach: Where who has named the URL may make us go.
 
     Raises:
         Unreachable: There is no connection; says why.
@@ -338,8 +341,9 @@ async def connect(
     try:
         async with asyncio.timeout(timeout):
             made = await resolving.connect(
-                lambda: _Dialled(url, subprotocols, owner_of, max_message, ping_every), where.host, where.port, context
-            )
+                lambda: _Dialled(url, subprotocols, owner_of, max_message, ping_every), where.host, where.port, context,
+                reach,
+            )  # fmt: skip
             await made.opened
     except (OSError, TimeoutError) as error:
         if made is not None:

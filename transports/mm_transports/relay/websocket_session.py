@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from mm_transports.relay.protocol import signin
 from mm_transports.relay.protocol.items import MAX_MESSAGE, VERSION, Bye, Challenge, Item, SignIn, Welcome
 from mm_transports.relay.protocol.wire import decode_items, encode_items
+from mmplatform.addresses import Reach
 from mmplatform.errors import ProtocolError, Unreachable
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class SessionOwner(Protocol):
 class WebSocketSession:
     """One WebSocket; ``retry`` is how many seconds to leave the relay alone after its end."""
 
-    def __init__(self, client: SessionOwner, url: str, ssl_context: ssl.SSLContext | None) -> None:
+    def __init__(self, client: SessionOwner, url: str, ssl_context: ssl.SSLContext | None, reach: Reach) -> None:
         self.signed = False  # our sign-in is written, or will be in this turn
         self.welcomed = False
         self.paused = False
@@ -58,7 +59,7 @@ class WebSocketSession:
         self.retry = 0.0
         self.cause: BaseException | None = None  # the error of the system because of which no connection could be made
         self._gone = asyncio.Event()
-        self._client, self._url, self._ssl = client, url, ssl_context
+        self._client, self._url, self._ssl, self._reach = client, url, ssl_context, reach
         self._socket: WebSocket | None = None
         self._asked: Challenge | None = None
         self._given: SignIn | None = None
@@ -137,8 +138,9 @@ class WebSocketSession:
             raise Unreachable(f"{MISSING} ({error})") from None
         try:
             return await websocket.connect(
-                self._url, [VERSION], self.opened, max_message=MAX_MESSAGE, ssl=self._ssl, timeout=CONNECT_TIMEOUT
-            )
+                self._url, [VERSION], self.opened, max_message=MAX_MESSAGE, ssl=self._ssl, timeout=CONNECT_TIMEOUT,
+                reach=self._reach,
+            )  # fmt: skip
         except Unreachable as error:
             self.cause = error.__context__
             raise Unreachable(f"{error}{_advice(self._url, error.__context__)}") from None

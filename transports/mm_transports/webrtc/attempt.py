@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 from mm_transports.webrtc.connection import ADDRESS, WebRTCConnection
 from mm_transports.webrtc.pair import Pair, Servers
 from mm_transports.webrtc.protocol.sdp import MAX_CANDIDATES, Description, IceCandidate, chosen, parse, parse_candidate
 from mm_transports.webrtc.protocol.signalling import ANSWER, END, OFFER, Signal
+from mmplatform.addresses import Reach
 from mmplatform.errors import ProtocolError, Unreachable
 from mmplatform.plugins.transport import Accept
 
@@ -18,10 +20,13 @@ Say = Callable[[Signal], bool]
 
 
 class Attempt:
-    """One attempt; ``number`` names it in every signal, and ``ours`` says that we offer. Always ended by ``close``."""
+    """One attempt; ``number`` names it in every signal, and ``ours`` says that we offer. Always ended by ``close``.
 
-    def __init__(self, number: bytes, ours: bool, servers: Servers, say: Say) -> None:
-        self.number, self.ours = number, ours
+    ``reach`` says to which candidates of the peer anything is sent.
+    """
+
+    def __init__(self, number: bytes, ours: bool, servers: Servers, say: Say, reach: Reach) -> None:
+        self.number, self.ours, self._reach = number, ours, reach
         self._servers, self._say = servers, say
         self._loop = asyncio.get_running_loop()
         self._connection: asyncio.Future[WebRTCConnection] = self._loop.create_future()
@@ -61,7 +66,7 @@ class Attempt:
         except ProtocolError as error:
             self.fail(str(error))
             return
-        if line and candidate is None:
+        if line and (candidate is None or not self._admits(candidate)):
             return
         if self._described:
             self._try(candidate)
@@ -125,7 +130,8 @@ class Attempt:
         return await self._connect(answer)
 
     async def _serve(self, offer: Description) -> WebRTCConnection:
-        answer = await self.pair.answer(self._checked(offer))
+        offer = self._checked(offer)
+        answer = await self.pair.answer(offer)
         self._check(answer)
         self._stage = CONNECTING
         self._say(Signal(ANSWER, self.number, answer.text()))
@@ -139,9 +145,15 @@ class Attempt:
         return await asyncio.shield(self._connection)
 
     def _checked(self, remote: Description) -> Description:
+        """Return ``remote`` with the candidates that are tried. Raises Unreachable when there are and will be none."""
+        remote = replace(remote, candidates=tuple(filter(self._admits, remote.candidates)))
         if remote.complete and not remote.candidates:
             raise Unreachable(f"{ADDRESS} no-candidates: the peer has no address to be reached at")
         return remote
+
+    def _admits(self, candidate: IceCandidate) -> bool:
+        """Whether anything is sent to ``candidate``; names, which the library looks up, are those of known peers."""
+        return self._reach.anywhere or self._reach.admits(candidate.host, candidate.port)
 
     def _check(self, description: Description) -> None:
         if not description.candidates:

@@ -27,6 +27,7 @@ from mm_transports.webrtc.protocol.signalling import (
     decode_signal,
     encode_signal,
 )  # fmt: skip
+from mmplatform.addresses import Reach
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import SignId
 from mmplatform.links import stun
@@ -126,7 +127,7 @@ class WebRTC(SignallingTransport, Diagnosable):
 
     async def probe(self) -> Found:
         """Count the candidates that this host could offer now; takes GATHERING seconds at most."""
-        attempt = Attempt(b"", True, self._servers, lambda _: False)
+        attempt = Attempt(b"", True, self._servers, lambda _: False, Reach())
         try:
             kinds = [candidate.kind for candidate in (await attempt.pair.offer()).candidates]
         finally:
@@ -194,7 +195,9 @@ class WebRTC(SignallingTransport, Diagnosable):
             self._done(peer, attempt)
 
     def _attempt(self, peer: SignId, number: bytes, ours: bool) -> Attempt:
-        attempt = self._attempts[peer] = Attempt(number, ours, self._servers, partial(self._say, peer))
+        attempt = self._attempts[peer] = Attempt(
+            number, ours, self._servers, partial(self._say, peer), self.host.reach(peer)
+        )
         return attempt
 
     def _done(self, peer: SignId, attempt: Attempt) -> None:

@@ -9,6 +9,7 @@ const REMEMBERED = 4096;
 
 export class Directory {
   private readonly records = new Map<string, NodeInfo>();
+  private readonly added = new Set<string>(); // peers whose tickets somebody here gave in this run
 
   constructor(
     private readonly storage: Storage,
@@ -26,6 +27,16 @@ export class Directory {
         this.failed(error);
       }
     }
+  }
+
+  /** Take in the record of a ticket that somebody here gave: the peer may make us go anywhere. */
+  add(info: NodeInfo): void {
+    this.learn(info);
+    this.added.add(info.signId);
+  }
+
+  isAdded(peer: SignId): boolean {
+    return this.added.has(peer);
   }
 
   /** Take a proven record in; the newest of a key stays. */

@@ -46,6 +46,8 @@ export type Accept = (connection: Connection) => Receiver;
 export interface TransportHost extends MailHost {
   readonly identity: Identity;
   failed(error: Error): void;
+  /** Whether the peer may make us go anywhere: it is known here, or its ticket was added. */
+  trusts(peer: SignId): boolean;
   /** Whether a link to the peer is up. */
   linked(peer: SignId): boolean;
   /** Say something to the transport of `scheme` at the peer, over a link that is up; false when there is none. */

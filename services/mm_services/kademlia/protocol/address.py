@@ -5,6 +5,9 @@ from ipaddress import ip_address
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from mmplatform import addresses
+from mmplatform.addresses import LOWEST_PORT, is_global
+
 SCHEME: Final = "kad"
 IPV4: Final = 1
 IPV6: Final = 2
@@ -12,14 +15,6 @@ LOOPBACK: Final = 0
 PRIVATE: Final = 1
 PUBLIC: Final = 2
 
-_PRIVATE4: Final = (  # first and last 4 bytes of each block
-    (bytes([10, 0, 0, 0]), bytes([10, 255, 255, 255])),
-    (bytes([100, 64, 0, 0]), bytes([100, 127, 255, 255])),
-    (bytes([169, 254, 0, 0]), bytes([169, 254, 255, 255])),
-    (bytes([172, 16, 0, 0]), bytes([172, 31, 255, 255])),
-    (bytes([192, 168, 0, 0]), bytes([192, 168, 255, 255])),
-)
-_LOOPBACK6: Final = bytes(15) + b"\x01"
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 
 
@@ -44,6 +39,12 @@ def of_text(host: str, port: int) -> Address:
     return Address(raw[12:] if raw.startswith(_MAPPED) else raw, port)
 
 
+@lru_cache(maxsize=4096)
+def host_text(host: bytes) -> str:
+    """Return the text form of an IP."""
+    return str(ip_address(host))
+
+
 def parse_uri(uri: str) -> tuple[str, int]:
     """Return host (a name or an IP) and port of ``kad://host:port``. Raises ValueError."""
     parts = urlsplit(uri)
@@ -55,24 +56,19 @@ def parse_uri(uri: str) -> tuple[str, int]:
 @lru_cache(maxsize=16384)
 def scope_of(host: bytes) -> int | None:
     """Return LOOPBACK, PRIVATE or PUBLIC; None for an address to which nobody can send, or which is not one node's."""
-    if len(host) == 4:
-        if host[0] == 127:
-            return LOOPBACK
-        if host[0] == 0 or host[0] >= 224:
-            return None
-        return PRIVATE if any(first <= host <= last for first, last in _PRIVATE4) else PUBLIC
-    if len(host) != 16 or host.startswith(_MAPPED) or host[0] == 0xFF or not any(host):
+    if len(host) not in (4, 16):
         return None
-    if host == _LOOPBACK6:
+    ip = ip_address(host)
+    if is_global(ip):
+        return PUBLIC
+    if ip.is_loopback:
         return LOOPBACK
-    if host[0] == 0xFE and host[1] & 0xC0 == 0x80:
-        return None  # link-local: means nothing without the interface
-    return PRIVATE if host[0] & 0xFE == 0xFC else PUBLIC
+    return PRIVATE if any(ip in network for network in addresses.PRIVATE) else None
 
 
 def is_usable(address: Address) -> bool:
     """Whether a datagram may be sent there."""
-    return 0 < address.port < 65536 and scope_of(address.host) is not None
+    return LOWEST_PORT <= address.port < 65536 and scope_of(address.host) is not None
 
 
 def may_tell(told: bytes, to: bytes) -> bool:

@@ -33,7 +33,10 @@ OBSERVERS: Final = 16  # networks whose view of our address counts
 
 
 class KnownNodes:
-    """The nodes we know. ``own``: where others reach us. ``met(contact)`` is called for each new in a table."""
+    """The nodes we know. ``own``: where others reach us. ``met(contact)`` is called for each new in a table.
+
+    ``admits(address, by)`` says whether to go to an address that the node at another one names.
+    """
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class KnownNodes:
         self.id = node_id(identity.sign_key)
         self.families = families
         self.own: frozenset[Address] = frozenset()
+        self.admits: Callable[[Address, Address], bool] = lambda address, by: True
         self._seen_as: dict[bytes, Address] = {}  # by the network of public peers: the address they see us at
         self.now = 0.0
         self.calls = Calls(send, random)
@@ -160,7 +164,8 @@ class KnownNodes:
     def named(self, reply: FindReply, by: Contact) -> list[Contact]:
         """Return the contacts in ``reply`` that can be reached from here."""
         found = (Contact(known.sign_key, address_of(known)) for known in reply.contacts)
-        return [c for c in found if self.can_reach(c.address) and may_tell(c.address.host, by.address.host)]
+        told = [c for c in found if self.can_reach(c.address) and may_tell(c.address.host, by.address.host)]
+        return [c for c in told if self.admits(c.address, by.address)]
 
     def _take(self, answer: Answer, address: Address, expected: bytes | None) -> Contact | None:
         """Return the proven sender of an answer and keep the token it brought; None when it is not proven."""

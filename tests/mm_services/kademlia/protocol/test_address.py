@@ -21,8 +21,9 @@ from mm_services.kademlia.protocol.address import (
     ("text", "scope"),
     [
         ("127.0.0.1", LOOPBACK), ("::1", LOOPBACK), ("10.1.2.3", PRIVATE), ("172.31.255.255", PRIVATE),
-        ("fd00::1", PRIVATE), ("192.168.0.1", PRIVATE), ("169.254.1.1", PRIVATE), ("100.64.0.1", PRIVATE),
-        ("8.8.8.8", PUBLIC), ("172.32.0.1", PUBLIC), ("2001:db8::1", PUBLIC), ("0.0.0.0", None), ("224.0.0.1", None),
+        ("fd00::1", PRIVATE), ("192.168.0.1", PRIVATE), ("169.254.1.1", None), ("100.64.0.1", PRIVATE),
+        ("8.8.8.8", PUBLIC), ("172.32.0.1", PUBLIC), ("2001:db8::1", None),
+        ("2606:4700::1", PUBLIC), ("0.0.0.0", None), ("224.0.0.1", None),
         ("255.255.255.255", None), ("::", None), ("ff02::1", None), ("fe80::1", None),
     ],
 )  # fmt: skip

@@ -8,11 +8,13 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from mmplatform.addresses import TLS_PORT, Reach, parsed
 from mmplatform.errors import InvalidKey
 from mmplatform.identity.keys import SignId, parse_sign_id, raw_key, sign_id_of
 from mmplatform.identity.nodeinfo import is_address
 
 SCHEMES: Final = ("relay+wss", "relay+ws")
+PLAIN_PORT: Final = 80  # where a WebSocket without TLS is, unless its address says
 _KEY_LENGTH: Final = 43
 
 
@@ -46,6 +48,21 @@ def parse_relay(text: str) -> RelayAddress:
     scheme = parts.scheme.removeprefix("relay+")
     url = f"{scheme}://{host}" + (f":{port}" if port is not None else "") + path.rstrip("/") + "/"
     return RelayAddress(format_relay(url, sign_id), url, sign_id)
+
+
+def may_name(relay: RelayAddress, reach: Reach) -> bool:
+    """Whether somebody with this ``reach`` may have us connect to ``relay``, as far as its address shows.
+
+    A stranger names no path: with one it could have any page of any server asked for.
+    """
+    if reach.anywhere:
+        return True
+    where = urlsplit(relay.url)
+    host, tls = where.hostname or "", where.scheme == "wss"
+    port = where.port or (TLS_PORT if tls else PLAIN_PORT)
+    if where.path != "/" or not (tls or reach.home) or not reach.names(host):
+        return False
+    return parsed(host) is None or reach.admits(host, port, tls)
 
 
 def format_relay(url: str, key: SignId) -> str:

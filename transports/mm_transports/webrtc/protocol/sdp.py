@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from mm_transports.webrtc.protocol.pieces import SMALLEST
+from mmplatform.addresses import LOWEST_PORT
 from mmplatform.errors import ProtocolError
 
 MAX_CANDIDATES: Final = 10  # candidates of a peer that we try: more would make us a port scanner
 MAX_LINES: Final = 200  # lines of a description: no honest peer has more
 MAX_NAMES: Final = 3  # candidates with names, which are looked up by multicast
-LOWEST_PORT: Final = 1024  # ports below belong to services, not to sockets of a peer
 MAX_MESSAGE: Final = 65536  # bytes a message has at most when the peer does not say (RFC 8841, 6.1)
 
 _UFRAG: Final = re.compile("[A-Za-z0-9+/]{4,256}")

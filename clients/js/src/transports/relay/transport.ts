@@ -1,5 +1,6 @@
 /** Relays as a transport and as carriers of mail: home relays, where others reach us, and the way to everybody else's. */
 
+import { mayName } from "../../addresses.js";
 import { Unreachable } from "../../errors.js";
 import type { SignId } from "../../identity/keys.js";
 import type { Mail, MailCarrier } from "../../plugins/mailcarrier.js";
@@ -30,12 +31,12 @@ export class Relay implements Transport, MailCarrier {
 
   /** At once: that the peer is absent shows as the loss of the connection, by Unreachable. */
   async dial(address: string, peer: SignId, accept: Accept): Promise<Connection> {
-    const { multiplexer, via } = this.way(address);
+    const { multiplexer, via } = this.way(address, peer);
     return multiplexer.dial(peer, accept, via);
   }
 
   deposit(address: string, peer: SignId, mail: Mail): Promise<void> {
-    const { multiplexer, via } = this.way(address);
+    const { multiplexer, via } = this.way(address, peer);
     return multiplexer.deposit(peer, mail, via);
   }
 
@@ -60,8 +61,8 @@ export class Relay implements Transport, MailCarrier {
     for (const relay of this.all()) relay.close();
   }
 
-  /** Over which relay, and whether that one is asked to reach the other. */
-  private way(address: string): { multiplexer: RelayMultiplexer; via: string } {
+  /** Over which relay, and whether that one is asked to reach the other. No stranger has us connect inside. */
+  private way(address: string, peer: SignId): { multiplexer: RelayMultiplexer; via: string } {
     if (this.closed) throw new Unreachable("this node is stopping");
     const relay = parseRelay(address);
     const home = this.homes.get(relay.key);
@@ -72,7 +73,10 @@ export class Relay implements Transport, MailCarrier {
     const leads = ({ client, address }: RelayMultiplexer): boolean =>
       client.up && (this.noRoutes.get(`${address.key} ${relay.text}`) ?? now) <= now;
     const through = [...this.homes.values()].find(leads);
-    return through ? { multiplexer: through, via: relay.text } : { multiplexer: this.guest(relay), via: "" };
+    if (through) return { multiplexer: through, via: relay.text };
+    if (!this.host.trusts(peer) && !mayName(relay.url))
+      throw new Unreachable(`${relay.text}: only who is known here may name this address`);
+    return { multiplexer: this.guest(relay), via: "" };
   }
 
   private noRoute(through: SignId, to: string): void {

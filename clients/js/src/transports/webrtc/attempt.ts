@@ -1,5 +1,6 @@
 /** One try to open a channel with a peer, from either side: an offer, its answer, and what became of it. */
 
+import { isGlobal, isOpenPort } from "../../addresses.js";
 import { asError, ProtocolError, Unreachable } from "../../errors.js";
 import type { Accept } from "../../plugins/transport.js";
 import { ADDRESS, WebRTCConnection } from "./connection.js";
@@ -19,7 +20,10 @@ import type { Signal } from "./protocol/signalling.js";
 const CONNECT_TIMEOUT = 8000; // milliseconds from the offer to the open channel
 const CONNECTING = "connecting";
 
-/** `ours`: we offer. `number` names it in every signal. `close` leaves nothing behind. */
+/**
+ * `ours`: we offer. `number` names it in every signal. `trusted`: the peer may name any candidate. `close` leaves nothing
+ * behind.
+ */
 export class Attempt implements PairOwner {
   private readonly pair: Pair;
   private readonly end: Promise<WebRTCConnection>;
@@ -42,6 +46,7 @@ export class Attempt implements PairOwner {
     make: MakePair,
     private readonly iceServers: RTCIceServer[],
     private readonly say: (signal: Signal) => boolean,
+    private readonly trusted: boolean,
   ) {
     this.told = ours; // it does not know of an offer yet
     this.end = new Promise((resolve, reject) => {
@@ -62,7 +67,7 @@ export class Attempt implements PairOwner {
       if (!this.say(this.offer)) throw new Unreachable(`${ADDRESS} no-link: the link to signal over is gone`);
       this.told = false;
       this.stage = `no-answer: the peer did not answer within ${CONNECT_TIMEOUT / 1000} s`;
-      const answer = checked(await answered);
+      const answer = this.checked(await answered);
       this.stage = CONNECTING;
       await this.pair.answered(answer);
       this.connect(answer);
@@ -72,11 +77,12 @@ export class Attempt implements PairOwner {
   /** Answer an offer and wait for the channel. Throws Unreachable. */
   serve(offer: Description, accept: Accept): Promise<WebRTCConnection> {
     return this.inTime(accept, async () => {
-      const answer = await this.pair.answer(checked(offer));
+      const heard = this.checked(offer);
+      const answer = await this.pair.answer(heard);
       this.check(answer);
       this.stage = CONNECTING;
       this.say(this.signal("answer", describe(answer)));
-      this.connect(offer);
+      this.connect(heard);
     });
   }
 
@@ -94,7 +100,7 @@ export class Attempt implements PairOwner {
   trickled(line: string): void {
     try {
       const candidate = line ? parseCandidate(line) : undefined;
-      if (line && !candidate) return;
+      if (line && !(candidate && this.admits(candidate))) return;
       if (this.described) this.try(candidate);
       else if (this.late.length <= MAX_CANDIDATES) this.late.push(candidate);
     } catch (error) {
@@ -178,6 +184,20 @@ export class Attempt implements PairOwner {
     if (description.complete && !description.candidates.length) throw new Unreachable(`${ADDRESS} ${this.stage}`);
   }
 
+  /** With the candidates that are tried; none, and none to come: no way to the peer. */
+  private checked(remote: Description): Description {
+    const candidates = remote.candidates.filter((candidate) => this.admits(candidate));
+    if (remote.complete && !candidates.length) {
+      throw new Unreachable(`${ADDRESS} no-candidates: the peer has no address to be reached at`);
+    }
+    return { ...remote, candidates };
+  }
+
+  /** Whether anything is sent there; names, which somebody looks up, are those of known peers. */
+  private admits({ host, port }: Candidate): boolean {
+    return this.trusted || (isGlobal(host) && isOpenPort(port));
+  }
+
   private try(candidate: Candidate | undefined): void {
     if (candidate) {
       const line = candidateLine(candidate);
@@ -197,11 +217,4 @@ export class Attempt implements PairOwner {
       ? "udp-blocked: the STUN server did not answer, and no other way to the peer was found"
       : "failed: no packet got through; the NATs at both ends do not allow a direct way";
   }
-}
-
-function checked(remote: Description): Description {
-  if (remote.complete && !remote.candidates.length) {
-    throw new Unreachable(`${ADDRESS} no-candidates: the peer has no address to be reached at`);
-  }
-  return remote;
 }

@@ -137,7 +137,14 @@ export class WebRTC implements Transport {
   }
 
   private attempt(peer: SignId, number: Uint8Array, ours: boolean): Attempt {
-    const attempt = new Attempt(number, ours, this.make, this.iceServers, (signal) => this.say(peer, signal));
+    const attempt = new Attempt(
+      number,
+      ours,
+      this.make,
+      this.iceServers,
+      (signal) => this.say(peer, signal),
+      this.host.trusts(peer),
+    );
     this.attempts.set(peer, attempt);
     return attempt;
   }

@@ -21,6 +21,7 @@ const open: Connection[] = [];
 /** A platform as its transport sees it; `passes` says of a signal whether the other hears it, `said` has them all. */
 class Node {
   other: Node | undefined;
+  trusting = true;
   readonly said: Signal[] = [];
   passes: (signal: Signal) => boolean = () => true;
   readonly came: { end: End; connection: Connection }[] = [];
@@ -33,6 +34,10 @@ class Node {
   ) {
     this.webrtc = new WebRTC({ make: network.make, iceServers });
     this.webrtc.attach(this as unknown as TransportHost);
+  }
+
+  trusts(): boolean {
+    return this.trusting;
   }
 
   linked(): boolean {
