@@ -49,6 +49,11 @@ PRIVATE: Final[tuple[IPNetwork, ...]] = tuple(
     ip_network(prefix) for prefix in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 )
 LOOPBACK: Final[tuple[IPNetwork, ...]] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+_NEVER: Final[tuple[IPNetwork, ...]] = tuple(  # whatever network this host says it is attached to
+    ip_network(prefix) for prefix in ("0.0.0.0/8", "169.254.0.0/16", "192.88.99.0/24", "224.0.0.0/3", "2001::/23",
+    "2002::/16")
+)  # fmt: skip
+_HOSTS6: Final[tuple[IPNetwork, ...]] = (_UNICAST6, IPv6Network("fc00::/7"), IPv6Network("::1/128"))
 _METADATA: Final = frozenset(map(ip_address, ("100.100.100.200", "fd00:ec2::254", "fd20:ce::254")))  # of clouds
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _TOP: Final = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])")  # begins with a letter: no reader takes it for a number
@@ -94,17 +99,15 @@ class Reach(NamedTuple):
         if ip is None or (port < LOWEST_PORT and not (tls and port == TLS_PORT)) or port > 0xFFFF:
             return False
         here = self.here()
-        if is_global(ip):
-            return ip not in here.own
-        return self._is_near(ip, here)
+        return (is_global(ip) and ip not in here.own) or self._is_near(ip, here)
 
     def public(self) -> "Reach":
         """The same without networks here: no meeting point of strangers is in one."""
         return self if self.anywhere else self._replace(heard_on=())
 
     def _is_near(self, ip: IPAddress, here: Here) -> bool:
-        """Whether ``ip`` is another host of a network here on which the peer was heard of."""
-        if not ip.is_loopback and (ip in here.own or ip in _METADATA or not _within(ip, PRIVATE)):
+        """Whether ``ip`` is a host of a network here on which the peer was heard of, this host included."""
+        if ip in _METADATA or _within(ip, _NEVER) or (ip.version == 6 and not _within(ip, _HOSTS6)):
             return False
         attached = (network for network in here.networks if ip in network)
         return _within(ip, self.heard_on) and any(_is_host(ip, network) for network in attached)
@@ -136,15 +139,15 @@ def is_public_name(host: str) -> bool:
     return _TOP.fullmatch(top) is not None and all(map(_LABEL.fullmatch, labels))
 
 
-def neighbourhood(host: str) -> tuple[IPNetwork, ...]:
-    """Where a peer whose link comes from the IP address ``host`` is heard of: at that address, in IPv6 at those of its
-    link (/64), as hosts have several; nowhere when the link comes from loopback, where a proxy may stand."""
+def neighbourhood(host: str, here: Here) -> tuple[IPNetwork, ...]:
+    """Where a peer whose link comes from the IP address ``host`` is heard of: at that very address, and nowhere when it
+    is one of this host, as a proxy may stand there."""
     try:
         ip = ip_address(host.partition("%")[0])
     except ValueError:
         return ()
     ip = getattr(ip, "ipv4_mapped", None) or ip
-    return () if ip.is_loopback else (ip_network((ip, 32 if ip.version == 4 else 64), strict=False),)
+    return () if ip.is_loopback or ip in here.own else (ip_network(ip),)
 
 
 def _within(ip: IPAddress, networks: Iterable[IPNetwork]) -> bool:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from mmplatform import assembly
+from mmplatform.directory.directory import TICKET
 from mmplatform.durable import inspection
 from mmplatform.durable.inbox import InboxLimits
 from mmplatform.durable.inbox_contents import InboxContents
@@ -277,8 +278,8 @@ class Platform:
         """
         if ticket_or_key.strip().lower().startswith(PREFIX):
             info = parse_ticket(ticket_or_key, self.parts.now())
-            self.directory.add(info)
-            self.parts.tell(topics.NODE_INFO_BOOTSTRAP, info.payload() | {"foundBy": "ticket"})
+            self.directory.put(info, TICKET)
+            self.parts.tell(topics.NODE_INFO_BOOTSTRAP, info.payload() | {"foundBy": TICKET})
             peer = info.sign_id
         else:
             peer = self.contacts.resolve(ticket_or_key.strip())

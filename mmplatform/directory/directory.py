@@ -26,6 +26,8 @@ from mmplatform.plugins import topics
 from mmplatform.storage.contract import Storage
 
 MAX_STRANGERS: Final = 4096  # peers without a name of whom we keep a record
+TICKET: Final = "ticket"  # who brought a record: somebody here, who was given a ticket
+SERVICE: Final = "service"  # who brought a record: a service that does not say its name
 PROVEN_TOGETHER: Final = 50  # saved records that are verified in one turn of the loop
 
 log = logging.getLogger("mmplatform.directory")
@@ -136,18 +138,11 @@ class Directory:
             return ANYWHERE
         return Reach(heard_on=self._heard_on.of(peer), here=interfaces.here)
 
-    def add(self, node_info: NodeInfo) -> None:
-        """Keep the verified record of a ticket that somebody here gave: the peer may be anywhere from now on."""
-        self.put(node_info, "ticket")
-        entry = self._entries.get(node_info.sign_id)
-        if entry is not None and not entry.added:
-            entry.added = True
-            self._save(node_info.sign_id)
-
     def put(self, node_info: NodeInfo, found_by: str, heard_on: Iterable[IPNetwork] = ()) -> bool:
         """Keep a verified record; return False when an equal or newer one is known.
 
-        ``heard_on``: the networks from which the peer itself, or an announcement that does not leave them, has come.
+        ``found_by`` is TICKET when somebody here gave it: the peer may be anywhere from now on. ``heard_on``: the
+        networks from which the peer itself, or an announcement that does not leave them, has come.
         """
         peer = node_info.sign_id
         if peer == self._own:
@@ -164,7 +159,10 @@ class Directory:
     def _renew(self, node_info: NodeInfo, found_by: str) -> bool:
         peer = node_info.sign_id
         entry = self._entries.get(peer) or Entry()
+        added, entry.added = entry.added, entry.added or found_by == TICKET
         if entry.node_info is not None and newest(entry.node_info, node_info) is entry.node_info:
+            if not added and entry.added:
+                self._save(peer)
             return False
         entry.node_info, entry.found_by = node_info, found_by
         addresses = len(node_info.connection_info)
@@ -217,8 +215,9 @@ class Directory:
             self._bus.emit("self", topics.MY_NODE_INFO, self._own, self.own_record.payload())
 
     def _heard(self, topic: str, sender: str, payload: Any) -> None:
-        found_by = str(payload.get("foundBy", "service")) if isinstance(payload, dict) else ""
-        self.put(NodeInfo.from_payload(payload, self._now()), found_by[:32], networks_of(payload))
+        found_by = str(payload.get("foundBy", SERVICE))[:32] if isinstance(payload, dict) else ""
+        found_by = SERVICE if found_by == TICKET else found_by  # which is for those who use this node to say
+        self.put(NodeInfo.from_payload(payload, self._now()), found_by, networks_of(payload))
 
     def _hinted(self, topic: str, sender: str, payload: Any) -> None:
         networks = networks_of(payload)

@@ -4,6 +4,7 @@ import asyncio
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from mmplatform import interfaces
 from mmplatform.addresses import neighbourhood
 from mmplatform.delivery.wire import Ack, Resumption, encode_packet
 from mmplatform.errors import LocalError
@@ -118,7 +119,8 @@ class Peers:
 
     def identified(self, info: NodeInfo, link: Link) -> Peer:
         """The peer that proved to be at the other end of ``link``, which is new."""
-        heard_on = () if link.dialled or link.relayed else neighbourhood(_host(link.connection.address))
+        came_from = "" if link.dialled or link.relayed else _host(link.connection.address)
+        heard_on = neighbourhood(came_from, interfaces.here()) if came_from else ()
         self._around.directory.put(info, "handshake", heard_on)
         return self.peer(info.sign_id)
 

@@ -71,7 +71,8 @@ def test_a_neighbour_is_dialled_where_it_was_heard_of_and_nowhere_else() -> None
     assert NEIGHBOUR.admits("10.1.0.7", 4000)
     assert NEIGHBOUR.admits("fd00::7", 4000)
     assert not NEIGHBOUR.admits("10.1.0.7", 1023)
-    for host in ("10.1.0.2", "10.1.0.0", "10.1.0.255", "10.1.1.7", "192.168.1.1", "127.0.0.1", "192.0.2.7"):
+    assert NEIGHBOUR.admits("10.1.0.2", 4000), "two nodes of one host find each other"
+    for host in ("10.1.0.0", "10.1.0.255", "10.1.1.7", "192.168.1.1", "127.0.0.1", "192.0.2.7"):
         assert not NEIGHBOUR.admits(host, 4000), host
     for host in ("100.100.100.200", "fd00:ec2::254"):  # of a network here, and heard of: metadata all the same
         assert not NEIGHBOUR.admits(host, 4000), host
@@ -89,11 +90,11 @@ def test_loopback_counts_where_nothing_else_is_heard() -> None:
 
 
 def test_where_a_link_comes_from() -> None:
-    assert neighbourhood("10.1.0.7") == (ip_network("10.1.0.7/32"),)
-    assert neighbourhood("fd00::7") == (ip_network("fd00::/64"),)
-    assert neighbourhood("::ffff:10.1.0.7") == (ip_network("10.1.0.7/32"),)
-    assert neighbourhood("127.0.0.1") == neighbourhood("::1") == neighbourhood("dialler") == neighbourhood("") == ()
-    assert neighbourhood("::ffff:127.0.0.1") == ()
+    assert neighbourhood("10.1.0.7", HERE) == (ip_network("10.1.0.7/32"),)
+    assert neighbourhood("fd00::7", HERE) == (ip_network("fd00::7/128"),)
+    assert neighbourhood("::ffff:10.1.0.7", HERE) == (ip_network("10.1.0.7/32"),)
+    for host in ("127.0.0.1", "::1", "::ffff:127.0.0.1", "10.1.0.2", "9.9.9.9", "dialler", ""):
+        assert neighbourhood(host, HERE) == (), host
 
 
 def spellings(address: IPv4Address) -> list[str]:

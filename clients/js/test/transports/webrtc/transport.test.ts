@@ -119,6 +119,17 @@ test("an offer, its answer, and frames both ways", async () => {
   assert.deepEqual(await Promise.all([one.end.lost, other.end.lost]), [undefined, undefined]);
 });
 
+test("a stranger's candidates inside, at first or later, are not tried", async () => {
+  const network = new FakeNetwork();
+  const [small, large] = await two(network);
+  large.trusting = false;
+  const dialled = small.dial();
+  await settled();
+  small.say("candidate", "candidate:1 1 udp 1 192.168.1.1 5000 typ host", Uint8Array.from(small.said[0]!.attempt));
+  assert.match(await dialled, /^webrtc: failed: said the peer/);
+  assert.deepEqual([large.kinds, network.pairs.flatMap(({ added }) => added)], [["end"], []]);
+});
+
 test("both offer at once: the offer of the smaller key stays", async () => {
   const [small, large] = await two();
   const answers = await Promise.all([small.dial(), large.dial()]);
