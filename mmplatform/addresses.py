@@ -78,12 +78,13 @@ class Reach(NamedTuple):
     """Where one peer may make us go.
 
     ``anywhere``: wherever it says. ``heard_on``: the networks where it was heard of; loopback counts only there.
-    ``home``: whether it may name hosts by names of this network, and relays without TLS, too. ``here`` tells what this
-    host is attached to now.
+    ``beside``: whether it may be on this host, at one of its addresses in those networks. ``home``: whether it may name
+    hosts by names of this network, and relays without TLS, too. ``here`` tells what this host is attached to now.
     """
 
     anywhere: bool = False
     heard_on: tuple[IPNetwork, ...] = ()
+    beside: bool = False
     home: bool = False
     here: Callable[[], Here] = lambda: NOWHERE
 
@@ -106,7 +107,9 @@ class Reach(NamedTuple):
         return self if self.anywhere else self._replace(heard_on=())
 
     def _is_near(self, ip: IPAddress, here: Here) -> bool:
-        """Whether ``ip`` is a host of a network here on which the peer was heard of, this host included."""
+        """Whether ``ip`` is a host of a network here on which the peer was heard of."""
+        if ip in here.own and not (self.beside or ip.is_loopback):
+            return False
         if ip in _METADATA or _within(ip, _NEVER) or (ip.version == 6 and not _within(ip, _HOSTS6)):
             return False
         attached = (network for network in here.networks if ip in network)

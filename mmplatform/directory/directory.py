@@ -136,7 +136,7 @@ class Directory:
         entry = self._entries.get(peer)
         if self._contacts.known(peer) or (entry is not None and entry.added):
             return ANYWHERE
-        return Reach(heard_on=self._heard_on.of(peer), here=interfaces.here)
+        return Reach(heard_on=self._heard_on.of(peer), beside=True, here=interfaces.here)
 
     def put(self, node_info: NodeInfo, found_by: str, heard_on: Iterable[IPNetwork] = ()) -> bool:
         """Keep a verified record; return False when an equal or newer one is known.

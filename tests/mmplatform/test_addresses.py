@@ -1,6 +1,7 @@
 """The rule for addresses: every spelling and kind that must not be gone to, and what still may."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -9,13 +10,16 @@ from hypothesis import strategies as st
 from mmplatform.addresses import (
     ANYWHERE,
     LOOPBACK,
+    LOWEST_PORT,
     PRIVATE,
+    TLS_PORT,
     Reach,
     is_global,
     is_public_name,
     neighbourhood,
     parsed,
 )
+from mmplatform.directory.heard import VALID
 from tests.support.hosts import here
 
 HERE = here("127.0.0.1/8", "::1/128", "10.1.0.2/24", "9.9.9.9/24", "fd00::2/64", "100.100.100.1/24", "fd00:ec2::1/64")
@@ -71,7 +75,8 @@ def test_a_neighbour_is_dialled_where_it_was_heard_of_and_nowhere_else() -> None
     assert NEIGHBOUR.admits("10.1.0.7", 4000)
     assert NEIGHBOUR.admits("fd00::7", 4000)
     assert not NEIGHBOUR.admits("10.1.0.7", 1023)
-    assert NEIGHBOUR.admits("10.1.0.2", 4000), "two nodes of one host find each other"
+    assert not NEIGHBOUR.admits("10.1.0.2", 4000)
+    assert NEIGHBOUR._replace(beside=True).admits("10.1.0.2", 4000), "two nodes of one host find each other"
     for host in ("10.1.0.0", "10.1.0.255", "10.1.1.7", "192.168.1.1", "127.0.0.1", "192.0.2.7"):
         assert not NEIGHBOUR.admits(host, 4000), host
     for host in ("100.100.100.200", "fd00:ec2::254"):  # of a network here, and heard of: metadata all the same
@@ -95,6 +100,17 @@ def test_where_a_link_comes_from() -> None:
     assert neighbourhood("::ffff:10.1.0.7", HERE) == (ip_network("10.1.0.7/32"),)
     for host in ("127.0.0.1", "::1", "::ffff:127.0.0.1", "10.1.0.2", "9.9.9.9", "dialler", ""):
         assert neighbourhood(host, HERE) == (), host
+
+
+def test_security_rst_says_the_rule() -> None:
+    """The promise, with its numbers; test_platform_addresses.py, test_policy.py and test_service.py hold each part."""
+    page = " ".join((Path(__file__).parents[2] / "SECURITY.rst").read_text().split())
+    rule = page[page.index("*Where strangers make you go.*") :]
+    assert "only at global unicast addresses, or in a network that this host is attached to and where that peer" in rule
+    assert f"to ports from {LOWEST_PORT} on" in rule
+    assert f"(port {TLS_PORT}, or from {LOWEST_PORT} on)" in rule
+    assert VALID == 3600, "heard of within the hour"
+    assert "the connection is made to that very one" in rule
 
 
 def spellings(address: IPv4Address) -> list[str]:

@@ -1,6 +1,7 @@
 """The service on real sockets and real platforms, which know of each other only what the DHT tells."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -8,11 +9,16 @@ from typing import Any
 
 import pytest
 
+from mm_services.kademlia import service as module
+from mm_services.kademlia.protocol.address import of_text
 from mm_services.kademlia.protocol.contact import sign_id_key
 from mm_services.kademlia.service import LISTEN, Kademlia
 from mmplatform import Platform
 from mmplatform.errors import InvalidKey, InvalidRecord, LocalError, NotRunning, RequestFailed
 from mmplatform.identity.keys import Identity
+from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.identity.ticket import ticket
+from tests.support.hosts import here
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("nothing_escapes")
@@ -203,3 +209,32 @@ async def test_what_cannot_be() -> None:
             await made.add(listen=("kad://192.0.2.1:0",))
         with pytest.raises(NotRunning):
             made.services[1].state()
+
+
+async def test_a_contact_in_a_packet_leads_to_no_network_that_its_teller_is_not_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "here", lambda: here("127.0.0.1/8", "10.1.0.2/24", "10.2.0.2/24"))
+    async with nodes() as made:
+        await made.add()
+        dht = made.services[0]
+        told = {
+            ("8.8.8.8", "10.1.0.7"): True, ("10.1.0.8", "10.1.0.7"): True, ("10.2.0.8", "10.1.0.7"): False,
+            ("10.3.0.8", "10.3.0.7"): False, ("127.0.0.1", "127.0.0.1"): True, ("127.0.0.1", "10.1.0.7"): False,
+            ("2002:a00:1::1", "10.1.0.7"): False, ("169.254.169.254", "10.1.0.7"): False,
+        }  # fmt: skip
+        for (host, by), good in told.items():
+            assert dht._admits(of_text(host, 4000), of_text(by, 4000)) is good, (host, by)
+        assert not dht._admits(of_text("8.8.8.8", 53), of_text("8.8.4.4", 4000))
+        dht._own = frozenset([of_text("10.1.0.2", 4000)])  # it listens on the network: nothing on loopback is real
+        assert not dht._admits(of_text("127.0.0.1", 4000), of_text("127.0.0.1", 4001))
+
+
+async def test_a_stranger_s_record_starts_no_dht_inside() -> None:
+    async with nodes() as made:
+        one = await made.add(bootstrap=())
+        where = ["kad://10.9.8.7:4000", "kad://127.0.0.1:53", "kad://169.254.169.254:4000", "kad://8.8.8.8:4000"]
+        info = NodeInfo.create(Identity.generate(), where, 1, int(time.time()) + 3600)
+        assert [str(address) for address, _ in made.services[0]._seeds([info])] == ["kad://8.8.8.8:4000"]
+        await one.add(ticket(info))
+        assert len(made.services[0]._seeds([info])) == 2, "but for the port of a service, and link-local"

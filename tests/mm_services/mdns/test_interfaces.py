@@ -1,15 +1,17 @@
 """Which interfaces to announce on, and who is near."""
 
 import socket
+from collections.abc import Iterator
 
 import ifaddr
 import pytest
 
 from mm_services.mdns import interfaces
+from mmplatform.interfaces import _look
 
 
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> None:
+def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A host with loopback, a cable with both families, and a bridge."""
     adapters = [
         ifaddr.Adapter("lo", "lo", [ifaddr.IP("127.0.0.1", 8, "lo"), ifaddr.IP(("::1", 0, 0), 128, "lo")], 1),
@@ -26,6 +28,9 @@ def host(monkeypatch: pytest.MonkeyPatch) -> None:
         ifaddr.Adapter("br0", "br0", [ifaddr.IP("10.9.0.1", 16, "br0")], 3),
     ]
     monkeypatch.setattr(ifaddr, "get_adapters", lambda: adapters)
+    _look.cache_clear()
+    yield
+    _look.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -50,6 +55,13 @@ def test_near_is_who_shares_a_network_with_us() -> None:
     near = ["192.0.2.200", "10.9.200.1", "2001:db8::1", "fe80::1", "127.0.0.1"]
     far = ["203.0.113.1", "10.10.0.1", "2001:db8:1::1", "example.com", ""]
     assert interfaces.on_link([*near, *far]) == near
+
+
+@pytest.mark.usefixtures("host")
+def test_what_is_heard_comes_from_the_networks_of_our_addresses() -> None:
+    assert interfaces.networks_with(["192.0.2.7"]) == ["192.0.2.0/24", "2001:db8::/64", "fe80::/64"]
+    assert interfaces.networks_with(["127.0.0.1"]) == ["127.0.0.0/8", "::1/128"]
+    assert interfaces.networks_with(["203.0.113.1"]) == []
 
 
 def test_an_interface_without_multicast_does_not_hear_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,6 +127,30 @@ async def test_a_host_that_does_not_answer_is_missed_and_found_again(monkeypatch
         await until(lambda: len(found) == 2)
 
 
+async def test_a_stranger_has_us_ask_no_door_but_those_of_this_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record announced here names services, other networks and other spellings: nobody is asked there."""
+    asked: list[tuple[str, int]] = []
+
+    async def probe(host: str, port: int) -> bool | None:
+        asked.append((host, port))
+        return True
+
+    monkeypatch.setattr(module, "_probe", probe)
+    for addresses, expected in (
+        (["tcp://127.0.0.1:22", "tcp://127.1:4000", "tcp://0.0.0.0:4000", "tcp://[::1]:80"], []),
+        (["tcp://10.9.8.7:4000", "tcp://169.254.169.254:4000", "tcp://127.0.0.1:4000"], [("127.0.0.1", 4000)]),
+    ):
+        asked.clear()
+        async with asyncio.timeout(20), node() as alice:
+            mdns = service(alice)
+            await until(lambda mdns=mdns: mdns._multicast._info is not None)  # type: ignore[misc]
+            info = NodeInfo.create(Identity.generate(), addresses, 1, int(time.time()) + 3600)
+            said = announcement.Announcement(info.sign_id, info, info.connection_info)
+            mdns._neighbours.heard("evil", said, mdns._now())
+            await mdns._ask(next(iter(mdns._neighbours._all.values())))
+        assert asked == expected
+
+
 async def test_probes() -> None:
     server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
