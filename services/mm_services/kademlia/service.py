@@ -16,7 +16,16 @@ from ipaddress import ip_address
 from typing import Any, ClassVar, Final
 
 from mm_services.kademlia.bridge import Bridge
-from mm_services.kademlia.protocol.address import LOOPBACK, PRIVATE, Address, host_text, of_text, parse_uri, scope_of
+from mm_services.kademlia.protocol.address import (
+    LOOPBACK,
+    PRIVATE,
+    PUBLIC,
+    Address,
+    host_text,
+    of_text,
+    parse_uri,
+    scope_of,
+)
 from mm_services.kademlia.protocol.contact import record_key, sign_id_key
 from mm_services.kademlia.protocol.joining import Seed
 from mm_services.kademlia.protocol.node import Node
@@ -109,8 +118,23 @@ class Kademlia(Service, Diagnosable):
 
     @property
     def heard_on(self) -> tuple[IPNetwork, ...]:
-        """Where all that we hear comes from: loopback when we listen nowhere else, as in a laboratory."""
-        return LOOPBACK_NETWORKS if all(scope_of(own.host) == LOOPBACK for own in self._own) else ()
+        """The networks from which all that we hear comes.
+
+        Loopback when we listen nowhere else, as in a laboratory; those of our contacts when none of them is public; none
+        when the DHT is that of the Internet.
+        """
+        if self._alone:
+            return LOOPBACK_NETWORKS
+        met = [entry.contact.address.host for table in self.node.peers.tables.values() for entry in table]
+        if any(scope_of(host) == PUBLIC for host in met):
+            return ()
+        networks = (network for network in here().networks if not network.is_loopback)
+        return tuple(network for network in networks if any(ip_address(host) in network for host in met))
+
+    @property
+    def _alone(self) -> bool:
+        """Whether we listen on loopback only."""
+        return all(scope_of(own.host) == LOOPBACK for own in self._own)
 
     # Life.
 
@@ -303,7 +327,7 @@ class Kademlia(Service, Diagnosable):
         """Whether to go to ``address``, which the node at ``by`` names: a global one, or one of a network here that
         ``by`` is in, loopback only when we are nowhere else."""
         told = ip_address(by.host)
-        networks = self.heard_on if told.is_loopback else tuple(n for n in here().networks if told in n)
+        networks = tuple(n for n in here().networks if told in n and (self._alone or not told.is_loopback))
         return Reach(heard_on=networks, here=here).admits(host_text(address.host), address.port)
 
     def _seeds(self, infos: Iterable[NodeInfo]) -> list[Seed]:
@@ -311,7 +335,8 @@ class Kademlia(Service, Diagnosable):
         found = []
         for info in infos:
             reach = self._host.reach(info.sign_id)
-            found += seeds_of(info, reach._replace(heard_on=(*reach.heard_on, *self.heard_on)))
+            alone = LOOPBACK_NETWORKS if self._alone else ()
+            found += seeds_of(info, reach._replace(heard_on=(*reach.heard_on, *alone)))
         return found
 
     async def _join_named(self, uris: list[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from mm_services.kademlia import service as module
 from mm_services.kademlia.protocol.address import of_text
-from mm_services.kademlia.protocol.contact import sign_id_key
+from mm_services.kademlia.protocol.contact import Contact, sign_id_key
 from mm_services.kademlia.service import LISTEN, Kademlia
 from mmplatform import Platform
 from mmplatform.errors import InvalidKey, InvalidRecord, LocalError, NotRunning, RequestFailed
@@ -238,3 +238,20 @@ async def test_a_stranger_s_record_starts_no_dht_inside() -> None:
         assert [str(address) for address, _ in made.services[0]._seeds([info])] == ["kad://8.8.8.8:4000"]
         await one.add(ticket(info))
         assert len(made.services[0]._seeds([info])) == 2, "but for the port of a service, and link-local"
+
+
+async def test_what_a_dht_of_this_network_says_was_heard_here_and_what_that_of_the_internet_says_was_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "here", lambda: here("127.0.0.1/8", "10.1.0.2/24", "10.2.0.2/24"))
+    async with nodes() as made:
+        await made.add()
+        dht = made.services[0]
+        assert [str(network) for network in dht.heard_on] == ["127.0.0.0/8", "::1/128"]
+        dht._own = frozenset([of_text("10.1.0.2", 4000)])
+        assert dht.heard_on == ()
+        table, now = dht.node.peers.tables[1], dht.now()
+        table.add(Contact(b"a" * 32, of_text("10.1.0.7", 4000)), now)
+        assert [str(network) for network in dht.heard_on] == ["10.1.0.0/24"]
+        table.add(Contact(b"b" * 32, of_text("8.8.8.8", 4000)), now)
+        assert dht.heard_on == ()
