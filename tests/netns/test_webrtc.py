@@ -26,7 +26,9 @@ PUNCHABLE = [
 
 
 def lab_of(*kinds: str) -> Lab:
-    return Lab("a", "b", "relay", nats={host: kind for host, kind in zip("ab", kinds, strict=True) if kind != OPEN})
+    """Of strangers only public addresses are tried, so the segment has such."""
+    nats = {host: kind for host, kind in zip("ab", kinds, strict=True) if kind != OPEN}
+    return Lab("a", "b", "relay", nats=nats, internet=True)
 
 
 def start_pair(lab: Lab, *options: str, stun: bool = True) -> tuple[Told, Told]:
@@ -90,7 +92,7 @@ def test_a_dead_path_is_noticed_in_five_seconds_without_any_traffic() -> None:
 def test_a_turn_server_where_nothing_else_helps() -> None:
     with lab_of("symmetric", "symmetric") as lab:
         command = "--user=user:password --realm=lab --lt-cred-mech --no-cli --no-tls --no-dtls --listening-port=3479"
-        lab.run("relay", "ip", "route", "add", "default", "via", lab.address("a"))
+        lab.run("relay", "ip", "route", "replace", "default", "via", lab.address("a"))
         lab.start("relay", "turnserver", "-n", "--log-file=stdout", f"--listening-ip={lab.address('relay')}",
                   *command.split(), stdout=subprocess.DEVNULL)  # fmt: skip
         a, b = start_pair(lab, "--turn", f"turn:{lab.address('relay')}:3479,user,password")

@@ -120,8 +120,8 @@ class Kademlia(Service, Diagnosable):
     def heard_on(self) -> tuple[IPNetwork, ...]:
         """The networks from which all that we hear comes.
 
-        Loopback when we listen nowhere else, as in a laboratory; those of our contacts when none of them is public; none
-        when the DHT is that of the Internet.
+        Loopback when we listen nowhere else, as in a laboratory; those of our contacts when none of them is public;
+        none when the DHT is that of the Internet.
         """
         if self._alone:
             return LOOPBACK_NETWORKS
