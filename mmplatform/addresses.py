@@ -8,52 +8,59 @@ connection is then made: a second look-up could give another one. Prefixes are o
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, NamedTuple
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
+Span = tuple[int, int]  # first and last address of a network, as numbers: ten times as fast to compare
+
 LOWEST_PORT: Final = 1024  # the lowest port of a stranger that is dialled: below are services, as a rule no nodes
 TLS_PORT: Final = 443  # the one lower port that may be dialled, when what is spoken there is TLS
 REFUSED: Final = "only who is known here may name this address"  # the whole answer, whatever is, or listens, there
 
-_UNICAST6: Final = IPv6Network("2000::/3")  # outside are addresses that stand for IPv4 ones, or lead nowhere
-_RESERVED: Final[tuple[IPNetwork, ...]] = tuple(
-    ip_network(prefix)
-    for prefix in (
-        "0.0.0.0/8",  # this network
-        "10.0.0.0/8",  # private
-        "100.64.0.0/10",  # behind the NAT of a provider
-        "127.0.0.0/8",  # loopback
-        "168.63.129.16/32",  # the metadata of a cloud, at a global address
-        "169.254.0.0/16",  # link-local, and the metadata of clouds
-        "172.16.0.0/12",  # private
-        "192.0.0.0/24",  # protocols
-        "192.0.2.0/24",  # documentation
-        "192.80.8.124/32",  # the metadata of a cloud, at a global address
-        "192.88.99.0/24",  # relays of 6to4
-        "192.168.0.0/16",  # private
-        "198.18.0.0/15",  # benchmarks
-        "198.51.100.0/24",  # documentation
-        "203.0.113.0/24",  # documentation
-        "224.0.0.0/3",  # multicast, reserved, broadcast
-        "2001::/23",  # protocols: Teredo, ORCHID, benchmarks
-        "2001:db8::/32",  # documentation
-        "2002::/16",  # 6to4: IPv4 addresses of any kind
-        "3fff::/20",  # documentation
-    )
+
+def _spans(*prefixes: str) -> dict[int, list[Span]]:
+    """These networks by the version of IP."""
+    found: dict[int, list[Span]] = {4: [], 6: []}
+    for network in map(ip_network, prefixes):
+        found[network.version].append((int(network.network_address), int(network.broadcast_address)))
+    return found
+
+
+_UNICAST: Final = _spans("0.0.0.0/0", "2000::/3")  # outside are addresses that stand for IPv4 ones, or lead nowhere
+_RESERVED: Final = _spans(
+    "0.0.0.0/8",  # this network
+    "10.0.0.0/8",  # private
+    "100.64.0.0/10",  # behind the NAT of a provider
+    "127.0.0.0/8",  # loopback
+    "168.63.129.16/32",  # the metadata of a cloud, at a global address
+    "169.254.0.0/16",  # link-local, and the metadata of clouds
+    "172.16.0.0/12",  # private
+    "192.0.0.0/24",  # protocols
+    "192.0.2.0/24",  # documentation
+    "192.80.8.124/32",  # the metadata of a cloud, at a global address
+    "192.88.99.0/24",  # relays of 6to4
+    "192.168.0.0/16",  # private
+    "198.18.0.0/15",  # benchmarks
+    "198.51.100.0/24",  # documentation
+    "203.0.113.0/24",  # documentation
+    "224.0.0.0/3",  # multicast, reserved, broadcast
+    "2001::/23",  # protocols: Teredo, ORCHID, benchmarks
+    "2001:db8::/32",  # documentation
+    "2002::/16",  # 6to4: IPv4 addresses of any kind
+    "3fff::/20",  # documentation
 )
 PRIVATE: Final[tuple[IPNetwork, ...]] = tuple(
     ip_network(prefix) for prefix in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 )
 LOOPBACK: Final[tuple[IPNetwork, ...]] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
-_NEVER: Final[tuple[IPNetwork, ...]] = tuple(  # whatever network this host says it is attached to
-    ip_network(prefix) for prefix in ("0.0.0.0/8", "169.254.0.0/16", "192.88.99.0/24", "224.0.0.0/3", "2001::/23",
-    "2002::/16")
+_NEVER: Final = _spans(  # whatever network this host says it is attached to
+    "0.0.0.0/8", "169.254.0.0/16", "192.88.99.0/24", "224.0.0.0/3", "2001::/23", "2002::/16"
 )  # fmt: skip
-_HOSTS6: Final[tuple[IPNetwork, ...]] = (_UNICAST6, IPv6Network("fc00::/7"), IPv6Network("::1/128"))
+_HOSTS: Final = _spans("0.0.0.0/0", "2000::/3", "fc00::/7", "::1/128")
 _METADATA: Final = frozenset(map(ip_address, ("100.100.100.200", "fd00:ec2::254", "fd20:ce::254")))  # of clouds
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _TOP: Final = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])")  # begins with a letter: no reader takes it for a number
@@ -110,7 +117,7 @@ class Reach(NamedTuple):
         """Whether ``ip`` is a host of a network here on which the peer was heard of."""
         if ip in here.own and not (self.beside or ip.is_loopback):
             return False
-        if ip in _METADATA or _within(ip, _NEVER) or (ip.version == 6 and not _within(ip, _HOSTS6)):
+        if ip in _METADATA or _in_spans(ip, _NEVER) or not _in_spans(ip, _HOSTS):
             return False
         attached = (network for network in here.networks if ip in network)
         return _within(ip, self.heard_on) and any(_is_host(ip, network) for network in attached)
@@ -130,7 +137,7 @@ def parsed(host: str) -> IPAddress | None:
 
 def is_global(ip: IPAddress) -> bool:
     """Whether ``ip`` is one host on the Internet, and stands for no other address."""
-    return (ip.version == 4 or ip in _UNICAST6) and not _within(ip, _RESERVED)
+    return _in_spans(ip, _UNICAST) and not _in_spans(ip, _RESERVED)
 
 
 def is_public_name(host: str) -> bool:
@@ -155,6 +162,11 @@ def neighbourhood(host: str, here: Here) -> tuple[IPNetwork, ...]:
 
 def _within(ip: IPAddress, networks: Iterable[IPNetwork]) -> bool:
     return any(ip in network for network in networks)
+
+
+def _in_spans(ip: IPAddress, spans: Mapping[int, Sequence[Span]]) -> bool:
+    number = int(ip)
+    return any(first <= number <= last for first, last in spans[ip.version])
 
 
 def _is_host(ip: IPAddress, network: IPNetwork) -> bool:

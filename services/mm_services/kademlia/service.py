@@ -326,8 +326,10 @@ class Kademlia(Service, Diagnosable):
     def _admits(self, address: Address, by: Address) -> bool:
         """Whether to go to ``address``, which the node at ``by`` names: a global one, or one of a network here that
         ``by`` is in, loopback only when we are nowhere else."""
-        told = ip_address(by.host)
-        networks = tuple(n for n in here().networks if told in n and (self._alone or not told.is_loopback))
+        told, public = ip_address(by.host), scope_of(by.host) == PUBLIC
+        networks = (
+            () if public else tuple(n for n in here().networks if told in n and (self._alone or not told.is_loopback))
+        )
         return Reach(heard_on=networks, here=here).admits(host_text(address.host), address.port)
 
     def _seeds(self, infos: Iterable[NodeInfo]) -> list[Seed]:
