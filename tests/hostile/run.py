@@ -136,7 +136,8 @@ def describe(figures: Figures, notes: dict[str, Any]) -> str:
     memory = [(size - figures.rss_quiet) / MIB for size in (figures.rss_peak, figures.rss_after)]
     taken, given, disk = (size / 1e6 for size in (figures.attacker_sent, figures.attacker_received, figures.disk))
     return (
-        f"p99 {now * 1000:.0f} ms (quiet {before * 1000:.0f}, machine {figures.stall * 1000:.0f}), memory {memory[0]:+.0f} MB then {memory[1]:+.0f},"
+        f"p99 {now * 1000:.0f} ms (quiet {before * 1000:.0f}, machine {figures.stall * 1000:.0f}),"
+        f" memory {memory[0]:+.0f} MB then {memory[1]:+.0f},"
         f" took {taken:.1f} MB, gave {given:.1f}, wrote {disk:.1f},"
         f" {figures.descriptors_peak - figures.descriptors_quiet:+d} descriptors, {notes['links']} links,"
         f" cpu {notes['cpu'] * 100:.0f} %"
