@@ -105,7 +105,7 @@ class Director:
         return figures, notes
 
     async def _attacker(self, attack: Registered, stage: Stage) -> Worker:
-        source = f"127.66.{self._number}.1"
+        source = f"127.{66 + self._number // 250}.{self._number % 250}.1"  # of a network of its own
         command = [sys.executable, "-m", "tests.hostile.attacker", attack.name, source, str(self._seconds)]
         errors = stage.folder / "attacker.err"
         return await Worker.start(errors, *command, json.dumps(asdict(stage.target)))
