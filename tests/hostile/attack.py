@@ -43,9 +43,15 @@ class Attack:
     _until: float = 0.0
 
     async def go(self) -> None:
-        """Say that all is prepared, and wait for the beginning."""
-        await self.begun()
-        self._until = time.monotonic() + self.seconds
+        """Say that all is prepared, and wait for the beginning; when it has begun, go on at once."""
+        if not self.started:
+            await self.begun()
+            self._until = time.monotonic() + self.seconds
+
+    @property
+    def started(self) -> bool:
+        """Whether the attack has begun."""
+        return self._until > 0.0
 
     @property
     def over(self) -> bool:

@@ -15,18 +15,20 @@ import uvloop
 
 from tests.hostile.attack import Attack, Target
 from tests.hostile.raw_link import Gone
-from tests.hostile.registry import load
+from tests.hostile.registry import Run, load
 
+PREPARATION = 60.0  # seconds that an attack may take to prepare
+PAUSE = 0.05  # seconds before one that was cut off begins again
 GRACE = 10.0  # seconds beyond its time after which an attack is cut off
 
 
 async def main(name: str, source: str, seconds: float, target: Target) -> None:
     loop = asyncio.get_running_loop()
-    attack = Attack(target, source, seconds, _begin)
-    run = asyncio.ensure_future(load()[name].run(attack))
     loop.set_exception_handler(lambda *_: None)
-    with suppress(TimeoutError, Gone):
-        await asyncio.wait_for(run, PREPARATION + seconds + GRACE)
+    attack = Attack(target, source, seconds, _begin)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PREPARATION + seconds + GRACE):
+            await again_and_again(attack, load()[name].run)
     attack.leave()
     await asyncio.sleep(0.05)
     report = {
@@ -36,12 +38,19 @@ async def main(name: str, source: str, seconds: float, target: Target) -> None:
     print(json.dumps(report), flush=True)
 
 
+async def again_and_again(attack: Attack, run: Run) -> None:
+    """Attack; who is cut off, or is through early, begins again until the time is up."""
+    while not (attack.started and attack.over):
+        with suppress(Gone):
+            await run(attack)
+        await attack.go()
+        await attack.pause(PAUSE)
+
+
 async def _begin() -> None:
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
 
-
-PREPARATION = 60.0  # seconds that an attack may take to prepare
 
 if __name__ == "__main__":
     os.nice(19)

@@ -35,12 +35,13 @@ from tests.hostile.raw_link import Gone, Traffic, Wire
 from tests.hostile.verdict import Honest
 
 ASK: Final = 0.2  # seconds between two round trips of one pair
-MAIL: Final = 0.25
+MAIL: Final = 0.5
 COME: Final = 0.5
 HEALTH: Final = 0.5
 SOON: Final = 3.0  # seconds in which mail is stored, on any day
 LATE: Final = 30.0
 LINK: Final = 7  # the number of the link of each pair
+LETTER: Final = 200  # bytes: in half an hour not an eighth of a box
 HOUR: Final = 3_600_000  # milliseconds
 ABSENT: Final = Identity.from_seed(b"honest, and away from the relay!")
 
@@ -51,10 +52,9 @@ class Pairs:
     def __init__(self, port: int, key: bytes, pairs: int, folder: str) -> None:
         self._port, self._key, self._pairs, self._folder = port, key, pairs, folder
         self._saw = Honest()
-        self._trips = RoundTrips()
+        self._trips: list[RoundTrips] = []  # of each pair
         self._waiting: dict[bytes, float] = {}  # mail that is not stored yet: since when
         self._tasks: list[asyncio.Future[None]] = []
-        self._under_way: dict[tuple[int, int], int] = {}
 
     async def run(self) -> None:
         away = await self._guest(ABSENT, 250)
@@ -63,7 +63,7 @@ class Pairs:
         for number in range(self._pairs):
             asks, answers = await self._guest(None, number), await self._guest(None, number)
             guests += [asks, answers]
-            self._pair(number, asks, answers)
+            self._pair(asks, answers)
         for delay, run in ((MAIL, self._mail), (COME, self._come), (HEALTH, self._health)):
             self._tasks.append(asyncio.ensure_future(every(delay, run)))
         self._guests = guests
@@ -78,8 +78,10 @@ class Pairs:
         await guest.sign_in()
         return guest
 
-    def _pair(self, number: int, asks: Guest, answers: Guest) -> None:
-        count = 0
+    def _pair(self, asks: Guest, answers: Guest) -> None:
+        count, trips = 0, RoundTrips()
+        self._trips.append(trips)
+        under_way: dict[int, int] = {}
 
         def answer(item: Item) -> None:
             if isinstance(item, Open | Data) and item.peer == asks.identity.sign_key:
@@ -87,16 +89,16 @@ class Pairs:
             self._heard(answers, item)
 
         def answered(item: Item) -> None:
-            if isinstance(item, Data) and (trip := self._under_way.pop((number, int.from_bytes(item.data)), None)):
-                self._trips.end(trip)
+            if isinstance(item, Data) and (trip := under_way.pop(int.from_bytes(item.data), None)):
+                trips.end(trip)
             self._heard(asks, item)
 
         async def ask() -> None:
             nonlocal count
-            count += 1
-            if self._trips.full and count > 1000:
+            if trips.full:
                 return
-            self._under_way[number, count] = self._trips.begin()
+            count += 1
+            under_way[count] = trips.begin()
             kind = Open if count == 1 else Data
             _say(asks, kind(answers.identity.sign_key, LINK, count.to_bytes(8)))
 
@@ -125,7 +127,7 @@ class Pairs:
         for target in (ABSENT.sign_key, self._guests[-1].identity.sign_key):
             mail_id = os.urandom(16)
             self._waiting[mail_id] = time.monotonic()
-            _say(self._guests[0], Deposit(target, mail_id, int(time.time() * 1000) + HOUR, bytes(2000)))
+            _say(self._guests[0], Deposit(target, mail_id, int(time.time() * 1000) + HOUR, bytes(LETTER)))
 
     async def _come(self) -> None:
         guest = Guest(Traffic(), self._key)
@@ -151,7 +153,7 @@ class Pairs:
 
     def _report(self) -> Honest:
         saw, self._saw = self._saw, Honest()
-        trips = self._trips.take()
+        trips = [taken for each in self._trips for taken in each.take()]
         saw.p99, saw.asked = percentile(trips), len(trips)
         saw.waiting = sum(time.monotonic() - since > SOON for since in self._waiting.values())
         return saw

@@ -105,7 +105,7 @@ class Director:
         return figures, notes
 
     async def _attacker(self, attack: Registered, stage: Stage) -> Worker:
-        source = f"127.66.{self._number}.1"
+        source = f"127.{66 + self._number // 250}.{self._number % 250}.1"  # of a network of its own
         command = [sys.executable, "-m", "tests.hostile.attacker", attack.name, source, str(self._seconds)]
         errors = stage.folder / "attacker.err"
         return await Worker.start(errors, *command, json.dumps(asdict(stage.target)))
@@ -136,7 +136,8 @@ def describe(figures: Figures, notes: dict[str, Any]) -> str:
     memory = [(size - figures.rss_quiet) / MIB for size in (figures.rss_peak, figures.rss_after)]
     taken, given, disk = (size / 1e6 for size in (figures.attacker_sent, figures.attacker_received, figures.disk))
     return (
-        f"p99 {now * 1000:.0f} ms (quiet {before * 1000:.0f}, machine {figures.stall * 1000:.0f}), memory {memory[0]:+.0f} MB then {memory[1]:+.0f},"
+        f"p99 {now * 1000:.0f} ms (quiet {before * 1000:.0f}, machine {figures.stall * 1000:.0f}),"
+        f" memory {memory[0]:+.0f} MB then {memory[1]:+.0f},"
         f" took {taken:.1f} MB, gave {given:.1f}, wrote {disk:.1f},"
         f" {figures.descriptors_peak - figures.descriptors_quiet:+d} descriptors, {notes['links']} links,"
         f" cpu {notes['cpu'] * 100:.0f} %"

@@ -26,14 +26,14 @@ def messages(topic: str, payload: bytes, each: int) -> Callable[[RawLink], bytes
 
 
 def requests(topic: str, payload: bytes, each: int, confirming: bool = False) -> Callable[[RawLink], bytes]:
-    """Return what makes frames of requests; ``confirming``: as one that waits for none of them any more."""
+    """Return what makes frames of requests; ``confirming``: each waits for nothing of those before it."""
     number = 1
 
     def make(link: RawLink) -> bytes:
         nonlocal number
         asked = [Request(number + n, topic, "ms", payload) for n in range(each)]
-        number += each
-        return link.seal(frame(requests=asked, floor=number if confirming else 0))
+        floor, number = number, number + each
+        return link.seal(frame(requests=asked, floor=floor if confirming else 0))
 
     return make
 
