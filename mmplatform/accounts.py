@@ -33,7 +33,8 @@ class Account:
     def __init__(self, limit: int, above: "Account | None" = None, give_way: Callable[[], None] | None = None) -> None:
         self.limit, self.above, self.give_way = limit, above, give_way
         self.used = 0
-        self._idlest_first: dict[Account, None] = {}  # of an account without one above: those that can give way
+        # Those that can give way, of an account without one above; the others, of which there are many, have none.
+        self._idlest_first: dict[Account, None] = {} if above is None else _NOBODY
 
     @property
     def over(self) -> bool:
@@ -108,6 +109,9 @@ class Account:
 
     def _top(self) -> "Account":
         return self._chain()[-1]
+
+
+_NOBODY: Final[dict[Account, None]] = {}
 
 
 class Shares:

@@ -55,6 +55,7 @@ class Handled:
         self._attached: list[Row] = []
         self._ended: list[EndedMessage] = []
         self.tell: Callable[[list[EndedMessage]], None] = lambda ended: None  # writes receipts at once
+        self.gave_way: Callable[[str], None] = lambda peer: None  # what was held of a peer is forgotten
         self._watchers: list[Callable[[list[Row]], None]] = []
         self._log = log
         self._unlogged: HandledNote | None = None
@@ -132,7 +133,7 @@ class Handled:
         receiver = self._receivers.get(peer)
         if receiver is None:
             known = self._known(peer)
-            receiver = Receiver(self._accounts.of(peer, "", known))
+            receiver = Receiver(self._accounts.of(peer, "", known), gave_way=partial(self._gave_way, peer))
             saved = self._saved.pop(peer, [])
             for lane, epoch, value in saved:
                 receiver.restore(lane, epoch, value)
@@ -295,6 +296,9 @@ class Handled:
             rows[at : at + 1] = [(lane, epoch, value)]
             changed.append((_key(peer, lane, epoch), value))
         return changed
+
+    def _gave_way(self, peer: str) -> None:
+        self.gave_way(peer)
 
     def _forget_oldest_stranger(self) -> None:
         """Forget the stranger met longest ago of whom nothing is unsaved; the next start prunes the rows on disk."""

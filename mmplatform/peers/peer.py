@@ -91,7 +91,6 @@ class Peer:
             around.now, self.reconnector.dial, self.monitor.request_sent,
         )  # fmt: skip
         self.queue = self.exchange.queue
-        around.handled.receiver(sign_id).gave_way = self._give_way
         self._links: list[Link] = []  # links that became ready, until they are lost
         self._last: Link | None = None  # the link that was chosen last, while any is up
         self._around, self._events = around, events
@@ -172,6 +171,11 @@ class Peer:
         """Close every link; messages that wait are sent when the peer is next connected or written to."""
         for link in list(self._links):
             link.close(reason)
+
+    def give_way(self) -> None:
+        """Close every link: what the peer had us hold made room for others, and has to come again."""
+        for link in list(self._links):
+            link.give_way()
 
     async def close(self) -> None:
         """End everything; messages that wait are on disk."""
@@ -292,11 +296,6 @@ class Peer:
         self._events.slow(self)
 
     # Inside.
-
-    def _give_way(self) -> None:
-        """Close every link: what the peer had us hold made room for others, and has to come again."""
-        for link in list(self._links):
-            link.give_way()
 
     def _supersedes(self, link: Link, old: Link) -> bool:
         """Whether ``link`` stays and ``old`` goes: of two links that both ends dialled at once, the one dialled by the

@@ -1,11 +1,13 @@
 """Moves frames over TCP: four bytes of length, big endian, then the frame (docs/protocol/session.rst, "Framing").
 
-Reading fills one buffer that is used again and again; there is no task, timer or stream object on the data path.
+All connections of a thread read into one buffer, one after the other; only a large frame whose rest is to come has
+memory of its own. There is no task, timer or stream object on the data path.
 """
 
 import asyncio
 import logging
 import socket
+import threading
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import ClassVar, Final, cast
@@ -20,10 +22,21 @@ from mmplatform.plugins.transport import DIRECT, LENGTH_LIMIT, Accept, Connectio
 CONNECT_TIMEOUT: Final = 5.0  # seconds: far above any round trip, far below the patience of a user
 HIGH_WATER: Final = 512 * 1024  # bytes in the send buffer above which the sender is paused
 BUFFER: Final = LENGTH_LIMIT + 4
-SMALL_BUFFER: Final = 4096  # bytes of the first buffer: most connections of a large node are idle
+KEPT: Final = 4096  # bytes of a frame that is not whole which a connection keeps as they are
 EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 log = logging.getLogger("mm_transports.tcp")
+
+
+class _Shared(threading.local):
+    """What the connections of a thread read into: a loop reads and handles what came in one step."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray(BUFFER)
+        self.view = memoryview(self.buffer)
+
+
+_shared = _Shared()
 
 
 class TCP(Transport):
@@ -78,9 +91,10 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
         self._accept = accept
         self._receiver: FrameReceiver
         self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray(SMALL_BUFFER)
-        self._view = memoryview(self._buffer)
-        self._start = self._end = 0
+        self._buffer, self._view = _shared.buffer, _shared.view
+        self._rest = b""  # the beginning of a frame whose rest is to come
+        self._large: memoryview | None = None  # a large frame whose rest is to come: ``_filled`` bytes are there
+        self._filled = 0
         self._error: Exception | None = None
 
     def write(self, frame: bytes | bytearray) -> None:
@@ -106,8 +120,8 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._receiver.connection_lost(self._error or exc)
-        # The buffer is freed now, not when the garbage collector finds the cycle that this object is part of.
-        self._buffer, self._view = bytearray(), memoryview(b"")
+        # Memory is freed now, not when the garbage collector finds the cycle that this object is part of.
+        self._large, self._rest = None, b""
 
     def pause_writing(self) -> None:
         self._receiver.pause_writing()
@@ -116,43 +130,56 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
         self._receiver.resume_writing()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._view[self._end :]
+        if self._large is not None:
+            return self._large[self._filled :]
+        if self._rest:
+            kept = len(self._rest)
+            self._view[:kept] = self._rest
+            return self._view[kept:]
+        return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
-        start, end = self._start, self._end + nbytes
-        was_full = end == len(self._buffer)
+        if self._large is not None:
+            self._filled += nbytes
+            if self._filled == len(self._large):
+                self._large_is_whole(self._large)
+            return
         buffer, view, received = self._buffer, self._view, self._receiver.frame_received
+        start, end = 0, len(self._rest) + nbytes
         while end - start >= 4:
             size = int.from_bytes(buffer[start : start + 4])
             if size > LENGTH_LIMIT:
                 self._refuse(size)
                 return
             if end - start - 4 < size:
+                if end - start > KEPT:
+                    self._begin_large(view[start:end], size)
+                    start = end
                 break
             start += 4 + size
             received(view[start - size : start])
             if self._transport is None or self._transport.is_closing():
                 start = end
                 break
-        if start == end:
-            start = end = 0
-        elif start:
-            # The rest, shorter than a frame, moves to the front, where it has room to become whole.
-            view[: end - start] = view[start:end]
-            start, end = 0, end - start
-        self._start, self._end = start, end
-        if was_full and len(buffer) < BUFFER:
-            self._grow()
+        if start < end or self._rest:
+            self._rest = bytes(view[start:end])
 
-    def _grow(self) -> None:
-        grown = bytearray(BUFFER)
-        grown[: self._end] = self._buffer[: self._end]
-        self._buffer, self._view = grown, memoryview(grown)
+    def _begin_large(self, begun: memoryview, size: int) -> None:
+        """Take memory for a frame that is coming in, as long as it does."""
+        self._filled = len(begun)
+        self._large = memoryview(bytearray(4 + size))
+        self._large[: self._filled] = begun
+        self._receiver.holds(4 + size)
+
+    def _large_is_whole(self, large: memoryview) -> None:
+        self._large = None
+        self._receiver.holds(0)
+        self._receiver.frame_received(large[4:])
 
     def _refuse(self, size: int) -> None:
         log.debug("%s announces a frame of %d bytes and is cut off", self.address, size)
         self._error = ProtocolError("too-long", f"a frame of {size} bytes was announced, {LENGTH_LIMIT} is the limit")
-        self._end = self._start = 0
+        self._rest = b""
         self.abort()
 
 

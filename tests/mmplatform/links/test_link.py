@@ -8,8 +8,7 @@ import pytest
 
 from mm_transports.memory import Memory, MemoryConnection, Network
 from mmplatform.accounts import Account
-from mmplatform.delivery.fragments import Assembler
-from mmplatform.delivery.wire import MAX_FRAME, Close, Event, Frame, Part, Ping, encode_packet
+from mmplatform.delivery.wire import Close, Event, Frame, Part, Ping, encode_packet
 from mmplatform.errors import ProtocolError, RemoteError
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links import link as module
@@ -67,17 +66,14 @@ class Pair:
         self.alice, self.bob = Side(), Side()
 
     async def dial(self) -> None:
-        def budget() -> Assembler:
-            return Assembler(Account(10_000_000), MAX_FRAME)
-
         def client(connection: Connection) -> Link:
             machine = Initiator(ALICE, record_of(ALICE), BOB.sign_id, lambda: b"from alice", draws("c"))
-            self.alice.link = Link(connection, machine, self.alice, lambda: NOW, budget())
+            self.alice.link = Link(connection, machine, self.alice, lambda: NOW, Account(10_000_000))
             return self.alice.link
 
         def server(connection: Connection) -> Link:
             machine = Responder(BOB, lambda: record_of(BOB), CookieJar(draws("j")), draws("s"))
-            self.bob.link = Link(connection, machine, self.bob, lambda: NOW, budget())
+            self.bob.link = Link(connection, machine, self.bob, lambda: NOW, Account(10_000_000))
             return self.bob.link
 
         transport = Memory(self.network)
