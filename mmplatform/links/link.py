@@ -207,12 +207,16 @@ class Link:
             self._violated(error)
 
     def holds(self, size: int) -> None:
-        more, self._kept = size - self._kept, size
-        try:
-            self.account.charge(more)
-        except ProtocolError as error:
-            self._kept -= more
-            self._violated(error)
+        more = size - self._kept
+        if more <= 0:
+            self.account.credit(-more)
+        else:
+            try:
+                self.account.charge(more)
+            except ProtocolError as error:
+                self._violated(error)
+                return
+        self._kept = size
 
     def connection_lost(self, error: Exception | None) -> None:
         self._end(error or RemoteError("closed by the peer"))

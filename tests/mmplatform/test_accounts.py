@@ -160,6 +160,15 @@ def test_strangers_never_make_a_friend_give_way() -> None:
     assert not refused(friend.account, 1 << 20)
 
 
+def test_who_holds_nothing_is_not_kept_among_those_who_can_give_way() -> None:
+    held = Held(Shares(100, 60).of("net", "x"))
+    held.account.charge(0)
+    held.account.charge(5)
+    held.account.credit(5)
+    held.account.charge(0)
+    assert not held.account._idlest_first
+
+
 def test_sums_hold_whatever_happens() -> None:
     draw = random.Random(1)
     shares = Shares(100, 40)

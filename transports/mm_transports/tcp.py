@@ -22,6 +22,7 @@ from mmplatform.plugins.transport import DIRECT, LENGTH_LIMIT, Accept, Connectio
 CONNECT_TIMEOUT: Final = 5.0  # seconds: far above any round trip, far below the patience of a user
 HIGH_WATER: Final = 512 * 1024  # bytes in the send buffer above which the sender is paused
 BUFFER: Final = LENGTH_LIMIT + 4
+SPARE: Final = 4  # buffers that a thread keeps for the next large frames
 KEPT: Final = 4096  # bytes of a frame that is not whole which a connection keeps as they are
 EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
@@ -34,6 +35,7 @@ class _Shared(threading.local):
     def __init__(self) -> None:
         self.buffer = bytearray(BUFFER)
         self.view = memoryview(self.buffer)
+        self.spare: list[memoryview] = []  # for large frames: memory that is used again costs less than new
 
 
 _shared = _Shared()
@@ -91,10 +93,10 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
         self._accept = accept
         self._receiver: FrameReceiver
         self._transport: asyncio.Transport | None = None
-        self._buffer, self._view = _shared.buffer, _shared.view
+        self._buffer, self._view, self._spare = _shared.buffer, _shared.view, _shared.spare
         self._rest = b""  # the beginning of a frame whose rest is to come
-        self._large: memoryview | None = None  # a large frame whose rest is to come: ``_filled`` bytes are there
-        self._filled = 0
+        self._large: memoryview | None = None  # where a large frame is whose rest is to come
+        self._filled = self._whole = 0  # how many bytes of it are there, and will be
         self._error: Exception | None = None
 
     def write(self, frame: bytes | bytearray) -> None:
@@ -131,7 +133,7 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         if self._large is not None:
-            return self._large[self._filled :]
+            return self._large[self._filled : self._whole]
         if self._rest:
             kept = len(self._rest)
             self._view[:kept] = self._rest
@@ -141,7 +143,7 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
     def buffer_updated(self, nbytes: int) -> None:
         if self._large is not None:
             self._filled += nbytes
-            if self._filled == len(self._large):
+            if self._filled == self._whole:
                 self._large_is_whole(self._large)
             return
         buffer, view, received = self._buffer, self._view, self._receiver.frame_received
@@ -166,15 +168,17 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
 
     def _begin_large(self, begun: memoryview, size: int) -> None:
         """Take memory for a frame that is coming in, as long as it does."""
-        self._filled = len(begun)
-        self._large = memoryview(bytearray(4 + size))
+        self._filled, self._whole = len(begun), 4 + size
+        self._large = self._spare.pop() if self._spare else memoryview(bytearray(BUFFER))
         self._large[: self._filled] = begun
-        self._receiver.holds(4 + size)
+        self._receiver.holds(self._whole)
 
     def _large_is_whole(self, large: memoryview) -> None:
         self._large = None
         self._receiver.holds(0)
-        self._receiver.frame_received(large[4:])
+        self._receiver.frame_received(large[4 : self._whole])
+        if len(self._spare) < SPARE:
+            self._spare.append(large)
 
     def _refuse(self, size: int) -> None:
         log.debug("%s announces a frame of %d bytes and is cut off", self.address, size)
