@@ -33,7 +33,8 @@ class Account:
     def __init__(self, limit: int, above: "Account | None" = None, give_way: Callable[[], None] | None = None) -> None:
         self.limit, self.above, self.give_way = limit, above, give_way
         self.used = 0
-        self._idlest_first: dict[Account, None] = {}  # of an account without one above: those that can give way
+        # Of all accounts that count in the same uppermost one: those that hold something and can give way.
+        self._idlest_first: dict[Account, None] = above._idlest_first if above is not None else {}
 
     @property
     def over(self) -> bool:
@@ -47,36 +48,32 @@ class Account:
             if account.used + size > account.limit:
                 self._make_room(account, size)
             account = account.above
-        self._add(size)
-        if self.give_way is not None:
-            idlest_first = self._top()._idlest_first
-            idlest_first.pop(self, None)
-            idlest_first[self] = None
-
-    def credit(self, size: int) -> None:
-        """Hold ``size`` less."""
-        self._add(-size)
-        if not self.used and self.give_way is not None:
-            self._top()._idlest_first.pop(self, None)
-
-    def move(self, above: "Account") -> None:
-        """Count in ``above`` from now on, even where that has no room: what is held is held."""
-        used, top = self.used, self._top()
-        if above is self.above:
-            return
-        self._add(-used)
-        waits = self in top._idlest_first
-        top._idlest_first.pop(self, None)
-        self.above = above
-        self._add(used)
-        if waits:
-            self._top()._idlest_first[self] = None
-
-    def _add(self, size: int) -> None:
-        account: Account | None = self
+        account = self
         while account is not None:
             account.used += size
             account = account.above
+        if self.give_way is not None and self.used:
+            self._idlest_first.pop(self, None)
+            self._idlest_first[self] = None
+
+    def credit(self, size: int) -> None:
+        """Hold ``size`` less."""
+        account: Account | None = self
+        while account is not None:
+            account.used -= size
+            account = account.above
+        if not self.used:
+            self._idlest_first.pop(self, None)
+
+    def move(self, above: "Account") -> None:
+        """Count in ``above`` from now on, even where that has no room: what is held is held. Nobody counts in this."""
+        used, can_give_way = self.used, self in self._idlest_first
+        self.credit(used)
+        self.above, self._idlest_first = above, above._idlest_first
+        for account in self._chain():
+            account.used += used
+        if can_give_way:
+            self._idlest_first[self] = None
 
     def _make_room(self, full: "Account", size: int) -> None:
         """Have others give way until ``full`` has room for ``size``. Raises ProtocolError("overloaded")."""
@@ -85,11 +82,11 @@ class Account:
             if idlest is None or idlest.give_way is None:
                 raise ProtocolError("overloaded", f"{full.used} bytes are held, {full.limit} may be")
             idlest.give_way()
-            self._top()._idlest_first.pop(idlest, None)
+            self._idlest_first.pop(idlest, None)
 
     def _idlest(self, full: "Account") -> "Account | None":
         """Who gives way when ``full`` is: the idlest account of its largest party, or of its own if it is one."""
-        held = [account for account in self._top()._idlest_first if full in account._chain()]
+        held = [account for account in self._idlest_first if full in account._chain()]
         if full.above is None and held:
             largest = max((account._party() for account in [*held, self]), key=lambda party: party.used)
             held = [account for account in held if account._party() is largest]
@@ -105,9 +102,6 @@ class Account:
 
     def _party(self) -> "Account":
         return self._chain()[-2:][0]
-
-    def _top(self) -> "Account":
-        return self._chain()[-1]
 
 
 class Shares:

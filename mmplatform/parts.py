@@ -136,6 +136,7 @@ class Parts:
             failed, limits,
         )  # fmt: skip
         self.handled.tell = self.inbox.tell
+        self.handled.gave_way = lambda peer: self.peers.give_way(peer)
         self.handled.watch(self.inbox.saved)
         self.handled.watch(self.kept.saved)
         self.reception = Reception(

@@ -36,9 +36,14 @@ class Receiver:
     When it has to give way, all of it is forgotten and ``gave_way`` is called: it comes again over the next link.
     """
 
-    def __init__(self, above: Account, largest: Callable[[], int] = lambda: MAX_PAYLOAD) -> None:
+    def __init__(
+        self,
+        above: Account,
+        largest: Callable[[], int] = lambda: MAX_PAYLOAD,
+        gave_way: Callable[[], None] = lambda: None,
+    ) -> None:
         self.account = Account(NO_LIMIT, above, self._give_way)
-        self.gave_way: Callable[[], None] = lambda: None
+        self._gave_way = gave_way
         self._largest = largest
         self._streams: dict[tuple[int, int], Stream] = {}
         self.accepted = 0  # records handed out
@@ -172,7 +177,7 @@ class Receiver:
 
     def _give_way(self) -> None:
         self.close()
-        self.gave_way()
+        self._gave_way()
 
     def _in_turn(self, stream: Stream, records: list[Record]) -> list[Record]:
         ready: list[Record] = []

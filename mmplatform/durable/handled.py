@@ -65,6 +65,7 @@ class Handled:
         self._attached: list[Row] = []
         self._ended: list[EndedMessages] = []
         self.tell: Callable[[list[EndedMessages]], None] = lambda ended: None  # writes receipts at once
+        self.gave_way: Callable[[str], None] = lambda peer: None  # what was held of a peer is forgotten
         self._watchers: list[Callable[[list[Row]], None]] = []
         self._log, self._largest = log, largest
         self._unlogged: HandledNote | None = None
@@ -158,7 +159,9 @@ class Handled:
         receiver = self._receivers.get(peer)
         if receiver is None:
             known, saved = self._known(peer), self._saved.pop(peer, None)
-            receiver = Receiver(self._accounts.of(peer, "", known), partial(self._largest, peer))
+            receiver = Receiver(
+                self._accounts.of(peer, "", known), partial(self._largest, peer), partial(self._gave_way, peer)
+            )
             if not known:
                 receiver.full = lambda: self._strangers.full
             for lane, epoch, value in saved or ():
@@ -398,3 +401,6 @@ class Handled:
             rows[at : at + 1] = [(lane, epoch, value)]
             changed.append((key_of(peer, lane, epoch), value))
         return changed
+
+    def _gave_way(self, peer: str) -> None:
+        self.gave_way(peer)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
-from mmplatform.accounts import NO_LIMIT, Account, Accounts
+from mmplatform.accounts import Account, Accounts, network_of
 from mmplatform.delivery.fragments import Assembler
 from mmplatform.delivery.wire import Frame
 from mmplatform.errors import MMError, ProtocolError, Unreachable
@@ -92,7 +92,7 @@ class LinkFactory:
         """Begin the handshake on a connection that somebody dialled to us. When too many are unproven, the oldest of
         the network with most gives way: connections that are held open and never used keep nobody out."""
         machine = Responder(self._identity, self._node_info, self._jar, self._random)
-        link = Link(connection, machine, self, self._now, Assembler(Account(0), _none), self._scheduler)
+        link = Link(connection, machine, self, self._now, self._unknown(connection), self._scheduler)
         self._open.add(link)
         log.debug("link %d accepted from %s", link.id, escaped(connection.address), extra={"link": link.id})
         if len(self._open) - len(self._leaving) > self._descriptors - min(RESERVE, self._descriptors // 4):
@@ -104,7 +104,7 @@ class LinkFactory:
         """Begin the handshake on a connection that we dialled; ``opened`` gets the link when the handshake is through,
         or the error that ended it."""
         machine = Initiator(self._identity, self._node_info(), peer, partial(self._resume, peer), self._random)
-        link = Link(connection, machine, self, self._now, Assembler(Account(0), _none), self._scheduler)
+        link = Link(connection, machine, self, self._now, self._unknown(connection), self._scheduler)
         self._open.add(link)
         self._dialled[link] = opened
         return link
@@ -149,8 +149,8 @@ class LinkFactory:
         link.known = owner.known
         owner.link_ready(link, resume)
         link.owner = _Owned(owner, self)
-        above = self._accounts.of(peer.sign_id, link.network, link.known)
-        link.assembler = Assembler(Account(NO_LIMIT, above, link.give_way), owner.largest_frame)
+        link.account.move(self._accounts.of(peer.sign_id, link.network, link.known))
+        link.assembler = Assembler(link.account, owner.largest_frame)
         self._unproven.leave(link)
         opened = self._dialled.pop(link, None)
         if opened is not None and not opened.done():
@@ -185,6 +185,10 @@ class LinkFactory:
             self._open.discard(link)
             _add(link, self._past)
         self._gone.set()
+
+    def _unknown(self, connection: Connection) -> Account:
+        """The account of whoever is at the other end of ``connection``, in a network where others are, too."""
+        return self._accounts.of("", network_of(connection.address, connection.relayed), known=False)
 
     def _make_room(self) -> None:
         """Close one connection of a stranger, or of who has not said who it is: file descriptors are short."""

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from mmplatform.accounts import network_of
+from mmplatform.accounts import NO_LIMIT, Account, network_of
 from mmplatform.delivery.fragments import Assembler
 from mmplatform.delivery.slices import sliced, weight
 from mmplatform.delivery.wire import (
@@ -28,7 +28,7 @@ from mmplatform.errors import ProtocolError, RemoteError
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links.paths import cost_of
 from mmplatform.links.scheduler import Scheduler
-from mmplatform.plugins.transport import Connection
+from mmplatform.plugins.transport import LENGTH_LIMIT, Connection
 from mmplatform.session.events import Established, Identified, Send
 from mmplatform.session.handshake import Initiator, Responder
 from mmplatform.session.session import Session
@@ -38,6 +38,7 @@ HANDSHAKE_TIMEOUT: Final = 10.0  # seconds
 KEEPALIVE: Final = 3.5  # seconds of silence after which the peer is asked whether it is there
 SPARE_KEEPALIVE: Final = 15.0  # seconds of silence after which a link that is only kept warm asks the peer
 RECENT_RTTS: Final = 4  # the latest round trips, of which the shortest counts
+MAX_HELD: Final = LENGTH_LIMIT + 4  # bytes held for a peer before it has proven who it is: one frame
 SILENCES: Final = 3  # spans of silence, one after the other, that end the link
 LINGER: Final = 5.0  # seconds a closed connection may take to send what is queued
 YIELD: Final = 0.5  # seconds of them for one that gives way to others
@@ -89,7 +90,7 @@ class Link:
         machine: Initiator | Responder,
         owner: LinkEvents,
         now: Callable[[], float],
-        assembler: Assembler,
+        above: Account,
         scheduler: Scheduler,
     ) -> None:
         self.id = next(_numbers)
@@ -103,7 +104,7 @@ class Link:
         self.skew = 0.0  # seconds the peer's clock was ahead of ours when the link began; the owner sets it
         self.rtts: deque[float] = deque(maxlen=RECENT_RTTS)  # seconds: the latest round trips, the handshake's first
         self.relayed = connection.relayed
-        self.network = network_of(connection.address, self.relayed)  # which others may share
+        self.network = network_of(connection.address, self.relayed)  # where others are, too
         self.cost = cost_of(connection.address, connection.cost, self.relayed)
         self.kind = (connection.cost, connection.address if self.relayed else "")
         self.suspect_until = 0.0  # loop time before which the link is used only when there is no other one
@@ -124,7 +125,9 @@ class Link:
         self.owner = owner
         self._now = now
         self._session: Session | None = None
-        self.assembler = assembler  # puts together frames that come in parts
+        self.account = Account(MAX_HELD, above, self.give_way)  # of what is held for the peer until a frame is whole
+        self.assembler = Assembler(self.account, _nothing)  # puts together frames that come in parts
+        self._kept = 0  # bytes that the connection keeps for a frame that is not whole yet
         self._room = connection.max_frame - BOX
         self._logged = log.isEnabledFor(logging.DEBUG)  # whether each frame is logged
         self._heard = True
@@ -210,6 +213,7 @@ class Link:
     def give_way(self) -> None:
         """Close, and give back at once what is held for the peer: others have no room."""
         self.assembler.clear()
+        self.holds(0)
         if self.error is None:
             self.send(Close(OVERLOADED))
             self._end(ProtocolError(OVERLOADED, "others had no room"), yielding=True)
@@ -240,6 +244,18 @@ class Link:
         elif self.error is None and not self._waits and not self.held_up:
             self.connection.resume_reading()
         return self._waits
+
+    def holds(self, size: int) -> None:
+        more = size - self._kept
+        if more <= 0:
+            self.account.credit(-more)
+        else:
+            try:
+                self.account.charge(more)
+            except ProtocolError as error:
+                self._violated(error)
+                return
+        self._kept = size
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._put_by and not self.held_up:
@@ -305,6 +321,7 @@ class Link:
                 answer.set_exception(RemoteError(f"the link ended: {self.error}"))
         self._pings.clear()
         self.assembler.clear()
+        self.holds(0)
         self.owner.link_lost(self, self.error)
 
     def _handshake(self, frame: bytes) -> None:
@@ -338,6 +355,7 @@ class Link:
 
     def _established(self, event: Established) -> None:
         self._session, self.peer, self._machine = event.session, event.peer, None
+        self.account.limit = NO_LIMIT
         self._timer.cancel()
         self._timer = self._loop.call_later(self.keepalive, self._tick)
         self.owner.link_ready(self, event.peer, event.resume)
@@ -442,3 +460,8 @@ class Link:
         self._ping_number += 1
         self._pings[self._ping_number] = (time.perf_counter(), answer)
         self.send(Ping(self._ping_number))
+
+
+def _nothing() -> int:
+    """What may come in parts before the other end has proven who it is."""
+    return 0

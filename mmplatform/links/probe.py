@@ -85,6 +85,8 @@ class _Asking:
         else:
             self._end(Answer.PROVEN, "it answers with the peer's key")
 
+    def holds(self, size: int) -> None: ...
+
     def connection_lost(self, error: Exception | None) -> None:
         if isinstance(error, Unreachable):
             self._end(Answer.ABSENT if isinstance(error, Absent) else Answer.UNREACHABLE, str(error))

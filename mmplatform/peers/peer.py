@@ -86,7 +86,6 @@ class Peer:
             HeldByHandlers(around.accounts.of(sign_id, "", around.contacts.known(sign_id)), self._read_on),
         )  # fmt: skip
         self.queue = self.exchange.queue
-        around.handled.receiver(sign_id).gave_way = self._give_way
         self._links: list[Link] = []  # links that became ready, until they are lost
         self._last: Link | None = None  # the link that was chosen last, while any is up
         self._around, self._dialling, self._events = around, dialling, events
@@ -143,6 +142,11 @@ class Peer:
         """Close every link; messages that wait are sent when the peer is next connected or written to."""
         for link in list(self._links):
             link.close(reason)
+
+    def give_way(self) -> None:
+        """Close every link: what the peer had us hold made room for others, and has to come again."""
+        for link in list(self._links):
+            link.give_way()
 
     async def close(self) -> None:
         """End everything; messages that wait are on disk."""

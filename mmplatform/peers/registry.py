@@ -135,6 +135,11 @@ class Peers:
         for watcher in self._watchers:
             watcher.wants_again(peer)
 
+    def give_way(self, peer: str) -> None:
+        """Close every link to ``peer``: what it had us hold made room for others."""
+        if peer in self.by_id:
+            self.by_id[peer].give_way()
+
     def found(self, peer: SignId) -> None:
         """Begin the next attempt to reach ``peer`` at once: there is news of where it is."""
         self.dialling.nudge(peer)

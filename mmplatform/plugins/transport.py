@@ -29,6 +29,13 @@ class FrameReceiver(Protocol):
     def frame_received(self, frame: memoryview) -> None:
         """Take one whole frame; its memory belongs to the connection and is valid during the call only."""
 
+    def holds(self, size: int) -> None:
+        """Take note that the connection keeps ``size`` bytes for a frame that is not whole yet, or 0, none any more.
+
+        Of a connection that keeps more than a few kilobytes this is the way to say so: where too much is kept, it is
+        closed from within.
+        """
+
     def connection_lost(self, error: Exception | None) -> None:
         """Take note of the end: the last callback, made once. ``error`` is None when either side closed in order."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import tracemalloc
 
 import pytest
 
@@ -10,6 +11,7 @@ from mm_transports.tcp import TCP, format_address, parse_address, reachable
 from mm_transports.testing import PEER, ConnectionEnd, Scene
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.plugins.transport import LENGTH_LIMIT, Connection
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -54,6 +56,38 @@ async def test_an_oversized_length_ends_the_connection_before_anything_is_kept(h
     [error] = end.lost
     assert isinstance(error, ProtocolError)
     assert error.reason == "too-long"
+    await ended(host, plain, end)
+
+
+async def test_only_a_large_frame_that_is_coming_in_has_memory_of_its_own(host: Scene) -> None:
+    loop = asyncio.get_running_loop()
+    ends = [await stranger(host) for _ in range(40)]
+    tracemalloc.start()
+    try:
+        for plain, end in ends:
+            await loop.sock_sendall(plain, (200_000).to_bytes(4) + bytes(200_000))
+            assert len(await end.frames.get()) == 200_000
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 2_000_000
+    for plain, _ in ends:
+        plain.close()
+    for _, end in ends:
+        await end.gone.wait()
+    await host.transport.close()
+
+
+async def test_what_is_kept_of_a_large_frame_is_told(host: Scene) -> None:
+    plain, end = await stranger(host)
+    loop = asyncio.get_running_loop()
+    whole = (9000).to_bytes(4) + bytes(range(250)) * 36
+    await loop.sock_sendall(plain, whole[:4000])
+    await loop.sock_sendall(plain, whole[4000:5000])
+    await until(lambda: end.held == len(whole))
+    await loop.sock_sendall(plain, whole[5000:] + b"\0\0\0\1a")
+    assert [await end.frames.get(), await end.frames.get()] == [whole[4:], b"a"]
+    assert end.held == 0
     await ended(host, plain, end)
 
 

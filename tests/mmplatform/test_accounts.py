@@ -8,7 +8,7 @@ from mmplatform.accounts import Account, Accounts, Shares, network_of
 from mmplatform.errors import ProtocolError
 
 
-class HoldCount:
+class Holding:
     """Something held for a party, which gives way."""
 
     def __init__(self, above: Account, limit: int = 1000) -> None:
@@ -71,13 +71,13 @@ def test_an_account_is_gone_when_nobody_holds_it() -> None:
 
 def test_a_full_house_has_the_idlest_of_the_largest_party_give_way() -> None:
     shares = Shares(100, 60)
-    small = HoldCount(shares.of("small", "x"))
+    small = Holding(shares.of("small", "x"))
     small.account.charge(40)  # it holds most of all peers, and its network not
-    many = [HoldCount(shares.of("large", str(number))) for number in range(5)]
+    many = [Holding(shares.of("large", str(number))) for number in range(5)]
     for held in many:
         held.account.charge(10)
     many[0].account.charge(5)  # not the idlest any more
-    newcomer = HoldCount(shares.of("newcomer", "y"))
+    newcomer = Holding(shares.of("newcomer", "y"))
     newcomer.account.charge(15)
     assert [held.gave_way for held in many] == [0, 1, 0, 0, 0]
     assert (small.gave_way, newcomer.gave_way, newcomer.account.used) == (0, 0, 15)
@@ -88,22 +88,22 @@ def test_a_full_house_has_the_idlest_of_the_largest_party_give_way() -> None:
 
 def test_a_full_network_has_its_own_idlest_give_way_and_nobody_else() -> None:
     shares = Shares(1000, 60)
-    larger = HoldCount(shares.of("elsewhere", "z"))
+    larger = Holding(shares.of("elsewhere", "z"))
     larger.account.charge(59)
-    first, second = HoldCount(shares.of("net", "one")), HoldCount(shares.of("net", "two"))
+    first, second = Holding(shares.of("net", "one")), Holding(shares.of("net", "two"))
     first.account.charge(30)
     second.account.charge(30)
     second.account.charge(0)
-    newcomer = HoldCount(shares.of("net", "three"))
+    newcomer = Holding(shares.of("net", "three"))
     newcomer.account.charge(1)
     assert (larger.gave_way, first.gave_way, second.gave_way, newcomer.account.used) == (0, 1, 0, 1)
 
 
 def test_the_largest_party_itself_gets_no_more_from_the_others() -> None:
     shares = Shares(100, 90)
-    small = HoldCount(shares.of("small", "x"))
+    small = Holding(shares.of("small", "x"))
     small.account.charge(20)
-    large = HoldCount(shares.of("large", "y"))
+    large = Holding(shares.of("large", "y"))
     large.account.charge(75)
     assert refused(large.account, 6)
     assert (small.gave_way, large.gave_way, large.account.used) == (0, 0, 75)
@@ -111,10 +111,10 @@ def test_the_largest_party_itself_gets_no_more_from_the_others() -> None:
 
 def test_what_would_never_fit_has_nobody_give_way() -> None:
     shares = Shares(100, 60)
-    held = HoldCount(shares.of("net", "one"))
+    held = Holding(shares.of("net", "one"))
     held.account.charge(50)
-    assert refused(HoldCount(shares.of("net", "two")).account, 61)
-    assert refused(HoldCount(shares.of("net", "three"), limit=5).account, 6)
+    assert refused(Holding(shares.of("net", "two")).account, 61)
+    assert refused(Holding(shares.of("net", "three"), limit=5).account, 6)
     assert held.gave_way == 0
 
 
@@ -122,7 +122,7 @@ def test_what_cannot_give_way_stays() -> None:
     shares = Shares(100, 100)
     waiting = shares.of("waiting", "x")
     waiting.charge(90)
-    held = HoldCount(shares.of("net", "y"))
+    held = Holding(shares.of("net", "y"))
     held.account.charge(10)
     assert refused(waiting, 11)
     assert held.gave_way == 0
@@ -133,7 +133,7 @@ def test_what_cannot_give_way_stays() -> None:
 def test_who_comes_from_elsewhere_counts_there() -> None:
     shares = Shares(100, 60)
     here, there = shares.of("here", "x"), shares.of("there", "x")
-    held = HoldCount(here)
+    held = Holding(here)
     held.account.charge(20)
     held.account.move(there)
     assert (held.account.used, here.used, there.used, shares.total.used) == (20, 0, 20, 20)
@@ -141,7 +141,7 @@ def test_who_comes_from_elsewhere_counts_there() -> None:
     known = Accounts().of("x", "there", known=True)
     held.account.move(known)
     assert (held.account.used, there.used, shares.total.used, known.used) == (20, 0, 0, 20)
-    filler = HoldCount(shares.of("there", "y"))
+    filler = Holding(shares.of("there", "y"))
     filler.account.charge(60)
     assert held.gave_way == 0
     held.give_way()
@@ -150,9 +150,9 @@ def test_who_comes_from_elsewhere_counts_there() -> None:
 
 def test_strangers_never_make_a_friend_give_way() -> None:
     accounts = Accounts()
-    friend = HoldCount(accounts.of("friend", "192.0.2.0/24", known=True), limit=1 << 30)
+    friend = Holding(accounts.of("friend", "192.0.2.0/24", known=True), limit=1 << 30)
     friend.account.charge(100 << 20)
-    strangers = [HoldCount(accounts.of(str(key), f"net {key % 20}", known=False), limit=1 << 30) for key in range(100)]
+    strangers = [Holding(accounts.of(str(key), f"net {key % 20}", known=False), limit=1 << 30) for key in range(100)]
     for stranger in strangers:
         refused(stranger.account, 2 << 20)
     assert friend.gave_way == 0
@@ -160,10 +160,19 @@ def test_strangers_never_make_a_friend_give_way() -> None:
     assert not refused(friend.account, 1 << 20)
 
 
+def test_who_holds_nothing_is_not_kept_among_those_who_can_give_way() -> None:
+    held = Holding(Shares(100, 60).of("net", "x"))
+    held.account.charge(0)
+    held.account.charge(5)
+    held.account.credit(5)
+    held.account.charge(0)
+    assert not held.account._idlest_first
+
+
 def test_sums_hold_whatever_happens() -> None:
     draw = random.Random(1)
     shares = Shares(100, 40)
-    parties = [HoldCount(shares.of(f"net {n % 4}", str(n)), limit=30) for n in range(12)]
+    parties = [Holding(shares.of(f"net {n % 4}", str(n)), limit=30) for n in range(12)]
     for _ in range(5000):
         held = draw.choice(parties)
         if draw.random() < 0.3:

@@ -12,6 +12,8 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from mm_transports import resolving
+
 QUEUE: Final = 512  # connections that the system holds until they are accepted
 AT_ONCE: Final = 32  # connections accepted in one turn of the loop
 PAUSE: Final = 0.1  # seconds until the next look, when there are no descriptors
@@ -39,9 +41,12 @@ class Acceptor:
 
     async def listen(self, host: str, port: int) -> None:
         """Accept connections at every address of ``host`` from now on. Raises OSError."""
-        found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = await resolving.look_up(host, port)
         try:
-            for family, kind, protocol, _, name in dict.fromkeys(found):
+            for address in dict.fromkeys(addresses):
+                [(family, kind, protocol, _, name), *_] = socket.getaddrinfo(
+                    address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+                )
                 sock = socket.socket(family, kind, protocol)
                 self._sockets.append(sock)
                 _bind(sock, name)

@@ -1,11 +1,13 @@
 """Moves frames over TCP: four bytes of length, big endian, then the frame (docs/protocol/session.rst, "Framing").
 
-Reading fills one buffer that is used again and again; there is no task, timer or stream object on the data path.
+All connections of a thread read into one buffer, one after the other; only a large frame whose rest is to come has
+memory of its own. There is no task, timer or stream object on the data path.
 """
 
 import asyncio
 import logging
 import socket
+import threading
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import ClassVar, Final, cast
@@ -29,10 +31,23 @@ from mmplatform.plugins.transport import (
 CONNECT_TIMEOUT: Final = 5.0  # seconds: far above any round trip, far below the patience of a user
 HIGH_WATER: Final = 512 * 1024  # bytes in the send buffer above which the sender is paused
 BUFFER: Final = LENGTH_LIMIT + 4
-SMALL_BUFFER: Final = 4096  # bytes of the first buffer: most connections of a large node are idle
+SPARE: Final = 4  # buffers that a thread keeps for the next large frames
+KEPT: Final = 4096  # bytes of a frame that is not whole which a connection keeps as they are
 EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 log = logging.getLogger("mm_transports.tcp")
+
+
+class _Shared(threading.local):
+    """What the connections of a thread read into: a loop reads and handles what came in one step."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray(BUFFER)
+        self.view = memoryview(self.buffer)
+        self.spare: list[memoryview] = []  # for large frames: memory that is used again costs less than new
+
+
+_shared = _Shared()
 
 
 class TCP(Transport):
@@ -91,10 +106,11 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
         self._accept = accept
         self._receiver: FrameReceiver
         self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray(SMALL_BUFFER)
-        self._view = memoryview(self._buffer)
-        self._start = self._end = 0
         self._paused = self._resuming = False  # whether no frame may be handed over; whether that ends in a later turn
+        self._buffer, self._view, self._spare = _shared.buffer, _shared.view, _shared.spare
+        self._rest = b""  # the beginning of a frame whose rest is to come
+        self._large: memoryview | None = None  # where a large frame is whose rest is to come
+        self._filled = self._whole = 0  # how many bytes of it are there, and will be
         self._error: Exception | None = None
 
     def write(self, frame: bytes | bytearray) -> None:
@@ -131,8 +147,8 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._receiver.connection_lost(self._error or exc)
-        # The buffer is freed now, not when the garbage collector finds the cycle that this object is part of.
-        self._buffer, self._view = bytearray(), memoryview(b"")
+        # Memory is freed now, not when the garbage collector finds the cycle that this object is part of.
+        self._large, self._rest = None, b""
 
     def pause_writing(self) -> None:
         self._receiver.pause_writing()
@@ -141,59 +157,79 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
         self._receiver.resume_writing()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._view[self._end :]
+        if self._large is not None:
+            return self._large[self._filled : self._whole]
+        if self._rest:
+            kept = len(self._rest)
+            self._view[:kept] = self._rest
+            return self._view[kept:]
+        return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._end += nbytes
-        self._hand_over()
+        if self._large is not None:
+            self._filled += nbytes
+            if self._filled == self._whole:
+                self._large_is_whole(self._large)
+            return
+        self._hand_over(self._view, len(self._rest) + nbytes)
 
     def _read_on(self) -> None:
-        """Hand over the frames that are in the buffer, then read on, unless it is paused again meanwhile."""
+        """Hand over the frames that came before the pause, then read on, unless it is paused again meanwhile."""
         if not self._resuming:
             return
         self._paused = self._resuming = False
-        if self._transport is not None and not self._transport.is_closing():
-            self._hand_over()
-            if not self._paused and self._transport is not None:
-                self._transport.resume_reading()
+        if self._transport is None or self._transport.is_closing():
+            return
+        rest = memoryview(self._rest)
+        if len(rest) > KEPT:
+            self._receiver.holds(0)
+        self._hand_over(rest, len(rest))
+        if not self._paused and self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
-    def _hand_over(self) -> None:
-        start, end = self._start, self._end
-        was_full = end == len(self._buffer)
-        buffer, view, received = self._buffer, self._view, self._receiver.frame_received
+    def _hand_over(self, view: memoryview, end: int) -> None:
+        """Hand over the frames in ``view``, up to ``end``; what is left waits for its rest, or for a pause to end."""
+        start, received = 0, self._receiver.frame_received
         while end - start >= 4:
-            size = int.from_bytes(buffer[start : start + 4])
+            size = int.from_bytes(view[start : start + 4])
             if size > LENGTH_LIMIT:
                 self._refuse(size)
                 return
             if end - start - 4 < size:
+                if end - start > KEPT:
+                    self._begin_large(view[start:end], size)
+                    start = end
                 break
             start += 4 + size
             received(view[start - size : start])
-            if self._paused:
-                break
             if self._transport is None or self._transport.is_closing():
                 start = end
                 break
-        if start == end:
-            start = end = 0
-        elif start:
-            # The rest, shorter than a frame, moves to the front, where it has room to become whole.
-            view[: end - start] = view[start:end]
-            start, end = 0, end - start
-        self._start, self._end = start, end
-        if was_full and len(buffer) < BUFFER:
-            self._grow()
+            if self._paused:
+                break
+        if start < end or self._rest:
+            self._rest = bytes(view[start:end])
+            if self._paused and end - start > KEPT:
+                self._receiver.holds(end - start)
 
-    def _grow(self) -> None:
-        grown = bytearray(BUFFER)
-        grown[: self._end] = self._buffer[: self._end]
-        self._buffer, self._view = grown, memoryview(grown)
+    def _begin_large(self, begun: memoryview, size: int) -> None:
+        """Take memory for a frame that is coming in, as long as it does."""
+        self._filled, self._whole = len(begun), 4 + size
+        self._large = self._spare.pop() if self._spare else memoryview(bytearray(BUFFER))
+        self._large[: self._filled] = begun
+        self._receiver.holds(self._whole)
+
+    def _large_is_whole(self, large: memoryview) -> None:
+        self._large = None
+        self._receiver.holds(0)
+        self._receiver.frame_received(large[4 : self._whole])
+        if len(self._spare) < SPARE:
+            self._spare.append(large)
 
     def _refuse(self, size: int) -> None:
         log.debug("%s announces a frame of %d bytes and is cut off", self.address, size)
         self._error = ProtocolError("too-long", f"a frame of {size} bytes was announced, {LENGTH_LIMIT} is the limit")
-        self._end = self._start = 0
+        self._rest = b""
         self.abort()
 
 

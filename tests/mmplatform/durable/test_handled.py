@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 
 import pytest
 
@@ -315,9 +314,9 @@ async def test_forgotten_streams_lose_their_rows(node: Node, monkeypatch: pytest
 async def test_a_stranger_gives_way_to_a_stranger_and_never_a_friend(node: Node) -> None:
     node.accounts.strangers.total.limit = 1000
     gave_way: list[str] = []
+    node.handled.gave_way = gave_way.append
     for peer in (BOB, stranger(1), stranger(2)):
         receiver = node.handled.receiver(peer)
-        receiver.gave_way = partial(gave_way.append, peer)
         receiver.accept(Batch(2, 5, 1, [], [Piece(1, 0, 2000, bytes(600))]), NOW)
     assert gave_way == [stranger(1)]
     assert node.handled.receiver(stranger(1)).account.used == 0

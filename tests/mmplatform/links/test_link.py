@@ -9,8 +9,7 @@ import pytest
 
 from mm_transports.memory import Memory, MemoryConnection, Network
 from mmplatform.accounts import Account
-from mmplatform.delivery.fragments import Assembler
-from mmplatform.delivery.wire import MAX_FRAME, MAX_MIXED, Close, Event, Frame, Part, Ping, encode_packet
+from mmplatform.delivery.wire import MAX_MIXED, Close, Event, Frame, Part, Ping, encode_packet
 from mmplatform.errors import ProtocolError, RemoteError
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links import link as module
@@ -70,9 +69,6 @@ class Pair:
         self.ticks = 0.0  # seconds that pass at Bob between two looks at the clock
 
     async def dial(self) -> None:
-        def budget() -> Assembler:
-            return Assembler(Account(10_000_000), lambda: MAX_FRAME)
-
         numbers = count()
 
         def clock() -> float:
@@ -80,12 +76,12 @@ class Pair:
 
         def client(connection: Connection) -> Link:
             machine = Initiator(ALICE, record_of(ALICE), BOB.sign_id, lambda: b"from alice", draws("c"))
-            self.alice.link = Link(connection, machine, self.alice, lambda: NOW, budget(), Scheduler())
+            self.alice.link = Link(connection, machine, self.alice, lambda: NOW, Account(10_000_000), Scheduler())
             return self.alice.link
 
         def server(connection: Connection) -> Link:
             machine = Responder(BOB, lambda: record_of(BOB), CookieJar(draws("j")), draws("s"))
-            self.bob.link = Link(connection, machine, self.bob, lambda: NOW, budget(), Scheduler(clock))
+            self.bob.link = Link(connection, machine, self.bob, lambda: NOW, Account(10_000_000), Scheduler(clock))
             return self.bob.link
 
         transport = Memory(self.network)

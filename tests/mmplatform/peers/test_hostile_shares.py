@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from mmplatform.delivery.wire import Batch, Frame, Piece, Record, encode_packet
+from mmplatform.plugins.transport import LENGTH_LIMIT
 from tests.support.attackers import Attacker, Victim
 from tests.support.waiting import pace, until
 from tests.support.world import identity
@@ -35,6 +36,31 @@ async def test_half_sent_messages_of_one_address_leave_room_for_the_message_of_a
     assert victim.links[-1].error is None
     assert victim.public == [bytes(600_000)]
     victim.public.clear()
+
+
+async def test_the_idlest_of_an_address_that_has_more_than_its_share_is_closed_and_told_why(
+    victim: Victim, attacker: Callable[..., Attacker]
+) -> None:
+    for number in range(66, 78):  # 10.8 MB of them all
+        await send_message(victim, await attacker(number).established(), 900_000, 1_000_000)
+    first, last = victim.links[1], victim.links[-1]
+    assert str(first.error).startswith("overloaded")
+    assert last.error is None
+
+
+async def test_half_sent_frames_of_one_address_have_a_bound_and_the_idlest_gives_way(victim: Victim) -> None:
+    many: list[Attacker] = []
+    for number in range(45):  # of 256 KB each: more than the share of an address
+        many.append(await Attacker(victim, identity(100 + number)).established())
+        many[-1].writer.write((LENGTH_LIMIT).to_bytes(4) + bytes(LENGTH_LIMIT - 1))
+        await many[-1].writer.drain()
+    first, last = victim.links[1], victim.links[-1]
+    sent = victim.sent
+    await until(lambda: victim.sent > sent + 20)  # the victim has read all of it
+    assert first.error is not None
+    assert last.error is None
+    for one in many:
+        await one.gone()
 
 
 async def test_links_of_one_address_by_the_hundred_leave_room_for_everybody(victim: Victim) -> None:

@@ -22,10 +22,14 @@ class ConnectionEnd:
     lost: list[Exception | None] = field(default_factory=list)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     calls: list[str] = field(default_factory=list)
+    held: int = 0
 
     def frame_received(self, frame: memoryview) -> None:
         assert not self.lost
         self.frames.put_nowait(bytes(frame))
+
+    def holds(self, size: int) -> None:
+        self.held = size
 
     def connection_lost(self, error: Exception | None) -> None:
         self.lost.append(error)
