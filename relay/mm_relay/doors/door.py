@@ -384,7 +384,7 @@ class Door(ABC):
         self._write()
         self._ended, self.ended_by = True, "it said goodbye"
         self.socket.close(1000, "bye")
-        self.host.left(self)
+        self._loop.call_soon(self.host.left, self)  # later, as what it said is charged first
 
     # What goes out.
 

@@ -110,7 +110,7 @@ class Meter:
         """Spend items and bytes; return the seconds to wait before the connection is read again."""
         wait = max(self._items.spend(items, now), self._bytes.spend(size, now))
         address = self.address
-        if address.connections != self._shared_by:
+        if address.connections != self._shared_by and address.connections:
             self._share(address)
         owed = address.spend(items, size, now)
         share = max(self._share_items.spend(items, now), self._share_bytes.spend(size, now))

@@ -170,3 +170,13 @@ async def test_who_gives_way_is_told_nothing_as_it_may_not_read(opened: Any) -> 
     assert not any(isinstance(item, Bye) for item in silent.told._queue)
     other.socket.abort()
     await other.lost()
+
+
+async def test_what_a_client_says_with_its_last_word_is_charged(opened: Any) -> None:
+    door = await opened(address_items=1000)
+    guest, session = await door.guest(PEER, Taken(list(range(4096))), Taken(list(range(4096))), Bye("bye"))
+    assert await within(door.core.left.get()) is session
+    await guest.lost()
+    again, _ = await door.guest(OTHER)
+    assert door.connections.metrics.rate_pauses
+    await all_leave(door, again)
