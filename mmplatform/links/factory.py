@@ -240,10 +240,6 @@ class LinkFactory:
         return True
 
 
-def _none() -> int:
-    """Without a session, nothing comes in parts."""
-    return 0
-
 
 def _add(link: Link, traffic: tuple[Counter[str], Counter[str]]) -> None:
     traffic[0][link.scheme] += link.bytes_in

@@ -12,6 +12,7 @@ from mmplatform.accounts import NO_LIMIT, Account, network_of
 from mmplatform.delivery.fragments import Assembler
 from mmplatform.delivery.slices import sliced, weight
 from mmplatform.delivery.wire import (
+    MAX_FRAME,
     MAX_MIXED,
     Again,
     Close,
@@ -126,7 +127,7 @@ class Link:
         self._now = now
         self._session: Session | None = None
         self.account = Account(MAX_HELD, above, self.give_way)  # of what is held for the peer until a frame is whole
-        self.assembler = Assembler(self.account, _nothing)  # puts together frames that come in parts
+        self.assembler = Assembler(self.account, lambda: MAX_FRAME)  # puts together frames that come in parts
         self._kept = 0  # bytes that the connection keeps for a frame that is not whole yet
         self._room = connection.max_frame - BOX
         self._logged = log.isEnabledFor(logging.DEBUG)  # whether each frame is logged
@@ -460,8 +461,3 @@ class Link:
         self._ping_number += 1
         self._pings[self._ping_number] = (time.perf_counter(), answer)
         self.send(Ping(self._ping_number))
-
-
-def _nothing() -> int:
-    """What may come in parts before the other end has proven who it is."""
-    return 0
