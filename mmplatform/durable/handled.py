@@ -4,6 +4,8 @@ Rows are small (a few numbers a stream), written once a loop turn at most and ne
 need no sync: messages whose row a power cut took were acknowledged, and the base of their sender says so, or were not.
 Rows that others attach (a message that is kept, what a handler saves) go in the same transaction, and are synced: the
 acknowledgement lets the sender forget the message. Until the row is there, the log of what is handled says the same.
+What the inbox hands over is gathered for GATHER seconds: nobody waits for it, and a transaction a turn would cost more
+than the messages.
 """
 
 import asyncio
