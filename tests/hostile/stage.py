@@ -175,7 +175,7 @@ class RelayStage(Stage):
     tls = False
 
     async def begin(self) -> None:
-        options: list[str] = ["--metrics", "same", "--recipient-bytes", BOX]
+        options: list[str] = ["--recipient-bytes", BOX]
         if self.tls:
             tls.create(self.folder / "tls")
             options += ["--tls-certificate", str(self.folder / "tls" / tls.CERTIFICATE)]

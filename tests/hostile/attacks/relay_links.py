@@ -5,6 +5,7 @@ import base64
 import os
 import time
 from contextlib import suppress
+from itertools import cycle
 
 from mm_transports.relay.protocol import signin
 from mm_transports.relay.protocol.items import PEER, Data, Deposit, Open, SignIn
@@ -119,7 +120,8 @@ async def relay_bad_sign_in_flood(it: Attack) -> None:
         challenge = await client.upgrade()
         answer = signin.answer(client.identity, challenge, challenge.relay, os.urandom(32))
         await client.say(SignIn(answer.key, answer.nonce, bytes(64)))
-        await client.gone.wait()
+        await it.pause(0.02)
+        client.abort()
 
     await it.several(one, 16)
 
@@ -153,12 +155,13 @@ async def relay_signed_in_crowd(it: Attack) -> None:
 
 @attack(RELAY)
 async def relay_page_flood(it: Attack) -> None:
-    """Asks for pages, those of the metrics among them."""
+    """Asks for pages, on a connection each."""
     await it.go()
+    pages = cycle((b"/", b"/healthz", b"/nothing"))
 
     async def one() -> None:
         wire = await plain(it)
-        await wire.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        await wire.write(b"GET " + next(pages) + b" HTTP/1.1\r\nHost: x\r\n\r\n")
         await wire.gone.wait()
 
     await it.several(one, 16)
@@ -166,7 +169,7 @@ async def relay_page_flood(it: Attack) -> None:
 
 @attack(RELAY)
 async def relay_more_behind_a_page(it: Attack) -> None:
-    """Asks for a page, and sends noise behind the request: found by make fuzz, a traceback for each."""
+    """Asks for a page, and sends noise behind the request, at which an assertion of the library fails."""
     await it.go()
 
     async def one() -> None:
