@@ -48,7 +48,7 @@ class Stream:
 
     __slots__ = (
         "account", "assembler", "dirty", "done", "epoch", "finished", "lane", "left", "next", "outcomes",
-        "pending_bytes", "piece_seq", "reported", "row_size", "seen", "stale", "stash", "told", "torn",
+        "pending_bytes", "piece_seq", "reported", "row_size", "saving", "seen", "stale", "stash", "told", "torn",
     )  # fmt: skip
 
     def __init__(self, lane: int, epoch: int, account: Account) -> None:
@@ -64,6 +64,7 @@ class Stream:
         self.piece_seq = 0  # the number of the message whose pieces the assembler holds
         self.reported = 0  # bytes of that message that the sender knows to be held
         self.dirty = False  # whether something is handled and not saved
+        self.saving = False  # whether its row is being written: what it says is not acknowledged yet
         self.stale = False  # whether the sender should hear again what is saved
         self.torn = False  # whether the rest of a message came that was left: it has to come again as a whole
         self.seen = 0

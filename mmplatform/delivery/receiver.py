@@ -143,7 +143,7 @@ class Receiver:
         """
         acks = []
         for stream in sorted(self._streams.values(), key=lambda stream: -stream.seen)[:8]:
-            if stream.dirty or len(stream.outcomes) > 16:
+            if stream.dirty or stream.saving or len(stream.outcomes) > 16:
                 stream.stale = True
             else:
                 told, stream.told = stream.told, 0
@@ -152,18 +152,28 @@ class Receiver:
         return acks
 
     def checkpoint(self) -> list[tuple[Stream, bytes, Ack]]:
-        """Return the rows to save now, each with the acknowledgement to send once it is saved."""
+        """Return the rows to save now, each with the acknowledgement to send once it is saved: then :meth:`saved` is to
+        be called with the streams, or their rows are ``dirty`` again."""
         changed = [stream for stream in self._streams.values() if stream.dirty]
         for stream in changed:
             stream.dirty = stream.stale = False
+            stream.saving = True
         return [(stream, stream.kept(), stream.ack()) for stream in changed]
 
+    def saved(self, streams: Iterable[Stream]) -> None:
+        """Take note that rows are on disk, or could not be written."""
+        for stream in streams:
+            stream.saving = False
+
     def reminders(self) -> list[Ack]:
-        """Return acknowledgements of messages that came again, and of the progress of large messages."""
+        """Return acknowledgements of messages that came again, and of the progress of large messages.
+
+        A stream whose row is being written is acknowledged when it is there, and not twice.
+        """
         due = [stream for stream in self._streams.values() if stream.stale and not stream.dirty]
         for stream in due:
             stream.stale = False
-        return [stream.ack() for stream in due]
+        return [stream.ack() for stream in due if not stream.saving]
 
     @property
     def short_of_memory(self) -> bool:

@@ -3,8 +3,20 @@
 from collections.abc import Iterator
 from typing import Final, TypeVar
 
-from mmplatform.delivery.wire import Ack, Batch, Event, Frame, Reply, Request
+from mmplatform.delivery.wire import (
+    MAX_MIXED,
+    Ack,
+    Batch,
+    Event,
+    Frame,
+    Packet,
+    Part,
+    Reply,
+    Request,
+    encode_packet,
+)  # fmt: skip
 
+PART_HEAD: Final = 64  # bytes that a part has beside its slice, at most
 OUTCOMES: Final = 16  # outcomes of an acknowledgement that weigh as much as a message
 
 Item = TypeVar("Item")
@@ -33,6 +45,24 @@ def sliced(frame: Frame, most: int) -> Iterator[Frame]:
         yield _part(frame, requests=requests)
     for replies in _portions(frame.replies, most):
         yield _part(frame, replies=replies)
+
+
+def encodings(packet: Packet, room: int) -> Iterator[bytes]:
+    """Yield ``packet`` as packets of at most ``room`` bytes each: a frame that is too large for a peer in several, and
+    what is still too large for the link in parts."""
+    data = encode_packet(packet)
+    if len(data) > MAX_MIXED and type(packet) is Frame:
+        frames = list(sliced(packet, max(1, weight(packet) // 2)))
+        if len(frames) > 1:
+            for frame in frames:
+                yield from encodings(frame, room)
+            return
+    if len(data) <= room:
+        yield data
+        return
+    step = room - PART_HEAD
+    for offset in range(0, len(data), step):
+        yield encode_packet(Part(offset, len(data), data[offset : offset + step]))
 
 
 def _part(

@@ -359,7 +359,8 @@ class Handled:
         if attached:
             for saved in self._watchers:
                 saved(attached)
-        for peer, _, checkpoint in saving:
+        for peer, receiver, checkpoint in saving:
+            receiver.saved(stream for stream, _, _ in checkpoint)
             self._acknowledge(peer, [ack for _, _, ack in checkpoint])
             if peer in self._leaving:
                 self._let_go(peer)
@@ -377,8 +378,10 @@ class Handled:
         self._failed(error if isinstance(error, StorageError) else StorageError(str(error)))
         self._attached[:0], self._ended[:0], self._writing, self._writing_of = attached, ended, 0, set()
         for peer, receiver, checkpoint in saving:
+            receiver.saved(stream for stream, _, _ in checkpoint)
             for stream, _, _ in checkpoint:
                 stream.dirty = True
+                stream.told = 0
             self._dirty[peer] = receiver
         if not self._closed:
             self._timer = asyncio.get_running_loop().call_later(RETRY_AFTER, self._again)

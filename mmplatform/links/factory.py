@@ -240,7 +240,6 @@ class LinkFactory:
         return True
 
 
-
 def _add(link: Link, traffic: tuple[Counter[str], Counter[str]]) -> None:
     traffic[0][link.scheme] += link.bytes_in
     traffic[1][link.scheme] += link.bytes_out

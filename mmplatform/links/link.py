@@ -10,10 +10,9 @@ from typing import Final, Protocol
 
 from mmplatform.accounts import NO_LIMIT, Account, network_of
 from mmplatform.delivery.fragments import Assembler
-from mmplatform.delivery.slices import sliced, weight
+from mmplatform.delivery.slices import encodings, sliced, weight
 from mmplatform.delivery.wire import (
     MAX_FRAME,
-    MAX_MIXED,
     Again,
     Close,
     Frame,
@@ -23,7 +22,6 @@ from mmplatform.delivery.wire import (
     Pong,
     decode_joined,
     decode_packet,
-    encode_packet,
 )  # fmt: skip
 from mmplatform.errors import ProtocolError, RemoteError
 from mmplatform.identity.nodeinfo import NodeInfo
@@ -168,22 +166,11 @@ class Link:
         session = self._session
         if session is None or self.error is not None:
             return
-        data = encode_packet(packet)
-        if len(data) > MAX_MIXED and type(packet) is Frame:
-            parts = list(sliced(packet, max(1, weight(packet) // 2)))
-            if len(parts) > 1:
-                for part in parts:
-                    self.send(part)
-                return
-        self.bytes_out += len(data)
-        if self._logged:
-            self._log_frame("out", type(packet).__name__, len(data))
-        if len(data) <= self._room:
+        for data in encodings(packet, self._room):
+            self.bytes_out += len(data)
+            if self._logged:
+                self._log_frame("out", type(packet).__name__, len(data))
             self.connection.write(session.seal(data))
-            return
-        step = self._room - 64
-        for offset in range(0, len(data), step):
-            self.connection.write(session.seal(encode_packet(Part(offset, len(data), data[offset : offset + step]))))
 
     def keep(self, seconds: float) -> None:
         """Ask the peer whether it is there after ``seconds`` of silence, from now on."""

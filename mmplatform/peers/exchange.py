@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Final
 
 from mmplatform.delivery.incoming_stream import Stream
-from mmplatform.delivery.receiver import MAX_STREAMS
 from mmplatform.delivery.wire import (
     OK,
     TAKEN,
@@ -39,10 +38,10 @@ from mmplatform.peers.owed_acks import OwedAcks
 from mmplatform.peers.realtime_queue import EXTRA, PORTION, RealtimeQueue
 from mmplatform.peers.reception import Reception, told_of
 from mmplatform.peers.requests import UNFINISHED, PendingRequests, ReplyCache, failure, nobody
+from mmplatform.peers.rewinds import AGAIN_EVERY, Rewinds
 
 FULL: Final = 64 * 1024  # bytes queued that leave at once
 EAGER: Final = 32  # requests or replies queued that leave at once: the peer works on them while this side goes on
-AGAIN_EVERY: Final = 1.0  # seconds between two times of sending a stream again because the peer asks for it
 EXPIRED: Final[Ending] = (End.EXPIRED, "")
 BACKLOG: Final = 64 * 1024 * 1024  # bytes of replies for a friend that asks and does not read
 BACKLOG_OF_STRANGER: Final = 1024 * 1024  # the same for a stranger
@@ -84,9 +83,8 @@ class Exchange:
         self.held = held
         self._reception, self._held, self._internal = reception, reception.inbox.topics, dispatcher.internal
         self.acks = OwedAcks(self._receiver, self.arm)
-        self._wanted_again: set[tuple[int, int]] = set()
-        self._sent_again = -AGAIN_EVERY
         self._asking_again = False
+        self.rewinds = Rewinds(self._sender, self.flush)
         self._realtime = RealtimeQueue()
         self._armed = False
         self._loop = asyncio.get_running_loop()
@@ -333,21 +331,6 @@ class Exchange:
     def _ask_again(self) -> None:
         self._asking_again = False
         self.left_again()
-
-    def send_again(self, lane: int, epoch: int) -> None:
-        """Send the messages of a stream again that are not acknowledged; at most once in AGAIN_EVERY seconds."""
-        if not self._wanted_again:
-            due = max(0.0, self._sent_again + AGAIN_EVERY - self._loop.time())
-            self._loop.call_later(due, self._send_again)
-        if len(self._wanted_again) < MAX_STREAMS:
-            self._wanted_again.add((lane, epoch))
-
-    def _send_again(self) -> None:
-        self._sent_again = self._loop.time()
-        for lane, epoch in self._wanted_again:
-            self._sender.again(lane, epoch)
-        self._wanted_again.clear()
-        self.flush()
 
     def _serve(self, request: Request, scope: str) -> None:
         realtime = self._realtime

@@ -241,7 +241,7 @@ class Peer:
 
     def send_again(self, lane: int, epoch: int) -> None:
         """Send a stream again: the peer has left some of it with us."""
-        self.exchange.send_again(lane, epoch)
+        self.exchange.rewinds.ask(lane, epoch)
 
     def frame_received(self, link: Link, frame: Frame) -> None:
         """Take a frame that came in over ``link``, whether that is in use or not."""

@@ -27,6 +27,7 @@ from mmplatform.codec import encode, pack, unpack
 from mmplatform.directory import own_record
 from mmplatform.message import DELIVERED, Delivery
 from mmplatform.messaging.api import API, ProtocolHandler, raw
+from mmplatform.messaging.dispatch import OnReply
 from mmplatform.messaging.results import HoldCount, Result
 from mmplatform.plugins.signalling import SignallingTransport
 from mmplatform.storage.memory import MemoryStorage
@@ -168,13 +169,24 @@ class Squeezed:
         return self._handler.on_message(scope, topic, sender, zlib.decompress(payload), finished)
 
     def on_request(self, scope: str, topic: str, sender: str, payload: bytes, finished: Any) -> Any:
-        def answer(reply: Any) -> Any:
-            return zlib.compress(reply) if isinstance(reply, bytes) else reply
+        reply = self._handler.on_request(scope, topic, sender, zlib.decompress(payload), SqueezedReply(finished))
+        return squeezed(reply)
 
-        reply = self._handler.on_request(
-            scope, topic, sender, zlib.decompress(payload), lambda reply: finished(answer(reply))
-        )
-        return answer(reply)
+
+class SqueezedReply:
+    def __init__(self, finished: OnReply) -> None:
+        self._finished, self.message = finished, finished.message
+
+    def __call__(self, reply: bytes | Result) -> None:
+        self._finished(squeezed(reply))
+
+    @property
+    def wanted(self) -> bool:
+        return self._finished.wanted
+
+
+def squeezed(reply: Any) -> Any:
+    return zlib.compress(reply) if isinstance(reply, bytes) else reply
 
 
 async def test_apis_can_stand_on_layers() -> None:

@@ -278,6 +278,7 @@ class Endpoint:
         self.staged, self.staged_ends = [], {}
         for stream, kept, ack in self.receiver.checkpoint():
             self.disk.handled[stream.lane, stream.epoch] = kept
+            self.receiver.saved([stream])
             self.note_ack(ack)
 
     def _tell_ends(self) -> None:

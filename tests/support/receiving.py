@@ -45,7 +45,8 @@ class ReceivingNode:
         return taken
 
     def ack(self) -> Ack:
-        ((_, _, ack),) = self.receiver.checkpoint()
+        ((stream, _, ack),) = self.receiver.checkpoint()
+        self.receiver.saved([stream])
         return ack
 
     def restarted(self) -> "ReceivingNode":

@@ -20,7 +20,7 @@ PAUSE: Final = 0.1  # seconds until the next look, when there are no descriptors
 MINUTE: Final = 60.0  # seconds between two lines about it
 SHORT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
-log = logging.getLogger("mm_transports")
+log = logging.getLogger("mm_transports.accepting")
 
 
 class Acceptor:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mmplatform.accounts import Account
 from mmplatform.codec import encode
-from mmplatform.delivery import receiver as module
+from mmplatform.delivery import incoming_stream
 from mmplatform.delivery.incoming_stream import Stream
 from mmplatform.delivery.receiver import MAX_STREAMS, PARTIAL_EVERY, Receiver
 from mmplatform.delivery.wire import (
@@ -188,7 +188,7 @@ def test_the_resume_state_always_fits_a_handshake(node: ReceivingNode) -> None:
             node.take(batch(*range(1, 300), lane=lane, epoch=2**53 - 1 - epoch, base=1), NOW + epoch)
             for seq in range(2, 300, 2):
                 node.stream.finish(seq, (End.FAILED, "é" * 200) if seq < 2 * epoch else TAKEN)
-    node.receiver.checkpoint()
+    node.receiver.saved([stream for stream, _, _ in node.receiver.checkpoint()])
     acks = node.receiver.acks()
     assert acks
     data = encode_packet(Resumption(2**53 - 1, 2**53 - 1, acks))
@@ -200,7 +200,7 @@ def test_a_stream_with_many_outcomes_is_told_once_the_link_is_up(node: Receiving
     node.take(batch(*range(1, 100)))
     for seq in range(1, 100):
         node.finish(seq, ending=(End.FAILED, f"reason {seq}"))
-    node.receiver.checkpoint()
+    node.receiver.saved([stream for stream, _, _ in node.receiver.checkpoint()])
     assert node.receiver.acks() == []
     node.receiver.retell()
     assert [len(ack.outcomes) for ack in node.receiver.reminders()] == [99]
@@ -333,7 +333,7 @@ def test_the_window_is_kept(node: ReceivingNode) -> None:
 
 
 def test_bytes_before_their_turn_are_bounded(node: ReceivingNode, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_FRAME", 1000)
+    monkeypatch.setattr(incoming_stream, "MAX_FRAME", 1000)
     room = 2 * WINDOW_BYTES + 1000
     chunk = bytes(100_000)
     assert refused(node, Batch(2, EPOCH, 1, [record(seq, chunk) for seq in range(2, 200)], [])) == "window"
@@ -398,6 +398,7 @@ def test_no_batch_breaks_the_machine(batches: list[Batch], seed: int) -> None:
             stream, seq = open_.pop(draw.randrange(len(open_)))
             stream.finish(seq, draw.choice([TAKEN, BUSY]))
         for stream, kept, ack in node.receiver.checkpoint():
+            node.receiver.saved([stream])
             assert ack.upto < stream.next
             assert all(ack.upto < low <= high for low, high in ack.ranges)
             again = Receiver(Account(1))

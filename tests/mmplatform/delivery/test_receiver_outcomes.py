@@ -67,3 +67,17 @@ def test_the_ends_of_a_run_that_was_kept_are_noted_in_one_step(node: ReceivingNo
     assert node.receiver.amend(2, EPOCH, 1, 9, *TAKEN)
     node.receiver.retell()
     assert [(low, high) for low, high, *_ in node.ack().outcomes] == [(3, 4), (5, 5), (6, 7), (10, 10)]
+
+
+def test_what_is_being_written_is_not_acknowledged_before_it_is_there(node: ReceivingNode) -> None:
+    """A repetition that comes meanwhile is answered by the acknowledgement that waits for the disk."""
+    node.take(batch(1, 2))
+    node.finish(1, ending=BUSY)
+    ((stream, _, ack),) = node.receiver.checkpoint()
+    node.take(batch(1))
+    assert node.receiver.reminders() == []
+    assert node.receiver.acks() == []
+    node.receiver.saved([stream])
+    assert ack.outcomes == [(1, 1, End.REFUSED, "busy")]
+    node.take(batch(1))
+    assert [again.upto for again in node.receiver.reminders()] == [1]
