@@ -166,11 +166,12 @@ class Link:
         session = self._session
         if session is None or self.error is not None:
             return
+        before = self.bytes_out
         for data in encodings(packet, self._room):
             self.bytes_out += len(data)
-            if self._logged:
-                self._log_frame("out", type(packet).__name__, len(data))
             self.connection.write(session.seal(data))
+        if self._logged:
+            self._log_frame("out", type(packet).__name__, self.bytes_out - before)
 
     def keep(self, seconds: float) -> None:
         """Ask the peer whether it is there after ``seconds`` of silence, from now on."""

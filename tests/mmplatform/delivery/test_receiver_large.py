@@ -35,7 +35,8 @@ class Sparing:
         return caught.value.reason
 
     def acknowledged(self) -> tuple[int, list[tuple[int, int, End, str]]]:
-        ((_, _, ack),) = self.receiver.checkpoint()
+        ((stream, _, ack),) = self.receiver.checkpoint()
+        self.receiver.saved([stream])
         return ack.upto, ack.outcomes
 
 
