@@ -69,7 +69,6 @@ class EventEnd(Finished):
 
     durable = False
     bounded = False
-    wanted = True
 
     def __init__(self, held: HoldCount, size: int, make: Callable[[], Message]) -> None:
         self._held, self._size, self._make = held, size, make
@@ -78,6 +77,11 @@ class EventEnd(Finished):
     def __call__(self, result: Result) -> None:
         """Free what the message held."""
         self._held.free(self._size)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the message is still to be handled: always."""
+        return True
 
     def message(self) -> Message:
         """Make the message for one handler."""
@@ -88,7 +92,11 @@ class LocalEnd(Finished):
     """The end of a message whose sender waits in this process."""
 
     bounded = True
-    wanted = True
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the sender still waits: as long as this process runs."""
+        return True
 
     @abstractmethod
     def stop(self) -> None:

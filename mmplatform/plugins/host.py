@@ -33,7 +33,7 @@ class PluginHost(Protocol):
     def failed(self, error: Exception, topic: str = "") -> None:
         """Report an error: listeners of the ``error`` event hear it, else the log does."""
 
-    def reach(self, peer: SignId) -> Reach:
+    def reach(self, peer: SignId, /) -> Reach:
         """Return where ``peer`` may make us go. Whoever connects, or sends, to an address that a peer named asks
         :meth:`Reach.names` before the host is looked up, and :meth:`Reach.admits` for the address that was found."""
         ...
