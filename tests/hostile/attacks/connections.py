@@ -158,7 +158,7 @@ async def byte_by_byte(it: Attack) -> None:
     await it.several(one, 100)
 
 
-@attack()
+@attack(quick=False)
 async def large_records(it: Attack) -> None:
     """Fresh keys with the largest record there can be."""
     addresses = [f"tcp://203.0.113.{n}:4000/{'x' * 220}" for n in range(16)]

@@ -42,7 +42,7 @@ async def small_list_bombs(it: Attack) -> None:
     await it.flood(lambda link: link.seal(frame(events=[Event("chat", "ms", payload)])))
 
 
-@attack()
+@attack(quick=False)
 async def map_bomb(it: Attack) -> None:
     """Payloads of maps of maps, and of maps with keys that collide in no way but number."""
     nested = b"\xdd" + (10**6).to_bytes(4) + b"\x81\x00\x80" * 10**6
@@ -72,7 +72,7 @@ async def claimed_lengths(it: Attack) -> None:
     await it.flood(make)
 
 
-@attack()
+@attack(quick=False)
 async def bad_packets(it: Attack) -> None:
     """Well sealed noise: each link ends with the first packet, and the next one comes."""
     chance = random.Random(1)

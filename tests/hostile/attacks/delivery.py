@@ -70,7 +70,7 @@ async def closes(it: Attack) -> None:
     await it.several(once, 8)
 
 
-@attack()
+@attack(quick=False)
 async def empty_frames(it: Attack) -> None:
     """Frames with nothing in them."""
     await small(it, frame(now=1))

@@ -9,14 +9,14 @@ from tests.hostile.raw_link import RawLink, frame
 from tests.hostile.registry import attack
 
 
-@attack(friend=True)
+@attack(friend=True, quick=False)
 async def friend_floods_messages(it: Attack) -> None:
     """Durable messages as fast as they are taken."""
     await it.go()
     await it.flood(messages("chat", b"\xc0", 200), FRIEND)
 
 
-@attack(friend=True)
+@attack(friend=True, quick=False)
 async def friend_sends_a_big_frame(it: Attack) -> None:
     """One frame in parts with half a million tiny messages."""
     batches = [

@@ -50,7 +50,7 @@ async def requests_to_hanging(it: Attack) -> None:
     await it.flood(requests("hang", BLOB, 4))
 
 
-@attack()
+@attack(quick=False)
 async def messages_to_hanging(it: Attack) -> None:
     """Large durable messages to a handler that never ends."""
     await it.go()
@@ -106,7 +106,7 @@ async def unconfirmed_replies(it: Attack) -> None:
     await it.several(one_key, 10)
 
 
-@attack()
+@attack(quick=False)
 async def unread_replies(it: Attack) -> None:
     """Asks for large replies and reads none of them."""
     await it.go()
@@ -146,7 +146,7 @@ async def unhandled(it: Attack) -> None:
     await it.flood(messages("nobody", blob(1000), 50))
 
 
-@attack()
+@attack(quick=False)
 async def small_messages(it: Attack) -> None:
     """Tiny durable messages that are handled at once, each of which is noted on disk."""
     await it.go()

@@ -47,7 +47,7 @@ async def relay_links_to_nobody(it: Attack) -> None:
     await pour(it, b"".join(made))
 
 
-@attack(RELAY)
+@attack(RELAY, quick=False)
 async def relay_links_by_way_of_nowhere(it: Attack) -> None:
     """Opens links by way of thousands of relays whose names nobody knows."""
     await pour(it, said(*(Open(os.urandom(32), n, b"", f"relay+wss://h{n}.invalid/{fresh()}") for n in range(2000))))
@@ -71,7 +71,7 @@ async def relay_notes_nothing(it: Attack) -> None:
     await pour(it, said(*(Noted(n) for n in range(4000))))
 
 
-@attack(RELAY)
+@attack(RELAY, quick=False)
 async def relay_takes_nothing(it: Attack) -> None:
     """Says thousands of times to have taken thousands of letters that there are not."""
     await pour(it, said(*[Taken(list(range(4000)))] * 20))

@@ -138,7 +138,7 @@ async def relay_same_key_flood(it: Attack) -> None:
     await it.several(one, 8)
 
 
-@attack(RELAY)
+@attack(RELAY, quick=False)
 async def relay_signed_in_crowd(it: Attack) -> None:
     """Stays signed in with as many keys as there can be."""
     await it.go()
@@ -153,7 +153,7 @@ async def relay_signed_in_crowd(it: Attack) -> None:
     await it.several(one, 1000)
 
 
-@attack(RELAY)
+@attack(RELAY, quick=False)
 async def relay_page_flood(it: Attack) -> None:
     """Asks for pages, on a connection each."""
     await it.go()

@@ -59,7 +59,7 @@ async def friend_request_repeated(it: Attack) -> None:
         await it.within(link.put(make))
 
 
-@attack()
+@attack(quick=False)
 async def false_receipts(it: Attack) -> None:
     """Receipts for thousands of messages that it was never sent."""
     ends = [(n % 4, n, n * 7, End.DELIVERED, "\x1b[2J" * 4) for n in range(4000)]
@@ -83,7 +83,7 @@ async def signals(it: Attack) -> None:
     await it.flood(lambda link: link.seal(frame(events=made)))
 
 
-@attack()
+@attack(quick=False)
 async def offers(it: Attack) -> None:
     """Offers of direct links, each with an attempt of its own, by several keys."""
     [body, *_] = [case["body"] for case in json.loads(VECTORS.read_text())["signals"] if case["kind"] == OFFER]

@@ -74,7 +74,7 @@ async def outcomes_on_disk(it: Attack) -> None:
         await it.pause(0.004)
 
 
-@attack()
+@attack(quick=False)
 async def streams_on_disk(it: Attack) -> None:
     """A few keys leave thousands of endings in each of many streams: rows that a later start would read."""
     await it.go()
@@ -136,7 +136,7 @@ async def pieces(it: Attack) -> None:
     await it.flood(make)
 
 
-@attack()
+@attack(quick=False)
 async def half_frames(it: Attack) -> None:
     """Frames in parts on many links, none of which is ever whole."""
     await it.go()
