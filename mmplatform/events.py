@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pyee.base import EventEmitter
 
-from mmplatform.logs import log_failure
+from mmplatform.logs import LineLimit, log_failure
 from mmplatform.text import escaped
 
 NAMES: Final = ("ready", "connection", "disconnected", "path", "message", "asking", "error")
@@ -27,6 +27,7 @@ class Events:
         self.watched = False
         self._listeners = EventEmitter()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._failures = LineLimit(log)  # a peer can make a handler fail as often as it likes
 
     def add(self, event: str, handler: Callable[..., Any]) -> None:
         """Call ``handler``, which may be async, for every ``event``. Raises ValueError for an unknown event."""
@@ -56,7 +57,7 @@ class Events:
                 log.error("%s", escaped(told))
             elif is_repeated(error):
                 log.debug("handler of %s failed again: %s", escaped(topic), escaped(told))
-            else:
+            elif self._failures.allows(topic, "failures of handlers"):
                 log_failure(log, f"handler of {topic}: {escaped(told)}", error)
 
     def spawn(self, coroutine: Any) -> None:
@@ -67,6 +68,7 @@ class Events:
 
     async def close(self) -> None:
         """Cancel the async listeners that still run."""
+        self._failures.close()
         tasks = self._tasks - {asyncio.current_task()}
         for task in tasks:
             task.cancel()

@@ -9,6 +9,7 @@ import logging
 import traceback
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 from mmplatform.text import escaped, printable
@@ -104,19 +105,23 @@ class LineLimit:
             **fields: attributes of the record: ``link``, ``peer``.
 
         """
-        if not self._log.isEnabledFor(logging.INFO):
-            return
+        if self._log.isEnabledFor(logging.INFO):
+            level = logging.INFO if self.allows(subject, kind) else logging.DEBUG
+            self._log.log(level, text, *values, extra=fields, stacklevel=2)
+
+    def allows(self, subject: str, kind: str) -> bool:
+        """Count a line about ``subject``, and whether it may be written; see :meth:`info`."""
         if subject not in self._said and len(self._said) >= SUBJECTS:
             subject = ""
         self._said[subject] += 1
-        level = logging.INFO
-        if self._said[subject] > self._lines:
-            level = logging.DEBUG
-            told_apart = kind in self._left_out or len(self._left_out) < KINDS
-            self._left_out[kind if told_apart else "others"] += 1
-        self._log.log(level, text, *values, extra=fields, stacklevel=2)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(MINUTE, self.close)
+            with suppress(RuntimeError):  # where no loop runs, lines are counted until the end
+                self._timer = asyncio.get_running_loop().call_later(MINUTE, self.close)
+        if self._said[subject] <= self._lines:
+            return True
+        told_apart = kind in self._left_out or len(self._left_out) < KINDS
+        self._left_out[kind if told_apart else "others"] += 1
+        return False
 
     def close(self) -> None:
         """End the minute: say what was left out, and begin anew with the next line."""

@@ -23,7 +23,7 @@ from mmplatform.session.handshake import Initiator, Responder
 from mmplatform.text import escaped
 
 MAX_UNPROVEN: Final = 256  # connections whose other end has not yet proved who it is
-MAX_STRANGERS: Final = 4096  # connections of strangers that have, and at most half of the file descriptors
+MAX_STRANGERS: Final = 2048  # connections of strangers that have, and at most half of the file descriptors
 MIN_SHARE: Final = 64  # of them one network has an eighth, or as many as these; all who use one relay have half
 RESERVE: Final = 128  # file descriptors, or a quarter, for everything else: strangers give way before they are taken
 DESCRIPTORS: Final = 1024  # of a process, until the node starts and has asked
@@ -147,6 +147,8 @@ class LinkFactory:
     def link_ready(self, link: Link, peer: NodeInfo, resume: bytes) -> None:
         owner = self._peer_of(peer, link)
         link.known = owner.known
+        if link.known:
+            link.worked = 0.0
         owner.link_ready(link, resume)
         link.owner = _Owned(owner, self)
         link.account.move(self._accounts.of(peer.sign_id, link.network, link.known))

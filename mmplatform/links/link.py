@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import Final, Protocol
 
 from mmplatform.accounts import NO_LIMIT, Account, network_of
@@ -114,7 +115,7 @@ class Link:
         self.bytes_in = self.bytes_out = self.frames_in = 0
         self.known = False
         self.held_up = False  # whether nothing is read, as handlers have enough to do for the peer
-        self.worked = 0.0  # of the scheduler
+        self.worked = inf  # of the scheduler: who comes anew waits behind those who are here
         self._scheduler = scheduler
         self._put_by: deque[bytes | Frame] = deque()  # what came and is still to be worked on
         self._put_by_bytes = 0
@@ -147,8 +148,7 @@ class Link:
 
     @property
     def min_rtt(self) -> float:
-        """The shortest of the latest round trips, in seconds: the path's own time, without that of queues; 0 when not
-        measured."""
+        """The shortest of the latest round trips, in seconds, without the time of queues; 0 when not measured."""
         return min(self.rtts, default=0.0)
 
     @property
@@ -158,7 +158,7 @@ class Link:
 
     @property
     def largest(self) -> int:
-        """Bytes that one message may take of a frame; larger durable messages travel in pieces."""
+        """Bytes that one message may take of a frame: larger ones travel in pieces."""
         return self._room // 2
 
     def send(self, packet: Frame | Ping | Pong | Close | Again) -> None:

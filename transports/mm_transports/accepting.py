@@ -1,7 +1,8 @@
 """Accepts connections, also while the process is short of file descriptors.
 
 Then asyncio's own server writes a hundred tracebacks a second, and uvloop's cuts off whoever comes. Here newcomers wait
-in the queue of the system until there are descriptors again, and one line a minute says why.
+in the queue of the system until there are descriptors again, and one line a minute says why. They wait there, too, when
+they come faster than a node can take them in beside its other work.
 """
 
 import asyncio
@@ -15,7 +16,9 @@ from typing import Any, Final
 from mm_transports import resolving
 
 QUEUE: Final = 512  # connections that the system holds until they are accepted
-AT_ONCE: Final = 32  # connections accepted in one turn of the loop
+AT_ONCE: Final = 4  # connections accepted in one turn of the loop: each is work of a millisecond or two
+RATE: Final = 200  # connections accepted in a second, after BURST at once; more wait in the queue of the system
+BURST: Final = 100
 PAUSE: Final = 0.1  # seconds until the next look, when there are no descriptors
 MINUTE: Final = 60.0  # seconds between two lines about it
 SHORT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -33,6 +36,7 @@ class Acceptor:
         self._resting: dict[socket.socket, asyncio.TimerHandle] = {}
         self._opening: set[asyncio.Task[None]] = set()
         self._said = -MINUTE
+        self._allowed, self._at = float(BURST), self._loop.time()
 
     @property
     def names(self) -> list[tuple[str, int]]:
@@ -67,7 +71,12 @@ class Acceptor:
             sock.close()
 
     def _accept(self, sock: socket.socket) -> None:
-        for _ in range(AT_ONCE):
+        now = self._loop.time()
+        self._allowed, self._at = min(BURST, self._allowed + (now - self._at) * RATE), now
+        if self._allowed < 1:
+            self._wait(sock, AT_ONCE / RATE)
+            return
+        for _ in range(min(AT_ONCE, int(self._allowed))):
             try:
                 connection, _ = sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -77,18 +86,22 @@ class Acceptor:
                     raise
                 self._rest(sock, error)
                 return
+            self._allowed -= 1
             connection.setblocking(False)
             self._spawn(self._open(connection))
 
     def _rest(self, sock: socket.socket, error: OSError) -> None:
         """Accept nobody for a moment, and say why, once a minute."""
-        self._loop.remove_reader(sock)
-        self._resting[sock] = self._loop.call_later(PAUSE, self._go_on, sock)
+        self._wait(sock, PAUSE)
         if self._loop.time() - self._said >= MINUTE:
             self._said = self._loop.time()
             limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
             text = "out of file descriptors: %s, of %d; nobody can connect, raise the limit (ulimit -n)"
             log.warning(text, error.strerror, limit)
+
+    def _wait(self, sock: socket.socket, seconds: float) -> None:
+        self._loop.remove_reader(sock)
+        self._resting[sock] = self._loop.call_later(seconds, self._go_on, sock)
 
     def _go_on(self, sock: socket.socket) -> None:
         del self._resting[sock]

@@ -387,7 +387,7 @@ def test_no_batch_breaks_the_machine(batches: list[Batch], seed: int) -> None:
         try:
             stream, ready = node.receiver.accept(each, NOW)
         except ProtocolError as error:
-            assert error.reason in ("window", "bad-piece", "bad-packet", "overloaded")  # noqa: PT017
+            assert error.reason in ("window", "bad-piece", "bad-packet", "overloaded", "too-large")  # noqa: PT017
         else:
             seen = handed.setdefault((stream.lane, stream.epoch), [0])
             for one in ready:
