@@ -47,7 +47,6 @@ STEP: Final = 256  # items of a stranger's frame that are worked on at a time
 STEP_KNOWN: Final = 2048  # the same of a friend's or device's
 PUT_BY: Final = 1024 * 1024  # bytes of a stranger's frames that wait here, when the connection cannot pause
 PUT_BY_KNOWN: Final = 32 * 1024 * 1024  # the same of a friend or device
-
 OVERLOADED: Final = "overloaded"  # why a link is closed: there is no room for what its peer has us hold
 
 log = logging.getLogger("mmplatform.links")
@@ -153,7 +152,7 @@ class Link:
 
     @property
     def scheme(self) -> str:
-        """The scheme of the connection's address, which names the transport."""
+        """The scheme of the address, which names the transport."""
         return self.connection.address.partition(":")[0]
 
     @property
