@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from mm_transports import accepting
 from mm_transports.tcp import TCP, parse_address
 from mm_transports.testing import Scene
 from tests.support.waiting import until
@@ -72,3 +73,29 @@ async def test_a_closed_acceptor_does_not_go_on(monkeypatch: pytest.MonkeyPatch)
     assert not acceptor._resting
     assert acceptor.names == []
     writer.close()
+
+
+async def test_who_comes_by_the_hundred_waits_in_the_queue_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accepting, "BURST", 3)
+    monkeypatch.setattr(accepting, "RATE", 40)
+    host = Scene(TCP(), "tcp://127.0.0.1:0")
+    await host.listen()
+    accepted: list[float] = []
+    accept, now = socket.socket.accept, asyncio.get_running_loop().time
+
+    def counted(listening: socket.socket) -> tuple[socket.socket, object]:
+        connection = accept(listening)
+        accepted.append(now())
+        return connection
+
+    monkeypatch.setattr(socket.socket, "accept", counted)
+    begun = now()
+    writers = [(await asyncio.open_connection(*parse_address(host.address)))[1] for _ in range(12)]
+    ends = [await asyncio.wait_for(host.came.get(), 10) for _ in writers]
+    for writer in writers:
+        writer.close()
+    for end in ends:
+        await end.gone.wait()
+    assert len(accepted) == 12
+    assert all(number <= 3 + 40 * (at - begun) + 1 for number, at in enumerate(accepted, 1)), "paced"
+    await host.transport.close()

@@ -1,6 +1,7 @@
 """Who causes little work is served before who causes much, in virtual time; a clock that the test moves."""
 
 import asyncio
+from math import inf
 
 from mmplatform.links.scheduler import STEPS, TURN, TURN_KNOWN, Scheduler
 from tests.support.waiting import until
@@ -95,3 +96,18 @@ async def test_a_friend_has_four_times_the_share_of_a_stranger() -> None:
     scheduler.wait(Busy(clock, log, "friend", 100_000, 0.01, known=True))
     await until(lambda: len(log) >= 200)
     assert 35 <= log[:200].count("stranger") <= 45
+
+
+async def test_who_comes_anew_waits_behind_those_who_are_here() -> None:
+    """Else fresh links would be served first, and whoever makes them by the hundred would be served alone."""
+    clock, log = Clock(), list[str]()
+    scheduler = Scheduler(clock)
+    old = Busy(clock, log, "here", 1, 0.001)
+    scheduler.charge(old, 0.02)
+    for number in range(50):
+        fresh = Busy(clock, log, f"fresh {number}", 1, 0.001)
+        fresh.worked = inf
+        scheduler.wait(fresh)
+    scheduler.wait(old)
+    await until(lambda: len(log) == 51)
+    assert log[0] == "here"
