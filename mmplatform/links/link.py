@@ -47,6 +47,7 @@ STEP: Final = 256  # items of a stranger's frame that are worked on at a time
 STEP_KNOWN: Final = 2048  # the same of a friend's or device's
 PUT_BY: Final = 1024 * 1024  # bytes of a stranger's frames that wait here, when the connection cannot pause
 PUT_BY_KNOWN: Final = 32 * 1024 * 1024  # the same of a friend or device
+TOO_SLOW: Final = "the handshake took too long"  # why a connection is cut
 OVERLOADED: Final = "overloaded"  # why a link is closed: there is no room for what its peer has us hold
 
 log = logging.getLogger("mmplatform.links")
@@ -136,7 +137,7 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self.opened = self._loop.time()
         self._asked = self.opened if self.dialled else 0.0  # when our last frame of the handshake went out
-        self._timer = self._loop.call_later(HANDSHAKE_TIMEOUT, self._too_slow)
+        self._timer = self._loop.call_later(HANDSHAKE_TIMEOUT, self._end, RemoteError(TOO_SLOW), True)
         if isinstance(machine, Initiator):
             self._shake(machine.hello())
 
@@ -221,11 +222,8 @@ class Link:
         """Work on the first of what was put by; return whether there is more. The scheduler calls it."""
         if self._put_by and not self.held_up:
             first = self._put_by.popleft()
-            if isinstance(first, bytes):
-                self._put_by_bytes -= len(first)
-                self._take(memoryview(first))
-            else:
-                self._frame(first)
+            self._put_by_bytes -= len(first) if isinstance(first, bytes) else 0
+            self._take(first)
         self._waits = bool(self._put_by) and not self.held_up
         if self._ended is not None and not self._put_by:
             self._lost(*self._ended)
@@ -292,14 +290,19 @@ class Link:
             self.connection.pause_reading()
             self._scheduler.wait(self)
 
-    def _take(self, frame: memoryview) -> None:
+    def _take(self, frame: memoryview | bytes | Frame) -> None:
         try:
-            if self._session is not None:
+            if isinstance(frame, Frame):
+                self._frame(frame)
+            elif self._session is not None:
                 self._packet(self._session.open(frame))
             elif self.error is None:
                 self._handshake(bytes(frame))
         except ProtocolError as error:
             self._violated(error)
+        except Exception:
+            self._end(RemoteError("a frame could not be handled here"), at_once=True)
+            raise
 
     def _lost(self, error: Exception | None) -> None:
         self._end(error or RemoteError("closed by the peer"))
@@ -412,9 +415,6 @@ class Link:
             else:
                 self._timer = self._loop.call_later(YIELD if yielding else LINGER, self.connection.abort)
                 self.connection.close()
-
-    def _too_slow(self) -> None:
-        self._end(RemoteError("the handshake took too long"), at_once=True)
 
     def _tick(self) -> None:
         """Answer silence by a question, then by the end. This is the one timer of a link."""

@@ -72,12 +72,14 @@ class Scheduler:
         """Begin a turn of the loop with some of what waits."""
         self._armed = False
         self._spent = 0.0
-        while self._waiting and self._spent < STEPS:
-            self._now, _, worker = heappop(self._waiting)
-            begun = self.clock()
-            more = worker.work()
-            self.charge(worker, self.clock() - begun)
-            if more:
-                heappush(self._waiting, (worker.worked, next(self._numbers), worker))
-        if self._waiting and not self._armed:
-            self._arm()
+        try:
+            while self._waiting and self._spent < STEPS:
+                self._now, _, worker = heappop(self._waiting)
+                begun = self.clock()
+                more = worker.work()
+                self.charge(worker, self.clock() - begun)
+                if more:
+                    heappush(self._waiting, (worker.worked, next(self._numbers), worker))
+        finally:  # an error of one is told by the loop, and the others go on
+            if self._waiting and not self._armed:
+                self._arm()

@@ -455,3 +455,19 @@ async def test_a_large_frame_with_many_items_ends_the_link_before_it_is_decoded(
     await pair.both_lost()
     assert isinstance(pair.bob.link.error, ProtocolError)
     assert (pair.bob.link.error.reason, pair.bob.frames) == ("bad-packet", [])
+
+
+async def test_a_violation_in_a_later_step_ends_the_link_with_its_reason(pair: Pair) -> None:
+    await pair.both_ready()
+    received = pair.bob.frame_received
+
+    def frame_received(link: Link, frame: Frame) -> None:
+        received(link, frame)
+        if len(pair.bob.frames) == 3:
+            raise ProtocolError("window", "too many")
+
+    pair.bob.frame_received = frame_received  # type: ignore[method-assign]
+    pair.alice.link.send(frame_of(*[b"x"] * (5 * STEP)))
+    await pair.both_lost()
+    assert "window" in str(pair.alice.link.error)
+    assert len(pair.bob.frames) == 3

@@ -111,3 +111,15 @@ async def test_who_comes_anew_waits_behind_those_who_are_here() -> None:
     scheduler.wait(old)
     await until(lambda: len(log) == 51)
     assert log[0] == "here"
+
+
+async def test_an_error_of_one_is_told_and_the_others_are_served() -> None:
+    clock, log, told = Clock(), list[str](), list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
+    scheduler = Scheduler(clock)
+    broken = Busy(clock, log, "broken", 1, 0.001)
+    broken.left = "no number"  # type: ignore[assignment]
+    scheduler.wait(broken)
+    scheduler.wait(Busy(clock, log, "other", 1, 0.001))
+    await until(lambda: "other" in log)
+    assert [type(error) for error in told] == [TypeError]
