@@ -44,8 +44,8 @@ class ListenerLimits:
     """
 
     upgrading: int = 1024
-    half_sent: int = 128 * 1024 * 1024
-    half_sent_address: int = 16 * 1024 * 1024
+    half_sent: int = 32 * 1024 * 1024
+    half_sent_address: int = 8 * 1024 * 1024
 
 
 LIMITS: Final = ListenerLimits()
@@ -157,6 +157,7 @@ class _Served(WebSocket):
         self._entrance.half_sent.forget(self, self.ip)
         self._entrance.arrivals.remove(self)
         super().connection_lost(exc)
+        self._protocol.drop()
 
     def _proceed(self) -> None:
         """Handle what has come; what there is no time for waits behind what others have said."""

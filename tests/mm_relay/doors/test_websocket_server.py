@@ -1,6 +1,7 @@
 """What strangers do to the port of a relay: floods of frames, silence, half a message. Others notice nothing of it."""
 
 import asyncio
+import gc
 import ssl
 import subprocess
 from collections import Counter
@@ -19,6 +20,7 @@ from tests.support.websocket_ends import UPGRADE, End, Host, closed, dial, hosti
 
 EMPTY = b"\x82\x80mask"  # a message without bytes
 PING = b"\x89\x80mask"
+HALF_FRAGMENT = b"\x02\xfe" + (60_000).to_bytes(2) + b"mask" + bytes(60_000)  # the first of a message
 HALF = b"\x82\xff" + (1_000_000).to_bytes(8) + b"mask"  # the beginning of a large one
 
 
@@ -226,3 +228,26 @@ async def test_who_holds_half_a_message_is_cut_and_not_who_sends_the_next() -> N
         assert await is_cut(holding)
         second.write(bytes(600_000))
         assert len(await ends[1].heard()) == 1_000_000
+
+
+async def test_a_connection_that_is_cut_leaves_nothing_of_its_half_message() -> None:
+    """It and its parser refer to each other, and would keep megabytes until the collector comes."""
+    gc.disable()
+    try:
+        async with hosting() as host, stranger(host, UPGRADE + "\r\n") as (_, writer):
+            end = await host.end()
+            held = end.socket
+            writer.write(HALF_FRAGMENT + HALF + bytes(100_000))
+            await until(lambda: len(held._protocol.reader.buffer) >= 100_000)
+            held.abort("too much is half sent")
+            await end.lost()
+            await settled()
+            assert (len(held._partial), len(held._protocol.reader.buffer)) == (0, 0)
+    finally:
+        gc.enable()
+
+
+def test_an_address_holds_eight_megabytes_of_half_messages() -> None:
+    limits = ListenerLimits()
+    assert limits.half_sent_address <= 8 * 1024 * 1024
+    assert limits.half_sent <= 32 * 1024 * 1024

@@ -153,6 +153,8 @@ class WebSocket(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._protocol.receive_eof()
+        # The connection and its owner refer to each other, and stay until the collector comes: not what they hold.
+        self._partial, self.counted = bytearray(), _nobody
         owner, self._owner = self._owner, None
         if owner is not None:
             owner.connection_lost(self._reason(exc))
