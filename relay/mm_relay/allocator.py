@@ -10,6 +10,7 @@ from typing import Final
 
 LARGE: Final = 64 * 1024  # bytes above which a block is mapped by itself: large frames and mail, not what is passed on
 _MMAP_THRESHOLD: Final = -3  # M_MMAP_THRESHOLD of malloc.h
+_ARENA_MAX: Final = -8  # M_ARENA_MAX: what the thread of the store frees is for all
 
 log = logging.getLogger("mm_relay.allocator")
 
@@ -20,7 +21,7 @@ def give_back_large_blocks() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # another system, or another C library
         return False
-    done = bool(mallopt(_MMAP_THRESHOLD, LARGE))
+    done = bool(mallopt(_MMAP_THRESHOLD, LARGE) and mallopt(_ARENA_MAX, 1))
     if not done:
         log.debug("the C library does not let the size of large blocks be set")
     return done
