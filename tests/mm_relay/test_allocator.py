@@ -34,6 +34,8 @@ asyncio.run(main())
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the C library of Linux")
 def test_the_memory_of_a_flood_goes_back_to_the_system(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM, tmp_path / "data"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, tmp_path / "data"], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[-1]) < 16  # MiB of 80, of which 6 are still held

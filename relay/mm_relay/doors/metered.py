@@ -46,7 +46,7 @@ class MeteredProtocol(ServerProtocol):
         next(self.parser)
 
     def drop(self) -> None:
-        """Drop what has come and was not taken: the library and its parser refer to each other, and may stay a while."""
+        """Drop what has come and was not taken: this and its parser refer to each other, and may stay a while."""
         self.gate.buffer.clear()
         self.events.clear()
         self.parser.close()

@@ -70,12 +70,13 @@ class Flow:
     """All that one source says to one target, with the items that wait.
 
     ``uses``: references from ``flows`` and ``by_link``; at 0 no further item can arrive. ``chosen``: the source opened
-    a link over this flow, so it trusts the far side's statements about the target. ``place``: where the source is, or was
-    when it left.
+    a link over this flow, so it trusts the far side's statements about the target. ``place``: where the source is,
+    or was when it left.
     """
 
     __slots__ = (
-        "chosen", "deficit", "egress", "ingress", "items", "paused", "place", "resume_at", "size", "source", "target", "uses",
+        "chosen", "deficit", "egress", "ingress", "items", "paused", "place", "resume_at", "size", "source", "target",
+        "uses",
     )  # fmt: skip
 
     def __init__(self, source: bytes, target: bytes, ingress: Attachment, egress: Attachment) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mm_relay.config.settings import Config
 from mm_relay.doors import connections, websocket_server
 from mm_relay.doors.websocket_server import ListenerLimits
 from mm_transports.relay.websocket import WebSocket
@@ -167,6 +168,25 @@ async def test_a_silent_tls_handshake_gives_way_like_a_silent_request(tmp_path: 
         await settled()
         assert await gets_in(host, ssl=client)
         assert await is_cut(first)
+
+
+async def test_tls_begins_when_a_connection_says_something(tmp_path: Path) -> None:
+    """What TLS keeps of a silent connection is a hundred times its socket."""
+    server, client = contexts(tmp_path)
+    async with hosting(ssl=server) as host, stranger(host, ""), stranger(host, ""):
+        await settled()
+        assert [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "mm relay tls"] == []
+        assert await gets_in(host, ssl=client)
+
+
+async def test_a_silent_tls_connection_is_cut_in_time(tmp_path: Path) -> None:
+    server, _ = contexts(tmp_path)
+    async with hosting(ssl=server, upgrade_timeout=0.05) as host, stranger(host, "") as (reader, _):
+        assert await is_cut(reader)
+
+
+def test_who_has_proven_nothing_takes_less_than_half_of_the_usual_descriptors() -> None:
+    assert ListenerLimits().upgrading + Config().max_unproven <= 448
 
 
 async def test_what_comes_with_the_end_of_a_tls_handshake_is_not_lost(tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ class WebSocket(asyncio.Protocol):
 
     remote = ""  # where the other end is, for people and logs
     ip = ""
+    newcomer = False
+    """Whether the other end has yet to prove who it is; the server's end is handled behind all who have."""
     counted: Callable[[int], None]
     """Called with the size of each frame that is no whole message; an owner that limits rates sets it."""
 
