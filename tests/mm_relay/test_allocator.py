@@ -1,4 +1,4 @@
-"""A relay gives back the memory of a flood: measured in a process of its own, as what is freed depends on all before."""
+"""A relay gives back the memory of a flood: measured in a process of its own, as it depends on all before."""
 
 import subprocess
 import sys
