@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from mm_relay.access import Access
+from mm_relay.allocator import give_back_large_blocks
 from mm_relay.config import settings
 from mm_relay.config.parsing import SAME_PORT
 from mm_relay.config.settings import Config
@@ -109,6 +110,7 @@ class RelayServer(Server):
         }
 
     async def _start(self) -> dict[str, Any]:
+        give_back_large_blocks()
         config = self.config
         if config.tls_certificate is not None and config.tls_key is not None:
             self._certificate = Certificate(config.tls_certificate, config.tls_key)

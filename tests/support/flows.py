@@ -9,14 +9,14 @@ class FakeSession:
     address = ""
     full = True
 
-    def __init__(self, name: str, role: int = PEER) -> None:
+    def __init__(self, name: str, role: int = PEER, place: bytes = b"") -> None:
         self.key, self.role = key_of(name), role
-        self.place = b""
+        self.place = place
 
     def tell(self, item: object) -> None: ...
 
     def end(self, reason: str, retry: float = 0.0) -> None: ...
 
 
-def attachment(name: str, role: int = PEER, process: str = "") -> Attachment:
-    return Attachment(FakeSession(name, role), process)
+def attachment(name: str, role: int = PEER, process: str = "", place: bytes = b"") -> Attachment:
+    return Attachment(FakeSession(name, role, place), process)

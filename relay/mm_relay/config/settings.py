@@ -44,7 +44,7 @@ class Config:
     federate_deny: tuple[bytes, ...] = ()
     max_connections: int = 20_000
     max_connections_per_address: int = 256
-    max_unproven: int = 1_000
+    max_unproven: int = 256
     rate_bytes: int = 64 * MIB
     rate_items: int = 20_000
     rate_address_bytes: int = 128 * MIB

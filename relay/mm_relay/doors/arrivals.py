@@ -7,7 +7,8 @@ import ssl as tls
 from contextlib import suppress
 from typing import Protocol, cast
 
-from mm_relay.doors.limits import Unproven
+from mm_relay.doors.limits import Unproven, neighbourhood
+from mm_relay.doors.turns import LoopTurns
 
 
 class Arriving(Protocol):
@@ -44,13 +45,19 @@ class Arrivals:
 class TLSArrival(asyncio.Protocol):
     """A TCP connection during its TLS handshake, which counts and may give way like one that sends no request.
 
-    A listener with TLS says nothing of a connection before its handshake is over, so this is one without, and the
+    Nothing is done before it says something: what TLS keeps of a connection is a hundred times the socket. A listener
+    with TLS says nothing of a connection before its handshake is over, so this is one without, and the
     socket begins anew with TLS. (``start_tls`` would lose what came first: uvloop reads at once.)
     """
 
-    def __init__(self, served: asyncio.Protocol, context: tls.SSLContext, within: float, arrivals: Arrivals) -> None:
+    def __init__(
+        self, served: asyncio.Protocol, context: tls.SSLContext, within: float, arrivals: Arrivals, turns: LoopTurns
+    ) -> None:
         """Take a connection; ``served`` has it after the handshake, which has to be over ``within`` seconds."""
         self._served, self._context, self._within, self._arrivals = served, context, within, arrivals
+        self._turns, self._loop = turns, asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._ip = ""
         self._socket: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -60,25 +67,47 @@ class TLSArrival(asyncio.Protocol):
         if peer and given is not None:
             self._socket = socket.socket(fileno=os.dup(given.fileno()))
             self._socket.setblocking(False)
-            self._arrivals.add(self, peer[0])
-            self._task = asyncio.get_running_loop().create_task(self._shake_hands(self._socket), name="mm relay tls")
+            self._ip = peer[0]
+            self._arrivals.add(self, self._ip)
+            self._timer = self._loop.call_later(self._within, self.abort)
+            self._loop.add_reader(self._socket, self._speaks)
         made.abort()  # closes its own descriptor of the socket
 
     def abort(self, why: str = "") -> None:
         """Cut the connection off within its handshake."""
-        if self._socket is not None:
-            with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
         if self._task is not None:
             self._task.cancel()
+        elif self._socket is not None:
+            self._loop.remove_reader(self._socket)
+            self._socket.close()
+        self._end()
+
+    def _end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._socket = None
+        self._arrivals.remove(self)
+
+    def _speaks(self) -> None:
+        """Begin the handshake when its network has its turn."""
+        assert self._socket is not None
+        self._loop.remove_reader(self._socket)
+        self._turns.newcomer(neighbourhood(self._ip), self._begin)
+
+    def _begin(self) -> None:
+        if self._socket is not None:
+            self._task = self._loop.create_task(self._shake_hands(self._socket), name="mm relay tls")
 
     async def _shake_hands(self, given: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
         try:
-            await loop.connect_accepted_socket(
+            await self._loop.connect_accepted_socket(
                 lambda: self._served, given, ssl=self._context, ssl_handshake_timeout=self._within
             )
         except (OSError, RuntimeError):  # tls.SSLError and TimeoutError are OSErrors
-            self.abort()
+            given.close()
+        except asyncio.CancelledError:
+            with suppress(OSError):
+                given.shutdown(socket.SHUT_RDWR)
+            raise
         finally:
-            self._arrivals.remove(self)
+            self._end()

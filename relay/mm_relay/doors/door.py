@@ -155,7 +155,7 @@ class Door(ABC):
         self._weights = Weights()
         self._more = 0  # items that those of a message count as beyond one each
         self.meter = host.rates.meter(self.ip, self._loop.time())
-        socket.counted = self._count_frame
+        socket.counted, socket.newcomer = self._count_frame, True
         self._sign_in_timer = self._loop.call_later(host.sign_in_within, self.end, "sign in sooner")
         self._reading_timer: asyncio.TimerHandle | None = None
         host.opened(self)
@@ -200,7 +200,7 @@ class Door(ABC):
         self._sign_in_timer.cancel()
         self.key, self.role, self.address = key, role, address
         self.place = self.host.place(self.ip) if role == PEER else b""
-        self.signed_in = True
+        self.signed_in, self.socket.newcomer = True, False
         self.host.signed_in(self)
         self.greet()
         self.host.core.sign_in(self)

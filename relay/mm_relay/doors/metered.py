@@ -45,6 +45,12 @@ class MeteredProtocol(ServerProtocol):
         self.gate.waits, self.gate.open = False, True
         next(self.parser)
 
+    def drop(self) -> None:
+        """Drop what has come and was not taken: this and its parser refer to each other, and may stay a while."""
+        self.gate.buffer.clear()
+        self.events.clear()
+        self.parser.close()
+
     def parse(self) -> Generator[None]:
         self.reader = self.gate = _Gate()
         yield from super().parse()

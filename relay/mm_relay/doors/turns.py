@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 TURN: Final = 0.002  # seconds of one turn of the loop for what comes; what comes later waits for the next turn
+NEWCOMERS: Final = 0.001  # seconds of it for requests and sign-ins, which are dear and which anybody can begin
 RESTS: Final = 0.001  # seconds of it for what is left of earlier turns, so that who says little need not wait behind it
 
 
@@ -24,6 +25,7 @@ class LoopTurns:
         self._began = 0.0
         self._first: deque[Callable[[], None]] = deque()
         self._rests: deque[Callable[[], None]] = deque()
+        self._newcomers: dict[str, deque[Callable[[], None]]] = {}  # by network; the next in turn first
 
     def has_time(self) -> bool:
         """Whether this turn has time for one step more."""
@@ -42,6 +44,11 @@ class LoopTurns:
         self._rests.append(step)
         self._ensure()
 
+    def newcomer(self, network: str, step: Callable[[], None]) -> None:
+        """Call ``step`` when its network has its turn: all networks with newcomers take one step after the other."""
+        self._newcomers.setdefault(network, deque()).append(step)
+        self._ensure()
+
     def _ensure(self) -> None:
         if not self._begun:
             self._begin()
@@ -52,11 +59,24 @@ class LoopTurns:
 
     def _next(self) -> None:
         self._begun = False
-        if not self._first and not self._rests:
+        if not self._first and not self._rests and not self._newcomers:
             return
         self._begin()
         self._run(self._first, TURN)
         self._run(self._rests, RESTS)
+        self._let_in()
+
+    def _let_in(self) -> None:
+        began = self._clock()
+        for _ in range(sum(map(len, self._newcomers.values()))):
+            network = next(iter(self._newcomers))
+            steps = self._newcomers.pop(network)
+            step = steps.popleft()
+            if steps:
+                self._newcomers[network] = steps
+            step()
+            if self._clock() - began >= NEWCOMERS:
+                return
 
     def _run(self, steps: deque[Callable[[], None]], most: float) -> None:
         """Take steps for ``most`` seconds of the turn; at least one, and each of those that wait at most once."""

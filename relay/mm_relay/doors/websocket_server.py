@@ -5,6 +5,7 @@ import socket
 import ssl as tls
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, Final
@@ -17,6 +18,7 @@ from mm_relay.access import Network
 from mm_relay.doors.arrivals import Arrivals, TLSArrival
 from mm_relay.doors.failures import log_failure
 from mm_relay.doors.half_sent import HalfSent
+from mm_relay.doors.limits import neighbourhood
 from mm_relay.doors.metered import MeteredProtocol
 from mm_relay.doors.turns import LoopTurns
 from mm_relay.doors.upgrade import Answer, UpgradeRefused, UpgradeRequest
@@ -43,9 +45,9 @@ class ListenerLimits:
 
     """
 
-    upgrading: int = 1024
-    half_sent: int = 128 * 1024 * 1024
-    half_sent_address: int = 16 * 1024 * 1024
+    upgrading: int = 192
+    half_sent: int = 32 * 1024 * 1024
+    half_sent_address: int = 8 * 1024 * 1024
 
 
 LIMITS: Final = ListenerLimits()
@@ -94,7 +96,7 @@ async def serve(
 
     def arrive() -> asyncio.Protocol:
         served = _Served(entrance)
-        return served if ssl is None else TLSArrival(served, ssl, upgrade_timeout, entrance.arrivals)
+        return served if ssl is None else TLSArrival(served, ssl, upgrade_timeout, entrance.arrivals, entrance.turns)
 
     try:
         return await asyncio.get_running_loop().create_server(arrive, host, port, backlog=BACKLOG, start_serving=start)
@@ -125,6 +127,7 @@ class _Served(WebSocket):
     def __init__(self, entrance: _Entrance) -> None:
         super().__init__(MeteredProtocol(max_size=entrance.max_message), entrance.ping_every)
         self._entrance, self._turns = entrance, entrance.turns
+        self.newcomer = True
         self._queued = False  # whether what came waits for its turn; the connection is not read then
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -142,7 +145,9 @@ class _Served(WebSocket):
         self._heard, self._silences = self._loop.time(), 0
         self._protocol.receive_data(data)
         if not self._queued and not self._reading_paused:
-            if self._turns.has_time():
+            if self.newcomer:
+                self._postpone(partial(self._turns.newcomer, neighbourhood(self.ip)))
+            elif self._turns.has_time():
                 self._proceed()
             else:
                 self._postpone(self._turns.first)
@@ -157,6 +162,7 @@ class _Served(WebSocket):
         self._entrance.half_sent.forget(self, self.ip)
         self._entrance.arrivals.remove(self)
         super().connection_lost(exc)
+        self._protocol.drop()
 
     def _proceed(self) -> None:
         """Handle what has come; what there is no time for waits behind what others have said."""
@@ -218,6 +224,7 @@ class _Served(WebSocket):
             response.headers["Sec-WebSocket-Protocol"] = accepted.subprotocol
         protocol.send_response(response)
         if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            self.newcomer = False
             self._begin(accepted.owner_of, text=accepted.text)
 
 

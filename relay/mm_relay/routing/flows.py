@@ -2,12 +2,12 @@
 
 An :class:`Attachment` is one session, federation link or process. A :class:`Flow` is all that one source says to one
 target, from the attachment that brings it (ingress) to the attachment by which it leaves (egress). While nothing waits,
-a frame passes without touching this file. Bytes that wait count three times: for the ingress, for the egress, and for
-the whole relay. Above half of a bound, sources are told to pause; above the whole, the largest flows of the attachment
-that exceeds it are dropped.
+a frame passes without touching this file. Bytes that wait count four times: for the ingress, for the address it is at
+(which has any number of keys), for the egress, and for the whole relay. Above half of a bound, sources are told to
+pause; above the whole, the largest flows of who exceeds it are dropped.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -28,9 +28,10 @@ class Bounds(NamedTuple):
 
     pause: int = 256 * 1024  # of a flow before its source is told to pause; at a quarter it is told to go on
     flow: int = 8 * 1024 * 1024  # of a flow; only sources that ignore the pause get there
-    peer: int = 32 * 1024 * 1024  # brought by one peer
-    relay: int = 64 * 1024 * 1024  # brought by one other relay
-    attachment: int = 64 * 1024 * 1024  # waiting for one attachment
+    peer: int = 16 * 1024 * 1024  # brought by one peer
+    place: int = 24 * 1024 * 1024  # brought by all peers at one network address
+    relay: int = 32 * 1024 * 1024  # brought by one other relay
+    attachment: int = 32 * 1024 * 1024  # waiting for one attachment
     total: int = 512 * 1024 * 1024  # of the whole relay
 
 
@@ -69,15 +70,18 @@ class Flow:
     """All that one source says to one target, with the items that wait.
 
     ``uses``: references from ``flows`` and ``by_link``; at 0 no further item can arrive. ``chosen``: the source opened
-    a link over this flow, so it trusts the far side's statements about the target.
+    a link over this flow, so it trusts the far side's statements about the target. ``place``: where the source is,
+    or was when it left.
     """
 
     __slots__ = (
-        "chosen", "deficit", "egress", "ingress", "items", "paused", "resume_at", "size", "source", "target", "uses",
+        "chosen", "deficit", "egress", "ingress", "items", "paused", "place", "resume_at", "size", "source", "target",
+        "uses",
     )  # fmt: skip
 
     def __init__(self, source: bytes, target: bytes, ingress: Attachment, egress: Attachment) -> None:
         self.source, self.target, self.ingress, self.egress = source, target, ingress, egress
+        self.place = ingress.session.place
         self.items: deque[Forwardable] = deque()
         self.size = 0
         self.deficit = 0
@@ -99,6 +103,7 @@ class Queues:
         self.size = 0
         self.count = 0
         self._waiting: dict[Flow, None] = {}
+        self._places: Counter[bytes] = Counter()
 
     def put(self, flow: Flow, item: Forwardable) -> list[Flow]:
         """Queue an item; return the flows that must give way now (usually none), to be cleared and closed."""
@@ -149,6 +154,7 @@ class Queues:
             self._count(flow, -size)
         flow.egress.incoming.pop((flow.ingress, flow.source, flow.target), None)
         flow.ingress, flow.egress = ingress, egress
+        flow.place = ingress.session.place or flow.place
         egress.incoming[ingress, flow.source, flow.target] = flow
         if size:
             self._enter(flow)
@@ -160,6 +166,7 @@ class Queues:
         return (
             flow.size > bounds.pause
             or flow.ingress.bytes_brought * 2 > self._allowance(flow.ingress)
+            or self._places[flow.place] * 2 > bounds.place
             or flow.egress.bytes_waiting * 2 > bounds.attachment
             or self.size * 2 > bounds.total
         )
@@ -172,6 +179,8 @@ class Queues:
             return _largest(
                 (each for each in self._waiting if each.ingress is ingress), over + ingress.bytes_brought // 8
             )
+        if (over := self._places[flow.place] - bounds.place) > 0:
+            return _largest((each for each in self._waiting if each.place == flow.place), over + bounds.place // 8)
         if (over := egress.bytes_waiting - bounds.attachment) > 0:
             return _largest(egress.active, over + egress.bytes_waiting // 8)
         if (over := self.size - bounds.total) > 0:
@@ -198,6 +207,10 @@ class Queues:
         flow.ingress.bytes_brought += size
         flow.egress.bytes_waiting += size
         self.size += size
+        if flow.place:
+            self._places[flow.place] += size
+            if not self._places[flow.place]:
+                del self._places[flow.place]
 
 
 def cost(item: Forwardable) -> int:

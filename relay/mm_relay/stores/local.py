@@ -7,7 +7,6 @@ that).
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,8 +21,9 @@ from mm_relay.stores.contract import (
     ignored,
     note_box,
 )  # fmt: skip
+from mm_relay.stores.here import HereRows
 from mm_relay.stores.index import Index, Mark, NoteMark
-from mm_relay.stores.rows import HERE, KEPT, MAIL, NOTE, NUMBER, NUMBERS_RESERVED, HereMark, Rows, row_key
+from mm_relay.stores.rows import KEPT, MAIL, NOTE, NUMBER, NUMBERS_RESERVED, HereMark, Rows, row_key
 from mmplatform.codec import encode
 from mmplatform.errors import LocalError, StorageError
 from mmplatform.storage.contract import Row, Storage
@@ -42,7 +42,7 @@ class LocalStore(MailStore):
         failed: Callable[[Exception], None] = lambda error: None,
     ) -> None:
         self._storage, self._now, self._rows = storage, now, Rows(storage, failed)
-        self._index = Index()
+        self._index, self._here = Index(), HereRows(storage)
         self._saving: dict[int, asyncio.Future[None]] = {}  # envelopes and notes on their way to the disk
         self._last = self._reserved = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -62,6 +62,8 @@ class LocalStore(MailStore):
         self._loop = asyncio.get_running_loop()
 
     async def close(self) -> None:
+        if self._loop is not None:
+            self._here.write()
         self._loop = None
         await self._storage.close()
         await asyncio.gather(*self._saving.values(), return_exceptions=True)
@@ -149,13 +151,8 @@ class LocalStore(MailStore):
     def here(self, key: bytes, place: bytes) -> None:
         now = self._time()
         gone = self._index.lately.note(key, place, now) if self._loop is not None else None
-        if gone is None:
-            return
-        rows: list[Row] = [(HERE + key, encode(HereMark(now, place))), *((HERE + each, None) for each in gone)]
-        with suppress(LocalError):
-            self._storage.write(rows, sync=False).add_done_callback(
-                lambda saved: saved.cancelled() or saved.exception()
-            )
+        if gone is not None:
+            self._here.note(key, HereMark(now, place), gone)
 
     # Notes.
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_relay.doors.rate_limit import BURST, SHARE, ConnectionRates, RateLimits, TokenBucket
+from mm_relay.doors.rate_limit import ADDRESS_BURST, BURST, SHARE, ConnectionRates, RateLimits, TokenBucket
 
 
 def test_a_burst_is_free_and_then_the_rate_counts() -> None:
@@ -37,9 +37,15 @@ MANY = RateLimits(items=0, bytes=0, address_items=1000, address_bytes=0)
 def test_all_connections_of_an_address_have_one_rate() -> None:
     rates = ConnectionRates(MANY)
     meters = [rates.meter("192.0.2.1", 0.0) for _ in range(2)]
-    assert meters[0].spend(int(1000 * BURST), 0, 0.0) == 0
+    assert meters[0].spend(int(1000 * ADDRESS_BURST), 0, 0.0) == 0
     assert meters[1].spend(500, 0, 0.0) == 1.0  # its share is half
     assert rates.meter("192.0.2.2", 0.0).spend(500, 0, 0.0) == 0
+
+
+def test_an_address_has_the_rate_of_one_second_at_once() -> None:
+    """Four seconds' worth of bytes at once were half a gigabyte, and the loop was busy with nothing else."""
+    rates = ConnectionRates(MANY)
+    assert rates.meter("192.0.2.1", 0.0).spend(1500, 0, 0.0) == 1.5
 
 
 def test_who_takes_less_than_its_share_does_not_wait_for_who_takes_more() -> None:

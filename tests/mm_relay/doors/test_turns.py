@@ -57,6 +57,37 @@ async def test_the_first_step_of_a_connection_comes_before_all_rests() -> None:
     assert done == ["first", "rest"]
 
 
+async def test_newcomers_wait_behind_all_others_and_each_network_has_its_turn() -> None:
+    """A thousand requests of one stranger came before the words of those who were here."""
+    clock = Clock()
+    turns, done = LoopTurns(clock), list[str]()
+    newcomer = getattr(turns, "newcomer", lambda network, step: turns.first(step))
+    for number in range(3):
+        newcomer("192.0.2.0/24", lambda number=number: done.append(f"flood {number}"))
+    newcomer("198.51.100.0/24", lambda: done.append("honest"))
+    turns.first(lambda: done.append("first"))
+    turns.rest(lambda: done.append("rest"))
+    await turn()
+    assert done == ["first", "rest", "flood 0", "honest", "flood 1", "flood 2"]
+
+
+async def test_newcomers_have_a_part_of_a_turn() -> None:
+    clock = Clock()
+    turns, done = LoopTurns(clock), list[int]()
+
+    def step(number: int) -> None:
+        done.append(number)
+        clock.pass_(TURN / 4)
+
+    newcomer = getattr(turns, "newcomer", lambda network, step: turns.first(step))
+    for number in range(8):
+        newcomer("192.0.2.0/24", lambda number=number: step(number))
+    await turn()
+    assert done == [0, 1]
+    await turn()
+    assert done == [0, 1, 2, 3]
+
+
 async def test_each_turn_takes_at_least_one_rest_however_much_comes_first() -> None:
     clock = Clock()
     turns, done = LoopTurns(clock), list[str]()

@@ -1,6 +1,7 @@
 """What strangers do to the port of a relay: floods of frames, silence, half a message. Others notice nothing of it."""
 
 import asyncio
+import gc
 import ssl
 import subprocess
 from collections import Counter
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mm_relay.config.settings import Config
 from mm_relay.doors import connections, websocket_server
 from mm_relay.doors.websocket_server import ListenerLimits
 from mm_transports.relay.websocket import WebSocket
@@ -19,6 +21,7 @@ from tests.support.websocket_ends import UPGRADE, End, Host, closed, dial, hosti
 
 EMPTY = b"\x82\x80mask"  # a message without bytes
 PING = b"\x89\x80mask"
+HALF_FRAGMENT = b"\x02\xfe" + (60_000).to_bytes(2) + b"mask" + bytes(60_000)  # the first of a message
 HALF = b"\x82\xff" + (1_000_000).to_bytes(8) + b"mask"  # the beginning of a large one
 
 
@@ -167,6 +170,25 @@ async def test_a_silent_tls_handshake_gives_way_like_a_silent_request(tmp_path: 
         assert await is_cut(first)
 
 
+async def test_tls_begins_when_a_connection_says_something(tmp_path: Path) -> None:
+    """What TLS keeps of a silent connection is a hundred times its socket."""
+    server, client = contexts(tmp_path)
+    async with hosting(ssl=server) as host, stranger(host, ""), stranger(host, ""):
+        await settled()
+        assert [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "mm relay tls"] == []
+        assert await gets_in(host, ssl=client)
+
+
+async def test_a_silent_tls_connection_is_cut_in_time(tmp_path: Path) -> None:
+    server, _ = contexts(tmp_path)
+    async with hosting(ssl=server, upgrade_timeout=0.05) as host, stranger(host, "") as (reader, _):
+        assert await is_cut(reader)
+
+
+def test_who_has_proven_nothing_takes_less_than_half_of_the_usual_descriptors() -> None:
+    assert ListenerLimits().upgrading + Config().max_unproven <= 448
+
+
 async def test_what_comes_with_the_end_of_a_tls_handshake_is_not_lost(tmp_path: Path) -> None:
     server, client = contexts(tmp_path)
     async with hosting(ssl=server) as host:
@@ -226,3 +248,26 @@ async def test_who_holds_half_a_message_is_cut_and_not_who_sends_the_next() -> N
         assert await is_cut(holding)
         second.write(bytes(600_000))
         assert len(await ends[1].heard()) == 1_000_000
+
+
+async def test_a_connection_that_is_cut_leaves_nothing_of_its_half_message() -> None:
+    """It and its parser refer to each other, and would keep megabytes until the collector comes."""
+    gc.disable()
+    try:
+        async with hosting() as host, stranger(host, UPGRADE + "\r\n") as (_, writer):
+            end = await host.end()
+            held = end.socket
+            writer.write(HALF_FRAGMENT + HALF + bytes(100_000))
+            await until(lambda: len(held._protocol.reader.buffer) >= 100_000)
+            held.abort("too much is half sent")
+            await end.lost()
+            await settled()
+            assert (len(held._partial), len(held._protocol.reader.buffer)) == (0, 0)
+    finally:
+        gc.enable()
+
+
+def test_an_address_holds_eight_megabytes_of_half_messages() -> None:
+    limits = ListenerLimits()
+    assert limits.half_sent_address <= 8 * 1024 * 1024
+    assert limits.half_sent <= 32 * 1024 * 1024

@@ -178,6 +178,21 @@ async def test_what_waits_for_the_disk_is_bounded(office: Office, monkeypatch: p
     assert (len(alice.heard(Stored)), len(carol.heard(Stored))) == (4, 1)
 
 
+async def test_what_waits_for_the_disk_is_bounded_at_an_address(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger has any number of keys, each of which had its own 16 MiB."""
+    monkeypatch.setattr(deposits, "PENDING_PER_PLACE", 3 * (10 + deposits.OVERHEAD), raising=False)
+    honest = arrive(office, "honest")
+    keys = [arrive(office, f"key {number}") for number in range(5)]
+    for each in keys:
+        each.place = b"one address"
+        office.receive(each, deposit("bob"))
+    office.receive(honest, deposit("bob"))
+    await settle()
+    assert [len(each.heard(Stored)) for each in (*keys, honest)] == [1, 1, 1, 0, 0, 1]
+
+
 async def test_the_store_in_all_is_bounded() -> None:
     office = await Office(policy=Policy(total_bytes=2500)).open(ticking=False)
     alice = arrive(office, "alice")

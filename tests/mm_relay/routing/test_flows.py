@@ -150,6 +150,24 @@ def test_who_takes_most_of_the_relay_gives_way() -> None:
     assert {each.ingress for each in victims} == {heavy[0].ingress}
 
 
+def test_all_keys_at_one_address_share_a_bound_also_when_they_have_left() -> None:
+    """A stranger has any number of keys: each had as much as one may bring, until the whole relay was full."""
+    queues, left, held = Queues(), attachment("left", RELAY), 0
+    honest = flow(attachment("honest", place=b"elsewhere"), attachment("x"))
+    queues.put(honest, data(100_000))
+    for number in range(300):
+        source, target = attachment(f"s{number}", place=b"there"), attachment(f"t{number}")
+        each = flow(source, target)
+        for victim in queues.put(each, data(250_000)):
+            assert victim is not honest
+            queues.clear(victim)
+        if each.items:
+            queues.move(each, left, target)
+        held = max(held, queues.size)
+    assert held < 26 * 1024 * 1024
+    assert not queues.crowded(honest)
+
+
 @pytest.mark.parametrize(("count", "crowded"), [(1, False), (8, True)])
 def test_a_pause_is_due_early(count: int, crowded: bool) -> None:
     queues = Queues(BOUNDS)

@@ -57,6 +57,8 @@ class WebSocket(asyncio.Protocol):
 
     remote = ""  # where the other end is, for people and logs
     ip = ""
+    newcomer = False
+    """Whether the other end has yet to prove who it is; the server's end is handled behind all who have."""
     counted: Callable[[int], None]
     """Called with the size of each frame that is no whole message; an owner that limits rates sets it."""
 
@@ -153,6 +155,8 @@ class WebSocket(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._protocol.receive_eof()
+        # The connection and its owner refer to each other, and stay until the collector comes: not what they hold.
+        self._partial, self.counted = bytearray(), _nobody
         owner, self._owner = self._owner, None
         if owner is not None:
             owner.connection_lost(self._reason(exc))

@@ -1,0 +1,41 @@
+"""A relay gives back the memory of a flood: measured in a process of its own, as it depends on all before."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+from pathlib import Path
+from mm_relay.config.settings import Config
+from mm_relay.server import RelayServer
+import asyncio, sys
+
+def pages():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+async def main():
+    server = RelayServer(Config(data=Path(sys.argv[1]), listen="127.0.0.1:0", store="memory"))
+    await server.start()
+    bytearray(2_000_000)  # has the C library raise its bound
+    quiet = pages()
+    held, between = [], []
+    for _ in range(200):
+        held.append(bytearray(b"x") * 400_000)
+        between.append(bytearray(b"x") * 30_000)
+    del held
+    print((pages() - quiet) // 256, flush=True)
+    await server.stop()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library of Linux")
+def test_the_memory_of_a_flood_goes_back_to_the_system(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, tmp_path / "data"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[-1]) < 16  # MiB of 80, of which 6 are still held
