@@ -44,7 +44,7 @@ LINGER: Final = 5.0  # seconds a closed connection may take to send what is queu
 YIELD: Final = 0.5  # seconds of them for one that gives way to others
 BOX: Final = 16  # bytes that sealing adds to a packet
 STEP: Final = 256  # items of a stranger's frame that are worked on at a time
-STEP_KNOWN: Final = 2048  # the same of a friend's or device's
+STEP_KNOWN: Final = 1024  # the same of a friend's or device's
 PUT_BY: Final = 1024 * 1024  # bytes of a stranger's frames that wait here, when the connection cannot pause
 PUT_BY_KNOWN: Final = 32 * 1024 * 1024  # the same of a friend or device
 
