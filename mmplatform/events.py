@@ -7,11 +7,13 @@ from typing import Any, Final
 
 from pyee.base import EventEmitter
 
-from mmplatform.logs import LineLimit, log_failure
+from mmplatform.logs import LineLimit, log_failure, raised_at, trace_of
 from mmplatform.text import escaped
 
 NAMES: Final = ("ready", "connection", "disconnected", "path", "message", "asking", "error")
 
+PUBLIC: Final = "public."  # begins the names of messages of strangers
+FAILURES: Final = "failures of handlers"
 REPEATED: Final = "mm_repeated"  # an attribute of exceptions
 
 log = logging.getLogger("mmplatform")
@@ -28,6 +30,7 @@ class Events:
         self._listeners = EventEmitter()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._failures = LineLimit(log)  # a peer can make a handler fail as often as it likes
+        self._public_failures = LineLimit(log, lines=1)  # and so can anybody
 
     def add(self, event: str, handler: Callable[..., Any]) -> None:
         """Call ``handler``, which may be async, for every ``event``. Raises ValueError for an unknown event."""
@@ -57,7 +60,9 @@ class Events:
                 log.error("%s", escaped(told))
             elif is_repeated(error):
                 log.debug("handler of %s failed again: %s", escaped(topic), escaped(told))
-            elif self._failures.allows(topic, "failures of handlers"):
+            elif topic.startswith(PUBLIC):
+                self._failed_for_a_stranger(error, topic, told)
+            elif self._failures.allows(topic, FAILURES):
                 log_failure(log, f"handler of {topic}: {escaped(told)}", error)
 
     def spawn(self, coroutine: Any) -> None:
@@ -69,10 +74,19 @@ class Events:
     async def close(self) -> None:
         """Cancel the async listeners that still run."""
         self._failures.close()
+        self._public_failures.close()
         tasks = self._tasks - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _failed_for_a_stranger(self, error: Exception, topic: str, told: str) -> None:
+        """Log one line a minute, with the place where it was raised, and the traceback of each failure at DEBUG."""
+        if self._public_failures.allows(topic, FAILURES):
+            kind, place = type(error).__name__, raised_at(error)
+            log.error("handler of %s: %s: %s (%s)", escaped(topic), kind, escaped(told), place)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("handler of %s failed\n%s", escaped(topic), trace_of(error))
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

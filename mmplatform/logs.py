@@ -50,6 +50,17 @@ def trace_of(error: BaseException) -> str:
     return "\n".join(lines)
 
 
+def raised_at(error: BaseException) -> str:
+    """Return file, line and function in which ``error`` was raised."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None:
+        return "raised nowhere"
+    code = last.tb_frame.f_code
+    return printable(f"{code.co_filename}:{last.tb_lineno} in {code.co_name}")
+
+
 def _chain(error: BaseException) -> Iterator[tuple[BaseException, str]]:
     """Yield ``error`` and what led to it, the first one first; each with how it came about."""
     found: list[tuple[BaseException, str]] = []

@@ -244,6 +244,7 @@ class Parts:
 
     async def close_rows(self) -> None:
         """Save and close what :meth:`open_rows` opened."""
+        self.directory.close()
         self.inbox.close()
         await self._orderly(self.handled.close)
         self.kept.close()

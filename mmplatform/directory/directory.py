@@ -22,12 +22,13 @@ from mmplatform.identity.keys import BoxId, SignId, box_id_of, parse_sign_id
 from mmplatform.identity.nodeinfo import NodeInfo, newest
 from mmplatform.messaging.bus import Bus
 from mmplatform.plugins import topics
-from mmplatform.storage.contract import Storage
+from mmplatform.storage.contract import Row, Storage
 from mmplatform.text import escaped
 
 MAX_STRANGERS: Final = 4096  # peers without a name of whom we keep a record
 TICKET: Final = "ticket"  # who brought a record: somebody here, who was given a ticket
 SERVICE: Final = "service"  # who brought a record: a service that does not say its name
+GATHER: Final = 1.0  # seconds in which records of strangers are gathered: fresh keys cost no transaction each
 PROVEN_TOGETHER: Final = 50  # saved records that are verified in one turn of the loop
 
 log = logging.getLogger("mmplatform.directory")
@@ -81,6 +82,8 @@ class Directory:
         self._lookups = Lookups(lambda peer: bus.emit("self", topics.REQUEST_NODE_INFO, own, peer))
         self.own_record: NodeInfo | None = None
         self.publishing = False  # whether services run
+        self._unsaved: dict[SignId, None] = {}  # strangers whose records are saved together
+        self._gathering: asyncio.TimerHandle | None = None
         self._expired: set[SignId] = set()  # peers whose record had expired when this run began
         bus.on(f"self.{topics.NODE_INFO}", self._heard)
         bus.on(f"self.{topics.ADDRESSES}", self._hinted)
@@ -109,6 +112,12 @@ class Directory:
             else:
                 self._contacts.take_up_name(peer, kept.name)
                 self._remember(peer, Entry(node_info, kept.found_by, kept.added))
+
+    def close(self) -> None:
+        """Save what was gathered."""
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._save_gathered()
 
     def known(self, peer: SignId) -> NodeInfo | None:
         """Return the record of ``peer`` when one is at hand and valid, else None."""
@@ -179,7 +188,8 @@ class Directory:
             self._save(before)
         entry = self._entries.get(peer) or Entry()
         self._remember(peer, entry)
-        await self._storage.put(b"peer/" + peer.encode(), self._row(peer, entry))
+        self._unsaved.pop(peer, None)
+        await self._storage.put(_key(peer), self._row(peer, entry))
 
     async def find(self, peer: SignId) -> NodeInfo | None:
         """Return the record of ``peer``: at hand, or the first valid one that a service brings in time."""
@@ -260,14 +270,30 @@ class Directory:
     def _forget(self, peer: SignId) -> None:
         del self._entries[peer]
         self._boxes.pop(box_id_of(peer), None)
+        self._unsaved.pop(peer, None)
         self._write(peer, None)
 
     def _save(self, peer: SignId) -> None:
-        self._write(peer, self._row(peer, self._entries.get(peer) or Entry()))
+        entry = self._entries.get(peer) or Entry()
+        if entry.added or self._contacts.name(peer) or self._contacts.known(peer):
+            self._unsaved.pop(peer, None)
+            self._write(peer, self._row(peer, entry))
+            return
+        self._unsaved[peer] = None
+        if self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(GATHER, self._save_gathered)
+
+    def _save_gathered(self) -> None:
+        self._gathering = None
+        peers, self._unsaved = self._unsaved, {}
+        self._write_all([(_key(peer), self._row(peer, self._entries[peer])) for peer in peers if peer in self._entries])
 
     def _write(self, peer: SignId, row: bytes | None) -> None:
+        self._write_all([(_key(peer), row)])
+
+    def _write_all(self, rows: list[Row]) -> None:
         try:
-            self._storage.write([(b"peer/" + peer.encode(), row)], sync=False).add_done_callback(self._written)
+            self._storage.write(rows, sync=False).add_done_callback(self._written)
         except StorageError as error:
             self._failed(error)
 
@@ -279,3 +305,7 @@ class Directory:
     def _row(self, peer: SignId, entry: Entry) -> bytes:
         record = entry.node_info.encode() if entry.node_info is not None else b""
         return encode(DirectoryRow(record, self._contacts.name(peer), entry.found_by, entry.added))
+
+
+def _key(peer: SignId) -> bytes:
+    return b"peer/" + peer.encode()

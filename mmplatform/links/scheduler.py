@@ -13,7 +13,7 @@ from itertools import count
 from typing import Final, Protocol
 
 TURN: Final = 0.004  # seconds of work in one turn of the loop, after which links of strangers wait
-TURN_KNOWN: Final = 0.012  # the same for links of friends and devices
+TURN_KNOWN: Final = 0.005  # the same for links of friends and devices
 STEPS: Final = 0.003  # seconds of a turn that go to those that wait
 LEAD: Final = 0.05  # seconds of virtual time: how far a link may be ahead of the others, or behind them
 WEIGHT_KNOWN: Final = 4.0  # how many times the share of a stranger a friend or device has

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 from weakref import WeakSet
 
-from mmplatform.codec import MAX_VALUES
+from mmplatform.codec import MAX_VALUES, Struct
 from mmplatform.delivery.wire import TOO_LARGE
 from mmplatform.errors import CodecError, InvalidPayload, NotRunning, QueueFull, Refused, RequestFailed, RequestTimeout
 from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Message, Outcome, Priority
@@ -114,28 +114,26 @@ class SentHere(LocalEnd):
         self._delivery.stop()
 
 
-class Replying:
-    """Makes the reply to a request of a peer of the result."""
+class Replying(Struct, gc=False, eq=False):
+    """Makes the reply to a request of a peer of the result. Not tracked, like the request at hand."""
 
-    __slots__ = ("_finished", "_reply")
+    finished: OnReply
+    reply: Callable[[Result], bytes | Result]
     durable = False  # the peer is told of a failure, and asks again if it likes
     bounded = True
 
-    def __init__(self, finished: OnReply, reply: Callable[[Result], bytes | Result]) -> None:
-        self._finished, self._reply = finished, reply
-
     def __call__(self, result: Result) -> None:
         """Give the reply back."""
-        self._finished(self._reply(result))
+        self.finished(self.reply(result))
 
     @property
     def wanted(self) -> bool:
         """Whether the peer still waits for the reply."""
-        return self._finished.wanted
+        return self.finished.wanted
 
     def message(self) -> Message:
         """Make the message for one handler."""
-        return self._finished.message()
+        return self.finished.message()
 
 
 class API:

@@ -278,7 +278,11 @@ class Bus:
                 close(begun)
             return None
         name = route.name
-        pending = Pending(name, sender, payload, finished) if make is None else Unawaited(name, sender, payload, make)
+        pending = (
+            Pending(name, sender, payload, finished)
+            if make is None
+            else Unawaited(name, sender, payload, None, make=make)
+        )
         subscribers = route.subscribers
         if begun is not None:
             pending.result = result if skip else NOBODY

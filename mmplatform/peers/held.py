@@ -7,7 +7,7 @@ from mmplatform.accounts import Account
 from mmplatform.errors import ProtocolError
 
 PORTION: Final = 64 * 1024  # bytes that are charged at once, so that most messages cost an addition
-EACH: Final = 256  # bytes that a message takes beside its payload, about
+EACH: Final = 1024  # bytes that a message takes beside its payload, about: while it waits, or for another try
 TOLERATED: Final = 2 * PORTION  # bytes that a peer may hold whatever others on its account hold
 
 

@@ -1,8 +1,13 @@
-"""What handlers get at hand: a durable message, or a request, of a peer that is linked or mailed."""
+"""What handlers get at hand: a durable message, or a request, of a peer that is linked or mailed.
+
+Tens of thousands may wait for a slow handler, and the peer decides how many: the garbage collector does not go through
+them (``gc=False``), as that would stop the loop. They are no part of a cycle that outlives their handling.
+"""
 
 from collections.abc import Callable
 from typing import Protocol
 
+from mmplatform.codec import Struct
 from mmplatform.delivery.incoming_stream import Stream
 from mmplatform.delivery.wire import Record, Request
 from mmplatform.identity.keys import SignId
@@ -25,18 +30,19 @@ class Taker(Protocol):
     def awaits(self, asked: "RequestInHand") -> bool: ...
 
 
-class InHand:
+class InHand(Struct, gc=False, eq=False):
     """A durable message whose handlers are at work; called with their result. ``expires``: Unix ms, our clock."""
 
-    __slots__ = ("counted", "expires", "record", "scope", "stream", "taker")
+    taker: Taker
+    stream: Stream
+    record: Record
+    scope: str
+    expires: int
+    counted: bool = False  # among those that wait for their handlers
 
     durable = True
     bounded = True
     wanted = True
-
-    def __init__(self, taker: Taker, stream: Stream, record: Record, scope: str, expires: int) -> None:
-        self.taker, self.stream, self.record, self.scope, self.expires = taker, stream, record, scope, expires
-        self.counted = False  # among those that wait for their handlers
 
     def __call__(self, result: Result) -> None:
         self.taker.finished(self, result)
@@ -51,17 +57,17 @@ class InHand:
         )  # fmt: skip
 
 
-class RequestInHand:
+class RequestInHand(Struct, gc=False, eq=False):
     """A request whose handlers are at work, or are waited for; called with their result."""
 
-    __slots__ = ("counted", "epoch", "request", "scope", "taker")
+    taker: Taker
+    request: Request
+    scope: str
+    epoch: int
+    counted: bool = False  # among those that wait for their handlers
 
     durable = False
     bounded = True
-
-    def __init__(self, taker: Taker, request: Request, scope: str, epoch: int) -> None:
-        self.taker, self.request, self.scope, self.epoch = taker, request, scope, epoch
-        self.counted = False  # among those that wait for their handlers
 
     def __call__(self, result: bytes | Result) -> None:
         self.taker.answer(self, result)

@@ -1,7 +1,7 @@
 """The address book: what enters is proven, the newest wins, questions go over the bus."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,9 @@ from mmplatform.errors import InvalidKey, StorageError
 from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.messaging.bus import Bus
+from mmplatform.storage.contract import Row
 from mmplatform.storage.memory import MemoryStorage
+from tests.support.waiting import until
 from tests.support.world import identity
 
 NOW = 1_750_000_000.0
@@ -41,6 +43,18 @@ class Book:
             self.storage, self.bus, self.contacts, OWN.sign_id, lambda: self.now, self.changed.append,
             self.errors.append,
         )  # fmt: skip
+
+    def writes(self) -> list[int]:
+        """Note how many rows each write has, from now on."""
+        sizes: list[int] = []
+        write = self.storage.write
+
+        def counted(rows: Sequence[Row], *, sync: bool = True) -> asyncio.Future[None]:
+            sizes.append(len(rows))
+            return write(rows, sync=sync)
+
+        self.storage.write = counted  # type: ignore[method-assign]
+        return sizes
 
     async def open(self) -> "Book":
         await self.storage.open()
@@ -133,6 +147,7 @@ async def test_strangers_give_way_oldest_first_and_friends_never(monkeypatch: py
     for number in range(10, 20):
         book.directory.put(record(identity(number)), "handshake")
     assert set(book.directory.peers()) == {friend, *(identity(n).sign_id for n in (18, 19))}
+    book.directory.close()
     assert len(await book.storage.scan(b"peer/")) == 3
     only_friends = await Book(friends=[identity(number).sign_id for number in range(10, 20)]).open()
     for number in range(10, 20):
@@ -191,6 +206,26 @@ async def test_several_services_are_asked_at_once_and_the_first_valid_answer_cou
     await book.bus.close()
 
 
+async def test_records_of_strangers_are_saved_together(book: Book) -> None:
+    writes = book.writes()
+    for number in range(10, 30):
+        book.directory.put(record(identity(number)), "handshake")
+    assert writes == []
+    book.directory.put(record(BOB), "ticket")
+    assert writes == [1]  # who was added here is saved at once
+    book.directory.close()
+    assert writes == [1, 20]
+    assert len(await book.storage.scan(b"peer/")) == 21
+
+
+async def test_records_of_strangers_are_saved_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GATHER", 0.0)
+    book = await Book().open()
+    writes = book.writes()
+    book.directory.put(record(), "handshake")
+    await until(lambda: writes == [1])
+
+
 async def test_nobody_to_ask(book: Book) -> None:
     assert await book.directory.find(BOB.sign_id) is None
     assert await book.directory.locate(BOB.sign_id) == ()
@@ -245,6 +280,7 @@ async def test_who_is_gone_is_forgotten_unless_known_or_found_in_another_way(boo
         book.bus.emit("self", "transports.nodeInfoGone", "local", {"signId": peer.sign_id, "foundBy": "mdns"})
     assert book.directory.peers() == [EVE.sign_id, identity(4).sign_id]
     assert await book.directory.locate(BOB.sign_id) == ()
+    book.directory.close()
     assert len(await book.storage.scan(b"peer/")) == 2
 
 

@@ -42,6 +42,18 @@ async def test_a_turn_has_time_for_strangers_up_to_a_point_and_more_for_friends(
     await until(lambda: scheduler.admits(stranger))  # the next turn of the loop has time of its own
 
 
+async def test_a_friend_who_floods_has_less_than_a_tenth_of_what_is_noticed_in_a_turn() -> None:
+    clock = Clock()
+    scheduler = Scheduler(clock)
+    friend = Busy(clock, [], "f", 0, 0.0, known=True)
+    frames = 0
+    while scheduler.admits(friend):
+        scheduler.charge(friend, 0.001)
+        frames += 1
+    assert frames + round(STEPS / 0.001) <= 10  # ms, of the 100 that a person notices
+    await until(lambda: scheduler.admits(friend))
+
+
 async def test_who_has_caused_less_work_comes_first() -> None:
     clock, log = Clock(), list[str]()
     scheduler = Scheduler(clock)

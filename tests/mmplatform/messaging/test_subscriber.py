@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -202,4 +203,19 @@ async def test_policy_error(bus: Bus) -> None:
     slow.gate.set()
     await turns()
     assert slow.done == [0, 1, 2, 3]
+    await bus.close()
+
+
+async def test_what_waits_for_a_slow_handler_is_no_work_for_the_garbage_collector(bus: Bus) -> None:
+    slow = Slow()
+    bus.on("friends.a", slow)
+    route = bus.route("friends", "a")
+    assert route is not None
+    end = Ended()
+    gc.collect()
+    before = len(gc.get_objects())
+    for number in range(2000):
+        bus.deliver(route, "alice", number, end)
+    gc.collect()
+    assert len(gc.get_objects()) - before < 200
     await bus.close()
