@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 from mm_relay.doors.limits import network
 
 BURST: Final = 4.0  # seconds' worth of tokens that a connection may spend at once
+ADDRESS_BURST: Final = 1.0  # the same of an address: a stranger has any number of connections, and this once each time
 SHARE: Final = 256  # items a second that a connection always has of its address, however many share that
 SHARE_BYTES: Final = 256 * 1024
 
@@ -80,7 +81,8 @@ class _Address:
 
     def __init__(self, limits: RateLimits, now: float) -> None:
         self.limits, self.connections = limits, 0
-        self.items, self.bytes = TokenBucket(limits.address_items, now), TokenBucket(limits.address_bytes, now)
+        self.items = TokenBucket(limits.address_items, now, ADDRESS_BURST)
+        self.bytes = TokenBucket(limits.address_bytes, now, ADDRESS_BURST)
 
     def owes(self, now: float) -> bool:
         return self.spend(0, 0, now)

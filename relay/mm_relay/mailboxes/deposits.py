@@ -5,6 +5,7 @@ Each envelope costs one future of the store and no task; the deposits of one loo
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -22,7 +23,8 @@ from mmplatform.text import escaped
 
 RETRY: Final = {"overflow": 60_000, "quota": 60_000, "storage": 5_000}
 """Milliseconds after which another try is worth it; RoomAgain comes earlier."""
-PENDING_PER_KEY: Final = 16 * 1024 * 1024  # bytes of deposits of one key that wait for the disk
+PENDING_PER_KEY: Final = 8 * 1024 * 1024  # bytes of deposits of one key that wait for the disk
+PENDING_PER_PLACE: Final = 12 * 1024 * 1024  # of all keys at one network address: the disk's thread has as much again
 OVERHEAD: Final = 512  # bytes of memory that an envelope takes beside its content
 SHARE: Final = 8  # a sender has at most this part of a box, an eighth
 ADDRESS_SHARE: Final = 4  # all senders at one address have at most a quarter of a box
@@ -57,7 +59,7 @@ class Deposits:
         self._own_caps = own
         self._federation_caps = caps_of(limits, policy, policy.relay_bytes, policy.relay_count)
         self._relay_caps = own._replace(origin_bytes=policy.relay_bytes, origin_count=policy.relay_count)
-        self._pending: dict[bytes, int] = {}
+        self._pending: Counter[bytes] = Counter()  # by the key and by the place of a session; their lengths differ
         self._all_pending = 0
         self._total = 0
 
@@ -87,7 +89,8 @@ class Deposits:
         caps = self._relay_caps if mail.origin else self._federation_caps if mail.via else self._own_caps
         if self._policy.total_bytes and self._total * 2 > self._policy.total_bytes:
             caps = caps._replace(here_since=int(self._now() * 1000) - LATELY)
-        self._pending[session.key] = self._pending.get(session.key, 0) + size
+        self._pending[session.key] += size
+        self._pending[session.place] += size
         self._all_pending += size
         done = partial(self._done, session, box, mail.sender, deposit)
         self._store.put(box, mail, caps, self._on_gave_way).add_done_callback(done)
@@ -95,7 +98,7 @@ class Deposits:
     def _done(
         self, session: RelaySession, box: bytes, sender: bytes, deposit: Deposit, future: asyncio.Future[StoredEnvelope]
     ) -> None:
-        self._release(session.key, len(deposit.envelope) + OVERHEAD)
+        self._release(session, len(deposit.envelope) + OVERHEAD)
         error = StorageError("the store is closing") if future.cancelled() else future.exception()
         if isinstance(error, OverQuota):
             if error.reason != "storage":
@@ -122,21 +125,23 @@ class Deposits:
             return "denied"
         if relay != self._key and (origin or not self._policy.reaches(deposit.via)):  # and no third relay
             return "denied"
-        return "" if self._has_room(session.key, len(deposit.envelope)) else "storage"
+        return "" if self._has_room(session, len(deposit.envelope)) else "storage"
 
-    def _has_room(self, key: bytes, size: int) -> bool:
-        pending, total = self._pending.get(key, 0), self._policy.total_bytes
+    def _has_room(self, session: RelaySession, size: int) -> bool:
+        pending, total = self._pending[session.key], self._policy.total_bytes
         if pending and pending + size > PENDING_PER_KEY:
+            return False
+        there = self._pending[session.place] if session.place else 0
+        if there and there + size > PENDING_PER_PLACE:
             return False
         return self._all_pending + size <= PENDING and not (total and self._total + size > total)
 
-    def _release(self, key: bytes, size: int) -> None:
+    def _release(self, session: RelaySession, size: int) -> None:
         self._all_pending -= size
-        left = self._pending.get(key, 0) - size
-        if left > 0:
-            self._pending[key] = left
-        else:
-            self._pending.pop(key, None)
+        for each in (session.key, session.place):
+            self._pending[each] -= size
+            if not self._pending[each]:
+                del self._pending[each]
 
     def _decline(self, session: RelaySession, sender: bytes, deposit: Deposit, reason: str) -> None:
         self._metrics.declined[reason] += 1
