@@ -21,6 +21,8 @@ ME: Final = Identity.from_seed(b"the node that is fuzzed".ljust(32, b"."))
 FRIEND: Final = Identity.from_seed(b"a friend of that node".ljust(32, b"."))
 INPUTS: Final = 1000  # after which a node is replaced: memory is bounded by peers, and each input is another peer
 TURNS: Final = 4  # of the loop after each input
+SERVED: Final = 4  # turns of the loop for what came over one link
+PATIENCE: Final = 200  # turns of the loop for a handshake
 
 
 class Escaped(Exception):
@@ -115,7 +117,7 @@ class Node:
         resume = resume or encode_packet(Resumption(secrets.randbits(50) + 1, int(now * 1000), []))
         machine = Initiator(who, record, ME.sign_id, lambda: resume, secrets.token_bytes)
         wire = Wire(self.turning.loop)
-        return wire, _shaken(machine, wire, self.platform.parts.links.accept)
+        return wire, await _shaken(machine, wire, self.platform.parts.links.accept)
 
     async def _replace(self) -> None:
         if hasattr(self, "platform"):
@@ -137,13 +139,25 @@ class Node:
             self.turning.escaped.append(error)
 
 
-def _shaken(machine: Initiator, wire: Wire, accept: Callable[[Connection], FrameReceiver]) -> Session:
+async def served(wire: Wire) -> None:
+    """Let the links have what came for them: the loop is shared among all, and a newcomer waits for the next turn."""
+    for _ in range(SERVED):
+        if wire.over:
+            return
+        await asyncio.sleep(0)
+
+
+async def _shaken(machine: Initiator, wire: Wire, accept: Callable[[Connection], FrameReceiver]) -> Session:
     wire.receiver = accept(wire)
     wire.receiver.frame_received(memoryview(machine.hello()))
-    while wire.sent:
-        for event in machine.receive(wire.sent.pop(0), time.time()):
-            if isinstance(event, Send):
-                wire.receiver.frame_received(memoryview(event.frame))
-            elif isinstance(event, Established):
-                return event.session
+    for _ in range(PATIENCE):
+        while wire.sent:
+            for event in machine.receive(wire.sent.pop(0), time.time()):
+                if isinstance(event, Send):
+                    wire.receiver.frame_received(memoryview(event.frame))
+                elif isinstance(event, Established):
+                    return event.session
+        if wire.over:
+            break
+        await asyncio.sleep(0)
     raise ProtocolError("refused", "no handshake")

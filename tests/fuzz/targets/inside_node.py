@@ -13,7 +13,7 @@ from mmplatform.identity.keys import Identity, raw_key
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.session.envelope import _nonce, seal
 from tests.fuzz.target import Run, hexes, target, vectors
-from tests.fuzz.world import FRIEND, ME, Node, Wire
+from tests.fuzz.world import FRIEND, ME, Node, Wire, served
 
 
 def conversations() -> list[bytes]:
@@ -31,6 +31,16 @@ def _asking(protocol: str, topic: str, payload: Any) -> Any:
     data = codec.encode(payload)
     batch = [0, 7, 1, [[1, 2**46, topic, protocol, data]], []]
     return [0, 2**40, 1, [], [batch], [[topic, protocol, data]], [[1, topic, protocol, data]], [[1, 0, data]]]
+
+
+def letters() -> list[bytes]:
+    """Mail with messages of one and of several lanes, with gaps, and with acknowledgements; and what is no mail."""
+    records = [[number, 2**46, "chat", "ms", codec.encode("hello")] for number in (1, 2, 4)]
+    batches = [[lane, 7, 1, records[: lane + 1], []] for lane in range(3)]
+    acks = [[lane, 2**50, 3, [[5, 6]], [[1, 1, 3, "no"]], []] for lane in range(3)]
+    mails = [(acks, []), ([], batches[:1]), ([], batches), (acks[:1], batches[1:]), ([], [[2, 8, 5, records[2:], []]])]
+    made = [[0, 2**40, 1, told, sent, [], [], []] for told, sent in mails]
+    return [codec.encode([packet]) for packet in made] + conversations()[:8]
 
 
 def packets_in(data: bytes) -> list[bytes]:
@@ -52,6 +62,7 @@ def _conversation(friend: bool) -> Run:
                 sealed = session.seal(packet)
                 if not wire.over:
                     wire.receiver.frame_received(memoryview(sealed))
+        await served(wire)
         return wire
 
     def run(data: bytes) -> None:
@@ -90,7 +101,7 @@ def resume_in_a_handshake() -> Run:
     return run
 
 
-@target(conversations)
+@target(letters)
 def letter() -> Run:
     """The content of sealed mail."""
     node = Node()

@@ -9,9 +9,12 @@ from typing import Any
 from mm_relay import core as relay_core
 from mm_relay.access import Access
 from mm_relay.config.settings import Config
+from mm_relay.doors.arrivals import Arrivals
 from mm_relay.doors.connections import Connections
+from mm_relay.doors.half_sent import HalfSent
 from mm_relay.doors.limits import ConnectionLimits
 from mm_relay.doors.native import NativeDoor
+from mm_relay.doors.turns import LoopTurns
 from mm_relay.doors.upgrade import UpgradeRequest
 from mm_relay.doors.websocket_server import LIMITS, _Entrance, _Served
 from mm_relay.metrics import Metrics
@@ -199,6 +202,18 @@ class _Transport:
     close = abort
 
 
+class _Turns(LoopTurns):
+    """Turns that have no time now and then."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self._calls = calls
+
+    def has_time(self) -> bool:
+        self._calls += 1
+        return super().has_time() and self._calls % 4 > 0
+
+
 FRAMES = (b"\x82\x81\0\0\0\0\x90", b"\x89\x80\0\0\0\0\x02\x80\0\0\0\0\x80\x80\0\0\0\0", b"\x88\x82\0\0\0\0\x03\xe8")
 
 
@@ -209,14 +224,19 @@ def websocket_bytes() -> Run:
 
     def run(data: bytes) -> None:
         async def come() -> None:
-            entrance = _Entrance(relay.host.answer, lambda path: None, (), 100_000, 12.0, 10.0, LIMITS)
+            entrance = _Entrance(
+                relay.host.answer, lambda path: None, (), 100_000, 12.0, 10.0, Arrivals(LIMITS.upgrading),
+                HalfSent(LIMITS.half_sent, LIMITS.half_sent_address), _Turns(len(data)),
+            )  # fmt: skip
             served, transport = _Served(entrance), _Transport()
             served.connection_made(transport)  # type: ignore[arg-type]  # as much of a transport as is used
             cut = len(data) // 2
             for part in (data,) if data.startswith(b"GET") else (UPGRADE, data[:cut], data[cut:]):
                 if part and not transport.closing:
                     served.data_received(part)
-            served.connection_lost(None)
+            if len(data) % 3 == 0 and not transport.closing:
+                served.eof_received()
+            relay.turning.loop.call_soon(relay.turning.loop.call_soon, served.connection_lost, None)
 
         relay.turning.run(come())
         relay.turning.turn()

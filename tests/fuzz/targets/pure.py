@@ -2,8 +2,13 @@
 
 import base64
 import contextlib
-from collections.abc import Callable
+import json
+import unicodedata
+from ipaddress import ip_address, ip_network
+from itertools import chain
 from typing import Any
+
+import msgspec
 
 from mm_services.kademlia.protocol import records as dht_records
 from mm_services.kademlia.protocol import wire as dht_wire
@@ -16,92 +21,22 @@ from mm_transports.webrtc.protocol import sdp
 from mm_transports.webrtc.protocol.pieces import Assembly
 from mm_transports.webrtc.protocol.signalling import decode_signal, encode_signal
 from mmplatform import codec
-from mmplatform.delivery import receipts, wire
-from mmplatform.delivery.fragments import Assembler, Budget
+from mmplatform.accounts import network_of
+from mmplatform.addresses import LOOPBACK, Here, Reach, neighbourhood
 from mmplatform.durable import inbox_rows
-from mmplatform.errors import InvalidKey, MMError, ProtocolError
+from mmplatform.errors import InvalidKey, MMError
 from mmplatform.identity.keys import Identity, SignId, digest, raw_key
 from mmplatform.identity.nodeinfo import LABEL, NodeInfo
 from mmplatform.identity.ticket import LABEL as TICKET_LABEL
 from mmplatform.identity.ticket import PREFIX, parse_ticket
 from mmplatform.links.stun import parse_url
+from mmplatform.text import LONGEST, escaped, printable, printable_json
+from tests.fuzz.parsers import text, typed
 from tests.fuzz.target import Run, hexes, target, texts, vectors
 
 NOW = 1_799_999_000
 ME = Identity.from_seed(b"fuzzing".ljust(32, b"."))
 BOX_KEY = raw_key(ME.box_id)
-
-
-def typed(parse: Callable[[bytes], Any], *allowed: type[Exception]) -> Run:
-    """Return what calls ``parse`` and lets its documented errors pass."""
-
-    def run(data: bytes) -> None:
-        with contextlib.suppress(MMError, *allowed):
-            parse(data)
-
-    return run
-
-
-def text(data: bytes) -> str:
-    return data.decode("utf-8", "replace")
-
-
-@target(hexes("delivery", "hex", "packets", "invalid"))
-def packet() -> Run:
-    """A packet, which must be the same when it is encoded and decoded again."""
-
-    def parse(data: bytes) -> None:
-        found = wire.decode_packet(data)
-        assert wire.decode_packet(wire.encode_packet(found)) == found
-
-    return typed(parse)
-
-
-@target(hexes("delivery", "hex", "resume", "invalid"))
-def resumption() -> Run:
-    return typed(wire.decode_resume)
-
-
-@target(lambda: [codec.pack([1, 2**45, "chat", "ms", b"\xc0"]), codec.pack([1, 0, "", "", b""])])
-def record_in_pieces() -> Run:
-    return typed(wire.decode_record)
-
-
-@target(hexes("delivery", "hex", "receipts", "invalidReceipts"))
-def receipt() -> Run:
-    return typed(receipts.decode_receipt)
-
-
-@target(lambda: [codec.pack([[0, 6, b"abc"], [3, 6, b"def"], [0, 2, b"xy"]])])
-def parts() -> Run:
-    """Slices of values, in any order: what is held must always be what is counted."""
-
-    def parse(data: bytes) -> None:
-        slices = codec.unpack(data)
-        budget = Budget(1000)
-        assembler = Assembler(budget, 800)
-        try:
-            for offset, total, piece in slices:
-                assembler.add(offset, total, piece)
-                assert budget.used == assembler.held
-        finally:
-            assert 0 <= budget.used <= 1000
-
-    def run(data: bytes) -> None:
-        try:
-            slices = codec.unpack(data)
-        except Exception:
-            return
-        if isinstance(slices, list) and all(_is_slice(one) for one in slices):
-            with contextlib.suppress(ProtocolError):
-                parse(data)
-
-    return run
-
-
-def _is_slice(value: Any) -> bool:
-    kinds = [type(one) for one in value] if isinstance(value, list) else []
-    return kinds == [int, int, bytes] and value[0] >= 0 and value[1] >= 0
 
 
 VALUES: tuple[Any, ...] = (None, {"a": [1, 2.5, b"x"]}, [[], [[]]])
@@ -110,6 +45,78 @@ VALUES: tuple[Any, ...] = (None, {"a": [1, 2.5, b"x"]}, [[], [[]]])
 @target(lambda: [codec.pack(value) for value in VALUES])
 def payload() -> Run:
     return typed(codec.decode)
+
+
+@target(lambda: [bytes.fromhex(case["hex"]) for case in vectors("delivery", "values")])
+def values_of_a_payload() -> Run:
+    """Values are counted as many as decoding makes, and repeated keys of maps more; never fewer."""
+
+    def parse(data: bytes) -> None:
+        value = codec.unpack(data)
+        number = _number(value)
+        assert number == 1 or codec.holds_more(data, number - 1)
+        if codec.pack(value) == data:  # else keys may have come twice
+            assert not codec.holds_more(data, number)
+
+    def run(data: bytes) -> None:
+        for most in (1, 7, len(data) + 1):
+            counted = codec.holds_more(data, most)
+            assert not (counted and len(data) <= most)
+        with contextlib.suppress(msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError):
+            parse(data)
+
+    return run
+
+
+def _number(value: Any) -> int:
+    if isinstance(value, list | tuple):  # a list that is a key is made a tuple
+        return 1 + sum(map(_number, value))
+    return 1 + sum(map(_number, chain(value, value.values()))) if isinstance(value, dict) else 1
+
+
+TEXTS = ("plain", "\x1b[2J\n\u202e\U000e0041", "a\u200db", "x" * 600)
+
+
+@target(lambda: [one.encode() for one in TEXTS])
+def words_of_others() -> Run:
+    """What is made harmless has nothing in it that steers, breaks or hides, and stays as it is the second time."""
+
+    def run(data: bytes) -> None:
+        for words in (data.decode("utf-8", "surrogateescape"), data.decode("latin-1")):
+            for made in (printable(words), escaped(words)):
+                assert printable(made) == made
+                assert not any(unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") for one in made)
+                assert len(made.splitlines()) <= 1
+            if len(words) <= LONGEST:
+                assert escaped(escaped(words), 10 * LONGEST) == escaped(words)
+            assert json.loads(printable_json(json.dumps(words, ensure_ascii=False))) == words
+
+    return run
+
+
+HOSTS = ("192.0.2.1", "8.8.8.8", "127.0.0.1", "::1", "2001:4860::8888", "::ffff:8.8.8.8", "0x7f.1", "relay.example")
+LAN = Here(frozenset(map(ip_address, ("192.168.1.2", "127.0.0.1", "::1"))), (ip_network("192.168.1.0/24"), *LOOPBACK))
+
+
+@target(lambda: [one.encode() for one in HOSTS])
+def hosts() -> Run:
+    """Hosts that a stranger names: what is admitted is one global address, or one of the network it was heard on."""
+    stranger = Reach(here=lambda: LAN)
+    near = Reach(heard_on=(ip_network("192.168.1.0/24"),), here=lambda: LAN)
+
+    def run(data: bytes) -> None:
+        host = text(data)
+        stranger.names(host)
+        neighbourhood(host, LAN)
+        network_of(f"tcp://{host}:4000")
+        if stranger.admits(host, 4000):
+            assert ip_address(host).is_global
+            assert stranger.names(host)
+        elif near.admits(host, 4000):
+            assert ip_address(host) in near.heard_on[0]
+        assert not near.public().admits(host, 4000) or stranger.admits(host, 4000)
+
+    return run
 
 
 @target(hexes("nodeinfo", "record", "valid", "invalid"))

@@ -12,6 +12,9 @@ import pytest
 
 from mm_relay.config.settings import Config
 from mm_relay.doors import connections, websocket_server
+from mm_relay.doors.arrivals import Arrivals
+from mm_relay.doors.half_sent import HalfSent
+from mm_relay.doors.turns import LoopTurns
 from mm_relay.doors.websocket_server import ListenerLimits
 from mm_transports.relay.websocket import WebSocket
 from mmplatform.errors import Unreachable
@@ -41,6 +44,40 @@ class Counting(End):
 
     def next_turn(self) -> None:
         self.turn += 1
+
+
+class NoTime(LoopTurns):
+    """Turns in which there is time for nobody."""
+
+    def has_time(self) -> bool:
+        return False
+
+
+class Taking(asyncio.Transport):
+    """Takes what is sent, as TLS does: until it is closed, and it cannot close one half."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("192.0.2.9", 4000)})
+        self.said, self.over = b"", False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.said += b"" if self.over else bytes(data)
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def is_closing(self) -> bool:
+        return self.over
+
+    def close(self) -> None:
+        self.over = True
+
+    def abort(self) -> None:
+        self.over = True
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
 
 
 class CountingHost(Host):
@@ -105,6 +142,24 @@ async def test_frames_that_are_no_messages_are_counted(host: Host) -> None:
         assert len(await theirs.heard()) == 2
         assert await theirs.heard() == b""
     assert sizes == [0, 0, 0, 1, 0, 0, 1]
+
+
+@pytest.mark.parametrize("behind", [b"", b"more \xff"])
+async def test_who_asks_for_a_page_and_hangs_up_in_a_busy_turn_gets_it(behind: bytes) -> None:
+    """TLS tells the end of a stream even while nobody reads."""
+    entrance = websocket_server._Entrance(
+        lambda request: pytest.fail("no upgrade"), lambda path: (200, "text/plain", b"a page"), (), 1000, 12.0, 3.0,
+        Arrivals(9), HalfSent(1000, 1000), NoTime(),
+    )  # fmt: skip
+    served, transport = websocket_server._Served(entrance), Taking()
+    served.connection_made(transport)
+    served.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + behind)
+    assert not transport.said
+    served.eof_received()
+    assert transport.said.startswith(b"HTTP/1.1 200")
+    assert transport.said.endswith(b"a page")
+    await settled()
+    served.connection_lost(None)
 
 
 async def test_what_is_paused_stays_unread_frame_by_frame_and_in_order(host: Host) -> None:
