@@ -53,6 +53,7 @@ class Pairs:
         self._port, self._key, self._pairs, self._folder = port, key, pairs, folder
         self._saw = Honest()
         self._trips: list[RoundTrips] = []  # of each pair
+        self.partners: dict[Guest, bytes] = {}
         self._waiting: dict[bytes, float] = {}  # mail that is not stored yet: since when
         self._tasks: list[asyncio.Future[None]] = []
 
@@ -81,6 +82,7 @@ class Pairs:
     def _pair(self, asks: Guest, answers: Guest) -> None:
         count, trips = 0, RoundTrips()
         self._trips.append(trips)
+        self.partners[asks], self.partners[answers] = answers.identity.sign_key, asks.identity.sign_key
         under_way: dict[int, int] = {}
 
         def answer(item: Item) -> None:
@@ -112,7 +114,7 @@ class Pairs:
 
     def _heard(self, guest: Guest, item: Item) -> None:
         match item:
-            case Closed(link=link, reason=reason) if link in (0, LINK):
+            case Closed(peer=peer, link=link, reason=reason) if link in (0, LINK) and peer == self.partners.get(guest):
                 self._saw.lost.append(f"link of a pair: {reason}")
             case Stored(id=mail_id):
                 self._waiting.pop(mail_id, None)
