@@ -78,6 +78,25 @@ async def test_only_a_large_frame_that_is_coming_in_has_memory_of_its_own(host: 
     await host.transport.close()
 
 
+async def test_frames_that_are_claimed_and_never_sent_leave_no_hole_in_the_heap(host: Scene) -> None:
+    loop = asyncio.get_running_loop()
+    ends = [await stranger(host) for _ in range(20)]
+    tracemalloc.start()
+    try:
+        for plain, end in ends:
+            await loop.sock_sendall(plain, (82_000).to_bytes(4) + bytes(81_000))
+            await until(lambda end=end: end.held == 82_004)  # type: ignore[misc]
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 20 * 10_000  # of the heap: the frames have pages of their own
+    for plain, _ in ends:
+        plain.close()
+    for _, end in ends:
+        await end.gone.wait()
+    await host.transport.close()
+
+
 async def test_what_is_kept_of_a_large_frame_is_told(host: Scene) -> None:
     plain, end = await stranger(host)
     loop = asyncio.get_running_loop()

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from mmap import mmap
 from typing import ClassVar, Final, cast
 from urllib.parse import urlsplit
 
@@ -215,7 +216,8 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
     def _begin_large(self, begun: memoryview, size: int) -> None:
         """Take memory for a frame that is coming in, as long as it does."""
         self._filled, self._whole = len(begun), 4 + size
-        self._large = self._spare.pop() if self._spare else memoryview(bytearray(BUFFER))
+        # Pages of the system's own: taken as bytes come in, and given back at the end, which a heap may not do.
+        self._large = self._spare.pop() if self._spare else memoryview(mmap(-1, BUFFER))
         self._large[: self._filled] = begun
         self._receiver.holds(self._whole)
 
