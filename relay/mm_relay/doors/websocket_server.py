@@ -153,6 +153,13 @@ class _Served(WebSocket):
                 self._postpone(self._turns.first)
         self._count()
 
+    def eof_received(self) -> None:
+        if self._owner is None:  # a request that waits for its turn is answered now: TLS takes nothing after the end
+            self._corked = True
+            self._handle_events()
+            self._uncork()
+        super().eof_received()
+
     def resume_reading(self) -> None:
         super().resume_reading()
         if self._protocol.has_more and not self._queued and self._transport is not None:
