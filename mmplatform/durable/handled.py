@@ -29,8 +29,8 @@ from mmplatform.storage.contract import Row, Storage
 KEEP_MS: Final = 15 * 24 * 3600 * 1000  # twice the default time to live, and a day
 PAGE: Final = 1024  # rows read at a time, at the start
 RETRY_AFTER: Final = 1.0  # seconds until a failed write is tried again
-GATHER: Final = 0.01  # seconds in which rows are gathered that need not be saved at once
-GATHERED: Final = 128  # rows that are gathered at most
+GATHER: Final = 0.02  # seconds in which rows are gathered that need not be saved at once
+GATHERED: Final = 512  # rows that are gathered at most
 UNSAVED: Final = (
     1024  # rows that are not saved yet, from which on no more is handed over; the log has room for twice this
 )

@@ -1,10 +1,11 @@
 """Hands messages of the inbox to handlers, as soon as there are some: in order within a topic, topics side by side.
 
-The reading and the handlers take turns with everything else: after SLICE seconds the loop goes round. Messages that
-handlers take at once end in runs: one note, one count and one entry of a receipt each.
+The reading and the handlers take turns with everything else (``peers/pace.py``). Messages that handlers take at once
+end in runs: one note, one count and one entry of a receipt each.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -18,9 +19,9 @@ from mmplatform.errors import StorageError
 from mmplatform.message import Message
 from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.messaging.results import DONE, NOBODY, Result
+from mmplatform.peers.pace import Pace, Slice
 from mmplatform.peers.reception import Reception, text_of, told_of
 
-SLICE: Final = 0.0001  # seconds
 IN_HAND: Final = 1024  # messages of one topic that handlers have at once
 SIDE_BY_SIDE: Final = 64  # topics that are read at once
 AGAIN_AFTER: Final = 0.05  # seconds until topics are read again whose rows were not there yet, or came back
@@ -43,6 +44,7 @@ class Redelivery:
         self.delivered = 0  # messages of the inbox that handlers took in this run
         self._inbox, self._handled, self._dispatcher, self._reception = inbox, handled, dispatcher, reception
         self._scope, self._now, self._failed = scope, now, failed
+        self._pace = Pace()
         self._reading: dict[HeldTopic, asyncio.Task[None]] = {}
         self._looking: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -140,23 +142,31 @@ class Redelivery:
     async def _hand_page(self, topic: HeldTopic, found: list[tuple[bytes, bytes]]) -> bool:
         """Hand some messages over, and wait until handlers have few of them at hand; return False when nobody listens
         any more."""
-        slice_, taken = Slice(), list[KeptMessage]()
-        try:
-            for row in found:
-                read = self._inbox.read(*row)
-                if read is not None and not self._hand(topic, *read, taken):
+        rows = deque(found)
+        while rows:
+            await self._handled.room()
+            async with self._pace:
+                if not self._hand_slice(topic, rows):
                     return False
-                over = slice_.is_over
-                if over or len(taken) >= LOGGED:
-                    self._end_taken(taken)
-                if over:
-                    await self._handled.room()
-                    await slice_.next()
-        finally:
-            self._end_taken(taken)
         while len(topic.in_hand) >= IN_HAND:
             topic.news = asyncio.get_running_loop().create_future()
             await topic.news
+        return True
+
+    def _hand_slice(self, topic: HeldTopic, rows: deque[tuple[bytes, bytes]]) -> bool:
+        """Hand over as many as a slice has time for; return False when nobody listens any more."""
+        taken: list[KeptMessage] = []
+        try:
+            while rows:
+                read = self._inbox.read(*rows.popleft())
+                if read is not None and not self._hand(topic, *read, taken):
+                    return False
+                if self._pace.is_over:
+                    break
+                if len(taken) >= LOGGED:
+                    self._end_taken(taken)
+        finally:
+            self._end_taken(taken)
         return True
 
     def _hand(self, topic: HeldTopic, key: InboxKey, message: InboxMessage, taken: list[KeptMessage]) -> bool:
@@ -237,24 +247,6 @@ class TopicPage:
         if not self.read.cancel() and not self.read.cancelled():
             self.read.exception()  # nobody awaits it any more
         self._gone.end(self._began)
-
-
-class Slice:
-    """A short time of work, after which others have their turn."""
-
-    def __init__(self) -> None:
-        self._time = asyncio.get_running_loop().time
-        self._ends = self._time() + SLICE
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it is the turn of others."""
-        return self._time() >= self._ends
-
-    async def next(self) -> None:
-        """Let the loop go round, and begin another one."""
-        await asyncio.sleep(0)
-        self._ends = self._time() + SLICE
 
 
 class Redelivered:

@@ -12,6 +12,7 @@ from mmplatform.durable.inbox_rows import HELD
 from mmplatform.errors import Refused, StorageCorrupt, StorageError
 from mmplatform.messaging.results import DONE, NOBODY, Result
 from mmplatform.peers import redelivery as module
+from mmplatform.peers.pace import SLICE
 from mmplatform.storage.contract import Row
 from mmplatform.storage.memory import MemoryStorage
 from tests.support.inbox import Desk, at_desk, message
@@ -315,8 +316,13 @@ async def test_others_have_their_turn_while_very_many_are_handed_over(
     loop, now = asyncio.get_running_loop(), [0.0]
     monkeypatch.setattr(loop, "time", lambda: now[0])
     seen: list[int] = []
-    turning = asyncio.create_task(count_turns(lambda: seen.append(len(desk.program.given))))
-    desk.program.answer = lambda payload: now.__setitem__(0, now[0] + module.SLICE) or DONE  # type: ignore[func-returns-value]
+
+    def look() -> None:
+        now[0] += SLICE / 10
+        seen.append(len(desk.program.given))
+
+    turning = asyncio.create_task(count_turns(look))
+    desk.program.answer = lambda payload: now.__setitem__(0, now[0] + SLICE) or DONE  # type: ignore[func-returns-value]
     desk.listen("chat")
     await until(lambda: not desk.inbox.topics)
     turning.cancel()
@@ -337,7 +343,7 @@ async def test_a_look_through_very_many_topics_lets_others_run(desk: Desk, monke
     looked: list[str] = []
 
     def listens(scope: str, topic: str) -> bool:
-        now[0] += module.SLICE
+        now[0] += SLICE
         looked.append(topic)
         return False
 

@@ -12,7 +12,7 @@ from mmplatform.durable import handled
 from mmplatform.durable.handled_log import ENTRIES, INBOX, LOGGED, HandledLog, HandledNote
 from mmplatform.durable.inbox_rows import HELD
 from mmplatform.messaging.results import DONE, Result
-from mmplatform.peers.redelivery import SLICE
+from mmplatform.peers.pace import SLICE
 from mmplatform.storage.contract import Row
 from mmplatform.storage.memory import MemoryStorage
 from tests.support.inbox import Desk, at_desk, message
