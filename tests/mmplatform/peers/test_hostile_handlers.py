@@ -43,6 +43,8 @@ async def test_a_friend_is_served_before_all_that_a_stranger_has_sent() -> None:
         slow.steps.release()
         await until(lambda: len(slow.senders) == 2)
         assert slow.senders == [eve.sign_id, alice.sign_id]
+        for _ in range(300):
+            slow.steps.release()  # a stop waits for handlers
 
 
 @pytest.mark.parametrize("kind", ["events", "requests", "messages"])
