@@ -47,7 +47,6 @@ STEP: Final = 256  # items of a stranger's frame that are worked on at a time
 STEP_KNOWN: Final = 1024  # the same of a friend's or device's
 PUT_BY: Final = 1024 * 1024  # bytes of a stranger's frames that wait here, when the connection cannot pause
 PUT_BY_KNOWN: Final = 32 * 1024 * 1024  # the same of a friend or device
-TOO_SLOW: Final = "the handshake took too long"  # why a connection is cut
 OVERLOADED: Final = "overloaded"  # why a link is closed: there is no room for what its peer has us hold
 
 log = logging.getLogger("mmplatform.links")
@@ -137,7 +136,9 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self.opened = self._loop.time()
         self._asked = self.opened if self.dialled else 0.0  # when our last frame of the handshake went out
-        self._timer = self._loop.call_later(HANDSHAKE_TIMEOUT, self._end, RemoteError(TOO_SLOW), True)
+        self._timer = self._loop.call_later(
+            HANDSHAKE_TIMEOUT, self._end, RemoteError("the handshake took too long"), True
+        )
         if isinstance(machine, Initiator):
             self._shake(machine.hello())
 
@@ -250,10 +251,11 @@ class Link:
             self._lost(error)
 
     def hold_up(self) -> None:
-        """Read nothing more for now: handlers have enough to do for this peer."""
+        """Read nothing more for now, as handlers have enough to do; over a relay others come the same way."""
         if not self.held_up and self.error is None and self._ended is None:
             self.held_up = True
-            self.connection.pause_reading()
+            if not self.relayed:
+                self.connection.pause_reading()
 
     def go_on(self) -> None:
         """Read again, after :meth:`hold_up`."""

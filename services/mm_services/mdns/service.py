@@ -35,6 +35,7 @@ TRY_AGAIN: Final = 10.0  # seconds until multicast that could not be used is tri
 LOOK_AGAIN: Final = 5.0  # seconds between two questions to all instances
 PROBE: Final = 1.5  # seconds in which a connection on one network should open
 PROBES: Final = 8  # neighbours probed at a time
+FEW: Final = 8  # neighbours that are all asked whether they are here; of more, those that are wanted
 MAX_WANTED: Final = 1024  # peers that are remembered as wanted
 SOON: Final = 1.0  # seconds after somebody is looked for, in which a link may come up
 MAX_ENDPOINTS: Final = 3  # endpoints of a neighbour that are tried
@@ -146,7 +147,7 @@ class MulticastDNS(Service, Diagnosable):
             del self._wanted[next(iter(self._wanted))]
 
     def _is_wanted(self, peer: SignId) -> bool:
-        return peer in self._wanted or self._host.contacts.known(peer)
+        return peer in self._wanted or self._host.contacts.known(peer) or len(self._neighbours) <= FEW
 
     # What the network says.
 

@@ -156,6 +156,16 @@ class Client:
             self._bytes += _size(item)
         return True
 
+    def pause_reading(self) -> None:
+        """Read nothing from the relay for now."""
+        if self._session is not None:
+            self._session.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self._session is not None:
+            self._session.resume_reading()
+
     def leave(self) -> None:
         """Send the items that wait, then Bye; calls relay_down at once, and nothing after it."""
         self._closed = True

@@ -30,6 +30,11 @@ class RelayLink(Protocol):
     def paused_here(self, connection: "RelayConnection") -> None:
         """Release ``connection``, which was paused, when this link is writable again."""
 
+    def pause_reading(self, connection: "RelayConnection") -> None:
+        """Read nothing from the relay until ``connection`` goes on: it shares the way with all others."""
+
+    def resume_reading(self, connection: "RelayConnection") -> None: ...
+
     def leave(self, connection: "RelayConnection", error: Exception | None) -> None:
         """Forget ``connection``, which is over; call :meth:`RelayConnection.lose` in a later turn of the loop."""
 
@@ -71,6 +76,13 @@ class RelayConnection(Connection):
         if self._link.full and not self._held & PAUSED_HERE:
             self._link.paused_here(self)
             self.hold(PAUSED_HERE)
+
+    def pause_reading(self) -> None:
+        if not self._over:
+            self._link.pause_reading(self)
+
+    def resume_reading(self) -> None:
+        self._link.resume_reading(self)
 
     def close(self) -> None:
         self._leave("closed", None)

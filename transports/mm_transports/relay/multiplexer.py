@@ -68,6 +68,7 @@ class RelayMultiplexer:
         self._links: dict[tuple[bytes, int], RelayConnection] = {}
         self._counts: dict[bytes, int] = {}
         self._paused_here: list[RelayConnection] = []
+        self._reading_paused: set[RelayConnection] = set()  # those that have more than this turn of the loop can take
         self._slow: set[bytes] = set()
         self._missed: dict[bytes, None] = {}  # peers not reached since we were last signed in
         self._unmailed: dict[bytes, None] = {}  # peers for whom no mail could be left since we were last signed in
@@ -121,7 +122,17 @@ class RelayMultiplexer:
     def paused_here(self, connection: RelayConnection) -> None:
         self._paused_here.append(connection)
 
+    def pause_reading(self, connection: RelayConnection) -> None:
+        self._reading_paused.add(connection)
+        self.client.pause_reading()
+
+    def resume_reading(self, connection: RelayConnection) -> None:
+        self._reading_paused.discard(connection)
+        if not self._reading_paused:
+            self.client.resume_reading()
+
     def leave(self, connection: RelayConnection, error: Exception | None) -> None:
+        self.resume_reading(connection)
         if self._links.pop((connection.peer, connection.number), None) is not None:
             self._counts[connection.peer] -= 1
             if not self._counts[connection.peer]:

@@ -105,6 +105,14 @@ class WebSocketSession:
 
     # The WebSocket's owner.
 
+    def pause_reading(self) -> None:
+        if self._socket is not None and not self._gone.is_set():
+            self._socket.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._socket is not None and not self._gone.is_set():
+            self._socket.resume_reading()
+
     def opened(self, socket: "WebSocket") -> "WebSocketSession":
         self._socket = socket
         if self._ending:
