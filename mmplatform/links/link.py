@@ -77,9 +77,8 @@ class Link:
     """Runs the session on one connection. ``error`` says why the link ended, once it has.
 
     ``dialled`` is True on the side that dialled, at ``dialled_at``. Of two links of one ``kind`` one is enough.
-    ``paths.py`` weighs ``cost``, ``relayed``, ``min_rtt``, ``suspect_until``. ``id`` is unique in this process: the log
-    says ``link 12``. ``known`` is set for friends and devices. Frames for which this turn of the loop has no time are put
-    by, and reading pauses until ``scheduler`` has served them. Whether frames are logged is looked up now and then.
+    ``paths.py`` weighs ``cost``, ``relayed``, ``min_rtt``, ``suspect_until``. ``id`` is unique in this process. ``known``:
+    a friend's or device's. Frames for which this turn of the loop has no time are put by, and reading pauses.
     """
 
     def __init__(
