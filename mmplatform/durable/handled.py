@@ -21,19 +21,18 @@ from mmplatform.delivery.receiver import Receiver
 from mmplatform.delivery.wire import Ack
 from mmplatform.durable.handled_log import INBOX, LOGGED, STREAM, HandledLog, HandledNote
 from mmplatform.durable.handled_rows import PREFIX, key_of, parse_key
-from mmplatform.durable.strangers import Allowance, Strangers
+from mmplatform.durable.strangers import BURST, COMMIT, RATE, Strangers
 from mmplatform.errors import StorageCorrupt, StorageError
 from mmplatform.message import MAX_PAYLOAD
 from mmplatform.storage.contract import Row, Storage
+from mmplatform.token_bucket import TokenBucket
 
 KEEP_MS: Final = 15 * 24 * 3600 * 1000  # twice the default time to live, and a day
 PAGE: Final = 1024  # rows read at a time, at the start
 RETRY_AFTER: Final = 1.0  # seconds until a failed write is tried again
 GATHER: Final = 0.02  # seconds in which rows are gathered that need not be saved at once
 GATHERED: Final = 512  # rows that are gathered at most
-UNSAVED: Final = (
-    1024  # rows that are not saved yet, from which on no more is handed over; the log has room for twice this
-)
+UNSAVED: Final = 1024  # rows that are not saved, from which on no more is handed over; the log has room for twice this
 
 EndedMessages = tuple[str, Entry]  # the recipient of the receipt, and messages of its that ended alike
 Saving = list[tuple[str, Receiver, list[tuple[Stream, bytes, Ack]]]]  # peers, and what of each is written
@@ -79,7 +78,7 @@ class Handled:
         self._timer: asyncio.TimerHandle | None = None
         self._past = 0
         self._strangers = Strangers(storage, failed)
-        self._allowance = Allowance()
+        self._allowance = TokenBucket(RATE, 0.0, BURST / RATE)  # bytes that may be written for strangers
         self._closed = False
 
     async def open(self) -> list[HandledNote]:
@@ -319,7 +318,8 @@ class Handled:
             rows += [(key_of(peer, lane, epoch), None) for lane, epoch in forgotten]
             rows += [(key_of(peer, stream.lane, stream.epoch), kept) for stream, kept, _ in checkpoint]
             if not self._known(peer):
-                self._allowance.spend(self._strangers.saved(receiver, checkpoint))
+                written = self._strangers.saved(receiver, checkpoint) + COMMIT
+                self._allowance.spend(written, asyncio.get_running_loop().time())
         if not rows and not attached:
             return
         self._writing_of = set(dirty)
@@ -335,12 +335,13 @@ class Handled:
 
     def _due(self) -> tuple[dict[str, Receiver], dict[str, Receiver]]:
         """Return what is to be saved now, and what later: what is written for strangers has a measure."""
-        wait = self._allowance.wait()
+        loop = asyncio.get_running_loop()
+        wait = self._allowance.spend(0, loop.time())
         if not wait:
             return self._dirty, {}
         later = {peer: receiver for peer, receiver in self._dirty.items() if not self._known(peer)}
         if later and self._later is None:
-            self._later = asyncio.get_running_loop().call_later(wait, self._save_later)
+            self._later = loop.call_later(wait, self._save_later)
         return {peer: receiver for peer, receiver in self._dirty.items() if peer not in later}, later
 
     def _save_later(self) -> None:

@@ -80,25 +80,3 @@ class Strangers:
         self.unread.discard(peer)
         for then in self._waiting.pop(peer):
             then()
-
-
-class Allowance:
-    """Bytes that may be written for strangers: so many a second, and a burst of them."""
-
-    def __init__(self) -> None:
-        self._bytes, self._at = float(BURST), 0.0
-
-    def spend(self, size: int) -> None:
-        """Note that ``size`` bytes are written; more than there are is a debt."""
-        self._gain()
-        self._bytes -= size + COMMIT
-
-    def wait(self) -> float:
-        """Return the seconds until something may be written."""
-        self._gain()
-        return max(0.0, -self._bytes / RATE)
-
-    def _gain(self) -> None:
-        now = asyncio.get_running_loop().time()
-        self._bytes = min(BURST, self._bytes + (now - self._at) * RATE)
-        self._at = now

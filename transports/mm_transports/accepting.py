@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from mm_transports import resolving
+from mmplatform.token_bucket import TokenBucket
 
 QUEUE: Final = 512  # connections that the system holds until they are accepted
 AT_ONCE: Final = 4  # connections accepted in one turn of the loop: each is work of a millisecond or two
@@ -36,7 +37,7 @@ class Acceptor:
         self._resting: dict[socket.socket, asyncio.TimerHandle] = {}
         self._opening: set[asyncio.Task[None]] = set()
         self._said = -MINUTE
-        self._allowed, self._at = float(BURST), self._loop.time()
+        self._allowed = TokenBucket(RATE, self._loop.time(), BURST / RATE)
 
     @property
     def names(self) -> list[tuple[str, int]]:
@@ -72,11 +73,11 @@ class Acceptor:
 
     def _accept(self, sock: socket.socket) -> None:
         now = self._loop.time()
-        self._allowed, self._at = min(BURST, self._allowed + (now - self._at) * RATE), now
-        if self._allowed < 1:
+        allowed = self._allowed.level(now)
+        if allowed < 1:
             self._wait(sock, AT_ONCE / RATE)
             return
-        for _ in range(min(AT_ONCE, int(self._allowed))):
+        for _ in range(min(AT_ONCE, int(allowed))):
             try:
                 connection, _ = sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -86,7 +87,7 @@ class Acceptor:
                     raise
                 self._rest(sock, error)
                 return
-            self._allowed -= 1
+            self._allowed.spend(1, now)
             connection.setblocking(False)
             self._spawn(self._open(connection))
 

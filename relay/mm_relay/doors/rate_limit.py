@@ -3,37 +3,11 @@
 from typing import Final, NamedTuple
 
 from mm_relay.doors.limits import network
+from mmplatform.token_bucket import TokenBucket
 
-BURST: Final = 4.0  # seconds' worth of tokens that a connection may spend at once
 ADDRESS_BURST: Final = 1.0  # the same of an address: a stranger has any number of connections, and this once each time
 SHARE: Final = 256  # items a second that a connection always has of its address, however many share that
 SHARE_BYTES: Final = 256 * 1024
-
-
-class TokenBucket:
-    """A bucket with ``rate`` tokens a second, 0 for no limit. Data that was read is paid for afterwards, by waiting."""
-
-    __slots__ = ("_at", "_burst", "_level", "_rate")
-
-    def __init__(self, rate: float, now: float, burst: float = BURST) -> None:
-        self._rate, self._at, self._burst = rate, now, burst
-        self._level = rate * burst
-
-    def spend(self, amount: int, now: float) -> float:
-        """Spend tokens; return the seconds until the debt is paid, 0 when there is none."""
-        if not self._rate:
-            return 0.0
-        self._level = min(self._rate * self._burst, self._level + (now - self._at) * self._rate) - amount
-        self._at = now
-        return max(0.0, -self._level / self._rate)
-
-    def forgive(self) -> None:
-        """Forget a debt of more than a second."""
-        self._level = max(self._level, -self._rate)
-
-    def change(self, rate: float) -> None:
-        """Have another rate from now on."""
-        self._rate, self._level = rate, min(self._level, rate * self._burst)
 
 
 class RateLimits(NamedTuple):

@@ -13,6 +13,7 @@ from typing import Final
 
 from mm_services.mdns.announcement import Announcement
 from mmplatform.identity.keys import SignId
+from mmplatform.token_bucket import TokenBucket
 
 MAX_NEIGHBOURS: Final = 256
 PER_PEER: Final = 4  # instances that announce the same key: anybody can announce that of another
@@ -70,7 +71,7 @@ class Neighbours:
         timing: AskingTiming = TIMING,
     ) -> None:
         self._found, self._gone, self._keep, self._wanted, self._timing = found, gone, keep, wanted, timing
-        self._questions, self._counted = float(AT_ONCE), 0.0  # that may be asked now, and when they were counted
+        self._questions = TokenBucket(PER_SECOND, 0.0, AT_ONCE / PER_SECOND)
         self._all: dict[str, Neighbour] = {}
         self._linked: set[SignId] = set()
 
@@ -135,9 +136,9 @@ class Neighbours:
         """Return whom to ask now; report each answer by :meth:`answered` or :meth:`silent`."""
         everybody = [neighbour for neighbour in self._all.values() if self._to_be_asked(neighbour)]
         due = sorted((neighbour for neighbour in everybody if neighbour.due <= now), key=lambda n: n.due)
-        left = min(float(AT_ONCE), self._questions + max(0.0, now - self._counted) * PER_SECOND)
-        asked, others = due[: int(left)], due[int(left) :]
-        self._questions, self._counted = left - len(asked), now
+        left = int(self._questions.level(now))
+        asked, others = due[:left], due[left:]
+        self._questions.spend(len(asked), now)
         period = max(self._timing.period, len(everybody) / PER_SECOND)
         for neighbour in asked:
             neighbour.due = now + period

@@ -7,7 +7,6 @@ import pytest
 
 from mm_relay.access import Access
 from mm_relay.doors.limits import ConnectionLimits
-from mm_relay.doors.rate_limit import BURST
 from mm_relay.ports import RelaySession
 from mm_transports.relay.protocol import items, signin
 from mm_transports.relay.protocol.address import format_relay
@@ -23,6 +22,7 @@ from mm_transports.relay.protocol.items import (
 )
 from mm_transports.relay.protocol.wire import BATCH
 from mmplatform.errors import ProtocolError, Unreachable
+from mmplatform.token_bucket import BURST
 from tests.support.native_door import NOW, OTHER, PATIENCE, PEER, RELAY, limits, within
 from tests.support.websocket_ends import settled
 

@@ -1,35 +1,6 @@
-"""Token buckets, and the rates of connections and addresses."""
+"""The rates of connections and addresses."""
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from mm_relay.doors.rate_limit import ADDRESS_BURST, BURST, SHARE, ConnectionRates, RateLimits, TokenBucket
-
-
-def test_a_burst_is_free_and_then_the_rate_counts() -> None:
-    bucket = TokenBucket(100, now=5.0)
-    assert bucket.spend(int(100 * BURST), 5.0) == 0
-    assert bucket.spend(50, 5.0) == 0.5
-    assert bucket.spend(0, 5.25) == 0.25
-    assert bucket.spend(0, 5.5) == 0
-    assert bucket.spend(100, 6.5) == 0
-
-
-def test_no_limit() -> None:
-    assert TokenBucket(0, 0.0).spend(10**12, 0.0) == 0
-
-
-@given(st.integers(1, 10**6), st.lists(st.tuples(st.integers(0, 10**6), st.floats(0, 10)), max_size=50))
-def test_who_waits_as_told_never_exceeds_the_rate(rate: int, spent: list[tuple[int, float]]) -> None:
-    bucket, now, total = TokenBucket(rate, 0.0), 0.0, 0
-    for amount, pause in spent:
-        now += pause
-        total += amount
-        now += bucket.spend(amount, now)
-        assert total <= rate * (BURST + now) * (1 + 1e-9) + 1e-6
-
-
-# Addresses.
+from mm_relay.doors.rate_limit import ADDRESS_BURST, SHARE, ConnectionRates, RateLimits
 
 MANY = RateLimits(items=0, bytes=0, address_items=1000, address_bytes=0)
 

@@ -290,11 +290,9 @@ async def test_when_the_rows_of_strangers_are_full_no_new_one_is_heard_and_none_
     assert node.take(1, peer=stranger(0)) == []
 
 
-async def test_what_is_written_for_strangers_has_a_measure_and_friends_do_not_wait(
-    node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(strangers_module, "RATE", 1)
-    node.handled._allowance.spend(strangers_module.BURST + 1)
+async def test_what_is_written_for_strangers_has_a_measure_and_friends_do_not_wait(node: Node) -> None:
+    an_hour = strangers_module.BURST + 3600 * strangers_module.RATE
+    node.handled._allowance.spend(an_hour, asyncio.get_running_loop().time())
     node.take(1, peer=stranger(1))
     node.take(1)
     await until(lambda: node.told)
