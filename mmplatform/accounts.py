@@ -7,6 +7,7 @@ idle for longest, of the party that holds most.
 
 import ipaddress
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -157,12 +158,14 @@ def network_of(address: str, relayed: bool = False) -> str:
         host = host[1:].partition("]")[0]
     elif host.count(":") == 1:
         host = host.partition(":")[0]
-    return (RELAYED if relayed else "") + _network(host.partition("%")[0] or address)
+    return (RELAYED if relayed else "") + network_of_host(host or address)
 
 
-def _network(host: str) -> str:
+@lru_cache(maxsize=4096)
+def network_of_host(host: str) -> str:
+    """Return the network of an IP address: its /24, or its /64. Any other host is one by its name."""
     try:
-        ip = ipaddress.ip_address(host)
+        ip = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return host
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:

@@ -7,8 +7,9 @@ import ssl as tls
 from contextlib import suppress
 from typing import Protocol, cast
 
-from mm_relay.doors.limits import Unproven, neighbourhood
+from mm_relay.doors.limits import Unproven
 from mm_relay.doors.turns import LoopTurns
+from mmplatform.accounts import network_of_host
 
 
 class Arriving(Protocol):
@@ -92,7 +93,7 @@ class TLSArrival(asyncio.Protocol):
         """Begin the handshake when its network has its turn."""
         assert self._socket is not None
         self._loop.remove_reader(self._socket)
-        self._turns.newcomer(neighbourhood(self._ip), self._begin)
+        self._turns.newcomer(network_of_host(self._ip), self._begin)
 
     def _begin(self) -> None:
         if self._socket is not None:

@@ -6,6 +6,8 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Generic, TypeVar
 
+from mmplatform.accounts import network_of_host
+
 T = TypeVar("T")
 
 
@@ -13,29 +15,29 @@ class Unproven(Generic[T]):
     """Connections that have proven nothing yet. When they are too many, the oldest of the largest network gives way.
 
     So whoever opens a thousand connections and says nothing pushes out its own, and nobody else. The networks are
-    those of :func:`neighbourhood`: who holds one address of a network often holds more of them.
+    those of :func:`~mmplatform.accounts.network_of_host`: who holds one address of a network often holds more of them.
     """
 
     def __init__(self) -> None:
-        self._networks: dict[str, dict[T, str]] = {}  # by neighbourhood; the oldest first, each with its own address
+        self._networks: dict[str, dict[T, str]] = {}  # by network; the oldest first, each with its own address
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
     def add(self, one: T, ip: str) -> None:
-        self._networks.setdefault(neighbourhood(ip), {})[one] = network(ip)
+        self._networks.setdefault(network_of_host(ip), {})[one] = network(ip)
         self._count += 1
 
     def remove(self, one: T, ip: str) -> None:
         """Forget a connection that has proven itself, or is gone; does nothing when it is forgotten already."""
-        members = self._networks.get(neighbourhood(ip), {})
+        members = self._networks.get(network_of_host(ip), {})
         if one not in members:
             return
         del members[one]
         self._count -= 1
         if not members:
-            del self._networks[neighbourhood(ip)]
+            del self._networks[network_of_host(ip)]
 
     def oldest_of_largest(self) -> T | None:
         """Return who has to give way, or None when nobody is here."""
@@ -44,7 +46,7 @@ class Unproven(Generic[T]):
 
     def oldest_of(self, ip: str) -> T | None:
         """Return the oldest of the address of ``ip``, or None."""
-        members = self._networks.get(neighbourhood(ip), {})
+        members = self._networks.get(network_of_host(ip), {})
         return next((one for one, address in members.items() if address == network(ip)), None)
 
 
@@ -108,10 +110,3 @@ def network(ip: str) -> str:
     address = ip_address(ip.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)
     return str(mapped) if mapped else str(ip_network((int(address), 64), strict=False))
-
-
-@lru_cache(maxsize=4096)
-def neighbourhood(ip: str) -> str:
-    """Return the network whose silent connections count together: of 24 bits for IPv4, of 64 for IPv6."""
-    one = network(ip)
-    return one if ":" in one else str(ip_network(f"{one}/24", strict=False)) if "." in one else one

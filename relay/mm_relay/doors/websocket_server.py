@@ -18,11 +18,11 @@ from mm_relay.access import Network
 from mm_relay.doors.arrivals import Arrivals, TLSArrival
 from mm_relay.doors.failures import log_failure
 from mm_relay.doors.half_sent import HalfSent
-from mm_relay.doors.limits import neighbourhood
 from mm_relay.doors.metered import MeteredProtocol
 from mm_relay.doors.turns import LoopTurns
 from mm_relay.doors.upgrade import Answer, UpgradeRefused, UpgradeRequest
 from mm_transports.relay.websocket import PING_EVERY, WebSocket
+from mmplatform.accounts import network_of_host
 from mmplatform.errors import LocalError
 
 UNDER_WAY: Final = 1024 * 1024  # bytes in the receive buffer: they still come after a client was told to pause
@@ -146,7 +146,7 @@ class _Served(WebSocket):
         self._protocol.receive_data(data)
         if not self._queued and not self._reading_paused:
             if self.newcomer:
-                self._postpone(partial(self._turns.newcomer, neighbourhood(self.ip)))
+                self._postpone(partial(self._turns.newcomer, network_of_host(self.ip)))
             elif self._turns.has_time():
                 self._proceed()
             else:

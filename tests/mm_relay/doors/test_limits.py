@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_relay.doors.limits import ConnectionLimits, Unproven, neighbourhood, network
+from mm_relay.doors.limits import ConnectionLimits, Unproven, network
+from mmplatform.accounts import network_of_host
 
 
 def test_connections_with_a_sign_in_fill_the_caps() -> None:
@@ -54,8 +55,8 @@ def test_one_ipv6_network_is_one_address() -> None:
     assert network("2001:db8:0:1::1") == network("2001:db8:0:1:ffff::2") != network("2001:db8:0:2::1")
     assert network("::ffff:192.0.2.1") == "192.0.2.1"
     assert network("fe80::1%eth0") == "fe80::/64"
-    assert neighbourhood("192.0.2.1") == neighbourhood("::ffff:192.0.2.200") != neighbourhood("192.0.3.1")
-    assert neighbourhood("2001:db8::1") == network("2001:db8::1")
+    assert network_of_host("192.0.2.1") == network_of_host("::ffff:192.0.2.200") != network_of_host("192.0.3.1")
+    assert network_of_host("2001:db8::1") == network("2001:db8::1")
 
 
 @given(st.lists(st.tuples(st.sampled_from(["1.1.1.1", "1.1.1.2", "2.2.2.2", "2001:db8::1"]), st.booleans())))
