@@ -77,7 +77,7 @@ class Handled:
         self._news: asyncio.Future[None] | None = None  # resolves when they are
         self._timer: asyncio.TimerHandle | None = None
         self._past = 0
-        self._strangers = Strangers(storage, failed)
+        self._strangers = Strangers(storage, failed, self._let_go)
         self._allowance = TokenBucket(RATE, 0.0, BURST / RATE)  # bytes that may be written for strangers
         self._closed = False
 
@@ -188,8 +188,11 @@ class Handled:
             self._let_go(peer)
 
     def _let_go(self, peer: str) -> None:
+        """Forget a stranger that is leaving, unless something of it is under way: then this is called again."""
         receiver = self._receivers.get(peer)
-        if receiver is None or receiver.unfinished or peer in self._dirty or peer in self._writing_of:
+        if receiver is None or peer not in self._leaving:
+            return
+        if receiver.unfinished or peer in self._dirty or peer in self._writing_of or self._strangers.reads(peer):
             return
         self._leaving.discard(peer)
         receiver.close()
@@ -363,8 +366,7 @@ class Handled:
         for peer, receiver, checkpoint in saving:
             receiver.saved(stream for stream, _, _ in checkpoint)
             self._acknowledge(peer, [ack for _, _, ack in checkpoint])
-            if peer in self._leaving:
-                self._let_go(peer)
+            self._let_go(peer)
         if self._wanted and not self._closed:
             self._wanted = False
             self._schedule()  # a turn of its own: with many messages both halves take a while

@@ -19,12 +19,13 @@ ROW: Final = 62  # bytes of a key
 
 
 class Strangers:
-    """The rows of strangers. ``unread``: those who are here and whose rows are not read yet."""
+    """The rows of strangers. ``unread``: those who are here and whose rows are not read yet. ``read(peer)`` is called
+    when they are."""
 
-    def __init__(self, storage: Storage, failed: Callable[[Exception], None]) -> None:
+    def __init__(self, storage: Storage, failed: Callable[[Exception], None], read: Callable[[str], None]) -> None:
         self.bytes = 0  # on disk
         self.unread: set[str] = set()
-        self._storage, self._failed = storage, failed
+        self._storage, self._failed, self._read = storage, failed, read
         self._waiting: dict[str, list[Callable[[], None]]] = {}
         self._reading: set[asyncio.Task[None]] = set()
 
@@ -37,6 +38,10 @@ class Strangers:
         """Take note of a stranger of whom nothing is in memory; where no stranger left a row there is none to read."""
         if self.bytes:
             self.unread.add(peer)
+
+    def reads(self, peer: str) -> bool:
+        """Whether the rows of ``peer`` are being read, into the receiver that was given."""
+        return peer in self._waiting
 
     def load(self, peer: str, receiver: Receiver, then: Callable[[], None]) -> None:
         """Give ``receiver`` what the rows of ``peer`` say, then call ``then``."""
@@ -80,3 +85,4 @@ class Strangers:
         self.unread.discard(peer)
         for then in self._waiting.pop(peer):
             then()
+        self._read(peer)

@@ -262,6 +262,24 @@ async def test_the_rows_of_strangers_are_not_kept_from_the_start(store: Callable
         assert node.take(1) == []
 
 
+async def test_a_stranger_that_comes_back_while_its_rows_are_read_is_known(node: Node) -> None:
+    """Its first link is gone before the disk has answered; what it sends again over the next one came already."""
+    assert node.take(1, peer=stranger(1)) == [1]
+    await settled(node)
+    node.handled.release(stranger(1))
+    first = asyncio.Event()
+    node.handled.receiver(stranger(1))
+    node.handled.load(stranger(1), first.set)
+    await asyncio.sleep(0)
+    node.handled.release(stranger(1))
+    await loaded(node, stranger(1))
+    assert node.take(1, peer=stranger(1)) == []
+    node.handled.receiver(stranger(2))
+    node.handled.load(stranger(2), first.set)
+    node.handled.release(stranger(2))
+    await until(lambda: stranger(2) not in node.handled._receivers)
+
+
 async def test_a_stranger_goes_when_all_of_it_is_handled_and_saved(node: Node) -> None:
     receiver = node.handled.receiver(stranger(1))
     stream, _ = receiver.accept(Batch(2, 5, 1, [Record(1, NOW, "t", "ms", b"")], []), NOW)
