@@ -157,7 +157,7 @@ class LinkFactory:
         opened = self._dialled.pop(link, None)
         if opened is not None and not opened.done():
             opened.set_result(link)
-        if not (owner.known or link.dialled):
+        if not (link.known or link.dialled):
             self._let_go(self._strangers.take(link, self._share(link)))
 
     def link_lost(self, link: Link, error: Exception | None) -> None:

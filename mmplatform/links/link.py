@@ -277,7 +277,7 @@ class Link:
         if self.error is not None:
             return
         if self._put_by_bytes + len(frame) > (PUT_BY_KNOWN if self.known else PUT_BY):
-            self._violated(ProtocolError("overloaded", "frames come faster than they are worked on"))
+            self._violated(ProtocolError(OVERLOADED, "frames come faster than they are worked on"))
             return
         self._put_by.append(bytes(frame))
         self._put_by_bytes += len(frame)

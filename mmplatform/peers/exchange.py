@@ -123,10 +123,6 @@ class Exchange:
         while self._realtime.bytes >= FULL and self.link is not None:
             await self._realtime.shrunk()
 
-    def acknowledge(self, acks: list[Ack]) -> None:
-        """Send ``acks``, whose messages are handled and saved."""
-        self.acks.add(acks)
-
     def resume_over(self, link: Link, acks: list[Ack]) -> None:
         """Go on over ``link``. ``acks`` says what the peer has; what the peer lacks is sent again.
 

@@ -1,4 +1,4 @@
-"""A deque that counts how often one of its elements is looked at: what a step costs, without a clock."""
+"""Collections that count how often one of their elements is looked at: what a step costs, without a clock."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -23,3 +23,22 @@ class Watched(deque[Any]):
     def __getitem__(self, index: Any) -> Any:
         Watched.looks += 1
         return super().__getitem__(index)
+
+
+class Walked:
+    """Counts how many of the members of a collection somebody has walked over."""
+
+    walked = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for each in super().__iter__():  # type: ignore[misc]  # of the collection that it is mixed with
+            self.walked += 1
+            yield each
+
+
+class WalkedSet(Walked, set[Any]):
+    """A set that counts."""
+
+
+class WalkedDict(Walked, dict[Any, Any]):
+    """A dict that counts."""

@@ -42,15 +42,24 @@ async def repeats(it: Attack) -> None:
     await it.pour(chunks, link)
 
 
+def ending_by_turns(low: int, number: int) -> list[Record]:
+    """Messages that nobody listens to; every other one has expired: each has an ending unlike the one before."""
+    return [Record(low + j, soon() if j % 2 else 1, "nobody", "ms", b"") for j in range(number)]
+
+
+async def leave_outcomes(it: Attack, link: RawLink, upto: int, now: int) -> None:
+    """Have the victim note the endings of all messages up to about ``upto`` on one stream."""
+    for low in range(1, upto, 256):
+        await it.within(link.send(frame(batches=[Batch(2, 1, 1, ending_by_turns(low, 256), [])], now=now)))
+
+
 @attack()
 async def outcomes(it: Attack) -> None:
     """Thousands of messages with endings that alternate; then repetitions, each of which is told all of them."""
     link = await it.link()
     await it.go()
     now = int(time.time() * 1000)
-    for low in range(1, 8400, 256):
-        records = [Record(low + j, soon() if j % 2 else 1, "nobody", "ms", b"") for j in range(256)]
-        await it.within(link.send(frame(batches=[Batch(2, 1, 1, records, [])], now=now)))
+    await leave_outcomes(it, link, 8400, now)
     again = frame(batches=[Batch(2, 1, 1, [Record(1, 1, "x", "ms", b"")], [])], now=now)
     while not it.over:
         await it.within(link.send(again))
@@ -63,9 +72,7 @@ async def outcomes_on_disk(it: Attack) -> None:
     link = await it.link()
     await it.go()
     now = int(time.time() * 1000)
-    for low in range(1, 8192, 256):
-        records = [Record(low + j, soon() if j % 2 else 1, "nobody", "ms", b"") for j in range(256)]
-        await it.within(link.send(frame(batches=[Batch(2, 1, 1, records, [])], now=now)))
+    await leave_outcomes(it, link, 8192, now)
     seq = 8193
     while not it.over:
         record = Record(seq, soon() if seq % 2 else 1, "nobody", "ms", b"")
@@ -83,8 +90,7 @@ async def streams_on_disk(it: Attack) -> None:
         link = await it.link()
         for epoch in range(1, 65):
             for low in (1, 4097):
-                records = [Record(low + j, soon() if j % 2 else 1, "nobody", "ms", b"") for j in range(4096)]
-                await link.send(frame(batches=[Batch(epoch % 4, epoch, 1, records, [])]))
+                await link.send(frame(batches=[Batch(epoch % 4, epoch, 1, ending_by_turns(low, 4096), [])]))
 
     await it.several(one_key, 2)
 

@@ -1,24 +1,12 @@
 """What a batch costs the receiver follows from the batch, not from what is held."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from mmplatform.accounts import Account
 from mmplatform.delivery.receiver import MAX_STREAMS, Receiver
 from mmplatform.delivery.wire import Batch, Record
 from mmplatform.errors import ProtocolError
-
-
-class Looked(set[int]):
-    """Counts how many of its members somebody has walked over."""
-
-    walked = 0
-
-    def __iter__(self) -> Iterator[int]:
-        for member in super().__iter__():
-            self.walked += 1
-            yield member
+from tests.support.watched import WalkedSet
 
 
 def batch(base: int, *seqs: int) -> Batch:
@@ -30,7 +18,7 @@ def test_a_base_that_moves_by_one_walks_over_nothing_that_is_finished_or_waits()
     stream, _ = receiver.accept(batch(1, *range(1, 5000)), 0)
     for seq in range(2, 5000, 2):
         stream.finish(seq)
-    stream.finished = finished = Looked(stream.finished)
+    stream.finished = finished = WalkedSet(stream.finished)
     receiver.accept(batch(1, *range(5001, 8000)), 0)
     for base in range(2, 2000):
         receiver.accept(batch(base), 0)

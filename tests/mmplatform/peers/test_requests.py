@@ -1,7 +1,6 @@
 """Who waits for which reply, and what is remembered of replies given."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from mmplatform.delivery.wire import FAILED, OK, Reply, Request
 from mmplatform.errors import NoResponders, NotRunning, ProtocolError, QueueFull, RequestFailed, RequestTimeout
 from mmplatform.peers import requests
 from mmplatform.peers.requests import PendingRequests, ReplyCache, failure, nobody
+from tests.support.watched import WalkedDict
 
 
 def request(number: int) -> Request:
@@ -180,20 +180,9 @@ def test_requests_in_hand_are_bounded_and_answered_ones_do_not_count(monkeypatch
         answered.seen(request(2000))
 
 
-class Looked(dict[int, Reply]):
-    """Counts how many of its keys somebody has walked over."""
-
-    walked = 0
-
-    def __iter__(self) -> Iterator[int]:
-        for key in super().__iter__():
-            self.walked += 1
-            yield key
-
-
 def test_a_floor_that_jumps_does_not_walk_over_all_replies_each_time() -> None:
     answered = ReplyCache()
-    answered._replies = replies = Looked()
+    answered._replies = replies = WalkedDict()
     for number in range(10_000):
         answered.reply(0, Reply(2**52 + number, OK, b""))
     for jump in range(1000):
@@ -221,7 +210,7 @@ def test_fewer_replies_are_remembered_for_a_stranger() -> None:
 def test_what_a_reply_costs_does_not_grow_with_the_replies_that_were_too_large() -> None:
     answered = ReplyCache()
     answered.begin(0, known=False)
-    answered._replies = replies = Looked()
+    answered._replies = replies = WalkedDict()
     for number in range(1, 1000):
         answered.reply(0, Reply(number, OK, bytes(200_000)))
     assert replies.walked <= 4000
