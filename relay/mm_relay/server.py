@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from http import HTTPStatus
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from mm_relay.access import Access
-from mm_relay.allocator import give_back_large_blocks
+from mm_relay.allocator import give_back
 from mm_relay.config import settings
 from mm_relay.config.parsing import SAME_PORT
 from mm_relay.config.settings import Config
@@ -110,8 +110,8 @@ class RelayServer(Server):
         }
 
     async def _start(self) -> dict[str, Any]:
-        give_back_large_blocks()
         config = self.config
+        self._background(give_back(), "mm relay memory")
         if config.tls_certificate is not None and config.tls_key is not None:
             self._certificate = Certificate(config.tls_certificate, config.tls_key)
         self._kinds = doors(config.door)
@@ -132,8 +132,7 @@ class RelayServer(Server):
         await self._opened.enter_async_context(self.core)
         self.connections = self._connections(identity, config.name or config.url(port))
         await self._tell_metrics(pages)
-        watching = asyncio.get_running_loop().create_task(self._watch_store(), name="mm relay store")
-        self._opened.callback(watching.cancel)
+        self._background(self._watch_store(), "mm relay store")
         await listener.start_serving()
         self.trouble = READY
         if settings.beyond_this_machine(config):
@@ -148,6 +147,10 @@ class RelayServer(Server):
             "store": config.store.partition("://")[0],
             "pid": os.getpid(),
         }
+
+    def _background(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Work until the relay stops."""
+        self._opened.callback(asyncio.get_running_loop().create_task(work, name=name).cancel)
 
     def _note(self, text: str) -> None:
         log.info("%s", escaped(text))
