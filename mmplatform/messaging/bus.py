@@ -166,6 +166,16 @@ class Bus:
         Returns the result, or None when ``finished`` will be called later, or never, as this node stops.
 
         """
+        if (only := route.only) is not None:
+            try:
+                value = only(route.name, sender, payload)  # type: ignore[call-arg]
+                if value is None:
+                    return DONE
+                if type(value) in VALUES or not is_awaitable(value):
+                    return Result(value)
+            except BaseException as error:
+                return self._deliver_slowly(route, sender, payload, finished, make, 0, error)
+            return self._deliver_slowly(route, sender, payload, finished, make, 0, value)
         if route.plain is not None:
             name = route.name
             result = DONE
@@ -244,7 +254,7 @@ class Bus:
             for routes in self.routes.values():
                 for route in routes.values():
                     if route is not None:
-                        route.plain = None
+                        route.plain = route.only = None
         try:
             await self._work.wait(grace)
         finally:

@@ -114,12 +114,12 @@ class Dispatcher:
 
     def events(self, scope: str, peer: str, events: list[Event], held: HoldCount) -> None:
         """Dispatch realtime messages of a peer; malformed topics and unknown protocols are dropped."""
-        allowed, protocols = self._checked(scope), self.protocols
+        allowed, protocols, watchers = self._checked(scope), self.protocols, self._events
         for event in events:
             topic = event.topic
             if topic not in allowed and not self._allow(topic, scope):
                 continue
-            if self._events.watched and event.protocol not in self.internal:
+            if watchers.watched and event.protocol not in self.internal:
                 self._tell(Message(topic, event.protocol, event.payload, peer, scope, "realtime", "", time.time()))
             handler = protocols.get(event.protocol)
             if handler is not None:

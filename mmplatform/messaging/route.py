@@ -7,12 +7,13 @@ class Route:
     """The subscribers of one name.
 
     ``plain``: their handlers when all are plain functions with three parameters and without ``once`` or ``raw``.
+    ``only``: the handler when that is a single one.
     ``takes_message``: whether one needs the Message: it has a fourth parameter, or takes the bytes of the payload.
     ``max_size`` and ``max_values``: what the most generous of them allows a payload. One of at most ``unchecked`` bytes
     is within both: a value takes a byte at least. ``raw``: nobody wants it decoded.
     """
 
-    __slots__ = ("max_size", "max_values", "name", "plain", "raw", "subscribers", "takes_message", "unchecked")
+    __slots__ = ("max_size", "max_values", "name", "only", "plain", "raw", "subscribers", "takes_message", "unchecked")
 
     def __init__(self, name: str, subscribers: tuple[Subscriber, ...], plain: bool = True) -> None:
         self.name = name
@@ -20,6 +21,7 @@ class Route:
         self.takes_message = any(s.needs_message for s in subscribers)
         plain = plain and not self.takes_message and not any(s.queued or s.once for s in subscribers)
         self.plain = tuple(s.handler for s in subscribers) if plain else None
+        self.only = self.plain[0] if self.plain is not None and len(self.plain) == 1 else None
         scope = name.partition(".")[0]
         self.max_size = max(s.options.size_from(scope) for s in subscribers)
         decoding = [s.options.values_from(scope) for s in subscribers if not s.options.raw]
