@@ -1,6 +1,6 @@
 """Cuts a frame with many items into frames of a few, in order: one is worked on at a time, others come between."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, TypeVar
 
 from mmplatform.delivery.wire import (
@@ -47,10 +47,14 @@ def sliced(frame: Frame, most: int) -> Iterator[Frame]:
         yield _part(frame, replies=replies)
 
 
-def encodings(packet: Packet, room: int) -> Iterator[bytes]:
-    """Yield ``packet`` as packets of at most ``room`` bytes each: a frame that is too large for a peer in several, and
+def encodings(packet: Packet, room: int) -> Iterable[bytes]:
+    """Return ``packet`` as packets of at most ``room`` bytes each: a frame that is too large for a peer in several, and
     what is still too large for the link in parts."""
     data = encode_packet(packet)
+    return (data,) if len(data) <= room and len(data) <= MAX_MIXED else _divided(packet, data, room)
+
+
+def _divided(packet: Packet, data: bytes, room: int) -> Iterator[bytes]:
     if len(data) > MAX_MIXED and type(packet) is Frame:
         frames = list(sliced(packet, max(1, weight(packet) // 2)))
         if len(frames) > 1:

@@ -293,7 +293,7 @@ class Link:
     def _take(self, frame: memoryview | bytes | Frame) -> None:
         try:
             if isinstance(frame, Frame):
-                self._frame(frame)
+                self.owner.frame_received(self, frame)
             elif self._session is not None:
                 self._packet(self._session.open(frame))
             elif self.error is None:
@@ -352,18 +352,18 @@ class Link:
         self.owner.link_ready(self, event.peer, event.resume)
 
     def _packet(self, data: bytearray) -> None:
-        packet = decode_packet(data)
+        packet, size = decode_packet(data), len(data)
         if self._logged:
-            self._log_frame("in", type(packet).__name__, len(data))
+            self._log_frame("in", type(packet).__name__, size)
         if type(packet) is Part:
-            whole = self._joined(packet)
+            size, whole = packet.total, self._joined(packet)
             if whole is None:
                 return
             packet = whole
         match packet:
             case Frame() if self.error is None:
                 self.frames_in += 1
-                self._frame(packet)
+                self._frame(packet, size)
             case Ping(id=number):
                 if not self.paused:  # a peer that asks and never reads would fill the memory with answers
                     self.send(Pong(number))
@@ -374,10 +374,10 @@ class Link:
             case Close(reason=reason):
                 self._end(RemoteError(f"closed by the peer: {escaped(reason)}"))
 
-    def _frame(self, frame: Frame) -> None:
+    def _frame(self, frame: Frame, size: int) -> None:
         """Hand a frame to the owner, a large one in slices: the others wait, in front of all that came later."""
         step = STEP_KNOWN if self.known else STEP
-        if weight(frame) > step:
+        if size > step and weight(frame) > step:  # an item takes a byte at least
             frame, *rest = sliced(frame, step)
             self._put_by.extendleft(reversed(rest))
             self._wait()

@@ -427,7 +427,7 @@ class Exchange:
                 if not (batches or realtime.bytes or self.acks.waiting):
                     return
             # Empty the queue here, not in a method: often a frame is one request, and one more call would count.
-            acks = self.acks.take()
+            acks = self.acks.take() if self.acks.waiting else []
             events, requests, replies = realtime.events, realtime.requests, realtime.replies
             realtime.events, realtime.requests, realtime.replies, realtime.bytes = [], [], [], 0
             link.send(Frame(now_ms, self.pending.floor, acks, batches, events, requests, replies))
