@@ -99,7 +99,8 @@ class Dispatcher:
         self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: Finished
     ) -> Result | None:
         """Dispatch a durable message; return its result, or None and call ``finished`` with it later."""
-        if topic not in self._checked(scope) and not self._allow(topic, scope):
+        allowed = self._allowed_public if scope == "public" else self._allowed
+        if topic not in allowed and not self._allow(topic, scope):
             return Result(None, Refused("bad-topic"))
         watched = self._events.watched and protocol not in self.internal
         if watched:
