@@ -194,7 +194,8 @@ class Delivery:
         """Wait for the end of the message; see the class for what this raises."""
         while self._outcome is None:
             yield from self._news().__await__()
-        self._raise_unless_delivered()
+        if self._outcome is not DELIVERED:
+            self._raise_unless_delivered()
         return self._outcome
 
     async def received(self) -> None:

@@ -122,7 +122,7 @@ class Outbox:
         self, queue: PeerQueue, lane: int, topic: str, protocol: str, payload: bytes, expires_ms: int
     ) -> tuple[Delivery, asyncio.Future[None]]:
         """Accept one message; the future resolves once the message is saved, or raises the StorageError."""
-        lane_queue = queue.lanes[lane]
+        lane_queue = queue.lanes.made.get(lane) or queue.lanes[lane]  # one call less for each message
         seq = lane_queue.next_seq
         lane_queue.next_seq = seq + 1
         if not lane_queue.staged:

@@ -72,22 +72,22 @@ class Entering:
 class Lanes:
     """The lanes of one peer, each made when it is first used: most peers have one. Iterating gives them by priority."""
 
-    __slots__ = ("_made", "_peer")
+    __slots__ = ("_peer", "made")
 
     def __init__(self, peer: str) -> None:
         self._peer = peer
-        self._made: dict[int, LaneQueue] = {}
+        self.made: dict[int, LaneQueue] = {}
 
     def __getitem__(self, lane: int) -> "LaneQueue":
         try:
-            return self._made[lane]
+            return self.made[lane]
         except KeyError:
             made = LaneQueue(self._peer, lane)
-            self._made = dict(sorted([*self._made.items(), (lane, made)]))  # a new one: somebody may be iterating
+            self.made = dict(sorted([*self.made.items(), (lane, made)]))  # a new one: somebody may be iterating
             return made
 
     def __iter__(self) -> Iterator["LaneQueue"]:
-        return iter(self._made.values())
+        return iter(self.made.values())
 
 
 class LaneQueue:
