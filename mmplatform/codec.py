@@ -14,7 +14,7 @@ from mmplatform.errors import CodecError, InvalidPayload
 
 __all__ = ["Decoder", "Meta", "Struct", "decode", "encode", "field", "holds_more", "pack", "unpack"]
 
-MAX_VALUES: Final = 1024 * 1024  # values of which a free-form payload may consist, where nothing else is said
+MAX_VALUES: Final = 128 * 1024  # values of which a free-form payload may consist, where nothing else is said
 
 T = TypeVar("T")
 
@@ -51,16 +51,22 @@ def decode(data: bytes, most: int = MAX_VALUES) -> object:
 
 def holds_more(data: bytes, most: int) -> bool:
     """Whether the MessagePack in ``data`` consists of more than ``most`` values, all that is inside others and the keys
-    of maps counted. Nothing is built; what is malformed or truncated need not be told."""
+    of maps counted, and what lists and maps say that they hold. Nothing is built; what is malformed or truncated need
+    not be told."""
     end = len(data)
     if end <= most:  # a value takes a byte at least
         return False
     sizes, place = _SIZES, 0
-    for _ in range(most):
+    for seen in range(1, most + 1):
         first = data[place]
         size = sizes[first]
         if size:
             place += size
+        elif first in _LISTED:
+            width, each = _LISTED[first]
+            if seen + each * int.from_bytes(data[place + 1 : place + 1 + width]) > most:
+                return True
+            place += 1 + width
         else:
             width, head = _LONG[first]
             place += head + int.from_bytes(data[place + 1 : place + 1 + width])
@@ -74,8 +80,7 @@ def _sizes() -> tuple[int, ...]:
     sizes = [1] * 256
     sizes[0xA0:0xC0] = range(1, 33)  # short strings
     sizes[0xCA:0xD9] = (5, 9, 2, 3, 5, 9, 2, 3, 5, 9, 3, 4, 6, 10, 18)  # floats, integers, extensions of fixed sizes
-    sizes[0xDC:0xE0] = (3, 5, 3, 5)  # lists and maps, whose values follow
-    for first in _LONG:
+    for first in (*_LONG, *_LISTED):
         sizes[first] = 0
     return tuple(sizes)
 
@@ -83,6 +88,9 @@ def _sizes() -> tuple[int, ...]:
 _LONG: Final = {  # binary, extensions and strings, by their first byte: the bytes of the length, and before the content
     0xC4: (1, 2), 0xC5: (2, 3), 0xC6: (4, 5), 0xC7: (1, 3), 0xC8: (2, 4), 0xC9: (4, 6),
     0xD9: (1, 2), 0xDA: (2, 3), 0xDB: (4, 5),
+}  # fmt: skip
+_LISTED: Final = {  # long lists and maps: the bytes of their number, and the values of each
+    0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2),
 }  # fmt: skip
 _SIZES: Final = _sizes()
 

@@ -20,6 +20,7 @@ from mmplatform.durable.handled_log import HandledLog
 from mmplatform.durable.inbox import Inbox, InboxLimits
 from mmplatform.durable.kept import Kept
 from mmplatform.durable.outbox import Outbox
+from mmplatform.durable.strangers import writing
 from mmplatform.errors import LocalError
 from mmplatform.events import Events
 from mmplatform.identity.circles import Circle
@@ -51,6 +52,7 @@ from mmplatform.service_host import NodeServiceHost
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.folder import DataFolder
 from mmplatform.text import escaped
+from mmplatform.token_bucket import TokenBucket
 from mmplatform.transport_host import NodeTransportHost
 
 DIALLED_TOGETHER: Final = 50  # peers that are begun to be dialled in one turn of the loop
@@ -82,8 +84,11 @@ class Parts:
         failed, spawn, jitter = events.failed, events.spawn, random.random
         self.dispatcher, self.bus = Dispatcher(events), Bus(failed)
         self.contacts = Contacts(storage, own, failed, friends, devices)
-        self.outbox = Outbox(storage, self.epoch, now, lambda peer: self.peers.wake(peer), failed)
-        self._receive(hold, limits)
+        for_strangers = writing()
+        self.outbox = Outbox(
+            storage, self.epoch, now, lambda peer: self.peers.wake(peer), failed, self.contacts.known, for_strangers
+        )
+        self._receive(hold, limits, for_strangers)
         self.directory = Directory(
             storage, self.bus, self.contacts, own, now, lambda peer: self.peers.found(peer), failed
         )
@@ -122,13 +127,13 @@ class Parts:
         self._cut = False  # whether somebody has cancelled close()
         self._connect_plugins()
 
-    def _receive(self, hold: Sequence[str], limits: InboxLimits) -> None:
+    def _receive(self, hold: Sequence[str], limits: InboxLimits, for_strangers: TokenBucket) -> None:
         """Make the parts that take messages in: what is handled, what is kept, and what becomes of the rest."""
         folder, storage, now, events, failed = self.folder, self.storage, self.now, self.events, self.events.failed
         handled_log = HandledLog(folder.path / "handled", failed) if folder is not None else None
         self.handled = Handled(
             storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, self.accounts,
-            handled_log, lambda peer: self.dispatcher.largest(self.contacts.scope(peer)),
+            for_strangers, handled_log, lambda peer: self.dispatcher.largest(self.contacts.scope(peer)),
         )  # fmt: skip
         self.kept = Kept(storage)
         self.inbox = Inbox(

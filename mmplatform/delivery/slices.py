@@ -17,33 +17,36 @@ from mmplatform.delivery.wire import (
 )  # fmt: skip
 
 PART_HEAD: Final = 64  # bytes that a part has beside its slice, at most
-OUTCOMES: Final = 16  # outcomes of an acknowledgement that weigh as much as a message
+WORK: Final = 2  # realtime messages that are as much work as a durable one, or a request
+WORK_OF_STREAM: Final = 8  # that are as much work as a batch, whose stream may be new
+OUTCOMES: Final = 16  # outcomes of an acknowledgement that weigh as much as a realtime message
 
 Item = TypeVar("Item")
 
 
 def weight(frame: Frame) -> int:
-    """Return how many items there are in ``frame``."""
-    items = len(frame.events) + len(frame.requests) + len(frame.replies)
+    """Return about how much work ``frame`` is, in realtime messages."""
+    work = len(frame.events) + WORK * (len(frame.requests) + len(frame.replies))
     for batch in frame.batches:
-        items += 1 + len(batch.records) + len(batch.pieces)
+        work += WORK_OF_STREAM + WORK * (len(batch.records) + len(batch.pieces))
     for ack in frame.acks:
-        items += 1 + len(ack.ranges) + len(ack.outcomes) // OUTCOMES
-    return items
+        work += 1 + len(ack.ranges) + len(ack.outcomes) // OUTCOMES
+    return work
 
 
 def sliced(frame: Frame, most: int) -> Iterator[Frame]:
-    """Yield ``frame`` in frames of about ``most`` items each; acknowledgements come first, as in the frame itself."""
+    """Yield ``frame`` in frames whose weight is about ``most``; acknowledgements come first, as in the frame itself."""
+    some = max(1, most // WORK)
     for ack in frame.acks:
         yield _part(frame, acks=[ack])
     for batch in frame.batches:
-        for part in _batches(batch, most):
+        for part in _batches(batch, some):
             yield _part(frame, batches=[part])
     for events in _portions(frame.events, most):
         yield _part(frame, events=events)
-    for requests in _portions(frame.requests, most):
+    for requests in _portions(frame.requests, some):
         yield _part(frame, requests=requests)
-    for replies in _portions(frame.replies, most):
+    for replies in _portions(frame.replies, some):
         yield _part(frame, replies=replies)
 
 
@@ -56,7 +59,7 @@ def encodings(packet: Packet, room: int) -> Iterable[bytes]:
 
 def _divided(packet: Packet, data: bytes, room: int) -> Iterator[bytes]:
     if len(data) > MAX_MIXED and type(packet) is Frame:
-        frames = list(sliced(packet, max(1, weight(packet) // 2)))
+        frames = list(sliced(packet, max(1, _longest(packet) // 2)))
         if len(frames) > 1:
             for frame in frames:
                 yield from encodings(frame, room)
@@ -67,6 +70,12 @@ def _divided(packet: Packet, data: bytes, room: int) -> Iterator[bytes]:
     step = room - PART_HEAD
     for offset in range(0, len(data), step):
         yield encode_packet(Part(offset, len(data), data[offset : offset + step]))
+
+
+def _longest(frame: Frame) -> int:
+    """Return the weight of the longest list of ``frame``."""
+    batches = [max(len(batch.records), len(batch.pieces)) for batch in frame.batches]
+    return max(len(frame.events), WORK * max(len(frame.requests), len(frame.replies), *batches, 0))
 
 
 def _part(

@@ -26,11 +26,13 @@ from mmplatform.durable.queues import READ_AGAIN, LaneQueue, PeerQueue, Saving
 from mmplatform.durable.received import Received
 from mmplatform.durable.rows import ROW_BYTES, MessageKey, Row, Segment, row_prefix, split
 from mmplatform.durable.runs import Runs
+from mmplatform.durable.staging import Staging
 from mmplatform.durable.unsynced import UnsyncedRows, retrieve
 from mmplatform.errors import CodecError, NotRunning, StorageError
 from mmplatform.message import DELIVERED, Delivery, Outcome, Priority, make_id
 from mmplatform.storage.contract import Row as StorageRow
 from mmplatform.storage.contract import Storage
+from mmplatform.token_bucket import TokenBucket
 
 RESIDENT_BYTES: Final = 8 * 1024 * 1024  # bytes of one lane that are in memory while its peer is linked
 AWAY_BYTES: Final = 1024 * 1024  # bytes of one lane that are in memory while its peer is away
@@ -51,7 +53,10 @@ class Outbox:
         now: Callable[[], float],
         wake: Callable[[str], None],
         failed: Callable[[Exception], None],
+        known: Callable[[str], bool],
+        writing: TokenBucket,
     ) -> None:
+        """``known`` and ``writing`` are those of :class:`Staging`."""
         self.epoch = epoch
         self.storage, self.now = storage, now
         self.runs = Runs(epoch)
@@ -69,7 +74,8 @@ class Outbox:
         )
         self.expiry = ExpiryWatch(self._made, now, self.settle, self.refill)
         self.admission = Admission(self._check_open)
-        self._staged: list[LaneQueue] = []
+        self._known, self._writing = known, writing
+        self._staging: Staging
         self._attached: list[StorageRow] = []
         self._closed = False
         self._loop: asyncio.AbstractEventLoop
@@ -77,14 +83,14 @@ class Outbox:
     async def open(self) -> None:
         """Load what earlier runs left, and register the epoch of this run. Raises StorageError."""
         self._loop = asyncio.get_running_loop()
+        self._staging = Staging(self._save, self._known, self._writing)
         await self._take_up()
         await self.received.open()
         log.info("%d messages of earlier runs wait for %d peers", self.count, len(self.peers()))
 
     async def close(self) -> None:
         """Save what is staged and stop reading; no accepted message is lost."""
-        if self._staged:
-            self._flush()
+        self._staging.save_all()
         self._unsynced.close()
         self._closed = True
         self.expiry.close()
@@ -126,7 +132,9 @@ class Outbox:
         seq = lane_queue.next_seq
         lane_queue.next_seq = seq + 1
         if not lane_queue.staged:
-            self._stage(lane_queue)
+            self._staging.add(lane_queue)
+            if len(lane_queue.deliveries) > lane_queue.sweep_at:
+                lane_queue.sweep()
         lane_queue.staged.append(Record(seq, expires_ms, topic, protocol, payload))
         saved = self._loop.create_future()
         lane_queue.waiters.append(saved)
@@ -139,7 +147,7 @@ class Outbox:
         return delivery, saved
 
     def attach(self, rows: Sequence[StorageRow]) -> None:
-        """Save ``rows`` in the same transaction as what was put in this loop turn."""
+        """Save ``rows`` in the same transaction as what was put for devices and friends in this loop turn."""
         self._attached += rows
 
     async def room(self, queue: PeerQueue) -> None:
@@ -207,7 +215,7 @@ class Outbox:
         for payload in encode_receipts(ends):
             _, saved = self.put(self.queue(peer), Priority.CONTROL, RECEIPT, RECEIPT, payload, expires)
             saved.add_done_callback(retrieve)  # when it fails, so did the end, which is written and told again
-        self._flush()
+        self._staging.save_all()
 
     def _deliveries(self, peer: str, lane: int, epoch: int) -> Mapping[int, ReferenceType[Delivery]]:
         """Return the Deliveries of a stream, by number: none when it is of an earlier run."""
@@ -224,15 +232,7 @@ class Outbox:
             if low and lane_queue.loader is None and lane_queue.loaded < len(lane_queue.rows):
                 lane_queue.loader = self._loop.create_task(self._load(queue, lane_queue), name="mm outbox reader")
 
-    def _stage(self, lane_queue: LaneQueue) -> None:
-        if not self._staged:
-            self._loop.call_soon(self._flush)
-        self._staged.append(lane_queue)
-        if len(lane_queue.deliveries) > lane_queue.sweep_at:
-            lane_queue.sweep()
-
-    def _flush(self) -> None:
-        staged, self._staged = self._staged, []
+    def _save(self, staged: list[LaneQueue]) -> None:
         batch = [self._take_staged(lane_queue) for lane_queue in staged]
         attached, self._attached = self._attached, []
         if not batch and not attached:

@@ -43,7 +43,7 @@ SILENCES: Final = 3  # spans of silence, one after the other, that end the link
 LINGER: Final = 5.0  # seconds a closed connection may take to send what is queued
 YIELD: Final = 0.5  # seconds of them for one that gives way to others
 BOX: Final = 16  # bytes that sealing adds to a packet
-STEP: Final = 640  # items of a stranger's frame that are worked on at a time: a frame of 64 KiB of short messages
+STEP: Final = 640  # weight of a stranger's frame that is worked on at a time: 64 KiB of short realtime messages
 STEP_KNOWN: Final = 1024  # the same of a friend's or device's
 PUT_BY: Final = 1024 * 1024  # bytes of a stranger's frames that wait here, when the connection cannot pause
 PUT_BY_KNOWN: Final = 32 * 1024 * 1024  # the same of a friend or device
@@ -377,7 +377,7 @@ class Link:
     def _frame(self, frame: Frame, size: int) -> None:
         """Hand a frame to the owner, a large one in slices: the others wait, in front of all that came later."""
         step = STEP_KNOWN if self.known else STEP
-        if size > step and weight(frame) > step:  # an item takes a byte at least
+        if 2 * size > step and weight(frame) > step:  # a byte weighs less than 2
             frame, *rest = sliced(frame, step)
             self._put_by.extendleft(reversed(rest))
             self._wait()

@@ -111,7 +111,7 @@ class Bus:
             max_size: bytes of a payload, at most; larger ones are refused, ``too-large``. Else 1 MiB of strangers,
                 64 MiB of friends and devices.
             max_values: values of which it may consist, keys and what is inside others included; more are refused,
-                ``bad-payload``. Else 65,536 of strangers, 1,048,576 of friends and devices. Of several subscriptions
+                ``bad-payload``. Else 65,536 of strangers, 131,072 of friends and devices. Of several subscriptions
                 to one name the most generous counts.
             raw: the handler is given the bytes of the payload, which nobody has looked at.
 

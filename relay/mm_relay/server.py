@@ -30,6 +30,7 @@ from mm_relay.doors.turns import LoopTurns
 from mm_relay.doors.upgrade import Accepted, UpgradeRefused, UpgradeRequest
 from mm_relay.doors.websocket_server import serve
 from mm_relay.metrics import Metrics, MetricsPage
+from mm_transports.accepting import Acceptor
 from mm_transports.relay.protocol.address import format_relay
 from mmplatform.errors import LocalError, PluginError, StorageError
 from mmplatform.identity.keys import Identity
@@ -126,14 +127,14 @@ class RelayServer(Server):
         )
         # The port is bound now, to be known and ours; clients are taken in once the core is there.
         listener = await self._listen(pages)
-        port: int = listener.sockets[0].getsockname()[1]
+        port = listener.names[0][1]
         address = format_relay(config.url(port), identity.sign_id)
         self.core = RelayCore(config, identity, address, folder.path, self.metrics, self._now, self._note)
         await self._opened.enter_async_context(self.core)
         self.connections = self._connections(identity, config.name or config.url(port))
         await self._tell_metrics(pages)
         self._background(self._watch_store(), "mm relay store")
-        await listener.start_serving()
+        listener.start()
         self.trouble = READY
         if settings.beyond_this_machine(config):
             self._note("without TLS on a public address: right behind a proxy or in a laboratory only")
@@ -156,7 +157,7 @@ class RelayServer(Server):
         log.info("%s", escaped(text))
         self._on_note(text)
 
-    async def _listen(self, pages: Pages) -> asyncio.Server:
+    async def _listen(self, pages: Pages) -> Acceptor:
         config = self.config
         listener = await serve(
             *config.address,

@@ -14,6 +14,7 @@ from mm_relay.doors.native import NativeDoor
 from mm_relay.doors.websocket_server import serve
 from mm_relay.metrics import Metrics
 from mm_relay.ports import RelaySession
+from mm_transports.accepting import Acceptor
 from mm_transports.relay.protocol import items, signin
 from mm_transports.relay.protocol.items import (
     Bye,
@@ -130,7 +131,7 @@ def limits(**values: int) -> Limits:
 
 @pytest.fixture
 async def opened() -> AsyncIterator[Callable[..., Any]]:
-    servers: list[asyncio.Server] = []
+    servers: list[Acceptor] = []
     made: list[Connections] = []
 
     async def make(limited: Limits | None = None, **options: Any) -> Entrance:
@@ -143,7 +144,7 @@ async def opened() -> AsyncIterator[Callable[..., Any]]:
         server = await serve("127.0.0.1", 0, connections.answer, max_message=NativeDoor.max_message)
         servers.append(server)
         made.append(connections)
-        return Entrance(connections, core, f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        return Entrance(connections, core, f"ws://127.0.0.1:{server.names[0][1]}/")
 
     yield make
     for server in servers:

@@ -1,6 +1,5 @@
 """A relay of a few lines behind the real front doors: it routes, keeps mail in memory, and does what a test scripts."""
 
-import asyncio
 import secrets
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ from mm_relay.doors.upgrade import Accepted, UpgradeRequest
 from mm_relay.doors.websocket_server import serve
 from mm_relay.metrics import Metrics
 from mm_relay.ports import RelaySession
+from mm_transports.accepting import Acceptor
 from mm_transports.relay.protocol.address import format_relay
 from mm_transports.relay.protocol.items import (
     MAX_FRAME,
@@ -55,7 +55,7 @@ class Tiny:
         self.intercept: Callable[[RelaySession, Item], bool] = lambda session, item: False
         self.keeps_mail = True
         self.connections: list[WebSocket] = []
-        self._server: asyncio.Server | None = None
+        self._server: Acceptor | None = None
         self._number = 0
 
     @property
@@ -70,7 +70,7 @@ class Tiny:
         self._server = await serve(
             "127.0.0.1", self.port, self.answer, max_message=NativeDoor.max_message, ssl=ssl, **options
         )
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = self._server.names[0][1]
         return self
 
     async def stop(self) -> None:
@@ -79,7 +79,6 @@ class Tiny:
         self._server.close()
         for socket in self.connections:
             socket.abort()
-        await self._server.wait_closed()
         self.connections.clear()
 
     def answer(self, request: UpgradeRequest) -> Accepted:

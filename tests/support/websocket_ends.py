@@ -86,7 +86,7 @@ async def hosting(
     host = Host()
     answer = answering(host.owner_of, subprotocols, admit, text=text)
     server = await serve("127.0.0.1", 0, answer, max_message=MAX_MESSAGE, **options)
-    host.port = server.sockets[0].getsockname()[1]
+    host.port = server.names[0][1]
     host.scheme = "wss" if options.get("ssl") else "ws"
     try:
         yield host

@@ -10,15 +10,15 @@ import errno
 import logging
 import resource
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, Final
 
 from mm_transports import resolving
 from mmplatform.token_bucket import TokenBucket
 
 QUEUE: Final = 512  # connections that the system holds until they are accepted
-AT_ONCE: Final = 4  # connections accepted in one turn of the loop: each is work of a millisecond or two
-RATE: Final = 200  # connections accepted in a second, after BURST at once; more wait in the queue of the system
+AT_ONCE: Final = 4  # connections accepted in one turn of the loop, where each is work of a millisecond or two
+RATE: Final = 200  # such connections accepted in a second, after BURST at once; more wait in the queue of the system
 BURST: Final = 100
 PAUSE: Final = 0.1  # seconds until the next look, when there are no descriptors
 MINUTE: Final = 60.0  # seconds between two lines about it
@@ -27,25 +27,35 @@ SHORT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 log = logging.getLogger("mm_transports.accepting")
 
 
-class Acceptor:
-    """Listens at the addresses of a host, and gives each connection a protocol. ``names`` says where."""
+Take = Callable[[socket.socket, str], None]
 
-    def __init__(self, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
-        self._protocol = protocol
+
+class Acceptor:
+    """Listens at the addresses of a host. ``names`` says where.
+
+    Args:
+        take: gets each connection, and the address it comes from.
+        at_once: connections accepted in one turn of the loop.
+        rate: connections accepted in a second, after ``burst`` at once; 0 for no limit.
+        burst: see ``rate``.
+
+    """
+
+    def __init__(self, take: Take, at_once: int, rate: float = 0, burst: float = 0) -> None:
+        self._take, self._at_once, self._rate = take, at_once, rate
         self._loop = asyncio.get_running_loop()
         self._sockets: list[socket.socket] = []
         self._resting: dict[socket.socket, asyncio.TimerHandle] = {}
-        self._opening: set[asyncio.Task[None]] = set()
         self._said = -MINUTE
-        self._allowed = TokenBucket(RATE, self._loop.time(), BURST / RATE)
+        self._allowed = TokenBucket(rate, self._loop.time(), burst / rate if rate else 0)
 
     @property
     def names(self) -> list[tuple[str, int]]:
         """Host and port of each socket that listens."""
         return [sock.getsockname()[:2] for sock in self._sockets]
 
-    async def listen(self, host: str, port: int) -> None:
-        """Accept connections at every address of ``host`` from now on. Raises OSError."""
+    async def bind(self, host: str, port: int) -> None:
+        """Take the port at every address of ``host``. Raises OSError."""
         addresses = await resolving.look_up(host, port)
         try:
             for address in dict.fromkeys(addresses):
@@ -58,7 +68,11 @@ class Acceptor:
         except OSError:
             self.close()
             raise
+
+    def start(self) -> None:
+        """Accept connections from now on. Raises OSError when somebody else has begun to at the same port."""
         for sock in self._sockets:
+            sock.listen(QUEUE)
             self._loop.add_reader(sock, self._accept, sock)
 
     def close(self) -> None:
@@ -75,11 +89,11 @@ class Acceptor:
         now = self._loop.time()
         allowed = self._allowed.level(now)
         if allowed < 1:
-            self._wait(sock, AT_ONCE / RATE)
+            self._wait(sock, self._at_once / self._rate)
             return
-        for _ in range(min(AT_ONCE, int(allowed))):
+        for _ in range(int(min(self._at_once, allowed))):
             try:
-                connection, _ = sock.accept()
+                connection, name = sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -89,7 +103,7 @@ class Acceptor:
                 return
             self._allowed.spend(1, now)
             connection.setblocking(False)
-            self._spawn(self._open(connection))
+            self._take(connection, name[0])
 
     def _rest(self, sock: socket.socket, error: OSError) -> None:
         """Accept nobody for a moment, and say why, once a minute."""
@@ -108,24 +122,32 @@ class Acceptor:
         del self._resting[sock]
         self._loop.add_reader(sock, self._accept, sock)
 
-    def _spawn(self, opening: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(opening)
-        self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+
+class Opening:
+    """Gives connections that were accepted a protocol each."""
+
+    def __init__(self, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
+        self._protocol = protocol
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __call__(self, connection: socket.socket, ip: str) -> None:
+        """Give ``connection`` a protocol."""
+        task = asyncio.get_running_loop().create_task(self._open(connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _open(self, connection: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._protocol, connection)
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
         except OSError as error:
             log.debug("a connection came to nothing: %s", error)
             connection.close()
 
 
 def _bind(sock: socket.socket, name: Any) -> None:
-    """Listen at ``name``, also while connections of an earlier run linger there."""
+    """Take ``name``, also while connections of an earlier run linger there."""
     sock.setblocking(False)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     sock.bind(name)
-    sock.listen(QUEUE)

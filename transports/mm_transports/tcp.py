@@ -14,7 +14,7 @@ from mmap import mmap
 from typing import ClassVar, Final, cast
 from urllib.parse import urlsplit
 
-from mm_transports import resolving
+from mm_transports import accepting, resolving
 from mm_transports.accepting import Acceptor
 from mmplatform.addresses import ANYWHERE, Reach
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
@@ -77,10 +77,13 @@ class TCP(Transport):
 
     async def listen(self, hint: str, accept: Accept) -> list[str]:
         host, port = parse_address(hint)
-        acceptor = Acceptor(lambda: TCPConnection(accept))
+        opening = accepting.Opening(lambda: TCPConnection(accept))
+        acceptor = Acceptor(opening, accepting.AT_ONCE, accepting.RATE, accepting.BURST)
         try:
-            await acceptor.listen(host, port)
+            await acceptor.bind(host, port)
+            acceptor.start()
         except OSError as error:
+            acceptor.close()
             raise LocalError(f"cannot listen on {hint}: {error.strerror or error}") from None
         self._acceptors.append(acceptor)
         return _addresses(acceptor)

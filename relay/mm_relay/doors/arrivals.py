@@ -1,15 +1,18 @@
 """Connections from their first moment: TCP, then TLS, then the request. Of too many, those that are silent give way."""
 
 import asyncio
-import os
 import socket
 import ssl as tls
+import struct
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol, cast
+from typing import Final, Protocol
 
 from mm_relay.doors.limits import Unproven
 from mm_relay.doors.turns import LoopTurns
 from mmplatform.accounts import network_of_host
+
+AT_ONCE: Final = struct.pack("ii", 1, 0)  # of SO_LINGER: nothing lingers, not even in the system
 
 
 class Arriving(Protocol):
@@ -43,72 +46,69 @@ class Arrivals:
             self._waiting.remove(one, ip)
 
 
-class TLSArrival(asyncio.Protocol):
-    """A TCP connection during its TLS handshake, which counts and may give way like one that sends no request.
+class Arrival:
+    """A connection that has said nothing yet: a socket, and nothing else.
 
-    Nothing is done before it says something: what TLS keeps of a connection is a hundred times the socket. A listener
-    with TLS says nothing of a connection before its handshake is over, so this is one without, and the
-    socket begins anew with TLS. (``start_tls`` would lose what came first: uvloop reads at once.)
+    What TLS keeps of a connection is a hundred times the socket, and what a WebSocket does ten times. So both are made
+    when there is something to read and its network has its turn. Until then it may give way, and during TLS.
     """
 
     def __init__(
-        self, served: asyncio.Protocol, context: tls.SSLContext, within: float, arrivals: Arrivals, turns: LoopTurns
+        self,
+        given: socket.socket,
+        ip: str,
+        made: Callable[[], asyncio.Protocol],
+        within: float,
+        arrivals: Arrivals,
+        turns: LoopTurns,
+        context: tls.SSLContext | None,
     ) -> None:
-        """Take a connection; ``served`` has it after the handshake, which has to be over ``within`` seconds."""
-        self._served, self._context, self._within, self._arrivals = served, context, within, arrivals
-        self._turns, self._loop = turns, asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._ip = ""
-        self._socket: socket.socket | None = None
+        """Take a connection; what ``made`` makes has it once there is something to read, with ``context`` after the TLS
+        handshake. That has to be within ``within`` seconds."""
+        self._socket, self._ip, self._made, self._within = given, ip, made, within
+        self._arrivals, self._turns, self._context = arrivals, turns, context
+        self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        made = cast(asyncio.Transport, transport)
-        peer, given = made.get_extra_info("peername"), made.get_extra_info("socket")
-        if peer and given is not None:
-            self._socket = socket.socket(fileno=os.dup(given.fileno()))
-            self._socket.setblocking(False)
-            self._ip = peer[0]
-            self._arrivals.add(self, self._ip)
-            self._timer = self._loop.call_later(self._within, self.abort)
-            self._loop.add_reader(self._socket, self._speaks)
-        made.abort()  # closes its own descriptor of the socket
+        self._ended = False
+        self._timer = self._loop.call_later(within, self.abort)
+        self._loop.add_reader(given, self._speaks)
+        arrivals.add(self, ip)
 
     def abort(self, why: str = "") -> None:
-        """Cut the connection off within its handshake."""
+        """Cut the connection off."""
         if self._task is not None:
             self._task.cancel()
-        elif self._socket is not None:
+        elif not self._ended:
             self._loop.remove_reader(self._socket)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
             self._socket.close()
         self._end()
 
     def _end(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._socket = None
+        self._ended = True
+        self._timer.cancel()
         self._arrivals.remove(self)
 
     def _speaks(self) -> None:
-        """Begin the handshake when its network has its turn."""
-        assert self._socket is not None
+        """Begin when its network has its turn."""
         self._loop.remove_reader(self._socket)
         self._turns.newcomer(network_of_host(self._ip), self._begin)
 
     def _begin(self) -> None:
-        if self._socket is not None:
-            self._task = self._loop.create_task(self._shake_hands(self._socket), name="mm relay tls")
+        if not self._ended:
+            self._task = self._loop.create_task(self._open(), name="mm relay arrival")
 
-    async def _shake_hands(self, given: socket.socket) -> None:
+    async def _open(self) -> None:
+        within = self._within if self._context is not None else None
         try:
             await self._loop.connect_accepted_socket(
-                lambda: self._served, given, ssl=self._context, ssl_handshake_timeout=self._within
+                self._made, self._socket, ssl=self._context, ssl_handshake_timeout=within
             )
         except (OSError, RuntimeError):  # tls.SSLError and TimeoutError are OSErrors
-            given.close()
+            self._socket.close()
         except asyncio.CancelledError:
             with suppress(OSError):
-                given.shutdown(socket.SHUT_RDWR)
+                self._socket.shutdown(socket.SHUT_RDWR)
             raise
         finally:
             self._end()

@@ -15,12 +15,13 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from mm_relay.access import Network
-from mm_relay.doors.arrivals import Arrivals, TLSArrival
+from mm_relay.doors.arrivals import Arrival, Arrivals
 from mm_relay.doors.failures import log_failure
 from mm_relay.doors.half_sent import HalfSent
 from mm_relay.doors.metered import MeteredProtocol
 from mm_relay.doors.turns import LoopTurns
 from mm_relay.doors.upgrade import Answer, UpgradeRefused, UpgradeRequest
+from mm_transports.accepting import Acceptor
 from mm_transports.relay.websocket import PING_EVERY, WebSocket
 from mmplatform.accounts import network_of_host
 from mmplatform.errors import LocalError
@@ -28,7 +29,7 @@ from mmplatform.errors import LocalError
 UNDER_WAY: Final = 1024 * 1024  # bytes in the receive buffer: they still come after a client was told to pause
 FRAMES: Final = 64  # frames of one connection that are handled at a time
 UPGRADE_WITHIN: Final = 3.0  # seconds for TLS, and as many for the request
-BACKLOG: Final = 1024  # connections that the system has accepted and we have not
+ACCEPTED: Final = 16  # connections accepted in one turn of the loop; they cost little before they say something
 PLAIN: Final = "text/plain; charset=utf-8"
 
 Page = tuple[int, str, bytes]  # status, content type, body
@@ -67,8 +68,8 @@ async def serve(
     limits: ListenerLimits = LIMITS,
     turns: LoopTurns | None = None,
     start: bool = True,
-) -> asyncio.Server:
-    """Listen, until the server is closed.
+) -> Acceptor:
+    """Listen, until what is returned is closed.
 
     Args:
         host: The address to listen at.
@@ -82,7 +83,7 @@ async def serve(
         upgrade_timeout: Seconds for TLS, and for the request.
         limits: Of what is above them the oldest, or the largest, is cut off.
         turns: Those of the loop; None when nobody else shares them.
-        start: False to take the port and let nobody in before ``Server.start_serving``.
+        start: False to take the port and let nobody in before ``Acceptor.start``.
 
     Raises:
         LocalError: The port cannot be had.
@@ -94,14 +95,18 @@ async def serve(
         turns or LoopTurns(),
     )  # fmt: skip
 
-    def arrive() -> asyncio.Protocol:
-        served = _Served(entrance)
-        return served if ssl is None else TLSArrival(served, ssl, upgrade_timeout, entrance.arrivals, entrance.turns)
+    def arrive(given: socket.socket, ip: str) -> None:
+        Arrival(given, ip, lambda: _Served(entrance), upgrade_timeout, entrance.arrivals, entrance.turns, ssl)
 
+    acceptor = Acceptor(arrive, ACCEPTED)
     try:
-        return await asyncio.get_running_loop().create_server(arrive, host, port, backlog=BACKLOG, start_serving=start)
+        await acceptor.bind(host, port)
+        if start:
+            acceptor.start()
     except OSError as error:
+        acceptor.close()
         raise LocalError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    return acceptor
 
 
 @dataclass

@@ -7,7 +7,7 @@ from mmplatform import codec
 from mmplatform.accounts import Account
 from mmplatform.delivery import receipts, wire
 from mmplatform.delivery.fragments import Assembler
-from mmplatform.delivery.slices import PART_HEAD, encodings, sliced, weight
+from mmplatform.delivery.slices import PART_HEAD, WORK, WORK_OF_STREAM, encodings, sliced, weight
 from mmplatform.errors import MMError, ProtocolError
 from tests.fuzz.parsers import typed
 from tests.fuzz.target import Run, hexes, target, vectors
@@ -89,7 +89,7 @@ def frame_in_slices() -> Run:
 def _same(frame: wire.Frame, slices: list[wire.Frame], most: int) -> None:
     for part in slices:
         assert (part.now, part.floor, part.empty) == (frame.now, frame.floor, False)
-        assert part.acks or weight(part) <= most + 1
+        assert part.acks or weight(part) <= max(WORK, most) + WORK_OF_STREAM
         assert wire.decode_packet(wire.encode_packet(part)) == part
     for kind in ("acks", "events", "requests", "replies"):
         assert [item for part in slices for item in getattr(part, kind)] == getattr(frame, kind)
@@ -140,7 +140,7 @@ def joined_packet() -> Run:
     def parse(data: bytes) -> None:
         frame = wire.decode_joined(data)
         assert isinstance(frame, wire.Frame)
-        assert weight(frame) <= 2 + wire.MAX_RANGES + wire.MAX_OUTCOMES // 16
+        assert weight(frame) <= WORK_OF_STREAM + WORK + wire.MAX_RANGES + wire.MAX_OUTCOMES // 16
         assert wire.decode_joined(wire.encode_packet(frame)) == frame
 
     def run(data: bytes) -> None:

@@ -62,7 +62,7 @@ async def friend_request_repeated(it: Attack) -> None:
 @attack(quick=False)
 async def false_receipts(it: Attack) -> None:
     """Receipts for thousands of messages that it was never sent."""
-    ends = [(n % 4, n, n * 7, End.DELIVERED, "\x1b[2J" * 4) for n in range(4000)]
+    ends = [(n % 4, n, n * 7, n * 7, End.DELIVERED, "\x1b[2J" * 4) for n in range(4000)]
     [payload, *_] = encode_receipts(ends)
     seqs = count(1)
     link = await it.link()

@@ -97,7 +97,7 @@ class Served:
 async def served() -> AsyncIterator[Served]:
     made, core = connections(NativeDoor, QueryDoor, TextDoor)
     server = await serve("127.0.0.1", 0, made.answer, max_message=MAX_MESSAGE)
-    yield Served(made, core, server.sockets[0].getsockname()[1])
+    yield Served(made, core, server.names[0][1])
     server.close()
     await made.empty(0)
     await asyncio.sleep(0)
@@ -150,7 +150,7 @@ async def test_a_client_of_another_door_signs_in_with_its_request(served: Served
 async def test_who_is_denied_never_gets_to_the_core() -> None:
     made, core = connections(QueryDoor, access=Access(deny={PEER.sign_key}))
     server = await serve("127.0.0.1", 0, made.answer, max_message=MAX_MESSAGE)
-    at = Served(made, core, server.sockets[0].getsockname()[1])
+    at = Served(made, core, server.names[0][1])
     async with at.connect(f"/query?{PEER.sign_key.hex()}") as client:
         assert await within(client.recv()) == b"denied"
     assert core.signed.empty()
@@ -178,7 +178,7 @@ async def test_a_proof_that_comes_after_the_end_signs_nobody_in(served: Served) 
 async def test_who_has_not_signed_in_gains_no_time_by_being_too_fast() -> None:
     made, _ = connections(PatientDoor, limited=limits(rate_items=1), sign_in_within=0.3)
     server = await serve("127.0.0.1", 0, made.answer, max_message=MAX_MESSAGE)
-    at = Served(made, Core(), server.sockets[0].getsockname()[1])
+    at = Served(made, Core(), server.names[0][1])
     async with at.connect("/query") as client:
         for _ in range(10):
             await client.send(b"not yet")
@@ -244,7 +244,7 @@ class BrokenDoor(QueryDoor):
 async def broken(nothing_escapes: list[Any]) -> AsyncIterator[Served]:
     made, core = connections(BrokenDoor)
     server = await serve("127.0.0.1", 0, made.answer, max_message=MAX_MESSAGE)
-    yield Served(made, core, server.sockets[0].getsockname()[1])
+    yield Served(made, core, server.names[0][1])
     server.close()
     await made.empty(0)
 

@@ -198,7 +198,7 @@ async def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> 
 
 async def test_no_relay_of_this_version() -> None:
     server = await serve("127.0.0.1", 0, answering(Script([]).open, ["mm-relay.99"]), max_message=MAX_MESSAGE)
-    port = server.sockets[0].getsockname()[1]
+    port = server.names[0][1]
     async with client(format_relay(f"ws://127.0.0.1:{port}/", RELAY.sign_id), keep=False) as (alice, _):
         with pytest.raises(Unreachable, match="mm-relay"):
             await alice.connected(5)
@@ -340,7 +340,7 @@ def false_welcome(script: Script, given: SignIn) -> list[Item]:
 async def test_hostile_relays(replies: list[Any], reason: str) -> None:
     script = Script(*replies)
     server = await serve("127.0.0.1", 0, answering(script.open), max_message=MAX_MESSAGE)
-    address = format_relay(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", RELAY.sign_id)
+    address = format_relay(f"ws://127.0.0.1:{server.names[0][1]}/", RELAY.sign_id)
     async with client(address) as (alice, owner):
         owner.forbidden = Present
         async with asyncio.timeout(5):
@@ -357,7 +357,7 @@ async def test_a_relay_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(websocket_session, "SIGN_IN_TIMEOUT", 0.05)
     for script in (Script([]), Script(ask, [])):
         server = await serve("127.0.0.1", 0, answering(script.open), max_message=MAX_MESSAGE)
-        address = format_relay(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", RELAY.sign_id)
+        address = format_relay(f"ws://127.0.0.1:{server.names[0][1]}/", RELAY.sign_id)
         async with client(address, keep=False) as (alice, _):
             with pytest.raises(Unreachable, match="does not answer the sign-in"):
                 await alice.connected(5)

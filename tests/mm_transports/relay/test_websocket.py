@@ -207,7 +207,7 @@ async def test_the_answer_sees_path_query_and_headers() -> None:
 
     server = await serve("127.0.0.1", 0, answer, max_message=MAX_MESSAGE)
     host = Host()
-    host.port = server.sockets[0].getsockname()[1]
+    host.port = server.names[0][1]
     request = UPGRADE.replace("GET / ", "GET /a%20b?token=1?2 ") + "X-Twice: one\r\nx-twice: two\r\n\r\n"
     page = await answer_page(host, request)
     assert page.startswith(b"HTTP/1.1 401 ")

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmplatform.delivery.slices import sliced, weight
+from mmplatform.delivery.slices import WORK, WORK_OF_STREAM, sliced, weight
 from mmplatform.delivery.wire import Ack, Batch, End, Event, Frame, Piece, Record, Reply, Request
 
 numbers = st.integers(0, 40)
@@ -51,10 +51,10 @@ def test_nothing_is_lost_or_moved(frame: Frame, most: int) -> None:
 def test_no_slice_is_heavier_than_one_batch_and_its_items(frame: Frame, most: int) -> None:
     for part in sliced(frame, most):
         if not part.acks:
-            assert weight(part) <= most + 1
+            assert weight(part) <= max(WORK, most) + WORK_OF_STREAM
 
 
 def test_everything_weighs() -> None:
-    assert weight(Frame(0, 0, [], [Batch(2, 1, 1, [], [])] * 256, [], [], [])) == 256
+    assert weight(Frame(0, 0, [], [Batch(2, 1, 1, [], [])] * 256, [], [], [])) == 256 * WORK_OF_STREAM
     assert weight(Frame(0, 0, [Ack(2, 1, 0, [], [(1, 1, End.FAILED, "")] * 8192, [])], [], [], [], [])) == 513
-    assert weight(Frame(0, 0, [], [], [Event("t", "ms", b"")] * 5, [Request(1, "t", "ms", b"")], [])) == 6
+    assert weight(Frame(0, 0, [], [], [Event("t", "ms", b"")] * 5, [Request(1, "t", "ms", b"")], [])) == 5 + WORK
