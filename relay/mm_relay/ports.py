@@ -109,10 +109,11 @@ class Federation(ABC):
     """The links to other relays, one each: a dead relay delays only its own link."""
 
     @abstractmethod
-    def link(self, address: str) -> RelaySession | None:
+    def link(self, address: str, place: bytes) -> RelaySession | None:
         """Return the link to the relay at ``address`` (its key, role RELAY), dialled when need be.
 
-        The link is the same one as long as it lives; None when the address is no good or there are too many links.
+        The link is the same one as long as it lives; None when the address is no good, there are too many links, or
+        those at ``place``, the network address of who asks, have too many relays tried that were never reached.
 
         A link is ``full`` until it is connected and whenever it should be told no more; the router then keeps what
         waits, in a queue a flow. The link calls ``Router.writable`` when it can be told more, ``Router.receive`` with

@@ -10,6 +10,7 @@ import errno
 import logging
 import resource
 import socket
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from mm_transports import resolving
 from mmplatform.token_bucket import TokenBucket
 
 QUEUE: Final = 512  # connections that the system holds until they are accepted
+SLICE: Final = 0.001  # seconds of a turn of the loop in which connections are accepted
 AT_ONCE: Final = 4  # connections accepted in one turn of the loop, where each is work of a millisecond or two
 RATE: Final = 200  # such connections accepted in a second, after BURST at once; more wait in the queue of the system
 BURST: Final = 100
@@ -35,7 +37,7 @@ class Acceptor:
 
     Args:
         take: gets each connection, and the address it comes from.
-        at_once: connections accepted in one turn of the loop.
+        at_once: connections accepted in one turn of the loop, if there is time for them.
         rate: connections accepted in a second, after ``burst`` at once; 0 for no limit.
         burst: see ``rate``.
 
@@ -91,6 +93,7 @@ class Acceptor:
         if allowed < 1:
             self._wait(sock, self._at_once / self._rate)
             return
+        ends = time.monotonic() + SLICE
         for _ in range(int(min(self._at_once, allowed))):
             try:
                 connection, name = sock.accept()
@@ -104,6 +107,8 @@ class Acceptor:
             self._allowed.spend(1, now)
             connection.setblocking(False)
             self._take(connection, name[0])
+            if time.monotonic() >= ends:
+                return
 
     def _rest(self, sock: socket.socket, error: OSError) -> None:
         """Accept nobody for a moment, and say why, once a minute."""

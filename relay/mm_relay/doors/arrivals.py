@@ -77,7 +77,8 @@ class Arrival:
     def abort(self, why: str = "") -> None:
         """Cut the connection off."""
         if self._task is not None:
-            self._task.cancel()
+            if self._context is not None:  # else what was made has it in a moment
+                self._task.cancel()
         elif not self._ended:
             self._loop.remove_reader(self._socket)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
@@ -94,9 +95,12 @@ class Arrival:
         self._loop.remove_reader(self._socket)
         self._turns.newcomer(network_of_host(self._ip), self._begin)
 
-    def _begin(self) -> None:
-        if not self._ended:
-            self._task = self._loop.create_task(self._open(), name="mm relay arrival")
+    def _begin(self) -> bool:
+        """Return whether that takes long: a TLS handshake is work of a millisecond or two."""
+        if self._ended:
+            return False
+        self._task = self._loop.create_task(self._open(), name="mm relay arrival")
+        return self._context is not None
 
     async def _open(self) -> None:
         within = self._within if self._context is not None else None

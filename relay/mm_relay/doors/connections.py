@@ -11,7 +11,7 @@ from typing import Final
 
 from mm_relay.access import Access
 from mm_relay.doors.door import Core, Door
-from mm_relay.doors.limits import ConnectionLimits, network
+from mm_relay.doors.limits import ConnectionLimits, Unproven, network
 from mm_relay.doors.rate_limit import ConnectionRates, RateLimits
 from mm_relay.doors.turns import LoopTurns
 from mm_relay.doors.upgrade import Accepted, UpgradeRefused, UpgradeRequest
@@ -24,6 +24,7 @@ from mmplatform.text import escaped
 
 SIGN_IN_WITHIN: Final = 3.0  # seconds in which a client has to sign in
 GAVE_WAY: Final = "too many connections that have not signed in"
+MOST_LEAVING: Final = 64  # connections that have been told to go and have not gone, unless all are sent away
 DRAIN_RETRY: Final = 10.0  # seconds at most until drained clients come back
 
 log = logging.getLogger("mm_relay.doors")
@@ -63,6 +64,7 @@ class Connections:
         self._secret = identity.sign("mm/1 relay places")[:32]  # the same at all processes of this relay
         self._lines = LineLimit(log)
         self._emptied: asyncio.Event | None = None
+        self._leaving: Unproven[Door] = Unproven()
 
     def answer(self, request: UpgradeRequest) -> Accepted:
         """Give the request to a door. Raises UpgradeRefused when nobody may come now, or no door takes it."""
@@ -135,6 +137,7 @@ class Connections:
         if door not in self.doors:
             return
         self.doors.discard(door)
+        self._leave(door)
         self.connection_limits.closed(door, door.ip, door.signed_in)
         self.rates.close(door.meter, door.ip, asyncio.get_running_loop().time())
         self.metrics.connections -= 1
@@ -147,9 +150,22 @@ class Connections:
             self.core.sign_out(door)
 
     def closed(self, door: Door) -> None:
+        self._leaving.remove(door, door.ip)
         self.sockets.pop(door.socket, None)
         if not self.sockets and self._emptied is not None:
             self._emptied.set()
+
+    def _leave(self, door: Door) -> None:
+        """Give a connection that was told to go its time for it; of too many, the oldest of the largest network goes
+        at once."""
+        if door.socket not in self.sockets:
+            return
+        self._leaving.add(door, door.ip)
+        if len(self._leaving) > MOST_LEAVING and not self.draining:
+            oldest = self._leaving.oldest_of_largest()
+            if oldest is not None:
+                self._leaving.remove(oldest, oldest.ip)
+                oldest.socket.abort()
 
     def _say(self, door: Door, kind: str, what: str) -> None:
         """Log what a key that was proven does; all of them share one allowance, as anybody can make more keys."""

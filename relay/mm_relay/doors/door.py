@@ -338,6 +338,10 @@ class Door(ABC):
                 if type(item) not in _FROM_PEERS or self.role == RELAY:
                     raise ProtocolError("bad-item", f"{type(item).__name__} is not for a client to say")
                 self._more += self._weights.of(item)
+                receive(self, item)
+                if not self.host.turns.has_time():
+                    return
+                continue
             receive(self, item)
 
     def _count_frame(self, size: int) -> None:

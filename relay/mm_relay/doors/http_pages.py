@@ -25,4 +25,5 @@ class Pages:
             trouble = self._trouble()
             status = HTTPStatus.SERVICE_UNAVAILABLE if trouble else HTTPStatus.OK
             return status, "application/json", json.dumps({"state": trouble or "ready"}).encode() + b"\n"
-        return (HTTPStatus.OK, PLAIN, f"{self._greeting}\n".encode()) if path == "/" else None
+        kind = PLAIN if self._greeting.isascii() else f"{PLAIN}; charset=utf-8"
+        return (HTTPStatus.OK, kind, f"{self._greeting}\n".encode()) if path == "/" else None

@@ -25,7 +25,7 @@ class LoopTurns:
         self._began = 0.0
         self._first: deque[Callable[[], None]] = deque()
         self._rests: deque[Callable[[], None]] = deque()
-        self._newcomers: dict[str, deque[Callable[[], None]]] = {}  # by network; the next in turn first
+        self._newcomers: dict[str, deque[Callable[[], object]]] = {}  # by network; the next in turn first
 
     def has_time(self) -> bool:
         """Whether this turn has time for one step more."""
@@ -44,8 +44,9 @@ class LoopTurns:
         self._rests.append(step)
         self._ensure()
 
-    def newcomer(self, network: str, step: Callable[[], None]) -> None:
-        """Call ``step`` when its network has its turn: all networks with newcomers take one step after the other."""
+    def newcomer(self, network: str, step: Callable[[], object]) -> None:
+        """Call ``step`` when its network has its turn: all networks with newcomers take one step after the other. When
+        it returns True it has begun what takes long: it was the last one of its turn of the loop."""
         self._newcomers.setdefault(network, deque()).append(step)
         self._ensure()
 
@@ -74,8 +75,7 @@ class LoopTurns:
             step = steps.popleft()
             if steps:
                 self._newcomers[network] = steps
-            step()
-            if self._clock() - began >= NEWCOMERS:
+            if step() is True or self._clock() - began >= NEWCOMERS:
                 return
 
     def _run(self, steps: deque[Callable[[], None]], most: float) -> None:

@@ -29,8 +29,9 @@ from mmplatform.errors import LocalError
 UNDER_WAY: Final = 1024 * 1024  # bytes in the receive buffer: they still come after a client was told to pause
 FRAMES: Final = 64  # frames of one connection that are handled at a time
 UPGRADE_WITHIN: Final = 3.0  # seconds for TLS, and as many for the request
-ACCEPTED: Final = 16  # connections accepted in one turn of the loop; they cost little before they say something
-PLAIN: Final = "text/plain; charset=utf-8"
+ACCEPTED: Final = 64  # connections accepted in one turn of the loop; they cost little before they say something
+MAX_REQUEST: Final = 16 * 1024  # bytes, all headers included
+PLAIN: Final = "text/plain"  # in ASCII: what anybody asks for is answered with few bytes
 
 Page = tuple[int, str, bytes]  # status, content type, body
 
@@ -133,6 +134,7 @@ class _Served(WebSocket):
         super().__init__(MeteredProtocol(max_size=entrance.max_message), entrance.ping_every)
         self._entrance, self._turns = entrance, entrance.turns
         self.newcomer = True
+        self._asking = MAX_REQUEST  # bytes that a request may still have; 0 once it is there
         self._queued = False  # whether what came waits for its turn; the connection is not read then
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -148,6 +150,8 @@ class _Served(WebSocket):
 
     def data_received(self, data: bytes) -> None:
         self._heard, self._silences = self._loop.time(), 0
+        if self._asking:
+            data = self._begun(data)
         self._protocol.receive_data(data)
         if not self._queued and not self._reading_paused:
             if self.newcomer:
@@ -175,6 +179,22 @@ class _Served(WebSocket):
         self._entrance.arrivals.remove(self)
         super().connection_lost(exc)
         self._protocol.drop()
+
+    def _begun(self, data: bytes) -> bytes:
+        """Take so much of a request as it may have; return what comes behind.
+
+        The library keeps the headers of one that has no end where nobody counts them.
+        """
+        if self._protocol.has_more:  # it is there, and waits for its turn
+            self._asking = 0
+            return data
+        first, rest = data[: self._asking], data[self._asking :]
+        self._protocol.receive_data(first)
+        self._asking -= len(first)
+        if not self._asking and not self._protocol.has_more:
+            self.abort("its request is too long")
+            return b""
+        return rest
 
     def _proceed(self) -> None:
         """Handle what has come; what there is no time for waits behind what others have said."""
@@ -252,7 +272,7 @@ def _upgrade_request(request: Request, ip: str) -> UpgradeRequest:
 
 def _page(request: Request, page: Page | None) -> Response:
     status, kind, body = page or (HTTPStatus.NOT_FOUND, PLAIN, b"there is nothing here\n")
-    headers = Headers([("Connection", "close"), ("Content-Length", str(len(body))), ("Content-Type", kind)])
+    headers = Headers([("Connection", "close"), ("Content-Type", kind)])  # its end is that of the connection
     if request.method not in ("GET", "HEAD"):
         status, body = HTTPStatus.METHOD_NOT_ALLOWED, b""
         headers = Headers([("Connection", "close"), ("Content-Length", "0"), ("Allow", "GET, HEAD")])

@@ -5,7 +5,7 @@ from typing import Final
 from mm_transports.relay.protocol.items import Deposit, Item, Open, Taken
 
 WEIGHED: Final = frozenset({Open, Deposit, Taken})  # all others count as one
-DEPOSIT_ITEMS: Final = 5  # items that a deposit counts as, beyond one: it is a row on disk
+DEPOSIT_ITEMS: Final = 19  # items that a deposit counts as, beyond one: it is a row on disk
 RELAY_ITEMS: Final = 1000  # items that the first Open or Deposit by way of another relay counts as: that one is dialled
 RELAYS_NAMED: Final = 64  # other relays of one connection that are remembered as named before
 

@@ -72,7 +72,10 @@ class FederationLink:
     role = RELAY
     place = b""
 
-    def __init__(self, key: bytes, address: str, context: FederationContext) -> None:
+    def __init__(
+        self, key: bytes, address: str, context: FederationContext, settled: Callable[[], None] = lambda: None
+    ) -> None:
+        """``settled`` is called once: when the relay was reached, or no more attempts are made."""
         self.key, self.address, self._context = key, address, context
         self._addresses = [address]  # the one that was right last comes first
         self._forwarder = Forwarder(
@@ -88,6 +91,7 @@ class FederationLink:
         self._mail_task: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._used = 0.0
+        self._settled = settled
 
     # For the router: a session.
 
@@ -157,6 +161,7 @@ class FederationLink:
                     self._resting = False
         finally:
             self._resting, self._task = False, None
+            self._settle()
 
     async def _needed(self) -> bool:
         if not self._wanted and self._mail:
@@ -193,6 +198,11 @@ class FederationLink:
         self._addresses.remove(address)
         self._addresses.insert(0, address)
         self.address = address
+        self._settle()
+
+    def _settle(self) -> None:
+        settled, self._settled = self._settled, lambda: None
+        settled()
 
     async def _stay(self) -> None:
         """Wait until the connection is lost, or nothing went over it for IDLE seconds."""

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from mm_relay.federation.link import RENEW, Dial, FederationContext, FederationLink
@@ -19,6 +21,7 @@ from mmplatform.identity.keys import Identity
 from mmplatform.logs import LineLimit
 
 MAX_LINKS: Final = 1024  # links at a time; mail for more relays waits in the store for its turn
+TRIED_BY_ONE: Final = 8  # relays not reached yet that clients at one network address have tried at a time
 LEASE: Final = 3 * RENEW  # seconds
 SWEEP: Final = 30.0  # seconds between two looks for boxes whose link was not woken
 BOXES: Final = 256  # boxes read at a time
@@ -48,6 +51,7 @@ class FederationLinks(Federation):
         self._metrics, self._policy, self._cluster = metrics, policy or Policy(), cluster
         self._lines = LineLimit(log)
         self._links: dict[bytes, FederationLink] = {}
+        self._tried: Counter[bytes] = Counter()  # links to relays not reached yet, by the place of who asked first
         self._told: set[bytes] = set()  # links that were woken here and not by another process
         self._context: FederationContext | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -69,8 +73,8 @@ class FederationLinks(Federation):
         self._links.clear()
         self._lines.close()
 
-    def link(self, address: str) -> RelaySession | None:
-        link = self._link(address)
+    def link(self, address: str, place: bytes) -> RelaySession | None:
+        link = self._link(address, place)
         return link if link is not None and link.want() else None
 
     def wake(self, address: str) -> None:
@@ -101,17 +105,25 @@ class FederationLinks(Federation):
                 self._metrics.store_errors += 1
             await asyncio.sleep(SWEEP)
 
-    def _link(self, address: str) -> FederationLink | None:
+    def _link(self, address: str, place: bytes = b"") -> FederationLink | None:
         key = relay_key(address)
         if self._context is None or not key or key == self._key or not self._policy.reaches(address):
             return None
         link = self._links.get(key)
         if link is None:
+            if place and self._tried[place] >= TRIED_BY_ONE:
+                return None
             if len(self._links) >= MAX_LINKS and not self._drop_idle():
                 return None
-            link = self._links[key] = FederationLink(key, address, self._context)
+            self._tried[place] += 1
+            link = self._links[key] = FederationLink(key, address, self._context, partial(self._settled, place))
         link.learn(address)
         return link
+
+    def _settled(self, place: bytes) -> None:
+        self._tried[place] -= 1
+        if not self._tried[place]:
+            del self._tried[place]
 
     def _drop_idle(self) -> bool:
         for key, link in self._links.items():

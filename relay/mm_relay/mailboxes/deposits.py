@@ -23,8 +23,8 @@ from mmplatform.text import escaped
 
 RETRY: Final = {"overflow": 60_000, "quota": 60_000, "storage": 5_000}
 """Milliseconds after which another try is worth it; RoomAgain comes earlier."""
-PENDING_PER_KEY: Final = 8 * 1024 * 1024  # bytes of deposits of one key that wait for the disk
-PENDING_PER_PLACE: Final = 12 * 1024 * 1024  # of all keys at one network address: the disk's thread has as much again
+PENDING_PER_KEY: Final = 4 * 1024 * 1024  # bytes of deposits of one key that wait for the disk
+PENDING_PER_PLACE: Final = 6 * 1024 * 1024  # of all keys at one network address: the disk's thread has as much again
 OVERHEAD: Final = 512  # bytes of memory that an envelope takes beside its content
 SHARE: Final = 8  # a sender has at most this part of a box, an eighth
 ADDRESS_SHARE: Final = 4  # all senders at one address have at most a quarter of a box

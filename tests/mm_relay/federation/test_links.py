@@ -199,9 +199,9 @@ async def test_relays_that_may_not_federate_get_no_link() -> None:
     x = await Office("x", lines, policy=Policy(relays=frozenset())).open()
     y = await Office("y", lines).open()
     assert x.federation is not None
-    assert x.federation.link(y.address) is None
-    assert x.federation.link(x.address) is None
-    assert x.federation.link("relay+wss://nonsense") is None
+    assert x.federation.link(y.address, b"") is None
+    assert x.federation.link(x.address, b"") is None
+    assert x.federation.link("relay+wss://nonsense", b"") is None
     alice = arrive(x, "alice")
     x.receive(alice, deposit("bob", via=y.address))
     await passes(1)
@@ -217,14 +217,14 @@ async def test_relays_that_may_not_federate_get_no_link() -> None:
 async def test_a_link_is_full_until_it_is_up_and_says_when() -> None:
     lines, x, y = await two()
     assert x.federation is not None
-    session = x.federation.link(y.address)
+    session = x.federation.link(y.address, b"")
     assert session is not None
     assert (session.key, session.role, session.full) == (y.key, RELAY, True)
     session.tell(Forwarded(key("alice"), key("bob"), Data(key("bob"), 1, b"too early")))
     await passes(1)
     assert x.post.writables == [session]
     assert not session.full
-    assert x.federation.link(y.address) is session
+    assert x.federation.link(y.address, b"") is session
     heard: list[Any] = []
     y.receive = lambda _, item: heard.append(item)  # type: ignore[method-assign]
     opening = Forwarded(key("alice"), key("bob"), Open(key("bob"), 1, b"hello"))
@@ -251,14 +251,14 @@ async def test_a_dead_relay_is_told_at_once_and_while_it_rests_there_is_no_link(
     lines, x, y = await two()
     lines.cut(x.key, y.key)
     assert x.federation is not None
-    session = x.federation.link(y.address)
+    session = x.federation.link(y.address, b"")
     assert session is not None
     await passes(0.1)
     assert x.post.lost == [session]
-    assert x.federation.link(y.address) is None
+    assert x.federation.link(y.address, b"") is None
     await passes(link.LONGEST_PAUSE)
     lines.mend(x.key, y.key)
-    assert x.federation.link(y.address) is session
+    assert x.federation.link(y.address, b"") is session
     await passes(1)
     assert not session.full
     session.end("enough")
@@ -288,9 +288,26 @@ async def test_links_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     lines, x, y = await two()
     dead = [Office(f"dead {number}".replace(" ", ""), lines) for number in range(3)]
     assert x.federation is not None
-    assert [x.federation.link(one.address) is not None for one in dead] == [True, True, False]
+    assert [x.federation.link(one.address, b"") is not None for one in dead] == [True, True, False]
     await passes(2 * link.LONGEST_PAUSE)
-    assert x.federation.link(y.address) is not None, "those that nobody wants any more make room"
+    assert x.federation.link(y.address, b"") is not None, "those that nobody wants any more make room"
+    await close(x, y)
+
+
+@virtual
+async def test_who_has_relays_tried_that_nobody_ever_reached_has_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "TRIED_BY_ONE", 2)
+    lines, x, y = await two()
+    dead = [Office(f"dead{number}", lines) for number in range(3)]
+    assert x.federation is not None
+    here, there = b"here", b"there"
+    assert [x.federation.link(one.address, here) is not None for one in dead] == [True, True, False]
+    assert x.federation.link(dead[1].address, here) is not None, "it is tried already"
+    assert x.federation.link(y.address, there) is not None
+    await passes(1)
+    assert x.federation.link(dead[2].address, there) is not None, "the one before was reached"
+    await passes(2 * link.LONGEST_PAUSE)
+    assert x.federation.link(y.address, here) is not None, "they are tried no more"
     await close(x, y)
 
 

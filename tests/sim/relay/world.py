@@ -221,7 +221,7 @@ class FakeFederation(Federation):
         self.relay, self.world, self.room = relay, world, room
         self.links: dict[str, FakeLink] = {}
 
-    def link(self, address: str) -> RelaySession | None:
+    def link(self, address: str, place: bytes) -> RelaySession | None:
         if address not in self.links:
             to = self.world.by_address.get(address)
             if to is None:

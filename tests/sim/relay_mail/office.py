@@ -110,7 +110,7 @@ class Woken(Federation):
     def __init__(self) -> None:
         self.woken: list[str] = []
 
-    def link(self, address: str) -> RelaySession | None:
+    def link(self, address: str, place: bytes) -> RelaySession | None:
         return None
 
     def wake(self, address: str) -> None:

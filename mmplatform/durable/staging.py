@@ -1,0 +1,62 @@
+"""Says when what was put is saved: at the end of the turn of the loop, and what is for strangers with measure.
+
+A peer that anybody can make a key for may cause a message to itself with a few bytes, and each costs a page of the
+database. So what is written for strangers has a measure; above it their messages wait a little, and share rows and
+transactions. Nobody else's do.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from mmplatform.durable.queues import LaneQueue
+from mmplatform.durable.strangers import COMMIT
+from mmplatform.token_bucket import TokenBucket
+
+WAITING: Final = 256 * 1024  # bytes of strangers that wait, at most: so many are dear by themselves
+LONGEST: Final = 0.25  # seconds that they wait, at most
+
+
+class Staging:
+    """The lanes with messages that are not on their way to the disk. ``save`` takes all those whose time has come.
+
+    ``known`` says who is no stranger; ``writing`` is the measure of what is written for strangers.
+    """
+
+    def __init__(
+        self, save: Callable[[list[LaneQueue]], None], known: Callable[[str], bool], writing: TokenBucket
+    ) -> None:
+        self._save, self._known, self._writing = save, known, writing
+        self._staged: list[LaneQueue] = []
+        self._waiting: list[LaneQueue] = []  # of strangers
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def add(self, lane: LaneQueue) -> None:
+        """Take note of a lane in which nothing was staged."""
+        if not self._staged:
+            self._loop.call_soon(self._flush)
+        self._staged.append(lane)
+
+    def save_all(self) -> None:
+        """Save everything now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        lanes, self._staged, self._waiting = self._staged + self._waiting, [], []
+        strangers = sum(COMMIT + lane.staged_bytes for lane in lanes if not self._known(lane.peer))
+        if strangers:
+            self._writing.spend(strangers, self._loop.time())
+        self._save(lanes)
+
+    def _flush(self) -> None:
+        wait = self._writing.spend(0, self._loop.time())
+        if wait:
+            self._waiting += [lane for lane in self._staged if not self._known(lane.peer)]
+        if not wait or sum(lane.staged_bytes for lane in self._waiting) >= WAITING:
+            self.save_all()
+            return
+        lanes, self._staged = [lane for lane in self._staged if self._known(lane.peer)], []
+        if self._waiting and self._timer is None:
+            self._timer = self._loop.call_later(min(wait, LONGEST), self.save_all)
+        self._save(lanes)
