@@ -51,12 +51,16 @@ class Staging:
 
     def _flush(self) -> None:
         wait = self._writing.spend(0, self._loop.time())
-        if wait:
-            self._waiting += [lane for lane in self._staged if not self._known(lane.peer)]
-        if not wait or sum(lane.staged_bytes for lane in self._waiting) >= WAITING:
+        if not wait:
             self.save_all()
             return
-        lanes, self._staged = [lane for lane in self._staged if self._known(lane.peer)], []
+        known = [lane for lane in self._staged if self._known(lane.peer)]
+        self._waiting += [lane for lane in self._staged if not self._known(lane.peer)]
+        self._staged = known
+        if sum(lane.staged_bytes for lane in self._waiting) >= WAITING:
+            self.save_all()
+            return
+        self._staged = []
         if self._waiting and self._timer is None:
             self._timer = self._loop.call_later(min(wait, LONGEST), self.save_all)
-        self._save(lanes)
+        self._save(known)

@@ -28,6 +28,8 @@ H = TypeVar("H", bound=Handler)
 Make = Callable[[], Message]  # makes the message for a handler with a fourth parameter
 
 MAX_ROUTES: Final = 8192  # names in a cache; a peer that invents topics must not grow it for ever
+UNHEARD: Final = ""  # no scope: the topics of strangers that nobody listens to
+MAX_UNHEARD: Final = 1024
 
 
 class Asked(LocalEnd):
@@ -336,11 +338,17 @@ class Bus:
                 self.largest = max(others, default=PUBLIC_SIZE)
 
     def _find(self, scope: str, topic: str) -> Route | None:
+        unheard = self.routes.setdefault(UNHEARD, {})
+        if scope == "public" and topic in unheard:
+            return None
         check_topic(topic)
         name = f"{scope}.{topic}"
         found = self._listeners.matching(name)
         if not found and scope == "public":
-            return None  # not remembered: strangers can invent any number of topics that nobody listens to
+            if len(unheard) >= MAX_UNHEARD:
+                unheard.clear()
+            unheard[topic] = None  # apart from others: strangers can invent any number of topics
+            return None
         route = Route(name, tuple(found), not self.ending) if found else None
         routes = self.routes.setdefault(scope, {})
         if len(routes) >= MAX_ROUTES:

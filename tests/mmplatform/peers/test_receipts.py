@@ -1,5 +1,7 @@
 """Receipts at the sender: each end is told once a range, and nothing malformed, or of no sense, does anything."""
 
+import asyncio
+
 import msgpack
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from mmplatform.delivery.wire import End
 from mmplatform.errors import Refused
 from mmplatform.message import DELIVERED, Outcome
 from mmplatform.messaging.results import DONE, NOBODY, Result
-from mmplatform.peers.receipts import Receipts
+from mmplatform.peers.receipts import AT_ONCE, Receipts
 from tests.support.bus import Counted, Ended
 from tests.support.outbox import BOB
 
@@ -88,3 +90,19 @@ async def test_nothing_but_durable_messages(taker: Taker) -> None:
     assert taker.receipts.listens("public", "receipt")
     assert await taker.receipts.end(1.0) == []
     assert taker.told == []
+
+
+async def test_a_long_receipt_is_taken_in_over_many_turns_and_ends_once(taker: Taker) -> None:
+    [payload] = encode_receipts([(2, 7, 2 * seq, 2 * seq, End.DELIVERED, "") for seq in range(1, 1001)])
+    end = Ended()
+    assert taker.receipts.on_message("public", "receipt", BOB, payload, end) is None
+    assert len(taker.told) == AT_ONCE
+    turns = 1
+    while not end:
+        before = len(taker.told)
+        await asyncio.sleep(0)
+        assert len(taker.told) - before <= AT_ONCE
+        turns += 1
+    assert list(end) == [DONE]
+    assert [told[3] for told in taker.told] == [2 * seq for seq in range(1, 1001)]
+    assert turns >= 1000 // AT_ONCE
