@@ -183,6 +183,12 @@ class Stream:
         self.assembler.clear()
         self.piece_seq = self.reported = 0
 
+    def forget_told(self, most: int) -> int:
+        """Forget the first outcomes that the sender was told, ``most`` of them; return how many there were."""
+        number = max(0, min(most, self.told))
+        self._forget_outcomes(number)
+        return number
+
     def ack(self) -> Ack:
         """Return the acknowledgement of all that is handled, with those outcomes that were not told before."""
         ranges = to_ranges(self.finished) if self.finished else []

@@ -13,6 +13,7 @@ from mmplatform.delivery.incoming_stream import Stream, decode_state
 from mmplatform.delivery.wire import (
     MAX_FRAME,
     MAX_HEAD,
+    MAX_OUTCOMES,
     TOO_LARGE,
     WINDOW,
     Ack,
@@ -155,10 +156,19 @@ class Receiver:
         """Return the rows to save now, each with the acknowledgement to send once it is saved: then :meth:`saved` is to
         be called with the streams, or their rows are ``dirty`` again."""
         changed = [stream for stream in self._streams.values() if stream.dirty]
+        self._bound_outcomes()
         for stream in changed:
             stream.dirty = stream.stale = False
             stream.saving = True
         return [(stream, stream.kept(), stream.ack()) for stream in changed]
+
+    def _bound_outcomes(self) -> None:
+        """Of too many outcomes, forget those that the peer was told: its base says that it has heard them, or never
+        does."""
+        surplus = sum([len(stream.outcomes) for stream in self._streams.values()]) - MAX_OUTCOMES
+        if surplus > 0:
+            for stream in sorted(self._streams.values(), key=lambda each: each.seen):
+                surplus -= stream.forget_told(surplus)
 
     def saved(self, streams: Iterable[Stream]) -> None:
         """Take note that rows are on disk, or could not be written."""

@@ -242,6 +242,7 @@ class Exchange:
                 self._taken(stream, begun, seq - 1)
                 begun = 0
             if ending is not None:
+                self.held.hold_ending()
                 stream.finish(seq, ending)
         if begun:
             self._taken(stream, begun, seq)
@@ -293,8 +294,10 @@ class Exchange:
         if ending is None:
             return
         stream, seq = message.stream, message.record.seq
-        if ending is TAKEN and not result.rows:
+        if ending is TAKEN and not result.rows and message.record.protocol not in self._internal:
             self._handled.note(STREAM, self.peer, stream.lane, stream.epoch, seq, seq)
+        if ending is not TAKEN:
+            self.held.hold_ending()
         stream.finish(seq, ending)
         self._handled.save(self.peer, self._receiver)
 

@@ -20,6 +20,7 @@ class HeldByHandlers:
         self.overloaded = False  # whether there was no room for all on the account
         self._account, self._less = account, less
         self._charged = 0
+        self._untold = 0
         self._crowded = False
 
     @property
@@ -39,6 +40,17 @@ class HeldByHandlers:
         self.bytes -= size + EACH
         if self.bytes + 2 * PORTION <= self._charged:
             self._credit()
+
+    def hold_ending(self) -> None:
+        """Count how a message ended, which the peer is to be told, until it is saved."""
+        self._untold += 1
+        self.hold(0)
+
+    def saved(self) -> None:
+        """Count those endings no more."""
+        untold, self._untold = self._untold, 0
+        if untold:
+            self.free((untold - 1) * EACH)
 
     def move(self, account: Account) -> None:
         """Count on another account from now on: the peer became known, or is somewhere else."""

@@ -1,7 +1,10 @@
 """Takes in receipts: how messages ended that their recipients had kept for a handler to come."""
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import islice
+from operator import length_hint
 from typing import Final
 
 from mmplatform.delivery.outcomes import outcome_of
@@ -14,6 +17,9 @@ from mmplatform.messaging.results import DONE, Finished, Result
 AT_ONCE: Final = 64  # entries that are taken in one turn of the loop: a receipt may have thousands
 
 
+REFUSED: Final = Result(None, Refused("bad-payload"))
+
+
 class Receipts(InternalHandler):
     """Handles the protocol of receipts; ``ended(peer, lane, epoch, low, high, outcome)`` is told each."""
 
@@ -21,27 +27,46 @@ class Receipts(InternalHandler):
 
     def __init__(self, ended: Callable[[str, int, int, int, int, Outcome], None]) -> None:
         self._ended = ended
+        self._waiting: deque[tuple[str, bytes, Finished]] = deque()  # behind a long one; entries would take more
+        self._entries: Iterator[Entry] = iter(())  # what is left of the first of them
 
     def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
         """Take a receipt, which can only speak of messages to its sender."""
+        if self._waiting:
+            self._waiting.append((sender, payload, finished))
+            return None
         try:
             entries = decode_receipt(payload)
         except CodecError:
-            return Result(None, Refused("bad-payload"))
-        self._take(sender, entries[:AT_ONCE])
-        if len(entries) <= AT_ONCE:
+            return REFUSED
+        self._entries = iter(entries)
+        if self._take(sender):
             return DONE
-        asyncio.get_running_loop().call_soon(self._go_on, sender, entries, AT_ONCE, finished)
+        self._waiting.append((sender, payload, finished))
+        asyncio.get_running_loop().call_soon(self._go_on)
         return None
 
-    def _go_on(self, sender: str, entries: list[Entry], place: int, finished: Finished) -> None:
-        self._take(sender, entries[place : place + AT_ONCE])
-        place += AT_ONCE
-        if place < len(entries):
-            asyncio.get_running_loop().call_soon(self._go_on, sender, entries, place, finished)
-        else:
-            finished(DONE)
+    def _go_on(self) -> None:
+        """Take some more in: one receipt after the other, however many there are."""
+        sender, _, finished = self._waiting[0]
+        if not self._take(sender):
+            asyncio.get_running_loop().call_soon(self._go_on)
+            return
+        self._waiting.popleft()
+        finished(DONE)
+        while self._waiting:
+            sender, payload, finished = self._waiting[0]
+            try:
+                self._entries = iter(decode_receipt(payload))
+            except CodecError:
+                self._waiting.popleft()
+                finished(REFUSED)
+                continue
+            asyncio.get_running_loop().call_soon(self._go_on)
+            return
 
-    def _take(self, sender: str, entries: list[Entry]) -> None:
-        for lane, epoch, low, high, end, text in entries:
+    def _take(self, sender: str) -> bool:
+        """Take AT_ONCE entries of a receipt in; return whether that was all."""
+        for lane, epoch, low, high, end, text in islice(self._entries, AT_ONCE):
             self._ended(sender, lane, epoch, low, high, outcome_of(end, text))
+        return not length_hint(self._entries)

@@ -123,7 +123,9 @@ class Peers:
     def saved(self, peer: str, acks: list[Ack]) -> None:
         """Acknowledge to ``peer`` the messages that ``acks`` names: they are handled and on disk."""
         if peer in self.by_id:
-            self.by_id[peer].exchange.acks.add(acks)
+            exchange = self.by_id[peer].exchange
+            exchange.held.saved()
+            exchange.acks.add(acks)
         for watcher in self._watchers:
             watcher.saved(peer, acks)
 

@@ -164,3 +164,17 @@ def test_typed_values() -> None:
             decoder.decode(data)
     with pytest.raises(CodecError, match="21 bytes, at most 20"):
         decoder.decode(bytes(21))
+
+
+@pytest.mark.parametrize("kind", [b"\xdc", b"\xdd", b"\xde", b"\xdf"])
+def test_lists_and_maps_that_say_that_they_hold_too_much_are_counted_by_that(kind: bytes) -> None:
+    """What follows is not looked at: a payload of 64 KiB would be a loop of 65,536 steps."""
+    width, each = (2, 4)[kind in (b"\xdd", b"\xdf")], (1, 2)[kind >= b"\xde"]
+    most = 1000
+    head = b"\x92\xc0" + kind
+
+    def says(number: int) -> bool:
+        return holds_more(head + number.to_bytes(width) + b"\xc6" + (2**31).to_bytes(4) + bytes(5000), most)
+
+    assert not says((most - 3) // each)
+    assert says((most - 3) // each + 1)

@@ -10,6 +10,7 @@ import websockets.asyncio.client
 import websockets.exceptions
 
 from mm_relay.access import Access
+from mm_relay.doors import connections as connections_module
 from mm_relay.doors.connections import Connections
 from mm_relay.doors.door import Door, DoorHost
 from mm_relay.doors.limits import ConnectionLimits
@@ -299,3 +300,26 @@ async def test_a_door_that_fails_over_a_message_ends_that_connection_alone(
     [text] = told(caplog)
     assert text.startswith("BrokenDoor failed with KeyError")
     assert SECRET not in text
+
+
+async def test_of_many_that_were_told_to_go_and_stay_the_oldest_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else whoever displaces itself again and again would hold a descriptor for each time."""
+    monkeypatch.setattr(connections_module, "MOST_LEAVING", 2)
+    made, _ = connections(NativeDoor)
+    server = await serve("127.0.0.1", 0, made.answer, max_message=MAX_MESSAGE)
+    socks = [await asyncio.open_connection("127.0.0.1", server.names[0][1]) for _ in range(5)]
+    for _, writer in socks:
+        writer.write(
+            f"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: {'A' * 22}==\r\nSec-WebSocket-Protocol: {VERSION}\r\n\r\n".encode()
+        )
+    await until(lambda: len(made.doors) == 5)
+    for door in list(made.doors):
+        door.end("displaced")
+    await until(lambda: len(made.sockets) == 2)
+    assert not made.doors
+    server.close()
+    await made.empty(0)
+    for _, writer in socks:
+        writer.transport.abort()
+    await until(lambda: not made.sockets)

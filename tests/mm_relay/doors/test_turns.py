@@ -117,3 +117,18 @@ async def test_a_step_that_fails_takes_no_other_with_it() -> None:
     await turn()
     assert done == ["other"]
     assert failures == [error]
+
+
+async def test_a_newcomer_that_has_begun_what_takes_long_is_the_last_of_its_turn() -> None:
+    turns, done = LoopTurns(Clock()), list[int]()
+
+    def step(number: int) -> bool:
+        done.append(number)
+        return number % 3 == 2
+
+    for number in range(7):
+        turns.newcomer("192.0.2.0/24", lambda number=number: step(number))
+    await turn()
+    assert done == [0, 1, 2]
+    await turn()
+    assert done == [0, 1, 2, 3, 4, 5]

@@ -191,3 +191,13 @@ async def test_who_pings_and_reads_nothing_is_cut_off(host: Host) -> None:
             theirs.socket.send(bytes(MAX_MESSAGE))
         writer.write(b"\x89\x80mask" * 17)
         assert await theirs.lost() == "it pings and reads nothing"
+
+
+async def test_a_request_of_many_headers_is_cut_off_before_they_take_memory() -> None:
+    header = "X-Long: " + "y" * 4000 + "\r\n"
+    async with hosting() as host, stranger(host, UPGRADE + 5 * header + "\r\n") as (reader, _):
+        with suppress(ConnectionResetError):
+            assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+        assert host.came.empty()
+    async with hosting() as host, stranger(host, UPGRADE + 3 * header + "\r\n") as (reader, _):
+        assert (await asyncio.wait_for(reader.readline(), PATIENCE)).startswith(b"HTTP/1.1 101 ")

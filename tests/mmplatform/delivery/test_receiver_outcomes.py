@@ -2,6 +2,7 @@
 
 import pytest
 
+from mmplatform.delivery import receiver as receiver_module
 from mmplatform.delivery.wire import MAX_RANGES, TAKEN, UNHEARD, End, Ending
 from tests.support.receiving import EPOCH, ReceivingNode, batch
 
@@ -81,3 +82,17 @@ def test_what_is_being_written_is_not_acknowledged_before_it_is_there(node: Rece
     assert ack.outcomes == [(1, 1, End.REFUSED, "busy")]
     node.take(batch(1))
     assert [again.upto for again in node.receiver.reminders()] == [1]
+
+
+def test_of_too_many_outcomes_those_are_forgotten_that_were_told(
+    node: ReceivingNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The base of their sender would say that it heard them: one that never moves it must not fill the memory."""
+    monkeypatch.setattr(receiver_module, "MAX_OUTCOMES", 100)
+    for number in range(10):
+        node.take(batch(*range(1, 41), epoch=EPOCH + number))
+        node.finish(*range(1, 41, 2), ending=BUSY)
+        assert len(node.ack().outcomes) == 20
+    streams = node.receiver._streams.values()
+    assert sum(len(stream.outcomes) for stream in streams) <= 120
+    assert len(node.receiver._streams[2, EPOCH + 9].outcomes) == 20, "the oldest streams forget first"

@@ -11,7 +11,7 @@ import pytest
 from mmplatform.errors import NoResponders, NotRunning
 from mmplatform.message import Retry
 from mmplatform.messaging import bus as module
-from mmplatform.messaging.bus import MAX_ROUTES, Bus
+from mmplatform.messaging.bus import MAX_ROUTES, MAX_UNHEARD, UNHEARD, Bus
 from tests.support.bus import Ended, Errors, Heard, Slow, others, turns
 
 # Retry.
@@ -307,3 +307,15 @@ async def test_nothing_keeps_a_payload_once_it_is_handled(bus: Bus) -> None:
     gc.collect()
     assert kept() is None
     await bus.close()
+
+
+def test_topics_of_strangers_that_nobody_hears_are_remembered_apart_and_only_until_somebody_does(bus: Bus) -> None:
+    bus.on("friends.known", Heard())
+    assert bus.route("friends", "known") is not None
+    for number in range(3 * MAX_UNHEARD):
+        assert bus.route("public", f"t{number}") is None
+    assert len(bus.routes[UNHEARD]) <= MAX_UNHEARD
+    assert "public" not in bus.routes
+    assert list(bus.routes["friends"]) == ["known"]
+    bus.on("public.t1", Heard())
+    assert bus.route("public", "t1") is not None

@@ -87,3 +87,15 @@ def test_it_moves_to_another_account_with_all_it_holds() -> None:
     home.held.free(600_000)
     home.held.move(home.account)
     assert other.used == 0
+
+
+def test_endings_that_the_peer_is_to_be_told_are_held_until_they_are_saved() -> None:
+    home = Home(MIB)
+    for _ in range(600):
+        home.held.hold_ending()
+    assert home.held.crowded
+    home.held.saved()
+    assert (home.held.bytes, home.calls) == (0, 1)
+    assert not home.held.crowded
+    home.held.saved()
+    assert (home.held.bytes, home.calls) == (0, 1)

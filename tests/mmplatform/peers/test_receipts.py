@@ -106,3 +106,19 @@ async def test_a_long_receipt_is_taken_in_over_many_turns_and_ends_once(taker: T
     assert list(end) == [DONE]
     assert [told[3] for told in taker.told] == [2 * seq for seq in range(1, 1001)]
     assert turns >= 1000 // AT_ONCE
+
+
+async def test_receipts_behind_a_long_one_wait_for_their_turn_and_keep_their_order(taker: Taker) -> None:
+    [long] = encode_receipts([(2, 7, 2 * seq, 2 * seq, End.DELIVERED, "") for seq in range(1, 200)])
+    [short] = encode_receipts([(2, 7, 1001, 1001, End.DELIVERED, "")])
+    ends = [Ended() for _ in range(4)]
+    for payload, end in zip((long, b"\xc1", long, short), ends, strict=True):
+        assert taker.receipts.on_message("public", "receipt", BOB, payload, end) is None
+    assert len(taker.told) == AT_ONCE
+    while not ends[-1]:
+        before = len(taker.told)
+        await asyncio.sleep(0)
+        assert len(taker.told) - before <= AT_ONCE
+    assert [[result.error is None for result in end] for end in ends] == [[True], [False], [True], [True]]
+    assert [told[3] for told in taker.told] == [*[2 * seq for seq in range(1, 200)] * 2, 1001]
+    assert taker.take(short) is DONE
