@@ -52,7 +52,6 @@ from mmplatform.service_host import NodeServiceHost
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.folder import DataFolder
 from mmplatform.text import escaped
-from mmplatform.token_bucket import TokenBucket
 from mmplatform.transport_host import NodeTransportHost
 
 DIALLED_TOGETHER: Final = 50  # peers that are begun to be dialled in one turn of the loop
@@ -84,11 +83,7 @@ class Parts:
         failed, spawn, jitter = events.failed, events.spawn, random.random
         self.dispatcher, self.bus = Dispatcher(events), Bus(failed)
         self.contacts = Contacts(storage, own, failed, friends, devices)
-        for_strangers = writing()
-        self.outbox = Outbox(
-            storage, self.epoch, now, lambda peer: self.peers.wake(peer), failed, self.contacts.known, for_strangers
-        )
-        self._receive(hold, limits, for_strangers)
+        self._send_and_receive(hold, limits)
         self.directory = Directory(
             storage, self.bus, self.contacts, own, now, lambda peer: self.peers.found(peer), failed
         )
@@ -127,9 +122,13 @@ class Parts:
         self._cut = False  # whether somebody has cancelled close()
         self._connect_plugins()
 
-    def _receive(self, hold: Sequence[str], limits: InboxLimits, for_strangers: TokenBucket) -> None:
-        """Make the parts that take messages in: what is handled, what is kept, and what becomes of the rest."""
+    def _send_and_receive(self, hold: Sequence[str], limits: InboxLimits) -> None:
+        """Make what keeps messages: what is to be sent, what is handled, what is kept, and what becomes of the rest."""
         folder, storage, now, events, failed = self.folder, self.storage, self.now, self.events, self.events.failed
+        for_strangers = writing()
+        self.outbox = Outbox(
+            storage, self.epoch, now, lambda peer: self.peers.wake(peer), failed, self.contacts.known, for_strangers
+        )
         handled_log = HandledLog(folder.path / "handled", failed) if folder is not None else None
         self.handled = Handled(
             storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, self.accounts,

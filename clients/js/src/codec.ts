@@ -9,7 +9,7 @@ import { CodecError, InvalidPayload } from "./errors.js";
 export const MAX_INTEGER = Number.MAX_SAFE_INTEGER;
 const MAX_DEPTH = 512;
 /** Values of which a payload of an application may consist, where nothing else is said. */
-export const MAX_VALUES = 1024 * 1024;
+export const MAX_VALUES = 128 * 1024;
 
 /** Appends values in their shortest form. */
 export class Writer {

@@ -46,7 +46,7 @@ class Arrivals:
             self._waiting.remove(one, ip)
 
 
-class Arrival:
+class Newcomer:
     """A connection that has said nothing yet: a socket, and nothing else.
 
     What TLS keeps of a connection is a hundred times the socket, and what a WebSocket does ten times. So both are made

@@ -15,7 +15,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from mm_relay.access import Network
-from mm_relay.doors.arrivals import Arrival, Arrivals
+from mm_relay.doors.arrivals import Arrivals, Newcomer
 from mm_relay.doors.failures import log_failure
 from mm_relay.doors.half_sent import HalfSent
 from mm_relay.doors.metered import MeteredProtocol
@@ -97,7 +97,7 @@ async def serve(
     )  # fmt: skip
 
     def arrive(given: socket.socket, ip: str) -> None:
-        Arrival(given, ip, lambda: _Served(entrance), upgrade_timeout, entrance.arrivals, entrance.turns, ssl)
+        Newcomer(given, ip, lambda: _Served(entrance), upgrade_timeout, entrance.arrivals, entrance.turns, ssl)
 
     acceptor = Acceptor(arrive, ACCEPTED)
     try:
