@@ -26,7 +26,6 @@ from mmplatform import Platform
 from mmplatform.delivery.wire import Ack
 from mmplatform.durable import inspection
 from mmplatform.durable.outbox import Outbox
-from mmplatform.durable.strangers import writing
 from mmplatform.identity.keys import Identity
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.message import Priority
@@ -201,7 +200,7 @@ AWAY_KEY: Final = Identity.generate().sign_id
 
 @asynccontextmanager
 async def _outbox(storage: Storage, epoch: int, wake: Wake = lambda peer: None) -> AsyncIterator[Outbox]:
-    outbox = Outbox(storage, epoch, time.time, wake, _raise, lambda peer: True, writing())
+    outbox = Outbox(storage, epoch, time.time, wake, _raise, lambda peer: True)
     await outbox.open()
     yield outbox
     await outbox.close()

@@ -20,7 +20,6 @@ from mmplatform.durable.handled_log import HandledLog
 from mmplatform.durable.inbox import Inbox, InboxLimits
 from mmplatform.durable.kept import Kept
 from mmplatform.durable.outbox import Outbox
-from mmplatform.durable.strangers import writing
 from mmplatform.errors import LocalError
 from mmplatform.events import Events
 from mmplatform.identity.circles import Circle
@@ -125,14 +124,11 @@ class Parts:
     def _send_and_receive(self, hold: Sequence[str], limits: InboxLimits) -> None:
         """Make what keeps messages: what is to be sent, what is handled, what is kept, and what becomes of the rest."""
         folder, storage, now, events, failed = self.folder, self.storage, self.now, self.events, self.events.failed
-        for_strangers = writing()
-        self.outbox = Outbox(
-            storage, self.epoch, now, lambda peer: self.peers.wake(peer), failed, self.contacts.known, for_strangers
-        )
+        self.outbox = Outbox(storage, self.epoch, now, lambda peer: self.peers.wake(peer), failed, self.contacts.known)
         handled_log = HandledLog(folder.path / "handled", failed) if folder is not None else None
         self.handled = Handled(
             storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, self.accounts,
-            for_strangers, handled_log, lambda peer: self.dispatcher.largest(self.contacts.scope(peer)),
+            handled_log, lambda peer: self.dispatcher.largest(self.contacts.scope(peer)),
         )  # fmt: skip
         self.kept = Kept(storage)
         self.inbox = Inbox(

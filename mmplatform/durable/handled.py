@@ -21,7 +21,7 @@ from mmplatform.delivery.receiver import Receiver
 from mmplatform.delivery.wire import Ack
 from mmplatform.durable.handled_log import INBOX, LOGGED, STREAM, HandledLog, HandledNote
 from mmplatform.durable.handled_rows import PREFIX, key_of, parse_key
-from mmplatform.durable.strangers import COMMIT, Strangers
+from mmplatform.durable.strangers import BURST, COMMIT, RATE, Strangers
 from mmplatform.errors import StorageCorrupt, StorageError
 from mmplatform.message import MAX_PAYLOAD
 from mmplatform.storage.contract import Row, Storage
@@ -40,7 +40,7 @@ Saving = list[tuple[str, Receiver, list[tuple[Stream, bytes, Ack]]]]  # peers, a
 
 class Handled:
     """The messages of every peer that this node has handled; ``acknowledge(peer, acks)`` is called once they are saved,
-    ``largest(peer)`` says how many bytes the payload of a message may have. ``writing``: see ``strangers.writing``.
+    ``largest(peer)`` says how many bytes the payload of a message may have.
 
     A row that is damaged, or a write that fails, goes to ``failed``.
     """
@@ -53,7 +53,6 @@ class Handled:
         acknowledge: Callable[[str, list[Ack]], None],
         failed: Callable[[Exception], None],
         accounts: Accounts,
-        writing: TokenBucket,
         log: HandledLog | None = None,
         largest: Callable[[str], int] = lambda peer: MAX_PAYLOAD,
     ) -> None:
@@ -79,7 +78,7 @@ class Handled:
         self._timer: asyncio.TimerHandle | None = None
         self._past = 0
         self._strangers = Strangers(storage, failed, self._let_go)
-        self._writing_for_strangers = writing
+        self._allowance = TokenBucket(RATE, 0.0, BURST / RATE)  # bytes that may be written for strangers
         self._closed = False
 
     async def open(self) -> list[HandledNote]:
@@ -323,7 +322,7 @@ class Handled:
             rows += [(key_of(peer, stream.lane, stream.epoch), kept) for stream, kept, _ in checkpoint]
             if not self._known(peer):
                 written = self._strangers.saved(receiver, checkpoint) + COMMIT
-                self._writing_for_strangers.spend(written, asyncio.get_running_loop().time())
+                self._allowance.spend(written, asyncio.get_running_loop().time())
         if not rows and not attached:
             return
         self._writing_of = set(dirty)
@@ -340,7 +339,7 @@ class Handled:
     def _due(self) -> tuple[dict[str, Receiver], dict[str, Receiver]]:
         """Return what is to be saved now, and what later: what is written for strangers has a measure."""
         loop = asyncio.get_running_loop()
-        wait = self._writing_for_strangers.spend(0, loop.time())
+        wait = self._allowance.spend(0, loop.time())
         if not wait:
             return self._dirty, {}
         later = {peer: receiver for peer, receiver in self._dirty.items() if not self._known(peer)}

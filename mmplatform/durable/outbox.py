@@ -32,7 +32,6 @@ from mmplatform.errors import CodecError, NotRunning, StorageError
 from mmplatform.message import DELIVERED, Delivery, Outcome, Priority, make_id
 from mmplatform.storage.contract import Row as StorageRow
 from mmplatform.storage.contract import Storage
-from mmplatform.token_bucket import TokenBucket
 
 RESIDENT_BYTES: Final = 8 * 1024 * 1024  # bytes of one lane that are in memory while its peer is linked
 AWAY_BYTES: Final = 1024 * 1024  # bytes of one lane that are in memory while its peer is away
@@ -54,9 +53,8 @@ class Outbox:
         wake: Callable[[str], None],
         failed: Callable[[Exception], None],
         known: Callable[[str], bool],
-        writing: TokenBucket,
     ) -> None:
-        """``known`` and ``writing`` are those of :class:`Staging`."""
+        """``known`` says who is no stranger."""
         self.epoch = epoch
         self.storage, self.now = storage, now
         self.runs = Runs(epoch)
@@ -74,7 +72,7 @@ class Outbox:
         )
         self.expiry = ExpiryWatch(self._made, now, self.settle, self.refill)
         self.admission = Admission(self._check_open)
-        self._known, self._writing = known, writing
+        self._known = known
         self._staging: Staging
         self._attached: list[StorageRow] = []
         self._closed = False
@@ -83,7 +81,7 @@ class Outbox:
     async def open(self) -> None:
         """Load what earlier runs left, and register the epoch of this run. Raises StorageError."""
         self._loop = asyncio.get_running_loop()
-        self._staging = Staging(self._save, self._known, self._writing)
+        self._staging = Staging(self._save, self._known)
         await self._take_up()
         await self.received.open()
         log.info("%d messages of earlier runs wait for %d peers", self.count, len(self.peers()))

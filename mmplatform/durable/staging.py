@@ -1,8 +1,8 @@
 """Says when what was put is saved: at the end of the turn of the loop, and what is for strangers with measure.
 
-A peer that anybody can make a key for may cause a message to itself with a few bytes, and each costs a page of the
-database. So what is written for strangers has a measure; above it their messages wait a little, and share rows and
-transactions. Nobody else's do.
+Anybody can make a key, and may cause a message to it with a few bytes, which costs a page of the database. So what
+small messages to strangers cost has a measure; above it they wait a little, and share rows and transactions. What fills
+pages does not count, and nothing of others waits.
 """
 
 import asyncio
@@ -10,23 +10,24 @@ from collections.abc import Callable
 from typing import Final
 
 from mmplatform.durable.queues import LaneQueue
-from mmplatform.durable.strangers import COMMIT
 from mmplatform.token_bucket import TokenBucket
 
+PAGE: Final = 4096  # bytes that are written for a lane in a transaction, at least
+RATE: Final = 1024 * 1024  # bytes a second that may be written for strangers beyond those of their messages
 WAITING: Final = 256 * 1024  # bytes of strangers that wait, at most: so many are dear by themselves
+BURST: Final = 2.0  # seconds of that at once, after a quiet while
 LONGEST: Final = 0.25  # seconds that they wait, at most
 
 
 class Staging:
     """The lanes with messages that are not on their way to the disk. ``save`` takes all those whose time has come.
 
-    ``known`` says who is no stranger; ``writing`` is the measure of what is written for strangers.
+    ``known`` says who is no stranger.
     """
 
-    def __init__(
-        self, save: Callable[[list[LaneQueue]], None], known: Callable[[str], bool], writing: TokenBucket
-    ) -> None:
-        self._save, self._known, self._writing = save, known, writing
+    def __init__(self, save: Callable[[list[LaneQueue]], None], known: Callable[[str], bool]) -> None:
+        self._save, self._known = save, known
+        self._allowance = TokenBucket(RATE, 0.0, BURST)
         self._staged: list[LaneQueue] = []
         self._waiting: list[LaneQueue] = []  # of strangers
         self._timer: asyncio.TimerHandle | None = None
@@ -44,13 +45,13 @@ class Staging:
             self._timer.cancel()
             self._timer = None
         lanes, self._staged, self._waiting = self._staged + self._waiting, [], []
-        strangers = sum(COMMIT + lane.staged_bytes for lane in lanes if not self._known(lane.peer))
-        if strangers:
-            self._writing.spend(strangers, self._loop.time())
+        beyond = sum(max(0, PAGE - lane.staged_bytes) for lane in lanes if not self._known(lane.peer))
+        if beyond:
+            self._allowance.spend(beyond, self._loop.time())
         self._save(lanes)
 
     def _flush(self) -> None:
-        wait = self._writing.spend(0, self._loop.time())
+        wait = self._allowance.spend(0, self._loop.time())
         if not wait:
             self.save_all()
             return

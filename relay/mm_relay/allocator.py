@@ -9,8 +9,8 @@ import ctypes
 import logging
 from typing import Final
 
-LARGE: Final = 96 * 1024  # bytes above which a block is mapped by itself, which costs page faults: frames have 64 KiB
-EVERY: Final = 1.0  # seconds between two times that free pages among smaller blocks are given back
+LARGE: Final = 128 * 1024  # bytes above which a block is mapped by itself, which costs page faults: frames have less
+EVERY: Final = 2.0  # seconds between two times that free pages among smaller blocks are given back
 _MMAP_THRESHOLD: Final = -3  # M_MMAP_THRESHOLD of malloc.h
 _ARENA_MAX: Final = -8  # M_ARENA_MAX: what the thread of the store frees is for all
 

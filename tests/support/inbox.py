@@ -15,7 +15,6 @@ from mmplatform.durable.inbox import Inbox, InboxLimits
 from mmplatform.durable.inbox_contents import InboxContents, InboxEntry
 from mmplatform.durable.inbox_rows import InboxMessage
 from mmplatform.durable.kept import Kept
-from mmplatform.durable.strangers import writing
 from mmplatform.events import Events
 from mmplatform.messaging.dispatch import Dispatcher, OnReply
 from mmplatform.messaging.results import DONE, NOBODY, Finished, HoldCount, Result
@@ -54,7 +53,6 @@ class Keeper:
             lambda peer, acks: None,
             self.errors.append,
             Accounts(),
-            writing(),
             log,
         )
         self.kept = Kept(storage)

@@ -10,7 +10,6 @@ import pytest
 from mmplatform.delivery.wire import Ack, End, Record
 from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import PeerQueue
-from mmplatform.durable.strangers import writing
 from mmplatform.errors import (
     StorageFull,
 )
@@ -40,10 +39,7 @@ class Node:
         self.woken: list[str] = []
         self.errors: list[Exception] = []
         self.known = {BOB, CAROL}
-        self.writing = writing()
-        self.outbox = Outbox(
-            storage, epoch, self.clock, self.woken.append, self.errors.append, self.known.__contains__, self.writing
-        )
+        self.outbox = Outbox(storage, epoch, self.clock, self.woken.append, self.errors.append, self.known.__contains__)
 
     async def send(self, payload: bytes = b"x", peer: str = BOB, lane: int = NORMAL, expires: int = LATER) -> Delivery:
         delivery, saved = self.outbox.put(self.outbox.queue(peer), lane, "chat", "ms", payload, expires)

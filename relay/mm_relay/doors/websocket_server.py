@@ -232,6 +232,7 @@ class _Served(WebSocket):
         assert isinstance(event, Request)
         self._entrance.arrivals.remove(self)
         self._entrance.half_sent.forget(self, self.ip)
+        self._asking = 0
         protocol = self._protocol
         self._named(*_behind(self._entrance.proxies, event.headers, self.ip, self.remote))
         if "Upgrade" not in event.headers:

@@ -15,7 +15,7 @@ from mmplatform.delivery.wire import Ack, Batch, End, Piece, Record
 from mmplatform.durable import handled as module
 from mmplatform.durable import strangers as strangers_module
 from mmplatform.durable.handled import KEEP_MS, Handled
-from mmplatform.durable.strangers import ROW, writing
+from mmplatform.durable.strangers import ROW
 from mmplatform.errors import ProtocolError, StorageCorrupt, StorageError, StorageFull
 from mmplatform.storage.contract import Storage
 from tests.support.outbox import until
@@ -38,13 +38,7 @@ class Node:
         self.errors: list[Exception] = []
         self.accounts = Accounts()
         self.handled = Handled(
-            storage,
-            lambda: self.now,
-            lambda peer: peer == BOB,
-            self._tell,
-            self.errors.append,
-            self.accounts,
-            writing(),
+            storage, lambda: self.now, lambda peer: peer == BOB, self._tell, self.errors.append, self.accounts
         )
 
     def _tell(self, peer: str, acks: list[Ack]) -> None:
@@ -316,7 +310,7 @@ async def test_when_the_rows_of_strangers_are_full_no_new_one_is_heard_and_none_
 
 async def test_what_is_written_for_strangers_has_a_measure_and_friends_do_not_wait(node: Node) -> None:
     an_hour = strangers_module.BURST + 3600 * strangers_module.RATE
-    node.handled._writing_for_strangers.spend(an_hour, asyncio.get_running_loop().time())
+    node.handled._allowance.spend(an_hour, asyncio.get_running_loop().time())
     node.take(1, peer=stranger(1))
     node.take(1)
     await until(lambda: node.told)

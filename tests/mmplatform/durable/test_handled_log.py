@@ -14,7 +14,6 @@ from mmplatform.delivery.wire import Batch, Record
 from mmplatform.durable import handled_log as module
 from mmplatform.durable.handled import Handled
 from mmplatform.durable.handled_log import ENTRY_SIZE, INBOX, LOGGED, STREAM, HandledLog, HandledNote
-from mmplatform.durable.strangers import writing
 from mmplatform.errors import StorageError
 from mmplatform.storage.contract import Storage
 from tests.support.disks import Disk, disk
@@ -39,7 +38,6 @@ class Node:
             lambda peer, acks: None,
             self.errors.append,
             Accounts(),
-            writing(),
             self.log,
         )
 
@@ -133,13 +131,7 @@ async def test_notes_are_gathered_over_one_turn_in_entries_of_a_bounded_size(
 async def test_a_node_without_a_folder_notes_nothing(store: Callable[[], Storage]) -> None:
     async with store() as storage:
         handled = Handled(
-            storage,
-            lambda: 0.0,
-            lambda peer: True,
-            lambda peer, acks: None,
-            lambda error: None,
-            Accounts(),
-            writing(),
+            storage, lambda: 0.0, lambda peer: True, lambda peer, acks: None, lambda error: None, Accounts()
         )
         assert await handled.open() == []
         handled.begin_log()

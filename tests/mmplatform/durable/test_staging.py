@@ -6,9 +6,7 @@ import pytest
 
 from mmplatform.durable import staging as staging_module
 from mmplatform.durable.queues import LaneQueue
-from mmplatform.durable.staging import WAITING, Staging
-from mmplatform.durable.strangers import BURST, RATE, writing
-from mmplatform.token_bucket import TokenBucket
+from mmplatform.durable.staging import BURST, RATE, WAITING, Staging
 from tests.support.waiting import until
 
 FRIEND, STRANGER, ANOTHER = "friend", "stranger", "another"
@@ -19,8 +17,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.saved: list[list[str]] = []
-        self.measure: TokenBucket = writing()
-        self.staging = Staging(self._save, lambda peer: peer == FRIEND, self.measure)
+        self.staging = Staging(self._save, lambda peer: peer == FRIEND)
 
     def _save(self, lanes: list[LaneQueue]) -> None:
         if lanes:
@@ -37,7 +34,7 @@ class Scene:
         return lane
 
     def spend_all(self) -> None:
-        self.measure.spend(BURST + 3600 * RATE, asyncio.get_running_loop().time())
+        self.staging._allowance.spend(int((BURST + 3600) * RATE), asyncio.get_running_loop().time())
 
 
 async def test_what_was_put_in_one_turn_is_saved_together_at_its_end() -> None:
@@ -85,3 +82,11 @@ async def test_at_the_end_everything_is_saved_and_nothing_later() -> None:
     assert scene.saved == [[FRIEND, STRANGER]]
     await asyncio.sleep(0)
     assert scene.saved == [[FRIEND, STRANGER]]
+
+
+async def test_messages_that_fill_pages_do_not_count() -> None:
+    scene = Scene()
+    for _ in range(1000):
+        scene.put(STRANGER, 4096)
+        await asyncio.sleep(0)
+    assert len(scene.saved) == 1000

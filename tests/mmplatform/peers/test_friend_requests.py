@@ -11,7 +11,6 @@ from mmplatform.codec import encode
 from mmplatform.contacts import Contacts
 from mmplatform.durable import handled as handling
 from mmplatform.durable.handled import Handled
-from mmplatform.durable.strangers import writing
 from mmplatform.errors import StorageFull
 from mmplatform.events import Events
 from mmplatform.identity.circles import Circle
@@ -42,7 +41,7 @@ class Home:
         events.add("asking", self.heard.append)
         self.contacts = Contacts(storage, identity(1).sign_id, self.errors.append, self.friends)
         self.handled = Handled(
-            storage, self.clock, lambda peer: True, lambda peer, acks: None, self.errors.append, Accounts(), writing()
+            storage, self.clock, lambda peer: True, lambda peer, acks: None, self.errors.append, Accounts()
         )
         self.requests = FriendRequests(
             self.contacts, storage, self.node.outbox, self.handled.attach, self._changed, self.clock, events
