@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from mm_relay.allocator import EVERY, FLOOD, USUAL, Tide
+
+MIB = 1024 * 1024
+
 PROGRAM = """
 from pathlib import Path
 from mm_relay.config.settings import Config
@@ -45,3 +49,19 @@ def test_the_memory_of_a_flood_goes_back_to_the_system(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[-1]) < 16  # MiB of 80, of which 6 are still held
+
+
+def test_a_flood_is_memory_far_above_the_usual_until_it_is_near_again() -> None:
+    tide = Tide(40 * MIB)
+    tide.look(40 * MIB + FLOOD)
+    assert not tide.flood
+    tide.look(42 * MIB + FLOOD)
+    assert tide.flood
+    tide.look(41 * MIB + FLOOD // 2)
+    assert tide.flood
+    tide.look(40 * MIB)
+    assert not tide.flood
+    tide.look(300 * MIB)
+    for _ in range(int(280 * MIB / (USUAL * EVERY))):
+        tide.look(300 * MIB)
+    assert not tide.flood, "what lasts is the usual"

@@ -139,9 +139,6 @@ class _Served(WebSocket):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        plain = transport.get_extra_info("socket")
-        if plain is not None:
-            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNDER_WAY)
         if not self.ip:
             self.abort("gone already")
             return
@@ -258,7 +255,14 @@ class _Served(WebSocket):
         protocol.send_response(response)
         if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
             self.newcomer = False
+            self._widen()
             self._begin(accepted.owner_of, text=accepted.text)
+
+    def _widen(self) -> None:
+        """Let more be under way than a newcomer may have read."""
+        plain = self._transport.get_extra_info("socket") if self._transport is not None else None
+        if plain is not None:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNDER_WAY)
 
 
 def _upgrade_request(request: Request, ip: str) -> UpgradeRequest:
