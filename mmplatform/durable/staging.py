@@ -55,10 +55,11 @@ class Staging:
         if not wait:
             self.save_all()
             return
-        known = [lane for lane in self._staged if self._known(lane.peer)]
-        self._waiting += [lane for lane in self._staged if not self._known(lane.peer)]
-        self._staged = known
+        known: list[LaneQueue] = []
+        for lane in self._staged:
+            (known if self._known(lane.peer) else self._waiting).append(lane)
         if sum(lane.staged_bytes for lane in self._waiting) >= WAITING:
+            self._staged = known
             self.save_all()
             return
         self._staged = []

@@ -15,8 +15,6 @@ from mmplatform.messaging.internal import InternalHandler
 from mmplatform.messaging.results import DONE, Finished, Result
 
 AT_ONCE: Final = 64  # entries that are taken in one turn of the loop: a receipt may have thousands
-
-
 REFUSED: Final = Result(None, Refused("bad-payload"))
 
 
@@ -35,11 +33,8 @@ class Receipts(InternalHandler):
         if self._waiting:
             self._waiting.append((sender, payload, finished))
             return None
-        try:
-            entries = decode_receipt(payload)
-        except CodecError:
+        if not self._begin(payload):
             return REFUSED
-        self._entries = iter(entries)
         if self._take(sender):
             return DONE
         self._waiting.append((sender, payload, finished))
@@ -55,15 +50,20 @@ class Receipts(InternalHandler):
         self._waiting.popleft()
         finished(DONE)
         while self._waiting:
-            sender, payload, finished = self._waiting[0]
-            try:
-                self._entries = iter(decode_receipt(payload))
-            except CodecError:
-                self._waiting.popleft()
-                finished(REFUSED)
-                continue
-            asyncio.get_running_loop().call_soon(self._go_on)
-            return
+            _, payload, finished = self._waiting[0]
+            if self._begin(payload):
+                asyncio.get_running_loop().call_soon(self._go_on)
+                return
+            self._waiting.popleft()
+            finished(REFUSED)
+
+    def _begin(self, payload: bytes) -> bool:
+        """Return whether ``payload`` is a receipt, whose entries are to be taken then."""
+        try:
+            self._entries = iter(decode_receipt(payload))
+        except CodecError:
+            return False
+        return True
 
     def _take(self, sender: str) -> bool:
         """Take AT_ONCE entries of a receipt in; return whether that was all."""

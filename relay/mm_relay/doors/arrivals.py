@@ -16,16 +16,17 @@ AT_ONCE: Final = struct.pack("ii", 1, 0)  # of SO_LINGER: nothing lingers, not e
 
 
 class Arriving(Protocol):
-    """A connection that has not sent its request."""
+    """A connection that may have to give way."""
 
     def abort(self, why: str = "") -> None: ...
 
 
 class Arrivals:
-    """Those of one listener, ``most`` at a time: the oldest of the largest network gives way to one more."""
+    """Connections that are to do something soon, ``most`` at a time: the oldest of the largest network gives way to one
+    more. ``why`` is the reason that it is cut off for."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, why: str = "it said nothing, and others came") -> None:
+        self._most, self._why = most, why
         self._waiting: Unproven[Arriving] = Unproven()
         self._ips: dict[Arriving, str] = {}
 
@@ -37,10 +38,10 @@ class Arrivals:
         self._ips[one] = ip
         if len(self._waiting) > self._most and (oldest := self._waiting.oldest_of_largest()) is not None:
             self.remove(oldest)
-            oldest.abort("it said nothing, and others came")
+            oldest.abort(self._why)
 
     def remove(self, one: Arriving) -> None:
-        """Forget a connection that has sent its request, or is gone."""
+        """Forget a connection that has done it, or is gone."""
         ip = self._ips.pop(one, None)
         if ip is not None:
             self._waiting.remove(one, ip)
@@ -99,7 +100,7 @@ class Newcomer:
         """Return whether that takes long: a TLS handshake is work of a millisecond or two."""
         if self._ended:
             return False
-        self._task = self._loop.create_task(self._open(), name="mm relay arrival")
+        self._task = self._loop.create_task(self._open(), name="mm relay newcomer")
         return self._context is not None
 
     async def _open(self) -> None:

@@ -10,8 +10,9 @@ from http import HTTPStatus
 from typing import Final
 
 from mm_relay.access import Access
+from mm_relay.doors.arrivals import Arrivals
 from mm_relay.doors.door import Core, Door
-from mm_relay.doors.limits import ConnectionLimits, Unproven, network
+from mm_relay.doors.limits import ConnectionLimits, network
 from mm_relay.doors.rate_limit import ConnectionRates, RateLimits
 from mm_relay.doors.turns import LoopTurns
 from mm_relay.doors.upgrade import Accepted, UpgradeRefused, UpgradeRequest
@@ -64,7 +65,7 @@ class Connections:
         self._secret = identity.sign("mm/1 relay places")[:32]  # the same at all processes of this relay
         self._lines = LineLimit(log)
         self._emptied: asyncio.Event | None = None
-        self._leaving: Unproven[Door] = Unproven()
+        self._leaving = Arrivals(MOST_LEAVING, "it was told to go, and stayed")
 
     def answer(self, request: UpgradeRequest) -> Accepted:
         """Give the request to a door. Raises UpgradeRefused when nobody may come now, or no door takes it."""
@@ -137,7 +138,8 @@ class Connections:
         if door not in self.doors:
             return
         self.doors.discard(door)
-        self._leave(door)
+        if door.socket in self.sockets and not self.draining:
+            self._leaving.add(door.socket, door.ip)
         self.connection_limits.closed(door, door.ip, door.signed_in)
         self.rates.close(door.meter, door.ip, asyncio.get_running_loop().time())
         self.metrics.connections -= 1
@@ -150,22 +152,10 @@ class Connections:
             self.core.sign_out(door)
 
     def closed(self, door: Door) -> None:
-        self._leaving.remove(door, door.ip)
+        self._leaving.remove(door.socket)
         self.sockets.pop(door.socket, None)
         if not self.sockets and self._emptied is not None:
             self._emptied.set()
-
-    def _leave(self, door: Door) -> None:
-        """Give a connection that was told to go its time for it; of too many, the oldest of the largest network goes
-        at once."""
-        if door.socket not in self.sockets:
-            return
-        self._leaving.add(door, door.ip)
-        if len(self._leaving) > MOST_LEAVING and not self.draining:
-            oldest = self._leaving.oldest_of_largest()
-            if oldest is not None:
-                self._leaving.remove(oldest, oldest.ip)
-                oldest.socket.abort()
 
     def _say(self, door: Door, kind: str, what: str) -> None:
         """Log what a key that was proven does; all of them share one allowance, as anybody can make more keys."""

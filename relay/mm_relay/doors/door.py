@@ -331,18 +331,17 @@ class Door(ABC):
         for item in items:
             if self._ended:
                 return
-            if type(item) not in light or (isinstance(item, Forwarded) and isinstance(item.inner, MailWaiting)):
+            heavy = type(item) not in light or (isinstance(item, Forwarded) and isinstance(item.inner, MailWaiting))
+            if heavy:
                 if isinstance(item, Bye):
                     self._depart()
                     return
                 if type(item) not in _FROM_PEERS or self.role == RELAY:
                     raise ProtocolError("bad-item", f"{type(item).__name__} is not for a client to say")
                 self._more += self._weights.of(item)
-                receive(self, item)
-                if not self.host.turns.has_time():
-                    return
-                continue
             receive(self, item)
+            if heavy and not self.host.turns.has_time():
+                return
 
     def _count_frame(self, size: int) -> None:
         """Charge a frame that is no whole message: a fragment, a ping, a pong."""

@@ -230,7 +230,7 @@ async def test_tls_begins_when_a_connection_says_something(tmp_path: Path) -> No
     server, client = contexts(tmp_path)
     async with hosting(ssl=server) as host, stranger(host, ""), stranger(host, ""):
         await settled()
-        assert [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "mm relay tls"] == []
+        assert [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "mm relay newcomer"] == []
         assert await gets_in(host, ssl=client)
 
 
