@@ -12,12 +12,15 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from mmplatform.errors import ProtocolError
+from mmplatform.token_bucket import TokenBucket
 
 MIB: Final = 1024 * 1024
 KNOWN: Final = 256 * MIB  # bytes held for all devices and friends
 STRANGERS: Final = 80 * MIB  # bytes held for everybody else
 FRIEND: Final = KNOWN // 2  # bytes of it held for one device or friend
 NETWORK: Final = STRANGERS // 8  # bytes of it held for the strangers of one network (a /24, a /64, a relay)
+DISK_RATE: Final = MIB  # bytes a second that are written to disk for strangers, beyond those of messages to them
+DISK_BURST: Final = 2.0  # seconds of that at once, after a quiet while
 NO_LIMIT: Final = 1 << 62  # of an account that only those above it bound
 RELAYED: Final = "by "  # begins the network of those who come over a relay
 
@@ -129,11 +132,15 @@ class Shares:
 
 
 class Accounts:
-    """What is held for everybody, in bytes: devices and friends have room of their own, which no stranger takes."""
+    """What is held for everybody, in bytes: devices and friends have room of their own, which no stranger takes.
+
+    ``disk`` is what may be written for strangers, by the clock of the loop; above it they wait, and share transactions.
+    """
 
     def __init__(self) -> None:
         self.known = Shares(KNOWN, FRIEND)
         self.strangers = Shares(STRANGERS, NETWORK)
+        self.disk = TokenBucket(DISK_RATE, 0.0, DISK_BURST)
 
     def of(self, peer: str, network: str, known: bool) -> Account:
         """The account of a peer: of a stranger it counts in that of its network.

@@ -124,10 +124,11 @@ class Parts:
     def _send_and_receive(self, hold: Sequence[str], limits: InboxLimits) -> None:
         """Make what keeps messages: what is to be sent, what is handled, what is kept, and what becomes of the rest."""
         folder, storage, now, events, failed = self.folder, self.storage, self.now, self.events, self.events.failed
-        self.outbox = Outbox(storage, self.epoch, now, lambda peer: self.peers.wake(peer), failed, self.contacts.known)
+        known, disk = self.contacts.known, self.accounts.disk
+        self.outbox = Outbox(storage, self.epoch, now, lambda peer: self.peers.wake(peer), failed, known, disk)
         handled_log = HandledLog(folder.path / "handled", failed) if folder is not None else None
         self.handled = Handled(
-            storage, now, self.contacts.known, lambda peer, acks: self.peers.saved(peer, acks), failed, self.accounts,
+            storage, now, known, lambda peer, acks: self.peers.saved(peer, acks), failed, self.accounts,
             handled_log, lambda peer: self.dispatcher.largest(self.contacts.scope(peer)),
         )  # fmt: skip
         self.kept = Kept(storage)

@@ -21,11 +21,10 @@ from mmplatform.delivery.receiver import Receiver
 from mmplatform.delivery.wire import Ack
 from mmplatform.durable.handled_log import INBOX, LOGGED, STREAM, HandledLog, HandledNote
 from mmplatform.durable.handled_rows import PREFIX, key_of, parse_key
-from mmplatform.durable.strangers import BURST, COMMIT, RATE, Strangers
+from mmplatform.durable.strangers import COMMIT, Strangers
 from mmplatform.errors import StorageCorrupt, StorageError
 from mmplatform.message import MAX_PAYLOAD
 from mmplatform.storage.contract import Row, Storage
-from mmplatform.token_bucket import TokenBucket
 
 KEEP_MS: Final = 15 * 24 * 3600 * 1000  # twice the default time to live, and a day
 PAGE: Final = 1024  # rows read at a time, at the start
@@ -78,7 +77,6 @@ class Handled:
         self._timer: asyncio.TimerHandle | None = None
         self._past = 0
         self._strangers = Strangers(storage, failed, self._let_go)
-        self._allowance = TokenBucket(RATE, 0.0, BURST / RATE)  # bytes that may be written for strangers
         self._closed = False
 
     async def open(self) -> list[HandledNote]:
@@ -322,7 +320,7 @@ class Handled:
             rows += [(key_of(peer, stream.lane, stream.epoch), kept) for stream, kept, _ in checkpoint]
             if not self._known(peer):
                 written = self._strangers.saved(receiver, checkpoint) + COMMIT
-                self._allowance.spend(written, asyncio.get_running_loop().time())
+                self._accounts.disk.spend(written, asyncio.get_running_loop().time())
         if not rows and not attached:
             return
         self._writing_of = set(dirty)
@@ -339,7 +337,7 @@ class Handled:
     def _due(self) -> tuple[dict[str, Receiver], dict[str, Receiver]]:
         """Return what is to be saved now, and what later: what is written for strangers has a measure."""
         loop = asyncio.get_running_loop()
-        wait = self._allowance.spend(0, loop.time())
+        wait = self._accounts.disk.spend(0, loop.time())
         if not wait:
             return self._dirty, {}
         later = {peer: receiver for peer, receiver in self._dirty.items() if not self._known(peer)}

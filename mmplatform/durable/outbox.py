@@ -32,6 +32,7 @@ from mmplatform.errors import CodecError, NotRunning, StorageError
 from mmplatform.message import DELIVERED, Delivery, Outcome, Priority, make_id
 from mmplatform.storage.contract import Row as StorageRow
 from mmplatform.storage.contract import Storage
+from mmplatform.token_bucket import TokenBucket
 
 RESIDENT_BYTES: Final = 8 * 1024 * 1024  # bytes of one lane that are in memory while its peer is linked
 AWAY_BYTES: Final = 1024 * 1024  # bytes of one lane that are in memory while its peer is away
@@ -53,8 +54,9 @@ class Outbox:
         wake: Callable[[str], None],
         failed: Callable[[Exception], None],
         known: Callable[[str], bool],
+        disk: TokenBucket,
     ) -> None:
-        """``known`` says who is no stranger."""
+        """``known`` says who is no stranger, ``disk`` what may be written for those."""
         self.epoch = epoch
         self.storage, self.now = storage, now
         self.runs = Runs(epoch)
@@ -72,7 +74,7 @@ class Outbox:
         )
         self.expiry = ExpiryWatch(self._made, now, self.settle, self.refill)
         self.admission = Admission(self._check_open)
-        self._known = known
+        self._known, self._disk = known, disk
         self._staging: Staging
         self._attached: list[StorageRow] = []
         self._closed = False
@@ -81,7 +83,7 @@ class Outbox:
     async def open(self) -> None:
         """Load what earlier runs left, and register the epoch of this run. Raises StorageError."""
         self._loop = asyncio.get_running_loop()
-        self._staging = Staging(self._save, self._known)
+        self._staging = Staging(self._save, self._known, self._disk)
         await self._take_up()
         await self.received.open()
         log.info("%d messages of earlier runs wait for %d peers", self.count, len(self.peers()))

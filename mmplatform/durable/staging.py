@@ -13,21 +13,20 @@ from mmplatform.durable.queues import LaneQueue
 from mmplatform.token_bucket import TokenBucket
 
 PAGE: Final = 4096  # bytes that are written for a lane in a transaction, at least
-RATE: Final = 1024 * 1024  # bytes a second that may be written for strangers beyond those of their messages
 WAITING: Final = 256 * 1024  # bytes of strangers that wait, at most: so many are dear by themselves
-BURST: Final = 2.0  # seconds of that at once, after a quiet while
 LONGEST: Final = 0.25  # seconds that they wait, at most
 
 
 class Staging:
     """The lanes with messages that are not on their way to the disk. ``save`` takes all those whose time has come.
 
-    ``known`` says who is no stranger.
+    ``known`` says who is no stranger, ``disk`` what may be written for those.
     """
 
-    def __init__(self, save: Callable[[list[LaneQueue]], None], known: Callable[[str], bool]) -> None:
-        self._save, self._known = save, known
-        self._allowance = TokenBucket(RATE, 0.0, BURST)
+    def __init__(
+        self, save: Callable[[list[LaneQueue]], None], known: Callable[[str], bool], disk: TokenBucket
+    ) -> None:
+        self._save, self._known, self._disk = save, known, disk
         self._staged: list[LaneQueue] = []
         self._waiting: list[LaneQueue] = []  # of strangers
         self._timer: asyncio.TimerHandle | None = None
@@ -47,11 +46,12 @@ class Staging:
         lanes, self._staged, self._waiting = self._staged + self._waiting, [], []
         beyond = sum(max(0, PAGE - lane.staged_bytes) for lane in lanes if not self._known(lane.peer))
         if beyond:
-            self._allowance.spend(beyond, self._loop.time())
+            self._disk.spend(beyond, self._loop.time())
+            self._disk.forgive()  # what is written all the same must not keep others from the disk for good
         self._save(lanes)
 
     def _flush(self) -> None:
-        wait = self._allowance.spend(0, self._loop.time())
+        wait = self._disk.spend(0, self._loop.time())
         if not wait:
             self.save_all()
             return

@@ -12,8 +12,6 @@ from mmplatform.errors import CodecError, StorageCorrupt, StorageError
 from mmplatform.storage.contract import Storage
 
 BYTES: Final = 64 * 1024 * 1024  # of all their rows; a stranger who comes when these are full is not heard
-RATE: Final = 1024 * 1024  # bytes a second that are written for them; what is more waits, and shares a transaction
-BURST: Final = 2 * 1024 * 1024  # bytes that are written for them at once after a quiet while
 COMMIT: Final = 4096  # bytes that a transaction writes beside its rows, about
 ROW: Final = 62  # bytes of a key
 

@@ -13,6 +13,7 @@ from mmplatform.delivery.wire import Frame
 from mmplatform.errors import MMError, ProtocolError, Unreachable
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.links.free_memory import FreeMemory
 from mmplatform.links.link import Link
 from mmplatform.links.places import Places
 from mmplatform.links.scheduler import Scheduler
@@ -81,6 +82,7 @@ class LinkFactory:
         self._scheduler = Scheduler()
         self._leaving: set[Link] = set()  # those of them that are being closed to make room
         self._gone = asyncio.Event()
+        self._free_memory = FreeMemory()
         self.started = False  # set once applications have subscribed: before, nobody is let in
         self._past: tuple[Counter[str], Counter[str]] = (Counter(), Counter())  # bytes in and out of links that ended
         self._refusals = LineLimit(log, lines=0)
@@ -136,6 +138,7 @@ class LinkFactory:
             for link in list(self._open):
                 link.connection.abort()
             await self._all_gone()
+        self._free_memory.close()
 
     def link_identified(self, link: Link, peer: NodeInfo, resume: bytes) -> bytes:
         if peer.sign_id == self._identity.sign_id:
@@ -187,6 +190,7 @@ class LinkFactory:
             self._open.discard(link)
             _add(link, self._past)
         self._gone.set()
+        self._free_memory.look_soon()
 
     def _unknown(self, connection: Connection) -> Account:
         """The account of whoever is at the other end of ``connection``, in a network where others are, too."""

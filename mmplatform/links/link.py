@@ -405,7 +405,7 @@ class Link:
     def _end(self, error: Exception, at_once: bool = False, yielding: bool = False) -> None:
         """Close the connection; one whose other end does not take what is queued is cut after LINGER seconds."""
         if self.error is None:
-            self.error = error
+            self.error = error.with_traceback(None)  # whose frames hold the link, and what it was reading
             self._put_by.clear()
             self._timer.cancel()
             if self._session is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mmplatform.accounts import Accounts
 from mmplatform.delivery.wire import Ack, End, Record
 from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import PeerQueue
@@ -39,7 +40,9 @@ class Node:
         self.woken: list[str] = []
         self.errors: list[Exception] = []
         self.known = {BOB, CAROL}
-        self.outbox = Outbox(storage, epoch, self.clock, self.woken.append, self.errors.append, self.known.__contains__)
+        self.outbox = Outbox(
+            storage, epoch, self.clock, self.woken.append, self.errors.append, self.known.__contains__, Accounts().disk
+        )
 
     async def send(self, payload: bytes = b"x", peer: str = BOB, lane: int = NORMAL, expires: int = LATER) -> Delivery:
         delivery, saved = self.outbox.put(self.outbox.queue(peer), lane, "chat", "ms", payload, expires)

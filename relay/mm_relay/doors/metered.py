@@ -46,10 +46,12 @@ class MeteredProtocol(ServerProtocol):
         next(self.parser)
 
     def drop(self) -> None:
-        """Drop what has come and was not taken: this and its parser refer to each other, and may stay a while."""
+        """Drop what has come and was not taken, and what this and its parser hold each other by."""
         self.gate.buffer.clear()
         self.events.clear()
         self.parser.close()
+        self.parser_exc = None  # its frames are those of the parser
+        del self.parser
 
     def parse(self) -> Generator[None]:
         self.reader = self.gate = _Gate()

@@ -85,7 +85,7 @@ class LocalStore(MailStore):
             self._opened()
             yielding = self._index.check(mark, caps)
         except LocalError as error:
-            result.set_exception(error)
+            result.set_exception(error.with_traceback(None))  # whose frames hold the envelope, and the future them
             return result
         gone = {number: gone for number in yielding if (gone := self._index.withdraw(box, number)) is not None}
         for number, one in gone.items():
@@ -226,7 +226,7 @@ class LocalStore(MailStore):
             saved = self._storage.write(rows, sync=sync)
         except (LocalError, TypeError) as error:
             undo()
-            result.set_exception(error)
+            result.set_exception(error.with_traceback(None))
             return
         if number:
             self._saving[number] = saved

@@ -171,7 +171,7 @@ def then(answer: "asyncio.Future[Any]", change: Callable[[Any], T]) -> asyncio.F
                 raise error
             result.set_result(change(answer.result()))
         except Exception as failure:
-            result.set_exception(failure)
+            result.set_exception(failure.with_traceback(None))  # whose frames hold the future
 
     answer.add_done_callback(settle)
     return result

@@ -1,6 +1,7 @@
 """The contract of mail stores, the same cases for each of them."""
 
 import asyncio
+import gc
 import random
 import sys
 
@@ -200,6 +201,20 @@ async def test_quotas_are_exact_under_concurrency(home: Home) -> None:
         assert len(await waiting(one)) == 40
         assert (await other.usage()).envelopes == 40
         await other.close()
+
+
+async def test_an_envelope_that_is_declined_is_held_no_longer_than_its_sender_holds_it(store: MailStore) -> None:
+    declined = mail(size=100)
+    before = sys.getrefcount(declined)
+    gc.disable()  # what refers to itself stays until the collector comes, which is late in a flood
+    try:
+        with pytest.raises(OverQuota):
+            await store.put(declined.target, declined, Caps(box_bytes=99))
+        await asyncio.sleep(0)
+        after = sys.getrefcount(declined)
+    finally:
+        gc.enable()
+    assert after == before
 
 
 # Ends and notes.

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from mmplatform.accounts import Accounts
+from mmplatform.accounts import DISK_BURST, DISK_RATE, Accounts
 from mmplatform.codec import encode
 from mmplatform.delivery import receiver as receiving
 from mmplatform.delivery.incoming_stream import SequenceState
@@ -309,8 +309,8 @@ async def test_when_the_rows_of_strangers_are_full_no_new_one_is_heard_and_none_
 
 
 async def test_what_is_written_for_strangers_has_a_measure_and_friends_do_not_wait(node: Node) -> None:
-    an_hour = strangers_module.BURST + 3600 * strangers_module.RATE
-    node.handled._allowance.spend(an_hour, asyncio.get_running_loop().time())
+    an_hour = int((DISK_BURST + 3600) * DISK_RATE)
+    node.accounts.disk.spend(an_hour, asyncio.get_running_loop().time())
     node.take(1, peer=stranger(1))
     node.take(1)
     await until(lambda: node.told)

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
+from mmplatform.accounts import DISK_BURST, DISK_RATE, Accounts
 from mmplatform.durable import staging as staging_module
 from mmplatform.durable.queues import LaneQueue
-from mmplatform.durable.staging import BURST, RATE, WAITING, Staging
+from mmplatform.durable.staging import WAITING, Staging
 from tests.support.waiting import until
 
 FRIEND, STRANGER, ANOTHER = "friend", "stranger", "another"
@@ -17,7 +18,8 @@ class Scene:
 
     def __init__(self) -> None:
         self.saved: list[list[str]] = []
-        self.staging = Staging(self._save, lambda peer: peer == FRIEND)
+        self.disk = Accounts().disk
+        self.staging = Staging(self._save, lambda peer: peer == FRIEND, self.disk)
 
     def _save(self, lanes: list[LaneQueue]) -> None:
         if lanes:
@@ -34,7 +36,7 @@ class Scene:
         return lane
 
     def spend_all(self) -> None:
-        self.staging._allowance.spend(int((BURST + 3600) * RATE), asyncio.get_running_loop().time())
+        self.disk.spend(int((DISK_BURST + 3600) * DISK_RATE), asyncio.get_running_loop().time())
 
 
 async def test_what_was_put_in_one_turn_is_saved_together_at_its_end() -> None:
@@ -90,3 +92,11 @@ async def test_messages_that_fill_pages_do_not_count() -> None:
         scene.put(STRANGER, 4096)
         await asyncio.sleep(0)
     assert len(scene.saved) == 1000
+
+
+async def test_what_is_written_all_the_same_keeps_nobody_from_the_disk_for_good() -> None:
+    scene = Scene()
+    scene.spend_all()
+    scene.put(STRANGER)
+    scene.staging.save_all()
+    assert 0 < scene.disk.spend(0, asyncio.get_running_loop().time()) <= 1

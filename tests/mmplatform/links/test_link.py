@@ -294,6 +294,8 @@ async def test_an_owner_that_finds_a_violation_ends_the_link(pair: Pair) -> None
     pair.alice.link.send(frame_of(b"y"))
     await pair.both_lost()
     assert str(pair.alice.link.error) == "closed by the peer: window"
+    assert isinstance(pair.bob.link.error, ProtocolError)
+    assert pair.bob.link.error.__traceback__ is None, "its frames hold the link, and what it was reading"
 
 
 async def test_frames_that_come_after_the_end_count_no_more(pair: Pair) -> None:

@@ -1,0 +1,52 @@
+"""Has memory that nobody uses any more go back to the system, once connections are gone that may have held much.
+
+The C library of Linux keeps what is freed for its own use: after a flood a node would keep tens of megabytes.
+"""
+
+import asyncio
+import ctypes
+from contextlib import suppress
+from typing import Final
+
+AFTER: Final = 2.0  # seconds after a connection is gone; what others free meanwhile goes back in the same look
+MUCH: Final = 8 * 1024 * 1024  # free bytes below which the C library keeps them
+_FIELDS: Final = (
+    "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+)  # fmt: skip
+
+
+class _MallInfo(ctypes.Structure):
+    """``struct mallinfo2`` of malloc.h."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in _FIELDS]
+    fordblks: int  # free bytes
+
+
+class FreeMemory:
+    """The memory that the C library keeps; :meth:`look_soon` costs nothing while a look is due."""
+
+    def __init__(self) -> None:
+        self._timer: asyncio.TimerHandle | None = None
+
+    def look_soon(self) -> None:
+        """Look in a moment whether much is free, and give it back then: somebody who may have held it is gone."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(AFTER, self._look)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        self._timer = None
+        asyncio.get_running_loop().run_in_executor(None, give_back)  # it takes milliseconds
+
+
+def give_back(much: int = MUCH) -> None:
+    """Give free memory back when it is ``much`` bytes; does nothing where the C library cannot."""
+    with suppress(OSError, AttributeError):  # another system, or another C library
+        library = ctypes.CDLL(None)
+        ask = library.mallinfo2
+        ask.restype = _MallInfo
+        if ask().fordblks > much:
+            library.malloc_trim(0)
