@@ -28,6 +28,7 @@ NAT := tests.netns.matrix
 CHAOS := $(if $(LAST_METRE),tests.chaos.last_metre,tests.chaos)
 DHT_SIM := tests.sim.dht
 HOSTILE := tests.hostile
+BAD_DAYS := tests.bad_days
 FUZZING := tests.fuzz
 TEST_PARTS := redis-server openssl
 BROWSER_PARTS := chromium
@@ -77,7 +78,7 @@ define client_packages
 $(MAKE) --no-print-directory $(CLIENT) || { echo "== could not be installed; the tests of the browser client are skipped"; $(IN_CI_FAIL); }
 endef
 
-.PHONY: help demo test test-all check format bench bench-relay chaos hostile fuzz dht-sim nat docs release clean
+.PHONY: help demo test test-all check format bench bench-relay chaos hostile bad-days fuzz dht-sim nat docs release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf '  make %-11s %s\n' "$$name" "$$what"; done
@@ -123,6 +124,10 @@ chaos: $(DEV) ## SIGKILLs and cuts at random points under load (CYCLES=200; RELA
 hostile: $(DEV) ## attacks of one stranger, or one friend, beside honest peers (ONLY=name,name; SECONDS=3; QUICK=1)
 	@PYTHONPATH=.:relay:services:transports $(BIN)/python -m $(HOSTILE) $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) \
 		$(if $(SECONDS),--seconds $(SECONDS))
+
+bad-days: $(DEV) ## outages of redis, relays, clusters, networks and browsers, and what all are told (ONLY=name,name; QUICK=1)
+	@$(call system_parts,$(TEST_PARTS) $(BROWSER_PARTS) $(LAB_PARTS))
+	@PYTHONPATH=.:relay:services:transports $(BIN)/python -m $(BAD_DAYS) $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 fuzz: $(FUZZER) ## every parser that takes bytes of others, with atheris (SECONDS=60; ONLY=name,name)
 	@PYTHONPATH=.:relay:services:transports $(BIN)/python -m $(FUZZING) --seconds $(or $(SECONDS),60) $(if $(ONLY),--only $(ONLY))

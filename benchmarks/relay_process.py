@@ -2,8 +2,12 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 from mm_transports.relay.protocol.address import format_relay
@@ -13,10 +17,18 @@ DEADLINE = 20.0  # seconds for it to come up, or to go
 
 
 class RelayProcess:
-    """``options`` are those of ``mm relay``."""
+    """``options`` are those of ``mm relay``; with ``log`` what it writes for people goes to that file."""
 
-    def __init__(self, folder: Path, *options: str, scheme: str = "ws") -> None:
-        self.folder, self.port = folder, 0
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        scheme: str = "ws",
+        log: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder, self.port, self.log = folder, 0, log
+        self._environment = os.environ | (environment or {})
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._options, self._scheme = options, scheme
         self.identity = Identity.load_or_create(folder / "identity")
@@ -37,10 +49,16 @@ class RelayProcess:
         return self._process.pid
 
     async def start(self) -> "RelayProcess":
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "mmplatform.cli", "--json", "relay", "--data", str(self.folder),
-            "--listen", f"127.0.0.1:{self.port}", *self._options, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        errors = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if self.log is not None else None
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "mmplatform.cli", "--json", "relay", "--data", str(self.folder),
+                "--listen", f"127.0.0.1:{self.port}", *self._options, stdout=asyncio.subprocess.PIPE, stderr=errors,
+                env=self._environment,
+            )  # fmt: skip
+        finally:
+            if errors is not None:
+                os.close(errors)
         assert self._process.stdout is not None
         while line := await asyncio.wait_for(self._process.stdout.readline(), DEADLINE):
             said = json.loads(line)
@@ -48,6 +66,26 @@ class RelayProcess:
                 self.port = int(said["listening"].rpartition(":")[2])
                 return self
         raise RuntimeError(f"the relay ended with code {await self._process.wait()}")
+
+    async def health(self) -> str:
+        """Return what ``/healthz`` says: the status and the text, or why nobody answers."""
+
+        def ask() -> str:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=5) as page:
+                    return f"{page.status} {page.read().decode().strip()}"
+            except urllib.error.HTTPError as refused:
+                return f"{refused.code} {refused.read().decode().strip()}"
+            except OSError as error:
+                return f"0 {error}"
+
+        return await asyncio.to_thread(ask)
+
+    async def metric(self, name: str) -> float:
+        """Return one number of ``/metrics``; the relay was started with ``--metrics same``."""
+        url = f"http://127.0.0.1:{self.port}/metrics"
+        page = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=10).read().decode())
+        return next(float(line.split()[-1]) for line in page.splitlines() if line.startswith((f"{name} ", f"{name}{{")))
 
     async def kill(self) -> None:
         await self._end(signal.SIGKILL)

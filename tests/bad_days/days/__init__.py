@@ -1,0 +1,1 @@
+"""The days, a file for what has its bad day."""

@@ -1,0 +1,54 @@
+"""The bad days: functions in the files of ``tests/bad_days/days``, each by its name."""
+
+import importlib
+import pkgutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import tests.bad_days.days
+from tests.bad_days.scene import Scene
+
+Run = Callable[[Scene], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class BadDay:
+    """One of them. ``quick``: whether it is among those of a quick run; ``most``: seconds until it is given up."""
+
+    name: str
+    quick: bool
+    most: float
+    run: Run
+
+    @property
+    def what(self) -> str:
+        """The first line of the docstring."""
+        return (self.run.__doc__ or "").strip().partition("\n")[0]
+
+
+DAYS: Final[dict[str, BadDay]] = {}
+
+
+def bad_day(*, quick: bool = True, most: float = 60.0) -> Callable[[Run], Run]:
+    """Register a function as a bad day under its name: it holds when it returns, and breaks when it raises."""
+
+    def register(run: Run) -> Run:
+        name = run.__name__
+        if name in DAYS:
+            raise ValueError(f"two bad days are called {name}")
+        DAYS[name] = BadDay(name, quick, most, run)
+        return run
+
+    return register
+
+
+def chosen(only: str, quick: bool) -> list[BadDay]:
+    """Return the days named in ``only``, with commas between them, or all. Raises ValueError for an unknown one."""
+    for module in pkgutil.iter_modules(tests.bad_days.days.__path__):
+        importlib.import_module(f"tests.bad_days.days.{module.name}")
+    names = [name for name in only.split(",") if name]
+    unknown = [name for name in names if name not in DAYS]
+    if unknown:
+        raise ValueError(f"no bad day is called {', '.join(unknown)}; there are {', '.join(DAYS)}")
+    return [each for each in DAYS.values() if (each.name in names if names else each.quick or not quick)]
