@@ -149,8 +149,9 @@ class Parts:
         )
         self.inbox.grown, self.inbox.freed = self.redelivery.grown, lambda peer: self.peers.want_again(peer)
         self.friend_requests = FriendRequests(
-            self.contacts, storage, self.outbox, self.handled.attach, self.reception.subscribed, now, events
-        )
+            self.contacts, storage, self.outbox, self.handled.attach, self.reception.subscribed, now, events,
+            self.accounts.disk,
+        )  # fmt: skip
         events.add("connection", self.friend_requests.ask)
         for friends_or_devices in (self.contacts.friends, self.contacts.devices):
             friends_or_devices.watch(self._heard)

@@ -1,7 +1,9 @@
 """Who asks to be a friend: a node tells a peer once that it has added the peer, and lists who has told it so.
 
 A friendship has two ends, each with a list of its own. What a peer sends on topics for friends before it is one stays
-with that peer (``peers/reception.py``), so that nothing is lost while a person decides.
+with that peer (``peers/reception.py``), so that nothing is lost while a person decides. Anybody can make a key and
+ask, so what the list costs on disk counts with all that is written for strangers: above that, those who ask share a
+transaction.
 """
 
 import asyncio
@@ -20,11 +22,14 @@ from mmplatform.message import Priority
 from mmplatform.messaging.internal import InternalHandler
 from mmplatform.messaging.results import DONE, Finished, Result
 from mmplatform.storage.contract import Row, Storage
+from mmplatform.token_bucket import TokenBucket
 
 PROTOCOL: Final = "contacts"  # on the wire
 TOPIC: Final = "friend"
 EXPIRY: Final = 30 * 24 * 3600.0  # seconds after which a question is given up
 MAX_ASKING: Final = 256  # peers that are listed; the oldest gives way
+PAGE: Final = 4096  # bytes that a row costs on disk: keys are anywhere in the list
+LONGEST: Final = 0.25  # seconds that who asks waits for the disk, at most
 ASKING: Final = b"asking/"  # the start of the keys of peers that ask us
 ASKED: Final = b"asked/"  # of friends that know of it
 
@@ -37,8 +42,8 @@ _rows = Decoder(_Row, 16)
 
 
 class FriendRequests(InternalHandler):
-    """Lists who asks, and asks. ``save`` writes rows before the message that brought them is acknowledged; ``changed``
-    is called when somebody has stopped asking."""
+    """Lists who asks, and asks. ``save`` writes rows before messages that end afterwards are acknowledged; ``changed``
+    is called when somebody has stopped asking. ``disk`` is what may be written for strangers."""
 
     protocol: Final = PROTOCOL
 
@@ -51,11 +56,16 @@ class FriendRequests(InternalHandler):
         changed: Callable[[], None],
         now: Callable[[], float],
         events: Events,
+        disk: TokenBucket,
     ) -> None:
         self._contacts, self._storage, self._outbox = contacts, storage, outbox
         self._save, self._changed, self._now, self._events = save, changed, now, events
         self._asking: dict[SignId, int] = {}  # since when, in Unix milliseconds
         self._asked: set[str] = set()
+        self._disk = disk
+        self._unsaved: dict[bytes, bytes | None] = {}  # rows
+        self._unfinished: list[Finished] = []  # the messages that brought them
+        self._timer: asyncio.TimerHandle | None = None
         contacts.friends.watch(self._friends_changed)
 
     async def open(self) -> None:
@@ -108,16 +118,44 @@ class FriendRequests(InternalHandler):
         """List a stranger that asks."""
         if scope != "public" or topic != TOPIC:
             return DONE
-        peer = SignId(sender)
-        if peer not in self._asking:
-            if len(self._asking) >= MAX_ASKING:
-                self._forget(next(iter(self._asking)))  # the oldest: a crowd must not close the list for good
-            since = self._asking[peer] = int(self._now() * 1000)
-            self._save([(ASKING + sender.encode(), encode(_Row(since)))])
-            self._events.emit("asking", peer)
-        return DONE
+        key = ASKING + sender.encode()
+        if sender not in self._asking:
+            self._list(SignId(sender), key)
+        elif key not in self._unsaved:
+            return DONE
+        self._unfinished.append(finished)
+        return None
+
+    async def end(self, grace: float) -> list[str]:
+        """Save what waits."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._save_list()
+        return []
 
     # Inside.
+
+    def _list(self, peer: SignId, key: bytes) -> None:
+        if len(self._asking) >= MAX_ASKING:
+            oldest = next(iter(self._asking))  # gives way: a crowd must not close the list for good
+            del self._asking[oldest]
+            self._unsaved[ASKING + oldest.encode()] = None
+        since = self._asking[peer] = int(self._now() * 1000)
+        self._unsaved[key] = encode(_Row(since))
+        self._events.emit("asking", peer)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(min(self._disk.spend(0, loop.time()), LONGEST), self._save_list)
+
+    def _save_list(self) -> None:
+        self._timer = None
+        rows, self._unsaved = list(self._unsaved.items()), {}
+        unfinished, self._unfinished = self._unfinished, []
+        self._disk.spend(PAGE * len(rows), asyncio.get_running_loop().time())
+        self._disk.forgive()
+        self._save(rows)
+        for finished in unfinished:
+            finished(DONE)
 
     def _friends_changed(self) -> None:
         self._forget_friends()
@@ -139,5 +177,6 @@ class FriendRequests(InternalHandler):
     def _forget(self, peer: SignId) -> bool:
         if self._asking.pop(peer, None) is None:
             return False
+        self._unsaved.pop(ASKING + peer.encode(), None)
         self._save([(ASKING + peer.encode(), None)])
         return True

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import uvloop
 
+from mm_services.kademlia.protocol.calls import ATTEMPTS
 from mm_services.kademlia.protocol.wire import Find, FindReply, Place, pack_find, parse
 from mmplatform import Platform
 from mmplatform.delivery.wire import Ping, Pong
@@ -151,14 +152,17 @@ class Peers:
         self._tasks.append(asyncio.ensure_future(every(QUERY, self._query)))
 
     async def _query(self) -> None:
+        """Ask as a node does: what is not answered in time is sent again."""
         tx = secrets.token_bytes(8)
         answered = self._queries[tx] = asyncio.get_running_loop().create_future()
-        self._dht.sendto(pack_find(query(tx, self._dht_port, self._token)))
-        with suppress(TimeoutError):
-            await asyncio.wait_for(answered, QUERY_TIMEOUT)
+        for _ in range(ATTEMPTS):
+            self._dht.sendto(pack_find(query(tx, self._dht_port, self._token)))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(answered), QUERY_TIMEOUT)
+                break
         del self._queries[tx]
         self._saw.queries += 1
-        self._saw.unanswered += not (answered.done() and not answered.cancelled())
+        self._saw.unanswered += not answered.done()
 
 
 def query(tx: bytes, port: int, token: bytes = b"") -> Find:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from mmplatform.accounts import Accounts
+from mmplatform.accounts import DISK_BURST, DISK_RATE, Accounts
 from mmplatform.codec import encode
 from mmplatform.contacts import Contacts
 from mmplatform.durable import handled as handling
@@ -43,21 +43,24 @@ class Home:
         self.handled = Handled(
             storage, self.clock, lambda peer: True, lambda peer, acks: None, self.errors.append, Accounts()
         )
+        self.disk = Accounts().disk
         self.requests = FriendRequests(
-            self.contacts, storage, self.node.outbox, self.handled.attach, self._changed, self.clock, events
+            self.contacts, storage, self.node.outbox, self.handled.attach, self._changed, self.clock, events, self.disk
         )
+        self.ended = Ended()
 
     def _changed(self) -> None:
         self.changed += 1
 
     def ask(self, peer: str, scope: str = "public", topic: str = TOPIC) -> object:
-        return self.requests.on_message(scope, topic, peer, b"\x80", Ended())
+        return self.requests.on_message(scope, topic, peer, b"\x80", self.ended)
 
     def asked(self, peer: str) -> int:
         """How often a peer was told that it is a friend."""
         return sum(record.topic == TOPIC and record.protocol == PROTOCOL for record in self.node.take(peer))
 
     async def saved(self) -> None:
+        await self.requests.end(0.0)
         await until(lambda: not (self.handled._attached or self.handled._busy or self.handled._scheduled))
 
 
@@ -89,9 +92,12 @@ async def test_who_asks_is_listed_once_and_after_a_restart() -> None:
     storage = MemoryStorage()
     async with at_home(storage) as home:
         home.clock.now = 1002.0
-        assert home.ask(EVE) is DONE
+        assert home.ask(EVE) is None
         home.clock.now = 1001.0  # the clock was set back
-        assert home.ask(ALICE) is DONE
+        assert home.ask(ALICE) is None
+        assert home.ask(EVE) is None
+        assert home.ended == [], "none ends before it is saved"
+        await until(lambda: home.ended == [DONE, DONE, DONE])
         assert home.ask(EVE) is DONE
         assert home.requests.listed() == [(ALICE, 1001.0), (EVE, 1002.0)]
         assert home.heard == [EVE, ALICE]
@@ -108,9 +114,27 @@ async def test_friends_and_other_topics_are_not_listed(home: Home, scope: str, t
 
 async def test_a_bounded_number_is_listed(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_ASKING", 1)
-    assert home.ask(EVE) is DONE
-    assert home.ask(ALICE) is DONE
+    assert home.ask(EVE) is None
+    assert home.ask(ALICE) is None
     assert [peer for peer, _ in home.requests.listed()] == [ALICE], "a crowd must not close the list for good"
+
+
+async def test_a_crowd_shares_a_transaction_once_strangers_have_written_much(home: Home) -> None:
+    home.disk.spend(int((DISK_BURST + 3600) * DISK_RATE), asyncio.get_running_loop().time())
+    home.ask(EVE)
+    await asyncio.sleep(0)
+    home.ask(ALICE)
+    assert not home.handled._attached
+    await until(lambda: home.ended == [DONE, DONE])
+    await home.saved()
+    assert len(await home.storage.keys(ASKING)) == 2
+
+
+async def test_who_is_declined_before_that_was_saved_is_not_there_after_a_restart(home: Home) -> None:
+    home.ask(EVE)
+    home.requests.decline(EVE)
+    await home.saved()
+    assert await home.storage.keys(ASKING) == []
 
 
 async def test_who_is_accepted_is_off_the_list(home: Home) -> None:
