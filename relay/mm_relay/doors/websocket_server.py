@@ -15,7 +15,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from mm_relay.access import Network
-from mm_relay.doors.arrivals import Arrivals, Newcomer
+from mm_relay.doors.arrivals import MAX_REQUEST, Arrivals, Newcomer
 from mm_relay.doors.failures import log_failure
 from mm_relay.doors.half_sent import HalfSent
 from mm_relay.doors.metered import MeteredProtocol
@@ -30,7 +30,6 @@ UNDER_WAY: Final = 1024 * 1024  # bytes in the receive buffer: they still come a
 FRAMES: Final = 64  # frames of one connection that are handled at a time
 UPGRADE_WITHIN: Final = 3.0  # seconds for TLS, and as many for the request
 ACCEPTED: Final = 64  # connections accepted in one turn of the loop; they cost little before they say something
-MAX_REQUEST: Final = 16 * 1024  # bytes, all headers included
 PLAIN: Final = "text/plain"  # in ASCII: what anybody asks for is answered with few bytes
 
 Page = tuple[int, str, bytes]  # status, content type, body
@@ -97,7 +96,7 @@ async def serve(
     )  # fmt: skip
 
     def arrive(given: socket.socket, ip: str) -> None:
-        Newcomer(given, ip, lambda: _Served(entrance), upgrade_timeout, entrance.arrivals, entrance.turns, ssl)
+        Newcomer(given, ip, partial(_Served, entrance), upgrade_timeout, entrance.arrivals, entrance.turns, ssl)
 
     acceptor = Acceptor(arrive, ACCEPTED)
     try:
@@ -126,14 +125,16 @@ class _Entrance:
 
 
 class _Served(WebSocket):
-    """The server's end. What comes is handled frame by frame, as long as the turn of the loop has time for it."""
+    """The server's end. What comes is handled frame by frame, as long as the turn of the loop has time for it. ``said``
+    was read before it was made."""
 
     _protocol: MeteredProtocol
 
-    def __init__(self, entrance: _Entrance) -> None:
+    def __init__(self, entrance: _Entrance, said: bytes = b"") -> None:
         super().__init__(MeteredProtocol(max_size=entrance.max_message), entrance.ping_every)
         self._entrance, self._turns = entrance, entrance.turns
         self.newcomer = True
+        self._said, self._has_turn = said, bool(said)
         self._asking = MAX_REQUEST  # bytes that a request may still have; 0 once it is there
         self._queued = False  # whether what came waits for its turn; the connection is not read then
 
@@ -144,22 +145,28 @@ class _Served(WebSocket):
             return
         self._entrance.arrivals.add(self, self.ip)
         self._wait(self._entrance.upgrade_timeout, lambda: self.abort("no request in time"))
+        if self._said:
+            self._loop.call_soon(self._hear_first)
 
     def data_received(self, data: bytes) -> None:
+        if self._said:
+            data, self._said = self._said + data, b""
         self._heard, self._silences = self._loop.time(), 0
         if self._asking:
             data = self._begun(data)
         self._protocol.receive_data(data)
         if not self._queued and not self._reading_paused:
-            if self.newcomer:
+            if self.newcomer and not self._has_turn:
                 self._postpone(partial(self._turns.newcomer, network_of_host(self.ip)))
             elif self._turns.has_time():
+                self._has_turn = False
                 self._proceed()
             else:
                 self._postpone(self._turns.first)
         self._count()
 
     def eof_received(self) -> None:
+        self._hear_first()
         if self._owner is None:  # a request that waits for its turn is answered now: TLS takes nothing after the end
             self._corked = True
             self._handle_events()
@@ -176,6 +183,11 @@ class _Served(WebSocket):
         self._entrance.arrivals.remove(self)
         super().connection_lost(exc)
         self._protocol.drop()
+
+    def _hear_first(self) -> None:
+        """Hear what was read before, unless more has come by itself."""
+        if self._said and self._transport is not None:
+            self.data_received(b"")
 
     def _begun(self, data: bytes) -> bytes:
         """Take so much of a request as it may have; return what comes behind.
