@@ -28,8 +28,8 @@ class Bounds(NamedTuple):
 
     pause: int = 256 * 1024  # of a flow before its source is told to pause; at a quarter it is told to go on
     flow: int = 8 * 1024 * 1024  # of a flow; only sources that ignore the pause get there
-    peer: int = 16 * 1024 * 1024  # brought by one peer
-    place: int = 24 * 1024 * 1024  # brought by all peers at one network address
+    peer: int = 8 * 1024 * 1024  # brought by one peer
+    place: int = 12 * 1024 * 1024  # brought by all peers at one network address; the connections hold as much again
     relay: int = 32 * 1024 * 1024  # brought by one other relay
     attachment: int = 32 * 1024 * 1024  # waiting for one attachment
     total: int = 512 * 1024 * 1024  # of the whole relay
