@@ -87,10 +87,13 @@ class Newcomer:
             if self._context is not None:  # else what was made has it in a moment
                 self._task.cancel()
         elif not self._ended:
-            self._loop.remove_reader(self._socket)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
-            self._socket.close()
+            self._close()
         self._end()
+
+    def _close(self) -> None:
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
 
     def _end(self) -> None:
         self._ended = True
@@ -116,7 +119,10 @@ class Newcomer:
         self._said += more
         if END in self._said[-len(more) - len(END) :]:
             return True
-        if not more or len(self._said) >= MAX_REQUEST or not self._said[:1].isalpha():
+        if not more:
+            self._close()
+            self._end()
+        elif len(self._said) >= MAX_REQUEST or not self._said[:1].isalpha():
             self.abort("it makes no request")
         return False
 
