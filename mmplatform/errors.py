@@ -139,6 +139,15 @@ class MailDeclined(RemoteError):
         self.reason, self.retry = reason, retry
 
 
+class MailHeldUp(MMError):
+    """A relay keeps an envelope, ``until`` a time in Unix milliseconds, and cannot pass it on to the relay of the
+    recipient now: a copy should be left elsewhere, too."""
+
+    def __init__(self, until: int) -> None:
+        super().__init__("kept by our relay, which cannot reach that one now")
+        self.until = until
+
+
 class MailUncertain(Unreachable):
     """The connection to a relay ended before it said whether it keeps an envelope."""
 

@@ -5,9 +5,10 @@ by ``RelaySession.tell``. Sessions come from doors, from the processes of a clus
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from mm_relay.stores.contract import Note
 from mm_transports.relay.protocol.items import Forwarded, Item
 
 
@@ -54,6 +55,19 @@ class Post(Protocol):
 
     def sign_out(self, session: RelaySession) -> None:
         """Take note that a session has ended, or that a federation link is not connected (any more)."""
+
+
+class ForwardedMail(Protocol):
+    """The mailroom, as federation links tell it what becomes of the mail that they forward."""
+
+    def left(self, box: bytes, notes: Sequence[Note]) -> None:
+        """Take note that mail of ``box`` has ended, or was handed over (then without notes)."""
+
+    def passed_on(self, box: bytes, name: tuple[bytes, bytes, bytes], expires: int) -> None:
+        """Take note that the relay ``box`` has an envelope, named (sender, recipient, id), until ``expires``."""
+
+    def held_up(self, box: bytes, name: tuple[bytes, bytes, bytes] | None = None) -> None:
+        """Take note that the relay ``box`` does not take this envelope now, or cannot be reached at all."""
 
 
 class Cluster(ABC):
@@ -109,8 +123,10 @@ class Federation(ABC):
     """The links to other relays, one each: a dead relay delays only its own link."""
 
     @abstractmethod
-    def link(self, address: str, place: bytes) -> RelaySession | None:
+    def link(self, address: str, place: bytes, peer: bytes = b"") -> RelaySession | None:
         """Return the link to the relay at ``address`` (its key, role RELAY), dialled when need be.
+
+        ``peer``, at the network address ``place``, is who says that the relay is there.
 
         The link is the same one as long as it lives; None when the address is no good, there are too many links, or
         those at ``place``, the network address of who asks, have too many relays tried that were never reached.
@@ -122,8 +138,15 @@ class Federation(ABC):
         """
 
     @abstractmethod
-    def wake(self, address: str) -> None:
-        """Forward the mail and notes that wait in the store for the relay at ``address``."""
+    def wake(self, address: str, place: bytes = b"", peer: bytes = b"") -> None:
+        """Forward the mail and notes that wait in the store for the relay at ``address``; ``peer`` as in link."""
+
+    def signed_in(self, address: str) -> None:  # noqa: B027 - who has no links has nothing to do
+        """Take note that a relay has signed in here and says that it is reached at ``address``."""
+
+    def lost(self, key: bytes) -> bool:
+        """Whether the relay ``key`` is known not to be reachable now."""
+        return False
 
     def nudged(self, address: str) -> None:
         """Do the same as :meth:`wake` for another process of this relay, without telling other processes."""

@@ -1,6 +1,7 @@
 """The forwarder of mail by itself, in virtual time, and in a cluster."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -34,8 +35,9 @@ class Bench:
 
     def __init__(self, office: Office) -> None:
         self.office, self.told, self.notes = office, list[Forwarded](), list[Note]()
+        self.said = list[tuple[bytes, int]]()  # names of what was passed on, and until when; 0: it is held up
         self.forwarder = forward.Forwarder(
-            office.key, key("box"), office.store, office.now, office.metrics, self.tell, self.ended
+            office.key, key("box"), office.store, office.now, office.metrics, self.tell, self
         )
         self.task = asyncio.get_running_loop().create_task(self.forwarder.run(self.keep, 10.0))
         self.ours = True
@@ -47,8 +49,14 @@ class Bench:
         self.told.append(forwarded)
         return True
 
-    def ended(self, box: bytes, notes: list[Note]) -> None:
+    def left(self, box: bytes, notes: Sequence[Note]) -> None:
         self.notes += notes
+
+    def passed_on(self, box: bytes, name: tuple[bytes, bytes, bytes], expires: int) -> None:
+        self.said.append((name[2], expires))
+
+    def held_up(self, box: bytes, name: tuple[bytes, bytes, bytes] | None = None) -> None:
+        self.said.append((name[2] if name is not None else b"", 0))
 
     async def put(self, target: str, size: int = 10, sender: str = "alice") -> Deposit:
         one = deposit(target, size)

@@ -105,16 +105,19 @@ class Played:
 
 
 class Woken(Federation):
-    """Federation that only remember who was woken."""
+    """Federation that reaches nobody, and remembers who was woken."""
 
     def __init__(self) -> None:
         self.woken: list[str] = []
 
-    def link(self, address: str, place: bytes) -> RelaySession | None:
+    def link(self, address: str, place: bytes, peer: bytes = b"") -> RelaySession | None:
         return None
 
-    def wake(self, address: str) -> None:
+    def wake(self, address: str, place: bytes = b"", peer: bytes = b"") -> None:
         self.woken.append(address)
+
+    def lost(self, key: bytes) -> bool:
+        return True
 
 
 class Lines:
@@ -148,6 +151,7 @@ class Line:
         self.lines, self.office, self.address, self.owner = lines, office, address, owner
         self.key = relay_key(address.text)
         self.full = False
+        self.skew = 0.0
         self.up = self._over = False
         self._coming: deque[Callable[[], object]] = deque()
         self._there: Office | None = None
@@ -172,6 +176,9 @@ class Line:
         return True
 
     async def close(self) -> None:
+        self.leave()
+
+    def leave(self) -> None:
         self.lose("closed")
 
     def later(self, what: Callable[[], object]) -> None:
@@ -287,7 +294,7 @@ class Office:
             shared=self.cluster is not None,
         )
         if self.federation is not None:
-            await self.federation.open(self.post, self.mailroom.left)
+            await self.federation.open(self.post, self.mailroom)
         if ticking:
             await self.mailroom.open()
         return self

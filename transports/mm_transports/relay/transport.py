@@ -74,9 +74,7 @@ class Relay(Transport, MailCarrier, Diagnosable):
         except ValueError:
             return False
         known = self._homes.get(relay.key) or self._guests.get(relay.text)
-        if known is not None:
-            return known.client.up
-        return self._through(relay) is not None
+        return known.client.up if known is not None else self._through(relay) is not None
 
     def troubles(self) -> dict[str, str]:
         return {multiplexer.address.text: multiplexer.client.reason for multiplexer in self._homes.values()}
@@ -101,6 +99,15 @@ class Relay(Transport, MailCarrier, Diagnosable):
         self.no_route(multiplexer, via, mail=True)
         multiplexer, via = self._way(relay, peer, mail=True)
         return await multiplexer.deposit(raw_key(peer), mail_id, expires, envelope, via)
+
+    def at_hand(self, address: str) -> bool:
+        """Whether we are signed in at the relay of ``address``."""
+        try:
+            relay = parse_relay(address)
+        except ValueError:
+            return False
+        known = self._homes.get(relay.key) or self._guests.get(relay.text)
+        return known is not None and known.client.up
 
     async def close(self) -> None:
         """Stop listening; a connection to a relay ends with the last link over it."""
