@@ -1,8 +1,8 @@
 """Where one other relay is reached, by who says so; its key decides in the end, and a false address costs an attempt.
 
 What the relay itself has proven comes first, then what it signed in with here, then what the operator lists, then what
-peers claim: of each of them one address, the latest. So whoever names false addresses has one attempt of each round,
-however many it names, and hides nobody else's.
+peers claim: of each of them one address, the latest, and who changed it last comes last. So whoever names false
+addresses delays nobody else's, however many it names.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from itertools import chain, zip_longest
 from typing import Final
 
 PLACES: Final = 8  # network addresses whose peers' claims are kept; the one heard least lately gives way
-KEYS: Final = 4  # peers at one of them
+KEYS: Final = 4  # peers at one of them; one whose address was tried in vain gives way
 
 
 class Addresses:
@@ -28,10 +28,11 @@ class Addresses:
         """Remember that the peer ``key`` at ``place`` names ``address``; return whether that is news."""
         news = address not in self.in_turn()
         claims = self._claims[place] = self._claims.pop(place, {})
-        claims.pop(key, None)
-        claims[key] = address
+        if claims.get(key) != address:
+            claims.pop(key, None)
+            claims[key] = address
         if len(claims) > KEYS:
-            del claims[next(iter(claims))]
+            del claims[max(list(claims)[:-1], key=lambda each: self._failures[claims[each]])]
         if len(self._claims) > PLACES:
             del self._claims[next(iter(self._claims))]
         return news
@@ -55,7 +56,7 @@ class Addresses:
 
     def in_turn(self) -> list[str]:
         """Return all, likeliest first; the claims of each place take turns."""
-        places = [list(reversed(claims.values())) for claims in reversed(self._claims.values())]
+        places = [list(claims.values()) for claims in self._claims.values()]
         claimed = [each for each in chain.from_iterable(zip_longest(*places)) if each]
         claimed.sort(key=lambda address: self._failures[address])
         known = dict.fromkeys((self.proven, self._own, *self._listed, *claimed))

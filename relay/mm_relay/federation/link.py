@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from mm_relay.federation.addresses import Addresses
 from mm_relay.federation.clocks import Clocks
 from mm_relay.federation.mail_forwarder import Forwarder
-from mm_relay.federation.race import race
+from mm_relay.federation.race import Race
 from mm_relay.metrics import Metrics
 from mm_relay.ports import ForwardedMail, Post
 from mm_relay.stores.contract import MailStore
@@ -168,7 +168,7 @@ class FederationLink:
 
     def _start(self) -> None:
         if self._task is None:
-            self._used = self._clock()
+            self._used = self._began = self._clock()
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
@@ -207,7 +207,7 @@ class FederationLink:
         self._down.clear()
         self._news.clear()
         try:
-            address, client = await race(self._addresses.in_turn(), self._dial, self._addresses.failed)
+            address, client = await Race(self._addresses.in_turn, self._dial, self._addresses.failed).run()
         except Unreachable:
             await self._over()
             await self._in_vain()

@@ -58,6 +58,113 @@ async def one_home_of_four_lives_and_is_the_senders(scene: Scene) -> None:
     await one_of_four(scene, mute=True, near=True)
 
 
+@bad_day()
+async def the_senders_first_home_is_dead(scene: Scene) -> None:
+    """The first home of a sender who is away is dead: the acknowledgement finds the living one."""
+    own, theirs = await scene.relay(), await scene.relay()
+    homes = [dead_relay(scene), own.address]
+    bob, alice = await scene.node("bob", theirs), await scene.node("alice", *homes)
+    await scene.friends(alice, bob)
+    await bob.stop()
+    await alice.messaging.send("chat", bob.sign_id, 1)
+    await scene.within(10, partial(kept_by, theirs, 1), "the recipient's relay keeps no mail", named="kept in")
+    await alice.stop()
+    again = await scene.node("bob", theirs)
+    heard = scene.heard(again)
+    await scene.within(5, lambda: not heard.lost(1), "the mail is not there")
+    await scene.rest(2)  # what there is to acknowledge is acknowledged by then
+    await again.stop()
+    back = await scene.node("alice", *homes)
+    await scene.within(
+        5, lambda: not any(peer.waiting for peer in back.peers()), "the sender is not told", named="told in"
+    )
+
+
+@bad_day()
+async def a_recipient_moves_home(scene: Scene) -> None:
+    """A recipient moves from one home relay to another while mail waits at the old one, and the sender is away."""
+    old, new, elsewhere = await scene.relay(), await scene.relay(), await scene.relay()
+    bob, alice = await scene.node("bob", old), await scene.node("alice", elsewhere)
+    await scene.friends(alice, bob)
+    await bob.stop()
+    for number in range(1, 6):
+        await alice.messaging.send("chat", bob.sign_id, number)
+    await scene.within(10, partial(kept_by, old, 1), "the old home keeps no mail")
+    await alice.stop()
+    moved = await scene.node("bob", new)
+    heard = scene.heard(moved)
+    await scene.node("alice", elsewhere)
+    await scene.within(
+        15, lambda: not heard.lost(5), "the mail is not there", named="delivered after the sender's return"
+    )
+    scene.holds(not heard.repeated, "it came twice")
+
+
+@bad_day()
+async def a_home_has_another_key(scene: Scene) -> None:
+    """A home relay lost its folder and has another key at the same address: mail for the old key waits nowhere else."""
+    home, elsewhere = await scene.relay(), await scene.relay()
+    bob, alice = await scene.node("bob", home), await scene.node("alice", elsewhere)
+    await scene.friends(alice, bob)
+    await bob.stop()
+    await home.kill()
+    other = await scene.relay(port=home.port)
+    await alice.messaging.send("chat", bob.sign_id, 1)
+    await scene.rest(3)
+    stale = await scene.node("bob", home)
+    await scene.within(5, lambda: "another" in said_of(stale, home), "who uses the old address is told nothing true")
+    scene.tell(f"told: {said_of(stale, home)[:70]}")
+    await stale.stop()
+    again = await scene.node("bob", other)
+    heard = scene.heard(again)
+    await scene.within(10, lambda: not heard.lost(1), "the message is not there", named="delivered in")
+    scene.holds(not heard.repeated, "it came twice")
+
+
+@bad_day()
+async def a_home_moves_to_another_address(scene: Scene) -> None:
+    """A home relay moves with its key while mail for it waits elsewhere; the sender is away, too."""
+    home, elsewhere = await scene.relay(), await scene.relay()
+    bob, alice = await scene.node("bob", home), await scene.node("alice", elsewhere)
+    await scene.friends(alice, bob)
+    await bob.stop()
+    await home.kill()
+    for number in range(1, 6):
+        await alice.messaging.send("chat", bob.sign_id, number)
+    await scene.within(10, partial(kept_by, elsewhere, 1), "no relay keeps the mail")
+    await alice.stop()
+    home.port = 0
+    await home.start()
+    again = await scene.node("bob", home)
+    heard = scene.heard(again)
+    await scene.within(15, lambda: not heard.lost(5), "the mail does not find the new address", named="delivered in")
+    scene.holds(not heard.repeated, "it came twice")
+
+
+@bad_day(quick=False, most=120)
+async def both_homes_are_killed_in_turn(scene: Scene) -> None:
+    """Two friends at home at the same two relays, which are killed in turn while both talk."""
+    one, other = await scene.relay(), await scene.relay()
+    alice, bob = await scene.node("alice", one, other), await scene.node("bob", other, one)
+    await scene.friends(alice, bob)
+    heard, last = scene.heard(bob), 0
+    for relay in (one, other, one, other):
+        for number in range(last + 1, last + 51):
+            await alice.messaging.send("chat", bob.sign_id, number)
+            if number == last + 25:
+                await relay.kill()
+        last += 50
+        await scene.within(15, lambda upto=last: not heard.lost(upto), "messages do not come over the other relay")  # type: ignore[misc]
+        await relay.start()
+    scene.tell(f"{last} messages, longest gap {heard.gap:.1f} s")
+    scene.holds(not heard.repeated, "some came twice")
+
+
+def said_of(node: Platform, relay: RelayProcess) -> str:
+    """Return what a node says is wrong at a home relay."""
+    return node.relays.get(relay.address, "")
+
+
 async def one_of_four(scene: Scene, *, mute: bool, near: bool) -> None:
     """Say something live, then mail, with the living home at each place; ``near``: the sender is at home there."""
     alive = await scene.relay()

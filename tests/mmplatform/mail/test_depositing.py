@@ -216,7 +216,8 @@ async def test_what_is_not_kept_is_logged_with_the_reason_on_one_line(caplog: py
     caplog.set_level(logging.DEBUG)
     await Post(a=MailDeclined("quota\nforged"), b=Unreachable("no route")).leave(b"content")
     assert [(record.name, record.levelno) for record in caplog.records] == [("mmplatform.mail", logging.DEBUG)] * 2
+    first, second = (short_id(id_at(b"i" * 16, relay)) for relay in RELAYS[:2])
     assert [record.getMessage() for record in caplog.records] == [
-        f"mail {short_id(id_at(b'i' * 16, RELAYS[0]))} for {BOB.sign_id} is not kept: a: the relay keeps no more mail: quota\\nforged",
-        f"mail {short_id(id_at(b'i' * 16, RELAYS[1]))} for {BOB.sign_id} is not kept: b: no route",
+        f"mail {first} for {BOB.sign_id} is not kept: a: the relay keeps no more mail: quota\\nforged",
+        f"mail {second} for {BOB.sign_id} is not kept: b: no route",
     ]
