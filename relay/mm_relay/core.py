@@ -51,6 +51,7 @@ class RelayCore:
         self._federation = FederationLinks(
             key, self.store, dialler(identity, address, policy.reach_of, random=jitter, now=now), now=now,
             random=jitter, metrics=metrics, policy=policy, cluster=self._cluster, proven=ProvenAddresses(folder / FILE),
+            note=note,
         )  # fmt: skip
         self._router = Router(key, self._federation, self._cluster, metrics)
         self._mailroom = Mailroom(

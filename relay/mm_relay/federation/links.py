@@ -50,10 +50,11 @@ class FederationLinks(Federation):
         policy: Policy | None = None,
         cluster: Cluster | None = None,
         proven: ProvenAddresses | None = None,
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._key, self._store, self._dial, self._now, self._random = key, store, dial, now, random
         self._metrics, self._policy, self._cluster = metrics, policy or Policy(), cluster
-        self._proven = proven or ProvenAddresses()
+        self._proven, self._note = proven or ProvenAddresses(), note
         self._listed = {relay_key(address): address for address in sorted(self._policy.trusted)}
         self._lines = LineLimit(log)
         self._links: dict[bytes, FederationLink] = {}
@@ -67,7 +68,7 @@ class FederationLinks(Federation):
         self._proven.open()
         self._context = FederationContext(
             self._key, self._store, self._dial, post, self._now, self._random, self._metrics, self._ours, mail,
-            self._lines, self._proven.reached, self._policy.reaches, Clocks(self._metrics),
+            self._lines, self._proven.reached, self._policy.reaches, Clocks(self._metrics, self._note),
         )  # fmt: skip
         self._sweeper = asyncio.get_running_loop().create_task(self._keep_sweeping())
 

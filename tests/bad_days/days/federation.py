@@ -175,7 +175,8 @@ async def a_relays_clock_is_twenty_days_ahead(scene: Scene) -> None:
 
 async def clocks_differ(scene: Scene, seconds: float) -> None:
     """Mail both ways between relays whose clocks differ; either sender is gone when the recipient comes back."""
-    right, wrong = await scene.relay(), await scene.relay(environment=shifted(scene.folder, seconds))
+    right = await scene.relay(environment={"MM_DEBUG": "1"})
+    wrong = await scene.relay(environment=shifted(scene.folder, seconds))
     alice, bob = await scene.node("alice", right), await scene.node("bob", wrong)
     await scene.friends(alice, bob)
     await bob.stop()
