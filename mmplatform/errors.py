@@ -26,6 +26,7 @@
     │   │   ├── Absent             its meeting point answers, and the peer is not there
     │   │   └── MailUncertain      a relay may, or may not, keep an envelope
     │   ├── MailDeclined           a relay does not keep an envelope
+    │   ├── MailHeldUp             a relay keeps one that it cannot pass on now
     │   ├── RequestFailed          the remote handler raised
     │   ├── RequestTimeout         no reply came in time
     │   └── NoResponders           nobody listens to the topic
@@ -139,7 +140,7 @@ class MailDeclined(RemoteError):
         self.reason, self.retry = reason, retry
 
 
-class MailHeldUp(MMError):
+class MailHeldUp(RemoteError):
     """A relay keeps an envelope, ``until`` a time in Unix milliseconds, and cannot pass it on to the relay of the
     recipient now: a copy should be left elsewhere, too."""
 

@@ -5,10 +5,9 @@ by ``RelaySession.tell``. Sessions come from doors, from the processes of a clus
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
-from mm_relay.stores.contract import Note
 from mm_transports.relay.protocol.items import Forwarded, Item
 
 
@@ -55,19 +54,6 @@ class Post(Protocol):
 
     def sign_out(self, session: RelaySession) -> None:
         """Take note that a session has ended, or that a federation link is not connected (any more)."""
-
-
-class ForwardedMail(Protocol):
-    """The mailroom, as federation links tell it what becomes of the mail that they forward."""
-
-    def left(self, box: bytes, notes: Sequence[Note]) -> None:
-        """Take note that mail of ``box`` has ended, or was handed over (then without notes)."""
-
-    def passed_on(self, box: bytes, name: tuple[bytes, bytes, bytes], expires: int) -> None:
-        """Take note that the relay ``box`` has an envelope, named (sender, recipient, id), until ``expires``."""
-
-    def held_up(self, box: bytes, name: tuple[bytes, bytes, bytes] | None = None) -> None:
-        """Take note that the relay ``box`` does not take this envelope now, or cannot be reached at all."""
 
 
 class Cluster(ABC):

@@ -12,10 +12,10 @@ from typing import Final, NamedTuple
 
 from mm_relay.federation.addresses import Addresses
 from mm_relay.federation.clocks import Clocks
-from mm_relay.federation.mail_forwarder import Forwarder
+from mm_relay.federation.mail_forwarder import ForwardedMail, Forwarder
 from mm_relay.federation.race import Race
 from mm_relay.metrics import Metrics
-from mm_relay.ports import ForwardedMail, Post
+from mm_relay.ports import Post
 from mm_relay.stores.contract import MailStore
 from mm_transports.relay.client import Client, ClientOwner
 from mm_transports.relay.protocol.address import RelayAddress, parse_relay, relay_key

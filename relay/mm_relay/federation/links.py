@@ -10,10 +10,11 @@ from typing import Final
 from mm_relay.federation.addresses import Addresses
 from mm_relay.federation.clocks import Clocks
 from mm_relay.federation.link import RENEW, Dial, FederationContext, FederationLink
+from mm_relay.federation.mail_forwarder import ForwardedMail
 from mm_relay.federation.proven import ProvenAddresses
 from mm_relay.metrics import Metrics
 from mm_relay.policy import Policy
-from mm_relay.ports import Cluster, Federation, ForwardedMail, Post, RelaySession
+from mm_relay.ports import Cluster, Federation, Post, RelaySession
 from mm_relay.stores.contract import MailStore
 from mm_transports.relay.client import Client, ClientOwner
 from mm_transports.relay.protocol.address import RelayAddress, relay_key

@@ -8,13 +8,12 @@ the same recipient waits with it. Notes of mail that came from the other relay g
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from mm_relay.metrics import Metrics
-from mm_relay.ports import ForwardedMail
 from mm_relay.stores.contract import MailStore, Note, StoredEnvelope
 from mm_transports.relay.protocol.items import Declined, Deposit, Ended, Forwarded, Noted, RoomAgain, Stored
 from mmplatform.errors import StorageError, Unreachable
@@ -36,6 +35,19 @@ _Pair = tuple[bytes, bytes]  # sender and recipient
 _Name = tuple[bytes, bytes, bytes]  # sender, recipient and id
 
 log = logging.getLogger("mm_relay.federation")
+
+
+class ForwardedMail(Protocol):
+    """The mailroom, as federation links tell it what becomes of the mail that they forward."""
+
+    def left(self, box: bytes, notes: Sequence[Note]) -> None:
+        """Take note that mail of ``box`` has ended, or was handed over (then without notes)."""
+
+    def passed_on(self, box: bytes, name: _Name, expires: int) -> None:
+        """Take note that the relay ``box`` has an envelope, named (sender, recipient, id), until ``expires``."""
+
+    def held_up(self, box: bytes, name: _Name | None = None) -> None:
+        """Take note that the relay ``box`` does not take this envelope now, or cannot be reached at all."""
 
 
 class Forwarder:
