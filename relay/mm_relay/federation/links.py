@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -59,6 +59,7 @@ class FederationLinks(Federation):
         self._listed = {relay_key(address): address for address in sorted(self._policy.trusted)}
         self._lines = LineLimit(log)
         self._links: dict[bytes, FederationLink] = {}
+        self._own: OrderedDict[bytes, str] = OrderedDict()  # where relays that signed in here say they are
         self._tried: Counter[bytes] = Counter()  # links to relays not reached yet, by the place of who asked first
         self._told: set[bytes] = set()  # links that were woken here and not by another process
         self._context: FederationContext | None = None
@@ -99,9 +100,15 @@ class FederationLinks(Federation):
             link.wake()
 
     def signed_in(self, address: str) -> None:
-        link = self._links.get(relay_key(address))
-        if link is not None and self._policy.reaches(address):
-            link.signed_in(address)
+        key = relay_key(address)
+        if not self._policy.reaches(address):
+            return
+        self._own[key] = address
+        self._own.move_to_end(key)
+        if len(self._own) > MAX_LINKS:
+            self._own.popitem(last=False)
+        if key in self._links:
+            self._links[key].signed_in(address)
 
     def lost(self, key: bytes) -> bool:
         link = self._links.get(key)
@@ -138,7 +145,7 @@ class FederationLinks(Federation):
                 return None
             asker = place if bounded else b""
             self._tried[asker] += 1
-            addresses = Addresses(self._known(key), filter(None, [self._listed.get(key)]))
+            addresses = Addresses(self._known(key), filter(None, [self._own.get(key), self._listed.get(key)]))
             link = self._links[key] = FederationLink(key, addresses, self._context, partial(self._settled, asker))
         link.learn(address, place, peer)
         return link

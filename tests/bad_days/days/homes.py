@@ -1,7 +1,9 @@
 """Bad days of home relays: some are dead, and mail goes where somebody lives."""
 
 import asyncio
+import os
 import secrets
+import signal
 import socket
 import time
 from functools import partial
@@ -78,6 +80,49 @@ async def the_senders_first_home_is_dead(scene: Scene) -> None:
     await scene.within(
         5, lambda: not any(peer.waiting for peer in back.peers()), "the sender is not told", named="told in"
     )
+
+
+@bad_day(quick=False)
+async def the_first_home_hangs(scene: Scene) -> None:
+    """The first home relay hangs after it was linked: it is stopped, and its connections stay open."""
+    hung, alive, elsewhere = await scene.relay(), await scene.relay(), await scene.relay()
+    bob, alice = await scene.node("bob", hung, alive), await scene.node("alice", elsewhere)
+    await scene.friends(alice, bob)
+    heard = scene.heard(bob)
+    await alice.messaging.send("chat", bob.sign_id, 1)
+    await scene.within(5, lambda: not heard.lost(1), "nothing comes before it hangs")
+    await bob.stop()
+    await alice.messaging.send("chat", bob.sign_id, 2)
+    await scene.within(5, partial(kept_by, hung, 1), "the first home keeps no mail before it hangs")
+    os.kill(hung.pid, signal.SIGSTOP)
+    scene.stack.callback(os.kill, hung.pid, signal.SIGCONT)
+    for number in range(3, 6):
+        await alice.messaging.send("chat", bob.sign_id, number)
+    await scene.within(10, partial(kept_by, alive, 1), "the other home keeps no mail", named="kept in")
+    again = await scene.node("bob", hung, alive)
+    heard.again(again)
+    await scene.within(5, lambda: not set(range(3, 6)) & set(heard.lost(5)), "the mail is not there", named="mail in")
+    os.kill(hung.pid, signal.SIGCONT)
+    await scene.within(45, lambda: not heard.lost(5), "what was at the first home is not there when it goes on")
+    scene.holds(not heard.repeated, "it came twice")
+
+
+@bad_day(quick=False)
+async def the_senders_home_hangs(scene: Scene) -> None:
+    """The sender's own relay hangs while it is signed in: mail goes to the recipient's relay without it."""
+    hung, home = await scene.relay(), await scene.relay()
+    bob, alice = await scene.node("bob", home), await scene.node("alice", hung)
+    await scene.friends(alice, bob)
+    await bob.stop()
+    await scene.within(5, lambda: signed_in(alice, hung), "the sender is not signed in")
+    os.kill(hung.pid, signal.SIGSTOP)
+    scene.stack.callback(os.kill, hung.pid, signal.SIGCONT)
+    await alice.messaging.send("chat", bob.sign_id, 1)
+    before = await home.metric("mm_relay_stored_total")
+    await scene.within(45, partial(kept_by, home, before + 1), "the recipient's relay keeps no mail", named="kept in")
+    again = await scene.node("bob", home)
+    heard = scene.heard(again)
+    await scene.within(5, lambda: not heard.lost(1), "the mail is not there")
 
 
 @bad_day()

@@ -45,7 +45,7 @@ class RelayMailClient:
     def __init__(self, client: Client, host: MailHost) -> None:
         self._client, self._host = client, host
         self._loop = asyncio.get_running_loop()
-        self._deposits: dict[tuple[bytes, bytes], tuple[asyncio.Future[int], int]] = {}
+        self._deposits: dict[tuple[bytes, bytes], tuple[asyncio.Future[int], int, float]] = {}  # with size, since when
         self._deposit_bytes = 0
         self._turns: list[asyncio.Future[None]] = []
         self._in_hand: dict[int, Print] = {}
@@ -59,6 +59,12 @@ class RelayMailClient:
     def idle(self) -> bool:
         """Whether no envelope is under way, either way."""
         return not (self._deposits or self._turns or self._in_hand)
+
+    @property
+    def unanswered(self) -> float:
+        """For how many seconds the relay has not answered a deposit."""
+        oldest = next(iter(self._deposits.values()), None)
+        return self._loop.time() - oldest[2] if oldest is not None else 0.0
 
     async def deposit(self, peer: bytes, mail_id: bytes, expires: int, envelope: bytes, via: str) -> int:
         """Leave an envelope for ``peer``; return until when the relay keeps it, in Unix milliseconds.
@@ -123,7 +129,7 @@ class RelayMailClient:
         if key not in self._deposits:
             if not self._client.tell(deposit):
                 raise Unreachable(f"{self._client.address.text}: {self._client.reason}")
-            self._deposits[key] = self._loop.create_future(), len(deposit.envelope)
+            self._deposits[key] = self._loop.create_future(), len(deposit.envelope), self._loop.time()
             self._deposit_bytes += len(deposit.envelope)
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
@@ -154,7 +160,7 @@ class RelayMailClient:
                 self._turns.remove(turn)
 
     def _settle(self, key: tuple[bytes, bytes], result: int | Exception) -> None:
-        answer, size = self._deposits.pop(key, (None, 0))
+        answer, size, _ = self._deposits.pop(key, (None, 0, 0.0))
         if answer is None:
             return
         self._deposit_bytes -= size
