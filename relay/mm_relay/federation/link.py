@@ -6,19 +6,16 @@ order, race.py the attempts, and the one whose relay proves the key is remembere
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
 
 from mm_relay.federation.addresses import Addresses
-from mm_relay.federation.clocks import Clocks
-from mm_relay.federation.mail_forwarder import ForwardedMail, Forwarder
+from mm_relay.federation.context import FederationContext
+from mm_relay.federation.mail_forwarder import Forwarder
 from mm_relay.federation.race import Race
-from mm_relay.metrics import Metrics
-from mm_relay.ports import Post
-from mm_relay.stores.contract import MailStore
-from mm_transports.relay.client import Client, ClientOwner
-from mm_transports.relay.protocol.address import RelayAddress, parse_relay, relay_key
+from mm_transports.relay.client import Client
+from mm_transports.relay.protocol.address import parse_relay, relay_key
 from mm_transports.relay.protocol.items import (
     RELAY,
     Declined,
@@ -35,7 +32,6 @@ from mm_transports.relay.protocol.items import (
 from mmplatform.errors import StorageError, Unreachable
 from mmplatform.identity.keys import sign_id_of
 from mmplatform.links.backoff import Backoff
-from mmplatform.logs import LineLimit
 from mmplatform.text import escaped
 
 LONGEST_PAUSE: Final = 60.0  # seconds between two rounds of attempts
@@ -48,30 +44,6 @@ LOOK_COUNT: Final = 64  # envelopes of the box that are asked, after a round in 
 LOOK_BYTES: Final = 1024 * 1024  # bytes of them
 
 log = logging.getLogger("mm_relay.federation")
-
-Dial = Callable[[RelayAddress, ClientOwner], Client]
-
-
-class FederationContext(NamedTuple):
-    """What all federation links of a relay share.
-
-    ``ours(key)`` takes or renews the lease of the mail for a relay; ``proven(key, address)`` is told where each was
-    reached; ``admits`` says of an address whether the relay may go there.
-    """
-
-    own: bytes
-    store: MailStore
-    dial: Dial
-    post: Post
-    now: Callable[[], float]
-    random: Callable[[], float]
-    metrics: Metrics
-    ours: Callable[[bytes], Awaitable[bool]]
-    mail: ForwardedMail
-    lines: LineLimit
-    proven: Callable[[bytes, str], None]
-    admits: Callable[[str], bool]
-    clocks: Clocks
 
 
 class FederationLink:

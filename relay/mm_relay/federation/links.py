@@ -9,7 +9,8 @@ from typing import Final
 
 from mm_relay.federation.addresses import Addresses
 from mm_relay.federation.clocks import Clocks
-from mm_relay.federation.link import RENEW, Dial, FederationContext, FederationLink
+from mm_relay.federation.context import Dial, FederationContext
+from mm_relay.federation.link import RENEW, FederationLink
 from mm_relay.federation.mail_forwarder import ForwardedMail
 from mm_relay.federation.proven import ProvenAddresses
 from mm_relay.metrics import Metrics

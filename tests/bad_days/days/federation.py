@@ -234,3 +234,29 @@ async def mail_in_circles(scene: Scene) -> None:
         scene.holds(stored == {own: False, to_itself: False}, "what could be kept is not")
         scene.holds([item.id for item in one.of(Declined)] == [refused], "what leads nowhere is not declined")
         scene.holds({item.link for item in one.of(Closed)} == {5, 6}, "a link in a circle is not closed")
+
+
+@bad_day()
+async def a_cluster_passes_mail_on(scene: Scene) -> None:
+    """Mail is left with each of two processes of one relay; one forwards it, and both depositors are told the truth."""
+    redis, there = await scene.redis(), await scene.relay()
+    one = await scene.relay("--store", redis.url)
+    two = await scene.relay("--store", redis.url, "--identity", str(one.folder / "identity"))
+    two.identity = one.identity
+    dead = format_relay(f"ws://127.0.0.1:{(await mute_ports(scene, 1))[0]}/", Identity.generate().sign_id)
+    async with somebody(one) as first, somebody(two) as second:
+        for each in (first, second):
+            each.leave(there.address)
+        await scene.within(5, partial(kept_by, there, 2), "the mail does not arrive", named="arrives in")
+        await scene.within(5, lambda: bool(first.of(Stored) and second.of(Stored)), "not both are told")
+        scene.holds(not (first.of(Stored)[0].held_up or second.of(Stored)[0].held_up), "one is told that it is held up")
+        for each in (first, second):
+            each.heard.clear()
+            each.leave(dead)
+        took = await scene.within(
+            5, lambda: bool(first.of(Stored) and second.of(Stored)), "not both are told of the dead"
+        )
+        scene.tell(f"held up after {took:.1f} s")
+        scene.holds(
+            first.of(Stored)[0].held_up and second.of(Stored)[0].held_up, "one is told that the dead relay has it"
+        )

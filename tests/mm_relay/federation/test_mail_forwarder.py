@@ -85,6 +85,18 @@ async def done(made: Bench) -> None:
 
 
 @virtual
+async def test_what_became_of_each_is_told_and_dated_by_our_clock() -> None:
+    made = await bench()
+    made.forwarder.skew = 5000
+    one, other = await made.put("bob"), await made.put("carol")
+    assert [forwarded.inner.expires for forwarded in made.told] == [one.expires + 5000, other.expires + 5000]  # type: ignore[union-attr]
+    made.answer(Stored(one.peer, one.id, one.expires + 5000))
+    made.answer(Declined(other.peer, other.id, "overflow", 60_000))
+    assert made.said == [(one.id, one.expires), (other.id, 0)]
+    await done(made)
+
+
+@virtual
 async def test_the_window_of_a_link() -> None:
     made = await bench()
     sent = [await made.put(f"friend {number % 3}") for number in range(forward.WINDOW_COUNT + 5)]
@@ -268,6 +280,8 @@ async def test_one_process_of_a_cluster_forwards_and_the_others_tell_it() -> Non
     assert first.mailroom is not None
     first.mailroom.nudged(two.published[0])
     await passes(1)
+    told = [item for who, item in first.post.told if who == zoe.key]
+    assert [type(item) for item in told] == [Stored], "by way of the process where she is"
     assert await y.store.filled(key("bob")) == (2, 20)
     assert one.published == []
     leases.clear()
