@@ -13,6 +13,7 @@ from benchmarks.relay_process import RelayProcess
 from mm_transports.relay.client import Client
 from mm_transports.relay.protocol.address import format_relay, parse_relay
 from mm_transports.relay.protocol.items import Closed, Declined, Deposit, Item, Limits, Open, Stored
+from mmplatform.diagnosis import examine
 from mmplatform.identity.keys import Identity
 from tests.bad_days.registry import bad_day
 from tests.bad_days.scene import Scene
@@ -196,6 +197,8 @@ async def clocks_differ(scene: Scene, seconds: float) -> None:
     await scene.within(5, lambda: not answers.lost(5), "the answers are not there", named="answers in")
     scene.holds(not heard.repeated and not answers.repeated, "some came twice")
     await named_to_the_operator(scene, right, seconds)
+    told = [check.text for check in await examine(await scene.node("bob", wrong)) if check.word == "clock-skew"]
+    scene.holds(bool(told), "mm doctor says nothing of the clock")
 
 
 async def named_to_the_operator(scene: Scene, relay: RelayProcess, seconds: float) -> None:

@@ -48,13 +48,13 @@ async def one_home_of_four_lives_others_refuse(scene: Scene) -> None:
     await one_of_four(scene, mute=False, near=False)
 
 
-@bad_day(most=90)
+@bad_day(quick=False, most=90)
 async def one_home_of_four_lives_others_are_mute(scene: Scene) -> None:
     """One home relay of four lives, at each place of the list, and the others accept connections and say nothing."""
     await one_of_four(scene, mute=True, near=False)
 
 
-@bad_day(most=90)
+@bad_day(quick=False, most=90)
 async def one_home_of_four_lives_and_is_the_senders(scene: Scene) -> None:
     """One home relay of four lives, it is the sender's own, and the others are mute."""
     await one_of_four(scene, mute=True, near=True)
