@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from itertools import chain, zip_longest
 from typing import Final
 
-PLACES: Final = 8  # network addresses whose peers' claims are kept; the one heard least lately gives way
-KEYS: Final = 4  # peers at one of them; one whose address was tried in vain gives way
+PLACES: Final = 8  # network addresses whose peers' claims are kept; one whose claims were tried in vain gives way
+KEYS: Final = 4  # peers at one of them; likewise
 
 
 class Addresses:
@@ -34,7 +34,7 @@ class Addresses:
         if len(claims) > KEYS:
             del claims[max(list(claims)[:-1], key=lambda each: self._failures[claims[each]])]
         if len(self._claims) > PLACES:
-            del self._claims[next(iter(self._claims))]
+            del self._claims[max(list(self._claims)[:-1], key=self._failed_at)]
         return news
 
     def signed_in(self, address: str) -> bool:
@@ -61,3 +61,7 @@ class Addresses:
         claimed.sort(key=lambda address: self._failures[address])
         known = dict.fromkeys((self.proven, self._own, *self._listed, *claimed))
         return [address for address in known if address]
+
+    def _failed_at(self, place: bytes) -> int:
+        """How often everything that is claimed at ``place`` was tried in vain."""
+        return min(self._failures[address] for address in self._claims[place].values())

@@ -49,3 +49,12 @@ def test_places_are_bounded() -> None:
     for number in range(3 * addresses.PLACES):
         known.claim(f"{number}", b"%d" % number, b"peer")
     assert len(known.in_turn()) == addresses.PLACES
+
+
+def test_many_places_push_out_what_was_tried_in_vain() -> None:
+    known = Addresses()
+    known.claim("honest", b"home", b"honest")
+    for number in range(3 * addresses.PLACES):
+        known.claim(f"false {number}", b"%d" % number, b"evil")
+        known.failed(f"false {number}")
+    assert known.in_turn()[0] == "honest"
