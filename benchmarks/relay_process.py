@@ -26,8 +26,9 @@ class RelayProcess:
         scheme: str = "ws",
         log: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        port: int = 0,
     ) -> None:
-        self.folder, self.port, self.log = folder, 0, log
+        self.folder, self.port, self.log = folder, port, log
         self._environment = os.environ | (environment or {})
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._options, self._scheme = options, scheme

@@ -26,6 +26,7 @@
     │   │   ├── Absent             its meeting point answers, and the peer is not there
     │   │   └── MailUncertain      a relay may, or may not, keep an envelope
     │   ├── MailDeclined           a relay does not keep an envelope
+    │   ├── MailHeldUp             a relay keeps one that it cannot pass on now
     │   ├── RequestFailed          the remote handler raised
     │   ├── RequestTimeout         no reply came in time
     │   └── NoResponders           nobody listens to the topic
@@ -137,6 +138,15 @@ class MailDeclined(RemoteError):
     def __init__(self, reason: str, retry: float = 0.0) -> None:
         super().__init__(f"the relay keeps no more mail: {reason}")
         self.reason, self.retry = reason, retry
+
+
+class MailHeldUp(RemoteError):
+    """A relay keeps an envelope, ``until`` a time in Unix milliseconds, and cannot pass it on to the relay of the
+    recipient now: a copy should be left elsewhere, too."""
+
+    def __init__(self, until: int) -> None:
+        super().__init__("kept by our relay, which cannot reach that one now")
+        self.until = until
 
 
 class MailUncertain(Unreachable):

@@ -12,6 +12,7 @@ from typing import Final
 from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.delivery.wire import Integer, Lane
 from mmplatform.errors import CodecError
+from mmplatform.identity.keys import digest
 from mmplatform.storage.contract import Row
 
 PREFIX: Final = b"letter/"
@@ -25,6 +26,11 @@ ENDED: Final = 3  # the relay no longer has the letter, and says whether the pee
 
 FIRST_PATIENCE: Final = 30.0  # seconds in which a letter that the peer took should be acknowledged
 LONGEST_PATIENCE: Final = 3600.0
+
+
+def id_at(letter: bytes, relay: str) -> bytes:
+    """Return the id under which a letter is left at ``relay``: copies for several relays may wait at one on the way."""
+    return digest("mm/1 mail at", letter, relay.encode())[:ID_SIZE]
 
 
 class Letter(Struct, array_like=True):
@@ -53,6 +59,7 @@ class Letters:
     def __init__(self, peer: str, save: Callable[[Row], None], random: Callable[[int], bytes]) -> None:
         self._peer, self._save, self._random = peer, save, random
         self._by_id: dict[bytes, Letter] = {}
+        self._left: dict[bytes, Letter] = {}  # by the id at the relay
         self._streams: dict[tuple[int, int], list[Letter]] = {}  # in order; none overlaps another
         self._patience = FIRST_PATIENCE
         self.drops = 0  # letters dropped so far; after each, the next message to mail must be looked up again
@@ -79,6 +86,10 @@ class Letters:
     def find(self, mail_id: bytes) -> Letter | None:
         """Return the letter with this id of 16 bytes, or None."""
         return self._by_id.get(mail_id)
+
+    def find_left(self, mail_id: bytes) -> Letter | None:
+        """Return the letter that was left under this id at the relay that keeps it, or None."""
+        return self._left.get(mail_id)
 
     def state(self, lane: int, epoch: int, seq: int) -> int:
         """Return the state of the letter with this message, PLANNED when there is none."""
@@ -114,14 +125,17 @@ class Letters:
 
     def put(self, letter: Letter, state: int, until: int = 0, relay: str = "") -> None:
         """Save the state of a letter; ``until`` in Unix milliseconds."""
+        self._forget_left(letter)
         letter.state, letter.until, letter.relay = state, until, relay or letter.relay
         if letter.id in self._by_id:
+            self._note_left(letter)
             self._save((self._key(letter), encode(letter)))
 
     def drop(self, letter: Letter) -> None:
         """Forget a letter that no relay keeps; its messages go into other letters, unless they are settled before."""
         if self._by_id.pop(letter.id, None) is None:
             return
+        self._forget_left(letter)
         stream = self._streams[letter.lane, letter.epoch]
         stream.remove(letter)
         if not stream:
@@ -136,6 +150,7 @@ class Letters:
         settled = [letter for letter in stream if letter.last < base]
         for letter in settled:
             del self._by_id[letter.id]
+            self._forget_left(letter)
             self._save((self._key(letter), None))
         if len(settled) == len(stream):
             self._streams.pop((lane, epoch), None)
@@ -151,8 +166,17 @@ class Letters:
         bounds = letter.first, letter.last
         return letter.first > letter.last or self.gap(letter.lane, letter.epoch, *bounds) != bounds
 
+    def _note_left(self, letter: Letter) -> None:
+        if letter.relay:
+            self._left[id_at(letter.id, letter.relay)] = letter
+
+    def _forget_left(self, letter: Letter) -> None:
+        if letter.relay:
+            self._left.pop(id_at(letter.id, letter.relay), None)
+
     def _add(self, letter: Letter) -> None:
         self._by_id[letter.id] = letter
+        self._note_left(letter)
         insort(self._streams.setdefault((letter.lane, letter.epoch), []), letter, key=_last)
 
     def _key(self, letter: Letter) -> bytes:

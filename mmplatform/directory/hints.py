@@ -9,7 +9,7 @@ from mmplatform.identity.nodeinfo import is_address
 
 VALID: Final = 3600.0  # seconds that a hint is used
 MAX_PEERS: Final = 1024  # peers with a hint
-MAX_ADDRESSES: Final = 4  # addresses in a hint; they are tried after those of the record
+MAX_HINTED: Final = 4  # addresses in a hint; they are tried after those of the record
 
 
 class Hint(NamedTuple):
@@ -40,7 +40,7 @@ class Hints:
         if len(self._hints) >= MAX_PEERS:
             del self._hints[next(iter(self._hints))]
         found_by = str(payload.get("foundBy", "service"))[:32]
-        self._hints[peer] = Hint(tuple(addresses[:MAX_ADDRESSES]), found_by, self._now() + VALID)
+        self._hints[peer] = Hint(tuple(addresses[:MAX_HINTED]), found_by, self._now() + VALID)
         return peer
 
     def of(self, peer: SignId) -> tuple[str, ...]:

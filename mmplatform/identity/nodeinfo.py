@@ -27,7 +27,7 @@ from mmplatform.identity.keys import (
 
 LABEL: Final = "mm/1 nodeinfo"
 MAX_RECORD: Final = 8 * 1024
-MAX_ADDRESSES: Final = 16
+MAX_ADDRESSES: Final = 16  # of one record, for all who read one: each of them gets its turn
 MAX_ADDRESS: Final = 256
 MAX_NUMBER: Final = 2**53 - 1
 CACHED_RECORDS: Final = 1024

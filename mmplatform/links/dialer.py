@@ -5,7 +5,9 @@
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from mmplatform.errors import MMError, Unreachable
 from mmplatform.identity.keys import SignId
@@ -15,6 +17,8 @@ from mmplatform.links.paths import Candidate
 from mmplatform.plugins.signalling import SignallingTransport
 from mmplatform.plugins.transport import Connection, Transport
 from mmplatform.text import escaped
+
+GOOD: Final = 4096  # addresses that are remembered as good: the last attempt there made a link
 
 log = logging.getLogger("mmplatform.links")
 
@@ -29,6 +33,7 @@ class Dialer:
     ) -> None:
         self.transports = transports
         self._open_link = open_link
+        self._good: OrderedDict[str, None] = OrderedDict()
 
     def candidates(self, addresses: Sequence[str]) -> list[Candidate]:
         """The ``addresses`` that can be dialled from here."""
@@ -38,7 +43,8 @@ class Dialer:
             if transport is not None:
                 cost = paths.cost_of(address, transport.cost, transport.relayed)
                 signalled = isinstance(transport, SignallingTransport)
-                found.append(Candidate(address, cost, transport.relayed, transport.near(address), signalled))
+                near, good = transport.near(address), address in self._good
+                found.append(Candidate(address, cost, transport.relayed, near, signalled, good))
         return found
 
     async def dial(
@@ -103,9 +109,11 @@ class Dialer:
             await self.transports[address.partition(":")[0]].dial(address, peer, accept)
             link = await opened
             log.debug("link %d: %s answers at %s", link.id, peer, escaped(address), extra=_about(peer, links))
+            self._was_good(address)
             return link
         except (MMError, OSError, ValueError) as error:
             log.debug("%s at %s: %s", peer, escaped(address), escaped(error), extra=_about(peer, links))
+            self._good.pop(address, None)
             raise Unreachable(str(error) if address in str(error) else f"{address}: {error}") from None
         except asyncio.CancelledError:
             opened.cancel()
@@ -113,6 +121,12 @@ class Dialer:
                 if not link.ready:
                     link.connection.abort()
             raise
+
+    def _was_good(self, address: str) -> None:
+        self._good[address] = None
+        self._good.move_to_end(address)
+        if len(self._good) > GOOD:
+            self._good.popitem(last=False)
 
 
 def _about(peer: SignId, links: Sequence[Link]) -> dict[str, object]:

@@ -22,9 +22,7 @@ MIN_DWELL: Final = 5.0  # seconds between a move and the next one that gains not
 
 DIAL_SPREAD: Final = 0.25  # seconds within which every attempt has started, however many addresses are dead
 DIRECT_HEAD_START: Final = 0.025  # seconds that direct addresses have before a relay where we are signed in
-RELAY_STAGGER: Final = 0.05  # seconds between attempts at two relays where we are signed in
-MAX_ADDRESSES: Final = 8  # addresses of one record that are tried, relays included
-MAX_RELAYS: Final = 3  # relays of one record that are tried
+RELAY_STAGGER: Final = 0.05  # seconds, at most, between attempts at two relays where we are signed in
 SIGNALLED_AFTER: Final = 0.5  # seconds that plain addresses have before hole punching starts
 CALL_BACK_AFTER: Final = 0.1  # seconds after which the dialled side tries the direct addresses of the dialling side
 IMPROVE_AFTER: Final = 1.5  # seconds after which the dialled side tries anything else that may be better
@@ -41,6 +39,7 @@ class Candidate(NamedTuple):
     relayed: bool = False  # links made there go through a third party
     near: bool = False  # a relay where we are signed in: nothing needs to be connected first
     signalled: bool = False  # can be dialled only while another link is up, to carry signals
+    good: bool = False  # a link was made there lately
 
 
 class Path(Protocol):
@@ -141,18 +140,20 @@ def needless(paths: Iterable[P], active: P) -> list[P]:
 def first(candidates: Sequence[Candidate]) -> list[tuple[float, str]]:
     """(after how many seconds, address) of all to try when there is no link, in the order of starting.
 
-    Direct addresses start first, then, soon, relays where we are signed in, then the rest. Loopback comes last: as a
-    rule somebody else's node listens there. Addresses that need a link are tried only when there are no others, so
-    that the attempt gives the reason.
+    Direct addresses start first, then, soon, relays where we are signed in, then the rest; of each kind those that
+    were good lately come first. All get their turn: a record has few (``nodeinfo.MAX_ADDRESSES``), and the only one
+    that is alive may be the last. Loopback comes last: as a rule somebody else's node listens there. Addresses that
+    need a link are tried only when there are no others, so that the attempt gives the reason.
     """
     usable = [c for c in candidates if not c.signalled] or list(candidates)
-    relays = [c for c in usable if c.relayed][:MAX_RELAYS]
-    direct = [c for c in usable if not c.relayed]
-    direct = sorted(direct, key=lambda c: is_loopback(c.address))[: MAX_ADDRESSES - len(relays)]
-    starts = _spread([c.address for c in direct], DIAL_SPREAD)
-    near = [c.address for c in relays if c.near]
-    far = sorted((c.address for c in relays if not c.near), key=is_loopback)
-    starts += [((DIRECT_HEAD_START if direct else 0.0) + n * RELAY_STAGGER, address) for n, address in enumerate(near)]
+    ranked = sorted(usable, key=lambda c: (is_loopback(c.address), not c.good))
+    direct = [c.address for c in ranked if not c.relayed]
+    near = [c.address for c in ranked if c.relayed and c.near]
+    far = [c.address for c in ranked if c.relayed and not c.near]
+    starts = _spread(direct, DIAL_SPREAD)
+    head = DIRECT_HEAD_START if direct else 0.0
+    step = min(RELAY_STAGGER, (DIAL_SPREAD - head) / max(len(near) - 1, 1))
+    starts += [(head + n * step, address) for n, address in enumerate(near)]
     if direct or near:
         starts += [(DIAL_SPREAD, address) for address in far]
     else:
@@ -162,7 +163,7 @@ def first(candidates: Sequence[Candidate]) -> list[tuple[float, str]]:
 
 def improving(useful: Sequence[Candidate], due: Callable[[Candidate], float], now: float) -> list[tuple[float, str]]:
     """(after how many seconds, address) of the candidates to dial now, among those that are :func:`wanted`."""
-    plain = [c for c in useful if not c.signalled and due(c) <= now][:MAX_ADDRESSES]
+    plain = [c for c in useful if not c.signalled and due(c) <= now]
     starts = _spread([c.address for c in sorted(plain, key=lambda c: c.cost)], DIAL_SPREAD)
     after = SIGNALLED_AFTER if any(not c.relayed for c in plain) else 0.0
     soon = now + IMPROVE_AFTER if plain else now  # dead plain addresses take longer: nothing need wait for their end

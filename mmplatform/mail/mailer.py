@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from mmplatform.contacts import Contacts
-from mmplatform.delivery.letters import ENDED, PLANNED, RELAYED, TOLD, Letter, Letters
+from mmplatform.delivery.letters import ENDED, PLANNED, RELAYED, TOLD, Letter, Letters, id_at
 from mmplatform.delivery.wire import Ack
 from mmplatform.directory.directory import Directory
 from mmplatform.durable.outbox import Outbox
@@ -183,7 +183,7 @@ class Mailer:
         the peer itself has not acknowledged some time later are mailed again."""
         log.debug("mail %s for %s: %s, says its relay", short_id(mail_id), peer, escaped(state), extra={"peer": peer})
         letters = self._outbox.queue(peer).letters
-        letter = letters.find(mail_id)
+        letter = letters.find_left(mail_id)
         if letter is None or letter.state == ENDED:
             return
         wait = letters.patience() / (1.0 if state == "delivered" else FAILED_SPEEDUP)
@@ -207,7 +207,8 @@ class Mailer:
 
     def _stored(self, peer: SignId, letter: Letter, relay: str, until: int) -> None:
         self._lines.info(
-            peer, "letters left at relays", "mail %s for %s is left at %s", short_id(letter.id), peer, escaped(relay),
+            peer, "letters left at relays", "mail %s for %s is left at %s",
+            short_id(id_at(letter.id, relay)), peer, escaped(relay),
             peer=peer,
         )  # fmt: skip
         queue = self._outbox.queue(peer)

@@ -69,10 +69,15 @@ class MailCarrier(ABC):
             envelope: sealed bytes, at most 1 MiB + 16 KiB.
 
         Returns once the envelope is safe (on the carrier's disk), with the Unix milliseconds until when it is kept, at
-        most ``expires``. Raises MailDeclined with the carrier's reason, MailUncertain when the envelope was sent but
+        most ``expires``. Raises MailHeldUp when it is safe, but not where its recipient comes for it, so that a copy
+        should be left elsewhere; MailDeclined with the carrier's reason, MailUncertain when the envelope was sent but
         no answer came, or Unreachable when nothing was sent.
 
         """
+
+    def at_hand(self, address: str) -> bool:
+        """Whether mail can be left at ``address`` without having anybody pass it on: such addresses are tried first."""
+        return False
 
     async def close(self) -> None:  # noqa: B027 - one that is a service, too, ends when that is stopped
         """Stop, also when :meth:`carry` was not called or has raised. Keep every envelope that is not done with: it

@@ -10,6 +10,7 @@ from typing import Final, Self
 
 from mm_relay.config.settings import Config
 from mm_relay.federation.links import FederationLinks, dialler
+from mm_relay.federation.proven import FILE, ProvenAddresses
 from mm_relay.mailboxes.mailroom import Mailroom
 from mm_relay.metrics import Metrics
 from mm_relay.policy import Policy, reach_from
@@ -49,7 +50,8 @@ class RelayCore:
         jitter = random.SystemRandom().random
         self._federation = FederationLinks(
             key, self.store, dialler(identity, address, policy.reach_of, random=jitter, now=now), now=now,
-            random=jitter, metrics=metrics, policy=policy, cluster=self._cluster,
+            random=jitter, metrics=metrics, policy=policy, cluster=self._cluster, proven=ProvenAddresses(folder / FILE),
+            note=note,
         )  # fmt: skip
         self._router = Router(key, self._federation, self._cluster, metrics)
         self._mailroom = Mailroom(
@@ -69,7 +71,7 @@ class RelayCore:
             opening.push_async_callback(self._router.close)
             await self._mailroom.open()
             opening.push_async_callback(self._mailroom.close)
-            await self._federation.open(self._router, self._mailroom.left)
+            await self._federation.open(self._router, self._mailroom)
             opening.push_async_callback(self._federation.close)
             self._opened = opening.pop_all()
         return self

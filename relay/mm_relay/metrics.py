@@ -39,6 +39,7 @@ class Metrics:
         self.store_errors = 0
         # Other relays
         self.federation_links_up = self.federation_links_queued = 0  # gauges: connections, items waiting for them
+        self.clock_skews: dict[str, float] = {}  # gauges: seconds that clocks of linked relays are ahead, when many
         # Latency of mail, from stored to taken
         self.delivery_count, self.delivery_sum = 0, 0.0
         self.delivery_buckets = [0] * (len(LATENCIES) + 1)
@@ -62,6 +63,10 @@ def families(metrics: Metrics) -> Iterator[Family | Histogram]:
     yield from _gauges(metrics)
     yield from _counters(metrics)
     yield from _labelled(metrics)
+    yield Family(
+        "gauge", "mm_relay_clock_skew_seconds", "How far clocks of linked relays are ahead of ours, if they are.",
+        {(relay,): skew for relay, skew in metrics.clock_skews.items()}, ("relay",),
+    )  # fmt: skip
     yield Histogram(
         "mm_relay_delivery_seconds",
         "From an envelope being stored to its recipient having taken it.",

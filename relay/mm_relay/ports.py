@@ -109,8 +109,10 @@ class Federation(ABC):
     """The links to other relays, one each: a dead relay delays only its own link."""
 
     @abstractmethod
-    def link(self, address: str, place: bytes) -> RelaySession | None:
+    def link(self, address: str, place: bytes, peer: bytes = b"") -> RelaySession | None:
         """Return the link to the relay at ``address`` (its key, role RELAY), dialled when need be.
+
+        ``peer``, at the network address ``place``, is who says that the relay is there.
 
         The link is the same one as long as it lives; None when the address is no good, there are too many links, or
         those at ``place``, the network address of who asks, have too many relays tried that were never reached.
@@ -122,8 +124,15 @@ class Federation(ABC):
         """
 
     @abstractmethod
-    def wake(self, address: str) -> None:
-        """Forward the mail and notes that wait in the store for the relay at ``address``."""
+    def wake(self, address: str, place: bytes = b"", peer: bytes = b"") -> None:
+        """Forward the mail and notes that wait in the store for the relay at ``address``; ``peer`` as in link."""
+
+    def signed_in(self, address: str) -> None:  # noqa: B027 - who has no links has nothing to do
+        """Take note that a relay has signed in here and says that it is reached at ``address``."""
+
+    def lost(self, key: bytes) -> bool:
+        """Whether the relay ``key`` is known not to be reachable now."""
+        return False
 
     def nudged(self, address: str) -> None:
         """Do the same as :meth:`wake` for another process of this relay, without telling other processes."""

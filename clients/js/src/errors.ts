@@ -31,6 +31,8 @@ export class RemoteError extends MMError {}
 export class Unreachable extends RemoteError {}
 /** A relay does not keep an envelope. */
 export class MailDeclined extends RemoteError {}
+/** A relay keeps an envelope, and cannot pass it on to the relay of the recipient now: a copy should be left elsewhere. */
+export class MailHeldUp extends RemoteError {}
 export class BadSignature extends RemoteError {}
 export class NoResponders extends RemoteError {}
 export class RequestTimeout extends RemoteError {}

@@ -1,21 +1,21 @@
 """Connects to one other relay: a session to the router, and the way for mail to it (mail_forwarder.py).
 
-A federation link belongs to a key. Depositors say where that relay is reached, so the link tries the addresses that it
-was given in turn and believes the one whose relay proves the key; each wrong address costs an attempt.
+A federation link belongs to a key. Depositors say where that relay is reached, and may be wrong: addresses.py has the
+order, race.py the attempts, and the one whose relay proves the key is remembered over restarts (proven.py).
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
 
+from mm_relay.federation.addresses import Addresses
+from mm_relay.federation.context import FederationContext
 from mm_relay.federation.mail_forwarder import Forwarder
-from mm_relay.metrics import Metrics
-from mm_relay.ports import Post
-from mm_relay.stores.contract import MailStore, Note
-from mm_transports.relay.client import Client, ClientOwner
-from mm_transports.relay.protocol.address import RelayAddress, parse_relay
+from mm_relay.federation.race import Race
+from mm_transports.relay.client import Client
+from mm_transports.relay.protocol.address import parse_relay, relay_key
 from mm_transports.relay.protocol.items import (
     RELAY,
     Declined,
@@ -29,68 +29,52 @@ from mm_transports.relay.protocol.items import (
     RoomAgain,
     Stored,
 )
-from mmplatform.errors import Unreachable
+from mmplatform.errors import StorageError, Unreachable
 from mmplatform.identity.keys import sign_id_of
 from mmplatform.links.backoff import Backoff
-from mmplatform.logs import LineLimit
 from mmplatform.text import escaped
 
-CONNECT_TIMEOUT: Final = 20.0  # seconds for one address
 LONGEST_PAUSE: Final = 60.0  # seconds between two rounds of attempts
+NEWS_AFTER: Final = 5.0  # seconds of a pause after which a new address ends it
+LATE: Final = 1.5  # seconds of attempts after which the relay counts as lost
 IDLE: Final = 3600.0  # seconds after which an unused link is closed
 RENEW: Final = 10.0  # seconds after which the lease of the mail is renewed
-ADDRESSES: Final = 8  # addresses of one relay that are tried
 STABLE: Final = 5.0  # seconds that a good connection holds: after one the next attempt comes at once
+LOOK_COUNT: Final = 64  # envelopes of the box that are asked, after a round in vain, where the relay is
+LOOK_BYTES: Final = 1024 * 1024  # bytes of them
 
 log = logging.getLogger("mm_relay.federation")
 
-Dial = Callable[[RelayAddress, ClientOwner], Client]
-
-
-class FederationContext(NamedTuple):
-    """What all federation links of a relay share.
-
-    ``ours(key)`` takes or renews the lease of the mail for a relay; ``ended(box, notes)`` is told what ended in the box
-    of a link.
-    """
-
-    own: bytes
-    store: MailStore
-    dial: Dial
-    post: Post
-    now: Callable[[], float]
-    random: Callable[[], float]
-    metrics: Metrics
-    ours: Callable[[bytes], Awaitable[bool]]
-    ended: Callable[[bytes, list[Note]], None]
-    lines: LineLimit
-
 
 class FederationLink:
-    """The link to the relay with ``key``; ``address`` is where it was reached last."""
+    """The link to the relay with ``key``; ``addresses`` is where it may be reached."""
 
     role = RELAY
     place = b""
 
     def __init__(
-        self, key: bytes, address: str, context: FederationContext, settled: Callable[[], None] = lambda: None
+        self, key: bytes, addresses: Addresses, context: FederationContext, settled: Callable[[], None] = lambda: None
     ) -> None:
         """``settled`` is called once: when the relay was reached, or no more attempts are made."""
-        self.key, self.address, self._context = key, address, context
-        self._addresses = [address]  # the one that was right last comes first
+        self.key, self._addresses, self._context = key, addresses, context
+        self.address = addresses.proven  # where it was reached last, or is likely to be
         self._forwarder = Forwarder(
-            context.own, key, context.store, context.now, context.metrics, self._say, context.ended
+            context.own, key, context.store, context.now, context.metrics, self._say, context.mail
         )
         self._client: Client | None = None
         self._up = False
         self._wanted = False  # whether live items want a connection
         self._down = asyncio.Event()
+        self._news = asyncio.Event()  # there is an address that was not tried yet
         self._backoff = Backoff(context.random, LONGEST_PAUSE)
         self._resting = False  # whether a pause between two attempts runs
+        self._failing = False  # whether the last round of attempts was in vain
+        self._began = 0.0  # when the round of attempts under way did
         self._mail = False
         self._mail_task: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._used = 0.0
+        self._looked = 0  # the number of the envelope up to which the box was asked for addresses
         self._settled = settled
 
     # For the router: a session.
@@ -117,21 +101,31 @@ class FederationLink:
 
     # For the mail.
 
-    def wake(self, address: str) -> None:
-        """Forward the mail and notes for the relay, which may be reached at ``address``."""
-        self.learn(address)
+    @property
+    def lost(self) -> bool:
+        """Whether the relay is known not to be reachable now."""
+        late = self._task is not None and self._clock() - self._began >= LATE
+        return not self._up and (self._failing or late)
+
+    def wake(self) -> None:
+        """Forward the mail and notes for the relay."""
         self._mail = True
         self._forwarder.wake()
         self._start()
         if self._up:
             self._start_mail()
 
-    def learn(self, address: str) -> None:
-        """Remember that the relay may be reached at ``address``, too."""
-        if address not in self._addresses:
-            if len(self._addresses) >= ADDRESSES:
-                del self._addresses[1]
-            self._addresses.append(address)
+    def learn(self, address: str, place: bytes, peer: bytes) -> None:
+        """Remember that ``peer``, at ``place``, says that the relay may be reached at ``address``."""
+        if self._addresses.claim(address, place, peer):
+            self.address = self._addresses.in_turn()[0]
+            self._news.set()
+
+    def signed_in(self, address: str) -> None:
+        """Remember that the relay itself, which has signed in here, says that it is reached at ``address``."""
+        if self._addresses.signed_in(address) or self._failing:
+            self._backoff.reset()
+            self._news.set()
 
     @property
     def idle(self) -> bool:
@@ -146,22 +140,31 @@ class FederationLink:
 
     def _start(self) -> None:
         if self._task is None:
-            self._used = self._clock()
+            self._used = self._began = self._clock()
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
         try:
             while await self._needed():
-                if await self._try_all():
+                self._began = self._clock()
+                if await self._connect():
                     self._backoff.reset()
                 else:
-                    self._wanted, self._resting = False, True
-                    self._context.post.sign_out(self)
-                    await asyncio.sleep(self._backoff.next())
-                    self._resting = False
+                    await self._rest()
         finally:
             self._resting, self._task = False, None
             self._settle()
+
+    async def _rest(self) -> None:
+        """Wait for the next round of attempts; an address that was not tried yet ends that early."""
+        self._wanted, self._resting = False, True
+        self._context.post.sign_out(self)
+        pause = self._backoff.next()
+        await asyncio.sleep(min(pause, NEWS_AFTER))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(pause - NEWS_AFTER, 0)):
+                await self._news.wait()
+        self._resting = False
 
     async def _needed(self) -> bool:
         if not self._wanted and self._mail:
@@ -170,34 +173,54 @@ class FederationLink:
             self._mail = self._mail or ours  # more may have come meanwhile
         return self._wanted or self._mail
 
-    async def _try_all(self) -> bool:
+    async def _connect(self) -> bool:
         """Connect to the first address that works and stay; return False when no connection held."""
-        for address in list(self._addresses):
-            began = self._clock()
-            if await self._try(address):
-                return self._clock() - began >= STABLE
-        return False
-
-    async def _try(self, address: str) -> bool:
+        began = self._clock()
         self._down.clear()
-        client = self._client = self._context.dial(parse_relay(address), self)
+        self._news.clear()
         try:
-            client.start()
-            await client.connected(CONNECT_TIMEOUT)
-            self._reached(address)
-            await self._stay()
-        except Unreachable as error:
-            log.debug("%s cannot be reached: %s", escaped(address), escaped(error))
+            address, client = await Race(self._addresses.in_turn, self._dial, self._addresses.failed).run()
+        except Unreachable:
+            await self._over()
+            await self._in_vain()
             return False
+        try:
+            if client is self._client:
+                self._reached(address)
+                await self._stay()
         finally:
             await self._over()
             await client.close()
-        return True
+        return self._clock() - began >= STABLE
+
+    def _dial(self, address: str) -> Client:
+        return self._context.dial(parse_relay(address), self)
+
+    async def _in_vain(self) -> None:
+        """Answer those who wait, and ask the mail of the box where else the relay may be."""
+        if not self._failing:
+            self._log("federation links failing", "cannot be made; its mail waits here, senders try other relays")
+        self._failing = True
+        self._context.mail.held_up(self.key)
+        if self._mail:
+            await self._ask_box()
+
+    async def _ask_box(self) -> None:
+        """Learn the addresses that senders gave: after a restart nothing else is known of where the relay is."""
+        try:
+            mails = await self._context.store.collect(self.key, self._looked, LOOK_COUNT, LOOK_BYTES)
+        except StorageError:
+            return
+        self._looked = mails[-1].number if mails else 0
+        for mail in mails:
+            if mail.via and relay_key(mail.via) == self.key and self._context.admits(mail.via):
+                self.learn(mail.via, mail.place, mail.sender)
 
     def _reached(self, address: str) -> None:
-        self._addresses.remove(address)
-        self._addresses.insert(0, address)
+        self._failing = False
         self.address = address
+        self._addresses.reached(address)
+        self._context.proven(self.key, address)
         self._settle()
 
     def _settle(self) -> None:
@@ -229,6 +252,7 @@ class FederationLink:
             self._up = False
             self._log("federation links down", f"is down: {reason}")
             self._context.metrics.federation_links_up -= 1
+            self._context.clocks.gone(self.key)
             self._context.post.sign_out(self)
 
     def _start_mail(self) -> None:
@@ -245,8 +269,9 @@ class FederationLink:
     # The client's owner.
 
     def relay_up(self, client: Client, limits: Limits) -> None:
-        if client is self._client:
-            self._up, self._wanted = True, False
+        if self._client is None:  # the first of the race
+            self._client, self._up, self._wanted = client, True, False
+            self._forwarder.skew = self._context.clocks.heard(self.key, client.address.text, client.skew)
             self._context.metrics.federation_links_up += 1
             self._log("federation links up", "is up")
             self._context.post.writable(self)

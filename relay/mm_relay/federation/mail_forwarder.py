@@ -8,10 +8,10 @@ the same recipient waits with it. Notes of mail that came from the other relay g
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from mm_relay.metrics import Metrics
 from mm_relay.stores.contract import MailStore, Note, StoredEnvelope
@@ -28,6 +28,7 @@ SLACK: Final = 1.0  # seconds within which holds end together: at each end the b
 HOLDS: Final = 4096  # pairs that wait
 AGAIN: Final = 5.0  # seconds until the store is tried again after a failure
 TEMPORARY: Final = ("overflow", "quota", "storage", "unreachable")
+NEVER: Final = 2**53 - 1  # Unix milliseconds
 STATES: Final = {"overflow": "overflow", "quota": "overflow", "expired": "expired"}  # by reason; others are "refused"
 
 _Pair = tuple[bytes, bytes]  # sender and recipient
@@ -36,8 +37,24 @@ _Name = tuple[bytes, bytes, bytes]  # sender, recipient and id
 log = logging.getLogger("mm_relay.federation")
 
 
+class ForwardedMail(Protocol):
+    """The mailroom, as federation links tell it what becomes of the mail that they forward."""
+
+    def left(self, box: bytes, notes: Sequence[Note]) -> None:
+        """Take note that mail of ``box`` has ended, or was handed over (then without notes)."""
+
+    def passed_on(self, box: bytes, name: _Name, expires: int) -> None:
+        """Take note that the relay ``box`` has an envelope, named (sender, recipient, id), until ``expires``."""
+
+    def held_up(self, box: bytes, name: _Name | None = None) -> None:
+        """Take note that the relay ``box`` does not take this envelope now, or cannot be reached at all."""
+
+
 class Forwarder:
-    """Forwards one box. ``tell`` sends an item to the other relay; ``ended`` gets the notes of what ended here."""
+    """Forwards one box. ``tell`` sends an item to the other relay; ``mail`` is told what becomes of what is forwarded.
+
+    ``skew``: milliseconds that the other relay's clock is ahead of ours. Mail is dated by its clock, not by ours.
+    """
 
     def __init__(
         self,
@@ -47,10 +64,11 @@ class Forwarder:
         now: Callable[[], float],
         metrics: Metrics,
         tell: Callable[[Forwarded], bool],
-        ended: Callable[[bytes, list[Note]], None],
+        mail: ForwardedMail,
     ) -> None:
         self._own, self._box, self._store, self._now, self._metrics = own, box, store, now, metrics
-        self._tell, self._on_ended = tell, ended
+        self._tell, self._mail = tell, mail
+        self.skew = 0
         self._changed = asyncio.Event()
         self._begin()
 
@@ -84,10 +102,12 @@ class Forwarder:
     def said(self, forwarded: Forwarded) -> None:
         """Handle an answer of the other relay."""
         match forwarded.inner:
-            case Stored(peer=peer, id=name):
+            case Stored(peer=peer, id=name, expires=expires):
+                self._mail.passed_on(self._box, (forwarded.target, peer, name), max(expires - self.skew, 0))
                 self._settle((forwarded.target, peer, name), "")
             case Declined(peer=peer, id=name, reason=reason, retry=retry):
                 log.debug("another relay declines mail: %s", escaped(reason))
+                self._mail.held_up(self._box, (forwarded.target, peer, name))
                 if retry and reason in TEMPORARY:
                     self._hold((forwarded.target, peer, name), retry / 1000)
                 else:
@@ -145,7 +165,8 @@ class Forwarder:
         self._expect()
         self._under_way[name] = (mail.number, len(mail.envelope))
         self._size += len(mail.envelope)
-        self._tell(Forwarded(mail.sender, mail.target, Deposit(mail.target, mail.id, mail.expires, mail.envelope)))
+        expires = min(max(mail.expires + self.skew, 0), NEVER)
+        self._tell(Forwarded(mail.sender, mail.target, Deposit(mail.target, mail.id, expires, mail.envelope)))
 
     async def _send_notes(self) -> None:
         while (count := NOTES_WINDOW - len(self._told)) > 0:
@@ -179,7 +200,7 @@ class Forwarder:
         if future.cancelled() or future.exception() is not None:
             self._rescan_at = self._clock() + AGAIN
         else:
-            self._on_ended(self._box, future.result())
+            self._mail.left(self._box, future.result())
 
     def _answered(self, name: _Name) -> int:
         number, size = self._under_way.pop(name, (0, 0))

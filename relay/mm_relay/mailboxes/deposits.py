@@ -37,8 +37,9 @@ log = logging.getLogger("mm_relay.mailboxes")
 class Deposits:
     """Takes deposits.
 
-    ``kept(box, mail)`` is called for each that is stored, ``crowded(box, sender, target, session)`` for each that found
-    no room, ``gave_way(notes)`` with what had to make room for others.
+    ``kept(box, mail, via)`` is called for each that is stored, and answers those that go on to another relay, ``via``;
+    ``crowded(box, sender, target, session)`` for each that found no room, ``gave_way(notes)`` with what had to make
+    room for others.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Deposits:
         policy: Policy,
         now: Callable[[], float],
         metrics: Metrics,
-        kept: Callable[[bytes, StoredEnvelope], None],
+        kept: Callable[[bytes, StoredEnvelope, str], None],
         crowded: Callable[[bytes, bytes, bytes, RelaySession], None],
         gave_way: Callable[[list[Note]], None],
     ) -> None:
@@ -113,8 +114,9 @@ class Deposits:
             self._metrics.stored_bytes += len(mail.envelope)
             self._total += len(mail.envelope)
             self._log(sender, deposit, "is kept")
-            self._answer(session, sender, Stored(deposit.peer, deposit.id, mail.expires))
-            self._on_kept(box, mail)
+            if not mail.via:
+                self._answer(session, sender, Stored(deposit.peer, deposit.id, mail.expires))
+            self._on_kept(box, mail, deposit.via)
 
     def _objection(self, session: RelaySession, sender: bytes, deposit: Deposit, relay: bytes, origin: str) -> str:
         if self._limits.mail and len(deposit.envelope) > self._limits.mail:

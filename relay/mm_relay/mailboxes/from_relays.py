@@ -30,14 +30,16 @@ class FromRelays:
         self._acks: dict[RelaySession, _Acks] = {}
         self._notes = 0
 
-    def signed_in(self, session: RelaySession) -> None:
-        """Take in a relay; end it when it may not federate, or does not say where it is reached."""
+    def signed_in(self, session: RelaySession) -> bool:
+        """Take in a relay; end it, and return False, when it may not federate, or does not say where it is reached."""
         if not self._policy.federates(session.key):
             session.end("denied")
         elif relay_key(session.address) != session.key:
             session.end("bad-address")
         else:
             self._acks[session] = _Acks()
+            return True
+        return False
 
     def signed_out(self, session: RelaySession) -> None:
         self._acks.pop(session, None)

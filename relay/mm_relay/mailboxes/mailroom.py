@@ -15,12 +15,23 @@ from typing import Final
 from mm_relay.mailboxes.deposits import Deposits
 from mm_relay.mailboxes.from_relays import FromRelays
 from mm_relay.mailboxes.full_boxes import FullMailboxes
+from mm_relay.mailboxes.onward import Name, Onward
 from mm_relay.mailboxes.pickup import Pickup
 from mm_relay.metrics import Metrics
 from mm_relay.policy import Policy
 from mm_relay.ports import Federation, Post, RelaySession
 from mm_relay.stores.contract import MailStore, Note, StoredEnvelope
-from mm_transports.relay.protocol.items import RELAY, Deposit, Forwarded, Item, Limits, MailWaiting, Noted, Taken
+from mm_transports.relay.protocol.items import (
+    RELAY,
+    Deposit,
+    Forwarded,
+    Item,
+    Limits,
+    MailWaiting,
+    Noted,
+    Stored,
+    Taken,
+)  # fmt: skip
 from mmplatform.errors import StorageError
 from mmplatform.identity.keys import sign_id_of
 from mmplatform.logs import short_id
@@ -62,6 +73,7 @@ class Mailroom:
         self._deposits = Deposits(
             key, store, limits, policy, now, metrics, self._kept, self._full.crowded, self._gave_way
         )
+        self._onward = Onward(post.tell, lambda: asyncio.get_running_loop().time())
         self._pickup = Pickup(store, limits, now, metrics, self._ended)
         self._from_relays = FromRelays(key, store, policy, self._deposits, lambda note: self._spread([note]))
         self._born: dict[tuple[bytes, int], float] = {}
@@ -82,7 +94,8 @@ class Mailroom:
         """Hand a session its notes, then its mail, as its windows allow."""
         self._store.here(session.key, session.place)
         if session.role == RELAY:
-            self._from_relays.signed_in(session)
+            if self._from_relays.signed_in(session) and self._federation is not None:
+                self._federation.signed_in(session.address)
         else:
             self._pickup.signed_in(session)
 
@@ -119,8 +132,19 @@ class Mailroom:
         self._full.freed(box, {note.sender for note in notes})
         self._route(notes)
 
+    def passed_on(self, box: bytes, name: Name, expires: int) -> None:
+        """Answer the deposit of an envelope that another relay has now."""
+        if not self._onward.passed_on(box, name) and self._shared:
+            sender, target, mail_id = name  # it was left with another process of this relay, perhaps
+            self._post.tell(sender, Stored(target, mail_id, expires))
+
+    def held_up(self, box: bytes, name: Name | None = None) -> None:
+        """Answer the deposits of what another relay does not take now, as it is full or cannot be reached."""
+        self._onward.held_up(box, name)
+
     async def tick(self) -> None:
         """End mail that has expired, tell senders of room, and try again what failed; to be called now and then."""
+        self._onward.tick()
         expired = await self._expire()
         await self._full.check(all_boxes=self._shared or expired)
         self._pickup.again(LOST_NUDGES if self._shared else 0)
@@ -151,10 +175,11 @@ class Mailroom:
             self._deposits.counted(usage)
             self._from_relays.counted(usage)
 
-    def _kept(self, box: bytes, mail: StoredEnvelope) -> None:
+    def _kept(self, box: bytes, mail: StoredEnvelope, via: str) -> None:
         if mail.via:
             if self._federation is not None:
-                self._federation.wake(mail.via)
+                self._federation.wake(via, mail.place, mail.sender)
+            self._onward.kept(box, mail, self._federation is None or self._federation.lost(box))
             return
         self._born[box, mail.number] = self._now()
         if len(self._born) > BORN:

@@ -216,7 +216,7 @@ class Router:
         if here is not None or attachment.process:
             return here
         if via:
-            return self._federation_link(via, attachment.session.place)
+            return self._federation_link(via, attachment.session)
         return self._presence.attachment(target) if self._presence is not None else None
 
     def _frame(self, attachment: Attachment, source: bytes, target: bytes, item: Data | Closed) -> None:
@@ -332,8 +332,8 @@ class Router:
         if self._presence is not None:
             self._forwarded(self._presence.process(name), forwarded)
 
-    def _federation_link(self, address: str, place: bytes) -> Attachment | None:
-        session = self._federation.link(address, place) if self._federation is not None else None
+    def _federation_link(self, address: str, asker: RelaySession) -> Attachment | None:
+        session = self._federation.link(address, asker.place, asker.key) if self._federation is not None else None
         if session is None:
             return None
         attachment = self._attachments.get(session)

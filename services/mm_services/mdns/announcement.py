@@ -20,14 +20,13 @@ from urllib.parse import urlsplit
 
 from mmplatform.errors import InvalidRecord
 from mmplatform.identity.keys import SignId, parse_sign_id
-from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.identity.nodeinfo import MAX_ADDRESSES, NodeInfo
 
 SERVICE_TYPE: Final = "_mm._tcp.local."
 VERSION: Final = b"1"
 MAX_TXT: Final = 1300  # bytes of all strings together, so that one Ethernet frame holds the answer (RFC 6763, 6.1)
 PIECE: Final = 250  # characters of a record in one string, which holds 255 bytes with its name
 MAX_PIECES: Final = 6
-MAX_ADDRESSES: Final = 16
 
 Properties = Mapping[bytes, bytes | None]
 

@@ -130,8 +130,97 @@ async def test_a_relay_with_another_key_than_its_address_gets_nothing() -> None:
     x.receive(alice, deposit("bob", via=y.address))
     await passes(1)
     assert x.federation is not None
-    assert len(x.federation._links[y.key]._addresses) == link.ADDRESSES
-    assert x.federation._links[y.key]._addresses[0] == y.address
+    known = x.federation._links[y.key]._addresses.in_turn()
+    assert (known[0], len(known)) == (y.address, 2), "of each peer one address is kept, the latest"
+    await close(x, y)
+
+
+@virtual
+async def test_a_depositor_is_told_when_the_other_relay_has_it_or_cannot_be_reached() -> None:
+    lines, x, y = await two()
+    alice = arrive(x, "alice")
+    x.receive(alice, deposit("bob", via=y.address))
+    await passes(0.03)
+    assert alice.heard(Stored) == [], "it is on its way"
+    await passes(1)
+    assert [stored.held_up for stored in alice.heard(Stored)] == [False]
+    lines.cut(x.key, y.key)
+    x.receive(alice, deposit("bob", via=y.address))
+    await passes(1)
+    assert [stored.held_up for stored in alice.heard(Stored)] == [True]
+    x.receive(alice, deposit("bob", via=y.address))
+    await passes(0)
+    await passes(0.01)
+    assert [stored.held_up for stored in alice.heard(Stored)] == [True], "it is known by now"
+    lines.mend(x.key, y.key)
+    await passes(2 * link.LONGEST_PAUSE)
+    assert await y.store.filled(key("bob")) == (3, 30), "and goes on all the same"
+    await close(x, y)
+
+
+@virtual
+async def test_false_addresses_delay_nobody_and_the_proven_one_is_remembered() -> None:
+    lines, x, y = await two()
+    evil, alice = arrive(x, "evil"), arrive(x, "alice")
+    x.receive(evil, deposit("bob", via=format_relay("wss://liar/", y.identity.sign_id)))
+    await passes(0.01)
+    x.receive(alice, deposit("bob", via=y.address))
+    await passes(1)
+    assert await y.store.filled(key("bob")) == (2, 20)
+    lines.cut(x.key, y.key)
+    x.receive(evil, deposit("bob", via=format_relay("wss://liar/", y.identity.sign_id)))
+    await x.close()
+    lines.mend(x.key, y.key)
+    lines.dialled.clear()
+    await x.open()
+    await passes(1)
+    assert await y.store.filled(key("bob")) == (3, 30)
+    assert lines.dialled[:1] == [y.address], "where it was reached before"
+    await close(x, y)
+
+
+@virtual
+async def test_after_a_restart_the_mail_itself_says_where_the_other_relay_may_be() -> None:
+    lines, x, y = await two()
+    lines.cut(x.key, y.key)
+    evil, alice = arrive(x, "evil"), arrive(x, "alice")
+    x.receive(evil, deposit("bob", via=format_relay("wss://liar/", y.identity.sign_id)))
+    await passes(1)
+    x.receive(alice, deposit("bob", via=y.address))
+    await passes(1)
+    await x.close()
+    lines.mend(x.key, y.key)
+    await x.open()
+    await passes(2 * link.NEWS_AFTER)
+    assert await y.store.filled(key("bob")) == (2, 20), "the first envelope names a false address"
+    await close(x, y)
+
+
+@virtual
+async def test_a_relay_that_signs_in_is_reached_where_it_says() -> None:
+    _, x, y = await two()
+    alice = arrive(x, "alice")
+    x.receive(alice, deposit("bob", via=format_relay("wss://moved/", y.identity.sign_id)))
+    await passes(20)
+    assert await y.store.filled(key("bob")) == (0, 0)
+    zoe = arrive(y, "zoe")
+    y.receive(zoe, deposit("carol", via=x.address))
+    await passes(link.NEWS_AFTER + 1)
+    assert await y.store.filled(key("bob")) == (1, 10)
+    await close(x, y)
+
+
+@virtual
+async def test_mail_is_dated_by_the_clock_of_who_keeps_it() -> None:
+    lines, x, y = await two()
+    ahead = 20 * 86_400.0
+    lines.skew, y.ahead = ahead, ahead
+    alice, bob = arrive(x, "alice"), arrive(y, "bob")
+    x.receive(alice, deposit("bob", via=y.address, expires=START + 600))
+    await passes(1)
+    assert [stored.expires for stored in alice.heard(Stored)] == [int((START + 600) * 1000)]
+    assert len(bob.heard(Mail)) == 1
+    assert list(x.metrics.clock_skews.values()) == [ahead]
     await close(x, y)
 
 

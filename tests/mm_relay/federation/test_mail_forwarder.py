@@ -1,6 +1,7 @@
 """The forwarder of mail by itself, in virtual time, and in a cluster."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -34,8 +35,9 @@ class Bench:
 
     def __init__(self, office: Office) -> None:
         self.office, self.told, self.notes = office, list[Forwarded](), list[Note]()
+        self.said = list[tuple[bytes, int]]()  # names of what was passed on, and until when; 0: it is held up
         self.forwarder = forward.Forwarder(
-            office.key, key("box"), office.store, office.now, office.metrics, self.tell, self.ended
+            office.key, key("box"), office.store, office.now, office.metrics, self.tell, self
         )
         self.task = asyncio.get_running_loop().create_task(self.forwarder.run(self.keep, 10.0))
         self.ours = True
@@ -47,8 +49,14 @@ class Bench:
         self.told.append(forwarded)
         return True
 
-    def ended(self, box: bytes, notes: list[Note]) -> None:
+    def left(self, box: bytes, notes: Sequence[Note]) -> None:
         self.notes += notes
+
+    def passed_on(self, box: bytes, name: tuple[bytes, bytes, bytes], expires: int) -> None:
+        self.said.append((name[2], expires))
+
+    def held_up(self, box: bytes, name: tuple[bytes, bytes, bytes] | None = None) -> None:
+        self.said.append((name[2] if name is not None else b"", 0))
 
     async def put(self, target: str, size: int = 10, sender: str = "alice") -> Deposit:
         one = deposit(target, size)
@@ -74,6 +82,18 @@ async def done(made: Bench) -> None:
     made.task.cancel()
     await asyncio.gather(made.task, return_exceptions=True)
     await made.office.close()
+
+
+@virtual
+async def test_what_became_of_each_is_told_and_dated_by_our_clock() -> None:
+    made = await bench()
+    made.forwarder.skew = 5000
+    one, other = await made.put("bob"), await made.put("carol")
+    assert [forwarded.inner.expires for forwarded in made.told] == [one.expires + 5000, other.expires + 5000]  # type: ignore[union-attr]
+    made.answer(Stored(one.peer, one.id, one.expires + 5000))
+    made.answer(Declined(other.peer, other.id, "overflow", 60_000))
+    assert made.said == [(one.id, one.expires), (other.id, 0)]
+    await done(made)
 
 
 @virtual
@@ -260,6 +280,8 @@ async def test_one_process_of_a_cluster_forwards_and_the_others_tell_it() -> Non
     assert first.mailroom is not None
     first.mailroom.nudged(two.published[0])
     await passes(1)
+    told = [item for who, item in first.post.told if who == zoe.key]
+    assert [type(item) for item in told] == [Stored], "by way of the process where she is"
     assert await y.store.filled(key("bob")) == (2, 20)
     assert one.published == []
     leases.clear()

@@ -88,7 +88,7 @@ async def test_a_relay_without_links_does_not_federate() -> None:
 async def test_mail_for_a_peer_of_another_relay_goes_into_the_box_of_that_relay(office: Office) -> None:
     alice, bob = arrive(office, "alice"), arrive(office, "bob")
     await say(office, alice, deposit("bob", via=OTHER.address))
-    assert len(alice.heard(Stored)) == 1
+    assert [stored.held_up for stored in alice.heard(Stored)] == [True]
     assert bob.heard(Mail) == []
     assert await office.store.boxes(b"", 9) == [(OTHER.key, OTHER.address)]
     assert office.woken is not None

@@ -25,7 +25,7 @@ from mm_transports.relay.protocol.items import (
     Stored,
     Taken,
 )  # fmt: skip
-from mmplatform.errors import MailDeclined, MailUncertain, Unreachable
+from mmplatform.errors import MailDeclined, MailHeldUp, MailUncertain, Unreachable
 from tests.support.relay_nodes import ALICE, BOB, CARA, LATER, MAIL_ID, RELAY, Node
 from tests.support.tiny_relay import Tiny
 from tests.support.waiting import until
@@ -53,6 +53,44 @@ async def test_mail_is_left_taken_and_its_end_is_told(relay: Tiny, pair: tuple[N
     bob.mail[1][1](False)
     await until(lambda: len(alice.ended) == 2)
     assert alice.ended[1] == (BOB.sign_id, b"j" * 16, "refused")
+
+
+async def test_mail_that_is_held_up_on_its_way_is_told(relay: Tiny, pair: tuple[Node, Node]) -> None:
+    alice, _ = pair
+
+    def hold_up(session: RelaySession, item: Item) -> bool:
+        if isinstance(item, Deposit):
+            session.tell(Stored(item.peer, item.id, item.expires - 7, held_up=True))
+        return isinstance(item, Deposit)
+
+    relay.intercept = hold_up
+    with pytest.raises(MailHeldUp) as caught:
+        await alice.deposit(relay, BOB)
+    assert caught.value.until == LATER - 7
+
+
+async def test_mail_is_dated_by_the_clock_of_the_relay(relay: Tiny, pair: tuple[Node, Node]) -> None:
+    alice, _ = pair
+    ahead = 20 * 86_400_000
+    alice.relay._homes[relay.identity.sign_id].client.skew = ahead / 1000
+    assert await alice.deposit(relay, BOB) == LATER
+    assert [item.expires for item in relay.said if isinstance(item, Deposit)] == [LATER + ahead]
+
+
+async def test_mail_that_expires_by_a_clock_not_known_yet_is_dated_anew(relay: Tiny, pair: tuple[Node, Node]) -> None:
+    alice, _ = pair
+    client = alice.relay._homes[relay.identity.sign_id].client
+    client.skew = 0.0  # as with the first items, which do not wait for the welcome
+
+    def expire(session: RelaySession, item: Item) -> bool:
+        if isinstance(item, Deposit) and item.expires == LATER:
+            client.skew = 20 * 86_400.0
+            session.tell(Declined(item.peer, item.id, "expired"))
+            return True
+        return False
+
+    relay.intercept = expire
+    assert await alice.deposit(relay, BOB) == LATER
 
 
 async def test_what_is_taken_in_one_turn_is_told_at_once(relay: Tiny, pair: tuple[Node, Node]) -> None:

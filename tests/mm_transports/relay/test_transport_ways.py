@@ -49,6 +49,20 @@ async def test_over_the_home_relay_to_another_one(relay: Tiny, other: Tiny, pair
     assert other.connections == []
 
 
+async def test_a_home_relay_that_hangs_is_gone_around(
+    relay: Tiny, other: Tiny, nodes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "MUTE", 0.05)
+    alice, cara = nodes(ALICE), nodes(CARA)
+    await alice.home(relay)
+    await cara.home(other)
+    relay.intercept = lambda session, item: True
+    assert await alice.deposit(other, CARA) == LATER
+    assert [type(item) for item in relay.said] == [Deposit]
+    assert await alice.deposit(other, CARA, b"k" * 16) == LATER
+    assert len(relay.said) == 1, "it is not asked again as long as it does not answer"
+
+
 async def test_a_home_relay_that_does_not_federate_is_gone_around(relay: Tiny, other: Tiny, nodes: Any) -> None:
     alice, cara = nodes(ALICE), nodes(CARA)
     await alice.home(relay)

@@ -16,6 +16,7 @@ from mmplatform.delivery.letters import (
     TOLD,
     Letter,
     Letters,
+    id_at,
     peer_of,
 )
 from mmplatform.errors import CodecError
@@ -42,6 +43,24 @@ class Desk:
         for value in self.rows.values():
             desk.letters.restore(value)
         return desk
+
+
+def test_a_letter_is_found_by_the_id_that_it_has_at_its_relay() -> None:
+    desk = Desk()
+    letter = desk.letters.plan(2, 7, 1, 4)
+    assert id_at(letter.id, "a") != id_at(letter.id, "b")
+    desk.letters.put(letter, TOLD)
+    assert desk.letters.find_left(id_at(letter.id, "a")) is None
+    desk.letters.put(letter, RELAYED, 5, "a")
+    desk.letters.put(letter, RELAYED, 6, "b")
+    assert desk.letters.find_left(id_at(letter.id, "a")) is None, "it is at another one now"
+    assert desk.letters.find_left(id_at(letter.id, "b")) is letter
+    again = desk.restarted().letters
+    found = again.find_left(id_at(letter.id, "b"))
+    assert found is not None
+    again.drop(found)
+    desk.letters.settle(2, 7, 9)
+    assert again.find_left(id_at(letter.id, "b")) is desk.letters.find_left(id_at(letter.id, "b")) is None
 
 
 def test_a_letter_holds_its_messages_and_no_others() -> None:

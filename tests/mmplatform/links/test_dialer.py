@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from mmplatform.errors import RemoteError, Unreachable
+from mmplatform.identity.nodeinfo import MAX_ADDRESSES
 from mmplatform.links import paths
 from mmplatform.links.dialer import Dialer
 from tests.support.waiting import until
@@ -113,11 +114,14 @@ async def test_addresses_of_other_transports_are_passed_over_and_loopback_comes_
         await dial.dial(PEER, ())
 
 
-async def test_no_more_than_a_few_addresses_are_tried() -> None:
-    dial, transport = dialer(**{f"h{n}": "refused" for n in range(20)})
-    with pytest.raises(Unreachable):
-        await dial.dial(PEER, tuple(transport.script))
-    assert len(transport.dialled) == paths.MAX_ADDRESSES
+async def test_the_last_address_of_a_record_gets_its_turn() -> None:
+    last = MAX_ADDRESSES - 1
+    dial, transport = dialer(**{f"h{n}": "ready" if n == last else "refused" for n in range(MAX_ADDRESSES)})
+    await dial.dial(PEER, tuple(transport.script))
+    assert len(transport.dialled) == MAX_ADDRESSES
+    transport.dialled.clear()
+    await dial.dial(PEER, tuple(transport.script))
+    assert transport.dialled == [f"tcp://h{last}:1"], "where a link was made lately is tried first"
 
 
 async def test_a_link_that_opened_while_the_dialling_was_given_up_is_kept() -> None:

@@ -7,8 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from mmplatform.errors import MailDeclined, MailUncertain, Unreachable
+from mmplatform.delivery.letters import id_at
+from mmplatform.errors import MailDeclined, MailHeldUp, MailUncertain, Unreachable
 from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.logs import short_id
 from mmplatform.mail import depositing
 from mmplatform.mail.depositing import Depositor, NotMailed
 from mmplatform.session.envelope import MAX_CONTENT
@@ -41,6 +43,8 @@ class Post:
         self.clock = 1_750_000_000.0
         self.friend = True
         self.wait = False  # for ever, in each deposit
+        self.near = ""  # relays where we are signed in
+        self.ids: list[bytes] = []
         self.depositor = Depositor(
             ALICE, self.directory, self, {"relay+ws": self}, lambda: self.clock, self.failed,  # type: ignore[arg-type, dict-item]
         )  # fmt: skip
@@ -48,12 +52,16 @@ class Post:
     def known(self, peer: str) -> bool:
         return self.friend
 
+    def at_hand(self, address: str) -> bool:
+        return address[11] in self.near
+
     def failed(self, error: Exception, topic: str = "") -> None:
         self.errors.append(error)
 
     async def deposit(self, address: str, peer: str, mail_id: bytes, expires: int, envelope: bytes) -> int:
         name = address[11]
         self.asked.append(name)
+        self.ids.append(mail_id)
         if self.wait:
             await asyncio.get_running_loop().create_future()
         does = self.script.get(name, expires - 1)
@@ -74,28 +82,56 @@ async def test_the_first_that_keeps_it() -> None:
     assert post.asked == ["a", "b", "c"]
     assert await post.leave() == (RELAYS[2], EXPIRES - 1)
     assert post.asked == ["c"]  # who failed is asked last,
+    post.script["c"] = Unreachable("down")
     post.clock += depositing.AVOID + 1
     await post.leave()
-    assert post.asked == ["a", "b", "c"]  # for a while
+    assert post.asked == ["c", "a", "b", "d"]  # for a while; where it was kept lately comes first
     post.depositor.forget_failures(BOB.sign_id)
     await post.leave()
+    assert post.asked == ["d"]
+
+
+async def test_what_is_held_up_on_the_way_is_left_elsewhere_too() -> None:
+    later = EXPIRES - 5
+    post = Post(a=MailHeldUp(later), b=Unreachable("down"), d=MailHeldUp(later))
+    assert await post.leave() == (RELAYS[2], EXPIRES - 1)
     assert post.asked == ["a", "b", "c"]
+    assert len(set(post.ids)) == 3, "a relay on the way to two of them tells the copies apart"
+    post = Post(**dict.fromkeys("abcde", MailHeldUp(later)))
+    soon = int((post.clock + depositing.HELD_UP) * 1000)
+    assert await post.leave() == (RELAYS[0], soon), "better there than nowhere, and asked again before long"
+    assert post.asked == list("abcde")
+
+
+async def test_a_relay_at_hand_and_one_that_was_good_come_first() -> None:
+    post = Post(e=Unreachable("down"))
+    post.near = "de"
+    assert await post.leave() == (RELAYS[3], EXPIRES - 1)
+    post.near = ""
+    assert await post.leave() == (RELAYS[3], EXPIRES - 1)
+    assert post.asked == ["d"]
+
+
+async def test_the_last_relay_of_a_record_gets_its_turn() -> None:
+    post = Post(**dict.fromkeys("abcd", Unreachable("down")))
+    assert await post.leave() == (RELAYS[4], EXPIRES - 1)
 
 
 async def test_when_nobody_keeps_it_all_reasons_are_told() -> None:
     post = Post(
-        a=MailDeclined("overflow", 7.0), b=MailDeclined("quota", 3.0), c=MailDeclined("denied"), d=Unreachable("down")
-    )
+        a=MailDeclined("overflow", 7.0), b=MailDeclined("quota", 3.0), c=MailDeclined("denied"),
+        d=Unreachable("lost"), e=Unreachable("down"),
+    )  # fmt: skip
     with pytest.raises(NotMailed) as caught:
         await post.leave()
     assert str(caught.value).startswith("a: the relay keeps no more mail: overflow; b: ")
-    assert str(caught.value).endswith("d: down")
+    assert str(caught.value).endswith("e: down")
     assert (caught.value.retry, caught.value.uncertain) == (3.0, False)
 
 
 @pytest.mark.parametrize("error", [MailUncertain("gone"), TimeoutError()])
 async def test_a_relay_that_may_have_it(error: Exception) -> None:
-    post = Post(a=Unreachable("down"), b=error, c=OSError("no"), d=ValueError("no"))
+    post = Post(a=Unreachable("down"), b=error, c=OSError("no"), d=ValueError("no"), e=Unreachable(""))
     with pytest.raises(NotMailed) as caught:
         await post.leave()
     assert caught.value.uncertain
@@ -118,7 +154,7 @@ ODD = [None, "1", True, 0, -5, NOW_MS, NOW_MS - 1, NOW_MS // 1000, float(EXPIRES
 
 @pytest.mark.parametrize("odd", [*ODD, asyncio.CancelledError(), Panic("x")], ids=repr)
 async def test_an_odd_answer_is_a_failure_that_is_told_once(odd: object) -> None:
-    post = Post(**dict.fromkeys("abcd", odd))
+    post = Post(**dict.fromkeys("abcde", odd))
     for _ in range(2):
         with pytest.raises(NotMailed) as caught:
             await post.leave()
@@ -137,7 +173,7 @@ async def test_what_is_kept_is_kept_no_longer_than_was_asked_for() -> None:
     ids=repr,
 )
 async def test_an_odd_retry_is_none(given: Any, taken: float) -> None:
-    post = Post(**dict.fromkeys("abcd", MailDeclined("overflow", given)))
+    post = Post(**dict.fromkeys("abcde", MailDeclined("overflow", given)))
     with pytest.raises(NotMailed) as caught:
         await post.leave()
     assert caught.value.retry == taken
@@ -169,7 +205,7 @@ async def test_what_cannot_be_sealed() -> None:
 
 def test_where_a_sender_is_told() -> None:
     post = Post()
-    assert post.depositor.relays_of_sender(BOB.sign_id) == RELAYS[:4]
+    assert post.depositor.relays_of_sender(BOB.sign_id) == RELAYS
     post.friend = False
     assert post.depositor.relays_of_sender(BOB.sign_id) == RELAYS[:1]
     post.directory.own_record = None
@@ -180,7 +216,8 @@ async def test_what_is_not_kept_is_logged_with_the_reason_on_one_line(caplog: py
     caplog.set_level(logging.DEBUG)
     await Post(a=MailDeclined("quota\nforged"), b=Unreachable("no route")).leave(b"content")
     assert [(record.name, record.levelno) for record in caplog.records] == [("mmplatform.mail", logging.DEBUG)] * 2
+    first, second = (short_id(id_at(b"i" * 16, relay)) for relay in RELAYS[:2])
     assert [record.getMessage() for record in caplog.records] == [
-        f"mail 69696969 for {BOB.sign_id} is not kept: a: the relay keeps no more mail: quota\\nforged",
-        f"mail 69696969 for {BOB.sign_id} is not kept: b: no route",
+        f"mail {first} for {BOB.sign_id} is not kept: a: the relay keeps no more mail: quota\\nforged",
+        f"mail {second} for {BOB.sign_id} is not kept: b: no route",
     ]

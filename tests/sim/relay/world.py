@@ -221,7 +221,7 @@ class FakeFederation(Federation):
         self.relay, self.world, self.room = relay, world, room
         self.links: dict[str, FakeLink] = {}
 
-    def link(self, address: str, place: bytes) -> RelaySession | None:
+    def link(self, address: str, place: bytes, peer: bytes = b"") -> RelaySession | None:
         if address not in self.links:
             to = self.world.by_address.get(address)
             if to is None:
@@ -229,7 +229,7 @@ class FakeFederation(Federation):
             self.links[address] = FakeLink(self.relay, self.world.random.choice(to), self.room)
         return self.links[address]
 
-    def wake(self, address: str) -> None: ...
+    def wake(self, address: str, place: bytes = b"", peer: bytes = b"") -> None: ...
 
 
 class Relay:

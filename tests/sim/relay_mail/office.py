@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any, Final, TypeVar, cast
 
 from mm_relay.federation.links import FederationLinks
+from mm_relay.federation.proven import ProvenAddresses
 from mm_relay.mailboxes.mailroom import Mailroom
 from mm_relay.metrics import Metrics
 from mm_relay.policy import Policy
@@ -105,16 +106,19 @@ class Played:
 
 
 class Woken(Federation):
-    """Federation that only remember who was woken."""
+    """Federation that reaches nobody, and remembers who was woken."""
 
     def __init__(self) -> None:
         self.woken: list[str] = []
 
-    def link(self, address: str, place: bytes) -> RelaySession | None:
+    def link(self, address: str, place: bytes, peer: bytes = b"") -> RelaySession | None:
         return None
 
-    def wake(self, address: str) -> None:
+    def wake(self, address: str, place: bytes = b"", peer: bytes = b"") -> None:
         self.woken.append(address)
+
+    def lost(self, key: bytes) -> bool:
+        return True
 
 
 class Lines:
@@ -127,6 +131,7 @@ class Lines:
         self.cuts: set[frozenset[bytes]] = set()
         self.open: list[Line] = []
         self.dialled: list[str] = []
+        self.skew = 0.0  # seconds that clocks of those who are dialled are ahead
 
     def dial(self, office: "Office") -> Callable[[RelayAddress, ClientOwner], Client]:
         return lambda address, owner: cast(Client, Line(self, office, address, owner))
@@ -148,6 +153,7 @@ class Line:
         self.lines, self.office, self.address, self.owner = lines, office, address, owner
         self.key = relay_key(address.text)
         self.full = False
+        self.skew = lines.skew
         self.up = self._over = False
         self._coming: deque[Callable[[], object]] = deque()
         self._there: Office | None = None
@@ -172,6 +178,9 @@ class Line:
         return True
 
     async def close(self) -> None:
+        self.leave()
+
+    def leave(self) -> None:
         self.lose("closed")
 
     def later(self, what: Callable[[], object]) -> None:
@@ -249,6 +258,8 @@ class Office:
         self.storage = storage or MemoryStorage()
         self.lines = lines
         self.at: float | None = None
+        self.ahead = 0.0  # seconds that its clock is
+        self.proven = ProvenAddresses()
         self.post = Played()
         self.metrics = Metrics()
         self.store: Any = None
@@ -259,7 +270,7 @@ class Office:
             lines.offices[self.key] = self
 
     def now(self) -> float:
-        return self.at if self.at is not None else START + asyncio.get_running_loop().time()
+        return self.at if self.at is not None else START + self.ahead + asyncio.get_running_loop().time()
 
     async def open(self, *, ticking: bool = True) -> "Office":
         self.store = self.store or LocalStore(self.storage, now=self.now)
@@ -274,6 +285,7 @@ class Office:
                 metrics=self.metrics,
                 policy=self.policy,
                 cluster=self.cluster,
+                proven=self.proven,
             )
         self.mailroom = Mailroom(
             self.key,
@@ -287,7 +299,7 @@ class Office:
             shared=self.cluster is not None,
         )
         if self.federation is not None:
-            await self.federation.open(self.post, self.mailroom.left)
+            await self.federation.open(self.post, self.mailroom)
         if ticking:
             await self.mailroom.open()
         return self

@@ -21,7 +21,7 @@ from mm_transports.relay.protocol.items import (
     Stored,
     Taken,
 )
-from mmplatform.errors import MailDeclined, MailUncertain, ProtocolError, Unreachable
+from mmplatform.errors import MailDeclined, MailHeldUp, MailUncertain, ProtocolError, Unreachable
 from mmplatform.identity.keys import sign_id_of
 from mmplatform.plugins.mail_carrier import MailHost
 from mmplatform.text import escaped
@@ -32,6 +32,8 @@ MAX_PENDING_BYTES: Final = 4 * 1024 * 1024  # bytes of deposits that wait for an
 IN_HAND: Final = 4096  # envelopes for us that are not taken yet; a relay that sends more is hostile
 IN_HAND_BYTES: Final = 64 * 1024 * 1024  # bytes of envelopes for us; a relay that sends more is hostile
 REMEMBERED: Final = 4096  # taken envelopes, for when the relay did not hear that they were
+TOLERATED: Final = 60.0  # seconds that the clock of the relay may differ before mail is dated by it
+NEVER: Final = 2**53 - 1  # Unix milliseconds
 STATES: Final = ("delivered", "expired", "refused", "overflow", "unknown")
 
 Print = tuple[bytes, int, int]  # distinguishes envelopes of one number: a relay may have begun anew
@@ -43,7 +45,7 @@ class RelayMailClient:
     def __init__(self, client: Client, host: MailHost) -> None:
         self._client, self._host = client, host
         self._loop = asyncio.get_running_loop()
-        self._deposits: dict[tuple[bytes, bytes], tuple[asyncio.Future[int], int]] = {}
+        self._deposits: dict[tuple[bytes, bytes], tuple[asyncio.Future[int], int, float]] = {}  # with size, since when
         self._deposit_bytes = 0
         self._turns: list[asyncio.Future[None]] = []
         self._in_hand: dict[int, Print] = {}
@@ -58,36 +60,38 @@ class RelayMailClient:
         """Whether no envelope is under way, either way."""
         return not (self._deposits or self._turns or self._in_hand)
 
+    @property
+    def unanswered(self) -> float:
+        """For how many seconds the relay has not answered a deposit."""
+        oldest = next(iter(self._deposits.values()), None)
+        return self._loop.time() - oldest[2] if oldest is not None else 0.0
+
     async def deposit(self, peer: bytes, mail_id: bytes, expires: int, envelope: bytes, via: str) -> int:
         """Leave an envelope for ``peer``; return until when the relay keeps it, in Unix milliseconds.
 
         ``mail_id`` has 16 bytes; ``via`` is the address of the peer's relay when ours is to pass the envelope on.
-        Raises MailDeclined, MailUncertain or Unreachable.
+        ``expires`` is by our clock, which may not be the relay's. Raises MailHeldUp, MailDeclined, MailUncertain or
+        Unreachable.
         """
         limits = self._client.limits
         if limits is not None and 0 < limits.mail < len(envelope):
             raise MailDeclined("too-large")
         while self._client.full or self._crowded(len(envelope)):
             await self._turn()
-        key = (peer, mail_id)
-        if key not in self._deposits:
-            if not self._client.tell(Deposit(peer, mail_id, expires, envelope, via)):
-                raise Unreachable(f"{self._client.address.text}: {self._client.reason}")
-            self._deposits[key] = self._loop.create_future(), len(envelope)
-            self._deposit_bytes += len(envelope)
+        ahead = self._ahead()
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT):
-                return min(expires, await asyncio.shield(self._deposits[key][0]))
-        except TimeoutError:
-            error = MailUncertain(f"{self._client.address.text}: no answer to a deposit")
-            self._settle(key, error)
-            raise error from None
+            return await self._answer(Deposit(peer, mail_id, _dated(expires, ahead), envelope, via), ahead)
+        except MailDeclined as error:
+            if error.reason != "expired" or self._ahead() == ahead:
+                raise
+        ahead = self._ahead()  # known only since the relay has welcomed us
+        return await self._answer(Deposit(peer, mail_id, _dated(expires, ahead), envelope, via), ahead)
 
     def said(self, item: Item) -> bool:
         """Handle an item of the relay; return False when it is not about mail. Raises ProtocolError."""
         match item:
-            case Stored(peer=peer, id=mail_id, expires=expires):
-                self._settle((peer, mail_id), expires)
+            case Stored(peer=peer, id=mail_id, expires=expires, held_up=held_up):
+                self._settle((peer, mail_id), MailHeldUp(expires) if held_up else expires)
             case Declined(peer=peer, id=mail_id, reason=reason, retry=retry):
                 self._settle((peer, mail_id), MailDeclined(escaped(reason), retry / 1000))
             case RoomAgain(peer=peer):
@@ -119,6 +123,28 @@ class RelayMailClient:
 
     # Leaving mail.
 
+    async def _answer(self, deposit: Deposit, ahead: int) -> int:
+        """Say a deposit that is dated ``ahead`` milliseconds later than by our clock; return what is answered."""
+        key = (deposit.peer, deposit.id)
+        if key not in self._deposits:
+            if not self._client.tell(deposit):
+                raise Unreachable(f"{self._client.address.text}: {self._client.reason}")
+            self._deposits[key] = self._loop.create_future(), len(deposit.envelope), self._loop.time()
+            self._deposit_bytes += len(deposit.envelope)
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                return _dated(min(deposit.expires, await asyncio.shield(self._deposits[key][0])), -ahead)
+        except MailHeldUp as error:
+            raise MailHeldUp(_dated(min(deposit.expires, error.until), -ahead)) from None
+        except TimeoutError:
+            unanswered = MailUncertain(f"{self._client.address.text}: no answer to a deposit")
+            self._settle(key, unanswered)
+            raise unanswered from None
+
+    def _ahead(self) -> int:
+        """Milliseconds that the clock of the relay is ahead of ours, when that is more than the way of a message."""
+        return int(self._client.skew * 1000) if abs(self._client.skew) > TOLERATED else 0
+
     def _crowded(self, more: int) -> bool:
         return bool(self._deposits) and (
             len(self._deposits) >= MAX_PENDING_DEPOSITS or self._deposit_bytes + more > MAX_PENDING_BYTES
@@ -134,7 +160,7 @@ class RelayMailClient:
                 self._turns.remove(turn)
 
     def _settle(self, key: tuple[bytes, bytes], result: int | Exception) -> None:
-        answer, size = self._deposits.pop(key, (None, 0))
+        answer, size, _ = self._deposits.pop(key, (None, 0, 0.0))
         if answer is None:
             return
         self._deposit_bytes -= size
@@ -205,3 +231,7 @@ class RelayMailClient:
         if self._noted >= 0:
             self._client.tell(Noted(self._noted))
             self._noted = -1
+
+
+def _dated(expires: int, ahead: int) -> int:
+    return min(max(expires + ahead, 0), NEVER)

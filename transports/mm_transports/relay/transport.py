@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 IDLE: Final = 120.0  # seconds, or a little more, without use after which we leave a relay where we are a guest
 MAX_GUESTS: Final = 64  # relays where we are a guest at the same time
 NO_ROUTE: Final = 300.0  # seconds for which a relay that does not reach another one is not asked again
+MUTE: Final = 4.0  # seconds after which a relay that does not answer a deposit is not asked to pass mail on
 NO_MAIL_ROUTE: Final = ("unreachable", "denied")
 
 
@@ -74,9 +75,7 @@ class Relay(Transport, MailCarrier, Diagnosable):
         except ValueError:
             return False
         known = self._homes.get(relay.key) or self._guests.get(relay.text)
-        if known is not None:
-            return known.client.up
-        return self._through(relay) is not None
+        return known.client.up if known is not None else self._through(relay) is not None
 
     def troubles(self) -> dict[str, str]:
         return {multiplexer.address.text: multiplexer.client.reason for multiplexer in self._homes.values()}
@@ -94,13 +93,25 @@ class Relay(Transport, MailCarrier, Diagnosable):
         relay = parse_relay(address)
         multiplexer, via = self._way(relay, peer, mail=True)
         try:
-            return await multiplexer.deposit(raw_key(peer), mail_id, expires, envelope, via)
+            async with asyncio.timeout(MUTE if via else None):
+                return await multiplexer.deposit(raw_key(peer), mail_id, expires, envelope, via)
+        except TimeoutError:
+            pass  # the home relay hangs
         except MailDeclined as error:
             if not via or error.reason not in NO_MAIL_ROUTE:
                 raise
-        self.no_route(multiplexer, via, mail=True)
+            self.no_route(multiplexer, via, mail=True)
         multiplexer, via = self._way(relay, peer, mail=True)
         return await multiplexer.deposit(raw_key(peer), mail_id, expires, envelope, via)
+
+    def at_hand(self, address: str) -> bool:
+        """Whether we are signed in at the relay of ``address``."""
+        try:
+            relay = parse_relay(address)
+        except ValueError:
+            return False
+        known = self._homes.get(relay.key) or self._guests.get(relay.text)
+        return known is not None and known.client.up
 
     async def close(self) -> None:
         """Stop listening; a connection to a relay ends with the last link over it."""
@@ -146,6 +157,8 @@ class Relay(Transport, MailCarrier, Diagnosable):
         """Return a home relay that may reach ``relay`` for us, or None."""
         now = asyncio.get_running_loop().time()
         for home in self._homes.values():
+            if mail and home.mail_client.unanswered >= MUTE:
+                continue
             if home.client.up and self._no_routes.get((home.address.key, relay.text, mail), 0.0) < now:
                 return home
         return None

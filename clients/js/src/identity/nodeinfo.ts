@@ -21,7 +21,7 @@ import {
 
 export const MAX_RECORD = 8 * 1024;
 const LABEL = "mm/1 nodeinfo";
-const MAX_ADDRESSES = 16;
+export const MAX_ADDRESSES = 16; // of one record, for all who read one: each of them gets its turn
 const MAX_ADDRESS = 256;
 const REMEMBERED = 1024;
 

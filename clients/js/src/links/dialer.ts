@@ -2,12 +2,13 @@
 
 import { asError, Unreachable } from "../errors.js";
 import type { SignId } from "../identity/keys.js";
+import { MAX_ADDRESSES } from "../identity/nodeinfo.js";
 import { dialable, type Transport } from "../plugins/transport.js";
 import type { LinkFactory, LinkWatch } from "./factory.js";
 import type { Link } from "./link.js";
 
-const STAGGER = 250; // milliseconds between two attempts (the same as RFC 8305 recommends)
-const MAX_ADDRESSES = 8; // of one peer are tried
+const STAGGER = 250; // milliseconds between two attempts, at most (the same as RFC 8305 recommends)
+const SPREAD = 1_500; // milliseconds within which every attempt has started: the only address that lives may be the last
 
 export class Dialer {
   constructor(
@@ -18,13 +19,14 @@ export class Dialer {
   /** A link to `peer` over the first of the addresses that answers. Throws Unreachable with what each of them said. */
   async dial(peer: SignId, addresses: readonly string[]): Promise<Link> {
     const ways = dialable(addresses.slice(0, MAX_ADDRESSES), this.transports);
+    const stagger = Math.min(STAGGER, SPREAD / Math.max(ways.length - 1, 1));
     if (!ways.length)
       throw new Unreachable(
         `no address of the peer can be dialled from here (it gave: ${addresses.join(", ") || "none"})`,
       );
     const race = new Race();
     const attempts = ways.map(async ({ address, transport }, index) => {
-      await new Promise((resolve) => setTimeout(resolve, index * STAGGER));
+      await new Promise((resolve) => setTimeout(resolve, index * stagger));
       if (race.won) throw new Unreachable("not needed");
       return this.factory.open(peer, address, transport, race);
     });

@@ -4,6 +4,7 @@ import { EMPTY, random } from "../bytes.js";
 import { type Ack, type Batch, encodePacket, type Frame } from "../delivery/wire.js";
 import type { Directory } from "../directory/directory.js";
 import type { OwnRecord } from "../directory/ownrecord.js";
+import { MailHeldUp } from "../errors.js";
 import { digest, type Identity, type SignId } from "../identity/keys.js";
 import { carriesMail, type Mail, type MailCarrier } from "../plugins/mailcarrier.js";
 import { type Dialable, dialable, type Transport } from "../plugins/transport.js";
@@ -11,9 +12,11 @@ import { seal } from "../session/envelope.js";
 
 export const LONGEST_WAIT = 14 * 24 * 3_600_000; // milliseconds that mail may wait
 const CLOCK_MARGIN = 60_000; // milliseconds that our clock may be ahead of a relay's
+const AVOID = 60_000; // milliseconds in which a relay that failed is tried after the others
 
 export class Depositor {
   private readonly carriers: (Transport & MailCarrier)[];
+  private readonly avoided = new Map<string, number>(); // addresses of relays that failed, and until when
   private readonly refused = new Set<SignId>(); // to whom mail to the mail key we know was refused
 
   constructor(
@@ -54,23 +57,35 @@ export class Depositor {
 
   private async deposit(peer: SignId, mail: Mail): Promise<void> {
     let reason: unknown;
+    let heldUp = false;
     for (const { address, transport } of this.relaysOf(peer)) {
       try {
-        await transport.deposit(address, peer, mail);
+        await transport.deposit(address, peer, { ...mail, id: idAt(mail.id, address) });
+        this.avoided.delete(address);
         return;
       } catch (error) {
         reason = error;
+        heldUp ||= error instanceof MailHeldUp; // better there than nowhere
+        this.avoided.set(address, performance.now() + AVOID);
       }
     }
-    if (reason) throw reason;
+    if (reason && !heldUp) throw reason;
   }
 
   private relaysOf(peer: SignId): Dialable<Transport & MailCarrier>[] {
-    return dialable(this.directory.find(peer)?.addresses ?? [], this.carriers);
+    const now = performance.now();
+    for (const [address, until] of this.avoided) if (until <= now) this.avoided.delete(address);
+    const failed = ({ address }: { address: string }): number => this.avoided.get(address) ?? 0;
+    return dialable(this.directory.find(peer)?.addresses ?? [], this.carriers).sort((a, b) => failed(a) - failed(b));
   }
 
   /** The same for the same content, and a secret of ours: nobody can tell the content by it. */
   private idOf(frame: Frame): Uint8Array {
     return digest("mm/1 mail id", this.identity.boxSecret, encodePacket(frame)).slice(0, 16);
   }
+}
+
+/** The id of an envelope at one relay: copies for several relays may wait at one on the way. */
+function idAt(id: Uint8Array, address: string): Uint8Array {
+  return digest("mm/1 mail at", id, new TextEncoder().encode(address)).slice(0, 16);
 }

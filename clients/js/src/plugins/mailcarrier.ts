@@ -12,7 +12,7 @@ export interface Mail {
 export interface MailCarrier {
   /**
    * Leave an envelope for `peer` at the relay at `address`; resolves once it is on the relay's disk. The same `id` twice
-   * is kept once. Throws Unreachable, or MailDeclined.
+   * is kept once. Throws Unreachable, MailDeclined, or MailHeldUp when it is on the disk of a relay between only.
    */
   deposit(address: string, peer: SignId, mail: Mail): Promise<void>;
 }

@@ -144,11 +144,15 @@ class Deposit(Struct, array_like=True, tag=10, gc=False):
 
 
 class Stored(Struct, array_like=True, tag=11, gc=False):
-    """Answers a Deposit: the envelope is on disk, and is kept until ``expires``, as the relay allows."""
+    """Answers a Deposit: the envelope is on disk, and is kept until ``expires``, as the relay allows.
+
+    ``held_up``: on the disk of this relay alone, as the one in ``via`` cannot be reached now, or has no room.
+    """
 
     peer: Key
     id: Id
     expires: Integer
+    held_up: bool = False
 
 
 class Declined(Struct, array_like=True, tag=12, gc=False):

@@ -1,7 +1,7 @@
 /** The mail of a node at one relay: what it leaves there for others, and what waits there for it. */
 
 import { hex } from "../../bytes.js";
-import { MailDeclined, Unreachable } from "../../errors.js";
+import { MailDeclined, MailHeldUp, Unreachable } from "../../errors.js";
 import { signIdOf } from "../../identity/keys.js";
 import type { Mail, MailHost } from "../../plugins/mailcarrier.js";
 import type { Item } from "./protocol/items.js";
@@ -27,7 +27,7 @@ export class RelayMailClient {
     return !this.deposits.size;
   }
 
-  /** Resolves once the relay keeps it. */
+  /** Resolves once the relay keeps it, and the one at `via` has it. Throws MailHeldUp when that one cannot be reached. */
   deposit(peer: Uint8Array, { id, expires, envelope }: Mail, via: string): Promise<void> {
     const name = nameOf(peer, id);
     const known = this.deposits.get(name);
@@ -46,7 +46,10 @@ export class RelayMailClient {
   said(item: Item): boolean {
     switch (item.type) {
       case "stored":
-        this.settle(nameOf(item.peer, item.id));
+        this.settle(
+          nameOf(item.peer, item.id),
+          item.heldUp ? new MailHeldUp("kept by our relay, which cannot reach that one now") : undefined,
+        );
         return true;
       case "declined":
         this.settle(nameOf(item.peer, item.id), new MailDeclined(item.reason));

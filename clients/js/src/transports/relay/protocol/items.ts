@@ -29,7 +29,7 @@ export type Item =
   | { type: "resume"; peer: Uint8Array }
   | { type: "present"; peer: Uint8Array }
   | { type: "deposit"; peer: Uint8Array; id: Uint8Array; expires: number; envelope: Uint8Array; via: string }
-  | { type: "stored"; peer: Uint8Array; id: Uint8Array; expires: number }
+  | { type: "stored"; peer: Uint8Array; id: Uint8Array; expires: number; heldUp: boolean }
   | { type: "declined"; peer: Uint8Array; id: Uint8Array; reason: string; retry: number }
   | { type: "roomAgain"; peer: Uint8Array }
   | { type: "ended"; number: number; peer: Uint8Array; id: Uint8Array; state: string }
@@ -59,7 +59,7 @@ export const LAYOUTS: readonly (readonly [type: Item["type"], ...fields: Field[]
   ["resume", ["peer", "key"]],
   ["present", ["peer", "key"]],
   ["deposit", ["peer", "key"], ["id", "id"], ["expires", "uint"], ["envelope", "envelope"], ["via", "address", ""]],
-  ["stored", ["peer", "key"], ["id", "id"], ["expires", "uint"]],
+  ["stored", ["peer", "key"], ["id", "id"], ["expires", "uint"], ["heldUp", "boolean", false]],
   ["declined", ["peer", "key"], ["id", "id"], ["reason", "reason"], ["retry", "uint", 0]],
   ["roomAgain", ["peer", "key"]],
   ["ended", ["number", "uint"], ["peer", "key"], ["id", "id"], ["state", "reason"]],
