@@ -11,6 +11,8 @@ from typing import Any, Final
 import click
 
 from mmplatform.cli import logs
+from mmplatform.contacts import check_form
+from mmplatform.errors import InvalidName
 
 OK: Final = 0
 FAILED: Final = 1
@@ -119,6 +121,16 @@ class Group(click.Group):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.params += common_options()
+
+
+def named(context: click.Context, parameter: click.Parameter, name: str) -> str:
+    """Return a name that a peer can have, or "", for options and arguments. Raises BadParameter."""
+    try:
+        if name:
+            check_form(name)
+    except InvalidName as error:
+        raise click.BadParameter(str(error)) from None
+    return name
 
 
 def execute(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
