@@ -1,6 +1,7 @@
 """The group ``mm``: its commands in the order one needs them, those of plugins behind, and how a command fails."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -83,8 +84,10 @@ def run(arguments: list[str] | None = None) -> int:
         result = mm.main(arguments, prog_name="mm", standalone_mode=False)
         sys.stdout.flush()
         return result if type(result) is int else OK
-    except Interrupted:
-        return FAILED
+    except Interrupted as interrupted:
+        return interrupted.code
+    except click.Abort:  # Ctrl-C before a command began
+        return 128 + signal.SIGINT
     except BrokenPipeError:
         _forget_stdout()
         return OK
@@ -106,8 +109,6 @@ def _explained(error: Exception) -> tuple[int, str, str]:
         return USAGE, f"{error.format_message().rstrip('.')}; see {command} --help", "UsageError"
     if isinstance(error, click.ClickException):
         return FAILED, error.format_message(), "Failure"
-    if isinstance(error, click.Abort):
-        return FAILED, "interrupted", "Interrupted"
     if isinstance(error, MMError):
         return FAILED, str(error), type(error).__name__
     if isinstance(error, OSError):

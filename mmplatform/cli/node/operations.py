@@ -174,9 +174,10 @@ async def ping(context: Context, served: Served, peer: str, timeout: float) -> f
     return await sending.ping(context.platform, peer, timeout)
 
 
-async def listen(context: Context, served: Served, pattern: str) -> None:
-    """Batches of [topic, sender, name, payload]; the command sends back how many more it has written."""
-    await context.subscriptions.read(pattern, served)
+async def listen(context: Context, served: Served, pattern: str, answers: bool = False) -> None:
+    """Batches of [topic, sender, name, payload, about]; the command sends back how many more it has written, and a
+    reply to each that is a request: {value} or {error}, None for others."""
+    await context.subscriptions.read(pattern, served, answers)
 
 
 async def waiting(context: Context, served: Served, peer: str | None, limit: int | None) -> int:
@@ -247,6 +248,18 @@ async def cancel(context: Context, served: Served, id: str) -> dict[str, Any]:  
         raise LocalError(f"{id!r} is not the id of a message; mm outbox lists them") from None
 
 
+async def cancel_all(context: Context, served: Served, peer: str | None) -> dict[str, int]:
+    """Take back all that waits, for one peer or for everybody: how many messages, and how many are on their way."""
+    platform = context.platform
+    outbox, internal = platform.parts.outbox, platform.parts.dispatcher.internal
+    found = {"cancelled": 0, "left": 0}
+    async for message in inspection.queued(outbox, sending.resolve(platform, peer) if peer is not None else None):
+        if message.protocol not in internal:
+            found["cancelled" if await inspection.cancel(outbox, message.id) else "left"] += 1
+    await platform.storage.write([])
+    return found
+
+
 async def diagnose(context: Context, served: Served, peer: str | None, servers: list[str]) -> list[list[str]]:
     """What is wrong with this node, and with the way to a peer; see mmplatform/diagnosis."""
     from mmplatform.diagnosis import examine  # used by mm doctor only
@@ -285,6 +298,6 @@ OPERATIONS: Final[dict[str, Operation]] = stored.OPERATIONS | {
     operation.__name__: operation
     for operation in (
         identity, add, accept, rename, move, remove, unblock, peers, services, relays, send, lines, resolve, request,
-        ping, listen, waiting, cancel, diagnose, cut, give_way,
+        ping, listen, waiting, cancel, cancel_all, diagnose, cut, give_way,
     )
 }  # fmt: skip

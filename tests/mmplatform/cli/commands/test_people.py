@@ -73,3 +73,13 @@ def test_the_open_link_of_a_stolen_device_is_closed_at_once(pair: tuple[Node, No
         return all(peer["scope"] == "public" for peer in found)
 
     wait_until(is_gone)
+
+
+def test_all_that_waits_is_taken_back(here: Here, bob: str) -> None:
+    for topic in ("chat", "other"):
+        here("send", "bob", topic, "hello", "--no-wait")
+    assert here("outbox", "cancel", "--peer", "bob")[1] == "cancelled 2 messages\n"
+    here("send", "bob", "chat", "hello", "--no-wait")
+    assert json.loads(here("outbox", "cancel", "--all", "--json")[1]) == {"cancelled": 1, "left": 0}
+    assert here("outbox", "cancel", "--all", "--peer", "bob")[0] == USAGE
+    assert here("outbox", "cancel")[0] == USAGE
