@@ -5,13 +5,15 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from mmplatform.codec import Decoder, encode
-from mmplatform.errors import CodecError, InvalidKey, StorageCorrupt
-from mmplatform.identity.circles import Circle, Circles, Scope
+from mmplatform.errors import CodecError, InvalidKey, InvalidName, StorageCorrupt
+from mmplatform.identity.circles import Circle, Circles, Scope, ScopeChanged
 from mmplatform.identity.keys import SignId, parse_sign_id
 from mmplatform.messaging.bus import Bus
 from mmplatform.storage.contract import Storage
 
 MAX_CIRCLE_BYTES: Final = 16 * 1024 * 1024
+LONGEST_NAME: Final = 64  # characters
+RESERVED: Final = frozenset({"local", "self", "friends", "devices", "public"})  # names that mean something already
 
 _members: Decoder[list[str]] = Decoder(list[str], MAX_CIRCLE_BYTES)
 
@@ -19,8 +21,8 @@ _members: Decoder[list[str]] = Decoder(list[str], MAX_CIRCLE_BYTES)
 class Contacts:
     """The people and machines that a node knows.
 
-    ``friends`` and ``devices`` are circles: a change to them is saved. The directory saves names, beside the records of
-    the peers that have them.
+    ``friends`` and ``devices`` are circles, and so is ``blocked``, with whom there is no link and no mail: a change to
+    them is saved. The directory saves names, beside the records of the peers that have them.
 
     Args:
         storage: keeps the members of the circles.
@@ -41,6 +43,7 @@ class Contacts:
     ) -> None:
         self.friends = friends if isinstance(friends, Circle) else Circle("friends", friends)
         self.devices = devices if isinstance(devices, Circle) else Circle("devices", devices)
+        self.blocked = Circle("blocked")
         self._circles = Circles(self.devices, self.friends, own)
         self._storage, self._failed = storage, failed
         self._peers: dict[str, SignId] = {}  # by name
@@ -49,7 +52,7 @@ class Contacts:
 
     async def open(self) -> None:
         """Add the members that were saved, and save changes from now on. Raises StorageCorrupt."""
-        for circle in (self.friends, self.devices):
+        for circle in (self.friends, self.devices, self.blocked):
             saved = await self._storage.get(_row(circle))
             try:
                 circle.add(*_members.decode(saved) if saved is not None else ())
@@ -72,6 +75,10 @@ class Contacts:
     def scope(self, peer: str) -> Scope:
         """Return what ``peer``, a signId, is to us: "self" (this node or a device), "friends" or "public"."""
         return self._circles.scope(peer)
+
+    def watch_scopes(self, changed: ScopeChanged) -> None:
+        """Call ``changed(peer, before, now)`` for each peer whose scope is another one from now on."""
+        self._circles.watch(changed)
 
     def known(self, peer: str) -> bool:
         """Whether ``peer`` is a friend, a device, or somebody with a name here."""
@@ -102,14 +109,18 @@ class Contacts:
             names = ", ".join(sorted(self._peers)) or "nobody has a name yet"
             raise InvalidKey(f"{text!r} is neither a signId nor the name of a peer here ({names})") from None
 
+    def check_name(self, peer: SignId, name: str) -> None:
+        """Raise InvalidName unless ``peer`` may be called by ``name``: nobody else is, and it means nothing else."""
+        check_form(name)
+        other = self._peers.get(name, peer)
+        if other != peer:
+            raise InvalidName(f"{name!r} is the name of {other}; rename that peer first, or choose another name")
+
     def take_up_name(self, peer: SignId, name: str) -> None:
-        """Call ``peer`` by ``name`` from now on; a name that another peer had moves. "" takes it away.
+        """Call ``peer`` by ``name`` from now on; "" takes its name away.
 
         For the directory, which saves names: :meth:`Directory.set_name` is for everybody else.
         """
-        before = self._peers.pop(name, None)
-        if before is not None:
-            del self._names[before]
         old = self._names.pop(peer, None)
         if old is not None:
             self._peers.pop(old, None)
@@ -127,6 +138,25 @@ class Contacts:
         error = None if done.cancelled() else done.exception()
         if isinstance(error, Exception):
             self._failed(error)
+
+
+def check_form(name: str) -> None:
+    """Raise InvalidName unless ``name`` can be that of a peer at all."""
+    if name in RESERVED:
+        raise InvalidName(f"{name!r} is no name for a peer: it means something already; choose another one")
+    plain = name.isprintable() and name.strip() == name and not name.startswith(("-", "@"))
+    if not plain or not 0 < len(name) <= LONGEST_NAME or _is_sign_id(name):
+        raise InvalidName(
+            f"{name!r}: a name is 1 to {LONGEST_NAME} printable characters, begins with neither - nor @, is no signId"
+        )
+
+
+def _is_sign_id(text: str) -> bool:
+    try:
+        parse_sign_id(text)
+    except InvalidKey:
+        return False
+    return True
 
 
 def _row(circle: Circle) -> bytes:

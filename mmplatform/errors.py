@@ -6,7 +6,8 @@
     ├── LocalError                 something here is wrong: the caller, the disk, the configuration
     │   ├── InvalidTopic           a topic or pattern is malformed
     │   ├── ControlTopic           a control topic was addressed to a remote peer
-    │   ├── InvalidKey             not a signId
+    │   ├── InvalidKey             not a signId, nor the name of a peer
+    │   ├── InvalidName            not a name that the peer can have here
     │   ├── InvalidPayload         not encodable, or larger than 64 MiB
     │   │   └── CodecError         bytes that do not decode
     │   ├── NotRunning             the platform (or the link) is not started, or is stopping
@@ -57,6 +58,10 @@ class ControlTopic(LocalError):
 
 class InvalidKey(LocalError, ValueError):
     """The text is not the canonical base64 of an Ed25519 public key."""
+
+
+class InvalidName(LocalError, ValueError):
+    """A peer cannot have this name here: another one has it, or it means something else."""
 
 
 class InvalidPayload(LocalError, ValueError):

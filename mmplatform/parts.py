@@ -22,7 +22,7 @@ from mmplatform.durable.kept import Kept
 from mmplatform.durable.outbox import Outbox
 from mmplatform.errors import LocalError
 from mmplatform.events import Events
-from mmplatform.identity.circles import Circle
+from mmplatform.identity.circles import RANKS, Circle, Scope
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.identity.mailkeys import MailKeys
 from mmplatform.links.dialer import Dialer
@@ -53,6 +53,8 @@ from mmplatform.storage.folder import DataFolder
 from mmplatform.text import escaped
 from mmplatform.transport_host import NodeTransportHost
 
+REMOVED: Final = "removed"  # why links are closed to somebody who is less to us from now on
+BLOCKED: Final = "blocked"
 DIALLED_TOGETHER: Final = 50  # peers that are begun to be dialled in one turn of the loop
 
 log = logging.getLogger("mmplatform")
@@ -155,6 +157,8 @@ class Parts:
         events.add("connection", self.friend_requests.ask)
         for friends_or_devices in (self.contacts.friends, self.contacts.devices):
             friends_or_devices.watch(self._heard)
+        self.contacts.watch_scopes(self._rescoped)
+        self.contacts.blocked.watch(self._block)
 
     def _connect_plugins(self) -> None:
         """Give transports, carriers and services their host, and signals of transports a protocol."""
@@ -289,6 +293,18 @@ class Parts:
         self.reception.subscribed()
         self.redelivery.look()
 
+    def _rescoped(self, peer: SignId, before: Scope, now: Scope) -> None:
+        """Nothing of a peer that is less to us from now on reaches handlers as that of what it was."""
+        if RANKS[now] > RANKS[before]:
+            self.peers.rescope(peer, now, REMOVED)
+            self.dispatcher.refuse(peer, now)
+
+    def _block(self) -> None:
+        for peer in self.contacts.blocked:
+            if peer in self.peers.by_id:
+                self.peers.rescope(peer, "public", BLOCKED)
+                self.dispatcher.refuse(peer, BLOCKED)
+
     def _set_running(self, running: bool) -> None:
         self.upstream.running = self.peers.running = running
         if not running:
@@ -310,6 +326,8 @@ class Parts:
             asyncio.get_running_loop().call_soon(self._dial_next, peers)
 
     def _dial(self, peer: SignId) -> None:
+        if peer in self.contacts.blocked:
+            return
         if self.directory.known(peer) is None and not self.outbox.waits(peer):
             return
         if self.listener.moved and (peer in self.contacts.friends or peer in self.contacts.devices):

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, overload
 
 from mmplatform import assembly
 from mmplatform.directory.directory import TICKET
@@ -14,7 +14,7 @@ from mmplatform.durable.inbox import InboxLimits
 from mmplatform.durable.inbox_contents import InboxContents
 from mmplatform.errors import LocalError, NotRunning, RemoteError, Unreachable
 from mmplatform.identity.circles import Circle, Scope
-from mmplatform.identity.keys import Identity, SignId, parse_sign_id
+from mmplatform.identity.keys import Identity, SignId
 from mmplatform.identity.ticket import PREFIX, parse_ticket, ticket
 from mmplatform.lifecycle import Lifecycle
 from mmplatform.message import DEFAULT_EXPIRY, Delivery, Priority
@@ -22,6 +22,7 @@ from mmplatform.messaging.api import LOCAL
 from mmplatform.parts import Parts
 from mmplatform.peers.reception import SETUP_TIME
 from mmplatform.peers.status import PeerStatus
+from mmplatform.people import People
 from mmplatform.plugins import topics
 from mmplatform.plugins.mail_carrier import MailCarrier
 from mmplatform.plugins.service import Service
@@ -89,7 +90,7 @@ class Platform:
             self.folder, self.storage, self.identity, friends, devices, plugins, now, hold,
             inbox or InboxLimits(),
         )  # fmt: skip
-        self.contacts, self.directory, self.upstream = parts.contacts, parts.directory, parts.upstream
+        self.contacts, self.directory, self.upstream = People(parts), parts.directory, parts.upstream
         self.messaging, self.torrenting = parts.messaging, parts.torrenting
         self.inbox, self.kept = InboxContents(parts.inbox), parts.kept
         self._lifecycle = Lifecycle(parts, setup_time)
@@ -228,7 +229,7 @@ class Platform:
         """Send bytes of any protocol; ``messaging.send`` is the form for values.
 
         Args:
-            destination: a signId, or "local" for the subscribers of this process.
+            destination: the signId or the name of a peer, or "local" for the subscribers of this process.
             topic: printable segments joined by dots, at most 255 bytes.
             payload: at most 64 MiB; MessagePack when the protocol is "ms".
             protocol: the name under which the peer has a handler attached.
@@ -250,7 +251,7 @@ class Platform:
         Raises TimeoutError after ``timeout`` seconds, and NotRunning when the platform stops; no message is lost then.
         """
         async with asyncio.timeout(timeout):
-            await self.parts.outbox.empty(peer)
+            await self.parts.outbox.empty(None if peer is None else self.peer(peer))
 
     async def delivery(self, delivery_id: str) -> str:
         """Return the state of a message by the id of its Delivery, also after a restart.
@@ -262,7 +263,9 @@ class Platform:
 
     # Peers.
 
-    async def add(self, ticket_or_key: str, *, name: str = "", circle: str | None = None) -> SignId:
+    async def add(
+        self, ticket_or_key: str, *, name: str = "", circle: Literal["friends", "devices"] | None = None
+    ) -> SignId:
         """Get to know a peer; what is known is saved when this returns.
 
         Whoever's ticket is added, or who has a name or a circle here, is dialled wherever it says, in this network,
@@ -273,47 +276,60 @@ class Platform:
             name: what to call the peer here; "" leaves its name as it is.
             circle: "friends" or "devices", to make the peer one of them.
 
-        Returns the signId of the peer. Raises TicketError, InvalidKey or StorageError.
+        Returns the signId of the peer. Raises TicketError, InvalidKey, InvalidName, LocalError for our own ticket, or
+        StorageError; but for the last nothing has changed then.
 
         """
-        if ticket_or_key.strip().lower().startswith(PREFIX):
-            info = parse_ticket(ticket_or_key, self.parts.now())
+        text = ticket_or_key.strip()
+        info = parse_ticket(text, self.parts.now()) if text.lower().startswith(PREFIX) else None
+        peer = info.sign_id if info is not None else self.peer(text)
+        if peer == self.sign_id:
+            raise LocalError("this is the ticket of this node itself; add it on the other one")
+        if name:
+            self.contacts.check_name(peer, name)
+        if info is not None:
             self.directory.put(info, TICKET)
             self.parts.tell(topics.NODE_INFO_BOOTSTRAP, info.payload() | {"foundBy": TICKET})
-            peer = info.sign_id
-        else:
-            peer = self.contacts.resolve(ticket_or_key.strip())
         if name:
             await self.directory.set_name(peer, name)
         if circle is not None:
-            {"friends": self.contacts.friends, "devices": self.contacts.devices}[circle].add(peer)
+            await self.contacts.move(peer, circle)
         await self.storage.write([])  # saved with all that was written before it
         return peer
+
+    def peer(self, name_or_key: str) -> SignId:
+        """Return the signId of the peer with this name here, or of this signId. Raises InvalidKey.
+
+        Names may be given wherever a destination is taken; this saves the look-up for each message.
+        """
+        return self.contacts.resolve(name_or_key)
 
     def peers(self) -> list[PeerStatus]:
         """Return the status of every peer that is known or connected."""
         return self.parts.peers.statuses()
 
     async def connect(self, peer: str, timeout: float = 10.0) -> None:
-        """Dial ``peer``, a signId, unless a link is up. Raises Unreachable after ``timeout`` seconds."""
+        """Dial ``peer``, a name or a signId, unless a link is up. Raises Unreachable after ``timeout`` seconds."""
         self.upstream.check_running()
-        await self.parts.peers.peer(parse_sign_id(peer)).connect(timeout)
+        await self.parts.peers.peer(self.parts.peers.destination(peer)).connect(timeout)
 
     async def disconnect(self, peer: str) -> None:
         """Close the links to ``peer``; the next message dials again."""
-        if peer in self.parts.peers.by_id:
-            self.parts.peers.by_id[peer].disconnect("closed")
+        there = self.parts.peers.by_id.get(self.peer(peer))
+        if there is not None:
+            there.disconnect("closed")
 
     async def ping(self, peer: str, timeout: float = 10.0) -> float:
-        """Measure the round trip to ``peer``, a signId, through the session, dialling when there is no link.
+        """Measure the round trip to ``peer``, a name or a signId, through the session, dialling when there is no link.
 
         Returns seconds. Raises Unreachable after ``timeout`` seconds, InvalidKey or NotRunning.
         """
         self.upstream.check_running()
+        there = self.parts.peers.peer(self.parts.peers.destination(peer))
         try:
             async with asyncio.timeout(timeout):
                 while True:
-                    link = await self.parts.peers.peer(parse_sign_id(peer)).connect(timeout)
+                    link = await there.connect(timeout)
                     try:
                         return await link.ping()
                     except RemoteError:

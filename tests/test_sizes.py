@@ -12,7 +12,7 @@ LONGEST_FILE = 450  # lines
 LONGEST_FUNCTION = 60
 MEDIAN_FILE = 150
 LONGEST_PLATFORM = 350
-PLATFORM_MEMBERS = 32  # public ones
+PLATFORM_MEMBERS = 33  # public ones
 
 
 def files() -> Iterator[Path]:

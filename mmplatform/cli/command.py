@@ -11,6 +11,8 @@ from typing import Any, Final
 import click
 
 from mmplatform.cli import logs
+from mmplatform.contacts import check_form
+from mmplatform.errors import InvalidName
 
 OK: Final = 0
 FAILED: Final = 1
@@ -23,7 +25,16 @@ class Failure(click.ClickException):
 
 
 class Interrupted(Exception):
-    """Ctrl-C, or SIGTERM."""
+    """Ctrl-C, or SIGTERM.
+
+    ``code`` is the exit code of a command that is not done then, ``ended`` that of one that runs until it is ended:
+    only whoever sends SIGTERM, as systemd, takes that for the usual end.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.code = 128 + number
+        self.ended = OK if number == signal.SIGTERM else self.code
 
 
 @dataclass
@@ -121,6 +132,16 @@ class Group(click.Group):
         self.params += common_options()
 
 
+def named(context: click.Context, parameter: click.Parameter, name: str) -> str:
+    """Return a name that a peer can have, or "", for options and arguments. Raises BadParameter."""
+    try:
+        if name:
+            check_form(name)
+    except InvalidName as error:
+        raise click.BadParameter(str(error)) from None
+    return name
+
+
 def execute(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     """Run a command's coroutine; SIGINT and SIGTERM cancel it, a second one ends the process at once."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -135,20 +156,19 @@ def execute(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 async def _interruptible(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     loop = asyncio.get_running_loop()
     task = loop.create_task(main())
-    interrupted = False
+    heard: list[int] = []
 
-    def interrupt() -> None:
-        nonlocal interrupted
-        if interrupted:
-            os._exit(128 + signal.SIGINT)  # what was accepted is on disk
-        interrupted = True
+    def interrupt(number: int) -> None:
+        if heard:
+            os._exit(128 + number)  # what was accepted is on disk
+        heard.append(number)
         task.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupt)
+        loop.add_signal_handler(number, interrupt, number)
     await asyncio.wait([task])
     if task.cancelled():
-        raise Interrupted
+        raise Interrupted(heard[0] if heard else signal.SIGINT)
     return task.result()
 
 

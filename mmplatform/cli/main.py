@@ -1,6 +1,7 @@
 """The group ``mm``: its commands in the order one needs them, those of plugins behind, and how a command fails."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -18,13 +19,14 @@ from mmplatform.cli.commands.inbox import inbox
 from mmplatform.cli.commands.messages import ping, request, send
 from mmplatform.cli.commands.on import listen
 from mmplatform.cli.commands.outbox import delivery, outbox
+from mmplatform.cli.commands.people import block, move, remove, rename, unblock
 from mmplatform.cli.commands.run import run_node
 from mmplatform.cli.output import debugging, emit, note, note_trace
 from mmplatform.errors import MMError
 
 COMMANDS: Final = (
-    identity, add, peers, accept, run_node, send, listen, request, ping, inbox, outbox, delivery, doctor, demo, receive,
-    completion,
+    identity, add, peers, accept, rename, move, remove, block, unblock, run_node, send, listen, request, ping, inbox,
+    outbox, delivery, doctor, demo, receive, completion,
 )  # fmt: skip
 
 
@@ -82,8 +84,10 @@ def run(arguments: list[str] | None = None) -> int:
         result = mm.main(arguments, prog_name="mm", standalone_mode=False)
         sys.stdout.flush()
         return result if type(result) is int else OK
-    except Interrupted:
-        return FAILED
+    except Interrupted as interrupted:
+        return interrupted.code
+    except click.Abort:  # Ctrl-C before a command began
+        return 128 + signal.SIGINT
     except BrokenPipeError:
         _forget_stdout()
         return OK
@@ -105,8 +109,6 @@ def _explained(error: Exception) -> tuple[int, str, str]:
         return USAGE, f"{error.format_message().rstrip('.')}; see {command} --help", "UsageError"
     if isinstance(error, click.ClickException):
         return FAILED, error.format_message(), "Failure"
-    if isinstance(error, click.Abort):
-        return FAILED, "interrupted", "Interrupted"
     if isinstance(error, MMError):
         return FAILED, str(error), type(error).__name__
     if isinstance(error, OSError):

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from math import isfinite
 from typing import Any, Final
 
 import click
@@ -32,11 +33,17 @@ def jsonable(value: Any) -> Any:
 
 
 def to_json(value: Any) -> str:
-    """One line, and the characters that steer a terminal as JSON escapes them."""
+    """One line, and the characters that steer a terminal as JSON escapes them.
+
+    JSON has no NaN and no infinity, which become null, with a note, and no keys but texts.
+    """
     try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=jsonable)
-    except TypeError:  # a key of a dictionary that JSON does not have
-        text = json.dumps(_keys_as_text(value), ensure_ascii=False, separators=(",", ":"), default=jsonable)
+        text = _dumped(value)
+    except TypeError:  # a key
+        return to_json(_with_text_keys(value))
+    except ValueError:
+        note("a number that is not finite is shown as null: JSON has no form for it", once=True)
+        text = _dumped(_finite(value))
     return printable_json(text)
 
 
@@ -126,9 +133,21 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}" if number != 1 else f"1 {what.removesuffix('s')}"
 
 
-def _keys_as_text(value: Any) -> Any:
+def _dumped(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=jsonable)
+
+
+def _with_text_keys(value: Any) -> Any:
     if isinstance(value, dict):
         return {
-            key if isinstance(key, str) else payload_text(key): _keys_as_text(inner) for key, inner in value.items()
+            key if isinstance(key, str) else payload_text(key): _with_text_keys(inner) for key, inner in value.items()
         }
-    return [_keys_as_text(inner) for inner in value] if isinstance(value, list | tuple) else value
+    return [_with_text_keys(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value

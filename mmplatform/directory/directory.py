@@ -181,15 +181,22 @@ class Directory:
         return True
 
     async def set_name(self, peer: SignId, name: str) -> None:
-        """Call ``peer`` by ``name`` from now on, also after restarts; a name that another peer had moves."""
-        before = self._contacts.named(name)
+        """Call ``peer`` by ``name`` from now on, also after restarts; "" takes its name away. Raises InvalidName."""
+        if name:
+            self._contacts.check_name(peer, name)
         self._contacts.take_up_name(peer, name)
-        if before is not None and before != peer:
-            self._save(before)
         entry = self._entries.get(peer) or Entry()
         self._remember(peer, entry)
         self._unsaved.pop(peer, None)
         await self._storage.put(_key(peer), self._row(peer, entry))
+
+    async def forget(self, peer: SignId) -> None:
+        """Forget the name of ``peer`` and where it is, also after restarts; what it says itself is learnt again."""
+        self._contacts.take_up_name(peer, "")
+        if peer in self._entries:
+            self._forget(peer)
+        self._hints.forget(peer)
+        await self._storage.delete(_key(peer))
 
     async def find(self, peer: SignId) -> NodeInfo | None:
         """Return the record of ``peer``: at hand, or the first valid one that a service brings in time."""

@@ -48,6 +48,10 @@ class Hints:
         hint = self._hints.get(peer)
         return hint.addresses if hint is not None and hint.until > self._now() else ()
 
+    def forget(self, peer: SignId) -> None:
+        """Drop the hint of ``peer``, whoever named it."""
+        self._hints.pop(peer, None)
+
     def discard(self, peer: SignId, found_by: str) -> None:
         """Drop the hint of ``peer``, if it is one that ``found_by`` named."""
         if peer in self._hints and self._hints[peer].found_by == found_by:

@@ -10,6 +10,8 @@ from typing import Final, Literal
 from mmplatform.identity.keys import SignId, parse_sign_id
 
 Scope = Literal["self", "friends", "public"]
+RANKS: Final[dict[str, int]] = {"self": 0, "friends": 1, "public": 2}  # who may do more comes first
+ScopeChanged = Callable[[SignId, Scope, Scope], None]  # a peer, what it was to us, and what it is now
 
 _CONTROL_PREFIXES: Final = ("transports.", "directory.")
 _CIRCLE_UPDATES: Final = ("friends.updateRequest", "devices.updateRequest")
@@ -34,6 +36,7 @@ class Circle:
         self._changed()
 
     def discard(self, key: str) -> None:
+        """Take ``key`` out, if it is a member; whoever watches is told."""
         if key in self._members:
             del self._members[SignId(key)]
             self._changed()
@@ -65,6 +68,7 @@ class Circles:
     def __init__(self, devices: Circle, friends: Circle, own: SignId) -> None:
         self.devices, self.friends, self.own = devices, friends, own
         self._scopes: dict[str, Scope] = {}
+        self._watchers: list[ScopeChanged] = []
         for circle in (devices, friends):
             circle.watch(self._rebuild)
         self._rebuild()
@@ -72,10 +76,19 @@ class Circles:
     def scope(self, sender: str) -> Scope:
         return self._scopes.get(sender, "public")
 
+    def watch(self, changed: ScopeChanged) -> None:
+        """Call ``changed`` for each peer that is something else to us from now on."""
+        self._watchers.append(changed)
+
     def _rebuild(self) -> None:
         """Devices come last, as a friend who is also a device is a device."""
+        before = self._scopes
         self._scopes = dict.fromkeys(self.friends, "friends")
         self._scopes.update(dict.fromkeys((*self.devices, self.own, "local"), "self"))
+        if self._watchers:
+            for peer in {key for key, _ in before.items() ^ self._scopes.items()}:
+                for changed in self._watchers:
+                    changed(SignId(peer), before.get(peer, "public"), self.scope(peer))
 
 
 def is_control_topic(topic: str) -> bool:

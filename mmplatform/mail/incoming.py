@@ -178,6 +178,8 @@ class Incoming:
         peer = opened.sender.sign_id
         if peer == self._identity.sign_id:
             raise ProtocolError("own-key", "mail from ourselves")
+        if peer in self._contacts.blocked:
+            raise ProtocolError("blocked", "mail of somebody who is blocked")
         frame = decode_mail(opened.content)
         if not _is_mail(frame):
             raise ProtocolError("bad-packet", "mail has messages in order and acknowledgements, nothing else")

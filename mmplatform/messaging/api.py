@@ -187,7 +187,7 @@ class API:
 
         Args:
             topic: printable segments joined by dots, at most 255 bytes, no wildcards.
-            destination: a signId, or "local" for the subscribers of this process.
+            destination: the signId or the name of a peer, or "local" for the subscribers of this process.
             payload: what the protocol can encode, at most 64 MiB as bytes.
             realtime: at most once, never saved, dropped when no link is up.
             expire_after: seconds after which the message is given up.
@@ -208,7 +208,7 @@ class API:
 
         Args:
             topic: as in :meth:`send`.
-            destination: a signId, or "local" for the subscribers of this process.
+            destination: the signId or the name of a peer, or "local" for the subscribers of this process.
             payload: as in :meth:`send`.
             timeout: seconds to wait for the reply, dialling included.
 
@@ -246,6 +246,10 @@ class API:
     def largest(self) -> int:
         """Return the bytes that the most generous subscription allows a stranger's payload."""
         return self.bus.largest
+
+    def refuse(self, sender: str, scope: str) -> None:
+        """End what waits of ``sender``, who is of ``scope`` from now on, under the scope that it had before."""
+        self.bus.refuse(sender, scope)
 
     async def end(self, grace: float) -> list[str]:
         """End all handlers, which have ``grace`` seconds for it; return the names of those that do not end."""

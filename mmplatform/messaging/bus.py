@@ -238,6 +238,10 @@ class Bus:
             raise NoResponders(f"nobody listens to {scope}.{topic}")
         return result
 
+    def refuse(self, sender: str, scope: str) -> None:
+        """End what waits of ``sender``, who is of ``scope`` from now on, under the scope that it had before."""
+        self._work.refuse_sender(sender, scope)
+
     async def end(self, grace: float, give_up: float = 1.0) -> list[str]:
         """End all handlers; a handler may call it, and is not waited for.
 

@@ -58,6 +58,10 @@ class ProtocolHandler(Protocol):
         """Return the bytes that a stranger's payload may have: a larger one is not even put together."""
         ...
 
+    def refuse(self, sender: str, scope: str) -> None:
+        """End what waits of ``sender``, who is of ``scope`` from now on, under the scope that it had before."""
+        ...
+
     async def end(self, grace: float) -> list[str]:
         """End all handlers, which have ``grace`` seconds for it; return the names of those that do not end."""
         ...
@@ -81,6 +85,11 @@ class Dispatcher:
         self.protocols[protocol] = handler
         if self.attached is not None:
             self.attached()
+
+    def refuse(self, sender: str, scope: str) -> None:
+        """End what waits of ``sender``, who is of ``scope`` from now on, under the scope that it had before."""
+        for handler in self.protocols.values():
+            handler.refuse(sender, scope)
 
     def listens(self, scope: str, topic: str, protocol: str) -> bool:
         """Whether somebody would take a message of a peer."""

@@ -3,8 +3,9 @@
 from collections import deque
 from typing import Final, Generic, TypeVar
 
-RANKS: Final = {"self": 0, "friends": 1}  # by scope; everybody else comes last
-LAST: Final = 2
+from mmplatform.identity.circles import RANKS
+
+LAST: Final = RANKS["public"]
 
 Item = TypeVar("Item")
 Sender = tuple[int, str]  # rank, signId
@@ -66,6 +67,17 @@ class FairQueue(Generic[Item]):
             self._turns[place[0]].remove(place)
             del self._queues[place]
         return queue.popleft()
+
+    def remove(self, sender: str, kept: str) -> list[Item]:
+        """Take out all items of ``sender`` but those in the scope ``kept``, which may be none, in order."""
+        found: list[Item] = []
+        for rank, turns in enumerate(self._turns):
+            place = (rank, sender)
+            if rank != RANKS.get(kept) and place in self._queues:
+                turns.remove(place)
+                found += self._queues.pop(place)
+        self._size -= len(found)
+        return found
 
     def waiting(self, name: str, sender: str) -> int:
         """How many items of ``sender`` wait in the scope of ``name``."""

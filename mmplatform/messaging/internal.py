@@ -29,6 +29,9 @@ class InternalHandler:
         """Return the bytes that a stranger's payload may have."""
         return PUBLIC_SIZE
 
+    def refuse(self, sender: str, scope: str) -> None:
+        """End nothing: nothing waits."""
+
     async def end(self, grace: float) -> list[str]:
         """End nothing: no handler is at work."""
         return []

@@ -20,6 +20,7 @@ from mmplatform.messaging.options import Options
 from mmplatform.messaging.results import Pending, Unhandled
 
 UNHELD: Final = 16  # how many times its limit a queue holds of messages whose senders do not wait
+MOVED: Final = "its sender is something else to the recipient by now"
 PASSES: Final = (KeyboardInterrupt, SystemExit)  # exceptions that end the program
 ANSWERS: Final = (Refused, QueueFull)  # errors that another try would not change, or that the peer is to hear
 
@@ -168,6 +169,14 @@ class Subscriber:
         if self._resting is not None and not self._resting.done():
             self._resting.set_result(None)
         self.end()
+
+    def refuse(self, sender: str, scope: str) -> None:
+        """End what waits of ``sender``, who is of ``scope`` from now on, under the scope that it had before."""
+        for pending, _, begun, _ in self._queue.remove(sender, scope):
+            close(begun)
+            pending.end(None, Refused(MOVED))
+        if self._space is not None and not self._space.done():
+            self._space.set_result(None)
 
     def _call(self, pending: Pending, message: Message) -> Any:
         payload = message.payload if self.options.raw else pending.payload

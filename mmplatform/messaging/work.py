@@ -5,11 +5,12 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from mmplatform.errors import Refused
 from mmplatform.events import mark_repeated
 from mmplatform.logs import log_failure
 from mmplatform.messaging.handlers import name_of
 from mmplatform.messaging.results import Pending
-from mmplatform.messaging.subscriber import Subscriber
+from mmplatform.messaging.subscriber import MOVED, Subscriber
 
 log = logging.getLogger("mmplatform.messaging")
 
@@ -49,6 +50,16 @@ class Work:
 
         timer = asyncio.get_running_loop().call_later(delay, due)
         self._timers[timer] = pending
+
+    def refuse_sender(self, sender: str, scope: str) -> None:
+        """End what is to be handled again of ``sender``, who is of ``scope`` from now on, under another scope."""
+        for timer, pending in list(self._timers.items()):
+            if pending.sender == sender and pending.name.partition(".")[0] != scope:
+                timer.cancel()
+                del self._timers[timer]
+                pending.end(None, Refused(MOVED))
+        for subscriber in set(self._workers.values()):
+            subscriber.refuse(sender, scope)
 
     def report(self, error: BaseException, topic: str, tries: int) -> Exception:
         """Report what a handler raised, and return it as an Exception whose text can be read; ``tries`` is how often it

@@ -37,14 +37,13 @@ from mmplatform.peers.in_hand import InHand, RequestInHand
 from mmplatform.peers.owed_acks import OwedAcks
 from mmplatform.peers.realtime_queue import EXTRA, PORTION, RealtimeQueue
 from mmplatform.peers.reception import Reception, told_of
-from mmplatform.peers.requests import UNFINISHED, PendingRequests, ReplyCache, failure, nobody
+from mmplatform.peers.requests import PendingRequests, ReplyCache, failure, nobody
 from mmplatform.peers.rewinds import AGAIN_EVERY, Rewinds
 
 FULL: Final = 64 * 1024  # bytes queued that leave at once
 EAGER: Final = 32  # requests or replies queued that leave at once: the peer works on them while this side goes on
 EXPIRED: Final[Ending] = (End.EXPIRED, "")
-BACKLOG: Final = 64 * 1024 * 1024  # bytes of replies for a friend that asks and does not read
-BACKLOG_OF_STRANGER: Final = 1024 * 1024  # the same for a stranger
+NO_EVENTS: Final[list[Event]] = []
 
 
 class Exchange:
@@ -76,6 +75,7 @@ class Exchange:
         self.sent.settle(SENT)
         self.pending = PendingRequests()
         self._outbox, self._handled, self._dispatcher, self._scope, self.now = outbox, handled, dispatcher, scope, now
+        self.scope, self._events = scope(peer), NO_EVENTS  # those of the frame in hand
         self.peer, self._dial, self._on_request_sent = peer, dial, on_request_sent
         self._sender = self.queue.sender
         self._receiver = handled.receiver(peer)
@@ -180,20 +180,27 @@ class Exchange:
         if self._reception.ending:
             return
         me = self.peer
-        scope = self._scope(me)
+        self.scope = self._scope(me)
         for batch in frame.batches:
-            self._take_in(batch, frame.now, scope)
+            self._take_in(batch, frame.now)
         if frame.events:
-            self._dispatcher.events(scope, me, frame.events, self.held)
+            self._events = frame.events
+            self._dispatcher.events(self.scope, me, frame.events, self.held)
+            self._events = NO_EVENTS
         if frame.requests:
             self._reply_cache.forget(frame.floor)
             for request in frame.requests:
-                self._serve(request, scope)
+                self._serve(request, self.scope)
         for reply in frame.replies:
             self.pending.resolve(reply)
         self.flush()
         if self.held.overloaded:
             raise ProtocolError("overloaded", "too much of this peer waits for handlers")
+
+    def rescope(self, scope: str) -> None:
+        """Take what is left of the frame in hand as that of ``scope``, and none of its realtime messages."""
+        self.scope = scope
+        self._events.clear()
 
     def mail_received(self, frame: Frame) -> None:
         """Take the acknowledgements and messages of a frame that came by mail; all messages are acknowledged again,
@@ -204,11 +211,11 @@ class Exchange:
             self._outbox.refill(self.peer)
         if self._reception.ending:
             return
-        scope = self._scope(self.peer)
+        self.scope = self._scope(self.peer)
         # The sender's clock has moved on since the frame was sealed; our clock is the best guess by how much.
         now = max(frame.now, int(self.now() * 1000))
         for batch in frame.batches:
-            self._take_in(batch, now, scope)
+            self._take_in(batch, now)
             if self.handed(batch):
                 self._receiver.owe(batch.lane, batch.epoch)
                 self._handled.save(self.peer, self._receiver)
@@ -221,7 +228,7 @@ class Exchange:
         """How far the streams of ``frame`` are: while that stays the same, mail that is held need not be tried."""
         return [self._receiver.progress(batch.lane, batch.epoch) for batch in frame.batches]
 
-    def _take_in(self, batch: Batch, sender_now: int, scope: str) -> None:
+    def _take_in(self, batch: Batch, sender_now: int) -> None:
         now_ms = int(self.now() * 1000)
         stream, ready = self._receiver.accept(batch, now_ms)
         ahead = now_ms - sender_now  # of our clock: messages expire by the clock of their sender
@@ -230,7 +237,7 @@ class Exchange:
         seq = 0
         for record in ready:
             seq = record.seq
-            ending = self._hand_over(record, ahead, now_ms, scope, stream)
+            ending = self._hand_over(record, ahead, now_ms, self.scope, stream)
             if ending is TAKEN:
                 begun = begun or seq
                 if seq - begun < LOGGED - 1:
@@ -333,9 +340,7 @@ class Exchange:
 
     def _serve(self, request: Request, scope: str) -> None:
         realtime = self._realtime
-        if len(realtime.replies) >= UNFINISHED or realtime.bytes > (
-            BACKLOG_OF_STRANGER if scope == "public" else BACKLOG
-        ):
+        if realtime.clogged(scope):
             raise ProtocolError("not-reading", "it asks on and does not read the replies")
         seen = self._reply_cache.seen(request)
         if seen is not False:

@@ -6,6 +6,9 @@ from typing import Final, TypeVar
 from mmplatform.delivery.wire import Event, Reply, Request
 
 PORTION: Final = 128 * 1024  # bytes of a larger queue that one frame carries: with its rest, less than MAX_MIXED
+UNREAD: Final = 65_536  # replies that wait for a peer that asks on
+BACKLOG: Final = 64 * 1024 * 1024  # bytes of them for a friend
+BACKLOG_OF_STRANGER: Final = 1024 * 1024  # the same for a stranger
 EXTRA: Final = 16  # bytes that a message takes beside its payload, about
 
 Queued = TypeVar("Queued", Event, Request, Reply)
@@ -20,6 +23,11 @@ class RealtimeQueue:
         self.replies: list[Reply] = []
         self.bytes = 0  # size of the three lists, about
         self.waiter: asyncio.Future[None] | None = None  # shared by all callers of shrunk()
+
+    def clogged(self, scope: str) -> bool:
+        """Whether so much waits for a peer of ``scope`` that it does not read what it asked for."""
+        most = BACKLOG_OF_STRANGER if scope == "public" else BACKLOG
+        return len(self.replies) >= UNREAD or self.bytes > most
 
     async def shrunk(self) -> None:
         """Wait until some of the queue was sent, or all of it is discarded."""

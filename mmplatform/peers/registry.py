@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from mmplatform import interfaces
 from mmplatform.addresses import neighbourhood
 from mmplatform.delivery.wire import Ack, Resumption, encode_packet
-from mmplatform.errors import LocalError
-from mmplatform.identity.keys import SignId, parse_sign_id
+from mmplatform.errors import LocalError, ProtocolError
+from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links.link import Link
 from mmplatform.peers.dialling import Dialling
@@ -59,10 +59,15 @@ class Peers:
         self._watchers.append(watcher)
 
     def destination(self, text: str) -> SignId:
-        """Return ``text`` as the key of a remote peer. Raises InvalidKey, or LocalError for our own key."""
-        sign_id = parse_sign_id(text)
+        """Return the key of the remote peer with the name or the signId ``text``.
+
+        Raises InvalidKey, or LocalError for our own key and that of somebody who is blocked.
+        """
+        sign_id = self._around.contacts.resolve(text)
         if sign_id == self._around.own:
             raise LocalError("this is our own key; send to it is local")
+        if sign_id in self._around.contacts.blocked:
+            raise LocalError(f"{text} is blocked; unblock it first")
         return sign_id
 
     def peer(self, sign_id: SignId) -> Peer:
@@ -102,7 +107,8 @@ class Peers:
     def statuses(self) -> list[PeerStatus]:
         """The status of everybody known or connected."""
         around = self._around
-        known = [*around.contacts.friends, *around.contacts.devices, *around.directory.peers()]
+        contacts = around.contacts
+        known = [*contacts.friends, *contacts.devices, *contacts.blocked, *around.directory.peers()]
         keys = dict.fromkeys([*known, *self.dialling.peers(), *map(SignId, self.by_id)])
         return [self._status(key) for key in keys if key != around.own]
 
@@ -110,7 +116,7 @@ class Peers:
 
     def wake(self, peer: str) -> None:
         """Send the durable messages that wait for ``peer``, or dial."""
-        if not self.running:
+        if not self.running or peer in self._around.contacts.blocked:
             return
         there = self.by_id.get(peer)
         if there is not None and there.link is not None:
@@ -136,6 +142,13 @@ class Peers:
             each.exchange.left_again()
         for watcher in self._watchers:
             watcher.wants_again(peer)
+
+    def rescope(self, peer: str, scope: str, reason: str) -> None:
+        """Take what comes of ``peer`` as that of ``scope`` from now on, and close every link to it for ``reason``."""
+        there = self.by_id.get(peer)
+        if there is not None:
+            there.exchange.rescope(scope)
+            there.disconnect(reason)
 
     def give_way(self, peer: str) -> None:
         """Close every link to ``peer``: what it had us hold made room for others."""
@@ -177,8 +190,13 @@ class Peers:
         self._around.handled.load(peer, then)
 
     def resume(self, peer: SignId) -> bytes:
-        """The resume state that a handshake carries to ``peer``: which of the peer's messages we have."""
+        """The resume state that a handshake carries to ``peer``: which of the peer's messages we have.
+
+        Raises ProtocolError for somebody who is blocked.
+        """
         around = self._around
+        if peer in around.contacts.blocked:
+            raise ProtocolError("blocked", "it is blocked here")
         return encode_packet(Resumption(self._epoch, int(around.now() * 1000), around.handled.receiver(peer).acks()))
 
     # What peers tell (PeerEvents).

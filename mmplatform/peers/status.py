@@ -40,6 +40,7 @@ class PeerStatus(NamedTuple):
     reason: str
     links: tuple[LinkStatus, ...] = ()
     troubles: Mapping[str, str] = MappingProxyType({})
+    blocked: bool = False
 
 
 def status_of(
@@ -65,6 +66,7 @@ def status_of(
         reason,
         _links_of(peer) if peer is not None else (),
         dict(troubles),
+        sign_id in contacts.blocked,
     )
 
 

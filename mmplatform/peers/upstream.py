@@ -10,7 +10,7 @@ from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import PeerQueue
 from mmplatform.errors import ControlTopic, InvalidPayload, LocalError, NotRunning
 from mmplatform.identity.circles import is_control_topic
-from mmplatform.identity.keys import SignId, parse_sign_id
+from mmplatform.identity.keys import SignId
 from mmplatform.message import DEFAULT_EXPIRY, MAX_PAYLOAD, Delivery, Message, Outcome, Priority, check_topic
 from mmplatform.messaging.api import SentHere
 from mmplatform.messaging.dispatch import Dispatcher
@@ -59,12 +59,15 @@ class NodeUpstream:
         if not self.running:
             self.check_running()
         there = self._by_id.get(destination)
+        if there is None:
+            key = self._peers.destination(destination)  # it may be a name
+            there = self._by_id.get(key)
         if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(payload, protocol)
         size = len(payload) + len(topic) + 8
         if there is None or not there.exchange.send_event(Event(topic, protocol, payload), size):
             if there is None:
-                self._peers.dialling.dial(self._peers.destination(destination))
+                self._peers.dialling.dial(key)
             self.realtime_dropped += 1
             return _event(destination, NO_LINK)
         exchange = there.exchange
@@ -98,7 +101,7 @@ class NodeUpstream:
             raise ValueError(f"expire_after={expire_after}: seconds, more than none and at most {LONGEST_EXPIRY}")
         if not queue.greeted:
             queue.greeted = True
-            self._greet(destination)
+            self._greet(queue.peer)
         lane = priority if type(priority) is Priority else Priority.parse(priority)
         expires = int((self._now() + expire_after) * 1000)
         delivery, saved = self._outbox.put(queue, lane, topic, protocol, data, expires)
@@ -109,7 +112,7 @@ class NodeUpstream:
         """Send a request; the future gets the reply's bytes. See :meth:`mmplatform.messaging.api.API.request`."""
         _check_remote(topic)
         self.check_running()
-        peer = self._by_id.get(destination) or self._peers.peer(parse_sign_id(destination))
+        peer = self._by_id.get(destination) or self._peers.peer(self._peers.destination(destination))
         if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(payload, protocol)
         return peer.exchange.request(topic, protocol, payload, timeout)

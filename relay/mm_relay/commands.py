@@ -105,9 +105,10 @@ def relay(settings: Settings, /, file: Path | None, demo: bool, **given: Any) ->
         server = _configured(flags, file, _Notes(settings.json))
         try:
             execute(lambda: _run(settings, server, demo))
-        except Interrupted:
+        except Interrupted as interrupted:
             if not settings.json:
                 say("stopped")
+            return interrupted.ended
     return OK
 
 

@@ -15,7 +15,7 @@ import pytest
 from benchmarks import tls
 from mmplatform.errors import PluginError
 from mmplatform.plugins import loading
-from tests.support.cli import MM, PATIENCE, end
+from tests.support.cli import INTERRUPTED, MM, PATIENCE, end
 
 
 class Process:
@@ -68,7 +68,7 @@ def test_for_people(start: Callable[..., Process], tmp_path: Path) -> None:
     assert relay.line().startswith("relay+ws://127.0.0.1:")
     assert relay.line().startswith("listens on 127.0.0.1:")
     assert "mm run --relay ADDRESS" in relay.line()
-    assert end(relay.process, signal.SIGINT) == 0
+    assert end(relay.process, signal.SIGINT) == INTERRUPTED
     out, err = relay.rest()
     assert out == "stopped\n"
     assert "come back" in err

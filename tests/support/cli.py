@@ -11,6 +11,7 @@ from mmplatform.storage.folder import DataFolder
 from tests.support.waiting import wait_until
 
 PATIENCE = 30.0
+INTERRUPTED = 130  # the exit code after Ctrl-C
 MM = (sys.executable, "-m", "mmplatform.cli")
 LOOPBACK = ("tcp://127.0.0.1:0",)
 

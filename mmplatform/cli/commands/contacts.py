@@ -6,14 +6,10 @@ from typing import Any
 
 import click
 
-from mmplatform.cli.command import OK, Command, Failure, Settings, execute, pass_settings
+from mmplatform.cli.command import OK, Command, Failure, Settings, execute, named, pass_settings
 from mmplatform.cli.node.host import node
 from mmplatform.cli.node.rows import rows
 from mmplatform.cli.output import amount, emit, lasting, note, say, show, table
-from mmplatform.errors import InvalidKey
-from mmplatform.identity.keys import parse_sign_id
-
-LONGEST_NAME = 64
 
 
 @click.command("id", cls=Command)
@@ -47,7 +43,7 @@ def identity(settings: Settings, ticket: bool, qr: bool) -> int:
 @click.argument("ticket")
 @click.option("--friend", "circle", flag_value="friends", help="Its messages arrive as friends.TOPIC.")
 @click.option("--device", "circle", flag_value="devices", help="It is another device of yours: self.TOPIC.")
-@click.option("--name", default="", help="What to call it here.")
+@click.option("--name", default="", callback=named, help="What to call it here.")
 @pass_settings
 def add(settings: Settings, ticket: str, circle: str | None, name: str) -> int:
     """Know a peer by its TICKET, signId or name here; - reads it from stdin.
@@ -58,8 +54,6 @@ def add(settings: Settings, ticket: str, circle: str | None, name: str) -> int:
       mm add mm1ca5mfjq... --friend --name bob
       mm add bob --device
     """
-    if name:
-        _check_name(name)
     if ticket == "-":
         ticket = sys.stdin.read().strip()
     found = execute(lambda: _ask(settings, "add", ticket=ticket, name=name, circle=circle))
@@ -75,7 +69,7 @@ def add(settings: Settings, ticket: str, circle: str | None, name: str) -> int:
 @click.command("accept", cls=Command)
 @click.argument("peer")
 @click.option("--decline", is_flag=True, help="No: what it sends to friends is refused from now on.")
-@click.option("--name", default="", help="What to call it here.")
+@click.option("--name", default="", callback=named, help="What to call it here.")
 @pass_settings
 def accept(settings: Settings, peer: str, decline: bool, name: str) -> int:
     """Make a friend of PEER, who has added us as one: mm peers --asking lists them.
@@ -91,8 +85,6 @@ def accept(settings: Settings, peer: str, decline: bool, name: str) -> int:
         raise click.UsageError("--decline gives nobody a name")
     if decline:
         return _decline(settings, peer)
-    if name:
-        _check_name(name)
     found = execute(lambda: _ask(settings, "accept", peer=peer, name=name))
     if settings.json:
         emit(found)
@@ -179,7 +171,8 @@ def _tell(relays: dict[str, str]) -> None:
 
 def _row(peer: dict[str, Any]) -> tuple[str, ...]:
     link = _link(peer["links"][0]) if peer["connected"] else "-"
-    notes = ["messages wait for it"] if peer["waiting"] else []
+    notes = ["blocked"] if peer["blocked"] else []
+    notes += ["messages wait for it"] if peer["waiting"] else []
     if not peer["connected"] and peer["reason"]:
         notes.append(peer["reason"])
     notes += [f"{other['state']}: {_link(other)}" for other in peer["links"][1:]]
@@ -190,18 +183,6 @@ def _row(peer: dict[str, Any]) -> tuple[str, ...]:
 def _link(link: dict[str, Any]) -> str:
     rtt = f" {link['rtt'] * 1000:.1f} ms" if link["rtt"] else ""
     return f"{link['address']}{rtt}, {amount(link['bytesIn'])} in, {amount(link['bytesOut'])} out"
-
-
-def _check_name(name: str) -> None:
-    try:
-        parse_sign_id(name)
-    except InvalidKey:
-        if name.isprintable() and len(name) <= LONGEST_NAME and not name.startswith("-") and name.strip() == name:
-            return
-    raise click.BadParameter(
-        f"{name!r}: a name is up to {LONGEST_NAME} printable characters, does not begin with - and is no signId",
-        param_hint="--name",
-    )
 
 
 def _show_qr(text: str) -> None:

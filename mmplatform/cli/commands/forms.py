@@ -11,7 +11,7 @@ from mmplatform.cli.output import payload_text, to_json
 from mmplatform.cli.stdio import is_terminal
 from mmplatform.text import printable
 
-Message = tuple[str, str, str, Any]  # scope and topic, sender, name, payload
+Message = tuple[str, str, str, Any, dict[str, Any]]  # scope and topic, sender, name, payload, kind, time, id, priority
 Form = Callable[[Message], str]
 
 
@@ -21,12 +21,12 @@ def chosen(payload_only: bool, as_json: bool) -> Form:
 
 
 def _as_json(message: Message) -> str:
-    topic, sender, name, payload = message
-    return to_json({"topic": topic, "sender": sender, "name": name, "payload": payload})
+    topic, sender, name, payload, about = message
+    return to_json({"topic": topic, "sender": sender, "name": name, "payload": payload, **about})
 
 
 def _for_people(message: Message) -> str:
-    topic, sender, name, payload = message
+    topic, sender, name, payload, _ = message
     return printable(f"{topic} {name or sender} ") + payload_text(payload)
 
 

@@ -196,7 +196,7 @@ def _complain(missing: Sequence[str]) -> int:
 def _printed(message: dict[str, Any], form: Form, as_json: bool) -> str:
     if as_json:
         return to_json(message)
-    return form((message["topic"], message["sender"], message["name"], message["payload"]))
+    return form((message["topic"], message["sender"], message["name"], message["payload"], {}))
 
 
 def _agreed(question: str) -> bool:

@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
-from mmplatform.cli.command import FAILED, OK, Command, Interrupted, Settings, execute, pass_settings, relay_option
+from mmplatform.cli.command import OK, Command, Interrupted, Settings, execute, pass_settings, relay_option
 from mmplatform.cli.commands import forms
 from mmplatform.cli.commands.forms import Message
+from mmplatform.cli.commands.replies import Program, Replies, Text
 from mmplatform.cli.control import PARTING, Channel, NodeStopped
 from mmplatform.cli.node.host import HANDOVER, LOOK_AGAIN, Remote, node
 from mmplatform.cli.output import note
@@ -25,9 +26,19 @@ from mmplatform.storage.folder import DataFolder
 @click.argument("pattern")
 @click.option("--count", type=click.IntRange(min=1), help="End after so many messages.")
 @click.option("--payload", "payload_only", is_flag=True, help="Print the payload only.")
+@click.option("--reply", metavar="TEXT", help="Reply this to requests.")
+@click.option("--exec", "command", metavar="CMD", help="Reply to a request what CMD writes; it reads the payload.")
 @relay_option
 @pass_settings
-def listen(settings: Settings, pattern: str, count: int | None, payload_only: bool, relays: tuple[str, ...]) -> int:
+def listen(
+    settings: Settings,
+    pattern: str,
+    count: int | None,
+    payload_only: bool,
+    reply: str | None,
+    command: str | None,
+    relays: tuple[str, ...],
+) -> int:
     """Print messages whose scope.topic matches PATTERN (* is one segment, > the rest), one a line.
 
     What friends and devices sent before comes first (mm inbox). A message is confirmed to its sender once its line is
@@ -37,18 +48,22 @@ def listen(settings: Settings, pattern: str, count: int | None, payload_only: bo
     everything, with bytes that are no text as {"base64": ...}. Only --payload to a file or a pipe writes text as it
     was sent: what reads it there has to know what to do with it (cat -v shows it safely).
 
+    Requests are answered with --reply or --exec only, and printed like messages then; else nobody listens to them, as
+    far as whoever asks can tell.
+
     \b
       mm on 'friends.chat'
       mm on '*.>' --json | jq .payload
       mm on friends.lines --payload > received.txt
       mm on public.job --count 1
+      mm on friends.time --exec date
     """
     check_pattern(pattern)
-    printer = _Printer(forms.chosen(payload_only, settings.json), count)
+    printer = _Printer(forms.chosen(payload_only, settings.json), count, _replies(reply, command))
     try:
         execute(lambda: _listen(settings, pattern, printer, relays))
-    except Interrupted:
-        return OK if count is None else FAILED  # Ctrl-C is how it ends, unless messages were counted
+    except Interrupted as interrupted:
+        return interrupted.ended if count is None else interrupted.code
     return OK
 
 
@@ -62,7 +77,7 @@ async def _listen(settings: Settings, pattern: str, printer: _Printer, relays: t
             with suppress(NodeStopped):
                 async with (
                     node(settings.data, expected=pattern, relays=relays) as there,
-                    await there.open("listen", pattern=pattern) as channel,
+                    await there.open("listen", pattern=pattern, answers=printer.replies is not None) as channel,
                 ):
                     if is_terminal(2) and not settings.json:
                         note(f"listening to {pattern}; Ctrl-C ends it", once=True)
@@ -117,8 +132,8 @@ async def _print_one(channel: Channel, printer: _Printer, batch: list[Message]) 
 class _Printer:
     """Writes in a thread: whoever reads our stdout may be slow."""
 
-    def __init__(self, form: Callable[[Message], str], count: int | None) -> None:
-        self._form, self._left = form, count
+    def __init__(self, form: Callable[[Message], str], count: int | None, replies: Replies | None) -> None:
+        self._form, self._left, self.replies = form, count, replies
         self._worker: Worker | None = None
 
     def open(self) -> None:
@@ -128,12 +143,20 @@ class _Printer:
     def done(self) -> bool:
         return self._left == 0
 
-    async def print(self, batch: list[Message]) -> int:
-        """How many of them are written. Raises BrokenPipeError."""
+    async def print(self, batch: list[Message]) -> tuple[int, list[dict[str, Any] | None]]:
+        """How many of them are written, and what is replied to them. Raises BrokenPipeError."""
         assert self._worker is not None
         wanted = batch if self._left is None else batch[: self._left]
         data = "".join([f"{self._form(message)}\n" for message in wanted]).encode(errors="replace")
         await self._worker.do(lambda: write_all(1, data))
         if self._left is not None:
             self._left -= len(wanted)
-        return len(wanted)
+        return len(wanted), await self.replies.to(wanted) if self.replies is not None else []
+
+
+def _replies(text: str | None, command: str | None) -> Replies | None:
+    if text is not None and command is not None:
+        raise click.UsageError("--reply and --exec are two ways to reply; give one")
+    if command is not None and not command.strip():
+        raise click.BadParameter("no command", param_hint="--exec")
+    return Program(command) if command is not None else Text(text) if text is not None else None

@@ -7,7 +7,7 @@ import click
 from mmplatform.cli.command import OK, Command, Failure, Group, Settings, execute, pass_settings
 from mmplatform.cli.node.host import node
 from mmplatform.cli.node.rows import rows
-from mmplatform.cli.output import columns, emit, lasting, note, say, table
+from mmplatform.cli.output import columns, counted, emit, lasting, note, say, table
 
 SHOWN = 50
 
@@ -76,14 +76,22 @@ def delivery(settings: Settings, ids: tuple[str, ...]) -> int:
 
 
 @outbox.command()
-@click.argument("id")
+@click.argument("id", required=False)
+@click.option("--peer", help="All that waits for this one.")
+@click.option("--all", "everything", is_flag=True, help="All that waits for anybody.")
 @pass_settings
-def cancel(settings: Settings, id: str) -> int:  # noqa: A002 - the word in the usage line
-    """Take back the message ID, unless it is on its way already.
+def cancel(settings: Settings, id: str | None, peer: str | None, everything: bool) -> int:  # noqa: A002
+    """Take back the message ID, or all that waits, unless it is on its way already.
 
     \b
       mm outbox cancel "$(mm outbox --json | head -1 | jq -r .id)"
+      mm outbox cancel --peer bob
+      mm outbox cancel --all
     """
+    if (id is not None) + (peer is not None) + everything != 1:
+        raise click.UsageError("give the ID of a message, --peer PEER or --all")
+    if id is None:
+        return _cancel_all(settings, peer)
 
     async def ask() -> Any:
         async with node(settings.data) as there:
@@ -97,6 +105,21 @@ def cancel(settings: Settings, id: str) -> int:  # noqa: A002 - the word in the 
         emit(found)
     else:
         say(f"cancelled {id}")
+    return OK
+
+
+def _cancel_all(settings: Settings, peer: str | None) -> int:
+    async def ask() -> Any:
+        async with node(settings.data) as there:
+            return await there.call("cancel_all", peer=peer)
+
+    found = execute(ask)
+    if settings.json:
+        emit(found)
+        return OK
+    say(f"cancelled {counted(found['cancelled'], 'messages')}")
+    if found["left"]:
+        note(f"not cancelled, as they are on their way: {counted(found['left'], 'messages')}")
     return OK
 
 

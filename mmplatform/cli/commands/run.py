@@ -72,9 +72,10 @@ def run_node(
     named = chosen(services) if services else discovery()
     try:
         execute(lambda: _run(settings, metrics_at, listen=listen, relays=relays, stun=stun, turn=turn, services=named))
-    except Interrupted:
+    except Interrupted as interrupted:
         if not settings.json:
             say("stopped")
+        return interrupted.ended
     return OK
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from mmplatform.cli.control import Operation, Served
 from mmplatform.cli.node import lines as line_runs
@@ -48,17 +48,12 @@ async def identity(context: Context, served: Served) -> dict[str, Any]:
     }
 
 
-async def add(context: Context, served: Served, ticket: str, name: str, circle: str | None) -> dict[str, Any]:
+async def add(
+    context: Context, served: Served, ticket: str, name: str, circle: Literal["friends", "devices"] | None
+) -> dict[str, Any]:
     """Know a peer; the answer comes once that is saved."""
     platform = context.platform
-    peer = await platform.add(ticket, circle=circle) if ticket != platform.ticket() else platform.sign_id
-    if peer == platform.sign_id:
-        platform.contacts.friends.discard(peer)
-        platform.contacts.devices.discard(peer)
-        raise LocalError("this is the ticket of this node itself; add it on the other one")
-    if name:
-        await platform.directory.set_name(peer, name)
-    await platform.storage.get(b"")  # a read comes after the writes before it
+    peer = await platform.add(ticket, name=name, circle=circle)
     reachable = platform.directory.known(peer) is not None
     if reachable:
         platform.parts.peers.found(peer)
@@ -79,6 +74,36 @@ async def accept(context: Context, served: Served, peer: str, name: str) -> dict
     return await add(context, served, key, name, "friends")
 
 
+async def rename(context: Context, served: Served, peer: str, name: str) -> dict[str, Any]:
+    """Call a peer by another name."""
+    key = sending.resolve(context.platform, peer)
+    await context.platform.contacts.rename(key, name)
+    return {"signId": key, "name": name}
+
+
+async def move(
+    context: Context, served: Served, peer: str, circle: Literal["friends", "devices", "public"]
+) -> dict[str, Any]:
+    """Make a peer a friend, a device or neither."""
+    key = sending.resolve(context.platform, peer)
+    await context.platform.contacts.move(key, circle)
+    contacts = context.platform.contacts
+    return {"signId": key, "name": contacts.name(key), "scope": contacts.scope(key)}
+
+
+async def remove(context: Context, served: Served, peer: str, drop: bool, block: bool) -> dict[str, Any]:
+    """Forget a peer, or have nothing to do with it any more; what is still here of it."""
+    people = context.platform.contacts
+    key = sending.resolve(context.platform, peer)
+    left = await (people.block(key, drop=drop) if block else people.remove(key, drop=drop))
+    return {"signId": key, "waiting": left.waiting, "kept": left.kept}
+
+
+async def unblock(context: Context, served: Served, peer: str) -> bool:
+    """Let a blocked peer be a stranger again."""
+    return await context.platform.contacts.unblock(sending.resolve(context.platform, peer))
+
+
 async def peers(context: Context, served: Served) -> list[dict[str, Any]]:
     """Everybody known."""
     return [
@@ -86,7 +111,7 @@ async def peers(context: Context, served: Served) -> list[dict[str, Any]]:
             "signId": status.sign_id, "name": status.name, "scope": status.scope, "connected": status.connected,
             "address": status.address, "rtt": status.rtt, "waiting": status.waiting, "foundBy": status.found_by,
             "reason": status.reason, "links": [_link(link) for link in status.links],
-            "troubles": dict(status.troubles),
+            "troubles": dict(status.troubles), "blocked": status.blocked,
         }
         for status in context.platform.peers()
     ]  # fmt: skip
@@ -149,9 +174,10 @@ async def ping(context: Context, served: Served, peer: str, timeout: float) -> f
     return await sending.ping(context.platform, peer, timeout)
 
 
-async def listen(context: Context, served: Served, pattern: str) -> None:
-    """Batches of [topic, sender, name, payload]; the command sends back how many more it has written."""
-    await context.subscriptions.read(pattern, served)
+async def listen(context: Context, served: Served, pattern: str, answers: bool = False) -> None:
+    """Batches of [topic, sender, name, payload, about]; the command sends back how many more it has written, and a
+    reply to each that is a request: {value} or {error}, None for others."""
+    await context.subscriptions.read(pattern, served, answers)
 
 
 async def waiting(context: Context, served: Served, peer: str | None, limit: int | None) -> int:
@@ -222,6 +248,18 @@ async def cancel(context: Context, served: Served, id: str) -> dict[str, Any]:  
         raise LocalError(f"{id!r} is not the id of a message; mm outbox lists them") from None
 
 
+async def cancel_all(context: Context, served: Served, peer: str | None) -> dict[str, int]:
+    """Take back all that waits, for one peer or for everybody: how many messages, and how many are on their way."""
+    platform = context.platform
+    outbox, internal = platform.parts.outbox, platform.parts.dispatcher.internal
+    found = {"cancelled": 0, "left": 0}
+    async for message in inspection.queued(outbox, sending.resolve(platform, peer) if peer is not None else None):
+        if message.protocol not in internal:
+            found["cancelled" if await inspection.cancel(outbox, message.id) else "left"] += 1
+    await platform.storage.write([])
+    return found
+
+
 async def diagnose(context: Context, served: Served, peer: str | None, servers: list[str]) -> list[list[str]]:
     """What is wrong with this node, and with the way to a peer; see mmplatform/diagnosis."""
     from mmplatform.diagnosis import examine  # used by mm doctor only
@@ -259,7 +297,7 @@ def _why(state: str, connected: bool, reason: str | None) -> str:
 OPERATIONS: Final[dict[str, Operation]] = stored.OPERATIONS | {
     operation.__name__: operation
     for operation in (
-        identity, add, accept, peers, services, relays, send, lines, resolve, request, ping, listen, waiting, cancel,
-        diagnose, cut, give_way,
+        identity, add, accept, rename, move, remove, unblock, peers, services, relays, send, lines, resolve, request,
+        ping, listen, waiting, cancel, cancel_all, diagnose, cut, give_way,
     )
 }  # fmt: skip

@@ -1,5 +1,7 @@
 """The listening end of ``mm on``, in the node: a message is handled once the command has written it.
 
+A request is answered with what the command sends back for it, by commands that answer; else nobody listens to it.
+
 A :class:`Subscription` belongs to a pattern and outlives the command that reads it. What a killed command had not
 acknowledged goes, first and in order, to the next one with the same pattern. When none comes back within LINGER
 seconds, nobody listens any more: what is in hand goes to the inbox, or is refused where that does not keep it.
@@ -7,14 +9,14 @@ seconds, nobody listens any more: what is in hand goes to the inbox, or is refus
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from mmplatform.cli.control import Served
 from mmplatform.codec import encode
 from mmplatform.errors import InvalidPayload, LocalError
 from mmplatform.identity.keys import SignId
-from mmplatform.message import Retry
+from mmplatform.message import Message, Priority, Retry, parse_id
 from mmplatform.messaging.results import Unhandled
 from mmplatform.peers.reception import SETUP_TIME
 from mmplatform.platform import Platform
@@ -26,14 +28,19 @@ BATCH: Final = 128  # messages in one frame to the command
 BATCH_BYTES: Final = 256 * 1024
 UNWRITTEN: Final = 3 * BATCH  # messages that are with the command and not acknowledged
 
-Item = tuple[str, str, str, Any, "asyncio.Future[None]"]
+Entry = tuple[str, str, str, Any, dict[str, Any]]  # scope and topic, sender, name, payload, and what else is known
+Item = tuple[Entry, "asyncio.Future[Any]"]
+
+
+class ReplyFailed(Exception):
+    """Raised in place of a reply: whoever answers could not."""
 
 
 class Subscription:
     """All messages of one pattern that are in hand, oldest first; ``reader`` is the command that gets them."""
 
-    def __init__(self, platform: Platform, pattern: str) -> None:
-        self.pattern = pattern
+    def __init__(self, platform: Platform, pattern: str, answers: bool) -> None:
+        self.pattern, self.answers = pattern, answers
         self.reader: Reader | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.pending: deque[Item] = deque()
@@ -41,23 +48,30 @@ class Subscription:
         self._platform = platform
         platform.messaging.on(pattern, self._received, concurrency=CONCURRENCY)
 
-    async def _received(self, topic: str, sender: str, payload: Any) -> None:
+    async def _received(self, topic: str, sender: str, payload: Any, message: Message) -> Any:
         if self._over is not None:  # it waited in the bus
             raise self._over()
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.pending.append((topic, sender, self._platform.contacts.name(SignId(sender)), payload, done))
+        if message.kind == "request" and not self.answers:
+            raise Unhandled
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        name = self._platform.contacts.name(SignId(sender))
+        self.pending.append(((topic, sender, name, payload, _about(message)), done))
         if self.reader is not None:
             self.reader.wake()
-        await done
+        return await done
 
-    def written(self, count: int) -> None:
-        """The oldest ``count`` are on the command's stdout."""
+    def written(self, count: int, replies: Sequence[Any]) -> None:
+        """The oldest ``count`` are on the command's stdout, and it replies to those that are requests."""
         if not 0 <= count <= len(self.pending):
             raise LocalError(f"{count} messages acknowledged, {len(self.pending)} are in hand")
-        for _ in range(count):
-            done = self.pending.popleft()[-1]
-            if not done.done():  # else the node is stopping
-                done.set_result(None)
+        for reply in [*replies, *[None] * count][:count]:
+            _, done = self.pending.popleft()
+            if done.done():  # the node is stopping
+                continue
+            if isinstance(reply, dict) and "error" in reply:
+                done.set_exception(ReplyFailed(str(reply["error"])))
+            else:
+                done.set_result(reply["value"] if isinstance(reply, dict) else None)
 
     def end(self) -> None:
         """Nobody reads it any more; what another subscription has, too, is that one's."""
@@ -94,11 +108,12 @@ class Reader:
         writer = asyncio.ensure_future(self._write())
         try:
             while True:
-                count = await self._served.receive()
-                if not isinstance(count, int) or count > self._sent:
-                    raise LocalError(f"{count!r} messages acknowledged, {self._sent} were sent")
-                self._subscription.written(count)
-                self._sent -= count
+                match await self._served.receive():
+                    case [int(count), list(replies)] if count <= self._sent:
+                        self._subscription.written(count, replies)
+                        self._sent -= count
+                    case other:
+                        raise LocalError(f"{other!r:.100} is no acknowledgement of the {self._sent} messages sent")
                 self._news.set()
         finally:
             writer.cancel()
@@ -111,12 +126,12 @@ class Reader:
                 self._news.clear()
                 await self._news.wait()
                 continue
-            batch: list[tuple[str, str, str, Any]] = []
+            batch: list[Entry] = []
             size = 0
             for index in range(self._sent, min(len(pending), self._sent + BATCH)):
-                topic, sender, name, payload, _ = pending[index]
-                batch.append((topic, sender, name, payload))
-                size += _size(payload)
+                entry, _ = pending[index]
+                batch.append(entry)
+                size += _size(entry[3])
                 if size > BATCH_BYTES:
                     break
             self._sent += len(batch)
@@ -132,11 +147,14 @@ class Subscriptions:
 
     def expect(self, pattern: str) -> None:
         """Subscribe before anybody can reach this node, for an ``mm on`` that is about to read it."""
-        self._make(pattern)
+        self._make(pattern, answers=False)
 
-    async def read(self, pattern: str, served: Served) -> None:
-        """Serve one ``mm on`` to its end."""
-        subscription = await self._unread(pattern) or self._make(pattern)
+    async def read(self, pattern: str, served: Served, answers: bool) -> None:
+        """Serve one ``mm on`` to its end; ``answers``: whether it replies to requests."""
+        subscription = await self._unread(pattern) or self._make(pattern, answers)
+        if subscription.answers is not answers:
+            subscription.answers = answers
+            self._platform.parts.reception.subscribed()  # requests that waited for one that answers
         if subscription.timer is not None:
             subscription.timer.cancel()
             subscription.timer = None
@@ -167,8 +185,8 @@ class Subscriptions:
             await asyncio.sleep(PARTING / 20)
         return None
 
-    def _make(self, pattern: str) -> Subscription:
-        subscription = Subscription(self._platform, pattern)
+    def _make(self, pattern: str, answers: bool) -> Subscription:
+        subscription = Subscription(self._platform, pattern, answers)
         self._all.setdefault(pattern, []).append(subscription)
         return subscription
 
@@ -182,6 +200,14 @@ class Subscriptions:
         if not several:
             del self._all[subscription.pattern]
         subscription.end()
+
+
+def _about(message: Message) -> dict[str, Any]:
+    """What is known of a message beside who said what: kind and time, and of a durable one id and priority."""
+    about: dict[str, Any] = {"kind": message.kind, "time": round(message.time, 3)}
+    if message.id:
+        about |= {"id": message.id, "priority": Priority(parse_id(message.id)[1]).name.lower()}
+    return about
 
 
 def _size(payload: Any) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from mmplatform.cli.command import OK, Settings
 from mmplatform.cli.main import run
-from tests.support.cli import Node, end
+from tests.support.cli import INTERRUPTED, Node, end
 
 Here = Callable[..., tuple[int, str, str]]
 
@@ -32,11 +32,11 @@ def test_it_runs_without_uvloop(monkeypatch: pytest.MonkeyPatch, here: Here) -> 
     assert here("id")[0] == OK
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_run_stops_in_good_order(node: Node, number: int) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, OK)])
+def test_run_stops_in_good_order(node: Node, number: int, code: int) -> None:
     process = node.serve("run", "--listen", "tcp://127.0.0.1:0")
     assert node.mm("id").returncode == OK
-    assert end(process, number) == OK
+    assert end(process, number) == code
     assert not node.control.exists()
     assert node.out.endswith("stopped\n")
     assert "tcp://127.0.0.1:" in node.out

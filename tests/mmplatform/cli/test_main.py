@@ -13,7 +13,7 @@ import mmplatform.cli
 from mmplatform.cli import main
 from mmplatform.cli.command import FAILED, OK, USAGE, Command
 from mmplatform.cli.main import mm, run
-from tests.support.cli import Node, end
+from tests.support.cli import INTERRUPTED, Node, end
 from tests.support.waiting import wait_until
 
 Here = Callable[..., tuple[int, str, str]]
@@ -25,8 +25,8 @@ def test_version_and_help(here: Here) -> None:
     code, out, _ = here("--help")
     assert code == OK
     assert [line.split()[0] for line in out.partition("Commands:")[2].split("\n") if line.strip()] == [
-        "id", "add", "peers", "accept", "run", "send", "on", "request", "ping", "inbox", "outbox", "delivery",
-        "doctor", "demo", "completion", "dht", "relay",
+        "id", "add", "peers", "accept", "rename", "move", "remove", "block", "unblock", "run", "send", "on", "request",
+        "ping", "inbox", "outbox", "delivery", "doctor", "demo", "completion", "dht", "relay",
     ]  # fmt: skip
 
 
@@ -162,7 +162,7 @@ def test_run_speaks_json_and_refuses_a_second_node(node: Node) -> None:
     done = node.mm("run")
     assert done.returncode == FAILED
     assert str(process.pid) in done.stderr.decode()
-    assert end(process) == OK
+    assert end(process) == INTERRUPTED
 
 
 def test_run_says_what_it_cannot_listen_on(node: Node) -> None:

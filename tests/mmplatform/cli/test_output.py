@@ -118,12 +118,12 @@ def test_a_table_on_a_terminal_is_escaped_too(bare: str, monkeypatch: pytest.Mon
 )
 def test_a_message_in_its_forms_is_one_line_whoever_reads_it(as_json: bool, payload: Any) -> None:
     form = forms.chosen(False, as_json)
-    assert harmful(form(("public.a", "key", "bob\x1b[2J\u202e", payload)), "") == []
+    assert harmful(form(("public.a", "key", "bob\x1b[2J\u202e", payload, {})), "") == []
 
 
 def test_a_payload_alone_stays_what_it_was_but_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     form = forms.chosen(True, False)
-    said = ("public.a", "key", "bob", "two\nlines \x1b[2J\t")
+    said: forms.Message = ("public.a", "key", "bob", "two\nlines \x1b[2J\t", {})
     monkeypatch.setattr(forms, "is_terminal", lambda descriptor: False)
     assert form(said) == said[3]
     monkeypatch.setattr(forms, "is_terminal", lambda descriptor: True)
@@ -163,3 +163,8 @@ def test_nothing_but_these_writers_writes() -> None:
 def _writes(called: str) -> bool:
     plain = ("print", "click.echo", "click.secho", "sys.stdout.write", "sys.stderr.write")
     return called in plain or called.startswith(("traceback.print_", "warnings.warn"))
+
+
+def test_json_has_no_nan_and_no_infinity(capsys: pytest.CaptureFixture[str]) -> None:
+    assert output.to_json({"a": [1.5, float("nan")], 2: float("inf")}) == '{"a":[1.5,null],"2":null}'
+    assert "shown as null" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """The address book: what enters is proven, the newest wins, questions go over the bus."""
 
 import asyncio
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ from mmplatform.codec import encode
 from mmplatform.contacts import Contacts
 from mmplatform.directory import directory as module
 from mmplatform.directory.directory import Directory
-from mmplatform.errors import InvalidKey, StorageError
+from mmplatform.errors import InvalidKey, InvalidName, StorageError
 from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.messaging.bus import Bus
@@ -103,9 +104,23 @@ async def test_names(book: Book) -> None:
     await book.directory.set_name(BOB.sign_id, "robert")
     with pytest.raises(InvalidKey, match=r"\(robert\)"):
         book.contacts.resolve("bob")
+    with pytest.raises(InvalidName, match=f"the name of {re.escape(BOB.sign_id)}"):
+        await book.directory.set_name(EVE.sign_id, "robert")
+    assert book.contacts.resolve("robert") == BOB.sign_id
+    await book.directory.set_name(BOB.sign_id, "")
     await book.directory.set_name(EVE.sign_id, "robert")
-    assert book.contacts.resolve("robert") == EVE.sign_id
-    assert book.contacts.name(BOB.sign_id) == ""
+    assert (book.contacts.resolve("robert"), book.contacts.name(BOB.sign_id)) == (EVE.sign_id, "")
+
+
+async def test_who_is_forgotten_is_nobody_after_a_restart_either(book: Book) -> None:
+    book.directory.put(record(), "ticket")
+    await book.directory.set_name(BOB.sign_id, "bob")
+    await book.directory.forget(BOB.sign_id)
+    await book.directory.forget(EVE.sign_id)
+    again = Book(book.storage)
+    await again.open()
+    for each in (book, again):
+        assert (each.directory.known(BOB.sign_id), each.contacts.named("bob")) == (None, None)
 
 
 async def test_everything_is_there_after_a_restart(book: Book) -> None:

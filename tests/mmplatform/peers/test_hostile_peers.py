@@ -29,7 +29,7 @@ from mmplatform.delivery.wire import (
 )
 from mmplatform.identity.keys import Identity
 from mmplatform.links import link as link_module
-from mmplatform.peers import exchange as exchange_module
+from mmplatform.peers import realtime_queue
 from tests.support.attackers import Attacker, Victim, resident
 from tests.support.waiting import until
 from tests.support.world import collect, identity
@@ -222,7 +222,7 @@ async def test_large_frames_are_not_announced_for_free(victim: Victim) -> None:
 async def test_a_peer_that_asks_and_never_reads(
     victim: Victim, attacker: Callable[..., Attacker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange_module, "BACKLOG", 4_000_000)
+    monkeypatch.setattr(realtime_queue, "BACKLOG", 4_000_000)
     victim.node.messaging.on("public.big", lambda topic, sender, payload: bytes(100_000))
     before = resident()
     one = await attacker().established()

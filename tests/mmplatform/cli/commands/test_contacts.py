@@ -82,7 +82,7 @@ def test_every_link_of_a_peer_is_shown_and_why_there_is_no_better_one() -> None:
     spare = {"address": "relay+wss://s", "state": "standby", "rtt": 0, "bytesIn": 0, "bytesOut": 2048}
     peer = {
         "name": "bob", "signId": "K", "scope": "friends", "connected": True, "address": link["address"], "rtt": 0,
-        "waiting": False, "foundBy": "ticket", "reason": "", "links": [link, spare],
+        "waiting": False, "blocked": False, "foundBy": "ticket", "reason": "", "links": [link, spare],
         "troubles": {"tcp://8.8.8.8:1": "no route"},
     }  # fmt: skip
     assert contacts._row(peer)[-2:] == (

@@ -15,7 +15,7 @@ import mmplatform
 from mmplatform.cli.command import FAILED, OK
 from mmplatform.cli.commands import demo
 from mmplatform.cli.commands.demo import DemoResult, _cut_torn, _Demo, _records, _text
-from tests.support.cli import MM
+from tests.support.cli import INTERRUPTED, MM
 from tests.support.waiting import wait_until
 
 Here = Callable[..., tuple[int, str, str]]
@@ -90,7 +90,7 @@ def test_ctrl_c_leaves_nothing_behind(temporary: Path) -> None:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert len(children) == 2
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == FAILED
+    assert process.wait(30) == INTERRUPTED
     process.stdout.close()
     assert list(temporary.iterdir()) == []
     wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))

@@ -175,7 +175,7 @@ def test_metrics_of_a_running_node(node: Node) -> None:
     assert url.startswith("http://127.0.0.1:")
     with urllib.request.urlopen(url, timeout=10) as page:
         assert b"mm_node_ready 1.0" in page.read()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     assert process.wait(10) == OK
 
 

@@ -22,7 +22,7 @@ from mmplatform.cli.node.rows import StoppedNode, rows
 from mmplatform.errors import FolderInUse, HandlerFailed
 from mmplatform.message import Delivery
 from mmplatform.storage.folder import DataFolder
-from tests.support.cli import LOOPBACK, MM, Node, end
+from tests.support.cli import INTERRUPTED, LOOPBACK, MM, Node, end
 from tests.support.waiting import until, wait_until
 
 Here = Callable[..., tuple[int, str, str]]
@@ -100,7 +100,7 @@ def test_a_stopped_node_opens_no_port_and_dials_nobody(pair: Pair, here: Here, m
     run = bob.serve("run", "--listen", *LOOPBACK)
     there = json.loads(here("id", "--json", data=bob.folder)[1])["listening"]
     here("send", "bob", "chat", "later", data=alice.folder)
-    assert end(run) == OK
+    assert end(run) == INTERRUPTED
 
     def refuse(*arguments: Any) -> None:
         raise AssertionError("the network is used")
@@ -180,7 +180,7 @@ async def test_a_message_is_taken_out_once_it_is_printed(tmp_path: Path) -> None
             assert (await anext(two))["payload"] == "hello"
             await two.send(True)
             assert await two.end() == [f"{entry.id}: a handler has it at hand"]
-            await listening.send(1)
+            await listening.send([1, []])
             await delivery
 
 

@@ -18,7 +18,7 @@ from mmplatform.cli.node import lines as line_runs
 from mmplatform.cli.node.host import Host
 from mmplatform.errors import InvalidPayload, StorageError
 from mmplatform.message import Priority
-from tests.support.cli import LOOPBACK, MM, Node, end
+from tests.support.cli import INTERRUPTED, LOOPBACK, MM, Node, end
 from tests.support.waiting import wait_until
 
 Here = Callable[..., tuple[int, str, str]]
@@ -171,7 +171,7 @@ def test_ctrl_c_says_what_holds(pair: Pair, here: Here) -> None:
     os.write(write, b"one\n")
     wait_until(lambda: alice.holder() == process.pid)
     wait_until(lambda: waiting(alice, here))
-    assert end(process) == FAILED
+    assert end(process) == INTERRUPTED
     os.close(write)
     assert "the same command with the same input continues there" in alice.err
 
@@ -195,7 +195,7 @@ def test_a_bar_on_a_terminal(pair: Pair) -> None:
     process.send_signal(signal.SIGINT)
     while b"mm run sends" not in shown:
         shown += os.read(main, 4096)
-    assert process.wait(30) == FAILED
+    assert process.wait(30) == INTERRUPTED
     os.close(main)
 
 

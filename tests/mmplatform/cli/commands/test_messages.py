@@ -19,7 +19,7 @@ from mmplatform.cli.commands.messages import _tell
 from mmplatform.cli.node import sending, subscriptions
 from mmplatform.cli.node.host import Host
 from mmplatform.message import DELIVERED
-from tests.support.cli import LOOPBACK, MM, Node, end
+from tests.support.cli import INTERRUPTED, LOOPBACK, MM, Node, end
 from tests.support.waiting import wait_until
 
 Here = Callable[..., tuple[int, str, str]]
@@ -60,7 +60,7 @@ def test_every_kind_of_payload(pair: Pair, here: Here) -> None:
     assert {m["name"] for m in messages} == {"alice"}
     code, out, _ = here("send", "bob", "chat", "x", "--timeout", "5", data=data)
     assert (code, out) == (OK, "delivered\n")
-    assert end(on) == OK
+    assert end(on) == INTERRUPTED
 
 
 def test_what_nobody_listens_to_is_received_and_delivered_later(pair: Pair, here: Here) -> None:
@@ -82,7 +82,7 @@ def test_what_nobody_listens_to_is_received_and_delivered_later(pair: Pair, here
     assert bob.out.index(" hello\n") < bob.out.index(" again\n")
     wait_until(lambda: here("delivery", told["id"], data=alice.folder)[1] == "delivered\n")
     assert here("outbox", data=alice.folder)[1].count("\n") == 1
-    assert end(on) == OK
+    assert end(on) == INTERRUPTED
     code, _, _ = here("request", "bob", "chat", "--timeout", "0.5", data=alice.folder)
     assert code == FAILED
 
@@ -144,15 +144,15 @@ def test_interrupted_while_it_waits(pair: Pair, here: Here) -> None:
     process = alice.start("send", "bob", "chat", "hello", "--wait")
     wait_until(lambda: alice.holder() == process.pid)
     wait_until(lambda: here("outbox", "--json", data=alice.folder)[1])
-    assert end(process) == FAILED
+    assert end(process) == INTERRUPTED
     assert alice.err.startswith("waiting (")
 
 
 def test_a_request_is_answered(pair: Pair, here: Here) -> None:
     alice, bob = pair
-    bob.serve("on", "friends.ask")
-    assert here("request", "bob", "ask", "-", "--json", data=alice.folder)[1] == '{"payload":null}\n'
-    assert here("request", "bob", "ask", "-j", "[1]", data=alice.folder)[1] == "null\n"
+    bob.serve("on", "friends.ask", "--reply", "yes")
+    assert here("request", "bob", "ask", "-", "--json", data=alice.folder)[1] == '{"payload":"yes"}\n'
+    assert here("request", "bob", "ask", "-j", "[1]", data=alice.folder)[1] == "yes\n"
     assert bob.out.splitlines() == ["friends.ask alice ", "friends.ask alice [1]"]
 
 
@@ -195,7 +195,7 @@ def test_on_prints_payloads_and_counts(pair: Pair, here: Here) -> None:
     again = bob.start("on", "friends.chat", "--payload", "--count", "1")
     assert again.wait(30) == OK
     assert bob.out == "1\n2\n3\n"
-    assert end(bob.serve("on", "friends.chat", "--count", "1")) == FAILED
+    assert end(bob.serve("on", "friends.chat", "--count", "1")) == INTERRUPTED
 
 
 def test_on_ends_with_its_reader(pair: Pair) -> None:
@@ -216,7 +216,7 @@ def test_on_a_terminal_says_that_it_listens(pair: Pair) -> None:
     os.close(side)
     assert b"listening to friends.chat" in os.read(main, 1000)
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == OK
+    assert process.wait(30) == INTERRUPTED
     os.close(main)
 
 
@@ -295,7 +295,7 @@ async def test_what_nobody_comes_back_for_is_kept_or_anothers(tmp_path: Path, mo
             while len(got) < 2:
                 got += [message[3] for message in await anext(other)]
             assert got == ["one", "two"]
-            await other.send(2)
+            await other.send([2, []])
             assert (await first, await second) == (DELIVERED, DELIVERED)
 
 
@@ -320,7 +320,7 @@ async def test_what_one_listener_leaves_behind_goes_to_another(tmp_path: Path, m
             async with await b.open("listen", pattern="friends.*") as other:
                 assert await anext(other) == []
                 assert [message[3] for message in await anext(other)] == [held]
-                await other.send(1)
+                await other.send([1, []])
                 assert await delivery == DELIVERED
 
 
@@ -342,7 +342,7 @@ async def test_a_node_that_stops_keeps_what_a_listener_has_in_hand(tmp_path: Pat
             channel = await b.open("listen", pattern="public.x")
             assert await anext(channel) == []
             assert [message[3] for message in await anext(channel)] == ["once more"]
-            await channel.send(1)
+            await channel.send([1, []])
             assert await delivery == DELIVERED
             channel.close()
 
@@ -350,8 +350,8 @@ async def test_a_node_that_stops_keeps_what_a_listener_has_in_hand(tmp_path: Pat
 async def test_a_reader_cannot_confirm_what_it_was_not_given(tmp_path: Path) -> None:
     async with Host(tmp_path / "a", listen=LOOPBACK) as a, await a.open("listen", pattern="friends.x") as channel:
         await anext(channel)
-        await channel.send(3)
-        with pytest.raises(Exception, match="3 messages acknowledged"):
+        await channel.send([3, []])
+        with pytest.raises(Exception, match="no acknowledgement of the 0 messages"):
             await channel.end()
 
 
@@ -373,6 +373,6 @@ async def test_one_who_comes_while_the_last_one_goes_gets_what_that_one_had_in_h
         first.close()
         assert await anext(second) == []
         assert [message[3] for message in await anext(second)] == [1]
-        await second.send(1)
+        await second.send([1, []])
         assert await delivery == DELIVERED
         second.close()
