@@ -39,6 +39,7 @@ class Pickup:
         ended: Callable[[bytes, Sequence[int], list[Note]], None],
     ) -> None:
         self._store, self._now, self._metrics, self._on_ended = store, now, metrics, ended
+        self._epoch = ""
         self._count = limits.window_count or WINDOW_COUNT
         self._size = limits.window_bytes or WINDOW_BYTES
         self._readers: dict[bytes, _Reader] = {}
@@ -55,11 +56,16 @@ class Pickup:
     def signed_out(self, session: RelaySession) -> None:
         self._forget(self._reader(session))
 
-    def wake(self, key: bytes, *, mail: bool = True, notes: bool = True) -> bool:
-        """Read what is new in the store for ``key``; return False when the key is not signed in here."""
+    def wake(self, key: bytes, *, mail: bool = True, notes: bool = True, number: int = 0) -> bool:
+        """Read what is new in the store for ``key``, as the mail of that ``number`` is.
+
+        Returns False when the key is not signed in here.
+        """
         reader = self._readers.get(key)
         if reader is None:
             return False
+        if 0 < number <= reader.mail_after and number not in reader.under_way:
+            reader.mail_after = number - 1  # the numbers of the store have fallen back
         reader.mail |= mail
         reader.notes |= notes
         self._start(reader)
@@ -84,7 +90,10 @@ class Pickup:
             self._start(reader)
 
     def again(self, share: int = 0) -> None:
-        """Try failed calls of the store again, and let ``share`` readers look for mail of which no nudge came."""
+        """Try failed calls of the store again, and let ``share`` readers look for mail of which no nudge came.
+
+        All look when the store has another epoch.
+        """
         failed, self._failed = self._failed, set()
         for key in failed:
             reader = self._readers.get(key)
@@ -93,6 +102,9 @@ class Pickup:
                 for numbers, state in unsettled:
                     self._end(reader, numbers, state)
                 self.wake(key)
+        before, self._epoch = self._epoch, self._store.epoch
+        if before not in ("", self._epoch):
+            share = len(self._readers)
         for key in list(self._readers)[:share] if share else ():
             self._readers[key] = self._readers.pop(key)  # to the end: all get their turn
             self.wake(key)
@@ -142,6 +154,7 @@ class Pickup:
             reader.reading = False
 
     async def _read_notes(self, reader: "_Reader") -> None:
+        reader.begin(self._store.epoch)
         count = NOTES_WINDOW - len(reader.told)
         reader.notes = False
         notes = await self._store.notes(reader.session.key, reader.note_after, count)
@@ -154,6 +167,7 @@ class Pickup:
         reader.notes |= len(notes) == count
 
     async def _read_mail(self, reader: "_Reader") -> None:
+        reader.begin(self._store.epoch)
         count, size = self._count - len(reader.under_way), self._size - reader.size
         reader.mail = False
         mails = await self._store.collect(reader.session.key, reader.mail_after, count, size)
@@ -162,7 +176,7 @@ class Pickup:
         now = self._now() * 1000
         for mail in mails:
             reader.mail_after = mail.number
-            if mail.expires > now:  # the tick ends the others as expired
+            if mail.expires > now and mail.number not in reader.under_way:  # the tick ends the others as expired
                 reader.push(mail.number, len(mail.envelope))
                 reader.session.tell(Mail(mail.number, mail.sender, mail.envelope))
         reader.mail |= bool(mails)  # only an empty answer is the end: the size may cut one short
@@ -199,11 +213,19 @@ class _Reader:
         self.session = session
         self.mail = self.notes = True  # whether there may be more in the store
         self.mail_after = self.note_after = 0
+        self.epoch = ""
         self.under_way: dict[int, int] = {}  # number of mail -> size
         self.size = 0
         self.told: deque[int] = deque()  # numbers of notes
         self.unsettled: list[tuple[list[int], str]] = []  # taken envelopes that the store failed to end
         self.reading = self.gone = False
+
+    def begin(self, epoch: str) -> None:
+        """Read all anew when the store has another epoch than before; what is under way is not handed out twice."""
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self.mail_after = self.note_after = 0
+            self.told.clear()
 
     def wants_notes(self) -> bool:
         return self.notes and len(self.told) <= NOTES_WINDOW // 2

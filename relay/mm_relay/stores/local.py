@@ -5,6 +5,7 @@ that).
 """
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,7 +24,7 @@ from mm_relay.stores.contract import (
 )  # fmt: skip
 from mm_relay.stores.here import HereRows
 from mm_relay.stores.index import Index, Mark, NoteMark
-from mm_relay.stores.rows import KEPT, MAIL, NOTE, NUMBER, NUMBERS_RESERVED, HereMark, Rows, row_key
+from mm_relay.stores.rows import KEPT, MAIL, NOTE, NUMBER, NUMBERS_RESERVED, TRIED, HereMark, Rows, row_key
 from mmplatform.codec import encode
 from mmplatform.errors import LocalError, StorageError
 from mmplatform.storage.contract import Row, Storage
@@ -45,11 +46,17 @@ class LocalStore(MailStore):
         self._index, self._here = Index(), HereRows(storage)
         self._saving: dict[int, asyncio.Future[None]] = {}  # envelopes and notes on their way to the disk
         self._last = self._reserved = 0
+        self._epoch = ""
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def epoch(self) -> str:
+        return self._epoch
 
     async def open(self) -> None:
         if self._loop is not None:
             return
+        self._epoch = secrets.token_hex(8)
         await self._storage.open()
         self._index, self._saving = Index(), {}
         try:
@@ -60,6 +67,10 @@ class LocalStore(MailStore):
             await self._storage.close()
             raise
         self._loop = asyncio.get_running_loop()
+
+    async def check(self) -> None:
+        self._opened()
+        await self._storage.write([(TRIED, encode(self._time()))])
 
     async def close(self) -> None:
         if self._loop is not None:

@@ -272,3 +272,47 @@ async def test_closing_in_the_middle_of_a_read(office: Office) -> None:
     assert office.mailroom is not None
     await office.mailroom.close()
     assert bob.said == []
+
+
+# A store that went back in time.
+
+
+async def emptied(office: Office) -> None:
+    """An older state of the store, from before everything: its numbers begin again."""
+    fresh = Office("fresh")
+    await fresh.open(ticking=False)
+    await tick(office)
+    for part in (office.mailroom, office.mailroom._pickup, office.mailroom._deposits):  # type: ignore[union-attr]
+        part._store = fresh.store  # type: ignore[union-attr]
+
+
+async def test_mail_is_handed_out_when_the_numbers_of_the_store_begin_again(office: Office) -> None:
+    alice, bob = arrive(office, "alice"), arrive(office, "bob")
+    await say(office, alice, *[deposit("bob", name=3000 + number) for number in range(3)])
+    await say(office, bob, Taken([mail.number for mail in bob.heard(Mail)]))
+    await emptied(office)
+    await say(office, alice, *[deposit("bob", name=4000 + number) for number in range(2)])
+    assert names(bob.heard(Mail)) == [b"4000", b"4001"]
+
+
+async def test_notes_are_told_when_the_store_has_another_epoch(office: Office) -> None:
+    alice, bob = arrive(office, "alice"), arrive(office, "bob")
+    for _ in range(3):
+        await say(office, alice, deposit("bob"))
+        await say(office, bob, Taken([mail.number for mail in bob.heard(Mail)]))
+    await say(office, alice, Noted(alice.heard(Ended)[-1].number))
+    await emptied(office)
+    await say(office, alice, deposit("bob", name=5000))
+    await say(office, bob, Taken([mail.number for mail in bob.heard(Mail)]))
+    await tick(office)
+    assert [note.id for note in alice.heard(Ended)] == [(5000).to_bytes(16)]
+
+
+async def test_another_epoch_hands_nothing_out_twice_that_is_under_way(office: Office) -> None:
+    alice, bob = arrive(office, "alice"), arrive(office, "bob")
+    await say(office, alice, *[deposit("bob") for _ in range(2)])
+    await tick(office)
+    assert len(bob.heard(Mail)) == 2
+    office.store._epoch = "another"
+    await tick(office)
+    assert bob.heard(Mail) == []
