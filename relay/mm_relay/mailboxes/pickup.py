@@ -23,6 +23,7 @@ READS: Final = 64  # reads of the store at a time, of all readers
 NOTES_WINDOW: Final = 256  # notes told to a session and not acknowledged
 WINDOW_COUNT: Final = 1024  # envelopes under way to a session when the limits of the relay do not say
 WINDOW_BYTES: Final = 16 * 1024 * 1024  # bytes under way to a session when the limits of the relay do not say
+MOST_UNSETTLED: Final = 65_536  # envelopes that were taken and that the store failed to end; above, they come again
 
 log = logging.getLogger("mm_relay.mailboxes")
 
@@ -44,6 +45,7 @@ class Pickup:
         self._size = limits.window_bytes or WINDOW_BYTES
         self._readers: dict[bytes, _Reader] = {}
         self._failed: set[bytes] = set()  # keys of readers whose call of the store failed
+        self._unsettled: dict[bytes, dict[int, str]] = {}  # envelopes taken that the store failed to end, and how
         self._reads = asyncio.Semaphore(READS)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -77,7 +79,7 @@ class Pickup:
             return
         numbers = [number for number in item.numbers if reader.settle(number)]
         if numbers:
-            self._end(reader, numbers, "refused" if item.refused else "delivered")
+            self._end(session.key, numbers, "refused" if item.refused else "delivered")
             self._start(reader)
 
     def noted(self, session: RelaySession, item: Noted) -> None:
@@ -96,12 +98,11 @@ class Pickup:
         """
         failed, self._failed = self._failed, set()
         for key in failed:
-            reader = self._readers.get(key)
-            if reader is not None:
-                unsettled, reader.unsettled = reader.unsettled, []
-                for numbers, state in unsettled:
-                    self._end(reader, numbers, state)
-                self.wake(key)
+            self.wake(key)
+        unsettled, self._unsettled = self._unsettled, {}
+        for key, taken in unsettled.items():
+            for state in set(taken.values()):
+                self._end(key, [number for number, each in taken.items() if each == state], state)
         before, self._epoch = self._epoch, self._store.epoch
         if before not in ("", self._epoch):
             share = len(self._readers)
@@ -176,30 +177,28 @@ class Pickup:
         now = self._now() * 1000
         for mail in mails:
             reader.mail_after = mail.number
-            if mail.expires > now and mail.number not in reader.under_way:  # the tick ends the others as expired
+            if mail.number in reader.under_way or mail.number in self._unsettled.get(reader.session.key, ()):
+                continue
+            if mail.expires > now:  # the tick ends the others as expired
                 reader.push(mail.number, len(mail.envelope))
                 reader.session.tell(Mail(mail.number, mail.sender, mail.envelope))
         reader.mail |= bool(mails)  # only an empty answer is the end: the size may cut one short
 
-    def _end(self, reader: "_Reader", numbers: list[int], state: str) -> None:
-        settled = partial(self._settled, reader, numbers, state)
-        self._store.end(reader.session.key, numbers, state).add_done_callback(settled)
+    def _end(self, key: bytes, numbers: list[int], state: str) -> None:
+        self._store.end(key, numbers, state).add_done_callback(partial(self._settled, key, numbers, state))
 
-    def _settled(self, reader: "_Reader", numbers: list[int], state: str, future: asyncio.Future[list[Note]]) -> None:
+    def _settled(self, key: bytes, numbers: list[int], state: str, future: asyncio.Future[list[Note]]) -> None:
         if future.cancelled():
             return
-        if future.exception() is None:
-            if log.isEnabledFor(logging.DEBUG):
-                key = sign_id_of(reader.session.key)
-                log.debug("%d envelopes for %s are %s", len(numbers), key, state, extra={"peer": key})
-            self._on_ended(reader.session.key, numbers, future.result())
-        else:
-            self._unsettled(reader, numbers, state)
-
-    def _unsettled(self, reader: "_Reader", numbers: list[int], state: str) -> None:
-        self._metrics.store_errors += 1
-        reader.unsettled.append((numbers, state))
-        self._fail(reader)
+        if future.exception() is not None:
+            self._metrics.store_errors += 1
+            if sum(map(len, self._unsettled.values())) + len(numbers) <= MOST_UNSETTLED:
+                self._unsettled.setdefault(key, {}).update(dict.fromkeys(numbers, state))
+            return
+        if log.isEnabledFor(logging.DEBUG):
+            name = sign_id_of(key)
+            log.debug("%d envelopes for %s are %s", len(numbers), name, state, extra={"peer": name})
+        self._on_ended(key, numbers, future.result())
 
     def _fail(self, reader: "_Reader") -> None:
         if not reader.gone:
@@ -217,7 +216,6 @@ class _Reader:
         self.under_way: dict[int, int] = {}  # number of mail -> size
         self.size = 0
         self.told: deque[int] = deque()  # numbers of notes
-        self.unsettled: list[tuple[list[int], str]] = []  # taken envelopes that the store failed to end
         self.reading = self.gone = False
 
     def begin(self, epoch: str) -> None:

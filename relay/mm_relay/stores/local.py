@@ -26,7 +26,7 @@ from mm_relay.stores.here import HereRows
 from mm_relay.stores.index import Index, Mark, NoteMark
 from mm_relay.stores.rows import KEPT, MAIL, NOTE, NUMBER, NUMBERS_RESERVED, TRIED, HereMark, Rows, row_key
 from mmplatform.codec import encode
-from mmplatform.errors import LocalError, StorageError
+from mmplatform.errors import LocalError, StorageError, StorageFull
 from mmplatform.storage.contract import Row, Storage
 
 T = TypeVar("T")
@@ -47,6 +47,7 @@ class LocalStore(MailStore):
         self._saving: dict[int, asyncio.Future[None]] = {}  # envelopes and notes on their way to the disk
         self._last = self._reserved = 0
         self._epoch = ""
+        self._full = False  # whether the disk was, and nothing tells that it is not: what is left of it is for removals
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -58,7 +59,7 @@ class LocalStore(MailStore):
             return
         self._epoch = secrets.token_hex(8)
         await self._storage.open()
-        self._index, self._saving = Index(), {}
+        self._index, self._saving, self._full = Index(), {}, False
         try:
             await self._rows.load(self._take_up, self._index.add_note, self._index.lately.note)
             used = max([0, *self._index.mail, *self._index.noted])
@@ -69,8 +70,10 @@ class LocalStore(MailStore):
         self._loop = asyncio.get_running_loop()
 
     async def check(self) -> None:
+        """Write something; envelopes are taken in again after a full disk has taken this."""
         self._opened()
         await self._storage.write([(TRIED, encode(self._time()))])
+        self._full = False
 
     async def close(self) -> None:
         if self._loop is not None:
@@ -94,6 +97,8 @@ class LocalStore(MailStore):
         )
         try:
             self._opened()
+            if self._full:
+                raise StorageFull("the disk is full: free some space, mail is kept again some seconds later")
             yielding = self._index.check(mark, caps)
         except LocalError as error:
             result.set_exception(error.with_traceback(None))  # whose frames hold the envelope, and the future them
@@ -255,6 +260,7 @@ class LocalStore(MailStore):
         self._saving.pop(number, None)
         error = saved.exception()
         if error is not None:
+            self._full |= isinstance(error, StorageFull)
             undo()
         else:
             self._reserved = max(self._reserved, reserve)

@@ -15,6 +15,7 @@ from mm_transports.relay.protocol.items import (
     RoomAgain,
     Taken,
 )  # fmt: skip
+from mmplatform.errors import StorageFull
 from tests.sim.relay_mail.clock import settle
 from tests.sim.relay_mail.office import LIMITS, START, Office, Told, deposit, key
 from tests.support.mailroom import arrive, say, tick
@@ -316,3 +317,26 @@ async def test_another_epoch_hands_nothing_out_twice_that_is_under_way(office: O
     office.store._epoch = "another"
     await tick(office)
     assert bob.heard(Mail) == []
+
+
+async def test_what_was_taken_while_the_disk_was_full_does_not_come_again(office: Office) -> None:
+    alice, bob = arrive(office, "alice"), arrive(office, "bob")
+    await say(office, alice, deposit("bob"))
+    works = office.store.end
+
+    def full(*words: Any) -> "asyncio.Future[Any]":
+        failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        failed.set_exception(StorageFull("no space left"))
+        return failed
+
+    office.store.end = full
+    await say(office, bob, Taken([mail.number for mail in bob.heard(Mail)]))
+    office.sign_out(bob)
+    again = arrive(office, "bob")
+    await tick(office)
+    assert again.heard(Mail) == []
+    office.store.end = works
+    await tick(office)
+    await tick(office)
+    assert [note.state for note in alice.heard(Ended)] == ["delivered"]
+    assert await office.store.filled(key("bob")) == (0, 0)

@@ -122,6 +122,7 @@ async def test_a_full_disk_refuses_and_leaves_the_quota_right(disk: Disk) -> Non
         with pytest.raises(StorageFull, match="free some space"):
             await put(store, mail(size=100_000))
         disk.give_back()
+        await store.check()
         more = [await put(store, mail(size=1000), Caps(box_count=len(kept) + 2)) for _ in range(2)]
         with pytest.raises(OverQuota):
             await put(store, mail(size=10), Caps(box_count=len(kept) + 2))
