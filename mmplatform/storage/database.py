@@ -208,7 +208,7 @@ class Database:
             if not whole:
                 self._in_use = False  # the log that this connection has made is not kept
                 raise StorageGone(
-                    f"{self.path} was not closed, and its log {self._log.name} is missing, with what was accepted last: "
+                    f"{self.path} was not closed, and its log {self._log.name} is missing, with what came last: "
                     f"put it beside the file, or make an empty one (touch {self._log}) to go on without that"
                 )
             return

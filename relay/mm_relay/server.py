@@ -20,7 +20,7 @@ from mm_relay.allocator import give_back
 from mm_relay.config import settings
 from mm_relay.config.parsing import SAME_PORT
 from mm_relay.config.settings import Config
-from mm_relay.core import RelayCore
+from mm_relay.core import MAIL, RelayCore
 from mm_relay.doors.certificates import Certificate
 from mm_relay.doors.connections import Connections
 from mm_relay.doors.door import Door
@@ -127,6 +127,8 @@ class RelayServer(Server):
         folder = DataFolder(config.data)
         folder.open()
         self._opened.callback(folder.close)
+        if config.store == "sqlite" and (lost := folder.lost(folder.path / MAIL)):
+            self._warn(lost)
         identity = Identity.load_or_create(config.identity or folder.identity)
         pages = Pages(
             f"mm relay {config.name}".rstrip(),
