@@ -13,6 +13,7 @@ from mm_relay.stores.contract import MailStore, StoreUnsafe
 from mmplatform.errors import StorageCorrupt, StorageError, StorageFull, StorageGone, StorageReadOnly
 
 LOOK_AT_STORE: Final = 5.0  # seconds between two looks, and for the answer to one
+LOOK_WHILE_DOWN: Final = 1.0  # seconds between two looks at one that fails
 AGAIN: Final = 60.0  # seconds after which what is still wrong is told again
 
 _KINDS: Final[tuple[tuple[type[Exception], str, str], ...]] = (
@@ -40,7 +41,7 @@ class StoreHealth:
     async def watch(self) -> None:
         """Look again and again."""
         while True:
-            await asyncio.sleep(LOOK_AT_STORE)
+            await asyncio.sleep(LOOK_WHILE_DOWN if self.reason else LOOK_AT_STORE)
             await self.look()
 
     async def look(self) -> None:

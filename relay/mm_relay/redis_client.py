@@ -22,7 +22,7 @@ from mmplatform.errors import StorageError, StorageFull, StorageReadOnly
 ANSWER_WITHIN: Final = 10.0  # seconds for one round trip
 BATCH_BYTES: Final = 4 * 1024 * 1024  # bytes of calls in one round trip
 MOST_WAITING: Final = 128 * 1024 * 1024  # bytes of calls that wait
-RETRY_FIRST, RETRY_MOST = 0.05, 2.0  # seconds between attempts to listen again
+RETRY_FIRST, RETRY_MOST = 0.05, 0.5  # seconds between attempts to listen again
 
 Connection = Any  # the library types it in parts only
 Word = bytes | str | int
@@ -126,6 +126,8 @@ class RedisCalls:
             for call in calls[answered:]:
                 fail(call.answer, typed(error, self._url))
             await self._hang_up()
+        if self.unfit is not None:
+            await self._hang_up()  # the next call looks again
 
     def _allowed(self, calls: list[RedisCall]) -> list[RedisCall]:
         """Return the calls that this Redis is fit for; the others fail."""

@@ -153,7 +153,8 @@ async def test_metrics_on_the_same_port_and_on_one_of_their_own(
 
 
 async def test_a_store_that_does_not_answer_is_told_to_balancers(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "LOOK_AT_STORE", 0.01)
+    for name in ("LOOK_AT_STORE", "LOOK_WHILE_DOWN"):
+        monkeypatch.setattr(health, name, 0.01)
     relay = await start()
     works = relay.server.core.store.check
 

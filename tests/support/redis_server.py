@@ -24,6 +24,7 @@ class RedisServer:
         self.folder = Path(tempfile.mkdtemp(prefix="mm-redis-"))
         self.url = f"unix://{self.folder}/sock"
         self._options = {"appendonly": "yes", "appendfsync": "always", "save": "", "port": "0"} | options
+        self.port = self._options["port"]  # of TCP, "0" for none
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, **more: str) -> "RedisServer":
