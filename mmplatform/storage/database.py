@@ -45,7 +45,7 @@ STATEMENT_BYTES = 256 * 1024  # the statements that are cached keep what they we
 CACHED_STATEMENTS = 64
 SPARE = 256  # free pages of 4 KiB that are kept for what comes
 STEP = 256  # pages that are given back to the disk at once
-SMALL_STEP = 16  # the same while the disk is full
+SMALL_STEP, SMALL_STEPS = 16, 16  # the same while the disk is full, each step with a log of its own
 LOG_LIMIT = 16 * 1024 * 1024
 LOG_PAGES = 1000  # of the log that are folded into the file together
 PAGE = 4096
@@ -132,15 +132,17 @@ class Database:
             if free <= SPARE:
                 return False
             self._switch_sync(connection, False)
-            step = STEP if self._keep_room() else SMALL_STEP
-            connection.executescript(
-                f"PRAGMA incremental_vacuum({min(step, free - SPARE)})"
-            )  # execute() frees one page
+            small = not self._keep_room()
+            for step in [SMALL_STEP] * SMALL_STEPS if small else [STEP]:
+                # execute() frees one page
+                connection.executescript(f"PRAGMA incremental_vacuum({min(step, free - SPARE)})")
+                if small:
+                    _checkpoint(connection)
             left = _pages(connection)
-            more = SPARE < left < free
-            if not more or step == SMALL_STEP:
-                _checkpoint(connection)  # only this makes the file smaller
-            return more
+            if SPARE < left < free:
+                return True
+            _checkpoint(connection)  # only this makes the file smaller
+            return False
 
     def damage(self) -> str:
         """Return what SQLite's own check finds wrong with the file, or ""; reads the whole file."""
@@ -167,11 +169,11 @@ class Database:
             _execute(connection, statements)
 
     def _keep_room(self) -> bool:
-        """Return whether there is room for removals, or none is wanted."""
+        """Return whether there is room for removals and some more, or none is wanted."""
         if self._room is None:
             return True
         self._room.keep()
-        return self._room.kept
+        return self._room.kept and shutil.disk_usage(self.path.parent).free >= NEARLY_FULL
 
     def _still_there(self) -> None:
         """Raise StorageGone when the file is not the one that was opened: what is written would go with it.

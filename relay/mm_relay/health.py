@@ -13,7 +13,7 @@ from mm_relay.stores.contract import MailStore, StoreUnsafe
 from mmplatform.errors import StorageCorrupt, StorageError, StorageFull, StorageGone, StorageReadOnly
 
 LOOK_AT_STORE: Final = 5.0  # seconds between two looks, and for the answer to one
-LOOK_WHILE_DOWN: Final = 1.0  # seconds between two looks at one that fails
+LOOK_WHILE_DOWN: Final = 2.0  # seconds between two looks at one that fails; SQLite frees its disk when idle for one
 AGAIN: Final = 60.0  # seconds after which what is still wrong is told again
 
 _KINDS: Final[tuple[tuple[type[Exception], str, str], ...]] = (

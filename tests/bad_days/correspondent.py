@@ -56,6 +56,11 @@ class Correspondent:
     def all_came(self, ids: Sequence[bytes]) -> bool:
         return set(ids) <= set(self.came)
 
+    def take_all(self, ids: Sequence[bytes]) -> bool:
+        """Take what has come; return whether all of these have."""
+        self.take()
+        return self.all_came(ids)
+
     def answered(self, count: int) -> bool:
         return len(self.stored) + self.declined.total() >= count
 

@@ -46,6 +46,7 @@ class Pickup:
         self._readers: dict[bytes, _Reader] = {}
         self._failed: set[bytes] = set()  # keys of readers whose call of the store failed
         self._unsettled: dict[bytes, dict[int, str]] = {}  # envelopes taken that the store failed to end, and how
+        self._settling: set[bytes] = set()  # keys of those that the store is asked to end again
         self._reads = asyncio.Semaphore(READS)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -99,8 +100,9 @@ class Pickup:
         failed, self._failed = self._failed, set()
         for key in failed:
             self.wake(key)
-        unsettled, self._unsettled = self._unsettled, {}
-        for key, taken in unsettled.items():
+        for key in self._unsettled.keys() - self._settling:
+            self._settling.add(key)
+            taken = self._unsettled[key]
             for state in set(taken.values()):
                 self._end(key, [number for number, each in taken.items() if each == state], state)
         before, self._epoch = self._epoch, self._store.epoch
@@ -188,6 +190,7 @@ class Pickup:
         self._store.end(key, numbers, state).add_done_callback(partial(self._settled, key, numbers, state))
 
     def _settled(self, key: bytes, numbers: list[int], state: str, future: asyncio.Future[list[Note]]) -> None:
+        self._settling.discard(key)
         if future.cancelled():
             return
         if future.exception() is not None:
@@ -195,6 +198,11 @@ class Pickup:
             if sum(map(len, self._unsettled.values())) + len(numbers) <= MOST_UNSETTLED:
                 self._unsettled.setdefault(key, {}).update(dict.fromkeys(numbers, state))
             return
+        if (unsettled := self._unsettled.get(key)) is not None:
+            for number in numbers:
+                unsettled.pop(number, None)
+            if not unsettled:
+                del self._unsettled[key]
         if log.isEnabledFor(logging.DEBUG):
             name = sign_id_of(key)
             log.debug("%d envelopes for %s are %s", len(numbers), name, state, extra={"peer": name})

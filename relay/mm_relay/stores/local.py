@@ -160,6 +160,8 @@ class LocalStore(MailStore):
             if mark is not None:
                 marks[number] = mark
         self._forget(self._index.old_notes(now - NOTES_KEPT, count))
+        if not marks:
+            return []
         result: asyncio.Future[list[Note]] = asyncio.get_running_loop().create_future()
         self._remove(result, marks, "expired")
         return await result
