@@ -10,6 +10,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -51,7 +52,7 @@ class RedisStore(MailStore):
     ) -> None:
         self._prefix, self._now, self._failed = prefix, now, failed
         self._calls = RedisCalls(url, SCRIPTS, met=self._met)
-        self._run = self._numbers = ""
+        self._run = self._numbers = self._asked = ""
         self._last = 0  # the last number that was seen
 
     @property
@@ -79,7 +80,22 @@ class RedisStore(MailStore):
         await self._calls.look()
         if self._calls.unfit is not None:
             raise self._calls.unfit
+        if self._run != self._asked:
+            await self._look_at_sync()
         await self._script("try", self._time())
+
+    async def _look_at_sync(self) -> None:
+        """Tell, once for each start of Redis, when a power cut may lose what was told Stored."""
+        self._asked = self._run
+        with suppress(StorageError):  # who may not ask is not told
+            [_, said] = await self._calls.call("CONFIG", "GET", "appendfsync")
+            if said != b"always":
+                self._failed(
+                    StorageError(
+                        f"redis has `appendfsync {said.decode()}`: a power cut may lose the last second of mail that was "
+                        "told to be stored; `appendfsync always` loses none"
+                    )
+                )
 
     async def close(self) -> None:
         await self._calls.close()

@@ -110,3 +110,14 @@ async def test_a_check_says_that_redis_is_full(kept: MailStore, own_redis: Redis
         await kept.check()
     await own_redis.command("CONFIG", "SET", "maxmemory", "0")
     await kept.check()
+
+
+async def test_a_redis_that_syncs_once_a_second_is_told_once(own_redis: RedisServer) -> None:
+    await own_redis.started()
+    await own_redis.command("CONFIG", "SET", "appendfsync", "everysec")
+    home = redis_home(own_redis.url, "everysec")
+    async with home.store() as store:
+        for _ in range(2):
+            await store.check()
+    [told] = home.failures
+    assert "appendfsync always" in str(told)
