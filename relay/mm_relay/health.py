@@ -12,7 +12,8 @@ from mm_relay.metrics import Metrics
 from mm_relay.stores.contract import MailStore, StoreUnsafe
 from mmplatform.errors import StorageCorrupt, StorageError, StorageFull, StorageGone, StorageReadOnly
 
-LOOK_AT_STORE: Final = 5.0  # seconds between two looks, and for the answer to one
+LOOK_AT_STORE: Final = 5.0  # seconds between two looks
+ANSWER_WITHIN: Final = 5.0  # seconds for the answer to one
 LOOK_WHILE_DOWN: Final = 2.0  # seconds between two looks at one that fails; SQLite frees its disk when idle for one
 AGAIN: Final = 60.0  # seconds after which what is still wrong is told again
 
@@ -48,7 +49,7 @@ class StoreHealth:
         """Write to the store, and take note of what comes of it."""
         before, self._errors = self._errors, self._metrics.store_errors
         try:
-            async with asyncio.timeout(LOOK_AT_STORE):
+            async with asyncio.timeout(ANSWER_WITHIN):
                 await self._store.check()
         except (StorageError, TimeoutError) as error:
             self._fails(error)
@@ -69,7 +70,7 @@ class StoreHealth:
         if changed or now - self._told >= AGAIN:
             lasted = f", for {now - self._since:.0f} s now" if now > self._since else ""
             self._told = now
-            self._tell(f"the store of mail fails{lasted}, and none is taken in ({word}): {error or text}")
+            self._tell(f"the store of mail fails{lasted}, and none is taken in ({word}): {str(error) or text}")
 
     def _works(self) -> None:
         self.reason = self._metrics.store_trouble = ""

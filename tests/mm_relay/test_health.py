@@ -62,6 +62,13 @@ async def test_it_is_told_at_the_start_once_a_minute_and_at_the_end() -> None:
     assert await watched.look() == []
 
 
+async def test_a_store_without_an_answer_is_told_in_words() -> None:
+    watched = Watched()
+    watched.failure = TimeoutError()
+    [line] = await watched.look()
+    assert line.endswith("(no-answer): what keeps the mail does not answer")
+
+
 async def test_calls_that_failed_between_two_looks_are_trouble_until_the_next() -> None:
     watched = Watched()
     await watched.look()
