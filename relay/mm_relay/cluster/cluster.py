@@ -24,6 +24,7 @@ from mmplatform.errors import ProtocolError, StorageError
 from mmplatform.text import escaped
 
 TTL: Final = 15.0  # seconds until a process that died is forgotten, at most
+REFRESH_AGAIN: Final = 0.25  # seconds after which what Redis did not hear is said again
 AT_ONCE: Final = 512  # keys in one call of a script
 CHUNK: Final = MAX_MESSAGE // 2 - 64 * 1024  # bytes of one published message, before its last item
 
@@ -236,11 +237,12 @@ class RedisCluster(Cluster):
         """Refresh so often that one refresh may fail; at once when Redis has come back, as it may have forgotten."""
         while True:
             self._wake.clear()
-            if await self._refresh() and self._again:
+            heard = await self._refresh()
+            if heard and self._again:
                 self._again = False
                 self._back()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._ttl / 3):
+                async with asyncio.timeout(self._ttl / 3 if heard else REFRESH_AGAIN):
                     await self._wake.wait()
 
     async def _refresh(self) -> bool:
