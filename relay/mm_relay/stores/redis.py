@@ -168,9 +168,8 @@ class RedisStore(MailStore):
         return await count, int(await size or 0)
 
     async def usage(self) -> Usage:
-        looked, usage = self._look_at_epoch(), self._script("usage")
-        await looked
-        return Usage(*await usage)
+        await self._look_at_epoch()
+        return Usage(*await self._script("usage"))
 
     async def _look_at_epoch(self) -> None:
         epoch, last = await self._script("epoch", self._last, secrets.token_hex(8))
