@@ -92,8 +92,8 @@ class RedisStore(MailStore):
             if said != b"always":
                 self._failed(
                     StorageError(
-                        f"redis has `appendfsync {said.decode()}`: a power cut may lose the last second of mail that was "
-                        "told to be stored; `appendfsync always` loses none"
+                        f"redis has `appendfsync {said.decode()}`: a power cut may lose the last second of mail "
+                        "that was told to be stored; `appendfsync always` loses none"
                     )
                 )
 
