@@ -20,7 +20,7 @@ from mm_relay.allocator import give_back
 from mm_relay.config import settings
 from mm_relay.config.parsing import SAME_PORT
 from mm_relay.config.settings import Config
-from mm_relay.core import RelayCore
+from mm_relay.core import MAIL, RelayCore
 from mm_relay.doors.certificates import Certificate
 from mm_relay.doors.connections import Connections
 from mm_relay.doors.door import Door
@@ -29,18 +29,18 @@ from mm_relay.doors.limits import ConnectionLimits
 from mm_relay.doors.turns import LoopTurns
 from mm_relay.doors.upgrade import Accepted, UpgradeRefused, UpgradeRequest
 from mm_relay.doors.websocket_server import serve
+from mm_relay.health import StoreHealth
 from mm_relay.metrics import Metrics, MetricsPage
 from mm_transports.accepting import Acceptor
 from mm_transports.relay.protocol.address import format_relay
-from mmplatform.errors import LocalError, PluginError, StorageError
+from mmplatform.errors import LocalError, PluginError
 from mmplatform.identity.keys import Identity
 from mmplatform.plugins import loading
 from mmplatform.plugins.server import Server
 from mmplatform.storage.folder import DataFolder
 from mmplatform.text import escaped
 
-LOOK_AT_STORE: Final = 5.0  # seconds between two checks of the store, and for its answer
-READY: Final = ""  # no trouble
+STORE_DOWN: Final = "store down"
 
 log = logging.getLogger("mm_relay.server")
 
@@ -50,6 +50,7 @@ class RelayServer(Server):
 
     connections: Connections
     core: RelayCore
+    _health: StoreHealth
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class RelayServer(Server):
         self.config, self._on_note, self._now = config, note, now
         self._reread = reread or (lambda: config)
         self.metrics = Metrics()
-        self.trouble = "starting"  # why no client should come, empty when all may
+        self._ending = False
         self._certificate: Certificate | None = None
         self._kinds: list[type[Door]] = []
         self._turns = LoopTurns()
@@ -71,6 +72,13 @@ class RelayServer(Server):
     @classmethod
     def configure(cls, flags: Mapping[str, Any], file: Path | None, note: Callable[[str], None]) -> Self:
         return cls(settings.load(flags, file), note=note, reread=lambda: settings.load(flags, file))
+
+    @property
+    def trouble(self) -> tuple[str, str]:
+        """Why no client should come, in a word and in a sentence; twice "" when all may."""
+        if self._ending:
+            return "draining", ""
+        return (STORE_DOWN, self._health.reason) if self._health.reason else ("", "")
 
     async def start(self) -> dict[str, Any]:
         try:
@@ -81,7 +89,7 @@ class RelayServer(Server):
 
     async def stop(self) -> None:
         """Drain the connections and end; the port stays open until all have gone, so that balancers are told why."""
-        self.trouble = "draining"
+        self._ending = True
         self.connections.drain()
         await self.connections.empty(self.config.drain)
         await self._opened.aclose()
@@ -119,6 +127,8 @@ class RelayServer(Server):
         folder = DataFolder(config.data)
         folder.open()
         self._opened.callback(folder.close)
+        if config.store == "sqlite" and (lost := folder.lost(folder.path / MAIL)):
+            self._warn(lost)
         identity = Identity.load_or_create(config.identity or folder.identity)
         pages = Pages(
             f"mm relay {config.name}".rstrip(),
@@ -133,9 +143,10 @@ class RelayServer(Server):
         await self._opened.enter_async_context(self.core)
         self.connections = self._connections(identity, config.name or config.url(port))
         await self._tell_metrics(pages)
-        self._background(self._watch_store(), "mm relay store")
+        self._health = StoreHealth(self.core.store, self.metrics, self._warn, time.monotonic)
+        await self._health.look()
+        self._background(self._health.watch(), "mm relay store")
         listener.start()
-        self.trouble = READY
         if settings.beyond_this_machine(config):
             self._note("without TLS on a public address: right behind a proxy or in a laboratory only")
         for network in (network for network in config.proxies if network.num_addresses > 1):
@@ -147,11 +158,16 @@ class RelayServer(Server):
             "listening": f"{config.address[0]}:{port}",
             "store": config.store.partition("://")[0],
             "pid": os.getpid(),
+            **({"trouble": self._health.reason} if self._health.reason else {}),
         }
 
     def _background(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Work until the relay stops."""
         self._opened.callback(asyncio.get_running_loop().create_task(work, name=name).cancel)
+
+    def _warn(self, text: str) -> None:
+        log.warning("%s", escaped(text))
+        self._on_note(text)
 
     def _note(self, text: str) -> None:
         log.info("%s", escaped(text))
@@ -200,23 +216,6 @@ class RelayServer(Server):
 
     def _access(self, config: Config) -> Access:
         return replace(config.access(), reaches=self.core.policy.reaches)
-
-    async def _watch_store(self) -> None:
-        """Set ``trouble`` while the store does not answer, so that balancers send no clients here."""
-        before = 0
-        while True:
-            await asyncio.sleep(LOOK_AT_STORE)
-            try:
-                async with asyncio.timeout(LOOK_AT_STORE):
-                    await self.core.store.usage()
-                failing = self.metrics.store_errors > before
-            except (StorageError, TimeoutError):
-                failing = True
-            before = self.metrics.store_errors
-            if self.trouble in (READY, "store down"):
-                before_that, self.trouble = self.trouble, "store down" if failing else READY
-                if self.trouble != before_that:
-                    log.warning("the store does not answer, or fails" if failing else "the store answers again")
 
 
 def doors(names: Sequence[str]) -> list[type[Door]]:
