@@ -18,6 +18,7 @@ from typing import Any, Final
 from mm_relay.cluster.scripts import SCRIPTS
 from mm_relay.ports import Cluster
 from mm_relay.redis_client import ANSWER_WITHIN, RedisCalls, RedisListener, Word
+from mm_relay.redis_servers import RedisServers
 from mm_transports.relay.protocol.items import MAX_ITEMS, MAX_MESSAGE, Closed, Data, Deposit, Forwarded, Item, Open
 from mm_transports.relay.protocol.wire import decode_items, encode_items
 from mmplatform.errors import ProtocolError, StorageError
@@ -58,9 +59,10 @@ class RedisCluster(Cluster):
     ) -> None:
         self.process = f"{process}.{random(4).hex()}"
         self._prefix, self._ttl, self._dropped = prefix, ttl, dropped
-        self._calls = RedisCalls(url, SCRIPTS)
+        servers = RedisServers(url, prefix)
+        self._calls = RedisCalls(servers, SCRIPTS)
         channels = [f"{prefix}:to:{self.process}", f"{prefix}:all", f"{prefix}:displaced:{self.process}"]
-        self._listener = RedisListener(url, channels, self._heard, self._listening, silence=ttl)
+        self._listener = RedisListener(servers, channels, self._heard, self._listening, silence=ttl)
         self._present: dict[bytes, Presence] = {}
         self._arriving: list[Presence] = []
         self._leaving: list[Presence] = []

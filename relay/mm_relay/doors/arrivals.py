@@ -14,7 +14,7 @@ from mm_relay.doors.turns import LoopTurns
 from mmplatform.accounts import network_of_host
 
 MAX_REQUEST: Final = 16 * 1024  # bytes, all headers included
-PAGES: Final = " pages"  # have turns of their own: whoever asks how a relay is does not wait behind who wants more of it
+PAGES: Final = " pages"  # have turns of their own: who asks how a relay is does not wait behind who wants more of it
 END: Final = b"\r\n\r\n"  # of a request (RFC 9112, section 2.1)
 AT_ONCE: Final = struct.pack("ii", 1, 0)  # of SO_LINGER: nothing lingers, not even in the system
 
@@ -54,9 +54,9 @@ class Arrivals:
 class Newcomer:
     """A connection that has not said all it has to say first: a socket, what came, and nothing else.
 
-    What TLS keeps of a connection is a hundred times the socket, and what a WebSocket does ten times. So TLS begins when
-    there is something to read, a WebSocket is made when a whole request is there, and both when its network has its
-    turn. Until then it may give way, and during TLS.
+    What TLS keeps of a connection is a hundred times the socket, and what a WebSocket does ten times. So TLS begins
+    when there is something to read, a WebSocket is made when a whole request is there, and both when its network has
+    its turn. Until then it may give way, and during TLS.
     """
 
     def __init__(

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from mm_relay.redis_client import RedisCalls, Word
+from mm_relay.redis_servers import RedisServers
 from mm_relay.stores.contract import (
     HERE_AGAIN,
     MOST_HERE,
@@ -47,7 +48,7 @@ class RedisStore(MailStore):
         failed: Callable[[Exception], None] = lambda error: None,
     ) -> None:
         self._prefix, self._now, self._failed = prefix, now, failed
-        self._calls = RedisCalls(url, SCRIPTS)
+        self._calls = RedisCalls(RedisServers(url, prefix), SCRIPTS)
 
     async def open(self) -> None:
         if self._calls.opened:
