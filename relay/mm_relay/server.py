@@ -17,6 +17,8 @@ from typing import Any, Final, Self
 
 from mm_relay.access import Access
 from mm_relay.allocator import give_back
+from mm_relay.cluster.front import ask_front
+from mm_relay.cluster.isolation import IsolationWatch
 from mm_relay.config import settings
 from mm_relay.config.parsing import SAME_PORT
 from mm_relay.config.settings import Config
@@ -63,6 +65,7 @@ class RelayServer(Server):
         self._reread = reread or (lambda: config)
         self.metrics = Metrics()
         self.trouble = "starting"  # why no client should come, empty when all may
+        self._isolation: IsolationWatch | None = None
         self._certificate: Certificate | None = None
         self._kinds: list[type[Door]] = []
         self._turns = LoopTurns()
@@ -122,7 +125,7 @@ class RelayServer(Server):
         identity = Identity.load_or_create(config.identity or folder.identity)
         pages = Pages(
             f"mm relay {config.name}".rstrip(),
-            lambda: self.trouble,
+            self._trouble_now,
             MetricsPage(self.metrics).render if config.metrics else None,
         )
         # The port is bound now, to be known and ours; clients are taken in once the core is there.
@@ -132,6 +135,7 @@ class RelayServer(Server):
         self.core = RelayCore(config, identity, address, folder.path, self.metrics, self._now, self._note)
         await self._opened.enter_async_context(self.core)
         self.connections = self._connections(identity, config.name or config.url(port))
+        self._watch_isolation(config.url(port))
         await self._tell_metrics(pages)
         self._background(self._watch_store(), "mm relay store")
         listener.start()
@@ -200,6 +204,17 @@ class RelayServer(Server):
 
     def _access(self, config: Config) -> Access:
         return replace(config.access(), reaches=self.core.policy.reaches)
+
+    def _trouble_now(self) -> str:
+        return self.trouble or (self._isolation.trouble if self._isolation is not None else "")
+
+    def _watch_isolation(self, url: str) -> None:
+        """Give clients to other processes while this one is cut off from the store."""
+        if self.core.cluster is None:
+            return
+        watch = IsolationWatch(self.core.cluster, lambda: ask_front(url), self.connections.give_away, self._on_note)
+        self._isolation, self.connections.closed_because = watch, lambda: watch.refusal
+        self._background(watch.watch(), "mm relay isolation")
 
     async def _watch_store(self) -> None:
         """Set ``trouble`` while the store does not answer, so that balancers send no clients here."""

@@ -70,6 +70,8 @@ class RedisCluster(Cluster):
         self._flushing = False
         self._wake = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._question: asyncio.Future[Any] | None = None  # how many processes listen
+        self._heard_from = 0  # of the listener, at the last look
         self._forwarded: Callable[[str, Forwarded], None]
         self._displaced: Callable[[bytes], None]
 
@@ -128,6 +130,17 @@ class RedisCluster(Cluster):
             return bool(await self._script("lease", self.process, name, int(seconds * 1000)))
         except StorageError:
             return False
+
+    def answered(self) -> bool:
+        heard, self._heard_from = self._listener.answers != self._heard_from, self._listener.answers
+        question, answered = self._question, False
+        if question is not None and question.done():
+            self._question, answered = None, question.exception() is None
+            self.others = int(question.result()[1]) > 1 if answered else self.others
+        if self._question is None:
+            self._question = self._calls.call("PUBSUB", "NUMSUB", f"{self._prefix}:all")
+            self._question.add_done_callback(forget)
+        return answered and heard
 
     # Items.
 

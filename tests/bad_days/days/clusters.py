@@ -1,0 +1,272 @@
+"""Bad days of clusters: a process cut off from the store, Sentinel and Redis Cluster whose primaries die."""
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from benchmarks.relay_process import RelayProcess
+from mm_transports.relay.protocol.address import format_relay
+from mmplatform import Platform
+from mmplatform.identity.keys import Identity
+from tests.bad_days.registry import bad_day
+from tests.bad_days.scene import Scene
+from tests.bad_days.wires import Way
+from tests.support.redis_fleets import PASSWORD, RedisNodes, Sentinels, free_port
+
+SIGNED_IN = "mm_relay_signed_in"
+
+
+class Fleet:
+    """Two processes of one relay, each with a way of its own to Redis, behind one way for clients.
+
+    Of the processes that ``/healthz`` calls ready (or, with ``pinned``, of that one alone) the first is dialled.
+    """
+
+    def __init__(self, scene: Scene, store: Callable[[int], str], redis_port: Callable[[], int]) -> None:
+        self._scene, self._store, self._redis_port = scene, store, redis_port
+        self.relays: list[RelayProcess] = []
+        self.ways: list[Way] = []
+        self.ready: list[int] = []
+        self.pinned: int | None = None
+        self.front: Way
+
+    async def start(self, count: int = 2) -> "Fleet":
+        self.front = await self._way(self._door)
+        key = self._scene.folder / "key"
+        Identity.load_or_create(key)
+        for _ in range(count):
+            way = await self._way(self._redis_port)
+            self.ways.append(way)
+            self.relays.append(
+                await self._scene.relay(
+                    "-v", "--store", self._store(way.port), "--identity", str(key), "--public-url", self.url
+                )
+            )
+        watch = asyncio.create_task(self._watch())
+        self._scene.stack.callback(watch.cancel)
+        await self._scene.within(5, lambda: len(self.ready) == count, "the processes are not ready")
+        return self
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.front.port}/"
+
+    @property
+    def address(self) -> str:
+        return format_relay(self.url, Identity.load_or_create(self._scene.folder / "key").sign_id)
+
+    async def signed_in(self, number: int) -> float:
+        return await self.relays[number].metric(SIGNED_IN)
+
+    def has(self, number: int, clients: int) -> Callable[[], Awaitable[bool]]:
+        """Return a function that says whether so many clients are signed in at a process."""
+
+        async def has() -> bool:
+            return await self.signed_in(number) == clients
+
+        return has
+
+    async def _way(self, to: Callable[[], int]) -> Way:
+        way = await Way(to).open()
+        self._scene.stack.push_async_callback(way.close)
+        return way
+
+    def _door(self) -> int:
+        usable = self.ready if self.pinned is None else [self.pinned]
+        return self.relays[usable[0]].port if usable else 0
+
+    async def _watch(self) -> None:
+        """Ask for the health of each process once a second, as a balancer does."""
+        while True:
+            states = [await relay.health() for relay in self.relays]
+            self.ready = [number for number, state in enumerate(states) if state.startswith("200")]
+            await asyncio.sleep(1)
+
+
+async def fleet(scene: Scene) -> tuple[Fleet, "Redis"]:
+    redis = await Redis(scene).start()
+    return await Fleet(scene, lambda port: f"redis://127.0.0.1:{port}/0", lambda: redis.port).start(), redis
+
+
+class Redis:
+    """A redis-server at a port of TCP."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene, self.port = scene, free_port()
+
+    async def start(self) -> "Redis":
+        self.server = await self._scene.redis(port=str(self.port))
+        return self
+
+
+async def pair(scene: Scene, fleet: Fleet) -> tuple[Platform, Platform]:
+    """Sign Bob in at process 0 and Alice at process 1, as friends."""
+    fleet.pinned = 0
+    bob = await scene.node("bob", fleet.address)
+    await scene.within(5, fleet.has(0, 1), "Bob is not signed in")
+    fleet.pinned = 1
+    alice = await scene.node("alice", fleet.address)
+    await scene.within(5, fleet.has(1, 1), "Alice is not signed in")
+    await scene.friends(alice, bob)
+    return alice, bob
+
+
+async def cut_off(scene: Scene, happens: Callable[[Way], None]) -> None:
+    """Cut process 0, where Bob is, off from the store; Alice is at process 1 and writes to him."""
+    both, _ = await fleet(scene)
+    alice, bob = await pair(scene, both)
+    heard = scene.heard(bob)
+    await alice.messaging.send("chat", bob.sign_id, 1)
+    await scene.within(5, lambda: not heard.lost(1), "the first message does not come")
+    both.pinned = None
+    happens(both.ways[0])
+    await alice.messaging.send("chat", bob.sign_id, 2)
+
+    async def moved() -> bool:
+        return await both.signed_in(0) == 0 and await both.signed_in(1) == 2
+
+    await scene.within(15, moved, "the process that is cut off keeps Bob", named="given away in")
+    await scene.within(5, lambda: not heard.lost(2), "Alice does not reach Bob", named="the message after that in")
+    scene.tell(f"operator: {await both.relays[0].health()}; {logged(both.relays[0], 'cut off from the store and')}")
+    both.ways[0].heal()
+    await scene.within(15, lambda: 0 in both.ready, "the process does not come back", named="back in service")
+    scene.holds(not heard.repeated, "a message came twice")
+
+
+@bad_day(most=70)
+async def cut_off_from_redis(scene: Scene) -> None:
+    """One of two processes is cut off from Redis: its clients are signed in at the other one within 15 s."""
+    await cut_off(scene, Way.cut)
+
+
+@bad_day(quick=False, most=90)
+async def no_word_from_redis(scene: Scene) -> None:
+    """What one of two processes sends to Redis vanishes without a word: its clients are given away within 15 s."""
+    await cut_off(scene, Way.stall)
+
+
+@bad_day(quick=False, most=90)
+async def all_cut_off_from_redis(scene: Scene) -> None:
+    """Redis is gone for 20 s for all processes: clients stay where they are, and go on when it is back."""
+    both, redis = await fleet(scene)
+    alice, bob = await pair(scene, both)
+    heard = scene.heard(bob)
+    await alice.messaging.send("chat", bob.sign_id, 1)
+    await scene.within(5, lambda: not heard.lost(1), "the first message does not come")
+    redis.server.kill()
+    both.pinned = None
+    await alice.messaging.send("chat", bob.sign_id, 2)
+    await scene.rest(20)
+    circles = [logged(relay, "were given to") for relay in both.relays]
+    scene.holds(circles == ["nothing logged"] * 2, "clients were sent round in circles")
+    scene.holds([await both.signed_in(number) for number in (0, 1)] == [1, 1], "clients did not stay")
+    scene.holds(not both.ready, "a process says that it is ready")
+    redis.server.start()
+    await scene.within(7, lambda: not heard.lost(2), "the message does not come", named="Redis back, message in")
+
+
+@bad_day(quick=False, most=90)
+async def nobody_at_the_public_url(scene: Scene) -> None:
+    """A process is cut off from Redis and cannot reach the public URL either: it goes by what Redis said last."""
+    both, _ = await fleet(scene)
+    alice, bob = await pair(scene, both)
+    heard = scene.heard(bob)
+    await scene.rest(2)
+    both.pinned = None
+    both.ways[0].cut()
+    both.front.is_cut = True
+    began_away = both.has(0, 0)
+    await scene.within(20, began_away, "clients are kept", named="given away in")
+    both.front.heal()
+    await alice.messaging.send("chat", bob.sign_id, 1)
+    await scene.within(25, lambda: not heard.lost(1), "the message does not come", named="the message in")
+
+
+def logged(relay: RelayProcess, words: str) -> str:
+    """Return the first line of the log with these words, without its time."""
+    assert relay.log is not None
+    lines = [line for line in relay.log.read_text().splitlines() if words in line]
+    return lines[0].partition("mm_relay")[2] if lines else "nothing logged"
+
+
+async def mail_through(scene: Scene, url: str, dies: Callable[[], Awaitable[None]], secrets: tuple[str, ...]) -> None:
+    """Alice writes 30 messages to Bob, who is away and comes later; the store loses its primary meanwhile."""
+    relay = await scene.relay("-v", "--store", url)
+    bob, alice = await scene.node("bob", relay), await scene.node("alice", relay)
+    await scene.friends(alice, bob)
+    await bob.stop()
+    for number in range(1, 31):
+        await alice.messaging.send("chat", bob.sign_id, number)
+        await scene.rest(0.05)
+        if number == 10:
+            await dies()
+
+    async def ready() -> bool:
+        return (await relay.health()).startswith("200")
+
+    await scene.within(20, ready, "the relay is not ready again", named="ready again")
+    again = await scene.node("bob", relay)
+    heard = scene.heard(again)
+    await scene.within(25, lambda: not heard.lost(30), "mail is lost", named="all 30 in")
+    scene.holds(not heard.repeated, f"{heard.repeated} came twice")
+    quoted = [secret for secret in secrets if relay.log and secret in relay.log.read_text()]
+    scene.holds(not quoted, "a password is in the log")
+
+
+@bad_day(quick=False, most=120)
+async def sentinel_promotes_the_replica(scene: Scene) -> None:
+    """The primary that sentinels watch is killed under load: the relay goes on at the replica, nothing is lost."""
+    sentinels = Sentinels()
+    scene.stack.callback(sentinels.remove)
+    await sentinels.start()
+
+    async def dies() -> None:
+        await sentinels.primary.command("WAIT", "1", "2000")
+        sentinels.primary.kill()
+
+    await mail_through(scene, sentinels.url, dies, (PASSWORD, "watch-word"))
+    scene.holds(await sentinels.primary_port() == sentinels.replica.port, "no failover")
+
+
+@bad_day(quick=False, most=120)
+async def a_node_of_the_redis_cluster_dies(scene: Scene) -> None:
+    """The node of a Redis Cluster that has the relay's slot is killed under load; its replica takes over."""
+    nodes = RedisNodes(replicas=1)
+    scene.stack.callback(nodes.remove)
+    await nodes.start()
+
+    async def dies() -> None:
+        [name] = [each.name for each in scene.folder.iterdir() if each.name.startswith("relay") and each.is_dir()]
+        key = Identity.load_or_create(scene.folder / name / "identity").sign_key.hex()[:16]
+        owner = await nodes.owner(f"{{mm-relay:{key}}}")
+        await owner.command("WAIT", "1", "2000")
+        owner.kill()
+
+    await mail_through(scene, nodes.url, dies, (PASSWORD,))
+
+
+@bad_day(quick=False, most=90)
+async def the_wrong_password(scene: Scene) -> None:
+    """A relay has the wrong password of Redis: it does not start, says so, and quotes no password."""
+    sentinels = Sentinels()
+    scene.stack.callback(sentinels.remove)
+    await sentinels.start()
+    for url in (sentinels.url.replace(PASSWORD, "guessed-it"), sentinels.url.replace("watch-word", "guessed-it")):
+        said = await refused(scene.folder / "refused", "--store", url)
+        scene.holds("guessed-it" not in said and PASSWORD not in said, "it quotes a password")
+        scene.tell(f"operator: {said}")
+
+
+async def refused(folder: Path, *options: str) -> str:
+    """Return what a relay says that does not start."""
+    log = folder.with_suffix(".log")
+    log.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    relay = RelayProcess(folder, *options, log=log)
+    try:
+        await relay.start()
+    except RuntimeError:
+        return log.read_text().strip()
+    await relay.kill()
+    return "it started"
