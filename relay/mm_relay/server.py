@@ -14,6 +14,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from mm_relay.access import Access
 from mm_relay.allocator import give_back
@@ -25,6 +26,7 @@ from mm_relay.config.settings import Config
 from mm_relay.core import RelayCore
 from mm_relay.doors.certificates import Certificate
 from mm_relay.doors.connections import Connections
+from mm_relay.doors.descriptors import SPARE, room
 from mm_relay.doors.door import Door
 from mm_relay.doors.http_pages import Pages
 from mm_relay.doors.limits import ConnectionLimits
@@ -38,6 +40,7 @@ from mmplatform.errors import LocalError, PluginError, StorageError
 from mmplatform.identity.keys import Identity
 from mmplatform.plugins import loading
 from mmplatform.plugins.server import Server
+from mmplatform.program import MOST_DESCRIPTORS, raise_descriptor_limit
 from mmplatform.storage.folder import DataFolder
 from mmplatform.text import escaped
 
@@ -68,6 +71,7 @@ class RelayServer(Server):
         self._isolation: IsolationWatch | None = None
         self._certificate: Certificate | None = None
         self._kinds: list[type[Door]] = []
+        self._most_connections = config.max_connections  # fewer when there are too few descriptors
         self._turns = LoopTurns()
         self._opened = AsyncExitStack()
 
@@ -116,6 +120,9 @@ class RelayServer(Server):
     async def _start(self) -> dict[str, Any]:
         config = self.config
         self._background(give_back(), "mm relay memory")
+        self._most_connections, few = room(config.max_connections, raise_descriptor_limit(most_descriptors(config)))
+        if few:
+            self._note(few)
         if config.tls_certificate is not None and config.tls_key is not None:
             self._certificate = Certificate(config.tls_certificate, config.tls_key)
         self._kinds = doors(config.door)
@@ -138,6 +145,7 @@ class RelayServer(Server):
         self._watch_isolation(config.url(port))
         await self._tell_metrics(pages)
         self._background(self._watch_store(), "mm relay store")
+        self._watch_certificate(port)
         listener.start()
         self.trouble = READY
         if settings.beyond_this_machine(config):
@@ -192,7 +200,7 @@ class RelayServer(Server):
             kinds=self._kinds,
             access=self._access(config),
             connection_limits=ConnectionLimits(
-                config.max_connections, config.max_connections_per_address, config.max_unproven
+                self._most_connections, config.max_connections_per_address, config.max_unproven
             ),
             metrics=self.metrics,
             now=self._now,
@@ -204,6 +212,12 @@ class RelayServer(Server):
 
     def _access(self, config: Config) -> Access:
         return replace(config.access(), reaches=self.core.policy.reaches)
+
+    def _watch_certificate(self, port: int) -> None:
+        """Tell the operator what clients will not like about the certificate, as long as the relay runs."""
+        if self._certificate is not None:
+            host = urlsplit(self.config.url(port)).hostname or ""
+            self._background(self._certificate.watch(host, self._now, self._note), "mm relay certificate")
 
     def _trouble_now(self) -> str:
         return self.trouble or (self._isolation.trouble if self._isolation is not None else "")
@@ -243,6 +257,11 @@ def doors(names: Sequence[str]) -> list[type[Door]]:
             raise PluginError(f"the door {name!r} is no Door of mm_relay.doors.door; upgrade its package")
         kinds.append(kind)
     return kinds
+
+
+def most_descriptors(config: Config) -> int:
+    """Return how many files and connections this relay may need."""
+    return max(MOST_DESCRIPTORS, config.max_connections + SPARE)
 
 
 def nobody(request: UpgradeRequest) -> Accepted:
