@@ -122,7 +122,7 @@ class RelayServer(Server):
         self._background(give_back(), "mm relay memory")
         self._most_connections, few = room(config.max_connections, raise_descriptor_limit(most_descriptors(config)))
         if few:
-            self._note(few)
+            self._warn(few)
         if config.tls_certificate is not None and config.tls_key is not None:
             self._certificate = Certificate(config.tls_certificate, config.tls_key)
         self._kinds = doors(config.door)
@@ -164,6 +164,10 @@ class RelayServer(Server):
     def _background(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Work until the relay stops."""
         self._opened.callback(asyncio.get_running_loop().create_task(work, name=name).cancel)
+
+    def _warn(self, text: str) -> None:
+        log.warning("%s", escaped(text))
+        self._on_note(text)
 
     def _note(self, text: str) -> None:
         log.info("%s", escaped(text))
@@ -217,7 +221,7 @@ class RelayServer(Server):
         """Tell the operator what clients will not like about the certificate, as long as the relay runs."""
         if self._certificate is not None:
             host = urlsplit(self.config.url(port)).hostname or ""
-            self._background(self._certificate.watch(host, self._now, self._note), "mm relay certificate")
+            self._background(self._certificate.watch(host, self._now, self._warn), "mm relay certificate")
 
     def _trouble_now(self) -> str:
         return self.trouble or (self._isolation.trouble if self._isolation is not None else "")
@@ -226,7 +230,7 @@ class RelayServer(Server):
         """Give clients to other processes while this one is cut off from the store."""
         if self.core.cluster is None:
             return
-        watch = IsolationWatch(self.core.cluster, lambda: ask_front(url), self.connections.give_away, self._on_note)
+        watch = IsolationWatch(self.core.cluster, lambda: ask_front(url), self.connections.give_away, self._warn)
         self._isolation, self.connections.closed_because = watch, lambda: watch.refusal
         self._background(watch.watch(), "mm relay isolation")
 

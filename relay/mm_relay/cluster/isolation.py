@@ -6,7 +6,6 @@ nothing answers at that URL, it goes by what Redis said last, once, as clients m
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -21,8 +20,6 @@ ASKED: Final = 4  # answers of the public URL that are remembered; two of them s
 MINUTE: Final = 60  # looks between two lines about it
 SPREAD: Final = 3.0  # seconds over which clients are given away
 TROUBLE: Final = "cut off from the store"
-
-log = logging.getLogger("mm_relay.cluster")
 
 
 class Isolation:
@@ -91,7 +88,7 @@ class IsolationWatch:
             ask: asks at the public URL.
             give_away: sends all clients away, spread over so many seconds, as long as the function it is given returns
                 True; returns how many it sent.
-            note: tells the operator, besides the log.
+            note: tells the operator.
 
         """
         self._cluster, self._ask, self._give_away, self._note = cluster, ask, give_away, note
@@ -131,12 +128,12 @@ class IsolationWatch:
                 self._giving = asyncio.create_task(self._give(), name="mm relay gives away")
         elif state.knows and not self._told_alone:
             self._told_alone = True
-            self._say("no other process of this relay serves, as far as this one sees; its clients stay")
+            self._note("no other process of this relay serves, as far as this one sees; its clients stay")
 
     async def _give(self) -> None:
         given = await self._give_away(SPREAD, lambda: self._isolation.cut_off)
         if given:
-            self._say(f"{given} clients were given to other processes of this relay, as this one is cut off")
+            self._note(f"{given} clients were given to other processes of this relay, as this one is cut off")
 
     def _tell(self) -> None:
         """Say when it begins, once a minute, and when it is over."""
@@ -146,11 +143,7 @@ class IsolationWatch:
             return
         self._was_cut_off, self._looks = cut_off, 0
         if cut_off:
-            self._say(f"{TROUBLE} and from the other processes of this relay: see Redis and the way to it")
+            self._note(f"{TROUBLE} and from the other processes of this relay: see Redis and the way to it")
         else:
             self._told_alone = False
-            self._say("the store and the other processes of this relay are there again")
-
-    def _say(self, text: str) -> None:
-        log.warning("%s", text)
-        self._note(text)
+            self._note("the store and the other processes of this relay are there again")
