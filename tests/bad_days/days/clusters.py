@@ -1,13 +1,17 @@
 """Bad days of clusters: a process cut off from the store, Sentinel and Redis Cluster whose primaries die."""
 
 import asyncio
+import random
 import shutil
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from benchmarks.relay_process import RelayProcess
-from mm_transports.relay.protocol.address import format_relay
+from mm_transports.relay.client import Client
+from mm_transports.relay.protocol.address import format_relay, parse_relay
+from mm_transports.relay.protocol.items import Item, Limits
 from mmplatform import Platform
 from mmplatform.identity.keys import Identity
 from tests.bad_days.registry import bad_day
@@ -135,10 +139,58 @@ async def cut_off(scene: Scene, happens: Callable[[Way], None]) -> None:
     scene.holds(not heard.repeated, "a message came twice")
 
 
-@bad_day(most=70)
+@bad_day(quick=False, most=70)
 async def cut_off_from_redis(scene: Scene) -> None:
     """One of two processes is cut off from Redis: its clients are signed in at the other one within 15 s."""
     await cut_off(scene, Way.cut)
+
+
+class Guests:
+    """Clients that only stay signed in, and when each came back to the relay."""
+
+    def __init__(self, address: str, count: int) -> None:
+        self.came: list[float] = []
+        self.byes: list[str] = []
+        identities = [Identity.from_seed(number.to_bytes(32)) for number in range(1, count + 1)]
+        place = parse_relay(address)
+        self._clients = [Client(place, each, self, random=random.random, now=time.time) for each in identities]
+
+    def start(self) -> None:
+        for client in self._clients:
+            client.start()
+
+    async def close(self) -> None:
+        await asyncio.gather(*(client.close() for client in self._clients))
+
+    def relay_up(self, client: Client, limits: Limits) -> None:
+        self.came.append(time.monotonic())
+
+    def relay_down(self, client: Client, reason: str) -> None:
+        self.byes.append(reason)
+
+    def relay_said(self, client: Client, item: Item) -> None: ...
+
+    def relay_writable(self, client: Client) -> None: ...
+
+
+@bad_day(quick=False, most=70)
+async def two_hundred_are_given_away(scene: Scene) -> None:
+    """A process that is cut off has 200 clients: all are signed in elsewhere within 15 s, and do not come at once."""
+    both, _ = await fleet(scene)
+    both.pinned = 0
+    guests = Guests(both.address, 200)
+    scene.stack.push_async_callback(guests.close)
+    guests.start()
+    await scene.within(20, both.has(0, 200), "the clients are not signed in")
+    guests.came.clear()
+    both.pinned = None
+    began = time.monotonic()
+    both.ways[0].cut()
+    await scene.within(15, both.has(1, 200), "not all are signed in elsewhere", named="all elsewhere in")
+    at = sorted(guests.came)
+    most = max(sum(first <= each < first + 0.5 for each in at) for first in at)
+    scene.tell(f"the first after {at[0] - began:.1f} s, at most {most} in half a second, told {set(guests.byes)}")
+    scene.holds(most <= 80, "they come at once")
 
 
 @bad_day(quick=False, most=90)
