@@ -45,16 +45,16 @@ class RelayCore:
 
         key = identity.sign_key
         self.policy = policy = policy_of(config, address)
-        self.store, self.cluster = stored(config, key, folder, metrics, now, failed)
+        self.store, self._cluster = stored(config, key, folder, metrics, now, failed)
         jitter = random.SystemRandom().random
         self._federation = FederationLinks(
             key, self.store, dialler(identity, address, policy.reach_of, random=jitter, now=now), now=now,
-            random=jitter, metrics=metrics, policy=policy, cluster=self.cluster,
+            random=jitter, metrics=metrics, policy=policy, cluster=self._cluster,
         )  # fmt: skip
-        self._router = Router(key, self._federation, self.cluster, metrics)
+        self._router = Router(key, self._federation, self._cluster, metrics)
         self._mailroom = Mailroom(
             key, self.store, self._router, self._federation, config.limits(), now, metrics,
-            policy=policy, shared=self.cluster is not None,
+            policy=policy, shared=self._cluster is not None,
         )  # fmt: skip
         self._router.on_sign_in(self._mailroom.signed_in, self._mailroom.signed_out)
         self._router.on_nudge(self._mailroom.nudged)
@@ -63,8 +63,8 @@ class RelayCore:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as opening:
             await opening.enter_async_context(self.store)
-            if self.cluster is not None:
-                opening.push_async_callback(self.cluster.close)
+            if self._cluster is not None:
+                opening.push_async_callback(self._cluster.close)
             await self._router.open()
             opening.push_async_callback(self._router.close)
             await self._mailroom.open()
@@ -78,6 +78,11 @@ class RelayCore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._opened.aclose()
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """The other processes of this relay, if there may be any."""
+        return self._cluster
 
     def sign_in(self, session: RelaySession) -> None:
         self._router.sign_in(session)

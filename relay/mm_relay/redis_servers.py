@@ -15,7 +15,7 @@ from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from mm_relay.config.redis_url import CLUSTER, ONE, parse_redis
 
@@ -53,7 +53,10 @@ class RedisServers:
         if self._url.kind == ONE:
             return self._made(parse_url(self._url.url))
         options = parse_url(self._url.url)
-        found = await (self._ask_nodes(options) if self._url.kind == CLUSTER else self._ask_sentinels(options))
+        try:
+            found = await (self._ask_nodes(options) if self._url.kind == CLUSTER else self._ask_sentinels(options))
+        except RedisClusterException as error:  # no RedisError
+            raise RedisError(str(error)) from error
         before, self._primary = self._primary, found
         if before not in (None, found):
             for moved in self._watchers:

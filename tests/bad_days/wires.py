@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
+QUEUED = 1024  # reads that wait for their time
+
 
 class Way:
     """Leads to the port that ``to`` names at the moment of each connection; 0 refuses.
@@ -18,6 +20,7 @@ class Way:
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server
         self.is_cut = False
+        self.delay = 0.0  # seconds that everything takes each way
         self.port = 0
 
     async def open(self) -> "Way":
@@ -56,12 +59,22 @@ class Way:
         self._writers -= {writer, far_writer}
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        loop, coming = asyncio.get_running_loop(), asyncio.Queue[tuple[float, bytes]](QUEUED)
+        passing = asyncio.create_task(self._pass_on(coming, writer))
         try:
             while data := await reader.read(65536):
-                await self._going.wait()
-                writer.write(data)
-                await writer.drain()
+                await coming.put((loop.time() + self.delay, data))
         except OSError:
             pass
         finally:
+            passing.cancel()
             writer.transport.abort()
+
+    async def _pass_on(self, coming: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while True:
+                at, data = await coming.get()
+                await asyncio.sleep(at - asyncio.get_running_loop().time())
+                await self._going.wait()
+                writer.write(data)
+                await writer.drain()

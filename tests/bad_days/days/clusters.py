@@ -327,6 +327,35 @@ async def the_primary_freezes(scene: Scene) -> None:
 
 
 @bad_day(quick=False, most=120)
+async def the_replica_lagged(scene: Scene) -> None:
+    """The replica that is promoted lacks 20 of 40 envelopes told Stored: their sender, who lives, sends them anew."""
+    sentinels = Sentinels()
+    scene.stack.callback(sentinels.remove)
+    await sentinels.start()
+    relay = await scene.relay("-v", "--store", sentinels.url)
+    bob, alice = await scene.node("bob", relay), await scene.node("alice", relay)
+    await scene.friends(alice, bob)
+    await bob.stop()
+    sent = [await alice.messaging.send("chat", bob.sign_id, number) for number in range(1, 21)]
+    await scene.within(15, lambda: all(each.state == "relayed" for each in sent), "the relay keeps nothing")
+    await sentinels.primary.command("WAIT", "1", "2000")
+    sentinels.replica.signal(signal.SIGSTOP)
+    sent += [await alice.messaging.send("chat", bob.sign_id, number) for number in range(21, 41)]
+    await scene.within(15, lambda: all(each.state == "relayed" for each in sent), "the relay keeps nothing more")
+    sentinels.primary.kill()
+    sentinels.replica.signal(signal.SIGCONT)
+
+    async def promoted() -> bool:
+        return await sentinels.primary_port() == sentinels.replica.port
+
+    await scene.within(30, promoted, "no failover", named="failover in")
+    again = await scene.node("bob", relay)
+    heard = scene.heard(again)
+    await scene.within(20, lambda: not heard.lost(40), "messages are lost", named="all 40 in")
+    scene.holds(not heard.repeated, f"{heard.repeated} came twice")
+
+
+@bad_day(quick=False, most=120)
 async def links_after_a_failover(scene: Scene) -> None:
     """Friends at two processes of a relay write on while Sentinel gives the store another primary."""
     sentinels = Sentinels()
