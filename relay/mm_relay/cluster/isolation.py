@@ -15,7 +15,7 @@ from mm_relay.ports import Cluster
 
 LOOK: Final = 1.0  # seconds between two looks
 CUT_OFF: Final = 5  # looks in a row without an answer of Redis
-ASK: Final = 7  # looks after which the public URL is asked: others with the same fate say so at /healthz by then
+ASK: Final = 6  # looks after which the public URL is asked: others with the same fate say so at /healthz by then
 ASKED: Final = 4  # answers of the public URL that are remembered; two of them say that others serve
 MINUTE: Final = 60  # looks between two lines about it
 SPREAD: Final = 3.0  # seconds over which clients are given away
