@@ -31,7 +31,7 @@ ANSWER_WITHIN: Final = 10.0  # seconds for one round trip
 BATCH_BYTES: Final = 4 * 1024 * 1024  # bytes of calls in one round trip
 MOST_WAITING: Final = 128 * 1024 * 1024  # bytes of calls that wait
 RETRY_FIRST, RETRY_MOST = 0.05, 2.0  # seconds between attempts to listen again
-PING_EVERY: Final = 0.8  # seconds between two questions of a listener, whether the server is there
+PING_EVERY: Final = 0.3  # seconds between two questions of a listener, whether the server is there
 
 Word = bytes | str | int
 FAILURES: Final = (RedisError, OSError, TimeoutError, EOFError)

@@ -13,11 +13,11 @@ from typing import Final
 from mm_relay.cluster.front import Front
 from mm_relay.ports import Cluster
 
-LOOK: Final = 1.0  # seconds between two looks
-CUT_OFF: Final = 5  # looks in a row without an answer of Redis
-ASK: Final = 6  # looks after which the public URL is asked: others with the same fate say so at /healthz by then
+LOOK: Final = 0.5  # seconds between two looks
+CUT_OFF: Final = 8  # looks in a row without an answer of Redis
+ASK: Final = 11  # looks after which the public URL is asked: others with the same fate say so at /healthz by then
 ASKED: Final = 4  # answers of the public URL that are remembered; two of them say that others serve
-MINUTE: Final = 60  # looks between two lines about it
+MINUTE: Final = 120  # looks between two lines about it
 SPREAD: Final = 3.0  # seconds over which clients are given away
 TROUBLE: Final = "cut off from the store"
 
@@ -72,7 +72,7 @@ class Isolation:
 
 
 class IsolationWatch:
-    """Looks once a second. ``trouble`` is what ``/healthz`` should say, or ""; ``refusal`` why nobody may come."""
+    """Looks twice a second. ``trouble`` is what ``/healthz`` should say, or ""; ``refusal`` why nobody may come."""
 
     def __init__(
         self,
