@@ -19,20 +19,20 @@ class Front(Enum):
 
     SERVES = "another process is ready"
     REFUSES = "nobody there is ready"
-    SILENT = "nobody answers"
+    SILENT = "nothing is heard from there"
 
 
 async def ask_front(url: str) -> Front:
-    """Ask ``url`` for ``healthz``."""
+    """Ask ``url`` for ``healthz``. A balancer that has nobody left refuses, or hangs up."""
     try:
         async with asyncio.timeout(ASK_WITHIN):
             head, _, body = (await _page(url)).partition(b"\r\n\r\n")
-    except (OSError, TimeoutError, EOFError):
+    except ConnectionError:
+        return Front.REFUSES
+    except (OSError, TimeoutError):
         return Front.SILENT
-    words = head.split(maxsplit=2)
-    if len(words) < 2 or not words[0].startswith(b"HTTP/"):
-        return Front.SILENT
-    return Front.SERVES if words[1] == b"200" and b'"ready"' in body else Front.REFUSES
+    status = head.split(maxsplit=2)[1:2]
+    return Front.SERVES if status == [b"200"] and b'"ready"' in body else Front.REFUSES
 
 
 async def _page(url: str) -> bytes:

@@ -2,7 +2,8 @@
 
 A process that does not hear from Redis cannot know whether Redis is down for all. So it says at ``/healthz`` that it
 cannot serve, and asks at the public URL, as a client would: does anybody there serve, it is another process. Where
-nothing answers at that URL, it goes by what Redis said last, once, as clients may come to a process as lonely as this.
+nothing is heard from that URL, it goes by what Redis said last, once, as clients may come to a process as lonely as
+this one.
 """
 
 import asyncio

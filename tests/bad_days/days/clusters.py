@@ -93,7 +93,7 @@ async def nobody_at_the_public_url(scene: Scene) -> None:
     await scene.rest(2)
     both.pinned = None
     both.ways[0].cut()
-    both.front.is_cut = True
+    both.front.stall()
     began_away = both.has(0, 0)
     await scene.within(20, began_away, "clients are kept", named="given away in")
     both.front.heal()

@@ -51,9 +51,14 @@ async def test_a_process_that_is_not_and_a_page_of_anybody_do_not_serve(answerin
     assert await ask_front(f"ws://{await answering(READY)}/elsewhere/") is Front.REFUSES
 
 
-async def test_nobody_is_silent(answering: Answering, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await ask_front(f"ws://127.0.0.1:{unused_tcp_port}/") is Front.SILENT
-    assert await ask_front(f"ws://{await answering(b'SSH-2.0')}/") is Front.SILENT
+async def test_a_balancer_that_has_nobody_refuses_or_hangs_up(answering: Answering, unused_tcp_port: int) -> None:
+    assert await ask_front(f"ws://127.0.0.1:{unused_tcp_port}/") is Front.REFUSES
+    assert await ask_front(f"ws://{await answering(b'')}/") is Front.REFUSES
+    assert await ask_front(f"ws://{await answering(b'SSH-2.0')}/") is Front.REFUSES
+
+
+async def test_where_nothing_is_heard_of_it_is_silent(answering: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await ask_front("ws://no-such-name.invalid/") is Front.SILENT
     monkeypatch.setattr(front, "ASK_WITHIN", 0.05)
     assert await ask_front(f"wss://{await answering(READY)}/") is Front.SILENT
 
