@@ -11,6 +11,7 @@ from mm_transports import resolving
 
 ASK_WITHIN: Final = 1.0  # seconds
 MOST: Final = 4096  # bytes of an answer that are read
+READY: Final = b'"ready"'  # what a process that serves says; nothing behind it is waited for
 PORTS: Final = {"ws": 80, "wss": 443}
 
 
@@ -32,7 +33,7 @@ async def ask_front(url: str) -> Front:
     except (OSError, TimeoutError):
         return Front.SILENT
     status = head.split(maxsplit=2)[1:2]
-    return Front.SERVES if status == [b"200"] and b'"ready"' in body else Front.REFUSES
+    return Front.SERVES if status == [b"200"] and READY in body else Front.REFUSES
 
 
 async def _page(url: str) -> bytes:
@@ -47,7 +48,7 @@ async def _page(url: str) -> bytes:
         request = f"GET {parts.path}healthz HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
         writer.write(request.encode())
         answer = b""
-        while len(answer) < MOST and (more := await reader.read(MOST)):
+        while len(answer) < MOST and READY not in answer and (more := await reader.read(MOST)):
             answer += more
         return answer
     finally:

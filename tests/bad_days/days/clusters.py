@@ -24,7 +24,7 @@ async def cut_off(scene: Scene, happens: Callable[[Way], None]) -> None:
         return await both.signed_in(0) == 0 and await both.signed_in(1) == 2
 
     await scene.within(15, moved, "the process that is cut off keeps Bob", named="given away in")
-    await scene.within(5, lambda: not heard.lost(2), "Alice does not reach Bob", named="the message after that in")
+    await scene.within(8, lambda: not heard.lost(2), "Alice does not reach Bob", named="the message after that in")
     scene.tell(f"operator: {await both.relays[0].health()}; {logged(both.relays[0], 'cut off from the store and')}")
     both.ways[0].heal()
     await scene.within(15, lambda: 0 in both.ready, "the process does not come back", named="back in service")
