@@ -66,7 +66,7 @@ class RelayProcess:
         assert self._process.stdout is not None
         while line := await asyncio.wait_for(self._process.stdout.readline(), DEADLINE):
             said = json.loads(line)
-            if said["event"] == "ready":
+            if said["event"] in ("ready", "listening"):  # "listening": its store is in trouble
                 self.port = int(said["listening"].rpartition(":")[2])
                 return self
         raise RuntimeError(f"the relay ended with code {await self._process.wait()}")

@@ -16,6 +16,7 @@
     │       ├── StorageFull        no space left
     │       ├── StorageReadOnly    the folder cannot be written
     │       ├── StorageCorrupt     the database is damaged
+    │       ├── StorageGone        the database was removed while it was in use
     │       └── FolderInUse        another process runs on this folder
     ├── RemoteError                the other side is wrong, or away
     │   ├── ProtocolError          it broke a wire format; the link is closed with the reason
@@ -92,6 +93,10 @@ class StorageReadOnly(StorageError):
 
 class StorageCorrupt(StorageError):
     """The database file is damaged."""
+
+
+class StorageGone(StorageError):
+    """The database file, or its log, is not there any more."""
 
 
 class FolderInUse(StorageError):

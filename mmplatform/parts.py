@@ -20,7 +20,7 @@ from mmplatform.durable.handled_log import HandledLog
 from mmplatform.durable.inbox import Inbox, InboxLimits
 from mmplatform.durable.kept import Kept
 from mmplatform.durable.outbox import Outbox
-from mmplatform.errors import LocalError
+from mmplatform.errors import LocalError, StorageGone
 from mmplatform.events import Events
 from mmplatform.identity.circles import Circle
 from mmplatform.identity.keys import Identity, SignId
@@ -201,6 +201,8 @@ class Parts:
         """Open the storage, and what it has of messages and people: all of a node but its network."""
         if self.folder is not None:
             self.folder.open()
+            if lost := self.folder.lost(self.folder.database):
+                self.events.failed(StorageGone(lost))
         await self.storage.open()
         await self.contacts.open()
         await self.outbox.open()

@@ -18,6 +18,7 @@ from mmplatform.errors import (
     StorageCorrupt,
     StorageError,
     StorageFull,
+    StorageGone,
     StorageReadOnly,
 )  # fmt: skip
 from mmplatform.identity.keys import Identity
@@ -37,6 +38,12 @@ _KINDS: Final[tuple[tuple[type[MMError], str, str, str], ...]] = (
     (StorageFull, SUBJECT, "disk-full", "free some space; what was accepted is safe, and nothing more is accepted"),
     (StorageReadOnly, SUBJECT, "folder-read-only", "make the folder writable for this user"),
     (StorageCorrupt, "database", "database-damaged", "restore data.db from a backup, or move it away to start empty"),
+    (
+        StorageGone,
+        "database",
+        "database-gone",
+        "put the folder back as it was, or restore a copy of it, with data.db-wal",
+    ),
     (FolderInUse, SUBJECT, "folder-in-use", "stop the other process, or use another folder (--data)"),
     (StorageError, SUBJECT, "storage", "see the disk and the system log"),
     (IdentityError, "key", "key-unusable", "restore the file `identity` from a backup, private to this user (0600)"),
@@ -88,6 +95,10 @@ def _looked_at(folder: DataFolder) -> Iterator[Check]:
     yield _written(folder.path)
     try:
         with folder:
+            if lost := folder.lost(folder.database):
+                yield warning(
+                    "database", "database-missing", lost, "or start the node: it is the same one, and knows nobody"
+                )
             if folder.identity.exists():
                 Identity.load_or_create(folder.identity)
             yield from _database(folder)

@@ -15,8 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mmplatform.errors import FolderInUse, StorageCorrupt, StorageError, StorageFull, StorageReadOnly
+from mmplatform.errors import FolderInUse, StorageCorrupt, StorageError, StorageFull, StorageGone, StorageReadOnly
 from mmplatform.storage.contract import fitting
+from mmplatform.storage.room import Room
 
 Found = list[Any]  # tuples of what the statement selects
 Statement = tuple[str, Sequence[bytes | int]]
@@ -33,6 +34,7 @@ PACKED = """SELECT CAST(group_concat(key || value, '') AS BLOB),
     FROM (SELECT key, value {})"""  # all rows in one, and how struct takes them apart
 
 FORMAT = 1
+IN_USE = 0x6D6D7531  # the application_id of a file that was not closed: its log belongs to it
 CREATE = "CREATE TABLE IF NOT EXISTS kv(key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL) WITHOUT ROWID"
 
 PUT_LARGE = "INSERT OR REPLACE INTO kv SELECT ?, ? WHERE ?"
@@ -43,35 +45,54 @@ STATEMENT_BYTES = 256 * 1024  # the statements that are cached keep what they we
 CACHED_STATEMENTS = 64
 SPARE = 256  # free pages of 4 KiB that are kept for what comes
 STEP = 256  # pages that are given back to the disk at once
+SMALL_STEP, SMALL_STEPS = 16, 16  # the same while the disk is full, each step with a log of its own
 LOG_LIMIT = 16 * 1024 * 1024
+LOG_PAGES = 1000  # of the log that are folded into the file together
+PAGE = 4096
 NEARLY_FULL = 64 * 1024
 NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
 READ_ONLY = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
 
 class Database:
-    """One file, one connection, one thread. After a failure the next call starts from a sound connection."""
+    """One file, one connection, one thread. After a failure the next call starts from a sound connection.
 
-    def __init__(self, path: Path) -> None:
+    ``room`` bytes of the disk are kept for removals: while a full disk has taken them, nothing is added.
+    """
+
+    def __init__(self, path: Path, room: int = 0) -> None:
         self.path = path
+        self._log = path.with_name(f"{path.name}-wal")
+        self._room = Room(path.with_name(f"{path.name}-room"), room) if room else None
+        self._file = (0, 0)  # device and inode of the file that was opened
         self._connection: sqlite3.Connection | None = None
         self._syncing = True
+        self._in_use = False
 
     def open(self) -> None:
         """Open the file, made when missing, with mode 0600. Raises StorageError."""
         with self._typed_failures():
             self._connected()
+            self._keep_room()
 
     def commit(self, rows: Mapping[bytes, bytes | None], sync: bool) -> None:
-        """Keep all of ``rows`` or none; on a full disk, try once more after the log has given back its room."""
+        """Keep all of ``rows`` or none.
+
+        On a full disk, try once more after the log has given back its room, and, when something is removed, again with
+        the room that is kept for that.
+        """
         with self._typed_failures():
             statements = _statements(rows)
+            self._still_there()
             connection = self._connected()
+            removing = None in rows.values()
+            if not (self._keep_room() or removing):
+                raise StorageFull(f"{self.path}: what is left of the disk is for removals; free some space on it")
             self._switch_sync(connection, sync)
             try:
-                _execute(connection, statements)
+                self._tried_twice(connection, statements)
             except sqlite3.Error as error:
-                if not self._is_full(error):
+                if not (removing and self._room and self._is_full(error) and self._room.give_up()):
                     raise
                 _checkpoint(connection)
                 _execute(connection, statements)
@@ -111,11 +132,14 @@ class Database:
             if free <= SPARE:
                 return False
             self._switch_sync(connection, False)
-            connection.executescript(
-                f"PRAGMA incremental_vacuum({min(STEP, free - SPARE)})"
-            )  # execute() frees one page
+            small = not self._keep_room()
+            for step in [SMALL_STEP] * SMALL_STEPS if small else [STEP]:
+                # execute() frees one page
+                connection.executescript(f"PRAGMA incremental_vacuum({min(step, free - SPARE)})")
+                if small:
+                    _checkpoint(connection)
             left = _pages(connection)
-            if left > SPARE and left < free:
+            if SPARE < left < free:
                 return True
             _checkpoint(connection)  # only this makes the file smaller
             return False
@@ -130,16 +154,69 @@ class Database:
         """Fold the log into the file. When that fails nothing is lost: the next open reads the log."""
         if self._connection is not None:
             _checkpoint(self._connection)
+            with suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA application_id=0")
+                self._in_use = False
             self._drop()
+
+    def _tried_twice(self, connection: sqlite3.Connection, statements: list[Statement]) -> None:
+        try:
+            _execute(connection, statements)
+        except sqlite3.Error as error:
+            if not self._is_full(error):
+                raise
+            _checkpoint(connection)
+            _execute(connection, statements)
+
+    def _keep_room(self) -> bool:
+        """Return whether there is room for removals and some more, or none is wanted."""
+        if self._room is None:
+            return True
+        self._room.keep()
+        return self._room.kept and shutil.disk_usage(self.path.parent).free >= NEARLY_FULL
+
+    def _still_there(self) -> None:
+        """Raise StorageGone when the file is not the one that was opened: what is written would go with it.
+
+        A log alone that was removed is still open, so the file has all that was in it once this connection ends.
+        """
+        if self._file in ((0, 0), _identity(self.path)):
+            if self._connection is not None and not self._log.exists():
+                _checkpoint(self._connection)
+                self._drop()
+            return
+        raise StorageGone(
+            f"{self.path} was removed or replaced while it is in use, and nothing more can be saved: put the folder "
+            "back, or stop, restore a copy (with its -wal) and start again"
+        )
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
+            self._still_there()
+            has_log, size = self._log.exists(), self.path.stat().st_size if self.path.exists() else 0
             _make_private(self.path)
             self._connection = sqlite3.connect(
                 self.path, timeout=1.0, isolation_level=None, cached_statements=CACHED_STATEMENTS
             )
             self._prepare(self._connection)
+            self._begin_use(self._connection, whole=has_log or not size)
+            self._file = _identity(self.path)
         return self._connection
+
+    def _begin_use(self, connection: sqlite3.Connection, whole: bool) -> None:
+        """Mark the file as one whose log belongs to it. Raises StorageGone when that log is missing."""
+        self._in_use = True
+        if connection.execute("PRAGMA application_id").fetchone()[0] == IN_USE:
+            if not whole:
+                self._in_use = False  # the log that this connection has made is not kept
+                raise StorageGone(
+                    f"{self.path} was not closed, and its log {self._log.name} is missing, with what came last: "
+                    f"put it beside the file, or make an empty one (touch {self._log}) to go on without that"
+                )
+            return
+        with suppress(sqlite3.Error):  # a full disk must not keep anybody from starting
+            connection.execute(f"PRAGMA application_id={IN_USE}")
+            _checkpoint(connection)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """Set the connection up: EXCLUSIVE keeps others out, fullfsync makes macOS really write.
@@ -151,9 +228,11 @@ class Database:
         for setting in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "fullfsync=1"):
             connection.execute(f"PRAGMA {setting}")
         connection.execute("PRAGMA temp_store=MEMORY")
-        if not connection.execute("PRAGMA secure_delete").fetchone()[0]:  # Debian's is stricter by itself
+        if self._room or not connection.execute("PRAGMA secure_delete").fetchone()[0]:  # Debian's is stricter by itself
             connection.execute("PRAGMA secure_delete=FAST")  # old mail keys are gone when they are deleted
         connection.execute(f"PRAGMA journal_size_limit={LOG_LIMIT}")
+        if self._room is not None:  # which must be enough for the file to take what is in the log
+            connection.execute(f"PRAGMA wal_autocheckpoint={min(LOG_PAGES, self._room.size // PAGE // 2)}")
         self._syncing = True
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > FORMAT:
@@ -171,17 +250,27 @@ class Database:
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
+            if self._in_use:
+                with suppress(OSError):  # the mark stays, so the log stays, too
+                    os.close(os.open(self._log, os.O_WRONLY | os.O_CREAT, 0o600))
 
     @contextmanager
     def _typed_failures(self) -> Iterator[None]:
         try:
             yield
+        except StorageGone:
+            if self._file == (0, 0):
+                self._drop()
+            raise  # what is open is still there to be read
         except StorageError:
             self._drop()
             raise
         except Exception as error:
             self._drop()
-            raise self._typed(error) from error
+            typed = self._typed(error)
+            if isinstance(typed, StorageCorrupt):
+                self._file = (0, 0)  # it may be moved away, to start empty
+            raise typed from error
 
     def _typed(self, error: Exception) -> StorageError:
         """Return the error of our tree: what went wrong, where, and what to do about it."""
@@ -277,6 +366,15 @@ def _make_private(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     if os.name == "posix" and path.stat().st_mode & 0o777 != 0o600:
         path.chmod(0o600)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return device and inode of a file, of none (0, 0)."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
 
 
 def _code(error: Exception) -> int:

@@ -38,6 +38,7 @@ class DataFolder:
         self.identity = self.path / "identity"
         self.database = self.path / "data.db"
         self.control = self.path / "control.sock"
+        self._used = False  # whether somebody ran here before, and the key is still there
         self._lock_file = self.path / "lock"
         self._descriptor: int | None = None
 
@@ -50,6 +51,7 @@ class DataFolder:
             return
         try:
             self.make()
+            self._used = self._lock_file.exists() and self.identity.exists()
             self._descriptor = self._take_lock()
         except PermissionError as error:
             raise StorageReadOnly(f"{error}; make {self.path} writable for this user, or use another folder") from error
@@ -78,6 +80,15 @@ class DataFolder:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.name == "posix" and self.path.stat().st_mode & 0o777 != 0o700:
             self.path.chmod(0o700)
+
+    def lost(self, database: Path) -> str:
+        """Say that ``database`` is gone beside a key that was used, "" when it is not; to be asked after ``open``."""
+        if not self._used or (database.exists() and database.stat().st_size):
+            return ""
+        return (
+            f"{database} is missing or empty, and the key beside it was used before: what was kept in it is gone; stop "
+            "and restore a copy of the whole folder if there is one"
+        )
 
     def _take_lock(self) -> int:
         descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o600)

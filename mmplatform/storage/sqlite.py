@@ -27,10 +27,13 @@ Outcome = Found | StorageError | None
 
 
 class SQLiteStorage(Storage):
-    """The storage contract on a file in WAL mode. The folder must exist; the file is made with mode 0600."""
+    """The storage contract on a file in WAL mode. The folder must exist; the file is made with mode 0600.
 
-    def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = Path(path)
+    ``room`` bytes of the disk are kept for what frees space when the disk is full.
+    """
+
+    def __init__(self, path: str | PathLike[str], room: int = 0) -> None:
+        self.path, self._room = Path(path), room
         self._worker: _Worker | None = None
         self._closing: _Worker | None = None
         self._batch = _Batch()
@@ -40,7 +43,7 @@ class SQLiteStorage(Storage):
         if self._worker is not None:
             return
         await self.close()
-        worker = self._worker = _Worker(Database(self.path), asyncio.get_running_loop(), self._finished)
+        worker = self._worker = _Worker(Database(self.path, self._room), asyncio.get_running_loop(), self._finished)
         try:
             await asyncio.shield(worker.opened)
         except BaseException:

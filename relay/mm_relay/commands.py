@@ -135,7 +135,7 @@ async def _run(settings: Settings, server: Server, demo: bool) -> None:
     facts = await server.start()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
     if settings.json:
-        emit({"event": "ready", **facts})
+        emit({"event": "listening" if facts.get("trouble") else "ready", **facts})
     else:
         for line in _greeting(facts, demo):
             say(line)
@@ -177,8 +177,10 @@ def _greeting(facts: dict[str, Any], demo: bool) -> Sequence[str]:
             "",
             "Ctrl-C stops it.",
         )
+    trouble = facts.get("trouble")
     return (
         address,
+        *([f"is not ready: {trouble}"] if trouble else []),
         f"listens on {facts['listening']}, keeps mail in {facts['store']}",
         "Ctrl-C stops it; peers use it with: mm run --relay ADDRESS",
     )

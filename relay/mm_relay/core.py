@@ -24,6 +24,7 @@ from mmplatform.storage.memory import MemoryStorage
 from mmplatform.storage.sqlite import SQLiteStorage
 
 MAIL: Final = "mail.db"
+ROOM: Final = 8 * 1024 * 1024  # bytes of the disk for what removes mail when the disk is full
 _LIVE: Final = frozenset({Open, Data, Closed, Pause, Resume, Present})
 
 
@@ -129,7 +130,7 @@ def stored(
     if config.store == "memory":
         return LocalStore(MemoryStorage(), now=now, failed=failed), None
     if config.store == "sqlite":
-        return LocalStore(SQLiteStorage(folder / MAIL), now=now, failed=failed), None
+        return LocalStore(SQLiteStorage(folder / MAIL, ROOM), now=now, failed=failed), None
     try:
         from mm_relay.cluster.cluster import RedisCluster
         from mm_relay.stores.redis import RedisStore

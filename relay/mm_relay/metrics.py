@@ -37,6 +37,7 @@ class Metrics:
         self.ended: Counter[str] = Counter()  # envelopes by state: delivered, expired, refused, overflow, forwarded
         self.mailbox_count = self.mailbox_bytes = self.mailboxes = self.notes = 0  # gauges, as of the last look
         self.store_errors = 0
+        self.store_trouble = ""  # what is wrong with the store, in a word; "" when it keeps mail
         # Other relays
         self.federation_links_up = self.federation_links_queued = 0  # gauges: connections, items waiting for them
         # Latency of mail, from stored to taken
@@ -104,6 +105,12 @@ def _counters(metrics: Metrics) -> Iterator[Family]:
 
 
 def _labelled(metrics: Metrics) -> Iterator[Family]:
+    trouble = Counter({metrics.store_trouble or "none": 1})
+    yield Family("gauge", "mm_relay_store_up", "1 while a write to the store works.", int(not metrics.store_trouble))
+    yield Family(
+        "gauge", "mm_relay_store_trouble", "What is wrong with the store.",
+        {(word,): n for word, n in trouble.items()}, ("reason",),
+    )  # fmt: skip
     for name, label, text, values in (
         ("refused", "reason", "Connections and sign-ins refused.", metrics.refused),
         ("dropped", "reason", "Live frames that reached nobody.", metrics.dropped),

@@ -77,6 +77,9 @@ class Cluster(ABC):
 
         """
 
+    def on_back(self, back: Callable[[], None]) -> None:  # noqa: B027 - who always hears the others never is back
+        """Call ``back`` whenever this process can hear the others again, and they know who is signed in here."""
+
     @abstractmethod
     async def close(self) -> None: ...
 

@@ -30,7 +30,7 @@ from mmplatform.errors import StorageError, StorageFull, StorageReadOnly
 ANSWER_WITHIN: Final = 10.0  # seconds for one round trip
 BATCH_BYTES: Final = 4 * 1024 * 1024  # bytes of calls in one round trip
 MOST_WAITING: Final = 128 * 1024 * 1024  # bytes of calls that wait
-RETRY_FIRST, RETRY_MOST = 0.05, 2.0  # seconds between attempts to listen again
+RETRY_FIRST, RETRY_MOST = 0.05, 0.5  # seconds between attempts to listen again
 PING_EVERY: Final = 0.3  # seconds between two questions of a listener, whether the server is there
 
 Word = bytes | str | int
@@ -39,19 +39,32 @@ ELSEWHERE: Final = (ReadOnlyError, MovedError, AskError, ClusterDownError)  # th
 
 
 class RedisCall(NamedTuple):
-    """One call that waits: its words, their bytes, and the future of its answer."""
+    """One call that waits: its words, their bytes, the future of its answer, and whether a Redis must be fit for it."""
 
     words: Sequence[Word]
     size: int
     answer: asyncio.Future[Any]
+    fit: bool
 
 
 class RedisCalls:
-    """Makes calls. ``scripts`` are Lua texts by name, loaded with each new connection."""
+    """Makes calls. ``scripts`` are Lua texts by name, loaded with each new connection.
 
-    def __init__(self, servers: RedisServers, scripts: Mapping[str, str], *, within: float = ANSWER_WITHIN) -> None:
-        self._servers, self._scripts, self._within = servers, scripts, within
+    ``met(facts)`` is told, before the first call over each connection and after each ``look``, what Redis says of
+    itself. While ``unfit`` is set, calls for which Redis must be fit fail with that.
+    """
+
+    def __init__(
+        self,
+        servers: RedisServers,
+        scripts: Mapping[str, str],
+        *,
+        within: float = ANSWER_WITHIN,
+        met: Callable[[Mapping[str, str]], None] = lambda facts: None,
+    ) -> None:
+        self._servers, self._scripts, self._within, self._met = servers, scripts, within, met
         servers.watch(self._moved)
+        self.unfit: StorageError | None = None
         self._hashes: dict[str, bytes] = {}
         self._connection: Connection | None = None
         self._queue: deque[RedisCall] = deque()
@@ -70,7 +83,11 @@ class RedisCalls:
             await asyncio.shield(self._worker)
         await self._hang_up()
 
-    def call(self, *words: Word) -> asyncio.Future[Any]:
+    async def look(self) -> None:
+        """Have ``met`` told again what Redis says of itself. Raises StorageError."""
+        self._met(facts_in(await self.call("INFO")))
+
+    def call(self, *words: Word, fit: bool = False) -> asyncio.Future[Any]:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         size = sum(len(word) for word in words if not isinstance(word, int))
         if not self.opened:
@@ -78,16 +95,16 @@ class RedisCalls:
         elif self._waiting + size > MOST_WAITING:
             answer.set_exception(StorageError(f"{self._servers.name} is too slow: {self._waiting} bytes wait for it"))
         else:
-            self._queue.append(RedisCall(words, size, answer))
+            self._queue.append(RedisCall(words, size, answer, fit))
             self._waiting += size
             if self._worker is None:
                 self._worker = asyncio.create_task(self._work())
         return answer
 
-    def script(self, name: str, *words: Word) -> asyncio.Future[Any]:
+    def script(self, name: str, *words: Word, fit: bool = False) -> asyncio.Future[Any]:
         """Call a script by its name; ``words`` are its ARGV, the prefix first. It is the one key that is named: with it
         a Redis Cluster knows who has all the others."""
-        return self.call("EVALSHA", f"script:{name}", 1, words[0], *words)
+        return self.call("EVALSHA", f"script:{name}", 1, words[0], *words, fit=fit)
 
     async def _work(self) -> None:
         """Make the calls that wait; begins a loop turn after the first call, and so finds all calls of that turn."""
@@ -111,6 +128,7 @@ class RedisCalls:
         try:
             async with asyncio.timeout(self._within):
                 connection = await self._connected()
+                calls = self._allowed(calls)
                 commands = [self._resolved(call.words) for call in calls]
                 await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
                 for call in calls:
@@ -122,6 +140,17 @@ class RedisCalls:
             await self._hang_up()
         if self._elsewhere:
             await self._hang_up()
+        if self.unfit is not None:
+            await self._hang_up()  # the next call looks again
+
+    def _allowed(self, calls: list[RedisCall]) -> list[RedisCall]:
+        """Return the calls that this Redis is fit for; the others fail."""
+        if self.unfit is None:
+            return calls
+        for call in calls:
+            if call.fit:
+                fail(call.answer, type(self.unfit)(*self.unfit.args))
+        return [call for call in calls if not call.fit]
 
     async def _answer(self, connection: Connection, call: RedisCall) -> None:
         try:
@@ -142,6 +171,8 @@ class RedisCalls:
         if not connection.is_connected:
             self._hashes = {}
             await connection.connect()
+            await connection.send_command("INFO")
+            self._met(facts_in(await connection.read_response()))
         if not self._hashes:
             for name, text in self._scripts.items():
                 await connection.send_command("SCRIPT", "LOAD", text)
@@ -252,6 +283,11 @@ class RedisListener:
             while True:
                 await asyncio.sleep(min(PING_EVERY, self._silence / 3))
                 await connection.send_command("PING", check_health=False)
+
+
+def facts_in(info: bytes) -> dict[str, str]:
+    """Return what INFO says, by name."""
+    return dict(line.split(":", 1) for line in info.decode(errors="replace").splitlines() if ":" in line)
 
 
 def typed(error: BaseException, servers: RedisServers) -> StorageError:

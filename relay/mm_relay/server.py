@@ -23,7 +23,7 @@ from mm_relay.cluster.isolation import IsolationWatch
 from mm_relay.config import settings
 from mm_relay.config.parsing import SAME_PORT
 from mm_relay.config.settings import Config
-from mm_relay.core import RelayCore
+from mm_relay.core import MAIL, RelayCore
 from mm_relay.doors.certificates import Certificate
 from mm_relay.doors.connections import Connections
 from mm_relay.doors.descriptors import SPARE, room
@@ -33,10 +33,11 @@ from mm_relay.doors.limits import ConnectionLimits
 from mm_relay.doors.turns import LoopTurns
 from mm_relay.doors.upgrade import Accepted, UpgradeRefused, UpgradeRequest
 from mm_relay.doors.websocket_server import serve
+from mm_relay.health import StoreHealth
 from mm_relay.metrics import Metrics, MetricsPage
 from mm_transports.accepting import Acceptor
 from mm_transports.relay.protocol.address import format_relay
-from mmplatform.errors import LocalError, PluginError, StorageError
+from mmplatform.errors import LocalError, PluginError
 from mmplatform.identity.keys import Identity
 from mmplatform.plugins import loading
 from mmplatform.plugins.server import Server
@@ -44,8 +45,7 @@ from mmplatform.program import MOST_DESCRIPTORS, raise_descriptor_limit
 from mmplatform.storage.folder import DataFolder
 from mmplatform.text import escaped
 
-LOOK_AT_STORE: Final = 5.0  # seconds between two checks of the store, and for its answer
-READY: Final = ""  # no trouble
+STORE_DOWN: Final = "store down"
 
 log = logging.getLogger("mm_relay.server")
 
@@ -55,6 +55,7 @@ class RelayServer(Server):
 
     connections: Connections
     core: RelayCore
+    _health: StoreHealth
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class RelayServer(Server):
         self.config, self._on_note, self._now = config, note, now
         self._reread = reread or (lambda: config)
         self.metrics = Metrics()
-        self.trouble = "starting"  # why no client should come, empty when all may
+        self._ending = False
         self._isolation: IsolationWatch | None = None
         self._certificate: Certificate | None = None
         self._kinds: list[type[Door]] = []
@@ -79,6 +80,15 @@ class RelayServer(Server):
     def configure(cls, flags: Mapping[str, Any], file: Path | None, note: Callable[[str], None]) -> Self:
         return cls(settings.load(flags, file), note=note, reread=lambda: settings.load(flags, file))
 
+    @property
+    def trouble(self) -> tuple[str, str]:
+        """Why no client should come, in a word and in a sentence; twice "" when all may."""
+        if self._ending:
+            return "draining", ""
+        if self._isolation is not None and self._isolation.trouble:
+            return self._isolation.trouble, self._health.reason
+        return (STORE_DOWN, self._health.reason) if self._health.reason else ("", "")
+
     async def start(self) -> dict[str, Any]:
         try:
             return await self._start()
@@ -88,7 +98,7 @@ class RelayServer(Server):
 
     async def stop(self) -> None:
         """Drain the connections and end; the port stays open until all have gone, so that balancers are told why."""
-        self.trouble = "draining"
+        self._ending = True
         self.connections.drain()
         await self.connections.empty(self.config.drain)
         await self._opened.aclose()
@@ -129,10 +139,12 @@ class RelayServer(Server):
         folder = DataFolder(config.data)
         folder.open()
         self._opened.callback(folder.close)
+        if config.store == "sqlite" and (lost := folder.lost(folder.path / MAIL)):
+            self._warn(lost)
         identity = Identity.load_or_create(config.identity or folder.identity)
         pages = Pages(
             f"mm relay {config.name}".rstrip(),
-            self._trouble_now,
+            lambda: self.trouble,
             MetricsPage(self.metrics).render if config.metrics else None,
         )
         # The port is bound now, to be known and ours; clients are taken in once the core is there.
@@ -144,10 +156,11 @@ class RelayServer(Server):
         self.connections = self._connections(identity, config.name or config.url(port))
         self._watch_isolation(config.url(port))
         await self._tell_metrics(pages)
-        self._background(self._watch_store(), "mm relay store")
+        self._health = StoreHealth(self.core.store, self.metrics, self._warn, time.monotonic)
+        await self._health.look()
+        self._background(self._health.watch(), "mm relay store")
         self._watch_certificate(port)
         listener.start()
-        self.trouble = READY
         if settings.beyond_this_machine(config):
             self._note("without TLS on a public address: right behind a proxy or in a laboratory only")
         for network in (network for network in config.proxies if network.num_addresses > 1):
@@ -159,6 +172,7 @@ class RelayServer(Server):
             "listening": f"{config.address[0]}:{port}",
             "store": config.store.partition("://")[0],
             "pid": os.getpid(),
+            **({"trouble": self._health.reason} if self._health.reason else {}),
         }
 
     def _background(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -223,9 +237,6 @@ class RelayServer(Server):
             host = urlsplit(self.config.url(port)).hostname or ""
             self._background(self._certificate.watch(host, self._now, self._warn), "mm relay certificate")
 
-    def _trouble_now(self) -> str:
-        return self.trouble or (self._isolation.trouble if self._isolation is not None else "")
-
     def _watch_isolation(self, url: str) -> None:
         """Give clients to other processes while this one is cut off from the store."""
         if self.core.cluster is None:
@@ -233,23 +244,6 @@ class RelayServer(Server):
         watch = IsolationWatch(self.core.cluster, lambda: ask_front(url), self.connections.give_away, self._warn)
         self._isolation, self.connections.closed_because = watch, lambda: watch.refusal
         self._background(watch.watch(), "mm relay isolation")
-
-    async def _watch_store(self) -> None:
-        """Set ``trouble`` while the store does not answer, so that balancers send no clients here."""
-        before = 0
-        while True:
-            await asyncio.sleep(LOOK_AT_STORE)
-            try:
-                async with asyncio.timeout(LOOK_AT_STORE):
-                    await self.core.store.usage()
-                failing = self.metrics.store_errors > before
-            except (StorageError, TimeoutError):
-                failing = True
-            before = self.metrics.store_errors
-            if self.trouble in (READY, "store down"):
-                before_that, self.trouble = self.trouble, "store down" if failing else READY
-                if self.trouble != before_that:
-                    log.warning("the store does not answer, or fails" if failing else "the store answers again")
 
 
 def doors(names: Sequence[str]) -> list[type[Door]]:

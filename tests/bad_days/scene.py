@@ -39,11 +39,11 @@ class Scene:
     ) -> None:
         await self.stack.aclose()
 
-    async def relay(self, *options: str, **settings: Any) -> RelayProcess:
-        """Start ``mm relay`` with a folder and a log of its own."""
+    async def relay(self, *options: str, folder: Path | None = None, **settings: Any) -> RelayProcess:
+        """Start ``mm relay`` with a log and, unless it is given one, a folder of its own."""
         name = f"relay{next(self._names)}"
         relay = RelayProcess(
-            self.folder / name, "--metrics", "same", *options, log=self.folder / f"{name}.log", **settings
+            folder or self.folder / name, "--metrics", "same", *options, log=self.folder / f"{name}.log", **settings
         )
         await relay.start()
         self.stack.push_async_callback(relay.kill)

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from benchmarks import tls
-from mm_relay import server as module
+from mm_relay import health
 from mm_relay.server import RelayServer
 from mm_transports.relay.protocol import items, signin
 from mm_transports.relay.protocol.address import parse_relay
 from mm_transports.relay.protocol.items import Closed, Data, Deposit, Mail, Open, Pause, Resume, Stored, Taken, Welcome
 from mm_transports.relay.websocket import WebSocket, connect
-from mmplatform.errors import FolderInUse, LocalError, StorageError, Unreachable
+from mmplatform.errors import FolderInUse, LocalError, StorageError, StorageFull, Unreachable
 from mmplatform.identity.keys import Identity, raw_key
 from tests.support.native_door import Guest, within
 from tests.support.redis_server import RedisServer, needs_redis
@@ -153,20 +153,29 @@ async def test_metrics_on_the_same_port_and_on_one_of_their_own(
 
 
 async def test_a_store_that_does_not_answer_is_told_to_balancers(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOOK_AT_STORE", 0.01)
+    for name in ("LOOK_AT_STORE", "LOOK_WHILE_DOWN"):
+        monkeypatch.setattr(health, name, 0.01)
     relay = await start()
-    works = relay.server.core.store.usage
+    works = relay.server.core.store.check
 
     async def fails() -> Any:
-        raise StorageError("no space left")
+        raise StorageFull("/var/mm/mail.db: no space left")
 
-    relay.server.core.store.usage = fails
-    await until(lambda: relay.server.trouble == "store down")
-    assert await relay.page("/healthz") == (503, b'{"state": "store down"}\n')
-    relay.server.core.store.usage = works
-    await until(lambda: not relay.server.trouble)
+    relay.server.core.store.check = fails
+    await until(lambda: relay.server.trouble[0] == "store down")
+    status, page = await relay.page("/healthz")
+    assert status == 503
+    assert json.loads(page)["state"] == "store down"
+    assert json.loads(page)["reason"].startswith("full: no room")
+    assert b"/var" not in page  # strangers see it
+    relay.server.core.store.check = works
+    await until(lambda: not relay.server.trouble[0])
+    assert [note.partition(":")[0].partition(",")[0] for note in relay.notes] == [
+        "the store of mail fails",
+        "the store of mail works again",
+    ]
     relay.server.metrics.store_errors += 1
-    await until(lambda: bool(relay.server.trouble))
+    await until(lambda: bool(relay.server.trouble[0]))
 
 
 async def test_a_renewed_certificate_is_shown_to_those_who_come(start: Any, tmp_path: Path) -> None:

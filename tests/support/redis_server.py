@@ -24,12 +24,14 @@ class RedisServer:
         self.folder = Path(tempfile.mkdtemp(prefix="mm-redis-"))
         self.url = f"unix://{self.folder}/sock"
         self._options = {"appendonly": "yes", "appendfsync": "always", "save": "", "port": "0"} | options
+        self.port = self._options["port"]  # of TCP, "0" for none
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> "RedisServer":
+    def start(self, **more: str) -> "RedisServer":
+        """Start it, with ``more`` options this time only."""
         if SERVER is None:
             pytest.skip(MISSING)
-        words = [word for name, value in self._options.items() for word in (f"--{name}", value)]
+        words = [word for name, value in (self._options | more).items() for word in (f"--{name}", value)]
         self._process = subprocess.Popen(
             [SERVER, *words, "--unixsocket", f"{self.folder}/sock", "--dir", str(self.folder), "--loglevel", "warning"],
             stdout=subprocess.DEVNULL,

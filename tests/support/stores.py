@@ -12,7 +12,7 @@ from mmplatform.storage.sqlite import SQLiteStorage
 
 NO_CAPS = Caps()
 LATER = 2**41  # of an expiry, milliseconds; about 2039
-ALL = 10**9
+ALL = 2**53
 
 ids = itertools.count(1)
 

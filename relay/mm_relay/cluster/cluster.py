@@ -25,6 +25,7 @@ from mmplatform.errors import ProtocolError, StorageError
 from mmplatform.text import escaped
 
 TTL: Final = 15.0  # seconds until a process that died is forgotten, at most
+REFRESH_AGAIN: Final = 0.25  # seconds after which what Redis did not hear is said again
 AT_ONCE: Final = 512  # keys in one call of a script
 CHUNK: Final = MAX_MESSAGE // 2 - 64 * 1024  # bytes of one published message, before its last item
 
@@ -69,6 +70,8 @@ class RedisCluster(Cluster):
         self._outgoing: list[dict[str, list[Forwarded]]] = []  # by process ("" is all), in the order of leaving
         self._flushing = False
         self._wake = asyncio.Event()
+        self._again = False  # whether this process listens again and has not said so
+        self._back: Callable[[], None] = lambda: None
         self._keeper: asyncio.Task[None] | None = None
         self._question: asyncio.Future[Any] | None = None  # how many processes listen
         self._heard_from = 0  # of the listener, at the last look
@@ -92,6 +95,9 @@ class RedisCluster(Cluster):
                 raise StorageError("redis does not let this process listen; check its log and its limits") from None
             raise
         self._keeper = asyncio.create_task(self._keep_fresh())
+
+    def on_back(self, back: Callable[[], None]) -> None:
+        self._back = back
 
     async def close(self) -> None:
         if self._keeper is not None:
@@ -239,18 +245,23 @@ class RedisCluster(Cluster):
 
     def _listening(self) -> None:
         log.info("process %s listens to the other processes of this relay", self.process)
+        self._again = True
         self._wake.set()
 
     async def _keep_fresh(self) -> None:
         """Refresh so often that one refresh may fail; at once when Redis has come back, as it may have forgotten."""
         while True:
             self._wake.clear()
-            await self._refresh()
+            heard = await self._refresh()
+            if heard and self._again:
+                self._again = False
+                self._back()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._ttl / 3):
+                async with asyncio.timeout(self._ttl / 3 if heard else REFRESH_AGAIN):
                     await self._wake.wait()
 
-    async def _refresh(self) -> None:
+    async def _refresh(self) -> bool:
+        """Say again who is here; return whether Redis has heard it."""
         self._register()
         known = [presence for presence in self._present.values() if presence.number]
         for some in batches(known):
@@ -258,11 +269,12 @@ class RedisCluster(Cluster):
                 lost = await self._script("fresh", self.process, int(self._ttl * 1000), *pairs(some))
             except StorageError as error:
                 log.debug("%s", escaped(error))
-                return
+                return False
             numbers = {presence.key: presence for presence in some}
             for key in lost:
                 if self._present.get(key) is numbers[key]:
                     self._lost(key)
+        return True
 
     def _script(self, name: str, *words: Word) -> asyncio.Future[Any]:
         return self._calls.script(name, self._prefix, *words)

@@ -9,9 +9,14 @@ from mm_relay.metrics import CONTENT_TYPE
 
 
 class Pages:
-    """The pages. ``trouble()`` says why no client should come, or ""; ``metrics()`` gives the page of Prometheus."""
+    """The pages. ``trouble()`` says why no client should come, in a word and in a sentence, or twice "".
 
-    def __init__(self, greeting: str, trouble: Callable[[], str], metrics: Callable[[], bytes] | None) -> None:
+    ``metrics()`` gives the page of Prometheus.
+    """
+
+    def __init__(
+        self, greeting: str, trouble: Callable[[], tuple[str, str]], metrics: Callable[[], bytes] | None
+    ) -> None:
         self._greeting, self._trouble, self._metrics = greeting, trouble, metrics
 
     def __call__(self, path: str) -> Page | None:
@@ -22,8 +27,9 @@ class Pages:
     def without_metrics(self, path: str) -> Page | None:
         """Answer on a port that strangers see."""
         if path == "/healthz":
-            trouble = self._trouble()
+            trouble, reason = self._trouble()
             status = HTTPStatus.SERVICE_UNAVAILABLE if trouble else HTTPStatus.OK
-            return status, "application/json", json.dumps({"state": trouble or "ready"}).encode() + b"\n"
+            said = {"state": trouble or "ready"} | ({"reason": reason} if reason else {})
+            return status, "application/json", json.dumps(said).encode() + b"\n"
         kind = PLAIN if self._greeting.isascii() else f"{PLAIN}; charset=utf-8"
         return (HTTPStatus.OK, kind, f"{self._greeting}\n".encode()) if path == "/" else None

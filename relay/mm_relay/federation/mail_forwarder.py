@@ -102,6 +102,7 @@ class Forwarder:
     # What is under way.
 
     def _begin(self) -> None:
+        self._epoch = self._store.epoch
         self._cursor = self._note_cursor = 0
         self._under_way: dict[_Name, tuple[int, int]] = {}  # -> number and size
         self._size = 0
@@ -116,6 +117,9 @@ class Forwarder:
         self._changed.set()
 
     async def _send(self) -> None:
+        if self._epoch != self._store.epoch:
+            self._begin()  # the other relay knows by their names what comes twice
+            self._changed.clear()
         self._read_all = False
         try:
             await self._send_notes()

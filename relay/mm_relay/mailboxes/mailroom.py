@@ -159,7 +159,7 @@ class Mailroom:
         self._born[box, mail.number] = self._now()
         if len(self._born) > BORN:
             del self._born[next(iter(self._born))]
-        if not self._pickup.wake(box, notes=False):
+        if not self._pickup.wake(box, notes=False, number=mail.number):
             self._nudge(box)
 
     def _gave_way(self, notes: list[Note]) -> None:

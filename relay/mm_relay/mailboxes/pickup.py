@@ -23,6 +23,7 @@ READS: Final = 64  # reads of the store at a time, of all readers
 NOTES_WINDOW: Final = 256  # notes told to a session and not acknowledged
 WINDOW_COUNT: Final = 1024  # envelopes under way to a session when the limits of the relay do not say
 WINDOW_BYTES: Final = 16 * 1024 * 1024  # bytes under way to a session when the limits of the relay do not say
+MOST_UNSETTLED: Final = 65_536  # envelopes that were taken and that the store failed to end; above, they come again
 
 log = logging.getLogger("mm_relay.mailboxes")
 
@@ -39,10 +40,13 @@ class Pickup:
         ended: Callable[[bytes, Sequence[int], list[Note]], None],
     ) -> None:
         self._store, self._now, self._metrics, self._on_ended = store, now, metrics, ended
+        self._epoch = ""
         self._count = limits.window_count or WINDOW_COUNT
         self._size = limits.window_bytes or WINDOW_BYTES
         self._readers: dict[bytes, _Reader] = {}
         self._failed: set[bytes] = set()  # keys of readers whose call of the store failed
+        self._unsettled: dict[bytes, dict[int, str]] = {}  # envelopes taken that the store failed to end, and how
+        self._settling: set[bytes] = set()  # keys of those that the store is asked to end again
         self._reads = asyncio.Semaphore(READS)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -55,11 +59,16 @@ class Pickup:
     def signed_out(self, session: RelaySession) -> None:
         self._forget(self._reader(session))
 
-    def wake(self, key: bytes, *, mail: bool = True, notes: bool = True) -> bool:
-        """Read what is new in the store for ``key``; return False when the key is not signed in here."""
+    def wake(self, key: bytes, *, mail: bool = True, notes: bool = True, number: int = 0) -> bool:
+        """Read what is new in the store for ``key``, as the mail of that ``number`` is.
+
+        Returns False when the key is not signed in here.
+        """
         reader = self._readers.get(key)
         if reader is None:
             return False
+        if 0 < number <= reader.mail_after and number not in reader.under_way:
+            reader.mail_after = number - 1  # the numbers of the store have fallen back
         reader.mail |= mail
         reader.notes |= notes
         self._start(reader)
@@ -71,7 +80,7 @@ class Pickup:
             return
         numbers = [number for number in item.numbers if reader.settle(number)]
         if numbers:
-            self._end(reader, numbers, "refused" if item.refused else "delivered")
+            self._end(session.key, numbers, "refused" if item.refused else "delivered")
             self._start(reader)
 
     def noted(self, session: RelaySession, item: Noted) -> None:
@@ -84,15 +93,21 @@ class Pickup:
             self._start(reader)
 
     def again(self, share: int = 0) -> None:
-        """Try failed calls of the store again, and let ``share`` readers look for mail of which no nudge came."""
+        """Try failed calls of the store again, and let ``share`` readers look for mail of which no nudge came.
+
+        All look when the store has another epoch.
+        """
         failed, self._failed = self._failed, set()
         for key in failed:
-            reader = self._readers.get(key)
-            if reader is not None:
-                unsettled, reader.unsettled = reader.unsettled, []
-                for numbers, state in unsettled:
-                    self._end(reader, numbers, state)
-                self.wake(key)
+            self.wake(key)
+        for key in self._unsettled.keys() - self._settling:
+            self._settling.add(key)
+            taken = self._unsettled[key]
+            for state in set(taken.values()):
+                self._end(key, [number for number, each in taken.items() if each == state], state)
+        before, self._epoch = self._epoch, self._store.epoch
+        if before not in ("", self._epoch):
+            share = len(self._readers)
         for key in list(self._readers)[:share] if share else ():
             self._readers[key] = self._readers.pop(key)  # to the end: all get their turn
             self.wake(key)
@@ -142,6 +157,7 @@ class Pickup:
             reader.reading = False
 
     async def _read_notes(self, reader: "_Reader") -> None:
+        reader.begin(self._store.epoch)
         count = NOTES_WINDOW - len(reader.told)
         reader.notes = False
         notes = await self._store.notes(reader.session.key, reader.note_after, count)
@@ -154,6 +170,7 @@ class Pickup:
         reader.notes |= len(notes) == count
 
     async def _read_mail(self, reader: "_Reader") -> None:
+        reader.begin(self._store.epoch)
         count, size = self._count - len(reader.under_way), self._size - reader.size
         reader.mail = False
         mails = await self._store.collect(reader.session.key, reader.mail_after, count, size)
@@ -162,30 +179,34 @@ class Pickup:
         now = self._now() * 1000
         for mail in mails:
             reader.mail_after = mail.number
+            if mail.number in reader.under_way or mail.number in self._unsettled.get(reader.session.key, ()):
+                continue
             if mail.expires > now:  # the tick ends the others as expired
                 reader.push(mail.number, len(mail.envelope))
                 reader.session.tell(Mail(mail.number, mail.sender, mail.envelope))
         reader.mail |= bool(mails)  # only an empty answer is the end: the size may cut one short
 
-    def _end(self, reader: "_Reader", numbers: list[int], state: str) -> None:
-        settled = partial(self._settled, reader, numbers, state)
-        self._store.end(reader.session.key, numbers, state).add_done_callback(settled)
+    def _end(self, key: bytes, numbers: list[int], state: str) -> None:
+        self._store.end(key, numbers, state).add_done_callback(partial(self._settled, key, numbers, state))
 
-    def _settled(self, reader: "_Reader", numbers: list[int], state: str, future: asyncio.Future[list[Note]]) -> None:
+    def _settled(self, key: bytes, numbers: list[int], state: str, future: asyncio.Future[list[Note]]) -> None:
+        self._settling.discard(key)
         if future.cancelled():
             return
-        if future.exception() is None:
-            if log.isEnabledFor(logging.DEBUG):
-                key = sign_id_of(reader.session.key)
-                log.debug("%d envelopes for %s are %s", len(numbers), key, state, extra={"peer": key})
-            self._on_ended(reader.session.key, numbers, future.result())
-        else:
-            self._unsettled(reader, numbers, state)
-
-    def _unsettled(self, reader: "_Reader", numbers: list[int], state: str) -> None:
-        self._metrics.store_errors += 1
-        reader.unsettled.append((numbers, state))
-        self._fail(reader)
+        if future.exception() is not None:
+            self._metrics.store_errors += 1
+            if sum(map(len, self._unsettled.values())) + len(numbers) <= MOST_UNSETTLED:
+                self._unsettled.setdefault(key, {}).update(dict.fromkeys(numbers, state))
+            return
+        if (unsettled := self._unsettled.get(key)) is not None:
+            for number in numbers:
+                unsettled.pop(number, None)
+            if not unsettled:
+                del self._unsettled[key]
+        if log.isEnabledFor(logging.DEBUG):
+            name = sign_id_of(key)
+            log.debug("%d envelopes for %s are %s", len(numbers), name, state, extra={"peer": name})
+        self._on_ended(key, numbers, future.result())
 
     def _fail(self, reader: "_Reader") -> None:
         if not reader.gone:
@@ -199,11 +220,18 @@ class _Reader:
         self.session = session
         self.mail = self.notes = True  # whether there may be more in the store
         self.mail_after = self.note_after = 0
+        self.epoch = ""
         self.under_way: dict[int, int] = {}  # number of mail -> size
         self.size = 0
         self.told: deque[int] = deque()  # numbers of notes
-        self.unsettled: list[tuple[list[int], str]] = []  # taken envelopes that the store failed to end
         self.reading = self.gone = False
+
+    def begin(self, epoch: str) -> None:
+        """Read all anew when the store has another epoch than before; what is under way is not handed out twice."""
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self.mail_after = self.note_after = 0
+            self.told.clear()
 
     def wants_notes(self) -> bool:
         return self.notes and len(self.told) <= NOTES_WINDOW // 2

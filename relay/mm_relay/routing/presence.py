@@ -38,10 +38,20 @@ class Process:
 
 
 class PresenceLookup:
-    """Knows where peers are. ``absent(flow, reason)`` is called for each flow to a peer that is nowhere."""
+    """Knows where peers are.
 
-    def __init__(self, cluster: Cluster, forwarding: Forwarding, absent: Callable[[Flow, str], None]) -> None:
-        self._cluster, self._forwarding, self._absent = cluster, forwarding, absent
+    ``absent(flow, reason)`` is called for each flow to a peer that is nowhere, ``present(key)`` with each peer that was
+    looked up and is somewhere.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        forwarding: Forwarding,
+        absent: Callable[[Flow, str], None],
+        present: Callable[[bytes], None],
+    ) -> None:
+        self._cluster, self._forwarding, self._absent, self._present = cluster, forwarding, absent, present
         self._processes: dict[str, Attachment] = {}
         self._places: dict[bytes, str] = {}
         self._sought: dict[bytes, Attachment] = {}
@@ -105,6 +115,7 @@ class PresenceLookup:
             return  # the peer has come, or was heard of, meanwhile
         if name:
             self.found(key, name)
+            self._present(key)
             return
         del self._sought[key]
         for flow in list(attachment.incoming.values()):

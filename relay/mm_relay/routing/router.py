@@ -40,6 +40,7 @@ from mmplatform.identity.keys import sign_id_of
 
 FROM_PEERS: Final = frozenset({"closed", "unknown", "denied"})  # reasons that a peer may give for closing a link
 NOWHERE: Final = frozenset({"absent", "gone", "unreachable"})  # reasons that say that a peer is not there
+LOOKED_FOR_AGAIN: Final = 4096  # peers that are looked for when the processes of a cluster hear each other again
 _RELAYED: Final = (
     Stored,
     Declined,
@@ -64,8 +65,10 @@ class Router:
     ) -> None:
         self._key, self._federation, self._cluster, self._metrics = key, federation, cluster, metrics
         self._forwarding = Forwarding(metrics, bounds or Bounds())
-        self._presence = PresenceLookup(cluster, self._forwarding, self._is_absent) if cluster is not None else None
         self._watches = Watches()
+        self._presence: PresenceLookup | None = None
+        if cluster is not None:
+            self._presence = PresenceLookup(cluster, self._forwarding, self._is_absent, self._tell_present)
         self._own = Attachment(NullSession(), "own")  # the ingress of what the relay says itself
         self._here: dict[bytes, Attachment] = {}  # peers
         self._attachments: dict[RelaySession, Attachment] = {}  # peers, relays and federation links
@@ -85,6 +88,7 @@ class Router:
     async def open(self) -> None:
         """Join the cluster. Raises StorageError."""
         if self._cluster is not None:
+            self._cluster.on_back(self._back)
             await self._cluster.open(self._from_process, self._displaced)
 
     async def close(self) -> None:
@@ -313,7 +317,9 @@ class Router:
 
     def _far_present(self, attachment: Attachment, source: bytes, target: bytes) -> None:
         here = self._here.get(target)
-        if attachment.process and target == self._key and self._presence is not None:
+        if attachment.process and target == source == self._key:
+            self._look_again()
+        elif attachment.process and target == self._key and self._presence is not None:
             self._presence.found(source, attachment.process)
             self._tell_present(source)
         elif here is not None:
@@ -343,6 +349,18 @@ class Router:
         return attachment
 
     # Coming and going.
+
+    def _back(self) -> None:
+        """Tell the other processes that this one hears them again; and look for whom is waited for, as they do."""
+        if self._cluster is not None:
+            self._cluster.publish(Forwarded(self._key, self._key, Present(self._key)))
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """Look for peers that are waited for: they may have been absent because their process was not heard."""
+        if self._presence is not None:
+            for target in self._watches.targets(LOOKED_FOR_AGAIN):
+                self._presence.attachment(target)
 
     def _tell_present(self, key: bytes) -> None:
         for attachment, source in self._watches.take(key):

@@ -1,5 +1,6 @@
 """Remembers who wants to know when an absent peer signs in. Bounded: the oldest wishes are forgotten."""
 
+from itertools import islice
 from typing import Final
 
 from mm_relay.routing.flows import Attachment
@@ -31,6 +32,10 @@ class Watches:
         attachment.watches[source, target] = None
         self._by_target.setdefault(target, {})[attachment, source] = None
         self._count += 1
+
+    def targets(self, most: int) -> list[bytes]:
+        """Return who is waited for, the longest first."""
+        return list(islice(self._by_target, most))
 
     def take(self, target: bytes) -> list[tuple[Attachment, bytes]]:
         """Take out the wishes for ``target``, which is present now: attachments, with the source at each."""

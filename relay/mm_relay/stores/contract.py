@@ -12,7 +12,9 @@
 - Above half of what the relay keeps, mail for recipients who were not here lately is declined (``Caps.here_since``).
 - An envelope leaves the store in one step with the note of how it ended: kept or noted, never both, never neither.
 - A note stays until :meth:`forget_notes`, for NOTES_KEPT, or until its box has MOST_NOTES newer ones.
-- Numbers grow within a box and are never used again. Mail is handed out in their order.
+- Numbers grow within a box and are never used again. Mail is handed out in their order. A store that may have lost some
+  of what it kept (an older copy of it was put back) has another ``epoch`` from then on: who reads on above a number
+  begins anew.
 - A call that returns a future gives its result and its errors by the future. A call that failed changed nothing; when
   Redis went away in the middle this is not known, and the call may be made again.
 - A damaged row is set aside and reported to the store's ``failed``; no other row is lost with it.
@@ -26,7 +28,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from mm_transports.relay.protocol.address import relay_key
-from mmplatform.errors import LocalError
+from mmplatform.errors import LocalError, StorageError
 
 NOTES_KEPT: Final = 15 * 24 * 3600 * 1000  # milliseconds: the longest an envelope is kept, and a day
 MOST_HERE: Final = 131_072  # keys that were here lately; the one that was here longest ago is forgotten
@@ -111,6 +113,10 @@ class OverQuota(LocalError):
         self.reason = reason
 
 
+class StoreUnsafe(StorageError):
+    """The store takes mail and is set up so that it would lose it."""
+
+
 def ignored(notes: list[Note]) -> None:
     """Do nothing with notes."""
 
@@ -118,8 +124,17 @@ def ignored(notes: list[Note]) -> None:
 class MailStore(ABC):
     """A store of mail; ``async with`` opens and closes it."""
 
+    @property
+    @abstractmethod
+    def epoch(self) -> str:
+        """Names one history of the store; as of the last call of it that succeeded."""
+
     @abstractmethod
     async def open(self) -> None: ...
+
+    @abstractmethod
+    async def check(self) -> None:
+        """Write something, as an envelope would be. Raises StorageError that says why no mail can be kept."""
 
     @abstractmethod
     async def close(self) -> None: ...

@@ -5,6 +5,7 @@ that).
 """
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,9 +24,9 @@ from mm_relay.stores.contract import (
 )  # fmt: skip
 from mm_relay.stores.here import HereRows
 from mm_relay.stores.index import Index, Mark, NoteMark
-from mm_relay.stores.rows import KEPT, MAIL, NOTE, NUMBER, NUMBERS_RESERVED, HereMark, Rows, row_key
+from mm_relay.stores.rows import KEPT, MAIL, NOTE, NUMBER, NUMBERS_RESERVED, TRIED, HereMark, Rows, row_key
 from mmplatform.codec import encode
-from mmplatform.errors import LocalError, StorageError
+from mmplatform.errors import LocalError, StorageError, StorageFull
 from mmplatform.storage.contract import Row, Storage
 
 T = TypeVar("T")
@@ -45,13 +46,20 @@ class LocalStore(MailStore):
         self._index, self._here = Index(), HereRows(storage)
         self._saving: dict[int, asyncio.Future[None]] = {}  # envelopes and notes on their way to the disk
         self._last = self._reserved = 0
+        self._epoch = ""
+        self._full = False  # whether the disk was, and nothing tells that it is not: what is left of it is for removals
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def epoch(self) -> str:
+        return self._epoch
 
     async def open(self) -> None:
         if self._loop is not None:
             return
+        self._epoch = secrets.token_hex(8)
         await self._storage.open()
-        self._index, self._saving = Index(), {}
+        self._index, self._saving, self._full = Index(), {}, False
         try:
             await self._rows.load(self._take_up, self._index.add_note, self._index.lately.note)
             used = max([0, *self._index.mail, *self._index.noted])
@@ -60,6 +68,12 @@ class LocalStore(MailStore):
             await self._storage.close()
             raise
         self._loop = asyncio.get_running_loop()
+
+    async def check(self) -> None:
+        """Write something; envelopes are taken in again after a full disk has taken this."""
+        self._opened()
+        await self._storage.write([(TRIED, encode(self._time()))])
+        self._full = False
 
     async def close(self) -> None:
         if self._loop is not None:
@@ -83,6 +97,8 @@ class LocalStore(MailStore):
         )
         try:
             self._opened()
+            if self._full:
+                raise StorageFull("the disk is full: free some space, mail is kept again some seconds later")
             yielding = self._index.check(mark, caps)
         except LocalError as error:
             result.set_exception(error.with_traceback(None))  # whose frames hold the envelope, and the future them
@@ -144,6 +160,8 @@ class LocalStore(MailStore):
             if mark is not None:
                 marks[number] = mark
         self._forget(self._index.old_notes(now - NOTES_KEPT, count))
+        if not marks:
+            return []
         result: asyncio.Future[list[Note]] = asyncio.get_running_loop().create_future()
         self._remove(result, marks, "expired")
         return await result
@@ -244,6 +262,7 @@ class LocalStore(MailStore):
         self._saving.pop(number, None)
         error = saved.exception()
         if error is not None:
+            self._full |= isinstance(error, StorageFull)
             undo()
         else:
             self._reserved = max(self._reserved, reserve)

@@ -1,13 +1,16 @@
 """Keeps mail in Redis or Valkey, shared by the processes of a cluster: one stream a box, every step one script.
 
 The envelopes put in one loop turn take one round trip, and with ``appendfsync always`` one fsync. Redis must keep an
-append-only file, or a restart would lose acknowledged mail: ``open`` insists on it. With ``appendfsync everysec``
-(Redis' default) a machine that loses power may lose the last second; the death of processes loses nothing.
+append-only file, or a restart would lose acknowledged mail: ``open`` insists on it, and nothing more is kept while a
+Redis that came back has none. With ``appendfsync everysec`` (Redis' default) a machine that loses power may lose the
+last second; the death of processes loses nothing.
 """
 
 import asyncio
+import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -24,12 +27,13 @@ from mm_relay.stores.contract import (
     Note,
     OverQuota,
     StoredEnvelope,
+    StoreUnsafe,
     Usage,
     ignored,
     note_box,
 )
 from mm_relay.stores.redis_scripts import SCRIPTS
-from mmplatform.errors import StorageCorrupt, StorageError
+from mmplatform.errors import StorageCorrupt, StorageError, StorageReadOnly
 
 AT_ONCE: Final = 256  # envelopes or notes that one script removes, as Redis serves nobody else meanwhile
 
@@ -48,17 +52,51 @@ class RedisStore(MailStore):
         failed: Callable[[Exception], None] = lambda error: None,
     ) -> None:
         self._prefix, self._now, self._failed = prefix, now, failed
-        self._calls = RedisCalls(RedisServers(url, prefix), SCRIPTS)
+        self._calls = RedisCalls(RedisServers(url, prefix), SCRIPTS, met=self._met)
+        self._run = self._numbers = self._asked = ""
+        self._last = 0  # the last number that was seen
+
+    @property
+    def epoch(self) -> str:
+        """Another one after each start of a Redis: it may have come back with an older state."""
+        return f"{self._numbers} {self._run}"
 
     async def open(self) -> None:
+        """Connect. Raises StoreUnsafe for settings that lose mail; a replica may yet become the primary."""
         if self._calls.opened:
             return
         self._calls.open()
         try:
-            check_settings(await self._calls.call("INFO"))
+            await self._calls.call("PING")
+            if isinstance(self._calls.unfit, StoreUnsafe):
+                raise self._calls.unfit
+            await self._look_at_epoch()
+        except StorageReadOnly:
+            pass
         except BaseException:
             await self._calls.close()
             raise
+
+    async def check(self) -> None:
+        await self._calls.look()
+        if self._calls.unfit is not None:
+            raise self._calls.unfit
+        if self._run != self._asked:
+            await self._look_at_sync()
+        await self._script("try", self._time())
+
+    async def _look_at_sync(self) -> None:
+        """Tell, once for each start of Redis, when a power cut may lose what was told Stored."""
+        self._asked = self._run
+        with suppress(StorageError):  # who may not ask is not told
+            [_, said] = await self._calls.call("CONFIG", "GET", "appendfsync")
+            if said != b"always":
+                self._failed(
+                    StorageError(
+                        f"redis has `appendfsync {said.decode()}`: a power cut may lose the last second of mail that was "
+                        "told to be stored; `appendfsync always` loses none"
+                    )
+                )
 
     async def close(self) -> None:
         await self._calls.close()
@@ -69,7 +107,7 @@ class RedisStore(MailStore):
         into = note_box(mail.sender, mail.origin)
         words = mail.sender, mail.target, mail.id, mail.expires, mail.envelope, mail.origin, mail.via, into, mail.place
         limits = [int(cap) for cap in caps]
-        answer = self._script("put", box, *words, self._time(), MOST_NOTES, *limits)
+        answer = self._script("put", box, *words, self._time(), MOST_NOTES, *limits, fit=True)
         return then(answer, partial(as_kept, mail, gave_way))
 
     def here(self, key: bytes, place: bytes) -> None:
@@ -108,8 +146,9 @@ class RedisStore(MailStore):
 
     def add_note(self, note: Note) -> asyncio.Future[Note]:
         answer = self._script(
-            "note", note.box, note.sender, note.target, note.id, note.state, note.origin, self._time(), MOST_NOTES
-        )
+            "note", note.box, note.sender, note.target, note.id, note.state, note.origin, self._time(), MOST_NOTES,
+            fit=True,
+        )  # fmt: skip
         return then(answer, lambda number: note._replace(number=int(number)))
 
     async def notes(self, box: bytes, after: int, count: int) -> list[Note]:
@@ -130,7 +169,15 @@ class RedisStore(MailStore):
         return await count, int(await size or 0)
 
     async def usage(self) -> Usage:
+        await self._look_at_epoch()
         return Usage(*await self._script("usage"))
+
+    async def _look_at_epoch(self) -> None:
+        epoch, last = await self._script("epoch", self._last, secrets.token_hex(8))
+        self._numbers, self._last = epoch.decode(), max(self._last, int(last))
+
+    def _met(self, facts: Mapping[str, str]) -> None:
+        self._run, self._calls.unfit = facts.get("run_id", ""), unfit(facts)
 
     async def _forget(self, box: bytes, upto: int) -> None:
         while await self._script("forget", box, upto, AT_ONCE) == AT_ONCE:
@@ -141,22 +188,24 @@ class RedisStore(MailStore):
         await self._script("aside", box, number, self._time(), MOST_NOTES)
         self._failed(StorageCorrupt(f"envelope {number} in redis is damaged: {error!r}; put aside in :quarantine"))
 
-    def _script(self, name: str, *words: Word) -> asyncio.Future[Any]:
-        return self._calls.script(name, self._prefix, *words)
+    def _script(self, name: str, *words: Word, fit: bool = False) -> asyncio.Future[Any]:
+        return self._calls.script(name, self._prefix, *words, fit=fit)
 
     def _time(self) -> int:
         return int(self._now() * 1000)
 
 
-def check_settings(info: bytes) -> None:
-    """Raise StorageError when the settings of Redis, as INFO shows them, may lose mail."""
-    settings = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
-    if settings.get("aof_enabled") != "1":
-        raise StorageError(
+def unfit(facts: Mapping[str, str]) -> StorageError | None:
+    """Return why a Redis that says this of itself must not be given mail to keep, None when it may."""
+    if facts.get("role", "master") != "master":
+        return StorageReadOnly("redis is a read-only replica: give the address of the primary, or make this one it")
+    if facts.get("aof_enabled") != "1":
+        return StoreUnsafe(
             "redis keeps no append-only file and would lose mail: set `appendonly yes` in its configuration"
         )
-    if settings.get("maxmemory_policy", "").startswith("allkeys"):
-        raise StorageError("redis throws keys away when its memory is full: set `maxmemory-policy noeviction`")
+    if facts.get("maxmemory_policy", "").startswith("allkeys"):
+        return StoreUnsafe("redis throws keys away when its memory is full: set `maxmemory-policy noeviction`")
+    return None
 
 
 def then(answer: "asyncio.Future[Any]", change: Callable[[Any], T]) -> asyncio.Future[T]:

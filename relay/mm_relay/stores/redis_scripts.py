@@ -2,7 +2,8 @@
 
 Keys, after the prefix::
 
-    :number          string   the last number given, to envelopes and notes of every box
+    :number          string   the last number given, to envelopes and notes of every box: microseconds of Redis' clock
+    :epoch           string   of the numbers: another one when some of what was kept may be gone
     :mail:<box>      stream   number-0 -> s(ender) t(arget) i(d) x (expires) e(nvelope) o(rigin) v(ia)
                               n (box of the note) p(lace)
     :notes:<box>     stream   number-0 -> s t i a (state) o
@@ -18,12 +19,14 @@ Keys, after the prefix::
     :here            zset     keys that were here lately, by time;   :here:places  hash  their places
     :here:<place>    zset     those of one place
     :size            string   bytes of all envelopes
+    :tried           string   of the last look at whether a write works, for a minute
     :relays          zset     boxes of other relays, by key;   :addresses  hash  their addresses
     :quarantine      stream   the last entries that could not be read
 
-Nothing but ``:number`` is left of an emptied relay. A script that adds begins with a write that Redis refuses
-when its memory is used up, so that such a script does nothing then; a script that removes begins with a removal,
-which Redis allows. ARGV[1] is the prefix.
+Nothing but ``:number`` and ``:epoch`` is left of an emptied relay. Numbers are times, so that none is given twice by
+a Redis that lost what it knew: a replica that lagged, an old copy of its file, FLUSHALL. A script that adds begins
+with a write that Redis refuses when its memory is used up, so that such a script does nothing then; a script that
+removes begins with a removal, which Redis allows. ARGV[1] is the prefix.
 """
 
 from typing import Final
@@ -35,7 +38,10 @@ local P = ARGV[1]
 local call = redis.call
 
 local function number()
-  return string.format('%.0f', call('INCR', P .. ':number'))
+  local time, last = call('TIME'), tonumber(call('GET', P .. ':number') or 0)
+  local n = string.format('%.0f', math.max(last + 1, tonumber(time[1]) * 1000000 + tonumber(time[2])))
+  call('SET', P .. ':number', n)
+  return n
 end
 
 local function fields(entry)
@@ -296,6 +302,23 @@ return {call('ZCARD', P .. ':expiry'), tonumber(call('GET', P .. ':size') or 0),
   call('ZCARD', P .. ':ages')}
 """
 
+# The last number this process has seen, and a new epoch: that of the store, and its last number, which never falls.
+_EPOCH: Final = """
+local seen, epoch, last = tonumber(ARGV[2]), call('GET', P .. ':epoch'), tonumber(call('GET', P .. ':number') or 0)
+if not epoch or last < seen then
+  epoch, last = ARGV[3], math.max(last, seen)
+  call('SET', P .. ':epoch', epoch)
+  call('SET', P .. ':number', string.format('%.0f', last))
+end
+return {epoch, string.format('%.0f', last)}
+"""
+
+# A write like that of an envelope, to see whether one works.
+_TRY: Final = """
+call('SET', P .. ':tried', ARGV[2], 'PX', 60000)
+return 1
+"""
+
 _ASIDE: Final = """
 local box, id = ARGV[2], ARGV[3] .. '-0'
 local entry = call('XRANGE', P .. ':mail:' .. box, id, id)[1]
@@ -311,6 +334,6 @@ SCRIPTS: Final = {
     name: _COMMON + text
     for name, text in {
         "put": _PUT, "collect": _COLLECT, "end": _END, "expire": _EXPIRE, "note": _NOTE, "forget": _FORGET,
-        "boxes": _BOXES, "usage": _USAGE, "aside": _ASIDE, "here": _HERE,
+        "boxes": _BOXES, "usage": _USAGE, "aside": _ASIDE, "here": _HERE, "epoch": _EPOCH, "try": _TRY,
     }.items()
 }  # fmt: skip

@@ -7,6 +7,7 @@
     relay/mail/ box number     the bytes of an envelope
     relay/note/ box number     NoteMark
     relay/here/ key            HereMark, of a key that was here lately
+    relay/tried                when it was last seen whether a write works
     quarantine/...             rows that could not be read
 """
 
@@ -24,6 +25,7 @@ KEPT: Final = b"relay/kept/"
 MAIL: Final = b"relay/mail/"
 NOTE: Final = b"relay/note/"
 HERE: Final = b"relay/here/"
+TRIED: Final = b"relay/tried"
 QUARANTINE: Final = b"quarantine/"
 
 NUMBERS_RESERVED: Final = 65_536  # numbers reserved at a time: none is given again after its envelope has gone

@@ -316,6 +316,21 @@ async def test_who_listens_too_slowly_is_cut_off_and_comes_back(own_redis: Redis
         await located(two, ALICE, one.name)
 
 
+async def test_a_process_says_so_when_it_hears_the_others_again(own_redis: RedisServer) -> None:
+    async with running(own_redis, "one", "two") as [one, two]:
+        one.cluster.here(ALICE)
+        await located(two, ALICE, one.name)
+        backs: list[float] = []
+        two.cluster.on_back(lambda: backs.append(asyncio.get_running_loop().time()))
+        own_redis.kill()
+        own_redis.start()
+        await own_redis.started()
+        begun = asyncio.get_running_loop().time()
+        await until(lambda: backs)
+        assert backs[0] - begun < 1.5  # nobody waits for pauses that double up to 2 s
+        await located(two, ALICE, one.name, 2)
+
+
 async def test_opening_without_redis_says_so() -> None:
     process = Process("unix:///nowhere/at/all", "x", "one")
     with pytest.raises(StorageError, match="start it"):

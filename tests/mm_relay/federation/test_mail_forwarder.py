@@ -283,3 +283,23 @@ async def test_the_client_of_a_link_signs_in_as_a_relay() -> None:
     assert isinstance(client, Client)
     assert client.address == address
     await client.close()
+
+
+@virtual
+async def test_a_store_that_went_back_in_time_is_read_anew() -> None:
+    made = await bench()
+    one = await made.put("bob")
+    made.answer(Stored(one.peer, one.id, 0))
+    note = await made.office.store.add_note(Note(0, key("box"), key("alice"), key("bob"), bytes(16), "delivered"))
+    made.forwarder.wake()
+    await passes(0.1)
+    made.answer(Noted(note.number))
+    await passes(0.1)
+    made.heard()
+    made.office.store._last, made.office.store._epoch = 0, "older"  # as another number may be given again
+    again = await made.put("bob")
+    await made.office.store.add_note(Note(0, key("box"), key("alice"), key("bob"), b"n" * 16, "expired"))
+    made.forwarder.wake()
+    await passes(0.1)
+    assert made.heard() == [again.id, b"n" * 16]
+    await done(made)

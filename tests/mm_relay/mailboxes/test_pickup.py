@@ -15,6 +15,7 @@ from mm_transports.relay.protocol.items import (
     RoomAgain,
     Taken,
 )  # fmt: skip
+from mmplatform.errors import StorageFull
 from tests.sim.relay_mail.clock import settle
 from tests.sim.relay_mail.office import LIMITS, START, Office, Told, deposit, key
 from tests.support.mailroom import arrive, say, tick
@@ -272,3 +273,70 @@ async def test_closing_in_the_middle_of_a_read(office: Office) -> None:
     assert office.mailroom is not None
     await office.mailroom.close()
     assert bob.said == []
+
+
+# A store that went back in time.
+
+
+async def emptied(office: Office) -> None:
+    """An older state of the store, from before everything: its numbers begin again."""
+    fresh = Office("fresh")
+    await fresh.open(ticking=False)
+    await tick(office)
+    for part in (office.mailroom, office.mailroom._pickup, office.mailroom._deposits):  # type: ignore[union-attr]
+        part._store = fresh.store  # type: ignore[union-attr]
+
+
+async def test_mail_is_handed_out_when_the_numbers_of_the_store_begin_again(office: Office) -> None:
+    alice, bob = arrive(office, "alice"), arrive(office, "bob")
+    await say(office, alice, *[deposit("bob", name=3000 + number) for number in range(3)])
+    await say(office, bob, Taken([mail.number for mail in bob.heard(Mail)]))
+    await emptied(office)
+    await say(office, alice, *[deposit("bob", name=4000 + number) for number in range(2)])
+    assert names(bob.heard(Mail)) == [b"4000", b"4001"]
+
+
+async def test_notes_are_told_when_the_store_has_another_epoch(office: Office) -> None:
+    alice, bob = arrive(office, "alice"), arrive(office, "bob")
+    for _ in range(3):
+        await say(office, alice, deposit("bob"))
+        await say(office, bob, Taken([mail.number for mail in bob.heard(Mail)]))
+    await say(office, alice, Noted(alice.heard(Ended)[-1].number))
+    await emptied(office)
+    await say(office, alice, deposit("bob", name=5000))
+    await say(office, bob, Taken([mail.number for mail in bob.heard(Mail)]))
+    await tick(office)
+    assert [note.id for note in alice.heard(Ended)] == [(5000).to_bytes(16)]
+
+
+async def test_another_epoch_hands_nothing_out_twice_that_is_under_way(office: Office) -> None:
+    alice, bob = arrive(office, "alice"), arrive(office, "bob")
+    await say(office, alice, *[deposit("bob") for _ in range(2)])
+    await tick(office)
+    assert len(bob.heard(Mail)) == 2
+    office.store._epoch = "another"
+    await tick(office)
+    assert bob.heard(Mail) == []
+
+
+async def test_what_was_taken_while_the_disk_was_full_does_not_come_again(office: Office) -> None:
+    alice, bob = arrive(office, "alice"), arrive(office, "bob")
+    await say(office, alice, deposit("bob"))
+    works = office.store.end
+
+    def full(*words: Any) -> "asyncio.Future[Any]":
+        failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        failed.set_exception(StorageFull("no space left"))
+        return failed
+
+    office.store.end = full
+    await say(office, bob, Taken([mail.number for mail in bob.heard(Mail)]))
+    office.sign_out(bob)
+    again = arrive(office, "bob")
+    await tick(office)
+    assert again.heard(Mail) == []
+    office.store.end = works
+    await tick(office)
+    await tick(office)
+    assert [note.state for note in alice.heard(Ended)] == ["delivered"]
+    assert await office.store.filled(key("bob")) == (0, 0)

@@ -239,6 +239,23 @@ class TestFleet:
         assert a.read() == [Present(B)]
         assert cluster.relays[0].router.present(B)
 
+    async def test_who_is_waited_for_is_looked_for_when_a_process_is_heard_again(self, cluster: World) -> None:
+        a = Door(cluster.relays[0], A).enter()
+        a.say(Open(B, 1, b"0"))
+        await cluster.move()
+        assert a.read() == [Closed(B, 1, "absent")]
+        wires = cluster.wires[0]
+        here, there, _ = wires.members.values()
+        wires.places[B] = there.name  # it has been there all the time, and Redis away
+        await cluster.move()
+        assert a.read() == []
+        there.back()
+        await cluster.move()
+        assert a.read() == [Present(B)]
+        here.back()
+        await cluster.move()
+        assert a.read() == []  # told once
+
     async def test_a_peer_that_signs_in_here_while_it_is_looked_up(self, cluster: World) -> None:
         a = Door(cluster.relays[0], A).enter()
         a.say(Open(B, 1, b"0"))

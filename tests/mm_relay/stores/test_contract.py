@@ -430,3 +430,15 @@ async def test_many_boxes_and_senders_at_random(store: MailStore) -> None:
     usage = await store.usage()
     everything = [one for kept in expected.values() for one in kept]
     assert usage[:2] == (len(everything), sum(len(one.envelope) for one in everything))
+
+
+async def test_a_check_writes_and_leaves_no_mail_behind(store: MailStore) -> None:
+    await store.check()
+    assert await store.usage() == Usage(0, 0, 0, 0)
+
+
+async def test_the_epoch_stays_while_nothing_is_lost(store: MailStore) -> None:
+    before = store.epoch
+    await put(store, mail())
+    await store.usage()
+    assert store.epoch == before != ""

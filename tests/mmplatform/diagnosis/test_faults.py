@@ -129,6 +129,14 @@ async def test_relay_that_does_not_serve_this_key(stack: AsyncExitStack, tmp_pat
     assert claimed(await examine(await node(stack, 1, relays=[home.address]))) == {"relay-denied"}
 
 
+async def test_relay_that_can_keep_no_mail(stack: AsyncExitStack, tmp_path: Path) -> None:
+    home = await relay(stack, tmp_path)
+    home.server._health.reason = "full: no room is left"
+    checks = await examine(await node(stack, 1, relays=[home.address]))
+    assert claimed(checks) == {"relay-store"}
+    assert any("full: no room is left" in check.text for check in checks)
+
+
 async def test_something_else_than_a_relay(stack: AsyncExitStack) -> None:
     async def web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

@@ -119,3 +119,17 @@ def test_no_permission_and_no_locks_are_told_apart(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(module, "_lock", no_locks)
     with pytest.raises(StorageError, match="no locks"):
         DataFolder(tmp_path).open()
+
+
+def test_a_database_that_is_gone_beside_a_key_that_was_used_is_named(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path / "node")
+    folder.make()
+    folder.identity.write_bytes(b"key")
+    with folder:
+        assert folder.lost(folder.database) == ""  # the first start
+    with folder:
+        assert "restore a copy" in folder.lost(folder.database)
+        folder.database.touch()
+        assert "restore a copy" in folder.lost(folder.database)
+        folder.database.write_bytes(b"rows")
+        assert folder.lost(folder.database) == ""

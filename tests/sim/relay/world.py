@@ -131,6 +131,9 @@ class Member(Cluster):
     async def open(self, forwarded: Callable[[str, Forwarded], None], displaced: Callable[[bytes], None]) -> None:
         self.forwarded, self.displaced = forwarded, displaced
 
+    def on_back(self, back: Callable[[], None]) -> None:
+        self.back = back
+
     async def close(self) -> None: ...
 
     def here(self, key: bytes) -> None:

@@ -1,17 +1,27 @@
-"""Finds what is wrong at a home relay, in the steps of a connection: name, TCP, TLS, WebSocket, its key, sign-in."""
+"""Finds what is wrong at a home relay, in the steps of a connection: name, TCP, TLS, WebSocket, its key, sign-in.
+
+Of one where we are signed in its ``/healthz`` is read: it says when the relay cannot keep mail.
+"""
 
 import asyncio
+import json
 import socket
 import ssl
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from mm_transports.relay.client import Client
 from mm_transports.relay.untrusted import explained
 from mm_transports.relay.websocket_session import CONNECT_TIMEOUT, DENIED, TAKEN_OVER, WRONG_RELAY
 from mmplatform.plugins.check import Check, fault, ok
 from mmplatform.plugins.transport import CONNECTING
+from mmplatform.text import escaped
 
 LOOK: Final = 0.05  # seconds between two looks at a connection that is being made
+PAGE_WITHIN: Final = 3.0  # seconds for a page
+MOST_PAGE: Final = 4096  # bytes of a page
+MOST_SAID: Final = 300  # characters of what a relay says of itself
 MOST_LOOKS: Final = int((CONNECT_TIMEOUT + 2) / LOOK)
 
 _SAID: Final = {
@@ -35,8 +45,38 @@ async def examine(client: Client) -> Check:
         await asyncio.sleep(LOOK)
     subject = f"relay {client.address.text}"
     if client.up:
-        return ok(subject, "signed in, its key is the right one")
+        trouble = await _store_trouble(client)
+        if not trouble:
+            return ok(subject, "signed in, its key is the right one")
+        return fault(
+            subject, "relay-store", f"it keeps no mail: {trouble}",
+            "have whoever runs the relay see to its store; messages wait here, and go when both ends are there",
+        )  # fmt: skip
     return fault(subject, *_explained(client))
+
+
+async def _store_trouble(client: Client) -> str:
+    """Return what the relay says is wrong with its store, "" for nothing, or when it has no such page."""
+    with suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
+        async with asyncio.timeout(PAGE_WITHIN):
+            said = json.loads(await _page(client, "/healthz"))
+        if isinstance(said, dict) and said.get("state") == "store down":
+            return escaped(str(said.get("reason", "")))[:MOST_SAID] or "its store is down"
+    return ""
+
+
+async def _page(client: Client, path: str) -> bytes:
+    """Return the body of a page at the home relay, which the owner of this node chose."""
+    url = urlsplit(client.address.url)
+    secure: Any = (client.ssl or True) if url.scheme == "wss" else None
+    reader, writer = await asyncio.open_connection(
+        url.hostname, url.port or (443 if secure else 80), ssl=secure, limit=MOST_PAGE
+    )
+    try:
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {url.netloc}\r\nConnection: close\r\n\r\n".encode())
+        return (await reader.read(MOST_PAGE)).partition(b"\r\n\r\n")[2]
+    finally:
+        writer.close()
 
 
 def _explained(client: Client) -> tuple[str, str, str]:

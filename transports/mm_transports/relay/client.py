@@ -96,7 +96,7 @@ class Client:
         self.skew = 0.0  # seconds that the relay's clock is ahead of ours
         self._identity, self._owner, self._role, self._own_address = identity, owner, role, own_address
         self._key = raw_key(address.key)
-        self._random, self._now, self._keep, self._ssl, self._reach = random, now, keep, ssl_context, reach
+        self._random, self._now, self._keep, self.ssl, self._reach = random, now, keep, ssl_context, reach
         self._backoff = Backoff(random, LONGEST_PAUSE)
         self._loop = asyncio.get_running_loop()
         self._session: WebSocketSession | None = None  # the connection that is being made, or is there
@@ -125,7 +125,7 @@ class Client:
     def start(self) -> None:
         """Begin to connect; items told from now on are kept for the sign-in."""
         if self._task is None and not self._closed:
-            self._session = WebSocketSession(self, self.address.url, self._ssl, self._reach)
+            self._session = WebSocketSession(self, self.address.url, self.ssl, self._reach)
             self._task = self._loop.create_task(self._keep_connected(), name=f"mm relay {self.address.url}")
 
     async def connected(self, timeout: float) -> None:
@@ -192,7 +192,7 @@ class Client:
 
     async def _keep_connected(self) -> None:
         while not self._closed:
-            session = self._session = self._session or WebSocketSession(self, self.address.url, self._ssl, self._reach)
+            session = self._session = self._session or WebSocketSession(self, self.address.url, self.ssl, self._reach)
             began = self._loop.time()
             try:
                 await session.run()
