@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import sys
 import urllib.error
@@ -17,7 +18,8 @@ DEADLINE = 20.0  # seconds for it to come up, or to go
 
 
 class RelayProcess:
-    """``options`` are those of ``mm relay``; with ``log`` what it writes for people goes to that file."""
+    """``options`` are those of ``mm relay``; with ``log`` what it writes for people goes to that file. ``descriptors``
+    is how many files it may have open, 0 for as many as we may."""
 
     def __init__(
         self,
@@ -27,9 +29,11 @@ class RelayProcess:
         log: Path | None = None,
         environment: Mapping[str, str] | None = None,
         port: int = 0,
+        descriptors: int = 0,
     ) -> None:
         self.folder, self.port, self.log = folder, port, log
         self._environment = os.environ | (environment or {})
+        self._descriptors = descriptors
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._options, self._scheme = options, scheme
         self.identity = Identity.load_or_create(folder / "identity")
@@ -55,7 +59,7 @@ class RelayProcess:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "mmplatform.cli", "--json", "relay", "--data", str(self.folder),
                 "--listen", f"127.0.0.1:{self.port}", *self._options, stdout=asyncio.subprocess.PIPE, stderr=errors,
-                env=self._environment,
+                env=self._environment, preexec_fn=self._limit if self._descriptors else None,
             )  # fmt: skip
         finally:
             if errors is not None:
@@ -87,6 +91,9 @@ class RelayProcess:
         url = f"http://127.0.0.1:{self.port}/metrics"
         page = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=10).read().decode())
         return next(float(line.split()[-1]) for line in page.splitlines() if line.startswith((f"{name} ", f"{name}{{")))
+
+    def _limit(self) -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self._descriptors, self._descriptors))
 
     async def kill(self) -> None:
         await self._end(signal.SIGKILL)

@@ -11,24 +11,25 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 AUTHORITY, CERTIFICATE, KEY = "ca.pem", "cert.pem", "key.pem"
-LIFETIME = datetime.timedelta(days=1)
+HERE = "localhost"  # a certificate for it is for 127.0.0.1 as well
 
 
-def create(folder: Path) -> None:
+def create(folder: Path, *, host: str = HERE, begins: float = -1, ends: float = 1) -> None:
+    """Make all three files. The certificate is for ``host``, from day ``begins`` to ``ends``, counted from now."""
     folder.mkdir(parents=True, exist_ok=True)
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority = (
-        _builder("mm-platform benchmark CA", "mm-platform benchmark CA", authority_key.public_key())
+        _builder("mm-platform benchmark CA", authority_key.public_key(), min(begins, -1), max(ends, 1))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(authority_key, hashes.SHA256())
     )
     certificate = (
-        _builder("localhost", "mm-platform benchmark CA", key.public_key())
+        _builder(host, key.public_key(), begins, ends)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(
             x509.SubjectAlternativeName(
-                [x509.DNSName("localhost"), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))],
+                [x509.DNSName(host)] + [x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))] * (host == HERE),
             ),
             critical=False,
         )
@@ -47,16 +48,16 @@ def client_context(folder: Path) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(folder / AUTHORITY))
 
 
-def _builder(subject: str, issuer: str, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _builder(subject: str, key: ec.EllipticCurvePublicKey, begins: float, ends: float) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(_name(subject))
-        .issuer_name(_name(issuer))
+        .issuer_name(_name("mm-platform benchmark CA"))
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - LIFETIME)
-        .not_valid_after(now + LIFETIME)
+        .not_valid_before(now + datetime.timedelta(days=begins))
+        .not_valid_after(now + datetime.timedelta(days=ends))
     )
 
 

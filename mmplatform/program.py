@@ -12,12 +12,12 @@ MOST_DESCRIPTORS: Final = 65_536  # that a process asks for: connections are far
 LAST_TASKS: Final = 1.0  # seconds for what still runs when the program is over
 
 
-def raise_descriptor_limit() -> int:
-    """Let this process open as many files and connections as it may, MOST_DESCRIPTORS at most; return how many."""
+def raise_descriptor_limit(wanted: int = MOST_DESCRIPTORS) -> int:
+    """Let this process open as many files and connections as it may, ``wanted`` at most; return how many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    most = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
     if soft == resource.RLIM_INFINITY or soft >= most:
-        return MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+        return wanted if soft == resource.RLIM_INFINITY else soft
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     except (OSError, ValueError):  # some systems have a limit below the one they tell

@@ -26,7 +26,11 @@ _GENERAL: Final = (
     ("tls-key", "FILE", "PEM."),
     ("name", "TEXT", "What clients are told this relay is called."),
     ("identity", "FILE", "The key; by default in the data folder. All processes of a cluster share one."),
-    ("store", "URL", "Where mail is kept: sqlite (the default), or redis://HOST[:PORT] for several processes."),
+    (
+        "store",
+        "URL",
+        "Where mail is kept: sqlite, or redis://, redis+sentinel:// or redis+cluster:// for several processes.",
+    ),
     ("metrics", "HOST:PORT", "Serve /metrics there; 'same' is the port of the relay."),
     ("federate", "WHO", "Other relays to work with: any (the default), listed, or none."),
     ("max-connections", "N", "At most, of everybody."),

@@ -82,6 +82,11 @@ class RelayCore:
     ) -> None:
         await self._opened.aclose()
 
+    @property
+    def cluster(self) -> Cluster | None:
+        """The other processes of this relay, if there may be any."""
+        return self._cluster
+
     def sign_in(self, session: RelaySession) -> None:
         self._router.sign_in(session)
 
@@ -137,6 +142,7 @@ def stored(
     def dropped(reason: str, count: int) -> None:
         metrics.dropped[reason] += count
 
-    prefix = f"mm-relay:{key.hex()[:16]}"  # relays that share one Redis keep apart
+    # Relays that share one Redis keep apart; in a Redis Cluster the hash tag keeps all keys of one together.
+    prefix = f"{{mm-relay:{key.hex()[:16]}}}"
     store = RedisStore(config.store, prefix, now=now, failed=failed)
     return store, RedisCluster(config.store, prefix, secrets.token_hex(4), dropped=dropped)

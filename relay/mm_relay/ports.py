@@ -60,8 +60,11 @@ class Cluster(ABC):
     """The processes that are one relay together: who is signed in where, and items between them.
 
     A relay of one process has none. Delivery between processes is at most once, in order for one pair of processes;
-    items that must not be lost are in the store.
+    items that must not be lost are in the store. ``others``: whether there were other processes when the store last
+    answered.
     """
+
+    others = False
 
     @abstractmethod
     async def open(self, forwarded: Callable[[str, Forwarded], None], displaced: Callable[[bytes], None]) -> None:
@@ -98,6 +101,10 @@ class Cluster(ABC):
     @abstractmethod
     def publish(self, forwarded: Forwarded) -> None:
         """Send an item to every other process; batched by loop turn."""
+
+    def answered(self) -> bool:
+        """Return whether the store has answered since the last call, by every connection that this process needs."""
+        return True
 
     async def lease(self, name: bytes, seconds: float) -> bool:
         """Take or renew the lease of ``name`` for ``seconds``; return whether it is ours.

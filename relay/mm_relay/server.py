@@ -14,15 +14,19 @@ from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from mm_relay.access import Access
 from mm_relay.allocator import give_back
+from mm_relay.cluster.front import ask_front
+from mm_relay.cluster.isolation import IsolationWatch
 from mm_relay.config import settings
 from mm_relay.config.parsing import SAME_PORT
 from mm_relay.config.settings import Config
 from mm_relay.core import MAIL, RelayCore
 from mm_relay.doors.certificates import Certificate
 from mm_relay.doors.connections import Connections
+from mm_relay.doors.descriptors import SPARE, room
 from mm_relay.doors.door import Door
 from mm_relay.doors.http_pages import Pages
 from mm_relay.doors.limits import ConnectionLimits
@@ -37,6 +41,7 @@ from mmplatform.errors import LocalError, PluginError
 from mmplatform.identity.keys import Identity
 from mmplatform.plugins import loading
 from mmplatform.plugins.server import Server
+from mmplatform.program import MOST_DESCRIPTORS, raise_descriptor_limit
 from mmplatform.storage.folder import DataFolder
 from mmplatform.text import escaped
 
@@ -64,8 +69,10 @@ class RelayServer(Server):
         self._reread = reread or (lambda: config)
         self.metrics = Metrics()
         self._ending = False
+        self._isolation: IsolationWatch | None = None
         self._certificate: Certificate | None = None
         self._kinds: list[type[Door]] = []
+        self._most_connections = config.max_connections  # fewer when there are too few descriptors
         self._turns = LoopTurns()
         self._opened = AsyncExitStack()
 
@@ -78,6 +85,8 @@ class RelayServer(Server):
         """Why no client should come, in a word and in a sentence; twice "" when all may."""
         if self._ending:
             return "draining", ""
+        if self._isolation is not None and self._isolation.trouble:
+            return self._isolation.trouble, self._health.reason
         return (STORE_DOWN, self._health.reason) if self._health.reason else ("", "")
 
     async def start(self) -> dict[str, Any]:
@@ -121,6 +130,9 @@ class RelayServer(Server):
     async def _start(self) -> dict[str, Any]:
         config = self.config
         self._background(give_back(), "mm relay memory")
+        self._most_connections, few = room(config.max_connections, raise_descriptor_limit(most_descriptors(config)))
+        if few:
+            self._warn(few)
         if config.tls_certificate is not None and config.tls_key is not None:
             self._certificate = Certificate(config.tls_certificate, config.tls_key)
         self._kinds = doors(config.door)
@@ -142,10 +154,12 @@ class RelayServer(Server):
         self.core = RelayCore(config, identity, address, folder.path, self.metrics, self._now, self._note)
         await self._opened.enter_async_context(self.core)
         self.connections = self._connections(identity, config.name or config.url(port))
+        self._watch_isolation(config.url(port))
         await self._tell_metrics(pages)
         self._health = StoreHealth(self.core.store, self.metrics, self._warn, time.monotonic)
         await self._health.look()
         self._background(self._health.watch(), "mm relay store")
+        self._watch_certificate(port)
         listener.start()
         if settings.beyond_this_machine(config):
             self._note("without TLS on a public address: right behind a proxy or in a laboratory only")
@@ -204,7 +218,7 @@ class RelayServer(Server):
             kinds=self._kinds,
             access=self._access(config),
             connection_limits=ConnectionLimits(
-                config.max_connections, config.max_connections_per_address, config.max_unproven
+                self._most_connections, config.max_connections_per_address, config.max_unproven
             ),
             metrics=self.metrics,
             now=self._now,
@@ -217,6 +231,20 @@ class RelayServer(Server):
     def _access(self, config: Config) -> Access:
         return replace(config.access(), reaches=self.core.policy.reaches)
 
+    def _watch_certificate(self, port: int) -> None:
+        """Tell the operator what clients will not like about the certificate, as long as the relay runs."""
+        if self._certificate is not None:
+            host = urlsplit(self.config.url(port)).hostname or ""
+            self._background(self._certificate.watch(host, self._now, self._warn), "mm relay certificate")
+
+    def _watch_isolation(self, url: str) -> None:
+        """Give clients to other processes while this one is cut off from the store."""
+        if self.core.cluster is None:
+            return
+        watch = IsolationWatch(self.core.cluster, lambda: ask_front(url), self.connections.give_away, self._warn)
+        self._isolation, self.connections.closed_because = watch, lambda: watch.refusal
+        self._background(watch.watch(), "mm relay isolation")
+
 
 def doors(names: Sequence[str]) -> list[type[Door]]:
     """Load the doors with these names. Raises PluginError."""
@@ -227,6 +255,11 @@ def doors(names: Sequence[str]) -> list[type[Door]]:
             raise PluginError(f"the door {name!r} is no Door of mm_relay.doors.door; upgrade its package")
         kinds.append(kind)
     return kinds
+
+
+def most_descriptors(config: Config) -> int:
+    """Return how many files and connections this relay may need."""
+    return max(MOST_DESCRIPTORS, config.max_connections + SPARE)
 
 
 def nobody(request: UpgradeRequest) -> Accepted:

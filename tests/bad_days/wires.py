@@ -64,11 +64,12 @@ class Way:
         try:
             while data := await reader.read(65536):
                 await coming.put((loop.time() + self.delay, data))
+            await coming.put((loop.time() + self.delay, b""))
+            await passing
         except OSError:
-            pass
+            writer.transport.abort()
         finally:
             passing.cancel()
-            writer.transport.abort()
 
     async def _pass_on(self, coming: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -76,5 +77,8 @@ class Way:
                 at, data = await coming.get()
                 await asyncio.sleep(at - asyncio.get_running_loop().time())
                 await self._going.wait()
+                if not data:  # the end: what was said before it still arrives
+                    writer.close()
+                    return
                 writer.write(data)
                 await writer.drain()

@@ -100,11 +100,11 @@ def test_a_file_of_settings_and_sighup(start: Callable[..., Process], tmp_path: 
     tls.create(tmp_path)
     file = tmp_path / "relay.toml"
     file.write_text(
-        f'data = "{tmp_path}/data"\nlisten = "localhost:0"\nname = "x"\npublic-url = "wss://relay.example/mm"\n'
+        f'data = "{tmp_path}/data"\nlisten = "localhost:0"\nname = "x"\npublic-url = "wss://localhost/mm"\n'
         f'tls-certificate = "{tmp_path / tls.CERTIFICATE}"\ntls-key = "{tmp_path / tls.KEY}"\n'
     )
     relay = start("--json", "--config", str(file))
-    assert relay.event()["address"].startswith("relay+wss://relay.example/mm/")
+    assert relay.event()["address"].startswith("relay+wss://localhost/mm/")
     relay.process.send_signal(signal.SIGHUP)
     assert relay.event() == {"event": "note", "text": "the certificate and the lists were read again"}
     assert end(relay.process, signal.SIGTERM) == 0

@@ -18,6 +18,7 @@ from typing import Any, Final
 from mm_relay.cluster.scripts import SCRIPTS
 from mm_relay.ports import Cluster
 from mm_relay.redis_client import ANSWER_WITHIN, RedisCalls, RedisListener, Word
+from mm_relay.redis_servers import RedisServers
 from mm_transports.relay.protocol.items import MAX_ITEMS, MAX_MESSAGE, Closed, Data, Deposit, Forwarded, Item, Open
 from mm_transports.relay.protocol.wire import decode_items, encode_items
 from mmplatform.errors import ProtocolError, StorageError
@@ -59,9 +60,10 @@ class RedisCluster(Cluster):
     ) -> None:
         self.process = f"{process}.{random(4).hex()}"
         self._prefix, self._ttl, self._dropped = prefix, ttl, dropped
-        self._calls = RedisCalls(url, SCRIPTS)
+        servers = RedisServers(url, prefix)
+        self._calls = RedisCalls(servers, SCRIPTS)
         channels = [f"{prefix}:to:{self.process}", f"{prefix}:all", f"{prefix}:displaced:{self.process}"]
-        self._listener = RedisListener(url, channels, self._heard, self._listening, silence=ttl)
+        self._listener = RedisListener(servers, channels, self._heard, self._listening, silence=ttl)
         self._present: dict[bytes, Presence] = {}
         self._arriving: list[Presence] = []
         self._leaving: list[Presence] = []
@@ -71,6 +73,8 @@ class RedisCluster(Cluster):
         self._again = False  # whether this process listens again and has not said so
         self._back: Callable[[], None] = lambda: None
         self._keeper: asyncio.Task[None] | None = None
+        self._question: asyncio.Future[Any] | None = None  # how many processes listen
+        self._heard_from = 0  # of the listener, at the last look
         self._forwarded: Callable[[str, Forwarded], None]
         self._displaced: Callable[[bytes], None]
 
@@ -132,6 +136,17 @@ class RedisCluster(Cluster):
             return bool(await self._script("lease", self.process, name, int(seconds * 1000)))
         except StorageError:
             return False
+
+    def answered(self) -> bool:
+        heard, self._heard_from = self._listener.answers != self._heard_from, self._listener.answers
+        question, answered = self._question, False
+        if question is not None and question.done():
+            self._question, answered = None, question.exception() is None
+            self.others = int(question.result()[1]) > 1 if answered else self.others
+        if self._question is None:
+            self._question = self._calls.call("PUBSUB", "NUMSUB", f"{self._prefix}:all")
+            self._question.add_done_callback(forget)
+        return answered and heard
 
     # Items.
 

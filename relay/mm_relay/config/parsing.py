@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from mm_relay.access import FEDERATE, Network
+from mm_relay.config.redis_url import parse_redis
 from mm_transports.relay.protocol.address import parse_relay
 from mmplatform.errors import InvalidKey
 from mmplatform.identity.keys import parse_sign_id, raw_key
@@ -86,9 +87,12 @@ def url(value: Any) -> str:
 
 def store(value: Any) -> str:
     """Parse where mail is kept: sqlite, memory, or a URL of Redis."""
-    if value in ("sqlite", "memory") or urlsplit(text(value)).scheme in ("redis", "rediss", "unix"):
-        return text(value)
-    raise ValueError(f"{value!r} is not sqlite or redis://HOST[:PORT][/DB]")
+    if text(value) not in ("sqlite", "memory"):
+        try:
+            parse_redis(value)
+        except ValueError as error:
+            raise ValueError(f"not sqlite, and {error}") from None
+    return text(value)
 
 
 def federate(value: Any) -> str:

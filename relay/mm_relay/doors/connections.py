@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from http import HTTPStatus
+from math import ceil
 from typing import Final
 
 from mm_relay.access import Access
@@ -27,6 +28,9 @@ SIGN_IN_WITHIN: Final = 3.0  # seconds in which a client has to sign in
 GAVE_WAY: Final = "too many connections that have not signed in"
 MOST_LEAVING: Final = 64  # connections that have been told to go and have not gone, unless all are sent away
 DRAIN_RETRY: Final = 10.0  # seconds at most until drained clients come back
+ELSEWHERE: Final = "elsewhere"  # what clients are told that should come to another process of this relay
+GIVEN_RETRY: Final = 1.0  # seconds at most until they do
+SLICE: Final = 0.05  # seconds between two steps of sending them
 
 log = logging.getLogger("mm_relay.doors")
 
@@ -59,6 +63,8 @@ class Connections:
         self.rates = ConnectionRates(RateLimits(limits.rate_items, limits.rate_bytes, address_items, address_bytes))
         self.turns = turns or LoopTurns()
         self.draining = False
+        self.closed_because = no_reason  # why nobody may come now, as others serve better; "" when anybody may
+        self._giving_away = False
         self.doors: set[Door] = set()
         self.sockets: dict[WebSocket, Door] = {}
         self._kinds = kinds
@@ -88,6 +94,22 @@ class Connections:
         log.info("draining: %d connections are sent away", len(self.doors))
         for door in list(self.doors):
             door.end("draining", DRAIN_RETRY * (1 + self.random(1)[0] / 255) / 2)
+
+    async def give_away(self, seconds: float, goes_on: Callable[[], bool]) -> int:
+        """Send all clients to another process, spread over ``seconds``, as long as ``goes_on``; return how many."""
+        doors, self._giving_away = list(self.doors), True
+        some, given = max(1, ceil(len(doors) * SLICE / seconds)), 0
+        try:
+            for first in range(0, len(doors), some):
+                if not goes_on():
+                    break
+                for door in doors[first : first + some]:
+                    door.end(ELSEWHERE, GIVEN_RETRY * self.random(1)[0] / 255)
+                    given += 1
+                await asyncio.sleep(seconds * some / len(doors))
+        finally:
+            self._giving_away = False
+        return given
 
     async def empty(self, patience: float) -> None:
         """Wait until all connections are closed; cut off those that take longer than ``patience`` seconds."""
@@ -138,7 +160,7 @@ class Connections:
         if door not in self.doors:
             return
         self.doors.discard(door)
-        if door.socket in self.sockets and not self.draining:
+        if door.socket in self.sockets and not (self.draining or self._giving_away):
             self._leaving.add(door.socket, door.ip)
         self.connection_limits.closed(door, door.ip, door.signed_in)
         self.rates.close(door.meter, door.ip, asyncio.get_running_loop().time())
@@ -175,4 +197,11 @@ class Connections:
             raise
 
     def _refusal(self, ip: str) -> str:
-        return "draining" if self.draining else self.connection_limits.refuses(ip)
+        if self.draining:
+            return "draining"
+        return self.closed_because() or self.connection_limits.refuses(ip)
+
+
+def no_reason() -> str:
+    """Let anybody come."""
+    return ""

@@ -25,7 +25,7 @@ class LoopTurns:
         self._began = 0.0
         self._first: deque[Callable[[], None]] = deque()
         self._rests: deque[Callable[[], None]] = deque()
-        self._newcomers: dict[str, deque[Callable[[], object]]] = {}  # by network; the next in turn first
+        self._newcomers: dict[str, _Newcomers] = {}  # by network; the next in turn first
 
     def has_time(self) -> bool:
         """Whether this turn has time for one step more."""
@@ -45,9 +45,10 @@ class LoopTurns:
         self._ensure()
 
     def newcomer(self, network: str, step: Callable[[], object]) -> None:
-        """Call ``step`` when its network has its turn: all networks with newcomers take one step after the other. When
-        it returns True it has begun what takes long: it was the last one of its turn of the loop."""
-        self._newcomers.setdefault(network, deque()).append(step)
+        """Call ``step`` when its network has its turn: all networks with newcomers take one step after the other, each
+        by turns its oldest and its newest. When it returns True it has begun what takes long: it was the last one of
+        its turn of the loop."""
+        self._newcomers.setdefault(network, _Newcomers()).steps.append(step)
         self._ensure()
 
     def _ensure(self) -> None:
@@ -69,12 +70,12 @@ class LoopTurns:
 
     def _let_in(self) -> None:
         began = self._clock()
-        for _ in range(sum(map(len, self._newcomers.values()))):
+        for _ in range(sum(len(each.steps) for each in self._newcomers.values())):
             network = next(iter(self._newcomers))
-            steps = self._newcomers.pop(network)
-            step = steps.popleft()
-            if steps:
-                self._newcomers[network] = steps
+            newcomers = self._newcomers.pop(network)
+            step = newcomers.next()
+            if newcomers.steps:
+                self._newcomers[network] = newcomers
             if step() is True or self._clock() - began >= NEWCOMERS:
                 return
 
@@ -84,3 +85,18 @@ class LoopTurns:
             steps.popleft()()
             if self._clock() - self._began >= most:
                 return
+
+
+class _Newcomers:
+    """The steps of one network. Behind hundreds of its handshakes that came at once, who comes now does not wait for
+    all of them, and they do not wait for ever when more come than there is time for."""
+
+    __slots__ = ("newest", "steps")
+
+    def __init__(self) -> None:
+        self.steps: deque[Callable[[], object]] = deque()
+        self.newest = False
+
+    def next(self) -> Callable[[], object]:
+        self.newest = not self.newest
+        return self.steps.popleft() if self.newest else self.steps.pop()

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from mm_relay.redis_client import RedisCalls, Word
+from mm_relay.redis_servers import RedisServers
 from mm_relay.stores.contract import (
     HERE_AGAIN,
     MOST_HERE,
@@ -51,7 +52,7 @@ class RedisStore(MailStore):
         failed: Callable[[Exception], None] = lambda error: None,
     ) -> None:
         self._prefix, self._now, self._failed = prefix, now, failed
-        self._calls = RedisCalls(url, SCRIPTS, met=self._met)
+        self._calls = RedisCalls(RedisServers(url, prefix), SCRIPTS, met=self._met)
         self._run = self._numbers = self._asked = ""
         self._last = 0  # the last number that was seen
 

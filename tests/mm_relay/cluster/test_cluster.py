@@ -352,3 +352,16 @@ async def test_many_presences(shared_redis: RedisServer, size: int) -> None:
             one.cluster.gone(key)
         await located(two, keys[-1], "")
         assert await two.cluster.locate(keys[0]) == ""
+
+
+async def test_a_process_knows_whether_redis_answers_and_whether_others_are_there(own_redis: RedisServer) -> None:
+    async with running(own_redis, "one", "two") as [one, two]:
+        await until(one.cluster.answered)
+        assert one.cluster.others
+        await two.cluster.close()
+        await until(lambda: one.cluster.answered() and not one.cluster.others)
+        own_redis.pause()
+        await until(lambda: not one.cluster.answered())
+        await stays(lambda: not one.cluster.answered(), 0.1)
+        own_redis.resume()
+        await until(one.cluster.answered)

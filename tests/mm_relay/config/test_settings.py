@@ -77,7 +77,7 @@ def test_a_file_and_flags_that_win(tmp_path: Path) -> None:
         ("listen", 8080, "is not a text"),
         ("public-url", "https://relay.example", "is not wss://"),
         ("public-url", "wss://relay.example/?x", "is not wss://"),
-        ("store", "postgres://x", "is not sqlite or redis://"),
+        ("store", "postgres://x", "not sqlite, and postgres://... is no Redis"),
         ("metrics", "yes", "is not HOST:PORT"),
         ("federate", "maybe", "is none of any, listed, none"),
         ("deny", ["x"], "is neither a signId nor the address of a relay"),

@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from mm_transports.relay.client import Client
+from mm_transports.relay.untrusted import explained
 from mm_transports.relay.websocket_session import CONNECT_TIMEOUT, DENIED, TAKEN_OVER, WRONG_RELAY
 from mmplatform.plugins.check import Check, fault, ok
 from mmplatform.plugins.transport import CONNECTING
@@ -86,8 +87,14 @@ def _explained(client: Client) -> tuple[str, str, str]:
             return word, reason, remedy
     if isinstance(cause, socket.gaierror):
         return "relay-name", reason, "correct the address, or see that this host can resolve names (DNS)"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return "relay-tls", *explained(cause, client.address.url)
     if isinstance(cause, ssl.SSLError | ConnectionResetError) and client.address.url.startswith("wss:"):
-        return "relay-tls", reason, "see the certificate of the relay and what this host trusts (SSL_CERT_FILE)"
+        return (
+            "relay-tls",
+            reason,
+            "see that the relay speaks TLS there; without it its address begins with relay+ws://",
+        )
     if " HTTP " in reason or "no relay:" in reason:
         return (
             "relay-version",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from mm_transports.relay.protocol import signin
 from mm_transports.relay.protocol.items import MAX_MESSAGE, VERSION, Bye, Challenge, Item, SignIn, Welcome
 from mm_transports.relay.protocol.wire import decode_items, encode_items
+from mm_transports.relay.untrusted import explained
 from mmplatform.addresses import Reach
 from mmplatform.errors import ProtocolError, Unreachable
 from mmplatform.text import escaped
@@ -206,10 +207,8 @@ def _advice(url: str, error: BaseException | None) -> str:
     if isinstance(error, socket.gaierror):
         return "; check the name in the address, and that this host can resolve names"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            "; the relay's certificate is not trusted here: for a private authority set SSL_CERT_FILE to its"
-            " certificate, or give Relay(ssl_context=...)"
-        )
+        wrong, remedy = explained(error, url)
+        return f"; {wrong}; {remedy}"
     if isinstance(error, ssl.SSLError | ConnectionResetError) and url.startswith("wss:"):
         return "; does the relay speak TLS there? without it the address begins with relay+ws://"
     return ""
