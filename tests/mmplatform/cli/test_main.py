@@ -118,7 +118,15 @@ def test_a_defect_has_a_trace_only_when_debugging(here: Here, monkeypatch: pytes
     assert "Traceback" in here("broken")[2]
 
 
-@pytest.mark.parametrize("error", [OSError("disk on fire"), click.Abort(), click.ClickException("no")])
+def test_ctrl_c_before_a_command_has_begun(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise click.Abort
+
+    monkeypatch.setitem(mm.commands, "broken", Command("broken", callback=fail))
+    assert here("broken") == (INTERRUPTED, "", "")
+
+
+@pytest.mark.parametrize("error", [OSError("disk on fire"), click.ClickException("no")])
 def test_other_errors_are_one_line(here: Here, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def fail() -> None:
         raise error
