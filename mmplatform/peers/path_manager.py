@@ -18,7 +18,7 @@ from mmplatform.links import paths
 from mmplatform.links.dialer import Dialer
 from mmplatform.links.link import Link
 from mmplatform.links.paths import Candidate
-from mmplatform.peers.link_monitor import SILENT, SUSPECT_LOOK, LinkMonitor, PeerLinks, ask
+from mmplatform.peers.link_monitor import LOOK, SILENT, SUSPECT_LOOK, LinkMonitor, PeerLinks
 from mmplatform.peers.timers import Timers
 from mmplatform.plugins.signalling import SignallingTransport
 
@@ -56,7 +56,7 @@ class PathManager:
         self._addresses: tuple[str, ...] = ()
         self._moved = 0.0  # when the link in use was chosen
         self._single = 0  # the epoch of the peer that keeps one link only
-        self._measured = 0.0  # when all links were last asked for their round trip
+        self._given_up: dict[tuple[int, str], tuple[int, float]] = {}  # kind of link -> how often, until when
 
     # What the peer tells.
 
@@ -74,6 +74,7 @@ class PathManager:
     def joined(self, link: Link) -> None:
         """Compare ``link``, which is up, with the one in use."""
         self.monitor.links_changed()
+        link.held_until = self._given_up.get(link.kind, (0, 0.0))[1]
         link.keep(links.SPARE_KEEPALIVE)
         self._forget_failures(link)
         self._plan()
@@ -113,7 +114,9 @@ class PathManager:
         """Ask all links whether they are there, and plan again: our own addresses changed, so links may be dead without
         a word, and better ones possible."""
         self._retries.reset()
+        self._given_up.clear()
         for link in self._peer.links:
+            link.held_until = 0.0
             self.monitor.ask_if_alive(link)
         if self._peer.link is not None:
             self._plan_in(0.0)
@@ -199,20 +202,25 @@ class PathManager:
             if active.suspect_until > now:
                 self._peer.use(better, [], SILENT)
             else:
+                self._give_up(active, better, now)
                 self._peer.move(better, BETTER)
             return  # use() and move() plan again
         again = [inf, *(link.suspect_until - now for link in up if now < link.suspect_until < inf)]
         if self.monitor.has_suspects:
             again.append(SUSPECT_LOOK)
         if len(up) > 1:
-            if now - self._measured >= WARM_LOOK:
-                self._measured = now
-                for link in up:
-                    ask(link)
-            again += [WARM_LOOK, self._prune(up, active, now)]
+            self.monitor.sample(WARM_LOOK)
+            again += [LOOK if any(map(paths.unproven, up)) else WARM_LOOK, self._prune(up, active, now)]
         again.append(self._improve(up, active, now))
         if min(again) < inf:
             self._plan_in(max(min(again), 0.01))
+
+    def _give_up(self, link: Link, better: Link, now: float) -> None:
+        """Leave ``link`` alone for a while, if a costlier one is used in its place: both may be good by turns."""
+        if link.cost < better.cost:
+            times = self._given_up.get(link.kind, (0, 0.0))[0] + 1
+            link.held_until = now + paths.hold(times)
+            self._given_up[link.kind] = (times, link.held_until)
 
     def _improve(self, up: list[Link], active: Link, now: float) -> float:
         """Dial candidates that may be better; the seconds until the next look at them."""
