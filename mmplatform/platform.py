@@ -20,6 +20,7 @@ from mmplatform.lifecycle import Lifecycle
 from mmplatform.message import DEFAULT_EXPIRY, Delivery, Priority
 from mmplatform.messaging.api import LOCAL
 from mmplatform.parts import Parts
+from mmplatform.peers.path_manager import CLOSED
 from mmplatform.peers.reception import SETUP_TIME
 from mmplatform.peers.status import PeerStatus
 from mmplatform.plugins import topics
@@ -302,7 +303,7 @@ class Platform:
     async def disconnect(self, peer: str) -> None:
         """Close the links to ``peer``; the next message dials again."""
         if peer in self.parts.peers.by_id:
-            self.parts.peers.by_id[peer].disconnect("closed")
+            self.parts.peers.by_id[peer].disconnect(CLOSED)
 
     async def ping(self, peer: str, timeout: float = 10.0) -> float:
         """Measure the round trip to ``peer``, a signId, through the session, dialling when there is no link.

@@ -31,8 +31,9 @@ class RoundTrips:
 
     @property
     def p90(self) -> float:
-        """What nine of ten take at most, losses on the way included; 0 when none was measured."""
-        return self._p90
+        """What nine of ten take at most, losses on the way included; the shortest until enough are known: the first may
+        have waited for a busy processor. 0 when none was measured."""
+        return self._p90 if self.enough else self.shortest
 
     @property
     def enough(self) -> bool:

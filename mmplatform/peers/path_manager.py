@@ -32,21 +32,30 @@ STABLE: Final = 5.0  # seconds: a link that is lost sooner is not made again at 
 BETTER: Final = "better"  # why another link is used: it is better
 LOST: Final = "lost"  # why another link is used: the one in use was lost
 REPLACED: Final = "replaced"  # why a link is closed: another one makes it needless
+CLOSED: Final = "closed"  # why a link is closed: the application said so
 RENEWED: Final = "renewed"  # why a link is closed: it is old
 
 
 class PathManager:
     """Decides which link to ``peer`` is used, which is kept warm and what is dialled beside them.
 
-    ``troubles`` says why addresses failed, by address; ``monitor`` watches the link in use.
+    ``troubles`` says why addresses failed, by address; ``noted(address, reason)`` is called for each that is new.
+    ``monitor`` watches the link in use.
     """
 
     def __init__(
-        self, peer: PeerLinks, own: SignId, directory: Directory, dialer: Dialer, random: Callable[[], float]
+        self,
+        peer: PeerLinks,
+        own: SignId,
+        directory: Directory,
+        dialer: Dialer,
+        random: Callable[[], float],
+        noted: Callable[[str, str], None],
     ) -> None:
         self.troubles: dict[str, str] = {}
         self.monitor = LinkMonitor(peer, self._rescue, self._plan_in)
         self._peer, self._own, self._directory, self._dialer = peer, own, directory, dialer
+        self._noted = noted
         self._loop = asyncio.get_running_loop()
         self._retries = paths.Retries(random)
         self._draining: dict[Link, asyncio.TimerHandle] = {}
@@ -82,7 +91,10 @@ class PathManager:
     def lost(self, link: Link) -> None:
         """Forget ``link``, which is gone, whether it was in use or not."""
         self.monitor.lost(link)
-        self._retries.ended(link.cost, self._loop.time() - link.opened >= STABLE, self._loop.time())
+        if str(link.error).rpartition(": ")[2] == CLOSED:
+            self._retries.reset()  # whoever connects again wants the best link again, at once
+        else:
+            self._retries.ended(link.cost, self._loop.time() - link.opened >= STABLE, self._loop.time())
         self._needless.pop(link, None)
         others = self._peer.links
         if str(link.error).endswith(f": {REPLACED}") and len(others) == 1 and others[0].kind != link.kind:
@@ -101,6 +113,8 @@ class PathManager:
 
     def failed(self, address: str, reason: str) -> None:
         """Note that ``address`` was dialled in vain."""
+        if self.troubles.get(address) != reason:
+            self._noted(address, reason)
         self.troubles[address] = reason
         for candidate in self._dialer.candidates([address]):
             self._retries.failed(candidate, self._loop.time())

@@ -16,6 +16,7 @@ def of(*seconds: float) -> RoundTrips:
 def test_nine_of_ten_take_at_most_so_long() -> None:
     assert of().p90 == of().shortest == 0.0
     assert of(0.3).p90 == 0.3
+    assert of(1.3, 0.3).p90 == 0.3, "one slow answer of few says nothing"
     assert of(*[0.3] * 9, 1.3).p90 == 0.3
     assert of(*[0.3] * 8, 1.3, 1.3).p90 == 1.3
     assert of(*[1.3] * 4, *[0.3] * RECENT).p90 == 0.3, "what is long ago does not count"
@@ -40,5 +41,6 @@ def test_what_waited_behind_our_own_traffic_says_nothing_of_losses() -> None:
 def test_at_least_nine_of_ten_are_no_longer(seconds: list[float]) -> None:
     trips = of(*seconds)
     assert trips.p90 in seconds
-    assert sum(each <= trips.p90 for each in seconds) * 10 >= len(seconds) * 9
     assert trips.enough == (len(seconds) >= ENOUGH)
+    if trips.enough:
+        assert sum(each <= trips.p90 for each in seconds) * 10 >= len(seconds) * 9

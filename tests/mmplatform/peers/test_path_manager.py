@@ -191,6 +191,16 @@ async def test_a_way_that_needs_a_link_is_not_tried_for_ever() -> None:
         assert alice.peers()[0].troubles == {}
 
 
+async def test_who_disconnects_and_connects_at_once_gets_the_best_link_again_every_time() -> None:
+    """A link that the application closed is no link that did not last."""
+    between, sure = middle(), slow()
+    async with friends(between, sure) as [alice, bob]:
+        for _ in range(4):
+            await alice.connect(bob.sign_id)
+            await until(lambda: active(alice, bob) == active(bob, alice) == "middle", 1.0)
+            await alice.disconnect(bob.sign_id)
+
+
 PUBLIC, PRIVATE = "8.8.8.8:7000", "10.0.0.1:7000"
 
 

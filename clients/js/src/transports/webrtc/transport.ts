@@ -127,7 +127,7 @@ export class WebRTC implements Transport {
   /** The description in it, or the word by which it is refused. */
   private offerIn(peer: SignId, body: string): Description | string {
     const serving = [...this.attempts.values()].filter(({ ours }) => !ours).length;
-    if (serving >= MAX_SERVING || !this.rates.admit(peer, performance.now() / 1000)) return "busy";
+    if (serving >= MAX_SERVING || !this.rates.admit(peer, performance.now() / 1000, this.host.trusts(peer))) return "busy";
     try {
       return parse(body);
     } catch (error) {
