@@ -27,7 +27,7 @@ from mmplatform.delivery.wire import (
 from mmplatform.errors import ProtocolError, RemoteError
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links.paths import cost_of
-from mmplatform.links.round_trips import RoundTrips
+from mmplatform.links.round_trips import LinkTrips
 from mmplatform.links.scheduler import Scheduler
 from mmplatform.plugins.transport import LENGTH_LIMIT, Connection
 from mmplatform.session.events import Established, Identified, Send
@@ -99,7 +99,7 @@ class Link:
         self.error: Exception | None = None
         self.rtt = 0.0  # seconds, of the last ping
         self.skew = 0.0  # seconds the peer's clock was ahead of ours when the link began; the owner sets it
-        self.trips = RoundTrips()
+        self.trips = LinkTrips()
         self.relayed = connection.relayed
         self.network = network_of(connection.address, self.relayed)  # where others are, too
         self.cost = cost_of(connection.address, connection.cost, self.relayed)

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from mmplatform.addresses import Reach, parsed
-from mmplatform.links.round_trips import RoundTrips
+from mmplatform.links.round_trips import LinkTrips
 
 LAN_BONUS: Final = 5  # points of cost that a path on the LAN is cheaper
 SECONDS_PER_COST: Final = 0.005  # seconds of round trip that one point of cost weighs as much as
@@ -65,7 +65,7 @@ class Path(Protocol):
         ...
 
     @property
-    def trips(self) -> RoundTrips:
+    def trips(self) -> LinkTrips:
         """The latest round trips."""
         ...
 

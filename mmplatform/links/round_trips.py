@@ -9,7 +9,7 @@ ENOUGH: Final = 10  # round trips from which on nine of ten are told apart from 
 QUEUED: Final = 64 * 1024  # bytes that went both ways while an answer was awaited: more measure the queue, not the way
 
 
-class RoundTrips:
+class LinkTrips:
     """Seconds from a question to its answer, those of the handshake first."""
 
     def __init__(self) -> None:

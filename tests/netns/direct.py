@@ -11,8 +11,10 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
+from mm_transports.webrtc.protocol.sdp import Description
 from mm_transports.webrtc.transport import WebRTC
 from mmplatform import Platform
 from mmplatform.identity.keys import SignId
@@ -35,13 +37,16 @@ async def main() -> None:
     parser.add_argument("--turn", action="append", default=[], help="URL,USER,PASSWORD")
     parser.add_argument("--no-direct", action="store_true", help="make no direct link")
     parser.add_argument("--insist", action="store_true", help="use the direct link whenever there is one")
+    parser.add_argument("--false-fingerprint", action="store_true", help="say another certificate than is shown")
     options = parser.parse_args()
     if options.insist:
         insist()
+    if options.false_fingerprint:
+        lie()
     webrtc = WebRTC(stun=options.stun, turn=[tuple(server.split(",")) for server in options.turn])
-    direct = [] if options.no_direct else [webrtc]
-    hints = [*options.listen, *(["webrtc:"] if direct else [])]
-    platform = Platform(connection_info=hints, relays=options.relay, transports=["tcp", *direct])
+    found = [] if options.no_direct else [webrtc]
+    hints = [*options.listen, *(["webrtc:"] if found else [])]
+    platform = Platform(connection_info=hints, relays=options.relay, transports=["tcp", *found])
     platform.messaging.on("*.data", lambda topic, sender, payload: None)
     platform.messaging.on("*.echo", lambda topic, sender, payload: payload)
     platform.on("path", lambda peer, address, trip, why: tell("moved", over=address.partition(":")[0], why=why))
@@ -112,6 +117,12 @@ async def again(platform: Platform, peer: SignId) -> None:
     await platform.disconnect(peer)
     await platform.connect(peer)
     tell("connected", over=over(platform, peer))
+
+
+def lie() -> None:
+    """Name another certificate in every answer than the one that is shown."""
+    text = Description.text
+    Description.text = lambda self: text(replace(self, fingerprint=f"{self.fingerprint[:-2]}00"))  # type: ignore[method-assign]
 
 
 def insist() -> None:

@@ -63,10 +63,12 @@ def impossible(*programs: str) -> str:
 
 
 class Wire(NamedTuple):
-    """What the cable of a host does to each frame, in both directions: ``delay`` in seconds, ``loss`` from 0 to 1."""
+    """What the cable of a host does to each frame, in both directions: ``delay`` in seconds, ``loss`` from 0 to 1.
+    ``only_udp``: nothing else is lost."""
 
     loss: float
     delay: float
+    only_udp: bool = False
 
 
 class Lab:

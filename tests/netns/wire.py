@@ -2,7 +2,7 @@
 
 ::
 
-    lab.start("relay", sys.executable, "-m", "tests.netns.wire", "SPACE,DEVICE", "SPACE,DEVICE", "0.05", "0.15")
+    python -m tests.netns.wire SPACE,DEVICE SPACE,DEVICE 0.05 0.15 False
 """
 
 import asyncio
@@ -23,6 +23,8 @@ PLAIN: Final = 0x1000  # nothing in front of them
 LONGEST: Final = 65536
 ARP: Final = b"\x08\x06"  # of the two bytes at KIND: it is never lost, as a host that is not found is another fault
 KIND: Final = slice(12, 14)
+PROTOCOL: Final = 23  # where IPv4 has it
+UDP: Final = 17
 
 
 def opened(space: str, device: str) -> int:
@@ -39,8 +41,8 @@ def opened(space: str, device: str) -> int:
 class Direction:
     """Takes frames at one end, and gives them out in the same order at the other one, ``delay`` seconds later."""
 
-    def __init__(self, source: int, target: int, loss: float, delay: float) -> None:
-        self._source, self._target, self._loss, self._delay = source, target, loss, delay
+    def __init__(self, source: int, target: int, loss: float, delay: float, only_udp: bool) -> None:
+        self._source, self._target, self._loss, self._delay, self._only_udp = source, target, loss, delay, only_udp
         self._late: deque[tuple[float, bytes]] = deque()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(source, self._take)
@@ -50,7 +52,8 @@ class Direction:
             frame = os.read(self._source, LONGEST)
         except OSError:
             return
-        if frame[KIND] != ARP and random.random() < self._loss:
+        may_vanish = frame[KIND] != ARP and (not self._only_udp or frame[PROTOCOL] == UDP)
+        if may_vanish and random.random() < self._loss:
             return
         if not self._late:
             self._loop.call_later(self._delay, self._give)
@@ -67,9 +70,9 @@ class Direction:
             self._loop.call_at(self._late[0][0], self._give)
 
 
-async def main(one: str, other: str, loss: str, delay: str) -> None:
+async def main(one: str, other: str, loss: str, delay: str, only_udp: str) -> None:
     ends = [opened(*end.split(",")) for end in (one, other)]
-    way = partial(Direction, loss=float(loss), delay=float(delay))
+    way = partial(Direction, loss=float(loss), delay=float(delay), only_udp=only_udp == "True")
     directions = way(ends[0], ends[1]), way(ends[1], ends[0])
     print("ready", flush=True)
     await asyncio.Event().wait()

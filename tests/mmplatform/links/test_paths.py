@@ -25,7 +25,7 @@ from mmplatform.links.paths import (
     turns,
     wanted,
 )
-from mmplatform.links.round_trips import ENOUGH, RoundTrips
+from mmplatform.links.round_trips import ENOUGH, LinkTrips
 
 LAN, WAN, RTC, RELAY = 5, 10, 20, 40
 
@@ -39,8 +39,8 @@ class Path:
     measured: int = ENOUGH
 
     @property
-    def trips(self) -> RoundTrips:
-        trips = RoundTrips()
+    def trips(self) -> LinkTrips:
+        trips = LinkTrips()
         for _ in range(self.measured):
             trips.add(self.usual)
         return trips
@@ -122,9 +122,9 @@ def test_the_choice_is_stable(found: list[Path], index: int) -> None:
         assert chosen.suspect_until <= 100.0 or all(path.suspect_until > 100.0 for path in found)
 
 
-def lossy(slow: int) -> RoundTrips:
+def lossy(slow: int) -> LinkTrips:
     """Of 32 round trips of 0.3 s, so many had something lost on the way."""
-    trips = RoundTrips()
+    trips = LinkTrips()
     for number in range(32):
         trips.add(1.3 if number % (32 // slow) == 0 else 0.3)
     return trips
@@ -147,7 +147,7 @@ def test_a_path_that_is_given_up_again_and_again_is_left_alone_for_longer() -> N
 def test_two_paths_move_once_a_minute_whatever_they_do(trips: list[tuple[float, float]]) -> None:
     """One measurement a second of each; moves are counted as ``PathManager`` makes them."""
     direct, relay = Path(RTC), Path(RELAY)
-    known = {direct: RoundTrips(), relay: RoundTrips()}
+    known = {direct: LinkTrips(), relay: LinkTrips()}
     active, moved, times = relay, 0.0, 0
     back: list[float] = []
     with pytest.MonkeyPatch.context() as patch:

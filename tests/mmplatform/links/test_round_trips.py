@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmplatform.links.round_trips import ENOUGH, QUEUED, RECENT, SHORTEST_OF, RoundTrips
+from mmplatform.links.round_trips import ENOUGH, QUEUED, RECENT, SHORTEST_OF, LinkTrips
 
 
-def of(*seconds: float) -> RoundTrips:
-    trips = RoundTrips()
+def of(*seconds: float) -> LinkTrips:
+    trips = LinkTrips()
     for each in seconds:
         trips.add(each)
     return trips

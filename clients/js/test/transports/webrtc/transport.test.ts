@@ -236,14 +236,14 @@ test("what is refused without an attempt", async () => {
       ["1", "gone"],
     ],
   );
-  for (let count = 0; count < 12; count++) small.say("offer", "nonsense", new Uint8Array(8).fill(9));
+  for (let count = 0; count < 42; count++) small.say("offer", "nonsense", new Uint8Array(8).fill(9));
   await settled();
   assert.deepEqual(
     large.said
       .slice(2)
       .map(({ body }) => body)
       .sort(),
-    [...Array(9).fill("bad-sdp"), ...Array(3).fill("busy")].sort(),
+    [...Array(39).fill("bad-sdp"), ...Array(3).fill("busy")].sort(),
   );
   assert.equal(network.pairs.length, 0);
 });
