@@ -21,7 +21,9 @@ LAN_BONUS: Final = 5  # points of cost that a path on the LAN is cheaper
 SECONDS_PER_COST: Final = 0.005  # seconds of round trip that one point of cost weighs as much as
 MIN_GAIN: Final = 0.01  # seconds that another path must weigh less than the active one to be moved to
 MAX_RATIO: Final = 0.8  # part of the active path's weight that another path must not exceed to be moved to
-MIN_DWELL: Final = 5.0  # seconds between a move and the next one that gains nothing but a shorter round trip
+MIN_DWELL: Final = 60.0  # seconds between a move and the next one that gains nothing but a shorter round trip
+LEAST_DWELL: Final = 5.0  # the same to a path that is FAR_BETTER
+FAR_BETTER: Final = 1 / 3  # part of the active path's weight that another one must not exceed for that
 HOLD: Final = 60.0  # seconds for which a path that was given up for a costlier one is left alone; doubles each time
 LONGEST_HOLD: Final = 960.0  # seconds
 FAR: Final = (
@@ -133,7 +135,8 @@ def best(paths: Collection[P], active: P | None, now: float, moved: float = 0.0)
     top = min((path for path in usable if path is active or path.held_until <= now), key=weight)
     if top is active or weight(top) > min(weight(active) - MIN_GAIN, weight(active) * MAX_RATIO) or unproven(top):
         return active
-    if top.cost >= active.cost and (now - moved < MIN_DWELL or not active.trips.enough):
+    dwell = LEAST_DWELL if weight(top) <= weight(active) * FAR_BETTER else MIN_DWELL
+    if top.cost >= active.cost and (now - moved < dwell or not active.trips.enough):
         return active
     return top
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import inf
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmplatform.addresses import ANYWHERE, Reach
@@ -94,6 +94,9 @@ def test_preference_at_equal_round_trips() -> None:
         (Path(WAN, 0.02), Path(RELAY, 0.01), 99.0, False),
         (Path(WAN, 0.9), Path(RELAY, 0.05), 99.0, True),
         (Path(WAN, 0.9), Path(RELAY, 0.05), 1.0, False),  # a moment after another move
+        (Path(WAN, 0.9), Path(RELAY, 0.05), 6.0, True),  # far better
+        (Path(WAN, 0.9), Path(RELAY, 0.3), 59.0, False),
+        (Path(WAN, 0.9), Path(RELAY, 0.3), 61.0, True),
         (Path(WAN, 0.030), Path(WAN, 0.025), 99.0, False),
         (Path(RELAY, 0.5), Path(RELAY, 0.1), 99.0, True),
         (Path(RELAY, 0.02), Path(WAN, 0.02, suspect_until=200.0), 0.0, False),
@@ -143,28 +146,39 @@ def test_a_path_that_is_given_up_again_and_again_is_left_alone_for_longer() -> N
     assert [paths.hold(times) for times in (1, 2, 3, 40)] == [60.0, 120.0, 240.0, paths.LONGEST_HOLD]
 
 
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.floats(0.3, 0.8), st.floats(0.3, 0.8)), min_size=60, max_size=300))
+def test_two_paths_that_are_bad_by_turns_move_once_a_minute(trips: list[tuple[float, float]]) -> None:
+    moves = moves_of(trips)
+    assert all(after - before >= paths.MIN_DWELL for before, after in itertools.pairwise(moves))
+
+
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.floats(0.001, 3), st.floats(0.001, 3)), min_size=60, max_size=300))
-def test_two_paths_move_once_a_minute_whatever_they_do(trips: list[tuple[float, float]]) -> None:
-    """One measurement a second of each; moves are counted as ``PathManager`` makes them."""
+def test_whatever_two_paths_do_the_direct_one_is_tried_once_a_minute(trips: list[tuple[float, float]]) -> None:
+    moves = moves_of(trips)
+    assert all(after - before >= paths.HOLD for before, after in itertools.pairwise(moves[::2]))
+
+
+def moves_of(trips: list[tuple[float, float]]) -> list[float]:
+    """When paths move, directly first: one measurement a second of each, and moves noted as ``PathManager`` does."""
     direct, relay = Path(RTC), Path(RELAY)
     known = {direct: LinkTrips(), relay: LinkTrips()}
-    active, moved, times = relay, 0.0, 0
-    back: list[float] = []
+    active, times, moves = relay, 0, [0.0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "trips", property(lambda path: known[path]))
         for now, pair in enumerate(trips, 1):
             for path, trip in zip((direct, relay), pair, strict=True):
                 known[path].add(trip)
-            better = best([direct, relay], active, now, moved)
+            better = best([direct, relay], active, now, moves[-1])
             assert better is not None
             if better is not active:
-                if better is direct:
-                    back.append(now)
-                else:
+                if better is relay:
                     times += 1
                     active.held_until = now + paths.hold(times)
-                active, moved = better, now
-    assert all(after - before >= paths.HOLD for before, after in itertools.pairwise(back))
+                active = better
+                moves.append(now)
+    return moves[1:]
 
 
 @given(some_paths.filter(bool))
