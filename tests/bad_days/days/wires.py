@@ -96,10 +96,10 @@ async def better_of_two(scene: Scene, wire: Wire, seconds: float) -> None:
         scene.holds(moves <= 1, "the path swings")
 
 
-@bad_day(quick=False, most=240)
+@bad_day(quick=False, most=300)
 async def five_percent_lost_and_300_ms(scene: Scene) -> None:
     """The cable of one end loses 5 % each way, and a round trip takes 300 ms, over the relay and directly."""
-    await better_of_two(scene, Wire(0.05, 0.15), 120)
+    await better_of_two(scene, Wire(0.05, 0.15), 180)
 
 
 @bad_day(quick=False, most=240)
