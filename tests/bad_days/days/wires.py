@@ -152,7 +152,7 @@ async def disconnect_and_connect_at_once_30_times(scene: Scene) -> None:
     await disconnects(scene, 30)
 
 
-@bad_day()
+@bad_day(quick=False)
 async def udp_is_shut(scene: Scene) -> None:
     """A firewall drops all UDP of one end: the relay carries everything, and the reason is told."""
     async with lab(scene) as wired:
@@ -162,7 +162,7 @@ async def udp_is_shut(scene: Scene) -> None:
         await names(scene, wired, "failed")
 
 
-@bad_day()
+@bad_day(quick=False)
 async def dtls_is_shut(scene: Scene) -> None:
     """A firewall lets STUN through and drops DTLS (its first byte is 20 to 63): that is named, and the relay stays."""
     async with lab(scene) as wired:
