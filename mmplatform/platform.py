@@ -20,6 +20,7 @@ from mmplatform.lifecycle import Lifecycle
 from mmplatform.message import DEFAULT_EXPIRY, Delivery, Priority
 from mmplatform.messaging.api import LOCAL
 from mmplatform.parts import Parts
+from mmplatform.peers.path_manager import CLOSED
 from mmplatform.peers.reception import SETUP_TIME
 from mmplatform.peers.status import PeerStatus
 from mmplatform.people import People
@@ -317,7 +318,7 @@ class Platform:
         """Close the links to ``peer``; the next message dials again."""
         there = self.parts.peers.by_id.get(self.peer(peer))
         if there is not None:
-            there.disconnect("closed")
+            there.disconnect(CLOSED)
 
     async def ping(self, peer: str, timeout: float = 10.0) -> float:
         """Measure the round trip to ``peer``, a name or a signId, through the session, dialling when there is no link.

@@ -27,6 +27,7 @@ from mmplatform.delivery.wire import (
 from mmplatform.errors import ProtocolError, RemoteError
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links.paths import cost_of
+from mmplatform.links.round_trips import LinkTrips
 from mmplatform.links.scheduler import Scheduler
 from mmplatform.plugins.transport import LENGTH_LIMIT, Connection
 from mmplatform.session.events import Established, Identified, Send
@@ -37,7 +38,6 @@ from mmplatform.text import escaped
 HANDSHAKE_TIMEOUT: Final = 10.0  # seconds
 KEEPALIVE: Final = 3.5  # seconds of silence after which the peer is asked whether it is there
 SPARE_KEEPALIVE: Final = 15.0  # seconds of silence after which a link that is only kept warm asks the peer
-RECENT_RTTS: Final = 4  # the latest round trips, of which the shortest counts
 MAX_HELD: Final = LENGTH_LIMIT + 4  # bytes held for a peer before it has proven who it is: one frame
 SILENCES: Final = 3  # spans of silence, one after the other, that end the link
 LINGER: Final = 5.0  # seconds a closed connection may take to send what is queued
@@ -77,7 +77,7 @@ class Link:
     """Runs the session on one connection. ``error`` says why the link ended, once it has.
 
     ``dialled`` is True on the side that dialled, at ``dialled_at``. Of two links of one ``kind`` one is enough.
-    ``paths.py`` weighs ``cost``, ``relayed``, ``min_rtt``, ``suspect_until``. ``id`` is unique in this process.
+    ``paths.py`` weighs ``cost``, ``relayed``, ``trips``, ``suspect_until``. ``id`` is unique in this process.
     ``known``: a friend's or device's. Frames for which this turn of the loop has no time are put by; reading pauses.
     """
 
@@ -99,12 +99,13 @@ class Link:
         self.error: Exception | None = None
         self.rtt = 0.0  # seconds, of the last ping
         self.skew = 0.0  # seconds the peer's clock was ahead of ours when the link began; the owner sets it
-        self.rtts: deque[float] = deque(maxlen=RECENT_RTTS)  # seconds: the latest round trips, the handshake's first
+        self.trips = LinkTrips()
         self.relayed = connection.relayed
         self.network = network_of(connection.address, self.relayed)  # where others are, too
         self.cost = cost_of(connection.address, connection.cost, self.relayed)
         self.kind = (connection.cost, connection.address if self.relayed else "")
         self.suspect_until = 0.0  # loop time before which the link is used only when there is no other one
+        self.held_until = 0.0  # loop time before which the link is not gone back to for being better alone
         self.dialled_at = ""
         self.keepalive = KEEPALIVE  # seconds of silence after which the peer is asked
         self.owes_answer = False  # something that wants an answer went out after the last frame came in
@@ -129,7 +130,7 @@ class Link:
         self._logged = log.isEnabledFor(logging.DEBUG)  # whether each frame is logged
         self._heard = True
         self._silences = 0
-        self._pings: dict[int, tuple[float, asyncio.Future[float] | None]] = {}
+        self._pings: dict[int, tuple[float, int, asyncio.Future[float] | None]] = {}
         self._ping_number = 0
         self._loop = asyncio.get_running_loop()
         self.opened = self._loop.time()
@@ -148,7 +149,7 @@ class Link:
     @property
     def min_rtt(self) -> float:
         """The shortest of the latest round trips, in seconds, without the time of queues; 0 when not measured."""
-        return min(self.rtts, default=0.0)
+        return self.trips.shortest
 
     @property
     def scheme(self) -> str:
@@ -307,7 +308,7 @@ class Link:
     def _lost(self, error: Exception | None) -> None:
         self._end(error or RemoteError("closed by the peer"))
         self._timer.cancel()
-        for _, answer in self._pings.values():
+        for _, _, answer in self._pings.values():
             if answer is not None and not answer.done():
                 answer.set_exception(RemoteError(f"the link ended: {self.error}"))
         self._pings.clear()
@@ -320,7 +321,7 @@ class Link:
         assert machine is not None
         now = self._loop.time()
         if self._asked:
-            self.rtts.append(now - self._asked)
+            self.trips.add(now - self._asked)
         self._asked = now
         if self._logged:
             self._log_frame("in", "handshake", len(frame))
@@ -426,9 +427,7 @@ class Link:
             if self._silences >= SILENCES:
                 self._end(RemoteError("the peer fell silent"), at_once=True)
                 return
-            self._pings = {
-                n: (sent, answer) for n, (sent, answer) in self._pings.items() if answer and not answer.done()
-            }
+            self._pings = {n: ping for n, ping in self._pings.items() if ping[2] and not ping[2].done()}
             self._ask(None)
         self._timer = self._loop.call_later(self.keepalive, self._tick)
 
@@ -438,13 +437,13 @@ class Link:
 
     def _answered(self, number: int) -> None:
         if number in self._pings:
-            sent, answer = self._pings.pop(number)
+            sent, before, answer = self._pings.pop(number)
             self.rtt = time.perf_counter() - sent
-            self.rtts.append(self.rtt)
+            self.trips.add(self.rtt, self.bytes_in + self.bytes_out - before)
             if answer is not None and not answer.done():
                 answer.set_result(self.rtt)
 
     def _ask(self, answer: asyncio.Future[float] | None) -> None:
         self._ping_number += 1
-        self._pings[self._ping_number] = (time.perf_counter(), answer)
+        self._pings[self._ping_number] = (time.perf_counter(), self.bytes_in + self.bytes_out, answer)
         self.send(Ping(self._ping_number))

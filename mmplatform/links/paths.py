@@ -1,9 +1,11 @@
 """Chooses paths to a peer: which to try, to use, to keep warm and to give up. Pure: ``now`` and jitter are arguments.
 
-Order of preference, at equal round trips: TCP on the LAN, TCP, WebRTC, relays. A path weighs its round trip plus
-SECONDS_PER_COST for each point of its cost, so a direct path that is much slower than a relay gives way to the relay;
-MIN_GAIN, MAX_RATIO and MIN_DWELL keep two paths that are nearly the same from taking turns. One path besides the one
-in use is kept warm, a relayed one if possible: a relayed path shares least with the one in use.
+Order of preference, at equal round trips: TCP on the LAN, TCP, WebRTC, relays. A path weighs the round trip that nine
+of ten of its latest do not exceed, so what is lost on the way counts, plus SECONDS_PER_COST for each point of its cost:
+a direct path that is slow, or loses much, gives way to a relay. MIN_GAIN, MAX_RATIO and MIN_DWELL keep two paths that
+are nearly the same from taking turns, and a path that was given up is not gone back to for HOLD seconds, and twice as
+long each further time. One path besides the one in use is kept warm, a relayed one if possible: a relayed path shares
+least with the one in use.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -13,12 +15,20 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from mmplatform.addresses import Reach, parsed
+from mmplatform.links.round_trips import LinkTrips
 
 LAN_BONUS: Final = 5  # points of cost that a path on the LAN is cheaper
 SECONDS_PER_COST: Final = 0.005  # seconds of round trip that one point of cost weighs as much as
 MIN_GAIN: Final = 0.01  # seconds that another path must weigh less than the active one to be moved to
 MAX_RATIO: Final = 0.8  # part of the active path's weight that another path must not exceed to be moved to
-MIN_DWELL: Final = 5.0  # seconds between a move and the next one that gains nothing but a shorter round trip
+MIN_DWELL: Final = 60.0  # seconds between a move and the next one that gains nothing but a shorter round trip
+LEAST_DWELL: Final = 5.0  # the same to a path that is FAR_BETTER
+FAR_BETTER: Final = 1 / 3  # part of the active path's weight that another one must not exceed for that
+HOLD: Final = 60.0  # seconds for which a path that was given up for a costlier one is left alone; doubles each time
+LONGEST_HOLD: Final = 960.0  # seconds
+FAR: Final = (
+    0.1  # seconds of round trip above which a path is measured before it takes over: what it loses costs as much
+)
 
 DIAL_SPREAD: Final = 0.25  # seconds within which every attempt has started, however many addresses are dead
 DIRECT_HEAD_START: Final = 0.025  # seconds that direct addresses have before a relay where we are signed in
@@ -56,13 +66,18 @@ class Path(Protocol):
         ...
 
     @property
-    def min_rtt(self) -> float:
-        """The shortest of the latest round trips, in seconds; 0 when not measured."""
+    def trips(self) -> LinkTrips:
+        """The latest round trips."""
         ...
 
     @property
     def suspect_until(self) -> float:
         """The time before which the path is used only when there is no other one."""
+        ...
+
+    @property
+    def held_until(self) -> float:
+        """The time before which the path is not gone back to for being better alone."""
         ...
 
 
@@ -106,7 +121,7 @@ def gives_number(address: str, reach: Reach) -> bool:
 
 def weight(path: Path) -> float:
     """The rank of ``path``, in seconds: less is better."""
-    return path.min_rtt + path.cost * SECONDS_PER_COST
+    return path.trips.p90 + path.cost * SECONDS_PER_COST
 
 
 def best(paths: Collection[P], active: P | None, now: float, moved: float = 0.0) -> P | None:
@@ -114,12 +129,25 @@ def best(paths: Collection[P], active: P | None, now: float, moved: float = 0.0)
     usable = [path for path in paths if path.suspect_until <= now] or list(paths)
     if not usable:
         return None
-    top = min(usable, key=weight)
-    if active is None or active not in usable or top is active:
-        return top
-    if weight(top) > min(weight(active) - MIN_GAIN, weight(active) * MAX_RATIO):
+    if active is None or active not in usable:
+        return min(usable, key=weight)
+    top = min((path for path in usable if path is active or path.held_until <= now), key=weight)
+    if top is active or weight(top) > min(weight(active) - MIN_GAIN, weight(active) * MAX_RATIO) or unproven(top):
         return active
-    return active if top.cost >= active.cost and now - moved < MIN_DWELL else top
+    dwell = LEAST_DWELL if weight(top) <= weight(active) * FAR_BETTER else MIN_DWELL
+    if top.cost >= active.cost and (now - moved < dwell or not active.trips.enough):
+        return active
+    return top
+
+
+def unproven(path: Path) -> bool:
+    """Whether ``path`` is a long way, and not measured often enough to be preferred to one that works."""
+    return path.trips.p90 > FAR and not path.trips.enough
+
+
+def hold(times: int) -> float:
+    """Seconds for which a path that was given up ``times`` times is not gone back to."""
+    return float(min(HOLD * 2 ** min(max(times - 1, 0), 30), LONGEST_HOLD))
 
 
 def spare(paths: Iterable[P], active: P) -> P | None:

@@ -39,6 +39,11 @@ class LinkLog:
         left = f"{others} left" if others else "none left"
         self._say(peer, link, "lost", "link %d with %s is lost: %s (%s)", escaped(link.error), left)
 
+    def failed(self, peer: SignId, address: str, reason: str) -> None:
+        """Log that no link to ``peer`` can be made at ``address``, and why; the same reason is said once."""
+        subject = peer if self._contacts.known(peer) else ""
+        self._lines.info(subject, "failed", "%s: no link at %s: %s", peer, escaped(address), escaped(reason), peer=peer)
+
     def unreachable(self, peer: SignId, reason: str) -> None:
         """Log, at DEBUG as attempts go on and on, that one to reach the peer failed."""
         log.debug("%s cannot be reached: %s", peer, escaped(reason), extra={"peer": peer})

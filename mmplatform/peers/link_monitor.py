@@ -21,6 +21,7 @@ from mmplatform.peers.timers import Timers
 
 LOOK: Final = 0.2  # seconds between two looks at a link that owes an answer
 ANSWER: Final = 1.0  # seconds a link has to answer that it is there; four round trips when those take longer
+SAMPLE: Final = 1.0  # seconds between two measurements of all links, while something on them wants an answer
 SUSPECT_LOOK: Final = 1.0  # seconds between two questions to a link that fell silent
 
 SILENT: Final = "silent"  # why another link is used
@@ -69,6 +70,7 @@ class LinkMonitor:
         self._failures: dict[tuple[int, str], int] = {}  # how often links of each kind fell silent
         self._suspects: dict[Link, int] = {}  # silent links, with the bytes that had come in over each
         self._confirmed = -1  # frames_awaiting_reply of the link in use when it was last asked whether all has come
+        self._sampled = 0.0  # when all links were last measured
         self._timers = Timers()
 
     @property
@@ -111,7 +113,7 @@ class LinkMonitor:
 
     def ask_if_alive(self, link: Link) -> None:
         """Ask ``link`` whether it is there; suspect it if no answer comes and it is in use."""
-        self._loop.call_later(max(ANSWER, 4 * link.min_rtt), self._no_answer, link, ask(link))
+        self._loop.call_later(max(ANSWER, 4 * link.min_rtt, 2 * link.trips.p90), self._no_answer, link, ask(link))
 
     def review_suspects(self, now: float) -> None:
         """Let links that were heard again be used again, after a while; ask the others whether they are there."""
@@ -121,6 +123,18 @@ class LinkMonitor:
                 link.suspect_until = now + quarantine(self._failures[link.kind])
             else:
                 ask(link)
+
+    def sample(self, every: float) -> None:
+        """Measure all links, unless that was done ``every`` seconds ago, and compare them soon.
+
+        Long ways that are hardly known are measured at each look.
+        """
+        up, now = self._peer.links, self._loop.time()
+        if len(up) > 1 and now - self._sampled >= (LOOK if any(map(paths.unproven, up)) else every):
+            self._sampled = now
+            for link in up:
+                ask(link)
+            self._replan(SAMPLE)
 
     def stop(self) -> None:
         """Watch nothing: no link is up."""
@@ -134,9 +148,10 @@ class LinkMonitor:
         if active is None:
             self._peer.exchange.watched = False
             return
+        self.sample(SAMPLE)
         others_in = sum(link.bytes_in for link in self._peer.links if link is not active)
         verdict = self._detector.look(
-            self._loop.time(), active.bytes_in, active.bytes_out, active.owes_answer, others_in, active.min_rtt
+            self._loop.time(), active.bytes_in, active.bytes_out, active.owes_answer, others_in, active.trips.p90
         )
         if verdict == liveness.IDLE and not self._must_ask_again(active):
             self._peer.exchange.watched = False

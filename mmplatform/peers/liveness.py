@@ -12,8 +12,8 @@ LEAST_RATE: Final = 2 * 1024 * 1024  # bytes a second a link is taken to carry: 
 RATE_DECAY: Final = 0.9  # the part of a higher rate, once seen, that is left at the next look
 LONGEST_SWITCH: Final = 2.0  # seconds from the question until the link is left, however much was sent before it
 RESCUE_AFTER: Final = 2.0  # seconds of silence until other addresses are dialled, when no other link answers
-QUARANTINE: Final = 2.0  # seconds for which a link that fell silent and came back is not used; doubles each time
-LONGEST_QUARANTINE: Final = 60.0  # seconds
+QUARANTINE: Final = 60.0  # seconds for which a link that fell silent and came back is not used; doubles each time
+LONGEST_QUARANTINE: Final = 960.0  # seconds
 
 IDLE: Final = "idle"  # nothing wants an answer
 WAIT: Final = "wait"  # an answer may still come
@@ -46,7 +46,7 @@ class FailureDetector:
             bytes_out: bytes that went out over the link so far.
             awaits_answer: whether something that wants an answer went out after the last frame came in.
             others_in: bytes that came in over all other links to the peer so far.
-            round_trip: of the link, in seconds.
+            round_trip: that nine of ten questions over the link take at most, in seconds.
 
         """
         if bytes_in != self._bytes_in:
@@ -62,7 +62,7 @@ class FailureDetector:
         if self._silent_since is None:
             self._silent_since = now
         if self._probed_at is None:
-            if now - self._silent_since < max(PROBE_AFTER, ROUND_TRIPS * round_trip):
+            if now - self._silent_since < max(PROBE_AFTER, min(ROUND_TRIPS * round_trip, LONGEST_SWITCH)):
                 return WAIT
             self._probed_at, self._others_in = now, others_in
             return PROBE

@@ -18,7 +18,7 @@ from mmplatform.links import paths
 from mmplatform.links.dialer import Dialer
 from mmplatform.links.link import Link
 from mmplatform.links.paths import Candidate
-from mmplatform.peers.link_monitor import SILENT, SUSPECT_LOOK, LinkMonitor, PeerLinks, ask
+from mmplatform.peers.link_monitor import LOOK, SILENT, SUSPECT_LOOK, LinkMonitor, PeerLinks
 from mmplatform.peers.timers import Timers
 from mmplatform.plugins.signalling import SignallingTransport
 
@@ -32,21 +32,30 @@ STABLE: Final = 5.0  # seconds: a link that is lost sooner is not made again at 
 BETTER: Final = "better"  # why another link is used: it is better
 LOST: Final = "lost"  # why another link is used: the one in use was lost
 REPLACED: Final = "replaced"  # why a link is closed: another one makes it needless
+CLOSED: Final = "closed"  # why a link is closed: the application said so
 RENEWED: Final = "renewed"  # why a link is closed: it is old
 
 
 class PathManager:
     """Decides which link to ``peer`` is used, which is kept warm and what is dialled beside them.
 
-    ``troubles`` says why addresses failed, by address; ``monitor`` watches the link in use.
+    ``troubles`` says why addresses failed, by address; ``noted(address, reason)`` is called for each that is new.
+    ``monitor`` watches the link in use.
     """
 
     def __init__(
-        self, peer: PeerLinks, own: SignId, directory: Directory, dialer: Dialer, random: Callable[[], float]
+        self,
+        peer: PeerLinks,
+        own: SignId,
+        directory: Directory,
+        dialer: Dialer,
+        random: Callable[[], float],
+        noted: Callable[[str, str], None],
     ) -> None:
         self.troubles: dict[str, str] = {}
         self.monitor = LinkMonitor(peer, self._rescue, self._plan_in)
         self._peer, self._own, self._directory, self._dialer = peer, own, directory, dialer
+        self._noted = noted
         self._loop = asyncio.get_running_loop()
         self._retries = paths.Retries(random)
         self._draining: dict[Link, asyncio.TimerHandle] = {}
@@ -56,7 +65,7 @@ class PathManager:
         self._addresses: tuple[str, ...] = ()
         self._moved = 0.0  # when the link in use was chosen
         self._single = 0  # the epoch of the peer that keeps one link only
-        self._measured = 0.0  # when all links were last asked for their round trip
+        self._given_up: dict[tuple[int, str], tuple[int, float]] = {}  # kind of link -> how often, until when
 
     # What the peer tells.
 
@@ -74,6 +83,7 @@ class PathManager:
     def joined(self, link: Link) -> None:
         """Compare ``link``, which is up, with the one in use."""
         self.monitor.links_changed()
+        link.held_until = self._given_up.get(link.kind, (0, 0.0))[1]
         link.keep(links.SPARE_KEEPALIVE)
         self._forget_failures(link)
         self._plan()
@@ -81,7 +91,10 @@ class PathManager:
     def lost(self, link: Link) -> None:
         """Forget ``link``, which is gone, whether it was in use or not."""
         self.monitor.lost(link)
-        self._retries.ended(link.cost, self._loop.time() - link.opened >= STABLE, self._loop.time())
+        if str(link.error).rpartition(": ")[2] == CLOSED:
+            self._retries.reset()  # whoever connects again wants the best link again, at once
+        else:
+            self._retries.ended(link.cost, self._loop.time() - link.opened >= STABLE, self._loop.time())
         self._needless.pop(link, None)
         others = self._peer.links
         if str(link.error).endswith(f": {REPLACED}") and len(others) == 1 and others[0].kind != link.kind:
@@ -100,6 +113,8 @@ class PathManager:
 
     def failed(self, address: str, reason: str) -> None:
         """Note that ``address`` was dialled in vain."""
+        if self.troubles.get(address) != reason:
+            self._noted(address, reason)
         self.troubles[address] = reason
         for candidate in self._dialer.candidates([address]):
             self._retries.failed(candidate, self._loop.time())
@@ -113,7 +128,9 @@ class PathManager:
         """Ask all links whether they are there, and plan again: our own addresses changed, so links may be dead without
         a word, and better ones possible."""
         self._retries.reset()
+        self._given_up.clear()
         for link in self._peer.links:
+            link.held_until = 0.0
             self.monitor.ask_if_alive(link)
         if self._peer.link is not None:
             self._plan_in(0.0)
@@ -199,20 +216,25 @@ class PathManager:
             if active.suspect_until > now:
                 self._peer.use(better, [], SILENT)
             else:
+                self._give_up(active, better, now)
                 self._peer.move(better, BETTER)
             return  # use() and move() plan again
         again = [inf, *(link.suspect_until - now for link in up if now < link.suspect_until < inf)]
         if self.monitor.has_suspects:
             again.append(SUSPECT_LOOK)
         if len(up) > 1:
-            if now - self._measured >= WARM_LOOK:
-                self._measured = now
-                for link in up:
-                    ask(link)
-            again += [WARM_LOOK, self._prune(up, active, now)]
+            self.monitor.sample(WARM_LOOK)
+            again += [LOOK if any(map(paths.unproven, up)) else WARM_LOOK, self._prune(up, active, now)]
         again.append(self._improve(up, active, now))
         if min(again) < inf:
             self._plan_in(max(min(again), 0.01))
+
+    def _give_up(self, link: Link, better: Link, now: float) -> None:
+        """Leave ``link`` alone for a while, if a costlier one is used in its place: both may be good by turns."""
+        if link.cost < better.cost:
+            times = self._given_up.get(link.kind, (0, 0.0))[0] + 1
+            link.held_until = now + paths.hold(times)
+            self._given_up[link.kind] = (times, link.held_until)
 
     def _improve(self, up: list[Link], active: Link, now: float) -> float:
         """Dial candidates that may be better; the seconds until the next look at them."""

@@ -77,7 +77,9 @@ class Peer:
     def __init__(self, sign_id: SignId, around: Surroundings, dialling: Dialling, events: PeerEvents) -> None:
         self.sign_id = sign_id
         self.reason = ""
-        self.path_manager = PathManager(self, around.own, around.directory, around.dialer, around.random)
+        self.path_manager = PathManager(
+            self, around.own, around.directory, around.dialer, around.random, partial(around.link_log.failed, sign_id)
+        )
         self.monitor = self.path_manager.monitor
         self.reconnector = Reconnector(self, dialling, around.random)
         self.exchange = Exchange(

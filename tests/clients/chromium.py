@@ -1,6 +1,7 @@
 """A headless Chromium, driven over its DevTools protocol: open a page, evaluate in it, reload it."""
 
 import asyncio
+import copy
 import itertools
 import json
 import os
@@ -24,7 +25,8 @@ LONGEST_MESSAGE: Final = 64 * 1024 * 1024
 class Chromium:
     """One browser with one page. ``errors`` are the exceptions and console errors of the page."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *flags: str) -> None:
+        self._flags = flags
         self.errors: list[str] = []
         self._folder = folder
         self._numbers = itertools.count(1)
@@ -36,7 +38,7 @@ class Chromium:
         if program is None:
             pytest.skip(f"Chromium is missing; install it with: {INSTALL}")
         self._process = await asyncio.create_subprocess_exec(
-            program, *FLAGS, f"--user-data-dir={self._folder}", "about:blank",
+            program, *FLAGS, *self._flags, f"--user-data-dir={self._folder}", "about:blank",
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )  # fmt: skip
@@ -59,6 +61,16 @@ class Chromium:
         assert self._process.stderr is not None
         await self._process.stderr.read()
         await self._process.wait()
+
+    async def tab(self) -> "Chromium":
+        """Open another tab beside this one."""
+        made = await self._call("Target.createTarget", url="about:blank")
+        other = copy.copy(self)
+        attached = await self._call("Target.attachToTarget", targetId=made["targetId"], flatten=True)
+        other._session = attached["sessionId"]
+        for domain in ("Page", "Runtime"):
+            await other.call(f"{domain}.enable")
+        return other
 
     async def kill(self) -> None:
         """SIGKILL, to all of its processes."""

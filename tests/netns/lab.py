@@ -9,11 +9,12 @@
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import pytest
 
@@ -61,19 +62,35 @@ def impossible(*programs: str) -> str:
     return reason
 
 
+class Wire(NamedTuple):
+    """What the cable of a host does to each frame, in both directions: ``delay`` in seconds, ``loss`` from 0 to 1.
+    ``only_udp``: nothing else is lost."""
+
+    loss: float
+    delay: float
+    only_udp: bool = False
+
+
 class Lab:
     """One namespace a host, each with ``eth0`` on one bridge: 10.77.0.1, 10.77.0.2, ... and fd77::1, fd77::2, ...
 
     ``nats`` puts a router of that kind (:mod:`tests.netns.nat`) in front of a host: the router has the address on the
     bridge, the host 10.78.N.2 behind it. ``internet``: the bridge stands for the Internet. Its addresses are public
-    (11.77.0.1, ...), and what is sent to those that are not there vanishes; else the sender is told at once.
+    (11.77.0.1, ...), and what is sent to those that are not there vanishes; else the sender is told at once. ``wires``
+    gives a host that is behind no NAT a bad cable.
     """
 
     def __init__(
-        self, *hosts: str, multicast: bool = True, nats: Mapping[str, str] | None = None, internet: bool = False
+        self,
+        *hosts: str,
+        multicast: bool = True,
+        nats: Mapping[str, str] | None = None,
+        internet: bool = False,
+        wires: Mapping[str, Wire] | None = None,
     ) -> None:
         self.hosts = hosts
         self._internet = internet
+        self._wires = dict(wires or {})
         self._net = INTERNET if internet else LAN
         self._nats = dict(nats or {})
         self.folder = Path(tempfile.mkdtemp(prefix="mm-lab-"))
@@ -129,8 +146,11 @@ class Lab:
 
     def _add_host(self, host: str, number: int) -> None:
         self._ip("netns", "add", self._space(host))
-        end = ("type", "veth", "peer", "name", "eth0", "netns", self._space(host))
-        self._ip("link", "add", f"port{number}", *end, inside="switch")
+        if host in self._wires:
+            self._lay(host, number, self._wires[host])
+        else:
+            end = ("type", "veth", "peer", "name", "eth0", "netns", self._space(host))
+            self._ip("link", "add", f"port{number}", *end, inside="switch")
         self._ip("link", "set", f"port{number}", "master", "br0", "up", inside="switch")
         self._ip("link", "set", "lo", "up", inside=host)
         self._ip("addr", "add", f"{self._net}{number}/24", "dev", "eth0", inside=host)
@@ -143,6 +163,16 @@ class Lab:
         if not self._multicast:
             self._ip("link", "set", "eth0", "multicast", "off", inside=host)
             self._ip("route", "add", "unreachable", "224.0.0.0/4", inside=host)
+
+    def _lay(self, host: str, number: int, wire: Wire) -> None:
+        """Lay a cable of two TAP devices, with a process between them."""
+        ends = [(host, "eth0"), ("switch", f"port{number}")]
+        for space, device in ends:
+            self._ip("tuntap", "add", "dev", device, "mode", "tap", inside=space)
+        named = [f"{self._space(space)},{device}" for space, device in ends]
+        process = self.start("switch", sys.executable, "-m", "tests.netns.wire", *named, *map(str, wire))
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
 
     def _put_behind(self, host: str, number: int, kind: str) -> None:
         router, inside = self._router(host), f"10.78.{number}."

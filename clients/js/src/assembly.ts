@@ -41,7 +41,7 @@ export interface Assembly {
 
 /** Throws LocalError, IdentityError or StorageError. */
 export async function assemble(options: Options): Promise<Assembly> {
-  const storage = options.storage ?? (globalThis.indexedDB ? await IndexedDBStorage.open() : new MemoryStorage());
+  const storage = options.storage ?? ("indexedDB" in globalThis ? await IndexedDBStorage.open() : new MemoryStorage());
   const saved = new Map(await storage.read("node/"));
   const identity = await ownIdentity(storage, saved);
   const transports = transportsOf(options);

@@ -1,6 +1,7 @@
 /** A node: what applications call. The constructor wires all parts in one visible place. */
 
 import { type Assembly, assemble, type Options } from "./assembly.js";
+import { Clock } from "./clock.js";
 import { type CircleName, Contacts } from "./contacts.js";
 import { RECEIPT } from "./delivery/receipts.js";
 import type { Ack } from "./delivery/wire.js";
@@ -51,10 +52,11 @@ export class Platform {
   private readonly upstream: NodeUpstream;
   private readonly transportHost: NodeTransportHost;
   private readonly events = new Emitter();
+  private readonly clock = new Clock((error) => this.events.emit("error", error, ""));
   private closed = false;
   private readonly online = (): void => this.peers.nudge();
 
-  /** A node that is up. Throws LocalError, IdentityError or StorageError. */
+  /** A node that is up. Throws LocalError (InsecureContext, AnotherTab), IdentityError or StorageError (StorageBlocked). */
   static async create(options: Options = {}): Promise<Platform> {
     const assembly = await assemble(options);
     const platform = new Platform(assembly);
@@ -70,6 +72,7 @@ export class Platform {
   private constructor({ storage, saved, identity, run, transports }: Assembly) {
     const { signId } = identity;
     const failed = (error: Error, topic: string = ""): void => this.events.emit("error", error, topic);
+    storage.watch?.(failed);
     const befriend = (circle: Circle): void => {
       for (const peer of [...circle]) this.directory.befriend(peer);
       this.friendRequests.changed();
@@ -97,7 +100,19 @@ export class Platform {
     const { epoch } = run;
     this.peers = new Peers(
       identity,
-      { epoch, contacts, dispatcher, directory, ownRecord, outbox, inbox, handled, reception, transports },
+      {
+        epoch,
+        contacts,
+        dispatcher,
+        directory,
+        ownRecord,
+        outbox,
+        inbox,
+        handled,
+        reception,
+        transports,
+        clock: this.clock,
+      },
       this.events,
     );
     this.upstream = new NodeUpstream(signId, outbox, this.peers, this.friendRequests);
@@ -148,6 +163,7 @@ export class Platform {
     let signId: SignId;
     if (ticketOrKey.trimStart().toLowerCase().startsWith("mm")) {
       const info = parseTicket(ticketOrKey, Date.now() / 1000);
+      this.clock.heard(info.seq, true); // records are numbered by the milliseconds in which they were made
       this.directory.add(info);
       signId = info.signId;
     } else {

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -11,8 +12,9 @@ from aioice import ice
 
 from mm_transports.webrtc import attempt, transport
 from mm_transports.webrtc.protocol.sdp import Description, IceCandidate
-from mm_transports.webrtc.protocol.signalling import ANSWER, CANDIDATE, END, OFFER, Signal
+from mm_transports.webrtc.protocol.signalling import ANSWER, CANDIDATE, END, OFFER, Signal, encode_signal
 from mm_transports.webrtc.transport import WebRTC
+from mmplatform.addresses import Reach
 from mmplatform.errors import LocalError, Unreachable
 from mmplatform.plugins.check import CheckState
 from tests.netns import stun
@@ -113,6 +115,39 @@ async def test_no_packet_comes_through(
     first.passes = lambda signal: bool(asyncio.get_running_loop().call_soon(instead, signal)) and False
     with pytest.raises(Unreachable, match=reason):
         await first.dial()
+
+
+@needs_addresses
+async def test_another_certificate_than_was_said_is_named_at_both_ends(
+    nodes: tuple[Node, Node], caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = nodes
+    caplog.set_level("DEBUG", "mm_transports.webrtc")
+
+    def changed(signal: Signal) -> bool:
+        if signal.kind == ANSWER:
+            lines = signal.body.split("\r\n")
+            other = [line[:-2] + "00" if line.startswith("a=fingerprint") else line for line in lines]
+            first.webrtc.signalled(second.identity.sign_id, encode_signal(replace(signal, body="\r\n".join(other))))
+        return signal.kind != ANSWER
+
+    second.passes = changed
+    with pytest.raises(attempt.Insecure, match="webrtc: wrong-fingerprint: the other end has") as caught:
+        await first.dial()
+    assert caught.value.reason == "wrong-fingerprint"
+    await until(lambda: "wrong-fingerprint: said the peer" in caplog.text)
+
+
+@needs_addresses
+async def test_a_handshake_that_does_not_end_is_named(
+    nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dropped(self: ice.Connection, data: bytes) -> None: ...
+
+    monkeypatch.setattr(ice.Connection, "send", dropped)
+    monkeypatch.setattr(attempt, "CONNECT_TIMEOUT", 1.0)
+    with pytest.raises(attempt.Insecure, match=r"webrtc: dtls-stuck: .* Let DTLS over UDP through"):
+        await nodes[0].dial()
 
 
 def answer(number: bytes, description: Description | str = NOBODY) -> bytes:
@@ -240,6 +275,7 @@ async def test_what_is_no_signal_or_of_no_attempt_is_dropped(nodes: tuple[Node, 
 
 async def test_too_many_offers_of_one_peer(nodes: tuple[Node, Node]) -> None:
     first, second = nodes
+    second.reaches = Reach()
     for number in range(12):
         first.say(OFFER, bytes([number]) * 8, "v=0")
     await until(lambda: len(second.said) == 12)
@@ -247,9 +283,22 @@ async def test_too_many_offers_of_one_peer(nodes: tuple[Node, Node]) -> None:
 
 
 async def test_too_many_offers_of_many_peers(nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "BUSY_PAUSES", (0.0, 0.0))
     monkeypatch.setattr(transport, "MAX_SERVING", 0)
     with pytest.raises(Unreachable, match="webrtc: busy: said the peer"):
         await nodes[0].dial()
+    assert nodes[0].kinds().count(OFFER) == 3
+
+
+@needs_addresses
+async def test_a_peer_that_was_busy_for_a_moment_is_asked_again(
+    nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "BUSY_PAUSES", (0.0,))
+    first, second = nodes
+    answers = iter(["busy", ""])
+    monkeypatch.setattr(second.webrtc, "_refusal", lambda peer: next(answers))
+    assert (await first.dial()).connection.address == "webrtc:"
 
 
 async def test_candidates_that_come_later(nodes: tuple[Node, Node]) -> None:

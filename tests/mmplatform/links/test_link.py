@@ -222,7 +222,7 @@ async def test_an_idle_link_is_kept_by_questions_and_answers(pair: Pair, monkeyp
     monkeypatch.setattr(module, "KEEPALIVE", 0.005)
     await pair.both_ready()
     waiting = asyncio.get_running_loop().create_future()
-    pair.alice.link._pings[-1] = (0.0, waiting)  # a caller's question survives the sweep of our own
+    pair.alice.link._pings[-1] = (0.0, 0, waiting)  # a caller's question survives the sweep of our own
     await until(lambda: pair.alice.link._ping_number + pair.bob.link._ping_number >= 8)
     assert pair.alice.link.ready
     assert pair.bob.link.ready

@@ -1,10 +1,11 @@
 """Which path is used, kept, dialled and given up: tables, and properties over random networks."""
 
+import itertools
 from dataclasses import dataclass
 from math import inf
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmplatform.addresses import ANYWHERE, Reach
@@ -24,6 +25,7 @@ from mmplatform.links.paths import (
     turns,
     wanted,
 )
+from mmplatform.links.round_trips import ENOUGH, LinkTrips
 
 LAN, WAN, RTC, RELAY = 5, 10, 20, 40
 
@@ -31,8 +33,17 @@ LAN, WAN, RTC, RELAY = 5, 10, 20, 40
 @dataclass(eq=False)
 class Path:
     cost: int
-    min_rtt: float = 0.01
+    usual: float = 0.01
     suspect_until: float = 0.0
+    held_until: float = 0.0
+    measured: int = ENOUGH
+
+    @property
+    def trips(self) -> LinkTrips:
+        trips = LinkTrips()
+        for _ in range(self.measured):
+            trips.add(self.usual)
+        return trips
 
     @property
     def relayed(self) -> bool:
@@ -45,6 +56,8 @@ some_paths = st.lists(
         st.sampled_from([0, LAN, WAN, RTC, RELAY]),
         st.floats(0, 2, allow_nan=False),
         st.sampled_from([0.0, 50.0, 150.0, inf]),
+        st.sampled_from([0.0, 50.0, 150.0]),
+        st.integers(0, 2 * ENOUGH),
     ),
     max_size=5,
 )
@@ -81,11 +94,21 @@ def test_preference_at_equal_round_trips() -> None:
         (Path(WAN, 0.02), Path(RELAY, 0.01), 99.0, False),
         (Path(WAN, 0.9), Path(RELAY, 0.05), 99.0, True),
         (Path(WAN, 0.9), Path(RELAY, 0.05), 1.0, False),  # a moment after another move
+        (Path(WAN, 0.9), Path(RELAY, 0.05), 6.0, True),  # far better
+        (Path(WAN, 0.9), Path(RELAY, 0.3), 59.0, False),
+        (Path(WAN, 0.9), Path(RELAY, 0.3), 61.0, True),
         (Path(WAN, 0.030), Path(WAN, 0.025), 99.0, False),
         (Path(RELAY, 0.5), Path(RELAY, 0.1), 99.0, True),
         (Path(RELAY, 0.02), Path(WAN, 0.02, suspect_until=200.0), 0.0, False),
         (Path(WAN, 0.02, suspect_until=inf), Path(RELAY, 0.5), 0.0, True),
         (Path(RELAY, 0.1), Path(WAN, 3.0), 99.0, False),  # direct, and no good
+        (Path(RELAY, 0.3), Path(WAN, 0.15), 99.0, True),
+        (Path(RELAY, 0.3), Path(WAN, 0.15, measured=ENOUGH - 1), 99.0, False),  # far, and hardly known
+        (Path(RELAY, 0.3), Path(WAN, 0.02, measured=1), 0.0, True),
+        (Path(WAN, 0.9, measured=ENOUGH - 1), Path(RELAY, 0.05), 99.0, False),  # one slow answer says nothing
+        (Path(RELAY, 0.3), Path(WAN, 0.02, held_until=101.0), 99.0, False),  # it was given up a while ago
+        (Path(RELAY, 0.3), Path(WAN, 0.02, held_until=100.0), 99.0, True),
+        (Path(RELAY, 0.3, suspect_until=inf), Path(WAN, 0.02, held_until=101.0), 0.0, True),  # nothing else works
     ],
 )
 def test_when_to_move(active: Path, other: Path, since: float, moves: bool) -> None:
@@ -100,6 +123,62 @@ def test_the_choice_is_stable(found: list[Path], index: int) -> None:
     if chosen is not None:
         assert best(found, chosen, 100.0, 100.0) is chosen, "a move is not followed by another one"
         assert chosen.suspect_until <= 100.0 or all(path.suspect_until > 100.0 for path in found)
+
+
+def lossy(slow: int) -> LinkTrips:
+    """Of 32 round trips of 0.3 s, so many had something lost on the way."""
+    trips = LinkTrips()
+    for number in range(32):
+        trips.add(1.3 if number % (32 // slow) == 0 else 0.3)
+    return trips
+
+
+def test_a_path_that_loses_much_gives_way_though_its_shortest_round_trip_is_the_best(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    direct, relay = Path(RTC), Path(RELAY, 0.35)
+    monkeypatch.setattr(Path, "trips", property(lambda path: lossy(8) if path is direct else lossy(1)))
+    assert direct.trips.shortest == relay.trips.shortest
+    assert best([direct, relay], direct, 100.0) is relay
+
+
+def test_a_path_that_is_given_up_again_and_again_is_left_alone_for_longer() -> None:
+    assert [paths.hold(times) for times in (1, 2, 3, 40)] == [60.0, 120.0, 240.0, paths.LONGEST_HOLD]
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.floats(0.3, 0.8), st.floats(0.3, 0.8)), min_size=60, max_size=300))
+def test_two_paths_that_are_bad_by_turns_move_once_a_minute(trips: list[tuple[float, float]]) -> None:
+    moves = moves_of(trips)
+    assert all(after - before >= paths.MIN_DWELL for before, after in itertools.pairwise(moves))
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.floats(0.001, 3), st.floats(0.001, 3)), min_size=60, max_size=300))
+def test_whatever_two_paths_do_the_direct_one_is_tried_once_a_minute(trips: list[tuple[float, float]]) -> None:
+    moves = moves_of(trips)
+    assert all(after - before >= paths.HOLD for before, after in itertools.pairwise(moves[::2]))
+
+
+def moves_of(trips: list[tuple[float, float]]) -> list[float]:
+    """When paths move, directly first: one measurement a second of each, and moves noted as ``PathManager`` does."""
+    direct, relay = Path(RTC), Path(RELAY)
+    known = {direct: LinkTrips(), relay: LinkTrips()}
+    active, times, moves = relay, 0, [0.0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "trips", property(lambda path: known[path]))
+        for now, pair in enumerate(trips, 1):
+            for path, trip in zip((direct, relay), pair, strict=True):
+                known[path].add(trip)
+            better = best([direct, relay], active, now, moves[-1])
+            assert better is not None
+            if better is not active:
+                if better is relay:
+                    times += 1
+                    active.held_until = now + paths.hold(times)
+                active = better
+                moves.append(now)
+    return moves[1:]
 
 
 @given(some_paths.filter(bool))

@@ -76,4 +76,4 @@ def test_a_path_that_answers_within_a_look_is_never_left(events: list[tuple[bool
 
 
 def test_a_path_that_falls_silent_again_and_again_is_avoided_for_longer() -> None:
-    assert [quarantine(times) for times in (1, 2, 3, 40)] == [2.0, 4.0, 8.0, liveness.LONGEST_QUARANTINE]
+    assert [quarantine(times) for times in (1, 2, 3, 40)] == [60.0, 120.0, 240.0, liveness.LONGEST_QUARANTINE]

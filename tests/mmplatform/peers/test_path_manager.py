@@ -11,6 +11,7 @@ import pytest
 from mmplatform import Platform
 from mmplatform.links import paths
 from mmplatform.links.link import Link
+from mmplatform.links.round_trips import RECENT
 from mmplatform.peers import liveness, path_manager
 from mmplatform.peers.peer import Peer
 from tests.support.load import ALONE, Load, next_move
@@ -189,6 +190,43 @@ async def test_a_way_that_needs_a_link_is_not_tried_for_ever() -> None:
         alice.network_changed()
         await until(lambda: active(alice, bob) == "middle")
         assert alice.peers()[0].troubles == {}
+
+
+async def test_who_disconnects_and_connects_at_once_gets_the_best_link_again_every_time() -> None:
+    """A link that the application closed is no link that did not last."""
+    between, sure = middle(), slow()
+    async with friends(between, sure) as [alice, bob]:
+        for _ in range(4):
+            await alice.connect(bob.sign_id)
+            await until(lambda: active(alice, bob) == active(bob, alice) == "middle", 1.0)
+            await alice.disconnect(bob.sign_id)
+
+
+async def test_a_link_that_was_given_up_for_a_costlier_one_is_not_gone_back_to_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(paths, "LEAST_DWELL", 0.0)
+    monkeypatch.setattr(path_manager, "WARM_LOOK", 1e6)
+    quick, sure = fast(), slow()
+    async with friends(quick, sure) as [alice, bob]:
+        await acquainted(alice, bob)
+        await until(lambda: len(links(alice, bob)) == 2 and active(alice, bob) == "fast")
+        moves = paths_of(alice)
+        measured(alice, bob, {"fast": 2.0, "slow": 0.01})
+        assert moves == [("slow", "better")]
+        measured(alice, bob, {"fast": 0.001, "slow": 0.3})
+        assert active(alice, bob) == "slow"
+        alice.network_changed()
+        await until(lambda: active(alice, bob) == "fast")
+
+
+def measured(node: Platform, other: Platform, trips: dict[str, float]) -> None:
+    """Have every link measured often, and compared."""
+    peer = node.parts.peers.peer(other.sign_id)
+    for link in peer.links:
+        for _ in range(RECENT):
+            link.trips.add(trips[link.scheme])
+    peer.path_manager._plan()
 
 
 PUBLIC, PRIVATE = "8.8.8.8:7000", "10.0.0.1:7000"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from mm_transports.webrtc.connection import ADDRESS, WebRTCConnection
-from mm_transports.webrtc.pair import Pair, Servers
+from mm_transports.webrtc.pair import DTLS_FAILED, DTLS_STUCK, WRONG_FINGERPRINT, Pair, Servers
 from mm_transports.webrtc.protocol.sdp import MAX_CANDIDATES, Description, IceCandidate, chosen, parse, parse_candidate
 from mm_transports.webrtc.protocol.signalling import ANSWER, END, OFFER, Signal
 from mmplatform.addresses import Reach
@@ -15,8 +15,29 @@ from mmplatform.plugins.transport import Accept
 
 CONNECT_TIMEOUT: Final = 8.0  # seconds from the offer to the open channel
 CONNECTING: Final = "connecting"
+BUSY: Final = "busy"  # what a peer says that admits no offer for a moment
+
+INSECURE: Final = {  # what a handshake of DTLS comes to, by its stable word
+    WRONG_FINGERPRINT: "the other end has another certificate than it said, so that is not the peer; the relay is"
+    " used. See what answers on the way: a proxy of a firewall that opens WebRTC, or an attacker",
+    DTLS_STUCK: "packets get through, but the DTLS handshake did not end in time: a firewall drops it, or the peer"
+    " hangs. Let DTLS over UDP through",
+    DTLS_FAILED: "the DTLS handshake was broken off at one end; update the older of the two nodes",
+}
 
 Say = Callable[[Signal], bool]
+
+
+class Insecure(Unreachable):
+    """Packets get through, but no handshake of DTLS comes to its end. ``reason`` is a word of INSECURE."""
+
+    @property
+    def reason(self) -> str:
+        return str(self).removeprefix(f"{ADDRESS} ").partition(":")[0]
+
+
+class Busy(Unreachable):
+    """The peer answers no offer right now; it will, soon."""
 
 
 class Attempt:
@@ -35,6 +56,7 @@ class Attempt:
         self._stage = "no-candidates: this host has no address to be reached at"
         self._late: list[IceCandidate | None] = []  # candidates that came before the description they belong to
         self._told = ours  # whether the peer knows of the end, or knows of no offer yet
+        self._word = ""  # why it failed
         self._tried: list[IceCandidate] = []
         self._described = False  # whether the pair knows the description of the peer
         self._adding: set[asyncio.Task[None]] = set()
@@ -76,17 +98,19 @@ class Attempt:
     def ended(self, reason: str) -> None:
         """Fail: the peer has given up."""
         self._told = True
-        self.fail(f"{reason}: said the peer")
+        self.fail(f"{reason}: said the peer", Busy if reason == BUSY else Unreachable)
 
     def repeat(self) -> None:
         """Send our offer again: the peer may not have heard it."""
         if self._offer is not None:
             self._say(self._offer)
 
-    def fail(self, reason: str) -> None:
+    def fail(self, reason: str, kind: type[Unreachable] = Unreachable) -> None:
         """Give up, unless the channel is open."""
         if not self._connection.done():
-            self._connection.set_exception(Unreachable(f"{ADDRESS} {reason}"))
+            self._word = reason.partition(":")[0]
+            kind = Insecure if self._word in INSECURE else kind
+            self._connection.set_exception(kind(f"{ADDRESS} {reason}"))
             self._connection.exception()  # mark as seen: nobody may be waiting
 
     async def close(self) -> None:
@@ -96,7 +120,8 @@ class Attempt:
         if self._connection.exception() is not None:
             if not self._told:
                 self._told = True
-                self._say(Signal(END, self.number, "gone" if self.ours else "failed"))
+                word = "gone" if self.ours else "failed"
+                self._say(Signal(END, self.number, self._word if self._word in INSECURE else word))
             for task in self._adding:
                 task.cancel()
             await self.pair.close()
@@ -178,6 +203,8 @@ class Attempt:
         """Return why there is no channel, for people; the first word is stable."""
         if self._stage != CONNECTING:
             return self._stage
+        if self.pair.insecure:
+            return f"{self.pair.insecure}: {INSECURE[self.pair.insecure]}"
         local = self.pair.local
         direct = local is not None and any(candidate.kind != "host" for candidate in local.candidates)
         if (self._servers.stun or self._servers.turn) and not direct:

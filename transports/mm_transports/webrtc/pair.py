@@ -70,6 +70,11 @@ class Sink(Protocol):
     def ended(self) -> None: ...
 
 
+WRONG_FINGERPRINT: Final = "wrong-fingerprint"
+DTLS_STUCK: Final = "dtls-stuck"
+DTLS_FAILED: Final = "dtls-failed"
+
+
 class Pair:
     """One peer connection: calls ``opened()``, which gives the sink, or ``failed()`` when the channel never opens."""
 
@@ -84,8 +89,10 @@ class Pair:
         # With the same number at both ends, no message is needed to open the channel; no other channel is welcome.
         self._channel = self._pc.createDataChannel("mm", negotiated=True, id=CHANNEL)
         self._channel.bufferedAmountLowThreshold = LOW_WATER
+        self._wrong = False  # whether the other end has shown another certificate than it said
         self._listen()
         self._cap_gathering()
+        self._watch_fingerprint()
 
     async def offer(self) -> Description:
         """Return our offer, with all candidates that were found in time."""
@@ -111,6 +118,16 @@ class Pair:
             await _ready_for([candidate])
         with suppress(ValueError, OSError):  # a candidate after the last one, or a name that cannot be looked up here
             await self._pc.addIceCandidate(found)
+
+    @property
+    def insecure(self) -> str:
+        """Why nothing is said though packets get through: the handshake of DTLS. "" when that is not so."""
+        dtls = self._dtls
+        if self._wrong:
+            return WRONG_FINGERPRINT
+        if dtls.state == "failed":
+            return DTLS_FAILED
+        return DTLS_STUCK if dtls.transport.state in ("completed", "connected") and dtls.state != "connected" else ""
 
     @property
     def buffered(self) -> int:
@@ -153,8 +170,24 @@ class Pair:
 
     def _cap_gathering(self) -> None:
         """Shorten the 5 s that aioice waits for its servers; it goes on with what it has, and cleans up."""
-        ice = cast(Any, self._pc.sctp).transport.transport.iceGatherer._connection
+        ice = self._dtls.transport.iceGatherer._connection
         ice.get_component_candidates = partial(ice.get_component_candidates, timeout=GATHERING)
+
+    @property
+    def _dtls(self) -> Any:
+        return cast(Any, self._pc.sctp).transport
+
+    def _watch_fingerprint(self) -> None:
+        """Tell a wrong certificate from a handshake that fails otherwise: the library says "failed" to both."""
+        dtls = self._dtls
+        validate = dtls._validate_peer_identity
+
+        def validated(remote: Any) -> None:
+            self._wrong = True  # the library tells of a failure before it returns
+            validate(remote)
+            self._wrong = dtls.state == "failed"
+
+        dtls._validate_peer_identity = validated
 
     def _open(self) -> None:
         if not self._over:

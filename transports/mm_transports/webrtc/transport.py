@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final, NamedTuple
 
-from mm_transports.webrtc.attempt import Attempt
+from mm_transports.webrtc.attempt import BUSY, Attempt, Busy
 from mm_transports.webrtc.connection import ADDRESS
 from mm_transports.webrtc.pair import Servers, Turn, check_urls
 from mm_transports.webrtc.protocol.rates import Rates
@@ -38,6 +38,7 @@ from mmplatform.text import escaped
 
 MAX_SERVING: Final = 32  # offers that are being answered at the same time
 SUBJECT: Final = "direct links (WebRTC)"
+BUSY_PAUSES: Final = (1.2, 2.5)  # seconds until a peer that is busy is asked again: it admits an offer a second
 REMEMBERED: Final = 256  # served attempts, whose offers are not answered again
 
 log = logging.getLogger("mm_transports.webrtc")
@@ -88,20 +89,13 @@ class WebRTC(SignallingTransport, Diagnosable):
         what the peer said.
         """
         _check(address)
-        if self._closed:
-            raise Unreachable(f"{ADDRESS} stopping: this node is stopping")
-        if peer in self._attempts:
-            raise Unreachable(f"{ADDRESS} busy: a direct link to the peer is being made")
-        if not self.host.linked(peer):
-            raise Unreachable(f"{ADDRESS} no-link: no link to the peer is up to signal over")
-        attempt = self._attempt(peer, secrets.token_bytes(ATTEMPT), ours=True)
-        log.debug("offering %s a direct link", peer, extra={"peer": peer})
-        try:
-            return await attempt.dial(accept)
-        except (ValueError, ProtocolError) as error:
-            raise Unreachable(f"{ADDRESS} bad-answer: {error}") from None
-        finally:
-            self._done(peer, attempt)
+        for pause in BUSY_PAUSES:
+            try:
+                return await self._dial(peer, accept)
+            except Busy as busy:
+                log.debug("%s is asked again in %s s: %s", peer, pause, escaped(busy), extra={"peer": peer})
+            await asyncio.sleep(pause)
+        return await self._dial(peer, accept)
 
     async def listen(self, hint: str, accept: Accept) -> list[str]:
         _check(hint)
@@ -153,6 +147,22 @@ class WebRTC(SignallingTransport, Diagnosable):
 
     # Inside.
 
+    async def _dial(self, peer: SignId, accept: Accept) -> Connection:
+        if self._closed:
+            raise Unreachable(f"{ADDRESS} stopping: this node is stopping")
+        if peer in self._attempts:
+            raise Unreachable(f"{ADDRESS} busy: a direct link to the peer is being made")
+        if not self.host.linked(peer):
+            raise Unreachable(f"{ADDRESS} no-link: no link to the peer is up to signal over")
+        attempt = self._attempt(peer, secrets.token_bytes(ATTEMPT), ours=True)
+        log.debug("offering %s a direct link", peer, extra={"peer": peer})
+        try:
+            return await attempt.dial(accept)
+        except (ValueError, ProtocolError) as error:
+            raise Unreachable(f"{ADDRESS} bad-answer: {error}") from None
+        finally:
+            self._done(peer, attempt)
+
     def _offered(self, peer: SignId, signal: Signal) -> None:
         """Answer an offer, unless it is old, loses against ours, or is one too many."""
         attempt = self._attempts.get(peer)
@@ -182,8 +192,9 @@ class WebRTC(SignallingTransport, Diagnosable):
         if self._accept is None or self._closed:
             return "not-listening"
         serving = sum(not attempt.ours for attempt in self._attempts.values())
-        if serving >= MAX_SERVING or not self._rates.admit(peer, asyncio.get_running_loop().time()):
-            return "busy"
+        trusted, now = self.host.reach(peer).anywhere, asyncio.get_running_loop().time()
+        if serving >= MAX_SERVING or not self._rates.admit(peer, now, trusted):
+            return BUSY
         return ""
 
     async def _serve(self, peer: SignId, attempt: Attempt, offer: Description, accept: Accept) -> None:

@@ -67,8 +67,10 @@ export function createNodeInfo(
 export function decodeNodeInfo(data: Uint8Array, now: number): NodeInfo {
   if (data.length > MAX_RECORD) throw new InvalidRecord("size", `${data.length} bytes, at most ${MAX_RECORD} allowed`);
   const info = proven(data);
-  if (info.expires <= now)
-    throw new InvalidRecord("expired", `it was good until ${info.expires}, now is ${Math.floor(now)}`);
+  if (info.expires <= now) {
+    const [until, here] = [info.expires, now].map((seconds) => new Date(seconds * 1000).toISOString().slice(0, 10));
+    throw new InvalidRecord("expired", `it was good until ${until}, and here it is ${here}: if not, set the clock`);
+  }
   return info;
 }
 

@@ -9,6 +9,7 @@ import type { Connection, Receiver } from "../plugins/transport.js";
 import { MAC } from "../session/box.js";
 import { Initiator, type Responder } from "../session/handshake.js";
 import type { Session } from "../session/session.js";
+import { RoundTrips } from "./roundtrips.js";
 
 const HANDSHAKE_TIMEOUT = 10_000; // milliseconds
 const KEEPALIVE = 3500; // milliseconds of silence after which the peer is asked whether it is there
@@ -49,8 +50,9 @@ export class Link implements Receiver {
   /** Since when something that wants an answer is out, and nothing has come in; 0 when nothing is. */
   owesSince = 0;
   framesIn = 0;
-  /** Milliseconds, of the last ping. */
-  rtt = 0;
+  readonly trips = new RoundTrips();
+  /** Until then it is not gone back to for being better alone. */
+  heldUntil = 0;
   readonly opened = performance.now();
   private machine: Initiator | Responder | undefined;
   private session: Session | undefined;
@@ -58,8 +60,9 @@ export class Link implements Receiver {
   private readonly room: number;
   private heard = true;
   private silences = 0;
-  private pings = new Map<number, { sent: number; answered: (rtt: number) => void }>();
+  private pings = new Map<number, { sent: number; moved: number; answered: (rtt: number) => void }>();
   private pingNumber = 0;
+  private moved = 0; // bytes, both ways
   private timer: ReturnType<typeof setTimeout>;
 
   constructor(
@@ -109,6 +112,7 @@ export class Link implements Receiver {
       for (const part of parts) this.send(part);
       return;
     }
+    this.moved += data.length;
     if (data.length <= this.room) {
       this.connection.write(this.session.seal(data));
       return;
@@ -143,6 +147,7 @@ export class Link implements Receiver {
   frameReceived(frame: Uint8Array): void {
     this.heard = true;
     this.framesIn++;
+    this.moved += frame.length;
     this.owesSince = 0;
     if (this.error) return;
     try {
@@ -265,12 +270,13 @@ export class Link implements Receiver {
     const ping = this.pings.get(number);
     if (!ping) return;
     this.pings.delete(number);
-    this.rtt = performance.now() - ping.sent;
-    ping.answered(this.rtt);
+    const trip = performance.now() - ping.sent;
+    this.trips.add(trip, this.moved - ping.moved);
+    ping.answered(trip);
   }
 
   private ask(answered: (rtt: number) => void): void {
-    this.pings.set(++this.pingNumber, { sent: performance.now(), answered });
+    this.pings.set(++this.pingNumber, { sent: performance.now(), moved: this.moved, answered });
     this.send({ type: "ping", id: this.pingNumber });
   }
 }

@@ -1,18 +1,28 @@
 /**
  * Chooses which way to a peer to use, and which to try for. Pure policy, that of mmplatform/links/paths.py: a path weighs
- * its round trip plus 5 ms for each point of its cost, and a relayed path is kept warm beside a direct one.
+ * what nine of ten of its round trips do not exceed plus 5 ms for each point of its cost, one that was given up is left
+ * alone for a while, and a relayed path is kept warm beside a direct one.
  */
+
+import type { RoundTrips } from "./roundtrips.js";
 
 const MILLISECONDS_PER_COST = 5; // milliseconds of round trip that one point of cost weighs as much as
 const MIN_GAIN = 10; // milliseconds that another path must weigh less than the active one to be moved to
 const MAX_RATIO = 0.8; // of the active path's weight: another path that weighs more is not moved to
-const MIN_DWELL = 5000; // milliseconds between a move and the next one that gains nothing but a shorter round trip
+const MIN_DWELL = 60_000; // milliseconds between a move and the next one that gains nothing but a shorter round trip
+const LEAST_DWELL = 5000; // the same to a path that is FAR_BETTER
+const FAR_BETTER = 1 / 3; // of the active path's weight: another one that weighs no more is so
+const HOLD = 60_000; // milliseconds for which a path that was given up for a costlier one is left alone; doubles
+const LONGEST_HOLD = 960_000; // milliseconds
+const FAR = 100; // milliseconds of round trip above which a path is measured before it takes over
 
-/** The numbers of one link that its rank depends on; `rtt` is 0 when not measured. */
+/** The numbers of one link that its rank depends on. */
 export interface Path {
   readonly cost: number;
   readonly relayed: boolean;
-  readonly rtt: number;
+  readonly trips: Pick<RoundTrips, "p90" | "enough">;
+  /** Until then it is not gone back to for being better alone. */
+  readonly heldUntil: number;
 }
 
 /** An address that can be dialled from here; `signalled`: only while another link is up, to carry signals. */
@@ -23,8 +33,18 @@ export interface Way {
   readonly signalled: boolean;
 }
 
-export function weight({ rtt, cost }: Path): number {
-  return rtt + cost * MILLISECONDS_PER_COST;
+export function weight({ trips, cost }: Path): number {
+  return trips.p90 + cost * MILLISECONDS_PER_COST;
+}
+
+/** Whether it is a long way, and not measured often enough to be preferred to one that works. */
+export function unproven({ trips }: Path): boolean {
+  return trips.p90 > FAR && !trips.enough;
+}
+
+/** Milliseconds for which a path that was given up so many times is not gone back to. */
+export function hold(times: number): number {
+  return Math.min(HOLD * 2 ** (times - 1), LONGEST_HOLD);
 }
 
 /** The path to use. `active` stays unless another is clearly better; `moved`: when it became the active one. */
@@ -34,10 +54,13 @@ export function best<P extends Path>(
   now: number,
   moved: number,
 ): P | undefined {
-  const [top] = [...paths].sort((a, b) => weight(a) - weight(b));
-  if (!top || !active || !paths.includes(active)) return top;
-  if (weight(top) > Math.min(weight(active) - MIN_GAIN, weight(active) * MAX_RATIO)) return active;
-  return top.cost >= active.cost && now - moved < MIN_DWELL ? active : top;
+  const ranked = [...paths].sort((a, b) => weight(a) - weight(b));
+  if (!active || !paths.includes(active)) return ranked[0];
+  const top = ranked.find((path) => path === active || path.heldUntil <= now)!;
+  const limit = Math.min(weight(active) - MIN_GAIN, weight(active) * MAX_RATIO);
+  if (top === active || weight(top) > limit || unproven(top)) return active;
+  const dwell = weight(top) <= weight(active) * FAR_BETTER ? LEAST_DWELL : MIN_DWELL;
+  return top.cost >= active.cost && (now - moved < dwell || !active.trips.enough) ? active : top;
 }
 
 /** What is to be dialled beside `active`: ways that may be better, or one to keep warm when there is none. */

@@ -2,7 +2,7 @@
 
 import { decode, encode } from "../codec.js";
 import { type Event, TOO_LARGE } from "../delivery/wire.js";
-import { NoResponders, Refused, RequestFailed, RequestTimeout } from "../errors.js";
+import { NoResponders, nameOf, Refused, RequestFailed, RequestTimeout } from "../errors.js";
 import {
   checkTopic,
   DELIVERED,
@@ -184,7 +184,7 @@ export class Messaging implements ProtocolHandler {
       this.onRequest("self", topic, this.upstream.signId, data, (result) => {
         clearTimeout(timer);
         if (result === NOBODY) reject(new NoResponders(`nobody listens to ${topic}`));
-        else if (result.error) reject(new RequestFailed(`${result.error.name}: ${result.error.message}`));
+        else if (result.error) reject(new RequestFailed(`${nameOf(result.error)}: ${result.error.message}`));
         else resolve(decode(result.value!, Infinity));
       });
     });
@@ -198,7 +198,7 @@ function outcomeOf(result: Result): Outcome {
   if (!error) return DELIVERED;
   return error instanceof Refused
     ? { state: "refused", reason: error.message }
-    : { state: "failed", reason: `${error.name}: ${error.message}` };
+    : { state: "failed", reason: `${nameOf(error)}: ${error.message}` };
 }
 
 function encoded(result: Result): Result<Uint8Array> {

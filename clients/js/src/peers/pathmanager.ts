@@ -4,7 +4,7 @@
  */
 
 import type { Link } from "../links/link.js";
-import { best, Retries, type Way, wanted } from "../links/paths.js";
+import { best, hold, Retries, unproven, type Way, wanted } from "../links/paths.js";
 import type { Exchange } from "./exchange.js";
 
 const LOOK_EVERY = 200; // milliseconds between two looks at a link that owes an answer
@@ -13,6 +13,8 @@ const LEAVE_AFTER = 400; // milliseconds later at which the link in use is left,
 const ROUNDS = 3; // round trips that ANSWER_WITHIN and LEAVE_AFTER are at least
 const DIALLED_WAITS = 1500; // milliseconds the end that was dialled leaves to the other one to improve things
 const COMPARE_EVERY = 15_000; // milliseconds between two comparisons of links that are up
+const SAMPLE_EVERY = 1000; // milliseconds between two of them while something on the links wants an answer
+const LONGEST_SLACK = 2000; // milliseconds that a link in use is left to be silent for at most, for its round trips
 const STABLE = 5000; // milliseconds: a link that was lost sooner is not made again at once
 const LIFETIME = 3_600_000; // milliseconds after which a link that is kept warm is made anew
 export const REPLACED = "replaced"; // the reason for closing a link that is
@@ -35,6 +37,8 @@ export class PathManager {
   private readonly retries = new Retries(Math.random);
   private dialling = false;
   private moved = 0;
+  private measured = 0;
+  private givenUp = { times: 0, until: 0 }; // the direct way, for a relay
   private probed = 0;
   private answers = new Map<Link, number>(); // what each link had brought when all were asked
   private planned: ReturnType<typeof setTimeout> | undefined;
@@ -51,6 +55,7 @@ export class PathManager {
 
   /** Another link is up: compare. */
   joined(): void {
+    for (const link of this.peer.ready) if (!link.relayed) link.heldUntil = this.givenUp.until;
     this.measure();
   }
 
@@ -100,7 +105,8 @@ export class PathManager {
     if (!active?.ready) return;
     const now = performance.now();
     for (const link of ready) if (link !== active && link.dialled && now - link.opened > LIFETIME) link.close(REPLACED);
-    if (ready.length > 1) this.planned = setTimeout(() => this.measure(), COMPARE_EVERY);
+    if (ready.length > 1)
+      this.planned = setTimeout(() => this.measure(), ready.some(unproven) ? LOOK_EVERY : COMPARE_EVERY);
     if (this.dialling || !(active.dialled || this.peer.known)) return;
     const ways = wanted(this.peer.ways(), ready, active);
     if (!ways.length) return;
@@ -123,21 +129,32 @@ export class PathManager {
 
   /** Take the round trip of every link, then compare. */
   private measure(): void {
+    this.measured = performance.now();
     void Promise.allSettled(this.peer.ready.map((link) => link.ping())).then(() => this.compare());
   }
 
   private compare(): void {
     const { link: active, ready } = this.peer;
     if (!active) return;
-    const top = best(ready, active, performance.now(), this.moved);
-    if (top && top !== active) this.peer.use(top);
-    else this.planIn(0);
+    const now = performance.now();
+    const top = best(ready, active, now, this.moved);
+    if (!top || top === active) {
+      this.planIn(0);
+      return;
+    }
+    if (active.cost < top.cost) {
+      const times = this.givenUp.times + 1;
+      this.givenUp = { times, until: now + hold(times) };
+      active.heldUntil = this.givenUp.until;
+    }
+    this.peer.use(top);
   }
 
   // Watching.
 
   private look(): void {
     const { link: active, ready } = this.peer;
+    if (ready.length > 1 && performance.now() - this.measured >= SAMPLE_EVERY) this.measure();
     if (!active?.owesSince) {
       clearInterval(this.looking);
       this.looking = undefined;
@@ -145,7 +162,7 @@ export class PathManager {
       return;
     }
     const now = performance.now();
-    const slack = ROUNDS * active.rtt;
+    const slack = Math.min(ROUNDS * active.trips.p90, LONGEST_SLACK);
     if (this.probed < active.owesSince) {
       if (now - active.owesSince < Math.max(ANSWER_WITHIN, slack)) return;
       this.probed = now;

@@ -1,5 +1,6 @@
 /** One remote peer: its links, and the loop that dials it while something waits. */
 
+import type { Clock } from "../clock.js";
 import { type Ack, decodeResume, type Frame, MAX_HEAD, TOO_LARGE } from "../delivery/wire.js";
 import type { Directory } from "../directory/directory.js";
 import type { OwnRecord } from "../directory/ownrecord.js";
@@ -37,6 +38,7 @@ export interface PeerEvents {
 /** What a peer stands on. */
 export interface PeerContext extends ExchangeContext {
   readonly ownRecord: OwnRecord;
+  readonly clock: Clock;
   readonly directory: Directory;
   readonly dialer: Dialer;
   readonly transports: readonly Transport[];
@@ -184,6 +186,7 @@ export class Peer implements LinkedPeer, PeerLinks {
   linkReady(link: Link, resume: Uint8Array): void {
     const state = decodeResume(resume);
     link.epoch = state.epoch;
+    if (this.known) this.context.clock.heard(state.now, false);
     this.links.push(link);
     const active = this.link;
     if (this.closed) {

@@ -17,7 +17,7 @@ import {
   UNHEARD,
 } from "../delivery/wire.js";
 import type { Inbox } from "../durable/inbox.js";
-import { Refused } from "../errors.js";
+import { nameOf, Refused } from "../errors.js";
 import type { Scope } from "../identity/circles.js";
 import { NOBODY, type Result } from "../messaging/subscriber.js";
 
@@ -153,7 +153,7 @@ export function refusal(error: Refused): Ending {
 
 /** Class and text of an error, as much as travels; the text alone of one that is meant for the peer. */
 export function textOf(error: Error): string {
-  const text = error instanceof Refused ? error.message : `${error.name}: ${error.message}`;
+  const text = error instanceof Refused ? error.message : `${nameOf(error)}: ${error.message}`;
   return [...text].slice(0, MAX_REASON).join("");
 }
 

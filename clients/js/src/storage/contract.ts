@@ -13,6 +13,8 @@ export interface Storage {
    * also through a power cut.
    */
   write(rows: Row[], durable: boolean): Promise<void>;
+  /** Have it told when the storage itself is in trouble, as when a browser removed it under a running page. */
+  watch?(failed: (error: Error) => void): void;
   /** Let go of it; writes under way are finished. */
   close(): Promise<void>;
 }

@@ -15,7 +15,7 @@ export class Journal {
 
   constructor(
     name: string,
-    private readonly kept: globalThis.Storage | undefined = globalThis.localStorage,
+    private readonly kept: globalThis.Storage | undefined = localStorageOfPage(),
   ) {
     this.prefix = `mm ${name} `;
   }
@@ -40,5 +40,14 @@ export class Journal {
     return Object.keys(this.kept ?? {})
       .filter((key) => key.startsWith(this.prefix))
       .map((key) => [key.slice(this.prefix.length), fromBase64(this.kept!.getItem(key)!) ?? null]);
+  }
+}
+
+/** Browsers that keep nothing for a site throw when it is looked at. */
+function localStorageOfPage(): globalThis.Storage | undefined {
+  try {
+    return globalThis.localStorage;
+  } catch {
+    return undefined;
   }
 }

@@ -3,18 +3,31 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { best, type Path, Retries, wanted } from "../../src/links/paths.js";
+import { best, hold, type Path, Retries, wanted } from "../../src/links/paths.js";
 
 const RELAY = { address: "relay", cost: 40, relayed: true, signalled: false };
 const DIRECT = { address: "webrtc:", cost: 20, relayed: false, signalled: true };
 const WAYS = [RELAY, DIRECT];
-const path = (cost: number, rtt = 0): Path => ({ cost, rtt, relayed: cost === 40 });
+const path = (cost: number, p90 = 0, enough = true, heldUntil = 0): Path => {
+  return { cost, trips: { p90, enough }, heldUntil, relayed: cost === 40 };
+};
 
 test("a direct path is used, unless it is much slower", () => {
   const [relay, direct, slow] = [path(40, 30), path(20, 20), path(20, 200)];
   assert.equal(best([relay, direct], relay, 0, 0), direct);
   assert.equal(best([relay, slow], relay, 0, 0), relay);
-  assert.equal(best([relay, slow], slow, 9000, 0), relay);
+  assert.equal(best([relay, slow], slow, 61_000, 0), relay);
+});
+
+test("a path that is held, or long and hardly known, is not moved to", () => {
+  const relay = path(40, 300);
+  assert.equal(best([relay, path(20, 20, true, 1000)], relay, 999, 0), relay);
+  assert.notEqual(best([relay, path(20, 20, true, 1000)], relay, 1000, 0), relay);
+  assert.equal(best([relay, path(20, 150, false)], relay, 0, 0), relay);
+  assert.notEqual(best([relay, path(20, 150)], relay, 0, 0), relay);
+  const known = path(20, 900, false);
+  assert.equal(best([path(40, 50), known], known, 99_000, 0), known);
+  assert.deepEqual([1, 2, 3, 40].map(hold), [60_000, 120_000, 240_000, 960_000]);
 });
 
 test("paths that are nearly the same do not take turns", () => {
@@ -23,8 +36,11 @@ test("paths that are nearly the same do not take turns", () => {
   const fast = path(40, 0);
   assert.equal(best([path(40, 100), fast], path(40, 100), 0, 0), fast); // the active one is gone
   const slow = path(40, 100);
-  assert.equal(best([slow, fast], slow, 4000, 0), slow);
-  assert.equal(best([slow, fast], slow, 6000, 0), fast);
+  assert.equal(best([slow, fast], slow, 59_000, 0), slow);
+  assert.equal(best([slow, fast], slow, 61_000, 0), fast);
+  const slowest = path(40, 900);
+  assert.equal(best([slowest, fast], slowest, 4000, 0), slowest);
+  assert.equal(best([slowest, fast], slowest, 6000, 0), fast); // far better
 });
 
 test("without an active path the best is used, without any none", () => {

@@ -10,6 +10,8 @@ export class FakeNetwork {
   readonly pairs: FakePeerConnection[] = [];
   reachable = true;
   candidates = true;
+  /** How far the handshake of DTLS comes, where packets get through. */
+  dtls: string | undefined;
   gathers = true;
 
   readonly make = ((configuration: RTCConfiguration) => {
@@ -36,6 +38,10 @@ export class FakePeerConnection {
   remote = "";
   closed = false;
   readonly added: string[] = [];
+  get sctp(): object | null {
+    const { dtls } = this.network;
+    return dtls ? { transport: { state: dtls, iceTransport: { state: "connected" } } } : null;
+  }
   onicecandidate: ((event: { candidate: { candidate: string } | null }) => void) | null = null;
   onicegatheringstatechange: (() => void) | null = null;
   onconnectionstatechange: (() => void) | null = null;

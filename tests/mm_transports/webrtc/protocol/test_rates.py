@@ -15,6 +15,12 @@ def test_a_burst_then_one_a_second_for_each_peer() -> None:
     assert [bucket.admit(peer, 1000.0) for _ in range(int(BURST) + 1)].count(True) == BURST
 
 
+def test_friends_may_connect_again_thirty_times_in_a_row() -> None:
+    bucket, friend = Rates(), SignId("a")
+    assert all(bucket.admit(friend, number / 10, True) for number in range(40))
+    assert not all(bucket.admit(SignId("b"), number / 10) for number in range(40))
+
+
 def test_the_oldest_of_too_many_peers_is_forgotten() -> None:
     bucket = Rates()
     for number in range(MAX_PEERS + 5):

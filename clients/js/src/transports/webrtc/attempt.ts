@@ -18,6 +18,14 @@ import {
 import type { Signal } from "./protocol/signalling.js";
 
 const CONNECT_TIMEOUT = 8000; // milliseconds from the offer to the open channel
+const INSECURE = {
+  "dtls-failed":
+    "the DTLS handshake failed: the other end has another certificate than it said, so that is not the peer, or broke off." +
+    " The relay is used; see what answers on the way",
+  "dtls-stuck":
+    "packets get through, but the DTLS handshake did not end in time: a firewall drops it, or the peer hangs." +
+    " Let DTLS over UDP through",
+};
 const CONNECTING = "connecting";
 
 /**
@@ -35,6 +43,7 @@ export class Attempt implements PairOwner {
   private offer: Signal | undefined;
   private answer: ((answer: Description) => void) | undefined;
   private stage = "no-candidates: this host has no address to be reached at";
+  private word = ""; // what the peer is told of the end, where there is more to say than that
   private told: boolean; // the peer need not be told of the end
   private described = false; // the pair knows the peer's description
   private readonly late: (Candidate | undefined)[] = []; // candidates that came before the description they belong to
@@ -134,7 +143,7 @@ export class Attempt implements PairOwner {
     if (!this.failedWith) return;
     if (!this.told) {
       this.told = true;
-      this.say(this.signal("end", this.ours ? "gone" : "failed"));
+      this.say(this.signal("end", this.word || (this.ours ? "gone" : "failed")));
     }
     this.pair.close();
   }
@@ -212,6 +221,11 @@ export class Attempt implements PairOwner {
   /** Why, for people: the first word is stable. */
   private unlinked(): string {
     if (this.stage !== CONNECTING) return this.stage;
+    const { insecure } = this.pair;
+    if (insecure) {
+      this.word = insecure;
+      return `${insecure}: ${INSECURE[insecure]}`;
+    }
     const direct = this.pair.local?.candidates.some(({ kind }) => kind !== "host");
     return this.iceServers.length && !direct
       ? "udp-blocked: the STUN server did not answer, and no other way to the peer was found"

@@ -72,6 +72,14 @@ export class Pair implements Channel {
     await this.pc.addIceCandidate({ candidate: line, sdpMLineIndex: 0 }).catch(() => {}); // it came after the last one
   }
 
+  /** Why nothing is said though packets get through: a word of docs/protocol/webrtc.rst, "" when that is not so. */
+  get insecure(): "" | "dtls-failed" | "dtls-stuck" {
+    const dtls = this.pc.sctp?.transport;
+    if (!dtls || dtls.state === "connected") return "";
+    if (dtls.state === "failed") return "dtls-failed";
+    return ["connected", "completed"].includes(dtls.iceTransport.state) ? "dtls-stuck" : "";
+  }
+
   get buffered(): number {
     return this.channel.bufferedAmount;
   }

@@ -5,7 +5,7 @@
  */
 
 import { equal, hex, random } from "../../bytes.js";
-import { LocalError, ProtocolError, Unreachable } from "../../errors.js";
+import { asError, LocalError, ProtocolError, Unreachable } from "../../errors.js";
 import type { SignId } from "../../identity/keys.js";
 import { type Accept, type Connection, PUNCHED, type Transport, type TransportHost } from "../../plugins/transport.js";
 import { Attempt } from "./attempt.js";
@@ -16,6 +16,8 @@ import { type Description, parse } from "./protocol/sdp.js";
 import { ATTEMPT, decodeSignal, encodeSignal, type Signal } from "./protocol/signalling.js";
 
 const MAX_SERVING = 32; // offers that are being answered at the same time
+const BUSY = "busy: said the peer";
+const BUSY_PAUSES = [1200, 2500]; // milliseconds until a peer that is busy is asked again: it admits an offer a second
 const REMEMBERED = 256; // attempts that were served: their offers are not answered again
 
 export interface WebRTCOptions {
@@ -58,6 +60,18 @@ export class WebRTC implements Transport {
    * the peer said.
    */
   async dial(_address: string, peer: SignId, accept: Accept): Promise<Connection> {
+    for (const pause of BUSY_PAUSES) {
+      try {
+        return await this.dialOnce(peer, accept);
+      } catch (error) {
+        if (!asError(error).message.endsWith(BUSY)) throw error;
+      }
+      await new Promise((go) => setTimeout(go, pause));
+    }
+    return this.dialOnce(peer, accept);
+  }
+
+  private async dialOnce(peer: SignId, accept: Accept): Promise<Connection> {
     if (this.closed) throw new Unreachable(`${ADDRESS} stopping: this node is stopping`);
     if (this.attempts.has(peer)) throw new Unreachable(`${ADDRESS} busy: a direct link to the peer is being made`);
     if (!this.host.linked(peer)) throw new Unreachable(`${ADDRESS} no-link: no link to the peer is up to signal over`);
@@ -127,7 +141,8 @@ export class WebRTC implements Transport {
   /** The description in it, or the word by which it is refused. */
   private offerIn(peer: SignId, body: string): Description | string {
     const serving = [...this.attempts.values()].filter(({ ours }) => !ours).length;
-    if (serving >= MAX_SERVING || !this.rates.admit(peer, performance.now() / 1000)) return "busy";
+    if (serving >= MAX_SERVING || !this.rates.admit(peer, performance.now() / 1000, this.host.trusts(peer)))
+      return "busy";
     try {
       return parse(body);
     } catch (error) {

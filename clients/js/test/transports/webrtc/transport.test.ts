@@ -185,6 +185,22 @@ test("nothing gets through", async (context) => {
   assert.ok(network.pairs.every(({ closed }) => closed));
 });
 
+test("a handshake that fails, or does not end, is named, to the peer as well", async (context) => {
+  for (const [dtls, word] of [
+    ["failed", "dtls-failed"],
+    ["connecting", "dtls-stuck"],
+  ] as const) {
+    const network = new FakeNetwork();
+    network.reachable = false;
+    network.dtls = dtls;
+    const [small] = await two(network);
+    assert.match(await inTime(context, () => small.dial()), new RegExp(`^webrtc: ${word}: .*DTLS`));
+    await settled();
+    assert.equal(small.said.at(-1)!.body, word);
+    context.mock.timers.reset();
+  }
+});
+
 test("no way out, though a server was asked", async (context) => {
   const network = new FakeNetwork();
   network.reachable = false;
@@ -236,14 +252,14 @@ test("what is refused without an attempt", async () => {
       ["1", "gone"],
     ],
   );
-  for (let count = 0; count < 12; count++) small.say("offer", "nonsense", new Uint8Array(8).fill(9));
+  for (let count = 0; count < 42; count++) small.say("offer", "nonsense", new Uint8Array(8).fill(9));
   await settled();
   assert.deepEqual(
     large.said
       .slice(2)
       .map(({ body }) => body)
       .sort(),
-    [...Array(9).fill("bad-sdp"), ...Array(3).fill("busy")].sort(),
+    [...Array(39).fill("bad-sdp"), ...Array(3).fill("busy")].sort(),
   );
   assert.equal(network.pairs.length, 0);
 });
