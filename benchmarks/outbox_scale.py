@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmplatform import Platform
+from mmplatform.accounts import Accounts
 from mmplatform.delivery.wire import Ack
 from mmplatform.durable import inspection
 from mmplatform.durable.outbox import Outbox
@@ -200,7 +201,7 @@ AWAY_KEY: Final = Identity.generate().sign_id
 
 @asynccontextmanager
 async def _outbox(storage: Storage, epoch: int, wake: Wake = lambda peer: None) -> AsyncIterator[Outbox]:
-    outbox = Outbox(storage, epoch, time.time, wake, _raise, lambda peer: True)
+    outbox = Outbox(storage, epoch, time.time, wake, _raise, lambda peer: True, Accounts().disk)
     await outbox.open()
     yield outbox
     await outbox.close()

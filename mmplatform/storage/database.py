@@ -205,6 +205,10 @@ class Database:
 
     def _begin_use(self, connection: sqlite3.Connection, whole: bool) -> None:
         """Mark the file as one whose log belongs to it. Raises StorageGone when that log is missing."""
+        try:
+            connection.execute("SELECT key FROM kv LIMIT 1").fetchone()
+        except sqlite3.DatabaseError:
+            return  # a damaged file is left as it is; whoever reads it is told
         self._in_use = True
         if connection.execute("PRAGMA application_id").fetchone()[0] == IN_USE:
             if not whole:

@@ -99,7 +99,7 @@ async def test_a_full_disk_at_the_receiver(disk: Disk, monkeypatch: pytest.Monke
         heard = collect(bob)
         told = listen_to(bob)
         await (await alice.messaging.send("n", bob.sign_id, 0))
-        disk.fill()
+        await disk.fill_behind(bob.storage)
         waiting = [await alice.messaging.send("n", bob.sign_id, number) for number in range(1, 200)]
         await until(lambda: sum(event[1:2] == ("StorageFull",) for event in told) >= 3)
         assert not any(delivery.done for delivery in waiting)
@@ -122,7 +122,7 @@ async def test_a_receiver_that_stops_with_a_full_disk_handles_once_what_it_could
             await bob.add(alice.ticket(), circle="friends")
             before = collect(bob)
             await (await alice.messaging.send("n", bob.sign_id, "acknowledged"))
-            disk.fill()
+            await disk.fill_behind(bob.storage)
             waiting = await alice.messaging.send("n", bob.sign_id, "handled, never saved")
             await until(lambda: len(before) == 2)
         assert not waiting.done

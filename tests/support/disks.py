@@ -5,9 +5,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from mmplatform.errors import StorageFull
+from mmplatform.storage.contract import Storage
 
 DISK = 2 * 1024 * 1024
 
@@ -20,13 +24,22 @@ class Disk:
         self.filler = path / "filler"
 
     def fill(self, leave: int = 0) -> None:
-        with self.filler.open("wb", buffering=0) as file:
+        with self.filler.open("ab", buffering=0) as file:
             try:
                 while self.free() > leave:
                     if not file.write(bytes(min(65536, max(self.free() - leave, 1)))):
                         break
             except OSError:
                 pass
+
+    async def fill_behind(self, storage: Storage) -> None:
+        """Fill it so that ``storage`` finds no room in its own files either."""
+        for _ in range(3):  # each time the log may give back what it took
+            self.fill()
+            with suppress(StorageFull):
+                while True:
+                    await storage.put(b"filler", os.urandom(20_000))
+        self.fill()
 
     def free(self) -> int:
         stat = os.statvfs(self.path)

@@ -60,7 +60,7 @@ async def test_a_reply_lost_with_the_link_is_sent_again_without_asking_the_handl
 
 async def test_one_slow_request_beside_very_many_quick_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "UNFINISHED", 100)
-    monkeypatch.setattr(module, "UNFINISHED", 100)
+    monkeypatch.setattr(realtime_queue, "UNREAD", 100)
     async with World().nodes() as [alice, bob]:
         finish = asyncio.Event()
         bob.messaging.on("friends.quick", lambda topic, sender, payload: payload)
