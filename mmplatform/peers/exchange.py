@@ -81,9 +81,8 @@ class Exchange:
         self._receiver = handled.receiver(peer)
         self._reply_cache = ReplyCache()
         self.held = held
-        self._reception, self._held, self._internal = reception, reception.inbox.topics, dispatcher.internal
+        self._reception, self._held = reception, reception.inbox.topics
         self.acks = OwedAcks(self._receiver, self.arm)
-        self._asking_again = False
         self.rewinds = Rewinds(self._sender, self.flush)
         self._realtime = RealtimeQueue()
         self._armed = False
@@ -280,7 +279,7 @@ class Exchange:
         finished = InHand(self, stream, record, scope, expires)
         result = self._dispatcher.message(scope, self.peer, record.topic, record.protocol, record.payload, finished)
         if result is DONE:
-            if record.protocol not in self._internal:
+            if record.protocol not in self._dispatcher.internal:
                 return TAKEN
             stream.finish(record.seq)  # without a note: what came of it is a row of its own, which is yet to be saved
             return None
@@ -301,7 +300,7 @@ class Exchange:
         if ending is None:
             return
         stream, seq = message.stream, message.record.seq
-        if ending is TAKEN and not result.rows and message.record.protocol not in self._internal:
+        if ending is TAKEN and not result.rows and message.record.protocol not in self._dispatcher.internal:
             self._handled.note(STREAM, self.peer, stream.lane, stream.epoch, seq, seq)
         if ending is not TAKEN:
             self.held.hold_ending()
@@ -330,12 +329,12 @@ class Exchange:
     def _ask_again_later(self, stream: Stream) -> None:
         """Ask in a while for what was left: the rest of a large message came whose beginning is forgotten."""
         stream.torn = False
-        if not self._asking_again:
-            self._asking_again = True
+        if not self.rewinds.asking:
+            self.rewinds.asking = True
             self._loop.call_later(AGAIN_EVERY, self._ask_again)
 
     def _ask_again(self) -> None:
-        self._asking_again = False
+        self.rewinds.asking = False
         self.left_again()
 
     def _serve(self, request: Request, scope: str) -> None:

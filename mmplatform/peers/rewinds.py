@@ -17,6 +17,7 @@ class Rewinds:
         self._sender, self._due = sender, due
         self._wanted: set[tuple[int, int]] = set()
         self._last = -AGAIN_EVERY
+        self.asking = False  # whether the peer is to be asked in a while for what was left with it
         self._loop = asyncio.get_running_loop()
 
     def ask(self, lane: int, epoch: int) -> None:
