@@ -201,7 +201,7 @@ async def a_nodes_folder_is_removed(scene: Scene) -> None:
 async def a_node_is_copied_without_its_log(scene: Scene) -> None:
     """A node is copied while 300 messages wait: without data.db-wal it does not start, with it nothing is lost."""
     relay = await scene.relay()
-    alice, bob = await writer(scene, dead_relay(), relay)
+    alice, bob = await writer(scene, dead_relay(scene), relay)
     await relay.kill()
     for number in range(1, 301):
         await alice.messaging.send("chat", bob.sign_id, number)
