@@ -138,7 +138,7 @@ async def half_open(scene: Scene, kind: str) -> None:
         f" slowest {max(took) * 1000:.0f} ms; RSS {(most - resident) / MIB:+.0f} MiB"
     )
     late = sum(each > 0.2 for each in took)
-    scene.holds(late <= len(took) / 20, f"{late} of {len(took)} honest clients wait for more than 200 ms")
+    scene.holds(not late, f"{late} of {len(took)} honest clients wait for more than 200 ms")
     scene.holds(most - resident < 64 * MIB, "the relay takes more than 64 MiB")
 
 
