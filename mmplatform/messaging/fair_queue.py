@@ -19,7 +19,7 @@ class FairQueue(Generic[Item]):
     def __init__(self) -> None:
         self._queues: dict[Sender, deque[Item]] = {}  # no queue is empty
         self._turns: tuple[deque[Sender], ...] = (deque(), deque(), deque())  # who is next, by rank
-        self._again: deque[Item] = deque()
+        self._again: deque[tuple[Sender, Item]] = deque()
         self._size = 0
 
     def __len__(self) -> int:
@@ -36,16 +36,16 @@ class FairQueue(Generic[Item]):
             queue.append(item)
         self._size += 1
 
-    def put_back(self, item: Item) -> None:
-        """Make ``item`` the next one of all."""
-        self._again.appendleft(item)
+    def put_back(self, item: Item, name: str, sender: str) -> None:
+        """Make ``item`` of ``sender`` under ``name`` the next one of all."""
+        self._again.appendleft((_place(name, sender), item))
         self._size += 1
 
     def popleft(self) -> Item:
         """Take the next item. Raises IndexError when there is none."""
         if self._again:
             self._size -= 1
-            return self._again.popleft()
+            return self._again.popleft()[1]
         for turns in self._turns:
             if turns:
                 place = turns[0]
@@ -70,12 +70,12 @@ class FairQueue(Generic[Item]):
 
     def remove(self, sender: str, kept: str) -> list[Item]:
         """Take out all items of ``sender`` but those in the scope ``kept``, which may be none, in order."""
-        found: list[Item] = []
-        for rank, turns in enumerate(self._turns):
-            place = (rank, sender)
-            if rank != RANKS.get(kept) and place in self._queues:
-                turns.remove(place)
-                found += self._queues.pop(place)
+        leaving = {(rank, sender) for rank in range(len(self._turns)) if rank != RANKS.get(kept)}
+        found = [item for place, item in self._again if place in leaving]
+        self._again = deque(entry for entry in self._again if entry[0] not in leaving)
+        for place in sorted(leaving & self._queues.keys()):
+            self._turns[place[0]].remove(place)
+            found += self._queues.pop(place)
         self._size -= len(found)
         return found
 

@@ -196,7 +196,7 @@ class Subscriber:
         elif self._host.ending:
             pending.let_go()
         else:
-            self._queue.put_back((pending, tries, None, None))
+            self._queue.put_back((pending, tries, None, None), pending.name, pending.sender)
             self._delay = delay
 
     def _make_way(self, newest: Pending) -> bool:

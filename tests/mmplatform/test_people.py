@@ -156,7 +156,8 @@ async def test_what_waits_for_a_handler_is_refused(pair: Pair, how: str) -> None
     assert begun == [0]
 
 
-async def test_what_failed_is_not_handled_again(pair: Pair) -> None:
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_what_failed_is_not_handled_again(pair: Pair, ordered: bool) -> None:
     alice, bob = pair
     tries: list[Any] = []
 
@@ -164,7 +165,7 @@ async def test_what_failed_is_not_handled_again(pair: Pair) -> None:
         tries.append(payload)
         raise ValueError("not yet")
 
-    alice.messaging.on("friends.fail", fail, backoff=0.05)
+    alice.messaging.on("friends.fail", fail, backoff=0.05, ordered=ordered)
     one = await bob.messaging.send("fail", alice.sign_id, 1)
     await until(lambda: tries)
     await alice.contacts.remove("bob")

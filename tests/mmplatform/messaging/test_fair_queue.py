@@ -33,13 +33,23 @@ def test_self_comes_before_friends_and_friends_before_strangers() -> None:
 def test_what_is_put_back_comes_next() -> None:
     queue = filled(("self", "me"), ("public", "eve"))
     first = queue.popleft()
-    queue.put_back(first)
+    queue.put_back(first, "self.topic", "me")
     assert len(queue) == 2
     assert queue.popleft() == first
     assert queue.popleft()[1] == "eve"
     assert not queue
     with pytest.raises(IndexError):
         queue.popleft()
+
+
+def test_all_of_one_sender_is_removed_but_what_is_in_one_scope() -> None:
+    queue = filled(("friends", "eve"), ("self", "eve"), ("public", "eve"), ("friends", "bob"), ("friends", "eve"))
+    first = queue.popleft()
+    queue.put_back(first, "self.topic", "eve")
+    assert [scope for scope, _, _ in queue.remove("eve", "public")] == ["self", "friends", "friends"]
+    assert len(queue) == 2
+    assert [scope for scope, _, _ in queue.remove("eve", "blocked")] == ["public"]
+    assert [sender for _, sender, _ in emptied(queue)] == ["bob"]
 
 
 def test_the_oldest_of_one_sender() -> None:
