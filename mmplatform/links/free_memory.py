@@ -4,22 +4,13 @@ The C library of Linux keeps what is freed for its own use: after a flood a node
 """
 
 import asyncio
-import ctypes
 from contextlib import suppress
 from typing import Final
 
 AFTER: Final = 2.0  # seconds after a connection is gone; what others free meanwhile goes back in the same look
 MUCH: Final = 8 * 1024 * 1024  # free bytes below which the C library keeps them
-_FIELDS: Final = (
-    "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
-)  # fmt: skip
-
-
-class _MallInfo(ctypes.Structure):
-    """``struct mallinfo2`` of malloc.h."""
-
-    _fields_ = [(name, ctypes.c_size_t) for name in _FIELDS]
-    fordblks: int  # free bytes
+_FIELDS: Final = 10  # of ``struct mallinfo2`` of malloc.h, all of one size
+_FREE: Final = 8  # the place of ``fordblks`` among them: free bytes
 
 
 class FreeMemory:
@@ -44,9 +35,14 @@ class FreeMemory:
 
 def give_back(much: int = MUCH) -> None:
     """Give free memory back when it is ``much`` bytes; does nothing where the C library cannot."""
+    import ctypes  # used once somebody is gone: it would add to the start of every program
+
+    class MallInfo(ctypes.Structure):
+        _fields_ = (("values", ctypes.c_size_t * _FIELDS),)
+
     with suppress(OSError, AttributeError):  # another system, or another C library
         library = ctypes.CDLL(None)
         ask = library.mallinfo2
-        ask.restype = _MallInfo
-        if ask().fordblks > much:
+        ask.restype = MallInfo
+        if ask().values[_FREE] > much:
             library.malloc_trim(0)
