@@ -7,7 +7,7 @@ from mmplatform.durable.inbox_contents import InboxContents
 from mmplatform.errors import LocalError
 from mmplatform.identity.circles import Circle, Scope
 from mmplatform.identity.keys import SignId
-from mmplatform.parts import Parts
+from mmplatform.parts import REMOVED, Parts
 
 CIRCLES: Final = ("friends", "devices", "public")
 
@@ -84,7 +84,7 @@ class People:
         """
         key = self.resolve(peer)
         self._leave(key)
-        self._parts.peers.rescope(key, self.scope(key), "removed")
+        self._parts.peers.rescope(key, self.scope(key), REMOVED)
         await self._parts.directory.forget(key)
         return await self._remaining(key, drop)
 

@@ -15,6 +15,7 @@ from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.contacts import Contacts
 from mmplatform.delivery.wire import Integer
 from mmplatform.durable.outbox import Outbox
+from mmplatform.durable.staging import LONGEST, PAGE
 from mmplatform.errors import CodecError
 from mmplatform.events import Events
 from mmplatform.identity.keys import SignId
@@ -28,8 +29,6 @@ PROTOCOL: Final = "contacts"  # on the wire
 TOPIC: Final = "friend"
 EXPIRY: Final = 30 * 24 * 3600.0  # seconds after which a question is given up
 MAX_ASKING: Final = 256  # peers that are listed; the oldest gives way
-PAGE: Final = 4096  # bytes that a row costs on disk: keys are anywhere in the list
-LONGEST: Final = 0.25  # seconds that who asks waits for the disk, at most
 ASKING: Final = b"asking/"  # the start of the keys of peers that ask us
 ASKED: Final = b"asked/"  # of friends that know of it
 

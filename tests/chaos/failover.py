@@ -11,7 +11,6 @@ import itertools
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,7 +81,7 @@ class Failover:
 
     async def carrier(self) -> RelayProcess:
         """The relay over which the nodes speak."""
-        frames = [(await metric(relay, "mm_relay_frames_total"), relay) for relay in self.relays]
+        frames = [(await relay.metric("mm_relay_frames_total"), relay) for relay in self.relays]
         return max(frames, key=lambda found: found[0])[1]
 
     async def mail_carrier(self, before: list[float]) -> RelayProcess:
@@ -90,7 +89,7 @@ class Failover:
         return self.relays[found.index(max(found))]
 
     async def mailed(self, relay: RelayProcess) -> float:
-        return await metric(relay, "mm_relay_stored_total")
+        return await relay.metric("mm_relay_stored_total")
 
     async def more_mail(self, before: list[float]) -> None:
         """Until relays that run have taken some more."""
@@ -102,12 +101,6 @@ class Failover:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"no relay took mail for {LONGEST:.0f} s")
             await asyncio.sleep(0.02)
-
-
-async def metric(relay: RelayProcess, name: str) -> float:
-    url = f"http://127.0.0.1:{relay.port}/metrics"
-    page = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=10).read().decode())
-    return next(float(line.split()[1]) for line in page.splitlines() if line.startswith(f"{name} "))
 
 
 def gaps(log: Path, killed: float, until: float) -> tuple[float, float]:
