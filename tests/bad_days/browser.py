@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.bad_days.scene import Scene
+from tests.bad_days.scene import LeftOut, Scene
 from tests.clients.chromium import Chromium
 from tests.clients.javascript import built
 from tests.support.website import website
@@ -46,8 +46,8 @@ class Browser:
 
 
 @asynccontextmanager
-async def browser(scene: Scene, *, blocked: bool = False) -> AsyncIterator["Browser | None"]:
-    """Start Chromium; None, and a word in the table, where it or the packages of the client are missing."""
+async def browser(scene: Scene, *, blocked: bool = False) -> AsyncIterator[Browser]:
+    """Start Chromium. Raises LeftOut where it or the packages of the client are missing."""
     try:
         built("bundle")
         profile = scene.folder / "chromium"
@@ -57,8 +57,6 @@ async def browser(scene: Scene, *, blocked: bool = False) -> AsyncIterator["Brow
         chromium = Chromium(profile, f"--host-resolver-rules=MAP {PLAIN} 127.0.0.1")
         await scene.stack.enter_async_context(chromium)
     except pytest.skip.Exception as reason:
-        scene.tell(f"left out: {reason}")
-        yield None
-        return
+        raise LeftOut(str(reason)) from None
     with website(ROOT) as site:
         yield Browser(chromium, site)

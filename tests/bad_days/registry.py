@@ -1,13 +1,12 @@
 """The bad days: functions in the files of ``tests/bad_days/days``, each by its name."""
 
-import importlib
-import pkgutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 import tests.bad_days.days
 from tests.bad_days.scene import Scene
+from tests.support.registered import import_all, pick, summary
 
 Run = Callable[[Scene], Awaitable[None]]
 
@@ -24,7 +23,7 @@ class BadDay:
     @property
     def what(self) -> str:
         """The first line of the docstring."""
-        return (self.run.__doc__ or "").strip().partition("\n")[0]
+        return summary(self.run)
 
 
 DAYS: Final[dict[str, BadDay]] = {}
@@ -45,10 +44,5 @@ def bad_day(*, quick: bool = True, most: float = 60.0) -> Callable[[Run], Run]:
 
 def chosen(only: str, quick: bool) -> list[BadDay]:
     """Return the days named in ``only``, with commas between them, or all. Raises ValueError for an unknown one."""
-    for module in pkgutil.iter_modules(tests.bad_days.days.__path__):
-        importlib.import_module(f"tests.bad_days.days.{module.name}")
-    names = [name for name in only.split(",") if name]
-    unknown = [name for name in names if name not in DAYS]
-    if unknown:
-        raise ValueError(f"no bad day is called {', '.join(unknown)}; there are {', '.join(DAYS)}")
-    return [each for each in DAYS.values() if (each.name in names if names else each.quick or not quick)]
+    import_all(tests.bad_days.days)
+    return pick(DAYS, only, quick, "bad day")

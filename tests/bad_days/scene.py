@@ -20,6 +20,10 @@ class Broke(Exception):
     """Something told was untrue, or something accepted did not arrive."""
 
 
+class LeftOut(Exception):
+    """What the day needs is not on this machine; where CI is set that does not hold, as nothing may be left out."""
+
+
 class Scene:
     """One day in a folder of its own. ``told`` is what the table says beside the name of the day."""
 

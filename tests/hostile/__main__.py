@@ -16,6 +16,7 @@ import time
 
 from tests.hostile.registry import Registered, chosen
 from tests.hostile.run import Director
+from tests.support.registered import progress
 
 SECONDS = 3.0
 QUICK_SECONDS = 1.5
@@ -61,11 +62,6 @@ async def run(attacks: list[Registered], director: Director) -> int:
     print(f"{time.monotonic() - begun:.0f} s on {os.cpu_count()} cores")
     print(f"attacks {len(attacks)}, held {held}")
     return 0 if held == len(attacks) else 1
-
-
-def progress(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

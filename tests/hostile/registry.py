@@ -1,13 +1,12 @@
 """The attacks: functions in the files of ``tests/hostile/attacks``, each by its name, on the stage that it needs."""
 
-import importlib
-import pkgutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 import tests.hostile.attacks
 from tests.hostile.attack import Attack
+from tests.support.registered import import_all, pick, summary
 
 Run = Callable[[Attack], Awaitable[None]]
 
@@ -31,7 +30,7 @@ class Registered:
     @property
     def what(self) -> str:
         """The first line of the docstring."""
-        return (self.run.__doc__ or "").strip().partition("\n")[0]
+        return summary(self.run)
 
 
 ATTACKS: Final[dict[str, Registered]] = {}
@@ -52,16 +51,10 @@ def attack(stage: str = NODE, *, friend: bool = False, quick: bool = True) -> Ca
 
 def load() -> dict[str, Registered]:
     """Import every file of attacks; return all attacks, stage by stage, in the order in which they are written."""
-    for module in pkgutil.iter_modules(tests.hostile.attacks.__path__):
-        importlib.import_module(f"tests.hostile.attacks.{module.name}")
+    import_all(tests.hostile.attacks)
     return {each.name: each for stage in STAGES for each in ATTACKS.values() if each.stage == stage}
 
 
 def chosen(only: str, quick: bool) -> list[Registered]:
     """Return the attacks named in ``only``, with commas between them, or all. Raises ValueError for an unknown one."""
-    every = load()
-    names = [name for name in only.split(",") if name]
-    unknown = [name for name in names if name not in every]
-    if unknown:
-        raise ValueError(f"no attack is called {', '.join(unknown)}; there are {', '.join(every)}")
-    return [each for each in every.values() if (each.name in names if names else each.quick or not quick)]
+    return pick(load(), only, quick, "attack")

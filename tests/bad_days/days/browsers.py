@@ -1,11 +1,5 @@
 """Bad days of browsers: what a site keeps is blocked, cleared or full, the page is plain http, the clock is off."""
 
-import os
-import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 from mmplatform import Platform
@@ -13,6 +7,7 @@ from mmplatform.errors import HandlerFailed
 from tests.bad_days.browser import PLAIN, Browser, browser
 from tests.bad_days.registry import bad_day
 from tests.bad_days.scene import Broke, Scene
+from tests.bad_days.small_disks import small_disk
 
 WEEKS: Final = 21 * 24 * 3600 * 1000  # milliseconds
 LARGE: Final = 3_000_000  # bytes of a message
@@ -34,6 +29,13 @@ async def bot_of(scene: Scene) -> tuple[str, Platform]:
     return relay.address, await scene.node("bot", relay)
 
 
+async def befriended(page: Browser, relay: str, bot: Platform) -> str:
+    """Open the page at the relay, and make it a friend of the bot; return its signId."""
+    peer = str((await page.open(relay, bot.ticket()))["signId"])
+    await bot.add(peer, circle="friends")
+    return peer
+
+
 async def goes(scene: Scene, page: Browser, bot: Platform, heard: Any, number: int, within: float = 10) -> float:
     """Send a number from the page; how long it takes to be there."""
     answer = await page.evaluate(f"window.send({number})")
@@ -46,8 +48,6 @@ async def site_data_are_blocked(scene: Scene) -> None:
     """Cookies and site data are blocked: the page is told, and can go on with nothing kept."""
     relay, bot = await bot_of(scene)
     async with browser(scene, blocked=True) as page:
-        if page is None:
-            return
         says(scene, await page.open(relay, bot.ticket()), "StorageBlocked", "allow cookies", "MemoryStorage")
         answer = await page.evaluate("window.memory()")
         scene.holds("signId" in answer, f"it does not go on in memory: {answer}")
@@ -60,8 +60,6 @@ async def site_data_are_blocked(scene: Scene) -> None:
 async def the_page_is_plain_http(scene: Scene) -> None:
     """The page came by http from another host: no secure context, so no locks between tabs."""
     async with browser(scene) as page:
-        if page is None:
-            return
         says(
             scene, await page.open(site=page.site.replace("127.0.0.1", PLAIN)), "InsecureContext", "https", "localhost"
         )
@@ -74,10 +72,7 @@ async def storage_is_cleared_under_a_page(scene: Scene) -> None:
     """Somebody clears the data of the site while the page runs: it says so, goes on, and keeps its key."""
     relay, bot = await bot_of(scene)
     async with browser(scene) as page:
-        if page is None:
-            return
-        peer = (await page.open(relay, bot.ticket()))["signId"]
-        await bot.add(peer, circle="friends")
+        peer = await befriended(page, relay, bot)
         heard = scene.heard(bot)
         await goes(scene, page, bot, heard, 1)
         await page.chromium.call("Storage.clearDataForOrigin", origin=page.site, storageTypes="all")
@@ -99,50 +94,20 @@ async def storage_is_cleared_under_a_page(scene: Scene) -> None:
 async def storage_is_full_under_a_page(scene: Scene) -> None:
     """The disk of the browser is full: what cannot be kept is not accepted, and it goes on once there is room."""
     relay, bot = await bot_of(scene)
-    with small_disk(scene, "chromium") as disk:
-        async with browser(scene) as page:
-            if page is None or disk is None:
-                return
-            peer = (await page.open(relay, bot.ticket()))["signId"]
-            await bot.add(peer, circle="friends")
-            heard = scene.heard(bot)
-            await goes(scene, page, bot, heard, 1)
-            disk.fill()
-            accepted = 0
-            while (answer := await page.evaluate(f"window.send('x'.repeat({LARGE}))"))["name"] == "" and accepted < 20:
-                accepted += 1
-            says(scene, answer, "StorageFull", "make room")
-            disk.free()
-            await goes(scene, page, bot, heard, 2)
-            scene.tell(f"of those before, {accepted} were accepted, and {len(heard.numbers) - 2} came")
-            scene.holds(len(heard.numbers) == accepted + 2, "something that was accepted did not come")
-
-
-class Disk:
-    """A small disk, which can be full."""
-
-    def __init__(self, folder: Path) -> None:
-        self._ballast = folder / "ballast"
-
-    def fill(self) -> None:
-        self._ballast.write_bytes(bytes(shutil.disk_usage(self._ballast.parent).free - LEFT))
-
-    def free(self) -> None:
-        self._ballast.unlink()
-
-
-@contextmanager
-def small_disk(scene: Scene, name: str) -> Iterator[Disk | None]:
-    """Mount one at a folder of the scene; None, and a word in the table, where that cannot be done."""
-    folder = scene.folder / name
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", str(folder)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        scene.tell("left out: a small disk needs root")
-        yield None
-        return
-    scene.stack.callback(subprocess.run, ["umount", "-l", str(folder)], check=False)  # once Chromium has ended
-    yield Disk(folder)
+    disk = small_disk(scene, 200, "chromium")
+    async with browser(scene) as page:
+        await befriended(page, relay, bot)
+        heard = scene.heard(bot)
+        await goes(scene, page, bot, heard, 1)
+        disk.fill(LEFT)
+        accepted = 0
+        while (answer := await page.evaluate(f"window.send('x'.repeat({LARGE}))"))["name"] == "" and accepted < 20:
+            accepted += 1
+        says(scene, answer, "StorageFull", "make room")
+        disk.give_back()
+        await goes(scene, page, bot, heard, 2)
+        scene.tell(f"of those before, {accepted} were accepted, and {len(heard.numbers) - 2} came")
+        scene.holds(len(heard.numbers) == accepted + 2, "something that was accepted did not come")
 
 
 @bad_day()
@@ -150,11 +115,8 @@ async def the_clock_of_a_page_is_weeks_behind(scene: Scene) -> None:
     """The device is three weeks behind: the page is told, and goes on once the clock is set, without a reload."""
     relay, bot = await bot_of(scene)
     async with browser(scene) as page:
-        if page is None:
-            return
         await page.chromium.call("Page.addScriptToEvaluateOnNewDocument", source=SHIFT % -WEEKS)
-        peer = (await page.open(relay, bot.ticket()))["signId"]
-        await bot.add(peer, circle="friends")
+        await befriended(page, relay, bot)
         await clock_named(scene, page, "21 days behind")
         await page.evaluate("window.shift = 0")
         took = await goes(scene, page, bot, scene.heard(bot), 1, 15)
@@ -174,11 +136,8 @@ async def the_clock_of_a_page_is_weeks_ahead(scene: Scene) -> None:
     """The device is three weeks ahead: messages come and go all the same, and the page is told."""
     relay, bot = await bot_of(scene)
     async with browser(scene) as page:
-        if page is None:
-            return
         await page.chromium.call("Page.addScriptToEvaluateOnNewDocument", source=SHIFT % WEEKS)
-        peer = (await page.open(relay, bot.ticket()))["signId"]
-        await bot.add(peer, circle="friends")
+        await befriended(page, relay, bot)
         took = await goes(scene, page, bot, scene.heard(bot), 1)
         await clock_named(scene, page, "21 days ahead")
         scene.tell(f"a message is there in {took:.1f} s all the same")
@@ -189,8 +148,6 @@ async def the_clock_of_a_page_is_months_ahead(scene: Scene) -> None:
     """The device is months ahead: tickets look expired, and the text says that it may be the clock."""
     relay, bot = await bot_of(scene)
     async with browser(scene) as page:
-        if page is None:
-            return
         await page.chromium.call("Page.addScriptToEvaluateOnNewDocument", source=SHIFT % (10 * WEEKS))
         says(scene, await page.open(relay, bot.ticket()), "TicketError", "set the clock")
         await page.evaluate("window.shift = 0")
@@ -205,10 +162,7 @@ async def a_second_tab(scene: Scene) -> None:
     """A second tab of the same site: it says so, the first goes on, and the second takes over once that is closed."""
     relay, bot = await bot_of(scene)
     async with browser(scene) as page:
-        if page is None:
-            return
-        peer = (await page.open(relay, bot.ticket()))["signId"]
-        await bot.add(peer, circle="friends")
+        peer = await befriended(page, relay, bot)
         heard = scene.heard(bot)
         tab = await page.chromium.tab()
         says(scene, await page.open(relay, bot.ticket(), tab=tab), "AnotherTab", "close it and try again", "another")
@@ -225,10 +179,7 @@ async def a_minified_page_fails(scene: Scene) -> None:
     """A handler of a minified page throws an error of its own: the sender reads no name that a minifier has left."""
     relay, bot = await bot_of(scene)
     async with browser(scene) as page:
-        if page is None:
-            return
-        peer = (await page.open(relay, bot.ticket()))["signId"]
-        await bot.add(peer, circle="friends")
+        peer = await befriended(page, relay, bot)
         await page.evaluate("window.platform.connect(window.bot)")
         delivery = await bot.messaging.send("fail", peer, 1)
         try:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import sqlite3
-import subprocess
 from pathlib import Path
 
 from benchmarks.relay_process import RelayProcess
@@ -15,18 +14,9 @@ from tests.bad_days.days.homes import dead_relay
 from tests.bad_days.days.stores import down, mailed, ready, says
 from tests.bad_days.registry import bad_day
 from tests.bad_days.scene import Scene
-from tests.support.disks import Disk
+from tests.bad_days.small_disks import small_disk
 
 LARGE = 300_000  # bytes of an envelope
-
-
-def small_disk(scene: Scene, mebibytes: int = 6) -> Disk:
-    """Mount a file system of that size for this day."""
-    path = scene.folder / "disk"
-    path.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mebibytes}M,mode=700", "tmpfs", str(path)], check=True)
-    scene.stack.callback(subprocess.run, ["umount", "-l", str(path)], check=True)
-    return Disk(path)
 
 
 async def filled_up(scene: Scene, sender: Correspondent, to: Correspondent, most: int) -> list[bytes]:

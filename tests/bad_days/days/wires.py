@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from tests.bad_days.registry import bad_day
-from tests.bad_days.scene import Scene
+from tests.bad_days.scene import LeftOut, Scene
 from tests.netns.lab import Lab, Wire, impossible
 from tests.netns.relays import start_relay
 from tests.netns.told import Told
@@ -20,13 +20,11 @@ WALL: Final = "table inet mm {{ chain {0} {{ type filter hook {0} priority 0; po
 
 
 @asynccontextmanager
-async def lab(scene: Scene, wire: Wire | None = None) -> AsyncIterator["Wired | None"]:
-    """Two hosts and a relay; None, and a word in the table, where no such hosts can be made."""
+async def lab(wire: Wire | None = None) -> AsyncIterator["Wired"]:
+    """Two hosts and a relay. Raises LeftOut where no such hosts can be made."""
     reason = impossible("nft")
     if reason:
-        scene.tell(f"left out: {reason}")
-        yield None
-        return
+        raise LeftOut(reason)
     with Lab("a", "b", "relay", wires={"a": wire} if wire else {}, internet=True) as made:
         yield Wired(made, await asyncio.to_thread(start_relay, made, "relay"))
 
@@ -76,9 +74,7 @@ def most_in_a_minute(moves: list[float]) -> int:
 
 async def better_of_two(scene: Scene, wire: Wire, seconds: float) -> None:
     """Ask for a while over the relay alone, over a direct link alone, and over what the nodes choose."""
-    async with lab(scene, wire) as wired:
-        if wired is None:
-            return
+    async with lab(wire) as wired:
         pairs = {
             "relay": await wired.pair("--no-direct"),
             "direct": await wired.pair("--insist"),
@@ -111,9 +107,7 @@ async def only_datagrams_are_lost(scene: Scene) -> None:
 
 async def disconnects(scene: Scene, rounds: int) -> None:
     """Disconnect and connect at once, so many times; a direct link has to come each time."""
-    async with lab(scene) as wired:
-        if wired is None:
-            return
+    async with lab() as wired:
         a, b = await wired.pair()
         found = [await asyncio.to_thread(direct_again, a, b) for _ in range(rounds)]
         times = [seconds for seconds, _ in found if seconds]
@@ -155,9 +149,7 @@ async def disconnect_and_connect_at_once_30_times(scene: Scene) -> None:
 @bad_day(quick=False)
 async def udp_is_shut(scene: Scene) -> None:
     """A firewall drops all UDP of one end: the relay carries everything, and the reason is told."""
-    async with lab(scene) as wired:
-        if wired is None:
-            return
+    async with lab() as wired:
         await wired.rule("a", "meta l4proto udp drop;")
         await names(scene, wired, "failed")
 
@@ -165,9 +157,7 @@ async def udp_is_shut(scene: Scene) -> None:
 @bad_day(quick=False)
 async def dtls_is_shut(scene: Scene) -> None:
     """A firewall lets STUN through and drops DTLS (its first byte is 20 to 63): that is named, and the relay stays."""
-    async with lab(scene) as wired:
-        if wired is None:
-            return
+    async with lab() as wired:
         await wired.rule("a", "meta l4proto udp @th,64,8 20-63 drop;")
         await names(scene, wired, "dtls-stuck")
 
@@ -175,9 +165,7 @@ async def dtls_is_shut(scene: Scene) -> None:
 @bad_day()
 async def another_certificate_is_shown(scene: Scene) -> None:
     """Who answers over UDP shows another certificate than was said over the relay: it is named, and the relay stays."""
-    async with lab(scene) as wired:
-        if wired is None:
-            return
+    async with lab() as wired:
         await names(scene, wired, "wrong-fingerprint", "--false-fingerprint")
 
 
@@ -196,9 +184,7 @@ async def names(scene: Scene, wired: Wired, reason: str, *options: str) -> None:
 @bad_day(most=90)
 async def udp_is_shut_in_the_middle(scene: Scene) -> None:
     """UDP is dropped while a direct link is in use: the relay goes on within 2 s, and nothing is lost."""
-    async with lab(scene) as wired:
-        if wired is None:
-            return
+    async with lab() as wired:
         a, b = await wired.pair()
         a.tell(f"direct {b.sign_id}")
         await asyncio.to_thread(a.until, "direct")
