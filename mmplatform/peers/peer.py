@@ -192,7 +192,8 @@ class Peer:
         else:
             self.path_manager.joined(link)
         if twin is not None:
-            twin.close(REPLACED if twin.dialled == link.dialled else DUPLICATE)
+            why = REPLACED if twin.dialled == link.dialled else DUPLICATE
+            link.ask().add_done_callback(partial(_close_answered, twin, why))
 
     def use(self, link: Link, acks: list[Ack], why: str) -> None:
         """Go on over ``link``. ``acks`` says what the peer has; what the peer lacks is sent again."""
@@ -280,11 +281,6 @@ class Peer:
         for link in self._links:
             link.go_on()
 
-    def _give_way(self) -> None:
-        """Close every link: what the peer had us hold made room for others, and has to come again."""
-        for link in list(self._links):
-            link.give_way()
-
     def _supersedes(self, link: Link, old: Link) -> bool:
         """Whether ``link`` stays and ``old`` goes: of two links that both ends dialled at once, the one dialled by the
         smaller signId stays; else the newer."""
@@ -300,3 +296,10 @@ class Peer:
         old, self._last = self._last, link
         self._around.link_log.moved(self.sign_id, link, old, why)
         self._events.moved(self.sign_id, link, why)
+
+
+def _close_answered(old: Link, why: str, answer: asyncio.Future[float]) -> None:
+    """Close ``old`` as the peer has answered over its successor: before, ``old`` may be the last link that the peer has
+    ready, and the peer would be told that it is disconnected."""
+    if not answer.cancelled() and answer.exception() is None:
+        old.close(why)

@@ -63,6 +63,23 @@ async def test_both_dial_at_once_and_one_link_stays(seed: int) -> None:
         assert heard == echoed == list(range(20))
 
 
+@pytest.mark.parametrize("seed", range(20))
+async def test_a_link_gives_way_only_when_both_ends_have_its_successor(seed: int) -> None:
+    """Whichever frame comes first: nobody is told that the peer was disconnected."""
+    world = World()
+    world.network = Jittery(random.Random(seed))
+    async with world.nodes() as [alice, bob]:
+        events = [listen_to(alice), listen_to(bob)]
+        await alice.connect(bob.sign_id)
+        await until(lambda: linked(alice, bob))
+        for _ in range(5):
+            first = peer_of(bob, alice).link
+            await until(lambda: alice.parts.peers.dialling.renew(bob.sign_id))
+            await until(lambda first=first: peer_of(bob, alice).link is not first)
+            await until(lambda: linked(alice, bob))
+        assert [event for told in events for event in told if event[0] != "connection"] == []
+
+
 @KINDS
 async def test_a_link_cut_fifty_times_under_load_loses_nothing(kind: str) -> None:
     world = World(kind)
