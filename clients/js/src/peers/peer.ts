@@ -206,7 +206,7 @@ export class Peer implements LinkedPeer, PeerLinks {
     }
     if (active === twin || !active.ready) this.use(link, state.acks);
     else this.paths.joined();
-    twin?.close(twin.dialled === link.dialled ? REPLACED : DUPLICATE);
+    if (twin) this.closeOnceAnswered(twin, link, twin.dialled === link.dialled ? REPLACED : DUPLICATE);
   }
 
   linkLost(link: Link, error: Error): void {
@@ -261,6 +261,14 @@ export class Peer implements LinkedPeer, PeerLinks {
   /** Another run of the peer's node is there now. */
   private closeOlderRuns(link: Link): void {
     for (const other of [...this.links]) if (other.epoch !== link.epoch) other.close(TAKEN_OVER);
+  }
+
+  /** Before `link` is up at the other end, `old` may be the last one there, which would seem to be disconnected. */
+  private closeOnceAnswered(old: Link, link: Link, reason: string): void {
+    link.ping().then(
+      () => old.close(reason),
+      () => {}, // `link` is gone, and `old` is used
+    );
   }
 
   private get wanted(): boolean {

@@ -16,6 +16,7 @@ const NODE = "node/"; // rows of the node itself: few, small, and needed for as 
 
 export class IndexedDBStorage implements Storage {
   private readonly node = new Map<string, Uint8Array>();
+  private readonly waiting = new Set<(error: Error) => void>(); // for the database that is open
   private failed: (error: Error) => void = () => {};
   private restoring: Promise<void> | undefined;
   private closed = false;
@@ -50,7 +51,7 @@ export class IndexedDBStorage implements Storage {
 
   async read(prefix: string, after: string = "", limit?: number): Promise<[string, Uint8Array][]> {
     if (this.restoring) await this.restoring;
-    const rows = await new Promise<[string, Uint8Array][]>((resolve, reject) => {
+    const rows = await this.whileOpen<[string, Uint8Array][]>((resolve, reject) => {
       const store = this.begin("readonly").objectStore(STORE);
       const range = rangeOf(prefix, after);
       const keys = store.getAllKeys(range, limit);
@@ -65,7 +66,7 @@ export class IndexedDBStorage implements Storage {
 
   async keys(prefix: string): Promise<string[]> {
     if (this.restoring) await this.restoring;
-    return new Promise((resolve, reject) => {
+    return this.whileOpen<string[]>((resolve, reject) => {
       const keys = this.begin("readonly").objectStore(STORE).getAllKeys(rangeOf(prefix));
       keys.onsuccess = () => resolve(keys.result as string[]);
       keys.onerror = () => reject(storageFault(keys.error));
@@ -98,14 +99,27 @@ export class IndexedDBStorage implements Storage {
   /** Have what the browser does to the database noticed. */
   private attach(database: IDBDatabase): void {
     this.database = database;
-    database.onclose = () => this.lost();
+    database.onclose = () => {
+      if (database === this.database) this.lost();
+    };
     database.onversionchange = () => {
       database.close();
       this.lost();
     };
   }
 
+  /** The outcome of `work`, or an error when the browser closes the database meanwhile: its own events may never come. */
+  private whileOpen<T>(work: (resolve: (value: T) => void, reject: (error: Error) => void) => void): Promise<T> {
+    let abandon = (_: Error): void => {};
+    return new Promise<T>((resolve, reject) => {
+      abandon = reject;
+      this.waiting.add(abandon);
+      work(resolve, reject);
+    }).finally(() => this.waiting.delete(abandon));
+  }
+
   private lost(): void {
+    for (const abandon of this.waiting) abandon(storageFault(new DOMException("it was removed", "AbortError")));
     if (this.closed) return;
     this.restoring ??= this.restore().finally(() => {
       this.restoring = undefined;
@@ -140,7 +154,7 @@ export class IndexedDBStorage implements Storage {
   }
 
   private transaction(rows: Row[], durable: boolean): Promise<void> {
-    return new Promise((resolve, reject) => {
+    return this.whileOpen<void>((resolve, reject) => {
       const transaction = this.begin("readwrite", { durability: durable ? "strict" : "relaxed" });
       transaction.oncomplete = () => resolve();
       transaction.onabort = () => reject(storageFault(transaction.error));
