@@ -4,6 +4,7 @@ import asyncio
 import os
 import shlex
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import Any, Final
 
 from mmplatform.cli.commands.forms import Message
@@ -54,13 +55,34 @@ class Program(Replies):
         except OSError as error:
             return {"error": f"{self._words[0]}: {error.strerror or error}"}
         try:
-            said, _ = await process.communicate(_as_input(payload))
+            said = await _told(process, _as_input(payload))
         except asyncio.CancelledError:
             process.kill()
             raise
         if process.returncode:
             return {"error": f"{printable(self._words[0])[:MOST]} ended with code {process.returncode}"}
         return {"value": said.decode(errors="replace").removesuffix("\n")}
+
+
+async def _told(process: asyncio.subprocess.Process, payload: bytes) -> bytes:
+    """Return what the program says when it is given ``payload``, whether it reads that or not, and wait for its end.
+
+    Unlike communicate(), which raises RuntimeError on uvloop when the program ended before it was given anything.
+    """
+    given, said = process.stdin, process.stdout
+    assert given is not None
+    assert said is not None
+    reading = asyncio.ensure_future(said.read())
+    try:
+        with suppress(OSError, RuntimeError):
+            given.write(payload)
+            await given.drain()
+        given.close()
+        text = await reading
+    finally:
+        reading.cancel()
+    await process.wait()
+    return text
 
 
 def _as_input(payload: Any) -> bytes:
