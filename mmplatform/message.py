@@ -19,6 +19,7 @@ from mmplatform.errors import (
     NotRunning,
     Refused,
 )
+from mmplatform.text import escaped
 
 MAX_PAYLOAD: Final = 64 * 1024 * 1024
 MAX_TOPIC: Final = 255
@@ -242,24 +243,17 @@ def check_topic(topic: str) -> str:
 
     Raises InvalidTopic.
     """
-    _check_segments(topic)
+    check_segments(topic)
     if any(segment in ("*", ">") for segment in topic.split(".")):
         raise InvalidTopic(f"{topic!r}: a topic has no wildcards; they belong to subscriptions")
     return topic
 
 
-@lru_cache(maxsize=4096)
-def check_pattern(pattern: str) -> str:
-    """Return ``pattern`` when it is well formed: a topic whose segments may be ``*`` (any one) or ``>`` (one or more).
-
-    Raises InvalidTopic.
-    """
-    _check_segments(pattern)
-    return pattern
-
-
-def _check_segments(text: str) -> None:
-    if not isinstance(text, str) or not text or len(text.encode(errors="replace")) > MAX_TOPIC:
+def check_segments(text: str) -> None:
+    """Raise InvalidTopic unless ``text`` is printable segments joined by dots, at most 255 bytes."""
+    if not isinstance(text, str):
+        raise InvalidTopic(f"{escaped(text)}: a topic comes first, and is text, as in 'friends.chat'")
+    if not text or len(text.encode(errors="replace")) > MAX_TOPIC:
         raise InvalidTopic(f"{text!r}: a topic is text of 1 to {MAX_TOPIC} bytes")
     for segment in text.split("."):
         if not segment or not segment.isprintable() or " " in segment:

@@ -213,10 +213,12 @@ class API:
             timeout: seconds to wait for the reply, dialling included.
 
         Raises RequestTimeout after ``timeout`` seconds, RequestFailed with the text of the remote exception,
-        NoResponders at once when nobody listens, or InvalidTopic, InvalidPayload, InvalidKey, ControlTopic or
-        NotRunning before anything is sent.
+        NoResponders at once when nobody listens, or InvalidTopic, InvalidPayload, InvalidKey, ControlTopic,
+        ValueError or NotRunning before anything is sent.
 
         """
+        if not isinstance(timeout, int | float) or not timeout > 0:
+            raise ValueError(f"timeout={timeout!r}: a request waits for a number of seconds, 10.0 if not told")
         if destination == LOCAL or destination == self._own:
             try:
                 async with asyncio.timeout(timeout):

@@ -15,10 +15,11 @@ from itertools import count
 from typing import Any, Final, TypeVar, overload
 
 from mmplatform.errors import NoResponders, NotRunning
-from mmplatform.message import Message, check_pattern, check_topic
+from mmplatform.message import Message, check_topic
 from mmplatform.messaging.handlers import VALUES, Handler, close, is_awaitable
 from mmplatform.messaging.listeners import Listeners
 from mmplatform.messaging.options import PUBLIC_SIZE, Options, Policy
+from mmplatform.messaging.patterns import check_pattern
 from mmplatform.messaging.results import DONE, NOBODY, Finished, LocalEnd, Pending, Result, Unawaited
 from mmplatform.messaging.route import Route
 from mmplatform.messaging.subscriber import Subscriber

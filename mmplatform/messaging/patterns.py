@@ -1,5 +1,11 @@
 """An index of subscription patterns: which of them match a name. ``*`` is one segment, ``>`` one or more, anywhere."""
 
+from functools import lru_cache
+
+from mmplatform.errors import InvalidTopic
+from mmplatform.identity.circles import RANKS
+from mmplatform.message import check_segments
+
 
 class _Node:
     """One segment of a pattern."""
@@ -52,3 +58,25 @@ class Patterns:
                         following[id(child)] = (child, f"{path}.{key}" if path else key)
             states = following
         return [path for node, path in states.values() if node.ends]
+
+
+@lru_cache(maxsize=4096)
+def check_pattern(pattern: str) -> str:
+    """Return ``pattern`` when something can match it: a scope and the segments of a topic, with wildcards.
+
+    ``*`` is any one segment, ``>`` one or more. The first segment is "self", "friends", "public" or a wildcard.
+
+    Raises InvalidTopic, which says what may have been meant.
+    """
+    check_segments(pattern)
+    scope, _, rest = pattern.partition(".")
+    if "/" in scope or not {"#", "+"}.isdisjoint(pattern.split(".")):
+        raise InvalidTopic(f"{pattern!r}: segments are parted by dots; * is any one, > is one or more: 'friends.a.>'")
+    if scope not in (*RANKS, "*", ">"):
+        raise InvalidTopic(
+            f"{pattern!r}: a pattern begins with the scope of the senders: 'friends.{rest or scope}' is what friends "
+            "send; there are self, friends and public, and * for all three"
+        )
+    if not rest and scope != ">":
+        raise InvalidTopic(f"{pattern!r}: a topic is missing: '{scope}.chat' for one, '{scope}.>' for all")
+    return pattern

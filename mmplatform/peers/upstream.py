@@ -8,8 +8,8 @@ from typing import Any, Final
 from mmplatform.delivery.wire import Event
 from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import PeerQueue
-from mmplatform.errors import ControlTopic, InvalidPayload, LocalError, NotRunning
-from mmplatform.identity.circles import is_control_topic
+from mmplatform.errors import ControlTopic, InvalidPayload, InvalidTopic, LocalError, NotRunning
+from mmplatform.identity.circles import RANKS, is_control_topic
 from mmplatform.identity.keys import SignId
 from mmplatform.message import DEFAULT_EXPIRY, MAX_PAYLOAD, Delivery, Message, Outcome, Priority, check_topic
 from mmplatform.messaging.api import SentHere
@@ -146,6 +146,12 @@ class NodeUpstream:
 def _check_remote(topic: str) -> None:
     if is_control_topic(check_topic(topic)):
         raise ControlTopic(f"{topic}: control topics are local; they cannot be sent to a peer")
+    scope, _, rest = topic.partition(".")
+    if rest and scope in RANKS:
+        raise InvalidTopic(
+            f"{topic!r}: the receiver puts the scope in front, by who sends: send {rest!r}, which is 'friends.{rest}' "
+            "to a friend"
+        )
 
 
 def _as_it_is(payload: bytes) -> bytes:

@@ -110,17 +110,18 @@ interface Waiter {
 
 /** Throws InvalidTopic unless it is printable segments, 255 bytes at most, no wildcard among them. */
 export function checkTopic(topic: string): void {
-  checkPattern(topic);
+  checkSegments(topic);
   if (topic.split(".").some((segment) => segment === "*" || segment === ">")) {
     throw new InvalidTopic(`${topic}: a topic has no wildcards; they belong to subscriptions`);
   }
 }
 
-export function checkPattern(pattern: string): void {
-  if (typeof pattern !== "string" || !pattern || utf8(pattern).length > MAX_TOPIC) {
+/** Throws InvalidTopic unless `text` is printable segments joined by dots. */
+export function checkSegments(text: string): void {
+  if (typeof text !== "string" || !text || utf8(text).length > MAX_TOPIC) {
     throw new InvalidTopic(`a topic is text of 1 to ${MAX_TOPIC} bytes`);
   }
-  if (pattern.split(".").some((segment) => !segment || /[\p{C}\p{Z}]/u.test(segment))) {
-    throw new InvalidTopic(`${pattern}: segments between dots are printable, without spaces and not empty`);
+  if (text.split(".").some((segment) => !segment || /[\p{C}\p{Z}]/u.test(segment))) {
+    throw new InvalidTopic(`${text}: segments between dots are printable, without spaces and not empty`);
   }
 }

@@ -18,7 +18,7 @@ from mmplatform.cli.control import PARTING, Channel, NodeStopped
 from mmplatform.cli.node.host import HANDOVER, LOOK_AGAIN, Remote, node
 from mmplatform.cli.output import note
 from mmplatform.cli.stdio import Worker, is_terminal, reader_gone, write_all
-from mmplatform.message import check_pattern
+from mmplatform.messaging.patterns import check_pattern
 from mmplatform.storage.folder import DataFolder
 
 

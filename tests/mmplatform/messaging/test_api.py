@@ -148,6 +148,13 @@ async def test_requests(api: API, wire: Wire) -> None:
 # Local.
 
 
+@pytest.mark.parametrize("timeout", [None, 0, -1.0, float("nan"), "5"])
+async def test_a_request_waits_for_a_number_of_seconds(api: API, timeout: Any) -> None:
+    for destination in ("local", BOB):
+        with pytest.raises(ValueError, match="a number of seconds"):
+            await api.request("chat", destination, timeout=timeout)
+
+
 @pytest.mark.parametrize("destination", ["local", OWN])
 async def test_local_messages_are_handled_at_once(api: API, destination: str) -> None:
     got: list[Any] = []

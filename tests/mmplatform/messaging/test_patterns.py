@@ -1,9 +1,11 @@
 """The index of patterns against brute force; test_bus.py has the same through subscriptions."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmplatform.messaging.patterns import Patterns
+from mmplatform.errors import InvalidTopic
+from mmplatform.messaging.patterns import Patterns, check_pattern
 from tests.support.brute_force import matches
 
 SEGMENTS = ["a", "b", "c"]
@@ -27,3 +29,23 @@ def test_exactly_what_matches(chosen: list[list[str]], asked: list[list[str]], g
     for pattern in live:
         index.discard(pattern)
     assert index._root.children == {}
+
+
+@pytest.mark.parametrize("pattern", [">", "*.>", "self.a", "friends.*", "public.>.b", "*.a/b", "friends.c#"])
+def test_a_pattern_begins_with_a_scope(pattern: str) -> None:
+    assert check_pattern(pattern) == pattern
+
+
+@pytest.mark.parametrize(
+    ("pattern", "meant"),
+    [
+        ("chat", "'friends.chat'"), ("friend.chat", "'friends.chat'"), ("devices.a.b", "'friends.a.b'"),
+        ("friends", "'friends.chat' for one, 'friends.>' for all"), ("*", "'*.chat' for one"),
+        ("friends/#", "'friends.a.>'"), ("friends.#", "'friends.a.>'"), ("friends.+.a", "'friends.a.>'"),
+        (print, "a topic comes first, and is text"), ("", "1 to 255 bytes"), ("friends..a", "not empty"),
+    ],
+)  # fmt: skip
+def test_what_nothing_can_match_says_what_was_meant(pattern: str, meant: str) -> None:
+    with pytest.raises(InvalidTopic) as refused:
+        check_pattern(pattern)
+    assert meant in str(refused.value)

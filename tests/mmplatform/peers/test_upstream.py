@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from mmplatform import InvalidKey, NotRunning, Platform
+from mmplatform import InvalidKey, InvalidTopic, NotRunning, Platform
 from mmplatform.identity.keys import Identity
 from mmplatform.storage.contract import Row
 from mmplatform.storage.memory import MemoryStorage
@@ -69,3 +69,12 @@ async def test_what_cannot_be_sent_is_refused_before_it_waits_for_room() -> None
     async with node:
         with pytest.raises(InvalidKey):
             await node.messaging.send("large", "nobody", 1)
+
+
+@pytest.mark.parametrize("topic", ["friends.chat", "self.a.b", "public.x"])
+async def test_a_topic_for_a_peer_has_no_scope(topic: str) -> None:
+    async with Platform(connection_info=()) as node:
+        peer = Identity.generate().sign_id
+        for asked in (node.messaging.send(topic, peer), node.messaging.request(topic, peer)):
+            with pytest.raises(InvalidTopic, match=f"send '{topic.partition('.')[2]}'"):
+                await asked

@@ -2,7 +2,8 @@
 
 import { parseSignId, type SignId } from "./keys.js";
 
-export type Scope = "self" | "friends" | "public";
+export const SCOPES = ["self", "friends", "public"] as const;
+export type Scope = (typeof SCOPES)[number];
 
 /** A named set of signIds; each key is checked before anything changes. `changed` is called after every change. */
 export class Circle implements Iterable<SignId> {

@@ -95,6 +95,7 @@ export class Messaging implements ProtocolHandler {
     { timeout = 10 } = {},
   ): Promise<unknown> {
     checkTopic(topic);
+    if (!(timeout > 0)) throw new RangeError(`timeout ${timeout}: a request waits for a number of seconds`);
     const data = encode(payload);
     if (this.isLocal(destination)) return this.requestLocal(topic, data, timeout);
     return decode(await this.upstream.ask(destination, { topic, protocol: PROTOCOL, payload: data }, timeout * 1000));

@@ -1,8 +1,7 @@
 /** Local publish and subscribe: exact names and wildcards, the match cached by name. */
 
-import { checkPattern } from "../message.js";
 import { checkOptions, PUBLIC_SIZE, type SubscriptionOptions, sizeFrom, valuesFrom } from "./options.js";
-import { matches } from "./patterns.js";
+import { checkPattern, matches } from "./patterns.js";
 import { type Handler, Pending, type Result, Subscriber } from "./subscriber.js";
 
 const MAX_ROUTES = 4096;

@@ -7,6 +7,7 @@ import { isControlTopic } from "../identity/circles.js";
 import { parseSignId, type SignId } from "../identity/keys.js";
 import { Delivery, MAX_PAYLOAD, SENT } from "../message.js";
 import type { Upstream } from "../messaging/api.js";
+import { checkUnscoped } from "../messaging/patterns.js";
 import type { FriendRequests } from "./friendrequests.js";
 import type { Peers } from "./registry.js";
 
@@ -25,7 +26,7 @@ export class NodeUpstream implements Upstream {
     this.closed = true;
   }
 
-  /** Throws NotRunning, ControlTopic, InvalidPayload or InvalidKey. */
+  /** Throws NotRunning, ControlTopic, InvalidTopic, InvalidPayload or InvalidKey. */
   async post(destination: string, lane: number, event: Event, realtime: boolean, expires: number): Promise<Delivery> {
     this.check(event);
     const peer = this.peers.get(parseSignId(destination));
@@ -50,6 +51,7 @@ export class NodeUpstream implements Upstream {
   private check(event: Event): void {
     if (this.closed) throw new NotRunning();
     if (isControlTopic(event.topic)) throw new ControlTopic(`${event.topic} steers a node and is not sent to others`);
+    checkUnscoped(event.topic);
     if (event.payload.length > MAX_PAYLOAD) throw new InvalidPayload(`a payload has at most ${MAX_PAYLOAD} bytes`);
   }
 }
