@@ -49,7 +49,7 @@ from mmplatform.errors import (
     Unreachable,
 )
 from mmplatform.identity.keys import SignId
-from mmplatform.message import Delivery, Message, Outcome, Retry
+from mmplatform.message import Delivery, Message, Outcome, Priority, Retry
 from mmplatform.platform import Platform
 
 __all__ = [
@@ -82,6 +82,7 @@ __all__ = [
     "Outcome",
     "Platform",
     "PluginError",
+    "Priority",
     "ProtocolError",
     "QueueFull",
     "Refused",

@@ -3,14 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 from pyee.base import EventEmitter
 
 from mmplatform.logs import LineLimit, log_failure, raised_at, trace_of
 from mmplatform.text import escaped
 
-NAMES: Final = ("ready", "connection", "disconnected", "path", "message", "asking", "error")
+EventName = Literal["ready", "connection", "disconnected", "path", "message", "asking", "error"]
+NAMES: Final[tuple[EventName, ...]] = get_args(EventName)
 
 PUBLIC: Final = "public."  # begins the names of messages of strangers
 FAILURES: Final = "failures of handlers"

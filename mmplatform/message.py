@@ -5,7 +5,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from mmplatform.codec import encode
 from mmplatform.errors import (
@@ -25,6 +25,11 @@ MAX_PAYLOAD: Final = 64 * 1024 * 1024
 MAX_TOPIC: Final = 255
 MAX_KEPT_KEY: Final = 1000  # bytes of the name of a value that a handler keeps
 DEFAULT_EXPIRY: Final = 7 * 24 * 3600.0
+
+PriorityName = Literal["control", "high", "normal", "low"]
+EndState = Literal["delivered", "failed", "expired", "refused", "cancelled", "sent", "dropped"]
+State = Literal[EndState, "waiting", "relayed", "received"]
+LastState = Literal[State, "unknown"]  # of a message that an earlier run accepted, as far as this node remembers
 
 
 class Priority(IntEnum):
@@ -93,7 +98,7 @@ class Outcome:
     not delivered; "unhandled" when nobody listens to the topic there.
     """
 
-    state: str
+    state: EndState
     reason: str = ""
 
 
@@ -103,7 +108,7 @@ EXPIRED: Final = Outcome("expired", "not confirmed in time")
 CANCELLED: Final = Outcome("cancelled", "cancelled by the sender")
 SENT: Final = Outcome("sent")
 
-_RAISES: Final[dict[str, type[MMError]]] = {
+_RAISES: Final[dict[EndState, type[MMError]]] = {
     "failed": HandlerFailed,
     "expired": Expired,
     "refused": Refused,
@@ -147,7 +152,7 @@ class Delivery:
         return make_id(self.peer, self.lane, self.epoch, self.seq)
 
     @property
-    def state(self) -> str:
+    def state(self) -> State:
         """How far the message is.
 
         The state is "waiting" until the peer has acknowledged the message, "relayed" while it is on the disk of a

@@ -13,11 +13,12 @@ from mmplatform.durable import inspection
 from mmplatform.durable.inbox import InboxLimits
 from mmplatform.durable.inbox_contents import InboxContents
 from mmplatform.errors import LocalError, NotRunning, RemoteError, Unreachable
+from mmplatform.events import EventName
 from mmplatform.identity.circles import Circle, Scope
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.identity.ticket import PREFIX, parse_ticket, ticket
 from mmplatform.lifecycle import Lifecycle
-from mmplatform.message import DEFAULT_EXPIRY, Delivery, Priority
+from mmplatform.message import DEFAULT_EXPIRY, Delivery, LastState, Priority, PriorityName
 from mmplatform.messaging.api import LOCAL
 from mmplatform.parts import Parts
 from mmplatform.peers.path_manager import CLOSED
@@ -191,10 +192,10 @@ class Platform:
         raise LocalError(f"no service of this platform is a {kind.__name__}; name it in Platform(services=[...])")
 
     @overload
-    def on(self, event: str, handler: F) -> F: ...
+    def on(self, event: EventName, handler: F) -> F: ...
     @overload
-    def on(self, event: str, handler: None = None) -> Callable[[F], F]: ...
-    def on(self, event: str, handler: F | None = None) -> F | Callable[[F], F]:
+    def on(self, event: EventName, handler: None = None) -> Callable[[F], F]: ...
+    def on(self, event: EventName, handler: F | None = None) -> F | Callable[[F], F]:
         """Call ``handler`` for an event; also a decorator.
 
         The events are ready(), connection(peer), disconnected(peer, reason), path(peer, address, rtt, why),
@@ -225,7 +226,7 @@ class Platform:
         protocol: str = "ms",
         realtime: bool = False,
         expire_after: float = DEFAULT_EXPIRY,
-        priority: Priority | str | int = Priority.NORMAL,
+        priority: Priority | PriorityName = Priority.NORMAL,
     ) -> Delivery:
         """Send bytes of any protocol; ``messaging.send`` is the form for values.
 
@@ -254,7 +255,7 @@ class Platform:
         async with asyncio.timeout(timeout):
             await self.parts.outbox.empty(None if peer is None else self.peer(peer))
 
-    async def delivery(self, delivery_id: str) -> str:
+    async def delivery(self, delivery_id: str) -> LastState:
         """Return the state of a message by the id of its Delivery, also after a restart.
 
         The state is one of :attr:`Delivery.state <mmplatform.message.Delivery.state>`, "sent" for a message that went

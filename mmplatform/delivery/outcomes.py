@@ -35,7 +35,7 @@ def outcome_of(end: End, text: str) -> Outcome:
         return EXPIRED
     if end is End.DELIVERED:
         return DELIVERED
-    return Outcome(end.name.lower(), escaped(text))
+    return Outcome("failed" if end is End.FAILED else "refused", escaped(text))
 
 
 def expiries(stream: OutgoingStream, ack: Ack) -> dict[int, int]:

@@ -7,7 +7,7 @@ from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.durable.rows import CANCELLED, MessageKey, Row, cancelled_key
 from mmplatform.durable.runs import Runs
 from mmplatform.durable.unsynced import UnsyncedRows
-from mmplatform.message import Outcome, parse_id
+from mmplatform.message import EndState, Outcome, parse_id
 from mmplatform.storage.contract import Storage
 
 PREFIX: Final = b"fate/"
@@ -17,7 +17,7 @@ FATES_KEPT: Final = 10_000  # the oldest fates beyond this many are forgotten at
 class Fate(Struct, array_like=True):
     """The value of one row: the state and the reason of an :class:`~mmplatform.message.Outcome`."""
 
-    state: str
+    state: EndState
     reason: str
 
 

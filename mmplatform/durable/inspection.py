@@ -10,7 +10,7 @@ from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import LaneQueue, PeerQueue
 from mmplatform.durable.rows import READ_ROWS, MessageKey, first_of, row_prefix, segments
 from mmplatform.errors import CodecError
-from mmplatform.message import CANCELLED, Priority, make_id, parse_id
+from mmplatform.message import CANCELLED, LastState, Priority, make_id, parse_id
 
 
 class QueuedMessage(NamedTuple):
@@ -26,7 +26,7 @@ class QueuedMessage(NamedTuple):
     size: int
     priority: str
     expires_in: float
-    state: str
+    state: LastState
     why: str
     protocol: str
 
@@ -49,7 +49,7 @@ async def queued(outbox: Outbox, peer: str | None = None) -> AsyncIterator[Queue
                         yield message
 
 
-async def state(outbox: Outbox, delivery_id: str) -> str:
+async def state(outbox: Outbox, delivery_id: str) -> LastState:
     """Return the state of a message by the id of its delivery, also of one that an earlier run accepted.
 
     The state is "waiting" (saved here), "sent" (over a link that is up, not yet acknowledged), "relayed" (on the disk
@@ -60,14 +60,14 @@ async def state(outbox: Outbox, delivery_id: str) -> str:
     return (await state_and_reason(outbox, delivery_id))[0]
 
 
-async def state_and_reason(outbox: Outbox, delivery_id: str) -> tuple[str, str]:
+async def state_and_reason(outbox: Outbox, delivery_id: str) -> tuple[LastState, str]:
     """Return the :func:`state` of a message, and why it was not delivered when it was not. Raises ValueError."""
     message = parse_id(delivery_id)
     ended = await outbox.fates.outcome(delivery_id)
     return (ended.state, ended.reason) if ended is not None else (_state_of(outbox, message), "")
 
 
-def _state_of(outbox: Outbox, message: MessageKey) -> str:
+def _state_of(outbox: Outbox, message: MessageKey) -> LastState:
     """Return the state of a message that was not refused or cancelled, and has not failed or expired."""
     peer, lane, epoch, seq = message
     queue = outbox.find(peer)
@@ -138,7 +138,7 @@ def _still_here(outbox: Outbox, queue: PeerQueue, message: MessageKey) -> bool:
     return here and queue.letters.state(lane, epoch, seq) < TOLD
 
 
-def _state_now(outbox: Outbox, queue: PeerQueue, lane: int, epoch: int, seq: int) -> str:
+def _state_now(outbox: Outbox, queue: PeerQueue, lane: int, epoch: int, seq: int) -> LastState:
     """Return the state of a message that has not expired and was not refused or cancelled."""
     lane_queue = queue.lanes[lane]
     if queue.sender.settled(lane, epoch, seq):
@@ -150,7 +150,7 @@ def _state_now(outbox: Outbox, queue: PeerQueue, lane: int, epoch: int, seq: int
     return "waiting" if (lane_queue.staged or lane_queue.writing) and seq < lane_queue.next_seq else "unknown"
 
 
-def _state_of_kept(queue: PeerQueue, lane: int, epoch: int, seq: int) -> str:
+def _state_of_kept(queue: PeerQueue, lane: int, epoch: int, seq: int) -> LastState:
     """Return the state of a message that is in a row."""
     if queue.linked and queue.sender.in_flight(lane, epoch, seq):
         return "sent"

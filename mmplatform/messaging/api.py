@@ -14,7 +14,7 @@ from weakref import WeakSet
 from mmplatform.codec import MAX_VALUES, Struct
 from mmplatform.delivery.wire import TOO_LARGE
 from mmplatform.errors import CodecError, InvalidPayload, NotRunning, QueueFull, Refused, RequestFailed, RequestTimeout
-from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Message, Outcome, Priority
+from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Message, Outcome, Priority, PriorityName
 from mmplatform.messaging.bus import Bus
 from mmplatform.messaging.dispatch import OnReply, ProtocolHandler
 from mmplatform.messaging.results import NOBODY, EventEnd, Finished, HoldCount, LocalEnd, Result
@@ -47,7 +47,7 @@ class Upstream(Protocol):
         payload: bytes,
         realtime: bool = False,
         expire_after: float = DEFAULT_EXPIRY,
-        priority: Priority | str | int = Priority.NORMAL,
+        priority: Priority | PriorityName = Priority.NORMAL,
     ) -> Coroutine[Any, Any, Delivery]:
         """Send bytes to a peer; to be awaited.
 
@@ -73,7 +73,7 @@ class Upstream(Protocol):
         payload: Any,
         encode: Callable[[Any], bytes],
         expire_after: float,
-        priority: Priority | str | int,
+        priority: Priority | PriorityName,
     ) -> Coroutine[Any, Any, Delivery]:
         """Send a durable message like :meth:`post`, whose bytes ``encode(payload)`` gives once there is room for them:
         of many large ones, all would be in memory twice. Raises what ``encode`` raises, too."""
@@ -177,7 +177,7 @@ class API:
         *,
         realtime: bool = False,
         expire_after: float = DEFAULT_EXPIRY,
-        priority: Priority | str | int = Priority.NORMAL,
+        priority: Priority | PriorityName = Priority.NORMAL,
     ) -> Coroutine[Any, Any, Delivery]:
         """Send ``payload`` to everybody at ``destination`` who listens to ``topic`` there; to be awaited.
 

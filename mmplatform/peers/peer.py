@@ -183,17 +183,7 @@ class Peer:
                 if other.epoch != link.epoch:
                     other.close(TAKEN_OVER)
             return
-        twin = next((other for other in self.links if other.kind == link.kind and other is not link), None)
-        if twin is not None and not self._supersedes(link, twin):
-            link.close(DUPLICATE)
-            return
-        if active is twin or not active.ready:
-            self.use(link, state.acks, REPLACED)
-        else:
-            self.path_manager.joined(link)
-        if twin is not None:
-            why = REPLACED if twin.dialled == link.dialled else DUPLICATE
-            link.ask().add_done_callback(partial(_close_answered, twin, why))
+        self._add_beside(link, active, state.acks)
 
     def use(self, link: Link, acks: list[Ack], why: str) -> None:
         """Go on over ``link``. ``acks`` says what the peer has; what the peer lacks is sent again."""
@@ -280,6 +270,24 @@ class Peer:
         """Read from every link again: handlers have caught up."""
         for link in self._links:
             link.go_on()
+
+    def _add_beside(self, link: Link, active: Link, acks: list[Ack]) -> None:
+        """Take ``link``, which is up beside ``active``: one stays of those that go the same way."""
+        twins = [other for other in self.links if other.kind == link.kind and other is not link]
+        twin = active if active in twins else twins[-1] if twins else None
+        if twin is not None and not self._supersedes(link, twin):
+            link.close(DUPLICATE)
+            return
+        if active is twin or not active.ready:
+            self.use(link, acks, REPLACED)
+        else:
+            self.path_manager.joined(link)
+        for other in twins:
+            if other is not twin:
+                other.close(REPLACED)  # a peer that answers over none of its links keeps few of them
+        if twin is not None:
+            why = REPLACED if twin.dialled == link.dialled else DUPLICATE
+            link.ask().add_done_callback(partial(_close_answered, twin, why))
 
     def _supersedes(self, link: Link, old: Link) -> bool:
         """Whether ``link`` stays and ``old`` goes: of two links that both ends dialled at once, the one dialled by the

@@ -11,7 +11,16 @@ from mmplatform.durable.queues import PeerQueue
 from mmplatform.errors import ControlTopic, InvalidPayload, InvalidTopic, LocalError, NotRunning
 from mmplatform.identity.circles import RANKS, is_control_topic
 from mmplatform.identity.keys import SignId
-from mmplatform.message import DEFAULT_EXPIRY, MAX_PAYLOAD, Delivery, Message, Outcome, Priority, check_topic
+from mmplatform.message import (
+    DEFAULT_EXPIRY,
+    MAX_PAYLOAD,
+    Delivery,
+    Message,
+    Outcome,
+    Priority,
+    PriorityName,
+    check_topic,
+)
 from mmplatform.messaging.api import SentHere
 from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.peers.registry import Peers
@@ -50,7 +59,7 @@ class NodeUpstream:
         payload: bytes,
         realtime: bool = False,
         expire_after: float = DEFAULT_EXPIRY,
-        priority: Priority | str | int = Priority.NORMAL,
+        priority: Priority | PriorityName = Priority.NORMAL,
     ) -> Delivery:
         """Send bytes to a remote peer; see :meth:`mmplatform.messaging.api.Upstream.post`."""
         if not realtime:
@@ -83,7 +92,7 @@ class NodeUpstream:
         payload: Any,
         encode: Callable[[Any], bytes],
         expire_after: float,
-        priority: Priority | str | int,
+        priority: Priority | PriorityName,
     ) -> Delivery:
         """Send a durable message to a remote peer; see :meth:`mmplatform.messaging.api.Upstream.save`."""
         queue = self._find_queue(destination)

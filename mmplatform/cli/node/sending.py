@@ -7,7 +7,7 @@ from typing import Any, Final
 from mmplatform.cli.control import Served
 from mmplatform.errors import DeliveryError, InvalidKey, Unreachable
 from mmplatform.identity.keys import SignId
-from mmplatform.message import Delivery
+from mmplatform.message import Delivery, Priority
 from mmplatform.platform import Platform
 
 AWAY_AFTER: Final = 3.0  # seconds without a link after which a waiting command says so
@@ -39,7 +39,12 @@ async def send(
     if realtime and destination != platform.sign_id:
         await connect(platform, peer, timeout or 10.0, ALTERNATIVE)
     delivery = await platform.messaging.send(
-        topic, destination, payload, realtime=realtime, expire_after=expire_after, priority=priority
+        topic,
+        destination,
+        payload,
+        realtime=realtime,
+        expire_after=expire_after,
+        priority=Priority.parse(priority),
     )
     if realtime and destination != platform.sign_id:
         await platform.ping(destination, timeout or 10.0)  # what was written before it has arrived

@@ -80,6 +80,19 @@ async def test_a_link_gives_way_only_when_both_ends_have_its_successor(seed: int
         assert [event for told in events for event in told if event[0] != "connection"] == []
 
 
+async def test_a_peer_that_answers_over_no_link_keeps_few_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    async with world.nodes() as [alice, bob]:
+        await alice.connect(bob.sign_id)
+        await until(lambda: linked(alice, bob))
+        monkeypatch.setattr(link_module.Link, "ask", lambda link: asyncio.get_running_loop().create_future())
+        for _ in range(6):
+            first = peer_of(bob, alice).link
+            await until(lambda: alice.parts.peers.dialling.renew(bob.sign_id))
+            await until(lambda first=first: peer_of(bob, alice).link is not first)
+        await until(lambda: len(peer_of(bob, alice)._links) <= 2)
+
+
 @KINDS
 async def test_a_link_cut_fifty_times_under_load_loses_nothing(kind: str) -> None:
     world = World(kind)

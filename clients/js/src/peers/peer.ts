@@ -199,13 +199,15 @@ export class Peer implements LinkedPeer, PeerLinks {
       else this.context.events.reached(this.signId);
       return;
     }
-    const twin = this.ready.find((other) => other !== link && other.kind === link.kind);
+    const twins = this.ready.filter((other) => other !== link && other.kind === link.kind);
+    const twin = twins.includes(active) ? active : twins.at(-1);
     if (twin && !this.supersedes(link, twin)) {
       link.close(DUPLICATE);
       return;
     }
     if (active === twin || !active.ready) this.use(link, state.acks);
     else this.paths.joined();
+    for (const other of twins) if (other !== twin) other.close(REPLACED); // who answers over none keeps few of them
     if (twin) this.closeOnceAnswered(twin, link, twin.dialled === link.dialled ? REPLACED : DUPLICATE);
   }
 
