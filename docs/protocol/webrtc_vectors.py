@@ -17,6 +17,24 @@ SIX = "candidate:4 1 udp 2130706175 2001:db8::7 50002 typ host"
 def webrtc_json() -> Case:
     return {
         "specification": "docs/protocol/webrtc.rst",
+        **signals(),
+        "descriptions": [
+            {"name": name, "sdp": text, **FIELDS, "setup": setup, "candidates": candidates, "complete": complete}
+            for name, text, setup, candidates, complete in DESCRIPTIONS
+        ],
+        "foreignDescriptions": [
+            {"name": name, "sdp": text, "writtenAnew": anew} for name, text, anew in foreign()
+        ],
+        "invalidDescriptions": [{"name": name, "sdp": text} for name, text in invalid()],
+        "usefulCandidates": [{"name": name, "line": line} for name, line in USEFUL],
+        "uselessCandidates": [{"name": name, "line": line} for name, line in USELESS],
+        "invalidCandidates": [{"name": name, "line": line} for name, line in INVALID],
+        **pieces(),
+    }  # fmt: skip
+
+
+def signals() -> Case:
+    return {
         "signals": [
             {"name": name, "kind": kind, "attempt": ATTEMPT.hex(), "body": body, "hex": signal(kind, body).hex()}
             for name, kind, body in (
@@ -43,17 +61,11 @@ def webrtc_json() -> Case:
                 ("a reason that is too long", signal(4, "a" * 33)),
             )
         ],
-        "descriptions": [
-            {"name": name, "sdp": text, **FIELDS, "setup": setup, "candidates": candidates, "complete": complete}
-            for name, text, setup, candidates, complete in DESCRIPTIONS
-        ],
-        "foreignDescriptions": [
-            {"name": name, "sdp": text, "writtenAnew": anew} for name, text, anew in foreign()
-        ],
-        "invalidDescriptions": [{"name": name, "sdp": text} for name, text in invalid()],
-        "usefulCandidates": [{"name": name, "line": line} for name, line in USEFUL],
-        "uselessCandidates": [{"name": name, "line": line} for name, line in USELESS],
-        "invalidCandidates": [{"name": name, "line": line} for name, line in INVALID],
+    }
+
+
+def pieces() -> Case:
+    return {
         "pieces": [
             {"name": name, "frame": frame.hex(), "size": size, "pieces": [piece.hex() for piece in cut(frame, size)]}
             for name, frame, size in (
@@ -76,7 +88,7 @@ def webrtc_json() -> Case:
             {"name": "a ping with something in it", "pieces": ["0200"], "reason": "bad-piece"},
             {"name": "a pong with something in it", "pieces": ["0300"], "reason": "bad-piece"},
         ],
-    }  # fmt: skip
+    }
 
 
 FIELDS: Case = {"ufrag": UFRAG, "password": PASSWORD, "fingerprint": FINGERPRINT}

@@ -162,7 +162,7 @@ class PathManager:
         old.ask().add_done_callback(partial(self._drained, old, timer))
 
     def _drained(self, old: Link, timer: asyncio.TimerHandle, answer: asyncio.Future[float]) -> None:
-        if not answer.cancelled() and answer.exception() is None and self._draining.get(old) is timer:
+        if answered(answer) and self._draining.get(old) is timer:
             self._draining.pop(old).cancel()
             self._plan_in(0.0)  # ``old`` may be closed now
 
@@ -311,3 +311,8 @@ class PathManager:
 
     def _plan_in(self, seconds: float) -> None:
         self._timers.set("plan", seconds, self._plan)
+
+
+def answered(question: asyncio.Future[float]) -> bool:
+    """Whether a :meth:`Link.ask`, which is over, was answered by the peer."""
+    return not question.cancelled() and question.exception() is None

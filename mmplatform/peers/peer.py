@@ -23,7 +23,7 @@ from mmplatform.peers.dialling import Dialling
 from mmplatform.peers.exchange import Exchange
 from mmplatform.peers.held import HeldByHandlers
 from mmplatform.peers.link_log import LinkLog
-from mmplatform.peers.path_manager import LOST, REPLACED, PathManager
+from mmplatform.peers.path_manager import LOST, REPLACED, PathManager, answered
 from mmplatform.peers.reception import Reception
 from mmplatform.peers.reconnecting import Reconnector
 from mmplatform.plugins.host import Failed
@@ -309,5 +309,5 @@ class Peer:
 def _close_answered(old: Link, why: str, answer: asyncio.Future[float]) -> None:
     """Close ``old`` as the peer has answered over its successor: before, ``old`` may be the last link that the peer has
     ready, and the peer would be told that it is disconnected."""
-    if not answer.cancelled() and answer.exception() is None:
+    if answered(answer):
         old.close(why)

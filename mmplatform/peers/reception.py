@@ -14,11 +14,11 @@ from mmplatform.durable.inbox import Inbox
 from mmplatform.durable.inbox_rows import InboxMessage
 from mmplatform.durable.kept import Kept
 from mmplatform.errors import LocalError, QueueFull, Refused
+from mmplatform.identity.circles import RANKS
 from mmplatform.messaging.results import NOBODY, Result
 from mmplatform.text import printable
 
 SETUP_TIME: Final = 10.0  # seconds after the start in which a program registers its handlers, unless it says so earlier
-CIRCLES: Final = frozenset({"self", "friends", "public"})
 PARKED: Final = 4096  # requests that wait for their handlers, of all peers
 PARKED_OF_PEER: Final = 64
 PARKED_BYTES: Final = 8 * 1024 * 1024
@@ -196,8 +196,8 @@ def told_of(error: BaseException, scope: str) -> str:
 
 
 def _circles(hold: Collection[str]) -> frozenset[str]:
-    if isinstance(hold, str) or not CIRCLES.issuperset(hold):
-        raise LocalError(f"hold={hold!r}: a list of {', '.join(sorted(CIRCLES))}")
+    if isinstance(hold, str) or not RANKS.keys() >= set(hold):
+        raise LocalError(f"hold={hold!r}: a list of {', '.join(sorted(RANKS))}")
     return frozenset(hold)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import click
 
@@ -11,7 +11,7 @@ from mmplatform.cli.commands.lines import send_lines
 from mmplatform.cli.node.host import node
 from mmplatform.cli.output import emit, note, payload_text, say
 from mmplatform.cli.stdio import decoded, read_all
-from mmplatform.message import DEFAULT_EXPIRY, UNHANDLED
+from mmplatform.message import DEFAULT_EXPIRY, UNHANDLED, PriorityName
 
 json_payload = click.option("-j", "--json-payload", is_flag=True, help="The payload is JSON: send the value it means.")
 UNENDED: Final = ("waiting", "sent", "relayed", "received")
@@ -27,9 +27,7 @@ positive = click.FloatRange(min=0, min_open=True)
 @click.option("--fresh", is_flag=True, help="With --lines: send all, whatever an interrupted run had sent.")
 @click.option("--realtime", is_flag=True, help="At most once, never saved; fails when no link can be made.")
 @click.option("--expire-after", type=positive, default=DEFAULT_EXPIRY, metavar="S", help="Seconds, by default 7 days.")
-@click.option(
-    "--priority", type=click.Choice(["control", "high", "normal", "low"]), default="normal", show_default=True
-)
+@click.option("--priority", type=click.Choice(get_args(PriorityName)), default="normal", show_default=True)
 @click.option(
     "--wait/--no-wait", default=None,
     help="Wait until the peer's handlers are done, however long; or not at all. By default one message waits until it "
