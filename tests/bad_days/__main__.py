@@ -2,8 +2,8 @@
 
 ``python -m tests.bad_days [--only name,name] [--quick] [--list]``. A line a day says what senders, recipients and the
 operator were told and how long it took, or what broke: something accepted that was lost, something repeated, or a
-"stored", "signed in" or "ready" that was untrue for more than 15 s. The last line is ``days N, held N``, and the exit
-code is 0 only when the two are the same.
+"stored", "signed in" or "ready" that was untrue for more than 15 s. What broke is said once more at the end; the last
+line is ``days N, held N``, and the exit code is 0 only when the two are the same.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.bad_days.registry import BadDay, chosen
 from tests.bad_days.scene import Broke, LeftOut, Scene
-from tests.support.registered import progress
+from tests.support.registered import progress, verdict
 
 
 def main() -> int:
@@ -38,20 +38,20 @@ def main() -> int:
 
 
 async def run(days: list[BadDay]) -> int:
-    held, begun = 0, time.monotonic()
+    broke: list[str] = []
+    begun = time.monotonic()
     for number, day in enumerate(days, 1):
         progress(f"{number}/{len(days)} {day.name}")
         started = time.monotonic()
         reason, told = await live(day)
         progress("")
-        held += not reason
-        print(f"{day.name:38}{'BROKE' if reason else 'held':6}{time.monotonic() - started:5.1f} s  {'; '.join(told)}")
+        line = f"{day.name:38}{'BROKE' if reason else 'held':6}{time.monotonic() - started:5.1f} s  {'; '.join(told)}"
         if reason:
-            print(f"{'':38}{reason}")
-        sys.stdout.flush()
+            line += f"\n{'':38}{reason}"
+            broke.append(line)
+        print(line, flush=True)
     print(f"{time.monotonic() - begun:.0f} s")
-    print(f"days {len(days)}, held {held}")
-    return 0 if held == len(days) else 1
+    return verdict("days", len(days), broke)
 
 
 async def live(day: BadDay) -> tuple[str, list[str]]:

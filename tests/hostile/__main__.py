@@ -46,22 +46,22 @@ def main() -> int:
 
 
 async def run(attacks: list[Registered], director: Director) -> int:
-    held = 0
+    broke: list[str] = []
     begun = time.monotonic()
     try:
         for number, attack in enumerate(attacks, 1):
             progress(f"{number}/{len(attacks)} {attack.name}")
             reasons, figures = await director.judge(attack)
             progress("")
-            held += not reasons
-            print(f"{attack.name:37}{'held' if not reasons else 'BROKE'}  {figures}", flush=True)
-            for reason in reasons:
-                print(f"{'':37}  {reason}", flush=True)
+            line = f"{attack.name:37}{'held' if not reasons else 'BROKE'}  {figures}"
+            line += "".join(f"\n{'':37}  {reason}" for reason in reasons)
+            print(line, flush=True)
+            if reasons:
+                broke.append(line)
     finally:
         await director.close()
     print(f"{time.monotonic() - begun:.0f} s on {os.cpu_count()} cores")
-    print(f"attacks {len(attacks)}, held {held}")
-    return 0 if held == len(attacks) else 1
+    return verdict("attacks", len(attacks), broke)
 
 
 if __name__ == "__main__":

@@ -45,3 +45,9 @@ def progress(text: str) -> None:
     """Show what is under way, on a terminal; "" clears that."""
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def verdict(kind: str, count: int, broke: list[str]) -> int:
+    """Say once more what broke, as the table above is long, and how many held; return the exit code."""
+    print("\n".join([*(["what broke:", *broke] if broke else []), f"{kind} {count}, held {count - len(broke)}"]))
+    return 1 if broke else 0
