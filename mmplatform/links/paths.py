@@ -1,11 +1,11 @@
 """Chooses paths to a peer: which to try, to use, to keep warm and to give up. Pure: ``now`` and jitter are arguments.
 
-Order of preference, at equal round trips: TCP on the LAN, TCP, WebRTC, relays. A path weighs the round trip that nine
-of ten of its latest do not exceed, so what is lost on the way counts, plus SECONDS_PER_COST for each point of its cost:
-a direct path that is slow, or loses much, gives way to a relay. MIN_GAIN, MAX_RATIO and MIN_DWELL keep two paths that
-are nearly the same from taking turns, and a path that was given up is not gone back to for HOLD seconds, and twice as
-long each further time. One path besides the one in use is kept warm, a relayed one if possible: a relayed path shares
-least with the one in use.
+Order of preference, at equal round trips: TCP on the LAN, TCP, WebRTC, relays. A path weighs the round trip that all
+but one of twenty of its latest do not exceed, so what is lost on the way counts, plus SECONDS_PER_COST for each point
+of its cost: a direct path that is slow, or loses much, gives way to a relay. MIN_GAIN, MAX_RATIO and MIN_DWELL keep
+two paths that are nearly the same from taking turns, and a path that was given up is not gone back to for HOLD
+seconds, and twice as long each further time. One path besides the one in use is kept warm, a relayed one if possible:
+a relayed path shares least with the one in use.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -26,9 +26,8 @@ LEAST_DWELL: Final = 5.0  # the same to a path that is FAR_BETTER
 FAR_BETTER: Final = 1 / 3  # part of the active path's weight that another one must not exceed for that
 HOLD: Final = 60.0  # seconds for which a path that was given up for a costlier one is left alone; doubles each time
 LONGEST_HOLD: Final = 960.0  # seconds
-FAR: Final = (
-    0.1  # seconds of round trip above which a path is measured before it takes over: what it loses costs as much
-)
+FAR: Final = 0.1  # seconds of round trip above which a path is measured before it takes over: a loss costs as much
+PROVEN: Final = 40  # round trips that are measured of it: eight seconds of looks
 
 DIAL_SPREAD: Final = 0.25  # seconds within which every attempt has started, however many addresses are dead
 DIRECT_HEAD_START: Final = 0.025  # seconds that direct addresses have before a relay where we are signed in
@@ -121,7 +120,7 @@ def gives_number(address: str, reach: Reach) -> bool:
 
 def weight(path: Path) -> float:
     """The rank of ``path``, in seconds: less is better."""
-    return path.trips.p90 + path.cost * SECONDS_PER_COST
+    return path.trips.p95 + path.cost * SECONDS_PER_COST
 
 
 def best(paths: Collection[P], active: P | None, now: float, moved: float = 0.0) -> P | None:
@@ -132,7 +131,11 @@ def best(paths: Collection[P], active: P | None, now: float, moved: float = 0.0)
     if active is None or active not in usable:
         return min(usable, key=weight)
     top = min((path for path in usable if path is active or path.held_until <= now), key=weight)
-    if top is active or weight(top) > min(weight(active) - MIN_GAIN, weight(active) * MAX_RATIO) or unproven(top):
+    if (
+        top is active
+        or weight(top) > min(weight(active) - MIN_GAIN, weight(active) * MAX_RATIO)
+        or not proven(top, active)
+    ):
         return active
     dwell = LEAST_DWELL if weight(top) <= weight(active) * FAR_BETTER else MIN_DWELL
     if top.cost >= active.cost and (now - moved < dwell or not active.trips.enough):
@@ -141,8 +144,16 @@ def best(paths: Collection[P], active: P | None, now: float, moved: float = 0.0)
 
 
 def unproven(path: Path) -> bool:
-    """Whether ``path`` is a long way, and not measured often enough to be preferred to one that works."""
-    return path.trips.p90 > FAR and not path.trips.enough
+    """Whether ``path`` is a long way, and not measured often enough to take over from one that works."""
+    return path.trips.p95 > FAR and path.trips.count < PROVEN
+
+
+def proven(path: Path, active: Path) -> bool:
+    """Whether ``path`` is a short way, or so well known that even its longest round trips speak for it: of few that are
+    lost some looks see none."""
+    if path.trips.p95 <= FAR:
+        return True
+    return path.trips.count >= PROVEN and path.trips.longest + path.cost * SECONDS_PER_COST < weight(active)
 
 
 def hold(times: int) -> float:

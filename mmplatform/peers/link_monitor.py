@@ -113,7 +113,7 @@ class LinkMonitor:
 
     def ask_if_alive(self, link: Link) -> None:
         """Ask ``link`` whether it is there; suspect it if no answer comes and it is in use."""
-        self._loop.call_later(max(ANSWER, 4 * link.min_rtt, 2 * link.trips.p90), self._no_answer, link, ask(link))
+        self._loop.call_later(max(ANSWER, 4 * link.min_rtt, 2 * link.trips.p95), self._no_answer, link, ask(link))
 
     def review_suspects(self, now: float) -> None:
         """Let links that were heard again be used again, after a while; ask the others whether they are there."""
@@ -151,7 +151,7 @@ class LinkMonitor:
         self.sample(SAMPLE)
         others_in = sum(link.bytes_in for link in self._peer.links if link is not active)
         verdict = self._detector.look(
-            self._loop.time(), active.bytes_in, active.bytes_out, active.owes_answer, others_in, active.trips.p90
+            self._loop.time(), active.bytes_in, active.bytes_out, active.owes_answer, others_in, active.trips.p95
         )
         if verdict == liveness.IDLE and not self._must_ask_again(active):
             self._peer.exchange.watched = False

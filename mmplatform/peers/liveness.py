@@ -46,7 +46,7 @@ class FailureDetector:
             bytes_out: bytes that went out over the link so far.
             awaits_answer: whether something that wants an answer went out after the last frame came in.
             others_in: bytes that came in over all other links to the peer so far.
-            round_trip: that nine of ten questions over the link take at most, in seconds.
+            round_trip: what all but one of twenty questions over the link take at most, in seconds.
 
         """
         if bytes_in != self._bytes_in:

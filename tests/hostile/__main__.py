@@ -16,7 +16,7 @@ import time
 
 from tests.hostile.registry import Registered, chosen
 from tests.hostile.run import Director
-from tests.support.registered import progress
+from tests.support.registered import progress, verdict
 
 SECONDS = 3.0
 QUICK_SECONDS = 1.5

@@ -1,7 +1,7 @@
 /**
  * Chooses which way to a peer to use, and which to try for. Pure policy, that of mmplatform/links/paths.py: a path weighs
- * what nine of ten of its round trips do not exceed plus 5 ms for each point of its cost, one that was given up is left
- * alone for a while, and a relayed path is kept warm beside a direct one.
+ * what all but one of twenty of its round trips do not exceed plus 5 ms for each point of its cost, one that was given up
+ * is left alone for a while, and a relayed path is kept warm beside a direct one.
  */
 
 import type { RoundTrips } from "./roundtrips.js";
@@ -15,12 +15,13 @@ const FAR_BETTER = 1 / 3; // of the active path's weight: another one that weigh
 const HOLD = 60_000; // milliseconds for which a path that was given up for a costlier one is left alone; doubles
 const LONGEST_HOLD = 960_000; // milliseconds
 const FAR = 100; // milliseconds of round trip above which a path is measured before it takes over
+const PROVEN = 40; // round trips that are measured of it
 
 /** The numbers of one link that its rank depends on. */
 export interface Path {
   readonly cost: number;
   readonly relayed: boolean;
-  readonly trips: Pick<RoundTrips, "p90" | "enough">;
+  readonly trips: Pick<RoundTrips, "p95" | "longest" | "enough" | "count">;
   /** Until then it is not gone back to for being better alone. */
   readonly heldUntil: number;
 }
@@ -34,12 +35,19 @@ export interface Way {
 }
 
 export function weight({ trips, cost }: Path): number {
-  return trips.p90 + cost * MILLISECONDS_PER_COST;
+  return trips.p95 + cost * MILLISECONDS_PER_COST;
 }
 
-/** Whether it is a long way, and not measured often enough to be preferred to one that works. */
+/** Whether it is a long way, and not measured often enough to take over from one that works. */
 export function unproven({ trips }: Path): boolean {
-  return trips.p90 > FAR && !trips.enough;
+  return trips.p95 > FAR && trips.count < PROVEN;
+}
+
+/** Whether it is a short way, or so well known that even its longest round trips speak for it. */
+function proven(path: Path, active: Path): boolean {
+  const { trips, cost } = path;
+  if (trips.p95 <= FAR) return true;
+  return trips.count >= PROVEN && trips.longest + cost * MILLISECONDS_PER_COST < weight(active);
 }
 
 /** Milliseconds for which a path that was given up so many times is not gone back to. */
@@ -58,7 +66,7 @@ export function best<P extends Path>(
   if (!active || !paths.includes(active)) return ranked[0];
   const top = ranked.find((path) => path === active || path.heldUntil <= now)!;
   const limit = Math.min(weight(active) - MIN_GAIN, weight(active) * MAX_RATIO);
-  if (top === active || weight(top) > limit || unproven(top)) return active;
+  if (top === active || weight(top) > limit || !proven(top, active)) return active;
   const dwell = weight(top) <= weight(active) * FAR_BETTER ? LEAST_DWELL : MIN_DWELL;
   return top.cost >= active.cost && (now - moved < dwell || !active.trips.enough) ? active : top;
 }

@@ -162,7 +162,7 @@ export class PathManager {
       return;
     }
     const now = performance.now();
-    const slack = Math.min(ROUNDS * active.trips.p90, LONGEST_SLACK);
+    const slack = Math.min(ROUNDS * active.trips.p95, LONGEST_SLACK);
     if (this.probed < active.owesSince) {
       if (now - active.owesSince < Math.max(ANSWER_WITHIN, slack)) return;
       this.probed = now;

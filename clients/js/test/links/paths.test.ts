@@ -8,8 +8,8 @@ import { best, hold, type Path, Retries, wanted } from "../../src/links/paths.js
 const RELAY = { address: "relay", cost: 40, relayed: true, signalled: false };
 const DIRECT = { address: "webrtc:", cost: 20, relayed: false, signalled: true };
 const WAYS = [RELAY, DIRECT];
-const path = (cost: number, p90 = 0, enough = true, heldUntil = 0): Path => {
-  return { cost, trips: { p90, enough }, heldUntil, relayed: cost === 40 };
+const path = (cost: number, p95 = 0, enough = true, heldUntil = 0): Path => {
+  return { cost, trips: { p95, longest: p95, enough, count: enough ? 40 : 9 }, heldUntil, relayed: cost === 40 };
 };
 
 test("a direct path is used, unless it is much slower", () => {
@@ -25,6 +25,8 @@ test("a path that is held, or long and hardly known, is not moved to", () => {
   assert.notEqual(best([relay, path(20, 20, true, 1000)], relay, 1000, 0), relay);
   assert.equal(best([relay, path(20, 150, false)], relay, 0, 0), relay);
   assert.notEqual(best([relay, path(20, 150)], relay, 0, 0), relay);
+  const lossy = { ...path(20, 150), trips: { p95: 150, longest: 1200, enough: true, count: 40 } };
+  assert.equal(best([relay, lossy], relay, 0, 0), relay);
   const known = path(20, 900, false);
   assert.equal(best([path(40, 50), known], known, 99_000, 0), known);
   assert.deepEqual([1, 2, 3, 40].map(hold), [60_000, 120_000, 240_000, 960_000]);
