@@ -5,7 +5,7 @@ from enum import Enum, auto
 
 from mmplatform.errors import LocalError, NotRunning
 from mmplatform.parts import Parts
-from mmplatform.program import ended_by_signals
+from mmplatform.program import ended_by_signals, freeze_loaded
 
 
 class Life(Enum):
@@ -65,6 +65,7 @@ class Lifecycle:
         """Start, run until a signal comes or somebody stops the platform, and stop it; see :meth:`Platform.run`."""
         with ended_by_signals(self._interrupt):
             await self.start()
+            freeze_loaded()
             await self._ended.wait()
             self._stopping = asyncio.get_running_loop().create_task(self.stop(grace), name="mm stop")
             await asyncio.gather(self._stopping, return_exceptions=True)

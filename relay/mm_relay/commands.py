@@ -15,6 +15,7 @@ from mmplatform.cli.output import emit, note, say
 from mmplatform.errors import LocalError
 from mmplatform.plugins import loading as plugins
 from mmplatform.plugins.server import Server
+from mmplatform.program import freeze_loaded
 
 LOOK_AGAIN: Final = 60.0  # seconds between two lines about what has happened
 
@@ -134,6 +135,7 @@ def _server() -> type[Server]:
 
 async def _run(settings: Settings, server: Server, demo: bool) -> None:
     facts = await server.start()
+    freeze_loaded()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
     if settings.json:
         emit({"event": "listening" if facts.get("trouble") else "ready", **facts})

@@ -25,6 +25,7 @@ from mmplatform import Platform
 from mmplatform.delivery.wire import Ping, Pong
 from mmplatform.errors import MMError
 from mmplatform.identity.keys import Identity, SignId
+from mmplatform.program import freeze_loaded
 from tests.hostile.asking import RoundTrips, every, percentile
 from tests.hostile.raw_link import Gone, RawLink, Traffic, dial, record_of, resumption
 from tests.hostile.verdict import Honest
@@ -70,6 +71,7 @@ class Peers:
             self._tasks.append(asyncio.ensure_future(every(COME, self._come)))
         if self._dht_port:
             await self._open_dht()
+        freeze_loaded()
         print(self._dht.get_extra_info("sockname")[1] if self._dht_port else 0, flush=True)
         while await asyncio.to_thread(sys.stdin.readline):
             print(json.dumps(asdict(self._report())), flush=True)

@@ -29,6 +29,7 @@ from mm_transports.relay.protocol.items import (
     Taken,
 )
 from mmplatform.identity.keys import Identity
+from mmplatform.program import freeze_loaded
 from tests.hostile.asking import RoundTrips, every, percentile
 from tests.hostile.guest import Guest, names, reach, said
 from tests.hostile.raw_link import Gone, Traffic, Wire
@@ -68,6 +69,7 @@ class Pairs:
         for delay, run in ((MAIL, self._mail), (COME, self._come), (HEALTH, self._health)):
             self._tasks.append(asyncio.ensure_future(every(delay, run)))
         self._guests = guests
+        freeze_loaded()
         print(json.dumps([*names([away]), *names(guests[-2:])]), flush=True)
         while await asyncio.to_thread(sys.stdin.readline):
             print(json.dumps(asdict(self._report())), flush=True)

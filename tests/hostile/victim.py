@@ -14,6 +14,7 @@ import uvloop
 
 from mm_services.kademlia.service import Kademlia
 from mmplatform import Platform, Refused
+from mmplatform.program import freeze_loaded
 
 USUAL_DESCRIPTORS = 1024  # the soft limit of most systems, under the hard one
 SERVICE_TIME = 0.005  # seconds that a message takes the handler of "work"
@@ -27,6 +28,7 @@ async def main(folder: Path, friends: list[str]) -> None:
         platform.set_up()
         import mm_transports.webrtc.pair  # noqa: F401 - loaded once, by the first offer: not to be taken for a leak
 
+        freeze_loaded()
         info = platform.directory.own_record.connection_info if platform.directory.own_record else ()
         [address] = [address for address in info if address.startswith("tcp:")]
         place = {

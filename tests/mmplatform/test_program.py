@@ -124,6 +124,24 @@ thread.start()
 thread.join()
 """
 
+SERVED = """
+import gc, os
+from mmplatform import Platform
+from mmplatform.plugins.service import Service
+
+class Ending(Service):
+    async def start(self, host):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    async def stop(self):
+        pass
+
+platform = Platform(None, connection_info=[], transports=[], services=[Ending()])
+say("ready")
+platform.run()
+say(f"{gc.get_freeze_count() > 10_000}")
+"""
+
 Start = Callable[[str], subprocess.Popen[str]]
 
 
@@ -193,6 +211,10 @@ def test_an_error_of_the_program_is_its_own(start: Start) -> None:
 
 def test_in_another_thread_nothing_is_changed(start: Start) -> None:
     assert rest(start(THREAD)) == ["mine True"]
+
+
+def test_a_program_that_runs_is_not_stopped_by_collections_of_what_was_loaded_before(start: Start) -> None:
+    assert rest(start(SERVED)) == ["True"]
 
 
 @pytest.mark.parametrize(

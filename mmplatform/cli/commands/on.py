@@ -19,6 +19,7 @@ from mmplatform.cli.node.host import HANDOVER, LOOK_AGAIN, Remote, node
 from mmplatform.cli.output import note
 from mmplatform.cli.stdio import Worker, is_terminal, reader_gone, write_all
 from mmplatform.messaging.patterns import check_pattern
+from mmplatform.program import freeze_loaded
 from mmplatform.storage.folder import DataFolder
 
 
@@ -79,6 +80,7 @@ async def _listen(settings: Settings, pattern: str, printer: _Printer, relays: t
                     node(settings.data, expected=pattern, relays=relays) as there,
                     await there.open("listen", pattern=pattern, answers=printer.replies is not None) as channel,
                 ):
+                    freeze_loaded()
                     if is_terminal(2) and not settings.json:
                         note(f"listening to {pattern}; Ctrl-C ends it", once=True)
                     await _until_gone(channel, printer, gone, there.yielding)

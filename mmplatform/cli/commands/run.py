@@ -25,6 +25,7 @@ from mmplatform.cli.node.host import HANDOVER, LOOK_AGAIN, Host, Remote, chosen,
 from mmplatform.cli.output import emit, say
 from mmplatform.diagnosis import metrics, scrape
 from mmplatform.errors import FolderInUse
+from mmplatform.program import freeze_loaded
 from mmplatform.storage.folder import DataFolder
 
 
@@ -87,6 +88,7 @@ async def _run(settings: Settings, metrics_at: str | None, **options: Any) -> No
         news = _News(settings.json, host)
         try:
             async with host, _metrics(host, metrics_at) as port:
+                freeze_loaded()
                 news.ready(port)
                 await asyncio.Event().wait()
         except FolderInUse:
