@@ -15,6 +15,8 @@ from typing import Final, Protocol
 TURN: Final = 0.004  # seconds of work in one turn of the loop, after which links of strangers wait
 TURN_KNOWN: Final = 0.005  # the same for links of friends and devices
 STEPS: Final = 0.003  # seconds of a turn that go to those that wait
+SHARED: Final = 0.5  # part of these seconds that a turn has while several links have work: each waits for its end
+LATELY: Final = 100  # turns for which a link that had work counts
 LEAD: Final = 0.05  # seconds of virtual time: how far a link may be ahead of the others, or behind them
 WEIGHT_KNOWN: Final = 4.0  # how many times the share of a stranger a friend or device has
 UNNOTICED: Final = 0.0005  # seconds of work that need no turn of their own to be forgotten
@@ -45,15 +47,21 @@ class Scheduler:
         self._waiting: list[tuple[float, int, Scheduled]] = []  # heap
         self._numbers = count()
         self._armed = False
+        self._last = 0  # the id of who had work last, who may be gone
+        self._shared_turns = 0  # for how many turns more several links have work
+        self._part = 1.0  # of the seconds of a turn
 
     def admits(self, worker: Scheduled) -> bool:
         """Whether there is time in this turn for what came for ``worker``."""
-        return self._spent < TURN or (worker.known and self._spent < TURN_KNOWN)
+        return self._spent < (TURN_KNOWN if worker.known else TURN) * self._part
 
     def charge(self, worker: Scheduled, seconds: float) -> None:
         """Note that ``worker`` has caused work."""
         worker.worked += seconds / WEIGHT_KNOWN if worker.known else seconds
         self._spent += seconds
+        if id(worker) != self._last:
+            self._shared_turns, self._part = (LATELY, SHARED) if self._last else (0, 1.0)
+            self._last = id(worker)
         if self._spent > UNNOTICED and not self._armed:
             self._arm()
 
@@ -72,8 +80,11 @@ class Scheduler:
         """Begin a turn of the loop with some of what waits."""
         self._armed = False
         self._spent = 0.0
+        self._shared_turns -= 1
+        if self._shared_turns == 0:
+            self._part = 1.0
         try:
-            while self._waiting and self._spent < STEPS:
+            while self._waiting and self._spent < STEPS * self._part:
                 self._now, _, worker = heappop(self._waiting)
                 begun = self.clock()
                 more = worker.work()

@@ -3,7 +3,7 @@
 import asyncio
 from math import inf
 
-from mmplatform.links.scheduler import STEPS, TURN, TURN_KNOWN, Scheduler
+from mmplatform.links.scheduler import LATELY, SHARED, STEPS, TURN, TURN_KNOWN, Scheduler
 from tests.support.waiting import until
 
 
@@ -37,9 +37,24 @@ async def test_a_turn_has_time_for_strangers_up_to_a_point_and_more_for_friends(
     scheduler.charge(stranger, TURN)
     assert not scheduler.admits(stranger)
     assert scheduler.admits(friend)
-    scheduler.charge(friend, TURN_KNOWN - TURN)
+    scheduler.charge(stranger, TURN_KNOWN - TURN)
     assert not scheduler.admits(friend)
     await until(lambda: scheduler.admits(stranger))  # the next turn of the loop has time of its own
+
+
+async def test_a_turn_is_half_as_long_while_several_links_have_work() -> None:
+    """Whoever asks beside one that floods waits for the ends of turns: of its own, of handlers, of the answer."""
+    clock = Clock()
+    scheduler = Scheduler(clock)
+    flood, honest = Busy(clock, [], "flood", 0, 0.0, known=True), Busy(clock, [], "honest", 0, 0.0, known=True)
+    scheduler.charge(flood, SHARED * TURN_KNOWN)
+    assert scheduler.admits(flood), "alone it has a whole turn"
+    scheduler.charge(honest, 0.0)
+    assert not scheduler.admits(flood)
+    for _ in range(LATELY):
+        await until(lambda: scheduler.admits(honest))
+        scheduler.charge(honest, SHARED * TURN_KNOWN)
+    assert scheduler.admits(honest), "the other one has had no work for long"
 
 
 async def test_a_friend_who_floods_has_less_than_a_tenth_of_what_is_noticed_in_a_turn() -> None:
