@@ -150,7 +150,11 @@ class API:
             kind: Kind = "realtime" if realtime else "durable"
             post = partial(self._send, topic, destination, realtime, expire_after, priority)
             return awaiting(around_send(self._around_sends, topic, destination, payload, kind, post))
-        return self._send(topic, destination, realtime, expire_after, priority, payload)
+        if destination == LOCAL or destination == self._own:  # as in _send: for small messages a call would count
+            return self._send_local(topic, payload)
+        if not realtime:
+            return self._save(destination, topic, self.protocol, payload, self._encoded, expire_after, priority)
+        return self._post(destination, topic, self.protocol, self._encoded(payload), realtime, expire_after, priority)
 
     @overload
     async def request(
@@ -192,8 +196,11 @@ class API:
         if not isinstance(timeout, int | float) or not timeout > 0:
             raise ValueError(f"timeout={timeout!r}: a request waits for a number of seconds, 10.0 if not told")
         wanted = None if returns is None else payload_type(returns)
-        ask = partial(self._request, topic, destination, timeout)
-        reply = await around_send(self._around_sends, topic, destination, payload, "request", ask)
+        if self._around_sends:
+            ask = partial(self._request, topic, destination, timeout)
+            reply = await around_send(self._around_sends, topic, destination, payload, "request", ask)
+        else:
+            reply = await self._request(topic, destination, timeout, payload)
         return reply if wanted is None else self._restored(reply, wanted)
 
     def around_sends(self, middleware: S) -> S:
@@ -245,6 +252,7 @@ class API:
         priority: Priority | PriorityName,
         payload: Any,
     ) -> Coroutine[Any, Any, Delivery]:
+        """Send what came through all middleware."""
         if destination == LOCAL or destination == self._own:
             return self._send_local(topic, payload)
         if not realtime:

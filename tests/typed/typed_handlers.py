@@ -1,4 +1,4 @@
-"""Handlers of typed payloads: the wrong ones have to fail the type check, else their ignore is unused, which fails, too."""
+"""Typed payloads: a handler of another type has to fail the type check, else its ignore is unused, which fails, too."""
 
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=true
 
