@@ -5,7 +5,7 @@ others: why they do not is said with names of the type, never with a value or a 
 """
 
 from functools import lru_cache
-from typing import Any, Final, Generic, TypeVar, get_origin
+from typing import Any, Final, Generic, NewType, TypeVar, get_origin
 
 import msgspec
 from msgspec import inspect
@@ -79,7 +79,7 @@ def payload_type(wanted: type[T]) -> PayloadType[T]:
 
 def is_payload_type(value: object) -> bool:
     """Whether ``value`` is a type, and no function that handles payloads: a class, or what ``typing`` makes of some."""
-    return isinstance(value, type) or get_origin(value) is not None or value is Any
+    return isinstance(value, type | NewType) or get_origin(value) is not None or value is Any
 
 
 @lru_cache(maxsize=256)
