@@ -323,7 +323,7 @@ class API:
 
     def _isolated(self, payload: Any) -> Any:
         """Copy ``payload``, as if it had travelled: what a handler changes in it, the sender does not see."""
-        return payload if type(payload) in PLAIN else self._decode(self._encode(payload))
+        return payload if type(payload) in PLAIN else self._decode(self._encoded(payload))
 
     def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
         """Hand a realtime message to its subscribers: see :class:`ProtocolHandler`. A malformed one is counted."""
