@@ -4,6 +4,7 @@ A type is looked at once, when somebody asks for it (:func:`payload_type`). Payl
 others: why they do not is said with names of the type, never with a value or a key of the payload.
 """
 
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final, Generic, NewType, TypeVar, get_origin
 
@@ -17,6 +18,7 @@ from mmplatform.text import escaped
 T = TypeVar("T")
 
 LONGEST_REASON: Final = 200  # characters
+MANY: Final = 100  # things that are wrong with a model
 NATIVE: Final = (bytes, bytearray)  # MessagePack has bytes: text is not taken for them
 OWN_CHECK: Final = "the check of its type failed"
 # Words of msgspec behind which it says what the payload has.
@@ -110,22 +112,30 @@ def _model(wanted: Any, value: object) -> object:
     try:
         return wanted.model_validate(value)
     except ValueError as error:
-        tell: Any = getattr(error, "errors", None)
-        if tell is None:
-            raise
-        raise _NoModel(wanted, tell(include_input=False, include_url=False, include_context=False)[0]) from None
+        raise _NoModel(wanted, value, _said(error)) from None
+
+
+def _said(error: Any) -> dict[str, Any]:
+    """Return the first thing that pydantic said; where it said very much, making all of that would take too long."""
+    if not hasattr(error, "errors") or error.error_count() > MANY:
+        return {"type": "value_error", "loc": ()}
+    first: dict[str, Any] = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    return first
 
 
 class _NoModel(ValueError):
-    """What pydantic said, without the names that the payload has: those of fields stay."""
+    """What pydantic said of ``value``, without the keys that it has: fields and places in lists are named."""
 
-    def __init__(self, wanted: Any, said: dict[str, Any]) -> None:
+    def __init__(self, wanted: Any, value: Any, said: dict[str, Any]) -> None:
         super().__init__(said["type"])
         self.place = ""
-        steps = said["loc"] if said["type"] != "extra_forbidden" else said["loc"][:-1]
-        for step in steps:
-            known = isinstance(step, str) and step in _names(wanted)
-            self.place += f".{step}" if known else f"[{step}]" if isinstance(step, int) else "[...]"
+        for step in said["loc"] if said["type"] != "extra_forbidden" else said["loc"][:-1]:
+            if isinstance(value, list):
+                self.place += f"[{step}]"
+            else:
+                self.place += f".{step}" if step in _names(wanted) else "[...]"
+            with suppress(LookupError, TypeError):
+                value = value[step]
 
 
 @lru_cache(maxsize=256)

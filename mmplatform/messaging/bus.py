@@ -62,7 +62,7 @@ class Bus(Subscribing):
 
     def __init__(self, failed: OnError) -> None:
         self.routes: dict[str, dict[str, Route | None]] = {}
-        work = Work(failed, self.routes.clear)
+        work = Work(failed, self.routes.clear, self._enter)
         super().__init__(work, self.routes.clear)
         self.failed = failed
         self._work = work

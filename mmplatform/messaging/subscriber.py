@@ -54,6 +54,8 @@ class SubscriberHost(Protocol):
 
     def changed(self) -> None: ...
 
+    def renew(self, subscriber: "Subscriber", /) -> None: ...
+
 
 class Subscriber:
     """One handler of one pattern; ``call`` calls it, by way of its type and of all middleware.
@@ -179,8 +181,7 @@ class Subscriber:
         elif isinstance(error, Unhandled):
             pending.release()
         elif isinstance(error, Unfit):
-            self.unfit += 1  # counted, and told to the sender: no handler has failed
-            pending.end(None, error)
+            self._refuse(error, pending)
         else:
             reported = host.report(error, pending.name, tries)
             if tries < self.options.retries and pending.durable and not isinstance(error, ANSWERS):
@@ -222,6 +223,13 @@ class Subscriber:
             message.open = False
         if not self._host.cut:
             pending.end(value, None, () if message is None else message.rows)
+
+    def _refuse(self, error: Unfit, pending: Pending) -> None:
+        """Count a payload that does not fit, and tell its sender. No handler has failed, or was used up."""
+        self.unfit += 1
+        if self.once and not self._host.ending:
+            self._host.renew(self)
+        pending.end(None, error)
 
     def _again(self, delay: float, pending: Pending, tries: int) -> None:
         if not self.options.ordered:

@@ -130,7 +130,7 @@ class Subscribing:
 
         It returns what ``following(payload)`` returns, or something else, or raises, as a handler may. Those that were
         given first stand around later ones. Handlers of control topics, by which the platform talks to its services,
-        are called without it.
+        are called without it, unless they are subscribed by wildcards.
 
         Args:
             middleware: a function, or a coroutine function, which makes every handler wait in a queue as one does.
@@ -163,15 +163,20 @@ class Subscribing:
     def _add(self, pattern: str, handler: H, once: bool, options: Options, made: PayloadType[Any] | None) -> H:
         subscriber = Subscriber(self._host, next(self._numbers), pattern, handler, once, options, made)
         self._surround(subscriber)
+        self._enter(subscriber)
+        return handler
+
+    def _enter(self, subscriber: Subscriber) -> None:
+        """Subscribe; again, when the one message that ended the subscription was none for its handler."""
+        subscriber.active = True
         self._listeners.add(subscriber)
         self.largest = max(self.largest, _from_strangers(subscriber))
         self._changed()
         if self.subscribed is not None:
             self.subscribed()
-        return handler
 
     def _surround(self, subscriber: Subscriber) -> None:
-        if self._middleware and not is_control_topic(subscriber.pattern.partition(".")[2]):
+        if self._middleware and not _is_control(subscriber.pattern):
             subscriber.surround(self._middleware)
 
     def _remove(self, subscriber: Subscriber) -> None:
@@ -181,6 +186,11 @@ class Subscribing:
             self._changed()
             if _from_strangers(subscriber) > PUBLIC_SIZE:
                 self.largest = max(map(_from_strangers, self.subscribers()), default=PUBLIC_SIZE)
+
+
+def _is_control(pattern: str) -> bool:
+    """Whether only a control topic matches: wildcards may match what peers send, as ``>.transports.x`` does."""
+    return "*" not in pattern and ">" not in pattern and is_control_topic(pattern.partition(".")[2])
 
 
 def _from_strangers(subscriber: Subscriber) -> int:

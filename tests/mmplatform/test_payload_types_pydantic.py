@@ -26,6 +26,7 @@ class Bill(BaseModel):
     number: UUID
     at: datetime = pydantic.Field(alias="on")
     amounts: list[Amount]
+    counts: dict[int, int] = pydantic.Field(default_factory=dict)
     notes: dict[str, int] = pydantic.Field(default_factory=dict)
 
     @pydantic.field_validator("amounts")
@@ -66,6 +67,7 @@ def test_a_model_is_sent_and_restored() -> None:
         ({"amounts": [AMOUNT, {"value": "secret"}]}, "payload.amounts[1].value: decimal_parsing"),
         ({"amounts": [AMOUNT] * 3}, "payload.amounts: value_error"),
         ({"notes": {"secret": "x"}}, "payload.notes[...]: int_parsing"),
+        ({"counts": {12345: "x"}}, "payload.counts[...]: int_parsing"),
         ({"secret": 1}, "payload: extra_forbidden"),
         ({"on": "secret"}, "payload.on: datetime_from_date_parsing"),
     ],
@@ -95,3 +97,10 @@ def test_what_a_model_holds_and_cannot_be_sent_is_named() -> None:
 
     with pytest.raises(InvalidPayload, match=r"payload\.parts\[1\], a complex"):
         encode(Loose(parts=[1, 1j]))
+
+
+def test_thousands_of_faults_are_not_told_one_by_one() -> None:
+    many = BILL | {"notes": {str(number): "secret" for number in range(30_000)}}
+    with pytest.raises(Unfit) as caught:
+        restored(many, Bill)
+    assert caught.value.detail == "payload: value_error"

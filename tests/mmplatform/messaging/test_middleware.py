@@ -190,7 +190,21 @@ def test_control_topics_pass_by(bus: Bus, steps: Steps) -> None:
     assert (heard.payloads, steps) == (["bob"], [])
 
 
-async def test_bytes_stay_bytes(bus: Bus, steps: Steps) -> None:
+@pytest.mark.parametrize("pattern", [">.transports.online", "friends.>.update", "*.>", "friends.*.update"])
+def test_wildcards_are_no_way_around_it(bus: Bus, pattern: str) -> None:
+    """A topic that peers may send can match them: who refuses strangers would not have been asked."""
+
+    @bus.around_handlers
+    def refusing(topic: str, sender: str, payload: Any, message: Message, following: Any) -> Any:
+        raise Refused("nobody")
+
+    heard = bus.on(pattern, Heard())
+    for topic in ("a.transports.online", "a.b.update", "a.update"):
+        bus.emit("friends", topic, "bob", 1)
+    assert heard == []
+
+
+def test_bytes_stay_bytes(bus: Bus, steps: Steps) -> None:
     bus.around_handlers(lambda topic, sender, payload, message, following: following(payload + b"+"))
     heard = bus.on("friends.a", Heard(), raw=True)
     deliver(bus, "not these")

@@ -124,6 +124,28 @@ def test_a_check_that_refuses_in_its_own_words_is_heard(bus: Bus, errors: Errors
     assert str(result.error) == "too cold"
 
 
+@pytest.mark.parametrize("kind", ["plain", "coroutine"])
+async def test_the_wrong_payload_does_not_use_up_a_handler_for_one_message(bus: Bus, kind: str) -> None:
+    heard, subscribed = Heard(), list[int]()
+    bus.subscribed = lambda: subscribed.append(1)
+
+    async def coroutine(topic: str, sender: str, reading: Reading) -> None:
+        heard(topic, sender, reading)
+
+    bus.once("friends.reading", Reading, heard if kind == "plain" else coroutine)
+    for _ in range(2):
+        ended = Ended()
+        if (result := deliver(bus, WRONG, ended)) is not None:
+            ended(result)
+        await until(lambda ended=ended: bool(ended))
+        assert str(ended[0].error) == REASON
+    assert len(subscribed) == 3, "what is kept for it is handed over once more"
+    deliver(bus, GOOD)
+    await until(lambda: heard.payloads == [Reading(21.5)])
+    assert bus.route("friends", "reading") is None
+    await bus.close()
+
+
 def test_several_types_on_one_topic_and_an_end_by_the_handler(bus: Bus) -> None:
     handler = Heard()
     bus.on("friends.reading", Reading, handler)
