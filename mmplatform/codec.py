@@ -56,12 +56,12 @@ def encode(value: object) -> bytes:
     try:
         return _encoder.encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-        raise not_encodable(value, error) from None
+        raise not_encodable("value", value, error, pack) from None
 
 
-def not_encodable(value: object, error: Exception, encode: Callable[[Any], bytes] = pack) -> InvalidPayload:
-    """Say where in ``value``, which ``encode`` refused with ``error``, the value is that it refuses."""
-    place, inner = "payload", _refused_inside(value, error, encode)
+def not_encodable(place: str, value: object, error: Exception, encode: Callable[[Any], bytes]) -> InvalidPayload:
+    """Say where in ``value``, called ``place``, which ``encode`` refused with ``error``, the one is that it refuses."""
+    inner = _refused_inside(value, error, encode)
     while inner is not None:
         step, value, error = inner
         place += step

@@ -386,7 +386,7 @@ class API:
             return Result(None, self._not_encodable(result.value, error))
 
     def _not_encodable(self, payload: object, error: Exception) -> InvalidPayload:
-        return error if isinstance(error, InvalidPayload) else not_encodable(payload, error, self._encode)
+        return error if isinstance(error, InvalidPayload) else not_encodable("payload", payload, error, self._encode)
 
 
 def outcome_of(result: Result) -> Outcome:

@@ -95,7 +95,7 @@ def test_what_a_model_holds_and_cannot_be_sent_is_named() -> None:
     class Loose(BaseModel):
         parts: list[Any]
 
-    with pytest.raises(InvalidPayload, match=r"payload\.parts\[1\], a complex"):
+    with pytest.raises(InvalidPayload, match=r"value\.parts\[1\], a complex"):
         encode(Loose(parts=[1, 1j]))
 
 
