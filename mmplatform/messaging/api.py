@@ -188,9 +188,10 @@ class API:
             timeout: seconds to wait for the reply, dialling included.
             returns: the type of the reply, as a dataclass; else it is of plain values.
 
-        Raises RequestTimeout after ``timeout`` seconds, RequestFailed with the text of the remote exception or with
-        what does not fit ``returns``, NoResponders at once when nobody listens, or InvalidTopic, InvalidPayload,
-        InvalidKey, ControlTopic, ValueError, TypeError or NotRunning before anything is sent.
+        Raises RequestTimeout after ``timeout`` seconds, Unreachable with the reason once attempts to reach the peer
+        have failed for a second, RequestFailed with the text of the remote exception or with what does not fit
+        ``returns``, NoResponders at once when nobody listens, or InvalidTopic, InvalidPayload, InvalidKey,
+        ControlTopic, ValueError, TypeError or NotRunning before anything is sent.
 
         """
         if not isinstance(timeout, int | float) or not timeout > 0:

@@ -67,7 +67,8 @@ class Upstream(Protocol):
     ) -> Coroutine[Any, Any, bytes] | asyncio.Future[bytes]:
         """Send a request to ``destination``, a signId; awaiting the result gives the bytes of the reply.
 
-        Raises RequestTimeout after ``timeout`` seconds, RequestFailed, NoResponders, or what :meth:`post` raises.
+        Raises RequestTimeout after ``timeout`` seconds, Unreachable, RequestFailed, NoResponders, or what :meth:`post`
+        raises.
         """
         ...
 
