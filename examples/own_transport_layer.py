@@ -5,8 +5,9 @@ import zlib
 from typing import Any
 
 from mmplatform import Platform
-from mmplatform.messaging.api import API, Upstream, raw
+from mmplatform.messaging.api import API, raw
 from mmplatform.messaging.dispatch import ProtocolHandler
+from mmplatform.messaging.upstream import Upstream
 
 
 class Compressed:
