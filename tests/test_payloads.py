@@ -78,8 +78,7 @@ async def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
         last: list[Any] = []
         bob.messaging.on("friends.reading", lambda topic, sender, payload: last.append(payload))
         bob.messaging.on("friends.last-reading", lambda topic, sender, payload: last[0])
-        names: dict[str, Any] = {**NAMES, "dataclass": dataclass, "platform": alice, "bob": bob.sign_id}
-        names["__name__"] = __name__
+        names: dict[str, Any] = {"platform": alice, "bob": bob.sign_id, "__name__": __name__}
         await eval(compile(code, "payloads.rst", "exec", PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
         reading = names["last"]
         assert (type(reading), reading.celsius, reading.tags) == (names["Reading"], Decimal("21.5"), {"attic"})
