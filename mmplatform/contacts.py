@@ -109,8 +109,8 @@ class Contacts:
             return self._peers[text]
         if text.startswith(AT):
             raise InvalidKey(
-                f"{text!r} names a list or a circle: single messages go to one, while requests, pings, links and runs "
-                "of --lines have one peer at the other end; name one of its members"
+                f"{text!r} is a list or a circle, and here one peer is meant: only messages, one by one, go to several "
+                "(a request has one answer); name a member"
             )
         try:
             return parse_sign_id(text)
