@@ -4,7 +4,7 @@ Whoever was let in encodes and puts its message in the same turn of the loop, so
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final
 
@@ -26,11 +26,17 @@ class Admission:
         self.saving = 0  # bytes that were put and are not on disk yet
         self._check_open = check_open
         self._crowds: dict[str, PeerQueue] = {}  # queues in front of which senders wait
-        self._for_many: deque[Entering] = deque()  # those that send to lists and wait for the disk
+        self._for_several: deque[Entering] = deque()  # those that send to lists and wait for the disk
 
     def full(self, queue: PeerQueue) -> bool:
         """Whether nothing more should be put for the peer now."""
         return queue.bytes >= PEER_BYTES or self.saving >= SAVING_BYTES
+
+    def check(self, queues: Iterable[PeerQueue]) -> None:
+        """Raise QueueFull, which says for whom, when too much waits for the peer of one of ``queues``."""
+        full = [queue.peer for queue in queues if queue.bytes >= PEER_BYTES]
+        if full:
+            raise QueueFull(f"{PEER_BYTES >> 20} MiB wait already for {', '.join(full)}; nobody was sent this")
 
     def crowded(self, queue: PeerQueue) -> bool:
         """Whether a sender has to wait in :meth:`enter`."""
@@ -54,17 +60,21 @@ class Admission:
             else:
                 del self._crowds[queue.peer]
 
-    async def enter_all(self, queues: Sequence[PeerQueue]) -> None:
-        """Return when there is room on the way to the disk for one more message to each of ``queues``.
-
-        Raises QueueFull when too much waits for one of them: nobody else shall wait for a peer that is away. And what
-        ``check_open`` raises.
-        """
-        if self._for_many or self.saving >= SAVING_BYTES:
-            await self._wait_for_disk()
-        full = [queue.peer for queue in queues if queue.bytes >= PEER_BYTES]
-        if full:
-            raise QueueFull(f"{PEER_BYTES >> 20} MiB wait already for {', '.join(full)}; nobody was sent this")
+    async def disk(self) -> None:
+        """Return when it is the caller's turn, and there is room on the way to the disk: for a message to several, who
+        must not wait for one of them that is away. Raises what ``check_open`` raises."""
+        if not self._for_several and self.saving < SAVING_BYTES:
+            return
+        sender = Entering()
+        self._for_several.append(sender)
+        try:
+            while self._for_several[0] is not sender or self.saving >= SAVING_BYTES:
+                await sender.woken()
+                self._check_open()
+        finally:
+            self._for_several.remove(sender)
+            if self._for_several:
+                self._for_several[0].wake()
 
     def relieve(self, queue: PeerQueue) -> None:
         """Let senders look again: something of the peer was settled, or all ends."""
@@ -74,20 +84,8 @@ class Admission:
     def saved(self, size: int) -> None:
         """Let senders look again: so many bytes are on disk, or could not be saved."""
         self.saving -= size
-        if self._for_many and self.saving < SAVING_BYTES:
-            self._for_many[0].wake()
+        if self._for_several and self.saving < SAVING_BYTES:
+            self._for_several[0].wake()
         if self._crowds and self.saving < SAVING_BYTES:
             for queue in list(self._crowds.values()):
                 self.relieve(queue)
-
-    async def _wait_for_disk(self) -> None:
-        sender = Entering()
-        self._for_many.append(sender)
-        try:
-            while self._for_many[0] is not sender or self.saving >= SAVING_BYTES:
-                self._check_open()
-                await sender.woken()
-        finally:
-            self._for_many.remove(sender)
-            if self._for_many:
-                self._for_many[0].wake()

@@ -164,9 +164,11 @@ class NodeUpstream:
         if not 0 < expire_after < LONGEST_EXPIRY:
             raise _bad_expiry(expire_after)
         lane = Priority.parse(priority)
-        queues = [self._outbox.queue(peer) for peer in self._peers.destinations(group)]
-        await self._outbox.admission.enter_all(queues)
+        self._peers.destinations(group)  # what it raises comes before the wait, whom it names behind it
+        await self._outbox.admission.disk()
         self.check_running()
+        queues = [self._outbox.queue(peer) for peer in self._peers.destinations(group)]
+        self._outbox.admission.check(queues)
         data = encode(payload)
         _check_form(data, protocol)
         for queue in queues:

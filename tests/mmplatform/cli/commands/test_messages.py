@@ -15,9 +15,10 @@ import pytest
 
 from mmplatform.cli.command import FAILED, OK, USAGE, Settings
 from mmplatform.cli.commands import on
-from mmplatform.cli.commands.messages import _tell
+from mmplatform.cli.commands.messages import _told
 from mmplatform.cli.node import sending, subscriptions
 from mmplatform.cli.node.host import Host
+from mmplatform.cli.output import say
 from mmplatform.message import DELIVERED
 from tests.support.cli import INTERRUPTED, LOOPBACK, MM, Node, end
 from tests.support.waiting import wait_until
@@ -169,7 +170,7 @@ def test_a_request_is_answered(pair: Pair, here: Here) -> None:
     ],
 )
 def test_other_ends(result: dict[str, Any], shown: str, capsys: pytest.CaptureFixture[str]) -> None:
-    _tell(result, "bob", "chat", False, None)
+    say(_told(result, "bob", "chat", None))
     assert capsys.readouterr().out == shown
 
 
