@@ -22,7 +22,7 @@ SHARED: Final = b"shared/"  # the start of the keys of the rows that say who wan
 PAGE: Final = 256  # rows that are looked up at once at the start
 
 
-class Wanted(Struct, array_like=True):
+class WantedBy(Struct, array_like=True):
     """Which messages want one payload of ``size`` bytes: their lane, and the peer and the number of each."""
 
     lane: int
@@ -30,7 +30,7 @@ class Wanted(Struct, array_like=True):
     messages: list[tuple[str, int]]
 
 
-_wanted = Decoder(Wanted, 64 * 1024 * 1024)
+_wanted = Decoder(WantedBy, 64 * 1024 * 1024)
 
 
 class SharedPayloads:
@@ -82,7 +82,7 @@ class SharedPayloads:
         """Let the messages of ``deliveries`` share their payload; return the rows to save with them."""
         self._made += 1
         name = run.to_bytes(4) + self._made.to_bytes(8)
-        wanted = Wanted(lane, len(payload), [(delivery.peer, delivery.seq) for delivery in deliveries])
+        wanted = WantedBy(lane, len(payload), [(delivery.peer, delivery.seq) for delivery in deliveries])
         self._note(name, wanted, self.wanted)
         return [(PAYLOADS + name, payload), (SHARED + name, encode(wanted))]
 
@@ -105,7 +105,7 @@ class SharedPayloads:
         if not names:
             del self.wanted[row.prefix]
 
-    def _note(self, name: bytes, wanted: Wanted, into: dict[bytes, dict[int, bytes]]) -> None:
+    def _note(self, name: bytes, wanted: WantedBy, into: dict[bytes, dict[int, bytes]]) -> None:
         run = int.from_bytes(name[:4])
         self._uses[name], self._sizes[name] = len(wanted.messages), wanted.size
         for peer, seq in wanted.messages:

@@ -45,7 +45,7 @@ class Life:
     async def start(self) -> None:
         self.runs += 1
         self.node = Node(self.storage, epoch=100 + self.runs)
-        self.node.known = set(PEERS[:2])
+        self.node.known = {BOB, CAROL}
         self.node.clock.now = self.clock
         await self.node.outbox.open()
 
