@@ -74,7 +74,7 @@ async def test_who_is_not_reached_for_a_second_does_not_answer(monkeypatch: pyte
     assert not first.done()
     now[0] += requests.PATIENCE
     asked.not_reached("bob: refused")
-    with pytest.raises(Unreachable, match="^bob: refused$"):
+    with pytest.raises(Unreachable, match=r"^bob: refused$"):
         await first
     assert not second.done(), "of the second request no attempt has failed that long ago"
     asked.reached()

@@ -140,8 +140,10 @@ class Relay(Transport, MailCarrier, Diagnosable):
     def _way(self, relay: RelayAddress, peer: SignId, mail: bool = False) -> "tuple[RelayMultiplexer, str]":
         """Return the relay to use for ``peer``, and the address it is asked to reach when that is another.
 
-        A home relay is preferred to being a guest there, unless a link is up that way: the other relay learns where our
-        home is, and sends on what waits there for us. Raises Unreachable, also when ``peer`` is a stranger who may not have us connect there.
+        A home relay is preferred to being a guest there, unless a link is up that way: the other relay learns where
+        our home is, and sends on what waits there for us.
+
+        Raises Unreachable, also when ``peer`` is a stranger who may not have us connect there.
         """
         if self._closed:
             raise Unreachable(f"{relay.text}: this node is stopping")
