@@ -309,6 +309,7 @@ async def test_what_one_listener_leaves_behind_goes_to_another(tmp_path: Path, m
     ):
         await a.call("add", ticket=b.platform.ticket(), name="b", circle="friends")
         await b.call("add", ticket=a.platform.ticket(), name="a", circle="friends")
+        delivery = None
         for held in (False, True):
             if held:  # now it is the inbox that hands it over
                 delivery = await a.platform.messaging.send("x", b.platform.sign_id, held)
@@ -322,6 +323,7 @@ async def test_what_one_listener_leaves_behind_goes_to_another(tmp_path: Path, m
                 assert await anext(other) == []
                 assert [message[3] for message in await anext(other)] == [held]
                 await other.send([1, []])
+                assert delivery is not None
                 assert await delivery == DELIVERED
 
 
