@@ -32,6 +32,7 @@ from mmplatform.errors import (
     MailUncertain,
     MMError,
     NoResponders,
+    NotAllDelivered,
     NotRunning,
     PluginError,
     ProtocolError,
@@ -48,6 +49,7 @@ from mmplatform.errors import (
     TicketError,
     Unreachable,
 )
+from mmplatform.group_delivery import GroupDelivery
 from mmplatform.identity.keys import SignId
 from mmplatform.message import Delivery, Message, Outcome, Priority, Retry
 from mmplatform.platform import Platform
@@ -62,6 +64,7 @@ __all__ = [
     "DeliveryError",
     "Expired",
     "FolderInUse",
+    "GroupDelivery",
     "HandlerFailed",
     "IdentityError",
     "InboxEntry",
@@ -78,6 +81,7 @@ __all__ = [
     "MailUncertain",
     "Message",
     "NoResponders",
+    "NotAllDelivered",
     "NotRunning",
     "Outcome",
     "Platform",

@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from mmplatform.codec import Decoder, encode
-from mmplatform.errors import CodecError, InvalidKey, InvalidName, StorageCorrupt
+from mmplatform.errors import CodecError, InvalidKey, InvalidName, LocalError, StorageCorrupt
 from mmplatform.identity.circles import Circle, Circles, Scope, ScopeChanged
 from mmplatform.identity.keys import SignId, parse_sign_id
+from mmplatform.identity.names import AT, MEANINGS, check_name
+from mmplatform.lists import Lists
 from mmplatform.messaging.bus import Bus
 from mmplatform.storage.contract import Storage
 
 MAX_CIRCLE_BYTES: Final = 16 * 1024 * 1024
-LONGEST_NAME: Final = 64  # characters
-RESERVED: Final = frozenset({"local", "self", "friends", "devices", "public"})  # names that mean something already
 
 _members: Decoder[list[str]] = Decoder(list[str], MAX_CIRCLE_BYTES)
 
@@ -22,7 +22,8 @@ class Contacts:
     """The people and machines that a node knows.
 
     ``friends`` and ``devices`` are circles, and so is ``blocked``, with whom there is no link and no mail: a change to
-    them is saved. The directory saves names, beside the records of the peers that have them.
+    them is saved. The directory saves names, beside the records of the peers that have them. ``lists`` are others of
+    one's own, for messages to several; who is blocked leaves them.
 
     Args:
         storage: keeps the members of the circles.
@@ -48,7 +49,9 @@ class Contacts:
         self._storage, self._failed = storage, failed
         self._peers: dict[str, SignId] = {}  # by name
         self._names: dict[SignId, str] = {}
-        self._open = False
+        self.lists = Lists(storage, own, self.resolve, self.known, failed)
+        self.blocked.watch(lambda: self.lists.leave(*self.blocked))
+        self._own, self._open = own, False
 
     async def open(self) -> None:
         """Add the members that were saved, and save changes from now on. Raises StorageCorrupt."""
@@ -61,6 +64,7 @@ class Contacts:
             circle.watch(lambda circle=circle: self._save(circle))  # type: ignore[misc]  # bound by default
             if len(circle) and saved is None:
                 self._save(circle)
+        await self.lists.open()
         self._open = True
 
     def close(self) -> None:
@@ -103,15 +107,35 @@ class Contacts:
         """Return the signId that a person means by a name or by a signId. Raises InvalidKey, which lists the names."""
         if text in self._peers:
             return self._peers[text]
+        if text.startswith(AT):
+            raise InvalidKey(
+                f"{text!r} is a list or a circle, and here one peer is meant: only messages, one by one, go to several "
+                "(a request has one answer); name a member"
+            )
         try:
             return parse_sign_id(text)
         except InvalidKey:
             names = ", ".join(sorted(self._peers)) or "nobody has a name yet"
             raise InvalidKey(f"{text!r} is neither a signId nor the name of a peer here ({names})") from None
 
+    def members(self, name: str) -> list[SignId]:
+        """Return to whom a message to a list or a circle goes, as "@family" or "@friends".
+
+        Raises InvalidKey when there is no such list, LocalError when nobody is in it.
+        """
+        circle = {"@friends": self.friends, "@devices": self.devices}.get(name)
+        meaning = MEANINGS.get(name.removeprefix(AT))
+        if circle is None and meaning is not None:
+            raise InvalidKey(f"{name!r} means {meaning}, and is no destination; @friends and @devices are")
+        found = circle if circle is not None else self.lists.members(name)
+        members = [key for key in found if key != self._own and key not in self.blocked]
+        if not members:
+            raise LocalError(f"nobody is in {name!r}: there is nobody to send to")
+        return members
+
     def check_name(self, peer: SignId, name: str) -> None:
         """Raise InvalidName unless ``peer`` may be called by ``name``: nobody else is, and it means nothing else."""
-        check_form(name)
+        check_name(name)
         other = self._peers.get(name, peer)
         if other != peer:
             raise InvalidName(f"{name!r} is the name of {other}; rename that peer first, or choose another name")
@@ -138,25 +162,6 @@ class Contacts:
         error = None if done.cancelled() else done.exception()
         if isinstance(error, Exception):
             self._failed(error)
-
-
-def check_form(name: str) -> None:
-    """Raise InvalidName unless ``name`` can be that of a peer at all."""
-    if name in RESERVED:
-        raise InvalidName(f"{name!r} is no name for a peer: it means something already; choose another one")
-    plain = name.isprintable() and name.strip() == name and not name.startswith(("-", "@"))
-    if not plain or not 0 < len(name) <= LONGEST_NAME or _is_sign_id(name):
-        raise InvalidName(
-            f"{name!r}: a name is 1 to {LONGEST_NAME} printable characters, begins with neither - nor @, is no signId"
-        )
-
-
-def _is_sign_id(text: str) -> bool:
-    try:
-        parse_sign_id(text)
-    except InvalidKey:
-        return False
-    return True
 
 
 def _row(circle: Circle) -> bytes:

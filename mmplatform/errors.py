@@ -11,7 +11,7 @@
     │   ├── InvalidPayload         not encodable, or larger than 64 MiB
     │   │   └── CodecError         bytes that do not decode
     │   ├── NotRunning             the platform (or the link) is not started, or is stopping
-    │   ├── QueueFull              a bounded queue with the policy "error" is full
+    │   ├── QueueFull              a bounded queue with the policy "error", or that of a member of a list, is full
     │   ├── IdentityError          the key file cannot be used
     │   └── StorageError           the storage failed
     │       ├── StorageFull        no space left
@@ -36,9 +36,12 @@
     │   ├── HandlerFailed
     │   ├── Expired
     │   ├── Refused
-    │   └── Cancelled
+    │   ├── Cancelled
+    │   └── NotAllDelivered        a message to a list or circle did not reach all members
     └── PluginError                a transport or service cannot be loaded
 """
+
+from collections.abc import Mapping, Sequence
 
 
 class MMError(Exception):
@@ -78,7 +81,7 @@ class NotRunning(LocalError):
 
 
 class QueueFull(LocalError):
-    """A bounded queue whose policy is ``error`` is full."""
+    """A bounded queue whose policy is ``error`` is full, or so much waits for a member of a list that none is sent."""
 
 
 class IdentityError(LocalError):
@@ -193,6 +196,17 @@ class Refused(DeliveryError):
 
 class Cancelled(DeliveryError):
     """It was cancelled here before the peer confirmed it."""
+
+
+class NotAllDelivered(DeliveryError):
+    """A message to a list or circle ended undelivered at some members.
+
+    ``failed``: why, by the signId of each. ``delivered``: the signIds of the others.
+    """
+
+    def __init__(self, text: str, failed: Mapping[str, DeliveryError], delivered: Sequence[str]) -> None:
+        super().__init__(text)
+        self.failed, self.delivered = failed, delivered
 
 
 class PluginError(MMError):

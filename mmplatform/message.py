@@ -1,7 +1,7 @@
 """What applications see of a message: its topic, its delivery and how that ended."""
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
@@ -170,6 +170,11 @@ class Delivery:
     def done(self) -> bool:
         """Whether the message has ended."""
         return self._outcome is not None
+
+    @property
+    def deliveries(self) -> "Mapping[str, Delivery]":
+        """The delivery to each peer, by signId: this one, or those to the members of a list or a circle."""
+        return {self.peer: self}
 
     @property
     def outcome(self) -> Outcome | None:

@@ -25,15 +25,18 @@ class Remaining(NamedTuple):
 class People:
     """The peers of one node. Each is given by its name or its signId; what is changed is saved when a call returns.
 
-    ``friends``, ``devices`` and ``blocked`` are circles.
+    ``friends``, ``devices`` and ``blocked`` are circles. ``lists`` are others of one's own, to send to several at once:
+    see :class:`~mmplatform.lists.Lists`. Who is removed or blocked leaves them.
     """
 
     def __init__(self, parts: Parts) -> None:
         contacts = parts.contacts
         self._parts, self._inbox = parts, InboxContents(parts.inbox)
         self.friends, self.devices, self.blocked = contacts.friends, contacts.devices, contacts.blocked
+        self.lists = contacts.lists
         self.scope, self.known, self.name = contacts.scope, contacts.known, contacts.name
         self.named, self.resolve, self.check_name = contacts.named, contacts.resolve, contacts.check_name
+        self.members = contacts.members
 
     async def rename(self, peer: str, name: str) -> None:
         """Call a peer by another name here.
@@ -84,6 +87,7 @@ class People:
         """
         key = self.resolve(peer)
         self._leave(key)
+        self.lists.leave(key)
         self._parts.peers.rescope(key, self.scope(key), REMOVED)
         await self._parts.directory.forget(key)
         return await self._remaining(key, drop)

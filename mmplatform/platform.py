@@ -231,7 +231,8 @@ class Platform:
         """Send bytes of any protocol; ``messaging.send`` is the form for values.
 
         Args:
-            destination: the signId or the name of a peer, or "local" for the subscribers of this process.
+            destination: the signId or the name of a peer, "local" for the subscribers of this process, or a list or
+                circle, as for ``messaging.send``.
             topic: printable segments joined by dots, at most 255 bytes.
             payload: at most 64 MiB; MessagePack when the protocol is "ms".
             protocol: the name under which the peer has a handler attached.

@@ -17,7 +17,8 @@ from mmplatform.storage.prefixed import PrefixedStorage
 
 OWN_ROWS: Final = (
     b"asked/", b"asking/", b"cancelled/", b"circle/", b"failed/", b"fate/", b"handled/", b"held/", b"kept/",
-    b"letter/", b"lines/", b"node/", b"outbox/", b"peer/", b"quarantine/", b"received/",
+    b"letter/", b"lines/", b"list/", b"node/", b"outbox/", b"payload/", b"peer/",
+    b"quarantine/", b"received/", b"shared/",
 )  # fmt: skip
 
 

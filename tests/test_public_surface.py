@@ -9,7 +9,10 @@ import pytest
 import mmplatform
 from mmplatform import errors
 
-NAMES = {"Delivery", "InboxEntry", "InboxLimits", "Message", "Outcome", "Platform", "Priority", "Retry", "SignId"}
+NAMES = {
+    "Delivery", "GroupDelivery", "InboxEntry", "InboxLimits", "Message", "Outcome", "Platform", "Priority", "Retry",
+    "SignId",
+}  # fmt: skip
 ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.MMError)}
 NOT_IMPORTED = (
     "aiortc",

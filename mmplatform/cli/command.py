@@ -11,8 +11,8 @@ from typing import Any, Final
 import click
 
 from mmplatform.cli import logs
-from mmplatform.contacts import check_form
 from mmplatform.errors import InvalidName
+from mmplatform.identity.names import check_name
 
 OK: Final = 0
 FAILED: Final = 1
@@ -136,7 +136,7 @@ def named(context: click.Context, parameter: click.Parameter, name: str) -> str:
     """Return a name that a peer can have, or "", for options and arguments. Raises BadParameter."""
     try:
         if name:
-            check_form(name)
+            check_name(name)
     except InvalidName as error:
         raise click.BadParameter(str(error)) from None
     return name

@@ -16,6 +16,7 @@ from mmplatform.cli.commands.contacts import accept, add, identity, peers
 from mmplatform.cli.commands.demo import demo, receive
 from mmplatform.cli.commands.doctor import doctor
 from mmplatform.cli.commands.inbox import inbox
+from mmplatform.cli.commands.lists import lists
 from mmplatform.cli.commands.messages import ping, request, send
 from mmplatform.cli.commands.on import listen
 from mmplatform.cli.commands.outbox import delivery, outbox
@@ -25,8 +26,8 @@ from mmplatform.cli.output import debugging, emit, note, note_trace
 from mmplatform.errors import MMError
 
 COMMANDS: Final = (
-    identity, add, peers, accept, rename, move, remove, block, unblock, run_node, send, listen, request, ping, inbox,
-    outbox, delivery, doctor, demo, receive, completion,
+    identity, add, peers, accept, rename, move, remove, block, unblock, lists, run_node, send, listen, request, ping,
+    inbox, outbox, delivery, doctor, demo, receive, completion,
 )  # fmt: skip
 
 

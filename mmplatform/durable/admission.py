@@ -3,11 +3,13 @@
 Whoever was let in encodes and puts its message in the same turn of the loop, so that the next one sees what that took.
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final
 
 from mmplatform.durable.queues import Entering, PeerQueue
+from mmplatform.errors import QueueFull
 
 PEER_BYTES: Final = 256 * 1024 * 1024  # bytes that may wait for one peer before send() waits for room
 SAVING_BYTES: Final = 16 * 1024 * 1024  # bytes for all peers that may be on their way to the disk, so in memory twice
@@ -24,10 +26,17 @@ class Admission:
         self.saving = 0  # bytes that were put and are not on disk yet
         self._check_open = check_open
         self._crowds: dict[str, PeerQueue] = {}  # queues in front of which senders wait
+        self._for_several: deque[Entering] = deque()  # those that send to lists and wait for the disk
 
     def full(self, queue: PeerQueue) -> bool:
         """Whether nothing more should be put for the peer now."""
         return queue.bytes >= PEER_BYTES or self.saving >= SAVING_BYTES
+
+    def check(self, queues: Iterable[PeerQueue]) -> None:
+        """Raise QueueFull, which says for whom, when too much waits for the peer of one of ``queues``."""
+        full = [queue.peer for queue in queues if queue.bytes >= PEER_BYTES]
+        if full:
+            raise QueueFull(f"{PEER_BYTES >> 20} MiB wait already for {', '.join(full)}; nobody was sent this")
 
     def crowded(self, queue: PeerQueue) -> bool:
         """Whether a sender has to wait in :meth:`enter`."""
@@ -51,6 +60,22 @@ class Admission:
             else:
                 del self._crowds[queue.peer]
 
+    async def disk(self) -> None:
+        """Return when it is the caller's turn, and there is room on the way to the disk: for a message to several, who
+        must not wait for one of them that is away. Raises what ``check_open`` raises."""
+        if not self._for_several and self.saving < SAVING_BYTES:
+            return
+        sender = Entering()
+        self._for_several.append(sender)
+        try:
+            while self._for_several[0] is not sender or self.saving >= SAVING_BYTES:
+                await sender.woken()
+                self._check_open()
+        finally:
+            self._for_several.remove(sender)
+            if self._for_several:
+                self._for_several[0].wake()
+
     def relieve(self, queue: PeerQueue) -> None:
         """Let senders look again: something of the peer was settled, or all ends."""
         for sender in islice(queue.entering, WOKEN):
@@ -59,6 +84,8 @@ class Admission:
     def saved(self, size: int) -> None:
         """Let senders look again: so many bytes are on disk, or could not be saved."""
         self.saving -= size
+        if self._for_several and self.saving < SAVING_BYTES:
+            self._for_several[0].wake()
         if self._crowds and self.saving < SAVING_BYTES:
             for queue in list(self._crowds.values()):
                 self.relieve(queue)

@@ -7,6 +7,7 @@ from mmplatform.delivery.letters import PREFIX as LETTERS
 from mmplatform.delivery.wire import Record
 from mmplatform.durable.rows import OUTBOX, Row, parse_key, segments
 from mmplatform.durable.runs import Runs
+from mmplatform.durable.shared import whole_records
 from mmplatform.errors import CodecError, StorageCorrupt, StorageError
 from mmplatform.storage.contract import Storage
 
@@ -80,7 +81,7 @@ async def read_records(
             runs.learn(row.run, epoch)
         if segment.epoch != epoch or not segment.records:
             raise CodecError("the row is of another run")
-        return epoch, segment.records
+        return epoch, await whole_records(storage, segment)
     except CodecError as error:
         failed(StorageCorrupt(f"messages {row.first} to {row.last} are damaged and were put aside: {error}"))
         await put_aside(storage, failed, row.key, value or b"")

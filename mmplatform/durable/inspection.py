@@ -113,6 +113,7 @@ def _queued_of(outbox: Outbox, queue: PeerQueue, lane_queue: LaneQueue, value: b
     except CodecError:
         return  # the outbox reports it when it loads the row
     peer, lane, epoch, now_ms = queue.peer, lane_queue.lane, segment.epoch, outbox.now() * 1000
+    sizes = {seq: size for seq, size, _ in segment.shared}
     for record in segment.records:
         settled = queue.sender.settled(lane, epoch, record.seq)
         cancelled = (peer, lane, epoch, record.seq) in outbox.fates.cancelled
@@ -123,7 +124,7 @@ def _queued_of(outbox: Outbox, queue: PeerQueue, lane_queue: LaneQueue, value: b
             make_id(peer, lane, epoch, record.seq),
             peer,
             record.topic,
-            len(record.payload),
+            sizes.get(record.seq, len(record.payload)),
             Priority(lane).name.lower(),
             (record.expires - now_ms) / 1000,
             now,

@@ -26,6 +26,7 @@ from mmplatform.durable.queues import READ_AGAIN, LaneQueue, PeerQueue, Saving
 from mmplatform.durable.received import Received
 from mmplatform.durable.rows import ROW_BYTES, MessageKey, Row, Segment, row_prefix, split
 from mmplatform.durable.runs import Runs
+from mmplatform.durable.shared import SharedPayloads
 from mmplatform.durable.staging import Staging
 from mmplatform.durable.unsynced import UnsyncedRows, retrieve
 from mmplatform.errors import CodecError, NotRunning, StorageError
@@ -69,6 +70,7 @@ class Outbox:
         self.peers, self.waits = queues.waiting, queues.waits  # for whom something waits, and whether
         self.release, self.count_of = queues.release, queues.count_of
         self.fates = Fates(storage, self._unsynced, self.runs)
+        self.shared = SharedPayloads(storage, self._unsynced, failed)
         self.received = Received(
             storage, self._unsynced, self.fates, self.ended, self._deliveries, self.acknowledge, self._unread, now
         )
@@ -145,6 +147,19 @@ class Outbox:
         delivery = Delivery(lane_queue.peer, lane, self.epoch, seq)
         lane_queue.deliveries[seq] = ref(delivery)
         return delivery, saved
+
+    def put_all(
+        self, queues: Sequence[PeerQueue], lane: int, topic: str, protocol: str, payload: bytes, expires_ms: int
+    ) -> tuple[list[Delivery], asyncio.Future[None]]:
+        """Accept one message for each of ``queues``, all or none; as :meth:`put`, but on disk they share the payload.
+        They are written at once, as what waits for strangers would be saved later than the others."""
+        both = [self.put(queue, lane, topic, protocol, payload, expires_ms) for queue in queues]
+        deliveries = [delivery for delivery, _ in both]
+        self.attach(self.shared.share(payload, self.runs.numbers[self.epoch], lane, deliveries))
+        self._staging.save_all()
+        for _, saved in both:
+            saved.add_done_callback(retrieve)  # all have the same end: one of them is awaited
+        return deliveries, both[-1][1]
 
     def attach(self, rows: Sequence[StorageRow]) -> None:
         """Save ``rows`` in the same transaction as what was put for devices and friends in this loop turn."""
@@ -238,7 +253,8 @@ class Outbox:
         if not batch and not attached:
             return
         try:
-            rows = [(row.key, encode(Segment(self.epoch, part))) for saving in batch for row, part in saving.parts]
+            value = self.shared.value if self.shared.wanted else _alone
+            rows = [(row.key, value(self.epoch, row, part)) for saving in batch for row, part in saving.parts]
             future = self.storage.write([*rows, *attached], sync=True)
         except Exception as error:
             self._not_saved(batch, error)
@@ -291,6 +307,8 @@ class Outbox:
             for row, _ in parts:
                 for seq in range(row.first, row.last + 1):
                     lane_queue.deliveries.pop(seq, None)
+                if self.shared.wanted:
+                    self.shared.release(row)
             if not (lane_queue.staged or lane_queue.writing) and lane_queue.next_seq == parts[-1][0].last + 1:
                 lane_queue.next_seq = parts[0][0].first
             for waiter in waiters:
@@ -364,6 +382,8 @@ class Outbox:
             lane_queue.drop()
             queue.bytes -= row.size
             self._unsynced.delete(row.key)
+            if self.shared.wanted:
+                self.shared.release(row)
             if self.fates.cancelled:
                 self.fates.drop_marks(queue.peer, lane_queue.lane, row)
         self._relieve(queue)
@@ -378,11 +398,13 @@ class Outbox:
 
     async def _take_up(self) -> None:
         """Take up what earlier runs left, and register the epoch of this run."""
+        await self.shared.open()
         runs: set[int] = set()
         async for page in kept_rows(self.storage, self._failed):
             for peer, row in page:
-                self._queues.rest(peer, row)
+                self._queues.rest(peer, self.shared.take_up(row))
                 runs.add(row.run)
+        self.shared.sweep()
         await self.runs.register(self.storage, runs, self._failed)
         await self.fates.restore(self._keeps)
         async for letters in kept_letters(self.storage):
@@ -419,3 +441,8 @@ class Outbox:
     def _check_open(self) -> None:
         if self._closed:
             raise NotRunning("the platform is stopping")
+
+
+def _alone(epoch: int, row: Row, records: list[Record]) -> bytes:
+    """Return the value of a row whose messages share no payload."""
+    return encode(Segment(epoch, records))

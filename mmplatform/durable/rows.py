@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, NamedTuple
 
-from mmplatform.codec import Decoder, Struct
+from mmplatform.codec import Decoder, Struct, field
 from mmplatform.delivery.sender import LANES
 from mmplatform.delivery.wire import Record, size_of
 from mmplatform.message import make_id
@@ -31,7 +31,14 @@ class Segment(Struct, array_like=True):
     records: list[Record]
 
 
-segments = Decoder(Segment, 256 * 1024 * 1024)
+class SharingSegment(Segment, array_like=True):
+    """The value of a row some of whose messages share payloads: the number of each such message, the bytes of its
+    payload, and the name under which that is kept (``shared.py``)."""
+
+    shared: list[tuple[int, int, bytes]] = field(default_factory=list)
+
+
+segments = Decoder(SharingSegment, 256 * 1024 * 1024)  # reads both
 
 
 class Row(NamedTuple):

@@ -12,8 +12,9 @@ from mmplatform.delivery.letters import RELAYED, Letter
 from mmplatform.delivery.wire import OVERHEAD, Batch, Record, size_of, tombstone
 from mmplatform.durable.fates import Fates
 from mmplatform.durable.queues import LaneQueue, PeerQueue
-from mmplatform.durable.rows import Row, Segment, segments
+from mmplatform.durable.rows import Row, segments
 from mmplatform.durable.runs import Runs
+from mmplatform.durable.shared import whole_records
 from mmplatform.errors import CodecError
 from mmplatform.storage.contract import Storage
 
@@ -44,7 +45,7 @@ class Packer:
 
     def __init__(self, storage: Storage, runs: Runs, fates: Fates, now: Callable[[], float]) -> None:
         self._storage, self._runs, self._fates, self._now = storage, runs, fates, now
-        self._last: tuple[bytes, Segment] | None = None  # a row that more than one letter is made of
+        self._last: tuple[bytes, list[Record]] | None = None  # a row that more than one letter is made of
 
     async def next(self, queue: PeerQueue, lane: int) -> Packed | None:
         """Put the next messages of a lane in a letter; None when there are none, or when ``why`` of the lane says what
@@ -147,19 +148,20 @@ class Packer:
             return {}
         wanted = [part.row.key for part in parts]
         if self._last is not None and wanted == [self._last[0]]:
-            return {record.seq: record for record in self._last[1].records}
+            return {record.seq: record for record in self._last[1]}
         prefix = wanted[0][:-20]
         rows = dict(await self._storage.scan(prefix, wanted[0], len(wanted)))
         held: dict[int, Record] = {}
         for key in wanted:
             try:
                 segment = segments.decode(rows.get(key, b""))
+                records = await whole_records(self._storage, segment)
             except CodecError:
                 lane_queue.why = "damaged on this disk: it is put aside once the peer is linked"
                 return None
             if len(wanted) == 1 and LETTER_BYTES < parts[0].row.size <= KEPT_BYTES:
-                self._last = key, segment
-            held |= {record.seq: record for record in segment.records}
+                self._last = key, records
+            held |= {record.seq: record for record in records}
         return held
 
     def _fill(

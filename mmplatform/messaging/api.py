@@ -136,14 +136,17 @@ class API:
 
         Args:
             topic: printable segments joined by dots, at most 255 bytes, no wildcards.
-            destination: the signId or the name of a peer, or "local" for the subscribers of this process.
+            destination: the signId or the name of a peer, "local" for the subscribers of this process, or for several
+                peers a list ("@family"), "@friends" or "@devices": all are sent it or none, and the result is a
+                :class:`~mmplatform.GroupDelivery`.
             payload: what the protocol can encode, at most 64 MiB as bytes.
             realtime: at most once, never saved, dropped when no link is up.
             expire_after: seconds after which the message is given up.
             priority: control, high, normal or low; order is kept within one.
 
         Raises InvalidTopic, InvalidPayload, InvalidKey, ControlTopic, StorageError or NotRunning; then nothing was
-        accepted. The guarantees are those of docs/protocol/delivery.rst.
+        accepted. For several peers also LocalError when there is none, and QueueFull instead of the wait when more than
+        256 MiB wait for one of them. The guarantees are those of docs/protocol/delivery.rst.
 
         """
         if self._around_sends:

@@ -35,7 +35,7 @@ class Upstream(Protocol):
         """Send bytes to a peer; to be awaited.
 
         Args:
-            destination: the signId of the peer.
+            destination: the signId or the name of the peer, or a list or circle.
             topic: printable segments joined by dots, at most 255 bytes.
             protocol: the name under which the peer has a handler attached, "ms" for messaging.
             payload: at most 64 MiB.

@@ -70,6 +70,10 @@ class Peers:
             raise LocalError(f"{text} is blocked; unblock it first")
         return sign_id
 
+    def destinations(self, group: str) -> list[SignId]:
+        """Return the keys of those to whom a message to a list or a circle goes. Raises InvalidKey or LocalError."""
+        return self._around.contacts.members(group)
+
     def peer(self, sign_id: SignId) -> Peer:
         """The object of one remote peer, made when there is none. Raises LocalError for our own key."""
         peer = self.by_id.get(sign_id)

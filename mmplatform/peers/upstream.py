@@ -6,14 +6,18 @@ from functools import lru_cache, partial
 from typing import Any, Final
 
 from mmplatform.delivery.wire import Event
+from mmplatform.durable import inspection
 from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import PeerQueue
 from mmplatform.errors import ControlTopic, InvalidPayload, InvalidTopic, LocalError, NotRunning
+from mmplatform.group_delivery import GroupDelivery
 from mmplatform.identity.circles import RANKS, is_control_topic
 from mmplatform.identity.keys import SignId
+from mmplatform.identity.names import AT
 from mmplatform.message import (
     DEFAULT_EXPIRY,
     MAX_PAYLOAD,
+    SENT,
     Delivery,
     Message,
     Outcome,
@@ -23,6 +27,7 @@ from mmplatform.message import (
 )
 from mmplatform.messaging.api import SentHere
 from mmplatform.messaging.dispatch import Dispatcher
+from mmplatform.peers.exchange import Exchange
 from mmplatform.peers.registry import Peers
 from mmplatform.plugins.host import Failed
 
@@ -69,6 +74,8 @@ class NodeUpstream:
             self.check_running()
         there = self._by_id.get(destination)
         if there is None:
+            if destination.startswith(AT):
+                return await self._post_to_all(destination, Event(topic, protocol, payload))
             key = self._peers.destination(destination)  # it may be a name
             there = self._by_id.get(key)
         if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._protocols:
@@ -97,6 +104,8 @@ class NodeUpstream:
         """Send a durable message to a remote peer; see :meth:`mmplatform.messaging.upstream.Upstream.save`."""
         queue = self._find_queue(destination)
         if queue is None or not self.running:
+            if destination.startswith(AT):
+                return await self._save_for_all(destination, topic, protocol, payload, encode, expire_after, priority)
             queue = self._queue(destination, topic)
         else:
             _check_remote(topic)
@@ -107,7 +116,7 @@ class NodeUpstream:
         if type(data) is not bytes or len(data) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(data, protocol)
         if not 0 < expire_after < LONGEST_EXPIRY:
-            raise ValueError(f"expire_after={expire_after}: seconds, more than none and at most {LONGEST_EXPIRY}")
+            raise _bad_expiry(expire_after)
         if not queue.greeted:
             queue.greeted = True
             self._greet(queue.peer)
@@ -139,6 +148,61 @@ class NodeUpstream:
             end(result)
         return delivery
 
+    async def _save_for_all(
+        self,
+        group: str,
+        topic: str,
+        protocol: str,
+        payload: Any,
+        encode: Callable[[Any], bytes],
+        expire_after: float,
+        priority: Priority | PriorityName,
+    ) -> GroupDelivery:
+        """Send a durable message to the members of a list or a circle: all of them are sent it, or none."""
+        _check_remote(topic)
+        self.check_running()
+        if not 0 < expire_after < LONGEST_EXPIRY:
+            raise _bad_expiry(expire_after)
+        lane = Priority.parse(priority)
+        self._peers.destinations(group)  # what it raises comes before the wait, whom it names behind it
+        await self._outbox.admission.disk()
+        self.check_running()
+        queues = [self._outbox.queue(peer) for peer in self._peers.destinations(group)]
+        self._outbox.admission.check(queues)
+        data = encode(payload)
+        _check_form(data, protocol)
+        for queue in queues:
+            if not queue.greeted:
+                queue.greeted = True
+                self._greet(queue.peer)
+        expires = int((self._now() + expire_after) * 1000)
+        deliveries, saved = self._outbox.put_all(queues, lane, topic, protocol, data, expires)
+        await saved
+        return self._group(group, deliveries)
+
+    async def _post_to_all(self, group: str, event: Event) -> GroupDelivery:
+        """Send a realtime message to the members of a list or a circle; those without a link are dialled."""
+        _check_form(event.payload, event.protocol)
+        size = len(event.payload) + len(event.topic) + 8
+        deliveries: list[Delivery] = []
+        busy: list[Exchange] = []
+        for peer in self._peers.destinations(group):
+            there = self._by_id.get(peer)
+            sent = there is not None and there.exchange.send_event(event, size)
+            if there is None:
+                self._peers.dialling.dial(peer)
+            elif there.exchange.busy:
+                busy.append(there.exchange)
+            self.realtime_dropped += not sent
+            deliveries.append(_event(peer, SENT if sent else NO_LINK))
+        for exchange in busy:  # who is slow keeps none of the others from having it
+            await exchange.room()
+        return self._group(group, deliveries)
+
+    def _group(self, group: str, deliveries: list[Delivery]) -> GroupDelivery:
+        each = {delivery.peer: delivery for delivery in deliveries}
+        return GroupDelivery(group, each, partial(inspection.cancel, self._outbox))
+
     def _queue(self, destination: str, topic: str) -> PeerQueue:
         """Return the queue into which a message on ``topic`` may be put. Raises what says that it may not."""
         _check_remote(topic)
@@ -161,6 +225,10 @@ def _check_remote(topic: str) -> None:
             f"{topic!r}: the receiver puts the scope in front, by who sends: send {rest!r}, which is 'friends.{rest}' "
             "to a friend"
         )
+
+
+def _bad_expiry(seconds: float) -> ValueError:
+    return ValueError(f"expire_after={seconds}: seconds, more than none and at most {LONGEST_EXPIRY}")
 
 
 def _as_it_is(payload: bytes) -> bytes:

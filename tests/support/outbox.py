@@ -49,6 +49,14 @@ class Node:
         await saved
         return delivery
 
+    async def send_to_all(
+        self, payload: bytes = b"x", peers: Sequence[str] = (BOB, CAROL), lane: int = NORMAL, expires: int = LATER
+    ) -> list[Delivery]:
+        queues = [self.outbox.queue(peer) for peer in peers]
+        deliveries, saved = self.outbox.put_all(queues, lane, "chat", "ms", payload, expires)
+        await saved
+        return deliveries
+
     def link(self, peer: str = BOB, acks: Sequence[Ack] = ()) -> PeerQueue:
         queue = self.outbox.queue(peer)
         queue.linked = True

@@ -41,6 +41,9 @@ def send(
 ) -> int:  # fmt: skip
     """Send PAYLOAD (text; - or nothing reads stdin) to the listeners of TOPIC at PEER.
 
+    PEER may be a list, as @family (see mm list), @friends or @devices: all members are sent it, or none; each has a
+    line of the answer, and the exit code is that of the worst.
+
     Once accepted a message is on disk, and is sent until PEER confirms it or it expires, by whichever node next runs
     on this data folder. A message that is received is on PEER's disk until something there listens to TOPIC; mm
     delivery ID tells later how it ended. Exit code 0: delivered, received, relayed, or waiting for when PEER is
@@ -51,6 +54,7 @@ def send(
       mm send bob reading -j '{"celsius": 21.5}'
       mm send bob photo - < cat.jpg
       seq 100000 | mm send bob numbers --lines
+      mm send @family chat hello
     """
     options = {
         "peer": peer, "topic": topic, "realtime": realtime, "expire_after": expire_after, "priority": priority,
@@ -75,40 +79,54 @@ async def _send(
     async with node(settings.data) as there, await there.open("send", payload=value, wait=wait, **options) as channel:
         try:
             async for saved in channel:
-                result = {"id": saved["id"]}
+                result = saved
         except asyncio.CancelledError:
             if result:
-                note(f"waiting ({result['id']}); it is sent while a node runs on this folder: mm run")
+                ids = ", ".join(result.get("ids") or [result["id"]])
+                note(f"waiting ({ids}); it is sent while a node runs on this folder: mm run")
             raise
         result = channel.result
         own = there.own
-    if settings.json:
-        emit(result)
-    else:
-        _tell(result, options["peer"], options["topic"], own, wait)
+    members = result.get("members")
+    for each in [result] if members is None else members:
+        if settings.json:
+            emit(each)
+        elif members is None:
+            say(_told(each, options["peer"], options["topic"], wait))
+        else:
+            name = each["name"] or each["peer"]
+            say(f"{name}: {_told(each, name, options['topic'], wait)}")
+    if not settings.json and own and any(map(_waits, members or [result])):
+        note("it is sent while a node runs on this folder: keep one running with mm run")
+    return max(_code(each, wait) for each in members or [result])
+
+
+def _code(result: dict[str, Any], wait: bool | None) -> int:
     bad = result["state"] in ("failed", "refused", "expired", "cancelled", "dropped")
     return FAILED if bad or (wait is True and result["state"] in UNENDED) else OK
 
 
-def _tell(result: dict[str, Any], peer: str, topic: str, own: bool, wait: bool | None) -> None:
-    state, reason = result["state"], result["reason"]
-    waits = state in ("waiting", "sent") and "connected" in result  # a realtime message is sent, and that is its end
+def _waits(result: dict[str, Any]) -> bool:
+    """Whether a message is still to be sent; a realtime one is sent, and that is its end."""
+    return result["state"] in ("waiting", "sent") and "connected" in result
+
+
+def _told(result: dict[str, Any], peer: str, topic: str, wait: bool | None) -> str:
+    """Return what to say of the message to one peer."""
+    state, reason, waits = result["state"], result["reason"], _waits(result)
     if waits and wait is False:
-        say(f"{state} ({result['id']})")
-    elif waits and result["connected"]:
-        say(f"{state}; {peer} has not confirmed it yet")
-    elif waits:
-        say(f"{state}; will be sent when {peer} is reachable ({reason})")
-    elif state == "received":
-        say(f"received: {peer} keeps it until something there listens to {topic}")
-    elif state == "relayed":
-        say(f"relayed: a relay keeps it until {peer} is there")
-    elif reason == UNHANDLED.reason:
-        say(f"{state}: nobody at {peer} listens to {topic}, and {peer} keeps only what friends and devices send")
-    else:
-        say(f"{state}: {reason}" if reason else state)
-    if waits and own:
-        note("it is sent while a node runs on this folder: keep one running with mm run")
+        return f"{state} ({result['id']})"
+    if waits and result["connected"]:
+        return f"{state}; {peer} has not confirmed it yet"
+    if waits:
+        return f"{state}; will be sent when {peer} is reachable ({reason})"
+    if state == "received":
+        return f"received: {peer} keeps it until something there listens to {topic}"
+    if state == "relayed":
+        return f"relayed: a relay keeps it until {peer} is there"
+    if reason == UNHANDLED.reason:
+        return f"{state}: nobody at {peer} listens to {topic}, and {peer} keeps only what friends and devices send"
+    return f"{state}: {reason}" if reason else str(state)
 
 
 @click.command("request", cls=Command)

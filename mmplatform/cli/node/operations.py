@@ -8,11 +8,13 @@ from typing import Any, Final, Literal, Protocol
 
 from mmplatform.cli.control import Operation, Served
 from mmplatform.cli.node import lines as line_runs
-from mmplatform.cli.node import sending, stored
+from mmplatform.cli.node import lists, sending, stored
+from mmplatform.cli.node.sending_to_all import send_to_all
 from mmplatform.cli.node.subscriptions import Subscriptions
 from mmplatform.durable import inspection
 from mmplatform.errors import LocalError, RequestTimeout
 from mmplatform.identity.keys import SignId
+from mmplatform.identity.names import AT
 from mmplatform.message import Priority, make_id
 from mmplatform.peers.status import LinkStatus
 from mmplatform.platform import Platform
@@ -139,8 +141,9 @@ async def relays(context: Context, served: Served) -> dict[str, str]:
 
 
 async def send(context: Context, served: Served, **arguments: Any) -> dict[str, Any]:
-    """Send a message: see :func:`mmplatform.cli.node.sending.send`."""
-    return await sending.send(context.platform, served, **arguments)
+    """Send a message to a peer, or to each member of a list or circle: see :func:`mmplatform.cli.node.sending.send`."""
+    to = send_to_all if arguments["peer"].startswith(AT) else sending.send
+    return await to(context.platform, served, **arguments)
 
 
 async def lines(context: Context, served: Served, **arguments: Any) -> dict[str, Any]:
@@ -294,7 +297,7 @@ def _why(state: str, connected: bool, reason: str | None) -> str:
     return "it is its turn next" if connected else (reason or "the peer was not dialled yet")
 
 
-OPERATIONS: Final[dict[str, Operation]] = stored.OPERATIONS | {
+OPERATIONS: Final[dict[str, Operation]] = stored.OPERATIONS | lists.OPERATIONS | {
     operation.__name__: operation
     for operation in (
         identity, add, accept, rename, move, remove, unblock, peers, services, relays, send, lines, resolve, request,

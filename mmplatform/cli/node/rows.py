@@ -7,8 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from mmplatform.cli.node import lists, stored
 from mmplatform.cli.node.host import Host, InProcess, NodeHandle, either
-from mmplatform.cli.node.stored import OPERATIONS
 from mmplatform.platform import Platform
 
 
@@ -16,7 +16,7 @@ class StoppedNode(InProcess):
     """The rows of a node while the block runs. What is told its peers goes with the next node on this folder."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(Platform(folder, connection_info=(), transports=()), OPERATIONS)
+        super().__init__(Platform(folder, connection_info=(), transports=()), stored.OPERATIONS | lists.OPERATIONS)
         self.platform.on("error", Host.failed)
 
     async def __aenter__(self) -> Self:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from mmplatform.cli.control import Served
 from mmplatform.errors import DeliveryError, InvalidKey, Unreachable
 from mmplatform.identity.keys import SignId
+from mmplatform.identity.names import AT
 from mmplatform.message import Delivery, Priority
 from mmplatform.platform import Platform
 
@@ -51,11 +52,11 @@ async def send(
         return {"state": delivery.state, "id": "", "reason": ""}
     await served.send({"id": delivery.id})
     if wait is not False:
-        await _settled(platform, delivery, wait is True, timeout)
-    return {"id": delivery.id, **await _ending(platform, delivery)}
+        await settled(platform, delivery, wait is True, timeout)
+    return {"id": delivery.id, **await ending(platform, delivery)}
 
 
-async def _settled(platform: Platform, delivery: Delivery, patient: bool, timeout: float | None) -> None:
+async def settled(platform: Platform, delivery: Delivery, patient: bool, timeout: float | None) -> None:
     """Wait for the end; without patience only until the peer has it on its disk, or as long as there may soon be a
     link to the peer, or until a relay has it, and no longer than its handlers usually take."""
     ended = asyncio.ensure_future(end_of(delivery) if patient else received(delivery))
@@ -94,7 +95,7 @@ async def received(delivery: Delivery) -> None:
         await delivery.received()
 
 
-async def _ending(platform: Platform, delivery: Delivery) -> dict[str, Any]:
+async def ending(platform: Platform, delivery: Delivery) -> dict[str, Any]:
     """The state, and why it is no better; ``connected`` where it may still become so."""
     outcome = delivery.outcome
     if outcome is not None:
@@ -149,4 +150,6 @@ def resolve(platform: Platform, peer: str) -> SignId:
     try:
         return platform.contacts.resolve(peer)
     except InvalidKey as error:
+        if peer.startswith(AT):
+            raise
         raise InvalidKey(f"{error}; mm add TICKET --name NAME makes a peer known") from None

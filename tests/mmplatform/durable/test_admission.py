@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mmplatform.durable import admission
-from mmplatform.errors import NotRunning
+from mmplatform.errors import NotRunning, QueueFull
 from mmplatform.storage.contract import Row
 from mmplatform.storage.memory import MemoryStorage
 from tests.support.outbox import BOB, CAROL, LATER, NORMAL, Node, running, turn
@@ -130,3 +130,50 @@ async def test_all_who_wait_hear_of_the_end(monkeypatch: pytest.MonkeyPatch) -> 
         await node.outbox.close()
         ends: list[Any] = await asyncio.gather(*waiting, return_exceptions=True)
         assert {type(end) for end in ends} == {NotRunning}
+
+
+async def send_to_all(node: Node, payload: bytes) -> None:
+    """Send to several as an API does: wait for the disk alone, then put."""
+    await node.outbox.admission.disk()
+    queues = [node.outbox.queue(peer) for peer in (BOB, CAROL)]
+    node.outbox.admission.check(queues)
+    await node.outbox.put_all(queues, NORMAL, "chat", "ms", payload, LATER)[1]
+
+
+async def test_a_message_to_several_waits_for_the_disk_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "SAVING_BYTES", 1000)
+    storage = HoldCount()
+    async with running(storage) as node:
+        storage.holds = True
+        sends = [asyncio.ensure_future(send_to_all(node, bytes([n]) * 900)) for n in range(6)]
+        await turn()
+        assert len(storage.writing) == 1
+        sends[2].cancel()
+        storage.holds = False
+        storage.finish()
+        await asyncio.wait(sends, timeout=5)
+        assert [send.cancelled() for send in sends] == [n == 2 for n in range(6)]
+        assert [record.payload[0] for _, record in await node.drain()] == [0, 1, 3, 4, 5]
+
+
+async def test_a_message_to_several_does_not_wait_for_one_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "PEER_BYTES", 1000)
+    async with running(MemoryStorage()) as node:
+        await node.send(bytes(2000), CAROL)
+        with pytest.raises(QueueFull, match=CAROL):
+            await send_to_all(node, b"x")
+        assert node.outbox.peers() == [CAROL]
+
+
+async def test_who_waits_for_the_disk_hears_of_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "SAVING_BYTES", 1000)
+    storage = HoldCount()
+    async with running(storage) as node:
+        storage.holds = True
+        sends = [asyncio.ensure_future(send_to_all(node, bytes(900))) for _ in range(4)]
+        await turn()
+        await node.outbox.close()
+        storage.holds = False
+        storage.finish()
+        ends: list[Any] = await asyncio.gather(*sends, return_exceptions=True)
+        assert [type(end) for end in ends] == [type(None), *[NotRunning] * 3]

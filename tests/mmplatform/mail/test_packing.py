@@ -81,3 +81,15 @@ async def test_a_letter_without_rows_is_dropped() -> None:
     left = queue.letters.plan(NORMAL, 5, 1, 3)
     assert await packer(node).again(queue, left) is None
     assert len(queue.letters) == 0
+
+
+async def test_a_letter_has_the_payload_that_its_message_shares() -> None:
+    async with MemoryStorage() as storage:
+        node = Node(storage)
+        await node.outbox.open()
+        await node.send(b"alone")
+        await node.send_to_all(b"for all" * 100)
+        packed = await packer(node).next(node.outbox.queue(BOB), NORMAL)
+        assert packed is not None
+        assert [record.payload for record in packed.batch.records] == [b"alone", b"for all" * 100]
+        await node.outbox.close()

@@ -19,7 +19,9 @@ def test_completion_prints_a_script(here: Here, shell: str) -> None:
     assert "_MM_COMPLETE" in out
 
 
-def test_completion_completes() -> None:
-    environment = {**os.environ, "_MM_COMPLETE": "bash_complete", "COMP_WORDS": "mm out", "COMP_CWORD": "1"}
+@pytest.mark.parametrize(("words", "found"), [("mm out", "outbox"), ("mm list sh", "shorten")])
+def test_completion_completes(words: str, found: str) -> None:
+    at = str(words.count(" "))
+    environment = {**os.environ, "_MM_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": at}
     done = subprocess.run(MM, env=environment, capture_output=True, text=True)
-    assert done.stdout.strip() == "plain,outbox"
+    assert done.stdout.strip() == f"plain,{found}"

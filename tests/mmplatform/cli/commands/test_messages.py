@@ -15,9 +15,10 @@ import pytest
 
 from mmplatform.cli.command import FAILED, OK, USAGE, Settings
 from mmplatform.cli.commands import on
-from mmplatform.cli.commands.messages import _tell
+from mmplatform.cli.commands.messages import _told
 from mmplatform.cli.node import sending, subscriptions
 from mmplatform.cli.node.host import Host
+from mmplatform.cli.output import say
 from mmplatform.message import DELIVERED
 from tests.support.cli import INTERRUPTED, LOOPBACK, MM, Node, end
 from tests.support.waiting import wait_until
@@ -169,7 +170,7 @@ def test_a_request_is_answered(pair: Pair, here: Here) -> None:
     ],
 )
 def test_other_ends(result: dict[str, Any], shown: str, capsys: pytest.CaptureFixture[str]) -> None:
-    _tell(result, "bob", "chat", False, None)
+    say(_told(result, "bob", "chat", None))
     assert capsys.readouterr().out == shown
 
 
@@ -308,6 +309,7 @@ async def test_what_one_listener_leaves_behind_goes_to_another(tmp_path: Path, m
     ):
         await a.call("add", ticket=b.platform.ticket(), name="b", circle="friends")
         await b.call("add", ticket=a.platform.ticket(), name="a", circle="friends")
+        delivery = None
         for held in (False, True):
             if held:  # now it is the inbox that hands it over
                 delivery = await a.platform.messaging.send("x", b.platform.sign_id, held)
@@ -321,6 +323,7 @@ async def test_what_one_listener_leaves_behind_goes_to_another(tmp_path: Path, m
                 assert await anext(other) == []
                 assert [message[3] for message in await anext(other)] == [held]
                 await other.send([1, []])
+                assert delivery is not None
                 assert await delivery == DELIVERED
 
 

@@ -1,0 +1,48 @@
+"""Which names peers and lists can have here: those of lists begin with @, those of peers do not."""
+
+from typing import Final
+
+from mmplatform.errors import InvalidKey, InvalidName
+from mmplatform.identity.keys import parse_sign_id
+
+LONGEST_NAME: Final = 64  # characters
+AT: Final = "@"  # begins the name of a list, and that of a circle where one is a destination
+MEANINGS: Final = {
+    "local": "this process",
+    "self": "this node and your own devices",
+    "friends": "all your friends",
+    "devices": "all your other devices",
+    "public": "everybody else",
+}
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidName unless ``name`` can be that of a peer at all."""
+    _check(name, name, "a peer")
+
+
+def check_list_name(name: str) -> None:
+    """Raise InvalidName unless ``name`` can be that of a list at all."""
+    if not name.startswith(AT):
+        raise InvalidName(f"{name!r}: the name of a list begins with {AT}, as '{AT}{name}'")
+    _check(name, name.removeprefix(AT), "a list")
+
+
+def _check(name: str, text: str, whose: str) -> None:
+    if text in MEANINGS:
+        raise InvalidName(
+            f"{name!r} is no name for {whose}: it means something already ({MEANINGS[text]}); choose another one"
+        )
+    plain = text.isprintable() and text.strip() == text and not text.startswith(("-", AT))
+    if not plain or not 0 < len(text) <= LONGEST_NAME or _is_sign_id(text):
+        raise InvalidName(
+            f"{name!r}: a name is 1 to {LONGEST_NAME} printable characters, begins with neither - nor @, is no signId"
+        )
+
+
+def _is_sign_id(text: str) -> bool:
+    try:
+        parse_sign_id(text)
+    except InvalidKey:
+        return False
+    return True
