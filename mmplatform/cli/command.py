@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,20 +39,55 @@ class Interrupted(Exception):
 
 @dataclass
 class Settings:
-    """Where the node lives and how to answer."""
+    """Where the node lives and how to answer. ``folder`` is what --data says."""
 
-    data: Path = field(default_factory=lambda: Path(os.environ.get("MM_DATA") or DEFAULT_FOLDER).expanduser())
+    folder: Path | None = None
     json: bool = False
     verbosity: int = 0  # how often -v was given
     log_json: bool = False
+
+    @property
+    def data(self) -> Path:
+        """The data folder. Raises UsageError when none is named and there is no home."""
+        if self.folder is not None:
+            return self.folder
+        named = os.environ.get("MM_DATA")
+        return _expanded(named or DEFAULT_FOLDER)
 
 
 pass_settings = click.make_pass_decorator(Settings, ensure=True)
 
 
+class _Folder(click.Path):
+    """A folder that may be missing; "" is not the working directory."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Path:
+        if not value:
+            self.fail("it is empty; name a folder, or leave the option out", parameter, context)
+        return Path(super().convert(_expanded(value), parameter, context))  # type: ignore[arg-type]
+
+
+def _expanded(folder: str | Path) -> Path:
+    """Raises UsageError where ~ stands for nothing."""
+    try:
+        found = Path(folder).expanduser()
+    except RuntimeError:
+        raise click.UsageError(
+            f"no home folder is known for {folder}; name another one: --data PATH, or MM_DATA"
+        ) from None
+    if str(folder).startswith("~") and not os.environ.get("HOME", "/home"):
+        raise click.UsageError(
+            f"HOME is empty, so {folder} is nowhere; set it, or name a folder: --data PATH, or MM_DATA"
+        )
+    return found
+
+
 def _set_data(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
     if value is not None:
-        context.ensure_object(Settings).data = value.expanduser()
+        context.ensure_object(Settings).folder = value
 
 
 def _set_json(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -76,10 +111,9 @@ def _set_log_json(context: click.Context, parameter: click.Parameter, value: boo
 
 def common_options() -> list[click.Parameter]:
     """Those that may stand before and behind the name of the command."""
-    folder = click.Path(file_okay=False, path_type=Path)
     return [
         click.Option(
-            ["--data"], type=folder, metavar="PATH", expose_value=False, callback=_set_data,
+            ["--data"], type=_Folder(), metavar="PATH", expose_value=False, callback=_set_data,
             help=f"The data folder of the node.  [env: MM_DATA; default: {DEFAULT_FOLDER}]",
         ),
         click.Option(
