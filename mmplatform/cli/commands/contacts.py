@@ -19,17 +19,18 @@ from mmplatform.cli.output import amount, emit, lasting, note, say, show, table
 def identity(settings: Settings, ticket: bool, qr: bool) -> int:
     """Print our address, the signId.
 
+    A ticket says where the node listens, or listened last. The first one of a folder starts a node for a moment, which
+    chooses the ports that will be used from then on; nothing else here opens a port.
+
     \b
       mm id
       mm id --ticket | ssh bob mm add - --friend --name alice
       mm id --qr
     """
-    found = execute(lambda: _with_relays(settings, "identity"))
-    relays = found["relays"]
+    found, relays = execute(lambda: _who_we_are(settings, ticket or qr))
     if settings.json:
-        emit(found["identity"] | {"relays": relays})
+        emit(found | {"relays": relays})
         return OK
-    found = found["identity"]
     if not ticket and not qr:
         _tell(relays)
     if qr:
@@ -106,15 +107,14 @@ def peers(settings: Settings, asking: bool) -> int:
     """
     if asking:
         return _list_asking(settings)
-    both = execute(lambda: _with_relays(settings, "peers"))
-    found = both["peers"]
+    found, relays = execute(lambda: _whom_we_know(settings))
     for peer in found if settings.json else ():
         emit(peer)
     if not settings.json:
         if not found:
             note("nobody yet; mm add TICKET makes a peer known, mm id --ticket prints our own ticket")
         table(("NAME", "SIGNID", "SCOPE", "FOUND BY", "LINK", "NOTE"), map(_row, found))
-        _tell(both["relays"])
+        _tell(relays)
     return OK
 
 
@@ -159,9 +159,20 @@ async def _ask(settings: Settings, operation: str, **arguments: Any) -> Any:
         return await there.call(operation, **arguments)
 
 
-async def _with_relays(settings: Settings, operation: str) -> dict[str, Any]:
-    async with node(settings.data) as there:
-        return {operation: await there.call(operation), "relays": await there.call("relays")}
+async def _who_we_are(settings: Settings, ticket: bool) -> tuple[dict[str, Any], dict[str, str]]:
+    """A folder on which no node has listened yet is the exception that starts one: a ticket says where it will be."""
+    async with rows(settings.data) as there:
+        found = await there.call("identity", ticket=ticket or settings.json)
+        relays = await there.call("relays")
+    if ticket and not found["ticket"]:
+        async with node(settings.data) as there:
+            found = await there.call("identity")
+    return found, relays
+
+
+async def _whom_we_know(settings: Settings) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    async with rows(settings.data) as there:
+        return await there.call("peers"), await there.call("relays")
 
 
 def _tell(relays: dict[str, str]) -> None:

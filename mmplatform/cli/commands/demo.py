@@ -103,7 +103,7 @@ def receive(settings: Settings, output: Path) -> int:
 
 async def _receive(folder: Path, output: Path) -> None:
     known = {number for number, _ in _records(_cut_torn(output))}
-    host = Host(folder, listen=_listen(), relays=["none"], services=_services(), purpose="run")
+    host = Host(folder, listen=_listen(), relays=["none"], services=_services() or ["none"], purpose="run")
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def heard(topic: str, sender: str, payload: Any) -> None:

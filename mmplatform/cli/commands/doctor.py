@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from mmplatform.cli.command import FAILED, OK, Command, Settings, execute, pass_settings, relay_option
-from mmplatform.cli.node.host import Host, NodeHandle, Remote, chosen, discovery
+from mmplatform.cli.node.host import Host, NodeHandle, Remote
 from mmplatform.cli.output import counted, emit, say
 from mmplatform.diagnosis import causes, folder
 from mmplatform.errors import FolderInUse, MMError
@@ -60,8 +60,7 @@ def doctor(
     """
     for url in servers:
         _check_url(url)
-    named = chosen(services) if services else discovery()
-    found = causes.sorted_out(execute(lambda: _examined(settings, peer, listen, relays, named, servers)))
+    found = causes.sorted_out(execute(lambda: _examined(settings, peer, listen, relays, services, servers)))
     for check in found:
         if settings.json:
             emit(check._asdict())
@@ -78,7 +77,7 @@ async def _examined(
     peer: str | None,
     listen: Sequence[str],
     relays: Sequence[str],
-    services: list[str],
+    services: Sequence[str],
     servers: Sequence[str],
 ) -> list[Check]:
     there = Remote(DataFolder(settings.data).control)

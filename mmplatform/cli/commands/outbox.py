@@ -5,7 +5,6 @@ from typing import Any
 import click
 
 from mmplatform.cli.command import OK, Command, Failure, Group, Settings, execute, pass_settings
-from mmplatform.cli.node.host import node
 from mmplatform.cli.node.rows import rows
 from mmplatform.cli.output import columns, counted, emit, lasting, note, say, table
 
@@ -33,7 +32,7 @@ def outbox(context: click.Context, peer: str | None, limit: int | None) -> int:
 
     async def show() -> tuple[int, int]:
         shown = 0
-        async with node(settings.data) as there, await there.open("waiting", peer=peer, limit=most) as channel:
+        async with rows(settings.data) as there, await there.open("waiting", peer=peer, limit=most) as channel:
             async for chunk in channel:  # a chunk at a time: there may be very many
                 shown += len(chunk)
                 _show(chunk, settings)
@@ -94,7 +93,7 @@ def cancel(settings: Settings, id: str | None, peer: str | None, everything: boo
         return _cancel_all(settings, peer)
 
     async def ask() -> Any:
-        async with node(settings.data) as there:
+        async with rows(settings.data) as there:
             return await there.call("cancel", id=id)
 
     found = execute(ask)
@@ -110,7 +109,7 @@ def cancel(settings: Settings, id: str | None, peer: str | None, everything: boo
 
 def _cancel_all(settings: Settings, peer: str | None) -> int:
     async def ask() -> Any:
-        async with node(settings.data) as there:
+        async with rows(settings.data) as there:
             return await there.call("cancel_all", peer=peer)
 
     found = execute(ask)

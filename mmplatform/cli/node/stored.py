@@ -10,6 +10,7 @@ from mmplatform.durable import inspection
 from mmplatform.durable.inbox_contents import InboxEntry
 from mmplatform.errors import CodecError, LocalError
 from mmplatform.message import parse_id
+from mmplatform.peers.status import LinkStatus
 from mmplatform.platform import Platform
 
 VALUES: Final = "ms"  # the protocol whose payloads are values
@@ -20,6 +21,26 @@ class RowsContext(Protocol):
     """The node that these operations run in."""
 
     platform: Platform
+
+
+async def peers(context: RowsContext, served: Served) -> list[dict[str, Any]]:
+    """Everybody known."""
+    return [
+        {
+            "signId": status.sign_id, "name": status.name, "scope": status.scope, "connected": status.connected,
+            "address": status.address, "rtt": status.rtt, "waiting": status.waiting, "foundBy": status.found_by,
+            "reason": status.reason, "links": [_link(link) for link in status.links],
+            "troubles": dict(status.troubles), "blocked": status.blocked,
+        }
+        for status in context.platform.peers()
+    ]  # fmt: skip
+
+
+def _link(link: LinkStatus) -> dict[str, Any]:
+    return {
+        "address": link.address, "state": link.state, "rtt": link.rtt,
+        "bytesIn": link.bytes_in, "bytesOut": link.bytes_out,
+    }  # fmt: skip
 
 
 async def inbox(context: RowsContext, served: Served, sender: str | None, failed: bool, limit: int | None) -> list[int]:
@@ -163,5 +184,5 @@ async def _on_disk(platform: Platform) -> None:
 
 
 OPERATIONS: Final[dict[str, Operation]] = {
-    operation.__name__: operation for operation in (inbox, kept, take, drop, retry, delivery, asking, decline)
+    operation.__name__: operation for operation in (peers, inbox, kept, take, drop, retry, delivery, asking, decline)
 }
