@@ -151,6 +151,11 @@ def check_form(name: str) -> None:
         )
 
 
+def saved_members(row: bytes) -> list[str]:
+    """Return the members in the saved row of a circle. Raises CodecError."""
+    return _members.decode(row)
+
+
 def _is_sign_id(text: str) -> bool:
     try:
         parse_sign_id(text)

@@ -22,12 +22,13 @@ from mmplatform.cli.commands.on import listen
 from mmplatform.cli.commands.outbox import delivery, outbox
 from mmplatform.cli.commands.people import block, move, remove, rename, unblock
 from mmplatform.cli.commands.run import run_node
+from mmplatform.cli.commands.status import status
 from mmplatform.cli.output import debugging, emit, note, note_trace
 from mmplatform.errors import FolderNotOurs, MMError
 
 COMMANDS: Final = (
-    identity, add, peers, accept, rename, move, remove, block, unblock, run_node, send, listen, request, ping, inbox,
-    outbox, delivery, doctor, demo, receive, completion,
+    identity, add, peers, accept, rename, move, remove, block, unblock, run_node, status, send, listen, request, ping,
+    inbox, outbox, delivery, doctor, demo, receive, completion,
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from mmplatform.cli import completing
 from mmplatform.cli.command import OK, Command, Failure, Settings, execute, named, pass_settings
 from mmplatform.cli.node.host import node
 from mmplatform.cli.node.rows import rows
@@ -41,7 +42,7 @@ def identity(settings: Settings, ticket: bool, qr: bool) -> int:
 
 
 @click.command("add", cls=Command)
-@click.argument("ticket")
+@click.argument("ticket", shell_complete=completing.peers)
 @click.option("--friend", "circle", flag_value="friends", help="Its messages arrive as friends.TOPIC.")
 @click.option("--device", "circle", flag_value="devices", help="It is another device of yours: self.TOPIC.")
 @click.option("--name", default="", callback=named, help="What to call it here.")
@@ -68,7 +69,7 @@ def add(settings: Settings, ticket: str, circle: str | None, name: str) -> int:
 
 
 @click.command("accept", cls=Command)
-@click.argument("peer")
+@click.argument("peer", shell_complete=completing.peers)
 @click.option("--decline", is_flag=True, help="No: what it sends to friends is refused from now on.")
 @click.option("--name", default="", callback=named, help="What to call it here.")
 @pass_settings

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from mmplatform.cli import completing
 from mmplatform.cli.command import OK, Command, Failure, Group, Settings, execute, pass_settings
 from mmplatform.cli.node.rows import rows
 from mmplatform.cli.output import columns, counted, emit, lasting, note, say, table
@@ -12,7 +13,7 @@ SHOWN = 50
 
 
 @click.group("outbox", cls=Group, invoke_without_command=True)
-@click.option("--peer", help="Only what waits for this one.")
+@click.option("--peer", shell_complete=completing.peers, help="Only what waits for this one.")
 @click.option("--limit", type=click.IntRange(min=1), help=f"Show so many at most; {SHOWN} without --json.")
 @click.pass_context
 def outbox(context: click.Context, peer: str | None, limit: int | None) -> int:
@@ -76,7 +77,7 @@ def delivery(settings: Settings, ids: tuple[str, ...]) -> int:
 
 @outbox.command()
 @click.argument("id", required=False)
-@click.option("--peer", help="All that waits for this one.")
+@click.option("--peer", shell_complete=completing.peers, help="All that waits for this one.")
 @click.option("--all", "everything", is_flag=True, help="All that waits for anybody.")
 @pass_settings
 def cancel(settings: Settings, id: str | None, peer: str | None, everything: bool) -> int:  # noqa: A002

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from mmplatform.cli.output import counted, note
-from mmplatform.cli.stdio import is_terminal
+from mmplatform.cli.stdio import is_steered
 from mmplatform.text import printable
 
 SILENT_FOR: Final = 3.0  # seconds without a link after which one who waits is told
@@ -23,7 +23,7 @@ class Progress:
         self._told = False
 
     def __enter__(self) -> Self:
-        if not self._quiet and is_terminal(2):
+        if not self._quiet and is_steered(2):
             self._open()
         return self
 

@@ -10,6 +10,7 @@ from mmplatform.cli.control import Operation, Served
 from mmplatform.cli.node import lines as line_runs
 from mmplatform.cli.node import outgoing, sending, stored
 from mmplatform.cli.node.subscriptions import Subscriptions
+from mmplatform.cli.node.summary import summary
 from mmplatform.errors import LocalError, RequestTimeout
 from mmplatform.identity.keys import SignId
 from mmplatform.platform import Platform
@@ -99,6 +100,17 @@ async def remove(context: Context, served: Served, peer: str, drop: bool, block:
 async def unblock(context: Context, served: Served, peer: str) -> bool:
     """Let a blocked peer be a stranger again."""
     return await context.platform.contacts.unblock(sending.resolve(context.platform, peer))
+
+
+async def status(context: Context, served: Served) -> dict[str, Any]:
+    """One screen about this node."""
+    platform = context.platform
+    record = platform.directory.own_record
+    return {
+        **summary(platform), "running": True, "purpose": context.purpose, "pid": os.getpid(), "since": context.started,
+        "listening": list(record.connection_info) if record is not None else [], "relays": platform.relays,
+        "services": await services(context, served),
+    }  # fmt: skip
 
 
 async def services(context: Context, served: Served) -> dict[str, str]:
@@ -203,7 +215,7 @@ async def give_way(context: Context, served: Served) -> str:
 OPERATIONS: Final[dict[str, Operation]] = stored.OPERATIONS | outgoing.OPERATIONS | {
     operation.__name__: operation
     for operation in (
-        identity, add, accept, rename, move, remove, unblock, services, relays, send, lines, resolve, request,
+        identity, add, accept, rename, move, remove, unblock, status, services, relays, send, lines, resolve, request,
         ping, listen, waiting, diagnose, cut, give_way,
     )
 }  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 from mmplatform.cli.control import Operation, Served
 from mmplatform.cli.node import outgoing, stored
 from mmplatform.cli.node.host import Host, InProcess, NodeHandle, either
+from mmplatform.cli.node.summary import summary
 from mmplatform.cli.remembered import addresses
 from mmplatform.codec import Decoder
 from mmplatform.errors import CodecError
@@ -64,6 +65,14 @@ async def identity(context: StoppedNode, served: Served, ticket: bool) -> dict[s
     }  # fmt: skip
 
 
+async def status(context: StoppedNode, served: Served) -> dict[str, Any]:
+    """One screen about this node."""
+    return {
+        **summary(context.platform), "running": False, "purpose": "", "pid": None, "since": None, "listening": [],
+        "relays": await relays(context, served), "services": {},
+    }  # fmt: skip
+
+
 async def relays(context: StoppedNode, served: Served) -> dict[str, str]:
     """Those that the folder remembers."""
     assert context.platform.folder is not None
@@ -71,7 +80,9 @@ async def relays(context: StoppedNode, served: Served) -> dict[str, str]:
 
 
 OPERATIONS: Final[dict[str, Operation]] = (
-    stored.OPERATIONS | outgoing.OPERATIONS | {operation.__name__: operation for operation in (identity, relays)}
+    stored.OPERATIONS
+    | outgoing.OPERATIONS
+    | {operation.__name__: operation for operation in (identity, relays, status)}
 )
 
 

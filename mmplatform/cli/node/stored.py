@@ -36,6 +36,11 @@ async def peers(context: RowsContext, served: Served) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+async def people(context: RowsContext, served: Served) -> list[tuple[str, str]]:
+    """The signId and the name of everybody known; for completion in a shell."""
+    return [(status.sign_id, status.name) for status in context.platform.peers()]
+
+
 def _link(link: LinkStatus) -> dict[str, Any]:
     return {
         "address": link.address, "state": link.state, "rtt": link.rtt,
@@ -184,5 +189,6 @@ async def _on_disk(platform: Platform) -> None:
 
 
 OPERATIONS: Final[dict[str, Operation]] = {
-    operation.__name__: operation for operation in (peers, inbox, kept, take, drop, retry, delivery, asking, decline)
+    operation.__name__: operation
+    for operation in (peers, people, inbox, kept, take, drop, retry, delivery, asking, decline)
 }
