@@ -3,7 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -174,6 +175,21 @@ def named(context: click.Context, parameter: click.Parameter, name: str) -> str:
     except InvalidName as error:
         raise click.BadParameter(str(error)) from None
     return name
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Where no loop runs: SIGINT and SIGTERM raise Interrupted while the block runs, so that it cleans up."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def execute(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

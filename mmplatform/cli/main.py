@@ -12,6 +12,7 @@ import click
 
 from mmplatform.cli import logs, plugin_commands
 from mmplatform.cli.command import FAILED, OK, USAGE, Group, Interrupted
+from mmplatform.cli.commands.backup import backup, restore
 from mmplatform.cli.commands.completion import completion
 from mmplatform.cli.commands.contacts import accept, add, identity, peers
 from mmplatform.cli.commands.demo import demo, receive
@@ -28,7 +29,7 @@ from mmplatform.errors import FolderNotOurs, MMError
 
 COMMANDS: Final = (
     identity, add, peers, accept, rename, move, remove, block, unblock, run_node, status, send, listen, request, ping,
-    inbox, outbox, delivery, doctor, demo, receive, completion,
+    inbox, outbox, delivery, doctor, backup, restore, demo, receive, completion,
 )  # fmt: skip
 
 

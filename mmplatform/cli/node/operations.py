@@ -107,9 +107,9 @@ async def status(context: Context, served: Served) -> dict[str, Any]:
     platform = context.platform
     record = platform.directory.own_record
     return {
-        **summary(platform), "running": True, "purpose": context.purpose, "pid": os.getpid(), "since": context.started,
-        "listening": list(record.connection_info) if record is not None else [], "relays": platform.relays,
-        "services": await services(context, served),
+        **await summary(platform), "running": True, "purpose": context.purpose, "pid": os.getpid(),
+        "since": context.started, "listening": list(record.connection_info) if record is not None else [],
+        "relays": platform.relays, "services": await services(context, served),
     }  # fmt: skip
 
 

@@ -42,6 +42,13 @@ async def waiting(context: RowsContext, served: Served, peer: str | None, limit:
     return count
 
 
+async def count(platform: Platform) -> int:
+    """How many have not ended; when they are very many, about how many."""
+    if platform.parts.outbox.count > COUNTED:
+        return platform.parts.outbox.count
+    return sum([1 async for _ in _unended(platform, None)])
+
+
 async def _unended(platform: Platform, peer: str | None) -> AsyncIterator[dict[str, Any]]:
     """The messages of people and programs: what the platform itself tells its peers is not theirs to look after."""
     statuses = {status.sign_id: status for status in platform.peers()}

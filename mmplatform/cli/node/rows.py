@@ -68,7 +68,7 @@ async def identity(context: StoppedNode, served: Served, ticket: bool) -> dict[s
 async def status(context: StoppedNode, served: Served) -> dict[str, Any]:
     """One screen about this node."""
     return {
-        **summary(context.platform), "running": False, "purpose": "", "pid": None, "since": None, "listening": [],
+        **await summary(context.platform), "running": False, "purpose": "", "pid": None, "since": None, "listening": [],
         "relays": await relays(context, served), "services": {},
     }  # fmt: skip
 

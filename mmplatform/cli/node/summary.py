@@ -6,10 +6,11 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
+from mmplatform.cli.node import outgoing
 from mmplatform.platform import Platform
 
 
-def summary(platform: Platform) -> dict[str, Any]:
+async def summary(platform: Platform) -> dict[str, Any]:
     """What holds for a running node and for a stopped one."""
     assert platform.folder is not None
     peers = platform.peers()
@@ -22,7 +23,7 @@ def summary(platform: Platform) -> dict[str, Any]:
         "known": len(peers),
         "connected": [{"signId": peer.sign_id, "name": peer.name} for peer in peers if peer.connected],
         "asking": len(platform.parts.friend_requests.listed()),
-        "outbox": platform.parts.outbox.count,
+        "outbox": await outgoing.count(platform),
         "inbox": waiting,
         "failed": failed,
         "used": _size(path),
