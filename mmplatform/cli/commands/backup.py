@@ -101,9 +101,8 @@ def restore(settings: Settings, file: Path, force: bool) -> int:
     if settings.json:
         emit({"signId": header.sign_id, "folder": str(target), "made": header.made, "aside": str(aside or "")})
         return OK
-    say(
-        f"{header.sign_id} is restored in {target}, as of {time.strftime('%Y-%m-%d %H:%M', time.localtime(header.made))}"
-    )
+    made_at = time.strftime("%Y-%m-%d %H:%M", time.localtime(header.made))
+    say(f"{header.sign_id} is restored in {target}, as of {made_at}")
     if aside is not None:
         note(f"what was there is now {aside}")
     note(WARNING)

@@ -26,7 +26,8 @@ def test_version_and_help(here: Here) -> None:
     assert code == OK
     assert [line.split()[0] for line in out.partition("Commands:")[2].split("\n") if line.strip()] == [
         "id", "add", "peers", "accept", "rename", "move", "remove", "block", "unblock", "run", "status", "send", "on",
-        "request", "ping", "inbox", "outbox", "delivery", "doctor", "backup", "restore", "demo", "completion", "dht", "relay",
+        "request", "ping", "inbox", "outbox", "delivery", "doctor", "backup", "restore", "demo", "completion",
+        "dht", "relay",
     ]  # fmt: skip
 
 
