@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import shutil
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
 DEFAULT_FOLDER: Final = "~/.mm"
+NARROW: Final = 60  # columns of a terminal at which options and what is said of them have lines of their own
+NARROW_NAMES: Final = 12
 
 
 class Failure(click.ClickException):
@@ -149,8 +152,23 @@ turn_option = click.option(
 )  # fmt: skip
 
 
+class _Formatter(click.HelpFormatter):
+    """Help as wide as the terminal, also where that is narrow; click's own is never narrower than 50."""
+
+    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        super().write_dl(rows, col_max if self.width > NARROW else NARROW_NAMES, col_spacing)
+
+
+class _Context(click.Context):
+    def make_formatter(self) -> click.HelpFormatter:
+        across = min(shutil.get_terminal_size().columns, self.max_content_width or 80)
+        return _Formatter(width=max(across - 2, NARROW_NAMES + 10))
+
+
 class Command(click.Command):
     """One command of mm; its docstring's part behind a line with \\b is shown as it is written."""
+
+    context_class = _Context
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -161,6 +179,7 @@ class Group(click.Group):
     """Commands in the order one needs them, each with the common options."""
 
     command_class = Command
+    context_class = _Context
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

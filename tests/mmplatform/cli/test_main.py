@@ -40,6 +40,17 @@ def test_every_command_takes_the_common_options_and_shows_an_example(here: Here,
     assert f"mm {command}" in out.partition("\n")[2]
 
 
+@pytest.mark.parametrize("command", [*COMMANDS, "outbox cancel", "inbox drop"])
+def test_help_on_a_narrow_terminal_breaks_no_line_but_examples(
+    here: Here, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """It was 50 columns wide at least, so a terminal of 40 broke every other line in the middle of a word."""
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = here(*command.split(), "--help")[1].splitlines()
+    assert [line for line in lines if len(line) > 40 and "mm " not in line] == []
+    assert len(lines) > 10
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
