@@ -128,6 +128,7 @@ hostile: $(DEV) ## attacks of one stranger, or one friend, beside honest peers (
 
 bad-days: $(DEV) ## outages of redis, relays, clusters, networks and browsers, and what all are told (ONLY=name,name; QUICK=1)
 	@$(call system_parts,$(TEST_PARTS) $(BROWSER_PARTS) $(LAB_PARTS))
+	@$(client_packages)
 	@PYTHONPATH=.:relay:services:transports $(BIN)/python -m $(BAD_DAYS) $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 fuzz: $(FUZZER) ## every parser that takes bytes of others, with atheris (SECONDS=60; ONLY=name,name)

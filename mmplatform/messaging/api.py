@@ -84,7 +84,8 @@ class Upstream(Protocol):
     ) -> Coroutine[Any, Any, bytes] | asyncio.Future[bytes]:
         """Send a request to ``destination``, a signId; awaiting the result gives the bytes of the reply.
 
-        Raises RequestTimeout after ``timeout`` seconds, RequestFailed, NoResponders, or what :meth:`post` raises.
+        Raises RequestTimeout after ``timeout`` seconds, Unreachable, RequestFailed, NoResponders, or what :meth:`post`
+        raises.
         """
         ...
 
@@ -212,9 +213,10 @@ class API:
             payload: as in :meth:`send`.
             timeout: seconds to wait for the reply, dialling included.
 
-        Raises RequestTimeout after ``timeout`` seconds, RequestFailed with the text of the remote exception,
-        NoResponders at once when nobody listens, or InvalidTopic, InvalidPayload, InvalidKey, ControlTopic,
-        ValueError or NotRunning before anything is sent.
+        Raises RequestTimeout after ``timeout`` seconds, Unreachable with the reason once attempts to reach the peer
+        have failed for a second, RequestFailed with the text of the remote exception, NoResponders at once when nobody
+        listens, or InvalidTopic, InvalidPayload, InvalidKey, ControlTopic, ValueError or NotRunning before anything is
+        sent.
 
         """
         if not isinstance(timeout, int | float) or not timeout > 0:

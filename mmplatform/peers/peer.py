@@ -185,9 +185,15 @@ class Peer:
             return
         self._add_beside(link, active, state.acks)
 
+    def not_reached(self, reason: str) -> None:
+        """Note why an attempt to reach the peer failed; requests do not wait much longer."""
+        self.reason = reason
+        self.exchange.pending.not_reached(f"{self.sign_id}: {reason}")
+
     def use(self, link: Link, acks: list[Ack], why: str) -> None:
         """Go on over ``link``. ``acks`` says what the peer has; what the peer lacks is sent again."""
         self.reason = ""
+        self.exchange.pending.reached()
         self.exchange.resume_over(link, acks)
         self._chosen(link, why)
 

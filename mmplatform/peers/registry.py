@@ -243,7 +243,7 @@ class Peers:
         reason = escaped(reason, MAX_REASON)
         self._around.link_log.unreachable(peer, reason)
         if peer in self.by_id:
-            self.by_id[peer].reason = reason
+            self.by_id[peer].not_reached(reason)
         else:
             self._reasons[peer] = reason
         for watcher in self._watchers:

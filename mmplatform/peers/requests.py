@@ -10,13 +10,14 @@ from heapq import heappop, heappush
 from typing import Final
 
 from mmplatform.delivery.wire import FAILED, NO_RESPONDERS, OK, TOO_LARGE, Reply, Request
-from mmplatform.errors import NoResponders, ProtocolError, QueueFull, RequestFailed, RequestTimeout
+from mmplatform.errors import NoResponders, ProtocolError, QueueFull, RequestFailed, RequestTimeout, Unreachable
 from mmplatform.text import escaped
 
 UNFINISHED: Final = 65_536  # requests of one peer that may be unanswered at once, and replies remembered
 REMEMBERED_BYTES: Final = 64 * 1024 * 1024  # bytes of replies that are remembered, as the peer has not confirmed them
 REMEMBERED_OF_STRANGER: Final = 1024  # replies to a stranger that are remembered
 REMEMBERED_BYTES_OF_STRANGER: Final = 256 * 1024  # their bytes; of more than that, the latest
+PATIENCE: Final = 1.0  # seconds for which a peer that no attempt reaches may be between two networks, or start anew
 SWEEP: Final = 0.01  # seconds between two looks at the deadlines: requests that are late together share one
 NEAR: Final = 1024  # numbers that a peer's floor may move by to have each of them looked up
 STALE: Final = 64  # entries of the heap of deadlines, at least, that may name what was answered
@@ -33,6 +34,7 @@ class PendingRequests:
         self._due: list[tuple[float, int]] = []  # heap of (deadline, number); may name what was answered
         self._noted = 0  # the highest number that was put into ``_due``: at each sweep, not at each request
         self._timer: asyncio.TimerHandle | None = None
+        self._vain: tuple[float, int] | None = None  # when an attempt to reach the peer failed, the last number then
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -90,6 +92,20 @@ class PendingRequests:
         if largest is not None and len(largest.payload) > least:
             self.resolve(Reply(largest.id, FAILED, TOO_LARGE.encode()))
 
+    def reached(self) -> None:
+        """Note that a link is up."""
+        self._vain = None
+
+    def not_reached(self, reason: str) -> None:
+        """Note that an attempt to reach the peer failed; fail the requests that saw one fail PATIENCE seconds ago."""
+        now = self._loop.time()
+        if self._vain is not None and now - self._vain[0] < PATIENCE:
+            return
+        if self._vain is not None:
+            for number in [number for number in self._waiting if number <= self._vain[1]]:
+                self._fail(number, Unreachable(reason))
+        self._vain = (now, self._number)
+
     def close(self, error: Exception) -> None:
         """Fail all requests with ``error``: nobody will answer any more."""
         if self._timer is not None:
@@ -129,9 +145,13 @@ class PendingRequests:
     def _drop(self, numbers: Iterable[int]) -> None:
         """Forget requests; whoever still waits for one is told that its time is up."""
         for number in numbers:
-            entry = self._waiting.pop(number, None)
-            if entry is not None and not entry[1].done():
-                entry[1].set_exception(RequestTimeout(f"no reply to {entry[2].topic} in time"))
+            if number in self._waiting:
+                self._fail(number, RequestTimeout(f"no reply to {self._waiting[number][2].topic} in time"))
+
+    def _fail(self, number: int, error: Exception) -> None:
+        _, future, _ = self._waiting.pop(number)
+        if not future.done():
+            future.set_exception(error)
 
 
 class ReplyCache:

@@ -89,14 +89,19 @@ class Scene:
             raise Broke(what)
 
     async def within(
-        self, seconds: float, true: Callable[[], bool | Awaitable[bool]], what: str, *, named: str = ""
+        self,
+        seconds: float,
+        true: Callable[[], bool | Awaitable[bool]],
+        what: str | Callable[[], str],
+        *,
+        named: str = "",
     ) -> float:
         """Wait until something is true; return how long that took. Raises Broke when it is not in time.
 
         Args:
             seconds: how long it may take.
             true: is asked again and again.
-            what: what it is that does not hold otherwise.
+            what: what it is that does not hold otherwise; a function when that is known at the end only.
             named: what the table calls the time, where it says it.
 
         """
@@ -104,7 +109,7 @@ class Scene:
         try:
             await until(true, seconds)
         except (TimeoutError, AssertionError):
-            raise Broke(f"{what}, after {seconds:.0f} s") from None
+            raise Broke(f"{what if isinstance(what, str) else what()}, after {seconds:.0f} s") from None
         took = time.monotonic() - begun
         if named:
             self.tell(f"{named} {took:.1f} s")

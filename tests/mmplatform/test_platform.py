@@ -17,6 +17,7 @@ from mmplatform import (
     RequestFailed,
     RequestTimeout,
     Retry,
+    Unreachable,
 )
 from mmplatform.codec import encode, unpack
 from mmplatform.message import DELIVERED, UNHANDLED
@@ -248,6 +249,29 @@ async def test_a_request_nobody_can_take_times_out() -> None:
     async with World().node(1) as alice:
         with pytest.raises(RequestTimeout):
             await alice.messaging.request("n", identity(9).sign_id, timeout=0.05)
+
+
+@KINDS
+async def test_a_request_to_a_peer_that_has_gone_fails_with_the_reason_long_before_its_time_is_up(kind: str) -> None:
+    async with World(kind).nodes() as [alice, bob]:
+        begun = asyncio.Event()
+
+        async def hang(topic: str, sender: str, payload: object) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        bob.messaging.on("friends.hang", hang)
+        asked = asyncio.create_task(alice.messaging.request("hang", bob.sign_id, timeout=600))
+        await begun.wait()
+        await bob.stop(grace=0)
+        with pytest.raises(Unreachable, match=r"nobody is there|Connect call failed"):
+            await asyncio.wait_for(asked, 20)
+
+
+async def test_a_request_to_somebody_whose_address_nobody_knows_fails_with_that_reason() -> None:
+    async with World().node(1) as alice:
+        with pytest.raises(Unreachable, match="no address of it is known"):
+            await asyncio.wait_for(alice.messaging.request("n", identity(9).sign_id, timeout=600), 20)
 
 
 async def test_ten_thousand_requests_at_once() -> None:

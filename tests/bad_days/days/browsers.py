@@ -171,7 +171,7 @@ async def a_second_tab(scene: Scene) -> None:
         answer = await page.evaluate("window.start()", tab)
         scene.holds(answer.get("signId") == peer, f"the second tab does not take over: {answer}")
         await page.evaluate("window.send(2)", tab)
-        await scene.within(10, lambda: heard.numbers == [1, 2], f"heard {heard.numbers}", named="taken over in")
+        await scene.within(10, lambda: heard.numbers == [1, 2], lambda: f"heard {heard.numbers}", named="taken over in")
 
 
 @bad_day()

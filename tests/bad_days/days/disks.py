@@ -202,7 +202,7 @@ async def a_node_is_copied_without_its_log(scene: Scene) -> None:
     await relay.start()
     await scene.node("with", relay)
     heard = scene.heard(await scene.node("bob", relay))
-    await scene.within(20, lambda: not heard.lost(300), f"{len(heard.lost(300))} of 300 are lost", named="300 in")
+    await scene.within(20, lambda: not heard.lost(300), lambda: f"{len(heard.lost(300))} of 300 lost", named="300 in")
     scene.holds(not heard.repeated, f"{heard.repeated} came twice")
 
 

@@ -15,6 +15,7 @@ from mm_transports.relay.protocol.address import format_relay, parse_relay
 from mm_transports.relay.protocol.items import Closed, Declined, Deposit, Item, Limits, Open, Stored
 from mmplatform.diagnosis import examine
 from mmplatform.identity.keys import Identity
+from tests.bad_days.mail import at_once, kept_by
 from tests.bad_days.registry import bad_day
 from tests.bad_days.scene import Scene
 
@@ -139,11 +140,6 @@ async def false_address_of_a_relay_never_reached(scene: Scene) -> None:
     await scene.within(15, partial(kept_by, there, 2), "the mail does not arrive", named="arrives in")
 
 
-async def kept_by(relay: RelayProcess, count: float) -> bool:
-    """Whether a relay has taken so many envelopes."""
-    return await relay.metric("mm_relay_stored_total") >= count
-
-
 @bad_day()
 async def a_relays_clock_is_hours_ahead(scene: Scene) -> None:
     """The clock of the recipient's relay is six hours ahead."""
@@ -181,16 +177,14 @@ async def clocks_differ(scene: Scene, seconds: float) -> None:
     alice, bob = await scene.node("alice", right), await scene.node("bob", wrong)
     await scene.friends(alice, bob)
     await bob.stop()
-    for number in range(1, 6):
-        await alice.messaging.send("chat", bob.sign_id, number)
+    await at_once(alice, bob.sign_id, range(1, 6))
     await scene.within(8, partial(kept_by, wrong, 1), "the relay whose clock is wrong keeps no mail")
     await alice.stop()
     again = await scene.node("bob", wrong)
     heard = scene.heard(again)
     await scene.within(5, lambda: not heard.lost(5), "the mail is not there", named="mail in")
-    for number in range(1, 6):
-        await again.messaging.send("chat", alice.sign_id, number)
-    await scene.rest(2)
+    mailed = await at_once(again, alice.sign_id, range(1, 6))
+    await scene.within(8, lambda: {each.state for each in mailed} == {"relayed"}, "the answers are not mailed")
     await again.stop()
     back = await scene.node("alice", right)
     answers = scene.heard(back)

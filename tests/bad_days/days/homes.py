@@ -12,6 +12,7 @@ from benchmarks.relay_process import RelayProcess
 from mm_transports.relay.protocol.address import format_relay
 from mmplatform import Platform
 from mmplatform.identity.keys import Identity
+from tests.bad_days.mail import at_once, kept_by
 from tests.bad_days.registry import bad_day
 from tests.bad_days.scene import Scene
 
@@ -96,8 +97,7 @@ async def the_first_home_hangs(scene: Scene) -> None:
     await scene.within(5, partial(kept_by, hung, 1), "the first home keeps no mail before it hangs")
     os.kill(hung.pid, signal.SIGSTOP)
     scene.stack.callback(os.kill, hung.pid, signal.SIGCONT)
-    for number in range(3, 6):
-        await alice.messaging.send("chat", bob.sign_id, number)
+    await at_once(alice, bob.sign_id, range(3, 6))
     await scene.within(10, partial(kept_by, alive, 1), "the other home keeps no mail", named="kept in")
     again = await scene.node("bob", hung, alive)
     heard.again(again)
@@ -132,8 +132,7 @@ async def a_recipient_moves_home(scene: Scene) -> None:
     bob, alice = await scene.node("bob", old), await scene.node("alice", elsewhere)
     await scene.friends(alice, bob)
     await bob.stop()
-    for number in range(1, 6):
-        await alice.messaging.send("chat", bob.sign_id, number)
+    await at_once(alice, bob.sign_id, range(1, 6))
     await scene.within(10, partial(kept_by, old, 1), "the old home keeps no mail")
     await alice.stop()
     moved = await scene.node("bob", new)
@@ -174,8 +173,7 @@ async def a_home_moves_to_another_address(scene: Scene) -> None:
     await scene.friends(alice, bob)
     await bob.stop()
     await home.kill()
-    for number in range(1, 6):
-        await alice.messaging.send("chat", bob.sign_id, number)
+    await at_once(alice, bob.sign_id, range(1, 6))
     await scene.within(10, partial(kept_by, elsewhere, 1), "no relay keeps the mail")
     await alice.stop()
     home.port = 0
@@ -231,8 +229,7 @@ async def live_then_mail(
     await alice.messaging.send("chat", bob.sign_id, 1)
     live = await scene.within(2, lambda: not heard.lost(1), f"nothing comes live with the living home at {name}")
     await bob.stop()
-    for number in range(2, 6):
-        await alice.messaging.send("chat", bob.sign_id, number)
+    await at_once(alice, bob.sign_id, range(2, 6))
     kept = await scene.within(10, partial(kept_by, alive, before + 1), f"the living home at {name} keeps no mail")
     await alice.stop()
     again, back = await scene.node(f"bob{name}", *homes), time.monotonic()
@@ -253,16 +250,10 @@ async def mail_with_homes(scene: Scene, alive: RelayProcess, elsewhere: RelayPro
     bob, alice = await scene.node("bob", *homes), await scene.node("alice", elsewhere)
     await scene.friends(alice, bob)
     await bob.stop()
-    for number in range(1, 6):
-        await alice.messaging.send("chat", bob.sign_id, number)
+    await at_once(alice, bob.sign_id, range(1, 6))
     await scene.within(10, partial(kept_by, alive, 1), "no living relay keeps the mail", named="kept in")
     await alice.stop()
     again = await scene.node("bob", *homes)
     heard = scene.heard(again)
     await scene.within(5, lambda: not heard.lost(5), "the mail is not there", named="mail in")
     scene.holds(not heard.repeated, "it came twice")
-
-
-async def kept_by(relay: RelayProcess, count: float) -> bool:
-    """Whether a relay has taken so many envelopes."""
-    return await relay.metric("mm_relay_stored_total") >= count

@@ -31,7 +31,7 @@ class Outage:
     """The people of a day, the two processes, their Redis, and the slow or cut way to it."""
 
     def __init__(self, scene: Scene) -> None:
-        self.scene, self.sent = scene, 0
+        self.scene, self.sent, self.over = scene, 0, False
         self.redis: RedisServer
         self.way: Way
         self.relays: list[RelayProcess] = []
@@ -64,21 +64,20 @@ class Outage:
             await self.alice.messaging.send("chat", friend, self.sent)
 
     async def write_on(self) -> None:
-        while True:
+        while not self.over:
             await self.write()
             await pace(EVERY)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
-        """Write all the while."""
+        """Write all the while. The last number is written to both: it is not cancelled between them."""
         task = asyncio.create_task(self.write_on())
         try:
             yield
         finally:
-            task.cancel()
+            self.over = True
             await asyncio.gather(task, return_exceptions=True)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            raise error
+        await task
 
     async def ready(self) -> bool:
         states = [await relay.health() for relay in self.relays]
@@ -114,13 +113,13 @@ async def outage(scene: Scene, seconds: float, begin: Step, end: Step, *, down: 
         took = await scene.within(READY_WITHIN, day.ready, "a process is not ready again")
         await scene.rest(GAP)
     last = day.sent
-    await scene.within(10, lambda: not day.heard.lost(last), f"Bob lost {len(day.heard.lost(last))} of {last}")
+    await scene.within(10, lambda: not day.heard.lost(last), lambda: f"Bob lost {day.heard.lost(last)} of {last}")
     scene.tell(f"longest gap {day.heard.gap:.1f} s, ready again in {took:.1f} s, {last} messages")
     scene.holds(day.heard.gap <= seconds + GAP, f"a gap of {day.heard.gap:.1f} s")
     carol = await scene.node("carol", day.relays[1])
     day.mailed.again(carol)
     lost = day.mailed.lost
-    await scene.within(15, lambda: not lost(last), f"Carol lost {len(lost(last))} of {last}", named="all mail in")
+    await scene.within(15, lambda: not lost(last), lambda: f"Carol lost {lost(last)} of {last}", named="all mail in")
     repeated = day.heard.repeated + day.mailed.repeated
     scene.holds(not repeated, f"{repeated} came twice")
 

@@ -77,16 +77,32 @@ async def test_a_home_relay_that_does_not_federate_is_gone_around(relay: Tiny, o
 
     relay.intercept = refuse
     assert await alice.deposit(other, CARA) == LATER  # tried again at once, as a guest there
-    near = await alice.dial(other, CARA)
-    assert await (await cara.came.get()).frames.get() == b"hello"
-    assert near.connection.address == f"relay+ws://127.0.0.1:{other.port}"
-    alice.relay._no_routes.clear()
-    alice.relay._guests[other.address].client.leave()
     lost = await alice.dial(other, CARA)
     await lost.gone.wait()
     assert isinstance(lost.lost[0], Unreachable)
-    await alice.dial(other, CARA)
+    near = await alice.dial(other, CARA)
     assert await (await cara.came.get()).frames.get() == b"hello"
+    assert near.connection.address == f"relay+ws://127.0.0.1:{other.port}"
+
+
+async def test_who_was_a_guest_before_its_home_was_up_goes_over_its_home(relay: Tiny, other: Tiny, nodes: Any) -> None:
+    """The other relay learns where our home is, and sends on what waits there for us."""
+    alice, cara = nodes(ALICE), nodes(CARA)
+    await cara.home(other)
+    near = await alice.dial(other, CARA)
+    await cara.came.get()
+    await alice.home(relay)
+    again = await alice.dial(other, CARA)
+    await cara.came.get()
+    assert again.connection.address == near.connection.address, "a link is up that way"
+    for each in (near, again):
+        each.connection.close()
+        await each.gone.wait()
+    relay.intercept = lambda session, item: True
+    await alice.dial(other, CARA)
+    await until(lambda: relay.said)
+    assert isinstance(relay.said[0], Open)
+    assert relay.said[0].via == other.address
 
 
 async def test_while_the_home_relay_is_down_the_other_one_is_used(relay: Tiny, other: Tiny, nodes: Any) -> None:

@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from mmplatform.delivery.wire import FAILED, OK, Reply, Request
-from mmplatform.errors import NoResponders, NotRunning, ProtocolError, QueueFull, RequestFailed, RequestTimeout
+from mmplatform.errors import (
+    NoResponders,
+    NotRunning,
+    ProtocolError,
+    QueueFull,
+    RequestFailed,
+    RequestTimeout,
+    Unreachable,
+)
 from mmplatform.peers import requests
 from mmplatform.peers.requests import PendingRequests, ReplyCache, failure, nobody
 from tests.support.watched import WalkedDict
@@ -52,6 +60,33 @@ async def test_time_outs_come_in_their_own_time_with_one_timer() -> None:
     with pytest.raises(NotRunning):
         await late
     assert asked._timer.cancelled()
+
+
+async def test_who_is_not_reached_for_a_second_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = PendingRequests()
+    loop, now = asyncio.get_running_loop(), [100.0]
+    monkeypatch.setattr(loop, "time", lambda: now[0])
+    first = asked.ask("t", "ms", b"", 60)[1]
+    asked.not_reached("refused")
+    second = asked.ask("t", "ms", b"", 60)[1]
+    now[0] += requests.PATIENCE / 2
+    asked.not_reached("refused")
+    assert not first.done()
+    now[0] += requests.PATIENCE
+    asked.not_reached("bob: refused")
+    with pytest.raises(Unreachable, match=r"^bob: refused$"):
+        await first
+    assert not second.done(), "of the second request no attempt has failed that long ago"
+    asked.reached()
+    now[0] += requests.PATIENCE
+    asked.not_reached("refused")
+    assert not second.done(), "a link was up meanwhile"
+    now[0] += requests.PATIENCE
+    asked.not_reached("gone")
+    with pytest.raises(Unreachable, match="gone"):
+        await second
+    assert asked.unanswered == []
+    asked.close(NotRunning("end"))
 
 
 class Watched(dict[int, Any]):

@@ -140,6 +140,9 @@ class Relay(Transport, MailCarrier, Diagnosable):
     def _way(self, relay: RelayAddress, peer: SignId, mail: bool = False) -> "tuple[RelayMultiplexer, str]":
         """Return the relay to use for ``peer``, and the address it is asked to reach when that is another.
 
+        A home relay is preferred to being a guest there, unless a link is up that way: the other relay learns where
+        our home is, and sends on what waits there for us.
+
         Raises Unreachable, also when ``peer`` is a stranger who may not have us connect there.
         """
         if self._closed:
@@ -148,7 +151,7 @@ class Relay(Transport, MailCarrier, Diagnosable):
         if home is not None:
             return home, ""
         guest = self._guests.get(relay.text)
-        if guest is not None and (guest.client.up or not mail):
+        if guest is not None and guest.client.up and (mail or not guest.idle):
             return guest, ""
         through = self._through(relay, mail)
         return (through, relay.text) if through is not None else (guest or self._guest(relay, peer), "")

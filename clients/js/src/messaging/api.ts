@@ -85,8 +85,9 @@ export class Messaging implements ProtocolHandler {
   }
 
   /**
-   * Ask one peer and return what its handler returned. Throws RequestTimeout after `timeout` seconds, RequestFailed with
-   * the text of the error there, or NoResponders at once when nobody listens.
+   * Ask one peer and return what its handler returned. Throws RequestTimeout after `timeout` seconds, Unreachable
+   * once attempts to reach the peer have failed for a second, RequestFailed with the text of the error there, or
+   * NoResponders at once when nobody listens.
    */
   async request(
     topic: string,

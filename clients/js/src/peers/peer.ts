@@ -292,6 +292,7 @@ export class Peer implements LinkedPeer, PeerLinks {
   /** Go on over `link`; `acks` is what the peer said it has, what it lacks is sent again. */
   use(link: Link, acks: Ack[] = []): void {
     this.reason = "";
+    this.exchange.pending.reached();
     this.introducing = false;
     this.exchange.resumeOver(link, acks);
     this.nudged();
@@ -318,6 +319,7 @@ export class Peer implements LinkedPeer, PeerLinks {
         await this.dial(this.ways().filter(({ signalled }) => !signalled));
       } catch (error) {
         this.reason = asError(error).message;
+        this.exchange.pending.notReached(`${this.signId}: ${this.reason}`);
         this.context.events.unreachable(this.signId);
       }
       if (this.link || this.closed || !this.wanted) break;

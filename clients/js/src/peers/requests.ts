@@ -5,9 +5,10 @@
 
 import { textLeniently, utf8 } from "../bytes.js";
 import { type Reply, type Request, STATUS, TOO_LARGE } from "../delivery/wire.js";
-import { NoResponders, ProtocolError, RequestFailed, RequestTimeout } from "../errors.js";
+import { NoResponders, ProtocolError, RequestFailed, RequestTimeout, Unreachable } from "../errors.js";
 
 const UNFINISHED = 65536; // requests of one peer that may be unanswered at once, and replies remembered
+const PATIENCE = 1000; // milliseconds for which a peer that no attempt reaches may be between two networks
 const REMEMBERED_BYTES = 64 * 1024 * 1024;
 const FORGOTTEN = utf8("answered before, and the reply was lost with a link; ask again");
 
@@ -21,6 +22,7 @@ interface PendingRequest {
 export class PendingRequests {
   private readonly waiting = new Map<number, PendingRequest>();
   private number = 0;
+  private vain?: { at: number; number: number }; // when an attempt to reach the peer failed, the last number then
 
   /** What the next link must carry again. */
   get unanswered(): Request[] {
@@ -82,6 +84,23 @@ export class PendingRequests {
     else if (reply.status === STATUS.NO_RESPONDERS)
       waiting.reject(new NoResponders(`nobody at the peer listens to ${waiting.request.topic}`));
     else waiting.reject(new RequestFailed(textLeniently(reply.payload).slice(0, 1000)));
+  }
+
+  /** A link is up. */
+  reached(): void {
+    delete this.vain;
+  }
+
+  /** An attempt to reach the peer failed: the requests that saw one fail PATIENCE ago fail, too. */
+  notReached(reason: string): void {
+    const now = performance.now();
+    if (this.vain && now - this.vain.at < PATIENCE) return;
+    for (const [number, { reject }] of this.vain ? [...this.waiting] : []) {
+      if (number > this.vain!.number) break;
+      this.waiting.delete(number);
+      reject(new Unreachable(reason));
+    }
+    this.vain = { at: now, number: this.number };
   }
 
   /** Nobody will answer any more. */
