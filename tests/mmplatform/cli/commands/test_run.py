@@ -30,9 +30,14 @@ def test_transports_for_everyday_use_but_some() -> None:
     assert not signals(["relay", "tcp"])
 
 
+def said_since(node: Node, before: int) -> str:
+    """The first line behind those ``before``, "" while there is none."""
+    return node.out.splitlines()[before] if node.lines > before else ""
+
+
 def test_what_is_said_is_remembered_until_something_else_is(node: Node) -> None:
     node.serve("run", "--listen", "tcp://127.0.0.1:0", "--no-webrtc", "--stun", "stun:127.0.0.1:9", "--json")
-    ready = json.loads(wait_until(lambda: node.lines and node.out.splitlines()[0]))
+    ready = json.loads(wait_until(lambda: said_since(node, 0)))
     assert (ready["stun"], len(ready["listening"])) == ([], 1)
     assert ready["listening"][0].startswith("tcp://127.0.0.1:")
     node.stop()
@@ -41,12 +46,12 @@ def test_what_is_said_is_remembered_until_something_else_is(node: Node) -> None:
     assert (node.folder / "stun").read_text() == "stun:127.0.0.1:9\n", "for when it can be used"
     before = node.lines
     node.serve("run", "--json")
-    again = json.loads(wait_until(lambda: node.lines > before and node.out.splitlines()[before]))
+    again = json.loads(wait_until(lambda: said_since(node, before)))
     assert again["listening"] == ready["listening"]
     node.stop()
     before = node.lines
     node.serve("run", "--listen", "none", "--without", "none", "--json")
-    nowhere = json.loads(wait_until(lambda: node.lines > before and node.out.splitlines()[before]))
+    nowhere = json.loads(wait_until(lambda: said_since(node, before)))
     assert nowhere["listening"] == ["webrtc:"], "as it has a STUN server again"
     assert (node.folder / "listen").read_text() == "none\n"
     assert not (node.folder / "without").exists()
