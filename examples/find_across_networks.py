@@ -6,7 +6,7 @@ from mm_services.kademlia.service import Kademlia
 from mmplatform import Platform
 
 
-def node(*bootstrap):
+def node(*bootstrap: str) -> Platform:
     dht = Kademlia(listen=["kad://127.0.0.1:0"], bootstrap=bootstrap)
     return Platform(connection_info=["tcp://127.0.0.1:0"], services=[dht])
 

@@ -10,7 +10,7 @@ async def main() -> None:  # by name: services=["mdns"]
     async with Platform(services=[MulticastDNS()]) as alice, Platform(services=[MulticastDNS()]) as bob:
 
         @bob.messaging.on("public.chat")
-        def heard(topic, sender, payload):
+        def heard(topic: str, sender: str, payload: str) -> None:
             print(f"bob heard: {payload}")
 
         delivery = await alice.messaging.send("chat", bob.sign_id, "hello, whoever has this key")

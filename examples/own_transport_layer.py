@@ -2,26 +2,35 @@
 
 import asyncio
 import zlib
+from typing import Any
 
 from mmplatform import Platform
 from mmplatform.messaging.api import API, raw
+from mmplatform.messaging.dispatch import ProtocolHandler
+from mmplatform.messaging.upstream import Upstream
 
 
 class Compressed:
-    def __init__(self, upstream):
+    def __init__(self, upstream: Upstream) -> None:
         self.upstream, self.sign_id, self.failed, self.ask = upstream, upstream.sign_id, upstream.failed, upstream.ask
 
-    def attach(self, protocol, handler):
+    def attach(self, protocol: str, handler: ProtocolHandler) -> None:
         self.handler, self.listens, self.largest, self.end = handler, handler.listens, handler.largest, handler.end
+        self.on_event, self.on_request, self.refuse = handler.on_event, handler.on_request, handler.refuse
         self.upstream.attach(protocol, self)
 
-    def post(self, peer, topic, protocol, payload, *options):
-        return self.upstream.post(peer, topic, protocol, zlib.compress(payload), *options)
+    def post(self, destination: str, topic: str, protocol: str, payload: bytes, *more: Any, **named: Any) -> Any:
+        return self.upstream.post(destination, topic, protocol, zlib.compress(payload), *more, **named)
 
-    def save(self, peer, topic, protocol, payload, encode, *options):
-        return self.upstream.save(peer, topic, protocol, payload, lambda value: zlib.compress(encode(value)), *options)
+    def save(
+        self, destination: str, topic: str, protocol: str, payload: Any, encode: Any, *more: Any, **named: Any
+    ) -> Any:
+        def packed(value: Any) -> bytes:
+            return zlib.compress(encode(value))
 
-    def on_message(self, scope, topic, sender, payload, finished):
+        return self.upstream.save(destination, topic, protocol, payload, packed, *more, **named)
+
+    def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Any) -> Any:
         print(len(payload), "bytes came")
         return self.handler.on_message(scope, topic, sender, zlib.decompress(payload), finished)
 

@@ -9,7 +9,7 @@ from mmplatform import Platform
 async def main() -> None:
     network = Network()
 
-    def node():
+    def node() -> Platform:
         return Platform(transports=[Memory(network)], connection_info=["memory://0"])
 
     async with node() as alice, node() as bob:

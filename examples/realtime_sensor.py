@@ -12,10 +12,10 @@ async def main() -> None:
         print(await reading)  # no link is up yet: dropped, and it says so
 
         enough = asyncio.Event()
-        values = []
+        values: list[float] = []
 
         @display.messaging.on("public.temp")
-        def show(topic, sender, value):
+        def show(topic: str, sender: str, value: float) -> None:
             values.append(value)
             if len(values) == 5:
                 enough.set()

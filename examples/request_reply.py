@@ -11,7 +11,7 @@ async def main() -> None:
     bob.messaging.on("friends.divide", lambda topic, sender, pair: pair[0] / pair[1])
 
     @bob.messaging.on("friends.sleep")
-    async def sleep(topic, sender, seconds):
+    async def sleep(topic: str, sender: str, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
     async with alice, bob:

@@ -4,18 +4,18 @@ import asyncio
 import time
 
 from mmplatform import Platform
-from mmplatform.plugins.service import Service
+from mmplatform.plugins.service import Service, ServiceHost
 
 
 class Clock(Service):
-    async def start(self, host):
+    async def start(self, host: ServiceHost) -> None:
         self.bus = host.messaging
         self.bus.on("self.clock.ask", self.answer)
 
-    async def stop(self):
+    async def stop(self) -> None:
         self.bus.off("self.clock.ask", self.answer)
 
-    def answer(self, topic, sender, payload):
+    def answer(self, topic: str, sender: str, payload: object) -> str:
         return time.strftime("%H:%M")
 
 

@@ -10,11 +10,11 @@ async def main() -> None:
     alice, bob = Platform(mkdtemp()), Platform(mkdtemp())
 
     @bob.messaging.on("friends.chat")
-    async def heard(topic, sender, payload):
+    async def heard(topic: str, sender: str, payload: dict[str, str]) -> None:
         print(f"{topic}: {payload}")
 
     @bob.messaging.on("friends.add")
-    def add(topic, sender, payload):
+    def add(topic: str, sender: str, payload: list[int]) -> int:
         return sum(payload)
 
     async with alice, bob:

@@ -8,7 +8,7 @@ from mmplatform import Platform, Refused
 async def main() -> None:
     platform = Platform()  # local messages need no start
 
-    def show(pattern):
+    def show(pattern: str) -> None:
         platform.messaging.on(pattern, lambda topic, sender, payload: print(f"{pattern:16} {topic} = {payload}"))
 
     for pattern in ("self.home.*.temp", "self.home.>", "self.home.attic.temp", "*.home.*.hum"):

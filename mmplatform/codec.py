@@ -5,20 +5,41 @@ Application payloads are free-form (:func:`encode`, :func:`decode`): one byte of
 the values in them are counted before any is made (:func:`holds_more`).
 """
 
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from mmplatform.errors import CodecError, InvalidPayload
+from mmplatform.text import escaped
 
-__all__ = ["Decoder", "Meta", "Struct", "decode", "encode", "field", "holds_more", "pack", "unpack"]
+__all__ = [
+    "Decoder", "Meta", "Struct", "decode", "encode", "field", "holds_more", "is_model", "not_encodable", "pack",
+    "unpack",
+]  # fmt: skip
 
 MAX_VALUES: Final = 128 * 1024  # values of which a free-form payload may consist, where nothing else is said
 
+LONGEST_PLACE: Final = 200  # characters of the place of a value that cannot be sent
+
 T = TypeVar("T")
 
-_encoder = msgspec.msgpack.Encoder()
+
+def is_model(kind: object) -> bool:
+    """Whether ``kind`` is a class of pydantic's models, told by what it has: pydantic need not be there."""
+    return isinstance(kind, type) and hasattr(kind, "model_validate") and hasattr(kind, "__pydantic_validator__")
+
+
+def _plain(value: Any) -> object:
+    """Return what a model consists of; called for values that MessagePack does not know."""
+    if is_model(type(value)):
+        return value.model_dump(by_alias=True, round_trip=True)
+    raise TypeError("no value of this type can be sent")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
 _decoder = msgspec.msgpack.Decoder()
 
 
@@ -28,14 +49,55 @@ unpack = _decoder.decode
 
 
 def encode(value: object) -> bytes:
-    """MessagePack of ``value`` (None, bool, int, float, str, bytes, list, tuple, dict, set, datetime, UUID, Struct).
+    """MessagePack of ``value``: docs/payloads.rst lists what that may be.
 
     Raises :class:`InvalidPayload` for anything else, for integers beyond 64 bits and for too deep nesting.
     """
     try:
         return _encoder.encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-        raise InvalidPayload(f"cannot encode a {type(value).__name__}: {error}") from None
+        raise not_encodable("value", value, error, pack) from None
+
+
+def not_encodable(place: str, value: object, error: Exception, encode: Callable[[Any], bytes]) -> InvalidPayload:
+    """Say where in ``value``, called ``place``, which ``encode`` refused with ``error``, the one is that it refuses."""
+    inner = _refused_inside(value, error, encode)
+    while inner is not None:
+        step, value, error = inner
+        place += step
+        inner = _refused_inside(value, error, encode)
+    return InvalidPayload(f"cannot encode {escaped(place, LONGEST_PLACE)}, a {type(value).__name__}: {escaped(error)}")
+
+
+def _refused_inside(
+    value: object, error: Exception, encode: Callable[[Any], bytes]
+) -> tuple[str, object, Exception] | None:
+    """Return how the first value inside is reached that ``encode`` refuses, that value, and why."""
+    if isinstance(error, RecursionError):
+        return None  # all that is around the deepest one is too deep as well: there is no place to name
+    for step, inner in _inside(value):
+        try:
+            encode(inner)
+        except Exception as why:
+            return step, inner, why
+    return None
+
+
+def _inside(value: Any) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield " (a key)", key
+            yield (f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{key!r}]"), inner
+    elif isinstance(value, list | tuple):
+        names = getattr(value, "_fields", ())  # those of a NamedTuple
+        yield from ((f".{names[i]}" if names else f"[{i}]", inner) for i, inner in enumerate(value))
+    elif isinstance(value, set | frozenset):
+        yield from (("[...]", inner) for inner in value)
+    elif is_model(type(value)):
+        yield from _inside(_plain(value))
+    else:
+        names = [f.name for f in fields(value)] if is_dataclass(value) else getattr(value, "__struct_fields__", ())
+        yield from ((f".{name}", getattr(value, name)) for name in names)
 
 
 def decode(data: bytes, most: int = MAX_VALUES) -> object:

@@ -9,7 +9,8 @@ from mmplatform.directory.directory import Directory
 from mmplatform.errors import LocalError
 from mmplatform.identity.keys import Identity
 from mmplatform.identity.nodeinfo import NodeInfo
-from mmplatform.messaging.api import API, Upstream
+from mmplatform.messaging.api import API
+from mmplatform.messaging.upstream import Upstream
 from mmplatform.plugins.host import Failed
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.prefixed import PrefixedStorage

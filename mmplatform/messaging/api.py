@@ -1,96 +1,42 @@
 """The APIs on top of the platform, one a protocol: topics and payloads in, topics and payloads out.
 
-An :class:`API` encodes payloads and keeps subscriptions; below it is an :class:`Upstream` that moves bytes: the
-platform itself, or any layer in between (compression, logging, ...) that has the same methods.
+An :class:`API` encodes payloads and keeps subscriptions; below it is an ``Upstream`` that moves bytes: the platform
+itself, or any layer in between (compression, logging, ...) that has the same methods.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final, Protocol
+from types import UnionType
+from typing import Any, Final, TypeVar, overload
 from weakref import WeakSet
 
-from mmplatform.codec import MAX_VALUES, Struct
+from mmplatform.codec import MAX_VALUES, Struct, not_encodable
 from mmplatform.delivery.wire import TOO_LARGE
 from mmplatform.errors import CodecError, InvalidPayload, NotRunning, QueueFull, Refused, RequestFailed, RequestTimeout
 from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Message, Outcome, Priority, PriorityName
 from mmplatform.messaging.bus import Bus
-from mmplatform.messaging.dispatch import OnReply, ProtocolHandler
+from mmplatform.messaging.dispatch import OnReply
+from mmplatform.messaging.middleware import (
+    AROUND_SENDS,
+    Kind,
+    SendMiddleware,
+    around_send,
+    awaiting,
+    check_middleware,
+)
 from mmplatform.messaging.results import NOBODY, EventEnd, Finished, HoldCount, LocalEnd, Result
 from mmplatform.messaging.route import Route
-from mmplatform.messaging.work import OnError
+from mmplatform.messaging.upstream import Upstream
+from mmplatform.payload_types import PayloadType, Unfit, payload_type
 from mmplatform.text import escaped
+
+S = TypeVar("S", bound=SendMiddleware)
+T = TypeVar("T")
 
 LOCAL: Final = "local"
 PLAIN: Final = (bytes, str, int, float, bool, type(None))  # values that nobody can change under another's hands
-
-
-class Upstream(Protocol):
-    """What an API stands on: moves the bytes of messages and requests to peers, and from them."""
-
-    @property
-    def sign_id(self) -> str:
-        """Our own signId; a message to ourselves stays here."""
-        ...
-
-    @property
-    def failed(self) -> OnError:
-        """The function that is told of handlers that raise."""
-        ...
-
-    def post(
-        self,
-        destination: str,
-        topic: str,
-        protocol: str,
-        payload: bytes,
-        realtime: bool = False,
-        expire_after: float = DEFAULT_EXPIRY,
-        priority: Priority | PriorityName = Priority.NORMAL,
-    ) -> Coroutine[Any, Any, Delivery]:
-        """Send bytes to a peer; to be awaited.
-
-        Args:
-            destination: the signId of the peer.
-            topic: printable segments joined by dots, at most 255 bytes.
-            protocol: the name under which the peer has a handler attached, "ms" for messaging.
-            payload: at most 64 MiB.
-            realtime: at most once, never saved, dropped when no link is up.
-            expire_after: seconds after which the message is given up.
-            priority: one of the four lanes; order is kept within one.
-
-        Raises InvalidTopic, InvalidPayload, InvalidKey, ControlTopic, StorageError or NotRunning.
-
-        """
-        ...
-
-    def save(
-        self,
-        destination: str,
-        topic: str,
-        protocol: str,
-        payload: Any,
-        encode: Callable[[Any], bytes],
-        expire_after: float,
-        priority: Priority | PriorityName,
-    ) -> Coroutine[Any, Any, Delivery]:
-        """Send a durable message like :meth:`post`, whose bytes ``encode(payload)`` gives once there is room for them:
-        of many large ones, all would be in memory twice. Raises what ``encode`` raises, too."""
-        ...
-
-    def ask(
-        self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float
-    ) -> Coroutine[Any, Any, bytes] | asyncio.Future[bytes]:
-        """Send a request to ``destination``, a signId; awaiting the result gives the bytes of the reply.
-
-        Raises RequestTimeout after ``timeout`` seconds, Unreachable, RequestFailed, NoResponders, or what :meth:`post`
-        raises.
-        """
-        ...
-
-    def attach(self, protocol: str, handler: ProtocolHandler) -> None:
-        """Hand the messages and requests of ``protocol`` to ``handler``. Raises LocalError when another one has it."""
 
 
 class SentHere(LocalEnd):
@@ -163,6 +109,8 @@ class API:
         self.protocol = protocol
         self.bus = bus if bus is not None else Bus(upstream.failed)
         self.on, self.once, self.off = self.bus.on, self.bus.once, self.bus.off
+        self.around_handlers = self.bus.around_handlers
+        self._around_sends: tuple[SendMiddleware, ...] = ()
         self._encode, self._decode, self._holds_more = encode, decode, holds_more
         self._post, self._save, self._ask, self._own = upstream.post, upstream.save, upstream.ask, upstream.sign_id
         self._routes = self.bus.routes
@@ -198,13 +146,39 @@ class API:
         accepted. The guarantees are those of docs/protocol/delivery.rst.
 
         """
-        if destination == LOCAL or destination == self._own:
+        if self._around_sends:
+            kind: Kind = "realtime" if realtime else "durable"
+            post = partial(self._send, topic, destination, realtime, expire_after, priority)
+            return awaiting(around_send(self._around_sends, topic, destination, payload, kind, post))
+        if destination == LOCAL or destination == self._own:  # as in _send: for small messages a call would count
             return self._send_local(topic, payload)
         if not realtime:
             return self._save(destination, topic, self.protocol, payload, self._encoded, expire_after, priority)
         return self._post(destination, topic, self.protocol, self._encoded(payload), realtime, expire_after, priority)
 
-    async def request(self, topic: str, destination: str = LOCAL, payload: Any = None, *, timeout: float = 10.0) -> Any:
+    @overload
+    async def request(
+        self, topic: str, destination: str = LOCAL, payload: Any = None, *, timeout: float = 10.0, returns: type[T]
+    ) -> T: ...
+    @overload
+    async def request(
+        self,
+        topic: str,
+        destination: str = LOCAL,
+        payload: Any = None,
+        *,
+        timeout: float = 10.0,
+        returns: UnionType | None = None,
+    ) -> Any: ...
+    async def request(
+        self,
+        topic: str,
+        destination: str = LOCAL,
+        payload: Any = None,
+        *,
+        timeout: float = 10.0,
+        returns: Any = None,
+    ) -> Any:
         """Ask one peer and return what its handler returned. The link is dialled when there is none.
 
         Args:
@@ -212,36 +186,40 @@ class API:
             destination: the signId or the name of a peer, or "local" for the subscribers of this process.
             payload: as in :meth:`send`.
             timeout: seconds to wait for the reply, dialling included.
+            returns: the type of the reply, as a dataclass; else it is of plain values.
 
         Raises RequestTimeout after ``timeout`` seconds, Unreachable with the reason once attempts to reach the peer
-        have failed for a second, RequestFailed with the text of the remote exception, NoResponders at once when nobody
-        listens, or InvalidTopic, InvalidPayload, InvalidKey, ControlTopic, ValueError or NotRunning before anything is
-        sent.
+        have failed for a second, RequestFailed with the text of the remote exception or with what does not fit
+        ``returns``, NoResponders at once when nobody listens, or InvalidTopic, InvalidPayload, InvalidKey,
+        ControlTopic, ValueError, TypeError or NotRunning before anything is sent.
 
         """
         if not isinstance(timeout, int | float) or not timeout > 0:
             raise ValueError(f"timeout={timeout!r}: a request waits for a number of seconds, 10.0 if not told")
-        if destination == LOCAL or destination == self._own:
-            try:
-                async with asyncio.timeout(timeout):
-                    make = partial(self._message, "request", topic, payload)
-                    result = await self.bus.request("self", topic, self._own, self._isolated(payload), make)
-            except TimeoutError:
-                raise RequestTimeout(f"no reply to {topic} in time") from None
-            if result.error is not None:
-                raise RequestFailed(f"{type(result.error).__name__}: {escaped(result.error)}") from result.error
-            return result.value
-        try:
-            data = self._encode(payload)
-        except Exception as error:
-            raise _not_encodable(payload, error) from None
-        reply = await self._ask(destination, topic, self.protocol, data, timeout)
-        try:
-            if self._holds_more is not None and self._holds_more(reply, MAX_VALUES):
-                raise CodecError(f"it consists of more than {MAX_VALUES} values")
-            return self._decode(reply)
-        except Exception as error:
-            raise RequestFailed(f"the reply cannot be decoded: {escaped(error)}") from None
+        wanted = None if returns is None else payload_type(returns)
+        if self._around_sends:
+            ask = partial(self._request, topic, destination, timeout)
+            reply = await around_send(self._around_sends, topic, destination, payload, "request", ask)
+        else:
+            reply = await self._request(topic, destination, timeout, payload)
+        return reply if wanted is None else self._restored(reply, wanted)
+
+    def around_sends(self, middleware: S) -> S:
+        """Call ``middleware(topic, destination, payload, kind, following)`` in place of each send and request.
+
+        It returns what ``following(payload)`` returns: what gives a Delivery, or a reply, when it is awaited. What it
+        raises, the caller of :meth:`send` or :meth:`request` gets, and nothing is kept. Those that were given first
+        stand around later ones. Also a decorator.
+
+        Args:
+            middleware: a function or a coroutine function; ``kind`` is "durable", "realtime" or "request".
+
+        Raises TypeError for what cannot be called so.
+
+        """
+        check_middleware(middleware, AROUND_SENDS)
+        self._around_sends = (*self._around_sends, middleware)
+        return middleware
 
     def listens(self, scope: str, topic: str) -> bool:
         """Whether somebody has subscribed to what is called ``topic`` at the senders of ``scope``."""
@@ -266,12 +244,60 @@ class API:
         """End all handlers at once."""
         await self.end(0.0)
 
+    def _send(
+        self,
+        topic: str,
+        destination: str,
+        realtime: bool,
+        expire_after: float,
+        priority: Priority | PriorityName,
+        payload: Any,
+    ) -> Coroutine[Any, Any, Delivery]:
+        """Send what came through all middleware."""
+        if destination == LOCAL or destination == self._own:
+            return self._send_local(topic, payload)
+        if not realtime:
+            return self._save(destination, topic, self.protocol, payload, self._encoded, expire_after, priority)
+        return self._post(destination, topic, self.protocol, self._encoded(payload), realtime, expire_after, priority)
+
+    async def _request(self, topic: str, destination: str, timeout: float, payload: Any) -> Any:
+        if destination == LOCAL or destination == self._own:
+            try:
+                async with asyncio.timeout(timeout):
+                    make = partial(self._message, "request", topic, payload)
+                    result = await self.bus.request("self", topic, self._own, self._isolated(payload), make)
+            except TimeoutError:
+                raise RequestTimeout(f"no reply to {topic} in time") from None
+            if result.error is not None:
+                raise RequestFailed(f"{type(result.error).__name__}: {escaped(result.error)}") from result.error
+            return result.value
+        try:
+            data = self._encode(payload)
+        except Exception as error:
+            raise self._not_encodable(payload, error) from None
+        reply = await self._ask(destination, topic, self.protocol, data, timeout)
+        try:
+            if self._holds_more is not None and self._holds_more(reply, MAX_VALUES):
+                raise CodecError(f"it consists of more than {MAX_VALUES} values")
+            return self._decode(reply)
+        except Exception as error:
+            raise RequestFailed(f"the reply cannot be decoded: {escaped(error)}") from None
+
+    def _restored(self, reply: Any, wanted: PayloadType[Any]) -> Any:
+        """Return a reply, perhaps of a handler of this process, as the type says. Raises RequestFailed."""
+        try:
+            return wanted.restore(self._isolated(reply))
+        except Unfit as error:
+            raise RequestFailed(f"the reply does not fit: {error.detail}") from None
+        except (Refused, InvalidPayload) as error:
+            raise RequestFailed(f"the reply does not fit: {escaped(error)}") from None
+
     def _encoded(self, payload: Any) -> bytes:
         """Return the bytes of a payload. Raises InvalidPayload."""
         try:
             return self._encode(payload)
         except Exception as error:
-            raise _not_encodable(payload, error) from None
+            raise self._not_encodable(payload, error) from None
 
     async def _send_local(self, topic: str, payload: Any) -> Delivery:
         if self.bus.ending:
@@ -298,7 +324,7 @@ class API:
 
     def _isolated(self, payload: Any) -> Any:
         """Copy ``payload``, as if it had travelled: what a handler changes in it, the sender does not see."""
-        return payload if type(payload) in PLAIN else self._decode(self._encode(payload))
+        return payload if type(payload) in PLAIN else self._decode(self._encoded(payload))
 
     def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
         """Hand a realtime message to its subscribers: see :class:`ProtocolHandler`. A malformed one is counted."""
@@ -358,13 +384,10 @@ class API:
         try:
             return self._encode(result.value)
         except Exception as error:
-            return Result(None, _not_encodable(result.value, error))
+            return Result(None, self._not_encodable(result.value, error))
 
-
-def _not_encodable(payload: object, error: Exception) -> InvalidPayload:
-    if isinstance(error, InvalidPayload):
-        return error
-    return InvalidPayload(f"cannot encode a {type(payload).__name__}: {error}")
+    def _not_encodable(self, payload: object, error: Exception) -> InvalidPayload:
+        return error if isinstance(error, InvalidPayload) else not_encodable("payload", payload, error, self._encode)
 
 
 def outcome_of(result: Result) -> Outcome:

@@ -11,21 +11,17 @@ worker, so a slow handler delays nobody else; its messages start in order. A sen
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from itertools import count
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final
 
 from mmplatform.errors import NoResponders, NotRunning
 from mmplatform.message import Message, check_topic
-from mmplatform.messaging.handlers import VALUES, Handler, close, is_awaitable
-from mmplatform.messaging.listeners import Listeners
-from mmplatform.messaging.options import PUBLIC_SIZE, Options, Policy
-from mmplatform.messaging.patterns import check_pattern
+from mmplatform.messaging.handlers import VALUES, close, is_awaitable
 from mmplatform.messaging.results import DONE, NOBODY, Finished, LocalEnd, Pending, Result, Unawaited
 from mmplatform.messaging.route import Route
 from mmplatform.messaging.subscriber import Subscriber
+from mmplatform.messaging.subscribing import Subscribing
 from mmplatform.messaging.work import OnError, Work
 
-H = TypeVar("H", bound=Handler)
 Make = Callable[[], Message]  # makes the message for a handler with a fourth parameter
 
 MAX_ROUTES: Final = 8192  # names in a cache; a peer that invents topics must not grow it for ever
@@ -58,94 +54,24 @@ class Asked(LocalEnd):
             self.future.set_exception(NotRunning("the platform is stopping"))
 
 
-class Bus:
-    """Subscriptions of one API.
+class Bus(Subscribing):
+    """Hands messages to the handlers that are subscribed.
 
-    ``failed(error, topic)`` is told of every handler that raises, each time; ``subscribed`` is called after each new
-    subscription.
+    ``failed(error, topic)`` is told of every handler that raises, each time.
     """
 
     def __init__(self, failed: OnError) -> None:
-        self.failed = failed
-        self.subscribed: Callable[[], None] | None = None
-        self.largest = PUBLIC_SIZE  # bytes of a stranger's payload that some subscription takes
         self.routes: dict[str, dict[str, Route | None]] = {}
-        self._listeners = Listeners()
-        self._numbers = count()
-        self._work = Work(failed, self.routes.clear)
+        work = Work(failed, self.routes.clear, self._enter)
+        super().__init__(work, self.routes.clear)
+        self.failed = failed
+        self._work = work
         self._asked: set[Asked] = set()
 
     @property
     def ending(self) -> bool:
         """Whether nothing new is taken in."""
         return self._work.ending
-
-    @overload
-    def on(
-        self, pattern: str, handler: H, *, concurrency: int = 1, queue: int = 1024, policy: Policy = "block",
-        retries: int = 3, backoff: float = 1.0, ordered: bool = False, max_size: int | None = None,
-        max_values: int | None = None, raw: bool = False,
-    ) -> H: ...  # fmt: skip
-    @overload
-    def on(
-        self, pattern: str, handler: None = None, *, concurrency: int = 1, queue: int = 1024,
-        policy: Policy = "block", retries: int = 3, backoff: float = 1.0, ordered: bool = False,
-        max_size: int | None = None, max_values: int | None = None, raw: bool = False,
-    ) -> Callable[[H], H]: ...  # fmt: skip
-    def on(
-        self, pattern: str, handler: H | None = None, *, concurrency: int = 1, queue: int = 1024,
-        policy: Policy = "block", retries: int = 3, backoff: float = 1.0, ordered: bool = False,
-        max_size: int | None = None, max_values: int | None = None, raw: bool = False,
-    ) -> H | Callable[[H], H]:  # fmt: skip
-        """Call ``handler(topic, sender, payload)`` for every message whose name matches; also a decorator.
-
-        A handler that requires a fourth argument is given the :class:`~mmplatform.Message`.
-
-        Args:
-            pattern: ``scope.topic``, whose segments may be ``*`` (any one) or ``>`` (one or more).
-            handler: a function or a coroutine function; what it returns is the reply to a request.
-            concurrency: how many messages a coroutine function handles side by side.
-            queue: how many messages wait for a coroutine function at most.
-            policy: what happens when more come: ``block`` makes the sender wait, ``drop-oldest`` lets the oldest go,
-                ``error`` refuses the newest (both counted).
-            retries: how often the handler is run again with a durable or local message at which it raised.
-            backoff: seconds before it is run again, doubled each time, at most a minute.
-            ordered: later messages wait while one is to be handled again; else they pass.
-            max_size: bytes of a payload, at most; larger ones are refused, ``too-large``. Else 1 MiB of strangers,
-                64 MiB of friends and devices.
-            max_values: values of which it may consist, keys and what is inside others included; more are refused,
-                ``bad-payload``. Else 65,536 of strangers, 131,072 of friends and devices. Of several subscriptions
-                to one name the most generous counts.
-            raw: the handler is given the bytes of the payload, which nobody has looked at.
-
-        Raises InvalidTopic for a malformed pattern, TypeError for what is no handler, ValueError for a bad number.
-
-        """
-        options = Options(concurrency, queue, policy, retries, backoff, ordered, max_size, max_values, raw)
-        return self._subscribe(pattern, handler, False, options)
-
-    @overload
-    def once(self, pattern: str, handler: H, *, retries: int = 3, backoff: float = 1.0) -> H: ...
-    @overload
-    def once(
-        self, pattern: str, handler: None = None, *, retries: int = 3, backoff: float = 1.0
-    ) -> Callable[[H], H]: ...
-    def once(
-        self, pattern: str, handler: H | None = None, *, retries: int = 3, backoff: float = 1.0
-    ) -> H | Callable[[H], H]:
-        """Call ``handler`` for the first matching message only; otherwise like :meth:`on`."""
-        return self._subscribe(pattern, handler, True, Options(retries=retries, backoff=backoff))
-
-    def off(self, pattern: str, handler: Handler) -> bool:
-        """End the subscription; return False when there was none."""
-        subscriber = self._listeners.first(pattern, handler)
-        if subscriber is not None:
-            self._remove(subscriber)
-        return subscriber is not None
-
-    def subscribers(self, pattern: str | None = None) -> list[Subscriber]:
-        """Return all subscriptions, or those of one pattern, in the order they were made."""
-        return self._listeners.of(pattern)
 
     def route(self, scope: str, topic: str) -> Route | None:
         """Return the subscribers of ``scope.topic``, None when there are none. Raises InvalidTopic."""
@@ -171,7 +97,7 @@ class Bus:
         """
         if (only := route.only) is not None:
             try:
-                value = only(route.name, sender, payload)  # type: ignore[call-arg]
+                value = only(route.name, sender, payload)
                 if value is None:
                     return DONE
                 if type(value) in VALUES or not is_awaitable(value):
@@ -184,7 +110,7 @@ class Bus:
             result = DONE
             for position, handler in enumerate(route.plain):
                 try:
-                    value = handler(name, sender, payload)  # type: ignore[call-arg]
+                    value = handler(name, sender, payload)
                     if value is not None and type(value) not in VALUES and is_awaitable(value):
                         return self._deliver_slowly(route, sender, payload, finished, make, position, value, result)
                 except BaseException as error:
@@ -319,29 +245,6 @@ class Bus:
         pending.release()
         return None
 
-    def _subscribe(self, pattern: str, handler: H | None, once: bool, options: Options) -> H | Callable[[H], H]:
-        check_pattern(pattern)
-        if handler is None:
-            return lambda function: self._add(pattern, function, once, options)
-        return self._add(pattern, handler, once, options)
-
-    def _add(self, pattern: str, handler: H, once: bool, options: Options) -> H:
-        self._listeners.add(Subscriber(self._work, next(self._numbers), pattern, handler, once, options))
-        self.largest = max(self.largest, _from_strangers(pattern, options))
-        self.routes.clear()
-        if self.subscribed is not None:
-            self.subscribed()
-        return handler
-
-    def _remove(self, subscriber: Subscriber) -> None:
-        if subscriber.active:
-            subscriber.end()
-            self._listeners.remove(subscriber)
-            self.routes.clear()
-            if _from_strangers(subscriber.pattern, subscriber.options) > PUBLIC_SIZE:
-                others = [_from_strangers(other.pattern, other.options) for other in self.subscribers()]
-                self.largest = max(others, default=PUBLIC_SIZE)
-
     def _find(self, scope: str, topic: str) -> Route | None:
         unheard = self.routes.setdefault(UNHEARD, {})
         if scope == "public" and topic in unheard:
@@ -360,12 +263,6 @@ class Bus:
             routes.clear()
         routes[topic] = route
         return route
-
-
-def _from_strangers(pattern: str, options: Options) -> int:
-    """Return the bytes that a subscription takes of a stranger's message."""
-    strangers = pattern.partition(".")[0] in ("public", "*", ">")
-    return max(PUBLIC_SIZE, options.size_from("public")) if strangers else PUBLIC_SIZE
 
 
 def _go_on(subscriber: Subscriber, pending: Pending, begun: BaseException | Awaitable[Any]) -> None:

@@ -3,7 +3,12 @@
 import inspect
 from collections.abc import Awaitable, Callable
 from types import CoroutineType
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar, overload
+
+from mmplatform.message import Message
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 Handler = Callable[[str, str, Any], Any] | Callable[[str, str, Any, Any], Any]  # the fourth is the Message
 
@@ -13,15 +18,21 @@ POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITI
 CALLED: Final = "a handler is called with (topic, sender, payload), or with the message as a fourth"
 
 
+class TypedDecorator(Protocol[T]):
+    """Subscribes a handler of payloads of the type ``T``."""
+
+    @overload
+    def __call__(self, handler: Callable[[str, str, T], R], /) -> Callable[[str, str, T], R]: ...
+    @overload
+    def __call__(self, handler: Callable[[str, str, T, Message], R], /) -> Callable[[str, str, T, Message], R]: ...
+
+
 def check_handler(handler: Handler) -> bool:
     """Return whether ``handler`` takes the Message as a fourth argument: whether it requires four by position.
 
     Raises TypeError for what could never handle a message, saying what a handler is.
     """
-    if not callable(handler):
-        raise TypeError(f"{handler!r} is not callable; {CALLED}")
-    if _is(inspect.isasyncgenfunction, handler) or _is(_is_generator_function, handler):
-        raise TypeError(f"{handler!r} is a generator, and calling it runs nothing; a handler returns its value")
+    check_function(handler, CALLED)
     try:
         signature = inspect.signature(handler)
     except ValueError:
@@ -35,7 +46,24 @@ def check_handler(handler: Handler) -> bool:
     return required == 4
 
 
-def is_async(handler: Handler) -> bool:
+def check_function(function: Callable[..., Any], meant: str) -> None:
+    """Raise TypeError, with what was ``meant``, for what cannot be called, and for generators."""
+    if not callable(function):
+        raise TypeError(f"{function!r} is not callable; {meant}")
+    if _is(inspect.isasyncgenfunction, function) or _is(_is_generator_function, function):
+        raise TypeError(f"{function!r} is a generator, and calling it runs nothing; a handler returns its value")
+
+
+def restoring(handler: Handler, restore: Callable[[Any], object]) -> Handler:
+    """Return ``handler`` as it is called with plain values: what ``restore`` makes of them is its payload."""
+
+    def call(topic: str, sender: str, payload: Any, *message: Message) -> Any:
+        return handler(topic, sender, restore(payload), *message)
+
+    return call
+
+
+def is_async(handler: Callable[..., Any]) -> bool:
     """Whether ``handler``, a function or an object with ``__call__``, says of itself that it is to be awaited."""
     return _is(inspect.iscoroutinefunction, handler)
 
@@ -74,7 +102,7 @@ def name_of(handler: Handler) -> str:
     return str(getattr(handler, "__qualname__", type(handler).__qualname__))
 
 
-def _is(question: Callable[[object], bool], handler: Handler) -> bool:
+def _is(question: Callable[[object], bool], handler: Callable[..., Any]) -> bool:
     """Ask ``question`` of a function, or of the ``__call__`` of an object."""
     return question(handler) or question(getattr(handler, "__call__", None))  # noqa: B004
 

@@ -3,12 +3,32 @@ large they may be."""
 
 import math
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypedDict
 
 from mmplatform.codec import MAX_VALUES
 from mmplatform.message import MAX_PAYLOAD
 
 Policy = Literal["block", "drop-oldest", "error"]
+
+
+class OnceOptions(TypedDict, total=False):
+    """The options of ``once``, for type checkers."""
+
+    retries: int
+    backoff: float
+
+
+class OnOptions(OnceOptions, total=False):
+    """The options of ``on``, for type checkers."""
+
+    concurrency: int
+    queue: int
+    policy: Policy
+    ordered: bool
+    max_size: int | None
+    max_values: int | None
+    raw: bool
+
 
 LONGEST_PAUSE: Final = 60.0  # seconds between two tries
 PUBLIC_SIZE: Final = 1024 * 1024  # bytes of a stranger's payload, where a subscription does not say otherwise
@@ -17,7 +37,7 @@ PUBLIC_VALUES: Final = 64 * 1024  # values of which it may consist
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of :meth:`mmplatform.messaging.bus.Bus.on`. Raises ValueError for a bad one."""
+    """The options of :meth:`mmplatform.messaging.subscribing.Subscribing.on`. Raises ValueError for a bad one."""
 
     concurrency: int = 1
     queue: int = 1024

@@ -6,7 +6,8 @@ from mmplatform.messaging.subscriber import Subscriber
 class Route:
     """The subscribers of one name.
 
-    ``plain``: their handlers when all are plain functions with three parameters and without ``once`` or ``raw``.
+    ``plain``: what calls their handlers, when all are plain functions with three parameters, without ``once``, ``raw``
+    or middleware.
     ``only``: the handler when that is a single one.
     ``takes_message``: whether one needs the Message: it has a fourth parameter, or takes the bytes of the payload.
     ``max_size`` and ``max_values``: what the most generous of them allows a payload. One of at most ``unchecked`` bytes
@@ -20,7 +21,7 @@ class Route:
         self.subscribers = subscribers
         self.takes_message = any(s.needs_message for s in subscribers)
         plain = plain and not self.takes_message and not any(s.queued or s.once for s in subscribers)
-        self.plain = tuple(s.handler for s in subscribers) if plain else None
+        self.plain = tuple(s.call for s in subscribers) if plain else None
         self.only = self.plain[0] if self.plain is not None and len(self.plain) == 1 else None
         scope = name.partition(".")[0]
         self.max_size = max(s.options.size_from(scope) for s in subscribers)

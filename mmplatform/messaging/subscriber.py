@@ -7,7 +7,7 @@ not acknowledged, and comes again after a restart.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from types import CoroutineType
 from typing import Any, Final, Protocol
@@ -15,9 +15,20 @@ from typing import Any, Final, Protocol
 from mmplatform.errors import NotRunning, QueueFull, Refused
 from mmplatform.message import Message, Retry
 from mmplatform.messaging.fair_queue import FairQueue
-from mmplatform.messaging.handlers import VALUES, Handler, awaited, check_handler, close, is_async, is_awaitable
+from mmplatform.messaging.handlers import (
+    VALUES,
+    Handler,
+    awaited,
+    check_handler,
+    close,
+    is_async,
+    is_awaitable,
+    restoring,
+)
+from mmplatform.messaging.middleware import HandlerMiddleware, around_handler
 from mmplatform.messaging.options import Options
 from mmplatform.messaging.results import Pending, Unhandled
+from mmplatform.payload_types import PayloadType, Unfit
 
 UNHELD: Final = 16  # how many times its limit a queue holds of messages whose senders do not wait
 MOVED: Final = "its sender is something else to the recipient by now"
@@ -43,26 +54,41 @@ class SubscriberHost(Protocol):
 
     def changed(self) -> None: ...
 
+    def renew(self, subscriber: "Subscriber", /) -> None: ...
+
 
 class Subscriber:
-    """One handler of one pattern; ``dropped`` counts the messages its full queue turned away."""
+    """One handler of one pattern; ``call`` calls it, by way of its type and of all middleware.
+
+    ``dropped`` counts the messages its full queue turned away, ``unfit`` those whose payload was not of its type.
+    """
 
     __slots__ = (
-        "_delay", "_host", "_idle", "_queue", "_resting", "_space", "_workers", "active", "dropped", "handler",
-        "limit", "needs_message", "number", "once", "options", "pattern", "policy", "queued", "takes_message",
+        "_delay", "_host", "_idle", "_queue", "_resting", "_restoring", "_space", "_workers", "active", "call",
+        "dropped", "handler", "limit", "needs_message", "number", "once", "options", "pattern", "policy", "queued",
+        "takes_message", "unfit",
     )  # fmt: skip
 
     def __init__(
-        self, host: SubscriberHost, number: int, pattern: str, handler: Handler, once: bool, options: Options
+        self,
+        host: SubscriberHost,
+        number: int,
+        pattern: str,
+        handler: Handler,
+        once: bool,
+        options: Options,
+        payload_type: PayloadType[Any] | None = None,
     ) -> None:
         self.takes_message = check_handler(handler)
         self.needs_message = self.takes_message or options.raw
+        self._restoring = handler if payload_type is None else restoring(handler, payload_type.restore)
+        self.call: Callable[..., Any] = self._restoring
         self.pattern, self.handler, self.once, self.options = pattern, handler, once, options
         self.limit, self.policy = options.queue, options.policy
         self.queued = options.ordered or is_async(handler)  # messages wait in the queue for a worker
         self.number = number
         self.active = True  # False once off() or its one message ended the subscription
-        self.dropped = 0
+        self.dropped = self.unfit = 0
         self._host = host
         self._queue: FairQueue[Item] = FairQueue()
         self._idle: asyncio.Future[None] | None = None
@@ -73,6 +99,12 @@ class Subscriber:
 
     def __call__(self, *_: object) -> None:
         """Do nothing: pyee keeps callables and calls those of ``new_listener``; messages go to ``handler``."""
+
+    def surround(self, middleware: Sequence[HandlerMiddleware]) -> None:
+        """Call the handler by way of ``middleware``, the first one outermost."""
+        self.call = around_handler(middleware, self._restoring, check_handler(self.handler))
+        self.takes_message = self.needs_message = True
+        self.queued = self.queued or any(is_async(one) for one in middleware)
 
     def full(self, name: str, sender: str) -> bool:
         """Whether as much waits of ``sender``, in the scope of ``name``, as may."""
@@ -103,7 +135,7 @@ class Subscriber:
                 message = pending.message()
                 value = self._call(pending, message)
             else:
-                value = self.handler(pending.name, pending.sender, pending.payload)  # type: ignore[call-arg]
+                value = self.call(pending.name, pending.sender, pending.payload)
             if is_awaitable(value):
                 self.turn_async()
                 self.offer((pending, tries, value, message))
@@ -148,6 +180,8 @@ class Subscriber:
             self._again(error.after, pending, tries)
         elif isinstance(error, Unhandled):
             pending.release()
+        elif isinstance(error, Unfit):
+            self._refuse(error, pending)
         else:
             reported = host.report(error, pending.name, tries)
             if tries < self.options.retries and pending.durable and not isinstance(error, ANSWERS):
@@ -181,14 +215,21 @@ class Subscriber:
     def _call(self, pending: Pending, message: Message) -> Any:
         payload = message.payload if self.options.raw else pending.payload
         if self.takes_message:
-            return self.handler(pending.name, pending.sender, payload, message)  # type: ignore[call-arg]
-        return self.handler(pending.name, pending.sender, payload)  # type: ignore[call-arg]
+            return self.call(pending.name, pending.sender, payload, message)
+        return self.call(pending.name, pending.sender, payload)
 
     def _done(self, value: Any, pending: Pending, message: Message | None) -> None:
         if message is not None:
             message.open = False
         if not self._host.cut:
             pending.end(value, None, () if message is None else message.rows)
+
+    def _refuse(self, error: Unfit, pending: Pending) -> None:
+        """Count a payload that does not fit, and tell its sender. No handler has failed, or was used up."""
+        self.unfit += 1
+        if self.once and not self._host.ending:
+            self._host.renew(self)
+        pending.end(None, error)
 
     def _again(self, delay: float, pending: Pending, tries: int) -> None:
         if not self.options.ordered:
@@ -256,7 +297,7 @@ class Subscriber:
                     message = pending.message()
                     value = self._call(pending, message)
                 else:
-                    value = self.handler(pending.name, pending.sender, pending.payload)  # type: ignore[call-arg]
+                    value = self.call(pending.name, pending.sender, pending.payload)
             if type(value) is CoroutineType or is_awaitable(value):
                 value = await value
                 if value is not None and type(value) not in VALUES:

@@ -22,12 +22,16 @@ class OnError(Protocol):
 
 
 class Work:
-    """What is under way, or due, on one bus. ``changed()`` is called when a plain handler turns out to be async."""
+    """What is under way, or due, on one bus.
 
-    def __init__(self, failed: OnError, changed: Callable[[], None]) -> None:
+    ``changed()`` is called when a plain handler turns out to be async, ``renew(subscriber)`` when the one message that
+    ended a subscription was none for its handler.
+    """
+
+    def __init__(self, failed: OnError, changed: Callable[[], None], renew: Callable[[Subscriber], None]) -> None:
         self.ending = False  # nothing new begins
         self.cut = False  # handlers are cancelled: what they still give does not count
-        self.changed = changed
+        self.changed, self.renew = changed, renew
         self._failed = failed
         self._workers: dict[asyncio.Task[None], Subscriber] = {}
         self._left: set[asyncio.Task[None]] = set()  # would not end, and hold their subscribers no longer

@@ -61,7 +61,7 @@ class NodeUpstream:
         expire_after: float = DEFAULT_EXPIRY,
         priority: Priority | PriorityName = Priority.NORMAL,
     ) -> Delivery:
-        """Send bytes to a remote peer; see :meth:`mmplatform.messaging.api.Upstream.post`."""
+        """Send bytes to a remote peer; see :meth:`mmplatform.messaging.upstream.Upstream.post`."""
         if not realtime:
             return await self.save(destination, topic, protocol, payload, _as_it_is, expire_after, priority)
         _check_remote(topic)  # all of it here: for the smallest messages one more call would count
@@ -94,7 +94,7 @@ class NodeUpstream:
         expire_after: float,
         priority: Priority | PriorityName,
     ) -> Delivery:
-        """Send a durable message to a remote peer; see :meth:`mmplatform.messaging.api.Upstream.save`."""
+        """Send a durable message to a remote peer; see :meth:`mmplatform.messaging.upstream.Upstream.save`."""
         queue = self._find_queue(destination)
         if queue is None or not self.running:
             queue = self._queue(destination, topic)

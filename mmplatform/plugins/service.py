@@ -19,7 +19,8 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Literal, Protocol
 
 from mmplatform.identity.nodeinfo import NodeInfo
-from mmplatform.messaging.api import API, Upstream
+from mmplatform.messaging.api import API
+from mmplatform.messaging.upstream import Upstream
 from mmplatform.plugins.host import PluginHost
 from mmplatform.storage.contract import Storage
 

@@ -4,14 +4,15 @@ import datetime
 import random
 import resource
 import uuid
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmplatform.codec import MAX_VALUES, Decoder, Struct, decode, encode, holds_more
+from mmplatform.codec import LONGEST_PLACE, MAX_VALUES, Decoder, Struct, decode, encode, holds_more
 from mmplatform.errors import CodecError, InvalidPayload
 
 values = st.recursive(
@@ -178,3 +179,37 @@ def test_lists_and_maps_that_say_that_they_hold_too_much_are_counted_by_that(kin
 
     assert not says((most - 3) // each)
     assert says((most - 3) // each + 1)
+
+
+class Held(Struct):
+    inner: Any
+
+
+@dataclass
+class Reading:
+    at: Any
+
+
+class Pair(NamedTuple):
+    left: Any
+    right: Any
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (1j, "value, a complex"),
+        ({"readings": [1, 2, 3, Reading(1j)]}, "value.readings[3].at, a complex"),
+        (Held([Pair(1, 2**64)]), "value.inner[0].right, a int"),
+        ({"a b": {5: {"\x1b": 1j}}}, r"value['a b'][5]['\x1b'], a complex"),
+        ([{1j: 2}], "value[0] (a key), a complex"),
+        ([{1, (2, 3j)}], "value[0][...][1], a complex"),
+        ({"x" * 300: 1j}, f"value.{'x' * (LONGEST_PLACE - 6)}..., a complex"),
+        ([[], "\ud800"], "value[1], a str"),
+    ],
+)
+def test_where_the_value_is_that_cannot_be_sent(value: Any, says: str) -> None:
+    with pytest.raises(InvalidPayload) as caught:
+        encode(value)
+    assert str(caught.value).startswith(f"cannot encode {says}: ")
+    assert str(caught.value).isprintable()

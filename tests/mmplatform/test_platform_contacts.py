@@ -26,8 +26,8 @@ from mmplatform import (
 from mmplatform.codec import encode, pack, unpack
 from mmplatform.directory import own_record
 from mmplatform.message import DELIVERED, Delivery
-from mmplatform.messaging.api import API, ProtocolHandler, raw
-from mmplatform.messaging.dispatch import OnReply
+from mmplatform.messaging.api import API, raw
+from mmplatform.messaging.dispatch import OnReply, ProtocolHandler
 from mmplatform.messaging.results import HoldCount, Result
 from mmplatform.plugins.signalling import SignallingTransport
 from mmplatform.storage.memory import MemoryStorage

@@ -93,6 +93,15 @@ def test_a_bomb_of_empty_lists_ends_refused_and_nothing_is_built(api: API, below
     assert (below.decoded, heard, api.malformed) == ([], [], 3)
 
 
+def test_a_bomb_ends_refused_before_a_type_is_asked(api: API, below: Below) -> None:
+    heard = api.on("public.x", list[list[int]], Heard())
+    assert durable(api, lists(PUBLIC_VALUES + 1)) == "bad-payload"
+    assert below.decoded == []
+    assert durable(api, lists(PUBLIC_VALUES)) == "done"
+    assert durable(api, encode([[1], ["x"]])) == "bad-payload: payload[1][0]: Expected `int`, got `str`"
+    assert [len(payload) for _, _, payload in heard] == [PUBLIC_VALUES - 1]
+
+
 def test_as_many_values_as_are_allowed_come_through(api: API) -> None:
     heard = api.on("public.x", Heard())
     assert durable(api, lists(PUBLIC_VALUES)) == "done"

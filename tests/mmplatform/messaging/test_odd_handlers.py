@@ -292,7 +292,7 @@ def test_what_takes_more_than_it_is_given_is_welcome() -> None:
 
         async def __call__(self, *arguments: Any, **options: Any) -> None: ...
 
-    for handler in (print, dict, Method().handle, Method(), functools.partial(five, "first"), lambda *a: None):
+    for handler in (print, max, Method().handle, Method(), functools.partial(five, "first"), lambda *a: None):
         bus.on("self.x", handler)  # type: ignore[type-var]
     assert len(bus.subscribers()) == 6
     takes_message = [subscriber.takes_message for subscriber in bus.subscribers()]
