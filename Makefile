@@ -32,6 +32,7 @@ BAD_DAYS := tests.bad_days
 FUZZING := tests.fuzz
 TEST_PARTS := redis-server openssl
 BROWSER_PARTS := chromium
+TERMINAL_PARTS := tmux
 NAT_PARTS := iproute2 nftables
 LAB_PARTS := avahi-daemon avahi-utils coturn dbus iproute2 nftables
 BENCH_PARTS := redis-server mosquitto
@@ -87,13 +88,13 @@ demo: $(RUN) ## two encrypted peers, a crash and a cut: nothing is lost
 	@$(BIN)/mm demo
 
 test: $(DEV) ## the tests that take no seconds each, in some four minutes (T=path for a part of all tests)
-	@$(call system_parts,$(TEST_PARTS) $(if $(T),$(BROWSER_PARTS) $(LAB_PARTS)))
+	@$(call system_parts,$(TEST_PARTS) $(if $(T),$(BROWSER_PARTS) $(TERMINAL_PARTS) $(LAB_PARTS)))
 	@$(client_packages)
 	@echo "== pytest $(or $(T),(fast ones, $(FAST_JOBS) at a time))"
 	@$(BIN)/python -m pytest $(if $(T),$(T),-n $(FAST_JOBS) --dist worksteal -m "not slow" --durations=25)
 
 test-all: $(DEV) ## every test, with branch coverage
-	@$(call system_parts,$(TEST_PARTS) $(BROWSER_PARTS) $(LAB_PARTS))
+	@$(call system_parts,$(TEST_PARTS) $(BROWSER_PARTS) $(TERMINAL_PARTS) $(LAB_PARTS))
 	@$(client_packages)
 	@echo "== pytest (all, $(JOBS) at a time, with coverage)"
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --durations=25 --cov --cov-report=term

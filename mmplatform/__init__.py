@@ -8,8 +8,9 @@
         await delivery
 """
 
-from mmplatform.durable.inbox import InboxLimits
-from mmplatform.durable.inbox_contents import InboxEntry
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from mmplatform.errors import (
     Absent,
     BadSignature,
@@ -19,6 +20,7 @@ from mmplatform.errors import (
     DeliveryError,
     Expired,
     FolderInUse,
+    FolderNotOurs,
     HandlerFailed,
     IdentityError,
     InvalidKey,
@@ -49,10 +51,14 @@ from mmplatform.errors import (
     TicketError,
     Unreachable,
 )
-from mmplatform.group_delivery import GroupDelivery
-from mmplatform.identity.keys import SignId
-from mmplatform.message import Delivery, Message, Outcome, Priority, Retry
-from mmplatform.platform import Platform
+
+if TYPE_CHECKING:
+    from mmplatform.durable.inbox import InboxLimits
+    from mmplatform.durable.inbox_contents import InboxEntry
+    from mmplatform.group_delivery import GroupDelivery
+    from mmplatform.identity.keys import SignId
+    from mmplatform.message import Delivery, Message, Outcome, Priority, Retry
+    from mmplatform.platform import Platform
 
 __all__ = [
     "Absent",
@@ -64,6 +70,7 @@ __all__ = [
     "DeliveryError",
     "Expired",
     "FolderInUse",
+    "FolderNotOurs",
     "GroupDelivery",
     "HandlerFailed",
     "IdentityError",
@@ -103,3 +110,24 @@ __all__ = [
     "TicketError",
     "Unreachable",
 ]
+
+_HOMES: Final = {
+    "mmplatform.durable.inbox": ("InboxLimits",),
+    "mmplatform.durable.inbox_contents": ("InboxEntry",),
+    "mmplatform.group_delivery": ("GroupDelivery",),
+    "mmplatform.identity.keys": ("SignId",),
+    "mmplatform.message": ("Delivery", "Message", "Outcome", "Priority", "Retry"),
+    "mmplatform.platform": ("Platform",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what takes 0.3 s when it is asked for first: until then ``mm`` shows a traceback when it is interrupted.
+
+    Raises AttributeError.
+    """
+    for home, names in _HOMES.items():
+        if name in names:
+            found = globals()[name] = getattr(import_module(home), name)
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -47,7 +47,9 @@ class Plugins:
 
 
 def folder_and_storage(given: str | PathLike[str] | Storage | None) -> tuple[DataFolder | None, Storage]:
-    """A data folder and the rows in it, or a storage alone; None is one in memory."""
+    """A data folder and the rows in it, or a storage alone; None is one in memory. Raises LocalError."""
+    if given == "":  # it would be the working directory
+        raise LocalError("'' is no data folder; name one, or None for a node in memory")
     if given is None:
         return None, MemoryStorage()
     if isinstance(given, Storage):
@@ -59,7 +61,7 @@ def folder_and_storage(given: str | PathLike[str] | Storage | None) -> tuple[Dat
 
 
 def own_identity(given: Identity | None, folder: DataFolder | None) -> Identity:
-    """The one given, else the one in the folder, else a new one. Raises StorageError."""
+    """The one given, else the one in the folder, else a new one. Raises StorageError, as FolderNotOurs."""
     if given is not None or folder is None:
         return given or Identity.generate()
     try:

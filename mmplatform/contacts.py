@@ -164,5 +164,10 @@ class Contacts:
             self._failed(error)
 
 
+def saved_members(row: bytes) -> list[str]:
+    """Return the members in the saved row of a circle. Raises CodecError."""
+    return _members.decode(row)
+
+
 def _row(circle: Circle) -> bytes:
     return f"circle/{circle.name}".encode()

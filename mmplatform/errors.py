@@ -18,7 +18,8 @@
     │       ├── StorageReadOnly    the folder cannot be written
     │       ├── StorageCorrupt     the database is damaged
     │       ├── StorageGone        the database was removed while it was in use
-    │       └── FolderInUse        another process runs on this folder
+    │       ├── FolderInUse        another process runs on this folder
+    │       └── FolderNotOurs      the folder is another user's, or no data folder
     ├── RemoteError                the other side is wrong, or away
     │   ├── ProtocolError          it broke a wire format; the link is closed with the reason
     │   ├── BadSignature           a signature does not verify
@@ -110,6 +111,10 @@ class StorageGone(StorageError):
 
 class FolderInUse(StorageError):
     """Another process already runs on this data folder."""
+
+
+class FolderNotOurs(StorageError):
+    """The folder belongs to another user, or is no data folder; it is left as it is."""
 
 
 class RemoteError(MMError):

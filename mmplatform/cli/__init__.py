@@ -3,10 +3,13 @@
 import signal
 import sys
 
+from mmplatform.cli.descriptors import fill_closed
+
 
 def mm() -> int:
     """The entry point: runs the command and returns the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command can stop in good order: no traceback
+    fill_closed()
     try:
         from mmplatform.cli.main import run
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import shutil
 import signal
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +20,8 @@ OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
 DEFAULT_FOLDER: Final = "~/.mm"
+NARROW: Final = 60  # columns of a terminal at which options and what is said of them have lines of their own
+NARROW_NAMES: Final = 12
 
 
 class Failure(click.ClickException):
@@ -39,20 +43,55 @@ class Interrupted(Exception):
 
 @dataclass
 class Settings:
-    """Where the node lives and how to answer."""
+    """Where the node lives and how to answer. ``folder`` is what --data says."""
 
-    data: Path = field(default_factory=lambda: Path(os.environ.get("MM_DATA") or DEFAULT_FOLDER).expanduser())
+    folder: Path | None = None
     json: bool = False
     verbosity: int = 0  # how often -v was given
     log_json: bool = False
+
+    @property
+    def data(self) -> Path:
+        """The data folder. Raises UsageError when none is named and there is no home."""
+        if self.folder is not None:
+            return self.folder
+        named = os.environ.get("MM_DATA")
+        return _expanded(named or DEFAULT_FOLDER)
 
 
 pass_settings = click.make_pass_decorator(Settings, ensure=True)
 
 
+class _Folder(click.Path):
+    """A folder that may be missing; "" is not the working directory."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Path:
+        if not value:
+            self.fail("it is empty; name a folder, or leave the option out", parameter, context)
+        return Path(super().convert(_expanded(value), parameter, context))  # type: ignore[arg-type]
+
+
+def _expanded(folder: str | Path) -> Path:
+    """Raises UsageError where ~ stands for nothing."""
+    try:
+        found = Path(folder).expanduser()
+    except RuntimeError:
+        raise click.UsageError(
+            f"no home folder is known for {folder}; name another one: --data PATH, or MM_DATA"
+        ) from None
+    if str(folder).startswith("~") and not os.environ.get("HOME", "/home"):
+        raise click.UsageError(
+            f"HOME is empty, so {folder} is nowhere; set it, or name a folder: --data PATH, or MM_DATA"
+        )
+    return found
+
+
 def _set_data(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
     if value is not None:
-        context.ensure_object(Settings).data = value.expanduser()
+        context.ensure_object(Settings).folder = value
 
 
 def _set_json(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -76,10 +115,9 @@ def _set_log_json(context: click.Context, parameter: click.Parameter, value: boo
 
 def common_options() -> list[click.Parameter]:
     """Those that may stand before and behind the name of the command."""
-    folder = click.Path(file_okay=False, path_type=Path)
     return [
         click.Option(
-            ["--data"], type=folder, metavar="PATH", expose_value=False, callback=_set_data,
+            ["--data"], type=_Folder(), metavar="PATH", expose_value=False, callback=_set_data,
             help=f"The data folder of the node.  [env: MM_DATA; default: {DEFAULT_FOLDER}]",
         ),
         click.Option(
@@ -114,8 +152,23 @@ turn_option = click.option(
 )  # fmt: skip
 
 
+class _Formatter(click.HelpFormatter):
+    """Help as wide as the terminal, also where that is narrow; click's own is never narrower than 50."""
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        super().write_dl(rows, col_max if self.width > NARROW else NARROW_NAMES, col_spacing)
+
+
+class _Context(click.Context):
+    def make_formatter(self) -> click.HelpFormatter:
+        across = min(shutil.get_terminal_size().columns, self.max_content_width or 80)
+        return _Formatter(width=max(across - 2, NARROW_NAMES + 10))
+
+
 class Command(click.Command):
     """One command of mm; its docstring's part behind a line with \\b is shown as it is written."""
+
+    context_class = _Context
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -126,6 +179,7 @@ class Group(click.Group):
     """Commands in the order one needs them, each with the common options."""
 
     command_class = Command
+    context_class = _Context
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -140,6 +194,21 @@ def named(context: click.Context, parameter: click.Parameter, name: str) -> str:
     except InvalidName as error:
         raise click.BadParameter(str(error)) from None
     return name
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Where no loop runs: SIGINT and SIGTERM raise Interrupted while the block runs, so that it cleans up."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def execute(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

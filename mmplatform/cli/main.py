@@ -1,5 +1,6 @@
 """The group ``mm``: its commands in the order one needs them, those of plugins behind, and how a command fails."""
 
+import errno
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ import click
 
 from mmplatform.cli import logs, plugin_commands
 from mmplatform.cli.command import FAILED, OK, USAGE, Group, Interrupted
+from mmplatform.cli.commands.backup import backup, restore
 from mmplatform.cli.commands.completion import completion
 from mmplatform.cli.commands.contacts import accept, add, identity, peers
 from mmplatform.cli.commands.demo import demo, receive
@@ -22,12 +24,13 @@ from mmplatform.cli.commands.on import listen
 from mmplatform.cli.commands.outbox import delivery, outbox
 from mmplatform.cli.commands.people import block, move, remove, rename, unblock
 from mmplatform.cli.commands.run import run_node
+from mmplatform.cli.commands.status import status
 from mmplatform.cli.output import debugging, emit, note, note_trace
-from mmplatform.errors import MMError
+from mmplatform.errors import FolderNotOurs, MMError
 
 COMMANDS: Final = (
-    identity, add, peers, accept, rename, move, remove, block, unblock, lists, run_node, send, listen, request, ping,
-    inbox, outbox, delivery, doctor, demo, receive, completion,
+    identity, add, peers, accept, rename, move, remove, block, unblock, lists, run_node, status, send, listen, request,
+    ping, inbox, outbox, delivery, doctor, backup, restore, demo, receive, completion,
 )  # fmt: skip
 
 
@@ -92,14 +95,25 @@ def run(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         _forget_stdout()
         return OK
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            return _failed(error, "--json" in arguments)
+        _forget_stdout()
+        note("mm: stdin or stdout is closed, and is needed; give it /dev/null to do without")
+        return FAILED
     except Exception as error:
-        if debugging():
-            note_trace(error)
-        code, text, kind = _explained(error)
-        _complain([text, *getattr(error, "__notes__", ())], kind, "--json" in arguments)
-        return code
+        return _failed(error, "--json" in arguments)
     finally:
         logs.switch_off()
+
+
+def _failed(error: Exception, as_json: bool) -> int:
+    """Say what went wrong, and return the exit code."""
+    if debugging():
+        note_trace(error)
+    code, text, kind = _explained(error)
+    _complain([text, *getattr(error, "__notes__", ())], kind, as_json)
+    return code
 
 
 def _explained(error: Exception) -> tuple[int, str, str]:
@@ -110,6 +124,8 @@ def _explained(error: Exception) -> tuple[int, str, str]:
         return USAGE, f"{error.format_message().rstrip('.')}; see {command} --help", "UsageError"
     if isinstance(error, click.ClickException):
         return FAILED, error.format_message(), "Failure"
+    if isinstance(error, FolderNotOurs):
+        return USAGE, str(error), type(error).__name__
     if isinstance(error, MMError):
         return FAILED, str(error), type(error).__name__
     if isinstance(error, OSError):

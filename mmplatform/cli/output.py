@@ -7,15 +7,21 @@ mm itself: whatever others have sent steers no terminal, and forges no line.
 import base64
 import json
 import os
-import sys
+import shutil
+import textwrap
 from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import Any, Final
 
 import click
 
+from mmplatform.cli.stdio import has_colours, is_terminal
 from mmplatform.logs import trace_of
 from mmplatform.text import printable, printable_json
+
+GAP: Final = 2  # columns between two of a table
+NARROW: Final = 80  # columns below which a table that does not fit becomes blocks
+LEAST_WIDTH: Final = 16
 
 _lastly: Final[list[str]] = []
 
@@ -91,21 +97,50 @@ def payload_text(value: Any) -> str:
     return printable(value) if isinstance(value, str) else to_json(value)
 
 
+def styled(text: str, **style: Any) -> str:
+    """``text`` of mm itself in a colour, or bold, where stdout shows that."""
+    return click.style(text, **style) if has_colours(1) else text
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns for people; plain and uncut when stdout is no terminal."""
-    if not sys.stdout.isatty():
+    """Columns for people; plain and uncut when stdout is no terminal, a block for each row where it is narrow."""
+    if not is_terminal(1):
         for row in rows:
             columns(*row)
+        return
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    across = shutil.get_terminal_size().columns
+    if sum(widths) + GAP * len(widths) - GAP > across and across < NARROW:
+        for row in cells:
+            fields([(heading.capitalize(), cell) for heading, cell in zip(headings, row, strict=True) if cell])
+            click.echo()
         return
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown = Table(box=None, pad_edge=False, header_style="bold" if has_colours(1) else "")
     for heading in headings:
         shown.add_column(heading, overflow="fold")
-    for row in rows:
-        shown.add_row(*map(printable, row))
-    Console(markup=False, highlight=False).print(shown)
+    for row in cells:
+        shown.add_row(*row)
+    Console(markup=False, highlight=False, width=across).print(shown)
+
+
+def fields(pairs: Iterable[tuple[str, str]]) -> None:
+    """A name and a value on each line; on a terminal, a long value goes on below its beginning."""
+    shown = [(printable(name), printable(value)) for name, value in pairs]
+    begin = max((len(name) for name, _ in shown), default=0) + GAP
+    across = shutil.get_terminal_size().columns if is_terminal(1) else None
+    for name, value in shown:
+        lines = [value] if across is None else _wrapped(value, max(across - begin, LEAST_WIDTH))
+        for number, line in enumerate(lines):
+            click.echo(f"{'' if number else name:{begin}}{line}".rstrip())
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of whole words; what is longer than a line, a key as it may be, is cut where the line ends."""
+    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
 
 
 def lasting(seconds: float) -> str:

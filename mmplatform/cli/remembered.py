@@ -1,7 +1,7 @@
-"""Remembers, per data folder, the home relays and the STUN and TURN servers given last.
+"""Remembers, per data folder, what was said last of relays, of STUN and TURN servers, of where to listen, and so on.
 
-Every command uses them until others are given. They are lines of the files ``relays``, ``stun`` and ``turn`` in the
-folder, for people to read and change.
+Every command uses that until something else is said. It is lines of the files ``relays``, ``stun``, ``turn``,
+``listen``, ``services`` and ``without`` in the folder, for people to read and change.
 """
 
 import os
@@ -15,29 +15,69 @@ from mmplatform.links.stun import check_servers
 from mmplatform.storage.folder import DataFolder
 
 NONE: Final = "none"
+DEFAULT: Final = "default"
 
 
-class RememberedAddresses(NamedTuple):
-    """One kind of addresses: the file in the folder, the environment variable and the option that name them."""
+class Remembered(NamedTuple):
+    """One kind of words: the file in the folder, the environment variable and the option that say them.
+
+    ``by_itself``: without a word there is a default, so that "none" is worth remembering and "default" forgets.
+    """
 
     file: str
     variable: str
     option: str
     separators: str
+    by_itself: bool = False
 
 
-RELAYS: Final = RememberedAddresses("relays", "MM_RELAYS", "--relay", r"[\s,]+")
-STUN: Final = RememberedAddresses("stun", "MM_STUN", "--stun", r"[\s,]+")
-TURN: Final = RememberedAddresses("turn", "MM_TURN", "--turn", r"\s+")  # each has commas of its own
+RELAYS: Final = Remembered("relays", "MM_RELAYS", "--relay", r"[\s,]+")
+STUN: Final = Remembered("stun", "MM_STUN", "--stun", r"[\s,]+")
+TURN: Final = Remembered("turn", "MM_TURN", "--turn", r"\s+")  # each has commas of its own
+LISTEN: Final = Remembered("listen", "MM_LISTEN", "--listen", r"[\s,]+", by_itself=True)
+SERVICES: Final = Remembered("services", "MM_SERVICES", "--service", r"[\s,]+", by_itself=True)
+WITHOUT: Final = Remembered("without", "MM_WITHOUT", "--without", r"[\s,]+")
+ALL: Final = (RELAYS, STUN, TURN, LISTEN, SERVICES, WITHOUT)
 
 
-def addresses(folder: Path, given: Sequence[str] = (), kind: RememberedAddresses = RELAYS) -> list[str]:
-    """The addresses to use: the ``given`` ones, else those of the environment, else those the folder remembers."""
+def addresses(folder: Path, given: Sequence[str] = (), kind: Remembered = RELAYS) -> list[str]:
+    """The words to use: the ``given`` ones, else those of the environment, else those the folder remembers."""
+    return choice(folder, given, kind) or []
+
+
+def choice(folder: Path, given: Sequence[str], kind: Remembered) -> list[str] | None:
+    """As :func:`addresses`; None when nobody has said anything, or the last word was "default"."""
+    if not given:
+        given = _from_environment(kind) or _from_folder(folder, kind)
+    if not given or DEFAULT in given:
+        return None
+    return list(dict.fromkeys(name for name in given if name != NONE))
+
+
+def remember(folder: Path, names: Sequence[str] | None, kind: Remembered = RELAYS) -> None:
+    """Use these from now on; None forgets. The folder is ours while this happens. Raises StorageError."""
+    path = DataFolder(folder).path / kind.file
+    lines = names or ([NONE] if kind.by_itself and names is not None else [])
+    try:
+        if not lines:
+            path.unlink(missing_ok=True)
+            return
+        new = path.with_suffix(".new")
+        new.touch(0o600)  # there may be a password in it
+        new.write_text("".join(f"{name}\n" for name in lines))
+        new.replace(path)
+    except OSError as error:
+        raise StorageError(f"{error}; what {kind.option} names is used, and not remembered") from None
+
+
+def _from_environment(kind: Remembered) -> list[str]:
     named = os.environ.get(kind.variable)
-    if not given and named is not None:
-        given = [name for name in re.split(kind.separators, named) if name] or [NONE]
-    if given:
-        return list(dict.fromkeys(name for name in given if name != NONE))
+    if named is None:
+        return []
+    return [name for name in re.split(kind.separators, named) if name] or [NONE]
+
+
+def _from_folder(folder: Path, kind: Remembered) -> list[str]:
     try:
         return (DataFolder(folder).path / kind.file).read_text().split()
     except FileNotFoundError:
@@ -46,21 +86,6 @@ def addresses(folder: Path, given: Sequence[str] = (), kind: RememberedAddresses
         raise StorageError(
             f"the {kind.file} of {folder} cannot be read: {error}; mm run {kind.option} says them anew"
         ) from None
-
-
-def remember(folder: Path, names: Sequence[str], kind: RememberedAddresses = RELAYS) -> None:
-    """Use these from now on. The folder is ours while this happens. Raises StorageError."""
-    path = DataFolder(folder).path / kind.file
-    try:
-        if not names:
-            path.unlink(missing_ok=True)
-            return
-        new = path.with_suffix(".new")
-        new.touch(0o600)  # there may be a password in it
-        new.write_text("".join(f"{name}\n" for name in names))
-        new.replace(path)
-    except OSError as error:
-        raise StorageError(f"{error}; what {kind.option} names is used, and not remembered") from None
 
 
 class HelperServers(NamedTuple):

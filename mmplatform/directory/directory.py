@@ -57,6 +57,11 @@ class Entry:
 _rows = Decoder(DirectoryRow, 16 * 1024)
 
 
+def saved_name(row: bytes) -> str:
+    """Return the name, or "", in the saved row of a peer. Raises CodecError."""
+    return _rows.decode(row).name
+
+
 class Directory:
     """The address book of one node.
 

@@ -79,20 +79,22 @@ class Outbox:
         self._known, self._disk = known, disk
         self._staging: Staging
         self._attached: list[StorageRow] = []
-        self._closed = False
+        self._opened = self._closed = False
         self._loop: asyncio.AbstractEventLoop
 
     async def open(self) -> None:
         """Load what earlier runs left, and register the epoch of this run. Raises StorageError."""
         self._loop = asyncio.get_running_loop()
         self._staging = Staging(self._save, self._known, self._disk)
+        self._opened = True
         await self._take_up()
         await self.received.open()
         log.info("%d messages of earlier runs wait for %d peers", self.count, len(self.peers()))
 
     async def close(self) -> None:
-        """Save what is staged and stop reading; no accepted message is lost."""
-        self._staging.save_all()
+        """Save what is staged and stop reading; no accepted message is lost. It may come before ``open`` is done."""
+        if self._opened:
+            self._staging.save_all()
         self._unsynced.close()
         self._closed = True
         self.expiry.close()

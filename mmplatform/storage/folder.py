@@ -9,7 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mmplatform.errors import FolderInUse, StorageError, StorageReadOnly
+from mmplatform.errors import FolderInUse, FolderNotOurs, StorageError, StorageReadOnly
+
+OURS = ("identity", "data.db", "mail.db")  # one of these is in every folder that was used before
 
 if sys.platform == "win32":  # pragma: no cover
     import msvcrt
@@ -45,7 +47,7 @@ class DataFolder:
     def open(self) -> None:
         """Make the folder and lock it; does nothing when this object holds the lock.
 
-        Raises FolderInUse when another process holds it, StorageReadOnly, or StorageError.
+        Raises FolderInUse when another process holds it, FolderNotOurs, StorageReadOnly, or StorageError.
         """
         if self._descriptor is not None:
             return
@@ -76,10 +78,32 @@ class DataFolder:
         self.close()
 
     def make(self) -> None:
-        """Create the folder when it is not there, private to this user."""
+        """Create the folder when it is not there, private to this user.
+
+        Raises FolderNotOurs for one of another user, and for one that others may read and that has nothing of a node in
+        it: that is no data folder, and making it private would lock others out. Raises OSError.
+        """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.name == "posix" and self.path.stat().st_mode & 0o777 != 0o700:
-            self.path.chmod(0o700)
+        if os.name != "posix":
+            return
+        found = self.path.stat()
+        if found.st_uid != os.geteuid():
+            raise FolderNotOurs(
+                f"{self.path} belongs to user {found.st_uid}, and this is user {os.geteuid()}; name a folder of your "
+                "own, or run this as that user"
+            )
+        if found.st_mode & 0o777 != 0o700:
+            self._make_private()
+
+    def _make_private(self) -> None:
+        with os.scandir(self.path) as entries:
+            names = {entry.name for entry in entries} - {"lost+found"}
+        if names and names.isdisjoint(OURS):
+            raise FolderNotOurs(
+                f"{self.path} is no data folder: there are other files in it, as {min(names)}, and others may read it; "
+                f"name a new folder, or make it private to say that it is meant (chmod 700 {self.path})"
+            )
+        self.path.chmod(0o700)
 
     def lost(self, database: Path) -> str:
         """Say that ``database`` is gone beside a key that was used, "" when it is not; to be asked after ``open``."""

@@ -77,6 +77,10 @@ class SQLiteStorage(Storage):
     async def page(self, prefix: bytes, start: bytes, limit: int, size: int) -> list[tuple[bytes, bytes]]:
         return await self._read(Database.page, *_span(prefix, start, limit), size)
 
+    async def copy(self, to: Path) -> None:
+        """Copy all rows of this moment into the file at ``to``; whoever reads or writes meanwhile waits."""
+        await self._read(Database.copy, to)
+
     def write(self, rows: Sequence[Row], *, sync: bool = True) -> asyncio.Future[None]:
         worker = self._opened_worker()
         check_rows(rows)

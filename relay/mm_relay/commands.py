@@ -103,7 +103,7 @@ def relay(settings: Settings, /, file: Path | None, demo: bool, **given: Any) ->
                 raise click.UsageError("--demo goes with no other setting but --listen")
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mm-relay-"))
             flags = {"listen": "127.0.0.1:0", **flags, "data": folder}
-        elif settings.data != Settings().data:
+        elif settings.folder is not None:
             flags["data"] = str(settings.data)
         elif file is None:
             flags["data"] = str(settings.data / "relay")

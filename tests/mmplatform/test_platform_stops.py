@@ -1,11 +1,12 @@
 """An orderly stop: nothing new is taken in, handlers end and send; those that will not are named and left behind."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mmplatform import NotRunning, RequestTimeout
+from mmplatform import NotRunning, Platform, RequestTimeout
 from mmplatform.message import DELIVERED, Delivery
 from mmplatform.storage.memory import MemoryStorage
 from tests.support.peers import befriend
@@ -186,3 +187,12 @@ async def test_a_request_whose_handler_ends_in_time_is_answered_by_a_node_that_s
         await stopping
         with pytest.raises(RequestTimeout):
             await alice.messaging.request("slow", bob.sign_id, timeout=0.1)
+
+
+async def test_rows_that_were_not_opened_close_in_silence(tmp_path: Path) -> None:
+    """Ctrl-C while ``mm run`` started was told as ``'Outbox' object has no attribute '_staging'``."""
+    platform = Platform(tmp_path)
+    told: list[Exception] = []
+    platform.on("error", lambda error, topic: told.append(error))
+    await platform.parts.close_rows()
+    assert told == []

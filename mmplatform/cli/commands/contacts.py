@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from mmplatform.cli import completing
 from mmplatform.cli.command import OK, Command, Failure, Settings, execute, named, pass_settings
 from mmplatform.cli.node.host import node
 from mmplatform.cli.node.rows import rows
@@ -19,17 +20,18 @@ from mmplatform.cli.output import amount, emit, lasting, note, say, show, table
 def identity(settings: Settings, ticket: bool, qr: bool) -> int:
     """Print our address, the signId.
 
+    A ticket says where the node listens, or listened last. The first one of a folder starts a node for a moment, which
+    chooses the ports that will be used from then on; nothing else here opens a port.
+
     \b
       mm id
       mm id --ticket | ssh bob mm add - --friend --name alice
       mm id --qr
     """
-    found = execute(lambda: _with_relays(settings, "identity"))
-    relays = found["relays"]
+    found, relays = execute(lambda: _who_we_are(settings, ticket or qr))
     if settings.json:
-        emit(found["identity"] | {"relays": relays})
+        emit(found | {"relays": relays})
         return OK
-    found = found["identity"]
     if not ticket and not qr:
         _tell(relays)
     if qr:
@@ -40,7 +42,7 @@ def identity(settings: Settings, ticket: bool, qr: bool) -> int:
 
 
 @click.command("add", cls=Command)
-@click.argument("ticket")
+@click.argument("ticket", shell_complete=completing.peers)
 @click.option("--friend", "circle", flag_value="friends", help="Its messages arrive as friends.TOPIC.")
 @click.option("--device", "circle", flag_value="devices", help="It is another device of yours: self.TOPIC.")
 @click.option("--name", default="", callback=named, help="What to call it here.")
@@ -67,7 +69,7 @@ def add(settings: Settings, ticket: str, circle: str | None, name: str) -> int:
 
 
 @click.command("accept", cls=Command)
-@click.argument("peer")
+@click.argument("peer", shell_complete=completing.peers)
 @click.option("--decline", is_flag=True, help="No: what it sends to friends is refused from now on.")
 @click.option("--name", default="", callback=named, help="What to call it here.")
 @pass_settings
@@ -106,15 +108,14 @@ def peers(settings: Settings, asking: bool) -> int:
     """
     if asking:
         return _list_asking(settings)
-    both = execute(lambda: _with_relays(settings, "peers"))
-    found = both["peers"]
+    found, relays = execute(lambda: _whom_we_know(settings))
     for peer in found if settings.json else ():
         emit(peer)
     if not settings.json:
         if not found:
             note("nobody yet; mm add TICKET makes a peer known, mm id --ticket prints our own ticket")
         table(("NAME", "SIGNID", "SCOPE", "FOUND BY", "LINK", "NOTE"), map(_row, found))
-        _tell(both["relays"])
+        _tell(relays)
     return OK
 
 
@@ -159,9 +160,20 @@ async def _ask(settings: Settings, operation: str, **arguments: Any) -> Any:
         return await there.call(operation, **arguments)
 
 
-async def _with_relays(settings: Settings, operation: str) -> dict[str, Any]:
-    async with node(settings.data) as there:
-        return {operation: await there.call(operation), "relays": await there.call("relays")}
+async def _who_we_are(settings: Settings, ticket: bool) -> tuple[dict[str, Any], dict[str, str]]:
+    """A folder on which no node has listened yet is the exception that starts one: a ticket says where it will be."""
+    async with rows(settings.data) as there:
+        found = await there.call("identity", ticket=ticket or settings.json)
+        relays = await there.call("relays")
+    if ticket and not found["ticket"]:
+        async with node(settings.data) as there:
+            found = await there.call("identity")
+    return found, relays
+
+
+async def _whom_we_know(settings: Settings) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    async with rows(settings.data) as there:
+        return await there.call("peers"), await there.call("relays")
 
 
 def _tell(relays: dict[str, str]) -> None:

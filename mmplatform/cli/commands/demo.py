@@ -25,8 +25,8 @@ import mmplatform
 from mmplatform.cli.command import FAILED, OK, Command, Failure, Settings, execute, pass_settings
 from mmplatform.cli.control import Channel
 from mmplatform.cli.node.host import Host, Remote, finders
-from mmplatform.cli.output import counted, emit, say, show
-from mmplatform.cli.stdio import is_terminal
+from mmplatform.cli.output import counted, emit, say, show, styled
+from mmplatform.cli.stdio import is_steered
 from mmplatform.plugins import loading as plugins
 from mmplatform.storage.folder import DataFolder
 
@@ -103,7 +103,7 @@ def receive(settings: Settings, output: Path) -> int:
 
 async def _receive(folder: Path, output: Path) -> None:
     known = {number for number, _ in _records(_cut_torn(output))}
-    host = Host(folder, listen=_listen(), relays=["none"], services=_services(), purpose="run")
+    host = Host(folder, listen=_listen(), relays=["none"], services=_services() or ["none"], purpose="run")
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def heard(topic: str, sender: str, payload: Any) -> None:
@@ -214,7 +214,7 @@ class _Demo:
             self._report = report
             self._moved.set()
             done = report["delivered"]
-            if is_terminal(1) and not self._json:
+            if is_steered(1) and not self._json:
                 show(f"\r  {done:,} of {len(self._lines):,} delivered ", nl=False)
             elif done * 4 // len(self._lines) > quarter:
                 quarter = done * 4 // len(self._lines)
@@ -260,8 +260,8 @@ class _Demo:
         if self._json:
             emit({"event": what, "details": details, "seconds": round(seconds, 3)})
             return
-        end = "\r\x1b[K" if is_terminal(1) else ""
-        say(details, mark=f"{end}{seconds:5.1f} s  {click.style(f'{what:9}', bold=True)} ")
+        end = "\r\x1b[K" if is_steered(1) else ""
+        say(details, mark=f"{end}{seconds:5.1f} s  {styled(f'{what:9}', bold=True)} ")
 
 
 class _Process:

@@ -1,15 +1,15 @@
 """mm doctor: what is wrong, and what to do about it."""
 
-import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
 import click
 
+from mmplatform.cli import completing
 from mmplatform.cli.command import FAILED, OK, Command, Settings, execute, pass_settings, relay_option
-from mmplatform.cli.node.host import Host, NodeHandle, Remote, chosen, discovery
-from mmplatform.cli.output import counted, emit, say
+from mmplatform.cli.node.host import Host, NodeHandle, Remote
+from mmplatform.cli.output import counted, emit, say, styled
 from mmplatform.diagnosis import causes, folder
 from mmplatform.errors import FolderInUse, MMError
 from mmplatform.links import stun
@@ -27,7 +27,7 @@ MANUAL: Final = "docs/when-it-does-not-work.rst says more about each word in bra
 
 
 @click.command("doctor", cls=Command)
-@click.argument("peer", required=False)
+@click.argument("peer", required=False, shell_complete=completing.peers)
 @click.option("--listen", multiple=True, metavar="URI", help="Where a node would listen, when none runs; as of mm run.")
 @relay_option
 @click.option("--service", "services", multiple=True, metavar="NAME", help="What would run beside it; as of mm run.")
@@ -60,8 +60,7 @@ def doctor(
     """
     for url in servers:
         _check_url(url)
-    named = chosen(services) if services else discovery()
-    found = causes.sorted_out(execute(lambda: _examined(settings, peer, listen, relays, named, servers)))
+    found = causes.sorted_out(execute(lambda: _examined(settings, peer, listen, relays, services, servers)))
     for check in found:
         if settings.json:
             emit(check._asdict())
@@ -78,7 +77,7 @@ async def _examined(
     peer: str | None,
     listen: Sequence[str],
     relays: Sequence[str],
-    services: list[str],
+    services: Sequence[str],
     servers: Sequence[str],
 ) -> list[Check]:
     there = Remote(DataFolder(settings.data).control)
@@ -105,7 +104,7 @@ async def _asked(node: NodeHandle, peer: str | None, servers: Sequence[str]) -> 
 
 
 def _show(check: Check) -> None:
-    mark = click.style(f"{check.state:11}", fg=COLOURS[check.state]) if sys.stdout.isatty() else f"{check.state:11}"
+    mark = styled(f"{check.state:11}", fg=COLOURS[check.state])
     word = f" [{check.word}]" if check.word else ""
     say(f" {check.subject}: {check.text}{word}", mark=mark)
     if check.remedy:

@@ -1,16 +1,17 @@
 """mm inbox: what came and nobody here has listened to yet, and what handlers failed at."""
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import click
 
+from mmplatform.cli import completing
 from mmplatform.cli.command import FAILED, OK, Failure, Group, Settings, execute, pass_settings
 from mmplatform.cli.commands import forms
 from mmplatform.cli.commands.forms import Form
 from mmplatform.cli.node.rows import rows
 from mmplatform.cli.output import amount, counted, emit, lasting, note, say, show, table, to_json
+from mmplatform.cli.stdio import is_terminal
 
 SHOWN: Final = 50
 HEADINGS: Final = ("ID", "SENDER", "TOPIC", "AGE", "SIZE", "ERROR")
@@ -23,7 +24,9 @@ def _list_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Those of the list, which is also what ``mm inbox`` does by itself."""
     for option in (
         click.option("--limit", type=click.IntRange(min=1), help=f"Show so many at most; {SHOWN} on a terminal."),
-        click.option("--from", "sender", metavar="PEER", help="Only what came from this one."),
+        click.option(
+            "--from", "sender", metavar="PEER", shell_complete=completing.peers, help="Only what came from this one."
+        ),
         click.option("--failed", is_flag=True, help="What handlers failed at, instead of what waits for one."),
     ):
         command = option(command)
@@ -128,7 +131,7 @@ def retry(settings: Settings, ids: tuple[str, ...]) -> int:
 
 async def _list(settings: Settings, failed: bool, sender: str | None, limit: int | None) -> int:
     """Print what comes as it comes: there may be a hundred thousand."""
-    most = limit or (SHOWN if sys.stdout.isatty() and not settings.json else None)
+    most = limit or (SHOWN if is_terminal(1) and not settings.json else None)
     shown = 0
     async with (
         rows(settings.data) as there,
@@ -201,4 +204,4 @@ def _printed(message: dict[str, Any], form: Form, as_json: bool) -> str:
 
 def _agreed(question: str) -> bool:
     """Ask a person; a script that has not said --yes means no."""
-    return sys.stdin.isatty() and click.confirm(question, err=True)
+    return is_terminal(0) and click.confirm(question, err=True)

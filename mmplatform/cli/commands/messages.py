@@ -1,16 +1,16 @@
 """mm send, request and ping: what goes to one peer."""
 
 import asyncio
-import sys
 from typing import Any, Final, get_args
 
 import click
 
+from mmplatform.cli import completing
 from mmplatform.cli.command import FAILED, OK, Command, Settings, execute, pass_settings
 from mmplatform.cli.commands.lines import send_lines
 from mmplatform.cli.node.host import node
 from mmplatform.cli.output import emit, note, payload_text, say
-from mmplatform.cli.stdio import decoded, read_all
+from mmplatform.cli.stdio import decoded, is_terminal, read_all
 from mmplatform.message import DEFAULT_EXPIRY, UNHANDLED, PriorityName
 
 json_payload = click.option("-j", "--json-payload", is_flag=True, help="The payload is JSON: send the value it means.")
@@ -19,7 +19,7 @@ positive = click.FloatRange(min=0, min_open=True)
 
 
 @click.command("send", cls=Command)
-@click.argument("peer")
+@click.argument("peer", shell_complete=completing.peers)
 @click.argument("topic")
 @click.argument("payload", required=False)
 @json_payload
@@ -130,7 +130,7 @@ def _told(result: dict[str, Any], peer: str, topic: str, wait: bool | None) -> s
 
 
 @click.command("request", cls=Command)
-@click.argument("peer")
+@click.argument("peer", shell_complete=completing.peers)
 @click.argument("topic")
 @click.argument("payload", required=False)
 @json_payload
@@ -160,7 +160,7 @@ def request(settings: Settings, peer: str, topic: str, payload: str | None, json
 
 
 @click.command("ping", cls=Command)
-@click.argument("peer")
+@click.argument("peer", shell_complete=completing.peers)
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="How often.")
 @click.option("--timeout", type=positive, default=10.0, show_default=True, metavar="S", help="Seconds, each.")
 @pass_settings
@@ -187,7 +187,7 @@ def ping(settings: Settings, peer: str, count: int, timeout: float) -> int:
 async def _value(payload: str | None, as_json: bool) -> Any:
     """What to send: the JSON value, or text, or bytes where stdin is no text."""
     if payload is None or payload == "-":
-        if payload is None and sys.stdin.isatty():
+        if payload is None and is_terminal(0):
             note("reading the payload from the terminal; Ctrl-D ends it")
         data = await read_all(0)
     else:

@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
+from mmplatform.cli import completing
 from mmplatform.cli.command import OK, Command, Failure, Group, Settings, execute, pass_settings
-from mmplatform.cli.node.host import node
 from mmplatform.cli.node.rows import rows
 from mmplatform.cli.output import columns, counted, emit, lasting, note, say, table
 
@@ -13,7 +13,7 @@ SHOWN = 50
 
 
 @click.group("outbox", cls=Group, invoke_without_command=True)
-@click.option("--peer", help="Only what waits for this one.")
+@click.option("--peer", shell_complete=completing.peers, help="Only what waits for this one.")
 @click.option("--limit", type=click.IntRange(min=1), help=f"Show so many at most; {SHOWN} without --json.")
 @click.pass_context
 def outbox(context: click.Context, peer: str | None, limit: int | None) -> int:
@@ -33,7 +33,7 @@ def outbox(context: click.Context, peer: str | None, limit: int | None) -> int:
 
     async def show() -> tuple[int, int]:
         shown = 0
-        async with node(settings.data) as there, await there.open("waiting", peer=peer, limit=most) as channel:
+        async with rows(settings.data) as there, await there.open("waiting", peer=peer, limit=most) as channel:
             async for chunk in channel:  # a chunk at a time: there may be very many
                 shown += len(chunk)
                 _show(chunk, settings)
@@ -77,7 +77,7 @@ def delivery(settings: Settings, ids: tuple[str, ...]) -> int:
 
 @outbox.command()
 @click.argument("id", required=False)
-@click.option("--peer", help="All that waits for this one.")
+@click.option("--peer", shell_complete=completing.peers, help="All that waits for this one.")
 @click.option("--all", "everything", is_flag=True, help="All that waits for anybody.")
 @pass_settings
 def cancel(settings: Settings, id: str | None, peer: str | None, everything: bool) -> int:  # noqa: A002
@@ -94,7 +94,7 @@ def cancel(settings: Settings, id: str | None, peer: str | None, everything: boo
         return _cancel_all(settings, peer)
 
     async def ask() -> Any:
-        async with node(settings.data) as there:
+        async with rows(settings.data) as there:
             return await there.call("cancel", id=id)
 
     found = execute(ask)
@@ -110,7 +110,7 @@ def cancel(settings: Settings, id: str | None, peer: str | None, everything: boo
 
 def _cancel_all(settings: Settings, peer: str | None) -> int:
     async def ask() -> Any:
-        async with node(settings.data) as there:
+        async with rows(settings.data) as there:
             return await there.call("cancel_all", peer=peer)
 
     found = execute(ask)

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from mmplatform.cli import completing
 from mmplatform.cli.command import OK, Command, Failure, Settings, execute, named, pass_settings
 from mmplatform.cli.node.host import node
 from mmplatform.cli.output import emit, note, say
@@ -14,7 +15,7 @@ drops = click.option("--drop", is_flag=True, help="Drop what waits for it here, 
 
 
 @click.command("rename", cls=Command)
-@click.argument("peer")
+@click.argument("peer", shell_complete=completing.peers)
 @click.argument("name", callback=named)
 @pass_settings
 def rename(settings: Settings, peer: str, name: str) -> int:
@@ -29,7 +30,7 @@ def rename(settings: Settings, peer: str, name: str) -> int:
 
 
 @click.command("move", cls=Command)
-@click.argument("peer")
+@click.argument("peer", shell_complete=completing.peers)
 @click.argument("circle", type=click.Choice(CIRCLES))
 @pass_settings
 def move(settings: Settings, peer: str, circle: str) -> int:
@@ -46,7 +47,7 @@ def move(settings: Settings, peer: str, circle: str) -> int:
 
 
 @click.command("remove", cls=Command)
-@click.argument("peer")
+@click.argument("peer", shell_complete=completing.peers)
 @drops
 @pass_settings
 def remove(settings: Settings, peer: str, drop: bool) -> int:
@@ -62,7 +63,7 @@ def remove(settings: Settings, peer: str, drop: bool) -> int:
 
 
 @click.command("block", cls=Command)
-@click.argument("peer")
+@click.argument("peer", shell_complete=completing.peers)
 @drops
 @pass_settings
 def block(settings: Settings, peer: str, drop: bool) -> int:
@@ -77,7 +78,7 @@ def block(settings: Settings, peer: str, drop: bool) -> int:
 
 
 @click.command("unblock", cls=Command)
-@click.argument("peer")
+@click.argument("peer", shell_complete=completing.peers)
 @pass_settings
 def unblock(settings: Settings, peer: str) -> int:
     """Let PEER, who was blocked, be a stranger again; mm move makes it more.

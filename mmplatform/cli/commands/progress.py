@@ -1,14 +1,34 @@
-"""How far ``mm send --lines`` and ``mm demo`` are: a bar where stderr is a terminal, else nothing but what is odd."""
+"""How far ``mm send --lines``, ``mm backup`` and ``mm restore`` are: a bar where stderr is a terminal, else nothing but
+what is odd."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, Self
 
 from mmplatform.cli.output import counted, note
-from mmplatform.cli.stdio import is_terminal
+from mmplatform.cli.stdio import is_steered
 from mmplatform.text import printable
 
+MANY: Final = 16 * 1024 * 1024  # bytes that take a moment
 SILENT_FOR: Final = 3.0  # seconds without a link after which one who waits is told
+
+
+@contextmanager
+def moved(what: str, total: int, quiet: bool) -> Iterator[Callable[[int], object]]:
+    """How many of ``total`` bytes are moved: a bar on a terminal, when they are many."""
+    if quiet or total < MANY or not is_steered(2):
+        yield lambda size: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True, markup=False), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda size: bar.advance(task, size)
 
 
 class Progress:
@@ -23,7 +43,7 @@ class Progress:
         self._told = False
 
     def __enter__(self) -> Self:
-        if not self._quiet and is_terminal(2):
+        if not self._quiet and is_steered(2):
             self._open()
         return self
 

@@ -21,27 +21,55 @@ from mmplatform.cli.command import (
     turn_option,
 )
 from mmplatform.cli.control import NodeStopped
-from mmplatform.cli.node.host import HANDOVER, LOOK_AGAIN, Host, Remote, chosen, discovery
+from mmplatform.cli.node.host import HANDOVER, LOOK_AGAIN, Host, Remote
 from mmplatform.cli.output import emit, say
+from mmplatform.cli.remembered import NONE
 from mmplatform.diagnosis import metrics, scrape
 from mmplatform.errors import FolderInUse
+from mmplatform.plugins import loading
 from mmplatform.program import freeze_loaded
 from mmplatform.storage.folder import DataFolder
 
 
-@click.command("run", cls=Command)
+class _RunCommand(Command):
+    """Takes ``--no-NAME`` for ``--without NAME``, where a transport has that name."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if any(word.startswith("--no-") for word in args):
+            short = {f"--no-{name}": f"--without={name}" for name in loading.names(loading.TRANSPORTS)}
+            args = [short.get(word, word) for word in args]
+        return super().parse_args(ctx, args)
+
+
+def _transports_named(context: click.Context, parameter: click.Parameter, named: tuple[str, ...]) -> tuple[str, ...]:
+    """Raises BadParameter for one that is not installed: it would be left out by a slip of the pen."""
+    known = [NONE, *loading.names(loading.TRANSPORTS)] if named else []
+    for name in named:
+        if name not in known:
+            raise click.BadParameter(f"there is no transport {name!r} ({', '.join(known)})")
+    return named
+
+
+@click.command("run", cls=_RunCommand)
 @click.option(
     "--listen",
     multiple=True,
     metavar="URI",
-    help="Where to listen, or none; by default where transports do.",
+    help="Where to listen, or none; by default where transports do. The folder remembers it; default forgets."
+    "  [env: MM_LISTEN]",
 )
 @relay_option
 @stun_option
 @turn_option
 @click.option(
     "--service", "services", multiple=True, metavar="NAME",
-    help="What runs beside it, or none; by default those installed that find peers.  [env: MM_SERVICES]",
+    help="What runs beside it, or none; by default those installed that find peers. Remembered as --listen is."
+    "  [env: MM_SERVICES]",
+)  # fmt: skip
+@click.option(
+    "--without", multiple=True, metavar="NAME", callback=_transports_named,
+    help="Do without this transport; --no-NAME says the same, as in --no-webrtc. Remembered as relays are."
+    "  [env: MM_WITHOUT]",
 )  # fmt: skip
 @click.option("--metrics", "metrics_at", metavar="[HOST:]PORT", help="Serve /metrics there, for Prometheus.")
 @pass_settings
@@ -52,6 +80,7 @@ def run_node(
     stun: tuple[str, ...],
     turn: tuple[str, ...],
     services: tuple[str, ...],
+    without: tuple[str, ...],
     metrics_at: str | None,
 ) -> int:
     """Run the node in the foreground until Ctrl-C; other mm commands on the same data folder use it.
@@ -65,14 +94,17 @@ def run_node(
       mm run --service mdns                 # found on the same network, and nowhere else
       mm run --relay relay+wss://relay.example/KEY   # reached through it from anywhere; it keeps mail, too
       mm run --relay relay+wss://relay.example/KEY --stun stun:stun.example   # and then directly, through NATs, too
+      mm run --no-webrtc                    # no direct links through NATs
       mm run --metrics 9110                 # http://127.0.0.1:9110/metrics
       mm --data /srv/bot run --json
     """
     if metrics_at is not None:
         _check_metrics(metrics_at)
-    named = chosen(services) if services else discovery()
+    said = {
+        "listen": listen, "relays": relays, "stun": stun, "turn": turn, "services": services, "without": without
+    }  # fmt: skip
     try:
-        execute(lambda: _run(settings, metrics_at, listen=listen, relays=relays, stun=stun, turn=turn, services=named))
+        execute(lambda: _run(settings, metrics_at, **said))
     except Interrupted as interrupted:
         if not settings.json:
             say("stopped")

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -16,12 +15,13 @@ from mmplatform.cli.control import Channel, MemoryPipe, NodeStopped, Operation, 
 from mmplatform.cli.node.operations import OPERATIONS
 from mmplatform.cli.node.subscriptions import Subscriptions
 from mmplatform.cli.output import note
-from mmplatform.cli.remembered import RELAYS, STUN, TURN, addresses, remember, servers
+from mmplatform.cli.remembered import LISTEN, RELAYS, SERVICES, STUN, TURN, WITHOUT, choice, remember, servers
 from mmplatform.errors import FolderInUse, Refused
 from mmplatform.events import is_repeated
 from mmplatform.peers.reception import SETUP_TIME
 from mmplatform.platform import Platform
 from mmplatform.plugins import loading as plugins
+from mmplatform.plugins.signalling import SignallingTransport
 from mmplatform.storage.folder import DataFolder
 
 HANDOVER: Final = 5.0  # seconds for a node that starts or stops to answer, or to let go of the folder
@@ -29,13 +29,11 @@ LOOK_AGAIN: Final = 0.05
 NEVER: Final = math.inf  # when a command's own node has all its listeners: strangers wait for one that runs
 
 
-def discovery() -> list[str]:
-    """The services of MM_SERVICES, else those that find peers and are installed here: who runs a node wants to be
+def discovery(folder: Path, given: Sequence[str] = ()) -> list[str]:
+    """The services that were named, else those that find peers and are installed here: who runs a node wants to be
     reached, and they tell what a ticket tells, to those on the same network or those who know our key."""
-    named = os.environ.get("MM_SERVICES")
-    if named is not None:
-        return chosen(named.replace(",", " ").split())
-    return finders("nearby", "anywhere")
+    named = choice(folder, given, SERVICES)
+    return finders("nearby", "anywhere") if named is None else named
 
 
 def finders(*where: str) -> list[str]:
@@ -44,9 +42,19 @@ def finders(*where: str) -> list[str]:
     return [name for name, kind in installed.items() if getattr(kind, "finds_peers", "") in where]
 
 
-def chosen(services: Sequence[str]) -> list[str]:
-    """Those named; ``none`` stands for none at all."""
-    return [name for name in services if name != "none"]
+def transports(without: Sequence[str]) -> list[str] | None:
+    """Those for everyday use but the ones named; None for all of them."""
+    if not without:
+        return None
+    installed, _ = plugins.load_all(plugins.TRANSPORTS)
+    return [name for name, kind in installed.items() if getattr(kind, "everyday", True) and name not in without]
+
+
+def signals(names: Sequence[str]) -> bool:
+    """Whether one of these transports makes direct links through NATs: STUN and TURN servers help no other ones."""
+    installed, _ = plugins.load_all(plugins.TRANSPORTS)
+    kinds = (installed.get(name) for name in names)
+    return any(isinstance(kind, type) and issubclass(kind, SignallingTransport) for kind in kinds)
 
 
 class NodeHandle(Protocol):
@@ -101,8 +109,9 @@ class Host(InProcess):
     """Runs a platform on a folder and serves its control socket.
 
     ``purpose``: "run" and "on" are nodes for their own sake, "command" is there for a moment. ``expected``: a pattern
-    to be subscribed to before anybody can reach this node. ``listen``, ``relays``, ``stun`` and ``turn`` may be
-    ("none",); the folder remembers the last three.
+    to be subscribed to before anybody can reach this node. The words may be ("none",), and ("default",) of ``listen``
+    and ``services``; of a node for its own sake the folder remembers them. ``services`` None: none, whatever the folder
+    remembers. ``without``: names of transports.
     """
 
     def __init__(
@@ -113,20 +122,23 @@ class Host(InProcess):
         relays: Sequence[str] = (),
         stun: Sequence[str] = (),
         turn: Sequence[str] = (),
-        services: Sequence[str] = (),
+        services: Sequence[str] | None = None,
+        without: Sequence[str] = (),
         purpose: str = "command",
         expected: str | None = None,
     ) -> None:
         taking = purpose != "command"
-        self.services = services
-        named = {RELAYS: relays, STUN: stun, TURN: turn}
-        used = {kind: addresses(folder, given, kind) for kind, given in named.items()}
-        self._to_remember = {kind: used[kind] for kind, given in named.items() if given}
-        self.relays, self.stun = used[RELAYS], used[STUN]
-        helpers = servers(used[STUN], used[TURN])
+        self.services = [] if services is None else discovery(folder, services)
+        said = {RELAYS: relays, STUN: stun, TURN: turn, LISTEN: listen, SERVICES: services or (), WITHOUT: without}
+        used = {kind: choice(folder, given, kind) for kind, given in said.items()}
+        self._to_remember = {kind: used[kind] for kind, given in said.items() if given and taking}
+        self.relays = used[RELAYS] or []
+        using = transports(used[WITHOUT] or [])
+        helpers = servers(used[STUN] or [], used[TURN] or []) if using is None or signals(using) else servers([], [])
+        self.stun = helpers.stun
         platform = Platform(
-            folder, connection_info=chosen(listen) if listen else None, relays=self.relays,
-            stun=helpers.stun, turn=helpers.turn, services=services, setup_time=SETUP_TIME if taking else NEVER,
+            folder, connection_info=used[LISTEN], relays=self.relays, stun=helpers.stun, turn=helpers.turn,
+            transports=using, services=self.services, setup_time=SETUP_TIME if taking else NEVER,
         )  # fmt: skip
         super().__init__(platform, OPERATIONS)
         self.subscriptions = Subscriptions(platform, taking)
@@ -214,7 +226,7 @@ async def node(folder: Path, *, expected: str | None = None, relays: Sequence[st
     host = (
         partial(Host, folder, relays=relays)
         if expected is None
-        else partial(Host, folder, relays=relays, purpose="on", expected=expected, services=discovery())
+        else partial(Host, folder, relays=relays, purpose="on", expected=expected, services=())
     )
     async with either(folder, host) as there:
         if relays and not there.own:

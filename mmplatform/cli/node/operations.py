@@ -3,20 +3,18 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal, Protocol
 
 from mmplatform.cli.control import Operation, Served
 from mmplatform.cli.node import lines as line_runs
-from mmplatform.cli.node import lists, sending, stored
+from mmplatform.cli.node import lists, outgoing, sending, stored
 from mmplatform.cli.node.sending_to_all import send_to_all
 from mmplatform.cli.node.subscriptions import Subscriptions
-from mmplatform.durable import inspection
+from mmplatform.cli.node.summary import summary
 from mmplatform.errors import LocalError, RequestTimeout
 from mmplatform.identity.keys import SignId
 from mmplatform.identity.names import AT
-from mmplatform.message import Priority, make_id
-from mmplatform.peers.status import LinkStatus
 from mmplatform.platform import Platform
 from mmplatform.plugins.transport import CONNECTING
 
@@ -36,8 +34,8 @@ class Context(Protocol):
     yielding: asyncio.Event  # set to have mm on make way for mm run
 
 
-async def identity(context: Context, served: Served) -> dict[str, Any]:
-    """Who and where this node is."""
+async def identity(context: Context, served: Served, ticket: bool = True) -> dict[str, Any]:
+    """Who and where this node is; its ticket costs nothing, so it comes in any case."""
     platform = context.platform
     assert platform.directory.own_record is not None
     return {
@@ -106,23 +104,14 @@ async def unblock(context: Context, served: Served, peer: str) -> bool:
     return await context.platform.contacts.unblock(sending.resolve(context.platform, peer))
 
 
-async def peers(context: Context, served: Served) -> list[dict[str, Any]]:
-    """Everybody known."""
-    return [
-        {
-            "signId": status.sign_id, "name": status.name, "scope": status.scope, "connected": status.connected,
-            "address": status.address, "rtt": status.rtt, "waiting": status.waiting, "foundBy": status.found_by,
-            "reason": status.reason, "links": [_link(link) for link in status.links],
-            "troubles": dict(status.troubles), "blocked": status.blocked,
-        }
-        for status in context.platform.peers()
-    ]  # fmt: skip
-
-
-def _link(link: LinkStatus) -> dict[str, Any]:
+async def status(context: Context, served: Served) -> dict[str, Any]:
+    """One screen about this node."""
+    platform = context.platform
+    record = platform.directory.own_record
     return {
-        "address": link.address, "state": link.state, "rtt": link.rtt,
-        "bytesIn": link.bytes_in, "bytesOut": link.bytes_out,
+        **await summary(platform), "running": True, "purpose": context.purpose, "pid": os.getpid(),
+        "since": context.started, "listening": list(record.connection_info) if record is not None else [],
+        "relays": platform.relays, "services": await services(context, served),
     }  # fmt: skip
 
 
@@ -184,83 +173,20 @@ async def listen(context: Context, served: Served, pattern: str, answers: bool =
 
 
 async def waiting(context: Context, served: Served, peer: str | None, limit: int | None) -> int:
-    """What has not ended, in chunks as it is read, ``limit`` at most: what is here, oldest first, then what peers keep.
-    Returns how many there are, with a limit about."""
-    platform = context.platform
-    wanted = sending.resolve(platform, peer) if peer is not None else None
+    """As of a node that does not run; one that has just started first tries to reach those for whom something waits:
+    that tells why."""
+    if peer is not None:
+        sending.resolve(context.platform, peer)
     await _dialled(context)
-    outbox = platform.parts.outbox
-    about = outbox.count if wanted is None else outbox.count_of(outbox.peek(wanted))
-    chunk: list[dict[str, Any]] = []
-    count = 0
-    async for message in _unended(platform, wanted):
-        if limit is not None and count >= limit and about > COUNTED:
-            count = about
-            break
-        count += 1
-        if limit is not None and count > limit:
-            continue
-        chunk.append(message)
-        if len(chunk) == CHUNK:
-            await served.send(chunk)
-            chunk = []
-    if chunk:
-        await served.send(chunk)
-    return count
-
-
-async def _unended(platform: Platform, peer: str | None) -> AsyncIterator[dict[str, Any]]:
-    """The messages of people and programs: what the platform itself tells its peers is not theirs to look after."""
-    statuses = {status.sign_id: status for status in platform.peers()}
-    internal = platform.parts.dispatcher.internal
-    async for message in inspection.queued(platform.parts.outbox, peer):
-        if message.protocol in internal:
-            continue
-        status = statuses.get(SignId(message.peer))
-        why = _why(message.state, status is not None and status.connected, status and status.reason)
-        yield {
-            "id": message.id, "peer": message.peer, "name": platform.contacts.name(message.peer),
-            "topic": message.topic, "size": message.size, "priority": message.priority,
-            "expiresIn": round(message.expires_in, 3), "state": message.state, "why": message.why or why,
-        }  # fmt: skip
-    for (key, lane, epoch), low, high, until in platform.parts.outbox.received.ids.listed(peer):
-        expires_in = round(until / 1000 - platform.parts.now(), 3)
-        for seq in range(low, high + 1):  # of these, the id is all that is kept here
-            yield {
-                "id": make_id(key, lane, epoch, seq), "peer": key, "name": platform.contacts.name(key), "topic": "",
-                "size": None, "priority": Priority(lane).name.lower(), "expiresIn": expires_in, "state": "received",
-                "why": sending.KEPT_THERE,
-            }  # fmt: skip
+    return await outgoing.waiting(context, served, peer, limit)
 
 
 async def _dialled(context: Context) -> None:
-    """A node that has just started should first try to reach those for whom something waits: that tells why."""
     until = time.monotonic() + FIRST_DIALS
     while time.monotonic() < until:
         if all(s.connected or s.reason for s in context.platform.peers() if s.waiting):
             return
         await asyncio.sleep(0.02)
-
-
-async def cancel(context: Context, served: Served, id: str) -> dict[str, Any]:  # noqa: A002 - the word of the command
-    """Take back a message that waits."""
-    try:
-        done = await inspection.cancel(context.platform.parts.outbox, id)
-        return {"id": id, "cancelled": done, "state": await context.platform.delivery(id)}
-    except ValueError:
-        raise LocalError(f"{id!r} is not the id of a message; mm outbox lists them") from None
-
-
-async def cancel_all(context: Context, served: Served, peer: str | None) -> dict[str, int]:
-    """Take back all that waits, for one peer or for everybody: how many messages, and how many are on their way."""
-    platform = context.platform
-    outbox, internal = platform.parts.outbox, platform.parts.dispatcher.internal
-    found = {"cancelled": 0, "left": 0}
-    async for message in inspection.queued(outbox, sending.resolve(platform, peer) if peer is not None else None):
-        if message.protocol not in internal:
-            found["cancelled" if await inspection.cancel(outbox, message.id) else "left"] += 1
-    await platform.storage.write([])
-    return found
 
 
 async def diagnose(context: Context, served: Served, peer: str | None, servers: list[str]) -> list[list[str]]:
@@ -289,18 +215,10 @@ async def give_way(context: Context, served: Served) -> str:
     return context.purpose
 
 
-def _why(state: str, connected: bool, reason: str | None) -> str:
-    if state == "sent":
-        return sending.NOT_TAKEN
-    if state == "relayed":
-        return "a relay keeps it until its peer has confirmed it"
-    return "it is its turn next" if connected else (reason or "the peer was not dialled yet")
-
-
-OPERATIONS: Final[dict[str, Operation]] = stored.OPERATIONS | lists.OPERATIONS | {
+OPERATIONS: Final[dict[str, Operation]] = stored.OPERATIONS | lists.OPERATIONS | outgoing.OPERATIONS | {
     operation.__name__: operation
     for operation in (
-        identity, add, accept, rename, move, remove, unblock, peers, services, relays, send, lines, resolve, request,
-        ping, listen, waiting, cancel, cancel_all, diagnose, cut, give_way,
+        identity, add, accept, rename, move, remove, unblock, status, services, relays, send, lines, resolve, request,
+        ping, listen, waiting, diagnose, cut, give_way,
     )
 }  # fmt: skip

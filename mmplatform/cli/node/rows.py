@@ -5,11 +5,20 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Final, Self
 
-from mmplatform.cli.node import lists, stored
+from mmplatform.cli.control import Operation, Served
+from mmplatform.cli.node import lists, outgoing, stored
 from mmplatform.cli.node.host import Host, InProcess, NodeHandle, either
+from mmplatform.cli.node.summary import summary
+from mmplatform.cli.remembered import addresses
+from mmplatform.codec import Decoder
+from mmplatform.errors import CodecError
 from mmplatform.platform import Platform
+
+STOPPED: Final = "no node runs on this folder"
+
+_addresses: Decoder[list[str]] = Decoder(list[str], 1024 * 1024)
 
 
 class StoppedNode(InProcess):
@@ -31,7 +40,50 @@ class StoppedNode(InProcess):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.end_operations()
+        self.platform.parts.own_record.close()
         await self.platform.parts.close_rows()
+
+    async def listened_at(self) -> list[str]:
+        """Where the last node on this folder listened; [] when there was none."""
+        saved = await self.platform.storage.get(b"node/addresses")
+        try:
+            return _addresses.decode(saved) if saved is not None else []
+        except CodecError:
+            return []  # the row is damaged, and the next node writes it anew
+
+
+async def identity(context: StoppedNode, served: Served, ticket: bool) -> dict[str, Any]:
+    """Who this node is. A ``ticket`` says where it listened last; "" when it has not listened yet."""
+    platform = context.platform
+    found = await context.listened_at() if ticket else []
+    if found:
+        await platform.parts.own_record.open()
+        await platform.parts.own_record.begin({"": found})
+    return {
+        "signId": platform.sign_id, "boxId": platform.identity.box_id, "ticket": platform.ticket() if found else "",
+        "listening": [], "pid": None, "uptime": None,
+    }  # fmt: skip
+
+
+async def status(context: StoppedNode, served: Served) -> dict[str, Any]:
+    """One screen about this node."""
+    return {
+        **await summary(context.platform), "running": False, "purpose": "", "pid": None, "since": None, "listening": [],
+        "relays": await relays(context, served), "services": {},
+    }  # fmt: skip
+
+
+async def relays(context: StoppedNode, served: Served) -> dict[str, str]:
+    """Those that the folder remembers."""
+    assert context.platform.folder is not None
+    return dict.fromkeys(addresses(context.platform.folder.path), STOPPED)
+
+
+OPERATIONS: Final[dict[str, Operation]] = (
+    stored.OPERATIONS
+    | outgoing.OPERATIONS
+    | {operation.__name__: operation for operation in (identity, relays, status)}
+)
 
 
 @asynccontextmanager

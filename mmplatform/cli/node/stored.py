@@ -1,6 +1,10 @@
 """What commands ask that is in the rows of a node, and needs no network: the inbox, who asks, how messages ended."""
 
 import asyncio
+import os
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from mmplatform.cli.control import Operation, Served
@@ -10,9 +14,12 @@ from mmplatform.durable import inspection
 from mmplatform.durable.inbox_contents import InboxEntry
 from mmplatform.errors import CodecError, LocalError
 from mmplatform.message import parse_id
+from mmplatform.peers.status import LinkStatus
 from mmplatform.platform import Platform
+from mmplatform.storage.sqlite import SQLiteStorage
 
 VALUES: Final = "ms"  # the protocol whose payloads are values
+COPY: Final = "data.db.copy-"
 CHUNK: Final = 256  # messages in one frame of a list
 
 
@@ -20,6 +27,45 @@ class RowsContext(Protocol):
     """The node that these operations run in."""
 
     platform: Platform
+
+
+async def peers(context: RowsContext, served: Served) -> list[dict[str, Any]]:
+    """Everybody known."""
+    return [
+        {
+            "signId": status.sign_id, "name": status.name, "scope": status.scope, "connected": status.connected,
+            "address": status.address, "rtt": status.rtt, "waiting": status.waiting, "foundBy": status.found_by,
+            "reason": status.reason, "links": [_link(link) for link in status.links],
+            "troubles": dict(status.troubles), "blocked": status.blocked,
+        }
+        for status in context.platform.peers()
+    ]  # fmt: skip
+
+
+async def people(context: RowsContext, served: Served) -> list[tuple[str, str]]:
+    """The signId and the name of everybody known; for completion in a shell."""
+    return [(status.sign_id, status.name) for status in context.platform.peers()]
+
+
+async def copy(context: RowsContext, served: Served) -> str:
+    """A copy of the database as it is now, in a file beside it: its path. Whoever asked removes it."""
+    folder, storage = context.platform.folder, context.platform.storage
+    assert folder is not None
+    assert isinstance(storage, SQLiteStorage)
+    descriptor, path = tempfile.mkstemp(prefix=COPY, dir=folder.path)  # 0600
+    os.close(descriptor)
+    with ExitStack() as stack:
+        stack.callback(os.unlink, path)
+        await storage.copy(Path(path))
+        stack.pop_all()
+    return path
+
+
+def _link(link: LinkStatus) -> dict[str, Any]:
+    return {
+        "address": link.address, "state": link.state, "rtt": link.rtt,
+        "bytesIn": link.bytes_in, "bytesOut": link.bytes_out,
+    }  # fmt: skip
 
 
 async def inbox(context: RowsContext, served: Served, sender: str | None, failed: bool, limit: int | None) -> list[int]:
@@ -163,5 +209,6 @@ async def _on_disk(platform: Platform) -> None:
 
 
 OPERATIONS: Final[dict[str, Operation]] = {
-    operation.__name__: operation for operation in (inbox, kept, take, drop, retry, delivery, asking, decline)
+    operation.__name__: operation
+    for operation in (peers, people, copy, inbox, kept, take, drop, retry, delivery, asking, decline)
 }

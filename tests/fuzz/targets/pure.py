@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import io
 import json
 import unicodedata
 from ipaddress import ip_address, ip_network
@@ -23,6 +24,7 @@ from mm_transports.webrtc.protocol.signalling import decode_signal, encode_signa
 from mmplatform import codec
 from mmplatform.accounts import network_of
 from mmplatform.addresses import LOOPBACK, Here, Reach, neighbourhood
+from mmplatform.cli.backup_file import LARGEST, BackupHeader, BackupReader, write_backup
 from mmplatform.durable import inbox_rows
 from mmplatform.errors import InvalidKey, MMError
 from mmplatform.identity.keys import Identity, SignId, digest, raw_key
@@ -273,3 +275,27 @@ def inbox_row() -> Run:
 
 def _kept(error: str = "") -> inbox_rows.InboxMessage:
     return inbox_rows.InboxMessage(ME.sign_id, 2, 5, 1, "chat", "ms", b"\xc0", 10**13, 10**12, bool(error), error)
+
+
+def _backups() -> list[bytes]:
+    """A sound one, of another version, with a path that leads outside, and its beginning alone."""
+    found = []
+    for name in ("data.db", "../data.db"):
+        written = io.BytesIO()
+        files = [("identity", 3), (name, 4)]
+        write_backup(written, BackupHeader(ME.sign_id, NOW, files), [io.BytesIO(b"key"), io.BytesIO(b"rows")])
+        found.append(written.getvalue())
+    return [*found, found[0][:8] + b"\2" + found[0][9:], found[0][:40]]
+
+
+@target(_backups)
+def backup() -> Run:
+    """What is read of a backup is as much as its header says, and under names that a folder has."""
+
+    def parse(data: bytes) -> None:
+        reader = BackupReader(io.BytesIO(data))
+        assert {name for name, _ in reader.header.files} <= LARGEST.keys()
+        contents = list(reader.contents())
+        assert sum(len(chunk) for _, chunk in contents) == reader.header.size < len(data)
+
+    return typed(parse)

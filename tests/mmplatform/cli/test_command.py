@@ -1,6 +1,7 @@
 """What every command has: settings, and an end in good order."""
 
 import json
+import pwd
 import signal
 import sys
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmplatform.cli.command import OK, Settings
+from mmplatform.cli.command import OK, USAGE, Settings
 from mmplatform.cli.main import run
 from tests.support.cli import INTERRUPTED, Node, end
 
@@ -20,6 +21,39 @@ def test_the_folder_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, 
     assert run(["id"]) == OK
     assert (tmp_path / "env" / "identity").exists()
     assert Settings().data == tmp_path / "env"
+
+
+@pytest.mark.parametrize("folder", ["", "~nobody-of-that-name/mm"])
+def test_a_folder_that_is_none_is_wrong_usage(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--data ""`` was the working directory."""
+    assert run(["--data", folder, "id"]) == USAGE
+    told = capsys.readouterr().err
+    assert "name" in told
+    assert told.startswith("mm: ")
+
+
+@pytest.mark.parametrize("home", [None, ""])
+def test_without_a_home_a_folder_has_to_be_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, home: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nowhere(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("MM_DATA", raising=False)
+    monkeypatch.delenv("HOME")
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    monkeypatch.setattr(pwd, "getpwuid", nowhere)
+    assert run(["id"]) == USAGE
+    assert "--data PATH, or MM_DATA" in capsys.readouterr().err
+    assert run(["--data", str(tmp_path / "named"), "id"]) == OK
+
+
+def test_a_folder_of_something_else_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "photo.jpg").touch()
+    assert run(["--data", str(tmp_path), "id"]) == USAGE
+    assert f"mm: {tmp_path} is no data folder" in capsys.readouterr().err
 
 
 def test_json_before_and_behind_the_command(here: Here) -> None:

@@ -236,6 +236,7 @@ def test_a_stale_socket_of_a_killed_node(node: Node) -> None:
     process.wait()
     assert node.control.exists()
     assert node.mm("id").returncode == 0
+    node.mm("doctor")  # starts a node
     assert not node.control.exists()
 
 

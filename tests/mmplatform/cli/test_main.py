@@ -25,8 +25,9 @@ def test_version_and_help(here: Here) -> None:
     code, out, _ = here("--help")
     assert code == OK
     assert [line.split()[0] for line in out.partition("Commands:")[2].split("\n") if line.strip()] == [
-        "id", "add", "peers", "accept", "rename", "move", "remove", "block", "unblock", "list", "run", "send", "on",
-        "request", "ping", "inbox", "outbox", "delivery", "doctor", "demo", "completion", "dht", "relay",
+        "id", "add", "peers", "accept", "rename", "move", "remove", "block", "unblock", "list", "run", "status", "send",
+        "on", "request", "ping", "inbox", "outbox", "delivery", "doctor", "backup", "restore", "demo", "completion",
+        "dht", "relay",
     ]  # fmt: skip
 
 
@@ -37,6 +38,17 @@ def test_every_command_takes_the_common_options_and_shows_an_example(here: Here,
     assert "--json" in out
     assert "--data" in out
     assert f"mm {command}" in out.partition("\n")[2]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "outbox cancel", "inbox drop"])
+def test_help_on_a_narrow_terminal_breaks_no_line_but_examples(
+    here: Here, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """It was 50 columns wide at least, so a terminal of 40 broke every other line in the middle of a word."""
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = here(*command.split(), "--help")[1].splitlines()
+    assert [line for line in lines if len(line) > 40 and "mm " not in line] == []
+    assert len(lines) > 10
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import ast
 import logging
+import os
 import sys
 import unicodedata
 from collections.abc import Callable
@@ -105,11 +106,66 @@ def test_a_program_that_logs_in_its_own_way_gets_the_escaped_traceback(capsys: C
 
 @pytest.mark.parametrize("bare", ["\x1b[2J", "\x9b2J", "\u202e", "\x85", "\r\nsecond"])
 def test_a_table_on_a_terminal_is_escaped_too(bare: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(os, "isatty", lambda descriptor: True)
     output.table(("NAME", "NOTE"), [("bob", f"left{bare}")])
     out = capsys.readouterr().out
     assert bare not in out
     assert len(out.splitlines()) == 2
+
+
+KEY = "PxuYwJ2cB0f8mYd3kq9XfC0mS1a7e4o5n6v7w8x9y0A="
+
+
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch, **environment: str) -> None:
+    monkeypatch.setattr(os, "isatty", lambda descriptor: True)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in ({"TERM": "xterm", "COLUMNS": "80"} | environment).items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_table_that_does_not_fit_a_narrow_terminal_is_blocks(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    on_a_terminal(monkeypatch, COLUMNS="40")
+    output.table(
+        ("NAME", "SIGNID", "NOTE"), [("bob", KEY, "no answer yet from any of its addresses"), ("eve", "K", "")]
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "Name    bob",
+        f"Signid  {KEY[:32]}",
+        f"        {KEY[32:]}",
+        "Note    no answer yet from any of its",
+        "        addresses",
+        "",
+        "Name    eve",
+        "Signid  K",
+        "",
+    ]
+    output.table(("NAME", "SCOPE"), [("bob", "friends")])
+    assert capsys.readouterr().out.split("\n")[1].split() == ["bob", "friends"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "bare"),
+    [({}, False), ({"NO_COLOR": "1"}, True), ({"NO_COLOR": ""}, False), ({"TERM": "dumb"}, True), ({"TERM": ""}, True)],
+)
+def test_colours_are_for_those_who_see_and_want_them(
+    environment: dict[str, str], bare: bool, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    on_a_terminal(monkeypatch, **environment)
+    assert (output.styled("fault", fg="red") == "fault") is bare
+    output.table(("NAME",), [("bob",)])
+    assert capsys.readouterr().out.split() == ["NAME", "bob"], "what is captured here is no terminal"
+
+
+def test_no_colours_in_a_file() -> None:
+    assert output.styled("fault", fg="red") == "fault"
+
+
+def test_fields_are_not_cut_in_a_file(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    output.fields([("a", "word " * 20), ("longer", "\x1b")])
+    assert capsys.readouterr().out == f"a       {'word ' * 20}".rstrip() + "\nlonger  \\x1b\n"
 
 
 @pytest.mark.parametrize("as_json", [False, True])

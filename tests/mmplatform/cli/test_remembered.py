@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmplatform.cli.remembered import STUN, TURN, addresses, remember, servers
+from mmplatform.cli.remembered import ALL, LISTEN, STUN, TURN, addresses, choice, remember, servers
 from mmplatform.errors import LocalError, StorageError
 from tests.support.cli import Node
 from tests.support.waiting import wait_until
@@ -32,6 +32,16 @@ def test_what_is_given_counts_then_the_environment_then_the_folder(
     remember(tmp_path, [])
     remember(tmp_path, [])
     assert addresses(tmp_path) == []
+
+
+def test_none_is_worth_remembering_where_there_is_a_default(tmp_path: Path) -> None:
+    assert choice(tmp_path, (), LISTEN) is None
+    remember(tmp_path, [], LISTEN)
+    assert choice(tmp_path, (), LISTEN) == []
+    assert choice(tmp_path, ["default"], LISTEN) is None
+    remember(tmp_path, None, LISTEN)
+    assert choice(tmp_path, (), LISTEN) is None
+    assert [kind.file for kind in ALL if (tmp_path / kind.file).exists()] == []
 
 
 def test_a_file_that_cannot_be_read_or_written(tmp_path: Path) -> None:
@@ -93,7 +103,7 @@ def test_two_nodes_that_listen_nowhere(relay: str, tmp_path: Path) -> None:
     wait_until(lambda: b'"delivered"' in alice.mm("send", "bob", "chat", "hello", "--json").stdout)  # as a guest
     wait_until(lambda: "hello" in bob.out)
     bob.stop()
-    assert json.loads(bob.mm("id", "--json").stdout)["relays"] == {relay: ""}  # remembered
+    assert json.loads(bob.mm("id", "--json").stdout)["relays"] == {relay: "no node runs on this folder"}  # remembered
     bob.serve("run", "--listen", "tcp://127.0.0.1:0", "--relay", "none")
     assert json.loads(bob.mm("id", "--json").stdout)["relays"] == {}
     bob.stop()

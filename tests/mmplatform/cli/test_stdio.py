@@ -124,7 +124,7 @@ def test_times() -> None:
 
 
 def test_a_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(os, "isatty", lambda descriptor: True)
     table(("NAME", "NOTE"), [("bob", "[bold]not markup[/bold]")])
     out = capsys.readouterr().out
     assert "NAME" in out

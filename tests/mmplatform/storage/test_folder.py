@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmplatform.errors import FolderInUse, StorageError, StorageReadOnly
+from mmplatform.errors import FolderInUse, FolderNotOurs, StorageError, StorageReadOnly
 from mmplatform.storage import folder as module
 from mmplatform.storage.folder import DataFolder
 
@@ -48,6 +48,34 @@ def test_an_open_folder_is_made_private(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir(mode=0o755)
     with DataFolder(tmp_path / "a") as folder:
         assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("name", ["identity", "data.db", "mail.db", "lost+found"])
+def test_a_folder_of_a_node_and_a_new_disk_are_made_private(tmp_path: Path, name: str) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / name).touch()
+    DataFolder(tmp_path).make()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
+def test_a_folder_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
+    """``mm --data . id`` locked everybody else out of the working directory."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(FolderNotOurs, match=r"as photo\.jpg, .*chmod 700"):
+        DataFolder(tmp_path).open()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+    assert [file.name for file in tmp_path.iterdir()] == ["photo.jpg"]
+    tmp_path.chmod(0o700)
+    DataFolder(tmp_path).make()
+
+
+def test_a_folder_of_another_user_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.chmod(0o755)
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(FolderNotOurs, match=r"name a folder of your own"):
+        DataFolder(tmp_path).open()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
 
 
 def test_paths_are_known_before_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,7 +121,7 @@ def test_an_absent_peer(pair: Pair, here: Here) -> None:
     listed = [json.loads(line) for line in here("outbox", "--json", data=data)[1].splitlines()]
     assert len(listed) == 2
     assert {m["name"] for m in listed} == {"bob"}
-    assert "refused" in listed[0]["why"]
+    assert listed[0]["why"] == "no node runs on this folder; mm run sends it"
     code, out, err = here("outbox", "--limit", "1", data=data)
     assert out.count("\n") == 1
     assert "and 1 more" in err
