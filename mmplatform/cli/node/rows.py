@@ -25,7 +25,7 @@ class StoppedNode(InProcess):
     """The rows of a node while the block runs. What is told its peers goes with the next node on this folder."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(Platform(folder, connection_info=(), transports=()), stored.OPERATIONS | lists.OPERATIONS)
+        super().__init__(Platform(folder, connection_info=(), transports=()), OPERATIONS)
         self.platform.on("error", Host.failed)
 
     async def __aenter__(self) -> Self:
@@ -81,6 +81,7 @@ async def relays(context: StoppedNode, served: Served) -> dict[str, str]:
 
 OPERATIONS: Final[dict[str, Operation]] = (
     stored.OPERATIONS
+    | lists.OPERATIONS
     | outgoing.OPERATIONS
     | {operation.__name__: operation for operation in (identity, relays, status)}
 )
