@@ -23,6 +23,8 @@ DEFAULT_FOLDER: Final = "~/.mm"
 NARROW: Final = 60  # columns of a terminal at which options and what is said of them have lines of their own
 NARROW_NAMES: Final = 12
 
+_ends: list[Callable[[], object]] = []  # of what would outlive the process
+
 
 class Failure(click.ClickException):
     """A command did not do what it was asked to."""
@@ -211,6 +213,16 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def ended_at_once(end: Callable[[], object]) -> Iterator[None]:
+    """Call ``end`` when a second signal ends the process while the block runs: of what would outlive it."""
+    _ends.append(end)
+    try:
+        yield
+    finally:
+        _ends.remove(end)
+
+
 def execute(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     """Run a command's coroutine; SIGINT and SIGTERM cancel it, a second one ends the process at once."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -229,6 +241,8 @@ async def _interruptible(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
     def interrupt(number: int) -> None:
         if heard:
+            for end in reversed(_ends):
+                end()
             os._exit(128 + number)  # what was accepted is on disk
         heard.append(number)
         task.cancel()

@@ -1,16 +1,18 @@
 """mm relay: runs a relay in the foreground. The server is a plugin, loaded when the command runs, not for its help."""
 
 import asyncio
+import shutil
 import signal
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
 import click
 
-from mmplatform.cli.command import OK, Command, Interrupted, Settings, execute, pass_settings
+from mmplatform.cli.command import OK, Command, Interrupted, Settings, ended_at_once, execute, pass_settings
 from mmplatform.cli.output import emit, note, say
 from mmplatform.errors import LocalError
 from mmplatform.plugins import loading as plugins
@@ -102,6 +104,7 @@ def relay(settings: Settings, /, file: Path | None, demo: bool, **given: Any) ->
             if file is not None or flags.keys() - {"listen"}:
                 raise click.UsageError("--demo goes with no other setting but --listen")
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mm-relay-"))
+            stack.enter_context(ended_at_once(partial(shutil.rmtree, folder, ignore_errors=True)))
             flags = {"listen": "127.0.0.1:0", **flags, "data": folder}
         elif settings.folder is not None:
             flags["data"] = str(settings.data)

@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 import mmplatform
-from mmplatform.cli.command import FAILED, OK, Command, Failure, Settings, execute, pass_settings
+from mmplatform.cli.command import FAILED, OK, Command, Failure, Settings, ended_at_once, execute, pass_settings
 from mmplatform.cli.control import Channel
 from mmplatform.cli.node.host import Host, Remote, finders
 from mmplatform.cli.output import counted, emit, say, show, styled
@@ -81,8 +81,10 @@ def demo(settings: Settings, source: Path | None) -> int:
     if not text:
         raise Failure(f"{source} is empty; there is nothing to send")
     folder = Path(tempfile.mkdtemp(prefix="mm-demo-"))
+    made = _Demo(settings.json, folder, text, source)
     try:
-        verdict: DemoResult = execute(lambda: _Demo(settings.json, folder, text, source).run())
+        with ended_at_once(lambda: shutil.rmtree(folder, ignore_errors=True)), ended_at_once(made.kill):
+            verdict: DemoResult = execute(made.run)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if settings.json:
@@ -128,6 +130,11 @@ class _Demo:
         self._began = time.monotonic()
         self._report: dict[str, Any] = {"delivered": 0}
         self._moved = asyncio.Event()
+
+    def kill(self) -> None:
+        """End both nodes at once."""
+        self._alice.kill_at_once()
+        self._bob.kill_at_once()
         self._found_by = ""  # the service that did
 
     async def run(self) -> DemoResult:
@@ -295,6 +302,12 @@ class _Process:
         assert self._process is not None
         self._process.kill()
         await self._process.wait()
+
+    def kill_at_once(self) -> None:
+        """SIGKILL, if it runs, without waiting for the end."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
 
     async def stop(self) -> None:
         if self._process is None:

@@ -83,17 +83,40 @@ def test_an_empty_file(here: Here, tmp_path: Path) -> None:
     assert "nothing to send" in err
 
 
-def test_ctrl_c_leaves_nothing_behind(temporary: Path) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_leaves_nothing_behind(temporary: Path, times: int) -> None:
     process = subprocess.Popen((*MM, "demo"), stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert b"alice" in process.stdout.readline()
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert len(children) == 2
-    process.send_signal(signal.SIGINT)
+    if times == 2:
+        for child in children:
+            os.kill(int(child), signal.SIGSTOP)  # they are waited for when the second one comes
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+        if times == 2:
+            wait_until(lambda: not _pending(process.pid, signal.SIGINT))
     assert process.wait(30) == INTERRUPTED
     process.stdout.close()
+    wait_until(lambda: not any(_runs(child) for child in children))
     assert list(temporary.iterdir()) == []
-    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
+
+
+def _pending(process: int, number: int) -> bool:
+    """Whether a signal was sent to a process, which has not taken it yet."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return False
+    return any(int(line.split()[1], 16) >> (number - 1) & 1 for line in lines if line.startswith("ShdPnd"))
+
+
+def _runs(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def record(number: int, line: bytes) -> bytes:
