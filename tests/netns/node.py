@@ -7,6 +7,7 @@ them when ``ask SIGNID N`` comes in: N requests, one after the other.
 import argparse
 import asyncio
 import json
+import signal
 import statistics
 import sys
 import time
@@ -81,5 +82,6 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
     with suppress(KeyboardInterrupt):
         uvloop.run(main())  # as mm does

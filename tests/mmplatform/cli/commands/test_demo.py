@@ -175,7 +175,7 @@ def test_it_gives_up_in_time(here: Here, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.slow
 def test_live_progress_on_a_terminal(here: Here, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(demo, "is_terminal", lambda descriptor: True)
+    monkeypatch.setattr(demo, "is_steered", lambda descriptor: True)
     (tmp_path / "source").write_bytes(b"x\n" * 400)
     code, out, _ = here("demo", "--input", str(tmp_path / "source"))
     assert code == OK
