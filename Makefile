@@ -87,7 +87,7 @@ help: ## this list
 demo: $(RUN) ## two encrypted peers, a crash and a cut: nothing is lost
 	@$(BIN)/mm demo
 
-test: $(DEV) ## the tests that take no seconds each, in some four minutes (T=path for a part of all tests)
+test: $(DEV) ## the tests that take no seconds each, in some five minutes (T=path for a part of all tests)
 	@$(call system_parts,$(TEST_PARTS) $(if $(T),$(BROWSER_PARTS) $(TERMINAL_PARTS) $(LAB_PARTS)))
 	@$(client_packages)
 	@echo "== pytest $(or $(T),(fast ones, $(FAST_JOBS) at a time))"

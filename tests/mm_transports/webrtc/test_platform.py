@@ -23,6 +23,7 @@ def node(number: int, network: Network, **options: Any) -> Platform:
     )
 
 
+@pytest.mark.slow
 async def test_a_direct_link_is_made_over_another_one_and_outlives_it() -> None:
     network = Network()
     alice, bob = node(1, network), node(2, network)

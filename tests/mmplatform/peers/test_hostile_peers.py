@@ -166,6 +166,7 @@ async def test_a_proven_peer_that_talks_nonsense_in_good_form(
     assert victim.links[-1].ready
 
 
+@pytest.mark.slow
 async def test_absurd_acknowledgements_of_what_waits(victim: Victim, attacker: Callable[..., Attacker]) -> None:
     """They settle what was sent to the liar and nothing else, and cost no more than the window."""
     one = await attacker().established()

@@ -25,6 +25,7 @@ def replies(new_loop: Any, command: str, payload: str, times: int) -> list[dict[
 
 
 @LOOPS
+@pytest.mark.slow
 def test_a_program_that_reads_nothing(new_loop: Any) -> None:
     """It may have ended before it is given anything."""
     said = replies(new_loop, "false", "hello", 300)
