@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmplatform.cli import completing
+from mmplatform.identity.keys import Identity
 from mmplatform.storage.folder import DataFolder
 from tests.support.cli import LOOPBACK, MM, Node
 
@@ -31,16 +32,23 @@ def completed(node: Node, words: str, shell: str = "bash") -> list[str]:
     return lines[1::3] if shell == "zsh" else [line.partition(",")[2] for line in lines if line.startswith("plain,")]
 
 
+def begun_so(bob: Node, start: str) -> list[str]:
+    """What is offered where ``start`` was begun: bob's name, and his key when that happens to begin so as well."""
+    key = Identity.load_or_create(DataFolder(bob.folder).identity).sign_id
+    return sorted(word for word in ("bob", *([key] if start else [])) if word.startswith(start))
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("words", ["mm send b", "mm ping ", "mm outbox --peer b", "mm inbox --from ", "mm doctor b"])
 def test_a_peer_is_completed(pair: tuple[Node, Node], words: str, shell: str) -> None:
-    assert completed(pair[0], words, shell) == ["bob"]
+    alice, bob = pair
+    assert completed(alice, words, shell) == begun_so(bob, "" if words.endswith(" ") else "b")
 
 
 def test_what_runs_is_asked(pair: tuple[Node, Node]) -> None:
-    alice, _ = pair
+    alice, bob = pair
     alice.serve("run", "--listen", *LOOPBACK)
-    assert completed(alice, "mm rename b") == ["bob"]
+    assert completed(alice, "mm rename b") == begun_so(bob, "b")
 
 
 def test_keys(pair: tuple[Node, Node], here: Here) -> None:
@@ -73,7 +81,7 @@ def test_a_damaged_database_completes_nothing(node: Node) -> None:
 
 
 def test_a_real_bash(pair: tuple[Node, Node], tmp_path: Path) -> None:
-    alice, _ = pair
+    alice, bob = pair
     command = tmp_path / "bin" / "mm"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec {shlex.join(MM)} "$@"\n')
@@ -86,4 +94,4 @@ def test_a_real_bash(pair: tuple[Node, Node], tmp_path: Path) -> None:
     """
     environment = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}", "MM_DATA": str(alice.folder)}
     done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=30)
-    assert done.stdout == "bob\n", done.stderr
+    assert done.stdout == " ".join(begun_so(bob, "b")) + "\n", done.stderr
