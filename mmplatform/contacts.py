@@ -1,7 +1,7 @@
 """Who is known here: friends and devices as they are saved, the names given to peers, and the scope of a sender."""
 
-import asyncio
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from mmplatform.codec import Decoder, encode
@@ -11,7 +11,7 @@ from mmplatform.identity.keys import SignId, parse_sign_id
 from mmplatform.identity.names import AT, MEANINGS, check_name
 from mmplatform.lists import Lists
 from mmplatform.messaging.bus import Bus
-from mmplatform.storage.contract import Storage
+from mmplatform.storage.contract import Storage, report_failure
 
 MAX_CIRCLE_BYTES: Final = 16 * 1024 * 1024
 
@@ -156,12 +156,7 @@ class Contacts:
     def _save(self, circle: Circle) -> None:
         if self._open or circle:
             row = (_row(circle), encode([str(key) for key in circle]))
-            self._storage.write([row]).add_done_callback(self._written)
-
-    def _written(self, done: asyncio.Future[None]) -> None:
-        error = None if done.cancelled() else done.exception()
-        if isinstance(error, Exception):
-            self._failed(error)
+            self._storage.write([row]).add_done_callback(partial(report_failure, self._failed))
 
 
 def saved_members(row: bytes) -> list[str]:

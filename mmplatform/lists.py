@@ -1,14 +1,14 @@
 """Lists of peers, as ``@family``: destinations for messages that go to several. They exist here only."""
 
-import asyncio
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 from mmplatform.codec import Decoder, encode
 from mmplatform.errors import CodecError, InvalidKey, InvalidName, LocalError, StorageCorrupt
 from mmplatform.identity.keys import SignId
 from mmplatform.identity.names import check_list_name
-from mmplatform.storage.contract import Storage
+from mmplatform.storage.contract import Storage, report_failure
 
 PREFIX: Final = b"list/"
 MAX_LIST_BYTES: Final = 16 * 1024 * 1024
@@ -120,7 +120,9 @@ class Lists:
             left = tuple(key for key in members if key not in peers)
             if left != members:
                 self._lists[name] = left
-                self._storage.write([(_key(name), encode(left))]).add_done_callback(self._written)
+                self._storage.write([(_key(name), encode(left))]).add_done_callback(
+                    partial(report_failure, self._failed)
+                )
 
     async def _change(self, name: str, members: tuple[SignId, ...]) -> None:
         self._lists[name] = tuple(dict.fromkeys(members))
@@ -135,11 +137,6 @@ class Lists:
         if unknown:
             raise LocalError(f"{', '.join(unknown)}: not known here, and so in no list; add or name them first")
         return tuple(keys)
-
-    def _written(self, done: asyncio.Future[None]) -> None:
-        error = None if done.cancelled() else done.exception()
-        if isinstance(error, Exception):
-            self._failed(error)
 
 
 def _key(name: str) -> bytes:

@@ -8,6 +8,7 @@ docs/extend/service.rst.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 from mmplatform import interfaces
@@ -22,7 +23,7 @@ from mmplatform.identity.keys import BoxId, SignId, box_id_of, parse_sign_id
 from mmplatform.identity.nodeinfo import NodeInfo, newest
 from mmplatform.messaging.bus import Bus
 from mmplatform.plugins import topics
-from mmplatform.storage.contract import Row, Storage
+from mmplatform.storage.contract import Row, Storage, report_failure
 from mmplatform.text import escaped
 
 MAX_STRANGERS: Final = 4096  # peers without a name of whom we keep a record
@@ -305,13 +306,8 @@ class Directory:
 
     def _write_all(self, rows: list[Row]) -> None:
         try:
-            self._storage.write(rows, sync=False).add_done_callback(self._written)
+            self._storage.write(rows, sync=False).add_done_callback(partial(report_failure, self._failed))
         except StorageError as error:
-            self._failed(error)
-
-    def _written(self, done: asyncio.Future[None]) -> None:
-        error = None if done.cancelled() else done.exception()
-        if isinstance(error, Exception):
             self._failed(error)
 
     def _row(self, peer: SignId, entry: Entry) -> bytes:

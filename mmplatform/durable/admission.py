@@ -46,35 +46,19 @@ class Admission:
         """Return when it is the caller's turn and there is room. Raises what ``check_open`` raises."""
         if not self.crowded(queue):
             return
-        sender = Entering()
-        queue.entering.append(sender)
         self._crowds[queue.peer] = queue
         try:
-            while queue.entering[0] is not sender or self.full(queue):
-                self._check_open()
-                await sender.woken()
+            await self._turn(queue.entering, lambda: self.full(queue))
         finally:
-            queue.entering.remove(sender)
-            if queue.entering:
-                queue.entering[0].wake()
-            else:
+            if not queue.entering:
                 del self._crowds[queue.peer]
 
     async def disk(self) -> None:
         """Return when it is the caller's turn, and there is room on the way to the disk: for a message to several, who
         must not wait for one of them that is away. Raises what ``check_open`` raises."""
-        if not self._for_several and self.saving < SAVING_BYTES:
-            return
-        sender = Entering()
-        self._for_several.append(sender)
-        try:
-            while self._for_several[0] is not sender or self.saving >= SAVING_BYTES:
-                await sender.woken()
-                self._check_open()
-        finally:
-            self._for_several.remove(sender)
-            if self._for_several:
-                self._for_several[0].wake()
+        if self._for_several or self.saving >= SAVING_BYTES:
+            await self._turn(self._for_several, lambda: self.saving >= SAVING_BYTES)
+            self._check_open()  # the end gives room, too
 
     def relieve(self, queue: PeerQueue) -> None:
         """Let senders look again: something of the peer was settled, or all ends."""
@@ -89,3 +73,16 @@ class Admission:
         if self._crowds and self.saving < SAVING_BYTES:
             for queue in list(self._crowds.values()):
                 self.relieve(queue)
+
+    async def _turn(self, senders: deque[Entering], full: Callable[[], bool]) -> None:
+        """Stand behind ``senders``; return when all before have gone in, and nothing is ``full`` any more."""
+        sender = Entering()
+        senders.append(sender)
+        try:
+            while senders[0] is not sender or full():
+                self._check_open()
+                await sender.woken()
+        finally:
+            senders.remove(sender)
+            if senders:
+                senders[0].wake()

@@ -17,6 +17,8 @@ from mmplatform.storage.contract import Storage
 from mmplatform.text import escaped
 
 LOOK_AGAIN: Final = 5.0  # seconds between two readings of our addresses
+PORTS: Final = b"node/listening"  # the key of the row with the ports of the last run, one a hint
+ADDRESSES: Final = b"node/addresses"  # the key of the row with its addresses
 
 log = logging.getLogger("mmplatform.links")
 _strings: Decoder[list[str]] = Decoder(list[str], 1024 * 1024)
@@ -50,11 +52,7 @@ class Listener:
 
     async def open(self) -> None:
         """Listen at every hint; port 0 becomes the port of the last run when that is still free."""
-        before = await self._storage.get(b"node/listening")
-        try:
-            ports = dict(zip(self._hints, _strings.decode(before) if before else [], strict=False))
-        except CodecError:
-            ports = {}  # the row is damaged; ports are no more than a wish
+        ports = dict(zip(self._hints, await _saved(self._storage, PORTS), strict=False))
         used: list[str] = []
         for hint in self._hints:
             found = await self._listen(hint, ports.get(hint, ""))
@@ -63,8 +61,8 @@ class Listener:
             self.addresses[owner] = (*self.addresses.get(owner, ()), *found)
             used.append(found[0].rpartition(":")[2] if found and hint.endswith(":0") else "")
         addresses = encode([address for found in self.addresses.values() for address in found])
-        self.moved = await self._storage.get(b"node/addresses") not in (None, addresses)
-        await self._storage.write([(b"node/listening", encode(used)), (b"node/addresses", addresses)])
+        self.moved = await self._storage.get(ADDRESSES) not in (None, addresses)
+        await self._storage.write([(PORTS, encode(used)), (ADDRESSES, addresses)])
         self._look_later()
 
     async def look_again(self) -> None:
@@ -122,3 +120,16 @@ class Listener:
             await self.look_again()
         except StorageError as error:
             self._failed(error)
+
+
+async def listened_at(storage: Storage) -> list[str]:
+    """Return where the last node with these rows listened; [] when there was none. Raises StorageError."""
+    return await _saved(storage, ADDRESSES)
+
+
+async def _saved(storage: Storage, key: bytes) -> list[str]:
+    saved = await storage.get(key)
+    try:
+        return _strings.decode(saved) if saved is not None else []
+    except CodecError:
+        return []  # the row is damaged, and the next node writes it anew; ports are no more than a wish

@@ -49,18 +49,18 @@ class Scheduler:
         self._armed = False
         self._last = 0  # the id of who had work last, who may be gone
         self._shared_turns = 0  # for how many turns more several links have work
-        self._part = 1.0  # of the seconds of a turn
 
     def admits(self, worker: Scheduled) -> bool:
         """Whether there is time in this turn for what came for ``worker``."""
-        return self._spent < (TURN_KNOWN if worker.known else TURN) * self._part
+        turn = TURN_KNOWN if worker.known else TURN
+        return self._spent < (turn * SHARED if self._shared_turns else turn)
 
     def charge(self, worker: Scheduled, seconds: float) -> None:
         """Note that ``worker`` has caused work."""
         worker.worked += seconds / WEIGHT_KNOWN if worker.known else seconds
         self._spent += seconds
         if id(worker) != self._last:
-            self._shared_turns, self._part = (LATELY, SHARED) if self._last else (0, 1.0)
+            self._shared_turns = LATELY if self._last else 0
             self._last = id(worker)
         if self._spent > UNNOTICED and not self._armed:
             self._arm()
@@ -80,11 +80,10 @@ class Scheduler:
         """Begin a turn of the loop with some of what waits."""
         self._armed = False
         self._spent = 0.0
-        self._shared_turns -= 1
-        if self._shared_turns == 0:
-            self._part = 1.0
+        self._shared_turns = max(0, self._shared_turns - 1)
+        steps = STEPS * SHARED if self._shared_turns else STEPS
         try:
-            while self._waiting and self._spent < STEPS * self._part:
+            while self._waiting and self._spent < steps:
                 self._now, _, worker = heappop(self._waiting)
                 begun = self.clock()
                 more = worker.work()

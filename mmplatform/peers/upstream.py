@@ -118,8 +118,7 @@ class NodeUpstream:
         if not 0 < expire_after < LONGEST_EXPIRY:
             raise _bad_expiry(expire_after)
         if not queue.greeted:
-            queue.greeted = True
-            self._greet(queue.peer)
+            self._greet_first(queue)
         lane = priority if type(priority) is Priority else Priority.parse(priority)
         expires = int((self._now() + expire_after) * 1000)
         delivery, saved = self._outbox.put(queue, lane, topic, protocol, data, expires)
@@ -173,8 +172,7 @@ class NodeUpstream:
         _check_form(data, protocol)
         for queue in queues:
             if not queue.greeted:
-                queue.greeted = True
-                self._greet(queue.peer)
+                self._greet_first(queue)
         expires = int((self._now() + expire_after) * 1000)
         deliveries, saved = self._outbox.put_all(queues, lane, topic, protocol, data, expires)
         await saved
@@ -202,6 +200,11 @@ class NodeUpstream:
     def _group(self, group: str, deliveries: list[Delivery]) -> GroupDelivery:
         each = {delivery.peer: delivery for delivery in deliveries}
         return GroupDelivery(group, each, partial(inspection.cancel, self._outbox))
+
+    def _greet_first(self, queue: PeerQueue) -> None:
+        """Tell ``greet`` of the first message of this run to a peer."""
+        queue.greeted = True
+        self._greet(queue.peer)
 
     def _queue(self, destination: str, topic: str) -> PeerQueue:
         """Return the queue into which a message on ``topic`` may be put. Raises what says that it may not."""

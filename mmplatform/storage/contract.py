@@ -11,7 +11,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from types import TracebackType
 from typing import Self
@@ -105,3 +105,10 @@ def check_rows(rows: Sequence[Row]) -> None:
             raise TypeError(f"keys and values are bytes, not {type(key).__name__} and {type(value).__name__}")
         if len(key) > MAX_KEY or (value is not None and len(value) > MAX_VALUE):
             raise InvalidPayload(f"a key has at most {MAX_KEY} bytes and a value at most {MAX_VALUE}")
+
+
+def report_failure(failed: Callable[[Exception], None], write: asyncio.Future[None]) -> None:
+    """Tell ``failed`` of a ``write`` that is done, if it was in vain."""
+    error = None if write.cancelled() else write.exception()
+    if isinstance(error, Exception):
+        failed(error)

@@ -12,13 +12,10 @@ from mmplatform.cli.node import lists, outgoing, stored
 from mmplatform.cli.node.host import Host, InProcess, NodeHandle, either
 from mmplatform.cli.node.summary import summary
 from mmplatform.cli.remembered import addresses
-from mmplatform.codec import Decoder
-from mmplatform.errors import CodecError
+from mmplatform.links.listener import listened_at
 from mmplatform.platform import Platform
 
 STOPPED: Final = "no node runs on this folder"
-
-_addresses: Decoder[list[str]] = Decoder(list[str], 1024 * 1024)
 
 
 class StoppedNode(InProcess):
@@ -43,19 +40,11 @@ class StoppedNode(InProcess):
         self.platform.parts.own_record.close()
         await self.platform.parts.close_rows()
 
-    async def listened_at(self) -> list[str]:
-        """Where the last node on this folder listened; [] when there was none."""
-        saved = await self.platform.storage.get(b"node/addresses")
-        try:
-            return _addresses.decode(saved) if saved is not None else []
-        except CodecError:
-            return []  # the row is damaged, and the next node writes it anew
-
 
 async def identity(context: StoppedNode, served: Served, ticket: bool) -> dict[str, Any]:
     """Who this node is. A ``ticket`` says where it listened last; "" when it has not listened yet."""
     platform = context.platform
-    found = await context.listened_at() if ticket else []
+    found = await listened_at(platform.storage) if ticket else []
     if found:
         await platform.parts.own_record.open()
         await platform.parts.own_record.begin({"": found})

@@ -17,6 +17,7 @@ TAKEN_AFTER: Final = 10.0  # seconds after which it says that the peer has not t
 MAILED_AFTER: Final = 15.0  # seconds, instead, while one of its relays may take the message
 RELAYED: Final = "a relay keeps it until its peer is there"
 KEPT_THERE: Final = "it is on the disk there until somebody listens to it"
+LINKED_WITHIN: Final = 10.0  # seconds for a link, and for an answer over it, when the message is not saved
 REPORT_EVERY: Final = 0.1  # seconds between two reports of progress
 ALTERNATIVE: Final = "; without --realtime it would be saved, and sent later"
 
@@ -38,7 +39,7 @@ async def send(
     True: until its end."""
     destination = resolve(platform, peer)
     if realtime and destination != platform.sign_id:
-        await connect(platform, peer, timeout or 10.0, ALTERNATIVE)
+        await connect(platform, peer, timeout or LINKED_WITHIN, ALTERNATIVE)
     delivery = await platform.messaging.send(
         topic,
         destination,
@@ -48,7 +49,7 @@ async def send(
         priority=Priority.parse(priority),
     )
     if realtime and destination != platform.sign_id:
-        await platform.ping(destination, timeout or 10.0)  # what was written before it has arrived
+        await platform.ping(destination, timeout or LINKED_WITHIN)  # what was written before it has arrived
         return {"state": delivery.state, "id": "", "reason": ""}
     await served.send({"id": delivery.id})
     if wait is not False:
@@ -109,11 +110,7 @@ async def ending(platform: Platform, delivery: Delivery) -> dict[str, Any]:
     elif state == "relayed" and not link["connected"]:
         reason = RELAYED
     else:
-        reason = (
-            "not taken yet: its handlers are at work, or you are not its friend yet"
-            if link["connected"]
-            else link["reason"]
-        )
+        reason = NOT_TAKEN if link["connected"] else link["reason"]
     return {"state": state, "reason": reason, "connected": link["connected"]}
 
 

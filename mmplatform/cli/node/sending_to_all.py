@@ -2,16 +2,14 @@
 
 import asyncio
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
 from mmplatform.cli.control import Served
-from mmplatform.cli.node.sending import ending, link_to, settled
+from mmplatform.cli.node.sending import LINKED_WITHIN, ending, link_to, settled
 from mmplatform.errors import MMError
 from mmplatform.identity.keys import SignId
 from mmplatform.message import Delivery, Priority
 from mmplatform.platform import Platform
-
-LINKED_WITHIN: Final = 10.0  # seconds for a link to each member, when the message is not saved
 
 
 async def send_to_all(
