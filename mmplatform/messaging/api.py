@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from mmplatform.codec import MAX_VALUES, Struct, not_encodable
 from mmplatform.delivery.wire import TOO_LARGE
-from mmplatform.errors import CodecError, InvalidPayload, NotRunning, QueueFull, Refused, RequestFailed, RequestTimeout
+from mmplatform.errors import CodecError, InvalidPayload, QueueFull, Refused, RequestFailed, RequestTimeout
 from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Message, Outcome, Priority, PriorityName
 from mmplatform.messaging.bus import Bus
 from mmplatform.messaging.dispatch import OnReply
@@ -303,8 +303,7 @@ class API:
             raise self._not_encodable(payload, error) from None
 
     async def _send_local(self, topic: str, payload: Any) -> Delivery:
-        if self.bus.ending:
-            raise NotRunning("the platform is stopping")
+        self.bus.admit()
         delivery = Delivery(self._own)
         route = self.bus.route("self", topic)
         if route is None:
