@@ -91,6 +91,7 @@ class Parts:
         )
         self.mail_keys = MailKeys(storage, now, secrets.token_bytes)
         self.own_record = OwnRecord(identity, self.mail_keys, storage, now, self.directory.renew_own, spawn, failed)
+        self.directory.look_at_own = self.own_record.current
         self.links = LinkFactory(
             identity, self.own_record.encoded, lambda info, link: self.peers.identified(info, link),
             lambda peer: self.peers.resume(peer), now, secrets.token_bytes, self.accounts,

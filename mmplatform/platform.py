@@ -165,7 +165,7 @@ class Platform:
     @property
     def ready(self) -> bool:
         """Whether the node is started and has a record to show, so that peers can reach it."""
-        return self.upstream.running and self.directory.own_record is not None
+        return self.upstream.running and self.parts.own_record.record is not None
 
     @property
     def relays(self) -> dict[str, str]:
@@ -178,9 +178,11 @@ class Platform:
 
     def ticket(self) -> str:
         """Return our key and addresses as one line to paste, good for 30 days. Raises NotRunning."""
-        if self.directory.own_record is None:
+        self._home.check()
+        record = self.directory.own_record
+        if record is None:
             raise NotRunning("start the platform first: a ticket says where it listens")
-        return ticket(self.directory.own_record)
+        return ticket(record)
 
     # What runs beside us, and what happens.
 
