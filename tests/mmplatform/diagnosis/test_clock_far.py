@@ -31,7 +31,7 @@ async def clock_of(platform: Platform, name: str) -> Check:
 @pytest.mark.parametrize("days", [31, 400])
 async def test_both_ends_are_told(days: int) -> None:
     async with node(1, 0) as behind, node(2, days) as ahead:
-        with pytest.raises(TicketError, match="expired.*a clock is wrong here or there"):
+        with pytest.raises(TicketError, match=r"expired.*a clock is wrong here or there"):
             await ahead.add(behind.ticket(), name="behind")
         await behind.add(ahead.ticket(), name="ahead")
         with pytest.raises(Unreachable):
