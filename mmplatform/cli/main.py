@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any, Final
 
 import click
@@ -27,6 +26,7 @@ from mmplatform.cli.commands.run import run_node
 from mmplatform.cli.commands.status import status
 from mmplatform.cli.output import debugging, emit, note, note_trace
 from mmplatform.errors import FolderNotOurs, MMError
+from mmplatform.plugins.installed import version
 
 COMMANDS: Final = (
     identity, add, peers, accept, rename, move, remove, block, unblock, lists, run_node, status, send, listen, request,
@@ -61,7 +61,7 @@ class MainGroup(Group):
 
 
 @click.group(cls=MainGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(version("mm-platform"), prog_name="mm")
+@click.version_option(version(), prog_name="mm")
 def mm() -> None:
     """Dial a person or a bot by key, not by address: encrypted, durable, ordered messages between peers.
 

@@ -428,7 +428,9 @@ class Exchange:
                 continue
             batches: list[Batch] = []
             if sender.ready:
-                batches, expired = sender.take(max(FULL - realtime.bytes, FULL // 8), link.largest, now_ms)
+                batches, expired = sender.take(
+                    max(FULL - realtime.bytes, FULL // 8), link.largest, int(self._outbox.now() * 1000)
+                )
                 for settled in expired:
                     self._outbox.settle(self.peer, settled)
                 if not (batches or realtime.bytes or self.acks.waiting):
