@@ -52,6 +52,7 @@ from mmplatform.program import raise_descriptor_limit
 from mmplatform.service_host import NodeServiceHost
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.folder import DataFolder
+from mmplatform.storage.folder_watch import FolderWatch
 from mmplatform.text import escaped
 from mmplatform.transport_host import NodeTransportHost
 
@@ -130,6 +131,7 @@ class Parts:
         """Make what keeps messages: what is to be sent, what is handled, what is kept, and what becomes of the rest."""
         folder, storage, now, events, failed = self.folder, self.storage, self.now, self.events, self.events.failed
         known, disk = self.contacts.known, self.accounts.disk
+        self.folder_watch = FolderWatch(folder, failed)
         self.expiry_clock = ends = ExpiryClock(now, failed)
         self.outbox = Outbox(storage, self.epoch, ends, lambda peer: self.peers.wake(peer), failed, known, disk)
         handled_log = HandledLog(folder.path / "handled", failed) if folder is not None else None
@@ -196,6 +198,7 @@ class Parts:
         await self.own_record.open()
         self.links.descriptors = raise_descriptor_limit()
         await self.listener.open()
+        self.folder_watch.begin()
         await self.own_record.begin(self.listener.addresses)
         self._set_running(True)
         self.contacts.listen(self.bus)
@@ -261,6 +264,7 @@ class Parts:
     async def close_rows(self) -> None:
         """Save and close what :meth:`open_rows` opened."""
         self.directory.close()
+        self.folder_watch.close()
         self.expiry_clock.close()
         self.inbox.close()
         await self._orderly(self.handled.close)
