@@ -119,8 +119,11 @@ class NodeUpstream:
         data = encode(payload)
         if type(data) is not bytes or len(data) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(data, protocol)
-        if not 0 < expire_after < LONGEST_EXPIRY:
-            raise _bad_expiry(expire_after)
+        try:
+            if not 0 < expire_after < LONGEST_EXPIRY:
+                raise _bad_expiry(expire_after)
+        except TypeError:
+            raise _bad_expiry(expire_after) from None
         if not queue.greeted:
             self._greet_first(queue)
         lane = priority if type(priority) is Priority else Priority.parse(priority)
@@ -165,8 +168,11 @@ class NodeUpstream:
         """Send a durable message to the members of a list or a circle: all of them are sent it, or none."""
         _check_remote(topic)
         self.check_running()
-        if not 0 < expire_after < LONGEST_EXPIRY:
-            raise _bad_expiry(expire_after)
+        try:
+            if not 0 < expire_after < LONGEST_EXPIRY:
+                raise _bad_expiry(expire_after)
+        except TypeError:
+            raise _bad_expiry(expire_after) from None
         lane = Priority.parse(priority)
         self._peers.destinations(group)  # what it raises comes before the wait, whom it names behind it
         await self._outbox.admission.disk()
@@ -236,8 +242,8 @@ def _check_remote(topic: str) -> None:
         )
 
 
-def _bad_expiry(seconds: float) -> ValueError:
-    return ValueError(f"expire_after={seconds}: seconds, more than none and at most {LONGEST_EXPIRY}")
+def _bad_expiry(seconds: object) -> ValueError:
+    return ValueError(f"expire_after={seconds!r}: seconds, more than none and at most {LONGEST_EXPIRY}")
 
 
 def _as_it_is(payload: bytes) -> bytes:
