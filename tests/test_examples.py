@@ -22,6 +22,7 @@ SAYS = {
         "RequestTimeout: .*",
         "NoResponders: .*multiply",
     ],
+    "replies_as_they_come": ["3", "2", "1", "lift-off"],
     "wildcards": [
         "self.home.[*].temp +self.home.attic.temp = 31",
         "self.home.> +self.home.attic.temp = 31",

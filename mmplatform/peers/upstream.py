@@ -25,8 +25,8 @@ from mmplatform.message import (
     PriorityName,
     check_topic,
 )
-from mmplatform.messaging.api import SentHere
 from mmplatform.messaging.dispatch import Dispatcher
+from mmplatform.messaging.ends import SentHere
 from mmplatform.peers.exchange import Exchange
 from mmplatform.peers.registry import Peers
 from mmplatform.plugins.host import Failed

@@ -18,7 +18,7 @@ from mm_transports import resolving
 from mmplatform.token_bucket import TokenBucket
 
 QUEUE: Final = 512  # connections that the system holds until they are accepted
-SLICE: Final = 0.001  # seconds of a turn of the loop in which connections are accepted
+SLICE: Final = 0.002  # seconds of a turn of the loop in which connections are accepted
 AT_ONCE: Final = 4  # connections accepted in one turn of the loop, where each is work of a millisecond or two
 RATE: Final = 200  # such connections accepted in a second, after BURST at once; more wait in the queue of the system
 BURST: Final = 100
