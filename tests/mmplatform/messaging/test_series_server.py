@@ -25,7 +25,7 @@ class Reply(Ended):
 
     def __init__(self) -> None:
         super().__init__()
-        self.wanted = True  # type: ignore[misc]
+        self.wanted = True
 
 
 class Served:
@@ -244,7 +244,7 @@ async def test_the_series_of_who_waits_no_longer_is_closed(served: Served) -> No
     counting = served.api.on("friends.x", Counting(1))
     await answered(served.pull(1, 9))
     pull = served.pull(2)
-    pull.wanted = False  # type: ignore[misc]
+    pull.wanted = False
     [series] = served.server._open.values()
     series.look(asyncio.get_running_loop().time())
     await until(lambda: counting.closed == 1)
