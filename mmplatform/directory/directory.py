@@ -83,6 +83,7 @@ class Directory:
         self._storage, self._bus, self._contacts, self._own, self._now = storage, bus, contacts, own, now
         self._changed, self._failed = changed, failed
         self._entries: dict[SignId, Entry] = {}
+        self._strangers: dict[SignId, None] = {}  # those who were when they were heard of, the oldest first
         self._boxes: dict[BoxId, SignId] = {box_id_of(own): own}
         self._hints, self._heard_on = Hints(now), HeardOn(now)
         self._lookups = Lookups(lambda peer: bus.emit("self", topics.REQUEST_NODE_INFO, own, peer))
@@ -275,13 +276,17 @@ class Directory:
     def _remember(self, peer: SignId, entry: Entry) -> None:
         self._entries[peer] = entry
         self._boxes[box_id_of(peer)] = peer
-        if not self._contacts.name(peer) and len(self._entries) - self._contacts.names > MAX_STRANGERS:
-            oldest = next((p for p in self._entries if p != peer and not self._contacts.known(p)), None)
-            if oldest is not None:
+        if not self._contacts.known(peer):
+            self._strangers[peer] = None
+        while len(self._strangers) > MAX_STRANGERS:
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            if not self._contacts.known(oldest):  # else it has become a friend since, or was given a name
                 self._forget(oldest)
 
     def _forget(self, peer: SignId) -> None:
         del self._entries[peer]
+        self._strangers.pop(peer, None)
         self._boxes.pop(box_id_of(peer), None)
         self._unsaved.pop(peer, None)
         self._write(peer, None)

@@ -25,7 +25,8 @@ from mmplatform.messaging.work import OnError, Work
 Begun = Awaitable[Any] | AsyncGenerator[Any, Any]  # what a handler returned that is not its value yet
 Make = Callable[[], Message]  # makes the message for a handler with a fourth parameter
 
-MAX_ROUTES: Final = 8192  # names in a cache; a peer that invents topics must not grow it for ever
+MAX_ROUTES: Final = 65_536  # names in a cache; a peer that invents topics must not grow it for ever
+MAX_PUBLIC_ROUTES: Final = 8192  # the same of the names that strangers use
 UNHEARD: Final = ""  # no scope: the topics of strangers that nobody listens to
 MAX_UNHEARD: Final = 1024
 
@@ -267,10 +268,16 @@ class Bus(Subscribing):
             return None
         route = Route(name, tuple(found), not self.ending) if found else None
         routes = self.routes.setdefault(scope, {})
-        if len(routes) >= MAX_ROUTES:
-            routes.clear()
+        forget_oldest(routes, MAX_PUBLIC_ROUTES if scope == "public" else MAX_ROUTES)
         routes[topic] = route
         return route
+
+
+def forget_oldest(cache: dict[str, Any], most: int) -> None:
+    """Make room for one more in a cache of ``most`` entries: the older half goes, so that few of those in use do."""
+    if len(cache) >= most:
+        for name in list(cache)[: most // 2 or 1]:
+            del cache[name]
 
 
 def _go_on(subscriber: Subscriber, pending: Pending, begun: BaseException | Begun) -> None:
