@@ -50,6 +50,8 @@ from mmplatform.errors import (
     StorageReadOnly,
     TicketError,
     Unreachable,
+    WrongLoop,
+    WrongProcess,
 )
 
 if TYPE_CHECKING:
@@ -109,6 +111,8 @@ __all__ = [
     "StorageReadOnly",
     "TicketError",
     "Unreachable",
+    "WrongLoop",
+    "WrongProcess",
 ]
 
 _HOMES: Final = {

@@ -25,21 +25,25 @@ class Circle:
         self.name = name
         self._members = _parsed(members)
         self._watchers: list[MembersChanged] = []
+        self.guard: Callable[[], None] = _anywhere  # called before a change; raises when it may not be made from here
 
     def update(self, keys: Iterable[str]) -> None:
         """Replace all members."""
+        self.guard()
         before, self._members = self._members, _parsed(keys)
         came = [key for key in self._members if key not in before]
         self._changed(came, [key for key in before if key not in self._members])
 
     def add(self, *keys: str) -> None:
         """Take in ``keys``; whoever watches is told once. Raises InvalidKey, and then none is taken in."""
+        self.guard()
         came = [key for key in _parsed(keys) if key not in self._members]
         self._members.update(dict.fromkeys(came))
         self._changed(came, ())
 
     def discard(self, key: str) -> None:
         """Take ``key`` out, if it is a member; whoever watches is told."""
+        self.guard()
         if key in self._members:
             del self._members[SignId(key)]
             self._changed((), (SignId(key),))
@@ -109,6 +113,10 @@ def is_control_topic(topic: str) -> bool:
     if topic.startswith(_CONTROL_PREFIXES) or topic in _CIRCLE_UPDATES:
         return True
     return topic.partition(".")[2] == "update"
+
+
+def _anywhere() -> None:
+    """A circle of no platform may be changed anywhere."""
 
 
 def _parsed(keys: Iterable[str]) -> dict[SignId, None]:

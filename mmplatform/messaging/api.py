@@ -16,7 +16,7 @@ from weakref import WeakSet
 
 from mmplatform.codec import MAX_VALUES, not_encodable
 from mmplatform.delivery.wire import TOO_LARGE
-from mmplatform.errors import CodecError, InvalidPayload, NotRunning, Refused, RequestFailed, RequestTimeout
+from mmplatform.errors import CodecError, InvalidPayload, Refused, RequestFailed, RequestTimeout
 from mmplatform.message import DEFAULT_EXPIRY, UNHANDLED, Delivery, Message, Priority, PriorityName
 from mmplatform.messaging.bus import Bus
 from mmplatform.messaging.dispatch import OnReply
@@ -336,8 +336,7 @@ class API:
             raise self._not_encodable(payload, error) from None
 
     async def _send_local(self, topic: str, payload: Any) -> Delivery:
-        if self.bus.ending:
-            raise NotRunning("the platform is stopping")
+        self.bus.admit()
         delivery = Delivery(self._own)
         route = self.bus.route("self", topic)
         if route is None:

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Final
 
 from mmplatform.errors import NoResponders, NotRunning
+from mmplatform.home import Home, running_loop
 from mmplatform.message import Message, check_topic
 from mmplatform.messaging.handlers import VALUES, close, gives_many, is_awaitable
 from mmplatform.messaging.results import DONE, NOBODY, Finished, LocalEnd, Pending, Result, Unawaited
@@ -59,13 +60,14 @@ class Asked(LocalEnd):
 class Bus(Subscribing):
     """Hands messages to the handlers that are subscribed.
 
-    ``failed(error, topic)`` is told of every handler that raises, each time.
+    ``failed(error, topic)`` is told of every handler that raises, each time. ``home`` is where its platform lives; None
+    for a bus without one.
     """
 
-    def __init__(self, failed: OnError) -> None:
+    def __init__(self, failed: OnError, home: Home | None = None) -> None:
         self.routes: dict[str, dict[str, Route | None]] = {}
         work = Work(failed, self.routes.clear, self._enter)
-        super().__init__(work, self.routes.clear)
+        super().__init__(work, self.routes.clear, home if home is not None else Home())
         self.failed = failed
         self._work = work
         self._asked: set[Asked] = set()
@@ -74,6 +76,13 @@ class Bus(Subscribing):
     def ending(self) -> bool:
         """Whether nothing new is taken in."""
         return self._work.ending
+
+    def admit(self) -> None:
+        """Let in a call of the application, in this loop. Raises NotRunning at the end, WrongLoop from elsewhere."""
+        if running_loop() is not self.home.loop:
+            self.home.enter()
+        if self._work.ending:
+            raise NotRunning("the platform is stopping")
 
     def route(self, scope: str, topic: str) -> Route | None:
         """Return the subscribers of ``scope.topic``, None when there are none. Raises InvalidTopic."""
@@ -152,8 +161,7 @@ class Bus(Subscribing):
         Raises NoResponders at once when nobody listens, NotRunning at the end.
 
         """
-        if self.ending:
-            raise NotRunning("the platform is stopping")
+        self.admit()
         route = self.route(scope, topic)
         if route is None:
             raise NoResponders(f"nobody listens to {scope}.{topic}")

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from mm_transports import resolving
+from mmplatform import forks
 from mmplatform.token_bucket import TokenBucket
 
 QUEUE: Final = 512  # connections that the system holds until they are accepted
@@ -49,6 +50,7 @@ class Acceptor:
         self._sockets: list[socket.socket] = []
         self._resting: dict[socket.socket, asyncio.TimerHandle] = {}
         self._said = -MINUTE
+        forks.watch(self)
         self._allowed = TokenBucket(rate, self._loop.time(), burst / rate if rate else 0)
 
     @property
@@ -86,6 +88,10 @@ class Acceptor:
         for sock in sockets:
             self._loop.remove_reader(sock)
             sock.close()
+
+    def forked(self) -> None:
+        """Leave the ports to the parent: this is a child."""
+        forks.let_go(sock.fileno() for sock in self._sockets)
 
     def _accept(self, sock: socket.socket) -> None:
         now = self._loop.time()

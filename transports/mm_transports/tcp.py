@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from mm_transports import accepting, resolving
 from mm_transports.accepting import Acceptor
+from mmplatform import forks
 from mmplatform.addresses import ANYWHERE, Reach
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import SignId
@@ -146,7 +147,12 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
         transport.set_write_buffer_limits(high=HIGH_WATER)
         peer = transport.get_extra_info("peername")
         self.address = format_address(*peer[:2]) if peer else "tcp:closed"
+        forks.watch(self)
         self._receiver = self._accept(self)
+
+    def forked(self) -> None:
+        """Leave the connection to the parent: this is a child."""
+        forks.let_go_of(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

@@ -150,14 +150,14 @@ class Host(InProcess):
 
     async def __aenter__(self) -> Self:
         platform = self.platform
-        assert platform.folder is not None
+        assert platform.parts.folder is not None
         platform.on("error", self.failed)
         try:
             await platform.start()
             for kind, names in self._to_remember.items():
-                remember(platform.folder.path, names, kind)
+                remember(platform.parts.folder.path, names, kind)
             self._server = await asyncio.start_unix_server(
-                self._accept, sock=sockets.bind(platform.folder.control), limit=sockets.BUFFER
+                self._accept, sock=sockets.bind(platform.parts.folder.control), limit=sockets.BUFFER
             )
         except BaseException:
             await self._stop()
@@ -170,7 +170,7 @@ class Host(InProcess):
         await self._stop()
 
     async def _stop(self) -> None:
-        folder = self.platform.folder
+        folder = self.platform.parts.folder
         assert folder is not None
         if self._server is not None:
             self._server.close()

@@ -370,7 +370,7 @@ async def test_our_own_record_is_published_and_given_on_request(book: Book) -> N
     book.directory.publish()
     book.bus.emit("self", "transports.requestMyNodeInfo", "local", {})
     assert seen == []
-    book.directory.own_record = record(OWN)
+    book.directory.renew_own(record(OWN))
     book.directory.publish()
     book.bus.emit("self", "transports.requestMyNodeInfo", "local", {})
     assert seen == [record(OWN).payload()] * 2

@@ -22,6 +22,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from mm_transports import resolving
+from mmplatform import forks
 from mmplatform.addresses import ANYWHERE, Reach
 from mmplatform.errors import Unreachable
 from mmplatform.text import escaped
@@ -137,6 +138,11 @@ class WebSocket(asyncio.Protocol):
         if peer:
             self._named(peer[0], peer[1])
         self._heard = self._loop.time()
+        forks.watch(self)
+
+    def forked(self) -> None:
+        """Leave the connection to the parent: this is a child."""
+        forks.let_go_of(self._transport)
 
     def data_received(self, data: bytes) -> None:
         # The silences end here; times would not tell: uvloop counts in ms, and a pong may come in the ms of its ping.
