@@ -18,7 +18,7 @@ class GroupDelivery(Delivery):
     """One accepted message to all members of a list or a circle; ``deliveries`` has that of each, by signId.
 
     Awaiting it waits until the message has ended at every member. It gives the :class:`Outcome` when all have it, and
-    raises :class:`~mmplatform.errors.NotAllDelivered`, which names every member that has not and why, when they have
+    raises :class:`~mmplatform.NotAllDelivered`, which names every member that has not and why, when they have
     not. ``peer`` is the list or circle. The messages go on when the program drops the object, and after a restart each
     is found by the id of its own delivery; this has none.
     """

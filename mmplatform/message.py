@@ -129,9 +129,9 @@ class Retry(Exception):
 class Delivery:
     """One accepted message; awaiting it waits for the handlers of the peer and gives the :class:`Outcome`.
 
-    Awaiting raises :class:`~mmplatform.errors.HandlerFailed`, :class:`~mmplatform.errors.Expired`,
-    :class:`~mmplatform.errors.Refused` or :class:`~mmplatform.errors.Cancelled` when the message was not delivered, and
-    :class:`~mmplatform.errors.NotRunning` when the platform stops first; a durable message is then kept. A program may
+    Awaiting raises :class:`~mmplatform.HandlerFailed`, :class:`~mmplatform.Expired`,
+    :class:`~mmplatform.Refused` or :class:`~mmplatform.Cancelled` when the message was not delivered, and
+    :class:`~mmplatform.NotRunning` when the platform stops first; a durable message is then kept. A program may
     drop the object: the message goes on all the same. docs/protocol/delivery.rst has the guarantees.
     """
 

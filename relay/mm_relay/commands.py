@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import signal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -98,7 +98,7 @@ def relay(settings: Settings, /, file: Path | None, demo: bool, **given: Any) ->
       mm relay --tls-certificate cert.pem --tls-key key.pem --public-url wss://relay.example:8443/
       mm relay --config /etc/mm/relay.toml
     """
-    flags = {name.replace("_", "-"): value for name, value in given.items() if value not in (None, ())}
+    flags = given_flags(given)
     with ExitStack() as stack:
         if demo:
             if file is not None or flags.keys() - {"listen"}:
@@ -118,6 +118,11 @@ def relay(settings: Settings, /, file: Path | None, demo: bool, **given: Any) ->
                 say("stopped")
             return interrupted.ended
     return OK
+
+
+def given_flags(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those that were given, by the names that the settings have."""
+    return {name.replace("_", "-"): value for name, value in given.items() if value not in (None, ())}
 
 
 def _configured(flags: dict[str, Any], file: Path | None, notes: "_Notes") -> Server:

@@ -80,8 +80,8 @@ def restore(settings: Settings, file: Path, force: bool) -> int:
     """Make the data folder anew from FILE (- for stdin), which mm backup has written.
 
     What came or was sent after the backup was made is not in it: messages since then may come again, and what waits in
-    it is sent again; recipients know what they had. See docs/bad-days.rst. The node must not run anywhere else: two
-    with one key take each other's place.
+    it is sent again; recipients know what they had. The node must not run anywhere else: two with one key take each
+    other's place.
 
     \b
       mm restore /media/stick/laptop.mmbackup

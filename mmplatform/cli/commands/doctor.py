@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Final
 
 import click
 
+from mmplatform import diagnosis
 from mmplatform.cli import completing
 from mmplatform.cli.command import FAILED, OK, Command, Settings, execute, pass_settings, relay_option
 from mmplatform.cli.node.host import Host, NodeHandle, Remote
@@ -23,7 +25,7 @@ COLOURS: Final = {
     CheckState.UNCHECKED: "bright_black",
 }
 UNSTARTED: Final = "the rest"
-MANUAL: Final = "docs/when-it-does-not-work.rst says more about each word in brackets"
+MANUAL: Final = Path(diagnosis.__file__).with_name("when-it-does-not-work.rst")  # it is installed with the code
 
 
 @click.command("doctor", cls=Command)
@@ -115,7 +117,7 @@ def _sum_up(found: Sequence[Check]) -> None:
     faults = sum(check.state is CheckState.FAULT for check in found)
     warnings = sum(check.state is CheckState.WARNING for check in found)
     if faults or warnings:
-        say(f"{counted(faults, 'faults')}, {counted(warnings, 'warnings')}; {MANUAL}")
+        say(f"{counted(faults, 'faults')}, {counted(warnings, 'warnings')}; more about each word in brackets: {MANUAL}")
     else:
         say("nothing is wrong that can be seen from here")
 
