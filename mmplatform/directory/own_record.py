@@ -1,6 +1,7 @@
 """Signs our own record: where this node can be reached, as its transports, services and carriers say."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -9,14 +10,20 @@ from mmplatform.identity.keys import Identity
 from mmplatform.identity.mailkeys import MailKeys
 from mmplatform.identity.nodeinfo import MAX_ADDRESSES, NodeInfo
 from mmplatform.storage.contract import Storage
+from mmplatform.text import escaped
 
 VALID: Final = 30 * 24 * 3600  # seconds that a record, and so a ticket, stays good
 REFRESH: Final = 24 * 3600.0  # seconds between two renewals
 REFRESH_AGAIN: Final = 60.0  # seconds until a record that could not be saved is tried again
 
+log = logging.getLogger("mmplatform.directory")
+
 
 class OwnRecord:
-    """Keeps our record up to date. ``record`` is None before :meth:`begin`; ``renewed(record)`` is called for each."""
+    """Keeps our record up to date. ``record`` is None before :meth:`begin`; ``renewed(record)`` is called for each.
+
+    ``left_out``: addresses for which it has no room.
+    """
 
     def __init__(
         self,
@@ -29,6 +36,7 @@ class OwnRecord:
         failed: Callable[[Exception], None],
     ) -> None:
         self.record: NodeInfo | None = None
+        self.left_out: tuple[str, ...] = ()
         self._identity, self._mail_keys, self._storage = identity, mail_keys, storage
         self._now, self._renewed, self._spawn, self._failed = now, renewed, spawn, failed
         self._addresses: dict[str, tuple[str, ...]] = {}  # by owner: the name of a service, or a scheme
@@ -77,13 +85,25 @@ class OwnRecord:
             saved = await self._storage.get(b"node/seq")
             seq = max(int.from_bytes(saved or b"\0") + 1, int(self._now() * 1000))
             await self._storage.put(b"node/seq", seq.to_bytes(8))
-            addresses = _fair_share(list(self._addresses.values()))
+            addresses = self._chosen()
             await self._mail_keys.rotate_if_due()
             self.record = NodeInfo.create(
                 self._identity, addresses, seq, int(self._now()) + VALID, self._mail_keys.current
             )
         self._renew_later(min(REFRESH, max(self._mail_keys.due - self._now(), 1.0)))
         self._renewed(self.record)
+
+    def _chosen(self) -> tuple[str, ...]:
+        """The addresses that the record names; says so once when others are left out."""
+        chosen = _fair_share(list(self._addresses.values()))
+        before, self.left_out = (
+            self.left_out,
+            tuple(address for found in self._addresses.values() for address in found if address not in chosen),
+        )
+        if self.left_out and self.left_out != before:
+            text = "a record holds %d addresses; ours has no room for %s"
+            log.info(text, MAX_ADDRESSES, escaped(", ".join(self.left_out)))
+        return chosen
 
     def _renew_later(self, seconds: float) -> None:
         if self._timer is not None:
