@@ -173,7 +173,7 @@ class Parts:
         advertise, failed = self.own_record.advertise, self.events.failed
         self._transport_host = NodeTransportHost(
             self.identity, self.peers, self.mailer, signals, self.directory.reach, advertise, self.now, failed,
-            self.plugins.stun, self.plugins.turn,
+            self.plugins.stun, self.plugins.turn, self.plugins.proxy,
         )  # fmt: skip
         self._service_host = NodeServiceHost(
             self.identity, self.messaging, self.upstream, self.contacts, self.directory, self.storage, advertise,
