@@ -2,20 +2,17 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Final
 
-from mmplatform.codec import Decoder, encode
+from mmplatform.codec import encode
 from mmplatform.errors import CodecError, InvalidKey, InvalidName, LocalError, StorageCorrupt
 from mmplatform.identity.circles import Circle, Circles, Scope, ScopeChanged
 from mmplatform.identity.keys import SignId, parse_sign_id
 from mmplatform.identity.names import AT, MEANINGS, check_name
 from mmplatform.lists import Lists
 from mmplatform.messaging.bus import Bus
+from mmplatform.saved_people import CIRCLES, members_in
 from mmplatform.storage.contract import Storage, report_failure
-
-MAX_CIRCLE_BYTES: Final = 16 * 1024 * 1024
-
-_members: Decoder[list[str]] = Decoder(list[str], MAX_CIRCLE_BYTES)
+from mmplatform.storage.reverting import Reverting
 
 
 class Contacts:
@@ -51,6 +48,9 @@ class Contacts:
         self._names: dict[SignId, str] = {}
         self.lists = Lists(storage, own, self.resolve, self.known, failed)
         self.blocked.watch(lambda: self.lists.leave(*self.blocked))
+        self._changes = Reverting[Circle, tuple[SignId, ...]](storage, self._revert)
+        self._members: dict[Circle, tuple[SignId, ...]] = {}  # as they were last saved, or are about to be
+        self._reverting = False
         self._own, self._open = own, False
 
     async def open(self) -> None:
@@ -58,9 +58,10 @@ class Contacts:
         for circle in (self.friends, self.devices, self.blocked):
             saved = await self._storage.get(_row(circle))
             try:
-                circle.add(*_members.decode(saved) if saved is not None else ())
+                circle.add(*members_in(saved) if saved is not None else ())
             except (CodecError, InvalidKey) as error:
                 raise StorageCorrupt(f"the saved {circle.name} cannot be read ({error}); restore a backup") from None
+            self._members[circle] = tuple(circle)
             circle.watch(lambda circle=circle: self._save(circle))  # type: ignore[misc]  # bound by default
             if len(circle) and saved is None:
                 self._save(circle)
@@ -154,15 +155,20 @@ class Contacts:
     # Saving.
 
     def _save(self, circle: Circle) -> None:
-        if self._open or circle:
-            row = (_row(circle), encode([str(key) for key in circle]))
-            self._storage.write([row]).add_done_callback(partial(report_failure, self._failed))
+        if self._reverting or not (self._open or circle):
+            return
+        before, now = self._members[circle], tuple(circle)
+        self._members[circle] = now
+        written = self._changes.write(circle, (_row(circle), encode(now)), before, now)
+        written.add_done_callback(partial(report_failure, self._failed))
 
-
-def saved_members(row: bytes) -> list[str]:
-    """Return the members in the saved row of a circle. Raises CodecError."""
-    return _members.decode(row)
+    def _revert(self, circle: Circle, members: tuple[SignId, ...]) -> None:
+        self._members[circle], self._reverting = members, True
+        try:
+            circle.update(members)
+        finally:
+            self._reverting = False
 
 
 def _row(circle: Circle) -> bytes:
-    return f"circle/{circle.name}".encode()
+    return CIRCLES + circle.name.encode()
