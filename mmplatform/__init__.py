@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from mmplatform.durable.inbox_contents import InboxEntry
     from mmplatform.group_delivery import GroupDelivery
     from mmplatform.identity.keys import SignId
+    from mmplatform.identity.names import ListName
     from mmplatform.message import Delivery, Message, Outcome, Priority, Retry
     from mmplatform.platform import Platform
 
@@ -81,6 +82,7 @@ __all__ = [
     "InvalidPayload",
     "InvalidRecord",
     "InvalidTopic",
+    "ListName",
     "LocalError",
     "MMError",
     "MailDeclined",
@@ -116,6 +118,7 @@ _HOMES: Final = {
     "mmplatform.durable.inbox_contents": ("InboxEntry",),
     "mmplatform.group_delivery": ("GroupDelivery",),
     "mmplatform.identity.keys": ("SignId",),
+    "mmplatform.identity.names": ("ListName",),
     "mmplatform.message": ("Delivery", "Message", "Outcome", "Priority", "Retry"),
     "mmplatform.platform": ("Platform",),
 }

@@ -10,8 +10,8 @@ import mmplatform
 from mmplatform import errors
 
 NAMES = {
-    "Delivery", "GroupDelivery", "InboxEntry", "InboxLimits", "Message", "Outcome", "Platform", "Priority", "Retry",
-    "SignId",
+    "Delivery", "GroupDelivery", "InboxEntry", "InboxLimits", "ListName", "Message", "Outcome", "Platform", "Priority",
+    "Retry", "SignId",
 }  # fmt: skip
 ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.MMError)}
 NOT_IMPORTED = (

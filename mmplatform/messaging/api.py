@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from types import UnionType
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, TypedDict, TypeVar, Unpack, overload
 from weakref import WeakSet
 
 from mmplatform.codec import MAX_VALUES, Struct, not_encodable
 from mmplatform.delivery.wire import TOO_LARGE
 from mmplatform.errors import CodecError, InvalidPayload, NotRunning, QueueFull, Refused, RequestFailed, RequestTimeout
+from mmplatform.group_delivery import GroupDelivery
+from mmplatform.identity.names import Several
 from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Message, Outcome, Priority, PriorityName
 from mmplatform.messaging.bus import Bus
 from mmplatform.messaging.dispatch import OnReply
@@ -37,6 +39,14 @@ T = TypeVar("T")
 
 LOCAL: Final = "local"
 PLAIN: Final = (bytes, str, int, float, bool, type(None))  # values that nobody can change under another's hands
+
+
+class SendOptions(TypedDict, total=False):
+    """The options of :meth:`API.send`, for type checkers."""
+
+    realtime: bool
+    expire_after: float
+    priority: Priority | PriorityName
 
 
 class SentHere(LocalEnd):
@@ -118,6 +128,14 @@ class API:
         self.malformed = 0  # remote messages whose payload could not be decoded
         upstream.attach(protocol, self)
 
+    @overload
+    def send(
+        self, topic: str, destination: Several, payload: Any = None, **options: Unpack[SendOptions]
+    ) -> Coroutine[Any, Any, GroupDelivery]: ...
+    @overload
+    def send(
+        self, topic: str, destination: str = LOCAL, payload: Any = None, **options: Unpack[SendOptions]
+    ) -> Coroutine[Any, Any, Delivery]: ...
     def send(
         self,
         topic: str,
@@ -137,8 +155,9 @@ class API:
         Args:
             topic: printable segments joined by dots, at most 255 bytes, no wildcards.
             destination: the signId or the name of a peer, "local" for the subscribers of this process, or for several
-                peers a list ("@family"), "@friends" or "@devices": all are sent it or none, and the result is a
-                :class:`~mmplatform.GroupDelivery`.
+                peers a list ("@family"), "@friends" or "@devices": all are sent it or none. The result has the same
+                methods then; it is a :class:`~mmplatform.GroupDelivery`, and has that type where the destination is a
+                ``ListName`` or one of these two words.
             payload: what the protocol can encode, at most 64 MiB as bytes.
             realtime: at most once, never saved, dropped when no link is up.
             expire_after: seconds after which the message is given up.
