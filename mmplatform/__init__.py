@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from mmplatform.group_delivery import GroupDelivery
     from mmplatform.identity.circles import Circle
     from mmplatform.identity.keys import Identity, SignId
+    from mmplatform.identity.names import ListName
     from mmplatform.lists import Lists
     from mmplatform.message import Delivery, Message, Outcome, Priority, Retry
     from mmplatform.messaging.api import API
@@ -95,6 +96,7 @@ __all__ = [
     "InvalidTopic",
     "Kept",
     "LinkStatus",
+    "ListName",
     "Lists",
     "LocalError",
     "MMError",
@@ -138,6 +140,7 @@ _HOMES: Final = {
     "mmplatform.group_delivery": ("GroupDelivery",),
     "mmplatform.identity.circles": ("Circle",),
     "mmplatform.identity.keys": ("Identity", "SignId"),
+    "mmplatform.identity.names": ("ListName",),
     "mmplatform.lists": ("Lists",),
     "mmplatform.message": ("Delivery", "Message", "Outcome", "Priority", "Retry"),
     "mmplatform.messaging.api": ("API",),

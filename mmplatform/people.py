@@ -107,6 +107,7 @@ class People:
             raise LocalError("this is our own key; it cannot be blocked")
         self.blocked.add(key)
         self._leave(key)
+        await self._saved()
         return await self._remaining(key, drop)
 
     async def unblock(self, peer: str) -> bool:

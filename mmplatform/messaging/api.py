@@ -11,12 +11,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from functools import partial
 from types import UnionType
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, TypeVar, Unpack, overload
 from weakref import WeakSet
 
 from mmplatform.codec import MAX_VALUES, not_encodable
 from mmplatform.delivery.wire import TOO_LARGE
 from mmplatform.errors import CodecError, InvalidPayload, Refused, RequestFailed, RequestTimeout
+from mmplatform.group_delivery import GroupDelivery
+from mmplatform.identity.names import Several
 from mmplatform.message import DEFAULT_EXPIRY, UNHANDLED, Delivery, Message, Priority, PriorityName
 from mmplatform.messaging.bus import Bus
 from mmplatform.messaging.dispatch import OnReply
@@ -29,6 +31,7 @@ from mmplatform.messaging.middleware import (
     awaiting,
     check_middleware,
 )
+from mmplatform.messaging.options import SendOptions
 from mmplatform.messaging.results import NOBODY, EventEnd, Finished, HoldCount, Result
 from mmplatform.messaging.route import Route
 from mmplatform.messaging.series import Series, failed_here, replies_here
@@ -82,6 +85,14 @@ class API:
         upstream.attach(protocol, self)
         upstream.attach(self._series, SeriesServer(self))
 
+    @overload
+    def send(
+        self, topic: str, destination: Several, payload: Any = None, **options: Unpack[SendOptions]
+    ) -> Coroutine[Any, Any, GroupDelivery]: ...
+    @overload
+    def send(
+        self, topic: str, destination: str = LOCAL, payload: Any = None, **options: Unpack[SendOptions]
+    ) -> Coroutine[Any, Any, Delivery]: ...
     def send(
         self,
         topic: str,
@@ -101,8 +112,9 @@ class API:
         Args:
             topic: printable segments joined by dots, at most 255 bytes, no wildcards.
             destination: the signId or the name of a peer, "local" for the subscribers of this process, or for several
-                peers a list ("@family"), "@friends" or "@devices": all are sent it or none, and the result is a
-                :class:`~mmplatform.GroupDelivery`.
+                peers a list ("@family"), "@friends" or "@devices": all are sent it or none. The result has the same
+                methods then; it is a :class:`~mmplatform.GroupDelivery`, and has that type where the destination is a
+                ``ListName`` or one of these two words.
             payload: what the protocol can encode, at most 64 MiB as bytes.
             realtime: at most once, never saved, dropped when no link is up.
             expire_after: seconds after which the message is given up.
@@ -175,22 +187,11 @@ class API:
     ) -> AsyncGenerator[T, None]: ...
     @overload
     def request_many(
-        self,
-        topic: str,
-        destination: str = LOCAL,
-        payload: Any = None,
-        *,
-        timeout: float = 10.0,
+        self, topic: str, destination: str = LOCAL, payload: Any = None, *, timeout: float = 10.0,
         returns: UnionType | None = None,
-    ) -> AsyncGenerator[Any, None]: ...
+    ) -> AsyncGenerator[Any, None]: ...  # fmt: skip
     def request_many(
-        self,
-        topic: str,
-        destination: str = LOCAL,
-        payload: Any = None,
-        *,
-        timeout: float = 10.0,
-        returns: Any = None,
+        self, topic: str, destination: str = LOCAL, payload: Any = None, *, timeout: float = 10.0, returns: Any = None
     ) -> AsyncGenerator[Any, None]:
         """Ask one peer, and give each reply of its handler, an async generator, as it comes.
 

@@ -10,11 +10,9 @@ import click
 from mmplatform import diagnosis
 from mmplatform.cli import completing
 from mmplatform.cli.command import FAILED, OK, Command, Settings, execute, pass_settings, relay_option
-from mmplatform.cli.node.host import Host, NodeHandle, Remote
+from mmplatform.cli.node.access import NodeHandle, Remote
 from mmplatform.cli.output import counted, emit, say, styled
-from mmplatform.diagnosis import causes, folder
 from mmplatform.errors import FolderInUse, MMError
-from mmplatform.links import stun
 from mmplatform.plugins.check import Check, CheckState, unchecked
 from mmplatform.storage.folder import DataFolder
 
@@ -60,6 +58,8 @@ def doctor(
       mm doctor --stun stun:stun.example.org
       mm doctor --json | jq -r 'select(.state == "fault").word'
     """
+    from mmplatform.diagnosis import causes
+
     for url in servers:
         _check_url(url)
     found = causes.sorted_out(execute(lambda: _examined(settings, peer, listen, relays, services, servers)))
@@ -82,6 +82,9 @@ async def _examined(
     services: Sequence[str],
     servers: Sequence[str],
 ) -> list[Check]:
+    from mmplatform.cli.node.host import Host
+    from mmplatform.diagnosis import causes, folder
+
     there = Remote(DataFolder(settings.data).control)
     if there.answers():
         return await _asked(there, peer, servers)
@@ -123,6 +126,8 @@ def _sum_up(found: Sequence[Check]) -> None:
 
 
 def _check_url(url: str) -> None:
+    from mmplatform.links import stun
+
     try:
         stun.parse_url(url)
     except ValueError as error:

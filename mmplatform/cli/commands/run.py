@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,14 +22,15 @@ from mmplatform.cli.command import (
     turn_option,
 )
 from mmplatform.cli.control import NodeStopped
-from mmplatform.cli.node.host import HANDOVER, LOOK_AGAIN, Host, Remote
+from mmplatform.cli.node.access import HANDOVER, LOOK_AGAIN, Remote
 from mmplatform.cli.output import emit, say
 from mmplatform.cli.remembered import NONE
-from mmplatform.diagnosis import metrics, scrape
 from mmplatform.errors import FolderInUse
 from mmplatform.plugins import loading
-from mmplatform.program import freeze_loaded
 from mmplatform.storage.folder import DataFolder
+
+if TYPE_CHECKING:
+    from mmplatform.cli.node.host import Host
 
 
 class _RunCommand(Command):
@@ -119,6 +120,9 @@ def run_node(
 
 async def _run(settings: Settings, metrics_at: str | None, **options: Any) -> None:
     """Short commands on the same folder are waited for, and mm on makes way."""
+    from mmplatform.cli.node.host import Host
+    from mmplatform.program import freeze_loaded
+
     until = time.monotonic() + HANDOVER
     while True:
         host = Host(settings.data, purpose="run", **options)
@@ -135,11 +139,13 @@ async def _run(settings: Settings, metrics_at: str | None, **options: Any) -> No
 
 
 @asynccontextmanager
-async def _metrics(host: Host, where: str | None) -> AsyncIterator[str]:
+async def _metrics(host: "Host", where: str | None) -> AsyncIterator[str]:
     """Served while the block runs; where."""
     if where is None:
         yield ""
         return
+    from mmplatform.diagnosis import metrics, scrape
+
     server = await scrape.serve(where, metrics.page(host.platform).render)
     try:
         name, port = server.sockets[0].getsockname()[:2]
@@ -149,6 +155,8 @@ async def _metrics(host: Host, where: str | None) -> AsyncIterator[str]:
 
 
 def _check_metrics(where: str) -> None:
+    from mmplatform.diagnosis import scrape
+
     try:
         scrape.parse(where)
     except ValueError as error:
@@ -165,7 +173,7 @@ async def _makes_way(settings: Settings) -> bool:
 class _News:
     """What happens to the node, one line each."""
 
-    def __init__(self, as_json: bool, host: Host) -> None:
+    def __init__(self, as_json: bool, host: "Host") -> None:
         self._json, self._platform, self._services = as_json, host.platform, host.services
         self._relays, self._stun = host.relays, host.stun
         self._platform.on("connection", self._connected)

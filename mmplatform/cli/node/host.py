@@ -1,17 +1,16 @@
-"""A node in this process that other commands can use too, and the way to whichever node runs on a data folder."""
+"""A node in this process that other commands can use too."""
 
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from functools import partial
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 from mmplatform.cli import sockets
-from mmplatform.cli.control import Channel, MemoryPipe, NodeStopped, Operation, SocketPipe, serve
+from mmplatform.cli.control import Channel, MemoryPipe, Operation, SocketPipe, serve
 from mmplatform.cli.node.operations import OPERATIONS
 from mmplatform.cli.node.subscriptions import Subscriptions
 from mmplatform.cli.output import note
@@ -28,16 +27,13 @@ from mmplatform.cli.remembered import (
     remember,
     servers,
 )
-from mmplatform.errors import FolderInUse, Refused
+from mmplatform.errors import Refused
 from mmplatform.events import is_repeated
 from mmplatform.peers.reception import SETUP_TIME
 from mmplatform.platform import Platform
 from mmplatform.plugins import loading as plugins
 from mmplatform.plugins.signalling import SignallingTransport
-from mmplatform.storage.folder import DataFolder
 
-HANDOVER: Final = 5.0  # seconds for a node that starts or stops to answer, or to let go of the folder
-LOOK_AGAIN: Final = 0.05
 NEVER: Final = math.inf  # when a command's own node has all its listeners: strangers wait for one that runs
 
 
@@ -67,20 +63,6 @@ def signals(names: Sequence[str]) -> bool:
     installed, _ = plugins.load_all(plugins.TRANSPORTS)
     kinds = (installed.get(name) for name in names)
     return any(isinstance(kind, type) and issubclass(kind, SignallingTransport) for kind in kinds)
-
-
-class NodeHandle(Protocol):
-    """What commands are written against: the node of this process or another one's."""
-
-    own: bool  # it ends with this command
-    yielding: asyncio.Event  # set when it should make way for mm run
-
-    async def open(self, operation: str, **arguments: Any) -> Channel:
-        """Begin an operation of operations.py."""
-        ...
-
-    async def call(self, operation: str, **arguments: Any) -> Any:
-        """The result of one that has no items."""
 
 
 class InProcess:
@@ -207,66 +189,3 @@ class Host(InProcess):
     def failed(error: Exception, topic: str) -> None:
         if not (isinstance(error, Refused) or is_repeated(error)):
             note(f"mm: {f'{topic}: ' if topic else ''}{error}", once=True)
-
-
-class Remote:
-    """The node of another process."""
-
-    own = False
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.yielding = asyncio.Event()
-
-    def answers(self) -> bool:
-        """Whether there is one."""
-        return sockets.answers(self._path)
-
-    async def open(self, operation: str, **arguments: Any) -> Channel:
-        streams = await sockets.connect(self._path)
-        if streams is None:
-            raise NodeStopped("the node that this command was using has stopped; run the command again")
-        pipe = SocketPipe(*streams)
-        await pipe.write(["open", operation, arguments])
-        return Channel(pipe)
-
-    async def call(self, operation: str, **arguments: Any) -> Any:
-        async with await self.open(operation, **arguments) as channel:
-            return await channel.end()
-
-
-@asynccontextmanager
-async def node(folder: Path, *, expected: str | None = None, relays: Sequence[str] = ()) -> AsyncIterator[NodeHandle]:
-    """The node that runs on ``folder``, else one of our own while the block runs. ``expected``: the pattern that
-    a node of our own shall listen to from its first moment; such a one takes in messages, as ``mm run`` does.
-    ``relays`` are for a node of our own, too."""
-    host = (
-        partial(Host, folder, relays=relays)
-        if expected is None
-        else partial(Host, folder, relays=relays, purpose="on", expected=expected, services=())
-    )
-    async with either(folder, host) as there:
-        if relays and not there.own:
-            note("a node runs on this folder already, with relays of its own: --relay is for the one that starts")
-        yield there
-
-
-@asynccontextmanager
-async def either(folder: Path, own: Callable[[], AbstractAsyncContextManager[NodeHandle]]) -> AsyncIterator[NodeHandle]:
-    """The node that runs on ``folder``, else what ``own`` makes, while the block runs. Raises FolderInUse."""
-    there = Remote(DataFolder(folder).control)
-    until = time.monotonic() + HANDOVER
-    while True:
-        if there.answers():
-            yield there
-            return
-        try:
-            async with own() as made:
-                yield made
-                return
-        except FolderInUse as error:
-            if time.monotonic() > until:
-                raise FolderInUse(
-                    f"{error} (it serves no control.sock: not an mm command, or one that hangs)"
-                ) from None
-        await asyncio.sleep(LOOK_AGAIN)
