@@ -11,11 +11,12 @@
 
 import asyncio
 import atexit
+import inspect
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from queue import SimpleQueue
 from types import TracebackType, UnionType
 from typing import Any, Concatenate, Final, Literal, ParamSpec, Self, TypeVar, Unpack, overload
@@ -24,13 +25,13 @@ from mmplatform.errors import MMError
 from mmplatform.events import EventName
 from mmplatform.identity.keys import SignId
 from mmplatform.message import LastState, Message
-from mmplatform.messaging.handlers import Handler, TypedDecorator, check_handler, is_async
+from mmplatform.messaging.handlers import POSITIONAL, Handler, TypedDecorator, check_handler, is_async
 from mmplatform.messaging.options import OnOptions
 from mmplatform.payload_types import is_payload_type
 from mmplatform.peers.status import PeerStatus
 from mmplatform.platform import Platform as AsyncPlatform
 from mmplatform.program import ENDING
-from mmplatform.threadsafe import BlockingDelivery, Threadsafe, result
+from mmplatform.threadsafe import END, BlockingDelivery, Threadsafe, result
 
 __all__ = ["BlockingDelivery", "Platform"]
 
@@ -338,6 +339,8 @@ class HandlerThreads:
     def calling(self, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Return a coroutine function that calls ``handler`` in a thread. Raises TypeError for another one."""
         _check_plain(handler)
+        if inspect.isgeneratorfunction(handler):
+            return self._yielding(handler)
 
         async def three(topic: str, sender: str, payload: Any) -> Any:
             return await self._call(lambda: handler(topic, sender, payload))
@@ -346,6 +349,30 @@ class HandlerThreads:
             return await self._call(lambda: handler(topic, sender, payload, message))
 
         return four if check_handler(handler) else three
+
+    def _yielding(self, handler: Callable[..., Generator[Any, None, object]]) -> Callable[..., Any]:
+        """Return an async generator that takes each step of ``handler``, a generator, in a thread."""
+
+        async def steps(replies: Generator[Any, None, object]) -> AsyncGenerator[Any, None]:
+            try:
+                while (reply := await self._call(lambda: next(replies, END))) is not END:
+                    yield reply
+            finally:
+                await self._call(replies.close)
+
+        async def three(topic: str, sender: str, payload: Any) -> AsyncGenerator[Any, None]:
+            async with aclosing(steps(handler(topic, sender, payload))) as replies:
+                async for reply in replies:
+                    yield reply
+
+        async def four(topic: str, sender: str, payload: Any, message: Message) -> AsyncGenerator[Any, None]:
+            async with aclosing(steps(handler(topic, sender, payload, message))) as replies:
+                async for reply in replies:
+                    yield reply
+
+        parameters = inspect.signature(handler).parameters.values()
+        required = sum(p.kind in POSITIONAL and p.default is p.empty for p in parameters)
+        return four if required == 4 else three
 
     def calling_with_any(self, handler: Callable[..., Any]) -> Callable[..., Any]:
         """As :meth:`calling`, for a handler with other arguments, as those of events have."""
@@ -388,7 +415,7 @@ class HandlerThreads:
 
 
 def _check_plain(handler: Callable[..., Any]) -> None:
-    if is_async(handler):
+    if is_async(handler) or inspect.isasyncgenfunction(handler):
         raise TypeError(f"{handler!r} is a coroutine function; handlers of a sync.Platform are plain functions")
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,33 @@ def test_handlers_may_block_and_call_the_platform(pair: Pair) -> None:
         return bob.request("who", sender, timeout=5), message.kind
 
     assert alice.request("back", "bob", timeout=5) == ["alice", "request"]
+
+
+def test_replies_come_one_by_one_from_a_generator_in_a_thread(pair: Pair) -> None:
+    alice, bob = pair
+    ended: list[int] = []
+
+    @bob.on("friends.count")
+    def count(topic: str, sender: str, payload: int) -> Generator[int, None, None]:
+        try:
+            yield from range(payload)
+        finally:
+            ended.append(payload)
+
+    @bob.on("friends.kinds")
+    def kinds(topic: str, sender: str, payload: int, message: Message) -> Generator[Any, None, None]:
+        yield message.kind
+        raise ValueError("no more")
+
+    assert list(alice.request_many("count", "bob", 100, timeout=5)) == list(range(100))
+    for number in alice.request_many("count", "bob", 1_000_000, timeout=5):
+        if number == 3:
+            break
+    wait_until(lambda: ended == [100, 1_000_000])
+    replies = alice.request_many("kinds", "bob", timeout=5)
+    assert "request" in next(replies)
+    with pytest.raises(RequestFailed, match="no more"):
+        next(replies)
 
 
 def test_errors_are_those_of_the_platform(pair: Pair) -> None:
