@@ -15,7 +15,7 @@ import inspect
 import signal
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import aclosing, suppress
 from queue import SimpleQueue
 from types import TracebackType, UnionType
@@ -92,6 +92,7 @@ class SyncPlatform(Threadsafe):
         try:
             result(started)
         except BaseException:
+            wait([started], LAST)  # interrupted, it may be half way
             self.stop(0.0)
             raise
 
@@ -102,8 +103,6 @@ class SyncPlatform(Threadsafe):
             grace: seconds for handlers to end by themselves.
 
         """
-        if not self._home.here:
-            self._home.check()
         if self.wait(0):
             return
         with suppress(MMError):  # it has stopped by itself
@@ -120,6 +119,8 @@ class SyncPlatform(Threadsafe):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the node is stopped, ``timeout`` seconds at most; return whether it is. Ctrl-C ends the wait."""
+        if not self._home.here:
+            self._home.check()
         return not self._running or self._ended.wait(timeout)
 
     def run(self, grace: float = 5.0) -> None:
@@ -292,6 +293,7 @@ class SyncPlatform(Threadsafe):
 
     def _live(self, started: "Future[None]") -> None:
         """Run the event loop: the thread of the platform."""
+        started.set_running_or_notify_cancel()  # whoever waits for it may not cancel it
         try:
             asyncio.run(self._main(started))
         finally:

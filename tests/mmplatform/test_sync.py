@@ -265,6 +265,31 @@ def test_ctrl_c_ends_a_call_and_the_node_in_order(what: str, tmp_path: Path) -> 
     assert ended(made) == (0, "interrupted True\n", "")
 
 
+def test_ctrl_c_while_it_starts_stops_it(tmp_path: Path) -> None:
+    made = program(
+        tmp_path / "a",
+        """
+        from mmplatform.plugins.service import Service
+        class Slow(Service):
+            async def start(self, host):
+                import asyncio
+                print("starting", flush=True)
+                await asyncio.sleep(0.5)
+            async def stop(self):
+                print("stopped", flush=True)
+        try:
+            with sync.Platform(sys.argv[1], transports=[], connection_info=(), services=[Slow()]) as node:
+                print("not interrupted")
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        """,
+    )
+    assert made.stdout is not None
+    assert made.stdout.readline() == "starting\n"
+    made.send_signal(signal.SIGINT)
+    assert ended(made) == (0, "stopped\ninterrupted\n", "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_program_of_its_own_runs_until_a_signal(number: int, tmp_path: Path) -> None:
     made = program(
@@ -291,7 +316,7 @@ def test_a_forked_child_is_told_and_ends(tmp_path: Path) -> None:
             node.on("self.n", lambda *_: 7)
             pid = os.fork()
             if not pid:
-                for call in (lambda: node.send("n"), lambda: node.request("n"), node.stop, node.peers):
+                for call in (lambda: node.send("n"), lambda: node.request("n"), node.stop, node.peers, node.wait):
                     try:
                         call()
                     except WrongProcess:
@@ -300,4 +325,4 @@ def test_a_forked_child_is_told_and_ends(tmp_path: Path) -> None:
             print(os.waitpid(pid, 0)[1], node.request("n"))
         """,
     )
-    assert ended(made) == (0, "told\n" * 4 + "0 7\n", "")
+    assert ended(made) == (0, "told\n" * 5 + "0 7\n", "")
