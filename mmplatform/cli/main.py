@@ -12,7 +12,7 @@ import click
 from mmplatform.cli import logs, plugin_commands
 from mmplatform.cli.command import FAILED, OK, USAGE, Group, Interrupted
 from mmplatform.cli.command_table import commands
-from mmplatform.cli.output import debugging, emit, note, note_trace, say
+from mmplatform.cli.output import debugging, emit, news_lost, note, note_trace, say
 from mmplatform.errors import FolderNotOurs, MMError
 from mmplatform.plugins.installed import version
 
@@ -79,7 +79,7 @@ def run(arguments: list[str] | None = None) -> int:
     logs.switch_on(0, as_json=False)
     try:
         result = mm.main(arguments, prog_name="mm", standalone_mode=False)
-        sys.stdout.flush()
+        _flush_stdout()
         return result if type(result) is int else OK
     except Interrupted as interrupted:
         return interrupted.code
@@ -140,6 +140,16 @@ def _complain(texts: Sequence[str], kind: str, as_json: bool) -> None:
         note(f"mm: {first}")
     for line in others:
         note(line)
+
+
+def _flush_stdout() -> None:
+    """Write what is left. News that found no room before may find none now: Python would fail over them at the end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        if not news_lost():
+            raise
+        _forget_stdout()
 
 
 def _forget_stdout() -> None:

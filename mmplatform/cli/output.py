@@ -5,11 +5,13 @@ mm itself: whatever others have sent steers no terminal, and forges no line.
 """
 
 import base64
+import errno
 import json
 import os
 import shutil
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from math import isfinite
 from typing import Any, Final
 
@@ -22,7 +24,10 @@ GAP: Final = 2  # columns between two of a table
 NARROW: Final = 80  # columns below which a table that does not fit becomes blocks
 LEAST_WIDTH: Final = 16
 
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 _lastly: Final[list[str]] = []
+_lost: Final[list[bool]] = []
 
 
 def debugging() -> bool:
@@ -55,6 +60,22 @@ def to_json(value: Any) -> str:
 def emit(value: dict[str, Any], *, err: bool = False) -> None:
     """A result for machines; ``err``: on stderr."""
     click.echo(to_json(value).encode(), err=err)
+
+
+@contextmanager
+def lost_when_full() -> Iterator[None]:
+    """Write the news of a node: a disk that has no room for them costs the line, not the node."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        _lost[:] = [True]
+
+
+def news_lost() -> bool:
+    """Whether a line of news was lost in this run."""
+    return bool(_lost)
 
 
 def say(text: str, *, mark: str = "") -> None:
