@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from mmplatform import diagnosis
+import mmplatform
 from mmplatform.cli import completing
 from mmplatform.cli.command import FAILED, OK, Command, Settings, execute, pass_settings, relay_option
 from mmplatform.cli.node.access import NodeHandle, Remote
@@ -23,7 +23,7 @@ COLOURS: Final = {
     CheckState.UNCHECKED: "bright_black",
 }
 UNSTARTED: Final = "the rest"
-MANUAL: Final = Path(diagnosis.__file__).with_name("when-it-does-not-work.rst")  # it is installed with the code
+MANUAL: Final = Path(mmplatform.__file__).parent / "diagnosis" / "when-it-does-not-work.rst"  # installed with the code
 
 
 @click.command("doctor", cls=Command)
