@@ -34,7 +34,7 @@ TEST_PARTS := redis-server openssl
 BROWSER_PARTS := chromium
 TERMINAL_PARTS := tmux
 NAT_PARTS := iproute2 nftables
-LAB_PARTS := avahi-daemon avahi-utils coturn dbus iproute2 nftables
+LAB_PARTS := avahi-daemon avahi-utils coturn dbus iproute2 microsocks nftables tinyproxy-bin
 BENCH_PARTS := redis-server mosquitto
 
 VENV := .venv
@@ -79,7 +79,7 @@ define client_packages
 $(MAKE) --no-print-directory $(CLIENT) || { echo "== could not be installed; the tests of the browser client are skipped"; $(IN_CI_FAIL); }
 endef
 
-.PHONY: help demo test test-all check format bench bench-relay chaos hostile bad-days fuzz dht-sim nat docs release clean
+.PHONY: help demo test test-all check format bench bench-relay chaos hostile bad-days fuzz dht-sim nat docs picture release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf '  make %-11s %s\n' "$$name" "$$what"; done
@@ -146,6 +146,9 @@ docs: $(DOCS) $(CLIENT_DOCS) ## HTML pages in docs/_build/html, those of clients
 	@$(NPM) run --silent docs
 	@echo "docs/_build/html/index.html"
 
+picture: $(RUN) ## the picture of the README, from a real run of mm demo
+	@$(BIN)/python -m tools.picture
+
 release: $(PUBLISHING) $(NODE) ## all that is published, in one folder (VERSION=x.y.z, OUT=folder; see docs/release.rst)
 	@$(BIN)/python -m tools.release $(if $(VERSION),--version $(VERSION)) $(if $(OUT),--out $(OUT))
 
@@ -163,7 +166,7 @@ $(RUN): $(SETTINGS) | $(BIN)/python
 
 $(DEV): $(RUN)
 	@echo "== installing what tests and checks need"
-	@$(INSTALL) -e '.[cli,fast,mdns,webrtc,relay,test,check,bench]'
+	@$(INSTALL) -e '.[cli,fast,mdns,proxy,webrtc,relay,test,check,bench]'
 	@touch $@
 
 $(DOCS): $(RUN)

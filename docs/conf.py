@@ -1,5 +1,6 @@
 """Sphinx settings; `make docs` builds with warnings as errors."""
 
+import re
 from importlib.metadata import version as version_of
 from pathlib import Path
 
@@ -19,10 +20,21 @@ html_theme = "furo"
 html_title = f"mm-platform {version}"
 
 
+# Pages that stand above docs/ and are included in one of them, and a folder
+ABOVE = {f"{name.upper()}.rst": name for name in ("architecture", "security", "contributing", "changelog")}
+FOLDERS = {"docs/protocol/": "protocol/session"}
+
+
 def setup(app: Sphinx) -> None:
-    app.connect("include-read", find_picture)
+    app.connect("include-read", find_pages)
 
 
-def find_picture(app: Sphinx, path: Path, name: str, content: list[str]) -> None:
-    """Make the picture's path in a page that stands above docs/, as GitHub wants it, one from docs/."""
-    content[0] = content[0].replace(".. image:: docs/", ".. image:: /")
+def find_pages(app: Sphinx, path: Path, name: str, content: list[str]) -> None:
+    """Make the paths in a page that stands above docs/, as GitHub wants them, those of pictures and pages in docs/."""
+    text = content[0].replace(".. image:: docs/", ".. image:: /")
+    content[0] = re.sub(r"`([^`<]+) <([\w./-]+)>`__", lambda found: f":doc:`{found[1]} <{page_of(found[2])}>`", text)
+
+
+def page_of(path: str) -> str:
+    """Return the page at a path from above docs/."""
+    return "/" + (ABOVE | FOLDERS).get(path, path.removesuffix(".rst").removeprefix("docs/"))

@@ -56,16 +56,25 @@ from mmplatform.errors import (
 
 if TYPE_CHECKING:
     from mmplatform.durable.inbox import InboxLimits
-    from mmplatform.durable.inbox_contents import InboxEntry
+    from mmplatform.durable.inbox_contents import InboxContents, InboxEntry
+    from mmplatform.durable.kept import Kept
     from mmplatform.group_delivery import GroupDelivery
-    from mmplatform.identity.keys import SignId
+    from mmplatform.identity.circles import Circle
+    from mmplatform.identity.keys import Identity, SignId
+    from mmplatform.identity.names import ListName
+    from mmplatform.lists import Lists
     from mmplatform.message import Delivery, Message, Outcome, Priority, Retry
+    from mmplatform.messaging.api import API
+    from mmplatform.peers.status import LinkStatus, PeerStatus
+    from mmplatform.people import People, Remaining
     from mmplatform.platform import Platform
 
 __all__ = [
+    "API",
     "Absent",
     "BadSignature",
     "Cancelled",
+    "Circle",
     "CodecError",
     "ControlTopic",
     "Delivery",
@@ -75,7 +84,9 @@ __all__ = [
     "FolderNotOurs",
     "GroupDelivery",
     "HandlerFailed",
+    "Identity",
     "IdentityError",
+    "InboxContents",
     "InboxEntry",
     "InboxLimits",
     "InvalidKey",
@@ -83,6 +94,10 @@ __all__ = [
     "InvalidPayload",
     "InvalidRecord",
     "InvalidTopic",
+    "Kept",
+    "LinkStatus",
+    "ListName",
+    "Lists",
     "LocalError",
     "MMError",
     "MailDeclined",
@@ -93,12 +108,15 @@ __all__ = [
     "NotAllDelivered",
     "NotRunning",
     "Outcome",
+    "PeerStatus",
+    "People",
     "Platform",
     "PluginError",
     "Priority",
     "ProtocolError",
     "QueueFull",
     "Refused",
+    "Remaining",
     "RemoteError",
     "RequestFailed",
     "RequestTimeout",
@@ -117,10 +135,17 @@ __all__ = [
 
 _HOMES: Final = {
     "mmplatform.durable.inbox": ("InboxLimits",),
-    "mmplatform.durable.inbox_contents": ("InboxEntry",),
+    "mmplatform.durable.inbox_contents": ("InboxContents", "InboxEntry"),
+    "mmplatform.durable.kept": ("Kept",),
     "mmplatform.group_delivery": ("GroupDelivery",),
-    "mmplatform.identity.keys": ("SignId",),
+    "mmplatform.identity.circles": ("Circle",),
+    "mmplatform.identity.keys": ("Identity", "SignId"),
+    "mmplatform.identity.names": ("ListName",),
+    "mmplatform.lists": ("Lists",),
     "mmplatform.message": ("Delivery", "Message", "Outcome", "Priority", "Retry"),
+    "mmplatform.messaging.api": ("API",),
+    "mmplatform.peers.status": ("LinkStatus", "PeerStatus"),
+    "mmplatform.people": ("People", "Remaining"),
     "mmplatform.platform": ("Platform",),
 }
 
@@ -135,3 +160,8 @@ def __getattr__(name: str) -> Any:
             found = globals()[name] = getattr(import_module(home), name)
             return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Have an interactive shell complete the names that are not imported yet."""
+    return sorted({*globals(), *__all__})

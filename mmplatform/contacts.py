@@ -1,21 +1,19 @@
 """Who is known here: friends and devices as they are saved, the names given to peers, and the scope of a sender."""
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Final
 
-from mmplatform.codec import Decoder, encode
+from mmplatform.codec import encode
 from mmplatform.errors import CodecError, InvalidKey, InvalidName, LocalError, StorageCorrupt
 from mmplatform.identity.circles import Circle, Circles, Scope, ScopeChanged
 from mmplatform.identity.keys import SignId, parse_sign_id
 from mmplatform.identity.names import AT, MEANINGS, check_name
 from mmplatform.lists import Lists
 from mmplatform.messaging.bus import Bus
+from mmplatform.saved_people import circle_prefix, member_in
 from mmplatform.storage.contract import Storage, report_failure
-
-MAX_CIRCLE_BYTES: Final = 16 * 1024 * 1024
-
-_members: Decoder[list[str]] = Decoder(list[str], MAX_CIRCLE_BYTES)
+from mmplatform.storage.reverting import Reverting
 
 
 class Contacts:
@@ -50,20 +48,23 @@ class Contacts:
         self._peers: dict[str, SignId] = {}  # by name
         self._names: dict[SignId, str] = {}
         self.lists = Lists(storage, own, self.resolve, self.known, failed)
-        self.blocked.watch(lambda: self.lists.leave(*self.blocked))
+        self.blocked.watch(lambda came, left: self.lists.leave(*came))
+        self._changes = Reverting[tuple[Circle, SignId], bool](storage, self._revert)
+        self._reverting = False
+        self._number = 0  # of the member that came last: they are loaded in this order
         self._own, self._open = own, False
 
     async def open(self) -> None:
         """Add the members that were saved, and save changes from now on. Raises StorageCorrupt."""
         for circle in (self.friends, self.devices, self.blocked):
-            saved = await self._storage.get(_row(circle))
+            given = tuple(circle)
             try:
-                circle.add(*_members.decode(saved) if saved is not None else ())
+                saved = await self._load(circle)
+                circle.add(*saved)
             except (CodecError, InvalidKey) as error:
                 raise StorageCorrupt(f"the saved {circle.name} cannot be read ({error}); restore a backup") from None
-            circle.watch(lambda circle=circle: self._save(circle))  # type: ignore[misc]  # bound by default
-            if len(circle) and saved is None:
-                self._save(circle)
+            circle.watch(partial(self._save, circle))
+            self._save(circle, [key for key in given if key not in saved], ())
         await self.lists.open()
         self._open = True
 
@@ -153,16 +154,31 @@ class Contacts:
 
     # Saving.
 
-    def _save(self, circle: Circle) -> None:
-        if self._open or circle:
-            row = (_row(circle), encode([str(key) for key in circle]))
-            self._storage.write([row]).add_done_callback(partial(report_failure, self._failed))
+    async def _load(self, circle: Circle) -> dict[str, int]:
+        """Return the members that were saved, in the order in which they came. Raises CodecError."""
+        numbers = dict(member_in(*row) for row in await self._storage.scan(circle_prefix(circle.name)))
+        self._number = max([self._number, *numbers.values()])
+        return dict(sorted(numbers.items(), key=lambda entry: entry[1]))
 
+    def _save(self, circle: Circle, came: Sequence[SignId], left: Sequence[SignId]) -> None:
+        """Write a row for each who came or left: together, as all of one turn of the loop shares a transaction."""
+        if self._reverting or not (self._open or len(circle)):
+            return
+        written = [self._write(circle, peer, True) for peer in came] + [
+            self._write(circle, peer, False) for peer in left
+        ]
+        if written:
+            written[-1].add_done_callback(partial(report_failure, self._failed))
 
-def saved_members(row: bytes) -> list[str]:
-    """Return the members in the saved row of a circle. Raises CodecError."""
-    return _members.decode(row)
+    def _write(self, circle: Circle, peer: SignId, member: bool) -> asyncio.Future[None]:
+        self._number += 1
+        row = circle_prefix(circle.name) + peer.encode(), encode(self._number) if member else None
+        return self._changes.write((circle, peer), row, not member, member)
 
-
-def _row(circle: Circle) -> bytes:
-    return f"circle/{circle.name}".encode()
+    def _revert(self, changed: tuple[Circle, SignId], member: bool) -> None:
+        circle, peer = changed
+        self._reverting = True
+        try:
+            circle.add(peer) if member else circle.discard(peer)
+        finally:
+            self._reverting = False

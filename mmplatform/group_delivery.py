@@ -18,19 +18,16 @@ class GroupDelivery(Delivery):
     """One accepted message to all members of a list or a circle; ``deliveries`` has that of each, by signId.
 
     Awaiting it waits until the message has ended at every member. It gives the :class:`Outcome` when all have it, and
-    raises :class:`~mmplatform.errors.NotAllDelivered`, which names every member that has not and why, when they have
+    raises :class:`~mmplatform.NotAllDelivered`, which names every member that has not and why, when they have
     not. ``peer`` is the list or circle. The messages go on when the program drops the object, and after a restart each
     is found by the id of its own delivery; this has none.
     """
 
-    __slots__ = ("_cancel", "_deliveries")
+    __slots__ = ("_deliveries",)
 
-    def __init__(
-        self, group: str, deliveries: Mapping[str, Delivery], cancel: Callable[[str], Awaitable[bool]]
-    ) -> None:
-        """``cancel`` takes back the message with an id, and says whether it did."""
+    def __init__(self, group: str, deliveries: Mapping[str, Delivery]) -> None:
         super().__init__(group)
-        self._deliveries, self._cancel = deliveries, cancel
+        self._deliveries = deliveries
 
     @property
     def deliveries(self) -> Mapping[str, Delivery]:
@@ -76,7 +73,7 @@ class GroupDelivery(Delivery):
 
         Raises StorageError.
         """
-        return [peer for peer, delivery in self.deliveries.items() if await self._cancel(delivery.id)]
+        return [peer for delivery in self.deliveries.values() for peer in await delivery.cancel()]
 
     async def _ended(self) -> Outcome:
         await self._each(lambda delivery: delivery)

@@ -1,5 +1,6 @@
 """Lists of peers, as ``@family``: destinations for messages that go to several. They exist here only."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
@@ -7,8 +8,11 @@ from typing import Final
 from mmplatform.codec import Decoder, encode
 from mmplatform.errors import CodecError, InvalidKey, InvalidName, LocalError, StorageCorrupt
 from mmplatform.identity.keys import SignId
-from mmplatform.identity.names import check_list_name
+from mmplatform.identity.names import ListName, check_list_name
 from mmplatform.storage.contract import Storage, report_failure
+from mmplatform.storage.reverting import Reverting
+
+Members = tuple[SignId, ...]
 
 PREFIX: Final = b"list/"
 MAX_LIST_BYTES: Final = 16 * 1024 * 1024
@@ -37,7 +41,8 @@ class Lists:
         failed: Callable[[Exception], None],
     ) -> None:
         self._storage, self._own, self._resolve, self._known, self._failed = storage, own, resolve, known, failed
-        self._lists: dict[str, tuple[SignId, ...]] = {}
+        self._lists: dict[str, Members] = {}
+        self._changes = Reverting[str, Members | None](storage, self._put)
         self.guard: Callable[[], None] = lambda: None  # as that of a circle
 
     async def open(self) -> None:
@@ -49,15 +54,15 @@ class Lists:
             except (CodecError, UnicodeDecodeError) as error:
                 raise StorageCorrupt(f"a saved list cannot be read ({error}); restore a backup") from None
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[ListName]:
         """Give the names in the order of the alphabet."""
-        return iter(sorted(self._lists))
+        return iter(sorted(map(ListName, self._lists)))
 
     def __contains__(self, name: object) -> bool:
         """Whether there is a list of this name."""
         return name in self._lists
 
-    def members(self, name: str) -> tuple[SignId, ...]:
+    def members(self, name: str) -> Members:
         """Return the members of a list, in the order in which they came. Raises InvalidKey when there is none."""
         try:
             return self._lists[name]
@@ -65,8 +70,8 @@ class Lists:
             there = ", ".join(self) or "there is none yet"
             raise InvalidKey(f"{name!r} is not the name of a list here ({there})") from None
 
-    async def make(self, name: str, *peers: str) -> None:
-        """Make a list.
+    async def make(self, name: str, *peers: str) -> ListName:
+        """Make a list; return its name, which type checkers know as that of several peers.
 
         Args:
             name: @ and 1 to 64 printable characters, as "@family".
@@ -79,7 +84,8 @@ class Lists:
         check_list_name(name)
         if name in self._lists:
             raise InvalidName(f"{name!r} is a list already; extend it, or choose another name")
-        await self._change(name, self._found(peers))
+        await asyncio.shield(self._change(name, self._found(peers)))
+        return ListName(name)
 
     async def extend(self, name: str, *peers: str) -> None:
         """Take peers into a list; who is in it already stays.
@@ -91,7 +97,8 @@ class Lists:
         Raises InvalidKey, LocalError or StorageError.
 
         """
-        await self._change(name, (*self.members(name), *self._found(peers)))
+        members = dict.fromkeys((*self.members(name), *self._found(peers)))
+        await asyncio.shield(self._change(name, tuple(members)))
 
     async def shorten(self, name: str, *peers: str) -> None:
         """Take peers out of a list.
@@ -107,31 +114,36 @@ class Lists:
         strangers = [peer for key, peer in leaving.items() if key not in members]
         if strangers:
             raise LocalError(f"{', '.join(strangers)}: not in {name}")
-        await self._change(name, tuple(key for key in members if key not in leaving))
+        await asyncio.shield(self._change(name, tuple(key for key in members if key not in leaving)))
 
     async def remove(self, name: str) -> None:
         """Forget a list; what was sent to it goes on. Raises InvalidKey or StorageError."""
         self.guard()
         self.members(name)
-        del self._lists[name]
-        await self._storage.delete(_key(name))
+        await asyncio.shield(self._change(name, None))
 
     def leave(self, *peers: SignId) -> None:
         """Take peers out of all lists: they are removed, or blocked."""
         for name, members in self._lists.items():
             left = tuple(key for key in members if key not in peers)
             if left != members:
-                self._lists[name] = left
-                self._storage.write([(_key(name), encode(left))]).add_done_callback(
-                    partial(report_failure, self._failed)
-                )
+                self._change(name, left).add_done_callback(partial(report_failure, self._failed))
 
-    async def _change(self, name: str, members: tuple[SignId, ...]) -> None:
+    def _change(self, name: str, members: Members | None) -> asyncio.Future[None]:
+        """Have other members in a list, or no list with None, at once: until that turns out not to be saved."""
         self.guard()
-        self._lists[name] = tuple(dict.fromkeys(members))
-        await self._storage.put(_key(name), encode(self._lists[name]))
+        row = _key(name), None if members is None else encode(members)
+        written = self._changes.write(name, row, self._lists.get(name), members)
+        self._put(name, members)
+        return written
 
-    def _found(self, peers: tuple[str, ...]) -> tuple[SignId, ...]:
+    def _put(self, name: str, members: Members | None) -> None:
+        if members is None:
+            self._lists.pop(name, None)
+        else:
+            self._lists[name] = members
+
+    def _found(self, peers: tuple[str, ...]) -> Members:
         """Return the keys of those who are to be members. Raises for who cannot be one."""
         keys = {self._resolve(peer): peer for peer in peers}
         if self._own in keys:

@@ -1,7 +1,7 @@
 """What applications see of a message: its topic, its delivery and how that ended."""
 
 import asyncio
-from collections.abc import Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
@@ -118,6 +118,9 @@ _RAISES: Final[dict[EndState, type[MMError]]] = {
 }
 
 
+Cancel = Callable[[str], Awaitable[bool]]  # takes back the message with an id, and says whether it did
+
+
 class Retry(Exception):
     """Raised by a handler to get the message again after ``after`` seconds; later messages pass meanwhile."""
 
@@ -129,20 +132,24 @@ class Retry(Exception):
 class Delivery:
     """One accepted message; awaiting it waits for the handlers of the peer and gives the :class:`Outcome`.
 
-    Awaiting raises :class:`~mmplatform.errors.HandlerFailed`, :class:`~mmplatform.errors.Expired`,
-    :class:`~mmplatform.errors.Refused` or :class:`~mmplatform.errors.Cancelled` when the message was not delivered, and
-    :class:`~mmplatform.errors.NotRunning` when the platform stops first; a durable message is then kept. A program may
+    Awaiting raises :class:`~mmplatform.HandlerFailed`, :class:`~mmplatform.Expired`,
+    :class:`~mmplatform.Refused` or :class:`~mmplatform.Cancelled` when the message was not delivered, and
+    :class:`~mmplatform.NotRunning` when the platform stops first; a durable message is then kept. A program may
     drop the object: the message goes on all the same. docs/protocol/delivery.rst has the guarantees.
     """
 
-    __slots__ = ("__weakref__", "_kept", "_outcome", "_stopped", "_waiter", "epoch", "lane", "peer", "relayed", "seq")
+    __slots__ = (
+        "__weakref__", "_cancel", "_kept", "_outcome", "_stopped", "_waiter", "epoch", "lane", "peer", "relayed", "seq",
+    )  # fmt: skip
 
-    def __init__(self, peer: str, lane: int = 0, epoch: int = 0, seq: int = 0) -> None:
+    def __init__(self, peer: str, lane: int = 0, epoch: int = 0, seq: int = 0, cancel: Cancel | None = None) -> None:
+        """``cancel`` takes the message back by its id; None for one that is not to be taken back."""
         self.peer = peer
         self.lane = lane
         self.epoch = epoch
         self.seq = seq
         self.relayed = False
+        self._cancel = cancel
         self._kept = False
         self._outcome: Outcome | None = None
         self._stopped = False
@@ -214,6 +221,13 @@ class Delivery:
         while self._outcome is None and not self._kept:
             await self._news(kept=False)
         self._raise_unless_delivered()
+
+    async def cancel(self) -> list[str]:
+        """Take the message back, unless it has gone out; return the signIds of those who do not get it: one or none.
+
+        Awaiting the delivery raises :class:`~mmplatform.errors.Cancelled` then. Raises StorageError.
+        """
+        return [self.peer] if self._cancel is not None and not self.done and await self._cancel(self.id) else []
 
     def _news(self, kept: bool) -> asyncio.Future[None]:
         """Return what resolves when the state changes; ``kept`` is what was seen of it. Another loop than that of the

@@ -163,7 +163,7 @@ class Parts:
         )  # fmt: skip
         events.add("connection", self.friend_requests.ask)
         for friends_or_devices in (self.contacts.friends, self.contacts.devices):
-            friends_or_devices.watch(self._heard)
+            friends_or_devices.watch(lambda came, left: self._heard())
         self.contacts.watch_scopes(self._rescoped)
         self.contacts.blocked.watch(self._block)
         for each in (self.contacts.friends, self.contacts.devices, self.contacts.blocked, self.contacts.lists):
@@ -178,7 +178,7 @@ class Parts:
         advertise, failed = self.own_record.advertise, self.events.failed
         self._transport_host = NodeTransportHost(
             self.identity, self.peers, self.mailer, signals, self.directory.reach, advertise, self.now, failed,
-            self.plugins.stun, self.plugins.turn,
+            self.plugins.stun, self.plugins.turn, self.plugins.proxy,
         )  # fmt: skip
         self._service_host = NodeServiceHost(
             self.identity, self.messaging, self.upstream, self.contacts, self.directory, self.storage, advertise,
@@ -316,8 +316,8 @@ class Parts:
             self.peers.rescope(peer, now, REMOVED)
             self.dispatcher.refuse(peer, now)
 
-    def _block(self) -> None:
-        for peer in self.contacts.blocked:
+    def _block(self, came: Sequence[SignId], left: Sequence[SignId]) -> None:
+        for peer in came:
             if peer in self.peers.by_id:
                 self.peers.rescope(peer, "public", BLOCKED)
                 self.dispatcher.refuse(peer, BLOCKED)

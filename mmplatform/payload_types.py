@@ -95,7 +95,7 @@ def _check(found: object, seen: set[int]) -> None:
         return
     seen.add(id(found))
     if isinstance(found, inspect.CustomType) and not (is_model(found.cls) or found.cls is object):
-        raise TypeError(f"{found.cls!r} is no type of payloads: docs/payloads.rst lists them")
+        raise TypeError(f"{found.cls!r} is no type of payloads: make it a dataclass, or a model of pydantic")
     if isinstance(found, inspect.DataclassType) and hasattr(found.cls, "__pydantic_validator__"):
         raise TypeError(f"{found.cls!r} is a dataclass of pydantic, whose checks would not run: make it a BaseModel")
     if isinstance(found, inspect.Type | inspect.Field):

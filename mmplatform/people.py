@@ -26,7 +26,7 @@ class People:
     """The peers of one node. Each is given by its name or its signId; what is changed is saved when a call returns.
 
     ``friends``, ``devices`` and ``blocked`` are circles. ``lists`` are others of one's own, to send to several at once:
-    see :class:`~mmplatform.lists.Lists`. Who is removed or blocked leaves them.
+    see :class:`~mmplatform.Lists`. Who is removed or blocked leaves them.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -107,6 +107,7 @@ class People:
             raise LocalError("this is our own key; it cannot be blocked")
         self.blocked.add(key)
         self._leave(key)
+        await self._saved()
         return await self._remaining(key, drop)
 
     async def unblock(self, peer: str) -> bool:

@@ -52,6 +52,8 @@ class Platform:
         relays: addresses of relays through which others may reach this node, and that keep its mail while it is away.
         stun, turn: servers (URLs; URL, user name and password each) that help to make direct links through NATs, which
             takes the extra [webrtc]; none is asked that is not named.
+        proxy: URL of the HTTP or SOCKS5 proxy that leads to relays (SOCKS takes the extra [proxy]), "" for none, or
+            None for what the environment says: https_proxy, all_proxy, no_proxy.
         transports: names of installed plugins, or objects; None for all that are installed.
         services, carriers: names of installed plugins, or objects; carriers keep mail for peers that are away, beside
             the transports and services that do.
@@ -77,6 +79,7 @@ class Platform:
         relays: Sequence[str] = (),
         stun: Sequence[str] = (),
         turn: Sequence[tuple[str, str, str]] = (),
+        proxy: str | None = None,
         transports: Sequence[str | Transport] | None = None,
         services: Sequence[str | Service] = (),
         carriers: Sequence[str | MailCarrier] = (),
@@ -89,7 +92,7 @@ class Platform:
             raise LocalError(f"setup_time={setup_time!r} are seconds, none or more; inbox={inbox!r} is an InboxLimits")
         folder, self.storage = assembly.folder_and_storage(storage)
         self.identity = assembly.own_identity(identity, folder)
-        plugins = assembly.plugins(transports, services, carriers, connection_info, relays, stun, turn)
+        plugins = assembly.plugins(transports, services, carriers, connection_info, relays, stun, turn, proxy)
         self.parts = parts = Parts(
             folder, self.storage, self.identity, friends, devices, plugins, now, hold,
             inbox or InboxLimits(),

@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -36,6 +37,36 @@ def test_every_image_of_others_has_to_be_pinned() -> None:
     assert (
         re.findall(r"^FROM (\S+)", (DEPLOY / "Dockerfile").read_text("utf-8"), re.MULTILINE) == ["${PYTHON_IMAGE}"] * 2
     )
+
+
+def test_the_image_is_asked_where_its_flags_say() -> None:
+    """tests/mm_relay/test_health_check.py has the cases."""
+    [check] = re.findall(r"^HEALTHCHECK .*$", (DEPLOY / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    assert check.endswith('CMD ["/opt/mm/bin/python", "-m", "mm_relay.health_check"]')
+
+
+def test_nothing_else_gets_into_the_image() -> None:
+    """What pip builds the image from, and nothing that lies about in a checkout, with every builder of images."""
+    lines = (DEPLOY.parent / ".dockerignore").read_text("utf-8").splitlines()
+    assert next(line for line in lines if not line.startswith("#")) == "*"
+    let_in = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    assert {"mmplatform", "relay", "services", "transports", "setup.cfg", "pyproject.toml", "README.rst"} < let_in
+    assert all((DEPLOY.parent / name).exists() for name in let_in)
+    assert not list(DEPLOY.glob("*.dockerignore"))  # BuildKit alone would read it, in place of this one
+
+
+def test_caddy_of_debian_understands_its_file() -> None:
+    """Debian 12 has Caddy 2.6: what came later stands in comments only."""
+    file = DEPLOY / "Caddyfile"
+    words = re.sub(r"#.*", "", file.read_text("utf-8")).split()
+    assert {word for word in words if word[0].isalnum() and ":" not in word} == {
+        "reverse_proxy", "lb_policy", "least_conn", "health_uri", "health_interval", "5s",
+    }  # fmt: skip
+    if (caddy := shutil.which("caddy")) is not None:
+        environment = os.environ | {"RELAY_HOST": "relay.example", "HOME": "/nonexistent"}
+        command = [caddy, "adapt", "--config", str(file), "--adapter", "caddyfile"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
 
 def test_redis_has_a_password_and_a_network_of_its_own() -> None:

@@ -1,62 +1,46 @@
 """Python in README and docs passes mypy --strict and pyright; handlers stand there without annotations, to be read."""
 
-import ast
 import json
 import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.rst", *sorted((ROOT / "docs").glob("*.rst")), *sorted((ROOT / "docs" / "extend").glob("*.rst"))]
-BLOCK = re.compile(r"(?:::|\.\. code-block:: python)\n\n((?:    .*\n|\n)+)")
-OURS = ("mmplatform", "mm_services", "mm_transports", "mm_relay")
+from tests.support.documents import ROOT, CodeBlock, python_blocks
 
 HEAD = """
 from typing import Any
 from mmplatform import Platform, SignId
+from mmplatform.plugins.service import ServiceHost
 
-async def shown(platform: Platform, peer: SignId, bob: SignId, signid_of_bob: SignId) -> None:
+async def shown(platform: Platform, peer: SignId, bob: SignId, signid_of_bob: SignId, host: ServiceHost) -> None:
 """
 
 pytestmark = pytest.mark.slow
 
 
-def blocks() -> Iterator[tuple[str, str]]:
-    """(page and line, code) of each block that is Python and uses the platform."""
-    for page in PAGES:
-        text = page.read_text()
-        for found in BLOCK.finditer(text):
-            code = textwrap.dedent(found[1])
-            if _is_python(code) and any(word in code for word in ("platform.", *OURS)):
-                yield f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, found.start()) + 3}", code
-
-
-def _is_python(code: str) -> bool:
-    try:
-        body = ast.parse(code).body
-    except SyntaxError:
-        return False
-    return not all(isinstance(each, ast.Expr) and not isinstance(each.value, ast.Await | ast.Call) for each in body)
+def module_of(block: CodeBlock) -> str:
+    """The block as it stands when it is a program, else with what its page speaks of."""
+    text = block.code if block.is_program else HEAD + textwrap.indent(block.code, "    ")
+    return f"# {block.where}\n{text}"
 
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a module for each block: as it stands when it is a program, else with what its page speaks of."""
+    """A folder with a module for each block; the programs of a page that have names import one another."""
     folder = tmp_path_factory.mktemp("docs")
-    for where, code in blocks():
-        whole = "asyncio.run" in code
-        text = code if whole else HEAD + textwrap.indent(code, "    ")
-        (folder / f"{re.sub(r'[^a-z0-9]+', '_', where.lower())}.py").write_text(f"# {where}\n{text}")
+    for block in python_blocks():
+        name = block.caption or f"{re.sub(r'[^a-z0-9]+', '_', block.where.lower())}.py"
+        assert not (folder / name).exists(), f"two programs of these pages are called {name}"
+        (folder / name).write_text(module_of(block))
     return folder
 
 
 def test_there_are_some(programs: Path) -> None:
-    assert len(list(programs.glob("*.py"))) >= 8
+    assert len(list(programs.glob("*.py"))) >= 30
 
 
 @pytest.mark.parametrize(
@@ -66,6 +50,7 @@ def test_there_are_some(programs: Path) -> None:
             "mypy",
             "--strict",
             "--allow-untyped-defs",
+            "--allow-untyped-calls",
             "--allow-untyped-decorators",
             "--disable-error-code=type-abstract",
         ],

@@ -22,6 +22,7 @@ SAYS = {
         "RequestTimeout: .*",
         "NoResponders: .*multiply",
     ],
+    "replies_as_they_come": ["3", "2", "1", "lift-off"],
     "wildcards": [
         "self.home.[*].temp +self.home.attic.temp = 31",
         "self.home.> +self.home.attic.temp = 31",
@@ -40,6 +41,8 @@ SAYS = {
     "find_by_key": ["bob heard: hello, whoever has this key", "delivered", "found by mdns"],
 }
 
+PROGRAMS = {"sensor_hub": 80, "bot_behind_relay": 50, "group_of_four": 70}  # lines; tests/test_newcomer.py runs them
+
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     paths = os.pathsep.join(str(ROOT / part) for part in (".", "relay", "services", "transports"))
@@ -49,7 +52,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_example_is_here() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == SAYS.keys()
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == SAYS.keys() | PROGRAMS.keys()
 
 
 @pytest.mark.parametrize("name", SAYS)
@@ -68,18 +71,14 @@ def test_it_is_short(name: str) -> None:
     assert len(text.splitlines()) <= LONGEST
 
 
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_whole_program_is_short_enough(name: str) -> None:
+    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= PROGRAMS[name]
+
+
 @pytest.mark.slow
 def test_the_test_among_them_is_a_test() -> None:
     done = run(
         "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "-c", os.devnull, "memory_transport_test.py"
     )
     assert done.returncode == 0, done.stdout
-
-
-def test_the_program_of_the_readme_is_the_first_example() -> None:
-    text = (ROOT / "README.rst").read_text()
-    block = text[text.index("    import asyncio\n    from mmplatform import Platform") :]
-    assert "asyncio.run(main())" in block
-    for line in ("delivery = await alice.messaging.send(", "@bob.messaging.on(", "alice.messaging.request("):
-        assert line in block
-        assert line in (EXAMPLES / "two_peers.py").read_text()

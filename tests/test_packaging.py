@@ -2,10 +2,12 @@
 
 import configparser
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from importlib import import_module
@@ -153,11 +155,53 @@ def test_mm_without_its_extra_says_what_to_install(installed: FreshVenv) -> None
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
-def test_mm_says_its_version(wheel: Path, tmp_path: Path) -> None:
-    venv = FreshVenv(tmp_path / "venv", *core_requirements(), *cli_requirements())
+@pytest.fixture(scope="module")
+def with_mm(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the programs of somebody who installed the extra [cli]."""
+    venv = FreshVenv(tmp_path_factory.mktemp("cli") / "venv", *core_requirements(), *cli_requirements())
     venv.install(wheel)
-    assert settings()["metadata"]["version"] in run(venv.folder / "bin" / "mm", "--version", cwd=tmp_path)
+    return venv.folder / "bin"
+
+
+@pytest.mark.slow
+def test_mm_says_its_version(with_mm: Path, tmp_path: Path) -> None:
+    assert settings()["metadata"]["version"] in run(with_mm / "mm", "--version", cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_the_page_that_mm_doctor_names_is_installed(with_mm: Path, tmp_path: Path) -> None:
+    environment = {"MM_SERVICES": "none", "MM_DATA": str(tmp_path / "node"), "PATH": os.environ["PATH"]}
+    done = subprocess.run([with_mm / "mm", "doctor"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    page = Path(done.stdout.splitlines()[-1].rpartition(": ")[2])
+    assert page.is_relative_to(with_mm.parent), done.stdout
+    assert page.read_text("utf-8") == (ROOT / "docs" / page.name).read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_the_source_distribution_is_a_checkout(tmp_path: Path) -> None:
+    """All that git knows, but for what belongs to the place where it is kept."""
+    names = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT).split("\0")
+    known = {name for name in names if name and (ROOT / name).is_file()}
+    for name in known:
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / "tree" / name)
+    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path, cwd=tmp_path / "tree")
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        files = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+    assert {name for name in known - files if not name.startswith(".git")} == set()
+    assert {name.split("/")[0] for name in files - known} == {"PKG-INFO", "mm_platform.egg-info"}
+
+
+def test_what_pypi_shows() -> None:
+    """Where the project is, and each Python it is tried with: those of the workflow."""
+    metadata = settings()["metadata"]
+    urls = dict(line.split(" = ") for line in metadata["project_urls"].strip().splitlines())
+    assert urls.keys() == {"Documentation", "Source", "Issues", "Changelog"}
+    assert all(url.startswith("https://") for url in (metadata["url"], *urls.values()))
+    shown = set(re.findall(r"Python :: (3\.\d+)", metadata["classifiers"]))
+    oldest = settings()["options"]["python_requires"].removeprefix(">=")
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text("utf-8")
+    assert shown == {oldest, *re.findall(r'"(3\.\d+)"', workflow)}
 
 
 @pytest.mark.slow

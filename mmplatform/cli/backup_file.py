@@ -17,7 +17,6 @@ from typing import Any, BinaryIO, Final, NoReturn
 from mmplatform.cli.remembered import ALL
 from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.errors import CodecError, InvalidKey, LocalError
-from mmplatform.identity.keys import parse_sign_id
 
 MAGIC: Final = b"mmbackup"
 VERSION: Final = 1
@@ -27,6 +26,7 @@ CHECKSUM_SIZE: Final = 32
 KEY: Final = "identity"
 ROWS: Final = "data.db"
 NOTES: Final = "handled"
+COPY: Final = "data.db.copy-"  # begins the names of copies of the rows
 LARGEST: Final[dict[str, int]] = {
     KEY: 1024, ROWS: 1 << 40, NOTES: 1024 * 1024, **{kind.file: 64 * 1024 for kind in ALL}
 }  # fmt: skip
@@ -88,6 +88,8 @@ class BackupReader:
     """
 
     def __init__(self, stream: BinaryIO) -> None:
+        from mmplatform.identity.keys import parse_sign_id
+
         self._stream = stream
         self._digest = hashlib.blake2b(digest_size=CHECKSUM_SIZE)
         if self._read(len(MAGIC)) != MAGIC:

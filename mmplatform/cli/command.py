@@ -1,6 +1,10 @@
-"""What every command is made of: the common options and settings, exit codes, and running a coroutine until Ctrl-C."""
+"""What every command is made of: the common options and settings, exit codes, and running a coroutine until Ctrl-C.
 
-import asyncio
+Every answer to a shell that completes a line begins with an import of this file: it needs click, and nothing of a node.
+"""
+
+from __future__ import annotations
+
 import os
 import shutil
 import signal
@@ -8,13 +12,15 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from mmplatform.cli import logs
 from mmplatform.errors import InvalidName
-from mmplatform.identity.names import check_name
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 OK: Final = 0
 FAILED: Final = 1
@@ -154,6 +160,13 @@ turn_option = click.option(
 )  # fmt: skip
 
 
+proxy_option = click.option(
+    "--proxy", multiple=True, metavar="URL",
+    help="Go to relays through this proxy, or none; by default what https_proxy, all_proxy and no_proxy say:"
+    " http://[USER:PASSWORD@]HOST:PORT, or socks5://. The folder remembers it; default forgets.  [env: MM_PROXY]",
+)  # fmt: skip
+
+
 class _Formatter(click.HelpFormatter):
     """Help as wide as the terminal, also where that is narrow; click's own is never narrower than 50."""
 
@@ -190,6 +203,8 @@ class Group(click.Group):
 
 def named(context: click.Context, parameter: click.Parameter, name: str) -> str:
     """Return a name that a peer can have, or "", for options and arguments. Raises BadParameter."""
+    from mmplatform.identity.names import check_name
+
     try:
         if name:
             check_name(name)
@@ -225,6 +240,8 @@ def ended_at_once(end: Callable[[], object]) -> Iterator[None]:
 
 def execute(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     """Run a command's coroutine; SIGINT and SIGTERM cancel it, a second one ends the process at once."""
+    import asyncio
+
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -235,6 +252,8 @@ def execute(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
 
 async def _interruptible(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    import asyncio
+
     loop = asyncio.get_running_loop()
     task = loop.create_task(main())
     heard: list[int] = []
@@ -255,10 +274,10 @@ async def _interruptible(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     return task.result()
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def _loop_factory() -> Callable[[], AbstractEventLoop] | None:
     try:
         import uvloop
     except ImportError:
         return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    factory: Callable[[], AbstractEventLoop] = uvloop.new_event_loop
     return factory

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 from mmplatform.cli.output import debugging, to_json
-from mmplatform.logs import trace_of
 from mmplatform.text import printable
 
 OURS: Final = ("mmplatform", "mm_transports", "mm_services", "mm_relay")
@@ -52,6 +51,8 @@ class PlainFormatter(logging.Formatter):
         return f"{line}\n{self._traceback(record)}" if record.exc_info else line
 
     def _traceback(self, record: logging.LogRecord) -> str:
+        from mmplatform.logs import trace_of  # which needs asyncio
+
         return trace_of(record.exc_info[1]) if record.exc_info and record.exc_info[1] else ""
 
 

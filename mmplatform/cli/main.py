@@ -5,37 +5,20 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from mmplatform.cli import logs, plugin_commands
 from mmplatform.cli.command import FAILED, OK, USAGE, Group, Interrupted
-from mmplatform.cli.commands.backup import backup, restore
-from mmplatform.cli.commands.completion import completion
-from mmplatform.cli.commands.contacts import accept, add, identity, peers
-from mmplatform.cli.commands.demo import demo, receive
-from mmplatform.cli.commands.doctor import doctor
-from mmplatform.cli.commands.inbox import inbox
-from mmplatform.cli.commands.lists import lists
-from mmplatform.cli.commands.messages import ping, request, send
-from mmplatform.cli.commands.on import listen
-from mmplatform.cli.commands.outbox import delivery, outbox
-from mmplatform.cli.commands.people import block, move, remove, rename, unblock
-from mmplatform.cli.commands.run import run_node
-from mmplatform.cli.commands.status import status
+from mmplatform.cli.command_table import commands
 from mmplatform.cli.output import debugging, emit, note, note_trace
 from mmplatform.errors import FolderNotOurs, MMError
 from mmplatform.plugins.installed import version
 
-COMMANDS: Final = (
-    identity, add, peers, accept, rename, move, remove, block, unblock, lists, run_node, status, send, listen, request,
-    ping, inbox, outbox, delivery, doctor, backup, restore, demo, receive, completion,
-)  # fmt: skip
-
 
 class MainGroup(Group):
-    """The core's commands in the order they were added, then those of plugins, which are loaded when they are named."""
+    """The core's commands in the order they were added, then those of plugins; each is imported when it is named."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """A reader of our stdout that has gone is a clean end; click would call it a failure."""
@@ -49,7 +32,8 @@ class MainGroup(Group):
         return [*self.commands, *(name for name in plugin_commands.names() if name not in self.commands)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return super().get_command(ctx, cmd_name) or plugin_commands.find(cmd_name)
+        """Import the command of a plugin, whose help nobody else has, but not for a shell, which waits for the user."""
+        return super().get_command(ctx, cmd_name) or plugin_commands.find(cmd_name, ctx.resilient_parsing)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Say which commands of plugins stand back, because mm has one of that name itself."""
@@ -60,8 +44,17 @@ class MainGroup(Group):
                 formatter.write_text(plugin_commands.taken(name))
 
 
+def _say_version(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        emit(f"mm, version {version()}")
+        ctx.exit()
+
+
 @click.group(cls=MainGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(version(), prog_name="mm")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_say_version,
+    help="Show the version and exit.",
+)  # fmt: skip
 def mm() -> None:
     """Dial a person or a bot by key, not by address: encrypted, durable, ordered messages between peers.
 
@@ -76,7 +69,7 @@ def mm() -> None:
     """
 
 
-for _command in COMMANDS:
+for _command in commands():
     mm.add_command(_command)
 
 

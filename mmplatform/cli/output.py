@@ -15,8 +15,7 @@ from typing import Any, Final
 
 import click
 
-from mmplatform.cli.stdio import has_colours, is_terminal
-from mmplatform.logs import trace_of
+from mmplatform.cli.terminal import has_colours, is_terminal
 from mmplatform.text import printable, printable_json
 
 GAP: Final = 2  # columns between two of a table
@@ -83,6 +82,8 @@ def note(text: str, *, once: bool = False) -> None:
 
 def note_trace(error: BaseException) -> None:
     """The traceback of what went wrong, for who looks for the defect."""
+    from mmplatform.logs import trace_of  # which needs asyncio
+
     for line in trace_of(error).splitlines():
         click.echo(printable(line), err=True)
 

@@ -4,10 +4,12 @@ A command that cannot be had (its library is missing, it is broken, two distribu
 any other. Running it fails with the reason and the remedy; no other command is touched.
 """
 
+from functools import partial
 from typing import Any
 
 import click
 
+from mmplatform.cli.lazy import LazyCommand
 from mmplatform.errors import PluginError
 from mmplatform.plugins import loading
 
@@ -17,15 +19,20 @@ def names() -> list[str]:
     return loading.names(loading.COMMANDS)
 
 
-def find(name: str) -> click.Command | None:
-    """The command, or what stands in for one that cannot be loaded; None when no plugin has that name."""
+def find(name: str, later: bool) -> click.Command | None:
+    """The command, or what stands in for one that cannot be loaded; None when no plugin has that name. ``later``: it is
+    imported only once it is used."""
+    if name not in names():
+        return None
+    return LazyCommand(name, partial(_loaded, name)) if later else _loaded(name)
+
+
+def _loaded(name: str) -> click.Command:
     try:
         found = loading.load(loading.COMMANDS, name)
         if not isinstance(found, click.Command):
             owners = " and ".join(loading.owners(loading.COMMANDS, name))
             raise PluginError(f"the command {name!r} of {owners} is no click.Command; its plugin is to be repaired")
-    except loading.UnknownPlugin:
-        return None
     except PluginError as error:
         return UnusableCommand(name, error)
     return found

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from mmplatform import interfaces
 from mmplatform.addresses import ANYWHERE, IPNetwork, Reach
-from mmplatform.codec import Decoder, Struct, encode
+from mmplatform.codec import encode
 from mmplatform.contacts import Contacts
 from mmplatform.directory.heard import HeardOn, networks_of
 from mmplatform.directory.hints import Hints
@@ -23,7 +23,9 @@ from mmplatform.identity.keys import BoxId, SignId, box_id_of, parse_sign_id
 from mmplatform.identity.nodeinfo import NodeInfo, newest
 from mmplatform.messaging.bus import Bus
 from mmplatform.plugins import topics
+from mmplatform.saved_people import PEERS, DirectoryRow, peer_in
 from mmplatform.storage.contract import Row, Storage, report_failure
+from mmplatform.storage.reverting import Reverting
 from mmplatform.text import escaped
 
 MAX_STRANGERS: Final = 4096  # peers without a name of whom we keep a record
@@ -34,15 +36,6 @@ ANY_TIME: Final = -1.0  # when no record has expired
 PROVEN_TOGETHER: Final = 50  # saved records that are verified in one turn of the loop
 
 log = logging.getLogger("mmplatform.directory")
-
-
-class DirectoryRow(Struct, array_like=True):
-    """What is saved of one peer."""
-
-    record: bytes
-    name: str
-    found_by: str
-    added: bool
 
 
 class Entry:
@@ -56,12 +49,7 @@ class Entry:
         self.added = added
 
 
-_rows = Decoder(DirectoryRow, 16 * 1024)
-
-
-def saved_name(row: bytes) -> str:
-    """Return the name, or "", in the saved row of a peer. Raises CodecError."""
-    return _rows.decode(row).name
+Known = tuple[str, Entry | None]  # the name of a peer, and where it is
 
 
 class Directory:
@@ -84,12 +72,15 @@ class Directory:
         self._storage, self._bus, self._contacts, self._own, self._now = storage, bus, contacts, own, now
         self._changed, self._failed = changed, failed
         self._entries: dict[SignId, Entry] = {}
+        self._strangers: dict[SignId, None] = {}  # those who were when they were heard of, the oldest first
         self._boxes: dict[BoxId, SignId] = {box_id_of(own): own}
         self._hints, self._heard_on = Hints(now), HeardOn(now)
         self._lookups = Lookups(lambda peer: bus.emit("self", topics.REQUEST_NODE_INFO, own, peer))
         self._own_record: NodeInfo | None = None
         self.look_at_own: Callable[[], object] = lambda: None  # renews our own record when it is not of these days
         self.publishing = False  # whether services run
+        self._changes = Reverting[SignId, Known](storage, self._revert)
+        self._leaving: dict[str, asyncio.Future[None]] = {}  # names that are taken away, until that is saved
         self._unsaved: dict[SignId, None] = {}  # strangers whose records are saved together
         self._gathering: asyncio.TimerHandle | None = None
         bus.on(f"self.{topics.NODE_INFO}", self._heard)
@@ -101,12 +92,12 @@ class Directory:
 
     async def open(self) -> None:
         """Load what earlier runs knew; damaged rows are reported and left out."""
-        for number, (key, value) in enumerate(await self._storage.scan(b"peer/"), 1):
+        for number, (key, value) in enumerate(await self._storage.scan(PEERS), 1):
             if number % PROVEN_TOGETHER == 0:
                 await asyncio.sleep(0)
             try:
-                kept = _rows.decode(value)
-                peer = parse_sign_id(key[5:].decode())
+                kept = peer_in(value)
+                peer = parse_sign_id(key.removeprefix(PEERS).decode())
                 node_info = NodeInfo.decode(kept.record, ANY_TIME) if kept.record else None
             except InvalidRecord:
                 node_info = None
@@ -190,21 +181,43 @@ class Directory:
 
     async def set_name(self, peer: SignId, name: str) -> None:
         """Call ``peer`` by ``name`` from now on, also after restarts; "" takes its name away. Raises InvalidName."""
+        while (leaving := self._leaving.get(name)) is not None:
+            await asyncio.wait([leaving])  # it may come back
         if name:
             self._contacts.check_name(peer, name)
+        before = self._contacts.name(peer), self._entries.get(peer)
+        entry = before[1] or Entry()
+        written = self._change(peer, _row(entry, name), before, (name, entry))
         self._contacts.take_up_name(peer, name)
-        entry = self._entries.get(peer) or Entry()
         self._remember(peer, entry)
         self._unsaved.pop(peer, None)
-        await self._storage.put(_key(peer), self._row(peer, entry))
+        await asyncio.shield(written)
 
     async def forget(self, peer: SignId) -> None:
         """Forget the name of ``peer`` and where it is, also after restarts; what it says itself is learnt again."""
+        before = self._contacts.name(peer), self._entries.get(peer)
+        written = self._change(peer, None, before, ("", None))
         self._contacts.take_up_name(peer, "")
-        if peer in self._entries:
-            self._forget(peer)
+        self._drop(peer)
         self._hints.forget(peer)
-        await self._storage.delete(_key(peer))
+        await asyncio.shield(written)
+
+    def _change(self, peer: SignId, row: bytes | None, before: Known, now: Known) -> asyncio.Future[None]:
+        """Write the row of a peer whose name changes; until that is saved, nobody else can have the old one."""
+        written = self._changes.write(peer, (_key(peer), row), before, now)
+        if old := before[0]:
+            self._leaving[old] = written
+            written.add_done_callback(lambda _: self._leaving.pop(old, None))
+        return written
+
+    def _revert(self, peer: SignId, known: Known) -> None:
+        """Know a peer as it was before what could not be saved."""
+        name, entry = known
+        self._contacts.take_up_name(peer, name)
+        if entry is not None:
+            self._remember(peer, entry)
+        elif self.known(peer) is None:
+            self._drop(peer)
 
     async def find(self, peer: SignId) -> NodeInfo | None:
         """Return the record of ``peer``: at hand, or the first valid one that a service brings in time."""
@@ -284,22 +297,29 @@ class Directory:
     def _remember(self, peer: SignId, entry: Entry) -> None:
         self._entries[peer] = entry
         self._boxes[box_id_of(peer)] = peer
-        if not self._contacts.name(peer) and len(self._entries) - self._contacts.names > MAX_STRANGERS:
-            oldest = next((p for p in self._entries if p != peer and not self._contacts.known(p)), None)
-            if oldest is not None:
+        if not self._contacts.known(peer):
+            self._strangers[peer] = None
+        while len(self._strangers) > MAX_STRANGERS:
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            if not self._contacts.known(oldest):  # else it has become a friend since, or was given a name
                 self._forget(oldest)
 
     def _forget(self, peer: SignId) -> None:
-        del self._entries[peer]
+        self._drop(peer)
+        self._write(peer, None)
+
+    def _drop(self, peer: SignId) -> None:
+        self._entries.pop(peer, None)
+        self._strangers.pop(peer, None)
         self._boxes.pop(box_id_of(peer), None)
         self._unsaved.pop(peer, None)
-        self._write(peer, None)
 
     def _save(self, peer: SignId) -> None:
         entry = self._entries.get(peer) or Entry()
         if entry.added or self._contacts.name(peer) or self._contacts.known(peer):
             self._unsaved.pop(peer, None)
-            self._write(peer, self._row(peer, entry))
+            self._write(peer, _row(entry, self._contacts.name(peer)))
             return
         self._unsaved[peer] = None
         if self._gathering is None:
@@ -307,8 +327,9 @@ class Directory:
 
     def _save_gathered(self) -> None:
         self._gathering = None
-        peers, self._unsaved = self._unsaved, {}
-        self._write_all([(_key(peer), self._row(peer, self._entries[peer])) for peer in peers if peer in self._entries])
+        unsaved, self._unsaved = self._unsaved, {}
+        known, name = [(peer, self._entries[peer]) for peer in unsaved if peer in self._entries], self._contacts.name
+        self._write_all([(_key(peer), _row(entry, name(peer))) for peer, entry in known])
 
     def _write(self, peer: SignId, row: bytes | None) -> None:
         self._write_all([(_key(peer), row)])
@@ -319,10 +340,11 @@ class Directory:
         except StorageError as error:
             self._failed(error)
 
-    def _row(self, peer: SignId, entry: Entry) -> bytes:
-        record = entry.node_info.encode() if entry.node_info is not None else b""
-        return encode(DirectoryRow(record, self._contacts.name(peer), entry.found_by, entry.added))
-
 
 def _key(peer: SignId) -> bytes:
-    return b"peer/" + peer.encode()
+    return PEERS + peer.encode()
+
+
+def _row(entry: Entry, name: str) -> bytes:
+    record = entry.node_info.encode() if entry.node_info is not None else b""
+    return encode(DirectoryRow(record, name, entry.found_by, entry.added))

@@ -5,6 +5,7 @@ is shown, too, and one that is not of these days by our clock is signed anew at 
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from mmplatform.identity.keys import Identity
 from mmplatform.identity.mailkeys import MailKeys
 from mmplatform.identity.nodeinfo import MAX_ADDRESSES, NodeInfo
 from mmplatform.storage.contract import Storage
+from mmplatform.text import escaped
 
 VALID: Final = 30 * 24 * 3600  # seconds that a record, and so a ticket, stays good
 REFRESH: Final = 24 * 3600.0  # seconds between two renewals
@@ -21,10 +23,12 @@ LOOK: Final = 60.0  # seconds between two looks at the clock: whoever asks a ser
 AHEAD: Final = 60.0  # seconds that a record may be from the future, when the clock is set back a little
 REFRESH_AGAIN: Final = 60.0  # seconds until a record that could not be saved is tried again
 
+log = logging.getLogger("mmplatform.directory")
+
 
 class OwnRecord:
     """Keeps our record up to date, as :meth:`current` shows it. ``record`` is the last one, None before :meth:`begin`;
-    ``renewed(record)`` is called for each."""
+    ``renewed(record)`` is called for each. ``left_out``: addresses for which it has no room."""
 
     def __init__(
         self,
@@ -37,6 +41,7 @@ class OwnRecord:
         failed: Callable[[Exception], None],
     ) -> None:
         self.record: NodeInfo | None = None
+        self.left_out: tuple[str, ...] = ()
         self._identity, self._mail_keys, self._storage = identity, mail_keys, storage
         self._now, self._renewed, self._spawn, self._failed = now, renewed, spawn, failed
         self._addresses: dict[str, tuple[str, ...]] = {}  # by owner: the name of a service, or a scheme
@@ -104,12 +109,24 @@ class OwnRecord:
         self._renewed(self.record)
 
     def _signed(self, seq: int) -> NodeInfo:
-        addresses = _fair_share(list(self._addresses.values()))
+        addresses = self._chosen()
         return NodeInfo.create(self._identity, addresses, seq, int(self._now()) + VALID, self._mail_keys.current)
 
     def _is_of_now(self, record: NodeInfo) -> bool:
         """Whether the record was signed in the time in which one is good to be shown, by the clock of now."""
         return -AHEAD <= self._now() - (record.expires - VALID) <= REFRESH + AHEAD
+
+    def _chosen(self) -> tuple[str, ...]:
+        """The addresses that the record names; says so once when others are left out."""
+        chosen = _fair_share(list(self._addresses.values()))
+        before, self.left_out = (
+            self.left_out,
+            tuple(address for found in self._addresses.values() for address in found if address not in chosen),
+        )
+        if self.left_out and self.left_out != before:
+            text = "a record holds %d addresses; ours has no room for %s"
+            log.info(text, MAX_ADDRESSES, escaped(", ".join(self.left_out)))
+        return chosen
 
     def _renew_later(self, seconds: float) -> None:
         self._due = asyncio.get_running_loop().time() + seconds

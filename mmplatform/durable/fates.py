@@ -15,7 +15,7 @@ FATES_KEPT: Final = 10_000  # the oldest fates beyond this many are forgotten at
 
 
 class Fate(Struct, array_like=True):
-    """The value of one row: the state and the reason of an :class:`~mmplatform.message.Outcome`."""
+    """The value of one row: the state and the reason of an :class:`~mmplatform.Outcome`."""
 
     state: EndState
     reason: str

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from weakref import ReferenceType, ref
 
-from mmplatform.codec import encode
 from mmplatform.delivery.letters import RELAYED, Letter, peer_of
 from mmplatform.delivery.receipts import PROTOCOL as RECEIPT
 from mmplatform.delivery.receipts import Entry, encode_receipts
@@ -24,13 +23,13 @@ from mmplatform.durable.fates import Fates
 from mmplatform.durable.peer_queues import PeerQueues
 from mmplatform.durable.queues import READ_AGAIN, LaneQueue, PeerQueue, Saving
 from mmplatform.durable.received import Received
-from mmplatform.durable.rows import ROW_BYTES, MessageKey, Row, Segment, row_prefix, split
+from mmplatform.durable.rows import ROW_BYTES, MessageKey, Row, row_prefix, split
 from mmplatform.durable.runs import Runs
-from mmplatform.durable.shared import SharedPayloads
+from mmplatform.durable.shared import SHARED_FROM, SharedPayloads
 from mmplatform.durable.staging import Staging
-from mmplatform.durable.unsynced import UnsyncedRows, retrieve
+from mmplatform.durable.unsynced import UnsyncedRows, all_done, retrieve
 from mmplatform.errors import CodecError, NotRunning, StorageError
-from mmplatform.message import DELIVERED, Delivery, Outcome, Priority, make_id
+from mmplatform.message import DELIVERED, Cancel, Delivery, Outcome, Priority, make_id
 from mmplatform.storage.contract import Row as StorageRow
 from mmplatform.storage.contract import Storage
 from mmplatform.token_bucket import TokenBucket
@@ -79,6 +78,7 @@ class Outbox:
         self._known, self._disk = known, disk
         self._staging: Staging
         self._attached: list[StorageRow] = []
+        self.cancel: Cancel | None = None  # for the Deliveries made here; inspection.py has it
         self._opened = self._closed = False
         self._loop: asyncio.AbstractEventLoop
 
@@ -146,22 +146,22 @@ class Outbox:
         lane_queue.staged_bytes += size
         queue.bytes += size
         self.admission.saving += size
-        delivery = Delivery(lane_queue.peer, lane, self.epoch, seq)
+        delivery = Delivery(lane_queue.peer, lane, self.epoch, seq, self.cancel)
         lane_queue.deliveries[seq] = ref(delivery)
         return delivery, saved
 
-    def put_all(
+    async def put_all(
         self, queues: Sequence[PeerQueue], lane: int, topic: str, protocol: str, payload: bytes, expires_ms: int
-    ) -> tuple[list[Delivery], asyncio.Future[None]]:
-        """Accept one message for each of ``queues``, all or none; as :meth:`put`, but on disk they share the payload.
-        They are written at once, as what waits for strangers would be saved later than the others."""
+    ) -> list[Delivery]:
+        """Save one message for each of ``queues``, all or none; those with a large payload have it on disk once."""
         both = [self.put(queue, lane, topic, protocol, payload, expires_ms) for queue in queues]
         deliveries = [delivery for delivery, _ in both]
-        self.attach(self.shared.share(payload, self.runs.numbers[self.epoch], lane, deliveries))
-        self._staging.save_all()
-        for _, saved in both:
-            saved.add_done_callback(retrieve)  # all have the same end: one of them is awaited
-        return deliveries, both[-1][1]
+        if len(payload) >= SHARED_FROM:
+            self.attach(self.shared.share(payload, self.runs.numbers[self.epoch], lane, deliveries))
+        if not all(self._known(queue.peer) for queue in queues):
+            self._staging.save_all()  # what waits for strangers would be saved later than the others
+        await all_done([saved for _, saved in both])
+        return deliveries
 
     def attach(self, rows: Sequence[StorageRow]) -> None:
         """Save ``rows`` in the same transaction as what was put for devices and friends in this loop turn."""
@@ -255,7 +255,7 @@ class Outbox:
         if not batch and not attached:
             return
         try:
-            value = self.shared.value if self.shared.wanted else _alone
+            value = self.shared.value
             rows = [(row.key, value(self.epoch, row, part)) for saving in batch for row, part in saving.parts]
             future = self.storage.write([*rows, *attached], sync=True)
         except Exception as error:
@@ -443,8 +443,3 @@ class Outbox:
     def _check_open(self) -> None:
         if self._closed:
             raise NotRunning("the platform is stopping")
-
-
-def _alone(epoch: int, row: Row, records: list[Record]) -> bytes:
-    """Return the value of a row whose messages share no payload."""
-    return encode(Segment(epoch, records))

@@ -20,6 +20,7 @@ from mmplatform.storage.contract import Storage
 PAYLOADS: Final = b"payload/"  # the start of the keys of all shared payloads
 SHARED: Final = b"shared/"  # the start of the keys of the rows that say who wants them
 PAGE: Final = 256  # rows that are looked up at once at the start
+SHARED_FROM: Final = 1024  # bytes of a payload: a smaller one in each row costs less than two rows more
 
 
 class WantedBy(Struct, array_like=True):
@@ -88,8 +89,8 @@ class SharedPayloads:
 
     def value(self, epoch: int, row: Row, records: list[Record]) -> bytes:
         """Return the value of a row, without the payloads that its messages share."""
-        names = self.wanted.get(row.prefix, {})
-        if not _within(names, row):
+        names = self.wanted.get(row.prefix) if self.wanted else None
+        if names is None or not _within(names, row):
             return encode(Segment(epoch, records))
         shared = [(each.seq, len(each.payload), names[each.seq]) for each in records if each.seq in names]
         bare = [_with_payload(each, b"") if each.seq in names else each for each in records]

@@ -1,7 +1,7 @@
 """Writes whose loss does no harm: deletions, gathered over one turn of the loop, and notes. None waits for the disk."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -73,3 +73,14 @@ def retrieve(done: asyncio.Future[None]) -> None:
     """Take note of the exception, so that asyncio does not report it as never seen."""
     if not done.cancelled():
         done.exception()
+
+
+async def all_done(writes: Sequence[asyncio.Future[None]]) -> None:
+    """Wait for all of ``writes``; raises what the first of them does that fails."""
+    try:
+        for written in writes:
+            await written
+    except BaseException:
+        for written in writes:
+            written.add_done_callback(retrieve)
+        raise

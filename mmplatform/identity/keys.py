@@ -51,12 +51,14 @@ class Identity:
 
     @classmethod
     def from_seed(cls, seed: bytes) -> "Identity":
+        """Make the identity of a seed of 32 bytes: the same one each time. Raises IdentityError."""
         if len(seed) != KEY_SIZE:
             raise IdentityError(f"a seed has {KEY_SIZE} bytes, not {len(seed)}")
         return cls(sodium.crypto_sign_seed_keypair(seed)[1])
 
     @classmethod
     def generate(cls, random: Callable[[int], bytes] = secrets.token_bytes) -> "Identity":
+        """Make a new identity, of the randomness of the system."""
         return cls.from_seed(random(KEY_SIZE))
 
     @classmethod

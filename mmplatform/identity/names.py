@@ -1,9 +1,12 @@
 """Which names peers and lists can have here: those of lists begin with @, those of peers do not."""
 
-from typing import Final
+from typing import Final, Literal, NewType
 
 from mmplatform.errors import InvalidKey, InvalidName
 from mmplatform.identity.keys import parse_sign_id
+
+ListName = NewType("ListName", str)  # of one's own list, as "@family"
+Several = ListName | Literal["@friends", "@devices"]  # a destination that is more than one peer, as its type says
 
 LONGEST_NAME: Final = 64  # characters
 AT: Final = "@"  # begins the name of a list, and that of a circle where one is a destination

@@ -28,8 +28,8 @@ from mmplatform.message import (
     PriorityName,
     check_topic,
 )
-from mmplatform.messaging.api import SentHere
 from mmplatform.messaging.dispatch import Dispatcher
+from mmplatform.messaging.ends import SentHere
 from mmplatform.peers.exchange import Exchange
 from mmplatform.peers.registry import Peers
 from mmplatform.plugins.host import Failed
@@ -59,6 +59,7 @@ class NodeUpstream:
         self.sign_id, self.failed, self.attach = own, failed, dispatcher.attach
         forks.watch(self)
         self.realtime_dropped = 0  # messages for peers without a link
+        outbox.cancel = partial(inspection.cancel, outbox)
         self._outbox, self._peers, self._by_id, self._now = outbox, peers, peers.by_id, now
         self._protocols, self._greet, self._find_queue = dispatcher.protocols, greet, outbox.find_made
 
@@ -200,9 +201,8 @@ class NodeUpstream:
             if not queue.greeted:
                 self._greet_first(queue)
         expires = int((self._now() + expire_after) * 1000)
-        deliveries, saved = self._outbox.put_all(queues, lane, topic, protocol, data, expires)
-        await saved
-        return self._group(group, deliveries)
+        deliveries = await self._outbox.put_all(queues, lane, topic, protocol, data, expires)
+        return _group(group, deliveries)
 
     async def _post_to_all(self, group: str, event: Event) -> GroupDelivery:
         """Send a realtime message to the members of a list or a circle; those without a link are dialled."""
@@ -221,11 +221,7 @@ class NodeUpstream:
             deliveries.append(_event(peer, SENT if sent else NO_LINK))
         for exchange in busy:  # who is slow keeps none of the others from having it
             await exchange.room()
-        return self._group(group, deliveries)
-
-    def _group(self, group: str, deliveries: list[Delivery]) -> GroupDelivery:
-        each = {delivery.peer: delivery for delivery in deliveries}
-        return GroupDelivery(group, each, partial(inspection.cancel, self._outbox))
+        return _group(group, deliveries)
 
     def _greet_first(self, queue: PeerQueue) -> None:
         """Tell ``greet`` of the first message of this run to a peer."""
@@ -273,6 +269,10 @@ def _check_form(payload: object, protocol: str) -> None:
         raise InvalidPayload(f"{len(payload)} bytes; a message carries at most {MAX_PAYLOAD}")
     if not protocol.isascii() or len(protocol) > MAX_PROTOCOL:
         raise InvalidPayload(f"{protocol!r}: a protocol has a name of at most {MAX_PROTOCOL} ASCII characters")
+
+
+def _group(group: str, deliveries: list[Delivery]) -> GroupDelivery:
+    return GroupDelivery(group, {delivery.peer: delivery for delivery in deliveries})
 
 
 @lru_cache(maxsize=1024)

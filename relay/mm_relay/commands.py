@@ -1,14 +1,13 @@
 """mm relay: runs a relay in the foreground. The server is a plugin, loaded when the command runs, not for its help."""
 
-import asyncio
 import shutil
 import signal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -16,8 +15,9 @@ from mmplatform.cli.command import OK, Command, Interrupted, Settings, ended_at_
 from mmplatform.cli.output import emit, note, say
 from mmplatform.errors import LocalError
 from mmplatform.plugins import loading as plugins
-from mmplatform.plugins.server import Server
-from mmplatform.program import freeze_loaded
+
+if TYPE_CHECKING:
+    from mmplatform.plugins.server import Server
 
 LOOK_AGAIN: Final = 60.0  # seconds between two lines about what has happened
 
@@ -98,7 +98,7 @@ def relay(settings: Settings, /, file: Path | None, demo: bool, **given: Any) ->
       mm relay --tls-certificate cert.pem --tls-key key.pem --public-url wss://relay.example:8443/
       mm relay --config /etc/mm/relay.toml
     """
-    flags = {name.replace("_", "-"): value for name, value in given.items() if value not in (None, ())}
+    flags = given_flags(given)
     with ExitStack() as stack:
         if demo:
             if file is not None or flags.keys() - {"listen"}:
@@ -120,7 +120,12 @@ def relay(settings: Settings, /, file: Path | None, demo: bool, **given: Any) ->
     return OK
 
 
-def _configured(flags: dict[str, Any], file: Path | None, notes: "_Notes") -> Server:
+def given_flags(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those that were given, by the names that the settings have."""
+    return {name.replace("_", "-"): value for name, value in given.items() if value not in (None, ())}
+
+
+def _configured(flags: dict[str, Any], file: Path | None, notes: "_Notes") -> "Server":
     """Make the server; what is wrong with its settings is told a line each."""
     try:
         return _server().configure(flags, file, notes.note)
@@ -132,11 +137,15 @@ def _configured(flags: dict[str, Any], file: Path | None, notes: "_Notes") -> Se
         raise told from None
 
 
-def _server() -> type[Server]:
-    return cast(type[Server], plugins.load(plugins.SERVERS, "relay"))
+def _server() -> "type[Server]":
+    return plugins.load(plugins.SERVERS, "relay")  # type: ignore[return-value]  # as the group of entry points says
 
 
-async def _run(settings: Settings, server: Server, demo: bool) -> None:
+async def _run(settings: Settings, server: "Server", demo: bool) -> None:
+    import asyncio
+
+    from mmplatform.program import freeze_loaded
+
     facts = await server.start()
     freeze_loaded()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
@@ -153,8 +162,10 @@ async def _run(settings: Settings, server: Server, demo: bool) -> None:
         await server.stop()
 
 
-async def _report(settings: Settings, server: Server) -> None:
+async def _report(settings: Settings, server: "Server") -> None:
     """Print a line when something has happened."""
+    import asyncio
+
     before = server.activity()
     while True:
         await asyncio.sleep(LOOK_AGAIN)

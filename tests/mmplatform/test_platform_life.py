@@ -128,7 +128,7 @@ async def test_a_start_that_fails_half_way_closes_everything(where: str, tmp_pat
             error = StorageError
         case "circle":
             async with Platform(tmp_path / "a", connection_info=()) as first:
-                await first.storage.put(b"circle/friends", b"\xc1")
+                await first.storage.put(b"circle/friends/", b"\xc1")
             before = footprint()
             error = StorageCorrupt
     node = Platform(tmp_path / "a", **options)

@@ -53,9 +53,7 @@ class Node:
         self, payload: bytes = b"x", peers: Sequence[str] = (BOB, CAROL), lane: int = NORMAL, expires: int = LATER
     ) -> list[Delivery]:
         queues = [self.outbox.queue(peer) for peer in peers]
-        deliveries, saved = self.outbox.put_all(queues, lane, "chat", "ms", payload, expires)
-        await saved
-        return deliveries
+        return await self.outbox.put_all(queues, lane, "chat", "ms", payload, expires)
 
     def link(self, peer: str = BOB, acks: Sequence[Ack] = ()) -> PeerQueue:
         queue = self.outbox.queue(peer)

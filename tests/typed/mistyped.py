@@ -7,8 +7,8 @@ from mmplatform import Delivery, Outcome, Platform
 
 async def mistyped(platform: Platform, delivery: Delivery) -> None:
     platform.on("conected", print)  # type: ignore[call-overload]
-    await platform.messaging.send("chat", "bob", priority="urgent")  # type: ignore[arg-type]
-    await platform.messaging.send("chat", "bob", priority=2)  # type: ignore[arg-type]
+    await platform.messaging.send("chat", "bob", priority="urgent")  # type: ignore[call-overload]
+    await platform.messaging.send("chat", "bob", priority=2)  # type: ignore[call-overload]
     await platform.add("bob", circle="friend")  # type: ignore[arg-type]
     await platform.contacts.move("bob", "family")  # type: ignore[arg-type]
     print(delivery.state == "recieved")  # type: ignore[comparison-overlap]

@@ -12,16 +12,23 @@ from typing import BinaryIO, Final
 
 import click
 
-from mmplatform.cli.backup_file import KEY, LARGEST, NOTES, ROWS, BackupError, BackupHeader, BackupReader, write_backup
+from mmplatform.cli.backup_file import (
+    COPY,
+    KEY,
+    LARGEST,
+    NOTES,
+    ROWS,
+    BackupError,
+    BackupHeader,
+    BackupReader,
+    write_backup,
+)
 from mmplatform.cli.command import OK, Command, Failure, Settings, execute, interruptible, pass_settings
 from mmplatform.cli.commands.progress import moved
-from mmplatform.cli.node.rows import rows
-from mmplatform.cli.node.stored import COPY
+from mmplatform.cli.node.access import rows
 from mmplatform.cli.output import amount, emit, note, say
-from mmplatform.cli.stdio import is_terminal
+from mmplatform.cli.terminal import is_terminal
 from mmplatform.errors import LocalError
-from mmplatform.identity.keys import Identity
-from mmplatform.storage.database import Database
 from mmplatform.storage.folder import DataFolder
 
 STREAM: Final = Path("-")
@@ -80,8 +87,8 @@ def restore(settings: Settings, file: Path, force: bool) -> int:
     """Make the data folder anew from FILE (- for stdin), which mm backup has written.
 
     What came or was sent after the backup was made is not in it: messages since then may come again, and what waits in
-    it is sent again; recipients know what they had. See docs/bad-days.rst. The node must not run anywhere else: two
-    with one key take each other's place.
+    it is sent again; recipients know what they had. The node must not run anywhere else: two with one key take each
+    other's place.
 
     \b
       mm restore /media/stick/laptop.mmbackup
@@ -118,6 +125,8 @@ def _notes(folder: DataFolder) -> bytes:
 
 
 def _write(folder: DataFolder, copied: Path, notes: bytes, file: Path, quiet: bool) -> BackupHeader:
+    from mmplatform.identity.keys import Identity
+
     with ExitStack() as stack:
         found: dict[str, BinaryIO] = {
             name: stack.enter_context(path.open("rb")) for name, path in _files(folder, copied)
@@ -199,6 +208,9 @@ def _read(source: BinaryIO, made: Path, quiet: bool) -> BackupHeader:
 
 
 def _check_files(made: Path, header: BackupHeader) -> None:
+    from mmplatform.identity.keys import Identity
+    from mmplatform.storage.database import Database
+
     if Identity.load_or_create(made / KEY).sign_id != header.sign_id:
         raise BackupError("the backup cannot be used: its key is not that of its header")
     database = Database(made / ROWS)

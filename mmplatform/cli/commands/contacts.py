@@ -8,8 +8,7 @@ import click
 
 from mmplatform.cli import completing
 from mmplatform.cli.command import OK, Command, Failure, Settings, execute, named, pass_settings
-from mmplatform.cli.node.host import node
-from mmplatform.cli.node.rows import rows
+from mmplatform.cli.node.access import node, rows
 from mmplatform.cli.output import amount, emit, lasting, note, say, show, table
 
 

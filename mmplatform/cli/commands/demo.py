@@ -24,14 +24,14 @@ import click
 import mmplatform
 from mmplatform.cli.command import FAILED, OK, Command, Failure, Settings, ended_at_once, execute, pass_settings
 from mmplatform.cli.control import Channel
-from mmplatform.cli.node.host import Host, Remote, finders
+from mmplatform.cli.node.access import Remote
 from mmplatform.cli.output import counted, emit, say, show, styled
-from mmplatform.cli.stdio import is_steered
+from mmplatform.cli.terminal import is_steered
 from mmplatform.plugins import loading as plugins
 from mmplatform.storage.folder import DataFolder
 
 TOPIC: Final = "demo"
-EVERYWHERE: Final = "//0.0.0.0:"  # where a transport that nobody told anything listens;
+EVERYWHERE: Final = "//*:"  # where a transport that nobody told anything listens;
 LOOPBACK: Final = "//127.0.0.1:"  # the demo is for this host alone
 STEPS: Final = 100
 PACE: Final = 0.02  # seconds a step takes at least, so that the crash and the cut meet lines on their way
@@ -104,6 +104,8 @@ def receive(settings: Settings, output: Path) -> int:
 
 
 async def _receive(folder: Path, output: Path) -> None:
+    from mmplatform.cli.node.host import Host
+
     known = {number for number, _ in _records(_cut_torn(output))}
     host = Host(folder, listen=_listen(), relays=["none"], services=_services() or ["none"], purpose="run")
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -130,12 +132,12 @@ class _Demo:
         self._began = time.monotonic()
         self._report: dict[str, Any] = {"delivered": 0}
         self._moved = asyncio.Event()
+        self._found_by = ""  # the service that did
 
     def kill(self) -> None:
         """End both nodes at once."""
         self._alice.kill_at_once()
         self._bob.kill_at_once()
-        self._found_by = ""  # the service that did
 
     async def run(self) -> DemoResult:
         try:
@@ -323,6 +325,8 @@ class _Process:
 
 
 def _services() -> list[str]:
+    from mmplatform.cli.node.host import finders
+
     return finders("nearby")
 
 

@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Final
 
 import click
 
+from mmplatform import diagnosis
 from mmplatform.cli import completing
 from mmplatform.cli.command import FAILED, OK, Command, Settings, execute, pass_settings, relay_option
-from mmplatform.cli.node.host import Host, NodeHandle, Remote
+from mmplatform.cli.node.access import NodeHandle, Remote
 from mmplatform.cli.output import counted, emit, say, styled
-from mmplatform.diagnosis import causes, folder
 from mmplatform.errors import FolderInUse, MMError
-from mmplatform.links import stun
 from mmplatform.plugins.check import Check, CheckState, unchecked
 from mmplatform.storage.folder import DataFolder
 
@@ -23,7 +23,7 @@ COLOURS: Final = {
     CheckState.UNCHECKED: "bright_black",
 }
 UNSTARTED: Final = "the rest"
-MANUAL: Final = "docs/when-it-does-not-work.rst says more about each word in brackets"
+MANUAL: Final = Path(diagnosis.__file__).with_name("when-it-does-not-work.rst")  # it is installed with the code
 
 
 @click.command("doctor", cls=Command)
@@ -58,6 +58,8 @@ def doctor(
       mm doctor --stun stun:stun.example.org
       mm doctor --json | jq -r 'select(.state == "fault").word'
     """
+    from mmplatform.diagnosis import causes
+
     for url in servers:
         _check_url(url)
     found = causes.sorted_out(execute(lambda: _examined(settings, peer, listen, relays, services, servers)))
@@ -80,6 +82,9 @@ async def _examined(
     services: Sequence[str],
     servers: Sequence[str],
 ) -> list[Check]:
+    from mmplatform.cli.node.host import Host
+    from mmplatform.diagnosis import causes, folder
+
     there = Remote(DataFolder(settings.data).control)
     if there.answers():
         return await _asked(there, peer, servers)
@@ -115,12 +120,14 @@ def _sum_up(found: Sequence[Check]) -> None:
     faults = sum(check.state is CheckState.FAULT for check in found)
     warnings = sum(check.state is CheckState.WARNING for check in found)
     if faults or warnings:
-        say(f"{counted(faults, 'faults')}, {counted(warnings, 'warnings')}; {MANUAL}")
+        say(f"{counted(faults, 'faults')}, {counted(warnings, 'warnings')}; more about each word in brackets: {MANUAL}")
     else:
         say("nothing is wrong that can be seen from here")
 
 
 def _check_url(url: str) -> None:
+    from mmplatform.links import stun
+
     try:
         stun.parse_url(url)
     except ValueError as error:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mmplatform.cli.output import payload_text, to_json
-from mmplatform.cli.stdio import is_terminal
+from mmplatform.cli.terminal import is_terminal
 from mmplatform.text import printable
 
 Message = tuple[str, str, str, Any, dict[str, Any]]  # scope and topic, sender, name, payload, kind, time, id, priority

@@ -9,9 +9,9 @@ from mmplatform.cli import completing
 from mmplatform.cli.command import FAILED, OK, Failure, Group, Settings, execute, pass_settings
 from mmplatform.cli.commands import forms
 from mmplatform.cli.commands.forms import Form
-from mmplatform.cli.node.rows import rows
+from mmplatform.cli.node.access import rows
 from mmplatform.cli.output import amount, counted, emit, lasting, note, say, show, table, to_json
-from mmplatform.cli.stdio import is_terminal
+from mmplatform.cli.terminal import is_terminal
 
 SHOWN: Final = 50
 HEADINGS: Final = ("ID", "SENDER", "TOPIC", "AGE", "SIZE", "ERROR")

@@ -9,9 +9,10 @@ from typing import Any, Final
 from mmplatform.cli.command import FAILED, OK, Settings
 from mmplatform.cli.commands.progress import Progress
 from mmplatform.cli.control import Channel, NodeStopped
-from mmplatform.cli.node.host import node
+from mmplatform.cli.node.access import node
 from mmplatform.cli.output import counted, emit, note
-from mmplatform.cli.stdio import decoded, is_terminal, read_lines
+from mmplatform.cli.stdio import decoded, read_lines
+from mmplatform.cli.terminal import is_terminal
 from mmplatform.message import UNHANDLED
 
 BATCH: Final = 2048  # lines in one transaction

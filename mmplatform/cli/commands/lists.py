@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from mmplatform.cli.command import OK, Group, Settings, execute, pass_settings
-from mmplatform.cli.node.rows import rows
+from mmplatform.cli.node.access import rows
 from mmplatform.cli.output import emit, note, say, table
 
 name_argument = click.argument("name", metavar="@NAME")

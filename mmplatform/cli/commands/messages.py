@@ -8,9 +8,10 @@ import click
 from mmplatform.cli import completing
 from mmplatform.cli.command import FAILED, OK, Command, Settings, execute, pass_settings
 from mmplatform.cli.commands.lines import send_lines
-from mmplatform.cli.node.host import node
+from mmplatform.cli.node.access import node
 from mmplatform.cli.output import emit, note, payload_text, say
-from mmplatform.cli.stdio import decoded, is_terminal, read_all
+from mmplatform.cli.stdio import decoded, read_all
+from mmplatform.cli.terminal import is_terminal
 from mmplatform.message import DEFAULT_EXPIRY, UNHANDLED, PriorityName
 
 json_payload = click.option("-j", "--json-payload", is_flag=True, help="The payload is JSON: send the value it means.")

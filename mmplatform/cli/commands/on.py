@@ -15,10 +15,10 @@ from mmplatform.cli.commands import forms
 from mmplatform.cli.commands.forms import Message
 from mmplatform.cli.commands.replies import Program, Replies, Text
 from mmplatform.cli.control import PARTING, Channel, NodeStopped
-from mmplatform.cli.node.host import HANDOVER, LOOK_AGAIN, Remote, node
+from mmplatform.cli.node.access import HANDOVER, LOOK_AGAIN, Remote, node
 from mmplatform.cli.output import note
-from mmplatform.cli.stdio import Worker, is_terminal, reader_gone, write_all
-from mmplatform.messaging.patterns import check_pattern
+from mmplatform.cli.stdio import Worker, reader_gone, write_all
+from mmplatform.cli.terminal import is_terminal
 from mmplatform.program import freeze_loaded
 from mmplatform.storage.folder import DataFolder
 
@@ -59,6 +59,8 @@ def listen(
       mm on public.job --count 1
       mm on friends.time --exec date
     """
+    from mmplatform.messaging.patterns import check_pattern
+
     check_pattern(pattern)
     printer = _Printer(forms.chosen(payload_only, settings.json), count, _replies(reply, command))
     try:

@@ -6,7 +6,7 @@ import click
 
 from mmplatform.cli import completing
 from mmplatform.cli.command import OK, Command, Failure, Group, Settings, execute, pass_settings
-from mmplatform.cli.node.rows import rows
+from mmplatform.cli.node.access import rows
 from mmplatform.cli.output import columns, counted, emit, lasting, note, say, table
 
 SHOWN = 50

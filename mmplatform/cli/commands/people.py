@@ -6,7 +6,7 @@ import click
 
 from mmplatform.cli import completing
 from mmplatform.cli.command import OK, Command, Failure, Settings, execute, named, pass_settings
-from mmplatform.cli.node.host import node
+from mmplatform.cli.node.access import node
 from mmplatform.cli.output import emit, note, say
 
 CIRCLES = ("friends", "devices", "public")

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from mmplatform.cli.output import counted, note
-from mmplatform.cli.stdio import is_steered
+from mmplatform.cli.terminal import is_steered
 from mmplatform.text import printable
 
 MANY: Final = 16 * 1024 * 1024  # bytes that take a moment

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,19 +16,21 @@ from mmplatform.cli.command import (
     Settings,
     execute,
     pass_settings,
+    proxy_option,
     relay_option,
     stun_option,
     turn_option,
 )
 from mmplatform.cli.control import NodeStopped
-from mmplatform.cli.node.host import HANDOVER, LOOK_AGAIN, Host, Remote
+from mmplatform.cli.node.access import HANDOVER, LOOK_AGAIN, Remote
 from mmplatform.cli.output import emit, say
 from mmplatform.cli.remembered import NONE
-from mmplatform.diagnosis import metrics, scrape
 from mmplatform.errors import FolderInUse
 from mmplatform.plugins import loading
-from mmplatform.program import freeze_loaded
 from mmplatform.storage.folder import DataFolder
+
+if TYPE_CHECKING:
+    from mmplatform.cli.node.host import Host
 
 
 class _RunCommand(Command):
@@ -61,6 +63,7 @@ def _transports_named(context: click.Context, parameter: click.Parameter, named:
 @relay_option
 @stun_option
 @turn_option
+@proxy_option
 @click.option(
     "--service", "services", multiple=True, metavar="NAME",
     help="What runs beside it, or none; by default those installed that find peers. Remembered as --listen is."
@@ -79,6 +82,7 @@ def run_node(
     relays: tuple[str, ...],
     stun: tuple[str, ...],
     turn: tuple[str, ...],
+    proxy: tuple[str, ...],
     services: tuple[str, ...],
     without: tuple[str, ...],
     metrics_at: str | None,
@@ -94,6 +98,7 @@ def run_node(
       mm run --service mdns                 # found on the same network, and nowhere else
       mm run --relay relay+wss://relay.example/KEY   # reached through it from anywhere; it keeps mail, too
       mm run --relay relay+wss://relay.example/KEY --stun stun:stun.example   # and then directly, through NATs, too
+      mm run --relay relay+wss://relay.example/KEY --proxy http://proxy.example:3128    # the way out of here
       mm run --no-webrtc                    # no direct links through NATs
       mm run --metrics 9110                 # http://127.0.0.1:9110/metrics
       mm --data /srv/bot run --json
@@ -101,7 +106,8 @@ def run_node(
     if metrics_at is not None:
         _check_metrics(metrics_at)
     said = {
-        "listen": listen, "relays": relays, "stun": stun, "turn": turn, "services": services, "without": without
+        "listen": listen, "relays": relays, "stun": stun, "turn": turn, "proxy": proxy, "services": services,
+        "without": without,
     }  # fmt: skip
     try:
         execute(lambda: _run(settings, metrics_at, **said))
@@ -114,6 +120,9 @@ def run_node(
 
 async def _run(settings: Settings, metrics_at: str | None, **options: Any) -> None:
     """Short commands on the same folder are waited for, and mm on makes way."""
+    from mmplatform.cli.node.host import Host
+    from mmplatform.program import freeze_loaded
+
     until = time.monotonic() + HANDOVER
     while True:
         host = Host(settings.data, purpose="run", **options)
@@ -130,11 +139,13 @@ async def _run(settings: Settings, metrics_at: str | None, **options: Any) -> No
 
 
 @asynccontextmanager
-async def _metrics(host: Host, where: str | None) -> AsyncIterator[str]:
+async def _metrics(host: "Host", where: str | None) -> AsyncIterator[str]:
     """Served while the block runs; where."""
     if where is None:
         yield ""
         return
+    from mmplatform.diagnosis import metrics, scrape
+
     server = await scrape.serve(where, metrics.page(host.platform).render)
     try:
         name, port = server.sockets[0].getsockname()[:2]
@@ -144,6 +155,8 @@ async def _metrics(host: Host, where: str | None) -> AsyncIterator[str]:
 
 
 def _check_metrics(where: str) -> None:
+    from mmplatform.diagnosis import scrape
+
     try:
         scrape.parse(where)
     except ValueError as error:
@@ -160,7 +173,7 @@ async def _makes_way(settings: Settings) -> bool:
 class _News:
     """What happens to the node, one line each."""
 
-    def __init__(self, as_json: bool, host: Host) -> None:
+    def __init__(self, as_json: bool, host: "Host") -> None:
         self._json, self._platform, self._services = as_json, host.platform, host.services
         self._relays, self._stun = host.relays, host.stun
         self._platform.on("connection", self._connected)

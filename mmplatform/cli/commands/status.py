@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from mmplatform.cli.command import OK, Command, Failure, Settings, execute, pass_settings
-from mmplatform.cli.node.rows import rows
+from mmplatform.cli.node.access import rows
 from mmplatform.cli.output import amount, counted, emit, fields, lasting
 from mmplatform.storage.folder import DataFolder
 

@@ -1,31 +1,39 @@
-"""A node in this process that other commands can use too, and the way to whichever node runs on a data folder."""
+"""A node in this process that other commands can use too."""
 
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from functools import partial
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 from mmplatform.cli import sockets
-from mmplatform.cli.control import Channel, MemoryPipe, NodeStopped, Operation, SocketPipe, serve
+from mmplatform.cli.control import Channel, MemoryPipe, Operation, SocketPipe, serve
 from mmplatform.cli.node.operations import OPERATIONS
 from mmplatform.cli.node.subscriptions import Subscriptions
 from mmplatform.cli.output import note
-from mmplatform.cli.remembered import LISTEN, RELAYS, SERVICES, STUN, TURN, WITHOUT, choice, remember, servers
-from mmplatform.errors import FolderInUse, Refused
+from mmplatform.cli.remembered import (
+    LISTEN,
+    PROXY,
+    RELAYS,
+    SERVICES,
+    STUN,
+    TURN,
+    WITHOUT,
+    choice,
+    one,
+    remember,
+    servers,
+)
+from mmplatform.errors import Refused
 from mmplatform.events import is_repeated
 from mmplatform.peers.reception import SETUP_TIME
 from mmplatform.platform import Platform
 from mmplatform.plugins import loading as plugins
 from mmplatform.plugins.signalling import SignallingTransport
-from mmplatform.storage.folder import DataFolder
 
-HANDOVER: Final = 5.0  # seconds for a node that starts or stops to answer, or to let go of the folder
-LOOK_AGAIN: Final = 0.05
 NEVER: Final = math.inf  # when a command's own node has all its listeners: strangers wait for one that runs
 
 
@@ -55,20 +63,6 @@ def signals(names: Sequence[str]) -> bool:
     installed, _ = plugins.load_all(plugins.TRANSPORTS)
     kinds = (installed.get(name) for name in names)
     return any(isinstance(kind, type) and issubclass(kind, SignallingTransport) for kind in kinds)
-
-
-class NodeHandle(Protocol):
-    """What commands are written against: the node of this process or another one's."""
-
-    own: bool  # it ends with this command
-    yielding: asyncio.Event  # set when it should make way for mm run
-
-    async def open(self, operation: str, **arguments: Any) -> Channel:
-        """Begin an operation of operations.py."""
-        ...
-
-    async def call(self, operation: str, **arguments: Any) -> Any:
-        """The result of one that has no items."""
 
 
 class InProcess:
@@ -109,9 +103,9 @@ class Host(InProcess):
     """Runs a platform on a folder and serves its control socket.
 
     ``purpose``: "run" and "on" are nodes for their own sake, "command" is there for a moment. ``expected``: a pattern
-    to be subscribed to before anybody can reach this node. The words may be ("none",), and ("default",) of ``listen``
-    and ``services``; of a node for its own sake the folder remembers them. ``services`` None: none, whatever the folder
-    remembers. ``without``: names of transports.
+    to be subscribed to before anybody can reach this node. The words may be ("none",), and ("default",) of ``listen``,
+    ``proxy`` and ``services``; of a node for its own sake the folder remembers them. ``services`` None: none, whatever
+    the folder remembers. ``without``: names of transports.
     """
 
     def __init__(
@@ -122,6 +116,7 @@ class Host(InProcess):
         relays: Sequence[str] = (),
         stun: Sequence[str] = (),
         turn: Sequence[str] = (),
+        proxy: Sequence[str] = (),
         services: Sequence[str] | None = None,
         without: Sequence[str] = (),
         purpose: str = "command",
@@ -129,7 +124,10 @@ class Host(InProcess):
     ) -> None:
         taking = purpose != "command"
         self.services = [] if services is None else discovery(folder, services)
-        said = {RELAYS: relays, STUN: stun, TURN: turn, LISTEN: listen, SERVICES: services or (), WITHOUT: without}
+        said = {
+            RELAYS: relays, STUN: stun, TURN: turn, PROXY: proxy, LISTEN: listen, SERVICES: services or (),
+            WITHOUT: without,
+        }  # fmt: skip
         used = {kind: choice(folder, given, kind) for kind, given in said.items()}
         self._to_remember = {kind: used[kind] for kind, given in said.items() if given and taking}
         self.relays = used[RELAYS] or []
@@ -138,7 +136,8 @@ class Host(InProcess):
         self.stun = helpers.stun
         platform = Platform(
             folder, connection_info=used[LISTEN], relays=self.relays, stun=helpers.stun, turn=helpers.turn,
-            transports=using, services=self.services, setup_time=SETUP_TIME if taking else NEVER,
+            proxy=one(used[PROXY]), transports=using, services=self.services,
+            setup_time=SETUP_TIME if taking else NEVER,
         )  # fmt: skip
         super().__init__(platform, OPERATIONS)
         self.subscriptions = Subscriptions(platform, taking)
@@ -190,66 +189,3 @@ class Host(InProcess):
     def failed(error: Exception, topic: str) -> None:
         if not (isinstance(error, Refused) or is_repeated(error)):
             note(f"mm: {f'{topic}: ' if topic else ''}{error}", once=True)
-
-
-class Remote:
-    """The node of another process."""
-
-    own = False
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.yielding = asyncio.Event()
-
-    def answers(self) -> bool:
-        """Whether there is one."""
-        return sockets.answers(self._path)
-
-    async def open(self, operation: str, **arguments: Any) -> Channel:
-        streams = await sockets.connect(self._path)
-        if streams is None:
-            raise NodeStopped("the node that this command was using has stopped; run the command again")
-        pipe = SocketPipe(*streams)
-        await pipe.write(["open", operation, arguments])
-        return Channel(pipe)
-
-    async def call(self, operation: str, **arguments: Any) -> Any:
-        async with await self.open(operation, **arguments) as channel:
-            return await channel.end()
-
-
-@asynccontextmanager
-async def node(folder: Path, *, expected: str | None = None, relays: Sequence[str] = ()) -> AsyncIterator[NodeHandle]:
-    """The node that runs on ``folder``, else one of our own while the block runs. ``expected``: the pattern that
-    a node of our own shall listen to from its first moment; such a one takes in messages, as ``mm run`` does.
-    ``relays`` are for a node of our own, too."""
-    host = (
-        partial(Host, folder, relays=relays)
-        if expected is None
-        else partial(Host, folder, relays=relays, purpose="on", expected=expected, services=())
-    )
-    async with either(folder, host) as there:
-        if relays and not there.own:
-            note("a node runs on this folder already, with relays of its own: --relay is for the one that starts")
-        yield there
-
-
-@asynccontextmanager
-async def either(folder: Path, own: Callable[[], AbstractAsyncContextManager[NodeHandle]]) -> AsyncIterator[NodeHandle]:
-    """The node that runs on ``folder``, else what ``own`` makes, while the block runs. Raises FolderInUse."""
-    there = Remote(DataFolder(folder).control)
-    until = time.monotonic() + HANDOVER
-    while True:
-        if there.answers():
-            yield there
-            return
-        try:
-            async with own() as made:
-                yield made
-                return
-        except FolderInUse as error:
-            if time.monotonic() > until:
-                raise FolderInUse(
-                    f"{error} (it serves no control.sock: not an mm command, or one that hangs)"
-                ) from None
-        await asyncio.sleep(LOOK_AGAIN)

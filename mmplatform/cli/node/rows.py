@@ -1,15 +1,12 @@
 """A data folder on which no node runs, looked at without a network: no port is opened, and nobody is dialled."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from mmplatform.cli.control import Operation, Served
 from mmplatform.cli.node import lists, outgoing, stored
-from mmplatform.cli.node.host import Host, InProcess, NodeHandle, either
+from mmplatform.cli.node.host import Host, InProcess
 from mmplatform.cli.node.summary import summary
 from mmplatform.cli.remembered import addresses
 from mmplatform.links.listener import listened_at
@@ -74,10 +71,3 @@ OPERATIONS: Final[dict[str, Operation]] = (
     | outgoing.OPERATIONS
     | {operation.__name__: operation for operation in (identity, relays, status)}
 )
-
-
-@asynccontextmanager
-async def rows(folder: Path) -> AsyncIterator[NodeHandle]:
-    """The node that runs on ``folder``, else its rows alone, while the block runs."""
-    async with either(folder, partial(StoppedNode, folder)) as there:
-        yield there

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from mmplatform.cli.backup_file import COPY
 from mmplatform.cli.control import Operation, Served
 from mmplatform.cli.node import sending
 from mmplatform.codec import decode
@@ -19,7 +20,6 @@ from mmplatform.platform import Platform
 from mmplatform.storage.sqlite import SQLiteStorage
 
 VALUES: Final = "ms"  # the protocol whose payloads are values
-COPY: Final = "data.db.copy-"
 CHUNK: Final = 256  # messages in one frame of a list
 
 

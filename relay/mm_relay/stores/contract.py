@@ -18,7 +18,7 @@
 - A call that returns a future gives its result and its errors by the future. A call that failed changed nothing; when
   Redis went away in the middle this is not known, and the call may be made again.
 - A damaged row is set aside and reported to the store's ``failed``; no other row is lost with it.
-- After ``close`` everything but ``open`` raises :class:`~mmplatform.errors.StorageError`.
+- After ``close`` everything but ``open`` raises :class:`~mmplatform.StorageError`.
 """
 
 import asyncio

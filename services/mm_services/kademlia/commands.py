@@ -1,14 +1,16 @@
 """mm dht: shows what the DHT knows, and publishes there. The service in the node does the work: see bridge.py."""
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from mmplatform.cli.command import OK, Failure, Group, Settings, execute, pass_settings
-from mmplatform.cli.node.host import NodeHandle, node
 from mmplatform.cli.output import counted, emit, note, payload_text, say, table
 from mmplatform.errors import InvalidKey, NoResponders
 from mmplatform.plugins import topics
+
+if TYPE_CHECKING:
+    from mmplatform.cli.node.access import NodeHandle
 
 PATIENCE: Final = 15.0  # seconds
 LASTS: Final = 3600.0
@@ -121,6 +123,8 @@ def _state(settings: Settings) -> int:
 
 async def _ask(settings: Settings, topic: str, payload: Any, *, named: bool = False) -> Any:
     """Ask the DHT in the node; ``named``: the payload is a key, in front of which the name of a peer may stand."""
+    from mmplatform.cli.node.access import node  # not for mm --help
+
     async with node(settings.data) as there:
         try:
             asked = await _with_sign_id(there, payload) if named else payload
@@ -129,7 +133,7 @@ async def _ask(settings: Settings, topic: str, payload: Any, *, named: bool = Fa
             raise Failure("this node runs no DHT; start it with: mm run --service kademlia") from None
 
 
-async def _with_sign_id(there: NodeHandle, key: str) -> str:
+async def _with_sign_id(there: "NodeHandle", key: str) -> str:
     name, slash, rest = key.partition("/")
     try:
         return f"{await there.call('resolve', peer=name)}{slash}{rest}"

@@ -77,10 +77,10 @@ class Publishing:
         return await future
 
     async def withdraw(self, name: str) -> None:
-        """Sign the record ``name`` no more; its last copy ends when it expires."""
+        """Sign ``name`` no more; its last copy ends when it expires. Raises StorageError, with all as it was."""
+        await self._storage.delete(_PREFIX + name.encode()[:MAX_NAME])
         self._own.pop(name, None)
         self._node.upkeep.publications.pop(f"record {name}", None)
-        await self._storage.delete(_PREFIX + name.encode()[:MAX_NAME])
 
     def _publish(self, name: str, wanted: Wanted, done: Callable[[int], None] | None = None) -> None:
         self._own[name] = wanted

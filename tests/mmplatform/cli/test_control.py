@@ -14,8 +14,9 @@ import pytest
 
 from mmplatform.cli import control, sockets
 from mmplatform.cli.control import Channel, MemoryPipe, NodeStopped, Served, SocketPipe, serve
-from mmplatform.cli.node import host
-from mmplatform.cli.node.host import Host, Remote, node
+from mmplatform.cli.node import access
+from mmplatform.cli.node.access import Remote, node
+from mmplatform.cli.node.host import Host
 from mmplatform.errors import FolderInUse, InvalidPayload, LocalError, ProtocolError, Refused, Unreachable
 from mmplatform.storage.folder import DataFolder
 from tests.support.cli import LOOPBACK, Node
@@ -241,7 +242,7 @@ def test_a_stale_socket_of_a_killed_node(node: Node) -> None:
 
 
 async def test_a_folder_held_by_an_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "HANDOVER", 0.1)
+    monkeypatch.setattr(access, "HANDOVER", 0.1)
     with DataFolder(tmp_path / "a"), pytest.raises(FolderInUse, match=rf"process {os.getpid()}.*control\.sock"):
         async with node(tmp_path / "a"):
             pass

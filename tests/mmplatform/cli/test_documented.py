@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mmplatform.cli.command import common_options
+from mmplatform.cli.lazy import LazyCommand
 from mmplatform.cli.main import mm
 from mmplatform.cli.remembered import ALL
 
@@ -20,6 +21,7 @@ def commands(group: click.Group, path: str = "mm") -> Iterator[tuple[str, click.
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
+        command = command.load() if isinstance(command, LazyCommand) else command
         if command.hidden:
             continue
         yield f"{path} {name}", command

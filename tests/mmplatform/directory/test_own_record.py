@@ -1,6 +1,7 @@
 """The record that says where a node is: signed anew in time, with everybody's addresses."""
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
@@ -169,6 +170,22 @@ async def test_many_interfaces_do_not_push_out_the_one_address_of_a_service() ->
     assert len(here.records[0]) == MAX_ADDRESSES
     await here.own.advertise("kad", ["kad:1", "kad:2"])
     assert here.records[-1] == (*(f"roaming:{n}" for n in range(MAX_ADDRESSES - 2)), "kad:1", "kad:2")
+    await here.close()
+
+
+async def test_what_has_no_room_in_the_record_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "mmplatform.directory")
+    transport = Roaming([f"roaming:{n}" for n in range(18)])
+    here = await Whereabouts(transport, "roaming:any").open()
+    assert here.own.left_out == ("roaming:16", "roaming:17")
+    await here.own.advertise("kad", ["kad:1"])
+    assert here.own.left_out == ("roaming:15", "roaming:16", "roaming:17")
+    await here.own.advertise("kad", ["kad:2"])
+    lines = [record.getMessage() for record in caplog.records if "no room" in record.getMessage()]
+    assert lines == [
+        "a record holds 16 addresses; ours has no room for roaming:16, roaming:17",
+        "a record holds 16 addresses; ours has no room for roaming:15, roaming:16, roaming:17",
+    ]
     await here.close()
 
 

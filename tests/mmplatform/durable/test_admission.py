@@ -10,7 +10,7 @@ from mmplatform.durable import admission
 from mmplatform.errors import NotRunning, QueueFull
 from mmplatform.storage.contract import Row
 from mmplatform.storage.memory import MemoryStorage
-from tests.support.outbox import BOB, CAROL, LATER, NORMAL, Node, running, turn
+from tests.support.outbox import BOB, CAROL, LATER, NORMAL, Node, running, turn, until
 
 
 class HoldCount(MemoryStorage):
@@ -137,7 +137,7 @@ async def send_to_all(node: Node, payload: bytes) -> None:
     await node.outbox.admission.disk()
     queues = [node.outbox.queue(peer) for peer in (BOB, CAROL)]
     node.outbox.admission.check(queues)
-    await node.outbox.put_all(queues, NORMAL, "chat", "ms", payload, LATER)[1]
+    await node.outbox.put_all(queues, NORMAL, "chat", "ms", payload, LATER)
 
 
 async def test_a_message_to_several_waits_for_the_disk_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +146,7 @@ async def test_a_message_to_several_waits_for_the_disk_in_its_turn(monkeypatch: 
     async with running(storage) as node:
         storage.holds = True
         sends = [asyncio.ensure_future(send_to_all(node, bytes([n]) * 900)) for n in range(6)]
-        await turn()
+        await until(lambda: storage.writing)
         assert len(storage.writing) == 1
         sends[2].cancel()
         storage.holds = False

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from mmplatform.cli.command import OK, Command, Failure, Settings, execute, pass_settings
-from mmplatform.cli.node.host import node
+from mmplatform.cli.node.access import node
 from mmplatform.cli.output import emit, say
 from mmplatform.errors import NoResponders
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from mmplatform.cli import backup_file
+from mmplatform.cli.backup_file import COPY
 from mmplatform.cli.command import FAILED, OK, USAGE
 from mmplatform.cli.commands import backup
-from mmplatform.cli.node.stored import COPY
 from mmplatform.errors import LocalError
 from mmplatform.storage.folder import DataFolder
 from tests.support.cli import LOOPBACK, Node

@@ -16,9 +16,10 @@ import pytest
 
 from mmplatform import Platform
 from mmplatform.cli.command import FAILED, OK, USAGE
-from mmplatform.cli.node import host, stored
+from mmplatform.cli.node import access, stored
+from mmplatform.cli.node.access import rows
 from mmplatform.cli.node.host import Host
-from mmplatform.cli.node.rows import StoppedNode, rows
+from mmplatform.cli.node.rows import StoppedNode
 from mmplatform.errors import FolderInUse, HandlerFailed
 from mmplatform.message import Delivery
 from mmplatform.storage.folder import DataFolder
@@ -228,7 +229,7 @@ async def test_a_list_is_read_as_it_is_sent(tmp_path: Path, monkeypatch: pytest.
 
 
 async def test_rows_of_a_folder_that_another_program_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "HANDOVER", 0.1)
+    monkeypatch.setattr(access, "HANDOVER", 0.1)
     with DataFolder(tmp_path / "a"), pytest.raises(FolderInUse):
         async with rows(tmp_path / "a"):
             pass
