@@ -10,18 +10,26 @@ from mmplatform import forks
 from mmplatform.errors import NotRunning, WrongLoop, WrongProcess
 
 running_loop: Final = asyncio._get_running_loop  # None where none runs, and in forked children
+OTHER_LOOP: Final = (
+    "the platform belongs to another event loop, where it was first used; use it there, as with one asyncio.run() for "
+    "the whole program, or make another Platform"
+)
 NOWHERE: Final = object()  # the loop of a platform in a forked child: no call comes from there
 
 
 class Home:
     """The one event loop in which a platform is used: the first one. ``loop`` is None until then.
 
-    Where every message passes, ``running_loop() is home.loop`` is asked before :meth:`check` is called.
+    Where every message passes, ``get_ident() == home.thread`` is asked before :meth:`check` is called: which loop runs
+    costs a call of the system, and is asked once a turn of it. ``thread`` is 0 until then, and in forked children.
     """
+
+    __slots__ = ("__weakref__", "_name", "_process", "loop", "thread")
 
     def __init__(self) -> None:
         self.loop: object = None
-        self._process, self._thread, self._name = 0, 0, ""  # none yet
+        self.thread = self._process = 0
+        self._name = ""
 
     def enter(self) -> None:
         """Live in the running event loop from now on. Raises WrongLoop or WrongProcess when that is another one."""
@@ -29,7 +37,7 @@ class Home:
             self.check()
             return
         self.loop, self._process = asyncio.get_running_loop(), os.getpid()
-        self._thread, self._name = threading.get_ident(), threading.current_thread().name
+        self.thread, self._name = threading.get_ident(), threading.current_thread().name
         forks.watch(self)
 
     def check(self) -> None:
@@ -42,7 +50,7 @@ class Home:
                 f"this is process {os.getpid()}, forked from process {self._process}, where the platform runs; make a "
                 "Platform of its own here, with another folder, or send what is to be sent to that process"
             )
-        if self.loop is None or (running is None and threading.get_ident() == self._thread):
+        if self.loop is None or (running is None and threading.get_ident() == self.thread):
             return
         raise WrongLoop(self._elsewhere())
 
@@ -74,18 +82,21 @@ class Home:
 
     def forked(self) -> None:
         """Be nowhere: this is a child."""
-        loop, self.loop = self.loop, NOWHERE
+        loop, self.loop, self.thread = self.loop, NOWHERE, 0
         if isinstance(loop, asyncio.AbstractEventLoop):
             forks.part(loop)
 
     def _elsewhere(self) -> str:
         here = threading.current_thread().name
-        if threading.get_ident() == self._thread:
-            return (
-                "the platform belongs to another event loop, where it was first used; use it there, as with one "
-                "asyncio.run() for the whole program, or make another Platform"
-            )
+        if threading.get_ident() == self.thread:
+            return OTHER_LOOP
         return (
             f"the platform runs in the event loop of the thread {self._name!r}, and this call came from {here!r}; from "
             "other threads use platform.threadsafe, as in platform.threadsafe.send(...)"
         )
+
+
+def check_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Raise WrongLoop when another loop runs here: what is put into ``loop`` would wait. To be called once a turn."""
+    if running_loop() is not loop and running_loop() is not None:
+        raise WrongLoop(OTHER_LOOP)

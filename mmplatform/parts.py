@@ -15,6 +15,7 @@ from mmplatform.codec import holds_more, pack, unpack
 from mmplatform.contacts import Contacts
 from mmplatform.directory.directory import Directory
 from mmplatform.directory.own_record import OwnRecord
+from mmplatform.durable.expiry_clock import ExpiryClock
 from mmplatform.durable.handled import Handled
 from mmplatform.durable.handled_log import HandledLog
 from mmplatform.durable.inbox import Inbox, InboxLimits
@@ -51,6 +52,7 @@ from mmplatform.program import raise_descriptor_limit
 from mmplatform.service_host import NodeServiceHost
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.folder import DataFolder
+from mmplatform.storage.folder_watch import FolderWatch
 from mmplatform.text import escaped
 from mmplatform.transport_host import NodeTransportHost
 
@@ -129,17 +131,20 @@ class Parts:
         """Make what keeps messages: what is to be sent, what is handled, what is kept, and what becomes of the rest."""
         folder, storage, now, events, failed = self.folder, self.storage, self.now, self.events, self.events.failed
         known, disk = self.contacts.known, self.accounts.disk
-        self.outbox = Outbox(storage, self.epoch, now, lambda peer: self.peers.wake(peer), failed, known, disk)
+        self.folder_watch = FolderWatch(folder, failed)
+        self.expiry_clock = ends = ExpiryClock(now, failed)
+        self.outbox = Outbox(storage, self.epoch, ends, lambda peer: self.peers.wake(peer), failed, known, disk)
         handled_log = HandledLog(folder.path / "handled", failed) if folder is not None else None
         self.handled = Handled(
-            storage, now, known, lambda peer, acks: self.peers.saved(peer, acks), failed, self.accounts,
+            storage, ends, known, lambda peer, acks: self.peers.saved(peer, acks), failed, self.accounts,
             handled_log, lambda peer: self.dispatcher.largest(self.contacts.scope(peer)),
         )  # fmt: skip
         self.kept = Kept(storage)
         self.inbox = Inbox(
             storage, self.handled, now, self.outbox.tell_ends, lambda peer: self.contacts.scope(peer) == "public",
-            failed, limits,
+            failed, limits, ends,
         )  # fmt: skip
+        ends.passed = self.outbox.expiry.look
         self.handled.tell = self.inbox.tell
         self.handled.gave_way = lambda peer: self.peers.give_way(peer)
         self.handled.watch(self.inbox.saved)
@@ -193,6 +198,7 @@ class Parts:
         await self.own_record.open()
         self.links.descriptors = raise_descriptor_limit()
         await self.listener.open()
+        self.folder_watch.begin()
         await self.own_record.begin(self.listener.addresses)
         self._set_running(True)
         self.contacts.listen(self.bus)
@@ -212,6 +218,7 @@ class Parts:
             if lost := self.folder.lost(self.folder.database):
                 self.events.failed(StorageGone(lost))
         await self.storage.open()
+        await self.expiry_clock.open(self.storage)
         await self.contacts.open()
         await self.outbox.open()
         await self.inbox.open(await self.handled.open())
@@ -257,6 +264,8 @@ class Parts:
     async def close_rows(self) -> None:
         """Save and close what :meth:`open_rows` opened."""
         self.directory.close()
+        self.folder_watch.close()
+        self.expiry_clock.close()
         self.inbox.close()
         await self._orderly(self.handled.close)
         self.kept.close()

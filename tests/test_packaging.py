@@ -10,6 +10,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.metadata import distribution
 from inspect import ismodule
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.registry import PEERS
+from mmplatform.plugins.installed import ROOTS
 from tests.netns.lab import SYSTEM_PARTS
 from tests.support.packages import FreshVenv, run
 
@@ -75,6 +77,16 @@ def test_every_folder_with_code_is_a_package() -> None:
         assert (ROOT / SOURCE_ROOTS[package.split(".")[0]] / package.replace(".", "/") / "__init__.py").exists(), (
             package
         )
+
+
+def test_our_packages_know_their_entry_points_without_metadata() -> None:
+    told: dict[str, dict[str, str]] = {}
+    for root in ROOTS:
+        for group, plugins in import_module(f"{root}.entry_points").PLUGINS.items():
+            told.setdefault(group, {}).update(plugins)
+    groups = {name: text for name, text in settings()["options.entry_points"].items() if name.startswith("mmplatform.")}
+    lines = {group: [line.split(" = ") for line in text.strip().splitlines()] for group, text in groups.items()}
+    assert told == {group: dict(entries) for group, entries in lines.items()}
 
 
 def test_entry_points_name_what_exists() -> None:

@@ -14,6 +14,7 @@ from mmplatform.cli.command import FAILED, OK, USAGE, Group, Interrupted
 from mmplatform.cli.command_table import commands
 from mmplatform.cli.output import debugging, emit, note, note_trace
 from mmplatform.errors import FolderNotOurs, MMError
+from mmplatform.plugins.installed import version
 
 
 class MainGroup(Group):
@@ -43,8 +44,17 @@ class MainGroup(Group):
                 formatter.write_text(plugin_commands.taken(name))
 
 
+def _say_version(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        emit(f"mm, version {version()}")
+        ctx.exit()
+
+
 @click.group(cls=MainGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="mm-platform", prog_name="mm")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_say_version,
+    help="Show the version and exit.",
+)  # fmt: skip
 def mm() -> None:
     """Dial a person or a bot by key, not by address: encrypted, durable, ordered messages between peers.
 

@@ -7,7 +7,7 @@ and services, which know best what may be wrong with them, then the rest of the 
 import asyncio
 from collections.abc import Sequence
 
-from mmplatform.diagnosis import causes, clock, folder, inbox, peers, reach, sources
+from mmplatform.diagnosis import causes, clock, folder, inbox, key, peers, reach, sources
 from mmplatform.identity.keys import SignId
 from mmplatform.links import stun
 from mmplatform.platform import Platform
@@ -35,6 +35,7 @@ async def examine(platform: Platform, peer: SignId | None = None, servers: Seque
     await linked
     found = [
         *(await folder.of_node(platform)),
+        *key.examine(platform),
         *inbox.examine(platform),
         *reach.examine(platform),
         *contributed,

@@ -82,12 +82,14 @@ class Inbox:
         is_stranger: Callable[[str], bool],
         failed: Callable[[Exception], None],
         limits: InboxLimits,
+        ends: Callable[[], float] | None = None,
     ) -> None:
+        """``ends`` is the clock by which what is kept expires; None for ``now``."""
         self.topics: dict[tuple[str, str, str], HeldTopic] = {}
         self.gone = Gone()  # rows that were taken out, as long as somebody may have read them before
         self.grown: Callable[[HeldTopic], None] = lambda topic: None  # told of a topic that has one more
         self.freed: Callable[[str], None] = lambda peer: None  # told of a peer of whom more can be kept again
-        self._storage, self._handled, self._now = storage, handled, now
+        self._storage, self._handled, self._now, self._ends = storage, handled, now, ends or now
         self._receipt, self._is_stranger, self._failed, self._limits = receipt, is_stranger, failed, limits
         self._sums: dict[str, list[int]] = {}  # of each peer: messages, bytes
         self._bytes = 0
@@ -372,7 +374,7 @@ class Inbox:
         """Set the timer to an expiry, unless an earlier one is due, or all are being looked at."""
         if self._closed or self._expiring is not None:
             return
-        delay = min(max(not_before, expires / 1000 - self._now()), LOOK_EVERY)  # clocks jump
+        delay = min(max(not_before, expires / 1000 - self._ends()), LOOK_EVERY)  # clocks jump
         loop = asyncio.get_running_loop()
         if self._timer is not None:
             if self._timer.when() <= loop.time() + delay:
@@ -382,7 +384,7 @@ class Inbox:
 
     def _due(self) -> None:
         self._timer = None
-        now = int(self._now() * 1000)
+        now = int(self._ends() * 1000)
         self._expiring = asyncio.get_running_loop().create_task(
             self._expire([topic for topic in self.topics.values() if topic.expires <= now], now), name="mm inbox expiry"
         )

@@ -133,14 +133,14 @@ class Outbox:
     ) -> tuple[Delivery, asyncio.Future[None]]:
         """Accept one message; the future resolves once the message is saved, or raises the StorageError."""
         lane_queue = queue.lanes.made.get(lane) or queue.lanes[lane]  # one call less for each message
-        seq = lane_queue.next_seq
-        lane_queue.next_seq = seq + 1
         if not lane_queue.staged:
             self._staging.add(lane_queue)
             if len(lane_queue.deliveries) > lane_queue.sweep_at:
                 lane_queue.sweep()
+        seq = lane_queue.next_seq
+        lane_queue.next_seq = seq + 1
         lane_queue.staged.append(Record(seq, expires_ms, topic, protocol, payload))
-        saved = self._loop.create_future()
+        saved: asyncio.Future[None] = asyncio.Future(loop=self._loop)
         lane_queue.waiters.append(saved)
         size = len(payload) + OVERHEAD
         lane_queue.staged_bytes += size

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mmplatform.durable.queues import LaneQueue
+from mmplatform.home import check_loop
 from mmplatform.token_bucket import TokenBucket
 
 PAGE: Final = 4096  # bytes that are written for a lane in a transaction, at least
@@ -33,7 +34,8 @@ class Staging:
         self._loop = asyncio.get_running_loop()
 
     def add(self, lane: LaneQueue) -> None:
-        """Take note of a lane in which nothing was staged."""
+        """Take note of a lane in which nothing was staged. Raises WrongLoop when it would not be saved."""
+        check_loop(self._loop)
         if not self._staged:
             self._loop.call_soon(self._flush)
         self._staged.append(lane)

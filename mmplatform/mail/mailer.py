@@ -62,7 +62,7 @@ class Mailer:
     ) -> None:
         self._outbox, self._now, self._random, self._failed = outbox, now, random, failed
         self._depositor = Depositor(identity, directory, contacts, carriers, now, failed)
-        self._packer = Packer(storage, outbox.runs, outbox.fates, now)
+        self._packer = Packer(storage, outbox.runs, outbox.fates, outbox.now)
         self._acks = MailedAcks(self._depositor, peers.linked, now)
         self._lines = LineLimit(log)
         self._incoming = Incoming(

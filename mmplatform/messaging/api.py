@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from functools import partial
+from threading import get_ident
 from types import UnionType
 from typing import Any, Final, TypeVar, Unpack, overload
 from weakref import WeakSet
@@ -337,17 +338,21 @@ class API:
             raise self._not_encodable(payload, error) from None
 
     async def _send_local(self, topic: str, payload: Any) -> Delivery:
-        self.bus.admit()
+        bus = self.bus
+        if get_ident() != bus.home.thread or bus.work.ending:
+            bus.admit()
         delivery = Delivery(self._own)
-        route = self.bus.route("self", topic)
+        route = bus.route("self", topic)
         if route is None:
             self._isolated(payload)
             delivery.settle(UNHANDLED)
             return delivery
-        await self.bus.room(route, self._own)
+        if route.plain is None:  # a handler has a queue, in one loop
+            bus.admit()
+        await bus.room(route, self._own)
         payload = self._isolated(payload)
         end = SentHere(delivery, partial(self._message, "local", topic, payload))
-        result = self.bus.deliver(route, self._own, payload, end)
+        result = bus.deliver(route, self._own, payload, end)
         if result is not None:
             delivery.settle(outcome_of(result))
         else:

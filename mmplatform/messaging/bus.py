@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Final
 
 from mmplatform.errors import NoResponders, NotRunning
-from mmplatform.home import Home, running_loop
+from mmplatform.home import Home
 from mmplatform.message import Message, check_topic
 from mmplatform.messaging.handlers import VALUES, close, gives_many, is_awaitable
 from mmplatform.messaging.results import DONE, NOBODY, Finished, LocalEnd, Pending, Result, Unawaited
@@ -69,19 +69,18 @@ class Bus(Subscribing):
         work = Work(failed, self.routes.clear, self._enter)
         super().__init__(work, self.routes.clear, home if home is not None else Home())
         self.failed = failed
-        self._work = work
+        self.work = work
         self._asked: set[Asked] = set()
 
     @property
     def ending(self) -> bool:
         """Whether nothing new is taken in."""
-        return self._work.ending
+        return self.work.ending
 
     def admit(self) -> None:
         """Let in a call of the application, in this loop. Raises NotRunning at the end, WrongLoop from elsewhere."""
-        if running_loop() is not self.home.loop:
-            self.home.enter()
-        if self._work.ending:
+        self.home.enter()
+        if self.work.ending:
             raise NotRunning("the platform is stopping")
 
     def route(self, scope: str, topic: str) -> Route | None:
@@ -184,7 +183,7 @@ class Bus(Subscribing):
 
     def refuse(self, sender: str, scope: str) -> None:
         """End what waits of ``sender``, who is of ``scope`` from now on, under the scope that it had before."""
-        self._work.refuse_sender(sender, scope)
+        self.work.refuse_sender(sender, scope)
 
     async def end(self, grace: float, give_up: float = 1.0) -> list[str]:
         """End all handlers; a handler may call it, and is not waited for.
@@ -200,19 +199,19 @@ class Bus(Subscribing):
 
         """
         if not self.ending:
-            self._work.refuse(self.subscribers())
+            self.work.refuse(self.subscribers())
             for routes in self.routes.values():
                 for route in routes.values():
                     if route is not None:
                         route.plain = route.only = None
         try:
-            await self._work.wait(grace)
+            await self.work.wait(grace)
         finally:
-            self._work.cancel()
+            self.work.cancel()
             for asked in list(self._asked):
                 asked.stop()
-        await self._work.wait(give_up)
-        return self._work.leave()
+        await self.work.wait(give_up)
+        return self.work.leave()
 
     async def close(self) -> None:
         """End all handlers at once: :meth:`end` without grace."""

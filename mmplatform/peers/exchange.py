@@ -27,6 +27,7 @@ from mmplatform.durable.handled_log import LOGGED, STREAM
 from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import PeerQueue
 from mmplatform.errors import InvalidPayload, ProtocolError
+from mmplatform.home import check_loop
 from mmplatform.identity.keys import SignId
 from mmplatform.links.link import Link
 from mmplatform.message import MAX_PAYLOAD, SENT, Delivery
@@ -73,7 +74,7 @@ class Exchange:
         self.useful = False  # the link in use brought something
         self.sent = Delivery(peer)  # shared by all realtime messages that were queued
         self.sent.settle(SENT)
-        self.pending = PendingRequests()
+        self._realtime = RealtimeQueue()
         self._outbox, self._handled, self._dispatcher, self._scope, self.now = outbox, handled, dispatcher, scope, now
         self.scope, self._events = scope(peer), NO_EVENTS  # those of the frame in hand
         self.peer, self._dial, self._on_request_sent = peer, dial, on_request_sent
@@ -84,7 +85,7 @@ class Exchange:
         self._reception, self._held = reception, reception.inbox.topics
         self.acks = OwedAcks(self._receiver, self.arm)
         self.rewinds = Rewinds(self._sender, self.flush)
-        self._realtime = RealtimeQueue()
+        self.pending = PendingRequests(self._realtime.withdraw)
         self._armed = False
         self._loop = asyncio.get_running_loop()
 
@@ -409,6 +410,7 @@ class Exchange:
     def arm(self) -> None:
         """Send what is queued at the end of this loop turn."""
         if not self._armed:
+            check_loop(self._loop)
             self._armed = True
             self._loop.call_soon(self._turn)
 
@@ -428,7 +430,8 @@ class Exchange:
                 continue
             batches: list[Batch] = []
             if sender.ready:
-                batches, expired = sender.take(max(FULL - realtime.bytes, FULL // 8), link.largest, now_ms)
+                ends, room = int(self._outbox.now() * 1000), max(FULL - realtime.bytes, FULL // 8)
+                batches, expired = sender.take(room, link.largest, ends)
                 for settled in expired:
                     self._outbox.settle(self.peer, settled)
                 if not (batches or realtime.bytes or self.acks.waiting):

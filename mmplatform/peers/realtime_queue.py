@@ -23,6 +23,7 @@ class RealtimeQueue:
         self.replies: list[Reply] = []
         self.bytes = 0  # size of the three lists, about
         self.waiter: asyncio.Future[None] | None = None  # shared by all callers of shrunk()
+        self._late: set[int] = set()  # numbers of requests that nobody waits for any more, some of them sent before
 
     def clogged(self, scope: str) -> bool:
         """Whether so much waits for a peer of ``scope`` that it does not read what it asked for."""
@@ -45,6 +46,22 @@ class RealtimeQueue:
         """Queue all requests that wait for a reply, in place of those that were queued."""
         self.requests = requests
         self.bytes += sum(len(request.payload) + len(request.topic) + EXTRA for request in requests)
+
+    def withdraw(self, numbers: list[int]) -> None:
+        """Take out requests whose time is up, once they may be half of the queue: a peer that reads nothing would have
+        them all at last, before those that somebody waits for."""
+        late = self._late
+        late.update(numbers)
+        if 2 * len(late) < len(self.requests):
+            return
+        gone = [request for request in self.requests if request.id in late]
+        if gone:
+            self.requests = [request for request in self.requests if request.id not in late]
+            left = self.events or self.requests or self.replies
+            size = sum(len(request.payload) + len(request.topic) + EXTRA for request in gone)
+            self.bytes = max(self.bytes - size, 1) if left else 0
+            self.wake()
+        late.clear()
 
     def discard(self) -> None:
         """Forget everything: the link is gone."""

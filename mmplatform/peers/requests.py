@@ -5,7 +5,7 @@ the peer answers those it has seen from memory instead of asking its handlers tw
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from typing import Final
 
@@ -26,9 +26,10 @@ FORGOTTEN: Final = b"answered before, and the reply was lost with a link; ask ag
 
 
 class PendingRequests:
-    """Our requests to one peer. One timer serves them all."""
+    """Our requests to one peer. One timer serves them all. ``late(numbers)`` is told of those whose time is up."""
 
-    def __init__(self) -> None:
+    def __init__(self, late: Callable[[list[int]], None] = lambda numbers: None) -> None:
+        self._late = late
         self._waiting: dict[int, tuple[float, asyncio.Future[bytes], Request]] = {}
         self._number = 0
         self._due: list[tuple[float, int]] = []  # heap of (deadline, number); may name what was answered
@@ -129,6 +130,7 @@ class PendingRequests:
         while due and (due[0][0] <= now or due[0][1] not in self._waiting):
             late.append(heappop(due)[1])
         self._drop(late)
+        self._late(late)
         if due:
             self._arm(max(due[0][0], now + SWEEP))
 

@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import Callable
 from functools import lru_cache, partial
+from threading import get_ident
 from typing import Any, Final
 
+from mmplatform import forks
 from mmplatform.delivery.wire import Event
 from mmplatform.durable import inspection
 from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import PeerQueue
 from mmplatform.errors import ControlTopic, InvalidPayload, InvalidTopic, LocalError, NotRunning
 from mmplatform.group_delivery import GroupDelivery
-from mmplatform.home import Home, running_loop
+from mmplatform.home import Home
 from mmplatform.identity.circles import RANKS, is_control_topic
 from mmplatform.identity.keys import SignId
 from mmplatform.identity.names import AT
@@ -53,13 +55,26 @@ class NodeUpstream:
         failed: Failed,
         home: Home,
     ) -> None:
-        self.home = home
+        self._home, self._thread = home, 0  # the thread from which calls may come, while the node runs
         self.sign_id, self.failed, self.attach = own, failed, dispatcher.attach
-        self.running = False
+        forks.watch(self)
         self.realtime_dropped = 0  # messages for peers without a link
         outbox.cancel = partial(inspection.cancel, outbox)
         self._outbox, self._peers, self._by_id, self._now = outbox, peers, peers.by_id, now
         self._protocols, self._greet, self._find_queue = dispatcher.protocols, greet, outbox.find_made
+
+    @property
+    def running(self) -> bool:
+        """Whether the node runs, in this process."""
+        return self._thread != 0
+
+    @running.setter
+    def running(self, running: bool) -> None:
+        self._thread = self._home.thread if running else 0
+
+    def forked(self) -> None:
+        """Run no more: this is a child."""
+        self._thread = 0
 
     async def post(
         self,
@@ -75,7 +90,7 @@ class NodeUpstream:
         if not realtime:
             return await self.save(destination, topic, protocol, payload, _as_it_is, expire_after, priority)
         _check_remote(topic)  # all of it here: for the smallest messages one more call would count
-        if not self.running or running_loop() is not self.home.loop:
+        if get_ident() != self._thread:
             self.check_running()
         there = self._by_id.get(destination)
         if there is None:
@@ -108,7 +123,7 @@ class NodeUpstream:
     ) -> Delivery:
         """Send a durable message to a remote peer; see :meth:`mmplatform.messaging.upstream.Upstream.save`."""
         queue = self._find_queue(destination)
-        if queue is None or not self.running or running_loop() is not self.home.loop:
+        if queue is None or get_ident() != self._thread:
             if destination.startswith(AT):
                 return await self._save_for_all(destination, topic, protocol, payload, encode, expire_after, priority)
             queue = self._queue(destination, topic)
@@ -120,8 +135,11 @@ class NodeUpstream:
         data = encode(payload)
         if type(data) is not bytes or len(data) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(data, protocol)
-        if not 0 < expire_after < LONGEST_EXPIRY:
-            raise _bad_expiry(expire_after)
+        try:
+            if not 0 < expire_after < LONGEST_EXPIRY:
+                raise _bad_expiry(expire_after)
+        except TypeError:
+            raise _bad_expiry(expire_after) from None
         if not queue.greeted:
             self._greet_first(queue)
         lane = priority if type(priority) is Priority else Priority.parse(priority)
@@ -141,7 +159,7 @@ class NodeUpstream:
 
     def send_local(self, topic: str, protocol: str, payload: bytes) -> Delivery:
         """Hand bytes to the handler of ``protocol`` in this process."""
-        self.home.enter()
+        self._home.enter()
         check_topic(topic)
         if protocol not in self._protocols:
             raise LocalError(f"no API has the protocol {protocol!r}")
@@ -166,8 +184,11 @@ class NodeUpstream:
         """Send a durable message to the members of a list or a circle: all of them are sent it, or none."""
         _check_remote(topic)
         self.check_running()
-        if not 0 < expire_after < LONGEST_EXPIRY:
-            raise _bad_expiry(expire_after)
+        try:
+            if not 0 < expire_after < LONGEST_EXPIRY:
+                raise _bad_expiry(expire_after)
+        except TypeError:
+            raise _bad_expiry(expire_after) from None
         lane = Priority.parse(priority)
         self._peers.destinations(group)  # what it raises comes before the wait, whom it names behind it
         await self._outbox.admission.disk()
@@ -215,8 +236,8 @@ class NodeUpstream:
 
     def check_running(self) -> None:
         """Raise NotRunning unless the node runs, WrongLoop or WrongProcess unless it runs here."""
-        self.home.check()
-        if not self.running:
+        self._home.check()
+        if not self._thread:
             raise NotRunning("the platform is not running; use `async with`, or await start()")
 
 
@@ -232,8 +253,8 @@ def _check_remote(topic: str) -> None:
         )
 
 
-def _bad_expiry(seconds: float) -> ValueError:
-    return ValueError(f"expire_after={seconds}: seconds, more than none and at most {LONGEST_EXPIRY}")
+def _bad_expiry(seconds: object) -> ValueError:
+    return ValueError(f"expire_after={seconds!r}: seconds, more than none and at most {LONGEST_EXPIRY}")
 
 
 def _as_it_is(payload: bytes) -> bytes:

@@ -1,11 +1,9 @@
 """Finds plugins by name among installed distributions; imports one when it is asked for."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mmplatform.errors import PluginError
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+from mmplatform.plugins.installed import OURS, Registered, registered
 
 TRANSPORTS: Final = "mmplatform.transports"
 SERVICES: Final = "mmplatform.services"
@@ -14,8 +12,6 @@ CARRIERS: Final = "mmplatform.carriers"
 DOORS: Final = "mmplatform.doors"  # of the server "relay"
 COMMANDS: Final = "mmplatform.commands"
 
-OURS: Final = "mm-platform"
-
 
 class UnknownPlugin(PluginError):
     """No distribution registered the name."""
@@ -23,29 +19,23 @@ class UnknownPlugin(PluginError):
 
 def names(group: str) -> list[str]:
     """Return the names that distributions registered in ``group``, in order."""
-    from importlib.metadata import entry_points  # slow to import, and needed for plugins by name only
-
-    return sorted({entry.name for entry in entry_points(group=group)})
+    return sorted({entry.name for entry in registered(group)})
 
 
 def owners(group: str, name: str) -> list[str]:
     """Return the distributions that registered ``name`` in ``group``: several when the name is disputed."""
-    from importlib.metadata import entry_points
-
-    return sorted({_distribution(entry) for entry in entry_points(group=group, name=name)})
+    return sorted({_distribution(entry) for entry in registered(group) if entry.name == name})
 
 
 def load(group: str, name: str) -> object:
     """Import what ``name`` stands for. Raises PluginError with the remedy: unknown, claimed twice, not importable."""
-    from importlib.metadata import entry_points
-
-    found = entry_points(group=group, name=name)
+    found = [entry for entry in registered(group) if entry.name == name]
     if not found:
         known = ", ".join(names(group)) or "none is installed"
         raise UnknownPlugin(
             f"there is no {_kind(group)} {name!r} ({known}); is mm-platform, or the plugin, installed here?"
         )
-    return _loaded(group, name, _undisputed(group, name, list(found)))
+    return _loaded(group, name, _undisputed(group, name, found))
 
 
 def load_all(group: str) -> tuple[dict[str, object], list[PluginError]]:
@@ -55,12 +45,10 @@ def load_all(group: str) -> tuple[dict[str, object], list[PluginError]]:
         PluginError: a name is claimed twice. Neither is used then, so the program would do without it in silence.
 
     """
-    from importlib.metadata import entry_points
-
-    entries = entry_points(group=group)
+    entries = registered(group)
     loaded: dict[str, object] = {}
     failures: list[PluginError] = []
-    for name in sorted(entries.names):
+    for name in sorted({entry.name for entry in entries}):
         found = _undisputed(group, name, [entry for entry in entries if entry.name == name])
         try:
             loaded[name] = _loaded(group, name, found)
@@ -69,14 +57,14 @@ def load_all(group: str) -> tuple[dict[str, object], list[PluginError]]:
     return loaded, failures
 
 
-def _undisputed(group: str, name: str, found: "list[EntryPoint]") -> "list[EntryPoint]":
+def _undisputed(group: str, name: str, found: list[Registered]) -> list[Registered]:
     sources = sorted({_distribution(entry) for entry in found})
     if len(sources) > 1:
         raise PluginError(f"the {_kind(group)} {name!r} is claimed by {' and '.join(sources)}; uninstall one of them")
     return found
 
 
-def _loaded(group: str, name: str, found: "list[EntryPoint]") -> object:
+def _loaded(group: str, name: str, found: list[Registered]) -> object:
     entry = found[0]
     try:
         return entry.load()
@@ -93,5 +81,5 @@ def _kind(group: str) -> str:
     return group.rpartition(".")[2].removesuffix("s")
 
 
-def _distribution(entry: "EntryPoint") -> str:
-    return entry.dist.name if entry.dist is not None else "an unknown distribution"
+def _distribution(entry: Registered) -> str:
+    return entry.owner or "an unknown distribution"

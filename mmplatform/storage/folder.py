@@ -129,6 +129,21 @@ class DataFolder:
             "and restore a copy of the whole folder if there is one"
         )
 
+    def gone(self) -> str:
+        """Say that the folder is not the one that was opened any more, "" when it is, or is not open."""
+        if self._descriptor is None:
+            return ""
+        try:
+            if os.path.samestat(os.fstat(self._descriptor), self._lock_file.stat()):
+                return ""
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                return ""  # who may not look now says nothing of the folder
+        return (
+            f"{self.path} was removed or replaced while this node runs, and nothing can be saved any more: put the "
+            "folder back, or stop this node, restore a copy and start again"
+        )
+
     def _take_lock(self) -> int:
         descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o600)
         try:

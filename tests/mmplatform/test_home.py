@@ -103,6 +103,24 @@ def test_a_platform_that_was_started_elsewhere_does_not_hang_in_another_loop() -
         asyncio.run(node.start())
 
 
+def test_what_is_sent_in_another_loop_of_the_thread_is_refused_and_nothing_is_lost() -> None:
+    node, other = Platform(transports=[], connection_info=()), identity(9).sign_id
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(node.start())
+    first = loop.run_until_complete(node.messaging.send("n", other, 1))
+    for call in (lambda: node.messaging.send("n", other, 2), lambda: node.messaging.request("n", other)):
+        with pytest.raises(WrongLoop, match="another event loop"):
+            asyncio.run(asyncio.wait_for(_waited(call), 5))
+    second = loop.run_until_complete(node.messaging.send("n", other, 3))
+    assert (first.seq, second.seq) == (1, 2)
+    loop.run_until_complete(node.stop())
+    loop.close()
+
+
+async def _waited(call: Callable[[], Any]) -> Any:
+    return await call()
+
+
 def test_local_requests_before_the_start_are_of_one_loop_too() -> None:
     node = Platform(transports=[], connection_info=())
 

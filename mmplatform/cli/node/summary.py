@@ -3,11 +3,11 @@
 import os
 import shutil
 from contextlib import suppress
-from importlib.metadata import version
 from typing import Any
 
 from mmplatform.cli.node import outgoing
 from mmplatform.platform import Platform
+from mmplatform.plugins.installed import version
 
 
 async def summary(platform: Platform) -> dict[str, Any]:
@@ -19,7 +19,7 @@ async def summary(platform: Platform) -> dict[str, Any]:
     return {
         "signId": platform.sign_id,
         "folder": str(path),
-        "version": version("mm-platform"),
+        "version": version(),
         "known": len(peers),
         "connected": [{"signId": peer.sign_id, "name": peer.name} for peer in peers if peer.connected],
         "asking": len(platform.parts.friend_requests.listed()),

@@ -258,7 +258,7 @@ async def test_close_leaves_no_task_and_no_timer(bus: Bus) -> None:
     await turns()
     assert len(others()) == 6
     bus.off("self.b", slow)
-    timers = list(bus._work._timers)
+    timers = list(bus.work._timers)
     await bus.close()
     assert not others()
     assert timers
@@ -314,7 +314,7 @@ async def test_a_handler_may_close_the_bus(bus: Bus) -> None:
     await turns(10)
     assert done == ["self.stop"]
     assert not others()
-    assert not bus._work._timers
+    assert not bus.work._timers
 
 
 async def test_nothing_keeps_a_payload_once_it_is_handled(bus: Bus) -> None:

@@ -91,7 +91,7 @@ async def test_the_pauses_double(bus: Bus) -> None:
     fails = Fails(100)
     bus.on("self.a", fails.handle, retries=3, backoff=7.0)
     asked: list[float] = []
-    bus._work.later = lambda delay, again, pending, tries: (asked.append(delay), again(pending, tries))  # type: ignore
+    bus.work.later = lambda delay, again, pending, tries: (asked.append(delay), again(pending, tries))  # type: ignore
     say(bus, 1, ended := Ended(durable=True))
     assert asked == [7.0, 14.0, 28.0]
     assert len(ended) == 1
@@ -254,7 +254,7 @@ def test_a_worker_that_is_closed_has_not_handled_its_message(bus: Bus, errors: E
         await turns()
 
     loop.run_until_complete(begin())
-    [worker] = bus._work._workers
+    [worker] = bus.work._workers
     worker._log_destroy_pending = False  # type: ignore[attr-defined]
     worker.get_coro().close()
     loop.close()

@@ -4,9 +4,12 @@ import asyncio
 
 import pytest
 
+from mmplatform import RequestTimeout
 from mmplatform.delivery.wire import Event, Reply, Request
 from mmplatform.peers import realtime_queue
 from mmplatform.peers.realtime_queue import EXTRA, PORTION, RealtimeQueue, take
+from tests.support.peers import peer_of
+from tests.support.world import World
 
 
 def test_a_portion_is_never_empty_and_never_more_than_it_may() -> None:
@@ -57,3 +60,36 @@ def test_what_is_asked_again_takes_the_place_of_what_was_queued() -> None:
     assert queue.bytes == 2 + 3 + 2 * (1 + EXTRA)
     queue.discard()
     assert (queue.events, queue.requests, queue.replies, queue.bytes) == ([], [], [], 0)
+
+
+def test_requests_that_nobody_waits_for_any_more_are_taken_out_of_a_queue_that_does_not_move() -> None:
+    queue = RealtimeQueue()
+    queue.events = [Event("t", "ms", bytes(100))]
+    queue.requests = [Request(n, "t", "ms", bytes(100)) for n in range(10)]
+    queue.bytes = 11 * (101 + EXTRA)
+    queue.withdraw([0, 1, 2, 3])
+    assert len(queue.requests) == 10  # so few are not worth a look at all
+    queue.withdraw([7])
+    assert [request.id for request in queue.requests] == [4, 5, 6, 8, 9]
+    assert queue.bytes == 6 * (101 + EXTRA)
+    queue.withdraw([4, 5, 6, 8, 9, 1000])
+    queue.events = []
+    queue.withdraw([1001])
+    assert (queue.requests, queue.bytes > 0) == ([], True)
+
+
+async def test_what_was_asked_in_vain_does_not_stay_in_memory_and_does_not_go_first() -> None:
+    world = World()
+    async with world.nodes() as [alice, bob]:
+        await alice.connect(bob.sign_id)
+        link = peer_of(alice, bob).link
+        assert link is not None
+        link.pause_writing()  # bob reads nothing
+        for _ in range(20):
+            asked = [alice.messaging.request("x", bob.sign_id, bytes(10_000), timeout=0.01) for _ in range(10)]
+            assert all(
+                isinstance(each, RequestTimeout) for each in await asyncio.gather(*asked, return_exceptions=True)
+            )
+        waiting = peer_of(alice, bob).exchange._realtime
+        assert len(waiting.requests) <= 20
+        assert waiting.bytes < 300_000

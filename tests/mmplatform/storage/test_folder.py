@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -161,3 +162,22 @@ def test_a_database_that_is_gone_beside_a_key_that_was_used_is_named(tmp_path: P
         assert "restore a copy" in folder.lost(folder.database)
         folder.database.write_bytes(b"rows")
         assert folder.lost(folder.database) == ""
+
+
+@pytest.mark.parametrize("how", ["removed", "renamed", "replaced"])
+def test_a_folder_that_is_not_the_one_that_was_opened_says_so(how: str, tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path / "a")
+    assert folder.gone() == ""
+    with folder:
+        assert folder.gone() == ""
+        folder.path.rename(tmp_path / "b")
+        if how == "removed":
+            shutil.rmtree(tmp_path / "b")
+        elif how == "replaced":
+            with DataFolder(tmp_path / "a"):
+                assert "removed or replaced" in folder.gone()
+        assert "removed or replaced" in folder.gone()
+        if how == "renamed":
+            (tmp_path / "b").rename(folder.path)
+            assert folder.gone() == ""
+    assert folder.gone() == ""
