@@ -120,9 +120,9 @@ async def test_g4_quotas_of_a_sender_are_exact(office: Office, size: int, fit: i
     assert len(bob.heard(Stored)) == 1
 
 
-@pytest.mark.parametrize(("size", "fit"), [(10, 3), (1000, 2)])
+@pytest.mark.parametrize(("size", "fit"), [(10, 5), (1000, 2)])
 async def test_mail_for_a_dead_relay_leaves_its_sender_room_for_others(office: Office, size: int, fit: int) -> None:
-    """What waits for one other relay has a quarter of the room that the sender has in all."""
+    """What waits for one other relay has a third of the room that the sender has in all."""
     alice = arrive(office, "alice")
     away = [deposit(f"friend {number}", size, via=OTHER.address) for number in range(20)]
     await say(office, alice, *away)
