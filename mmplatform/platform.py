@@ -210,6 +210,8 @@ class Platform:
 
         The events are ready(), connection(peer), disconnected(peer, reason), path(peer, address, rtt, why),
         message(Message), asking(peer) for a stranger that has added us as a friend, and error(exception, topic).
+        ``disconnected`` has a :class:`~mmplatform.links.ended.Disconnection`: ``reason.kind`` is a word, as "stopping"
+        or "silent", and ``str(reason)`` a text for people.
         ``path`` says that another link to the peer is used from now on: ``rtt`` in seconds, ``why`` is "first",
         "better", "lost", "silent" (the link before did not answer), "replaced" or "taken-over".
 

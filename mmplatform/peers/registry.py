@@ -11,9 +11,10 @@ from mmplatform.delivery.wire import Ack, Resumption, encode_packet
 from mmplatform.errors import LocalError, ProtocolError
 from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.links.ended import MOST_SAID, Disconnection
 from mmplatform.links.link import Link
 from mmplatform.peers.dialling import Dialling
-from mmplatform.peers.peer import MAX_REASON, Peer, PeerEvents, Surroundings
+from mmplatform.peers.peer import Peer, PeerEvents, Surroundings
 from mmplatform.peers.status import PeerStatus, status_of
 from mmplatform.text import escaped
 
@@ -210,7 +211,7 @@ class Peers:
         for watcher in self._watchers:
             watcher.reached(peer)
 
-    def lost(self, peer: SignId, reason: str) -> None:
+    def lost(self, peer: SignId, reason: Disconnection) -> None:
         for watcher in self._watchers:
             watcher.lost(peer, reason)
         self.released(peer)
@@ -244,7 +245,7 @@ class Peers:
             self.by_id[peer].path_manager.failed(address, reason)
 
     def unreachable(self, peer: SignId, reason: str) -> None:
-        reason = escaped(reason, MAX_REASON)
+        reason = escaped(reason, MOST_SAID)
         self._around.link_log.unreachable(peer, reason)
         if peer in self.by_id:
             self.by_id[peer].not_reached(reason)

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from math import inf
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from mmplatform.contacts import Contacts
 from mmplatform.directory.directory import Directory
 from mmplatform.durable.outbox import Outbox
 from mmplatform.identity.keys import SignId
+from mmplatform.links.ended import ClosedKind
 from mmplatform.peers.peer import Peer
 
 
@@ -26,6 +27,7 @@ class LinkStatus(NamedTuple):
 class PeerStatus(NamedTuple):
     """One peer as it is now. ``rtt`` in seconds (0 when not measured); ``waiting``: whether messages wait for the peer.
 
+    ``reason`` says why there is no link; ``closed`` says it in one word, when one was up and ended.
     ``links`` begins with the one in use; ``troubles`` says why addresses are not used that would be better, or could
     not be dialled."""
 
@@ -41,6 +43,7 @@ class PeerStatus(NamedTuple):
     links: tuple[LinkStatus, ...] = ()
     troubles: Mapping[str, str] = MappingProxyType({})
     blocked: bool = False
+    closed: ClosedKind | Literal[""] = ""
 
 
 def status_of(
@@ -67,6 +70,7 @@ def status_of(
         _links_of(peer) if peer is not None else (),
         dict(troubles),
         sign_id in contacts.blocked,
+        peer.ended.kind if peer is not None and peer.ended is not None else "",
     )
 
 

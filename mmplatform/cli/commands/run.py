@@ -26,6 +26,7 @@ from mmplatform.cli.node.access import HANDOVER, LOOK_AGAIN, Remote
 from mmplatform.cli.output import emit, say
 from mmplatform.cli.remembered import NONE
 from mmplatform.errors import FolderInUse
+from mmplatform.links.ended import Disconnection
 from mmplatform.plugins import loading
 from mmplatform.storage.folder import DataFolder
 
@@ -216,9 +217,9 @@ class _News:
         else:
             say(f"connected: {self._name(peer) or peer}")
 
-    def _disconnected(self, peer: str, reason: str) -> None:
+    def _disconnected(self, peer: str, reason: Disconnection) -> None:
         if self._json:
-            self._emit("disconnected", signId=peer, name=self._name(peer), reason=reason)
+            self._emit("disconnected", signId=peer, name=self._name(peer), reason=reason.text, closed=reason.kind)
         else:
             say(f"disconnected: {self._name(peer) or peer} ({reason})")
 
