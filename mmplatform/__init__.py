@@ -36,6 +36,7 @@ from mmplatform.errors import (
     NoResponders,
     NotAllDelivered,
     NotRunning,
+    PassphraseNeeded,
     PluginError,
     ProtocolError,
     QueueFull,
@@ -50,6 +51,7 @@ from mmplatform.errors import (
     StorageReadOnly,
     TicketError,
     Unreachable,
+    WrongPassphrase,
 )
 
 if TYPE_CHECKING:
@@ -104,6 +106,7 @@ __all__ = [
     "NotAllDelivered",
     "NotRunning",
     "Outcome",
+    "PassphraseNeeded",
     "PeerStatus",
     "People",
     "Platform",
@@ -125,6 +128,7 @@ __all__ = [
     "StorageReadOnly",
     "TicketError",
     "Unreachable",
+    "WrongPassphrase",
 ]
 
 _HOMES: Final = {

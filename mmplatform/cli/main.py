@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from mmplatform.cli import logs, plugin_commands
+from mmplatform.cli import logs, passphrases, plugin_commands
 from mmplatform.cli.command import FAILED, OK, USAGE, Group, Interrupted
 from mmplatform.cli.commands.backup import backup, restore
 from mmplatform.cli.commands.completion import completion
@@ -85,7 +85,8 @@ def run(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     logs.switch_on(0, as_json=False)
     try:
-        result = mm.main(arguments, prog_name="mm", standalone_mode=False)
+        with passphrases.asked_for():
+            result = mm.main(arguments, prog_name="mm", standalone_mode=False)
         sys.stdout.flush()
         return result if type(result) is int else OK
     except Interrupted as interrupted:
