@@ -1,6 +1,7 @@
 """The guide, followed from the top: its shell lines and its programs, as real processes, one beside the other."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,6 +97,15 @@ def test_a_program_behind_a_relay(programs: Path, begun: list[Any]) -> None:
 
 def test_the_tests_of_an_application(programs: Path) -> None:
     assert run_tests(programs / "test_orders.py", programs) == {"passed": 1}
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
+def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+    [unit] = [block.code for block in blocks(PAGE) if block.language == "ini"]
+    file = tmp_path / "bot.service"
+    file.write_text(unit.replace("/opt/bot/bin/python", sys.executable))
+    done = subprocess.run(["systemd-analyze", "verify", file], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def test_it_is_read_in_twenty_minutes() -> None:
