@@ -34,7 +34,7 @@ TEST_PARTS := redis-server openssl
 BROWSER_PARTS := chromium
 TERMINAL_PARTS := tmux
 NAT_PARTS := iproute2 nftables
-LAB_PARTS := avahi-daemon avahi-utils coturn dbus iproute2 nftables
+LAB_PARTS := avahi-daemon avahi-utils coturn dbus iproute2 microsocks nftables tinyproxy-bin
 BENCH_PARTS := redis-server mosquitto
 
 VENV := .venv
@@ -166,7 +166,7 @@ $(RUN): $(SETTINGS) | $(BIN)/python
 
 $(DEV): $(RUN)
 	@echo "== installing what tests and checks need"
-	@$(INSTALL) -e '.[cli,fast,mdns,webrtc,relay,test,check,bench]'
+	@$(INSTALL) -e '.[cli,fast,mdns,proxy,webrtc,relay,test,check,bench]'
 	@touch $@
 
 $(DOCS): $(RUN)

@@ -51,7 +51,9 @@ from mmplatform.errors import (
     StorageReadOnly,
     TicketError,
     Unreachable,
+    WrongLoop,
     WrongPassphrase,
+    WrongProcess,
 )
 
 if TYPE_CHECKING:
@@ -128,7 +130,9 @@ __all__ = [
     "StorageReadOnly",
     "TicketError",
     "Unreachable",
+    "WrongLoop",
     "WrongPassphrase",
+    "WrongProcess",
 ]
 
 _HOMES: Final = {

@@ -31,7 +31,7 @@ log = logging.getLogger("mmplatform")
 @dataclass(frozen=True)
 class Plugins:
     """What was added to a node. ``hints`` says where to listen; ``stun`` and ``turn`` servers help signalling
-    transports."""
+    transports, ``proxy`` leads to meeting points."""
 
     transports: Sequence[Transport]
     services: Sequence[Service]
@@ -39,6 +39,7 @@ class Plugins:
     hints: Sequence[str]
     stun: Sequence[str]
     turn: Sequence[Turn]
+    proxy: str | None = None
 
     @cached_property
     def by_scheme(self) -> dict[str, Transport]:
@@ -79,6 +80,7 @@ def plugins(
     relays: Sequence[str],
     stun: Sequence[str],
     turn: Sequence[Turn],
+    proxy: str | None = None,
 ) -> Plugins:
     """All that was given to a Platform, by name or as objects. Raises PluginError, LocalError or ValueError."""
     lists = {"transports": transports, "services": services, "carriers": carriers}
@@ -92,7 +94,7 @@ def plugins(
     serving += [part for part in named if isinstance(part, Service) and part not in serving]
     carrying = list(dict.fromkeys([*named, *(part for part in (*using, *serving) if isinstance(part, MailCarrier))]))
     hints = _hints(using, connection_info, relays, helped=bool(stun or turn))
-    return Plugins(using, serving, carrying, hints, tuple(stun), tuple(turn))
+    return Plugins(using, serving, carrying, hints, tuple(stun), tuple(turn), proxy)
 
 
 def _transports(

@@ -50,7 +50,7 @@ class Contacts:
         self._peers: dict[str, SignId] = {}  # by name
         self._names: dict[SignId, str] = {}
         self.lists = Lists(storage, own, self.resolve, self.known, failed)
-        self.blocked.watch(lambda: self.lists.leave(*self.blocked))
+        self.blocked.watch(lambda came, left: self.lists.leave(*came))
         self._own, self._open = own, False
 
     async def open(self) -> None:
@@ -61,7 +61,7 @@ class Contacts:
                 circle.add(*_members.decode(saved) if saved is not None else ())
             except (CodecError, InvalidKey) as error:
                 raise StorageCorrupt(f"the saved {circle.name} cannot be read ({error}); restore a backup") from None
-            circle.watch(lambda circle=circle: self._save(circle))  # type: ignore[misc]  # bound by default
+            circle.watch(lambda came, left, circle=circle: self._save(circle))  # type: ignore[misc]  # bound by default
             if len(circle) and saved is None:
                 self._save(circle)
         await self.lists.open()

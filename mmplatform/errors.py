@@ -11,6 +11,8 @@
     │   ├── InvalidPayload         not encodable, or larger than 64 MiB
     │   │   └── CodecError         bytes that do not decode
     │   ├── NotRunning             the platform (or the link) is not started, or is stopping
+    │   ├── WrongLoop              the call came from another thread or event loop than those of the platform
+    │   ├── WrongProcess           the call came from a forked child of the process of the platform
     │   ├── QueueFull              a bounded queue with the policy "error", or that of a member of a list, is full
     │   ├── IdentityError          the key file cannot be used
     │   │   ├── PassphraseNeeded   it is encrypted, and nobody gives its passphrase
@@ -81,6 +83,14 @@ class CodecError(InvalidPayload):
 
 class NotRunning(LocalError):
     """The platform is not started, or is stopping."""
+
+
+class WrongLoop(LocalError, RuntimeError):
+    """The call came from another thread, or another event loop, than the one in which the platform lives."""
+
+
+class WrongProcess(LocalError, RuntimeError):
+    """The call came from a forked child of the process in which the platform lives."""
 
 
 class QueueFull(LocalError):

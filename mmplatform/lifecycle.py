@@ -26,13 +26,13 @@ class Lifecycle:
         self._life = Life.NEW
         self._start: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None  # of serve()
-        self._closed = asyncio.Event()
         self._ended = asyncio.Event()  # a signal came, or all is closed
 
     async def start(self) -> None:
         """Open everything; return when the platform runs, at once when it does already."""
         if self._life in (Life.CLOSING, Life.CLOSED):
             raise LocalError("a platform runs once; make a new one to start again")
+        self._parts.home.enter()
         if self._start is not None:
             await self._started(asyncio.shield(self._start))
             return
@@ -49,6 +49,7 @@ class Lifecycle:
 
     async def stop(self, grace: float) -> None:
         """Close everything; return when that is done. Handlers have ``grace`` seconds to end."""
+        self._parts.home.check()
         if self._life is Life.OPENING and self._start is not None:
             self._start.cancel()  # it closes what it has opened
             if asyncio.current_task() is self._start:
@@ -59,7 +60,7 @@ class Lifecycle:
         elif self._life is Life.RUNNING:
             await self._close(grace)
         elif self._life is Life.CLOSING:
-            await self._closed.wait()
+            await self._parts.closed.wait()
 
     async def serve(self, grace: float) -> None:
         """Start, run until a signal comes or somebody stops the platform, and stop it; see :meth:`Platform.run`."""
@@ -104,5 +105,5 @@ class Lifecycle:
             await self._parts.close(grace)
         finally:
             self._life = Life.CLOSED
-            self._closed.set()
+            self._parts.closed.set()
             self._ended.set()

@@ -18,7 +18,9 @@ from mmplatform.errors import (
     MMError,
     NotRunning,
     Refused,
+    WrongLoop,
 )
+from mmplatform.home import running_loop
 from mmplatform.text import escaped
 
 MAX_PAYLOAD: Final = 64 * 1024 * 1024
@@ -185,26 +187,24 @@ class Delivery:
         """End the message with ``outcome``; only the first outcome counts. For the platform to call."""
         if self._outcome is None:
             self._outcome = outcome
-            if self._waiter is not None and not self._waiter.done():
-                self._waiter.set_result(None)
+            self._wake()
 
     def keep(self) -> None:
         """Note that the message is on the disk of the peer. For the platform to call."""
         self._kept = True
-        if self._outcome is None and self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._outcome is None:
+            self._wake()
 
     def stop(self) -> None:
         """Tell whoever awaits the delivery that this node stops before the message ended. The message is kept."""
         if self._outcome is None:
             self._stopped = True
-            if self._waiter is not None and not self._waiter.done():
-                self._waiter.set_result(None)
+            self._wake()
 
     def __await__(self) -> Generator[object, None, Outcome]:
         """Wait for the end of the message; see the class for what this raises."""
         while self._outcome is None:
-            yield from self._news().__await__()
+            yield from self._news(self._kept).__await__()
         if self._outcome is not DELIVERED:
             self._raise_unless_delivered()
         return self._outcome
@@ -212,16 +212,34 @@ class Delivery:
     async def received(self) -> None:
         """Wait until the message is on the disk of the peer, or handled there; raises as awaiting the delivery does."""
         while self._outcome is None and not self._kept:
-            await self._news()
+            await self._news(kept=False)
         self._raise_unless_delivered()
 
-    def _news(self) -> asyncio.Future[None]:
-        """Return what resolves when the state changes. Raises NotRunning when it will not."""
+    def _news(self, kept: bool) -> asyncio.Future[None]:
+        """Return what resolves when the state changes; ``kept`` is what was seen of it. Another loop than that of the
+        platform may wait, so it may have changed since. Raises NotRunning when it will not, WrongLoop for a second
+        loop."""
         if self._stopped:
             raise NotRunning(f"the platform stopped before {self.id} ended; it goes on after a restart")
-        if self._waiter is None or self._waiter.done():
-            self._waiter = asyncio.get_running_loop().create_future()
-        return asyncio.shield(self._waiter)
+        loop, waiter = asyncio.get_running_loop(), self._waiter
+        if waiter is None or waiter.done():
+            waiter = self._waiter = loop.create_future()
+            if self._outcome is not None or self._stopped or self._kept is not kept:
+                waiter.set_result(None)
+        elif waiter.get_loop() is not loop:
+            raise WrongLoop(f"{self.id} is awaited in another event loop; await it there, or use platform.threadsafe")
+        return asyncio.shield(waiter)
+
+    def _wake(self) -> None:
+        """Tell whoever waits that the state has changed."""
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        loop = waiter.get_loop()
+        if loop is running_loop():
+            waiter.set_result(None)
+        elif not loop.is_closed():
+            loop.call_soon_threadsafe(_resolve, waiter)
 
     def _raise_unless_delivered(self) -> None:
         error = _RAISES.get(self._outcome.state) if self._outcome is not None else None
@@ -231,6 +249,11 @@ class Delivery:
     def __repr__(self) -> str:
         """Show the id and the state."""
         return f"<Delivery {self.id} {self.state}>"
+
+
+def _resolve(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def make_id(peer: str, lane: int, epoch: int, seq: int) -> str:

@@ -22,6 +22,7 @@ from mmplatform.durable.kept import Kept
 from mmplatform.durable.outbox import Outbox
 from mmplatform.errors import LocalError, StorageGone
 from mmplatform.events import Events
+from mmplatform.home import Home
 from mmplatform.identity.circles import RANKS, Circle, Scope
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.identity.mailkeys import MailKeys
@@ -80,9 +81,9 @@ class Parts:
         self.folder, self.storage, self.identity, self.now = folder, storage, identity, now
         self.plugins, self.epoch = plugins, secrets.randbits(52) + 1  # of this run: peers know by it what it sends
         self.events = events = Events()
-        self.accounts = Accounts()
+        self.home, self.accounts = Home(), Accounts()
         failed, spawn, jitter = events.failed, events.spawn, random.random
-        self.dispatcher, self.bus = Dispatcher(events), Bus(failed)
+        self.dispatcher, self.bus = Dispatcher(events), Bus(failed, self.home)
         self.contacts = Contacts(storage, own, failed, friends, devices)
         self._send_and_receive(hold, limits)
         self.directory = Directory(
@@ -90,6 +91,7 @@ class Parts:
         )
         self.mail_keys = MailKeys(storage, now, secrets.token_bytes)
         self.own_record = OwnRecord(identity, self.mail_keys, storage, now, self.directory.renew_own, spawn, failed)
+        self.directory.look_at_own = self.own_record.current
         self.links = LinkFactory(
             identity, self.own_record.encoded, lambda info, link: self.peers.identified(info, link),
             lambda peer: self.peers.resume(peer), now, secrets.token_bytes, self.accounts,
@@ -114,13 +116,13 @@ class Parts:
         self.peers.watch(self.mailer)
         self.peers.watch(Announcements(events, self.bus, own))
         self.upstream = NodeUpstream(
-            own, self.outbox, self.peers, self.dispatcher, now, self.friend_requests.ask, failed
+            own, self.outbox, self.peers, self.dispatcher, now, self.friend_requests.ask, failed, self.home
         )
         self.messaging = API(self.upstream, "ms", pack, unpack, self.bus, holds_more)
-        self.torrenting = API(self.upstream, "bt", raw, bytes)
+        self.torrenting = API(self.upstream, "bt", raw, bytes, Bus(failed, self.home))
         self.bus.subscribed = self.torrenting.bus.subscribed = self.dispatcher.attached = self._heard
         self.started: list[Service] = []
-        self._cut = False  # whether somebody has cancelled close()
+        self.closed, self._cut = asyncio.Event(), False  # all has ended; whether somebody has cancelled close()
         self._connect_plugins()
 
     def _send_and_receive(self, hold: Sequence[str], limits: InboxLimits) -> None:
@@ -156,9 +158,11 @@ class Parts:
         )  # fmt: skip
         events.add("connection", self.friend_requests.ask)
         for friends_or_devices in (self.contacts.friends, self.contacts.devices):
-            friends_or_devices.watch(self._heard)
+            friends_or_devices.watch(lambda came, left: self._heard())
         self.contacts.watch_scopes(self._rescoped)
         self.contacts.blocked.watch(self._block)
+        for each in (self.contacts.friends, self.contacts.devices, self.contacts.blocked, self.contacts.lists):
+            each.guard = self.home.check
 
     def _connect_plugins(self) -> None:
         """Give transports, carriers and services their host, and signals of transports a protocol."""
@@ -169,7 +173,7 @@ class Parts:
         advertise, failed = self.own_record.advertise, self.events.failed
         self._transport_host = NodeTransportHost(
             self.identity, self.peers, self.mailer, signals, self.directory.reach, advertise, self.now, failed,
-            self.plugins.stun, self.plugins.turn,
+            self.plugins.stun, self.plugins.turn, self.plugins.proxy,
         )  # fmt: skip
         self._service_host = NodeServiceHost(
             self.identity, self.messaging, self.upstream, self.contacts, self.directory, self.storage, advertise,
@@ -292,6 +296,8 @@ class Parts:
 
     def _heard(self) -> None:
         """There is a new handler, or somebody is in another circle: hand over what waited for that."""
+        if self.home.later(self._heard):
+            return
         self.reception.subscribed()
         self.redelivery.look()
 
@@ -301,8 +307,8 @@ class Parts:
             self.peers.rescope(peer, now, REMOVED)
             self.dispatcher.refuse(peer, now)
 
-    def _block(self) -> None:
-        for peer in self.contacts.blocked:
+    def _block(self, came: Sequence[SignId], left: Sequence[SignId]) -> None:
+        for peer in came:
             if peer in self.peers.by_id:
                 self.peers.rescope(peer, "public", BLOCKED)
                 self.dispatcher.refuse(peer, BLOCKED)

@@ -48,7 +48,7 @@ class People:
         Raises InvalidKey, InvalidName or StorageError.
 
         """
-        await self._parts.directory.set_name(self.resolve(peer), name)
+        await self._parts.directory.set_name(self._found(peer), name)
 
     async def move(self, peer: str, circle: Scope | Literal["devices"]) -> None:
         """Make a peer a friend, a device of ours or neither; what it sends arrives in that scope from now on.
@@ -62,7 +62,7 @@ class People:
         Raises InvalidKey, LocalError for another circle and for a peer that is blocked, or StorageError.
 
         """
-        key = self.resolve(peer)
+        key = self._found(peer)
         if circle not in CIRCLES:
             raise LocalError(f"circle={circle!r}: one of {', '.join(CIRCLES)}")
         if circle != "public" and key in self.blocked:
@@ -85,7 +85,7 @@ class People:
         Returns how many messages are still here. Raises InvalidKey or StorageError.
 
         """
-        key = self.resolve(peer)
+        key = self._found(peer)
         self._leave(key)
         self.lists.leave(key)
         self._parts.peers.rescope(key, self.scope(key), REMOVED)
@@ -102,7 +102,7 @@ class People:
         Returns how many messages are still here. Raises InvalidKey, LocalError for our own key, or StorageError.
 
         """
-        key = self.resolve(peer)
+        key = self._found(peer)
         if key == self._parts.identity.sign_id:
             raise LocalError("this is our own key; it cannot be blocked")
         self.blocked.add(key)
@@ -111,11 +111,16 @@ class People:
 
     async def unblock(self, peer: str) -> bool:
         """Let a peer that was blocked be a stranger again; return False when it was not blocked."""
-        key = self.resolve(peer)
+        key = self._found(peer)
         was_blocked = key in self.blocked
         self.blocked.discard(key)
         await self._saved()
         return was_blocked
+
+    def _found(self, peer: str) -> SignId:
+        """Return the signId of a peer of which something is to change. Raises InvalidKey, or WrongLoop elsewhere."""
+        self._parts.home.check()
+        return self.resolve(peer)
 
     def _leave(self, peer: SignId, but: Circle | None = None) -> None:
         for circle in (self.friends, self.devices):

@@ -31,6 +31,7 @@ from mmplatform.plugins.service import Service
 from mmplatform.plugins.transport import Transport
 from mmplatform.program import run_to_end
 from mmplatform.storage.contract import Storage
+from mmplatform.threadsafe import Threadsafe
 
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S")
@@ -40,7 +41,8 @@ class Platform:
     """A node of the network: it dials peers by their keys, sends and receives messages, and runs services.
 
     ``async with Platform("~/.mm/alice") as platform`` starts the node, and stops it with nothing left open. A platform
-    belongs to one event loop and runs once.
+    belongs to one event loop and runs once; ``platform.threadsafe`` is for other threads, and
+    :class:`mmplatform.sync.Platform` for programs without an event loop.
 
     Args:
         storage: a data folder (made when missing), a Storage, or None for memory only.
@@ -50,6 +52,8 @@ class Platform:
         relays: addresses of relays through which others may reach this node, and that keep its mail while it is away.
         stun, turn: servers (URLs; URL, user name and password each) that help to make direct links through NATs, which
             takes the extra [webrtc]; none is asked that is not named.
+        proxy: URL of the HTTP or SOCKS5 proxy that leads to relays (SOCKS takes the extra [proxy]), "" for none, or
+            None for what the environment says: https_proxy, all_proxy, no_proxy.
         transports: names of installed plugins, or objects; None for all that are installed.
         services, carriers: names of installed plugins, or objects; carriers keep mail for peers that are away, beside
             the transports and services that do.
@@ -75,6 +79,7 @@ class Platform:
         relays: Sequence[str] = (),
         stun: Sequence[str] = (),
         turn: Sequence[tuple[str, str, str]] = (),
+        proxy: str | None = None,
         transports: Sequence[str | Transport] | None = None,
         services: Sequence[str | Service] = (),
         carriers: Sequence[str | MailCarrier] = (),
@@ -85,17 +90,18 @@ class Platform:
     ) -> None:
         if not setup_time >= 0 or not isinstance(inbox, InboxLimits | None):
             raise LocalError(f"setup_time={setup_time!r} are seconds, none or more; inbox={inbox!r} is an InboxLimits")
-        self.folder, self.storage = assembly.folder_and_storage(storage)
-        self.identity = assembly.own_identity(identity, self.folder)
-        plugins = assembly.plugins(transports, services, carriers, connection_info, relays, stun, turn)
+        folder, self.storage = assembly.folder_and_storage(storage)
+        self.identity = assembly.own_identity(identity, folder)
+        plugins = assembly.plugins(transports, services, carriers, connection_info, relays, stun, turn, proxy)
         self.parts = parts = Parts(
-            self.folder, self.storage, self.identity, friends, devices, plugins, now, hold,
+            folder, self.storage, self.identity, friends, devices, plugins, now, hold,
             inbox or InboxLimits(),
         )  # fmt: skip
         self.contacts, self.directory, self.upstream = People(parts), parts.directory, parts.upstream
         self.messaging, self.torrenting = parts.messaging, parts.torrenting
         self.inbox, self.kept = InboxContents(parts.inbox), parts.kept
-        self._lifecycle = Lifecycle(parts, setup_time)
+        self.threadsafe = Threadsafe(parts.home, parts.messaging)
+        self._home, self._lifecycle = parts.home, Lifecycle(parts, setup_time)
 
     # Life.
 
@@ -109,6 +115,7 @@ class Platform:
 
     def set_up(self) -> None:
         """Say that all handlers are subscribed: strangers' messages and requests wait for no other ones any more."""
+        self._home.check()
         self.parts.reception.set_up()
 
     async def stop(self, grace: float = 5.0) -> None:
@@ -147,8 +154,9 @@ class Platform:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop; see :meth:`stop`."""
-        await self.stop()
+        """Stop; see :meth:`stop`. A forked child that leaves the block has nothing to stop."""
+        if self._home.here:
+            await self.stop()
 
     # Who and where we are.
 
@@ -160,7 +168,7 @@ class Platform:
     @property
     def ready(self) -> bool:
         """Whether the node is started and has a record to show, so that peers can reach it."""
-        return self.upstream.running and self.directory.own_record is not None
+        return self.upstream.running and self.parts.own_record.record is not None
 
     @property
     def relays(self) -> dict[str, str]:
@@ -173,9 +181,11 @@ class Platform:
 
     def ticket(self) -> str:
         """Return our key and addresses as one line to paste, good for 30 days. Raises NotRunning."""
-        if self.directory.own_record is None:
+        self._home.check()
+        record = self.directory.own_record
+        if record is None:
             raise NotRunning("start the platform first: a ticket says where it listens")
-        return ticket(self.directory.own_record)
+        return ticket(record)
 
     # What runs beside us, and what happens.
 
@@ -210,6 +220,7 @@ class Platform:
         Raises ValueError for an unknown event.
 
         """
+        self._home.check()
         if handler is None:
             return lambda function: self.on(event, function)
         self.parts.events.add(event, handler)
@@ -253,6 +264,7 @@ class Platform:
 
         Raises TimeoutError after ``timeout`` seconds, and NotRunning when the platform stops; no message is lost then.
         """
+        self._home.check()
         async with asyncio.timeout(timeout):
             await self.parts.outbox.empty(None if peer is None else self.peer(peer))
 
@@ -262,6 +274,7 @@ class Platform:
         The state is one of :attr:`Delivery.state <mmplatform.message.Delivery.state>`, "sent" for a message that went
         out over a link that is up and is not acknowledged yet, or "unknown". Raises ValueError for text that is no id.
         """
+        self._home.check()
         return await inspection.state(self.parts.outbox, delivery_id)
 
     # Peers.
@@ -283,6 +296,7 @@ class Platform:
         StorageError; but for the last nothing has changed then.
 
         """
+        self._home.check()
         text = ticket_or_key.strip()
         info = parse_ticket(text, self.parts.now()) if text.lower().startswith(PREFIX) else None
         peer = info.sign_id if info is not None else self.peer(text)
@@ -309,6 +323,7 @@ class Platform:
 
     def peers(self) -> list[PeerStatus]:
         """Return the status of every peer that is known or connected."""
+        self._home.check()
         return self.parts.peers.statuses()
 
     async def connect(self, peer: str, timeout: float = 10.0) -> None:
@@ -318,6 +333,7 @@ class Platform:
 
     async def disconnect(self, peer: str) -> None:
         """Close the links to ``peer``; the next message dials again."""
+        self._home.check()
         there = self.parts.peers.by_id.get(self.peer(peer))
         if there is not None:
             there.disconnect(CLOSED)
@@ -345,6 +361,7 @@ class Platform:
 
         The platform does so itself when the addresses of this host change; call this when you know sooner.
         """
+        self._home.check()
         self.parts.peers.network_changed()
 
     async def advertise(self, owner: str, addresses: Sequence[str]) -> None:

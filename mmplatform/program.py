@@ -2,10 +2,12 @@
 
 import asyncio
 import gc
+import os
 import resource
 import signal
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, Final
 
 ENDING: Final = (signal.SIGINT, signal.SIGTERM)
@@ -39,11 +41,20 @@ def ended_by_signals(end: Callable[[], None]) -> Iterator[None]:
 
     Outside of the main thread there are no signals to wait for: then nothing is changed.
     """
-    loop = asyncio.get_running_loop()
+    loop, process = asyncio.get_running_loop(), os.getpid()
+
+    def ending(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == process:
+            loop.call_soon_threadsafe(end)
+            return
+        earlier = before[signal.Signals(number)]  # a forked child ends as it would have
+        signal.signal(number, earlier if earlier is not None else signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
     before = {number: signal.getsignal(number) for number in ENDING}
     try:
         for number in ENDING:
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(end))
+            signal.signal(number, ending)
     except ValueError:  # not the main thread
         yield
         return

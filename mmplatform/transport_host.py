@@ -27,8 +27,9 @@ class NodeTransportHost:
         failed: Failed,
         stun: Sequence[str],
         turn: Sequence[tuple[str, str, str]],
+        proxy: str | None,
     ) -> None:
-        self.identity, self.stun, self.turn = identity, stun, turn
+        self.identity, self.stun, self.turn, self.proxy = identity, stun, turn, proxy
         self.now, self.random, self.failed = now, random.random, failed
         self.present, self.linked, self.signal = peers.present, peers.linked, signals.send
         self.reach = reach

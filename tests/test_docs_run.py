@@ -22,7 +22,7 @@ FRAGMENTS = [block for block in python_blocks() if not block.is_program and ".ru
 NAMED = [block for block in python_blocks() if block.caption and (block.page == GUIDE or EXTEND in block.page.parents)]
 PROGRAMS = [block for block in python_blocks() if block not in FRAGMENTS and block not in NAMED]
 READING = {"at": "2026-01-02T03:04:05Z", "celsius": "21.5", "tags": ["attic"]}
-SERVED: dict[str, Any] = {"last-reading": READING, "sum": 6, "chat": None, "job": None, "reading": None}
+SERVED: dict[str, Any] = {"last-reading": READING, "sum": 6, "chat": None, "job": None, "reading": None, "countdown": 1}
 SHOWN = "async def shown(platform, peer, bob, signid_of_bob, host):\n"
 
 

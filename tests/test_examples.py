@@ -22,6 +22,7 @@ SAYS = {
         "RequestTimeout: .*",
         "NoResponders: .*multiply",
     ],
+    "replies_as_they_come": ["3", "2", "1", "lift-off"],
     "wildcards": [
         "self.home.[*].temp +self.home.attic.temp = 31",
         "self.home.> +self.home.attic.temp = 31",
@@ -35,6 +36,7 @@ SAYS = {
     "priorities": [f"{name} {n}" for name in ("control", "high", "normal", "low") for n in (1, 2)],
     "own_transport_layer": [r"\d\d bytes came", "30000 were meant"],
     "service_plugin": ["it is .*"],
+    "without_asyncio": ["alice says hi", "delivered", "42", ".*nothing.*"],
     "memory_transport_test": [],
     "find_by_key": ["bob heard: hello, whoever has this key", "delivered", "found by mdns"],
 }

@@ -31,6 +31,7 @@ VIOLATIONS = {
     "websockets": ("transports/mm_transports/relay/client.py", "import websockets"),
     "kademlia": ("services/mm_services/stock_kademlia/service.py", "import kademlia"),
     "pytest": ("transports/mm_transports/memory.py", "import pytest"),
+    "proxies": ("transports/mm_transports/proxies.py", "import python_socks"),
     "redis": ("transports/mm_transports/relay/protocol/items.py", "import redis"),
 }
 

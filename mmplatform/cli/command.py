@@ -154,6 +154,13 @@ turn_option = click.option(
 )  # fmt: skip
 
 
+proxy_option = click.option(
+    "--proxy", multiple=True, metavar="URL",
+    help="Go to relays through this proxy, or none; by default what https_proxy, all_proxy and no_proxy say:"
+    " http://[USER:PASSWORD@]HOST:PORT, or socks5://. The folder remembers it; default forgets.  [env: MM_PROXY]",
+)  # fmt: skip
+
+
 class _Formatter(click.HelpFormatter):
     """Help as wide as the terminal, also where that is narrow; click's own is never narrower than 50."""
 

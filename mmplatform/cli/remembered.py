@@ -1,7 +1,7 @@
 """Remembers, per data folder, what was said last of relays, of STUN and TURN servers, of where to listen, and so on.
 
 Every command uses that until something else is said. It is lines of the files ``relays``, ``stun``, ``turn``,
-``listen``, ``services`` and ``without`` in the folder, for people to read and change.
+``proxy``, ``listen``, ``services`` and ``without`` in the folder, for people to read and change.
 """
 
 import os
@@ -34,10 +34,11 @@ class Remembered(NamedTuple):
 RELAYS: Final = Remembered("relays", "MM_RELAYS", "--relay", r"[\s,]+")
 STUN: Final = Remembered("stun", "MM_STUN", "--stun", r"[\s,]+")
 TURN: Final = Remembered("turn", "MM_TURN", "--turn", r"\s+")  # each has commas of its own
+PROXY: Final = Remembered("proxy", "MM_PROXY", "--proxy", r"\s+", by_itself=True)
 LISTEN: Final = Remembered("listen", "MM_LISTEN", "--listen", r"[\s,]+", by_itself=True)
 SERVICES: Final = Remembered("services", "MM_SERVICES", "--service", r"[\s,]+", by_itself=True)
 WITHOUT: Final = Remembered("without", "MM_WITHOUT", "--without", r"[\s,]+")
-ALL: Final = (RELAYS, STUN, TURN, LISTEN, SERVICES, WITHOUT)
+ALL: Final = (RELAYS, STUN, TURN, PROXY, LISTEN, SERVICES, WITHOUT)
 
 
 def addresses(folder: Path, given: Sequence[str] = (), kind: Remembered = RELAYS) -> list[str]:
@@ -52,6 +53,11 @@ def choice(folder: Path, given: Sequence[str], kind: Remembered) -> list[str] | 
     if not given or DEFAULT in given:
         return None
     return list(dict.fromkeys(name for name in given if name != NONE))
+
+
+def one(words: Sequence[str] | None) -> str | None:
+    """The last of the words, "" for none; None when nobody has said anything."""
+    return None if words is None else ["", *words][-1]
 
 
 def remember(folder: Path, names: Sequence[str] | None, kind: Remembered = RELAYS) -> None:

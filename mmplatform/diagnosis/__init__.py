@@ -39,7 +39,7 @@ async def examine(platform: Platform, peer: SignId | None = None, servers: Seque
         *reach.examine(platform),
         *contributed,
         *asked,
-        *clock.examine(sources.clocks(platform)),
+        *clock.examine(sources.clocks(platform), platform.parts.links.outdated),
     ]
     if not any(check.subject == stun.SUBJECT for check in found):
         found.append(unchecked(stun.SUBJECT, "no STUN server is named to try it with; --stun stun:HOST names one"))

@@ -8,14 +8,19 @@ from mmplatform.plugins.check import Check, fault, ok, unchecked, warning
 SUBJECT: Final = "clock"
 TOLERATED: Final = 5.0  # seconds off that are fine; messages expire so much too early or too late
 TOO_FAR: Final = 60.0  # seconds off that are a fault
+DAY: Final = 24 * 3600.0
 SET_IT: Final = "set it, and keep it set with NTP (timedatectl set-ntp true)"
 
 
-def examine(clocks: Mapping[str, float]) -> list[Check]:
+def examine(clocks: Mapping[str, float], outdated: int = 0) -> list[Check]:
     """Check our clock; the median of all clocks, including ours, is taken as the true time.
 
-    ``clocks`` are seconds ahead of ours, by the name of their owner.
+    ``clocks`` are seconds ahead of ours, by the name of their owner. ``outdated``: how many connections came to nothing
+    because the other end showed a record that has expired by our clock; nodes sign theirs every day.
     """
+    if outdated and not clocks:
+        text = f"{outdated} connections were refused, as who was there showed a record that has expired by this clock"
+        return [warning(SUBJECT, "clock-skew", f"{text}: this clock is ahead, or theirs are behind", SET_IT)]
     if not clocks:
         return [unchecked(SUBJECT, "no relay and no peer is connected to compare with")]
     ours = sorted([0.0, *clocks.values()], key=abs)[len(clocks) // 2 if len(clocks) > 1 else 1]
@@ -38,7 +43,8 @@ def _said(subject: str, skew: float, text: str, remedy: str) -> Check:
 
 
 def _off(skew: float) -> str:
-    return f"{abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}"
+    far = f"{abs(skew) / DAY:.0f} days" if abs(skew) >= 2 * DAY else f"{abs(skew):.0f} s"
+    return f"{far} {'ahead' if skew > 0 else 'behind'}"
 
 
 def _counted(number: int) -> str:

@@ -62,9 +62,9 @@ async def without_node(path: Path) -> list[Check]:
 
 async def of_node(platform: Platform) -> list[Check]:
     """Check the folder of a running node, and whether its storage accepts writes."""
-    if platform.folder is None:
+    if platform.parts.folder is None:
         return []
-    path = platform.folder.path
+    path = platform.parts.folder.path
     try:
         await platform.storage.write([(b"node/doctor", None)])
     except StorageError as error:

@@ -4,14 +4,24 @@ import ipaddress
 from typing import Final
 from urllib.parse import urlsplit
 
+from mmplatform.identity.nodeinfo import MAX_ADDRESSES
 from mmplatform.platform import Platform
 from mmplatform.plugins.check import Check, fault, ok, warning
 
 SUBJECT: Final = "reached from elsewhere"
+LEFT_OUT: Final = "addresses"
 
 
 def examine(platform: Platform) -> list[Check]:
-    """Check our addresses: behind a NAT, only relays and links made over them lead here."""
+    """Check our addresses: behind a NAT, only relays and links made over them lead here; some may have no room."""
+    left_out = platform.parts.own_record.left_out
+    if not left_out:
+        return _reached(platform)
+    text = f"{MAX_ADDRESSES} are in our record, which has no room for {', '.join(left_out)}"
+    return [*_reached(platform), ok(LEFT_OUT, text)]
+
+
+def _reached(platform: Platform) -> list[Check]:
     mine = platform.directory.own_record
     addresses = mine.connection_info if mine is not None else ()
     relays = [address for address in addresses if platform.parts.mailer.carries(address)]
@@ -24,7 +34,7 @@ def examine(platform: Platform) -> list[Check]:
         return [
             fault(
                 SUBJECT, "no-relay", "it listens nowhere and has no relay: nobody can reach it",
-                "run it with --relay ADDRESS, or with --listen tcp://0.0.0.0:0",
+                "run it with --relay ADDRESS, or with --listen default",
             )
         ]  # fmt: skip
     if any(_is_public(address) for address in direct):

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from mmplatform.diagnosis import clock
+from mmplatform.directory.own_record import VALID
 from mmplatform.identity.keys import SignId
 from mmplatform.links.probe import Probe
 from mmplatform.links.probe import probe as probe_address
@@ -16,8 +18,19 @@ async def checks(platform: Platform) -> list[Check]:
 
 
 def clocks(platform: Platform) -> dict[str, float]:
-    """Return how many seconds the clocks of relays and peers are ahead of ours, by the name of their owner."""
-    found = {who: skew for part in _parts(platform) for who, skew in part.clocks().items()}
+    """Return how many seconds the clocks of relays and peers are ahead of ours, by the name of their owner.
+
+    A record from the future tells of a clock, too, when there is no link: it is ahead by so much, or more. That of a
+    stranger says what its maker likes.
+    """
+    directory, now = platform.directory, platform.parts.now()
+    dated = {peer: directory.known(peer) for peer in directory.peers() if directory.reach(peer).anywhere}
+    found = {
+        platform.contacts.name(peer) or peer: ahead
+        for peer, info in dated.items()
+        if info is not None and (ahead := info.expires - VALID - now) > clock.TOLERATED
+    }
+    found |= {who: skew for part in _parts(platform) for who, skew in part.clocks().items()}
     links = platform.parts.peers.links()
     return found | {platform.contacts.name(peer) or peer: link.skew for peer, link in links}
 

@@ -30,6 +30,7 @@ MAX_STRANGERS: Final = 4096  # peers without a name of whom we keep a record
 TICKET: Final = "ticket"  # who brought a record: somebody here, who was given a ticket
 SERVICE: Final = "service"  # who brought a record: a service that does not say its name
 GATHER: Final = 1.0  # seconds in which records of strangers are gathered: fresh keys cost no transaction each
+ANY_TIME: Final = -1.0  # when no record has expired
 PROVEN_TOGETHER: Final = 50  # saved records that are verified in one turn of the loop
 
 log = logging.getLogger("mmplatform.directory")
@@ -83,14 +84,15 @@ class Directory:
         self._storage, self._bus, self._contacts, self._own, self._now = storage, bus, contacts, own, now
         self._changed, self._failed = changed, failed
         self._entries: dict[SignId, Entry] = {}
+        self._strangers: dict[SignId, None] = {}  # those who were when they were heard of, the oldest first
         self._boxes: dict[BoxId, SignId] = {box_id_of(own): own}
         self._hints, self._heard_on = Hints(now), HeardOn(now)
         self._lookups = Lookups(lambda peer: bus.emit("self", topics.REQUEST_NODE_INFO, own, peer))
-        self.own_record: NodeInfo | None = None
+        self._own_record: NodeInfo | None = None
+        self.look_at_own: Callable[[], object] = lambda: None  # renews our own record when it is not of these days
         self.publishing = False  # whether services run
         self._unsaved: dict[SignId, None] = {}  # strangers whose records are saved together
         self._gathering: asyncio.TimerHandle | None = None
-        self._expired: set[SignId] = set()  # peers whose record had expired when this run began
         bus.on(f"self.{topics.NODE_INFO}", self._heard)
         bus.on(f"self.{topics.ADDRESSES}", self._hinted)
         bus.on(f"self.{topics.NODE_INFO_GONE}", self._gone)
@@ -106,14 +108,15 @@ class Directory:
             try:
                 kept = _rows.decode(value)
                 peer = parse_sign_id(key[5:].decode())
-                node_info = NodeInfo.decode(kept.record, self._now()) if kept.record else None
+                node_info = NodeInfo.decode(kept.record, ANY_TIME) if kept.record else None
             except InvalidRecord:
-                node_info = None  # expired since
-                self._expired.add(peer)
+                node_info = None
             except (CodecError, InvalidKey) as error:
                 self._failed(error)
                 continue
-            if node_info is None and not kept.name:
+            # A record that has expired is kept with whom we know: perhaps it is our clock that is wrong.
+            expired = node_info is None or node_info.expires <= self._now()
+            if expired and not (kept.name or kept.added or self._contacts.known(peer)):
                 self._write(peer, None)
             else:
                 self._contacts.take_up_name(peer, kept.name)
@@ -135,7 +138,7 @@ class Directory:
         """Whether the only record of ``peer`` has expired."""
         entry = self._entries.get(peer)
         held = entry is not None and entry.node_info is not None
-        return self.known(peer) is None and (held or peer in self._expired)
+        return self.known(peer) is None and held
 
     def found_by(self, peer: SignId) -> str:
         """Return who brought the record: "ticket", "handshake", "mdns", ..., or ""."""
@@ -226,16 +229,23 @@ class Directory:
         """Look for a newer record of ``peer``, which may have moved: it was not where :meth:`locate` said."""
         self._lookups.refresh(peer)
 
+    @property
+    def own_record(self) -> NodeInfo | None:
+        """Our own record as it is to be shown now, None before there is one."""
+        self.look_at_own()
+        return self._own_record
+
     def renew_own(self, record: NodeInfo) -> None:
         """Take ``record`` as our own from now on, and tell the services if :attr:`publishing` is set."""
-        self.own_record = record
+        self._own_record = record
         if self.publishing:
             self.publish()
 
     def publish(self) -> None:
         """Tell the services our own record."""
-        if self.own_record is not None:
-            self._bus.emit("self", topics.MY_NODE_INFO, self._own, self.own_record.payload())
+        record = self.own_record
+        if record is not None:
+            self._bus.emit("self", topics.MY_NODE_INFO, self._own, record.payload())
 
     def _heard(self, topic: str, sender: str, payload: Any) -> None:
         found_by = str(payload.get("foundBy", SERVICE))[:32] if isinstance(payload, dict) else ""
@@ -275,13 +285,17 @@ class Directory:
     def _remember(self, peer: SignId, entry: Entry) -> None:
         self._entries[peer] = entry
         self._boxes[box_id_of(peer)] = peer
-        if not self._contacts.name(peer) and len(self._entries) - self._contacts.names > MAX_STRANGERS:
-            oldest = next((p for p in self._entries if p != peer and not self._contacts.known(p)), None)
-            if oldest is not None:
+        if not self._contacts.known(peer):
+            self._strangers[peer] = None
+        while len(self._strangers) > MAX_STRANGERS:
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            if not self._contacts.known(oldest):  # else it has become a friend since, or was given a name
                 self._forget(oldest)
 
     def _forget(self, peer: SignId) -> None:
         del self._entries[peer]
+        self._strangers.pop(peer, None)
         self._boxes.pop(box_id_of(peer), None)
         self._unsaved.pop(peer, None)
         self._write(peer, None)

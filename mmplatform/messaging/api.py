@@ -5,19 +5,22 @@ itself, or any layer in between (compression, logging, ...) that has the same me
 """
 
 import asyncio
+import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import aclosing
 from functools import partial
 from types import UnionType
 from typing import Any, Final, TypeVar, overload
 from weakref import WeakSet
 
-from mmplatform.codec import MAX_VALUES, Struct, not_encodable
+from mmplatform.codec import MAX_VALUES, not_encodable
 from mmplatform.delivery.wire import TOO_LARGE
-from mmplatform.errors import CodecError, InvalidPayload, NotRunning, QueueFull, Refused, RequestFailed, RequestTimeout
-from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Message, Outcome, Priority, PriorityName
+from mmplatform.errors import CodecError, InvalidPayload, Refused, RequestFailed, RequestTimeout
+from mmplatform.message import DEFAULT_EXPIRY, UNHANDLED, Delivery, Message, Priority, PriorityName
 from mmplatform.messaging.bus import Bus
 from mmplatform.messaging.dispatch import OnReply
+from mmplatform.messaging.ends import Replying, SentHere, outcome_of
 from mmplatform.messaging.middleware import (
     AROUND_SENDS,
     Kind,
@@ -26,8 +29,10 @@ from mmplatform.messaging.middleware import (
     awaiting,
     check_middleware,
 )
-from mmplatform.messaging.results import NOBODY, EventEnd, Finished, HoldCount, LocalEnd, Result
+from mmplatform.messaging.results import NOBODY, EventEnd, Finished, HoldCount, Result
 from mmplatform.messaging.route import Route
+from mmplatform.messaging.series import Series, failed_here, replies_here
+from mmplatform.messaging.series_server import SeriesServer
 from mmplatform.messaging.upstream import Upstream
 from mmplatform.payload_types import PayloadType, Unfit, payload_type
 from mmplatform.text import escaped
@@ -37,50 +42,6 @@ T = TypeVar("T")
 
 LOCAL: Final = "local"
 PLAIN: Final = (bytes, str, int, float, bool, type(None))  # values that nobody can change under another's hands
-
-
-class SentHere(LocalEnd):
-    """The end of a message to the handlers of this process."""
-
-    __slots__ = ("_delivery", "_make")
-    durable = True
-
-    def __init__(self, delivery: Delivery, make: Callable[[], Message]) -> None:
-        self._delivery, self._make = delivery, make
-
-    def __call__(self, result: Result) -> None:
-        """End the delivery."""
-        self._delivery.settle(outcome_of(result))
-
-    def message(self) -> Message:
-        """Make the message for one handler."""
-        return self._make()
-
-    def stop(self) -> None:
-        """End the wait for the delivery."""
-        self._delivery.stop()
-
-
-class Replying(Struct, gc=False, eq=False):
-    """Makes the reply to a request of a peer of the result. Not tracked, like the request at hand."""
-
-    finished: OnReply
-    reply: Callable[[Result], bytes | Result]
-    durable = False  # the peer is told of a failure, and asks again if it likes
-    bounded = True
-
-    def __call__(self, result: Result) -> None:
-        """Give the reply back."""
-        self.finished(self.reply(result))
-
-    @property
-    def wanted(self) -> bool:
-        """Whether the peer still waits for the reply."""
-        return self.finished.wanted
-
-    def message(self) -> Message:
-        """Make the message for one handler."""
-        return self.finished.message()
 
 
 class API:
@@ -116,7 +77,10 @@ class API:
         self._routes = self.bus.routes
         self._unfinished: WeakSet[Delivery] = WeakSet()  # local deliveries whose handlers are at work
         self.malformed = 0  # remote messages whose payload could not be decoded
+        self._series = f"{protocol}.series"
+        self.report = self.bus.report
         upstream.attach(protocol, self)
+        upstream.attach(self._series, SeriesServer(self))
 
     def send(
         self,
@@ -156,8 +120,8 @@ class API:
         if destination == LOCAL or destination == self._own:  # as in _send: for small messages a call would count
             return self._send_local(topic, payload)
         if not realtime:
-            return self._save(destination, topic, self.protocol, payload, self._encoded, expire_after, priority)
-        return self._post(destination, topic, self.protocol, self._encoded(payload), realtime, expire_after, priority)
+            return self._save(destination, topic, self.protocol, payload, self.encoded, expire_after, priority)
+        return self._post(destination, topic, self.protocol, self.encoded(payload), realtime, expire_after, priority)
 
     @overload
     async def request(
@@ -197,15 +161,53 @@ class API:
         ControlTopic, ValueError, TypeError or NotRunning before anything is sent.
 
         """
-        if not isinstance(timeout, int | float) or not timeout > 0:
-            raise ValueError(f"timeout={timeout!r}: a request waits for a number of seconds, 10.0 if not told")
-        wanted = None if returns is None else payload_type(returns)
+        wanted = _checked_request(timeout, returns)
         if self._around_sends:
             ask = partial(self._request, topic, destination, timeout)
             reply = await around_send(self._around_sends, topic, destination, payload, "request", ask)
         else:
             reply = await self._request(topic, destination, timeout, payload)
         return reply if wanted is None else self._restored(reply, wanted)
+
+    @overload
+    def request_many(
+        self, topic: str, destination: str = LOCAL, payload: Any = None, *, timeout: float = 10.0, returns: type[T]
+    ) -> AsyncGenerator[T, None]: ...
+    @overload
+    def request_many(
+        self,
+        topic: str,
+        destination: str = LOCAL,
+        payload: Any = None,
+        *,
+        timeout: float = 10.0,
+        returns: UnionType | None = None,
+    ) -> AsyncGenerator[Any, None]: ...
+    def request_many(
+        self,
+        topic: str,
+        destination: str = LOCAL,
+        payload: Any = None,
+        *,
+        timeout: float = 10.0,
+        returns: Any = None,
+    ) -> AsyncGenerator[Any, None]:
+        """Ask one peer, and give each reply of its handler, an async generator, as it comes.
+
+        The handler is asked at the first step, and runs no further ahead than 64 KiB of replies; it is closed once the
+        caller reads no more (``aclose()``, or the end of the loop). A handler that is no generator gives one reply.
+
+        Args:
+            topic: as in :meth:`send`.
+            destination: the signId or the name of a peer, or "local" for the subscribers of this process.
+            payload: as in :meth:`send`.
+            timeout: seconds to wait for each reply.
+            returns: the type of the replies.
+
+        Raises what :meth:`request` raises; RequestFailed, RequestTimeout and Unreachable also between two replies.
+
+        """
+        return self._request_many(topic, destination, payload, timeout, _checked_request(timeout, returns))
 
     def around_sends(self, middleware: S) -> S:
         """Call ``middleware(topic, destination, payload, kind, following)`` in place of each send and request.
@@ -260,25 +262,56 @@ class API:
         if destination == LOCAL or destination == self._own:
             return self._send_local(topic, payload)
         if not realtime:
-            return self._save(destination, topic, self.protocol, payload, self._encoded, expire_after, priority)
-        return self._post(destination, topic, self.protocol, self._encoded(payload), realtime, expire_after, priority)
+            return self._save(destination, topic, self.protocol, payload, self.encoded, expire_after, priority)
+        return self._post(destination, topic, self.protocol, self.encoded(payload), realtime, expire_after, priority)
 
     async def _request(self, topic: str, destination: str, timeout: float, payload: Any) -> Any:
         if destination == LOCAL or destination == self._own:
-            try:
-                async with asyncio.timeout(timeout):
-                    make = partial(self._message, "request", topic, payload)
-                    result = await self.bus.request("self", topic, self._own, self._isolated(payload), make)
-            except TimeoutError:
-                raise RequestTimeout(f"no reply to {topic} in time") from None
-            if result.error is not None:
-                raise RequestFailed(f"{type(result.error).__name__}: {escaped(result.error)}") from result.error
-            return result.value
+            return await self._request_local(topic, payload, timeout, False)
+        data = self.encoded(payload)
+        return self._decoded(await self._ask(destination, topic, self.protocol, data, timeout))
+
+    async def _request_local(self, topic: str, payload: Any, timeout: float, series: bool) -> Any:
+        make = partial(self._message, "request", topic, payload)
         try:
-            data = self._encode(payload)
-        except Exception as error:
-            raise self._not_encodable(payload, error) from None
-        reply = await self._ask(destination, topic, self.protocol, data, timeout)
+            async with asyncio.timeout(timeout):
+                result = await self.bus.request("self", topic, self._own, self._isolated(payload), make, series)
+        except TimeoutError:
+            raise RequestTimeout(f"no reply to {topic} in time") from None
+        if result.error is not None:
+            raise failed_here(result.error) from result.error
+        return result.value
+
+    async def _request_many(
+        self, topic: str, destination: str, payload: Any, timeout: float, wanted: PayloadType[Any] | None
+    ) -> AsyncGenerator[Any, None]:
+        ask = partial(self._open_series, topic, destination, timeout)
+        kind: Kind = "request_many"
+        replies = await around_send(self._around_sends, topic, destination, payload, kind, ask)
+        async with aclosing(replies):
+            async for reply in replies:
+                yield reply if wanted is None else self._restored(reply, wanted)
+
+    async def _open_series(
+        self, topic: str, destination: str, timeout: float, payload: Any
+    ) -> AsyncGenerator[Any, None]:
+        """Ask for many replies; return them as they come."""
+        if destination == LOCAL or destination == self._own:
+            value = await self._request_local(topic, payload, timeout, True)
+            return replies_here(value, timeout, self._isolated, lambda error: self.report(error, f"self.{topic}"))
+
+        def ask(pull: bytes, seconds: float) -> Awaitable[bytes]:
+            return self._ask(destination, topic, self._series, pull, seconds)
+
+        def stop(number: bytes) -> Awaitable[object]:
+            return self._post(destination, topic, self._series, number, True)
+
+        series = Series(secrets.randbits(53), ask, stop, timeout)
+        await series.open(self.encoded(payload))
+        return series.replies(self._decoded)
+
+    def _decoded(self, reply: bytes) -> Any:
+        """Return the value of a reply. Raises RequestFailed."""
         try:
             if self._holds_more is not None and self._holds_more(reply, MAX_VALUES):
                 raise CodecError(f"it consists of more than {MAX_VALUES} values")
@@ -295,7 +328,7 @@ class API:
         except (Refused, InvalidPayload) as error:
             raise RequestFailed(f"the reply does not fit: {escaped(error)}") from None
 
-    def _encoded(self, payload: Any) -> bytes:
+    def encoded(self, payload: Any) -> bytes:
         """Return the bytes of a payload. Raises InvalidPayload."""
         try:
             return self._encode(payload)
@@ -303,8 +336,7 @@ class API:
             raise self._not_encodable(payload, error) from None
 
     async def _send_local(self, topic: str, payload: Any) -> Delivery:
-        if self.bus.ending:
-            raise NotRunning("the platform is stopping")
+        self.bus.admit()
         delivery = Delivery(self._own)
         route = self.bus.route("self", topic)
         if route is None:
@@ -327,7 +359,7 @@ class API:
 
     def _isolated(self, payload: Any) -> Any:
         """Copy ``payload``, as if it had travelled: what a handler changes in it, the sender does not see."""
-        return payload if type(payload) in PLAIN else self._decode(self._encoded(payload))
+        return payload if type(payload) in PLAIN else self._decode(self.encoded(payload))
 
     def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
         """Hand a realtime message to its subscribers: see :class:`ProtocolHandler`. A malformed one is counted."""
@@ -393,15 +425,11 @@ class API:
         return error if isinstance(error, InvalidPayload) else not_encodable("payload", payload, error, self._encode)
 
 
-def outcome_of(result: Result) -> Outcome:
-    """Return how a local message ended whose handlers gave ``result``."""
-    if result is NOBODY:
-        return UNHANDLED
-    if result.error is None:
-        return DELIVERED
-    if isinstance(result.error, Refused | QueueFull):
-        return Outcome("refused", escaped(result.error))
-    return Outcome("failed", f"{type(result.error).__name__}: {escaped(result.error)}")
+def _checked_request(timeout: float, returns: Any) -> PayloadType[Any] | None:
+    """Return the type that a reply is to have. Raises ValueError, or TypeError for what is no type of a payload."""
+    if not isinstance(timeout, int | float) or not timeout > 0:
+        raise ValueError(f"timeout={timeout!r}: a request waits for a number of seconds, 10.0 if not told")
+    return None if returns is None else payload_type(returns)
 
 
 def raw(payload: Any) -> bytes:

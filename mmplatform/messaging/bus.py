@@ -10,21 +10,24 @@ worker, so a slow handler delays nobody else; its messages start in order. A sen
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Final
 
 from mmplatform.errors import NoResponders, NotRunning
+from mmplatform.home import Home, running_loop
 from mmplatform.message import Message, check_topic
-from mmplatform.messaging.handlers import VALUES, close, is_awaitable
+from mmplatform.messaging.handlers import VALUES, close, gives_many, is_awaitable
 from mmplatform.messaging.results import DONE, NOBODY, Finished, LocalEnd, Pending, Result, Unawaited
 from mmplatform.messaging.route import Route
 from mmplatform.messaging.subscriber import Subscriber
 from mmplatform.messaging.subscribing import Subscribing
 from mmplatform.messaging.work import OnError, Work
 
+Begun = Awaitable[Any] | AsyncGenerator[Any, Any]  # what a handler returned that is not its value yet
 Make = Callable[[], Message]  # makes the message for a handler with a fourth parameter
 
-MAX_ROUTES: Final = 8192  # names in a cache; a peer that invents topics must not grow it for ever
+MAX_ROUTES: Final = 65_536  # names in a cache; a peer that invents topics must not grow it for ever
+MAX_PUBLIC_ROUTES: Final = 8192  # the same of the names that strangers use
 UNHEARD: Final = ""  # no scope: the topics of strangers that nobody listens to
 MAX_UNHEARD: Final = 1024
 
@@ -32,12 +35,12 @@ MAX_UNHEARD: Final = 1024
 class Asked(LocalEnd):
     """Gives the result of a local request to whoever awaits it."""
 
-    __slots__ = ("future", "make")
+    __slots__ = ("future", "make", "series")
     durable = False
 
-    def __init__(self, make: Make) -> None:
+    def __init__(self, make: Make, series: bool) -> None:
         self.future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self.make = make
+        self.make, self.series = make, series
 
     def __call__(self, result: Result) -> None:
         """Take the result; whoever asked may have gone."""
@@ -57,13 +60,14 @@ class Asked(LocalEnd):
 class Bus(Subscribing):
     """Hands messages to the handlers that are subscribed.
 
-    ``failed(error, topic)`` is told of every handler that raises, each time.
+    ``failed(error, topic)`` is told of every handler that raises, each time. ``home`` is where its platform lives; None
+    for a bus without one.
     """
 
-    def __init__(self, failed: OnError) -> None:
+    def __init__(self, failed: OnError, home: Home | None = None) -> None:
         self.routes: dict[str, dict[str, Route | None]] = {}
         work = Work(failed, self.routes.clear, self._enter)
-        super().__init__(work, self.routes.clear)
+        super().__init__(work, self.routes.clear, home if home is not None else Home())
         self.failed = failed
         self._work = work
         self._asked: set[Asked] = set()
@@ -72,6 +76,13 @@ class Bus(Subscribing):
     def ending(self) -> bool:
         """Whether nothing new is taken in."""
         return self._work.ending
+
+    def admit(self) -> None:
+        """Let in a call of the application, in this loop. Raises NotRunning at the end, WrongLoop from elsewhere."""
+        if running_loop() is not self.home.loop:
+            self.home.enter()
+        if self._work.ending:
+            raise NotRunning("the platform is stopping")
 
     def route(self, scope: str, topic: str) -> Route | None:
         """Return the subscribers of ``scope.topic``, None when there are none. Raises InvalidTopic."""
@@ -100,7 +111,7 @@ class Bus(Subscribing):
                 value = only(route.name, sender, payload)
                 if value is None:
                     return DONE
-                if type(value) in VALUES or not is_awaitable(value):
+                if type(value) in VALUES or not (is_awaitable(value) or gives_many(value)):
                     return Result(value)
             except BaseException as error:
                 return self._deliver_slowly(route, sender, payload, finished, make, 0, error)
@@ -111,7 +122,7 @@ class Bus(Subscribing):
             for position, handler in enumerate(route.plain):
                 try:
                     value = handler(name, sender, payload)
-                    if value is not None and type(value) not in VALUES and is_awaitable(value):
+                    if value is not None and type(value) not in VALUES and (is_awaitable(value) or gives_many(value)):
                         return self._deliver_slowly(route, sender, payload, finished, make, position, value, result)
                 except BaseException as error:
                     return self._deliver_slowly(route, sender, payload, finished, make, position, error, result)
@@ -134,7 +145,9 @@ class Bus(Subscribing):
             self.deliver(route, sender, payload)
         return route is not None
 
-    async def request(self, scope: str, topic: str, sender: str, payload: Any, make: Make | None = None) -> Result:
+    async def request(
+        self, scope: str, topic: str, sender: str, payload: Any, make: Make | None = None, series: bool = False
+    ) -> Result:
         """Deliver and wait for the result.
 
         Args:
@@ -143,17 +156,17 @@ class Bus(Subscribing):
             sender: the signId of the sender.
             payload: what the handlers are given.
             make: makes the message for a handler with a fourth parameter.
+            series: whether an async generator is a result.
 
         Raises NoResponders at once when nobody listens, NotRunning at the end.
 
         """
-        if self.ending:
-            raise NotRunning("the platform is stopping")
+        self.admit()
         route = self.route(scope, topic)
         if route is None:
             raise NoResponders(f"nobody listens to {scope}.{topic}")
         await self.room(route, sender)
-        asked = Asked(make or (lambda: Message(topic, "", b"", sender, scope, "request", "", time.time())))
+        asked = Asked(make or (lambda: Message(topic, "", b"", sender, scope, "request", "", time.time())), series)
         result = self.deliver(route, sender, payload, asked)
         if result is None:
             self._asked.add(asked)
@@ -164,6 +177,10 @@ class Bus(Subscribing):
         if result is NOBODY:
             raise NoResponders(f"nobody listens to {scope}.{topic}")
         return result
+
+    def report(self, error: BaseException, topic: str) -> Exception:
+        """Report what a handler with many replies raised; return it as an Exception whose text can be read."""
+        return self._work.report(error, topic, 0)
 
     def refuse(self, sender: str, scope: str) -> None:
         """End what waits of ``sender``, who is of ``scope`` from now on, under the scope that it had before."""
@@ -209,7 +226,7 @@ class Bus(Subscribing):
         finished: Finished | None,
         make: Make | None,
         skip: int = 0,
-        begun: BaseException | Awaitable[Any] | None = None,
+        begun: BaseException | Begun | None = None,
         result: Result = DONE,
     ) -> Result | None:
         """Deliver to all but plain handlers that succeed.
@@ -259,17 +276,25 @@ class Bus(Subscribing):
             return None
         route = Route(name, tuple(found), not self.ending) if found else None
         routes = self.routes.setdefault(scope, {})
-        if len(routes) >= MAX_ROUTES:
-            routes.clear()
+        forget_oldest(routes, MAX_PUBLIC_ROUTES if scope == "public" else MAX_ROUTES)
         routes[topic] = route
         return route
 
 
-def _go_on(subscriber: Subscriber, pending: Pending, begun: BaseException | Awaitable[Any]) -> None:
+def forget_oldest(cache: dict[str, Any], most: int) -> None:
+    """Make room for one more in a cache of ``most`` entries: the older half goes, so that few of those in use do."""
+    if len(cache) >= most:
+        for name in list(cache)[: most // 2 or 1]:
+            del cache[name]
+
+
+def _go_on(subscriber: Subscriber, pending: Pending, begun: BaseException | Begun) -> None:
     """Go on with a message that a plain handler has had: it raised or returned ``begun``."""
     pending.remaining += 1
     if isinstance(begun, BaseException):
         subscriber.failed(begun, pending, 0)
+    elif isinstance(begun, AsyncGenerator):
+        subscriber.done(begun, pending)
     else:
         subscriber.turn_async()
         subscriber.offer((pending, 0, begun, None))

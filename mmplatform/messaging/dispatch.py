@@ -10,7 +10,7 @@ from mmplatform.errors import InvalidTopic, LocalError, Refused
 from mmplatform.events import Events
 from mmplatform.identity.circles import is_control_topic
 from mmplatform.message import MAX_PAYLOAD, Message, check_topic
-from mmplatform.messaging.bus import MAX_ROUTES
+from mmplatform.messaging.bus import MAX_PUBLIC_ROUTES, MAX_ROUTES, forget_oldest
 from mmplatform.messaging.options import PUBLIC_SIZE
 from mmplatform.messaging.results import DONE, NOBODY, Finished, HoldCount, Result
 from mmplatform.text import escaped
@@ -75,8 +75,8 @@ class Dispatcher:
         self.internal: set[str] = set()  # protocols of the platform itself
         self.attached: Callable[[], None] | None = None  # called when a protocol has got its handler
         self._events = events
-        self._allowed: set[str] = set()  # topics that were checked before
-        self._allowed_public: set[str] = set()  # those of strangers, who can invent any number: apart from the others'
+        self._allowed: dict[str, None] = {}  # topics that were checked before, the oldest first
+        self._allowed_public: dict[str, None] = {}  # those of strangers, who can invent any number
 
     def attach(self, protocol: str, handler: ProtocolHandler) -> None:
         """Hand what comes for ``protocol`` to ``handler``. Raises LocalError when another one has it."""
@@ -157,7 +157,7 @@ class Dispatcher:
         message.open = False  # who watches handles nothing
         self._events.emit("message", message)
 
-    def _checked(self, scope: str) -> set[str]:
+    def _checked(self, scope: str) -> dict[str, None]:
         return self._allowed_public if scope == "public" else self._allowed
 
     def _allow(self, topic: str, scope: str) -> bool:
@@ -170,7 +170,6 @@ class Dispatcher:
             log.debug("a peer may not use the topic %s", escaped(topic))
         if allowed:
             checked = self._checked(scope)
-            if len(checked) >= MAX_ROUTES:
-                checked.clear()
-            checked.add(topic)
+            forget_oldest(checked, MAX_PUBLIC_ROUTES if scope == "public" else MAX_ROUTES)
+            checked[topic] = None
         return allowed

@@ -1,9 +1,9 @@
 """What a handler is: how many arguments it takes, and whether what it returns is work still to be done."""
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from types import CoroutineType
-from typing import Any, Final, Protocol, TypeVar, overload
+from typing import Any, Final, Protocol, TypeGuard, TypeVar, overload
 
 from mmplatform.message import Message
 
@@ -13,9 +13,13 @@ R = TypeVar("R")
 Handler = Callable[[str, str, Any], Any] | Callable[[str, str, Any, Any], Any]  # the fourth is the Message
 
 VALUES: Final = frozenset({bool, bytes, dict, float, int, list, str, tuple, type(None)})  # nobody awaits these
+PASSES: Final = (KeyboardInterrupt, SystemExit)  # exceptions that end the program
 DEEPEST: Final = 8  # awaitables that give awaitables
 POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-CALLED: Final = "a handler is called with (topic, sender, payload), or with the message as a fourth"
+CALLED: Final = (
+    "a handler is called with (topic, sender, payload), or with the message as a fourth; it returns its value, or is "
+    "async and yields replies"
+)
 
 
 class TypedDecorator(Protocol[T]):
@@ -32,7 +36,8 @@ def check_handler(handler: Handler) -> bool:
 
     Raises TypeError for what could never handle a message, saying what a handler is.
     """
-    check_function(handler, CALLED)
+    if not gives_many_when_called(handler):
+        check_function(handler, CALLED)
     try:
         signature = inspect.signature(handler)
     except ValueError:
@@ -51,7 +56,17 @@ def check_function(function: Callable[..., Any], meant: str) -> None:
     if not callable(function):
         raise TypeError(f"{function!r} is not callable; {meant}")
     if _is(inspect.isasyncgenfunction, function) or _is(_is_generator_function, function):
-        raise TypeError(f"{function!r} is a generator, and calling it runs nothing; a handler returns its value")
+        raise TypeError(f"{function!r} is a generator, and calling it runs nothing; {meant}")
+
+
+def gives_many_when_called(handler: Callable[..., Any]) -> bool:
+    """Whether ``handler`` is an async generator: what it yields are the replies to a request."""
+    return callable(handler) and _is(inspect.isasyncgenfunction, handler)
+
+
+def gives_many(value: object) -> TypeGuard[AsyncGenerator[Any, Any]]:
+    """Whether ``value``, which a handler returned, gives the replies to a request, one by one."""
+    return isinstance(value, AsyncGenerator)
 
 
 def restoring(handler: Handler, restore: Callable[[Any], object]) -> Handler:
@@ -76,8 +91,8 @@ def is_awaitable(value: object) -> bool:
         return False
     if inspect.isawaitable(value):
         return True
-    if inspect.isasyncgen(value) or inspect.isgenerator(value):
-        raise TypeError("the handler returned a generator, which runs nothing; it returns its value")
+    if inspect.isgenerator(value):
+        raise TypeError("the handler returned a generator, which runs nothing; it returns its value, or is async")
     return False
 
 
@@ -91,7 +106,7 @@ async def awaited(value: Any) -> Any:
     raise TypeError(f"the handler returned something to await that gave another, more than {DEEPEST} times")
 
 
-def close(value: Awaitable[Any] | None) -> None:
+def close(value: object) -> None:
     """Close a coroutine that nobody will await."""
     if inspect.iscoroutine(value):
         value.close()

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, Protocol
 from mmplatform.message import Delivery, Message
 from mmplatform.messaging.handlers import Handler, check_function, is_async, is_awaitable
 
-Kind = Literal["durable", "realtime", "request"]
+Kind = Literal["durable", "realtime", "request", "request_many"]
 Next = Callable[[Any], Any]  # is called with the payload
 Called = Callable[[str, str, Any, Message], Any]
 Post = Callable[[Any], Awaitable[Any]]  # sends the payload, and gives the Delivery or the reply

@@ -38,6 +38,7 @@ class Finished(Protocol):
 
     durable: bool  # whether handlers that fail are run again
     bounded: bool  # whether only so many can come: their sender waits for the end, or a window holds it up
+    series: bool  # whether an async generator, which gives many replies, is a result
 
     @property
     def wanted(self) -> bool:
@@ -70,6 +71,7 @@ class EventEnd(Finished):
 
     durable = False
     bounded = False
+    series = False
 
     def __init__(self, held: HoldCount, size: int, make: Callable[[], Message]) -> None:
         self._held, self._size, self._make = held, size, make
@@ -93,6 +95,7 @@ class LocalEnd(Finished):
     """The end of a message whose sender waits in this process."""
 
     bounded = True
+    series = False
 
     @property
     def wanted(self) -> bool:
@@ -127,6 +130,11 @@ class Pending(Struct, gc=False, eq=False):
     def bounded(self) -> bool:
         """Whether only so many can come."""
         return self.finished is not None and self.finished.bounded
+
+    @property
+    def series(self) -> bool:
+        """Whether an async generator is a result."""
+        return self.finished is not None and self.finished.series
 
     @property
     def wanted(self) -> bool:

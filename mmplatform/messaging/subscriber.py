@@ -16,11 +16,13 @@ from mmplatform.errors import NotRunning, QueueFull, Refused
 from mmplatform.message import Message, Retry
 from mmplatform.messaging.fair_queue import FairQueue
 from mmplatform.messaging.handlers import (
+    PASSES,
     VALUES,
     Handler,
     awaited,
     check_handler,
     close,
+    gives_many,
     is_async,
     is_awaitable,
     restoring,
@@ -32,7 +34,7 @@ from mmplatform.payload_types import PayloadType, Unfit
 
 UNHELD: Final = 16  # how many times its limit a queue holds of messages whose senders do not wait
 MOVED: Final = "its sender is something else to the recipient by now"
-PASSES: Final = (KeyboardInterrupt, SystemExit)  # exceptions that end the program
+MANY: Final = "it has many replies, or none: they come one by one to who asks with request_many()"
 ANSWERS: Final = (Refused, QueueFull)  # errors that another try would not change, or that the peer is to hear
 
 
@@ -143,7 +145,7 @@ class Subscriber:
         except BaseException as error:
             self.failed(error, pending, tries, message)
         else:
-            self._done(value, pending, message)
+            self.done(value, pending, message)
 
     def turn_async(self) -> None:
         """Queue the messages of a plain function (a lambda, a decorator) that returned something to await."""
@@ -218,7 +220,11 @@ class Subscriber:
             return self.call(pending.name, pending.sender, payload, message)
         return self.call(pending.name, pending.sender, payload)
 
-    def _done(self, value: Any, pending: Pending, message: Message | None) -> None:
+    def done(self, value: Any, pending: Pending, message: Message | None = None) -> None:
+        """Note what the handler gave for a message."""
+        if value is not None and type(value) not in VALUES and gives_many(value) and not pending.series:
+            self.failed(Refused(MANY), pending, 0, message)
+            return
         if message is not None:
             message.open = False
         if not self._host.cut:
@@ -309,7 +315,7 @@ class Subscriber:
                 raise
             self.failed(error, pending, tries, message)
         else:
-            self._done(value, pending, message)
+            self.done(value, pending, message)
 
     async def _rest(self) -> None:
         delay, self._delay = self._delay, None

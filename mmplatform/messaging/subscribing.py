@@ -5,6 +5,7 @@ from itertools import count
 from types import UnionType
 from typing import Any, TypeVar, Unpack, overload
 
+from mmplatform.home import Home
 from mmplatform.identity.circles import is_control_topic
 from mmplatform.message import Message
 from mmplatform.messaging.handlers import Handler, TypedDecorator
@@ -22,15 +23,15 @@ T = TypeVar("T")
 
 
 class Subscribing:
-    """The subscriptions of one API.
+    """The subscriptions of one API. ``home`` is where they are made.
 
     ``subscribed`` is called after each new one, ``changed()`` after every change.
     """
 
-    def __init__(self, host: SubscriberHost, changed: Callable[[], None]) -> None:
+    def __init__(self, host: SubscriberHost, changed: Callable[[], None], home: Home) -> None:
         self.subscribed: Callable[[], None] | None = None
         self.largest = PUBLIC_SIZE  # bytes of a stranger's payload that some subscription takes
-        self._host, self._changed = host, changed
+        self.home, self._host, self._changed = home, host, changed
         self._listeners = Listeners()
         self._middleware: list[HandlerMiddleware] = []
         self._numbers = count()
@@ -120,6 +121,7 @@ class Subscribing:
 
     def off(self, pattern: str, handler: Handler) -> bool:
         """End the subscription; return False when there was none."""
+        self.home.check()
         subscriber = self._listeners.first(pattern, handler)
         if subscriber is not None:
             self._remove(subscriber)
@@ -138,6 +140,7 @@ class Subscribing:
         Raises TypeError for what cannot be called so.
 
         """
+        self.home.check()
         check_middleware(middleware, AROUND_HANDLERS)
         self._middleware.append(middleware)
         for subscriber in self.subscribers():
@@ -161,6 +164,7 @@ class Subscribing:
         return self._add(pattern, handler, once, options, made)
 
     def _add(self, pattern: str, handler: H, once: bool, options: Options, made: PayloadType[Any] | None) -> H:
+        self.home.check()
         subscriber = Subscriber(self._host, next(self._numbers), pattern, handler, once, options, made)
         self._surround(subscriber)
         self._enter(subscriber)

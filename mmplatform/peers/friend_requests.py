@@ -7,7 +7,7 @@ transaction.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -156,13 +156,16 @@ class FriendRequests(InternalHandler):
         for finished in unfinished:
             finished(DONE)
 
-    def _friends_changed(self) -> None:
-        self._forget_friends()
-        queues = self._outbox.queues()
-        for queue in queues:
-            queue.greeted = False
-        for peer in [*self._outbox.peers(), *(queue.peer for queue in queues if queue.linked)]:
-            self.ask(peer)
+    def _friends_changed(self, came: Sequence[SignId], left: Sequence[SignId]) -> None:
+        for peer in left:
+            self._ask_anew(peer)
+        for peer in came:
+            self._forget(peer)
+            queue = self._outbox.find_made(peer)
+            if queue is not None:
+                queue.greeted = False
+            if self._outbox.waits(peer) or (queue is not None and queue.linked):
+                self.ask(peer)
 
     def _forget_friends(self) -> None:
         """Take friends from the list of those who ask; who is none any more is asked again when it becomes one."""
@@ -170,6 +173,11 @@ class FriendRequests(InternalHandler):
         for peer in [peer for peer in self._asking if peer in friends]:
             self._forget(peer)
         for gone in [key for key in self._asked if key not in friends]:
+            self._ask_anew(gone)
+
+    def _ask_anew(self, gone: str) -> None:
+        """Forget that somebody was asked who is no friend any more."""
+        if gone in self._asked:
             self._asked.discard(gone)
             self._save([(ASKED + gone.encode(), None)])
 

@@ -42,6 +42,7 @@ class InHand(Struct, gc=False, eq=False):
 
     durable = True
     bounded = True
+    series = False
     wanted = True
 
     def __call__(self, result: Result) -> None:

@@ -256,6 +256,7 @@ class Redelivered:
 
     durable = True
     bounded = True
+    series = False
     wanted = True
 
     def __init__(self, redelivery: Redelivery, topic: HeldTopic, key: InboxKey, kept: InboxMessage, scope: str) -> None:

@@ -11,6 +11,7 @@ from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import PeerQueue
 from mmplatform.errors import ControlTopic, InvalidPayload, InvalidTopic, LocalError, NotRunning
 from mmplatform.group_delivery import GroupDelivery
+from mmplatform.home import Home, running_loop
 from mmplatform.identity.circles import RANKS, is_control_topic
 from mmplatform.identity.keys import SignId
 from mmplatform.identity.names import AT
@@ -25,8 +26,8 @@ from mmplatform.message import (
     PriorityName,
     check_topic,
 )
-from mmplatform.messaging.api import SentHere
 from mmplatform.messaging.dispatch import Dispatcher
+from mmplatform.messaging.ends import SentHere
 from mmplatform.peers.exchange import Exchange
 from mmplatform.peers.registry import Peers
 from mmplatform.plugins.host import Failed
@@ -38,7 +39,8 @@ NO_LINK: Final = Outcome("dropped", "no link to the peer is up")
 
 class NodeUpstream:
     """Moves the bytes of every protocol; ``sign_id``, ``failed`` and ``attach`` are those of every Upstream.
-    ``running`` is set while the node runs. ``greet(peer)`` is called before the first message to a peer."""
+    ``running`` is set while the node runs, in its ``home``. ``greet(peer)`` is called before the first message to a
+    peer."""
 
     def __init__(
         self,
@@ -49,7 +51,9 @@ class NodeUpstream:
         now: Callable[[], float],
         greet: Callable[[str], None],
         failed: Failed,
+        home: Home,
     ) -> None:
+        self.home = home
         self.sign_id, self.failed, self.attach = own, failed, dispatcher.attach
         self.running = False
         self.realtime_dropped = 0  # messages for peers without a link
@@ -70,7 +74,7 @@ class NodeUpstream:
         if not realtime:
             return await self.save(destination, topic, protocol, payload, _as_it_is, expire_after, priority)
         _check_remote(topic)  # all of it here: for the smallest messages one more call would count
-        if not self.running:
+        if not self.running or running_loop() is not self.home.loop:
             self.check_running()
         there = self._by_id.get(destination)
         if there is None:
@@ -103,7 +107,7 @@ class NodeUpstream:
     ) -> Delivery:
         """Send a durable message to a remote peer; see :meth:`mmplatform.messaging.upstream.Upstream.save`."""
         queue = self._find_queue(destination)
-        if queue is None or not self.running:
+        if queue is None or not self.running or running_loop() is not self.home.loop:
             if destination.startswith(AT):
                 return await self._save_for_all(destination, topic, protocol, payload, encode, expire_after, priority)
             queue = self._queue(destination, topic)
@@ -136,6 +140,7 @@ class NodeUpstream:
 
     def send_local(self, topic: str, protocol: str, payload: bytes) -> Delivery:
         """Hand bytes to the handler of ``protocol`` in this process."""
+        self.home.enter()
         check_topic(topic)
         if protocol not in self._protocols:
             raise LocalError(f"no API has the protocol {protocol!r}")
@@ -213,7 +218,8 @@ class NodeUpstream:
         return self._outbox.queue(self._peers.destination(destination))
 
     def check_running(self) -> None:
-        """Raise NotRunning unless the node runs."""
+        """Raise NotRunning unless the node runs, WrongLoop or WrongProcess unless it runs here."""
+        self.home.check()
         if not self.running:
             raise NotRunning("the platform is not running; use `async with`, or await start()")
 

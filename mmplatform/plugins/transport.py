@@ -88,6 +88,8 @@ class TransportHost(PluginHost, Protocol):
     """URLs of STUN servers, which tell a host its address as seen from outside (RFC 8489); may be empty."""
     turn: Sequence[tuple[str, str, str]]
     """URL, user name and password of TURN servers, which pass UDP on (RFC 8656); may be empty."""
+    proxy: str | None
+    """URL of the proxy that leads to meeting points, "" for none, None for what the environment says."""
 
     def present(self, peer: SignId) -> None:
         """Report that ``peer``, which could not be reached, can be reached now."""

@@ -41,6 +41,8 @@ COOKIE_LABEL: Final = b"mm1-cook"
 INITIATE_NONCE: Final = b"mm1-init" + bytes(16)
 READY_NONCE: Final = b"mm1-redy" + bytes(16)
 
+BAD_RECORD: Final = "bad-record"  # the reason when a record is not one, or not good by our clock
+
 # Tuning, not protocol: how many HELLOs one link may send before it has to go on.
 MAX_HELLOS: Final = 3
 
@@ -310,4 +312,4 @@ def _read_record(record: bytes, now: float) -> NodeInfo:
     try:
         return NodeInfo.decode(record, now)
     except (InvalidRecord, InvalidKey, BadSignature) as error:
-        raise ProtocolError("bad-record", str(error)) from None
+        raise ProtocolError(BAD_RECORD, str(error)) from None

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from mmplatform import forks
 from mmplatform.errors import FolderInUse, FolderNotOurs, StorageError, StorageReadOnly
 
 OURS = ("identity", "data.db", "mail.db")  # one of these is in every folder that was used before
@@ -21,18 +22,25 @@ if sys.platform == "win32":  # pragma: no cover
         os.lseek(descriptor, 1 << 20, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         os.lseek(descriptor, 0, os.SEEK_SET)
+
+    def _unlock(descriptor: int) -> None:
+        """Windows frees the lock with the descriptor, and has no forked children."""
 else:
     import fcntl
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
+    def _unlock(descriptor: int) -> None:
+        """Free the lock, though a child that was not forked by Python has a copy of the descriptor."""
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
 
 class DataFolder:
     """A data folder; ``open`` makes it and takes its lock, ``close`` or the end of the process frees the lock.
 
     Paths are known at once. The lock belongs to the open file, not to the pid written inside, so a killed process
-    leaves no stale lock.
+    leaves no stale lock. A forked child does not have it.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -55,6 +63,7 @@ class DataFolder:
             self.make()
             self._used = self._lock_file.exists() and self.identity.exists()
             self._descriptor = self._take_lock()
+            forks.watch(self)
         except PermissionError as error:
             raise StorageReadOnly(f"{error}; make {self.path} writable for this user, or use another folder") from error
         except OSError as error:
@@ -64,6 +73,12 @@ class DataFolder:
 
     def close(self) -> None:
         """Free the lock."""
+        if self._descriptor is not None:
+            _unlock(self._descriptor)
+            self.forked()
+
+    def forked(self) -> None:
+        """Let go of the open file; in a child, the lock stays with the parent."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -5,6 +5,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from mmplatform.errors import StorageError
+from mmplatform.home import Home, running_loop
 from mmplatform.storage.contract import Row, Storage, check_rows
 
 
@@ -15,9 +16,11 @@ class MemoryStorage(Storage):
         self._rows: dict[bytes, bytes] = {}
         self._order: list[bytes] | None = []
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._home = Home()
 
     async def open(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._home = asyncio.get_running_loop(), Home()
+        self._home.enter()
 
     async def close(self) -> None:
         self._loop = None
@@ -70,4 +73,6 @@ class MemoryStorage(Storage):
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             raise StorageError("the storage is not open; open() it first, and write nothing after close()")
+        if running_loop() is not self._loop:
+            self._home.check()
         return self._loop

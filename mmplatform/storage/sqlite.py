@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 from mmplatform.errors import StorageError
+from mmplatform.home import Home, running_loop
 from mmplatform.storage.contract import Row, Storage, check_rows
 from mmplatform.storage.database import GET, KEYS, RANGE, SCAN, SIZES, TO_END, Database, Found
 
@@ -131,6 +132,8 @@ class SQLiteStorage(Storage):
     def _opened_worker(self) -> "_Worker":
         if self._worker is None:
             raise StorageError(f"{self.path} is not open; open() it first, and use nothing after close()")
+        if running_loop() is not self._worker.loop:
+            self._worker.home.check()
         return self._worker
 
 
@@ -151,7 +154,8 @@ class _Worker:
     """The thread: opens the database, serves batches until None comes, closes the database."""
 
     def __init__(self, database: Database, loop: asyncio.AbstractEventLoop, finished: Callable[..., None]) -> None:
-        self.loop = loop
+        self.loop, self.home = loop, Home()
+        self.home.enter()
         self.opened: asyncio.Future[None] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
         self.queue: SimpleQueue[_Batch | None] = SimpleQueue()

@@ -1,6 +1,7 @@
 """What is TCP's own: framing by length, pauses, addresses, sockets that end."""
 
 import asyncio
+import errno
 import socket
 import tracemalloc
 
@@ -217,11 +218,72 @@ class Adapter:
 def test_all_interfaces_are_named_by_what_others_can_dial(monkeypatch: pytest.MonkeyPatch) -> None:
     adapters = [Adapter("127.0.0.1", "::1"), Adapter("10.0.0.2", "169.254.1.1", "fe80::1", "2001:db8::2")]
     monkeypatch.setattr("ifaddr.get_adapters", lambda: adapters)
-    assert list(reachable(("0.0.0.0", 5))) == [("10.0.0.2", 5)]
-    assert list(reachable(("::", 5))) == [("2001:db8::2", 5)]
-    assert list(reachable(("192.0.2.1", 5))) == [("192.0.2.1", 5)]
+    assert list(reachable([("0.0.0.0", 5)])) == [("10.0.0.2", 5)]
+    assert list(reachable([("::", 5)])) == [("2001:db8::2", 5)]
+    assert list(reachable([("192.0.2.1", 5)])) == [("192.0.2.1", 5)]
     monkeypatch.setattr("ifaddr.get_adapters", lambda: adapters[:1])
-    assert list(reachable(("0.0.0.0", 5))) == [("127.0.0.1", 5)]
+    assert list(reachable([("0.0.0.0", 5)])) == [("127.0.0.1", 5)]
+
+
+def test_the_addresses_of_the_default_route_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A docker host has twenty bridges, and a record holds sixteen addresses."""
+    bridges = [Adapter(f"172.16.{n}.1", f"fd00:{n}::1") for n in range(10)]
+    monkeypatch.setattr("ifaddr.get_adapters", lambda: [*bridges, Adapter("192.168.7.5", "2001:db8::5")])
+    monkeypatch.setattr("mmplatform.interfaces._source", lambda family, far: "" if ":" in far else "192.168.7.5")
+    found = reachable([("0.0.0.0", 5), ("::", 6)])
+    assert found[:3] == [("192.168.7.5", 5), ("2001:db8::5", 6), ("172.16.0.1", 5)]
+    assert len(found) == 22
+
+
+def test_loopback_is_not_named_beside_an_address_of_the_other_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    adapters = [Adapter("127.0.0.1", "::1"), Adapter("fe80::1", "fd00::2")]
+    monkeypatch.setattr("ifaddr.get_adapters", lambda: adapters)
+    assert reachable([("0.0.0.0", 5), ("::", 5)]) == [("fd00::2", 5)]
+
+
+def test_a_link_local_address_says_nothing_to_others() -> None:
+    assert reachable([("fe80::1%eth0", 5), ("10.0.0.1", 5)]) == [("10.0.0.1", 5)]
+
+
+async def test_who_names_no_address_listens_at_one_port_in_both_families() -> None:
+    host = Scene(TCP(), TCP.listens_at[0])
+    await host.listen()
+    [v4, v6] = host.transport._acceptors[0].names  # type: ignore[attr-defined]
+    assert (v4[0], v6[0], v4[1]) == ("0.0.0.0", "::", v6[1])
+    for name in ("127.0.0.1", "[::1]"):
+        host.address = f"tcp://{name}:{v4[1]}"
+        near, far = await host.dial()
+        near.connection.abort()
+        await far.gone.wait()
+    await host.transport.close()
+
+
+async def test_a_port_that_another_program_has_in_the_other_family_is_not_taken() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+        transport = TCP()
+        with pytest.raises(LocalError, match="Address already in use"):
+            await transport.listen(f"tcp://*:{taken.getsockname()[1]}", lambda connection: ConnectionEnd(connection))
+    assert transport._acceptors == []
+
+
+@pytest.mark.parametrize("missing", [socket.AF_INET, socket.AF_INET6])
+async def test_a_host_without_one_of_the_families_listens_in_the_other(
+    missing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = socket.socket
+
+    def make(family: int = -1, *arguments: int, **options: int) -> socket.socket:
+        if family == missing:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return made(family, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mm_transports.accepting.socket.socket", make)
+        host = Scene(TCP(), "tcp://*:0")
+        await host.listen()
+    [(name, _)] = host.transport._acceptors[0].names  # type: ignore[attr-defined]
+    assert (":" in name) is (missing == socket.AF_INET)
+    await host.transport.close()
 
 
 async def test_a_link_without_a_router_still_has_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,9 +294,9 @@ async def test_a_link_without_a_router_still_has_addresses(monkeypatch: pytest.M
         monkeypatch.setattr(ifaddr, "get_adapters", lambda: [ifaddr.Adapter("a", "a", ips)])
 
     adapters("127.0.0.1", "169.254.7.7")
-    assert list(reachable(("0.0.0.0", 5))) == [("169.254.7.7", 5)]
+    assert list(reachable([("0.0.0.0", 5)])) == [("169.254.7.7", 5)]
     adapters("127.0.0.1")
-    assert list(reachable(("0.0.0.0", 5))) == [("127.0.0.1", 5)]
+    assert list(reachable([("0.0.0.0", 5)])) == [("127.0.0.1", 5)]
 
 
 async def test_the_addresses_of_a_listener_on_all_interfaces_are_read_anew(
@@ -244,6 +306,6 @@ async def test_the_addresses_of_a_listener_on_all_interfaces_are_read_anew(
     [everywhere] = [await host.transport.listen("tcp://0.0.0.0:0", host.accept)]
     assert host.transport.reachable() == [host.address, *everywhere]
     port = parse_address(everywhere[0])[1]
-    monkeypatch.setattr(tcp, "reachable", lambda name: [("192.0.2.7", name[1])] if name[1] == port else [])
+    monkeypatch.setattr(tcp, "reachable", lambda names: [("192.0.2.7", at) for _, at in names if at == port])
     assert host.transport.reachable() == [f"tcp://192.0.2.7:{port}"]
     await host.transport.close()

@@ -265,6 +265,43 @@ async def test_a_clock_that_is_set_in_the_middle_of_traffic(who: str, hours: int
         assert 0 <= await alice.ping(bob.sign_id) < 5
 
 
+DAY = 24 * 3600.0
+
+
+@pytest.mark.parametrize("days", [-31, -400, 40])
+async def test_a_clock_that_was_wrong_at_the_start_and_is_set_leaves_a_node_that_everybody_reaches(days: int) -> None:
+    """A board without a clock boots in the past, and NTP sets it; a laptop sleeps for a month."""
+    world, clock = World(), Clock()
+    clock.skew = days * DAY
+    alice, bob = world.node(1, now=clock), world.node(2)
+    async with alice, bob:
+        early = alice.ticket()
+        clock.skew = 0.0
+        bobs = await alice.add(bob.ticket(), name="bob")
+        await alice.connect(bobs, 5)
+        await alice.disconnect(bobs)
+        await bob.disconnect(alice.sign_id)
+        await bob.add(alice.ticket(), name="alice")
+        await bob.connect(alice.sign_id, 5)
+        assert alice.directory.own_record is not None
+        assert 29 * DAY < alice.directory.own_record.expires - time.time() <= 30 * DAY
+        assert alice.ticket() != early
+
+
+async def test_a_wrong_clock_at_one_start_forgets_nobody_who_is_known(tmp_path: Path) -> None:
+    world, clock = World(), Clock()
+    async with world.node(2) as bob, world.node(3) as carol:
+        async with world.node(1, storage=tmp_path / "a") as alice:
+            await alice.add(bob.ticket(), name="bob")
+            await alice.add(carol.ticket())
+        clock.skew = 400 * DAY
+        async with world.node(1, storage=tmp_path / "a", now=clock) as alice:
+            assert alice.directory.expired(bob.sign_id)
+            clock.skew = 0.0
+            await alice.connect("bob", 5)
+            await alice.connect(carol.sign_id, 5)
+
+
 async def test_a_clock_set_back_postpones_an_expiry_and_loses_nothing() -> None:
     world = World()
     clock = Clock()

@@ -92,7 +92,7 @@ async def test_who_is_moved_is_never_a_stranger_in_between(pair: Pair) -> None:
     alice, bob = pair
     scopes: list[str] = []
     for circle in (alice.contacts.friends, alice.contacts.devices):
-        circle.watch(lambda: scopes.append(alice.contacts.scope(bob.sign_id)))
+        circle.watch(lambda came, left: scopes.append(alice.contacts.scope(bob.sign_id)))
     await alice.contacts.move("bob", "devices")
     assert set(scopes) == {"self"}
     await alice.contacts.move("bob", "friends")

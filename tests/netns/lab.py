@@ -28,6 +28,8 @@ SYSTEM_PARTS = {
     "nft": "nftables",
     "mount": "mount",
     "turnserver": "coturn",
+    "tinyproxy": "tinyproxy-bin",
+    "microsocks": "microsocks",
 }
 
 LAN, INTERNET = "10.77.0.", "11.77.0."  # the second are public addresses, which nodes treat in another way
@@ -136,6 +138,13 @@ class Lab:
         """The output of a command on ``host``."""
         return self._run(host, *command, timeout=timeout, **options)
 
+    def know(self, host: str, name: str, address: str) -> None:
+        """Have ``host`` know a name; what runs there from now on does."""
+        etc = Path("/etc/netns") / self._space(host)
+        etc.mkdir(parents=True, exist_ok=True)
+        with (etc / "hosts").open("a") as hosts:
+            hosts.write(f"{address} {name}\n")
+
     def plug(self, host: str, up: bool) -> None:
         """Put the cable of ``host`` in, or pull it: packets are lost, nobody is told."""
         self._ip("link", "set", f"port{self.hosts.index(host) + 1}", "up" if up else "down", inside="switch")
@@ -209,6 +218,7 @@ class Lab:
             process.communicate()
         for host in (*self.hosts, *map(self._router, self._nats), "switch"):
             subprocess.run(["ip", "netns", "del", self._space(host)], check=False, capture_output=True)
+            shutil.rmtree(Path("/etc/netns") / self._space(host), ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -34,7 +34,7 @@ async def main() -> None:
     parser.add_argument("--when-told", action="store_true")
     parser.add_argument("--clock", type=float, default=0.0, help="seconds its clock is ahead")
     options = parser.parse_args()
-    listen = options.listen or ["tcp://0.0.0.0:0"]
+    listen = None if options.listen == ["default"] else options.listen or ["tcp://0.0.0.0:0"]
 
     chosen = {"transports": options.transport} if options.transport else {}
     platform = Platform(

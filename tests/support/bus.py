@@ -35,6 +35,7 @@ class Ended(list[Any]):
     """The results of messages: their ``finished``. Every message it makes is kept in ``made``."""
 
     bounded = wanted = True
+    series = False
 
     def __init__(self, durable: bool = False) -> None:
         super().__init__()

@@ -34,6 +34,7 @@ class Node:
 
     stun: Sequence[str] = ()
     turn: Sequence[tuple[str, str, str]] = ()
+    proxy: str | None = None
 
     def __init__(self, who: Identity) -> None:
         self.identity = who

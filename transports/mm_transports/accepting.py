@@ -12,18 +12,22 @@ import resource
 import socket
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from mm_transports import resolving
+from mmplatform import forks
 from mmplatform.token_bucket import TokenBucket
 
 QUEUE: Final = 512  # connections that the system holds until they are accepted
-SLICE: Final = 0.001  # seconds of a turn of the loop in which connections are accepted
+SLICE: Final = 0.002  # seconds of a turn of the loop in which connections are accepted
 AT_ONCE: Final = 4  # connections accepted in one turn of the loop, where each is work of a millisecond or two
 RATE: Final = 200  # such connections accepted in a second, after BURST at once; more wait in the queue of the system
 BURST: Final = 100
 PAUSE: Final = 0.1  # seconds until the next look, when there are no descriptors
 MINUTE: Final = 60.0  # seconds between two lines about it
+EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - what whoever named "*" asked for
+TRIES: Final = 8  # ports that are tried until one is free in IPv4 and in IPv6
+ABSENT: Final = (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EADDRNOTAVAIL)  # this host has no IPv6, or no IPv4
 SHORT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 log = logging.getLogger("mm_transports.accepting")
@@ -49,6 +53,7 @@ class Acceptor:
         self._sockets: list[socket.socket] = []
         self._resting: dict[socket.socket, asyncio.TimerHandle] = {}
         self._said = -MINUTE
+        forks.watch(self)
         self._allowed = TokenBucket(rate, self._loop.time(), burst / rate if rate else 0)
 
     @property
@@ -61,15 +66,34 @@ class Acceptor:
         addresses = await resolving.look_up(host, port)
         try:
             for address in dict.fromkeys(addresses):
-                [(family, kind, protocol, _, name), *_] = socket.getaddrinfo(
-                    address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
-                )
-                sock = socket.socket(family, kind, protocol)
-                self._sockets.append(sock)
-                _bind(sock, name)
+                self._sockets.append(_bound(address, port))
         except OSError:
             self.close()
             raise
+
+    def bind_everywhere(self, port: int) -> None:
+        """Take one port at every address of this host, in IPv4 and IPv6, whichever there is here. Raises OSError."""
+        for left in reversed(range(TRIES if port == 0 else 1)):
+            try:
+                self._bind_both(port)
+            except OSError as error:
+                self.close()
+                if left and error.errno == errno.EADDRINUSE:
+                    continue  # another program has that port in the other family
+                raise
+            return
+
+    def _bind_both(self, port: int) -> None:
+        missing: OSError | None = None
+        for host in EVERYWHERE:
+            try:
+                self._sockets.append(_bound(host, self.names[0][1] if self._sockets else port))
+            except OSError as error:
+                if error.errno not in ABSENT:
+                    raise
+                missing = error
+        if missing is not None and not self._sockets:
+            raise missing
 
     def start(self) -> None:
         """Accept connections from now on. Raises OSError when somebody else has begun to at the same port."""
@@ -86,6 +110,10 @@ class Acceptor:
         for sock in sockets:
             self._loop.remove_reader(sock)
             sock.close()
+
+    def forked(self) -> None:
+        """Leave the ports to the parent: this is a child."""
+        forks.let_go(sock.fileno() for sock in self._sockets)
 
     def _accept(self, sock: socket.socket) -> None:
         now = self._loop.time()
@@ -149,10 +177,19 @@ class Opening:
             connection.close()
 
 
-def _bind(sock: socket.socket, name: Any) -> None:
-    """Take ``name``, also while connections of an earlier run linger there."""
-    sock.setblocking(False)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    sock.bind(name)
+def _bound(address: str, port: int) -> socket.socket:
+    """Take the port at an IP address, also while connections of an earlier run linger there."""
+    [(family, kind, protocol, _, name), *_] = socket.getaddrinfo(
+        address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+    )
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(name)
+    except OSError:
+        sock.close()
+        raise
+    return sock

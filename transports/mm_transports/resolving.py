@@ -34,11 +34,7 @@ async def connect(
 
     What is not admitted is refused in the same words before anything is sent, whether somebody listens there or not.
     """
-    if not reach.names(host):
-        raise PermissionError(REFUSED)
-    left = [found for found in await look_up(host, port) if reach.admits(found, port, tls=ssl is not None)]
-    if not left:
-        raise PermissionError(REFUSED)
+    left = await admitted(host, port, reach, tls=ssl is not None)
     name, loop = host if ssl is not None else None, asyncio.get_running_loop()
     while True:
         try:
@@ -48,6 +44,16 @@ async def connect(
                 raise
         else:
             return made
+
+
+async def admitted(host: str, port: int, reach: Reach, tls: bool) -> list[str]:
+    """Return the addresses of ``host`` that ``reach`` admits, at least one. Raises OSError."""
+    if not reach.names(host):
+        raise PermissionError(REFUSED)
+    found = [address for address in await look_up(host, port) if reach.admits(address, port, tls)]
+    if not found:
+        raise PermissionError(REFUSED)
+    return found
 
 
 async def look_up(host: str, port: int) -> list[str]:

@@ -6,9 +6,8 @@ memory of its own. There is no task, timer or stream object on the data path.
 
 import asyncio
 import logging
-import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from mmap import mmap
 from typing import ClassVar, Final, cast
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 from mm_transports import accepting, resolving
 from mm_transports.accepting import Acceptor
+from mmplatform import forks
 from mmplatform.addresses import ANYWHERE, Reach
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.identity.keys import SignId
@@ -34,7 +34,7 @@ HIGH_WATER: Final = 512 * 1024  # bytes in the send buffer above which the sende
 BUFFER: Final = LENGTH_LIMIT + 4
 SPARE: Final = 4  # buffers that a thread keeps for the next large frames
 KEPT: Final = 4096  # bytes of a frame that is not whole which a connection keeps as they are
-EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+ANY: Final = "*"  # for a host: all addresses, of IPv4 and IPv6
 
 log = logging.getLogger("mm_transports.tcp")
 
@@ -52,11 +52,11 @@ _shared = _Shared()
 
 
 class TCP(Transport):
-    """The transport of ``tcp://host:port``, IPv4 and IPv6."""
+    """The transport of ``tcp://host:port``, IPv4 and IPv6; it listens at ``tcp://*:port`` in both."""
 
     schemes: ClassVar[tuple[str, ...]] = ("tcp",)
     cost: ClassVar[int] = DIRECT
-    listens_at: ClassVar[tuple[str, ...]] = ("tcp://0.0.0.0:0",)
+    listens_at: ClassVar[tuple[str, ...]] = ("tcp://*:0",)
 
     def __init__(self) -> None:
         self._acceptors: list[Acceptor] = []
@@ -80,7 +80,10 @@ class TCP(Transport):
         opening = accepting.Opening(lambda: TCPConnection(accept))
         acceptor = Acceptor(opening, accepting.AT_ONCE, accepting.RATE, accepting.BURST)
         try:
-            await acceptor.bind(host, port)
+            if host == ANY:
+                acceptor.bind_everywhere(port)
+            else:
+                await acceptor.bind(host, port)
             acceptor.start()
         except OSError as error:
             acceptor.close()
@@ -89,7 +92,7 @@ class TCP(Transport):
         return _addresses(acceptor)
 
     def reachable(self) -> list[str] | None:
-        if not any(host in EVERYWHERE for acceptor in self._acceptors for host, _ in acceptor.names):
+        if not any(host in accepting.EVERYWHERE for acceptor in self._acceptors for host, _ in acceptor.names):
             return None
         return [address for acceptor in self._acceptors for address in _addresses(acceptor)]
 
@@ -146,7 +149,12 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
         transport.set_write_buffer_limits(high=HIGH_WATER)
         peer = transport.get_extra_info("peername")
         self.address = format_address(*peer[:2]) if peer else "tcp:closed"
+        forks.watch(self)
         self._receiver = self._accept(self)
+
+    def forked(self) -> None:
+        """Leave the connection to the parent: this is a child."""
+        forks.let_go_of(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -253,27 +261,23 @@ def format_address(host: str, port: int) -> str:
 
 
 def _addresses(acceptor: Acceptor) -> list[str]:
-    return [format_address(*name[:2]) for bound in acceptor.names for name in reachable(bound)]
+    return [format_address(*name) for name in reachable(acceptor.names)]
 
 
-def reachable(name: tuple[str, int]) -> Iterable[tuple[str, int]]:
-    """Return the addresses at which a socket bound to ``name`` answers.
+def reachable(names: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Return the addresses at which sockets bound to ``names`` answer others, those of the default route first.
 
-    Link-local IPv4 addresses count only when there is no better one, loopback only when there is no other at all.
+    Link-local IPv4 addresses count only when there is no better one, loopback only when there is no other at all; and
+    link-local IPv6 ones mean something on one link only, where mDNS tells them.
     """
-    host, port = name[:2]
-    if host not in EVERYWHERE:
-        return [(host, port)]
-    import ifaddr  # slow to import, and needed by listeners on all interfaces only
+    named = [(host, port) for host, port in names if host not in accepting.EVERYWHERE and not host.startswith("fe80:")]
+    ports = {":" in host: port for host, port in names if host in accepting.EVERYWHERE}
+    if not ports:
+        return named
+    from mmplatform.interfaces import addresses  # slow to import, and needed by listeners on all interfaces only
 
-    wanted = socket.AF_INET6 if host == "::" else socket.AF_INET
-    found = [
-        ip.ip if isinstance(ip.ip, str) else ip.ip[0]
-        for adapter in ifaddr.get_adapters()
-        for ip in adapter.ips
-        if ip.is_IPv6 == (wanted == socket.AF_INET6)
-    ]
-    loopback = [ip for ip in found if ip.startswith("127.") or ip == "::1"]
-    local = [ip for ip in found if ip.startswith("169.254.")]
-    others = [ip for ip in found if ip not in (*loopback, *local) and not ip.startswith("fe80:")]
-    return [(ip, port) for ip in others or local or loopback]
+    found = [(ip, ports[":" in ip]) for ip in addresses() if (":" in ip) in ports]
+    loopback = [(ip, port) for ip, port in found if ip.startswith("127.") or ip == "::1"]
+    local = [(ip, port) for ip, port in found if ip.startswith("169.254.")]
+    others = [each for each in found if each not in (*loopback, *local) and not each[0].startswith("fe80:")]
+    return named + (others or local or loopback)

@@ -31,7 +31,7 @@ from mmplatform.plugins import loading as plugins
 from mmplatform.storage.folder import DataFolder
 
 TOPIC: Final = "demo"
-EVERYWHERE: Final = "//0.0.0.0:"  # where a transport that nobody told anything listens;
+EVERYWHERE: Final = "//*:"  # where a transport that nobody told anything listens;
 LOOPBACK: Final = "//127.0.0.1:"  # the demo is for this host alone
 STEPS: Final = 100
 PACE: Final = 0.02  # seconds a step takes at least, so that the crash and the cut meet lines on their way

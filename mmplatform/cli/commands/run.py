@@ -16,6 +16,7 @@ from mmplatform.cli.command import (
     Settings,
     execute,
     pass_settings,
+    proxy_option,
     relay_option,
     stun_option,
     turn_option,
@@ -61,6 +62,7 @@ def _transports_named(context: click.Context, parameter: click.Parameter, named:
 @relay_option
 @stun_option
 @turn_option
+@proxy_option
 @click.option(
     "--service", "services", multiple=True, metavar="NAME",
     help="What runs beside it, or none; by default those installed that find peers. Remembered as --listen is."
@@ -79,6 +81,7 @@ def run_node(
     relays: tuple[str, ...],
     stun: tuple[str, ...],
     turn: tuple[str, ...],
+    proxy: tuple[str, ...],
     services: tuple[str, ...],
     without: tuple[str, ...],
     metrics_at: str | None,
@@ -94,6 +97,7 @@ def run_node(
       mm run --service mdns                 # found on the same network, and nowhere else
       mm run --relay relay+wss://relay.example/KEY   # reached through it from anywhere; it keeps mail, too
       mm run --relay relay+wss://relay.example/KEY --stun stun:stun.example   # and then directly, through NATs, too
+      mm run --relay relay+wss://relay.example/KEY --proxy http://proxy.example:3128    # the way out of here
       mm run --no-webrtc                    # no direct links through NATs
       mm run --metrics 9110                 # http://127.0.0.1:9110/metrics
       mm --data /srv/bot run --json
@@ -101,7 +105,8 @@ def run_node(
     if metrics_at is not None:
         _check_metrics(metrics_at)
     said = {
-        "listen": listen, "relays": relays, "stun": stun, "turn": turn, "services": services, "without": without
+        "listen": listen, "relays": relays, "stun": stun, "turn": turn, "proxy": proxy, "services": services,
+        "without": without,
     }  # fmt: skip
     try:
         execute(lambda: _run(settings, metrics_at, **said))

@@ -15,7 +15,19 @@ from mmplatform.cli.control import Channel, MemoryPipe, NodeStopped, Operation, 
 from mmplatform.cli.node.operations import OPERATIONS
 from mmplatform.cli.node.subscriptions import Subscriptions
 from mmplatform.cli.output import note
-from mmplatform.cli.remembered import LISTEN, RELAYS, SERVICES, STUN, TURN, WITHOUT, choice, remember, servers
+from mmplatform.cli.remembered import (
+    LISTEN,
+    PROXY,
+    RELAYS,
+    SERVICES,
+    STUN,
+    TURN,
+    WITHOUT,
+    choice,
+    one,
+    remember,
+    servers,
+)
 from mmplatform.errors import FolderInUse, Refused
 from mmplatform.events import is_repeated
 from mmplatform.peers.reception import SETUP_TIME
@@ -109,9 +121,9 @@ class Host(InProcess):
     """Runs a platform on a folder and serves its control socket.
 
     ``purpose``: "run" and "on" are nodes for their own sake, "command" is there for a moment. ``expected``: a pattern
-    to be subscribed to before anybody can reach this node. The words may be ("none",), and ("default",) of ``listen``
-    and ``services``; of a node for its own sake the folder remembers them. ``services`` None: none, whatever the folder
-    remembers. ``without``: names of transports.
+    to be subscribed to before anybody can reach this node. The words may be ("none",), and ("default",) of ``listen``,
+    ``proxy`` and ``services``; of a node for its own sake the folder remembers them. ``services`` None: none, whatever
+    the folder remembers. ``without``: names of transports.
     """
 
     def __init__(
@@ -122,6 +134,7 @@ class Host(InProcess):
         relays: Sequence[str] = (),
         stun: Sequence[str] = (),
         turn: Sequence[str] = (),
+        proxy: Sequence[str] = (),
         services: Sequence[str] | None = None,
         without: Sequence[str] = (),
         purpose: str = "command",
@@ -129,7 +142,10 @@ class Host(InProcess):
     ) -> None:
         taking = purpose != "command"
         self.services = [] if services is None else discovery(folder, services)
-        said = {RELAYS: relays, STUN: stun, TURN: turn, LISTEN: listen, SERVICES: services or (), WITHOUT: without}
+        said = {
+            RELAYS: relays, STUN: stun, TURN: turn, PROXY: proxy, LISTEN: listen, SERVICES: services or (),
+            WITHOUT: without,
+        }  # fmt: skip
         used = {kind: choice(folder, given, kind) for kind, given in said.items()}
         self._to_remember = {kind: used[kind] for kind, given in said.items() if given and taking}
         self.relays = used[RELAYS] or []
@@ -138,7 +154,8 @@ class Host(InProcess):
         self.stun = helpers.stun
         platform = Platform(
             folder, connection_info=used[LISTEN], relays=self.relays, stun=helpers.stun, turn=helpers.turn,
-            transports=using, services=self.services, setup_time=SETUP_TIME if taking else NEVER,
+            proxy=one(used[PROXY]), transports=using, services=self.services,
+            setup_time=SETUP_TIME if taking else NEVER,
         )  # fmt: skip
         super().__init__(platform, OPERATIONS)
         self.subscriptions = Subscriptions(platform, taking)
@@ -150,14 +167,14 @@ class Host(InProcess):
 
     async def __aenter__(self) -> Self:
         platform = self.platform
-        assert platform.folder is not None
+        assert platform.parts.folder is not None
         platform.on("error", self.failed)
         try:
             await platform.start()
             for kind, names in self._to_remember.items():
-                remember(platform.folder.path, names, kind)
+                remember(platform.parts.folder.path, names, kind)
             self._server = await asyncio.start_unix_server(
-                self._accept, sock=sockets.bind(platform.folder.control), limit=sockets.BUFFER
+                self._accept, sock=sockets.bind(platform.parts.folder.control), limit=sockets.BUFFER
             )
         except BaseException:
             await self._stop()
@@ -170,7 +187,7 @@ class Host(InProcess):
         await self._stop()
 
     async def _stop(self) -> None:
-        folder = self.platform.folder
+        folder = self.platform.parts.folder
         assert folder is not None
         if self._server is not None:
             self._server.close()

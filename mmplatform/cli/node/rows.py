@@ -64,8 +64,8 @@ async def status(context: StoppedNode, served: Served) -> dict[str, Any]:
 
 async def relays(context: StoppedNode, served: Served) -> dict[str, str]:
     """Those that the folder remembers."""
-    assert context.platform.folder is not None
-    return dict.fromkeys(addresses(context.platform.folder.path), STOPPED)
+    assert context.platform.parts.folder is not None
+    return dict.fromkeys(addresses(context.platform.parts.folder.path), STOPPED)
 
 
 OPERATIONS: Final[dict[str, Operation]] = (

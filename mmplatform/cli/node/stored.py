@@ -49,7 +49,7 @@ async def people(context: RowsContext, served: Served) -> list[tuple[str, str]]:
 
 async def copy(context: RowsContext, served: Served) -> str:
     """A copy of the database as it is now, in a file beside it: its path. Whoever asked removes it."""
-    folder, storage = context.platform.folder, context.platform.storage
+    folder, storage = context.platform.parts.folder, context.platform.storage
     assert folder is not None
     assert isinstance(storage, SQLiteStorage)
     descriptor, path = tempfile.mkstemp(prefix=COPY, dir=folder.path)  # 0600

@@ -12,10 +12,10 @@ from mmplatform.platform import Platform
 
 async def summary(platform: Platform) -> dict[str, Any]:
     """What holds for a running node and for a stopped one."""
-    assert platform.folder is not None
+    assert platform.parts.folder is not None
     peers = platform.peers()
     waiting, failed = platform.parts.inbox.counts()
-    path = platform.folder.path
+    path = platform.parts.folder.path
     return {
         "signId": platform.sign_id,
         "folder": str(path),

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from mm_services.kademlia.protocol.address import IPV4, Address, host_text, of_text, parse_uri, scope_of
+from mmplatform import forks
 from mmplatform.errors import LocalError
 
 RECEIVE_BUFFER: Final = 1024 * 1024
@@ -22,6 +23,12 @@ class Sockets(asyncio.DatagramProtocol):
         self._received = received
         self._transports: dict[int, asyncio.DatagramTransport] = {}
         self._bound: dict[int, Address] = {}
+        forks.watch(self)
+
+    def forked(self) -> None:
+        """Leave the ports to the parent: this is a child."""
+        for transport in self._transports.values():
+            forks.let_go_of(transport)
 
     @property
     def families(self) -> int:

@@ -26,7 +26,7 @@ from mmplatform.text import escaped
 
 FOUND_BY: Final = "mdns"
 SUBJECT: Final = "mdns"
-LISTEN: Final = "listen on a network: mm run --listen tcp://0.0.0.0:0"
+LISTEN: Final = "listen on a network: mm run --listen default"
 ALLOW: Final = (
     "let UDP to 224.0.0.251 port 5353 out and in at the firewall of this host; where the network has no multicast, run"
     " without this service and add tickets"

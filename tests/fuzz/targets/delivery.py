@@ -9,6 +9,7 @@ from mmplatform.delivery import receipts, wire
 from mmplatform.delivery.fragments import Assembler
 from mmplatform.delivery.slices import PART_HEAD, WORK, WORK_OF_STREAM, encodings, sliced, weight
 from mmplatform.errors import MMError, ProtocolError
+from mmplatform.messaging import series
 from tests.fuzz.parsers import typed
 from tests.fuzz.target import Run, hexes, target, vectors
 
@@ -37,6 +38,16 @@ def record_in_pieces() -> Run:
 @target(hexes("delivery", "hex", "receipts", "invalidReceipts"))
 def receipt() -> Run:
     return typed(receipts.decode_receipt)
+
+
+@target(hexes("series", "hex", "pulls", "invalidPulls"))
+def pull() -> Run:
+    return typed(series.read_pull)
+
+
+@target(hexes("series", "hex", "batches", "invalidBatches"))
+def reply_batch() -> Run:
+    return typed(series.read_batch)
 
 
 @target(lambda: [codec.pack([[0, 6, b"abc"], [3, 6, b"def"], [0, 2, b"xy"]])])

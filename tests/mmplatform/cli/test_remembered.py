@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmplatform.cli.remembered import ALL, LISTEN, STUN, TURN, addresses, choice, remember, servers
+from mmplatform.cli.remembered import ALL, LISTEN, PROXY, STUN, TURN, addresses, choice, one, remember, servers
 from mmplatform.errors import LocalError, StorageError
 from tests.support.cli import Node
 from tests.support.waiting import wait_until
@@ -124,3 +124,15 @@ def test_for_people(relay: str, tmp_path: Path) -> None:
     wait_until(lambda: node.lines >= 3)
     assert f"listens on nothing\nis reached through {relay}\n" in node.out
     node.stop()
+
+
+def test_the_last_word_about_a_proxy_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert one(choice(tmp_path, (), PROXY)) is None
+    remember(tmp_path, choice(tmp_path, ["none"], PROXY), PROXY)
+    assert one(choice(tmp_path, (), PROXY)) == ""
+    remember(tmp_path, choice(tmp_path, ["http://a:1", "http://u:p@b:2"], PROXY), PROXY)
+    assert one(choice(tmp_path, (), PROXY)) == "http://u:p@b:2"
+    assert (tmp_path / "proxy").stat().st_mode & 0o077 == 0, "there is a password in it"
+    monkeypatch.setenv("MM_PROXY", "socks5://c")
+    assert one(choice(tmp_path, (), PROXY)) == "socks5://c"
+    assert one(choice(tmp_path, ["default"], PROXY)) is None

@@ -161,13 +161,33 @@ async def test_strangers_give_way_oldest_first_and_friends_never(monkeypatch: py
     book = await Book(friends=[friend]).open()
     for number in range(10, 20):
         book.directory.put(record(identity(number)), "handshake")
-    assert set(book.directory.peers()) == {friend, *(identity(n).sign_id for n in (18, 19))}
+    assert set(book.directory.peers()) == {friend, *(identity(n).sign_id for n in (17, 18, 19))}
     book.directory.close()
-    assert len(await book.storage.scan(b"peer/")) == 3
+    assert len(await book.storage.scan(b"peer/")) == 4
     only_friends = await Book(friends=[identity(number).sign_id for number in range(10, 20)]).open()
     for number in range(10, 20):
         only_friends.directory.put(record(identity(number)), "handshake")
     assert len(only_friends.directory.peers()) == 10
+
+
+async def test_friends_without_a_name_take_no_place_of_strangers_and_cost_no_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_STRANGERS", 3)
+    book = await Book(friends=[identity(number).sign_id for number in range(10, 210)]).open()
+    asked = 0
+    known = book.contacts.known
+
+    def counted(peer: str) -> bool:
+        nonlocal asked
+        asked += 1
+        return known(peer)
+
+    monkeypatch.setattr(book.contacts, "known", counted)
+    for number in range(10, 240):
+        book.directory.put(record(identity(number)), "handshake")
+    assert len(book.directory.peers()) == 200 + 3
+    assert asked <= 4 * 230, "a record costs the same however many friends there are"
 
 
 async def test_without_a_rule_the_named_are_kept(monkeypatch: pytest.MonkeyPatch, book: Book) -> None:
@@ -350,7 +370,7 @@ async def test_our_own_record_is_published_and_given_on_request(book: Book) -> N
     book.directory.publish()
     book.bus.emit("self", "transports.requestMyNodeInfo", "local", {})
     assert seen == []
-    book.directory.own_record = record(OWN)
+    book.directory.renew_own(record(OWN))
     book.directory.publish()
     book.bus.emit("self", "transports.requestMyNodeInfo", "local", {})
     assert seen == [record(OWN).payload()] * 2

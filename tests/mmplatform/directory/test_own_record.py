@@ -1,6 +1,7 @@
 """The record that says where a node is: signed anew in time, with everybody's addresses."""
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from mmplatform.identity.mailkeys import KEEP, ROTATE
 from mmplatform.identity.nodeinfo import MAX_ADDRESSES, NodeInfo
 from mmplatform.links import listener
 from mmplatform.storage.memory import MemoryStorage
-from tests.support.waiting import until
+from tests.support.waiting import pace, until
 from tests.support.whereabouts import NOW, Ports, Roaming, Whereabouts
 from tests.support.world import World, identity
 
@@ -44,6 +45,49 @@ async def test_the_mail_key_in_the_record_is_replaced_weekly(monkeypatch: pytest
     assert len(node.mail_keys.secrets()) == 3
     node.now += KEEP + ROTATE
     assert len(node.mail_keys.secrets()) == 1
+
+
+@pytest.mark.parametrize("days", [31, 365, 2, -2, -40])
+async def test_a_record_that_is_shown_is_of_these_days_whatever_the_timers_say(days: int) -> None:
+    """A laptop that slept, a clock that was set: no timer of the loop has ended."""
+    node = await Whereabouts(Ports(), "tcp://a:1").open()
+    first, key = node.own.record, node.mail_keys.current
+    assert first is not None
+    node.now += days * 24 * 3600
+    shown = NodeInfo.decode(node.own.encoded(), node.now)
+    assert shown.expires == node.now + module.VALID
+    assert shown.seq > first.seq
+    assert node.own.encoded() == shown.encode()  # once
+    await until(lambda: len(node.records) == 3)  # saved meanwhile, with a new mail key when that was due
+    saved = await node.storage.get(b"node/seq")
+    assert saved == node.sequences[-1].to_bytes(8)
+    assert node.sequences == sorted(set(node.sequences))
+    assert (node.mail_keys.current != key) is (not 0 <= days < 7)
+    await node.close()
+
+
+async def test_a_record_that_nobody_looks_at_is_renewed_soon_after_the_clock_was_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LOOK", 0.002)
+    node = await Whereabouts(Ports(), "tcp://a:1").open()
+    await pace(0.05)
+    assert len(node.records) == 1
+    for days in (31, -31):
+        node.now += days * 24 * 3600
+        await until(lambda: node.own.record is not None and node.own.record.expires == node.now + module.VALID)
+    await node.close()
+
+
+async def test_a_clock_that_trembles_renews_nothing() -> None:
+    node = await Whereabouts(Ports(), "tcp://a:1").open()
+    shown = node.own.encoded()
+    for seconds in (-50, 3600, 23 * 3600):
+        node.now = NOW + seconds
+        assert node.own.encoded() == shown
+    await node.close()
+    node.now = NOW + 1e9
+    assert node.own.encoded() == shown  # a node that has ended signs nothing any more
 
 
 async def test_damaged_mail_keys_are_told_and_replaced() -> None:
@@ -126,6 +170,22 @@ async def test_many_interfaces_do_not_push_out_the_one_address_of_a_service() ->
     assert len(here.records[0]) == MAX_ADDRESSES
     await here.own.advertise("kad", ["kad:1", "kad:2"])
     assert here.records[-1] == (*(f"roaming:{n}" for n in range(MAX_ADDRESSES - 2)), "kad:1", "kad:2")
+    await here.close()
+
+
+async def test_what_has_no_room_in_the_record_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "mmplatform.directory")
+    transport = Roaming([f"roaming:{n}" for n in range(18)])
+    here = await Whereabouts(transport, "roaming:any").open()
+    assert here.own.left_out == ("roaming:16", "roaming:17")
+    await here.own.advertise("kad", ["kad:1"])
+    assert here.own.left_out == ("roaming:15", "roaming:16", "roaming:17")
+    await here.own.advertise("kad", ["kad:2"])
+    lines = [record.getMessage() for record in caplog.records if "no room" in record.getMessage()]
+    assert lines == [
+        "a record holds 16 addresses; ours has no room for roaming:16, roaming:17",
+        "a record holds 16 addresses; ours has no room for roaming:15, roaming:16, roaming:17",
+    ]
     await here.close()
 
 

@@ -1,12 +1,15 @@
 """Circles and scopes; which topics steer a node."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mmplatform.errors import InvalidKey
 from mmplatform.identity.circles import Circle, Circles, is_control_topic
-from mmplatform.identity.keys import Identity
+from mmplatform.identity.keys import Identity, SignId
 
 KEYS = [Identity.from_seed(bytes([number]) * 32).sign_id for number in range(1, 8)]
 OWN, ALICE, BOB, EVE = KEYS[:4]
@@ -29,10 +32,10 @@ def test_a_circle_is_an_ordered_set() -> None:
 
 def test_many_are_taken_in_as_one_change() -> None:
     circle = Circle("friends")
-    changes: list[int] = []
-    circle.watch(lambda: changes.append(len(circle)))
+    changes: list[Any] = []
+    circle.watch(lambda came, left: changes.append((came, left)))
     circle.add(ALICE, BOB)
-    assert changes == [2]
+    assert changes == [([ALICE, BOB], ())]
     with pytest.raises(InvalidKey):
         circle.add(EVE, "nobody")
     assert list(circle) == [ALICE, BOB]
@@ -58,14 +61,48 @@ def test_a_bad_key_changes_nothing(key: str) -> None:
 
 
 def test_watchers_hear_of_changes() -> None:
-    heard: list[list[str]] = []
+    heard: list[Any] = []
     circle = Circle("friends")
-    circle.watch(lambda: heard.append(list(circle)))
+    circle.watch(lambda came, left: heard.append((list(came), list(left))))
     circle.add(ALICE)
+    circle.add(ALICE)
+    circle.update([BOB])
     circle.update([BOB])
     circle.discard(ALICE)
     circle.discard(BOB)
-    assert heard == [[ALICE], [BOB], []]
+    assert heard == [([ALICE], []), ([BOB], [ALICE]), ([], [BOB])], "who comes and who leaves, and nobody else"
+
+
+class Counted(Circle):
+    """A circle that counts how often it is asked for a member, and walked."""
+
+    asked = walked = 0
+
+    def __contains__(self, key: object) -> bool:
+        self.asked += 1
+        return super().__contains__(key)
+
+    def __iter__(self) -> Iterator[SignId]:
+        self.walked += 1
+        return super().__iter__()
+
+
+def test_a_change_costs_the_same_however_many_are_in_a_circle() -> None:
+    devices, friends = Counted("devices"), Counted("friends")
+    circles = Circles(devices, friends, OWN)
+    changes: list[Any] = []
+    circles.watch(lambda *change: changes.append(change))
+    walked = friends.walked
+    many = [Identity.from_seed(number.to_bytes(32)).sign_id for number in range(2000)]
+    for key in many:
+        friends.add(key)
+    for key in many[:1000]:
+        friends.discard(key)
+    assert (friends.walked, devices.walked) == (walked, walked)
+    assert friends.asked + devices.asked <= 3 * 3000
+    assert len(changes) == 3000
+    assert circles.scope(many[-1]) == "friends"
+    assert circles.scope(many[0]) == "public"
 
 
 def test_scopes_and_their_precedence() -> None:

@@ -113,7 +113,7 @@ async def turns(number: int = 5) -> None:
 
 
 async def test_remote_messages_go_out_encoded(api: API, wire: Wire) -> None:
-    assert wire.handlers == {"ms": api}
+    assert wire.handlers["ms"] is api
     delivery = await api.send("chat", BOB, {"a": [1]}, realtime=True, expire_after=5.0, priority="high")
     assert delivery.peer == BOB
     await api.send("chat", BOB)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from mmplatform.errors import NoResponders, NotRunning
 from mmplatform.message import Retry
 from mmplatform.messaging import bus as module
-from mmplatform.messaging.bus import MAX_ROUTES, MAX_UNHEARD, UNHEARD, Bus
+from mmplatform.messaging.bus import MAX_PUBLIC_ROUTES, MAX_ROUTES, MAX_UNHEARD, UNHEARD, Bus, forget_oldest
+from mmplatform.messaging.subscriber import Subscriber
 from tests.support.bus import Ended, Errors, Heard, Slow, others, turns
 
 # Retry.
@@ -195,8 +197,34 @@ def test_the_cache_is_bounded(bus: Bus) -> None:
     for number in range(MAX_ROUTES + 10):
         bus.emit("public", f"t{number}", "me", number)
         bus.emit("friends", f"t{number}", "me", number)
-    assert sum(map(len, bus.routes.values())) <= 2 * MAX_ROUTES
+    assert len(bus.routes["public"]) <= MAX_PUBLIC_ROUTES
+    assert len(bus.routes["friends"]) <= MAX_ROUTES
     assert len(heard) == MAX_ROUTES + 10
+
+
+def test_twenty_thousand_topics_are_looked_up_once_each(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up = Counter[str]()
+    matching = bus._listeners.matching
+
+    def counted(name: str) -> list[Subscriber]:
+        looked_up[name] += 1
+        return matching(name)
+
+    monkeypatch.setattr(bus._listeners, "matching", counted)
+    bus.on("friends.>", Heard())
+    for number in [*range(20_000)] * 3:
+        bus.emit("friends", f"t{number}", "me", number)
+    assert looked_up.total() == 20_000
+
+
+def test_of_a_full_cache_the_older_half_goes() -> None:
+    cache: dict[str, Any] = {str(number): None for number in range(10)}
+    forget_oldest(cache, 11)
+    assert len(cache) == 10
+    forget_oldest(cache, 10)
+    assert list(cache) == ["5", "6", "7", "8", "9"]
+    forget_oldest(one := {"0": None}, 1)
+    assert one == {}
 
 
 def test_a_match_is_looked_up_once(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,7 +147,7 @@ def test_a_peer_that_invents_topics_does_not_grow_the_memory(monkeypatch: pytest
 
 
 def test_topics_that_strangers_invent_push_out_none_that_friends_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_ROUTES", 10)
+    monkeypatch.setattr(module, "MAX_PUBLIC_ROUTES", 10)
     door = Door()
     door.knock("chat", scope="friends")
     for number in range(100):

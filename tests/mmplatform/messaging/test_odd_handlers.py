@@ -3,6 +3,7 @@
 import asyncio
 import collections.abc
 import functools
+import inspect
 import types
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from unittest.mock import AsyncMock
 
 import pytest
 
+from mmplatform.errors import Refused
 from mmplatform.message import Message, Retry
 from mmplatform.messaging.bus import Bus
 from mmplatform.messaging.results import DONE
@@ -260,6 +262,10 @@ async def stream(topic: str, sender: str, payload: Any) -> AsyncIterator[int]:
     yield 1
 
 
+async def wrapped_stream(topic: str, sender: str, payload: Any) -> AsyncIterator[int]:
+    return stream(topic, sender, payload)
+
+
 def generate(topic: str, sender: str, payload: Any) -> Iterator[int]:
     yield 1
 
@@ -270,7 +276,6 @@ def generate(topic: str, sender: str, payload: Any) -> Iterator[int]:
         (no_arguments, "topic, sender, payload"),
         (five, "requires 5 arguments; a handler is called with .* or with the message as a fourth"),
         (keyword, "topic, sender, payload"),
-        (stream, "is a generator"),
         (generate, "is a generator"),
         ("friends.chat", "not callable"),
         (b"", "not callable"),
@@ -299,15 +304,33 @@ def test_what_takes_more_than_it_is_given_is_welcome() -> None:
     assert takes_message == [False, False, False, False, True, False], "the partial one requires four"
 
 
-@pytest.mark.parametrize("make", [stream, generate])
-async def test_a_generator_that_is_returned_is_an_error_and_not_taken_for_a_value(
-    heard: Heard, make: Callable[..., Any]
-) -> None:
-    heard.bus.on("self.x", lambda *arguments: make(*arguments))
+async def test_a_generator_that_is_returned_is_an_error_and_not_taken_for_a_value(heard: Heard) -> None:
+    heard.bus.on("self.x", lambda *arguments: generate(*arguments))
     heard.say(1)
     [result] = heard.ended
     assert isinstance(result.error, TypeError)
     assert "generator" in heard.errors[0]
+
+
+@pytest.mark.parametrize("handler", [stream, lambda *arguments: stream(*arguments), wrapped_stream])
+async def test_what_nobody_asked_many_replies_to_is_refused_by_a_handler_that_gives_many(
+    heard: Heard, handler: Callable[..., Any]
+) -> None:
+    heard.bus.on("self.x", handler)
+    heard.say(1)
+    await until(lambda: heard.ended)
+    [result] = heard.ended
+    assert isinstance(result.error, Refused)
+    assert "request_many" in heard.errors[0]
+    assert isinstance((await heard.bus.request("self", "x", "me", None)).error, Refused)
+
+
+async def test_of_several_handlers_the_first_that_gives_anything_answers(heard: Heard) -> None:
+    heard.bus.on("self.x", lambda *arguments: None)
+    heard.bus.on("self.x", stream)
+    heard.bus.on("self.x", lambda *arguments: 2)
+    result = await heard.bus.request("self", "x", "me", None, series=True)
+    assert inspect.isasyncgen(result.value)
 
 
 async def test_values_are_given_back_as_they_are(heard: Heard) -> None:

@@ -20,8 +20,8 @@ MOST = 16  # messages that a kill may repeat
 
 def noted(node: Platform) -> list[HandledNote]:
     """What a start after a kill in this moment would read."""
-    assert node.folder is not None
-    log = HandledLog(node.folder.path / "handled", lambda error: None)
+    assert node.parts.folder is not None
+    log = HandledLog(node.parts.folder.path / "handled", lambda error: None)
     try:
         return log.open()
     finally:

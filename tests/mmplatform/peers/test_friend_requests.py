@@ -238,6 +238,17 @@ async def test_a_peer_for_which_something_waits_is_told_when_it_becomes_a_friend
     assert not home.node.outbox.queue(ALICE).greeted, "it is told with the next message"
 
 
+async def test_a_new_friend_costs_the_same_however_many_peers_there_are(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walked: list[str] = []
+    monkeypatch.setattr(home.node.outbox, "queues", lambda: walked.append("queues") or [])
+    monkeypatch.setattr(home.node.outbox, "peers", lambda: walked.append("peers") or [])
+    home.friends.add(EVE)
+    home.friends.discard(EVE)
+    assert walked == []
+
+
 async def test_a_question_that_could_not_be_saved_is_asked_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     home.friends.add(EVE)
     empty = full(home.storage, monkeypatch)

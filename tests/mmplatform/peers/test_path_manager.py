@@ -308,7 +308,7 @@ async def test_both_dial_over_every_way_at_once_and_end_up_with_the_same_links(
         await asyncio.gather(alice.connect(bob.sign_id), bob.connect(alice.sign_id))
         settled = {"fast": "active", "slow": "standby"}
         await until(lambda: states(alice, bob) == states(bob, alice) == settled)
-        assert len(links(alice, bob)) == len(links(bob, alice)) == 2
+        await until(lambda: len(links(alice, bob)) == len(links(bob, alice)) == 2)  # one that gave way may still drain
         await one.stop()
         await other.stop()
 

@@ -7,13 +7,18 @@ import asyncio
 import json
 import socket
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final, cast
 from urllib.parse import urlsplit
 
+from mm_transports import tunnel
+from mm_transports.proxies import Proxy
 from mm_transports.relay.client import Client
+from mm_transports.relay.protocol.address import place
 from mm_transports.relay.untrusted import explained
 from mm_transports.relay.websocket_session import CONNECT_TIMEOUT, DENIED, TAKEN_OVER, WRONG_RELAY
+from mm_transports.tunnel import DOWN, DOWN_REMEDY, MISSING, REFUSED, ProxyFailed
 from mmplatform.plugins.check import Check, fault, ok
 from mmplatform.plugins.transport import CONNECTING
 from mmplatform.text import escaped
@@ -36,6 +41,8 @@ _SAID: Final = {
     ),
 }
 
+_KINDS: Final = {DOWN: "proxy-down", REFUSED: "proxy-refused", MISSING: "proxy-library"}
+
 
 async def examine(client: Client) -> Check:
     """Check one home relay; waits for a connection that is being made, some seconds at most."""
@@ -47,7 +54,8 @@ async def examine(client: Client) -> Check:
     if client.up:
         trouble = await _store_trouble(client)
         if not trouble:
-            return ok(subject, "signed in, its key is the right one")
+            through = f", through the proxy {client.proxy.text}" if client.proxy is not None else ""
+            return ok(subject, f"signed in, its key is the right one{through}")
         return fault(
             subject, "relay-store", f"it keeps no mail: {trouble}",
             "have whoever runs the relay see to its store; messages wait here, and go when both ends are there",
@@ -55,9 +63,27 @@ async def examine(client: Client) -> Check:
     return fault(subject, *_explained(client))
 
 
+async def examine_proxy(proxy: Proxy, clients: Sequence[Client]) -> Check:
+    """Check the proxy that leads to the relays of ``clients``."""
+    subject, named = f"proxy {proxy.text}", f"named by {proxy.named_by}"
+    for client in clients:
+        if client.up:
+            return ok(subject, f"{named}, it leads to {len(clients)} relay{'s' * (len(clients) > 1)}")
+    for client in clients:
+        if isinstance(client.cause, ProxyFailed):
+            return fault(subject, _KINDS[client.cause.kind], f"{named}: {client.cause}", client.cause.remedy)
+    try:
+        async with asyncio.timeout(PAGE_WITHIN):
+            await tunnel.reach_proxy(proxy)
+    except (OSError, TimeoutError) as error:
+        remedy = error.remedy if isinstance(error, ProxyFailed) else DOWN_REMEDY
+        return fault(subject, _KINDS[DOWN], f"{named}: {escaped(error) or 'no answer'}", remedy)
+    return ok(subject, f"{named}, it takes connections")
+
+
 async def _store_trouble(client: Client) -> str:
     """Return what the relay says is wrong with its store, "" for nothing, or when it has no such page."""
-    with suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
+    with suppress(OSError, TimeoutError, ValueError):
         async with asyncio.timeout(PAGE_WITHIN):
             said = json.loads(await _page(client, "/healthz"))
         if isinstance(said, dict) and said.get("state") == "store down":
@@ -67,16 +93,37 @@ async def _store_trouble(client: Client) -> str:
 
 async def _page(client: Client, path: str) -> bytes:
     """Return the body of a page at the home relay, which the owner of this node chose."""
-    url = urlsplit(client.address.url)
-    secure: Any = (client.ssl or True) if url.scheme == "wss" else None
-    reader, writer = await asyncio.open_connection(
-        url.hostname, url.port or (443 if secure else 80), ssl=secure, limit=MOST_PAGE
-    )
+    host, port, tls = place(client.address)
+    secure = (client.ssl or ssl.create_default_context()) if tls else None
+    request = f"GET {path} HTTP/1.1\r\nHost: {urlsplit(client.address.url).netloc}\r\nConnection: close\r\n\r\n"
+    page = await tunnel.connect(lambda: _Page(request.encode()), host, port, secure, proxy=client.proxy)
     try:
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: {url.netloc}\r\nConnection: close\r\n\r\n".encode())
-        return (await reader.read(MOST_PAGE)).partition(b"\r\n\r\n")[2]
+        return (await page.answer).partition(b"\r\n\r\n")[2]
     finally:
-        writer.close()
+        page.transport.abort()
+
+
+class _Page(asyncio.Protocol):
+    """Asks for a page; ``answer`` has MOST_PAGE bytes of what comes, or fewer."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, request: bytes) -> None:
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._request, self._came = request, bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
+        self.transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        self._came += data
+        if len(self._came) >= MOST_PAGE:
+            self.connection_lost(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.answer.done():
+            self.answer.set_result(bytes(self._came[:MOST_PAGE]))
 
 
 def _explained(client: Client) -> tuple[str, str, str]:
@@ -85,6 +132,8 @@ def _explained(client: Client) -> tuple[str, str, str]:
     for begin, (word, remedy) in _SAID.items():
         if reason.startswith(begin):
             return word, reason, remedy
+    if isinstance(cause, ProxyFailed):
+        return _KINDS[cause.kind], reason, cause.remedy
     if isinstance(cause, socket.gaierror):
         return "relay-name", reason, "correct the address, or see that this host can resolve names (DNS)"
     if isinstance(cause, ssl.SSLCertVerificationError):

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from mm_transports.proxies import Proxy
 from mm_transports.relay.protocol import signin
 from mm_transports.relay.protocol.address import RelayAddress
 from mm_transports.relay.protocol.items import (
@@ -72,6 +73,7 @@ class Client:
         keep: bool = True,
         ssl_context: ssl.SSLContext | None = None,
         reach: Reach = ANYWHERE,
+        proxy: Proxy | None = None,
     ) -> None:
         """Make a client that is not connected.
 
@@ -86,6 +88,7 @@ class Client:
             keep: whether to come back for ever after a loss; otherwise one connection is all.
             ssl_context: for a relay whose certificate the system does not trust.
             reach: where who has named the address may make us go.
+            proxy: what leads to the relay; None for the way straight on.
 
         """
         self.address = address
@@ -96,7 +99,8 @@ class Client:
         self.skew = 0.0  # seconds that the relay's clock is ahead of ours
         self._identity, self._owner, self._role, self._own_address = identity, owner, role, own_address
         self._key = raw_key(address.key)
-        self._random, self._now, self._keep, self.ssl, self._reach = random, now, keep, ssl_context, reach
+        self._random, self._now, self._keep, self._reach = random, now, keep, reach
+        self.ssl, self.proxy = ssl_context, proxy
         self._backoff = Backoff(random, LONGEST_PAUSE)
         self._loop = asyncio.get_running_loop()
         self._session: WebSocketSession | None = None  # the connection that is being made, or is there
@@ -125,7 +129,7 @@ class Client:
     def start(self) -> None:
         """Begin to connect; items told from now on are kept for the sign-in."""
         if self._task is None and not self._closed:
-            self._session = WebSocketSession(self, self.address.url, self.ssl, self._reach)
+            self._session = self._new_session()
             self._task = self._loop.create_task(self._keep_connected(), name=f"mm relay {self.address.url}")
 
     async def connected(self, timeout: float) -> None:
@@ -192,7 +196,7 @@ class Client:
 
     async def _keep_connected(self) -> None:
         while not self._closed:
-            session = self._session = self._session or WebSocketSession(self, self.address.url, self.ssl, self._reach)
+            session = self._session = self._session or self._new_session()
             began = self._loop.time()
             try:
                 await session.run()
@@ -203,6 +207,9 @@ class Client:
             if not self._keep or self._closed:
                 return
             await asyncio.sleep(max(self._backoff.next(), session.retry * (1 + self._random() / 4)))
+
+    def _new_session(self) -> WebSocketSession:
+        return WebSocketSession(self, self.address.url, self.ssl, self._reach, self.proxy)
 
     def over(self, session: WebSocketSession) -> None:
         """Give up ``session``, which is of no use any more."""

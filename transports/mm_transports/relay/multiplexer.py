@@ -6,6 +6,7 @@ import secrets
 import ssl
 from typing import Final, Protocol
 
+from mm_transports.proxies import Proxy
 from mm_transports.relay.client import Client
 from mm_transports.relay.connection import PAUSED_HERE, SLOW, RelayConnection
 from mm_transports.relay.mail import RelayMailClient
@@ -42,7 +43,7 @@ class MultiplexerOwner(Protocol):
 class RelayMultiplexer:
     """One relay. ``home``: we stay signed in there, and others may reach us; else we are a guest for a while.
 
-    ``reach``: where who has named the relay may make us go.
+    ``reach``: where who has named the relay may make us go. ``proxy``: what leads there, None for the way straight on.
     """
 
     def __init__(
@@ -52,12 +53,13 @@ class RelayMultiplexer:
         home: bool,
         ssl_context: ssl.SSLContext | None,
         reach: Reach,
+        proxy: Proxy | None,
     ) -> None:
         host = owner.host
         self.address, self.home = address, home
         self.client = Client(
             address, host.identity, self, random=host.random, now=host.now, keep=home, ssl_context=ssl_context,
-            reach=reach,
+            reach=reach, proxy=proxy,
         )  # fmt: skip
         self.mail_client = RelayMailClient(self.client, owner.mail_host)
         self.tell = self.client.tell

@@ -1,10 +1,12 @@
 """Relays as a transport: our home relays, where others reach us and leave mail, and the way to other relays."""
 
 import asyncio
+import os
 import ssl
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from mm_transports.relay.protocol.address import SCHEMES, RelayAddress, may_name, parse_relay
+from mm_transports.proxies import Proxy, choose, parse_proxy
+from mm_transports.relay.protocol.address import SCHEMES, RelayAddress, may_name, parse_relay, place
 from mmplatform.addresses import ANYWHERE, REFUSED, Reach
 from mmplatform.errors import LocalError, MailDeclined, NotRunning, Unreachable
 from mmplatform.identity.keys import SignId, raw_key
@@ -46,6 +48,8 @@ class Relay(Transport, MailCarrier, Diagnosable):
 
     def attach(self, host: TransportHost) -> None:
         self.host = host
+        if host.proxy:
+            parse_proxy(host.proxy)  # whoever names one that is none is told at once
 
     async def carry(self, host: MailHost) -> None:
         self.mail_host = host
@@ -65,7 +69,7 @@ class Relay(Transport, MailCarrier, Diagnosable):
         if relay.key in self._homes:
             raise LocalError(f"{relay.text}: this is a home relay already")
         self.accept = accept
-        self._homes[relay.key] = self._multiplexer(relay, home=True, reach=ANYWHERE)
+        self._homes[relay.key] = self._multiplexer(relay, home=True, reach=ANYWHERE, proxy=self._proxy(relay))
         return [relay.text]
 
     def near(self, address: str) -> bool:
@@ -81,9 +85,12 @@ class Relay(Transport, MailCarrier, Diagnosable):
         return {multiplexer.address.text: multiplexer.client.reason for multiplexer in self._homes.values()}
 
     async def checks(self) -> list[Check]:
-        from mm_transports.relay.checks import examine
+        from mm_transports.relay.checks import examine, examine_proxy
 
-        return list(await asyncio.gather(*(examine(multiplexer.client) for multiplexer in self._homes.values())))
+        clients = [multiplexer.client for multiplexer in self._homes.values()]
+        proxies = dict.fromkeys(client.proxy for client in clients if client.proxy is not None)
+        through = (examine_proxy(proxy, [c for c in clients if c.proxy == proxy]) for proxy in proxies)
+        return list(await asyncio.gather(*map(examine, clients), *through))
 
     def clocks(self) -> dict[str, float]:
         multiplexers = (*self._homes.values(), *self._guests.values())
@@ -175,17 +182,25 @@ class Relay(Transport, MailCarrier, Diagnosable):
             if idle is None:
                 raise Unreachable(f"{relay.text}: connections to {MAX_GUESTS} other relays are in use already")
             idle.client.leave()
-        multiplexer = self._guests[relay.text] = self._multiplexer(relay, home=False, reach=reach)
+        try:
+            proxy = self._proxy(relay)
+        except LocalError as error:
+            raise Unreachable(f"{relay.text}: {error}") from None
+        multiplexer = self._guests[relay.text] = self._multiplexer(relay, home=False, reach=reach, proxy=proxy)
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(IDLE / 2, self._look)
         return multiplexer
 
-    def _multiplexer(self, relay: RelayAddress, home: bool, reach: Reach) -> "RelayMultiplexer":
+    def _proxy(self, relay: RelayAddress) -> Proxy | None:
+        """Return the proxy that leads to ``relay``, if one does. Raises LocalError."""
+        return choose(self.host.proxy, os.environ, *place(relay))
+
+    def _multiplexer(self, relay: RelayAddress, home: bool, reach: Reach, proxy: Proxy | None) -> "RelayMultiplexer":
         from mm_transports.relay.multiplexer import RelayMultiplexer  # a node that uses no relay need not load all this
 
         if self._closed:
             raise NotRunning("the transport is closed")
-        multiplexer = RelayMultiplexer(relay, self, home, self._ssl, reach)
+        multiplexer = RelayMultiplexer(relay, self, home, self._ssl, reach, proxy)
         multiplexer.client.start()
         return multiplexer
 

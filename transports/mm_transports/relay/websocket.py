@@ -21,7 +21,9 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from mm_transports import resolving
+from mm_transports import tunnel
+from mm_transports.proxies import Proxy
+from mmplatform import forks
 from mmplatform.addresses import ANYWHERE, Reach
 from mmplatform.errors import Unreachable
 from mmplatform.text import escaped
@@ -137,6 +139,11 @@ class WebSocket(asyncio.Protocol):
         if peer:
             self._named(peer[0], peer[1])
         self._heard = self._loop.time()
+        forks.watch(self)
+
+    def forked(self) -> None:
+        """Leave the connection to the parent: this is a child."""
+        forks.let_go_of(self._transport)
 
     def data_received(self, data: bytes) -> None:
         # The silences end here; times would not tell: uvloop counts in ms, and a pong may come in the ms of its ping.
@@ -336,6 +343,7 @@ async def connect(
     timeout: float = CONNECT_TIMEOUT,
     ping_every: float = PING_EVERY,
     reach: Reach = ANYWHERE,
+    proxy: Proxy | None = None,
 ) -> WebSocket:
     """Connect to ``ws://`` or ``wss://host[:port]/path``, for binary messages.
 
@@ -348,6 +356,7 @@ async def connect(
         timeout: Seconds for name, TCP, TLS and the upgrade.
         ping_every: Seconds of silence after which the other end is asked whether it is there.
         reach: Where who has named the URL may make us go.
+        proxy: What leads there; None for the way straight on.
 
     Raises:
         Unreachable: There is no connection; says why.
@@ -361,15 +370,16 @@ async def connect(
     made: _Dialled | None = None
     try:
         async with asyncio.timeout(timeout):
-            made = await resolving.connect(
+            made = await tunnel.connect(
                 lambda: _Dialled(url, subprotocols, owner_of, max_message, ping_every), where.host, where.port, context,
-                reach,
+                reach, proxy,
             )  # fmt: skip
             await made.opened
     except (OSError, TimeoutError) as error:
         if made is not None:
             made.abort("no answer")
-        raise Unreachable(f"{url}: {str(error) or 'no answer'}") from None
+        silent = f"no answer through the proxy {proxy.text}" if proxy is not None else "no answer"
+        raise Unreachable(f"{url}: {str(error) or silent}") from None
     except asyncio.CancelledError:
         if made is not None:
             made.abort("cancelled")

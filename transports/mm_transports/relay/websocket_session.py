@@ -5,10 +5,12 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Final, Protocol
 
+from mm_transports.proxies import Proxy
 from mm_transports.relay.protocol import signin
 from mm_transports.relay.protocol.items import MAX_MESSAGE, VERSION, Bye, Challenge, Item, SignIn, Welcome
 from mm_transports.relay.protocol.wire import decode_items, encode_items
 from mm_transports.relay.untrusted import explained
+from mm_transports.tunnel import ProxyFailed
 from mmplatform.addresses import Reach
 from mmplatform.errors import ProtocolError, Unreachable
 from mmplatform.text import escaped
@@ -53,7 +55,9 @@ class SessionOwner(Protocol):
 class WebSocketSession:
     """One WebSocket; ``retry`` is how many seconds to leave the relay alone after its end."""
 
-    def __init__(self, client: SessionOwner, url: str, ssl_context: ssl.SSLContext | None, reach: Reach) -> None:
+    def __init__(
+        self, client: SessionOwner, url: str, ssl_context: ssl.SSLContext | None, reach: Reach, proxy: Proxy | None
+    ) -> None:
         self.signed = False  # our sign-in is written, or will be in this turn
         self.welcomed = False
         self.paused = False
@@ -61,7 +65,7 @@ class WebSocketSession:
         self.retry = 0.0
         self.cause: BaseException | None = None  # the error of the system because of which no connection could be made
         self._gone = asyncio.Event()
-        self._client, self._url, self._ssl, self._reach = client, url, ssl_context, reach
+        self._client, self._url, self._ssl, self._reach, self._proxy = client, url, ssl_context, reach, proxy
         self._socket: WebSocket | None = None
         self._asked: Challenge | None = None
         self._given: SignIn | None = None
@@ -149,7 +153,7 @@ class WebSocketSession:
         try:
             return await websocket.connect(
                 self._url, [VERSION], self.opened, max_message=MAX_MESSAGE, ssl=self._ssl, timeout=CONNECT_TIMEOUT,
-                reach=self._reach,
+                reach=self._reach, proxy=self._proxy,
             )  # fmt: skip
         except Unreachable as error:
             self.cause = error.__context__
@@ -204,6 +208,8 @@ class WebSocketSession:
 
 def _advice(url: str, error: BaseException | None) -> str:
     """Return what can be done about an error of connecting, as the end of a sentence."""
+    if isinstance(error, ProxyFailed):
+        return f"; {error.remedy}"
     if isinstance(error, socket.gaierror):
         return "; check the name in the address, and that this host can resolve names"
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -57,12 +57,17 @@ def may_name(relay: RelayAddress, reach: Reach) -> bool:
     """
     if reach.anywhere:
         return True
-    where = urlsplit(relay.url)
-    host, tls = where.hostname or "", where.scheme == "wss"
-    port = where.port or (TLS_PORT if tls else PLAIN_PORT)
-    if where.path != "/" or not (tls or reach.home) or not reach.names(host):
+    host, port, tls = place(relay)
+    if urlsplit(relay.url).path != "/" or not (tls or reach.home) or not reach.names(host):
         return False
     return parsed(host) is None or reach.admits(host, port, tls)
+
+
+def place(relay: RelayAddress) -> tuple[str, int, bool]:
+    """Return the host and the port of a relay, and whether it speaks TLS."""
+    where = urlsplit(relay.url)
+    tls = where.scheme == "wss"
+    return where.hostname or "", where.port or (TLS_PORT if tls else PLAIN_PORT), tls
 
 
 def format_relay(url: str, key: SignId) -> str:
