@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from mmplatform.cli import logs, plugin_commands
+from mmplatform.cli import logs, passphrases, plugin_commands
 from mmplatform.cli.command import FAILED, OK, USAGE, Group, Interrupted
 from mmplatform.cli.command_table import commands
 from mmplatform.cli.output import debugging, emit, note, note_trace
@@ -78,7 +78,8 @@ def run(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     logs.switch_on(0, as_json=False)
     try:
-        result = mm.main(arguments, prog_name="mm", standalone_mode=False)
+        with passphrases.asked_for():
+            result = mm.main(arguments, prog_name="mm", standalone_mode=False)
         sys.stdout.flush()
         return result if type(result) is int else OK
     except Interrupted as interrupted:

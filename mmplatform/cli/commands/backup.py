@@ -38,6 +38,12 @@ WARNING: Final = (
     "take each other's place"
 )
 
+_HOLDS: Final = {
+    "": "the file holds its secret key",
+    "passphrase": "the file holds its secret key, encrypted",
+    "keyring": "its key opens with the keyring of this user on this machine only: mm id --encrypt sets a passphrase",
+}
+
 file_argument = click.argument("file", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True))
 
 
@@ -47,8 +53,9 @@ file_argument = click.argument("file", type=click.Path(dir_okay=False, path_type
 def backup(settings: Settings, file: Path) -> int:
     """Save all that is needed to be the same node again in one FILE (- for stdout), also while it runs.
 
-    The file holds the secret key, not encrypted: whoever reads it can be this node. It gets mode 0600; keep it as safe
-    as the key. While the database of a running node is copied, its messages wait.
+    The file holds the secret key, encrypted only if it is so in the folder (mm id --encrypt), and messages, which are
+    not. It gets mode 0600; keep it as safe as the folder. While the database of a running node is copied, its messages
+    wait.
 
     \b
       mm backup /media/stick/laptop.mmbackup
@@ -75,7 +82,7 @@ def backup(settings: Settings, file: Path) -> int:
     if settings.json:
         emit({"file": str(file), "signId": header.sign_id, "bytes": header.size}, err=file == STREAM)
     else:
-        note(f"{header.sign_id} is saved, {amount(header.size)}; the file holds its secret key")
+        note(f"{header.sign_id} is saved, {amount(header.size)}; {_HOLDS[look_into(folder.identity).keeper]}")
     return OK
 
 
@@ -125,7 +132,6 @@ def _notes(folder: DataFolder) -> bytes:
 
 
 def _write(folder: DataFolder, copied: Path, notes: bytes, file: Path, quiet: bool) -> BackupHeader:
-    from mmplatform.identity.keys import Identity
 
     with ExitStack() as stack:
         found: dict[str, BinaryIO] = {
@@ -134,7 +140,7 @@ def _write(folder: DataFolder, copied: Path, notes: bytes, file: Path, quiet: bo
         sizes = [(name, os.fstat(source.fileno()).st_size) for name, source in found.items()]
         sizes.append((NOTES, len(notes)))
         found[NOTES] = BytesIO(notes)
-        header = BackupHeader(Identity.load_or_create(folder.identity).sign_id, int(time.time()), sizes)
+        header = BackupHeader(look_into(folder.identity).sign_id, int(time.time()), sizes)
         to = stack.enter_context(_replaced(file))
         write_backup(to, header, list(found.values()), stack.enter_context(moved("saving", header.size, quiet)))
     return header
@@ -208,10 +214,10 @@ def _read(source: BinaryIO, made: Path, quiet: bool) -> BackupHeader:
 
 
 def _check_files(made: Path, header: BackupHeader) -> None:
-    from mmplatform.identity.keys import Identity
+    from mmplatform.identity.keys import look_into
     from mmplatform.storage.database import Database
 
-    if Identity.load_or_create(made / KEY).sign_id != header.sign_id:
+    if look_into(made / KEY).sign_id != header.sign_id:
         raise BackupError("the backup cannot be used: its key is not that of its header")
     database = Database(made / ROWS)
     try:
