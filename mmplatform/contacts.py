@@ -13,6 +13,7 @@ from mmplatform.messaging.bus import Bus
 from mmplatform.saved_people import CIRCLES, members_in
 from mmplatform.storage.contract import Storage, report_failure
 from mmplatform.storage.reverting import Reverting
+from mmplatform.text import quoted, some
 
 
 class Contacts:
@@ -110,14 +111,21 @@ class Contacts:
             return self._peers[text]
         if text.startswith(AT):
             raise InvalidKey(
-                f"{text!r} is a list or a circle, and here one peer is meant: only messages, one by one, go to several "
-                "(a request has one answer); name a member"
+                f"{quoted(text)} is a list or a circle, and here one peer is meant: only messages, one by one, go to "
+                "several (a request has one answer); name a member"
             )
         try:
             return parse_sign_id(text)
         except InvalidKey:
-            names = ", ".join(sorted(self._peers)) or "nobody has a name yet"
-            raise InvalidKey(f"{text!r} is neither a signId nor the name of a peer here ({names})") from None
+            names = some(self._peers) or "nobody has a name yet"
+            raise InvalidKey(f"{quoted(text)} is neither a signId nor the name of a peer here ({names})") from None
+
+    def is_destination(self, text: str) -> bool:
+        """Whether ``text`` means somebody: to tell one that stands in the wrong place."""
+        try:
+            return text.startswith(AT) or bool(self.resolve(text))
+        except InvalidKey:
+            return False
 
     def members(self, name: str) -> list[SignId]:
         """Return to whom a message to a list or a circle goes, as "@family" or "@friends".
@@ -139,7 +147,7 @@ class Contacts:
         check_name(name)
         other = self._peers.get(name, peer)
         if other != peer:
-            raise InvalidName(f"{name!r} is the name of {other}; rename that peer first, or choose another name")
+            raise InvalidName(f"{quoted(name)} is the name of {other}; rename that peer first, or choose another name")
 
     def take_up_name(self, peer: SignId, name: str) -> None:
         """Call ``peer`` by ``name`` from now on; "" takes its name away.

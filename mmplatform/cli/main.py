@@ -104,7 +104,8 @@ def _explained(error: Exception) -> tuple[int, str, str]:
         return USAGE, error.format_message(), "UsageError"
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx is not None else "mm"
-        return USAGE, f"{error.format_message().rstrip('.')}; see {command} --help", "UsageError"
+        told = " ".join(error.format_message().rstrip(".").split())  # click lists choices a line each
+        return USAGE, f"{told}; see {command} --help", "UsageError"
     if isinstance(error, click.ClickException):
         return FAILED, error.format_message(), "Failure"
     if isinstance(error, FolderNotOurs):
@@ -112,7 +113,8 @@ def _explained(error: Exception) -> tuple[int, str, str]:
     if isinstance(error, MMError):
         return FAILED, str(error), type(error).__name__
     if isinstance(error, OSError):
-        return FAILED, str(error), "OSError"
+        told = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        return FAILED, told, "OSError"
     if isinstance(error, ModuleNotFoundError):
         raise error
     return FAILED, f"{type(error).__name__}: {error} (a defect of mm; MM_DEBUG=1 shows where)", "Defect"

@@ -77,7 +77,7 @@ class NodeUpstream:
         if there is None:
             if destination.startswith(AT):
                 return await self._post_to_all(destination, Event(topic, protocol, payload))
-            key = self._peers.destination(destination)  # it may be a name
+            key = self._peers.destination(destination, topic)  # it may be a name
             there = self._by_id.get(key)
         if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(payload, protocol)
@@ -130,7 +130,7 @@ class NodeUpstream:
         """Send a request; the future gets the reply's bytes. See :meth:`mmplatform.messaging.api.API.request`."""
         _check_remote(topic)
         self.check_running()
-        peer = self._by_id.get(destination) or self._peers.peer(self._peers.destination(destination))
+        peer = self._by_id.get(destination) or self._peers.peer(self._peers.destination(destination, topic))
         if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(payload, protocol)
         return peer.exchange.request(topic, protocol, payload, timeout)
@@ -206,7 +206,7 @@ class NodeUpstream:
         """Return the queue into which a message on ``topic`` may be put. Raises what says that it may not."""
         _check_remote(topic)
         self.check_running()
-        return self._outbox.queue(self._peers.destination(destination))
+        return self._outbox.queue(self._peers.destination(destination, topic))
 
     def check_running(self) -> None:
         """Raise NotRunning unless the node runs."""

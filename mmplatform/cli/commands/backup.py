@@ -154,7 +154,10 @@ def _replaced(file: Path) -> Iterator[BinaryIO]:
         with os.fdopen(1, "wb", closefd=False) as stdout:
             yield stdout
         return
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # 0600
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # 0600
+    except OSError as error:
+        raise Failure(f"{file} cannot be written: {error.strerror}") from None
     try:
         with os.fdopen(descriptor, "wb") as new:
             yield new
