@@ -1,4 +1,4 @@
-"""A node that takes what commands ask of it and never answers: it holds them at the same place, for as long as wanted."""
+"""A node that takes what commands ask of it and never answers: it holds each of them at the same place."""
 
 import socket
 import threading

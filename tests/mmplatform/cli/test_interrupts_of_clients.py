@@ -22,10 +22,15 @@ TOGETHER: Final = 3
 COMMANDS: Final = {
     "id": [], "add": ["bob"], "peers": [], "accept": ["bob"], "rename": ["bob", "x"], "move": ["bob", "friends"],
     "remove": ["bob"], "block": ["bob"], "unblock": ["bob"], "list": [], "status": [], "send": ["bob", "chat", "x"],
-    "on": ["friends.>"], "request": ["bob", "time"], "ping": ["bob"], "inbox": [], "outbox": [], "delivery": ["1.2.3@x"],
-    "doctor": [], "backup": ["file"], "dht": [],
+    "on": ["friends.>"], "request": ["bob", "time"], "ping": ["bob"], "inbox": [], "outbox": [],
+    "delivery": ["1.2.3@x"], "doctor": [], "backup": ["file"], "dht": [],
 }  # fmt: skip
-ELSEWHERE: Final = {"run", "relay", "demo", "restore"}  # test_interrupts.py has these, and those that run long once more
+ELSEWHERE: Final = {
+    "run",
+    "relay",
+    "demo",
+    "restore",
+}  # test_interrupts.py has these, and those that run long once more
 SHORT: Final = {"completion", "demo-receive"}  # it prints a text; the demo starts the other one, and ends it
 MOMENTS: Final = ("starting", "found", "asked", "twice", "stopping")
 
