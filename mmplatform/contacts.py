@@ -107,6 +107,8 @@ class Contacts:
 
     def resolve(self, text: str) -> SignId:
         """Return the signId that a person means by a name or by a signId. Raises InvalidKey, which lists the names."""
+        if not isinstance(text, str):
+            raise InvalidKey(f"{quoted(text)}: a peer is given by its name here or by its signId, as text")
         if text in self._peers:
             return self._peers[text]
         if text.startswith(AT):

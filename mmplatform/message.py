@@ -29,6 +29,7 @@ DEFAULT_EXPIRY: Final = 7 * 24 * 3600.0
 PriorityName = Literal["control", "high", "normal", "low"]
 EndState = Literal["delivered", "failed", "expired", "refused", "cancelled", "sent", "dropped"]
 State = Literal[EndState, "waiting", "relayed", "received"]
+MessageKind = Literal["durable", "request", "realtime", "local"]
 LastState = Literal[State, "unknown"]  # of a message that an earlier run accepted, as far as this node remembers
 
 
@@ -65,7 +66,7 @@ class Message:
     payload: bytes
     sender: str
     scope: str
-    kind: str
+    kind: MessageKind
     id: str = ""
     time: float = 0.0
     expires: float = 0.0

@@ -20,6 +20,7 @@ import nacl.bindings as sodium
 from nacl.exceptions import CryptoError
 
 from mmplatform.errors import BadSignature, IdentityError, InvalidKey
+from mmplatform.text import quoted
 
 SignId = NewType("SignId", str)
 BoxId = NewType("BoxId", str)
@@ -123,7 +124,7 @@ def parse_sign_id(text: str) -> SignId:
 def raw_key(key: SignId | BoxId) -> bytes:
     """The 32 bytes of a signId or boxId."""
     if not isinstance(key, str) or len(key) != 44 or not key.isascii():
-        raise InvalidKey("a key is 44 characters of standard base64")
+        raise InvalidKey(f"{quoted(key)}: a key is 44 characters of standard base64")
     try:
         raw = base64.b64decode(key, validate=True)
     except binascii.Error as error:

@@ -22,11 +22,15 @@ MEANINGS: Final = {
 
 def check_name(name: str) -> None:
     """Raise InvalidName unless ``name`` can be that of a peer at all."""
+    if not isinstance(name, str):
+        raise InvalidName(f"{quoted(name)}: the name of a peer is text; an empty one takes the name away")
     _check(name, name, "a peer")
 
 
 def check_list_name(name: str) -> None:
     """Raise InvalidName unless ``name`` can be that of a list at all."""
+    if not isinstance(name, str):
+        raise InvalidName(f"{quoted(name)}: the name of a list is text, and begins with {AT}")
     if not name.startswith(AT):
         raise InvalidName(f"{quoted(name)}: the name of a list begins with {AT}, as {quoted(AT + name)}")
     _check(name, name.removeprefix(AT), "a list")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from types import UnionType
-from typing import Any, Final, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Final, TypeVar, Unpack, overload
 from weakref import WeakSet
 
 from mmplatform.codec import MAX_VALUES, Struct, not_encodable
@@ -17,7 +17,17 @@ from mmplatform.delivery.wire import TOO_LARGE
 from mmplatform.errors import CodecError, InvalidPayload, NotRunning, QueueFull, Refused, RequestFailed, RequestTimeout
 from mmplatform.group_delivery import GroupDelivery
 from mmplatform.identity.names import Several
-from mmplatform.message import DEFAULT_EXPIRY, DELIVERED, UNHANDLED, Delivery, Message, Outcome, Priority, PriorityName
+from mmplatform.message import (
+    DEFAULT_EXPIRY,
+    DELIVERED,
+    UNHANDLED,
+    Delivery,
+    Message,
+    MessageKind,
+    Outcome,
+    Priority,
+    PriorityName,
+)
 from mmplatform.messaging.bus import Bus
 from mmplatform.messaging.dispatch import OnReply
 from mmplatform.messaging.middleware import (
@@ -28,6 +38,7 @@ from mmplatform.messaging.middleware import (
     awaiting,
     check_middleware,
 )
+from mmplatform.messaging.options import SendOptions
 from mmplatform.messaging.results import NOBODY, EventEnd, Finished, HoldCount, LocalEnd, Result
 from mmplatform.messaging.route import Route
 from mmplatform.messaging.upstream import Upstream
@@ -39,14 +50,6 @@ T = TypeVar("T")
 
 LOCAL: Final = "local"
 PLAIN: Final = (bytes, str, int, float, bool, type(None))  # values that nobody can change under another's hands
-
-
-class SendOptions(TypedDict, total=False):
-    """The options of :meth:`API.send`, for type checkers."""
-
-    realtime: bool
-    expire_after: float
-    priority: Priority | PriorityName
 
 
 class SentHere(LocalEnd):
@@ -340,7 +343,7 @@ class API:
             self._unfinished.add(delivery)
         return delivery
 
-    def _message(self, kind: str, topic: str, payload: Any) -> Message:
+    def _message(self, kind: MessageKind, topic: str, payload: Any) -> Message:
         """Make a message of this process for a handler with a fourth parameter."""
         return Message(topic, self.protocol, self._encode(payload), self._own, "self", kind, "", time.time())
 

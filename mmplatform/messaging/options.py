@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypedDict
 
 from mmplatform.codec import MAX_VALUES
-from mmplatform.message import MAX_PAYLOAD
+from mmplatform.message import MAX_PAYLOAD, Priority, PriorityName
 
 Policy = Literal["block", "drop-oldest", "error"]
 
@@ -28,6 +28,14 @@ class OnOptions(OnceOptions, total=False):
     max_size: int | None
     max_values: int | None
     raw: bool
+
+
+class SendOptions(TypedDict, total=False):
+    """The options of ``send``, for type checkers."""
+
+    realtime: bool
+    expire_after: float
+    priority: Priority | PriorityName
 
 
 LONGEST_PAUSE: Final = 60.0  # seconds between two tries

@@ -30,6 +30,7 @@ from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.peers.exchange import Exchange
 from mmplatform.peers.registry import Peers
 from mmplatform.plugins.host import Failed
+from mmplatform.text import quoted
 
 LONGEST_EXPIRY: Final = 1e9  # seconds, some thirty years
 MAX_PROTOCOL: Final = 200  # characters of the name of a protocol
@@ -75,7 +76,7 @@ class NodeUpstream:
             self.check_running()
         there = self._by_id.get(destination)
         if there is None:
-            if destination.startswith(AT):
+            if isinstance(destination, str) and destination.startswith(AT):
                 return await self._post_to_all(destination, Event(topic, protocol, payload))
             key = self._peers.destination(destination, topic)  # it may be a name
             there = self._by_id.get(key)
@@ -105,7 +106,7 @@ class NodeUpstream:
         """Send a durable message to a remote peer; see :meth:`mmplatform.messaging.upstream.Upstream.save`."""
         queue = self._find_queue(destination)
         if queue is None or not self.running:
-            if destination.startswith(AT):
+            if isinstance(destination, str) and destination.startswith(AT):
                 return await self._save_for_all(destination, topic, protocol, payload, encode, expire_after, priority)
             queue = self._queue(destination, topic)
         else:
@@ -116,8 +117,8 @@ class NodeUpstream:
         data = encode(payload)
         if type(data) is not bytes or len(data) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(data, protocol)
-        if not 0 < expire_after < LONGEST_EXPIRY:
-            raise _bad_expiry(expire_after)
+        if type(expire_after) is not float or not 0 < expire_after < LONGEST_EXPIRY:
+            _check_expiry(expire_after)
         if not queue.greeted:
             self._greet_first(queue)
         lane = priority if type(priority) is Priority else Priority.parse(priority)
@@ -161,8 +162,7 @@ class NodeUpstream:
         """Send a durable message to the members of a list or a circle: all of them are sent it, or none."""
         _check_remote(topic)
         self.check_running()
-        if not 0 < expire_after < LONGEST_EXPIRY:
-            raise _bad_expiry(expire_after)
+        _check_expiry(expire_after)
         lane = Priority.parse(priority)
         self._peers.destinations(group)  # what it raises comes before the wait, whom it names behind it
         await self._outbox.admission.disk()
@@ -226,8 +226,9 @@ def _check_remote(topic: str) -> None:
         )
 
 
-def _bad_expiry(seconds: float) -> ValueError:
-    return ValueError(f"expire_after={seconds}: seconds, more than none and at most {LONGEST_EXPIRY}")
+def _check_expiry(seconds: object) -> None:
+    if not isinstance(seconds, int | float) or not 0 < seconds < LONGEST_EXPIRY:
+        raise ValueError(f"expire_after={quoted(seconds)}: seconds, more than none and at most {LONGEST_EXPIRY}")
 
 
 def _as_it_is(payload: bytes) -> bytes:

@@ -40,6 +40,16 @@ async def test_a_peer_and_a_topic_in_each_others_place_are_told_apart(pair: Pair
     assert "is one" not in str(caught.value)
 
 
+async def test_a_name_that_is_no_text_is_refused(pair: Pair) -> None:
+    """None took the name away, and was saved as a row that no later start could read."""
+    alice, bob = pair
+    with pytest.raises(InvalidName, match="None: the name of a peer is text"):
+        await alice.contacts.rename(bob.sign_id, None)  # type: ignore[arg-type]
+    with pytest.raises(InvalidName, match="None: the name of a list is text"):
+        await alice.contacts.lists.make(None)  # type: ignore[arg-type]
+    assert alice.contacts.name(bob.sign_id) == "bob"
+
+
 async def test_of_many_names_some_are_told() -> None:
     async with Platform(connection_info=()) as alice:
         for number in range(2, 100):
