@@ -88,7 +88,7 @@ class Platform:
         setup_time: float = SETUP_TIME,
         now: Callable[[], float] = time.time,
     ) -> None:
-        if not setup_time >= 0 or not isinstance(inbox, InboxLimits | None):
+        if not isinstance(setup_time, int | float) or not setup_time >= 0 or not isinstance(inbox, InboxLimits | None):
             raise LocalError(f"setup_time={setup_time!r} are seconds, none or more; inbox={inbox!r} is an InboxLimits")
         folder, self.storage = assembly.folder_and_storage(storage)
         self.identity = assembly.own_identity(identity, folder)

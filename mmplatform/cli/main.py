@@ -12,7 +12,7 @@ import click
 from mmplatform.cli import logs, passphrases, plugin_commands
 from mmplatform.cli.command import FAILED, OK, USAGE, Group, Interrupted
 from mmplatform.cli.command_table import commands
-from mmplatform.cli.output import debugging, emit, note, note_trace
+from mmplatform.cli.output import debugging, emit, note, note_trace, say
 from mmplatform.errors import FolderNotOurs, MMError
 from mmplatform.plugins.installed import version
 
@@ -46,7 +46,7 @@ class MainGroup(Group):
 
 def _say_version(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        emit(f"mm, version {version()}")
+        say(f"mm, version {version()}")
         ctx.exit()
 
 
@@ -115,7 +115,8 @@ def _explained(error: Exception) -> tuple[int, str, str]:
         return USAGE, error.format_message(), "UsageError"
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx is not None else "mm"
-        return USAGE, f"{error.format_message().rstrip('.')}; see {command} --help", "UsageError"
+        told = " ".join(error.format_message().rstrip(".").split())  # click lists choices a line each
+        return USAGE, f"{told}; see {command} --help", "UsageError"
     if isinstance(error, click.ClickException):
         return FAILED, error.format_message(), "Failure"
     if isinstance(error, FolderNotOurs):
@@ -123,7 +124,8 @@ def _explained(error: Exception) -> tuple[int, str, str]:
     if isinstance(error, MMError):
         return FAILED, str(error), type(error).__name__
     if isinstance(error, OSError):
-        return FAILED, str(error), "OSError"
+        told = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        return FAILED, told, "OSError"
     if isinstance(error, ModuleNotFoundError):
         raise error
     return FAILED, f"{type(error).__name__}: {error} (a defect of mm; MM_DEBUG=1 shows where)", "Defect"

@@ -5,11 +5,13 @@ mm itself: whatever others have sent steers no terminal, and forges no line.
 """
 
 import base64
+import errno
 import json
 import os
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from math import isfinite
 from typing import Any, Final
 
@@ -60,6 +62,21 @@ def emit(value: dict[str, Any], *, err: bool = False) -> None:
 def say(text: str, *, mark: str = "") -> None:
     """A result for people, on one line; ``mark`` is what mm itself has coloured, before it."""
     click.echo(mark + printable(text))
+
+
+def news(line: str | dict[str, Any]) -> None:
+    """A line about a node or a server that runs, for people or for machines. It goes on when that cannot be written:
+    whoever read it is gone, or the disk of the log is full."""
+    from mmplatform.cli.stdio import write_all
+
+    text = printable(line) if isinstance(line, str) else to_json(line)
+    try:
+        write_all(1, f"{text}\n".encode(errors="replace"))  # of what a file object cannot write, it keeps the rest
+    except OSError as error:
+        if error.errno == errno.EBADF:
+            raise
+        with suppress(OSError):
+            note(f"mm: stdout cannot be written ({error.strerror}); it goes on without", once=True)
 
 
 def columns(*cells: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from mmplatform.cli.command import Failure, interruptible
-from mmplatform.cli.stdio import is_terminal
+from mmplatform.cli.terminal import is_terminal
 from mmplatform.errors import PassphraseNeeded
 from mmplatform.identity import os_keyring
 from mmplatform.identity.keys import Identity, KeyFile, look_into

@@ -183,7 +183,7 @@ class Directory:
         """Call ``peer`` by ``name`` from now on, also after restarts; "" takes its name away. Raises InvalidName."""
         while (leaving := self._leaving.get(name)) is not None:
             await asyncio.wait([leaving])  # it may come back
-        if name:
+        if name != "":
             self._contacts.check_name(peer, name)
         before = self._contacts.name(peer), self._entries.get(peer)
         entry = before[1] or Entry()

@@ -21,6 +21,7 @@ from mmplatform.errors import BadSignature, IdentityError, InvalidKey, Passphras
 from mmplatform.identity import key_file, sealed_key
 from mmplatform.identity.passphrases import passphrase_of
 from mmplatform.identity.sealed_key import Keeper
+from mmplatform.text import quoted
 
 SignId = NewType("SignId", str)
 BoxId = NewType("BoxId", str)
@@ -176,7 +177,7 @@ def parse_sign_id(text: str) -> SignId:
 def raw_key(key: SignId | BoxId) -> bytes:
     """The 32 bytes of a signId or boxId."""
     if not isinstance(key, str) or len(key) != 44 or not key.isascii():
-        raise InvalidKey("a key is 44 characters of standard base64")
+        raise InvalidKey(f"{quoted(key)}: a key is 44 characters of standard base64")
     try:
         raw = base64.b64decode(key, validate=True)
     except binascii.Error as error:

@@ -179,7 +179,7 @@ class Bus(Subscribing):
 
     def report(self, error: BaseException, topic: str) -> Exception:
         """Report what a handler with many replies raised; return it as an Exception whose text can be read."""
-        return self._work.report(error, topic, 0)
+        return self.work.report(error, topic, 0)
 
     def refuse(self, sender: str, scope: str) -> None:
         """End what waits of ``sender``, who is of ``scope`` from now on, under the scope that it had before."""

@@ -8,9 +8,12 @@ from typing import Literal, NamedTuple
 from mmplatform.contacts import Contacts
 from mmplatform.directory.directory import Directory
 from mmplatform.durable.outbox import Outbox
+from mmplatform.identity.circles import Scope
 from mmplatform.identity.keys import SignId
 from mmplatform.links.ended import ClosedKind
 from mmplatform.peers.peer import Peer
+
+LinkState = Literal["active", "standby", "silent", "closing"]
 
 
 class LinkStatus(NamedTuple):
@@ -18,7 +21,7 @@ class LinkStatus(NamedTuple):
     silent (no answer comes) or closing."""
 
     address: str
-    state: str
+    state: LinkState
     rtt: float
     bytes_in: int
     bytes_out: int
@@ -33,7 +36,7 @@ class PeerStatus(NamedTuple):
 
     sign_id: SignId
     name: str
-    scope: str
+    scope: Scope
     connected: bool
     address: str
     rtt: float
@@ -78,7 +81,7 @@ def _links_of(peer: Peer) -> tuple[LinkStatus, ...]:
     """All links to ``peer``, the one in use first."""
     found = []
     for link in peer.ranked:
-        state = "active" if link is peer.link else "silent" if link.suspect_until == inf else "standby"
+        state: LinkState = "active" if link is peer.link else "silent" if link.suspect_until == inf else "standby"
         if not link.ready:
             state = "closing"
         found.append(LinkStatus(link.connection.address, state, link.min_rtt, link.bytes_in, link.bytes_out))

@@ -100,7 +100,9 @@ async def _examined(
             raise
         except MMError as error:
             return [*found, folder.explained(error), unchecked(UNSTARTED, "the node does not start")]
-        return found + await _asked(own, peer, servers)
+        asked = await _asked(own, peer, servers)
+        told = {check.subject for check in asked}  # the node says the same of its folder, and more
+        return [check for check in found if check.subject not in told] + asked
 
 
 async def _asked(node: NodeHandle, peer: str | None, servers: Sequence[str]) -> list[Check]:

@@ -23,7 +23,7 @@ from mmplatform.cli.command import (
 )
 from mmplatform.cli.control import NodeStopped
 from mmplatform.cli.node.access import HANDOVER, LOOK_AGAIN, Remote
-from mmplatform.cli.output import emit, say
+from mmplatform.cli.output import news
 from mmplatform.cli.remembered import NONE
 from mmplatform.errors import FolderInUse
 from mmplatform.links.ended import Disconnection
@@ -114,7 +114,7 @@ def run_node(
         execute(lambda: _run(settings, metrics_at, **said))
     except Interrupted as interrupted:
         if not settings.json:
-            say("stopped")
+            news("stopped")
         return interrupted.ended
     return OK
 
@@ -199,38 +199,38 @@ class _News:
             return
         signalled = {c.address for c in self._platform.parts.dialer.candidates(listening) if c.signalled}
         direct = [address for address in listening if address not in (*self._relays, *signalled)]
-        say(f"{self._platform.sign_id} listens on {', '.join(direct) or 'nothing'}")
+        news(f"{self._platform.sign_id} listens on {', '.join(direct) or 'nothing'}")
         for relay in self._relays:
-            say(f"is reached through {relay}")
+            news(f"is reached through {relay}")
         if signalled:
             helped = f", with the help of {', '.join(self._stun)}" if self._stun else ""
-            say(f"makes direct links through NATs{helped}")
+            news(f"makes direct links through NATs{helped}")
         if self._services:
-            say(f"finds and is found by {', '.join(self._services)}")
+            news(f"finds and is found by {', '.join(self._services)}")
         if metrics_at:
-            say(f"metrics are at {metrics_at}")
-        say("Ctrl-C stops it; mm id --ticket prints what peers need to reach it")
+            news(f"metrics are at {metrics_at}")
+        news("Ctrl-C stops it; mm id --ticket prints what peers need to reach it")
 
     def _connected(self, peer: str) -> None:
         if self._json:
             self._emit("connection", signId=peer, name=self._name(peer))
         else:
-            say(f"connected: {self._name(peer) or peer}")
+            news(f"connected: {self._name(peer) or peer}")
 
     def _disconnected(self, peer: str, reason: Disconnection) -> None:
         if self._json:
             self._emit("disconnected", signId=peer, name=self._name(peer), reason=reason.text, closed=reason.kind)
         else:
-            say(f"disconnected: {self._name(peer) or peer} ({reason})")
+            news(f"disconnected: {self._name(peer) or peer} ({reason})")
 
     def _asking(self, peer: str) -> None:
         if self._json:
             self._emit("asking", signId=peer, name=self._name(peer))
         else:
-            say(f"{self._name(peer) or peer} asks to be a friend: mm accept {self._name(peer) or peer} --name NAME")
+            news(f"{self._name(peer) or peer} asks to be a friend: mm accept {self._name(peer) or peer} --name NAME")
 
     def _name(self, peer: Any) -> str:
         return self._platform.contacts.name(peer)
 
     def _emit(self, event: str, **details: Any) -> None:
-        emit({"event": event, **details})
+        news({"event": event, **details})

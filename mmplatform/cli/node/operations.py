@@ -152,7 +152,7 @@ async def request(context: Context, served: Served, peer: str | None, topic: str
     platform = context.platform
     if peer is None:
         return await platform.messaging.request(topic, payload=payload, timeout=timeout)
-    destination = sending.resolve(platform, peer)
+    destination = sending.resolve(platform, peer, topic)
     try:
         return await platform.messaging.request(topic, destination, payload, timeout=timeout)
     except RequestTimeout as error:
