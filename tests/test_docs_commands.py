@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
+from mmplatform.cli.lazy import LazyCommand
 from mmplatform.cli.main import mm
 from tests.support.documents import PAGES, ROOT
 
@@ -42,6 +43,8 @@ def parse(words: list[str]) -> None:
         found = command.get_command(context, rest[0])
         if found is None:
             raise click.UsageError(f"there is no command {rest[0]}")
+        if isinstance(found, LazyCommand):
+            found = found.load()
         context, words = click.Context(found, parent=context, info_name=rest[0]), rest[1:]
         if command is mm and rest[0] == "run":
             words = [word for word in words if not re.fullmatch("--no-[a-z]+", word)]  # the names of transports
