@@ -11,11 +11,12 @@
 
 import asyncio
 import atexit
+import inspect
 import signal
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Generator
+from concurrent.futures import Future, wait
+from contextlib import aclosing, suppress
 from queue import SimpleQueue
 from types import TracebackType, UnionType
 from typing import Any, Concatenate, Final, Literal, ParamSpec, Self, TypeVar, Unpack, overload
@@ -24,13 +25,13 @@ from mmplatform.errors import MMError
 from mmplatform.events import EventName
 from mmplatform.identity.keys import SignId
 from mmplatform.message import LastState, Message
-from mmplatform.messaging.handlers import Handler, TypedDecorator, check_handler, is_async
+from mmplatform.messaging.handlers import POSITIONAL, Handler, TypedDecorator, check_handler, is_async
 from mmplatform.messaging.options import OnOptions
 from mmplatform.payload_types import is_payload_type
 from mmplatform.peers.status import PeerStatus
 from mmplatform.platform import Platform as AsyncPlatform
 from mmplatform.program import ENDING
-from mmplatform.threadsafe import BlockingDelivery, Threadsafe, result
+from mmplatform.threadsafe import END, BlockingDelivery, Threadsafe, result
 
 __all__ = ["BlockingDelivery", "Platform"]
 
@@ -91,6 +92,7 @@ class SyncPlatform(Threadsafe):
         try:
             result(started)
         except BaseException:
+            wait([started], LAST)  # interrupted, it may be half way
             self.stop(0.0)
             raise
 
@@ -101,8 +103,6 @@ class SyncPlatform(Threadsafe):
             grace: seconds for handlers to end by themselves.
 
         """
-        if not self._home.here:
-            self._home.check()
         if self.wait(0):
             return
         with suppress(MMError):  # it has stopped by itself
@@ -119,6 +119,8 @@ class SyncPlatform(Threadsafe):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the node is stopped, ``timeout`` seconds at most; return whether it is. Ctrl-C ends the wait."""
+        if not self._home.here:
+            self._home.check()
         return not self._running or self._ended.wait(timeout)
 
     def run(self, grace: float = 5.0) -> None:
@@ -291,6 +293,7 @@ class SyncPlatform(Threadsafe):
 
     def _live(self, started: "Future[None]") -> None:
         """Run the event loop: the thread of the platform."""
+        started.set_running_or_notify_cancel()  # whoever waits for it may not cancel it
         try:
             asyncio.run(self._main(started))
         finally:
@@ -338,6 +341,8 @@ class HandlerThreads:
     def calling(self, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Return a coroutine function that calls ``handler`` in a thread. Raises TypeError for another one."""
         _check_plain(handler)
+        if inspect.isgeneratorfunction(handler):
+            return self._yielding(handler)
 
         async def three(topic: str, sender: str, payload: Any) -> Any:
             return await self._call(lambda: handler(topic, sender, payload))
@@ -346,6 +351,30 @@ class HandlerThreads:
             return await self._call(lambda: handler(topic, sender, payload, message))
 
         return four if check_handler(handler) else three
+
+    def _yielding(self, handler: Callable[..., Generator[Any, None, object]]) -> Callable[..., Any]:
+        """Return an async generator that takes each step of ``handler``, a generator, in a thread."""
+
+        async def steps(replies: Generator[Any, None, object]) -> AsyncGenerator[Any, None]:
+            try:
+                while (reply := await self._call(lambda: next(replies, END))) is not END:
+                    yield reply
+            finally:
+                await self._call(replies.close)
+
+        async def three(topic: str, sender: str, payload: Any) -> AsyncGenerator[Any, None]:
+            async with aclosing(steps(handler(topic, sender, payload))) as replies:
+                async for reply in replies:
+                    yield reply
+
+        async def four(topic: str, sender: str, payload: Any, message: Message) -> AsyncGenerator[Any, None]:
+            async with aclosing(steps(handler(topic, sender, payload, message))) as replies:
+                async for reply in replies:
+                    yield reply
+
+        parameters = inspect.signature(handler).parameters.values()
+        required = sum(p.kind in POSITIONAL and p.default is p.empty for p in parameters)
+        return four if required == 4 else three
 
     def calling_with_any(self, handler: Callable[..., Any]) -> Callable[..., Any]:
         """As :meth:`calling`, for a handler with other arguments, as those of events have."""
@@ -388,7 +417,7 @@ class HandlerThreads:
 
 
 def _check_plain(handler: Callable[..., Any]) -> None:
-    if is_async(handler):
+    if is_async(handler) or inspect.isasyncgenfunction(handler):
         raise TypeError(f"{handler!r} is a coroutine function; handlers of a sync.Platform are plain functions")
 
 

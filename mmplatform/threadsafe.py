@@ -2,15 +2,18 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from types import UnionType
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, Final, ParamSpec, TypeVar, overload
 
 from mmplatform.errors import NotRunning
 from mmplatform.home import Home
 from mmplatform.message import DEFAULT_EXPIRY, Delivery, Outcome, Priority, PriorityName, State
 from mmplatform.messaging.api import API, LOCAL
+
+END: Final = object()  # behind the last reply
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -96,6 +99,23 @@ class Threadsafe:
         asked: Callable[..., Coroutine[Any, Any, Any]] = self._messaging.request
         return self.call(asked, topic, destination, payload, timeout=timeout, returns=returns)
 
+    def request_many(
+        self, topic: str, destination: str = LOCAL, payload: Any = None, *, timeout: float = 10.0, returns: Any = None
+    ) -> Generator[Any, None, None]:
+        """Ask one peer and give each reply of its handler as it comes, as ``messaging.request_many`` does.
+
+        Args:
+            topic: as in :meth:`send`.
+            destination: the signId or the name of a peer, or "local".
+            payload: as in :meth:`send`.
+            timeout: seconds to wait for each reply.
+            returns: the type of the replies.
+
+        Raises what ``messaging.request_many`` raises.
+
+        """
+        return self._each(self._messaging.request_many(topic, destination, payload, timeout=timeout, returns=returns))
+
     @overload
     def call(self, function: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
     @overload
@@ -146,6 +166,20 @@ class Threadsafe:
         except RuntimeError:  # it was closed this moment
             coroutine.close()
             raise NotRunning("the event loop of the platform has ended") from None
+
+    def _each(self, replies: AsyncGenerator[Any, None]) -> Generator[Any, None, None]:
+        async def following() -> Any:
+            return await anext(replies, END)
+
+        async def close() -> None:
+            await replies.aclose()
+
+        try:
+            while (reply := self.call(following)) is not END:
+                yield reply
+        finally:
+            with suppress(NotRunning):  # it has ended with the platform
+                self.call(close)
 
 
 class BlockingDelivery:

@@ -1,8 +1,11 @@
 """A forked child has nothing of the node that its parent runs, and disturbs nothing of it."""
 
+import os
+import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 
 HEAD = """
@@ -22,10 +25,17 @@ def places(node):
 def run(folder: Path, program: str) -> list[str]:
     """Run a program of which forks are a part, and return what it prints."""
     command = [sys.executable, "-c", HEAD + textwrap.dedent(program), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.stdout.split("\n")[:-1]
+    made = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )  # fmt: skip
+    try:
+        out, err = made.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):  # children that a failure left
+            os.killpg(made.pid, signal.SIGKILL)
+    assert made.returncode == 0, err
+    assert "Traceback" not in err, err
+    return out.split("\n")[:-1]
 
 
 def test_a_child_keeps_neither_the_folder_nor_the_port_of_a_node_that_has_stopped(tmp_path: Path) -> None:
