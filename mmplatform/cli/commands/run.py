@@ -95,7 +95,7 @@ def run_node(
 
     \b
       mm run
-      mm run --listen tcp://0.0.0.0:7000 --listen 'tcp://[::]:7000'
+      mm run --listen 'tcp://*:7000'       # in IPv4 and IPv6
       mm run --service mdns                 # found on the same network, and nowhere else
       mm run --relay relay+wss://relay.example/KEY   # reached through it from anywhere; it keeps mail, too
       mm run --relay relay+wss://relay.example/KEY --stun stun:stun.example   # and then directly, through NATs, too
