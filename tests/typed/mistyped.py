@@ -14,9 +14,10 @@ async def mistyped(platform: Platform, delivery: Delivery) -> None:
     print(delivery.state == "recieved")  # type: ignore[comparison-overlap]
     print(await platform.delivery(delivery.id) == "lost")  # type: ignore[comparison-overlap]
     print(Outcome("cancled"))  # type: ignore[arg-type]
-    print([peer for peer in platform.peers() if peer.scope == "freinds"])  # type: ignore[comparison-overlap]
-    print([link for peer in platform.peers() for link in peer.links if link.state == "up"])  # type: ignore[comparison-overlap]
-    platform.on("message", lambda message: print(message.kind == "durable"))
+    for peer in platform.peers():
+        print(peer.scope == "freinds")  # type: ignore[comparison-overlap]
+        for link in peer.links:
+            print(link.state == "up")  # type: ignore[comparison-overlap]
     Platform(hold=["family"])  # type: ignore[list-item]
 
 
