@@ -30,9 +30,11 @@ class Compressed:
     def post(self, destination: str, topic: str, protocol: str, payload: bytes, *more: Any, **named: Any) -> Any:
         return self.upstream.post(destination, topic, protocol, zlib.compress(payload), *more, **named)
 
-    def save(self, destination: str, topic: str, protocol: str, payload: Any, encode: Any, *more: Any) -> Any:
+    def save(
+        self, destination: str, topic: str, protocol: str, payload: Any, encode: Any, *a: Any, **named: Any
+    ) -> Any:
         packed = lambda value: zlib.compress(encode(value))  # noqa: E731
-        return self.upstream.save(destination, topic, protocol, payload, packed, *more)
+        return self.upstream.save(destination, topic, protocol, payload, packed, *a, **named)
 
 
 async def main() -> None:

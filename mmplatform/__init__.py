@@ -36,6 +36,7 @@ from mmplatform.errors import (
     NoResponders,
     NotAllDelivered,
     NotRunning,
+    PassphraseNeeded,
     PluginError,
     ProtocolError,
     QueueFull,
@@ -51,6 +52,7 @@ from mmplatform.errors import (
     TicketError,
     Unreachable,
     WrongLoop,
+    WrongPassphrase,
     WrongProcess,
 )
 
@@ -108,6 +110,7 @@ __all__ = [
     "NotAllDelivered",
     "NotRunning",
     "Outcome",
+    "PassphraseNeeded",
     "PeerStatus",
     "People",
     "Platform",
@@ -130,6 +133,7 @@ __all__ = [
     "TicketError",
     "Unreachable",
     "WrongLoop",
+    "WrongPassphrase",
     "WrongProcess",
 ]
 

@@ -64,6 +64,7 @@ _HOSTS: Final = _spans("0.0.0.0/0", "2000::/3", "fc00::/7", "::1/128")
 _METADATA: Final = frozenset(map(ip_address, ("100.100.100.200", "fd00:ec2::254", "fd20:ce::254")))  # of clouds
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _TOP: Final = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])")  # begins with a letter: no reader takes it for a number
+_ZONE: Final = re.compile(r"[A-Za-z0-9_.-]{1,15}")  # the name of an interface, or its number
 _LOCAL_TOPS: Final = frozenset(
     ("arpa", "corp", "home", "internal", "intranet", "invalid", "lan", "local", "localdomain", "localhost", "onion",
      "private", "test")
@@ -97,27 +98,31 @@ class Reach(NamedTuple):
 
     def names(self, host: str) -> bool:
         """Whether to look up, or dial, ``host``: an IP address in its one spelling, or a public name."""
-        return self.anywhere or self.home or parsed(host) is not None or is_public_name(host)
+        if self.anywhere or self.home or parsed(host) is not None:
+            return True
+        zoned = link_local(host)
+        return is_public_name(host) if zoned is None else _within(zoned, self.heard_on)
 
     def admits(self, host: str, port: int, tls: bool = False) -> bool:
         """Whether to go to the IP address ``host``, which is dialled as it stands."""
         if self.anywhere:
             return True
-        ip = parsed(host)
+        zoned = link_local(host)
+        ip = zoned or parsed(host)
         if ip is None or (port < LOWEST_PORT and not (tls and port == TLS_PORT)) or port > 0xFFFF:
             return False
         here = self.here()
-        return (is_global(ip) and ip not in here.own) or self._is_near(ip, here)
+        return (is_global(ip) and ip not in here.own) or self._is_near(ip, here, zoned is not None)
 
     def public(self) -> "Reach":
         """The same without networks here: no meeting point of strangers is in one."""
         return self if self.anywhere else self._replace(heard_on=())
 
-    def _is_near(self, ip: IPAddress, here: Here) -> bool:
-        """Whether ``ip`` is a host of a network here on which the peer was heard of."""
+    def _is_near(self, ip: IPAddress, here: Here, zoned: bool) -> bool:
+        """Whether ``ip`` is a host of a network here on which the peer was heard of; ``zoned``: on one link."""
         if ip in here.own and not (self.beside or ip.is_loopback):
             return False
-        if ip in _METADATA or _in_spans(ip, _NEVER) or not _in_spans(ip, _HOSTS):
+        if ip in _METADATA or _in_spans(ip, _NEVER) or not (zoned or _in_spans(ip, _HOSTS)):
             return False
         attached = (network for network in here.networks if ip in network)
         return _within(ip, self.heard_on) and any(_is_host(ip, network) for network in attached)
@@ -133,6 +138,21 @@ def parsed(host: str) -> IPAddress | None:
     except ValueError:
         return None
     return ip if str(ip) == host and "%" not in host else None
+
+
+def link_local(host: str) -> IPv6Address | None:
+    """The IPv6 address of a host on one link, which ``host`` gives with its zone (``fe80::1%eth0``); else None."""
+    address, _, zone = host.partition("%")
+    try:
+        ip = IPv6Address(address)
+    except ValueError:
+        return None
+    return ip if ip.is_link_local and str(ip) == address and _ZONE.fullmatch(zone) else None
+
+
+def has_zone(address: str) -> bool:
+    """Whether a URI names a host on one link by a zone, which means something to whoever has that zone alone."""
+    return "//[fe80:" in address and "%" in address
 
 
 def is_global(ip: IPAddress) -> bool:

@@ -18,7 +18,7 @@ from mmplatform.plugins.transport import Transport
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.folder import DataFolder
 from mmplatform.storage.memory import MemoryStorage
-from mmplatform.text import escaped
+from mmplatform.text import escaped, quoted
 
 STUN_AND_TURN: Final = "STUN and TURN servers are for direct links through NATs, and no transport here makes any"
 
@@ -93,6 +93,7 @@ def plugins(
     serving = [_made(loading.SERVICES, each, Service) for each in _once(services)]
     serving += [part for part in named if isinstance(part, Service) and part not in serving]
     carrying = list(dict.fromkeys([*named, *(part for part in (*using, *serving) if isinstance(part, MailCarrier))]))
+    _check_relays(relays, using)
     hints = _hints(using, connection_info, relays, helped=bool(stun or turn))
     return Plugins(using, serving, carrying, hints, tuple(stun), tuple(turn), proxy)
 
@@ -159,6 +160,17 @@ def _hints(
         signalled = [transport.address for transport in transports if isinstance(transport, SignallingTransport)]
         found += [address for address in signalled if address not in found]
     return found
+
+
+def _check_relays(relays: Sequence[str], transports: Sequence[Transport]) -> None:
+    """Raise LocalError for what is no address of a relay, as far as its beginning tells."""
+    for relay in relays:
+        if not isinstance(relay, str) or relay.partition(":")[0] not in _schemes(transports):
+            begins = sorted(_schemes(each for each in transports if isinstance(each, MailCarrier)))
+            raise LocalError(
+                f"{quoted(relay)} is no address of a relay: that is a line which the relay prints, and begins with "
+                f"{' or '.join(f'{scheme}://' for scheme in begins) or 'the scheme of a transport'}"
+            )
 
 
 def _without_signalling() -> str:

@@ -14,6 +14,7 @@ from mmplatform.messaging.bus import Bus
 from mmplatform.saved_people import circle_prefix, member_in
 from mmplatform.storage.contract import Storage, report_failure
 from mmplatform.storage.reverting import Reverting
+from mmplatform.text import quoted, some
 
 
 class Contacts:
@@ -106,18 +107,27 @@ class Contacts:
 
     def resolve(self, text: str) -> SignId:
         """Return the signId that a person means by a name or by a signId. Raises InvalidKey, which lists the names."""
+        if not isinstance(text, str):
+            raise InvalidKey(f"{quoted(text)}: a peer is given by its name here or by its signId, as text")
         if text in self._peers:
             return self._peers[text]
         if text.startswith(AT):
             raise InvalidKey(
-                f"{text!r} is a list or a circle, and here one peer is meant: only messages, one by one, go to several "
-                "(a request has one answer); name a member"
+                f"{quoted(text)} is a list or a circle, and here one peer is meant: only messages, one by one, go to "
+                "several (a request has one answer); name a member"
             )
         try:
             return parse_sign_id(text)
         except InvalidKey:
-            names = ", ".join(sorted(self._peers)) or "nobody has a name yet"
-            raise InvalidKey(f"{text!r} is neither a signId nor the name of a peer here ({names})") from None
+            names = some(self._peers) or "nobody has a name yet"
+            raise InvalidKey(f"{quoted(text)} is neither a signId nor the name of a peer here ({names})") from None
+
+    def is_destination(self, text: str) -> bool:
+        """Whether ``text`` means somebody: to tell one that stands in the wrong place."""
+        try:
+            return text.startswith(AT) or bool(self.resolve(text))
+        except InvalidKey:
+            return False
 
     def members(self, name: str) -> list[SignId]:
         """Return to whom a message to a list or a circle goes, as "@family" or "@friends".
@@ -139,7 +149,7 @@ class Contacts:
         check_name(name)
         other = self._peers.get(name, peer)
         if other != peer:
-            raise InvalidName(f"{name!r} is the name of {other}; rename that peer first, or choose another name")
+            raise InvalidName(f"{quoted(name)} is the name of {other}; rename that peer first, or choose another name")
 
     def take_up_name(self, peer: SignId, name: str) -> None:
         """Call ``peer`` by ``name`` from now on; "" takes its name away.

@@ -15,6 +15,8 @@
     │   ├── WrongProcess           the call came from a forked child of the process of the platform
     │   ├── QueueFull              a bounded queue with the policy "error", or that of a member of a list, is full
     │   ├── IdentityError          the key file cannot be used
+    │   │   ├── PassphraseNeeded   it is encrypted, and nobody gives its passphrase
+    │   │   └── WrongPassphrase    it is encrypted with another one
     │   └── StorageError           the storage failed
     │       ├── StorageFull        no space left
     │       ├── StorageReadOnly    the folder cannot be written
@@ -97,6 +99,14 @@ class QueueFull(LocalError):
 
 class IdentityError(LocalError):
     """The key file is missing parts, unreadable or open to other users."""
+
+
+class PassphraseNeeded(IdentityError):
+    """The key file is encrypted; its passphrase was not given, is in no file or keyring, and nobody can be asked."""
+
+
+class WrongPassphrase(IdentityError):
+    """The key file is encrypted with another passphrase."""
 
 
 class StorageError(LocalError):

@@ -11,6 +11,7 @@ from mmplatform.identity.keys import SignId
 from mmplatform.identity.names import ListName, check_list_name
 from mmplatform.storage.contract import Storage, report_failure
 from mmplatform.storage.reverting import Reverting
+from mmplatform.text import quoted, some
 
 Members = tuple[SignId, ...]
 
@@ -67,8 +68,8 @@ class Lists:
         try:
             return self._lists[name]
         except KeyError:
-            there = ", ".join(self) or "there is none yet"
-            raise InvalidKey(f"{name!r} is not the name of a list here ({there})") from None
+            there = some(self) or "there is none yet"
+            raise InvalidKey(f"{quoted(name)} is not the name of a list here ({there})") from None
 
     async def make(self, name: str, *peers: str) -> ListName:
         """Make a list; return its name, which type checkers know as that of several peers.

@@ -21,7 +21,7 @@ from mmplatform.errors import (
     WrongLoop,
 )
 from mmplatform.home import running_loop
-from mmplatform.text import escaped
+from mmplatform.text import quoted
 
 MAX_PAYLOAD: Final = 64 * 1024 * 1024
 MAX_TOPIC: Final = 255
@@ -31,6 +31,7 @@ DEFAULT_EXPIRY: Final = 7 * 24 * 3600.0
 PriorityName = Literal["control", "high", "normal", "low"]
 EndState = Literal["delivered", "failed", "expired", "refused", "cancelled", "sent", "dropped"]
 State = Literal[EndState, "waiting", "relayed", "received"]
+MessageKind = Literal["durable", "request", "realtime", "local"]
 LastState = Literal[State, "unknown"]  # of a message that an earlier run accepted, as far as this node remembers
 
 
@@ -67,7 +68,7 @@ class Message:
     payload: bytes
     sender: str
     scope: str
-    kind: str
+    kind: MessageKind
     id: str = ""
     time: float = 0.0
     expires: float = 0.0
@@ -292,16 +293,16 @@ def check_topic(topic: str) -> str:
     """
     check_segments(topic)
     if any(segment in ("*", ">") for segment in topic.split(".")):
-        raise InvalidTopic(f"{topic!r}: a topic has no wildcards; they belong to subscriptions")
+        raise InvalidTopic(f"{quoted(topic)}: a topic has no wildcards; they belong to subscriptions")
     return topic
 
 
 def check_segments(text: str) -> None:
     """Raise InvalidTopic unless ``text`` is printable segments joined by dots, at most 255 bytes."""
     if not isinstance(text, str):
-        raise InvalidTopic(f"{escaped(text)}: a topic comes first, and is text, as in 'friends.chat'")
+        raise InvalidTopic(f"{quoted(text)}: a topic comes first, and is text, as in 'friends.chat'")
     if not text or len(text.encode(errors="replace")) > MAX_TOPIC:
-        raise InvalidTopic(f"{text!r}: a topic is text of 1 to {MAX_TOPIC} bytes")
+        raise InvalidTopic(f"{quoted(text)}: a topic is text of 1 to {MAX_TOPIC} bytes")
     for segment in text.split("."):
         if not segment or not segment.isprintable() or " " in segment:
-            raise InvalidTopic(f"{text!r}: segments between dots are printable, without spaces and not empty")
+            raise InvalidTopic(f"{quoted(text)}: segments between dots are printable, without spaces and not empty")

@@ -36,7 +36,7 @@ class People:
         self.lists = contacts.lists
         self.scope, self.known, self.name = contacts.scope, contacts.known, contacts.name
         self.named, self.resolve, self.check_name = contacts.named, contacts.resolve, contacts.check_name
-        self.members = contacts.members
+        self.members, self.is_destination = contacts.members, contacts.is_destination
 
     async def rename(self, peer: str, name: str) -> None:
         """Call a peer by another name here.

@@ -88,7 +88,7 @@ class Platform:
         setup_time: float = SETUP_TIME,
         now: Callable[[], float] = time.time,
     ) -> None:
-        if not setup_time >= 0 or not isinstance(inbox, InboxLimits | None):
+        if not isinstance(setup_time, int | float) or not setup_time >= 0 or not isinstance(inbox, InboxLimits | None):
             raise LocalError(f"setup_time={setup_time!r} are seconds, none or more; inbox={inbox!r} is an InboxLimits")
         folder, self.storage = assembly.folder_and_storage(storage)
         self.identity = assembly.own_identity(identity, folder)
@@ -210,6 +210,8 @@ class Platform:
 
         The events are ready(), connection(peer), disconnected(peer, reason), path(peer, address, rtt, why),
         message(Message), asking(peer) for a stranger that has added us as a friend, and error(exception, topic).
+        ``disconnected`` has a :class:`~mmplatform.links.ended.Disconnection`: ``reason.kind`` is a word, as "stopping"
+        or "silent", and ``str(reason)`` a text for people.
         ``path`` says that another link to the peer is used from now on: ``rtt`` in seconds, ``why`` is "first",
         "better", "lost", "silent" (the link before did not answer), "replaced" or "taken-over".
 

@@ -8,8 +8,11 @@ log has its texts pass them, whatever came in. Escaping twice changes nothing.
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Final
 
+TOLD: Final = 20  # names that an error lists
+QUOTED: Final = 100  # characters of what was passed, in the error that refuses it
 LONGEST: Final = 512  # characters of the words of others in one text
 # C0, DEL, C1; marks and changes of writing direction; line separators; characters that show nothing; lone surrogates.
 # Joiners (U+200C, U+200D) and variation selectors stay: Persian, Indic scripts and emoji are written with them.
@@ -27,6 +30,20 @@ def escaped(text: object, most: int = LONGEST) -> str:
     """Return the words of others as a text of ours: on one line, at most ``most`` characters of theirs."""
     words = str(text)
     return printable(words if len(words) <= most else f"{words[:most]}...")
+
+
+def quoted(text: object, most: int = QUOTED) -> str:
+    """Return what somebody passed as errors quote it: as Python writes it, and of what is long the beginning."""
+    if not isinstance(text, str) or len(text) <= most:
+        return escaped(repr(text))
+    return f"{text[:most]!r}... ({len(text)} characters)"
+
+
+def some(names: Iterable[str], most: int = TOLD) -> str:
+    """Return the first ``most`` names, in the order of the alphabet, and how many more there are."""
+    first = sorted(names)
+    more = [f"and {len(first) - most:,} more"] if len(first) > most else []
+    return ", ".join(first[:most] + more)
 
 
 def printable(text: str) -> str:

@@ -110,12 +110,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("block", FRAGMENTS, ids=named)
-async def test_what_a_page_shows_runs(block: CodeBlock) -> None:
+async def test_what_a_page_shows_runs(block: CodeBlock, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         cast = Cast(stack)
         await cast.open(block)
         scope: dict[str, Any] = {"Platform": Platform}
-        exec(compile(SHOWN + textwrap.indent(block.code, "    "), block.where, "exec"), scope)  # our own pages
+        code = SHOWN + textwrap.indent(block.code.replace("/tmp/", f"{tmp_path}/"), "    ")
+        exec(compile(code, block.where, "exec"), scope)  # our own pages
         bob = cast.bob.sign_id
         await scope["shown"](cast.alice, bob, bob, bob, cast.watcher.host)
         for words, then in THEN.items():

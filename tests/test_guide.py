@@ -1,10 +1,13 @@
 """The guide, followed from the top: its shell lines and its programs, as real processes, one beside the other."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +99,24 @@ def test_a_program_behind_a_relay(programs: Path, begun: list[Any]) -> None:
 
 def test_the_tests_of_an_application(programs: Path) -> None:
     assert run_tests(programs / "test_orders.py", programs) == {"passed": 1}
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
+def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+    [unit] = [block.code for block in blocks(PAGE) if block.language == "ini"]
+    file = tmp_path / "bot.service"
+    file.write_text(unit.replace("/opt/bot/bin/python", sys.executable))
+    done = subprocess.run(["systemd-analyze", "verify", file], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_what_can_be_installed_is_there() -> None:
+    """Every extra that an application may want, and no other."""
+    settings = ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    extras = re.findall(r"mm-platform\[(.*)\]", settings["options.extras_require"]["all"])[0].split(",")
+    table = PAGE.read_text("utf-8").partition("Two people, from a shell")[0]
+    assert sorted(re.findall(r"^``([a-z-]+)`` ", table, re.MULTILINE)) == sorted([*extras, "testing"])
 
 
 def test_it_is_read_in_twenty_minutes() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from mmplatform.cli import logs, plugin_commands
+from mmplatform.cli import logs, passphrases, plugin_commands
 from mmplatform.cli.command import FAILED, OK, USAGE, Group, Interrupted
 from mmplatform.cli.command_table import commands
-from mmplatform.cli.output import debugging, emit, news_lost, note, note_trace, say
+from mmplatform.cli.output import debugging, emit, note, note_trace, say
 from mmplatform.errors import FolderNotOurs, MMError
 from mmplatform.plugins.installed import version
 
@@ -78,8 +78,9 @@ def run(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     logs.switch_on(0, as_json=False)
     try:
-        result = mm.main(arguments, prog_name="mm", standalone_mode=False)
-        _flush_stdout()
+        with passphrases.asked_for():
+            result = mm.main(arguments, prog_name="mm", standalone_mode=False)
+        sys.stdout.flush()
         return result if type(result) is int else OK
     except Interrupted as interrupted:
         return interrupted.code
@@ -114,7 +115,8 @@ def _explained(error: Exception) -> tuple[int, str, str]:
         return USAGE, error.format_message(), "UsageError"
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx is not None else "mm"
-        return USAGE, f"{error.format_message().rstrip('.')}; see {command} --help", "UsageError"
+        told = " ".join(error.format_message().rstrip(".").split())  # click lists choices a line each
+        return USAGE, f"{told}; see {command} --help", "UsageError"
     if isinstance(error, click.ClickException):
         return FAILED, error.format_message(), "Failure"
     if isinstance(error, FolderNotOurs):
@@ -122,7 +124,8 @@ def _explained(error: Exception) -> tuple[int, str, str]:
     if isinstance(error, MMError):
         return FAILED, str(error), type(error).__name__
     if isinstance(error, OSError):
-        return FAILED, str(error), "OSError"
+        told = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        return FAILED, told, "OSError"
     if isinstance(error, ModuleNotFoundError):
         raise error
     return FAILED, f"{type(error).__name__}: {error} (a defect of mm; MM_DEBUG=1 shows where)", "Defect"
@@ -140,16 +143,6 @@ def _complain(texts: Sequence[str], kind: str, as_json: bool) -> None:
         note(f"mm: {first}")
     for line in others:
         note(line)
-
-
-def _flush_stdout() -> None:
-    """Write what is left. News that found no room before may find none now: Python would fail over them at the end."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        if not news_lost():
-            raise
-        _forget_stdout()
 
 
 def _forget_stdout() -> None:

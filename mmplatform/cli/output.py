@@ -10,8 +10,8 @@ import json
 import os
 import shutil
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from math import isfinite
 from typing import Any, Final
 
@@ -24,10 +24,7 @@ GAP: Final = 2  # columns between two of a table
 NARROW: Final = 80  # columns below which a table that does not fit becomes blocks
 LEAST_WIDTH: Final = 16
 
-NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
 _lastly: Final[list[str]] = []
-_lost: Final[list[bool]] = []
 
 
 def debugging() -> bool:
@@ -62,25 +59,24 @@ def emit(value: dict[str, Any], *, err: bool = False) -> None:
     click.echo(to_json(value).encode(), err=err)
 
 
-@contextmanager
-def lost_when_full() -> Iterator[None]:
-    """Write the news of a node: a disk that has no room for them costs the line, not the node."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        _lost[:] = [True]
-
-
-def news_lost() -> bool:
-    """Whether a line of news was lost in this run."""
-    return bool(_lost)
-
-
 def say(text: str, *, mark: str = "") -> None:
     """A result for people, on one line; ``mark`` is what mm itself has coloured, before it."""
     click.echo(mark + printable(text))
+
+
+def news(line: str | dict[str, Any]) -> None:
+    """A line about a node or a server that runs, for people or for machines. It goes on when that cannot be written:
+    whoever read it is gone, or the disk of the log is full."""
+    from mmplatform.cli.stdio import write_all
+
+    text = printable(line) if isinstance(line, str) else to_json(line)
+    try:
+        write_all(1, f"{text}\n".encode(errors="replace"))  # of what a file object cannot write, it keeps the rest
+    except OSError as error:
+        if error.errno == errno.EBADF:
+            raise
+        with suppress(OSError):
+            note(f"mm: stdout cannot be written ({error.strerror}); it goes on without", once=True)
 
 
 def columns(*cells: str) -> None:

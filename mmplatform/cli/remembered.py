@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from mmplatform.errors import LocalError, StorageError
 from mmplatform.links.stun import check_servers
 from mmplatform.storage.folder import DataFolder
+from mmplatform.storage.replacing import replaced
 
 NONE: Final = "none"
 DEFAULT: Final = "default"
@@ -68,10 +69,8 @@ def remember(folder: Path, names: Sequence[str] | None, kind: Remembered = RELAY
         if not lines:
             path.unlink(missing_ok=True)
             return
-        new = path.with_suffix(".new")
-        new.touch(0o600)  # there may be a password in it
-        new.write_text("".join(f"{name}\n" for name in lines))
-        new.replace(path)
+        with replaced(path) as file:  # for this user alone: there may be a password in it
+            file.write("".join(f"{name}\n" for name in lines).encode())
     except OSError as error:
         raise StorageError(f"{error}; what {kind.option} names is used, and not remembered") from None
 

@@ -14,14 +14,16 @@ from mmplatform.errors import (
     IdentityError,
     LocalError,
     MMError,
+    PassphraseNeeded,
     PluginError,
     StorageCorrupt,
     StorageError,
     StorageFull,
     StorageGone,
     StorageReadOnly,
+    WrongPassphrase,
 )  # fmt: skip
-from mmplatform.identity.keys import Identity
+from mmplatform.identity.keys import look_into
 from mmplatform.platform import Platform
 from mmplatform.plugins.check import Check, fault, ok, warning
 from mmplatform.storage.database import Database
@@ -46,6 +48,8 @@ _KINDS: Final[tuple[tuple[type[MMError], str, str, str], ...]] = (
     ),
     (FolderInUse, SUBJECT, "folder-in-use", "stop the other process, or use another folder (--data)"),
     (StorageError, SUBJECT, "storage", "see the disk and the system log"),
+    (PassphraseNeeded, "key", "key-locked", "run this on a terminal, or name a file with it in MM_PASSPHRASE_FILE"),
+    (WrongPassphrase, "key", "key-locked", "try again, or name the file with the right one in MM_PASSPHRASE_FILE"),
     (IdentityError, "key", "key-unusable", "restore the file `identity` from a backup, private to this user (0600)"),
     (PluginError, "plugins", "plugin-missing", "install what is missing"),
 )
@@ -100,7 +104,7 @@ def _looked_at(folder: DataFolder) -> Iterator[Check]:
                     "database", "database-missing", lost, "or start the node: it is the same one, and knows nobody"
                 )
             if folder.identity.exists():
-                Identity.load_or_create(folder.identity)
+                look_into(folder.identity)
             yield from _database(folder)
     except MMError as error:
         yield explained(error)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from mmplatform import interfaces
-from mmplatform.addresses import ANYWHERE, IPNetwork, Reach
+from mmplatform.addresses import ANYWHERE, IPNetwork, Reach, has_zone
 from mmplatform.codec import encode
 from mmplatform.contacts import Contacts
 from mmplatform.directory.heard import HeardOn, networks_of
@@ -183,7 +183,7 @@ class Directory:
         """Call ``peer`` by ``name`` from now on, also after restarts; "" takes its name away. Raises InvalidName."""
         while (leaving := self._leaving.get(name)) is not None:
             await asyncio.wait([leaving])  # it may come back
-        if name:
+        if name != "":
             self._contacts.check_name(peer, name)
         before = self._contacts.name(peer), self._entries.get(peer)
         entry = before[1] or Entry()
@@ -234,7 +234,7 @@ class Directory:
     def addresses(self, peer: SignId) -> tuple[str, ...]:
         """Return what :meth:`locate` finds without asking anybody."""
         info, hinted = self.known(peer), self._hints.of(peer)
-        own = info.connection_info if info is not None else ()
+        own = tuple(address for address in (info.connection_info if info is not None else ()) if not has_zone(address))
         return own + tuple(address for address in hinted if address not in own)
 
     def refresh(self, peer: SignId) -> None:

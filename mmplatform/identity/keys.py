@@ -7,19 +7,21 @@ distinct types. Every signed or hashed string carries a label, so nothing signed
 import base64
 import binascii
 import hashlib
-import os
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache, lru_cache
 from os import PathLike
 from pathlib import Path
-from typing import Final, NewType, NoReturn
+from typing import Final, Literal, NamedTuple, NewType, NoReturn
 
 import nacl.bindings as sodium
 from nacl.exceptions import CryptoError
 
-from mmplatform.errors import BadSignature, IdentityError, InvalidKey
+from mmplatform.errors import BadSignature, IdentityError, InvalidKey, PassphraseNeeded, WrongPassphrase
+from mmplatform.identity import key_file, sealed_key
+from mmplatform.identity.passphrases import passphrase_of
+from mmplatform.identity.sealed_key import Keeper
+from mmplatform.text import quoted
 
 SignId = NewType("SignId", str)
 BoxId = NewType("BoxId", str)
@@ -29,7 +31,6 @@ SIGNATURE_SIZE: Final = 64
 
 _FIELD_PRIME: Final = 2**255 - 19
 _SECRET_SIZE: Final = 64
-_LONGEST_FILE: Final = 1024
 
 
 class Identity:
@@ -62,17 +63,49 @@ class Identity:
         return cls.from_seed(random(KEY_SIZE))
 
     @classmethod
-    def load_or_create(cls, path: str | PathLike[str]) -> "Identity":
-        """The identity kept in the file at ``path``; made and kept there when there is no such file.
+    def load_or_create(cls, path: str | PathLike[str], passphrase: str | None = None) -> "Identity":
+        """Load the identity in the file at ``path``; make one and keep it there when there is no such file.
 
-        A file that is there but cannot be used raises :class:`IdentityError` and is never replaced.
+        Args:
+            path: the key file; that of a data folder is ``identity``.
+            passphrase: opens an encrypted file, and encrypts a new one. None takes that of an encrypted file from the
+                file that MM_PASSPHRASE_FILE names, or from the keyring that has it.
+
+        Raises PassphraseNeeded, WrongPassphrase, or IdentityError for another file that is there and cannot be used; it
+        is never replaced.
+
         """
         path = Path(path)
         try:
-            return _load(path)
+            content = key_file.read(path)
         except FileNotFoundError:
-            _create(path, cls.generate())
-            return _load(path)
+            made = cls.generate()
+            key_file.create(path, made._file(passphrase))
+            content = key_file.read(path)
+        try:
+            return _opened(path, content, passphrase)
+        except (PassphraseNeeded, WrongPassphrase):
+            raise
+        except (binascii.Error, IdentityError) as error:
+            raise _unusable(path, error) from None
+
+    def save(self, path: str | PathLike[str], passphrase: str | None = None, keeper: Keeper = "passphrase") -> None:
+        """Write the key file anew, in place of the one at ``path``.
+
+        Args:
+            path: the key file.
+            passphrase: encrypts it; None writes it as it is.
+            keeper: "passphrase" when people know it, "keyring" when the keyring of the operating system has it.
+
+        Raises IdentityError.
+
+        """
+        key_file.replace(Path(path), self._file(passphrase, keeper))
+
+    def _file(self, passphrase: str | None, keeper: Keeper = "passphrase") -> bytes:
+        if passphrase is None:
+            return base64.b64encode(self._sign_secret) + b"\n"
+        return sealed_key.seal(self._sign_secret, self.sign_id, passphrase, secrets.token_bytes, keeper).encoded()
 
     def sign(self, label: str, *parts: bytes) -> bytes:
         """The Ed25519 signature over :func:`labelled`."""
@@ -83,6 +116,25 @@ class Identity:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an Identity is not to be pickled or copied: it holds the secret key")
+
+
+class KeyFile(NamedTuple):
+    """What a key file says without a passphrase; ``keeper`` is "" when it is not encrypted."""
+
+    sign_id: SignId
+    keeper: Keeper | Literal[""]
+
+
+def look_into(path: Path) -> KeyFile:
+    """Say whose key is in a file, and whether it is encrypted. Raises FileNotFoundError or IdentityError."""
+    content = key_file.read(path)
+    try:
+        if not sealed_key.is_sealed(content):
+            return KeyFile(_opened(path, content, None).sign_id, "")
+        sealed = sealed_key.parse(content)
+        return KeyFile(parse_sign_id(sealed.sign_id), sealed.keeper)
+    except (binascii.Error, IdentityError, InvalidKey) as error:
+        raise _unusable(path, error) from None
 
 
 def labelled(label: str, *parts: bytes) -> bytes:
@@ -125,7 +177,7 @@ def parse_sign_id(text: str) -> SignId:
 def raw_key(key: SignId | BoxId) -> bytes:
     """The 32 bytes of a signId or boxId."""
     if not isinstance(key, str) or len(key) != 44 or not key.isascii():
-        raise InvalidKey("a key is 44 characters of standard base64")
+        raise InvalidKey(f"{quoted(key)}: a key is 44 characters of standard base64")
     try:
         raw = base64.b64decode(key, validate=True)
     except binascii.Error as error:
@@ -172,54 +224,19 @@ def _text(raw: bytes) -> str:
     return base64.b64encode(raw).decode("ascii")
 
 
-def _load(path: Path) -> Identity:
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            content = file.read(_LONGEST_FILE)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise IdentityError(f"{error}; make the key file readable for this user") from error
-    if os.name == "posix" and mode & 0o077:
-        raise IdentityError(f"{path} is open to other users; if nobody has read it, run: chmod 600 {path}")
-    try:
+def _opened(path: Path, content: bytes, passphrase: str | None) -> Identity:
+    if not sealed_key.is_sealed(content):
+        if passphrase is not None:
+            raise IdentityError(f"{path} is not encrypted, and a passphrase was given for it; run: mm id --encrypt")
         return Identity(base64.b64decode(content.strip(), validate=True))
-    except (binascii.Error, IdentityError) as error:
-        raise IdentityError(
-            f"{path} is not a key file ({error}); restore it from a backup, or move it away to become somebody new"
-        ) from None
+    sealed = sealed_key.parse(content)
+    made = Identity(sealed.open(passphrase_of(path, sealed) if passphrase is None else passphrase))
+    if made.sign_id != sealed.sign_id:
+        raise IdentityError(f"the key inside is that of {made.sign_id}")
+    return made
 
 
-def _create(path: Path, identity: Identity) -> None:
-    """All or nothing, also through a power cut, and never over a file that another process made meanwhile."""
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(base64.b64encode(identity._sign_secret) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            _publish(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise IdentityError(
-            f"cannot keep a new key: {error}; make {path.parent} a folder this user can write"
-        ) from error
-
-
-def _publish(temporary: Path, path: Path) -> None:
-    """A link fails where a rename would replace; file systems without links have only the rename."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return
-    except OSError:
-        temporary.rename(path)
-    if os.name == "posix":  # pragma: no branch
-        folder = os.open(path.parent, os.O_RDONLY)
-        with suppress(OSError):  # some network file systems cannot sync a folder
-            os.fsync(folder)
-        os.close(folder)
+def _unusable(path: Path, error: Exception) -> IdentityError:
+    return IdentityError(
+        f"{path} is not a key file ({error}); restore it from a backup, or move it away to become somebody new"
+    )

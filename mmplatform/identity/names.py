@@ -4,6 +4,7 @@ from typing import Final, Literal, NewType
 
 from mmplatform.errors import InvalidKey, InvalidName
 from mmplatform.identity.keys import parse_sign_id
+from mmplatform.text import quoted
 
 ListName = NewType("ListName", str)  # of one's own list, as "@family"
 Several = ListName | Literal["@friends", "@devices"]  # a destination that is more than one peer, as its type says
@@ -21,25 +22,30 @@ MEANINGS: Final = {
 
 def check_name(name: str) -> None:
     """Raise InvalidName unless ``name`` can be that of a peer at all."""
+    if not isinstance(name, str):
+        raise InvalidName(f"{quoted(name)}: the name of a peer is text; an empty one takes the name away")
     _check(name, name, "a peer")
 
 
 def check_list_name(name: str) -> None:
     """Raise InvalidName unless ``name`` can be that of a list at all."""
+    if not isinstance(name, str):
+        raise InvalidName(f"{quoted(name)}: the name of a list is text, and begins with {AT}")
     if not name.startswith(AT):
-        raise InvalidName(f"{name!r}: the name of a list begins with {AT}, as '{AT}{name}'")
+        raise InvalidName(f"{quoted(name)}: the name of a list begins with {AT}, as {quoted(AT + name)}")
     _check(name, name.removeprefix(AT), "a list")
 
 
 def _check(name: str, text: str, whose: str) -> None:
     if text in MEANINGS:
         raise InvalidName(
-            f"{name!r} is no name for {whose}: it means something already ({MEANINGS[text]}); choose another one"
+            f"{quoted(name)} is no name for {whose}: it means something already ({MEANINGS[text]}); choose another one"
         )
     plain = text.isprintable() and text.strip() == text and not text.startswith(("-", AT))
     if not plain or not 0 < len(text) <= LONGEST_NAME or _is_sign_id(text):
         raise InvalidName(
-            f"{name!r}: a name is 1 to {LONGEST_NAME} printable characters, begins with neither - nor @, is no signId"
+            f"{quoted(name)}: a name is 1 to {LONGEST_NAME} printable characters, begins with neither - nor @, is no "
+            "signId"
         )
 
 

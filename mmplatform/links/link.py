@@ -26,6 +26,7 @@ from mmplatform.delivery.wire import (
 )  # fmt: skip
 from mmplatform.errors import ProtocolError, RemoteError
 from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.links.ended import LinkEnded
 from mmplatform.links.paths import cost_of
 from mmplatform.links.round_trips import LinkTrips
 from mmplatform.links.scheduler import Scheduler
@@ -197,7 +198,7 @@ class Link:
         """Tell the peer why, send what is queued and close."""
         if self.error is None:
             self.send(Close(reason))
-            self._end(RemoteError(reason))
+            self._end(LinkEnded(reason))
 
     def give_way(self) -> None:
         """Close, and give back at once what is held for the peer: others have no room."""
@@ -306,7 +307,7 @@ class Link:
             raise
 
     def _lost(self, error: Exception | None) -> None:
-        self._end(error or RemoteError("closed by the peer"))
+        self._end(error or LinkEnded("lost", "closed by the peer", by_peer=True))
         self._timer.cancel()
         for _, _, answer in self._pings.values():
             if answer is not None and not answer.done():
@@ -373,7 +374,7 @@ class Link:
             case Again(lane=lane, epoch=epoch):
                 self.owner.send_again(lane, epoch)
             case Close(reason=reason):
-                self._end(RemoteError(f"closed by the peer: {escaped(reason)}"))
+                self._end(LinkEnded(reason, f"closed by the peer: {escaped(reason)}", by_peer=True))
 
     def _frame(self, frame: Frame, size: int) -> None:
         """Hand a frame to the owner, a large one in slices: the others wait, in front of all that came later."""
@@ -425,7 +426,7 @@ class Link:
         else:
             self._silences += 1
             if self._silences >= SILENCES:
-                self._end(RemoteError("the peer fell silent"), at_once=True)
+                self._end(LinkEnded("silent", "the peer fell silent"), at_once=True)
                 return
             self._pings = {n: ping for n, ping in self._pings.items() if ping[2] and not ping[2].done()}
             self._ask(None)

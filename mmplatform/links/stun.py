@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from mmplatform import host_names
 from mmplatform.plugins.check import Check, fault, ok, unchecked
 
 PORT: Final = 3478  # port of servers whose URL names none
 TRIES: Final = (0.3, 0.6, 1.1)  # seconds to wait after each request
+RESOLVE: Final = 3.0  # seconds for the name of a server
 TCP_TIMEOUT: Final = 2.0  # seconds for a host to accept or refuse
 MAGIC: Final = bytes.fromhex("2112a442")
 REQUEST: Final = b"\0\1\0\0" + MAGIC
@@ -66,12 +68,13 @@ async def ask(url: str) -> Said:
     heard: asyncio.Future[bytes] = loop.create_future()
     number = secrets.token_bytes(12)
     try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-        transport, _ = await loop.create_datagram_endpoint(
-            lambda: _FirstAnswer(heard), remote_addr=(str(found[0][4][0]), port)
-        )
+        async with asyncio.timeout(RESOLVE):
+            found = await host_names.look_up(host, port)
+        transport, _ = await loop.create_datagram_endpoint(lambda: _FirstAnswer(heard), remote_addr=(found[0], port))
     except socket.gaierror as error:
         return Said(url, host, port, "unknown", f"{host}: {error.strerror or error}")
+    except TimeoutError:
+        return Said(url, host, port, "unknown", f"{host}: the name is not looked up in time")
     except OSError as error:
         return Said(url, host, port, "silent", str(error))
     try:
@@ -134,7 +137,8 @@ async def _answers_tcp(said: Said) -> bool:
     """Whether the host accepts a TCP connection or refuses it, and so is there."""
     try:
         async with asyncio.timeout(TCP_TIMEOUT):
-            _, writer = await asyncio.open_connection(said.host, said.port)
+            [address, *_] = await host_names.look_up(said.host, said.port)
+            _, writer = await asyncio.open_connection(address, said.port)
     except ConnectionRefusedError:
         return True
     except (OSError, TimeoutError):

@@ -75,11 +75,16 @@ class Depositor:
         self.tally: Counter[str] = Counter()  # deposited, received, and declined with the reason
         self._avoided: dict[str, float] = {}  # address -> Unix seconds until when it is tried last
         self._good: dict[SignId, str] = {}  # where mail for each peer was kept last
+        self._proven: dict[str, None] = {}  # addresses that kept what they were given last
         self._told: set[str] = set()  # classes of carriers whose odd answers were reported
 
     def carries(self, address: str) -> bool:
         """Whether mail can be left at ``address`` from here."""
         return address.partition(":")[0] in self._carriers
+
+    def proven(self, address: str) -> bool:
+        """Whether mail that was left at ``address`` last was kept there."""
+        return address in self._proven
 
     def relays(self, peer: SignId) -> list[str]:
         """Return the addresses where mail for ``peer`` may be left: near and lately good ones first, all in the end."""
@@ -131,6 +136,7 @@ class Depositor:
                 return relay, until
             text = "mail %s for %s is not kept: %s"
             log.debug(text, short_id(mail[0]), peer, escaped(tried.reasons[-1]), extra={"peer": peer})
+            self._proven.pop(relay, None)
             self._avoided[relay] = self._now() + AVOID
         if tried.held_up is not None:
             self.tally["held up"] += 1
@@ -170,8 +176,11 @@ class Depositor:
     def _remember(self, peer: SignId, relay: str) -> None:
         self._good.pop(peer, None)
         self._good[peer] = relay
+        self._proven[relay] = None
         if len(self._good) > REMEMBERED:
             del self._good[next(iter(self._good))]
+        if len(self._proven) > REMEMBERED:
+            del self._proven[next(iter(self._proven))]
 
     def relays_of_sender(self, peer: SignId) -> list[str]:
         """Return the relays where acknowledgements for ``peer`` may be left. A stranger's are limited to our own

@@ -19,6 +19,7 @@ from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import PeerQueue
 from mmplatform.errors import ProtocolError
 from mmplatform.identity.keys import Identity, SignId
+from mmplatform.links.ended import Disconnection
 from mmplatform.links.link import Link
 from mmplatform.logs import LineLimit, short_id
 from mmplatform.mail.acknowledgements import MailedAcks
@@ -26,13 +27,13 @@ from mmplatform.mail.depositing import Depositor
 from mmplatform.mail.incoming import Incoming
 from mmplatform.mail.outgoing import Outgoing
 from mmplatform.mail.packing import Packer
+from mmplatform.mail.slots import Slots
 from mmplatform.peers.registry import Peers
 from mmplatform.plugins.host import Failed
 from mmplatform.plugins.mail_carrier import MailCarrier
 from mmplatform.storage.contract import Storage
 from mmplatform.text import escaped
 
-UNDER_WAY: Final = 256  # envelopes that wait for the answer of a relay, to all peers
 ASK_AGAIN: Final = 24 * 3600.0  # seconds after which a relay is asked whether it still keeps a letter
 KEPT_AT_LEAST: Final = 1.0  # seconds: what a relay keeps for less is not deposited more often
 LONGEST_WATCH: Final = 3600.0  # seconds a timer runs at most, as the wall clock may be set meanwhile
@@ -72,7 +73,7 @@ class Mailer:
         self.tally = self._depositor.tally  # envelopes deposited, received, and declined with the reason
         self._away: set[SignId] = set()  # peers that could not be reached since their last link
         self._outgoing: dict[SignId, Outgoing] = {}
-        self._slots = asyncio.Semaphore(UNDER_WAY)
+        self._slots = Slots(self._depositor.proven)
         self._open = False
         self._watch: asyncio.TimerHandle | None = None
         self._watch_due = NEVER
@@ -153,7 +154,7 @@ class Mailer:
     def moved(self, peer: SignId, link: Link, why: str) -> None:
         """Do nothing: mail is for peers without a link."""
 
-    def lost(self, peer: SignId, reason: str) -> None:
+    def lost(self, peer: SignId, reason: Disconnection) -> None:
         """Do nothing: mail goes once an attempt to reach the peer has failed."""
 
     def released(self, peer: SignId) -> None:

@@ -16,6 +16,7 @@ from mmplatform.identity.keys import SignId
 from mmplatform.links.backoff import Backoff
 from mmplatform.mail.depositing import Depositor, NotMailed
 from mmplatform.mail.packing import Packed, Packer
+from mmplatform.mail.slots import Slots
 
 UNDER_WAY: Final = 4  # envelopes of one peer that wait for the answer of a relay
 LONGEST_PAUSE: Final = 300.0  # seconds between two attempts when no relay takes anything
@@ -26,7 +27,7 @@ class Outgoing:
     """The mail to one peer; runs until nothing is left to mail, then calls ``ended(peer)``.
 
     ``stored(peer, letter, relay, until)`` is called for each letter that a relay keeps, with Unix milliseconds.
-    ``slots`` bounds the letters under way to all peers together.
+    ``slots`` shares out the letters under way to all peers together.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Outgoing:
         queue: PeerQueue,
         packer: Packer,
         depositor: Depositor,
-        slots: asyncio.Semaphore,
+        slots: Slots,
         stored: Callable[[SignId, Letter, str, int], None],
         ended: Callable[[SignId], None],
         now: Callable[[], float],
@@ -101,9 +102,10 @@ class Outgoing:
                     continue
                 self._landed.clear()
                 self._news = False
-                packed = await self._next_in_turn() if len(self._flying) < UNDER_WAY else None
+                relay = next(iter(self._depositor.relays(self._peer)), "")
+                packed = await self._next_in_turn(relay) if len(self._flying) < UNDER_WAY else None
                 if packed is not None:
-                    self._send(packed)
+                    self._send(packed, relay)
                 elif self._flying:
                     await self._landed.wait()
                 elif not self._news:
@@ -116,15 +118,15 @@ class Outgoing:
             if not self._flying:
                 self._ended(self._peer)
 
-    async def _next_in_turn(self) -> Packed | None:
-        """Return the next letter, once there is a slot for it; None when there is none."""
-        await self._slots.acquire()
+    async def _next_in_turn(self, relay: str) -> Packed | None:
+        """Return the next letter, once there is a slot for it at ``relay``; None when there is none."""
+        await self._slots.take(relay)
         packed = None
         try:
             packed = await self._next()
         finally:
             if packed is None or self.stopped:
-                self._slots.release()
+                self._slots.give_back(relay)
         return packed if not self.stopped else None
 
     async def _next(self) -> Packed | None:
@@ -144,14 +146,14 @@ class Outgoing:
                 return packed
         return None
 
-    def _send(self, packed: Packed) -> None:
+    def _send(self, packed: Packed, relay: str) -> None:
         letter = packed.letter
         self._queue.letters.put(letter, TOLD)
         self._flying[letter.id] = asyncio.get_running_loop().create_task(
-            self._deposit(packed), name=f"mm letter {self._peer}"
+            self._deposit(packed, relay), name=f"mm letter {self._peer}"
         )
 
-    async def _deposit(self, packed: Packed) -> None:
+    async def _deposit(self, packed: Packed, slot: str) -> None:
         letter, queue = packed.letter, self._queue
         content = encode_packet(Frame(int(self._now() * 1000), 0, [], [packed.batch], [], [], []))
         try:
@@ -169,7 +171,7 @@ class Outgoing:
             self._pause = self._backoff.next()  # whatever it is, it comes again with the next attempt
             raise
         finally:
-            self._slots.release()
+            self._slots.give_back(slot)
             del self._flying[letter.id]
             self._landed.set()
             if self._task.done() and not self._flying:

@@ -20,7 +20,7 @@ from mmplatform.delivery.wire import TOO_LARGE
 from mmplatform.errors import CodecError, InvalidPayload, Refused, RequestFailed, RequestTimeout
 from mmplatform.group_delivery import GroupDelivery
 from mmplatform.identity.names import Several
-from mmplatform.message import DEFAULT_EXPIRY, UNHANDLED, Delivery, Message, Priority, PriorityName
+from mmplatform.message import DEFAULT_EXPIRY, UNHANDLED, Delivery, Message, MessageKind, Priority, PriorityName
 from mmplatform.messaging.bus import Bus
 from mmplatform.messaging.dispatch import OnReply
 from mmplatform.messaging.ends import Replying, SentHere, outcome_of
@@ -359,7 +359,7 @@ class API:
             self._unfinished.add(delivery)
         return delivery
 
-    def _message(self, kind: str, topic: str, payload: Any) -> Message:
+    def _message(self, kind: MessageKind, topic: str, payload: Any) -> Message:
         """Make a message of this process for a handler with a fourth parameter."""
         return Message(topic, self.protocol, self._encode(payload), self._own, "self", kind, "", time.time())
 

@@ -5,6 +5,7 @@ from functools import lru_cache
 from mmplatform.errors import InvalidTopic
 from mmplatform.identity.circles import RANKS
 from mmplatform.message import check_segments
+from mmplatform.text import quoted
 
 
 class _Node:
@@ -71,12 +72,14 @@ def check_pattern(pattern: str) -> str:
     check_segments(pattern)
     scope, _, rest = pattern.partition(".")
     if "/" in scope or not {"#", "+"}.isdisjoint(pattern.split(".")):
-        raise InvalidTopic(f"{pattern!r}: segments are parted by dots; * is any one, > is one or more: 'friends.a.>'")
+        raise InvalidTopic(
+            f"{quoted(pattern)}: segments are parted by dots; * is any one, > is one or more: 'friends.a.>'"
+        )
     if scope not in (*RANKS, "*", ">"):
         raise InvalidTopic(
-            f"{pattern!r}: a pattern begins with the scope of the senders: 'friends.{rest or scope}' is what friends "
-            "send; there are self, friends and public, and * for all three"
+            f"{quoted(pattern)}: a pattern begins with the scope of the senders: {quoted(f'friends.{rest or scope}')} "
+            "is what friends send; there are self, friends and public, and * for all three"
         )
     if not rest and scope != ">":
-        raise InvalidTopic(f"{pattern!r}: a topic is missing: '{scope}.chat' for one, '{scope}.>' for all")
+        raise InvalidTopic(f"{quoted(pattern)}: a topic is missing: '{scope}.chat' for one, '{scope}.>' for all")
     return pattern

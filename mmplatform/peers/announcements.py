@@ -3,6 +3,7 @@
 from mmplatform.delivery.wire import Ack
 from mmplatform.events import Events
 from mmplatform.identity.keys import SignId
+from mmplatform.links.ended import Disconnection
 from mmplatform.links.link import Link
 from mmplatform.messaging.bus import Bus
 from mmplatform.plugins import topics
@@ -18,7 +19,7 @@ class Announcements:
         self._events.emit("connection", peer)
         self._say(topics.ONLINE, peer)
 
-    def lost(self, peer: SignId, reason: str) -> None:
+    def lost(self, peer: SignId, reason: Disconnection) -> None:
         self._events.emit("disconnected", peer, reason)
         self._say(topics.OFFLINE, peer)
 

@@ -16,6 +16,7 @@ from mmplatform.identity.keys import SignId
 from mmplatform.links import link as links
 from mmplatform.links import paths
 from mmplatform.links.dialer import Dialer
+from mmplatform.links.ended import disconnection
 from mmplatform.links.link import Link
 from mmplatform.links.paths import Candidate
 from mmplatform.peers.link_monitor import LOOK, SILENT, SUSPECT_LOOK, LinkMonitor, PeerLinks
@@ -91,13 +92,14 @@ class PathManager:
     def lost(self, link: Link) -> None:
         """Forget ``link``, which is gone, whether it was in use or not."""
         self.monitor.lost(link)
-        if str(link.error).rpartition(": ")[2] == CLOSED:
+        ended = disconnection(link.error)
+        if ended.kind == CLOSED:
             self._retries.reset()  # whoever connects again wants the best link again, at once
         else:
             self._retries.ended(link.cost, self._loop.time() - link.opened >= STABLE, self._loop.time())
         self._needless.pop(link, None)
         others = self._peer.links
-        if str(link.error).endswith(f": {REPLACED}") and len(others) == 1 and others[0].kind != link.kind:
+        if ended.by_peer and ended.kind == REPLACED and len(others) == 1 and others[0].kind != link.kind:
             self._single = link.epoch
         draining = self._draining.pop(link, None)
         if draining is not None:

@@ -16,6 +16,7 @@ from mmplatform.errors import LocalError, NotRunning, ProtocolError
 from mmplatform.identity.keys import SignId
 from mmplatform.links import paths
 from mmplatform.links.dialer import Dialer
+from mmplatform.links.ended import Disconnection, disconnection, kind_of
 from mmplatform.links.link import Link
 from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.messaging.options import PUBLIC_SIZE
@@ -27,9 +28,7 @@ from mmplatform.peers.path_manager import LOST, REPLACED, PathManager, answered
 from mmplatform.peers.reception import Reception
 from mmplatform.peers.reconnecting import Reconnector
 from mmplatform.plugins.host import Failed
-from mmplatform.text import escaped
 
-MAX_REASON: Final = 2048  # characters of why there is no link: a few for each address
 GLARE: Final = 10.0  # seconds between two links within which both ends may have dialled at once
 DUPLICATE: Final = "duplicate"  # why a link is closed: both ends dialled at once, and the other link stays
 TAKEN_OVER: Final = "taken-over"  # why a link is closed, and another used: another run of the node took over
@@ -42,7 +41,7 @@ class PeerEvents(Protocol):
     def reached(self, peer: SignId) -> None:
         """The first link to ``peer`` is up."""
 
-    def lost(self, peer: SignId, reason: str) -> None:
+    def lost(self, peer: SignId, reason: Disconnection) -> None:
         """The last link to ``peer`` is gone."""
 
     def moved(self, peer: SignId, link: Link, why: str) -> None:
@@ -72,11 +71,13 @@ class Surroundings:
 
 
 class Peer:
-    """Keeps the links to one remote peer. ``reason`` says why there is no link, as far as that is known."""
+    """Keeps the links to one remote peer. ``reason`` says why there is no link, as far as that is known, ``ended``
+    why the last one ended."""
 
     def __init__(self, sign_id: SignId, around: Surroundings, dialling: Dialling, events: PeerEvents) -> None:
         self.sign_id = sign_id
         self.reason = ""
+        self.ended: Disconnection | None = None
         self.path_manager = PathManager(
             self, around.own, around.directory, around.dialer, around.random, partial(around.link_log.failed, sign_id)
         )
@@ -192,7 +193,7 @@ class Peer:
 
     def use(self, link: Link, acks: list[Ack], why: str) -> None:
         """Go on over ``link``. ``acks`` says what the peer has; what the peer lacks is sent again."""
-        self.reason = ""
+        self.reason, self.ended = "", None
         self.exchange.pending.reached()
         self.exchange.resume_over(link, acks)
         self._chosen(link, why)
@@ -224,11 +225,12 @@ class Peer:
             return
         self._last = None
         self.path_manager.stop()
-        self.reason = escaped(error, MAX_REASON) if error is not None else "closed"
+        self.ended = ended = disconnection(error)
+        self.reason = ended.text
         self.exchange.discard_realtime(self.known)
-        self._events.lost(self.sign_id, self.reason)
+        self._events.lost(self.sign_id, ended)
         self.reconnector.last_link_lost(link)
-        if self.reason.endswith(TAKEN_OVER):
+        if ended.kind == TAKEN_OVER:
             self._around.failed(LocalError(f"another node runs with this key: {self.sign_id} now talks to that one"))
         else:
             self.reconnector.dial_again()
@@ -285,7 +287,7 @@ class Peer:
             link.close(DUPLICATE)
             return
         if active is twin or not active.ready:
-            self.use(link, acks, REPLACED)
+            self.use(link, acks, DUPLICATE if _crossed(link, twin or active) else REPLACED)
         else:
             self.path_manager.joined(link)
         for other in twins:
@@ -300,8 +302,8 @@ class Peer:
         smaller signId stays; else the newer."""
         if not old.ready or link.dialled == old.dialled or link.epoch != old.epoch:
             return True
-        if link.opened - old.opened > GLARE:
-            return True  # no coincidence: the other end has lost the old one
+        if not _crossed(link, old):
+            return True  # the other end has lost the old one
         return link.dialled == (self._around.own < self.sign_id)
 
     def _chosen(self, link: Link, why: str) -> None:
@@ -309,7 +311,15 @@ class Peer:
         self.path_manager.chosen(link)
         old, self._last = self._last, link
         self._around.link_log.moved(self.sign_id, link, old, why)
-        self._events.moved(self.sign_id, link, why)
+        if why != DUPLICATE:  # for the application it is the same way as before
+            self._events.moved(self.sign_id, link, why)
+
+
+def _crossed(link: Link, old: Link) -> bool:
+    """Whether both ends have dialled at once: it is no coincidence when much time lies between. The other end may have
+    closed the old link already."""
+    there = old.ready or kind_of(old.error) == DUPLICATE
+    return there and link.kind == old.kind and link.dialled != old.dialled and link.opened - old.opened <= GLARE
 
 
 def _close_answered(old: Link, why: str, answer: asyncio.Future[float]) -> None:

@@ -8,14 +8,15 @@ from urllib.parse import urlsplit
 from mmplatform import interfaces
 from mmplatform.addresses import neighbourhood
 from mmplatform.delivery.wire import Ack, Resumption, encode_packet
-from mmplatform.errors import LocalError, ProtocolError
+from mmplatform.errors import InvalidKey, LocalError, ProtocolError
 from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.links.ended import MOST_SAID, Disconnection
 from mmplatform.links.link import Link
 from mmplatform.peers.dialling import Dialling
-from mmplatform.peers.peer import MAX_REASON, Peer, PeerEvents, Surroundings
+from mmplatform.peers.peer import Peer, PeerEvents, Surroundings
 from mmplatform.peers.status import PeerStatus, status_of
-from mmplatform.text import escaped
+from mmplatform.text import escaped, quoted
 
 
 class PeerWatcher(PeerEvents, Protocol):
@@ -58,16 +59,22 @@ class Peers:
         """Tell ``watcher`` what happens to peers, in the order in which watchers came."""
         self._watchers.append(watcher)
 
-    def destination(self, text: str) -> SignId:
-        """Return the key of the remote peer with the name or the signId ``text``.
+    def destination(self, text: str, topic: str = "") -> SignId:
+        """Return the key of the remote peer with the name or the signId ``text``, to whom ``topic`` shall go.
 
         Raises InvalidKey, or LocalError for our own key and that of somebody who is blocked.
         """
-        sign_id = self._around.contacts.resolve(text)
+        contacts = self._around.contacts
+        try:
+            sign_id = contacts.resolve(text)
+        except InvalidKey as error:
+            if topic and contacts.is_destination(topic):
+                raise InvalidKey(f"{error}; {quoted(topic)} is one: the topic comes first, then the peer") from None
+            raise
         if sign_id == self._around.own:
             raise LocalError("this is our own key; send to it is local")
-        if sign_id in self._around.contacts.blocked:
-            raise LocalError(f"{text} is blocked; unblock it first")
+        if sign_id in contacts.blocked:
+            raise LocalError(f"{contacts.name(sign_id) or text} is blocked; unblock it first")
         return sign_id
 
     def destinations(self, group: str) -> list[SignId]:
@@ -210,7 +217,7 @@ class Peers:
         for watcher in self._watchers:
             watcher.reached(peer)
 
-    def lost(self, peer: SignId, reason: str) -> None:
+    def lost(self, peer: SignId, reason: Disconnection) -> None:
         for watcher in self._watchers:
             watcher.lost(peer, reason)
         self.released(peer)
@@ -244,7 +251,7 @@ class Peers:
             self.by_id[peer].path_manager.failed(address, reason)
 
     def unreachable(self, peer: SignId, reason: str) -> None:
-        reason = escaped(reason, MAX_REASON)
+        reason = escaped(reason, MOST_SAID)
         self._around.link_log.unreachable(peer, reason)
         if peer in self.by_id:
             self.by_id[peer].not_reached(reason)

@@ -3,13 +3,17 @@
 from collections.abc import Mapping
 from math import inf
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from mmplatform.contacts import Contacts
 from mmplatform.directory.directory import Directory
 from mmplatform.durable.outbox import Outbox
+from mmplatform.identity.circles import Scope
 from mmplatform.identity.keys import SignId
+from mmplatform.links.ended import ClosedKind
 from mmplatform.peers.peer import Peer
+
+LinkState = Literal["active", "standby", "silent", "closing"]
 
 
 class LinkStatus(NamedTuple):
@@ -17,7 +21,7 @@ class LinkStatus(NamedTuple):
     silent (no answer comes) or closing."""
 
     address: str
-    state: str
+    state: LinkState
     rtt: float
     bytes_in: int
     bytes_out: int
@@ -26,12 +30,13 @@ class LinkStatus(NamedTuple):
 class PeerStatus(NamedTuple):
     """One peer as it is now. ``rtt`` in seconds (0 when not measured); ``waiting``: whether messages wait for the peer.
 
+    ``reason`` says why there is no link; ``closed`` says it in one word, when one was up and ended.
     ``links`` begins with the one in use; ``troubles`` says why addresses are not used that would be better, or could
     not be dialled."""
 
     sign_id: SignId
     name: str
-    scope: str
+    scope: Scope
     connected: bool
     address: str
     rtt: float
@@ -41,6 +46,7 @@ class PeerStatus(NamedTuple):
     links: tuple[LinkStatus, ...] = ()
     troubles: Mapping[str, str] = MappingProxyType({})
     blocked: bool = False
+    closed: ClosedKind | Literal[""] = ""
 
 
 def status_of(
@@ -67,6 +73,7 @@ def status_of(
         _links_of(peer) if peer is not None else (),
         dict(troubles),
         sign_id in contacts.blocked,
+        peer.ended.kind if peer is not None and peer.ended is not None else "",
     )
 
 
@@ -74,7 +81,7 @@ def _links_of(peer: Peer) -> tuple[LinkStatus, ...]:
     """All links to ``peer``, the one in use first."""
     found = []
     for link in peer.ranked:
-        state = "active" if link is peer.link else "silent" if link.suspect_until == inf else "standby"
+        state: LinkState = "active" if link is peer.link else "silent" if link.suspect_until == inf else "standby"
         if not link.ready:
             state = "closing"
         found.append(LinkStatus(link.connection.address, state, link.min_rtt, link.bytes_in, link.bytes_out))

@@ -33,6 +33,7 @@ from mmplatform.messaging.ends import SentHere
 from mmplatform.peers.exchange import Exchange
 from mmplatform.peers.registry import Peers
 from mmplatform.plugins.host import Failed
+from mmplatform.text import quoted
 
 LONGEST_EXPIRY: Final = 1e9  # seconds, some thirty years
 MAX_PROTOCOL: Final = 200  # characters of the name of a protocol
@@ -94,9 +95,9 @@ class NodeUpstream:
             self.check_running()
         there = self._by_id.get(destination)
         if there is None:
-            if destination.startswith(AT):
+            if isinstance(destination, str) and destination.startswith(AT):
                 return await self._post_to_all(destination, Event(topic, protocol, payload))
-            key = self._peers.destination(destination)  # it may be a name
+            key = self._peers.destination(destination, topic)  # it may be a name
             there = self._by_id.get(key)
         if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(payload, protocol)
@@ -124,7 +125,7 @@ class NodeUpstream:
         """Send a durable message to a remote peer; see :meth:`mmplatform.messaging.upstream.Upstream.save`."""
         queue = self._find_queue(destination)
         if queue is None or get_ident() != self._thread:
-            if destination.startswith(AT):
+            if isinstance(destination, str) and destination.startswith(AT):
                 return await self._save_for_all(destination, topic, protocol, payload, encode, expire_after, priority)
             queue = self._queue(destination, topic)
         else:
@@ -135,11 +136,8 @@ class NodeUpstream:
         data = encode(payload)
         if type(data) is not bytes or len(data) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(data, protocol)
-        try:
-            if not 0 < expire_after < LONGEST_EXPIRY:
-                raise _bad_expiry(expire_after)
-        except TypeError:
-            raise _bad_expiry(expire_after) from None
+        if type(expire_after) is not float or not 0 < expire_after < LONGEST_EXPIRY:
+            _check_expiry(expire_after)
         if not queue.greeted:
             self._greet_first(queue)
         lane = priority if type(priority) is Priority else Priority.parse(priority)
@@ -152,7 +150,7 @@ class NodeUpstream:
         """Send a request; the future gets the reply's bytes. See :meth:`mmplatform.messaging.api.API.request`."""
         _check_remote(topic)
         self.check_running()
-        peer = self._by_id.get(destination) or self._peers.peer(self._peers.destination(destination))
+        peer = self._by_id.get(destination) or self._peers.peer(self._peers.destination(destination, topic))
         if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(payload, protocol)
         return peer.exchange.request(topic, protocol, payload, timeout)
@@ -184,11 +182,7 @@ class NodeUpstream:
         """Send a durable message to the members of a list or a circle: all of them are sent it, or none."""
         _check_remote(topic)
         self.check_running()
-        try:
-            if not 0 < expire_after < LONGEST_EXPIRY:
-                raise _bad_expiry(expire_after)
-        except TypeError:
-            raise _bad_expiry(expire_after) from None
+        _check_expiry(expire_after)
         lane = Priority.parse(priority)
         self._peers.destinations(group)  # what it raises comes before the wait, whom it names behind it
         await self._outbox.admission.disk()
@@ -232,7 +226,7 @@ class NodeUpstream:
         """Return the queue into which a message on ``topic`` may be put. Raises what says that it may not."""
         _check_remote(topic)
         self.check_running()
-        return self._outbox.queue(self._peers.destination(destination))
+        return self._outbox.queue(self._peers.destination(destination, topic))
 
     def check_running(self) -> None:
         """Raise NotRunning unless the node runs, WrongLoop or WrongProcess unless it runs here."""
@@ -253,8 +247,9 @@ def _check_remote(topic: str) -> None:
         )
 
 
-def _bad_expiry(seconds: object) -> ValueError:
-    return ValueError(f"expire_after={seconds!r}: seconds, more than none and at most {LONGEST_EXPIRY}")
+def _check_expiry(seconds: object) -> None:
+    if not isinstance(seconds, int | float) or not 0 < seconds < LONGEST_EXPIRY:
+        raise ValueError(f"expire_after={quoted(seconds)}: seconds, more than none and at most {LONGEST_EXPIRY}")
 
 
 def _as_it_is(payload: bytes) -> bytes:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from mmplatform.cli.command import OK, Command, Interrupted, Settings, ended_at_once, execute, pass_settings
-from mmplatform.cli.output import emit, note, say
+from mmplatform.cli.output import news, note
 from mmplatform.errors import LocalError
 from mmplatform.plugins import loading as plugins
 
@@ -115,7 +115,7 @@ def relay(settings: Settings, /, file: Path | None, demo: bool, **given: Any) ->
             execute(lambda: _run(settings, server, demo))
         except Interrupted as interrupted:
             if not settings.json:
-                say("stopped")
+                news("stopped")
             return interrupted.ended
     return OK
 
@@ -150,10 +150,10 @@ async def _run(settings: Settings, server: "Server", demo: bool) -> None:
     freeze_loaded()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
     if settings.json:
-        emit({"event": "listening" if facts.get("trouble") else "ready", **facts})
+        news({"event": "listening" if facts.get("trouble") else "ready", **facts})
     else:
         for line in _greeting(facts, demo):
-            say(line)
+            news(line)
     try:
         await _report(settings, server)
     finally:
@@ -172,9 +172,9 @@ async def _report(settings: Settings, server: "Server") -> None:
         now = server.activity()
         if now != before:
             if settings.json:
-                emit({"event": "activity", **now})
+                news({"event": "activity", **now})
             else:
-                say(", ".join(_said(name, value) for name, value in now.items() if value or before[name]))
+                news(", ".join(_said(name, value) for name, value in now.items() if value or before[name]))
         before = now
 
 
@@ -211,6 +211,6 @@ class _Notes:
 
     def note(self, text: str) -> None:
         if self._json:
-            emit({"event": "note", "text": text})
+            news({"event": "note", "text": text})
         else:
             note(f"mm relay: {text}", once=True)

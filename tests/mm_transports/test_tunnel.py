@@ -12,9 +12,10 @@ import pytest
 import uvloop
 
 from benchmarks import tls
-from mm_transports import resolving, tunnel
+from mm_transports import tunnel
 from mm_transports.proxies import Proxy, parse_proxy
 from mm_transports.tunnel import ProxyFailed
+from mmplatform import host_names
 from mmplatform.addresses import ANYWHERE, Here, Reach
 from tests.support.proxies import HTTPProxy, LyingProxy, SOCKSProxy
 from tests.support.waiting import until
@@ -256,7 +257,7 @@ async def test_a_proxy_takes_us_to_no_address_that_a_stranger_may_not_name(
     async def look_up(host: str, port: int) -> list[str]:
         return ["10.0.0.7", "8.8.8.8"] if host == NAME else [host]
 
-    monkeypatch.setattr(resolving, "look_up", look_up)
+    monkeypatch.setattr(host_names, "look_up", look_up)
     async with kind(names={"8.8.8.8": "127.0.0.1", NAME: "127.0.0.1"}) as proxy:
         assert await told(parse_proxy(proxy.url), NAME, echo, None, STRANGER) == b"you said hello"
         for host in ("10.0.0.7", "127.0.0.1", "localhost", "metadata.google.internal"):

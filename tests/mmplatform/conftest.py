@@ -1,12 +1,13 @@
-"""A small disk; and nothing may escape in the tests of what talks to peers."""
+"""A small disk, a resolver of dead names; and nothing may escape in the tests of what talks to peers."""
 
 from typing import Any
 
 import pytest
 
 from tests.support.disks import disk
+from tests.support.resolver import resolver
 
-__all__ = ["disk", "nothing_escapes_in_watched_tests"]
+__all__ = ["disk", "nothing_escapes_in_watched_tests", "resolver"]
 
 WATCHED = {"directory", "links", "mail", "peers"}
 

@@ -48,6 +48,28 @@ def test_where_no_stranger_makes_us_go(host: str) -> None:
     assert not (STRANGER.names(host) and (parsed(host) is None or STRANGER.admits(host, 4000)))
 
 
+def test_a_link_local_address_is_gone_to_with_its_zone_by_who_heard_of_the_peer_on_such_a_link() -> None:
+    beside = here("fe80::2/64", "10.1.0.2/24")
+    heard = Reach(heard_on=(ip_network("fe80::/64"),), here=lambda: beside)
+    elsewhere = Reach(heard_on=(ip_network("10.1.0.0/24"),), here=lambda: beside)
+    assert heard.names("fe80::1%eth0")
+    assert heard.admits("fe80::1%eth0", 7000)
+    assert heard.admits("fe80::1%3", 7000)
+    assert not heard.admits("fe80::1%eth0", 80)
+    for host in (
+        "fe80::1",
+        "fe80::1%",
+        "fe80:0::1%eth0",
+        "fe80::1%eth0%1",
+        "fe80::1%a/b",
+        "fe80::2%eth0",
+        "10.1.0.7%3",
+    ):
+        assert not heard.admits(host, 7000), host
+    assert not elsewhere.names("fe80::1%eth0")
+    assert not elsewhere.admits("fe80::1%eth0", 7000)
+
+
 @pytest.mark.parametrize("host", ["8.8.8.8", "1.1.1.1", "172.32.0.1", "2606:4700::1", "2a00:1450::1", "100.63.255.255"])
 def test_hosts_of_the_internet_are_gone_to(host: str) -> None:
     assert STRANGER.names(host)

@@ -14,7 +14,7 @@ from mmplatform.plugins import loading
 from mmplatform.plugins.mail_carrier import MailCarrier, MailHost
 from mmplatform.plugins.service import Service, ServiceHost
 
-RELAY = "relay://127.0.0.1:1/" + "A" * 43
+RELAY = "relay+ws://127.0.0.1:1/" + "A" * 43
 
 
 class Carrying(Service, MailCarrier):
@@ -153,3 +153,9 @@ def test_a_carrier_without_schemes_is_refused(schemes: Any) -> None:
 def test_a_name_where_a_list_belongs_is_refused(option: str) -> None:
     with pytest.raises(LocalError, match=rf"{option} takes a list: {option}=\['mdns'\]"):
         Platform(**{option: "mdns"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("relay", ["foo", "wss://relay.example/KEY", "relay.example:443", "", None])
+def test_what_is_no_address_of_a_relay_is_told_so(relay: Any) -> None:
+    with pytest.raises(LocalError, match=r"is no address of a relay: .* begins with relay\+ws:// or relay\+wss://"):
+        Platform(relays=[relay])

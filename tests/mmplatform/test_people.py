@@ -28,6 +28,37 @@ async def pair() -> AsyncIterator[Pair]:
 # Names.
 
 
+async def test_a_peer_and_a_topic_in_each_others_place_are_told_apart(pair: Pair) -> None:
+    alice, bob = pair
+    send, request = alice.messaging.send, alice.messaging.request
+    for topic in ("bob", bob.sign_id, "@friends"):
+        for swapped in (send(topic, "chat"), send(topic, "chat", realtime=True), request(topic, "chat")):
+            with pytest.raises(InvalidKey, match="is one: the topic comes first, then the peer"):
+                await swapped
+    with pytest.raises(InvalidKey) as caught:
+        await send("note", "chat")
+    assert "is one" not in str(caught.value)
+
+
+async def test_a_name_that_is_no_text_is_refused(pair: Pair) -> None:
+    """None took the name away, and was saved as a row that no later start could read."""
+    alice, bob = pair
+    with pytest.raises(InvalidName, match="None: the name of a peer is text"):
+        await alice.contacts.rename(bob.sign_id, None)  # type: ignore[arg-type]
+    with pytest.raises(InvalidName, match="None: the name of a list is text"):
+        await alice.contacts.lists.make(None)  # type: ignore[arg-type]
+    assert alice.contacts.name(bob.sign_id) == "bob"
+
+
+async def test_of_many_names_some_are_told() -> None:
+    async with Platform(connection_info=()) as alice:
+        for number in range(2, 100):
+            await alice.contacts.rename(identity(number).sign_id, f"peer{number}")
+        with pytest.raises(InvalidKey, match=r"and 78 more\)") as caught:
+            alice.peer("nobody")
+        assert len(str(caught.value)) < 400
+
+
 async def test_a_name_is_taken_wherever_a_destination_is(pair: Pair) -> None:
     alice, bob = pair
     heard = collect(bob)

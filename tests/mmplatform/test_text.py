@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmplatform.text import LONGEST, escaped, printable, printable_json
+from mmplatform.text import LONGEST, escaped, printable, printable_json, quoted, some
 
 ANYTHING = st.text(st.characters(), max_size=60)  # surrogates, too
 
@@ -68,3 +68,15 @@ def test_a_json_text_stands_for_the_same_value(text: str) -> None:
 def _joined(text: str) -> str:
     """Two surrogates that make one character: JSON knows no difference."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def test_what_was_passed_is_quoted_up_to_a_bound() -> None:
+    assert quoted("it's") == '"it\'s"'
+    assert quoted(7) == "7"
+    assert quoted("\u202e") == "'\\u202e'"
+    assert quoted("x" * 5000) == f"'{'x' * 100}'... (5000 characters)"
+
+
+def test_some_of_many_names_are_listed() -> None:
+    assert some(["b", "a"]) == "a, b"
+    assert some(map(str, range(10, 1034)), 2) == "10, 100, and 1,022 more"

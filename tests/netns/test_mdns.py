@@ -8,6 +8,7 @@ import pytest
 
 from tests.netns.lab import Lab, needs
 from tests.netns.told import Told
+from tests.support.waiting import wait_until
 
 pytestmark = [needs(), pytest.mark.slow]
 AVAHI = needs("dbus-daemon", "avahi-daemon", "avahi-browse")
@@ -69,6 +70,20 @@ def test_over_ipv6_alone(lab: Lab) -> None:
     a = Told(lab, "a", "--listen", "tcp://[::]:0")
     b = Told(lab, "b", "--listen", "tcp://[::]:0", "--to", "found")
     a.until("heard", sender=b.sign_id)
+
+
+def test_over_a_link_without_any_address_but_its_own(lab: Lab) -> None:
+    """Two laptops and a cable: each has fe80::..., which means something on this link only."""
+    for host in lab.hosts:
+        lab.run(host, "ip", "addr", "flush", "dev", "eth0", "scope", "global")
+        lab.run(host, "ip", "link", "set", "eth0", "down")
+        lab.run(host, "ip", "link", "set", "eth0", "up")
+        wait_until(lambda host=host: "fe80" in lab.run(host, "ip", "-6", "addr", "show", "dev", "eth0", "-tentative"))  # type: ignore[misc]
+    a = Told(lab, "a", "--listen", "default", "--when-told")
+    b = Told(lab, "b", "--listen", "default", "--to", "found")
+    assert a.until("heard", sender=b.sign_id)
+    assert b.until("delivered", to=a.sign_id)
+    assert not [address for address in (*a.listening, *b.listening) if "fe80" in address]
 
 
 def test_who_comes_to_a_network_later_is_found_there(lab: Lab) -> None:

@@ -31,7 +31,7 @@ class Tmux:
     """One window of ``columns``, with a server of its own."""
 
     def __init__(self, folder: Path, columns: int, **environment: str) -> None:
-        self._socket, self._number = folder / "tmux", 0
+        self._socket, self._number = folder / f"tmux{len(list(folder.glob('tmux*')))}", 0
         settings = folder / "bashrc"
         settings.write_text("PS1=\nbind 'set enable-bracketed-paste off'\n")
         given = {

@@ -46,6 +46,6 @@ def listen_to(node: Platform) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     node.on("ready", lambda: found.append(("ready",)))
     node.on("connection", lambda peer: found.append(("connection", peer)))
-    node.on("disconnected", lambda peer, reason: found.append(("disconnected", peer, reason)))
+    node.on("disconnected", lambda peer, reason: found.append(("disconnected", peer, str(reason))))
     node.on("error", lambda error, topic: found.append(("error", type(error).__name__, str(error), topic)))
     return found

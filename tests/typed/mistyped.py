@@ -2,7 +2,7 @@
 
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=true
 
-from mmplatform import Delivery, Outcome, Platform
+from mmplatform import Delivery, Message, Outcome, Platform
 
 
 async def mistyped(platform: Platform, delivery: Delivery) -> None:
@@ -14,6 +14,15 @@ async def mistyped(platform: Platform, delivery: Delivery) -> None:
     print(delivery.state == "recieved")  # type: ignore[comparison-overlap]
     print(await platform.delivery(delivery.id) == "lost")  # type: ignore[comparison-overlap]
     print(Outcome("cancled"))  # type: ignore[arg-type]
+    for peer in platform.peers():
+        print(peer.scope == "freinds")  # type: ignore[comparison-overlap]
+        for link in peer.links:
+            print(link.state == "up")  # type: ignore[comparison-overlap]
+    Platform(hold=["family"])  # type: ignore[list-item]
+
+
+def heard(topic: str, sender: str, payload: object, message: Message) -> None:
+    print(message.kind == "durabel")  # type: ignore[comparison-overlap]
 
 
 async def well_typed(platform: Platform, delivery: Delivery) -> None:

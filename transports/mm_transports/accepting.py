@@ -14,8 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from mm_transports import resolving
-from mmplatform import forks
+from mmplatform import forks, host_names
 from mmplatform.token_bucket import TokenBucket
 
 QUEUE: Final = 512  # connections that the system holds until they are accepted
@@ -63,7 +62,7 @@ class Acceptor:
 
     async def bind(self, host: str, port: int) -> None:
         """Take the port at every address of ``host``. Raises OSError."""
-        addresses = await resolving.look_up(host, port)
+        addresses = await host_names.look_up(host, port)
         try:
             for address in dict.fromkeys(addresses):
                 self._sockets.append(_bound(address, port))

@@ -1,30 +1,14 @@
-"""Connects to host names, so that a name whose servers are dead holds up no other.
-
-The loop's own look-ups share a few threads: two of uvloop, six of asyncio on two cores. A resolver takes half a minute
-to give a dead name up, so three dead names, which any user may have named, kept every other peer and relay from being
-dialled. Here each name has a thread of its own while it is looked up. Their number is bounded, and names that have
-answered before do not share the bound with those that never did.
-"""
+"""Connects to host names, at those of their addresses to which whoever named them may make us go."""
 
 import asyncio
-import socket
 from collections.abc import Callable
-from concurrent.futures import Future
-from ipaddress import ip_address
 from ssl import SSLContext
-from threading import Thread
-from typing import Final, TypeVar
+from typing import TypeVar
 
+from mmplatform import host_names
 from mmplatform.addresses import ANYWHERE, REFUSED, Reach
 
-MOST: Final = 256  # look-ups of new names at a time; so many of names that have answered before, too
-REMEMBERED: Final = 4096  # names that answered
-
-Name = tuple[str, int]
 P = TypeVar("P", bound=asyncio.BaseProtocol)
-
-_asked: dict[Name, Future[list[str]]] = {}
-_answered: dict[Name, None] = {}  # in the order of their last answers
 
 
 async def connect(
@@ -50,52 +34,7 @@ async def admitted(host: str, port: int, reach: Reach, tls: bool) -> list[str]:
     """Return the addresses of ``host`` that ``reach`` admits, at least one. Raises OSError."""
     if not reach.names(host):
         raise PermissionError(REFUSED)
-    found = [address for address in await look_up(host, port) if reach.admits(address, port, tls)]
+    found = [address for address in await host_names.look_up(host, port) if reach.admits(address, port, tls)]
     if not found:
         raise PermissionError(REFUSED)
     return found
-
-
-async def look_up(host: str, port: int) -> list[str]:
-    """Return the addresses of a host, in the order in which to try them. Raises OSError."""
-    try:
-        ip_address(host)
-    except ValueError:
-        name = host, port
-        found = await asyncio.wrap_future(_asked.get(name) or _ask(name))
-        _remember(name)
-        return found
-    return [host]
-
-
-def _ask(name: Name) -> Future[list[str]]:
-    if sum((other in _answered) == (name in _answered) for other in list(_asked)) >= MOST:
-        raise OSError(f"{name[0]} is not looked up: {MOST} other names are, and none of them answers")
-    future = _asked[name] = Future[list[str]]()
-    future.set_running_or_notify_cancel()  # so that a caller that gives up does not cancel it for others
-    # A daemon thread: the end of the process does not wait for a dead name.
-    thread = Thread(target=_resolve, args=(name, future), name=f"mm name {name[0]}", daemon=True)
-    try:
-        thread.start()
-    except RuntimeError as error:  # the system allows no more threads
-        del _asked[name]
-        raise OSError(f"{name[0]} is not looked up: {error}") from None
-    return future
-
-
-def _resolve(name: Name, future: Future[list[str]]) -> None:
-    try:
-        found = [str(address[0]) for *_, address in socket.getaddrinfo(*name, type=socket.SOCK_STREAM)]
-    except Exception as error:
-        del _asked[name]
-        future.set_exception(OSError(str(error)) if isinstance(error, UnicodeError) else error)
-    else:
-        del _asked[name]
-        future.set_result(found)
-
-
-def _remember(name: Name) -> None:
-    _answered.pop(name, None)
-    if len(_answered) >= REMEMBERED:
-        del _answered[next(iter(_answered))]
-    _answered[name] = None

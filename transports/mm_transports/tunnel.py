@@ -15,6 +15,7 @@ from typing import Final, TypeVar, cast
 
 from mm_transports import resolving
 from mm_transports.proxies import SOCKS, Proxy
+from mmplatform import host_names
 from mmplatform.addresses import ANYWHERE, Reach
 from mmplatform.text import escaped
 
@@ -182,7 +183,7 @@ async def _socks(proxy: Proxy, host: str, port: int) -> socket.socket:
 
 async def _looked_up(proxy: Proxy) -> list[str]:
     try:
-        return await resolving.look_up(proxy.host, proxy.port)
+        return await host_names.look_up(proxy.host, proxy.port)
     except OSError as error:
         raise _down(proxy, error) from error
 

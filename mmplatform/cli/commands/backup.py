@@ -30,6 +30,7 @@ from mmplatform.cli.output import amount, emit, note, say
 from mmplatform.cli.terminal import is_terminal
 from mmplatform.errors import LocalError
 from mmplatform.storage.folder import DataFolder
+from mmplatform.storage.replacing import replaced, sync
 
 STREAM: Final = Path("-")
 OLD: Final = 3600.0  # seconds after which a copy that a killed command left is removed
@@ -37,6 +38,12 @@ WARNING: Final = (
     "what came or was sent after it was made is not in it, and may come again; never run two nodes with one key: they "
     "take each other's place"
 )
+
+_HOLDS: Final = {
+    "": "the file holds its secret key",
+    "passphrase": "the file holds its secret key, encrypted",
+    "keyring": "its key opens with the keyring of this user on this machine only: mm id --encrypt sets a passphrase",
+}
 
 file_argument = click.argument("file", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True))
 
@@ -47,8 +54,9 @@ file_argument = click.argument("file", type=click.Path(dir_okay=False, path_type
 def backup(settings: Settings, file: Path) -> int:
     """Save all that is needed to be the same node again in one FILE (- for stdout), also while it runs.
 
-    The file holds the secret key, not encrypted: whoever reads it can be this node. It gets mode 0600; keep it as safe
-    as the key. While the database of a running node is copied, its messages wait.
+    The file holds the secret key, encrypted only if it is so in the folder (mm id --encrypt), and messages, which are
+    not. It gets mode 0600; keep it as safe as the folder. While the database of a running node is copied, its messages
+    wait.
 
     \b
       mm backup /media/stick/laptop.mmbackup
@@ -72,10 +80,12 @@ def backup(settings: Settings, file: Path) -> int:
             header = _write(folder, copied, notes, file, settings.json)
         finally:
             copied.unlink(missing_ok=True)
+    from mmplatform.identity.keys import look_into
+
     if settings.json:
         emit({"file": str(file), "signId": header.sign_id, "bytes": header.size}, err=file == STREAM)
     else:
-        note(f"{header.sign_id} is saved, {amount(header.size)}; the file holds its secret key")
+        note(f"{header.sign_id} is saved, {amount(header.size)}; {_HOLDS[look_into(folder.identity).keeper]}")
     return OK
 
 
@@ -125,7 +135,7 @@ def _notes(folder: DataFolder) -> bytes:
 
 
 def _write(folder: DataFolder, copied: Path, notes: bytes, file: Path, quiet: bool) -> BackupHeader:
-    from mmplatform.identity.keys import Identity
+    from mmplatform.identity.keys import look_into
 
     with ExitStack() as stack:
         found: dict[str, BinaryIO] = {
@@ -134,8 +144,8 @@ def _write(folder: DataFolder, copied: Path, notes: bytes, file: Path, quiet: bo
         sizes = [(name, os.fstat(source.fileno()).st_size) for name, source in found.items()]
         sizes.append((NOTES, len(notes)))
         found[NOTES] = BytesIO(notes)
-        header = BackupHeader(Identity.load_or_create(folder.identity).sign_id, int(time.time()), sizes)
-        to = stack.enter_context(_replaced(file))
+        header = BackupHeader(look_into(folder.identity).sign_id, int(time.time()), sizes)
+        to = stack.enter_context(_written(file))
         write_backup(to, header, list(found.values()), stack.enter_context(moved("saving", header.size, quiet)))
     return header
 
@@ -148,23 +158,17 @@ def _files(folder: DataFolder, copied: Path) -> Iterator[tuple[str, Path]]:
 
 
 @contextmanager
-def _replaced(file: Path) -> Iterator[BinaryIO]:
+def _written(file: Path) -> Iterator[BinaryIO]:
     """A file that takes the place of ``file`` when the block has ended well; of "-", stdout."""
     if file == STREAM:
         with os.fdopen(1, "wb", closefd=False) as stdout:
             yield stdout
         return
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # 0600
     try:
-        with os.fdopen(descriptor, "wb") as new:
+        with replaced(file) as new:
             yield new
-            new.flush()
-            os.fsync(descriptor)
-        Path(name).replace(file)
-        _sync(file.parent)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    except FileNotFoundError as error:
+        raise Failure(f"{file} cannot be written: {error.strerror}") from None
 
 
 def _check_target(target: Path, force: bool, stack: ExitStack) -> None:
@@ -202,16 +206,16 @@ def _read(source: BinaryIO, made: Path, quiet: bool) -> BackupHeader:
                 file.write(chunk)
             progress(len(chunk))
     for path in made.iterdir():
-        _sync(path)
+        sync(path)
     _check_files(made, reader.header)
     return reader.header
 
 
 def _check_files(made: Path, header: BackupHeader) -> None:
-    from mmplatform.identity.keys import Identity
+    from mmplatform.identity.keys import look_into
     from mmplatform.storage.database import Database
 
-    if Identity.load_or_create(made / KEY).sign_id != header.sign_id:
+    if look_into(made / KEY).sign_id != header.sign_id:
         raise BackupError("the backup cannot be used: its key is not that of its header")
     database = Database(made / ROWS)
     try:
@@ -233,7 +237,7 @@ def _put_in_place(made: Path, target: Path) -> Path | None:
         if aside is not None and not target.exists():
             aside.rename(target)
         raise LocalError(f"{target} cannot be replaced: {error}; restore into another folder (--data)") from None
-    _sync(target.parent)
+    sync(target.parent)
     return aside
 
 
@@ -243,12 +247,3 @@ def _remove_left(folder: DataFolder) -> None:
         with suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > OLD:
                 path.unlink()
-
-
-def _sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mmplatform.cli import completing
+from mmplatform.cli import completing, passphrases
 from mmplatform.cli.command import OK, Command, Failure, Settings, execute, named, pass_settings
 from mmplatform.cli.node.access import node, rows
 from mmplatform.cli.output import amount, emit, lasting, note, say, show, table
@@ -15,18 +15,31 @@ from mmplatform.cli.output import amount, emit, lasting, note, say, show, table
 @click.command("id", cls=Command)
 @click.option("--ticket", is_flag=True, help="Print the ticket: address and where we listen, to be given to a peer.")
 @click.option("--qr", is_flag=True, help="Show the ticket as a QR code.")
+@click.option(
+    "--encrypt", "change", flag_value="encrypt", help="Encrypt the key with a passphrase, or with another one."
+)
+@click.option("--keyring", "change", flag_value="keyring", help="Encrypt it with one that the system's keyring keeps.")
+@click.option("--decrypt", "change", flag_value="decrypt", help="Keep the key in the folder as it is.")
 @pass_settings
-def identity(settings: Settings, ticket: bool, qr: bool) -> int:
+def identity(settings: Settings, ticket: bool, qr: bool, change: str | None) -> int:
     """Print our address, the signId.
 
     A ticket says where the node listens, or listened last. The first one of a folder starts a node for a moment, which
     chooses the ports that will be used from then on; nothing else here opens a port.
 
+    An encrypted key is opened when a node starts: mm asks for the passphrase, or takes it from the file that
+    MM_PASSPHRASE_FILE names. Whoever forgets it has lost the key.
+
     \b
       mm id
       mm id --ticket | ssh bob mm add - --friend --name alice
       mm id --qr
+      mm id --encrypt
     """
+    if change is not None:
+        if ticket or qr:
+            raise click.UsageError(f"--{change} goes with no other option")
+        return _change_key(settings, change)
     found, relays = execute(lambda: _who_we_are(settings, ticket or qr))
     if settings.json:
         emit(found | {"relays": relays})
@@ -115,6 +128,22 @@ def peers(settings: Settings, asking: bool) -> int:
             note("nobody yet; mm add TICKET makes a peer known, mm id --ticket prints our own ticket")
         table(("NAME", "SIGNID", "SCOPE", "FOUND BY", "LINK", "NOTE"), map(_row, found))
         _tell(relays)
+    return OK
+
+
+def _change_key(settings: Settings, change: str) -> int:
+    made = (
+        passphrases.decrypt(settings.data)
+        if change == "decrypt"
+        else passphrases.encrypt(settings.data, keyring=change == "keyring")
+    )
+    if settings.json:
+        emit({"signId": made.sign_id, "encrypted": made.keeper or None})
+        return OK
+    how = {"": "is not encrypted", "passphrase": "is encrypted", "keyring": "is encrypted, for this user's keyring"}
+    say(f"the key of {made.sign_id} {how[made.keeper]}")
+    if made.keeper:
+        note("copies of the folder from before have it as it was; remove them")
     return OK
 
 

@@ -147,6 +147,9 @@ class _Demo:
                 self._tell("checking", "what bob has")
         except TimeoutError:
             self._tell("gave up", "it took too long")
+        except asyncio.CancelledError:
+            show("\r\x1b[K" if is_steered(1) and not self._json else "", nl=False)  # how far it was
+            raise
         finally:
             await asyncio.gather(self._alice.stop(), self._bob.stop())
         return self._verdict()

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from mmplatform import diagnosis
+import mmplatform
 from mmplatform.cli import completing
 from mmplatform.cli.command import FAILED, OK, Command, Settings, execute, pass_settings, relay_option
 from mmplatform.cli.node.access import NodeHandle, Remote
@@ -23,7 +23,7 @@ COLOURS: Final = {
     CheckState.UNCHECKED: "bright_black",
 }
 UNSTARTED: Final = "the rest"
-MANUAL: Final = Path(diagnosis.__file__).with_name("when-it-does-not-work.rst")  # it is installed with the code
+MANUAL: Final = Path(mmplatform.__file__).parent / "diagnosis" / "when-it-does-not-work.rst"  # installed with the code
 
 
 @click.command("doctor", cls=Command)
@@ -100,7 +100,9 @@ async def _examined(
             raise
         except MMError as error:
             return [*found, folder.explained(error), unchecked(UNSTARTED, "the node does not start")]
-        return found + await _asked(own, peer, servers)
+        asked = await _asked(own, peer, servers)
+        told = {check.subject for check in asked}  # the node says the same of its folder, and more
+        return [check for check in found if check.subject not in told] + asked
 
 
 async def _asked(node: NodeHandle, peer: str | None, servers: Sequence[str]) -> list[Check]:

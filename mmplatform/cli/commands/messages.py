@@ -135,9 +135,14 @@ def _told(result: dict[str, Any], peer: str, topic: str, wait: bool | None) -> s
 @click.argument("topic")
 @click.argument("payload", required=False)
 @json_payload
-@click.option("--timeout", type=positive, default=10.0, show_default=True, metavar="S", help="Seconds.")
+@click.option(
+    "--timeout", type=positive, default=10.0, show_default=True, metavar="S", help="Seconds, for each answer."
+)
+@click.option("--many", is_flag=True, help="Print all answers of a handler that has many, each as it comes.")
 @pass_settings
-def request(settings: Settings, peer: str, topic: str, payload: str | None, json_payload: bool, timeout: float) -> int:
+def request(
+    settings: Settings, peer: str, topic: str, payload: str | None, json_payload: bool, timeout: float, many: bool
+) -> int:
     """Ask PEER and print the answer of whoever serves TOPIC there.
 
     PAYLOAD is text, - reads it from stdin; without one nothing is sent along.
@@ -145,18 +150,24 @@ def request(settings: Settings, peer: str, topic: str, payload: str | None, json
     \b
       mm request bob time
       mm request bob add -j '[1, 2]' --timeout 5
+      mm request bob log --many | grep error
     """
 
-    async def ask() -> Any:
-        value = await _value(payload, json_payload) if payload is not None else None
-        async with node(settings.data) as there:
-            return await there.call("request", peer=peer, topic=topic, payload=value, timeout=timeout)
+    def show(reply: Any) -> None:
+        emit({"payload": reply}) if settings.json else say(payload_text(reply))
 
-    reply = execute(ask)
-    if settings.json:
-        emit({"payload": reply})
-    else:
-        say(payload_text(reply))
+    async def ask() -> None:
+        value = await _value(payload, json_payload) if payload is not None else None
+        asked = {"peer": peer, "topic": topic, "payload": value, "timeout": timeout}
+        async with node(settings.data) as there:
+            if not many:
+                show(await there.call("request", **asked))
+                return
+            async with await there.open("request_many", **asked) as replies:
+                async for reply in replies:
+                    show(reply)
+
+    execute(ask)
     return OK
 
 

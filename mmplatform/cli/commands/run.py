@@ -23,9 +23,10 @@ from mmplatform.cli.command import (
 )
 from mmplatform.cli.control import NodeStopped
 from mmplatform.cli.node.access import HANDOVER, LOOK_AGAIN, Remote
-from mmplatform.cli.output import emit, lost_when_full, say
+from mmplatform.cli.output import news
 from mmplatform.cli.remembered import NONE
 from mmplatform.errors import FolderInUse
+from mmplatform.links.ended import Disconnection
 from mmplatform.plugins import loading
 from mmplatform.storage.folder import DataFolder
 
@@ -94,7 +95,7 @@ def run_node(
 
     \b
       mm run
-      mm run --listen tcp://0.0.0.0:7000 --listen 'tcp://[::]:7000'
+      mm run --listen 'tcp://*:7000'       # in IPv4 and IPv6
       mm run --service mdns                 # found on the same network, and nowhere else
       mm run --relay relay+wss://relay.example/KEY   # reached through it from anywhere; it keeps mail, too
       mm run --relay relay+wss://relay.example/KEY --stun stun:stun.example   # and then directly, through NATs, too
@@ -113,8 +114,7 @@ def run_node(
         execute(lambda: _run(settings, metrics_at, **said))
     except Interrupted as interrupted:
         if not settings.json:
-            with lost_when_full():
-                say("stopped")
+            news("stopped")
         return interrupted.ended
     return OK
 
@@ -199,45 +199,38 @@ class _News:
             return
         signalled = {c.address for c in self._platform.parts.dialer.candidates(listening) if c.signalled}
         direct = [address for address in listening if address not in (*self._relays, *signalled)]
-        self._say(f"{self._platform.sign_id} listens on {', '.join(direct) or 'nothing'}")
+        news(f"{self._platform.sign_id} listens on {', '.join(direct) or 'nothing'}")
         for relay in self._relays:
-            self._say(f"is reached through {relay}")
+            news(f"is reached through {relay}")
         if signalled:
             helped = f", with the help of {', '.join(self._stun)}" if self._stun else ""
-            self._say(f"makes direct links through NATs{helped}")
+            news(f"makes direct links through NATs{helped}")
         if self._services:
-            self._say(f"finds and is found by {', '.join(self._services)}")
+            news(f"finds and is found by {', '.join(self._services)}")
         if metrics_at:
-            self._say(f"metrics are at {metrics_at}")
-        self._say("Ctrl-C stops it; mm id --ticket prints what peers need to reach it")
+            news(f"metrics are at {metrics_at}")
+        news("Ctrl-C stops it; mm id --ticket prints what peers need to reach it")
 
     def _connected(self, peer: str) -> None:
         if self._json:
             self._emit("connection", signId=peer, name=self._name(peer))
         else:
-            self._say(f"connected: {self._name(peer) or peer}")
+            news(f"connected: {self._name(peer) or peer}")
 
-    def _disconnected(self, peer: str, reason: str) -> None:
+    def _disconnected(self, peer: str, reason: Disconnection) -> None:
         if self._json:
-            self._emit("disconnected", signId=peer, name=self._name(peer), reason=reason)
+            self._emit("disconnected", signId=peer, name=self._name(peer), reason=reason.text, closed=reason.kind)
         else:
-            self._say(f"disconnected: {self._name(peer) or peer} ({reason})")
+            news(f"disconnected: {self._name(peer) or peer} ({reason})")
 
     def _asking(self, peer: str) -> None:
         if self._json:
             self._emit("asking", signId=peer, name=self._name(peer))
         else:
-            self._say(
-                f"{self._name(peer) or peer} asks to be a friend: mm accept {self._name(peer) or peer} --name NAME"
-            )
+            news(f"{self._name(peer) or peer} asks to be a friend: mm accept {self._name(peer) or peer} --name NAME")
 
     def _name(self, peer: Any) -> str:
         return self._platform.contacts.name(peer)
 
     def _emit(self, event: str, **details: Any) -> None:
-        with lost_when_full():
-            emit({"event": event, **details})
-
-    def _say(self, text: str) -> None:
-        with lost_when_full():
-            say(text)
+        news({"event": event, **details})

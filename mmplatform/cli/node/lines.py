@@ -52,7 +52,7 @@ async def lines(
     [payloads, count, digest, marks] the lines are saved and a report is sent. The input ends with True when an
     interrupted run was continued, else with False. ``wait`` None: until all are delivered or on the disk of the peer;
     True: until all have ended."""
-    destination = resolve(platform, peer)
+    destination = resolve(platform, peer, topic)
     if realtime:
         await connect(platform, peer, timeout or 10.0, ALTERNATIVE)
     run = Lines(platform, destination, topic, Priority.parse(priority), expire_after, realtime)

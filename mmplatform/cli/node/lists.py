@@ -20,7 +20,9 @@ async def change_list(
     """Make a list, or take peers into one or out of it; the list as it is then."""
     there = context.platform.contacts.lists
     changes = {"make": there.make, "extend": there.extend, "shorten": there.shorten}
-    await changes[change](name, *(resolve(context.platform, peer) for peer in peers))
+    for peer in peers:
+        resolve(context.platform, peer)  # it says how a peer becomes known
+    await changes[change](name, *peers)
     return _list(context.platform, name)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Any, Final, Literal, Protocol
 
 from mmplatform.cli.control import Operation, Served
@@ -152,13 +153,23 @@ async def request(context: Context, served: Served, peer: str | None, topic: str
     platform = context.platform
     if peer is None:
         return await platform.messaging.request(topic, payload=payload, timeout=timeout)
-    destination = sending.resolve(platform, peer)
+    destination = sending.resolve(platform, peer, topic)
     try:
         return await platform.messaging.request(topic, destination, payload, timeout=timeout)
     except RequestTimeout as error:
         link = sending.link_to(platform, destination)
         why = "its handlers have not answered" if link["connected"] else link["reason"]
         raise RequestTimeout(f"{error} ({why})") from None
+
+
+async def request_many(context: Context, served: Served, peer: str, topic: str, payload: Any, timeout: float) -> None:
+    """Ask a peer; each of its replies is an item, sent once it is there. Raises what ``request`` raises."""
+    platform = context.platform
+    destination = sending.resolve(platform, peer, topic)
+    asked = platform.messaging.request_many(topic, destination, payload, timeout=timeout)
+    async with aclosing(asked) as replies:
+        async for reply in replies:
+            await served.send(reply)
 
 
 async def ping(context: Context, served: Served, peer: str, timeout: float) -> float:
@@ -219,6 +230,6 @@ OPERATIONS: Final[dict[str, Operation]] = stored.OPERATIONS | lists.OPERATIONS |
     operation.__name__: operation
     for operation in (
         identity, add, accept, rename, move, remove, unblock, status, services, relays, send, lines, resolve, request,
-        ping, listen, waiting, diagnose, cut, give_way,
+        request_many, ping, listen, waiting, diagnose, cut, give_way,
     )
 }  # fmt: skip

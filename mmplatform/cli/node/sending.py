@@ -10,6 +10,7 @@ from mmplatform.identity.keys import SignId
 from mmplatform.identity.names import AT
 from mmplatform.message import Delivery, Priority
 from mmplatform.platform import Platform
+from mmplatform.text import quoted
 
 AWAY_AFTER: Final = 3.0  # seconds without a link after which a waiting command says so
 NOT_TAKEN: Final = "not taken yet: its handlers are at work, or you are not its friend yet"
@@ -37,7 +38,7 @@ async def send(
 ) -> dict[str, Any]:
     """One message. ``wait`` None: until it is delivered, or on the disk of the peer, or the peer is found to be away;
     True: until its end."""
-    destination = resolve(platform, peer)
+    destination = resolve(platform, peer, topic)
     if realtime and destination != platform.sign_id:
         await connect(platform, peer, timeout or LINKED_WITHIN, ALTERNATIVE)
     delivery = await platform.messaging.send(
@@ -142,11 +143,13 @@ async def connect(platform: Platform, peer: str, timeout: float, advice: str = "
         raise Unreachable(f"{peer} cannot be reached: {reason}{advice}") from None
 
 
-def resolve(platform: Platform, peer: str) -> SignId:
-    """The signId of a peer by its name or signId; raises InvalidKey."""
+def resolve(platform: Platform, peer: str, topic: str = "") -> SignId:
+    """The signId of a peer by its name or signId, to whom ``topic`` shall go; raises InvalidKey."""
     try:
         return platform.contacts.resolve(peer)
     except InvalidKey as error:
         if peer.startswith(AT):
             raise
+        if topic and platform.contacts.is_destination(topic):
+            raise InvalidKey(f"{error}; {quoted(topic)} is one: the peer comes first, then the topic") from None
         raise InvalidKey(f"{error}; mm add TICKET --name NAME makes a peer known") from None

@@ -35,7 +35,7 @@ async def peers(context: RowsContext, served: Served) -> list[dict[str, Any]]:
         {
             "signId": status.sign_id, "name": status.name, "scope": status.scope, "connected": status.connected,
             "address": status.address, "rtt": status.rtt, "waiting": status.waiting, "foundBy": status.found_by,
-            "reason": status.reason, "links": [_link(link) for link in status.links],
+            "reason": status.reason, "closed": status.closed, "links": [_link(link) for link in status.links],
             "troubles": dict(status.troubles), "blocked": status.blocked,
         }
         for status in context.platform.peers()

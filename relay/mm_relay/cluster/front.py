@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Final
 from urllib.parse import urlsplit
 
-from mm_transports import resolving
+from mmplatform import host_names
 
 ASK_WITHIN: Final = 1.0  # seconds
 MOST: Final = 4096  # bytes of an answer that are read
@@ -39,7 +39,7 @@ async def ask_front(url: str) -> Front:
 async def _page(url: str) -> bytes:
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
-    [address, *_] = await resolving.look_up(host, port)
+    [address, *_] = await host_names.look_up(host, port)
     name = host if parts.scheme == "wss" else None
     reader, writer = await asyncio.open_connection(
         address, port, ssl=_anybody() if name else None, server_hostname=name

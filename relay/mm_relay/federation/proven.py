@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from mm_transports.relay.protocol.address import relay_key
+from mmplatform.storage.replacing import replaced
 
 MOST: Final = 4096  # relays; the one that was reached longest ago is forgotten
 FILE: Final = "relays.json"  # in the folder of the relay
@@ -66,9 +67,8 @@ class ProvenAddresses:
 
     def _write(self, text: str) -> None:
         assert self._path is not None
-        new = self._path.with_suffix(".new")
         try:
-            new.write_text(text, "utf-8")
-            new.replace(self._path)
+            with replaced(self._path) as file:
+                file.write(text.encode())
         except OSError as error:
             log.warning("where other relays were reached is not saved: %s; it is learned anew after a restart", error)

@@ -27,6 +27,7 @@ PENDING_PER_KEY: Final = 4 * 1024 * 1024  # bytes of deposits of one key that wa
 PENDING_PER_PLACE: Final = 6 * 1024 * 1024  # of all keys at one network address: the disk's thread has as much again
 OVERHEAD: Final = 512  # bytes of memory that an envelope takes beside its content
 SHARE: Final = 8  # a sender has at most this part of a box, an eighth
+ONE_RELAY: Final = 3  # a sender has at most a third of its room for mail that waits for one other relay
 ADDRESS_SHARE: Final = 4  # all senders at one address have at most a quarter of a box
 LATELY: Final = 30 * 24 * 3600 * 1000  # milliseconds for which somebody who was here counts as known
 PENDING: Final = 256 * 1024 * 1024  # bytes of all deposits that wait for the disk
@@ -58,7 +59,7 @@ class Deposits:
         self._metrics, self._on_kept, self._on_crowded, self._on_gave_way = metrics, kept, crowded, gave_way
         own = caps_of(limits, policy, limits.recipient_bytes, limits.recipient_count)
         self._own_caps = own
-        self._federation_caps = caps_of(limits, policy, policy.relay_bytes, policy.relay_count)
+        self._federation_caps = _of_one_relay(caps_of(limits, policy, policy.relay_bytes, policy.relay_count), limits)
         self._relay_caps = own._replace(origin_bytes=policy.relay_bytes, origin_count=policy.relay_count)
         self._pending: Counter[bytes] = Counter()  # by the key and by the place of a session; their lengths differ
         self._all_pending = 0
@@ -159,6 +160,19 @@ class Deposits:
 
     def _answer(self, session: RelaySession, sender: bytes, said: Stored | Declined) -> None:
         session.tell(Forwarded(self._key, sender, said) if session.role == RELAY else said)
+
+
+def _of_one_relay(caps: Caps, limits: Limits) -> Caps:
+    """Return ``caps`` of the box of another relay, which may be dead: what a sender leaves for it takes a part of the
+    room that the sender has for everybody."""
+    size, count = caps.sender_bytes, caps.sender_count
+    if size:
+        size = max(size // ONE_RELAY, limits.mail or MAX_MAIL)
+        caps = caps._replace(share_bytes=min(caps.share_bytes or size, size))
+    if count:
+        count = max(count // ONE_RELAY, 1)
+        caps = caps._replace(share_count=min(caps.share_count or count, count))
+    return caps
 
 
 def caps_of(limits: Limits, policy: Policy, box_bytes: int, box_count: int) -> Caps:

@@ -7,6 +7,7 @@ from typing import Final
 from mm_services.kademlia.protocol.address import Address, host_text, is_usable, of_text, parse_uri
 from mm_services.kademlia.protocol.joining import Seed
 from mm_services.kademlia.protocol.peers import KnownNodes
+from mmplatform import host_names
 from mmplatform.addresses import Reach
 from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.errors import CodecError, LocalError
@@ -79,12 +80,12 @@ async def resolve(uri: str) -> list[Address]:
     try:
         host, port = parse_uri(uri)
         async with asyncio.timeout(RESOLVE):
-            found = await asyncio.get_running_loop().getaddrinfo(host, port)
+            found = await host_names.look_up(host, port)
     except ValueError as error:
         raise LocalError(str(error)) from None
     except (OSError, TimeoutError):
         return []
-    addresses = dict.fromkeys(of_text(str(name[0]), int(name[1])) for *_, name in found)
+    addresses = dict.fromkeys(of_text(address, port) for address in found)
     return [address for address in addresses if is_usable(address)]
 
 

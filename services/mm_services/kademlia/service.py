@@ -162,7 +162,8 @@ class Kademlia(Service, Diagnosable):
         seen = [(address, key) for address, key in kept if self._admits(address, address)]
         self._node.upkeep.join([*configured, *seen, *self._known()])
         if names:
-            self._tasks.spawn(self._join_named(names))
+            for name in names:
+                self._tasks.spawn(self._join_named(name))
         self._save_at = self.now() + SAVE_EVERY
         self._set_timer()
         for topic in (topics.REQUEST_MY_NODE_INFO, topics.REQUEST_BOOTSTRAP_NODE_INFO):
@@ -211,7 +212,8 @@ class Kademlia(Service, Diagnosable):
 
     async def bootstrap(self, *addresses: str) -> int:
         """Ask the nodes at these ``kad://`` URIs, too; return how many contacts are known then. Raises LocalError."""
-        seeds = [(address, None) for uri in addresses for address in await resolve(uri)]
+        found = await asyncio.gather(*map(resolve, addresses))
+        seeds = [(address, None) for each in found for address in each]
         if not seeds:
             raise LocalError(f"none of {', '.join(addresses)} can be resolved to an address")
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -341,8 +343,8 @@ class Kademlia(Service, Diagnosable):
             found += seeds_of(info, reach._replace(heard_on=(*reach.heard_on, *alone)))
         return found
 
-    async def _join_named(self, uris: list[str]) -> None:
-        seeds = [(address, None) for uri in uris for address in await resolve(uri)]
+    async def _join_named(self, uri: str) -> None:
+        seeds = [(address, None) for address in await resolve(uri)]
         self._tick()
         self.node.upkeep.join(seeds)
         self._wake()

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from mmplatform.addresses import has_zone, link_local
 from mmplatform.errors import InvalidRecord
 from mmplatform.identity.keys import SignId, parse_sign_id
 from mmplatform.identity.nodeinfo import MAX_ADDRESSES, NodeInfo
@@ -27,12 +28,14 @@ VERSION: Final = b"1"
 MAX_TXT: Final = 1300  # bytes of all strings together, so that one Ethernet frame holds the answer (RFC 6763, 6.1)
 PIECE: Final = 250  # characters of a record in one string, which holds 255 bytes with its name
 MAX_PIECES: Final = 6
+MAX_LOCAL: Final = 4  # addresses of this link
 
 Properties = Mapping[bytes, bytes | None]
 
 
 class Announcement(NamedTuple):
-    """What an instance says; without a record (``info`` is None) its ``addresses`` are only named."""
+    """What an instance says; ``addresses`` that are not in its record (``info``) are only named: those of this link,
+    which mean nothing elsewhere, or all when there is no record."""
 
     sign_id: SignId
     info: NodeInfo | None
@@ -67,7 +70,9 @@ def read(properties: Properties, named: Iterable[str], now: float) -> Announceme
         raise InvalidRecord(f"malformed: {error}") from None
     if info.sign_id != sign_id:
         raise InvalidRecord("sign-id: the announcement carries somebody else's record")
-    return Announcement(sign_id, info, info.connection_info)
+    local = sorted(address for address in named if any(link_local(host) for host, _ in tcp_endpoints([address])))
+    proven = [address for address in info.connection_info if not has_zone(address)]
+    return Announcement(sign_id, info, (*proven, *local[:MAX_LOCAL]))
 
 
 def tcp_endpoints(addresses: Iterable[str]) -> list[tuple[str, int]]:

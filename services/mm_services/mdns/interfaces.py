@@ -31,6 +31,12 @@ def multicast_on(hosts: Iterable[str]) -> list[str | int]:
     return chosen
 
 
+def link_local() -> list[str]:
+    """Return the IPv6 addresses of this machine that mean something on one link only, without zones."""
+    found = [_text(ip) for adapter in ifaddr.get_adapters() for ip in adapter.ips]
+    return [address for address in found if address.startswith("fe80:")]
+
+
 def on_link(hosts: Sequence[str]) -> list[str]:
     """Return those of ``hosts`` that are on a network of one of our interfaces: asking them bothers nobody else."""
     found = []

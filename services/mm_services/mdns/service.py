@@ -7,6 +7,7 @@ announcement has no record, ``transports.nodeInfoGone`` for who does not answer 
 import asyncio
 import ipaddress
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Final
 
@@ -181,9 +182,9 @@ class MulticastDNS(Service, Diagnosable):
         found = {"foundBy": FOUND_BY, "heardOn": self._networks}
         if said.info is not None:
             self._emit(topics.NODE_INFO, said.info.payload() | found)
-        else:
-            named = {"signId": said.sign_id, "connectionInfo": list(said.addresses)} | found
-            self._emit(topics.ADDRESSES, named)
+        proven = said.info.connection_info if said.info is not None else ()
+        if named := [address for address in said.addresses if address not in proven]:
+            self._emit(topics.ADDRESSES, {"signId": said.sign_id, "connectionInfo": named} | found)
 
     def _tell_bootstrap(self, said: Announcement) -> None:
         if said.info is not None:
@@ -212,14 +213,13 @@ class MulticastDNS(Service, Diagnosable):
         record = self._record
         assert record is not None
         endpoints = [(host, port) for host, port in tcp_endpoints(record.connection_info) if _is_ip(host)]
-        chosen = interfaces.multicast_on([host for host, _ in endpoints])
+        hosts, port = _announced(endpoints)
+        chosen = interfaces.multicast_on([host for host, _ in endpoints] + hosts)
         if not chosen:
             await self._multicast.close()
             raise OSError("none of our addresses is one of an interface here")
-        self._networks = interfaces.networks_with([host for host, _ in endpoints])
+        self._networks = interfaces.networks_with([host for host, _ in endpoints] + hosts)
         await self._multicast.open(chosen)
-        port = endpoints[0][1]
-        hosts = [host for host, other in endpoints if other == port]
         tried = [interface for interface in chosen if isinstance(interface, str)]
         echoes = await asyncio.gather(*(asyncio.to_thread(interfaces.hears_itself, interface) for interface in tried))
         self._trouble("" if any(echoes) or not tried else "multicast packets do not come back on any interface")
@@ -271,6 +271,18 @@ async def _probe(host: str, port: int) -> bool | None:
         return None
     writer.transport.abort()
     return True
+
+
+def _announced(endpoints: Sequence[tuple[str, int]]) -> tuple[list[str], int]:
+    """The addresses to announce, with the port of the first endpoint: those of each link, too, when we listen in IPv6.
+
+    Loopback addresses are announced when there are no other ones: to programs on this host.
+    """
+    port = endpoints[0][1] if endpoints else 0
+    hosts = [host for host, other in endpoints if other == port]
+    if any(":" in host for host in hosts):
+        hosts += interfaces.link_local()
+    return [host for host in hosts if not ipaddress.ip_address(host).is_loopback] or hosts, port
 
 
 def _is_ip(host: str) -> bool:

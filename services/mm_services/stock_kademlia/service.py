@@ -9,13 +9,13 @@ says self.transports  requestMyNodeInfo (at its start), nodeInfo
 
 import asyncio
 import logging
-import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from mm_services.stock_kademlia.protocol.records import MAX_VALUE, newest_of, record_key
 from mm_services.tasks import Tasks
+from mmplatform import host_names
 from mmplatform.addresses import LOOPBACK, parsed
 from mmplatform.codec import Decoder, encode
 from mmplatform.errors import CodecError, LocalError, NotRunning, PluginError
@@ -36,6 +36,7 @@ REPUBLISH: Final = 900.0  # seconds between two stores; a value that others stor
 TRY_AGAIN: Final = 10.0  # seconds until the next try when no node was met, or none keeps our record
 LOOK_AGAIN: Final = (0.5, 1.0, 2.0, 4.0)  # seconds after a look-up that found nothing; the directory waits for 10
 MAX_LOOK_UPS: Final = 64  # look-ups side by side; the directory repeats a request that was not answered
+RESOLVE: Final = 5.0  # seconds for the name of a node
 MAX_KEPT: Final = 32  # nodes remembered over a restart
 ROWS: Final = b"stock-dht/"  # the start of the keys of our rows
 CONTACTS: Final = b"contacts"
@@ -203,8 +204,12 @@ def _parse(text: str) -> "Address":
 
 async def _resolve(named: "Sequence[Address]") -> "list[Address]":
     """Return the IPv4 addresses of the hosts that have one."""
-    loop = asyncio.get_running_loop()
-    asked = (loop.getaddrinfo(*one, family=socket.AF_INET, type=socket.SOCK_DGRAM) for one in named)
-    found = await asyncio.gather(*asked, return_exceptions=True)
-    entries = [entry for answer in found if not isinstance(answer, BaseException) for entry in answer]
-    return [(str(entry[4][0]), int(entry[4][1])) for entry in entries]
+
+    async def addresses(host: str, port: int) -> "list[Address]":
+        try:
+            async with asyncio.timeout(RESOLVE):
+                return [(found, port) for found in await host_names.look_up(host, port) if ":" not in found]
+        except (OSError, TimeoutError):
+            return []
+
+    return [each for found in await asyncio.gather(*(addresses(*one) for one in named)) for each in found]

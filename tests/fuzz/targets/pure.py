@@ -29,6 +29,8 @@ from mmplatform.durable import inbox_rows
 from mmplatform.errors import InvalidKey, MMError
 from mmplatform.identity.keys import Identity, SignId, digest, raw_key
 from mmplatform.identity.nodeinfo import LABEL, NodeInfo
+from mmplatform.identity.sealed_key import KEEPERS, MOST_MEMORY, MOST_OPERATIONS, SealedKey
+from mmplatform.identity.sealed_key import parse as parse_key
 from mmplatform.identity.ticket import LABEL as TICKET_LABEL
 from mmplatform.identity.ticket import PREFIX, parse_ticket
 from mmplatform.links.stun import parse_url
@@ -299,3 +301,17 @@ def backup() -> Run:
         assert sum(len(chunk) for _, chunk in contents) == reader.header.size < len(data)
 
     return typed(parse)
+
+
+@target(lambda: [SealedKey(ME.sign_id, keeper, 3, 65536, bytes(16), bytes(104)).encoded() for keeper in KEEPERS])
+def encrypted_key_file() -> Run:
+    """What a file may have argon2id take is bounded, and what is read is written as it was."""
+
+    def run(data: bytes) -> None:
+        with contextlib.suppress(MMError):
+            found = parse_key(data)
+            assert found.operations <= MOST_OPERATIONS
+            assert found.memory <= MOST_MEMORY
+            assert parse_key(found.encoded()) == found
+
+    return run

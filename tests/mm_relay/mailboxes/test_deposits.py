@@ -120,6 +120,18 @@ async def test_g4_quotas_of_a_sender_are_exact(office: Office, size: int, fit: i
     assert len(bob.heard(Stored)) == 1
 
 
+@pytest.mark.parametrize(("size", "fit"), [(10, 5), (1000, 2)])
+async def test_mail_for_a_dead_relay_leaves_its_sender_room_for_others(office: Office, size: int, fit: int) -> None:
+    """What waits for one other relay has a third of the room that the sender has in all."""
+    alice = arrive(office, "alice")
+    away = [deposit(f"friend {number}", size, via=OTHER.address) for number in range(20)]
+    await say(office, alice, *away)
+    assert len(alice.heard(Stored)) == fit
+    assert {one.reason for one in alice.heard(Declined)} == {"quota"}
+    await say(office, alice, deposit("bob", size))
+    assert len(alice.heard(Stored)) == 1
+
+
 @pytest.mark.parametrize(("size", "fit"), [(10, 20), (1000, 10)])
 async def test_g4_quotas_of_a_box_are_exact(size: int, fit: int) -> None:
     office = await small_boxes()

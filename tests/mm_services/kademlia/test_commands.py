@@ -14,9 +14,10 @@ Here = Callable[..., tuple[int, str, str]]
 
 
 def test_without_a_dht_it_says_how_to_get_one(here: Here) -> None:
-    code, _, err = here("dht")
-    assert code == FAILED
-    assert "mm run --service kademlia" in err
+    for arguments in (("dht",), ("dht", "get", "status"), ("dht", "put", "status", "x"), ("dht", "bootstrap", "kad:x")):
+        code, _, err = here(*arguments)
+        assert code == FAILED
+        assert "this node runs no DHT; start it with: mm run --service kademlia" in err, arguments
 
 
 def test_put_wants_a_value_or_delete(here: Here) -> None:

@@ -19,6 +19,7 @@ from mmplatform.identity.keys import Identity
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.identity.ticket import ticket
 from tests.support.hosts import here
+from tests.support.resolver import Resolver
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("nothing_escapes")
@@ -255,3 +256,15 @@ async def test_what_a_dht_of_this_network_says_was_heard_here_and_what_that_of_t
         assert [str(network) for network in dht.heard_on] == ["10.1.0.0/24"]
         table.add(Contact(b"b" * 32, of_text("8.8.8.8", 4000)), now)
         assert dht.heard_on == ()
+
+
+async def test_a_seed_whose_name_is_dead_holds_up_neither_the_start_nor_another_seed(resolver: Resolver) -> None:
+    async with nodes() as made:
+        await made.add()
+        [known] = made.services[0].state()["addresses"]
+        port = known.rpartition(":")[2]
+        dead = [f"kad://dead-{number}.example:1" for number in range(20)]
+        await asyncio.wait_for(made.add(bootstrap=[*dead, f"kad://localhost:{port}"]), 3)
+        await until(lambda: made.services[1].state()["contacts"] == 1, 3)
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 1) == "free"
+        resolver.gave_up.set()

@@ -33,6 +33,15 @@ def test_a_record_that_fits_is_proven_at_once(count: int) -> None:
     assert (said.sign_id, said.info, said.addresses) == (BOB.sign_id, info, info.connection_info)
 
 
+def test_addresses_of_this_link_stand_beside_the_record() -> None:
+    info = record("tcp://192.0.2.1:1")
+    named = ["tcp://[fe80::2%3]:1", "tcp://[fe80::1%3]:1", "tcp://192.0.2.9:1", "tcp://[fe80::1]:1", "tcp://[fe80"]
+    said = read(strings(info), named, NOW)
+    assert said.addresses == (*info.connection_info, "tcp://[fe80::1%3]:1", "tcp://[fe80::2%3]:1")
+    assert read(strings(record("tcp://[fe80::1%eth0]:1")), [], NOW).addresses == (), "a zone of somebody else"
+    assert len(read(strings(info), [f"tcp://[fe80::{n}%3]:1" for n in range(1, 99)], NOW).addresses) == 5
+
+
 def test_no_string_and_no_announcement_is_too_long() -> None:
     for count in range(17):
         found = write(record(*(f"tcp://host-{n}.{'x' * 60}.example:65535" for n in range(count))))

@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -26,6 +27,7 @@ def shell(node: Node, line: str) -> "subprocess.CompletedProcess[str]":
         ("id >&-", 1, NEEDED),
         ("--help >&-", 1, NEEDED),
         ("run --listen none >&-", 1, NEEDED),
+        ("on 'self.>' >&-", 1, NEEDED),
         ("id <&-", 0, ""),
         ("id 2>&-", 0, ""),
         ("add - <&-", 1, NEEDED),
@@ -81,3 +83,25 @@ def test_a_node_goes_on_when_its_news_find_no_room(node: Node, options: tuple[st
 def test_a_result_that_finds_no_room_is_a_failure(node: Node) -> None:
     done = shell(node, "id > /dev/full")
     assert (done.returncode, "No space left" in done.stderr) == (1, True)
+
+
+WITHOUT: Final = {  # what it ends with, and whether it has something to say on stdout
+    "id": (0, True), "add bob": (0, True), "peers": (0, True), "accept bob": (0, True), "rename bob bob": (0, True),
+    "move bob friends": (0, True), "list": (0, False), "status": (0, True), "inbox": (0, False), "outbox": (0, False),
+    "send bob chat x --no-wait": (0, True), "request bob x --timeout 1": (1, False), "ping bob --timeout 1": (1, False),
+    "delivery 1.2.3@x": (0, True), "unblock bob": (1, False), "doctor --listen none": (1, True), "dht": (1, False),
+    "completion zsh": (0, True), "restore /nowhere": (1, False), "demo --input /nowhere": (2, False),
+    "relay --demo --store x": (2, False),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", ["<&-", "</dev/null >&-"])
+def test_every_command_without_stdin_or_stdout(pair: tuple[Node, Node], closed: str) -> None:
+    """One that has something to say fails without stdout, and says so; without stdin nothing is different."""
+    for line, (code, says) in WITHOUT.items():
+        done = shell(pair[0], f"{line} {closed}")
+        missed = says and ">" in closed
+        assert done.returncode == (1 if missed else code), (line, done.stderr)
+        assert (NEEDED in done.stderr) == missed, line
+        assert "Traceback" not in done.stderr

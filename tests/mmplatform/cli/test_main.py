@@ -63,6 +63,8 @@ def test_help_on_a_narrow_terminal_breaks_no_line_but_examples(
         (["add", "x", "--name", "-bob"], "--name"),
         (["add", "x", "--name", "two\nlines"], "--name"),
         (["completion", "tcsh"], "tcsh"),
+        (["completion"], "Choose from: bash, zsh, fish; see mm completion --help"),
+        (["rename", "bob", "x" * 5000], "... (5000 characters): a name is"),
         (["demo", "--input", "/nowhere"], "/nowhere"),
     ],
 )
@@ -88,6 +90,8 @@ def test_mm_alone_shows_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["add", "mm1abc"], "TicketError", "copy it again"),
         (["on", "a..b"], "InvalidTopic", "a..b"),
         (["outbox", "cancel", "foo"], "LocalError", "mm outbox lists them"),
+        (["restore", "/nowhere"], "OSError", "/nowhere: No such file or directory"),
+        (["run", "--relay", "wss://relay.example/KEY"], "LocalError", "is no address of a relay"),
         (["outbox", "cancel", "1.2.3@x"], "Failure", "no such message"),
     ],
 )
@@ -100,6 +104,21 @@ def test_failures_are_one_line_and_code_1(here: Here, arguments: list[str], kind
     assert (code, out) == (FAILED, "")
     assert json.loads(err)["kind"] == kind
     assert says in json.loads(err)["error"]
+
+
+def test_long_words_are_quoted_up_to_a_bound(here: Here) -> None:
+    long = "x" * 3000
+    for arguments in (["ping", long], ["send", long, "chat", "x"], ["on", f"friends.{long}"], ["list", "make", long]):
+        code, _, err = here(*arguments)
+        assert code == FAILED
+        assert len(err) < 500, arguments
+
+
+def test_a_peer_and_a_topic_in_each_others_place(pair: tuple[Node, Node], here: Here) -> None:
+    for command in ("send", "request"):
+        code, _, err = here(command, "chat", "bob", "x", data=pair[0].folder)
+        assert code == FAILED
+        assert "'bob' is one: the peer comes first, then the topic" in err
 
 
 def test_usage_errors_are_json_when_asked(here: Here) -> None:

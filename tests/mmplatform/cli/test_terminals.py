@@ -22,7 +22,8 @@ EXIT_CODES = {
     "mm accept bob": 1, "mm rename bob x": 1, "mm remove bob": 1, "mm block bob": 1, "mm unblock bob": 1,
     "mm move bob friends": 1, "mm add nonsense": 1, "mm send bob chat x": 1, "mm request bob x": 1, "mm ping bob": 1,
     "mm on x": 1, "mm restore /nowhere": 1, "mm backup -": 2, "mm completion tcsh": 2, "mm demo --input /nowhere": 2,
-    "mm relay --demo --store x": 2, "mm run --listen x:1": 1, "mm dht get x": 1,
+    "mm relay --demo --store x": 2, "mm run --listen x:1": 1, "mm dht get x": 1, "mm list": 0, "mm list remove @x": 1,
+    "mm completion zsh": 0, "mm id >&-": 1, "mm id <&-": 0, "mm add - <&-": 1, "NO_COLOR=1 mm peers": 0,
 }  # fmt: skip
 
 
@@ -92,6 +93,23 @@ def test_colours(terminal: OpenTerminal, environment: dict[str, str], coloured: 
     for line in ("mm doctor", "mm demo"):
         assert opened.run(line).endswith("exit code 0")
         assert (COLOUR in opened.screen("-e")) is coloured, line
+
+
+@WIDTHS
+def test_the_demo_and_ctrl_c_in_it(terminal: OpenTerminal, columns: int) -> None:
+    """Its first lines, and none of its folders, are all that is left of one that was interrupted."""
+    whole_demo, cut_short = terminal(columns), terminal(columns, NO_COLOR="1")
+    whole_demo.start("mm demo")
+    cut_short.start("mm demo")
+    cut_short.shown("sending", "-J")
+    cut_short.keys("C-c")
+    lines = cut_short.ended("-J", "-e").splitlines()
+    assert lines[-1] == "exit code 130"
+    assert COLOUR not in "".join(lines)
+    assert not any("Traceback" in line for line in lines)
+    lines = whole_demo.ended("-J").splitlines()
+    assert lines[-1] == "exit code 0"
+    assert lines[-2].endswith("lost 0, duplicated 0, out of order 0")
 
 
 @WIDTHS

@@ -306,6 +306,14 @@ async def test_an_address_without_a_record_is_good_enough_to_dial(book: Book) ->
     assert await book.directory.locate(BOB.sign_id) == ("tcp://192.0.2.1:1", "tcp://[fe80::1]:1")
 
 
+async def test_a_zone_in_a_record_is_somebody_elses_and_one_that_was_heard_here_is_ours(book: Book) -> None:
+    zoned = NodeInfo.create(BOB, ["tcp://[fe80::1%eth0]:1", "tcp://192.0.2.1:1"], 9, 2**40)
+    book.directory.put(zoned, "handshake")
+    assert await book.directory.locate(BOB.sign_id) == ("tcp://192.0.2.1:1",)
+    book.bus.emit("self", "transports.addresses", "local", hint("tcp://[fe80::1%3]:1"))
+    assert await book.directory.locate(BOB.sign_id) == ("tcp://192.0.2.1:1", "tcp://[fe80::1%3]:1")
+
+
 async def test_who_is_gone_is_forgotten_unless_known_or_found_in_another_way(book: Book) -> None:
     for peer, found_by in ((BOB, "mdns"), (EVE, "handshake"), (identity(4), "mdns")):
         book.directory.put(record(peer), found_by)

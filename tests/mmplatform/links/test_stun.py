@@ -12,6 +12,7 @@ import pytest
 from mmplatform.links import stun
 from mmplatform.plugins.check import CheckState
 from tests.netns.stun import answer
+from tests.support.resolver import Resolver
 
 Reply = Callable[[bytes, Any], bytes | None]
 
@@ -119,3 +120,16 @@ def test_urls() -> None:
     for wrong in ("host", "turn:host", "stun:", "stun:host:x"):
         with pytest.raises(ValueError, match=r"stun|[Pp]ort"):
             stun.parse_url(wrong)
+
+
+async def test_names_whose_servers_are_dead_take_no_thread_of_the_loop(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop has few, for everybody's look-ups and whatever else waits."""
+    monkeypatch.setattr(stun, "RESOLVE", 0.05)
+    said = await asyncio.gather(*(stun.ask(f"stun:dead-{number}.example") for number in range(20)))
+    assert {(one.word, one.text.partition(": ")[2]) for one in said} == {
+        ("unknown", "the name is not looked up in time")
+    }
+    assert await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 1) == "free"
+    assert len(resolver.asked) == 20

@@ -14,7 +14,8 @@ from mmplatform.message import DELIVERED, Priority
 from mmplatform.peers import peer as module
 from mmplatform.peers.registry import Peers
 from tests.support.peers import linked, peer_of
-from tests.support.waiting import until
+from tests.support.waiting import stays, until
+from tests.support.ways import paths_of
 from tests.support.world import World, collect, identity, listen_to
 
 KINDS = pytest.mark.parametrize("kind", ["memory", "tcp"])
@@ -61,6 +62,18 @@ async def test_both_dial_at_once_and_one_link_stays(seed: int) -> None:
         await asyncio.gather(*(await asyncio.gather(*sends)))
         await until(lambda: linked(alice, bob))
         assert heard == echoed == list(range(20))
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_both_dial_at_once_and_applications_hear_of_one_path(seed: int) -> None:
+    world = World()
+    world.network = Jittery(random.Random(seed))
+    async with world.nodes() as [alice, bob]:
+        paths = [paths_of(alice), paths_of(bob)]
+        await asyncio.gather(alice.connect(bob.sign_id), bob.connect(alice.sign_id))
+        await until(lambda: linked(alice, bob))
+        await until(lambda: {len(peer_of(alice, bob)._links), len(peer_of(bob, alice)._links)} == {1})
+        await stays(lambda: paths == [[("memory", "first")]] * 2, 0.05)
 
 
 @pytest.mark.parametrize("seed", range(20))

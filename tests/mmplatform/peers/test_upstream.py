@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -78,3 +79,32 @@ async def test_a_topic_for_a_peer_has_no_scope(topic: str) -> None:
         for asked in (node.messaging.send(topic, peer), node.messaging.request(topic, peer)):
             with pytest.raises(InvalidTopic, match=f"send '{topic.partition('.')[2]}'"):
                 await asked
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"expire_after": None}, "expire_after=None: seconds, more than none"),
+        ({"expire_after": "3"}, "expire_after='3': seconds"),
+        ({"expire_after": 0}, "expire_after=0: seconds"),
+        ({"priority": None}, "priority None: one of control"),
+    ],
+)
+async def test_an_option_that_cannot_be_says_what_was_passed(options: dict[str, Any], told: str) -> None:
+    async with Platform(connection_info=()) as node:
+        peer = Identity.generate().sign_id
+        await node.contacts.move(peer, "friends")
+        for destination in (peer, "@friends"):
+            with pytest.raises(ValueError, match=told):
+                await node.messaging.send("chat", destination, 1, **options)
+
+
+@pytest.mark.parametrize("destination", [None, 5, b"bob"])
+async def test_a_destination_that_is_no_text_says_what_was_passed(destination: Any) -> None:
+    async with Platform(connection_info=()) as node:
+        send, request = node.messaging.send, node.messaging.request
+        for sending in (
+            send("chat", destination, 1), send("chat", destination, 1, realtime=True), request("chat", destination)
+        ):  # fmt: skip
+            with pytest.raises(InvalidKey, match=f"^{destination!r}: a peer is given by its name"):
+                await sending

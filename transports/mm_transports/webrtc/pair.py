@@ -1,6 +1,7 @@
 """The home of aiortc: one peer connection with one data channel, and all traps of the library in one place.
 
 - Without ``iceServers`` aiortc asks a public STUN server: ``iceServers`` are always given.
+- A server's name is looked up in a thread of the loop's few, for as long as it takes: ours have threads of their own.
 - An unreachable STUN server costs 5 s, and cancelling leaves tasks behind: gathering is capped where aioice waits.
 - A check that meets a NAT before it has opened is lost, and repeated after 0.5 s: REPEAT is sooner.
 - A peer connection that fails stays "connecting" for long: callers have deadlines of their own.
@@ -20,11 +21,14 @@ from mm_transports.webrtc import lean
 from mm_transports.webrtc.connection import LOW_WATER
 from mm_transports.webrtc.protocol.pieces import PIECE
 from mm_transports.webrtc.protocol.sdp import Description, IceCandidate, is_name, parse
+from mmplatform import host_names
 
 NAMES: Final = "aioice.mdns"
 
 with lean.without({"av": {}, NAMES: {"is_mdns_hostname": is_name}}):
+    import aioice.ice
     import aioice.stun
+    import aioice.turn
     from aiortc import RTCConfiguration, RTCIceCandidate, RTCIceServer, RTCPeerConnection, RTCSessionDescription
     from aiortc.rtcicetransport import parse_stun_turn_uri
 
@@ -43,6 +47,23 @@ class Transaction(aioice.stun.Transaction):
 
 
 aioice.stun.Transaction = Transaction  # type: ignore[misc]
+_ask_stun, _ask_turn = aioice.ice.server_reflexive_candidate, aioice.turn.create_turn_endpoint
+
+
+async def _stun_candidate(protocol: Any, stun_server: tuple[str, int]) -> Any:
+    found = [address for address in await host_names.look_up(*stun_server) if ":" not in address]
+    if not found:
+        raise OSError(f"{stun_server[0]} has no IPv4 address")
+    return await _ask_stun(protocol, (found[0], stun_server[1]))
+
+
+async def _turn_endpoint(protocol_factory: Any, server_addr: tuple[str, int], *arguments: Any, **options: Any) -> Any:
+    if not options.get("ssl"):  # TLS checks the name
+        server_addr = (await host_names.look_up(*server_addr))[0], server_addr[1]
+    return await _ask_turn(protocol_factory, server_addr, *arguments, **options)
+
+
+aioice.ice.server_reflexive_candidate, aioice.turn.create_turn_endpoint = _stun_candidate, _turn_endpoint
 
 
 class Turn(NamedTuple):

@@ -153,6 +153,13 @@ def test_a_backup_that_cannot_be_written_leaves_the_old_one(
     assert [file.name for file in saved.parent.iterdir() if file.name.startswith(".")] == []
 
 
+def test_where_nothing_can_be_written_the_file_is_named(here: Here, pair: Pair, tmp_path: Path) -> None:
+    """It was a temporary file beside it, of which nobody had heard."""
+    file = tmp_path / "missing" / "b"
+    code, _, err = here("backup", str(file), data=pair[0].folder)
+    assert (code, err) == (FAILED, f"mm: {file} cannot be written: No such file or directory\n")
+
+
 def test_what_is_not_there(here: Here, node: Node, tmp_path: Path) -> None:
     assert "no node" in here("backup", str(tmp_path / "b"), data=node.folder)[2]
     assert here("restore", str(tmp_path / "missing"), data=node.folder)[0] == FAILED

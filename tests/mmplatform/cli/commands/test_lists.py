@@ -47,10 +47,12 @@ def test_a_list_is_made_changed_shown_and_removed(here: Here, keys: dict[str, st
 
 
 def test_what_is_wrong_with_a_list_is_said(here: Here, keys: dict[str, str]) -> None:
+    assert here("list", "make", "@band", "bob")[0] == OK
     for arguments, why in (
         (("list", "make", "@friends"), "it means something already (all your friends)"),
         (("list", "make", "family"), "begins with @, as '@family'"),
         (("list", "extend", "@family", "bob"), "not the name of a list here"),
+        (("list", "shorten", "@band", "carol"), "mm: carol: not in @band"),
         (("list", "make", "@family", "dave"), "mm add TICKET --name NAME makes a peer known"),
         (("send", "@family", "chat", "hi"), "not the name of a list here"),
         (("send", "@devices", "chat", "hi"), "nobody is in '@devices'"),

@@ -21,6 +21,7 @@ from mmplatform.cli.node.host import Host
 from mmplatform.cli.output import say
 from mmplatform.message import DELIVERED
 from tests.support.cli import INTERRUPTED, LOOPBACK, MM, Node, end
+from tests.support.programs import Program
 from tests.support.waiting import wait_until
 
 Here = Callable[..., tuple[int, str, str]]
@@ -155,6 +156,37 @@ def test_a_request_is_answered(pair: Pair, here: Here) -> None:
     assert here("request", "bob", "ask", "-", "--json", data=alice.folder)[1] == '{"payload":"yes"}\n'
     assert here("request", "bob", "ask", "-j", "[1]", data=alice.folder)[1] == "yes\n"
     assert bob.out.splitlines() == ["friends.ask alice ", "friends.ask alice [1]"]
+
+
+COUNTING = """
+from mmplatform import Platform
+
+platform = Platform("bob", connection_info=["tcp://127.0.0.1:0"], services=[])
+
+@platform.messaging.on("friends.count")
+async def count(topic, sender, payload):
+    for number in range(payload):
+        yield number
+    raise ValueError("that is all")
+
+platform.on("ready", lambda: print("ready", flush=True))
+platform.run()
+"""
+
+
+def test_all_answers_of_a_handler_that_has_many_are_printed(pair: Pair, here: Here) -> None:
+    alice, bob = pair
+    (bob.folder.parent / "counting.py").write_text(COUNTING)
+    program = Program("counting.py", cwd=bob.folder.parent)
+    try:
+        assert program.line() == "ready"
+        code, out, err = here("request", "bob", "count", "-j", "3", "--many", data=alice.folder)
+        assert (code, out) == (FAILED, "0\n1\n2\n")
+        assert "that is all" in err
+        assert here("request", "bob", "count", "-j", "1", "--many", "--json", data=alice.folder)[1] == '{"payload":0}\n'
+        assert "request_many" in here("request", "bob", "count", "-j", "1", data=alice.folder)[2]
+    finally:
+        program.kill()
 
 
 @pytest.mark.parametrize(

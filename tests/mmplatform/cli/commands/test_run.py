@@ -1,13 +1,16 @@
 """mm run: which services run beside the node, and what it says of them."""
 
 import json
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from mmplatform.cli.command import OK
 from mmplatform.cli.node.host import discovery, signals, transports
 from mmplatform.cli.remembered import SERVICES, remember
-from tests.support.cli import Node
+from tests.support.cli import Node, end
 from tests.support.waiting import wait_until
 
 
@@ -86,3 +89,20 @@ def test_a_service_that_is_not_there(node: Node) -> None:
     done = node.mm("run", "--service", "nonsense")
     assert done.returncode == 1
     assert b"no service 'nonsense'" in done.stderr
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+@pytest.mark.parametrize("where", ["a reader that has gone", "/dev/full"])
+def test_it_goes_on_when_its_lines_cannot_be_written(node: Node, form: list[str], where: str) -> None:
+    """Whoever reads the log may be restarted, and the disk of the log may be full: that is no reason to be away."""
+    if where == "/dev/full":
+        with Path(where).open("wb") as full:
+            process = node.start(*form, "run", "--listen", "tcp://127.0.0.1:0", stdout=full)
+    else:
+        process = node.start(*form, "run", "--listen", "tcp://127.0.0.1:0", stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.close()
+    wait_until(lambda: node.holder() == process.pid and "stdout cannot be written" in node.err)
+    assert node.mm("status").returncode == OK
+    assert end(process, signal.SIGTERM) == OK
+    assert "Traceback" not in node.err

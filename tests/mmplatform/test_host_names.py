@@ -3,45 +3,15 @@
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
-from mm_transports import resolving
-from mm_transports.resolving import look_up
+from mmplatform import host_names
+from mmplatform.host_names import look_up
+from tests.support.resolver import Resolver
 
 PORT = 443
 Dead = list[asyncio.Task[list[str]]]
-
-
-class Resolver:
-    """The system's, but that names which begin with "dead" have servers that say nothing."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.gave_up = threading.Event()
-        self._real = socket.getaddrinfo
-
-    def __call__(self, host: str, *args: Any, **options: Any) -> Any:
-        self.asked.append(host)
-        if host.startswith("dead"):
-            self.gave_up.wait()
-            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-        return self._real(host, *args, **options)
-
-
-@pytest.fixture
-async def resolver(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Resolver]:
-    resolver = Resolver()
-    monkeypatch.setattr(socket, "getaddrinfo", resolver)
-    monkeypatch.setattr(resolving, "_answered", {})
-    async with asyncio.timeout(20):
-        yield resolver
-        resolver.gave_up.set()
-        for thread in threading.enumerate():
-            if thread.name.startswith("mm name"):
-                thread.join()
 
 
 async def ask(count: int) -> Dead:
@@ -69,7 +39,7 @@ async def test_dead_names_hold_up_no_other(resolver: Resolver) -> None:
 async def test_what_was_known_is_looked_up_beside_any_number_of_dead_names(
     resolver: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolving, "MOST", 3)
+    monkeypatch.setattr(host_names, "MOST", 3)
     await look_up("localhost", PORT)
     await ask(3)
     with pytest.raises(OSError, match="other names are"):
@@ -107,7 +77,7 @@ async def test_no_name_at_all() -> None:
 
 
 async def test_what_is_remembered_is_bounded(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolving, "REMEMBERED", 2)
+    monkeypatch.setattr(host_names, "REMEMBERED", 2)
     for port in (1, 2, 1, 3):
         await look_up("localhost", port)
-    assert list(resolving._answered) == [("localhost", 1), ("localhost", 3)]
+    assert list(host_names._answered) == [("localhost", 1), ("localhost", 3)]

@@ -1,0 +1,37 @@
+"""The keyring of the operating system, by the package ``keyring``: keeps the passphrases of keys on a desktop."""
+
+from importlib import import_module
+from typing import Any, Final
+
+from mmplatform.errors import IdentityError, PassphraseNeeded
+
+SERVICE: Final = "mm-platform"
+
+
+def read(sign_id: str) -> str:
+    """Return the passphrase of a key. Raises PassphraseNeeded when the keyring of this user has none."""
+    found = _asked("get_password", sign_id)
+    if not isinstance(found, str):
+        raise PassphraseNeeded(f"the keyring of this user has no passphrase for {sign_id}; that of another machine may")
+    return found
+
+
+def write(sign_id: str, passphrase: str) -> None:
+    """Keep the passphrase of a key. Raises IdentityError."""
+    _asked("set_password", sign_id, passphrase)
+
+
+def forget(sign_id: str) -> None:
+    """Remove the passphrase of a key. Raises IdentityError."""
+    _asked("delete_password", sign_id)
+
+
+def _asked(what: str, *arguments: str) -> Any:
+    try:
+        keyring: Any = import_module("keyring")
+    except ModuleNotFoundError:
+        raise IdentityError("keyrings take the package keyring: pip install 'mm-platform[keyring]'") from None
+    try:
+        return getattr(keyring, what)(SERVICE, *arguments)
+    except Exception as error:  # of whatever keyring there is
+        raise IdentityError(f"the keyring of this user cannot be used: {type(error).__name__}: {error}") from error

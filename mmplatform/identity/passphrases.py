@@ -1,0 +1,43 @@
+"""Where the passphrase of an encrypted key comes from: a file that MM_PASSPHRASE_FILE names, a keyring, or a person."""
+
+import os
+from collections.abc import Callable
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Final
+
+from mmplatform.errors import IdentityError, PassphraseNeeded
+from mmplatform.identity import os_keyring
+from mmplatform.identity.sealed_key import SealedKey
+
+VARIABLE: Final = "MM_PASSPHRASE_FILE"
+LONGEST: Final = 4096  # bytes of such a file that are read
+
+asking: ContextVar[Callable[[Path], str] | None] = ContextVar("mm passphrase", default=None)
+"""Asks a person for the passphrase of a key file; programs may set it, ``mm`` does so on a terminal."""
+
+
+def passphrase_of(path: Path, sealed: SealedKey) -> str:
+    """Return the passphrase of the key in the file at ``path``. Raises PassphraseNeeded, or IdentityError."""
+    if (found := from_file()) is not None:
+        return found
+    if sealed.keeper == "keyring":
+        return os_keyring.read(sealed.sign_id)
+    ask = asking.get()
+    if ask is None:
+        raise PassphraseNeeded(
+            f"{path} is encrypted, and nobody can be asked for its passphrase: name a file with it in {VARIABLE}"
+        )
+    return ask(path)
+
+
+def from_file() -> str | None:
+    """Return the passphrase in the file that the environment names, None when it names none. Raises IdentityError."""
+    named = os.environ.get(VARIABLE)
+    if not named:
+        return None
+    try:
+        with Path(named).open("rb") as file:
+            return file.read(LONGEST).decode().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise IdentityError(f"{VARIABLE}={named}: {error}") from None
