@@ -7,9 +7,10 @@ import tracemalloc
 
 import pytest
 
-from mm_transports import tcp
+from mm_transports import accepting, tcp
 from mm_transports.tcp import TCP, format_address, parse_address, reachable
 from mm_transports.testing import PEER, ConnectionEnd, Scene
+from mmplatform import interfaces
 from mmplatform.errors import LocalError, ProtocolError, Unreachable
 from mmplatform.plugins.transport import LENGTH_LIMIT, Connection
 from tests.support.waiting import until
@@ -229,7 +230,7 @@ def test_the_addresses_of_the_default_route_come_first(monkeypatch: pytest.Monke
     """A docker host has twenty bridges, and a record holds sixteen addresses."""
     bridges = [Adapter(f"172.16.{n}.1", f"fd00:{n}::1") for n in range(10)]
     monkeypatch.setattr("ifaddr.get_adapters", lambda: [*bridges, Adapter("192.168.7.5", "2001:db8::5")])
-    monkeypatch.setattr("mmplatform.interfaces._source", lambda family, far: "" if ":" in far else "192.168.7.5")
+    monkeypatch.setattr(interfaces, "_source", lambda family, far: "" if ":" in far else "192.168.7.5")
     found = reachable([("0.0.0.0", 5), ("::", 6)])
     assert found[:3] == [("192.168.7.5", 5), ("2001:db8::5", 6), ("172.16.0.1", 5)]
     assert len(found) == 22
@@ -278,7 +279,7 @@ async def test_a_host_without_one_of_the_families_listens_in_the_other(
         return made(family, *arguments, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr("mm_transports.accepting.socket.socket", make)
+        patched.setattr(accepting.socket, "socket", make)
         host = Scene(TCP(), "tcp://*:0")
         await host.listen()
     [(name, _)] = host.transport._acceptors[0].names  # type: ignore[attr-defined]

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -22,7 +22,7 @@ from mmplatform.cli.command import (
     turn_option,
 )
 from mmplatform.cli.control import NodeStopped
-from mmplatform.cli.node.host import HANDOVER, LOOK_AGAIN, Host, Remote
+from mmplatform.cli.node.host import HANDOVER, LOOK_AGAIN, Host, Remote, discovery
 from mmplatform.cli.output import emit, say
 from mmplatform.cli.remembered import NONE
 from mmplatform.diagnosis import metrics, scrape
@@ -31,6 +31,8 @@ from mmplatform.links.ended import Disconnection
 from mmplatform.plugins import loading
 from mmplatform.program import freeze_loaded
 from mmplatform.storage.folder import DataFolder
+
+PORT_MAP: Final = "port_map"
 
 
 class _RunCommand(Command):
@@ -70,6 +72,10 @@ def _transports_named(context: click.Context, parameter: click.Parameter, named:
     "  [env: MM_SERVICES]",
 )  # fmt: skip
 @click.option(
+    "--map-port", is_flag=True,
+    help="Ask the router for a port that leads here, by NAT-PMP or UPnP; the same as one more --service, port_map.",
+)  # fmt: skip
+@click.option(
     "--without", multiple=True, metavar="NAME", callback=_transports_named,
     help="Do without this transport; --no-NAME says the same, as in --no-webrtc. Remembered as relays are."
     "  [env: MM_WITHOUT]",
@@ -84,6 +90,7 @@ def run_node(
     turn: tuple[str, ...],
     proxy: tuple[str, ...],
     services: tuple[str, ...],
+    map_port: bool,
     without: tuple[str, ...],
     metrics_at: str | None,
 ) -> int:
@@ -105,6 +112,8 @@ def run_node(
     """
     if metrics_at is not None:
         _check_metrics(metrics_at)
+    if map_port:
+        services = (*discovery(settings.data, services), PORT_MAP)
     said = {
         "listen": listen, "relays": relays, "stun": stun, "turn": turn, "proxy": proxy, "services": services,
         "without": without,
