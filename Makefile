@@ -34,7 +34,7 @@ TEST_PARTS := redis-server openssl
 BROWSER_PARTS := chromium
 TERMINAL_PARTS := tmux
 NAT_PARTS := iproute2 nftables
-LAB_PARTS := avahi-daemon avahi-utils coturn dbus iproute2 microsocks nftables tinyproxy-bin
+LAB_PARTS := avahi-daemon avahi-utils coturn dbus iproute2 microsocks miniupnpd-nftables nftables tinyproxy-bin
 BENCH_PARTS := redis-server mosquitto
 
 VENV := .venv

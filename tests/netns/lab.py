@@ -30,6 +30,7 @@ SYSTEM_PARTS = {
     "turnserver": "coturn",
     "tinyproxy": "tinyproxy-bin",
     "microsocks": "microsocks",
+    "miniupnpd": "miniupnpd-nftables",
 }
 
 LAN, INTERNET = "10.77.0.", "11.77.0."  # the second are public addresses, which nodes treat in another way
@@ -133,6 +134,10 @@ class Lab:
         process: subprocess.Popen[Any] = subprocess.Popen(inside, **(defaults | options))
         self._processes.append(process)
         return process
+
+    def on_router(self, host: str, *command: str, **options: Any) -> "subprocess.Popen[Any]":
+        """A process on the router in front of ``host``."""
+        return self.start(self._router(host), *command, **options)
 
     def run(self, host: str, *command: str, timeout: float = 30.0, **options: Any) -> str:
         """The output of a command on ``host``."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import uvloop
 
+from mm_services.port_map import PortMap
 from mmplatform import Platform
 
 
@@ -29,6 +30,7 @@ async def main() -> None:
     parser.add_argument("--relay", action="append", default=[])
     parser.add_argument("--transport", action="append", default=None, help="these and no others")
     parser.add_argument("--service", action="append", default=[])
+    parser.add_argument("--map-port", action="store_true")
     parser.add_argument("--add", action="append", default=[], help="a ticket")
     parser.add_argument("--to", default="")
     parser.add_argument("--when-told", action="store_true")
@@ -38,7 +40,8 @@ async def main() -> None:
 
     chosen = {"transports": options.transport} if options.transport else {}
     platform = Platform(
-        connection_info=listen, services=options.service, relays=options.relay,
+        connection_info=listen, services=[*options.service, *([PortMap()] if options.map_port else [])],
+        relays=options.relay,
         now=lambda: time.time() + options.clock, **chosen,
     )  # fmt: skip
     on = platform.messaging.on
@@ -64,7 +67,11 @@ async def main() -> None:
         if options.to == "found" and not sending:
             sending.append(asyncio.create_task(greet(payload["signId"])))
 
+    def renewed(topic: str, sender: str, payload: Any) -> None:
+        tell("own", listening=payload["connectionInfo"], ticket=platform.ticket())
+
     on("self.transports.nodeInfo", found)
+    on("self.transports.myNodeInfo", renewed)
     on("self.transports.nodeInfoGone", lambda topic, sender, payload: tell("gone", peer=payload["signId"]))
     on("self.transports.offline", lambda topic, sender, payload: tell("offline", peer=payload))
     on("*.echo", lambda topic, sender, payload: payload)

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -32,6 +32,8 @@ from mmplatform.storage.folder import DataFolder
 
 if TYPE_CHECKING:
     from mmplatform.cli.node.host import Host
+
+PORT_MAP: Final = "port_map"
 
 
 class _RunCommand(Command):
@@ -71,6 +73,10 @@ def _transports_named(context: click.Context, parameter: click.Parameter, named:
     "  [env: MM_SERVICES]",
 )  # fmt: skip
 @click.option(
+    "--map-port", is_flag=True,
+    help="Ask the router for a port that leads here, by NAT-PMP or UPnP; the same as one more --service, port_map.",
+)  # fmt: skip
+@click.option(
     "--without", multiple=True, metavar="NAME", callback=_transports_named,
     help="Do without this transport; --no-NAME says the same, as in --no-webrtc. Remembered as relays are."
     "  [env: MM_WITHOUT]",
@@ -85,6 +91,7 @@ def run_node(
     turn: tuple[str, ...],
     proxy: tuple[str, ...],
     services: tuple[str, ...],
+    map_port: bool,
     without: tuple[str, ...],
     metrics_at: str | None,
 ) -> int:
@@ -106,6 +113,10 @@ def run_node(
     """
     if metrics_at is not None:
         _check_metrics(metrics_at)
+    if map_port:
+        from mmplatform.cli.node.host import discovery
+
+        services = (*discovery(settings.data, services), PORT_MAP)
     said = {
         "listen": listen, "relays": relays, "stun": stun, "turn": turn, "proxy": proxy, "services": services,
         "without": without,

@@ -127,7 +127,7 @@ async def _ask(settings: Settings, topic: str, payload: Any, *, named: bool = Fa
 
     async with node(settings.data) as there:
         try:
-            if named or topic == topics.DIRECTORY_PUT:  # without a DHT others answer: what they know, or nothing
+            if topic != topics.DIRECTORY_STATE:  # without a DHT, others listen to keys, and what they answer is none
                 await there.call("request", peer=None, topic=topics.DIRECTORY_STATE, payload=None, timeout=PATIENCE)
             asked = await _with_sign_id(there, payload) if named else payload
             return await there.call("request", peer=None, topic=topic, payload=asked, timeout=PATIENCE)

@@ -60,31 +60,6 @@ def test_a_reader_that_has_seen_enough(node: Node) -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("options", [(), ("--json",)])
-def test_a_node_goes_on_when_its_news_find_no_room(node: Node, options: tuple[str, ...]) -> None:
-    """The disk of the log is full, that of the data is not."""
-    command = [*MM, *options, "--data", str(node.folder), "run", "--listen", "tcp://127.0.0.1:0", "--service", "none"]
-    with Path("/dev/full").open("w") as full:
-        running = subprocess.Popen(command, stdout=full, stderr=subprocess.PIPE, text=True)
-    try:
-        wait_until(lambda: running.poll() is not None or json.loads(shell(node, "id --json").stdout)["pid"])
-        assert running.poll() is None
-        shell(Node(node.folder.parent / "bob"), f"add {shell(node, 'id --ticket').stdout.strip()} --name a")
-        assert shell(Node(node.folder.parent / "bob"), "ping a").returncode == 0
-        assert running.poll() is None
-        running.send_signal(signal.SIGTERM)
-        _, err = running.communicate(timeout=20)
-        assert (running.returncode, err) == (0, "")
-    finally:
-        running.kill()
-        running.communicate()
-
-
-def test_a_result_that_finds_no_room_is_a_failure(node: Node) -> None:
-    done = shell(node, "id > /dev/full")
-    assert (done.returncode, "No space left" in done.stderr) == (1, True)
-
-
 WITHOUT: Final = {  # what it ends with, and whether it has something to say on stdout
     "id": (0, True), "add bob": (0, True), "peers": (0, True), "accept bob": (0, True), "rename bob bob": (0, True),
     "move bob friends": (0, True), "list": (0, False), "status": (0, True), "inbox": (0, False), "outbox": (0, False),
@@ -105,3 +80,29 @@ def test_every_command_without_stdin_or_stdout(pair: tuple[Node, Node], closed: 
         assert done.returncode == (1 if missed else code), (line, done.stderr)
         assert (NEEDED in done.stderr) == missed, line
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_node_goes_on_when_its_news_find_no_room(node: Node, options: tuple[str, ...]) -> None:
+    """The disk of the log is full, that of the data is not."""
+    command = [*MM, *options, "--data", str(node.folder), "run", "--listen", "tcp://127.0.0.1:0", "--service", "none"]
+    with Path("/dev/full").open("w") as full:
+        running = subprocess.Popen(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: running.poll() is not None or json.loads(shell(node, "id --json").stdout)["pid"])
+        assert running.poll() is None
+        shell(Node(node.folder.parent / "bob"), f"add {shell(node, 'id --ticket').stdout.strip()} --name a")
+        assert shell(Node(node.folder.parent / "bob"), "ping a").returncode == 0
+        assert running.poll() is None
+        running.send_signal(signal.SIGTERM)
+        _, err = running.communicate(timeout=20)
+        assert running.returncode == 0
+        assert err == "mm: stdout cannot be written (No space left on device); it goes on without\n"
+    finally:
+        running.kill()
+        running.communicate()
+
+
+def test_a_result_that_finds_no_room_is_a_failure(node: Node) -> None:
+    done = shell(node, "id > /dev/full")
+    assert (done.returncode, "No space left" in done.stderr) == (1, True)

@@ -60,6 +60,22 @@ def test_what_is_said_is_remembered_until_something_else_is(node: Node) -> None:
     assert not (node.folder / "without").exists()
 
 
+def test_a_port_of_the_router_is_one_service_more(node: Node) -> None:
+    node.serve("run", "--listen", "tcp://127.0.0.1:0", "--service", "none", "--map-port", "--json")
+    assert json.loads(wait_until(lambda: said_since(node, 0)))["services"] == ["port_map"]
+    node.stop()
+    assert (node.folder / "services").read_text() == "port_map\n"
+
+
+def test_a_proxy_is_remembered_and_its_password_for_our_eyes_only(node: Node) -> None:
+    node.serve("run", "--listen", "none", "--proxy", "http://alice:s3cret@127.0.0.1:9", "--json")
+    wait_until(lambda: said_since(node, 0))
+    node.stop()
+    assert (node.folder / "proxy").read_text() == "http://alice:s3cret@127.0.0.1:9\n"
+    assert (node.folder / "proxy").stat().st_mode & 0o077 == 0
+    assert "s3cret" not in node.out
+
+
 def test_doctor_tries_and_remembers_nothing(node: Node) -> None:
     node.mm("doctor", "--listen", "tcp://127.0.0.1:0")
     assert not (node.folder / "listen").exists()

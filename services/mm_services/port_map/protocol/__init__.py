@@ -1,0 +1,1 @@
+"""What is said to routers, and what they answer; no I/O."""
