@@ -19,8 +19,8 @@ OTHER_LOOP: Final = (
 class Home:
     """The one event loop in which a platform is used: the first one. ``loop`` is None until then.
 
-    Where every message passes, ``get_ident() == home.thread`` is asked before :meth:`check` is called; whether that loop
-    runs is asked once a turn of it. ``thread`` is 0 until then, and in forked children.
+    Where every message passes, ``get_ident() == home.thread`` is asked before :meth:`check` is called; whether that
+    loop runs is asked once a turn of it. ``thread`` is 0 until then, and in forked children.
     """
 
     __slots__ = ("__weakref__", "_name", "_process", "loop", "thread")
