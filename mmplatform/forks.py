@@ -4,14 +4,16 @@ A child has copies of all descriptors. Those of a node would keep its folder loc
 is gone, and hide from peers that their connections have ended. So the child lets go of them before it does anything.
 """
 
-import asyncio
 import os
 import selectors
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakSet
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Inherited(Protocol):
@@ -39,14 +41,14 @@ def let_go(descriptors: Iterable[int]) -> None:
                 os.dup2(nobody.fileno(), descriptor, inheritable=False)
 
 
-def let_go_of(transport: asyncio.BaseTransport | None) -> None:
+def let_go_of(transport: "asyncio.BaseTransport | None") -> None:
     """Close the socket of a transport in this child."""
     sock = transport.get_extra_info("socket") if transport is not None else None
     if sock is not None:
         let_go([sock.fileno()])
 
 
-def part(loop: asyncio.AbstractEventLoop) -> None:
+def part(loop: "asyncio.AbstractEventLoop") -> None:
     """Give the copy of a loop in this child a selector of its own. The copied one is that of the parent: what is taken
     out of it here, as by closing the loop, the parent would not hear of any more.
     uvloop does so by itself."""
