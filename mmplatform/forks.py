@@ -5,15 +5,13 @@ is gone, and hide from peers that their connections have ended. So the child let
 """
 
 import os
-import selectors
-import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakSet
 
 if TYPE_CHECKING:
-    import asyncio
+    import asyncio  # commands that ask a node import folders, and no event loop
 
 
 class Inherited(Protocol):
@@ -35,6 +33,8 @@ def watch(each: Inherited) -> None:
 def let_go(descriptors: Iterable[int]) -> None:
     """Close sockets in this child. Their numbers stay taken by one that nobody else has: whoever closes them again, or
     writes to them, hits no file that was opened since."""
+    import socket
+
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as nobody:
         for descriptor in descriptors:
             if descriptor >= 0:
@@ -52,6 +52,8 @@ def part(loop: "asyncio.AbstractEventLoop") -> None:
     """Give the copy of a loop in this child a selector of its own. The copied one is that of the parent: what is taken
     out of it here, as by closing the loop, the parent would not hear of any more.
     uvloop does so by itself."""
+    import selectors
+
     if isinstance(getattr(loop, "_selector", None), selectors.BaseSelector):
         vars(loop)["_selector"] = selectors.DefaultSelector()
 
