@@ -20,7 +20,16 @@ from mmplatform.delivery.wire import TOO_LARGE
 from mmplatform.errors import CodecError, InvalidPayload, Refused, RequestFailed, RequestTimeout
 from mmplatform.group_delivery import GroupDelivery
 from mmplatform.identity.names import Several
-from mmplatform.message import DEFAULT_EXPIRY, UNHANDLED, Delivery, Message, MessageKind, Priority, PriorityName
+from mmplatform.message import (
+    DEFAULT_EXPIRY,
+    UNHANDLED,
+    Delivery,
+    Message,
+    MessageKind,
+    Priority,
+    PriorityName,
+    check_timeout,
+)
 from mmplatform.messaging.bus import Bus
 from mmplatform.messaging.dispatch import OnReply
 from mmplatform.messaging.ends import Replying, SentHere, outcome_of
@@ -433,8 +442,7 @@ class API:
 
 def _checked_request(timeout: float, returns: Any) -> PayloadType[Any] | None:
     """Return the type that a reply is to have. Raises ValueError, or TypeError for what is no type of a payload."""
-    if not isinstance(timeout, int | float) or not timeout > 0:
-        raise ValueError(f"timeout={timeout!r}: a request waits for a number of seconds, 10.0 if not told")
+    check_timeout(timeout, "a request")
     return None if returns is None else payload_type(returns)
 
 
