@@ -14,26 +14,25 @@ OTHER_LOOP: Final = (
     "the platform belongs to another event loop, where it was first used; use it there, as with one asyncio.run() for "
     "the whole program, or make another Platform"
 )
-NOWHERE: Final = object()  # the loop of a platform in a forked child: no call comes from there
 
 
 class Home:
     """The one event loop in which a platform is used: the first one. ``loop`` is None until then.
 
-    Where every message passes, ``get_ident() == home.thread`` is asked before :meth:`check` is called: which loop runs
-    costs a call of the system, and is asked once a turn of it. ``thread`` is 0 until then, and in forked children.
+    Where every message passes, ``get_ident() == home.thread`` is asked before :meth:`check` is called; whether that loop
+    runs is asked once a turn of it. ``thread`` is 0 until then, and in forked children.
     """
 
     __slots__ = ("__weakref__", "_name", "_process", "loop", "thread")
 
     def __init__(self) -> None:
-        self.loop: object = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.thread = self._process = 0
         self._name = ""
 
     def enter(self) -> None:
         """Live in the running event loop from now on. Raises WrongLoop or WrongProcess when that is another one."""
-        if self.loop is not None:
+        if self.loop is not None or not self.here:
             self.check()
             return
         self.loop, self._process = asyncio.get_running_loop(), os.getpid()
@@ -42,15 +41,14 @@ class Home:
 
     def check(self) -> None:
         """Raise WrongLoop or WrongProcess when a call comes from elsewhere; before the first use, none does."""
-        running = running_loop()
-        if running is self.loop:
+        if threading.get_ident() == self.thread and self.loop is not None and self.loop.is_running():
             return
         if not self.here:
             raise WrongProcess(
                 f"this is process {os.getpid()}, forked from process {self._process}, where the platform runs; make a "
                 "Platform of its own here, with another folder, or send what is to be sent to that process"
             )
-        if self.loop is None or (running is None and threading.get_ident() == self.thread):
+        if self.loop is None or (threading.get_ident() == self.thread and running_loop() is None):
             return
         raise WrongLoop(self._elsewhere())
 
@@ -62,7 +60,7 @@ class Home:
     def later(self, call: Callable[[], None]) -> bool:
         """Make a call when the loop runs again, and return whether it did not run: a program may use its platform
         between two run_until_complete()."""
-        if running_loop() is None and isinstance(self.loop, asyncio.AbstractEventLoop) and not self.loop.is_closed():
+        if running_loop() is None and self.loop is not None and not self.loop.is_closed():
             self.loop.call_soon(call)
             return True
         return False
@@ -71,7 +69,7 @@ class Home:
         """Return the loop for a call from another thread. Raises NotRunning when it does not run, WrongLoop in it."""
         if not self.here:
             self.check()
-        if not isinstance(self.loop, asyncio.AbstractEventLoop) or not self.loop.is_running():
+        if self.loop is None or not self.loop.is_running():
             raise NotRunning("the event loop of the platform does not run: start the platform in it first")
         if running_loop() is self.loop:
             raise WrongLoop(
@@ -82,9 +80,9 @@ class Home:
 
     def forked(self) -> None:
         """Be nowhere: this is a child."""
-        loop, self.loop, self.thread = self.loop, NOWHERE, 0
-        if isinstance(loop, asyncio.AbstractEventLoop):
-            forks.part(loop)
+        if self.loop is not None:
+            forks.part(self.loop)
+        self.loop, self.thread = None, 0
 
     def _elsewhere(self) -> str:
         here = threading.current_thread().name
@@ -98,5 +96,5 @@ class Home:
 
 def check_loop(loop: asyncio.AbstractEventLoop) -> None:
     """Raise WrongLoop when another loop runs here: what is put into ``loop`` would wait. To be called once a turn."""
-    if running_loop() is not loop and running_loop() is not None:
+    if not loop.is_running() and running_loop() is not None:
         raise WrongLoop(OTHER_LOOP)

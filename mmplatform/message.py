@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
+from threading import get_ident
 from typing import Any, Final, Literal
 
 from mmplatform.codec import encode
@@ -20,7 +21,6 @@ from mmplatform.errors import (
     Refused,
     WrongLoop,
 )
-from mmplatform.home import running_loop
 from mmplatform.text import quoted
 
 MAX_PAYLOAD: Final = 64 * 1024 * 1024
@@ -140,7 +140,8 @@ class Delivery:
     """
 
     __slots__ = (
-        "__weakref__", "_cancel", "_kept", "_outcome", "_stopped", "_waiter", "epoch", "lane", "peer", "relayed", "seq",
+        "__weakref__", "_cancel", "_kept", "_outcome", "_stopped", "_thread", "_waiter", "epoch", "lane", "peer",
+        "relayed", "seq",
     )  # fmt: skip
 
     def __init__(self, peer: str, lane: int = 0, epoch: int = 0, seq: int = 0, cancel: Cancel | None = None) -> None:
@@ -238,7 +239,8 @@ class Delivery:
             raise NotRunning(f"the platform stopped before {self.id} ended; it goes on after a restart")
         loop, waiter = asyncio.get_running_loop(), self._waiter
         if waiter is None or waiter.done():
-            waiter = self._waiter = loop.create_future()
+            waiter, self._thread = loop.create_future(), get_ident()
+            self._waiter = waiter
             if self._outcome is not None or self._stopped or self._kept is not kept:
                 waiter.set_result(None)
         elif waiter.get_loop() is not loop:
@@ -250,11 +252,10 @@ class Delivery:
         waiter = self._waiter
         if waiter is None or waiter.done():
             return
-        loop = waiter.get_loop()
-        if loop is running_loop():
+        if get_ident() == self._thread:
             waiter.set_result(None)
-        elif not loop.is_closed():
-            loop.call_soon_threadsafe(_resolve, waiter)
+        elif not waiter.get_loop().is_closed():
+            waiter.get_loop().call_soon_threadsafe(_resolve, waiter)
 
     def _raise_unless_delivered(self) -> None:
         error = _RAISES.get(self._outcome.state) if self._outcome is not None else None

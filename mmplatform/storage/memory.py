@@ -5,7 +5,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from mmplatform.errors import StorageError
-from mmplatform.home import Home, running_loop
+from mmplatform.home import Home
 from mmplatform.storage.contract import Row, Storage, check_rows
 
 
@@ -73,6 +73,5 @@ class MemoryStorage(Storage):
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             raise StorageError("the storage is not open; open() it first, and write nothing after close()")
-        if running_loop() is not self._loop:
-            self._home.check()
+        self._home.check()
         return self._loop

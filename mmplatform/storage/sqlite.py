@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 from mmplatform.errors import StorageError
-from mmplatform.home import Home, running_loop
+from mmplatform.home import Home
 from mmplatform.storage.contract import Row, Storage, check_rows
 from mmplatform.storage.database import GET, KEYS, RANGE, SCAN, SIZES, TO_END, Database, Found
 
@@ -132,8 +132,7 @@ class SQLiteStorage(Storage):
     def _opened_worker(self) -> "_Worker":
         if self._worker is None:
             raise StorageError(f"{self.path} is not open; open() it first, and use nothing after close()")
-        if running_loop() is not self._worker.loop:
-            self._worker.home.check()
+        self._worker.home.check()
         return self._worker
 
 
