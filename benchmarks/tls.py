@@ -21,11 +21,14 @@ def create(folder: Path, *, host: str = HERE, begins: float = -1, ends: float = 
     authority = (
         _builder("mm-platform benchmark CA", authority_key.public_key(), min(begins, -1), max(ends, 1))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_signs_certificates(), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     certificate = (
         _builder(host, key.public_key(), begins, ends)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(
             x509.SubjectAlternativeName(
@@ -59,6 +62,18 @@ def _builder(subject: str, key: ec.EllipticCurvePublicKey, begins: float, ends: 
         .not_valid_before(now + datetime.timedelta(days=begins))
         .not_valid_after(now + datetime.timedelta(days=ends))
     )
+
+
+def _signs_certificates() -> x509.KeyUsage:
+    """What Python 3.13 wants an authority to say of itself."""
+    uses = dict.fromkeys(
+        (
+            "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+            "encipher_only", "decipher_only",
+        ),
+        False,
+    )  # fmt: skip
+    return x509.KeyUsage(key_cert_sign=True, crl_sign=True, **uses)
 
 
 def _name(common_name: str) -> x509.Name:

@@ -287,6 +287,12 @@ def parse_id(text: str) -> tuple[str, int, int, int]:
 
 
 @lru_cache(maxsize=4096)
+def check_timeout(timeout: object, what: str) -> None:
+    """Raise ValueError unless ``timeout`` is a number of seconds for which ``what`` may wait."""
+    if not isinstance(timeout, int | float) or not timeout > 0:
+        raise ValueError(f"timeout={quoted(timeout)}: {what} waits for a number of seconds, 10.0 if not told")
+
+
 def check_topic(topic: str) -> str:
     """Return ``topic`` when it is well formed: printable segments joined by dots, at most 255 bytes, no wildcards.
 

@@ -18,7 +18,7 @@ from mmplatform.identity.circles import Circle, Scope
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.identity.ticket import PREFIX, parse_ticket, ticket
 from mmplatform.lifecycle import Lifecycle
-from mmplatform.message import DEFAULT_EXPIRY, Delivery, LastState, Priority, PriorityName
+from mmplatform.message import DEFAULT_EXPIRY, Delivery, LastState, Priority, PriorityName, check_timeout
 from mmplatform.messaging.api import LOCAL
 from mmplatform.parts import Parts
 from mmplatform.peers.path_manager import CLOSED
@@ -330,6 +330,7 @@ class Platform:
 
     async def connect(self, peer: str, timeout: float = 10.0) -> None:
         """Dial ``peer``, a name or a signId, unless a link is up. Raises Unreachable after ``timeout`` seconds."""
+        check_timeout(timeout, "connect()")
         self.upstream.check_running()
         await self.parts.peers.peer(self.parts.peers.destination(peer)).connect(timeout)
 
@@ -345,6 +346,7 @@ class Platform:
 
         Returns seconds. Raises Unreachable after ``timeout`` seconds, InvalidKey or NotRunning.
         """
+        check_timeout(timeout, "ping()")
         self.upstream.check_running()
         there = self.parts.peers.peer(self.parts.peers.destination(peer))
         try:

@@ -7,16 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from getpass import getpass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mmplatform.cli.command import Failure, interruptible
 from mmplatform.cli.terminal import is_terminal
 from mmplatform.errors import PassphraseNeeded
 from mmplatform.identity import os_keyring
-from mmplatform.identity.keys import Identity, KeyFile, look_into
 from mmplatform.identity.passphrases import VARIABLE, asking, from_file
-from mmplatform.storage.folder import DataFolder
 from mmplatform.text import printable
+
+if TYPE_CHECKING:
+    from mmplatform.identity.keys import KeyFile
 
 COMPLETION: Final = "_MM_COMPLETE"  # set while a shell completes a line
 
@@ -34,8 +35,11 @@ def asked_for() -> Iterator[None]:
         _typed.clear()
 
 
-def encrypt(folder: Path, keyring: bool) -> KeyFile:
+def encrypt(folder: Path, keyring: bool) -> "KeyFile":
     """Encrypt the key of a folder on which no node runs, or a new one. Raises Failure, IdentityError or FolderInUse."""
+    from mmplatform.identity.keys import Identity, look_into
+    from mmplatform.storage.folder import DataFolder
+
     with DataFolder(folder) as data:
         there = data.identity.exists()
         identity = Identity.load_or_create(data.identity) if there else Identity.generate()
@@ -48,8 +52,11 @@ def encrypt(folder: Path, keyring: bool) -> KeyFile:
         return look_into(data.identity)
 
 
-def decrypt(folder: Path) -> KeyFile:
+def decrypt(folder: Path) -> "KeyFile":
     """Write the key of a folder as it is. Raises Failure, IdentityError or FolderInUse."""
+    from mmplatform.identity.keys import Identity, look_into
+    from mmplatform.storage.folder import DataFolder
+
     with DataFolder(folder) as data:
         if not data.identity.exists():
             raise Failure(f"there is no key in {folder}")

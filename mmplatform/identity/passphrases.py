@@ -4,11 +4,13 @@ import os
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mmplatform.errors import IdentityError, PassphraseNeeded
 from mmplatform.identity import os_keyring
-from mmplatform.identity.sealed_key import SealedKey
+
+if TYPE_CHECKING:  # mm imports this before it knows whether it needs a key
+    from mmplatform.identity.sealed_key import SealedKey
 
 VARIABLE: Final = "MM_PASSPHRASE_FILE"
 LONGEST: Final = 4096  # bytes of such a file that are read
@@ -17,7 +19,7 @@ asking: ContextVar[Callable[[Path], str] | None] = ContextVar("mm passphrase", d
 """Asks a person for the passphrase of a key file; programs may set it, ``mm`` does so on a terminal."""
 
 
-def passphrase_of(path: Path, sealed: SealedKey) -> str:
+def passphrase_of(path: Path, sealed: "SealedKey") -> str:
     """Return the passphrase of the key in the file at ``path``. Raises PassphraseNeeded, or IdentityError."""
     if (found := from_file()) is not None:
         return found

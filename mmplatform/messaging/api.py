@@ -32,13 +32,13 @@ from mmplatform.messaging.middleware import (
     awaiting,
     check_middleware,
 )
-from mmplatform.messaging.options import SendOptions
+from mmplatform.messaging.options import SendOptions, checked_reply_type
 from mmplatform.messaging.results import NOBODY, EventEnd, Finished, HoldCount, Result
 from mmplatform.messaging.route import Route
 from mmplatform.messaging.series import Series, failed_here, replies_here
 from mmplatform.messaging.series_server import SeriesServer
 from mmplatform.messaging.upstream import Upstream
-from mmplatform.payload_types import PayloadType, Unfit, payload_type
+from mmplatform.payload_types import PayloadType, Unfit
 from mmplatform.text import escaped
 
 S = TypeVar("S", bound=SendMiddleware)
@@ -174,7 +174,7 @@ class API:
         ControlTopic, ValueError, TypeError or NotRunning before anything is sent.
 
         """
-        wanted = _checked_request(timeout, returns)
+        wanted = checked_reply_type(timeout, returns)
         if self._around_sends:
             ask = partial(self._request, topic, destination, timeout)
             reply = await around_send(self._around_sends, topic, destination, payload, "request", ask)
@@ -209,7 +209,7 @@ class API:
         Raises what :meth:`request` raises; RequestFailed, RequestTimeout and Unreachable also between two replies.
 
         """
-        return self._request_many(topic, destination, payload, timeout, _checked_request(timeout, returns))
+        return self._request_many(topic, destination, payload, timeout, checked_reply_type(timeout, returns))
 
     def around_sends(self, middleware: S) -> S:
         """Call ``middleware(topic, destination, payload, kind, following)`` in place of each send and request.
@@ -429,13 +429,6 @@ class API:
 
     def _not_encodable(self, payload: object, error: Exception) -> InvalidPayload:
         return error if isinstance(error, InvalidPayload) else not_encodable("payload", payload, error, self._encode)
-
-
-def _checked_request(timeout: float, returns: Any) -> PayloadType[Any] | None:
-    """Return the type that a reply is to have. Raises ValueError, or TypeError for what is no type of a payload."""
-    if not isinstance(timeout, int | float) or not timeout > 0:
-        raise ValueError(f"timeout={timeout!r}: a request waits for a number of seconds, 10.0 if not told")
-    return None if returns is None else payload_type(returns)
 
 
 def raw(payload: Any) -> bytes:

@@ -3,10 +3,11 @@ large they may be. And the options of sends."""
 
 import math
 from dataclasses import dataclass
-from typing import Final, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict
 
 from mmplatform.codec import MAX_VALUES
-from mmplatform.message import MAX_PAYLOAD, Priority, PriorityName
+from mmplatform.message import MAX_PAYLOAD, Priority, PriorityName, check_timeout
+from mmplatform.payload_types import PayloadType, payload_type
 
 Policy = Literal["block", "drop-oldest", "error"]
 
@@ -87,3 +88,10 @@ class Options:
 
 def _in_range(value: int | None, most: int) -> bool:
     return value is None or (type(value) is int and 0 < value <= most)
+
+
+def checked_reply_type(timeout: object, returns: Any) -> PayloadType[Any] | None:
+    """Return the type that a reply is to have, None for plain values. Raises ValueError for what is no time-out, and
+    TypeError for what is no type of a payload."""
+    check_timeout(timeout, "a request")
+    return None if returns is None else payload_type(returns)

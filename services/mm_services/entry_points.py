@@ -10,6 +10,7 @@ PLUGINS: Final = {
     "mmplatform.services": {
         "kademlia": "mm_services.kademlia.service:Kademlia",
         "mdns": "mm_services.mdns:MulticastDNS",
+        "port_map": "mm_services.port_map:PortMap",
         "stock_kademlia": "mm_services.stock_kademlia:StockKademlia",
     },
 }

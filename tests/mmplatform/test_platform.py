@@ -245,6 +245,14 @@ async def test_requests_go_both_ways_and_fail_in_three_ways(kind: str) -> None:
         await bob.stop(grace=0)  # the handler that hangs would not end
 
 
+@pytest.mark.parametrize("timeout", [None, 0, -1, "5", float("nan")])
+async def test_a_time_to_wait_is_a_number_of_seconds(timeout: Any) -> None:
+    async with World().node(1) as node:
+        for call in (node.connect, node.ping):
+            with pytest.raises(ValueError, match="a number of seconds"):
+                await asyncio.wait_for(call(identity(9).sign_id, timeout), 5)
+
+
 async def test_a_request_nobody_can_take_times_out() -> None:
     async with World().node(1) as alice:
         with pytest.raises(RequestTimeout):

@@ -311,9 +311,11 @@ def test_a_forked_child_is_told_and_ends(tmp_path: Path) -> None:
     made = program(
         tmp_path / "a",
         """
+        import warnings
         from mmplatform import WrongProcess
         with sync.Platform(sys.argv[1], transports=[], connection_info=()) as node:
             node.on("self.n", lambda *_: 7)
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 advises against it
             pid = os.fork()
             if not pid:
                 for call in (lambda: node.send("n"), lambda: node.request("n"), node.stop, node.peers, node.wait):

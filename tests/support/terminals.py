@@ -64,8 +64,9 @@ class Tmux:
         self._tmux("send-keys", *keys)
 
     def shown(self, text: str, *options: str) -> str:
-        """The screen once it shows ``text``."""
-        return wait_until(lambda: found if text in (found := self.screen(*options)) else "")
+        """The screen once it shows ``text``, and nothing any more of the line before."""
+        before = f"\n#{self._number - 1}"
+        return wait_until(lambda: found if text in (found := self.screen(*options)) and before not in found else "")
 
     def screen(self, *options: str) -> str:
         """What is seen; with -J lines that the terminal has broken are whole, with -e colours are there."""

@@ -16,7 +16,7 @@ LIBRARIES = {
 }  # fmt: skip
 FOR_NODES = {"mmplatform.platform", "mmplatform.parts", "mmplatform.cli.node.host", *LIBRARIES}
 FOR_COMMANDS = {"asyncio", "msgspec", "sqlite3", "mmplatform.cli.node.access", "mmplatform.message", *FOR_NODES}
-MOST = 16  # modules of ours that names and help need
+MOST = 20  # modules of ours that names and help need
 ONE_COMMAND = 40
 PROGRAM = """
 import atexit, sys
