@@ -21,7 +21,7 @@ from queue import SimpleQueue
 from types import TracebackType, UnionType
 from typing import Any, Concatenate, Final, Literal, ParamSpec, Self, TypeVar, Unpack, overload
 
-from mmplatform.errors import MMError
+from mmplatform.errors import MMError, NotRunning
 from mmplatform.events import EventName
 from mmplatform.identity.keys import SignId
 from mmplatform.message import LastState, Message
@@ -135,18 +135,24 @@ class SyncPlatform(Threadsafe):
 
         """
         stopping: list[Future[None]] = []
+        asked = threading.Event()
 
         def end(*_: object) -> None:
+            asked.set()
             if stopping:
                 stopping[0].cancel()
             else:
                 with suppress(MMError):  # it has stopped by itself
                     stopping.append(self.submit(self.platform.stop, grace))
 
-        self.start()
         before = {number: signal.signal(number, end) for number in ENDING if threading.current_thread() is MAIN}
         try:
-            self.wait()
+            self.start()
+            if not asked.is_set():
+                self.wait()
+        except NotRunning:
+            if not asked.is_set():
+                raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler if handler is not None else signal.SIG_DFL)
