@@ -284,7 +284,10 @@ class Peer:
         twins = [other for other in self.links if other.kind == link.kind and other is not link]
         twin = active if active in twins else twins[-1] if twins else None
         if twin is not None and not self._supersedes(link, twin):
-            link.close(DUPLICATE)
+            twin.ask().add_done_callback(partial(_close_answered, link, DUPLICATE))
+            for other in twins:
+                if other is not twin:
+                    other.close(DUPLICATE)
             return
         if active is twin or not active.ready:
             self.use(link, acks, DUPLICATE if _crossed(link, twin or active) else REPLACED)
