@@ -105,7 +105,7 @@ def _transports(
     PluginError, also when ``stun`` or ``turn`` would help none of them."""
     check_servers(stun, turn)
     found = [_made(loading.TRANSPORTS, each, Transport) for each in given or ()]
-    missing = {relay.partition(":")[0] for relay in relays} - _schemes(found)
+    missing = {str(relay).partition(":")[0] for relay in relays} - _schemes(found)
     if given is None:
         found += _installed(lambda kind: getattr(kind, "everyday", True) or bool(missing & _claimed(kind)))
     elif missing:
