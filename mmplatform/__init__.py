@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from mmplatform.identity.circles import Circle
     from mmplatform.identity.keys import Identity, SignId
     from mmplatform.identity.names import ListName
+    from mmplatform.links.ended import Disconnection
     from mmplatform.lists import Lists
     from mmplatform.message import Delivery, Message, Outcome, Priority, Retry
     from mmplatform.messaging.api import API
@@ -81,6 +82,7 @@ __all__ = [
     "ControlTopic",
     "Delivery",
     "DeliveryError",
+    "Disconnection",
     "Expired",
     "FolderInUse",
     "FolderNotOurs",
@@ -145,6 +147,7 @@ _HOMES: Final = {
     "mmplatform.identity.circles": ("Circle",),
     "mmplatform.identity.keys": ("Identity", "SignId"),
     "mmplatform.identity.names": ("ListName",),
+    "mmplatform.links.ended": ("Disconnection",),
     "mmplatform.lists": ("Lists",),
     "mmplatform.message": ("Delivery", "Message", "Outcome", "Priority", "Retry"),
     "mmplatform.messaging.api": ("API",),

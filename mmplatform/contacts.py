@@ -119,7 +119,9 @@ class Contacts:
         try:
             return parse_sign_id(text)
         except InvalidKey:
-            names = some(self._peers) or "nobody has a name yet"
+            names = some(self._peers) or (
+                "nobody has a name yet" if self._open else "names are known once the platform has started"
+            )
             raise InvalidKey(f"{quoted(text)} is neither a signId nor the name of a peer here ({names})") from None
 
     def is_destination(self, text: str) -> bool:

@@ -15,7 +15,7 @@ def examine(platform: Platform) -> list[Check]:
     left = [
         status.name or status.sign_id
         for status in platform.peers()
-        if status.reason.endswith(TAKEN_OVER) and platform.contacts.known(status.sign_id)
+        if status.closed == TAKEN_OVER and platform.contacts.known(status.sign_id)
     ]
     if not left:
         return []

@@ -82,6 +82,8 @@ class Identity:
             made = cls.generate()
             key_file.create(path, made._file(passphrase))
             content = key_file.read(path)
+        if passphrase is not None and not sealed_key.is_sealed(content):
+            raise IdentityError(f"{path} is not encrypted, and a passphrase was given for it; run: mm id --encrypt")
         try:
             return _opened(path, content, passphrase)
         except (PassphraseNeeded, WrongPassphrase):
@@ -226,8 +228,6 @@ def _text(raw: bytes) -> str:
 
 def _opened(path: Path, content: bytes, passphrase: str | None) -> Identity:
     if not sealed_key.is_sealed(content):
-        if passphrase is not None:
-            raise IdentityError(f"{path} is not encrypted, and a passphrase was given for it; run: mm id --encrypt")
         return Identity(base64.b64decode(content.strip(), validate=True))
     sealed = sealed_key.parse(content)
     made = Identity(sealed.open(passphrase_of(path, sealed) if passphrase is None else passphrase))

@@ -2,7 +2,7 @@
 
 A series goes over requests, which survive cuts and come once. The first asks a handler; each later one *pulls* the next
 batch of what its async generator has yielded since, so that a slow asker is never overrun. Two pulls are outstanding
-while the asker reads: no round trip is waited for between batches. docs/protocol/delivery.rst fixes the bytes.
+while the asker reads: no round trip is waited for between batches. docs/protocol/series.rst fixes the bytes.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from contextlib import aclosing, suppress
 from typing import Annotated, Any, Final
 
 from mmplatform.codec import Decoder, Meta, Struct, encode, holds_more
-from mmplatform.errors import CodecError, MMError, NoResponders, RequestFailed, RequestTimeout
+from mmplatform.errors import CodecError, MMError, NoResponders, Refused, RequestFailed, RequestTimeout
 from mmplatform.message import MAX_PAYLOAD
 from mmplatform.messaging.handlers import gives_many
 from mmplatform.text import escaped
@@ -27,6 +27,8 @@ PULL_TIMEOUT: Final = 30.0  # seconds for which a pull waits: the other side ans
 
 Ask = Callable[[bytes, float], Awaitable[bytes]]  # sends a request with a time-out, and gives its reply
 Stop = Callable[[bytes], Awaitable[object]]  # tells the other side that nobody reads on
+
+_END: Final = object()
 
 Id = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
@@ -175,7 +177,7 @@ class Repeated:
 
 
 async def replies_here(
-    value: Any, timeout: float, isolated: Callable[[Any], Any], report: Callable[[Exception], Exception]
+    value: Any, timeout: float, isolated: Callable[[Any], Any], report: Callable[[BaseException], Exception]
 ) -> AsyncGenerator[Any, None]:
     """Give the replies of a handler of this process, which returned ``value``, each once it is asked for.
 
@@ -193,21 +195,36 @@ async def replies_here(
         return
     async with aclosing(value):
         while True:
-            try:
-                async with asyncio.timeout(timeout):
-                    reply = await anext(value)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                raise RequestTimeout(f"no further reply within {timeout} seconds") from None
-            except Exception as error:
+            step = await _step(value, timeout)
+            error = asyncio.CancelledError() if step.cancelled() else step.exception()
+            if error is not None:
                 raise failed_here(report(error)) from error
-            yield isolated(reply)
+            if step.result() is _END:
+                return
+            yield isolated(step.result())
+
+
+async def _step(generator: AsyncGenerator[Any, Any], timeout: float) -> asyncio.Future[Any]:
+    """Have a generator make a step; what it raises is its own, be it a time-out, or that something was cancelled."""
+
+    async def following() -> Any:
+        return await anext(generator, _END)
+
+    step = asyncio.ensure_future(following())
+    try:
+        await asyncio.wait([step], timeout=timeout)
+        if not step.done():
+            raise RequestTimeout(f"no further reply within {timeout} seconds")
+    finally:
+        if not step.done():
+            step.cancel()
+            await asyncio.wait([step])  # it cannot be closed while it runs
+    return step
 
 
 def failed_here(error: BaseException) -> RequestFailed:
     """Return what a caller is told of a handler of this process that raised ``error``."""
-    return RequestFailed(f"{type(error).__name__}: {escaped(error)}")
+    return RequestFailed(escaped(error) if isinstance(error, Refused) else f"{type(error).__name__}: {escaped(error)}")
 
 
 def _drop(reply: asyncio.Future[bytes] | None) -> None:

@@ -34,7 +34,7 @@ from mmplatform.payload_types import PayloadType, Unfit
 
 UNHELD: Final = 16  # how many times its limit a queue holds of messages whose senders do not wait
 MOVED: Final = "its sender is something else to the recipient by now"
-MANY: Final = "it has many replies, or none: they come one by one to who asks with request_many()"
+MANY: Final = "it has many replies, or none: they come one by one, to request_many() or mm request --many"
 ANSWERS: Final = (Refused, QueueFull)  # errors that another try would not change, or that the peer is to hear
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mmplatform.codec import decode, encode
-from mmplatform.errors import CodecError, NoResponders, QueueFull, RequestFailed, RequestTimeout, Unreachable
+from mmplatform.errors import CodecError, NoResponders, QueueFull, Refused, RequestFailed, RequestTimeout, Unreachable
 from mmplatform.message import MAX_PAYLOAD
 from mmplatform.messaging import series as module
 from mmplatform.messaging.series import AHEAD, KEEP, MOST, Pull, ReplyBatch, Series, read_batch, read_pull, replies_here
@@ -163,11 +163,8 @@ async def test_a_reader_that_takes_long_over_one_reply_says_that_it_is_there(mon
 
 
 async def here(value: Any, timeout: float = 5.0) -> list[Any]:
-    reported: list[Exception] = []
-
-    def report(error: Exception) -> Exception:
-        reported.append(error)
-        return error
+    def report(error: BaseException) -> Exception:
+        return error if isinstance(error, Exception) else RuntimeError(f"raised {type(error).__name__}")
 
     return [reply async for reply in replies_here(value, timeout, lambda reply: reply, report)]
 
@@ -194,6 +191,48 @@ async def test_a_handler_of_this_process_that_fails_or_hangs() -> None:
         await here(fail())
     with pytest.raises(RequestTimeout, match="no further reply"):
         await here(hang(), 0.01)
+
+
+@pytest.mark.parametrize(
+    ("raised", "text"),
+    [
+        (TimeoutError("the database"), "TimeoutError: the database"),
+        (asyncio.CancelledError(), "RuntimeError: raised CancelledError"),
+        (Refused("not on Sundays"), "^not on Sundays$"),
+    ],
+)
+async def test_what_a_handler_of_this_process_raises_is_its_own(raised: BaseException, text: str) -> None:
+    async def fail() -> AsyncGenerator[int, None]:
+        yield 1
+        raise raised
+
+    with pytest.raises(RequestFailed, match=text):
+        await here(fail())
+    task = asyncio.current_task()
+    assert task is not None
+    assert not task.cancelling()
+
+
+async def test_a_handler_that_takes_long_to_leave_is_waited_for_before_it_is_closed() -> None:
+    left: list[str] = []
+
+    async def slow() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await asyncio.sleep(0)
+            left.append("left")
+
+    with pytest.raises(RequestTimeout):
+        await here(slow(), 0.01)
+    asking = asyncio.ensure_future(here(slow()))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert left == ["left", "left"]
 
 
 # Bytes.
