@@ -15,8 +15,8 @@ from mmplatform.messaging.subscribing import Subscribing
 ROOT = Path(__file__).parent.parent
 NAMES = {
     "API", "Circle", "Delivery", "Disconnection", "GroupDelivery", "Identity", "InboxContents", "InboxEntry",
-    "InboxLimits", "Kept", "LinkStatus", "ListName", "Lists", "Message", "Outcome", "PeerStatus", "People", "Platform", "Priority",
-    "Remaining", "Retry", "SignId",
+    "InboxLimits", "Kept", "LinkStatus", "ListName", "Lists", "Message", "Outcome", "PeerStatus", "People", "Platform",
+    "Priority", "Remaining", "Retry", "SignId",
 }  # fmt: skip
 REFERENCE = ("docs/api.rst", "docs/errors.rst")
 ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.MMError)}

@@ -68,7 +68,7 @@ def test_a_new_key_is_encrypted_from_its_first_moment(path: Path) -> None:
 
 def test_a_plain_key_is_not_taken_for_an_encrypted_one(path: Path) -> None:
     made = Identity.load_or_create(path)
-    with pytest.raises(IdentityError, match="is not encrypted.*run: mm id --encrypt$"):
+    with pytest.raises(IdentityError, match=r"is not encrypted.*run: mm id --encrypt$"):
         Identity.load_or_create(path, WORD)
     made.save(path, WORD)
     assert Identity.load_or_create(path, WORD).sign_id == made.sign_id
