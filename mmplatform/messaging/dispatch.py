@@ -21,6 +21,16 @@ log = logging.getLogger("mmplatform.messaging")
 class OnReply(Protocol):
     """Is called with the reply to a request, or with the result when there is none."""
 
+    @property
+    def held(self) -> HoldCount:
+        """Count for what is held for the peer that asks."""
+        ...
+
+    @property
+    def clogged(self) -> bool:
+        """Whether the peer does not read what it has asked for."""
+        ...
+
     def __call__(self, reply: bytes | Result, /) -> None:
         """Take the reply."""
         ...

@@ -57,6 +57,11 @@ class Finished(Protocol):
 class HoldCount(Protocol):
     """Counts what of one peer waits for handlers."""
 
+    @property
+    def party(self) -> object:
+        """With whom the peer shares its room: the same for all strangers of a network."""
+        ...
+
     def hold(self, size: int) -> None:
         """Count a message of ``size`` bytes."""
 

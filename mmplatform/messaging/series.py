@@ -20,6 +20,7 @@ from mmplatform.text import escaped
 HEAD: Final = 32  # bytes of a pull or a batch beside its only payload, at most
 MOST: Final = 1024  # replies in a batch
 SIZE: Final = 64 * 1024  # bytes of them, unless one alone has more
+PAUSE: Final = 0.1  # seconds behind a batch with nothing in it: one comes every 10 s, or of somebody who means no good
 AHEAD: Final = 2  # pulls outstanding while the asker reads
 KEEP: Final = 0  # the number of a pull that says no more than that the asker is there
 KEPT: Final = 10.0  # seconds between two of them
@@ -61,7 +62,10 @@ def read_batch(data: bytes) -> ReplyBatch:
     """Decode a batch. Raises CodecError."""
     if holds_more(data, MOST + 3):
         raise CodecError(f"more than {MOST} replies in a batch")
-    return _batches.decode(data)
+    batch = _batches.decode(data)
+    if len(batch.replies) > 1 and sum(map(len, batch.replies)) > SIZE:
+        raise CodecError(f"more than {SIZE} bytes in a batch of several replies")
+    return batch
 
 
 class Series:
@@ -119,6 +123,7 @@ class Series:
                     batch = await self._read(self._pulls.popleft())
                     if batch.replies or batch.ended:
                         return batch
+                    await asyncio.sleep(PAUSE)
         except TimeoutError:
             raise RequestTimeout(f"no further reply within {self._timeout} seconds") from None
 

@@ -7,6 +7,7 @@ answered with nothing, so that whoever has gone is noticed, and the generator cl
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Final, Protocol
 
 from mmplatform.codec import Decoder, encode
@@ -14,18 +15,20 @@ from mmplatform.errors import CodecError, InvalidPayload, Refused
 from mmplatform.message import MAX_PAYLOAD, Message
 from mmplatform.messaging.dispatch import OnReply
 from mmplatform.messaging.handlers import PASSES, gives_many
+from mmplatform.messaging.options import PUBLIC_SIZE
 from mmplatform.messaging.results import NOBODY, Finished, HoldCount, Result
 from mmplatform.messaging.series import HEAD, KEEP, MOST, SIZE, Id, Pull, ReplyBatch, read_pull
+from mmplatform.messaging.series_places import SeriesPlaces
 
-OF_PEER: Final = 256  # series that are open for one friend or device
-OF_STRANGER: Final = 8  # the same for one stranger
-OF_STRANGERS: Final = 512  # for all of them together
 EARLY: Final = 8  # pulls of one series that wait
 ANSWERED: Final = 10.0  # seconds after which a pull is answered with nothing
 LEASE: Final = 30.0  # seconds without a pull after which nobody reads on
+LONGEST: Final = 3600.0  # seconds that a reader may take over what it has
+CLOGGED: Final = 0.1  # seconds until a peer that did not read is looked at again
 LOOK: Final = 5.0  # seconds between two looks at all series
 GIVE_UP: Final = 1.0  # seconds that a generator has to end, at least, when the node stops
 TOO_MANY: Final = "too-many-series: end others before"
+OVERLOADED: Final = "overloaded: others have come, and nobody has pulled for longer"
 UNKNOWN: Final = "unknown-series: it has ended, or the peer has started anew"
 MOVED: Final = "you are something else to the recipient by now"
 STOPPING: Final = "stopping: the peer ends"
@@ -49,8 +52,8 @@ class SeriesServer:
     def __init__(self, api: Serving) -> None:
         self._api = api
         self._open: dict[tuple[str, int], ServedSeries] = {}
-        self._of: dict[str, int] = {}  # how many are open, by sender
-        self._strangers = 0
+        self._places: SeriesPlaces[ServedSeries] = SeriesPlaces()
+        self._gates = {True: asyncio.Lock(), False: asyncio.Lock()}  # of strangers, and of others
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()  # of the open ones, and of those whose generators are being closed
         self._ending = False
@@ -122,16 +125,17 @@ class SeriesServer:
             return Result(None, error)
 
     def forget(self, series: "ServedSeries") -> None:
-        """Forget a series that has ended."""
-        if self._open.pop(series.key, None) is not None:
-            self._strangers -= series.scope == "public"
-            self._of[series.sender] -= 1
-            if not self._of[series.sender]:
-                del self._of[series.sender]
+        """Forget a series that has ended; it has its place until its generator is closed."""
+        self._open.pop(series.key, None)
+
+    async def turn(self, scope: str) -> None:
+        """Wait for a turn of the loop in which no other series makes a batch: generators may yield without a pause."""
+        async with self._gates[scope == "public"]:
+            await asyncio.sleep(0)
 
     def _asked(self, scope: str, topic: str, sender: str, pull: Pull, finished: OnReply) -> bytes | Result | None:
         key, name = (sender, pull.series), f"{scope}.{topic}"
-        refused = self._full(key, name)
+        refused = self._refused(key, scope, finished)
         if refused:
             return Result(None, Refused(refused))
         result = self._api.on_message(scope, topic, sender, pull.payload, AskedFor(self, key, name, finished))
@@ -140,29 +144,40 @@ class SeriesServer:
     def _serve(
         self, key: tuple[str, int], name: str, generator: AsyncGenerator[Any, Any], finished: OnReply
     ) -> bytes | Result | None:
-        refused = self._full(key, name)  # others may have begun while handlers were at work
+        refused = self._refused(key, name.partition(".")[0], finished)  # others may have begun meanwhile
         if refused:
             return Result(None, Refused(refused))
-        series = ServedSeries(self, key, name, generator, self._api)
+        if (loser := self._loser(key[0], name.partition(".")[0], finished)) is not None:
+            loser.end(Refused(OVERLOADED))
+        series = ServedSeries(self, key, name, generator, self._api, finished.held)
         self._open[key] = series
-        self._of[series.sender] = self._of.get(series.sender, 0) + 1
-        self._strangers += series.scope == "public"
+        self._places.take(series)
         self._tasks.add(series.task)
-        series.task.add_done_callback(self._tasks.discard)
+        series.task.add_done_callback(partial(self._closed, series))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LOOK, self._look)
         return series.pull(1, finished)
 
-    def _full(self, key: tuple[str, int], name: str) -> str:
+    def _closed(self, series: "ServedSeries", task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._places.leave(series)
+        series.released()
+
+    def _refused(self, key: tuple[str, int], scope: str, finished: OnReply) -> str:
         """Say why no series may begin; nothing when one may."""
-        stranger = name.startswith("public.")
         if self._ending:
             return STOPPING
         if key in self._open:
             return "bad-payload"
-        if self._of.get(key[0], 0) >= (OF_STRANGER if stranger else OF_PEER):
+        if self._places.full(key[0], scope):
             return TOO_MANY
-        return TOO_MANY if stranger and self._strangers >= OF_STRANGERS else ""
+        crowded = self._places.needs_room(scope, finished.held.party)
+        return TOO_MANY if crowded and self._loser(key[0], scope, finished) is None else ""
+
+    def _loser(self, sender: str, scope: str, finished: OnReply) -> "ServedSeries | None":
+        """Return the series that gives way to one more; None when none has to, or none does."""
+        party = finished.held.party
+        return self._places.loser(sender, party) if self._places.needs_room(scope, party) else None
 
     def _look(self) -> None:
         """Answer the pulls that have waited for long, and close what nobody pulls any more."""
@@ -211,10 +226,13 @@ class ServedSeries:
         name: str,
         generator: AsyncGenerator[Any, Any],
         api: Serving,
+        held: HoldCount,
     ) -> None:
         self.key, self.sender = key, key[0]
         self.name, self.scope = name, name.partition(".")[0]
-        self._server, self._api = server, api
+        self._server, self._api, self._held = server, api, held
+        self.party = held.party
+        held.hold(SIZE)  # what may wait
         self._replies: list[bytes] = []
         self._size = 0
         self._next = 1  # the number of the next batch
@@ -224,20 +242,25 @@ class ServedSeries:
         self._room: asyncio.Future[None] | None = None
         self._armed = False
         self._loop = asyncio.get_running_loop()
-        self._heard = self._since = self._loop.time()  # when a pull came; since when the next one waits
+        self.pulled = self._heard = self._since = self._loop.time()  # since when the next pull waits
         self.task = self._loop.create_task(self._run(generator), name=f"mm series {name}")
 
     def pull(self, number: int, finished: OnReply) -> bytes | Result | None:
         """Give batch ``number``, or call ``finished`` with it later."""
         if not self._next <= number < self._next + EARLY or number in self._pulls:
             return Result(None, Refused("bad-payload"))
-        self._heard = self._loop.time()
-        if number == self._next and (self._replies or self._ended):
+        self.pulled = self._heard = self._loop.time()
+        if number == self._next and (self._replies or self._ended) and not finished.clogged:
             return self._take()
         self._pulls[number] = finished
         if number == self._next:
             self._since = self._heard
         return None
+
+    @property
+    def open(self) -> bool:
+        """Whether it goes on."""
+        return not self._ended
 
     def keep(self) -> None:
         """Note that the peer is there, and reads on when it can."""
@@ -250,12 +273,12 @@ class ServedSeries:
             self.close()
         elif pull is not None and now - self._since >= ANSWERED:
             self._answer()
-        elif pull is None and now - self._heard >= LEASE:
+        elif pull is None and (now - self._heard >= LEASE or now - self.pulled >= LONGEST):
             self.close()
 
     def end(self, error: Exception) -> None:
         """Close the generator, and tell the peer why."""
-        self._replies, self._size, self._error = [], 0, error
+        self._error = error
         self.close()
         for pull in self._pulls.values():
             pull(Result(None, error))
@@ -264,18 +287,25 @@ class ServedSeries:
     def close(self) -> None:
         """Close the generator: nobody reads on."""
         self._ended = True
+        self._drop()
         self.task.cancel()
         self._server.forget(self)
 
+    def released(self) -> None:
+        """Hold nothing for it any more: its generator is closed."""
+        self._held.free(SIZE)
+
     async def _run(self, generator: AsyncGenerator[Any, Any]) -> None:
+        most = PUBLIC_SIZE if self.scope == "public" else MAX_PAYLOAD - HEAD  # with its batch it is one reply
         try:
             async with aclosing(generator):
+                await self._server.turn(self.scope)
                 async for value in generator:
                     if self._ended:  # its generator goes on although it was cancelled
                         return
                     data = self._api.encoded(value)
-                    if len(data) > MAX_PAYLOAD - HEAD:  # with its batch it has to fit into one reply
-                        raise InvalidPayload(f"{len(data)} bytes in one of many replies, {MAX_PAYLOAD - HEAD} at most")
+                    if len(data) > most:
+                        raise InvalidPayload(f"{len(data)} bytes in one of many replies, {most} at most")
                     await self._add(data)
         except PASSES:
             raise
@@ -288,15 +318,16 @@ class ServedSeries:
             self._arm()
 
     async def _add(self, data: bytes) -> None:
-        full = self._size + len(data) > SIZE or len(self._replies) >= MOST
-        while full and self._replies:
-            if self._next in self._pulls:
-                self._answer()
-                break
-            self._room = self._loop.create_future()
-            await self._room
+        if self._size + len(data) > SIZE or len(self._replies) >= MOST:
+            self._turn()
+            while self._replies:
+                self._room = self._loop.create_future()
+                await self._room
+            await self._server.turn(self.scope)
         self._replies.append(data)
         self._size += len(data)
+        if len(data) > SIZE:
+            self._held.hold(len(data))
         self._arm()
 
     def _arm(self) -> None:
@@ -307,17 +338,27 @@ class ServedSeries:
 
     def _turn(self) -> None:
         self._armed = False
-        while self._next in self._pulls and (self._replies or self._ended):
+        while (pull := self._pulls.get(self._next)) is not None and (self._replies or self._ended):
+            if pull.clogged:
+                self._armed = True
+                self._loop.call_later(CLOGGED, self._turn)
+                return
             self._answer()
 
     def _answer(self) -> None:
         self._since = self._loop.time()
         self._pulls.pop(self._next)(self._take())
 
+    def _drop(self) -> list[bytes]:
+        replies, size, self._replies, self._size = self._replies, self._size, [], 0
+        if size > SIZE:  # it is one
+            self._held.free(size)
+        return replies
+
     def _take(self) -> bytes | Result:
         """Return the next batch, or the error that ends the series."""
         self._next += 1
-        replies, self._replies, self._size = self._replies, [], 0
+        replies = self._drop()
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
         if self._ended and self._error is None:

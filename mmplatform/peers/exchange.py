@@ -74,7 +74,7 @@ class Exchange:
         self.useful = False  # the link in use brought something
         self.sent = Delivery(peer)  # shared by all realtime messages that were queued
         self.sent.settle(SENT)
-        self._realtime = RealtimeQueue()
+        self._realtime = realtime = RealtimeQueue()
         self._outbox, self._handled, self._dispatcher, self._scope, self.now = outbox, handled, dispatcher, scope, now
         self.scope, self._events = scope(peer), NO_EVENTS  # those of the frame in hand
         self.peer, self._dial, self._on_request_sent = peer, dial, on_request_sent
@@ -86,7 +86,7 @@ class Exchange:
         self.acks = OwedAcks(self._receiver, self.arm)
         self.rewinds = Rewinds(self._sender, self.flush)
         self.pending = PendingRequests(self._realtime.withdraw)
-        self._armed = False
+        self._armed, self.clogged = False, realtime.clogged
         self._loop = asyncio.get_running_loop()
 
     # What goes out.

@@ -24,6 +24,11 @@ class HeldByHandlers:
         self._crowded = False
 
     @property
+    def party(self) -> object:
+        """With whom the peer shares its room: the same for all strangers of a network."""
+        return self._account.above or self._account
+
+    @property
     def crowded(self) -> bool:
         """Whether the peer should send no more for now: it holds some, and its account is half full."""
         self._crowded = self.bytes > TOLERATED and self._account.over

@@ -12,7 +12,7 @@ from mmplatform.delivery.incoming_stream import Stream
 from mmplatform.delivery.wire import Record, Request
 from mmplatform.identity.keys import SignId
 from mmplatform.message import Message, make_id
-from mmplatform.messaging.results import NOBODY, Result
+from mmplatform.messaging.results import NOBODY, HoldCount, Result
 
 
 class Taker(Protocol):
@@ -20,6 +20,11 @@ class Taker(Protocol):
 
     peer: SignId
     now: Callable[[], float]
+
+    @property
+    def held(self) -> HoldCount: ...
+
+    def clogged(self, scope: str) -> bool: ...
 
     def finished(self, message: "InHand", result: Result) -> None: ...
 
@@ -82,6 +87,16 @@ class RequestInHand(Struct, gc=False, eq=False):
     def size(self) -> int:
         """Bytes that the request holds while it waits."""
         return len(self.request.payload)
+
+    @property
+    def held(self) -> HoldCount:
+        """Count for what is held for the peer."""
+        return self.taker.held
+
+    @property
+    def clogged(self) -> bool:
+        """Whether the peer does not read what it has asked for."""
+        return self.taker.clogged(self.scope)
 
     @property
     def wanted(self) -> bool:

@@ -53,6 +53,8 @@ class Ended(list[Any]):
 class Counted:
     """Counts the bytes that wait for handlers, as a peer's exchange does."""
 
+    party: object = "network"
+
     def __init__(self) -> None:
         self.bytes = 0
 

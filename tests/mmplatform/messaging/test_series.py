@@ -11,7 +11,18 @@ from mmplatform.codec import decode, encode
 from mmplatform.errors import CodecError, NoResponders, QueueFull, Refused, RequestFailed, RequestTimeout, Unreachable
 from mmplatform.message import MAX_PAYLOAD
 from mmplatform.messaging import series as module
-from mmplatform.messaging.series import AHEAD, KEEP, MOST, Pull, ReplyBatch, Series, read_batch, read_pull, replies_here
+from mmplatform.messaging.series import (
+    AHEAD,
+    KEEP,
+    MOST,
+    SIZE,
+    Pull,
+    ReplyBatch,
+    Series,
+    read_batch,
+    read_pull,
+    replies_here,
+)
 from tests.support.waiting import until
 
 Parse = Callable[[bytes], Any]
@@ -127,7 +138,8 @@ async def test_a_node_that_stops_gives_what_is_here_first() -> None:
         await anext(replies)
 
 
-async def test_empty_answers_do_not_count_as_replies() -> None:
+async def test_empty_answers_do_not_count_as_replies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE", 0.0)
     other = OtherSide(batch(), batch(), batch(), batch(1))
     replies = await other.asked(timeout=0.2)
     assert await anext(replies) == 1
@@ -257,6 +269,22 @@ def test_what_is_too_long_is_refused() -> None:
     ):
         with pytest.raises(CodecError):
             parse(data)
+
+
+def test_several_replies_have_no_more_than_a_batch_may_have() -> None:
+    """Each of them may consist of as many values as a payload may."""
+    assert len(read_batch(encode(ReplyBatch(False, [bytes(SIZE - 1), b"x"]))).replies) == 2
+    assert len(read_batch(encode(ReplyBatch(False, [bytes(3 * SIZE)]))).replies) == 1
+    with pytest.raises(CodecError, match="bytes in a batch"):
+        read_batch(encode(ReplyBatch(False, [bytes(SIZE), b"x"])))
+
+
+async def test_who_answers_with_nothing_at_once_is_not_asked_without_a_pause() -> None:
+    other = OtherSide(*(batch() for _ in range(1000)))
+    replies = await other.asked(timeout=0.3)
+    with pytest.raises(RequestTimeout):
+        await anext(replies)
+    assert len(other.pulls) < 10
 
 
 def test_what_is_as_long_as_it_may_be_is_read() -> None:

@@ -9,11 +9,14 @@ import pytest
 
 from mmplatform.codec import decode, encode
 from mmplatform.errors import Refused
+from mmplatform.messaging import series_places
 from mmplatform.messaging import series_server as module
 from mmplatform.messaging.api import API
+from mmplatform.messaging.options import PUBLIC_SIZE
 from mmplatform.messaging.results import NOBODY, Result
 from mmplatform.messaging.series import KEEP, SIZE, Pull, read_batch
-from mmplatform.messaging.series_server import EARLY, LEASE, OF_STRANGER, SeriesServer
+from mmplatform.messaging.series_places import OF_STRANGER
+from mmplatform.messaging.series_server import EARLY, LEASE, SeriesServer
 from tests.support.bus import Counted, Ended
 from tests.support.waiting import until
 
@@ -23,9 +26,10 @@ ALICE, EVE = "alice", "eve"
 class Reply(Ended):
     """One pull of ALICE or EVE, and what it was answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, held: Counted | None = None) -> None:
         super().__init__()
-        self.wanted = True
+        self.wanted, self.clogged = True, False
+        self.held = held or Counted()
 
 
 class Served:
@@ -274,21 +278,94 @@ async def test_pulls_out_of_bounds_are_refused(served: Served) -> None:
     assert str(malformed.error) == "bad-payload"
 
 
-async def test_a_stranger_has_few_series_and_strangers_together_have_some(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "OF_STRANGERS", OF_STRANGER + 1)
-    hanging = served.api.on("public.x", Counting(0))
-    for number in range(OF_STRANGER):
-        served.pull(1, 9, 100 + number, EVE, "public")
+async def test_a_stranger_has_few_series_and_its_network_some(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(series_places, "OF_NETWORK", OF_STRANGER + 1)
+    served.api.on("public.x", Counting(0))
+    eves = [served.pull(1, 9, number, EVE, "public") for number in range(OF_STRANGER)]
     assert "too-many-series" in await answered(served.pull(1, 9, 200, EVE, "public"))
     served.pull(1, 9, 1, "mallory", "public")
-    assert "too-many-series" in await answered(served.pull(1, 9, 1, "trudy", "public"))
-    served.stop(100, EVE)
-    await until(lambda: len(served.server._open) == OF_STRANGER)
-    served.pull(1, 9, 1, "trudy", "public")
+    trudy = served.pull(1, 9, 1, "trudy", "public")
+    assert "overloaded" in await answered(eves[0]), "what was not pulled for longest, of who has most"
+    assert trudy == []
     assert len(served.server._open) == OF_STRANGER + 1
-    assert hanging.closed <= 1, "one that has not begun has nothing to close"
+
+
+async def test_a_series_has_its_place_until_its_generator_is_closed(served: Served) -> None:
+    gate = asyncio.Event()
+
+    @served.api.on("public.x")
+    async def slow(topic: str, sender: str, payload: Any) -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            await gate.wait()
+        finally:
+            while not gate.is_set():
+                with suppress(asyncio.CancelledError):
+                    await gate.wait()
+
+    for number in range(OF_STRANGER):
+        assert await answered(served.pull(1, 1, number, EVE, "public")) == ([1], False)
+        served.server.on_event("public", "x", EVE, encode([number]), Counted())
+    assert not served.server._open
+    assert "too-many-series" in await answered(served.pull(1, 1, 99, EVE, "public"))
+    gate.set()
+    await until(lambda: not served.server._tasks)
+    assert await answered(served.pull(1, 1, 99, EVE, "public")) == ([1], True)
+
+
+async def test_generators_that_never_pause_share_the_loop_a_batch_a_turn(served: Served) -> None:
+    counting = served.api.on("friends.x", Counting())
+    for series in range(8):
+        served.pull(1, 10**9, series)
+        for number in range(2, 1 + EARLY):
+            served.pull(number, series=series)
+    most = before = 0
+    for _ in range(200):
+        await asyncio.sleep(0)
+        most, before = max(most, counting.yielded - before), counting.yielded
+    assert before > 8 * module.MOST, "all of them go on"
+    assert most <= 3 * module.MOST
+
+
+async def test_what_is_held_for_a_series_is_counted_until_it_is_gone(served: Served) -> None:
+    held = Counted()
+
+    @served.api.on("friends.x")
+    async def large(topic: str, sender: str, payload: Any) -> AsyncGenerator[bytes, None]:
+        for _ in range(3):
+            yield bytes(3 * SIZE)
+
+    first = Reply(held)
+    assert served.server.on_request("friends", "x", ALICE, encode(Pull(1, 1, encode(None))), first) is None
+    assert held.bytes == SIZE
+    await answered(first)
+    await until(lambda: held.bytes > 4 * SIZE)
+    served.stop()
+    await until(lambda: held.bytes == 0)
+
+
+async def test_who_does_not_read_has_no_pull_answered(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CLOGGED", 0.0)
+    served.api.on("friends.x", Counting())
+    pull = Reply()
+    pull.clogged = True
+    assert served.server.on_request("friends", "x", ALICE, encode(Pull(1, 1, encode(3))), pull) is None
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert pull == []
+    pull.clogged = False
+    assert await answered(pull) == ([0, 1, 2], True)
+
+
+async def test_a_reply_to_a_stranger_has_a_bound(served: Served) -> None:
+    served.api.on("*.x", large_reply)
+    assert "at most" in await answered(served.pull(1, scope="public"))
+    assert (await answered(served.pull(1, series=2)))[1] is False
+
+
+async def large_reply(topic: str, sender: str, payload: Any) -> AsyncGenerator[bytes, None]:
+    yield bytes(PUBLIC_SIZE + 1)
+    yield b""
 
 
 async def test_who_moves_to_another_scope_has_its_series_ended(served: Served) -> None:
