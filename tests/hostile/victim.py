@@ -7,6 +7,7 @@ import asyncio
 import json
 import resource
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,14 @@ def subscribe(platform: Platform) -> None:
     async def answer(topic: str, sender: str, payload: Any) -> None:
         await platform.messaging.send("answer", sender, "hello")
 
+    async def rows(topic: str, sender: str, payload: Any) -> AsyncIterator[int]:
+        for number in range(10**9):  # as from a table: it never pauses by itself
+            yield number
+
+    async def news(topic: str, sender: str, payload: Any) -> AsyncIterator[int]:
+        await asyncio.sleep(3600)
+        yield 1
+
     def fail(topic: str, sender: str, payload: Any) -> None:
         raise ValueError("this handler always fails")
 
@@ -64,6 +73,8 @@ def subscribe(platform: Platform) -> None:
         on(f"{scope}.chat", lambda topic, sender, payload: None)
         on(f"{scope}.hang", hang)
         on(f"{scope}.bot", answer)
+        on(f"{scope}.rows", rows)
+        on(f"{scope}.news", news)
         on(f"{scope}.fail", fail)
         on(f"{scope}.refuse", refuse)
     on("*.work", work)

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from itertools import count
 
+from mmplatform.codec import pack
 from mmplatform.delivery.wire import Batch, Event, Record, Request
+from mmplatform.messaging.series import Pull
 from tests.hostile.attack import Attack
 from tests.hostile.attacks.delivery import soon
 from tests.hostile.attacks.streams import blob
@@ -123,6 +125,41 @@ async def unread_replies(it: Attack) -> None:
             await link.put(make)
 
     await it.several(one_key, 16)
+
+
+def series(topic: str, numbers: range) -> bytes:
+    """Return a frame that asks for eight series, and pulls as many batches of each."""
+    pulls = [pack(Pull(name, number, b"\xc0" if number == 1 else b"")) for name in range(8) for number in numbers]
+    return frame(requests=[Request(1 + n, topic, "ms.series", pull) for n, pull in enumerate(pulls)])
+
+
+@attack()
+async def unread_series(it: Attack) -> None:
+    """Many pull all they may of series that never pause, and read nothing."""
+    await it.go()
+
+    async def one_key() -> None:
+        link = await it.link()
+        link.transport.pause_reading()
+        await link.send(series("rows", range(1, 9)))
+        await it.pause(0.5)
+        link.abort()
+
+    await it.several(one_key, 16)
+
+
+@attack(quick=False)
+async def lost_series(it: Attack) -> None:
+    """Fresh keys ask for series in which nothing comes, and go."""
+    await it.go()
+
+    async def one_key() -> None:
+        link = await it.link()
+        await link.send(series("news", range(1, 3)))
+        await it.pause(0.05)
+        link.abort()
+
+    await it.several(one_key, 8)
 
 
 @attack()
