@@ -132,6 +132,10 @@ export class DeliveryError extends MMError {
 export class Expired extends DeliveryError {
   override name: string = "Expired";
 }
+/** Its sender took it back. */
+export class Cancelled extends DeliveryError {
+  override name: string = "Cancelled";
+}
 /** A handler of the peer threw, again and again; the text is that of its error, as far as we may know it. */
 export class HandlerFailed extends DeliveryError {
   override name: string = "HandlerFailed";

@@ -7,7 +7,7 @@ export type { Circle, Scope } from "./identity/circles.js";
 export { Identity, type SignId } from "./identity/keys.js";
 export type { NodeInfo } from "./identity/nodeinfo.js";
 export { parseTicket } from "./identity/ticket.js";
-export { Delivery, type Outcome, type Priority } from "./message.js";
+export { Delivery, type Outcome, type Priority, type Waiting } from "./message.js";
 export type { Messaging, SendOptions } from "./messaging/api.js";
 export type { SubscriptionOptions } from "./messaging/options.js";
 export type { Handler } from "./messaging/subscriber.js";

@@ -1,7 +1,7 @@
 /** What applications see of a message: topic, priority, delivery and outcome. */
 
 import { utf8 } from "./bytes.js";
-import { Expired, HandlerFailed, InvalidTopic, type MMError, NotRunning, Refused } from "./errors.js";
+import { Cancelled, Expired, HandlerFailed, InvalidTopic, type MMError, NotRunning, Refused } from "./errors.js";
 
 export const MAX_PAYLOAD = 64 * 1024 * 1024; // bytes
 export const MAX_TOPIC = 255; // bytes
@@ -13,7 +13,7 @@ export const PRIORITIES: readonly Priority[] = ["control", "high", "normal", "lo
 /** How a message ended. */
 export interface Outcome {
   /** "failed": a handler of the peer threw, again and again. Realtime messages are "sent" or "dropped". */
-  state: "delivered" | "failed" | "expired" | "refused" | "sent" | "dropped";
+  state: "delivered" | "failed" | "expired" | "refused" | "cancelled" | "sent" | "dropped";
   /** Why it was not delivered; "unhandled" when nobody at the peer listens to its topic. */
   reason: string;
 }
@@ -21,9 +21,10 @@ export interface Outcome {
 export const DELIVERED: Outcome = { state: "delivered", reason: "" };
 export const UNHANDLED: Outcome = { state: "refused", reason: "unhandled" };
 export const EXPIRED: Outcome = { state: "expired", reason: "not confirmed in time" };
+export const CANCELLED: Outcome = { state: "cancelled", reason: "its sender took it back" };
 export const SENT: Outcome = { state: "sent", reason: "" };
 
-const ERRORS = { failed: HandlerFailed, expired: Expired, refused: Refused };
+const ERRORS = { failed: HandlerFailed, expired: Expired, refused: Refused, cancelled: Cancelled };
 
 /** One accepted message, as its sender sees it. */
 export class Delivery {
@@ -41,17 +42,17 @@ export class Delivery {
   ) {}
 
   get id(): string {
-    return `${this.epoch}.${this.lane}.${this.seq}@${this.peer}`;
+    return messageId(this.peer, this.lane, this.epoch, this.seq);
   }
 
-  /** waiting | received (on the disk of the peer) | delivered | failed | expired | refused (realtime: sent | dropped). */
+  /** waiting | received (on the disk of the peer) | delivered | failed | expired | refused | cancelled (realtime: sent | dropped). */
   get state(): string {
     return this.outcome?.state ?? (this.kept ? "received" : "waiting");
   }
 
   /**
-   * Its outcome, once the peer's handlers are done. Throws HandlerFailed, Expired, Refused, or NotRunning when the platform
-   * stops first; a durable message is then kept.
+   * Its outcome, once the peer's handlers are done. Throws HandlerFailed, Expired, Refused, Cancelled, or NotRunning when
+   * the platform stops first; a durable message is then kept.
    */
   done(): Promise<Outcome> {
     return new Promise((resolve, reject) => {
@@ -99,6 +100,31 @@ export class Delivery {
     else if (this.outcome || (early && this.kept)) resolve();
     else reject(new NotRunning(`the platform stopped before ${this.id} ended; it goes on after a restart`));
   }
+}
+
+/** A message that has not ended: what waits here, is on its way, or is with a relay. */
+export interface Waiting {
+  id: string;
+  peer: string;
+  topic: string;
+  priority: Priority;
+  /** Bytes of the payload. */
+  size: number;
+  /** When it is given up, in Unix milliseconds. */
+  expires: number;
+  state: "waiting" | "sent" | "relayed";
+}
+
+/** The name of a message, over restarts, too. */
+export function messageId(peer: string, lane: number, epoch: number, seq: number): string {
+  return `${epoch}.${lane}.${seq}@${peer}`;
+}
+
+/** Its parts; undefined for text that is no name of a message. */
+export function parseMessageId(id: string): { peer: string; lane: number; epoch: number; seq: number } | undefined {
+  const found = /^(\d{1,16})\.([0-3])\.(\d{1,16})@(.{44})$/.exec(id);
+  if (!found) return undefined;
+  return { epoch: Number(found[1]), lane: Number(found[2]), seq: Number(found[3]), peer: found[4]! };
 }
 
 /** `early`: for the disk of the peer, not for the end. */

@@ -17,6 +17,7 @@ import { type Identity, parseSignId, type SignId } from "./identity/keys.js";
 import { parseTicket, ticket } from "./identity/ticket.js";
 import { Depositor } from "./mail/depositing.js";
 import { Mailer } from "./mail/mailer.js";
+import type { Waiting } from "./message.js";
 import { Messaging, PROTOCOL } from "./messaging/api.js";
 import { Dispatcher } from "./messaging/dispatch.js";
 import { CONTACTS, FriendRequests } from "./peers/friendrequests.js";
@@ -215,6 +216,19 @@ export class Platform {
   /** Wait until all that waits for the peer is settled. */
   flush(peer: string): Promise<void> {
     return this.outbox.empty(parseSignId(peer));
+  }
+
+  /** What was sent and has not ended, to one peer or to all, of earlier runs, too; not what peers keep for a handler. */
+  waiting(peer?: string): Waiting[] {
+    return this.outbox.waiting(peer === undefined ? undefined : parseSignId(peer));
+  }
+
+  /**
+   * Take a message back, by the id of its Delivery, unless it has gone out; whether it was. Its `done()` throws Cancelled.
+   * Throws StorageError.
+   */
+  cancel(id: string): Promise<boolean> {
+    return this.outbox.cancel(id);
   }
 
   /** How many messages sent in this run are not settled yet. */

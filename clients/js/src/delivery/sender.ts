@@ -9,7 +9,7 @@
  */
 
 import { EMPTY } from "../bytes.js";
-import { DELIVERED, EXPIRED, type Outcome } from "../message.js";
+import { CANCELLED, DELIVERED, EXPIRED, type Outcome } from "../message.js";
 import { escaped } from "../text.js";
 import { Queue } from "./queue.js";
 import {
@@ -211,6 +211,34 @@ export class Sender {
     return stream !== undefined && stream.base <= seq && seq <= stream.top && !stream.acked.has(seq);
   }
 
+  /** Take back a record that waits and has not gone out, in part or by mail; a tombstone takes its place. Else undefined. */
+  cancel(lane: number, epoch: number, seq: number): Settled | undefined {
+    const stream = this.stream(lane, epoch);
+    const first = stream?.waiting.first;
+    if (!stream || !first || seq < first.seq || seq <= stream.mailed || !this.holds(lane, epoch, seq)) return undefined;
+    if (seq === first.seq && stream.offset) return undefined;
+    if (!Array.from(stream.waiting).some((record) => record.seq === seq && record.topic)) return undefined;
+    stream.acked.add(seq);
+    stream.bury();
+    stream.skipTombstones();
+    return settle(lane, stream, [seq], () => CANCELLED);
+  }
+
+  /** All that has not ended, the lanes one behind the other, each in order. */
+  *unsettled(): Iterable<{ lane: number; epoch: number; record: Record; state: "waiting" | "sent" | "relayed" }> {
+    for (const [lane, streams] of this.lanes.entries()) {
+      for (const { epoch, flight, waiting, acked, mailed } of streams) {
+        for (const record of flight)
+          if (record.topic && !acked.has(record.seq)) yield { lane, epoch, record, state: "sent" };
+        for (const record of waiting) {
+          if (record.topic && !acked.has(record.seq)) {
+            yield { lane, epoch, record, state: record.seq <= mailed ? "relayed" : "waiting" };
+          }
+        }
+      }
+    }
+  }
+
   /**
    * What waits and is not mailed, up to about `room` bytes, for an envelope; `mailed` is called once a relay keeps it. What
    * does not fit into one waits for a link, and so does what is behind it.
@@ -239,6 +267,22 @@ export class Sender {
         for (const { stream, records } of found) stream.mailed = records.at(-1)!.seq;
       },
     };
+  }
+
+  /** Up to where relays keep what waits, of each lane of which they keep anything. */
+  mailed(): { lane: number; epoch: number; seq: number }[] {
+    const found = this.lanes.flatMap((streams, lane) =>
+      streams.map(({ epoch, mailed }) => ({ lane, epoch, seq: mailed })),
+    );
+    return found.filter(({ seq }) => seq > 0);
+  }
+
+  /** Relays keep what waits up to `seq`, as an earlier run has noted; false when nothing of that is here. */
+  keptByRelays(lane: number, epoch: number, seq: number): boolean {
+    const stream = this.stream(lane, epoch);
+    if (!stream || seq < stream.base) return false;
+    stream.mailed = Math.max(stream.mailed, seq);
+    return true;
   }
 
   /** What relays were given may be lost: it may be mailed again. */
@@ -429,6 +473,7 @@ export function outcomeOf([end, text]: Ending): Outcome {
   return end === DELIVERED_END ? DELIVERED : EXPIRED;
 }
 
-function tombstone(seq: number): Record {
+/** What stands in place of a record that has ended. */
+export function tombstone(seq: number): Record {
   return { seq, expires: 0, topic: "", protocol: "", payload: EMPTY };
 }

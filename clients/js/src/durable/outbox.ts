@@ -3,17 +3,20 @@
  * saved in one transaction. Rows are deleted when all their messages are settled.
  */
 
+import { encode, Reader } from "../codec.js";
 import type { Entry } from "../delivery/receipts.js";
-import { type KeptRange, outcomeOf, type Sender, type Settled } from "../delivery/sender.js";
+import { type KeptRange, outcomeOf, type Sender, type Settled, tombstone } from "../delivery/sender.js";
 import { type Record, sizeOf } from "../delivery/wire.js";
 import { asError, NotRunning } from "../errors.js";
-import { Delivery, EXPIRED, type Outcome } from "../message.js";
+import { Delivery, EXPIRED, messageId, type Outcome, PRIORITIES, parseMessageId, type Waiting } from "../message.js";
 import type { Row, Storage } from "../storage/contract.js";
-import { type LaneQueue, PeerQueue, type Staged } from "./queues.js";
+import { type LaneQueue, PeerQueue, type SavedRow, type Staged } from "./queues.js";
 import { type Place, Received } from "./received.js";
 import { decodeRow, encodeRow, PREFIX, parseRowKey, rowKey } from "./rows.js";
 import type { Run } from "./runs.js";
 
+const MAILED = "mailed/"; // <peer>/<lane>   [epoch, up to which number relays keep it, since when]
+const TRUSTED = 24 * 3_600_000; // milliseconds for which a relay is believed that was left mail
 const PEER_BYTES = 64 * 1024 * 1024; // that may wait for one peer
 
 /** What is to be saved of one lane, in one row. */
@@ -31,6 +34,7 @@ export class Outbox {
   private staged = new Set<PeerQueue>();
   private attached: Row[] = [];
   private closed = false;
+  private rewriting: Promise<unknown> = Promise.resolve(); // rows are read and written one after the other
 
   constructor(
     private readonly storage: Storage,
@@ -52,6 +56,25 @@ export class Outbox {
         this.failed(asError(error));
       }
     }
+    for (const [key, value] of await this.storage.read(MAILED)) {
+      if (!this.isMailed(key, value)) await this.storage.write([[key, null]], false);
+    }
+  }
+
+  /** Note, over a reload, what relays keep for the peer: it is not left there once more. */
+  noteMailed(peer: string): void {
+    const rows = this.queue(peer)
+      .sender.mailed()
+      .map(({ lane, epoch, seq }): Row => [`${MAILED}${peer}/${lane}`, encode([epoch, seq, Date.now()])]);
+    if (rows.length) this.storage.write(rows, false).catch((error: unknown) => this.failed(asError(error)));
+  }
+
+  /** Relays may have lost what they were given. */
+  forgetMailed(peer: string): void {
+    const lanes = this.queue(peer).sender.mailed();
+    this.queue(peer).sender.forgetMailed();
+    const rows = lanes.map(({ lane }): Row => [`${MAILED}${peer}/${lane}`, null]);
+    if (rows.length) this.storage.write(rows, false).catch((error: unknown) => this.failed(asError(error)));
   }
 
   /** Nothing that was accepted is lost: what is staged is saved. */
@@ -86,6 +109,39 @@ export class Outbox {
   /** How many messages the peer keeps for a handler to come. */
   keptBy(peer: string): number {
     return this.received.count(peer);
+  }
+
+  /** What has not ended, to one peer or to all; not what peers keep for a handler to come. */
+  waiting(peer?: string): Waiting[] {
+    const queues = [...this.queues.values()].filter((queue) => peer === undefined || queue.peer === peer);
+    return queues.flatMap((queue) =>
+      Array.from(queue.sender.unsettled(), ({ lane, epoch, record, state }) => ({
+        id: messageId(queue.peer, lane, epoch, record.seq),
+        peer: queue.peer,
+        topic: record.topic,
+        priority: PRIORITIES[lane]!,
+        size: record.payload.length,
+        expires: record.expires,
+        state,
+      })),
+    );
+  }
+
+  /** Take a message back unless it has gone out; whether it was, which is on disk then. Throws StorageError. */
+  async cancel(id: string): Promise<boolean> {
+    this.checkOpen();
+    const place = parseMessageId(id);
+    const queue = place && this.queues.get(place.peer);
+    const settled = queue?.sender.cancel(place!.lane, place!.epoch, place!.seq);
+    if (!settled || !queue) return false;
+    const row = queue.lanes[settled.lane]!.rows.find(
+      ({ epoch, last }) => epoch === settled.epoch && last >= place!.seq,
+    );
+    const rewritten = this.rewriting.then(() => (row ? this.bury(queue, row, settled) : undefined));
+    this.rewriting = rewritten.catch(() => undefined);
+    await rewritten;
+    this.settle(queue.peer, settled);
+    return true;
   }
 
   /** Wait until less than PEER_BYTES wait for the peer. */
@@ -201,6 +257,21 @@ export class Outbox {
     return queue;
   }
 
+  /** Take up what an earlier run noted that relays keep; false when it is old, or says nothing of what waits. */
+  private isMailed(key: string, value: Uint8Array): boolean {
+    try {
+      const reader = new Reader(value);
+      reader.array();
+      const [epoch, seq, at] = [reader.uint(), reader.uint(), reader.uint()];
+      const peer = key.slice(MAILED.length, MAILED.length + 44);
+      const recent = Math.abs(Date.now() - at) < TRUSTED;
+      return recent && this.queue(peer).sender.keptByRelays(Number(key.at(-1)), epoch, seq);
+    } catch (error) {
+      this.failed(asError(error));
+      return false;
+    }
+  }
+
   private takeUp(key: string, value: Uint8Array): void {
     const { peer, lane } = parseRowKey(key);
     const { epoch, records } = decodeRow(value);
@@ -250,6 +321,20 @@ export class Outbox {
       queue.deliveries.delete(`${lane}.${record.seq}`);
     }
     for (const { reject } of waiters) reject(error);
+    queue.relieve();
+  }
+
+  /** Write a row without the payloads of those that were taken back, or delete it when nothing else is in it. */
+  private async bury(queue: PeerQueue, row: SavedRow, { outcomes, base }: Settled): Promise<void> {
+    if (row.last < base) return this.storage.write([[row.key, null]], true);
+    const saved = (await this.storage.read(row.key)).find(([key]) => key === row.key);
+    if (!saved) return; // all of it was settled meanwhile
+    const { epoch, records } = decodeRow(saved[1]);
+    const left = records.map((record) => (outcomes.has(record.seq) ? tombstone(record.seq) : record));
+    await this.storage.write([[row.key, encodeRow(epoch, left)]], true);
+    const size = left.reduce((sum, record) => sum + sizeOf(record), 0);
+    queue.bytes -= row.size - size;
+    row.size = size;
     queue.relieve();
   }
 

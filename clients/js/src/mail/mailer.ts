@@ -67,7 +67,7 @@ export class Mailer {
       setTimeout(
         () => {
           this.resending.delete(peer);
-          this.outbox.sender(peer).forgetMailed();
+          this.outbox.forgetMailed(peer);
           if (!this.outbox.isEmpty(peer)) this.unreachable(peer);
         },
         state === "delivered" ? RESEND_AFTER : RESEND_AFTER / FAILED_SPEEDUP,
@@ -94,6 +94,7 @@ export class Mailer {
           Math.min(expires, Date.now() + LONGEST_WAIT),
         );
         mailed();
+        this.outbox.noteMailed(peer);
       }
     } catch {
       // The next attempt to reach the peer tries again.
