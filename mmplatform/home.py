@@ -69,8 +69,12 @@ class Home:
         """Return the loop for a call from another thread. Raises NotRunning when it does not run, WrongLoop in it."""
         if not self.here:
             self.check()
-        if self.loop is None or not self.loop.is_running():
-            raise NotRunning("the event loop of the platform does not run: start the platform in it first")
+        if self.loop is None:
+            raise NotRunning("the platform does not run yet: start it first")
+        if self.loop.is_closed():
+            raise NotRunning("the platform has stopped, and runs once: make a new one to start again")
+        if not self.loop.is_running():
+            raise NotRunning("the event loop of the platform does not run now")
         if running_loop() is self.loop:
             raise WrongLoop(
                 "this is the event loop of the platform, and waiting here would stop it; await the call itself, as in "

@@ -11,31 +11,30 @@
 
 import asyncio
 import atexit
-import inspect
 import signal
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import Future, wait
-from contextlib import aclosing, suppress
-from queue import SimpleQueue
+from contextlib import suppress
 from types import TracebackType, UnionType
 from typing import Any, Concatenate, Final, Literal, ParamSpec, Self, TypeVar, Unpack, overload
 
 from mmplatform.errors import MMError, NotRunning
 from mmplatform.events import EventName
+from mmplatform.handler_threads import HandlerThreads
 from mmplatform.identity.keys import SignId
 from mmplatform.message import LastState, Message
-from mmplatform.messaging.handlers import POSITIONAL, Handler, TypedDecorator, check_handler, is_async
+from mmplatform.messaging.handlers import Handler, TypedDecorator
 from mmplatform.messaging.options import OnOptions
+from mmplatform.messaging.series_server import GIVE_UP
 from mmplatform.payload_types import is_payload_type
 from mmplatform.peers.status import PeerStatus
 from mmplatform.platform import Platform as AsyncPlatform
 from mmplatform.program import ENDING
-from mmplatform.threadsafe import END, BlockingDelivery, Threadsafe, result
+from mmplatform.threadsafe import BlockingDelivery, Threadsafe, result
 
 __all__ = ["BlockingDelivery", "Platform"]
 
-MOST_THREADS: Final = 16  # in which handlers run
 MAIN: Final = threading.main_thread()  # the only one that is given signals
 LAST: Final = 5.0  # seconds for the event loop to end when whoever stops the platform is interrupted
 
@@ -72,6 +71,7 @@ class SyncPlatform(Threadsafe):
         self._handlers = HandlerThreads()
         self._subscribed: list[tuple[str, Any, Any]] = []  # pattern, handler, and what the platform calls
         self._running = False
+        self._until = 0.0  # when handlers are to have ended, on the clock of the loop
         self._ended = (
             threading.Event()
         )  # joining the thread would not do: Ctrl-C in a join() has Python take it for dead
@@ -106,7 +106,7 @@ class SyncPlatform(Threadsafe):
         if self.wait(0):
             return
         with suppress(MMError):  # it has stopped by itself
-            stopping = self.submit(self.platform.stop, grace)
+            stopping = self.submit(self._stop_node, grace)
             if threading.current_thread() in self._handlers.threads:
                 return
             try:
@@ -143,7 +143,7 @@ class SyncPlatform(Threadsafe):
                 stopping[0].cancel()
             else:
                 with suppress(MMError):  # it has stopped by itself
-                    stopping.append(self.submit(self.platform.stop, grace))
+                    stopping.append(self.submit(self._stop_node, grace))
 
         before = {number: signal.signal(number, end) for number in ENDING if threading.current_thread() is MAIN}
         try:
@@ -201,7 +201,8 @@ class SyncPlatform(Threadsafe):
         Args:
             pattern: ``scope.topic``, whose segments may be ``*`` (any one) or ``>`` (one or more).
             payload: the type of the payloads, as a dataclass; it may be left out.
-            handler: a function; one that requires a fourth argument is given the Message.
+            handler: a function, or a generator, which gives the replies of a series; one that requires a fourth
+                argument is given the Message.
             **options: those of ``messaging.on``; ``concurrency`` is how many messages it handles side by side.
 
         Raises what ``messaging.on`` raises, and TypeError for a coroutine function.
@@ -314,6 +315,19 @@ class SyncPlatform(Threadsafe):
             return
         started.set_result(None)
         await self.platform.parts.closed.wait()
+        await self._end_series(self._left())
+        await self._handlers.leave(self._left())
+
+    def _left(self) -> float:
+        return max(self._until - asyncio.get_running_loop().time(), GIVE_UP)
+
+    async def _stop_node(self, grace: float) -> None:
+        self._until = asyncio.get_running_loop().time() + grace
+        try:
+            await self.platform.stop(grace)
+        except asyncio.CancelledError:
+            self._until = 0.0
+            raise
 
     def _subscribe(self, pattern: str, typed: list[Any], handler: Any, options: Any) -> Any:
         called = self._handlers.calling(handler)
@@ -334,112 +348,3 @@ class SyncPlatform(Threadsafe):
 
 
 Platform = SyncPlatform
-
-
-class HandlerThreads:
-    """Threads in which handlers run, as many as are at work, MOST_THREADS at most. A program ends without them."""
-
-    def __init__(self) -> None:
-        self.threads: list[threading.Thread] = []
-        self._jobs: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = SimpleQueue()
-        self._at_work = 0
-
-    def calling(self, handler: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a coroutine function that calls ``handler`` in a thread. Raises TypeError for another one."""
-        _check_plain(handler)
-        if inspect.isgeneratorfunction(handler):
-            return self._yielding(handler)
-
-        async def three(topic: str, sender: str, payload: Any) -> Any:
-            return await self._call(lambda: handler(topic, sender, payload))
-
-        async def four(topic: str, sender: str, payload: Any, message: Message) -> Any:
-            return await self._call(lambda: handler(topic, sender, payload, message))
-
-        return four if check_handler(handler) else three
-
-    def _yielding(self, handler: Callable[..., Generator[Any, None, object]]) -> Callable[..., Any]:
-        """Return an async generator that takes each step of ``handler``, a generator, in a thread."""
-
-        async def steps(replies: Generator[Any, None, object]) -> AsyncGenerator[Any, None]:
-            try:
-                while (reply := await self._call(lambda: next(replies, END))) is not END:
-                    yield reply
-            finally:
-                await self._call(replies.close)
-
-        async def three(topic: str, sender: str, payload: Any) -> AsyncGenerator[Any, None]:
-            async with aclosing(steps(handler(topic, sender, payload))) as replies:
-                async for reply in replies:
-                    yield reply
-
-        async def four(topic: str, sender: str, payload: Any, message: Message) -> AsyncGenerator[Any, None]:
-            async with aclosing(steps(handler(topic, sender, payload, message))) as replies:
-                async for reply in replies:
-                    yield reply
-
-        parameters = inspect.signature(handler).parameters.values()
-        required = sum(p.kind in POSITIONAL and p.default is p.empty for p in parameters)
-        return four if required == 4 else three
-
-    def calling_with_any(self, handler: Callable[..., Any]) -> Callable[..., Any]:
-        """As :meth:`calling`, for a handler with other arguments, as those of events have."""
-        _check_plain(handler)
-
-        async def call(*arguments: Any) -> None:
-            await self._call(lambda: handler(*arguments))
-
-        return call
-
-    def close(self) -> None:
-        """End the threads; one whose handler does not end is left behind."""
-        for _ in self.threads:
-            self._jobs.put(None)
-
-    async def _call(self, job: Callable[[], Any]) -> Any:
-        future = asyncio.get_running_loop().create_future()
-        self._at_work += 1
-        if len(self.threads) < min(self._at_work, MOST_THREADS):
-            self.threads.append(threading.Thread(target=self._work, name="mm handlers", daemon=True))
-            self.threads[-1].start()
-        self._jobs.put((job, future))
-        try:
-            return await future
-        finally:
-            self._at_work -= 1
-
-    def _work(self) -> None:
-        for job, future in iter(self._jobs.get, None):
-            if future.cancelled():
-                continue
-            value, error = None, None
-            try:
-                value = job()
-            except BaseException as raised:
-                error = _told(raised)
-            with suppress(RuntimeError):  # the event loop has ended
-                future.get_loop().call_soon_threadsafe(_settle, future, value, error)
-            del job, future, value, error
-
-
-def _check_plain(handler: Callable[..., Any]) -> None:
-    if is_async(handler) or inspect.isasyncgenfunction(handler):
-        raise TypeError(f"{handler!r} is a coroutine function; handlers of a sync.Platform are plain functions")
-
-
-def _told(raised: BaseException) -> Exception:
-    """Return what a handler raised, as its future can hold it and the event loop outlives it."""
-    if isinstance(raised, Exception) and not isinstance(raised, StopIteration):
-        return raised
-    error = RuntimeError(f"the handler raised {type(raised).__name__}, which ends nothing but the handler")
-    error.__cause__ = raised
-    return error
-
-
-def _settle(future: "asyncio.Future[Any]", value: Any, error: Exception | None) -> None:
-    if future.done():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(value)

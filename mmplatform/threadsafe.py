@@ -8,8 +8,8 @@ from contextlib import suppress
 from types import UnionType
 from typing import Any, Final, ParamSpec, TypeVar, overload
 
-from mmplatform.errors import NotRunning
-from mmplatform.home import Home
+from mmplatform.errors import NotRunning, WrongProcess
+from mmplatform.home import Home, running_loop
 from mmplatform.message import DEFAULT_EXPIRY, Delivery, Outcome, Priority, PriorityName, State
 from mmplatform.messaging.api import API, LOCAL
 
@@ -29,6 +29,8 @@ class Threadsafe:
 
     def __init__(self, home: Home, messaging: API) -> None:
         self._home, self._messaging = home, messaging
+        self._reading: set[Reading] = set()  # used in the event loop only, as the next one
+        self._closing: set[asyncio.Task[None]] = set()  # series for whose end no thread waits
 
     def send(
         self,
@@ -99,6 +101,15 @@ class Threadsafe:
         asked: Callable[..., Coroutine[Any, Any, Any]] = self._messaging.request
         return self.call(asked, topic, destination, payload, timeout=timeout, returns=returns)
 
+    @overload
+    def request_many(
+        self, topic: str, destination: str = LOCAL, payload: Any = None, *, timeout: float = 10.0, returns: type[T]
+    ) -> Generator[T, None, None]: ...
+    @overload
+    def request_many(
+        self, topic: str, destination: str = LOCAL, payload: Any = None, *, timeout: float = 10.0,
+        returns: UnionType | None = None,
+    ) -> Generator[Any, None, None]: ...  # fmt: skip
     def request_many(
         self, topic: str, destination: str = LOCAL, payload: Any = None, *, timeout: float = 10.0, returns: Any = None
     ) -> Generator[Any, None, None]:
@@ -114,7 +125,9 @@ class Threadsafe:
         Raises what ``messaging.request_many`` raises.
 
         """
-        return self._each(self._messaging.request_many(topic, destination, payload, timeout=timeout, returns=returns))
+        asked: Callable[..., AsyncGenerator[Any, None]] = self._messaging.request_many
+        replies = asked(topic, destination, payload, timeout=timeout, returns=returns)
+        return self._each(Reading(replies, self._reading))
 
     @overload
     def call(self, function: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
@@ -167,19 +180,65 @@ class Threadsafe:
             coroutine.close()
             raise NotRunning("the event loop of the platform has ended") from None
 
-    def _each(self, replies: AsyncGenerator[Any, None]) -> Generator[Any, None, None]:
-        async def following() -> Any:
-            return await anext(replies, END)
-
-        async def close() -> None:
-            await replies.aclose()
-
+    def _each(self, reading: "Reading") -> Generator[Any, None, None]:
         try:
-            while (reply := self.call(following)) is not END:
+            while (reply := self.call(reading.following)) is not END:
                 yield reply
-        finally:
-            with suppress(NotRunning):  # it has ended with the platform
-                self.call(close)
+        except GeneratorExit:
+            self._leave(reading)
+            raise
+        except BaseException:
+            with suppress(Exception):  # an error of a handler that is closed does not hide Ctrl-C
+                self._leave(reading)
+            raise
+
+    def _leave(self, reading: "Reading") -> None:
+        """Close what is read no further; where this cannot wait, as garbage is collected anywhere, it is not waited
+        for."""
+        if self._home.loop is not None and running_loop() is self._home.loop:
+            self._close_soon(reading)
+            return
+        with suppress(NotRunning, WrongProcess):  # it has ended with the platform, or belongs to the parent
+            self.call(reading.close)
+
+    def _close_soon(self, reading: "Reading") -> None:
+        closing = asyncio.get_running_loop().create_task(reading.close(), name="mm series dropped")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def _end_series(self, timeout: float) -> None:
+        """Close what is half read, as the event loop ends: it would close the inner parts of a series before the outer
+        ones. There are ``timeout`` seconds for it."""
+        for reading in list(self._reading):
+            self._close_soon(reading)
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=timeout)
+
+
+class Reading:
+    """What of a series runs in the event loop, while another thread reads it; ``reading`` has those that are open."""
+
+    def __init__(self, replies: AsyncGenerator[Any, None], reading: "set[Reading]") -> None:
+        self._replies, self._reading = replies, reading
+        self._step: asyncio.Task[Any] | None = None
+
+    async def following(self) -> Any:
+        """Return the next reply, END behind the last one."""
+        self._step = asyncio.current_task()
+        self._reading.add(self)
+        reply = await anext(self._replies, END)
+        if reply is END:
+            self._reading.discard(self)
+        return reply
+
+    async def close(self) -> None:
+        """End a step that nobody waits for any more, then the series: it cannot be closed while it runs."""
+        self._reading.discard(self)
+        if self._step is not None and not self._step.done():
+            if not self._step.cancelling():
+                self._step.cancel()
+            await asyncio.wait([self._step])
+        await self._replies.aclose()
 
 
 class BlockingDelivery:
@@ -219,9 +278,10 @@ class BlockingDelivery:
         return self.delivery.outcome
 
     @property
-    def deliveries(self) -> Mapping[str, Delivery]:
+    def deliveries(self) -> "Mapping[str, BlockingDelivery]":
         """The delivery to each peer, by signId."""
-        return self.delivery.deliveries
+        each = self.delivery.deliveries.items()
+        return {peer: BlockingDelivery(delivery, self._threadsafe) for peer, delivery in each}
 
     def wait(self, timeout: float | None = None) -> Outcome:
         """Wait for the handlers of the peer, and return how the message ended.
@@ -233,6 +293,13 @@ class BlockingDelivery:
     def received(self, timeout: float | None = None) -> None:
         """Wait until the message is on the disk of the peer, or handled there; raises as :meth:`wait` does."""
         self._waited(self.delivery.received, timeout)
+
+    def cancel(self) -> list[str]:
+        """Take the message back from those to whom it has not gone out yet, and return their signIds.
+
+        Waiting for the delivery raises :class:`~mmplatform.errors.Cancelled` then. Raises StorageError and NotRunning.
+        """
+        return self._threadsafe.call(self.delivery.cancel)
 
     def _waited(self, end: Callable[[], Coroutine[Any, Any, T]], timeout: float | None) -> T:
         waiting = self._threadsafe.submit(end)

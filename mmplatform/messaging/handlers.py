@@ -38,6 +38,12 @@ def check_handler(handler: Handler) -> bool:
     """
     if not gives_many_when_called(handler):
         check_function(handler, CALLED)
+    return takes_message(handler, CALLED)
+
+
+def takes_message(handler: Handler, meant: str) -> bool:
+    """Return whether ``handler`` requires four arguments by position. Raises TypeError, with what was ``meant``, for
+    one that cannot be called with so many, or with three."""
     try:
         signature = inspect.signature(handler)
     except ValueError:
@@ -47,7 +53,7 @@ def check_handler(handler: Handler) -> bool:
     try:
         signature.bind(*("topic", "sender", None, None)[: max(3, required)])
     except TypeError as error:
-        raise TypeError(f"{handler!r} requires {required} arguments; {CALLED}: {error}") from None
+        raise TypeError(f"{handler!r} requires {required} arguments; {meant}: {error}") from None
     return required == 4
 
 

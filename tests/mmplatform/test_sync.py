@@ -131,8 +131,17 @@ def test_types_of_payloads_and_events() -> None:
         assert node.peers() == []
         wait_until(lambda: told == ["mm handlers"])
         node.set_up()
-    with pytest.raises(NotRunning):
+
+
+def test_before_the_start_and_after_the_stop_different_things_are_said() -> None:
+    node = sync.Platform(transports=[], connection_info=())
+    with pytest.raises(NotRunning, match="start it first"):
         node.send("n")
+    with node:
+        pass
+    for call in (lambda: node.send("n"), lambda: node.on("self.n", print), node.ticket):
+        with pytest.raises(NotRunning, match=r"has stopped.*make a new one"):
+            call()
 
 
 def test_one_message_of_a_subscription_after_the_other_and_several_of_others() -> None:
@@ -265,6 +274,34 @@ def test_ctrl_c_ends_a_call_and_the_node_in_order(what: str, tmp_path: Path) -> 
     assert ended(made) == (0, "interrupted True\n", "")
 
 
+def test_ctrl_c_ends_a_series_of_the_same_process_and_its_handler(tmp_path: Path) -> None:
+    made = program(
+        tmp_path / "a",
+        """
+        node = sync.Platform(sys.argv[1], transports=[], connection_info=())
+        def replies(*_):
+            try:
+                yield 1
+                print("waits", flush=True)
+                threading.Event().wait(0.5)
+                yield 2
+                threading.Event().wait(10)
+            finally:
+                print("ended", flush=True)
+        node.on("self.replies", replies)
+        try:
+            with node:
+                list(node.request_many("replies", timeout=60))
+        except BaseException as error:
+            print(type(error).__name__, flush=True)
+        """,
+    )
+    assert made.stdout is not None
+    assert made.stdout.readline() == "waits\n"
+    made.send_signal(signal.SIGINT)
+    assert ended(made) == (0, "ended\nKeyboardInterrupt\n", "")
+
+
 def test_ctrl_c_while_it_starts_stops_it(tmp_path: Path) -> None:
     made = program(
         tmp_path / "a",
@@ -305,6 +342,37 @@ def test_a_program_of_its_own_runs_until_a_signal(number: int, tmp_path: Path) -
     assert made.stdout.readline() == "ready\n"
     made.send_signal(number)
     assert ended(made) == (0, "stopped\n", "")
+
+
+def test_a_series_that_is_dropped_where_nobody_can_wait_is_closed_and_nothing_printed(tmp_path: Path) -> None:
+    made = program(
+        tmp_path / "a",
+        """
+        import gc, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 advises against a fork beside threads
+        closed = threading.Semaphore(0)
+        def replies(*_):
+            try:
+                yield from range(10)
+            finally:
+                closed.release()
+        with sync.Platform(sys.argv[1], transports=[], connection_info=()) as node:
+            node.on("self.replies", replies)
+            read = [node.request_many("replies")]
+            next(read[0])
+            node.call(read.clear)
+            print(closed.acquire(timeout=5), flush=True)
+            read = [node.request_many("replies")]
+            next(read[0])
+            pid = os.fork()
+            if not pid:
+                read.clear()
+                gc.collect()
+                sys.exit(0)
+            print(os.waitpid(pid, 0)[1], next(read[0]))
+        """,
+    )
+    assert ended(made) == (0, "True\n0 1\n", "")
 
 
 def test_a_forked_child_is_told_and_ends(tmp_path: Path) -> None:

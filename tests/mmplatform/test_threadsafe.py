@@ -9,9 +9,19 @@ from typing import Any, TypeVar
 
 import pytest
 
-from mmplatform import Expired, InvalidTopic, NoResponders, NotRunning, Platform, RequestTimeout, WrongLoop
-from mmplatform.threadsafe import result
-from tests.support.waiting import until
+from mmplatform import (
+    Cancelled,
+    Expired,
+    InvalidTopic,
+    NoResponders,
+    NotRunning,
+    Platform,
+    RequestTimeout,
+    WrongLoop,
+    threadsafe,
+)
+from mmplatform.threadsafe import BlockingDelivery, result
+from tests.support.waiting import pace, until
 from tests.support.world import World, collect, identity
 
 T = TypeVar("T")
@@ -59,6 +69,25 @@ async def test_several_are_waited_for_as_one(alice: Platform) -> None:
     assert list(delivery.deliveries) == [alice.peer("bob")]
 
 
+async def test_each_of_several_is_waited_for_in_a_thread_too(alice: Platform) -> None:
+    await alice.contacts.lists.make("@all", "bob")
+    delivery = await elsewhere(lambda: alice.threadsafe.send("double", "@all", 1))
+    (one,) = delivery.deliveries.values()
+    assert isinstance(one, BlockingDelivery)
+    assert (await elsewhere(lambda: one.wait(5))).state == "delivered"
+
+
+async def test_a_message_is_taken_back_from_a_thread(alice: Platform) -> None:
+    peer = identity(9).sign_id
+    delivery = await elsewhere(lambda: alice.threadsafe.send("n", peer, 1))
+    assert hasattr(delivery, "cancel")
+    assert await elsewhere(delivery.cancel) == [peer]
+    assert delivery.state == "cancelled"
+    with pytest.raises(Cancelled):
+        await elsewhere(lambda: delivery.wait(5))
+    assert await elsewhere(delivery.cancel) == []
+
+
 async def test_who_waits_too_briefly_is_told_and_the_message_goes_on(alice: Platform) -> None:
     delivery = await elsewhere(lambda: alice.threadsafe.send("n", identity(9).sign_id, 1))
     with pytest.raises(TimeoutError, match="it goes on"):
@@ -82,6 +111,40 @@ async def test_requests_give_what_the_handler_gives_and_raise_the_same_errors(al
         await elsewhere(lambda: ask("nobody", "bob"))
     with pytest.raises(InvalidTopic):
         await elsewhere(lambda: alice.threadsafe.send("a b", "bob"))
+
+
+async def test_ctrl_c_in_a_series_is_not_hidden_by_a_handler_that_ends_slowly_or_raises(alice: Platform) -> None:
+    steps: list[str] = []
+
+    @alice.messaging.on("self.replies")
+    async def replies(topic: str, sender: str, payload: Any) -> AsyncIterator[int]:
+        try:
+            yield 1
+            steps.append("waits")
+            await asyncio.Event().wait()
+        finally:
+            await pace(0.05)
+            steps.append("ended")
+            raise ValueError("at the end")
+
+    def interrupted(future: Future[Any], timeout: float | None = None) -> Any:
+        """Be :func:`result`, and a Ctrl-C once the handler waits."""
+        if steps == ["waits"] or future.done():
+            return result(future, timeout)
+        try:
+            return result(future, 0.2)
+        except TimeoutError:
+            raise KeyboardInterrupt from None
+
+    def read() -> list[Any]:
+        try:
+            return list(alice.threadsafe.request_many("replies", timeout=60))
+        except BaseException as error:
+            return [type(error).__name__, *steps]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threadsafe, "result", interrupted)
+        assert await elsewhere(read) == ["KeyboardInterrupt", "waits", "ended"]
 
 
 async def test_any_call_can_be_made_in_the_loop_blocking_or_not(alice: Platform) -> None:
