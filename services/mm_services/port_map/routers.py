@@ -5,10 +5,12 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import IPv4Address
+from math import inf
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 from mm_services.port_map.protocol import igd, natpmp
+from mmplatform.addresses import is_global
 from mmplatform.errors import ProtocolError, Unreachable
 
 LEASE: Final = 3600  # seconds for which a port is asked for
@@ -20,14 +22,14 @@ T = TypeVar("T")
 
 
 class Mapped(NamedTuple):
-    """Where we are reached from outside. ``control`` is that of UPnP, None of NAT-PMP."""
+    """Where we are reached from outside. ``control`` is that of UPnP, None of NAT-PMP; ``lifetime`` may be infinite."""
 
     router: str
     own: str
     outside: IPv4Address
     port: int
     inside: int
-    lifetime: int
+    lifetime: float
     control: igd.Control | None
 
     @property
@@ -59,7 +61,7 @@ async def map_port(router: str, own: str, inside: int) -> Mapped:
     for kind, attempt in (("NAT-PMP", _by_natpmp), ("UPnP", _by_upnp)):
         try:
             return await attempt(router, own, inside)
-        except (OSError, ProtocolError, TimeoutError) as error:
+        except (OSError, ProtocolError, TimeoutError, Unreachable) as error:
             reasons.append(f"{kind}: {str(error) or 'no answer'}")
     raise Unreachable(f"the router {router} maps no port ({'; '.join(reasons)})")
 
@@ -67,16 +69,20 @@ async def map_port(router: str, own: str, inside: int) -> Mapped:
 async def give_back(mapped: Mapped) -> None:
     """Have the router lead the port here no more. Raises OSError, TimeoutError or ProtocolError."""
     if mapped.control is None:
-        await _asked(mapped.router, natpmp.PORT, natpmp.ask(mapped.inside, 0, 0), natpmp.read_granted)
-    else:
+        await _asked(mapped.router, natpmp.PORT, natpmp.ask(mapped.inside, 0, 0), natpmp.read_given_back)
+        return
+    try:
         await _ordered(
             mapped.router, mapped.control, "DeletePortMapping",
             NewRemoteHost="", NewExternalPort=mapped.port, NewProtocol="TCP",
         )  # fmt: skip
+    except ProtocolError as error:
+        if error.reason != igd.NOT_MAPPED:
+            raise
 
 
 async def _by_natpmp(router: str, own: str, inside: int) -> Mapped:
-    outside = await _asked(router, natpmp.PORT, natpmp.ADDRESS, natpmp.read_address)
+    outside = _public(await _asked(router, natpmp.PORT, natpmp.ADDRESS, natpmp.read_address))
     granted = await _asked(router, natpmp.PORT, natpmp.ask(inside, inside, LEASE), natpmp.read_granted)
     if granted.inside != inside or not granted.outside or not granted.lifetime:
         raise ProtocolError("bad-answer", "the router grants something else than was asked for")
@@ -86,18 +92,27 @@ async def _by_natpmp(router: str, own: str, inside: int) -> Mapped:
 async def _by_upnp(router: str, own: str, inside: int) -> Mapped:
     port, path = await _asked(router, igd.PORT, igd.SEARCH, lambda answer: igd.read_location(answer, router))
     control = igd.read_control(await _page(router, port, igd.get(path, router, port)), port, router)
-    outside = igd.read_outside(await _ordered(router, control, "GetExternalIPAddress"))
+    outside = _public(igd.read_outside(await _ordered(router, control, "GetExternalIPAddress")))
     wanted = {
         "NewRemoteHost": "", "NewExternalPort": inside, "NewProtocol": "TCP", "NewInternalPort": inside,
         "NewInternalClient": own, "NewEnabled": 1, "NewPortMappingDescription": "mm-platform",
     }  # fmt: skip
+    lifetime: float = LEASE
     try:
         await _ordered(router, control, "AddPortMapping", **wanted, NewLeaseDuration=LEASE)
     except ProtocolError as error:
         if error.reason != igd.ONLY_PERMANENT:
             raise
         await _ordered(router, control, "AddPortMapping", **wanted, NewLeaseDuration=0)
-    return Mapped(router, own, outside, inside, inside, LEASE, control)
+        lifetime = inf
+    return Mapped(router, own, outside, inside, inside, lifetime, control)
+
+
+def _public(outside: IPv4Address) -> IPv4Address:
+    """Return the address when others reach it: else a port would lead nowhere. Raises Unreachable."""
+    if not is_global(outside):
+        raise Unreachable(f"the router is behind another one: it has {outside} itself")
+    return outside
 
 
 async def _ordered(router: str, control: igd.Control, action: str, **arguments: object) -> bytes:

@@ -101,6 +101,22 @@ async def test_a_router_that_lends_no_ports_is_asked_for_one_without_end(monkeyp
     assert "<NewLeaseDuration>0<" in there.asked[-1]
 
 
+async def test_a_port_that_leads_nowhere_any_more_counts_as_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(request: str) -> str:
+        gone = "#DeletePortMapping" in request
+        return f"HTTP/1.1 500 no\r\n\r\n<errorCode>714</errorCode>" if gone else page(request)
+
+    async with device(answer, monkeypatch):
+        await routers.give_back(await routers.map_port(HERE, HERE, 7000))
+
+
+async def test_a_router_behind_another_one_is_asked_for_no_port_by_upnp(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with device(lambda request: page(request).replace("8.8.8.8", "10.0.0.9"), monkeypatch) as there:
+        with pytest.raises(Unreachable, match=r"UPnP: .* behind another one: it has 10\.0\.0\.9"):
+            await routers.map_port(HERE, HERE, 7000)
+    assert not any("#AddPortMapping" in request for request in there.asked)
+
+
 async def test_a_description_that_is_elsewhere_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     async with device(page, monkeypatch, "http://127.0.0.2:%d/desc.xml") as there:
         with pytest.raises(Unreachable, match="names another host than the router"):

@@ -22,6 +22,7 @@ SEARCH: Final = (
     "ST: urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\n\r\n"
 ).encode()
 ONLY_PERMANENT: Final = "725"  # the error of routers that lend no ports
+NOT_MAPPED: Final = "714"  # the error for a port that leads nowhere
 
 _LOCATION: Final = re.compile(rb"(?im)^location:[ \t]*(\S{1,256})[ \t]*\r?$")
 _SERVICE: Final = re.compile(rb"<service>(.{0,4096}?)</service>", re.DOTALL)

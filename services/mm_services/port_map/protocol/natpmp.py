@@ -42,6 +42,11 @@ def read_granted(answer: bytes) -> Granted:
     return Granted(int.from_bytes(answer[8:10]), int.from_bytes(answer[10:12]), int.from_bytes(answer[12:16]))
 
 
+def read_given_back(answer: bytes) -> None:
+    """Take note that a port leads here no more. Raises ProtocolError."""
+    _check(answer, _TCP, 16)
+
+
 def _check(answer: bytes, operation: int, size: int) -> None:
     if len(answer) < 4 or answer[:2] != bytes([0, 128 + operation]):
         raise ProtocolError("bad-answer", "what answers there does not speak NAT-PMP")
