@@ -104,7 +104,7 @@ async def test_a_router_that_lends_no_ports_is_asked_for_one_without_end(monkeyp
 async def test_a_port_that_leads_nowhere_any_more_counts_as_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(request: str) -> str:
         gone = "#DeletePortMapping" in request
-        return f"HTTP/1.1 500 no\r\n\r\n<errorCode>714</errorCode>" if gone else page(request)
+        return "HTTP/1.1 500 no\r\n\r\n<errorCode>714</errorCode>" if gone else page(request)
 
     async with device(answer, monkeypatch):
         await routers.give_back(await routers.map_port(HERE, HERE, 7000))
