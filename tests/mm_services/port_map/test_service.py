@@ -147,7 +147,7 @@ async def test_it_is_asked_for_again_before_it_ends(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(routers, "LEASE", 0.02)
     monkeypatch.setattr(service, "SOONEST", 0.01)
     monkeypatch.setattr(natpmp, "ask", lambda inside, outside, lifetime: bytes([0, 2, 0, 0]) + bytes(12))
-    monkeypatch.setattr(natpmp, "read_granted", lambda answer: natpmp.Granted(1, 1, 1))
+    monkeypatch.setattr(natpmp, "read_granted", lambda answer, inside: natpmp.Granted(1, 1, 1))
     monkeypatch.setattr(service, "_endpoint", lambda address: (HERE, 1))
     async with asyncio.timeout(20), router(monkeypatch) as there, node(PortMap()):
         await until(lambda: len(there.asked) >= 6)
