@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # mm imports this before it knows whether it needs a key
 
 VARIABLE: Final = "MM_PASSPHRASE_FILE"
 LONGEST: Final = 4096  # bytes of such a file that are read
+OPEN: Final = 0o026  # to all, or to a group that writes; systemd's credentials are readable for a group
 
 asking: ContextVar[Callable[[Path], str] | None] = ContextVar("mm passphrase", default=None)
 """Asks a person for the passphrase of a key file; programs may set it, ``mm`` does so on a terminal."""
@@ -40,6 +41,10 @@ def from_file() -> str | None:
         return None
     try:
         with Path(named).open("rb") as file:
-            return file.read(LONGEST).decode().rstrip("\r\n")
+            mode = os.fstat(file.fileno()).st_mode
+            word = file.read(LONGEST).decode().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise IdentityError(f"{VARIABLE}={named}: {error}") from None
+    if os.name == "posix" and mode & OPEN:
+        raise IdentityError(f"{VARIABLE}={named} is open to other users; if nobody has read it, run: chmod 600 {named}")
+    return word
