@@ -16,6 +16,7 @@ from mmplatform.errors import ProtocolError, Unreachable
 LEASE: Final = 3600  # seconds for which a port is asked for
 TRIES: Final = (0.25, 0.5, 1.0)  # seconds to wait for each answer by UDP
 PATIENCE: Final = 3.0  # seconds for a page of the router
+LAST: Final = 1.0  # seconds to give back what may have been granted unheard
 ROUTES: Final = Path("/proc/net/route")
 
 T = TypeVar("T")
@@ -97,19 +98,30 @@ async def _by_upnp(router: str, own: str, inside: int) -> Mapped:
     port, path = await _asked(router, igd.PORT, igd.SEARCH, lambda answer: igd.read_location(answer, router))
     control = igd.read_control(await _page(router, port, igd.get(path, router, port)), port, router)
     outside = _public(igd.read_outside(await _ordered(router, control, "GetExternalIPAddress")))
-    wanted = {
-        "NewRemoteHost": "", "NewExternalPort": inside, "NewProtocol": "TCP", "NewInternalPort": inside,
-        "NewInternalClient": own, "NewEnabled": 1, "NewPortMappingDescription": "mm-platform",
-    }  # fmt: skip
-    lifetime: float = LEASE
+    mapped = Mapped(router, own, outside, inside, inside, LEASE, control)
     try:
-        await _ordered(router, control, "AddPortMapping", **wanted, NewLeaseDuration=LEASE)
+        return mapped._replace(lifetime=await _lent(mapped, control))
+    except (OSError, asyncio.CancelledError):  # also when the node stops: what was granted unheard stays open else
+        with suppress(OSError, ProtocolError):
+            async with asyncio.timeout(LAST):
+                await give_back(mapped)
+        raise
+
+
+async def _lent(mapped: Mapped, control: igd.Control) -> float:
+    """Ask for the port by UPnP; return for how long it is lent."""
+    wanted = {
+        "NewRemoteHost": "", "NewExternalPort": mapped.port, "NewProtocol": "TCP", "NewInternalPort": mapped.inside,
+        "NewInternalClient": mapped.own, "NewEnabled": 1, "NewPortMappingDescription": "mm-platform",
+    }  # fmt: skip
+    try:
+        await _ordered(mapped.router, control, "AddPortMapping", **wanted, NewLeaseDuration=LEASE)
     except ProtocolError as error:
         if error.reason != igd.ONLY_PERMANENT:
             raise
-        await _ordered(router, control, "AddPortMapping", **wanted, NewLeaseDuration=0)
-        lifetime = inf
-    return Mapped(router, own, outside, inside, inside, lifetime, control)
+        await _ordered(mapped.router, control, "AddPortMapping", **wanted, NewLeaseDuration=0)
+        return inf
+    return LEASE
 
 
 def _public(outside: IPv4Address) -> IPv4Address:

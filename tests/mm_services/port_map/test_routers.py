@@ -11,6 +11,7 @@ import pytest
 from mm_services.port_map import routers
 from mm_services.port_map.protocol import igd, natpmp
 from mmplatform.errors import Unreachable
+from tests.support.waiting import until
 
 HERE = "127.0.0.1"
 KIND = "urn:schemas-upnp-org:service:WANIPConnection:1"
@@ -36,12 +37,16 @@ class Device:
     def __init__(self, answer: Callable[[str], str]) -> None:
         self.answer = answer
         self.asked: list[str] = []
+        self.slow = "nothing"  # requests with it are answered when ``going`` is set
+        self.going = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         size = next((int(line[15:]) for line in head.split("\r\n") if line.startswith("Content-Length:")), 0)
         request = head + (await reader.readexactly(size)).decode()
         self.asked.append(request)
+        if self.slow in request:
+            await self.going.wait()
         writer.write(self.answer(request).encode())
         writer.close()
 
@@ -108,6 +113,19 @@ async def test_a_port_that_leads_nowhere_any_more_counts_as_given_back(monkeypat
 
     async with device(answer, monkeypatch):
         await routers.give_back(await routers.map_port(HERE, HERE, 7000))
+
+
+async def test_a_port_that_was_asked_for_by_upnp_while_the_node_stops_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with device(page, monkeypatch) as there:
+        there.slow = "#AddPortMapping"
+        task = asyncio.create_task(routers.map_port(HERE, HERE, 7000))
+        await until(lambda: any("#AddPortMapping" in request for request in there.asked))
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        there.going.set()
+    assert "#DeletePortMapping" in there.asked[-1]
 
 
 async def test_a_router_behind_another_one_is_asked_for_no_port_by_upnp(monkeypatch: pytest.MonkeyPatch) -> None:
