@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mmplatform.errors import IdentityError, PassphraseNeeded
+from mmplatform.errors import PassphraseNeeded
 from mmplatform.identity import os_keyring
 
 if TYPE_CHECKING:  # mm imports this before it knows whether it needs a key
@@ -35,7 +35,10 @@ def passphrase_of(path: Path, sealed: "SealedKey") -> str:
 
 
 def from_file() -> str | None:
-    """Return the passphrase in the file that the environment names, None when it names none. Raises IdentityError."""
+    """Return the passphrase in the file that the environment names, None when it names none.
+
+    Raises PassphraseNeeded when it cannot be used: of any other IdentityError the key file is blamed.
+    """
     named = os.environ.get(VARIABLE)
     if not named:
         return None
@@ -44,7 +47,8 @@ def from_file() -> str | None:
             mode = os.fstat(file.fileno()).st_mode
             word = file.read(LONGEST).decode().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise IdentityError(f"{VARIABLE}={named}: {error}") from None
+        raise PassphraseNeeded(f"{VARIABLE}={named}: {error}") from None
     if os.name == "posix" and mode & OPEN:
-        raise IdentityError(f"{VARIABLE}={named} is open to other users; if nobody has read it, run: chmod 600 {named}")
+        remedy = f"if nobody has read it, run: chmod 600 {named}"
+        raise PassphraseNeeded(f"{VARIABLE}={named} is open to other users; {remedy}")
     return word

@@ -92,7 +92,7 @@ def test_the_passphrase_of_a_file(
     with pytest.raises(WrongPassphrase):
         Identity.load_or_create(path)
     word.unlink()
-    with pytest.raises(IdentityError, match=VARIABLE):
+    with pytest.raises(IdentityError, match=f"^{VARIABLE}="):
         Identity.load_or_create(path)
     assert asked == []
 
@@ -106,7 +106,7 @@ def test_a_passphrase_file_that_others_can_read_or_write_is_refused(
     word.write_text(WORD)
     word.chmod(mode)
     monkeypatch.setenv(VARIABLE, str(word))
-    with pytest.raises(IdentityError, match=r"word is open to other users; .* run: chmod 600 "):
+    with pytest.raises(IdentityError, match=rf"^{VARIABLE}=\S+word is open to other users; .* run: chmod 600 \S+word$"):
         Identity.load_or_create(path)
 
 
