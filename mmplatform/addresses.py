@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
@@ -152,7 +153,12 @@ def link_local(host: str) -> IPv6Address | None:
 
 def has_zone(address: str) -> bool:
     """Whether a URI names a host on one link by a zone, which means something to whoever has that zone alone."""
-    return "//[fe80:" in address and "%" in address
+    if "%" not in address:
+        return False
+    try:
+        return "%" in (urlsplit(address).hostname or "")
+    except ValueError:
+        return False
 
 
 def is_global(ip: IPAddress) -> bool:

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mmplatform.errors import IdentityError, PassphraseNeeded
+from mmplatform.errors import PassphraseNeeded
 from mmplatform.identity import os_keyring
 
 if TYPE_CHECKING:  # mm imports this before it knows whether it needs a key
@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # mm imports this before it knows whether it needs a key
 
 VARIABLE: Final = "MM_PASSPHRASE_FILE"
 LONGEST: Final = 4096  # bytes of such a file that are read
+OPEN: Final = 0o026  # to all, or to a group that writes; systemd's credentials are readable for a group
 
 asking: ContextVar[Callable[[Path], str] | None] = ContextVar("mm passphrase", default=None)
 """Asks a person for the passphrase of a key file; programs may set it, ``mm`` does so on a terminal."""
@@ -34,12 +35,20 @@ def passphrase_of(path: Path, sealed: "SealedKey") -> str:
 
 
 def from_file() -> str | None:
-    """Return the passphrase in the file that the environment names, None when it names none. Raises IdentityError."""
+    """Return the passphrase in the file that the environment names, None when it names none.
+
+    Raises PassphraseNeeded when it cannot be used: of any other IdentityError the key file is blamed.
+    """
     named = os.environ.get(VARIABLE)
     if not named:
         return None
     try:
         with Path(named).open("rb") as file:
-            return file.read(LONGEST).decode().rstrip("\r\n")
+            mode = os.fstat(file.fileno()).st_mode
+            word = file.read(LONGEST).decode().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise IdentityError(f"{VARIABLE}={named}: {error}") from None
+        raise PassphraseNeeded(f"{VARIABLE}={named}: {error}") from None
+    if os.name == "posix" and mode & OPEN:
+        remedy = f"if nobody has read it, run: chmod 600 {named}"
+        raise PassphraseNeeded(f"{VARIABLE}={named} is open to other users; {remedy}")
+    return word

@@ -254,7 +254,7 @@ async def test_a_proxy_takes_us_to_no_address_that_a_stranger_may_not_name(
 ) -> None:
     """A name may mean another address where the proxy is, so the proxy is told the address that was judged here."""
 
-    async def look_up(host: str, port: int) -> list[str]:
+    async def look_up(host: str, port: int, stranger: bool = False) -> list[str]:
         return ["10.0.0.7", "8.8.8.8"] if host == NAME else [host]
 
     monkeypatch.setattr(host_names, "look_up", look_up)

@@ -14,6 +14,7 @@ from mmplatform.addresses import (
     PRIVATE,
     TLS_PORT,
     Reach,
+    has_zone,
     is_global,
     is_public_name,
     neighbourhood,
@@ -46,6 +47,23 @@ FORBIDDEN = (
 @pytest.mark.parametrize("host", FORBIDDEN)
 def test_where_no_stranger_makes_us_go(host: str) -> None:
     assert not (STRANGER.names(host) and (parsed(host) is None or STRANGER.admits(host, 4000)))
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["fe80::1%eth0", "FE80::1%eth0", "fe90::1%eth0", "FeB0::1%3", "fe80:0::1%eth0", "fe80::1%25eth0", "ff02::1%eth0"],
+)
+def test_a_zone_is_seen_in_every_spelling(host: str) -> None:
+    assert has_zone(f"tcp://[{host}]:7000")
+    assert has_zone(f"tcp://user@[{host}]:7000")
+    assert has_zone(f"relay+ws://[{host}]:7000/key")
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://[fe80::1]:1", "tcp://10.0.0.1:1", "relay+wss://example.org/a%2Fb", "tcp://[x%y]:1", "%", ""]
+)
+def test_what_names_no_host_has_no_zone(address: str) -> None:
+    assert not has_zone(address)
 
 
 def test_a_link_local_address_is_gone_to_with_its_zone_by_who_heard_of_the_peer_on_such_a_link() -> None:

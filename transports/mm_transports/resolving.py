@@ -34,7 +34,8 @@ async def admitted(host: str, port: int, reach: Reach, tls: bool) -> list[str]:
     """Return the addresses of ``host`` that ``reach`` admits, at least one. Raises OSError."""
     if not reach.names(host):
         raise PermissionError(REFUSED)
-    found = [address for address in await host_names.look_up(host, port) if reach.admits(address, port, tls)]
+    named = await host_names.look_up(host, port, stranger=not reach.anywhere)
+    found = [address for address in named if reach.admits(address, port, tls)]
     if not found:
         raise PermissionError(REFUSED)
     return found

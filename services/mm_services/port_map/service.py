@@ -25,8 +25,10 @@ SUBJECT: Final = "port map"
 OWNER: Final = "port_map"
 TRY_AGAIN: Final = 300.0  # seconds until a router that mapped no port is asked again
 SOONEST: Final = 60.0  # seconds between two requests for the same port, however short the router lends it
-GIVING_BACK: Final = 2.0  # seconds for that, when the node stops
+GIVING_BACK: Final = 2.0  # seconds for that
 REMEDY: Final = "allow UPnP or NAT-PMP at the router, forward the port there by hand, or name a relay"
+
+Hold = tuple[str, int, str]  # router, inside port and protocol: a router keeps one mapping for them
 
 log = logging.getLogger("mm_services.port_map")
 
@@ -39,6 +41,7 @@ class PortMap(Service, Diagnosable):
         self.mapped: Mapped | None = None
         self._host: ServiceHost
         self._tasks = Tasks("mm port map", lambda error: self._host.failed(error))
+        self._held: dict[Hold, tuple[Mapped, float]] = {}  # not given back yet, and until when the router keeps it
         self._listening: list[tuple[str, int]] = []  # our own endpoints, as the record says
         self._changed = asyncio.Event()
 
@@ -50,10 +53,11 @@ class PortMap(Service, Diagnosable):
         host.messaging.bus.emit("self", topics.REQUEST_MY_NODE_INFO, host.identity.sign_id, {})
 
     async def stop(self) -> None:
-        """Give the port back."""
+        """Give back every port that the router may still lead here."""
         self._host.messaging.bus.off(f"self.{topics.MY_NODE_INFO}", self._on_record)
         await self._tasks.close()
-        await self._give_back()
+        self.mapped = None
+        await self._give_back("", "", 0)
 
     async def checks(self) -> list[Check]:
         """Say where the router leads to us, or why it does not."""
@@ -74,7 +78,7 @@ class PortMap(Service, Diagnosable):
     async def _keep(self) -> None:
         while True:
             self._changed.clear()
-            pause = await self._map() if self._listening else None
+            pause = await self._map() if self._listening or self._held else None
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._changed.wait()
@@ -86,19 +90,24 @@ class PortMap(Service, Diagnosable):
             router = routers.default_router()
             own = routers.own_address(router) if router else ""
             port = next((port for host, port in self._listening if host == own), 0)
+            await self._give_back(router, own, port)  # first: one router may take both ports for the same
             if not port:
                 raise Unreachable("no router is known here" if not router else f"nothing of ours listens at {own}")
             mapped = await routers.map_port(router, own, port)
-            if not is_global(mapped.outside):
-                raise Unreachable(f"the router is behind another one: it has {mapped.outside} itself")
         except (OSError, Unreachable) as error:
             await self._forget(escaped(error))
             return TRY_AGAIN
         self.mapped, self.trouble = mapped, ""
+        self._hold(mapped)
         if before is None or (before.outside, before.port) != (mapped.outside, mapped.port):
             log.info("%s port %d of %s leads here, by %s", mapped.outside, mapped.port, router, mapped.how)
         await self._advertise([f"tcp://{mapped.outside}:{mapped.port}"])
         return max(min(mapped.lifetime, routers.LEASE) / 2, SOONEST)
+
+    def _hold(self, mapped: Mapped) -> None:
+        """Remember what is to be given back; no router is trusted to end it sooner than it was asked to."""
+        until = asyncio.get_running_loop().time() + max(mapped.lifetime, routers.LEASE)
+        self._held[mapped.router, mapped.inside, mapped.how] = mapped, until
 
     async def _forget(self, why: str) -> None:
         if why != self.trouble:
@@ -112,12 +121,23 @@ class PortMap(Service, Diagnosable):
         except StorageError as error:
             self._host.failed(error)
 
-    async def _give_back(self) -> None:
-        mapped, self.mapped = self.mapped, None
-        if mapped is not None:
-            with suppress(OSError, TimeoutError, ProtocolError):
-                async with asyncio.timeout(GIVING_BACK):
-                    await routers.give_back(mapped)
+    async def _give_back(self, router: str, own: str, port: int) -> None:
+        """Give back what is held, except what leads to ``port`` of ``own``."""
+        now, wanted = asyncio.get_running_loop().time(), (router, own, port)
+        self._held = {hold: kept for hold, kept in self._held.items() if kept[1] > now}
+        others = [
+            (hold, mapped)
+            for hold, (mapped, _) in self._held.items()
+            if (mapped.router, mapped.own, mapped.inside) != wanted
+        ]
+        await asyncio.gather(*(self._give_one_back(hold, mapped) for hold, mapped in others))
+
+    async def _give_one_back(self, hold: Hold, mapped: Mapped) -> None:
+        """Forget it when the router has taken it back; else that is tried again."""
+        with suppress(OSError, TimeoutError, ProtocolError):
+            async with asyncio.timeout(GIVING_BACK):
+                await routers.give_back(mapped)
+            del self._held[hold]
 
 
 def _endpoint(address: str) -> tuple[str, int] | None:

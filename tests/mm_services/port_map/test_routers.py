@@ -11,6 +11,7 @@ import pytest
 from mm_services.port_map import routers
 from mm_services.port_map.protocol import igd, natpmp
 from mmplatform.errors import Unreachable
+from tests.support.waiting import until
 
 HERE = "127.0.0.1"
 KIND = "urn:schemas-upnp-org:service:WANIPConnection:1"
@@ -36,12 +37,16 @@ class Device:
     def __init__(self, answer: Callable[[str], str]) -> None:
         self.answer = answer
         self.asked: list[str] = []
+        self.slow = "nothing"  # requests with it are answered when ``going`` is set
+        self.going = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         size = next((int(line[15:]) for line in head.split("\r\n") if line.startswith("Content-Length:")), 0)
         request = head + (await reader.readexactly(size)).decode()
         self.asked.append(request)
+        if self.slow in request:
+            await self.going.wait()
         writer.write(self.answer(request).encode())
         writer.close()
 
@@ -99,6 +104,35 @@ async def test_a_router_that_lends_no_ports_is_asked_for_one_without_end(monkeyp
     async with device(answer, monkeypatch) as there:
         await routers.map_port(HERE, HERE, 7000)
     assert "<NewLeaseDuration>0<" in there.asked[-1]
+
+
+async def test_a_port_that_leads_nowhere_any_more_counts_as_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(request: str) -> str:
+        gone = "#DeletePortMapping" in request
+        return "HTTP/1.1 500 no\r\n\r\n<errorCode>714</errorCode>" if gone else page(request)
+
+    async with device(answer, monkeypatch):
+        await routers.give_back(await routers.map_port(HERE, HERE, 7000))
+
+
+async def test_a_port_that_was_asked_for_by_upnp_while_the_node_stops_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with device(page, monkeypatch) as there:
+        there.slow = "#AddPortMapping"
+        task = asyncio.create_task(routers.map_port(HERE, HERE, 7000))
+        await until(lambda: any("#AddPortMapping" in request for request in there.asked))
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        there.going.set()
+    assert "#DeletePortMapping" in there.asked[-1]
+
+
+async def test_a_router_behind_another_one_is_asked_for_no_port_by_upnp(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with device(lambda request: page(request).replace("8.8.8.8", "10.0.0.9"), monkeypatch) as there:
+        with pytest.raises(Unreachable, match=r"UPnP: .* behind another one: it has 10\.0\.0\.9"):
+            await routers.map_port(HERE, HERE, 7000)
+    assert not any("#AddPortMapping" in request for request in there.asked)
 
 
 async def test_a_description_that_is_elsewhere_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,7 @@ class Typed:
 def word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file that is named."""
     file = tmp_path / "word"
+    file.touch(0o600)
     file.write_text(f"{WORD}\n")
     monkeypatch.setenv(VARIABLE, str(file))
     return file

@@ -83,6 +83,7 @@ def test_the_passphrase_of_a_file(
 ) -> None:
     made = Identity.load_or_create(path, WORD)
     word = tmp_path / "word"
+    word.touch(0o600)
     monkeypatch.setenv(VARIABLE, str(word))
     for ending in ("", "\n", "\r\n"):
         word.write_bytes(f"{WORD}{ending}".encode())
@@ -91,9 +92,35 @@ def test_the_passphrase_of_a_file(
     with pytest.raises(WrongPassphrase):
         Identity.load_or_create(path)
     word.unlink()
-    with pytest.raises(IdentityError, match=VARIABLE):
+    with pytest.raises(IdentityError, match=f"^{VARIABLE}="):
         Identity.load_or_create(path)
     assert asked == []
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o644, 0o602, 0o620, 0o666])
+def test_a_passphrase_file_that_others_can_read_or_write_is_refused(
+    mode: int, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Identity.load_or_create(path, WORD)
+    word = tmp_path / "word"
+    word.write_text(WORD)
+    word.chmod(mode)
+    monkeypatch.setenv(VARIABLE, str(word))
+    with pytest.raises(IdentityError, match=rf"^{VARIABLE}=\S+word is open to other users; .* run: chmod 600 \S+word$"):
+        Identity.load_or_create(path)
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o440, 0o600, 0o640])
+def test_a_credential_of_systemd_is_taken(
+    mode: int, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0400, or 0440: that of the mask, where an access list lets the user of the unit read it."""
+    made = Identity.load_or_create(path, WORD)
+    word = tmp_path / "word"
+    word.write_text(WORD)
+    word.chmod(mode)
+    monkeypatch.setenv(VARIABLE, str(word))
+    assert Identity.load_or_create(path).sign_id == made.sign_id
 
 
 def test_a_person_is_asked_last(path: Path, asked: list[Path]) -> None:

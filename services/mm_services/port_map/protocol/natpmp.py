@@ -3,10 +3,12 @@
 from ipaddress import IPv4Address
 from typing import Final, NamedTuple
 
+from mmplatform.addresses import LOWEST_PORT
 from mmplatform.errors import ProtocolError
 
 PORT: Final = 5351
 ADDRESS: Final = b"\0\0"  # asks for the outside address
+DECLINED: Final = "declined"  # the reason of a ProtocolError that is the answer
 _TCP: Final = 2
 _RESULTS: Final = {
     1: "another version",
@@ -36,10 +38,25 @@ def read_address(answer: bytes) -> IPv4Address:
     return IPv4Address(answer[8:12])
 
 
-def read_granted(answer: bytes) -> Granted:
-    """Return what was granted. Raises ProtocolError."""
+def read_granted(answer: bytes, inside: int) -> Granted:
+    """Return what was granted for the port ``inside``: a port from 1024 on. Raises ProtocolError."""
+    granted = _read_mapping(answer, inside)
+    if granted.outside < LOWEST_PORT or not granted.lifetime:
+        raise ProtocolError("bad-answer", "the router grants something else than was asked for")
+    return granted
+
+
+def read_given_back(answer: bytes, inside: int) -> None:
+    """Take note that nothing leads to the port ``inside`` any more. Raises ProtocolError."""
+    _read_mapping(answer, inside)
+
+
+def _read_mapping(answer: bytes, inside: int) -> Granted:
     _check(answer, _TCP, 16)
-    return Granted(int.from_bytes(answer[8:10]), int.from_bytes(answer[10:12]), int.from_bytes(answer[12:16]))
+    found = Granted(int.from_bytes(answer[8:10]), int.from_bytes(answer[10:12]), int.from_bytes(answer[12:16]))
+    if found.inside != inside:
+        raise ProtocolError("bad-answer", "the router answers for another port than was asked for")
+    return found
 
 
 def _check(answer: bytes, operation: int, size: int) -> None:
@@ -47,6 +64,6 @@ def _check(answer: bytes, operation: int, size: int) -> None:
         raise ProtocolError("bad-answer", "what answers there does not speak NAT-PMP")
     result = int.from_bytes(answer[2:4])
     if result:
-        raise ProtocolError("declined", _RESULTS.get(result, f"result {result}"))
+        raise ProtocolError(DECLINED, _RESULTS.get(result, f"result {result}"))
     if len(answer) < size:
         raise ProtocolError("bad-answer", "the answer is too short")

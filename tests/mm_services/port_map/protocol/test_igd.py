@@ -83,6 +83,20 @@ def test_nothing_else_escapes(said: bytes) -> None:
             read()
 
 
+def test_only_what_has_an_end_is_a_service() -> None:
+    good = SERVICE % (b"WANIPConnection:1", b"/ctl")
+    assert igd.read_control(b"<service>" + good + b"<service>", 80, ROUTER).path == "/ctl"
+    with pytest.raises(ProtocolError, match="maps no ports"):
+        igd.read_control(good.removesuffix(b"</service>"), 80, ROUTER)
+
+
+def test_services_without_end_do_not_stop_the_loop() -> None:
+    began = time.process_time()
+    with pytest.raises(ProtocolError):
+        igd.read_control((b"<service>" * igd.MOST)[: igd.MOST], 80, ROUTER)
+    assert time.process_time() - began < 0.1
+
+
 @pytest.mark.parametrize(
     "piece", [b"<service>", b"<service><serviceType>", b"<NewExternalIPAddress ", b"LOCATION: \r\n"]
 )

@@ -1,0 +1,5 @@
+"""A resolver of dead names."""
+
+from tests.support.resolver import resolver
+
+__all__ = ["resolver"]
