@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from mmplatform import Platform
+import pytest
+
+from mmplatform import InvalidKey, Platform
 from tests.support.world import identity
 
 
@@ -15,3 +17,12 @@ async def test_a_name_can_be_given_to_somebody_of_whom_nothing_is_known(tmp_path
         assert alice.contacts.named("bob") is None
     async with Platform(tmp_path, connection_info=()) as alice:
         assert (alice.contacts.name(bob), alice.contacts.named("carol")) == ("", carol)
+
+
+async def test_before_the_start_no_name_is_known_and_that_is_what_is_said(tmp_path: Path) -> None:
+    alice = Platform(tmp_path, connection_info=())
+    with pytest.raises(InvalidKey, match="names are known once the platform has started"):
+        alice.peer("bob")
+    async with alice:
+        with pytest.raises(InvalidKey, match="nobody has a name yet"):
+            alice.peer("bob")

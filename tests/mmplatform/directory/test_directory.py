@@ -59,6 +59,7 @@ class Book:
 
     async def open(self) -> "Book":
         await self.storage.open()
+        await self.contacts.open()
         await self.directory.open()
         return self
 
