@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from hypothesis import settings
 
 settings.register_profile("mm", deadline=None)
 settings.load_profile("mm")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # or the processes of tests would ignore it as well
 
 
 def pytest_collection_finish() -> None:

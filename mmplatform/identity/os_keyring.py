@@ -1,6 +1,5 @@
 """The keyring of the operating system, by the package ``keyring``: keeps the passphrases of keys on a desktop."""
 
-from importlib import import_module
 from typing import Any, Final
 
 from mmplatform.errors import IdentityError, PassphraseNeeded
@@ -28,7 +27,7 @@ def forget(sign_id: str) -> None:
 
 def _asked(what: str, *arguments: str) -> Any:
     try:
-        keyring: Any = import_module("keyring")
+        import keyring  # of an extra
     except ModuleNotFoundError:
         raise IdentityError("keyrings take the package keyring: pip install 'mm-platform[keyring]'") from None
     try:

@@ -33,7 +33,9 @@ def imported(folder: Path, *arguments: str, words: str = "") -> set[str]:
         "_MM_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))
     } if words else {}  # fmt: skip
     found = folder.with_suffix(".modules")
-    environment = {**os.environ, "MM_DATA": str(folder), **completing}
+    measured = {name for name in os.environ if name.startswith("COV")}  # measuring coverage imports more
+    environment = {name: value for name, value in os.environ.items() if name not in measured}
+    environment |= {"MM_DATA": str(folder), **completing}
     command = [sys.executable, "-c", PROGRAM, str(found), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")
