@@ -34,12 +34,15 @@ class Disk:
 
     async def fill_behind(self, storage: Storage) -> None:
         """Fill it so that ``storage`` finds no room in its own files either."""
-        for _ in range(3):  # each time the log may give back what it took
-            self.fill()
-            with suppress(StorageFull):
-                while True:
-                    await storage.put(b"filler", os.urandom(20_000))
-        self.fill()
+        for size in (20_000, 10):  # where a large row finds no room, a small one might
+            written = 1
+            while written:  # each time the log may give back what it took
+                self.fill()
+                written = 0
+                with suppress(StorageFull):
+                    while True:
+                        await storage.put(b"filler", os.urandom(size))
+                        written += 1
 
     def free(self) -> int:
         stat = os.statvfs(self.path)
