@@ -132,7 +132,7 @@ async def test_ctrl_c_in_a_series_is_not_hidden_by_a_handler_that_ends_slowly_or
         if steps == ["waits"] or future.done():
             return result(future, timeout)
         try:
-            return result(future, 0.2)
+            return result(future, 0.5)
         except TimeoutError:
             raise KeyboardInterrupt from None
 
