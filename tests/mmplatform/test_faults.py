@@ -102,7 +102,8 @@ async def test_a_full_disk_at_the_receiver(disk: Disk, monkeypatch: pytest.Monke
         await disk.fill_behind(bob.storage)
         waiting = [await alice.messaging.send("n", bob.sign_id, number) for number in range(1, 200)]
         await until(lambda: sum(event[1:2] == ("StorageFull",) for event in told) >= 3)
-        disk.give_back()  # what found room in the log of a full disk is acknowledged already, and saved
+        assert not any(delivery.done for delivery in waiting)
+        disk.give_back()
         outcomes = await asyncio.wait_for(asyncio.gather(*waiting), 20)
         assert {outcome.state for outcome in outcomes} == {"delivered"}
         assert heard == list(range(200))
@@ -124,6 +125,7 @@ async def test_a_receiver_that_stops_with_a_full_disk_handles_once_what_it_could
             await disk.fill_behind(bob.storage)
             waiting = await alice.messaging.send("n", bob.sign_id, "handled, never saved")
             await until(lambda: len(before) == 2)
+        assert not waiting.done
         disk.give_back()
         again = world.node(2, storage=disk.path / "b")
         after = collect(again)

@@ -33,16 +33,18 @@ class Disk:
                 pass
 
     async def fill_behind(self, storage: Storage) -> None:
-        """Fill it so that ``storage`` finds no room in its own files either."""
-        for size in (20_000, 10):  # where a large row finds no room, a small one might
-            written = 1
-            while written:  # each time the log may give back what it took
+        """Fill it so that ``storage`` finds no room in its own files either, be it for a change within one page."""
+        await storage.put(b"filler small", bytes(8))
+        found = True
+        while found:  # each time the log may give back what it took
+            found = False
+            for key, size in ((b"filler", 20_000), (b"filler small", 8)):
                 self.fill()
-                written = 0
                 with suppress(StorageFull):
                     while True:
-                        await storage.put(b"filler", os.urandom(size))
-                        written += 1
+                        await storage.put(key, os.urandom(size))
+                        found = True
+        self.fill()
 
     def free(self) -> int:
         stat = os.statvfs(self.path)
