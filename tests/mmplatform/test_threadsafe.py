@@ -21,7 +21,7 @@ from mmplatform import (
     threadsafe,
 )
 from mmplatform.threadsafe import BlockingDelivery, result
-from tests.support.waiting import pace, until
+from tests.support.waiting import pace, until, wait_until
 from tests.support.world import World, collect, identity
 
 T = TypeVar("T")
@@ -127,14 +127,17 @@ async def test_ctrl_c_in_a_series_is_not_hidden_by_a_handler_that_ends_slowly_or
             steps.append("ended")
             raise ValueError("at the end")
 
+    pressed: list[bool] = []
+
     def interrupted(future: Future[Any], timeout: float | None = None) -> Any:
-        """Be :func:`result`, and a Ctrl-C once the handler waits."""
-        if steps == ["waits"] or future.done():
+        """Be :func:`result`, and a Ctrl-C, once, when the handler waits."""
+        if not pressed:
+            wait_until(lambda: future.done() or steps == ["waits"])
+        if pressed or future.done():
             return result(future, timeout)
-        try:
-            return result(future, 0.5)
-        except TimeoutError:
-            raise KeyboardInterrupt from None
+        pressed.append(True)
+        future.cancel()  # as result() does, which is interrupted
+        raise KeyboardInterrupt
 
     def read() -> list[Any]:
         try:
