@@ -2,11 +2,13 @@
 
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from mmplatform.errors import IdentityError
+from mmplatform.storage.replacing import replaced, sync_names
 
 LONGEST: Final = 1024  # bytes that are read
 
@@ -28,47 +30,42 @@ def read(path: Path) -> bytes:
 
 def create(path: Path, content: bytes) -> None:
     """Write a new key file, and never over one that another process made meanwhile. Raises IdentityError."""
-    _write(path, content, over=False)
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write the key file anew, in the place of the one that is there. Raises IdentityError."""
-    _write(path, content, over=True)
-
-
-def _write(path: Path, content: bytes, over: bool) -> None:
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    try:
+    with _kept(path):
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            _publish(temporary, path, over)
+            _publish(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write the key file anew, in the place of the one that is there. Raises IdentityError."""
+    with _kept(path), replaced(path) as file:
+        file.write(content)
+
+
+def _publish(temporary: Path, path: Path) -> None:
+    """A link fails where a rename would replace; file systems without links have only the rename."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    except OSError:
+        temporary.rename(path)
+    sync_names(path.parent)
+
+
+@contextmanager
+def _kept(path: Path) -> Iterator[None]:
+    """Say of a key that could not be written what to do. Raises IdentityError."""
+    try:
+        yield
     except OSError as error:
         raise IdentityError(
             f"cannot keep a new key: {error}; make {path.parent} a folder this user can write"
         ) from error
-
-
-def _publish(temporary: Path, path: Path, over: bool) -> None:
-    """A link fails where a rename would replace; file systems without links have only the rename."""
-    try:
-        if over:
-            temporary.replace(path)
-        else:
-            os.link(temporary, path)
-    except FileExistsError:
-        return
-    except OSError:
-        if over:
-            raise
-        temporary.rename(path)
-    if os.name == "posix":  # pragma: no branch
-        folder = os.open(path.parent, os.O_RDONLY)
-        with suppress(OSError):  # some network file systems cannot sync a folder
-            os.fsync(folder)
-        os.close(folder)

@@ -1,12 +1,12 @@
 """Files that are replaced as a whole: whoever reads one finds the old one or the new one, also after a power cut.
 
-A key is not written so (``identity/keys.py``): it must never take the place of another one.
+A new key is not written so (``identity/key_file.py``): it must never take the place of another one.
 """
 
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,7 +25,13 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         new.unlink(missing_ok=True)
         raise
-    sync(path.parent)
+    sync_names(path.parent)
+
+
+def sync_names(folder: Path) -> None:
+    """Have the names in a folder on the disk, where that can be had: some network file systems cannot sync a folder."""
+    with suppress(OSError):
+        sync(folder)
 
 
 def sync(path: Path) -> None:

@@ -167,6 +167,7 @@ def _written(file: Path) -> Iterator[BinaryIO]:
     try:
         with replaced(file) as new:
             yield new
+        sync(file.parent)  # what is said to be saved is
     except FileNotFoundError as error:
         raise Failure(f"{file} cannot be written: {error.strerror}") from None
 

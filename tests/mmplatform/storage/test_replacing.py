@@ -1,5 +1,8 @@
 """A file is the old one or the new one, and nothing else is left."""
 
+import errno
+import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,3 +34,18 @@ def test_what_goes_wrong_leaves_the_old_one(tmp_path: Path) -> None:
 def test_where_there_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), replaced(tmp_path / "missing" / "words"):
         pass
+
+
+def test_where_a_folder_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on some network file systems: the file is replaced all the same, and its writer is told of no failure."""
+    fsync = os.fsync
+
+    def refuses_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuses_folders)
+    with replaced(tmp_path / "words") as file:
+        file.write(b"new")
+    assert (tmp_path / "words").read_bytes() == b"new"
