@@ -22,7 +22,7 @@ def addresses() -> list[str]:
     import ifaddr  # slow to import
 
     leaving = {found for family, far in FAR if (found := _source(family, far))}
-    adapters = [[_text(ip) for ip in adapter.ips] for adapter in ifaddr.get_adapters()]
+    adapters = [[text_of(ip) for ip in adapter.ips] for adapter in ifaddr.get_adapters()]
     return [ip for found in sorted(adapters, key=leaving.isdisjoint) for ip in found]
 
 
@@ -31,11 +31,16 @@ def here() -> Here:
     return _look(int(time.monotonic() / LASTS))
 
 
+def text_of(ip: "ifaddr.IP") -> str:
+    """Return an address of an adapter, without the flow and scope that those of IPv6 have beside it."""
+    return ip.ip if isinstance(ip.ip, str) else ip.ip[0]
+
+
 @lru_cache(maxsize=1)
 def _look(moment: int) -> Here:
     import ifaddr  # slow to import, and needed only when a stranger names an address
 
-    found = [(_text(ip), ip) for adapter in ifaddr.get_adapters() for ip in adapter.ips]
+    found = [(text_of(ip), ip) for adapter in ifaddr.get_adapters() for ip in adapter.ips]
     return Here(
         frozenset(ip_address(text) for text, _ in found),
         tuple(ip_interface(f"{text}/{ip.network_prefix}").network for text, ip in found),
@@ -48,7 +53,3 @@ def _source(family: int, far: str) -> str:
         sock.connect((far, 9))
         return str(sock.getsockname()[0])
     return ""
-
-
-def _text(ip: "ifaddr.IP") -> str:
-    return ip.ip if isinstance(ip.ip, str) else ip.ip[0]

@@ -45,7 +45,7 @@ class RealtimeQueue:
     def ask_again(self, requests: list[Request]) -> None:
         """Queue all requests that wait for a reply, in place of those that were queued."""
         self.requests = requests
-        self.bytes += sum(len(request.payload) + len(request.topic) + EXTRA for request in requests)
+        self.bytes += _size(requests)
 
     def withdraw(self, numbers: list[int]) -> None:
         """Take out requests whose time is up, once they may be half of the queue: a peer that reads nothing would have
@@ -58,8 +58,7 @@ class RealtimeQueue:
         if gone:
             self.requests = [request for request in self.requests if request.id not in late]
             left = self.events or self.requests or self.replies
-            size = sum(len(request.payload) + len(request.topic) + EXTRA for request in gone)
-            self.bytes = max(self.bytes - size, 1) if left else 0
+            self.bytes = max(self.bytes - _size(gone), 1) if left else 0
             self.wake()
         late.clear()
 
@@ -91,3 +90,8 @@ def take(queue: list[Queued], room: int) -> tuple[list[Queued], int]:
     taken = queue[:count]
     del queue[:count]
     return taken, room
+
+
+def _size(requests: list[Request]) -> int:
+    """Return the bytes of requests, about."""
+    return sum(len(request.payload) + len(request.topic) + EXTRA for request in requests)

@@ -9,7 +9,7 @@ from typing import Final
 
 import ifaddr
 
-from mmplatform.interfaces import here
+from mmplatform.interfaces import here, text_of
 
 GROUP: Final = "224.0.0.251"
 PORT: Final = 5353
@@ -22,7 +22,7 @@ def multicast_on(hosts: Iterable[str]) -> list[str | int]:
     wanted = {host.partition("%")[0] for host in hosts}
     chosen: list[str | int] = []
     for adapter in ifaddr.get_adapters():
-        addresses = [_text(ip) for ip in adapter.ips]
+        addresses = [text_of(ip) for ip in adapter.ips]
         if wanted.isdisjoint(addresses):
             continue
         chosen += [address for address in addresses if ":" not in address]
@@ -33,7 +33,7 @@ def multicast_on(hosts: Iterable[str]) -> list[str | int]:
 
 def link_local() -> list[str]:
     """Return the IPv6 addresses of this machine that mean something on one link only, without zones."""
-    found = [_text(ip) for adapter in ifaddr.get_adapters() for ip in adapter.ips]
+    found = [text_of(ip) for adapter in ifaddr.get_adapters() for ip in adapter.ips]
     return [address for address in found if address.startswith("fe80:")]
 
 
@@ -55,8 +55,8 @@ def networks_with(hosts: Sequence[str]) -> list[str]:
     them comes from one of these."""
     wanted, found = {host.partition("%")[0] for host in hosts}, []
     for adapter in ifaddr.get_adapters():
-        if not wanted.isdisjoint(map(_text, adapter.ips)):
-            found += [str(ipaddress.ip_interface(f"{_text(ip)}/{ip.network_prefix}").network) for ip in adapter.ips]
+        if not wanted.isdisjoint(map(text_of, adapter.ips)):
+            found += [str(ipaddress.ip_interface(f"{text_of(ip)}/{ip.network_prefix}").network) for ip in adapter.ips]
     return found
 
 
@@ -100,7 +100,3 @@ def lets_mdns_through(interface: str) -> str:
         except OSError as error:
             return error.strerror or str(error)
     return "packets do not come back"
-
-
-def _text(ip: ifaddr.IP) -> str:
-    return ip.ip if isinstance(ip.ip, str) else ip.ip[0]

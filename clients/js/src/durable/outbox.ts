@@ -66,7 +66,7 @@ export class Outbox {
     const rows = this.queue(peer)
       .sender.mailed()
       .map(({ lane, epoch, seq }): Row => [`${MAILED}${peer}/${lane}`, encode([epoch, seq, Date.now()])]);
-    if (rows.length) this.storage.write(rows, false).catch((error: unknown) => this.failed(asError(error)));
+    this.writeUnsynced(rows);
   }
 
   /** Relays may have lost what they were given. */
@@ -74,7 +74,7 @@ export class Outbox {
     const lanes = this.queue(peer).sender.mailed();
     this.queue(peer).sender.forgetMailed();
     const rows = lanes.map(({ lane }): Row => [`${MAILED}${peer}/${lane}`, null]);
-    if (rows.length) this.storage.write(rows, false).catch((error: unknown) => this.failed(asError(error)));
+    this.writeUnsynced(rows);
   }
 
   /** Nothing that was accepted is lost: what is staged is saved. */
@@ -346,8 +346,13 @@ export class Outbox {
       deleted.push([row.key, null]);
     }
     if (!deleted.length) return;
-    this.storage.write(deleted, false).catch((error: unknown) => this.failed(asError(error)));
+    this.writeUnsynced(deleted);
     queue.relieve();
+  }
+
+  /** Rows whose loss in a power cut does no harm. */
+  private writeUnsynced(rows: Row[]): void {
+    if (rows.length) this.storage.write(rows, false).catch((error: unknown) => this.failed(asError(error)));
   }
 
   private checkOpen(): void {
