@@ -1,6 +1,10 @@
-"""docs/middleware.rst: its three examples, as they stand there, between two nodes."""
+"""docs/middleware.rst: its four examples, as they stand there, between two nodes."""
 
+import asyncio
 import re
+from asyncio import timeout
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from textwrap import dedent
 from typing import Any, Final
@@ -23,8 +27,8 @@ def run(example: int, *nodes: Platform, **names: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_there_are_three() -> None:
-    assert len(BLOCKS) == 3
+def test_there_are_four() -> None:
+    assert len(BLOCKS) == 4
 
 
 async def test_timing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,9 +59,39 @@ async def test_authorisation(admin: bool) -> None:
             await (await alice.messaging.send("admin.stop", bob.sign_id, 2))
 
 
+@pytest.mark.parametrize(("read", "said"), [(5, "3"), (2, "2")])
+async def test_counting_replies_as_they_come(read: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    closed = asyncio.Event()
+
+    async def rows(topic: str, sender: str, payload: int) -> AsyncGenerator[int, None]:
+        try:
+            for number in range(payload):
+                yield number
+                if number == read - 1:
+                    await asyncio.Event().wait()  # the reader leaves meanwhile
+        finally:
+            closed.set()
+
+    async with World().nodes() as [alice, bob]:
+        run(2, bob)
+        bob.messaging.on("friends.rows", rows)
+        bob.messaging.on("friends.one", lambda topic, sender, payload: payload)
+        found: list[int] = []
+        async with aclosing(alice.messaging.request_many("rows", bob.sign_id, 3)) as replies:
+            async for reply in replies:
+                found.append(reply)
+                if len(found) == read:
+                    break
+        assert found == list(range(min(read, 3)))
+        async with timeout(5):
+            await closed.wait()
+        assert await alice.messaging.request("one", bob.sign_id, 7) == 7
+    assert capsys.readouterr().out == f"friends.rows gave {said} replies\n"
+
+
 async def test_tracing() -> None:
     async with World().nodes() as [alice, bob]:
-        at_alice, at_bob = run(2, alice, bob)
+        at_alice, at_bob = run(3, alice, bob)
         traces: list[str] = []
 
         @alice.messaging.on("friends.end")
