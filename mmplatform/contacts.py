@@ -6,10 +6,11 @@ from functools import partial
 
 from mmplatform.codec import encode
 from mmplatform.errors import CodecError, InvalidKey, InvalidName, LocalError, StorageCorrupt
-from mmplatform.identity.circles import Circle, Circles, Scope, ScopeChanged
+from mmplatform.identity.circles import Circle, Circles, ScopeChanged
 from mmplatform.identity.keys import SignId, parse_sign_id
 from mmplatform.identity.names import AT, MEANINGS, check_name
 from mmplatform.lists import Lists
+from mmplatform.message import Scope
 from mmplatform.messaging.bus import Bus
 from mmplatform.saved_people import circle_prefix, member_in
 from mmplatform.storage.contract import Storage, report_failure

@@ -31,6 +31,7 @@ DEFAULT_EXPIRY: Final = 7 * 24 * 3600.0
 PriorityName = Literal["control", "high", "normal", "low"]
 EndState = Literal["delivered", "failed", "expired", "refused", "cancelled", "sent", "dropped"]
 State = Literal[EndState, "waiting", "relayed", "received"]
+Scope = Literal["self", "friends", "public"]  # what a sender is to us
 MessageKind = Literal["durable", "request", "realtime", "local"]
 LastState = Literal[State, "unknown"]  # of a message that an earlier run accepted, as far as this node remembers
 
@@ -67,7 +68,7 @@ class Message:
     protocol: str
     payload: bytes
     sender: str
-    scope: str
+    scope: Scope
     kind: MessageKind
     id: str = ""
     time: float = 0.0

@@ -24,13 +24,14 @@ from mmplatform.durable.outbox import Outbox
 from mmplatform.errors import LocalError, StorageGone
 from mmplatform.events import Events
 from mmplatform.home import Home
-from mmplatform.identity.circles import RANKS, Circle, Scope
+from mmplatform.identity.circles import RANKS, Circle
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.identity.mailkeys import MailKeys
 from mmplatform.links.dialer import Dialer
 from mmplatform.links.factory import LinkFactory
 from mmplatform.links.listener import Listener
 from mmplatform.mail.mailer import Mailer
+from mmplatform.message import Scope
 from mmplatform.messaging.api import API, raw
 from mmplatform.messaging.bus import Bus
 from mmplatform.messaging.dispatch import Dispatcher
@@ -320,7 +321,7 @@ class Parts:
         for peer in came:
             if peer in self.peers.by_id:
                 self.peers.rescope(peer, "public", BLOCKED)
-                self.dispatcher.refuse(peer, BLOCKED)
+                self.dispatcher.refuse(peer, None)
 
     def _set_running(self, running: bool) -> None:
         self.upstream.running = self.peers.running = running

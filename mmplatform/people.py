@@ -5,8 +5,9 @@ from typing import Final, Literal, NamedTuple
 from mmplatform.durable import inspection
 from mmplatform.durable.inbox_contents import InboxContents
 from mmplatform.errors import LocalError
-from mmplatform.identity.circles import Circle, Scope
+from mmplatform.identity.circles import Circle
 from mmplatform.identity.keys import SignId
+from mmplatform.message import Scope
 from mmplatform.parts import REMOVED, Parts
 
 CIRCLES: Final = ("friends", "devices", "public")

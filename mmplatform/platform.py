@@ -14,11 +14,11 @@ from mmplatform.durable.inbox import InboxLimits
 from mmplatform.durable.inbox_contents import InboxContents
 from mmplatform.errors import LocalError, NotRunning, RemoteError, Unreachable
 from mmplatform.events import EventName
-from mmplatform.identity.circles import Circle, Scope
+from mmplatform.identity.circles import Circle
 from mmplatform.identity.keys import Identity, SignId
 from mmplatform.identity.ticket import PREFIX, parse_ticket, ticket
 from mmplatform.lifecycle import Lifecycle
-from mmplatform.message import DEFAULT_EXPIRY, Delivery, LastState, Priority, PriorityName, check_timeout
+from mmplatform.message import DEFAULT_EXPIRY, Delivery, LastState, Priority, PriorityName, Scope, check_timeout
 from mmplatform.messaging.api import LOCAL
 from mmplatform.parts import Parts
 from mmplatform.peers.path_manager import CLOSED

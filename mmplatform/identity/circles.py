@@ -5,11 +5,11 @@ else is ``public``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, Literal
+from typing import Final
 
 from mmplatform.identity.keys import SignId, parse_sign_id
+from mmplatform.message import Scope
 
-Scope = Literal["self", "friends", "public"]
 RANKS: Final[dict[str, int]] = {"self": 0, "friends": 1, "public": 2}  # who may do more comes first
 ScopeChanged = Callable[[SignId, Scope, Scope], None]  # a peer, what it was to us, and what it is now
 MembersChanged = Callable[[Sequence[SignId], Sequence[SignId]], None]  # who came, and who left

@@ -20,7 +20,7 @@ from mmplatform.delivery.wire import TOO_LARGE
 from mmplatform.errors import CodecError, InvalidPayload, Refused, RequestFailed, RequestTimeout
 from mmplatform.group_delivery import GroupDelivery
 from mmplatform.identity.names import Several
-from mmplatform.message import DEFAULT_EXPIRY, UNHANDLED, Delivery, Message, MessageKind, Priority, PriorityName
+from mmplatform.message import DEFAULT_EXPIRY, UNHANDLED, Delivery, Message, MessageKind, Priority, PriorityName, Scope
 from mmplatform.messaging.bus import Bus
 from mmplatform.messaging.dispatch import OnReply
 from mmplatform.messaging.ends import Replying, SentHere, outcome_of
@@ -228,7 +228,7 @@ class API:
         self._around_sends = (*self._around_sends, middleware)
         return middleware
 
-    def listens(self, scope: str, topic: str) -> bool:
+    def listens(self, scope: Scope, topic: str) -> bool:
         """Whether somebody has subscribed to what is called ``topic`` at the senders of ``scope``."""
         return self.bus.route(scope, topic) is not None
 
@@ -236,8 +236,8 @@ class API:
         """Return the bytes that the most generous subscription allows a stranger's payload."""
         return self.bus.largest
 
-    def refuse(self, sender: str, scope: str) -> None:
-        """End what waits of ``sender``, who is of ``scope`` from now on, under the scope that it had before."""
+    def refuse(self, sender: str, scope: Scope | None) -> None:
+        """End what waits of ``sender`` under any scope but ``scope``, which may be none."""
         self.bus.refuse(sender, scope)
 
     async def end(self, grace: float) -> list[str]:
@@ -367,7 +367,7 @@ class API:
         """Copy ``payload``, as if it had travelled: what a handler changes in it, the sender does not see."""
         return payload if type(payload) in PLAIN else self._decode(self.encoded(payload))
 
-    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
+    def on_event(self, scope: Scope, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
         """Hand a realtime message to its subscribers: see :class:`ProtocolHandler`. A malformed one is counted."""
         try:
             route = self._routes[scope][topic]
@@ -389,7 +389,7 @@ class API:
         if result is not None:
             end(result)
 
-    def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
+    def on_message(self, scope: Scope, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
         """Hand a durable message to its subscribers: see :class:`ProtocolHandler`."""
         route = self.bus.route(scope, topic)
         if route is None:
@@ -402,7 +402,7 @@ class API:
         return self.bus.deliver(route, sender, value, finished)
 
     def on_request(
-        self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
+        self, scope: Scope, topic: str, sender: str, payload: bytes, finished: OnReply
     ) -> bytes | Result | None:
         """Hand a request to its subscribers: see :class:`ProtocolHandler`."""
         result = self.on_message(scope, topic, sender, payload, Replying(finished, self._reply))

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from mmplatform.errors import NoResponders, NotRunning
 from mmplatform.home import Home
-from mmplatform.message import Message, check_topic
+from mmplatform.message import Message, Scope, check_topic
 from mmplatform.messaging.handlers import VALUES, close, gives_many, is_awaitable
 from mmplatform.messaging.results import DONE, NOBODY, Finished, LocalEnd, Pending, Result, Unawaited
 from mmplatform.messaging.route import Route
@@ -83,7 +83,7 @@ class Bus(Subscribing):
         if self.work.ending:
             raise NotRunning("the platform is stopping")
 
-    def route(self, scope: str, topic: str) -> Route | None:
+    def route(self, scope: Scope, topic: str) -> Route | None:
         """Return the subscribers of ``scope.topic``, None when there are none. Raises InvalidTopic."""
         try:
             return self.routes[scope][topic]
@@ -137,7 +137,7 @@ class Bus(Subscribing):
             while full := [s for s in route.subscribers if s.policy == "block" and s.full(name, sender)]:
                 await full[0].space(name, sender)
 
-    def emit(self, scope: str, topic: str, sender: str, payload: Any) -> bool:
+    def emit(self, scope: Scope, topic: str, sender: str, payload: Any) -> bool:
         """Hand a message to its subscribers; return False when nobody listens."""
         route = self.route(scope, topic)
         if route is not None:
@@ -145,7 +145,7 @@ class Bus(Subscribing):
         return route is not None
 
     async def request(
-        self, scope: str, topic: str, sender: str, payload: Any, make: Make | None = None, series: bool = False
+        self, scope: Scope, topic: str, sender: str, payload: Any, make: Make | None = None, series: bool = False
     ) -> Result:
         """Deliver and wait for the result.
 
@@ -181,8 +181,8 @@ class Bus(Subscribing):
         """Report what a handler with many replies raised; return it as an Exception whose text can be read."""
         return self.work.report(error, topic, 0)
 
-    def refuse(self, sender: str, scope: str) -> None:
-        """End what waits of ``sender``, who is of ``scope`` from now on, under the scope that it had before."""
+    def refuse(self, sender: str, scope: Scope | None) -> None:
+        """End what waits of ``sender`` under any scope but ``scope``, which may be none."""
         self.work.refuse_sender(sender, scope)
 
     async def end(self, grace: float, give_up: float = 1.0) -> list[str]:
@@ -261,7 +261,7 @@ class Bus(Subscribing):
         pending.release()
         return None
 
-    def _find(self, scope: str, topic: str) -> Route | None:
+    def _find(self, scope: Scope, topic: str) -> Route | None:
         unheard = self.routes.setdefault(UNHEARD, {})
         if scope == "public" and topic in unheard:
             return None

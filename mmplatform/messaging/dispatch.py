@@ -9,7 +9,7 @@ from mmplatform.delivery.wire import Event
 from mmplatform.errors import InvalidTopic, LocalError, Refused
 from mmplatform.events import Events
 from mmplatform.identity.circles import is_control_topic
-from mmplatform.message import MAX_PAYLOAD, Message, check_topic
+from mmplatform.message import MAX_PAYLOAD, Message, Scope, check_topic
 from mmplatform.messaging.bus import MAX_PUBLIC_ROUTES, MAX_ROUTES, forget_oldest
 from mmplatform.messaging.options import PUBLIC_SIZE
 from mmplatform.messaging.results import DONE, NOBODY, Finished, HoldCount, Result
@@ -48,19 +48,19 @@ class OnReply(Protocol):
 class ProtocolHandler(Protocol):
     """Takes the remote messages of one protocol. Topics are checked before; payloads are not."""
 
-    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
+    def on_event(self, scope: Scope, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
         """Handle a realtime message; nobody waits for its end. ``payload`` is hostile input; ``held`` counts it
         while it waits for its handlers."""
 
-    def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
+    def on_message(self, scope: Scope, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
         """Handle a durable message: return its result, or None and call ``finished`` with it later."""
 
     def on_request(
-        self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
+        self, scope: Scope, topic: str, sender: str, payload: bytes, finished: OnReply
     ) -> bytes | Result | None:
         """Handle a request like ``on_message``; a result that has a value is given as the bytes of that value."""
 
-    def listens(self, scope: str, topic: str) -> bool:
+    def listens(self, scope: Scope, topic: str) -> bool:
         """Whether somebody would take a message; those that are kept are handed over when that becomes true."""
         ...
 
@@ -68,8 +68,8 @@ class ProtocolHandler(Protocol):
         """Return the bytes that a stranger's payload may have: a larger one is not even put together."""
         ...
 
-    def refuse(self, sender: str, scope: str) -> None:
-        """End what waits of ``sender``, who is of ``scope`` from now on, under the scope that it had before."""
+    def refuse(self, sender: str, scope: Scope | None) -> None:
+        """End what waits of ``sender`` under any scope but ``scope``, its own from now on; None when it is blocked."""
         ...
 
     async def end(self, grace: float) -> list[str]:
@@ -96,26 +96,26 @@ class Dispatcher:
         if self.attached is not None:
             self.attached()
 
-    def refuse(self, sender: str, scope: str) -> None:
-        """End what waits of ``sender``, who is of ``scope`` from now on, under the scope that it had before."""
+    def refuse(self, sender: str, scope: Scope | None) -> None:
+        """End what waits of ``sender`` under any scope but ``scope``, which may be none."""
         for handler in self.protocols.values():
             handler.refuse(sender, scope)
 
-    def listens(self, scope: str, topic: str, protocol: str) -> bool:
+    def listens(self, scope: Scope, topic: str, protocol: str) -> bool:
         """Whether somebody would take a message of a peer."""
         handler = self.protocols.get(protocol)
         if handler is not None and handler.listens(scope, topic):
             return True
         return self._events.watched and protocol not in self.internal
 
-    def largest(self, scope: str) -> int:
+    def largest(self, scope: Scope) -> int:
         """Return the bytes that a payload of a peer in ``scope`` may have: a larger one is not even put together."""
         if scope != "public":
             return MAX_PAYLOAD
         return max((handler.largest() for handler in self.protocols.values()), default=PUBLIC_SIZE)
 
     def message(
-        self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: Finished
+        self, scope: Scope, peer: str, topic: str, protocol: str, payload: bytes, finished: Finished
     ) -> Result | None:
         """Dispatch a durable message; return its result, or None and call ``finished`` with it later."""
         allowed = self._allowed_public if scope == "public" else self._allowed
@@ -132,7 +132,7 @@ class Dispatcher:
             return Result(None, error)
         return DONE if watched and result is NOBODY else result
 
-    def events(self, scope: str, peer: str, events: list[Event], held: HoldCount) -> None:
+    def events(self, scope: Scope, peer: str, events: list[Event], held: HoldCount) -> None:
         """Dispatch realtime messages of a peer; malformed topics and unknown protocols are dropped."""
         allowed, protocols, watchers = self._checked(scope), self.protocols, self._events
         for event in events:
@@ -149,7 +149,7 @@ class Dispatcher:
                     self._events.failed(error, topic)
 
     def request(
-        self, scope: str, peer: str, topic: str, protocol: str, payload: bytes, finished: OnReply
+        self, scope: Scope, peer: str, topic: str, protocol: str, payload: bytes, finished: OnReply
     ) -> bytes | Result | None:
         """Dispatch a request of a peer; return the reply or the error, or None and call ``finished`` later."""
         if topic not in self._checked(scope) and not self._allow(topic, scope):
@@ -167,10 +167,10 @@ class Dispatcher:
         message.open = False  # who watches handles nothing
         self._events.emit("message", message)
 
-    def _checked(self, scope: str) -> dict[str, None]:
+    def _checked(self, scope: Scope) -> dict[str, None]:
         return self._allowed_public if scope == "public" else self._allowed
 
-    def _allow(self, topic: str, scope: str) -> bool:
+    def _allow(self, topic: str, scope: Scope) -> bool:
         """Whether a peer of ``scope`` may use ``topic``: well formed, and no control topic."""
         try:
             allowed = not is_control_topic(check_topic(topic))

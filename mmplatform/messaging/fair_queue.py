@@ -4,6 +4,7 @@ from collections import deque
 from typing import Final, Generic, TypeVar
 
 from mmplatform.identity.circles import RANKS
+from mmplatform.message import Scope
 
 LAST: Final = RANKS["public"]
 
@@ -68,9 +69,10 @@ class FairQueue(Generic[Item]):
             del self._queues[place]
         return queue.popleft()
 
-    def remove(self, sender: str, kept: str) -> list[Item]:
+    def remove(self, sender: str, kept: Scope | None) -> list[Item]:
         """Take out all items of ``sender`` but those in the scope ``kept``, which may be none, in order."""
-        leaving = {(rank, sender) for rank in range(len(self._turns)) if rank != RANKS.get(kept)}
+        spared = None if kept is None else RANKS[kept]
+        leaving = {(rank, sender) for rank in range(len(self._turns)) if rank != spared}
         found = [item for place, item in self._again if place in leaving]
         self._again = deque(entry for entry in self._again if entry[0] not in leaving)
         for place in sorted(leaving & self._queues.keys()):

@@ -1,5 +1,6 @@
 """What handlers of the platform's own protocols have in common: each takes one kind of message, and nothing else."""
 
+from mmplatform.message import Scope
 from mmplatform.messaging.dispatch import OnReply
 from mmplatform.messaging.options import PUBLIC_SIZE
 from mmplatform.messaging.results import NOBODY, Finished, HoldCount, Result
@@ -8,20 +9,20 @@ from mmplatform.messaging.results import NOBODY, Finished, HoldCount, Result
 class InternalHandler:
     """A :class:`ProtocolHandler` that takes nothing; each protocol says what it takes after all."""
 
-    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
+    def on_event(self, scope: Scope, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
         """Ignore a realtime message."""
 
-    def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
+    def on_message(self, scope: Scope, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
         """Refuse a durable message."""
         return NOBODY
 
     def on_request(
-        self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
+        self, scope: Scope, topic: str, sender: str, payload: bytes, finished: OnReply
     ) -> bytes | Result | None:
         """Refuse a request."""
         return NOBODY
 
-    def listens(self, scope: str, topic: str) -> bool:
+    def listens(self, scope: Scope, topic: str) -> bool:
         """Whether durable messages are taken."""
         return True
 
@@ -29,7 +30,7 @@ class InternalHandler:
         """Return the bytes that a stranger's payload may have."""
         return PUBLIC_SIZE
 
-    def refuse(self, sender: str, scope: str) -> None:
+    def refuse(self, sender: str, scope: Scope | None) -> None:
         """End nothing: nothing waits."""
 
     async def end(self, grace: float) -> list[str]:

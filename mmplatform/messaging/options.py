@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypedDict
 
 from mmplatform.codec import MAX_VALUES
-from mmplatform.message import MAX_PAYLOAD, Priority, PriorityName, check_timeout
+from mmplatform.message import MAX_PAYLOAD, Priority, PriorityName, Scope, check_timeout
 from mmplatform.payload_types import PayloadType, payload_type
 
 Policy = Literal["block", "drop-oldest", "error"]
@@ -77,11 +77,11 @@ class Options:
         """Return the seconds before a handler is run again that has failed ``tries`` times before."""
         return min(LONGEST_PAUSE, self.backoff * 2.0 ** min(tries, 64))
 
-    def size_from(self, scope: str) -> int:
+    def size_from(self, scope: Scope) -> int:
         """Return the bytes that a payload of a sender in ``scope`` may have."""
         return self.max_size or (PUBLIC_SIZE if scope == "public" else MAX_PAYLOAD)
 
-    def values_from(self, scope: str) -> int:
+    def values_from(self, scope: Scope) -> int:
         """Return the number of values of which it may consist."""
         return self.max_values or (PUBLIC_VALUES if scope == "public" else MAX_VALUES)
 

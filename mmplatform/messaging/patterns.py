@@ -1,10 +1,11 @@
 """An index of subscription patterns: which of them match a name. ``*`` is one segment, ``>`` one or more, anywhere."""
 
 from functools import lru_cache
+from typing import cast
 
 from mmplatform.errors import InvalidTopic
 from mmplatform.identity.circles import RANKS
-from mmplatform.message import check_segments
+from mmplatform.message import Scope, check_segments
 from mmplatform.text import quoted
 
 
@@ -59,6 +60,11 @@ class Patterns:
                         following[id(child)] = (child, f"{path}.{key}" if path else key)
             states = following
         return [path for node, path in states.values() if node.ends]
+
+
+def scope_of(name: str) -> Scope:
+    """Return the scope that ``name``, a ``scope.topic``, begins with."""
+    return cast(Scope, name.partition(".")[0])
 
 
 @lru_cache(maxsize=4096)

@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 from mmplatform.codec import Struct
 from mmplatform.message import Message
+from mmplatform.messaging.patterns import scope_of
 
 Rows = Sequence[tuple[str, bytes | None]]  # names, and values as MessagePack
 
@@ -150,8 +151,8 @@ class Pending(Struct, gc=False, eq=False):
         """Make the message for one handler that has a fourth parameter."""
         if self.finished is not None:
             return self.finished.message()
-        scope, _, topic = self.name.partition(".")
-        return Message(topic, "", b"", self.sender, scope, "local", "", time.time())
+        topic = self.name.partition(".")[2]
+        return Message(topic, "", b"", self.sender, scope_of(self.name), "local", "", time.time())
 
     def end(self, value: object, error: BaseException | None = None, rows: Rows = ()) -> None:
         """Take what one handler returned or raised: the first that is not None is the result of the message."""

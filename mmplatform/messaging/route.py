@@ -1,5 +1,6 @@
 """Who listens to one name, and what they take."""
 
+from mmplatform.messaging.patterns import scope_of
 from mmplatform.messaging.subscriber import Subscriber
 
 
@@ -23,7 +24,7 @@ class Route:
         plain = plain and not self.takes_message and not any(s.queued or s.once for s in subscribers)
         self.plain = tuple(s.call for s in subscribers) if plain else None
         self.only = self.plain[0] if self.plain is not None and len(self.plain) == 1 else None
-        scope = name.partition(".")[0]
+        scope = scope_of(name)
         self.max_size = max(s.options.size_from(scope) for s in subscribers)
         decoding = [s.options.values_from(scope) for s in subscribers if not s.options.raw]
         self.raw, self.max_values = not decoding, max(decoding, default=0)

@@ -3,6 +3,8 @@
 from collections import Counter
 from typing import Final, Generic, Protocol, TypeVar
 
+from mmplatform.message import Scope
+
 OF_PEER: Final = 256  # series that are open for one friend or device
 OF_STRANGER: Final = 8  # the same for one stranger
 OF_NETWORK: Final = 64  # for all strangers of a network, or of a relay
@@ -13,7 +15,7 @@ class PlacedSeries(Protocol):
     """A series that has a place until its generator is closed."""
 
     sender: str
-    scope: str
+    scope: Scope
     party: object  # the same for all strangers of its network
     pulled: float  # when it was last asked for a batch
 
@@ -35,7 +37,7 @@ class SeriesPlaces(Generic[G]):
         self._parties: Counter[object] = Counter()
         self._strangers: dict[G, None] = {}
 
-    def full(self, sender: str, scope: str) -> bool:
+    def full(self, sender: str, scope: Scope) -> bool:
         """Whether ``sender`` has as many as it may."""
         return self._of[sender] >= (OF_STRANGER if scope == "public" else OF_PEER)
 
@@ -53,7 +55,7 @@ class SeriesPlaces(Generic[G]):
             _count_down(self._parties, guest.party)
             del self._strangers[guest]
 
-    def needs_room(self, scope: str, party: object) -> bool:
+    def needs_room(self, scope: Scope, party: object) -> bool:
         """Whether another one has to give way before a series of ``scope`` and ``party`` may begin."""
         if scope != "public":
             return False

@@ -12,10 +12,11 @@ from typing import Any, Final, Protocol
 
 from mmplatform.codec import Decoder, encode
 from mmplatform.errors import CodecError, InvalidPayload, Refused
-from mmplatform.message import MAX_PAYLOAD, Message
+from mmplatform.message import MAX_PAYLOAD, Message, Scope
 from mmplatform.messaging.dispatch import OnReply
 from mmplatform.messaging.handlers import PASSES, gives_many
 from mmplatform.messaging.options import PUBLIC_SIZE
+from mmplatform.messaging.patterns import scope_of
 from mmplatform.messaging.results import NOBODY, Finished, HoldCount, Result
 from mmplatform.messaging.series import HEAD, KEEP, MOST, SIZE, Id, Pull, ReplyBatch, read_pull
 from mmplatform.messaging.series_places import SeriesPlaces
@@ -39,7 +40,9 @@ _stops: Final = Decoder(tuple[Id], 16)
 class Serving(Protocol):
     """What is needed of the API whose handlers are asked."""
 
-    def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None: ...
+    def on_message(
+        self, scope: Scope, topic: str, sender: str, payload: bytes, finished: Finished
+    ) -> Result | None: ...
 
     def encoded(self, payload: Any) -> bytes: ...
 
@@ -58,7 +61,7 @@ class SeriesServer:
         self._tasks: set[asyncio.Task[None]] = set()  # of the open ones, and of those whose generators are being closed
         self._ending = False
 
-    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
+    def on_event(self, scope: Scope, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
         """Close a series that its peer does not read on."""
         try:
             (number,) = _stops.decode(payload)
@@ -68,12 +71,12 @@ class SeriesServer:
         if series is not None:
             series.close()
 
-    def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
+    def on_message(self, scope: Scope, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
         """Refuse what is durable."""
         return Result(None, Refused("bad-payload"))
 
     def on_request(
-        self, scope: str, topic: str, sender: str, payload: bytes, finished: OnReply
+        self, scope: Scope, topic: str, sender: str, payload: bytes, finished: OnReply
     ) -> bytes | Result | None:
         """Begin a series, or give the next batch of one."""
         try:
@@ -90,7 +93,7 @@ class SeriesServer:
             return encode(ReplyBatch(False, []))
         return series.pull(pull.number, finished)
 
-    def listens(self, scope: str, topic: str) -> bool:
+    def listens(self, scope: Scope, topic: str) -> bool:
         """Say that nothing durable is taken."""
         return False
 
@@ -98,8 +101,8 @@ class SeriesServer:
         """Allow a stranger no more for this than the API does."""
         return 0
 
-    def refuse(self, sender: str, scope: str) -> None:
-        """End the series of ``sender``, who is of ``scope`` from now on, under the scope that it had before."""
+    def refuse(self, sender: str, scope: Scope | None) -> None:
+        """End the series of ``sender`` under any scope but ``scope``, which may be none."""
         for series in list(self._open.values()):
             if series.sender == sender and series.scope != scope:
                 series.end(Refused(MOVED))
@@ -128,12 +131,12 @@ class SeriesServer:
         """Forget a series that has ended; it has its place until its generator is closed."""
         self._open.pop(series.key, None)
 
-    async def turn(self, scope: str) -> None:
+    async def turn(self, scope: Scope) -> None:
         """Wait for a turn of the loop in which no other series makes a batch: generators may yield without a pause."""
         async with self._gates[scope == "public"]:
             await asyncio.sleep(0)
 
-    def _asked(self, scope: str, topic: str, sender: str, pull: Pull, finished: OnReply) -> bytes | Result | None:
+    def _asked(self, scope: Scope, topic: str, sender: str, pull: Pull, finished: OnReply) -> bytes | Result | None:
         key, name = (sender, pull.series), f"{scope}.{topic}"
         refused = self._refused(key, scope, finished)
         if refused:
@@ -144,10 +147,10 @@ class SeriesServer:
     def _serve(
         self, key: tuple[str, int], name: str, generator: AsyncGenerator[Any, Any], finished: OnReply
     ) -> bytes | Result | None:
-        refused = self._refused(key, name.partition(".")[0], finished)  # others may have begun meanwhile
+        refused = self._refused(key, scope_of(name), finished)  # others may have begun meanwhile
         if refused:
             return Result(None, Refused(refused))
-        if (loser := self._loser(key[0], name.partition(".")[0], finished)) is not None:
+        if (loser := self._loser(key[0], scope_of(name), finished)) is not None:
             loser.end(Refused(OVERLOADED))
         series = ServedSeries(self, key, name, generator, self._api, finished.held)
         self._open[key] = series
@@ -163,7 +166,7 @@ class SeriesServer:
         self._places.leave(series)
         series.released()
 
-    def _refused(self, key: tuple[str, int], scope: str, finished: OnReply) -> str:
+    def _refused(self, key: tuple[str, int], scope: Scope, finished: OnReply) -> str:
         """Say why no series may begin; nothing when one may."""
         if self._ending:
             return STOPPING
@@ -174,7 +177,7 @@ class SeriesServer:
         crowded = self._places.needs_room(scope, finished.held.party)
         return TOO_MANY if crowded and self._loser(key[0], scope, finished) is None else ""
 
-    def _loser(self, sender: str, scope: str, finished: OnReply) -> "ServedSeries | None":
+    def _loser(self, sender: str, scope: Scope, finished: OnReply) -> "ServedSeries | None":
         """Return the series that gives way to one more; None when none has to, or none does."""
         party = finished.held.party
         return self._places.loser(sender, party) if self._places.needs_room(scope, party) else None
@@ -229,7 +232,8 @@ class ServedSeries:
         held: HoldCount,
     ) -> None:
         self.key, self.sender = key, key[0]
-        self.name, self.scope = name, name.partition(".")[0]
+        self.name = name
+        self.scope: Scope = scope_of(name)
         self._server, self._api, self._held = server, api, held
         self.party = held.party
         held.hold(SIZE)  # what may wait

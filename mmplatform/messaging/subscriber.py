@@ -13,7 +13,7 @@ from types import CoroutineType
 from typing import Any, Final, Protocol
 
 from mmplatform.errors import NotRunning, QueueFull, Refused
-from mmplatform.message import Message, Retry
+from mmplatform.message import Message, Retry, Scope
 from mmplatform.messaging.fair_queue import FairQueue
 from mmplatform.messaging.handlers import (
     PASSES,
@@ -206,8 +206,8 @@ class Subscriber:
             self._resting.set_result(None)
         self.end()
 
-    def refuse(self, sender: str, scope: str) -> None:
-        """End what waits of ``sender``, who is of ``scope`` from now on, under the scope that it had before."""
+    def refuse(self, sender: str, scope: Scope | None) -> None:
+        """End what waits of ``sender`` under any scope but ``scope``, which may be none."""
         for pending, _, begun, _ in self._queue.remove(sender, scope):
             close(begun)
             pending.end(None, Refused(MOVED))

@@ -8,7 +8,9 @@ from typing import Protocol
 from mmplatform.errors import Refused
 from mmplatform.events import mark_repeated
 from mmplatform.logs import log_failure
+from mmplatform.message import Scope
 from mmplatform.messaging.handlers import name_of
+from mmplatform.messaging.patterns import scope_of
 from mmplatform.messaging.results import Pending
 from mmplatform.messaging.subscriber import MOVED, Subscriber
 
@@ -55,10 +57,10 @@ class Work:
         timer = asyncio.get_running_loop().call_later(delay, due)
         self._timers[timer] = pending
 
-    def refuse_sender(self, sender: str, scope: str) -> None:
-        """End what is to be handled again of ``sender``, who is of ``scope`` from now on, under another scope."""
+    def refuse_sender(self, sender: str, scope: Scope | None) -> None:
+        """End what is to be handled again of ``sender`` under any scope but ``scope``, which may be none."""
         for timer, pending in list(self._timers.items()):
-            if pending.sender == sender and pending.name.partition(".")[0] != scope:
+            if pending.sender == sender and scope_of(pending.name) != scope:
                 timer.cancel()
                 del self._timers[timer]
                 pending.end(None, Refused(MOVED))

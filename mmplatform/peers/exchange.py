@@ -30,7 +30,7 @@ from mmplatform.errors import InvalidPayload, ProtocolError
 from mmplatform.home import check_loop
 from mmplatform.identity.keys import SignId
 from mmplatform.links.link import Link
-from mmplatform.message import MAX_PAYLOAD, SENT, Delivery
+from mmplatform.message import MAX_PAYLOAD, SENT, Delivery, Scope
 from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.messaging.results import DONE, NOBODY, Result
 from mmplatform.peers.held import HeldByHandlers
@@ -61,7 +61,7 @@ class Exchange:
         handled: Handled,
         dispatcher: Dispatcher,
         reception: Reception,
-        scope: Callable[[str], str],
+        scope: Callable[[str], Scope],
         now: Callable[[], float],
         dial: Callable[[], None],
         on_request_sent: Callable[[], None],
@@ -76,7 +76,7 @@ class Exchange:
         self.sent.settle(SENT)
         self._realtime = realtime = RealtimeQueue()
         self._outbox, self._handled, self._dispatcher, self._scope, self.now = outbox, handled, dispatcher, scope, now
-        self.scope, self._events = scope(peer), NO_EVENTS  # those of the frame in hand
+        self.scope: Scope = scope(peer)  # that of the frame in hand
         self.peer, self._dial, self._on_request_sent = peer, dial, on_request_sent
         self._sender = self.queue.sender
         self._receiver = handled.receiver(peer)
@@ -86,7 +86,7 @@ class Exchange:
         self.acks = OwedAcks(self._receiver, self.arm)
         self.rewinds = Rewinds(self._sender, self.flush)
         self.pending = PendingRequests(self._realtime.withdraw)
-        self._armed, self.clogged = False, realtime.clogged
+        self._armed, self._events, self.clogged = False, NO_EVENTS, realtime.clogged
         self._loop = asyncio.get_running_loop()
 
     # What goes out.
@@ -197,7 +197,7 @@ class Exchange:
         if self.held.overloaded:
             raise ProtocolError("overloaded", "too much of this peer waits for handlers")
 
-    def rescope(self, scope: str) -> None:
+    def rescope(self, scope: Scope) -> None:
         """Take what is left of the frame in hand as that of ``scope``, and none of its realtime messages."""
         self.scope = scope
         self._events.clear()
@@ -265,7 +265,7 @@ class Exchange:
         self._handled.note(STREAM, self.peer, stream.lane, stream.epoch, low, high)
         stream.finish_run(low, high)
 
-    def _hand_over(self, record: Record, ahead: int, now_ms: int, scope: str, stream: Stream) -> Ending | None:
+    def _hand_over(self, record: Record, ahead: int, now_ms: int, scope: Scope, stream: Stream) -> Ending | None:
         """Give ``record`` to its handlers: its ending, None while they are at work, or when it is left behind."""
         if not record.topic:
             return TAKEN
@@ -338,7 +338,7 @@ class Exchange:
         self.rewinds.asking = False
         self.left_again()
 
-    def _serve(self, request: Request, scope: str) -> None:
+    def _serve(self, request: Request, scope: Scope) -> None:
         realtime = self._realtime
         if realtime.clogged(scope):
             raise ProtocolError("not-reading", "it asks on and does not read the replies")

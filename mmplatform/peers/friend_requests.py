@@ -19,7 +19,7 @@ from mmplatform.durable.staging import LONGEST, PAGE
 from mmplatform.errors import CodecError
 from mmplatform.events import Events
 from mmplatform.identity.keys import SignId
-from mmplatform.message import Priority
+from mmplatform.message import Priority, Scope
 from mmplatform.messaging.internal import InternalHandler
 from mmplatform.messaging.results import DONE, Finished, Result
 from mmplatform.storage.contract import Row, Storage
@@ -113,7 +113,7 @@ class FriendRequests(InternalHandler):
 
     # The protocol.
 
-    def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
+    def on_message(self, scope: Scope, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
         """List a stranger that asks."""
         if scope != "public" or topic != TOPIC:
             return DONE

@@ -11,7 +11,7 @@ from mmplatform.codec import Struct
 from mmplatform.delivery.incoming_stream import Stream
 from mmplatform.delivery.wire import Record, Request
 from mmplatform.identity.keys import SignId
-from mmplatform.message import Message, make_id
+from mmplatform.message import Message, Scope, make_id
 from mmplatform.messaging.results import NOBODY, HoldCount, Result
 
 
@@ -24,7 +24,7 @@ class Taker(Protocol):
     @property
     def held(self) -> HoldCount: ...
 
-    def clogged(self, scope: str) -> bool: ...
+    def clogged(self, scope: Scope) -> bool: ...
 
     def finished(self, message: "InHand", result: Result) -> None: ...
 
@@ -41,7 +41,7 @@ class InHand(Struct, gc=False, eq=False):
     taker: Taker
     stream: Stream
     record: Record
-    scope: str
+    scope: Scope
     expires: int
     counted: bool = False  # among those that wait for their handlers
 
@@ -68,7 +68,7 @@ class RequestInHand(Struct, gc=False, eq=False):
 
     taker: Taker
     request: Request
-    scope: str
+    scope: Scope
     epoch: int
     counted: bool = False  # among those that wait for their handlers
 

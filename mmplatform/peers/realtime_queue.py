@@ -4,6 +4,7 @@ import asyncio
 from typing import Final, TypeVar
 
 from mmplatform.delivery.wire import Event, Reply, Request
+from mmplatform.message import Scope
 
 PORTION: Final = 128 * 1024  # bytes of a larger queue that one frame carries: with its rest, less than MAX_MIXED
 UNREAD: Final = 65_536  # replies that wait for a peer that asks on
@@ -25,7 +26,7 @@ class RealtimeQueue:
         self.waiter: asyncio.Future[None] | None = None  # shared by all callers of shrunk()
         self._late: set[int] = set()  # numbers of requests that nobody waits for any more, some of them sent before
 
-    def clogged(self, scope: str) -> bool:
+    def clogged(self, scope: Scope) -> bool:
         """Whether so much waits for a peer of ``scope`` that it does not read what it asked for."""
         most = BACKLOG_OF_STRANGER if scope == "public" else BACKLOG
         return len(self.replies) >= UNREAD or self.bytes > most

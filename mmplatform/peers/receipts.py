@@ -10,7 +10,7 @@ from typing import Final
 from mmplatform.delivery.outcomes import outcome_of
 from mmplatform.delivery.receipts import PROTOCOL, Entry, decode_receipt
 from mmplatform.errors import CodecError, Refused
-from mmplatform.message import Outcome
+from mmplatform.message import Outcome, Scope
 from mmplatform.messaging.internal import InternalHandler
 from mmplatform.messaging.results import DONE, Finished, Result
 
@@ -28,7 +28,7 @@ class Receipts(InternalHandler):
         self._waiting: deque[tuple[str, bytes, Finished]] = deque()  # behind a long one; entries would take more
         self._entries: Iterator[Entry] = iter(())  # what is left of the first of them
 
-    def on_message(self, scope: str, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
+    def on_message(self, scope: Scope, topic: str, sender: str, payload: bytes, finished: Finished) -> Result | None:
         """Take a receipt, which can only speak of messages to its sender."""
         if self._waiting:
             self._waiting.append((sender, payload, finished))

@@ -15,6 +15,7 @@ from mmplatform.durable.inbox_rows import InboxMessage
 from mmplatform.durable.kept import Kept
 from mmplatform.errors import LocalError, QueueFull, Refused
 from mmplatform.identity.circles import RANKS
+from mmplatform.message import Scope
 from mmplatform.messaging.results import NOBODY, Result
 from mmplatform.text import printable
 
@@ -109,7 +110,7 @@ class Reception:
 
     # Messages and requests.
 
-    def ended(self, result: Result, scope: str) -> Ending | None:
+    def ended(self, result: Result, scope: Scope) -> Ending | None:
         """Return what to tell the sender of a message whose handlers gave ``result``; None when they did not take it,
         or failed."""
         error = result.error
@@ -119,7 +120,7 @@ class Reception:
             return TAKEN
         return (End.REFUSED, told_of(error, scope)) if isinstance(error, Refused | QueueFull) else None
 
-    def unheard(self, peer: str, scope: str, stream: Stream, record: Record, expires: int) -> Ending | None:
+    def unheard(self, peer: str, scope: Scope, stream: Stream, record: Record, expires: int) -> Ending | None:
         """Return the ending of a message that nobody listens to; None when it is left with its sender.
 
         ``expires``: Unix milliseconds of this node's clock.
@@ -139,7 +140,7 @@ class Reception:
         return UNHEARD
 
     def failed(
-        self, peer: str, scope: str, stream: Stream, record: Record, expires: int, error: BaseException
+        self, peer: str, scope: Scope, stream: Stream, record: Record, expires: int, error: BaseException
     ) -> Ending | None:
         """Keep a message whose handlers failed; return its ending, None when there is no room and it is left.
 
@@ -168,7 +169,7 @@ class Reception:
             self._timer.cancel()
             self._timer = None
 
-    def _keep(self, peer: str, scope: str, stream: Stream, record: Record, expires: int, error: str) -> bool:
+    def _keep(self, peer: str, scope: Scope, stream: Stream, record: Record, expires: int, error: str) -> bool:
         if not self.inbox.room(peer, len(record.payload) + OVERHEAD, scope == "public"):
             return False
         self.inbox.put(
@@ -190,7 +191,7 @@ def text_of(error: BaseException) -> str:
     return printable(text).encode(errors="replace")[:MAX_TEXT].decode(errors="ignore")
 
 
-def told_of(error: BaseException, scope: str) -> str:
+def told_of(error: BaseException, scope: Scope) -> str:
     """Return what a sender is told of an error here: strangers only what a handler meant for them."""
     return text_of(error) if scope != "public" or isinstance(error, Refused) else ""
 

@@ -16,7 +16,7 @@ from mmplatform.durable.handled_log import INBOX, LOGGED
 from mmplatform.durable.inbox import HeldTopic, Inbox
 from mmplatform.durable.inbox_rows import InboxKey, InboxMessage, KeptMessage
 from mmplatform.errors import StorageError
-from mmplatform.message import Message
+from mmplatform.message import Message, Scope
 from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.messaging.results import DONE, NOBODY, Result
 from mmplatform.peers.pace import Pace, Slice
@@ -37,7 +37,7 @@ class Redelivery:
         handled: Handled,
         dispatcher: Dispatcher,
         reception: Reception,
-        scope: Callable[[str], str],
+        scope: Callable[[str], Scope],
         now: Callable[[], float],
         failed: Callable[[Exception], None],
     ) -> None:
@@ -259,8 +259,11 @@ class Redelivered:
     series = False
     wanted = True
 
-    def __init__(self, redelivery: Redelivery, topic: HeldTopic, key: InboxKey, kept: InboxMessage, scope: str) -> None:
-        self._redelivery, self.topic, self.key, self.kept, self.scope = redelivery, topic, key, kept, scope
+    def __init__(
+        self, redelivery: Redelivery, topic: HeldTopic, key: InboxKey, kept: InboxMessage, scope: Scope
+    ) -> None:
+        self._redelivery, self.topic, self.key, self.kept = redelivery, topic, key, kept
+        self.scope: Scope = scope
 
     def __call__(self, result: Result) -> None:
         self._redelivery.finished(self, result)

@@ -13,6 +13,7 @@ from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links.ended import MOST_SAID, Disconnection
 from mmplatform.links.link import Link
+from mmplatform.message import Scope
 from mmplatform.peers.dialling import Dialling
 from mmplatform.peers.peer import Peer, PeerEvents, Surroundings
 from mmplatform.peers.status import PeerStatus, status_of
@@ -154,7 +155,7 @@ class Peers:
         for watcher in self._watchers:
             watcher.wants_again(peer)
 
-    def rescope(self, peer: str, scope: str, reason: str) -> None:
+    def rescope(self, peer: str, scope: Scope, reason: str) -> None:
         """Take what comes of ``peer`` as that of ``scope`` from now on, and close every link to it for ``reason``."""
         there = self.by_id.get(peer)
         if there is not None:

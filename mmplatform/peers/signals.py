@@ -9,6 +9,7 @@ from typing import Final
 
 from mmplatform.delivery.wire import Event
 from mmplatform.identity.keys import SignId
+from mmplatform.message import Scope
 from mmplatform.messaging.internal import InternalHandler
 from mmplatform.messaging.results import HoldCount
 from mmplatform.peers.peer import Peer
@@ -33,12 +34,12 @@ class Signals(InternalHandler):
             return False
         return there.exchange.send_event(Event(scheme, PROTOCOL, data), len(data) + len(scheme) + 8)
 
-    def on_event(self, scope: str, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
+    def on_event(self, scope: Scope, topic: str, sender: str, payload: bytes, held: HoldCount) -> None:
         """Give a signal of the sender's transport ``topic`` to ours. The dispatcher reports errors of the transport."""
         transport = self._transports.get(topic)
         if isinstance(transport, SignallingTransport) and len(payload) <= SIGNAL_LIMIT:
             transport.signalled(SignId(sender), payload)
 
-    def listens(self, scope: str, topic: str) -> bool:
+    def listens(self, scope: Scope, topic: str) -> bool:
         """Whether durable signals are taken: never."""
         return False

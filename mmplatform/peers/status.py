@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 from mmplatform.contacts import Contacts
 from mmplatform.directory.directory import Directory
 from mmplatform.durable.outbox import Outbox
-from mmplatform.identity.circles import Scope
 from mmplatform.identity.keys import SignId
 from mmplatform.links.ended import ClosedKind
+from mmplatform.message import Scope
 from mmplatform.peers.peer import Peer
 
 LinkState = Literal["active", "standby", "silent", "closing"]

@@ -19,6 +19,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Literal, Protocol
 
 from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.message import Scope
 from mmplatform.messaging.api import API
 from mmplatform.messaging.upstream import Upstream
 from mmplatform.plugins.host import PluginHost
@@ -28,7 +29,7 @@ from mmplatform.storage.contract import Storage
 class Known(Protocol):
     """Who is known to the node."""
 
-    def scope(self, peer: str) -> str:
+    def scope(self, peer: str) -> Scope:
         """Return what ``peer``, a signId, is to us: "self", "friends" or "public"."""
         ...
 

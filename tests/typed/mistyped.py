@@ -23,6 +23,7 @@ async def mistyped(platform: Platform, delivery: Delivery) -> None:
 
 def heard(topic: str, sender: str, payload: object, message: Message) -> None:
     print(message.kind == "durabel")  # type: ignore[comparison-overlap]
+    print(message.scope == "freinds")  # type: ignore[comparison-overlap]
 
 
 async def well_typed(platform: Platform, delivery: Delivery) -> None:

@@ -48,7 +48,7 @@ def test_all_of_one_sender_is_removed_but_what_is_in_one_scope() -> None:
     queue.put_back(first, "self.topic", "eve")
     assert [scope for scope, _, _ in queue.remove("eve", "public")] == ["self", "friends", "friends"]
     assert len(queue) == 2
-    assert [scope for scope, _, _ in queue.remove("eve", "blocked")] == ["public"]
+    assert [scope for scope, _, _ in queue.remove("eve", None)] == ["public"]
     assert [sender for _, sender, _ in emptied(queue)] == ["bob"]
 
 
