@@ -30,10 +30,13 @@ MAX_RECORD: Final = 8 * 1024
 MAX_ADDRESSES: Final = 16  # of one record, for all who read one: each of them gets its turn
 MAX_ADDRESS: Final = 256
 MAX_NUMBER: Final = 2**53 - 1
-EXPIRED: Final = "expired"  # the reason why a record is refused that was good once, or is dated by a wrong clock
 CACHED_RECORDS: Final = 1024
 
 _ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]*")
+
+
+class ExpiredRecord(InvalidRecord):
+    """The record was good once, or a clock is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class NodeInfo:
             _reject("size", f"{len(data)} bytes, at most {MAX_RECORD} allowed")
         record = _proven(bytes(data))
         if record.expires <= now:
-            _reject(EXPIRED, f"it was good until {record.expires}, now is {int(now)}")
+            raise ExpiredRecord(f"expired: it was good until {record.expires}, now is {int(now)}")
         return record
 
     def encode(self) -> bytes:

@@ -6,7 +6,7 @@ from typing import Final, NoReturn
 
 from mmplatform.errors import InvalidRecord, TicketError
 from mmplatform.identity.keys import digest
-from mmplatform.identity.nodeinfo import EXPIRED, MAX_RECORD, NodeInfo
+from mmplatform.identity.nodeinfo import MAX_RECORD, ExpiredRecord, NodeInfo
 
 PREFIX: Final = "mm1"
 LABEL: Final = "mm/1 ticket"
@@ -31,7 +31,7 @@ def parse_ticket(text: str, now: float) -> NodeInfo:
     try:
         return NodeInfo.decode(record, now)
     except InvalidRecord as error:
-        hint = ", or see whether a clock is wrong here or there (mm doctor)" if str(error).startswith(EXPIRED) else ""
+        hint = ", or see whether a clock is wrong here or there (mm doctor)" if isinstance(error, ExpiredRecord) else ""
         raise TicketError(f"{error}; ask for a new ticket{hint}") from None
 
 

@@ -12,7 +12,7 @@ from mmplatform.delivery.fragments import Assembler
 from mmplatform.delivery.wire import Frame
 from mmplatform.errors import MMError, ProtocolError, Unreachable
 from mmplatform.identity.keys import Identity, SignId
-from mmplatform.identity.nodeinfo import EXPIRED, NodeInfo
+from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.links.free_memory import FreeMemory
 from mmplatform.links.link import Link
 from mmplatform.links.places import Places
@@ -20,7 +20,7 @@ from mmplatform.links.scheduler import Scheduler
 from mmplatform.logs import LineLimit
 from mmplatform.plugins.transport import Connection
 from mmplatform.session.cookies import CookieJar
-from mmplatform.session.handshake import BAD_RECORD, Initiator, Responder
+from mmplatform.session.handshake import Initiator, OutdatedRecord, Responder
 from mmplatform.text import escaped
 
 MAX_UNPROVEN: Final = 256  # connections whose other end has not yet proved who it is
@@ -168,7 +168,7 @@ class LinkFactory:
         """End the attempt: ``link`` was lost before its handshake was through."""
         self._unproven.leave(link)
         opened = self._dialled.pop(link, None)
-        if isinstance(error, ProtocolError) and str(error).startswith(f"{BAD_RECORD}: {EXPIRED}:"):
+        if isinstance(error, OutdatedRecord):
             self.outdated += 1
         if opened is None:
             self._log_refusal(link, error)

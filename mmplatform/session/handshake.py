@@ -29,7 +29,7 @@ from nacl.exceptions import CryptoError
 
 from mmplatform.errors import BadSignature, InvalidKey, InvalidRecord, ProtocolError
 from mmplatform.identity.keys import Identity, SignId, box_id_of, digest, raw_key, verify
-from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.identity.nodeinfo import ExpiredRecord, NodeInfo
 from mmplatform.session import packets
 from mmplatform.session.cookies import CookieJar as CookieJar
 from mmplatform.session.events import Established, Event, Identified, Send
@@ -41,10 +41,12 @@ COOKIE_LABEL: Final = b"mm1-cook"
 INITIATE_NONCE: Final = b"mm1-init" + bytes(16)
 READY_NONCE: Final = b"mm1-redy" + bytes(16)
 
-BAD_RECORD: Final = "bad-record"  # the reason when a record is not one, or not good by our clock
-
 # Tuning, not protocol: how many HELLOs one link may send before it has to go on.
 MAX_HELLOS: Final = 3
+
+
+class OutdatedRecord(ProtocolError):
+    """The record that the other end showed has expired by our clock."""
 
 
 class HandshakeState(Enum):
@@ -311,5 +313,7 @@ def _unbox(box: bytes, nonce: bytes, key: bytes) -> bytes:
 def _read_record(record: bytes, now: float) -> NodeInfo:
     try:
         return NodeInfo.decode(record, now)
+    except ExpiredRecord as error:
+        raise OutdatedRecord("bad-record", str(error)) from None
     except (InvalidRecord, InvalidKey, BadSignature) as error:
-        raise ProtocolError(BAD_RECORD, str(error)) from None
+        raise ProtocolError("bad-record", str(error)) from None
