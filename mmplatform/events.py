@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, get_args
 
 from pyee.base import EventEmitter
 
+from mmplatform.errors import Refused
 from mmplatform.logs import LineLimit, log_failure, raised_at, trace_of
 from mmplatform.text import escaped
 
@@ -59,6 +60,8 @@ class Events:
             told = "; ".join([str(error), *getattr(error, "__notes__", ())])
             if not topic:
                 log.error("%s", escaped(told))
+            elif isinstance(error, Refused):
+                log.debug("handler of %s refused: %s", escaped(topic), escaped(told))  # an answer, not a failure
             elif is_repeated(error):
                 log.debug("handler of %s failed again: %s", escaped(topic), escaped(told))
             elif topic.startswith(PUBLIC):

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from mmplatform.errors import Refused
 from mmplatform.events import Events
 from mmplatform.logs import LINES
 
@@ -57,4 +58,15 @@ async def test_the_traceback_of_what_a_stranger_caused_is_there_for_who_looks_cl
     events.failed(failure(), "public.a")
     assert [line.levelname for line in written(caplog)] == ["ERROR", "DEBUG"]
     assert "Traceback (most recent call last)" in written(caplog)[1].getMessage()
+    await events.close()
+
+
+@pytest.mark.parametrize("topic", ["friends.a", "public.a"])
+async def test_a_refusal_is_an_answer_and_no_failure(topic: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    events = Events()
+    events.failed(Refused("at most\x1b a hundred"), topic)
+    [line] = written(caplog)
+    assert line.levelno == logging.DEBUG
+    assert line.getMessage() == f"handler of {topic} refused: at most\\x1b a hundred"
     await events.close()
