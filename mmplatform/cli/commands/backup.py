@@ -23,9 +23,9 @@ from mmplatform.cli.backup_file import (
     BackupReader,
     write_backup,
 )
-from mmplatform.cli.command import OK, Command, Failure, Settings, execute, interruptible, pass_settings
+from mmplatform.cli.command import OK, Command, Failure, Settings, interruptible, pass_settings
+from mmplatform.cli.commands.asking import ask_rows
 from mmplatform.cli.commands.progress import moved
-from mmplatform.cli.node.access import rows
 from mmplatform.cli.output import amount, emit, note, say
 from mmplatform.cli.terminal import is_terminal
 from mmplatform.errors import LocalError
@@ -68,13 +68,9 @@ def backup(settings: Settings, file: Path) -> int:
     if not folder.identity.exists():
         raise Failure(f"there is no node in {settings.data} to be saved")
 
-    async def copy() -> str:
-        async with rows(settings.data) as there:
-            return str(await there.call("copy"))
-
     _remove_left(folder)
     notes = _notes(folder)
-    copied = Path(execute(copy))
+    copied = Path(ask_rows(settings, "copy"))
     with interruptible():
         try:
             header = _write(folder, copied, notes, file, settings.json)

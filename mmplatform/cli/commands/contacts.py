@@ -8,6 +8,7 @@ import click
 
 from mmplatform.cli import completing, passphrases
 from mmplatform.cli.command import OK, Command, Failure, Settings, execute, named, pass_settings
+from mmplatform.cli.commands.asking import ask_node, ask_rows
 from mmplatform.cli.node.access import node, rows
 from mmplatform.cli.output import amount, emit, lasting, note, say, show, table
 
@@ -70,7 +71,7 @@ def add(settings: Settings, ticket: str, circle: str | None, name: str) -> int:
     """
     if ticket == "-":
         ticket = sys.stdin.read().strip()
-    found = execute(lambda: _ask(settings, "add", ticket=ticket, name=name, circle=circle))
+    found = ask_node(settings, "add", ticket=ticket, name=name, circle=circle)
     if settings.json:
         emit(found)
         return OK
@@ -99,7 +100,7 @@ def accept(settings: Settings, peer: str, decline: bool, name: str) -> int:
         raise click.UsageError("--decline gives nobody a name")
     if decline:
         return _decline(settings, peer)
-    found = execute(lambda: _ask(settings, "accept", peer=peer, name=name))
+    found = ask_node(settings, "accept", peer=peer, name=name)
     if settings.json:
         emit(found)
     else:
@@ -148,11 +149,7 @@ def _change_key(settings: Settings, change: str) -> int:
 
 
 def _decline(settings: Settings, peer: str) -> int:
-    async def ask() -> Any:
-        async with rows(settings.data) as there:
-            return await there.call("decline", peer=peer)
-
-    if not execute(ask):
+    if not ask_rows(settings, "decline", peer=peer):
         raise Failure(f"{peer} does not ask to be a friend; mm peers --asking lists who does")
     if settings.json:
         emit({"peer": peer, "declined": True})
@@ -162,11 +159,7 @@ def _decline(settings: Settings, peer: str) -> int:
 
 
 def _list_asking(settings: Settings) -> int:
-    async def fetch() -> Any:
-        async with rows(settings.data) as there:
-            return await there.call("asking")
-
-    found = execute(fetch)
+    found = ask_rows(settings, "asking")
     for peer in found if settings.json else ():
         emit(peer)
     if not settings.json:
@@ -181,11 +174,6 @@ def _list_asking(settings: Settings) -> int:
 
 def _called(found: dict[str, Any]) -> str:
     return f"{found['name']} ({found['signId']})" if found["name"] else str(found["signId"])
-
-
-async def _ask(settings: Settings, operation: str, **arguments: Any) -> Any:
-    async with node(settings.data) as there:
-        return await there.call(operation, **arguments)
 
 
 async def _who_we_are(settings: Settings, ticket: bool) -> tuple[dict[str, Any], dict[str, str]]:

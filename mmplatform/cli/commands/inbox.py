@@ -8,6 +8,7 @@ import click
 from mmplatform.cli import completing
 from mmplatform.cli.command import FAILED, OK, Failure, Group, Settings, execute, pass_settings
 from mmplatform.cli.commands import forms
+from mmplatform.cli.commands.asking import ask_rows
 from mmplatform.cli.commands.forms import Form
 from mmplatform.cli.node.access import rows
 from mmplatform.cli.output import amount, counted, emit, lasting, note, say, show, table, to_json
@@ -78,12 +79,11 @@ def show_one(settings: Settings, id: str, payload_only: bool) -> int:  # noqa: A
       mm inbox show ID
       mm inbox show ID --json | jq .payload
     """
-
-    async def ask() -> Any:
-        async with rows(settings.data) as there:
-            return await there.call("kept", id=id)
-
-    show(_printed(execute(ask), forms.chosen(payload_only, False), settings.json and not payload_only))
+    show(
+        _printed(
+            ask_rows(settings, "kept", id=id), forms.chosen(payload_only, False), settings.json and not payload_only
+        )
+    )
     return OK
 
 
@@ -177,11 +177,7 @@ async def _take(settings: Settings, ids: Sequence[str], form: Form, as_json: boo
 
 
 def _change(settings: Settings, operation: str, ids: Sequence[str], done: str) -> int:
-    async def ask() -> Any:
-        async with rows(settings.data) as there:
-            return await there.call(operation, ids=list(ids))
-
-    missing = execute(ask)
+    missing = ask_rows(settings, operation, ids=list(ids))
     changed = len(ids) - len(missing)
     if settings.json:
         emit({operation: changed})

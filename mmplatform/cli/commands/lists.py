@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from mmplatform.cli.command import OK, Group, Settings, execute, pass_settings
-from mmplatform.cli.node.access import rows
+from mmplatform.cli.command import OK, Group, Settings, pass_settings
+from mmplatform.cli.commands.asking import ask_rows
 from mmplatform.cli.output import emit, note, say, table
 
 name_argument = click.argument("name", metavar="@NAME")
@@ -27,7 +27,7 @@ def lists(context: click.Context) -> int:
     if context.invoked_subcommand is not None:
         return OK
     settings = context.ensure_object(Settings)
-    found = _ask(settings, "lists")
+    found = ask_rows(settings, "lists")
     if settings.json:
         for one in found:
             emit(one)
@@ -86,7 +86,7 @@ def remove(settings: Settings, name: str) -> int:
     \b
       mm list remove @family
     """
-    _ask(settings, "remove_list", name=name)
+    ask_rows(settings, "remove_list", name=name)
     if settings.json:
         emit({"name": name, "removed": True})
     else:
@@ -95,7 +95,7 @@ def remove(settings: Settings, name: str) -> int:
 
 
 def _change(settings: Settings, change: str, name: str, peers: tuple[str, ...]) -> int:
-    found = _ask(settings, "change_list", change=change, name=name, peers=peers)
+    found = ask_rows(settings, "change_list", change=change, name=name, peers=peers)
     if settings.json:
         emit(found)
     else:
@@ -105,11 +105,3 @@ def _change(settings: Settings, change: str, name: str, peers: tuple[str, ...]) 
 
 def _shown(found: dict[str, Any]) -> str:
     return ", ".join(member["name"] or member["signId"] for member in found["members"]) or "nobody"
-
-
-def _ask(settings: Settings, operation: str, **arguments: Any) -> Any:
-    async def ask() -> Any:
-        async with rows(settings.data) as there:
-            return await there.call(operation, **arguments)
-
-    return execute(ask)

@@ -6,6 +6,7 @@ import click
 
 from mmplatform.cli import completing
 from mmplatform.cli.command import OK, Command, Failure, Group, Settings, execute, pass_settings
+from mmplatform.cli.commands.asking import ask_rows
 from mmplatform.cli.node.access import rows
 from mmplatform.cli.output import columns, counted, emit, lasting, note, say, table
 
@@ -92,12 +93,7 @@ def cancel(settings: Settings, id: str | None, peer: str | None, everything: boo
         raise click.UsageError("give the ID of a message, --peer PEER or --all")
     if id is None:
         return _cancel_all(settings, peer)
-
-    async def ask() -> Any:
-        async with rows(settings.data) as there:
-            return await there.call("cancel", id=id)
-
-    found = execute(ask)
+    found = ask_rows(settings, "cancel", id=id)
     if not found["cancelled"]:
         states = {"sent": "it is on its way", "unknown": "there is no such message", "waiting": "it is on its way"}
         raise Failure(f"not cancelled: {states.get(found['state'], 'it is ' + found['state'])}")
@@ -109,11 +105,7 @@ def cancel(settings: Settings, id: str | None, peer: str | None, everything: boo
 
 
 def _cancel_all(settings: Settings, peer: str | None) -> int:
-    async def ask() -> Any:
-        async with rows(settings.data) as there:
-            return await there.call("cancel_all", peer=peer)
-
-    found = execute(ask)
+    found = ask_rows(settings, "cancel_all", peer=peer)
     if settings.json:
         emit(found)
         return OK

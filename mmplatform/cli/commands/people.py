@@ -5,8 +5,8 @@ from typing import Any
 import click
 
 from mmplatform.cli import completing
-from mmplatform.cli.command import OK, Command, Failure, Settings, execute, named, pass_settings
-from mmplatform.cli.node.access import node
+from mmplatform.cli.command import OK, Command, Failure, Settings, named, pass_settings
+from mmplatform.cli.commands.asking import ask_node
 from mmplatform.cli.output import emit, note, say
 
 CIRCLES = ("friends", "devices", "public")
@@ -24,7 +24,7 @@ def rename(settings: Settings, peer: str, name: str) -> int:
     \b
       mm rename bob robert
     """
-    found = _ask(settings, "rename", peer=peer, name=name)
+    found = ask_node(settings, "rename", peer=peer, name=name)
     _tell(settings, found, f"{found['signId']} is called {name}" if name else f"{peer} has no name any more")
     return OK
 
@@ -41,7 +41,7 @@ def move(settings: Settings, peer: str, circle: str) -> int:
     \b
       mm move bob friends
     """
-    found = _ask(settings, "move", peer=peer, circle=circle)
+    found = ask_node(settings, "move", peer=peer, circle=circle)
     _tell(settings, found, f"{peer}: its messages arrive as {found['scope']}.TOPIC")
     return OK
 
@@ -58,7 +58,7 @@ def remove(settings: Settings, peer: str, drop: bool) -> int:
     \b
       mm remove stolen-laptop --drop
     """
-    _left(settings, _ask(settings, "remove", peer=peer, drop=drop, block=False), f"{peer} is a stranger now")
+    _left(settings, ask_node(settings, "remove", peer=peer, drop=drop, block=False), f"{peer} is a stranger now")
     return OK
 
 
@@ -73,7 +73,7 @@ def block(settings: Settings, peer: str, drop: bool) -> int:
       mm block stolen-laptop
       mm unblock stolen-laptop
     """
-    _left(settings, _ask(settings, "remove", peer=peer, drop=drop, block=True), f"{peer} is blocked")
+    _left(settings, ask_node(settings, "remove", peer=peer, drop=drop, block=True), f"{peer} is blocked")
     return OK
 
 
@@ -87,7 +87,7 @@ def unblock(settings: Settings, peer: str) -> int:
       mm unblock bob
       mm move bob friends
     """
-    if not _ask(settings, "unblock", peer=peer):
+    if not ask_node(settings, "unblock", peer=peer):
         raise Failure(f"{peer} is not blocked; mm peers says who is")
     _tell(settings, {"peer": peer, "unblocked": True}, f"{peer} is a stranger now, and no longer blocked")
     return OK
@@ -110,11 +110,3 @@ def _tell(settings: Settings, found: dict[str, Any], text: str) -> None:
         emit(found)
     else:
         say(text)
-
-
-def _ask(settings: Settings, operation: str, **arguments: Any) -> Any:
-    async def ask() -> Any:
-        async with node(settings.data) as there:
-            return await there.call(operation, **arguments)
-
-    return execute(ask)

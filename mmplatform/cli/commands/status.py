@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from mmplatform.cli.command import OK, Command, Failure, Settings, execute, pass_settings
-from mmplatform.cli.node.access import rows
+from mmplatform.cli.command import OK, Command, Failure, Settings, pass_settings
+from mmplatform.cli.commands.asking import ask_rows
 from mmplatform.cli.output import amount, counted, emit, fields, lasting
 from mmplatform.storage.folder import DataFolder
 
@@ -25,12 +25,7 @@ def status(settings: Settings) -> int:
     """
     if not DataFolder(settings.data).identity.exists():
         raise Failure(f"there is no node in {settings.data} yet; mm id makes one, mm run runs it")
-
-    async def ask() -> Any:
-        async with rows(settings.data) as there:
-            return await there.call("status")
-
-    found = execute(ask)
+    found = ask_rows(settings, "status")
     if settings.json:
         emit(found)
     else:
