@@ -94,7 +94,7 @@ test: $(DEV) ## the tests that take no seconds each, in some five minutes (T=pat
 	@$(BIN)/python -m pytest $(if $(T),$(T),-n $(FAST_JOBS) --dist worksteal -m "not slow" --durations=25)
 
 test-all: $(DEV) ## every test, with branch coverage
-	@$(call system_parts,$(TEST_PARTS) $(BROWSER_PARTS) $(TERMINAL_PARTS) $(LAB_PARTS))
+	@$(call system_parts,$(TEST_PARTS) $(BROWSER_PARTS) $(TERMINAL_PARTS) $(LAB_PARTS) $(BENCH_PARTS))
 	@$(client_packages)
 	@echo "== pytest (all, $(JOBS) at a time, with coverage)"
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --durations=25 --cov --cov-report=term
