@@ -23,6 +23,7 @@ import psutil  # type: ignore[import-untyped]
 from mm_transports.tcp import TCP
 from mmplatform import Platform
 from mmplatform.identity.keys import Identity
+from tests.support.program import exit_with
 
 COUNT: Final = 20_000 if os.environ.get("QUICK") else 100_000
 PAYLOAD: Final = bytes(100)
@@ -231,6 +232,6 @@ async def main() -> int:
 
 if __name__ == "__main__":
     if len(sys.argv) == 1:
-        sys.exit(asyncio.run(main()))
+        exit_with(lambda: asyncio.run(main()))
     role = {"receiver": receive, "sender": send, "friend": ask}[sys.argv[1]]
     asyncio.run(role(Path(sys.argv[2])))

@@ -7,13 +7,13 @@ a flood, and a dead relay beside others. The exit code is 1 when a target was mi
 import argparse
 import asyncio
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks import relay_dead_link, relay_flood, relay_idle, results, run
 from benchmarks.table import aligned
+from tests.support.program import exit_with
 
 HERE = Path(__file__).resolve().parent
 WORKLOADS = "R1,R2,R5"
@@ -73,4 +73,4 @@ def _met(met: bool) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

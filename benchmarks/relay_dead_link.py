@@ -46,6 +46,7 @@ from benchmarks.relay_stranger import Handle, stranger
 from mm_transports.relay.protocol.address import format_relay
 from mmplatform import Delivery, Platform
 from mmplatform.identity.keys import Identity
+from tests.support.program import exit_with
 
 KINDS = ("quiet", "dead", "away")
 TURNS = 12  # of each ground in a round
@@ -219,4 +220,4 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    exit_with(lambda: asyncio.run(main()))

@@ -8,7 +8,6 @@ without, and what became of the flood.
 import asyncio
 import random
 import statistics
-import sys
 import tempfile
 import time
 from contextlib import AsyncExitStack
@@ -20,6 +19,7 @@ from benchmarks import relay_options
 from benchmarks.relay_process import RelayProcess
 from benchmarks.relay_stranger import stranger
 from mmplatform import Platform
+from tests.support.program import exit_with
 
 PAIRS = 10
 EVERY = 0.02  # seconds between two requests of a pair
@@ -114,4 +114,4 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    exit_with(lambda: asyncio.run(main()))

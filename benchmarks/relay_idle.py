@@ -28,6 +28,7 @@ from mm_transports.relay.client import Client
 from mm_transports.relay.protocol.address import parse_relay
 from mm_transports.relay.protocol.items import Item, Limits
 from mmplatform.identity.keys import Identity
+from tests.support.program import exit_with
 
 CROWDS = 2  # processes of clients
 AT_ONCE = 64  # of one process that are signing in
@@ -200,4 +201,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--crowd"]:
         asyncio.run(be_a_crowd(sys.argv[2], int(sys.argv[3]), sys.argv[4]))
     else:
-        sys.exit(asyncio.run(main()))
+        exit_with(lambda: asyncio.run(main()))

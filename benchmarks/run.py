@@ -17,6 +17,7 @@ from benchmarks.registry import PEERS, Entry
 from benchmarks.results import PLATFORM, RELAYED, Measurement
 from benchmarks.runner import Runner, Settings, plan
 from benchmarks.workloads import PIPELINING, WORKLOADS
+from tests.support.program import exit_with
 
 HERE = Path(__file__).resolve().parent
 LOCAL = "local"
@@ -179,4 +180,4 @@ def _default_loop() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

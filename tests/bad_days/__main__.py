@@ -10,13 +10,13 @@ import argparse
 import asyncio
 import logging
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 from tests.bad_days.registry import BadDay, chosen
 from tests.bad_days.scene import Broke, LeftOut, Scene
+from tests.support.program import exit_with
 from tests.support.registered import progress, verdict
 
 
@@ -74,4 +74,4 @@ async def live(day: BadDay) -> tuple[str, list[str]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

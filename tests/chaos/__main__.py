@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.chaos.proxy import Proxy
 from tests.chaos.relays import Relays
 from tests.chaos.verdict import INSTANT, Verdict, judge
+from tests.support.program import exit_with
 
 DEADLINE = 20.0  # seconds for a node to come up, or for messages to flow again
 AWAY = 1.5  # seconds at most for which a killed node stays away while mail collects at the relay
@@ -167,4 +168,4 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    exit_with(lambda: asyncio.run(main()))

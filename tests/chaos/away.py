@@ -8,7 +8,6 @@ in order, the relay's disk shows nothing of it, and the sender, back again, is t
 
 import argparse
 import asyncio
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from benchmarks.relay_process import RelayProcess
 from tests.chaos.__main__ import Node
 from tests.chaos.away_nodes import PAYLOAD, TOPIC
 from tests.chaos.verdict import Verdict, judge
+from tests.support.program import exit_with
 from tests.support.redis_server import RedisServer
 
 RUN = 32  # bytes of a record or a signature that would be too much to find
@@ -158,4 +158,4 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    exit_with(lambda: asyncio.run(main()))

@@ -8,7 +8,6 @@ code is 0 only when nothing was lost, repeated or out of order.
 import argparse
 import asyncio
 import itertools
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import NamedTuple
 from benchmarks.relay_process import RelayProcess
 from tests.chaos.__main__ import Node
 from tests.chaos.verdict import Verdict, judge
+from tests.support.program import exit_with
 
 LONGEST = 30.0  # seconds until messages flow again
 
@@ -130,4 +130,4 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    exit_with(lambda: asyncio.run(main()))

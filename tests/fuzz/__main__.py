@@ -10,10 +10,11 @@ The last line is ``targets N, inputs N, finds N``, and the exit code is 0 only w
 
 import argparse
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
+
+from tests.support.program import exit_with
 
 JOBS = 2
 
@@ -91,4 +92,4 @@ def once() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -11,11 +11,11 @@ the exit code is 0 only when the two are the same.
 import argparse
 import asyncio
 import os
-import sys
 import time
 
 from tests.hostile.registry import Registered, chosen
 from tests.hostile.run import Director
+from tests.support.program import exit_with
 from tests.support.registered import progress, verdict
 
 SECONDS = 3.0
@@ -65,4 +65,4 @@ async def run(attacks: list[Registered], director: Director) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

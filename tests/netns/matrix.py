@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from tests.netns.lab import Lab, impossible
 from tests.netns.relays import start_relay
 from tests.netns.told import Told
+from tests.support.program import exit_with
 
 DELIVERED: Final = 2.0  # seconds
 DIRECT: Final = 5.0
@@ -163,4 +164,4 @@ def _pair(argument: str) -> Pair:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    exit_with(lambda: main(sys.argv[1:]))

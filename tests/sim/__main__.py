@@ -1,9 +1,9 @@
 """``python -m tests.sim --seed 7 --peers 10 --messages 1000`` plays one run again and says what came of it."""
 
 import argparse
-import sys
 
 from tests.sim.network import Network
+from tests.support.program import exit_with
 
 
 def main() -> int:
@@ -22,4 +22,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

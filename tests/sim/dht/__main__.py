@@ -1,11 +1,11 @@
 """``python -m tests.sim.dht --nodes 200 --seed 1``: our DHT and the stock package on one hostile network, and hops."""
 
 import argparse
-import sys
 import time
 from math import log2
 
 from tests.sim.dht.scenario import Measured, Scenario, run
+from tests.support.program import exit_with
 
 SHARES = {"dead": 0.3, "hostile": 0.2, "loss": 0.05}
 
@@ -66,4 +66,4 @@ def _mean(numbers: list[int]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -2,9 +2,9 @@
 
 import argparse
 import asyncio
-import sys
 
 from tests.sim.relay.scenario import Outcome, Scenario
+from tests.support.program import exit_with
 
 KINDS = {
     "one": {"relay": 0},
@@ -36,4 +36,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)
