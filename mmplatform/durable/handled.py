@@ -30,7 +30,7 @@ KEEP_MS: Final = 15 * 24 * 3600 * 1000  # twice the default time to live, and a 
 PAGE: Final = 1024  # rows read at a time, at the start
 RETRY_AFTER: Final = 1.0  # seconds until a failed write is tried again
 GATHER: Final = 0.02  # seconds in which rows are gathered that need not be saved at once
-GATHERED: Final = 512  # rows that are gathered at most
+GATHERED: Final = 256  # rows that are gathered at most
 UNSAVED: Final = 1024  # rows that are not saved, from which on no more is handed over; the log has room for twice this
 
 EndedMessages = tuple[str, Entry]  # the recipient of the receipt, and messages of its that ended alike

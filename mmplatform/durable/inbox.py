@@ -36,7 +36,7 @@ MAX_FULL: Final = 10_000  # peers that are told of room; others hear of it with 
 LOOK_EVERY: Final = 3600.0  # seconds between two looks for what expires, at most
 LOOK_AGAIN: Final = 1.0  # seconds until a look that failed is taken again
 PAGE: Final = 4096  # keys read at once at the start
-PAGE_ROWS: Final = 512  # messages read at once
+PAGE_ROWS: Final = 256  # messages read at once
 PAGE_BYTES: Final = 1024 * 1024  # of these, unless the first one alone has more
 OUT_OF_ORDER: Final = StorageCorrupt("the rows of the inbox are out of order; restore the file from a backup")
 

@@ -9,7 +9,7 @@ import asyncio
 from typing import Final
 
 SLICE: Final = 0.0001  # seconds
-WORK: Final = 0.002
+WORK: Final = 0.001
 REST: Final = 0.001  # no selector waits for less
 
 

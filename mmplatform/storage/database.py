@@ -2,7 +2,8 @@
 
 Every step of a statement gives up the GIL, and winning it back from a busy loop costs up to a switch interval
 (5 ms). So many rows are one multi-row statement, a page of rows is read as one, and one statement alone needs no BEGIN
-and COMMIT.
+and COMMIT. While this thread has the GIL the loop stands still, so SQLite does what it can: it takes the keys that are
+deleted out of one value, and counts how many rows make a page.
 """
 
 import errno
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from mmplatform.errors import FolderInUse, StorageCorrupt, StorageError, StorageFull, StorageGone, StorageReadOnly
-from mmplatform.storage.contract import fitting
 from mmplatform.storage.room import Room
 
 Found = list[Any]  # tuples of what the statement selects
@@ -28,7 +28,7 @@ TO_END = "FROM kv WHERE key >= ? ORDER BY key LIMIT ?"
 SCAN = "SELECT key, value"
 KEYS = "SELECT key"
 SIZES = "SELECT key, length(value)"
-ALL_SIZES = "SELECT group_concat(size) FROM (SELECT length(value) AS size {})"
+FITTING = "SELECT count(*), sum(total <= ?) FROM (SELECT sum(length(value)) OVER (ORDER BY key) AS total {})"
 PACKED = """SELECT CAST(group_concat(key || value, '') AS BLOB),
     group_concat(length(key) || 's' || length(value) || 's', '')
     FROM (SELECT key, value {})"""  # all rows in one, and how struct takes them apart
@@ -36,6 +36,9 @@ PACKED = """SELECT CAST(group_concat(key || value, '') AS BLOB),
 FORMAT = 1
 IN_USE = 0x6D6D7531  # the application_id of a file that was not closed: its log belongs to it
 CREATE = "CREATE TABLE IF NOT EXISTS kv(key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL) WITHOUT ROWID"
+
+DELETE = """WITH RECURSIVE start(at) AS (SELECT 1 UNION ALL SELECT at + ?1 FROM start WHERE at + ?1 <= length(?2))
+    DELETE FROM kv WHERE key IN (SELECT coalesce(substr(?2, at, ?1), x'') FROM start)"""  # of one length, end to end
 
 PUT_LARGE = "INSERT OR REPLACE INTO kv SELECT ?, ? WHERE ?"
 NOTHING = (b"", b"", 0)  # to PUT_LARGE
@@ -112,8 +115,8 @@ class Database:
         """
         with self._typed_failures():
             connection = self._connected()
-            [sizes] = connection.execute(ALL_SIZES.format(span), arguments).fetchone()
-            count = fitting([int(one) for one in sizes.split(",")], size) if sizes else 0
+            there, fitting = connection.execute(FITTING.format(span), (size, *arguments)).fetchone()
+            count = max(fitting or 0, min(1, there))
             arguments = (*arguments[:-1], count)
             if count < 2:
                 return connection.execute(f"{SCAN} {span}", arguments).fetchall()
@@ -318,12 +321,13 @@ class Database:
 
 def _statements(rows: Mapping[bytes, bytes | None]) -> list[Statement]:
     """Return what writes ``rows``: small ones together, large ones each alone."""
-    deletes = [key for key, value in rows.items() if value is None]
     statements: list[Statement] = []
+    deletes: dict[int, list[bytes]] = {}
     some: list[bytes] = []
     size = 0
     for key, value in rows.items():
         if value is None:
+            deletes.setdefault(len(key), []).append(key)
             continue
         if len(value) > STATEMENT_BYTES:
             statements.append((PUT_LARGE, [key, value, 1]))
@@ -335,9 +339,9 @@ def _statements(rows: Mapping[bytes, bytes | None]) -> list[Statement]:
         size += len(value)
     if some:
         statements.append(_put(some))
-    for first in range(0, len(deletes), ROWS_A_STATEMENT):
-        keys = deletes[first : first + ROWS_A_STATEMENT]
-        statements.append(("DELETE FROM kv WHERE key IN (?" + ",?" * (len(keys) - 1) + ")", keys))
+    for length, keys in deletes.items():
+        for first in range(0, len(keys), ROWS_A_STATEMENT):
+            statements.append((DELETE, (length, b"".join(keys[first : first + ROWS_A_STATEMENT]))))
     return statements
 
 
