@@ -18,7 +18,7 @@ import { parseTicket, ticket } from "./identity/ticket.js";
 import { Depositor } from "./mail/depositing.js";
 import { Mailer } from "./mail/mailer.js";
 import type { Waiting } from "./message.js";
-import { Messaging, PROTOCOL } from "./messaging/api.js";
+import { Messaging, PROTOCOL, SERIES } from "./messaging/api.js";
 import { Dispatcher } from "./messaging/dispatch.js";
 import { CONTACTS, FriendRequests } from "./peers/friendrequests.js";
 import { Receipts } from "./peers/receipts.js";
@@ -77,6 +77,7 @@ export class Platform {
     const befriend = (circle: Circle): void => {
       for (const peer of [...circle]) this.directory.befriend(peer);
       this.friendRequests.changed();
+      this.messaging.series.moved((peer) => this.contacts.scope(peer));
       this.lookAgain();
     };
     this.contacts = new Contacts(signId, storage, saved, befriend, failed);
@@ -121,6 +122,7 @@ export class Platform {
     this.messaging.changed = () => this.lookAgain();
     const signals = new Signals(this.peers, transports);
     dispatcher.attach(PROTOCOL, this.messaging);
+    dispatcher.attach(SERIES, this.messaging.series);
     dispatcher.attach(SIGNALS, signals);
     dispatcher.attach(RECEIPT, receipts);
     dispatcher.attach(CONTACTS, this.friendRequests);

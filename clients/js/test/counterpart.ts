@@ -27,6 +27,7 @@ let session: Session;
 let platform: Platform;
 const deliveries: Delivery[] = [];
 let heard: unknown[][] = [];
+let generatorsClosed = 0;
 
 function told(events: Event[]): unknown[] {
   return events.map((event) => {
@@ -86,6 +87,25 @@ const commands: Record<string, (command: Command) => unknown> = {
     platform.messaging.on("friends.fail", () => {
       throw new TypeError("no");
     });
+    platform.messaging.on("friends.count", async function* (_, __, payload) {
+      try {
+        for (let number = 0; number < (payload as number); number++) yield number;
+        if (payload === 1) throw new TypeError("no more");
+      } finally {
+        generatorsClosed++;
+      }
+    });
+    platform.messaging.on("friends.waits", async function* (_, __, ___, signal) {
+      try {
+        yield 0;
+        await new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason as Error)));
+      } finally {
+        generatorsClosed++;
+      }
+    });
+    platform.messaging.on("friends.large", async function* (_, __, payload) {
+      for (const size of payload as number[]) yield new Uint8Array(size);
+    });
     return { signId: platform.signId, ticket: platform.ticket() };
   },
   stop: () => platform.close(),
@@ -131,6 +151,20 @@ const commands: Record<string, (command: Command) => unknown> = {
   },
   request: ({ topic, peer, payload }) =>
     platform.messaging.request(topic, peer, payload).catch((error: Error) => `${error.name}: ${error.message}`),
+  // As many of many replies as are to be taken, and the error that ended them.
+  many: async ({ topic, peer, payload, take = Infinity, timeout = 10 }) => {
+    const replies: unknown[] = [];
+    try {
+      for await (const reply of platform.messaging.requestMany(topic, peer, payload, { timeout })) {
+        replies.push(reply instanceof Uint8Array ? reply.length : reply);
+        if (replies.length === take) break;
+      }
+    } catch (error) {
+      return { replies, error: `${(error as Error).name}: ${(error as Error).message}` };
+    }
+    return { replies, error: "" };
+  },
+  generatorsClosed: () => generatorsClosed,
   flush: ({ peer }) => platform.flush(peer),
   mailed: async ({ peer }) => {
     while (platform.outbox.sender(peer).letter(1000).batches.length) await new Promise((go) => setTimeout(go, 10));

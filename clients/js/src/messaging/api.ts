@@ -2,7 +2,7 @@
 
 import { decode, encode } from "../codec.js";
 import { type Event, TOO_LARGE } from "../delivery/wire.js";
-import { NoResponders, nameOf, Refused, RequestFailed, RequestTimeout } from "../errors.js";
+import { CodecError, NoResponders, nameOf, Refused, RequestFailed, RequestTimeout } from "../errors.js";
 import {
   checkTopic,
   DELIVERED,
@@ -14,11 +14,17 @@ import {
   UNHANDLED,
 } from "../message.js";
 import { Bus, type Route } from "./bus.js";
-import type { ProtocolHandler } from "./dispatch.js";
-import type { SubscriptionOptions } from "./options.js";
-import { DONE, type Handler, NOBODY, type Result } from "./subscriber.js";
+import type { InHand, ProtocolHandler } from "./dispatch.js";
+import type { Handler } from "./handlers.js";
+import type { Parsing, SubscriptionOptions } from "./options.js";
+import { fittedReply } from "./parsing.js";
+import { failedHere, isolated, readHere } from "./series/here.js";
+import { readSeries } from "./series/series.js";
+import { SeriesServer } from "./series/server.js";
+import { DONE, type Handling, NOBODY, type Result } from "./subscriber.js";
 
 export const PROTOCOL = "ms";
+export const SERIES = `${PROTOCOL}.series`;
 export const LOCAL = "local";
 const DEFAULT_EXPIRY = 7 * 24 * 3600; // seconds
 
@@ -31,40 +37,61 @@ export interface SendOptions {
   priority?: Priority;
 }
 
-/** What moves bytes to peers. `expires` is in Unix milliseconds, `timeout` in milliseconds. */
+export interface RequestOptions {
+  /** Seconds to wait for the reply, or for each of many; 10 unless told. */
+  timeout?: number;
+}
+
+/**
+ * What moves bytes to peers. `expires` is in Unix milliseconds, `timeout` in milliseconds; nobody waits for a reply once
+ * `signal` is aborted.
+ */
 export interface Upstream {
   readonly signId: string;
   post(destination: string, lane: number, event: Event, realtime: boolean, expires: number): Promise<Delivery>;
-  ask(destination: string, event: Event, timeout: number): Promise<Uint8Array>;
+  ask(destination: string, event: Event, timeout: number, signal?: AbortSignal): Promise<Uint8Array>;
 }
 
 /** Handlers get (name, sender, payload), the name being `scope.topic`. */
 export class Messaging implements ProtocolHandler {
+  /** Answers those who ask for many replies. */
+  readonly series: SeriesServer;
   private readonly bus: Bus;
 
   constructor(
     private readonly upstream: Upstream,
-    failed: (error: Error, topic: string) => void,
+    private readonly failed: (error: Error, topic: string) => void,
   ) {
     this.bus = new Bus(failed);
+    this.series = new SeriesServer(
+      (scope, topic, sender, payload, reader, finished) =>
+        this.deliver(scope, topic, sender, payload, { durable: false, reader }, finished),
+      failed,
+    );
   }
 
   /**
    * Call `handler` for every message whose name (`scope.topic`) matches `pattern`; `*` is one segment, `>` one or more.
    * The message is acknowledged when the promise it returns has settled. A handler that throws gets a durable message again
    * (`options` say how often), then it is put among the failed ones of the inbox. What a friend or device of ours sent
-   * before there was a handler comes first. The function returned ends the subscription.
+   * before there was a handler comes first. The function returned ends the subscription. With `parse` the handler is given
+   * what that makes of a payload; what it throws refuses the message, and no handler is called.
    */
-  on(pattern: string, handler: Handler, options: SubscriptionOptions = {}): () => void {
-    return this.bus.on(pattern, handler, options);
+  on<T>(pattern: string, handler: Handler<T>, options: SubscriptionOptions & Parsing<T>): () => void;
+  on(pattern: string, handler: Handler, options?: SubscriptionOptions): () => void;
+  on(pattern: string, handler: Handler<never>, options: SubscriptionOptions = {}): () => void {
+    return this.bus.on(pattern, handler as Handler, options);
   }
 
-  once(pattern: string, handler: Handler, options: SubscriptionOptions = {}): () => void {
-    return this.bus.once(pattern, handler, options);
+  /** As `on`, for one message. */
+  once<T>(pattern: string, handler: Handler<T>, options: SubscriptionOptions & Parsing<T>): () => void;
+  once(pattern: string, handler: Handler, options?: SubscriptionOptions): () => void;
+  once(pattern: string, handler: Handler<never>, options: SubscriptionOptions = {}): () => void {
+    return this.bus.once(pattern, handler as Handler, options);
   }
 
-  off(pattern: string, handler: Handler): void {
-    this.bus.off(pattern, handler);
+  off(pattern: string, handler: Handler<never>): void {
+    this.bus.off(pattern, handler as Handler);
   }
 
   /** Send to everybody at `destination` who listens to `topic` there. Resolves once the message is saved here. */
@@ -86,20 +113,64 @@ export class Messaging implements ProtocolHandler {
 
   /**
    * Ask one peer and return what its handler returned. Throws RequestTimeout after `timeout` seconds, Unreachable
-   * once attempts to reach the peer have failed for a second, RequestFailed with the text of the error there, or
-   * NoResponders at once when nobody listens.
+   * once attempts to reach the peer have failed for a second, RequestFailed with the text of the error there or with what
+   * `parse` throws at the reply, or NoResponders at once when nobody listens.
    */
+  request<T>(
+    topic: string,
+    destination: string | undefined,
+    payload: unknown,
+    options: RequestOptions & Parsing<T>,
+  ): Promise<T>;
+  request(topic: string, destination?: string, payload?: unknown, options?: RequestOptions): Promise<unknown>;
   async request(
     topic: string,
     destination: string = LOCAL,
     payload: unknown = null,
-    { timeout = 10 } = {},
+    { timeout = 10, parse }: RequestOptions & Partial<Parsing<unknown>> = {},
   ): Promise<unknown> {
     checkTopic(topic);
-    if (!(timeout > 0)) throw new RangeError(`timeout ${timeout}: a request waits for a number of seconds`);
+    checkTimeout(timeout);
     const data = encode(payload);
-    if (this.isLocal(destination)) return this.requestLocal(topic, data, timeout);
-    return decode(await this.upstream.ask(destination, { topic, protocol: PROTOCOL, payload: data }, timeout * 1000));
+    const reply = this.isLocal(destination)
+      ? isolated(await this.requestLocal(topic, data, timeout * 1000))
+      : decodedReply(
+          await this.upstream.ask(destination, { topic, protocol: PROTOCOL, payload: data }, timeout * 1000),
+        );
+    return parse ? fittedReply(parse, reply) : reply;
+  }
+
+  /**
+   * Ask one peer, and give each reply of its handler, an async generator, as it comes. The handler is asked at the first
+   * step, and runs no further ahead than 64 KiB of replies; leaving the loop ends it. One that is no generator gives one
+   * reply. `timeout` is for each reply. Throws what `request` throws; RequestFailed, RequestTimeout and Unreachable also
+   * between two replies.
+   */
+  requestMany<T>(
+    topic: string,
+    destination: string | undefined,
+    payload: unknown,
+    options: RequestOptions & Parsing<T>,
+  ): AsyncGenerator<T, void, void>;
+  requestMany(
+    topic: string,
+    destination?: string,
+    payload?: unknown,
+    options?: RequestOptions,
+  ): AsyncGenerator<unknown, void, void>;
+  requestMany(
+    topic: string,
+    destination: string = LOCAL,
+    payload: unknown = null,
+    { timeout = 10, parse }: RequestOptions & Partial<Parsing<unknown>> = {},
+  ): AsyncGenerator<unknown, void, void> {
+    checkTopic(topic);
+    checkTimeout(timeout);
+    const data = encode(payload);
+    const replies = this.isLocal(destination)
+      ? this.manyHere(topic, data, timeout * 1000)
+      : this.manyThere(topic, destination, data, timeout * 1000);
+    return parse ? allFitted(replies, (reply) => fittedReply(parse, reply)) : replies;
   }
 
   /** Told of every new handler. */
@@ -117,7 +188,7 @@ export class Messaging implements ProtocolHandler {
 
   /** What a peer sent in realtime. */
   onEvent(scope: string, topic: string, sender: string, payload: Uint8Array): void {
-    this.deliver(scope, topic, sender, payload, false, () => {});
+    this.deliver(scope, topic, sender, payload, ONCE, () => {});
   }
 
   /** What a peer, or this node itself, sent; its result may come later. What cannot be decoded is refused. */
@@ -128,7 +199,7 @@ export class Messaging implements ProtocolHandler {
     payload: Uint8Array,
     finished: (result: Result) => void,
   ): void {
-    this.deliver(scope, topic, sender, payload, true, finished);
+    this.deliver(scope, topic, sender, payload, DURABLE, finished);
   }
 
   private deliver(
@@ -136,7 +207,7 @@ export class Messaging implements ProtocolHandler {
     topic: string,
     sender: string,
     payload: Uint8Array,
-    durable: boolean,
+    handling: Handling,
     finished: (result: Result) => void,
   ): void {
     const route = this.bus.route(`${scope}.${topic}`);
@@ -151,21 +222,16 @@ export class Messaging implements ProtocolHandler {
       finished({ error: error instanceof Refused ? error : new Refused("bad-payload") });
       return;
     }
-    this.bus.deliver(route, sender, { bytes: payload, value }, durable, finished);
+    this.bus.deliver(route, sender, { bytes: payload, value }, handling, finished);
   }
 
   /** As `onMessage`; a result with a value is that value in bytes. */
-  onRequest(
-    scope: string,
-    topic: string,
-    sender: string,
-    payload: Uint8Array,
-    finished: (result: Result<Uint8Array>) => void,
-  ): void {
-    this.deliver(scope, topic, sender, payload, false, (result) => finished(encoded(result)));
+  onRequest(scope: string, topic: string, sender: string, payload: Uint8Array, asked: InHand): void {
+    this.deliver(scope, topic, sender, payload, ONCE, (result) => asked.finish(encoded(result)));
   }
 
   close(): void {
+    this.series.close();
     this.bus.close();
   }
 
@@ -176,20 +242,69 @@ export class Messaging implements ProtocolHandler {
   private sendLocal(topic: string, data: Uint8Array, realtime: boolean): Delivery {
     const delivery = new Delivery(this.upstream.signId);
     if (realtime) delivery.settle(SENT);
-    this.deliver("self", topic, this.upstream.signId, data, !realtime, (result) => delivery.settle(outcomeOf(result)));
+    this.deliver("self", topic, this.upstream.signId, data, realtime ? ONCE : DURABLE, (result) =>
+      delivery.settle(outcomeOf(result)),
+    );
     return delivery;
   }
 
-  private requestLocal(topic: string, data: Uint8Array, timeout: number): Promise<unknown> {
+  /** What handlers of this node give. */
+  private requestLocal(topic: string, data: Uint8Array, timeout: number, handling: Handling = ONCE): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new RequestTimeout(`no reply to ${topic} in time`)), timeout * 1000);
-      this.onRequest("self", topic, this.upstream.signId, data, (result) => {
+      const timer = setTimeout(() => reject(new RequestTimeout(`no reply to ${topic} in time`)), timeout);
+      this.deliver("self", topic, this.upstream.signId, data, handling, (result) => {
         clearTimeout(timer);
         if (result === NOBODY) reject(new NoResponders(`nobody listens to ${topic}`));
-        else if (result.error) reject(new RequestFailed(`${nameOf(result.error)}: ${result.error.message}`));
-        else resolve(decode(result.value!, Infinity));
+        else if (result.error) reject(failedHere(result.error));
+        else resolve(result.value);
       });
     });
+  }
+
+  private async *manyHere(topic: string, data: Uint8Array, timeout: number): AsyncGenerator<unknown, void, void> {
+    const reader = new AbortController();
+    const value = await this.requestLocal(topic, data, timeout, { durable: false, reader: reader.signal });
+    yield* readHere(value, timeout, reader, (error) => this.failed(error, `self.${topic}`));
+  }
+
+  private async *manyThere(
+    topic: string,
+    destination: string,
+    data: Uint8Array,
+    timeout: number,
+  ): AsyncGenerator<unknown, void, void> {
+    const event = (payload: Uint8Array): Event => ({ topic, protocol: SERIES, payload });
+    const upstream = {
+      ask: (pull: Uint8Array, patience: number, signal: AbortSignal) =>
+        this.upstream.ask(destination, event(pull), patience, signal),
+      stop: (series: Uint8Array) => this.upstream.post(destination, 0, event(series), true, 0),
+    };
+    for await (const reply of readSeries(upstream, data, timeout)) yield decodedReply(reply);
+  }
+}
+
+const ONCE: Handling = { durable: false };
+const DURABLE: Handling = { durable: true };
+
+/** Throws RangeError for a time-out that is none. */
+function checkTimeout(timeout: number): void {
+  if (!(timeout > 0)) throw new RangeError(`timeout ${timeout}: a request waits for a number of seconds`);
+}
+
+async function* allFitted(
+  replies: AsyncGenerator<unknown, void, void>,
+  fit: (reply: unknown) => unknown,
+): AsyncGenerator<unknown, void, void> {
+  for await (const reply of replies) yield fit(reply);
+}
+
+/** Throws RequestFailed. */
+function decodedReply(reply: Uint8Array): unknown {
+  try {
+    return decode(reply);
+  } catch (error) {
+    if (!(error instanceof CodecError)) throw error;
+    throw new RequestFailed(`the reply cannot be decoded: ${error.message}`);
   }
 }
 

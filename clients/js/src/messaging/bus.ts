@@ -1,8 +1,9 @@
 /** Local publish and subscribe: exact names and wildcards, the match cached by name. */
 
-import { checkOptions, PUBLIC_SIZE, type SubscriptionOptions, sizeFrom, valuesFrom } from "./options.js";
+import type { Handler } from "./handlers.js";
+import { checkOptions, type Parsing, PUBLIC_SIZE, type SubscriptionOptions, sizeFrom, valuesFrom } from "./options.js";
 import { checkPattern, matches } from "./patterns.js";
-import { type Handler, Pending, type Result, Subscriber } from "./subscriber.js";
+import { type Handling, Pending, type Result, Subscriber } from "./subscriber.js";
 
 const MAX_ROUTES = 4096;
 const DEFAULTS = { retries: 3, backoff: 1, ordered: false };
@@ -26,6 +27,9 @@ export class Route {
   }
 }
 
+/** How a subscription handles its messages, and what it makes of their payloads. */
+export type BusOptions = SubscriptionOptions & Partial<Parsing<unknown>>;
+
 /** The bytes of a payload, and the value in them. */
 export interface Payload {
   bytes: Uint8Array;
@@ -44,12 +48,12 @@ export class Bus {
   constructor(private readonly failed: (error: Error, topic: string) => void) {}
 
   /** The function ends the subscription. */
-  on(pattern: string, handler: Handler, options: SubscriptionOptions = {}): () => void {
+  on(pattern: string, handler: Handler, options: BusOptions = {}): () => void {
     return this.add(pattern, handler, false, options);
   }
 
   /** As `on`, for one message. */
-  once(pattern: string, handler: Handler, options: SubscriptionOptions = {}): () => void {
+  once(pattern: string, handler: Handler, options: BusOptions = {}): () => void {
     return this.add(pattern, handler, true, options);
   }
 
@@ -61,19 +65,16 @@ export class Bus {
     return this.route(name).subscribers.length > 0;
   }
 
-  /**
-   * Hand a message to the subscribers of `route`; `finished` is called once, perhaps at once. One that is `durable` is
-   * repeated when a handler throws.
-   */
+  /** Hand a message to the subscribers of `route`; `finished` is called once, perhaps at once. */
   deliver(
     { name, subscribers }: Route,
     sender: string,
     { bytes, value }: Payload,
-    durable: boolean,
+    handling: Handling,
     finished: (result: Result) => void,
   ): void {
     if (this.closed) return; // it stays unfinished, and comes again
-    const pending = new Pending(subscribers.length, durable, finished);
+    const pending = new Pending(subscribers.length, handling, finished);
     for (const subscriber of [...subscribers]) {
       const payload = subscriber.options.raw ? bytes : value;
       subscriber.offer({ name, sender, payload, pending, tries: 0 });
@@ -85,13 +86,16 @@ export class Bus {
     for (const subscriber of this.subscribers) subscriber.close();
   }
 
-  private add(pattern: string, handler: Handler, once: boolean, options: SubscriptionOptions): () => void {
+  private add(pattern: string, handler: Handler, once: boolean, options: BusOptions): () => void {
     checkPattern(pattern);
     if (typeof handler !== "function") throw new TypeError(`${pattern}: a handler is a function`);
     checkOptions(options);
+    const { parse = asItIs } = options;
+    if (typeof parse !== "function")
+      throw new TypeError(`${pattern}: parse is a function: (value) => what it makes of it`);
     const end = (): void => this.remove([subscriber]);
     const complete = { ...DEFAULTS, ...options };
-    const subscriber = new Subscriber(pattern, handler, complete, once ? end : () => {}, this.failed);
+    const subscriber = new Subscriber(pattern, handler, complete, parse, once ? end : () => {}, this.failed);
     this.subscribers.push(subscriber);
     this.look();
     this.changed();
@@ -121,4 +125,8 @@ export class Bus {
     this.routes.set(name, route);
     return route;
   }
+}
+
+function asItIs(value: unknown): unknown {
+  return value;
 }

@@ -8,6 +8,18 @@ import { checkTopic, MAX_PAYLOAD } from "../message.js";
 import { PUBLIC_SIZE } from "./options.js";
 import { NOBODY, type Result } from "./subscriber.js";
 
+/** A request whose handlers are at work. */
+export interface InHand {
+  /** End it, once, perhaps at once; NOBODY says that nobody listens. */
+  finish(result: Result<Uint8Array>): void;
+  /** Whether the peer still waits. */
+  wanted(): boolean;
+  /** Whether the peer does not read what it has asked for. */
+  clogged(): boolean;
+  /** With whom a stranger shares its room: the same for all of a network, or of a relay. */
+  readonly party: string;
+}
+
 /** What a protocol implements. `finished` is called once, perhaps at once; NOBODY says that nobody listens. */
 export interface ProtocolHandler {
   /** Whether there is a handler for this topic. */
@@ -16,13 +28,7 @@ export interface ProtocolHandler {
   readonly largest: number;
   onEvent(scope: Scope, topic: string, sender: SignId, payload: Uint8Array): void;
   onMessage(scope: Scope, topic: string, sender: SignId, payload: Uint8Array, finished: (result: Result) => void): void;
-  onRequest(
-    scope: Scope,
-    topic: string,
-    sender: SignId,
-    payload: Uint8Array,
-    finished: (result: Result<Uint8Array>) => void,
-  ): void;
+  onRequest(scope: Scope, topic: string, sender: SignId, payload: Uint8Array, asked: InHand): void;
 }
 
 /** A topic that is malformed, or steers a node, reaches no handler; a protocol without a handler has nobody who listens. */
@@ -55,16 +61,11 @@ export class Dispatcher {
     else finished(NOBODY);
   }
 
-  request(
-    scope: Scope,
-    peer: SignId,
-    { topic, protocol, payload }: Request,
-    finished: (result: Result<Uint8Array>) => void,
-  ): void {
+  request(scope: Scope, peer: SignId, { topic, protocol, payload }: Request, asked: InHand): void {
     const handler = this.handlers.get(protocol);
-    if (!isAllowed(topic)) finished({ error: new Refused("bad-topic") });
-    else if (handler) handler.onRequest(scope, topic, peer, payload, finished);
-    else finished(NOBODY);
+    if (!isAllowed(topic)) asked.finish({ error: new Refused("bad-topic") });
+    else if (handler) handler.onRequest(scope, topic, peer, payload, asked);
+    else asked.finish(NOBODY);
   }
 }
 

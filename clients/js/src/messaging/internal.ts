@@ -2,7 +2,7 @@
 
 import type { Scope } from "../identity/circles.js";
 import type { SignId } from "../identity/keys.js";
-import type { ProtocolHandler } from "./dispatch.js";
+import type { InHand, ProtocolHandler } from "./dispatch.js";
 import { PUBLIC_SIZE } from "./options.js";
 import { NOBODY, type Result } from "./subscriber.js";
 
@@ -26,13 +26,7 @@ export class InternalHandler implements ProtocolHandler {
     finished(NOBODY);
   }
 
-  onRequest(
-    _scope: Scope,
-    _topic: string,
-    _sender: SignId,
-    _payload: Uint8Array,
-    finished: (result: Result<Uint8Array>) => void,
-  ): void {
-    finished(NOBODY);
+  onRequest(_scope: Scope, _topic: string, _sender: SignId, _payload: Uint8Array, asked: InHand): void {
+    asked.finish(NOBODY);
   }
 }

@@ -2,6 +2,7 @@
 
 import { MAX_VALUES } from "../codec.js";
 import { MAX_PAYLOAD } from "../message.js";
+import type { Parse } from "./parsing.js";
 
 export const PUBLIC_SIZE = 1024 * 1024; // bytes of a stranger's payload, where a subscription does not say otherwise
 export const PUBLIC_VALUES = 64 * 1024; // values of which it may consist
@@ -22,6 +23,12 @@ export interface SubscriptionOptions {
   maxValues?: number;
   /** The handler is given the bytes of the payload, which nobody has looked at. */
   raw?: boolean;
+}
+
+/** Has payloads of a type made of plain values, for a handler or a caller. */
+export interface Parsing<T> {
+  /** As in `{ parse: schema.parse }` of zod. */
+  parse: Parse<T>;
 }
 
 /** Throws RangeError for a bound that is none. */

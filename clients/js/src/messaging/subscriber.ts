@@ -1,12 +1,14 @@
 /** One handler of one pattern: its queue, and what it makes of a message. */
 
 import { asError, Refused, Retry } from "../errors.js";
+import { givesMany, type Handler, isThenable } from "./handlers.js";
 import type { SubscriptionOptions } from "./options.js";
+import { fitted, type Parse, Unfit } from "./parsing.js";
 
 const LONGEST_PAUSE = 60; // seconds between two attempts at one message
 
-/** `name` is `scope.topic`. */
-export type Handler = (name: string, sender: string, payload: unknown) => unknown;
+const MANY =
+  "it has many replies, or none: they come one by one, to requestMany(), request_many() or mm request --many";
 
 /** How often, and when, a handler that threw gets a message again. */
 export interface Repetition {
@@ -25,14 +27,20 @@ export const DONE: Result<never> = {};
 /** Nobody listens. */
 export const NOBODY: Result<never> = {};
 
-/** A message some of whose handlers are still at work. One that is `durable` is given again to those that throw. */
+/** How a message is handled: one that is `durable` is given again to those that throw; `reader` asked for a series. */
+export interface Handling {
+  durable: boolean;
+  reader?: AbortSignal;
+}
+
+/** A message some of whose handlers are still at work. */
 export class Pending {
   private remaining: number;
   private result: Result = DONE;
 
   constructor(
     subscribers: number,
-    readonly durable: boolean,
+    readonly handling: Handling,
     private readonly finished: (result: Result) => void,
   ) {
     this.remaining = subscribers;
@@ -66,6 +74,7 @@ export class Subscriber {
     readonly pattern: string,
     readonly handler: Handler,
     readonly options: SubscriptionOptions & Repetition,
+    private readonly parse: Parse<unknown>,
     private readonly once: () => void,
     private readonly failed: (error: Error, topic: string) => void,
   ) {
@@ -88,14 +97,15 @@ export class Subscriber {
     this.working = true;
     while (this.queue.length && !this.resting) {
       const item = this.queue.shift()!;
-      this.once();
       try {
-        const value = this.handler(item.name, item.sender, item.payload);
+        const payload = fitted(this.parse, item.payload, item.name);
+        this.once();
+        const value = this.handler(item.name, item.sender, payload, item.pending.handling.reader);
         if (isThenable(value)) {
           void this.wait(item, value);
           return;
         }
-        item.pending.done({ value });
+        this.done(item, value);
       } catch (thrown) {
         this.threw(item, thrown);
       }
@@ -103,10 +113,15 @@ export class Subscriber {
     this.working = false;
   }
 
+  private done(item: Item, value: unknown): void {
+    if (givesMany(value) && !item.pending.handling.reader) this.threw(item, new Refused(MANY));
+    else item.pending.done({ value });
+  }
+
   private async wait(item: Item, result: PromiseLike<unknown>): Promise<void> {
     try {
       const value = await result;
-      if (this.active) item.pending.done({ value });
+      if (this.active) this.done(item, value);
     } catch (thrown) {
       if (this.active) this.threw(item, thrown);
     }
@@ -119,9 +134,9 @@ export class Subscriber {
       return;
     }
     const error = asError(thrown);
-    this.failed(error, item.name);
+    if (!(error instanceof Unfit)) this.failed(error, item.name);
     const { retries, backoff } = this.options;
-    if (item.pending.durable && item.tries < retries && !(error instanceof Refused))
+    if (item.pending.handling.durable && item.tries < retries && !(error instanceof Refused))
       this.again({ ...item, tries: item.tries + 1 }, Math.min(backoff * 2 ** item.tries, LONGEST_PAUSE));
     else item.pending.done({ error });
   }
@@ -141,9 +156,4 @@ export class Subscriber {
       }
     }, delay * 1000);
   }
-}
-
-/** Whether a handler gave something to wait for, a promise of another kind than ours included. */
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && typeof (value as PromiseLike<unknown>).then === "function";
 }

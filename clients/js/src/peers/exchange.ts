@@ -36,6 +36,7 @@ const FULL = 64 * 1024; // bytes of durable messages in one frame
 const PORTION = 128 * 1024; // bytes of events, requests and replies in one frame
 const AGAIN_EVERY = 1000; // milliseconds between two times that a stream is sent again because the peer asks for it
 const BACKLOG = 64 * 1024 * 1024; // bytes of replies for a peer that asks and does not read
+const BACKLOG_OF_STRANGER = 1024 * 1024; // beyond which no more of many replies are given to a stranger
 
 /** What an exchange stands on. */
 export interface ExchangeContext {
@@ -90,8 +91,8 @@ export class Exchange {
   }
 
   /** Ask; the payload of the reply, or RequestTimeout, RequestFailed or NoResponders. */
-  request(topic: string, protocol: string, payload: Uint8Array, timeout: number): Promise<Uint8Array> {
-    const { request, reply } = this.pending.ask(topic, protocol, payload, timeout);
+  request({ topic, protocol, payload }: Event, timeout: number, signal?: AbortSignal): Promise<Uint8Array> {
+    const { request, reply } = this.pending.ask(topic, protocol, payload, timeout, signal);
     if (this.link) {
       this.requests.push(request);
       this.arm();
@@ -251,7 +252,7 @@ export class Exchange {
   }
 
   private serve(request: Request, scope: Scope): void {
-    if (this.replies.reduce((sum, reply) => sum + reply.payload.length, 0) > BACKLOG) {
+    if (this.unread > BACKLOG) {
       throw new ProtocolError("not-reading", "it asks on and does not read the replies");
     }
     const seen = this.replyCache.seen(request);
@@ -268,11 +269,21 @@ export class Exchange {
   /** False when nobody listens. */
   private ask({ epoch, request }: Asked, scope: Scope): boolean {
     let heard = true;
-    this.context.dispatcher.request(scope, this.peer, request, (result) => {
-      if (result === NOBODY) heard = false;
-      else this.answer(epoch, replyOf(request, result, scope));
+    this.context.dispatcher.request(scope, this.peer, request, {
+      finish: (result) => {
+        if (result === NOBODY) heard = false;
+        else this.answer(epoch, replyOf(request, result, scope));
+      },
+      wanted: () => this.replyCache.awaited(epoch, request.id),
+      clogged: () => this.unread > (scope === "public" ? BACKLOG_OF_STRANGER : BACKLOG),
+      party: this.link?.connection.address ?? "",
     });
     return heard;
+  }
+
+  /** Bytes of replies that wait for the peer to read. */
+  private get unread(): number {
+    return this.replies.reduce((sum, { payload }) => sum + payload.length, 0);
   }
 
   /** Let a request wait for its handler, if that may still come. */

@@ -5,7 +5,7 @@
 
 import { textLeniently, utf8 } from "../bytes.js";
 import { type Reply, type Request, STATUS, TOO_LARGE } from "../delivery/wire.js";
-import { NoResponders, ProtocolError, RequestFailed, RequestTimeout, Unreachable } from "../errors.js";
+import { asError, NoResponders, ProtocolError, RequestFailed, RequestTimeout, Unreachable } from "../errors.js";
 
 const UNFINISHED = 65536; // requests of one peer that may be unanswered at once, and replies remembered
 const PATIENCE = 1000; // milliseconds for which a peer that no attempt reaches may be between two networks
@@ -51,26 +51,32 @@ export class PendingRequests {
     return lowest ?? this.number + 1;
   }
 
-  /** A new request, and the promise of the reply's payload. `timeout` is in milliseconds. */
+  /** A new request, and the promise of the reply's payload. Nobody waits after `timeout` milliseconds, or with `signal`. */
   ask(
     topic: string,
     protocol: string,
     payload: Uint8Array,
     timeout: number,
+    signal?: AbortSignal,
   ): { request: Request; reply: Promise<Uint8Array> } {
     const request = { id: ++this.number, topic, protocol, payload };
     const reply = new Promise<Uint8Array>((resolve, reject) => {
-      const timer = setTimeout(() => {
+      const giveUp = (error: Error): void => {
+        this.waiting.get(request.id)?.reject(error);
         this.waiting.delete(request.id);
-        reject(new RequestTimeout(`no reply to ${topic} in time`));
-      }, timeout);
+      };
+      const left = (): void => giveUp(asError(signal!.reason));
+      const timer = setTimeout(() => giveUp(new RequestTimeout(`no reply to ${topic} in time`)), timeout);
       const ended =
         <T>(end: (value: T) => void) =>
         (value: T): void => {
           clearTimeout(timer);
+          signal?.removeEventListener("abort", left);
           end(value);
         };
       this.waiting.set(request.id, { request, resolve: ended(resolve), reject: ended(reject) });
+      if (signal?.aborted) left();
+      else signal?.addEventListener("abort", left);
     });
     return { request, reply };
   }

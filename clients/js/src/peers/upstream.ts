@@ -41,11 +41,9 @@ export class NodeUpstream implements Upstream {
     return this.outbox.put(destination, lane, event.topic, event.protocol, event.payload, expires);
   }
 
-  async ask(destination: string, event: Event, timeout: number): Promise<Uint8Array> {
+  async ask(destination: string, event: Event, timeout: number, signal?: AbortSignal): Promise<Uint8Array> {
     this.check(event);
-    return this.peers
-      .get(parseSignId(destination))
-      .exchange.request(event.topic, event.protocol, event.payload, timeout);
+    return this.peers.get(parseSignId(destination)).exchange.request(event, timeout, signal);
   }
 
   private check(event: Event): void {

@@ -22,7 +22,7 @@ test("local messages and requests", async () => {
   platform.messaging.on("self.refuse", () => {
     throw new Refused("no");
   });
-  const end = platform.messaging.on("self.once", () => end());
+  const end: () => void = platform.messaging.on("self.once", () => end());
   const send = async (topic: string, payload?: unknown) =>
     (await platform.messaging.send(topic, "local", payload)).done();
   await Promise.all([send("slow", 1), send("slow", 2)]);

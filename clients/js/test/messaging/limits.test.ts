@@ -5,16 +5,16 @@ import { test } from "node:test";
 
 import { encode, MAX_VALUES } from "../../src/codec.js";
 import type { Scope } from "../../src/identity/circles.js";
-import { Delivery, MAX_PAYLOAD } from "../../src/message.js";
+import { MAX_PAYLOAD } from "../../src/message.js";
 import { Messaging } from "../../src/messaging/api.js";
 import { Dispatcher } from "../../src/messaging/dispatch.js";
 import { PUBLIC_SIZE, PUBLIC_VALUES, type SubscriptionOptions } from "../../src/messaging/options.js";
+import { upstream } from "../support/upstream.js";
 
 const OWN = "own";
 
 function messaging(reply: Uint8Array = encode(null)): Messaging {
-  const post = async () => new Delivery(OWN);
-  return new Messaging({ signId: OWN, post, ask: async () => reply }, (error) => {
+  return new Messaging(upstream(OWN, reply), (error) => {
     throw error;
   });
 }

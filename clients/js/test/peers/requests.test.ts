@@ -1,9 +1,9 @@
-/** Requests to a peer that no attempt reaches. */
+/** Requests to a peer that no attempt reaches, and those that nobody waits for any more. */
 
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 
-import { Unreachable } from "../../src/errors.js";
+import { RequestTimeout, Unreachable } from "../../src/errors.js";
 import { PendingRequests } from "../../src/peers/requests.js";
 
 test("who is not reached for a second does not answer", async () => {
@@ -34,4 +34,29 @@ test("who is not reached for a second does not answer", async () => {
   await second;
   assert.deepEqual(ended, ["first bob: refused", "second gone"]);
   clock.mock.restore();
+});
+
+test("who leaves waits no longer, and the peer is told by the lowest number that is waited for", async () => {
+  const asked = new PendingRequests();
+  const left = new AbortController();
+  const ask = (signal?: AbortSignal): Promise<unknown> =>
+    asked.ask("t", "ms", new Uint8Array(), 60_000, signal).reply.catch((error: Error) => error.name);
+  const [first, second] = [ask(left.signal), ask()];
+  assert.equal(asked.floor, 1);
+  left.abort();
+  assert.equal(await first, "AbortError");
+  assert.deepEqual([asked.floor, asked.unanswered.length], [2, 1]);
+  assert.equal(await ask(left.signal), "AbortError", "it was left before it was asked");
+  asked.answered({ id: 2, status: 0, payload: new Uint8Array(3) });
+  assert.deepEqual([await second, asked.some], [new Uint8Array(3), false]);
+});
+
+test("a reply that does not come in time", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const asked = new PendingRequests();
+  const { reply } = asked.ask("t", "ms", new Uint8Array(), 50);
+  const late = assert.rejects(reply, RequestTimeout);
+  t.mock.timers.tick(50);
+  await late;
+  assert.equal(asked.some, false);
 });

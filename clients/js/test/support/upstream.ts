@@ -1,0 +1,14 @@
+/** What an API stands on, where nothing is sent. */
+
+import { encode } from "../../src/codec.js";
+import { Delivery } from "../../src/message.js";
+import type { Upstream } from "../../src/messaging/api.js";
+
+/** Takes all, and answers each request with `reply`. */
+export function upstream(signId: string, reply: Uint8Array = encode(null)): Upstream {
+  return {
+    signId,
+    post: async () => new Delivery(signId),
+    ask: async () => reply,
+  };
+}
