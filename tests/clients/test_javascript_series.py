@@ -1,60 +1,19 @@
 """Replies as they come between Python and TypeScript, both ways, over links that are cut in the middle."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
-from mm_relay.config.settings import Config
-from mm_relay.server import RelayServer
-from mm_transports.relay.transport import Relay
 from mmplatform import NoResponders, Platform, Refused, RequestFailed, RequestTimeout
 from mmplatform.identity.keys import SignId
 from mmplatform.messaging.series_server import SeriesServer
-from tests.clients.javascript import Counterpart, built
+from tests.clients.javascript import Counterpart
 from tests.support.waiting import until
 
 COUNT = 20_000
 CUT_EVERY = 2_000
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _built() -> None:
-    built("compile")
-
-
-@pytest.fixture
-async def relay(tmp_path: Path) -> AsyncIterator[str]:
-    """Its address."""
-    server = RelayServer(Config(data=tmp_path / "relay", listen="127.0.0.1:0", drain=0))
-    yield (await server.start())["address"]
-    await server.stop()
-
-
-@pytest.fixture
-async def python(relay: str) -> AsyncIterator[Platform]:
-    async with Platform(connection_info=[], transports=[Relay()], relays=[relay]) as platform:
-        yield platform
-
-
-@pytest.fixture
-async def other() -> AsyncIterator[Counterpart]:
-    async with Counterpart() as other, asyncio.timeout(60):
-        yield other
-
-
-@pytest.fixture
-async def peer(python: Platform, relay: str, other: Counterpart) -> SignId:
-    """Both know each other; the signId of the other."""
-    started = await other.do("start", relays=[relay])
-    peer = await python.add(started["ticket"], circle="friends")
-    await other.do("add", ticket=python.ticket(), circle="friends")
-    await other.do("connect", peer=python.sign_id)
-    await other.do("setUp")
-    python.set_up()
-    return peer
 
 
 async def closed(other: Counterpart, count: int) -> None:

@@ -29,6 +29,9 @@ export class NotRunning extends LocalError {
 export class InvalidKey extends LocalError {
   override name: string = "InvalidKey";
 }
+export class InvalidName extends LocalError {
+  override name: string = "InvalidName";
+}
 export class InvalidTopic extends LocalError {
   override name: string = "InvalidTopic";
 }
@@ -40,6 +43,10 @@ export class ControlTopic extends LocalError {
 }
 export class CodecError extends LocalError {
   override name: string = "CodecError";
+}
+/** So much waits for one of several peers that none is sent a message. */
+export class QueueFull extends LocalError {
+  override name: string = "QueueFull";
 }
 export class StorageError extends LocalError {
   override name: string = "StorageError";
@@ -143,6 +150,19 @@ export class HandlerFailed extends DeliveryError {
 /** A handler throws it, too: its text is for the sender, whoever that is. */
 export class Refused extends DeliveryError {
   override name: string = "Refused";
+}
+
+/** A message to several ended undelivered at some: `failed` says why, by signId; `delivered` has those who have it. */
+export class NotAllDelivered extends DeliveryError {
+  override name: string = "NotAllDelivered";
+
+  constructor(
+    message: string,
+    readonly failed: ReadonlyMap<string, DeliveryError>,
+    readonly delivered: readonly string[],
+  ) {
+    super(message);
+  }
 }
 
 /** A handler throws it to have this one message again after `after` seconds, while later ones pass. */

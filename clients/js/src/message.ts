@@ -26,10 +26,9 @@ export const SENT: Outcome = { state: "sent", reason: "" };
 
 const ERRORS = { failed: HandlerFailed, expired: Expired, refused: Refused, cancelled: Cancelled };
 
-/** One accepted message, as its sender sees it. */
+/** One accepted message, as its sender sees it. `takeBack` cancels a durable one by its id. */
 export class Delivery {
-  /** How it ended, undefined while it has not. */
-  outcome: Outcome | undefined;
+  private ended: Outcome | undefined;
   private kept = false;
   private stopped = false;
   private waiters: Waiter[] = [];
@@ -39,7 +38,13 @@ export class Delivery {
     readonly lane: number = 0,
     readonly epoch: number = 0,
     readonly seq: number = 0,
+    private readonly takeBack: (id: string) => Promise<boolean> = async () => false,
   ) {}
+
+  /** How it ended, undefined while it has not. */
+  get outcome(): Outcome | undefined {
+    return this.ended;
+  }
 
   get id(): string {
     return messageId(this.peer, this.lane, this.epoch, this.seq);
@@ -69,9 +74,14 @@ export class Delivery {
     });
   }
 
+  /** Take it back unless it has gone out; the signIds of those who do not get it, one or none. Throws StorageError. */
+  async cancel(): Promise<string[]> {
+    return (await this.takeBack(this.id)) ? [this.peer] : [];
+  }
+
   /** End it; only the first outcome counts. */
   settle(outcome: Outcome): void {
-    this.outcome ??= outcome;
+    this.ended ??= outcome;
     this.tell();
   }
 

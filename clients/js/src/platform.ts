@@ -117,7 +117,7 @@ export class Platform {
       },
       this.events,
     );
-    this.upstream = new NodeUpstream(signId, outbox, this.peers, this.friendRequests);
+    this.upstream = new NodeUpstream(signId, outbox, this.peers, this.friendRequests, contacts);
     this.messaging = new Messaging(this.upstream, failed);
     this.messaging.changed = () => this.lookAgain();
     const signals = new Signals(this.peers, transports);

@@ -8,7 +8,7 @@ import { decodePacket, encodePacket } from "../src/delivery/wire.js";
 import { Identity, type SignId } from "../src/identity/keys.js";
 import { createNodeInfo } from "../src/identity/nodeinfo.js";
 import { parseTicket, ticket } from "../src/identity/ticket.js";
-import { type Delivery, MemoryStorage, Platform } from "../src/index.js";
+import { type Delivery, MemoryStorage, NotAllDelivered, Platform } from "../src/index.js";
 import { CookieJar } from "../src/session/cookies.js";
 import { type Event, Initiator, Responder } from "../src/session/handshake.js";
 import type { Session } from "../src/session/session.js";
@@ -35,6 +35,13 @@ function told(events: Event[]): unknown[] {
     if (event.type === "established") session = event.session;
     return [event.type, event.peer.signId, hex(event.resume)];
   });
+}
+
+/** A parser: takes a map with a number in it. */
+function celsius(value: unknown): number {
+  const { celsius: found } = value as { celsius?: unknown };
+  if (typeof found !== "number") throw new TypeError("celsius is a number");
+  return found;
 }
 
 function recordOf(identity: Identity): Uint8Array {
@@ -103,6 +110,7 @@ const commands: Record<string, (command: Command) => unknown> = {
         generatorsClosed++;
       }
     });
+    platform.messaging.on("*.celsius", (_, __, celsius) => celsius, { parse: celsius });
     platform.messaging.on("friends.large", async function* (_, __, payload) {
       for (const size of payload as number[]) yield new Uint8Array(size);
     });
@@ -165,6 +173,21 @@ const commands: Record<string, (command: Command) => unknown> = {
     return { replies, error: "" };
   },
   generatorsClosed: () => generatorsClosed,
+  makeList: ({ name, peers }) => platform.contacts.lists.make(name, ...(peers as string[])),
+  sendToAll: async ({ topic, peers, payload }) => {
+    try {
+      const { state } = await (await platform.messaging.send(topic, peers as string[], payload)).done();
+      return { state, failed: {} };
+    } catch (error) {
+      if (!(error instanceof NotAllDelivered)) throw error;
+      const failed = Array.from(error.failed, ([peer, { name }]) => [peer, name]);
+      return { state: "", failed: Object.fromEntries(failed) as object };
+    }
+  },
+  celsius: ({ peer }) =>
+    platform.messaging
+      .request("celsius", peer, null, { parse: celsius })
+      .catch((error: Error) => `${error.name}: ${error.message}`),
   flush: ({ peer }) => platform.flush(peer),
   mailed: async ({ peer }) => {
     while (platform.outbox.sender(peer).letter(1000).batches.length) await new Promise((go) => setTimeout(go, 10));

@@ -35,6 +35,7 @@ export class Outbox {
   private attached: Row[] = [];
   private closed = false;
   private rewriting: Promise<unknown> = Promise.resolve(); // rows are read and written one after the other
+  private readonly takeBack = (id: string): Promise<boolean> => this.cancel(id);
 
   constructor(
     private readonly storage: Storage,
@@ -144,10 +145,15 @@ export class Outbox {
     return true;
   }
 
+  /** Whether PEER_BYTES wait for the peer. */
+  isFull(peer: string): boolean {
+    return this.queue(peer).bytes >= PEER_BYTES;
+  }
+
   /** Wait until less than PEER_BYTES wait for the peer. */
   async room(peer: string): Promise<void> {
     const queue = this.queue(peer);
-    while (queue.bytes >= PEER_BYTES) {
+    while (this.isFull(peer)) {
       this.checkOpen();
       await queue.changed();
     }
@@ -163,8 +169,8 @@ export class Outbox {
   }
 
   /**
-   * Accept one message; the promise resolves once it is saved, and `rows` with it, in one transaction. `expires` is in Unix
-   * milliseconds.
+   * Accept one message; the promise resolves once it is saved, and `rows` with it, in one transaction with all else that is
+   * put in this turn. `expires` is in Unix milliseconds.
    */
   put(
     peer: string,
@@ -180,7 +186,7 @@ export class Outbox {
     const laneQueue = queue.lanes[lane]!;
     const seq = laneQueue.nextSeq++;
     const record = { seq, expires, topic, protocol, payload };
-    const delivery = new Delivery(peer, lane, this.run.epoch, seq);
+    const delivery = new Delivery(peer, lane, this.run.epoch, seq, this.takeBack);
     const { staged } = laneQueue;
     staged.records.push(record);
     queue.deliveries.set(`${lane}.${seq}`, delivery);

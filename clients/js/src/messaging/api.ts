@@ -3,6 +3,8 @@
 import { decode, encode } from "../codec.js";
 import { type Event, TOO_LARGE } from "../delivery/wire.js";
 import { CodecError, NoResponders, nameOf, Refused, RequestFailed, RequestTimeout } from "../errors.js";
+import type { GroupDelivery } from "../groupdelivery.js";
+import { isListName, type ListName } from "../identity/names.js";
 import {
   checkTopic,
   DELIVERED,
@@ -37,6 +39,9 @@ export interface SendOptions {
   priority?: Priority;
 }
 
+/** Several peers: a list or a circle, as "@family" or "@friends", or the signIds of all. */
+export type Several = ListName | readonly string[];
+
 export interface RequestOptions {
   /** Seconds to wait for the reply, or for each of many; 10 unless told. */
   timeout?: number;
@@ -49,6 +54,14 @@ export interface RequestOptions {
 export interface Upstream {
   readonly signId: string;
   post(destination: string, lane: number, event: Event, realtime: boolean, expires: number): Promise<Delivery>;
+  /** To all of several, or none. */
+  postToAll(
+    destination: Several,
+    lane: number,
+    event: Event,
+    realtime: boolean,
+    expires: number,
+  ): Promise<GroupDelivery>;
   ask(destination: string, event: Event, timeout: number, signal?: AbortSignal): Promise<Uint8Array>;
 }
 
@@ -94,10 +107,15 @@ export class Messaging implements ProtocolHandler {
     this.bus.off(pattern, handler as Handler);
   }
 
-  /** Send to everybody at `destination` who listens to `topic` there. Resolves once the message is saved here. */
+  /**
+   * Send to everybody at `destination` who listens to `topic` there. Resolves once the message is saved here. Several peers
+   * are all sent it, or none; the GroupDelivery has all that a Delivery has.
+   */
+  send(topic: string, destination: Several, payload?: unknown, options?: SendOptions): Promise<GroupDelivery>;
+  send(topic: string, destination?: string, payload?: unknown, options?: SendOptions): Promise<Delivery>;
   async send(
     topic: string,
-    destination: string = LOCAL,
+    destination: string | Several = LOCAL,
     payload: unknown = null,
     options: SendOptions = {},
   ): Promise<Delivery> {
@@ -108,7 +126,10 @@ export class Messaging implements ProtocolHandler {
     const data = encode(payload);
     if (this.isLocal(destination)) return this.sendLocal(topic, data, realtime);
     const expires = Math.floor(Date.now() + expireAfter * 1000);
-    return this.upstream.post(destination, lane, { topic, protocol: PROTOCOL, payload: data }, realtime, expires);
+    const event = { topic, protocol: PROTOCOL, payload: data };
+    return isSeveral(destination)
+      ? this.upstream.postToAll(destination, lane, event, realtime, expires)
+      : this.upstream.post(destination, lane, event, realtime, expires);
   }
 
   /**
@@ -235,7 +256,7 @@ export class Messaging implements ProtocolHandler {
     this.bus.close();
   }
 
-  private isLocal(destination: string): boolean {
+  private isLocal(destination: string | Several): boolean {
     return destination === LOCAL || destination === this.upstream.signId;
   }
 
@@ -281,6 +302,10 @@ export class Messaging implements ProtocolHandler {
     };
     for await (const reply of readSeries(upstream, data, timeout)) yield decodedReply(reply);
   }
+}
+
+function isSeveral(destination: string | Several): destination is Several {
+  return typeof destination !== "string" || isListName(destination);
 }
 
 const ONCE: Handling = { durable: false };
