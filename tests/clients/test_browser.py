@@ -4,7 +4,7 @@ import asyncio
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
@@ -187,6 +187,41 @@ async def test_over_a_data_channel(site: str, browser: Chromium, relay: str) -> 
     assert silent < 5
     assert got == list(range(1, COUNT + 101))
     assert [int(one) for one in (await browser.evaluate("localStorage.getItem('heard')")).split()] == got
+
+
+async def test_replies_as_they_come_over_links_that_are_cut(site: str, browser: Chromium, relay: str) -> None:
+    """The page asks the bot, and the bot the page; whoever leaves the loop ends the generator of the other."""
+    ended: list[int] = []
+
+    async def count(topic: str, sender: str, payload: int) -> AsyncGenerator[int, None]:
+        try:
+            for number in range(payload):
+                yield number
+                if payload == 5 * COUNT and number % COUNT == COUNT // 2:
+                    await bot.disconnect(peer)
+        finally:
+            ended.append(payload)
+
+    async with node(relay, direct=False) as bot:
+        bot.messaging.on("friends.count", count)
+        url = f"{site}/tests/clients/page.html?{urlencode({'relay': relay, 'ticket': bot.ticket()})}"
+        await browser.goto(url)
+        peer = await browser.evaluate("window.started.then(({platform}) => platform.signId)")
+        await bot.add(peer, circle="friends")
+        bot.set_up()
+        assert await browser.evaluate(f"window.count({10**9}, 3)") == [0, 1, 2]
+        await until(lambda: ended == [10**9])
+        async for reply in bot.messaging.request_many("count", peer, 10**9):
+            if reply == 3:
+                break
+        assert await browser.evaluate("window.ended()") == f"{10**9} "
+        assert await browser.evaluate(f"window.count({5 * COUNT})") == list(range(5 * COUNT))
+        got: list[int] = []
+        async for reply in bot.messaging.request_many("count", peer, 5 * COUNT):
+            got.append(reply)
+            if len(got) % COUNT == 0:
+                await bot.disconnect(peer)
+        assert got == list(range(5 * COUNT))
 
 
 async def test_a_killed_browser_loses_nothing_that_was_accepted(site: str, relay: str, tmp_path: Path) -> None:
