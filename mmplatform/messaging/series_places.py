@@ -12,7 +12,7 @@ OF_STRANGERS: Final = 512  # for all of them together
 
 
 class PlacedSeries(Protocol):
-    """A series that has a place until its generator is closed."""
+    """A series that has a place until its end is told and its generator closed."""
 
     sender: str
     scope: Scope
@@ -49,7 +49,7 @@ class SeriesPlaces(Generic[G]):
             self._strangers[guest] = None
 
     def leave(self, guest: G) -> None:
-        """Take the place of a series whose generator is closed."""
+        """Take the place of a series that is over."""
         _count_down(self._of, guest.sender)
         if guest.scope == "public":
             _count_down(self._parties, guest.party)

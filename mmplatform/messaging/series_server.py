@@ -127,9 +127,16 @@ class SeriesServer:
         except InvalidPayload as error:
             return Result(None, error)
 
+    def has(self, series: "ServedSeries") -> bool:
+        """Whether the peer may still pull of ``series``."""
+        return self._open.get(series.key) is series
+
     def forget(self, series: "ServedSeries") -> None:
-        """Forget a series that has ended; it has its place until its generator is closed."""
-        self._open.pop(series.key, None)
+        """Forget a series whose end was told, or that is closed; until its generator is, too, it has its place."""
+        if self.has(series):
+            del self._open[series.key]
+            if series.task.done():
+                self._leave(series)
 
     async def turn(self, scope: Scope) -> None:
         """Wait for a turn of the loop in which no other series makes a batch: generators may yield without a pause."""
@@ -163,6 +170,10 @@ class SeriesServer:
 
     def _closed(self, series: "ServedSeries", task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        if not self.has(series):  # else its last replies wait to be pulled
+            self._leave(series)
+
+    def _leave(self, series: "ServedSeries") -> None:
         self._places.leave(series)
         series.released()
 
@@ -263,8 +274,8 @@ class ServedSeries:
 
     @property
     def open(self) -> bool:
-        """Whether it goes on."""
-        return not self._ended
+        """Whether it goes on, or its last replies wait to be pulled."""
+        return self._server.has(self)
 
     def keep(self) -> None:
         """Note that the peer is there, and reads on when it can."""

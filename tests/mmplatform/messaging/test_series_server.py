@@ -50,9 +50,15 @@ class Served:
         self.errors.append((error, topic))
 
     def pull(
-        self, number: int, payload: Any = b"", series: int = 1, sender: str = ALICE, scope: str = "friends"
+        self,
+        number: int,
+        payload: Any = b"",
+        series: int = 1,
+        sender: str = ALICE,
+        scope: str = "friends",
+        held: Counted | None = None,
     ) -> Reply:
-        reply = Reply()
+        reply = Reply(held)
         pull = encode(Pull(series, number, payload if number != 1 else encode(payload)))
         result = self.server.on_request(scope, "x", sender, pull, reply)
         if result is not None:
@@ -311,6 +317,40 @@ async def test_a_series_has_its_place_until_its_generator_is_closed(served: Serv
     gate.set()
     await until(lambda: not served.server._tasks)
     assert await answered(served.pull(1, 1, 99, EVE, "public")) == ([1], True)
+
+
+async def test_a_series_has_its_place_and_is_charged_until_its_last_replies_are_pulled(served: Served) -> None:
+    held = Counted()
+
+    @served.api.on("public.x")
+    async def two(topic: str, sender: str, payload: Any) -> AsyncGenerator[bytes, None]:
+        yield bytes(SIZE - 100)
+        yield bytes(SIZE - 200)
+
+    for number in range(OF_STRANGER):
+        assert await answered(served.pull(1, 1, number, EVE, "public", held)) == ([bytes(SIZE - 100)], False)
+    await until(lambda: not served.server._tasks)
+    assert "too-many-series" in await answered(served.pull(1, 1, 99, EVE, "public", held))
+    assert held.bytes == OF_STRANGER * SIZE
+    last = served.pull(2, series=0, sender=EVE, scope="public", held=held)
+    assert await answered(last) == ([bytes(SIZE - 200)], True)
+    assert held.bytes == (OF_STRANGER - 1) * SIZE
+    assert await answered(served.pull(1, 1, 99, EVE, "public", held)) == ([bytes(SIZE - 100)], False)
+
+
+async def test_a_series_whose_last_replies_wait_gives_way(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(series_places, "OF_NETWORK", 2)
+
+    @served.api.on("public.x")
+    async def two(topic: str, sender: str, payload: Any) -> AsyncGenerator[bytes, None]:
+        yield bytes(SIZE - 100)
+        yield bytes(SIZE - 200)
+
+    for number in range(2):
+        await answered(served.pull(1, 1, number, EVE, "public"))
+    await until(lambda: not served.server._tasks)
+    assert await answered(served.pull(1, 1, 1, "mallory", "public")) == ([bytes(SIZE - 100)], False)
+    assert {sender for sender, _ in served.server._open} == {EVE, "mallory"}
 
 
 async def test_generators_that_never_pause_share_the_loop_a_batch_a_turn(served: Served) -> None:
