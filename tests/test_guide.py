@@ -119,5 +119,29 @@ def test_what_can_be_installed_is_there() -> None:
     assert sorted(re.findall(r"^``([a-z-]+)`` ", table, re.MULTILINE)) == sorted([*extras, "testing"])
 
 
+def test_it_has_what_a_newcomer_needs_in_the_order_in_which_it_is_needed() -> None:
+    text = PAGE.read_text("utf-8")
+    assert re.findall(r"^(.+)\n-{4,}$", text, re.MULTILINE) == [
+        "Install it",
+        "Two people, from a shell",
+        "The same in a program",
+        "Who may say what: scopes and circles",
+        "Sending",
+        "Handlers",
+        "Requests",
+        "Far away: relays",
+        "Test your application",
+        "A node under systemd",
+        "Your key",
+        "From NATS, from MQTT",
+        "Where to read on",
+    ]
+    installs = re.findall(r"^   .*pip install .*$", text, re.MULTILINE)
+    assert "mm-platform" in installs[0], "from PyPI first"
+    key = text.partition("\nYour key\n")[2].partition("\nFrom NATS, from MQTT\n")[0]
+    for word in ("mm backup", "mm restore", "--encrypt", "--keyring"):
+        assert word in key
+
+
 def test_it_is_read_in_twenty_minutes() -> None:
     assert WORDS[0] < len(PAGE.read_text().split()) < WORDS[1]

@@ -204,6 +204,14 @@ def test_what_pypi_shows() -> None:
     assert shown == {oldest, *re.findall(r'"(3\.\d+)"', workflow)}
 
 
+def test_what_the_bundle_for_browsers_holds_is_not_installed_beside_it() -> None:
+    """Libraries are in the one file that esbuild writes; tests/test_release.py installs the package."""
+    package = json.loads((ROOT / "clients" / "js" / "package.json").read_text("utf-8"))
+    assert "--bundle" in package["scripts"]["bundle"].split()
+    assert package["files"] == ["dist"]
+    assert [key for key in package if key.lower().endswith("dependencies")] == ["devDependencies"]
+
+
 @pytest.mark.slow
 def test_editable_install_loads_its_entry_points(checkout: Path, tmp_path: Path) -> None:
     venv = FreshVenv(tmp_path / "venv", *core_requirements(), "setuptools>=77")

@@ -253,6 +253,7 @@ async def test_npm_package(released: Path, tmp_path: Path, relay: str, bot: Plat
     (tmp_path / "main.mjs").write_text(IN_NODE)
     package = released / f"mm-platform-{VERSION}.tgz"
     run(*node.npm, "install", "--no-audit", "--no-fund", "--offline", package, cwd=tmp_path, environment=node.env)
+    assert [path.name for path in (tmp_path / "node_modules").glob("[!.]*")] == ["mm-platform"]
     assert (tmp_path / "node_modules/mm-platform/dist/types/index.d.ts").exists()
     options = ("--experimental-websocket", "--no-warnings")
     assert await output_of(node.program, *options, "main.mjs", relay, bot.ticket(), cwd=tmp_path) == "3\n"

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import sys
 from contextlib import suppress
 from os import PathLike
@@ -13,6 +14,7 @@ from mmplatform import forks
 from mmplatform.errors import FolderInUse, FolderNotOurs, StorageError, StorageReadOnly
 
 OURS = ("identity", "data.db", "mail.db")  # one of these is in every folder that was used before
+SHARED = stat.S_ISVTX | stat.S_ISGID | stat.S_IWOTH  # one of these says that a folder was made for several users
 
 if sys.platform == "win32":  # pragma: no cover
     import msvcrt
@@ -96,7 +98,7 @@ class DataFolder:
         """Create the folder when it is not there, private to this user.
 
         Raises FolderNotOurs for one of another user, and for one that others may read and that has nothing of a node in
-        it: that is no data folder, and making it private would lock others out. Raises OSError.
+        it, but other files, or is shared by its mode: making it private would lock others out. Raises OSError.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.name != "posix":
@@ -108,15 +110,20 @@ class DataFolder:
                 "own, or run this as that user"
             )
         if found.st_mode & 0o777 != 0o700:
-            self._make_private()
+            self._make_private(stat.S_IMODE(found.st_mode))
 
-    def _make_private(self) -> None:
+    def _make_private(self, mode: int) -> None:
         with os.scandir(self.path) as entries:
             names = {entry.name for entry in entries} - {"lost+found"}
-        if names and names.isdisjoint(OURS):
+        if names.isdisjoint(OURS) and (names or mode & SHARED):
+            why = (
+                f"there are other files in it, as {min(names)}, and others may read it"
+                if names
+                else f"its mode {mode:o} says that several users share it"
+            )
             raise FolderNotOurs(
-                f"{self.path} is no data folder: there are other files in it, as {min(names)}, and others may read it; "
-                f"name a new folder, or make it private to say that it is meant (chmod 700 {self.path})"
+                f"{self.path} is no data folder: {why}; name a new folder, or make it private to say that it is meant "
+                f"(chmod 700 {self.path})"
             )
         self.path.chmod(0o700)
 

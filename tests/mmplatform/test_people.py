@@ -133,6 +133,14 @@ async def test_who_is_moved_is_never_a_stranger_in_between(pair: Pair) -> None:
         await alice.contacts.move("bob", "enemies")  # type: ignore[arg-type]
 
 
+async def test_a_circle_that_there_is_not_is_told_with_those_there_are(pair: Pair) -> None:
+    alice, bob = pair
+    for made in (alice.add(bob.ticket(), circle="family"), alice.contacts.move("bob", "family")):  # type: ignore[arg-type]
+        with pytest.raises(LocalError, match=r"'family'.*one of friends, devices, public"):
+            await made
+    assert alice.contacts.scope(bob.sign_id) == "friends"
+
+
 async def test_who_is_more_than_before_keeps_its_links(pair: Pair) -> None:
     alice, bob = pair
     await (await bob.messaging.send("nobody", alice.sign_id, 1)).received()

@@ -40,8 +40,10 @@ def test_the_address_of_the_default_route_is_among_the_sixteen() -> None:
             lab.run("docker", "ip", "link", "add", f"a{number}", "type", "veth", "peer", "name", f"b{number}")
             lab.run("docker", "ip", "addr", "add", f"172.{16 + number % 16}.{number}.1/24", "dev", f"a{number}")
             lab.run("docker", "ip", "link", "set", f"a{number}", "up")
-        lab.run("docker", "ip", "link", "set", "eth0", "down")
-        lab.run("docker", "ip", "link", "set", "eth0", "name", "zz")  # listed last
+        lab.run("docker", "ip", "link", "add", "zz", "type", "bridge")  # listed last: the newest
+        lab.run("docker", "ip", "addr", "flush", "dev", "eth0")
+        lab.run("docker", "ip", "link", "set", "eth0", "master", "zz")
+        lab.run("docker", "ip", "addr", "add", f"{lab.address('docker')}/24", "dev", "zz")
         lab.run("docker", "ip", "link", "set", "zz", "up")
         lab.run("docker", "ip", "route", "add", "default", "via", lab.address("other"))
         docker = Told(lab, "docker", *DEFAULT, services=())

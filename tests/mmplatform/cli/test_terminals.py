@@ -52,6 +52,8 @@ def test_the_help_of_every_command_fits(terminal: OpenTerminal, columns: int) ->
         screen = opened.run(f"mm {command} --help".replace("  ", " "))
         assert screen.endswith("exit code 0"), command
         assert screen.startswith("Usage: mm"), command
+        broken = [line for line in opened.screen("-J").splitlines() if len(line) > columns]
+        assert [line for line in broken if "mm " not in line] == [], "an example alone is as long as it is"
 
 
 @WIDTHS

@@ -71,6 +71,19 @@ def test_a_folder_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
     DataFolder(tmp_path).make()
 
 
+@pytest.mark.parametrize("mode", [0o1777, 0o777, 0o2775])
+def test_an_empty_folder_of_several_users_is_left_as_it_is(tmp_path: Path, mode: int) -> None:
+    """As /tmp, or a folder of a group: whoever was to put files there next could not."""
+    tmp_path.chmod(mode)
+    with pytest.raises(FolderNotOurs, match=f"its mode {mode:o} says that several users share it; .*chmod 700"):
+        DataFolder(tmp_path).open()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == mode
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "identity").touch()
+    DataFolder(tmp_path).make()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) & 0o777 == 0o700
+
+
 def test_a_folder_of_another_user_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tmp_path.chmod(0o755)
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)

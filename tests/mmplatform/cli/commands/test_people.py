@@ -8,6 +8,7 @@ import pytest
 
 from mmplatform.cli.command import FAILED, OK, USAGE
 from tests.support.cli import LOOPBACK, Node
+from tests.support.documents import ROOT, blocks
 from tests.support.waiting import wait_until
 
 Here = Callable[..., tuple[int, str, str]]
@@ -83,3 +84,14 @@ def test_all_that_waits_is_taken_back(here: Here, bob: str) -> None:
     assert json.loads(here("outbox", "cancel", "--all", "--json")[1]) == {"cancelled": 1, "left": 0}
     assert here("outbox", "cancel", "--all", "--peer", "bob")[0] == USAGE
     assert here("outbox", "cancel")[0] == USAGE
+
+
+def test_the_page_of_a_stolen_laptop_says_what_mm_does(here: Here, bob: str) -> None:
+    [block] = blocks(ROOT / "docs" / "my-laptop-was-stolen.rst")
+    assert here("rename", "bob", "stolen-laptop")[0] == here("move", "stolen-laptop", "devices")[0] == OK
+    assert here("send", "stolen-laptop", "chat", "hello", "--no-wait")[0] == OK
+    mm, *words = block.code.split()
+    assert mm == "mm"
+    assert here(*words)[:2] == (OK, "stolen-laptop is a stranger now\n")
+    assert here("peers")[1] == ""
+    assert "nothing waits" in here("outbox")[2]
