@@ -37,8 +37,8 @@ FORMAT = 1
 IN_USE = 0x6D6D7531  # the application_id of a file that was not closed: its log belongs to it
 CREATE = "CREATE TABLE IF NOT EXISTS kv(key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL) WITHOUT ROWID"
 
-DELETE = """WITH RECURSIVE start(at) AS (SELECT 1 UNION ALL SELECT at + ?1 FROM start WHERE at + ?1 <= length(?2))
-    DELETE FROM kv WHERE key IN (SELECT coalesce(substr(?2, at, ?1), x'') FROM start)"""  # of one length, end to end
+DELETE = """WITH RECURSIVE start(at) AS (SELECT 1 UNION ALL SELECT at + ? FROM start WHERE at + ? <= length(?))
+    DELETE FROM kv WHERE key IN (SELECT coalesce(substr(?, at, ?), x'') FROM start)"""  # of one length, end to end
 
 PUT_LARGE = "INSERT OR REPLACE INTO kv SELECT ?, ? WHERE ?"
 NOTHING = (b"", b"", 0)  # to PUT_LARGE
@@ -341,7 +341,8 @@ def _statements(rows: Mapping[bytes, bytes | None]) -> list[Statement]:
         statements.append(_put(some))
     for length, keys in deletes.items():
         for first in range(0, len(keys), ROWS_A_STATEMENT):
-            statements.append((DELETE, (length, b"".join(keys[first : first + ROWS_A_STATEMENT]))))
+            joined = b"".join(keys[first : first + ROWS_A_STATEMENT])
+            statements.append((DELETE, (length, length, joined, joined, length)))
     return statements
 
 

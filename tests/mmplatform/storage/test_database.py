@@ -17,15 +17,19 @@ def test_small_rows_share_statements_of_bounded_size() -> None:
 
 def test_a_large_row_is_a_statement_of_its_own() -> None:
     found = _statements({b"a": b"1", b"b": LARGE, b"c": b"3", b"d": None})
-    assert [len(parts) for _, parts in found] == [3, 4, 2]
+    assert [len(parts) for _, parts in found] == [3, 4, 5]
     assert found[0][0] is PUT_LARGE
 
 
-def test_keys_that_are_deleted_are_one_value_however_many_they_are() -> None:
+def test_keys_that_are_deleted_are_one_value_however_many_there_are() -> None:
     """Whatever is bound one by one is bound while the loop stands still."""
     rows: dict[bytes, bytes | None] = {b"%04d" % n: None for n in range(ROWS_A_STATEMENT + 44)} | {b"a": None}
     found = _statements(rows)
-    assert [(length, len(keys) // length) for _, (length, keys) in found] == [(4, ROWS_A_STATEMENT), (4, 44), (1, 1)]
+    assert [(length, len(keys) // length) for _, (length, _, keys, *_) in found] == [
+        (4, ROWS_A_STATEMENT),
+        (4, 44),
+        (1, 1),
+    ]
 
 
 def test_keys_of_every_length_are_deleted_and_no_others(tmp_path: Path) -> None:
