@@ -5,7 +5,6 @@ import zlib
 from typing import Any
 
 from mmplatform import Platform
-from mmplatform.message import Scope
 from mmplatform.messaging.api import API, raw
 from mmplatform.messaging.dispatch import ProtocolHandler
 from mmplatform.messaging.upstream import Upstream
@@ -16,7 +15,7 @@ class Unpacking:
         self.handler, self.listens, self.largest, self.end = handler, handler.listens, handler.largest, handler.end
         self.on_event, self.on_request, self.refuse = handler.on_event, handler.on_request, handler.refuse
 
-    def on_message(self, scope: Scope, topic: str, sender: str, payload: bytes, finished: Any) -> Any:
+    def on_message(self, scope: Any, topic: str, sender: str, payload: bytes, finished: Any) -> Any:
         print(len(payload), "bytes came")
         return self.handler.on_message(scope, topic, sender, zlib.decompress(payload), finished)
 

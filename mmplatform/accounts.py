@@ -18,6 +18,7 @@ MIB: Final = 1024 * 1024
 KNOWN: Final = 256 * MIB  # bytes held for all devices and friends
 STRANGERS: Final = 80 * MIB  # bytes held for everybody else
 FRIEND: Final = KNOWN // 2  # bytes of it held for one device or friend
+ASKED: Final = 144 * MIB  # bytes held of replies of strangers whom we asked, half of it for one: a reply has 64 MiB
 NETWORK: Final = STRANGERS // 8  # bytes of it held for the strangers of one network (a /24, a /64, a relay)
 DISK_RATE: Final = MIB // 4  # bytes a second that are written for strangers, beyond those of messages to them
 DISK_BURST: Final = 2.0  # seconds of that at once, after a quiet while
@@ -132,7 +133,8 @@ class Shares:
 
 
 class Accounts:
-    """What is held for everybody, in bytes: devices and friends have room of their own, which no stranger takes.
+    """What is held for everybody, in bytes: devices and friends have room of their own, which no stranger takes, and so
+    have the replies of those whom we asked.
 
     ``disk`` is what may be written for strangers, by the clock of the loop; above it they wait, and share transactions.
     """
@@ -140,6 +142,7 @@ class Accounts:
     def __init__(self) -> None:
         self.known = Shares(KNOWN, FRIEND)
         self.strangers = Shares(STRANGERS, NETWORK)
+        self.asked = Shares(ASKED, ASKED // 2)
         self.disk = TokenBucket(DISK_RATE, 0.0, DISK_BURST)
 
     def of(self, peer: str, network: str, known: bool) -> Account:

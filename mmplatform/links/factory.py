@@ -153,9 +153,9 @@ class LinkFactory:
         link.known = owner.known
         if link.known:
             link.worked = 0.0
+        link.account.move(self._accounts.of(peer.sign_id, link.network, link.known))
         owner.link_ready(link, resume)
         link.owner = _Owned(owner, self)
-        link.account.move(self._accounts.of(peer.sign_id, link.network, link.known))
         link.assembler = Assembler(link.account, owner.largest_frame)
         self._unproven.leave(link)
         opened = self._dialled.pop(link, None)

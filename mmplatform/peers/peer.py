@@ -85,7 +85,7 @@ class Peer:
         self.reconnector = Reconnector(self, dialling, around.random)
         self.exchange = Exchange(
             sign_id, around.outbox, around.handled, around.dispatcher, around.reception, around.contacts.scope,
-            around.now, partial(dialling.dial, sign_id), self.monitor.request_sent,
+            around.now, partial(dialling.dial, sign_id), self._request_sent,
             HeldByHandlers(around.accounts.of(sign_id, "", around.contacts.known(sign_id)), self._read_on),
         )  # fmt: skip
         self.queue = self.exchange.queue
@@ -93,7 +93,7 @@ class Peer:
         self._last: Link | None = None  # the link that was chosen last, while any is up
         self._around, self._dialling, self._events = around, dialling, events
         self._loop = asyncio.get_running_loop()
-        self._closed = False
+        self._closed = self._asked = False
 
     @property
     def link(self) -> Link | None:
@@ -258,10 +258,24 @@ class Peer:
 
     # Inside.
 
+    def _request_sent(self) -> None:
+        self.monitor.request_sent()
+        if not self._asked:
+            self._asked = True
+            for link in self._links:
+                self._expect_reply(link)
+
+    def _expect_reply(self, link: Link) -> None:
+        """Count what comes in parts over ``link`` as replies: they are as large as those of friends."""
+        if not self.known:
+            link.account.move(self._around.accounts.asked.of(self.sign_id))
+
     def _take_up(self, link: Link) -> None:
         """Count what comes over ``link`` where it is; read from it once it is known what was handled of the peer."""
         around = self._around
         self._links.append(link)
+        if self._asked:
+            self._expect_reply(link)
         self.exchange.held.move(around.accounts.of(self.sign_id, link.network, self.known))
         around.handled.locate(self.sign_id, link.network)
         if not around.handled.loaded(self.sign_id):
