@@ -72,9 +72,10 @@ class Subscribing:
                 handler not called. It may be left out: ``on(pattern, handler)`` is given plain values.
             handler: a function or a coroutine function; what it returns is the reply to a request.
             concurrency: how many messages a coroutine function handles side by side.
-            queue: how many messages wait for a coroutine function at most.
-            policy: what happens when more come: ``block`` makes the sender wait, ``drop-oldest`` lets the oldest go,
-                ``error`` refuses the newest (both counted).
+            queue: how many messages of one sender wait for a coroutine function before ``policy`` is asked.
+            policy: what happens when more come: ``block`` makes a sender in this process wait, and a peer once its
+                window, or its share of what may wait, is used up; ``drop-oldest`` lets the oldest go, ``error`` refuses
+                the newest (both counted).
             retries: how often the handler is run again with a durable or local message at which it raised.
             backoff: seconds before it is run again, doubled each time, at most a minute.
             ordered: later messages wait while one is to be handled again; else they pass.
