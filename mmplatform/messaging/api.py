@@ -134,7 +134,11 @@ class API:
             return self._send_local(topic, payload)
         if not realtime:
             return self._save(destination, topic, self.protocol, payload, self.encoded, expire_after, priority)
-        return self._post(destination, topic, self.protocol, self.encoded(payload), realtime, expire_after, priority)
+        try:
+            data = self._encode(payload)
+        except Exception as error:
+            raise self._not_encodable(payload, error) from None
+        return self._post(destination, topic, self.protocol, data, realtime, expire_after, priority)
 
     @overload
     async def request(
@@ -178,8 +182,10 @@ class API:
         if self._around_sends:
             ask = partial(self._request, topic, destination, timeout)
             reply = await around_send(self._around_sends, topic, destination, payload, "request", ask)
-        else:
-            reply = await self._request(topic, destination, timeout, payload)
+        elif destination == LOCAL or destination == self._own:
+            reply = await self._request_local(topic, payload, timeout, False)
+        else:  # as in _request: for small requests a coroutine would count
+            reply = self._decoded(await self._ask(destination, topic, self.protocol, self.encoded(payload), timeout))
         return reply if wanted is None else self._restored(reply, wanted)
 
     @overload
@@ -270,8 +276,7 @@ class API:
     async def _request(self, topic: str, destination: str, timeout: float, payload: Any) -> Any:
         if destination == LOCAL or destination == self._own:
             return await self._request_local(topic, payload, timeout, False)
-        data = self.encoded(payload)
-        return self._decoded(await self._ask(destination, topic, self.protocol, data, timeout))
+        return self._decoded(await self._ask(destination, topic, self.protocol, self.encoded(payload), timeout))
 
     async def _request_local(self, topic: str, payload: Any, timeout: float, series: bool) -> Any:
         make = partial(self._message, "request", topic, payload)
@@ -315,7 +320,7 @@ class API:
     def _decoded(self, reply: bytes) -> Any:
         """Return the value of a reply. Raises RequestFailed."""
         try:
-            if self._holds_more is not None and self._holds_more(reply, MAX_VALUES):
+            if len(reply) > MAX_VALUES and self._holds_more is not None and self._holds_more(reply, MAX_VALUES):
                 raise CodecError(f"it consists of more than {MAX_VALUES} values")
             return self._decode(reply)
         except Exception as error:

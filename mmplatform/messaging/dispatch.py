@@ -134,25 +134,30 @@ class Dispatcher:
 
     def events(self, scope: Scope, peer: str, events: list[Event], held: HoldCount) -> None:
         """Dispatch realtime messages of a peer; malformed topics and unknown protocols are dropped."""
-        allowed, protocols, watchers = self._checked(scope), self.protocols, self._events
+        watchers = self._events
+        topic = protocol = ""
+        allowed, handler = False, None
         for event in events:
-            topic = event.topic
-            if topic not in allowed and not self._allow(topic, scope):
+            if event.topic != topic or event.protocol != protocol:  # most have those of the one before
+                topic, protocol = event.topic, event.protocol
+                allowed = topic in self._checked(scope) or self._allow(topic, scope)
+                handler = self.protocols.get(protocol)
+            if not allowed:
                 continue
-            if watchers.watched and event.protocol not in self.internal:
-                self._tell(Message(topic, event.protocol, event.payload, peer, scope, "realtime", "", time.time()))
-            handler = protocols.get(event.protocol)
+            if watchers.watched and protocol not in self.internal:
+                self._tell(Message(topic, protocol, event.payload, peer, scope, "realtime", "", time.time()))
             if handler is not None:
                 try:
                     handler.on_event(scope, topic, peer, event.payload, held)
                 except Exception as error:
-                    self._events.failed(error, topic)
+                    watchers.failed(error, topic)
 
     def request(
         self, scope: Scope, peer: str, topic: str, protocol: str, payload: bytes, finished: OnReply
     ) -> bytes | Result | None:
         """Dispatch a request of a peer; return the reply or the error, or None and call ``finished`` later."""
-        if topic not in self._checked(scope) and not self._allow(topic, scope):
+        allowed = self._allowed_public if scope == "public" else self._allowed
+        if topic not in allowed and not self._allow(topic, scope):
             return Result(None, Refused("bad-topic"))
         handler = self.protocols.get(protocol)
         if handler is None:

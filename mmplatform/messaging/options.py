@@ -93,5 +93,6 @@ def _in_range(value: int | None, most: int) -> bool:
 def checked_reply_type(timeout: object, returns: Any) -> PayloadType[Any] | None:
     """Return the type that a reply is to have, None for plain values. Raises ValueError for what is no time-out, and
     TypeError for what is no type of a payload."""
-    check_timeout(timeout, "a request")
+    if type(timeout) is not float or not timeout > 0:
+        check_timeout(timeout, "a request")
     return None if returns is None else payload_type(returns)

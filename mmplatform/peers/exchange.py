@@ -68,7 +68,6 @@ class Exchange:
         held: HeldByHandlers,
     ) -> None:
         self.link: Link | None = None
-        self.watched = False
         self.queue: PeerQueue = outbox.queue(peer)
         self.busy = False  # a frame's worth was queued: senders should pass through room()
         self.useful = False  # the link in use brought something
@@ -78,15 +77,13 @@ class Exchange:
         self._outbox, self._handled, self._dispatcher, self._scope, self.now = outbox, handled, dispatcher, scope, now
         self.scope: Scope = scope(peer)  # that of the frame in hand
         self.peer, self._dial, self._on_request_sent = peer, dial, on_request_sent
-        self._sender = self.queue.sender
-        self._receiver = handled.receiver(peer)
+        self._sender, self._receiver = self.queue.sender, handled.receiver(peer)
         self._reply_cache = ReplyCache()
-        self.held = held
-        self._reception, self._held = reception, reception.inbox.topics
+        self.held, self._reception, self._held = held, reception, reception.inbox.topics
         self.acks = OwedAcks(self._receiver, self.arm)
         self.rewinds = Rewinds(self._sender, self.flush)
         self.pending = PendingRequests(self._realtime.withdraw)
-        self._armed, self._events, self.clogged = False, NO_EVENTS, realtime.clogged
+        self.watched, self._armed, self._events, self.clogged = False, False, NO_EVENTS, realtime.clogged
         self._loop = asyncio.get_running_loop()
 
     # What goes out.
@@ -96,8 +93,11 @@ class Exchange:
         if self.link is None:
             self._dial()
             return False
-        self._realtime.events.append(event)
-        self._enqueued(size)
+        realtime = self._realtime
+        realtime.events.append(event)
+        realtime.bytes += size
+        if realtime.bytes >= FULL or not self._armed:
+            self._enqueued(0)  # for small messages a call each would count
         return True
 
     def request(self, topic: str, protocol: str, payload: bytes, timeout: float) -> asyncio.Future[bytes]:
@@ -340,7 +340,7 @@ class Exchange:
 
     def _serve(self, request: Request, scope: Scope) -> None:
         realtime = self._realtime
-        if realtime.clogged(scope):
+        if realtime.bytes > FULL and realtime.clogged(scope):
             raise ProtocolError("not-reading", "it asks on and does not read the replies")
         seen = self._reply_cache.seen(request)
         if seen is not False:

@@ -28,6 +28,7 @@ from mmplatform.message import (
     PriorityName,
     check_topic,
 )
+from mmplatform.messaging.bus import forget_oldest
 from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.messaging.ends import SentHere
 from mmplatform.peers.exchange import Exchange
@@ -36,8 +37,11 @@ from mmplatform.plugins.host import Failed
 from mmplatform.text import quoted
 
 LONGEST_EXPIRY: Final = 1e9  # seconds, some thirty years
+MAX_TOPICS: Final = 4096  # that are remembered as good to be sent
 MAX_PROTOCOL: Final = 200  # characters of the name of a protocol
 NO_LINK: Final = Outcome("dropped", "no link to the peer is up")
+
+_SENDABLE: Final[dict[str, None]] = {}
 
 
 class NodeUpstream:
@@ -90,7 +94,8 @@ class NodeUpstream:
         """Send bytes to a remote peer; see :meth:`mmplatform.messaging.upstream.Upstream.post`."""
         if not realtime:
             return await self.save(destination, topic, protocol, payload, _as_it_is, expire_after, priority)
-        _check_remote(topic)  # all of it here: for the smallest messages one more call would count
+        if topic not in _SENDABLE:  # all of it here: for the smallest messages one more call would count
+            _check_remote(topic)
         if get_ident() != self._thread:
             self.check_running()
         there = self._by_id.get(destination)
@@ -148,8 +153,10 @@ class NodeUpstream:
 
     def ask(self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float) -> asyncio.Future[bytes]:
         """Send a request; the future gets the reply's bytes. See :meth:`mmplatform.messaging.api.API.request`."""
-        _check_remote(topic)
-        self.check_running()
+        if topic not in _SENDABLE:
+            _check_remote(topic)
+        if get_ident() != self._thread:
+            self.check_running()
         peer = self._by_id.get(destination) or self._peers.peer(self._peers.destination(destination, topic))
         if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(payload, protocol)
@@ -235,8 +242,10 @@ class NodeUpstream:
             raise NotRunning("the platform is not running; use `async with`, or await start()")
 
 
-@lru_cache(maxsize=4096)
 def _check_remote(topic: str) -> None:
+    """Raise InvalidTopic or ControlTopic for what no peer is sent; what is good is remembered."""
+    if topic in _SENDABLE:
+        return
     if is_control_topic(check_topic(topic)):
         raise ControlTopic(f"{topic}: control topics are local; they cannot be sent to a peer")
     scope, _, rest = topic.partition(".")
@@ -245,6 +254,8 @@ def _check_remote(topic: str) -> None:
             f"{topic!r}: the receiver puts the scope in front, by who sends: send {rest!r}, which is 'friends.{rest}' "
             "to a friend"
         )
+    forget_oldest(_SENDABLE, MAX_TOPICS)
+    _SENDABLE[topic] = None
 
 
 def _check_expiry(seconds: object) -> None:
