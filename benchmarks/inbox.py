@@ -23,7 +23,7 @@ import psutil  # type: ignore[import-untyped]
 from mm_transports.tcp import TCP
 from mmplatform import Platform
 from mmplatform.identity.keys import Identity
-from tests.support.program import exit_with
+from tests.support.exit_codes import exit_with
 
 COUNT: Final = 20_000 if os.environ.get("QUICK") else 100_000
 PAYLOAD: Final = bytes(100)

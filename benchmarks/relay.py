@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks import relay_dead_link, relay_flood, relay_idle, results, run
 from benchmarks.table import aligned
-from tests.support.program import exit_with
+from tests.support.exit_codes import exit_with
 
 HERE = Path(__file__).resolve().parent
 WORKLOADS = "R1,R2,R5"

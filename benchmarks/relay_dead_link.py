@@ -46,7 +46,7 @@ from benchmarks.relay_stranger import Handle, stranger
 from mm_transports.relay.protocol.address import format_relay
 from mmplatform import Delivery, Platform
 from mmplatform.identity.keys import Identity
-from tests.support.program import exit_with
+from tests.support.exit_codes import exit_with
 
 KINDS = ("quiet", "dead", "away")
 TURNS = 12  # of each ground in a round

@@ -19,7 +19,7 @@ from benchmarks import relay_options
 from benchmarks.relay_process import RelayProcess
 from benchmarks.relay_stranger import stranger
 from mmplatform import Platform
-from tests.support.program import exit_with
+from tests.support.exit_codes import exit_with
 
 PAIRS = 10
 EVERY = 0.02  # seconds between two requests of a pair

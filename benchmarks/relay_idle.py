@@ -28,7 +28,7 @@ from mm_transports.relay.client import Client
 from mm_transports.relay.protocol.address import parse_relay
 from mm_transports.relay.protocol.items import Item, Limits
 from mmplatform.identity.keys import Identity
-from tests.support.program import exit_with
+from tests.support.exit_codes import exit_with
 
 CROWDS = 2  # processes of clients
 AT_ONCE = 64  # of one process that are signing in

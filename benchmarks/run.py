@@ -17,7 +17,7 @@ from benchmarks.registry import PEERS, Entry
 from benchmarks.results import PLATFORM, RELAYED, Measurement
 from benchmarks.runner import Runner, Settings, plan
 from benchmarks.workloads import PIPELINING, WORKLOADS
-from tests.support.program import exit_with
+from tests.support.exit_codes import exit_with
 
 HERE = Path(__file__).resolve().parent
 LOCAL = "local"

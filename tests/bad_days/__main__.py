@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.bad_days.registry import BadDay, chosen
 from tests.bad_days.scene import Broke, LeftOut, Scene
-from tests.support.program import exit_with
+from tests.support.exit_codes import exit_with
 from tests.support.registered import progress, verdict
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.chaos.proxy import Proxy
 from tests.chaos.relays import Relays
 from tests.chaos.verdict import INSTANT, Verdict, judge
-from tests.support.program import exit_with
+from tests.support.exit_codes import exit_with
 
 DEADLINE = 20.0  # seconds for a node to come up, or for messages to flow again
 AWAY = 1.5  # seconds at most for which a killed node stays away while mail collects at the relay

@@ -18,7 +18,7 @@ from benchmarks.relay_process import RelayProcess
 from tests.chaos.__main__ import Node
 from tests.chaos.away_nodes import PAYLOAD, TOPIC
 from tests.chaos.verdict import Verdict, judge
-from tests.support.program import exit_with
+from tests.support.exit_codes import exit_with
 from tests.support.redis_server import RedisServer
 
 RUN = 32  # bytes of a record or a signature that would be too much to find

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from benchmarks.relay_process import RelayProcess
 from tests.chaos.__main__ import Node
 from tests.chaos.verdict import Verdict, judge
-from tests.support.program import exit_with
+from tests.support.exit_codes import exit_with
 
 LONGEST = 30.0  # seconds until messages flow again
 

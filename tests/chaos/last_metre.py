@@ -23,7 +23,7 @@ from tests.chaos.__main__ import DEADLINE, Node
 from tests.chaos.last_metre_nodes import LAST
 from tests.chaos.last_metre_verdict import Found, LastMetre, judge
 from tests.chaos.proxy import Proxy
-from tests.support.program import exit_with
+from tests.support.exit_codes import exit_with
 
 MODULE: Final = "tests.chaos.last_metre_nodes"
 HANDLERS: Final = ("plain", "transactional")

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.support.program import exit_with
+from tests.support.exit_codes import exit_with
 
 JOBS = 2
 

@@ -15,7 +15,7 @@ import time
 
 from tests.hostile.registry import Registered, chosen
 from tests.hostile.run import Director
-from tests.support.program import exit_with
+from tests.support.exit_codes import exit_with
 from tests.support.registered import progress, verdict
 
 SECONDS = 3.0

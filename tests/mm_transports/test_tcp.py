@@ -143,6 +143,19 @@ async def test_a_close_that_cannot_send_is_ended_by_abort(host: Scene) -> None:
     await ended(host, plain, end)
 
 
+async def test_frames_between_the_loss_and_the_word_of_it_are_written_nowhere(
+    host: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain, end = await stranger(host)
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes([1, 0, 0, 0, 0, 0, 0, 0]))
+    plain.close()  # with a reset
+    for _ in range(20):  # as a sender does that has much to say in one turn of the loop
+        end.connection.write(b"frame")
+    await asyncio.wait_for(end.gone.wait(), 5)
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+    await host.transport.close()
+
+
 async def test_nobody_listens(host: Scene) -> None:
     await host.transport.close()
     with pytest.raises(Unreachable, match=host.address):

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from tests.netns.lab import Lab, impossible
 from tests.netns.relays import start_relay
 from tests.netns.told import Told
-from tests.support.program import exit_with
+from tests.support.exit_codes import exit_with
 
 DELIVERED: Final = 2.0  # seconds
 DIRECT: Final = 5.0

@@ -3,7 +3,7 @@
 import argparse
 
 from tests.sim.network import Network
-from tests.support.program import exit_with
+from tests.support.exit_codes import exit_with
 
 
 def main() -> int:

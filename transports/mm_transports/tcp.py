@@ -121,8 +121,8 @@ class TCPConnection(asyncio.BufferedProtocol, Connection):
         self._error: Exception | None = None
 
     def write(self, frame: bytes | bytearray) -> None:
-        if self._transport is None:
-            return
+        if self._transport is None or self._transport.is_closing():
+            return  # asyncio warns on stderr of each that is written between the loss and the word of it
         self._transport.write(len(frame).to_bytes(4) + frame)
 
     def pause_reading(self) -> None:

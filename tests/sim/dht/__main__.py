@@ -5,7 +5,7 @@ import time
 from math import log2
 
 from tests.sim.dht.scenario import Measured, Scenario, run
-from tests.support.program import exit_with
+from tests.support.exit_codes import exit_with
 
 SHARES = {"dead": 0.3, "hostile": 0.2, "loss": 0.05}
 

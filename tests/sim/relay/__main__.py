@@ -4,7 +4,7 @@ import argparse
 import asyncio
 
 from tests.sim.relay.scenario import Outcome, Scenario
-from tests.support.program import exit_with
+from tests.support.exit_codes import exit_with
 
 KINDS = {
     "one": {"relay": 0},

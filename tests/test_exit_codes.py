@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.program import exit_with
+from tests.support.exit_codes import exit_with
 
 
 def test_what_the_program_returns_is_its_exit_code() -> None:
