@@ -75,6 +75,22 @@ async def test_an_abort_is_a_loss_at_the_other_end(host: Host) -> None:
     assert await ours.lost() == "closed here"
 
 
+async def test_messages_between_the_loss_and_the_word_of_it_are_written_nowhere(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours = await dial(host)
+    theirs = await host.end()
+    assert ours.socket._transport is not None
+    plain = ours.socket._transport.get_extra_info("socket")
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes([1, 0, 0, 0, 0, 0, 0, 0]))
+    ours.socket.abort()  # with a reset
+    await ours.lost()
+    for _ in range(20):  # as a sender does that has much to say in one turn of the loop
+        theirs.socket.send(b"message")
+    await theirs.lost()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+
+
 async def test_a_reason_that_is_too_long_is_cut(host: Host) -> None:
     ours = await dial(host)
     theirs = await host.end()

@@ -234,7 +234,8 @@ class WebSocket(asyncio.Protocol):
         writes = self._protocol.data_to_send()
         if not writes:
             return
-        self._transport.write(writes[0] if len(writes) == 1 else b"".join(writes))
+        if not self._transport.is_closing():  # asyncio warns on stderr of each write behind a loss
+            self._transport.write(writes[0] if len(writes) == 1 else b"".join(writes))
         if not writes[-1]:  # the library's sign for the end of the stream
             self._end()
             if self._transport.is_closing():
