@@ -43,11 +43,7 @@ def encrypt(folder: Path, keyring: bool) -> "KeyFile":
     with DataFolder(folder) as data:
         there = data.identity.exists()
         identity = Identity.load_or_create(data.identity) if there else Identity.generate()
-        if keyring:
-            passphrase = secrets.token_urlsafe(32)
-            os_keyring.write(identity.sign_id, passphrase)
-        else:
-            passphrase = _new()
+        passphrase = _kept_by_keyring(identity.sign_id) if keyring else _new()
         identity.save(data.identity, passphrase, "keyring" if keyring else "passphrase")
         return look_into(data.identity)
 
@@ -65,6 +61,18 @@ def decrypt(folder: Path) -> "KeyFile":
         if before.keeper == "keyring":
             os_keyring.forget(before.sign_id)
         return look_into(data.identity)
+
+
+def _kept_by_keyring(sign_id: str) -> str:
+    """The passphrase that the keyring has for a key, which copies of the folder may need, too; else a new one.
+
+    Another one in its place would be kept before the file is written anew: where that fails, nothing opens the key.
+    """
+    passphrase = os_keyring.find(sign_id)
+    if passphrase is None:
+        passphrase = secrets.token_urlsafe(32)
+        os_keyring.write(sign_id, passphrase)
+    return passphrase
 
 
 def _somebody() -> bool:

@@ -1,6 +1,7 @@
 """The key file on disk: private to its user, written whole or not at all, also through a power cut."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from mmplatform.errors import IdentityError
 from mmplatform.storage.replacing import replaced, sync_names
 
 LONGEST: Final = 1024  # bytes that are read
+RANDOM: Final = 8  # bytes in the name of a new key before it is published
 
 
 def read(path: Path) -> bytes:
@@ -30,7 +32,7 @@ def read(path: Path) -> bytes:
 
 def create(path: Path, content: bytes) -> None:
     """Write a new key file, and never over one that another process made meanwhile. Raises IdentityError."""
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(RANDOM)}")
     with _kept(path):
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -45,8 +47,19 @@ def create(path: Path, content: bytes) -> None:
 
 def replace(path: Path, content: bytes) -> None:
     """Write the key file anew, in the place of the one that is there. Raises IdentityError."""
-    with _kept(path), replaced(path) as file:
-        file.write(content)
+    with _kept(path):
+        with replaced(path) as file:
+            file.write(content)
+        _remove_left(path)
+
+
+def _remove_left(path: Path) -> None:
+    """Remove what was left beside a key file by whoever was killed while writing it: it may be the key as it is."""
+    name = re.escape(path.name)
+    left = re.compile(rf"\.{name}\.[a-z0-9_]{{8}}|{name}\.[0-9a-f]{{{2 * RANDOM}}}")  # of replaced() and create()
+    for each in path.parent.iterdir():
+        if left.fullmatch(each.name):
+            each.unlink(missing_ok=True)
 
 
 def _publish(temporary: Path, path: Path) -> None:

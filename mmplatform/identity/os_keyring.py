@@ -9,10 +9,16 @@ SERVICE: Final = "mm-platform"
 
 def read(sign_id: str) -> str:
     """Return the passphrase of a key. Raises PassphraseNeeded when the keyring of this user has none."""
-    found = _asked("get_password", sign_id)
-    if not isinstance(found, str):
+    found = find(sign_id)
+    if found is None:
         raise PassphraseNeeded(f"the keyring of this user has no passphrase for {sign_id}; that of another machine may")
     return found
+
+
+def find(sign_id: str) -> str | None:
+    """Return the passphrase of a key, None when the keyring of this user has none. Raises IdentityError."""
+    found = _asked("get_password", sign_id)
+    return found if isinstance(found, str) else None
 
 
 def write(sign_id: str, passphrase: str) -> None:

@@ -24,7 +24,7 @@ PAUSE: Final = 0.1  # seconds behind a batch with nothing in it: one comes every
 AHEAD: Final = 2  # pulls outstanding while the asker reads
 KEEP: Final = 0  # the number of a pull that says no more than that the asker is there
 KEPT: Final = 10.0  # seconds between two of them
-PULL_TIMEOUT: Final = 30.0  # seconds for which a pull waits: the other side answers sooner, with nothing in it
+PULL_TIMEOUT: Final = 30.0  # seconds for which a pull waits at least: the other side answers sooner, unless it stands
 
 Ask = Callable[[bytes, float], Awaitable[bytes]]  # sends a request with a time-out, and gives its reply
 Stop = Callable[[bytes], Awaitable[object]]  # tells the other side that nobody reads on
@@ -141,7 +141,7 @@ class Series:
     def _pull_ahead(self) -> None:
         while len(self._pulls) < AHEAD:
             self._number += 1
-            self._pulls.append(self._pull(self._number, b"", PULL_TIMEOUT))
+            self._pulls.append(self._pull(self._number, b"", max(PULL_TIMEOUT, self._timeout)))
 
     def _pull(self, number: int, payload: bytes, timeout: float) -> asyncio.Future[bytes]:
         try:

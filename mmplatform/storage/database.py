@@ -128,10 +128,14 @@ class Database:
         """Copy the whole database into the file at ``to``, which needs no log. Raises StorageError."""
         with self._typed_failures():
             source = self._connected()
-            with closing(sqlite3.connect(to, isolation_level=None)) as target:
-                source.backup(target)
-                for setting in ("journal_mode=DELETE", "application_id=0"):  # it is closed, and has no log
-                    target.execute(f"PRAGMA {setting}")
+            try:
+                with closing(sqlite3.connect(to, isolation_level=None)) as target:
+                    source.backup(target)
+                    for setting in ("journal_mode=DELETE", "application_id=0"):  # it is closed, and has no log
+                        target.execute(f"PRAGMA {setting}")
+            finally:
+                for log in ("-wal", "-shm", "-journal"):  # SQLite leaves them where it fails
+                    to.with_name(f"{to.name}{log}").unlink(missing_ok=True)
         return []
 
     def give_back(self) -> bool:

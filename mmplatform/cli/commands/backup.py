@@ -155,11 +155,17 @@ def _files(folder: DataFolder, copied: Path) -> Iterator[tuple[str, Path]]:
 
 @contextmanager
 def _written(file: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of ``file`` when the block has ended well; of "-", stdout."""
+    """A file that takes the place of ``file`` when the block has ended well; of "-", stdout, and of a device or a pipe
+    that one itself: who runs this as root would have a file for a device then."""
     if file == STREAM:
         with os.fdopen(1, "wb", closefd=False) as stdout:
             yield stdout
         return
+    if file.exists() and not file.is_file():
+        with file.open("wb") as there:
+            yield there
+        return
+    file = Path(os.path.realpath(file))
     try:
         with replaced(file) as new:
             yield new

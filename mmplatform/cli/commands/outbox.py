@@ -127,5 +127,5 @@ def _row(message: dict[str, Any]) -> tuple[str, ...]:
     return (
         message["id"], message["name"] or message["peer"], message["topic"] or "-",
         "-" if message["size"] is None else str(message["size"]),
-        lasting(message["expiresIn"]), message["state"], message["why"],
+        lasting(left) if (left := message["expiresIn"]) > 0 else "past", message["state"], message["why"],
     )  # fmt: skip

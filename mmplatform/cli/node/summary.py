@@ -6,13 +6,16 @@ from contextlib import suppress
 from typing import Any
 
 from mmplatform.cli.node import outgoing
+from mmplatform.errors import StorageGone
 from mmplatform.platform import Platform
 from mmplatform.plugins.installed import version
 
 
 async def summary(platform: Platform) -> dict[str, Any]:
-    """What holds for a running node and for a stopped one."""
+    """What holds for a running node and for a stopped one. Raises StorageGone when its folder is elsewhere by now."""
     assert platform.parts.folder is not None
+    if gone := platform.parts.folder.gone():
+        raise StorageGone(gone)
     peers = platform.peers()
     waiting, failed = platform.parts.inbox.counts()
     path = platform.parts.folder.path

@@ -3,12 +3,17 @@
 import json
 import os
 import pty
+import shutil
 import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from mmplatform.identity.keys import look_into
+from mmplatform.cli import passphrases
+from mmplatform.errors import IdentityError, WrongPassphrase
+from mmplatform.identity.keys import Identity, look_into
 from mmplatform.identity.passphrases import VARIABLE
 from tests.support.cli import INTERRUPTED, MM, PATIENCE, Node
 from tests.support.waiting import wait_until
@@ -159,6 +164,38 @@ def test_a_keyring_keeps_the_passphrase(node: Node, tmp_path: Path, monkeypatch:
     assert node.mm("id", "--decrypt").returncode == 0
     assert not kept.exists()
     assert node.mm("id").stdout == key
+
+
+def test_a_keyring_opens_a_key_that_could_not_be_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run mm id --keyring once more on a disk that is full by now, and open a copy that was made before."""
+    kept: dict[tuple[str, ...], str] = {}
+    made = SimpleNamespace(
+        get_password=lambda *who: kept.get(who),
+        set_password=lambda service, name, word: kept.update({(service, name): word}),
+    )
+    monkeypatch.setitem(sys.modules, "keyring", made)  # type: ignore[arg-type]
+    monkeypatch.delenv(VARIABLE, raising=False)
+    sign_id = passphrases.encrypt(tmp_path, keyring=True).sign_id
+    copy = shutil.copy(tmp_path / "identity", tmp_path / "copy")
+
+    def full(*_: object) -> None:
+        raise IdentityError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Identity, "save", full)
+        with pytest.raises(IdentityError, match="no space"):
+            passphrases.encrypt(tmp_path, keyring=True)
+    assert opened(tmp_path / "identity") == sign_id
+    assert passphrases.encrypt(tmp_path, keyring=True).sign_id == sign_id
+    assert (opened(tmp_path / "identity"), opened(copy)) == (sign_id, sign_id)
+
+
+def opened(path: Path) -> str:
+    """Whose key a file has, or why it cannot be opened."""
+    try:
+        return Identity.load_or_create(path).sign_id
+    except WrongPassphrase as error:
+        return str(error)
 
 
 def test_it_goes_with_no_other_option(node: Node) -> None:

@@ -209,6 +209,18 @@ def test_a_key_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None
         Identity.load_or_create(path)
 
 
+def test_what_a_killed_writer_left_of_a_key_goes_when_the_key_is_written_anew(tmp_path: Path) -> None:
+    """Both leave the key as it is: one killed between link and unlink, and one that was to decrypt it."""
+    made = Identity.load_or_create(tmp_path / "identity")
+    for left in ("identity.39a8456397580f85", ".identity.3v1h_ep1"):
+        (tmp_path / left).write_bytes((tmp_path / "identity").read_bytes())
+    others = {"identity.bak", ".identity.example", "data.db", "identities.39a8456397580f85"}
+    for other in others:
+        (tmp_path / other).touch()
+    made.save(tmp_path / "identity", "a passphrase")
+    assert {each.name for each in tmp_path.iterdir()} == {"identity", *others}
+
+
 def test_a_key_file_that_cannot_be_read_or_made(tmp_path: Path) -> None:
     with pytest.raises(IdentityError, match="readable"):
         Identity.load_or_create(tmp_path)

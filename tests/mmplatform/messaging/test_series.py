@@ -34,6 +34,7 @@ class OtherSide:
     def __init__(self, *answers: ReplyBatch | Exception) -> None:
         self.answers = list(answers)
         self.pulls: list[Pull] = []
+        self.timeouts: list[float] = []
         self.waiting: list[asyncio.Future[bytes]] = []
         self.stopped: list[Any] = []
         self.closed: Exception | None = None
@@ -43,6 +44,7 @@ class OtherSide:
             raise self.closed
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.pulls.append(read_pull(pull))
+        self.timeouts.append(timeout)
         if self.pulls[-1].number != KEEP:
             self.waiting.append(future)
             self.go_on()
@@ -84,6 +86,16 @@ async def test_replies_come_in_order_and_two_pulls_are_outstanding_while_the_rea
     assert [reply async for reply in replies] == [2, 3]
     assert [pull.number for pull in other.pulls] == [1, 2, 3, 4]
     assert other.stopped == [], "the other side has ended it"
+
+
+@pytest.mark.parametrize("timeout", [1.0, 120.0])
+async def test_no_pull_ends_before_the_patience_of_the_reader(timeout: float) -> None:
+    """A reader that had two minutes was told after 30 s that no reply had come within 120 s."""
+    other = OtherSide(batch(1))
+    replies = await other.asked(timeout)
+    assert await anext(replies) == 1
+    assert [each >= timeout for each in other.timeouts] == [True] * (1 + AHEAD)
+    await replies.aclose()
 
 
 async def test_a_reader_that_takes_its_time_has_no_more_than_two_batches_waiting() -> None:

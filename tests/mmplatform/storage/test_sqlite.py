@@ -301,6 +301,25 @@ async def test_a_full_disk_loses_nothing_and_recovers(small_disk: Path) -> None:
         assert dict(await store.scan(b"")) == kept
 
 
+def beside(path: Path) -> list[str]:
+    """The names of the files that SQLite has made beside a database."""
+    return [file.name for file in path.parent.glob(f"{path.name}-*")]
+
+
+@pytest.mark.parametrize("more", [0, 4_096, 16_384])
+async def test_a_copy_for_which_there_is_no_room_leaves_no_log_behind(small_disk: Path, more: int) -> None:
+    """The copy itself fits, and not what SQLite makes beside it to end it; only the file is removed by others."""
+    async with SQLiteStorage(small_disk / "data.db") as store:
+        await store.put(b"a", bytes(400_000))
+        await store.copy(small_disk / "copy")
+        room = (small_disk / "copy").stat().st_size + more
+        (small_disk / "copy").unlink()
+        (small_disk / "ballast").write_bytes(bytes(shutil.disk_usage(small_disk).free - room))
+        with pytest.raises(StorageFull):
+            await store.copy(small_disk / "copy")
+        assert beside(small_disk / "copy") == []
+
+
 async def test_the_log_gives_its_room_back_before_the_disk_counts_as_full(small_disk: Path) -> None:
     """A megabyte passes through a file that has 200 kB of its own and 100 kB of disk left for the log."""
     async with SQLiteStorage(small_disk / "data.db") as store:

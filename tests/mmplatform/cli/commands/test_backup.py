@@ -1,5 +1,6 @@
 """mm backup and restore: the same node again, from one file."""
 
+import fcntl
 import json
 import os
 import stat
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mmplatform.cli import backup_file
-from mmplatform.cli.backup_file import COPY
+from mmplatform.cli.backup_file import COPY, MAGIC
 from mmplatform.cli.command import FAILED, OK, USAGE
 from mmplatform.cli.commands import backup
 from mmplatform.errors import LocalError
@@ -158,6 +159,20 @@ def test_where_nothing_can_be_written_the_file_is_named(here: Here, pair: Pair, 
     file = tmp_path / "missing" / "b"
     code, _, err = here("backup", str(file), data=pair[0].folder)
     assert (code, err) == (FAILED, f"mm: {file} cannot be written: No such file or directory\n")
+
+
+def test_a_pipe_is_written_into_and_a_link_followed(here: Here, pair: Pair, tmp_path: Path) -> None:
+    """As in mm backup >(gpg -c > FILE), or to a device, which root would have replaced by a file."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("saved")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 1 << 20)  # it is read when all is written
+    assert here("backup", str(pipe), data=pair[0].folder)[0] == OK
+    assert (pipe.is_fifo(), os.read(reader, len(MAGIC))) == (True, MAGIC)
+    os.close(reader)
+    assert here("backup", str(link), data=pair[0].folder)[0] == OK
+    assert (link.is_symlink(), (tmp_path / "saved").read_bytes()[: len(MAGIC)]) == (True, MAGIC)
 
 
 def test_what_is_not_there(here: Here, node: Node, tmp_path: Path) -> None:

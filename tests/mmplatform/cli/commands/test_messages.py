@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mmplatform.cli.command import FAILED, OK, USAGE, Settings
-from mmplatform.cli.commands import on
+from mmplatform.cli.commands import on, outbox
 from mmplatform.cli.commands.messages import _told
 from mmplatform.cli.node import sending, subscriptions
 from mmplatform.cli.node.host import Host
@@ -411,3 +411,10 @@ async def test_one_who_comes_while_the_last_one_goes_gets_what_that_one_had_in_h
         await second.send([1, []])
         assert await delivery == DELIVERED
         second.close()
+
+
+@pytest.mark.parametrize(("left", "shown"), [(3 * 86400, "3 d"), (0.0, "past"), (-2073616.0, "past")])
+def test_the_time_of_an_id_that_is_kept_after_it_expired_is_past(left: float, shown: str) -> None:
+    """It was shown as -2073616 s."""
+    message = {"id": "1", "name": "bob", "topic": "", "size": None, "expiresIn": left, "state": "received", "why": ""}
+    assert outbox._row(message)[4] == shown

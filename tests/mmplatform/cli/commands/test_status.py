@@ -61,3 +61,13 @@ def test_no_node_yet(node: Node, here: Here) -> None:
     code, _, err = here("status", data=node.folder)
     assert (code, "mm id makes one" in err) == (FAILED, True)
     assert not node.folder.exists()
+
+
+def test_a_folder_that_was_moved_while_its_node_runs_is_named(pair: tuple[Node, Node], here: Here) -> None:
+    """It ended as a defect of mm does: FileNotFoundError."""
+    alice, _ = pair
+    alice.serve("run", "--listen", *LOOPBACK)
+    moved = alice.folder.rename(alice.folder.with_name("moved"))
+    code, out, err = here("status", data=moved)
+    assert (code, out) == (FAILED, "")
+    assert err.startswith(f"mm: {alice.folder} was removed or replaced")
