@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from mmplatform.accounts import Account, Accounts
+from mmplatform.accounts import NOTED, Account, Accounts
 from mmplatform.codec import encode
 from mmplatform.delivery.incoming_stream import SequenceState, Stream, decode_state
 from mmplatform.delivery.receipts import Entry
@@ -320,7 +320,7 @@ class Handled:
             rows += [(key_of(peer, stream.lane, stream.epoch), kept) for stream, kept, _ in checkpoint]
             if not self._known(peer):
                 written = self._strangers.saved(receiver, checkpoint) + COMMIT
-                self._accounts.disk.spend(written, asyncio.get_running_loop().time())
+                self._accounts.disk.spend(NOTED * written, asyncio.get_running_loop().time())
         if not rows and not attached:
             return
         self._writing_of = set(dirty)

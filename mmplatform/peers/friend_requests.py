@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+from mmplatform.accounts import NOTED
 from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.contacts import Contacts
 from mmplatform.delivery.wire import Integer
@@ -150,7 +151,7 @@ class FriendRequests(InternalHandler):
         self._timer = None
         rows, self._unsaved = list(self._unsaved.items()), {}
         unfinished, self._unfinished = self._unfinished, []
-        self._disk.spend(PAGE * len(rows), asyncio.get_running_loop().time())
+        self._disk.spend(NOTED * PAGE * len(rows), asyncio.get_running_loop().time())
         self._disk.forgive()
         self._save(rows)
         for finished in unfinished:

@@ -155,8 +155,7 @@ class NodeUpstream:
         """Send a request; the future gets the reply's bytes. See :meth:`mmplatform.messaging.api.API.request`."""
         if topic not in _SENDABLE:
             _check_remote(topic)
-        if get_ident() != self._thread:
-            self.check_running()
+        self.check_running()  # the loop, too: the reply is awaited in that of the node
         peer = self._by_id.get(destination) or self._peers.peer(self._peers.destination(destination, topic))
         if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(payload, protocol)
