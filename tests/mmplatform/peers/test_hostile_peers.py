@@ -170,8 +170,7 @@ async def test_a_proven_peer_that_talks_nonsense_in_good_form(
 async def test_absurd_acknowledgements_of_what_waits(victim: Victim, attacker: Callable[..., Attacker]) -> None:
     """They settle what was sent to the liar and nothing else, and cost no more than the window."""
     one = await attacker().established()
-    sends = [victim.node.messaging.send("n", one.identity.sign_id, n) for n in range(3000)]
-    waiting = await asyncio.gather(*sends)  # one by one they would wait for what may be written for strangers
+    waiting = [await victim.node.messaging.send("n", one.identity.sign_id, n) for n in range(3000)]
     elsewhere = await victim.node.messaging.send("n", identity(9).sign_id, "for another")
     epoch = victim.node.parts.epoch
     wide = Ack(2, epoch, 0, [(2, BIG)] * 64, [(0, BIG, *UNHEARD)], [])
