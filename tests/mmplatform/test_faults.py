@@ -416,4 +416,4 @@ async def test_killed_senders_and_receivers_lose_nothing(tmp_path: Path) -> None
         firsts = list(dict.fromkeys(numbers))
         assert firsts == sorted(firsts)
     repeated = len(heard) - len(set(heard))
-    assert repeated <= 3 * 1000  # only what was in hand when a receiver was killed
+    assert repeated <= 3 * 16  # what was in hand when a receiver was killed; it was some 50 a kill
