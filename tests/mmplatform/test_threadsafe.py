@@ -40,6 +40,7 @@ async def alice() -> AsyncIterator[Platform]:
         bob.messaging.on("public.double", lambda topic, sender, payload: payload * 2)
         bob.messaging.on("public.point", lambda topic, sender, payload: {"x": payload, "y": 0})
         bob.messaging.on("public.hang", lambda topic, sender, payload: asyncio.Event().wait())
+        bob.set_up()  # else a request to nobody waits for a handler to come
         await node.add(bob.ticket(), name="bob")
         yield node
 
