@@ -34,6 +34,11 @@ async def ready(scene: Scene, relay: RelayProcess) -> None:
     await scene.within(TRUE_WITHIN, says(relay, "200"), "the relay is not ready again", named="ready again in")
 
 
+async def noticed(scene: Scene, relay: RelayProcess) -> None:
+    """Wait until the relay knows that its store is away: what is left with it before is declined, to be left again."""
+    await scene.within(TRUE_WITHIN, says(relay, "503"), "the relay does not notice", named="503 in")
+
+
 async def at_redis(scene: Scene, **options: str) -> tuple[RedisServer, RelayProcess]:
     redis = await scene.redis(**options)
     return redis, await scene.relay("--store", redis.url, "-v")
@@ -70,6 +75,7 @@ async def redis_has_an_older_file(scene: Scene) -> None:
     shutil.copytree(redis.folder, old, ignore=shutil.ignore_patterns("sock"))
     await mailed(scene, alice, bob, 30)
     redis.kill()
+    await noticed(scene, relay)
     put_back(old, redis.folder)
     redis.start()
     await redis.started()
@@ -94,6 +100,7 @@ async def the_copy_has_mail_that_was_taken(scene: Scene) -> None:
     bob.take()
     await scene.within(5, lambda: len(alice.ended) == 10, "it is not taken")
     redis.kill()
+    await noticed(scene, relay)
     put_back(old, redis.folder)
     redis.start()
     await redis.started()
