@@ -15,13 +15,12 @@ from urllib.parse import urlencode
 
 import pytest
 
-from mm_relay.config.settings import Config
-from mm_relay.server import RelayServer
 from mm_transports.relay.transport import Relay
 from mmplatform import Platform
 from tests.clients.chromium import Chromium
 from tests.clients.node import MISSING, found
 from tests.support.packages import FreshVenv, run
+from tests.support.running_relays import serving
 from tests.support.website import website
 from tools import release
 
@@ -107,9 +106,8 @@ def released(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 async def relay(tmp_path: Path) -> AsyncIterator[str]:
     """Its address."""
-    server = RelayServer(Config(data=tmp_path / "relay", listen="127.0.0.1:0", drain=0))
-    yield (await server.start())["address"]
-    await server.stop()
+    async with serving(tmp_path / "relay") as address:
+        yield address
 
 
 @pytest.fixture

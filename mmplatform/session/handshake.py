@@ -313,7 +313,6 @@ def _unbox(box: bytes, nonce: bytes, key: bytes) -> bytes:
 def _read_record(record: bytes, now: float) -> NodeInfo:
     try:
         return NodeInfo.decode(record, now)
-    except ExpiredRecord as error:
-        raise OutdatedRecord("bad-record", str(error)) from None
     except (InvalidRecord, InvalidKey, BadSignature) as error:
-        raise ProtocolError("bad-record", str(error)) from None
+        kind = OutdatedRecord if isinstance(error, ExpiredRecord) else ProtocolError
+        raise kind("bad-record", str(error)) from None

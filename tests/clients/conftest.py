@@ -6,20 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from mm_relay.config.settings import Config
-from mm_relay.server import RelayServer
 from mm_transports.relay.transport import Relay
 from mmplatform import Platform
 from mmplatform.identity.keys import SignId
 from tests.clients.javascript import Counterpart, built
+from tests.support.running_relays import serving
 
 
 @pytest.fixture
 async def relay(tmp_path: Path) -> AsyncIterator[str]:
     """Its address."""
-    server = RelayServer(Config(data=tmp_path / "relay", listen="127.0.0.1:0", drain=0))
-    yield (await server.start())["address"]
-    await server.stop()
+    async with serving(tmp_path / "relay") as address:
+        yield address
 
 
 @pytest.fixture

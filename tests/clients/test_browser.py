@@ -11,8 +11,6 @@ from urllib.parse import urlencode
 
 import pytest
 
-from mm_relay.config.settings import Config
-from mm_relay.server import RelayServer
 from mm_transports.relay.transport import Relay
 from mm_transports.webrtc.transport import WebRTC
 from mmplatform import Platform
@@ -60,14 +58,6 @@ async def browser(tmp_path: Path) -> AsyncIterator[Chromium]:
     async with Chromium(tmp_path / "chromium") as browser, asyncio.timeout(90):
         yield browser
         assert not browser.errors
-
-
-@pytest.fixture
-async def relay(tmp_path: Path) -> AsyncIterator[str]:
-    """Its address."""
-    server = RelayServer(Config(data=tmp_path / "relay", listen="127.0.0.1:0", drain=0))
-    yield (await server.start())["address"]
-    await server.stop()
 
 
 def node(relay: str, direct: bool) -> Platform:

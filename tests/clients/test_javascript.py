@@ -48,17 +48,6 @@ SEED = b"\x01" * 32
 OURS = Identity.from_seed(b"\x02" * 32)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _built() -> None:
-    built("compile")
-
-
-@pytest.fixture
-async def other() -> AsyncIterator[Counterpart]:
-    async with Counterpart() as other, asyncio.timeout(60):
-        yield other
-
-
 def record(identity: Identity) -> bytes:
     return NodeInfo.create(identity, ["tcp://192.0.2.2:1"], 1, int(time.time()) + 1000).encode()
 
@@ -154,14 +143,6 @@ async def test_signals_of_a_data_channel(other: Counterpart) -> None:
 
 
 # Whole nodes, with nothing but a relay between them.
-
-
-@pytest.fixture
-async def relay(tmp_path: Path) -> AsyncIterator[str]:
-    """Its address."""
-    server = RelayServer(Config(data=tmp_path, listen="127.0.0.1:0", drain=0))
-    yield (await server.start())["address"]
-    await server.stop()
 
 
 @pytest.fixture

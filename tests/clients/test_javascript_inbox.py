@@ -7,40 +7,19 @@ from typing import Any
 
 import pytest
 
-from mm_relay.config.settings import Config
-from mm_relay.server import RelayServer
 from mm_transports.relay.transport import Relay
 from mmplatform import Platform, Refused
 from mmplatform.codec import decode
 from mmplatform.errors import HandlerFailed, NoResponders, RequestFailed
 from mmplatform.identity.keys import SignId
-from tests.clients.javascript import Counterpart, built
+from tests.clients.javascript import Counterpart
 from tests.support.waiting import until
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _built() -> None:
-    built("compile")
-
-
-@pytest.fixture
-async def relay(tmp_path: Path) -> AsyncIterator[str]:
-    """Its address."""
-    server = RelayServer(Config(data=tmp_path / "relay", listen="127.0.0.1:0", drain=0))
-    yield (await server.start())["address"]
-    await server.stop()
 
 
 @pytest.fixture
 async def python(relay: str, tmp_path: Path) -> AsyncIterator[Platform]:
     async with _node(tmp_path, relay) as platform:
         yield platform
-
-
-@pytest.fixture
-async def other(relay: str) -> AsyncIterator[Counterpart]:
-    async with Counterpart() as other, asyncio.timeout(60):
-        yield other
 
 
 def _node(folder: Path, relay: str) -> Platform:

@@ -1,6 +1,7 @@
 """Whole relays in this process, and platforms that meet at them."""
 
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,16 @@ class Running:
 
     async def stop(self) -> None:
         await self.server.stop()
+
+
+@asynccontextmanager
+async def serving(folder: Path) -> AsyncIterator[str]:
+    """Run a relay while the block runs; its address."""
+    running = await Running(folder).start()
+    try:
+        yield running.address
+    finally:
+        await running.stop()
 
 
 async def relay(stack: AsyncExitStack, folder: Path, **settings: Any) -> Running:

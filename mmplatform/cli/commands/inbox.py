@@ -79,11 +79,8 @@ def show_one(settings: Settings, id: str, payload_only: bool) -> int:  # noqa: A
       mm inbox show ID
       mm inbox show ID --json | jq .payload
     """
-    show(
-        _printed(
-            ask_rows(settings, "kept", id=id), forms.chosen(payload_only, False), settings.json and not payload_only
-        )
-    )
+    kept = ask_rows(settings, "kept", id=id)
+    show(_printed(kept, forms.chosen(payload_only, False), settings.json and not payload_only))
     return OK
 
 
