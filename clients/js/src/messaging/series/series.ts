@@ -10,7 +10,7 @@ import { Asking } from "./protocol/asking.js";
 import type { ReplyBatch } from "./protocol/wire.js";
 
 const KEPT = 10_000; // milliseconds between two times that a reader says that it is there
-const PULL_TIMEOUT = 30_000; // milliseconds for which a pull waits: the other side answers sooner, with nothing in it
+const PULL_TIMEOUT = 30_000; // milliseconds for which a pull waits at least: the other side answers sooner, unless it stands
 
 /** What a series goes over. */
 export interface SeriesUpstream {
@@ -63,7 +63,7 @@ class Reading {
   }
 
   pullAhead(): void {
-    for (const pull of this.asking.ahead()) this.pulls.push(this.pull(pull, PULL_TIMEOUT));
+    for (const pull of this.asking.ahead()) this.pulls.push(this.pull(pull, Math.max(PULL_TIMEOUT, this.timeout)));
   }
 
   /** Wait for a batch that is not empty, or is the last one. */

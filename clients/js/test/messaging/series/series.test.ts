@@ -19,6 +19,7 @@ const last = (...replies: unknown[]): Uint8Array => encodeBatch({ ended: true, r
 /** Answers pulls with what is put in, in their order; keeps what it was asked. */
 class OtherSide implements SeriesUpstream {
   readonly pulls: Pull[] = [];
+  readonly timeouts: number[] = [];
   readonly stopped: unknown[] = [];
   waiting: { resolve: (reply: Uint8Array) => void; reject: (error: Error) => void }[] = [];
   private readonly answers: Answer[];
@@ -27,9 +28,10 @@ class OtherSide implements SeriesUpstream {
     this.answers = answers;
   }
 
-  ask(pull: Uint8Array, _timeout: number, signal: AbortSignal): Promise<Uint8Array> {
+  ask(pull: Uint8Array, timeout: number, signal: AbortSignal): Promise<Uint8Array> {
     const decoded = decodePull(pull);
     this.pulls.push(decoded);
+    this.timeouts.push(timeout);
     return new Promise((resolve, reject) => {
       signal.addEventListener("abort", () => reject(signal.reason as Error));
       if (decoded.number === KEEP) return;
@@ -66,6 +68,18 @@ class OtherSide implements SeriesUpstream {
     }
   }
 }
+
+for (const timeout of [1_000, 120_000])
+  test(`no pull ends before the ${timeout} ms of its reader`, async () => {
+    const other = new OtherSide(batch(1));
+    const replies = other.read(timeout);
+    assert.equal((await replies.next()).value, 1);
+    await replies.return(undefined);
+    assert.deepEqual(
+      other.timeouts.map((each) => each >= timeout),
+      Array(1 + AHEAD).fill(true),
+    );
+  });
 
 async function all(replies: AsyncGenerator<unknown>): Promise<unknown[]> {
   const found: unknown[] = [];
