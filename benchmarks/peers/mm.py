@@ -1,12 +1,16 @@
-"""This platform, through its public API alone: two nodes on loopback that know each other by ticket.
+"""This platform, through its public API alone: two friends on loopback.
 
 One way is ``realtime``; durable is the default send: stored here, delivered, handled and acknowledged there.
 """
 
 from benchmarks.contract import Client, Info, Job, Peer, Sink, pipelined
 from mmplatform import Delivery, Platform
+from mmplatform.identity.keys import Identity
 
 TOPIC, ECHO = "bench", "echo"
+SENDER = Identity.from_seed(
+    b"the sender of every measurement."
+)  # so that the receiver knows its friend before it comes
 SENDERS = 1024
 
 
@@ -18,19 +22,20 @@ class MM(Peer):
     async def serve(self, sink: Sink) -> Info:
         platform = self._platform = await self._start("receiver", f"tcp://127.0.0.1:{self.job.port}")
         count = sink if self.job.workload.to_receiver else _ignore
-        platform.messaging.on(f"public.{TOPIC}", lambda topic, sender, payload: count(payload))
-        platform.messaging.on(f"public.{ECHO}", lambda topic, sender, payload: payload)
+        await platform.add(SENDER.sign_id, circle="friends")
+        platform.messaging.on(f"friends.{TOPIC}", lambda topic, sender, payload: count(payload))
+        platform.messaging.on(f"friends.{ECHO}", lambda topic, sender, payload: payload)
         return {"ticket": platform.ticket()}
 
     async def connect(self, info: Info) -> Client:
         if self._platform is None:
-            self._platform = await self._start("sender", "tcp://127.0.0.1:0")
+            self._platform = await self._start("sender", "tcp://127.0.0.1:0", SENDER)
             self._peer = await self._platform.add(info["ticket"])
         await self._platform.connect(self._peer)
         return MMClient(self._platform, self._peer)
 
-    async def _start(self, role: str, address: str) -> Platform:
-        platform = Platform(str(self.job.folder / role), connection_info=(address,))
+    async def _start(self, role: str, address: str, identity: Identity | None = None) -> Platform:
+        platform = Platform(str(self.job.folder / role), identity=identity, connection_info=(address,))
         await platform.start()
         return platform
 

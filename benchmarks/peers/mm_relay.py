@@ -1,4 +1,4 @@
-"""This platform through its own relay (``mm relay``) over TLS: two nodes that listen nowhere know each other by ticket.
+"""This platform through its own relay (``mm relay``) over TLS: two friends that listen nowhere.
 
 Stored mail (R5): the receiver has told its relay where it is at home and left; a message counts once the relay has it
 on its disk.
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks import tls
 from benchmarks.contract import Client, Info, Job, Sink
-from benchmarks.peers.mm import MM, MMClient
+from benchmarks.peers.mm import MM, SENDER, MMClient
 from benchmarks.registry import find_program
 from mm_transports.relay.protocol.address import format_relay
 from mm_transports.relay.transport import Relay
@@ -37,17 +37,19 @@ class MMRelay(MM):
     async def connect(self, info: Info) -> Client:
         if not self._stored:
             return await super().connect(info)
-        self._platform = await self._start("sender", "")
+        self._platform = await self._start("sender", "", SENDER)
         return StoredClient(self._platform, await self._platform.add(info["ticket"]))
 
     @property
     def _stored(self) -> bool:
         return self.job.workload.name == "R5"
 
-    async def _start(self, role: str, address: str) -> Platform:
+    async def _start(self, role: str, address: str, identity: Identity | None = None) -> Platform:
         relay = format_relay(f"wss://localhost:{self.job.port}/", relay_key(self.job).sign_id)
         transport = Relay(ssl_context=tls.client_context(self.job.tls))
-        platform = Platform(str(self.job.folder / role), connection_info=(), relays=[relay], transports=[transport])
+        platform = Platform(
+            str(self.job.folder / role), identity=identity, connection_info=(), relays=[relay], transports=[transport]
+        )
         await platform.start()
         return platform
 
