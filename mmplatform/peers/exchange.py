@@ -66,6 +66,7 @@ class Exchange:
         dial: Callable[[], None],
         on_request_sent: Callable[[], None],
         held: HeldByHandlers,
+        asked_before: int,
     ) -> None:
         self.link: Link | None = None
         self.queue: PeerQueue = outbox.queue(peer)
@@ -77,12 +78,11 @@ class Exchange:
         self._outbox, self._handled, self._dispatcher, self._scope, self.now = outbox, handled, dispatcher, scope, now
         self.scope: Scope = scope(peer)  # that of the frame in hand
         self.peer, self._dial, self._on_request_sent = peer, dial, on_request_sent
-        self._sender, self._receiver = self.queue.sender, handled.receiver(peer)
-        self._reply_cache = ReplyCache()
+        self._sender, self._receiver, self._reply_cache = self.queue.sender, handled.receiver(peer), ReplyCache()
         self.held, self._reception, self._held = held, reception, reception.inbox.topics
         self.acks = OwedAcks(self._receiver, self.arm)
         self.rewinds = Rewinds(self._sender, self.flush)
-        self.pending = PendingRequests(self._realtime.withdraw)
+        self.pending = PendingRequests(self._realtime.withdraw, asked_before)
         self.watched, self._armed, self._events, self.clogged = False, False, NO_EVENTS, realtime.clogged
         self._loop = asyncio.get_running_loop()
 

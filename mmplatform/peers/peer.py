@@ -74,7 +74,9 @@ class Peer:
     """Keeps the links to one remote peer. ``reason`` says why there is no link, as far as that is known, ``ended``
     why the last one ended."""
 
-    def __init__(self, sign_id: SignId, around: Surroundings, dialling: Dialling, events: PeerEvents) -> None:
+    def __init__(
+        self, sign_id: SignId, around: Surroundings, dialling: Dialling, events: PeerEvents, asked_before: int
+    ) -> None:
         self.sign_id = sign_id
         self.reason = ""
         self.ended: Disconnection | None = None
@@ -87,6 +89,7 @@ class Peer:
             sign_id, around.outbox, around.handled, around.dispatcher, around.reception, around.contacts.scope,
             around.now, partial(dialling.dial, sign_id), self._request_sent,
             HeldByHandlers(around.accounts.of(sign_id, "", around.contacts.known(sign_id)), self._read_on),
+            asked_before,
         )  # fmt: skip
         self.queue = self.exchange.queue
         self._links: list[Link] = []  # links that became ready, until they are lost

@@ -53,6 +53,7 @@ class Peers:
         self.running = False
         self.dialling = Dialling(self, around.directory, around.dialer, around.random)
         self._around, self._epoch = around, epoch
+        self._asked = 0  # the highest number of a request to those who are forgotten
         self._reasons: dict[str, str] = {}  # why those of whom there is no object could not be reached
         self._watchers: list[PeerWatcher] = []
 
@@ -86,7 +87,7 @@ class Peers:
         """The object of one remote peer, made when there is none. Raises LocalError for our own key."""
         peer = self.by_id.get(sign_id)
         if peer is None:
-            peer = Peer(self.destination(sign_id), self._around, self.dialling, self)
+            peer = Peer(self.destination(sign_id), self._around, self.dialling, self, self._asked)
             self.by_id[sign_id] = peer
             peer.reason = self._reasons.pop(sign_id, "")
             for address, reason in self.dialling.troubles.get(sign_id, {}).items():
@@ -232,7 +233,9 @@ class Peers:
         there = self.by_id.get(peer)
         busy = there is not None and not there.idle
         if not (busy or peer in self.dialling or self._around.contacts.known(peer)):
-            self.by_id.pop(peer, None)
+            if there is not None:
+                del self.by_id[peer]
+                self._asked = max(self._asked, there.exchange.pending.number)
             self._reasons.pop(peer, None)
             for watcher in self._watchers:
                 watcher.released(peer)

@@ -26,12 +26,16 @@ FORGOTTEN: Final = b"answered before, and the reply was lost with a link; ask ag
 
 
 class PendingRequests:
-    """Our requests to one peer. One timer serves them all. ``late(numbers)`` is told of those whose time is up."""
+    """Our requests to one peer. One timer serves them all. ``late(numbers)`` is told of those whose time is up.
 
-    def __init__(self, late: Callable[[list[int]], None] = lambda numbers: None) -> None:
+    ``after``: the number that the first request follows. In one run a number never stands for two requests to a peer,
+    who may remember what it answered when we have forgotten that we asked.
+    """
+
+    def __init__(self, late: Callable[[list[int]], None] = lambda numbers: None, after: int = 0) -> None:
         self._late = late
         self._waiting: dict[int, tuple[float, asyncio.Future[bytes], Request]] = {}
-        self._number = 0
+        self._after = self.number = after  # that of the latest request
         self._due: list[tuple[float, int]] = []  # heap of (deadline, number); may name what was answered
         self._noted = 0  # the highest number that was put into ``_due``: at each sweep, not at each request
         self._timer: asyncio.TimerHandle | None = None
@@ -46,7 +50,7 @@ class PendingRequests:
     @property
     def floor(self) -> int:
         """The number below which nobody waits for a reply."""
-        return next(iter(self._waiting), self._number + 1)
+        return next(iter(self._waiting), self.number + 1)
 
     @property
     def alone(self) -> bool:
@@ -59,7 +63,7 @@ class PendingRequests:
             self._drop([n for n, (_, future, _) in self._waiting.items() if future.done()])
             if len(self._waiting) >= UNFINISHED:
                 raise QueueFull(f"{UNFINISHED} requests wait for this peer's replies")
-        self._number = number = self._number + 1
+        self.number = number = self.number + 1
         future: asyncio.Future[bytes] = self._loop.create_future()
         request = Request(number, topic, protocol, payload)
         deadline = self._loop.time() + timeout
@@ -84,7 +88,7 @@ class PendingRequests:
     @property
     def asked(self) -> bool:
         """Whether anything was asked in this run."""
-        return self._number > 0
+        return self.number > self._after
 
     def refuse_largest(self, least: int) -> None:
         """Fail the largest request, if it has more than ``least`` bytes: the peer closed a link as something was too
@@ -105,7 +109,7 @@ class PendingRequests:
         if self._vain is not None:
             for number in [number for number in self._waiting if number <= self._vain[1]]:
                 self._fail(number, Unreachable(reason))
-        self._vain = (now, self._number)
+        self._vain = (now, self.number)
 
     def close(self, error: Exception) -> None:
         """Fail all requests with ``error``: nobody will answer any more."""
@@ -142,7 +146,7 @@ class PendingRequests:
             if number <= self._noted:
                 break
             heappush(self._due, (self._waiting[number][0], number))
-        self._noted = self._number
+        self._noted = self.number
 
     def _drop(self, numbers: Iterable[int]) -> None:
         """Forget requests; whoever still waits for one is told that its time is up."""

@@ -135,6 +135,22 @@ async def test_connect_after_disconnect_makes_a_new_link() -> None:
         await alice.disconnect(identity(9).sign_id)
 
 
+async def test_requests_to_a_stranger_who_has_us_as_a_friend_are_answered_after_each_connection() -> None:
+    """We forget the stranger with the link, and it does not forget what it answered its friend."""
+    world = World("tcp")
+    async with world.node(1) as alice, world.node(2) as bob:
+        bob.contacts.friends.add(alice.sign_id)
+        bob.messaging.on("friends.double", lambda topic, sender, payload: 2 * payload)
+        await alice.add(bob.ticket())
+        for requests in (3, 1, 2, 1):
+            await alice.connect(bob.sign_id)
+            for number in range(requests):
+                asked = alice.messaging.request("double", bob.sign_id, number, timeout=5)
+                assert await asyncio.gather(asked, return_exceptions=True) == [2 * number]
+            await alice.disconnect(bob.sign_id)
+            await until(lambda: bob.sign_id not in alice.parts.peers.by_id)
+
+
 async def test_a_defect_met_while_dialling_is_met_once(
     monkeypatch: pytest.MonkeyPatch, nothing_escapes: list[dict[str, Any]]
 ) -> None:

@@ -46,6 +46,16 @@ async def test_each_reply_finds_its_caller() -> None:
     asked.close(NotRunning("end"))
 
 
+async def test_numbers_go_on_behind_those_of_requests_that_are_forgotten() -> None:
+    asked = PendingRequests(after=7)
+    assert (asked.asked, asked.floor) == (False, 8)
+    request, _ = asked.ask("t", "ms", b"", 5)
+    assert (request.id, asked.asked, asked.floor, asked.number) == (8, True, 8, 8)
+    asked.resolve(Reply(request.id, OK, b""))
+    assert asked.floor == 9
+    asked.close(NotRunning("end"))
+
+
 async def test_time_outs_come_in_their_own_time_with_one_timer() -> None:
     asked = PendingRequests()
     loop = asyncio.get_running_loop()
