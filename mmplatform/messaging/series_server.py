@@ -135,7 +135,7 @@ class SeriesServer:
         """Forget a series whose end was told, or that is closed; until its generator is, too, it has its place."""
         if self.has(series):
             del self._open[series.key]
-            if series.task.done():
+            if series.task not in self._tasks:  # else it leaves when that is known to be done
                 self._leave(series)
 
     async def turn(self, scope: Scope) -> None:

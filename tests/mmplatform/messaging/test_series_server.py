@@ -338,6 +338,24 @@ async def test_a_series_has_its_place_and_is_charged_until_its_last_replies_are_
     assert await answered(served.pull(1, 1, 99, EVE, "public", held)) == ([bytes(SIZE - 100)], False)
 
 
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_series_gives_its_place_and_its_bytes_back_once(served: Served, turns: int) -> None:
+    """Whenever its last replies are pulled: before its generator is closed, in the same turn of the loop, or later."""
+    held = Counted()
+    served.api.on("friends.x", Counting())
+    pull = Reply(held)
+    pull.clogged = True
+    assert served.server.on_request("friends", "x", ALICE, encode(Pull(1, 1, encode(3))), pull) is None
+    [series] = served.server._open.values()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    pull.clogged = False
+    series._turn()
+    assert await answered(pull) == ([0, 1, 2], True)
+    await until(lambda: not served.server._tasks)
+    assert held.bytes == 0
+
+
 async def test_a_series_whose_last_replies_wait_gives_way(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(series_places, "OF_NETWORK", 2)
 
