@@ -319,8 +319,8 @@ class Handled:
             rows += [(key_of(peer, lane, epoch), None) for lane, epoch in forgotten]
             rows += [(key_of(peer, stream.lane, stream.epoch), kept) for stream, kept, _ in checkpoint]
             if not self._known(peer):
-                written = self._strangers.saved(receiver, checkpoint) + COMMIT
-                self._accounts.disk.spend(NOTED * written, asyncio.get_running_loop().time())
+                written = NOTED * self._strangers.saved(receiver, checkpoint) + COMMIT
+                self._accounts.disk.spend(written, asyncio.get_running_loop().time())
         if not rows and not attached:
             return
         self._writing_of = set(dirty)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from mmplatform.accounts import DISK_BURST, DISK_RATE, Accounts
+from mmplatform.accounts import DISK_BURST, DISK_RATE, NOTED, Accounts
 from mmplatform.codec import encode
 from mmplatform.delivery import receiver as receiving
 from mmplatform.delivery.incoming_stream import SequenceState
@@ -15,7 +15,7 @@ from mmplatform.delivery.wire import Ack, Batch, End, Piece, Record
 from mmplatform.durable import handled as module
 from mmplatform.durable import strangers as strangers_module
 from mmplatform.durable.handled import KEEP_MS, Handled
-from mmplatform.durable.strangers import ROW
+from mmplatform.durable.strangers import COMMIT, ROW
 from mmplatform.errors import ProtocolError, StorageCorrupt, StorageError, StorageFull
 from mmplatform.storage.contract import Storage
 from tests.support.outbox import until
@@ -316,6 +316,17 @@ async def test_what_is_written_for_strangers_has_a_measure_and_friends_do_not_wa
     await until(lambda: node.told)
     assert [peer for peer, *_ in node.told] == [BOB]
     assert list(node.handled._dirty) == [stranger(1)]
+
+
+async def test_of_a_row_of_a_stranger_its_bytes_count_more_than_once_and_its_page_once(node: Node) -> None:
+    """A stranger that sends one small message after the other is not held up for large rows that it does not cause."""
+    disk, now = node.accounts.disk, asyncio.get_running_loop().time()
+    disk.spend(DISK_RATE, now)  # so that nothing spent is more than it can hold
+    before = disk.level(now)
+    node.take(1, peer=stranger(1))
+    await until(lambda: node.told)
+    [(_, row)] = await node.storage.scan(b"handled/")
+    assert before - disk.level(now) == COMMIT + NOTED * (len(row) + ROW)
 
 
 async def test_forgotten_streams_lose_their_rows(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
