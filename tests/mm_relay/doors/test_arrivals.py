@@ -1,6 +1,7 @@
 """A connection that has not made a whole request is a socket, and one begins in a turn of the loop."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -91,6 +92,17 @@ async def test_who_hangs_up_before_the_end_leaves_nothing(host: Host, made: list
         writer.write_eof()
         await cut(reader)
     assert (made, turns.queues) == ([], [])
+
+
+@pytest.mark.parametrize("request_", [PAGE, UPGRADE])
+async def test_who_does_not_wait_for_the_answer_leaves_nothing(host: Host, turns: Noting, request_: str) -> None:
+    """Its system refuses the answer before the end of the stream is written, which the system then refuses, too."""
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", host.port)) as hasty:
+            hasty.sendall((request_ + "\r\n").encode())
+        async with stranger(host, PAGE + "\r\n") as (reader, _):
+            assert b"well" in await asyncio.wait_for(reader.read(), PATIENCE)
+    assert len(turns.queues) == 6
 
 
 async def test_pages_do_not_wait_behind_those_who_want_a_websocket(host: Host, turns: Noting) -> None:

@@ -241,7 +241,10 @@ class WebSocket(asyncio.Protocol):
             if self._transport.is_closing():
                 return
             if self._transport.can_write_eof():
-                self._transport.write_eof()
+                try:
+                    self._transport.write_eof()
+                except OSError as error:  # the other end has closed, and what was written before was too much for it
+                    self.abort(f"connection lost: {error.strerror}")
             else:
                 self._transport.close()
 
