@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import inspect
 import logging
 import signal
 from collections.abc import AsyncIterator
@@ -23,10 +24,25 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture
-async def nothing_escapes(caplog: pytest.LogCaptureFixture) -> AsyncIterator[list[dict[str, Any]]]:
-    """An exception that the event loop had to report, or an error in the log, fails the test."""
+async def escaped() -> AsyncIterator[list[dict[str, Any]]]:
+    """An exception that the event loop had to report fails the test, unless the test takes it out of this list."""
     escaped: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: escaped.append(context))
     yield escaped
     assert escaped == []
+
+
+@pytest.fixture(autouse=True)
+def loops_are_watched(request: pytest.FixtureRequest) -> None:
+    """Use ``escaped`` for every test that runs on a loop."""
+    if inspect.iscoroutinefunction(getattr(request, "function", None)):
+        request.getfixturevalue("escaped")
+
+
+@pytest.fixture
+async def nothing_escapes(
+    escaped: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """An error in the log fails the test, as an exception that escapes does."""
+    yield escaped
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []

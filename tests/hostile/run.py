@@ -21,6 +21,8 @@ SHORT: Final = 3.0  # seconds when it is broken anyhow
 LOOK: Final = 0.25  # seconds between two looks at a victim that recovers
 CLEAR: Final = 0.5  # seconds of p99 that no other program on this machine explains: once is enough
 SETTLE: Final = 0.3  # seconds after the attack in which its last effects still count
+WRITING: Final = 10.0  # seconds after that in which what it left to be written counts
+AT_REST: Final = 256 * 1024  # bytes a second beyond what honest peers cause: less is no writing that is left
 
 
 class Director:
@@ -97,6 +99,7 @@ class Director:
         figures.attacker_sent, figures.attacker_received = report["sent"], report["received"]
         figures.findings = report["findings"]
         await self._recover(stage, figures, SHORT if broken(figures, attack.friend) else self._patience)
+        await self._written_out(stage)
         elapsed = time.monotonic() - begun
         figures.disk = max(0, int(gauge.written(pid) - disk - 1.5 * stage.disk_rate * elapsed))
         figures.stderr = stage.victim.complaints()
@@ -109,6 +112,18 @@ class Director:
         command = [sys.executable, "-m", "tests.hostile.attacker", attack.name, source, str(self._seconds)]
         errors = stage.folder / "attacker.err"
         return await Worker.start(errors, *command, json.dumps(asdict(stage.target)))
+
+    @staticmethod
+    async def _written_out(stage: Stage) -> None:
+        """Wait until the victim writes no more than in quiet: pages given back and a log that is folded count in the
+        attack that caused them, and not in the next one."""
+        until, before = time.monotonic() + WRITING, gauge.written(stage.victim.pid)
+        while stage.victim.alive and time.monotonic() < until:
+            await asyncio.sleep(1.0)
+            now = gauge.written(stage.victim.pid)
+            if now - before <= 1.5 * stage.disk_rate + AT_REST:
+                return
+            before = now
 
     async def _recover(self, stage: Stage, figures: Figures, patience: float) -> None:
         """Wait until the victim has given back what it held, and every honest message has its end."""

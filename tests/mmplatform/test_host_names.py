@@ -41,10 +41,12 @@ async def test_what_was_known_is_looked_up_beside_any_number_of_dead_names(
 ) -> None:
     monkeypatch.setattr(host_names, "MOST", 3)
     await look_up("localhost", PORT)
-    await ask(3)
+    dead = await ask(3)
     with pytest.raises(OSError, match="other names are"):
         await look_up("dead-too.example", PORT)
     assert "127.0.0.1" in await look_up("localhost", PORT)
+    resolver.gave_up.set()
+    await asyncio.gather(*dead, return_exceptions=True)
 
 
 async def test_who_asks_again_waits_for_the_same_answer(resolver: Resolver) -> None:

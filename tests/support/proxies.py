@@ -48,8 +48,8 @@ class _Passing:
         self._tasks.add(task)
         try:
             await self._serve(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # asyncio reports a callback that is cancelled
         finally:
             writer.transport.abort()
             self._tasks.discard(task)

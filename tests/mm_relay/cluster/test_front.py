@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,10 @@ async def answering() -> AsyncIterator[Answering]:
 
     async def make(answer: bytes, context: ssl.SSLContext | None = None) -> str:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            head = await reader.readuntil(b"\r\n\r\n")
-            writer.write(answer if head.startswith(b"GET /healthz HTTP/1.1\r\n") else b"HTTP/1.1 404 no\r\n\r\n")
-            await writer.drain()
+            with suppress(asyncio.IncompleteReadError):
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(answer if head.startswith(b"GET /healthz HTTP/1.1\r\n") else b"HTTP/1.1 404 no\r\n\r\n")
+                await writer.drain()
             writer.close()
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
