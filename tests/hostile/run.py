@@ -21,7 +21,7 @@ SHORT: Final = 3.0  # seconds when it is broken anyhow
 LOOK: Final = 0.25  # seconds between two looks at a victim that recovers
 CLEAR: Final = 0.5  # seconds of p99 that no other program on this machine explains: once is enough
 SETTLE: Final = 0.3  # seconds after the attack in which its last effects still count
-WRITING: Final = 10.0  # seconds after that in which what it left to be written counts
+RESTING: Final = 3.0  # seconds after which a victim whose handlers still work off an attack is replaced by a new one
 AT_REST: Final = 256 * 1024  # bytes a second beyond what honest peers cause: less is no writing that is left
 
 
@@ -63,8 +63,8 @@ class Director:
         return reasons, describe(figures, notes), max(figures.honest.p99, figures.honest.friends_p99)
 
     async def _ready(self, kind: str) -> Stage:
-        """Return the stage that is open, or a new one."""
-        if self._stage is not None and self._kind == kind:
+        """Return the stage that is open, when its victim is at rest, or a new one."""
+        if self._stage is not None and self._kind == kind and await self._rests(self._stage):
             return self._stage
         await self.close()
         stage = self._stage = STAGES[kind](self._quick, self._pairs, self._priority)
@@ -99,7 +99,6 @@ class Director:
         figures.attacker_sent, figures.attacker_received = report["sent"], report["received"]
         figures.findings = report["findings"]
         await self._recover(stage, figures, SHORT if broken(figures, attack.friend) else self._patience)
-        await self._written_out(stage)
         elapsed = time.monotonic() - begun
         figures.disk = max(0, int(gauge.written(pid) - disk - 1.5 * stage.disk_rate * elapsed))
         figures.stderr = stage.victim.complaints()
@@ -114,16 +113,16 @@ class Director:
         return await Worker.start(errors, *command, json.dumps(asdict(stage.target)))
 
     @staticmethod
-    async def _written_out(stage: Stage) -> None:
-        """Wait until the victim writes no more than in quiet: pages given back and a log that is folded count in the
-        attack that caused them, and not in the next one."""
-        until, before = time.monotonic() + WRITING, gauge.written(stage.victim.pid)
-        while stage.victim.alive and time.monotonic() < until:
-            await asyncio.sleep(1.0)
+    async def _rests(stage: Stage) -> bool:
+        """Wait until the victim writes no more than in quiet: what an attack left is not charged to the next one."""
+        until, before = time.monotonic() + RESTING, gauge.written(stage.victim.pid)
+        while time.monotonic() < until:
+            await asyncio.sleep(LOOK)
             now = gauge.written(stage.victim.pid)
-            if now - before <= 1.5 * stage.disk_rate + AT_REST:
-                return
+            if now - before <= (1.5 * stage.disk_rate + AT_REST) * LOOK:
+                return True
             before = now
+        return False
 
     async def _recover(self, stage: Stage, figures: Figures, patience: float) -> None:
         """Wait until the victim has given back what it held, and every honest message has its end."""

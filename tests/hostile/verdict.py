@@ -3,7 +3,8 @@
 The bounds are those of "one stranger hurts nobody". Two floors keep tiny totals from counting: a handshake answers with
 a record and a keep-alive asks unprompted, so the first 64 KiB sent back are free; a database writes whole pages and
 moves its log into its file 4 MiB at a time, so the first 4 MiB on disk are, and what the honest peers' own messages
-cause is taken off at the rate of the quiet run.
+cause is taken off at the rate of the quiet run. What counts is written until the victim has recovered: messages that an
+application sends for each that it was sent have a rate, however many of them wait.
 """
 
 import re
