@@ -178,7 +178,7 @@ def _called(found: dict[str, Any]) -> str:
 
 async def _who_we_are(settings: Settings, ticket: bool) -> tuple[dict[str, Any], dict[str, str]]:
     """A folder on which no node has listened yet is the exception that starts one: a ticket says where it will be."""
-    async with rows(settings.data) as there:
+    async with rows(settings.data, makes=True) as there:
         found = await there.call("identity", ticket=ticket or settings.json)
         relays = await there.call("relays")
     if ticket and not found["ticket"]:

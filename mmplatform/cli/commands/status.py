@@ -6,10 +6,9 @@ from typing import Any
 
 import click
 
-from mmplatform.cli.command import OK, Command, Failure, Settings, pass_settings
+from mmplatform.cli.command import OK, Command, Settings, pass_settings
 from mmplatform.cli.commands.asking import ask_rows
 from mmplatform.cli.output import amount, counted, emit, fields, lasting
-from mmplatform.storage.folder import DataFolder
 
 
 @click.command("status", cls=Command)
@@ -23,8 +22,6 @@ def status(settings: Settings) -> int:
       mm status
       mm status --json | jq .outbox
     """
-    if not DataFolder(settings.data).identity.exists():
-        raise Failure(f"there is no node in {settings.data} yet; mm id makes one, mm run runs it")
     found = ask_rows(settings, "status")
     if settings.json:
         emit(found)

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 from mmplatform.cli import sockets
 from mmplatform.cli.control import Channel, NodeStopped, SocketPipe
 from mmplatform.cli.output import note
-from mmplatform.errors import FolderInUse
+from mmplatform.errors import FolderInUse, LocalError
 from mmplatform.storage.folder import DataFolder
 
 HANDOVER: Final = 5.0  # seconds for a node that starts or stops to answer, or to let go of the folder
@@ -98,12 +98,15 @@ async def either(folder: Path, own: Callable[[], AbstractAsyncContextManager[Nod
 
 
 @asynccontextmanager
-async def rows(folder: Path) -> AsyncIterator[NodeHandle]:
-    """The node that runs on ``folder``, else its rows alone, while the block runs."""
+async def rows(folder: Path, *, makes: bool = False) -> AsyncIterator[NodeHandle]:
+    """The node that runs on ``folder``, else its rows alone, while the block runs. Raises LocalError where there is
+    no node, unless ``makes``: who asks about one, perhaps with a slip in --data, leaves none behind."""
 
     def own() -> AbstractAsyncContextManager[NodeHandle]:
         from mmplatform.cli.node.rows import StoppedNode
 
+        if not makes and not DataFolder(folder).identity.exists():
+            raise LocalError(f"there is no node in {folder} yet; mm id makes one, mm run runs it")
         return StoppedNode(folder)
 
     async with either(folder, own) as there:

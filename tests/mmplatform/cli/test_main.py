@@ -83,6 +83,20 @@ def test_mm_alone_shows_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",), ("peers",), ("peers", "--asking"), ("accept", "--decline", "bob"), ("inbox",), ("outbox",),
+        ("outbox", "cancel", "1.2.3@x"), ("list",), ("list", "make", "@family", "bob"), ("backup", "-"),
+    ],
+)  # fmt: skip
+def test_who_asks_about_a_node_that_is_not_there_makes_none(here: Here, tmp_path: Path, arguments: list[str]) -> None:
+    code, out, err = here(*arguments, data=tmp_path / "slip")
+    assert (code, out) == (FAILED, "")
+    assert "there is no node in" in err
+    assert not (tmp_path / "slip").exists()
+
+
+@pytest.mark.parametrize(
     ("arguments", "kind", "says"),
     [
         (["send", "nobody", "chat", "x"], "InvalidKey", "mm add TICKET"),
@@ -90,12 +104,13 @@ def test_mm_alone_shows_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["add", "mm1abc"], "TicketError", "copy it again"),
         (["on", "a..b"], "InvalidTopic", "a..b"),
         (["outbox", "cancel", "foo"], "LocalError", "mm outbox lists them"),
-        (["restore", "/nowhere"], "OSError", "/nowhere: No such file or directory"),
+        (["restore", "--force", "/nowhere"], "OSError", "/nowhere: No such file or directory"),
         (["run", "--relay", "wss://relay.example/KEY"], "LocalError", "is no address of a relay"),
         (["outbox", "cancel", "1.2.3@x"], "Failure", "no such message"),
     ],
 )
 def test_failures_are_one_line_and_code_1(here: Here, arguments: list[str], kind: str, says: str) -> None:
+    here("id")
     code, out, err = here(*arguments)
     assert (code, out) == (FAILED, "")
     assert says in err

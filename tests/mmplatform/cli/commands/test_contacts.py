@@ -39,6 +39,7 @@ def test_qr_without_its_library(here: Here, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_peer_is_added_named_and_listed(here: Here, tmp_path: Path) -> None:
     bob = here("id", "--ticket", data=tmp_path / "bob")[1].strip()
     sign_id = here("id", data=tmp_path / "bob")[1].strip()
+    here("id")
     assert "nobody yet" in here("peers")[2]
     code, out, err = here("add", bob, "--name", "bob")
     assert (code, err) == (OK, "")

@@ -195,6 +195,7 @@ async def test_payloads_of_other_protocols_are_bytes(tmp_path: Path) -> None:
 
 
 def test_what_makes_no_sense(here: Here) -> None:
+    here("id")
     for arguments in (("inbox", "--failed", "list"), ("inbox", "drop"), ("inbox", "nonsense")):
         assert here(*arguments)[0] == USAGE
     assert "is not the id of a message" in here("inbox", "show", "x")[2]
@@ -230,13 +231,13 @@ async def test_a_list_is_read_as_it_is_sent(tmp_path: Path, monkeypatch: pytest.
 
 async def test_rows_of_a_folder_that_another_program_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "HANDOVER", 0.1)
-    with DataFolder(tmp_path / "a"), pytest.raises(FolderInUse):
-        async with rows(tmp_path / "a"):
-            pass
     async with StoppedNode(tmp_path / "a") as there:
         assert await there.call("inbox", sender=None, failed=False, limit=None) == [0, 0]
     async with Platform(tmp_path / "a", transports=()):
         pass
+    with DataFolder(tmp_path / "a"), pytest.raises(FolderInUse):
+        async with rows(tmp_path / "a"):
+            pass
 
 
 @pytest.mark.slow
